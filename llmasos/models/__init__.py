@@ -1,0 +1,8 @@
+"""The parts assembled into models: one config, the families, their sizes."""
+
+from llmasos.models.config import ModelConfig
+from llmasos.models.gpt import GPT
+from llmasos.models.presets import PRESETS, preset
+from llmasos.models.size import flops_per_token, n_parameters, n_parameters_of
+
+__all__ = ["GPT", "PRESETS", "ModelConfig", "flops_per_token", "n_parameters", "n_parameters_of", "preset"]

@@ -1,0 +1,113 @@
+"""One description for every model of the library.
+
+A `ModelConfig` says which parts are assembled and how large they are. It is checked when it is made, so a model that can
+be described can be built. It is saved as `config.json` beside the weights.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from llmasos.errors import UserError
+
+CHOICES = {
+    "family": ("gpt",),
+    "positions": ("learned", "sinusoidal", "rotary", "none"),
+    "norm": ("layernorm", "rmsnorm"),
+    "norm_position": ("pre", "post"),
+    "activation": ("relu", "gelu", "gelu_tanh", "swiglu"),
+}
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What a model is made of. Fields left at None are derived from the others.
+
+    Attributes:
+        family: which assembly: "gpt" (decoder).
+        vocab_size: V, the number of token ids.
+        context_length: the longest sequence the model can read, in tokens.
+        n_layers: L, the number of blocks.
+        n_heads: H, the number of attention heads; divides d_model.
+        n_kv_heads: the number of key/value heads, which divides n_heads (None = n_heads: no sharing).
+        d_model: C, the width of the residual stream.
+        d_ff: the width inside the feed-forward (None = 4·C, or 8/3·C rounded up to a multiple of 32 for swiglu).
+        positions: "learned" and "sinusoidal" are added to the embeddings, "rotary" turns queries and keys.
+        rotary_base: the base of the rotary wave lengths.
+        norm: "layernorm" or "rmsnorm".
+        norm_position: "pre" (before each part) or "post" (after each residual).
+        norm_eps: what keeps the norm from dividing by zero.
+        activation: "relu", "gelu", "gelu_tanh", or "swiglu" (gated).
+        bias: whether linear layers and LayerNorms have biases.
+        tie_embeddings: whether the output layer is the token embedding, transposed (Press & Wolf 2017).
+        dropout: probability of dropping attention weights, outputs of attention and feed-forward, and embeddings.
+        fused: use torch's fused kernels for attention, norms and activations; False runs the formulas of `llmasos/nn`.
+    """
+
+    family: str = "gpt"
+    vocab_size: int = 50257
+    context_length: int = 1024
+    n_layers: int = 12
+    n_heads: int = 12
+    n_kv_heads: int | None = None
+    d_model: int = 768
+    d_ff: int | None = None
+    positions: str = "learned"
+    rotary_base: float = 10_000.0
+    norm: str = "layernorm"
+    norm_position: str = "pre"
+    norm_eps: float = 1e-5
+    activation: str = "gelu_tanh"
+    bias: bool = True
+    tie_embeddings: bool = True
+    dropout: float = 0.0
+    fused: bool = True
+
+    def __post_init__(self):
+        if self.n_kv_heads is None:
+            object.__setattr__(self, "n_kv_heads", self.n_heads)
+        if self.d_ff is None:
+            gated = self.activation == "swiglu"
+            object.__setattr__(self, "d_ff", -(-8 * self.d_model // 3 // 32) * 32 if gated else 4 * self.d_model)
+        self._check()
+
+    @property
+    def head_size(self) -> int:
+        """D, the width of one attention head."""
+        return self.d_model // self.n_heads
+
+    def _check(self) -> None:
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise UserError(f"{name} is {getattr(self, name)!r}; it must be one of: {', '.join(choices)}.")
+        sizes = ("vocab_size", "context_length", "n_layers", "n_heads", "n_kv_heads", "d_model", "d_ff")
+        for name in sizes:
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise UserError(f"{name} is {getattr(self, name)!r}; it must be a whole number of at least 1.")
+        if self.d_model % self.n_heads:
+            raise UserError(
+                f"n_heads {self.n_heads} does not divide d_model {self.d_model}: every head gets an equal share of "
+                f"d_model, so choose for example d_model {self.d_model // self.n_heads * self.n_heads or self.n_heads}."
+            )
+        if self.n_heads % self.n_kv_heads:
+            raise UserError(f"n_kv_heads {self.n_kv_heads} does not divide n_heads {self.n_heads}; it must.")
+        if self.positions == "rotary" and self.head_size % 2:
+            raise UserError(f"rotary positions need an even head size; d_model / n_heads is {self.head_size}.")
+        if self.positions == "sinusoidal" and self.d_model % 2:
+            raise UserError(f"sinusoidal positions need an even d_model; it is {self.d_model}.")
+        if not 0.0 <= self.dropout < 1.0:
+            raise UserError(f"dropout is {self.dropout}; it must be at least 0 and less than 1.")
+        if not self.norm_eps > 0.0 or not self.rotary_base > 1.0:
+            raise UserError(f"norm_eps {self.norm_eps} must be above 0 and rotary_base {self.rotary_base} above 1.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, for `config.json`."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "ModelConfig":
+        """The reverse of `to_dict`. Raises UserError for a field that does not exist."""
+        unknown = set(fields) - {field.name for field in dataclasses.fields(cls)}
+        if unknown:
+            raise UserError(f"unknown field {', '.join(sorted(unknown))} in the model's config.")
+        return cls(**fields)

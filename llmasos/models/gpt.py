@@ -1,0 +1,111 @@
+"""GPT: a stack of decoder blocks that predicts the next token at every position (Radford et al. 2018, 2019).
+
+    ids (B, T) → embeddings (B, T, C) → L blocks (B, T, C) → norm → logits (B, T, V)
+
+The same class is GPT-2 (learned positions, LayerNorm, GELU) and a Llama (rotary, RMSNorm, SwiGLU, grouped-query heads):
+only the config differs.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from llmasos.errors import UserError
+from llmasos.models.config import ModelConfig
+from llmasos.models.init import initialise
+from llmasos.nn import (
+    DecoderBlock,
+    KVCache,
+    LearnedPositions,
+    Rotary,
+    SinusoidalPositions,
+    make_norm,
+    padding_mask,
+    position_mask,
+    positions_of,
+)
+
+
+class GPT(nn.Module):
+    """A decoder-only language model, described by a `ModelConfig`."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)
+        if config.positions == "learned":
+            self.position_embedding = LearnedPositions(config.context_length, config.d_model)
+        elif config.positions == "sinusoidal":
+            self.position_embedding = SinusoidalPositions(config.context_length, config.d_model)
+        else:
+            self.position_embedding = None
+        rotary = config.positions == "rotary"
+        self.rotary = Rotary(config.context_length, config.head_size, config.rotary_base) if rotary else None
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(DecoderBlock(config) for _ in range(config.n_layers))
+        self.final_norm = make_norm(config) if config.norm_position == "pre" else nn.Identity()
+        self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        if config.tie_embeddings:
+            self.lm_head.weight = self.token_embedding.weight
+        initialise(self)
+
+    def forward(
+        self,
+        ids: Tensor,
+        real: Tensor | None = None,
+        positions: Tensor | None = None,
+        cache: KVCache | None = None,
+    ) -> Tensor:
+        """Logits (B, T, V) for the token that follows each position. The arguments are those of `hidden`."""
+        return self.lm_head(self.hidden(ids, real, positions, cache))
+
+    def hidden(
+        self,
+        ids: Tensor,
+        real: Tensor | None = None,
+        positions: Tensor | None = None,
+        cache: KVCache | None = None,
+    ) -> Tensor:
+        """What the model has made of each position after the last block.
+
+        Args:
+            ids: token ids (B, T).
+            real: (B, T) booleans, False = padding, which nobody attends to; it may stand on either side.
+            positions: where each token stands (B, T); None = 0, 1, 2, … counting real tokens only.
+            cache: keys and values of earlier positions. The new tokens are written at `positions`, and each sees
+                every cached position up to its own; `real` is not needed then (see `nn/cache.py`).
+
+        Returns:
+            (B, T, C), normalised and ready for `lm_head`.
+
+        Raises:
+            UserError: a position lies beyond context_length.
+        """
+        if positions is None:
+            if cache is not None:
+                raise ValueError("with a cache, say at which positions the new tokens stand")
+            positions = torch.arange(ids.size(1), device=ids.device)[None] if real is None else positions_of(real)
+            end = ids.size(1)
+        else:
+            end = int(positions.max()) + 1
+        if end > self.config.context_length:
+            raise UserError(f"position {end - 1} lies beyond the model's context of {self.config.context_length} tokens.")
+
+        if cache is not None:
+            mask = position_mask(positions, end)  # (B, 1, T, end)
+        else:
+            mask = None if real is None else padding_mask(real)  # the blocks are causal by themselves
+
+        x = self.token_embedding(ids)  # (B, T, C)
+        if self.position_embedding is not None:
+            x = x + self.position_embedding(positions)
+        x = self.dropout(x)
+        rotary = None if self.rotary is None else self.rotary(positions)
+        for i, block in enumerate(self.blocks):
+            x = block(x, mask, rotary, None if cache is None else cache.at(i, positions, end))
+        return self.final_norm(x)
+
+    def make_cache(self, batch_size: int, length: int | None = None) -> KVCache:
+        """An empty cache for `batch_size` sequences of up to `length` tokens (None = the whole context)."""
+        c, weight = self.config, self.token_embedding.weight
+        length = length or c.context_length
+        return KVCache(c.n_layers, batch_size, c.n_kv_heads, length, c.head_size, weight.dtype, weight.device)

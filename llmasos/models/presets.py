@@ -1,0 +1,45 @@
+"""Model sizes that have a name, as the fields in which they differ from `ModelConfig`'s defaults.
+
+The four GPT-2 sizes are those of Radford et al. 2019 (table 2; the parameter counts are those of the published weights).
+"""
+
+from typing import Any
+
+from llmasos.errors import UserError
+from llmasos.models.config import ModelConfig
+
+LLAMA_STYLE = {  # the modern decoder: Touvron et al. 2023, section 2.2
+    "positions": "rotary",
+    "norm": "rmsnorm",
+    "activation": "swiglu",
+    "bias": False,
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "gpt-laptop": {"n_layers": 4, "n_heads": 4, "d_model": 128, "context_length": 128},
+    "llama-laptop": {
+        **LLAMA_STYLE, "n_layers": 4, "n_heads": 4, "n_kv_heads": 2, "d_model": 128, "context_length": 128,
+    },
+    "gpt-small": {"n_layers": 6, "n_heads": 6, "d_model": 384, "context_length": 256},
+    "llama-small": {
+        **LLAMA_STYLE, "n_layers": 6, "n_heads": 6, "n_kv_heads": 2, "d_model": 384, "context_length": 256,
+    },
+    "gpt2": {"n_layers": 12, "n_heads": 12, "d_model": 768},  # 124M parameters
+    "gpt2-medium": {"n_layers": 24, "n_heads": 16, "d_model": 1024},  # 355M
+    "gpt2-large": {"n_layers": 36, "n_heads": 20, "d_model": 1280},  # 774M
+    "gpt2-xl": {"n_layers": 48, "n_heads": 25, "d_model": 1600},  # 1558M
+}
+
+
+def preset(name: str, **changes: Any) -> ModelConfig:
+    """The config with this name, with some fields changed.
+
+    >>> preset("gpt-laptop", vocab_size=65).d_ff
+    512
+
+    Raises:
+        UserError: there is no preset of that name, or the changed config makes no sense.
+    """
+    if name not in PRESETS:
+        raise UserError(f"there is no model preset {name!r}; there are: {', '.join(PRESETS)}.")
+    return ModelConfig(**{**PRESETS[name], **changes})

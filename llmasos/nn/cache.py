@@ -1,0 +1,71 @@
+"""The key/value cache: what lets generation read each token once.
+
+A causal model's keys and values at a position never change when later tokens arrive: they are computed once and kept.
+The rule of the whole cache is: **slot p holds position p**. Sequences of different lengths then need no padding of
+their own: each writes at its own positions, and `masks.position_mask` hides every slot beyond a query's own position,
+whether it is empty or holds the left-over of a padded prompt.
+
+Dimensions: L layers, B sequences, Hkv key/value heads, P slots (context_length), D head size, T new tokens.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+class KVCache:
+    """Keys and values of B sequences for all L layers, allocated once: L pairs of tensors (B, Hkv, P, D)."""
+
+    def __init__(
+        self,
+        n_layers: int,
+        batch_size: int,
+        n_kv_heads: int,
+        length: int,
+        head_size: int,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ):
+        shape = (batch_size, n_kv_heads, length, head_size)
+        self.layers = [
+            (torch.zeros(shape, dtype=dtype, device=device), torch.zeros(shape, dtype=dtype, device=device))
+            for _ in range(n_layers)
+        ]
+
+    @property
+    def length(self) -> int:
+        """P, the number of positions there is room for."""
+        return self.layers[0][0].size(2)
+
+    def at(self, layer: int, positions: Tensor, end: int) -> "LayerCache":
+        """One layer's view for tokens that stand at `positions` (B, T), all of them before `end`."""
+        return LayerCache(*self.layers[layer], positions, end)
+
+    def select(self, rows: Tensor) -> "KVCache":
+        """A copy of the sequences `rows` (N,), in that order: for dropping finished ones or ordering beams."""
+        chosen = object.__new__(KVCache)
+        chosen.layers = [(k[rows], v[rows]) for k, v in self.layers]
+        return chosen
+
+    def put(self, rows: Tensor, other: "KVCache") -> None:
+        """Overwrite the sequences `rows` (N,) with the N sequences of another cache of the same model."""
+        for (k, v), (new_k, new_v) in zip(self.layers, other.layers, strict=True):
+            k[rows], v[rows] = new_k, new_v
+
+
+@dataclass
+class LayerCache:
+    """One layer of a `KVCache`, opened at the positions of the tokens now being computed."""
+
+    k: Tensor  # (B, Hkv, P, D)
+    v: Tensor  # (B, Hkv, P, D)
+    positions: Tensor  # (B, T)
+    end: int
+
+    def update(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Write the new keys and values (B, Hkv, T, D) at their positions; return all of them (B, Hkv, end, D)."""
+        index = self.positions[:, None, :, None].expand_as(k)
+        self.k.scatter_(2, index, k.to(self.k.dtype))
+        self.v.scatter_(2, index, v.to(self.v.dtype))
+        return self.k[:, :, : self.end], self.v[:, :, : self.end]

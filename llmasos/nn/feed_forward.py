@@ -1,0 +1,58 @@
+"""The feed-forward part of a block: what each position does by itself with what attention brought it."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def gelu(x: Tensor) -> Tensor:
+    """x · Φ(x), with Φ the cumulative standard normal (Hendrycks & Gimpel 2016). BERT's activation."""
+    return 0.5 * x * (1.0 + torch.erf(x / math.sqrt(2.0)))
+
+
+def gelu_tanh(x: Tensor) -> Tensor:
+    """The paper's own approximation of `gelu` by a tanh, within 0.001 of it. GPT-2's activation."""
+    return 0.5 * x * (1.0 + torch.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
+
+
+# Name → (fused, formula). Both give the same numbers; the fused one reads and writes memory once.
+ACTIVATIONS = {
+    "relu": (F.relu, lambda x: x.clamp(min=0.0)),
+    "gelu": (F.gelu, gelu),
+    "gelu_tanh": (lambda x: F.gelu(x, approximate="tanh"), gelu_tanh),
+}
+
+
+class FeedForward(nn.Module):
+    """Widen, bend, narrow: (…, C) → (…, d_ff) → (…, C).
+
+    "Attention Is All You Need", section 3.3: FFN(x) = activation(x W₁ + b₁) W₂ + b₂.
+    """
+
+    def __init__(self, d_model: int, d_ff: int, activation: str = "gelu_tanh", bias: bool = True, fused: bool = True):
+        super().__init__()
+        self.up_proj = nn.Linear(d_model, d_ff, bias=bias)
+        self.down_proj = nn.Linear(d_ff, d_model, bias=bias)
+        self.activation = ACTIVATIONS[activation][0 if fused else 1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down_proj(self.activation(self.up_proj(x)))
+
+
+class SwiGLU(nn.Module):
+    """A feed-forward with a gate: (silu(x W_gate) ⊙ x W_up) W_down, where silu(x) = x · sigmoid(x).
+
+    Shazeer 2020, "GLU Variants Improve Transformer". Three matrices where FeedForward has two: with d_ff = 8/3 C both
+    have equally many weights.
+    """
+
+    def __init__(self, d_model: int, d_ff: int, bias: bool = False):
+        super().__init__()
+        self.gate_proj = nn.Linear(d_model, d_ff, bias=bias)
+        self.up_proj = nn.Linear(d_model, d_ff, bias=bias)
+        self.down_proj = nn.Linear(d_ff, d_model, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))

@@ -1,0 +1,53 @@
+"""Every mask of the library, in one convention: boolean, True = may attend, broadcastable to (B, H, T, S).
+
+Masks of this form combine with `&`. llmasos has no other dialect: no 0/1 floats, no -10000, no lists of lengths.
+"""
+
+import torch
+from torch import Tensor
+
+
+def causal_mask(T: int, S: int | None = None, device: torch.device | str | None = None) -> Tensor:
+    """(T, S) mask that hides the future from the last T of S positions.
+
+    Query t stands at position t + S - T and sees the keys up to and including itself.
+
+    >>> causal_mask(3).int()
+    tensor([[1, 0, 0],
+            [1, 1, 0],
+            [1, 1, 1]], dtype=torch.int32)
+    >>> causal_mask(2, 4).int()
+    tensor([[1, 1, 1, 0],
+            [1, 1, 1, 1]], dtype=torch.int32)
+    """
+    S = T if S is None else S
+    return torch.ones(T, S, dtype=torch.bool, device=device).tril(diagonal=S - T)
+
+
+def padding_mask(real: Tensor) -> Tensor:
+    """(B, S) booleans, True = a real token, to a mask (B, 1, 1, S) that hides the padding from every query."""
+    return real[:, None, None, :].bool()
+
+
+def position_mask(positions: Tensor, S: int) -> Tensor:
+    """(B, 1, T, S) causal mask for queries at any positions (B, T), over keys that stand at positions 0 … S - 1.
+
+    This is what cached generation needs: each sequence of the batch may be at another place.
+
+    >>> position_mask(torch.tensor([[1], [3]]), 4).int().squeeze()
+    tensor([[1, 1, 0, 0],
+            [1, 1, 1, 1]], dtype=torch.int32)
+    """
+    return torch.arange(S, device=positions.device) <= positions[:, None, :, None]
+
+
+def positions_of(real: Tensor) -> Tensor:
+    """Position of each token among the real ones: (B, T) booleans → (B, T) integers. Padding counts as position 0.
+
+    Left- and right-padded sequences get the same positions for the same tokens.
+
+    >>> positions_of(torch.tensor([[False, False, True, True, True], [True, True, True, False, False]]))
+    tensor([[0, 0, 0, 1, 2],
+            [0, 1, 2, 0, 0]])
+    """
+    return (real.long().cumsum(dim=1) - 1) * real.long()

@@ -1,0 +1,256 @@
+"""Writing files and folders so that a crash leaves the old one or the new one, never half of either.
+
+The recipe is the classical one: write everything to a temporary name *beside* the final place (same file system),
+`fsync` it, rename it into place, `fsync` the parent folder. POSIX makes the rename atomic; without the first `fsync` a
+power cut could leave the new name with empty contents (Pillai et al., "All File Systems Are Not Created Equal", OSDI 2014).
+
+Temporary names are `.NAME.tmp-PID-N`. What a killed process leaves behind is removed by the next writer of the same
+name (or by `clean_up`): a temporary is stale when its process no longer lives. A folder cannot be renamed over a folder
+that holds something, so replacing one takes two renames: `NAME` -> `.NAME.old-PID-N`, then the new one -> `NAME`. A
+crash between the two leaves the complete old folder under the `.old` name, and `clean_up` puts it back.
+"""
+
+import errno
+import hashlib
+import itertools
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from llmasos.errors import UserError
+
+# Names like ".model.tmp-4711-0": what for, which process, the how-many-eth of that process.
+_TEMPORARY = re.compile(r"\.(?P<name>[^/\\]+)\.(?P<kind>tmp|old)-(?P<pid>\d+)-\d+")
+_numbers = itertools.count()
+_in_progress: set[Path] = set()  # this process's own temporaries, so that a recycled PID cannot protect a stale one
+
+# Why the operating system refused, and what helps.
+_REASONS = {
+    errno.ENOSPC: ("the disk is full", "free some space or choose a folder on another disk"),
+    errno.EDQUOT: ("your disk quota is used up", "delete something or choose a folder on another disk"),
+    errno.EFBIG: ("the file grew larger than is allowed", "see `ulimit -f`, or choose a folder on another disk"),
+    errno.EROFS: ("the file system is read-only", "choose a folder that can be written"),
+    errno.EACCES: ("permission is denied", "choose a folder that you may write"),
+    errno.EPERM: ("permission is denied", "choose a folder that you may write"),
+    errno.EIO: ("the disk reported an error", "check the disk and choose a folder on another one"),
+    errno.ENOTDIR: ("a part of the path is a file, not a folder", "choose another path"),
+    errno.EISDIR: ("a folder of that name is in the way", "choose another path"),
+    errno.EEXIST: ("a file of that name is in the way", "choose another path"),
+    errno.ENAMETOOLONG: ("the name is too long for the file system", "choose a shorter one"),
+}
+
+
+def write_error(path: Path, error: OSError) -> Exception:
+    """Return a `UserError` that says in one sentence why `path` could not be written and what to do.
+
+    An error whose cause is not a matter of the disk or of permissions is returned as it came.
+    """
+    if error.errno not in _REASONS:
+        return error
+    reason, remedy = _REASONS[error.errno]
+    shown = _TEMPORARY.sub(r"\g<name>", str(path))  # a file inside a temporary folder goes by its final name
+    return UserError(f"could not write {shown}: {reason}; what was there before is intact; {remedy}")
+
+
+@contextmanager
+def write_file(final: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside `final`; what the caller writes there becomes `final` when the block ends.
+
+    If the block raises, the temporary is removed and `final` is as it was. Missing parent folders are made.
+
+    Raises:
+        UserError: disk full, quota, read-only, no permission and the like.
+    """
+    final = Path(final)
+    with _temporary_beside(final) as temporary:
+        yield temporary
+        sync(temporary)
+        if final.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(final))
+        os.replace(temporary, final)
+        sync(final.parent)
+
+
+@contextmanager
+def write_folder(final: Path | str, replace: bool = True) -> Iterator[Path]:
+    """Yield a new temporary folder beside `final`; with everything written into it, it becomes `final`.
+
+        with write_folder("runs/a/checkpoint") as folder:
+            write_json(folder / "state.json", {"step": 100})
+
+    Arguments:
+        final: where the folder shall be; missing parents are made.
+        replace: whether a folder that is already there is replaced (and deleted once the new one is in place). With
+            False, an existing `final` is kept and the new folder is dropped: right for caches, where whoever finishes
+            first has written the same thing.
+
+    Raises:
+        UserError: disk full, quota, read-only, no permission and the like; `final` is then as it was.
+    """
+    final = Path(final)
+    with _temporary_beside(final) as temporary:
+        temporary.mkdir()
+        yield temporary
+        _sync_tree(temporary)
+        _rename_folder(temporary, final, replace)
+
+
+def write_bytes(path: Path | str, data: bytes) -> None:
+    """Write `data` to `path` atomically. Raises `UserError` as `write_file` does."""
+    with write_file(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write `text` to `path` as UTF-8, with newlines as they are, atomically."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write `value` to `path` as JSON that a person can read, atomically."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path | str) -> Any:
+    """Return what the JSON file at `path` holds.
+
+    Raises:
+        UserError: the file is missing, unreadable, or not JSON; names the file and the line.
+    """
+    try:
+        return json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise UserError(f"could not read {path}: {error.strerror or error}; check the path") from error
+    except json.JSONDecodeError as error:
+        message = f"{path} is not valid JSON ({error.msg} at line {error.lineno}); it is damaged: write it again"
+        raise UserError(message) from error
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"{path} is not valid JSON ({error}); it is damaged: write it again") from error
+
+
+def sha256_file(path: Path | str) -> str:
+    """Return the SHA-256 of a file's bytes as 64 hexadecimal digits, reading it in pieces of 1 MiB."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def clean_up(final: Path | str) -> None:
+    """Remove what dead processes left while writing `final`; put the old folder back if one died between two renames.
+
+    Whoever reads a folder that is replaced in place calls this first. Harmless at any time, in any number of processes.
+    """
+    final = Path(final)
+    if not final.parent.is_dir() or not os.access(final.parent, os.W_OK):
+        return
+    for path in sorted(final.parent.glob(f".{_escape_glob(final.name)}.*-*")):
+        match = _TEMPORARY.fullmatch(path.name)
+        if not match or match["name"] != final.name or path in _in_progress or _is_alive(int(match["pid"])):
+            continue
+        if match["kind"] == "old" and not final.exists():
+            with suppress(OSError):  # another process may be putting it back at this moment
+                os.rename(path, final)
+        else:
+            _remove(path)
+
+
+def sync(path: Path) -> None:
+    """Make the operating system put a file, or a folder's list of names, on the disk itself."""
+    if os.name == "nt" and path.is_dir():  # Windows cannot open folders; its rename is journalled
+        return
+    descriptor = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _temporary_beside(final: Path) -> Iterator[Path]:
+    """Yield an unused temporary path for `final`, remove it whatever happens, and explain what the system refuses."""
+    temporary = _temporary_name(final, "tmp")
+    _in_progress.add(temporary)
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        clean_up(final)
+        yield temporary
+    except OSError as error:
+        raise write_error(final, error) from error
+    finally:
+        _remove(temporary)
+        _in_progress.discard(temporary)
+
+
+def _rename_folder(temporary: Path, final: Path, replace: bool) -> None:
+    """Move a complete temporary folder to its final place, over what is there if `replace`."""
+    if final.exists() and not final.is_dir():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(final))
+    if final.is_dir() and not replace:
+        return
+    old = _temporary_name(final, "old")
+    _in_progress.add(old)
+    try:
+        if final.is_dir():
+            os.rename(final, old)
+        try:
+            os.rename(temporary, final)
+        except OSError as error:
+            if not replace and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                return  # another process finished the same cache first
+            if old.is_dir() and not final.exists():
+                os.rename(old, final)
+            raise
+        sync(final.parent)
+        _remove(old)
+    finally:
+        _in_progress.discard(old)
+
+
+def _sync_tree(folder: Path) -> None:
+    """`sync` every file in `folder`, then every folder from the inside out."""
+    for path, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            sync(Path(path, name))
+        sync(Path(path))
+
+
+def _temporary_name(final: Path, kind: str) -> Path:
+    return final.parent / f".{final.name}.{kind}-{os.getpid()}-{next(_numbers)}"
+
+
+def _escape_glob(name: str) -> str:
+    return re.sub(r"([*?[])", r"[\1]", name)
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether a process with this number, other than this one, runs on this machine; when in doubt, yes.
+
+    Our own number in a name that is not `_in_progress` is an earlier process's: in containers PIDs repeat.
+    """
+    if pid == os.getpid():
+        return False
+    if os.name == "nt":  # there, os.kill would end the process instead of asking
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def _remove(path: Path) -> None:
+    """Delete a file or folder if it is there; never raise, since this runs while another error is on its way."""
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
