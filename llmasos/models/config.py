@@ -1,10 +1,11 @@
 """One description for every model of the library.
 
-A `ModelConfig` says which parts are assembled and how large they are. It is checked when it is made, so a model that can
-be described can be built. It is saved as `config.json` beside the weights.
+A `ModelConfig` says which parts are assembled and how large they are. It is checked when it is made, so a model that
+can be described can be built. It is saved as `config.json` beside the weights.
 """
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,26 +65,43 @@ class ModelConfig:
     fused: bool = True
 
     def __post_init__(self):
+        self._check_each_field()
         if self.n_kv_heads is None:
             object.__setattr__(self, "n_kv_heads", self.n_heads)
         if self.d_ff is None:
             gated = self.activation == "swiglu"
-            object.__setattr__(self, "d_ff", -(-8 * self.d_model // 3 // 32) * 32 if gated else 4 * self.d_model)
-        self._check()
+            object.__setattr__(self, "d_ff", math.ceil(8 * self.d_model / 3 / 32) * 32 if gated else 4 * self.d_model)
+        self._check_together()
 
     @property
     def head_size(self) -> int:
         """D, the width of one attention head."""
         return self.d_model // self.n_heads
 
-    def _check(self) -> None:
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise UserError(f"{name} is {getattr(self, name)!r}; it must be one of: {', '.join(choices)}.")
-        sizes = ("vocab_size", "context_length", "n_layers", "n_heads", "n_kv_heads", "d_model", "d_ff")
-        for name in sizes:
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise UserError(f"{name} is {getattr(self, name)!r}; it must be a whole number of at least 1.")
+    def _check_each_field(self) -> None:
+        """Kind and range of every field by itself. A config may come from a file that a person has edited."""
+        for name, value in self.to_dict().items():
+            if name in CHOICES:
+                if value not in CHOICES[name]:
+                    raise UserError(f"{name} is {value!r}; it must be one of: {', '.join(CHOICES[name])}.")
+            elif name in ("bias", "tie_embeddings", "fused"):
+                if not isinstance(value, bool):
+                    raise UserError(f"{name} is {value!r}; it must be true or false.")
+            elif name in ("dropout", "norm_eps", "rotary_base"):
+                if type(value) not in (int, float):
+                    raise UserError(f"{name} is {value!r}; it must be a number.")
+            elif not (value is None and name in ("n_kv_heads", "d_ff")):  # these two are derived
+                if type(value) is not int or value < 1:
+                    raise UserError(f"{name} is {value!r}; it must be a whole number of at least 1.")
+        if not 0.0 <= self.dropout < 1.0:
+            raise UserError(f"dropout is {self.dropout}; it must be at least 0 and less than 1.")
+        if not self.norm_eps > 0.0:
+            raise UserError(f"norm_eps is {self.norm_eps}; it must be above 0.")
+        if not self.rotary_base > 1.0:
+            raise UserError(f"rotary_base is {self.rotary_base}; it must be above 1.")
+
+    def _check_together(self) -> None:
+        """What the sizes must be to each other."""
         if self.d_model % self.n_heads:
             raise UserError(
                 f"n_heads {self.n_heads} does not divide d_model {self.d_model}: every head gets an equal share of "
@@ -95,10 +113,6 @@ class ModelConfig:
             raise UserError(f"rotary positions need an even head size; d_model / n_heads is {self.head_size}.")
         if self.positions == "sinusoidal" and self.d_model % 2:
             raise UserError(f"sinusoidal positions need an even d_model; it is {self.d_model}.")
-        if not 0.0 <= self.dropout < 1.0:
-            raise UserError(f"dropout is {self.dropout}; it must be at least 0 and less than 1.")
-        if not self.norm_eps > 0.0 or not self.rotary_base > 1.0:
-            raise UserError(f"norm_eps {self.norm_eps} must be above 0 and rotary_base {self.rotary_base} above 1.")
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, for `config.json`."""

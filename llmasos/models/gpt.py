@@ -88,9 +88,16 @@ class GPT(nn.Module):
         else:
             end = int(positions.max()) + 1
         if end > self.config.context_length:
-            raise UserError(f"position {end - 1} lies beyond the model's context of {self.config.context_length} tokens.")
+            raise UserError(
+                f"position {end - 1} lies beyond the model's context of {self.config.context_length} tokens: shorten "
+                "the text, or use a model with a longer context_length."
+            )
 
         if cache is not None:
+            if real is not None:
+                raise ValueError("a cache takes no `real`: position_mask already hides every slot beyond a token's own")
+            if end > cache.length:
+                raise UserError(f"position {end - 1} lies beyond the cache of {cache.length} tokens: make it longer.")
             mask = position_mask(positions, end)  # (B, 1, T, end)
         else:
             mask = None if real is None else padding_mask(real)  # the blocks are causal by themselves

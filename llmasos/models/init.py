@@ -1,8 +1,8 @@
 """Every initial weight of every model, set in one place so that it can be read.
 
 - Matrices and embeddings: normal with standard deviation 0.02 (GPT-2; Radford et al. 2018, section 4.1).
-- Matrices that write into the residual stream (`out_proj`, `down_proj`): 0.02 / √R, where R is the number of such writes,
-  so that the stream's variance does not grow with depth (Radford et al. 2019, section 2.3).
+- Matrices that write into the residual stream (`out_proj`, `down_proj`): 0.02 / √R, where R is the number of such
+  writes, so that the stream's variance does not grow with depth (Radford et al. 2019, section 2.3).
 - Biases: zero. Norms: weight one, bias zero.
 """
 

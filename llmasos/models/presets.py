@@ -1,6 +1,6 @@
 """Model sizes that have a name, as the fields in which they differ from `ModelConfig`'s defaults.
 
-The four GPT-2 sizes are those of Radford et al. 2019 (table 2; the parameter counts are those of the published weights).
+The four GPT-2 sizes are those of Radford et al. 2019 (table 2; the parameter counts are the published weights').
 """
 
 from typing import Any

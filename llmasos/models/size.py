@@ -7,8 +7,8 @@ Chowdhery et al. 2022, appendix B):
 
     FLOPs per trained token = 6·N + 12·L·C·T
 
-N counts the weights that are multiplied: all matrices including the output layer, not the embeddings, which are looked up.
-Attention is counted over all T positions although a causal kernel may skip half of them: the convention of the papers.
+N counts the weights that are multiplied: all matrices including the output layer, not the embeddings, which are looked
+up. Attention is counted over all T positions although a causal kernel may skip half of them: the papers' convention.
 """
 
 from torch import nn

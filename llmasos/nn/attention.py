@@ -61,10 +61,12 @@ def fused_attention(
     if causal and (mask is not None or q.size(2) != k.size(2)):  # the kernel's own flag is for a bare square only
         lower = causal_mask(q.size(2), k.size(2), q.device)
         mask, causal = (lower if mask is None else mask & lower), False
-    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=causal)
-    if mask is not None:  # some kernels answer NaN or an average for a row without any True
-        out = out.masked_fill(~mask.any(dim=-1, keepdim=True), 0.0)
-    return out, None
+    if mask is None:
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=causal), None
+    # Kernels differ on a row without any True (zero, average or NaN, also in gradients): it sees all, then is zeroed.
+    blind = ~mask.any(dim=-1, keepdim=True)
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask | blind, dropout_p=dropout)
+    return out.masked_fill(blind, 0.0), None
 
 
 def share_heads(x: Tensor, n_heads: int) -> Tensor:
@@ -100,7 +102,7 @@ class MultiHeadAttention(nn.Module):
         if d_model % n_heads:
             raise UserError(f"d_model {d_model} cannot be split among {n_heads} heads: n_heads must divide d_model.")
         if n_kv_heads is not None and n_heads % n_kv_heads:
-            raise UserError(f"{n_heads} query heads cannot share {n_kv_heads} kv heads: n_kv_heads must divide n_heads.")
+            raise UserError(f"{n_heads} query heads cannot share {n_kv_heads} kv heads: n_kv_heads must divide them.")
         self.n_heads, self.n_kv_heads, self.head_size = n_heads, n_kv_heads or n_heads, d_model // n_heads
         self.dropout, self.fused = dropout, fused
         self.q_proj = nn.Linear(d_model, n_heads * self.head_size, bias=bias)

@@ -64,6 +64,10 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def wave_angles(n_positions: int, width: int, base: float) -> Tensor:
-    """(n_positions, width/2) angles p / base^(2i/width) in radians, in float32."""
-    exponents = torch.arange(0, width, 2, dtype=torch.float32) / width
-    return torch.arange(n_positions, dtype=torch.float32)[:, None] / base**exponents
+    """(n_positions, width/2) angles p / base^(2i/width) in radians.
+
+    They are rounded to float32 in the order in which Llama was trained (first the frequency, then its product with p):
+    another order moves the angles of far positions by up to 0.0005, and the published weights expect these.
+    """
+    frequencies = 1.0 / base ** (torch.arange(0, width, 2, dtype=torch.float32) / width)  # (width/2,)
+    return torch.arange(n_positions, dtype=torch.float32)[:, None] * frequencies

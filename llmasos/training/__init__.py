@@ -1,0 +1,1 @@
+"""How to learn: recipes, optimizers, schedules, the one loop, checkpoints, several processes."""

@@ -1,0 +1,206 @@
+"""`sample.py` and `python -m llmasos sample`: write text with a trained model.
+
+Arguments in, a model folder read, prompts continued, text on standard output. Everything that is not text (notes,
+speed, errors) goes to standard error, so that after `sample.py … > story.txt` the file holds the story alone.
+"""
+
+import argparse
+import dataclasses
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import nn
+
+from llmasos.commands.screen import Screen
+from llmasos.errors import UserError
+from llmasos.generation import SamplingOptions, generate, stream
+from llmasos.models import load_model
+from llmasos.tokenizers import Tokenizer, load_tokenizer
+from llmasos.training.checkpoints import model_folder
+from llmasos.training.machine import pick_device
+
+EXAMPLES = """examples:
+  python sample.py runs/storyworld --prompt "Once upon a time"
+  python sample.py runs/storyworld --prompt "Anna" --prompt "The old boat" --n 3 --temperature 1 --top-p 0.95
+  python sample.py runs/storyworld --interactive
+  echo "To be, or not" | python sample.py runs/shakespeare --prompt-file -
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """All flags of the command, with their help."""
+    parser = argparse.ArgumentParser(
+        prog="sample.py",
+        description="Continue a text with a trained model.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", metavar="OUT_DIR", help="folder of a run (its best checkpoint is used) or of a model")
+
+    flag = parser.add_argument_group("what to continue").add_argument
+    flag("--prompt", action="append", metavar="TEXT", help="the beginning; may be repeated (none: the model begins)")
+    flag("--prompt-file", metavar="FILE", help="a file whose whole text is a prompt; - reads standard input")
+    flag("--interactive", action="store_true", help="then ask for prompts, one a line; /quit or Ctrl-D ends")
+    flag("--n", type=int, default=1, metavar="N", help="how many continuations of each prompt (default: 1)")
+
+    flag = parser.add_argument_group("how to choose the next token").add_argument
+    flag("--max-new-tokens", type=int, default=200, metavar="N", help="longest continuation, in tokens (default: 200)")
+    flag(
+        "--temperature", type=float, default=0.8, metavar="X",
+        help="1 is the model's own distribution, less is bolder, more is wilder, 0 always takes the likeliest token "
+        "(default: 0.8)",
+    )
+    flag("--top-k", type=int, metavar="K", help="choose among the K likeliest tokens only")
+    flag("--top-p", type=float, metavar="P", help="choose among the fewest tokens that hold this much probability")
+    flag("--min-p", type=float, metavar="P", help="choose among tokens at least P times as likely as the likeliest")
+    flag(
+        "--repetition-penalty", type=float, default=1.0, metavar="X",
+        help="above 1, tokens that have occurred become less likely (default: 1, off)",
+    )
+    flag("--stop", action="append", default=[], metavar="TEXT", help=r"end before this text; may be repeated; \n works")
+    flag("--seed", type=int, default=0, metavar="N", help="the same seed writes the same text (default: 0)")
+
+    flag = parser.add_argument_group("how to run").add_argument
+    flag("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="where to compute (default: auto)")
+    flag(
+        "--stream", action=argparse.BooleanOptionalAction,
+        help="show the text while it is written (default: if there is only one)",
+    )
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status: 0, 2 after a mistake in what was asked, 130 after Ctrl-C."""
+    try:
+        run(make_parser().parse_args(arguments))
+    except UserError as error:
+        print(f"sample.py: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, e.g. `head`, has seen enough
+        sys.stdout = None  # nothing is left to flush
+        return 0
+    return 0
+
+
+def run(args: argparse.Namespace) -> None:
+    """Check what was asked, load the model, write."""
+    options = options_of(args)
+    if args.n < 1:
+        raise UserError(f"n is {args.n}; it must be at least 1.")
+    prompts = list(args.prompt or []) + ([read_prompt_file(args.prompt_file)] if args.prompt_file else [])
+    if not prompts and not args.interactive:
+        prompts = [""]
+    if args.stream and len(prompts) * args.n > 1:
+        raise UserError(f"--stream shows one text while it is written; here are {len(prompts) * args.n}: leave it out.")
+
+    device = pick_device(args.device)
+    folder = model_folder(args.folder, say=note)
+    model, tokenizer = load_model(folder, device), load_tokenizer(folder)
+    writer = Writer(model, tokenizer, args.n, args.stream, Screen(sys.stdout))
+    if prompts:
+        writer.write(prompts, options)
+    if args.interactive:
+        converse(writer, options)
+
+
+def options_of(args: argparse.Namespace) -> SamplingOptions:
+    """The sampling options among the arguments, checked."""
+    names = {field.name for field in dataclasses.fields(SamplingOptions)}
+    given = {name: value for name, value in vars(args).items() if name in names}
+    given["stop"] = tuple(stop.replace("\\n", "\n").replace("\\t", "\t") for stop in args.stop)
+    return SamplingOptions(**given)
+
+
+def read_prompt_file(name: str) -> str:
+    """The text of a prompt file, without the newline with which editors end a file; "-" is standard input."""
+    try:
+        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        return data.decode("utf-8").removesuffix("\n")
+    except OSError as error:
+        raise UserError(f"the prompt file {name} cannot be read ({error.strerror}); check the path.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"the prompt file {name} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from error
+
+
+class Writer:
+    """Continues prompts and shows the result.
+
+    Args:
+        model, tokenizer: a causal language model and what it was trained with.
+        n: how many continuations of each prompt.
+        stream: show text while it is written; None = if there is only one.
+        screen: where the text goes.
+    """
+
+    def __init__(self, model: nn.Module, tokenizer: Tokenizer, n: int, stream: bool | None, screen: Screen):
+        self.model, self.tokenizer, self.n, self.stream, self.screen = model, tokenizer, n, stream, screen
+
+    def write(self, prompts: list[str], options: SamplingOptions) -> None:
+        """Continue the prompts, then say what there is to say and how fast it was."""
+        started = time.perf_counter()
+        single = len(prompts) * self.n == 1
+        say_all = self._write_one if single and self.stream is not False else self._write_all
+        n_tokens, notices = say_all(prompts, options)
+        seconds = time.perf_counter() - started
+        for notice in dict.fromkeys(notices):
+            note(notice)
+        device = next(self.model.parameters()).device.type
+        note(f"{n_tokens} tokens in {seconds:.2f} s: {n_tokens / seconds:,.0f} tokens/s on {device}")
+
+    def _write_one(self, prompts: list[str], options: SamplingOptions) -> tuple[int, list[str]]:
+        """One text, while it is written."""
+        events = stream(self.model, self.tokenizer, prompts, options)
+        n_tokens, notices = 0, []
+        self.screen.prompt(prompts[0])
+        try:
+            for event in events:
+                self.screen.text(event.text)
+                n_tokens += 1
+                notices += event.notices
+        finally:  # also after Ctrl-C
+            events.close()
+            self.screen.end()
+        return n_tokens, notices
+
+    def _write_all(self, prompts: list[str], options: SamplingOptions) -> tuple[int, list[str]]:
+        """Several texts, when all are ready."""
+        generations = generate(self.model, self.tokenizer, prompts, options, self.n)
+        for i, generation in enumerate(generations):
+            if len(generations) > 1:
+                self.screen.heading(f"{i + 1} of {len(generations)}")
+            self.screen.prompt(prompts[i // self.n])
+            self.screen.text(generation.text)
+            self.screen.end()
+        notices = [notice for generation in generations for notice in generation.notices]
+        return sum(len(generation.ids) for generation in generations), notices
+
+
+def converse(writer: Writer, options: SamplingOptions) -> None:
+    """Ask for prompts until there are no more. Ctrl-C stops the text that is being written, or ends at the question."""
+    try:
+        import readline  # noqa: F401 — lets `input` edit the line and remember earlier ones, where the system has it
+    except ImportError:
+        pass
+    note("each line is the beginning of a text, an empty one lets the model begin; /quit or Ctrl-D ends")
+    for number in range(sys.maxsize):
+        try:
+            line = input("> " if sys.stdin.isatty() else "")
+        except EOFError:
+            print(file=sys.stderr)
+            return
+        if line.strip() == "/quit":
+            return
+        try:  # the same prompt twice gives two texts, and the same session twice gives the same ones
+            writer.write([line], dataclasses.replace(options, seed=options.seed + number))
+        except KeyboardInterrupt:
+            note("stopped; Ctrl-C once more ends.")
+
+
+def note(text: str) -> None:
+    """Tell a person something that is not part of the text."""
+    print(f"({text})", file=sys.stderr)

@@ -1,0 +1,49 @@
+"""Causal language modelling: at every position, predict the next token."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from llmasos.objectives.base import Batch
+
+IGNORED = -100  # the target of a position where nothing is to be predicted; F.cross_entropy knows it by this number
+
+
+class CausalLM:
+    """An example is a window of T + 1 token ids; inputs are the first T, targets the last T.
+
+    The loss is the cross-entropy -log p(target | the tokens before it) in nats.
+
+    >>> batch = CausalLM().collate([np.array([5, 6, 7, 8]), np.array([1, 2])])
+    >>> batch["ids"].tolist(), batch["targets"].tolist()
+    ([[5, 6, 7], [1, 0, 0]], [[6, 7, 8], [2, -100, -100]])
+    """
+
+    def collate(
+        self, examples: Sequence[np.ndarray], rngs: Sequence[Callable[[], np.random.Generator]] = ()
+    ) -> Batch:
+        """Stack windows to `ids` and `targets` (B, T). Shorter windows are filled up at the end with ignored targets.
+
+        The filling needs no attention mask: it stands in everybody's future.
+        """
+        longest = max(map(len, examples))
+        windows = np.zeros((len(examples), longest), dtype=np.int64)
+        for row, example in zip(windows, examples, strict=True):
+            row[: len(example)] = example
+        ids, targets = torch.from_numpy(windows[:, :-1]), torch.from_numpy(windows[:, 1:].copy())
+        for i, example in enumerate(examples):
+            targets[i, len(example) - 1 :] = IGNORED
+        return {"ids": ids, "targets": targets}
+
+    def counts(self, batch: Batch) -> dict[str, int]:
+        """The number of tokens to predict."""
+        return {"causal": int((batch["targets"] != IGNORED).sum())}
+
+    def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """The sum of the tokens' losses."""
+        logits = model(batch["ids"])  # (B, T, V)
+        loss = F.cross_entropy(logits.flatten(0, 1).float(), batch["targets"].flatten(), reduction="sum")
+        return {"causal": loss}

@@ -1,0 +1,152 @@
+"""Checkpoints: what a run leaves on disk so that it can go on, or be used, after any accident.
+
+    runs/storyworld/
+        recipe.json                  every setting
+        metrics.jsonl                one line of numbers every few steps
+        tokenizer/
+        checkpoints/
+            step-00000500/           a model folder …
+                config.json  model.safetensors  vocab.json …
+                optimizer.safetensors           … and with this, a place to go on from
+                state.json           step, best validation loss so far, checksums of the other files
+
+A checkpoint is written into a temporary folder and renamed when it is complete, so one that has its name is whole.
+Should the disk damage it later, the checksums tell, and the one before it serves. The newest two and the best are kept.
+Because data order and dropout are functions of (seed, step), the step number is all that must be remembered of them.
+"""
+
+import re
+import shutil
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from llmasos.errors import UserError
+from llmasos.models import load_weights, save_model
+from llmasos.storage import load_tensors, read_json, save_tensors, sha256_file, write_folder, write_json
+from llmasos.training.optimizers import load_optimizer_tensors, optimizer_tensors
+
+KEPT = 2  # the newest checkpoints, beside the best
+
+
+@dataclass
+class State:
+    """Where a run stands after `step` optimizer steps."""
+
+    step: int = 0
+    best_step: int | None = None  # the checkpoint with the lowest validation loss so far
+    best_loss: float | None = None  # that loss, in nats per prediction
+    scaler: dict[str, Any] = field(default_factory=dict)  # of fp16's gradient scaler
+
+
+def save_checkpoint(
+    run: Path,
+    state: State,
+    model: nn.Module,
+    optimizers: list[torch.optim.Optimizer],
+    save_tokenizer: Callable[[Path], None],
+) -> Path:
+    """Write `run/checkpoints/step-N` and delete what is no longer needed.
+
+    Raises:
+        UserError: it cannot be written, for example because the disk is full. All earlier checkpoints are still there.
+    """
+    folder = run / "checkpoints" / f"step-{state.step:08d}"
+    with write_folder(folder) as temporary:
+        save_model(temporary, model)
+        save_tokenizer(temporary)
+        save_tensors(temporary / "optimizer.safetensors", optimizer_tensors(model, optimizers))
+        checksums = {path.name: sha256_file(path) for path in sorted(temporary.iterdir())}
+        write_json(temporary / "state.json", {**asdict(state), "sha256": checksums})
+    steps = all_checkpoints(run)
+    for old in steps[:-KEPT]:
+        if step_of(old) != state.best_step:
+            shutil.rmtree(old, ignore_errors=True)
+    return folder
+
+
+def load_checkpoint(folder: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> State:
+    """Put a checkpoint's weights and optimizer state into place and return where it stood."""
+    load_weights(model, folder / "model.safetensors")
+    load_optimizer_tensors(model, optimizers, load_tensors(folder / "optimizer.safetensors"))
+    return read_state(folder)
+
+
+def read_state(folder: Path) -> State:
+    """The `State` in a checkpoint folder."""
+    fields = read_json(folder / "state.json")
+    return State(**{name: value for name, value in fields.items() if name != "sha256"})
+
+
+def all_checkpoints(run: Path) -> list[Path]:
+    """The checkpoint folders of a run, oldest first, sound or not."""
+    folders = (run / "checkpoints").glob("step-*")
+    return sorted((path for path in folders if re.fullmatch(r"step-\d+", path.name)), key=step_of)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step number in a checkpoint's name."""
+    return int(checkpoint.name.removeprefix("step-"))
+
+
+def damage(checkpoint: Path) -> str | None:
+    """What is wrong with a checkpoint's files, in words, or None if all are as they were written."""
+    try:
+        checksums = read_json(checkpoint / "state.json")["sha256"]
+        for name, expected in checksums.items():
+            if not (checkpoint / name).is_file():
+                return f"{name} is missing"
+            if sha256_file(checkpoint / name) != expected:
+                return f"{name} is not as it was written (its checksum differs)"
+    except (UserError, KeyError, TypeError, AttributeError, OSError) as error:
+        return f"state.json cannot be read ({error})"
+    return None
+
+
+def sound_checkpoints(run: Path, say: Callable[[str], None] = warnings.warn) -> list[Path]:
+    """The undamaged checkpoints of a run, oldest first. Each damaged one is named through `say` and left alone."""
+    sound = []
+    for checkpoint in all_checkpoints(run):
+        if reason := damage(checkpoint):
+            say(f"checkpoint {checkpoint} is damaged: {reason}; it is skipped.")
+        else:
+            sound.append(checkpoint)
+    return sound
+
+
+def last_checkpoint(run: Path, say: Callable[[str], None] = warnings.warn) -> Path:
+    """The newest sound checkpoint. Raises UserError if the run has none."""
+    sound = sound_checkpoints(run, say)
+    if not sound:
+        raise UserError(f"{run} holds no usable checkpoint; train first, for example: python train.py --out {run}")
+    return sound[-1]
+
+
+def best_checkpoint(run: Path, say: Callable[[str], None] = warnings.warn) -> Path:
+    """The sound checkpoint with the lowest validation loss, or the newest if none was validated."""
+    sound = sound_checkpoints(run, say)
+    best_step = read_state(last_checkpoint(run, say=lambda _: None)).best_step
+    return next((path for path in sound if step_of(path) == best_step), sound[-1] if sound else run)
+
+
+def model_folder(path: str | Path, say: Callable[[str], None] = warnings.warn) -> Path:
+    """From what a user names to a folder with a model in it: a run's best checkpoint, or the model folder itself.
+
+    Raises:
+        UserError: there is no such folder, or neither a run nor a model in it.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise UserError(f"there is no folder {path}; name a run's folder such as runs/storyworld, or train one first.")
+    if (path / "config.json").is_file():
+        if (path / "state.json").is_file() and (reason := damage(path)):
+            raise UserError(f"checkpoint {path} is damaged: {reason}. Name the run's folder to use its last sound one.")
+        return path
+    if (path / "checkpoints").is_dir() or (path / "recipe.json").is_file():
+        return best_checkpoint(path, say)
+    raise UserError(f"{path} is neither a run nor a model: there is no recipe.json and no config.json in it.")

@@ -1,0 +1,104 @@
+"""Data-parallel training: several processes, each with a copy of the model and a part of every batch.
+
+`torchrun --nproc-per-node N train.py …` starts N processes and tells each its place by environment variables. Each
+computes the gradient of its rows of the global batch; DistributedDataParallel averages the gradients, so all copies
+take the same step. Started without torchrun there is one process, and every function here does nothing.
+"""
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from llmasos.errors import UserError
+
+
+@dataclass(frozen=True)
+class World:
+    """This process's place: `rank` of `size` processes, `local_rank` among those of this machine."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the process that writes files and speaks to the user."""
+        return self.rank == 0
+
+    def share(self, batch_size: int) -> range:
+        """The rows of a global batch that belong to this process."""
+        if batch_size % self.size:
+            raise UserError(
+                f"batch_size {batch_size} cannot be split evenly among {self.size} processes; "
+                f"choose a multiple of {self.size}."
+            )
+        n = batch_size // self.size
+        return range(self.rank * n, (self.rank + 1) * n)
+
+    def sum(self, values: list[float], device: torch.device) -> list[float]:
+        """The element-wise sum of every process's values, in every process."""
+        if self.size == 1:
+            return values
+        # float64 counts exactly; MPS has none, but a Mac runs one process
+        total = torch.tensor(values, dtype=torch.float64, device=device)
+        dist.all_reduce(total)
+        return total.tolist()
+
+    def wait(self) -> None:
+        """Go on when every process has come here."""
+        if self.size > 1:
+            dist.barrier()
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model with gradients averaged over all processes in its backward pass."""
+        if self.size == 1:
+            return model
+        device = next(model.parameters()).device
+        return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
+
+
+def join_world(device_type: str) -> World:
+    """Take the place that torchrun gave this process; alone, there is nothing to join.
+
+    Raises:
+        UserError: started by torchrun, but there are fewer GPUs than processes, or the device cannot work in a group.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        return World()
+    world = World(int(os.environ["RANK"]), size, int(os.environ["LOCAL_RANK"]))
+    if device_type == "cuda":
+        if world.local_rank >= torch.cuda.device_count():
+            raise UserError(
+                f"torchrun started process {world.local_rank + 1} on a machine with {torch.cuda.device_count()} GPUs; "
+                "start as many processes as there are GPUs, or add --device cpu."
+            )
+        torch.cuda.set_device(world.local_rank)
+    elif device_type != "cpu":
+        raise UserError(f"several processes can train on cpu or cuda, not on {device_type}; add --device cpu.")
+    dist.init_process_group("nccl" if device_type == "cuda" else "gloo", timeout=timedelta(minutes=10))
+    return world
+
+
+def leave_world() -> None:
+    """Close the connections to the other processes, if there are any."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def average_gradients_after(model: nn.Module, last: bool) -> AbstractContextManager:
+    """A context for one micro-batch's backward pass: DDP talks to the others only after the `last` one of a step."""
+    return model.no_sync() if isinstance(model, DistributedDataParallel) and not last else nullcontext()
+
+
+def tensors_to(batch, device: torch.device) -> dict[str, Tensor]:
+    """The batch on a device. From pinned memory the copy to a GPU overlaps with what the GPU still computes."""
+    if device.type != "cuda":
+        return {name: tensor.to(device) for name, tensor in batch.items()}
+    return {name: tensor.pin_memory().to(device, non_blocking=True) for name, tensor in batch.items()}

@@ -1,0 +1,90 @@
+"""The machine under the training loop: which device, which number format, and how fast it multiplies matrices."""
+
+import time
+from contextlib import nullcontext
+
+import torch
+from torch import nn
+
+from llmasos.errors import UserError
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def pick_device(name: str = "auto", local_rank: int = 0) -> torch.device:
+    """The device called `name`; "auto" takes the first there is of cuda, mps, cpu.
+
+    Raises:
+        UserError: the device asked for is not on this machine.
+    """
+    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(kind for kind, there in has.items() if there)
+    if not has.get(name):
+        there = ", ".join(kind for kind, is_there in has.items() if is_there)
+        raise UserError(f"device {name!r} is not available here; this machine has: {there}. Leave --device at auto.")
+    return torch.device(name, local_rank) if name == "cuda" else torch.device(name)
+
+
+def pick_precision(name: str, device: torch.device) -> str:
+    """The number format for matrix products: "auto" is bf16 on GPUs made for it and fp32 everywhere else.
+
+    Raises:
+        UserError: fp16 on a CPU, where it would be slow and gain nothing.
+    """
+    if name == "auto":
+        return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    if name == "fp16" and device.type == "cpu":
+        raise UserError("precision fp16 needs a GPU; on a CPU choose fp32 or bf16.")
+    return name
+
+
+def autocast(device: torch.device, precision: str):
+    """The context in which a forward pass computes its matrix products in `precision`. Weights stay in fp32."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=PRECISIONS[precision])
+
+
+def compile_model(model: nn.Module, say=print) -> None:
+    """Compile the model in place with torch.compile, or say in one line why it stays as it is.
+
+    Compilation happens at the first batch and takes a minute or so. A machine without a C++ compiler (CPU) or Triton
+    (GPU) cannot do it: tried out here on one addition, so that training does not stumble over it later.
+    """
+    device = next(model.parameters()).device
+    try:
+        torch.compile(lambda x: x + 1.0)(torch.ones(2, device=device))
+    except Exception as error:  # whatever the compiler's tool chain raises, training can do without it
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        say(f"torch.compile does not work here ({reason}); training goes on without it.")
+        torch.compiler.reset()
+        return
+    model.compile()
+
+
+def matmul_peak(device: torch.device, precision: str = "fp32", size: int = 1024, seconds: float = 0.3) -> float:
+    """The best rate, in FLOP/s, at which this machine multiplies two (size, size) matrices.
+
+    "Model FLOPs utilisation" (MFU) is a training step's rate over this one: the share of the machine's best that is
+    turned into training. A measured peak is a fairer measure than a data sheet's, and there is none for a laptop.
+    """
+    if device.type == "cuda":
+        size = 8192
+    a = torch.randn(size, size, device=device, dtype=PRECISIONS[precision])
+    best, end = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < end or best == float("inf"):
+        synchronise(device)
+        start = time.perf_counter()
+        a @ a
+        synchronise(device)
+        best = min(best, time.perf_counter() - start)
+    return 2.0 * size**3 / best
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done all that it was asked to do (a CPU always has)."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

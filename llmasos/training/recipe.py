@@ -1,0 +1,155 @@
+"""A recipe: everything that decides a training run, in one typed and checked dataclass.
+
+Each field is a command-line flag of `train.py` with the same name, help text and range, and is saved with the run in
+`recipe.json`. So a run can be told from its recipe alone, and repeated.
+"""
+
+import argparse
+import dataclasses
+import typing
+from dataclasses import dataclass
+from typing import Any
+
+from llmasos.errors import UserError
+from llmasos.models import PRESETS
+from llmasos.training.machine import PRECISIONS
+from llmasos.training.schedules import SCHEDULES
+
+
+def setting(
+    default: Any,
+    help: str,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+    choices: tuple[str, ...] | None = None,
+) -> Any:
+    """A recipe field: its default, its help text, and what values make sense."""
+    limits = {"at_least": at_least, "above": above, "at_most": at_most, "below": below, "choices": choices}
+    return dataclasses.field(default=default, metadata={"help": help, **limits})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The settings of a run. A field that is None is decided by the model preset, or by what it says in its help."""
+
+    # What to learn from
+    data: str = setting("storyworld", "a dataset's name, a .txt, .md or .jsonl file, or a folder of them")
+    tokenizer: str = setting(
+        "bpe", "how text becomes token ids", choices=("char", "byte", "bpe", "gpt2", "cl100k_base")
+    )
+    vocab_size: int = setting(1024, "number of tokens that a bpe tokenizer learns", at_least=257)
+
+    # The model
+    model: str = setting("gpt-laptop", "the model preset that the following flags change", choices=tuple(PRESETS))
+    context_length: int | None = setting(None, "the longest sequence the model reads, in tokens", at_least=1)
+    n_layers: int | None = setting(None, "number of blocks", at_least=1)
+    n_heads: int | None = setting(None, "number of attention heads; must divide d_model", at_least=1)
+    n_kv_heads: int | None = setting(None, "number of key/value heads; must divide n_heads", at_least=1)
+    d_model: int | None = setting(None, "width of the residual stream", at_least=1)
+    d_ff: int | None = setting(None, "width inside the feed-forward", at_least=1)
+    dropout: float | None = setting(None, "probability of dropping an activation in training", at_least=0, below=1)
+
+    # How to learn
+    steps: int = setting(1000, "number of optimizer steps", at_least=1)
+    batch_size: int = setting(16, "sequences per step, over all accumulation steps and processes", at_least=1)
+    accumulation_steps: int = setting(1, "in how many parts a batch is computed, one after another", at_least=1)
+    optimizer: str = setting("adamw", "adamw, or muon for the matrices inside the blocks", choices=("adamw", "muon"))
+    learning_rate: float = setting(1e-3, "the peak learning rate", above=0)
+    schedule: str = setting("cosine", "how the learning rate falls after the warmup", choices=SCHEDULES)
+    warmup: int = setting(100, "steps over which the learning rate rises to its peak", at_least=0)
+    final_learning_rate: float = setting(0.1, "the last learning rate as a share of the peak", at_least=0, at_most=1)
+    weight_decay: float = setting(0.1, "pull of matrices and embeddings towards zero", at_least=0)
+    beta1: float = setting(0.9, "AdamW's memory for gradients", at_least=0, below=1)
+    beta2: float = setting(0.99, "AdamW's memory for squared gradients", at_least=0, below=1)
+    clip: float = setting(1.0, "longest gradient (its norm over all parameters); 0 = do not clip", at_least=0)
+    seed: int = setting(1337, "decides weights, order of the data, and dropout", at_least=0)
+
+    # What to see and keep
+    eval_interval: int = setting(250, "steps between validations, each followed by a checkpoint", at_least=1)
+    log_interval: int = setting(10, "steps between lines of metrics.jsonl", at_least=1)
+    out: str | None = setting(None, "the run's folder (none given: runs/RECIPE, or the next free runs/RECIPE-N)")
+    prompt: str | None = setting(None, "the beginning of the sample that is written after each validation")
+
+    # The machine
+    device: str = setting("auto", "where to compute", choices=("auto", "cpu", "cuda", "mps"))
+    precision: str = setting(
+        "auto",
+        "number format of matrix products; auto is bf16 on GPUs made for it, else fp32",
+        choices=("auto", *PRECISIONS),
+    )
+    compile: bool = setting(False, "compile the model first (a minute's wait, then faster steps)")
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value is not None:
+                check_range(field.name, value, field.metadata)
+        if self.batch_size % self.accumulation_steps:
+            raise UserError(
+                f"batch_size {self.batch_size} cannot be computed in {self.accumulation_steps} equal parts; "
+                "accumulation_steps must divide it."
+            )
+
+    @property
+    def model_changes(self) -> dict[str, Any]:
+        """The fields of the model preset that this recipe changes."""
+        names = ("context_length", "n_layers", "n_heads", "n_kv_heads", "d_model", "d_ff", "dropout")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, for `recipe.json`."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "Recipe":
+        """The reverse of `to_dict`."""
+        unknown = set(fields) - {field.name for field in dataclasses.fields(cls)}
+        if unknown:
+            raise UserError(f"a recipe has no setting {', '.join(sorted(unknown))}; see train.py --help.")
+        return cls(**fields)
+
+
+# What may differ when a run is resumed: how long and where it goes on, and what is shown. More would be another run.
+RESUMABLE = {"steps", "eval_interval", "log_interval", "out", "prompt", "device", "precision", "compile"}
+
+METAVARS = {int: "N", float: "X", str: "NAME"}
+SECTIONS = {  # the first field of each section of the help text
+    "data": "what to learn from",
+    "model": "the model",
+    "steps": "how to learn",
+    "eval_interval": "what to see and keep",
+    "device": "the machine",
+}
+
+
+def check_range(name: str, value: Any, limits: dict[str, Any]) -> None:
+    """Raise UserError unless the value keeps the limits of its `setting`."""
+    if limits["choices"] is not None and value not in limits["choices"]:
+        raise UserError(f"{name} is {value!r}; it must be one of: {', '.join(limits['choices'])}.")
+    tests = {
+        "at_least": lambda bound: value >= bound,
+        "above": lambda bound: value > bound,
+        "at_most": lambda bound: value <= bound,
+        "below": lambda bound: value < bound,
+    }
+    for limit, holds in tests.items():
+        if limits[limit] is not None and not holds(limits[limit]):
+            raise UserError(f"{name} is {value}; it must be {limit.replace('_', ' ')} {limits[limit]}.")
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add a flag for every field of Recipe. A flag that is not given leaves no trace in the parsed arguments."""
+    group = parser
+    for field in dataclasses.fields(Recipe):
+        group = parser.add_argument_group(SECTIONS[field.name]) if field.name in SECTIONS else group
+        flag, limits = "--" + field.name.replace("_", "-"), field.metadata
+        shown = "" if field.default is None else f" (default: {field.default})"
+        options: dict[str, Any] = {"help": limits["help"] + shown, "default": argparse.SUPPRESS}
+        types = typing.get_args(field.type) or (field.type,)  # int | None → (int, NoneType)
+        if types[0] is bool:
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, **options)
+        else:
+            named = "{" + ",".join(limits["choices"]) + "}" if limits["choices"] else METAVARS[types[0]]
+            group.add_argument(flag, type=types[0], metavar=named, **options)

@@ -1,0 +1,90 @@
+"""The recipes that have a name: what `python train.py NAME` trains.
+
+Each states what to expect, so that a reader knows before the run what good looks like, and after it whether it was.
+Losses are over the whole validation split, in nats per token; times are for two laptop-class CPU cores unless said.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from llmasos.errors import UserError
+from llmasos.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class NamedRecipe:
+    """A recipe and what is to be said about it."""
+
+    what: str
+    expect: str
+    settings: dict[str, Any]
+
+
+RECIPES: dict[str, NamedRecipe] = {
+    "storyworld": NamedRecipe(
+        "a small GPT learns to tell stories (the default)",
+        "to be measured",
+        {},
+    ),
+    "llama-storyworld": NamedRecipe(
+        "the same with a modern block: RMSNorm, rotary positions, SwiGLU, grouped-query attention",
+        "to be measured",
+        {"model": "llama-laptop"},
+    ),
+    "shakespeare": NamedRecipe(
+        "a character-level GPT writes Shakespeare (1.1 MB; downloaded once)",
+        "to be measured",
+        {
+            "data": "shakespeare",
+            "tokenizer": "char",
+            "context_length": 64,
+            "batch_size": 12,
+            "steps": 2000,
+        },
+    ),
+    "shakespeare-large": NamedRecipe(
+        "the same with 6 layers of width 384 and dropout, for a GPU",
+        "to be measured",
+        {
+            "data": "shakespeare",
+            "tokenizer": "char",
+            "model": "gpt-small",
+            "batch_size": 64,
+            "steps": 5000,
+            "dropout": 0.2,
+            "eval_interval": 500,
+        },
+    ),
+    "python-reference": NamedRecipe(
+        "real English with no download: the language reference in your own Python",
+        "to be measured",
+        {"data": "python-reference", "vocab_size": 2048, "steps": 1500},
+    ),
+    "gpt2-wikitext2": NamedRecipe(
+        "the 124M GPT-2 architecture from scratch on WikiText-2, for a GPU",
+        "to be measured",
+        {
+            "data": "wikitext2",
+            "tokenizer": "gpt2",
+            "model": "gpt2",
+            "batch_size": 64,
+            "accumulation_steps": 8,
+            "steps": 2000,
+            "learning_rate": 6e-4,
+            "warmup": 200,
+            "dropout": 0.1,
+            "beta2": 0.95,
+        },
+    ),
+}
+
+
+def named_recipe(name: str, **changes: Any) -> Recipe:
+    """The recipe with this name, with some settings changed.
+
+    Raises:
+        UserError: there is no recipe of that name, or a setting is out of range.
+    """
+    if name not in RECIPES:
+        raise UserError(f"there is no recipe {name!r}; there are: {', '.join(RECIPES)}. See train.py --list.")
+    return Recipe(**{**RECIPES[name].settings, **changes})
