@@ -1,0 +1,12 @@
+"""llmasos: an open "LLM operating system" for learning. Build, train, evaluate and use Transformers, from scratch.
+
+The rooms in the order in which to read them: `nn` (the parts), `models`, `tokenizers`, `datasets`, `objectives`,
+`training`, `generation`, `commands`. A room imports only from rooms before it.
+"""
+
+import os
+
+# OpenMP's threads, which torch computes with on a CPU, by default wait for each other in a busy loop. As soon as another
+# program wants one of the cores, a step then takes tens of times longer, because a thread that spins keeps the one it
+# waits for from running. Must be set before torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -2,7 +2,8 @@
 
 The recipe is the classical one: write everything to a temporary name *beside* the final place (same file system),
 `fsync` it, rename it into place, `fsync` the parent folder. POSIX makes the rename atomic; without the first `fsync` a
-power cut could leave the new name with empty contents (Pillai et al., "All File Systems Are Not Created Equal", OSDI 2014).
+power cut could leave the new name with empty contents (Pillai et al., "All File Systems Are Not Created Equal", OSDI
+2014).
 
 Temporary names are `.NAME.tmp-PID-N`. What a killed process leaves behind is removed by the next writer of the same
 name (or by `clean_up`): a temporary is stale when its process no longer lives. A folder cannot be renamed over a folder
@@ -27,7 +28,7 @@ from llmasos.errors import UserError
 # Names like ".model.tmp-4711-0": what for, which process, the how-many-eth of that process.
 _TEMPORARY = re.compile(r"\.(?P<name>[^/\\]+)\.(?P<kind>tmp|old)-(?P<pid>\d+)-\d+")
 _numbers = itertools.count()
-_in_progress: set[Path] = set()  # this process's own temporaries, so that a recycled PID cannot protect a stale one
+_in_progress: set[str] = set()  # this process's own temporaries, so that a recycled PID cannot protect a stale one
 
 # Why the operating system refused, and what helps.
 _REASONS = {
@@ -152,7 +153,9 @@ def clean_up(final: Path | str) -> None:
         return
     for path in sorted(final.parent.glob(f".{_escape_glob(final.name)}.*-*")):
         match = _TEMPORARY.fullmatch(path.name)
-        if not match or match["name"] != final.name or path in _in_progress or _is_alive(int(match["pid"])):
+        if not match or match["name"] != final.name:
+            continue
+        if os.path.abspath(path) in _in_progress or _is_alive(int(match["pid"])):
             continue
         if match["kind"] == "old" and not final.exists():
             with suppress(OSError):  # another process may be putting it back at this moment
@@ -176,7 +179,7 @@ def sync(path: Path) -> None:
 def _temporary_beside(final: Path) -> Iterator[Path]:
     """Yield an unused temporary path for `final`, remove it whatever happens, and explain what the system refuses."""
     temporary = _temporary_name(final, "tmp")
-    _in_progress.add(temporary)
+    _in_progress.add(os.path.abspath(temporary))
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         clean_up(final)
@@ -185,7 +188,7 @@ def _temporary_beside(final: Path) -> Iterator[Path]:
         raise write_error(final, error) from error
     finally:
         _remove(temporary)
-        _in_progress.discard(temporary)
+        _in_progress.discard(os.path.abspath(temporary))
 
 
 def _rename_folder(temporary: Path, final: Path, replace: bool) -> None:
@@ -195,7 +198,7 @@ def _rename_folder(temporary: Path, final: Path, replace: bool) -> None:
     if final.is_dir() and not replace:
         return
     old = _temporary_name(final, "old")
-    _in_progress.add(old)
+    _in_progress.add(os.path.abspath(old))
     try:
         if final.is_dir():
             os.rename(final, old)
@@ -210,7 +213,7 @@ def _rename_folder(temporary: Path, final: Path, replace: bool) -> None:
         sync(final.parent)
         _remove(old)
     finally:
-        _in_progress.discard(old)
+        _in_progress.discard(os.path.abspath(old))
 
 
 def _sync_tree(folder: Path) -> None:

@@ -115,8 +115,8 @@ def load_tensors(path: Path | str, device: torch.device | str = "cpu") -> dict[s
     """Return the tensors of a safetensors file by name.
 
     On the CPU nothing is copied: the tensors are views of one private memory map, whose pages are read from the disk
-    when first touched. Writing to such a tensor changes memory only, never the file; the map lives as long as any tensor
-    of it. Only a tensor that another program stored at an odd address is copied. On another device they are copies.
+    when first touched. Writing to such a tensor changes memory only, never the file; the map lives as long as any
+    tensor of it. Only a tensor that another program stored at an odd address is copied, and those on another device.
 
     Raises:
         UserError: the file is missing, truncated or damaged; names the file and the tensor.

@@ -1,0 +1,131 @@
+"""What a source of text is: something that yields documents, split into training and validation text.
+
+Two rules decide what is held out, and neither depends on the machine, the order of files, or chance:
+
+- **One long text** (a single file): the last tenth of its characters is the validation text, as is the convention for
+  Tiny Shakespeare. The cut is exact, so `train + val` is the text.
+- **Many documents** (a folder, a `.jsonl` file): each document goes *whole* to one side, by a hash of its content. So
+  nothing of a validation document is ever trained on, two copies of a document land on the same side, and documents
+  that are added later do not move the others. The hash is uniform, hence a tenth is held out; below 1,000 documents
+  chance could leave nothing, so there it is exactly the tenth with the smallest hashes, and at least one.
+
+A document may be larger than memory. It then comes in several `Piece`s, cut after a newline.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import NamedTuple
+
+from llmasos.errors import UserError
+
+SPLITS = ("train", "val")
+VALIDATION_SHARE = 10  # one in ten
+FEW_DOCUMENTS = 1_000  # below this many, the held-out tenth is counted instead of left to the hash
+
+
+class Piece(NamedTuple):
+    """A stretch of text, and whether a document ends with it (the tokens then get an end-of-text)."""
+
+    text: str
+    ends_document: bool
+
+
+class TextSource(ABC):
+    """A named source of documents, split into "train" and "val".
+
+    Attributes:
+        name: short, as the user gave it; goes into folder names.
+        description: one line for a person: what it is and how it is split.
+    """
+
+    name: str
+    description: str
+
+    @abstractmethod
+    def pieces(self, split: str) -> Iterator[Piece]:
+        """Yield the text of one split ("train" or "val") in a fixed order.
+
+        Raises:
+            UserError: the text cannot be read (not UTF-8, not JSON, ...); names the file and the byte or line.
+        """
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Return hexadecimal digits that change when the text changes; much cheaper than reading it all where large."""
+
+    def documents(self, split: str) -> Iterator[str]:
+        """Yield the texts of one split. A document that is too large for memory comes in several texts."""
+        for piece in self.pieces(split):
+            yield piece.text
+
+    def size(self) -> int | None:
+        """Return about how many bytes both splits have together, for a progress bar; None if not known."""
+        return None
+
+    def information(self, split: str) -> float | None:
+        """Return the nats of the whole split under the distribution it was drawn from, or None where nobody knows it.
+
+        Divided by the tokens of the split, it is the loss below which no model can get by anything but memorising.
+        """
+        return None
+
+
+class ManyDocuments(TextSource):
+    """A source of separate documents, split by the hash of each. Subclasses say what the documents are."""
+
+    @abstractmethod
+    def entries(self) -> Iterator[tuple[int, Iterable[str]]]:
+        """Yield, for each document, its `document_key` and its text in one or more parts, read only when asked for."""
+
+    def pieces(self, split: str) -> Iterator[Piece]:
+        check_split(split)
+        threshold = self._threshold()
+        for key, parts in self.entries():
+            if (key < threshold) == (split == "val"):
+                yield from document_pieces(parts)
+
+    def _threshold(self) -> int:
+        """Return the key below which a document is held out."""
+        keys = [key for key, _ in islice(self.entries(), FEW_DOCUMENTS)]
+        if len(keys) == FEW_DOCUMENTS:
+            return 2**64 // VALIDATION_SHARE
+        distinct = sorted(set(keys))
+        if len(distinct) < 2:
+            raise UserError(
+                f"{self.name} has {len(keys)} documents, {len(distinct)} of them different, so none can be held out for"
+                " validation; give at least two, or one plain text file, of which the last tenth is held out"
+            )
+        return distinct[max(1, len(distinct) // VALIDATION_SHARE)]
+
+
+def document_key(digest: bytes) -> int:
+    """Return the 64-bit number that decides a document's side, from the SHA-256 of its content."""
+    return int.from_bytes(digest[:8], "big")
+
+
+def text_key(text: str) -> int:
+    """Return the `document_key` of a text."""
+    return document_key(hashlib.sha256(text.encode("utf-8")).digest())
+
+
+def document_pieces(parts: Iterable[str]) -> Iterator[Piece]:
+    """Turn the parts of one document into pieces, of which the last ends the document.
+
+    >>> list(document_pieces(["Once ", "upon a time."]))
+    [Piece(text='Once ', ends_document=False), Piece(text='upon a time.', ends_document=True)]
+    """
+    previous = None
+    for part in parts:
+        if previous is not None:
+            yield Piece(previous, False)
+        previous = part
+    if previous is not None:
+        yield Piece(previous, True)
+
+
+def check_split(split: str) -> None:
+    """Raise `ValueError` unless `split` is "train" or "val"."""
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}, expected one of {SPLITS}")

@@ -1,0 +1,64 @@
+"""The one place where a story leaves something to chance.
+
+Every decision of the generator is made by `Chooser.pick`, which adds the decision's information, -log p in nats, to
+`nats`. A story's probability is the product over its decisions, so `nats` is known exactly when the story ends.
+
+`ForcedChooser` has the same `pick`, but follows a script of option numbers; the proof (`proof.py`) uses it to walk
+through every story the generator could have told.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from typing import Any
+
+
+class Chooser:
+    """Draws decisions from a seeded generator and counts their information in nats."""
+
+    def __init__(self, seed: int, index: int):
+        """Start the stream of story number `index` of corpus `seed`; the same pair always gives the same decisions."""
+        self._uniform = random.Random(f"storyworld {seed} {index}").random
+        self.nats = 0.0
+
+    def pick(self, options: Sequence[Any], weights: Sequence[float] | None = None) -> Any:
+        """Return one of `options`, drawn in proportion to `weights` (all equal if None); add -log p to `nats`."""
+        return options[self._pick(len(options), weights)]
+
+    def _pick(self, n: int, weights: Sequence[float] | None) -> int:
+        if weights is None:
+            self.nats += math.log(n)
+            return int(self._uniform() * n)
+        total = sum(weights)
+        threshold = self._uniform() * total
+        for i in range(n):
+            threshold -= weights[i]
+            if threshold < 0 and weights[i] > 0:
+                break
+        else:  # rounding carried us past the end: take the last option that can happen
+            i = max(j for j in range(n) if weights[j] > 0)
+        self.nats += math.log(total / weights[i])
+        return i
+
+
+class ForcedChooser(Chooser):
+    """Follows `script` (option numbers), then takes the first possible option, recording what else was possible."""
+
+    def __init__(self, script: Sequence[int] = ()):
+        self.script = list(script)
+        self.taken: list[int] = []
+        self.open: list[tuple[int, ...]] = []  # scripts of the branches not taken after the end of `script`
+        self.nats = 0.0
+
+    def _pick(self, n: int, weights: Sequence[float] | None) -> int:
+        possible = [i for i in range(n) if weights is None or weights[i] > 0]
+        if len(self.taken) < len(self.script):
+            i = self.script[len(self.taken)]
+        else:
+            i = possible[0]
+            self.open.extend((*self.taken, j) for j in possible[1:])
+        self.taken.append(i)
+        self.nats += math.log(n) if weights is None else math.log(sum(weights) / weights[i])
+        return i

@@ -1,0 +1,146 @@
+"""Bilingual lines: the sentences of a story, with slots, in English and German.
+
+A plot writes its sentences as a block of alternating lines, English first, German below:
+
+    {Hero} hid {the thing} <hidden:under {his} bed>.
+        {Hero} versteckte {den thing} unter {seinem} Bett.
+
+A slot `{words role}` is filled from the cast of the story (role -> entity). A capital first letter in the slot gives a
+capital in the text. A lone pronoun (`{he}`, `{ihm}`, `{seine}`) speaks of the hero. `{Hero~}` is the hero's name, or a pronoun where the sentence before leaves no doubt. `<label:...>` marks an answer to
+the plot's question `label` and leaves no trace in the text. One line is one unit of the translation: its English and
+German say the same.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from llmasos.datasets.storyworld import english, german
+
+Cast = dict[str, object]  # role -> entity
+PATTERN = re.compile(r"\{([^{}]+)\}|<(\w+):|(>)")
+
+
+LONE = {"he", "him", "his", "himself", "er", "ihn", "ihm"}  # a slot of one such word speaks of the hero
+
+
+class Slot:
+    """One `{...}`: which entity, in which form."""
+
+    def __init__(self, source: str):
+        self.topical = source.endswith("~")
+        words = source.removesuffix("~").split()
+        self.capital = words[0][0].isupper()
+        words[0] = words[0][0].lower() + words[0][1:]
+        self.owner = "hero"
+        if "of" in words:  # "{seinen thing of friend}": the possessor is not the hero
+            self.owner = words[-1]
+            words = words[:-2]
+        self.possessive = words[-1].endswith("'s")
+        words[-1] = words[-1].removesuffix("'s")
+        self.owner_only = len(words) == 1 and words[0].startswith("sein")  # "{seine} Tasche": just the possessive
+        if words[0] in LONE and len(words) == 1:
+            words.append("hero")
+        self.role, _, self.tag = words[-1].partition(".")  # "{hero.child}" is what tag "child" of the hero names
+        self.determiner = words[0] if len(words) > 1 else ""
+        self.adjective = words[1] if len(words) > 2 else ""
+
+    def roles(self) -> tuple[str, ...]:
+        """The roles whose words the slot shows, in the order of the text (an adjective may be no role)."""
+        return (self.adjective, self.role) if self.adjective else (self.role,)
+
+    def _entity(self, cast: Cast) -> object:
+        return cast[self.role].tags[self.tag] if self.tag else cast[self.role]
+
+    def english(self, cast: Cast, pronoun: bool = False) -> str:
+        """Return the English words; `pronoun`: whether a topical slot becomes "he" or "she"."""
+        adjective = cast[self.adjective].en if self.adjective in cast else self.adjective
+        determiner = "he" if self.topical and pronoun else self.determiner
+        text = english.inflect(self._entity(cast), determiner, adjective, self.possessive)
+        return text[0].upper() + text[1:] if self.capital else text
+
+    def german(self, cast: Cast, pronoun: bool = False) -> str:
+        """Return the German words; `pronoun` as in `english`."""
+        owner = cast[self.owner]
+        if self.owner_only:
+            text = german.possessive(self.role, owner)
+        else:
+            adjective = cast[self.adjective].de if self.adjective in cast else self.adjective
+            determiner = "er" if self.topical and pronoun else self.determiner
+            text = german.inflect(self._entity(cast), determiner, adjective, self.possessive, owner)
+        return text[0].upper() + text[1:] if self.capital else text
+
+
+class Line:
+    """One sentence of a story (or a short exchange) in both languages, before the cast is filled in."""
+
+    def __init__(self, english_source: str, german_source: str):
+        self.english_parts = _parse(english_source)
+        self.german_parts = _parse(_german_quotes(german_source))
+        self.labels = [label for kind, label in self.english_parts if kind == "open"]
+        slots = [part for kind, part in self.english_parts if kind == "slot"]
+        self.roles = {slot.role for slot in slots}
+        self.names_hero = any(slot.role == "hero" and slot.determiner == "" and not slot.topical for slot in slots)
+        self.topical = any(slot.topical for slot in slots)
+        self.flat = [part for kind, part in self.english_parts if kind in ("text", "slot")]  # str or Slot
+
+    def english(self, cast: Cast, pronoun: bool = False) -> str:
+        """Return the sentence in English; `pronoun`: whether the hero is known from the sentence before."""
+        return "".join([part if part.__class__ is str else part.english(cast, pronoun) for part in self.flat])
+
+    def german(self, cast: Cast, pronoun: bool = False) -> str:
+        """Return the sentence in German."""
+        return "".join([part if kind == "text" else part.german(cast, pronoun) for kind, part in self.german_parts])
+
+    def spans(self, cast: Cast, pronoun: bool = False) -> dict[str, tuple[int, int]]:
+        """Return label -> (start, end) of the marked answers, in characters of the English sentence."""
+        spans, open_spans, length = {}, [], 0
+        for kind, part in self.english_parts:
+            if kind == "open":
+                open_spans.append((part, length))
+            elif kind == "close":
+                label, start = open_spans.pop()
+                spans[label] = (start, length)
+            else:
+                length += len(part if kind == "text" else part.english(cast, pronoun))
+        return spans
+
+
+def _parse(source: str) -> list[tuple[str, object]]:
+    """Cut a source line into ("text", str), ("slot", Slot), ("open", label) and ("close", "") parts."""
+    parts, position = [], 0
+    for match in PATTERN.finditer(source):
+        if match.start() > position:
+            parts.append(("text", source[position : match.start()]))
+        if match[1]:
+            parts.append(("slot", Slot(match[1])))
+        elif match[2]:
+            parts.append(("open", match[2]))
+        else:
+            parts.append(("close", ""))
+        position = match.end()
+    if position < len(source):
+        parts.append(("text", source[position:]))
+    return parts
+
+
+def _german_quotes(source: str) -> str:
+    """Turn straight quotation marks into German ones, opening and closing in turn."""
+    pieces = source.split('"')
+    return "".join(piece + (("„", "“")[i % 2] if i < len(pieces) - 1 else "") for i, piece in enumerate(pieces))
+
+
+@cache
+def parse_block(block: str) -> tuple[Line, ...]:
+    """Return the alternatives written in `block`: English and German lines in turn."""
+    rows = [row.strip() for row in block.splitlines() if row.strip()]
+    if len(rows) % 2:
+        raise ValueError(f"a block of lines needs an even number of rows (English, German); got {len(rows)}: {rows[0]!r}")
+    return tuple(Line(rows[i], rows[i + 1]) for i in range(0, len(rows), 2))
+
+
+@cache
+def parse_blocks(blocks: tuple[str, ...]) -> tuple[Line, ...]:
+    """Return the alternatives of several blocks together."""
+    return tuple(line for block in blocks for line in parse_block(block))

@@ -1,0 +1,68 @@
+"""The people and animals of the valley, and the qualities that decide how a hero acts."""
+
+from llmasos.datasets.storyworld.entities import Noun, Word
+
+GIRLS = "Mia Anna Lily Emma Nora Clara Ida Ella Rosa Lena Greta Maya".split()
+BOYS = "Ben Tom Max Leo Finn Paul Oscar Hugo Noah Sam Jonas Felix".split()
+
+GIRL = Noun("girl", "Mädchen", "n", "she")
+BOY = Noun("boy", "Junge", "m", "he", oblique="Jungen")
+
+
+def _child(name: str) -> Noun:
+    """Make a child; `{hero.child}` is "girl" or "boy", `{friend.friend}` "Freundin" or "Freund"…"""
+    girl = name in GIRLS
+    friend = Noun("friend", "Freundin" if girl else "Freund", "f" if girl else "m", "she" if girl else "he")
+    rival = Noun("rival", "Rivalin" if girl else "Rivale", friend.gender, friend.pronoun, oblique="" if girl else "Rivalen")
+    tags = {"child": GIRL if girl else BOY, "friend": friend, "rival": rival}
+    return Noun(name, name, "f" if girl else "m", "she" if girl else "he", proper=True, tags=tags)
+
+
+CHILDREN = [_child(name) for name in GIRLS + BOYS]
+OTHERS = {child: [other for other in CHILDREN if other is not child] for child in CHILDREN}
+
+# A trait leans on later decisions: courage, patience, kindness and care run from -1 to 1.
+TRAITS = [
+    Word("brave", "mutig", {"courage": 1}),
+    Word("shy", "schüchtern", {"courage": -1}),
+    Word("patient", "geduldig", {"patience": 1}),
+    Word("impatient", "ungeduldig", {"patience": -1}),
+    Word("careful", "vorsichtig", {"care": 1}),
+    Word("dreamy", "verträumt", {"care": -1}),
+    Word("kind", "gutherzig", {"kindness": 1}),
+    Word("proud", "stolz", {"kindness": -1}),
+    Word("curious", "neugierig", {}),
+    Word("cheerful", "fröhlich", {}),
+]
+
+
+def _grown_up(en: str, de: str, gender: str, place: str = "", proper: bool = False) -> Noun:
+    return Noun(en, de, gender, "she" if gender == "f" else "he", proper, tags={"place": place})
+
+
+GRANDMOTHER = _grown_up("Grandmother", "Großmutter", "f", "home", proper=True)
+GRANDFATHER = _grown_up("Grandfather", "Großvater", "m", "home", proper=True)
+FAMILY = [GRANDMOTHER, GRANDFATHER]
+BAKER = _grown_up("baker", "Bäckerin", "f", "bakery")
+CARPENTER = _grown_up("carpenter", "Tischler", "m", "workshop")
+SMITH = _grown_up("smith", "Schmied", "m", "forge")
+MILLER = _grown_up("miller", "Müller", "m", "mill")
+SHEPHERD = _grown_up("shepherd", "Schäferin", "f", "meadow")
+FISHERMAN = _grown_up("fisherman", "Fischer", "m", "lake")
+TEACHER = _grown_up("teacher", "Lehrerin", "f", "school")
+TAILOR = _grown_up("tailor", "Schneiderin", "f", "market")
+GARDENER = _grown_up("gardener", "Gärtner", "m", "garden")
+NEIGHBOURS = [BAKER, CARPENTER, SMITH, MILLER, SHEPHERD, FISHERMAN, TEACHER, TAILOR, GARDENER]
+
+
+def animal(en: str, de: str, gender: str, oblique: str = "", **tags: object) -> Noun:
+    """Make an animal; the English pronoun of animals in this valley is "it"."""
+    return Noun(en, de, gender, "it", oblique=oblique, tags=tags)
+
+
+DOG = animal("dog", "Hund", "m")
+CAT = animal("cat", "Katze", "f")
+GOAT = animal("goat", "Ziege", "f")
+CROW = animal("crow", "Krähe", "f")
+OWL = animal("owl", "Eule", "f")
+DONKEY = animal("donkey", "Esel", "m")

@@ -1,0 +1,23 @@
+"""The plot families: each file tells one kind of story about the valley. All are equally likely."""
+
+from llmasos.datasets.storyworld.plots import (
+    confess,
+    gift,
+    grow,
+    lost,
+    meal,
+    mend,
+    night,
+    quarrel,
+    race,
+    rescue,
+    secret,
+    skill,
+    storm,
+    stranger,
+)
+
+PLOTS = tuple(
+    module.PLOT
+    for module in (lost, mend, meal, storm, secret, race, skill, quarrel, stranger, confess, rescue, grow, night, gift)
+)

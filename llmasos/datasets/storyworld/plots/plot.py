@@ -1,0 +1,25 @@
+"""What a plot family is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from llmasos.datasets.storyworld.entities import Noun
+from llmasos.datasets.storyworld.teller import Teller
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A family of stories.
+
+    things: what the story can be about (the role "thing"). tell: tells the story after the opening and returns the
+    name of its outcome. outcomes: outcome -> ("happy" or "sad", one-line summary). questions: label -> question, for
+    the answers marked `<label:...>` in the plot's lines. Summaries and questions may contain English slots.
+    """
+
+    name: str
+    things: tuple[Noun, ...]
+    tell: Callable[[Teller], str]
+    outcomes: dict[str, tuple[str, str]]
+    questions: dict[str, str]

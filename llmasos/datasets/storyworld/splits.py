@@ -1,0 +1,46 @@
+"""Which stories are held out: combinations, not samples.
+
+A story's combination is (hero's name, plot, thing). A fixed hash sends about one combination in ten to "val"; no
+combination of "val" ever occurs in "train", while every hero, every plot and every thing does. A model must put
+together what it has only seen apart.
+
+Hero, plot and thing are drawn independently of everything else, so P(split) is an exact finite sum, and the
+distribution of the stories of a split is the generator's, divided by it: -log p_split(text) = -log p(text) + log P(split).
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from hashlib import sha256
+
+from llmasos.datasets.storyworld.people import CHILDREN
+from llmasos.datasets.storyworld.plots import PLOTS
+
+SPLITS = ("train", "val")
+HELD_OUT_ONE_IN = 10
+
+
+@cache
+def split_of(hero: str, plot: str, thing: str) -> str:
+    """Return the split of a combination."""
+    digest = sha256(f"{hero}/{plot}/{thing}".encode()).digest()
+    return "val" if int.from_bytes(digest[:8], "big") % HELD_OUT_ONE_IN == 0 else "train"
+
+
+@cache
+def probability(split: str) -> float:
+    """Return P(split): the share of the generator's stories that belong to `split`, summed over all combinations."""
+    return math.fsum(
+        1 / (len(CHILDREN) * len(PLOTS) * len(plot.things))
+        for hero in CHILDREN
+        for plot in PLOTS
+        for thing in plot.things
+        if split_of(hero.en, plot.name, thing.en) == split
+    )
+
+
+@cache
+def log_probability(split: str) -> float:
+    """Return log P(split) in nats."""
+    return math.log(probability(split))

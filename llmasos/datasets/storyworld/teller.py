@@ -1,0 +1,184 @@
+"""Tells one story: holds the cast and the state of the small world, makes decisions and says sentences.
+
+A plot is a function that calls this class. It plans who and what plays each role (`plan`), moves them through the world (`move`,
+`take`, `give`, `leave` …: the world refuses what cannot be, such as meeting somebody who is elsewhere), branches
+(`branch`, `chance`) and speaks (`say`). Every decision goes through the chooser, and as late as possible: when
+the text reaches it (`plan`), so that the text reveals each decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from llmasos.datasets.storyworld.chooser import Chooser
+from llmasos.datasets.storyworld.entities import Noun, Place
+from llmasos.datasets.storyworld.lines import Line, parse_blocks
+from llmasos.datasets.storyworld.places import PLACES
+
+
+class Impossible(Exception):
+    """A plot asked for something that the world does not allow. Always a bug in the plot."""
+
+
+class Mismatch(Exception):
+    """The story being told is no longer the beginning of the text that the proof looks for."""
+
+
+class Teller:
+    """The state of one story while it is told."""
+
+    def __init__(self, chooser: Chooser, target: str | None = None):
+        """Start a story. target: if given, stop with `Mismatch` as soon as the text departs from it (for the proof)."""
+        self.chooser = chooser
+        self.roles: dict[str, object] = {}
+        self.planned: dict[str, tuple[Sequence[object], Sequence[float] | None]] = {}
+        self.lines: list[tuple[Line, bool]] = []  # with each, whether it says "he" or "she" for the hero's name
+        self.sentences: list[str] = []
+        self._hero_is_topic, self._since_name = False, 0
+        self.days_passed = False  # whether the story has left its first day
+        self.where: dict[str, str] = {"hero": "home"}  # role -> key of the place where it is, or role of the holder
+        self._watchers: dict[str, Callable[[], None]] = {}
+        self._target, self._length = target, 0
+
+    # ---- decisions -------------------------------------------------------------------------------------------------
+    def plan(self, role: str, options: Sequence[object], weights: Sequence[float] | None = None) -> None:
+        """Let `role` be drawn from `options` when the text first names it."""
+        self.planned[role] = (options, weights)
+
+    def watch(self, role: str, action: Callable[[], None]) -> None:
+        """Call `action` as soon as `role` has been drawn."""
+        self._watchers[role] = action
+
+    def resolve(self, role: str) -> object:
+        """Return who or what plays `role`, drawing it now if it is still only planned."""
+        if role in self.planned:
+            self.roles[role] = self.chooser.pick(*self.planned.pop(role))
+            if role in self._watchers:
+                self._watchers[role]()
+        return self.roles[role]
+
+    def set(self, role: str, entity: object) -> None:
+        """Give `role` to `entity` without a decision."""
+        self.roles[role] = entity
+
+    def branch(self, **weights: float) -> str:
+        """Draw one of the named ways on, in proportion to its weight."""
+        return self.chooser.pick(tuple(weights), tuple(weights.values()))
+
+    def chance(self, probability: float) -> bool:
+        """Draw yes with this probability."""
+        return self.chooser.pick((True, False), (probability, 1 - probability))
+
+    def lean(self, quality: str) -> int:
+        """How the hero's trait leans: -1, 0 or 1 of "courage", "patience", "kindness" or "care"."""
+        return self.roles["trait"].tags.get(quality, 0)
+
+    @property
+    def weather(self) -> str:
+        """The weather of the day ("sunny", "windy" …), or "" before the day is known."""
+        return self.roles["day"].tags["weather"] if "day" in self.roles else ""
+
+    # ---- sentences -------------------------------------------------------------------------------------------------
+    def say(self, *blocks: str) -> None:
+        """Say one of the lines of all `blocks` together, all equally likely."""
+        lines = parse_blocks(blocks)
+        line = lines[0] if len(lines) == 1 else self.chooser.pick(lines)
+        pronoun = line.topical and self._hero_is_topic
+        pieces = []
+        for part in line.flat:
+            if part.__class__ is not str:
+                if self.planned:
+                    for role in part.roles():
+                        if role in self.planned:
+                            self.resolve(role)
+                part = part.english(self.roles, pronoun)
+            pieces.append(part)
+            if self._target is not None:
+                self._compare(part)
+        self.lines.append((line, pronoun))
+        self._update_topic(line, pronoun)
+        self.sentences.append("".join(pieces))
+        if self._target is not None and self._length < len(self._target):
+            self._compare(" ")
+
+    def _update_topic(self, line: Line, pronoun: bool) -> None:
+        """Decide whether the next sentence may call the hero "he" or "she".
+
+        It may if this one speaks of the hero, names nobody else whom the pronoun could mean, and the name is not far.
+        """
+        if "hero" not in line.roles:
+            self._hero_is_topic = False
+            return
+        named = line.names_hero or (line.topical and not pronoun)
+        self._since_name = 0 if named else self._since_name + 1
+        hero = self.roles["hero"]
+        rivals = (self.roles.get(role) for role in line.roles if role != "hero")
+        unique = not any(isinstance(other, Noun) and other.pronoun == hero.pronoun for other in rivals)
+        self._hero_is_topic = unique and self._since_name < 3
+
+    def _compare(self, text: str) -> None:
+        if not self._target.startswith(text, self._length):
+            raise Mismatch
+        self._length += len(text)
+
+    def maybe(self, block: str, probability: float = 0.5) -> bool:
+        """Say one of the lines of `block` with this probability; return whether it was said."""
+        said = self.chance(probability)
+        if said:
+            self.say(block)
+        return said
+
+    # ---- the world -------------------------------------------------------------------------------------------------
+    def place(self, role: str) -> str:
+        """Where `role` is: the key of a place, through whoever holds it."""
+        position = self.where[role]
+        while position in self.where:
+            position = self.where[position]
+        return position
+
+    def put(self, role: str, position: str) -> None:
+        """Say where somebody or something is from the start: a place's key or the holder's role."""
+        self.where[role] = position
+
+    def pass_time(self) -> None:
+        """Let days go by: the story is no longer about a single day."""
+        self._hero_is_topic, self._since_name = False, 0
+        self.days_passed = True
+
+    def move(self, role: str, place: str | Place) -> None:
+        """Let somebody go to a place, with all they hold."""
+        key = place if isinstance(place, str) else place.en
+        if key not in PLACES:
+            raise Impossible(f"there is no place '{key}'")
+        if self.where.get(role) in self.where:
+            raise Impossible(f"{role} cannot walk while held by {self.where[role]}")
+        self.where[role] = key
+
+    def meet(self, first: str, second: str) -> None:
+        """State that two are in the same place."""
+        if self.place(first) != self.place(second):
+            raise Impossible(f"{first} is at {self.place(first)}, {second} at {self.place(second)}")
+
+    def take(self, role: str, item: str) -> None:
+        """Let somebody pick up something that is where they are."""
+        self.meet(role, item)
+        self.where[item] = role
+
+    def give(self, giver: str, item: str, receiver: str) -> None:
+        """Let somebody hand something they hold to somebody who is there."""
+        if self.where[item] != giver:
+            raise Impossible(f"{giver} does not have {item}")
+        self.meet(giver, receiver)
+        self.where[item] = receiver
+
+    def leave(self, role: str, item: str) -> None:
+        """Let somebody put down, drop or lose what they hold, where they are."""
+        if self.where[item] != role:
+            raise Impossible(f"{role} does not have {item}")
+        self.where[item] = self.place(role)
+
+    def gone(self, item: str) -> None:
+        """Take something out of the world (eaten, burnt, sunk)."""
+        del self.where[item]
+
+

@@ -1,0 +1,163 @@
+"""Text to token ids on disk, once: little-endian arrays that are memory-mapped, so the corpus may exceed the memory.
+
+For a source and a tokenizer there is one folder, `tokens/NAME-KIND-KEY`, whose key is a hash of both fingerprints:
+other text or another tokenizer is another folder, and nothing is ever out of date. It holds
+
+    train.bin, val.bin    the ids, uint16 if the vocabulary fits into it, else uint32
+    counts.json           what they were made from, and how many tokens, bytes, characters and documents they are
+
+Each document is followed by the tokenizer's end-of-text. A single plain text has no end-of-text, neither between its
+pieces nor at its end: Tiny Shakespeare at character level has exactly one token for each of its characters.
+
+The folder is written beside and renamed into place, so a build that was killed leaves nothing that could be mistaken
+for a whole one. While they are made the arrays are written, not mapped: a full disk is an error then, and does not kill
+the process (a write to a mapped page that finds no room is a bus error).
+"""
+
+import hashlib
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from tqdm import tqdm
+
+from llmasos.datasets.locations import cache_folder as default_cache_folder
+from llmasos.datasets.source import SPLITS, TextSource
+from llmasos.errors import UserError
+from llmasos.storage import read_json, write_folder, write_json
+from llmasos.storage.lock import lock
+
+FORMAT = 1  # raise it when the layout, the splits or the cutting into pieces change: older folders are then left alone
+
+
+class Encoder(Protocol):
+    """What is needed of a tokenizer here."""
+
+    kind: str
+    vocab_size: int
+    end_of_text: int
+
+    def encode_array(self, text: str) -> np.ndarray: ...
+
+    def fingerprint(self) -> str: ...
+
+
+@dataclass
+class TokenSplit:
+    """The tokens of one split, and what they stand for.
+
+    Attributes:
+        tokens: (N,) uint16 or uint32, read-only, on disk.
+        n_bytes: UTF-8 bytes of the text; bits per byte divide by it.
+        n_characters: Unicode code points of the text.
+        n_documents: how many end-of-text tokens there are; 0 for a single plain text.
+    """
+
+    tokens: np.ndarray
+    n_bytes: int
+    n_characters: int
+    n_documents: int
+
+
+@dataclass
+class TokenData:
+    """Both splits of a corpus as tokens, and the folder they lie in."""
+
+    train: TokenSplit
+    val: TokenSplit
+    folder: Path
+
+
+def build_tokens(
+    source: TextSource, tokenizer: Encoder, cache_folder: Path | str | None = None, progress: bool = True
+) -> TokenData:
+    """Return a source's text as memory-mapped token ids, building them if they are not in the cache.
+
+    Arguments:
+        source: the text.
+        tokenizer: what turns it into ids.
+        cache_folder: where to look and to build; by default `llmasos.datasets.locations.cache_folder()`.
+        progress: whether to show a bar while building.
+
+    Raises:
+        UserError: the text cannot be read, or the disk is full; nothing half-built stays.
+    """
+    key = hashlib.sha256(f"{FORMAT} {source.fingerprint()} {tokenizer.fingerprint()}".encode()).hexdigest()[:16]
+    name = re.sub(r"[^\w.-]+", "-", source.name)[:60]
+    folder = Path(cache_folder or default_cache_folder()) / "tokens" / f"{name}-{tokenizer.kind}-{key}"
+    if data := _open(folder):
+        return data
+    waiting = "another process is building these tokens; waiting for it"
+    with lock(folder.with_name(f".{folder.name}.lock"), lambda: _say(waiting)):
+        if data := _open(folder):  # built by the process that held the lock
+            return data
+        with write_folder(folder) as temporary:
+            _build(source, tokenizer, temporary, progress)
+    data = _open(folder)
+    assert data, f"{folder} was written but cannot be opened"
+    return data
+
+
+def _build(source: TextSource, tokenizer: Encoder, folder: Path, progress: bool) -> None:
+    """Write the arrays and the counts of both splits."""
+    dtype = np.dtype("<u2" if tokenizer.vocab_size <= 1 << 16 else "<u4")
+    counts = {}
+    bar = tqdm(total=source.size(), unit="B", unit_scale=True, desc=f"tokenizing {source.name}", disable=not progress)
+    with bar:
+        for split in SPLITS:
+            counts[split] = _build_split(source, tokenizer, split, folder / f"{split}.bin", dtype, bar)
+    made_from = {"source": source.name, "source_fingerprint": source.fingerprint()}
+    made_from |= {"tokenizer": tokenizer.kind, "tokenizer_fingerprint": tokenizer.fingerprint()}
+    write_json(folder / "counts.json", {"format": FORMAT, "dtype": dtype.str, **made_from, "splits": counts})
+
+
+def _build_split(
+    source: TextSource, tokenizer: Encoder, split: str, path: Path, dtype: np.dtype, bar: tqdm
+) -> dict[str, int]:
+    """Write the array of one split and return its counts."""
+    end_of_text = np.array([tokenizer.end_of_text], dtype).tobytes()
+    n_tokens = n_bytes = n_characters = n_documents = 0
+    with open(path, "wb") as file:
+        for text, ends_document in source.pieces(split):
+            ids = tokenizer.encode_array(text)
+            if len(ids) and int(ids.max()) >= tokenizer.vocab_size:
+                raise ValueError(f"the tokenizer gave id {ids.max()}, but its vocabulary has {tokenizer.vocab_size}")
+            file.write(ids.astype(dtype).tobytes())
+            if ends_document:
+                file.write(end_of_text)
+            text_bytes = len(text) if text.isascii() else len(text.encode("utf-8"))
+            n_tokens += len(ids) + ends_document
+            n_bytes += text_bytes
+            n_characters += len(text)
+            n_documents += ends_document
+            bar.update(text_bytes)
+    return {"tokens": n_tokens, "bytes": n_bytes, "characters": n_characters, "documents": n_documents}
+
+
+def _open(folder: Path) -> TokenData | None:
+    """Map the arrays of a finished folder; None if it is not there or is not whole."""
+    try:
+        record = read_json(folder / "counts.json")
+        dtype = np.dtype(record["dtype"])
+        sizes = {split: record["splits"][split]["tokens"] * dtype.itemsize for split in SPLITS}
+        whole = all((folder / f"{split}.bin").stat().st_size == sizes[split] for split in SPLITS)
+    except (UserError, OSError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        if folder.is_dir():
+            _say(f"{folder} is damaged; building it again")
+        return None
+    splits = {}
+    for split in SPLITS:
+        counts, path = record["splits"][split], folder / f"{split}.bin"
+        # An empty file cannot be mapped.
+        tokens = np.memmap(path, dtype, mode="r") if counts["tokens"] else np.empty(0, dtype)
+        splits[split] = TokenSplit(tokens, counts["bytes"], counts["characters"], counts["documents"])
+    return TokenData(splits["train"], splits["val"], folder)
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr)

@@ -1,0 +1,134 @@
+"""The one cached decoder: continues a batch of token sequences, reading each token once.
+
+The plain way to generate (`plain.py`) runs the model over the whole text for every new token. But a causal model's keys
+and values at earlier positions never change, so the decoder keeps them (`nn/cache.py`) and reads only what is new:
+
+    read     the prompts, all positions at once              → cache, logits of the next token
+    choose   one token for every row                         (the caller decides which rows are finished)
+    keep     the unfinished rows, drop the others
+    advance  read the chosen tokens, one position per row    → logits of the next token; again from `choose`
+
+Rows do not know of each other: prompts may have different lengths (slot p of the cache holds position p, so every row
+simply stands at its own position), each row has its own options and random numbers, and each gets the same text as it
+would get alone. Equal prompts are read once and their cache is copied: N samples of one prompt cost one reading.
+
+**Beyond the context.** A model has positions for P tokens (context_length). When a row has filled them all, its most
+recent ⌊P/2⌋ tokens are read again as positions 0, 1, 2, …, and it goes on from there: from then on it sees between half
+and all of its context. Positions are part of what a key and a value say, so they cannot just be moved along.
+
+Dimensions: B rows, T prompt length, V vocabulary, P context length.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from llmasos.errors import UserError
+from llmasos.generation.options import SamplingOptions
+from llmasos.generation.rows import Row, next_tokens
+from llmasos.nn import KVCache
+
+
+class Decoder:
+    """A batch of rows, their cache, and the logits (B, V) of each row's next token."""
+
+    @torch.inference_mode()
+    def __init__(self, model: nn.Module, rows: Sequence[Row], vocab_size: int | None = None):
+        """Read the prompts.
+
+        Args:
+            model: a causal language model with `hidden`, `lm_head` and `make_cache`, in eval mode (see `eval_mode`).
+            rows: what to continue; nothing is generated yet.
+            vocab_size: only ids below it are chosen (None = all): for a model with more rows in its output layer than
+                the tokenizer has tokens.
+        """
+        self.model, self.rows, self.vocab_size = model, list(rows), vocab_size
+        self.device = next(model.parameters()).device
+        self.context_length = model.config.context_length
+        longest = max(len(row.prompt) + row.options.max_new_tokens for row in self.rows)
+        prompts = list(dict.fromkeys(row.prompt for row in self.rows))  # each different prompt once
+        hidden, self.cache = self._read(prompts, min(longest, self.context_length))
+        self.logits = self._logits(hidden)
+        for row in self.rows:
+            row.n_read = len(row.prompt)
+        if len(prompts) < len(self.rows):
+            number = {prompt: i for i, prompt in enumerate(prompts)}
+            self._select([number[row.prompt] for row in self.rows])
+
+    @torch.inference_mode()
+    def choose(self) -> list[int]:
+        """Choose the next token of every row, by its options, and add it to the row. Returns the ids, one per row."""
+        logprobs = self.logits.log_softmax(dim=-1)  # (B, V)
+        chosen = torch.empty(len(self.rows), dtype=torch.long, device=self.device)
+        by_options: dict[SamplingOptions, list[int]] = {}
+        for i, row in enumerate(self.rows):
+            by_options.setdefault(row.options, []).append(i)
+        for options, members in by_options.items():
+            chosen[members] = next_tokens(self.logits[members], [self.rows[i] for i in members], options)
+        values = logprobs.gather(1, chosen[:, None])[:, 0].tolist()
+        ids = chosen.tolist()
+        for row, id, value in zip(self.rows, ids, values, strict=True):
+            if math.isnan(value):
+                raise UserError(
+                    "the model's output is not a number (NaN), so no token can be chosen: its weights are damaged or "
+                    "its training had diverged; sample from an earlier checkpoint."
+                )
+            row.ids.append(id)
+            row.logprobs.append(value)
+        return ids
+
+    @torch.inference_mode()
+    def keep(self, indices: list[int]) -> None:
+        """Go on with these rows only, in this order; the others are dropped from the batch and its cache."""
+        if indices != list(range(len(self.rows))):
+            self.rows = [self.rows[i] for i in indices]
+            self._select(indices)
+
+    @torch.inference_mode()
+    def advance(self) -> list[int]:
+        """Read the token that each row has just chosen. Returns which rows were full and had to make room first."""
+        full = [i for i, row in enumerate(self.rows) if row.n_read == self.context_length]
+        self._slide(full)
+        ids = torch.tensor([[row.ids[-1]] for row in self.rows], device=self.device)  # (B, 1)
+        positions = torch.tensor([[row.n_read] for row in self.rows], device=self.device)  # (B, 1)
+        hidden = self.model.hidden(ids, positions=positions, cache=self.cache)  # (B, 1, C)
+        self.logits = self._logits(hidden[:, 0])
+        for row in self.rows:
+            row.n_read += 1
+        return full
+
+    def _slide(self, full: list[int]) -> None:
+        """Make room in full rows: read the most recent half of their context again, from position 0."""
+        half = self.context_length // 2
+        for i in full:
+            self.rows[i].n_read = half
+            self.rows[i].n_slides += 1
+        if full and half:  # the token chosen last is not part of the half: `advance` reads it next
+            texts = [(*self.rows[i].prompt, *self.rows[i].ids)[-half - 1 : -1] for i in full]
+            _, fresh = self._read(texts, self.cache.length)
+            self.cache.put(torch.tensor(full, device=self.device), fresh)
+
+    def _read(self, texts: Sequence[Sequence[int]], cache_length: int) -> tuple[Tensor, KVCache]:
+        """Read whole sequences of any lengths: the last hidden state of each (B, C), and a cache that holds them.
+
+        They are padded on the right. What padding writes into the cache stands beyond the row's own position, where
+        nobody looks, until a real token takes the slot.
+        """
+        lengths = torch.tensor([len(text) for text in texts], device=self.device)
+        T = max(map(len, texts))
+        ids = torch.tensor([[*text, *[0] * (T - len(text))] for text in texts], device=self.device)  # (B, T)
+        positions = torch.arange(T, device=self.device).expand_as(ids)
+        cache = self.model.make_cache(len(texts), cache_length)
+        hidden = self.model.hidden(ids, positions=positions, cache=cache)  # (B, T, C)
+        return hidden[torch.arange(len(texts), device=self.device), lengths - 1], cache
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        """(B, C) → (B, V), at least in float32: what follows adds up probabilities."""
+        logits = self.model.lm_head(hidden)[:, : self.vocab_size]
+        return logits if logits.dtype == torch.float64 else logits.float()
+
+    def _select(self, indices: list[int]) -> None:
+        index = torch.tensor(indices, dtype=torch.long, device=self.device)
+        self.cache, self.logits = self.cache.select(index), self.logits[index]

@@ -1,0 +1,165 @@
+"""Text in, text out: prompts are encoded, the decoder runs, its tokens come back as text, piece by piece or whole."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from llmasos.errors import UserError
+from llmasos.generation.decoder import Decoder
+from llmasos.generation.options import SamplingOptions
+from llmasos.generation.prompts import Prompt, prepare_prompt
+from llmasos.generation.rows import Row, eval_mode
+from llmasos.generation.streaming import TextStream
+from llmasos.tokenizers.base import Tokenizer
+
+
+@dataclass(frozen=True)
+class Event:
+    """One new token of one row.
+
+    Attributes:
+        row: which continuation: sample s of prompt p is row p · n_samples + s.
+        id: the token.
+        text: what can be shown now; may be empty (half a character, perhaps the beginning of a stop string) and may
+            hold what was kept back before.
+        logprob: ln of the probability that the model gave this token.
+        finish_reason: None while the row goes on; "stop" (end of text or a stop string) or "length" (max_new_tokens).
+        notices: sentences for a person about this row that have become true now.
+    """
+
+    row: int
+    id: int
+    text: str
+    logprob: float
+    finish_reason: str | None = None
+    notices: tuple[str, ...] = ()
+
+
+@dataclass
+class Generation:
+    """One finished continuation.
+
+    Attributes:
+        text: the new text, without the prompt and without the stop string.
+        ids: all ids that were chosen; the last ones may be end_of_text or belong to a stop string.
+        logprobs: ln of the probability that the model gave each of them.
+        finish_reason: "stop" (end of text or a stop string) or "length" (max_new_tokens).
+        notices: sentences for a person, e.g. that the prompt was longer than the context.
+        n_prompt_tokens: how many tokens of prompt the model has read.
+    """
+
+    text: str = ""
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    finish_reason: str = ""
+    notices: list[str] = field(default_factory=list)
+    n_prompt_tokens: int = 0
+
+
+def generate(
+    model: nn.Module,
+    tokenizer: Tokenizer,
+    prompts: Sequence[str],
+    options: SamplingOptions | None = None,
+    n_samples: int = 1,
+) -> list[Generation]:
+    """Continue each prompt `n_samples` times, all in one batch.
+
+        generate(model, tokenizer, ["Once upon a time"], SamplingOptions(max_new_tokens=50))[0].text
+
+    Args:
+        model: a causal language model, on any device, in any mode (dropout is off while this runs).
+        tokenizer: the one the model was trained with.
+        prompts: texts of any lengths; an empty one lets the model begin a document of its own.
+        options: how to choose tokens and when to stop (None = the defaults of `SamplingOptions`).
+        n_samples: how many continuations of each prompt. They differ from each other unless temperature is 0; what a
+            prompt gets does not depend on the other prompts (so the same prompt given twice gets the same texts twice).
+
+    Returns:
+        len(prompts) · n_samples continuations: all of the first prompt, then all of the second, …
+
+    Raises:
+        UserError: the tokenizer does not fit the model, or the model's output is not a number.
+    """
+    options = options or SamplingOptions()
+    prepared = _prepare(model, tokenizer, prompts, options)
+    generations = [Generation(n_prompt_tokens=len(prompt.ids)) for prompt in prepared for _ in range(n_samples)]
+    for event in _run(model, tokenizer, prepared, options, n_samples):
+        generation = generations[event.row]
+        generation.text += event.text
+        generation.ids.append(event.id)
+        generation.logprobs.append(event.logprob)
+        generation.finish_reason = event.finish_reason or ""
+        generation.notices += event.notices
+    return generations
+
+
+def stream(
+    model: nn.Module,
+    tokenizer: Tokenizer,
+    prompts: Sequence[str],
+    options: SamplingOptions | None = None,
+    n_samples: int = 1,
+) -> Iterator[Event]:
+    """The same as `generate`, as it happens: one `Event` for every token of every row.
+
+    The arguments are checked at once, the work is done as the events are asked for. The model is in eval mode from the
+    first event until the iterator is exhausted or closed.
+    """
+    options = options or SamplingOptions()
+    return _run(model, tokenizer, _prepare(model, tokenizer, prompts, options), options, n_samples)
+
+
+def _prepare(
+    model: nn.Module, tokenizer: Tokenizer, prompts: Sequence[str], options: SamplingOptions
+) -> list[Prompt]:
+    if isinstance(prompts, str):
+        raise UserError("prompts is one string; it must be a list of strings, for example [prompt].")
+    if tokenizer.vocab_size > model.config.vocab_size:
+        raise UserError(
+            f"the tokenizer has {tokenizer.vocab_size} ids and the model knows {model.config.vocab_size}: they do not "
+            "belong together; use the tokenizer that was saved with the model."
+        )
+    return [prepare_prompt(tokenizer, text, model.config.context_length, options) for text in prompts]
+
+
+def _run(
+    model: nn.Module, tokenizer: Tokenizer, prompts: list[Prompt], options: SamplingOptions, n_samples: int
+) -> Iterator[Event]:
+    rows = [Row(prompt.ids, options, sample) for prompt in prompts for sample in range(n_samples)]
+    notices = [prompt.notices for prompt in prompts for _ in range(n_samples)]
+    texts = [TextStream(tokenizer, options.stop) for _ in rows]
+    end_of_text = tokenizer.end_of_text if options.stop_at_end_of_text else None
+    if not rows:
+        return
+    with eval_mode(model):
+        decoder, alive = Decoder(model, rows, tokenizer.vocab_size), list(range(len(rows)))
+        while alive:
+            unfinished = []
+            for place, (number, id) in enumerate(zip(alive, decoder.choose(), strict=True)):
+                row, text = rows[number], texts[number]
+                piece, reason = text.push(id), None
+                if id == end_of_text or text.stopped:
+                    reason = "stop"
+                elif len(row.ids) == options.max_new_tokens:
+                    reason = "length"
+                if reason is None:
+                    unfinished.append(place)
+                else:
+                    piece += text.close()
+                yield Event(number, id, piece, row.logprobs[-1], reason, notices[number])
+                notices[number] = ()
+            decoder.keep(unfinished)
+            alive = [alive[place] for place in unfinished]
+            if alive:
+                for place in decoder.advance():
+                    if rows[alive[place]].n_slides == 1:
+                        notices[alive[place]] = (_slide_notice(model.config.context_length),)
+
+
+def _slide_notice(context_length: int) -> str:
+    return (
+        f"the text has outgrown the model's context of {context_length} tokens: from here on the model sees only the "
+        f"most recent {context_length // 2 + 1} to {context_length}."
+    )

@@ -1,0 +1,70 @@
+"""How to generate: one frozen dataclass, checked when it is made."""
+
+import math
+from dataclasses import dataclass
+
+from llmasos.errors import UserError
+
+LOWEST_TEMPERATURE = 1e-3  # below this the division overflows, and the result is the greedy one anyway
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How the next token is chosen and when to stop. The exact rules are in `sampling.py`.
+
+    Attributes:
+        max_new_tokens: how many tokens to generate at most.
+        temperature: 1 is the model's own distribution, less is bolder, more is wilder, 0 is greedy: always the most
+            likely token. Otherwise at least 0.001.
+        top_k: choose among the k most likely tokens only (None = all).
+        top_p: choose among the fewest tokens that hold this much of the probability, in (0, 1] (None = all).
+        min_p: choose among tokens at least this many times as likely as the most likely one, in (0, 1] (None = all).
+        repetition_penalty: above 1, tokens of the prompt and of the text so far become less likely; 1 = off.
+        stop: end as soon as the generated text holds one of these strings, which is not part of the result.
+        stop_at_end_of_text: end when the model says `<|endoftext|>`. False is for measuring speed.
+        seed: which random numbers; the same seed gives the same text.
+    """
+
+    max_new_tokens: int = 200
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repetition_penalty: float = 1.0
+    stop: tuple[str, ...] = ()
+    stop_at_end_of_text: bool = True
+    seed: int = 0
+
+    def __post_init__(self):
+        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+        object.__setattr__(self, "stop", stop)
+        self._check_whole("max_new_tokens", self.max_new_tokens)
+        if not (self.temperature == 0.0 or LOWEST_TEMPERATURE <= self.temperature < math.inf):
+            raise UserError(
+                f"temperature is {self.temperature}; it must be 0 (always the most likely token) or at least "
+                f"{LOWEST_TEMPERATURE}, and 1 samples from the model as it is."
+            )
+        if self.top_k is not None:
+            self._check_whole("top_k", self.top_k)
+        for name in ("top_p", "min_p"):
+            value = getattr(self, name)
+            if value is not None and not 0.0 < value <= 1.0:
+                raise UserError(f"{name} is {value}; it must be above 0 and at most 1. Leave it out to switch it off.")
+        if not 0.0 < self.repetition_penalty < math.inf:
+            raise UserError(
+                f"repetition_penalty is {self.repetition_penalty}; it must be above 0: 1 is off, 1.1 mild, 1.5 strong."
+            )
+        if not all(isinstance(s, str) and s for s in stop):
+            raise UserError(f"stop is {stop!r}; each stop string must be text of at least one character.")
+        if not isinstance(self.seed, int) or isinstance(self.seed, bool):
+            raise UserError(f"seed is {self.seed!r}; it must be a whole number.")
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the most likely token is always taken, so that no random number is needed."""
+        return self.temperature == 0.0
+
+    @staticmethod
+    def _check_whole(name: str, value: int) -> None:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise UserError(f"{name} is {value!r}; it must be a whole number of at least 1.")

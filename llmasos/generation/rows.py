@@ -1,0 +1,62 @@
+"""One sequence that is being continued, and the choice of its next token."""
+
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from llmasos.generation.options import SamplingOptions
+from llmasos.generation.sampling import greedy, sample, shape_logits, uniform
+
+
+@dataclass
+class Row:
+    """One sequence that is being continued.
+
+    Attributes:
+        prompt: the ids to continue: at least one, at most context_length.
+        options: how to choose its tokens.
+        sample: which of several samples of this prompt it is; decides its random numbers together with the seed.
+        ids: the ids chosen so far.
+        logprobs: for each of them, the natural logarithm of the probability that the model itself gave it, before
+            temperature and filters.
+        n_read: how many of its most recent tokens are in the cache, which is the position of the next token.
+        n_slides: how often its context was full.
+    """
+
+    prompt: tuple[int, ...]
+    options: SamplingOptions
+    sample: int = 0
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    n_read: int = 0
+    n_slides: int = 0
+
+
+def next_tokens(logits: Tensor, rows: Sequence[Row], options: SamplingOptions) -> Tensor:
+    """One token for each row, all of them under the same options: logits (B, V) → ids (B,)."""
+    seen = None
+    if options.repetition_penalty != 1.0:
+        seen = torch.zeros(logits.shape, dtype=torch.bool)
+        for i, row in enumerate(rows):
+            seen[i, [*row.prompt, *row.ids]] = True
+        seen = seen.to(logits.device)
+    logits = shape_logits(logits, options, seen)
+    if options.greedy:
+        return greedy(logits)
+    uniforms = [uniform(options.seed, row.sample, len(row.ids)) for row in rows]
+    return sample(logits, torch.tensor(uniforms, dtype=logits.dtype, device=logits.device))
+
+
+@contextmanager
+def eval_mode(model: nn.Module):
+    """Switch dropout off inside the `with`; afterwards every module is in the mode it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,64 @@
+"""One process at a time: a lock on a file, held by the operating system and therefore released even by `kill -9`."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from llmasos.storage.atomic import write_error
+
+if os.name == "nt":
+    import msvcrt
+else:
+    import fcntl
+
+
+@contextmanager
+def lock(path: Path | str, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold the lock named by `path` for the length of the block; wait while another process or thread holds it.
+
+    The file is empty and stays when the lock is released: were it removed, two processes could lock two files of one
+    name.
+
+    Arguments:
+        path: the lock's file; made, with its folder, where missing.
+        waiting: called once before waiting, for example to say so.
+
+    Raises:
+        UserError: the file cannot be made.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(path, "a+b")
+    except OSError as error:
+        raise write_error(path, error) from error
+    with file:
+        if not _try_to_lock(file.fileno()):
+            if waiting:
+                waiting()
+            _wait_for_lock(file.fileno())
+        yield  # closing the file releases the lock
+
+
+def _try_to_lock(descriptor: int) -> bool:
+    try:
+        if os.name == "nt":
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
+def _wait_for_lock(descriptor: int) -> None:
+    if os.name != "nt":
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return
+    while True:  # LK_LOCK gives up after ten tries, a second apart
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)
+            return
+        except OSError:
+            continue

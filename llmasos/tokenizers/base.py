@@ -1,0 +1,184 @@
+"""What every tokenizer is: a table from ids to bytes, and a rule that cuts a text into those ids.
+
+    text --encode--> ids --decode--> text
+
+The table is a list `tokens` with `tokens[id]` = the bytes this id stands for, special tokens included. Everything that
+follows from the table (decoding, fingerprints, special tokens) is written here once; a tokenizer adds the rule, in
+`_encode_plain`, and how it is saved.
+
+**Special tokens** are ids that no ordinary text produces, such as `<|endoftext|>`, which stands between documents. A
+user who types `<|endoftext|>` gets the ids of those thirteen characters: otherwise anybody who can write a prompt could
+end a document, or speak for the system, in the middle of it. Only who trusts the text says `allow_special=True`.
+
+**Text that is not Unicode**: a Python `str` can hold a surrogate on its own (from a damaged file name, say), which has
+no UTF-8 form. Each becomes U+FFFD, the replacement character, and a high and a low one in a row become the character
+that they spell; tiktoken does the same.
+"""
+
+import hashlib
+import json
+import operator
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from llmasos.errors import UserError
+from llmasos.storage import write_json
+
+END_OF_TEXT = "<|endoftext|>"
+CONFIG_FILE = "tokenizer_config.json"
+
+
+class Tokenizer(ABC):
+    """Text to ids and back.
+
+        >>> from llmasos.tokenizers import train_tokenizer
+        >>> tokenizer = train_tokenizer("bpe", ["the cat sat on the mat", "the cat ate"], vocab_size=262)
+        >>> ids = tokenizer.encode("the mat")
+        >>> [(id, tokenizer.token_bytes(id)) for id in ids]
+        [(258, b'the'), (220, b' '), (76, b'm'), (256, b'at')]
+        >>> tokenizer.decode(ids)
+        'the mat'
+
+    Attributes:
+        kind: the name `train_tokenizer` and the saved files know it by: char, byte, bpe, gpt2 or cl100k_base.
+        vocab_size: ids are 0 ... vocab_size - 1, special tokens included.
+        special_tokens: name to id; always holds `<|endoftext|>`.
+    """
+
+    kind: str
+    split_pattern: str | None = None  # the regular expression that cuts a text into words, if the kind has one
+
+    def __init__(self, tokens: Sequence[bytes], special_tokens: dict[str, int]):
+        """Take the table.
+
+        Arguments:
+            tokens: the bytes of every id, special tokens included (theirs is the UTF-8 of their name).
+            special_tokens: name to id.
+        """
+        self._tokens = list(tokens)
+        self.special_tokens = dict(special_tokens)
+        self.vocab_size = len(self._tokens)
+        longest_first = sorted(self.special_tokens, key=len, reverse=True)
+        self._special_pattern = re.compile("(" + "|".join(map(re.escape, longest_first)) + ")")
+
+    @property
+    def end_of_text(self) -> int:
+        """The id of `<|endoftext|>`, which ends every document."""
+        return self.special_tokens[END_OF_TEXT]
+
+    @abstractmethod
+    def _encode_plain(self, text: str) -> np.ndarray:
+        """Return the ids of a text without surrogates and without special tokens: 1-D, uint32."""
+
+    def encode_array(self, text: str) -> np.ndarray:
+        """Return the ids of a whole document as one array, 1-D uint32: the same ids as `encode`, without the list."""
+        return self._encode_plain(replace_surrogates(text))
+
+    def encode(self, text: str, allow_special: bool = False) -> list[int]:
+        """Return the ids of `text`.
+
+        Arguments:
+            text: any string. Lone surrogates become U+FFFD.
+            allow_special: whether names of special tokens in the text become those tokens. False (the safe choice for
+                text from a user) encodes them like any other characters.
+        """
+        if not allow_special:
+            return self.encode_array(text).tolist()
+        ids = []
+        for part in self._special_pattern.split(text):  # plain, special, plain, ..., special, plain
+            ids += [self.special_tokens[part]] if part in self.special_tokens else self.encode(part)
+        return ids
+
+    def decode(self, ids: Iterable[int], skip_special: bool = False) -> str:
+        """Return the text of `ids`; bytes that are not UTF-8 (a model may sample half a character) become U+FFFD.
+
+        Arguments:
+            ids: a list, a 1-D array or a 1-D tensor of integers.
+            skip_special: leave special tokens out instead of writing their names.
+
+        Raises:
+            UserError: an id outside 0 ... vocab_size - 1.
+        """
+        ids = _to_list(ids)
+        if skip_special:
+            special_ids = set(self.special_tokens.values())
+            ids = [id for id in ids if id not in special_ids]
+        return self.decode_bytes(ids).decode("utf-8", errors="replace")
+
+    def decode_bytes(self, ids: Iterable[int]) -> bytes:
+        """Return the exact bytes that `ids` stand for. Raises `UserError` for an id outside the vocabulary."""
+        ids = _to_list(ids)
+        if ids:
+            self._check_id(min(ids))
+            self._check_id(max(ids))
+        return b"".join([self._tokens[id] for id in ids])
+
+    def token_bytes(self, id: int) -> bytes:
+        """Return the bytes of one token; they need not be whole characters. Raises `UserError` as `decode` does."""
+        id = operator.index(id)
+        self._check_id(id)
+        return self._tokens[id]
+
+    def save(self, folder: Path | str) -> None:
+        """Write the tokenizer into `folder` (made if needed) as JSON and text; `load_tokenizer` reads it back."""
+        write_json(Path(folder) / CONFIG_FILE, self._config())
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 (64 hex digits) of everything that decides the ids; equal tokenizers have equal ones."""
+        rules = json.dumps([self.kind, self.split_pattern, sorted(self.special_tokens.items())])
+        digest = hashlib.sha256(rules.encode())
+        for token in self._tokens:
+            digest.update(len(token).to_bytes(4, "little") + token)
+        return digest.hexdigest()
+
+    def _config(self) -> dict[str, object]:
+        """Return what `tokenizer_config.json` says."""
+        return {"kind": self.kind, "special_tokens": self.special_tokens, "fingerprint": self.fingerprint()}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(kind={self.kind!r}, vocab_size={self.vocab_size})"
+
+    def _check_id(self, id: int) -> None:
+        if not 0 <= id < self.vocab_size:
+            raise UserError(
+                f"token id {id} is not in this {self.kind} vocabulary: ids go from 0 to {self.vocab_size - 1}; "
+                "use the tokenizer that was saved with the model"
+            )
+
+
+def replace_surrogates(text: str) -> str:
+    """Return `text` with each lone surrogate replaced by U+FFFD and each pair of them by the character it spells.
+
+    >>> replace_surrogates("a\\ud800b"), replace_surrogates("\\ud83d\\ude00")
+    ('a�b', '😀')
+    """
+    try:
+        text.encode("utf-8")
+        return text
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", errors="surrogatepass").decode("utf-16-le", errors="replace")
+
+
+def number_special_tokens(names: Iterable[str], first_id: int) -> dict[str, int]:
+    """Give special tokens the ids `first_id`, `first_id + 1`, ... in the order of their names.
+
+    Raises:
+        UserError: `<|endoftext|>` is not among the names, or a name is empty, repeated, or not text.
+    """
+    names = list(names)
+    if not all(isinstance(name, str) and name and replace_surrogates(name) == name for name in names):
+        raise UserError(f"special tokens {names!r} are not all names: each must be a non-empty piece of text")
+    if len(set(names)) < len(names) or END_OF_TEXT not in names:
+        raise UserError(f"special tokens {names} must differ from each other and include {END_OF_TEXT!r}")
+    return {name: first_id + offset for offset, name in enumerate(names)}
+
+
+def _to_list(ids: Iterable[int]) -> list[int]:
+    """Return a list of Python integers from a list, an array or a tensor."""
+    if hasattr(ids, "tolist"):
+        ids = ids.tolist()
+    return [operator.index(id) for id in ids]

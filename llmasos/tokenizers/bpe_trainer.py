@@ -1,0 +1,156 @@
+"""Learning byte-pair encoding: which pairs of neighbouring symbols to glue together, and in which order.
+
+BPE (Gage 1994; for translation, Sennrich et al. 2016, arXiv:1508.07909; on bytes, Radford et al. 2019) starts with the
+256 bytes as symbols and repeats: find the most frequent pair of neighbours in the text, make it a new symbol, replace
+every occurrence. The list of merges, in this order, *is* the tokenizer.
+
+Two things keep it well-behaved. The text is first cut into words by GPT-2's pattern, and no merge crosses the edge of a
+word: so only the different words and their counts matter, not the text. And ties have a rule: of pairs that are equally
+frequent, the one with the smaller left id is merged first, then the one with the smaller right id. The result does not
+depend on the order of the documents, and equals that of the `tokenizers` package.
+
+`learn_merges_plainly` is the definition: it counts all pairs anew for each merge. `learn_merges` learns the same merges
+and only touches the places where something changes. Symbol ids: 0 ... 255 are the bytes in GPT-2's order (see
+`gpt2_alphabet`), 256 + i is merge i.
+"""
+
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+import regex  # the standard library's `re` does not know \p{L}; tiktoken depends on this package
+
+from llmasos.tokenizers.base import replace_surrogates
+from llmasos.tokenizers.gpt2_alphabet import ID_OF_BYTE
+
+# GPT-2's words: an English contraction | letters | digits | other signs, each with the space before it | white space.
+# Of several blanks before a word, the last belongs to the word: `\s+(?!\S)` stops one short of it. The `++` (match and
+# never give back) and `\s++$` change nothing in what matches; they spare the engines a search.
+SPLIT_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
+SPLIT = regex.compile(SPLIT_PATTERN)
+
+EDGE = -1  # stands between words, so that a word's first and last symbol have neighbours too
+GONE = -2  # the right half of a merged pair
+
+
+def count_words(documents: Iterable[str]) -> Counter[str]:
+    """Return how often each word (a piece cut by GPT-2's pattern, its leading space included) occurs in `documents`.
+
+    >>> count_words(["to be or not to be"])
+    Counter({' be': 2, 'to': 1, ' or': 1, ' not': 1, ' to': 1})
+    """
+    counts: Counter[str] = Counter()
+    for document in documents:
+        counts.update(SPLIT.findall(replace_surrogates(document)))
+    return counts
+
+
+def merge_pair(symbols: Sequence[int], pair: tuple[int, int], new: int) -> list[int]:
+    """Return `symbols` with each occurrence of `pair`, from the left, replaced by the symbol `new`.
+
+    >>> merge_pair([7, 7, 7, 8], (7, 7), 256)
+    [256, 7, 8]
+    """
+    merged = []
+    position = 0
+    while position < len(symbols):
+        if tuple(symbols[position : position + 2]) == pair:
+            merged.append(new)
+            position += 2
+        else:
+            merged.append(symbols[position])
+            position += 1
+    return merged
+
+
+def learn_merges_plainly(word_counts: dict[str, int], n_merges: int, min_frequency: int = 2) -> list[tuple[int, int]]:
+    """Learn merges as the definition says, counting every pair of every word anew for each merge.
+
+    Arguments, result: those of `learn_merges`, to which it is equal. 8,000 merges of 1 MB of text take several minutes.
+    """
+    words = [(list(word.encode().translate(ID_OF_BYTE)), count) for word, count in word_counts.items()]
+    merges: list[tuple[int, int]] = []
+    while len(merges) < n_merges:
+        frequency: Counter[tuple[int, int]] = Counter()
+        for symbols, count in words:
+            for pair in zip(symbols, symbols[1:], strict=False):
+                frequency[pair] += count
+        best = min(frequency, key=lambda pair: (-frequency[pair], pair), default=None)
+        if best is None or frequency[best] < min_frequency:
+            break
+        words = [(merge_pair(symbols, best, 256 + len(merges)), count) for symbols, count in words]
+        merges.append(best)
+    return merges
+
+
+def learn_merges(word_counts: dict[str, int], n_merges: int, min_frequency: int = 2) -> list[tuple[int, int]]:
+    """Learn the merges of byte-pair encoding.
+
+    All different words stand in one long row, and `before` and `after` link each symbol to its neighbours, so that a
+    merge is done in place. For each pair we keep its frequency and the positions where it once arose. A pair arises in
+    one merge only, the one that makes the younger of its two symbols, and from then on can only become rarer: so a heap
+    entry may promise too much, never too little. The pair on top is put back with its present frequency until one keeps
+    its promise: that one is the most frequent of all.
+
+    Arguments:
+        word_counts: word to number of occurrences, from `count_words`.
+        n_merges: how many merges to learn.
+        min_frequency: pairs that occur less often are not merged.
+
+    Returns:
+        Pairs of symbol ids, in the order in which they were merged; fewer than `n_merges` if no pair was left.
+    """
+    symbol, weight = _lay_out(word_counts)
+    before = list(range(-1, len(symbol) - 1))
+    after = list(range(1, len(symbol) + 1))
+    new_pairs = defaultdict(list)  # pair -> where it stands: the positions of its left symbol, ascending
+    for p, pair in enumerate(zip(symbol, symbol[1:], strict=False)):
+        new_pairs[pair].append(p)
+
+    frequency: defaultdict[tuple[int, int], int] = defaultdict(int)
+    positions_of: dict[tuple[int, int], list[int]] = {}
+    heap: list[tuple[int, tuple[int, int]]] = []  # (-promised frequency, pair): the most frequent on top, ties as above
+    merges: list[tuple[int, int]] = []
+    while True:
+        for pair, positions in new_pairs.items():
+            count = sum([weight[p] for p in positions])
+            if count >= min_frequency and EDGE not in pair:
+                frequency[pair] = count
+                positions_of[pair] = positions
+                heapq.heappush(heap, (-count, pair))
+
+        while heap and frequency[heap[0][1]] < -heap[0][0]:
+            pair = heap[0][1]
+            heapq.heapreplace(heap, (-frequency[pair], pair))
+        if len(merges) == n_merges or not heap or -heap[0][0] < min_frequency:
+            return merges
+
+        left, right = pair = heapq.heappop(heap)[1]
+        new = 256 + len(merges)
+        merges.append(pair)
+        merged = []  # where the new symbol stands
+        for p in positions_of.pop(pair):
+            second = after[p]
+            if symbol[p] == left and symbol[second] == right:  # else another merge, or in "aaa" the last "aa", took it
+                third = after[second]
+                frequency[symbol[before[p]], left] -= weight[p]
+                frequency[right, symbol[third]] -= weight[p]
+                symbol[p], symbol[second] = new, GONE
+                after[p], before[third] = third, p
+                merged.append(p)
+
+        new_pairs = defaultdict(list)
+        for p in merged:
+            new_pairs[symbol[before[p]], new].append(before[p])
+            if symbol[after[p]] != new:  # the pair (new, new) is noted once, by its right half
+                new_pairs[new, symbol[after[p]]].append(p)
+
+
+def _lay_out(word_counts: dict[str, int]) -> tuple[list[int], list[int]]:
+    """Return all words in one row, EDGE between them: the symbol at each position, and how often its word occurs."""
+    symbol, weight = [EDGE], [0]
+    for word, count in word_counts.items():
+        ids = word.encode().translate(ID_OF_BYTE)
+        symbol += [*ids, EDGE]
+        weight += [count] * len(ids) + [0]
+    return symbol, weight

@@ -1,0 +1,48 @@
+"""What several test files of llmasos/nn and llmasos/models need: random models, gradients, small masks."""
+
+import torch
+from torch import nn
+
+from llmasos.models import GPT, ModelConfig
+
+
+def randomise(module: nn.Module, seed: int = 0, scale: float = 0.3) -> nn.Module:
+    """Give every parameter, biases and norms too, a random value: a zero or a one would hide a mistake."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            value = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.copy_(scale * value + (1.0 if parameter.dim() == 1 and name.endswith("weight") else 0.0))
+    return module
+
+
+def random_gpt(seed: int = 0, **fields) -> GPT:
+    """A very small GPT in float64 and in eval mode, all of whose parameters are random."""
+    small = {"vocab_size": 29, "context_length": 16, "n_layers": 2, "n_heads": 4, "d_model": 16}
+    return randomise(GPT(ModelConfig(**{**small, **fields})).double(), seed).eval()
+
+
+def random_ids(*shape: int, vocab_size: int = 29, seed: int = 0) -> torch.Tensor:
+    """Token ids of that shape."""
+    return torch.randint(vocab_size, shape, generator=torch.Generator().manual_seed(seed))
+
+
+def gradients(output: torch.Tensor, inputs, seed: int = 7) -> list[torch.Tensor]:
+    """Gradients of a random weighted sum of `output` with respect to each of `inputs`; zeros where it plays no part."""
+    probe = torch.randn(output.shape, generator=torch.Generator().manual_seed(seed)).to(output)
+    return torch.autograd.grad(output, list(inputs), probe, retain_graph=True, materialize_grads=True)
+
+
+def assert_all_close(actual, expected, **tolerance) -> None:
+    """Pairwise `torch.testing.assert_close` over two equally long sequences."""
+    for a, b in zip(actual, expected, strict=True):
+        torch.testing.assert_close(a, b, **tolerance)
+
+
+# The assemblies that differ in kind: each test of a whole model runs over all of them.
+VARIANTS = {
+    "gpt2": {},
+    "llama": {"positions": "rotary", "norm": "rmsnorm", "activation": "swiglu", "bias": False, "n_kv_heads": 2},
+    "original": {"positions": "sinusoidal", "norm_position": "post", "activation": "relu", "tie_embeddings": False},
+    "bare": {"positions": "none", "activation": "gelu", "n_kv_heads": 1},
+}

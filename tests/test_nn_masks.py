@@ -1,0 +1,51 @@
+"""Masks: what each hides, and that they mean the same in all combinations."""
+
+import pytest
+import torch
+
+from llmasos.nn import causal_mask, padding_mask, position_mask, positions_of
+
+
+@pytest.mark.parametrize("T, S", [(1, 1), (4, 4), (2, 5), (5, 2)])
+def test_a_causal_query_sees_itself_and_everything_before_it(T, S):
+    mask = causal_mask(T, S)
+    assert mask.shape == (T, S) and mask.dtype == torch.bool
+    for t in range(T):
+        for s in range(S):
+            assert mask[t, s] == (s <= t + S - T)
+
+
+def test_without_a_key_length_the_causal_mask_is_square():
+    assert torch.equal(causal_mask(4), causal_mask(4, 4))
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.long, torch.float32])
+def test_padding_is_hidden_from_every_query_and_head(dtype):
+    real = torch.tensor([[True, True, False], [False, True, True]])
+    mask = padding_mask(real.to(dtype))
+    assert mask.shape == (2, 1, 1, 3) and mask.dtype == torch.bool
+    assert torch.equal(mask.expand(2, 4, 5, 3), real[:, None, None, :].expand(2, 4, 5, 3))
+
+
+def test_position_mask_is_the_causal_mask_when_positions_count_up():
+    for T, S in [(4, 4), (2, 6)]:
+        positions = torch.arange(S - T, S).expand(3, T)
+        assert torch.equal(position_mask(positions, S), causal_mask(T, S).expand(3, 1, T, S))
+
+
+def test_position_mask_treats_each_sequence_by_its_own_positions():
+    mask = position_mask(torch.tensor([[0, 1], [4, 5]]), 6)
+    assert mask.sum(dim=-1).squeeze(1).tolist() == [[1, 2], [5, 6]]
+
+
+def test_real_tokens_count_up_from_zero_wherever_the_padding_stands():
+    generator = torch.Generator().manual_seed(0)
+    real = torch.rand(20, 9, generator=generator) < 0.6
+    positions = positions_of(real)
+    for row, keep in zip(positions, real, strict=True):
+        assert row[keep].tolist() == list(range(int(keep.sum())))
+        assert (row[~keep] == 0).all()
+
+
+def test_a_sequence_of_nothing_but_padding_has_positions_within_the_table():
+    assert positions_of(torch.zeros(1, 3, dtype=torch.bool)).tolist() == [[0, 0, 0]]

@@ -1,0 +1,88 @@
+"""Positions: the waves of the paper, and rotations that know only distances."""
+
+import math
+
+import pytest
+import torch
+from transformers import LlamaConfig
+from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding, apply_rotary_pos_emb
+
+from llmasos.nn import LearnedPositions, Rotary, SinusoidalPositions, rotate
+
+
+def test_sinusoids_follow_the_papers_formula():
+    P, C = 1024, 12
+    table = SinusoidalPositions(P, C)(torch.arange(P)[None])[0]
+    assert table.shape == (P, C)
+    for p in (0, 1, 2, 100, P - 1):
+        for i in range(C // 2):
+            angle = p / 10_000 ** (2 * i / C)
+            # the angle is held in float32: its rounding error is up to p · 2⁻²³
+            assert table[p, 2 * i].item() == pytest.approx(math.sin(angle), abs=1e-6 + p * 2**-23)
+            assert table[p, 2 * i + 1].item() == pytest.approx(math.cos(angle), abs=1e-6 + p * 2**-23)
+
+
+def test_a_position_has_the_same_vector_in_every_row_and_order():
+    for embedding in (SinusoidalPositions(10, 6), LearnedPositions(10, 6)):
+        x = embedding(torch.tensor([[3, 1], [9, 3]]))
+        assert x.shape == (2, 2, 6)
+        assert torch.equal(x[0, 0], x[1, 1]) and not torch.equal(x[0, 0], x[0, 1])
+
+
+def test_fixed_tables_are_not_parameters_and_not_saved():
+    for module in (SinusoidalPositions(10, 6), Rotary(10, 6)):
+        assert not list(module.parameters()) and not module.state_dict()
+    assert LearnedPositions(10, 6).weight.requires_grad
+
+
+def q_and_k():
+    generator = torch.Generator().manual_seed(0)
+    return (torch.randn(1, 1, 1, 16, generator=generator) for _ in range(2))
+
+
+def score(q, k, rotary, q_position, k_position):
+    """The product of one query and one key, each turned to its position."""
+    q = rotate(q, *rotary(torch.tensor([[q_position]])))
+    k = rotate(k, *rotary(torch.tensor([[k_position]])))
+    return (q * k).sum().item()
+
+
+def test_rotary_scores_depend_on_the_distance_alone():
+    q, k = q_and_k()
+    rotary = Rotary(200, 16)
+    for distance in (0, 1, 7, 50):
+        scores = [score(q, k, rotary, p + distance, p) for p in (0, 3, 31, 140)]
+        assert scores == pytest.approx([scores[0]] * 4, abs=1e-3)
+    assert abs(score(q, k, rotary, 7, 0) - score(q, k, rotary, 0, 7)) > 1e-2  # and on its direction
+    assert abs(score(q, k, rotary, 7, 0) - score(q, k, rotary, 0, 0)) > 1e-2
+
+
+def test_rotation_keeps_lengths_and_position_zero_stays():
+    x = torch.randn(2, 3, 5, 8, generator=torch.Generator().manual_seed(0))
+    positions = torch.arange(5).expand(2, 5)
+    turned = rotate(x, *Rotary(16, 8)(positions))
+    torch.testing.assert_close(turned.norm(dim=-1), x.norm(dim=-1))
+    assert torch.equal(turned[:, :, 0], x[:, :, 0])
+    assert not torch.allclose(turned[:, :, 1], x[:, :, 1])
+
+
+def test_rotation_turns_each_plane_by_its_angle():
+    """Plane 1 of 2 (dimensions 1 and 3) at position 3 with base 16: 3 / 16^(2/4) = 0.75 radians, anticlockwise."""
+    x = torch.tensor([0.0, 1.0, 0.0, 0.0]).view(1, 1, 1, 4)
+    turned = rotate(x, *Rotary(4, 4, base=16.0)(torch.tensor([[3]]))).flatten()
+    torch.testing.assert_close(turned, torch.tensor([0.0, math.cos(0.75), 0.0, math.sin(0.75)]))
+
+
+@pytest.mark.parametrize("base", [10_000.0, 500_000.0])
+def test_rotary_equals_llamas_up_to_long_contexts(base):
+    H, T, D = 2, 4096, 32
+    config = LlamaConfig(
+        hidden_size=H * D, num_attention_heads=H, head_dim=D, rope_theta=base, max_position_embeddings=T
+    )
+    generator = torch.Generator().manual_seed(0)
+    q, k = torch.randn(1, H, T, D, generator=generator), torch.randn(1, H, T, D, generator=generator)
+    positions = torch.arange(T)[None]
+    expected = apply_rotary_pos_emb(q, k, *LlamaRotaryEmbedding(config)(q, positions))
+    ours = Rotary(T, D, base)(positions)
+    torch.testing.assert_close(rotate(q, *ours), expected[0], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(rotate(k, *ours), expected[1], rtol=1e-5, atol=1e-5)
