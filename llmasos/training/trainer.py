@@ -128,7 +128,7 @@ class Trainer:
             with stop_signals() as stop:
                 while self.state.step < recipe.steps:
                     start = time.perf_counter()
-                    loss, tokens, gradient_norm, stopping = self.step(replica, stop.is_set())
+                    loss, tokens, gradient_norm, stopping = self.step(replica, stop.is_set)
                     self.state.step += 1
                     elapsed = time.perf_counter() - start
                     seconds = elapsed if seconds == 0.0 else 0.9 * seconds + 0.1 * elapsed  # smooth
@@ -163,12 +163,14 @@ class Trainer:
                 log.close()
         return Result(self.state, val_loss, interrupted=False)
 
-    def step(self, replica: nn.Module, stopping: bool = False) -> tuple[float, int, float, bool]:
+    def step(
+        self, replica: nn.Module, asked_to_stop: Callable[[], bool] = lambda: False
+    ) -> tuple[float, int, float, bool]:
         """One optimizer step.
 
         Args:
             replica: the model, wrapped for data-parallel training if there are several processes.
-            stopping: whether this process has been asked to stop.
+            asked_to_stop: whether this process has been asked to stop.
 
         Returns:
             The loss in nats per prediction, the number of predictions, the norm of the gradient before clipping, and
@@ -178,7 +180,6 @@ class Trainer:
         replica.train()
         batches = list(self.micro_batches(step))
         counts = self.total_counts(batches)
-        stopping = self.world.sum([float(stopping)], self.device)[0] > 0.0
 
         total = torch.zeros((), device=self.device)  # the step's loss, as far as it was computed in this process
         for i, batch in enumerate(batches):
@@ -191,7 +192,7 @@ class Trainer:
                 # DDP averages over processes; the loss is already divided by the count of all, so undo that
                 self.scaler.scale(loss * self.world.size).backward()
             total += loss.detach()
-        value = self.world.sum([total.item()], self.device)[0]
+        value, stopping = self.world.sum([total.item(), float(asked_to_stop())], self.device)
         if not math.isfinite(value):
             raise UserError(self.explain_divergence(value))
 
@@ -204,7 +205,7 @@ class Trainer:
             self.scaler.step(optimizer)
             optimizer.zero_grad(set_to_none=True)
         self.scaler.update()
-        return value, sum(counts.values()), norm, stopping
+        return value, sum(counts.values()), norm, stopping > 0.0
 
     def micro_batches(self, step: int) -> Iterator[Batch]:
         """This process's rows of the global batch of a step, in `accumulation_steps` parts, on the device."""

@@ -1,0 +1,154 @@
+"""`python train.py` as a user meets it: from a text file to samples, killed and resumed, and every wrong turn."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from training_helpers import TEXT, TINY_FLAGS
+
+from llmasos.commands.errors import run as run_command
+from llmasos.commands.train import main
+from llmasos.storage import load_tensors
+from llmasos.training.checkpoints import all_checkpoints
+from llmasos.training.log import read_metrics
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """Caches and runs go to a temporary folder."""
+    monkeypatch.setattr("llmasos.datasets.tokens.default_cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "foxes.txt").write_text(TEXT)
+
+
+def train(*flags: str) -> int:
+    """Run the command in this process with a tiny model on the text about foxes."""
+    return run_command(main, ["--data", "foxes.txt", *TINY_FLAGS, *flags])
+
+
+def test_from_text_to_samples_and_a_loss(capsys):
+    assert train("--out", "run") == 0
+    out = capsys.readouterr().out
+    assert "Three texts by the model" in out and "bits per byte" in out
+    last = out.strip().splitlines()[-2]
+    val_losses = [m["val_loss"] for m in read_metrics(Path("run")) if "val_loss" in m]
+    assert len(val_losses) == 2 and f"val_loss {min(val_losses):.4f}" in last
+
+
+def test_a_run_without_out_never_takes_the_place_of_another(capsys):
+    assert train() == 0 and train() == 0
+    assert {path.name for path in Path("runs").iterdir()} == {"storyworld", "storyworld-2"}
+    assert train("--resume", "--steps", "22") == 0
+    assert all_checkpoints(Path("runs/storyworld-2"))[-1].name == "step-00000022"
+
+
+def test_list_and_help_read_well(capsys):
+    assert run_command(main, ["--list"]) == 0
+    assert "storyworld" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "--learning-rate X" in capsys.readouterr().out
+
+
+WRONG = {
+    "missing file": (["--data", "nowhere.txt"], "nowhere.txt"),
+    "empty file": (["--data", "empty.txt"], "empty"),
+    "binary file": (["--data", "binary.txt"], "binary.txt"),
+    "not utf-8": (["--data", "latin.txt"], "latin.txt"),
+    "short text": (["--data", "short.txt"], "context"),
+    "heads": (["--n-heads", "5"], "n_heads 5 does not divide d_model 32"),
+    "negative rate": (["--learning-rate", "-1"], "learning_rate is -1.0; it must be above 0"),
+    "small vocabulary": (["--tokenizer", "bpe", "--vocab-size", "100"], "at least 257"),
+    "device": (["--device", "tpu"], "device is 'tpu'"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_bad_input_gets_one_sentence_and_leaves_no_run_behind(case, capsys, tmp_path):
+    (tmp_path / "empty.txt").write_text("")
+    (tmp_path / "binary.txt").write_bytes(bytes(range(256)) * 20)
+    (tmp_path / "latin.txt").write_bytes("Füchse laufen über Hügel. ".encode("latin-1") * 50)
+    (tmp_path / "short.txt").write_text("Too short.")
+    flags, says = WRONG[case]
+    assert train("--out", "run", *flags) == 2
+    captured = capsys.readouterr()
+    errors = [line for line in captured.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and says in errors[0], captured.err
+    assert "Traceback" not in captured.err and not Path("run").exists()
+
+
+def test_unknown_recipe_names_the_known_ones(capsys):
+    assert run_command(main, ["storyworlds"]) == 2
+    assert "shakespeare" in capsys.readouterr().err
+
+
+def test_another_run_and_other_files_are_never_overwritten(capsys):
+    assert train("--out", "run") == 0
+    assert train("--out", "run") == 2
+    assert "already holds a run" in capsys.readouterr().err
+    Path("mine").mkdir()
+    Path("mine/thesis.txt").write_text("years of work")
+    assert train("--out", "mine") == 2
+    assert "not empty" in capsys.readouterr().err and Path("mine/thesis.txt").read_text() == "years of work"
+    assert train("--out", "nothing-here", "--resume") == 2
+    assert "no run to resume" in capsys.readouterr().err
+
+
+def test_resume_refuses_to_become_another_run(capsys):
+    assert train("--out", "run") == 0
+    assert train("--out", "run", "--resume", "--d-model", "64") == 2
+    assert "begun with d_model 32" in capsys.readouterr().err
+    Path("foxes.txt").write_text(TEXT + "One more fox.")
+    assert train("--out", "run", "--resume", "--steps", "30") == 2
+    assert "text has changed" in capsys.readouterr().err
+
+
+def test_killed_at_a_random_step_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path):
+    """`kill -9` needs a process of its own; what it leaves must lead to the very same weights and log."""
+    flags = ["--data", "foxes.txt", *TINY_FLAGS, "--steps", "60", "--dropout", "0.1", "--eval-interval", "10"]
+    environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+
+    def command(out, *more):
+        return [sys.executable, str(ROOT / "train.py"), *flags, "--out", out, *more]
+
+    whole = subprocess.run(command("whole"), env=environment, capture_output=True, text=True, timeout=240)
+    assert whole.returncode == 0, whole.stderr
+    killed = subprocess.Popen(command("killed"), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    metrics, wanted = tmp_path / "killed/metrics.jsonl", random.randint(2, 9)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and killed.poll() is None:
+        if metrics.exists() and metrics.read_text().count('"loss"') >= wanted:
+            break
+        time.sleep(0.005)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    resumed = subprocess.run(
+        command("killed", "--resume"), env=environment, capture_output=True, text=True, timeout=240
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    for name in ("model", "optimizer"):
+        a, b = (
+            load_tensors(tmp_path / f"{run}/checkpoints/step-00000060/{name}.safetensors")
+            for run in ("whole", "killed")
+        )
+        assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+    losses = [
+        [(m["step"], m["loss"]) for m in read_metrics(tmp_path / run) if "loss" in m] for run in ("whole", "killed")
+    ]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.slow
+def test_shakespeare_at_character_level_reaches_the_stated_loss(tmp_path, capsys):
+    """Two thousand steps of 12 windows of 64 characters: about two minutes on two cores. Needs Tiny Shakespeare."""
+    for optimizer, limit in [("adamw", 1.87), ("muon", 1.80)]:
+        assert run_command(main, ["shakespeare", "--optimizer", optimizer, "--out", optimizer, "--device", "cpu"]) == 0
+        best = min(m["val_loss"] for m in read_metrics(Path(optimizer)) if "val_loss" in m)
+        assert best <= limit, f"{optimizer}: {best:.4f}"

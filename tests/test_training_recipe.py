@@ -1,0 +1,63 @@
+"""Recipes: every field a flag, every value checked."""
+
+import argparse
+import dataclasses
+
+import pytest
+
+from llmasos.errors import UserError
+from llmasos.models import ModelConfig, preset
+from llmasos.training.recipe import RESUMABLE, Recipe, add_flags
+from llmasos.training.recipes import RECIPES, named_recipe
+
+
+def parse(*arguments):
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    return vars(parser.parse_args(arguments))
+
+
+def test_every_field_is_a_flag_with_help_and_survives_the_way_through_json():
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    text = " ".join(parser.format_help().split())
+    for field in dataclasses.fields(Recipe):
+        assert "--" + field.name.replace("_", "-") in text
+        assert field.metadata["help"].split(",")[0] in text, field.name
+    recipe = Recipe(**parse("--steps", "7", "--learning-rate", "0.5", "--n-heads", "2", "--compile", "--data", "x.txt"))
+    assert (recipe.steps, recipe.learning_rate, recipe.n_heads, recipe.compile) == (7, 0.5, 2, True)
+    assert Recipe.from_dict(recipe.to_dict()) == recipe
+
+
+def test_flags_that_were_not_given_leave_no_trace():
+    assert parse() == {}
+    assert parse("--no-compile") == {"compile": False}
+
+
+@pytest.mark.parametrize(
+    "field, value, says",
+    [
+        ("steps", 0, "at least 1"), ("batch_size", -1, "at least 1"), ("learning_rate", 0.0, "above 0"),
+        ("dropout", 1.0, "below 1"), ("beta2", 1.0, "below 1"), ("final_learning_rate", 1.5, "at most 1"),
+        ("optimizer", "sgd", "adamw, muon"), ("model", "gpt5", "gpt-laptop"), ("device", "tpu", "auto, cpu"),
+        ("vocab_size", 100, "at least 257"), ("accumulation_steps", 3, "divide"),
+    ],
+)  # fmt: skip
+def test_a_value_out_of_range_gets_a_sentence_with_the_name_the_value_and_the_range(field, value, says):
+    with pytest.raises(UserError) as error:
+        Recipe(**{field: value})
+    assert field in str(error.value) and str(value) in str(error.value) and says in str(error.value)
+
+
+def test_named_recipes_are_sound_and_say_what_to_expect():
+    for name, named in RECIPES.items():
+        recipe = named_recipe(name)
+        assert isinstance(preset(recipe.model, vocab_size=500, **recipe.model_changes), ModelConfig)
+        assert len(named.what) > 20 and any(c.isdigit() for c in named.expect), f"{name} does not state its result"
+    with pytest.raises(UserError, match="storyworld"):
+        named_recipe("storyword")
+
+
+def test_only_what_does_not_change_the_run_may_change_on_resume():
+    assert RESUMABLE.isdisjoint({"data", "seed", "batch_size", "learning_rate", "d_model", "optimizer"})
+    assert {field.name for field in dataclasses.fields(Recipe)} >= RESUMABLE
