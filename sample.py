@@ -21,7 +21,8 @@ token is chosen, `decoder.py` the fast way. The command itself is `llmasos/comma
 
 import sys
 
+from llmasos.commands.errors import run
 from llmasos.commands.sample import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

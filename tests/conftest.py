@@ -1,3 +1,5 @@
-"""For all tests: import llmasos before torch, so that its threads wait politely (see `llmasos/__init__.py`)."""
+"""For all tests: one thread. Tiny tensors gain nothing from two, and lose much when the cores are busy elsewhere."""
 
-import llmasos  # noqa: F401
+import torch
+
+torch.set_num_threads(1)

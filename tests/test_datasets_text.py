@@ -9,6 +9,7 @@ import regex
 
 from llmasos.datasets import dataset_names, machine, open_text, reading
 from llmasos.datasets.files import PlainText
+from llmasos.datasets.storyworld import DEFAULT_SIZES
 from llmasos.errors import UserError
 
 GPT2_PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
@@ -23,7 +24,7 @@ def _text(source, split: str) -> str:
 
 
 def _write_jsonl(path, records) -> None:
-    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
 
 
 @pytest.fixture
@@ -221,7 +222,7 @@ def test_storyworld_gives_as_many_stories_as_asked_and_knows_their_information()
     assert source.fingerprint() != open_text("storyworld:31").fingerprint()
     assert source.fingerprint() == open_text("storyworld:30").fingerprint()
     assert stories == list(source.pieces("train")), "the same stories every time"
-    assert len(list(source.documents("val"))) == 500
+    assert len(list(source.documents("val"))) == DEFAULT_SIZES["val"]
 
 
 @pytest.mark.parametrize("count", ["", "0", "-3", "many", "999999999999"])

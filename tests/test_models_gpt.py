@@ -216,6 +216,14 @@ def test_dropout_acts_in_training_only():
     assert not torch.allclose(model(ids), model(ids))
 
 
+def test_dropout_falls_on_the_embeddings_too():
+    torch.manual_seed(0)
+    model, inputs = random_gpt(dropout=0.3, d_model=64).train(), []
+    model.blocks[0].register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
+    model(random_ids(8, P))
+    assert abs((inputs[0] == 0).double().mean() - 0.3) < 0.03  # 8,192 draws: σ is 0.005
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_model_can_learn_one_batch_by_heart(variant):
     """Four random sequences, each with its own first token: the loss can fall from log 29 = 3.37 to nothing."""

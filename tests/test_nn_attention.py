@@ -153,13 +153,15 @@ def test_large_scores_do_not_overflow(attend):
 
 
 @BOTH
-def test_dropout_drops_the_stated_share_of_weights_and_scales_the_others(attend):
+@pytest.mark.parametrize("masked", [False, True])
+def test_dropout_drops_the_stated_share_of_weights_and_scales_the_others(attend, masked):
     """With the identity as values the output is the dropped weights. 65,536 draws: σ of the share is 0.002."""
     torch.manual_seed(0)
     q, k = torch.randn(16, 4, 32, D), torch.randn(16, 4, 32, D)
     v = torch.eye(32).expand(16, 4, 32, 32)
+    mask = torch.ones(32, 32, dtype=torch.bool) if masked else None
     _, weights = explicit_attention(q, k, v)
-    dropped, _ = attend(q, k, v, dropout=0.3)
+    dropped, _ = attend(q, k, v, mask, dropout=0.3)
     zero = dropped == 0
     assert abs(zero.float().mean() - 0.3) < 0.01
     torch.testing.assert_close(dropped[~zero], weights[~zero] / 0.7)

@@ -151,7 +151,7 @@ def test_a_block_with_a_cache_says_the_same_token_by_token(positions):
     x, source = stream(T, seed=1), stream(S, seed=2)
     places = torch.arange(T).expand(B, T)
     whole = block(x, rotary=rotary and rotary(places), source=source)
-    cache = KVCache(1, B, 2, 16, c.head_size, dtype=torch.float64)
+    cache = KVCache.empty(1, B, 2, 16, c.head_size, dtype=torch.float64)
     for t in range(T):
         place = places[:, t:t + 1]
         step = block(

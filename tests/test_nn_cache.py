@@ -13,7 +13,7 @@ def new_keys_values(t, seed):
 
 
 def test_a_cache_is_allocated_whole_and_empty():
-    cache = KVCache(L, B, H, P, D, dtype=torch.bfloat16)
+    cache = KVCache.empty(L, B, H, P, D, dtype=torch.bfloat16)
     assert cache.length == P and len(cache.layers) == L
     for pair in cache.layers:
         for tensor in pair:
@@ -22,7 +22,7 @@ def test_a_cache_is_allocated_whole_and_empty():
 
 
 def test_keys_and_values_land_in_the_slots_of_their_positions():
-    cache = KVCache(L, B, H, P, D)
+    cache = KVCache.empty(L, B, H, P, D)
     positions = torch.tensor([[0, 1], [3, 4], [6, 2]])
     k, v = new_keys_values(2, seed=0)
     all_k, all_v = cache.at(1, positions, end=7).update(k, v)
@@ -38,7 +38,7 @@ def test_keys_and_values_land_in_the_slots_of_their_positions():
 
 
 def test_a_second_update_keeps_the_first_and_overwrites_only_its_own_slots():
-    cache = KVCache(1, B, H, P, D)
+    cache = KVCache.empty(1, B, H, P, D)
     k, v = new_keys_values(3, seed=0)
     cache.at(0, torch.arange(3).expand(B, 3), 3).update(k, v)
     later_k, later_v = new_keys_values(1, seed=1)
@@ -49,14 +49,14 @@ def test_a_second_update_keeps_the_first_and_overwrites_only_its_own_slots():
 
 
 def test_one_row_of_positions_serves_all_sequences():
-    cache = KVCache(1, B, H, P, D)
+    cache = KVCache.empty(1, B, H, P, D)
     k, v = new_keys_values(2, seed=0)
     all_k, _ = cache.at(0, torch.tensor([[4, 5]]), 6).update(k, v)
     assert torch.equal(all_k[:, :, 4:], k)
 
 
 def filled(batch_size, seed):
-    cache = KVCache(L, batch_size, H, P, D)
+    cache = KVCache.empty(L, batch_size, H, P, D)
     generator = torch.Generator().manual_seed(seed)
     for pair in cache.layers:
         for tensor in pair:

@@ -56,14 +56,6 @@ def test_replacing_a_folder_leaves_no_file_of_the_old_one(tmp_path):
     assert _names(tmp_path) == ["c"]
 
 
-def test_without_replace_the_first_writer_wins(tmp_path):
-    for text in ("first", "second"):
-        with write_folder(tmp_path / "c", replace=False) as folder:
-            write_text(folder / "a.txt", text)
-    assert (tmp_path / "c" / "a.txt").read_text() == "first"
-    assert _names(tmp_path) == ["c"]
-
-
 @pytest.mark.parametrize("error", [RuntimeError("half-way"), KeyboardInterrupt()])
 def test_an_error_half_way_leaves_the_old_folder_and_no_temporary(tmp_path, error):
     with write_folder(tmp_path / "c") as folder:
@@ -133,13 +125,23 @@ def test_a_writer_killed_between_the_two_renames_loses_nothing(tmp_path):
 
 def test_temporaries_of_living_processes_and_of_other_names_are_left_alone(tmp_path):
     living = tmp_path / f".c.tmp-{os.getppid()}-0"
-    other = tmp_path / ".other.tmp-999999999-0"
+    other = tmp_path / ".c.d.tmp-999999999-0"
     living.mkdir()
     other.mkdir()
     clean_up(tmp_path / "c")
     assert living.exists() and other.exists()
-    clean_up(tmp_path / "other")
+    clean_up(tmp_path / "c.d")
     assert living.exists() and not other.exists()
+
+
+def test_two_writers_of_one_folder_in_one_process_do_not_clean_up_each_other(tmp_path):
+    with write_folder(tmp_path / "c") as first:
+        write_text(first / "a.txt", "first")
+        with write_folder(tmp_path / "c") as second:
+            write_text(second / "a.txt", "second")
+        assert (tmp_path / "c" / "a.txt").read_text() == "second"
+    assert (tmp_path / "c" / "a.txt").read_text() == "first"
+    assert _names(tmp_path) == ["c"]
 
 
 def test_a_stale_temporary_under_our_own_recycled_pid_is_removed(tmp_path):

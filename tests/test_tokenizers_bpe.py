@@ -152,7 +152,7 @@ def test_every_byte_has_its_own_visible_character():
     assert to_visible(" thé\n".encode()) == "ĠthÃ©Ċ" and from_visible("ĠthÃ©Ċ") == " thé\n".encode()
 
 
-WHITE_SPACE = [" ", "\n", "\t", "\u3000", "\r\n", "  \n", "\n  "]
+WHITE_SPACE = [" ", "\n", "\r", "\t", "\u3000", "\r\n", "  \n", "\n  "]
 
 
 @pytest.mark.parametrize("pattern", ["gpt2", "cl100k_base"])

@@ -71,24 +71,13 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status: 0, 2 after a mistake in what was asked, 130 after Ctrl-C."""
-    try:
-        run(make_parser().parse_args(arguments))
-    except UserError as error:
-        print(f"sample.py: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader, e.g. `head`, has seen enough
-        sys.stdout = None  # nothing is left to flush
-        return 0
-    return 0
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Check what was asked, load the model, write.
 
-
-def run(args: argparse.Namespace) -> None:
-    """Check what was asked, load the model, write."""
+    Raises:
+        UserError: a flag out of range, a folder without a usable model, a prompt file that cannot be read.
+    """
+    args = make_parser().parse_args(arguments)
     options = options_of(args)
     if args.n < 1:
         raise UserError(f"n is {args.n}; it must be at least 1.")
@@ -143,20 +132,21 @@ class Writer:
     def write(self, prompts: list[str], options: SamplingOptions) -> None:
         """Continue the prompts, then say what there is to say and how fast it was."""
         started = time.perf_counter()
-        single = len(prompts) * self.n == 1
-        say_all = self._write_one if single and self.stream is not False else self._write_all
-        n_tokens, notices = say_all(prompts, options)
+        if len(prompts) * self.n == 1 and self.stream is not False:
+            n_tokens, notices = self._write_one(prompts[0], options)
+        else:
+            n_tokens, notices = self._write_all(prompts, options)
         seconds = time.perf_counter() - started
         for notice in dict.fromkeys(notices):
             note(notice)
         device = next(self.model.parameters()).device.type
-        note(f"{n_tokens} tokens in {seconds:.2f} s: {n_tokens / seconds:,.0f} tokens/s on {device}")
+        note(f"{n_tokens} new tokens in {seconds:.2f} s on {device}: {n_tokens / seconds:,.0f} per second")
 
-    def _write_one(self, prompts: list[str], options: SamplingOptions) -> tuple[int, list[str]]:
+    def _write_one(self, prompt: str, options: SamplingOptions) -> tuple[int, list[str]]:
         """One text, while it is written."""
-        events = stream(self.model, self.tokenizer, prompts, options)
+        events = stream(self.model, self.tokenizer, [prompt], options)
         n_tokens, notices = 0, []
-        self.screen.prompt(prompts[0])
+        self.screen.prompt(prompt)
         try:
             for event in events:
                 self.screen.text(event.text)

@@ -1,14 +1,11 @@
 """Storyworld as a source of text: generated on the fly, each story a document, with its true information known."""
 
 import hashlib
-import importlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from llmasos.datasets.source import Piece, TextSource, check_split
-
-TRAIN_STORIES = 12_000
-VAL_STORIES = 500
+from llmasos.datasets.storyworld import DEFAULT_SIZES, Story, stories
 
 
 class StoryworldText(TextSource):
@@ -16,12 +13,12 @@ class StoryworldText(TextSource):
 
     Arguments:
         n_train: how many stories to train on. The validation stories are the same whatever this is.
-        n_val: how many stories are held out.
     """
 
-    def __init__(self, n_train: int = TRAIN_STORIES, n_val: int = VAL_STORIES):
+    def __init__(self, n_train: int = DEFAULT_SIZES["train"]):
+        n_val = DEFAULT_SIZES["val"]
         self.counts = {"train": n_train, "val": n_val}
-        self.name = "storyworld" if n_train == TRAIN_STORIES else f"storyworld:{n_train}"
+        self.name = "storyworld" if n_train == DEFAULT_SIZES["train"] else f"storyworld:{n_train}"
         self.description = f"{n_train:,} generated stories to train on, {n_val:,} of other combinations held out"
         self._information: dict[str, float] = {}
 
@@ -42,8 +39,6 @@ class StoryworldText(TextSource):
             self._information[split] = sum(story.nats for story in self._stories(split))
         return self._information[split]
 
-    def _stories(self, split: str) -> Iterator:
+    def _stories(self, split: str) -> Iterator[Story]:
         check_split(split)
-        # Imported when stories are wanted: the world's tables are not needed by who reads a file.
-        storyworld = importlib.import_module("llmasos.datasets.storyworld")
-        return iter(storyworld.stories(split, self.counts[split], seed=0))
+        return iter(stories(split, self.counts[split], seed=0))

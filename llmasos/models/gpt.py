@@ -115,4 +115,4 @@ class GPT(nn.Module):
         """An empty cache for `batch_size` sequences of up to `length` tokens (None = the whole context)."""
         c, weight = self.config, self.token_embedding.weight
         length = length or c.context_length
-        return KVCache(c.n_layers, batch_size, c.n_kv_heads, length, c.head_size, weight.dtype, weight.device)
+        return KVCache.empty(c.n_layers, batch_size, c.n_kv_heads, length, c.head_size, weight.dtype, weight.device)

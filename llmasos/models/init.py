@@ -34,4 +34,5 @@ def initialise(model: nn.Module, generator: torch.Generator | None = None) -> No
                 continue
             done.add(id(parameter))
     left = [name for name, parameter in model.named_parameters() if id(parameter) not in done]
-    assert not left, f"no initialisation rule for {left}"
+    if left:
+        raise TypeError(f"no initialisation rule for {', '.join(left)}")

@@ -31,23 +31,26 @@ def n_parameters_of(config: ModelConfig) -> int:
     124439808
     """
     c = config
-    kv_width = c.n_kv_heads * c.head_size
     norm = c.d_model * (2 if c.norm == "layernorm" and c.bias else 1)
-    attention = 2 * c.d_model**2 + 2 * c.d_model * kv_width
-    feed_forward = (3 if c.activation == "swiglu" else 2) * c.d_model * c.d_ff
-    biases = 2 * c.d_model + 2 * kv_width + (2 if c.activation == "swiglu" else 1) * c.d_ff + c.d_model
-    layer = attention + feed_forward + 2 * norm + (biases if c.bias else 0)
+    biases = 2 * c.d_model + 2 * c.n_kv_heads * c.head_size  # of attention
+    biases += (2 if c.activation == "swiglu" else 1) * c.d_ff + c.d_model  # of feed-forward
+    layer = weights_per_layer(c) + 2 * norm + (biases if c.bias else 0)
     embeddings = c.vocab_size * c.d_model * (1 if c.tie_embeddings else 2)
     positions = c.context_length * c.d_model if c.positions == "learned" else 0
     return embeddings + positions + c.n_layers * layer + (norm if c.norm_position == "pre" else 0)
+
+
+def weights_per_layer(config: ModelConfig) -> int:
+    """Number of weights in one block's matrices: those of attention (q, k, v, out) and of the feed-forward."""
+    c = config
+    attention = 2 * c.d_model**2 + 2 * c.d_model * c.n_kv_heads * c.head_size
+    feed_forward = (3 if c.activation == "swiglu" else 2) * c.d_model * c.d_ff
+    return attention + feed_forward
 
 
 def flops_per_token(config: ModelConfig, sequence_length: int | None = None) -> int:
     """Floating-point operations to train on one token of a sequence of T tokens (None = context_length); see above."""
     c = config
     T = sequence_length or c.context_length
-    kv_width = c.n_kv_heads * c.head_size
-    attention = 2 * c.d_model**2 + 2 * c.d_model * kv_width
-    feed_forward = (3 if c.activation == "swiglu" else 2) * c.d_model * c.d_ff
-    N = c.n_layers * (attention + feed_forward) + c.vocab_size * c.d_model
+    N = c.n_layers * weights_per_layer(c) + c.vocab_size * c.d_model
     return 6 * N + 12 * c.n_layers * c.d_model * T

@@ -3,7 +3,8 @@
 A causal model's keys and values at a position never change when later tokens arrive: they are computed once and kept.
 The rule of the whole cache is: **slot p holds position p**. Sequences of different lengths then need no padding of
 their own: each writes at its own positions, and `masks.position_mask` hides every slot beyond a query's own position,
-whether it is empty or holds the left-over of a padded prompt.
+whether it is empty or holds the left-over of a padded prompt. (So prompts for a cache are padded on the right and their
+positions are simply 0, 1, 2, …: `masks.positions_of`, which gives padding position 0, is not for cached reading.)
 
 Dimensions: L layers, B sequences, Hkv key/value heads, P slots (context_length), D head size, T new tokens.
 """
@@ -15,10 +16,14 @@ from torch import Tensor
 
 
 class KVCache:
-    """Keys and values of B sequences for all L layers, allocated once: L pairs of tensors (B, Hkv, P, D)."""
+    """Keys and values of B sequences for all L layers: L pairs of tensors (B, Hkv, P, D)."""
 
-    def __init__(
-        self,
+    def __init__(self, layers: list[tuple[Tensor, Tensor]]):
+        self.layers = layers
+
+    @classmethod
+    def empty(
+        cls,
         n_layers: int,
         batch_size: int,
         n_kv_heads: int,
@@ -26,12 +31,13 @@ class KVCache:
         head_size: int,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
-    ):
-        shape = (batch_size, n_kv_heads, length, head_size)
-        self.layers = [
-            (torch.zeros(shape, dtype=dtype, device=device), torch.zeros(shape, dtype=dtype, device=device))
-            for _ in range(n_layers)
-        ]
+    ) -> "KVCache":
+        """Room for `length` positions, allocated once."""
+
+        def zeros() -> Tensor:
+            return torch.zeros(batch_size, n_kv_heads, length, head_size, dtype=dtype, device=device)
+
+        return cls([(zeros(), zeros()) for _ in range(n_layers)])
 
     @property
     def length(self) -> int:
@@ -44,9 +50,7 @@ class KVCache:
 
     def select(self, rows: Tensor) -> "KVCache":
         """A copy of the sequences `rows` (N,), in that order: for dropping finished ones or ordering beams."""
-        chosen = object.__new__(KVCache)
-        chosen.layers = [(k[rows], v[rows]) for k, v in self.layers]
-        return chosen
+        return KVCache([(k[rows], v[rows]) for k, v in self.layers])
 
     def put(self, rows: Tensor, other: "KVCache") -> None:
         """Overwrite the sequences `rows` (N,) with the N sequences of another cache of the same model."""

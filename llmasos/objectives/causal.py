@@ -19,7 +19,7 @@ class CausalLM:
 
     >>> batch = CausalLM().collate([np.array([5, 6, 7, 8]), np.array([1, 2])])
     >>> batch["ids"].tolist(), batch["targets"].tolist()
-    ([[5, 6, 7], [1, 0, 0]], [[6, 7, 8], [2, -100, -100]])
+    ([[5, 6, 7], [1, 2, 0]], [[6, 7, 8], [2, -100, -100]])
     """
 
     def collate(

@@ -78,17 +78,13 @@ def write_file(final: Path | str) -> Iterator[Path]:
 
 
 @contextmanager
-def write_folder(final: Path | str, replace: bool = True) -> Iterator[Path]:
+def write_folder(final: Path | str) -> Iterator[Path]:
     """Yield a new temporary folder beside `final`; with everything written into it, it becomes `final`.
 
         with write_folder("runs/a/checkpoint") as folder:
             write_json(folder / "state.json", {"step": 100})
 
-    Arguments:
-        final: where the folder shall be; missing parents are made.
-        replace: whether a folder that is already there is replaced (and deleted once the new one is in place). With
-            False, an existing `final` is kept and the new folder is dropped: right for caches, where whoever finishes
-            first has written the same thing.
+    A folder that is already there is replaced, and deleted once the new one is in place. Missing parents are made.
 
     Raises:
         UserError: disk full, quota, read-only, no permission and the like; `final` is then as it was.
@@ -98,7 +94,7 @@ def write_folder(final: Path | str, replace: bool = True) -> Iterator[Path]:
         temporary.mkdir()
         yield temporary
         _sync_tree(temporary)
-        _rename_folder(temporary, final, replace)
+        _rename_folder(temporary, final)
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:
@@ -168,7 +164,7 @@ def sync(path: Path) -> None:
     """Make the operating system put a file, or a folder's list of names, on the disk itself."""
     if os.name == "nt" and path.is_dir():  # Windows cannot open folders; its rename is journalled
         return
-    descriptor = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -191,12 +187,10 @@ def _temporary_beside(final: Path) -> Iterator[Path]:
         _in_progress.discard(os.path.abspath(temporary))
 
 
-def _rename_folder(temporary: Path, final: Path, replace: bool) -> None:
-    """Move a complete temporary folder to its final place, over what is there if `replace`."""
+def _rename_folder(temporary: Path, final: Path) -> None:
+    """Move a complete temporary folder to its final place, over the folder that is there."""
     if final.exists() and not final.is_dir():
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(final))
-    if final.is_dir() and not replace:
-        return
     old = _temporary_name(final, "old")
     _in_progress.add(os.path.abspath(old))
     try:
@@ -204,9 +198,7 @@ def _rename_folder(temporary: Path, final: Path, replace: bool) -> None:
             os.rename(final, old)
         try:
             os.rename(temporary, final)
-        except OSError as error:
-            if not replace and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-                return  # another process finished the same cache first
+        except OSError:
             if old.is_dir() and not final.exists():
                 os.rename(old, final)
             raise

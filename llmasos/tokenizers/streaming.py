@@ -40,6 +40,4 @@ class StreamDecoder:
 
     def flush(self) -> str:
         """Return what is still held back, as U+FFFD, and be ready for a new stream."""
-        rest = self._utf8.decode(b"", final=True)
-        self._utf8.reset()
-        return rest
+        return self._utf8.decode(b"", final=True)

@@ -18,8 +18,8 @@ PRONOUNS = {
 
 
 def with_article(phrase: str) -> str:
-    """Put the indefinite article before `phrase`: "a kite", "an old kite"."""
-    return ("an " if phrase[0] in "aeiou" else "a ") + phrase
+    """Put the indefinite article before `phrase`: "a kite", "an old kite", "a unicycle"."""
+    return ("an " if phrase[0] in "aeiou" and not phrase.startswith("uni") else "a ") + phrase
 
 
 @cache

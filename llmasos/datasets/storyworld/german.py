@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from llmasos.datasets.storyworld.entities import Noun, Place, Word
 
-# case -> gender -> ending of der-words (dieser), of ein-words (kein), of an adjective after a der-word, after an ein-word
+# case -> gender -> endings: of der-words (dieser), of ein-words (kein), of an adjective after either of them
 ENDINGS = {
     "nominative": {"m": ("er", "", "e", "er"), "f": ("e", "e", "e", "e"), "n": ("es", "", "e", "es")},
     "accusative": {"m": ("en", "en", "en", "en"), "f": ("e", "e", "e", "e"), "n": ("es", "", "e", "es")},
@@ -48,12 +48,16 @@ def possessive(word: str, owner: Noun) -> str:
 
 
 def inflect(
-    entity: Noun | Place | Word, determiner: str = "", adjective: str = "", genitive: bool = False, owner: Noun | None = None
+    entity: Noun | Place | Word,
+    determiner: str = "",
+    adjective: str = "",
+    genitive: bool = False,
+    owner: Noun | None = None,
 ) -> str:
     """Return the German words for `entity`.
 
     determiner: a masculine form that shows the case (der, den, dem, ein, einen, kein, seinen, dieser, zum …), a pronoun
-    (er, ihn, ihm), "in" or "nach" for places (where, whither), or "". adjective: a stem ("rot"), which takes its ending.
+    (er, ihn, ihm), "in" or "nach" for places (where, whither), or "". adjective: a stem ("rot") to be inflected.
     genitive: a name's -s. owner: whose it is, for forms of "sein".
     """
     if isinstance(entity, Place):
@@ -89,7 +93,7 @@ def _determine(determiner: str, gender: str, owner: Noun | None) -> tuple[str, s
             case = CASE_OF_ENDING[determiner.removeprefix(stem)]
             word = stem + ENDINGS[case][gender][1]
             return (possessive(word, owner) if stem == "sein" and owner else word), case, 3
-    raise ValueError(f"'{determiner}' is not a German determiner this grammar knows; use the masculine form, e.g. 'den'.")
+    raise ValueError(f"'{determiner}' is not a determiner this grammar knows; use the masculine form, e.g. 'den'.")
 
 
 def _adjective(stem: str, case: str, gender: str, column: int) -> str:

@@ -5,10 +5,14 @@ A plot writes its sentences as a block of alternating lines, English first, Germ
     {Hero} hid {the thing} <hidden:under {his} bed>.
         {Hero} versteckte {den thing} unter {seinem} Bett.
 
-A slot `{words role}` is filled from the cast of the story (role -> entity). A capital first letter in the slot gives a
-capital in the text. A lone pronoun (`{he}`, `{ihm}`, `{seine}`) speaks of the hero. `{Hero~}` is the hero's name, or a pronoun where the sentence before leaves no doubt. `<label:...>` marks an answer to
-the plot's question `label` and leaves no trace in the text. One line is one unit of the translation: its English and
-German say the same.
+- A slot `{words role}` is filled from the cast of the story (role -> entity). A capital first letter in the slot gives
+  a capital in the text. A lone pronoun (`{he}`, `{ihm}`, `{seine}`) speaks of the hero.
+- `{Hero~}` is the hero's name, or "he" or "she" where the sentence before leaves no doubt.
+- `(a|b)` in the English is a choice of words; the German has a group `(c|d)` that goes with it, or says the same for
+  both.
+- `<label:...>` marks an answer to the plot's question `label` and leaves no trace in the text.
+
+One line is one unit of the translation: its English and German say the same.
 """
 
 from __future__ import annotations
@@ -20,8 +24,7 @@ from llmasos.datasets.storyworld import english, german
 
 Cast = dict[str, object]  # role -> entity
 PATTERN = re.compile(r"\{([^{}]+)\}|<(\w+):|(>)")
-
-
+ALTERNATIVES = re.compile(r"\(([^()]*\|[^()]*)\)")
 LONE = {"he", "him", "his", "himself", "er", "ihn", "ihm"}  # a slot of one such word speaks of the hero
 
 
@@ -83,6 +86,8 @@ class Line:
         self.roles = {slot.role for slot in slots}
         self.names_hero = any(slot.role == "hero" and slot.determiner == "" and not slot.topical for slot in slots)
         self.topical = any(slot.topical for slot in slots)
+        if self.topical != ("~}" in german_source):
+            raise ValueError(f"both languages or neither must mark the hero (~): {english_source!r}, {german_source!r}")
         self.flat = [part for kind, part in self.english_parts if kind in ("text", "slot")]  # str or Slot
 
     def english(self, cast: Cast, pronoun: bool = False) -> str:
@@ -131,16 +136,35 @@ def _german_quotes(source: str) -> str:
     return "".join(piece + (("„", "“")[i % 2] if i < len(pieces) - 1 else "") for i, piece in enumerate(pieces))
 
 
+def _expand(english_source: str, german_source: str) -> tuple[Line, ...]:
+    """Return one line for each way through the alternatives `(a|b)`; the i-th group of both languages goes together."""
+    group = ALTERNATIVES.search(english_source)
+    if not group:
+        return (Line(english_source, german_source),)
+    lines = []
+    german_group = ALTERNATIVES.search(german_source)
+    for i, word in enumerate(group[1].split("|")):
+        german = german_source
+        if german_group:
+            german = _replaced(german_source, german_group, german_group[1].split("|")[i])
+        lines += _expand(_replaced(english_source, group, word), german)
+    return tuple(lines)
+
+
+def _replaced(source: str, group: re.Match, word: str) -> str:
+    return source[: group.start()] + word + source[group.end() :]
+
+
 @cache
-def parse_block(block: str) -> tuple[Line, ...]:
-    """Return the alternatives written in `block`: English and German lines in turn."""
-    rows = [row.strip() for row in block.splitlines() if row.strip()]
+def parse_block(block: str) -> tuple[tuple[Line, ...], ...]:
+    """Return the rows written in `block` (English and German in turn), each with all its alternatives."""
+    rows = [re.sub(" +", " ", row.strip()) for row in block.splitlines() if row.strip()]  # long rows go on after "\\"
     if len(rows) % 2:
-        raise ValueError(f"a block of lines needs an even number of rows (English, German); got {len(rows)}: {rows[0]!r}")
-    return tuple(Line(rows[i], rows[i + 1]) for i in range(0, len(rows), 2))
+        raise ValueError(f"a block needs an even number of rows (English, German); got {len(rows)}: {rows[0]!r}")
+    return tuple(_expand(rows[i], rows[i + 1]) for i in range(0, len(rows), 2))
 
 
 @cache
-def parse_blocks(blocks: tuple[str, ...]) -> tuple[Line, ...]:
-    """Return the alternatives of several blocks together."""
-    return tuple(line for block in blocks for line in parse_block(block))
+def parse_blocks(blocks: tuple[str, ...]) -> tuple[tuple[Line, ...], ...]:
+    """Return the rows of several blocks together."""
+    return tuple(row for block in blocks for row in parse_block(block))

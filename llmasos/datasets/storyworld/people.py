@@ -12,8 +12,8 @@ BOY = Noun("boy", "Junge", "m", "he", oblique="Jungen")
 def _child(name: str) -> Noun:
     """Make a child; `{hero.child}` is "girl" or "boy", `{friend.friend}` "Freundin" or "Freund"…"""
     girl = name in GIRLS
-    friend = Noun("friend", "Freundin" if girl else "Freund", "f" if girl else "m", "she" if girl else "he")
-    rival = Noun("rival", "Rivalin" if girl else "Rivale", friend.gender, friend.pronoun, oblique="" if girl else "Rivalen")
+    friend = Noun("friend", "Freundin", "f", "she") if girl else Noun("friend", "Freund", "m", "he")
+    rival = Noun("rival", "Rivalin", "f", "she") if girl else Noun("rival", "Rivale", "m", "he", oblique="Rivalen")
     tags = {"child": GIRL if girl else BOY, "friend": friend, "rival": rival}
     return Noun(name, name, "f" if girl else "m", "she" if girl else "he", proper=True, tags=tags)
 
@@ -42,7 +42,9 @@ def _grown_up(en: str, de: str, gender: str, place: str = "", proper: bool = Fal
 
 GRANDMOTHER = _grown_up("Grandmother", "Großmutter", "f", "home", proper=True)
 GRANDFATHER = _grown_up("Grandfather", "Großvater", "m", "home", proper=True)
-FAMILY = [GRANDMOTHER, GRANDFATHER]
+AUNT = _grown_up("Aunt Berta", "Tante Berta", "f", "home", proper=True)
+UNCLE = _grown_up("Uncle Otto", "Onkel Otto", "m", "home", proper=True)
+FAMILY = [GRANDMOTHER, GRANDFATHER, AUNT, UNCLE]
 BAKER = _grown_up("baker", "Bäckerin", "f", "bakery")
 CARPENTER = _grown_up("carpenter", "Tischler", "m", "workshop")
 SMITH = _grown_up("smith", "Schmied", "m", "forge")
@@ -52,7 +54,10 @@ FISHERMAN = _grown_up("fisherman", "Fischer", "m", "lake")
 TEACHER = _grown_up("teacher", "Lehrerin", "f", "school")
 TAILOR = _grown_up("tailor", "Schneiderin", "f", "market")
 GARDENER = _grown_up("gardener", "Gärtner", "m", "garden")
-NEIGHBOURS = [BAKER, CARPENTER, SMITH, MILLER, SHEPHERD, FISHERMAN, TEACHER, TAILOR, GARDENER]
+COBBLER = _grown_up("cobbler", "Schuster", "m", "workshop")
+POTTER = _grown_up("potter", "Töpferin", "f", "workshop")
+DOCTOR = _grown_up("doctor", "Ärztin", "f", "market")
+NEIGHBOURS = [BAKER, CARPENTER, SMITH, MILLER, SHEPHERD, FISHERMAN, TEACHER, TAILOR, GARDENER, COBBLER, POTTER, DOCTOR]
 
 
 def animal(en: str, de: str, gender: str, oblique: str = "", **tags: object) -> Noun:
@@ -60,9 +65,8 @@ def animal(en: str, de: str, gender: str, oblique: str = "", **tags: object) -> 
     return Noun(en, de, gender, "it", oblique=oblique, tags=tags)
 
 
+
 DOG = animal("dog", "Hund", "m")
 CAT = animal("cat", "Katze", "f")
 GOAT = animal("goat", "Ziege", "f")
 CROW = animal("crow", "Krähe", "f")
-OWL = animal("owl", "Eule", "f")
-DONKEY = animal("donkey", "Esel", "m")

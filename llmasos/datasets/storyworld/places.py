@@ -43,6 +43,10 @@ HOMES = [
     Word("near the lake", "in der Nähe des Sees"),
     Word("in a narrow street behind the market", "in einer engen Gasse hinter dem Markt"),
     Word("above the bakery", "über der Bäckerei"),
+    Word("behind the church", "hinter der Kirche"),
+    Word("at the end of the long road", "am Ende der langen Straße"),
+    Word("beside the stone bridge", "neben der Steinbrücke"),
+    Word("in the last house of the village", "im letzten Haus des Dorfes"),
 ]
 
 WEATHER = {
@@ -58,7 +62,7 @@ TIMES = {"morning": "Morgen", "afternoon": "Nachmittag", "evening": "Abend"}
 
 def make_day(weather: str, time: str) -> Word:
     """Make the phrase for a day: "one windy morning", "an einem windigen Morgen"."""
-    return Word(f"one {weather} {time}", f"an einem {WEATHER[weather]}en {TIMES[time]}", {"weather": weather, "time": time})
+    return Word(f"one {weather} {time}", f"an einem {WEATHER[weather]}en {TIMES[time]}", {"weather": weather})
 
 
 DAYS = {(weather, time): make_day(weather, time) for weather in WEATHER for time in TIMES}

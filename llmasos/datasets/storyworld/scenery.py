@@ -91,10 +91,10 @@ PASSERS = [
               ("singing an old song", "ein altes Lied sang")),
 ]
 BEASTS = """
-    A cat was asleep on a wall.
-        Auf einer Mauer schlief eine Katze.
-    Two geese were arguing by the road.
-        Am Weg zankten sich zwei Gänse.
+    A (black|grey|white) cat was asleep on a wall.
+        Auf einer Mauer schlief eine (schwarze|graue|weiße) Katze.
+    (Two|Three|Five) geese were arguing by the road.
+        Am Weg zankten sich (zwei|drei|fünf) Gänse.
     A frog jumped out of the grass.
         Ein Frosch sprang aus dem Gras.
     A beetle was climbing up a fence post.
@@ -103,18 +103,24 @@ BEASTS = """
         Drei Enten watschelten hintereinander über den Weg.
     A woodpecker was hammering somewhere.
         Irgendwo hämmerte ein Specht.
-    A brown cow looked over the fence.
-        Eine braune Kuh schaute über den Zaun.
+    A (brown|white|spotted) cow looked over the fence.
+        Eine (braune|weiße|gefleckte) Kuh schaute über den Zaun.
     Swallows were building a nest under a roof.
         Unter einem Dach bauten Schwalben ein Nest.
-    A little dog ran along for a while.
-        Ein kleiner Hund lief eine Weile mit.
+    A little (brown|black|white) dog ran along for a while.
+        Ein kleiner (brauner|schwarzer|weißer) Hund lief eine Weile mit.
     A white horse stood quite still in a field.
         Ein weißes Pferd stand ganz still auf einem Feld.
     A cock was crowing, although nobody had asked it.
         Ein Hahn krähte, obwohl ihn niemand gefragt hatte.
-    A snail was moving house.
-        Eine Schnecke zog gerade um.
+    A (snail|hedgehog) was crossing the road very slowly.
+        Ganz langsam überquerte (eine Schnecke|ein Igel) den Weg.
+    (Two boys|Two girls) were fishing with a piece of string.
+        Zwei (Jungen|Mädchen) angelten mit einem Stück Schnur.
+    Somewhere somebody was playing the (violin|accordion|trumpet).
+        Irgendwo spielte jemand (Geige|Akkordeon|Trompete).
+    The bell of the church struck (two|three|four|five|ten).
+        Die Kirchenglocke schlug (zwei|drei|vier|fünf|zehn).
 """
 
 

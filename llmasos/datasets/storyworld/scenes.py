@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmasos.datasets.storyworld.people import CHILDREN, OTHERS, TRAITS
-from llmasos.datasets.storyworld.places import DAYS, HOMES
+from llmasos.datasets.storyworld.places import DAYS, HOMES, TIMES, WEATHER
 from llmasos.datasets.storyworld.teller import Teller
 
 QUESTIONS = {
@@ -23,16 +23,20 @@ def opening(t: Teller) -> None:
             {Hero~} war {ein trait hero.child}, {relativ hero.child} {home} wohnte.
         {Hero~} lived <home:{home}> and was <trait:{a trait hero.child}>.
             {Hero~} wohnte {home} und war {ein trait hero.child}.
-        {Home} there lived <trait:{a trait hero.child}> named {hero~}.
+        {Home} there lived <trait:{a trait hero.child}> named {hero}.
             {Home} wohnte {ein trait hero.child} namens {hero}.
         Everyone in the valley knew {hero}, {the trait hero.child} who lived <home:{home}>.
             Jeder im Tal kannte {hero}, {den trait hero.child}, {relativ hero.child} {home} wohnte.
+        Once there was <trait:{a trait hero.child}> called {hero}, who lived <home:{home}>.
+            Es war einmal {ein trait hero.child} namens {hero}, {relativ hero.child} {home} wohnte.
+        {Hero} was not very tall, but {he} was <trait:{trait}>, and {he} lived <home:{home}>.
+            {Hero} war nicht sehr groß, aber {trait}, und {er} wohnte {home}.
         This is the story of {hero}, <trait:{a trait hero.child}> from the valley.
             Dies ist die Geschichte von {hero}, {einem trait hero.child} aus dem Tal.
     """)
 
 
-def plan_day(t: Teller, weather: str = "sunny warm windy rainy foggy cold", time: str = "morning afternoon evening") -> None:
+def plan_day(t: Teller, weather: str = " ".join(WEATHER), time: str = " ".join(TIMES)) -> None:
     """Let `{day}` be drawn from the given kinds of weather and times of day."""
     t.plan("day", [DAYS[w, hour] for w in weather.split() for hour in time.split()])
 
@@ -83,11 +87,11 @@ TROUBLE = {
     "kind": """
         {Hero~} was not angry with anybody, only very sad.
             {Hero~} war auf niemanden böse, nur sehr traurig.
-        "Nobody meant any harm," said {hero}.
+        "(Nobody|No one) meant any harm," said {hero}.
             "Das hat niemand böse gemeint", sagte {hero}.
     """,
     "proud": """
-        {Hero~} turned away so that nobody could see {his} tears.
+        {Hero~} turned away so that (nobody|no one) could see {his} tears.
             {Hero~} drehte sich weg, damit niemand {seine} Tränen sehen konnte.
         "I do not care at all," said {hero}, but that was not true.
             "Das ist mir ganz egal", sagte {hero}, aber das stimmte nicht.
@@ -116,9 +120,9 @@ HAPPY = """
     The valley had seldom seen a happier {hero.child}.
         Selten hatte das Tal {einen glücklicher hero.child} gesehen.
     {Hero~} could not have wished for more.
-        Mehr hätte sich {hero~} nicht wünschen können.
-    "I would do it all again," said {hero}.
-        "Ich würde alles noch einmal so machen", sagte {hero}.
+        Mehr hätte {hero~} sich nicht wünschen können.
+    {Hero~} felt as light as a feather.
+        {Hero~} fühlte sich leicht wie eine Feder.
     It still makes {him} smile today.
         Noch heute muss {er} darüber lächeln.
     And that was just as it should be.
@@ -129,6 +133,10 @@ HAPPY_DAY = """
         In dieser Nacht schlief {hero~} mit einem Lächeln ein.
     It had been a good day after all.
         Am Ende war es doch ein guter Tag gewesen.
+    In the evening there was cake for everyone.
+        Am Abend gab es Kuchen für alle.
+    And nobody wanted to go to bed that evening.
+        Und an diesem Abend wollte niemand ins Bett.
     In the evening the whole valley knew about it.
         Am Abend wusste das ganze Tal davon.
 """
@@ -162,20 +170,20 @@ CHANGED = {
             Nur vor Spinnen hat {hero~} immer noch Angst.
     """,
     "patient": """
-        "Good things take time," said {hero}.
-            "Gut Ding will Weile haben", sagte {hero}.
+        "All in good time," said {hero}.
+            "Alles zu seiner Zeit", sagte {hero}.
     """,
     "careful": """
-        And {hero~} checked twice that it was really true.
-            Und {hero~} sah zweimal nach, ob es auch wirklich stimmte.
+        And {hero~} wrote it all down very carefully.
+            Und {hero~} schrieb alles ganz sorgfältig auf.
     """,
     "dreamy": """
-        This time it was better than any dream.
-            Diesmal war es schöner als jeder Traum.
+        And {hero~} dreamed about it for a long time.
+            Und {hero~} träumte noch lange davon.
     """,
     "kind": """
-        A kind heart finds friends everywhere.
-            Ein gutes Herz findet überall Freunde.
+        And {hero~} wanted to hug the whole world.
+            Und {hero~} wollte die ganze Welt umarmen.
     """,
     "curious": """
         And the next day {hero~} was already full of new questions.
@@ -191,15 +199,15 @@ SAD = """
         {Hero~} wünschte sich, {er} könnte die Uhr zurückdrehen.
     There was nothing more to be done.
         Da war nichts mehr zu machen.
-    {Hero~} did not feel like playing for a long time.
+    {Hero~} did not feel like playing for a long (time|while).
         Lange hatte {hero~} keine Lust mehr zu spielen.
     Some things cannot be put right.
         Manche Dinge kann man nicht wiedergutmachen.
-    It hurt for a long time.
+    It hurt for a long (time|while).
         Es tat noch lange weh.
 """
 SAD_DAY = """
-    That night {hero~} could not sleep for a long time.
+    That night {hero~} could not sleep for a long (time|while).
         In dieser Nacht konnte {hero~} lange nicht einschlafen.
     That evening there was no singing in the house.
         An diesem Abend sang niemand im Haus.

@@ -4,8 +4,8 @@ A story's combination is (hero's name, plot, thing). A fixed hash sends about on
 combination of "val" ever occurs in "train", while every hero, every plot and every thing does. A model must put
 together what it has only seen apart.
 
-Hero, plot and thing are drawn independently of everything else, so P(split) is an exact finite sum, and the
-distribution of the stories of a split is the generator's, divided by it: -log p_split(text) = -log p(text) + log P(split).
+Hero, plot and thing are drawn with fixed probabilities, whatever else happens, so P(split) is an exact finite sum. The
+stories of a split follow the generator's distribution divided by it: -log p_split(text) = -log p(text) + log P(split).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Tells one story: holds the cast and the state of the small world, makes decisions and says sentences.
 
-A plot is a function that calls this class. It plans who and what plays each role (`plan`), moves them through the world (`move`,
-`take`, `give`, `leave` …: the world refuses what cannot be, such as meeting somebody who is elsewhere), branches
-(`branch`, `chance`) and speaks (`say`). Every decision goes through the chooser, and as late as possible: when
-the text reaches it (`plan`), so that the text reveals each decision.
+A plot is a function that calls this class. It plans who and what plays each role (`plan`), moves them through the world
+(`move`, `take`, `give`, `leave`: the world refuses what cannot be, such as meeting somebody who is elsewhere), branches
+(`branch`, `chance`) and speaks (`say`). Every decision goes through the chooser, and as late as possible: when the text
+reaches it, so that the text reveals each decision.
 """
 
 from __future__ import annotations
@@ -81,8 +81,9 @@ class Teller:
     # ---- sentences -------------------------------------------------------------------------------------------------
     def say(self, *blocks: str) -> None:
         """Say one of the lines of all `blocks` together, all equally likely."""
-        lines = parse_blocks(blocks)
-        line = lines[0] if len(lines) == 1 else self.chooser.pick(lines)
+        rows = parse_blocks(blocks)
+        row = rows[0] if len(rows) == 1 else self.chooser.pick(rows)
+        line = row[0] if len(row) == 1 else self.chooser.pick(row)
         pronoun = line.topical and self._hero_is_topic
         pieces = []
         for part in line.flat:

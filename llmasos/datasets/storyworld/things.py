@@ -24,6 +24,9 @@ JUNK = [
     Word("an old shoe", "einen alten Schuh"),
     Word("a rusty nail", "einen rostigen Nagel"),
     Word("a broken cup", "eine zerbrochene Tasse"),
+    Word("half a comb", "einen halben Kamm"),
+    Word("a grey feather", "eine graue Feder"),
+    Word("an empty bottle", "eine leere Flasche"),
 ]
 # mender: who can repair it; places, weather: where and when it is used
 BROKEN = (
@@ -32,7 +35,7 @@ BROKEN = (
     thing("toy boat", "Spielzeugboot", "n", mender=CARPENTER, places="lake", weather="sunny warm windy"),
     thing("drum", "Trommel", "f", mender=TAILOR, places="market", weather="sunny warm cold"),
     thing("cart", "Karren", "m", mender=CARPENTER, places="hill bridge", weather="sunny warm windy"),
-    thing("lantern", "Laterne", "f", mender=SMITH, places="bridge forest", weather="foggy"),
+    thing("lantern", "Laterne", "f", mender=SMITH, places="forest", weather="foggy"),
     thing("music box", "Spieluhr", "f", mender=SMITH, places="market", weather="sunny warm windy"),
     thing("puppet", "Marionette", "f", mender=CARPENTER, places="market", weather="sunny warm cold"),
 )
@@ -99,11 +102,11 @@ SKILLS = (
     thing("flute", "Flöte", "f", how="play"),
 )
 QUARRELS = (
-    thing("swing", "Schaukel", "f"),
+    thing("drum", "Trommel", "f"),
     thing("ball", "Ball", "m"),
     thing("kite", "Drachen", "m"),
     thing("paint box", "Malkasten", "m"),
-    thing("hammock", "Hängematte", "f"),
+    thing("toy ship", "Spielzeugschiff", "n"),
     thing("telescope", "Fernrohr", "n"),
     thing("skipping rope", "Springseil", "n"),
     thing("scooter", "Roller", "m"),
@@ -144,7 +147,7 @@ PLANTS = (
     thing("rose", "Rose", "f"),
     thing("cabbage", "Kohlkopf", "m"),
     thing("melon", "Melone", "f"),
-    thing("strawberry", "Erdbeere", "f"),
+    thing("turnip", "Rübe", "f"),
     thing("cucumber", "Gurke", "f"),
     thing("tulip", "Tulpe", "f"),
 )

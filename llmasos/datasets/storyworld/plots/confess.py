@@ -13,12 +13,16 @@ HIDING = [  # German whither
     Word("into a sack", "in einen Sack"),
     Word("under the dry leaves", "unter das trockene Laub"),
     Word("into an empty barrel", "in ein leeres Fass"),
+    Word("behind the cupboard", "hinter den Schrank"),
+    Word("under the doormat", "unter die Fußmatte"),
 ]
 GAMES = [  # German with the verb at the end
     Word("playing with a ball", "mit einem Ball spielte"),
     Word("chasing a fly", "eine Fliege jagte"),
     Word("dancing with a broom", "mit einem Besen tanzte"),
     Word("playing the drum on a pot", "auf einem Topf trommelte"),
+    Word("juggling with apples", "mit Äpfeln jonglierte"),
+    Word("hopping on one leg", "auf einem Bein hüpfte"),
 ]
 
 
@@ -40,8 +44,8 @@ def tell(t: Teller) -> str:
     t.plan("game", GAMES)
     t.say("""
         While {he} was <game:{game}>, something crashed: {the elder's} best {thing} was broken.
-            Während {er} {game}, krachte es: {Der schön thing} war kaputt.
-        {He} was <game:{game}>, and suddenly {the thing} lay on the floor in pieces.
+            Während {er} {game}, krachte es: {Der schön thing} {vom elder} war kaputt.
+        {He} was <game:{game}>, and (suddenly|all at once) {the thing} lay on the floor in pieces.
             Gerade als {er} {game}, zersprang {der thing} in tausend Stücke.
         {He} was bored and began <game:{game}>, until there was a crash and {the thing} was in pieces.
             Aus Langeweile passierte es: Als {er} {game}, gab es einen Knall, und {der thing} lag in Scherben.
@@ -66,8 +70,8 @@ def tell(t: Teller) -> str:
         return _confessed(t, at_once=True)
     if way == "blame":
         t.say("""
-            "It was <blamed:the cat>," said {hero}, and {his} ears turned red.
-                "Das war die Katze", sagte {hero} und bekam rote Ohren.
+            "It was <blamed:the (cat|dog|goat)>," said {hero}, and {his} ears turned red.
+                "Das war (die Katze|der Hund|die Ziege)", sagte {hero} und bekam rote Ohren.
             "<blamed:The wind> did it," said {hero} quickly.
                 "Das war der Wind", sagte {hero} schnell.
         """)
@@ -82,22 +86,22 @@ def tell(t: Teller) -> str:
         t.say("""
             {Hero~} pushed the pieces <hiding:{hiding}> and ran home.
                 {Hero~} schob die Scherben {hiding} und lief nach Hause.
-            Quickly {hero~} swept everything <hiding:{hiding}>, and nobody noticed.
+            Quickly {hero~} swept everything <hiding:{hiding}>, and (nobody|no one) noticed.
                 Schnell fegte {hero~} alles {hiding}, und niemand merkte etwas.
         """)
         t.say("""
             "Has anybody seen my {thing}?" asked {the elder} the next day, and {hero} shook {his} head.
                 "Hat jemand {den thing} gesehen?", fragte {der elder} am nächsten Tag, und {hero} schüttelte den Kopf.
-            {The elder} looked for it everywhere, and {hero} even pretended to help.
-                {Der elder} suchte überall danach, und {hero} tat sogar so, als würde {er} helfen.
+            {The elder} looked for {the thing} everywhere, and {hero} even pretended to help.
+                {Der elder} suchte überall nach {dem thing}, und {hero} tat sogar so, als würde {er} helfen.
         """)
     t.pass_time()
     t.move("hero", "home")
     t.say("""
         But {hero~} could not eat and could not sleep.
             Aber {hero~} konnte nicht essen und nicht schlafen.
-        It felt as if {he} had swallowed a stone.
-            Es fühlte sich an, als hätte {er} einen Stein verschluckt.
+        It felt as if {he} had swallowed a (stone|nail).
+            Es fühlte sich an, als hätte {er} einen (Stein|Nagel) verschluckt.
         Every time the door opened, {hero} jumped.
             Jedes Mal, wenn die Tür aufging, erschrak {hero}.
     """)
@@ -111,7 +115,7 @@ def tell(t: Teller) -> str:
     t.say("""
         But <when:{soon}> {he} went back and told the truth.
             Aber {soon} ging {er} zurück und sagte die Wahrheit.
-        At last, <when:{soon}>, {he} took a deep breath and said: "It was me."
+        (At last|Finally), <when:{soon}>, {he} took a deep breath and said: "It was me."
             Endlich, {soon}, holte {er} tief Luft und sagte: "Ich war es."
     """)
     return _confessed(t, at_once=False)
@@ -124,20 +128,20 @@ def _confessed(t: Teller, at_once: bool) -> str:
             {Der elder} schwieg einen Augenblick und legte dann den Arm um {ihn}.
         "Things break," said {the elder}, "but you told me, and that is what counts."
             "Dinge gehen kaputt", sagte {der elder}, "aber du hast es mir gesagt, und nur das zählt."
-        {The elder} began to laugh. "I never liked it anyway," {he elder} said.
+        {The elder} (began|started) to laugh. "I never liked it anyway," {he elder} said.
             {Der elder} fing an zu lachen. "Mir hat das alte Ding nie gefallen", sagte {er elder}.
     """ if at_once else """
         "I have known it all the time," said {the elder}, "and I was waiting for you."
             "Ich wusste es die ganze Zeit", sagte {der elder}, "und ich habe auf dich gewartet."
         {The elder} was silent for a moment and then put an arm round {him}.
             {Der elder} schwieg einen Augenblick und legte dann den Arm um {ihn}.
-        "That took more courage than climbing a tower," said {the elder}.
-            "Dazu gehört mehr Mut, als auf einen Turm zu klettern", sagte {der elder}.
+        "That took more courage than climbing a (tower|mountain|tall tree)," said {the elder}.
+            "Dazu gehört mehr Mut, als auf (einen Turm|einen Berg|einen hohen Baum) zu klettern", sagte {der elder}.
     """)
     t.plan("chore", phrases.CHORES)
     t.say("""
-        To make up for it, {hero} came every Saturday to <chore:{chore}>.
-            Zum Ausgleich kam {hero} jeden Samstag, um {chore.zu}.
+        To make up for it, {hero} came every (Saturday|Friday|Monday) to <chore:{chore}>.
+            Zum Ausgleich kam {hero} jeden (Samstag|Freitag|Montag), um {chore.zu}.
         "You may <chore:{chore}> for me," said {the elder}, "and then we are quits."
             "Du darfst für mich {chore}", sagte {der elder}, "und dann sind wir quitt."
     """)
@@ -147,9 +151,9 @@ def _confessed(t: Teller, at_once: bool) -> str:
 
 def _found_out(t: Teller) -> str:
     t.say("""
-        Then {the elder} found a piece of {the thing} in {his} pocket.
-            Dann fand {der elder} ein Stück von {dem thing} in {seiner} Tasche.
-        Then somebody told {the elder} what had really happened.
+        Then {the elder} found a piece of {the thing} in {hero's} pocket.
+            Dann fand {der elder} ein Stück von {dem thing} in {hero's} Tasche.
+        Then (somebody|someone) told {the elder} what had really happened.
             Dann erzählte jemand {dem elder}, was wirklich geschehen war.
     """)
     t.say("""
@@ -166,8 +170,8 @@ def _never(t: Teller) -> str:
     t.say("""
         {He} wanted to tell the truth every day, and every day {he} put it off.
             Jeden Tag wollte {er} die Wahrheit sagen, und jeden Tag schob {er} es auf.
-        In autumn {the elder} moved away, and the truth was never told.
-            Im Herbst zog {der elder} fort, und die Wahrheit wurde nie gesagt.
+        In (autumn|spring|winter) {the elder} moved away, and the truth was never told.
+            Im (Herbst|Frühling|Winter) zog {der elder} fort, und die Wahrheit wurde nie gesagt.
     """)
     t.say("""
         Even years later {he} could not look at {a thing} without blushing.

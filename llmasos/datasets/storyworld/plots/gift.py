@@ -9,13 +9,13 @@ from llmasos.datasets.storyworld.teller import Teller
 
 def tell(t: Teller) -> str:
     t.plan("giver", FAMILY)
-    t.plan("look", phrases.LOOKS)
+    t.plan("look", phrases.NEW_LOOKS)
     t.say("""
-        <receiver:{Giver}> was going to be seventy, and {hero} wanted to make {a look thing}.
-            {Giver} wurde siebzig, und {hero} wollte {einen look thing} machen.
+        <receiver:{Giver}> was going to be (sixty|seventy), and {hero} wanted to make {a look thing}.
+            {Giver} wurde (sechzig|siebzig), und {hero} wollte {einen look thing} machen.
         For the birthday of <receiver:{giver}> {he} wanted to make {a look thing} {himself}.
             Zum Geburtstag von {giver} wollte {er} selbst {einen look thing} machen.
-        {He} had no money for a present, so {he} began to make {a look thing} for <receiver:{giver}>.
+        {He} had no money for a present, so {he} (began|started) to make {a look thing} for <receiver:{giver}>.
             {Er} hatte kein Geld für ein Geschenk, also fing {er} an, {einen look thing} für {giver} zu machen.
     """)
     t.put("giver", "home")
@@ -27,14 +27,14 @@ def tell(t: Teller) -> str:
             {Der elder} zeigte {ihm}, wie man das macht.
         {He} worked on it in secret <long:{long}>.
             {Er} arbeitete {long} heimlich daran.
-        Every evening {he} hid {the thing} under {his} bed.
-            Jeden Abend versteckte {er} {den thing} unter {seinem} Bett.
+        Every evening {he} hid {the thing} (under {his} bed|behind the stove|in the cupboard).
+            Jeden Abend versteckte {er} {den thing} (unter {seinem} Bett|hinter dem Ofen|im Schrank).
     """)
     t.say("""
-        It was a little crooked, but it was made with love.
-            Es war ein wenig schief, aber mit Liebe gemacht.
-        {He} pricked {his} finger three times, but {he} did not give up.
-            Dreimal stach {er} sich in den Finger, aber {er} gab nicht auf.
+        It was a little (crooked|strange|rough), but it was made with love.
+            Es war ein wenig (schief|seltsam|rau), aber mit Liebe gemacht.
+        {He} hurt {his} finger (twice|three times|five times), but {he} did not give up.
+            (Zweimal|Dreimal|Fünfmal) verletzte {er} sich am Finger, aber {er} gab nicht auf.
         {He} had never made anything so beautiful.
             {Er} hatte noch nie etwas so Schönes gemacht.
     """)
@@ -53,8 +53,8 @@ def _fine(t: Teller) -> str:
     t.say("""
         On the birthday {hero} put {the thing} on the breakfast table.
             Am Geburtstag stellte {hero} {den thing} auf den Frühstückstisch.
-        When the great day came, {hero} had to hold {the thing} with both hands, so much did they tremble.
-            Als der große Tag kam, musste {hero} {den thing} mit beiden Händen halten, so sehr zitterten sie.
+        When the great day came, {hero's} hands trembled so much that {he} almost dropped {the thing}.
+            Als der große Tag kam, zitterten {hero's} Hände so sehr, dass {er} {den thing} beinahe fallen ließ.
     """)
     return _received(t)
 
@@ -63,7 +63,7 @@ def _received(t: Teller) -> str:
     t.say("""
         {Giver} looked at it from all sides and had to sniff.
             {Giver} betrachtete {ihn thing} von allen Seiten und musste schniefen.
-        "Nobody has ever given me anything like this," said {giver}.
+        "(Nobody|No one) has ever given me anything like this," said {giver}.
             "So etwas hat mir noch nie jemand geschenkt", sagte {giver}.
         {Giver} has not let {the thing} out of sight since that day.
             {Giver} lässt {den thing} seit diesem Tag nicht mehr aus den Augen.
@@ -76,15 +76,16 @@ def _given_away(t: Teller) -> str:
     scenes.plan_friend(t)
     scenes.plan_day(t, "rainy cold foggy windy", "morning evening")
     t.say("""
-        {Day} {hero} met <needy:{friend}>, who was crying because nobody had thought of {his friend} birthday.
-            {Day} traf {hero} {friend}, {relativ friend} weinte, weil niemand an {seinen of friend} Geburtstag gedacht hatte.
-        {Day} <needy:{friend}> sat on the steps, ill and pale and sad.
-            {Day} saß {friend} auf der Treppe, krank und blass und traurig.
+        {Day} {hero} met <needy:{friend}>, who was crying because (nobody|no one) had thought of {his friend} birthday.
+            {Day} traf {hero} {friend}, {relativ friend} weinte, weil niemand an {seinen of friend} Geburtstag \
+                gedacht hatte.
+        {Day} <needy:{friend}> sat on the steps, (ill and pale|tired and hungry|all alone) and sad.
+            {Day} saß {friend} auf der Treppe, (krank und blass|müde und hungrig|ganz allein) und traurig.
     """)
     t.say("""
         {Hero~} thought for a moment and gave {the thing} to {him friend}.
             {Hero~} überlegte einen Augenblick und schenkte {ihm friend} {den thing}.
-        "Here, this is for you," said {hero~} and gave {the thing} away.
+        "Here, this is for you," said {hero} and gave {the thing} away.
             "Hier, das ist für dich", sagte {hero} und gab {den thing} her.
     """)
     t.where["thing"] = "friend"
@@ -109,8 +110,8 @@ def _ruined(t: Teller) -> str:
     t.plan("place", [PLACES[key] for key in ("bridge", "well", "lake")])
     if t.branch(animal=2, water=1.5) == "animal":
         t.say("""
-            But on the day before the birthday <culprit:{the culprit}> got hold of {the thing} and tore it to pieces.
-                Aber am Tag vor dem Geburtstag bekam {der culprit} {den thing} zu fassen und riss alles in Stücke.
+            But on the day before the birthday <culprit:{the culprit}> got hold of {the thing} and left nothing but pieces.
+                Aber am Tag vor dem Geburtstag bekam {der culprit} {den thing} zu fassen und ließ nur Stücke davon übrig.
             But when it was almost finished, <culprit:{the culprit}> ruined it.
                 Aber als {er thing} fast fertig war, machte {der culprit} alles zunichte.
         """)
@@ -139,8 +140,9 @@ def _ruined(t: Teller) -> str:
         t.say("""
             "I see every hour you worked on it," said {giver} and kissed {him}.
                 "Ich sehe jede Stunde, die du daran gearbeitet hast", sagte {giver} und küsste {ihn}.
-            {Giver} hung it on the wall, where it hangs to this day.
-                {Giver} hängte alles an die Wand, wo es bis heute hängt.
+            {Giver} (hung it on the wall, where it hangs|put it on the shelf, where it stands) to this day.
+                {Giver} \
+                    (hängte alles an die Wand, wo es bis heute hängt|stellte alles ins Regal, wo es bis heute steht).
         """)
         scenes.close_happy(t)
         return "ruined but loved"

@@ -9,8 +9,8 @@ from llmasos.datasets.storyworld.teller import Teller
 
 DANGERS = {
     "slugs": """
-        Then <danger:the slugs> came, fat and hungry.
-            Dann kamen die Schnecken, dick und hungrig.
+        Then <danger:the slugs> came, (fat|slow|slimy) and hungry.
+            Dann kamen die Schnecken, (dick|langsam|schleimig) und hungrig.
         One morning <danger:slugs> had eaten half of the leaves.
             Eines Morgens hatten Schnecken die Hälfte der Blätter gefressen.
     """,
@@ -21,16 +21,16 @@ DANGERS = {
             Eines Morgens stand eine Ziege im Beet und kaute.
     """,
     "hail": """
-        Then the sky turned yellow, and <danger:hail> fell, as big as nuts.
-            Dann wurde der Himmel gelb, und Hagel fiel, groß wie Nüsse.
+        Then the sky turned yellow, and <danger:hail> fell, as big as (nuts|eggs|cherries).
+            Dann wurde der Himmel gelb, und Hagel fiel, groß wie (Nüsse|Eier|Kirschen).
         One night there was <danger:a hailstorm>.
             Eines Nachts gab es einen Hagelsturm.
     """,
     "drought": """
         Then came <danger:the great heat>, and the well was almost dry.
             Dann kam die große Hitze, und der Brunnen war fast leer.
-        For six weeks there was <danger:no rain> at all.
-            Sechs Wochen lang fiel überhaupt kein Regen.
+        For (four|five|six) weeks there was <danger:no rain> at all.
+            (Vier|Fünf|Sechs) Wochen lang fiel überhaupt kein Regen.
     """,
 }
 RESCUES = {
@@ -41,8 +41,8 @@ RESCUES = {
             {Hero~} streute einen Ring aus Asche um {den thing}, und keine Schnecke kam hinüber.
     """,
     "goat": """
-        {Hero~} tempted it away with an apple and built a higher fence.
-            {Hero~} lockte sie mit einem Apfel weg und baute einen höheren Zaun.
+        {Hero~} tempted it away with (an apple|a carrot|salt) and built a higher fence.
+            {Hero~} lockte sie mit (einem Apfel|einer Möhre|Salz) weg und baute einen höheren Zaun.
         {Hero~} pulled it out by the horns just in time.
             {Hero~} zog sie gerade noch rechtzeitig an den Hörnern hinaus.
     """,
@@ -55,8 +55,8 @@ RESCUES = {
     "drought": """
         {Hero~} gave {the thing} every drop of {his} own washing water.
             {Hero~} gab {dem thing} jeden Tropfen vom eigenen Waschwasser.
-        Every evening {hero~} carried two buckets up from the lake.
-            Jeden Abend trug {hero} zwei Eimer vom See herauf.
+        Every evening {hero} carried two buckets up from the (lake|stream).
+            Jeden Abend trug {hero} zwei Eimer vom (See|Bach) herauf.
     """,
 }
 LOSSES = {
@@ -83,8 +83,15 @@ CORNERS = [
     Word("next to the well", "neben dem Brunnen"),
     Word("in an old wheelbarrow", "in einer alten Schubkarre"),
     Word("in a cracked pot", "in einem gesprungenen Topf"),
+    Word("beside the gate", "neben dem Tor"),
+    Word("between the stones of the yard", "zwischen den Steinen im Hof"),
+    Word("at the sunny wall", "an der sonnigen Mauer"),
 ]
-FINDINGS = [Word("in a drawer", "in einer Schublade"), Word("in a coat pocket", "in einer Manteltasche")]
+FINDINGS = [
+    Word("in a drawer", "in einer Schublade"),
+    Word("in a coat pocket", "in einer Manteltasche"),
+    Word("in a bird's nest", "in einem Vogelnest"),
+]
 
 
 def tell(t: Teller) -> str:
@@ -115,12 +122,12 @@ def tell(t: Teller) -> str:
                 Zweimal grub {er} es wieder aus, um zu sehen, ob es wuchs.
         """)
     t.say("""
-        After two weeks a tiny green leaf looked out of the earth.
-            Nach zwei Wochen schaute ein winziges grünes Blatt aus der Erde.
+        After (two|three) weeks a tiny green leaf looked out of the earth, the beginning of {a thing}.
+            Nach (zwei|drei) Wochen schaute ein winziges grünes Blatt aus der Erde, der Anfang von {einem thing}.
         Then a green tip came up, and by summer there was {a thing}.
             Dann kam eine grüne Spitze hervor, und im Sommer war daraus {ein thing} geworden.
-        It grew and grew, and soon it was taller than the cat.
-            Die Pflanze wuchs und wuchs, und bald war sie höher als die Katze.
+        It turned out to be {a thing}, and soon it was taller than the (cat|dog|watering can).
+            Es wurde {ein thing}, und bald war {er thing} höher als (die Katze|der Hund|die Gießkanne).
     """)
     danger = t.branch(slugs=1, goat=1, hail=1, drought=1)
     t.say(DANGERS[danger])
@@ -143,8 +150,9 @@ def _lost(t: Teller, danger: str) -> str:
         t.say("""
             In the second year {the thing} grew bigger than anybody had expected.
                 Im zweiten Jahr wurde {der thing} größer, als irgendjemand erwartet hatte.
-            This time {he} watched over {the thing} like a dragon, and nothing could harm it.
-                Diesmal wachte {er} über {den thing} wie ein Drache, und nichts konnte {ihm thing} etwas anhaben.
+            This time {he} watched over {the thing} like a (dragon|hawk|hen), and nothing could harm it.
+                Diesmal wachte {er} über {den thing} wie (ein Drache|ein Falke|eine Henne), und nichts konnte \
+                    {ihm thing} etwas anhaben.
         """)
         scenes.close_happy(t)
         return "second try"
@@ -165,7 +173,7 @@ def _harvest(t: Teller) -> str:
     if end == "market":
         t.set("place", PLACES["market"])
         t.say("""
-            In autumn {he} took {the thing} to the market, and everybody gathered round.
+            In autumn {he} took {the thing} to the market, and (everybody|everyone) gathered round.
                 Im Herbst brachte {er} {den thing} zum Markt, und alle liefen zusammen.
             At the harvest fair {the thing} was weighed, measured and admired.
                 Beim Erntefest wurde {der thing} gewogen, gemessen und bewundert.
@@ -173,8 +181,8 @@ def _harvest(t: Teller) -> str:
         t.move("hero", "market")
         t.plan("award", [Word("a blue ribbon", "ein blaues Band"), Word("the first prize", "den ersten Preis")])
         t.say("""
-            {Hero~} got <prize:{award}> for {the thing} and bowed three times.
-                {Hero~} bekam {award} für {den thing} und verbeugte sich dreimal.
+            {Hero~} got <prize:{award}> for {the thing} and bowed (twice|three times).
+                {Hero~} bekam {award} für {den thing} und verbeugte sich (zwei|drei)mal.
             {Hero~} did not win, but {he} would not have swapped {the thing} for anything.
                 {Hero~} gewann nicht, aber {er} hätte {den thing} gegen nichts in der Welt getauscht.
         """)
@@ -193,7 +201,7 @@ def _harvest(t: Teller) -> str:
         """)
     else:
         t.say("""
-            When {the thing} was ready, {he} put it on the doorstep of {the elder}.
+            When {the thing} was ready, {he} put it on {the elder's} doorstep.
                 Als {der thing} so weit war, legte {er} {ihn thing} {dem elder} vor die Tür.
             {He} gave {the thing} to {the elder}, who could not believe it.
                 {Er} schenkte {den thing} {dem elder}, {relativ elder} es kaum glauben konnte.

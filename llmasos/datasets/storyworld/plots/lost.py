@@ -26,8 +26,8 @@ def tell(t: Teller) -> str:
     scenes.plan_friend(t)
     t.plan("place", OUTDOORS)
     t.say("""
-        {Day} {he} played {at place} with {his} friend <friend:{friend}>.
-            {Day} spielte {er} {in place} mit {seinem friend.friend} {friend}.
+        {Day} {he} played (tag|ball|marbles) {at place} with {his} friend <friend:{friend}>.
+            {Day} spielte {er} {in place} mit {seinem friend.friend} {friend} (Fangen|Ball|Murmeln).
         {Day} {he} went {to place} to meet {his} friend <friend:{friend}>.
             {Day} ging {er} {nach place}, um {seinen friend.friend} {friend} zu treffen.
     """)
@@ -37,22 +37,22 @@ def tell(t: Teller) -> str:
     scenery.on_the_way(t, 0.3)
     t.plan("place2", ELSEWHERE[t.roles["place"]])
     t.say("""
-        Later they played hide-and-seek {at place2} until they were hungry.
-            Später spielten sie {in place2} Verstecken, bis sie Hunger bekamen.
+        Later they played hide-and-seek {at place2} until they were (hungry|tired|out of breath).
+            Später spielten sie {in place2} Verstecken, bis sie (hungrig|müde|außer Atem) waren.
         Then they raced each other {to place2} and back.
             Dann liefen sie um die Wette {nach place2} und zurück.
-        In the end they sat {at place2} and told each other stories.
-            Zum Schluss saßen sie {in place2} und erzählten sich Geschichten.
-        Then they built a house of sticks {at place2}.
-            Dann bauten sie {in place2} ein Haus aus Stöcken.
+        In the end they sat {at place2} and told each other (stories|jokes|secrets).
+            Zum Schluss saßen sie {in place2} und erzählten sich (Geschichten|Witze|Geheimnisse).
+        Then they built a (house|tower|boat) of sticks {at place2}.
+            Dann bauten sie {in place2} (ein Haus|einen Turm|ein Boot) aus Stöcken.
     """)
     t.set("spot", SPOTS[t.roles["place2"].en])
     t.move("hero", t.roles["place2"])
     t.leave("hero", "thing")  # nobody notices
     t.move("hero", "home")
     t.say("""
-        At home {hero} reached for {the thing}, but it was gone.
-            Zu Hause griff {hero} nach {dem thing}, aber {er thing} war fort.
+        At home {hero} reached for {the thing}, but it was (gone|not there).
+            Zu Hause griff {hero} nach {dem thing}, aber {er thing} war (fort|nicht da).
         Only at the front door did {hero} notice that {the thing} was missing.
             Erst an der Haustür merkte {hero}, dass {der thing} fehlte.
     """)
@@ -85,7 +85,7 @@ def _in_its_spot(t: Teller) -> str:
     t.say("""
         Then {he} ran {to place2}, and there, <spot:{spot}>, lay {the thing}.
             Dann lief {er} {nach place2}, und dort, {spot}, lag {der thing}.
-        At last {he} looked {at place2} too, and <spot:{spot}> {he} found {the thing}.
+        (At last|Finally) {he} looked {at place2} too, and <spot:{spot}> {he} found {the thing}.
             Zuletzt suchte {er} auch {in place2}, und {spot} fand {er} {den thing}.
     """)
     if t.weather in ("rainy", "foggy"):
@@ -94,8 +94,8 @@ def _in_its_spot(t: Teller) -> str:
                 {Er thing} war nass, aber nicht kaputt.
         """)
     t.say("""
-        {Hero~} hugged {the thing} like an old friend.
-            {Hero~} drückte {den thing} an sich wie einen alten Freund.
+        {Hero~} hugged {the thing} like (an old friend|a baby|a treasure).
+            {Hero~} drückte {den thing} an sich wie (einen alten Freund|ein kleines Kind|einen Schatz).
         "There you are at last!" cried {hero}.
             "Da bist du ja endlich!", rief {hero}.
         {Hero~} put it into {his} deepest pocket at once.
@@ -125,8 +125,8 @@ def _neighbour(t: Teller) -> str:
     t.say("""
         {Hero~} was so glad that {he} hugged {the elder}.
             {Hero~} war so froh, dass {er} {den elder} umarmte.
-        {Hero~} thanked {him elder} three times and held {the thing} tight.
-            {Hero~} bedankte sich dreimal und hielt {den thing} ganz fest.
+        {Hero~} thanked {him elder} (three|ten) times and held {the thing} tight.
+            {Hero~} bedankte sich (drei|zehn)mal und hielt {den thing} ganz fest.
     """)
     scenes.close_happy(t)
     return "returned"
@@ -152,21 +152,22 @@ def _crow(t: Teller) -> str:
         t.say("""
             {Hero~} put a piece of bread on the ground and waited, and the crow was hungry.
                 {Hero~} legte ein Stück Brot auf den Boden und wartete, und die Krähe hatte Hunger.
-            {Hero~} held up a shiny button, and the crow came down to swap.
-                {Hero~} hielt einen glänzenden Knopf hoch, und die Krähe kam herunter, um zu tauschen.
+            {Hero~} held up a shiny (button|coin|spoon), and the crow came down to swap.
+                {Hero~} hielt (einen glänzenden Knopf|eine glänzende Münze|einen glänzenden Löffel) hoch, und die \
+                    Krähe kam herunter, um zu tauschen.
         """)
     else:
         t.say("""
-            {Hero~} shouted at the bird, and it flew away over the hill with {the thing}.
-                {Hero~} schrie den Vogel an, und er flog mit {dem thing} über den Hügel davon.
+            {Hero~} shouted at the bird, and it flew away over the (hill|forest|roofs) with {the thing}.
+                {Hero~} schrie den Vogel an, und er flog mit {dem thing} über (den Hügel|den Wald|die Dächer) davon.
         """)
         t.say("""
-            Nobody ever saw {the thing} again.
+            (Nobody|No one) ever saw {the thing} again.
                 Niemand hat {den thing} je wiedergesehen.
-            "Shouting does not help," said {friend} softly.
+            "Shouting does not help," said {friend} (softly|quietly).
                 "Schreien hilft nicht", sagte {friend} leise.
         """ if together else """
-            Nobody ever saw {the thing} again.
+            (Nobody|No one) ever saw {the thing} again.
                 Niemand hat {den thing} je wiedergesehen.
             Shouting had not helped at all.
                 Das Schreien hatte gar nicht geholfen.
@@ -186,10 +187,11 @@ def _crow(t: Teller) -> str:
 
 
 def _never(t: Teller) -> str:
+    t.pass_time()
     t.move("hero", "home")
     t.say("""
-        For three days {he} searched, but {the thing} never came back.
-            Drei Tage lang suchte {er}, aber {der thing} kam nie wieder.
+        For (three|four|five) days {he} searched, but {the thing} never came back.
+            (Drei|Vier|Fünf) Tage lang suchte {er}, aber {der thing} kam nie wieder.
         It grew dark, and {he} had to give up the search.
             Es wurde dunkel, und {er} musste die Suche aufgeben.
     """)

@@ -11,6 +11,7 @@ REASONS = [  # German with the verb at the end
     Word("had a birthday", "Geburtstag hatte"),
     Word("had worked in the fields since dawn", "seit dem Morgengrauen auf dem Feld gearbeitet hatte"),
     Word("had come back from a long journey", "von einer langen Reise zurückgekommen war"),
+    Word("had been sad for days", "seit Tagen traurig war"),
 ]
 
 
@@ -24,6 +25,8 @@ BROUGHT = [
     _brought("a round cheese", "einen runden Käse", "einem runden Käse"),
     _brought("a jar of honey", "ein Glas Honig", "einem Glas Honig"),
     _brought("an old fiddle", "eine alte Fiedel", "einer alten Fiedel"),
+    _brought("a bunch of flowers", "einen Blumenstrauß", "einem Blumenstrauß"),
+    _brought("a pot of jam", "einen Topf Marmelade", "einem Topf Marmelade"),
 ]
 
 
@@ -71,7 +74,7 @@ def tell(t: Teller) -> str:
         t.say("""
             "You may have some of mine," said {the elder}, "if I may eat with you."
                 "Du kannst etwas von mir haben", sagte {der elder}, "wenn ich mitessen darf."
-            {The elder} had plenty, but nobody to eat with. "Then come to us!" said {hero}.
+            {The elder} had plenty, but (nobody|no one) to eat with. "Then come to us!" said {hero}.
                 {Der elder} hatte genug davon, aber niemanden zum Mitessen. "Dann komm zu uns!", sagte {hero}.
         """)
     else:
@@ -90,19 +93,20 @@ def _at_the_stove(t: Teller, answer: str) -> str:
         t.say("""
             {Hero~} stirred and looked out of the window, and then everything smelled of smoke.
                 {Hero~} rührte und sah aus dem Fenster, und auf einmal roch alles nach Rauch.
-            While {hero~} was setting the table, black smoke came out of the kitchen.
+            While {hero} was setting the table, black smoke came out of the kitchen.
                 Während {hero} den Tisch deckte, kam schwarzer Rauch aus der Küche.
         """)
         t.say("""
-            {The thing} was as black as coal, and not even the hens wanted it.
-                {Der thing} war schwarz wie Kohle, und nicht einmal die Hühner wollten {ihn thing} haben.
+            {The thing} was as black as (coal|night|a boot), and not even the hens wanted it.
+                {Der thing} war schwarz wie (Kohle|die Nacht|ein Stiefel), und nicht einmal die Hühner wollten \
+                    {ihn thing} haben.
         """)
     elif end == "eaten":
         t.plan("thief", [DOG, CAT, GOAT])
         t.say("""
             {Hero~} only turned round for a moment, but <thief:{the thief}> was quicker, and {the thing} was gone.
                 {Hero~} drehte sich nur kurz um, aber {der thief} war schneller, und {der thing} war weg.
-            When {hero~} came back with the plates, <thief:{the thief}> was licking its mouth.
+            When {hero} came back with the plates, <thief:{the thief}> was licking its mouth.
                 Als {hero} mit den Tellern zurückkam, leckte sich {der thief} das Maul.
         """)
     if end != "good":
@@ -116,8 +120,8 @@ def _at_the_stove(t: Teller, answer: str) -> str:
             scenes.close_sad(t)
             return "spoiled"
         t.say("""
-            {Giver} laughed until {his giver} eyes were wet, and then they all ate bread and jam.
-                {Giver} lachte Tränen, und dann aßen alle Brot mit Marmelade.
+            {Giver} laughed until {his giver} eyes were wet, and then they all ate bread and (jam|butter|honey).
+                {Giver} lachte Tränen, und dann aßen alle Brot mit (Marmelade|Butter|Honig).
             "Never mind," said {giver}, "bread and cheese taste best with you."
                 "Macht nichts", sagte {giver}, "mit dir schmecken Brot und Käse am besten."
         """)
@@ -125,16 +129,16 @@ def _at_the_stove(t: Teller, answer: str) -> str:
         return "laughed off"
     if answer == "no":
         t.say("""
-            It tasted a little strange, but {giver} ate three helpings.
-                Es schmeckte ein wenig seltsam, aber {giver} aß drei Portionen.
+            It tasted a little strange, but {giver} ate (two|three) helpings.
+                Es schmeckte ein wenig seltsam, aber {giver} aß (zwei|drei) Portionen.
         """)
     else:
         t.say("""
-            Soon the whole house smelled wonderful.
-                Bald duftete das ganze Haus herrlich.
-            {Hero~} stirred, tasted and hummed a song.
-                {Hero~} rührte, kostete und summte ein Lied.
-            When it was ready, {hero~} carried {the thing} to the table with both hands.
+            Soon the whole house smelled (wonderful|of Sunday|of summer).
+                Bald duftete das ganze Haus (herrlich|nach Sonntag|nach Sommer).
+            {Hero~} stirred, tasted and (hummed|whistled) a song.
+                {Hero~} rührte, kostete und (summte|pfiff) ein Lied.
+            When it was ready, {hero} carried {the thing} to the table with both hands.
                 Als alles fertig war, trug {hero} {den thing} mit beiden Händen zum Tisch.
         """)
     if t.branch(more=2 + t.lean("kindness"), few=2) == "more":
@@ -143,7 +147,7 @@ def _at_the_stove(t: Teller, answer: str) -> str:
         t.say("""
             The smell brought {the elder2} to the door, and {he elder2} had brought <brought:{brought}>.
                 Der Duft lockte {den elder2} an die Tür, und {er elder2} hatte {brought} mitgebracht.
-            Then {the elder2} looked in with <brought:{brought}>, and nobody was sent away.
+            Then {the elder2} looked in with <brought:{brought}>, and (nobody|no one) was sent away.
                 Da schaute {der elder2} mit {brought.dative} herein, und niemand wurde fortgeschickt.
         """)
     t.say("""
@@ -151,7 +155,7 @@ def _at_the_stove(t: Teller, answer: str) -> str:
             Sie aßen und erzählten Geschichten, bis die Kerze heruntergebrannt war.
         "This is the best {thing} in the whole valley," said {giver}.
             "Besser schmeckt es im ganzen Tal nirgends", sagte {giver} und lobte {den thing}.
-        There was just enough for everybody, and not a crumb was left.
+        There was just enough for (everybody|everyone), and not a crumb was left.
             Es reichte genau für alle, und kein Krümel blieb übrig.
     """)
     scenes.close_happy(t)

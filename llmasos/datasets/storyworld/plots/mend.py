@@ -8,52 +8,52 @@ from llmasos.datasets.storyworld.teller import Teller
 
 ACCIDENTS = {
     "kite": """
-        A gust tore it out of {his} hands, and it crashed <cause:into a tree>.
-            Eine Bö riss ihn {ihm} aus den Händen, und er krachte in einen Baum.
-        It flew higher and higher, until it got caught <cause:in a tree> and ripped.
-            Er stieg höher und höher, bis er sich in einem Baum verfing und zerriss.
+        A gust tore the kite out of {his} hands, and it crashed into <cause:a tree>.
+            Eine Bö riss {ihm} den Drachen aus den Händen, und er krachte in einen Baum.
+        The kite flew higher and higher, until it got caught in <cause:a tree> and ripped.
+            Der Drachen stieg höher und höher, bis er sich in einem Baum verfing und zerriss.
     """,
     "sledge": """
-        Halfway down it hit <cause:a hidden stone>, and a runner snapped.
-            Auf halbem Weg stieß er gegen einen versteckten Stein, und eine Kufe brach.
-        It raced down the slope and crashed into <cause:a fence>.
-            Er raste den Hang hinunter und krachte in einen Zaun.
+        Halfway down the sledge hit <cause:a hidden stone>, and a runner snapped.
+            Auf halbem Weg stieß der Schlitten gegen einen versteckten Stein, und eine Kufe brach.
+        The sledge raced down the slope and crashed into <cause:a fence>.
+            Der Schlitten raste den Hang hinunter und krachte in einen Zaun.
     """,
     "toy boat": """
-        A wave threw it against <cause:a rock>, and the mast broke.
-            Eine Welle warf es gegen einen Felsen, und der Mast brach.
-        <cause:A swan> pecked at it until the sail tore and the mast broke.
-            Ein Schwan hackte darauf herum, bis das Segel riss und der Mast brach.
+        A wave threw the toy boat against <cause:a rock>, and the mast broke.
+            Eine Welle warf das Spielzeugboot gegen einen Felsen, und der Mast brach.
+        <cause:A swan> pecked at the toy boat until the sail tore and the mast broke.
+            Ein Schwan hackte auf dem Spielzeugboot herum, bis das Segel riss und der Mast brach.
     """,
     "drum": """
-        {He} beat it so hard that <cause:the stick> went right through the skin.
-            {Er} schlug so fest darauf, dass der Stock durch das Fell fuhr.
-        It rolled off a wall, and <cause:a horse> stepped on it.
-            Sie rollte von einer Mauer, und ein Pferd trat darauf.
+        {He} beat the drum so hard that <cause:the stick> went right through the skin.
+            {Er} schlug so fest auf die Trommel, dass der Stock durch das Fell fuhr.
+        The drum rolled off a wall, and <cause:a horse> stepped on it.
+            Die Trommel rollte von einer Mauer, und ein Pferd trat darauf.
     """,
     "cart": """
-        It rolled away, hit <cause:a wall> and lost a wheel.
-            Er rollte davon, prallte gegen eine Mauer und verlor ein Rad.
+        The cart rolled away, hit <cause:a wall> and lost a wheel.
+            Der Karren rollte davon, prallte gegen eine Mauer und verlor ein Rad.
         A wheel got stuck between <cause:two stones> and broke.
             Ein Rad blieb zwischen zwei Steinen stecken und brach.
     """,
     "lantern": """
         {He} stumbled over <cause:a root> in the fog, and the glass broke.
             {Er} stolperte im Nebel über eine Wurzel, und das Glas zerbrach.
-        It slipped from {his} cold fingers and fell on <cause:a stone>.
-            Sie rutschte {ihm} aus den kalten Fingern und fiel auf einen Stein.
+        The lantern slipped from {his} cold fingers and fell on <cause:a stone>.
+            Die Laterne rutschte {ihm} aus den kalten Fingern und fiel auf einen Stein.
     """,
     "music box": """
-        {He} wound it up too far, and <cause:the spring> broke with a bang.
-            {Er} zog sie zu weit auf, und die Feder brach mit einem Knall.
-        Somebody pushed {him}, and it fell on <cause:the stones>.
-            Jemand stieß {ihn} an, und sie fiel auf die Steine.
+        {He} wound the music box up too far, and <cause:the spring> broke with a bang.
+            {Er} zog die Spieluhr zu weit auf, und die Feder brach mit einem Knall.
+        Somebody pushed {him}, and the music box fell on <cause:the stones>.
+            Jemand stieß {ihn} an, und die Spieluhr fiel auf die Steine.
     """,
     "puppet": """
-        <cause:A dog> snatched it, and when it let go, an arm was missing.
-            Ein Hund schnappte sie, und als er sie losließ, fehlte ein Arm.
-        The strings got caught in <cause:a cart wheel>, and a leg came off.
-            Die Fäden verfingen sich in einem Wagenrad, und ein Bein riss ab.
+        <cause:A dog> snatched the puppet, and when it let go, an arm was missing.
+            Ein Hund schnappte die Marionette, und als er sie losließ, fehlte ein Arm.
+        The strings of the puppet got caught in <cause:a cart wheel>, and a leg came off.
+            Die Fäden der Marionette verfingen sich in einem Wagenrad, und ein Bein riss ab.
     """,
 }
 
@@ -63,8 +63,8 @@ def tell(t: Teller) -> str:
     t.say("""
         <maker:{Giver}> had made {a thing} for {him}, and all the children admired it.
             {Giver} hatte {einen thing} für {ihn} gebaut, und alle Kinder bewunderten {ihn thing}.
-        In winter {he} and <maker:{giver}> had built {a thing} together.
-            Im Winter hatten {er} und {giver} zusammen {einen thing} gebaut.
+        (In winter|In spring|Last year) {he} and <maker:{giver}> had built {a thing} together.
+            (Im Winter|Im Frühling|Letztes Jahr) hatten {er} und {giver} zusammen {einen thing} gebaut.
         {He} was proud of {his} {thing}, which <maker:{giver}> had built.
             {Er} war stolz auf {seinen thing}, {den- thing} {giver} gebaut hatte.
     """)
@@ -76,8 +76,9 @@ def tell(t: Teller) -> str:
     t.say("""
         {Day} {he} took {the thing} {to place}.
             {Day} nahm {er} {den thing} mit {nach place}.
-        {Day} {he} carried it {to place}, as happy as a king.
-            {Day} trug {er} {ihn thing} glücklich {nach place}.
+        {Day} {he} carried it {to place}, as (happy as a king|proud as a peacock|careful as a cat).
+            {Day} trug {er} {ihn thing} (glücklich wie ein König|stolz wie ein Pfau|vorsichtig wie eine Katze) \
+                {nach place}.
         {Day} {he} wanted to try out {the thing} {at place}.
             {Day} wollte {er} {den thing} {in place} ausprobieren.
     """ if t.roles["thing"].en != "cart" else """
@@ -96,10 +97,12 @@ def tell(t: Teller) -> str:
     if alone == "yes":
         t.move("hero", "home")
         t.say("""
-            At home {he} tried to mend it with string and glue, but it only got worse.
-                Zu Hause versuchte {er}, {ihn thing} mit Schnur und Leim zu flicken, aber es wurde nur schlimmer.
+            At home {he} tried to mend it with (string|wire|nails) and glue, but it only got worse.
+                Zu Hause versuchte {er}, {ihn thing} mit (Schnur|Draht|Nägeln) und Leim zu flicken, aber es wurde \
+                    nur schlimmer.
             {He} worked on it alone until midnight, and then {his} fingers were sticky and {the thing} was still broken.
-                Bis Mitternacht arbeitete {er} allein daran, dann klebten {ihm} die Finger, und {der thing} war immer noch kaputt.
+                Bis Mitternacht arbeitete {er} allein daran, dann klebten {ihm} die Finger, und {der thing} war \
+                    immer noch kaputt.
             Without asking anybody, {he} took a hammer, and soon {the thing} was in more pieces than before.
                 Ohne jemanden zu fragen, nahm {er} einen Hammer, und bald bestand {der thing} aus noch mehr Teilen.
         """)
@@ -108,7 +111,7 @@ def tell(t: Teller) -> str:
         t.say("""
             "You should ask <mender:{the elder}>," said {giver}.
                 "Du solltest {den elder} fragen", sagte {giver}.
-            At last {he} went to <mender:{the elder}> for help.
+            (At last|Finally) {he} went to <mender:{the elder}> for help.
                 Schließlich bat {er} {den elder} um Hilfe.
         """)
     else:
@@ -125,14 +128,15 @@ def tell(t: Teller) -> str:
 
 def _given_up(t: Teller) -> str:
     t.say("""
-        {He} put {the thing} into the darkest corner and never wanted to see it again.
-            {Er} stellte {den thing} in die dunkelste Ecke und wollte {ihn thing} nie wieder sehen.
-        In the end {he} burnt the pieces in the stove.
-            Am Ende verbrannte {er} die Teile im Ofen.
+        {He} put {the thing} into the (darkest corner|cellar|attic) and never wanted to see it again.
+            {Er} stellte {den thing} (in die dunkelste Ecke|in den Keller|auf den Dachboden) und wollte {ihn thing} \
+                nie wieder sehen.
+        In the end {he} threw the pieces into the (stove|lake|ditch).
+            Am Ende warf {er} die Teile in den (Ofen|See|Graben).
     """)
     t.say("""
-        "Why did you not ask me?" said {giver} sadly.
-            "Warum hast du mich nicht gefragt?", sagte {giver} traurig.
+        "Why did you not ask me?" asked {giver} sadly.
+            "Warum hast du mich nicht gefragt?", fragte {giver} traurig.
         {He} missed it more than {he} had thought.
             {Er} vermisste {ihn thing} mehr, als {er} gedacht hatte.
     """)
@@ -145,14 +149,14 @@ def _at_the_mender(t: Teller) -> str:
     end = t.branch(work=4, free=2 + t.lean("kindness"), late=1.5 - t.lean("care"))
     if end == "late":
         t.say("""
-            {The elder} looked at it for a long time and shook {his elder} head.
+            {The elder} looked at it for a long (time|while) and shook {his elder} head.
                 {Der elder} sah {ihn thing} lange an und schüttelte den Kopf.
-            "I am sorry," said {the elder}. "Nobody can mend this."
+            "I am sorry," said {the elder}. "(Nobody|No one) can mend this."
                 "Es tut mir leid", sagte {der elder}. "Das kann niemand mehr reparieren."
         """)
         t.say("""
-            {Hero~} kept one small piece of it in a box under {his} bed.
-                {Hero~} bewahrte ein kleines Stück davon in einer Schachtel unter {seinem} Bett auf.
+            {Hero~} kept one small piece of it in a (box|drawer|tin).
+                {Hero~} bewahrte ein kleines Stück davon in einer (Schachtel|Schublade|Dose) auf.
             {Hero~} buried the pieces in the garden, under a stone.
                 {Hero~} begrub die Teile im Garten unter einem Stein.
         """)
@@ -171,8 +175,9 @@ def _at_the_mender(t: Teller) -> str:
                 {Hero~} machte sich gleich an die Arbeit, und keiner von beiden hörte vor der Dunkelheit auf.
             {Hero~} had never worked so hard in {his} life.
                 {Hero~} hatte noch nie im Leben so hart gearbeitet.
-            So {hero~} worked while {the elder} hammered and hummed.
-                Also arbeitete {hero~}, während {der elder} hämmerte und summte.
+            So {hero~} worked while {the elder} (hammered and hummed|measured and glued|told old stories).
+                Also arbeitete {hero~}, während {der elder} \
+                    (hämmerte und summte|maß und klebte|alte Geschichten erzählte).
         """)
     else:
         t.say("""
@@ -210,7 +215,7 @@ PLOT = Plot(
     },
     {
         "maker": "Who had made {the thing}?",
-        "cause": "What was to blame for the accident?",
+        "cause": "What did the damage?",
         "mender": "Whom did {hero} ask for help?",
         "chore": "What did {hero} have to do for {the elder}?",
         "thanks": "What did {hero} bring as a thank-you?",

@@ -11,6 +11,8 @@ NOISES = [  # German with the verb at the end
     Word("knocking", "klopfte"),
     Word("rustling", "raschelte"),
     Word("creaking", "knarrte"),
+    Word("groaning", "stöhnte"),
+    Word("clattering", "klapperte"),
 ]
 SOURCES = [
     Word("in the attic", "auf dem Dachboden"),
@@ -18,12 +20,16 @@ SOURCES = [
     Word("at the window", "am Fenster"),
     Word("in the kitchen", "in der Küche"),
     Word("under the roof", "unter dem Dach"),
+    Word("in the cellar", "im Keller"),
+    Word("on the stairs", "auf der Treppe"),
 ]
 FEARS = [
     Word("a ghost", "ein Gespenst"),
     Word("a robber", "ein Räuber"),
     Word("a wolf", "ein Wolf"),
     Word("a giant", "ein Riese"),
+    Word("a dragon", "ein Drache"),
+    Word("a witch", "eine Hexe"),
 ]
 WEAPONS = [  # German in the dative
     Word("a wooden spoon", "einem Holzlöffel"),
@@ -31,6 +37,8 @@ WEAPONS = [  # German in the dative
     Word("a candle", "einer Kerze"),
     Word("a frying pan", "einer Bratpfanne"),
     Word("an umbrella", "einem Regenschirm"),
+    Word("a pillow", "einem Kissen"),
+    Word("a lantern", "einer Laterne"),
 ]
 
 
@@ -46,8 +54,8 @@ def tell(t: Teller) -> str:
             Es war lange nach Mitternacht, als {er} merkte, dass {source} etwas {noise}.
     """)
     t.maybe("""
-        The moon shone on the floor, and the clock struck one.
-            Der Mond schien auf den Boden, und die Uhr schlug eins.
+        The moon shone on the floor, and the clock struck (one|two|three).
+            Der Mond schien auf den Boden, und die Uhr schlug (eins|zwei|drei).
         It stopped, and then it began again, a little louder.
             Es hörte auf, und dann fing es wieder an, ein wenig lauter.
         The house was dark and the stairs were cold.
@@ -73,8 +81,8 @@ def tell(t: Teller) -> str:
         t.say("""
             But {he} got up, armed {himself} with <weapon:{weapon}> and tiptoed through the dark.
                 Aber {er} stand auf, bewaffnete sich mit {weapon} und schlich durch die Dunkelheit.
-            {He} counted to ten, took hold of <weapon:{weapon}> and opened the door.
-                {Er} zählte bis zehn, griff nach {weapon} und öffnete die Tür.
+            {He} counted to (ten|twenty), took hold of <weapon:{weapon}> and opened the door.
+                {Er} zählte bis (zehn|zwanzig), griff nach {weapon} und öffnete die Tür.
         """)
     else:
         t.say("""
@@ -92,8 +100,8 @@ def _hidden(t: Teller) -> str:
     t.say("""
         {He} crept under the blanket and did not move until the cock crowed.
             {Er} kroch unter die Decke und rührte sich nicht, bis der Hahn krähte.
-        {He} put the pillow over {his} ears and counted sheep.
-            {Er} legte sich das Kissen auf die Ohren und zählte Schafe.
+        {He} put the pillow over {his} ears and counted (sheep|stars|cows).
+            {Er} legte sich das Kissen auf die Ohren und zählte (Schafe|Sterne|Kühe).
     """)
     t.pass_time()
     if t.branch(morning=2, never=2) == "morning":
@@ -106,7 +114,7 @@ def _hidden(t: Teller) -> str:
         t.say("""
             {Hero~} laughed too, but a little later than the others.
                 Auch {hero~} lachte, aber ein wenig später als die anderen.
-            "I knew it all along," said {hero}, and nobody believed {him}.
+            "I knew it all along," said {hero}, and (nobody|no one) believed {him}.
                 "Das wusste ich die ganze Zeit", sagte {hero}, und niemand glaubte es.
         """)
         scenes.close_happy(t)
@@ -118,7 +126,7 @@ def _hidden(t: Teller) -> str:
             Seitdem hat {er} Angst im Dunkeln.
     """)
     t.say("""
-        It was only <cause:{a thing}>, but nobody ever told {him}.
+        It was only <cause:{a thing}>, but (nobody|no one) ever told {him}.
             Es war nur {ein thing}, aber das hat {ihm} nie jemand gesagt.
         If {he} had looked, {he} would have found <cause:{a thing}>.
             Hätte {er} nachgesehen, dann hätte {er} {einen thing} gefunden.
@@ -146,8 +154,8 @@ def _solved(t: Teller) -> str:
         """)
     else:
         t.say("""
-            It was just eating the cake that was meant for Sunday.
-                {Er thing} fraß gerade den Kuchen, der für Sonntag bestimmt war.
+            It was just eating the cake that was meant for (Sunday|the birthday).
+                {Er thing} fraß gerade den Kuchen, der für (Sonntag|den Geburtstag) bestimmt war.
             It had got in through the cellar and could not find the way out.
                 {Er thing} war durch den Keller hereingekommen und fand nicht mehr hinaus.
             It was more afraid than {hero}.
@@ -157,20 +165,20 @@ def _solved(t: Teller) -> str:
         t.say("""
             {Hero~} sat down beside it and was not afraid any more.
                 {Hero~} setzte sich daneben und hatte keine Angst mehr.
-            {Hero~} fetched a bowl of milk, and it drank every drop.
-                {Hero~} holte eine Schale Milch, und {er thing} trank sie bis auf den letzten Tropfen aus.
+            {Hero~} fetched a bowl of (milk|water), and it drank every drop.
+                {Hero~} holte eine Schale (Milch|Wasser), und {er thing} trank bis auf den letzten Tropfen alles aus.
         """)
     elif alive:
         t.say("""
             {Hero~} opened the door, and it slipped out into the night.
                 {Hero~} öffnete die Tür, und {er thing} schlüpfte in die Nacht hinaus.
-            "Good night," said {hero~} politely and held the door open.
+            "Good night," said {hero} politely and held the door open.
                 "Gute Nacht", sagte {hero} höflich und hielt die Tür auf.
         """)
     else:
         t.say("""
-            {Hero~} tied it up with a shoelace, and there was peace.
-                {Hero~} band {ihn thing} mit einem Schnürsenkel fest, und es war Ruhe.
+            {Hero~} tied it up with a (shoelace|rope|scarf), and there was peace.
+                {Hero~} band {ihn thing} mit einem (Schnürsenkel|Seil|Schal) fest, und es war Ruhe.
             {Hero~} laughed so loudly that the whole house woke up.
                 {Hero~} lachte so laut, dass das ganze Haus aufwachte.
         """)

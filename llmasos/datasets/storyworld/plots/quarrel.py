@@ -12,6 +12,14 @@ PEACE_GIFTS = [  # German in the accusative
     Word("half of a cake", "einen halben Kuchen"),
     Word("a letter", "einen Brief"),
     Word("a blue marble", "eine blaue Murmel"),
+    Word("a paper flower", "eine Papierblume"),
+    Word("the last piece of chocolate", "das letzte Stück Schokolade"),
+]
+SILENCES = [
+    Word("three days", "Drei Tage"),
+    Word("a week", "Eine Woche"),
+    Word("a month", "Einen Monat"),
+    Word("half the summer", "Den halben Sommer"),
 ]
 
 
@@ -22,7 +30,7 @@ def tell(t: Teller) -> str:
             {Sein best friend.friend} hieß {friend}, und sie machten alles zusammen.
         {He} and <friend:{friend}> had been friends since they were small.
             {Er} und {friend} waren befreundet, seit sie klein waren.
-        Nobody had ever seen {him} without <friend:{friend}>, {his} best friend.
+        (Nobody|No one) had ever seen {him} without <friend:{friend}>, {his} best friend.
             Niemand hatte {ihn} je ohne {friend} gesehen, denn sie waren die besten Freunde.
     """)
     scenes.plan_day(t, "sunny warm windy", "morning afternoon")
@@ -39,7 +47,7 @@ def tell(t: Teller) -> str:
     t.move("hero", t.roles["place"])
     t.move("friend", t.roles["place"])
     t.say("""
-        "I saw it first!" shouted {hero}. "No, I did!" shouted {friend}.
+        "I saw it first!" (shouted|cried) {hero}. "No, I did!" shouted {friend}.
             "Ich habe {ihn thing} zuerst gesehen!", rief {hero}. "Nein, ich!", rief {friend}.
         "You always want everything for yourself," said {friend}.
             "Du willst immer alles für dich", sagte {friend}.
@@ -48,16 +56,23 @@ def tell(t: Teller) -> str:
         They pulled and pushed, and in the end both of them were crying.
             Sie zogen und schubsten, und am Ende weinten beide.
     """)
-    t.maybe("""
-        {The thing} broke, and that made it even worse.
-            {Der thing} ging kaputt, und das machte es noch schlimmer.
-        {Friend} said an ugly word that cannot be written here.
-            {Friend} sagte ein hässliches Wort, das man hier nicht schreiben kann.
-        {Hero~} stuck out {his} tongue and ran away.
-            {Hero~} streckte die Zunge heraus und lief weg.
-    """)
+    worse = t.branch(broken=1, rude=1, no=1)
+    if worse == "broken":
+        t.say("""
+            Then {the thing} broke, and that made it even worse.
+                Dann ging {der thing} kaputt, und das machte es noch schlimmer.
+            Something cracked, and {the thing} was broken.
+                Es knackte, und {der thing} war kaputt.
+        """)
+    elif worse == "rude":
+        t.say("""
+            Then {friend} said an ugly word that cannot be written here.
+                Dann sagte {friend} ein hässliches Wort, das man hier nicht schreiben kann.
+            {Hero~} stuck out {his} tongue and ran away.
+                {Hero~} streckte die Zunge heraus und lief weg.
+        """)
     t.pass_time()
-    t.plan("long", [Word("three days", "Drei Tage"), Word("a week", "Eine Woche"), Word("half the summer", "Den halben Sommer")])
+    t.plan("long", SILENCES)
     t.move("hero", "home")
     t.move("friend", "home")
     t.say("""
@@ -67,19 +82,24 @@ def tell(t: Teller) -> str:
             {Long} lang spielten sie nicht zusammen.
     """)
     t.maybe("""
-        {The thing} lay in the grass, and nobody wanted it any more.
+        {The thing} lay in the grass, and (nobody|no one) wanted it any more.
             {Der thing} lag im Gras, und niemand wollte {ihn thing} mehr haben.
         {Hero~} played alone, but hide-and-seek is no fun alone.
             {Hero~} spielte allein, aber allein macht Verstecken keinen Spaß.
-        At school {hero~} looked at the floor and {friend} at the ceiling.
+        At school {hero} looked at the floor and {friend} at the ceiling.
             In der Schule sah {hero} auf den Boden und {friend} an die Decke.
     """, 0.6)
     kindness = t.lean("kindness")
     way = t.branch(gift=3 + kindness, rain=2, friend=2, never=1.5 - kindness)
-    return {"gift": _gift, "rain": _rain, "friend": _friend_comes, "never": _never}[way](t)
+    if way == "never":
+        return _never(t)
+    {"gift": _gift, "rain": _rain, "friend": _friend_comes}[way](t)
+    if way == "friend" and t.branch(yes=4, no=1 - kindness / 2) == "no":
+        return _refused(t)
+    return _peace(t, broken=worse == "broken")
 
 
-def _gift(t: Teller) -> str:
+def _gift(t: Teller) -> None:
     t.plan("gift", PEACE_GIFTS)
     t.say("""
         One morning {hero} put <gift:{gift}> in front of {friend's} door.
@@ -95,10 +115,9 @@ def _gift(t: Teller) -> str:
         "I have missed you so much," said {friend}.
             "Ich habe dich so vermisst", sagte {friend}.
     """)
-    return _peace(t)
 
 
-def _rain(t: Teller) -> str:
+def _rain(t: Teller) -> None:
     t.say("""
         Then a thunderstorm came, and they both fled into <shelter:the barn>.
             Dann kam ein Gewitter, und beide flohen in die Scheune.
@@ -112,32 +131,26 @@ def _rain(t: Teller) -> str:
         "Are you cold too?" asked {friend} at last and gave {him} <offer:{snack}>.
             "Ist dir auch kalt?", fragte {friend} endlich und gab {ihm} {snack}.
     """)
-    return _peace(t)
 
 
-def _friend_comes(t: Teller) -> str:
+def _friend_comes(t: Teller) -> None:
     t.say("""
-        One evening somebody threw a pebble at the window, and below stood {friend}.
-            Eines Abends warf jemand einen Kiesel ans Fenster, und unten stand {friend}.
-        On Sunday {friend} stood at the gate. "You can have it," {he friend} said softly.
+        One evening somebody threw a (pebble|nut|cherry) at the window, and below stood {friend}.
+            Eines Abends warf jemand (einen Kiesel|eine Nuss|eine Kirsche) ans Fenster, und unten stand {friend}.
+        On Sunday {friend} stood at the gate. "You can have it," {he friend} said (softly|quietly).
             Am Sonntag stand {friend} am Gartentor. "Du kannst {ihn thing} haben", sagte {er friend} leise.
     """)
-    if t.branch(yes=4, no=1 - t.lean("kindness") / 2) == "no":
-        t.say("""
-            But {hero~} drew the curtain, and {friend} went away for ever.
-                Aber {hero~} zog den Vorhang zu, und {friend} ging für immer fort.
-            But {hero~} was too stubborn to answer, and {friend} never asked again.
-                Aber {hero~} war zu stur, um zu antworten, und {friend} fragte nie wieder.
-        """)
-        scenes.close_sad(t)
-        return "never made up"
+
+
+def _refused(t: Teller) -> str:
     t.say("""
-        {Hero~} ran down the stairs, three at a time.
-            {Hero~} lief die Treppe hinunter, drei Stufen auf einmal.
-        {Hero~} did not know what to say, so {he} just hugged {him friend}.
-            {Hero~} wusste nicht, was {er} sagen sollte, also umarmte {er} {ihn friend} einfach.
+        But {hero} drew the curtain, and {friend} went away for ever.
+            Aber {hero} zog den Vorhang zu, und {friend} ging für immer fort.
+        But {hero} was too stubborn to answer, and {friend} never asked again.
+            Aber {hero} war zu stur, um zu antworten, und {friend} fragte nie wieder.
     """)
-    return _peace(t)
+    scenes.close_sad(t)
+    return "never made up"
 
 
 def _never(t: Teller) -> str:
@@ -148,24 +161,31 @@ def _never(t: Teller) -> str:
             Jeder wartete darauf, dass der andere sich entschuldigte, und so vergingen die Jahre.
     """)
     t.say("""
-        {Hero~} would have given ten things like that to have {friend} back.
-            {Hero~} hätte zehn solche Dinge gegeben, um {friend} wiederzuhaben.
-        Whenever {hero~} saw {a thing}, {he} thought of {friend}.
+        {Hero~} would have given (ten|a hundred) things like that to have {friend} back.
+            {Hero~} hätte (zehn|hundert) solche Dinge gegeben, um {friend} wiederzuhaben.
+        Whenever {hero} saw {a thing}, {he} thought of {friend}.
             Immer wenn {hero} {einen thing} sah, dachte {er} an {friend}.
     """)
     scenes.close_sad(t)
     return "never made up"
 
 
-def _peace(t: Teller) -> str:
+def _peace(t: Teller, broken: bool) -> str:
     t.say("""
+        Together they mended {the thing}, and it was more beautiful than before.
+            Zusammen reparierten sie {den thing}, und {er thing} war schöner als zuvor.
+        {The thing} stayed broken, but their friendship was whole again.
+            {Der thing} blieb kaputt, aber ihre Freundschaft war wieder heil.
+        Soon (nobody|no one) knew any more what the quarrel had been about.
+            Bald wusste niemand mehr, worum es bei dem Streit gegangen war.
+    """ if broken else """
         From then on {the thing} belonged to both of them.
             Von da an gehörte {der thing} ihnen beiden.
-        They gave {the thing} to a little boy, and nobody missed it.
-            Sie schenkten {den thing} einem kleinen Jungen, und niemand vermisste {ihn thing}.
-        "One day for you, one day for me," they agreed.
-            "Einen Tag du, einen Tag ich", machten sie aus.
-        Soon nobody knew any more what the quarrel had been about.
+        They gave {the thing} to a little (boy|girl), and nobody missed it.
+            Sie schenkten {den thing} einem kleinen (Jungen|Mädchen), und niemand vermisste {ihn thing}.
+        "(One day for you, one day for me|First you, then me|Half for you, half for me)," they agreed.
+            "(Einen Tag du, einen Tag ich|Erst du, dann ich|Halb für dich, halb für mich)", machten sie aus.
+        Soon (nobody|no one) knew any more what the quarrel had been about.
             Bald wusste niemand mehr, worum es bei dem Streit gegangen war.
     """)
     scenes.close_happy(t)

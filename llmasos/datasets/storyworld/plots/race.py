@@ -17,6 +17,8 @@ PRIZES = [
     _prize("a pair of red boots", "ein Paar rote Stiefel", "ein Paar rote Stiefel"),
     _prize("a ham as big as a cushion", "ein Schinken, groß wie ein Kissen", "einen Schinken, groß wie ein Kissen"),
     _prize("a sack of nuts", "ein Sack Nüsse", "einen Sack Nüsse"),
+    _prize("a silver whistle", "eine silberne Pfeife", "eine silberne Pfeife"),
+    _prize("a huge cheese", "ein riesiger Käse", "einen riesigen Käse"),
 ]
 
 
@@ -26,8 +28,8 @@ def tell(t: Teller) -> str:
     t.say("""
         Every year there was a {thing} race in the valley, and the prize was <prize:{prize}>.
             Jedes Jahr gab es im Tal ein Rennen, bei dem jeder {einen thing} brauchte, und der Preis war {prize}.
-        {Hero~} wanted to win the {thing} race, for the prize was <prize:{prize}>.
-            {Hero~} wollte das große Rennen mit {dem thing} gewinnen, denn der Preis war {prize}.
+        {He} wanted to win the {thing} race, for the prize was <prize:{prize}>.
+            {Er} wollte das große Rennen mit {dem thing} gewinnen, denn der Preis war {prize}.
     """)
     t.put("thing", "hero")
     t.plan("long", phrases.LONG)
@@ -52,19 +54,19 @@ def tell(t: Teller) -> str:
     t.move("friend", start)
     scenery.sky(t)
     t.say("""
-        The teacher waved a flag, and off they went.
-            Die Lehrerin schwenkte eine Fahne, und los ging es.
-        A whistle blew, and everybody cheered.
+        The teacher waved a (red|white|blue) flag, and off they went.
+            Die Lehrerin schwenkte eine (rote|weiße|blaue) Fahne, und los ging es.
+        A whistle blew, and (everybody|everyone) cheered.
             Ein Pfiff ertönte, und alle jubelten.
-        "Three, two, one, go!" shouted the miller.
-            "Drei, zwei, eins, los!", rief der Müller.
+        "Three, two, one, go!" shouted the (miller|baker|smith).
+            "Drei, zwei, eins, los!", rief (der Müller|die Bäckerin|der Schmied).
     """)
     event = t.branch(fall=4, own=2 - t.lean("care"), close=2)
     if event == "close":
         t.say("""
             {Hero~} and {friend} were side by side until just before the finish.
                 {Hero~} und {friend} lagen bis kurz vor dem Ziel gleichauf.
-            First {friend} was ahead, then {hero~}, then {friend} again.
+            First {friend} was ahead, then {hero}, then {friend} again.
                 Erst lag {friend} vorn, dann {hero}, dann wieder {friend}.
         """)
         return _finish(t)
@@ -72,8 +74,8 @@ def tell(t: Teller) -> str:
         t.say("""
             {Hero~} looked round to see the others, and that was the moment when {he} fell into a ditch.
                 {Hero~} sah sich nach den anderen um, und in diesem Moment fiel {er} in einen Graben.
-            Before the last bend {hero} was too fast and landed in a heap of straw.
-                Vor der letzten Kurve war {hero} zu schnell und landete in einem Strohhaufen.
+            Before the last bend {hero} was too fast and landed in a heap of (straw|leaves|hay).
+                Vor der letzten Kurve war {hero} zu schnell und landete in einem Haufen (Stroh|Laub|Heu).
             A cat ran across the road, and {hero} swerved into a hedge.
                 Eine Katze lief über den Weg, und {hero} wich aus und landete in einer Hecke.
         """ if t.roles["place"].en != "lake" else """
@@ -84,10 +86,10 @@ def tell(t: Teller) -> str:
         """)
         if t.branch(up=3 + t.lean("patience"), home=1.5 - t.lean("patience")) == "up":
             t.say("""
-                {He} came last, wet and dirty, but {he} crossed the line, and everybody clapped.
+                {He} came last, wet and dirty, but {he} crossed the line, and (everybody|everyone) clapped.
                     {Er} kam als Letzter ins Ziel, nass und schmutzig, aber {er} kam an, und alle klatschten.
             """ if t.roles["hero"].gender == "m" else """
-                {He} came last, wet and dirty, but {he} crossed the line, and everybody clapped.
+                {He} came last, wet and dirty, but {he} crossed the line, and (everybody|everyone) clapped.
                     {Er} kam als Letzte ins Ziel, nass und schmutzig, aber {er} kam an, und alle klatschten.
             """)
             scenes.close_happy(t)
@@ -164,7 +166,7 @@ def _rival_falls(t: Teller) -> str:
         t.say("""
             "Hold on to me," said {hero}, and all the others overtook them.
                 "Halt dich an mir fest", sagte {hero}, und alle anderen überholten sie.
-            While {hero} was helping {friend}, somebody else won the race.
+            While {hero} was helping {friend}, (somebody|someone) else won the race.
                 Während {hero} {friend} half, gewann jemand anderes das Rennen.
         """)
         t.say("""
@@ -181,12 +183,12 @@ def _rival_falls(t: Teller) -> str:
         {Hero~} did not stop and won <won:{prize}>.
             {Hero~} hielt nicht an und gewann {prize.accusative}.
         {Hero~} pretended not to hear and crossed the line first.
-            {Hero~} tat so, als hätte {er} nichts gehört, und fuhr als Erstes durchs Ziel.
+            {Hero~} tat so, als hätte {er} nichts gehört, und kam als Erstes ins Ziel.
     """)
     t.say("""
-        But nobody clapped, and the prize felt cold in {his} hands.
-            Aber niemand klatschte, und der Preis fühlte sich in {seinen} Händen kalt an.
-        Nobody wanted to celebrate with {him}.
+        But nobody clapped, and the prize felt (cold|heavy) in {his} hands.
+            Aber niemand klatschte, und der Preis fühlte sich in {seinen} Händen (kalt|schwer) an.
+        (Nobody|No one) wanted to celebrate with {him}.
             Niemand wollte mit {ihm} feiern.
     """)
     scenes.close_sad(t)

@@ -12,13 +12,16 @@ BEDS = [
     Word("in an old basket", "in einem alten Korb"),
     Word("in a woollen hat", "in einer Wollmütze"),
     Word("in the attic", "auf dem Dachboden"),
+    Word("under the kitchen table", "unter dem Küchentisch"),
+    Word("on a soft cushion", "auf einem weichen Kissen"),
 ]
 FOOD = {
     **dict.fromkeys(["hedgehog", "sparrow", "swallow", "robin", "duck"], Word("worms", "Würmer")),
     **dict.fromkeys(["rabbit", "hare"], Word("roots", "Wurzeln")),
     "squirrel": Word("nuts", "Nüsse"),
 }
-NAMES = [Word(name, name) for name in ("Pip", "Button", "Snow", "Captain", "Pepper", "Major")]
+LATER = [Word("in spring", "im Frühling"), Word("after a month", "nach einem Monat")]
+NAMES = [Word(name, name) for name in "Pip Button Snow Captain Pepper Major Cloud Prince Biscuit Star".split()]
 
 
 def tell(t: Teller) -> str:
@@ -46,8 +49,8 @@ def tell(t: Teller) -> str:
     t.plan("bed", BEDS)
     t.take("hero", "thing")
     t.say("""
-        {He} wrapped it in {his} scarf and made a bed for it <bed:{bed}>.
-            {Er} wickelte {ihn thing} in {seinen} Schal und machte {ihm thing} ein Bett {bed}.
+        {He} wrapped it in {his} (scarf|jacket|shirt) and made a bed for it <bed:{bed}>.
+            {Er} wickelte {ihn thing} in (einen Schal|eine Jacke|ein Hemd) und machte {ihm thing} ein Bett {bed}.
         Very carefully {he} carried it home and let it sleep <bed:{bed}>.
             Ganz vorsichtig trug {er} {ihn thing} nach Hause und ließ {ihn thing} {bed} schlafen.
     """)
@@ -72,19 +75,19 @@ def tell(t: Teller) -> str:
             "Das ist ein wildes Tier", warnte {giver}. "Du kannst es nicht für immer behalten."
     """)
     t.say("""
-        Every two hours, day and night, {hero} gave it something to eat.
-            Alle zwei Stunden, Tag und Nacht, gab {hero} {ihm thing} etwas zu fressen.
+        Every (two|three) hours, day and night, {hero} gave it something to eat.
+            Alle (zwei|drei) Stunden, Tag und Nacht, gab {hero} {ihm thing} etwas zu fressen.
         {Hero~} looked for {food} until {his} hands were black.
             {Hero~} suchte {food}, bis {seine} Hände schwarz waren.
-        At first it would not eat, but on the third day it ate from {his} hand.
-            Zuerst wollte {er thing} nicht fressen, aber am dritten Tag fraß {er thing} {ihm} aus der Hand.
+        At first it would not eat, but on the (second|third) day it ate from {his} hand.
+            Zuerst wollte {er thing} nicht fressen, aber am (zweiten|dritten) Tag fraß {er thing} {ihm} aus der Hand.
         {Hero~} sat beside it and sang all the songs {he} knew.
             {Hero~} saß daneben und sang alle Lieder, die {er} kannte.
     """)
     end = t.branch(free=4 + t.lean("patience"), keep=1.5 - t.lean("kindness") / 2, dies=1)
     if end == "dies":
         return _dies(t)
-    t.plan("soon", [phrases.SOON[3], Word("in spring", "im Frühling"), Word("after a month", "nach einem Monat")])
+    t.plan("soon", [*phrases.SOON[3:6], *LATER])
     if end == "keep":
         return _kept(t)
     t.say("""
@@ -104,11 +107,11 @@ def tell(t: Teller) -> str:
     t.say("""
         It circled once above {his} head and was gone.
             {Er thing} kreiste einmal über {seinem} Kopf und war fort.
-        First it sat still, then it flew up into the blue sky.
-            Erst saß {er thing} still, dann flog {er thing} in den blauen Himmel hinauf.
+        First it sat still, then it flew up into the (blue|grey|wide) sky.
+            Erst saß {er thing} still, dann flog {er thing} in den (blauen|grauen|weiten) Himmel hinauf.
     """ if wings else """
-        It looked at {him} once more and vanished in the grass.
-            {Er thing} sah {ihn} noch einmal an und verschwand im Gras.
+        It looked at {him} once more and vanished (in the grass|behind a bush).
+            {Er thing} sah {ihn} noch einmal an und verschwand (im Gras|hinter einem Busch).
         First it sat still, then it was gone.
             Erst saß {er thing} still, dann war {er thing} fort.
     """)
@@ -116,14 +119,14 @@ def tell(t: Teller) -> str:
         t.say("""
             {Hero~} waited for it every evening, but it did not come back.
                 {Hero~} wartete jeden Abend, aber {er thing} kam nicht zurück.
-            The bed stayed empty, and {hero~} cried a little.
+            The bed stayed empty, and {hero} cried a little.
                 Das Bett blieb leer, und {hero} weinte ein wenig.
         """)
         scenes.close_sad(t)
         return "let go"
     t.say("""
-        A year later {a thing} sat on the windowsill, and it was not afraid at all.
-            Ein Jahr später saß {ein thing} auf der Fensterbank und hatte überhaupt keine Angst.
+        (A year|Two years) later {a thing} sat on the windowsill, and it was not afraid at all.
+            (Ein Jahr|Zwei Jahre) später saß {ein thing} auf der Fensterbank und hatte überhaupt keine Angst.
         Sometimes it still comes to the garden, and once it brought its young.
             Manchmal kommt {er thing} noch in den Garten, und einmal brachte {er thing} Junge mit.
         "That is how one loves wild things," said {giver}, "with open hands."
@@ -141,8 +144,8 @@ def _dies(t: Teller) -> str:
             Aber {er thing} war zu schwach, und in der Nacht starb {er thing}.
     """)
     t.say("""
-        They buried it under the apple tree and put a white stone there.
-            Sie begruben {ihn thing} unter dem Apfelbaum und legten einen weißen Stein darauf.
+        They buried it under the (apple|pear|cherry) tree and put a white stone there.
+            Sie begruben {ihn thing} unter dem (Apfelbaum|Birnbaum|Kirschbaum) und legten einen weißen Stein darauf.
         "It was not alone," said {giver}, "because you were there."
             "{Er thing} war nicht allein", sagte {giver}, "denn du warst da."
     """)

@@ -10,14 +10,14 @@ def tell(t: Teller) -> str:
     scenes.plan_day(t, "sunny warm foggy rainy", "morning afternoon")
     t.plan("place", [PLACES[key] for key in t.resolve("thing").tags["places"].split()])
     t.say("""
-        {Day} {he} was following a butterfly when {he} discovered {a thing} <where:{at place}>.
-            {Day} folgte {er} einem Schmetterling und entdeckte {in place} {einen thing}.
-        {Day} {he} lost {his} way <where:{at place}> and found {a thing} that nobody knew.
+        {Day} {he} was following a (butterfly|dragonfly|deer) when {he} discovered {a thing} <where:{at place}>.
+            {Day} folgte {er} (einem Schmetterling|einer Libelle|einem Reh) und entdeckte {in place} {einen thing}.
+        {Day} {he} lost {his} way <where:{at place}> and found {a thing} that (nobody|no one) knew.
             {Day} verlief {er} sich {in place} und fand {einen thing}, {den- thing} niemand kannte.
         {Day} {he} crept through a hedge <where:{at place}>, and behind it was {a thing}.
             {Day} kroch {er} {in place} durch eine Hecke, und dahinter war {ein thing}.
     """ if t.resolve("day").tags["weather"] in ("sunny", "warm") else """
-        {Day} {he} lost {his} way <where:{at place}> and found {a thing} that nobody knew.
+        {Day} {he} lost {his} way <where:{at place}> and found {a thing} that (nobody|no one) knew.
             {Day} verlief {er} sich {in place} und fand {einen thing}, {den- thing} niemand kannte.
         {Day} {he} looked for shelter <where:{at place}> and discovered {a thing}.
             {Day} suchte {er} {in place} einen Unterschlupf und entdeckte {einen thing}.
@@ -45,8 +45,8 @@ def tell(t: Teller) -> str:
             Nur {friend} durfte es wissen, und {soon} erzählte {hero} {ihm friend} alles.
     """)
     t.say("""
-        "I will be as silent as a fish," promised {friend}.
-            "Ich werde schweigen wie ein Fisch", versprach {friend}.
+        "I will be as silent as a (fish|stone|grave)," promised {friend}.
+            "Ich werde schweigen wie ein (Fisch|Stein|Grab)", versprach {friend}.
         {Friend} put a hand on {his friend} heart and swore to say nothing.
             {Friend} legte eine Hand auf {seine of friend} Brust und schwor, nichts zu sagen.
         "You can trust me," said {friend}.
@@ -70,8 +70,10 @@ def _kept(t: Teller) -> str:
     t.maybe("""
         The others asked where they were going, but {friend} only smiled.
             Die anderen fragten, wohin sie gingen, aber {friend} lächelte nur.
-        Once a big boy offered {friend} ten marbles for the secret, but {he friend} shook {his friend} head.
-            Einmal bot ein großer Junge {friend} zehn Murmeln für das Geheimnis, aber {er friend} schüttelte den Kopf.
+        Once a big boy offered {friend} (ten marbles|five coins|a whole cake) for the secret, but {he friend} shook \
+            {his friend} head.
+            Einmal bot ein großer Junge {friend} (zehn Murmeln|fünf Münzen|einen ganzen Kuchen) für das Geheimnis, \
+                aber {er friend} schüttelte den Kopf.
     """, 0.6)
     t.say("""
         Many years later {the thing} is still there, and only two people know the way.
@@ -87,9 +89,9 @@ def _kept(t: Teller) -> str:
 
 def _told(t: Teller) -> str:
     t.say("""
-        But {friend} told {his friend} brother, and the brother told the whole school.
-            Aber {friend} erzählte es {seinem of friend} Bruder, und der erzählte es der ganzen Schule.
-        But {friend} talked in {his friend} sleep, and soon everybody knew.
+        But {friend} told {his friend} (brother|uncle), and he told the whole school.
+            Aber {friend} erzählte es {seinem of friend} (Bruder|Onkel), und der erzählte es der ganzen Schule.
+        But {friend} talked in {his friend} sleep, and soon (everybody|everyone) knew.
             Aber {friend} redete im Schlaf, und bald wussten es alle.
         But {friend} could not keep it in for a single day.
             Aber {friend} konnte es keinen einzigen Tag für sich behalten.
@@ -97,10 +99,20 @@ def _told(t: Teller) -> str:
     t.say("""
         A crowd came to see {the thing}, and they trampled the moss and left paper lying about.
             Eine ganze Schar kam, um {den thing} zu sehen, und sie zertrampelten das Moos und ließen Papier liegen.
-        Soon there were so many noisy people that every bird flew away.
-            Bald waren dort so viele laute Leute, dass alle Vögel davonflogen.
+        Soon there were so many noisy people that every (bird|butterfly) flew away.
+            Bald waren dort so viele laute Leute, dass alle (Vögel|Schmetterlinge) davonflogen.
     """)
-    scenes.trouble(t, 0.4)
+    t.move("hero", t.roles["place"])
+    t.say("""
+        When {hero} saw that, {he} had to cry.
+            Als {hero} das sah, musste {er} weinen.
+        {Hero} stood there with (clenched|trembling) fists.
+            {Hero} stand mit (geballten|zitternden) Fäusten da.
+        "Now it is all ruined," thought {hero}.
+            "Jetzt ist alles verdorben", dachte {hero}.
+        {Hero} turned round and ran away.
+            {Hero} drehte sich um und lief weg.
+    """)
     end = t.branch(mend=3 + t.lean("kindness"), end=2 - t.lean("kindness"))
     if end == "end":
         t.say("""
@@ -120,10 +132,10 @@ def _told(t: Teller) -> str:
             "Es war meine Schuld", sagte {friend}, und {er friend} meinte es ernst.
     """)
     t.say("""
-        Together they cleared everything up and put up a sign: "Quiet, please!"
-            Zusammen räumten sie alles auf und stellten ein Schild auf: "Bitte leise!"
-        Together they built a fence of branches, and in spring the birds came back.
-            Zusammen bauten sie einen Zaun aus Ästen, und im Frühling kamen die Vögel zurück.
+        Together they cleared everything up and put up a sign: "(Quiet|Slowly), please!"
+            Zusammen räumten sie alles auf und stellten ein Schild auf: "Bitte (leise|langsam)!"
+        Together they built a fence of branches, and in spring everything was green again.
+            Zusammen bauten sie einen Zaun aus Ästen, und im Frühling war alles wieder grün.
     """)
     scenes.close_happy(t)
     return "put right"

@@ -33,31 +33,31 @@ def tell(t: Teller) -> str:
     t.say("""
         {Day} {he} tried it for the first time <where:{at place}>.
             {Day} versuchte {er} es zum ersten Mal {in place}.
-        {Day} {he} took {the thing} {to place}, where nobody could watch.
+        {Day} {he} took {the thing} {to place}, where (nobody|no one) could watch.
             {Day} nahm {er} {den thing} mit {nach place}, wo niemand zusehen konnte.
-        {Day} {he} began to practise <where:{at place}>.
+        {Day} {he} (began|started) to practise <where:{at place}>.
             {Day} fing {er} an, {in place} zu üben.
     """)
     t.move("hero", t.roles["place"])
     scenery.sky(t, 0.3)
     scenery.on_the_way(t, 0.3)
     t.say("""
-        {He} fell into the nettles, and it hurt.
-            {Er} fiel in die Brennnesseln, und das tat weh.
-        After three steps {he} lay on the ground.
-            Nach drei Schritten lag {er} am Boden.
+        {He} fell into the (nettles|mud|grass), and it hurt.
+            {Er} fiel in (die Brennnesseln|den Schlamm|das Gras), und das tat weh.
+        After (three|five) metres {he} lay on the ground.
+            Nach (drei|fünf) Metern lag {er} am Boden.
         {He} wobbled to the left, then to the right, and then {he} sat in a puddle.
             {Er} schwankte nach links, dann nach rechts, und dann saß {er} in einer Pfütze.
         {He} got as far as the first tree and hit it.
             {Er} kam bis zum ersten Baum und prallte dagegen.
     """ if rides else """
-        It sounded like a cat with a toothache.
-            Es klang wie eine Katze mit Zahnweh.
-        The first note was so terrible that the hens ran away.
-            Der erste Ton war so schrecklich, dass die Hühner davonliefen.
-        It squeaked like a rusty door.
-            Es quietschte wie eine rostige Tür.
-        All the dogs in the village began to howl.
+        {The thing} sounded like a (cat|cow|wolf) with a toothache.
+            {Der thing} klang wie (eine Katze|eine Kuh|ein Wolf) mit Zahnweh.
+        The first note was so terrible that the (hens|geese|cats) ran away.
+            Der erste Ton war so schrecklich, dass die (Hühner|Gänse|Katzen) davonliefen.
+        {The thing} squeaked like a rusty (door|gate|wheel).
+            {Der thing} quietschte wie (eine rostige Tür|ein rostiges Tor|ein rostiges Rad).
+        All the dogs in the village (began|started) to howl.
             Alle Hunde im Dorf fingen an zu heulen.
     """)
     scenes.plan_friend(t)
@@ -74,7 +74,7 @@ def tell(t: Teller) -> str:
         """)
     elif seen == "helped":
         t.say("""
-            "Nobody can do it on the first day," said <friend:{friend}>, {his} friend.
+            "(Nobody|No one) can do it on the first day," said <friend:{friend}>, {his} friend.
                 "Am ersten Tag kann das niemand", sagte {friend}, {sein friend.friend}.
             But <friend:{friend}>, {his} friend, clapped. "That was a start," said {friend}.
                 Aber {friend}, {sein friend.friend}, klatschte. "Das war ein Anfang", sagte {friend}.
@@ -84,8 +84,8 @@ def tell(t: Teller) -> str:
         t.say("""
             {Hero~} threw {the thing} down and did not touch it again.
                 {Hero~} warf {den thing} hin und rührte {ihn thing} nicht mehr an.
-            That same day {he} swapped {the thing} for a bag of sweets.
-                Noch am selben Tag tauschte {er} {den thing} gegen eine Tüte Bonbons.
+            That same day {he} swapped {the thing} for a bag of (sweets|nuts|marbles).
+                Noch am selben Tag tauschte {er} {den thing} gegen eine Tüte (Bonbons|Nüsse|Murmeln).
         """)
         t.say("""
             In summer, when the others went by, {he} looked the other way.
@@ -104,7 +104,7 @@ def _practice(t: Teller, rides: bool) -> str:
     t.say("""
         {Hero~} gritted {his} teeth and practised <long:{long}>.
             {Hero~} biss die Zähne zusammen und übte {long}.
-        "Once more," said {hero~}, and {he} practised <long:{long}>.
+        "Once more," said {hero}, and {he} practised <long:{long}>.
             "Noch einmal", sagte {hero} und übte {long}.
         {Hero~} came back every day and practised <long:{long}>.
             {Hero~} kam jeden Tag wieder und übte {long}.
@@ -125,14 +125,14 @@ def _practice(t: Teller, rides: bool) -> str:
             {Giver} stopfte sich Watte in die Ohren und lächelte.
     """, 0.6)
     t.pass_time()
-    t.plan("soon", phrases.SOON[1:4])
+    t.plan("soon", phrases.SOON[1:6])
     t.say("""
-        And <success:{soon}> {he} rode all the way to the mill without falling.
-            Und {soon} fuhr {er} bis zur Mühle, ohne hinzufallen.
+        And <success:{soon}> {he} rode all the way to the (mill|lake|bridge) without falling.
+            Und {soon} fuhr {er} bis (zur Mühle|zum See|zur Brücke), ohne hinzufallen.
         And <success:{soon}> the wheels turned as if by magic.
             Und {soon} drehten sich die Räder wie von selbst.
-        Then, <success:{soon}>, it suddenly felt like flying.
-            Dann, {soon}, fühlte es sich plötzlich an wie Fliegen.
+        Then, <success:{soon}>, it suddenly felt like (flying|dancing).
+            Dann, {soon}, fühlte es sich plötzlich an wie (Fliegen|Tanzen).
     """ if rides else """
         And <success:{soon}> a real song came out of {the thing}.
             Und {soon} kam ein richtiges Lied aus {dem thing}.
@@ -142,18 +142,18 @@ def _practice(t: Teller, rides: bool) -> str:
             Und {soon} konnte {er} ein ganzes Lied auswendig spielen.
     """)
     t.say("""
-        At the summer fair everybody clapped, and nobody laughed.
+        At the summer fair everybody clapped, and (nobody|no one) laughed.
             Beim Sommerfest klatschten alle, und niemand lachte.
         When {giver} saw that, {he giver} had to wipe {his giver} eyes.
             Als {giver} das sah, musste {er giver} sich die Augen wischen.
         "Will you teach me?" asked {friend}, and {hero} nodded.
             "Bringst du es mir bei?", fragte {friend}, und {hero} nickte.
     """ if "friend" in t.roles else """
-        At the summer fair everybody clapped, and nobody laughed.
+        At the summer fair everybody clapped, and (nobody|no one) laughed.
             Beim Sommerfest klatschten alle, und niemand lachte.
         When {giver} saw that, {he giver} had to wipe {his giver} eyes.
             Als {giver} das sah, musste {er giver} sich die Augen wischen.
-        Soon all the other children wanted to learn it too.
+        (Soon|Before long) all the other children wanted to learn it too.
             Bald wollten es auch alle anderen Kinder lernen.
     """)
     scenes.close_happy(t)

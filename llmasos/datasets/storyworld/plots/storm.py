@@ -13,29 +13,33 @@ STUCK = [
     Word("behind a big rock", "hinter einem großen Felsen"),
     Word("in a thorn bush", "in einem Dornbusch"),
     Word("in the middle of the stream", "mitten im Bach"),
+    Word("in a deep ditch", "in einem tiefen Graben"),
+    Word("between two rocks", "zwischen zwei Felsen"),
 ]
 TOOLS = [  # German in the accusative
     Word("a lantern", "eine Laterne"),
     Word("a long rope", "ein langes Seil"),
     Word("a thick blanket", "eine dicke Decke"),
     Word("a walking stick", "einen Wanderstock"),
+    Word("an old coat", "einen alten Mantel"),
 ]
 
 
 def tell(t: Teller) -> str:
     t.plan("elder", [SHEPHERD, MILLER, TEACHER])
     t.say("""
-        That summer {he} looked after {a thing} that belonged to <owner:{the elder}>.
-            In jenem Sommer hütete {er} {einen thing}, {relativ thing} {dem elder} gehörte.
+        That (summer|autumn|spring) {he} looked after {a thing} that belonged to <owner:{the elder}>.
+            In jenem (Sommer|Herbst|Frühling) hütete {er} {einen thing}, {relativ thing} {dem elder} gehörte.
         <owner:{The elder}> had asked {him} to look after {a thing}.
             {Der elder} hatte {ihn} gebeten, auf {einen thing} aufzupassen.
-        Every day {he} fed {the thing} of <owner:{the elder}>.
+        Every day {he} fed <owner:{the elder}>'s {thing}.
             Jeden Tag fütterte {er} {den thing}, {relativ thing} {dem elder} gehörte.
     """)
     t.plan("place", [PLACES[key] for key in ("meadow", "hill", "forest", "lake")])
     t.say("""
-        One evening, while {the thing} was still <outside:{at place}>, black clouds came over the mountains.
-            Eines Abends, als {der thing} noch {in place} war, zogen schwarze Wolken über die Berge.
+        One evening, while {the thing} was still <outside:{at place}>, black clouds came over the \
+            (mountains|forest|lake).
+            Eines Abends, als {der thing} noch {in place} war, zogen schwarze Wolken über (die Berge|den Wald|den See).
         One evening a storm broke loose, and {the thing} was still <outside:{at place}>.
             Eines Abends brach ein Sturm los, und {der thing} war noch {in place}.
         {The thing} was <outside:{at place}> when the first thunder rolled through the valley.
@@ -43,9 +47,9 @@ def tell(t: Teller) -> str:
     """)
     t.put("thing", t.roles["place"].en)
     t.maybe("""
-        Tiles flew from the roofs.
-            Ziegel flogen von den Dächern.
-        The rain was so loud that nobody could hear the church bell.
+        (Tiles|Branches|Leaves) flew through the air.
+            (Ziegel|Äste|Blätter) flogen durch die Luft.
+        The rain was so loud that (nobody|no one) could hear the church bell.
             Der Regen war so laut, dass niemand die Kirchenglocke hören konnte.
         Lightning turned the night into day.
             Blitze machten die Nacht zum Tag.
@@ -63,7 +67,7 @@ def tell(t: Teller) -> str:
         t.say("""
             {Hero~} woke <companion:{giver}>, and together they went out with <tool:{tool}>.
                 {Hero~} weckte {giver}, und zusammen gingen sie hinaus und nahmen {tool} mit.
-            "Alone I am too afraid," said {hero~}, so <companion:{giver}> took <tool:{tool}> and came along.
+            "Alone I am too afraid," said {hero}, so <companion:{giver}> took <tool:{tool}> and came along.
                 "Allein habe ich zu viel Angst", sagte {hero}, also nahm {giver} {tool} und kam mit.
         """)
         t.move("giver", t.roles["place"])
@@ -71,7 +75,7 @@ def tell(t: Teller) -> str:
         t.say("""
             {Hero~} did not think twice, took <tool:{tool}> and ran out into the rain.
                 {Hero~} überlegte nicht lange, nahm {tool} und lief in den Regen hinaus.
-            "I cannot leave it out there," cried {hero~}, took <tool:{tool}> and was gone.
+            "I cannot leave it out there," cried {hero}, took <tool:{tool}> and was gone.
                 "Ich kann {ihn thing} nicht da draußen lassen", rief {hero}, nahm {tool} und war fort.
             {Hero~} was afraid of thunder, but {he} took <tool:{tool}> and went.
                 {Hero~} hatte Angst vor dem Donner, aber {er} nahm {tool} und ging los.
@@ -92,7 +96,7 @@ def _waited(t: Teller) -> str:
     t.say("""
         {Hero~} pulled the blanket over {his} head and hoped that it would pass.
             {Hero~} zog sich die Decke über den Kopf und hoffte, dass es vorübergehen würde.
-        {Hero~} stood at the door for a long time, but {he} did not dare to go out.
+        {Hero~} stood at the door for a long (time|while), but {he} did not dare to go out.
             {Hero~} stand lange an der Tür, aber {er} wagte sich nicht hinaus.
     """)
     t.pass_time()
@@ -106,7 +110,8 @@ def _waited(t: Teller) -> str:
     if end == "neighbour":
         t.say("""
             At noon {the elder} came with {the thing} on a rope. "I could not sleep either," {he elder} said.
-                Am Mittag kam {der elder} und führte {den thing} an einem Strick. "Ich konnte auch nicht schlafen", sagte {er elder}.
+                Am Mittag kam {der elder} und führte {den thing} an einem Strick. "Ich konnte auch nicht schlafen", \
+                    sagte {er elder}.
             But {the elder} had brought {the thing} into the barn in the middle of the night.
                 Aber {der elder} hatte {den thing} mitten in der Nacht in die Scheune gebracht.
         """)
@@ -123,8 +128,8 @@ def _waited(t: Teller) -> str:
             {Hero~} musste es {dem elder} sagen, und das war schwerer als jeder Sturm.
         {The elder} did not scold, but {he elder} turned away.
             {Der elder} schimpfte nicht, aber {er elder} wandte sich ab.
-        For weeks {hero} called its name {at place}, but nothing answered.
-            Wochenlang rief {hero} {in place} nach {ihm thing}, aber nichts antwortete.
+        For (weeks|days) {hero} called its name {at place}, but nothing answered.
+            (Wochenlang|Tagelang) rief {hero} {in place} nach {ihm thing}, aber nichts antwortete.
     """)
     scenes.close_sad(t)
     return "lost"
@@ -133,13 +138,13 @@ def _waited(t: Teller) -> str:
 def _found(t: Teller, way: str) -> str:
     t.plan("stuck", STUCK)
     t.say("""
-        They heard a faint cry and found {the thing} <stuck:{stuck}>.
-            Sie hörten einen schwachen Laut und fanden {den thing} {stuck}.
+        They heard a (faint|sad) cry and found {the thing} <stuck:{stuck}>.
+            Sie hörten einen (schwachen|traurigen) Laut und fanden {den thing} {stuck}.
         A flash of lightning showed them {the thing}, <stuck:{stuck}>.
             Ein Blitz zeigte ihnen {den thing} {stuck}.
     """ if way == "help" else """
-        {He} heard a faint cry and found {the thing} <stuck:{stuck}>.
-            {Er} hörte einen schwachen Laut und fand {den thing} {stuck}.
+        {He} heard a (faint|sad) cry and found {the thing} <stuck:{stuck}>.
+            {Er} hörte einen (schwachen|traurigen) Laut und fand {den thing} {stuck}.
         A flash of lightning showed {him} {the thing}, <stuck:{stuck}>.
             Ein Blitz zeigte {ihm} {den thing} {stuck}.
         {The thing} was trembling <stuck:{stuck}> and could not get away.
@@ -162,10 +167,10 @@ def _found(t: Teller, way: str) -> str:
         scenes.close_sad(t)
         return "ran away"
     t.say("""
-        {Hero~} spoke softly to it and pulled until it was free.
+        {Hero~} spoke (softly|quietly) to it and pulled until it was free.
             {Hero~} redete leise mit {ihm thing} und zog, bis {er thing} frei war.
-        With cold fingers {hero~} pulled it out, bit by bit.
-            Mit kalten Fingern zog {hero~} {ihn thing} Stück für Stück heraus.
+        With (cold|stiff|wet) fingers {hero~} pulled it out, bit by bit.
+            Mit (kalten|steifen|nassen) Fingern zog {hero~} {ihn thing} Stück für Stück heraus.
         {Hero~} sang to calm it, and at last it came along.
             {Hero~} sang, um {ihn thing} zu beruhigen, und endlich kam {er thing} mit.
     """)
@@ -180,10 +185,11 @@ def _found(t: Teller, way: str) -> str:
     t.move("hero", "home")
     t.pass_time()
     t.say("""
-        {The elder} gave {hero} <reward:a silver button> and shook {his} hand.
-            {Der elder} gab {hero} einen silbernen Knopf und schüttelte {ihm} die Hand.
-        "You have a lion's heart," said {the elder}.
-            "Du hast ein Löwenherz", sagte {der elder}.
+        {The elder} gave {hero} <reward:a silver (button|spoon|coin)> and shook {his} hand.
+            {Der elder} gab {hero} (einen silbernen Knopf|einen silbernen Löffel|eine silberne Münze) und \
+                schüttelte {ihm} die Hand.
+        "You have (a lion's|a brave) heart," said {the elder}.
+            "Du hast ein (Löwenherz|tapferes Herz)", sagte {der elder}.
         Since that night {the thing} has followed {hero} everywhere.
             Seit jener Nacht folgt {der thing} {hero} überallhin.
         {The elder} baked <reward:a cake> for {him}, and {the thing} got a double supper.

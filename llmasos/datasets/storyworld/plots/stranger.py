@@ -22,6 +22,9 @@ LOOKS = [
     Word("with a parrot on one shoulder", "mit einem Papagei auf der Schulter"),
     Word("with a heavy sack", "mit einem schweren Sack"),
     Word("with a bandage round the head", "mit einem Verband um den Kopf"),
+    Word("with a little white dog", "mit einem kleinen weißen Hund"),
+    Word("in a hat without a brim", "mit einem Hut ohne Krempe"),
+    Word("with a red umbrella", "mit einem roten Regenschirm"),
 ]
 
 
@@ -29,22 +32,22 @@ def tell(t: Teller) -> str:
     scenes.plan_day(t, "windy rainy foggy cold")
     t.plan("stranger", STRANGERS)
     t.plan("looks", LOOKS)
-    t.plan("place", [PLACES[key] for key in ("bridge", "well", "mill", "market", "hill")])
+    t.plan("place", [PLACES[key] for key in ("bridge", "well", "mill", "market", "hill", "lake", "forest")])
     t.say("""
-        {Day} <stranger:{a stranger}> <looks:{looks}> stood all alone <where:{at place}>.
-            {Day} stand {ein stranger} {looks} ganz allein {in place}.
-        {Day} {he} met <stranger:{a stranger}> <looks:{looks}> <where:{at place}>.
+        {Day} <where:{at place}> stood <stranger:{a stranger}> <looks:{looks}>.
+            {Day} stand {in place} {ein stranger} {looks}.
+        {Day} <where:{at place}> {he} met <stranger:{a stranger}> <looks:{looks}>.
             {Day} begegnete {er} {in place} {einem stranger} {looks}.
-        {Day} {he} saw <stranger:{a stranger}> <looks:{looks}> sitting <where:{at place}>.
-            {Day} sah {er} {einen stranger} {looks} {in place} sitzen.
+        {Day} {he} saw <stranger:{a stranger}> <looks:{looks}>, sitting all alone <where:{at place}>.
+            {Day} sah {er} {einen stranger} {looks} ganz allein {in place} sitzen.
     """)
     t.put("stranger", t.roles["place"].en)
     t.move("hero", t.roles["place"])
     scenery.sky(t, 0.3)
     need = t.branch(hungry=2, lost=2, tired=2)
     t.say({"hungry": """
-        "I have not eaten for two days," said {the stranger}.
-            "Ich habe seit zwei Tagen nichts gegessen", sagte {der stranger}.
+        "I have not eaten for (two|three) days," said {the stranger}.
+            "Ich habe seit (zwei|drei) Tagen nichts gegessen", sagte {der stranger}.
         "Could you spare a bite of bread?" asked {the stranger}.
             "Hast du vielleicht ein Stück Brot für mich?", fragte {der stranger}.
     """, "lost": """
@@ -61,9 +64,9 @@ def tell(t: Teller) -> str:
     t.maybe("""
         The people looked away and walked on.
             Die Leute sahen weg und gingen weiter.
-        A dog barked, and somebody closed a window.
+        A dog barked, and (somebody|someone) closed a window.
             Ein Hund bellte, und jemand schloss ein Fenster.
-        Everybody had told {hero} not to talk to strangers.
+        (Everybody|Everyone) had told {hero} not to talk to strangers.
             Alle hatten {hero} gesagt, man dürfe nicht mit Fremden reden.
     """)
     t.plan("giver", FAMILY)
@@ -78,7 +81,7 @@ def _refused(t: Teller) -> str:
     t.say("""
         {Hero~} shook {his} head and hurried home.
             {Hero~} schüttelte den Kopf und eilte nach Hause.
-        "I have no time," said {hero~} and did not look back.
+        "I have no time," said {hero} and did not look back.
             "Ich habe keine Zeit", sagte {hero} und drehte sich nicht um.
         {Hero~} was afraid and ran away.
             {Hero~} bekam Angst und lief weg.
@@ -89,7 +92,7 @@ def _refused(t: Teller) -> str:
             In der Nacht lag {er} wach und dachte an {den stranger} da draußen.
         At supper the bread stuck in {his} throat.
             Beim Abendessen blieb {ihm} das Brot im Hals stecken.
-        When {giver} heard about it, {he giver} was silent for a long time.
+        When {giver} heard about it, {he giver} was silent for a long (time|while).
             Als {giver} davon hörte, schwieg {er giver} lange.
     """)
     t.pass_time()
@@ -97,8 +100,8 @@ def _refused(t: Teller) -> str:
     t.say("""
         In the morning {he} ran back, but all {he} found was {a thing} in the mud.
             Am Morgen lief {er} zurück, aber {er} fand nur {einen thing} im Schlamm.
-        When {he} went back with bread, nobody was there, only {a thing} lay on a stone.
-            Als {er} mit Brot zurückkam, war niemand da, nur {ein thing} lag auf einem Stein.
+        When {he} went back with bread, nobody was there, only {a thing} lay (on a stone|in the grass|by the road).
+            Als {er} mit Brot zurückkam, war niemand da, nur {ein thing} lag (auf einem Stein|im Gras|am Weg).
     """)
     t.say("""
         {He} kept it and wished that {he} had been kinder.
@@ -116,7 +119,7 @@ def _helped(t: Teller, need: str) -> str:
         t.say("""
             {Hero~} took {the stranger} by the hand and showed {him stranger} the path to the big road.
                 {Hero~} nahm {den stranger} an der Hand und zeigte {ihm stranger} den Weg zur großen Straße.
-            "I know a short cut," said {hero~} and walked ahead.
+            "I know a short cut," said {hero} and walked ahead.
                 "Ich kenne eine Abkürzung", sagte {hero} und ging voran.
             {Hero~} drew the way on the ground with a stick, with every bridge and every tree.
                 {Hero~} zeichnete den Weg mit einem Stock auf den Boden, mit jeder Brücke und jedem Baum.
@@ -143,27 +146,28 @@ def _helped(t: Teller, need: str) -> str:
                 Dazu gab es eine warme Decke und {snack}.
         """)
         t.maybe("""
-            Half the night {the stranger} told them about ships and deserts.
-                Die halbe Nacht erzählte {der stranger} von Schiffen und Wüsten.
-            {The stranger} could laugh so loudly that the cups shook.
-                {Der stranger} konnte so laut lachen, dass die Tassen zitterten.
+            Half the night {the stranger} told them about (ships|towers|elephants) and deserts.
+                Die halbe Nacht erzählte {der stranger} von (Schiffen|Türmen|Elefanten) und Wüsten.
+            {The stranger} could laugh so loudly that the (cups|windows|spoons) shook.
+                {Der stranger} konnte so laut lachen, dass die (Tassen|Fenster|Löffel) zitterten.
         """, 0.6)
     t.say("""
         As a farewell {hero} got {a thing} from {the stranger}.
             Zum Abschied bekam {hero} von {dem stranger} {einen thing}.
-        "Take this {thing}," said {the stranger}. "It will bring you luck."
-            "Das ist für dich", sagte {der stranger} und gab {hero} {einen thing}. "Das bringt dir Glück."
+        "This is for you," said {the stranger} and gave {hero} {a thing}. "It will bring you (luck|friends|good dreams)."
+            "Das ist für dich", sagte {der stranger} und gab {hero} {einen thing}. "Das bringt dir \
+                (Glück|Freunde|gute Träume)."
         The next morning {the stranger} was gone, but on the doorstep lay {a thing}.
             Am nächsten Morgen war {der stranger} fort, aber auf der Türschwelle lag {ein thing}.
     """)
     t.put("thing", "hero")
     t.pass_time()
     t.say("""
-        Years later a letter came from far away: "I have not forgotten you."
-            Jahre später kam ein Brief von weit her: "Ich habe dich nicht vergessen."
+        Years later a (letter|postcard|parcel) came from far away: "I have not forgotten you."
+            Jahre später kam (ein Brief|eine Postkarte|ein Paket) von weit her: "Ich habe dich nicht vergessen."
         {Hero~} has kept {the thing} to this day.
             {Hero~} hat {den thing} bis heute behalten.
-        Whenever {hero~} held {the thing}, {he} thought of the wide world.
+        Whenever {hero} held {the thing}, {he} thought of the wide world.
             Immer wenn {hero} {den thing} in der Hand hielt, dachte {er} an die weite Welt.
     """)
     scenes.close_happy(t)

@@ -1,0 +1,42 @@
+"""What several test files of llmasos/generation need: models whose behaviour is known, and one to run commands on."""
+
+import torch
+from model_helpers import randomise
+from torch import nn
+
+from llmasos.models import GPT, ModelConfig, preset
+from llmasos.nn import KVCache
+from llmasos.tokenizers import ByteTokenizer
+
+PRESETS = ("gpt-laptop", "llama-laptop")
+
+
+def lively_model(name: str = "gpt-laptop", **changes) -> GPT:
+    """A preset's model, made small, in float64; with random weights so large that every token changes what follows."""
+    config = preset(name, **{"vocab_size": 40, "context_length": 16, "d_model": 32, "n_layers": 2, **changes})
+    return randomise(GPT(config).double(), scale=1.7 / config.d_model**0.5).eval()
+
+
+class ScriptedModel(nn.Module):
+    """Knows one text by heart: after position p it is certain of the token `script[p + 1]`, whatever it reads."""
+
+    def __init__(self, script: list[int], vocab_size: int = 257, context_length: int = 1000):
+        super().__init__()
+        sizes = {"n_layers": 1, "n_heads": 1, "d_model": 2}
+        self.config = ModelConfig(vocab_size=vocab_size, context_length=context_length, **sizes)
+        self.script = nn.Parameter(torch.tensor(script, dtype=torch.float32))
+        self.lm_head = nn.Identity()
+
+    def hidden(self, ids, real=None, positions=None, cache=None):
+        positions = torch.arange(ids.size(1))[None] if positions is None else positions
+        return 50.0 * nn.functional.one_hot(self.script.long()[positions + 1], self.config.vocab_size)  # (B, T, V)
+
+    def make_cache(self, batch_size, length=None):
+        return KVCache.empty(1, batch_size, 1, length or self.config.context_length, 2)
+
+
+def scripted(prompt: str, text: str) -> ScriptedModel:
+    """A model that continues `prompt` (of bytes, for a ByteTokenizer) with `text`, then says end_of_text for ever."""
+    tokenizer = ByteTokenizer()
+    ids = tokenizer.encode(prompt + text)
+    return ScriptedModel(ids + [tokenizer.end_of_text] * 500)
