@@ -1,6 +1,7 @@
 """The storyworld corpus: deterministic, split by combination, correct and varied English."""
 
-import hashlib
+import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -10,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from llmasos.datasets.storyworld import DEFAULT_SIZES, generate, splits, stories
+from llmasos.datasets.storyworld.chooser import Chooser
+from llmasos.datasets.storyworld.people import CHILDREN
 from llmasos.datasets.storyworld.plots import PLOTS
+from llmasos.datasets.storyworld.teller import Impossible, Teller
 from llmasos.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,19 +40,42 @@ def test_the_same_seed_and_index_always_tell_the_same_story_also_in_another_proc
     assert generate(3, 14).text != generate(4, 14).text
 
 
-def test_the_default_corpus_is_the_one_that_the_card_describes(corpus):
+@pytest.fixture(scope="module")
+def prepare():
+    """The script beside the card."""
+    path = ROOT / "data" / "storyworld" / "prepare.py"
+    spec = importlib.util.spec_from_file_location("storyworld_prepare", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_default_corpus_has_the_hash_and_the_figures_that_the_card_states(corpus, prepare):
     for split in splits.SPLITS:
-        text = "".join(story.text + "\n" for story in corpus[split])
-        assert hashlib.sha256(text.encode()).hexdigest() in CARD, f"the {split} corpus has changed: update the card"
+        assert prepare.report(split, corpus[split]) in CARD, f"{split} has changed: update the card with prepare.py"
 
 
-def test_the_sample_beside_the_card_is_current():
-    sys.path.insert(0, str(ROOT / "data" / "storyworld"))
-    try:
-        import prepare
-    finally:
-        sys.path.pop(0)
+def test_the_card_states_the_split_and_the_number_of_outcomes():
+    combinations = [(h.en, p.name, t.en) for h in CHILDREN for p in PLOTS for t in p.things]
+    held_out = sum(splits.split_of(*combination) == "val" for combination in combinations)
+    text = " ".join(CARD.split())
+    assert f"There are {len(combinations):,}. A fixed hash sends {held_out} of them" in text
+    assert f"with {100 * splits.probability('val'):.2f} % of the probability" in text
+    assert f"There are {sum(len(plot.outcomes) for plot in PLOTS)} outcomes" in text
+
+
+def test_the_sample_beside_the_card_is_current(prepare):
     assert prepare.sample() == (ROOT / "data" / "storyworld" / "sample.txt").read_text(encoding="utf-8")
+
+
+def test_prepare_writes_both_splits_as_text_and_records(prepare, tmp_path):
+    corpus = list(stories("val", 3))
+    prepare.write(tmp_path / "out", "val", corpus)
+    assert (tmp_path / "out" / "val.txt").read_text(encoding="utf-8").splitlines() == [story.text for story in corpus]
+    records = [json.loads(row) for row in (tmp_path / "out" / "val.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [record["german_sentences"] for record in records] == [story.german_sentences for story in corpus]
+    question = records[0]["questions"][0]
+    assert records[0]["text"][question["start"] :].startswith(question["answer"])
 
 
 def test_no_combination_of_hero_plot_and_thing_is_in_both_splits(corpus):
@@ -124,9 +151,6 @@ def test_pronouns_agree_with_the_hero(corpus):
 
 
 def test_things_that_cannot_be_are_refused():
-    from llmasos.datasets.storyworld.chooser import Chooser
-    from llmasos.datasets.storyworld.teller import Impossible, Teller
-
     t = Teller(Chooser(0, 0))
     t.put("friend", "lake")
     t.put("thing", "hero")

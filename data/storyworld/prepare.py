@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import json
+import re
 import sys
 import textwrap
 from pathlib import Path
@@ -34,18 +35,30 @@ def record(story: Story) -> dict:
 
 
 def write(out: Path, split: str, corpus: list[Story]) -> None:
-    """Write one split as plain text (a story a line) and as .jsonl, and report its hash and entropy."""
+    """Write one split as plain text (a story a line) and as .jsonl."""
     out.mkdir(parents=True, exist_ok=True)
-    text = "".join(story.text + "\n" for story in corpus)
-    (out / f"{split}.txt").write_text(text, encoding="utf-8", newline="\n")
-    with open(out / f"{split}.jsonl", "w", encoding="utf-8", newline="\n") as file:
+    with (
+        open(out / f"{split}.txt", "w", encoding="utf-8", newline="\n") as text,
+        open(out / f"{split}.jsonl", "w", encoding="utf-8", newline="\n") as records,
+    ):
         for story in corpus:
-            file.write(json.dumps(record(story), ensure_ascii=False) + "\n")
-    print(
-        f"{split}: {len(corpus):,} stories, {len(text):,} characters, SHA-256 {hashlib.sha256(text.encode()).hexdigest()}"
-    )
-    for unit, estimate in entropy(corpus).items():
-        print(f"  entropy per {unit}: {estimate} nats")
+            text.write(story.text + "\n")
+            records.write(json.dumps(record(story), ensure_ascii=False) + "\n")
+
+
+def report(split: str, corpus: list[Story]) -> str:
+    """Return the figures of one split as the card states them: size, hash, variety and entropy."""
+    text = "".join(story.text + "\n" for story in corpus)
+    words = text.split()
+    lines = [
+        f"{split}: {len(corpus):,} stories, {len(words):,} words, {len(text):,} characters",
+        f"  SHA-256 {hashlib.sha256(text.encode()).hexdigest()}",
+        f"  {len(set(re.findall(r'[a-z]+', text.lower()))):,} different words, "
+        f"{len({sentence for story in corpus for sentence in story.sentences}):,} different sentences, "
+        f"{len({story.combination for story in corpus}):,} combinations",
+    ]
+    lines += [f"  entropy per {unit}: {estimate} nats" for unit, estimate in entropy(corpus).items()]
+    return "\n".join(lines)
 
 
 def sample() -> str:
@@ -79,6 +92,7 @@ def main() -> None:
     for split, size in (("train", arguments.train), ("val", arguments.val)):
         corpus = list(stories(split, size, arguments.seed))
         write(arguments.out, split, corpus)
+        print(report(split, corpus))
         if arguments.prove:
             prove(corpus)
 

@@ -1,12 +1,14 @@
 """The parts assembled into models: one config, the families, their sizes."""
 
+from llmasos.models.bert import BERT
 from llmasos.models.config import ModelConfig
 from llmasos.models.folder import build_model, load_model, load_weights, save_model, weights_of
 from llmasos.models.gpt import GPT
 from llmasos.models.presets import PRESETS, preset
 from llmasos.models.size import flops_per_token, n_parameters, n_parameters_of
+from llmasos.models.transformer import Transformer
 
 __all__ = [
-    "GPT", "PRESETS", "ModelConfig", "build_model", "flops_per_token", "load_model", "load_weights", "n_parameters",
-    "n_parameters_of", "preset", "save_model", "weights_of",
+    "BERT", "GPT", "PRESETS", "ModelConfig", "Transformer", "build_model", "flops_per_token", "load_model",
+    "load_weights", "n_parameters", "n_parameters_of", "preset", "save_model", "weights_of",
 ]

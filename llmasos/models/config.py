@@ -12,7 +12,7 @@ from typing import Any
 from llmasos.errors import UserError
 
 CHOICES = {
-    "family": ("gpt",),
+    "family": ("gpt", "bert", "transformer"),
     "positions": ("learned", "sinusoidal", "rotary", "none"),
     "norm": ("layernorm", "rmsnorm"),
     "norm_position": ("pre", "post"),
@@ -25,10 +25,11 @@ class ModelConfig:
     """What a model is made of. Fields left at None are derived from the others.
 
     Attributes:
-        family: which assembly: "gpt" (decoder).
+        family: which assembly: "gpt" (decoder), "bert" (encoder) or "transformer" (encoder and decoder).
         vocab_size: V, the number of token ids.
         context_length: the longest sequence the model can read, in tokens.
-        n_layers: L, the number of blocks.
+        n_layers: L, the number of blocks; of a transformer, those of its encoder.
+        n_decoder_layers: the number of blocks in a transformer's decoder (None = n_layers).
         n_heads: H, the number of attention heads; divides d_model.
         n_kv_heads: the number of key/value heads, which divides n_heads (None = n_heads: no sharing).
         d_model: C, the width of the residual stream.
@@ -39,6 +40,7 @@ class ModelConfig:
         norm_position: "pre" (before each part) or "post" (after each residual).
         norm_eps: what keeps the norm from dividing by zero.
         activation: "relu", "gelu", "gelu_tanh", or "swiglu" (gated).
+        n_segments: how many texts a bert can tell apart in one sequence.
         bias: whether linear layers and LayerNorms have biases.
         tie_embeddings: whether the output layer is the token embedding, transposed (Press & Wolf 2017).
         dropout: probability of dropping attention weights, outputs of attention and feed-forward, and embeddings.
@@ -49,6 +51,7 @@ class ModelConfig:
     vocab_size: int = 50257
     context_length: int = 1024
     n_layers: int = 12
+    n_decoder_layers: int | None = None
     n_heads: int = 12
     n_kv_heads: int | None = None
     d_model: int = 768
@@ -59,6 +62,7 @@ class ModelConfig:
     norm_position: str = "pre"
     norm_eps: float = 1e-5
     activation: str = "gelu_tanh"
+    n_segments: int = 2
     bias: bool = True
     tie_embeddings: bool = True
     dropout: float = 0.0
@@ -66,6 +70,8 @@ class ModelConfig:
 
     def __post_init__(self):
         self._check_each_field()
+        if self.n_decoder_layers is None:
+            object.__setattr__(self, "n_decoder_layers", self.n_layers)
         if self.n_kv_heads is None:
             object.__setattr__(self, "n_kv_heads", self.n_heads)
         if self.d_ff is None:
@@ -90,7 +96,7 @@ class ModelConfig:
             elif name in ("dropout", "norm_eps", "rotary_base"):
                 if type(value) not in (int, float):
                     raise UserError(f"{name} is {value!r}; it must be a number.")
-            elif not (value is None and name in ("n_kv_heads", "d_ff")):  # these two are derived
+            elif not (value is None and name in ("n_decoder_layers", "n_kv_heads", "d_ff")):  # these are derived
                 if type(value) is not int or value < 1:
                     raise UserError(f"{name} is {value!r}; it must be a whole number of at least 1.")
         if not 0.0 <= self.dropout < 1.0:

@@ -10,11 +10,13 @@ import torch
 from torch import nn
 
 from llmasos.errors import UserError
+from llmasos.models.bert import BERT
 from llmasos.models.config import ModelConfig
 from llmasos.models.gpt import GPT
+from llmasos.models.transformer import Transformer
 from llmasos.storage import load_tensors, read_json, save_tensors, write_json
 
-FAMILIES: dict[str, type[nn.Module]] = {"gpt": GPT}
+FAMILIES: dict[str, type[nn.Module]] = {"gpt": GPT, "bert": BERT, "transformer": Transformer}
 
 
 def build_model(config: ModelConfig) -> nn.Module:

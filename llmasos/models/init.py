@@ -1,12 +1,14 @@
 """Every initial weight of every model, set in one place so that it can be read.
 
 - Matrices and embeddings: normal with standard deviation 0.02 (GPT-2; Radford et al. 2018, section 4.1).
+- An embedding that its model multiplies by √C (`Transformer`): 1 / √C, so that what comes out has variance one.
 - Matrices that write into the residual stream (`out_proj`, `down_proj`): 0.02 / √R, where R is the number of such
   writes, so that the stream's variance does not grow with depth (Radford et al. 2019, section 2.3).
 - Biases: zero. Norms: weight one, bias zero.
 """
 
 import math
+from collections import Counter
 
 import torch
 from torch import nn
@@ -17,9 +19,17 @@ STANDARD_DEVIATION = 0.02
 RESIDUAL_WRITERS = ("out_proj.weight", "down_proj.weight")
 
 
-def initialise(model: nn.Module, generator: torch.Generator | None = None) -> None:
-    """Set all parameters of `model` in place. A parameter that no rule knows is an error, never left to chance."""
-    n_writes = sum(name.endswith(RESIDUAL_WRITERS) for name, _ in model.named_parameters())
+def initialise(
+    model: nn.Module, embedding_std: float = STANDARD_DEVIATION, generator: torch.Generator | None = None
+) -> None:
+    """Set all parameters of `model` in place. A parameter that no rule knows is an error, never left to chance.
+
+    Args:
+        model: the whole model; R is counted for each of its stacks (`blocks`, `encoder_blocks`, `decoder_blocks`).
+        embedding_std: the standard deviation of embeddings.
+        generator: where randomness comes from (None = torch's global one).
+    """
+    n_writes = Counter(stack_of(name) for name, _ in model.named_parameters() if name.endswith(RESIDUAL_WRITERS))
     done = set()
     for path, module in model.named_modules():
         for name, parameter in module.named_parameters(prefix=path, recurse=False):
@@ -27,8 +37,12 @@ def initialise(model: nn.Module, generator: torch.Generator | None = None) -> No
                 nn.init.ones_(parameter) if name.endswith("weight") else nn.init.zeros_(parameter)
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
-            elif isinstance(module, nn.Linear | nn.Embedding):
-                scale = 1.0 / math.sqrt(n_writes) if name.endswith(RESIDUAL_WRITERS) else 1.0
+            elif isinstance(module, nn.Embedding):
+                nn.init.normal_(parameter, std=embedding_std, generator=generator)
+            elif isinstance(module, nn.Linear):
+                if id(parameter) in done:  # an output layer that is the token embedding, set already
+                    continue
+                scale = 1.0 / math.sqrt(n_writes[stack_of(name)]) if name.endswith(RESIDUAL_WRITERS) else 1.0
                 nn.init.normal_(parameter, std=STANDARD_DEVIATION * scale, generator=generator)
             else:
                 continue
@@ -36,3 +50,8 @@ def initialise(model: nn.Module, generator: torch.Generator | None = None) -> No
     left = [name for name, parameter in model.named_parameters() if id(parameter) not in done]
     if left:
         raise TypeError(f"no initialisation rule for {', '.join(left)}")
+
+
+def stack_of(name: str) -> str:
+    """The stack of blocks a parameter belongs to: "decoder_blocks" of "decoder_blocks.0.attention.out_proj.weight"."""
+    return name.split(".", 1)[0]

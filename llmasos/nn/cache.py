@@ -16,10 +16,22 @@ from torch import Tensor
 
 
 class KVCache:
-    """Keys and values of B sequences for all L layers: L pairs of tensors (B, Hkv, P, D)."""
+    """Keys and values of B sequences for all L layers.
 
-    def __init__(self, layers: list[tuple[Tensor, Tensor]]):
-        self.layers = layers
+    Attributes:
+        layers: L pairs of tensors (B, Hkv, P, D).
+        source: of an encoder–decoder, the keys and values (B, Hkv, S, D) of what the encoder has read, for each layer;
+            they are computed once and never change.
+        source_mask: (B, 1, 1, S), True where the source has a real token; None = everywhere.
+    """
+
+    def __init__(
+        self,
+        layers: list[tuple[Tensor, Tensor]],
+        source: list[tuple[Tensor, Tensor]] | None = None,
+        source_mask: Tensor | None = None,
+    ):
+        self.layers, self.source, self.source_mask = layers, source or [], source_mask
 
     @classmethod
     def empty(
@@ -50,7 +62,8 @@ class KVCache:
 
     def select(self, rows: Tensor) -> "KVCache":
         """A copy of the sequences `rows` (N,), in that order: for dropping finished ones or ordering beams."""
-        return KVCache([(k[rows], v[rows]) for k, v in self.layers])
+        layers, source = ([(k[rows], v[rows]) for k, v in pairs] for pairs in (self.layers, self.source))
+        return KVCache(layers, source, None if self.source_mask is None else self.source_mask[rows])
 
     def put(self, rows: Tensor, other: "KVCache") -> None:
         """Overwrite the sequences `rows` (N,) with the N sequences of another cache of the same model."""

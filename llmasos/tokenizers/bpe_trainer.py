@@ -101,10 +101,10 @@ def learn_merges(word_counts: dict[str, int], n_merges: int, min_frequency: int 
         Pairs of symbol ids, in the order in which they were merged; fewer than `n_merges` if no pair was left.
     """
     symbol, weight = _lay_out(word_counts)
-    before = list(range(-1, len(symbol) - 1))
-    after = list(range(1, len(symbol) + 1))
+    row = list(range(len(symbol)))
+    before, after = [-1, *row[:-1]], [*row[1:], -1]  # the same integer objects again: half the memory to walk through
     new_pairs = defaultdict(list)  # pair -> where it stands: the positions of its left symbol, ascending
-    for p, pair in enumerate(zip(symbol, symbol[1:], strict=False)):
+    for p, pair in zip(row, zip(symbol, symbol[1:], strict=False), strict=False):
         new_pairs[pair].append(p)
 
     frequency: defaultdict[tuple[int, int], int] = defaultdict(int)

@@ -48,14 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.json and not args.json.absolute().parent.is_dir():
         raise UserError(f"--json {args.json}: there is no folder {args.json.parent}; make it, or name another.")
     settings = Settings(pick_device(args.device), args.quick)
-    report = measure(args.only or list(BENCHES), settings)
+    report = run_benches(args.only or list(BENCHES), settings)
     if args.json:
         write_json(args.json, report)
         print(f"\nwritten to {args.json}")
     return 0
 
 
-def measure(names: Sequence[str], settings: Settings) -> dict[str, Any]:
+def run_benches(names: Sequence[str], settings: Settings) -> dict[str, Any]:
     """Run the named benches, printing each figure. Returns everything as it goes into the JSON file."""
     start, quiet = time.perf_counter(), load()
     machine = {

@@ -4,7 +4,7 @@
   then disturbs the other, and neither always comes first.
 - A disturbance can only add time. So the best repetition is nearest to what the machine can do; the median, and the
   lowest and highest, stand beside it and tell how much to trust it.
-- Whatever is measured is done once or twice beforehand, so that no repetition pays for what happens only once.
+- Whatever is measured is done once beforehand, so that no repetition pays for what happens only the first time.
 """
 
 import math
@@ -78,7 +78,7 @@ def timed(function: Callable[[], Any], device: torch.device, seconds: float) -> 
     """Make a contestant that measures the seconds of one call.
 
     Args:
-        function: what to time. It is called twice here already.
+        function: what to time. It is called once or twice here already, to warm up.
         device: what it computes on.
         seconds: how long a measurement should take; a shorter function is called as often as fits, and averaged.
     """
@@ -91,8 +91,9 @@ def timed(function: Callable[[], Any], device: torch.device, seconds: float) -> 
         synchronise(device)
         return (time.perf_counter() - start) / calls
 
-    function()
-    calls = max(1, math.ceil(seconds / measure(1)))
+    # The first call may pay for much that comes only once, so only the second one tells how many calls fill the time;
+    # but where the first is far above it, one call is enough and a second would be a waste.
+    calls = 1 if measure(1) > 5 * seconds else max(1, math.ceil(seconds / measure(1)))
     return lambda: measure(calls)
 
 

@@ -38,7 +38,7 @@ def compare(size: str, config: ModelConfig, batch_size: int, settings: Settings)
             "usual": timed(usual, device, settings.seconds(0.3)),
             "peak": lambda: matmul_peak(device, precision, seconds=settings.seconds(0.1)),
         },
-        settings.repetitions(7),
+        settings.repetitions(6),
     )
     n_tokens = batch_size * config.context_length
     rates = {name: [n_tokens / seconds for seconds in measured[name]] for name in ("ours", "usual")}

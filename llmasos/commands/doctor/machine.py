@@ -50,7 +50,7 @@ def load() -> Finding:
         return Finding("load", NOTE, f"over the last minute {average:.1f} threads wanted the {cores} cores: what is "
                        "timed now comes out slower than it is, and differently every time",
                        "close other programs (or wait a minute, if they were yours) before you time anything")
-    return Finding("load", OK, f"{average:.1f} of {cores} cores were busy over the last minute: quiet enough for timing")
+    return Finding("load", OK, f"{average:.1f} of {cores} cores busy over the last minute: quiet enough for timing")
 
 
 def devices() -> Iterator[Finding]:
@@ -107,7 +107,8 @@ def check_attention(device: torch.device) -> Finding:
             results.append([out, q.grad, k.grad, v.grad])
         difference = max((a - b).abs().max().item() for a, b in zip(*results, strict=True))
     except RuntimeError as error:
-        return Finding("fused attention", PROBLEM, f"does not work on {device.type}: {str(error).splitlines()[0]}", advice)
+        reason = str(error).splitlines()[0]
+        return Finding("fused attention", PROBLEM, f"does not work on {device.type}: {reason}", advice)
     if not difference < 1e-3:
         return Finding("fused attention", PROBLEM, f"off by {difference:.1e} from the formula on {device.type}", advice)
     return Finding("fused attention", OK, f"equals the formula on {device.type} (within {difference:.0e})")

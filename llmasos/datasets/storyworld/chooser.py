@@ -53,10 +53,11 @@ class ForcedChooser(Chooser):
         self.nats = 0.0
 
     def _pick(self, n: int, weights: Sequence[float] | None) -> int:
-        possible = [i for i in range(n) if weights is None or weights[i] > 0]
-        if len(self.taken) < len(self.script):
-            i = self.script[len(self.taken)]
+        position = len(self.taken)
+        if position < len(self.script):
+            i = self.script[position]
         else:
+            possible = [j for j in range(n) if weights is None or weights[j] > 0]
             i = possible[0]
             self.open.extend((*self.taken, j) for j in possible[1:])
         self.taken.append(i)

@@ -1,4 +1,4 @@
-"""Scenes that every plot may use: the opening, the weather, how the hero takes trouble, and the close."""
+"""Scenes that every plot may use: the opening, how the hero takes trouble, and the close."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from llmasos.datasets.storyworld.teller import Teller
 
 QUESTIONS = {
     "home": "Where did {hero} live?",
-    "trait": "What kind of {hero.child} was {hero}?",
+    "trait": "What was {hero} like?",
     "friend": "Who was {hero's} friend?",
 }
 
@@ -29,8 +29,8 @@ def opening(t: Teller) -> None:
             Jeder im Tal kannte {hero}, {den trait hero.child}, {relativ hero.child} {home} wohnte.
         Once there was <trait:{a trait hero.child}> called {hero}, who lived <home:{home}>.
             Es war einmal {ein trait hero.child} namens {hero}, {relativ hero.child} {home} wohnte.
-        {Hero} was not very tall, but {he} was <trait:{trait}>, and {he} lived <home:{home}>.
-            {Hero} war nicht sehr groß, aber {trait}, und {er} wohnte {home}.
+        {Hero} was small and <trait:{trait}> and lived <home:{home}>.
+            {Hero} war klein und {trait} und wohnte {home}.
         This is the story of {hero}, <trait:{a trait hero.child}> from the valley.
             Dies ist die Geschichte von {hero}, {einem trait hero.child} aus dem Tal.
     """)

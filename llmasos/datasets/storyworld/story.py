@@ -17,6 +17,10 @@ from llmasos.datasets.storyworld.plots.plot import Plot
 from llmasos.datasets.storyworld.teller import Teller
 
 
+class OtherSplit(Exception):
+    """The story being told turned out to belong to a split that is not wanted."""
+
+
 @dataclass(frozen=True)
 class Question:
     """A question whose answer is the span `text[start : start + len(answer)]` of the story."""
@@ -132,7 +136,3 @@ def tell(chooser: Chooser, target: str | None = None, split: str | None = None) 
     except OtherSplit:
         return None
     return Story(plot, outcome, teller)
-
-
-class OtherSplit(Exception):
-    """The story being told turned out to belong to a split that is not wanted."""

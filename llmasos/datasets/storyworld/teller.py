@@ -31,7 +31,7 @@ class Teller:
         """Start a story. target: if given, stop with `Mismatch` as soon as the text departs from it (for the proof)."""
         self.chooser = chooser
         self.roles: dict[str, object] = {}
-        self.planned: dict[str, tuple[Sequence[object], Sequence[float] | None]] = {}
+        self.planned: dict[str, Sequence[object]] = {}  # roles not drawn yet, with their options
         self.lines: list[tuple[Line, bool]] = []  # with each, whether it says "he" or "she" for the hero's name
         self.sentences: list[str] = []
         self._hero_is_topic, self._since_name = False, 0
@@ -41,9 +41,9 @@ class Teller:
         self._target, self._length = target, 0
 
     # ---- decisions -------------------------------------------------------------------------------------------------
-    def plan(self, role: str, options: Sequence[object], weights: Sequence[float] | None = None) -> None:
-        """Let `role` be drawn from `options` when the text first names it."""
-        self.planned[role] = (options, weights)
+    def plan(self, role: str, options: Sequence[object]) -> None:
+        """Let `role` be drawn from `options`, all equally likely, when the text first names it."""
+        self.planned[role] = options
 
     def watch(self, role: str, action: Callable[[], None]) -> None:
         """Call `action` as soon as `role` has been drawn."""
@@ -52,7 +52,7 @@ class Teller:
     def resolve(self, role: str) -> object:
         """Return who or what plays `role`, drawing it now if it is still only planned."""
         if role in self.planned:
-            self.roles[role] = self.chooser.pick(*self.planned.pop(role))
+            self.roles[role] = self.chooser.pick(self.planned.pop(role))
             if role in self._watchers:
                 self._watchers[role]()
         return self.roles[role]
@@ -80,7 +80,7 @@ class Teller:
 
     # ---- sentences -------------------------------------------------------------------------------------------------
     def say(self, *blocks: str) -> None:
-        """Say one of the lines of all `blocks` together, all equally likely."""
+        """Say one of the rows of all `blocks` together, all equally likely, with one of its alternatives."""
         rows = parse_blocks(blocks)
         row = rows[0] if len(rows) == 1 else self.chooser.pick(rows)
         line = row[0] if len(row) == 1 else self.chooser.pick(row)

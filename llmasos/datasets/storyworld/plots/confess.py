@@ -142,8 +142,8 @@ def _confessed(t: Teller, at_once: bool) -> str:
     t.say("""
         To make up for it, {hero} came every (Saturday|Friday|Monday) to <chore:{chore}>.
             Zum Ausgleich kam {hero} jeden (Samstag|Freitag|Montag), um {chore.zu}.
-        "You may <chore:{chore}> for me," said {the elder}, "and then we are quits."
-            "Du darfst für mich {chore}", sagte {der elder}, "und dann sind wir quitt."
+        Then {he} was allowed to <chore:{chore}> for {the elder}, and they were quits.
+            Dann durfte {er} für {den elder} {chore}, und sie waren quitt.
     """)
     scenes.close_happy(t)
     return "confessed"

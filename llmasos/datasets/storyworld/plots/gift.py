@@ -110,8 +110,10 @@ def _ruined(t: Teller) -> str:
     t.plan("place", [PLACES[key] for key in ("bridge", "well", "lake")])
     if t.branch(animal=2, water=1.5) == "animal":
         t.say("""
-            But on the day before the birthday <culprit:{the culprit}> got hold of {the thing} and left nothing but pieces.
-                Aber am Tag vor dem Geburtstag bekam {der culprit} {den thing} zu fassen und ließ nur Stücke davon übrig.
+            But on the day before the birthday <culprit:{the culprit}> got hold of {the thing} and left nothing but \
+                pieces.
+                Aber am Tag vor dem Geburtstag bekam {der culprit} {den thing} zu fassen und ließ nur Stücke davon \
+                    übrig.
             But when it was almost finished, <culprit:{the culprit}> ruined it.
                 Aber als {er thing} fast fertig war, machte {der culprit} alles zunichte.
         """)

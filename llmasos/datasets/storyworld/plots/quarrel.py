@@ -9,7 +9,7 @@ from llmasos.datasets.storyworld.teller import Teller
 PEACE_GIFTS = [  # German in the accusative
     Word("a drawing of the two of them", "ein Bild von ihnen beiden"),
     Word("a bunch of daisies", "einen Strauß Gänseblümchen"),
-    Word("half of a cake", "einen halben Kuchen"),
+    Word("half a cake", "einen halben Kuchen"),
     Word("a letter", "einen Brief"),
     Word("a blue marble", "eine blaue Murmel"),
     Word("a paper flower", "eine Papierblume"),

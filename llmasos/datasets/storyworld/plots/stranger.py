@@ -154,9 +154,10 @@ def _helped(t: Teller, need: str) -> str:
     t.say("""
         As a farewell {hero} got {a thing} from {the stranger}.
             Zum Abschied bekam {hero} von {dem stranger} {einen thing}.
-        "This is for you," said {the stranger} and gave {hero} {a thing}. "It will bring you (luck|friends|good dreams)."
-            "Das ist für dich", sagte {der stranger} und gab {hero} {einen thing}. "Das bringt dir \
-                (Glück|Freunde|gute Träume)."
+        "This is for you," said {the stranger} and gave {hero} {a thing}. "It will bring \
+            you (luck|friends|good dreams)."
+            "Das ist für dich", sagte {der stranger} und gab {hero} {einen thing}. "Das bringt \
+                dir (Glück|Freunde|gute Träume)."
         The next morning {the stranger} was gone, but on the doorstep lay {a thing}.
             Am nächsten Morgen war {der stranger} fort, aber auf der Türschwelle lag {ein thing}.
     """)
