@@ -6,7 +6,9 @@ The rooms in the order in which to read them: `nn` (the parts), `models`, `token
 
 import os
 
-# OpenMP's threads, which torch computes with on a CPU, by default wait for each other in a busy loop. As soon as another
-# program wants one of the cores, a step then takes tens of times longer, because a thread that spins keeps the one it
-# waits for from running. Must be set before torch is imported.
+# OpenMP's threads, which torch computes with on a CPU, by default wait for each other in a long busy loop. As soon as
+# another program wants one of the cores, a training step then takes up to tens of times longer, because a thread that
+# spins keeps the one it waits for from running. So: spin for some microseconds only, then sleep. torch must not have
+# been imported before; otherwise these come too late, and do no harm.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")

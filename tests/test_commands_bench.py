@@ -167,7 +167,7 @@ def test_the_yardstick_computes_what_our_model_computes():
 def test_both_loops_learn():
     tokens = np.tile(np.arange(11), 100).astype(np.uint16)  # what comes next is certain
     torch.manual_seed(0)
-    step = usual_step(TINY, 4, tokens, CPU, "fp32")
+    step = usual_step(TINY, 4, tokens, CPU)
     losses = [step().item() for _ in range(60)]
     assert losses[-1] < 0.8 * losses[0]
     tiny = ModelConfig(vocab_size=11, n_layers=1, n_heads=1, d_model=8, context_length=4)

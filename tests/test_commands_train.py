@@ -96,7 +96,7 @@ def test_another_run_and_other_files_are_never_overwritten(capsys):
     Path("mine").mkdir()
     Path("mine/thesis.txt").write_text("years of work")
     assert train("--out", "mine") == 2
-    assert "not empty" in capsys.readouterr().err and Path("mine/thesis.txt").read_text() == "years of work"
+    assert "holds other files" in capsys.readouterr().err and Path("mine/thesis.txt").read_text() == "years of work"
     assert train("--out", "nothing-here", "--resume") == 2
     assert "no run to resume" in capsys.readouterr().err
 

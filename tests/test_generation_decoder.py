@@ -7,6 +7,7 @@ from model_helpers import VARIANTS, random_gpt
 
 from llmasos.errors import UserError
 from llmasos.generation import Decoder, Row, SamplingOptions, eval_mode, generate_plain
+from llmasos.generation.rows import next_tokens
 
 GREEDY = SamplingOptions(max_new_tokens=40, temperature=0.0)
 SAMPLED = SamplingOptions(max_new_tokens=40, temperature=0.9, top_k=30, top_p=0.95, repetition_penalty=1.1, seed=3)
@@ -200,6 +201,12 @@ def test_log_probabilities_are_the_models_own_whatever_the_options():
     with torch.no_grad():
         expected = model(text).log_softmax(-1)[0, 1:-1].gather(1, text[0, 2:, None])[:, 0]
     torch.testing.assert_close(torch.tensor(row.logprobs, dtype=torch.float64), expected, rtol=0, atol=1e-10)
+
+
+def test_the_repetition_penalty_counts_the_prompt_and_the_text_so_far():
+    rows = [Row((0,), GREEDY, ids=[1]), Row((2,), GREEDY, ids=[3])]
+    logits = torch.tensor([[9.0, 8.0, 7.0, 6.0]]).expand(2, -1)
+    assert next_tokens(logits, rows, SamplingOptions(temperature=0, repetition_penalty=2.0)).tolist() == [2, 0]
 
 
 def test_ids_that_the_tokenizer_does_not_have_are_never_chosen():

@@ -54,8 +54,8 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
     same = [torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True)]
     assert all(same)
     assert not torch.equal(a.token_embedding.weight, c.token_embedding.weight)
-    initialise(a, torch.Generator().manual_seed(5))
-    initialise(b, torch.Generator().manual_seed(5))
+    initialise(a, generator=torch.Generator().manual_seed(5))
+    initialise(b, generator=torch.Generator().manual_seed(5))
     assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
 
 

@@ -21,7 +21,10 @@ TINY_FLAGS = [
 
 def tiny_recipe(**changes) -> Recipe:
     """Twelve steps of a batch of four windows on the CPU."""
-    settings = {"steps": 12, "batch_size": 4, "warmup": 2, "eval_interval": 6, "log_interval": 1, "device": "cpu"}
+    settings = {
+        "steps": 12, "batch_size": 4, "warmup": 2, "eval_interval": 6, "log_interval": 1, "device": "cpu",
+        "precision": "fp32",
+    }  # fmt: skip
     return Recipe(**{**settings, **changes})
 
 

@@ -15,12 +15,14 @@ from llmasos.training.trainer import Trainer
 N_TOKENS = 100_000
 
 
-def make_step(config: ModelConfig, batch_size: int, device: torch.device) -> Callable[[], float]:
+def make_step(
+    config: ModelConfig, batch_size: int, device: torch.device, precision: str = "auto"
+) -> Callable[[], float]:
     """Set up the real training loop with a fresh model. Returns a function that takes one step and returns its loss."""
     torch.manual_seed(0)
     model = build_model(config).to(device)
     windows = Windows(random_tokens(config.vocab_size), config.context_length)
-    recipe = Recipe(batch_size=batch_size, steps=1_000_000)
+    recipe = Recipe(batch_size=batch_size, steps=1_000_000, precision=precision)
     trainer = Trainer(model, CausalLM(), windows, [], recipe, Path("unused"))
 
     def step() -> float:

@@ -38,7 +38,7 @@ def run_folder(name: str, out: str | None, resume: bool) -> Path:
     if not resume and holds_work(run):
         if (run / "recipe.json").is_file():
             raise UserError(f"{run} already holds a run; add --resume to go on with it, or choose another --out.")
-        raise UserError(f"{run} is not empty and is no run; choose another --out, so that nothing there is overwritten.")
+        raise UserError(f"{run} holds other files; choose another --out, so that nothing there is overwritten.")
     return run
 
 

@@ -62,11 +62,18 @@ def fused_attention(
         lower = causal_mask(q.size(2), k.size(2), q.device)
         mask, causal = (lower if mask is None else mask & lower), False
     if mask is None:
-        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=causal), None
+        return kernel(q, k, v, dropout_p=dropout, is_causal=causal), None
     # Kernels differ on a row without any True (zero, average or NaN, also in gradients): it sees all, then is zeroed.
     blind = ~mask.any(dim=-1, keepdim=True)
-    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask | blind, dropout_p=dropout)
-    return out.masked_fill(blind, 0.0), None
+    return kernel(q, k, v, attn_mask=mask | blind, dropout_p=dropout).masked_fill(blind, 0.0), None
+
+
+def kernel(q: Tensor, k: Tensor, v: Tensor, **options) -> Tensor:
+    """torch's kernel; on a CPU always in float32, because there its bfloat16 backward pass is several times slower."""
+    if q.device.type != "cpu" or q.dtype != torch.bfloat16:
+        return F.scaled_dot_product_attention(q, k, v, **options)
+    with torch.autocast("cpu", enabled=False):
+        return F.scaled_dot_product_attention(q.float(), k.float(), v.float(), **options).to(q.dtype)
 
 
 def share_heads(x: Tensor, n_heads: int) -> Tensor:

@@ -56,7 +56,7 @@ class Recipe:
     batch_size: int = setting(16, "sequences per step, over all accumulation steps and processes", at_least=1)
     accumulation_steps: int = setting(1, "in how many parts a batch is computed, one after another", at_least=1)
     optimizer: str = setting("adamw", "adamw, or muon for the matrices inside the blocks", choices=("adamw", "muon"))
-    learning_rate: float = setting(1e-3, "the peak learning rate", above=0)
+    learning_rate: float = setting(3e-3, "the peak learning rate", above=0)
     schedule: str = setting("cosine", "how the learning rate falls after the warmup", choices=SCHEDULES)
     warmup: int = setting(100, "steps over which the learning rate rises to its peak", at_least=0)
     final_learning_rate: float = setting(0.1, "the last learning rate as a share of the peak", at_least=0, at_most=1)
@@ -76,7 +76,7 @@ class Recipe:
     device: str = setting("auto", "where to compute", choices=("auto", "cpu", "cuda", "mps"))
     precision: str = setting(
         "auto",
-        "number format of matrix products; auto is bf16 on GPUs made for it, else fp32",
+        "number format of matrix products; auto is bf16 on hardware made for it, else fp32",
         choices=("auto", *PRECISIONS),
     )
     compile: bool = setting(False, "compile the model first (a minute's wait, then faster steps)")

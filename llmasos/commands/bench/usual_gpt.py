@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from llmasos.models import ModelConfig
-from llmasos.training.machine import autocast
 
 
 class UsualBlock(nn.Module):
@@ -64,7 +63,7 @@ class UsualGPT(nn.Module):
 
 
 def usual_step(
-    config: ModelConfig, batch_size: int, tokens: np.ndarray, device: torch.device, precision: str
+    config: ModelConfig, batch_size: int, tokens: np.ndarray, device: torch.device
 ) -> Callable[[], Tensor]:
     """Set up the usual eager training loop. Returns a function that takes one step and returns its loss."""
     model = UsualGPT(config).to(device)
@@ -78,8 +77,7 @@ def usual_step(
         starts = torch.randint(len(tokens) - T, (batch_size,))
         ids = torch.stack([torch.from_numpy(tokens[i : i + T].astype(np.int64)) for i in starts])
         targets = torch.stack([torch.from_numpy(tokens[i + 1 : i + 1 + T].astype(np.int64)) for i in starts])
-        with autocast(device, precision):
-            loss = model(ids.to(device), targets.to(device))
+        loss = model(ids.to(device), targets.to(device))
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
