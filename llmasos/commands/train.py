@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Read the flags, find the run's folder, train. Returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="train.py",
-        description="Train a language model from text. Without arguments: a small GPT, on embedded stories, here and now.",
+        description="Train a language model from text. Without arguments: a small GPT on embedded stories.",
         epilog="Example: python train.py shakespeare --n-layers 6 --optimizer muon",
     )
     parser.add_argument("recipe", nargs="?", default="storyworld", help="a recipe's name (default: storyworld)")
@@ -100,7 +100,7 @@ def train(recipe: Recipe, run: Path, world: World | None = None, resume: bool = 
     information = source.information("val")
     floor = None if information is None else information / len(data.val.tokens)
     if floor is not None:
-        say(f"floor    {floor:.4f} nats per token: the cost of the held-out text's own randomness, which no model can beat")
+        say(f"floor    {floor:.4f} nats per token: what the held-out text itself leaves to chance; no model gets below")
 
     prompt = recipe.prompt if recipe.prompt is not None else default_prompt(data)
     options = SamplingOptions(max_new_tokens=60, temperature=0.7, top_p=0.95, seed=recipe.seed)

@@ -16,6 +16,7 @@ from llmasos.nn import (
     DecoderBlock,
     KVCache,
     LearnedPositions,
+    Linear,
     Rotary,
     SinusoidalPositions,
     make_norm,
@@ -43,7 +44,7 @@ class GPT(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(DecoderBlock(config) for _ in range(config.n_layers))
         self.final_norm = make_norm(config) if config.norm_position == "pre" else nn.Identity()
-        self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        self.lm_head = Linear(config.d_model, config.vocab_size, bias=False)
         if config.tie_embeddings:
             self.lm_head.weight = self.token_embedding.weight
         initialise(self)
@@ -98,7 +99,8 @@ class GPT(nn.Module):
                 raise ValueError("a cache takes no `real`: position_mask already hides every slot beyond a token's own")
             if end > cache.length:
                 raise UserError(f"position {end - 1} lies beyond the cache of {cache.length} tokens: make it longer.")
-            mask = position_mask(positions, end)  # (B, 1, T, end)
+            last = ids.size(1) == 1 and int(positions.min()) == end - 1  # each row's one query sees all `end` keys
+            mask = None if last else position_mask(positions, end)  # (B, 1, T, end)
         else:
             mask = None if real is None else padding_mask(real)  # the blocks are causal by themselves
 

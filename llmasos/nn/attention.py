@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from llmasos.errors import UserError
 from llmasos.nn.cache import LayerCache
+from llmasos.nn.linear import Linear
 from llmasos.nn.masks import causal_mask
 from llmasos.nn.positions import rotate
 
@@ -112,10 +113,10 @@ class MultiHeadAttention(nn.Module):
             raise UserError(f"{n_heads} query heads cannot share {n_kv_heads} kv heads: n_kv_heads must divide them.")
         self.n_heads, self.n_kv_heads, self.head_size = n_heads, n_kv_heads or n_heads, d_model // n_heads
         self.dropout, self.fused = dropout, fused
-        self.q_proj = nn.Linear(d_model, n_heads * self.head_size, bias=bias)
-        self.k_proj = nn.Linear(d_model, self.n_kv_heads * self.head_size, bias=bias)
-        self.v_proj = nn.Linear(d_model, self.n_kv_heads * self.head_size, bias=bias)
-        self.out_proj = nn.Linear(n_heads * self.head_size, d_model, bias=bias)
+        self.q_proj = Linear(d_model, n_heads * self.head_size, bias=bias)
+        self.k_proj = Linear(d_model, self.n_kv_heads * self.head_size, bias=bias)
+        self.v_proj = Linear(d_model, self.n_kv_heads * self.head_size, bias=bias)
+        self.out_proj = Linear(n_heads * self.head_size, d_model, bias=bias)
         self.recorder: list[Tensor] | None = None  # a list here receives the weights (B, H, T, S) of every call
 
     def forward(

@@ -3,19 +3,18 @@
 AdamW (Loshchilov & Hutter 2019) keeps a running mean of each gradient and of its square. Muon (Jordan et al. 2024)
 keeps a running mean of a matrix's gradient and steps along its nearest orthogonal matrix, so that no direction of the
 matrix is favoured; it is meant for matrices that map features to features, not for embeddings, norms or biases. Its
-step is scaled to the size of AdamW's (Liu et al. 2025, "Muon is scalable for LLM training"), so one learning rate
-serves both.
+step is scaled to the size of AdamW's, so one learning rate serves both.
 
-Both are torch's own. Weight decay goes to matrices and embeddings only: shrinking a bias or a norm's weight towards
+Weight decay goes to matrices and embeddings only: shrinking a bias or a norm's weight towards
 zero has no sense.
 """
 
 import torch
 from torch import Tensor, nn
 
+from llmasos.training.machine import pick_precision
+from llmasos.training.muon import Muon
 from llmasos.training.recipe import Recipe
-
-MUON_MOMENTUM = 0.95
 
 
 def make_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
@@ -36,12 +35,11 @@ def make_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimi
     ]
     if matrices:
         optimizers.append(
-            torch.optim.Muon(
+            Muon(
                 matrices,
                 lr=recipe.learning_rate,
                 weight_decay=recipe.weight_decay,
-                momentum=MUON_MOMENTUM,
-                adjust_lr_fn="match_rms_adamw",
+                dtype=torch.bfloat16 if pick_precision(recipe.precision, device) == "bf16" else torch.float32,
             )
         )
     return optimizers

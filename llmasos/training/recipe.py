@@ -52,11 +52,11 @@ class Recipe:
     dropout: float | None = setting(None, "probability of dropping an activation in training", at_least=0, below=1)
 
     # How to learn
-    steps: int = setting(1000, "number of optimizer steps", at_least=1)
+    steps: int = setting(800, "number of optimizer steps", at_least=1)
     batch_size: int = setting(16, "sequences per step, over all accumulation steps and processes", at_least=1)
     accumulation_steps: int = setting(1, "in how many parts a batch is computed, one after another", at_least=1)
-    optimizer: str = setting("adamw", "adamw, or muon for the matrices inside the blocks", choices=("adamw", "muon"))
-    learning_rate: float = setting(3e-3, "the peak learning rate", above=0)
+    optimizer: str = setting("muon", "adamw, or muon for the matrices inside the blocks", choices=("adamw", "muon"))
+    learning_rate: float = setting(6e-3, "the peak learning rate", above=0)
     schedule: str = setting("cosine", "how the learning rate falls after the warmup", choices=SCHEDULES)
     warmup: int = setting(100, "steps over which the learning rate rises to its peak", at_least=0)
     final_learning_rate: float = setting(0.1, "the last learning rate as a share of the peak", at_least=0, at_most=1)
@@ -67,7 +67,7 @@ class Recipe:
     seed: int = setting(1337, "decides weights, order of the data, and dropout", at_least=0)
 
     # What to see and keep
-    eval_interval: int = setting(250, "steps between validations, each followed by a checkpoint", at_least=1)
+    eval_interval: int = setting(200, "steps between validations, each followed by a checkpoint", at_least=1)
     log_interval: int = setting(10, "steps between lines of metrics.jsonl", at_least=1)
     out: str | None = setting(None, "the run's folder (none given: runs/RECIPE, or the next free runs/RECIPE-N)")
     prompt: str | None = setting(None, "the beginning of the sample that is written after each validation")
