@@ -1,5 +1,6 @@
 """`python train.py` as a user meets it: from a text file to samples, killed and resumed, and every wrong turn."""
 
+import os
 import random
 import signal
 import subprocess
@@ -145,10 +146,23 @@ def test_killed_at_a_random_step_and_resumed_equals_uninterrupted_bit_for_bit(tm
     assert losses[0] == losses[1]
 
 
+def best_loss(run: str) -> float:
+    """The lowest validation loss in a run's log."""
+    return min(m["val_loss"] for m in read_metrics(Path(run)) if "val_loss" in m)
+
+
 @pytest.mark.slow
-def test_shakespeare_at_character_level_reaches_the_stated_loss(tmp_path, capsys):
-    """Two thousand steps of 12 windows of 64 characters: about two minutes on two cores. Needs Tiny Shakespeare."""
-    for optimizer, limit in [("adamw", 1.87), ("muon", 1.80)]:
-        assert run_command(main, ["shakespeare", "--optimizer", optimizer, "--out", optimizer, "--device", "cpu"]) == 0
-        best = min(m["val_loss"] for m in read_metrics(Path(optimizer)) if "val_loss" in m)
-        assert best <= limit, f"{optimizer}: {best:.4f}"
+def test_the_default_run_reaches_the_stated_loss_and_stays_above_the_floor(capsys):
+    """Two minutes on two cores. Below the floor, 0.2073, would be a bug in the model or in the entropy."""
+    assert run_command(main, ["--out", "run", "--device", "cpu"]) == 0
+    assert 0.2073 < best_loss("run") < 0.48
+    assert "floor 0.2073" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("LLMASOS_DATA" not in os.environ, reason="needs Tiny Shakespeare in $LLMASOS_DATA")
+@pytest.mark.parametrize("optimizer, limit", [("adamw", 1.80), ("muon", 1.63)])
+def test_shakespeare_at_character_level_reaches_the_stated_loss(optimizer, limit):
+    """Two minutes each on two cores. The best-known small trainer reaches 1.864 with this budget."""
+    assert run_command(main, ["shakespeare", "--optimizer", optimizer, "--out", "run", "--device", "cpu"]) == 0
+    assert best_loss("run") <= limit

@@ -53,7 +53,8 @@ def test_named_recipes_are_sound_and_say_what_to_expect():
     for name, named in RECIPES.items():
         recipe = named_recipe(name)
         assert isinstance(preset(recipe.model, vocab_size=500, **recipe.model_changes), ModelConfig)
-        assert len(named.what) > 20 and any(c.isdigit() for c in named.expect), f"{name} does not state its result"
+        assert len(named.what) > 20, name
+        assert "val_loss" in named.expect or "not measured" in named.expect, f"{name} does not state its result"
     with pytest.raises(UserError, match="storyworld"):
         named_recipe("storyword")
 

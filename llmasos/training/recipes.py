@@ -23,28 +23,29 @@ class NamedRecipe:
 RECIPES: dict[str, NamedRecipe] = {
     "storyworld": NamedRecipe(
         "a small GPT learns to tell stories (the default)",
-        "to be measured",
-        {},
+        "val_loss 0.46 (floor 0.207) after 800 steps, in 2 minutes",
+        {"optimizer": "muon", "learning_rate": 6e-3},
     ),
     "llama-storyworld": NamedRecipe(
         "the same with a modern block: RMSNorm, rotary positions, SwiGLU, grouped-query attention",
-        "to be measured",
-        {"model": "llama-laptop"},
+        "val_loss 0.45 (floor 0.207) after 800 steps, in 2 minutes",
+        {"model": "llama-laptop", "optimizer": "muon", "learning_rate": 6e-3},
     ),
     "shakespeare": NamedRecipe(
         "a character-level GPT writes Shakespeare (1.1 MB; downloaded once)",
-        "to be measured",
+        "val_loss 1.77 with adamw, 1.59 with --optimizer muon, after 2,000 steps, in 2 minutes",
         {
             "data": "shakespeare",
             "tokenizer": "char",
             "context_length": 64,
             "batch_size": 12,
             "steps": 2000,
+            "eval_interval": 500,
         },
     ),
     "shakespeare-large": NamedRecipe(
         "the same with 6 layers of width 384 and dropout, for a GPU",
-        "to be measured",
+        "for a GPU; not measured yet",
         {
             "data": "shakespeare",
             "tokenizer": "char",
@@ -52,17 +53,18 @@ RECIPES: dict[str, NamedRecipe] = {
             "batch_size": 64,
             "steps": 5000,
             "dropout": 0.2,
+            "learning_rate": 1e-3,
             "eval_interval": 500,
         },
     ),
     "python-reference": NamedRecipe(
         "real English with no download: the language reference in your own Python",
-        "to be measured",
-        {"data": "python-reference", "vocab_size": 2048, "steps": 1500},
+        "@PYREF@",
+        {"data": "python-reference", "vocab_size": 2048, "optimizer": "muon", "steps": 800, "dropout": 0.1},
     ),
     "gpt2-wikitext2": NamedRecipe(
         "the 124M GPT-2 architecture from scratch on WikiText-2, for a GPU",
-        "to be measured",
+        "for a GPU; not measured yet",
         {
             "data": "wikitext2",
             "tokenizer": "gpt2",
