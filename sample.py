@@ -1,7 +1,7 @@
 """Write text with a trained model.
 
     python train.py                                                    # makes runs/storyworld
-    python sample.py runs/storyworld --prompt "Once upon a time"       # continues the prompt
+    python sample.py runs/storyworld --prompt "Once there was"       # continues the prompt
     python sample.py runs/storyworld --prompt "Anna" --n 3             # in three ways
     python sample.py runs/storyworld --interactive                     # asks for prompts
     python sample.py --help                                            # temperature, top-k, top-p, stop strings, …
@@ -13,7 +13,7 @@ The same from Python:
     from llmasos.tokenizers import load_tokenizer
 
     model, tokenizer = load_model(folder), load_tokenizer(folder)
-    print(generate(model, tokenizer, ["Once upon a time"], SamplingOptions(temperature=0.8))[0].text)
+    print(generate(model, tokenizer, ["Once there was"], SamplingOptions(temperature=0.8))[0].text)
 
 How it works: `llmasos/generation/plain.py` is the whole idea in fifteen lines, `sampling.py` the rules by which a
 token is chosen, `decoder.py` the fast way. The command itself is `llmasos/commands/sample.py`.

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from llmasos.nn import Linear
-from llmasos.nn.linear import FEW, few_rows
+from llmasos.nn.linear import times_one_row
 
 
 def pair(n_in: int, n_out: int, bias: bool = True) -> tuple[Linear, nn.Linear]:
@@ -25,17 +25,17 @@ def test_it_computes_what_torchs_does(shape, bias, n_out):
         torch.testing.assert_close(ours(x), theirs(x), rtol=0, atol=1e-12)
 
 
-def test_few_rows_take_the_fast_way_only_without_gradients(monkeypatch):
+def test_one_row_takes_the_fast_way_and_only_without_gradients(monkeypatch):
     calls = []
-    monkeypatch.setattr("llmasos.nn.linear.few_rows", lambda *a: calls.append(a[0].shape) or few_rows(*a))
+    monkeypatch.setattr("llmasos.nn.linear.times_one_row", lambda *a: calls.append(a[0].shape) or times_one_row(*a))
     ours, _ = pair(5, 6)
-    few, many = torch.randn(FEW, 5, dtype=torch.float64), torch.randn(FEW + 1, 5, dtype=torch.float64)
-    ours(few)
+    one, two = torch.randn(1, 5, dtype=torch.float64), torch.randn(2, 5, dtype=torch.float64)
+    ours(one)
     with torch.no_grad():
-        ours(many)
+        ours(two)
         assert calls == []
-        ours(few)
-    assert calls == [few.shape]
+        ours(one)
+    assert calls == [one.shape]
 
 
 def test_the_gradients_are_torchs():

@@ -17,12 +17,13 @@ from llmasos.commands.screen import Screen
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions, generate, stream
 from llmasos.models import load_model
+from llmasos.storage import read_json
 from llmasos.tokenizers import Tokenizer, load_tokenizer
 from llmasos.training.checkpoints import model_folder
 from llmasos.training.machine import pick_device
 
 EXAMPLES = """examples:
-  python sample.py runs/storyworld --prompt "Once upon a time"
+  python sample.py runs/storyworld --prompt "Once there was"
   python sample.py runs/storyworld --prompt "Anna" --prompt "The old boat" --n 3 --temperature 1 --top-p 0.95
   python sample.py runs/storyworld --interactive
   echo "To be, or not" | python sample.py runs/shakespeare --prompt-file -
@@ -83,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise UserError(f"n is {args.n}; it must be at least 1.")
     prompts = list(args.prompt or []) + ([read_prompt_file(args.prompt_file)] if args.prompt_file else [])
     if not prompts and not args.interactive:
-        prompts = [""]
+        prompts = [usual_prompt(Path(args.folder))]
     if args.stream and len(prompts) * args.n > 1:
         raise UserError(f"--stream shows one text while it is written; here are {len(prompts) * args.n}: leave it out.")
 
@@ -103,6 +104,12 @@ def options_of(args: argparse.Namespace) -> SamplingOptions:
     given = {name: value for name, value in vars(args).items() if name in names}
     given["stop"] = tuple(stop.replace("\\n", "\n").replace("\\t", "\t") for stop in args.stop)
     return SamplingOptions(**given)
+
+
+def usual_prompt(folder: Path) -> str:
+    """What a text begins with if the user says nothing: what the run's own samples began with, else nothing."""
+    recipe = folder / "recipe.json"
+    return (read_json(recipe).get("prompt") or "") if recipe.is_file() else ""
 
 
 def read_prompt_file(name: str) -> str:

@@ -150,7 +150,8 @@ def prepare(recipe: Recipe, run: Path, source: TextSource, resume: bool) -> tupl
     tokenizer = train_tokenizer(recipe.tokenizer, source.documents("train"), recipe.vocab_size)
     data = build_tokens(source, tokenizer)
     make_windows(data, model_config(recipe, tokenizer).context_length)
-    make_run_folder(run, recipe, tokenizer, source.fingerprint())
+    beginning = default_prompt(data) if recipe.prompt is None else recipe.prompt
+    make_run_folder(run, replace(recipe, prompt=beginning), tokenizer, source.fingerprint())
     return tokenizer, data
 
 

@@ -66,7 +66,7 @@ def generate(
 ) -> list[Generation]:
     """Continue each prompt `n_samples` times, all in one batch.
 
-        generate(model, tokenizer, ["Once upon a time"], SamplingOptions(max_new_tokens=50))[0].text
+        generate(model, tokenizer, ["Once there was"], SamplingOptions(max_new_tokens=50))[0].text
 
     Args:
         model: a causal language model, on any device, in any mode (dropout is off while this runs).

