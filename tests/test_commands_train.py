@@ -104,6 +104,8 @@ def test_another_run_and_other_files_are_never_overwritten(capsys):
 
 def test_resume_refuses_to_become_another_run(capsys):
     assert train("--out", "run") == 0
+    assert train("--out", "run", "--resume") == 2
+    assert "all its 20 steps" in capsys.readouterr().err
     assert train("--out", "run", "--resume", "--d-model", "64") == 2
     assert "begun with d_model 32" in capsys.readouterr().err
     Path("foxes.txt").write_text(TEXT + "One more fox.")

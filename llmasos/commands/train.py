@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from llmasos.commands.runs import check_same_data, make_run_folder, resumed_recipe, run_folder
 from llmasos.datasets import TextSource, TokenData, Windows, build_tokens, open_text
+from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions, generate
 from llmasos.models import ModelConfig, build_model, flops_per_token, load_weights, n_parameters, preset
 from llmasos.objectives import CausalLM
@@ -125,6 +126,11 @@ def train(recipe: Recipe, run: Path, world: World | None = None, resume: bool = 
     )
     if resume:
         trainer.resume()
+        if trainer.state.step >= recipe.steps:
+            raise UserError(
+                f"the run in {run} has taken all its {trainer.state.step:,} steps; to train it further, ask for more, "
+                f"for example --steps {2 * trainer.state.step}."
+            )
     first = f"from step {trainer.state.step:,} to {recipe.steps:,}" if resume else f"{recipe.steps:,} steps"
     say(f"run      {run}: {first}, each of {recipe.batch_size} × {config.context_length} tokens\n")
     result = trainer.train()

@@ -15,7 +15,7 @@ work, and a resumed run continues without any saved state.
 is a target exactly once, and a loss over it is over the whole split.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -72,10 +72,9 @@ class Windows:
             rows[row] = self.tokens[start : start + self.context_length + 1]
         return rows
 
-    def validation_windows(self) -> Iterator[np.ndarray]:
-        """Yield consecutive windows, (T + 1,) int64, the last shorter: every token but the first is a target once."""
-        for start in range(0, len(self.tokens) - 1, self.context_length):
-            yield self.tokens[start : start + self.context_length + 1].astype(np.int64)
+    def validation_windows(self) -> "ValidationWindows":
+        """Consecutive windows, (T + 1,) int64, the last shorter: every token but the first is a target once."""
+        return ValidationWindows(self.tokens, self.context_length)
 
     def _start(self, seed: int, index: int) -> int:
         """Return at which token example number `index` begins."""
@@ -95,3 +94,18 @@ class Windows:
         offset = int(bits.random_raw()) % (spare + 1)
         order = np.argsort(bits.random_raw(self.windows_per_epoch), kind="stable")
         return offset + order * self.context_length
+
+
+class ValidationWindows(Sequence):
+    """The windows of a whole split, one after the other, cut when they are asked for."""
+
+    def __init__(self, tokens: np.ndarray, context_length: int):
+        self.tokens, self.context_length = tokens, context_length
+
+    def __len__(self) -> int:
+        return -(-(len(self.tokens) - 1) // self.context_length)  # rounded up
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        if not 0 <= i < len(self):
+            raise IndexError(i)
+        return self.tokens[i * self.context_length : (i + 1) * self.context_length + 1].astype(np.int64)

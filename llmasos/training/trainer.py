@@ -15,7 +15,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +74,7 @@ class Trainer:
         model: nn.Module,
         objective: Objective,
         train: TrainingData,
-        val: Iterable[Any],
+        val: Sequence[Any],
         recipe: Recipe,
         run: Path,
         save_tokenizer: Callable[[Path], None] = lambda folder: None,
@@ -83,7 +83,7 @@ class Trainer:
         after_validation: Callable[[int, float], dict[str, float]] = lambda step, val_loss: {},
         say: Callable[[str], None] = print,
     ):
-        self.model, self.objective, self.train_data, self.val = model, objective, train, list(val)
+        self.model, self.objective, self.train_data, self.val = model, objective, train, val
         self.recipe, self.run, self.save_tokenizer = recipe, Path(run), save_tokenizer
         self.world, self.say = world or World(), say
         self.flops_per_token, self.after_validation = flops_per_token, after_validation
