@@ -1,7 +1,7 @@
 """Write text with a trained model.
 
     python train.py                                                    # makes runs/storyworld
-    python sample.py runs/storyworld --prompt "Once there was"       # continues the prompt
+    python sample.py runs/storyworld --prompt "Once there was"         # continues the prompt
     python sample.py runs/storyworld --prompt "Anna" --n 3             # in three ways
     python sample.py runs/storyworld --interactive                     # asks for prompts
     python sample.py --help                                            # temperature, top-k, top-p, stop strings, …

@@ -39,6 +39,27 @@ def assert_all_close(actual, expected, **tolerance) -> None:
         torch.testing.assert_close(a, b, **tolerance)
 
 
+def give(model: nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    """Write tensors into a model by name. Every trained parameter of it must be among them, and nothing else."""
+    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    assert set(weights) == set(parameters), set(weights) ^ set(parameters)
+    with torch.no_grad():
+        for name, value in weights.items():
+            parameters[name].copy_(value)
+
+
+def assert_gradients_equal(ours: nn.Module, our_loss, oracle: nn.Module, their_loss, mapping, **tolerance) -> None:
+    """Gradients of both losses, ours laid out as the oracle's by `mapping`: model → {their name: our tensor}."""
+    their_loss.backward()
+    our_loss.backward()
+    with torch.no_grad():  # put each gradient in its parameter's place: the mapping then carries gradients
+        for parameter in ours.parameters():
+            parameter.copy_(parameter.grad)
+    theirs = {name: p.grad for name, p in oracle.named_parameters() if p.requires_grad}
+    weights = mapping(ours)
+    assert_all_close([weights[name] for name in theirs], list(theirs.values()), **tolerance)
+
+
 # The assemblies that differ in kind: each test of a whole model runs over all of them.
 VARIANTS = {
     "gpt2": {},

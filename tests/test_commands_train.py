@@ -13,8 +13,9 @@ import torch
 from training_helpers import TEXT, TINY_FLAGS
 
 from llmasos.commands.errors import run as run_command
+from llmasos.commands.runs import only_one
 from llmasos.commands.train import main
-from llmasos.storage import load_tensors
+from llmasos.storage import load_tensors, read_json
 from llmasos.training.checkpoints import all_checkpoints
 from llmasos.training.log import read_metrics
 
@@ -45,9 +46,9 @@ def test_from_text_to_samples_and_a_loss(capsys):
 
 def test_a_run_without_out_never_takes_the_place_of_another(capsys):
     assert train() == 0 and train() == 0
-    assert {path.name for path in Path("runs").iterdir()} == {"storyworld", "storyworld-2"}
+    assert {path.name for path in Path("runs").iterdir() if path.is_dir()} == {"foxes", "foxes-2"}
     assert train("--resume", "--steps", "22") == 0
-    assert all_checkpoints(Path("runs/storyworld-2"))[-1].name == "step-00000022"
+    assert all_checkpoints(Path("runs/foxes-2"))[-1].name == "step-00000022"
 
 
 def test_list_and_help_read_well(capsys):
@@ -68,6 +69,10 @@ WRONG = {
     "negative rate": (["--learning-rate", "-1"], "learning_rate is -1.0; it must be above 0"),
     "small vocabulary": (["--tokenizer", "bpe", "--vocab-size", "100"], "at least 257"),
     "device": (["--device", "tpu"], "device is 'tpu'"),
+    "no number": (["--steps", "many"], "invalid int value: 'many'; see --help"),
+    "no such flag": (["--stepz", "3"], "--stepz"),
+    "accumulation": (["--accumulation-steps", "3"], "must divide it"),
+    "half precision": (["--precision", "fp16"], "needs a GPU"),
 }
 
 
@@ -100,6 +105,19 @@ def test_another_run_and_other_files_are_never_overwritten(capsys):
     assert "holds other files" in capsys.readouterr().err and Path("mine/thesis.txt").read_text() == "years of work"
     assert train("--out", "nothing-here", "--resume") == 2
     assert "no run to resume" in capsys.readouterr().err
+
+
+def test_two_processes_never_train_in_one_folder(capsys):
+    with only_one(Path("run")):
+        assert train("--out", "run") == 2
+    assert "another process is training in run" in capsys.readouterr().err
+    assert train("--out", "run") == 0
+
+
+def test_what_is_changed_on_resume_stays_changed(capsys):
+    assert train("--out", "run") == 0
+    assert train("--out", "run", "--resume", "--steps", "30") == 0
+    assert read_json(Path("run/recipe.json"))["steps"] == 30
 
 
 def test_resume_refuses_to_become_another_run(capsys):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from training_helpers import tiny_model, tiny_recipe, weights
 
+from llmasos.models import ModelConfig, build_model
 from llmasos.training.optimizers import load_optimizer_tensors, make_optimizers, optimizer_tensors, split_parameters
 
 
@@ -24,6 +25,12 @@ def test_muon_gets_the_matrices_of_the_blocks_and_adamw_decays_no_vector():
     assert len(matrices) == 2 * 6 and all(name.startswith("blocks.") for name in matrices)
     assert decayed == ["token_embedding.weight", "position_embedding.weight"]
     assert all(name.endswith("bias") or "norm" in name for name in plain)
+
+
+def test_muon_finds_the_stacks_of_an_encoder_decoder():
+    c = ModelConfig(family="transformer", vocab_size=11, n_layers=1, d_model=16, n_heads=2, positions="sinusoidal")
+    matrices, _, _ = split_parameters(build_model(c), "muon")
+    assert len(matrices) == 6 + 10  # attention and feed-forward; in the decoder cross-attention too
 
 
 @pytest.mark.parametrize("kind", ["adamw", "muon"])

@@ -140,6 +140,22 @@ def test_a_loss_that_is_no_number_stops_with_step_checkpoint_and_causes(tmp_path
     assert all(torch.isfinite(p).all() for p in model.parameters()), "the poisoned step must not touch the weights"
 
 
+def test_a_gradient_that_is_no_number_stops_before_it_touches_the_weights(tmp_path):
+    class Poisoned(CausalLM):
+        """The loss is finite; the gradient of its square root at zero is not."""
+
+        def losses(self, model, batch):
+            losses = super().losses(model, batch)
+            zero = (losses["causal"] * 0.0).sqrt() if model.training else 0.0
+            return {"causal": losses["causal"] + zero}
+
+    model = tiny_model()
+    with pytest.raises(UserError, match="the gradient is nan at step 1"):
+        tiny_trainer(tmp_path, model, objective=Poisoned()).train()
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+    assert not (tmp_path / "checkpoints").exists()
+
+
 def test_ctrl_c_finishes_the_step_saves_and_can_be_resumed(tmp_path):
     class Interrupting(Same):
         def example(self, seed, index):

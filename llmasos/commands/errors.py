@@ -1,5 +1,7 @@
 """How every command ends when something is wrong: with a sentence for a person and a status for the shell."""
 
+import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -15,7 +17,8 @@ def run(command: Callable[[Sequence[str] | None], int | None], arguments: Sequen
     try:
         return command(arguments) or 0
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":  # of several processes under torchrun, one speaks
+            print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped.", file=sys.stderr)
@@ -23,3 +26,10 @@ def run(command: Callable[[Sequence[str] | None], int | None], arguments: Sequen
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """argparse's, but a wrong flag is a `UserError` with one sentence instead of a page of usage."""
+
+    def error(self, message: str):
+        raise UserError(f"{message}; see --help.")

@@ -1,5 +1,8 @@
 """The folder of a run: choosing it, making it, coming back to it, and never writing over anybody's work."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +10,7 @@ import torch
 
 from llmasos.errors import UserError
 from llmasos.storage import read_json, write_folder, write_json
+from llmasos.storage.lock import lock
 from llmasos.tokenizers import Tokenizer
 from llmasos.training.checkpoints import all_checkpoints
 from llmasos.training.recipe import RESUMABLE, Recipe
@@ -40,6 +44,27 @@ def run_folder(name: str, out: str | None, resume: bool) -> Path:
             raise UserError(f"{run} already holds a run; add --resume to go on with it, or choose another --out.")
         raise UserError(f"{run} holds other files; choose another --out, so that nothing there is overwritten.")
     return run
+
+
+def run_name(recipe: str | None, data: str | None, default: str) -> str:
+    """What a run is called that the user has not named: after its recipe, or after the user's own text.
+
+    >>> run_name(None, "books/my book.txt", "storyworld"), run_name("shakespeare", None, "storyworld")
+    ('my-book', 'shakespeare')
+    """
+    own = data is not None and recipe is None
+    return re.sub(r"[^\w.-]+", "-", Path(data).stem).strip("-.") or default if own else recipe or default
+
+
+@contextmanager
+def only_one(run: Path) -> Iterator[None]:
+    """Hold the run's folder against other processes. Raises UserError if one is training there now."""
+
+    def taken() -> None:
+        raise UserError(f"another process is training in {run} at this moment; wait for it, or choose another --out.")
+
+    with lock(run.parent / f".{run.name}.lock", waiting=taken):
+        yield
 
 
 def holds_work(folder: Path) -> bool:

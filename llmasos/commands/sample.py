@@ -13,6 +13,7 @@ from pathlib import Path
 
 from torch import nn
 
+from llmasos.commands.errors import ArgumentParser
 from llmasos.commands.screen import Screen
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions, generate, stream
@@ -32,7 +33,7 @@ EXAMPLES = """examples:
 
 def make_parser() -> argparse.ArgumentParser:
     """All flags of the command, with their help."""
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="sample.py",
         description="Continue a text with a trained model.",
         epilog=EXAMPLES,
@@ -50,7 +51,7 @@ def make_parser() -> argparse.ArgumentParser:
     flag("--max-new-tokens", type=int, default=200, metavar="N", help="longest continuation, in tokens (default: 200)")
     flag(
         "--temperature", type=float, default=0.8, metavar="X",
-        help="1 is the model's own distribution, less is bolder, more is wilder, 0 always takes the likeliest token "
+        help="1 is the model's own distribution, less is safer, more is wilder, 0 always takes the likeliest token "
         "(default: 0.8)",
     )
     flag("--top-k", type=int, metavar="K", help="choose among the K likeliest tokens only")
@@ -108,8 +109,10 @@ def options_of(args: argparse.Namespace) -> SamplingOptions:
 
 def usual_prompt(folder: Path) -> str:
     """What a text begins with if the user says nothing: what the run's own samples began with, else nothing."""
-    recipe = folder / "recipe.json"
-    return (read_json(recipe).get("prompt") or "") if recipe.is_file() else ""
+    try:
+        return read_json(folder / "recipe.json")["prompt"] or ""
+    except (UserError, KeyError, TypeError):  # a model folder, or a run whose recipe cannot be read: no reason to stop
+        return ""
 
 
 def read_prompt_file(name: str) -> str:

@@ -3,9 +3,9 @@
 The whole way stands in `train`: text → tokenizer → tokens → model → loop → samples.
 """
 
-import argparse
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,44 +13,51 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from llmasos.commands.runs import check_same_data, make_run_folder, resumed_recipe, run_folder
+from llmasos.commands.errors import ArgumentParser
+from llmasos.commands.runs import check_same_data, make_run_folder, only_one, resumed_recipe, run_folder, run_name
 from llmasos.datasets import TextSource, TokenData, Windows, build_tokens, open_text
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions, generate
 from llmasos.models import ModelConfig, build_model, flops_per_token, load_weights, n_parameters, preset
 from llmasos.objectives import CausalLM
+from llmasos.storage import write_json
 from llmasos.tokenizers import Tokenizer, load_tokenizer, train_tokenizer
 from llmasos.training.checkpoints import best_checkpoint
 from llmasos.training.distributed import World, join_world, leave_world
-from llmasos.training.machine import pick_device
+from llmasos.training.machine import pick_device, pick_precision
 from llmasos.training.recipe import Recipe, add_flags
 from llmasos.training.recipes import RECIPES, named_recipe
 from llmasos.training.trainer import Result, Trainer
 
+DEFAULT_RECIPE = "storyworld"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the flags, find the run's folder, train. Returns the exit status."""
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="train.py",
+        usage="train.py [RECIPE] [--data PATH|NAME] [--steps N] [--resume] … (every setting below is a flag)",
         description="Train a language model from text. Without arguments: a small GPT on embedded stories.",
         epilog="Example: python train.py shakespeare --n-layers 6 --optimizer muon",
     )
-    parser.add_argument("recipe", nargs="?", default="storyworld", help="a recipe's name (default: storyworld)")
+    parser.add_argument("recipe", nargs="?", help=f"a recipe's name (default: {DEFAULT_RECIPE})")
     parser.add_argument("--list", action="store_true", help="show the recipes with expected loss and time, and exit")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out (or the recipe's last run)")
     add_flags(parser)
     given = vars(parser.parse_args(arguments))
-    name, resume = given.pop("recipe"), given.pop("resume")
+    named, resume = given.pop("recipe"), given.pop("resume")
+    name = named or DEFAULT_RECIPE
     if given.pop("list"):
         print_recipes()
         return 0
 
     named_recipe(name)  # speaks up about an unknown name before anything else happens
-    run = run_folder(name, given.get("out"), resume)
+    run = run_folder(run_name(named, given.get("data"), DEFAULT_RECIPE), given.get("out"), resume)
     recipe = resumed_recipe(run, given) if resume else named_recipe(name, **given)
     world = join_world(pick_device(recipe.device).type)
     try:
-        result = train(recipe, run, world, resume)
+        with only_one(run) if world.is_main else nullcontext():
+            result = train(recipe, run, world, resume)
     finally:
         leave_world()
     return 130 if result.interrupted else 0
@@ -77,6 +84,9 @@ def train(recipe: Recipe, run: Path, world: World | None = None, resume: bool = 
     world = world or World()
     say = tqdm.write if world.is_main else lambda text: None
     device = pick_device(recipe.device, world.local_rank)
+    preset(recipe.model, **recipe.model_changes)  # these three speak up about bad settings before there is work to lose
+    pick_precision(recipe.precision, device)
+    world.share(recipe.batch_size)
     torch.set_float32_matmul_precision("high")  # lets a GPU multiply fp32 matrices on its tensor cores (TF32)
 
     # Text to tokens. The main process prepares everything and makes the folder; the others find it all done.
@@ -101,13 +111,13 @@ def train(recipe: Recipe, run: Path, world: World | None = None, resume: bool = 
     information = source.information("val")
     floor = None if information is None else information / len(data.val.tokens)
     if floor is not None:
-        say(f"floor    {floor:.4f} nats per token: what the held-out text itself leaves to chance; no model gets below")
+        say(f"floor    {floor:.4f} nats per token: what the held-out text itself leaves to chance")
 
     prompt = recipe.prompt if recipe.prompt is not None else default_prompt(data)
     options = SamplingOptions(max_new_tokens=60, temperature=0.7, top_p=0.95, seed=recipe.seed)
 
     def after_validation(step: int, val_loss: float) -> dict[str, float]:
-        say("         " + in_one_line(generate(model, tokenizer, [prompt], options)[0].text) + "\n")
+        say("         " + in_one_line(prompt + generate(model, tokenizer, [prompt], options)[0].text) + "\n")
         return describe_loss(val_loss, data, floor)
 
     # The loop.
@@ -141,9 +151,10 @@ def train(recipe: Recipe, run: Path, world: World | None = None, resume: bool = 
             say(f"stopped at step {result.state.step:,}, everything is saved; to go on: "
                 f"python train.py --resume --out {run}")
         else:
-            load_weights(model, best_checkpoint(run) / "model.safetensors")
+            best = best_checkpoint(run, say)
+            load_weights(model, best / "model.safetensors")
             show_samples(model, tokenizer, prompt, replace(options, max_new_tokens=240), say)
-            show_result(result, data, floor, run, say)
+            show_result(result, data, floor, run, best, say)
     return result
 
 
@@ -151,6 +162,7 @@ def prepare(recipe: Recipe, run: Path, source: TextSource, resume: bool) -> tupl
     """The tokenizer and the tokens, and for a new run its folder (made last, when nothing can go wrong any more)."""
     if resume:
         check_same_data(run, source.fingerprint())
+        write_json(run / "recipe.json", recipe.to_dict())  # with what was changed now, for the next time
         tokenizer = load_tokenizer(run / "tokenizer")
         return tokenizer, build_tokens(source, tokenizer)
     tokenizer = train_tokenizer(recipe.tokenizer, source.documents("train"), recipe.vocab_size)
@@ -178,7 +190,8 @@ def default_prompt(data: TokenData) -> str:
 
 def describe_loss(val_loss: float, data: TokenData, floor: float | None) -> dict[str, float]:
     """The loss in other units: perplexity (e^loss), and bits per byte, which does not depend on the tokenizer."""
-    bits_per_byte = val_loss * len(data.val.tokens) / data.val.n_bytes / math.log(2.0)
+    n_predictions = len(data.val.tokens) - 1
+    bits_per_byte = val_loss * n_predictions / data.val.n_bytes / math.log(2.0)
     numbers = {"perplexity": math.exp(min(val_loss, 700.0)), "bits_per_byte": bits_per_byte}
     return numbers if floor is None else {**numbers, "floor": floor}
 
@@ -187,14 +200,14 @@ def show_samples(model: nn.Module, tokenizer: Tokenizer, prompt: str, options: S
     """Print three texts by the finished model."""
     say("\nThree texts by the model:\n")
     for generation in generate(model, tokenizer, [prompt], options, n_samples=3):
-        say(prompt.lstrip() + generation.text.strip() + "\n")
+        say((prompt + generation.text).strip() + "\n")
 
 
-def show_result(result: Result, data: TokenData, floor: float | None, run: Path, say) -> None:
+def show_result(result: Result, data: TokenData, floor: float | None, run: Path, best: Path, say) -> None:
     """Print the best loss on the whole validation split, and what can be done next."""
     numbers = describe_loss(result.state.best_loss, data, floor)
     beside = f", floor {floor:.4f}" if floor is not None else ""
-    say(f"best checkpoint: step {result.state.best_step:,} of {result.state.step:,}, in {best_checkpoint(run)}")
+    say(f"best checkpoint: step {result.state.best_step:,} of {result.state.step:,}, in {best}")
     say(f"val_loss {result.state.best_loss:.4f}{beside} (nats per token over the whole validation split; perplexity "
         f"{numbers['perplexity']:.2f}, {numbers['bits_per_byte']:.3f} bits per byte)")
     say(f"Next: python sample.py {run} --interactive")

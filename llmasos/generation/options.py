@@ -14,7 +14,7 @@ class SamplingOptions:
 
     Attributes:
         max_new_tokens: how many tokens to generate at most.
-        temperature: 1 is the model's own distribution, less is bolder, more is wilder, 0 is greedy: always the most
+        temperature: 1 is the model's own distribution, less is safer, more is wilder, 0 is greedy: always the most
             likely token. Otherwise at least 0.001.
         top_k: choose among the k most likely tokens only (None = all).
         top_p: choose among the fewest tokens that hold this much of the probability, in (0, 1] (None = all).

@@ -60,7 +60,7 @@ class BERT(nn.Module):
         """
         hidden = self.hidden(ids, real, segments)
         masked = self.masked_lm_head(hidden if predict is None else hidden[predict])
-        return BERTOutput(masked, self.next_sentence_head(self.pooled(hidden)))
+        return BERTOutput(masked, self.next_sentence_head(self.pooled(hidden, real)))
 
     def hidden(self, ids: Tensor, real: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
         """What the model has made of each position after the last block.
@@ -90,9 +90,10 @@ class BERT(nn.Module):
             x = block(x, mask)
         return self.final_norm(x)
 
-    def pooled(self, hidden: Tensor) -> Tensor:
-        """One vector for the whole sequence, from its first position ([CLS]): (B, T, C) → (B, C)."""
-        return torch.tanh(self.pooler(hidden[:, 0]))
+    def pooled(self, hidden: Tensor, real: Tensor | None = None) -> Tensor:
+        """One vector for the whole sequence, from its first real position ([CLS]): (B, T, C) → (B, C)."""
+        first = 0 if real is None else real.long().argmax(dim=1)  # (B,): argmax gives the first True
+        return torch.tanh(self.pooler(hidden[torch.arange(len(hidden), device=hidden.device), first]))
 
 
 class MaskedLMHead(nn.Module):

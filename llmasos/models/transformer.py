@@ -20,6 +20,7 @@ from llmasos.nn import (
     EncoderBlock,
     KVCache,
     LearnedPositions,
+    Linear,
     SinusoidalPositions,
     make_norm,
     padding_mask,
@@ -47,7 +48,7 @@ class Transformer(nn.Module):
             DecoderBlock(config, cross_attention=True) for _ in range(config.n_decoder_layers)
         )
         self.final_norm = make_norm(config) if pre_norm else nn.Identity()
-        self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        self.lm_head = Linear(config.d_model, config.vocab_size, bias=False)
         if config.tie_embeddings:
             self.lm_head.weight = self.token_embedding.weight
         initialise(self, embedding_std=1.0 / math.sqrt(config.d_model))
@@ -63,7 +64,7 @@ class Transformer(nn.Module):
         """
         memory = self.encode(source, source_real)
         positions = torch.arange(target.size(1), device=target.device)[None]
-        x = self.embed(target, positions)
+        x = self.embed(target, positions, target.size(1))
         mask = None if source_real is None else padding_mask(source_real)
         for block in self.decoder_blocks:
             x = block(x, source=memory, source_mask=mask)
@@ -72,19 +73,18 @@ class Transformer(nn.Module):
     def encode(self, source: Tensor, source_real: Tensor | None = None) -> Tensor:
         """What the encoder makes of the source: (B, S) → (B, S, C)."""
         positions = torch.arange(source.size(1), device=source.device)[None]
-        x = self.embed(source, positions if source_real is None else positions_of(source_real))
+        x = self.embed(source, positions if source_real is None else positions_of(source_real), source.size(1))
         mask = None if source_real is None else padding_mask(source_real)
         for block in self.encoder_blocks:
             x = block(x, mask)
         return self.encoder_norm(x)
 
-    def embed(self, ids: Tensor, positions: Tensor) -> Tensor:
-        """Token embeddings times √C, plus positions: (B, T) → (B, T, C).
+    def embed(self, ids: Tensor, positions: Tensor, end: int) -> Tensor:
+        """Token embeddings times √C, plus positions, all of them before `end`: (B, T) → (B, T, C).
 
         Raises:
-            UserError: a position lies beyond context_length.
+            UserError: `end` lies beyond context_length.
         """
-        end = positions.size(1) if positions.size(0) == 1 else int(positions.max()) + 1
         if end > self.config.context_length:
             raise UserError(
                 f"a sequence of {end} tokens does not fit the model's context of {self.config.context_length}: shorten "
@@ -119,9 +119,14 @@ class Transformer(nn.Module):
 
         Returns:
             (B, T, C), normalised and ready for `lm_head`. Same arguments and meaning as `GPT.hidden` with a cache.
+
+        Raises:
+            UserError: a position lies beyond context_length or beyond the cache.
         """
         end = int(positions.max()) + 1
-        x = self.embed(ids, positions)
+        x = self.embed(ids, positions, end)
+        if end > cache.length:
+            raise UserError(f"position {end - 1} lies beyond the cache of {cache.length} tokens: make it longer.")
         mask = position_mask(positions, end)
         for i, block in enumerate(self.decoder_blocks):
             x = block(x, mask, None, cache.at(i, positions, end), cache.source[i], cache.source_mask)

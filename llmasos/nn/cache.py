@@ -66,7 +66,9 @@ class KVCache:
         return KVCache(layers, source, None if self.source_mask is None else self.source_mask[rows])
 
     def put(self, rows: Tensor, other: "KVCache") -> None:
-        """Overwrite the sequences `rows` (N,) with the N sequences of another cache of the same model."""
+        """Overwrite the sequences `rows` (N,) with the N sequences of another cache of the same decoder-only model."""
+        if self.source or other.source:
+            raise ValueError("sequences with a source do not change places: every source has its own length")
         for (k, v), (new_k, new_v) in zip(self.layers, other.layers, strict=True):
             k[rows], v[rows] = new_k, new_v
 

@@ -15,6 +15,8 @@ Should the disk damage it later, the checksums tell, and the one before it serve
 Because data order and dropout are functions of (seed, step), the step number is all that must be remembered of them.
 """
 
+import hashlib
+import json
 import re
 import shutil
 import warnings
@@ -56,12 +58,13 @@ def save_checkpoint(
     Raises:
         UserError: it cannot be written, for example because the disk is full. All earlier checkpoints are still there.
     """
-    folder = run / "checkpoints" / f"step-{state.step:08d}"
+    folder = run / "checkpoints" / name_of(state.step)
     with write_folder(folder) as temporary:
         save_model(temporary, model)
         save_tokenizer(temporary)
         save_tensors(temporary / "optimizer.safetensors", optimizer_tensors(model, optimizers))
         checksums = {path.name: sha256_file(path) for path in sorted(temporary.iterdir())}
+        checksums["state"] = digest(asdict(state))
         write_json(temporary / "state.json", {**asdict(state), "sha256": checksums})
     steps = all_checkpoints(run)
     for old in steps[:-KEPT]:
@@ -89,6 +92,11 @@ def all_checkpoints(run: Path) -> list[Path]:
     return sorted((path for path in folders if re.fullmatch(r"step-\d+", path.name)), key=step_of)
 
 
+def name_of(step: int) -> str:
+    """The name of the checkpoint after `step` steps."""
+    return f"step-{step:08d}"
+
+
 def step_of(checkpoint: Path) -> int:
     """The step number in a checkpoint's name."""
     return int(checkpoint.name.removeprefix("step-"))
@@ -97,7 +105,10 @@ def step_of(checkpoint: Path) -> int:
 def damage(checkpoint: Path) -> str | None:
     """What is wrong with a checkpoint's files, in words, or None if all are as they were written."""
     try:
-        checksums = read_json(checkpoint / "state.json")["sha256"]
+        state = read_json(checkpoint / "state.json")
+        checksums = state.pop("sha256")
+        if digest(state) != checksums.pop("state"):
+            return "state.json is not as it was written (its checksum differs)"
         for name, expected in checksums.items():
             if not (checkpoint / name).is_file():
                 return f"{name} is missing"
@@ -108,30 +119,33 @@ def damage(checkpoint: Path) -> str | None:
     return None
 
 
-def sound_checkpoints(run: Path, say: Callable[[str], None] = warnings.warn) -> list[Path]:
-    """The undamaged checkpoints of a run, oldest first. Each damaged one is named through `say` and left alone."""
-    sound = []
-    for checkpoint in all_checkpoints(run):
-        if reason := damage(checkpoint):
-            say(f"checkpoint {checkpoint} is damaged: {reason}; it is skipped.")
-        else:
-            sound.append(checkpoint)
-    return sound
+def digest(fields: dict[str, Any]) -> str:
+    """The SHA-256 of a state's fields, whatever their order."""
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
+def is_sound(checkpoint: Path, say: Callable[[str], None]) -> bool:
+    """Whether a checkpoint is undamaged; if it is damaged, that is told through `say`, and it is left alone."""
+    reason = damage(checkpoint)
+    if reason:
+        say(f"checkpoint {checkpoint} is damaged: {reason}; it is skipped.")
+    return reason is None
 
 
 def last_checkpoint(run: Path, say: Callable[[str], None] = warnings.warn) -> Path:
     """The newest sound checkpoint. Raises UserError if the run has none."""
-    sound = sound_checkpoints(run, say)
-    if not sound:
-        raise UserError(f"{run} holds no usable checkpoint; train first, for example: python train.py --out {run}")
-    return sound[-1]
+    for checkpoint in reversed(all_checkpoints(run)):
+        if is_sound(checkpoint, say):
+            return checkpoint
+    remedy = "begin anew with another --out" if all_checkpoints(run) else f"train first: python train.py --out {run}"
+    raise UserError(f"{run} holds no usable checkpoint; {remedy}.")
 
 
 def best_checkpoint(run: Path, say: Callable[[str], None] = warnings.warn) -> Path:
     """The sound checkpoint with the lowest validation loss, or the newest if none was validated."""
-    sound = sound_checkpoints(run, say)
-    best_step = read_state(last_checkpoint(run, say=lambda _: None)).best_step
-    return next((path for path in sound if step_of(path) == best_step), sound[-1] if sound else run)
+    last = last_checkpoint(run, say)
+    best = run / "checkpoints" / name_of(read_state(last).best_step or 0)
+    return best if best != last and best.is_dir() and is_sound(best, say) else last
 
 
 def model_folder(path: str | Path, say: Callable[[str], None] = warnings.warn) -> Path:

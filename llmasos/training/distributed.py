@@ -52,15 +52,22 @@ class World:
 
     def wait(self) -> None:
         """Go on when every process has come here."""
-        if self.size > 1:
+        if self.size == 1:
+            return
+        try:
             dist.barrier()
+        except RuntimeError:
+            if self.is_main:
+                raise
+            raise SystemExit(1) from None  # the main process has stopped, and has said why
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """The model with gradients averaged over all processes in its backward pass."""
         if self.size == 1:
             return model
         device = next(model.parameters()).device
-        return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
+        devices = [device.index] if device.type == "cuda" else None
+        return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)  # buffers never change
 
 
 def join_world(device_type: str) -> World:
@@ -74,9 +81,10 @@ def join_world(device_type: str) -> World:
         return World()
     world = World(int(os.environ["RANK"]), size, int(os.environ["LOCAL_RANK"]))
     if device_type == "cuda":
-        if world.local_rank >= torch.cuda.device_count():
+        processes = int(os.environ.get("LOCAL_WORLD_SIZE", size))
+        if processes > torch.cuda.device_count():
             raise UserError(
-                f"torchrun started process {world.local_rank + 1} on a machine with {torch.cuda.device_count()} GPUs; "
+                f"torchrun started {processes} processes on a machine with {torch.cuda.device_count()} GPUs; "
                 "start as many processes as there are GPUs, or add --device cpu."
             )
         torch.cuda.set_device(world.local_rank)

@@ -8,6 +8,7 @@ from typing import Any
 from tqdm import tqdm
 
 from llmasos.storage import write_text
+from llmasos.storage.atomic import write_error
 
 
 class MetricsLog:
@@ -24,7 +25,7 @@ class MetricsLog:
         lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
         kept = [line for line in lines if (number := step_of_line(line)) is not None and number <= step]
         write_text(self.path, "".join(line + "\n" for line in kept))
-        self.file = open(self.path, "a", encoding="utf-8")
+        self.file = open(self.path, "ab", buffering=0)  # each line is on its way to the disk when `write` returns
         try:
             from torch.utils.tensorboard import SummaryWriter
 
@@ -36,8 +37,10 @@ class MetricsLog:
         """Add the numbers of one step."""
         values = {key: value for key, value in values.items() if value is not None}
         safe = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
-        self.file.write(json.dumps({"step": step, **safe}) + "\n")
-        self.file.flush()
+        try:
+            self.file.write((json.dumps({"step": step, **safe}) + "\n").encode())
+        except OSError as error:
+            raise write_error(self.path, error) from error
         if self.tensorboard is not None:
             for key, value in values.items():
                 self.tensorboard.add_scalar(key, value, step)

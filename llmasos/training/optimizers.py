@@ -5,8 +5,7 @@ keeps a running mean of a matrix's gradient and steps along its nearest orthogon
 matrix is favoured; it is meant for matrices that map features to features, not for embeddings, norms or biases. Its
 step is scaled to the size of AdamW's, so one learning rate serves both.
 
-Weight decay goes to matrices and embeddings only: shrinking a bias or a norm's weight towards
-zero has no sense.
+Weight decay goes to matrices and embeddings only: shrinking a bias or a norm's weight towards zero makes no sense.
 """
 
 import torch
@@ -51,7 +50,7 @@ def split_parameters(model: nn.Module, optimizer: str) -> tuple[list[Tensor], li
     for name, parameter in model.named_parameters():
         if parameter.ndim < 2:
             plain.append(parameter)
-        elif optimizer == "muon" and name.startswith("blocks."):
+        elif optimizer == "muon" and name.split(".", 1)[0].endswith("blocks"):
             matrices.append(parameter)
         else:
             decayed.append(parameter)

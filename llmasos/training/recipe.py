@@ -64,7 +64,7 @@ class Recipe:
     beta1: float = setting(0.9, "AdamW's memory for gradients", at_least=0, below=1)
     beta2: float = setting(0.99, "AdamW's memory for squared gradients", at_least=0, below=1)
     clip: float = setting(1.0, "longest gradient (its norm over all parameters); 0 = do not clip", at_least=0)
-    seed: int = setting(1337, "decides weights, order of the data, and dropout", at_least=0)
+    seed: int = setting(1337, "decides weights, order of the data, and dropout", at_least=0, at_most=2**63 - 1)
 
     # What to see and keep
     eval_interval: int = setting(200, "steps between validations, each followed by a checkpoint", at_least=1)
@@ -85,6 +85,7 @@ class Recipe:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if value is not None:
+                check_type(field.name, value, typing.get_args(field.type) or (field.type,))
                 check_range(field.name, value, field.metadata)
         if self.batch_size % self.accumulation_steps:
             raise UserError(
@@ -105,6 +106,8 @@ class Recipe:
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "Recipe":
         """The reverse of `to_dict`."""
+        if not isinstance(fields, dict):
+            raise UserError(f"a recipe must be a JSON object of settings, not {fields!r}.")
         unknown = set(fields) - {field.name for field in dataclasses.fields(cls)}
         if unknown:
             raise UserError(f"a recipe has no setting {', '.join(sorted(unknown))}; see train.py --help.")
@@ -114,7 +117,8 @@ class Recipe:
 # What may differ when a run is resumed: how long and where it goes on, and what is shown. More would be another run.
 RESUMABLE = {"steps", "eval_interval", "log_interval", "out", "prompt", "device", "precision", "compile"}
 
-METAVARS = {int: "N", float: "X", str: "NAME"}
+METAVARS = {int: "N", float: "X", str: "TEXT"}
+ARTICLES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 SECTIONS = {  # the first field of each section of the help text
     "data": "what to learn from",
     "model": "the model",
@@ -122,6 +126,12 @@ SECTIONS = {  # the first field of each section of the help text
     "eval_interval": "what to see and keep",
     "device": "the machine",
 }
+
+
+def check_type(name: str, value: Any, types: tuple[type, ...]) -> None:
+    """Raise UserError unless the value is of the field's type. A recipe may come from a file that a person edited."""
+    if type(value) not in types and not (float in types and type(value) is int):
+        raise UserError(f"{name} is {value!r}; it must be {ARTICLES[types[0]]}.")
 
 
 def check_range(name: str, value: Any, limits: dict[str, Any]) -> None:

@@ -123,7 +123,7 @@ class Trainer:
         peak = matmul_peak(self.device, self.precision) * self.world.size if self.flops_per_token else None
         log = MetricsLog(self.run, self.state.step) if main else None
         progress = Progress(self.state.step, recipe.steps, main)
-        val_loss, seconds = None, 0.0
+        val_loss, smooth_seconds = None, 0.0
         try:
             with stop_signals() as stop:
                 while self.state.step < recipe.steps:
@@ -131,8 +131,8 @@ class Trainer:
                     loss, tokens, gradient_norm, stopping = self.step(replica, stop.is_set)
                     self.state.step += 1
                     elapsed = time.perf_counter() - start
-                    seconds = elapsed if seconds == 0.0 else 0.9 * seconds + 0.1 * elapsed  # smooth
-                    rate = tokens / seconds
+                    smooth_seconds = 0.9 * smooth_seconds + 0.1 * elapsed if smooth_seconds else elapsed
+                    rate = tokens / smooth_seconds
                     mfu = rate * self.flops_per_token / peak if peak else None
                     progress.update(loss, rate, mfu)
                     step = self.state.step
@@ -147,6 +147,8 @@ class Trainer:
                         )
                     if step % recipe.eval_interval == 0 or step == recipe.steps:
                         val_loss = self.validate()
+                        if not math.isfinite(val_loss):
+                            raise UserError(self.explain_divergence("validation loss", val_loss))
                         if self.state.best_loss is None or val_loss < self.state.best_loss:
                             self.state.best_loss, self.state.best_step = val_loss, step
                         self.say(f"step {step:>6,}  train loss {loss:.4f}  val loss {val_loss:.4f}")
@@ -194,15 +196,20 @@ class Trainer:
             total += loss.detach()
         value, stopping = self.world.sum([total.item(), float(asked_to_stop())], self.device)
         if not math.isfinite(value):
-            raise UserError(self.explain_divergence(value))
+            raise UserError(self.explain_divergence("loss", value))
 
         for optimizer in self.optimizers:
             self.scaler.unscale_(optimizer)
         limit = recipe.clip or math.inf
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit).item()
-        set_learning_rate(self.optimizers, self.learning_rate(step))
+        if math.isfinite(norm):
+            set_learning_rate(self.optimizers, self.learning_rate(step))
+            for optimizer in self.optimizers:
+                self.scaler.step(optimizer)
+        elif not self.scaler.is_enabled():
+            raise UserError(self.explain_divergence("gradient", norm))
+        # else an fp16 gradient overflowed, which is no accident: skip this step, and `update` lowers the scale
         for optimizer in self.optimizers:
-            self.scaler.step(optimizer)
             optimizer.zero_grad(set_to_none=True)
         self.scaler.update()
         return value, sum(counts.values()), norm, stopping > 0.0
@@ -258,16 +265,17 @@ class Trainer:
             save_checkpoint(self.run, self.state, self.model, self.optimizers, self.save_tokenizer)
         self.world.wait()
 
-    def explain_divergence(self, loss: float) -> str:
-        """What to tell the user when the loss is no longer a number."""
-        r, kept = self.recipe, sorted((self.run / "checkpoints").glob("step-*"))
+    def explain_divergence(self, what: str, value: float) -> str:
+        """What to tell the user when the loss, or another number that decides, is no longer a number."""
+        r, kept = self.recipe, all_checkpoints(self.run)
         good = f"the last good checkpoint is {kept[-1]}" if kept else "there is no checkpoint yet"
+        clipping = f"clip them harder than --clip {r.clip:g}" if r.clip else "clip them with --clip 1"
+        overflow = "the number format overflows: try --precision bf16 or fp32"
+        other = "something in the model or the objective divides by zero or takes the logarithm of zero"
         return (
-            f"the loss is {loss} at step {self.state.step + 1}, so training stops; {good}. Likely causes: "
+            f"the {what} is {value} at step {self.state.step + 1}, so training stops; {good}. Likely causes: "
             f"(1) the learning rate {r.learning_rate:g} is too high: try a third, or a longer warmup than {r.warmup}; "
-            f"(2) gradients explode: clip them (--clip 1.0; it is {r.clip:g}); "
-            f"(3) the number format overflows: it is {self.precision}, try --precision "
-            f"{'bf16' if self.precision == 'fp16' else 'fp32'}."
+            f"(2) gradients explode: {clipping}; (3) {overflow if self.precision == 'fp16' else other}."
         )
 
 
