@@ -105,11 +105,18 @@ def test_copies_land_on_one_side_and_later_documents_move_none(tmp_path):
     assert sides["a"]["train"] < sides["b"]["train"] and sides["a"]["val"] < sides["b"]["val"]
 
 
-@pytest.mark.parametrize("n, n_val", [(2, 1), (9, 1), (20, 2), (999, 99)])
+@pytest.mark.parametrize("n, n_val", [(2, 1), (9, 1), (20, 2), (999, 100)])
 def test_few_documents_still_leave_a_tenth_and_at_least_one_held_out(tmp_path, n, n_val):
     _write_jsonl(tmp_path / "a.jsonl", [{"text": f"document {i}"} for i in range(n)])
     source = open_text(tmp_path / "a.jsonl")
     assert (len(list(source.documents("train"))), len(list(source.documents("val")))) == (n - n_val, n_val)
+
+
+@pytest.mark.parametrize("lengths", [(60_000, 6_000), (100, 1_000, 100_000), (50, 50, 50, 9_000), (7, 300, 300, 393)])
+def test_few_documents_of_unequal_length_never_give_most_of_the_text_away(tmp_path, lengths):
+    _write_jsonl(tmp_path / "a.jsonl", [{"text": f"{i}" * n} for i, n in enumerate(lengths)])
+    held_out = sum(len(text) for text in open_text(tmp_path / "a.jsonl").documents("val"))
+    assert 0 < held_out <= sum(lengths) / 5
 
 
 @pytest.mark.parametrize("texts", [["only one"], ["same", "same"]])

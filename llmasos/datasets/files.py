@@ -95,7 +95,7 @@ class FileDocuments(ManyDocuments):
     def __init__(self, paths: Iterable[Path], name: str, description: str, field: str = "text"):
         self.paths = list(paths)
         self.name = name
-        self.description = f"{description}; a tenth of the documents is held out"
+        self.description = f"{description}; about a tenth of it, in whole documents, is held out"
         self.field = field
 
     @cached_property

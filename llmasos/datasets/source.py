@@ -7,14 +7,16 @@ Two rules decide what is held out, and neither depends on the machine, the order
 - **Many documents** (a folder, a `.jsonl` file): each document goes *whole* to one side, by a hash of its content. So
   nothing of a validation document is ever trained on, two copies of a document land on the same side, and documents
   that are added later do not move the others. The hash is uniform, hence a tenth is held out; below 1,000 documents
-  chance could leave nothing, so there it is exactly the tenth with the smallest hashes, and at least one.
+  chance and unequal lengths could leave nothing or nearly all, so there documents are taken in the order of their
+  hashes until they hold a tenth of the characters, passing over any that would make it more than a fifth. If all are
+  that long, the shortest is held out.
 
 A document may be larger than memory. It then comes in several `Piece`s, cut after a newline.
 """
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
@@ -22,7 +24,7 @@ from llmasos.errors import UserError
 
 SPLITS = ("train", "val")
 VALIDATION_SHARE = 10  # one in ten
-FEW_DOCUMENTS = 1_000  # below this many, the held-out tenth is counted instead of left to the hash
+FEW_DOCUMENTS = 1_000  # below this many, the held-out tenth is measured instead of left to the hash
 
 
 class Piece(NamedTuple):
@@ -81,23 +83,31 @@ class ManyDocuments(TextSource):
 
     def pieces(self, split: str) -> Iterator[Piece]:
         check_split(split)
-        threshold = self._threshold()
+        is_held_out = self._held_out()
         for key, parts in self.entries():
-            if (key < threshold) == (split == "val"):
+            if is_held_out(key) == (split == "val"):
                 yield from document_pieces(parts)
 
-    def _threshold(self) -> int:
-        """Return the key below which a document is held out."""
-        keys = [key for key, _ in islice(self.entries(), FEW_DOCUMENTS)]
-        if len(keys) == FEW_DOCUMENTS:
-            return 2**64 // VALIDATION_SHARE
-        distinct = sorted(set(keys))
-        if len(distinct) < 2:
+    def _held_out(self) -> Callable[[int], bool]:
+        """Return the rule that tells from a document's key whether it is held out."""
+        sizes: dict[int, int] = {}  # characters of each document; copies share a key
+        n_documents = 0
+        for key, parts in islice(self.entries(), FEW_DOCUMENTS):
+            sizes[key] = sum(len(part) for part in parts)
+            n_documents += 1
+        if n_documents == FEW_DOCUMENTS:
+            return lambda key: key < 2**64 // VALIDATION_SHARE
+        if len(sizes) < 2:
             raise UserError(
-                f"{self.name} has {len(keys)} documents, {len(distinct)} of them different, so none can be held out for"
+                f"{self.name} has {n_documents} documents, {len(sizes)} of them different, so none can be held out for"
                 " validation; give at least two, or one plain text file, of which the last tenth is held out"
             )
-        return distinct[max(1, len(distinct) // VALIDATION_SHARE)]
+        tenth, chosen, held = sum(sizes.values()) / VALIDATION_SHARE, set(), 0
+        for key in sorted(sizes):
+            if held < tenth and held + sizes[key] <= 2 * tenth:
+                chosen.add(key)
+                held += sizes[key]
+        return (chosen or {min(sizes, key=lambda key: (sizes[key], key))}).__contains__
 
 
 def document_key(digest: bytes) -> int:
