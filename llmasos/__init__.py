@@ -11,4 +11,4 @@ import os
 # spins keeps the one it waits for from running. So: spin for some microseconds only, then sleep. torch must not have
 # been imported before; otherwise these come too late, and do no harm.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+os.environ.setdefault("GOMP_SPINCOUNT", "4000")

@@ -24,7 +24,7 @@ class PythonReference(ManyDocuments):
     def __init__(self):
         self.name = "python-reference"
         version = platform.python_version()
-        self.description = f"the language reference of Python {version}; about a tenth of it, in whole topics, is held out"
+        self.description = f"the language reference of Python {version}; about a tenth, in whole topics, is held out"
         try:
             topics = importlib.import_module("pydoc_data.topics").topics
         except ImportError as error:

@@ -4,7 +4,7 @@
                                                            → for the first ([CLS]): do the two texts follow?  (B, 2)
 
 The embedding of a position is the sum of three: its token, its place, and its segment (first or second text). The
-original has post-norm blocks, the exact GELU, and norm_eps 1e-12; see the preset "bert-base".
+original has post-norm blocks, the exact GELU, and norm_eps 1e-12.
 """
 
 from typing import NamedTuple
