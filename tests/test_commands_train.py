@@ -114,6 +114,16 @@ def test_two_processes_never_train_in_one_folder(capsys):
     assert train("--out", "run") == 0
 
 
+def test_a_folder_that_was_filled_after_it_was_chosen_is_not_overwritten(capsys, monkeypatch):
+    """A second process may have checked the folder before the first one wrote to it, and be let in after it ended."""
+    assert train("--out", "run") == 0
+    before = {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()}
+    monkeypatch.setattr("llmasos.commands.train.run_folder", lambda name, out, resume: Path(out))
+    assert train("--out", "run") == 2
+    assert "already holds a run" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()} == before
+
+
 def test_what_is_changed_on_resume_stays_changed(capsys):
     assert train("--out", "run") == 0
     assert train("--out", "run", "--resume", "--steps", "30") == 0

@@ -27,7 +27,7 @@ def test_an_option_that_makes_no_sense_is_named_with_its_value(name, value):
 
 def test_the_ends_of_each_range_are_allowed():
     SamplingOptions(max_new_tokens=1, temperature=0, top_k=1, top_p=1, min_p=1, repetition_penalty=0.5, seed=-1)
-    SamplingOptions(temperature=0.001, top_p=1e-9, min_p=1e-9)
+    assert not SamplingOptions(temperature=0.001, top_p=1e-9, min_p=1e-9).greedy
 
 
 def test_one_stop_string_may_be_given_bare():

@@ -23,7 +23,7 @@ def run_folder(name: str, out: str | None, resume: bool) -> Path:
     """The folder that is meant.
 
     Args:
-        name: the recipe's name.
+        name: what the run is called (see `run_name`).
         out: the folder the user asked for; None = runs/NAME, or runs/NAME-2, -3, … the first that is free (for a new
             run) or the last that is not (to resume).
         resume: whether the run goes on.
@@ -39,11 +39,17 @@ def run_folder(name: str, out: str | None, resume: bool) -> Path:
         run = Path(out)
     if resume and not (run / "recipe.json").is_file():
         raise UserError(f"there is no run to resume in {run} (no recipe.json); leave out --resume to begin one there.")
-    if not resume and holds_work(run):
+    if not resume:
+        refuse_to_overwrite(run)
+    return run
+
+
+def refuse_to_overwrite(run: Path) -> None:
+    """Raise UserError if a new run in this folder would take the place of another one or of other files."""
+    if holds_work(run):
         if (run / "recipe.json").is_file():
             raise UserError(f"{run} already holds a run; add --resume to go on with it, or choose another --out.")
         raise UserError(f"{run} holds other files; choose another --out, so that nothing there is overwritten.")
-    return run
 
 
 def run_name(recipe: str | None, data: str | None, default: str) -> str:
@@ -77,7 +83,8 @@ def holds_work(folder: Path) -> bool:
 
 
 def make_run_folder(run: Path, recipe: Recipe, tokenizer: Tokenizer, data_fingerprint: str) -> None:
-    """Make the folder of a new run, complete or not at all."""
+    """Make the folder of a new run, complete or not at all. Another process may have used it since it was chosen."""
+    refuse_to_overwrite(run)
     with write_folder(run) as folder:
         tokenizer.save(folder / "tokenizer")
         write_json(folder / "origin.json", {"data_fingerprint": data_fingerprint, "torch": torch.__version__})
