@@ -4,7 +4,7 @@ import torch
 from model_helpers import randomise
 from torch import nn
 
-from llmasos.models import GPT, ModelConfig, preset
+from llmasos.models import GPT, ModelConfig, Transformer, preset
 from llmasos.nn import KVCache
 from llmasos.tokenizers import ByteTokenizer
 
@@ -40,3 +40,10 @@ def scripted(prompt: str, text: str) -> ScriptedModel:
     tokenizer = ByteTokenizer()
     ids = tokenizer.encode(prompt + text)
     return ScriptedModel(ids + [tokenizer.end_of_text] * 500)
+
+
+def lively_transformer(scale: float = 0.4, **changes) -> Transformer:
+    """A small encoder–decoder in float64, with random weights so large that every token changes what follows."""
+    sizes = {"vocab_size": 257, "context_length": 24, "n_layers": 2, "n_heads": 4, "d_model": 32}
+    config = ModelConfig(**{"family": "transformer", "positions": "sinusoidal", **sizes, **changes})
+    return randomise(Transformer(config).double(), scale=scale).eval()

@@ -312,7 +312,7 @@ def test_a_data_set_is_found_packed_or_unpacked_and_only_whole(tmp_path):
         file.touch()
     assert places.datasets_in(tmp_path) == ["wikitext2"]
     files[0].unlink()
-    (tmp_path / "wikitext2" / wikitext.source.name).touch()
+    (tmp_path / "wikitext2" / wikitext.sources[0].name).touch()
     assert places.datasets_in(tmp_path) == ["wikitext2"]
 
 

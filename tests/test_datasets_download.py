@@ -254,8 +254,8 @@ def places(tmp_path, monkeypatch):
     return given, cache
 
 
-def _file(name: str, content: bytes) -> File:
-    return File(name, len(content), hashlib.sha256(content).hexdigest())
+def _file(name: str, content: bytes, *addresses: str) -> File:
+    return File(name, len(content), hashlib.sha256(content).hexdigest(), addresses)
 
 
 def _archive() -> tuple[Dataset, bytes]:
@@ -265,13 +265,13 @@ def _archive() -> tuple[Dataset, bytes]:
     write_zip(buffer, members)
     train, val = (_file(name, content) for name, content in members.items())
     archive = buffer.getvalue()
-    source, splits = _file("d.zip", archive), {"train": train, "val": val}
-    return Dataset("small", "A small one", "none", ("http://127.0.0.1:9/d.zip",), source, splits), archive
+    source, splits = _file("d.zip", archive, "http://127.0.0.1:9/d.zip"), {"train": train, "val": val}
+    return Dataset("small", "A small one", "none", (source,), splits), archive
 
 
 def _plain(server: Server) -> Dataset:
-    file = _file("data.bin", DATA)
-    return Dataset("plain", "A plain one", "none", (server.address,), file, {"all": file})
+    file = _file("data.bin", DATA, server.address)
+    return Dataset("plain", "A plain one", "none", (file,), {"all": file})
 
 
 def test_a_given_file_is_used_and_nothing_is_downloaded(serve, places):
@@ -305,6 +305,19 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(serve, places):
     (cache / "plain" / "data.bin").write_bytes(b"damaged")
     paths = find_files(_plain(serve("good")), progress=False)
     assert paths["all"].read_bytes() == DATA
+
+
+def test_of_several_files_only_what_is_not_given_is_downloaded(serve, places):
+    given, cache = places
+    server = serve("good")
+    here, there = _file("here.txt", b"here", "http://127.0.0.1:9/here.txt"), _file("data.bin", DATA, server.address)
+    dataset = Dataset("two", "Two files", "none", (here, there), {"train": here, "val": there}, is_text=False)
+    (given / "two").mkdir()
+    (given / "two" / "here.txt").write_bytes(b"here")
+    for _ in range(2):
+        paths = find_files(dataset, progress=False)
+        assert paths == {"train": given / "two" / "here.txt", "val": cache / "two" / "data.bin"}
+    assert server.requests == [None]
 
 
 @pytest.mark.parametrize("where", ["given archive", "given unpacked", "cached archive"])
@@ -341,8 +354,10 @@ def test_a_data_folder_that_is_none_is_said(monkeypatch, tmp_path):
 def test_every_entry_of_the_table_is_complete_and_has_a_card(request):
     for name, dataset in DATASETS.items():
         card = (request.config.rootpath / "data" / name / "README.md").read_text(encoding="utf-8")
-        assert all(address.startswith("https://") for address in dataset.addresses)
-        assert dataset.addresses[0] in card and dataset.source.sha256 in card and f"{dataset.source.size:,}" in card
+        for source in dataset.sources:
+            assert source.addresses and all(address.startswith("https://") for address in source.addresses)
+            folder = source.addresses[0].removesuffix(f"/{source.name}")  # files of one address share its line
+            assert folder in card and source.name in card and source.sha256 in card and f"{source.size:,}" in card
         for file in dataset.splits.values():
             assert len(file.sha256) == 64 and file.sha256 in card and f"{file.size:,}" in card
 

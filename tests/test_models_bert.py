@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from model_helpers import assert_all_close, assert_gradients_equal, give, gradients, random_ids, randomise
+from oracle_helpers import bert_weights
 from torch.nn import functional as F
 from transformers import BertConfig, BertForPreTraining, BertModel, BertTokenizerFast
 
@@ -33,29 +34,8 @@ def random_bert(**fields) -> BERT:
     return randomise(BERT(ModelConfig(**{**small, **fields})).double()).eval()
 
 
-def bert_weights(model, prefix="bert."):
-    """transformers' name → our tensor."""
-    layers = {
-        "embeddings.LayerNorm": model.embedding_norm, "pooler.dense": model.pooler,
-        **{f"embeddings.{name}_embeddings": table for name, table in (
-            ("word", model.token_embedding), ("position", model.position_embedding),
-            ("token_type", model.segment_embedding),
-        )},
-    }
-    for i, block in enumerate(model.blocks):
-        a, f, layer = block.attention, block.feed_forward, f"encoder.layer.{i}"
-        layers |= {
-            f"{layer}.attention.self.query": a.q_proj, f"{layer}.attention.self.key": a.k_proj,
-            f"{layer}.attention.self.value": a.v_proj, f"{layer}.attention.output.dense": a.out_proj,
-            f"{layer}.attention.output.LayerNorm": block.attention_residual.norm,
-            f"{layer}.intermediate.dense": f.up_proj, f"{layer}.output.dense": f.down_proj,
-            f"{layer}.output.LayerNorm": block.feed_forward_residual.norm,
-        }
-    return {f"{prefix}{name}.{part}": p for name, layer in layers.items() for part, p in layer.named_parameters()}
-
-
 def pretraining_weights(model):
-    """The same with the two heads."""
+    """transformers' name → our tensor, with the two heads."""
     head = model.masked_lm_head
     weights = bert_weights(model) | {"cls.predictions.bias": head.decoder.bias}
     for name, layer in (("predictions.transform.dense", head.dense), ("predictions.transform.LayerNorm", head.norm),

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from llmasos.errors import UserError
-from llmasos.models import GPT, PRESETS, ModelConfig, preset
+from llmasos.models import PRESETS, ModelConfig, build_model, preset
 
 
 def test_missing_fields_are_derived_from_the_others():
@@ -29,6 +29,18 @@ def test_a_config_survives_json():
     for name in PRESETS:
         config = preset(name, dropout=0.1)
         assert ModelConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_labels_survive_json_which_has_no_tuples():
+    config = ModelConfig(head="classifier", labels=["sad", "happy"])
+    assert config.labels == ("sad", "happy") and hash(config)
+    assert ModelConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_a_head_is_put_on_a_config_by_replacing_two_fields():
+    plain = preset("bert-laptop", vocab_size=65)
+    config = dataclasses.replace(plain, head="classifier", labels=("happy", "sad"))
+    assert dataclasses.replace(config, head="none", labels=()) == plain != config
 
 
 def test_a_config_cannot_be_changed_behind_its_models_back():
@@ -66,6 +78,16 @@ def test_a_config_cannot_be_changed_behind_its_models_back():
     ({"norm_eps": 0.0}, "norm_eps is 0.0.*above 0"),
     ({"norm_eps": None}, "norm_eps is None"),
     ({"rotary_base": 1.0}, "rotary_base is 1.0.*above 1"),
+    ({"head": "generator"}, "head is 'generator'.*classifier, span"),
+    ({"head": None}, "head is None"),
+    ({"labels": "happy"}, "labels is 'happy'.*list of names"),
+    ({"head": "classifier", "labels": ("happy", "")}, "labels is .*none of them empty"),
+    ({"head": "classifier", "labels": (1, 2)}, r"labels is \(1, 2\).*names"),
+    ({"head": "classifier"}, r"labels is \[\].*at least two"),
+    ({"head": "classifier", "labels": ("happy",)}, "labels is .*at least two"),
+    ({"head": "classifier", "labels": ("happy", "sad", "happy")}, "labels is .*each of them once"),
+    ({"head": "span", "labels": ("happy", "sad")}, "head is 'span': only a classifier has labels"),
+    ({"labels": ("happy", "sad")}, "head is 'none': only a classifier"),
     ({"bias": "no"}, "bias is 'no'"),
     ({"tie_embeddings": 1}, "tie_embeddings is 1"),
 ])
@@ -88,11 +110,14 @@ def test_an_unknown_preset_is_answered_with_the_known_ones():
 def test_every_preset_can_be_described_and_changed(name):
     config = preset(name, n_layers=1, vocab_size=65)
     assert config.n_layers == 1 and config.vocab_size == 65
-    assert preset(name).n_layers == PRESETS[name]["n_layers"]
+    assert preset(name, vocab_size=65) == ModelConfig(**{**PRESETS[name], "vocab_size": 65})
 
 
-@pytest.mark.parametrize("name", [name for name in PRESETS if not name.startswith("gpt2")])
+@pytest.mark.parametrize("name", [name for name in PRESETS if name.endswith(("-laptop", "-small"))])
 def test_small_presets_can_be_built(name):
-    model = GPT(preset(name, vocab_size=65))
-    assert len(model.blocks) == model.config.n_layers
-    assert (model.rotary is not None) == name.startswith("llama")
+    model = build_model(preset(name, vocab_size=65))
+    family = name.split("-")[0]
+    assert model.config.family == ("gpt" if family == "llama" else family)
+    blocks = model.encoder_blocks if family == "transformer" else model.blocks
+    assert len(blocks) == model.config.n_layers
+    assert (getattr(model, "rotary", None) is not None) == (family == "llama")

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from model_helpers import assert_all_close, random_gpt, random_ids
+from oracle_helpers import gpt2_weights
 from torch.nn import functional as F
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
@@ -10,24 +11,6 @@ IDS = random_ids(3, 11)
 REAL = torch.ones(3, 11, dtype=torch.bool)
 REAL[1, 7:] = False
 LEFT_REAL = REAL.flip(1)
-
-
-def gpt2_weights(model):
-    """transformers' name → our tensor. Its linear layers are stored input first: (in, out)."""
-    weights = {"wte.weight": model.token_embedding.weight, "wpe.weight": model.position_embedding.weight}
-    weights |= {f"ln_f.{part}": value for part, value in model.final_norm.named_parameters()}
-    for i, block in enumerate(model.blocks):
-        a = block.attention
-        inputs = (a.q_proj, a.k_proj, a.v_proj)
-        linear = {"attn.c_proj": a.out_proj, "mlp.c_fc": block.feed_forward.up_proj,
-                  "mlp.c_proj": block.feed_forward.down_proj}
-        weights[f"h.{i}.attn.c_attn.weight"] = torch.cat([p.weight for p in inputs]).T
-        weights[f"h.{i}.attn.c_attn.bias"] = torch.cat([p.bias for p in inputs])
-        for name, layer in linear.items():
-            weights |= {f"h.{i}.{name}.weight": layer.weight.T, f"h.{i}.{name}.bias": layer.bias}
-        for name, norm in (("ln_1", block.attention_residual.norm), ("ln_2", block.feed_forward_residual.norm)):
-            weights |= {f"h.{i}.{name}.weight": norm.weight, f"h.{i}.{name}.bias": norm.bias}
-    return {f"transformer.{name}": value for name, value in weights.items()}
 
 
 def llama_weights(model):

@@ -45,10 +45,10 @@ def test_saved_files_can_be_read_by_a_person(tmp_path):
     assert '"日": 3' in (tmp_path / "char" / "vocab.json").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("kind", ["char", "byte", "bpe"])
+@pytest.mark.parametrize("kind", ["char", "byte", "bpe", "wordpiece"])
 def test_any_damage_to_a_file_is_found(kind, tmp_path):
     """Every file is cut short, emptied, removed, and has single bits flipped: a UserError, or the ids of before."""
-    tokenizer = make(kind)
+    tokenizer = make(kind, lowercase=kind == "wordpiece")  # as a Hugging Face BERT is that does not say
     tokenizer.save(tmp_path / "good")
     n_found = n_tried = 0
     for name in sorted(os.listdir(tmp_path / "good")):
@@ -77,9 +77,9 @@ def test_a_folder_without_a_tokenizer_is_named(tmp_path):
 
 
 def test_an_unknown_kind_is_named_with_those_there_are(tmp_path):
-    config = {"kind": "wordpiece", "special_tokens": {END_OF_TEXT: 0}}
+    config = {"kind": "unigram", "special_tokens": {END_OF_TEXT: 0}}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match="'wordpiece' that is not known: expected char, byte, bpe"):
+    with pytest.raises(UserError, match="'unigram' that is not known: expected char, byte, bpe"):
         load_tokenizer(tmp_path)
 
 

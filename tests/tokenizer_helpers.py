@@ -44,9 +44,10 @@ def has_stock_gpt2() -> bool:
 
 
 needs_stock_gpt2 = pytest.mark.skipif(not has_stock_gpt2(), reason=STOCK_REASON)
-EVERY_KIND = ["char", "byte", "bpe", pytest.param("gpt2", marks=needs_stock_gpt2)]
+LOSSLESS = ["char", "byte", "bpe", pytest.param("gpt2", marks=needs_stock_gpt2)]
+EVERY_KIND = [*LOSSLESS, "wordpiece"]
 
 
-def make(kind: str) -> Tokenizer:
+def make(kind: str, lowercase: bool = False) -> Tokenizer:
     """Return a tokenizer of this kind, trained (where there is training) on English and a little of everything else."""
-    return train_tokenizer(kind, [english(), *PIECES], vocab_size=600)
+    return train_tokenizer(kind, [english(), *PIECES], vocab_size=600, lowercase=lowercase)

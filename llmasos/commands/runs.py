@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from llmasos.errors import UserError
+from llmasos.models import ModelConfig
 from llmasos.storage import read_json, write_folder, write_json
 from llmasos.storage.lock import lock
 from llmasos.tokenizers import Tokenizer
@@ -16,7 +17,9 @@ from llmasos.training.checkpoints import all_checkpoints
 from llmasos.training.recipe import RESUMABLE, Recipe
 
 RUNS = Path("runs")
-OURS = {"recipe.json", "origin.json", "tokenizer", "checkpoints", "metrics.jsonl", "tensorboard"}
+RESULTS = "results.json"  # what came of a run that has taken all its steps
+BASELINE = "without-init"  # inside a run's folder, the same run without the weights of --init
+OURS = {"recipe.json", "origin.json", "tokenizer", "checkpoints", "metrics.jsonl", "tensorboard", RESULTS, BASELINE}
 
 
 def run_folder(name: str, out: str | None, resume: bool) -> Path:
@@ -82,12 +85,20 @@ def holds_work(folder: Path) -> bool:
     return bool(all_checkpoints(folder)) or any(path.name not in OURS for path in folder.iterdir())
 
 
-def make_run_folder(run: Path, recipe: Recipe, tokenizer: Tokenizer, data_fingerprint: str) -> None:
+def has_finished(run: Path, steps: int) -> bool:
+    """Whether a run has taken so many steps and left its results."""
+    return (run / RESULTS).is_file() and read_json(run / RESULTS)["step"] >= steps
+
+
+def make_run_folder(
+    run: Path, recipe: Recipe, tokenizer: Tokenizer, config: ModelConfig, data_fingerprint: str
+) -> None:
     """Make the folder of a new run, complete or not at all. Another process may have used it since it was chosen."""
     refuse_to_overwrite(run)
     with write_folder(run) as folder:
         tokenizer.save(folder / "tokenizer")
-        write_json(folder / "origin.json", {"data_fingerprint": data_fingerprint, "torch": torch.__version__})
+        origin = {"data_fingerprint": data_fingerprint, "torch": torch.__version__, "config": config.to_dict()}
+        write_json(folder / "origin.json", origin)
         write_json(folder / "recipe.json", recipe.to_dict())
 
 
@@ -109,9 +120,9 @@ def resumed_recipe(run: Path, given: dict[str, Any]) -> Recipe:
 
 
 def check_same_data(run: Path, data_fingerprint: str) -> None:
-    """Raise UserError if the text is no longer the one that the run was begun with."""
+    """Raise UserError if the data is no longer what the run was begun with."""
     if read_json(run / "origin.json").get("data_fingerprint") != data_fingerprint:
         raise UserError(
-            f"the text has changed since the run in {run} was begun, so it cannot be resumed as the same run; "
-            "restore the text, or start anew with another --out."
+            f"the data has changed since the run in {run} was begun, so it cannot be resumed as the same run; "
+            "restore it, or start anew with another --out."
         )

@@ -1,27 +1,36 @@
-"""`python train.py`: from any text to a trained model.
+"""`python train.py`: from any data to a trained model.
 
-The whole way stands in `train`: text → tokenizer → tokens → model → loop → samples.
+The whole way stands in `train`: data → tokenizer → examples → model → loop → result. What depends on what the model is
+for (`llmasos/tasks`) and how it learns (`llmasos/training`) have rooms of their own; here they meet.
 """
 
-import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import nn
 from tqdm import tqdm
 
 from llmasos.commands.errors import ArgumentParser
-from llmasos.commands.runs import check_same_data, make_run_folder, only_one, resumed_recipe, run_folder, run_name
-from llmasos.datasets import TextSource, TokenData, Windows, build_tokens, open_text
+from llmasos.commands.runs import (
+    BASELINE,
+    RESULTS,
+    check_same_data,
+    has_finished,
+    make_run_folder,
+    only_one,
+    resumed_recipe,
+    run_folder,
+    run_name,
+)
 from llmasos.errors import UserError
-from llmasos.generation import SamplingOptions, generate
-from llmasos.models import ModelConfig, build_model, flops_per_token, load_weights, n_parameters, preset
-from llmasos.objectives import CausalLM
-from llmasos.storage import write_json
-from llmasos.tokenizers import Tokenizer, load_tokenizer, train_tokenizer
+from llmasos.evaluation import paired_bootstrap
+from llmasos.models import ModelConfig, load_weights, n_parameters
+from llmasos.storage import read_json, write_json
+from llmasos.tasks import Task, open_task
+from llmasos.tokenizers import load_tokenizer
 from llmasos.training.checkpoints import best_checkpoint
 from llmasos.training.distributed import World, join_world, leave_world
 from llmasos.training.machine import pick_device, pick_precision
@@ -37,11 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = ArgumentParser(
         prog="train.py",
         usage="train.py [RECIPE] [--data PATH|NAME] [--steps N] [--resume] … (every setting below is a flag)",
-        description="Train a language model from text. Without arguments: a small GPT on embedded stories.",
+        description="Train a language model, a classifier, a translator, … "
+        "Without arguments: a small GPT on embedded stories.",
         epilog="Example: python train.py shakespeare --n-layers 6 --optimizer muon",
     )
     parser.add_argument("recipe", nargs="?", help=f"a recipe's name (default: {DEFAULT_RECIPE})")
-    parser.add_argument("--list", action="store_true", help="show the recipes with expected loss and time, and exit")
+    parser.add_argument("--list", action="store_true", help="show the recipes with expected results and time, and exit")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out (or the recipe's last run)")
     add_flags(parser)
     given = vars(parser.parse_args(arguments))
@@ -57,10 +67,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     world = join_world(pick_device(recipe.device).type)
     try:
         with only_one(run) if world.is_main else nullcontext():
-            result = train(recipe, run, world, resume)
+            carry_out = train_and_compare if recipe.compare else train
+            interrupted = carry_out(recipe, run, world, resume).interrupted
     finally:
         leave_world()
-    return 130 if result.interrupted else 0
+    return 130 if interrupted else 0
 
 
 def print_recipes() -> None:
@@ -70,7 +81,7 @@ def print_recipes() -> None:
 
 
 def train(recipe: Recipe, run: Path, world: World | None = None, resume: bool = False) -> Result:
-    """Carry out a recipe in a folder, from the text to the last sample.
+    """Carry out a recipe in a folder, from the data to the result.
 
     Args:
         recipe: all settings.
@@ -84,53 +95,43 @@ def train(recipe: Recipe, run: Path, world: World | None = None, resume: bool = 
     world = world or World()
     say = tqdm.write if world.is_main else lambda text: None
     device = pick_device(recipe.device, world.local_rank)
-    preset(recipe.model, **recipe.model_changes)  # these three speak up about bad settings before there is work to lose
-    pick_precision(recipe.precision, device)
+    pick_precision(recipe.precision, device)  # these two speak up about bad settings before there is work to lose
     world.share(recipe.batch_size)
     torch.set_float32_matmul_precision("high")  # lets a GPU multiply fp32 matrices on its tensor cores (TF32)
 
-    # Text to tokens. The main process prepares everything and makes the folder; the others find it all done.
-    source = open_text(recipe.data)
-    say(f"data     {source.name}: {source.description}")
+    # Data to examples. The main process prepares everything and makes the folder; the others find it all done.
+    task = open_task(recipe)
+    say(f"data     {task.name}: {task.description}")
     if world.is_main:
-        tokenizer, data = prepare(recipe, run, source, resume)
+        prepare(task, run, resume)
     world.wait()
     if not world.is_main:
-        tokenizer = load_tokenizer(run / "tokenizer")
-        data = build_tokens(source, tokenizer, progress=False)
-    say(f"tokens   {tokenizer.kind}, {tokenizer.vocab_size:,} kinds: {len(data.train.tokens):,} to train on, "
-        f"{len(data.val.tokens):,} held out, {data.val.n_bytes / len(data.val.tokens):.2f} bytes each")
+        prepare_again(task, run)
+    for line in task.lines:
+        say(line)
 
     # The model and what it sees.
     torch.manual_seed(recipe.seed)
-    config = model_config(recipe, tokenizer)
-    model = build_model(config).to(device)
-    train_windows, val_windows = make_windows(data, config.context_length)
-    say(f"model    {recipe.model}: {n_parameters(model) / 1e6:.2f}M parameters, {config.n_layers} layers of width "
-        f"{config.d_model}, context {config.context_length}, on {device.type}")
-    information = source.information("val")
-    floor = None if information is None else information / len(data.val.tokens)
-    if floor is not None:
-        say(f"floor    {floor:.4f} nats per token: what the held-out text itself leaves to chance")
-
-    prompt = recipe.prompt if recipe.prompt is not None else default_prompt(data)
-    options = SamplingOptions(max_new_tokens=60, temperature=0.7, top_p=0.95, seed=recipe.seed)
+    model = task.build(recipe, with_weights=not resume).to(device)
+    size = f"{n_parameters(model) / 1e6:.2f}M parameters"
+    say(f"model    {describe_model(task.config, recipe)}: {size}, on {device.type}")
 
     def after_validation(step: int, val_loss: float) -> dict[str, float]:
-        say("         " + in_one_line(prompt + generate(model, tokenizer, [prompt], options)[0].text) + "\n")
-        return describe_loss(val_loss, data, floor)
+        say("         " + in_one_line(task.sample(model)) + "\n")
+        return task.numbers(val_loss)
 
     # The loop.
     trainer = Trainer(
         model,
-        CausalLM(),
-        train_windows,
-        val_windows.validation_windows(),
+        task.objective,
+        task.train,
+        task.val,
         recipe,
         run,
-        save_tokenizer=tokenizer.save,
+        save_tokenizer=task.tokenizer.save,
         world=world,
-        flops_per_token=flops_per_token(config),
+        flops_per_token=task.flops_per_token,
+        unit=task.unit,
         after_validation=after_validation,
         say=say,
     )
@@ -142,7 +143,7 @@ def train(recipe: Recipe, run: Path, world: World | None = None, resume: bool = 
                 f"for example --steps {2 * trainer.state.step}."
             )
     first = f"from step {trainer.state.step:,} to {recipe.steps:,}" if resume else f"{recipe.steps:,} steps"
-    say(f"run      {run}: {first}, each of {recipe.batch_size} × {config.context_length} tokens\n")
+    say(f"run      {run}: {first}, each of {recipe.batch_size} {task.examples}\n")
     result = trainer.train()
 
     # What came of it.
@@ -153,64 +154,74 @@ def train(recipe: Recipe, run: Path, world: World | None = None, resume: bool = 
         else:
             best = best_checkpoint(run, say)
             load_weights(model, best / "model.safetensors")
-            show_samples(model, tokenizer, prompt, replace(options, max_new_tokens=240), say)
-            show_result(result, data, floor, run, best, say)
+            report = task.finish(model, say)
+            write_json(run / RESULTS, {"step": result.state.step, **report.to_dict()})
+            say(f"best checkpoint: step {result.state.best_step:,} of {result.state.step:,}, in {best}")
+            say(task.describe_loss(result.state.best_loss))
+            say(f"Next: {task.next_command(run)}")
     return result
 
 
-def prepare(recipe: Recipe, run: Path, source: TextSource, resume: bool) -> tuple[Tokenizer, TokenData]:
-    """The tokenizer and the tokens, and for a new run its folder (made last, when nothing can go wrong any more)."""
+def prepare(task: Task, run: Path, resume: bool) -> None:
+    """Prepare the task, and for a new run make its folder (last, when nothing can go wrong any more)."""
     if resume:
-        check_same_data(run, source.fingerprint())
-        write_json(run / "recipe.json", recipe.to_dict())  # with what was changed now, for the next time
-        tokenizer = load_tokenizer(run / "tokenizer")
-        return tokenizer, build_tokens(source, tokenizer)
-    tokenizer = train_tokenizer(recipe.tokenizer, source.documents("train"), recipe.vocab_size)
-    data = build_tokens(source, tokenizer)
-    make_windows(data, model_config(recipe, tokenizer).context_length)
-    beginning = default_prompt(data) if recipe.prompt is None else recipe.prompt
-    make_run_folder(run, replace(recipe, prompt=beginning), tokenizer, source.fingerprint())
-    return tokenizer, data
+        check_same_data(run, task.fingerprint)
+        prepare_again(task, run)
+        write_json(run / "recipe.json", task.recipe.to_dict())  # with what was changed now, for the next time
+    else:
+        task.use(task.make_tokenizer(task.recipe))
+        task.prepare()
+        make_run_folder(run, task.recipe, task.tokenizer, task.config, task.fingerprint)
 
 
-def model_config(recipe: Recipe, tokenizer: Tokenizer) -> ModelConfig:
-    """The recipe's model preset with its changes, for the tokenizer's vocabulary."""
-    return preset(recipe.model, vocab_size=tokenizer.vocab_size, **recipe.model_changes)
+def prepare_again(task: Task, run: Path) -> None:
+    """Prepare the task with the tokenizer and the sizes that a run already has."""
+    config = ModelConfig.from_dict(read_json(run / "origin.json")["config"])
+    task.use(load_tokenizer(run / "tokenizer"), config)
+    task.prepare()
 
 
-def make_windows(data: TokenData, context_length: int) -> tuple[Windows, Windows]:
-    """Training and validation text as windows. Raises UserError if there is less text than one window."""
-    return Windows(data.train.tokens, context_length), Windows(data.val.tokens, context_length, split="val")
+def train_and_compare(recipe: Recipe, run: Path, world: World, resume: bool) -> Result:
+    """Train with the weights of --init, then the same without them, and print what they were worth."""
+    baseline = run / BASELINE
+    both = [(run, recipe), (baseline, replace(recipe, init_weights=False, compare=False, out=None))]
+    if resume and has_finished(run, recipe.steps) and not has_finished(baseline, recipe.steps):
+        both = both[1:]
+    for folder, one in both:
+        if folder == baseline and world.is_main:
+            tqdm.write(f"\nNow the same from random weights, for comparison, in {baseline}\n")
+        result = train(one, folder, world, resume and (folder / "recipe.json").is_file())
+        if result.interrupted:
+            return result
+    if world.is_main:
+        tqdm.write(compare(read_json(run / RESULTS), read_json(baseline / RESULTS)))
+    return result
 
 
-def default_prompt(data: TokenData) -> str:
-    """Where samples begin: at the start of a document; where the text has no documents, after a line's end."""
-    return "" if data.train.n_documents else "\n"
+def compare(ours: dict, theirs: dict) -> str:
+    """What pre-training was worth, by the first score: both figures and their difference with its interval.
+
+    Args:
+        ours, theirs: the `results.json` of a run from pre-trained weights, and of one from random weights.
+    """
+    (a, b) = (results["scores"][0] for results in (ours, theirs))
+    difference = paired_bootstrap(np.array(ours["outcomes"]), np.array(theirs["outcomes"]))
+    digits = a["digits"]
+    figures = [f"{s['value']:.{digits}f} ({s['low']:.{digits}f}–{s['high']:.{digits}f})" for s in (a, b)]
+    gain = f"{difference.value:+.{digits}f} ({difference.low:+.{digits}f} to {difference.high:+.{digits}f})"
+    return (
+        f"What pre-training was worth: {a['name']} {figures[0]} from pre-trained weights, {figures[1]} from random "
+        f"weights at equal steps: {gain} on the same {a['n']:,} examples, with 95 % intervals."
+    )
 
 
-def describe_loss(val_loss: float, data: TokenData, floor: float | None) -> dict[str, float]:
-    """The loss in other units: perplexity (e^loss), and bits per byte, which does not depend on the tokenizer."""
-    n_predictions = len(data.val.tokens) - 1
-    bits_per_byte = val_loss * n_predictions / data.val.n_bytes / math.log(2.0)
-    numbers = {"perplexity": math.exp(min(val_loss, 700.0)), "bits_per_byte": bits_per_byte}
-    return numbers if floor is None else {**numbers, "floor": floor}
-
-
-def show_samples(model: nn.Module, tokenizer: Tokenizer, prompt: str, options: SamplingOptions, say) -> None:
-    """Print three texts by the finished model."""
-    say("\nThree texts by the model:\n")
-    for generation in generate(model, tokenizer, [prompt], options, n_samples=3):
-        say((prompt + generation.text).strip() + "\n")
-
-
-def show_result(result: Result, data: TokenData, floor: float | None, run: Path, best: Path, say) -> None:
-    """Print the best loss on the whole validation split, and what can be done next."""
-    numbers = describe_loss(result.state.best_loss, data, floor)
-    beside = f", floor {floor:.4f}" if floor is not None else ""
-    say(f"best checkpoint: step {result.state.best_step:,} of {result.state.step:,}, in {best}")
-    say(f"val_loss {result.state.best_loss:.4f}{beside} (nats per token over the whole validation split; perplexity "
-        f"{numbers['perplexity']:.2f}, {numbers['bits_per_byte']:.3f} bits per byte)")
-    say(f"Next: python sample.py {run} --interactive")
+def describe_model(config: ModelConfig, recipe: Recipe) -> str:
+    """The model's name and sizes."""
+    name = recipe.init or recipe.model
+    weights = "" if recipe.init is None else " (its weights)" if recipe.init_weights else " (its sizes, random weights)"
+    decoder = f" and {config.n_decoder_layers}" if config.family == "transformer" else ""
+    sizes = f"{config.n_layers}{decoder} layers of width {config.d_model}, context {config.context_length}"
+    return f"{name}{weights}, {sizes}"
 
 
 def in_one_line(text: str) -> str:

@@ -82,23 +82,46 @@ def read_pieces(blocks: Iterator[str]) -> Iterator[str]:
         yield "".join(waiting)
 
 
+def read_lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a file. Only "\\n" ends one: str.splitlines would also cut at U+2028, which JSON allows."""
+    rest: list[str] = []
+    for block in read_blocks(path):
+        first, *others = block.split("\n")
+        rest.append(first)
+        for line in others:
+            yield "".join(rest)
+            rest = [line]
+    yield "".join(rest)
+
+
+def parse_object(line: str) -> dict:
+    """Return the JSON object that is written on a line of a `.jsonl` file.
+
+    Raises:
+        ValueError: it is none; says what it is instead.
+    """
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not valid JSON ({getattr(error, 'msg', error)}); every line must be one object") from error
+    if not isinstance(record, dict):
+        raise ValueError('not a JSON object; write lines like {"text": "..."}')
+    return record
+
+
 def read_jsonl(path: Path, field: str) -> Iterator[str]:
     """Yield the string `field` of each line's JSON object. Blank lines and empty strings are passed over.
 
     Raises:
         UserError: as `read_blocks`, or a line is not a JSON object with that field; names the line.
     """
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            what = getattr(error, "msg", error)
-            message = f"{path} line {number:,} is not valid JSON ({what}); every line must be one object"
-            raise UserError(message) from error
-        if not isinstance(record, dict):
-            raise UserError(f'{path} line {number:,} is not a JSON object; write lines like {{"{field}": "..."}}')
+            record = parse_object(line)
+        except ValueError as error:
+            raise UserError(f"{path} line {number:,} is {error}") from error
         if field not in record:
             found = ", ".join(map(repr, record)) or "none"
             message = f"{path} line {number:,} has no field {field!r} (its fields: {found})"
@@ -140,18 +163,6 @@ def file_fingerprint(path: Path) -> str:
     digest = file_digest(path).hex()
     status = path.stat()
     return digest if status.st_size <= LARGE_FILE else f"{digest}{status.st_mtime_ns:x}"
-
-
-def _lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a file. Only "\\n" ends one: str.splitlines would also cut at U+2028, which JSON allows."""
-    rest: list[str] = []
-    for block in read_blocks(path):
-        first, *others = block.split("\n")
-        rest.append(first)
-        for line in others:
-            yield "".join(rest)
-            rest = [line]
-    yield "".join(rest)
 
 
 def _cut(text: str) -> int:

@@ -96,18 +96,32 @@ class ManyDocuments(TextSource):
             sizes[key] = sum(len(part) for part in parts)
             n_documents += 1
         if n_documents == FEW_DOCUMENTS:
-            return lambda key: key < 2**64 // VALIDATION_SHARE
+            return in_hashed_tenth
         if len(sizes) < 2:
             raise UserError(
                 f"{self.name} has {n_documents} documents, {len(sizes)} of them different, so none can be held out for"
                 " validation; give at least two, or one plain text file, of which the last tenth is held out"
             )
-        tenth, chosen, held = sum(sizes.values()) / VALIDATION_SHARE, set(), 0
-        for key in sorted(sizes):
-            if held < tenth and held + sizes[key] <= 2 * tenth:
-                chosen.add(key)
-                held += sizes[key]
-        return (chosen or {min(sizes, key=lambda key: (sizes[key], key))}).__contains__
+        return measured_tenth(sizes).__contains__
+
+
+def in_hashed_tenth(key: int) -> bool:
+    """Say whether a document is held out, from its `document_key` alone: one in ten is."""
+    return key < 2**64 // VALIDATION_SHARE
+
+
+def measured_tenth(sizes: dict[int, int]) -> set[int]:
+    """Return the keys of what is held out where there is little: in the order of the keys until they hold a tenth.
+
+    Arguments:
+        sizes: `document_key` -> its size, of two documents or more.
+    """
+    tenth, chosen, held = sum(sizes.values()) / VALIDATION_SHARE, set(), 0
+    for key in sorted(sizes):
+        if held < tenth and held + sizes[key] <= 2 * tenth:
+            chosen.add(key)
+            held += sizes[key]
+    return chosen or {min(sizes, key=lambda key: (sizes[key], key))}
 
 
 def document_key(digest: bytes) -> int:

@@ -1,11 +1,13 @@
-"""Ids out: sampling rules, the cached batched decoder, and text as it grows."""
+"""Ids out: sampling rules, beam search, the cached batched decoder, and text as it grows."""
 
+from llmasos.generation.beam import Hypothesis, beam_search
 from llmasos.generation.decoder import Decoder
-from llmasos.generation.generate import Event, Generation, generate, stream
-from llmasos.generation.options import SamplingOptions
-from llmasos.generation.plain import generate_plain
+from llmasos.generation.generate import Event, Generation, generate, generate_from, stream, stream_from
+from llmasos.generation.options import BeamOptions, SamplingOptions
+from llmasos.generation.plain import beam_search_plain, generate_plain
 from llmasos.generation.rows import Row, eval_mode
 
 __all__ = [
-    "Decoder", "Event", "Generation", "Row", "SamplingOptions", "eval_mode", "generate", "generate_plain", "stream",
+    "BeamOptions", "Decoder", "Event", "Generation", "Hypothesis", "Row", "SamplingOptions", "beam_search",
+    "beam_search_plain", "eval_mode", "generate", "generate_from", "generate_plain", "stream", "stream_from",
 ]

@@ -12,19 +12,25 @@ Rows do not know of each other: prompts may have different lengths (slot p of th
 simply stands at its own position), each row has its own options and random numbers, and each gets the same text as it
 would get alone. Equal prompts are read once and their cache is copied: N samples of one prompt cost one reading.
 
+**An encoder–decoder** differs only in what is read first: its encoder reads the source, whose keys and values for every
+decoder block become part of the cache, and then its decoder reads the start token as a GPT reads a prompt.
+
+**Beam search** (`beam.py`) puts `branch` in the place of choose and keep: several rows may go on from the same one.
+
 **Beyond the context.** A model has positions for P tokens (context_length). When a row has filled them all, its most
 recent ⌊P/2⌋ tokens are read again as positions 0, 1, 2, …, and it goes on from there: from then on it sees between half
 and all of its context. Positions are part of what a key and a value say, so they cannot just be moved along.
+An encoder–decoder never gets there, as its max_new_tokens is limited (`prompts.py`).
 
 Dimensions: B rows, T prompt length, V vocabulary, P context length.
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from llmasos.datasets.padding import pad
 from llmasos.errors import UserError
 from llmasos.generation.options import SamplingOptions
 from llmasos.generation.rows import Row, next_tokens
@@ -39,7 +45,8 @@ class Decoder:
         """Read the prompts.
 
         Args:
-            model: a causal language model with `hidden`, `lm_head` and `make_cache`, in eval mode (see `eval_mode`).
+            model: a GPT (`make_cache`, `hidden`, `lm_head`) or, for rows with a source, a Transformer (`read`,
+                `hidden`, `lm_head`), in eval mode (see `eval_mode`).
             rows: what to continue; nothing is generated yet.
             vocab_size: only ids below it are chosen (None = all): for a model with more rows in its output layer than
                 the tokenizer has tokens.
@@ -48,19 +55,31 @@ class Decoder:
         self.device = next(model.parameters()).device
         self.context_length = model.config.context_length
         longest = max(len(row.prompt) + row.options.max_new_tokens for row in self.rows)
-        prompts = list(dict.fromkeys(row.prompt for row in self.rows))  # each different prompt once
-        hidden, self.cache = self._read(prompts, min(longest, self.context_length))
-        self.logits = self._logits(hidden)
+        keys = [(row.source, row.prompt) for row in self.rows]
+        different = list(dict.fromkeys(keys))  # each different text is read once
+        cache = self._open([source for source, _ in different], min(longest, self.context_length))
+        self.logits = self._logits(self._read([prompt for _, prompt in different], cache))
+        self.cache = cache
         for row in self.rows:
             row.n_read = len(row.prompt)
-        if len(prompts) < len(self.rows):
-            number = {prompt: i for i, prompt in enumerate(prompts)}
-            self._select([number[row.prompt] for row in self.rows])
+        if len(different) < len(keys):
+            number = {key: i for i, key in enumerate(different)}
+            self._select([number[key] for key in keys])
+
+    def logprobs(self) -> Tensor:
+        """ln of the model's probability (B, V) of every token as each row's next one."""
+        logprobs = self.logits.log_softmax(dim=-1)
+        if logprobs[:, 0].isnan().any():  # one NaN among the logits makes the whole row NaN
+            raise UserError(
+                "the model's output is not a number (NaN), so no token can be chosen: its weights are damaged or "
+                "its training had diverged; sample from an earlier checkpoint."
+            )
+        return logprobs
 
     @torch.inference_mode()
     def choose(self) -> list[int]:
         """Choose the next token of every row, by its options, and add it to the row. Returns the ids, one per row."""
-        logprobs = self.logits.log_softmax(dim=-1)  # (B, V)
+        logprobs = self.logprobs()
         chosen = torch.empty(len(self.rows), dtype=torch.long, device=self.device)
         by_options: dict[SamplingOptions, list[int]] = {}
         for i, row in enumerate(self.rows):
@@ -70,11 +89,6 @@ class Decoder:
         values = logprobs.gather(1, chosen[:, None])[:, 0].tolist()
         ids = chosen.tolist()
         for row, id, value in zip(self.rows, ids, values, strict=True):
-            if math.isnan(value):
-                raise UserError(
-                    "the model's output is not a number (NaN), so no token can be chosen: its weights are damaged or "
-                    "its training had diverged; sample from an earlier checkpoint."
-                )
             row.ids.append(id)
             row.logprobs.append(value)
         return ids
@@ -85,6 +99,12 @@ class Decoder:
         if indices != list(range(len(self.rows))):
             self.rows = [self.rows[i] for i in indices]
             self._select(indices)
+
+    @torch.inference_mode()
+    def branch(self, parents: list[int], rows: Sequence[Row]) -> None:
+        """Put other rows in the place of these: `rows[i]` is row `parents[i]` with one more token, yet to be read."""
+        self.rows = list(rows)
+        self._select(parents)
 
     @torch.inference_mode()
     def advance(self) -> list[int]:
@@ -107,22 +127,27 @@ class Decoder:
             self.rows[i].n_slides += 1
         if full and half:  # the token chosen last is not part of the half: `advance` reads it next
             texts = [(*self.rows[i].prompt, *self.rows[i].ids)[-half - 1 : -1] for i in full]
-            _, fresh = self._read(texts, self.cache.length)
+            fresh = self._open([None] * len(full), self.cache.length)
+            self._read(texts, fresh)
             self.cache.put(torch.tensor(full, device=self.device), fresh)
 
-    def _read(self, texts: Sequence[Sequence[int]], cache_length: int) -> tuple[Tensor, KVCache]:
-        """Read whole sequences of any lengths: the last hidden state of each (B, C), and a cache that holds them.
+    def _open(self, sources: Sequence[Sequence[int] | None], length: int) -> KVCache:
+        """A cache with room for `length` tokens of each row, which holds what its source says, if it has one."""
+        if sources[0] is None:
+            return self.model.make_cache(len(sources), length)
+        ids, real = pad(sources, 0)  # (B, S)
+        return self.model.read(ids.to(self.device), real.to(self.device), length)
+
+    def _read(self, texts: Sequence[Sequence[int]], cache: KVCache) -> Tensor:
+        """Read whole sequences of any lengths into an empty cache: the last hidden state of each (B, C).
 
         They are padded on the right. What padding writes into the cache stands beyond the row's own position, where
         nobody looks, until a real token takes the slot.
         """
-        lengths = torch.tensor([len(text) for text in texts], device=self.device)
-        T = max(map(len, texts))
-        ids = torch.tensor([[*text, *[0] * (T - len(text))] for text in texts], device=self.device)  # (B, T)
-        positions = torch.arange(T, device=self.device).expand_as(ids)
-        cache = self.model.make_cache(len(texts), cache_length)
+        ids, real = (x.to(self.device) for x in pad(texts, 0))  # (B, T)
+        positions = torch.arange(ids.size(1), device=self.device).expand_as(ids)
         hidden = self.model.hidden(ids, positions=positions, cache=cache)  # (B, T, C)
-        return hidden[torch.arange(len(texts), device=self.device), lengths - 1], cache
+        return hidden[torch.arange(len(texts), device=self.device), real.sum(1) - 1]
 
     def _logits(self, hidden: Tensor) -> Tensor:
         """(B, C) → (B, V), at least in float32: what follows adds up probabilities."""

@@ -1,6 +1,10 @@
-"""Text in, text out: prompts are encoded, the decoder runs, its tokens come back as text, piece by piece or whole."""
+"""Text in, text out: prompts are encoded, the decoder runs, its tokens come back as text, piece by piece or whole.
 
-from collections.abc import Iterator, Sequence
+`generate` and `stream` continue prompts with a GPT, `generate_from` and `stream_from` write from sources with an
+encoder–decoder. What is read first is prepared in two ways (`_prepare`); everything after that is the same.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from torch import nn
@@ -8,7 +12,7 @@ from torch import nn
 from llmasos.errors import UserError
 from llmasos.generation.decoder import Decoder
 from llmasos.generation.options import SamplingOptions
-from llmasos.generation.prompts import Prompt, prepare_prompt
+from llmasos.generation.prompts import Prompt, by_length, prepare
 from llmasos.generation.rows import Row, eval_mode
 from llmasos.generation.streaming import TextStream
 from llmasos.tokenizers.base import Tokenizer
@@ -19,7 +23,7 @@ class Event:
     """One new token of one row.
 
     Attributes:
-        row: which continuation: sample s of prompt p is row p · n_samples + s.
+        row: which continuation: sample s of prompt (or source) p is row p · n_samples + s.
         id: the token.
         text: what can be shown now; may be empty (half a character, perhaps the beginning of a stop string) and may
             hold what was kept back before.
@@ -46,7 +50,7 @@ class Generation:
         logprobs: ln of the probability that the model gave each of them.
         finish_reason: "stop" (end of text or a stop string) or "length" (max_new_tokens).
         notices: sentences for a person, e.g. that the prompt was longer than the context.
-        n_prompt_tokens: how many tokens of prompt the model has read.
+        n_prompt_tokens: how many tokens of the prompt, or of the source, the model has read.
     """
 
     text: str = ""
@@ -82,17 +86,44 @@ def generate(
     Raises:
         UserError: the tokenizer does not fit the model, or the model's output is not a number.
     """
-    options = options or SamplingOptions()
-    prepared = _prepare(model, tokenizer, prompts, options)
-    generations = [Generation(n_prompt_tokens=len(prompt.ids)) for prompt in prepared for _ in range(n_samples)]
-    for event in _run(model, tokenizer, prepared, options, n_samples):
-        generation = generations[event.row]
-        generation.text += event.text
-        generation.ids.append(event.id)
-        generation.logprobs.append(event.logprob)
-        generation.finish_reason = event.finish_reason or ""
-        generation.notices += event.notices
-    return generations
+    prepared, options = _prepare(model, tokenizer, prompts, options)
+    return _gather(_run(model, tokenizer, prepared, options, n_samples), prepared, n_samples)
+
+
+def generate_from(
+    model: nn.Module,
+    tokenizer: Tokenizer,
+    sources: Sequence[str],
+    options: SamplingOptions | None = None,
+    n_samples: int = 1,
+    batch_size: int = 64,
+) -> list[Generation]:
+    """Write `n_samples` texts from each source with an encoder–decoder: translate it, say, or summarise it.
+
+        generate_from(model, tokenizer, ["ein Hund schläft ."], SamplingOptions(temperature=0))[0].text
+
+    Args:
+        model: an encoder–decoder trained as in `objectives/seq2seq.py`, on any device, in any mode.
+        tokenizer: the one the model was trained with.
+        sources: texts of any lengths that fit the context, as many as you like.
+        options, n_samples: as in `generate`. A text ends with "length" when it fills the model's context, too.
+        batch_size: how many sources are worked on at once; sources of similar length go together. It changes the
+            memory needed and the time, not the texts.
+
+    Returns:
+        len(sources) · n_samples texts: all of the first source, then all of the second, …
+
+    Raises:
+        UserError: a source is empty or longer than the context, or as in `generate`.
+    """
+    prepared, options = _prepare(model, tokenizer, sources, options, "transformer")
+    results: list[list[Generation]] = [[] for _ in prepared]
+    for numbers in by_length(prepared, batch_size):
+        chunk = [prepared[number] for number in numbers]
+        written = _gather(_run(model, tokenizer, chunk, options, n_samples), chunk, n_samples)
+        for place, number in enumerate(numbers):
+            results[number] = written[place * n_samples : (place + 1) * n_samples]
+    return [generation for own in results for generation in own]
 
 
 def stream(
@@ -107,27 +138,49 @@ def stream(
     The arguments are checked at once, the work is done as the events are asked for. The model is in eval mode from the
     first event until the iterator is exhausted or closed.
     """
-    options = options or SamplingOptions()
-    return _run(model, tokenizer, _prepare(model, tokenizer, prompts, options), options, n_samples)
+    prepared, options = _prepare(model, tokenizer, prompts, options)
+    return _run(model, tokenizer, prepared, options, n_samples)
+
+
+def stream_from(
+    model: nn.Module,
+    tokenizer: Tokenizer,
+    sources: Sequence[str],
+    options: SamplingOptions | None = None,
+    n_samples: int = 1,
+) -> Iterator[Event]:
+    """The same as `generate_from`, as it happens, all sources in one batch: see `stream`."""
+    prepared, options = _prepare(model, tokenizer, sources, options, "transformer")
+    return _run(model, tokenizer, prepared, options, n_samples)
 
 
 def _prepare(
-    model: nn.Module, tokenizer: Tokenizer, prompts: Sequence[str], options: SamplingOptions
-) -> list[Prompt]:
-    if isinstance(prompts, str):
-        raise UserError("prompts is one string; it must be a list of strings, for example [prompt].")
-    if tokenizer.vocab_size > model.config.vocab_size:
-        raise UserError(
-            f"the tokenizer has {tokenizer.vocab_size} ids and the model knows {model.config.vocab_size}: they do not "
-            "belong together; use the tokenizer that was saved with the model."
-        )
-    return [prepare_prompt(tokenizer, text, model.config.context_length, options) for text in prompts]
+    model: nn.Module, tokenizer: Tokenizer, texts: Sequence[str], options: SamplingOptions | None, family: str = "gpt"
+) -> tuple[list[Prompt], SamplingOptions]:
+    right = {"gpt": "generate and stream", "transformer": "generate_from and stream_from"}
+    if model.config.family != family and model.config.family in right:
+        raise UserError(f"the model is a {model.config.family}: for it there are {right[model.config.family]}.")
+    return prepare(model, tokenizer, texts, options or SamplingOptions())
+
+
+def _gather(events: Iterable[Event], prompts: list[Prompt], n_samples: int) -> list[Generation]:
+    generations = [Generation(n_prompt_tokens=prompt.n_read) for prompt in prompts for _ in range(n_samples)]
+    for event in events:
+        generation = generations[event.row]
+        generation.text += event.text
+        generation.ids.append(event.id)
+        generation.logprobs.append(event.logprob)
+        generation.finish_reason = event.finish_reason or ""
+        generation.notices += event.notices
+    return generations
 
 
 def _run(
     model: nn.Module, tokenizer: Tokenizer, prompts: list[Prompt], options: SamplingOptions, n_samples: int
 ) -> Iterator[Event]:
-    rows = [Row(prompt.ids, options, sample) for prompt in prompts for sample in range(n_samples)]
+    rows = [
+        Row(prompt.ids, options, sample, source=prompt.source) for prompt in prompts for sample in range(n_samples)
+    ]
     notices = [prompt.notices for prompt in prompts for _ in range(n_samples)]
     texts = [TextStream(tokenizer, options.stop) for _ in rows]
     end_of_text = tokenizer.end_of_text if options.stop_at_end_of_text else None

@@ -1,4 +1,4 @@
-"""How to generate: one frozen dataclass, checked when it is made."""
+"""How to generate: frozen dataclasses, checked when they are made."""
 
 import math
 from dataclasses import dataclass
@@ -38,14 +38,14 @@ class SamplingOptions:
     def __post_init__(self):
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
         object.__setattr__(self, "stop", stop)
-        self._check_whole("max_new_tokens", self.max_new_tokens)
+        _check_whole("max_new_tokens", self.max_new_tokens)
         if not (self.temperature == 0.0 or LOWEST_TEMPERATURE <= self.temperature < math.inf):
             raise UserError(
                 f"temperature is {self.temperature}; it must be 0 (always the most likely token) or at least "
                 f"{LOWEST_TEMPERATURE}, and 1 samples from the model as it is."
             )
         if self.top_k is not None:
-            self._check_whole("top_k", self.top_k)
+            _check_whole("top_k", self.top_k)
         for name in ("top_p", "min_p"):
             value = getattr(self, name)
             if value is not None and not 0.0 < value <= 1.0:
@@ -64,7 +64,30 @@ class SamplingOptions:
         """Whether the most likely token is always taken, so that no random number is needed."""
         return self.temperature == 0.0
 
-    @staticmethod
-    def _check_whole(name: str, value: int) -> None:
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise UserError(f"{name} is {value!r}; it must be a whole number of at least 1.")
+
+@dataclass(frozen=True)
+class BeamOptions:
+    """How wide beam search looks and what it prefers. The exact rules are in `beam.py`.
+
+    Attributes:
+        beams: K, how many unfinished texts are followed at once and how many finished ones are kept; 1 is greedy.
+        length_penalty: α, from 0 to 10. The larger, the more longer texts are preferred; 0 ranks by probability alone.
+        max_new_tokens: how many tokens a text may have at most, its end_of_text included.
+    """
+
+    beams: int = 4
+    length_penalty: float = 0.6
+    max_new_tokens: int = 200
+
+    def __post_init__(self):
+        _check_whole("beams", self.beams)
+        _check_whole("max_new_tokens", self.max_new_tokens)
+        if not 0.0 <= self.length_penalty <= 10.0:
+            raise UserError(
+                f"length_penalty is {self.length_penalty}; it must be from 0 to 10: 0 is off, 0.6 usual, 1 strong."
+            )
+
+
+def _check_whole(name: str, value: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UserError(f"{name} is {value!r}; it must be a whole number of at least 1.")

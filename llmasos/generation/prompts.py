@@ -1,9 +1,16 @@
-"""From a prompt's text to the ids that the model reads, and what a person should be told about it."""
+"""From a prompt's or a source's text to the ids that the model reads, and what a person should be told about it."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from llmasos.generation.options import SamplingOptions
+from torch import nn
+
+from llmasos.errors import UserError
+from llmasos.generation.options import BeamOptions, SamplingOptions
 from llmasos.tokenizers.base import Tokenizer
+
+Options = TypeVar("Options", SamplingOptions, BeamOptions)
 
 UNKNOWN = "<|unknown|>"  # the special token with which the character tokenizer stands in for what it has never seen
 
@@ -15,13 +22,60 @@ class Prompt:
     Attributes:
         ids: at least one token id, at most the model's context.
         notices: sentences for a person: what could not be read as it was written.
+        source: of an encoder–decoder, what the encoder reads; `ids` then is the start token alone.
     """
 
     ids: tuple[int, ...]
     notices: tuple[str, ...] = ()
+    source: tuple[int, ...] | None = None
+
+    @property
+    def n_read(self) -> int:
+        """How many tokens of the given text are read."""
+        return len(self.ids if self.source is None else self.source)
 
 
-def prepare_prompt(tokenizer: Tokenizer, text: str, context_length: int, options: SamplingOptions) -> Prompt:
+def prepare(
+    model: nn.Module, tokenizer: Tokenizer, texts: Sequence[str], options: Options
+) -> tuple[list[Prompt], Options]:
+    """What the model reads for each text, and the options as far as it can follow them.
+
+    For a GPT the texts are prompts, for an encoder–decoder sources. The latter cannot write beyond its context, which
+    limits max_new_tokens: its first token is chosen at position 0, so it can write as many as there are positions.
+
+    Raises:
+        UserError: the model cannot write, the tokenizer does not fit it, or a source is empty or too long.
+    """
+    config = model.config
+    if config.family == "bert" or config.head != "none":
+        kind = config.family if config.head == "none" else f"{config.family} with the head {config.head!r}"
+        raise UserError(f"the model is a {kind}: it reads texts but cannot write; use a gpt or a transformer.")
+    if isinstance(texts, str):
+        raise UserError("the texts are one string; they must be a list of strings, for example [text].")
+    if tokenizer.vocab_size > config.vocab_size:
+        raise UserError(
+            f"the tokenizer has {tokenizer.vocab_size} ids and the model knows {config.vocab_size}: they do not "
+            "belong together; use the tokenizer that was saved with the model."
+        )
+    if config.family == "gpt":
+        return [prepare_prompt(tokenizer, text, config.context_length, options) for text in texts], options
+    options = replace(options, max_new_tokens=min(options.max_new_tokens, config.context_length))
+    return prepare_sources(tokenizer, texts, config.context_length), options
+
+
+def by_length(prompts: Sequence[Prompt], batch_size: int) -> Iterator[list[int]]:
+    """Numbers of prompts in batches of similar length, so that little padding is read; the longest come first.
+
+    (A batch too large for the memory then fails at once, and not after an hour.)
+    """
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise UserError(f"batch_size is {batch_size!r}; it must be a whole number of at least 1.")
+    order = sorted(range(len(prompts)), key=lambda number: -prompts[number].n_read)
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
+def prepare_prompt(tokenizer: Tokenizer, text: str, context_length: int, options: Options) -> Prompt:
     """Encode a prompt and fit it into the context.
 
     - An empty prompt becomes `<|endoftext|>`, after which a document begins.
@@ -29,10 +83,7 @@ def prepare_prompt(tokenizer: Tokenizer, text: str, context_length: int, options
       least half of the context.
     - Special tokens spelled out in the text are plain text.
     """
-    ids, notices = tokenizer.encode(text) or [tokenizer.end_of_text], []
-    if unknown := unknown_characters(tokenizer, text):
-        shown = ", ".join(repr(character) for character in unknown[:8]) + (", …" if len(unknown) > 8 else "")
-        notices.append(f"the model has never seen the character {shown}: it reads {UNKNOWN} instead.")
+    ids, notices = tokenizer.encode(text) or [tokenizer.end_of_text], _unknown_notices(tokenizer, text)
     if len(ids) > context_length:
         n_kept = context_length - min(options.max_new_tokens, context_length // 2)
         notices.append(
@@ -41,6 +92,34 @@ def prepare_prompt(tokenizer: Tokenizer, text: str, context_length: int, options
         )
         ids = ids[-n_kept:]
     return Prompt(tuple(ids), tuple(notices))
+
+
+def prepare_sources(tokenizer: Tokenizer, texts: Sequence[str], context_length: int) -> list[Prompt]:
+    """Encode what an encoder–decoder shall read, as in training: source and end_of_text; it writes after end_of_text.
+
+    Raises:
+        UserError: a source is empty, or longer than the context: what a text says cannot be told from a part of it.
+    """
+    end, prompts = tokenizer.end_of_text, []
+    for line, text in enumerate(texts, start=1):
+        if not text.strip():
+            raise UserError(f"source line {line} is empty; every line must hold a text for the model to read.")
+        source = (*tokenizer.encode(text), end)
+        if len(source) > context_length:
+            raise UserError(
+                f"source line {line} is {len(source)} tokens long, its end included, and the model's context is "
+                f"{context_length}: shorten it, or split it into several lines."
+            )
+        prompts.append(Prompt((end,), tuple(_unknown_notices(tokenizer, text)), source))
+    return prompts
+
+
+def _unknown_notices(tokenizer: Tokenizer, text: str) -> list[str]:
+    unknown = unknown_characters(tokenizer, text)
+    if not unknown:
+        return []
+    shown = ", ".join(repr(character) for character in unknown[:8]) + (", …" if len(unknown) > 8 else "")
+    return [f"the model has never seen the character {shown}: it reads {UNKNOWN} instead."]
 
 
 def unknown_characters(tokenizer: Tokenizer, text: str) -> list[str]:

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
-from llmasos.generation.options import SamplingOptions
+from llmasos.generation.options import BeamOptions, SamplingOptions
 from llmasos.generation.sampling import greedy, sample, shape_logits, uniform
 
 
@@ -16,23 +16,34 @@ class Row:
     """One sequence that is being continued.
 
     Attributes:
-        prompt: the ids to continue: at least one, at most context_length.
-        options: how to choose its tokens.
+        prompt: the ids to continue: at least one, at most context_length. Of an encoder–decoder, its start token.
+        options: how to choose its tokens, and how many at most.
         sample: which of several samples of this prompt it is; decides its random numbers together with the seed.
         ids: the ids chosen so far.
         logprobs: for each of them, the natural logarithm of the probability that the model itself gave it, before
             temperature and filters.
         n_read: how many of its most recent tokens are in the cache, which is the position of the next token.
         n_slides: how often its context was full.
+        source: the ids that the encoder reads; None for a model without an encoder.
     """
 
     prompt: tuple[int, ...]
-    options: SamplingOptions
+    options: SamplingOptions | BeamOptions
     sample: int = 0
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     n_read: int = 0
     n_slides: int = 0
+    source: tuple[int, ...] | None = None
+
+    @property
+    def text(self) -> list[int]:
+        """The text so far: the prompt and the ids chosen. An encoder–decoder's start token is not part of a text."""
+        return [*(self.prompt if self.source is None else ()), *self.ids]
+
+    def followed_by(self, id: int, logprob: float) -> "Row":
+        """A new row that has one token more."""
+        return replace(self, ids=[*self.ids, id], logprobs=[*self.logprobs, logprob])
 
 
 def next_tokens(logits: Tensor, rows: Sequence[Row], options: SamplingOptions) -> Tensor:
@@ -41,7 +52,7 @@ def next_tokens(logits: Tensor, rows: Sequence[Row], options: SamplingOptions) -
     if options.repetition_penalty != 1.0:
         seen = torch.zeros(logits.shape, dtype=torch.bool)
         for i, row in enumerate(rows):
-            seen[i, [*row.prompt, *row.ids]] = True
+            seen[i, row.text] = True
         seen = seen.to(logits.device)
     logits = shape_logits(logits, options, seen)
     if options.greedy:

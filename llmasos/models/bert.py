@@ -27,7 +27,11 @@ class BERTOutput(NamedTuple):
 
 
 class BERT(nn.Module):
-    """An encoder with the two heads of its pre-training, described by a `ModelConfig`."""
+    """An encoder with the two heads of its pre-training, described by a `ModelConfig`.
+
+    Under a head of another task (`models/heads.py`) those two are not built, nor under "span" the pooler, which only
+    judges of whole texts need.
+    """
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -41,11 +45,13 @@ class BERT(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(EncoderBlock(config) for _ in range(config.n_layers))
         self.final_norm = make_norm(config) if config.norm_position == "pre" else nn.Identity()
-        self.pooler = nn.Linear(config.d_model, config.d_model)
-        self.masked_lm_head = MaskedLMHead(config)
-        self.next_sentence_head = nn.Linear(config.d_model, 2)
-        if config.tie_embeddings:
-            self.masked_lm_head.decoder.weight = self.token_embedding.weight
+        if config.head != "span":
+            self.pooler = nn.Linear(config.d_model, config.d_model)
+        if config.head == "none":
+            self.masked_lm_head = MaskedLMHead(config)
+            self.next_sentence_head = nn.Linear(config.d_model, 2)
+            if config.tie_embeddings:
+                self.masked_lm_head.decoder.weight = self.token_embedding.weight
         initialise(self)
 
     def forward(
@@ -94,6 +100,9 @@ class BERT(nn.Module):
         """One vector for the whole sequence, from its first real position ([CLS]): (B, T, C) → (B, C)."""
         first = 0 if real is None else real.long().argmax(dim=1)  # (B,): argmax gives the first True
         return torch.tanh(self.pooler(hidden[torch.arange(len(hidden), device=hidden.device), first]))
+
+    features = hidden  # what a head reads (see `models/heads.py`): one vector for each position, (B, T, C),
+    summary = pooled  # and one for the whole, (B, C)
 
 
 class MaskedLMHead(nn.Module):

@@ -17,12 +17,15 @@ CHOICES = {
     "norm": ("layernorm", "rmsnorm"),
     "norm_position": ("pre", "post"),
     "activation": ("relu", "gelu", "gelu_tanh", "swiglu"),
+    "head": ("none", "classifier", "span"),
 }
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """What a model is made of. Fields left at None are derived from the others.
+
+    `dataclasses.replace(config, head="classifier", labels=("happy", "sad"))` describes the same model with a head.
 
     Attributes:
         family: which assembly: "gpt" (decoder), "bert" (encoder) or "transformer" (encoder and decoder).
@@ -44,6 +47,9 @@ class ModelConfig:
         bias: whether linear layers and LayerNorms have biases.
         tie_embeddings: whether the output layer is the token embedding, transposed (Press & Wolf 2017).
         dropout: probability of dropping attention weights, outputs of attention and feed-forward, and embeddings.
+        head: what is asked of the model: "none" (its family's own pre-training), "classifier" (a label for the whole
+            text) or "span" (where in the text the answer begins and ends); see `models/heads.py`.
+        labels: the names of a classifier's classes, in the order of its outputs.
         fused: use torch's fused kernels for attention, norms and activations; False runs the formulas of `llmasos/nn`.
     """
 
@@ -66,9 +72,13 @@ class ModelConfig:
     bias: bool = True
     tie_embeddings: bool = True
     dropout: float = 0.0
+    head: str = "none"
+    labels: tuple[str, ...] = ()
     fused: bool = True
 
     def __post_init__(self):
+        if isinstance(self.labels, list):  # JSON has no tuples
+            object.__setattr__(self, "labels", tuple(self.labels))
         self._check_each_field()
         if self.n_decoder_layers is None:
             object.__setattr__(self, "n_decoder_layers", self.n_layers)
@@ -96,6 +106,9 @@ class ModelConfig:
             elif name in ("dropout", "norm_eps", "rotary_base"):
                 if type(value) not in (int, float):
                     raise UserError(f"{name} is {value!r}; it must be a number.")
+            elif name == "labels":
+                if not (isinstance(value, tuple) and all(isinstance(label, str) and label for label in value)):
+                    raise UserError(f"labels is {value!r}; it must be a list of names, none of them empty.")
             elif not (value is None and name in ("n_decoder_layers", "n_kv_heads", "d_ff")):  # these are derived
                 if type(value) is not int or value < 1:
                     raise UserError(f"{name} is {value!r}; it must be a whole number of at least 1.")
@@ -119,6 +132,10 @@ class ModelConfig:
             raise UserError(f"rotary positions need an even head size; d_model / n_heads is {self.head_size}.")
         if self.positions == "sinusoidal" and self.d_model % 2:
             raise UserError(f"sinusoidal positions need an even d_model; it is {self.d_model}.")
+        if self.head == "classifier" and (len(self.labels) < 2 or len(set(self.labels)) < len(self.labels)):
+            raise UserError(f"labels is {list(self.labels)}; a classifier needs at least two, each of them once.")
+        if self.head != "classifier" and self.labels:
+            raise UserError(f"labels is {list(self.labels)}, but head is {self.head!r}: only a classifier has labels.")
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, for `config.json`."""

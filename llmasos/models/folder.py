@@ -1,5 +1,9 @@
 """A model on disk: a folder with `config.json` and `model.safetensors`.
 
+    build_model(config)          a new model, with fresh weights
+    save_model, load_model       the whole model to a folder and back
+    load_body(model, folder)     only what lies under a model's head: where fine-tuning starts
+
 Nothing else decides what the model computes, and both can be read without this library. The tokenizer that belongs to
 it lies in the same folder (see `llmasos/tokenizers`).
 """
@@ -10,18 +14,17 @@ import torch
 from torch import nn
 
 from llmasos.errors import UserError
-from llmasos.models.bert import BERT
 from llmasos.models.config import ModelConfig
-from llmasos.models.gpt import GPT
-from llmasos.models.transformer import Transformer
+from llmasos.models.heads import FAMILIES, HEADS
 from llmasos.storage import load_tensors, read_json, save_tensors, write_json
 
-FAMILIES: dict[str, type[nn.Module]] = {"gpt": GPT, "bert": BERT, "transformer": Transformer}
+# Fields in which a body may differ from the one whose weights it takes: they change none of its tensors' meaning.
+NOT_OF_THE_BODY = ("head", "labels", "dropout", "fused", "tie_embeddings", "n_decoder_layers")
 
 
 def build_model(config: ModelConfig) -> nn.Module:
-    """A freshly initialised model of the family that the config names."""
-    return FAMILIES[config.family](config)
+    """A freshly initialised model of the family that the config names, with the head that it names."""
+    return FAMILIES[config.family](config) if config.head == "none" else HEADS[config.head](config)
 
 
 def save_model(folder: Path, model: nn.Module) -> None:
@@ -36,12 +39,49 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> nn.Module:
     Raises:
         UserError: no such folder, not a model folder, damaged, or weights that do not fit the config.
     """
-    folder = Path(folder)
-    if not (folder / "config.json").is_file():
-        raise UserError(f"{folder} holds no model: no config.json in it. Give the folder of a run or of a model.")
-    model = build_model(ModelConfig.from_dict(read_json(folder / "config.json")))
-    load_weights(model, folder / "model.safetensors")
+    model = build_model(load_config(folder))
+    load_weights(model, Path(folder) / "model.safetensors")
     return model.to(device).eval()
+
+
+def load_config(folder: Path) -> ModelConfig:
+    """Read the config of a model's folder alone. Raises UserError: no such folder, or not a model folder."""
+    file = Path(folder) / "config.json"
+    if not file.is_file():
+        raise UserError(f"{folder} holds no model: no config.json in it. Give the folder of a run or of a model.")
+    return ModelConfig.from_dict(read_json(file))
+
+
+def load_body(model: nn.Module, folder: Path) -> None:
+    """Copy pre-trained weights into the body of a model with a head; the head stays as it is.
+
+    Args:
+        model: a `SequenceClassifier` or a `SpanExtractor`, freshly built.
+        folder: of a model of the same family and sizes, without a head or with any.
+
+    Raises:
+        UserError: not a model folder, or the model in it has other sizes, parts or vocabulary than `model`'s body.
+    """
+    ours, theirs = model.config.to_dict(), load_config(folder).to_dict()
+    odd = [name for name in ours if ours[name] != theirs[name] and name not in NOT_OF_THE_BODY]
+    if odd:
+        name = odd[0]
+        raise UserError(
+            f"the weights in {folder} do not fit: {name} is {theirs[name]!r} there and {ours[name]!r} in the new model "
+            f"(they differ in: {', '.join(odd)}). Give the new model that folder's config, or start from another."
+        )
+    file = Path(folder) / "model.safetensors"
+    found, wanted = load_tensors(file), weights_of(model.body)
+    if theirs["head"] != "none":
+        found = {name.removeprefix("body."): tensor for name, tensor in found.items()}
+    missing = [name for name in wanted if name not in found or found[name].shape != wanted[name].shape]
+    if missing:
+        raise UserError(
+            f"{file} has no {missing[0]} of shape {tuple(wanted[missing[0]].shape)}, which the head {ours['head']!r} "
+            f"stands on (the model there has the head {theirs['head']!r}): start from the folder of one without a head."
+        )
+    for name, tensor in wanted.items():
+        tensor.copy_(found[name])
 
 
 def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:

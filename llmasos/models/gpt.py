@@ -44,9 +44,10 @@ class GPT(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(DecoderBlock(config) for _ in range(config.n_layers))
         self.final_norm = make_norm(config) if config.norm_position == "pre" else nn.Identity()
-        self.lm_head = Linear(config.d_model, config.vocab_size, bias=False)
-        if config.tie_embeddings:
-            self.lm_head.weight = self.token_embedding.weight
+        if config.head == "none":
+            self.lm_head = Linear(config.d_model, config.vocab_size, bias=False)
+            if config.tie_embeddings:
+                self.lm_head.weight = self.token_embedding.weight
         initialise(self)
 
     def forward(
@@ -112,6 +113,15 @@ class GPT(nn.Module):
         for i, block in enumerate(self.blocks):
             x = block(x, mask, rotary, None if cache is None else cache.at(i, positions, end))
         return self.final_norm(x)
+
+    def features(self, ids: Tensor, real: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
+        """What a head reads (see `models/heads.py`): (B, T) → (B, T, C). A GPT ignores segments."""
+        return self.hidden(ids, real)
+
+    def summary(self, features: Tensor, real: Tensor | None = None) -> Tensor:
+        """One vector for the whole sequence, from its last real position, which has seen all: (B, T, C) → (B, C)."""
+        last = -1 if real is None else real.size(1) - 1 - real.long().flip(1).argmax(dim=1)  # (B,): the last True
+        return features[torch.arange(len(features), device=features.device), last]
 
     def make_cache(self, batch_size: int, length: int | None = None) -> KVCache:
         """An empty cache for `batch_size` sequences of up to `length` tokens (None = the whole context)."""

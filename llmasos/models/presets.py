@@ -1,6 +1,8 @@
 """Model sizes that have a name, as the fields in which they differ from `ModelConfig`'s defaults.
 
-The four GPT-2 sizes are those of Radford et al. 2019 (table 2; the parameter counts are the published weights').
+The four GPT-2 sizes are those of Radford et al. 2019 (table 2; the parameter counts are the published weights'), the
+two of BERT those of Devlin et al. 2019 (section 3), and transformer-base and -big those of Vaswani et al. 2017 (table
+3). Their vocab_size is that of the published model; a tokenizer of one's own brings its own.
 """
 
 from typing import Any
@@ -14,6 +16,24 @@ LLAMA_STYLE = {  # the modern decoder: Touvron et al. 2023, section 2.2
     "activation": "swiglu",
     "bias": False,
 }
+
+BERT_STYLE = {  # post-norm also where it is small: so every BERT of ours is one that transformers can open
+    "family": "bert",
+    "norm_position": "post",
+    "norm_eps": 1e-12,
+    "activation": "gelu",
+}
+
+ORIGINAL = {  # the first Transformer: Vaswani et al. 2017, sections 3 and 5.4
+    "family": "transformer",
+    "positions": "sinusoidal",
+    "norm_position": "post",
+    "activation": "relu",
+    "vocab_size": 37_000,
+}
+
+# The same with the norm before each part: it learns from the first steps on, without a long warmup (Xiong et al. 2020).
+TRANSLATOR = {**ORIGINAL, "norm_position": "pre"}
 
 PRESETS: dict[str, dict[str, Any]] = {
     # On a CPU the exact gelu is several times faster than its tanh approximation, so the small sizes have it.
@@ -29,6 +49,24 @@ PRESETS: dict[str, dict[str, Any]] = {
     "gpt2-medium": {"n_layers": 24, "n_heads": 16, "d_model": 1024},  # 355M
     "gpt2-large": {"n_layers": 36, "n_heads": 20, "d_model": 1280},  # 774M
     "gpt2-xl": {"n_layers": 48, "n_heads": 25, "d_model": 1600},  # 1558M
+    "bert-laptop": {**BERT_STYLE, "n_layers": 4, "n_heads": 4, "d_model": 128, "context_length": 160},
+    "bert-base": {**BERT_STYLE, "vocab_size": 30_522, "context_length": 512, "dropout": 0.1},  # 110M
+    "bert-large": {
+        **BERT_STYLE, "vocab_size": 30_522, "context_length": 512, "dropout": 0.1, "n_layers": 24, "n_heads": 16,
+        "d_model": 1024,
+    },  # 336M
+    "transformer-laptop": {**TRANSLATOR, "n_layers": 3, "n_heads": 4, "d_model": 128, "context_length": 160},
+    # With a shared vocabulary of 10,000: 9M. Writing repeats the decoder for every token, so the encoder is the deeper.
+    "transformer-small": {
+        **TRANSLATOR, "n_layers": 4, "n_decoder_layers": 3, "n_heads": 8, "d_model": 256, "context_length": 256,
+        "dropout": 0.1,
+    },
+    "transformer-base": {  # 63M
+        **ORIGINAL, "n_layers": 6, "n_heads": 8, "d_model": 512, "context_length": 512, "dropout": 0.1,
+    },
+    "transformer-big": {  # 214M
+        **ORIGINAL, "n_layers": 6, "n_heads": 16, "d_model": 1024, "context_length": 512, "dropout": 0.3,
+    },
 }
 
 

@@ -5,10 +5,16 @@ backward (one product for the input's gradient, one for the weight's), so traini
 layer, the products q kᵀ and weights·v: 2 · 2·T·C per token forward. Together (Kaplan et al. 2020, section 2.1;
 Chowdhery et al. 2022, appendix B):
 
-    FLOPs per trained token = 6·N + 12·L·C·T
+    FLOPs per trained token = 6·N + 12·A·C·T
 
 N counts the weights that are multiplied: all matrices including the output layer, not the embeddings, which are looked
-up. Attention is counted over all T positions although a causal kernel may skip half of them: the papers' convention.
+up. A is the number of attentions: one in each layer, two in each layer of a Transformer's decoder. Attention is counted
+over all T positions although a causal kernel may skip half of them: the papers' convention. What a model computes once
+for a whole text (BERT's pooler, a label) is left out.
+
+**What a token is** to a GPT or a BERT needs no saying. A Transformer's is a token of the target together with one of a
+source that is as long, so it passes through the encoder once and through the decoder once. Under a head there is no
+decoder, and a token is one that is read.
 """
 
 from torch import nn
@@ -22,35 +28,84 @@ def n_parameters(model: nn.Module) -> int:
 
 
 def n_parameters_of(config: ModelConfig) -> int:
-    """The same for a GPT by formula, without building it.
+    """The same by formula, without building the model.
 
-    Embeddings V·C (+ P·C learned positions, + V·C if the output layer is not tied); in each layer attention
-    2·C² + 2·C·Hkv·D, feed-forward 2·C·d_ff (3 for swiglu), two norms; one last norm with pre-norm; and the biases.
+    Embeddings V·C (+ P·C learned positions, + segments and a norm in a BERT); in each layer attention 2·C² + 2·C·Hkv·D,
+    feed-forward 2·C·d_ff (3 for swiglu), two norms; one last norm with pre-norm; the biases; and what comes on top.
 
     >>> n_parameters_of(ModelConfig())  # GPT-2 small
     124439808
     """
     c = config
-    norm = c.d_model * (2 if c.norm == "layernorm" and c.bias else 1)
-    biases = 2 * c.d_model + 2 * c.n_kv_heads * c.head_size  # of attention
-    biases += (2 if c.activation == "swiglu" else 1) * c.d_ff + c.d_model  # of feed-forward
-    layer = weights_per_layer(c) + 2 * norm + (biases if c.bias else 0)
-    embeddings = c.vocab_size * c.d_model * (1 if c.tie_embeddings else 2)
-    positions = c.context_length * c.d_model if c.positions == "learned" else 0
-    return embeddings + positions + c.n_layers * layer + (norm if c.norm_position == "pre" else 0)
+    embeddings = c.vocab_size * c.d_model
+    if c.positions == "learned":
+        embeddings += c.context_length * c.d_model
+    if c.family == "bert":
+        embeddings += c.n_segments * c.d_model + norm_parameters(c)
+    return embeddings + stack_parameters(c, c.n_layers) + top_parameters(c)
 
 
-def weights_per_layer(config: ModelConfig) -> int:
-    """Number of weights in one block's matrices: those of attention (q, k, v, out) and of the feed-forward."""
+def top_parameters(config: ModelConfig) -> int:
+    """What stands on the embeddings and the first stack: the head, or what the family's own pre-training needs."""
     c = config
-    attention = 2 * c.d_model**2 + 2 * c.d_model * c.n_kv_heads * c.head_size
-    feed_forward = (3 if c.activation == "swiglu" else 2) * c.d_model * c.d_ff
-    return attention + feed_forward
+    pooler = c.d_model**2 + c.d_model if c.family == "bert" else 0
+    if c.head == "span":
+        return 2 * (c.d_model + 1)
+    if c.head == "classifier":
+        return pooler + len(c.labels) * (c.d_model + 1)
+    output = 0 if c.tie_embeddings else c.vocab_size * c.d_model
+    if c.family == "bert":
+        masked_lm = c.d_model**2 + c.d_model + norm_parameters(c) + output + c.vocab_size  # dense, norm, decoder
+        return pooler + masked_lm + 2 * (c.d_model + 1)
+    if c.family == "transformer":
+        return stack_parameters(c, c.n_decoder_layers, cross_attention=True) + output
+    return output
 
 
-def flops_per_token(config: ModelConfig, sequence_length: int | None = None) -> int:
-    """Floating-point operations to train on one token of a sequence of T tokens (None = context_length); see above."""
-    c = config
-    T = sequence_length or c.context_length
-    N = c.n_layers * weights_per_layer(c) + c.vocab_size * c.d_model
-    return 6 * N + 12 * c.n_layers * c.d_model * T
+def stack_parameters(config: ModelConfig, n_layers: int, cross_attention: bool = False) -> int:
+    """Parameters of a stack of blocks and of its last norm, if it has one."""
+    c, n_attentions = config, 2 if cross_attention else 1
+    attention_biases = 2 * c.d_model + 2 * c.n_kv_heads * c.head_size
+    feed_forward_biases = (2 if c.activation == "swiglu" else 1) * c.d_ff + c.d_model
+    biases = n_attentions * attention_biases + feed_forward_biases if c.bias else 0
+    layer = n_attentions * attention_weights(c) + feed_forward_weights(c) + biases
+    layer += (n_attentions + 1) * norm_parameters(c)
+    return n_layers * layer + (norm_parameters(c) if c.norm_position == "pre" else 0)
+
+
+def norm_parameters(config: ModelConfig) -> int:
+    """Of one norm: a weight, and in a LayerNorm with bias that too."""
+    return config.d_model * (2 if config.norm == "layernorm" and config.bias else 1)
+
+
+def attention_weights(config: ModelConfig) -> int:
+    """Number of weights in the matrices of one attention: q and out, k and v."""
+    return 2 * config.d_model**2 + 2 * config.d_model * config.n_kv_heads * config.head_size
+
+
+def feed_forward_weights(config: ModelConfig) -> int:
+    """Number of weights in the matrices of one feed-forward."""
+    return (3 if config.activation == "swiglu" else 2) * config.d_model * config.d_ff
+
+
+def flops_per_token(config: ModelConfig, sequence_length: int | None = None, predicted: float = 1.0) -> int:
+    """Floating-point operations to train on one token; see above for what that is.
+
+    Args:
+        config: the model.
+        sequence_length: T, the number of tokens in a sequence (None = context_length).
+        predicted: the share of a BERT's tokens that are predicted; only they pass through its output layer.
+    """
+    c, T = config, sequence_length or config.context_length
+    N = c.n_layers * (attention_weights(c) + feed_forward_weights(c))
+    n_attentions = c.n_layers
+    if c.head == "span":
+        N += 2 * c.d_model
+    elif c.head == "none" and c.family == "bert":
+        N += predicted * (c.d_model**2 + c.vocab_size * c.d_model)
+    elif c.head == "none":
+        N += c.vocab_size * c.d_model
+        if c.family == "transformer":
+            N += c.n_decoder_layers * (2 * attention_weights(c) + feed_forward_weights(c))
+            n_attentions += 2 * c.n_decoder_layers
+    return round(6 * N + 12 * n_attentions * c.d_model * T)

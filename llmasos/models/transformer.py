@@ -30,7 +30,7 @@ from llmasos.nn import (
 
 
 class Transformer(nn.Module):
-    """An encoder–decoder, described by a `ModelConfig`."""
+    """An encoder–decoder, described by a `ModelConfig`; under a head (`models/heads.py`) an encoder without decoder."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -44,13 +44,14 @@ class Transformer(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.encoder_blocks = nn.ModuleList(EncoderBlock(config) for _ in range(config.n_layers))
         self.encoder_norm = make_norm(config) if pre_norm else nn.Identity()
-        self.decoder_blocks = nn.ModuleList(
-            DecoderBlock(config, cross_attention=True) for _ in range(config.n_decoder_layers)
-        )
-        self.final_norm = make_norm(config) if pre_norm else nn.Identity()
-        self.lm_head = Linear(config.d_model, config.vocab_size, bias=False)
-        if config.tie_embeddings:
-            self.lm_head.weight = self.token_embedding.weight
+        if config.head == "none":
+            self.decoder_blocks = nn.ModuleList(
+                DecoderBlock(config, cross_attention=True) for _ in range(config.n_decoder_layers)
+            )
+            self.final_norm = make_norm(config) if pre_norm else nn.Identity()
+            self.lm_head = Linear(config.d_model, config.vocab_size, bias=False)
+            if config.tie_embeddings:
+                self.lm_head.weight = self.token_embedding.weight
         initialise(self, embedding_std=1.0 / math.sqrt(config.d_model))
 
     def forward(self, source: Tensor, target: Tensor, source_real: Tensor | None = None) -> Tensor:
@@ -78,6 +79,16 @@ class Transformer(nn.Module):
         for block in self.encoder_blocks:
             x = block(x, mask)
         return self.encoder_norm(x)
+
+    def features(self, ids: Tensor, real: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
+        """What a head reads (see `models/heads.py`): (B, T) → (B, T, C). The Transformer ignores segments."""
+        return self.encode(ids, real)
+
+    def summary(self, features: Tensor, real: Tensor | None = None) -> Tensor:
+        """One vector for the whole sequence, the mean over its real positions: (B, T, C) → (B, C)."""
+        if real is None:
+            return features.mean(dim=1)
+        return features.masked_fill(~real[..., None], 0.0).sum(dim=1) / real.sum(dim=1, keepdim=True)
 
     def embed(self, ids: Tensor, positions: Tensor, end: int) -> Tensor:
         """Token embeddings times √C, plus positions, all of them before `end`: (B, T) → (B, T, C).

@@ -3,8 +3,8 @@
     text --encode--> ids --decode--> text
 
 The table is a list `tokens` with `tokens[id]` = the bytes this id stands for, special tokens included. Everything that
-follows from the table (decoding, fingerprints, special tokens) is written here once; a tokenizer adds the rule, in
-`_encode_plain`, and how it is saved.
+follows from the table (decoding, fingerprints, special tokens, positions) is written here once; a tokenizer adds the
+rule, in `_encode_plain`, and how it is saved.
 
 **Special tokens** are ids that no ordinary text produces, such as `<|endoftext|>`, which stands between documents. A
 user who types `<|endoftext|>` gets the ids of those thirteen characters: otherwise anybody who can write a prompt could
@@ -13,6 +13,9 @@ end a document, or speak for the system, in the middle of it. Only who trusts th
 **Text that is not Unicode**: a Python `str` can hold a surrogate on its own (from a damaged file name, say), which has
 no UTF-8 form. Each becomes U+FFFD, the replacement character, and a high and a low one in a row become the character
 that they spell; tiktoken does the same.
+
+**Lower case.** With `lowercase=True` a tokenizer lower-cases every text before it looks at it: fewer different words to
+learn, and capitals are lost. `encode_spans` still speaks of the text as it was given.
 """
 
 import hashlib
@@ -21,14 +24,18 @@ import operator
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from llmasos.errors import UserError
 from llmasos.storage import write_json
+from llmasos.tokenizers.frames import Frame, frame
+from llmasos.tokenizers.spans import Spans, characters_of_bytes, continues_word, origins
 
 END_OF_TEXT = "<|endoftext|>"
+PAD, CLS, SEP = "[PAD]", "[CLS]", "[SEP]"  # BERT's; other tokenizers may have them too
 CONFIG_FILE = "tokenizer_config.json"
 
 
@@ -44,23 +51,26 @@ class Tokenizer(ABC):
         'the mat'
 
     Attributes:
-        kind: the name `train_tokenizer` and the saved files know it by: char, byte, bpe, gpt2 or cl100k_base.
+        kind: the name `train_tokenizer` and the saved files know it by: char, byte, bpe, wordpiece, gpt2, cl100k_base.
         vocab_size: ids are 0 ... vocab_size - 1, special tokens included.
-        special_tokens: name to id; always holds `<|endoftext|>`.
+        special_tokens: name to id; always holds `<|endoftext|>` (of WordPiece: BERT's five).
+        lowercase: whether texts are lower-cased before they are encoded.
     """
 
     kind: str
     split_pattern: str | None = None  # the regular expression that cuts a text into words, if the kind has one
 
-    def __init__(self, tokens: Sequence[bytes], special_tokens: dict[str, int]):
+    def __init__(self, tokens: Sequence[bytes], special_tokens: dict[str, int], lowercase: bool = False):
         """Take the table.
 
         Arguments:
             tokens: the bytes of every id, special tokens included (theirs is the UTF-8 of their name).
             special_tokens: name to id.
+            lowercase: whether to lower-case texts before they are encoded.
         """
         self._tokens = list(tokens)
         self.special_tokens = dict(special_tokens)
+        self.lowercase = lowercase
         self.vocab_size = len(self._tokens)
         longest_first = sorted(self.special_tokens, key=len, reverse=True)
         self._special_pattern = re.compile("(" + "|".join(map(re.escape, longest_first)) + ")")
@@ -70,13 +80,37 @@ class Tokenizer(ABC):
         """The id of `<|endoftext|>`, which ends every document."""
         return self.special_tokens[END_OF_TEXT]
 
+    @property
+    def pad_id(self) -> int:
+        """The id that fills up the shorter rows of a batch: `[PAD]` if there is one, else 0. No model looks at it."""
+        return self.special_tokens.get(PAD, 0)
+
+    @cached_property
+    def special_mask(self) -> np.ndarray:
+        """For each id, whether it is a special token: (V,) bool."""
+        mask = np.zeros(self.vocab_size, dtype=bool)
+        mask[list(self.special_tokens.values())] = True
+        return mask
+
+    @cached_property
+    def continues(self) -> np.ndarray:
+        """For each id, whether it continues the word of the token before it: (V,) bool; False for special tokens.
+
+        WordPiece writes `##` before such tokens; in the others the token's beginning decides (`spans.continues_word`).
+        """
+        return np.array([continues_word(token) for token in self._tokens]) & ~self.special_mask
+
     @abstractmethod
     def _encode_plain(self, text: str) -> np.ndarray:
-        """Return the ids of a text without surrogates and without special tokens: 1-D, uint32."""
+        """Return the ids of a text that `_prepare` made, without special tokens: 1-D, uint32."""
+
+    def _prepare(self, text: str) -> str:
+        """Return `text` as it is to be encoded: without surrogates and, if so decided, in lower case."""
+        return prepare(text, self.lowercase)
 
     def encode_array(self, text: str) -> np.ndarray:
         """Return the ids of a whole document as one array, 1-D uint32: the same ids as `encode`, without the list."""
-        return self._encode_plain(replace_surrogates(text))
+        return self._encode_plain(self._prepare(text))
 
     def encode(self, text: str, allow_special: bool = False) -> list[int]:
         """Return the ids of `text`.
@@ -92,6 +126,50 @@ class Tokenizer(ABC):
         for part in self._special_pattern.split(text):  # plain, special, plain, ..., special, plain
             ids += [self.special_tokens[part]] if part in self.special_tokens else self.encode(part)
         return ids
+
+    def encode_spans(self, text: str) -> Spans:
+        """Return the ids that `encode(text)` gives, with where in `text` each stands and the word it belongs to.
+
+        >>> from llmasos.tokenizers import train_tokenizer
+        >>> tokenizer = train_tokenizer("bpe", ["the cat sat on the mat", "the cat ate"], vocab_size=262)
+        >>> tokenizer.encode_spans("the mat")
+        Spans(ids=[258, 220, 76, 256], starts=[0, 3, 4, 5], ends=[3, 4, 5, 7], words=[0, 1, 1, 1])
+        """
+        ids, first, last = self._locate(self._prepare(text))
+        starts, ends = origins(text, self._prepare)
+        new_word = ~self.continues[ids]
+        new_word[:1] = False  # the first word is number 0, however it begins
+        return Spans(ids.tolist(), starts[first].tolist(), ends[last].tolist(), np.cumsum(new_word).tolist())
+
+    def _locate(self, prepared: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the ids of a prepared text, and the first and the last character of it that each covers: all 1-D."""
+        ids = self._encode_plain(prepared)
+        sizes = np.array([len(self._tokens[id]) for id in ids], dtype=np.int64)
+        after = np.cumsum(sizes)  # the byte after each token
+        character = characters_of_bytes(prepared)
+        return ids, character[after - sizes], character[after - 1]
+
+    def frame(self, first: Sequence[int], second: Sequence[int] | None = None) -> Frame:
+        """Frame one or two encoded texts for a model that reads them.
+
+        With `[CLS]` and `[SEP]` among the special tokens the frame is BERT's, `[CLS] first [SEP] second [SEP]`;
+        otherwise it is `first <|endoftext|> second <|endoftext|>`. The second text, and what closes it, may be absent.
+
+        Arguments:
+            first, second: ids, as `encode` gives them.
+        """
+        return frame(first, second, *self._brackets())
+
+    def frame_size(self, n_texts: int) -> int:
+        """Return how many tokens `frame` adds to `n_texts` texts (1 or 2)."""
+        opening, _ = self._brackets()
+        return len(opening) + n_texts
+
+    def _brackets(self) -> tuple[list[int], int]:
+        """Return the ids that open a frame (one or none), and the id that closes each text."""
+        if CLS in self.special_tokens and SEP in self.special_tokens:
+            return [self.special_tokens[CLS]], self.special_tokens[SEP]
+        return [], self.end_of_text
 
     def decode(self, ids: Iterable[int], skip_special: bool = False) -> str:
         """Return the text of `ids`; bytes that are not UTF-8 (a model may sample half a character) become U+FFFD.
@@ -110,12 +188,25 @@ class Tokenizer(ABC):
         return self.decode_bytes(ids).decode("utf-8", errors="replace")
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
-        """Return the exact bytes that `ids` stand for. Raises `UserError` for an id outside the vocabulary."""
+        """Return the bytes of the text that `ids` stand for. Raises `UserError` for an id outside the vocabulary."""
         ids = _to_list(ids)
         if ids:
             self._check_id(min(ids))
             self._check_id(max(ids))
+        return self._join(ids)
+
+    def _join(self, ids: list[int]) -> bytes:
         return b"".join([self._tokens[id] for id in ids])
+
+    def added_bytes(self, id: int, previous: int | None) -> bytes:
+        """Return the bytes that token `id` adds to a text whose last token is `previous` (None: at its beginning).
+
+        They are the token's own; only WordPiece, whose tokens hold no spaces, looks at the token before.
+
+        Raises:
+            UserError: an id outside the vocabulary.
+        """
+        return self.token_bytes(id)
 
     def token_bytes(self, id: int) -> bytes:
         """Return the bytes of one token; they need not be whole characters. Raises `UserError` as `decode` does."""
@@ -129,15 +220,20 @@ class Tokenizer(ABC):
 
     def fingerprint(self) -> str:
         """Return the SHA-256 (64 hex digits) of everything that decides the ids; equal tokenizers have equal ones."""
-        rules = json.dumps([self.kind, self.split_pattern, sorted(self.special_tokens.items())])
-        digest = hashlib.sha256(rules.encode())
+        digest = hashlib.sha256(json.dumps(self._rules()).encode())
         for token in self._tokens:
             digest.update(len(token).to_bytes(4, "little") + token)
         return digest.hexdigest()
 
+    def _rules(self) -> list[object]:
+        """Return what decides the ids besides the table of tokens."""
+        rules = [self.kind, self.split_pattern, sorted(self.special_tokens.items())]
+        return [*rules, "lowercase"] if self.lowercase else rules
+
     def _config(self) -> dict[str, object]:
         """Return what `tokenizer_config.json` says."""
-        return {"kind": self.kind, "special_tokens": self.special_tokens, "fingerprint": self.fingerprint()}
+        config = {"kind": self.kind, "special_tokens": self.special_tokens, "fingerprint": self.fingerprint()}
+        return config | {"lowercase": True} if self.lowercase else config
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(kind={self.kind!r}, vocab_size={self.vocab_size})"
@@ -161,6 +257,12 @@ def replace_surrogates(text: str) -> str:
         return text
     except UnicodeEncodeError:
         return text.encode("utf-16-le", errors="surrogatepass").decode("utf-16-le", errors="replace")
+
+
+def prepare(text: str, lowercase: bool) -> str:
+    """Return `text` without surrogates (as `replace_surrogates`) and, if asked, in lower case."""
+    text = replace_surrogates(text)
+    return text.lower() if lowercase else text
 
 
 def number_special_tokens(names: Iterable[str], first_id: int) -> dict[str, int]:

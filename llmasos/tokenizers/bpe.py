@@ -7,7 +7,8 @@ special tokens. The id of a merged token is thus also its rank, and encoding mea
 for as long as there is one. `encode_slowly` does just that; `encode` gives the ranks to tiktoken, which does it fast.
 
 Saved, it is the files of a Hugging Face GPT-2 folder, `vocab.json` and `merges.txt` in GPT-2's visible alphabet (see
-`gpt2_alphabet`), which `transformers` opens with the same ids; and GPT-2's own files open here.
+`gpt2_alphabet`), which `transformers` opens with the same ids; and GPT-2's own files open here. (`transformers` knows
+no lower-casing GPT-2: of a tokenizer with `lowercase=True`, give it lower-cased text.)
 """
 
 import warnings
@@ -18,7 +19,7 @@ import tiktoken
 
 from llmasos.errors import UserError
 from llmasos.storage import read_json, write_json, write_text
-from llmasos.tokenizers.base import END_OF_TEXT, number_special_tokens, replace_surrogates
+from llmasos.tokenizers.base import END_OF_TEXT, number_special_tokens, prepare
 from llmasos.tokenizers.bpe_trainer import SPLIT, SPLIT_PATTERN, count_words, learn_merges, merge_pair
 from llmasos.tokenizers.gpt2_alphabet import BYTES_BY_ID, ID_OF_BYTE, from_visible, to_visible
 from llmasos.tokenizers.tiktoken_base import TiktokenTokenizer
@@ -38,12 +39,18 @@ class BPETokenizer(TiktokenTokenizer):
     kind = "bpe"
     split_pattern = SPLIT_PATTERN
 
-    def __init__(self, merges: Sequence[tuple[int, int]], special_tokens: Iterable[str] = (END_OF_TEXT,)):
+    def __init__(
+        self,
+        merges: Sequence[tuple[int, int]],
+        special_tokens: Iterable[str] = (END_OF_TEXT,),
+        lowercase: bool = False,
+    ):
         """Build the table of tokens, and the `tiktoken.Encoding`, from the merges.
 
         Arguments:
             merges: pairs of ids, in the order in which they were learned; merge i makes the id 256 + i.
             special_tokens: their names, in the order of their ids, which follow the last merge.
+            lowercase: whether to lower-case texts before they are encoded.
 
         Raises:
             UserError: a merge uses an id that does not exist yet, or makes a token that there is already; a special
@@ -62,7 +69,7 @@ class BPETokenizer(TiktokenTokenizer):
         if clash := [name for name in special if name in map(to_visible, tokens)]:
             raise UserError(f"special token {clash[0]!r} is also an ordinary token: choose a name like <|{clash[0]}|>")
         encoding = tiktoken.Encoding("bpe", pat_str=SPLIT_PATTERN, mergeable_ranks=ranks, special_tokens=special)
-        super().__init__(encoding, tokens + [name.encode() for name in special], special)
+        super().__init__(encoding, tokens + [name.encode() for name in special], special, lowercase)
 
     @classmethod
     def train(
@@ -71,6 +78,7 @@ class BPETokenizer(TiktokenTokenizer):
         vocab_size: int,
         special_tokens: Iterable[str] = (END_OF_TEXT,),
         min_frequency: int = 2,
+        lowercase: bool = False,
     ) -> "BPETokenizer":
         """Learn a vocabulary from `documents`.
 
@@ -80,6 +88,7 @@ class BPETokenizer(TiktokenTokenizer):
                 that, training stops when no pair occurs `min_frequency` times, and a warning says so.
             special_tokens: their names, in the order of their ids.
             min_frequency: pairs rarer than this are not merged.
+            lowercase: whether to lower-case texts, these and those to be encoded later.
 
         Raises:
             UserError: a vocabulary too small for the bytes and special tokens, documents without any text, or a
@@ -94,7 +103,7 @@ class BPETokenizer(TiktokenTokenizer):
                 f"vocab_size {vocab_size} is too small for BPE: 256 bytes and {len(special_tokens)} special tokens "
                 f"need at least {smallest}"
             )
-        word_counts = count_words(documents)
+        word_counts = count_words(prepare(document, lowercase) for document in documents)
         if not word_counts:
             raise UserError("BPE needs text to learn from, and the text is empty")
         merges = learn_merges(word_counts, vocab_size - smallest, min_frequency)
@@ -104,7 +113,7 @@ class BPETokenizer(TiktokenTokenizer):
                 f"times any more, so training stopped at {smallest + len(merges)}",
                 stacklevel=2,
             )
-        return cls(merges, special_tokens)
+        return cls(merges, special_tokens, lowercase)
 
     def encode_slowly(self, text: str) -> list[int]:
         """Return the same ids as `encode`, by the definition: in each word, merge the pair learned first, repeatedly.
@@ -113,7 +122,7 @@ class BPETokenizer(TiktokenTokenizer):
         """
         id_of_pair = {pair: 256 + index for index, pair in enumerate(self.merges)}
         ids = []
-        for word in SPLIT.findall(replace_surrogates(text)):
+        for word in SPLIT.findall(self._prepare(text)):
             symbols = list(word.encode().translate(ID_OF_BYTE))
             while known := [pair for pair in zip(symbols, symbols[1:], strict=False) if pair in id_of_pair]:
                 first_learned = min(known, key=id_of_pair.__getitem__)
@@ -144,8 +153,12 @@ class BPETokenizer(TiktokenTokenizer):
         return super()._config() | for_transformers
 
     @classmethod
-    def load(cls, folder: Path | str) -> "BPETokenizer":
+    def load(cls, folder: Path | str, lowercase: bool = False) -> "BPETokenizer":
         """Read `vocab.json` and `merges.txt`, ours or GPT-2's own; what is in neither bytes nor merges is special.
+
+        Arguments:
+            folder: where they lie.
+            lowercase: whether to lower-case texts before they are encoded.
 
         Raises:
             UserError: a file is missing or damaged, or the two do not belong together.
@@ -155,7 +168,7 @@ class BPETokenizer(TiktokenTokenizer):
         ids = read_json(folder / VOCAB_FILE)
         n_plain = 256 + len(merges)
         by_id = sorted(ids, key=ids.get) if _numbers_from_zero(ids) else []
-        tokenizer = cls(merges, by_id[n_plain:]) if END_OF_TEXT in by_id[n_plain:] else None
+        tokenizer = cls(merges, by_id[n_plain:], lowercase) if END_OF_TEXT in by_id[n_plain:] else None
         if tokenizer is None or [to_visible(token) for token in tokenizer._tokens[:n_plain]] != by_id[:n_plain]:
             raise UserError(
                 f"{folder / VOCAB_FILE} does not belong to {folder / MERGES_FILE}: expected ids for the 256 bytes in "

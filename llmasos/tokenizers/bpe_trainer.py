@@ -11,12 +11,12 @@ depend on the order of the documents, and equals that of the `tokenizers` packag
 
 `learn_merges_plainly` is the definition: it counts all pairs anew for each merge. `learn_merges` learns the same merges
 and only touches the places where something changes. Symbol ids: 0 ... 255 are the bytes in GPT-2's order (see
-`gpt2_alphabet`), 256 + i is merge i.
+`gpt2_alphabet`), 256 + i is merge i. `wordpiece_trainer` uses the same code with another alphabet.
 """
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import regex  # the standard library's `re` does not know \p{L}; tiktoken depends on this package
 
@@ -63,12 +63,23 @@ def merge_pair(symbols: Sequence[int], pair: tuple[int, int], new: int) -> list[
     return merged
 
 
-def learn_merges_plainly(word_counts: dict[str, int], n_merges: int, min_frequency: int = 2) -> list[tuple[int, int]]:
+def spell_in_bytes(word: str) -> bytes:
+    """Return the symbols of a word before any merge: the id of each byte, in GPT-2's order."""
+    return word.encode().translate(ID_OF_BYTE)
+
+
+def learn_merges_plainly(
+    word_counts: dict[str, int],
+    n_merges: int,
+    min_frequency: int = 2,
+    spell: Callable[[str], Sequence[int]] = spell_in_bytes,
+    alphabet_size: int = 256,
+) -> list[tuple[int, int]]:
     """Learn merges as the definition says, counting every pair of every word anew for each merge.
 
     Arguments, result: those of `learn_merges`, to which it is equal. 8,000 merges of 1 MB of text take several minutes.
     """
-    words = [(list(word.encode().translate(ID_OF_BYTE)), count) for word, count in word_counts.items()]
+    words = [(list(spell(word)), count) for word, count in word_counts.items()]
     merges: list[tuple[int, int]] = []
     while len(merges) < n_merges:
         frequency: Counter[tuple[int, int]] = Counter()
@@ -78,12 +89,18 @@ def learn_merges_plainly(word_counts: dict[str, int], n_merges: int, min_frequen
         best = min(frequency, key=lambda pair: (-frequency[pair], pair), default=None)
         if best is None or frequency[best] < min_frequency:
             break
-        words = [(merge_pair(symbols, best, 256 + len(merges)), count) for symbols, count in words]
+        words = [(merge_pair(symbols, best, alphabet_size + len(merges)), count) for symbols, count in words]
         merges.append(best)
     return merges
 
 
-def learn_merges(word_counts: dict[str, int], n_merges: int, min_frequency: int = 2) -> list[tuple[int, int]]:
+def learn_merges(
+    word_counts: dict[str, int],
+    n_merges: int,
+    min_frequency: int = 2,
+    spell: Callable[[str], Sequence[int]] = spell_in_bytes,
+    alphabet_size: int = 256,
+) -> list[tuple[int, int]]:
     """Learn the merges of byte-pair encoding.
 
     All different words stand in one long row, and `before` and `after` link each symbol to its neighbours, so that a
@@ -96,11 +113,13 @@ def learn_merges(word_counts: dict[str, int], n_merges: int, min_frequency: int 
         word_counts: word to number of occurrences, from `count_words`.
         n_merges: how many merges to learn.
         min_frequency: pairs that occur less often are not merged.
+        spell: from a word to its symbols before any merge.
+        alphabet_size: how many symbols there are before any merge; merge i makes the symbol alphabet_size + i.
 
     Returns:
         Pairs of symbol ids, in the order in which they were merged; fewer than `n_merges` if no pair was left.
     """
-    symbol, weight = _lay_out(word_counts)
+    symbol, weight = _lay_out(word_counts, spell)
     row = list(range(len(symbol)))
     before, after = [-1, *row[:-1]], [*row[1:], -1]  # the same integer objects again: half the memory to walk through
     new_pairs = defaultdict(list)  # pair -> where it stands: the positions of its left symbol, ascending
@@ -126,7 +145,7 @@ def learn_merges(word_counts: dict[str, int], n_merges: int, min_frequency: int 
             return merges
 
         left, right = pair = heapq.heappop(heap)[1]
-        new = 256 + len(merges)
+        new = alphabet_size + len(merges)
         merges.append(pair)
         merged = []  # where the new symbol stands
         for p in positions_of.pop(pair):
@@ -146,11 +165,13 @@ def learn_merges(word_counts: dict[str, int], n_merges: int, min_frequency: int 
                 new_pairs[new, symbol[after[p]]].append(p)
 
 
-def _lay_out(word_counts: dict[str, int]) -> tuple[list[int], list[int]]:
+def _lay_out(
+    word_counts: dict[str, int], spell: Callable[[str], Sequence[int]]
+) -> tuple[list[int], list[int]]:
     """Return all words in one row, EDGE between them: the symbol at each position, and how often its word occurs."""
     symbol, weight = [EDGE], [0]
     for word, count in word_counts.items():
-        ids = word.encode().translate(ID_OF_BYTE)
+        ids = spell(word)
         symbol += [*ids, EDGE]
         weight += [count] * len(ids) + [0]
     return symbol, weight

@@ -20,14 +20,16 @@ class ByteTokenizer(Tokenizer):
 
     kind = "byte"
 
-    def __init__(self, special_tokens: Iterable[str] = (END_OF_TEXT,)):
+    def __init__(self, special_tokens: Iterable[str] = (END_OF_TEXT,), lowercase: bool = False):
         """Number the special tokens from 256.
 
         Arguments:
             special_tokens: their names, in the order of their ids.
+            lowercase: whether to lower-case texts before they are encoded.
         """
         special = number_special_tokens(special_tokens, first_id=256)
-        super().__init__([bytes([value]) for value in range(256)] + [name.encode() for name in special], special)
+        tokens = [bytes([value]) for value in range(256)] + [name.encode() for name in special]
+        super().__init__(tokens, special, lowercase)
 
     def _encode_plain(self, text: str) -> np.ndarray:
         return np.frombuffer(text.encode("utf-8"), dtype=np.uint8).astype(np.uint32)

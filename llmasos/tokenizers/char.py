@@ -13,7 +13,7 @@ import numpy as np
 
 from llmasos.errors import UserError
 from llmasos.storage import read_json, write_json
-from llmasos.tokenizers.base import END_OF_TEXT, Tokenizer, number_special_tokens, replace_surrogates
+from llmasos.tokenizers.base import END_OF_TEXT, Tokenizer, number_special_tokens, prepare, replace_surrogates
 
 UNKNOWN = "<|unknown|>"
 VOCAB_FILE = "vocab.json"
@@ -28,12 +28,18 @@ class CharTokenizer(Tokenizer):
 
     kind = "char"
 
-    def __init__(self, characters: Iterable[str], special_tokens: Iterable[str] = (END_OF_TEXT, UNKNOWN)):
+    def __init__(
+        self,
+        characters: Iterable[str],
+        special_tokens: Iterable[str] = (END_OF_TEXT, UNKNOWN),
+        lowercase: bool = False,
+    ):
         """Number the characters by code point, and the special tokens after them.
 
         Arguments:
             characters: the characters to know; order and repetitions do not matter.
             special_tokens: their names, in the order of their ids; `<|unknown|>` is added if it is not among them.
+            lowercase: whether to lower-case texts before they are encoded.
 
         Raises:
             UserError: no characters at all.
@@ -43,7 +49,7 @@ class CharTokenizer(Tokenizer):
             raise UserError("a character tokenizer needs text to learn its characters from, and the text is empty")
         names = list(special_tokens)
         special = number_special_tokens(names if UNKNOWN in names else [*names, UNKNOWN], len(self.characters))
-        super().__init__([token.encode() for token in [*self.characters, *special]], special)
+        super().__init__([token.encode() for token in [*self.characters, *special]], special, lowercase)
         # The id of every code point there is (1.1 million, 4 MB): encoding a document is one look-up for all of it.
         self._id_of_code_point = np.full(0x110000, special[UNKNOWN], dtype=np.uint32)
         self._id_of_code_point[_code_points(self.characters)] = np.arange(len(self.characters))
@@ -54,6 +60,7 @@ class CharTokenizer(Tokenizer):
         documents: Iterable[str],
         vocab_size: int | None = None,
         special_tokens: Iterable[str] = (END_OF_TEXT, UNKNOWN),
+        lowercase: bool = False,
     ) -> "CharTokenizer":
         """Learn the characters of `documents`.
 
@@ -61,13 +68,15 @@ class CharTokenizer(Tokenizer):
             documents: the training texts, each read once.
             vocab_size: at most so many ids, special tokens included; the most frequent characters are kept (equally
                 frequent ones: the smaller code point). None keeps all.
+            special_tokens: their names, in the order of their ids.
+            lowercase: whether to lower-case texts, these and those to be encoded later.
 
         Raises:
             UserError: no text, or a vocabulary with no room for a character.
         """
         counts: Counter[str] = Counter()
         for document in documents:
-            counts.update(replace_surrogates(document))
+            counts.update(prepare(document, lowercase))
         names = list(special_tokens)
         n_special = len(names) + (UNKNOWN not in names)
         if vocab_size is not None and vocab_size <= n_special:
@@ -76,7 +85,7 @@ class CharTokenizer(Tokenizer):
                 f"need {n_special + 1}"
             )
         most_frequent = sorted(counts, key=lambda character: (-counts[character], character))
-        return cls(most_frequent if vocab_size is None else most_frequent[: vocab_size - n_special], names)
+        return cls(most_frequent if vocab_size is None else most_frequent[: vocab_size - n_special], names, lowercase)
 
     def save(self, folder: Path | str) -> None:
         """Write `vocab.json` (character to id) and `tokenizer_config.json` into `folder`."""
@@ -84,7 +93,7 @@ class CharTokenizer(Tokenizer):
         super().save(folder)
 
     @classmethod
-    def load(cls, folder: Path | str, special_tokens: Iterable[str]) -> "CharTokenizer":
+    def load(cls, folder: Path | str, special_tokens: Iterable[str], lowercase: bool = False) -> "CharTokenizer":
         """Read `vocab.json` from `folder`.
 
         Raises:
@@ -98,10 +107,14 @@ class CharTokenizer(Tokenizer):
                 f"{path} is damaged: expected each character with its id, 0, 1, 2, ... in the order of their code "
                 "points; copy it again or train the tokenizer anew"
             )
-        return cls(ids, special_tokens)
+        return cls(ids, special_tokens, lowercase)
 
     def _encode_plain(self, text: str) -> np.ndarray:
         return self._id_of_code_point[_code_points(text)]
+
+    def _locate(self, prepared: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        position = np.arange(len(prepared))  # every token is one character, `<|unknown|>` too
+        return self._encode_plain(prepared), position, position
 
 
 def _code_points(text: str) -> np.ndarray:

@@ -28,6 +28,7 @@ class StreamDecoder:
         """
         self._tokenizer = tokenizer
         self._skipped = set(tokenizer.special_tokens.values()) if skip_special else set()
+        self._previous: int | None = None  # the last token that was not skipped
         self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def push(self, id: int) -> str:
@@ -36,8 +37,13 @@ class StreamDecoder:
         Raises:
             UserError: the id is not in the vocabulary.
         """
-        return "" if int(id) in self._skipped else self._utf8.decode(self._tokenizer.token_bytes(id))
+        if int(id) in self._skipped:
+            return ""
+        added = self._tokenizer.added_bytes(id, self._previous)
+        self._previous = int(id)
+        return self._utf8.decode(added)
 
     def flush(self) -> str:
         """Return what is still held back, as U+FFFD, and be ready for a new stream."""
+        self._previous = None
         return self._utf8.decode(b"", final=True)

@@ -27,14 +27,20 @@ class TiktokenTokenizer(Tokenizer):
 
     newlines_end_words = False  # whether the split pattern ends a piece of white space after its last newline
 
-    def __init__(self, encoding: tiktoken.Encoding, tokens: list[bytes], special_tokens: dict[str, int]):
+    def __init__(
+        self,
+        encoding: tiktoken.Encoding,
+        tokens: list[bytes],
+        special_tokens: dict[str, int],
+        lowercase: bool = False,
+    ):
         """Take an encoding and its table.
 
         Arguments:
             encoding: what cuts a text into words and merges their bytes.
-            tokens, special_tokens: as for `Tokenizer`.
+            tokens, special_tokens, lowercase: as for `Tokenizer`.
         """
-        super().__init__(tokens, special_tokens)
+        super().__init__(tokens, special_tokens, lowercase)
         self.encoding = encoding
 
     def _encode_plain(self, text: str) -> np.ndarray:

@@ -67,15 +67,16 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
 
 
 class Progress:
-    """The bar: loss, tokens per second, MFU, and (by tqdm) the time that is left. Only a terminal shows it."""
+    """The bar: loss, predictions per second, MFU, and (by tqdm) the time that is left. Only a terminal shows it."""
 
-    def __init__(self, step: int, steps: int, show: bool):
+    def __init__(self, step: int, steps: int, unit: str, show: bool):
+        self.unit = unit
         self.bar = tqdm(total=steps, initial=step, unit="step", disable=None if show else True, dynamic_ncols=True)
 
-    def update(self, loss: float, tokens_per_second: float, mfu: float | None) -> None:
+    def update(self, loss: float, rate: float, mfu: float | None) -> None:
         """One step further."""
         share = "" if mfu is None else f", {mfu:.0%} of peak"
-        self.bar.set_postfix_str(f"loss {loss:.3f}, {tokens_per_second:,.0f} tokens/s{share}", refresh=False)
+        self.bar.set_postfix_str(f"loss {loss:.3f}, {rate:,.0f} {self.unit}/s{share}", refresh=False)
         self.bar.update()
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ Each field is a command-line flag of `train.py` with the same name, help text an
 import argparse
 import dataclasses
 import typing
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ from llmasos.errors import UserError
 from llmasos.models import PRESETS
 from llmasos.training.machine import PRECISIONS
 from llmasos.training.schedules import SCHEDULES
+
+TASK_NAMES = ("text", "bert", "classify", "answer", "translate", "summarise")  # see llmasos/tasks
 
 
 def setting(
@@ -34,12 +37,33 @@ def setting(
 class Recipe:
     """The settings of a run. A field that is None is decided by the model preset, or by what it says in its help."""
 
+    # What to learn
+    task: str = setting("text", "what the model is for (llmasos/tasks)", choices=TASK_NAMES)
+    init: str | None = setting(None, "start from this run or model folder: its sizes, its tokenizer and its weights")
+    init_weights: bool = setting(True, "take the weights of --init too; without them it is a baseline of equal size")
+    compare: bool = setting(False, "then train the same without --init's weights, and print what they were worth")
+
     # What to learn from
-    data: str = setting("storyworld", "a dataset's name, a .txt, .md or .jsonl file, or a folder of them")
-    tokenizer: str = setting(
-        "bpe", "how text becomes token ids", choices=("char", "byte", "bpe", "gpt2", "cl100k_base")
+    data: str = setting(
+        "storyworld",
+        "a dataset's name, a .txt, .md or .jsonl file or a folder of them; for labelled examples, questions and pairs "
+        "a .csv, .tsv or .jsonl file; for pairs also two text files with a comma between them",
     )
-    vocab_size: int = setting(1024, "number of tokens that a bpe tokenizer learns", at_least=257)
+    val_data: str | None = setting(None, "a file to validate on (none given: what is held out of --data)")
+    columns: str | None = setting(None, "names of a file's columns, for example text=review,label=stars")
+    languages: str | None = setting(None, "from which language into which, for data in two: de-en, en-de")
+    skip_bad: bool = setting(False, "leave out rows that cannot be used, and count them, instead of stopping")
+    train_examples: int | None = setting(None, "train on this many examples only, chosen by the seed", at_least=1)
+    negatives: str = setting(
+        "other", "the wrong next sentences come from other documents, or the same one", choices=("other", "same")
+    )
+
+    # How text becomes token ids
+    tokenizer: str = setting(
+        "bpe", "the kind of tokenizer", choices=("char", "byte", "bpe", "wordpiece", "gpt2", "cl100k_base")
+    )
+    vocab_size: int = setting(1024, "number of tokens that a bpe or wordpiece tokenizer learns", at_least=257)
+    lowercase: bool = setting(False, "whether the tokenizer takes capital letters for small ones")
 
     # The model
     model: str = setting("gpt-laptop", "the model preset that the following flags change", choices=tuple(PRESETS))
@@ -50,6 +74,14 @@ class Recipe:
     d_model: int | None = setting(None, "width of the residual stream", at_least=1)
     d_ff: int | None = setting(None, "width inside the feed-forward", at_least=1)
     dropout: float | None = setting(None, "probability of dropping an activation in training", at_least=0, below=1)
+
+    # The objective
+    next_sentence: bool = setting(True, "bert also learns whether one text follows another")
+    masked_share: float = setting(0.15, "share of the tokens that a masked language model predicts", above=0, below=1)
+    whole_words: bool = setting(False, "mask all pieces of a word together")
+    label_smoothing: float = setting(0.0, "share of the target's probability that all tokens get", at_least=0, below=1)
+    beams: int = setting(4, "width of the beam search with which results are written; 1 = greedy", at_least=1)
+    length_penalty: float = setting(0.6, "how much beam search favours long results; 0 = not at all", at_least=0)
 
     # How to learn
     steps: int = setting(800, "number of optimizer steps", at_least=1)
@@ -87,6 +119,19 @@ class Recipe:
             if value is not None:
                 check_type(field.name, value, typing.get_args(field.type) or (field.type,))
                 check_range(field.name, value, field.metadata)
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """What the settings must be to each other."""
+        if self.init is None and (self.compare or not self.init_weights):
+            flag = "compare" if self.compare else "no_init_weights"
+            raise UserError(f"--{flag.replace('_', '-')} is about the weights of --init, and there is no --init.")
+        changed = [name for name in self.model_changes if name != "dropout"]
+        if self.init is not None and changed:
+            raise UserError(
+                f"{changed[0]} cannot be changed, because --init {self.init} brings the sizes of its model: leave "
+                f"--{changed[0].replace('_', '-')} out, or leave out --init."
+            )
         if self.batch_size % self.accumulation_steps:
             raise UserError(
                 f"batch_size {self.batch_size} cannot be computed in {self.accumulation_steps} equal parts; "
@@ -115,13 +160,19 @@ class Recipe:
 
 
 # What may differ when a run is resumed: how long and where it goes on, and what is shown. More would be another run.
-RESUMABLE = {"steps", "eval_interval", "log_interval", "out", "prompt", "device", "precision", "compile"}
+RESUMABLE = {
+    "steps", "eval_interval", "log_interval", "out", "prompt", "beams", "length_penalty", "device", "precision",
+    "compile",
+}  # fmt: skip
 
 METAVARS = {int: "N", float: "X", str: "TEXT"}
 ARTICLES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 SECTIONS = {  # the first field of each section of the help text
+    "task": "what to learn",
     "data": "what to learn from",
+    "tokenizer": "how text becomes token ids",
     "model": "the model",
+    "next_sentence": "the objective",
     "steps": "how to learn",
     "eval_interval": "what to see and keep",
     "device": "the machine",
@@ -149,11 +200,19 @@ def check_range(name: str, value: Any, limits: dict[str, Any]) -> None:
             raise UserError(f"{name} is {value}; it must be {limit.replace('_', ' ')} {limits[limit]}.")
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add a flag for every field of Recipe. A flag that is not given leaves no trace in the parsed arguments."""
+def add_flags(parser: argparse._ActionsContainer, names: Collection[str] | None = None) -> None:
+    """Add a flag for every field of Recipe. A flag that is not given leaves no trace in the parsed arguments.
+
+    Args:
+        parser: gets the flags.
+        names: of the fields that are wanted, without headings; None = all.
+    """
     group = parser
     for field in dataclasses.fields(Recipe):
-        group = parser.add_argument_group(SECTIONS[field.name]) if field.name in SECTIONS else group
+        if names is not None and field.name not in names:
+            continue
+        if names is None and field.name in SECTIONS:
+            group = parser.add_argument_group(SECTIONS[field.name])
         flag, limits = "--" + field.name.replace("_", "-"), field.metadata
         shown = "" if field.default is None else f" (default: {field.default})"
         options: dict[str, Any] = {"help": limits["help"] + shown, "default": argparse.SUPPRESS}

@@ -62,6 +62,46 @@ RECIPES: dict[str, NamedRecipe] = {
         "val_loss 4.24 (1.71 bits per byte; the text of Python 3.11) after 800 steps, in 3 minutes",
         {"data": "python-reference", "vocab_size": 2048, "optimizer": "muon", "steps": 800, "dropout": 0.1},
     ),
+    "bert-storyworld": NamedRecipe(
+        "a small BERT learns which words are hidden, and which sentences follow each other",
+        "TODO",
+        {
+            "task": "bert", "model": "bert-laptop", "tokenizer": "wordpiece", "vocab_size": 2048, "lowercase": True, "batch_size": 32,
+            "optimizer": "muon", "learning_rate": 6e-3, "steps": 800,
+        },
+    ),
+    "classify-storyworld": NamedRecipe(
+        "that BERT learns to tell happy endings from sad ones, from 200 labelled stories; beside it one from nothing",
+        "TODO",
+        {
+            "task": "classify", "init": "runs/bert-storyworld", "compare": True, "train_examples": 200,
+            "batch_size": 16, "steps": 100, "learning_rate": 3e-4, "warmup": 10, "eval_interval": 50,
+        },
+    ),
+    "qa-storyworld": NamedRecipe(
+        "that BERT learns to answer questions about a story; beside it one from nothing",
+        "TODO",
+        {
+            "task": "answer", "init": "runs/bert-storyworld", "compare": True, "train_examples": 4000,
+            "batch_size": 32, "steps": 300, "learning_rate": 5e-4, "warmup": 30, "eval_interval": 100,
+        },
+    ),
+    "translate-storyworld": NamedRecipe(
+        "a small Transformer translates the stories' sentences from German into English",
+        "TODO",
+        {
+            "task": "translate", "model": "transformer-laptop", "batch_size": 64, "optimizer": "muon",
+            "learning_rate": 6e-3, "steps": 800, "label_smoothing": 0.1, "languages": "de-en",
+        },
+    ),
+    "summarise-storyworld": NamedRecipe(
+        "a small Transformer tells what happens in a story in one sentence",
+        "TODO",
+        {
+            "task": "summarise", "model": "transformer-laptop", "batch_size": 32, "optimizer": "muon",
+            "learning_rate": 6e-3, "steps": 600, "label_smoothing": 0.1,
+        },
+    ),
     "gpt2-wikitext2": NamedRecipe(
         "the 124M GPT-2 architecture from scratch on WikiText-2, for a GPU",
         "for a GPU; not measured yet",

@@ -65,6 +65,7 @@ class Trainer:
         save_tokenizer: writes the tokenizer into a checkpoint's folder.
         world: this process's place among others.
         flops_per_token: what a prediction costs, for the MFU; None = not shown.
+        unit: what is predicted, in the plural, for the speed.
         after_validation: called in the main process with (step, val_loss); returns further numbers for the log.
         say: prints one line for the user.
     """
@@ -80,13 +81,14 @@ class Trainer:
         save_tokenizer: Callable[[Path], None] = lambda folder: None,
         world: World | None = None,
         flops_per_token: float | None = None,
+        unit: str = "tokens",
         after_validation: Callable[[int, float], dict[str, float]] = lambda step, val_loss: {},
         say: Callable[[str], None] = print,
     ):
         self.model, self.objective, self.train_data, self.val = model, objective, train, val
         self.recipe, self.run, self.save_tokenizer = recipe, Path(run), save_tokenizer
         self.world, self.say = world or World(), say
-        self.flops_per_token, self.after_validation = flops_per_token, after_validation
+        self.flops_per_token, self.unit, self.after_validation = flops_per_token, unit, after_validation
         self.rows = self.world.share(recipe.batch_size)
         if len(self.rows) % recipe.accumulation_steps:
             raise UserError(
@@ -122,7 +124,7 @@ class Trainer:
         replica = self.world.wrap(self.model)
         peak = matmul_peak(self.device, self.precision) * self.world.size if self.flops_per_token else None
         log = MetricsLog(self.run, self.state.step) if main else None
-        progress = Progress(self.state.step, recipe.steps, main)
+        progress = Progress(self.state.step, recipe.steps, self.unit, main)
         val_loss, smooth_seconds = None, 0.0
         try:
             with stop_signals() as stop:
@@ -142,8 +144,8 @@ class Trainer:
                             loss=loss,
                             learning_rate=self.learning_rate(step - 1),
                             gradient_norm=gradient_norm,
-                            tokens_per_second=round(rate),
                             mfu=mfu,
+                            **{f"{self.unit}_per_second": round(rate)},
                         )
                     if step % recipe.eval_interval == 0 or step == recipe.steps:
                         val_loss = self.validate()

@@ -60,7 +60,7 @@ def datasets_in(folder: Path) -> list[str]:
         unpacked = all(
             (own / file.name).is_file() or (own / UNPACKED / file.name).is_file() for file in dataset.splits.values()
         )
-        if unpacked or (own / dataset.source.name).is_file():
+        if unpacked or all((own / source.name).is_file() for source in dataset.sources):
             names.append(dataset.name)
     return names
 

@@ -1,0 +1,200 @@
+"""Ready-made functions that would make an exercise pointless: refused by reading the code, and again when it runs.
+
+Reading alone is fooled by `getattr(F, "scaled_" + "dot_product_attention")`; watching alone says nothing about code
+that happens not to run. Together they leave no easy way round, and give the reason with the line.
+"""
+
+import ast
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch.overrides import TorchFunctionMode
+
+from lessons.machinery.exercises import Exercise
+
+LIBRARY = "llmasos"
+LIBRARY_REASON = "it holds the solution; the exercise is to write it yourself"
+COURSE = {"lessons": "the course's own code takes no part in a solution"}
+
+
+class Forbidden(Exception):
+    """A forbidden function was called."""
+
+
+def rules_of(exercise: Exercise) -> dict[str, str]:
+    """Everything that the exercise forbids: full name → the reason."""
+    library = {} if exercise.allow_library else {LIBRARY: LIBRARY_REASON}
+    return {**library, **COURSE, **exercise.forbidden}
+
+
+# Reading the code
+
+
+def find_forbidden(tree: ast.Module, exercise: Exercise) -> tuple[str, str, int] | None:
+    """The first forbidden thing that the exercise's code uses: its name, the reason, the line.
+
+    Looks at the function (or class) and at everything of the same file that it uses, directly or not.
+    """
+    rules = rules_of(exercise)
+    full_names = imported_names(tree)
+    for node in code_of(tree, exercise.name):
+        for inner in ast.walk(node):
+            for name in names_in(inner, full_names):
+                for rule, reason in rules.items():
+                    if name == rule or name.startswith(rule + ".") or is_same_function(name, rule):
+                        return rule if "." in rule else name, reason, inner.lineno
+    return None
+
+
+def is_same_function(name: str, rule: str) -> bool:
+    """Whether a dotted name ends like a forbidden function: `anything.scaled_dot_product_attention`.
+
+    Short names such as `softmax` are also methods of tensors and much else: of them only the full name is certain.
+    """
+    last = rule.rsplit(".", 1)[-1]
+    return "." in rule and "." in name and len(last) >= 12 and name.rsplit(".", 1)[-1] == last
+
+
+def imported_names(tree: ast.Module) -> dict[str, str]:
+    """What each imported name stands for: F → torch.nn.functional."""
+    names = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                first = alias.name.split(".")[0]
+                names[alias.asname or first] = alias.name if alias.asname else first
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                names[alias.asname or alias.name] = f"{node.module or ''}.{alias.name}"
+    return names
+
+
+def code_of(tree: ast.Module, name: str) -> list[ast.stmt]:
+    """The statement that defines `name`, and all of the same file that it needs."""
+    defined: dict[str, list[ast.stmt]] = {}
+    for node in tree.body:
+        for target in defined_by(node):
+            defined.setdefault(target, []).append(node)
+    needed, found, waiting = set(), [], [name]
+    while waiting:
+        current = waiting.pop()
+        if current in needed:
+            continue
+        needed.add(current)
+        for node in defined.get(current, []):
+            found.append(node)
+            waiting += [inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)]
+    return found
+
+
+def defined_by(node: ast.stmt) -> Iterator[str]:
+    """The names that a top-level statement defines (imports aside)."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield node.name
+    elif isinstance(node, ast.Assign):
+        yield from (target.id for target in node.targets if isinstance(target, ast.Name))
+    elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+        yield node.target.id
+
+
+def names_in(node: ast.AST, full_names: dict[str, str]) -> Iterator[str]:
+    """The full names that this one node mentions."""
+    if isinstance(node, ast.Name):
+        if node.id in full_names:
+            yield full_names[node.id]
+    elif isinstance(node, ast.Attribute):
+        parts, inner = [node.attr], node.value
+        while isinstance(inner, ast.Attribute):
+            parts.append(inner.attr)
+            inner = inner.value
+        parts.append(full_names.get(inner.id, inner.id) if isinstance(inner, ast.Name) else "")
+        yield ".".join(reversed(parts))
+    elif isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        yield from (f"{node.module or ''}.{alias.name}" for alias in node.names)
+    elif isinstance(node, ast.Call):  # getattr(F, "scaled_dot_product_attention"), import_module("llmasos.nn")
+        called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        if called in ("getattr", "import_module", "__import__"):
+            strings = [arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+            yield from (text if called != "getattr" else f".{text}" for text in strings)
+
+
+# Watching it run
+
+
+@contextmanager
+def refused_at_run_time(exercise: Exercise):
+    """While open, every forbidden function raises `Forbidden`, under whichever name it is reached."""
+    rules = rules_of(exercise)
+    functions = {name: reason for name, reason in rules.items() if "." in name}
+    reference = exercise.reference
+    if not exercise.allow_library and getattr(reference, "__module__", "").startswith(LIBRARY + "."):
+        functions[f"{reference.__module__}.{reference.__qualname__}"] = LIBRARY_REASON
+    replaced: list[tuple[Any, str, Any]] = []
+    for name, reason in functions.items():
+        original = look_up(name)
+        if original is None:
+            continue
+        substitute = refusal(name, reason)
+        for module in list(sys.modules.values()):  # the same function may be known in several modules
+            if (getattr(module, "__name__", "") or "").split(".")[0] not in ("torch", LIBRARY):
+                continue
+            for key, value in list(vars(module).items()):
+                if value is original:
+                    replaced.append((module, key, value))
+                    setattr(module, key, substitute)
+    torch_names = {name.rsplit(".", 1)[-1]: (name, why) for name, why in functions.items() if name.startswith("torch.")}
+    try:
+        with Watch(torch_names):
+            yield
+    finally:
+        for module, key, value in replaced:
+            setattr(module, key, value)
+
+
+def look_up(name: str) -> Any:
+    """The object with this full name, or None."""
+    path, attribute = name.rsplit(".", 1)
+    try:
+        return getattr(importlib.import_module(path), attribute, None)
+    except ImportError:
+        return None
+
+
+def refusal(name: str, reason: str) -> Callable[..., Any]:
+    """A function that does nothing but say why."""
+
+    def refuse(*args, **kwargs):
+        raise Forbidden(f"{name} is not allowed here: {reason}")
+
+    return refuse
+
+
+class Watch(TorchFunctionMode):
+    """Sees every call of torch's functions, also by a name that was saved before, and refuses some."""
+
+    def __init__(self, names: dict[str, tuple[str, str]]):
+        super().__init__()
+        self.names = names
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        rule = self.names.get(getattr(function, "__name__", ""))
+        if rule is not None:
+            raise Forbidden(f"{rule[0]} is not allowed here: {rule[1]}")
+        return function(*args, **(kwargs or {}))
+
+
+def guarded_import(original: Callable[..., Any], exercise_rules: dict[str, str]) -> Callable[..., Any]:
+    """Python's `__import__` for the student's file: without the library and the course."""
+
+    def guarded(name, globals=None, locals=None, fromlist=(), level=0):
+        reason = exercise_rules.get(name.split(".")[0])
+        if reason is not None:
+            raise Forbidden(f"importing {name} is not allowed here: {reason}")
+        return original(name, globals, locals, fromlist, level)
+
+    return guarded

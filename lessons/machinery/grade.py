@@ -1,0 +1,219 @@
+"""Many submissions at once: each in its own processes, none able to stop the others, the same table every time.
+
+A submission is a folder (or a single file) with a student's files under their usual names, `03_attention.py`, as deep
+below as you like. With `--lesson N` a file may also be called `exercise.py` or anything else.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lessons.machinery.catalogue import Lesson, lessons
+from lessons.machinery.check import check_source, explain, read_student_file
+from lessons.machinery.exercises import Exercise
+from lessons.machinery.judge import NOT_DONE, RIGHT, WRONG, Verdict, expected, judge_observations, written_text
+from lessons.machinery.judge import read_source as parse
+from llmasos.errors import UserError
+
+FORMATS = ("table", "json", "csv", "gradescope")
+
+
+@dataclass
+class Graded:
+    """One submission's verdicts in one lesson."""
+
+    student: str
+    lesson: Lesson
+    verdicts: list[Verdict]
+    source: str
+
+    @property
+    def score(self) -> float:
+        return sum(verdict.score for verdict in self.verdicts)
+
+    @property
+    def most(self) -> float:
+        return sum(verdict.task.points for verdict in self.verdicts)
+
+
+def find_submissions(folder: Path, only: Lesson | None) -> list[tuple[str, Lesson, Path | None]]:
+    """What is to be graded: (student, lesson, file), sorted. The file is None where a student handed in nothing.
+
+    Args:
+        folder: one submission, if it holds a lesson's file itself; else each of its entries is one.
+        only: the one lesson to grade; None = every lesson of which somebody handed in a file.
+
+    Raises:
+        UserError: there is no such folder, or nothing in it.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder; give the folder that holds the submissions.")
+    wanted = [only] if only else lessons()
+    if any(file_of(folder, lesson, only is not None, deep=False) for lesson in wanted):
+        entries = [folder]
+    else:
+        entries = [path for path in sorted(folder.iterdir()) if not path.name.startswith((".", "_"))]
+        entries = [path for path in entries if path.is_dir() or path.suffix == ".py"]
+    files = {(entry, lesson): file_of(entry, lesson, only is not None) for entry in entries for lesson in wanted}
+    present = [lesson for lesson in wanted if only or any(files[entry, lesson] for entry in entries)]
+    found = [(entry.stem if entry.is_file() else entry.name, lesson, files[entry, lesson])
+             for entry in entries for lesson in present]  # fmt: skip
+    if not found:
+        names = ", ".join(f"{lesson.name}.py" for lesson in wanted[:3])
+        raise UserError(f"{folder} holds no submissions: expected files such as {names}, one folder for each student.")
+    return found
+
+
+def file_of(entry: Path, lesson: Lesson, any_name: bool, deep: bool = True) -> Path | None:
+    """The file of a submission that belongs to a lesson, or None."""
+    if entry.is_file():
+        return entry if any_name or entry.name == f"{lesson.name}.py" else None
+    files = sorted(entry.rglob("*.py") if deep else entry.glob("*.py"), key=lambda path: (len(path.parts), path))
+    files = [path for path in files if "backup" not in path.relative_to(entry).parts and path.is_file()]
+    named = [path for path in files if path.name == f"{lesson.name}.py"]
+    usual = [path for path in files if path.name == "exercise.py"]
+    others = files if any_name and len(files) == 1 and deep else []
+    return next(iter([*named, *(usual if any_name else []), *others]), None)
+
+
+def grade(
+    folder: Path, only: Lesson | None = None, jobs: int = 1, say: Callable[[str], None] = lambda line: None
+) -> list[Graded]:
+    """Grade all submissions of a folder, `jobs` at a time; the result does not depend on `jobs`."""
+    found = find_submissions(folder, only)
+    for lesson in {lesson.name: lesson for _, lesson, _ in found}.values():
+        for exercise in lesson.exercises:  # what all submissions are compared with, computed once
+            expected(exercise)
+            judge_observations(exercise, [])
+
+    def one(item: tuple[str, Lesson, Path | None]) -> Graded:
+        student, lesson, path = item
+        graded = grade_one(student, lesson, path)
+        say(f"{student}, {lesson.name}: {graded.score:g} of {graded.most:g}")
+        return graded
+
+    with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
+        return list(pool.map(one, found))
+
+
+def grade_one(student: str, lesson: Lesson, path: Path | None) -> Graded:
+    """Grade one file. Whatever goes wrong is a verdict, never an exception."""
+    source = ""
+    try:
+        if path is None:
+            raise UserError(f"{lesson.name}.py was not handed in.")
+        source = read_student_file(path)
+        verdicts = check_source(lesson, source, path.name)
+    except UserError as error:
+        verdicts = [Verdict(task, WRONG, "not handed in", str(error)) for task in lesson.tasks]
+    except Exception as error:  # a bug of ours, which shall not cost the other students their grades
+        why = f"the grader itself failed ({type(error).__name__}: {error}); please grade this one by hand."
+        verdicts = [Verdict(task, WRONG, "grader failed", why) for task in lesson.tasks]
+    return Graded(student, lesson, verdicts, source)
+
+
+# The four formats
+
+
+def as_table(graded: list[Graded]) -> str:
+    """One line for each submission: a sign for each exercise, the points, and the mistakes by name."""
+    lines = []
+    for lesson in {item.lesson.name: item.lesson for item in graded}.values():
+        rows = [item for item in graded if item.lesson.name == lesson.name]
+        width = max(10, *(len(item.student) for item in rows))
+        signs = {RIGHT: "✓", WRONG: "✗", NOT_DONE: "·"}
+        lines.append(f"{lesson.number:02d} {lesson.title}:  " + ", ".join(task.name for task in lesson.tasks))
+        for item in rows:
+            marks = " ".join(signs[verdict.status] for verdict in item.verdicts)
+            mistakes = list(dict.fromkeys(v.mistake for v in item.verdicts if v.status == WRONG and v.mistake))
+            points = f"{item.score:>4g} / {item.most:g}"
+            lines.append(f"  {item.student:<{width}}  {marks}  {points}   {'; '.join(mistakes)}".rstrip())
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def as_csv(graded: list[Graded]) -> str:
+    """One line for each submission and exercise."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["student", "lesson", "exercise", "status", "score", "max_score", "mistake"])
+    for item in graded:
+        for v in item.verdicts:
+            points = [f"{v.score:g}", f"{v.task.points:g}"]
+            row = [item.student, item.lesson.name, v.task.name, v.status, *points, v.mistake]
+            writer.writerow([defused(cell) for cell in row])
+    return out.getvalue()
+
+
+def defused(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula: a student chose part of these texts."""
+    return "'" + cell if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
+
+
+def as_json(graded: list[Graded]) -> str:
+    """Everything, with the feedback and the written answers."""
+    return json.dumps([one_as_json(item) for item in graded], indent=1, ensure_ascii=False) + "\n"
+
+
+def one_as_json(item: Graded) -> dict[str, Any]:
+    """One submission for `as_json`."""
+    exercises = [
+        {
+            "name": v.task.name, "status": v.status, "score": v.score, "max_score": v.task.points, "mistake": v.mistake,
+            "feedback": explain(item.lesson, v), **written_answer(item, v),
+        }
+        for v in item.verdicts
+    ]  # fmt: skip
+    return {
+        "student": item.student, "lesson": item.lesson.name, "score": item.score, "max_score": item.most,
+        "exercises": exercises,
+    }  # fmt: skip
+
+
+def written_answer(item: Graded, verdict: Verdict) -> dict[str, str]:
+    """The student's words, for the person who reads them."""
+    if isinstance(verdict.task, Exercise):
+        return {}
+    tree = parse(item.source, "")
+    return {"answer": (written_text(tree, verdict.task.name) or "") if hasattr(tree, "body") else ""}
+
+
+def as_gradescope(items: list[Graded]) -> dict[str, Any]:
+    """One submission (all its lessons) in the form of Gradescope's `results.json`."""
+    tests = []
+    for item in items:
+        for number, v in enumerate(item.verdicts, 1):
+            answer = written_answer(item, v).get("answer", "")
+            tests.append({
+                "name": f"{item.lesson.number:02d} {v.task.name}",
+                "number": f"{item.lesson.number}.{number}",
+                "score": v.score,
+                "max_score": v.task.points,
+                "status": "passed" if v.status == RIGHT else "failed",
+                "output": explain(item.lesson, v) + (f"\n\nYour answer:\n{answer}" if answer else ""),
+                "output_format": "text",
+                "visibility": "visible",
+            })  # fmt: skip
+    return {
+        "score": sum(item.score for item in items),
+        "output": "Checked by llmasos. Each test says what was asked, where it fails first, and what to read again.",
+        "visibility": "visible",
+        "stdout_visibility": "hidden",
+        "tests": tests,
+    }
+
+
+def written(graded: list[Graded], format: str) -> dict[str, str]:
+    """The result as texts: "" → the whole; for gradescope student → the `results.json` of each."""
+    if format != "gradescope":
+        return {"": {"table": as_table, "json": as_json, "csv": as_csv}[format](graded)}
+    texts = {}
+    for student in dict.fromkeys(item.student for item in graded):
+        results = as_gradescope([item for item in graded if item.student == student])
+        texts[student] = json.dumps(results, indent=1, ensure_ascii=False) + "\n"
+    return texts

@@ -1,0 +1,266 @@
+"""Values that an exercise returns: sent between processes, compared, and shown to a person.
+
+Nothing here trusts the sender: a value arrives as JSON (never as a pickle), and what does not fit a number, a string,
+a list, a dictionary or a tensor arrives as a `Foreign` with its description, which equals nothing.
+"""
+
+import base64
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+LARGEST = 100_000  # numbers in a tensor; no expected output of any exercise is larger
+DEEPEST = 6  # lists within lists
+DTYPES = {
+    str(dtype)[6:]: dtype
+    for dtype in (
+        torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8,
+        torch.uint8, torch.bool,
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """Something that cannot be compared, by its description."""
+
+    description: str
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How a value differs from the expected one.
+
+    Attributes:
+        kind: "type", "length", "keys", "shape", "dtype" or "values".
+        message: one sentence to the student.
+    """
+
+    kind: str
+    message: str
+
+
+# Sending
+
+
+def encode(value: Any, depth: int = 0) -> Any:
+    """The value as JSON: numbers and strings as they are, everything else as a list that begins with its kind."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | float | str):
+        return value
+    if isinstance(value, int):
+        return value if abs(value) < 10**18 else ["foreign", "an enormous whole number"]
+    if depth > DEEPEST:
+        return ["foreign", "lists nested too deeply"]
+    if isinstance(value, list | tuple):
+        if len(value) > LARGEST:
+            return ["foreign", f"a list of {len(value):,} items"]
+        return ["list", [encode(item, depth + 1) for item in value]]
+    if isinstance(value, dict):
+        items = list(value.items())[:LARGEST]
+        return ["dict", [[encode(key, depth + 1), encode(item, depth + 1)] for key, item in items]]
+    if isinstance(value, Tensor):
+        return encode_tensor(value)
+    if isinstance(value, np.ndarray):
+        return ["foreign", f"a NumPy array of shape {value.shape}"]
+    return ["foreign", f"an object of type {type(value).__name__}"]
+
+
+def encode_tensor(x: Tensor) -> Any:
+    """Its dtype, shape and bytes."""
+    dtype, shape = str(x.dtype)[6:], list(x.shape)
+    if x.numel() > LARGEST:
+        return ["foreign", f"a tensor of shape {tuple(shape)}"]
+    if dtype not in DTYPES or x.layout != torch.strided or x.device.type == "meta":
+        return ["foreign", f"a tensor of dtype {dtype} on {x.device}"]
+    data = x.detach().cpu().contiguous().flatten().view(torch.uint8) if x.numel() else torch.zeros(0, dtype=torch.uint8)
+    return ["tensor", dtype, shape, base64.b64encode(data.numpy().tobytes()).decode()]
+
+
+def decode(message: Any, depth: int = 0) -> Any:
+    """The reverse of `encode`. Raises ValueError for anything that `encode` does not write."""
+    if message is None or isinstance(message, bool | int | float | str):
+        return message
+    if depth > DEEPEST + 1 or not isinstance(message, list) or len(message) < 2:
+        raise ValueError("not a value")
+    kind, *rest = message
+    if kind == "foreign" and isinstance(rest[0], str):
+        return Foreign(rest[0][:200])
+    if kind == "list" and isinstance(rest[0], list):
+        return [decode(item, depth + 1) for item in rest[0]]
+    if kind == "dict" and isinstance(rest[0], list):
+        return {as_key(decode(key, depth + 1)): decode(item, depth + 1) for key, item in rest[0]}
+    if kind == "tensor" and len(rest) == 3:
+        dtype, shape, data = DTYPES[rest[0]], [int(n) for n in rest[1]], bytearray(base64.b64decode(rest[2]))
+        if math.prod(shape) > LARGEST or min(shape, default=0) < 0:
+            raise ValueError("not a tensor")
+        return (torch.frombuffer(data, dtype=dtype) if data else torch.zeros(0, dtype=dtype)).reshape(shape)
+    raise ValueError("not a value")
+
+
+def as_key(key: Any) -> Any:
+    """A dictionary's key, made hashable."""
+    return tuple(key) if isinstance(key, list) else key
+
+
+# Comparing
+
+
+def difference(expected: Any, got: Any, rtol: float, atol: float, what: str = "the result") -> Difference | None:
+    """What is wrong with `got`, or None if it is as good as `expected`.
+
+    Any floating-point precision will do, a tuple is as good as a list, and a tensor without dimensions as good as a
+    number. But a mask of numbers is no mask, and a NumPy array or a list is no tensor.
+    """
+    if is_number(expected) and is_number(got):
+        expected, got = torch.as_tensor(expected), torch.as_tensor(got)
+    if isinstance(expected, Tensor):
+        return tensor_difference(expected, got, rtol, atol, what)
+    if isinstance(expected, list | tuple):
+        if not isinstance(got, list | tuple):
+            return Difference("type", f"{what} should be {kind_of(expected)}, but is {kind_of(got)}.")
+        if len(expected) != len(got):
+            return Difference("length", f"{what} should have {len(expected)} items, but has {len(got)}.")
+        parts = [(f"item {i} of {what}", a, b) for i, (a, b) in enumerate(zip(expected, got, strict=True))]
+    elif isinstance(expected, dict):
+        if not isinstance(got, dict):
+            return Difference("type", f"{what} should be {kind_of(expected)}, but is {kind_of(got)}.")
+        if set(expected) != set(got):
+            return Difference("keys", f"{what} should have the keys {list(expected)}, but has {list(got)[:20]}.")
+        parts = [(f"{what}[{key!r}]", value, got[key]) for key, value in expected.items()]
+    else:
+        if kind_of(expected) != kind_of(got):
+            return Difference("type", f"{what} should be {kind_of(expected)}, but is {kind_of(got)}.")
+        return None if expected == got else Difference("values", f"{what} has another value.")
+    found = (difference(a, b, rtol, atol, name) for name, a, b in parts)
+    return next((d for d in found if d is not None), None)
+
+
+def tensor_difference(expected: Tensor, got: Any, rtol: float, atol: float, what: str) -> Difference | None:
+    """`difference` for tensors and numbers."""
+    if not isinstance(got, Tensor):
+        return Difference("type", f"{what} should be {kind_of(expected)}, but is {kind_of(got)}.")
+    if expected.shape != got.shape:
+        detail = f"{what} should have shape {tuple(expected.shape)}, but has {tuple(got.shape)}"
+        if sorted(expected.shape) == sorted(got.shape):
+            detail += ": the same sizes in another order"
+        elif [n for n in expected.shape if n != 1] == [n for n in got.shape if n != 1]:
+            detail += ": the same up to dimensions of size 1 (squeeze, unsqueeze, keepdim)"
+        return Difference("shape", detail + ".")
+    same = torch.allclose(expected.double(), got.double(), rtol=rtol, atol=atol, equal_nan=True)
+    if same and number_kind(expected) != number_kind(got):
+        message = f"{what} has the right numbers, but they are {number_kind(got)} ({str(got.dtype)[6:]})"
+        return Difference("dtype", f"{message} where {number_kind(expected)} were asked for.")
+    if same:
+        return None
+    if got.is_floating_point() and got.isnan().any() and not (expected.is_floating_point() and expected.isnan().any()):
+        return Difference("values", f"{what} contains NaN.")
+    return Difference("values", f"{what} has other values.")
+
+
+def is_number(value: Any) -> bool:
+    """A Python number, or a tensor without dimensions."""
+    return isinstance(value, bool | int | float) or (isinstance(value, Tensor) and value.dim() == 0)
+
+
+def number_kind(x: Tensor) -> str:
+    """True and False, whole numbers, or floating-point numbers."""
+    if x.dtype == torch.bool:
+        return "booleans"
+    return "floating-point numbers" if x.is_floating_point() else "whole numbers"
+
+
+def kind_of(value: Any) -> str:
+    """What a value is, for a sentence."""
+    if isinstance(value, Foreign):
+        return value.description
+    if value is None:
+        return "None (is a return missing?)"
+    if is_number(value):
+        return "a number"
+    names = {Tensor: "a tensor", list: "a list or tuple", tuple: "a list or tuple", dict: "a dictionary", str: "a text"}
+    return next((name for kind, name in names.items() if isinstance(value, kind)), f"a {type(value).__name__}")
+
+
+# Showing
+
+
+def show(value: Any, other: Any = None, indent: str = "") -> str:
+    """A value for a person: whole numbers or two decimals, and of a large tensor the part that matters.
+
+    Args:
+        value: what to show.
+        other: what it differs from; of a tensor with more than two dimensions the first matrix that differs is shown.
+        indent: what every line after the first begins with.
+    """
+    if isinstance(value, Foreign):
+        return value.description
+    if isinstance(value, Tensor):
+        return show_tensor(value, other, indent)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        others = other if isinstance(other, list | tuple) and len(other) == len(value) else [None] * len(value)
+        shown = [show(a, b, indent + "  ") for a, b in zip(value[:12], others, strict=False)]
+        more = [f"… {len(value)} items"] if len(value) > 12 else []
+        if any("\n" in item for item in shown):
+            return f"\n{indent}".join(shown + more)
+        return "[" + ", ".join(shown + more) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key!r}: {show(item)}" for key, item in list(value.items())[:12]) + "}"
+    text = repr(value)
+    return text if len(text) <= 300 else text[:300] + "…"
+
+
+def show_tensor(x: Tensor, other: Any, indent: str) -> str:
+    """One row a line. More than two dimensions: one matrix; more than 8 rows or columns: the first 8."""
+    place = ""
+    if x.dim() > 2:
+        at = first_difference(x, other)[:-2]
+        place = f"[{', '.join(map(str, at))}] of shape {tuple(x.shape)}:\n{indent}"
+        x = x[tuple(at)]
+    if x.dim() == 0:
+        return number(x)
+    if x.dim() == 1:
+        return place + row(x)
+    if 0 in x.shape:
+        return f"an empty tensor of shape {tuple(x.shape)}"
+    width = max(len(number(value)) for value in x[:8, :8].flatten())
+    lines = [row(values, width) for values in x[:8]]
+    if x.size(0) > 8:
+        lines.append(f"… {x.size(0)} rows")
+    return place + f"\n{indent}".join(lines)
+
+
+def first_difference(x: Tensor, other: Any) -> list[int]:
+    """Where two tensors first differ; the first place of all if they cannot be compared."""
+    if isinstance(other, Tensor) and other.shape == x.shape:
+        places = (~torch.isclose(x.double(), other.double(), rtol=1e-3, atol=1e-4, equal_nan=True)).nonzero()
+        if len(places):
+            return places[0].tolist()
+    return [0] * x.dim()
+
+
+def row(values: Tensor, width: int = 0) -> str:
+    """One row of numbers."""
+    more = f" … {len(values)} columns" if len(values) > 8 else ""
+    return "[" + " ".join(number(value).rjust(width) for value in values[:8]) + more + "]"
+
+
+def number(value: Tensor) -> str:
+    """A number as short as it can be told: T or F, a whole number, or two decimals."""
+    if value.dtype == torch.bool:
+        return "T" if value else "F"
+    if not value.is_floating_point():
+        return str(int(value))
+    x = float(value)
+    if not math.isfinite(x):
+        return str(x)
+    if x == round(x):
+        return str(int(x)) if abs(x) < 1e6 else f"{x:.1e}"
+    return f"{x:.2f}" if 0.005 <= abs(x) < 1e5 else f"{x:.1e}"

@@ -1,0 +1,135 @@
+"""The process in which a student's file is run: `python -m lessons.machinery.worker JOB`.
+
+JOB is a JSON file: which lesson, which exercises, where the student's file lies, how much time and memory there is. The
+worker tries each exercise on its cases and writes what it observes, one line of JSON after another, to what was its
+standard output when it began. It does not judge: right and wrong are decided by the process that reads these lines, so
+that nothing a submission prints, patches or invents here can make it pass, short of the right numbers.
+"""
+
+import builtins
+import io
+import json
+import os
+import signal
+import sys
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+
+from lessons.machinery.confine import limit_resources, own_process_tree, watch
+
+MOST_PRINTED = 2_000  # characters of a case's output that are kept
+
+
+class TimeUp(BaseException):
+    """The time for a case is over. Not an Exception, so that `except Exception` does not swallow it."""
+
+
+class Printed(io.TextIOBase):
+    """A standard output that keeps the beginning only."""
+
+    def __init__(self):
+        self.text = ""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if len(self.text) < MOST_PRINTED:
+            self.text = (self.text + text)[:MOST_PRINTED]
+        return len(text)
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise TimeUp in the code that runs when the time is over (not on Windows, nor inside one long torch call)."""
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def ring(number, frame):
+        raise TimeUp(f"still running after {seconds:g} seconds")
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 0.5)  # and again, should the code have caught the first
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def main(job_file: str) -> None:
+    """Carry out one job."""
+    own_process_tree()
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(nothing, number)
+
+    def say(**message) -> None:
+        answers.write(json.dumps(message) + "\n")
+        answers.flush()
+
+    import torch
+
+    from lessons.machinery.catalogue import Lesson
+    from lessons.machinery.forbidden import guarded_import, refused_at_run_time, rules_of
+    from lessons.machinery.observe import Observation, describe, observe
+
+    job = json.loads(Path(job_file).read_text(encoding="utf-8"))
+    torch.set_num_threads(1)
+    torch.ones(2, requires_grad=True).sum().backward()  # what torch loads at its first use, it loads now
+    lesson = Lesson(Path(job["lesson"]))
+    exercises = [lesson.exercise(name) for name in job["exercises"]]
+    folder = Path(job_file).parent
+    source = Path(job["source"]).read_text(encoding="utf-8")
+    file = str(folder / "exercise.py")
+
+    root = Path(__file__).resolve().parents[2]
+    readable = [Path(p) for p in [sys.prefix, sys.base_prefix, sys.exec_prefix, *filter(None, sys.path)]]
+    os.chdir(folder)
+    sys.dont_write_bytecode = True
+    sys.argv = [file]
+    limit_resources(job["memory"], job["processor_seconds"])
+    watch(folder, [p for p in readable if p.resolve() != root] + [root / "llmasos"], [root / "lessons"])
+    for name in [name for name in sys.modules if name.split(".")[0] == "lessons"]:
+        del sys.modules[name]  # what is out of sight is not used by accident
+
+    say(kind="ready")
+    printed = Printed()
+    student = types.ModuleType("exercise")
+    student.__file__ = file
+    rules = {name: why for exercise in exercises for name, why in rules_of(exercise).items() if "." not in name}
+    if not all("llmasos" in rules_of(exercise) for exercise in exercises):
+        rules.pop("llmasos", None)
+    student.__dict__["__builtins__"] = {**vars(builtins), "__import__": guarded_import(__import__, rules)}
+    try:
+        with redirect_stdout(printed), redirect_stderr(printed), time_limit(job["load_seconds"]):
+            exec(compile(source, file, "exec"), student.__dict__)
+    except BaseException as error:
+        say(kind="unloadable", failure=vars(describe(error, file)), printed=printed.text)
+        answers.close()
+        os._exit(0)
+
+    for exercise in exercises:
+        function = getattr(student, exercise.name, None)
+        for number, case in enumerate(exercise.cases):
+            say(kind="begin", exercise=exercise.name, case=number)
+            printed.text = ""
+            try:
+                with redirect_stdout(printed), redirect_stderr(printed), refused_at_run_time(exercise):
+                    with time_limit(exercise.seconds):
+                        seen = observe(function, case, exercise.gradients, file, True, lambda: printed.text)
+            except BaseException as error:  # the alarm rang between two lines of ours
+                seen = Observation(failure=describe(error, file), printed=printed.text)
+            say(kind="observation", exercise=exercise.name, case=number, seen=seen.to_json())
+            if seen.failure and seen.failure.kind in ("TimeUp", "NotImplementedError"):
+                break
+    say(kind="done")
+    answers.close()
+    os._exit(0)  # whatever the student's code has left behind ends here
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,77 @@
+"""`python -m llmasos eval`: how good a trained model is, on its own held-out data or on any other.
+
+The run's recipe says what the model is for. Of a model folder without a recipe, its config does.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from llmasos.commands.errors import ArgumentParser
+from llmasos.models import ModelConfig, load_model
+from llmasos.storage import read_json, write_json
+from llmasos.tasks import open_task
+from llmasos.tokenizers import load_tokenizer
+from llmasos.training.checkpoints import model_folder
+from llmasos.training.machine import pick_device
+from llmasos.training.recipe import Recipe, add_flags
+
+EXAMPLES = """examples:
+  python -m llmasos eval runs/storyworld
+  python -m llmasos eval runs/classify-storyworld --data reviews.csv --columns text=review,label=stars
+  python -m llmasos eval runs/translate-multi30k --split test --beams 5
+"""
+# Flags that change what is measured on, or how; each is a setting of the recipe, too.
+CHANGES = ("task", "data", "columns", "languages", "skip_bad", "beams", "length_penalty")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Load the model, open the data, print the scores. Returns the exit status.
+
+    Raises:
+        UserError: no such model, data that is not as it must be, or a split that there is not.
+    """
+    args = make_parser().parse_args(arguments)
+    folder = model_folder(args.folder, say=print)
+    config = ModelConfig.from_dict(read_json(folder / "config.json"))
+    changes = {name: getattr(args, name) for name in CHANGES if hasattr(args, name)}
+    task = open_task(Recipe.from_dict({**settings_of(Path(args.folder), config), **changes}))
+    print(f"data     {task.name}: {task.description}")
+    task.use(load_tokenizer(folder), config)
+    split = args.split or ("all" if Path(changes.get("data", "")).is_file() else "test" if task.has_test else "val")
+    print(f"model    {folder}, on the split {split}\n")
+    report = task.evaluate(load_model(folder, pick_device(args.device)), split)
+    print("\n".join(report.lines()))
+    if args.json:
+        write_json(Path(args.json), report.to_dict())
+    return 0
+
+
+def make_parser() -> ArgumentParser:
+    """All flags of the command, with their help."""
+    parser = ArgumentParser(
+        prog="python -m llmasos eval",
+        description="Measure a trained model: scores with 95 % intervals, baselines, and a handful of real mistakes.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", metavar="OUT_DIR", help="folder of a run (its best checkpoint is used) or of a model")
+    parser.add_argument(
+        "--split", choices=("train", "val", "test", "all"),
+        help="which part of the data (default: all of a file of your own; else test if there is one, else val)",
+    )  # fmt: skip
+    parser.add_argument("--json", metavar="FILE", help="write the scores there, too")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="where to compute")
+    add_flags(parser.add_argument_group("what to measure on, where it differs from the run"), CHANGES)
+    return parser
+
+
+def settings_of(folder: Path, config: ModelConfig) -> dict[str, Any]:
+    """The settings of the run that a model belongs to; for a model without a run, the task that its config is for."""
+    for place in (folder, folder.parent.parent):  # a run, or one of its checkpoints
+        if (place / "recipe.json").is_file():
+            return read_json(place / "recipe.json") | {"compare": False}
+    heads = {"classifier": "classify", "span": "answer"}
+    families = {"gpt": "text", "bert": "bert", "transformer": "translate"}
+    return {"task": heads.get(config.head) or families[config.family]}

@@ -1,0 +1,28 @@
+"""How good: metrics over predictions and references, each with a 95 % interval, and a handful of real mistakes."""
+
+from llmasos.evaluation.bleu import BLEU, bleu, bleu_from_sums, bleu_statistics
+from llmasos.evaluation.chrf import chrf, chrf_from_sums, chrf_statistics
+from llmasos.evaluation.classification import (
+    ClassScores,
+    accuracy,
+    calibration_error,
+    confusion_matrix,
+    confusion_table,
+    macro_f1,
+    majority_baseline,
+    per_class,
+)
+from llmasos.evaluation.intervals import bootstrap, exact_interval, mean, paired_bootstrap, share
+from llmasos.evaluation.language_modelling import TextScores, evaluate_text, token_losses
+from llmasos.evaluation.mistakes import choose_mistakes, show_mistakes
+from llmasos.evaluation.rouge import english_words, rouge, rouge_table, unicode_words
+from llmasos.evaluation.score import Score
+from llmasos.evaluation.squad import exact_match, squad, squad_values, token_f1
+
+__all__ = [
+    "BLEU", "ClassScores", "Score", "TextScores", "accuracy", "bleu", "bleu_from_sums", "bleu_statistics", "bootstrap",
+    "calibration_error", "choose_mistakes", "chrf", "chrf_from_sums", "chrf_statistics", "confusion_matrix",
+    "confusion_table", "english_words", "evaluate_text", "exact_interval", "exact_match", "macro_f1",
+    "majority_baseline", "mean", "paired_bootstrap", "per_class", "rouge", "rouge_table", "share", "show_mistakes",
+    "squad", "squad_values", "token_f1", "token_losses", "unicode_words",
+]

@@ -1,0 +1,135 @@
+"""How well a causal language model predicts a text: nats per token, perplexity, bits per byte.
+
+    nats        the mean of -ln p(token | the tokens before it)
+    perplexity  e^nats: as unsure as if it chose evenly among so many tokens
+    bits per byte  the sum of the nats / (ln 2 · bytes of the text): comparable between models with different tokens
+
+**Stride.** A model sees at most T tokens, so a long text is cut into windows, and the first tokens of each window are
+predicted from little. Windows that overlap repair this: each moves on by `stride` tokens, and only its last `stride`
+targets are scored, which have at least T - stride tokens before them. With T = 4 and stride 2 (. read, x read and
+scored; a token is scored as the target of the position before it):
+
+    tokens     a b c d e f g h
+    window 1   . x x x x
+    window 2       . . . x x          (e is scored in window 1)
+    window 3           . . . x        (the text ends)
+
+Every token but the first is scored exactly once, whatever the stride. stride = T is the plain split of validation, the
+cheapest; stride = 1 gives every token all the context there can be, at T times the work. A perplexity is better the
+smaller the stride, so it means little without it: the note of each score states it.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from llmasos.errors import UserError
+from llmasos.evaluation.intervals import bootstrap, mean_of_column
+from llmasos.evaluation.score import Score
+from llmasos.generation.rows import eval_mode
+from llmasos.objectives.causal import CausalLM
+
+
+class TextScores(NamedTuple):
+    """How well a text was predicted; bits_per_byte is None if its number of bytes was not given."""
+
+    nats: Score
+    perplexity: Score
+    bits_per_byte: Score | None
+
+    def scores(self) -> list[Score]:
+        """Those that there are."""
+        return [score for score in self if score is not None]
+
+
+def evaluate_text(
+    model: nn.Module,
+    tokens: Sequence[int] | np.ndarray,
+    stride: int | None = None,
+    batch_size: int = 8,
+    n_bytes: int | None = None,
+) -> TextScores:
+    """Nats per token, perplexity and bits per byte of a text.
+
+    The interval is by bootstrap over blocks of context_length tokens: neighbouring tokens are hard or easy together,
+    so drawing single ones would make the interval too narrow.
+
+    Args:
+        model: a causal model, (B, T) ids → (B, T, V) logits, with `config.context_length`.
+        tokens: (N,) ids.
+        stride: by how many tokens the windows move, 1 … context_length (None).
+        batch_size: how many windows are read at a time.
+        n_bytes: UTF-8 bytes of the text, for bits per byte. The first token, which nothing predicts, adds no bits.
+
+    Raises:
+        UserError: fewer than two tokens, a stride out of range, or a loss that is not a number.
+    """
+    T = model.config.context_length
+    losses = token_losses(model, tokens, stride, batch_size)
+    starts = np.arange(0, len(losses), T)
+    sizes = np.diff(np.append(starts, len(losses)))
+    blocks = np.stack([np.add.reduceat(losses, starts), sizes], axis=1)  # (blocks, 2)
+    value, (low, high) = float(losses.mean()), bootstrap(blocks, mean_of_column)
+    note = f"context {T}, stride {stride or T}"
+    nats = Score("nats per token", value, low, high, len(losses), note, 4)
+    # Perplexity and bits per byte grow with the nats, so the ends of the interval go along.
+    perplexity = Score("perplexity", _exp(value), _exp(low), _exp(high), len(losses), note, 2)
+    if n_bytes is None:
+        return TextScores(nats, perplexity, None)
+    factor = len(losses) / n_bytes / math.log(2)
+    bits = Score("bits per byte", factor * value, factor * low, factor * high, len(losses), note, 4)
+    return TextScores(nats, perplexity, bits)
+
+
+def token_losses(
+    model: nn.Module, tokens: Sequence[int] | np.ndarray, stride: int | None = None, batch_size: int = 8
+) -> np.ndarray:
+    """What each token but the first cost, -ln p(token | the tokens before it in its window): (N - 1,) nats, float64.
+
+    Arguments and errors are those of `evaluate_text`.
+    """
+    T = model.config.context_length
+    stride, tokens = T if stride is None else stride, np.asarray(tokens)
+    if not 1 <= stride <= T:
+        raise UserError(f"a stride of {stride} is not possible with a context of {T} tokens: give one of 1 … {T}")
+    if len(tokens) < 2:
+        raise UserError(f"a text of {len(tokens)} tokens has none to predict: give at least two")
+    losses = np.empty(len(tokens) - 1)
+    windows = list(scored_windows(len(tokens), T, stride))
+    collate, device = CausalLM().collate, next(model.parameters()).device
+    with eval_mode(model), torch.inference_mode():
+        for first in range(0, len(windows), batch_size):
+            some = windows[first : first + batch_size]
+            batch = collate([tokens[start:end].astype(np.int64) for start, _, end in some])
+            logits = model(batch["ids"].to(device))  # (B, T, V)
+            targets = batch["targets"].to(device)
+            for row, (start, scored, end) in enumerate(some):  # one row at a time: float32 logits take much memory
+                new = slice(scored - start - 1, end - start - 1)  # the positions before the scored tokens
+                nats = F.cross_entropy(logits[row, new].float(), targets[row, new], reduction="none")
+                losses[scored - 1 : end - 1] = nats.double().cpu().numpy()
+    if np.isnan(losses).any():
+        raise UserError("the model's loss on this text is not a number: its weights are damaged or its training failed")
+    return losses
+
+
+def scored_windows(n_tokens: int, context_length: int, stride: int) -> Iterator[tuple[int, int, int]]:
+    """The windows as (start, scored, end): read tokens start … end - 1, score tokens scored … end - 1.
+
+    >>> list(scored_windows(8, context_length=4, stride=2))  # the picture above
+    [(0, 1, 5), (2, 5, 7), (4, 7, 8)]
+    """
+    start, scored = 0, 1
+    while scored < n_tokens:
+        end = min(start + context_length + 1, n_tokens)  # the last token of a window is target only
+        yield start, scored, end
+        start, scored = start + stride, end
+
+
+def _exp(nats: float) -> float:
+    """e^nats, infinite where a float cannot hold it."""
+    return math.exp(nats) if nats < 700 else math.inf

@@ -1,0 +1,75 @@
+"""A handful of real mistakes to look at: they teach more about a model than another digit of its score.
+
+With the model's confidences (or any number that says how bad a mistake is) the most confident mistakes come first:
+there either the model has learned something wrong, or the data is. Without, a random sample is drawn by the seed, so
+that it is not always the beginning of the file that is looked at.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from llmasos.evaluation.score import check_pairs
+
+
+def choose_mistakes(
+    wrong: Sequence[bool], confidences: Sequence[float] | None = None, n: int = 5, seed: int = 0
+) -> list[int]:
+    """The numbers of up to n examples that are wrong, always the same ones.
+
+    >>> choose_mistakes([True, False, True, True], confidences=[0.5, 0.9, 0.8, 0.6], n=2)
+    [2, 3]
+
+    Args:
+        wrong: (N,) True for a mistake.
+        confidences: (N,) the larger the earlier it is shown; of equal ones the first. None = a random sample, in the
+            order of the data.
+        n: how many at most.
+        seed: decides the sample.
+    """
+    indices = np.flatnonzero(wrong)
+    if confidences is not None:
+        check_pairs(confidences, wrong)
+        return indices[np.argsort(-np.asarray(confidences)[indices], kind="stable")][:n].tolist()
+    keys = np.random.PCG64(np.random.SeedSequence([seed])).random_raw(len(indices))
+    return sorted(indices[np.argsort(keys, kind="stable")][:n].tolist())
+
+
+def show_mistakes(
+    chosen: Sequence[int],
+    texts: Sequence[str],
+    references: Sequence[str],
+    predictions: Sequence[str],
+    confidences: Sequence[float] | None = None,
+    width: int = 100,
+) -> list[str]:
+    """Each chosen mistake as three lines of text: what was read, what was expected and what came.
+
+    >>> texts, references, predictions = ["Fine.", "Not   bad at all."], ["good", "good"], ["good", "bad"]
+    >>> print(show_mistakes([1], texts, references, predictions, confidences=[0.7, 0.93])[0])
+    2. Not bad at all.
+       expected:  good
+       predicted: bad (0.93)
+
+    Args:
+        chosen: numbers of examples, from `choose_mistakes`.
+        texts: what the model read: a sentence, a question with its context, a source.
+        references, predictions: labels, answers or translations; empty ones are shown as "(nothing)".
+        confidences: shown behind the prediction.
+        width: longer texts are cut to this many characters.
+    """
+    blocks = []
+    for i in chosen:
+        confidence = "" if confidences is None else f" ({confidences[i]:.2f})"
+        blocks.append(
+            f"{i + 1}. {_short(texts[i], width)}\n"
+            f"   expected:  {_short(references[i], width)}\n"
+            f"   predicted: {_short(predictions[i], width)}{confidence}"
+        )
+    return blocks
+
+
+def _short(text: str, width: int) -> str:
+    """In one line, with an ellipsis if it is too long."""
+    text = " ".join(str(text).split()) or "(nothing)"
+    return text if len(text) <= width else text[: width - 1] + "…"

@@ -1,0 +1,71 @@
+"""What a metric returns: a number and how far it can be trusted.
+
+A score over few examples is a rough guess at the score over all the text there is. So every metric here comes with a
+95 % interval, exact for shares (accuracy) and by bootstrap for the rest, see `intervals.py`.
+
+Scales are those of the literature: BLEU, chrF and the SQuAD figures run from 0 to 100, accuracy, F1 and ROUGE from 0
+to 1.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from llmasos.errors import UserError
+
+
+@dataclass(frozen=True)
+class Score:
+    """One figure with its 95 % interval.
+
+    >>> print(Score("accuracy", 0.912, 0.893, 0.929, 1000))
+    accuracy 0.912 (95 % interval 0.893–0.929, n = 1,000)
+
+    Attributes:
+        name: what was measured.
+        value: the figure.
+        low, high: the ends of its 95 % interval; NaN where one example cannot give any.
+        n: the number of examples (or tokens) it is over.
+        note: how it was measured, where that could be done in several ways.
+        digits: how many digits after the point are printed.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    n: int
+    note: str = ""
+    digits: int = 3
+
+    def __str__(self) -> str:
+        value, low, high = (f"{number:.{self.digits}f}" for number in (self.value, self.low, self.high))
+        dash = " to " if self.low < 0 else "–"  # a dash before a minus sign is hard to read
+        interval = "no interval" if math.isnan(self.low) else f"95 % interval {low}{dash}{high}"
+        note = f"; {self.note}" if self.note else ""
+        return f"{self.name} {value} ({interval}, n = {self.n:,}{note})"
+
+
+def check_pairs(predictions: Sequence, references: Sequence) -> None:
+    """Raise a UserError unless there are as many predictions as references, and at least one."""
+    if len(predictions) != len(references):
+        raise UserError(
+            f"there are {len(predictions):,} predictions but {len(references):,} references: give one reference (or"
+            " list of references) for each prediction, in the same order"
+        )
+    if not len(predictions):
+        raise UserError("there is nothing to score: the list of predictions is empty; give at least one")
+
+
+def reference_lists(predictions: Sequence[str], references: Sequence[str | Sequence[str]]) -> list[list[str]]:
+    """For each prediction the list of its references, of which a single one may be given as a plain string.
+
+    Raises:
+        UserError: unequal numbers, nothing at all, or a prediction without a reference.
+    """
+    check_pairs(predictions, references)
+    lists = [[reference] if isinstance(reference, str) else list(reference) for reference in references]
+    for i, several in enumerate(lists):
+        if not several:
+            raise UserError(f"prediction number {i + 1} has no reference: give at least one for each prediction")
+    return lists

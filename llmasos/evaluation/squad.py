@@ -1,0 +1,103 @@
+"""Exact match and F1 for answers that are pieces of a text, as the official script of SQuAD 2.0 counts them.
+
+(Rajpurkar et al. 2016, section 6.1, and 2018, whose script also serves version 1.1.)
+
+Two answers are compared after normalisation: lower case, no ASCII punctuation, no articles (a, an, the), single spaces.
+
+    exact match   1 if they are then equal, else 0
+    F1            of the words that both hold, each counted at most as often as on the other side: 2PR / (P + R)
+
+If a question has several right answers, the best comparison counts. **Unanswerable** questions have no right answer;
+the right prediction is then the empty string, and anything else scores 0. Figures are means over questions in per cent.
+"""
+
+import re
+import string
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from llmasos.evaluation.intervals import mean, share
+from llmasos.evaluation.score import Score, check_pairs
+
+ARTICLES = re.compile(r"\b(a|an|the)\b")
+NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def normalise(answer: str) -> str:
+    """What of an answer is compared.
+
+    >>> normalise("The  U.S. Army, an ally")
+    'us army ally'
+    """
+    return " ".join(ARTICLES.sub(" ", answer.lower().translate(NO_PUNCTUATION)).split())
+
+
+def exact_match(prediction: str, answer: str) -> int:
+    """1 if prediction and answer are equal after normalisation, else 0."""
+    return int(normalise(prediction) == normalise(answer))
+
+
+def token_f1(prediction: str, answer: str) -> float:
+    """The F1 of the words that prediction and answer have in common.
+
+    >>> token_f1("the red house", "a big red house")  # 2 words of 2, and 2 of 3
+    0.8
+    """
+    found, wanted = normalise(prediction).split(), normalise(answer).split()
+    if not found or not wanted:
+        return float(found == wanted)
+    shared = (Counter(found) & Counter(wanted)).total()
+    return 2 * shared / (len(found) + len(wanted))
+
+
+def squad_values(predictions: Sequence[str], answers: Sequence[Sequence[str]]) -> np.ndarray:
+    """Every question's figures: (n, 2), [exact match, F1], each 0 … 1. Arguments as for `squad`."""
+    check_pairs(predictions, answers)
+    rows = []
+    for prediction, right in zip(predictions, answers, strict=True):
+        right = [answer for answer in right if normalise(answer)] or [""]
+        rows.append([
+            max(exact_match(prediction, answer) for answer in right),
+            max(token_f1(prediction, answer) for answer in right),
+        ])  # fmt: skip
+    return np.array(rows, dtype=np.float64)
+
+
+def squad(predictions: Sequence[str], answers: Sequence[Sequence[str]]) -> dict[str, Score]:
+    """Exact match and F1 in per cent, over all questions and, if some are unanswerable, over either kind.
+
+    >>> scores = squad(["red house", "in May", ""], [["a red house", "house"], ["June"], []])
+    >>> print(scores["exact match"])
+    exact match 66.7 (95 % interval 9.4–99.2, n = 3)
+    >>> list(scores)
+    ['exact match', 'F1', 'exact match (has answer)', 'F1 (has answer)', 'exact match (no answer)']
+
+    Args:
+        predictions: one answer for each question, "" for "there is none".
+        answers: for each question its right answers, an empty list if it has none.
+
+    Returns:
+        The scores by name, exact match with its exact interval, F1 with a bootstrap interval. Without an answer F1 is
+        the same as exact match, and only the latter is given.
+
+    Raises:
+        UserError: unequal numbers of predictions and answers, or none at all.
+    """
+    values = squad_values(predictions, answers)
+    scores = _scores(values, "")
+    answerable = np.array([any(normalise(answer) for answer in right) for right in answers])
+    if not answerable.all():
+        if answerable.any():
+            scores |= _scores(values[answerable], " (has answer)")
+        unanswerable = _scores(values[~answerable], " (no answer)")
+        scores["exact match (no answer)"] = unanswerable["exact match (no answer)"]
+    return scores
+
+
+def _scores(values: np.ndarray, kind: str) -> dict[str, Score]:
+    return {
+        f"exact match{kind}": share(f"exact match{kind}", int(values[:, 0].sum()), len(values), scale=100, digits=1),
+        f"F1{kind}": mean(f"F1{kind}", values[:, 1], scale=100, digits=1),
+    }

@@ -1,0 +1,29 @@
+"""What models are for, from the data to the result. Read `base` (what a task is), then any of the others."""
+
+from llmasos.tasks.answer import AnswerQuestions, answer_questions
+from llmasos.tasks.base import Report, Task, init_folder
+from llmasos.tasks.bert import Bert, fill_masks
+from llmasos.tasks.classify import Classify, classify
+from llmasos.tasks.respond import respond
+from llmasos.tasks.sequence import Summarise, Translate
+from llmasos.tasks.text import Text
+from llmasos.training.recipe import Recipe
+
+__all__ = [
+    "TASKS", "AnswerQuestions", "Bert", "Classify", "Report", "Summarise", "Task", "Text", "Translate",
+    "answer_questions", "classify", "fill_masks", "init_folder", "open_task", "respond",
+]  # fmt: skip
+
+TASKS: dict[str, type[Task]] = {  # by the names in `training/recipe.py`
+    "text": Text,
+    "bert": Bert,
+    "classify": Classify,
+    "answer": AnswerQuestions,
+    "translate": Translate,
+    "summarise": Summarise,
+}
+
+
+def open_task(recipe: Recipe) -> Task:
+    """The task of a recipe, with its data opened. Raises UserError if the data is not as it must be."""
+    return TASKS[recipe.task](recipe)

@@ -1,0 +1,120 @@
+"""Text classification: which label does a text have? (Devlin et al. 2019, section 4.1; Radford et al. 2018, section 3)
+
+    labelled texts → frames → any family with a classifier on top → accuracy, macro-F1, confusion matrix
+
+The score stands beside that of always giving the most frequent label.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from torch import nn
+
+from llmasos.datasets import Labelled, open_labelled
+from llmasos.evaluation import (
+    accuracy,
+    calibration_error,
+    choose_mistakes,
+    confusion_matrix,
+    confusion_table,
+    macro_f1,
+    majority_baseline,
+    show_mistakes,
+)
+from llmasos.models import ModelConfig
+from llmasos.objectives import Classification, EncodedText
+from llmasos.tasks.base import Report, batches
+from llmasos.tasks.examples import ExamplesTask
+from llmasos.tokenizers import Tokenizer
+from llmasos.training.recipe import Recipe
+
+
+class Classify(ExamplesTask):
+    """Give each text one of a fixed list of labels."""
+
+    unit = "texts"
+
+    def __init__(self, recipe: Recipe):
+        self.set_data(recipe, open_labelled)
+
+    def texts(self) -> Iterable[str]:
+        for example in self.data.train:
+            yield from (text for text in (example.text, example.second) if text is not None)
+
+    def use(self, tokenizer: Tokenizer, config: ModelConfig | None = None) -> None:
+        self.tokenizer = tokenizer
+        labels = tuple(sorted({example.label for example in self.data.train}))
+        self.config = config or self.model_config(self.recipe, tokenizer, head="classifier", labels=labels)
+        self.objective = Classification(tokenizer, self.config.labels)
+
+    def prepare(self) -> None:
+        train, val = self.encode(self.data.train), self.encode(self.data.val)
+        self.set_examples(train, val, lambda example: len(example.frame.ids), "texts")
+        self.lines.append(f"labels   {', '.join(self.config.labels)}")
+        if n_cut := sum(example.n_cut > 0 for example in [*train, *val]):
+            self.lines.append(f"cut      {n_cut:,} texts are longer than the context and lose their end")
+
+    def encode(self, examples: Sequence[Labelled]) -> list[EncodedText]:
+        """The examples as token ids."""
+        length = self.config.context_length
+        return [self.objective.encode(e.text, e.second, e.label, length) for e in examples]
+
+    def sample(self, model: nn.Module) -> str:
+        example = self.data.val[0]
+        probabilities = classify(model, self.tokenizer, [(example.text, example.second)])[0]
+        return f"{describe(probabilities, self.config.labels)}, in truth {example.label}: {example.text}"
+
+    def evaluate(self, model: nn.Module, split: str = "val") -> Report:
+        examples = self.split(split)
+        probabilities = classify(model, self.tokenizer, [(e.text, e.second) for e in examples])  # (N, n_labels)
+        labels, truths = self.config.labels, [example.label for example in examples]
+        chosen, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
+        answers = [labels[number] for number in chosen]
+        right = np.array([answer == truth for answer, truth in zip(answers, truths, strict=True)])
+        mistakes = choose_mistakes(~right, confidences, n=3)
+        shown = show_mistakes(mistakes, [e.text for e in examples], truths, answers, confidences, width=300)
+        return Report(
+            [
+                accuracy(answers, truths),
+                majority_baseline(truths, [example.label for example in self.data.train]),
+                macro_f1(answers, truths, labels),
+                calibration_error(confidences, right),
+            ],
+            [confusion_table(confusion_matrix(answers, truths, labels), labels)],
+            shown,
+            right,
+        )
+
+
+def classify(
+    model: nn.Module, tokenizer: Tokenizer, texts: Sequence[str | tuple[str, str | None]], batch_size: int = 64
+) -> np.ndarray:
+    """The probability of each label for each text: (N, n_labels), in the order of `model.config.labels`.
+
+    Args:
+        model: a `SequenceClassifier`, on any device, in any mode.
+        tokenizer: the one it was trained with.
+        texts: N texts, or pairs of texts. What is longer than the context loses its end.
+        batch_size: how many are computed at once; changes speed and memory only.
+
+    Raises:
+        UserError: the model has no classifier.
+    """
+    objective = Classification(tokenizer, model.config.labels)
+    pairs = [(text, None) if isinstance(text, str) else text for text in texts]
+    examples = [objective.encode(first, second, None, model.config.context_length) for first, second in pairs]
+    probabilities = [
+        model(batch["ids"], batch["real"], batch["segments"]).float().softmax(-1).cpu().numpy()
+        for _, batch in batches(objective, examples, 0, model, batch_size)
+    ]
+    return np.concatenate(probabilities) if probabilities else np.zeros((0, len(model.config.labels)))
+
+
+def describe(probabilities: np.ndarray, labels: Sequence[str]) -> str:
+    """The likeliest label and how sure the model is of it.
+
+    >>> describe(np.array([0.25, 0.75]), ["happy", "sad"])
+    'sad (75 %)'
+    """
+    best = int(probabilities.argmax())
+    return f"{labels[best]} ({probabilities[best]:.0%})"

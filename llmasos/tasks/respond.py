@@ -1,0 +1,44 @@
+"""What any trained model says to a text, by what it was trained for."""
+
+from torch import nn
+
+from llmasos.datasets import QA
+from llmasos.errors import UserError
+from llmasos.generation import SamplingOptions, generate, generate_from
+from llmasos.tasks.answer import answer_questions
+from llmasos.tasks.bert import MASK, fill_masks
+from llmasos.tasks.classify import classify
+from llmasos.tokenizers import Tokenizer
+
+
+def respond(
+    model: nn.Module, tokenizer: Tokenizer, text: str, options: SamplingOptions, context: str | None = None
+) -> str:
+    """A model's response to a text, as a line for a person.
+
+    A GPT goes on with the text, a Transformer translates or summarises it, a BERT fills in each [MASK], a classifier
+    gives its labels with their probabilities, and a span extractor answers the question from the context.
+
+    Args:
+        model, tokenizer: what belongs together.
+        text: the prompt, the source, the text to classify, or the question.
+        options: how tokens are chosen, for models that write.
+        context: the text that holds the answer, for models that answer questions.
+
+    Raises:
+        UserError: the model needs a context, or a [MASK] in the text, and there is none.
+    """
+    config = model.config
+    if config.head == "classifier":
+        probabilities = classify(model, tokenizer, [text])[0]
+        order = probabilities.argsort()[::-1]
+        return ", ".join(f"{config.labels[i]} {probabilities[i]:.1%}" for i in order)
+    if config.head == "span":
+        if context is None:
+            raise UserError("this model answers questions about a text: give the text too, with --context.")
+        return answer_questions(model, tokenizer, [QA(context, text, ())])[0].text or "(no answer in this text)"
+    if config.family == "bert":
+        choices = fill_masks(model, tokenizer, text)
+        return "\n".join(f"{MASK} {', '.join(f'{word} {p:.1%}' for word, p in best)}" for best in choices)
+    write = generate if config.family == "gpt" else generate_from
+    return write(model, tokenizer, [text], options)[0].text.strip()

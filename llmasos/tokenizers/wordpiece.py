@@ -1,0 +1,234 @@
+"""WordPiece: BERT's tokenizer. Words are cut into the longest pieces that the vocabulary knows.
+
+    "Unaffable, isn't it?"  --bert_text-->  unaffable | , | isn | ' | t | it | ?
+                            --pieces-->     un ##aff ##able | , | isn | ' | t | it | ?
+
+A piece that does not begin its word is written with `##` before it. Cutting is greedy, from the left: the longest known
+piece, then the longest that continues from there. If at some place none fits, or a word has more than 100 characters,
+the whole word is one `[UNK]`.
+
+**Not lossless.** Unlike the other tokenizers this one forgets: white space, control characters, unknown words and,
+if so decided, capitals and accents. `decode` puts a space between words, but none before , . ; : ! ? ) ] } and the
+apostrophe, none after ( [ { and none between an apostrophe and s, t, m, d, ll, re, ve. To quote the text itself, cut it
+by the offsets of `encode_spans`.
+
+Saved, it is a Hugging Face BERT folder: `vocab.txt`, one token a line, line 0 is id 0. BERT's own open here.
+"""
+
+import re
+import warnings
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from llmasos.errors import UserError
+from llmasos.storage import write_text
+from llmasos.tokenizers.base import CLS, PAD, SEP, Tokenizer, replace_surrogates
+from llmasos.tokenizers.bert_text import BertText
+from llmasos.tokenizers.wordpiece_trainer import CONTINUES, MAX_WORD, count_bert_words, learn_pieces
+
+VOCAB_FILE = "vocab.txt"
+UNK, MASK = "[UNK]", "[MASK]"
+SPECIAL_TOKENS = (PAD, UNK, CLS, SEP, MASK)  # in the order of their ids in a vocabulary of our own
+MAX_CACHED = 200_000  # words whose ids are remembered; English prose of 100 MB has about as many
+NO_SPACE_BEFORE = frozenset(",.;:!?)]}'")
+NO_SPACE_AFTER = frozenset("([{")
+AFTER_APOSTROPHE = frozenset(["s", "t", "m", "d", "ll", "re", "ve"])
+_WORD = re.compile("[^ ]+")
+
+
+class WordPieceTokenizer(Tokenizer):
+    """BERT's tokenizer from a vocabulary.
+
+    >>> tokenizer = WordPieceTokenizer([*SPECIAL_TOKENS, "un", "##aff", "##able", "!"], lowercase=True)
+    >>> tokenizer.encode("Unaffable!!")
+    [5, 6, 7, 8, 8]
+    >>> tokenizer.decode([5, 6, 7, 8, 8])
+    'unaffable!!'
+
+    Attributes:
+        strip_accents: whether accents are dropped.
+    """
+
+    kind = "wordpiece"
+
+    def __init__(self, vocabulary: Sequence[str], lowercase: bool = False, strip_accents: bool | None = None):
+        """Take a vocabulary.
+
+        Arguments:
+            vocabulary: every token, in the order of the ids; BERT's five special tokens are among them.
+            lowercase: whether to lower-case texts before they are encoded.
+            strip_accents: whether to drop accents; None: if `lowercase`, as BERT does.
+
+        Raises:
+            UserError: a special token is missing, or two tokens are the same.
+        """
+        id_of = {token: id for id, token in enumerate(vocabulary)}
+        if missing := [name for name in SPECIAL_TOKENS if name not in id_of]:
+            raise UserError(f"the vocabulary has no {missing[0]}: BERT's needs {' '.join(SPECIAL_TOKENS)}")
+        if len(id_of) < len(vocabulary):
+            twice = next(token for id, token in enumerate(vocabulary) if id_of[token] != id)
+            raise UserError(f"the vocabulary has {twice!r} twice, so ids would be ambiguous: each token needs one line")
+        special = {name: id_of[name] for name in sorted(SPECIAL_TOKENS, key=id_of.__getitem__)}
+        super().__init__([token.encode() for token in vocabulary], special, lowercase)
+        self.strip_accents = lowercase if strip_accents is None else strip_accents
+        self._written = list(vocabulary)
+        self._id_of = {token: id for token, id in id_of.items() if token not in special}
+        self._n_characters = [len(token.removeprefix(CONTINUES)) for token in vocabulary]
+        self._longest = max(self._n_characters)
+        self._table = BertText(lowercase, self.strip_accents)
+        self._ids_of_word: dict[str, list[int]] = {}
+
+    @classmethod
+    def train(
+        cls,
+        documents: Iterable[str],
+        vocab_size: int,
+        lowercase: bool = False,
+        strip_accents: bool | None = None,
+        min_frequency: int = 2,
+    ) -> "WordPieceTokenizer":
+        """Learn a vocabulary from `documents`.
+
+        Arguments:
+            documents: the training texts, each read once.
+            vocab_size: number of ids to reach: the five special tokens, the alphabet, the merged pieces. If the text is
+                too small for that, training stops when no pair occurs `min_frequency` times, and a warning says so.
+            lowercase, strip_accents: as for `WordPieceTokenizer`; for these texts and those to be encoded later.
+            min_frequency: pairs rarer than this are not merged.
+
+        Raises:
+            UserError: a vocabulary too small for the characters of the text, documents without any text, or a
+                `min_frequency` below 1.
+        """
+        if min_frequency < 1:
+            raise UserError(f"min_frequency {min_frequency} is too small: a pair to merge occurs at least once")
+        table = BertText(lowercase, lowercase if strip_accents is None else strip_accents)
+        word_counts = count_bert_words(documents, table)
+        if not word_counts:
+            raise UserError("WordPiece needs text to learn from, and the text is empty")
+        pieces = learn_pieces(word_counts, vocab_size - len(SPECIAL_TOKENS), min_frequency)
+        vocabulary = [*SPECIAL_TOKENS, *pieces]
+        if len(vocabulary) < vocab_size:
+            warnings.warn(
+                f"the text is too small for a vocabulary of {vocab_size}: no pair of pieces occurs {min_frequency} "
+                f"times any more, so training stopped at {len(vocabulary)}",
+                stacklevel=2,
+            )
+        return cls(vocabulary, lowercase, strip_accents)
+
+    @property
+    def end_of_text(self) -> int:
+        """The id of `[SEP]`, which ends every text."""
+        return self.special_tokens[SEP]
+
+    @cached_property
+    def continues(self) -> np.ndarray:
+        """For each id, whether it is written with `##`, and so continues the word of the token before it: (V,) bool."""
+        return np.array([token.startswith(CONTINUES) for token in self._written]) & ~self.special_mask
+
+    def added_bytes(self, id: int, previous: int | None) -> bytes:
+        """Return the bytes that token `id` adds to a text whose last token is `previous`, the space between included.
+
+        Raises:
+            UserError: an id outside the vocabulary.
+        """
+        token = self.token_bytes(id).decode()
+        if self.continues[id]:
+            return token.removeprefix(CONTINUES).encode()
+        before = None if previous is None else self._written[previous]
+        contraction = before == "'" and token in AFTER_APOSTROPHE
+        glued = before is None or before in NO_SPACE_AFTER or token in NO_SPACE_BEFORE or contraction
+        return token.encode() if glued else b" " + token.encode()
+
+    def save(self, folder: Path | str) -> None:
+        """Write `vocab.txt` and `tokenizer_config.json` into `folder`, as Hugging Face has them."""
+        write_text(Path(folder) / VOCAB_FILE, "\n".join(self._written) + "\n")
+        super().save(folder)
+
+    @classmethod
+    def load(
+        cls, folder: Path | str, lowercase: bool = True, strip_accents: bool | None = None
+    ) -> "WordPieceTokenizer":
+        """Read `vocab.txt`, ours or that of a BERT.
+
+        Arguments:
+            folder: where it lies.
+            lowercase, strip_accents: as for `WordPieceTokenizer`.
+
+        Raises:
+            UserError: the file is missing or damaged.
+        """
+        path = Path(folder) / VOCAB_FILE
+        try:
+            lines = path.read_text(encoding="utf-8").split("\n")
+        except OSError as error:
+            raise UserError(f"could not read {path}: {error.strerror}; a WordPiece tokenizer is this file") from error
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path} is damaged: it is not UTF-8; copy it again or train the tokenizer anew") from error
+        try:
+            return cls(lines[:-1] if lines[-1] == "" else lines, lowercase, strip_accents)
+        except UserError as error:
+            raise UserError(f"{path} is damaged: {error}; copy it again or train the tokenizer anew") from error
+
+    def _prepare(self, text: str) -> str:
+        return replace_surrogates(text)  # `BertText` does the rest
+
+    def _encode_plain(self, text: str) -> np.ndarray:
+        ids: list[int] = []
+        for word in text.translate(self._table).split():
+            ids += self._ids_of_word.get(word) or self._cut(word)
+        return np.array(ids, dtype=np.uint32)
+
+    def _cut(self, word: str) -> list[int]:
+        """Return the ids of a word, and remember them: the longest known pieces, or `[UNK]` if somewhere none fits."""
+        ids: list[int] = []
+        start = 0
+        while start < len(word) <= MAX_WORD:
+            prefix = CONTINUES if start else ""
+            ends = range(min(len(word), start + self._longest), start, -1)
+            end = next((end for end in ends if prefix + word[start:end] in self._id_of), None)
+            if end is None:
+                break
+            ids.append(self._id_of[prefix + word[start:end]])
+            start = end
+        if start < len(word):
+            ids = [self.special_tokens[UNK]]
+        if len(self._ids_of_word) >= MAX_CACHED:
+            self._ids_of_word.clear()
+        self._ids_of_word[word] = ids
+        return ids
+
+    def _locate(self, prepared: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        table = self._table
+        origin = [position for position, character in enumerate(prepared) for _ in table[ord(character)]]
+        ids, first, last = [], [], []
+        for match in _WORD.finditer(prepared.translate(table)):
+            start = match.start()
+            for id in self._ids_of_word.get(match[0]) or self._cut(match[0]):
+                end = match.end() if id == self.special_tokens[UNK] else start + self._n_characters[id]
+                ids.append(id)
+                first.append(origin[start])
+                last.append(origin[end - 1])
+                start = end
+        return np.array(ids, np.uint32), np.array(first, np.int64), np.array(last, np.int64)
+
+    def _join(self, ids: list[int]) -> bytes:
+        return b"".join([self.added_bytes(id, previous) for previous, id in pairwise([None, *ids])])
+
+    def _rules(self) -> list[object]:
+        return [*super()._rules(), self.strip_accents]
+
+    def _config(self) -> dict[str, object]:
+        config = super()._config() | {
+            "do_lower_case": self.lowercase,
+            "strip_accents": self.strip_accents,
+            "tokenize_chinese_chars": True,
+            "tokenizer_class": "BertTokenizer",
+        }
+        config |= {f"{name[1:-1].lower()}_token": name for name in SPECIAL_TOKENS}  # "pad_token": "[PAD]", ...
+        config.pop("lowercase", None)  # do_lower_case says it
+        return config

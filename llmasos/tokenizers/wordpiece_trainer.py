@@ -1,0 +1,82 @@
+"""Learning WordPiece: which pieces of words to have in BERT's vocabulary.
+
+A word begins as its characters, all but the first marked as continuing it: "hugs" is h ##u ##g ##s. Then pairs of
+neighbours are merged, as in byte-pair encoding: h + ##u makes hu, ##g + ##s makes ##gs. All the pieces that ever were
+are the vocabulary; unlike BPE, the order of the merges is forgotten, as the encoder looks for long pieces only.
+
+**Which pair comes first.** BERT's trainer was never published. Schuster and Nakajima (2012, section 4), whose method it
+follows, merge the pair that raises the likelihood of the text the most, often told as the highest
+count(ab) / (count(a) count(b)). That score has to be tamed: on its own it prefers two rare letters that happened to
+meet to `th` + `##e`. The trainers people use (`tokenizers`, and BERT's successors through it) take the most frequent
+pair, as BPE does, and so does this one: with the same code, and the same rule for ties. The result does not depend on
+the order of the documents.
+
+**The alphabet** is both forms, `x` and `##x`, of each character of the text, so that a word of known characters is
+never unknown. A sign that is always a word of its own (punctuation, a Chinese character) needs no second form. Of a
+text with very many characters only the most frequent are kept; words with others are unknown, and not learned from.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from llmasos.errors import UserError
+from llmasos.tokenizers.base import replace_surrogates
+from llmasos.tokenizers.bert_text import BertText, is_chinese, is_punctuation
+from llmasos.tokenizers.bpe_trainer import learn_merges
+
+CONTINUES = "##"
+MAX_WORD = 100  # characters; BERT does not look into longer words
+
+
+def count_bert_words(documents: Iterable[str], table: BertText) -> Counter[str]:
+    """Return how often each of BERT's words, at most `MAX_WORD` characters long, occurs in `documents`."""
+    counts: Counter[str] = Counter()
+    for document in documents:
+        counts.update(replace_surrogates(document).translate(table).split())
+    return Counter({word: count for word, count in counts.items() if len(word) <= MAX_WORD})
+
+
+def learn_pieces(
+    word_counts: dict[str, int], n_pieces: int, min_frequency: int = 2, max_characters: int = 1000
+) -> list[str]:
+    """Learn the pieces of a WordPiece vocabulary.
+
+    >>> learn_pieces({"hug": 5, "hugs": 3, "us": 2}, n_pieces=11)
+    ['g', 'h', 's', 'u', '##g', '##h', '##s', '##u', 'hu', 'hug', 'hugs']
+
+    Arguments:
+        word_counts: word to number of occurrences, from `count_bert_words`.
+        n_pieces: how many pieces to learn, the alphabet included.
+        min_frequency: pairs that occur less often are not merged.
+        max_characters: at most so many different characters are kept, the most frequent (of equally frequent ones, the
+            smaller code point).
+
+    Returns:
+        The alphabet by code point, then the merged pieces as they were learned; fewer than `n_pieces` if no pair was
+        left.
+
+    Raises:
+        UserError: `n_pieces` has no room for the alphabet.
+    """
+    counts: Counter[str] = Counter()
+    for word, count in word_counts.items():
+        for character in word:
+            counts[character] += count
+    most_frequent = sorted(counts, key=lambda character: (-counts[character], character))[:max_characters]
+    characters = sorted(most_frequent)
+    inside = [CONTINUES + c for c in characters if not (is_chinese(c) or is_punctuation(c))]
+    pieces = [*characters, *inside]
+    if len(pieces) > n_pieces:
+        raise UserError(
+            f"a vocabulary of {n_pieces} pieces is too small for WordPiece: the {len(characters)} characters of this "
+            f"text, at the beginning of a word and inside it, are {len(pieces)}"
+        )
+    id_of = {piece: id for id, piece in enumerate(pieces)}
+
+    def spell(word: str) -> list[int]:
+        return [id_of[word[0]], *(id_of[CONTINUES + character] for character in word[1:])]
+
+    known = {word: count for word, count in word_counts.items() if id_of.keys() >= set(word)}
+    for left, right in learn_merges(known, n_pieces - len(pieces), min_frequency, spell, len(pieces)):
+        pieces.append(pieces[left] + pieces[right].removeprefix(CONTINUES))
+    return pieces

@@ -1,0 +1,158 @@
+"""Masked language modelling: what is hidden, how, on what that depends, and what the loss adds up."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from objective_helpers import SPECIAL, cut, frames, gradients_of, learn, rngs, tiny_bert, tokenizer
+from torch.nn import functional as F
+
+from llmasos.errors import UserError
+from llmasos.objectives import IGNORED, MaskedLM
+from llmasos.tokenizers import train_tokenizer
+
+MASK = tokenizer().special_tokens["[MASK]"]
+
+
+def _batch(n: int = 400, step: int = 0, **arguments):
+    examples = frames(n)
+    return examples, MaskedLM(tokenizer(), **arguments).collate(examples, rngs(n, step))
+
+
+@pytest.mark.parametrize("share", [0.05, 0.15, 0.5, 1.0])
+def test_the_share_is_rounded_in_each_row_and_at_least_one(share):
+    examples, batch = _batch(share=share)
+    special = tokenizer().special_mask
+    for frame, targets in zip(examples, batch["targets"], strict=True):
+        ordinary = sum(not special[id] for id in frame.ids)
+        assert (targets != IGNORED).sum() == max(1, math.floor(share * ordinary + 0.5))
+
+
+def test_targets_are_what_stood_there_and_nothing_else_is_changed():
+    examples, batch = _batch()
+    for frame, ids, targets, real in zip(examples, batch["ids"], batch["targets"], batch["real"], strict=True):
+        n = len(frame.ids)
+        assert real.tolist() == [True] * n + [False] * (len(real) - n)
+        original, hidden = torch.tensor(frame.ids), targets[:n] != IGNORED
+        assert (targets[:n][hidden] == original[hidden]).all() and (ids[:n][~hidden] == original[~hidden]).all()
+        assert (targets[n:] == IGNORED).all() and (ids[n:] == tokenizer().pad_id).all()
+
+
+def test_special_tokens_and_padding_are_never_hidden_nor_put_in_place():
+    special = torch.from_numpy(tokenizer().special_mask)
+    for step in range(5):
+        _, batch = _batch(step=step, share=0.5)
+        hidden = batch["targets"] != IGNORED
+        assert not special[batch["targets"][hidden]].any()
+        assert not special[batch["ids"][hidden & (batch["ids"] != MASK)]].any()
+
+
+def test_of_the_hidden_tokens_80_percent_are_masked_10_replaced_and_10_kept():
+    _, batch = _batch(n=4000, share=0.5)
+    hidden = batch["targets"] != IGNORED
+    ids, targets = batch["ids"][hidden], batch["targets"][hidden]
+    n, masked, kept = len(ids), int((ids == MASK).sum()), int((ids == targets).sum())
+    chance = 1 / 27  # that the random token is the true one
+    for count, p in ((masked, 0.8), (kept, 0.1 + 0.1 * chance), (n - masked - kept, 0.1 * (1 - chance))):
+        assert abs(count - n * p) < 4 * math.sqrt(n * p * (1 - p)), (count / n, p)
+    replaced = np.bincount(ids[(ids != MASK) & (ids != targets)].numpy(), minlength=tokenizer().vocab_size)
+    expected = replaced.sum() / 27
+    assert (abs(replaced[~tokenizer().special_mask] - expected) < 5 * math.sqrt(expected)).all(), "uniform over letters"
+
+
+def test_every_place_is_hidden_equally_often():
+    frame = tokenizer().frame(tokenizer().encode("abcdefghij"), tokenizer().encode("klmnopqrst"))
+    n = 4000
+    targets = MaskedLM(tokenizer()).collate([frame] * n, rngs(n))["targets"]
+    times = (targets != IGNORED).sum(0).numpy()
+    assert times.sum() == 3 * n
+    assert (abs(times[times > 0] - 0.15 * n) < 5 * math.sqrt(0.15 * 0.85 * n)).all()
+
+
+def test_a_rows_masks_depend_on_its_own_randomness_alone():
+    examples, batch = _batch(8)
+    objective, sources = MaskedLM(tokenizer()), rngs(8)
+    again = objective.collate(examples, sources)
+    assert all(torch.equal(batch[name], again[name]) for name in batch)
+    swapped = objective.collate(examples[::-1], sources[::-1])
+    assert all(torch.equal(batch[name], swapped[name].flip(0)) for name in batch)
+    for row in range(8):
+        alone = objective.collate(examples[row : row + 1], sources[row : row + 1])
+        assert torch.equal(alone["targets"][0], cut(batch, row)["targets"][0])
+    _, later = _batch(8, step=1)
+    assert not torch.equal(batch["targets"], later["targets"]), "the next epoch hides other tokens"
+
+
+@pytest.mark.parametrize("kind, vocab_size, special", [("bpe", 275, SPECIAL), ("wordpiece", 40, None)])
+def test_whole_words_are_hidden_together_and_never_across_texts(kind, vocab_size, special):
+    more = {} if special is None else {"special_tokens": special}
+    pieces = train_tokenizer(kind, ["overing singer walks walking oversing b " * 30], vocab_size=vocab_size, **more)
+    text = " walking oversings a singer walkinger is b overwalk"
+    frame = pieces.frame(pieces.encode(text), pieces.encode("walks overing"))
+    continues, special = pieces.continues[frame.ids], pieces.special_mask[frame.ids]
+    word = np.cumsum(~continues | special)
+    assert len(np.unique(word)) < len(frame.ids) - 6, "some words are in several pieces"
+    shares = []
+    for row in rngs(300):
+        _, targets = MaskedLM(pieces, whole_words=True).hide(np.array(frame.ids), row())
+        hidden = targets != IGNORED
+        assert hidden.any() and not hidden[special].any()
+        assert all(len(set(hidden[(word == number) & ~special])) <= 1 for number in np.unique(word))
+        shares.append(hidden.sum() / (~special).sum())
+    assert abs(np.mean(shares) - 0.15) < 0.05
+
+
+def test_a_row_of_special_tokens_only_has_nothing_to_predict():
+    objective = MaskedLM(tokenizer())
+    batch = objective.collate([tokenizer().frame([]), frames(1)[0]], rngs(2))
+    assert (batch["targets"][0] == IGNORED).all() and objective.counts(batch)["masked"] > 0
+
+
+def test_the_loss_is_the_sum_of_minus_log_probabilities_of_hidden_tokens():
+    objective, model = MaskedLM(tokenizer()), tiny_bert()
+    batch = objective.collate(frames(6), rngs(6))
+    logprobs = F.log_softmax(model(batch["ids"], batch["real"], batch["segments"]).masked, dim=-1)
+    places = (batch["targets"] != IGNORED).nonzero().tolist()
+    expected = -sum(logprobs[b, t, batch["targets"][b, t]] for b, t in places)
+    loss = objective.losses(model, batch)["masked"]
+    torch.testing.assert_close(loss.double(), expected, rtol=1e-6, atol=0)
+    assert objective.counts(batch) == {"masked": len(places)}
+    right = sum(int(logprobs[b, t].argmax() == batch["targets"][b, t]) for b, t in places)
+    assert objective.correct(model, batch) == {"masked": right}
+
+
+def test_neither_padding_nor_the_company_of_other_rows_changes_loss_or_gradient():
+    objective, model = MaskedLM(tokenizer()), tiny_bert()
+    batch = objective.collate(frames(6), rngs(6))
+    rows = [cut(batch, row) for row in range(6)]
+    together, apart = objective.losses(model, batch), [objective.losses(model, row) for row in rows]
+    torch.testing.assert_close(together["masked"], sum(loss["masked"] for loss in apart), rtol=1e-6, atol=0)
+    whole = gradients_of(model, together)
+    parts = [gradients_of(model, loss) for loss in apart]
+    assert all(gradient is not None for gradient in whole), "data-parallel training wants one for every parameter"
+    for i, gradient in enumerate(whole):
+        torch.testing.assert_close(gradient, sum(part[i] for part in parts), rtol=1e-5, atol=1e-6)
+
+
+def test_who_knows_nothing_has_the_loss_log_v():
+    objective, model = MaskedLM(tokenizer()), tiny_bert(vocab_size=tokenizer().vocab_size)
+    torch.nn.init.zeros_(model.masked_lm_head.decoder.weight)
+    torch.nn.init.zeros_(model.masked_lm_head.decoder.bias)
+    batch = objective.collate(frames(6), rngs(6))
+    loss = objective.losses(model, batch)["masked"].item() / objective.counts(batch)["masked"]
+    assert loss == pytest.approx(math.log(tokenizer().vocab_size), rel=1e-6)
+
+
+def test_a_few_rows_can_be_learned_by_heart(tmp_path):
+    examples = frames(4)
+    loss = learn(MaskedLM(tokenizer()), tiny_bert(d_model=32).float(), examples, tmp_path, steps=150)
+    assert loss < 1.0, "3.5 for who knows nothing; what is left is which token stood under a random replacement"
+
+
+@pytest.mark.parametrize("share", [0.0, -0.1, 1.5])
+def test_a_share_out_of_range_and_a_tokenizer_without_mask_are_refused(share):
+    with pytest.raises(UserError, match=f"share of masked tokens is {share}; it must be above 0 and at most 1"):
+        MaskedLM(tokenizer(), share=share)
+    with pytest.raises(UserError, match=r"needs a special token \[MASK\], and this byte tokenizer has only <"):
+        MaskedLM(train_tokenizer("byte", []))

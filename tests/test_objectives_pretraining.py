@@ -1,0 +1,88 @@
+"""Next-sentence prediction, and BERT's pre-training, which is it and masked language modelling at once."""
+
+import doctest
+import math
+
+import pytest
+import torch
+from objective_helpers import cut, framed_pairs, gradients_of, learn, rngs, tiny_bert, tokenizer
+from torch.nn import functional as F
+
+from llmasos.objectives import BERTPretraining, MaskedLM, NextSentence, frames
+
+
+def test_frames_are_stacked_and_follow_as_they_say():
+    pairs = framed_pairs(6)
+    batch = NextSentence(tokenizer()).collate(pairs)
+    assert batch["follows"].tolist() == [True, False, False, True, False, False]
+    for row, (frame, _) in enumerate(pairs):
+        n = len(frame.ids)
+        assert batch["ids"][row, :n].tolist() == frame.ids and batch["segments"][row, :n].tolist() == frame.segments
+        assert batch["real"][row].sum() == n
+
+
+def test_the_first_class_means_that_it_follows():
+    """As in BERT's published weights: next_sentence[:, 0] is the logit of "it follows"."""
+    objective, model = NextSentence(tokenizer()), tiny_bert()
+    batch = objective.collate(framed_pairs(6))
+    logprobs = F.log_softmax(model(batch["ids"], batch["real"], batch["segments"]).next_sentence, dim=-1)
+    expected = -sum(logprobs[row, 0 if follows else 1] for row, follows in enumerate(batch["follows"]))
+    torch.testing.assert_close(objective.losses(model, batch)["next_sentence"].double(), expected, rtol=1e-6, atol=0)
+    assert objective.counts(batch) == {"next_sentence": 6}
+
+    torch.nn.init.zeros_(model.next_sentence_head.weight)
+    model.next_sentence_head.bias.data = torch.tensor([5.0, -5.0], dtype=torch.float64)  # always: it follows
+    assert objective.correct(model, batch) == {"next_sentence": 2}
+
+
+def test_who_knows_nothing_has_the_loss_log_2():
+    objective, model = NextSentence(tokenizer()), tiny_bert()
+    torch.nn.init.zeros_(model.next_sentence_head.weight)
+    torch.nn.init.zeros_(model.next_sentence_head.bias)
+    loss = objective.losses(model, objective.collate(framed_pairs(6)))["next_sentence"]
+    assert loss.item() / 6 == pytest.approx(math.log(2))
+
+
+def test_pretraining_is_both_objectives_with_one_reading():
+    both, masked, following = (kind(tokenizer()) for kind in (BERTPretraining, MaskedLM, NextSentence))
+    model, pairs = tiny_bert(), framed_pairs(6)
+    batch = both.collate(pairs, rngs(6))
+    hidden = masked.collate([pair.frame for pair in pairs], rngs(6))
+    assert all(torch.equal(batch[name], hidden[name]) for name in hidden)
+    readings = []
+    model.register_forward_hook(lambda *_: readings.append(1))
+    losses, correct = both.losses(model, batch), both.correct(model, batch)
+    assert len(readings) == 2, "one for the losses, one for the answers"
+    parts = {**masked.losses(model, batch), **following.losses(model, batch)}
+    assert losses.keys() == parts.keys() == both.counts(batch).keys()
+    for name in parts:
+        torch.testing.assert_close(losses[name].double(), parts[name], rtol=1e-6, atol=0)
+    assert both.counts(batch) == {**masked.counts(batch), **following.counts(batch)}
+    assert correct == {**masked.correct(model, batch), **following.correct(model, batch)}
+
+
+@pytest.mark.parametrize("kind", [NextSentence, BERTPretraining])
+def test_neither_padding_nor_the_company_of_other_rows_changes_loss_or_gradient(kind):
+    objective, model = kind(tokenizer()), tiny_bert()
+    batch = objective.collate(framed_pairs(6), rngs(6))
+    together = objective.losses(model, batch)
+    apart = [objective.losses(model, cut(batch, row)) for row in range(6)]
+    for name in together:
+        torch.testing.assert_close(together[name], sum(loss[name] for loss in apart), rtol=1e-6, atol=0)
+    whole, parts = gradients_of(model, together), [gradients_of(model, loss) for loss in apart]
+    assert all(gradient is not None for gradient in whole), "data-parallel training wants one for every parameter"
+    for i, gradient in enumerate(whole):
+        torch.testing.assert_close(gradient, sum(part[i] for part in parts), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind, limit", [(NextSentence, 0.1), (BERTPretraining, 1.1)])
+def test_a_few_pairs_can_be_learned_by_heart(tmp_path, kind, limit):
+    objective, model, pairs = kind(tokenizer()), tiny_bert(d_model=32).float(), framed_pairs(4)
+    loss = learn(objective, model, pairs, tmp_path, steps=150)
+    assert loss < limit, "log 2 = 0.69 for the pairs and 3.5 for the tokens, for who knows nothing"
+    assert objective.correct(model, objective.collate(pairs, rngs(4)))["next_sentence"] == 4
+
+
+def test_the_example_in_the_docstring_is_true():
+    result = doctest.testmod(frames)
+    assert result.attempted and not result.failed
