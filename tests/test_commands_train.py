@@ -138,7 +138,7 @@ def test_resume_refuses_to_become_another_run(capsys):
     assert "begun with d_model 32" in capsys.readouterr().err
     Path("foxes.txt").write_text(TEXT + "One more fox.")
     assert train("--out", "run", "--resume", "--steps", "30") == 2
-    assert "text has changed" in capsys.readouterr().err
+    assert "data has changed" in capsys.readouterr().err
 
 
 def test_killed_at_a_random_step_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path):

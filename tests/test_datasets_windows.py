@@ -1,11 +1,9 @@
 """The windows of a token array: what is seen, how often, in which order, and on what that depends."""
 
-import doctest
-
 import numpy as np
 import pytest
 
-from llmasos.datasets import Windows, source, windows
+from llmasos.datasets import Windows
 from llmasos.errors import UserError
 
 SIZES = [(65, 64), (100, 64), (129, 64), (1000, 64), (1003, 7), (12, 3), (2, 1), (50, 1)]
@@ -91,9 +89,3 @@ def test_memory_maps_are_read_and_not_copied(tmp_path):
     view = Windows(tokens, 10)
     assert np.shares_memory(view.tokens, tokens)
     assert view.example(0, 0).flags.writeable, "an example is a copy of its own"
-
-
-@pytest.mark.parametrize("module", [windows, source])
-def test_the_examples_in_the_docstrings_are_true(module):
-    result = doctest.testmod(module)
-    assert result.attempted and not result.failed

@@ -69,7 +69,7 @@ def test_one_beam_is_greedy(alpha):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_batched_cached_and_stopped_early_is_the_plain_search_to_the_end(family, alpha):
     """The plain version has no stopping rule: equality shows that the rule gives nothing away."""
-    for seed, K in itertools.product(range(3), (2, 3, 5)):
+    for seed, K in ((0, 2), (0, 5), (1, 3), (2, 5)):
         model, options = toy_model(family, seed), BeamOptions(K, alpha, max_new_tokens=9)
         for text, found in zip(TEXTS, beam_search(model, TOY, TEXTS, options), strict=True):
             expected = beam_search_plain(model, options=options, end_of_text=END, **read_first(family, text))

@@ -93,7 +93,7 @@ def test_a_prompt_file_is_one_prompt_without_its_last_newline(command, tmp_path)
 
 def test_unknown_characters_are_mentioned_beside_the_text(command):
     _, out, err = command("--prompt", "aé", "--max-new-tokens", "3")
-    assert "never seen" in err and "'é'" in err and "never seen" not in out
+    assert "does not know 'é': it reads <|unknown|>" in err and "does not know" not in out
 
 
 def test_interactive_mode_continues_each_line_until_quit(command, monkeypatch):

@@ -7,11 +7,13 @@ from generation_helpers import lively_model, lively_transformer
 from llmasos.errors import UserError
 from llmasos.generation import Row, SamplingOptions, generate, generate_from, generate_plain, stream, stream_from
 from llmasos.generation.rows import next_tokens
-from llmasos.tokenizers import ByteTokenizer, CharTokenizer
+from llmasos.tokenizers import ByteTokenizer, CharTokenizer, WordPieceTokenizer
+from llmasos.tokenizers.wordpiece import SPECIAL_TOKENS
 
 BYTES = ByteTokenizer()
 END = BYTES.end_of_text
 SOURCES = ["a dog", "x", "two cats and a dog", "Ein Hund!", "x"]
+WORDS = WordPieceTokenizer([*SPECIAL_TOKENS, *"[]knua", "##a", "##b", "##n", "##k"], lowercase=True)
 OPTIONS = {
     "greedy": SamplingOptions(temperature=0.0),
     "sampled": SamplingOptions(temperature=0.8, top_k=50, top_p=0.9, min_p=0.01, seed=4),
@@ -96,11 +98,17 @@ def test_the_start_token_is_not_penalised_as_if_it_had_been_written():
     assert next_tokens(logits, [Row((0,), options)], options).tolist() == [1]  # of a GPT it is part of the prompt
 
 
-def test_unknown_characters_of_a_source_are_named():
-    tokenizer = CharTokenizer("abc ")
-    model = lively_transformer(vocab_size=tokenizer.vocab_size)
-    results = generate_from(model, tokenizer, ["ab", "a é"], SamplingOptions(max_new_tokens=2))
-    assert results[0].notices == [] and "'é'" in results[1].notices[0]
+@pytest.mark.parametrize("tokenizer, known, unknown, notice", [
+    (CharTokenizer("abc "), "ab c", "é a éx", "does not know 'é', 'x': it reads <|unknown|> instead"),
+    (CharTokenizer("abc ", lowercase=True), "AB c", "É", "does not know 'É': it reads <|unknown|> instead"),
+    (CharTokenizer("a"), "a", "bcdefghij", "'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', …: it reads"),
+    (WORDS, "[UNK] aab", "aab xa! Éb Xa", "does not know 'xa', '!', 'Éb', 'Xa': it reads [UNK] instead"),
+    (WORDS, "a" * 20, "b" + "a" * 100, "does not know 'b" + "a" * 28 + "…': it reads"),
+])
+def test_what_the_vocabulary_cannot_spell_is_named(tokenizer, known, unknown, notice):
+    model = lively_transformer(vocab_size=tokenizer.vocab_size, context_length=32)
+    results = generate_from(model, tokenizer, [known, unknown], SamplingOptions(max_new_tokens=2))
+    assert results[0].notices == [] and notice in results[1].notices[0] and len(results[1].notices) == 1
 
 
 def test_no_sources_give_no_texts_and_the_model_keeps_its_mode():

@@ -1,6 +1,5 @@
 """Next-sentence prediction, and BERT's pre-training, which is it and masked language modelling at once."""
 
-import doctest
 import math
 
 import pytest
@@ -8,7 +7,7 @@ import torch
 from objective_helpers import cut, framed_pairs, gradients_of, learn, rngs, tiny_bert, tokenizer
 from torch.nn import functional as F
 
-from llmasos.objectives import BERTPretraining, MaskedLM, NextSentence, frames
+from llmasos.objectives import BERTPretraining, MaskedLM, NextSentence
 
 
 def test_frames_are_stacked_and_follow_as_they_say():
@@ -81,8 +80,3 @@ def test_a_few_pairs_can_be_learned_by_heart(tmp_path, kind, limit):
     loss = learn(objective, model, pairs, tmp_path, steps=150)
     assert loss < limit, "log 2 = 0.69 for the pairs and 3.5 for the tokens, for who knows nothing"
     assert objective.correct(model, objective.collate(pairs, rngs(4)))["next_sentence"] == 4
-
-
-def test_the_example_in_the_docstring_is_true():
-    result = doctest.testmod(frames)
-    assert result.attempted and not result.failed

@@ -18,6 +18,7 @@ from llmasos.tokenizers import (
     train_tokenizer,
 )
 from llmasos.tokenizers.char import UNKNOWN
+from llmasos.tokenizers.wordpiece import SPECIAL_TOKENS
 
 every_kind = pytest.mark.parametrize("kind", EVERY_KIND)
 
@@ -63,6 +64,13 @@ def test_a_special_token_typed_by_a_user_is_plain_text_unless_allowed(kind):
         return
     assert tokenizer.decode(allowed) == text
     assert tokenizer.decode(allowed, skip_special=True) == "onetwo "
+
+
+@every_kind
+def test_the_unknown_id_stands_for_what_cannot_be_spelled(kind):
+    tokenizer = make(kind)
+    assert (tokenizer.unknown_id is None) == (kind not in ("char", "wordpiece"))
+    assert tokenizer.unknown_id is None or tokenizer.encode("ꙮ") == [tokenizer.unknown_id]
 
 
 def test_of_special_names_that_contain_each_other_the_longest_is_found():
@@ -134,6 +142,8 @@ def test_fingerprints_differ_when_anything_that_decides_ids_differs():
         train_tokenizer("wordpiece", ["ab"], 9),
         train_tokenizer("wordpiece", ["ab"], 9, lowercase=True),
         WordPieceTokenizer.train(["ab"], 9, lowercase=True, strip_accents=False),
+        WordPieceTokenizer([*SPECIAL_TOKENS, "ab", "c"]),
+        WordPieceTokenizer([*SPECIAL_TOKENS, "a", "bc"]),  # the same letters, cut elsewhere
     ]
     prints = [tokenizer.fingerprint() for tokenizer in tokenizers]
     assert len(set(prints)) == len(prints)

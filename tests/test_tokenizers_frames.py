@@ -105,6 +105,7 @@ def test_special_tokens_are_marked_and_continue_nothing(kind):
         assert table.shape == (tokenizer.vocab_size,) and table.dtype == bool
     assert np.flatnonzero(tokenizer.special_mask).tolist() == special
     assert not tokenizer.continues[special].any() and tokenizer.continues.any()
+    assert not ByteTokenizer(["<|endoftext|>", "user"]).continues[257], "a special token may begin with a letter"
 
 
 def test_words_of_gpt2s_kind_carry_the_space_before_them():

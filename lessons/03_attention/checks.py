@@ -260,6 +260,10 @@ def hide(scores: Tensor, mask: Tensor) -> Tensor:
     return scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
 
 
+def hide_by_infinity(scores: Tensor, mask: Tensor) -> Tensor:
+    return scores.masked_fill(~mask, -math.inf)
+
+
 def by_loops(q, k, v, mask=None):
     B, H, T, D = q.shape
     S = k.size(2)
@@ -365,6 +369,7 @@ attention = Exercise(
             "to 1.",
             "Scores have shape (B, H, T, S). Along which dimension do the weights of one query lie?",
             "3.3",
+            variants=(lambda q, k, v, mask=None: formula(q, k, v, mask, dim=-2, scores_mask=hide_by_infinity),),
         ),
         Misconception(
             "the mask is ignored",
@@ -379,6 +384,9 @@ attention = Exercise(
             "You hid the keys whose mask is True. Here True means: may attend.",
             "Which entries of the scores does `masked_fill(mask, …)` fill?",
             "3.5",
+            variants=(
+                lambda q, k, v, mask=None: formula(q, k, v, mask, scores_mask=lambda s, m: hide_by_infinity(s, ~m)),
+            ),
         ),
         Misconception(
             "masked after the softmax",

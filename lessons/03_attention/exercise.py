@@ -6,8 +6,9 @@
     python -m lessons run 3 --mine                # the lesson's model, with your attention in it
 
 Replace each `raise NotImplementedError` by your own code. Plain tensor operations are all you need: `@`, `softmax`,
-`exp`, `view`, `transpose`, `masked_fill`, `torch.ones`, `tril`. The ready-made attentions of torch and of llmasos are not
-allowed, for obvious reasons. Do not change the inputs, and give every tensor that you make the `device` of the inputs.
+`exp`, `view`, `transpose`, `masked_fill`, `torch.ones`, `tril`. The ready-made attentions of torch and of llmasos are
+not allowed, for obvious reasons. Do not change the inputs, and give every tensor that you make the `device` of the
+inputs.
 
 Letters: B batch, T number of queries, S number of keys, C width of the model, H heads, D = C / H width of one head.
 """

@@ -18,11 +18,7 @@ FACTS = ("Question", "Teaches", "Minutes")  # each a line of the lesson's first 
 
 
 class Lesson:
-    """One lesson, read from its folder when something of it is asked for.
-
-    >>> lessons()[0].folder.name[:3]
-    '03_'
-    """
+    """One lesson, read from its folder when something of it is asked for."""
 
     def __init__(self, folder: Path):
         self.folder = folder

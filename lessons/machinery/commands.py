@@ -2,6 +2,7 @@
 
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def make_parser() -> ArgumentParser:
     made = command("hint", hint_command, "a hint for an exercise; one more each time")
     made.add_argument("name", metavar="NAME", help="the exercise")
     made = command("notebook", notebook_command, "write a lesson as a Jupyter notebook")
-    made.add_argument("--out", type=Path, help="where to (default: NN_name.ipynb in the project's folder)")
+    made.add_argument("--out", type=Path, help="where to (default: lessons/mine/NN_name.ipynb)")
     made = command("grade", grade_command, "grade a folder of submissions", lesson=False)
     made.add_argument("folder", type=Path, metavar="DIR", help="a folder (or .py file) for each student")
     made.add_argument("--lesson", metavar="N", help="one lesson only; files may then have any name")
@@ -67,7 +68,7 @@ def syllabus() -> int:
         print(f"  {lesson.number:02d}  {lesson.title}   [{passed}/{len(lesson.tasks)} exercises]")
         for fact in ("Question", "Teaches", "Minutes"):
             if fact in lesson.facts:
-                print(f"      {fact}: {lesson.facts[fact]}")
+                print(textwrap.indent(textwrap.fill(f"{fact}: {lesson.facts[fact]}", 104), " " * 6))
         print()
     first = lessons()[0].number if lessons() else 1
     print("Read lessons/NN_name/lesson.py (or:  python -m lessons notebook N), then:")
@@ -125,7 +126,9 @@ def notebook_command(options) -> int:
     """Write a notebook."""
     from lessons.machinery.notebook import write_notebook
 
-    path = write_notebook(find_lesson(options.lesson), options.out)
+    lesson = find_lesson(options.lesson)
+    path = options.out or Workspace.default().mine / f"{lesson.name}.ipynb"
+    write_notebook(lesson, path)
     print(f"{path} is written; open it with Jupyter, VS Code or Colab.")
     return 0
 

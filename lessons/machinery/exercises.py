@@ -45,6 +45,7 @@ class Misconception:
         why: what was done and what follows from it, in one or two sentences to the student ("you").
         hint: what to think about next; not the solution.
         section: the number of the section of the lesson to read again, "3.4".
+        variants: other code of the same mistake that gives other numbers (hidden by -inf, or by -1e9).
     """
 
     name: str
@@ -52,6 +53,7 @@ class Misconception:
     why: str
     hint: str
     section: str
+    variants: tuple[Callable[..., Any], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

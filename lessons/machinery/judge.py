@@ -13,7 +13,7 @@ from functools import cache
 from lessons.machinery.catalogue import Lesson
 from lessons.machinery.exercises import Case, Exercise, Misconception, Written
 from lessons.machinery.forbidden import find_forbidden
-from lessons.machinery.observe import Failure, Observation, observe
+from lessons.machinery.observe import Failure, Observation, is_float, observe
 from lessons.machinery.supervise import Run
 from lessons.machinery.values import Foreign, decode, difference, encode, show
 
@@ -150,9 +150,9 @@ def expected(exercise: Exercise) -> list[Observation]:
 
 
 @cache
-def of_misconception(exercise: Exercise, misconception: Misconception) -> list[Observation]:
-    """What the misconception does on every case."""
-    return watch(exercise, misconception.code)
+def of_misconception(exercise: Exercise, misconception: Misconception) -> list[list[Observation]]:
+    """What each variant of the misconception does on every case."""
+    return [watch(exercise, code) for code in (misconception.code, *misconception.variants)]
 
 
 def watch(exercise: Exercise, function) -> list[Observation]:
@@ -187,8 +187,8 @@ def judge_observations(
 ) -> Verdict:
     """The verdict on one exercise from the observations of its cases, as far as there are any."""
     faults = [
-        fault_of(exercise, right, seen, source, where)
-        for right, seen in zip(expected(exercise), observations, strict=False)
+        fault_of(exercise, case, right, seen, source, where)
+        for case, right, seen in zip(exercise.cases, expected(exercise), observations, strict=False)
     ]
     n_cases = len(exercise.cases)
     failing = [i for i, fault in enumerate(faults) if fault is not None]
@@ -201,7 +201,7 @@ def judge_observations(
     seen, fault = observations[first], faults[first]
     if seen.failure is not None and seen.failure.kind == "NotImplementedError":
         return Verdict(exercise, NOT_DONE, cases=n_cases)
-    limits = seen.failure is not None and seen.failure.kind in ("Forbidden", "Refused", "Died")  # no input explains them
+    limits = seen.failure is not None and seen.failure.kind in ("Forbidden", "Refused", "Died")
     verdict = Verdict(
         exercise, WRONG, fault.mistake, fault.why, fault.hint, exercise.section,
         "" if limits else example_of(exercise.cases[first], expected(exercise)[first], seen),
@@ -223,10 +223,10 @@ def recognise(exercise: Exercise, observations: list[Observation], failing: list
         return None
     candidates = []
     for misconception in exercise.misconceptions:
-        theirs = of_misconception(exercise, misconception)
-        same = [alike(exercise, a, b) for a, b in zip(theirs, observations, strict=False)]
-        if all(same[i] for i in failing):
-            candidates.append((-sum(same), len(candidates), misconception))
+        for theirs in of_misconception(exercise, misconception):
+            same = [alike(exercise, a, b) for a, b in zip(theirs, observations, strict=False)]
+            if all(same[i] for i in failing):
+                candidates.append((-sum(same), len(candidates), misconception))
     return min(candidates)[2] if candidates else None
 
 
@@ -241,7 +241,9 @@ def alike(exercise: Exercise, a: Observation, b: Observation) -> bool:
     return difference(a.output, b.output, exercise.rtol, exercise.atol) is None
 
 
-def fault_of(exercise: Exercise, right: Observation, seen: Observation, source: str, where: str) -> Fault | None:
+def fault_of(
+    exercise: Exercise, case: Case, right: Observation, seen: Observation, source: str, where: str
+) -> Fault | None:
     """What is wrong in one case, or None."""
     if right.failure is not None:
         if seen.failure is not None and seen.failure.kind == right.failure.kind:
@@ -277,10 +279,12 @@ def fault_of(exercise: Exercise, right: Observation, seen: Observation, source: 
         )
     if seen.unstable and not right.unstable:
         return Fault("uncontrolled randomness", "Called twice with the same inputs, it gives two different results.")
-    return gradient_fault(exercise, right, seen, source, where)
+    return gradient_fault(exercise, case, right, seen, source, where)
 
 
-def gradient_fault(exercise: Exercise, right: Observation, seen: Observation, source: str, where: str) -> Fault | None:
+def gradient_fault(
+    exercise: Exercise, case: Case, right: Observation, seen: Observation, source: str, where: str
+) -> Fault | None:
     """What is wrong with the gradients of one case, or None."""
     if right.gradients is None:
         return None
@@ -293,11 +297,10 @@ def gradient_fault(exercise: Exercise, right: Observation, seen: Observation, so
     if not seen.flows:
         why = "The numbers are right, but no gradient flows back from the result: a model with this part cannot learn."
         return Fault("gradient does not flow", why, hint)
-    names = [name for name, value in exercise.cases[0].inputs.items()]
-    for i, (ours, theirs) in enumerate(zip(right.gradients, seen.gradients or [], strict=False)):
+    names = [name for name, value in case.inputs.items() if is_float(value)]
+    for name, ours, theirs in zip(names, right.gradients, seen.gradients or [None] * len(names), strict=False):
         if ours is None:
             continue
-        name = names[i] if len(right.gradients) == len(names) else f"input {i + 1}"
         nothing = theirs is None
         if nothing and bool((ours.abs() > exercise.atol).any()):
             return Fault("gradient does not flow", f"The numbers are right, but no gradient reaches {name}.", hint)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lessons.machinery.catalogue import ROOT, Lesson
+from lessons.machinery.catalogue import Lesson
 from llmasos.errors import UserError
 from llmasos.storage import write_text
 
@@ -40,7 +40,7 @@ def notebook(lesson: Lesson) -> dict[str, Any]:
     number = lesson.number
     exercises = f"""## Exercises
 
-Write your solutions in `lessons/mine/{lesson.name}.py`, which the first run of the cell below makes, and run it again."""
+Solve them in `lessons/mine/{lesson.name}.py`, which the first run of the cell below makes, and run it again."""
     cells.append(make_cell("exercises", "markdown", exercises))
     check = f'subprocess.run([sys.executable, "-m", "lessons", "check", "{number}"], cwd=root)'
     captured = check[:-1] + ", capture_output=True, text=True).stdout"
@@ -62,15 +62,16 @@ def make_cell(id: str, kind: str, text: str) -> dict[str, Any]:
     return cell if kind == "markdown" else {**cell, "execution_count": None, "outputs": []}
 
 
-def write_notebook(lesson: Lesson, out: Path | None = None) -> Path:
-    """Write the lesson's notebook; returns where.
+def write_notebook(lesson: Lesson, path: Path) -> None:
+    """Write the lesson's notebook to a file that is not there yet.
 
     Raises:
-        UserError: the name does not end in .ipynb.
+        UserError: the name does not end in .ipynb, or there is such a file with something else in it.
     """
-    path = out or ROOT / f"{lesson.name}.ipynb"
     if path.suffix != ".ipynb":
         raise UserError(f"a notebook's name ends in .ipynb, not {path.name!r}.")
+    text = json.dumps(notebook(lesson), indent=1, ensure_ascii=False) + "\n"
+    if path.exists() and path.read_text(encoding="utf-8", errors="replace") != text:
+        raise UserError(f"{path} is there already and may hold your work; give another name with --out, or remove it.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(notebook(lesson), indent=1, ensure_ascii=False) + "\n")
-    return path
+    write_text(path, text)

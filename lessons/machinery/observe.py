@@ -112,9 +112,7 @@ def observe(
     try:
         seed_everything(0)
         seen.output = case.call(function, inputs)
-        seen.changed = [
-            name for name, value in case.inputs.items() if difference(value, inputs[name], 0.0, 0.0) is not None
-        ]
+        seen.changed = [name for name, value in case.inputs.items() if was_changed(value, inputs[name])]
         if isinstance(seen.output, Tensor):  # a later in-place operation must not reach what was returned
             seen.output = seen.output.detach().clone()
     except BaseException as error:
@@ -166,6 +164,12 @@ def device_trouble(function: Callable[..., Any], case: Case) -> str | None:
         if "same device" in message or "two devices" in message or "meta, " in message:
             return "a tensor is made on the CPU whatever device the inputs are on; give it device=x.device."
     return None
+
+
+def was_changed(before: Any, after: Any) -> bool:
+    """Whether an input is another one now; of objects that cannot be compared nothing is claimed."""
+    before = decode(encode(before))
+    return not isinstance(before, Foreign) and difference(before, decode(encode(after)), 0.0, 0.0) is not None
 
 
 def is_float(value: Any) -> bool:

@@ -72,7 +72,7 @@ def result(name: str, value: float, expected: float, spread: float) -> float:
         spread: how far a run may be from it, a little more than the seeds were.
     """
     verdict = "as expected" if abs(value - expected) <= spread else "NOT as expected"
-    print(f"{name}: {value:.3f}   ({verdict}: {expected:g} ± {spread:g})")
+    print(f"{name:<50} {value:.3f}   ({verdict}: {expected:g} ± {spread:g})")
     if os.environ.get(RESULTS):
         with open(os.environ[RESULTS], "a", encoding="utf-8") as file:
             file.write(json.dumps({"name": name, "value": value, "expected": expected, "spread": spread}) + "\n")
@@ -88,7 +88,7 @@ def run_lesson(lesson: Lesson, mine: bool = False, seed: int | None = None, resu
         seed: another seed than the lesson's own.
         results: a file to which the lesson's results are added.
     """
-    settings = {MINE: lesson.name if mine else None, SEED: seed, RESULTS: results}
+    settings = {MINE: lesson.name if mine else "", SEED: seed, RESULTS: results}
     os.environ.update({name: str(value) for name, value in settings.items() if value is not None})
     namespace: dict[str, Any] = {"__name__": "__main__", "__file__": str(lesson.path)}
     for cell in lesson.cells:

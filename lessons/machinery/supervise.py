@@ -76,7 +76,7 @@ def one_worker(source: str, lesson: Lesson, names: list[str], memory: int, deadl
         }  # fmt: skip
         (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
         worker = subprocess.Popen(
-            [sys.executable, "-m", "lessons.machinery.worker", str(folder / "job.json")],
+            [sys.executable, "-m", "lessons.machinery.alone", str(folder / "job.json")],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT,
             env=clean_environment(folder), start_new_session=True, encoding="utf-8", errors="replace",
         )  # fmt: skip

@@ -1,7 +1,7 @@
 """Values that an exercise returns: sent between processes, compared, and shown to a person.
 
 Nothing here trusts the sender: a value arrives as JSON (never as a pickle), and what does not fit a number, a string,
-a list, a dictionary or a tensor arrives as a `Foreign` with its description, which equals nothing.
+a list, a dictionary, an array or a tensor arrives as a `Foreign` with its description, which equals nothing.
 """
 
 import base64
@@ -66,8 +66,13 @@ def encode(value: Any, depth: int = 0) -> Any:
         return ["dict", [[encode(key, depth + 1), encode(item, depth + 1)] for key, item in items]]
     if isinstance(value, Tensor):
         return encode_tensor(value)
-    if isinstance(value, np.ndarray):
-        return ["foreign", f"a NumPy array of shape {value.shape}"]
+    if isinstance(value, np.ndarray) and str(value.dtype) in DTYPES:
+        kind, *rest = encode_tensor(torch.from_numpy(np.ascontiguousarray(value)).reshape(value.shape))
+        return [kind if kind == "foreign" else "array", *rest]
+    if isinstance(value, bytes):
+        return ["bytes", base64.b64encode(value[:LARGEST]).decode()]
+    if isinstance(value, set | frozenset) and len(value) <= LARGEST:
+        return ["set", [encode(item, depth + 1) for item in value]]
     return ["foreign", f"an object of type {type(value).__name__}"]
 
 
@@ -93,11 +98,17 @@ def decode(message: Any, depth: int = 0) -> Any:
         return Foreign(rest[0][:200])
     if kind == "list" and isinstance(rest[0], list):
         return [decode(item, depth + 1) for item in rest[0]]
+    if kind == "bytes":
+        return base64.b64decode(rest[0])
+    if kind == "set" and isinstance(rest[0], list):
+        return {as_key(decode(item, depth + 1)) for item in rest[0]}
     if kind == "dict" and isinstance(rest[0], list):
         return {as_key(decode(key, depth + 1)): decode(item, depth + 1) for key, item in rest[0]}
+    if kind == "array":
+        return decode(["tensor", *rest]).numpy()
     if kind == "tensor" and len(rest) == 3:
         dtype, shape, data = DTYPES[rest[0]], [int(n) for n in rest[1]], bytearray(base64.b64decode(rest[2]))
-        if math.prod(shape) > LARGEST or min(shape, default=0) < 0:
+        if min(shape, default=0) < 0:
             raise ValueError("not a tensor")
         return (torch.frombuffer(data, dtype=dtype) if data else torch.zeros(0, dtype=dtype)).reshape(shape)
     raise ValueError("not a value")
@@ -105,7 +116,7 @@ def decode(message: Any, depth: int = 0) -> Any:
 
 def as_key(key: Any) -> Any:
     """A dictionary's key, made hashable."""
-    return tuple(key) if isinstance(key, list) else key
+    return tuple(map(as_key, key)) if isinstance(key, list) else key
 
 
 # Comparing
@@ -119,6 +130,8 @@ def difference(expected: Any, got: Any, rtol: float, atol: float, what: str = "t
     """
     if is_number(expected) and is_number(got):
         expected, got = torch.as_tensor(expected), torch.as_tensor(got)
+    if isinstance(expected, np.ndarray) and isinstance(got, np.ndarray):
+        expected, got = torch.from_numpy(expected), torch.from_numpy(got)
     if isinstance(expected, Tensor):
         return tensor_difference(expected, got, rtol, atol, what)
     if isinstance(expected, list | tuple):
@@ -136,7 +149,8 @@ def difference(expected: Any, got: Any, rtol: float, atol: float, what: str = "t
     else:
         if kind_of(expected) != kind_of(got):
             return Difference("type", f"{what} should be {kind_of(expected)}, but is {kind_of(got)}.")
-        return None if expected == got else Difference("values", f"{what} has another value.")
+        same = not isinstance(expected, Foreign | np.ndarray) and expected == got
+        return None if same else Difference("values", f"{what} has another value.")
     found = (difference(a, b, rtol, atol, name) for name, a, b in parts)
     return next((d for d in found if d is not None), None)
 
@@ -183,7 +197,10 @@ def kind_of(value: Any) -> str:
         return "None (is a return missing?)"
     if is_number(value):
         return "a number"
-    names = {Tensor: "a tensor", list: "a list or tuple", tuple: "a list or tuple", dict: "a dictionary", str: "a text"}
+    names = {
+        Tensor: "a tensor", np.ndarray: "a NumPy array", bytes: "bytes", set: "a set", list: "a list or tuple",
+        tuple: "a list or tuple", dict: "a dictionary", str: "a text",
+    }  # fmt: skip
     return next((name for kind, name in names.items() if isinstance(value, kind)), f"a {type(value).__name__}")
 
 
@@ -200,6 +217,9 @@ def show(value: Any, other: Any = None, indent: str = "") -> str:
     """
     if isinstance(value, Foreign):
         return value.description
+    if isinstance(value, np.ndarray):
+        value = torch.from_numpy(value)
+        other = torch.from_numpy(other) if isinstance(other, np.ndarray) else None
     if isinstance(value, Tensor):
         return show_tensor(value, other, indent)
     if isinstance(value, float):

@@ -1,4 +1,4 @@
-"""The process in which a student's file is run: `python -m lessons.machinery.worker JOB`.
+"""The process in which a student's file is run (started by `alone.py`).
 
 JOB is a JSON file: which lesson, which exercises, where the student's file lies, how much time and memory there is. The
 worker tries each exercise on its cases and writes what it observes, one line of JSON after another, to what was its
@@ -13,11 +13,19 @@ import os
 import signal
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from lessons.machinery.confine import limit_resources, own_process_tree, watch
+import torch
+
+from lessons.machinery.catalogue import Lesson
+from lessons.machinery.confine import limit_resources, watch
+from lessons.machinery.exercises import Exercise
+from lessons.machinery.forbidden import guarded_import, refused_at_run_time, rules_of
+from lessons.machinery.observe import Observation, describe, observe
 
 MOST_PRINTED = 2_000  # characters of a case's output that are kept
 
@@ -60,8 +68,34 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 def main(job_file: str) -> None:
-    """Carry out one job."""
-    own_process_tree()
+    """Carry out one job: first whatever needs rights, then give them up, then the student's code."""
+    say = answer_channel()
+    job = json.loads(Path(job_file).read_text(encoding="utf-8"))
+    folder = Path(job_file).resolve().parent
+    source, file = Path(job["source"]).read_text(encoding="utf-8"), str(folder / "exercise.py")
+
+    torch.set_num_threads(1)
+    torch.ones(2, requires_grad=True).sum().backward()  # what torch loads at its first use it must load before the limits
+    lesson = Lesson(Path(job["lesson"]))
+    exercises = [lesson.exercise(name) for name in job["exercises"]]
+
+    give_up_rights(folder, job)
+    say(kind="ready")
+    printed = Printed()
+    try:
+        with redirect_stdout(printed), redirect_stderr(printed), time_limit(job["load_seconds"]):
+            student = load(source, file, exercises)
+    except BaseException as error:
+        say(kind="unloadable", failure=vars(describe(error, file)), printed=printed.text)
+    else:
+        for exercise in exercises:
+            try_exercise(exercise, getattr(student, exercise.name, None), file, say)
+        say(kind="done")
+    os._exit(0)  # whatever the student's code has left behind ends here
+
+
+def answer_channel() -> Callable[..., None]:
+    """Keep what was standard output for answers, and give the code an output and an input that lead nowhere."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     nothing = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
@@ -71,65 +105,45 @@ def main(job_file: str) -> None:
         answers.write(json.dumps(message) + "\n")
         answers.flush()
 
-    import torch
+    return say
 
-    from lessons.machinery.catalogue import Lesson
-    from lessons.machinery.forbidden import guarded_import, refused_at_run_time, rules_of
-    from lessons.machinery.observe import Observation, describe, observe
 
-    job = json.loads(Path(job_file).read_text(encoding="utf-8"))
-    torch.set_num_threads(1)
-    torch.ones(2, requires_grad=True).sum().backward()  # what torch loads at its first use, it loads now
-    lesson = Lesson(Path(job["lesson"]))
-    exercises = [lesson.exercise(name) for name in job["exercises"]]
-    folder = Path(job_file).parent
-    source = Path(job["source"]).read_text(encoding="utf-8")
-    file = str(folder / "exercise.py")
-
+def give_up_rights(folder: Path, job: dict[str, Any]) -> None:
+    """From here on this process may compute, read Python's own files, and write in its folder."""
     root = Path(__file__).resolve().parents[2]
-    readable = [Path(p) for p in [sys.prefix, sys.base_prefix, sys.exec_prefix, *filter(None, sys.path)]]
+    readable = [Path(path) for path in [sys.prefix, sys.base_prefix, sys.exec_prefix, *filter(None, sys.path)]]
+    readable = [path for path in readable if path.resolve() != root]
     os.chdir(folder)
-    sys.dont_write_bytecode = True
-    sys.argv = [file]
-    limit_resources(job["memory"], job["processor_seconds"])
-    watch(folder, [p for p in readable if p.resolve() != root] + [root / "llmasos"], [root / "lessons"])
+    sys.dont_write_bytecode, sys.argv = True, [str(folder / "exercise.py")]
     for name in [name for name in sys.modules if name.split(".")[0] == "lessons"]:
         del sys.modules[name]  # what is out of sight is not used by accident
+    limit_resources(job["memory"], job["processor_seconds"])
+    watch(folder, [*readable, root / "llmasos"], hidden=[root / "lessons"])
 
-    say(kind="ready")
-    printed = Printed()
+
+def load(source: str, file: str, exercises: list[Exercise]) -> types.ModuleType:
+    """Run the student's file as a module, in which the library cannot be imported unless some exercise allows it."""
+    rules = {name: why for exercise in exercises for name, why in rules_of(exercise).items() if "." not in name}
+    rules = {name: why for name, why in rules.items() if all(name in rules_of(exercise) for exercise in exercises)}
     student = types.ModuleType("exercise")
     student.__file__ = file
-    rules = {name: why for exercise in exercises for name, why in rules_of(exercise).items() if "." not in name}
-    if not all("llmasos" in rules_of(exercise) for exercise in exercises):
-        rules.pop("llmasos", None)
     student.__dict__["__builtins__"] = {**vars(builtins), "__import__": guarded_import(__import__, rules)}
-    try:
-        with redirect_stdout(printed), redirect_stderr(printed), time_limit(job["load_seconds"]):
-            exec(compile(source, file, "exec"), student.__dict__)
-    except BaseException as error:
-        say(kind="unloadable", failure=vars(describe(error, file)), printed=printed.text)
-        answers.close()
-        os._exit(0)
-
-    for exercise in exercises:
-        function = getattr(student, exercise.name, None)
-        for number, case in enumerate(exercise.cases):
-            say(kind="begin", exercise=exercise.name, case=number)
-            printed.text = ""
-            try:
-                with redirect_stdout(printed), redirect_stderr(printed), refused_at_run_time(exercise):
-                    with time_limit(exercise.seconds):
-                        seen = observe(function, case, exercise.gradients, file, True, lambda: printed.text)
-            except BaseException as error:  # the alarm rang between two lines of ours
-                seen = Observation(failure=describe(error, file), printed=printed.text)
-            say(kind="observation", exercise=exercise.name, case=number, seen=seen.to_json())
-            if seen.failure and seen.failure.kind in ("TimeUp", "NotImplementedError"):
-                break
-    say(kind="done")
-    answers.close()
-    os._exit(0)  # whatever the student's code has left behind ends here
+    exec(compile(source, file, "exec"), student.__dict__)
+    return student
 
 
-if __name__ == "__main__":
-    main(sys.argv[1])
+def try_exercise(exercise: Exercise, function: Any, file: str, say: Callable[..., None]) -> None:
+    """Try one exercise on its cases, until the time is over or it turns out not to be done."""
+    for number, case in enumerate(exercise.cases):
+        say(kind="begin", exercise=exercise.name, case=number)
+        printed = Printed()
+        try:
+            with redirect_stdout(printed), redirect_stderr(printed), refused_at_run_time(exercise):
+                with time_limit(exercise.seconds):
+                    seen = observe(function, case, exercise.gradients, file, True, partial(getattr, printed, "text"))
+        except BaseException as error:  # the alarm rang between two lines of ours
+            seen = Observation(failure=describe(error, file), printed=printed.text)
+        say(kind="observation", exercise=exercise.name, case=number, seen=seen.to_json())
+        if seen.failure and seen.failure.kind in ("TimeUp", "NotImplementedError"):
+            break
+

@@ -49,7 +49,7 @@ class Workspace:
 
     def new_term(self) -> Path | None:
         """Move all solutions and the progress aside. Returns where they are now; None if there was nothing."""
-        old = [*sorted(self.mine.glob("*.py")), *self.runs.glob("progress.json")]
+        old = [*sorted(self.mine.glob("*.py")), *sorted(self.mine.glob("*.ipynb")), *self.runs.glob("progress.json")]
         if not old:
             return None
         name, n = time.strftime("%Y-%m-%d-%H%M%S"), 1

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llmasos.commands.errors import ArgumentParser
+from llmasos.datasets import is_dataset
 from llmasos.models import ModelConfig, load_model
 from llmasos.storage import read_json, write_json
 from llmasos.tasks import open_task
@@ -24,6 +25,7 @@ EXAMPLES = """examples:
 """
 # Flags that change what is measured on, or how; each is a setting of the recipe, too.
 CHANGES = ("task", "data", "columns", "languages", "skip_bad", "beams", "length_penalty")
+OF_THE_DATA = ("val_data", "columns", "languages", "train_examples")  # settings that other data does not inherit
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,13 +38,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = model_folder(args.folder, say=print)
     config = ModelConfig.from_dict(read_json(folder / "config.json"))
     changes = {name: getattr(args, name) for name in CHANGES if hasattr(args, name)}
-    task = open_task(Recipe.from_dict({**settings_of(Path(args.folder), config), **changes}))
+    settings = settings_of(Path(args.folder), config)
+    if "data" in changes:
+        settings |= dict.fromkeys(OF_THE_DATA)
+    own = "data" in changes and not is_dataset(changes["data"])
+    task = open_task(Recipe.from_dict({**settings, **changes}), whole=own)
+    task.check_model(config, args.folder)
     print(f"data     {task.name}: {task.description}")
     task.use(load_tokenizer(folder), config)
-    split = args.split or ("all" if Path(changes.get("data", "")).is_file() else "test" if task.has_test else "val")
+    split = args.split or ("all" if own else "test" if task.has_test else "val")
     print(f"model    {folder}, on the split {split}\n")
     report = task.evaluate(load_model(folder, pick_device(args.device)), split)
-    print("\n".join(report.lines()))
+    print("\n".join([*task.left_out, *report.lines()]))
     if args.json:
         write_json(Path(args.json), report.to_dict())
     return 0
@@ -69,6 +76,7 @@ def make_parser() -> ArgumentParser:
 
 def settings_of(folder: Path, config: ModelConfig) -> dict[str, Any]:
     """The settings of the run that a model belongs to; for a model without a run, the task that its config is for."""
+    folder = folder.resolve()
     for place in (folder, folder.parent.parent):  # a run, or one of its checkpoints
         if (place / "recipe.json").is_file():
             return read_json(place / "recipe.json") | {"compare": False}

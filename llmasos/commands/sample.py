@@ -1,7 +1,8 @@
-"""`sample.py` and `python -m llmasos sample`: write text with a trained model.
+"""`sample.py` and `python -m llmasos sample`: use a trained model, whatever it was trained for.
 
-Arguments in, a model folder read, prompts continued, text on standard output. Everything that is not text (notes,
-speed, errors) goes to standard error, so that after `sample.py … > story.txt` the file holds the story alone.
+Arguments in, a model folder read, prompts continued (or translated, classified, answered), text on standard output.
+Everything that is not text (notes, speed, errors) goes to standard error, so that after `sample.py … > story.txt` the
+file holds the story alone.
 """
 
 import argparse
@@ -16,9 +17,10 @@ from torch import nn
 from llmasos.commands.errors import ArgumentParser
 from llmasos.commands.screen import Screen
 from llmasos.errors import UserError
-from llmasos.generation import SamplingOptions, generate, stream
+from llmasos.generation import BeamOptions, SamplingOptions, generate, stream
 from llmasos.models import load_model
 from llmasos.storage import read_json
+from llmasos.tasks import respond
 from llmasos.tokenizers import Tokenizer, load_tokenizer
 from llmasos.training.checkpoints import model_folder
 from llmasos.training.machine import pick_device
@@ -28,6 +30,9 @@ EXAMPLES = """examples:
   python sample.py runs/storyworld --prompt "Anna" --prompt "The old boat" --n 3 --temperature 1 --top-p 0.95
   python sample.py runs/storyworld --interactive
   echo "To be, or not" | python sample.py runs/shakespeare --prompt-file -
+  python sample.py runs/translate-storyworld --prompt "Der alte Fischer gab ihr einen Rat."
+  python sample.py runs/bert-storyworld --prompt "Once there was a [MASK] girl."
+  python sample.py runs/qa-storyworld --context story.txt --prompt "Where did Paul live?"
 """
 
 
@@ -35,25 +40,29 @@ def make_parser() -> argparse.ArgumentParser:
     """All flags of the command, with their help."""
     parser = ArgumentParser(
         prog="sample.py",
-        description="Continue a text with a trained model.",
+        description="Use a trained model: a GPT continues the prompt, a Transformer translates or summarises it, a "
+        "BERT fills in each [MASK], a classifier gives its labels, a question answerer finds its answer in --context.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folder", metavar="OUT_DIR", help="folder of a run (its best checkpoint is used) or of a model")
 
     flag = parser.add_argument_group("what to continue").add_argument
-    flag("--prompt", action="append", metavar="TEXT", help="the beginning; may be repeated (none: the model begins)")
+    flag("--prompt", action="append", metavar="TEXT", help="what to continue, translate, …; may be repeated")
     flag("--prompt-file", metavar="FILE", help="a file whose whole text is a prompt; - reads standard input")
+    flag("--context", metavar="FILE", help="the text file in which a question answerer looks for its answers")
     flag("--interactive", action="store_true", help="then ask for prompts, one a line; /quit or Ctrl-D ends")
     flag("--n", type=int, default=1, metavar="N", help="how many continuations of each prompt (default: 1)")
 
     flag = parser.add_argument_group("how to choose the next token").add_argument
     flag("--max-new-tokens", type=int, default=200, metavar="N", help="longest continuation, in tokens (default: 200)")
     flag(
-        "--temperature", type=float, default=0.8, metavar="X",
+        "--temperature", type=float, metavar="X",
         help="1 is the model's own distribution, less is safer, more is wilder, 0 always takes the likeliest token "
-        "(default: 0.8)",
+        "(default: 0.8; none for a model that translates, which searches with beams)",
     )
+    flag("--beams", type=int, metavar="K", help="beam search for the likeliest text, K wide, in place of sampling")
+    flag("--length-penalty", type=float, metavar="X", help="how much beam search favours long texts (default: 0.6)")
     flag("--top-k", type=int, metavar="K", help="choose among the K likeliest tokens only")
     flag("--top-p", type=float, metavar="P", help="choose among the fewest tokens that hold this much probability")
     flag("--min-p", type=float, metavar="P", help="choose among tokens at least P times as likely as the likeliest")
@@ -80,29 +89,41 @@ def main(arguments: Sequence[str] | None = None) -> None:
         UserError: a flag out of range, a folder without a usable model, a prompt file that cannot be read.
     """
     args = make_parser().parse_args(arguments)
-    options = options_of(args)
+    options_of(args)  # speaks up about settings out of range before anything is loaded
     if args.n < 1:
         raise UserError(f"n is {args.n}; it must be at least 1.")
     prompts = list(args.prompt or []) + ([read_prompt_file(args.prompt_file)] if args.prompt_file else [])
-    if not prompts and not args.interactive:
-        prompts = [usual_prompt(Path(args.folder))]
-    if args.stream and len(prompts) * args.n > 1:
-        raise UserError(f"--stream shows one text while it is written; here are {len(prompts) * args.n}: leave it out.")
+    n_texts = max(1, len(prompts)) * args.n
+    if args.stream and n_texts > 1:
+        raise UserError(f"--stream shows one text while it is written; here are {n_texts}: leave it out.")
 
     device = pick_device(args.device)
     folder = model_folder(args.folder, say=note)
     model, tokenizer = load_model(folder, device), load_tokenizer(folder)
-    writer = Writer(model, tokenizer, args.n, args.stream, Screen(sys.stdout))
+    options = options_of(args, model.config.family)
+    continues = model.config.family == "gpt" and model.config.head == "none"
+    if not prompts and not args.interactive:
+        if not continues:
+            raise UserError("this model needs something to work on: give it with --prompt, or ask for --interactive.")
+        prompts = [usual_prompt(Path(args.folder))]
+    if continues and isinstance(options, SamplingOptions):
+        writer = Writer(model, tokenizer, args.n, args.stream, Screen(sys.stdout))
+    else:
+        writer = Responder(model, tokenizer, None if args.context is None else read_prompt_file(args.context))
     if prompts:
         writer.write(prompts, options)
     if args.interactive:
         converse(writer, options)
 
 
-def options_of(args: argparse.Namespace) -> SamplingOptions:
-    """The sampling options among the arguments, checked."""
+def options_of(args: argparse.Namespace, family: str = "gpt") -> SamplingOptions | BeamOptions:
+    """How to write, checked: by beam search if asked for, or if an encoder–decoder is not asked to sample."""
+    given = {name: value for name, value in vars(args).items() if value is not None}
+    if args.beams is not None or (family == "transformer" and args.temperature is None):
+        names = {field.name for field in dataclasses.fields(BeamOptions)}
+        return BeamOptions(**{name: value for name, value in given.items() if name in names})
     names = {field.name for field in dataclasses.fields(SamplingOptions)}
-    given = {name: value for name, value in vars(args).items() if name in names}
+    given = {"temperature": 0.8} | {name: value for name, value in given.items() if name in names}
     given["stop"] = tuple(stop.replace("\\n", "\n").replace("\\t", "\t") for stop in args.stop)
     return SamplingOptions(**given)
 
@@ -180,13 +201,30 @@ class Writer:
         return sum(len(generation.ids) for generation in generations), notices
 
 
-def converse(writer: Writer, options: SamplingOptions) -> None:
+class Responder:
+    """Shows what a model says that does not simply go on with the prompt.
+
+    Args:
+        model, tokenizer: what belongs together.
+        context: the text that holds the answers, for a model that answers questions.
+    """
+
+    def __init__(self, model: nn.Module, tokenizer: Tokenizer, context: str | None):
+        self.model, self.tokenizer, self.context = model, tokenizer, context
+
+    def write(self, prompts: list[str], options: SamplingOptions | BeamOptions) -> None:
+        """Print the response to each prompt, on lines of its own."""
+        for prompt in prompts:
+            print(respond(self.model, self.tokenizer, prompt, options, self.context))
+
+
+def converse(writer: Writer | Responder, options: SamplingOptions | BeamOptions) -> None:
     """Ask for prompts until there are no more. Ctrl-C stops the text that is being written, or ends at the question."""
     try:
         import readline  # noqa: F401 — lets `input` edit the line and remember earlier ones, where the system has it
     except ImportError:
         pass
-    note("each line is the beginning of a text, an empty one lets the model begin; /quit or Ctrl-D ends")
+    note("each line is a prompt; /quit or Ctrl-D ends")
     for number in range(sys.maxsize):
         try:
             line = input("> " if sys.stdin.isatty() else "")
@@ -196,7 +234,10 @@ def converse(writer: Writer, options: SamplingOptions) -> None:
         if line.strip() == "/quit":
             return
         try:  # the same prompt twice gives two texts, and the same session twice gives the same ones
-            writer.write([line], dataclasses.replace(options, seed=options.seed + number))
+            again = {} if isinstance(options, BeamOptions) else {"seed": options.seed + number}
+            writer.write([line], dataclasses.replace(options, **again))
+        except UserError as error:  # of this prompt; the next one may be better
+            note(str(error))
         except KeyboardInterrupt:
             note("stopped; Ctrl-C once more ends.")
 

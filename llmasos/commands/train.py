@@ -4,7 +4,7 @@ The whole way stands in `train`: data → tokenizer → examples → model → l
 for (`llmasos/tasks`) and how it learns (`llmasos/training`) have rooms of their own; here they meet.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +31,7 @@ from llmasos.models import ModelConfig, load_weights, n_parameters
 from llmasos.storage import read_json, write_json
 from llmasos.tasks import Task, open_task
 from llmasos.tokenizers import load_tokenizer
-from llmasos.training.checkpoints import best_checkpoint
+from llmasos.training.checkpoints import all_checkpoints, best_checkpoint
 from llmasos.training.distributed import World, join_world, leave_world
 from llmasos.training.machine import pick_device, pick_precision
 from llmasos.training.recipe import Recipe, add_flags
@@ -64,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     named_recipe(name)  # speaks up about an unknown name before anything else happens
     run = run_folder(run_name(named, given.get("data"), DEFAULT_RECIPE), given.get("out"), resume)
     recipe = resumed_recipe(run, given) if resume else named_recipe(name, **given)
+    refuse_what_init_brings(recipe, given)
     world = join_world(pick_device(recipe.device).type)
     try:
         with only_one(run) if world.is_main else nullcontext():
@@ -72,6 +73,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         leave_world()
     return 130 if interrupted else 0
+
+
+def refuse_what_init_brings(recipe: Recipe, given: Collection[str]) -> None:
+    """Raise UserError if a flag asks for a model or a tokenizer where `--init` brings both."""
+    for name in ("model", "tokenizer", "vocab_size", "lowercase"):
+        if recipe.init is not None and name in given:
+            raise UserError(
+                f"--init {recipe.init} brings its own model and tokenizer: leave --{name.replace('_', '-')} out, or "
+                "leave out --init."
+            )
 
 
 def print_recipes() -> None:
@@ -112,7 +123,8 @@ def train(recipe: Recipe, run: Path, world: World | None = None, resume: bool = 
 
     # The model and what it sees.
     torch.manual_seed(recipe.seed)
-    model = task.build(recipe, with_weights=not resume).to(device)
+    begun = resume and bool(all_checkpoints(run))  # else weights come from --init, for a resumed run too
+    model = task.build(recipe, with_weights=not begun).to(device)
     size = f"{n_parameters(model) / 1e6:.2f}M parameters"
     say(f"model    {describe_model(task.config, recipe)}: {size}, on {device.type}")
 
@@ -137,12 +149,12 @@ def train(recipe: Recipe, run: Path, world: World | None = None, resume: bool = 
     )
     if resume:
         trainer.resume()
-        if trainer.state.step >= recipe.steps:
+        if has_finished(run, trainer.state.step) and trainer.state.step >= recipe.steps:
             raise UserError(
                 f"the run in {run} has taken all its {trainer.state.step:,} steps; to train it further, ask for more, "
                 f"for example --steps {2 * trainer.state.step}."
             )
-    first = f"from step {trainer.state.step:,} to {recipe.steps:,}" if resume else f"{recipe.steps:,} steps"
+    first = f"from step {trainer.state.step:,} to {recipe.steps:,}" if begun else f"{recipe.steps:,} steps"
     say(f"run      {run}: {first}, each of {recipe.batch_size} {task.examples}\n")
     result = trainer.train()
 
@@ -171,6 +183,8 @@ def prepare(task: Task, run: Path, resume: bool) -> None:
     else:
         task.use(task.make_tokenizer(task.recipe))
         task.prepare()
+        if task.recipe.init is not None:
+            task.build(task.recipe)  # speaks up about weights that do not fit
         make_run_folder(run, task.recipe, task.tokenizer, task.config, task.fingerprint)
 
 
@@ -205,6 +219,8 @@ def compare(ours: dict, theirs: dict) -> str:
         ours, theirs: the `results.json` of a run from pre-trained weights, and of one from random weights.
     """
     (a, b) = (results["scores"][0] for results in (ours, theirs))
+    if a["n"] < 2:
+        return "What pre-training was worth cannot be told from a single held-out example."
     difference = paired_bootstrap(np.array(ours["outcomes"]), np.array(theirs["outcomes"]))
     digits = a["digits"]
     figures = [f"{s['value']:.{digits}f} ({s['low']:.{digits}f}–{s['high']:.{digits}f})" for s in (a, b)]

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from llmasos.datasets.shuffling import random_order
 from llmasos.errors import UserError
 
 POOL_BATCHES = 50
@@ -86,12 +87,3 @@ def by_length(items: Sequence[Any], lengths: Sequence[int]) -> list[Any]:
     ['a', 'bb', 'ccc']
     """
     return [items[i] for i in np.argsort(lengths, kind="stable")]
-
-
-def random_order(n: int, bits: np.random.PCG64) -> np.ndarray:
-    """Return 0 … n - 1 in the order of random 64-bit keys: (n,) int64.
-
-    NumPy promises the stream of a bit generator for ever (NEP 19), but not what `permutation` makes of it, and a run
-    shall be the same after an upgrade.
-    """
-    return np.argsort(bits.random_raw(n), kind="stable")

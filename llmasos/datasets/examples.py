@@ -1,7 +1,8 @@
 """What one example of each task is, and a data set of them: the types that the `open_*` functions hand on.
 
 Everything here is text as a person wrote it. Tokens come later (`llmasos/tasks/`, `llmasos/objectives/`), so one data
-set serves any tokenizer and any family of models.
+set serves any tokenizer and any family of models. An example remembers where in the user's files it stands, for what
+may have to be said about it then; two examples that differ in nothing else are equal.
 """
 
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ class Labelled:
     text: str
     label: str
     second: str | None = None
+    where: str = field(default="", compare=False, repr=False)  # "FILE, line N"; empty in a data set
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Pair:
 
     source: str
     target: str
+    where: str = field(default="", compare=False, repr=False)  # as for Labelled
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class QA:
     question: str
     answers: tuple[Answer, ...]
     id: str = ""
+    where: str = field(default="", compare=False, repr=False)  # as for Labelled
 
 
 @dataclass

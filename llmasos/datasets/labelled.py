@@ -32,7 +32,11 @@ SST2_LABELS = ("negative", "negative", "", "positive", "positive")  # "": left o
 
 
 def open_labelled(
-    name_or_path: str | Path, columns: Columns | None = None, val: str | Path | None = None, skip_bad: bool = False
+    name_or_path: str | Path,
+    columns: Columns | None = None,
+    val: str | Path | None = None,
+    skip_bad: bool = False,
+    whole: bool = False,
 ) -> Splits[Labelled]:
     """Return the labelled texts that a name or a path stands for.
 
@@ -43,6 +47,7 @@ def open_labelled(
         val: a second file of the same form that is held out; without it a tenth of the first is, by a hash of the text.
             A label of which only held-out texts would have an example stays in training.
         skip_bad: leave unusable rows out, with a sentence each in `Splits.skipped`, instead of stopping at the first.
+        whole: all of the user's file is held out, and nothing is left to train on; it is to be measured on.
 
     Raises:
         UserError: no such data set or file; a table that cannot be read or lacks a column; a row without text or label;
@@ -57,6 +62,8 @@ def open_labelled(
     bad = BadRows(skip_bad)
     path = existing_path(name, "labelled")
     train = read_examples(path, ROLES, columns, _make, bad)
+    if whole:
+        return file_splits([], train, [path], None, ("labelled", columns), "text", bad)
     if val is None:
         train, held_out = _hold_out_seen(*hold_out(train, _content, name), name)
         val_paths = None
@@ -102,7 +109,7 @@ def _open_sst(name: str, labels: tuple[str, ...]) -> Splits[Labelled]:
     splits = {}
     for split, path in paths.items():
         rows = read_examples(path, ROLES, columns, _make, BadRows(skip=False))
-        examples = [Labelled(_without_escapes(row.text), labels[int(row.label)]) for row in rows]
+        examples = [Labelled(_without_escapes(row.text), labels[int(row.label)], where=row.where) for row in rows]
         splits[split] = [example for example in examples if example.label]
     classes = ", ".join(dict.fromkeys(label for label in labels if label))
     return data_splits(dataset, name, splits, paths, f"classes: {classes}")

@@ -34,6 +34,15 @@ def dataset_names(task: str = "text") -> list[str]:
     return list(_FOR_TASKS[task])
 
 
+def is_dataset(name: str) -> bool:
+    """Whether a name stands for a data set of any task, and not for a file of the user's own.
+
+    Raises:
+        UserError: as `story_count`.
+    """
+    return story_count(name) is not None or any(name in dataset_names(task) for task in ("text", *_FOR_TASKS))
+
+
 def story_count(name: str) -> int | None:
     """Return how many training stories "storyworld" or "storyworld:N" asks for; None for any other name.
 

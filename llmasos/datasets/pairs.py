@@ -36,6 +36,7 @@ def open_pairs(
     val: str | Path | None = None,
     languages: str | None = None,
     skip_bad: bool = False,
+    whole: bool = False,
 ) -> Splits[Pair]:
     """Return the pairs of texts, mostly translations, that a name or a path stands for.
 
@@ -47,6 +48,7 @@ def open_pairs(
             by a hash of the source.
         languages: of a data set: "de-en" (the default) or "en-de". One's own files have the direction they have.
         skip_bad: leave unusable rows out, with a sentence each in `Splits.skipped`, instead of stopping at the first.
+        whole: all of the user's file is held out, and nothing is left to train on; it is to be measured on.
 
     Raises:
         UserError: no such data set, file or language; a table that cannot be read or lacks a column; parallel files
@@ -63,17 +65,21 @@ def open_pairs(
         return _open_multi30k(languages)
     if languages:
         raise UserError(f"languages is {languages!r}, but {name} is no data set with two directions; leave it out")
-    return _open_own(name, "pairs", columns, val, skip_bad)
+    return _open_own(name, "pairs", columns, val, skip_bad, whole)
 
 
 def open_summaries(
-    name_or_path: str | Path, columns: Columns | None = None, val: str | Path | None = None, skip_bad: bool = False
+    name_or_path: str | Path,
+    columns: Columns | None = None,
+    val: str | Path | None = None,
+    skip_bad: bool = False,
+    whole: bool = False,
 ) -> Splits[Pair]:
     """Return texts (source) with their summaries (target).
 
     Arguments:
         name_or_path: "storyworld", "storyworld:N", or files of one's own as for `open_pairs`.
-        columns, val, skip_bad: as for `open_pairs`.
+        columns, val, skip_bad, whole: as for `open_pairs`.
 
     Raises:
         UserError: as `open_pairs`.
@@ -82,15 +88,17 @@ def open_summaries(
     if n_stories := names.story_count(name):
         refuse_own_settings(name, columns, val)
         return world_summaries(n_stories)
-    return _open_own(name, "summaries", columns, val, skip_bad)
+    return _open_own(name, "summaries", columns, val, skip_bad, whole)
 
 
 def _open_own(
-    name: str, task: str, columns: Columns | None, val: str | Path | None, skip_bad: bool
+    name: str, task: str, columns: Columns | None, val: str | Path | None, skip_bad: bool, whole: bool
 ) -> Splits[Pair]:
     bad = BadRows(skip_bad)
     paths = _own_paths(name, task)
     train = _read(paths, columns, bad)
+    if whole:
+        return file_splits([], train, paths, None, (task, columns), "source", bad)
     if val is None:
         val_paths = None
         train, held_out = hold_out(train, lambda pair: pair.source, name)
@@ -142,7 +150,7 @@ def read_parallel(source: Path, target: Path, bad: BadRows) -> list[Pair]:
         if empty:
             bad.found(f"{empty[0]}, line {number:,}", "the line is empty")
         else:
-            pairs.append(Pair(*texts))
+            pairs.append(Pair(*texts, where=f"{source}, line {number:,}"))
     if not pairs:
         raise UserError(f"{source} and {target} hold no pair of lines; give files with text in them")
     return pairs

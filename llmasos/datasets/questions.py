@@ -33,7 +33,11 @@ SHOWN = 40  # characters of an answer that an error shows
 
 
 def open_questions(
-    name_or_path: str | Path, columns: Columns | None = None, val: str | Path | None = None, skip_bad: bool = False
+    name_or_path: str | Path,
+    columns: Columns | None = None,
+    val: str | Path | None = None,
+    skip_bad: bool = False,
+    whole: bool = False,
 ) -> Splits[QA]:
     """Return the questions, with their contexts and answers, that a name or a path stands for.
 
@@ -44,6 +48,7 @@ def open_questions(
             called so.
         val: a second file that is held out; without it a tenth of the first is, by a hash of the context.
         skip_bad: leave unusable rows out, with a sentence each in `Splits.skipped`, instead of stopping at the first.
+        whole: all of the user's file is held out, and nothing is left to train on; it is to be measured on.
 
     Raises:
         UserError: no such data set or file; a file that cannot be read or lacks a column; an empty context or question;
@@ -56,6 +61,8 @@ def open_questions(
     bad = BadRows(skip_bad)
     path = existing_path(name, "questions")
     train = _read(path, columns, bad)
+    if whole:
+        return file_splits([], train, [path], None, ("questions", columns), "context", bad)
     if val is None:
         val_paths = None
         train, held_out = hold_out(train, lambda question: question.context, name)

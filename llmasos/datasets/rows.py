@@ -12,6 +12,7 @@ chance could leave nothing, they are taken in the order of their hashes until th
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -61,8 +62,8 @@ def read_examples(
     Arguments:
         roles: what columns the task knows, and whether a table must have each.
         columns: role -> name of its column, where that is not the role itself.
-        make: makes an example of role -> text ("" for a column that the table need not have and has not), or raises
-            `BadRow`.
+        make: makes an example (`examples.py`) of role -> text ("" for a column that the table need not have and has
+            not), or raises `BadRow`.
         bad: what happens with bad rows.
 
     Raises:
@@ -75,7 +76,8 @@ def read_examples(
         try:
             if row.problem:
                 raise BadRow(row.problem)
-            examples.append(make({role: row.cells.get(column, "") for role, column in chosen.items()}))
+            example = make({role: row.cells.get(column, "") for role, column in chosen.items()})
+            examples.append(replace(example, where=row.where))
         except BadRow as problem:
             bad.found(row.where, str(problem))
     if not examples:
@@ -159,13 +161,16 @@ def file_splits(
     """Return the splits made of the user's own files, described for a person.
 
     Arguments:
+        train: what to train on; empty if all is to be measured on.
         val_paths: the files that are held out; None if a tenth of the others is.
         settings: whatever else decides which examples come out of the files; enters the fingerprint.
         content: what the held-out tenth was chosen by, in words ("text").
     """
     paths = [*train_paths, *(val_paths or [])]
     fingerprint = _fingerprint((settings, bad.skip, val_paths is None), paths)
-    if val_paths is None:
+    if not train:
+        how = f"{len(val):,} examples"
+    elif val_paths is None:
         how = f"{len(train) + len(val):,} examples; {len(val):,} of them held out, by a hash of the {content}"
     else:
         how = f"{len(train):,} examples; the {len(val):,} of {_joined(val_paths)} are held out"

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from llmasos.datasets.shuffling import random_order
 from llmasos.errors import UserError
 
 
@@ -84,16 +85,11 @@ class Windows:
         return int(self._order[1][position])
 
     def _starts(self, seed: int, epoch: int) -> np.ndarray:
-        """Return the first tokens of one epoch's windows in their random order: (windows_per_epoch,) int64.
-
-        The order is that of random 64-bit keys. NumPy promises the stream of a bit generator for ever (NEP 19), but not
-        what `permutation` makes of it, and a run shall be the same after an upgrade.
-        """
+        """Return the first tokens of one epoch's windows in their random order: (windows_per_epoch,) int64."""
         bits = np.random.PCG64(np.random.SeedSequence([seed, epoch]))
         spare = len(self.tokens) - 1 - self.windows_per_epoch * self.context_length
         offset = int(bits.random_raw()) % (spare + 1)
-        order = np.argsort(bits.random_raw(self.windows_per_epoch), kind="stable")
-        return offset + order * self.context_length
+        return offset + random_order(self.windows_per_epoch, bits) * self.context_length
 
 
 class ValidationWindows(Sequence):

@@ -1,5 +1,6 @@
 """How good: metrics over predictions and references, each with a 95 % interval, and a handful of real mistakes."""
 
+from llmasos.evaluation.bag_of_words import NaiveBayes, bag_of_words_baseline
 from llmasos.evaluation.bleu import BLEU, bleu, bleu_from_sums, bleu_statistics
 from llmasos.evaluation.chrf import chrf, chrf_from_sums, chrf_statistics
 from llmasos.evaluation.classification import (
@@ -20,9 +21,10 @@ from llmasos.evaluation.score import Score
 from llmasos.evaluation.squad import exact_match, squad, squad_values, token_f1
 
 __all__ = [
-    "BLEU", "ClassScores", "Score", "TextScores", "accuracy", "bleu", "bleu_from_sums", "bleu_statistics", "bootstrap",
-    "calibration_error", "choose_mistakes", "chrf", "chrf_from_sums", "chrf_statistics", "confusion_matrix",
-    "confusion_table", "english_words", "evaluate_text", "exact_interval", "exact_match", "macro_f1",
-    "majority_baseline", "mean", "paired_bootstrap", "per_class", "rouge", "rouge_table", "share", "show_mistakes",
-    "squad", "squad_values", "token_f1", "token_losses", "unicode_words",
+    "BLEU", "ClassScores", "NaiveBayes", "Score", "TextScores", "accuracy", "bag_of_words_baseline", "bleu",
+    "bleu_from_sums", "bleu_statistics", "bootstrap", "calibration_error", "choose_mistakes", "chrf",
+    "chrf_from_sums", "chrf_statistics", "confusion_matrix", "confusion_table", "english_words", "evaluate_text",
+    "exact_interval", "exact_match", "macro_f1", "majority_baseline", "mean", "paired_bootstrap", "per_class",
+    "rouge", "rouge_table", "share", "show_mistakes", "squad", "squad_values", "token_f1", "token_losses",
+    "unicode_words",
 ]

@@ -6,8 +6,8 @@
 
 **Stride.** A model sees at most T tokens, so a long text is cut into windows, and the first tokens of each window are
 predicted from little. Windows that overlap repair this: each moves on by `stride` tokens, and only its last `stride`
-targets are scored, which have at least T - stride tokens before them. With T = 4 and stride 2 (. read, x read and
-scored; a token is scored as the target of the position before it):
+targets are scored, which have at least T - stride + 1 tokens before them. With T = 4 and stride 2 (. read, x scored: it
+is the target of the position before it):
 
     tokens     a b c d e f g h
     window 1   . x x x x

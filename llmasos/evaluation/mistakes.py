@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from llmasos.datasets.shuffling import random_order
 from llmasos.evaluation.score import check_pairs
 
 
@@ -31,8 +32,8 @@ def choose_mistakes(
     if confidences is not None:
         check_pairs(confidences, wrong)
         return indices[np.argsort(-np.asarray(confidences)[indices], kind="stable")][:n].tolist()
-    keys = np.random.PCG64(np.random.SeedSequence([seed])).random_raw(len(indices))
-    return sorted(indices[np.argsort(keys, kind="stable")][:n].tolist())
+    order = random_order(len(indices), np.random.PCG64(np.random.SeedSequence([seed])))
+    return sorted(indices[order[:n]].tolist())
 
 
 def show_mistakes(

@@ -12,8 +12,6 @@ from llmasos.tokenizers.base import Tokenizer
 
 Options = TypeVar("Options", SamplingOptions, BeamOptions)
 
-UNKNOWN = "<|unknown|>"  # the special token with which the character tokenizer stands in for what it has never seen
-
 
 @dataclass(frozen=True)
 class Prompt:
@@ -115,15 +113,25 @@ def prepare_sources(tokenizer: Tokenizer, texts: Sequence[str], context_length: 
 
 
 def _unknown_notices(tokenizer: Tokenizer, text: str) -> list[str]:
-    unknown = unknown_characters(tokenizer, text)
+    unknown = unknown_pieces(tokenizer, text)
     if not unknown:
         return []
-    shown = ", ".join(repr(character) for character in unknown[:8]) + (", …" if len(unknown) > 8 else "")
-    return [f"the model has never seen the character {shown}: it reads {UNKNOWN} instead."]
+    shown = [repr(piece if len(piece) <= 30 else piece[:29] + "…") for piece in unknown[:8]]
+    instead = tokenizer.token_bytes(tokenizer.unknown_id).decode()
+    return [f"the model does not know {', '.join(shown)}{', …' * (len(unknown) > 8)}: it reads {instead} instead."]
 
 
-def unknown_characters(tokenizer: Tokenizer, text: str) -> list[str]:
-    """The different characters of `text` for which this tokenizer has no token, in order of appearance."""
-    if UNKNOWN not in tokenizer.special_tokens:
+def unknown_pieces(tokenizer: Tokenizer, text: str) -> list[str]:
+    """The different pieces of `text` that this tokenizer cannot spell, in order of appearance.
+
+    They are characters for a character tokenizer and words for WordPiece; the others can spell everything.
+
+    >>> from llmasos.tokenizers import CharTokenizer
+    >>> unknown_pieces(CharTokenizer("abc"), "a cab, Bob?")
+    [' ', ',', 'B', 'o', '?']
+    """
+    if tokenizer.unknown_id is None:
         return []
-    return [c for c in dict.fromkeys(text) if tokenizer.encode(c) == [tokenizer.special_tokens[UNKNOWN]]]
+    spans = tokenizer.encode_spans(text)
+    pieces = zip(spans.ids, spans.starts, spans.ends, strict=True)
+    return list(dict.fromkeys(text[start:end] for id, start, end in pieces if id == tokenizer.unknown_id))

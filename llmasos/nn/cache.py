@@ -61,9 +61,16 @@ class KVCache:
         return LayerCache(*self.layers[layer], positions, end)
 
     def select(self, rows: Tensor) -> "KVCache":
-        """A copy of the sequences `rows` (N,), in that order: for dropping finished ones or ordering beams."""
-        layers, source = ([(k[rows], v[rows]) for k, v in pairs] for pairs in (self.layers, self.source))
-        return KVCache(layers, source, None if self.source_mask is None else self.source_mask[rows])
+        """A copy of the sequences `rows` (N,), in that order: for dropping finished ones or ordering beams.
+
+        `index_select` copies each sequence in one piece, several times faster on a CPU than `k[rows]`.
+        """
+
+        def copies(pairs: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+            return [(k.index_select(0, rows), v.index_select(0, rows)) for k, v in pairs]
+
+        mask = None if self.source_mask is None else self.source_mask[rows]
+        return KVCache(copies(self.layers), copies(self.source), mask)
 
     def put(self, rows: Tensor, other: "KVCache") -> None:
         """Overwrite the sequences `rows` (N,) with the N sequences of another cache of the same decoder-only model."""

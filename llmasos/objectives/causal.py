@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from llmasos.datasets.padding import pad
 from llmasos.objectives.base import Batch
 
 IGNORED = -100  # the target of a position where nothing is to be predicted; F.cross_entropy knows it by this number
@@ -29,14 +29,8 @@ class CausalLM:
 
         The filling needs no attention mask: it stands in everybody's future.
         """
-        longest = max(map(len, examples))
-        windows = np.zeros((len(examples), longest), dtype=np.int64)
-        for row, example in zip(windows, examples, strict=True):
-            row[: len(example)] = example
-        ids, targets = torch.from_numpy(windows[:, :-1]), torch.from_numpy(windows[:, 1:].copy())
-        for i, example in enumerate(examples):
-            targets[i, len(example) - 1 :] = IGNORED
-        return {"ids": ids, "targets": targets}
+        windows, real = pad(examples, 0)  # (B, T + 1)
+        return {"ids": windows[:, :-1], "targets": windows.masked_fill(~real, IGNORED)[:, 1:]}
 
     def counts(self, batch: Batch) -> dict[str, int]:
         """The number of tokens to predict."""

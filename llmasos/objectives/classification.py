@@ -32,7 +32,7 @@ class Classification:
     >>> example.label, objective.collate([example])["labels"].tolist()
     (1, [1])
 
-    Arguments:
+    Args:
         tokenizer: frames and pads the texts.
         labels: names of the classes, in the order of the model's outputs (`config.labels`).
     """

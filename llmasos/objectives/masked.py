@@ -1,18 +1,17 @@
 """Masked language modelling: hide some tokens of a text and predict them from both sides (Devlin et al. 2019, 3.1).
 
-    the text      [CLS] the  old  man   sat  by  the  sea  [SEP]
-    chosen                   old                      sea
-    the model sees [CLS] the [MASK] man  sat  by  the  car  [SEP]
-    targets          -    -   old   -    -   -    -   sea   -
+    the text         [CLS]  the   old    man   sat   by   the   sea   [SEP]
+    chosen                        old                           sea
+    the model sees   [CLS]  the  [MASK]  man   sat   by   the   car   [SEP]
+    targets            -     -    old     -     -    -     -    sea     -
 
-Of the tokens that are not special, 15 % are chosen. Of these, 80 % become [MASK], 10 % another token drawn at random,
-and 10 % stay as they are: [MASK] never occurs in the texts that the model is for later, so it shall also look closely
+Of the tokens that are not special, 15 % are chosen. Of these, 80 % become [MASK], 10 % a token drawn at random, and
+10 % stay as they are: [MASK] never occurs in the texts that the model is for later, so it shall also look closely
 at places that show a word. All chosen tokens are predicted, whatever stands in their place.
 
 Two mistakes are classical here. Who asks "u < 0.15?" to choose a token and then "u < 0.8?" of the *same* number u to
 decide what becomes of it, always masks: every chosen token has u < 0.15. And who asks "u < 0.8?" and then, with a new
-number, "u < 0.1?" replaces only 2 % at random. Here each chosen token has one fresh number,
-cut at 0.8 and 0.9.
+number, "u < 0.1?" replaces only 2 % at random. Here each chosen token has one fresh number, cut at 0.8 and 0.9.
 
 Masks are drawn when a batch is made, from a source of randomness for each row. So each epoch hides other tokens, and
 what is hidden in a row depends neither on the other rows nor on the number of processes.
@@ -31,10 +30,8 @@ from llmasos.models.bert import BERTOutput
 from llmasos.objectives.base import Batch
 from llmasos.objectives.causal import IGNORED
 from llmasos.objectives.frames import stack_frames
-from llmasos.tokenizers.base import Tokenizer
+from llmasos.tokenizers.base import MASK, Tokenizer
 from llmasos.tokenizers.frames import Frame
-
-MASK = "[MASK]"
 
 
 class MaskedLM:

@@ -24,6 +24,11 @@ TASKS: dict[str, type[Task]] = {  # by the names in `training/recipe.py`
 }
 
 
-def open_task(recipe: Recipe) -> Task:
-    """The task of a recipe, with its data opened. Raises UserError if the data is not as it must be."""
-    return TASKS[recipe.task](recipe)
+def open_task(recipe: Recipe, whole: bool = False) -> Task:
+    """The task of a recipe, with its data opened. Raises UserError if the data is not as it must be.
+
+    Args:
+        recipe: of a run.
+        whole: hold out all of a file of the user's own, which is only to be measured on.
+    """
+    return TASKS[recipe.task](recipe, whole)

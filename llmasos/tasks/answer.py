@@ -22,10 +22,11 @@ from llmasos.training.recipe import Recipe
 class AnswerQuestions(ExamplesTask):
     """Answer questions about a text with a piece of it."""
 
+    head = "span"
     unit = "windows"
 
-    def __init__(self, recipe: Recipe):
-        self.set_data(recipe, open_questions)
+    def __init__(self, recipe: Recipe, whole: bool = False):
+        self.set_data(recipe, open_questions, whole=whole)
 
     def texts(self) -> Iterable[str]:
         yield from dict.fromkeys(question.context for question in self.data.train)  # each context once
@@ -34,11 +35,11 @@ class AnswerQuestions(ExamplesTask):
 
     def use(self, tokenizer: Tokenizer, config: ModelConfig | None = None) -> None:
         self.tokenizer = tokenizer
-        self.config = config or self.model_config(self.recipe, tokenizer, head="span")
+        self.config = config or self.model_config(self.recipe, tokenizer)
         self.objective = SpanExtraction(tokenizer)
 
     def prepare(self) -> None:
-        train, val = self.windows(self.data.train), self.windows(self.data.val)
+        train, val = self.windows(self.split("train")), self.windows(self.split("val"))
         self.set_examples(train, val, lambda window: len(window.frame.ids), "questions")
         self.lines.append(f"windows  {len(train):,} to train on, {len(val):,} held out")
 
@@ -48,7 +49,7 @@ class AnswerQuestions(ExamplesTask):
         return [window for qa in questions for window in windows_of(qa, self.tokenizer, length, stride_of(length))]
 
     def sample(self, model: nn.Module) -> str:
-        qa = self.data.val[0]
+        qa = self.split("val")[0]
         said = answer_questions(model, self.tokenizer, [qa])[0].text
         truth = qa.answers[0].text if qa.answers else ""
         return f"{qa.question}  {said or '(no answer)'}   [in truth: {truth or '(no answer)'}]"

@@ -14,6 +14,7 @@ Each file of this room is one task, from its data to its result, on two pages.
 """
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ from llmasos.tokenizers import Tokenizer, load_tokenizer, train_tokenizer
 from llmasos.training.checkpoints import model_folder
 from llmasos.training.distributed import tensors_to
 from llmasos.training.recipe import Recipe
+from llmasos.training.recipes import RECIPES
 from llmasos.training.trainer import TrainingData
 
 
@@ -59,9 +61,11 @@ class Report:
         return [*map(str, self.scores), *(f"\n{table}" for table in self.tables), *mistakes]
 
     def to_dict(self) -> dict[str, Any]:
-        """The scores and outcomes, for `results.json`."""
+        """The scores and outcomes, for `results.json`; the ends of an interval that there is not are null."""
+        scores = [dataclasses.asdict(score) for score in self.scores]
+        scores = [score | {end: None for end in ("low", "high") if math.isnan(score[end])} for score in scores]
         outcomes = None if self.outcomes is None else np.asarray(self.outcomes, dtype=float).tolist()
-        return {"scores": [dataclasses.asdict(score) for score in self.scores], "outcomes": outcomes}
+        return {"scores": scores, "outcomes": outcomes}
 
 
 class Task(ABC):
@@ -69,6 +73,7 @@ class Task(ABC):
 
     Attributes:
         families: of models that can learn this task.
+        head: what sits on top of them.
         unit: what the loop predicts, in the plural, for its speed.
         examples: what a batch consists of.
         flops_per_token: what a prediction costs, where predictions are tokens.
@@ -79,6 +84,7 @@ class Task(ABC):
     """
 
     families: tuple[str, ...] = ("gpt", "bert", "transformer")
+    head = "none"
     unit = "predictions"
     examples = "examples"
     flops_per_token: float | None = None
@@ -96,8 +102,17 @@ class Task(ABC):
     lines: list[str]
 
     @abstractmethod
-    def __init__(self, recipe: Recipe):
-        """Open the data. Raises UserError if it is not as it must be."""
+    def __init__(self, recipe: Recipe, whole: bool = False):
+        """Open the data.
+
+        Args:
+            recipe: names it.
+            whole: hold out all of a file of the user's own, which is only to be measured on. (Of running text nothing
+                needs to be done for that: its splits together are all of it.)
+
+        Raises:
+            UserError: the data is not as it must be.
+        """
 
     @abstractmethod
     def texts(self) -> Iterable[str]:
@@ -137,6 +152,11 @@ class Task(ABC):
         """Whether there is a split for final numbers only."""
         return False
 
+    @property
+    def left_out(self) -> list[str]:
+        """For the user: how many examples were found unusable and left out, and the first of them."""
+        return []
+
     def numbers(self, val_loss: float) -> dict[str, float]:
         """The validation loss in other units, for the log."""
         return {}
@@ -153,17 +173,29 @@ class Task(ABC):
         Raises:
             UserError: the model is of a family that this task is not for.
         """
-        if recipe.init is not None:
-            fields = load_config(init_folder(recipe)).to_dict() | {"head": "none", "labels": ()}
-            config = ModelConfig.from_dict({**fields, **recipe.model_changes, **changes})
-        else:
-            config = preset(recipe.model, vocab_size=tokenizer.vocab_size, **recipe.model_changes, **changes)
+        changes = {**recipe.model_changes, "head": self.head, **changes}
+        if recipe.init is None:
+            config = preset(recipe.model, vocab_size=tokenizer.vocab_size, **changes)
+            self.check_model(config, recipe.model)
+            return config
+        theirs = load_config(init_folder(recipe))
+        if self.head == "none":
+            self.check_model(theirs, recipe.init)  # all of it is needed
+        return ModelConfig.from_dict({**theirs.to_dict(), "labels": (), **changes})
+
+    def check_model(self, config: ModelConfig, name: str) -> None:
+        """Raise UserError unless a model of this config, called so by the user, can do the task."""
         if config.family not in self.families:
             raise UserError(
-                f"the task {recipe.task} is for models of the family {' or '.join(self.families)}, and "
-                f"{recipe.init or recipe.model} is a {config.family}; choose another --model or --init."
+                f"the task {self.recipe.task} is for models of the family {' or '.join(self.families)}, and {name} is "
+                f"a {config.family}; choose another model."
             )
-        return config
+        if config.head != self.head:
+            heads = {"none": "no head", "classifier": "a classifier", "span": "a span extractor"}
+            raise UserError(
+                f"the task {self.recipe.task} is for models with {heads[self.head]} on top, and {name} has "
+                f"{heads[config.head]}; choose another model."
+            )
 
     def build(self, recipe: Recipe, with_weights: bool = True) -> nn.Module:
         """A new model of the prepared config, with the weights of `--init` if the recipe says so.
@@ -201,7 +233,7 @@ def init_folder(recipe: Recipe) -> Path:
         return model_folder(recipe.init)
     except UserError as error:
         path = Path(recipe.init)
-        if path.parent.name == "runs" and not path.exists():
+        if path.parent.name == "runs" and path.name in RECIPES and not path.exists():
             raise UserError(
                 f"this recipe starts from the model in {recipe.init}, which is not there yet; make it first: "
                 f"python train.py {path.name}"

@@ -2,7 +2,7 @@
 
     labelled texts → frames → any family with a classifier on top → accuracy, macro-F1, confusion matrix
 
-The score stands beside that of always giving the most frequent label.
+The score stands beside two that need no neural network: always the most frequent label, and a count of words.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,6 +13,7 @@ from torch import nn
 from llmasos.datasets import Labelled, open_labelled
 from llmasos.evaluation import (
     accuracy,
+    bag_of_words_baseline,
     calibration_error,
     choose_mistakes,
     confusion_matrix,
@@ -32,10 +33,11 @@ from llmasos.training.recipe import Recipe
 class Classify(ExamplesTask):
     """Give each text one of a fixed list of labels."""
 
+    head = "classifier"
     unit = "texts"
 
-    def __init__(self, recipe: Recipe):
-        self.set_data(recipe, open_labelled)
+    def __init__(self, recipe: Recipe, whole: bool = False):
+        self.set_data(recipe, open_labelled, whole=whole)
 
     def texts(self) -> Iterable[str]:
         for example in self.data.train:
@@ -44,15 +46,23 @@ class Classify(ExamplesTask):
     def use(self, tokenizer: Tokenizer, config: ModelConfig | None = None) -> None:
         self.tokenizer = tokenizer
         labels = tuple(sorted({example.label for example in self.data.train}))
-        self.config = config or self.model_config(self.recipe, tokenizer, head="classifier", labels=labels)
+        self.config = config or self.model_config(self.recipe, tokenizer, labels=labels)
         self.objective = Classification(tokenizer, self.config.labels)
 
     def prepare(self) -> None:
-        train, val = self.encode(self.data.train), self.encode(self.data.val)
+        train, val = self.encode(self.split("train")), self.encode(self.split("val"))
         self.set_examples(train, val, lambda example: len(example.frame.ids), "texts")
         self.lines.append(f"labels   {', '.join(self.config.labels)}")
         if n_cut := sum(example.n_cut > 0 for example in [*train, *val]):
             self.lines.append(f"cut      {n_cut:,} texts are longer than the context and lose their end")
+
+    def problem(self, example: Labelled) -> str:
+        if example.label in self.config.labels:
+            return ""
+        return (
+            f"the label {example.label!r} did not occur in training; the known ones are "
+            f"{', '.join(self.config.labels)}: correct it, or train on examples that have it."
+        )
 
     def encode(self, examples: Sequence[Labelled]) -> list[EncodedText]:
         """The examples as token ids."""
@@ -60,7 +70,7 @@ class Classify(ExamplesTask):
         return [self.objective.encode(e.text, e.second, e.label, length) for e in examples]
 
     def sample(self, model: nn.Module) -> str:
-        example = self.data.val[0]
+        example = self.split("val")[0]
         probabilities = classify(model, self.tokenizer, [(example.text, example.second)])[0]
         return f"{describe(probabilities, self.config.labels)}, in truth {example.label}: {example.text}"
 
@@ -71,12 +81,16 @@ class Classify(ExamplesTask):
         chosen, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
         answers = [labels[number] for number in chosen]
         right = np.array([answer == truth for answer, truth in zip(answers, truths, strict=True)])
+        training = self.split("train") if self.data.train else []  # none with a file that is only to be measured on
+        seen, seen_labels = [example.text for example in training], [example.label for example in training]
+        texts = [example.text for example in examples]
         mistakes = choose_mistakes(~right, confidences, n=3)
-        shown = show_mistakes(mistakes, [e.text for e in examples], truths, answers, confidences, width=300)
+        shown = show_mistakes(mistakes, texts, truths, answers, confidences, width=300)
         return Report(
             [
                 accuracy(answers, truths),
-                majority_baseline(truths, [example.label for example in self.data.train]),
+                majority_baseline(truths, seen_labels or None),
+                *([bag_of_words_baseline(seen, seen_labels, texts, truths)] if training else []),
                 macro_f1(answers, truths, labels),
                 calibration_error(confidences, right),
             ],

@@ -4,7 +4,7 @@ from torch import nn
 
 from llmasos.datasets import QA
 from llmasos.errors import UserError
-from llmasos.generation import SamplingOptions, generate, generate_from
+from llmasos.generation import BeamOptions, SamplingOptions, beam_search, generate, generate_from
 from llmasos.tasks.answer import answer_questions
 from llmasos.tasks.bert import MASK, fill_masks
 from llmasos.tasks.classify import classify
@@ -12,7 +12,11 @@ from llmasos.tokenizers import Tokenizer
 
 
 def respond(
-    model: nn.Module, tokenizer: Tokenizer, text: str, options: SamplingOptions, context: str | None = None
+    model: nn.Module,
+    tokenizer: Tokenizer,
+    text: str,
+    options: SamplingOptions | BeamOptions,
+    context: str | None = None,
 ) -> str:
     """A model's response to a text, as a line for a person.
 
@@ -22,7 +26,7 @@ def respond(
     Args:
         model, tokenizer: what belongs together.
         text: the prompt, the source, the text to classify, or the question.
-        options: how tokens are chosen, for models that write.
+        options: how tokens are chosen, for models that write: by sampling or by beam search.
         context: the text that holds the answer, for models that answer questions.
 
     Raises:
@@ -40,5 +44,7 @@ def respond(
     if config.family == "bert":
         choices = fill_masks(model, tokenizer, text)
         return "\n".join(f"{MASK} {', '.join(f'{word} {p:.1%}' for word, p in best)}" for best in choices)
+    if isinstance(options, BeamOptions):
+        return beam_search(model, tokenizer, [text], options)[0][0].text.strip()
     write = generate if config.family == "gpt" else generate_from
     return write(model, tokenizer, [text], options)[0].text.strip()

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from torch import nn
 
-from llmasos.datasets import open_pairs, open_summaries
+from llmasos.datasets import Pair, open_pairs, open_summaries
 from llmasos.errors import UserError
 from llmasos.evaluation import Score, bleu, choose_mistakes, chrf, rouge, show_mistakes
 from llmasos.generation import BeamOptions, SamplingOptions, beam_search, generate_from
@@ -40,26 +40,23 @@ class SequenceToSequence(ExamplesTask):
         self.objective = Seq2Seq(tokenizer, self.recipe.label_smoothing)
 
     def prepare(self) -> None:
-        train, val = self.encode("train"), self.encode("val")
+        train, val = ([self.encode(pair) for pair in self.split(name)] for name in ("train", "val"))
         self.set_examples(train, val, lambda pair: len(pair.source) + len(pair.target), "pairs")
 
-    def encode(self, split: str) -> list[EncodedPair]:
-        """The pairs of a split as token ids. One that is too long for the model is an error, or skipped if asked."""
-        encoded = []
-        for number, pair in enumerate(getattr(self.data, split)):
-            try:
-                encoded.append(encode_pair(pair, self.tokenizer, self.config.context_length))
-            except UserError as error:
-                sentence = f"{self.data.name}, {split} pair {number + 1} ({pair.source[:40]!r} …): {error}"
-                if not self.recipe.skip_bad:
-                    raise UserError(f"{sentence} Or leave such pairs out with --skip-bad.") from error
-                self.data.skipped.append(sentence)
-        return encoded
+    def encode(self, pair: Pair) -> EncodedPair:
+        """A pair as token ids. Raises UserError if it is too long for the model."""
+        return encode_pair(pair, self.tokenizer, self.config.context_length)
+
+    def problem(self, example: Pair) -> str:
+        try:
+            self.encode(example)
+        except UserError as error:
+            return str(error)
+        return ""
 
     def write(self, model: nn.Module, sources: Sequence[str], beams: int) -> list[str]:
         """What the model makes of each source."""
-        longest = max(len(self.tokenizer.encode(source)) for source in sources)
-        length = min(self.config.context_length, 2 * longest + 10)  # nothing sensible is longer
+        length = self.config.context_length  # of each alike, so that the others in its batch change nothing
         if beams == 1:
             options = SamplingOptions(max_new_tokens=length, temperature=0.0)
             return [written.text for written in generate_from(model, self.tokenizer, sources, options)]
@@ -67,7 +64,7 @@ class SequenceToSequence(ExamplesTask):
         return [best.text for best, *_ in beam_search(model, self.tokenizer, sources, options)]
 
     def sample(self, model: nn.Module) -> str:
-        pair = self.data.val[0]
+        pair = self.split("val")[0]
         return f"{self.write(model, [pair.source], beams=1)[0].strip()}   [in truth: {pair.target}]"
 
     def evaluate(self, model: nn.Module, split: str = "val") -> Report:
@@ -91,8 +88,8 @@ class SequenceToSequence(ExamplesTask):
 class Translate(SequenceToSequence):
     """Write a text in another language."""
 
-    def __init__(self, recipe: Recipe):
-        self.set_data(recipe, open_pairs, languages=recipe.languages)
+    def __init__(self, recipe: Recipe, whole: bool = False):
+        self.set_data(recipe, open_pairs, languages=recipe.languages, whole=whole)
 
     def scores(self, written: list[str], references: list[str]) -> list[Score]:
         return [bleu(written, references), chrf(written, references)]
@@ -101,8 +98,8 @@ class Translate(SequenceToSequence):
 class Summarise(SequenceToSequence):
     """Write what a text says in one sentence."""
 
-    def __init__(self, recipe: Recipe):
-        self.set_data(recipe, open_summaries)
+    def __init__(self, recipe: Recipe, whole: bool = False):
+        self.set_data(recipe, open_summaries, whole=whole)
 
     def scores(self, written: list[str], references: list[str]) -> list[Score]:
         scores = rouge(written, references)

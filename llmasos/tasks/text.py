@@ -32,7 +32,7 @@ class Text(Task):
     families = ("gpt",)
     unit = "tokens"
 
-    def __init__(self, recipe: Recipe):
+    def __init__(self, recipe: Recipe, whole: bool = False):
         self.recipe = recipe
         self.source = open_text(recipe.data)
         self.name, self.description = self.source.name, self.source.description

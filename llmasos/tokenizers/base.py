@@ -35,7 +35,7 @@ from llmasos.tokenizers.frames import Frame, frame
 from llmasos.tokenizers.spans import Spans, characters_of_bytes, continues_word, origins
 
 END_OF_TEXT = "<|endoftext|>"
-PAD, CLS, SEP = "[PAD]", "[CLS]", "[SEP]"  # BERT's; other tokenizers may have them too
+PAD, CLS, SEP, MASK = "[PAD]", "[CLS]", "[SEP]", "[MASK]"  # BERT's; other tokenizers may have them too
 CONFIG_FILE = "tokenizer_config.json"
 
 
@@ -84,6 +84,11 @@ class Tokenizer(ABC):
     def pad_id(self) -> int:
         """The id that fills up the shorter rows of a batch: `[PAD]` if there is one, else 0. No model looks at it."""
         return self.special_tokens.get(PAD, 0)
+
+    @property
+    def unknown_id(self) -> int | None:
+        """The id that stands in for what the vocabulary cannot spell; None if it can spell everything."""
+        return None
 
     @cached_property
     def special_mask(self) -> np.ndarray:

@@ -87,6 +87,11 @@ class CharTokenizer(Tokenizer):
         most_frequent = sorted(counts, key=lambda character: (-counts[character], character))
         return cls(most_frequent if vocab_size is None else most_frequent[: vocab_size - n_special], names, lowercase)
 
+    @property
+    def unknown_id(self) -> int:
+        """The id of `<|unknown|>`, which stands in for a character."""
+        return self.special_tokens[UNKNOWN]
+
     def save(self, folder: Path | str) -> None:
         """Write `vocab.json` (character to id) and `tokenizer_config.json` into `folder`."""
         write_json(Path(folder) / VOCAB_FILE, {character: id for id, character in enumerate(self.characters)})

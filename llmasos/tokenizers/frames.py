@@ -8,7 +8,7 @@
 
 One token stands for the whole: what a classifier looks at. In BERT, where every token sees every other, it is the
 first, [CLS] (Devlin et al. 2019, section 3.1). A GPT sees only what came before, so there it is the last
-`<|endoftext|>` (Radford et al. 2018, section 3.3, call theirs the extract token).
+`<|endoftext|>` (Radford et al. 2018, figure 1, where it is called Extract).
 """
 
 from collections.abc import Sequence

@@ -26,12 +26,12 @@ import numpy as np
 
 from llmasos.errors import UserError
 from llmasos.storage import write_text
-from llmasos.tokenizers.base import CLS, PAD, SEP, Tokenizer, replace_surrogates
+from llmasos.tokenizers.base import CLS, MASK, PAD, SEP, Tokenizer, replace_surrogates
 from llmasos.tokenizers.bert_text import BertText
 from llmasos.tokenizers.wordpiece_trainer import CONTINUES, MAX_WORD, count_bert_words, learn_pieces
 
 VOCAB_FILE = "vocab.txt"
-UNK, MASK = "[UNK]", "[MASK]"
+UNK = "[UNK]"
 SPECIAL_TOKENS = (PAD, UNK, CLS, SEP, MASK)  # in the order of their ids in a vocabulary of our own
 MAX_CACHED = 200_000  # words whose ids are remembered; English prose of 100 MB has about as many
 NO_SPACE_BEFORE = frozenset(",.;:!?)]}'")
@@ -125,6 +125,11 @@ class WordPieceTokenizer(Tokenizer):
         """The id of `[SEP]`, which ends every text."""
         return self.special_tokens[SEP]
 
+    @property
+    def unknown_id(self) -> int:
+        """The id of `[UNK]`, which stands in for a word."""
+        return self.special_tokens[UNK]
+
     @cached_property
     def continues(self) -> np.ndarray:
         """For each id, whether it is written with `##`, and so continues the word of the token before it: (V,) bool."""
@@ -196,7 +201,7 @@ class WordPieceTokenizer(Tokenizer):
             ids.append(self._id_of[prefix + word[start:end]])
             start = end
         if start < len(word):
-            ids = [self.special_tokens[UNK]]
+            ids = [self.unknown_id]
         if len(self._ids_of_word) >= MAX_CACHED:
             self._ids_of_word.clear()
         self._ids_of_word[word] = ids
@@ -209,7 +214,7 @@ class WordPieceTokenizer(Tokenizer):
         for match in _WORD.finditer(prepared.translate(table)):
             start = match.start()
             for id in self._ids_of_word.get(match[0]) or self._cut(match[0]):
-                end = match.end() if id == self.special_tokens[UNK] else start + self._n_characters[id]
+                end = match.end() if id == self.unknown_id else start + self._n_characters[id]
                 ids.append(id)
                 first.append(origin[start])
                 last.append(origin[end - 1])

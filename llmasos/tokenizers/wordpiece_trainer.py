@@ -4,8 +4,8 @@ A word begins as its characters, all but the first marked as continuing it: "hug
 neighbours are merged, as in byte-pair encoding: h + ##u makes hu, ##g + ##s makes ##gs. All the pieces that ever were
 are the vocabulary; unlike BPE, the order of the merges is forgotten, as the encoder looks for long pieces only.
 
-**Which pair comes first.** BERT's trainer was never published. Schuster and Nakajima (2012, section 4), whose method it
-follows, merge the pair that raises the likelihood of the text the most, often told as the highest
+**Which pair comes first.** BERT's trainer was never published. Schuster and Nakajima (2012), whose method it follows,
+merge the pair that raises the likelihood of the text the most, often told as the highest
 count(ab) / (count(a) count(b)). That score has to be tamed: on its own it prefers two rare letters that happened to
 meet to `th` + `##e`. The trainers people use (`tokenizers`, and BERT's successors through it) take the most frequent
 pair, as BPE does, and so does this one: with the same code, and the same rule for ties. The result does not depend on

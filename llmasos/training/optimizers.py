@@ -50,7 +50,7 @@ def split_parameters(model: nn.Module, optimizer: str) -> tuple[list[Tensor], li
     for name, parameter in model.named_parameters():
         if parameter.ndim < 2:
             plain.append(parameter)
-        elif optimizer == "muon" and name.split(".", 1)[0].endswith("blocks"):
+        elif optimizer == "muon" and any(part.endswith("blocks") for part in name.split(".")):
             matrices.append(parameter)
         else:
             decayed.append(parameter)

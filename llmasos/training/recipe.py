@@ -17,6 +17,7 @@ from llmasos.training.machine import PRECISIONS
 from llmasos.training.schedules import SCHEDULES
 
 TASK_NAMES = ("text", "bert", "classify", "answer", "translate", "summarise")  # see llmasos/tasks
+FOR_EXAMPLES = ("val_data", "columns", "languages", "skip_bad", "train_examples")  # settings that running text has not
 
 
 def setting(
@@ -77,6 +78,10 @@ class Recipe:
 
     # The objective
     next_sentence: bool = setting(True, "bert also learns whether one text follows another")
+    short_length: int | None = setting(
+        None, "for nine tenths of the steps bert reads pairs of at most this many tokens (none given: as the rest)",
+        at_least=8,
+    )
     masked_share: float = setting(0.15, "share of the tokens that a masked language model predicts", above=0, below=1)
     whole_words: bool = setting(False, "mask all pieces of a word together")
     label_smoothing: float = setting(0.0, "share of the target's probability that all tokens get", at_least=0, below=1)
@@ -126,6 +131,12 @@ class Recipe:
         if self.init is None and (self.compare or not self.init_weights):
             flag = "compare" if self.compare else "no_init_weights"
             raise UserError(f"--{flag.replace('_', '-')} is about the weights of --init, and there is no --init.")
+        if self.compare and self.task not in ("classify", "answer"):
+            raise UserError(f"--compare counts right answers, for classify and answer; it cannot compare {self.task}.")
+        given = [name for name in FOR_EXAMPLES if getattr(self, name)]
+        if given and self.task in ("text", "bert"):
+            flag = "--" + given[0].replace("_", "-")
+            raise UserError(f"the task {self.task} learns from running text, where {flag} means nothing: leave it out.")
         changed = [name for name in self.model_changes if name != "dropout"]
         if self.init is not None and changed:
             raise UserError(

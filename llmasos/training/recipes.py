@@ -66,8 +66,8 @@ RECIPES: dict[str, NamedRecipe] = {
         "a small BERT learns which words are hidden, and which sentences follow each other",
         "TODO",
         {
-            "task": "bert", "model": "bert-laptop", "tokenizer": "wordpiece", "vocab_size": 2048, "lowercase": True, "batch_size": 32,
-            "optimizer": "muon", "learning_rate": 6e-3, "steps": 800,
+            "task": "bert", "model": "bert-laptop", "tokenizer": "wordpiece", "vocab_size": 2048, "lowercase": True,
+            "batch_size": 32, "optimizer": "muon", "learning_rate": 6e-3, "steps": 800,
         },
     ),
     "classify-storyworld": NamedRecipe(
@@ -100,6 +100,33 @@ RECIPES: dict[str, NamedRecipe] = {
         {
             "task": "summarise", "model": "transformer-laptop", "batch_size": 32, "optimizer": "muon",
             "learning_rate": 6e-3, "steps": 600, "label_smoothing": 0.1,
+        },
+    ),
+    "translate-multi30k": NamedRecipe(
+        "a Transformer of 9M parameters translates captions of photographs from German into English (Multi30k)",
+        "TODO",
+        {
+            "task": "translate", "data": "multi30k", "languages": "de-en", "model": "transformer-small",
+            "vocab_size": 10_000, "lowercase": True, "batch_size": 128, "steps": 2270, "optimizer": "muon",
+            "learning_rate": 3e-3, "warmup": 200, "label_smoothing": 0.1, "dropout": 0.2, "eval_interval": 454,
+        },
+    ),
+    "classify-sst": NamedRecipe(
+        "a small BERT, from random weights, sorts film reviews by five degrees of praise (SST-5)",
+        "TODO",
+        {
+            "task": "classify", "data": "sst5", "model": "bert-laptop", "tokenizer": "wordpiece", "vocab_size": 8192,
+            "lowercase": True, "batch_size": 32, "steps": 800, "learning_rate": 5e-4, "dropout": 0.3,
+            "eval_interval": 100,
+        },
+    ),
+    "qa-squad": NamedRecipe(
+        "a BERT answers questions about Wikipedia articles, some of them without an answer (SQuAD 2.0), for a GPU",
+        "for a GPU and --init with a pre-trained BERT; not measured yet",
+        {
+            "task": "answer", "data": "squad2", "model": "bert-base", "tokenizer": "wordpiece", "vocab_size": 30_522,
+            "lowercase": True, "batch_size": 32, "steps": 8000, "learning_rate": 5e-5, "warmup": 800,
+            "eval_interval": 1000,
         },
     ),
     "gpt2-wikitext2": NamedRecipe(

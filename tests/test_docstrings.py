@@ -9,6 +9,7 @@ import pytest
 import llmasos
 
 MODULES = sorted(module.name for module in pkgutil.walk_packages(llmasos.__path__, "llmasos."))
+WITH_EXAMPLES = ["nn", "models", "tokenizers", "datasets", "objectives", "training", "evaluation"]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -16,7 +17,8 @@ def test_the_examples_of(name):
     assert doctest.testmod(importlib.import_module(name)).failed == 0, f"run  python -m doctest -v  on {name}"
 
 
-def test_there_are_examples_to_run():
+@pytest.mark.parametrize("room", WITH_EXAMPLES)
+def test_there_are_examples_to_run_in(room):
     finder = doctest.DocTestFinder()
-    names = ["llmasos.nn.masks", "llmasos.models.size", "llmasos.models.presets"]
-    assert all(any(t.examples for t in finder.find(importlib.import_module(name))) for name in names)
+    modules = [importlib.import_module(name) for name in MODULES if name.startswith(f"llmasos.{room}.")]
+    assert any(test.examples for module in modules for test in finder.find(module))
