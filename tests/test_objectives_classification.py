@@ -12,7 +12,7 @@ from llmasos.datasets.bucketing import Examples
 from llmasos.errors import UserError
 from llmasos.models import ModelConfig, build_model
 from llmasos.objectives import IGNORED, Classification
-from llmasos.objectives.classification import cut_longest_first
+from llmasos.objectives.classification import cut_middle, share_room
 from llmasos.tokenizers import train_tokenizer
 from llmasos.training.trainer import Trainer
 
@@ -93,7 +93,7 @@ def test_too_long_texts_are_cut_to_the_context_and_it_is_counted(pair):
     for room in (1, 3, n - 1, n, n + 1):
         example = objective.encode("the cat sat on the mat", None, "odd", room + size[1])
         kept = min(room, n)
-        ids = objective.tokenizer.encode("the cat sat on the mat")[:kept]
+        ids = cut_middle(objective.tokenizer.encode("the cat sat on the mat"), kept)
         assert example.frame == objective.tokenizer.frame(ids) and example.n_cut == n - kept
     two = objective.encode("the cat sat on the mat", "the cat sat on the mat", "odd", 5 + size[2])
     assert len(two.frame.ids) == 5 + size[2] and two.n_cut == 2 * n - 5
@@ -110,7 +110,16 @@ def test_the_longer_text_loses_tokens_first():
         expected = [list(first), list(second)]
         while sum(map(len, expected)) > room:
             max(expected, key=lambda text: (len(text), text is expected[1])).pop()
-        assert cut_longest_first([first, second], room) == expected
+        assert share_room([len(first), len(second)], room) == [len(text) for text in expected]
+
+
+def test_a_text_keeps_its_beginning_and_its_end():
+    for length in range(12):
+        for n in range(12):
+            kept = cut_middle(list(range(length)), n)
+            assert len(kept) == min(length, n) and kept == sorted(set(kept))
+            if 4 <= n < length:
+                assert kept[0] == 0 and kept[-1] == length - 1
 
 
 def test_it_can_be_learned_by_the_training_loop(pair, tmp_path):

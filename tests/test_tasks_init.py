@@ -38,10 +38,11 @@ WORTH = "What pre-training was worth"
 
 @pytest.fixture(scope="module", autouse=True)
 def place(tmp_path_factory):
-    """A run of each family, trained once for all tests."""
+    """A run of each family and a fine-tuned one, trained once for all tests."""
     with workplace(tmp_path_factory.mktemp("init")):
         for name in FAMILIES:
             assert train(*RUNS[name], "--steps", "3", "--out", f"runs/{name}") == 0
+        assert train(*RUNS["classify"], "--steps", "1", "--out", "runs/classify") == 0
         yield
 
 
@@ -93,7 +94,7 @@ def test_a_plain_model_folder_a_checkpoint_and_a_fine_tuned_run_serve_as_init_to
     shutil.copytree(model_folder("runs/bert"), "plain")
     for name in ("state.json", "optimizer.safetensors"):
         Path("plain", name).unlink()
-    for number, init in enumerate(("plain", str(model_folder("runs/bert")), "classify-bert")):
+    for number, init in enumerate(("plain", str(model_folder("runs/bert")), "runs/classify")):
         assert train(*TASKS["answer"], "--init", init, "--steps", "1", "--out", f"from-{number}") == 0
 
 
@@ -204,7 +205,7 @@ WRONG = {
     "translate from a bert": (
         ("--task", "translate", "--data", "pairs.tsv", "--init", "runs/bert"), "family transformer, and runs/bert"),
     "bert from a classifier": (
-        ("--task", "bert", "--data", "stories.txt", "--init", "still"), "still has a classifier"),
+        ("--task", "bert", "--data", "stories.txt", "--init", "runs/classify"), "runs/classify has a classifier"),
     "damaged": ((*CLASSIFY, "--init", "damaged"), "damaged/model.safetensors"),
     "nothing to compare": ((*CLASSIFY, "--compare"), "--compare is about the weights of --init"),
     "no weights to leave": ((*CLASSIFY, "--no-init-weights"), "--no-init-weights is about the weights of --init"),

@@ -49,6 +49,29 @@ def test_a_value_out_of_range_gets_a_sentence_with_the_name_the_value_and_the_ra
     assert field in str(error.value) and str(value) in str(error.value) and says in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "settings, says",
+    [
+        ({"compare": True}, "--compare is about the weights of --init"),
+        ({"init_weights": False}, "--no-init-weights is about the weights of --init"),
+        ({"task": "translate", "init": "runs/x", "compare": True}, "it cannot compare translate"),
+        ({"task": "classify", "init": "runs/x", "n_layers": 3}, "n_layers cannot be changed, because --init runs/x"),
+        ({"columns": "text=a"}, "the task text learns from running text, where --columns means nothing"),
+        ({"task": "bert", "val_data": "x.csv"}, "where --val-data means nothing"),
+        ({"task": "bert", "train_examples": 5}, "where --train-examples means nothing"),
+        ({"skip_bad": True}, "where --skip-bad means nothing"),
+        ({"languages": "de-en"}, "where --languages means nothing"),
+    ],
+)
+def test_settings_that_mean_nothing_together_are_refused(settings, says):
+    with pytest.raises(UserError, match=says):
+        Recipe(**settings)
+
+
+def test_dropout_may_be_changed_with_init_since_it_changes_no_size():
+    assert Recipe(task="classify", init="runs/x", dropout=0.1).model_changes == {"dropout": 0.1}
+
+
 def test_named_recipes_are_sound_and_say_what_to_expect():
     for name, named in RECIPES.items():
         recipe = named_recipe(name)

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+WAITING = 4  # how many times as long as `seconds` of computing a case may take by the clock on the wall
+
 
 class Case:
     """Inputs on which an exercise is tried. Small ones first: the first that fails is shown to the student.
@@ -74,7 +76,7 @@ class Exercise:
         allow_library: whether the student may import llmasos.
         gradients: compare the gradients of all floating-point inputs too.
         points: what it is worth.
-        seconds: how long one case may take.
+        seconds: how long one case may take, in processor time.
         rtol, atol: how far a number may be from the reference's.
     """
 

@@ -225,9 +225,14 @@ def recognise(exercise: Exercise, observations: list[Observation], failing: list
     for misconception in exercise.misconceptions:
         for theirs in of_misconception(exercise, misconception):
             same = [alike(exercise, a, b) for a, b in zip(theirs, observations, strict=False)]
-            if all(same[i] for i in failing):
+            if all(same[i] for i in failing) and any(tells_something(theirs[i], observations[i]) for i in failing):
                 candidates.append((-sum(same), len(candidates), misconception))
     return min(candidates)[2] if candidates else None
+
+
+def tells_something(a: Observation, b: Observation) -> bool:
+    """Whether it means anything that two functions did the same: many mistakes end in some RuntimeError."""
+    return a.failure is None or a.failure.message == b.failure.message
 
 
 def alike(exercise: Exercise, a: Observation, b: Observation) -> bool:

@@ -19,13 +19,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lessons.machinery.catalogue import ROOT, Lesson
+from lessons.machinery.exercises import WAITING
 from lessons.machinery.observe import Failure, Observation
 
 MEMORY = 2 * 2**30  # bytes, on top of what torch itself takes
 START_SECONDS = 90  # to import torch on a busy machine
-LOAD_SECONDS = 10  # to import the student's file
+LOAD_SECONDS = 5  # to import the student's file
 GRACE = 3.0  # seconds between the alarm inside the worker and the end from outside
-SUBMISSION_SECONDS = 120  # for all exercises of one file together
+SUBMISSION_SECONDS = 240  # for all exercises of one file together
 LONGEST_ANSWER = 32 * 2**20  # characters
 
 
@@ -118,7 +119,7 @@ def listen(worker: subprocess.Popen, lesson: Lesson, names: list[str], deadline:
             if kind == "done":
                 return []
             if kind == "ready":
-                patience = LOAD_SECONDS + GRACE
+                patience = WAITING * LOAD_SECONDS + GRACE
             elif kind == "unloadable":
                 seen = Observation.from_json({**vars(Observation()), **message})
                 run.unloadable, run.printed = seen.failure or Failure("Died", "unreadable answer"), seen.printed[:2000]
@@ -127,7 +128,7 @@ def listen(worker: subprocess.Popen, lesson: Lesson, names: list[str], deadline:
                 if message["exercise"] != current and current in left:
                     left.remove(current)
                 current = str(message["exercise"])
-                patience = lesson.exercise(current).seconds + GRACE
+                patience = WAITING * lesson.exercise(current).seconds + GRACE
             elif kind == "observation":
                 seen = Observation.from_json(message["seen"])
                 run.observations.setdefault(str(message["exercise"]), []).append(seen)

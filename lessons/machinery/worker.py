@@ -23,7 +23,7 @@ import torch
 
 from lessons.machinery.catalogue import Lesson
 from lessons.machinery.confine import limit_resources, watch
-from lessons.machinery.exercises import Exercise
+from lessons.machinery.exercises import WAITING, Exercise
 from lessons.machinery.forbidden import guarded_import, refused_at_run_time, rules_of
 from lessons.machinery.observe import Observation, describe, observe
 
@@ -51,7 +51,11 @@ class Printed(io.TextIOBase):
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise TimeUp in the code that runs when the time is over (not on Windows, nor inside one long torch call)."""
+    """Raise TimeUp in the code that runs when the time is over (not on Windows, nor inside one long torch call).
+
+    What counts is processor time, so that a busy machine makes nobody fail; code that only waits is stopped too, after
+    several times as long.
+    """
     if not hasattr(signal, "setitimer"):
         yield
         return
@@ -59,12 +63,15 @@ def time_limit(seconds: float) -> Iterator[None]:
     def ring(number, frame):
         raise TimeUp(f"still running after {seconds:g} seconds")
 
-    signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 0.5)  # and again, should the code have caught the first
+    timers = ((signal.ITIMER_PROF, signal.SIGPROF, seconds), (signal.ITIMER_REAL, signal.SIGALRM, WAITING * seconds))
+    for timer, sign, time in timers:
+        signal.signal(sign, ring)
+        signal.setitimer(timer, time, 0.5)  # and again every half second, should the code have caught the first
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        for timer, _, _ in timers:
+            signal.setitimer(timer, 0)
 
 
 def main(job_file: str) -> None:
@@ -75,7 +82,7 @@ def main(job_file: str) -> None:
     source, file = Path(job["source"]).read_text(encoding="utf-8"), str(folder / "exercise.py")
 
     torch.set_num_threads(1)
-    torch.ones(2, requires_grad=True).sum().backward()  # what torch loads at its first use it must load before the limits
+    torch.ones(2, requires_grad=True).sum().backward()  # what torch loads at its first use, it loads now
     lesson = Lesson(Path(job["lesson"]))
     exercises = [lesson.exercise(name) for name in job["exercises"]]
 

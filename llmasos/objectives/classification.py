@@ -44,7 +44,8 @@ class Classification:
     def encode(self, text: str, second: str | None, label: str | None, context_length: int) -> EncodedText:
         """Turn a text, or two, into an example of at most `context_length` tokens.
 
-        Of two texts that are too long together the longer loses its end, until they are equal; then both do.
+        Of two texts that are too long together the longer is cut until they are equal; then both are. A text is cut in
+        its middle (see `cut_middle`).
 
         Args:
             text, second: the texts; None = there is no second.
@@ -63,7 +64,7 @@ class Classification:
         room = context_length - self.tokenizer.frame_size(len(texts))
         if room < 1:
             raise UserError(f"a context of {context_length} tokens has no room for a text; use a longer one.")
-        kept = cut_longest_first(texts, room)
+        kept = [cut_middle(ids, n) for ids, n in zip(texts, share_room([len(ids) for ids in texts], room), strict=True)]
         n_cut = sum(map(len, texts)) - sum(map(len, kept))
         return EncodedText(self.tokenizer.frame(*kept), IGNORED if label is None else self._number[label], n_cut)
 
@@ -90,16 +91,26 @@ class Classification:
         return {"label": int((predicted == batch["labels"]).sum())}
 
 
-def cut_longest_first(texts: Sequence[list[int]], room: int) -> list[list[int]]:
-    """Cut the ends off one or two token lists so that together they have at most `room` tokens, the longer one first.
+def share_room(lengths: Sequence[int], room: int) -> list[int]:
+    """How many tokens one or two texts keep, so that together they have at most `room`; the longer one loses first.
 
-    >>> cut_longest_first([[1, 2, 3, 4], [5, 6]], 5)
-    [[1, 2, 3], [5, 6]]
-    >>> cut_longest_first([[1, 2, 3, 4], [5, 6, 7, 8]], 5)
-    [[1, 2, 3], [5, 6]]
+    >>> share_room([4, 2], 5), share_room([4, 4], 5)
+    ([3, 2], [3, 2])
     """
-    if len(texts) == 1:
-        return [texts[0][:room]]
-    first, second = texts
-    first = first[: max(room - len(second), (room + 1) // 2)]
-    return [first, second[: room - len(first)]]
+    if len(lengths) == 1:
+        return [min(lengths[0], room)]
+    first, second = lengths
+    first = min(first, max(room - second, (room + 1) // 2))
+    return [first, min(second, room - first)]
+
+
+def cut_middle(ids: list[int], n: int) -> list[int]:
+    """At most n tokens of a text: a quarter from its beginning and the rest from its end.
+
+    What a text is about stands at its beginning, what comes of it at its end: of all ways to cut reviews, this one
+    classified them best (Sun et al. 2019, "How to Fine-Tune BERT for Text Classification?", section 5.3.1).
+
+    >>> cut_middle([1, 2, 3, 4, 5, 6, 7, 8, 9], 4)
+    [1, 7, 8, 9]
+    """
+    return ids if len(ids) <= n else ids[: n // 4] + ids[len(ids) - (n - n // 4) :]

@@ -51,9 +51,8 @@ class Bert(Task):
     def prepare(self) -> None:
         self.val = self.fixed_examples("val")
         if self.recipe.next_sentence:
-            long = self.pairs("train")
-            self.train = self.short_first(long) if self.recipe.short_length else long
-            what = f"{len(long.pairs.documents):,} documents of sentences to train on, {len(self.val):,} pairs"
+            self.train = self.pairs("train")
+            what = f"{len(self.train.pairs.documents):,} documents of sentences to train on, {len(self.val):,} pairs"
         else:
             self.train = FramedWindows(Windows(self.tokens("train"), self.window_length), self.tokenizer)
             what = f"{len(self.tokens('train')):,} tokens to train on, {len(self.tokens('val')):,}"
@@ -66,22 +65,14 @@ class Bert(Task):
         windows = Windows(self.tokens(split), self.window_length, split="val").validation_windows()
         return [self.tokenizer.frame(window) for window in windows]
 
-    def short_first(self, long: "FramedPairs") -> "ShortFirst":
-        """Short pairs for nine tenths of the steps, then long ones."""
-        length = self.recipe.short_length
-        if length > self.config.context_length:
-            raise UserError(f"short_length is {length}, more than the model's context of {self.config.context_length}.")
-        n_short = self.recipe.steps * 9 // 10 * self.recipe.batch_size
-        return ShortFirst(self.pairs("train", length), long, n_short)
-
-    def pairs(self, split: str, length: int | None = None) -> "FramedPairs":
-        """The pairs of segments of one split, in frames of at most `length` tokens (None = the whole context)."""
+    def pairs(self, split: str) -> "FramedPairs":
+        """The pairs of segments of one split."""
         documents = [
             [np.array(self.tokenizer.encode(sentence), dtype=np.int32) for sentence in document]
             for name in text_splits(split)
             for document in documents_of_sentences(self.source, name)
         ]
-        room = (length or self.config.context_length) - self.tokenizer.frame_size(2)
+        room = self.config.context_length - self.tokenizer.frame_size(2)
         try:
             return FramedPairs(SentencePairs(documents, room, self.recipe.negatives), self.tokenizer)
         except UserError as error:
@@ -194,22 +185,6 @@ class FramedPairs:
 
     def frame(self, pair: SentencePair) -> FramedPair:
         return FramedPair(self.tokenizer.frame(pair.first, pair.second), pair.follows)
-
-
-@dataclass(frozen=True)
-class ShortFirst:
-    """The first `n_short` training examples are short pairs, the others long ones (Devlin et al. 2019, appendix A.2).
-
-    Attention begins as an average over everything, in which the neighbours that a model must learn to look at have a
-    larger part if the text is short. And short texts cost less. The long ones are for the positions beyond.
-    """
-
-    short: "FramedPairs"
-    long: "FramedPairs"
-    n_short: int
-
-    def example(self, seed: int, index: int) -> FramedPair:
-        return (self.short if index < self.n_short else self.long).example(seed, index)
 
 
 class FramedWindows:

@@ -54,7 +54,7 @@ class Classify(ExamplesTask):
         self.set_examples(train, val, lambda example: len(example.frame.ids), "texts")
         self.lines.append(f"labels   {', '.join(self.config.labels)}")
         if n_cut := sum(example.n_cut > 0 for example in [*train, *val]):
-            self.lines.append(f"cut      {n_cut:,} texts are longer than the context and lose their end")
+            self.lines.append(f"cut      {n_cut:,} texts are longer than the context and lose their middle")
 
     def problem(self, example: Labelled) -> str:
         if example.label in self.config.labels:
@@ -108,7 +108,7 @@ def classify(
     Args:
         model: a `SequenceClassifier`, on any device, in any mode.
         tokenizer: the one it was trained with.
-        texts: N texts, or pairs of texts. What is longer than the context loses its end.
+        texts: N texts, or pairs of texts. What is longer than the context loses its middle.
         batch_size: how many are computed at once; changes speed and memory only.
 
     Raises:

@@ -8,12 +8,17 @@ step is scaled to the size of AdamW's, so one learning rate serves both.
 Weight decay goes to matrices and embeddings only: shrinking a bias or a norm's weight towards zero makes no sense.
 """
 
+import re
+
 import torch
 from torch import Tensor, nn
 
 from llmasos.training.machine import pick_precision
 from llmasos.training.muon import Muon
 from llmasos.training.recipe import Recipe
+
+# Matrices from features to features: those inside the blocks, BERT's pooler, and the first layer of its word head.
+HIDDEN = re.compile(r"blocks\.|\bpooler\.|\bdense\.")
 
 
 def make_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
@@ -50,7 +55,7 @@ def split_parameters(model: nn.Module, optimizer: str) -> tuple[list[Tensor], li
     for name, parameter in model.named_parameters():
         if parameter.ndim < 2:
             plain.append(parameter)
-        elif optimizer == "muon" and any(part.endswith("blocks") for part in name.split(".")):
+        elif optimizer == "muon" and HIDDEN.search(name):
             matrices.append(parameter)
         else:
             decayed.append(parameter)

@@ -78,10 +78,6 @@ class Recipe:
 
     # The objective
     next_sentence: bool = setting(True, "bert also learns whether one text follows another")
-    short_length: int | None = setting(
-        None, "for nine tenths of the steps bert reads pairs of at most this many tokens (none given: as the rest)",
-        at_least=8,
-    )
     masked_share: float = setting(0.15, "share of the tokens that a masked language model predicts", above=0, below=1)
     whole_words: bool = setting(False, "mask all pieces of a word together")
     label_smoothing: float = setting(0.0, "share of the target's probability that all tokens get", at_least=0, below=1)

@@ -66,8 +66,9 @@ RECIPES: dict[str, NamedRecipe] = {
         "a small BERT learns which words are hidden, and which sentences follow each other",
         "TODO",
         {
-            "task": "bert", "model": "bert-laptop", "tokenizer": "wordpiece", "vocab_size": 2048, "lowercase": True,
-            "batch_size": 32, "optimizer": "muon", "learning_rate": 6e-3, "steps": 800,
+            "task": "bert", "model": "bert-laptop", "context_length": 64, "tokenizer": "wordpiece", "vocab_size": 2048,
+            "lowercase": True, "batch_size": 64, "optimizer": "muon", "learning_rate": 6e-3, "steps": 900,
+            "eval_interval": 300,
         },
     ),
     "classify-storyworld": NamedRecipe(
@@ -98,8 +99,8 @@ RECIPES: dict[str, NamedRecipe] = {
         "a small Transformer tells what happens in a story in one sentence",
         "TODO",
         {
-            "task": "summarise", "model": "transformer-laptop", "batch_size": 32, "optimizer": "muon",
-            "learning_rate": 6e-3, "steps": 600, "label_smoothing": 0.1,
+            "task": "summarise", "model": "transformer-laptop", "context_length": 224, "vocab_size": 2048,
+            "batch_size": 32, "optimizer": "muon", "learning_rate": 6e-3, "steps": 600, "label_smoothing": 0.1,
         },
     ),
     "translate-multi30k": NamedRecipe(
