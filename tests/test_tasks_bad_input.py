@@ -172,7 +172,7 @@ def test_text_without_documents_is_learned_from_in_the_ways_that_the_error_names
         assert train(*given("bert", *flags, data="one-text.txt"), "--out", f"one-text-{number}") == 0
 
 
-def test_texts_longer_than_the_context_lose_their_end_and_are_counted(capsys):
+def test_texts_longer_than_the_context_lose_their_middle_and_are_counted(capsys):
     assert train(*given("classify", context_length="10"), "--out", "cut") == 0
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("cut "))
-    assert line == "cut      30 texts are longer than the context and lose their end"
+    assert line == "cut      30 texts are longer than the context and lose their middle"

@@ -163,12 +163,13 @@ def test_ctrl_c_finishes_the_step_saves_and_can_be_resumed(tmp_path):
                 signal.raise_signal(signal.SIGINT)
             return super().example(seed, index)
 
+    handler = signal.getsignal(signal.SIGINT)
     result = tiny_trainer(tmp_path, train=Interrupting()).train()
     assert result.interrupted and result.state.step == 4
     trainer = tiny_trainer(tmp_path)
     trainer.resume()
     assert trainer.state.step == 4
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "the handler is given back"
+    assert signal.getsignal(signal.SIGINT) is handler, "the handler is given back"
 
 
 def test_validation_leaves_no_trace_in_training(tmp_path):

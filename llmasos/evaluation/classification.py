@@ -42,6 +42,8 @@ def accuracy(predictions: Sequence[Label], references: Sequence[Label], name: st
 def majority_baseline(references: Sequence[Label], training: Sequence[Label] | None = None) -> Score:
     """The accuracy of always giving the most frequent label, that of the `training` labels if they are given."""
     check_pairs(references, references)
+    if training is not None:
+        check_pairs(training, training)
     label, _ = Counter(references if training is None else training).most_common(1)[0]
     return share("majority baseline", sum(r == label for r in references), len(references), f"always {label!r}")
 

@@ -30,7 +30,8 @@ class CausalLM:
         The filling needs no attention mask: it stands in everybody's future.
         """
         windows, real = pad(examples, 0)  # (B, T + 1)
-        return {"ids": windows[:, :-1], "targets": windows.masked_fill(~real, IGNORED)[:, 1:]}
+        targets = windows.masked_fill(~real, IGNORED)[:, 1:]
+        return {"ids": windows[:, :-1].contiguous(), "targets": targets.contiguous()}
 
     def counts(self, batch: Batch) -> dict[str, int]:
         """The number of tokens to predict."""

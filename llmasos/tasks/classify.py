@@ -128,7 +128,7 @@ def describe(probabilities: np.ndarray, labels: Sequence[str]) -> str:
     """The likeliest label and how sure the model is of it.
 
     >>> describe(np.array([0.25, 0.75]), ["happy", "sad"])
-    'sad (75 %)'
+    'sad (75%)'
     """
     best = int(probabilities.argmax())
     return f"{labels[best]} ({probabilities[best]:.0%})"

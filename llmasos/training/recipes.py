@@ -72,19 +72,20 @@ RECIPES: dict[str, NamedRecipe] = {
         },
     ),
     "classify-storyworld": NamedRecipe(
-        "that BERT learns to tell happy endings from sad ones, from 200 labelled stories; beside it one from nothing",
+        "that BERT learns to tell happy endings from sad ones, from 100 labelled stories; beside it one from nothing",
         "TODO",
         {
-            "task": "classify", "init": "runs/bert-storyworld", "compare": True, "train_examples": 200,
-            "batch_size": 16, "steps": 100, "learning_rate": 3e-4, "warmup": 10, "eval_interval": 50,
+            "task": "classify", "init": "runs/bert-storyworld", "compare": True, "train_examples": 100,
+            "batch_size": 16, "steps": 60, "learning_rate": 4e-4, "warmup": 10, "eval_interval": 30,
         },
     ),
     "qa-storyworld": NamedRecipe(
         "that BERT learns to answer questions about a story; beside it one from nothing",
         "TODO",
         {
-            "task": "answer", "init": "runs/bert-storyworld", "compare": True, "train_examples": 4000,
-            "batch_size": 32, "steps": 300, "learning_rate": 5e-4, "warmup": 30, "eval_interval": 100,
+            "task": "answer", "init": "runs/bert-storyworld", "compare": True, "train_examples": 8000,
+            "batch_size": 32, "optimizer": "muon", "learning_rate": 3e-3, "steps": 320, "warmup": 40,
+            "eval_interval": 320,
         },
     ),
     "translate-storyworld": NamedRecipe(
@@ -92,7 +93,7 @@ RECIPES: dict[str, NamedRecipe] = {
         "TODO",
         {
             "task": "translate", "model": "transformer-laptop", "batch_size": 64, "optimizer": "muon",
-            "learning_rate": 6e-3, "steps": 800, "label_smoothing": 0.1, "languages": "de-en",
+            "learning_rate": 6e-3, "steps": 800, "eval_interval": 400, "label_smoothing": 0.1, "languages": "de-en",
         },
     ),
     "summarise-storyworld": NamedRecipe(
@@ -100,7 +101,7 @@ RECIPES: dict[str, NamedRecipe] = {
         "TODO",
         {
             "task": "summarise", "model": "transformer-laptop", "context_length": 224, "vocab_size": 2048,
-            "batch_size": 32, "optimizer": "muon", "learning_rate": 6e-3, "steps": 600, "label_smoothing": 0.1,
+            "batch_size": 32, "optimizer": "muon", "learning_rate": 6e-3, "steps": 600, "eval_interval": 300, "label_smoothing": 0.1,
         },
     ),
     "translate-multi30k": NamedRecipe(
