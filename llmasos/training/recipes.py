@@ -64,7 +64,8 @@ RECIPES: dict[str, NamedRecipe] = {
     ),
     "bert-storyworld": NamedRecipe(
         "a small BERT learns which words are hidden, and which sentences follow each other",
-        "TODO",
+        "hidden words 0.81 right (always the commonest: 0.08), next sentences 0.83 (chance: 0.50); val_loss 1.10 "
+        "after 900 steps, in 2.5 minutes",
         {
             "task": "bert", "model": "bert-laptop", "context_length": 64, "tokenizer": "wordpiece", "vocab_size": 2048,
             "lowercase": True, "batch_size": 64, "optimizer": "muon", "learning_rate": 6e-3, "steps": 900,
@@ -73,7 +74,8 @@ RECIPES: dict[str, NamedRecipe] = {
     ),
     "classify-storyworld": NamedRecipe(
         "that BERT learns to tell happy endings from sad ones, from 100 labelled stories; beside it one from nothing",
-        "TODO",
+        "accuracy 0.94 from pre-trained weights, 0.75 from random ones (always happy); val_loss 0.18 after 60 steps, "
+        "in 20 seconds, both together",
         {
             "task": "classify", "init": "runs/bert-storyworld", "compare": True, "train_examples": 100,
             "batch_size": 16, "steps": 60, "learning_rate": 4e-4, "warmup": 10, "eval_interval": 30,
@@ -81,7 +83,8 @@ RECIPES: dict[str, NamedRecipe] = {
     ),
     "qa-storyworld": NamedRecipe(
         "that BERT learns to answer questions about a story; beside it one from nothing",
-        "TODO",
+        "exact match 80 from pre-trained weights, 45 from random ones, 20 for never answering; val_loss 0.2 after "
+        "320 steps, in 3 minutes, both together",
         {
             "task": "answer", "init": "runs/bert-storyworld", "compare": True, "train_examples": 8000,
             "batch_size": 32, "optimizer": "muon", "learning_rate": 3e-3, "steps": 320, "warmup": 40,
@@ -90,7 +93,7 @@ RECIPES: dict[str, NamedRecipe] = {
     ),
     "translate-storyworld": NamedRecipe(
         "a small Transformer translates the stories' sentences from German into English",
-        "TODO",
+        "BLEU 98.8 on sentences never seen; val_loss 0.12 after 800 steps, in 2.5 minutes",
         {
             "task": "translate", "model": "transformer-laptop", "batch_size": 64, "optimizer": "muon",
             "learning_rate": 6e-3, "steps": 800, "eval_interval": 400, "label_smoothing": 0.1, "languages": "de-en",
@@ -98,24 +101,25 @@ RECIPES: dict[str, NamedRecipe] = {
     ),
     "summarise-storyworld": NamedRecipe(
         "a small Transformer tells what happens in a story in one sentence",
-        "TODO",
+        "ROUGE-L 0.999; val_loss 0.11 after 600 steps, in 2.5 minutes",
         {
             "task": "summarise", "model": "transformer-laptop", "context_length": 224, "vocab_size": 2048,
-            "batch_size": 32, "optimizer": "muon", "learning_rate": 6e-3, "steps": 600, "eval_interval": 300, "label_smoothing": 0.1,
+            "batch_size": 32, "optimizer": "muon", "learning_rate": 6e-3, "steps": 600, "eval_interval": 300,
+            "label_smoothing": 0.1,
         },
     ),
     "translate-multi30k": NamedRecipe(
         "a Transformer of 9M parameters translates captions of photographs from German into English (Multi30k)",
-        "TODO",
+        "BLEU 39.2 on test_2016_flickr after 1,135 steps (5 epochs; val_loss 1.67), in half an hour",
         {
             "task": "translate", "data": "multi30k", "languages": "de-en", "model": "transformer-small",
-            "vocab_size": 10_000, "lowercase": True, "batch_size": 128, "steps": 2270, "optimizer": "muon",
-            "learning_rate": 3e-3, "warmup": 200, "label_smoothing": 0.1, "dropout": 0.2, "eval_interval": 454,
+            "vocab_size": 10_000, "lowercase": True, "batch_size": 128, "steps": 1135, "optimizer": "muon",
+            "learning_rate": 3e-3, "warmup": 200, "label_smoothing": 0.1, "dropout": 0.2, "eval_interval": 227,
         },
     ),
     "classify-sst": NamedRecipe(
         "a small BERT, from random weights, sorts film reviews by five degrees of praise (SST-5)",
-        "TODO",
+        "SSTEXPECT",
         {
             "task": "classify", "data": "sst5", "model": "bert-laptop", "tokenizer": "wordpiece", "vocab_size": 8192,
             "lowercase": True, "batch_size": 32, "steps": 800, "learning_rate": 5e-4, "dropout": 0.3,
