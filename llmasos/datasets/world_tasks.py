@@ -4,8 +4,9 @@ Held out are the stories of `val`: combinations of hero, plot and thing that tra
 care than taking what a story offers:
 
 - **Translation.** Stories share sentences ("And that was just as it should be." ends 889 of 12,000), so most sentences
-  of a held-out story are in the training stories too. Only those whose source sentence is *not* are held out, and each
-  pair of sentences counts once on either side; else a score would measure memory, and a few frequent sentences most.
+  of a held-out story are in the training stories too. Only those whose source sentence is *not* are held out, each
+  once; else a score would measure memory, and a few frequent sentences most. Training has every sentence as often as
+  the stories do: each of them once, and the fixed phrases that hold a story together would hardly be learned.
 - **Unanswerable questions.** One question in five has no answer. It presupposes somebody or something that the story
   does not hold: a child who does not occur ("Where did Maya live?" in a story without Maya), or an event of another
   plot ("Who had a birthday?" where there is none). It is asked only of a story of another plot in which the one word
@@ -60,7 +61,7 @@ def world_labelled(n_train: int) -> Splits[Labelled]:
 
 
 def world_pairs(n_train: int, languages: str = LANGUAGES[0]) -> Splits[Pair]:
-    """Return German and English sentences that say the same, each pair once.
+    """Return German and English sentences that say the same: of training stories all, of held-out ones each new one.
 
     Arguments:
         n_train: how many stories the training sentences are taken from.
@@ -69,10 +70,10 @@ def world_pairs(n_train: int, languages: str = LANGUAGES[0]) -> Splits[Pair]:
     source = StoryworldText(n_train)
     train = _sentence_pairs(_stories(source, "train"), languages)
     known = {pair.source for pair in train}
-    all_val = _sentence_pairs(_stories(source, "val"), languages)
+    all_val = list(dict.fromkeys(_sentence_pairs(_stories(source, "val"), languages)))
     val = [pair for pair in all_val if pair.source not in known]
     what = (
-        f"{len(train):,} different {languages} sentence pairs of {n_train:,} generated stories to train on;"
+        f"{len(train):,} {languages} sentence pairs of {n_train:,} generated stories to train on;"
         f" held out are those {len(val):,} of {len(all_val):,} in {source.counts['val']:,} stories of other"
         " combinations whose source sentence is never trained on"
     )
@@ -140,12 +141,12 @@ def _child_questions(story: Story) -> list[str]:
 
 
 def _sentence_pairs(corpus: Iterable[Story], languages: str) -> list[Pair]:
-    """Return the different sentence pairs of some stories, in the order in which they first occur."""
-    pairs: dict[Pair, None] = {}
+    """Return the sentence pairs of some stories in their order."""
+    pairs = []
     for story in corpus:
         for english, german in zip(story.sentences, story.german_sentences, strict=True):
-            pairs[Pair(german, english) if languages == "de-en" else Pair(english, german)] = None
-    return list(pairs)
+            pairs.append(Pair(german, english) if languages == "de-en" else Pair(english, german))
+    return pairs
 
 
 def _stories(source: StoryworldText, split: str) -> Iterator[Story]:

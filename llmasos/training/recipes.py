@@ -83,7 +83,7 @@ RECIPES: dict[str, NamedRecipe] = {
     ),
     "qa-storyworld": NamedRecipe(
         "that BERT learns to answer questions about a story; beside it one from nothing",
-        "exact match 80 from pre-trained weights, 45 from random ones, 20 for never answering; val_loss 0.2 after "
+        "exact match 80 from pre-trained weights, 33 from random ones, 20 for never answering; val_loss 0.22 after "
         "320 steps, in 3 minutes, both together",
         {
             "task": "answer", "init": "runs/bert-storyworld", "compare": True, "train_examples": 8000,
@@ -119,7 +119,8 @@ RECIPES: dict[str, NamedRecipe] = {
     ),
     "classify-sst": NamedRecipe(
         "a small BERT, from random weights, sorts film reviews by five degrees of praise (SST-5)",
-        "SSTEXPECT",
+        "accuracy 0.39 (0.39, 0.39, 0.39 with three seeds; the commonest class 0.25, naive Bayes 0.40); val_loss 1.39, "
+        "in 1 minute",
         {
             "task": "classify", "data": "sst5", "model": "bert-laptop", "tokenizer": "wordpiece", "vocab_size": 8192,
             "lowercase": True, "batch_size": 32, "steps": 800, "learning_rate": 5e-4, "dropout": 0.3,
