@@ -48,7 +48,7 @@ def test_pre_training_is_worth_more_than_chance_could_be(bert, recipe, name):
 
 def test_translation_of_sentences_never_seen():
     train("translate-storyworld")
-    assert scores("translate-storyworld")["BLEU"]["low"] > 95.0
+    assert scores("translate-storyworld")["BLEU"]["low"] > 93.0
 
 
 def test_summaries():
