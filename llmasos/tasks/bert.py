@@ -6,41 +6,31 @@ Its scores stand beside what needs no model: always guessing the most frequent t
 sentences (`--no-next-sentence`, for text that has no documents) it is masked language modelling alone, as in RoBERTa.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
 
-from llmasos.datasets import SentencePair, SentencePairs, Windows, build_tokens, documents_of_sentences, open_text
+from llmasos.datasets import SentencePair, SentencePairs, Windows, build_tokens, documents_of_sentences
 from llmasos.errors import UserError
 from llmasos.evaluation import share
 from llmasos.generation import eval_mode
 from llmasos.models import ModelConfig
 from llmasos.objectives import IGNORED, BERTPretraining, FramedPair, MaskedLM
 from llmasos.objectives.masked import MASK
-from llmasos.tasks.base import Report, Task, batches
-from llmasos.tasks.text import text_splits
+from llmasos.tasks.base import Report, batches
+from llmasos.tasks.text import RunningText, text_splits
 from llmasos.tokenizers import Frame, Tokenizer
-from llmasos.training.recipe import Recipe
 
 SHOWN = 300  # characters of a text with guesses
 
 
-class Bert(Task):
+class Bert(RunningText):
     """Fill in masked tokens, and tell whether two texts belong together."""
 
     families = ("bert",)
-
-    def __init__(self, recipe: Recipe, whole: bool = False):
-        self.recipe = recipe
-        self.source = open_text(recipe.data)
-        self.name, self.description = self.source.name, self.source.description
-        self.fingerprint = self.source.fingerprint()
-
-    def texts(self) -> Iterable[str]:
-        return self.source.documents("train")
 
     def use(self, tokenizer: Tokenizer, config: ModelConfig | None = None) -> None:
         self.tokenizer = tokenizer

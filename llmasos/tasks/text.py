@@ -26,11 +26,8 @@ from llmasos.tokenizers import Tokenizer
 from llmasos.training.recipe import Recipe
 
 
-class Text(Task):
-    """Continue a text."""
-
-    families = ("gpt",)
-    unit = "tokens"
+class RunningText(Task):
+    """A task whose data is text without labels."""
 
     def __init__(self, recipe: Recipe, whole: bool = False):
         self.recipe = recipe
@@ -40,6 +37,13 @@ class Text(Task):
 
     def texts(self) -> Iterable[str]:
         return self.source.documents("train")
+
+
+class Text(RunningText):
+    """Continue a text."""
+
+    families = ("gpt",)
+    unit = "tokens"
 
     def use(self, tokenizer: Tokenizer, config: ModelConfig | None = None) -> None:
         self.tokenizer = tokenizer
