@@ -7,6 +7,7 @@ import pytest
 
 from llmasos.errors import UserError
 from llmasos.models import ModelConfig, preset
+from llmasos.tasks import open_task
 from llmasos.training.recipe import RESUMABLE, Recipe, add_flags
 from llmasos.training.recipes import RECIPES, named_recipe
 
@@ -85,3 +86,13 @@ def test_named_recipes_are_sound_and_say_what_to_expect():
 def test_only_what_does_not_change_the_run_may_change_on_resume():
     assert RESUMABLE.isdisjoint({"data", "seed", "batch_size", "learning_rate", "d_model", "optimizer"})
     assert {field.name for field in dataclasses.fields(Recipe)} >= RESUMABLE
+
+
+@pytest.mark.parametrize("name", ["translate-storyworld", "translate-multi30k"])
+def test_the_translation_recipes_take_parallel_files_of_ones_own(name, tmp_path):
+    """Such files have one direction, so a recipe must not ask for another."""
+    for language in ("de", "en"):
+        lines = "".join(f"{language} line {number}\n" for number in range(60))
+        (tmp_path / f"train.{language}").write_text(lines)
+    recipe = named_recipe(name, data=f"{tmp_path}/train.de,{tmp_path}/train.en")
+    assert len(open_task(recipe).data.train) > 40

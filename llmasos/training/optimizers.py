@@ -1,4 +1,4 @@
-"""The optimizers: AdamW for everything, or Muon for the matrices inside the blocks and AdamW for the rest.
+"""The optimizers: AdamW for everything, or Muon for matrices from features to features and AdamW for the rest.
 
 AdamW (Loshchilov & Hutter 2019) keeps a running mean of each gradient and of its square. Muon (Jordan et al. 2024)
 keeps a running mean of a matrix's gradient and steps along its nearest orthogonal matrix, so that no direction of the

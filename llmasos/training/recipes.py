@@ -96,7 +96,7 @@ RECIPES: dict[str, NamedRecipe] = {
         "BLEU 97.4 on sentences never seen; val_loss 0.16 after 800 steps, in 2.5 minutes",
         {
             "task": "translate", "model": "transformer-laptop", "batch_size": 64, "optimizer": "muon",
-            "learning_rate": 6e-3, "steps": 800, "eval_interval": 400, "label_smoothing": 0.1, "languages": "de-en",
+            "learning_rate": 6e-3, "steps": 800, "eval_interval": 400, "label_smoothing": 0.1,
         },
     ),
     "summarise-storyworld": NamedRecipe(
@@ -112,7 +112,7 @@ RECIPES: dict[str, NamedRecipe] = {
         "a Transformer of 9M parameters translates captions of photographs from German into English (Multi30k)",
         "BLEU 39.2 on test_2016_flickr after 1,135 steps (5 epochs; val_loss 1.67), in half an hour",
         {
-            "task": "translate", "data": "multi30k", "languages": "de-en", "model": "transformer-small",
+            "task": "translate", "data": "multi30k", "model": "transformer-small",
             "vocab_size": 10_000, "lowercase": True, "batch_size": 128, "steps": 1135, "optimizer": "muon",
             "learning_rate": 3e-3, "warmup": 200, "label_smoothing": 0.1, "dropout": 0.2, "eval_interval": 227,
         },
