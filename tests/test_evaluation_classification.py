@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import torch
+from torch.nn import functional as F
 
 from llmasos.errors import UserError
 from llmasos.evaluation import (
@@ -11,6 +13,7 @@ from llmasos.evaluation import (
     confusion_matrix,
     confusion_table,
     exact_interval,
+    fit_temperature,
     macro_f1,
     majority_baseline,
     per_class,
@@ -111,6 +114,24 @@ def test_calibration_error_is_the_definition():
     honest = calibration_error(confidence, rng.random(500) < confidence)
     assert honest.value < 0.1 and score.low > 0.1
     assert calibration_error([0.0, 1.0], [False, True]).value == 0
+
+
+def test_the_temperature_is_the_one_with_the_smallest_loss():
+    """Against torch's cross-entropy on a fine grid; of logits that were multiplied by 3, three times as high."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(300, 4))
+    labels = (logits + rng.gumbel(size=(300, 4))).argmax(axis=1)  # drawn from softmax(logits): perfectly calibrated
+    grid = np.geomspace(0.2, 5, 2001)
+    loss = [float(F.cross_entropy(torch.from_numpy(logits / t), torch.from_numpy(labels))) for t in grid]
+    fitted = fit_temperature(logits, labels)
+    assert fitted == pytest.approx(grid[np.argmin(loss)], rel=2e-3) and fitted == pytest.approx(1, abs=0.2)
+    assert fit_temperature(3 * logits + 1000, labels) == pytest.approx(3 * fitted)
+    assert fit_temperature(logits, logits.argmax(axis=1)) == pytest.approx(0.05)  # always right: as sure as can be
+    assert fit_temperature(logits, logits.argmin(axis=1)) == pytest.approx(20)
+    with pytest.raises(UserError, match="there is a label 4"):
+        fit_temperature(logits, [4] * 300)
+    with pytest.raises(UserError, match="300 predictions but 2 references"):
+        fit_temperature(logits, [0, 1])
 
 
 @pytest.mark.parametrize("metric", [accuracy, macro_f1, confusion_matrix, per_class])

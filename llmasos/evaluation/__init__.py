@@ -9,6 +9,7 @@ from llmasos.evaluation.classification import (
     calibration_error,
     confusion_matrix,
     confusion_table,
+    fit_temperature,
     macro_f1,
     majority_baseline,
     per_class,
@@ -24,7 +25,7 @@ __all__ = [
     "BLEU", "ClassScores", "NaiveBayes", "Score", "TextScores", "accuracy", "bag_of_words_baseline", "bleu",
     "bleu_from_sums", "bleu_statistics", "bootstrap", "calibration_error", "choose_mistakes", "chrf",
     "chrf_from_sums", "chrf_statistics", "confusion_matrix", "confusion_table", "english_words", "evaluate_text",
-    "exact_interval", "exact_match", "macro_f1", "majority_baseline", "mean", "paired_bootstrap", "per_class",
-    "rouge", "rouge_table", "share", "show_mistakes", "squad", "squad_values", "token_f1", "token_losses",
+    "exact_interval", "exact_match", "fit_temperature", "macro_f1", "majority_baseline", "mean", "paired_bootstrap",
+    "per_class", "rouge", "rouge_table", "share", "show_mistakes", "squad", "squad_values", "token_f1", "token_losses",
     "unicode_words",
 ]
