@@ -53,7 +53,7 @@ def test_a_config_cannot_be_changed_behind_its_models_back():
     ({"positions": "alibi"}, "positions.*'alibi'.*rotary"),
     ({"norm": "batchnorm"}, "norm.*'batchnorm'.*layernorm, rmsnorm"),
     ({"norm_position": "sandwich"}, "norm_position.*pre, post"),
-    ({"activation": "silu"}, "activation.*'silu'.*swiglu"),
+    ({"activation": "mish"}, "activation.*'mish'.*swiglu"),
     ({"vocab_size": 0}, "vocab_size is 0.*at least 1"),
     ({"n_layers": -1}, "n_layers is -1"),
     ({"context_length": 1.5}, "context_length is 1.5.*whole number"),

@@ -93,12 +93,12 @@ def prepare_prompt(tokenizer: Tokenizer, text: str, context_length: int, options
 
 
 def prepare_sources(tokenizer: Tokenizer, texts: Sequence[str], context_length: int) -> list[Prompt]:
-    """Encode what an encoder–decoder shall read, as in training: source and end_of_text; it writes after end_of_text.
+    """Encode what an encoder–decoder shall read, as in training: source and end_of_text; it writes after its start.
 
     Raises:
         UserError: a source is empty, or longer than the context: what a text says cannot be told from a part of it.
     """
-    end, prompts = tokenizer.end_of_text, []
+    start, end, prompts = tokenizer.start_of_target, tokenizer.end_of_text, []
     for line, text in enumerate(texts, start=1):
         if not text.strip():
             raise UserError(f"source line {line} is empty; every line must hold a text for the model to read.")
@@ -108,7 +108,7 @@ def prepare_sources(tokenizer: Tokenizer, texts: Sequence[str], context_length: 
                 f"source line {line} is {len(source)} tokens long, its end included, and the model's context is "
                 f"{context_length}: shorten it, or split it into several lines."
             )
-        prompts.append(Prompt((end,), tuple(_unknown_notices(tokenizer, text)), source))
+        prompts.append(Prompt((start,), tuple(_unknown_notices(tokenizer, text)), source))
     return prompts
 
 

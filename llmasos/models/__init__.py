@@ -4,6 +4,8 @@ from llmasos.models.bert import BERT
 from llmasos.models.config import ModelConfig
 from llmasos.models.folder import (
     build_model,
+    empty_model,
+    give_weights,
     load_body,
     load_config,
     load_model,
@@ -12,13 +14,13 @@ from llmasos.models.folder import (
     weights_of,
 )
 from llmasos.models.gpt import GPT
-from llmasos.models.heads import SequenceClassifier, SpanExtractor
+from llmasos.models.heads import FeatureExtractor, SequenceClassifier, SpanExtractor
 from llmasos.models.presets import PRESETS, preset
 from llmasos.models.size import flops_per_token, n_parameters, n_parameters_of
 from llmasos.models.transformer import Transformer
 
 __all__ = [
-    "BERT", "GPT", "PRESETS", "ModelConfig", "SequenceClassifier", "SpanExtractor", "Transformer", "build_model",
-    "flops_per_token", "load_body", "load_config", "load_model", "load_weights", "n_parameters", "n_parameters_of",
-    "preset", "save_model", "weights_of",
+    "BERT", "GPT", "PRESETS", "FeatureExtractor", "ModelConfig", "SequenceClassifier", "SpanExtractor", "Transformer",
+    "build_model", "empty_model", "flops_per_token", "give_weights", "load_body", "load_config", "load_model",
+    "load_weights", "n_parameters", "n_parameters_of", "preset", "save_model", "weights_of",
 ]

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmasos.errors import UserError
+from llmasos.nn.positions import RotaryScaling
 
 CHOICES = {
     "family": ("gpt", "bert", "transformer"),
-    "positions": ("learned", "sinusoidal", "rotary", "none"),
+    "positions": ("learned", "sinusoidal", "sinusoidal_halves", "rotary", "none"),
     "norm": ("layernorm", "rmsnorm"),
     "norm_position": ("pre", "post"),
-    "activation": ("relu", "gelu", "gelu_tanh", "swiglu"),
-    "head": ("none", "classifier", "span"),
+    "activation": ("relu", "gelu", "gelu_tanh", "silu", "swiglu"),
+    "head": ("none", "features", "classifier", "span"),
 }
 
 
@@ -35,20 +36,27 @@ class ModelConfig:
         n_decoder_layers: the number of blocks in a transformer's decoder (None = n_layers).
         n_heads: H, the number of attention heads; divides d_model.
         n_kv_heads: the number of key/value heads, which divides n_heads (None = n_heads: no sharing).
+        head_size: D, the width of one head (None = d_model / n_heads, as in nearly all models).
         d_model: C, the width of the residual stream.
         d_ff: the width inside the feed-forward (None = 4·C, or 8/3·C rounded up to a multiple of 32 for swiglu).
-        positions: "learned" and "sinusoidal" are added to the embeddings, "rotary" turns queries and keys.
+        positions: "learned" and "sinusoidal" are added to the embeddings ("sinusoidal_halves": the same waves, first
+            all sines, then all cosines, as Marian's translators have them), "rotary" turns queries and keys.
         rotary_base: the base of the rotary wave lengths.
+        rotary_scaling: how a model that was trained on short texts stretches them (None = not at all).
+        qk_norm: whether each head's queries and keys are normalised (RMSNorm) before they meet, as in Qwen3.
         norm: "layernorm" or "rmsnorm".
         norm_position: "pre" (before each part) or "post" (after each residual).
         norm_eps: what keeps the norm from dividing by zero.
         activation: "relu", "gelu", "gelu_tanh", or "swiglu" (gated).
         n_segments: how many texts a bert can tell apart in one sequence.
         bias: whether linear layers and LayerNorms have biases.
+        qkv_bias: whether the projections to queries, keys and values have one (None = bias); Qwen2 has no others.
+        output_bias: whether the output layer of a gpt or a transformer has a bias (a bert's always has), as Marian's.
         tie_embeddings: whether the output layer is the token embedding, transposed (Press & Wolf 2017).
         dropout: probability of dropping attention weights, outputs of attention and feed-forward, and embeddings.
-        head: what is asked of the model: "none" (its family's own pre-training), "classifier" (a label for the whole
-            text) or "span" (where in the text the answer begins and ends); see `models/heads.py`.
+        head: what is asked of the model: "none" (its family's own pre-training), "features" (a vector for each
+            position), "classifier" (a label for the whole text) or "span" (where in the text the answer begins and
+            ends); see `models/heads.py`.
         labels: the names of a classifier's classes, in the order of its outputs.
         fused: use torch's fused kernels for attention, norms and activations; False runs the formulas of `llmasos/nn`.
     """
@@ -60,16 +68,21 @@ class ModelConfig:
     n_decoder_layers: int | None = None
     n_heads: int = 12
     n_kv_heads: int | None = None
+    head_size: int | None = None
     d_model: int = 768
     d_ff: int | None = None
     positions: str = "learned"
     rotary_base: float = 10_000.0
+    rotary_scaling: RotaryScaling | None = None
+    qk_norm: bool = False
     norm: str = "layernorm"
     norm_position: str = "pre"
     norm_eps: float = 1e-5
     activation: str = "gelu_tanh"
     n_segments: int = 2
     bias: bool = True
+    qkv_bias: bool | None = None
+    output_bias: bool = False
     tie_embeddings: bool = True
     dropout: float = 0.0
     head: str = "none"
@@ -79,37 +92,43 @@ class ModelConfig:
     def __post_init__(self):
         if isinstance(self.labels, list):  # JSON has no tuples
             object.__setattr__(self, "labels", tuple(self.labels))
+        if isinstance(self.rotary_scaling, dict):
+            object.__setattr__(self, "rotary_scaling", RotaryScaling.from_dict(self.rotary_scaling))
         self._check_each_field()
         if self.n_decoder_layers is None:
             object.__setattr__(self, "n_decoder_layers", self.n_layers)
         if self.n_kv_heads is None:
             object.__setattr__(self, "n_kv_heads", self.n_heads)
+        if self.qkv_bias is None:
+            object.__setattr__(self, "qkv_bias", self.bias)
+        if self.head_size is None:
+            self._check_heads_divide_the_width()
+            object.__setattr__(self, "head_size", self.d_model // self.n_heads)
         if self.d_ff is None:
             gated = self.activation == "swiglu"
             object.__setattr__(self, "d_ff", math.ceil(8 * self.d_model / 3 / 32) * 32 if gated else 4 * self.d_model)
         self._check_together()
 
-    @property
-    def head_size(self) -> int:
-        """D, the width of one attention head."""
-        return self.d_model // self.n_heads
-
     def _check_each_field(self) -> None:
         """Kind and range of every field by itself. A config may come from a file that a person has edited."""
-        for name, value in self.to_dict().items():
+        for field in dataclasses.fields(self):
+            name, value = field.name, getattr(self, field.name)
             if name in CHOICES:
                 if value not in CHOICES[name]:
                     raise UserError(f"{name} is {value!r}; it must be one of: {', '.join(CHOICES[name])}.")
-            elif name in ("bias", "tie_embeddings", "fused"):
-                if not isinstance(value, bool):
+            elif name in ("bias", "qkv_bias", "output_bias", "qk_norm", "tie_embeddings", "fused"):
+                if not isinstance(value, bool) and not (name == "qkv_bias" and value is None):
                     raise UserError(f"{name} is {value!r}; it must be true or false.")
             elif name in ("dropout", "norm_eps", "rotary_base"):
                 if type(value) not in (int, float):
                     raise UserError(f"{name} is {value!r}; it must be a number.")
+            elif name == "rotary_scaling":
+                if value is not None and not isinstance(value, RotaryScaling):
+                    raise UserError(f"rotary_scaling is {value!r}; it must be null or an object of four numbers.")
             elif name == "labels":
                 if not (isinstance(value, tuple) and all(isinstance(label, str) and label for label in value)):
                     raise UserError(f"labels is {value!r}; it must be a list of names, none of them empty.")
-            elif not (value is None and name in ("n_decoder_layers", "n_kv_heads", "d_ff")):  # these are derived
+            elif not (value is None and name in ("n_decoder_layers", "n_kv_heads", "head_size", "d_ff")):  # derived
                 if type(value) is not int or value < 1:
                     raise UserError(f"{name} is {value!r}; it must be a whole number of at least 1.")
         if not 0.0 <= self.dropout < 1.0:
@@ -119,18 +138,22 @@ class ModelConfig:
         if not self.rotary_base > 1.0:
             raise UserError(f"rotary_base is {self.rotary_base}; it must be above 1.")
 
-    def _check_together(self) -> None:
-        """What the sizes must be to each other."""
+    def _check_heads_divide_the_width(self) -> None:
         if self.d_model % self.n_heads:
             raise UserError(
                 f"n_heads {self.n_heads} does not divide d_model {self.d_model}: every head gets an equal share of "
                 f"d_model, so choose for example d_model {self.d_model // self.n_heads * self.n_heads or self.n_heads}."
             )
+
+    def _check_together(self) -> None:
+        """What the sizes must be to each other."""
         if self.n_heads % self.n_kv_heads:
             raise UserError(f"n_kv_heads {self.n_kv_heads} does not divide n_heads {self.n_heads}; it must.")
         if self.positions == "rotary" and self.head_size % 2:
-            raise UserError(f"rotary positions need an even head size; d_model / n_heads is {self.head_size}.")
-        if self.positions == "sinusoidal" and self.d_model % 2:
+            raise UserError(f"rotary positions need an even head size; here it is {self.head_size}.")
+        if self.positions != "rotary" and self.rotary_scaling is not None:
+            raise UserError(f"rotary_scaling is given, but positions is {self.positions!r}: leave it out.")
+        if self.positions.startswith("sinusoidal") and self.d_model % 2:
             raise UserError(f"sinusoidal positions need an even d_model; it is {self.d_model}.")
         if self.head == "classifier" and (len(self.labels) < 2 or len(set(self.labels)) < len(self.labels)):
             raise UserError(f"labels is {list(self.labels)}; a classifier needs at least two, each of them once.")

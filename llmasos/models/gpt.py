@@ -35,17 +35,21 @@ class GPT(nn.Module):
         self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)
         if config.positions == "learned":
             self.position_embedding = LearnedPositions(config.context_length, config.d_model)
-        elif config.positions == "sinusoidal":
-            self.position_embedding = SinusoidalPositions(config.context_length, config.d_model)
+        elif config.positions.startswith("sinusoidal"):
+            halves = config.positions == "sinusoidal_halves"
+            self.position_embedding = SinusoidalPositions(config.context_length, config.d_model, halves)
         else:
             self.position_embedding = None
-        rotary = config.positions == "rotary"
-        self.rotary = Rotary(config.context_length, config.head_size, config.rotary_base) if rotary else None
+        self.rotary = None
+        if config.positions == "rotary":
+            self.rotary = Rotary(
+                config.context_length, config.head_size, config.rotary_base, config.rotary_scaling
+            )
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(DecoderBlock(config) for _ in range(config.n_layers))
         self.final_norm = make_norm(config) if config.norm_position == "pre" else nn.Identity()
         if config.head == "none":
-            self.lm_head = Linear(config.d_model, config.vocab_size, bias=False)
+            self.lm_head = Linear(config.d_model, config.vocab_size, bias=config.output_bias)
             if config.tie_embeddings:
                 self.lm_head.weight = self.token_embedding.weight
         initialise(self)

@@ -1,7 +1,8 @@
 """Heads for other tasks than pre-training: a small layer on top of any family, trained together with it (fine-tuning).
 
     ids (B, T) → body → features (B, T, C) ┬→ summary (B, C) → SequenceClassifier → logits (B, n_labels)
-                                           └→                  SpanExtractor      → logits (B, T, 2)
+                                           ├→                  SpanExtractor      → logits (B, T, 2)
+                                           └→                  FeatureExtractor   → the features as they are
 
 The body is a BERT, a GPT or a Transformer without the parts that only its own pre-training needs: its config says
 which head it serves, and it builds nothing else. Each family has its own idea of what stands for a whole text: BERT its
@@ -66,4 +67,24 @@ class SpanExtractor(nn.Module):
         return self.head(self.body.features(ids, real, segments))
 
 
-HEADS: dict[str, type[nn.Module]] = {"classifier": SequenceClassifier, "span": SpanExtractor}
+class FeatureExtractor(nn.Module):
+    """What the body makes of each position, with nothing on top: to compare texts by, or to look inside.
+
+    Its body keeps BERT's pooler, since published encoders come with one.
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        self.body = FAMILIES[config.family](config)
+
+    def forward(self, ids: Tensor, real: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
+        """Features (B, T, C). The arguments are those of `SequenceClassifier.forward`."""
+        return self.body.features(ids, real, segments)
+
+
+HEADS: dict[str, type[nn.Module]] = {
+    "features": FeatureExtractor,
+    "classifier": SequenceClassifier,
+    "span": SpanExtractor,
+}

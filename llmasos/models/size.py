@@ -2,10 +2,10 @@
 
 Counting multiply and add as two operations, a matrix of n weights costs 2n FLOPs per token forward and twice that
 backward (one product for the input's gradient, one for the weight's), so training costs 6n. Attention adds, in every
-layer, the products q kᵀ and weights·v: 2 · 2·T·C per token forward. Together (Kaplan et al. 2020, section 2.1;
-Chowdhery et al. 2022, appendix B):
+layer, the products q kᵀ and weights·v: 2 · 2·T·H·D per token forward, where H·D, the width of all heads together, is
+C in nearly all models. Together (Kaplan et al. 2020, section 2.1; Chowdhery et al. 2022, appendix B):
 
-    FLOPs per trained token = 6·N + 12·A·C·T
+    FLOPs per trained token = 6·N + 12·A·H·D·T
 
 N counts the weights that are multiplied: all matrices including the output layer, not the embeddings, which are looked
 up. A is the number of attentions: one in each layer, two in each layer of a Transformer's decoder. Attention is counted
@@ -30,7 +30,7 @@ def n_parameters(model: nn.Module) -> int:
 def n_parameters_of(config: ModelConfig) -> int:
     """The same by formula, without building the model.
 
-    Embeddings V·C (+ P·C learned positions, + segments and a norm in a BERT); in each layer attention 2·C² + 2·C·Hkv·D,
+    Embeddings V·C (+ P·C learned positions, + segments and a norm in a BERT); in each layer attention 2·C·D·(H + Hkv),
     feed-forward 2·C·d_ff (3 for swiglu), two norms; one last norm with pre-norm; the biases; and what comes on top.
 
     >>> n_parameters_of(ModelConfig())  # GPT-2 small
@@ -49,11 +49,14 @@ def top_parameters(config: ModelConfig) -> int:
     """What stands on the embeddings and the first stack: the head, or what the family's own pre-training needs."""
     c = config
     pooler = c.d_model**2 + c.d_model if c.family == "bert" else 0
+    if c.head == "features":
+        return pooler
     if c.head == "span":
         return 2 * (c.d_model + 1)
     if c.head == "classifier":
         return pooler + len(c.labels) * (c.d_model + 1)
     output = 0 if c.tie_embeddings else c.vocab_size * c.d_model
+    output += c.vocab_size if c.output_bias and c.family != "bert" else 0
     if c.family == "bert":
         masked_lm = c.d_model**2 + c.d_model + norm_parameters(c) + output + c.vocab_size  # dense, norm, decoder
         return pooler + masked_lm + 2 * (c.d_model + 1)
@@ -65,10 +68,12 @@ def top_parameters(config: ModelConfig) -> int:
 def stack_parameters(config: ModelConfig, n_layers: int, cross_attention: bool = False) -> int:
     """Parameters of a stack of blocks and of its last norm, if it has one."""
     c, n_attentions = config, 2 if cross_attention else 1
-    attention_biases = 2 * c.d_model + 2 * c.n_kv_heads * c.head_size
+    attention = attention_weights(c)
+    attention += (c.n_heads + 2 * c.n_kv_heads) * c.head_size if c.qkv_bias else 0
+    attention += 2 * c.head_size if c.qk_norm else 0
     feed_forward_biases = (2 if c.activation == "swiglu" else 1) * c.d_ff + c.d_model
-    biases = n_attentions * attention_biases + feed_forward_biases if c.bias else 0
-    layer = n_attentions * attention_weights(c) + feed_forward_weights(c) + biases
+    biases = n_attentions * c.d_model + feed_forward_biases if c.bias else 0
+    layer = n_attentions * attention + feed_forward_weights(c) + biases
     layer += (n_attentions + 1) * norm_parameters(c)
     return n_layers * layer + (norm_parameters(c) if c.norm_position == "pre" else 0)
 
@@ -80,7 +85,7 @@ def norm_parameters(config: ModelConfig) -> int:
 
 def attention_weights(config: ModelConfig) -> int:
     """Number of weights in the matrices of one attention: q and out, k and v."""
-    return 2 * config.d_model**2 + 2 * config.d_model * config.n_kv_heads * config.head_size
+    return 2 * config.d_model * config.head_size * (config.n_heads + config.n_kv_heads)
 
 
 def feed_forward_weights(config: ModelConfig) -> int:
@@ -108,4 +113,4 @@ def flops_per_token(config: ModelConfig, sequence_length: int | None = None, pre
         if c.family == "transformer":
             N += c.n_decoder_layers * (2 * attention_weights(c) + feed_forward_weights(c))
             n_attentions += 2 * c.n_decoder_layers
-    return round(6 * N + 12 * n_attentions * c.d_model * T)
+    return round(6 * N + 12 * n_attentions * c.n_heads * c.head_size * T)

@@ -34,13 +34,16 @@ class Transformer(nn.Module):
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        if config.positions not in ("sinusoidal", "learned"):
+        if config.positions not in ("sinusoidal", "sinusoidal_halves", "learned"):
             raise UserError(f"the Transformer has sinusoidal or learned positions; positions is {config.positions!r}.")
         self.config = config
         pre_norm = config.norm_position == "pre"
-        kind = SinusoidalPositions if config.positions == "sinusoidal" else LearnedPositions
         self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)
-        self.position_embedding = kind(config.context_length, config.d_model)
+        if config.positions == "learned":
+            self.position_embedding = LearnedPositions(config.context_length, config.d_model)
+        else:
+            halves = config.positions == "sinusoidal_halves"
+            self.position_embedding = SinusoidalPositions(config.context_length, config.d_model, halves)
         self.dropout = nn.Dropout(config.dropout)
         self.encoder_blocks = nn.ModuleList(EncoderBlock(config) for _ in range(config.n_layers))
         self.encoder_norm = make_norm(config) if pre_norm else nn.Identity()
@@ -49,7 +52,7 @@ class Transformer(nn.Module):
                 DecoderBlock(config, cross_attention=True) for _ in range(config.n_decoder_layers)
             )
             self.final_norm = make_norm(config) if pre_norm else nn.Identity()
-            self.lm_head = Linear(config.d_model, config.vocab_size, bias=False)
+            self.lm_head = Linear(config.d_model, config.vocab_size, bias=config.output_bias)
             if config.tie_embeddings:
                 self.lm_head.weight = self.token_embedding.weight
         initialise(self, embedding_std=1.0 / math.sqrt(config.d_model))

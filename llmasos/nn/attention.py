@@ -22,6 +22,7 @@ from llmasos.errors import UserError
 from llmasos.nn.cache import LayerCache
 from llmasos.nn.linear import Linear
 from llmasos.nn.masks import causal_mask
+from llmasos.nn.norms import RMSNorm
 from llmasos.nn.positions import rotate
 
 
@@ -86,15 +87,19 @@ def share_heads(x: Tensor, n_heads: int) -> Tensor:
 
 
 class MultiHeadAttention(nn.Module):
-    """H attentions side by side, each over its own D = C / H dimensions of the model's C.
+    """H attentions side by side, each with queries, keys and values of its own, D numbers wide.
 
     Args:
         d_model: C, the width of inputs and outputs.
-        n_heads: H, which must divide d_model.
+        n_heads: H, which must divide d_model if head_size does not say otherwise.
         n_kv_heads: Hkv, the number of key/value heads (None = H).
         bias: whether the four projections have a bias.
         dropout: probability with which an attention weight is dropped in training.
         fused: use torch's kernel; False runs the formula above (same numbers, slower).
+        head_size: D (None = C / H).
+        qkv_bias: whether the projections to queries, keys and values have a bias (None = bias).
+        qk_norm_eps: if given, each head's queries and keys are normalised before they are turned and meet (Dehghani et
+            al. 2023, section 2; Qwen3): no score can then exceed what the norm's weights allow.
     """
 
     def __init__(
@@ -105,17 +110,24 @@ class MultiHeadAttention(nn.Module):
         bias: bool = True,
         dropout: float = 0.0,
         fused: bool = True,
+        head_size: int | None = None,
+        qkv_bias: bool | None = None,
+        qk_norm_eps: float | None = None,
     ):
         super().__init__()
-        if d_model % n_heads:
+        if head_size is None and d_model % n_heads:
             raise UserError(f"d_model {d_model} cannot be split among {n_heads} heads: n_heads must divide d_model.")
         if n_kv_heads is not None and n_heads % n_kv_heads:
             raise UserError(f"{n_heads} query heads cannot share {n_kv_heads} kv heads: n_kv_heads must divide them.")
-        self.n_heads, self.n_kv_heads, self.head_size = n_heads, n_kv_heads or n_heads, d_model // n_heads
+        self.n_heads, self.n_kv_heads, self.head_size = n_heads, n_kv_heads or n_heads, head_size or d_model // n_heads
         self.dropout, self.fused = dropout, fused
-        self.q_proj = Linear(d_model, n_heads * self.head_size, bias=bias)
-        self.k_proj = Linear(d_model, self.n_kv_heads * self.head_size, bias=bias)
-        self.v_proj = Linear(d_model, self.n_kv_heads * self.head_size, bias=bias)
+        qkv_bias = bias if qkv_bias is None else qkv_bias
+        self.q_proj = Linear(d_model, n_heads * self.head_size, bias=qkv_bias)
+        self.k_proj = Linear(d_model, self.n_kv_heads * self.head_size, bias=qkv_bias)
+        self.v_proj = Linear(d_model, self.n_kv_heads * self.head_size, bias=qkv_bias)
+        normed = qk_norm_eps is not None
+        self.q_norm = RMSNorm(self.head_size, qk_norm_eps, fused) if normed else nn.Identity()
+        self.k_norm = RMSNorm(self.head_size, qk_norm_eps, fused) if normed else nn.Identity()
         self.out_proj = Linear(n_heads * self.head_size, d_model, bias=bias)
         self.recorder: list[Tensor] | None = None  # a list here receives the weights (B, H, T, S) of every call
 
@@ -141,7 +153,7 @@ class MultiHeadAttention(nn.Module):
         Returns:
             (B, T, C).
         """
-        q = self.split(self.q_proj(x), self.n_heads)  # (B, H, T, D)
+        q = self.q_norm(self.split(self.q_proj(x), self.n_heads))  # (B, H, T, D)
         if isinstance(context, tuple):
             k, v = context
         else:
@@ -159,6 +171,7 @@ class MultiHeadAttention(nn.Module):
     def keys_values(self, context: Tensor, rotary: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """Keys and values (B, Hkv, S, D) of a context (B, S, C): all that attention ever needs to know of it."""
         k, v = (self.split(project(context), self.n_kv_heads) for project in (self.k_proj, self.v_proj))
+        k = self.k_norm(k)
         return (k if rotary is None else rotate(k, *rotary)), v
 
     def split(self, x: Tensor, n_heads: int) -> Tensor:

@@ -85,8 +85,10 @@ class DecoderBlock(nn.Module):
 
 def make_attention(config) -> MultiHeadAttention:
     """The attention that a `ModelConfig` describes."""
+    c = config
+    eps = c.norm_eps if c.qk_norm else None
     return MultiHeadAttention(
-        config.d_model, config.n_heads, config.n_kv_heads, config.bias, config.dropout, config.fused
+        c.d_model, c.n_heads, c.n_kv_heads, c.bias, c.dropout, c.fused, c.head_size, c.qkv_bias, eps
     )
 
 

@@ -23,6 +23,7 @@ def gelu_tanh(x: Tensor) -> Tensor:
 ACTIVATIONS = {
     "relu": (F.relu, lambda x: x.clamp(min=0.0)),
     "gelu": (F.gelu, gelu),
+    "silu": (F.silu, lambda x: x * torch.sigmoid(x)),
     "gelu_tanh": (lambda x: F.gelu(x, approximate="tanh"), gelu_tanh),
 }
 

@@ -5,7 +5,8 @@
     and shall say             a            dog  <|endoftext|>
 
 **Teacher forcing**: the decoder is given the true target up to each position, whatever it would have written itself,
-so all positions are learned at once. `<|endoftext|>` says where a text ends, and is what the decoder begins with.
+so all positions are learned at once. `<|endoftext|>` says where a text ends, and is what the decoder begins with (in
+Marian's models it begins with another token, `Tokenizer.start_of_target`).
 
 **Label smoothing** (Szegedy et al. 2016, section 7; Vaswani et al. 2017, section 5.4) trains towards a distribution
 that gives the right token 1 - ε, and spreads ε evenly over the whole vocabulary, the right token included:
@@ -69,7 +70,8 @@ class Seq2Seq:
     def __init__(self, tokenizer: Tokenizer, label_smoothing: float = 0.0):
         if not 0.0 <= label_smoothing < 1.0:
             raise UserError(f"label_smoothing is {label_smoothing}; it must be at least 0 and less than 1.")
-        self.end_of_text, self.pad_id = tokenizer.end_of_text, tokenizer.pad_id
+        self.start, self.end_of_text = tokenizer.start_of_target, tokenizer.end_of_text
+        self.pad_id = tokenizer.pad_id
         self.label_smoothing = label_smoothing
 
     def collate(
@@ -78,7 +80,7 @@ class Seq2Seq:
         """Frame and stack the pairs: `source` and `source_real` (B, S), `target` and `targets` (B, T)."""
         end = self.end_of_text
         source, source_real = pad([[*example.source, end] for example in examples], self.pad_id)
-        target, _ = pad([[end, *example.target] for example in examples], self.pad_id)
+        target, _ = pad([[self.start, *example.target] for example in examples], self.pad_id)
         targets, _ = pad([[*example.target, end] for example in examples], IGNORED)
         return {"source": source, "source_real": source_real, "target": target, "targets": targets}
 

@@ -81,6 +81,11 @@ class Tokenizer(ABC):
         return self.special_tokens[END_OF_TEXT]
 
     @property
+    def start_of_target(self) -> int:
+        """The id after which an encoder–decoder begins to write: the same as `end_of_text`, but in Marian's models."""
+        return self.end_of_text
+
+    @property
     def pad_id(self) -> int:
         """The id that fills up the shorter rows of a batch: `[PAD]` if there is one, else 0. No model looks at it."""
         return self.special_tokens.get(PAD, 0)

@@ -1,0 +1,11 @@
+"""The published formats: read `base` (what a format is), then any of the others; each is one table."""
+
+from llmasos.hub.formats.base import Fields, Format, Pair
+from llmasos.hub.formats.bert import Bert
+from llmasos.hub.formats.gpt2 import GPT2
+from llmasos.hub.formats.llama import Llama
+from llmasos.hub.formats.marian import Marian
+
+__all__ = ["FORMATS", "Fields", "Format", "Pair"]
+
+FORMATS: tuple[Format, ...] = (GPT2(), Bert(), Llama(), Marian())
