@@ -16,11 +16,11 @@ import pytest
 from test_datasets_unpack import write_zip
 from test_storage_atomic import small_disk
 
-from llmasos.datasets import download as download_module
 from llmasos.datasets import open_text, registry
-from llmasos.datasets.download import download
 from llmasos.datasets.registry import DATASETS, Dataset, File, find_files
 from llmasos.errors import UserError
+from llmasos.storage import download as download_module
+from llmasos.storage.download import download
 
 DATA = bytes(range(256)) * 1200  # 307,200 bytes, several blocks
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -147,7 +147,7 @@ def test_the_rest_of_another_file_under_an_old_beginning_is_noticed(serve, tmp_p
 
 
 def test_a_file_that_stays_wrong_is_refused_with_both_hashes(serve, tmp_path):
-    with pytest.raises(UserError, match=f"sent another file .SHA-256 .*, expected {SHA256}.*save it as"):
+    with pytest.raises(UserError, match=f"sent another file .checksum .*, expected {SHA256}.*save it as"):
         _fetch(serve("corrupt"), tmp_path / "data.bin")
     assert _names(tmp_path) == []
 
@@ -212,7 +212,7 @@ def test_a_killed_download_is_resumed_by_the_next_process(serve, tmp_path):
     code = """
 import sys
 from pathlib import Path
-from llmasos.datasets.download import download
+from llmasos.storage.download import download
 download((sys.argv[1],), Path(sys.argv[2]), "0" * 64, 307200, progress=False)
 """
     process = subprocess.Popen([sys.executable, "-c", code, server.address, tmp_path / "data.bin"])

@@ -200,15 +200,20 @@ def test_pictures_as_text_and_as_png(home, capsys, monkeypatch):
     monkeypatch.setenv("LLMASOS_TEXT_PICTURES", "1")
     pictures.heatmap([[1.0, 0.0], [0.5, 0.5]], "ab", "ab", "Two by two", "map")
     assert "a  ██  " in (out := capsys.readouterr().out) and "Two by two" in out
+    pictures.heatmap([[1.0, 0.0], [0.5, 0.5]], ["the", "a"], ["der", "Ei"], "Words", "words")
+    assert "\n     d\n     e E\n     r i\nthe  ██  \n" in capsys.readouterr().out
     pictures.curves({"up": [(0, 1), (10, 3)], "down": [(0, 3), (10, 1)]}, "Two lines", "x", "y", "lines")
     out = capsys.readouterr().out
     assert "● up  ○ down" in out and "3.00 │○" in out
+    pictures.pieces({"one": ["The", "·mat"], "two": ["T", "he·mat"]}, "Cut twice", "cut")
+    assert "one  The|·mat\ntwo  T|he·mat\n" in capsys.readouterr().out
     assert not home.exists()
     monkeypatch.delenv("LLMASOS_TEXT_PICTURES")
     pytest.importorskip("matplotlib")
     pictures.heatmap([[1.0, 0.0], [0.5, 0.5]], "ab", "ab", "Two by two", "map")
     pictures.curves({"up": [(0, 1), (10, 3)]}, "A line", "x", "y", "lines")
-    assert {path.name for path in (home / "runs").iterdir()} == {"map.png", "lines.png"}
+    pictures.pieces({"one": ["The", "·mat"], "two": ["T", "he·mat"]}, "Cut twice", "cut")
+    assert {path.name for path in (home / "runs").iterdir()} == {"map.png", "lines.png", "cut.png"}
 
 
 def test_pytest_on_a_lesson_gives_the_feedback(home):

@@ -9,7 +9,7 @@ import pytest
 from llmasos.datasets.storyworld import generate, splits, stories
 from llmasos.datasets.storyworld.chooser import Chooser, ForcedChooser
 from llmasos.datasets.storyworld.entropy import entropy, per_unit
-from llmasos.datasets.storyworld.proof import information, readings
+from llmasos.datasets.storyworld.proof import information, possible, readings
 from llmasos.datasets.storyworld.story import tell
 
 
@@ -30,6 +30,17 @@ def test_a_text_that_the_generator_cannot_tell_has_no_reading():
     assert information(story.text + " And then they slept.") == math.inf
     assert information(" ".join(story.sentences[:-1])) == math.inf
     assert information(story.text.replace(story.combination[0], "Zoltan")) == math.inf
+
+
+def test_how_far_a_text_is_possible():
+    for story in [generate(11, index) for index in range(10)]:
+        assert possible(story.text) == len(story.text)
+        beginning = " ".join(story.sentences[:3])
+        assert possible(beginning) == len(beginning)
+        assert possible(beginning + " And then they slept.") in (len(beginning), len(beginning) + 1)  # with the space
+        assert possible(beginning.replace(story.combination[0], "Zoltan")) < len(story.sentences[0])
+        assert possible(story.text + " The end.") == len(story.text)
+    assert possible("") == 0
 
 
 def test_the_proof_notices_a_second_reading_and_adds_the_probabilities():

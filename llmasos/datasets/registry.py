@@ -8,13 +8,13 @@ found, its SHA-256 is checked, so that a number measured on it is a number on th
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmasos.datasets.download import download
 from llmasos.datasets.files import PlainText, TextPair
 from llmasos.datasets.locations import VARIABLE, cache_folder, given_folder
 from llmasos.datasets.source import TextSource
 from llmasos.datasets.unpack import unpack_zip
 from llmasos.errors import UserError
 from llmasos.storage import sha256_file
+from llmasos.storage.download import download
 
 UNPACKED = "unpacked"  # the folder, beside an archive in our cache, with what was in it
 

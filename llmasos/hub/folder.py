@@ -127,7 +127,7 @@ def write_model(
         tensors: Mapping[str, Tensor] = weights
     else:
         fields |= {"architectures": [format.architecture(config)]}
-        fields |= special_ids(fields["model_type"], tokenizer)
+        fields |= special_ids(fields, tokenizer)
         tensors = {p.theirs: p.save([weights[name] for name in p.ours]) for p in format.table(config)}
         kind = str(next(iter(tensors.values())).dtype).removeprefix("torch.")
         fields |= {"dtype": kind, "torch_dtype": kind}  # transformers reads the first name, before version 5 the second
@@ -148,17 +148,17 @@ def published_format(config: ModelConfig) -> tuple[Format | None, dict[str, Any]
     return None, {}
 
 
-def special_ids(model_type: str, tokenizer: Tokenizer | None) -> dict[str, int]:
+def special_ids(fields: dict[str, Any], tokenizer: Tokenizer | None) -> dict[str, int]:
     """What a published config says of the tokenizer's special tokens."""
+    if fields["model_type"] == "marian":  # in its vocabularies the end is the first token, and padding the last
+        end, start = (tokenizer.end_of_text, tokenizer.start_of_target) if tokenizer else (0, fields["vocab_size"] - 1)
+        names = ("eos_token_id", "bos_token_id", "forced_eos_token_id")
+        return dict.fromkeys(names, end) | dict.fromkeys(("pad_token_id", "decoder_start_token_id"), start)
     if tokenizer is None:
         return {}
     end = tokenizer.end_of_text
-    if model_type == "bert":
+    if fields["model_type"] == "bert":
         return {"pad_token_id": tokenizer.pad_id}
-    if model_type == "marian":
-        start = tokenizer.start_of_target
-        return {"eos_token_id": end, "pad_token_id": start, "decoder_start_token_id": start, "bos_token_id": end,
-                "forced_eos_token_id": end}  # fmt: skip
     return {"bos_token_id": end, "eos_token_id": end}
 
 

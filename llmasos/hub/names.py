@@ -1,35 +1,71 @@
 """Where a name leads: to the folder that holds the model.
 
-    runs/storyworld, ./my_llm        a folder on this machine: a model's, or a run's (its best checkpoint)
-    storyworld-gpt                   a model that comes with the library (`shipped/`)
+    runs/storyworld, ./my_llm               a folder on this machine: a model's, or a run's (its best checkpoint)
+    storyworld-gpt                          a model that comes with the library (`shipped/`)
+    gpt2, HuggingFaceTB/SmolLM2-135M        a model of the Hugging Face hub: from its cache, else downloaded
+    gpt2@607a30d783dfa663caf39e06633721c8d4cfcd7e           … in a certain revision
+
+They are tried in this order.
 """
 
+import difflib
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 from llmasos.errors import UserError
+from llmasos.hub.cache import Repository, cache_folder, cached, endpoint, fetch, offline
 from llmasos.training.checkpoints import model_folder
 
 SHIPPED = Path(__file__).parent / "shipped"
 
 
-def find(name: str | Path, say: Callable[[str], None] = warnings.warn) -> Path:
+def find(name: str | Path, say: Callable[[str], None] = warnings.warn, progress: bool = True) -> Path:
     """The folder of the model with this name.
+
+    Args:
+        name: see above.
+        say: told what a person should know, such as a damaged checkpoint that was skipped.
+        progress: whether to show a bar while a large file is downloaded.
 
     Raises:
         UserError: there is none; says what was looked for, where, and how to get it.
     """
-    if Path(name).is_dir():
-        return model_folder(name, say)
-    if str(name) in shipped_models():
-        return SHIPPED / str(name)
+    text = str(name)
+    if Path(name).expanduser().is_dir():
+        return model_folder(Path(name).expanduser(), say)
+    if text in shipped_models():
+        return SHIPPED / text
+    repository = None if isinstance(name, Path) else Repository.parse(text)
+    looked = f"there is no folder {text}" if text else "the name is empty"
+    if repository is None or text.startswith("runs/"):
+        raise UserError(
+            f"there is no model {text!r}: {looked}, and it is not one of those that come with llmasos "
+            f"({', '.join(shipped_models())}){did_you_mean(text)}."
+        )
+    if snapshot := cached(repository):
+        return snapshot
+    if offline():
+        reason = "HF_HUB_OFFLINE is set, so the hub was not asked"
+    else:
+        try:
+            return fetch(repository, progress)
+        except UserError as error:
+            reason = f"it could not be downloaded: {str(error).rstrip('.')}"
     raise UserError(
-        f"there is no model {str(name)!r}: it is no folder, and not one of the models that come with llmasos "
-        f"({', '.join(shipped_models())})."
+        f"there is no model {text!r}: {looked}; it is not one of those that come with llmasos "
+        f"({', '.join(shipped_models())}){did_you_mean(text)}; it is not complete in the cache {cache_folder()}; and "
+        f"{reason}. To get it, run this once with a network, or copy the files of {endpoint()}/{repository.name} into a "
+        "folder and give that folder's name."
     )
 
 
 def shipped_models() -> list[str]:
     """The names of the models that come with the library."""
     return sorted(path.parent.name for path in SHIPPED.glob("*/config.json"))
+
+
+def did_you_mean(text: str) -> str:
+    """A hint at a shipped model with a similar name."""
+    near = difflib.get_close_matches(text, shipped_models(), n=1)
+    return f"; did you mean {near[0]}?" if near else ""

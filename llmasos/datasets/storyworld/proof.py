@@ -45,3 +45,22 @@ def information(text: str, generator: Callable[[Chooser, str], object] = tell) -
     """Return -log p(text) in nats: the sum over all readings. Infinite for a text the generator cannot tell."""
     total = math.fsum(math.exp(-nats) for _, nats in readings(text, generator))
     return -math.log(total) if total > 0 else math.inf
+
+
+def possible(text: str) -> int:
+    """Return how many characters at the start of `text` some story has too: all of them if a story can begin so.
+
+    Counted in whole pieces (a word or a few that the generator says in one go), so it may be a little less than a
+    character-by-character comparison with every story would find; at the end of a sentence it is exact.
+    """
+    furthest = 0
+    unexplored: list[tuple[int, ...]] = [()]
+    while unexplored and furthest < len(text):
+        chooser = ForcedChooser(unexplored.pop())
+        try:
+            told = len(tell(chooser, text).text)
+        except Mismatch as mismatch:
+            (told,) = mismatch.args
+        furthest = max(furthest, told)
+        unexplored += chooser.open
+    return furthest

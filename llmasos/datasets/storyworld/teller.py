@@ -21,7 +21,10 @@ class Impossible(Exception):
 
 
 class Mismatch(Exception):
-    """The story being told is no longer the beginning of the text that the proof looks for."""
+    """The story being told is no longer the beginning of the text that the proof looks for.
+
+    Its argument: how many characters of the text had been told by then, counted in whole pieces of a sentence.
+    """
 
 
 class Teller:
@@ -119,7 +122,7 @@ class Teller:
 
     def _compare(self, text: str) -> None:
         if not self._target.startswith(text, self._length):
-            raise Mismatch
+            raise Mismatch(self._length)
         self._length += len(text)
 
     def maybe(self, block: str, probability: float = 0.5) -> bool:

@@ -64,7 +64,7 @@ class Marian(Format):
             "d_model": c.d_model,
             "encoder_ffn_dim": c.d_ff,
             "decoder_ffn_dim": c.d_ff,
-            "activation_function": THEIR_ACTIVATION[c.activation],
+            "activation_function": {"silu": "swish"}.get(c.activation) or THEIR_ACTIVATION[c.activation],
             "scale_embedding": True,
             "static_position_embeddings": True,
             "share_encoder_decoder_embeddings": True,

@@ -1,0 +1,199 @@
+"""Downloading one file so that what arrives is whole, is what was meant, and is fetched only once.
+
+The bytes go to `.NAME.part` beside the destination. An interrupted download, even one killed, goes on from there with
+an HTTP range request; a server that ignores the range starts over. When all is there the checksum decides: right, and
+the file is renamed into place; wrong, and it is fetched once more from the start; wrong again, and the address is given
+up. A lock lets one process download while others wait for its result.
+"""
+
+import http.client
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from llmasos.errors import UserError
+from llmasos.storage.atomic import sha256_file, sync, write_error
+from llmasos.storage.lock import lock
+
+BLOCK_BYTES = 1 << 16
+ATTEMPTS = 5  # for one address, as long as it brings nothing new
+
+
+class DownloadError(Exception):
+    """An address did not deliver, with the reason in words."""
+
+
+def download(
+    addresses: tuple[str, ...],
+    destination: Path,
+    checksum: str,
+    size: int,
+    timeout: float = 30.0,
+    patience: float = 1.0,
+    progress: bool = True,
+    checksum_of: Callable[[Path], str] = sha256_file,
+    name: str | None = None,
+    token: str | None = None,
+) -> None:
+    """Fetch a file of known size and content to `destination`, from the first address that delivers it.
+
+    Arguments:
+        addresses: http(s) addresses of the same bytes, tried in this order.
+        destination: where the file shall be; not replaced if it is there with the right content.
+        checksum: what `checksum_of` says of the right file.
+        size: bytes; more than that is never read from the network.
+        timeout: seconds without a byte after which a connection counts as lost.
+        patience: seconds before the second attempt; doubled before each further one.
+        progress: whether to show a bar.
+        checksum_of: how the content is told; its SHA-256 in 64 hexadecimal digits if nothing else is said.
+        name: what to call the file to a person (None: its name).
+        token: a key for addresses that want one. It is sent to their own host only.
+
+    Raises:
+        UserError: no address delivered the file, or it cannot be written; says how to get it by hand.
+    """
+    name = name or destination.name
+    with lock(destination.with_name(f".{destination.name}.lock"), _say_waiting(name)):
+        if destination.is_file() and checksum_of(destination) == checksum:
+            return
+        part = destination.with_name(f".{destination.name}.part")
+        failures = []
+        for address in addresses:
+            try:
+                fetch = _Fetch(address, part, size, timeout, patience, progress, name, token)
+                fetch.checked(checksum, checksum_of)
+                part.replace(destination)
+                sync(destination.parent)
+                return
+            except DownloadError as error:
+                failures.append(f"{address}: {error}")
+            except OSError as error:
+                raise write_error(destination, error) from error
+    raise UserError(
+        f"could not download {name} ({'; '.join(failures)}); check the network and start again (what has"
+        f" arrived is kept), or fetch it by hand and save it as {destination}"
+    )
+
+
+@dataclass
+class _Fetch:
+    """Completing `part` to `size` bytes from one address; the other fields are those of `download`."""
+
+    address: str
+    part: Path
+    size: int
+    timeout: float
+    patience: float
+    progress: bool
+    name: str
+    token: str | None
+
+    def checked(self, checksum: str, checksum_of: Callable[[Path], str]) -> None:
+        """Complete the file and check it; if it is wrong, once more from the start."""
+        for _ in range(2):
+            self.complete()
+            found = checksum_of(self.part)
+            if found == checksum:
+                return
+            self.part.unlink()
+        raise DownloadError(f"it sent another file (checksum {found}, expected {checksum})")
+
+    def complete(self) -> None:
+        """Receive what is missing, connecting anew after each interruption."""
+        part, size = self.part, self.size
+        at_first = _size(part)
+        bar = tqdm(total=size, unit="B", unit_scale=True, desc=f"downloading {self.name}", disable=not self.progress)
+        with bar:
+            attempt = 0
+            while (before := _size(part)) < size:
+                try:
+                    self.receive(bar)
+                    failure = "the connection ended early"
+                except urllib.error.HTTPError as error:
+                    failure = f"the server answered {error.code} {error.reason}"
+                    if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+                        part.unlink()
+                    elif error.code < 500 and error.code != http.client.TOO_MANY_REQUESTS:
+                        raise DownloadError(failure) from error
+                except urllib.error.URLError as error:
+                    failure = str(getattr(error.reason, "strerror", None) or error.reason)
+                    if _size(part) == at_first:  # never connected: offline, most likely, where waiting does not help
+                        raise DownloadError(failure) from error
+                except (TimeoutError, ConnectionError, http.client.HTTPException) as error:
+                    failure = str(error) or f"the connection was lost ({type(error).__name__})"
+                arrived = _size(part)
+                if arrived >= size:
+                    break
+                attempt = 1 if arrived > before else attempt + 1
+                if attempt >= ATTEMPTS:
+                    raise DownloadError(f"{failure}, {arrived:,} of {size:,} bytes are here")
+                time.sleep(self.patience * 2 ** (attempt - 1))
+
+    def receive(self, bar: tqdm) -> None:
+        """Ask for the bytes that `part` lacks and append what comes; never more than `size` in all."""
+        have = _size(self.part)
+        request = make_request(self.address, self.token)
+        if have:
+            request.add_header("Range", f"bytes={have}-")
+        with open_address(request, self.timeout) as response:
+            content_range = response.headers.get("Content-Range", "")
+            continues = response.status == http.client.PARTIAL_CONTENT and content_range.startswith(f"bytes {have}-")
+            have = have if continues else 0
+            bar.n = have
+            with open(self.part, "ab" if continues else "wb") as file:
+                while have < self.size and (block := _read(response, min(BLOCK_BYTES, self.size - have))):
+                    file.write(block)
+                    have += len(block)
+                    bar.update(len(block))
+                file.flush()
+                if have == self.size:
+                    sync(self.part)
+
+
+def make_request(address: str, token: str | None = None) -> urllib.request.Request:
+    """A request for the bytes at an address, with a key if one is needed."""
+    request = urllib.request.Request(address, headers={"User-Agent": "llmasos", "Accept-Encoding": "identity"})
+    if token:
+        request.add_header("Authorization", f"Bearer {token}")
+    return request
+
+
+class _KeepKeyAtHome(urllib.request.HTTPRedirectHandler):
+    """Follows redirections as usual, but takes the key along only where they stay on the same host."""
+
+    def redirect_request(self, request, file, code, message, headers, address):
+        new = super().redirect_request(request, file, code, message, headers, address)
+        if new is not None and urllib.parse.urlsplit(address).netloc != urllib.parse.urlsplit(request.full_url).netloc:
+            new.remove_header("Authorization")
+        return new
+
+
+def open_address(request: urllib.request.Request, timeout: float):
+    """The answer to a request, redirections followed. Raises what `urllib.request.urlopen` raises."""
+    return urllib.request.build_opener(_KeepKeyAtHome).open(request, timeout=timeout)
+
+
+def _read(response: http.client.HTTPResponse, n_bytes: int) -> bytes:
+    """Read from the network; what goes wrong there shall not look like an error of the disk."""
+    try:
+        return response.read(n_bytes)
+    except OSError as error:
+        raise ConnectionError(f"the connection was lost ({error})") from error
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _say_waiting(name: str):
+    def say() -> None:
+        print(f"another process is downloading {name}; waiting for it", file=sys.stderr)
+
+    return say
