@@ -152,7 +152,7 @@ def special_ids(fields: dict[str, Any], tokenizer: Tokenizer | None) -> dict[str
     """What a published config says of the tokenizer's special tokens."""
     if fields["model_type"] == "marian":  # in its vocabularies the end is the first token, and padding the last
         end, start = (tokenizer.end_of_text, tokenizer.start_of_target) if tokenizer else (0, fields["vocab_size"] - 1)
-        names = ("eos_token_id", "bos_token_id", "forced_eos_token_id")
+        names = ("eos_token_id", "forced_eos_token_id")
         return dict.fromkeys(names, end) | dict.fromkeys(("pad_token_id", "decoder_start_token_id"), start)
     if tokenizer is None:
         return {}

@@ -55,8 +55,8 @@ def find(name: str | Path, say: Callable[[str], None] = warnings.warn, progress:
     raise UserError(
         f"there is no model {text!r}: {looked}; it is not one of those that come with llmasos "
         f"({', '.join(shipped_models())}){did_you_mean(text)}; it is not complete in the cache {cache_folder()}; and "
-        f"{reason}. To get it, run this once with a network, or copy the files of {endpoint()}/{repository.name} into a "
-        "folder and give that folder's name."
+        f"{reason}. To get it, run this once with a network, or copy the files of {endpoint()}/{repository.name} into "
+        "a folder and give that folder's name."
     )
 
 
