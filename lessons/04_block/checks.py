@@ -1,0 +1,1194 @@
+"""What is checked in lesson 04, and the mistakes that are known."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lessons.machinery.exercises import Case, Exercise, Misconception, Written
+from llmasos import nn as library
+from llmasos.models import ModelConfig, n_parameters_of
+from llmasos.objectives import CausalLM
+from llmasos.objectives.causal import IGNORED
+
+READY_MADE = {
+    name: "it is the ready-made norm; write the formula yourself"
+    for name in (
+        "torch.nn.functional.layer_norm", "torch.layer_norm", "torch.native_layer_norm", "torch.nn.LayerNorm",
+        "torch.nn.functional.group_norm", "torch.group_norm", "torch.nn.GroupNorm",
+    )
+}  # fmt: skip
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    """Normal numbers, the same every time."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def tensor(rows: list) -> Tensor:
+    """A small tensor of floating-point numbers."""
+    return torch.tensor(rows, dtype=torch.float32)
+
+
+# 1. layer_norm
+
+
+def norm(x, gain, bias, eps, dims=(-1,), unbiased=False, centre=True):
+    """LayerNorm with any of its details to be got wrong."""
+    mean = x.mean(dim=dims, keepdim=True)
+    variance = x.var(dim=dims, keepdim=True, unbiased=unbiased)
+    return (x - mean if centre else x) / torch.sqrt(variance + eps) * gain + bias
+
+
+def norm_by_loops(x, gain, bias, eps):
+    rows = []
+    for row in x.reshape(-1, x.size(-1)):
+        mean = sum(row) / len(row)
+        variance = sum((v - mean) ** 2 for v in row) / len(row)
+        rows.append(
+            torch.stack([(v - mean) / (variance + eps) ** 0.5 * g + b for v, g, b in zip(row, gain, bias, strict=True)])
+        )
+    return torch.stack(rows).view(x.shape)
+
+
+def norm_by_einsum(x, gain, bias, eps):
+    """Centring is a matrix product too: with 1 - 1/C on the diagonal and -1/C elsewhere."""
+    C = x.size(-1)
+    centring = torch.eye(C, dtype=torch.float64) - 1 / C
+    centred = torch.einsum("...c,cd->...d", x.double(), centring)
+    squares = torch.einsum("...c,...c->...", centred, centred) / C
+    return torch.einsum("...c,...,c->...c", centred, (squares + eps).rsqrt(), gain.double()) + bias
+
+
+def norm_features_first(x, gain, bias, eps):
+    x = x.movedim(-1, 0)
+    mean = x.mean(0)
+    variance = (x * x).mean(0) - mean * mean
+    shape = (-1, *[1] * (x.dim() - 1))
+    return ((x - mean) / (variance + eps).sqrt() * gain.view(shape) + bias.view(shape)).movedim(0, -1)
+
+
+ONE = {"gain": torch.ones(4), "bias": torch.zeros(4)}
+STEEP = {"gain": tensor([1, 2, 3, 4]), "bias": tensor([10, 20, 30, 40])}
+WIDE = {"gain": random(6, seed=1), "bias": random(6, seed=2)}
+
+layer_norm = Exercise(
+    name="layer_norm",
+    asks="Norm each position's features to mean 0 and variance 1, then multiply by gain and add bias.",
+    reference=library.layer_norm,
+    section="4.4",
+    gradients=True,
+    cases=[
+        Case("one position: mean 3, variance 4", x=tensor([[1, 1, 5, 5]]), **ONE, eps=1e-6),
+        Case("one position: mean 4, variance 16, and an eps of 9", x=tensor([[0, 0, 8, 8]]), **ONE, eps=9.0),
+        Case("one position, with gain and bias", x=tensor([[1, 1, 5, 5]]), **STEEP, eps=1e-6),
+        Case("two positions", x=tensor([[1, 1, 5, 5], [2, 6, 2, 6]]), **STEEP, eps=1e-6),
+        Case("a position whose features are all alike", x=tensor([[7, 7, 7, 7], [1, 5, 1, 5]]), **STEEP, eps=0.5),
+        Case("a batch of two texts, three positions each", x=random(2, 3, 6, seed=3) * 2 + 1, **WIDE, eps=1e-5),
+        Case("small features and an eps of 0.01", x=random(3, 1, 6, seed=4) * 0.1 + 2, **WIDE, eps=0.01),
+    ],
+    misconceptions=[
+        Misconception(
+            "the variance divides by C - 1",
+            lambda x, gain, bias, eps: norm(x, gain, bias, eps, unbiased=True),
+            "You divided the sum of squared deviations by C - 1, as `var` and `std` do unless told otherwise. The "
+            "variance here describes these C numbers; it does not estimate that of others.",
+            "`unbiased=False` or `correction=0`, or the mean of the squares.",
+            "4.4",
+        ),
+        Misconception(
+            "eps is added outside the root",
+            lambda x, gain, bias, eps: (
+                (x - x.mean(-1, True)) / (x.std(-1, unbiased=False, keepdim=True) + eps) * gain + bias
+            ),
+            "You divided by √variance + eps. With a tiny eps one hardly sees the difference, but where the features "
+            "are nearly alike it is large: √1e-5 is 300 times 1e-5.",
+            "What exactly stands under the root in the formula?",
+            "4.4",
+        ),
+        Misconception(
+            "another eps than the one given",
+            lambda x, gain, bias, eps: norm(x, gain, bias, 1e-5),
+            "You use an eps of your own, or none. The one that is passed in is an argument for a reason: GPT-2 has "
+            "1e-5, BERT 1e-12, and weights trained with one do not fit the other.",
+            "Where does the argument eps come into your code?",
+            "4.4",
+            variants=(
+                lambda x, gain, bias, eps: norm(x, gain, bias, 1e-6),
+                lambda x, gain, bias, eps: norm(x, gain, bias, 0.0),
+            ),
+        ),
+        Misconception(
+            "normed over the positions",
+            lambda x, gain, bias, eps: norm(x, gain, bias, eps, dims=(-2,)),
+            "You took mean and variance over the positions, for each feature. So a position is changed by what stands "
+            "elsewhere in the text, after it too: the model could read the future through its norms.",
+            "The features are the last dimension.",
+            "4.4",
+        ),
+        Misconception(
+            "normed over the batch",
+            lambda x, gain, bias, eps: norm(x, gain, bias, eps, dims=tuple(range(x.dim() - 1))),
+            "You took mean and variance of each feature over all positions of all texts: that is batch norm. What a "
+            "text gives then depends on which other texts happen to be in its batch.",
+            "For each position by itself: how many numbers go into one mean?",
+            "4.4",
+            variants=(lambda x, gain, bias, eps: norm(x, gain, bias, eps, dims=(0,)),),
+        ),
+        Misconception(
+            "one mean for everything",
+            lambda x, gain, bias, eps: norm(x, gain, bias, eps, dims=tuple(range(x.dim()))),
+            "You took a single mean and variance of all numbers. Every position has its own.",
+            "`x.mean()` is one number; `x.mean(dim=-1, keepdim=True)` is one for each position.",
+            "4.4",
+            variants=(lambda x, gain, bias, eps: norm(x, gain, bias, eps, dims=(-2, -1)),),
+        ),
+        Misconception(
+            "gain and bias are forgotten",
+            lambda x, gain, bias, eps: norm(x, 1.0, 0.0, eps),
+            "You normed, and stopped. Without gain and bias no feature could ever be louder than another.",
+            "Two arguments of the function do not occur in your code.",
+            "4.4",
+        ),
+        Misconception(
+            "the bias is forgotten",
+            lambda x, gain, bias, eps: norm(x, gain, 0.0, eps),
+            "You multiplied by the gain, but did not add the bias.",
+            "One argument of the function does not occur in your code.",
+            "4.4",
+        ),
+        Misconception(
+            "gain and bias come first",
+            lambda x, gain, bias, eps: norm(x * gain + bias, 1.0, 0.0, eps),
+            "You applied gain and bias before the norm, which takes away most of what they did: the output has mean 0 "
+            "and variance 1 whatever they are.",
+            "First norm, then scale and shift.",
+            "4.4",
+        ),
+        Misconception(
+            "the bias is scaled by the gain",
+            lambda x, gain, bias, eps: (norm(x, 1.0, 0.0, eps) + bias) * gain,
+            "You added the bias and then multiplied by the gain, so the bias was multiplied too.",
+            "Which comes first, · gain or + bias?",
+            "4.4",
+        ),
+        Misconception(
+            "the mean is not subtracted: RMSNorm",
+            lambda x, gain, bias, eps: x * torch.rsqrt(x.square().mean(-1, True) + eps) * gain + bias,
+            "You divided by the root of the mean square and did not centre. That is RMSNorm, a good norm (lesson 12), "
+            "but another one.",
+            "What is the mean of your output, before gain and bias?",
+            "4.4",
+        ),
+        Misconception(
+            "divided by the deviation, but not centred",
+            lambda x, gain, bias, eps: norm(x, gain, bias, eps, centre=False),
+            "You divided by the standard deviation, but left the mean where it was.",
+            "The mean is needed twice: in the variance, and in the numerator.",
+            "4.4",
+        ),
+        Misconception(
+            "divided by the variance",
+            lambda x, gain, bias, eps: (
+                (x - x.mean(-1, True)) / (x.var(-1, unbiased=False, keepdim=True) + eps) * gain + bias
+            ),
+            "You divided by the variance, not by its root: features twice as large come out half as large.",
+            "If all of x doubles, the output should not change. Does yours?",
+            "4.4",
+        ),
+        Misconception(
+            "multiplied by the deviation",
+            lambda x, gain, bias, eps: (
+                (x - x.mean(-1, True)) * (x.var(-1, unbiased=False, keepdim=True) + eps).sqrt() * gain + bias
+            ),
+            "You multiplied by the standard deviation where the formula divides by it.",
+            "If all of x doubles, the output should not change. Does yours?",
+            "4.4",
+        ),
+    ],
+    accepted={
+        "loops": norm_by_loops,
+        "einsum, float64": norm_by_einsum,
+        "features first, variance as the mean square minus the square of the mean": norm_features_first,
+        "var_mean": lambda x, gain, bias, eps: torch.addcmul(
+            bias,
+            (x - torch.var_mean(x, -1, correction=0, keepdim=True)[1])
+            / (torch.var_mean(x, -1, correction=0, keepdim=True)[0] + eps) ** 0.5,
+            gain,
+        ),
+    },
+    forbidden=READY_MADE,
+    hints=[
+        "Do it for [1, 1, 5, 5] on paper: the mean, the four deviations, the mean of their squares, its root.",
+        "`x.mean(dim=-1, keepdim=True)` keeps a dimension of size 1, so that it can be subtracted from x.",
+        "centred = x minus its mean; variance = mean of centred²; centred / √(variance + eps), times gain, plus bias.",
+    ],
+)
+
+
+# 2. n_parameters
+
+
+def size(V, T, C, L, tied, attention=4, wide=4, biases=9, norms=2, norm_size=2, last=1, positions=1, embeddings=None):
+    """The number of parameters with any of its terms to be forgotten."""
+    per_block = attention * C * C + 2 * wide * C * C + biases * C + norms * norm_size * C
+    embeddings = (1 if tied else 2) if embeddings is None else embeddings
+    return embeddings * V * C + positions * T * C + L * per_block + last * norm_size * C
+
+
+def built(V, T, C, L, H, tied):
+    """Build it of torch's layers on the device that has no numbers, and count."""
+    with torch.device("meta"):
+        parts = [torch.nn.Embedding(V, C), torch.nn.Embedding(T, C), torch.nn.LayerNorm(C)]
+        for _ in range(L):
+            parts += [torch.nn.Linear(C, C) for _ in "qkvo"] + [torch.nn.LayerNorm(C) for _ in "12"]
+            parts += [torch.nn.Linear(C, 4 * C), torch.nn.Linear(4 * C, C)]
+        parts += [] if tied else [torch.nn.Linear(C, V, bias=False)]
+    return sum(p.numel() for p in torch.nn.ModuleList(parts).parameters())
+
+
+def by_shapes(V, T, C, L, H, tied):
+    block = [(C, 3 * C), (3 * C,), (C, C), (C,), (C, 4 * C), (4 * C,), (4 * C, C), (C,), (C,), (C,), (C,), (C,)]
+    shapes = [(V, C), (T, C), (C,), (C,), *block * L, *([] if tied else [(V, C)])]
+    return int(sum(np.prod(shape) for shape in shapes))
+
+
+n_parameters = Exercise(
+    name="n_parameters",
+    asks="Count the parameters of a GPT: embeddings, positions, blocks with biases and norms, last norm, output.",
+    reference=lambda V, T, C, L, H, tied: n_parameters_of(
+        ModelConfig(vocab_size=V, context_length=T, d_model=C, n_layers=L, n_heads=H, tie_embeddings=tied)
+    ),
+    section="4.8",
+    cases=[
+        Case("one block of width 1", V=5, T=3, C=1, L=1, H=1, tied=True),
+        Case("the same with an output layer of its own", V=5, T=3, C=1, L=1, H=1, tied=False),
+        Case("one block of width 10", V=100, T=20, C=10, L=1, H=1, tied=True),
+        Case("two heads", V=100, T=20, C=10, L=1, H=2, tied=True),
+        Case("three blocks, tied", V=100, T=20, C=10, L=3, H=5, tied=True),
+        Case("three blocks, not tied", V=100, T=20, C=10, L=3, H=5, tied=False),
+        Case("GPT-2", V=50257, T=1024, C=768, L=12, H=12, tied=True),
+    ],
+    misconceptions=[
+        Misconception(
+            "the biases are forgotten",
+            lambda V, T, C, L, H, tied: size(V, T, C, L, tied, biases=0),
+            "You counted the matrices, but not the biases of the layers: every C → C has C of them, C → 4C has 4C.",
+            "Six layers of a block have a bias. How long is each?",
+            "4.8",
+        ),
+        Misconception(
+            "every bias is counted as C",
+            lambda V, T, C, L, H, tied: size(V, T, C, L, tied, biases=6),
+            "You counted C numbers for each of the six biases. The one of the layer C → 4C has 4C.",
+            "A bias is as long as the layer's output.",
+            "4.8",
+        ),
+        Misconception(
+            "the norms are forgotten",
+            lambda V, T, C, L, H, tied: size(V, T, C, L, tied, norms=0, last=0),
+            "You did not count the LayerNorms: gain and bias, 2C each, two in a block and one at the end.",
+            "What is learned in a LayerNorm?",
+            "4.8",
+        ),
+        Misconception(
+            "norms without their bias",
+            lambda V, T, C, L, H, tied: size(V, T, C, L, tied, norm_size=1),
+            "You counted C numbers for each LayerNorm: a gain. It also has a bias.",
+            "Look at the arguments of exercise layer_norm.",
+            "4.8",
+        ),
+        Misconception(
+            "the last norm is forgotten",
+            lambda V, T, C, L, H, tied: size(V, T, C, L, tied, last=0),
+            "You counted the norms of the blocks. A pre-norm model has one more, after the last block.",
+            "What norms the stream before it goes into the output layer?",
+            "4.8",
+        ),
+        Misconception(
+            "one norm in a block",
+            lambda V, T, C, L, H, tied: size(V, T, C, L, tied, norms=1),
+            "You counted one LayerNorm in each block. Attention and feed-forward have one each.",
+            "How many norms does exercise block get?",
+            "4.8",
+        ),
+        Misconception(
+            "the positions are forgotten",
+            lambda V, T, C, L, H, tied: size(V, T, C, L, tied, positions=0),
+            "You did not count the learned positions, a table of T rows of C.",
+            "Where does T come into your formula?",
+            "4.7",
+        ),
+        Misconception(
+            "the output layer is always counted",
+            lambda V, T, C, L, H, tied: size(V, T, C, L, tied, embeddings=2),
+            "You counted V·C twice also where the two are tied: there it is one and the same matrix.",
+            "What does `tied` mean?",
+            "4.8",
+        ),
+        Misconception(
+            "the output layer is never counted",
+            lambda V, T, C, L, H, tied: size(V, T, C, L, tied, embeddings=1),
+            "You counted V·C once also where the output layer has a matrix of its own.",
+            "What does `tied` mean?",
+            "4.8",
+        ),
+        Misconception(
+            "tied and not tied are exchanged",
+            lambda V, T, C, L, H, tied: size(V, T, C, L, not tied),
+            "You counted the output layer where it is tied, and not where it isn't.",
+            "Tied means: one matrix for both purposes. Is that more parameters, or fewer?",
+            "4.8",
+        ),
+        Misconception(
+            "every head has full-sized projections",
+            lambda V, T, C, L, H, tied: size(V, T, C, L, tied, attention=3 * H + 1, biases=3 * H + 6),
+            "You counted queries, keys and values of width C for each head. A head is C / H wide, so all H of them "
+            "together have C × C.",
+            "What does the number of heads change in lesson 03's matrices?",
+            "4.8",
+            variants=(
+                lambda V, T, C, L, H, tied: size(V, T, C, L, tied, attention=3 * H + 1),
+                lambda V, T, C, L, H, tied: size(V, T, C, L, tied, attention=4 * H, biases=4 * H + 5),
+            ),
+        ),
+        Misconception(
+            "no output projection in attention",
+            lambda V, T, C, L, H, tied: size(V, T, C, L, tied, attention=3, biases=8),
+            "You counted queries, keys and values. The heads' results are also projected once more, C → C.",
+            "Which matrix lets the heads speak to each other?",
+            "4.8",
+        ),
+        Misconception(
+            "the way back from 4C is forgotten",
+            lambda V, T, C, L, H, tied: size(V, T, C, L, tied, wide=2, biases=8),
+            "You counted C → 4C, but not 4C → C, which is as large.",
+            "The result of the feed-forward is added to the stream. How wide must it be?",
+            "4.2",
+        ),
+        Misconception(
+            "the feed-forward is as wide as the stream",
+            lambda V, T, C, L, H, tied: size(V, T, C, L, tied, wide=1, biases=6),
+            "You counted a feed-forward C → C → C. It is four times as wide inside.",
+            "How wide is the middle of the feed-forward?",
+            "4.2",
+        ),
+        Misconception(
+            "one block only",
+            lambda V, T, C, L, H, tied: size(V, T, C, 1, tied),
+            "You counted one block, whatever L is. The blocks do not share their weights.",
+            "Where does L come into your formula?",
+            "4.8",
+        ),
+        Misconception(
+            "the output layer has a bias",
+            lambda V, T, C, L, H, tied: size(V, T, C, L, tied) + V,
+            "You gave the output layer a bias of V numbers; it has none.",
+            "Read the docstring's last line about what is counted.",
+            "4.8",
+        ),
+    ],
+    accepted={
+        "built of torch's layers": built,
+        "a list of shapes, NumPy": by_shapes,
+        "added up by loops": lambda V, T, C, L, H, tied: (
+            (V + T + 2) * C
+            + (not tied) * V * C
+            + sum(sum(H * C * (C // H) + C for _ in "qkvo") + 8 * C**2 + 5 * C + 4 * C for _ in range(L))
+        ),
+    },
+    hints=[
+        "Write one line for each part: its name, the shapes of its matrices and vectors, their product. Then add.",
+        "Work it out for V = 5, T = 3, C = 1, L = 1 first, where a matrix C × C is one number.",
+        "A block has 4·C² + 8·C² in its matrices; the biases are 4·C + 4·C + C, the two norms 4·C.",
+    ],
+)
+
+
+# 3. sinusoidal
+
+
+def waves(T, C, base=10000.0, first=0, exponent=lambda i, C: 2 * i / C, multiply=False):
+    """(T, C/2) angles with any of their details to be got wrong, in float64."""
+    p = torch.arange(first, first + T, dtype=torch.float64)[:, None]
+    wavelength = base ** exponent(torch.arange(C // 2, dtype=torch.float64), C)
+    return p * wavelength if multiply else p / wavelength
+
+
+def woven(a, b):
+    """Even features from a, odd ones from b: (T, C/2) twice → (T, C)."""
+    return torch.stack((a, b), dim=-1).flatten(1).float()
+
+
+def one_wave_for_each_feature(T, C):
+    j = torch.arange(C, dtype=torch.float64)
+    angles = torch.arange(T, dtype=torch.float64)[:, None] / 10000 ** (j / C)
+    return torch.where(j % 2 == 0, angles.sin(), angles.cos()).float()
+
+
+def waves_by_loops(T, C):
+    table = torch.zeros(T, C)
+    for p in range(T):
+        for i in range(C // 2):
+            angle = p / 10000 ** (2 * i / C)
+            table[p, 2 * i], table[p, 2 * i + 1] = math.sin(angle), math.cos(angle)
+    return table
+
+
+def waves_by_numpy(T, C):
+    angles = np.arange(T)[:, None] * np.exp(-np.arange(0, C, 2) / C * np.log(10000))
+    table = np.empty((T, C))
+    table[:, 0::2], table[:, 1::2] = np.sin(angles), np.cos(angles)
+    return torch.from_numpy(table)
+
+
+def waves_by_rotation(T, C):
+    """Each position is the one before it, turned: a complex number multiplied by one of length 1."""
+    turn = torch.exp(1j * 10000.0 ** (-2 * torch.arange(C // 2, dtype=torch.float64) / C))
+    rows, now = [], torch.ones(C // 2, dtype=torch.complex128)
+    for _ in range(T):
+        rows.append(torch.stack((now.imag, now.real), dim=-1).flatten())
+        now = now * turn
+    return torch.stack(rows)
+
+
+sinusoidal = Exercise(
+    name="sinusoidal",
+    asks="Make sinusoidal position vectors: sin(p / 10000^(2i/C)) at feature 2i, the cosine of the same at 2i + 1.",
+    reference=lambda T, C: library.SinusoidalPositions(T, C).table,
+    section="4.7",
+    cases=[
+        Case("one position, two features", T=1, C=2),
+        Case("two positions, two features", T=2, C=2),
+        Case("three positions, four features: angles p and p / 100", T=3, C=4),
+        Case("four positions, four features", T=4, C=4),
+        Case("five positions, eight features", T=5, C=8),
+        Case("forty positions, six features", T=40, C=6),
+    ],
+    misconceptions=[
+        Misconception(
+            "all sines first, then all cosines",
+            lambda T, C: torch.cat((waves(T, C).sin(), waves(T, C).cos()), dim=1).float(),
+            "You put the sines into the first half of the features and the cosines into the second. Some "
+            "implementations do so, and a model would learn as well; but here they alternate, as in the paper.",
+            "Feature 0 is a sine, feature 1 the cosine of the same angle.",
+            "4.7",
+        ),
+        Misconception(
+            "sine and cosine are exchanged",
+            lambda T, C: woven(waves(T, C).cos(), waves(T, C).sin()),
+            "You have cosines at the even features and sines at the odd ones: it is the other way round.",
+            "At position 0 the first feature is sin 0.",
+            "4.7",
+        ),
+        Misconception(
+            "every feature has its own wavelength",
+            one_wave_for_each_feature,
+            "You computed the exponent from the number of the feature, so a cosine has another wavelength than the "
+            "sine beside it. The two share an angle: only so is a shift of the position a rotation.",
+            "Features 2i and 2i + 1 have the same i.",
+            "4.7",
+        ),
+        Misconception(
+            "the exponent is i / C",
+            lambda T, C: woven(*(f(waves(T, C, exponent=lambda i, C: i / C)) for f in (torch.sin, torch.cos))),
+            "Your exponent is i / C where it should be 2i / C, with i the number of the *pair*. Your longest wave is "
+            "about 100 times 2π, not 10000 times.",
+            "i runs to C / 2 - 1, and the exponent should run nearly to 1.",
+            "4.7",
+        ),
+        Misconception(
+            "the exponent is 4i / C",
+            lambda T, C: woven(*(f(waves(T, C, exponent=lambda i, C: 4 * i / C)) for f in (torch.sin, torch.cos))),
+            "You doubled twice: the 2i of the exponent is already the number of the even feature.",
+            "The exponents are 0, 2/C, 4/C, …",
+            "4.7",
+        ),
+        Misconception(
+            "multiplied by the power, not divided",
+            lambda T, C: woven(*(f(waves(T, C, multiply=True)) for f in (torch.sin, torch.cos))),
+            "You multiplied the position by 10000^(2i/C). The waves should get longer, so the angles grow more slowly.",
+            "Which grows faster from position to position, the angle of pair 0 or that of pair 1?",
+            "4.7",
+        ),
+        Misconception(
+            "positions are counted from 1",
+            lambda T, C: woven(*(f(waves(T, C, first=1)) for f in (torch.sin, torch.cos))),
+            "Your first position is 1; it is 0, and the first row alternates between 0 and 1.",
+            "Which row does p = 0 go to?",
+            "4.7",
+        ),
+        Misconception(
+            "sines only",
+            lambda T, C: woven(waves(T, C).sin(), waves(T, C).sin()),
+            "Every feature of yours is a sine. Without the cosine, a wave does not know if it is rising or falling.",
+            "What belongs at the odd features?",
+            "4.7",
+        ),
+        Misconception(
+            "another base than 10000",
+            lambda T, C: woven(*(f(waves(T, C, base=1000.0)) for f in (torch.sin, torch.cos))),
+            "Your waves have the right form, but not the base 10000.",
+            "Count the zeros.",
+            "4.7",
+            variants=tuple(
+                lambda T, C, base=base: woven(*(f(waves(T, C, base=base)) for f in (torch.sin, torch.cos)))
+                for base in (100000.0, 1e6)
+            ),
+        ),
+        Misconception(
+            "the angle is multiplied by 2π",
+            lambda T, C: woven(*(f(2 * math.pi * waves(T, C)) for f in (torch.sin, torch.cos))),
+            "You took 10000^(2i/C) for the wavelength and multiplied by 2π. In the paper the angle is p / 10000^(2i/C) "
+            "radians. (In yours, pair 0 is the same at every position.)",
+            "The angle of pair 0 at position 1 is 1.",
+            "4.7",
+        ),
+        Misconception(
+            "rows and columns are exchanged",
+            lambda T, C: waves_by_loops(T, C).T.contiguous(),
+            "Your table has a row for each feature; it should have a row for each position.",
+            "The result is (T, C).",
+            "4.7",
+        ),
+    ],
+    accepted={
+        "loops": waves_by_loops,
+        "NumPy, exp and log, float64": waves_by_numpy,
+        "complex numbers that turn": waves_by_rotation,
+        "cosine as a shifted sine": lambda T, C: torch.sin(
+            torch.arange(T).double()[:, None] / 10000 ** (torch.arange(C).double() // 2 * 2 / C)
+            + torch.arange(C) % 2 * math.pi / 2
+        ),
+    },
+    hints=[
+        "Write the table for T = 3, C = 4 on paper. There are two pairs of features; their angles are p and p / 100.",
+        "`torch.arange(T)[:, None]` divided by a row of C / 2 numbers gives all angles, (T, C / 2).",
+        "`table[:, 0::2] = angles.sin()` fills the even features of a `torch.zeros(T, C)`; the odd ones are `1::2`.",
+    ],
+)
+
+
+# 4. block
+
+
+def through_the_library(x, attention, feed_forward, norm_1, norm_2):
+    """The library's own residual connection, twice."""
+    return library.Residual(norm_2)(library.Residual(norm_1)(x, attention), feed_forward)
+
+
+def post_norm(x, attention, feed_forward, norm_1, norm_2):
+    y = norm_1(x + attention(x))
+    return norm_2(y + feed_forward(y))
+
+
+def normed_stream(x, attention, feed_forward, norm_1, norm_2):
+    x = norm_1(x)
+    x = x + attention(x)
+    x = norm_2(x)
+    return x + feed_forward(x)
+
+
+def two_streams(x, attention, feed_forward, norm_1, norm_2):
+    """Write down both contributions and add them at the very end."""
+    first = attention(norm_1(x.clone()))
+    second = feed_forward(norm_2(torch.add(first, x)))
+    return torch.stack((x, first, second)).sum(dim=0)
+
+
+def list_of_parts(x, attention, feed_forward, norm_1, norm_2):
+    for part, norm in ((attention, norm_1), (feed_forward, norm_2)):
+        x = part(norm(x)) + x
+    return x
+
+
+def toy(f, x):
+    """Parts that can be worked through in one's head."""
+    return f(x, lambda h: h + 10, lambda h: h * h, lambda h: 2 * h, lambda h: 3 * h)
+
+
+def toy_with_past(f, x):
+    return f(x, lambda h: h.cumsum(dim=1), lambda h: h + 100, lambda h: h - 1, lambda h: 2 * h)
+
+
+def real_parts(f, x, w, up, down, gain):
+    """Norms, causal attention with one head, and a feed-forward."""
+    T = x.size(1)
+
+    def attention(h):
+        scores = (h @ h.mT).masked_fill(~torch.ones(T, T, dtype=torch.bool).tril(), -math.inf)
+        return scores.softmax(dim=-1) @ h @ w
+
+    def plain(h):
+        return norm(h, 1.0, 0.0, 1e-5)
+
+    return f(x, attention, lambda h: (h @ up).relu() @ down, plain, lambda h: plain(h) * gain)
+
+
+REAL = {
+    "w": random(4, 4, seed=2), "up": random(4, 8, seed=3), "down": random(8, 4, seed=4) * 0.5, "gain": random(4, seed=5)
+}  # fmt: skip
+
+block = Exercise(
+    name="block",
+    asks="Put together a pre-norm block: each part reads a normed copy of the stream and adds its result to it.",
+    reference=through_the_library,
+    section="4.5",
+    gradients=True,
+    cases=[
+        Case("attention: h + 10, feed_forward: h · h, norm_1: 2h, norm_2: 3h", run=toy, x=tensor([[[1, 2]]])),
+        Case(
+            "attention: sum of the past, feed_forward: h + 100, norm_1: h - 1, norm_2: 2h",
+            run=toy_with_past,
+            x=tensor([[[1], [2], [4]]]),
+        ),
+        Case("real attention, feed-forward and norms", run=real_parts, x=random(2, 3, 4, seed=1), **REAL),
+        Case("the same with a louder stream", run=real_parts, x=random(1, 5, 4, seed=6) * 8, **REAL),
+    ],
+    misconceptions=[
+        Misconception(
+            "no residual connections",
+            lambda x, a, f, n1, n2: f(n2(a(n1(x)))),
+            "Your block hands on what its parts made, and not the stream itself. With every block more of the input is "
+            "lost, and with it the gradient.",
+            "What is added to what?",
+            "4.3",
+        ),
+        Misconception(
+            "no residual around attention",
+            lambda x, a, f, n1, n2: a(n1(x)) + f(n2(a(n1(x)))),
+            "What comes out of the first half is only what attention gathered; the stream that went in is lost.",
+            "Both halves of a block are built alike.",
+            "4.3",
+        ),
+        Misconception(
+            "no residual around the feed-forward",
+            lambda x, a, f, n1, n2: f(n2(x + a(n1(x)))),
+            "You return what the feed-forward made, without the stream that it was made of.",
+            "Both halves of a block are built alike.",
+            "4.3",
+        ),
+        Misconception(
+            "post-norm",
+            post_norm,
+            "You normed each sum. That is the order of 2017 (and of BERT): right, but not pre-norm. It needs a careful "
+            "warmup to train, since the stream never passes a block untouched.",
+            "What does attention read: the stream, or a normed copy of it?",
+            "4.5",
+        ),
+        Misconception(
+            "the stream itself is normed",
+            normed_stream,
+            "You normed x and went on with the result: the residual is added to the normed input. So the straight way "
+            "through the block goes through both norms.",
+            "The norm's result needs a name of its own; it is read once, and forgotten.",
+            "4.5",
+        ),
+        Misconception(
+            "attention and feed-forward side by side",
+            lambda x, a, f, n1, n2: x + a(n1(x)) + f(n2(x)),
+            "Your feed-forward reads the stream as it was before attention, so it cannot think about what attention "
+            "has just gathered. (There are models like that, for speed; it is not what is asked.)",
+            "What does norm_2 get?",
+            "4.5",
+        ),
+        Misconception(
+            "the second half goes back to the input",
+            lambda x, a, f, n1, n2: x + f(n2(x + a(n1(x)))),
+            "You added the feed-forward's result to the x that came into the block. What attention brought is read by "
+            "the feed-forward and then lost.",
+            "Which stream does the second half continue?",
+            "4.5",
+        ),
+        Misconception(
+            "feed-forward before attention",
+            lambda x, a, f, n1, n2: (x + f(n2(x))) + a(n1(x + f(n2(x)))),
+            "You let each position think first and gather afterwards.",
+            "Attention first, then feed-forward.",
+            "4.5",
+        ),
+        Misconception(
+            "the same norm twice",
+            lambda x, a, f, n1, n2: (x + a(n1(x))) + f(n1(x + a(n1(x)))),
+            "You used norm_1 in both halves. The two have different gains and biases.",
+            "Where does norm_2 come into your code?",
+            "4.5",
+        ),
+        Misconception(
+            "the norms are exchanged",
+            lambda x, a, f, n1, n2: (x + a(n2(x))) + f(n1(x + a(n2(x)))),
+            "You normed with norm_2 before attention and with norm_1 before the feed-forward.",
+            "Check the order of the arguments.",
+            "4.5",
+        ),
+        Misconception(
+            "no norms",
+            lambda x, a, f, n1, n2: (x + a(x)) + f(x + a(x)),
+            "Attention and feed-forward read the stream as it is, however loud it has become.",
+            "Two arguments of the function do not occur in your code.",
+            "4.4",
+        ),
+        Misconception(
+            "the norm comes after the part",
+            lambda x, a, f, n1, n2: (x + n1(a(x))) + n2(f(x + n1(a(x)))),
+            "You normed what attention and feed-forward returned. It is what they *read* that is normed.",
+            "norm_1 goes between the stream and attention. On which side?",
+            "4.5",
+        ),
+        Misconception(
+            "only attention reads a normed copy",
+            lambda x, a, f, n1, n2: (x + a(n1(x))) + f(x + a(n1(x))),
+            "The feed-forward reads the stream as it is, without norm_2.",
+            "Both halves of a block are built alike.",
+            "4.5",
+        ),
+        Misconception(
+            "the result is normed once more",
+            lambda x, a, f, n1, n2: n2((x + a(n1(x))) + f(n2(x + a(n1(x))))),
+            "You normed what leaves the block. In a pre-norm model that happens once, after the last block, and is not "
+            "the block's business.",
+            "The stream itself is never normed.",
+            "4.5",
+        ),
+        Misconception(
+            "attention's result is counted twice",
+            lambda x, a, f, n1, n2: x + a(n1(x)) + f(n2(x + a(n1(x)))) + (x + a(n1(x))),
+            "You added the stream to itself: it is in your sum twice.",
+            "Write down the sum that leaves the block. It has three terms: x, and what two parts made.",
+            "4.5",
+        ),
+    ],
+    accepted={
+        "a loop over the halves": list_of_parts,
+        "both contributions added at the end": two_streams,
+        "one expression": lambda x, a, f, n1, n2: (y := x + a(n1(x))) + f(n2(y)),
+        "einsum, float64": lambda x, a, f, n1, n2: (
+            (y := torch.einsum("n,nbtc->btc", torch.ones(2), torch.stack((x, a(n1(x)))))).double() + f(n2(y)).double()
+        ),
+    },
+    forbidden={
+        "torch.nn.TransformerEncoderLayer": "it is the ready-made block; put it together yourself",
+        "torch.nn.TransformerDecoderLayer": "it is the ready-made block; put it together yourself",
+    },
+    hints=[
+        "Write the first half only: what attention reads, and where its result goes.",
+        "Both halves have the form  stream = stream + part(norm(stream)).",
+        "Mind which stream the second half continues: the one that the first half has made.",
+    ],
+)
+
+
+# 5. next_token_loss
+
+
+def through_the_objective(logits, ids, real):
+    """The library's objective, given a model that has these logits."""
+    targets = ids[:, 1:].masked_fill(~real[:, 1:], IGNORED)
+    batch, objective = {"ids": ids[:, :-1], "targets": targets}, CausalLM()
+    return objective.losses(lambda _: logits[:, :-1], batch)["causal"] / objective.counts(batch)["causal"]
+
+
+def surprise(logits, ids):
+    """-ln p of each id under the logits of the same place: (B, T, V), (B, T) → (B, T)."""
+    return -logits.log_softmax(dim=-1).gather(-1, ids[..., None])[..., 0]
+
+
+def shifted(logits, ids, real):
+    """(B, T - 1) losses, and which of them count."""
+    return surprise(logits[:, :-1], ids[:, 1:]), real[:, 1:]
+
+
+def mean_of(losses, counted):
+    return (losses * counted).sum() / counted.sum()
+
+
+def by_rows(logits, ids, real):
+    losses, counted = shifted(logits, ids, real)
+    rows = [row[keep].mean() for row, keep in zip(losses, counted, strict=True) if keep.any()]
+    return torch.stack(rows).mean()
+
+
+def mean_of_rows_with_empty_ones(logits, ids, real):
+    losses, counted = shifted(logits, ids, real)
+    return ((losses * counted).sum(1) / counted.sum(1).clamp(min=1)).mean()
+
+
+def log_of_the_mean(logits, ids, real):
+    p = logits[:, :-1].softmax(-1).gather(-1, ids[:, 1:, None])[..., 0]
+    return -mean_of(p, real[:, 1:]).log()
+
+
+def loss_by_loops(logits, ids, real):
+    losses = []
+    for b in range(len(ids)):
+        for t in range(ids.size(1) - 1):
+            if real[b, t + 1]:
+                losses.append(torch.logsumexp(logits[b, t], 0) - logits[b, t, ids[b, t + 1]])
+    return sum(losses) / len(losses)
+
+
+def loss_by_einsum(logits, ids, real):
+    weights = real.double()[:, 1:] / real[:, 1:].sum()
+    chosen = F.one_hot(ids[:, 1:], logits.size(-1)).double()
+    return -torch.einsum("btv,btv,bt->", logits.double()[:, :-1].log_softmax(-1), chosen, weights)
+
+
+def loss_by_moved_ids(logits, ids, real):
+    """Move the ids instead of cutting: the last position's target is the padding's."""
+    targets = torch.where(real, ids, -100).roll(-1, dims=1)
+    targets[:, -1] = -100
+    return F.cross_entropy(logits.transpose(1, 2), targets)
+
+
+QUARTERS = tensor([[[0, math.log(3)], [math.log(3), 0], [0, 0]]])  # p: (1/4, 3/4), (3/4, 1/4), (1/2, 1/2)
+ALL = torch.ones(1, 3, dtype=torch.bool)
+SHORT = torch.tensor([[True, True, True, True, True], [True, True, False, False, False]])
+LONELY = torch.tensor([[True, True, True, False], [True, False, False, False], [True, True, True, True]])
+WORDS = torch.tensor([[2, 0, 1, 0, 2], [1, 2, 0, 0, 0]])
+
+next_token_loss = Exercise(
+    name="next_token_loss",
+    asks="The mean of -ln p(next token) in nats, over all positions of the batch whose next token is real.",
+    reference=through_the_objective,
+    section="4.9",
+    gradients=True,
+    cases=[
+        Case(
+            "three tokens; p = (1/4, 3/4), (3/4, 1/4), (1/2, 1/2)",
+            logits=QUARTERS,
+            ids=torch.tensor([[0, 1, 1]]),
+            real=ALL,
+        ),
+        Case("two tokens", logits=tensor([[[3, 0, 0], [0, 5, 0]]]), ids=torch.tensor([[1, 2]]), real=ALL[:, :2]),
+        Case(
+            "three tokens, the last is padding",
+            logits=QUARTERS,
+            ids=torch.tensor([[0, 1, 0]]),
+            real=torch.tensor([[True, True, False]]),
+        ),
+        Case("a long row and a short one", logits=random(2, 5, 3, seed=1) * 2, ids=WORDS, real=SHORT),
+        Case(
+            "a row with one token, which has no next",
+            logits=random(3, 4, 5, seed=2) * 2,
+            ids=torch.tensor([[1, 4, 2, 0], [3, 0, 0, 0], [0, 3, 3, 1]]),
+            real=LONELY,
+        ),
+        Case(
+            "large logits",
+            logits=random(2, 4, 6, seed=3) * 200,
+            ids=torch.tensor([[1, 2, 3, 4], [5, 4, 5, 0]]),
+            real=torch.ones(2, 4, dtype=torch.bool),
+        ),
+    ],
+    misconceptions=[
+        Misconception(
+            "the labels are not shifted",
+            lambda logits, ids, real: mean_of(surprise(logits, ids), real),
+            "You compared the guess at position t with the token at t, which the model has just read. It learns to "
+            "copy, its loss falls to nearly 0, and it cannot write a single word.",
+            "Whose guess is logits[b, 0], and which token is it about?",
+            "4.9",
+        ),
+        Misconception(
+            "shifted the wrong way",
+            lambda logits, ids, real: mean_of(surprise(logits[:, 1:], ids[:, :-1]), real[:, 1:]),
+            "You compared each guess with the token *before* it, which the model has read long since.",
+            "Which of the two loses its first position, logits or ids?",
+            "4.9",
+            variants=(lambda logits, ids, real: mean_of(surprise(logits[:, 1:], ids[:, :-1]), real[:, :-1]),),
+        ),
+        Misconception(
+            "shifted twice",
+            lambda logits, ids, real: mean_of(surprise(logits[:, :-2], ids[:, 2:]), real[:, 2:]),
+            "You compared the guess at t with the token at t + 2: the labels are shifted once too often. (It happens "
+            "when the data are shifted, and the loss shifts them again.)",
+            "How many guesses can be judged in a row of three tokens?",
+            "4.9",
+        ),
+        Misconception(
+            "padding is predicted too",
+            lambda logits, ids, real: shifted(logits, ids, real)[0].mean(),
+            "You counted all positions. The model is taught to predict padding, which is easy and makes the loss look "
+            "better than it is.",
+            "Where does `real` come into your code?",
+            "4.9",
+        ),
+        Misconception(
+            "padding is counted in the divisor",
+            lambda logits, ids, real: (shifted(logits, ids, real)[0] * real[:, 1:]).mean(),
+            "You set the losses of padding to 0, but divided by the number of all positions. Short rows then make the "
+            "loss smaller.",
+            "By how many is the sum to be divided?",
+            "4.9",
+        ),
+        Misconception(
+            "the mask is not shifted",
+            lambda logits, ids, real: mean_of(shifted(logits, ids, real)[0], real[:, :-1]),
+            "You asked whether the position of the *guess* is real; it matters whether its *target* is. So the first "
+            "padding token of each row is still predicted.",
+            "logits, ids and real: which are cut at the front, which at the back?",
+            "4.9",
+        ),
+        Misconception(
+            "a mean for each row, then their mean",
+            by_rows,
+            "You averaged within each row and then over the rows. A token of a short row counts more than one of a "
+            "long row.",
+            "One sum over everything, divided once.",
+            "4.9",
+            variants=(mean_of_rows_with_empty_ones,),
+        ),
+        Misconception(
+            "the softmax is taken twice",
+            lambda logits, ids, real: mean_of(*shifted(logits.softmax(-1), ids, real)),
+            "You took the softmax and gave it to something that takes the softmax again (`cross_entropy` and "
+            "`log_softmax` want logits). Probabilities differ by 1 at most, so the loss can never become small.",
+            "What does `F.cross_entropy` expect?",
+            "4.9",
+        ),
+        Misconception(
+            "a sum, not a mean",
+            lambda logits, ids, real: torch.mul(*shifted(logits, ids, real)).sum(),
+            "You added the losses and did not divide: a larger batch has a larger loss, and larger gradients.",
+            "By how many is the sum to be divided?",
+            "4.9",
+        ),
+        Misconception(
+            "divided by the number of rows",
+            lambda logits, ids, real: torch.mul(*shifted(logits, ids, real)).sum() / len(ids),
+            "You divided by the number of rows: that is the loss of a text, not of a token.",
+            "How many guesses are judged?",
+            "4.9",
+        ),
+        Misconception(
+            "the sign is forgotten",
+            lambda logits, ids, real: -mean_of(*shifted(logits, ids, real)),
+            "Your loss is negative: the mean of ln p. A better model would have a larger one, and training would make "
+            "it worse.",
+            "Is ln p positive or negative?",
+            "4.9",
+        ),
+        Misconception(
+            "bits, not nats",
+            lambda logits, ids, real: mean_of(*shifted(logits, ids, real)) / math.log(2),
+            "You took the logarithm to base 2. That gives bits; nats have the natural logarithm.",
+            "`log2` or `log`?",
+            "4.9",
+        ),
+        Misconception(
+            "the logits are not normalised",
+            lambda logits, ids, real: mean_of(-logits[:, :-1].gather(-1, ids[:, 1:, None])[..., 0], real[:, 1:]),
+            "You took the logit of the right token for its log-probability. All logits could grow together, and your "
+            "loss would fall without end.",
+            "What makes probabilities of logits?",
+            "4.9",
+        ),
+        Misconception(
+            "perplexity",
+            lambda logits, ids, real: mean_of(*shifted(logits, ids, real)).exp(),
+            "You returned e to the power of the loss.",
+            "The mean itself is asked for.",
+            "4.9",
+        ),
+        Misconception(
+            "the log of the mean",
+            log_of_the_mean,
+            "You averaged the probabilities and took the logarithm at the end. One token that the model thought "
+            "impossible is then hardly noticed.",
+            "First -ln of each, then the mean.",
+            "4.9",
+        ),
+        Misconception(
+            "reshaped to (B, V, T)",
+            lambda logits, ids, real: mean_of(
+                surprise(logits[:, :-1].reshape(len(ids), logits.size(-1), -1).mT, ids[:, 1:]), real[:, 1:]
+            ),
+            "You brought the vocabulary to dimension 1 by `view` or `reshape`, which only reads the same numbers in "
+            "another grid. The guesses of different positions are mixed.",
+            "`transpose(1, 2)` exchanges dimensions; or flatten batch and time together.",
+            "4.9",
+        ),
+    ],
+    accepted={
+        "loops, logsumexp": loss_by_loops,
+        "einsum, one-hot, float64": loss_by_einsum,
+        "targets moved, ignore_index": loss_by_moved_ids,
+        "boolean indexing": lambda logits, ids, real: F.cross_entropy(
+            logits[:, :-1][real[:, 1:]], ids[:, 1:][real[:, 1:]]
+        ),
+        "loss without reduction, masked mean": lambda logits, ids, real: (
+            (
+                F.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+                * real[:, 1:].flatten()
+            ).sum()
+            / real[:, 1:].sum()
+        ),
+    },
+    hints=[
+        "In a row of T tokens, T - 1 guesses can be judged. Which guess is about which token?",
+        "logits[:, :-1] are the guesses that have a next token, ids[:, 1:] the tokens that came, real[:, 1:] says "
+        "which of them count.",
+        "`log_softmax(dim=-1)`, `gather` the next token's, change the sign; times the mask, added up, divided by how "
+        'many are real. Or F.cross_entropy with reduction="none".',
+    ],
+)
+
+
+# 6. too_good
+
+
+def look(find, ids, V) -> str:
+    """What is to be said about the logits that were made."""
+    logits = find(ids.clone(), V)
+    T = len(ids)
+    if not torch.is_tensor(logits) or logits.dim() != 2 or not logits.is_floating_point():
+        return "this is not a floating-point tensor (T, V)"
+    if tuple(logits.shape) != (T, V):
+        known = {(T - 1, V): "there is a row too few: one for each of the T tokens", (V, T): "this is (V, T)"}
+        return known.get(tuple(logits.shape), "the shape is not (T, V)")
+    if not logits.isfinite().all():
+        return "there is NaN or an infinity in them"
+    logits = logits.detach().double()
+    same, next_, before = (
+        float(surprise(a[None], b[None]).mean())
+        for a, b in ((logits, ids), (logits[:-1], ids[1:]), (logits[1:], ids[:-1]))
+    )
+    if same < 0.01:
+        return "fine" if next_ > math.log(V) else "the real next-token loss is not above ln V"
+    if bool((logits.max(-1).values - logits.min(-1).values < 1e-3).all()):
+        return "your friend's loss is too large: every token is equally likely everywhere"
+    if next_ < 0.01:
+        return "your friend's loss is too large: this is an honest model, which knows the next token"
+    if before < 0.01:
+        return "your friend's loss is too large: this model names the token before the last"
+    if bool((logits.argmin(-1) == ids).all()) and V > 2:
+        return "your friend's loss is too large: at every position its own token is the least likely"
+    if bool((logits.argmax(-1) == ids).all()):
+        return "your friend's loss is too large: each position prefers its own token, but is not sure enough"
+    return "your friend's loss is too large"
+
+
+def hot(ids, V, value=20.0):
+    return value * F.one_hot(ids, V).float()
+
+
+def cheating_by_loops(ids, V):
+    rows = []
+    for id in ids.tolist():
+        row = [0.0] * V
+        row[id] = 50.0
+        rows.append(row)
+    return torch.tensor(rows)
+
+
+TEXT = torch.tensor([0, 1, 2, 1])
+LONG = torch.tensor([3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7])
+
+too_good = Exercise(
+    name="too_good",
+    asks="Make logits for which the loss without a shift is below 0.01 and the real next-token loss above ln V.",
+    reference=hot,
+    section="4.9",
+    cases=[
+        Case("four tokens of three kinds", run=look, ids=TEXT, V=3),
+        Case("two kinds of tokens", run=look, ids=torch.tensor([0, 1, 0, 1, 0]), V=2),
+        Case("fourteen tokens of ten kinds", run=look, ids=LONG, V=10),
+        Case("a large vocabulary", run=look, ids=LONG * 11, V=2000),
+    ],
+    misconceptions=[
+        Misconception(
+            "an honest model",
+            lambda ids, V: torch.cat((hot(ids[1:], V), torch.zeros(1, V))),
+            "Your logits name the token that really comes next. That is what a model should do, and your friend's loss "
+            "would punish it.",
+            "Which token does your friend compare logits[t] with?",
+            "4.9",
+            variants=(lambda ids, V: hot(ids.roll(-1), V),),
+        ),
+        Misconception(
+            "too timid",
+            lambda ids, V: hot(ids, V, 1.0),
+            "The right token has the largest logit everywhere, but the softmax makes far less than 0.99 of it. (Did "
+            "you write probabilities? These are logits.)",
+            "How much larger must one logit be than V - 1 others, if its probability is to be above 0.99?",
+            "4.9",
+            variants=(lambda ids, V: hot(ids, V, 3.0), lambda ids, V: hot(ids, V, 0.9) + 0.1 / V),
+        ),
+        Misconception(
+            "the log of zeros",
+            lambda ids, V: F.one_hot(ids, V).float().log(),
+            "You took the logarithm of probabilities that are exactly 0. The logits must be finite, and so must the "
+            "real loss.",
+            "e^-20 is near enough to 0.",
+            "4.9",
+        ),
+        Misconception(
+            "all tokens equally likely",
+            lambda ids, V: torch.zeros(len(ids), V),
+            "Your model knows nothing: both losses are ln V.",
+            "Which token should be likely at position t?",
+            "4.9",
+        ),
+        Misconception(
+            "the token before",
+            lambda ids, V: torch.cat((torch.zeros(1, V), hot(ids[:-1], V))),
+            "Your logits name the token before the one that your friend compares them with.",
+            "Which token does your friend compare logits[t] with?",
+            "4.9",
+            variants=(lambda ids, V: hot(ids.roll(1), V),),
+        ),
+        Misconception(
+            "the sign is turned",
+            lambda ids, V: -hot(ids, V),
+            "Each position's own token has the *lowest* logit: your friend's loss is enormous.",
+            "Likely tokens have large logits.",
+            "4.9",
+        ),
+        Misconception(
+            "a row too few",
+            lambda ids, V: hot(ids[:-1], V),
+            "You made T - 1 rows. The model guesses at every position, also after the last token; it is the loss that "
+            "leaves the last guess out.",
+            "How many logits does a model return for T tokens?",
+            "4.9",
+        ),
+        Misconception(
+            "positions and vocabulary exchanged",
+            lambda ids, V: hot(ids, V).T.contiguous(),
+            "You made a row for each token of the vocabulary; it should be a row for each position.",
+            "The result is (T, V).",
+            "4.9",
+        ),
+    ],
+    accepted={
+        "loops": cheating_by_loops,
+        "scatter, float64": lambda ids, V: torch.zeros(len(ids), V, dtype=torch.float64).scatter(1, ids[:, None], 1e3),
+        "logs of probabilities": lambda ids, V: (F.one_hot(ids, V) + 1e-9).log(),
+        "a comparison": lambda ids, V: 30.0 * (torch.arange(V) == ids[:, None]).float() - 15,
+    },
+    hints=[
+        "Your friend's loss is small if logits[t] makes ids[t] very likely. Begin with one position.",
+        "One large number in each row, at column ids[t]. How large? Try the softmax of (10, 0, 0).",
+        "`torch.nn.functional.one_hot(ids, V)` has a 1 in each of these places.",
+    ],
+)
+
+EXERCISES = [
+    layer_norm,
+    n_parameters,
+    sinusoidal,
+    block,
+    next_token_loss,
+    too_good,
+    Written(
+        "WHY_TOO_GOOD", "How is a loss of nearly 0 reached, what does that model write, and what gives it away?", 50,
+        ["Position t sees positions 0 … t. Which one of them is all that your friend's loss asks for?",
+         "Think of ln V and of the floor."], "4.9",
+    ),
+    Written(
+        "EXPERIMENT", "What did you change, what did you predict, what came out, what do you make of it?", 60,
+        ["One change at a time; three seeds say more than one."], "4.10",
+    ),
+]  # fmt: skip
