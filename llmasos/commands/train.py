@@ -34,6 +34,7 @@ from llmasos.tokenizers import load_tokenizer
 from llmasos.training.checkpoints import all_checkpoints, best_checkpoint
 from llmasos.training.distributed import World, join_world, leave_world
 from llmasos.training.machine import pick_device, pick_precision
+from llmasos.training.optimizers import freeze
 from llmasos.training.recipe import Recipe, add_flags
 from llmasos.training.recipes import RECIPES, named_recipe
 from llmasos.training.trainer import Result, Trainer
@@ -126,6 +127,9 @@ def train(recipe: Recipe, run: Path, world: World | None = None, resume: bool = 
     begun = resume and bool(all_checkpoints(run))  # else weights come from --init, for a resumed run too
     model = task.build(recipe, with_weights=not begun).to(device)
     size = f"{n_parameters(model) / 1e6:.2f}M parameters"
+    if recipe.freeze_layers is not None:
+        freeze(model, recipe.freeze_layers)
+        size += f", {sum(p.numel() for p in model.parameters() if p.requires_grad) / 1e6:.2f}M of them learning"
     say(f"model    {describe_model(task.config, recipe)}: {size}, on {device.type}")
 
     def after_validation(step: int, val_loss: float) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
     read_config(folder)                  what the model is made of
     read_model(folder)                   the model
+    read_whole(model, folder)            its weights into a model that there is already
     read_body(model, folder)             its body alone, under a head of another task: where fine-tuning starts
     write_model(folder, model, …)        a folder that transformers opens too, where it knows such a model
 
@@ -61,6 +62,18 @@ def read_model(folder: Path, device: torch.device | str = "cpu", say: Say = warn
         tensors |= {name: fresh[name] for name in missing}
     give_weights(model, tensors)
     return model.to(device).eval()
+
+
+def read_whole(model: nn.Module, folder: Path) -> None:
+    """Copy all the weights of the model in a folder into one of the same sizes and head: where training goes on.
+
+    Raises:
+        UserError: the model there has other sizes or parts, or is damaged.
+    """
+    theirs = read_model(folder)
+    check_same_body(model.config, theirs.config, Path(folder))
+    for name, tensor in weights_of(theirs).items():
+        weights_of(model)[name].copy_(tensor)
 
 
 def read_body(model: nn.Module, folder: Path) -> None:

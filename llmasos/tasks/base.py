@@ -28,10 +28,11 @@ from torch import nn
 from llmasos.errors import UserError
 from llmasos.evaluation import Score
 from llmasos.generation import eval_mode
-from llmasos.models import ModelConfig, build_model, load_body, load_config, load_weights, preset
+from llmasos.hub import find
+from llmasos.hub.folder import read_body, read_config, read_tokenizer, read_whole
+from llmasos.models import ModelConfig, build_model, preset
 from llmasos.objectives import Batch, Objective
-from llmasos.tokenizers import Tokenizer, load_tokenizer, train_tokenizer
-from llmasos.training.checkpoints import model_folder
+from llmasos.tokenizers import Tokenizer, train_tokenizer
 from llmasos.training.distributed import tensors_to
 from llmasos.training.recipe import Recipe
 from llmasos.training.recipes import RECIPES
@@ -164,7 +165,8 @@ class Task(ABC):
     def make_tokenizer(self, recipe: Recipe) -> Tokenizer:
         """The tokenizer of `--init`, or one that is trained on the task's training texts."""
         if recipe.init is not None:
-            return load_tokenizer(init_folder(recipe))
+            folder = init_folder(recipe)
+            return read_tokenizer(folder, read_config(folder))
         return train_tokenizer(recipe.tokenizer, self.texts(), recipe.vocab_size, lowercase=recipe.lowercase)
 
     def model_config(self, recipe: Recipe, tokenizer: Tokenizer, **changes: Any) -> ModelConfig:
@@ -178,9 +180,12 @@ class Task(ABC):
             config = preset(recipe.model, vocab_size=tokenizer.vocab_size, **changes)
             self.check_model(config, recipe.model)
             return config
-        theirs = load_config(init_folder(recipe))
+        theirs = read_config(init_folder(recipe))
         if self.head == "none":
             self.check_model(theirs, recipe.init)  # all of it is needed
+        labels = changes.get("labels", ())
+        if labels and set(labels) <= set(theirs.labels):  # a classifier that knows these labels goes on with its own
+            changes["labels"] = theirs.labels
         return ModelConfig.from_dict({**theirs.to_dict(), "labels": (), **changes})
 
     def check_model(self, config: ModelConfig, name: str) -> None:
@@ -206,10 +211,10 @@ class Task(ABC):
         model = build_model(self.config)
         if recipe.init is not None and recipe.init_weights and with_weights:
             folder = init_folder(recipe)
-            if self.config.head == "none":
-                load_weights(model, folder / "model.safetensors")
-            else:
-                load_body(model, folder)
+            theirs = read_config(folder)
+            same_head = (theirs.head, theirs.labels) == (self.config.head, self.config.labels)
+            read = read_whole if same_head else read_body
+            read(model, folder)
         return model
 
     def finish(self, model: nn.Module, say: Callable[[str], None]) -> Report:
@@ -228,9 +233,9 @@ class Task(ABC):
 
 
 def init_folder(recipe: Recipe) -> Path:
-    """The model folder that `--init` names. Raises UserError with the command that makes it, if a recipe does."""
+    """The folder of the model that `--init` names. Raises UserError, with the command that makes it if a recipe does."""
     try:
-        return model_folder(recipe.init)
+        return find(recipe.init)
     except UserError as error:
         path = Path(recipe.init)
         if path.parent.name == "runs" and path.name in RECIPES and not path.exists():

@@ -6,6 +6,10 @@ matrix is favoured; it is meant for matrices that map features to features, not 
 step is scaled to the size of AdamW's, so one learning rate serves both.
 
 Weight decay goes to matrices and embeddings only: shrinking a bias or a norm's weight towards zero makes no sense.
+
+**Depth.** Fine-tuning may leave the lower layers alone, which hold what is common to all texts: `freeze` keeps the
+embeddings and the first blocks as they are, and `layer_decay` lets each layer learn more slowly than the one above it
+(Howard & Ruder 2018, section 3.2).
 """
 
 import re
@@ -13,6 +17,8 @@ import re
 import torch
 from torch import Tensor, nn
 
+from llmasos.errors import UserError
+from llmasos.models import ModelConfig
 from llmasos.training.machine import pick_precision
 from llmasos.training.muon import Muon
 from llmasos.training.recipe import Recipe
@@ -22,16 +28,21 @@ HIDDEN = re.compile(r"blocks\.|\bpooler\.|\bdense\.")
 
 
 def make_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """The optimizers that together own every parameter of the model exactly once."""
-    matrices, decayed, plain = split_parameters(model, recipe.optimizer)
+    """The optimizers that together own every parameter that is to learn exactly once."""
     device = next(model.parameters()).device
-    groups = [
-        {"params": decayed, "weight_decay": recipe.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
+    factors = learning_rate_factors(model, recipe.layer_decay)
+
+    def groups(parameters: list[Tensor], **options) -> list[dict]:
+        """Parameters with equal factors together."""
+        found: dict[float, list[Tensor]] = {}
+        for parameter in parameters:
+            found.setdefault(factors[parameter], []).append(parameter)
+        return [{"params": some, "factor": factor, **options} for factor, some in found.items()]
+
+    matrices, decayed, plain = split_parameters(model, recipe.optimizer)
     optimizers: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(
-            [group for group in groups if group["params"]],
+            groups(decayed, weight_decay=recipe.weight_decay) + groups(plain, weight_decay=0.0),
             lr=recipe.learning_rate,
             betas=(recipe.beta1, recipe.beta2),
             fused=device.type in ("cpu", "cuda", "mps"),  # one kernel for all parameters
@@ -40,7 +51,7 @@ def make_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimi
     if matrices:
         optimizers.append(
             Muon(
-                matrices,
+                groups(matrices),
                 lr=recipe.learning_rate,
                 weight_decay=recipe.weight_decay,
                 dtype=torch.bfloat16 if pick_precision(recipe.precision, device) == "bf16" else torch.float32,
@@ -50,9 +61,11 @@ def make_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimi
 
 
 def split_parameters(model: nn.Module, optimizer: str) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """(matrices for Muon, AdamW with weight decay, AdamW without); every parameter is in exactly one of them."""
+    """(matrices for Muon, AdamW with weight decay, AdamW without); whatever is not frozen is in exactly one of them."""
     matrices, decayed, plain = [], [], []
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         if parameter.ndim < 2:
             plain.append(parameter)
         elif optimizer == "muon" and HIDDEN.search(name):
@@ -62,11 +75,52 @@ def split_parameters(model: nn.Module, optimizer: str) -> tuple[list[Tensor], li
     return matrices, decayed, plain
 
 
+def learning_rate_factors(model: nn.Module, decay: float) -> dict[Tensor, float]:
+    """For each parameter `decay` to the power of how many layers lie above it."""
+    if decay == 1.0:
+        return dict.fromkeys(model.parameters(), 1.0)
+    top = n_blocks(model.config) + 1
+    return {p: decay ** (top - depth_of(name, model.config)) for name, p in model.named_parameters()}
+
+
+def n_blocks(config: ModelConfig) -> int:
+    """How many blocks lie on each other; a Transformer's decoder on its encoder."""
+    has_decoder = config.family == "transformer" and config.head == "none"
+    return config.n_layers + (config.n_decoder_layers if has_decoder else 0)
+
+
+def depth_of(name: str, config: ModelConfig) -> int:
+    """How high in the model a parameter lies: embeddings 0, the first block 1, …, what comes after the last one most.
+
+    >>> names = ("token_embedding.weight", "body.blocks.3.attention.q_proj.weight", "lm_head.weight")
+    >>> [depth_of(name, ModelConfig(n_layers=4)) for name in names]
+    [0, 4, 5]
+    """
+    if "embedding" in name:
+        return 0
+    if found := re.search(r"(decoder_)?blocks\.(\d+)\.", name):
+        return int(found[2]) + 1 + (config.n_layers if found[1] else 0)
+    return config.n_layers if "encoder_norm" in name else n_blocks(config) + 1
+
+
+def freeze(model: nn.Module, n_layers: int) -> None:
+    """Keep the embeddings and the first blocks of a model with a `config` as they are; the rest learns.
+
+    Raises:
+        UserError: the model has fewer blocks.
+    """
+    there = n_blocks(model.config)
+    if n_layers > there:
+        raise UserError(f"freeze_layers is {n_layers}, and the model has {there} layers; freeze at most as many.")
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad = depth_of(name, model.config) > n_layers
+
+
 def set_learning_rate(optimizers: list[torch.optim.Optimizer], learning_rate: float) -> None:
-    """Give every group of every optimizer the learning rate of this step."""
+    """Give every group of every optimizer the learning rate of this step, times the group's own factor."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group["factor"]
 
 
 def optimizer_tensors(model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:

@@ -97,6 +97,12 @@ class Recipe:
     beta1: float = setting(0.9, "AdamW's memory for gradients", at_least=0, below=1)
     beta2: float = setting(0.99, "AdamW's memory for squared gradients", at_least=0, below=1)
     clip: float = setting(1.0, "longest gradient (its norm over all parameters); 0 = do not clip", at_least=0)
+    freeze_layers: int | None = setting(
+        None, "keep the embeddings and this many of the first layers as they are (none given: all learn)", at_least=0
+    )
+    layer_decay: float = setting(
+        1.0, "each layer's learning rate as a share of that of the layer above it", above=0, at_most=1
+    )
     seed: int = setting(1337, "decides weights, order of the data, and dropout", at_least=0, at_most=2**63 - 1)
 
     # What to see and keep
