@@ -1,9 +1,16 @@
 """llmasos: an open "LLM operating system" for learning. Build, train, evaluate and use Transformers, from scratch.
 
-The rooms in the order in which to read them: `nn` (the parts), `models`, `tokenizers`, `datasets`, `objectives`,
-`training`, `generation`, `commands`. A room imports only from rooms before it.
+    from llmasos import LLMTrainer
+
+    model = LLMTrainer.from_pretrained("storyworld-gpt")
+    print(model.generate("One cold morning"))
+
+The rooms in the order in which to read them: `storage`, `nn` (the parts), `models`, `tokenizers`, `datasets`,
+`objectives`, `training`, `generation`, `evaluation`, `hub`, `tasks`, `commands`, `sdk`. A room imports only from rooms
+before it.
 """
 
+import importlib
 import os
 
 # OpenMP's threads, which torch computes with on a CPU, by default wait for each other in a long busy loop. As soon as
@@ -12,3 +19,13 @@ import os
 # been imported before; otherwise these come too late, and do no harm.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "4000")
+
+FACE = {"LLMTrainer": "llmasos.sdk"}  # name → the module that has it, imported when it is first asked for
+__all__ = list(FACE)
+
+
+def __getattr__(name: str):
+    """`from llmasos import LLMTrainer`, without torch being imported for those who want a single room."""
+    if name not in FACE:
+        raise AttributeError(f"module 'llmasos' has no attribute {name!r}; it has {', '.join(FACE)} and its rooms")
+    return getattr(importlib.import_module(FACE[name]), name)

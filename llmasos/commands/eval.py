@@ -10,11 +10,11 @@ from typing import Any
 
 from llmasos.commands.errors import ArgumentParser
 from llmasos.datasets import is_dataset
-from llmasos.models import ModelConfig, load_model
+from llmasos.hub import find
+from llmasos.hub.folder import read_config, read_model, read_tokenizer
+from llmasos.models import ModelConfig
 from llmasos.storage import read_json, write_json
 from llmasos.tasks import open_task
-from llmasos.tokenizers import load_tokenizer
-from llmasos.training.checkpoints import model_folder
 from llmasos.training.machine import pick_device
 from llmasos.training.recipe import Recipe, add_flags
 
@@ -35,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         UserError: no such model, data that is not as it must be, or a split that there is not.
     """
     args = make_parser().parse_args(arguments)
-    folder = model_folder(args.folder, say=print)
-    config = ModelConfig.from_dict(read_json(folder / "config.json"))
+    folder = find(args.folder, say=print)
+    config = read_config(folder)
     changes = {name: getattr(args, name) for name in CHANGES if hasattr(args, name)}
     settings = settings_of(Path(args.folder), config)
     if "data" in changes:
@@ -45,10 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     task = open_task(Recipe.from_dict({**settings, **changes}), whole=own)
     task.check_model(config, args.folder)
     print(f"data     {task.name}: {task.description}")
-    task.use(load_tokenizer(folder), config)
+    task.use(read_tokenizer(folder, config), config)
     split = args.split or ("all" if own else "test" if task.has_test else "val")
     print(f"model    {folder}, on the split {split}\n")
-    report = task.evaluate(load_model(folder, pick_device(args.device)), split)
+    report = task.evaluate(read_model(folder, pick_device(args.device), say=print), split)
     print("\n".join([*task.left_out, *report.lines()]))
     if args.json:
         write_json(Path(args.json), report.to_dict())
@@ -63,7 +63,10 @@ def make_parser() -> ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", metavar="OUT_DIR", help="folder of a run (its best checkpoint is used) or of a model")
+    parser.add_argument(
+        "folder", metavar="MODEL",
+        help="folder of a run (its best checkpoint is used) or of a model, or a name (see python -m llmasos models)",
+    )
     parser.add_argument(
         "--split", choices=("train", "val", "test", "all"),
         help="which part of the data (default: all of a file of your own; else test if there is one, else val)",

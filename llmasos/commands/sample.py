@@ -18,15 +18,15 @@ from llmasos.commands.errors import ArgumentParser
 from llmasos.commands.screen import Screen
 from llmasos.errors import UserError
 from llmasos.generation import BeamOptions, SamplingOptions, generate, stream
-from llmasos.models import load_model
+from llmasos.hub import load_pretrained
 from llmasos.storage import read_json
 from llmasos.tasks import respond
-from llmasos.tokenizers import Tokenizer, load_tokenizer
-from llmasos.training.checkpoints import model_folder
+from llmasos.tokenizers import Tokenizer
 from llmasos.training.machine import pick_device
 
 EXAMPLES = """examples:
   python sample.py runs/storyworld --prompt "Once there was"
+  python sample.py storyworld-gpt --prompt "One cold morning"
   python sample.py runs/storyworld --prompt "Anna" --prompt "The old boat" --n 3 --temperature 1 --top-p 0.95
   python sample.py runs/storyworld --interactive
   echo "To be, or not" | python sample.py runs/shakespeare --prompt-file -
@@ -45,7 +45,10 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", metavar="OUT_DIR", help="folder of a run (its best checkpoint is used) or of a model")
+    parser.add_argument(
+        "folder", metavar="MODEL",
+        help="folder of a run (its best checkpoint is used) or of a model, or a name (see python -m llmasos models)",
+    )
 
     flag = parser.add_argument_group("what to continue").add_argument
     flag("--prompt", action="append", metavar="TEXT", help="what to continue, translate, …; may be repeated")
@@ -98,8 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise UserError(f"--stream shows one text while it is written; here are {n_texts}: leave it out.")
 
     device = pick_device(args.device)
-    folder = model_folder(args.folder, say=note)
-    model, tokenizer = load_model(folder, device), load_tokenizer(folder)
+    model, tokenizer = load_pretrained(args.folder, device, say=note)
     options = options_of(args, model.config.family)
     continues = model.config.family == "gpt" and model.config.head == "none"
     if not prompts and not args.interactive:

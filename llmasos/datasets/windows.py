@@ -57,7 +57,7 @@ class Windows:
             )
         n_targets = len(self.tokens) - 1
         # One window fewer than would fit leaves room to shift the grid by T tokens or more.
-        self.windows_per_epoch = max(1, n_targets // context_length - 1)
+        self.windows_per_epoch = self.examples_per_epoch = max(1, n_targets // context_length - 1)
         self._order: tuple[tuple[int, int], np.ndarray] | None = None
 
     def example(self, seed: int, index: int) -> np.ndarray:

@@ -233,7 +233,7 @@ class Task(ABC):
 
 
 def init_folder(recipe: Recipe) -> Path:
-    """The folder of the model that `--init` names. Raises UserError, with the command that makes it if a recipe does."""
+    """The folder of the model that `--init` names. Raises UserError, if a recipe makes that model with its command."""
     try:
         return find(recipe.init)
     except UserError as error:

@@ -165,6 +165,7 @@ class FramedPairs:
 
     def __init__(self, pairs: SentencePairs, tokenizer: Tokenizer):
         self.pairs, self.tokenizer = pairs, tokenizer
+        self.examples_per_epoch = pairs.examples_per_epoch
 
     def example(self, seed: int, index: int) -> FramedPair:
         return self.frame(self.pairs.example(seed, index))
@@ -182,6 +183,7 @@ class FramedWindows:
 
     def __init__(self, windows: Windows, tokenizer: Tokenizer):
         self.windows, self.tokenizer = windows, tokenizer
+        self.examples_per_epoch = windows.examples_per_epoch
 
     def example(self, seed: int, index: int) -> Frame:
         return self.tokenizer.frame(self.windows.example(seed, index))

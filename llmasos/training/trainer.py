@@ -39,6 +39,8 @@ from llmasos.training.schedules import learning_rate_factor
 class TrainingData(Protocol):
     """An endless stream of training examples, in an order that depends on the seed alone."""
 
+    examples_per_epoch: int  # after so many, everything has been seen about once
+
     def example(self, seed: int, index: int) -> Any:
         """Training example number `index` (0, 1, 2, …)."""
 
