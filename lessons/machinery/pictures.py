@@ -13,6 +13,7 @@ from lessons.machinery.workspace import Workspace
 
 SHADES = " ░▒▓█"
 MARKS = "●○×+◆"
+PASTELS = ("#bcd7f0", "#f8d9a8", "#c9e7c3", "#eac6dd")
 
 
 def heatmap(
@@ -22,7 +23,7 @@ def heatmap(
 
     Args:
         matrix: (R, C) numbers; the largest of a row is darkest.
-        rows, columns: what they are called; single characters are best.
+        rows, columns: what they are called. Columns with names longer than two letters have them written downwards.
         title: what to see.
         file: the PNG's name without ending.
     """
@@ -30,13 +31,18 @@ def heatmap(
     if plot is None:
         print(f"\n{title}")
         width = max(map(len, rows))
-        print(" " * width + "  " + "".join(f"{column[:2]:<2}" for column in columns))
+        height = max(map(len, columns))
+        for letters in [columns] if height <= 2 else zip(*(column.rjust(height) for column in columns), strict=True):
+            print((" " * width + "  " + "".join(f"{letter:<2}" for letter in letters)).rstrip())
         for name, values in zip(rows, matrix, strict=True):
             print(f"{name:>{width}}  " + "".join(shade(value) * 2 for value in values))
         return
-    figure, axes = plot.subplots(figsize=(1.5 + 0.22 * len(columns), 1.2 + 0.22 * len(rows)))
+    across, down = max(map(len, rows)), max(map(len, columns))  # letters of the longest names
+    upright = down <= 2
+    size = 1.5 + 0.08 * across + 0.22 * len(columns), 1.2 + 0.22 * len(rows) + (0 if upright else 0.08 * down)
+    figure, axes = plot.subplots(figsize=size)
     axes.imshow(matrix, cmap="Blues", vmin=0, aspect="equal")
-    axes.set_xticks(range(len(columns)), columns, family="monospace")
+    axes.set_xticks(range(len(columns)), columns, family="monospace", rotation=0 if upright else 90)
     axes.set_yticks(range(len(rows)), rows, family="monospace")
     axes.set_title(title)
     save(plot, figure, file, title)
@@ -68,6 +74,70 @@ def curves(lines: dict[str, Sequence[tuple[float, float]]], title: str, x: str, 
     print(" " * 9 + "└" + "─" * (width + 1))
     print(f"{'':10}{left:<10g}{right:>{width - 9}g}")
     print("  ".join(f"{mark} {name}" for mark, name in zip(MARKS * len(lines), lines, strict=False)))
+
+
+def pieces(rows: dict[str, Sequence[str]], title: str, file: str) -> None:
+    """Texts cut into pieces, one text a line: what tokenizers make of them.
+
+    Args:
+        rows: name → the pieces of a text, in order. Write what cannot be seen (a space, half a character) as something
+            that can.
+        title: what to see.
+        file: the PNG's name without ending.
+    """
+    plot, margin = pyplot(), max(map(len, rows))
+    if plot is None:
+        print(f"\n{title}")
+        for name, parts in rows.items():
+            print(f"{name:>{margin}}  " + "|".join(parts))
+        return
+    width = max(sum(len(part) for part in parts) for parts in rows.values())
+    figure, axes = plot.subplots(figsize=(0.6 + 0.095 * (margin + width), 0.7 + 0.33 * len(rows)))
+    for y, parts in enumerate(rows.values()):
+        left = 0
+        for i, part in enumerate(parts):
+            axes.barh(y, len(part), left=left, height=0.8, color=PASTELS[i % len(PASTELS)], edgecolor="white")
+            axes.text(left + len(part) / 2, y, part, family="monospace", fontsize=9, ha="center", va="center")
+            left += len(part)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set(title=title, xlim=(0, width), xticks=[], ylim=(len(rows) - 0.5, -0.5), frame_on=False)
+    save(plot, figure, file, title)
+
+
+def choices(
+    names: Sequence[str], values: Sequence[float], rules: dict[str, Sequence[bool]], title: str, file: str
+) -> None:
+    """Bars for a few things, the largest first, and which of them each rule keeps.
+
+    Args:
+        names: what the things are called.
+        values: how long their bars are.
+        rules: a rule's name → for each thing, whether it is kept.
+        title: what to see.
+        file: the PNG's name without ending.
+    """
+    plot, margin = pyplot(), max(map(len, names))
+    if plot is None:
+        width = max(map(len, rules))
+        print(f"\n{title}")
+        print(f"{'':{margin + 8}}" + "  ".join(f"{rule:>{width}}" for rule in rules))
+        for i, (name, value) in enumerate(zip(names, values, strict=True)):
+            marks = "  ".join(f"{MARKS[0] if kept[i] else '·':>{width}}" for kept in rules.values())
+            print(f"{name:>{margin}}  {value:4.2f}  {marks}  {'█' * round(value / max(values) * 30)}")
+        return
+    figure, (bars, marks) = plot.subplots(
+        1, 2, sharey=True, figsize=(7.5, 0.9 + 0.24 * len(names)), width_ratios=(3, 1 + len(rules) / 2)
+    )
+    places = range(len(names))
+    bars.barh(places, values, color="#7aa6d6")
+    bars.set_yticks(places, names, family="monospace")
+    bars.set(title=title, ylim=(len(names) - 0.5, -0.5))
+    for x, kept in enumerate(rules.values()):
+        marks.scatter([x] * len(names), places, c=["#d97706" if keep else "#e5e7eb" for keep in kept], s=45)
+    marks.set_xticks(range(len(rules)), rules, rotation=45, ha="left")
+    marks.tick_params(bottom=False, top=False, labelbottom=False, labeltop=True, left=False)
+    marks.set(xlim=(-0.5, len(rules) - 0.5), frame_on=False)
+    save(plot, figure, file, title)
 
 
 def pyplot():

@@ -1,0 +1,162 @@
+"""Exercises of lesson 10: translation.
+
+    python -m lessons check 10                     # what is right, what is wrong, and why
+    python -m lessons check 10 --only bleu
+    python -m lessons hint 10 cross_attention      # one hint more each time
+    python -m lessons run 10 --mine                # the lesson's model, with your parts in it
+
+Replace each `raise NotImplementedError` by your own code. Plain tensor operations are enough for the three that work on
+tensors, and `collections.Counter` is a good friend in the two that count words. Ready-made attentions, ready-made
+cross-entropies and ready-made BLEUs are not allowed. Do not change the inputs, and give every tensor that you make the
+`device` of the inputs.
+
+Letters: B batch, T target positions (queries), S source positions (keys), C width of the model, H heads, D = C / H
+width of one head, V size of the vocabulary.
+"""
+
+from torch import Tensor
+
+IGNORED = -100  # stands in `targets` where there is nothing to learn
+
+
+def shift_right(targets: Tensor, start: int, pad: int) -> Tensor:
+    """1 (easy). What the decoder is given, from what it shall say.
+
+    At every position the decoder is given the token that comes before the one it shall say there; at the first
+    position, where nothing comes before, the start token. `IGNORED` (-100) is no token, and no model has a vector for
+    it: wherever it would stand in the result, `pad` stands instead.
+
+    Args:
+        targets: token ids (B, T), int64. Each row is a sentence, its end token, and then IGNORED up to length T.
+        start: the id of the start token.
+        pad: the id of the padding token.
+
+    Returns:
+        (B, T) int64.
+
+    Example with start 1, pad 0 and end token 9:
+            7   8     9  -100  -100         becomes         1   7   8   9   0
+            5   6     7     8     9                         1   5   6   7   8
+    """
+    raise NotImplementedError
+
+
+def clipped_matches(hypothesis: list[str], references: list[list[str]], n: int) -> tuple[int, int]:
+    """2 (easy). How many runs of n words of a translation are in its references, and how many there are.
+
+    An n-gram is n words that stand in a row, in their order. One that occurs c times in the hypothesis, and at most m
+    times in any *single* reference, gives min(c, m) matches. The total is the number of n-grams of the hypothesis, each
+    counted as often as it occurs.
+
+    Args:
+        hypothesis: the words of the translation.
+        references: one or several correct translations, each a list of words.
+        n: at least 1.
+
+    Returns:
+        (matches, total), two whole numbers; (0, 0) if the hypothesis has fewer than n words.
+
+    Example: the hypothesis "the the cat", the reference "the cat sat": n = 1 gives (2, 3), n = 2 gives (1, 2).
+    """
+    raise NotImplementedError
+
+
+def smoothed_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
+    """3 (medium). The mean cross-entropy against smoothed targets, over all tokens that are not padding.
+
+    With ε = smoothing, the distribution to be learned at a position gives ε / V to every token of the vocabulary, and
+    to the right one 1 - ε on top of that. The loss of the position is -Σ q(token) · ln p(token), where p is the softmax
+    of its logits. Positions whose target is IGNORED (-100) do not count at all: neither in the sum nor in the number by
+    which it is divided.
+
+    Args:
+        logits: (B, T, V).
+        targets: (B, T) int64, with at least one position that is not IGNORED.
+        smoothing: ε, at least 0 and less than 1.
+
+    Returns:
+        one number (a tensor without dimensions), in nats per token: the sum over all positions that count, of the whole
+        batch, divided by their number.
+    """
+    raise NotImplementedError
+
+
+def cross_attention(
+    x: Tensor, memory: Tensor, w_q: Tensor, w_k: Tensor, w_v: Tensor, w_o: Tensor, n_heads: int, real: Tensor
+) -> Tensor:
+    """4 (medium). Let each target position gather from the source: attention with several heads, without a bias.
+
+    Queries come from the target, keys and values from the source. Head h has the features h·D … (h + 1)·D - 1 of each,
+    with D = C / n_heads; its scores are divided by √D. Every target position may attend to every real source position,
+    to padding never: its weight is 0, and the weights of the real ones sum to 1. The heads' results lie side by side in
+    the same order, and are projected by w_o. There is no residual connection here: the block adds that.
+
+    Args:
+        x: the target's vectors (B, T, C).
+        memory: the source's vectors, as the encoder left them (B, S, C).
+        w_q, w_k, w_v, w_o: (C, C). As in nn.Linear, the projection of x is x @ w.T.
+        n_heads: divides C.
+        real: (B, S) booleans, False = padding. Every source has at least one real position.
+
+    Returns:
+        (B, T, C).
+    """
+    raise NotImplementedError
+
+
+def bleu(hypotheses: list[list[str]], references: list[list[list[str]]]) -> float:
+    """5 (hard). BLEU of a whole corpus, with n-grams of one to four words and without smoothing.
+
+        p_n  = matches of order n, summed over all sentences / n-grams of order n, summed over all sentences
+        BLEU = 100 · BP · (p_1 · p_2 · p_3 · p_4)^(1/4),      BP = 1 if h ≥ r, else exp(1 - r / h)
+
+    Matches and n-grams are those of `clipped_matches`, which you may use. h is the number of words of all hypotheses
+    together, and r the sum over the sentences of one reference length each: that of the reference whose length is
+    nearest to the hypothesis's; of two that are equally near, the shorter one. If some order has no match in the whole
+    corpus, or there is no n-gram of that order, BLEU is 0.
+
+    Args:
+        hypotheses: N translations, each a list of words.
+        references: for each of them one or several correct translations.
+
+    Returns:
+        a number from 0 to 100.
+    """
+    raise NotImplementedError
+
+
+REFERENCE = "Rosa told the baker that she had not broken the blue jug ."
+
+
+def fool_bleu() -> tuple[str, str, str]:
+    """6 (break it, and explain). Three candidates that show what BLEU measures, and what it does not.
+
+    Write three translations of whatever German sentence `REFERENCE` translates. Words are separated by spaces, the full
+    stop is a word, capitals count.
+
+    Returns:
+        parrot: 5 words or more, each of which occurs in REFERENCE, so that its precision without clipping is 1, and yet
+            at most one in four of its words is matched with clipping (`clipped_matches` with n = 1).
+        liar: says the opposite or something else than REFERENCE, and has a BLEU of 60 or more against it.
+        poet: says the same as REFERENCE in other words, in 8 words or more, and has a BLEU of 10 or less.
+
+    The checks compute the numbers (BLEU of the one sentence, as in `bleu`). Whether the liar lies and the poet speaks
+    the truth they cannot know: that is the point. Say below, in WHY_FOOLED, what makes the liar so good and the poet so
+    bad in BLEU's eyes, why BLEU was trusted for twenty years all the same, and for which comparison of two systems you
+    would not trust it.
+    """
+    raise NotImplementedError
+
+
+WHY_FOOLED = """
+"""
+
+
+# 7 (open). Change one thing about how the lesson's model reads, learns or writes, and train it again: python -m lessons
+# run 10 --mine. With your own `cross_attention` you can let it see only one position of the source (the last real one,
+# say), which is what translation was before Bahdanau; or have each target position see only the source positions near
+# its own place; or one head instead of four. With your own `shift_right` you can replace one given token in ten by a
+# random one. Keep the right version as a comment. Predict BLEU first. Write down what you changed, what you predicted
+# and why, what came out (with several seeds: --seed 1), and which mistakes the model makes now that it did not before.
+EXPERIMENT = """
+"""
