@@ -32,6 +32,8 @@ RATIOS = [
     "training.large.share_of_peak",
     "training.large.against_usual",
     "generation.speedup",
+    "loading.against_safetensors",
+    "loading.memory",
     "bpe.train_speedup",
     "bpe.encode_speedup",
 ]

@@ -32,7 +32,7 @@ def find(name: str | Path, say: Callable[[str], None] = warnings.warn, progress:
         UserError: there is none; says what was looked for, where, and how to get it.
     """
     text = str(name)
-    if Path(name).expanduser().is_dir():
+    if text and Path(name).expanduser().is_dir():
         return model_folder(Path(name).expanduser(), say)
     if text in shipped_models():
         return SHIPPED / text

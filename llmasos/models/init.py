@@ -29,6 +29,8 @@ def initialise(
         embedding_std: the standard deviation of embeddings.
         generator: where randomness comes from (None = torch's global one).
     """
+    if all(parameter.is_meta for parameter in model.parameters()):
+        return  # a model without values, for weights that are read from a file
     n_writes = Counter(stack_of(name) for name, _ in model.named_parameters() if name.endswith(RESIDUAL_WRITERS))
     done = set()
     for path, module in model.named_modules():

@@ -14,6 +14,10 @@ from torch.nn import functional as F
 class Linear(nn.Linear):
     """x Wᵀ + b: `nn.Linear` in everything, the names and shapes of its parameters included. (…, in) → (…, out)"""
 
+    def reset_parameters(self) -> None:
+        if not self.weight.is_meta:  # a layer whose values come from a file has none to set
+            super().reset_parameters()
+
     def forward(self, x: Tensor) -> Tensor:
         one_row = x.numel() == self.in_features
         if one_row and x.device.type == "cpu" and not torch.is_grad_enabled() and self.out_features % 2 == 0:

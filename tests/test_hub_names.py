@@ -1,0 +1,273 @@
+"""Where a name leads: folders, runs, shipped models, the Hugging Face cache, and a hub that cuts, corrupts and lies."""
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+import threading
+
+import huggingface_hub
+import pytest
+import torch
+import transformers
+from hub_helpers import V, our_outputs, outputs
+from hub_server import COMMIT, Hub
+from model_helpers import random_ids
+
+from llmasos import hub
+from llmasos.errors import UserError
+from llmasos.hub import cache, find
+from llmasos.hub.names import shipped_models
+from llmasos.tokenizers import train_tokenizer
+
+IDS = random_ids(2, 7, vocab_size=V)
+REAL = torch.ones(2, 7, dtype=torch.bool)
+
+
+def save(model, folder) -> None:
+    """A model folder as transformers writes it, with a tokenizer."""
+    model.save_pretrained(folder, max_shard_size="100KB")
+    train_tokenizer("bpe", ["the cat sat on the mat"], 257).save(folder)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A small random GPT-2, in one file and in several, as on the hub."""
+    folder = tmp_path_factory.mktemp("models")
+    config = transformers.GPT2Config(
+        vocab_size=257, n_positions=64, n_embd=64, n_layer=2, n_head=4, bos_token_id=256, eos_token_id=256
+    )
+    torch.manual_seed(0)
+    model = transformers.GPT2LMHeadModel(config)
+    save(model, folder / "sharded")
+    shutil.copytree(folder / "sharded", folder / "whole")
+    for file in (folder / "whole").glob("model*"):
+        file.unlink()
+    model.save_pretrained(folder / "whole")
+    (folder / "whole" / "onnx.bin.txt").write_text("not needed")
+    return {"gpt2": folder / "whole", "someone/sharded": folder / "sharded"}
+
+
+@pytest.fixture
+def server(files, tmp_path, monkeypatch):
+    """The hub, an empty cache, and no key."""
+    for variable in ("HF_HUB_CACHE", "HF_TOKEN", "HF_HUB_OFFLINE", "HUGGINGFACE_HUB_CACHE", "HF_TOKEN_PATH"):
+        monkeypatch.delenv(variable, raising=False)
+    server = Hub(dict(files))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("HF_ENDPOINT", server.address)
+    yield server
+    server.close()
+
+
+def left_over(tmp_path) -> list[str]:
+    """Names in the snapshots of the cache, and what else lies about in it."""
+    return sorted(p.name for p in (tmp_path / "hf").rglob("*") if p.name.endswith(".part") or "tmp-" in p.name)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "someone/sharded"])
+def test_a_model_is_fetched_once_and_whole(server, name, tmp_path):
+    model, tokenizer = hub.load_pretrained(name, say=print)
+    theirs = transformers.GPT2LMHeadModel.from_pretrained(server.models[name]).eval()
+    torch.testing.assert_close(our_outputs(model, IDS, REAL), outputs(theirs, IDS, REAL), rtol=1e-5, atol=1e-5)
+    assert tokenizer.vocab_size == 257
+    asked = list(server.asked)
+    assert find(name) == find(f"{name}@{COMMIT}") == find(name)
+    assert server.asked == asked, "the second time nothing is asked"
+    assert not any("onnx" in path for path, _ in asked)
+    assert left_over(tmp_path) == []
+
+
+def test_what_we_fetch_their_programs_find_and_the_other_way_round(server, tmp_path, monkeypatch):
+    find("someone/sharded")
+    folder = str(tmp_path / "hf" / "hub")
+    theirs = transformers.GPT2LMHeadModel.from_pretrained("someone/sharded", cache_dir=folder, local_files_only=True)
+    assert theirs.config.n_embd == 64
+    assert [r.repo_id for r in huggingface_hub.scan_cache_dir(folder).repos] == ["someone/sharded"]
+    assert not huggingface_hub.scan_cache_dir(folder).warnings
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert find("someone/sharded").name == COMMIT
+    assert [(r.name, p.name) for r, p in cache.cached_models()] == [("someone/sharded", COMMIT)]
+
+
+def test_a_cut_a_corrupted_and_a_slow_download(server, tmp_path, monkeypatch):
+    monkeypatch.setattr("llmasos.storage.download.time.sleep", lambda seconds: None)
+    server.accidents = {"model.safetensors": ["cut", "500", "corrupt", "slow"], "config.json": ["corrupt"]}
+    folder = find("gpt2")
+    assert (folder / "model.safetensors").read_bytes() == (server.models["gpt2"] / "model.safetensors").read_bytes()
+    ranges = [r for path, r in server.asked if path.endswith("model.safetensors")]
+    size = (folder / "model.safetensors").stat().st_size
+    assert ranges == [None, f"bytes={size // 2}-", f"bytes={size // 2}-", None], "resumed; then anew as it was wrong"
+    assert left_over(tmp_path) == []
+
+
+def test_a_file_that_stays_wrong_gets_no_name(server, tmp_path):
+    server.accidents = {"model.safetensors": ["corrupt"] * 9}
+    with pytest.raises(UserError, match="no model 'gpt2'.*could not be downloaded.*model.safetensors.*another file"):
+        find("gpt2")
+    assert not list((tmp_path / "hf").rglob("snapshots/*/model.safetensors"))
+    assert left_over(tmp_path) == []
+    server.accidents = {}
+    assert (find("gpt2") / "model.safetensors").is_file()
+
+
+def test_a_half_downloaded_model_is_completed(server, tmp_path):
+    folder = find("someone/sharded")
+    shard = sorted(folder.glob("model-*.safetensors"))[0]
+    (folder / os.readlink(shard)).resolve().unlink()
+    shard.unlink()
+    server.asked.clear()
+    assert find("someone/sharded") == folder and shard.is_file()
+    assert [path.rpartition("/")[2] for path, _ in server.asked if "resolve" in path] == [shard.name]
+
+
+def test_a_killed_download_goes_on(server, tmp_path):
+    server.accidents = {"model.safetensors": ["slow"]}
+    script = "from llmasos.hub import find; find('gpt2', progress=False)"
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=os.getcwd())
+    part = None
+    for _ in range(2000):
+        part = next((p for p in (tmp_path / "hf").rglob("*.part") if p.stat().st_size > 100_000), None)
+        if part or process.poll() is not None:
+            break
+        threading.Event().wait(0.01)
+    process.kill()
+    process.wait()
+    assert part is not None, "the process was to be killed in the middle"
+    have = part.stat().st_size
+    server.asked.clear()
+    find("gpt2", progress=False)
+    assert ("/gpt2/resolve/" + COMMIT + "/model.safetensors", f"bytes={have}-") in server.asked
+
+
+def test_two_processes_fetch_once(server, tmp_path):
+    server.accidents = {"model.safetensors": ["slow"]}
+    script = "from llmasos.hub import find; print(find('gpt2', progress=False))"
+    both = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    places = {process.communicate()[0] for process in both}
+    assert len(places) == 1 and all(process.returncode == 0 for process in both)
+    assert sum(path.endswith("model.safetensors") for path, _ in server.asked) == 1
+
+
+def test_a_key_is_sent_to_the_hub_and_to_nobody_else(server, files, monkeypatch, tmp_path):
+    server.token = "hf_secret"
+    with pytest.raises(UserError, match="it is not public and wants a key: set HF_TOKEN"):
+        find("gpt2")
+    other = Hub(dict(files))  # another host, to which a file is redirected
+    seen = []
+    original = other.answer
+    other.answer = lambda handler: (seen.append(handler.headers.get("Authorization")), original(handler))
+    send = server.send_file
+
+    def redirect(handler, name, file):
+        if not file.endswith(".safetensors"):
+            return send(handler, name, file)
+        handler.send_response(302)
+        handler.send_header("Location", f"{other.address.replace('127.0.0.1', 'localhost')}/gpt2/resolve/x/{file}")
+        handler.end_headers()
+
+    server.send_file = redirect
+    monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    find("gpt2")
+    other.close()
+    assert seen == [None]
+
+
+def test_a_model_that_has_moved_is_followed(server, files):
+    server.models = {"openai-community/gpt2": files["gpt2"]}
+    server.moved = {"gpt2": "openai-community/gpt2"}
+    assert (find("gpt2") / "config.json").is_file()
+
+
+def test_a_model_cached_under_its_full_name_is_found_under_the_short_one(server, files):
+    server.models = {"openai-community/gpt2": files["gpt2"]}
+    folder = find("openai-community/gpt2")
+    server.asked.clear()
+    assert find("gpt2") == folder and server.asked == []
+
+
+# ── what is refused ──
+
+
+@pytest.mark.parametrize("name, words", [
+    ("gpt3", r"no model 'gpt3': there is no folder gpt3;.*storyworld-bert.*cache .*no such model or revision"),
+    ("gpt2@v9", "no such model or revision"),
+    ("storyworld-brt", "did you mean storyworld-bert"),
+    ("../secrets", "no model '../secrets': there is no folder"),
+    ("a/b/c", "no model 'a/b/c'"),
+    ("", "the name is empty"),
+    ("runs/nothing", "there is no folder runs/nothing"),
+])  # fmt: skip
+def test_unknown_names_get_a_sentence(server, name, words):
+    with pytest.raises(UserError, match=words):
+        find(name)
+
+
+@pytest.mark.parametrize("evil", ["../../evil.json", "/etc/evil", "a\\..\\evil", "C:evil"])
+def test_a_file_name_that_leaves_its_folder_is_refused(server, evil, tmp_path):
+    server.extra = [{"rfilename": evil, "size": 1, "blobId": "0" * 40}]
+    with pytest.raises(UserError, match="lies outside its folder"):
+        find("gpt2")
+    assert not (tmp_path / "hf").exists() or not list((tmp_path / "hf").rglob("*.json"))
+
+
+@pytest.mark.parametrize("entry", [
+    {"rfilename": "x", "size": -1, "blobId": "0" * 40}, {"rfilename": "x", "size": 1, "blobId": "../../x"},
+    {"rfilename": "x"}, "x",
+], ids=str)  # fmt: skip
+def test_a_list_that_makes_no_sense_is_refused(server, entry):
+    server.extra = [entry]
+    with pytest.raises(UserError, match="did not answer with a list of files"):
+        find("gpt2")
+
+
+def test_a_model_without_readable_weights_is_refused_by_what_it_has(server, files, tmp_path):
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "config.json").write_text("{}")
+    (tmp_path / "odd" / "model.onnx").write_text("x")
+    server.models = {"someone/odd": tmp_path / "odd"}
+    with pytest.raises(UserError, match="has no weights that llmasos can read.*config.json, model.onnx"):
+        find("someone/odd")
+
+
+def test_offline_says_what_was_looked_for_where_and_how_to_get_it(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(UserError) as error:
+        find("gpt2")
+    sentence = str(error.value)
+    for piece in ("'gpt2'", str(tmp_path / "hf" / "hub"), "HF_HUB_OFFLINE is set", "copy the files of", "/gpt2"):
+        assert piece in sentence
+    assert server.asked == []
+
+
+def test_an_unreachable_hub_is_named(server, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match="http://127.0.0.1:9 cannot be reached"):
+        find("gpt2")
+
+
+@pytest.mark.parametrize("number, words", [(errno.ENOSPC, "the disk is full"), (errno.EROFS, "read-only")])
+def test_a_disk_that_cannot_be_written_is_explained(server, number, words, monkeypatch, tmp_path):
+    import llmasos.storage.download as download
+
+    def fail(*arguments, **options):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(download._Fetch, "receive", fail)
+    with pytest.raises(UserError, match=words):
+        find("gpt2")
+
+
+def test_every_shipped_model_has_a_card_and_opens_offline(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert "storyworld-bert" in shipped_models()
+    for name in shipped_models():
+        folder = find(name)
+        assert (folder / "README.md").read_text(encoding="utf-8").startswith("---\nlicense: mit\n"), name
+        model, tokenizer = hub.load_pretrained(name, say=lambda text: pytest.fail(text))
+        assert not model.training and tokenizer.vocab_size <= model.config.vocab_size
+        assert sum(file.stat().st_size for file in folder.iterdir()) < 5_000_000
