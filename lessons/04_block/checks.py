@@ -190,6 +190,14 @@ layer_norm = Exercise(
             "4.4",
         ),
         Misconception(
+            "keepdim is forgotten",
+            lambda x, gain, bias, eps: (x - x.mean(-1)) / (x.var(-1, unbiased=False) + eps).sqrt() * gain + bias,
+            "Your mean has lost the last dimension: it is (T,) beside an x of (T, C), and broadcasting aligns shapes "
+            "from the right. It is the mean of another position that is subtracted, or an error.",
+            "What does `keepdim=True` do?",
+            "4.4",
+        ),
+        Misconception(
             "divided by the variance",
             lambda x, gain, bias, eps: (
                 (x - x.mean(-1, True)) / (x.var(-1, unbiased=False, keepdim=True) + eps) * gain + bias
