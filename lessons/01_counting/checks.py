@@ -1,0 +1,1130 @@
+"""What is checked in lesson 01, and the mistakes that are known."""
+
+import math
+from collections import Counter
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lessons.machinery.exercises import Case, Exercise, Misconception, Written
+
+DERIVED_FOR_YOU = "it differentiates for you; derive the gradient on paper and write it down"
+AUTOGRAD = {
+    name: DERIVED_FOR_YOU
+    for name in (
+        "torch.autograd.backward", "torch.autograd.grad", "torch.autograd.functional.jacobian", "torch.func.grad",
+        "torch.func.grad_and_value", "torch.func.vjp", "torch.func.jacrev", "torch.func.jacfwd",
+    )
+}  # fmt: skip
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    """Normal numbers, the same every time."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def ids(*shape: int, V: int, seed: int = 0) -> Tensor:
+    """Random token ids, the same every time."""
+    return torch.randint(V, shape, generator=torch.Generator().manual_seed(seed))
+
+
+# 1. bigram_table
+
+
+def counted(before: Tensor, after: Tensor, V: int) -> Tensor:
+    """How often each pair occurs: (V, V)."""
+    return torch.bincount(before * V + after, minlength=V * V).view(V, V).double()
+
+
+def rows_to_one(N: Tensor) -> Tensor:
+    return N / N.sum(dim=1, keepdim=True)
+
+
+def table(ids: Tensor, V: int, k: float) -> Tensor:
+    """The right one: every pair counted, k added, each row divided by its sum."""
+    return rows_to_one(counted(ids[:-1], ids[1:], V) + k).float()
+
+
+def each_pair_once(ids: Tensor, V: int, k: float) -> Tensor:
+    N = torch.full((V, V), float(k))
+    N[ids[:-1], ids[1:]] += 1  # of equal pairs only one is written
+    return rows_to_one(N)
+
+
+def last_token_is_a_context(ids: Tensor, V: int, k: float) -> Tensor:
+    N, seen = counted(ids[:-1], ids[1:], V), torch.bincount(ids, minlength=V)
+    return (N + k) / (seen[:, None] + k * V)
+
+
+def table_by_loops(ids: Tensor, V: int, k: float) -> Tensor:
+    N = [[float(k)] * V for _ in range(V)]
+    text = ids.tolist()
+    for a, b in zip(text, text[1:], strict=False):
+        N[a][b] += 1
+    return torch.tensor([[n / sum(row) for n in row] for row in N])
+
+
+def table_by_one_hot(ids: Tensor, V: int, k: float) -> Tensor:
+    one_hot = F.one_hot(ids, V).double()  # (N, V)
+    N = torch.einsum("na,nb->ab", one_hot[:-1], one_hot[1:]) + k
+    return N / torch.einsum("ab->a", N)[:, None]
+
+
+def table_by_dictionary(ids: Tensor, V: int, k: float) -> Tensor:
+    pairs = Counter(zip(ids[:-1].tolist(), ids[1:].tolist(), strict=True))
+    rows = Counter(ids[:-1].tolist())
+    return torch.tensor([[(pairs[a, b] + k) / (rows[a] + k * V) for b in range(V)] for a in range(V)])
+
+
+def table_by_numpy(ids: Tensor, V: int, k: float) -> Tensor:
+    N = np.full((V, V), k, dtype=np.float64)
+    np.add.at(N, (ids.numpy()[:-1], ids.numpy()[1:]), 1)
+    return torch.from_numpy(N / N.sum(axis=1, keepdims=True))
+
+
+def table_by_put(ids: Tensor, V: int, k: float) -> Tensor:
+    N = torch.full((V, V), float(k), device=ids.device)
+    N.index_put_((ids[:-1], ids[1:]), torch.ones(len(ids) - 1, device=ids.device), accumulate=True)
+    return N.div(N.sum(-1, keepdim=True))
+
+
+bigram_table = Exercise(
+    name="bigram_table",
+    asks="Count the pairs of neighbours, add k to every count, and make each row a probability distribution.",
+    reference=table,
+    section="1.5",
+    cases=[
+        Case("five tokens of two kinds", ids=torch.tensor([0, 0, 1, 0, 1]), V=2, k=1),
+        Case("three kinds, one pair three times", ids=torch.tensor([0, 1, 2, 0, 1, 0, 1, 1]), V=3, k=1),
+        Case("a token that never occurs", ids=torch.tensor([2, 0, 2, 2, 0, 0]), V=4, k=1),
+        Case("one pair", ids=torch.tensor([1, 0]), V=2, k=2),
+        Case("a small k", ids=torch.tensor([0, 1, 0, 2, 0, 1]), V=3, k=0.5),
+        Case("200 random tokens", ids=ids(200, V=5, seed=1), V=5, k=0.1),
+    ],
+    misconceptions=[
+        Misconception(
+            "columns are normalised",
+            lambda ids, V, k: (N := counted(ids[:-1], ids[1:], V) + k) / N.sum(dim=0, keepdim=True),
+            "You divided each count by the sum of its column. The columns then sum to 1: that is the probability of "
+            "what came *before* b, not of what comes after a.",
+            "Which index has to run for the sum over everything that may come next?",
+            "1.3",
+        ),
+        Misconception(
+            "the sums are broadcast the wrong way",
+            lambda ids, V, k: (N := counted(ids[:-1], ids[1:], V) + k) / N.sum(dim=1),
+            "You summed the rows, but the sums have shape (V,), and broadcasting lays them along the *columns*: every "
+            "count is divided by the sum of another row.",
+            "Which shape must the V sums have, so that sum a meets all of row a? Look for keepdim in the section.",
+            "1.3",
+        ),
+        Misconception(
+            "the whole table sums to one",
+            lambda ids, V, k: (N := counted(ids[:-1], ids[1:], V) + k) / N.sum(),
+            "You divided by the number of all pairs: that is how probable the pair (a, b) is among all pairs. Asked "
+            "for is how probable b is, *given* a.",
+            "Each row is a distribution of its own.",
+            "1.3",
+        ),
+        Misconception(
+            "rows and columns exchanged",
+            lambda ids, V, k: rows_to_one(counted(ids[1:], ids[:-1], V) + k),
+            "Your row is the token that comes second. The row is the one that is known, the column the one to guess.",
+            "result[a, b]: a comes first.",
+            "1.3",
+        ),
+        Misconception(
+            "equal pairs are counted once",
+            each_pair_once,
+            "Each pair is counted once, however often it occurs. N[a, b] += 1 with many indices at once reads, adds "
+            "and writes; of two equal pairs the second write overwrites the first.",
+            "A loop, torch.bincount, or index_put_ with accumulate=True counts repetitions.",
+            "1.3",
+        ),
+        Misconception(
+            "the text goes round in a circle",
+            lambda ids, V, k: rows_to_one(counted(ids, ids.roll(-1), V) + k),
+            "You counted one pair too many: the last token followed by the first. N tokens have N - 1 pairs.",
+            "What does roll put at the end?",
+            "1.3",
+        ),
+        Misconception(
+            "the last pair is missing",
+            lambda ids, V, k: rows_to_one(counted(ids[:-2], ids[1:-1], V) + k),
+            "You counted one pair too few: the last one is missing.",
+            "N tokens have N - 1 pairs; range(n) ends before n, and a slice ends before its end.",
+            "1.3",
+        ),
+        Misconception(
+            "pairs do not overlap",
+            lambda ids, V, k: rows_to_one(counted(ids[: len(ids) // 2 * 2][::2], ids[1::2], V) + k),
+            "You cut the text into pairs and counted every second one. Every token but the last begins a pair.",
+            "5, 7, 9 has the pairs (5, 7) and (7, 9).",
+            "1.3",
+        ),
+        Misconception(
+            "nothing is added",
+            lambda ids, V, k: rows_to_one(counted(ids[:-1], ids[1:], V)),
+            "Your table is the one without smoothing: k makes no difference, and an empty row is 0 / 0.",
+            "Add k before you divide.",
+            "1.5",
+            variants=(lambda ids, V, k: (N := counted(ids[:-1], ids[1:], V)) / N.sum(1, keepdim=True).clamp(min=1),),
+        ),
+        Misconception(
+            "k is not in the denominator",
+            lambda ids, V, k: (N := counted(ids[:-1], ids[1:], V) + k) / (N - k).sum(dim=1, keepdim=True),
+            "You added k to the counts, but divided by the sum of the counts without it: the rows sum to more than 1.",
+            "If every one of V counts grows by k, by how much does the sum of the row grow?",
+            "1.5",
+            variants=(
+                lambda ids, V, k: (N := counted(ids[:-1], ids[1:], V) + k)
+                / (N - k).sum(dim=1, keepdim=True).clamp(min=1),
+            ),
+        ),
+        Misconception(
+            "k is added once to the denominator",
+            lambda ids, V, k: (N := counted(ids[:-1], ids[1:], V) + k) / ((N - k).sum(dim=1, keepdim=True) + k),
+            "You added k to each of the V counts of a row, but only once to their sum: the rows sum to more than 1.",
+            "If every one of V counts grows by k, by how much does the sum of the row grow?",
+            "1.5",
+        ),
+        Misconception(
+            "one is added, whatever k is",
+            lambda ids, V, k: rows_to_one(counted(ids[:-1], ids[1:], V) + 1),
+            "You added 1 to every count. That is right for k = 1 only.",
+            "Where does k come into your code?",
+            "1.5",
+        ),
+        Misconception(
+            "k is added to zeros only",
+            lambda ids, V, k: rows_to_one(torch.where((N := counted(ids[:-1], ids[1:], V)) == 0, float(k), N)),
+            "You gave k to the pairs that never occurred, and nothing to the others. With k = 1, a pair that was never "
+            "seen is then as probable as one that was seen once.",
+            "Every count gets k: 0 becomes k, and 1 becomes 1 + k.",
+            "1.5",
+        ),
+        Misconception(
+            "the last token counts as a context",
+            last_token_is_a_context,
+            "You divided by how often a occurs. That is one too many for the last token of the text, which is followed "
+            "by nothing: its row sums to less than 1.",
+            "Divide by the sum of the row; then it cannot happen.",
+            "1.3",
+        ),
+    ],
+    accepted={
+        "loops over lists": table_by_loops,
+        "one-hot vectors, einsum, float64": table_by_one_hot,
+        "dictionaries of counts": table_by_dictionary,
+        "NumPy": table_by_numpy,
+        "index_put_": table_by_put,
+    },
+    hints=[
+        "First only the counts. Do the example of the docstring with pencil and paper; how many pairs are there?",
+        "The tokens that come first are ids[:-1], those that come second ids[1:]. A loop over both at once (zip) and "
+        "N[a, b] += 1 for each pair is fine.",
+        "Add k to the whole table. Then divide by N.sum(dim=1, keepdim=True), of shape (V, 1).",
+    ],
+)
+
+
+# 2. perplexity
+
+
+def nats_of(P: Tensor, texts: list[list[int]]) -> list[Tensor]:
+    """What each predicted token of each text costs."""
+    rows = [torch.tensor(text) for text in texts]
+    return [-P.double()[row[:-1], row[1:]].log() for row in rows]
+
+
+def e_to(x: float) -> float:
+    return math.exp(x) if x < 700 else math.inf
+
+
+def perplexity_of(P: Tensor, texts: list[list[int]]) -> float:
+    """The right one: e to the mean over all predicted tokens of all texts."""
+    return e_to(torch.cat(nats_of(P, texts)).mean().item())
+
+
+def joined(P: Tensor, texts: list[list[int]]) -> float:
+    return perplexity_of(P, [[token for text in texts for token in text]])
+
+
+def by_product(P: Tensor, texts: list[list[int]]) -> float:
+    p = torch.cat([(-nats).exp() for nats in nats_of(P, texts)])
+    product = p.float().prod().item()
+    return product ** (-1 / len(p)) if product > 0 else math.inf
+
+
+def zeros_skipped(P: Tensor, texts: list[list[int]]) -> float:
+    nats = torch.cat(nats_of(P, texts))
+    return e_to(nats[nats.isfinite()].mean().item())
+
+
+def zeros_clamped(P: Tensor, texts: list[list[int]], least: float = 1e-10) -> float:
+    return perplexity_of(P.double().clamp(min=least), texts)
+
+
+def perplexity_by_loops(P: Tensor, texts: list[list[int]]) -> float:
+    bits = n = 0
+    for text in texts:
+        for a, b in zip(text, text[1:], strict=False):
+            p = float(P[a, b])
+            if p == 0:
+                return math.inf
+            bits -= math.log2(p)
+            n += 1
+    return 2 ** (bits / n)
+
+
+def perplexity_by_counts(P: Tensor, texts: list[list[int]]) -> Tensor:
+    """Count the pairs of the texts first; the surprise of a pair is needed only once."""
+    N = torch.zeros_like(P, dtype=torch.float64)
+    for text in texts:
+        for a, b in zip(text, text[1:], strict=False):
+            N[a, b] += 1
+    return torch.where(N > 0, -N * P.double().log(), 0.0).sum().div(N.sum()).exp()
+
+
+def perplexity_by_roots(P: Tensor, texts: list[list[int]]) -> float:
+    """The product of all 1 / p, but each root taken before the product."""
+    pairs = [pair for text in texts for pair in zip(text, text[1:], strict=False)]
+    roots = [float(P[a, b]) ** (1 / len(pairs)) for a, b in pairs]
+    return math.inf if min(roots) == 0 else 1 / math.prod(roots)
+
+
+def perplexity_by_numpy(P: Tensor, texts: list[list[int]]) -> float:
+    with np.errstate(divide="ignore"):
+        return float(np.exp(-np.concatenate([np.log(P.numpy()[text[:-1], text[1:]]) for text in texts]).mean()))
+
+
+def as_many_write_it(P: Tensor, texts: list[list[int]], of_all=None) -> float:
+    """With Python's own numbers, and so with Python's own exceptions: all probabilities, then `of_all`."""
+    p = [float(P[a, b]) for text in texts for a, b in zip(text, text[1:], strict=False)]
+    if of_all is not None:
+        return of_all(math.prod(p), len(p))
+    return math.exp(-sum(math.log(x) for x in p) / len(p))
+
+
+mean_of_texts = lambda P, texts: [nats.mean().item() for nats in nats_of(P, texts)]  # noqa: E731
+
+HALVES = torch.tensor([[1 / 2, 1 / 2], [1 / 8, 7 / 8]])
+THIRDS = torch.tensor([[1 / 2, 1 / 4, 1 / 4], [1 / 8, 3 / 4, 1 / 8], [1 / 4, 0, 3 / 4]])
+LONG = [int(i % 3 == 1) for i in range(3000)]
+
+perplexity = Exercise(
+    name="perplexity",
+    asks="e to the power of the mean surprise, over all predicted tokens of all texts.",
+    reference=perplexity_of,
+    section="1.4",
+    atol=1e-3,
+    cases=[
+        Case("one text, two predictions: 1/2 and 1/8", P=HALVES, texts=[[0, 1, 0]]),
+        Case("two texts: three predictions of 1/2, one of 1/8", P=HALVES, texts=[[0, 0, 0, 1], [1, 0]]),
+        Case("two texts, whose boundary is no pair", P=THIRDS, texts=[[0, 1, 1, 2, 0, 0], [1, 0]]),
+        Case("a pair of probability 0", P=THIRDS, texts=[[0, 0, 2, 1, 0]]),
+        Case("one token, nearly certain", P=HALVES, texts=[[1, 1]]),
+        Case("a text of 3,000 tokens", P=HALVES, texts=[LONG]),
+        Case(
+            "three random texts",
+            P=random(5, 5, seed=2).softmax(dim=1),
+            texts=[ids(n, V=5, seed=n).tolist() for n in (30, 2, 9)],
+        ),
+    ],
+    misconceptions=[
+        Misconception(
+            "the mean of the tokens' perplexities",
+            lambda P, texts: torch.cat(nats_of(P, texts)).exp().mean().item(),
+            "You took 1 / p for each token and then the mean. The mean comes first, of the logarithms, and e to the "
+            "power of it last; your number is larger, because rare surprises weigh too much.",
+            "Of what is the mean taken: of 1 / p, or of -ln p?",
+            "1.4",
+        ),
+        Misconception(
+            "one over the mean probability",
+            lambda P, texts: 1 / torch.cat([(-nats).exp() for nats in nats_of(P, texts)]).mean().item(),
+            "You averaged the probabilities and turned the mean over. A token with probability 0 then does no harm, "
+            "though the model called it impossible.",
+            "Probabilities of independent steps are multiplied. What has to be averaged so that products become sums?",
+            "1.4",
+        ),
+        Misconception(
+            "two to the power of nats",
+            lambda P, texts: 2 ** min(torch.cat(nats_of(P, texts)).mean().item(), math.inf),
+            "You took natural logarithms and then 2 to the power of their mean. The base must be the same both times.",
+            "Either ln and e, or log2 and 2.",
+            "1.4",
+        ),
+        Misconception(
+            "e to the power of bits",
+            lambda P, texts: e_to(torch.cat(nats_of(P, texts)).mean().item() / math.log(2)),
+            "You took logarithms to base 2 and then e to the power of their mean. The base must be the same both "
+            "times.",
+            "Either ln and e, or log2 and 2.",
+            "1.4",
+        ),
+        Misconception(
+            "the sum, not the mean",
+            lambda P, texts: e_to(torch.cat(nats_of(P, texts)).sum().item()),
+            "You took e to the power of the sum of all surprises: one over the probability of the whole text. It grows "
+            "with every token and is no measure of the model.",
+            "By how many predicted tokens is the sum to be divided?",
+            "1.4",
+        ),
+        Misconception(
+            "the sign is missing",
+            lambda P, texts: math.exp(-torch.cat(nats_of(P, texts)).mean().item()),
+            "You took e to the power of the mean of ln p, which is negative: a number below 1. A perplexity is at "
+            "least 1.",
+            "The surprise of a token is -ln p.",
+            "1.4",
+        ),
+        Misconception(
+            "the loss, not the perplexity",
+            lambda P, texts: torch.cat(nats_of(P, texts)).mean().item(),
+            "You returned the mean surprise in nats. The perplexity is e to the power of it.",
+            "One step is missing.",
+            "1.4",
+        ),
+        Misconception(
+            "every text counts the same",
+            lambda P, texts: e_to(sum(mean_of_texts(P, texts)) / len(texts)),
+            "You took the mean of each text and then the mean of these. The tokens of a short text then count more "
+            "than those of a long one.",
+            "Add up all surprises of all texts; then divide once.",
+            "1.4",
+        ),
+        Misconception(
+            "the mean of the texts' perplexities",
+            lambda P, texts: sum(map(e_to, mean_of_texts(P, texts))) / len(texts),
+            "You took the perplexity of each text and then the mean of these.",
+            "Add up all surprises of all texts; divide once; take e to the power of it once.",
+            "1.4",
+        ),
+        Misconception(
+            "divided by the number of texts",
+            lambda P, texts: e_to(torch.cat(nats_of(P, texts)).sum().item() / len(texts)),
+            "You divided the sum of all surprises by the number of texts. It is to be divided by the number of "
+            "predicted tokens.",
+            "The perplexity is per token.",
+            "1.4",
+        ),
+        Misconception(
+            "the first token is counted",
+            lambda P, texts: e_to(torch.cat(nats_of(P, texts)).sum().item() / sum(map(len, texts))),
+            "You divided by the number of all tokens. The first of each text is predicted by nothing, so it must not "
+            "be counted; your perplexity looks better than it is.",
+            "A text of n tokens has n - 1 predictions.",
+            "1.4",
+        ),
+        Misconception(
+            "the texts are joined",
+            joined,
+            "You put the texts together and predicted the first token of each from the last token of the one before. "
+            "No model was asked that.",
+            "Pairs lie within one text.",
+            "1.4",
+        ),
+        Misconception(
+            "the table is read the wrong way",
+            lambda P, texts: perplexity_of(P.T, texts),
+            "You looked up P[b, a] for b after a. The row is the token that is known, the column the one to guess.",
+            "P[a, b] is the probability of b after a.",
+            "1.3",
+        ),
+        Misconception(
+            "the product underflows",
+            by_product,
+            "You multiplied the probabilities and took the root at the end. For a short text this is right; for a long "
+            "one the product is too small for a floating-point number, and becomes 0.",
+            "Which function turns a product into a sum?",
+            "1.4",
+            variants=(
+                lambda P, texts: e_to(-math.log(p) / sum(len(text) - 1 for text in texts))
+                if (p := math.prod((-nats).exp().prod().item() for nats in nats_of(P, texts))) > 0
+                else math.inf,
+                lambda P, texts: as_many_write_it(P, texts, lambda p, n: p ** (-1 / n)),
+                lambda P, texts: as_many_write_it(P, texts, lambda p, n: (1 / p) ** (1 / n)),
+                lambda P, texts: as_many_write_it(P, texts, lambda p, n: math.exp(-math.log(p) / n)),
+            ),
+        ),
+        Misconception(
+            "the logarithm of 0 fails",
+            as_many_write_it,
+            "Everything is right but for tokens of probability 0: math.log(0) is an exception. Their surprise is "
+            "infinite, and so is then the perplexity.",
+            "Look for a probability of 0 before you take the logarithm, or use torch.log, which returns -inf.",
+            "1.5",
+        ),
+        Misconception(
+            "impossible tokens are skipped",
+            zeros_skipped,
+            "You left out the tokens that have probability 0. The model is then rewarded for calling impossible what "
+            "it cannot predict.",
+            "What is -ln 0? What follows for the mean?",
+            "1.5",
+        ),
+        Misconception(
+            "zero is made a small number",
+            zeros_clamped,
+            "You replaced probability 0 by a tiny number, so a surprise that is infinite became a finite one, of a "
+            "size that you made up. Smoothing is the model's business, and its rows must still sum to 1.",
+            "What is -ln 0? What follows for the mean?",
+            "1.5",
+            variants=tuple(
+                lambda P, texts, least=10.0**-i: zeros_clamped(P, texts, least) for i in (5, 6, 7, 8, 9, 12, 15, 16, 20)
+            ),
+        ),
+    ],
+    accepted={
+        "loops, log2 and powers of two": perplexity_by_loops,
+        "pairs counted first": perplexity_by_counts,
+        "roots before the product": perplexity_by_roots,
+        "NumPy": perplexity_by_numpy,
+    },
+    hints=[
+        "Compute the example of the docstring by hand: two probabilities, two surprises, their mean, e to the power.",
+        "One sum and one number of tokens for all texts together: in a double loop over texts and pairs.",
+        "total -= math.log(p), n += 1 for each pair; at the end math.exp(total / n). Before that, if p is 0: inf.",
+    ],
+)
+
+
+# 3. bits_per_byte
+
+
+def bits(nats_per_token: float, n_tokens: int, text: str) -> float:
+    """The right one: all nats, as bits, over all bytes (as `evaluate_text` of the library has it)."""
+    return nats_per_token * n_tokens / math.log(2) / len(text.encode("utf-8"))
+
+
+LN2 = math.log(2)
+
+bits_per_byte = Exercise(
+    name="bits_per_byte",
+    asks="All the bits that a text costs, divided by its bytes in UTF-8.",
+    reference=bits,
+    section="1.8",
+    cases=[
+        Case("8 bits, 4 bytes", nats_per_token=math.log(16), n_tokens=2, text="read"),
+        Case("12 bits, 6 bytes", nats_per_token=math.log(64), n_tokens=2, text="Mia sa"),
+        Case("one token for each of 8 letters", nats_per_token=math.log(8), n_tokens=8, text="the pony"),
+        Case("German, with two bytes for ü", nats_per_token=2.5, n_tokens=6, text="Sie grüßte früh ihre Tür."),
+        Case("a dash of three bytes", nats_per_token=1.75, n_tokens=9, text="“Nothing!” said Maya — quickly."),
+        Case("less than a bit for a token", nats_per_token=0.25, n_tokens=40, text="once there was a shy boy " * 8),
+    ],
+    misconceptions=[
+        Misconception(
+            "nats, not bits",
+            lambda nats, n, text: nats * n / len(text.encode()),
+            "You computed nats per byte.",
+            "One bit is ln 2 = 0.69 nats. Are there more bits or more nats?",
+            "1.6",
+        ),
+        Misconception(
+            "multiplied by ln 2",
+            lambda nats, n, text: nats * n * LN2 / len(text.encode()),
+            "You multiplied by ln 2. A bit is smaller than a nat, so there must be more bits than nats.",
+            "ln 2 nats are 1 bit. How many bits is 1 nat?",
+            "1.6",
+        ),
+        Misconception(
+            "the base-2 logarithm of the nats",
+            lambda nats, n, text: math.log2(nats) * n / len(text.encode()),
+            "You took log2 of the nats. They are logarithms already; only their unit changes, by a constant factor.",
+            "log2 x = ln x / ln 2.",
+            "1.6",
+        ),
+        Misconception(
+            "bits per character",
+            lambda nats, n, text: nats * n / LN2 / len(text),
+            "You divided by len(text), the number of characters. The letters ü and ß have two bytes each in UTF-8, "
+            "a dash has three.",
+            "text.encode() is the text as bytes.",
+            "1.8",
+        ),
+        Misconception(
+            "bits per token",
+            lambda nats, n, text: nats / LN2,
+            "You computed bits per token. Tokens are of any size, so this cannot be compared between models.",
+            "How many bits do all tokens cost together, and how many bytes do they make up?",
+            "1.8",
+        ),
+        Misconception(
+            "one token's bits for the whole text",
+            lambda nats, n, text: nats / LN2 / len(text.encode()),
+            "You divided the bits of one token by the bytes of the whole text.",
+            "First all the bits: the mean times the number of tokens.",
+            "1.8",
+        ),
+        Misconception(
+            "bytes per token, upside down",
+            lambda nats, n, text: nats / LN2 * len(text.encode()) / n,
+            "You multiplied by the bytes per token instead of dividing by them: a model with long tokens would look "
+            "worse for it.",
+            "All bits, divided by all bytes.",
+            "1.8",
+        ),
+        Misconception(
+            "divided by words",
+            lambda nats, n, text: nats * n / LN2 / len(text.split()),
+            "You divided by the number of words.",
+            "text.encode() is the text as bytes.",
+            "1.8",
+        ),
+        Misconception(
+            "the perplexity was taken for the loss",
+            lambda nats, n, text: math.exp(nats) * n / LN2 / len(text.encode()),
+            "You took e to the power of the nats first. Perplexities cannot be added up; nats can.",
+            "Which of the two is a sum over tokens, divided by their number?",
+            "1.6",
+        ),
+        Misconception(
+            "one token fewer",
+            lambda nats, n, text: nats * (n - 1) / LN2 / len(text.encode()),
+            "You multiplied by n_tokens - 1. It is the number of the tokens that were predicted already.",
+            "Read again what n_tokens counts.",
+            "1.8",
+        ),
+    ],
+    accepted={
+        "logarithm to base 2 of the perplexity": lambda nats, n, text: n * math.log2(math.exp(nats))
+        / len(bytes(text, "utf-8")),
+        "bytes counted one by one": lambda nats, n, text: sum(nats * math.log2(math.e) for _ in range(n))
+        / sum(1 for _ in text.encode()),
+        "NumPy": lambda nats, n, text: np.float64(nats) * n / np.log(2) / np.frombuffer(text.encode(), np.uint8).size,
+        "bytes by code point": lambda nats, n, text: torch.tensor(nats * n / LN2)
+        / sum(1 + (ord(c) > 0x7F) + (ord(c) > 0x7FF) + (ord(c) > 0xFFFF) for c in text),
+    },
+    hints=[
+        "Three steps: the nats of the whole text, the same in bits, divided by its bytes.",
+        "nats = bits · ln 2. Solve for bits.",
+        "nats_per_token * n_tokens / math.log(2), divided by len(text.encode()).",
+    ],
+)
+
+
+# 4. table_gradient
+
+
+def gradient(Z: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """By automatic differentiation."""
+    Z = Z.detach().clone().requires_grad_()
+    with torch.enable_grad():
+        return torch.autograd.grad(F.cross_entropy(Z[before], after), Z)[0]
+
+
+def parts(Z: Tensor, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Softmax of every row, counts of the pairs (V, V), counts of the contexts (V, 1)."""
+    N = counted(before, after, len(Z)).to(Z.dtype)
+    return Z.softmax(dim=1), N, N.sum(dim=1, keepdim=True)
+
+
+def gradient_by_hand(Z, before, after, p=None, sign=1, n=None):
+    """(softmax · count of the context - count of the pair) / n, with any of its details to be got wrong."""
+    q, N, total = parts(Z, before, after)
+    p = q if p is None else p
+    return sign * (p * total - N) / (len(before) if n is None else n)
+
+
+def pairs_once(Z: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    G = torch.zeros_like(Z)
+    each = Z[before].softmax(dim=1)  # (N, V)
+    each[torch.arange(len(before)), after] -= 1
+    G[before] += each / len(before)  # of equal rows only one is written
+    return G
+
+
+def gradient_by_loops(Z: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    G = [[0.0] * len(Z) for _ in Z]
+    for a, b in zip(before.tolist(), after.tolist(), strict=True):
+        weights = [math.exp(z) for z in Z[a].tolist()]
+        for j, w in enumerate(weights):
+            G[a][j] += (w / sum(weights) - (j == b)) / len(before)
+    return torch.tensor(G)
+
+
+def gradient_by_one_hot(Z: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    X, Y = (F.one_hot(x, len(Z)).double() for x in (before, after))  # (N, V)
+    return torch.einsum("na,nb->ab", X, (X @ Z.double()).softmax(dim=1) - Y) / len(X)
+
+
+def gradient_by_index_add(Z: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    q = torch.exp(Z - torch.logsumexp(Z, dim=-1, keepdim=True))
+    G = torch.zeros_like(Z).index_add_(0, before, q[before])
+    G.index_put_((before, after), -torch.ones_like(after, dtype=Z.dtype), accumulate=True)
+    return G / before.numel()
+
+
+ROW = torch.tensor([[0.0, math.log(3)], [math.log(4), 0.0]])
+
+table_gradient = Exercise(
+    name="table_gradient",
+    asks="The gradient of the mean cross-entropy in a table of logits, without automatic differentiation.",
+    reference=gradient,
+    section="1.7",
+    atol=1e-5,
+    cases=[
+        Case("logits zero, one pair", Z=torch.zeros(2, 2), before=torch.tensor([0]), after=torch.tensor([1])),
+        Case("probabilities 1/4 and 3/4, one pair", Z=ROW, before=torch.tensor([0]), after=torch.tensor([1])),
+        Case(
+            "three pairs, one of them twice", Z=ROW, before=torch.tensor([0, 0, 1]), after=torch.tensor([1, 1, 0]),
+        ),
+        Case(
+            "logits zero, four pairs of three tokens", Z=torch.zeros(3, 3), before=torch.tensor([0, 2, 0, 0]),
+            after=torch.tensor([1, 0, 2, 1]),
+        ),
+        Case("large logits", Z=ROW * 10 + 50, before=torch.tensor([1, 0]), after=torch.tensor([1, 0])),
+        Case("random", Z=random(5, 5, seed=3), before=ids(20, V=4, seed=4), after=ids(20, V=5, seed=5)),
+    ],
+    misconceptions=[
+        Misconception(
+            "the sign is wrong",
+            lambda *a: gradient_by_hand(*a, sign=-1),
+            "You computed the negative gradient. A step against it would make the loss *larger*.",
+            "Should a step of descent raise or lower the logit of the token that came?",
+            "1.7",
+        ),
+        Misconception(
+            "the sum over the pairs, not the mean",
+            lambda *a: gradient_by_hand(*a, n=1),
+            "You added up the gradients of the pairs. The loss is their mean, and so is its gradient.",
+            "Divide by the number of pairs. Which number is that?",
+            "1.7",
+        ),
+        Misconception(
+            "each row has a mean of its own",
+            lambda Z, before, after: gradient_by_hand(Z, before, after, n=parts(Z, before, after)[2].clamp(min=1)),
+            "You divided each row by how often its token came. The loss is the mean over all pairs, so a row that is "
+            "needed often has a larger gradient.",
+            "Every pair weighs 1 / N, whichever row it is in.",
+            "1.7",
+        ),
+        Misconception(
+            "divided by the size of the table",
+            lambda Z, before, after: gradient_by_hand(Z, before, after, n=Z.numel()),
+            "You took the mean over the entries of the table. The mean of the loss is over the pairs.",
+            "How many terms does the loss have?",
+            "1.7",
+        ),
+        Misconception(
+            "equal contexts are counted once",
+            pairs_once,
+            "Of several pairs that begin with the same token, only one arrives: G[before] += … with many indices at "
+            "once overwrites instead of adding.",
+            "A loop, index_add_, or index_put_ with accumulate=True adds up repetitions.",
+            "1.3",
+        ),
+        Misconception(
+            "the token that came is not subtracted",
+            lambda Z, before, after: (q := parts(Z, before, after))[0] * q[2] / len(before),
+            "You have the softmax, but what came makes no difference: `after` is missing. Every logit would be "
+            "pushed down.",
+            "The derivative of ln Σ exp is one term; the loss has another.",
+            "1.7",
+        ),
+        Misconception(
+            "the softmax is missing",
+            lambda Z, before, after: gradient_by_hand(Z, before, after, p=Z),
+            "You took the logits themselves instead of their softmax. That is the gradient of a squared error, not of "
+            "the cross-entropy.",
+            "What is ∂/∂z_j of ln Σ exp(z_i)?",
+            "1.7",
+        ),
+        Misconception(
+            "logarithms of the probabilities",
+            lambda Z, before, after: gradient_by_hand(Z, before, after, p=Z.log_softmax(dim=1)),
+            "You took the log-softmax where the softmax belongs.",
+            "What is ∂/∂z_j of ln Σ exp(z_i)? Is it between 0 and 1?",
+            "1.7",
+        ),
+        Misconception(
+            "softmax over the columns",
+            lambda Z, before, after: gradient_by_hand(Z, before, after, p=Z.softmax(dim=0)),
+            "You took the softmax along the columns. The model's distribution is a row of the table.",
+            "Z[a] holds the logits of everything that may follow a. Which dimension is that?",
+            "1.7",
+        ),
+        Misconception(
+            "rows and columns exchanged",
+            lambda Z, before, after: gradient(Z, after, before),
+            "You took `after` for the rows and `before` for the columns.",
+            "The row is the token that is known.",
+            "1.3",
+        ),
+        Misconception(
+            "every row is treated alike",
+            lambda Z, before, after: (q := parts(Z, before, after))[0] - q[1] / q[2].clamp(min=1),
+            "You computed softmax minus observed share for each row by itself, also for rows that are not needed. How "
+            "often a row was needed is missing, and a row that was never needed has gradient 0.",
+            "Start from one pair: to which row does it give a gradient? Then add up the pairs.",
+            "1.7",
+        ),
+        Misconception(
+            "unused rows are pushed too",
+            lambda Z, before, after: parts(Z, before, after)[0] - parts(Z, before, after)[1] / len(before),
+            "You subtracted the counts from the softmax of the whole table. A row gets the softmax once for each pair "
+            "that begins with its token: perhaps never, perhaps often.",
+            "Start from one pair: to which row does it give a gradient? Then add up the pairs.",
+            "1.7",
+        ),
+        Misconception(
+            "the softmax overflows",
+            lambda Z, before, after: gradient_by_hand(Z, before, after, p=(e := (20 * Z).exp()) / e.sum(1, True))
+            if Z.max() > 40
+            else gradient(Z, before, after),
+            "Your exponentials are too large for a floating-point number, and inf / inf is not a number.",
+            "The softmax does not change if the same number is subtracted from all logits of a row.",
+            "1.7",
+        ),
+    ],
+    accepted={
+        "loops": gradient_by_loops,
+        "one-hot vectors, einsum, float64": gradient_by_one_hot,
+        "index_add_": gradient_by_index_add,
+        "counts": gradient_by_hand,
+    },
+    forbidden=AUTOGRAD,
+    hints=[
+        "One pair (a, b) only. Its loss is ln Σ_j exp(Z[a, j]) - Z[a, b]. Differentiate by Z[a, j], once for j = b and "
+        "once for j ≠ b.",
+        "So one pair gives row a the gradient softmax(Z[a]), minus 1 at b. All other rows get nothing from it.",
+        "A loop over the pairs, G[a] += Z[a].softmax(-1) and G[a, b] -= 1; at the end divide by the number of pairs.",
+    ],
+)
+
+
+# 5. impossible
+
+
+def look(find) -> str:
+    """What is to be said about the two texts that were found."""
+    found = find()
+    if not (isinstance(found, list | tuple) and len(found) == 2 and all(isinstance(text, str) for text in found)):
+        return "these are not two texts (strings)"
+    train, test = found
+    if len(test) < 10:
+        return "the test text has fewer than 10 characters"
+    if set(test) - set(train):
+        return "a character of the test text does not occur in the training text at all"
+    if set(test) - set(train[:-1]):
+        return "a character of the test text is never followed by anything in the training text"
+    N = Counter(zip(train, train[1:], strict=False))
+    missing = [pair for pair in zip(test, test[1:], strict=False) if not N[pair]]
+    if not missing:
+        return "every pair of the test text occurs in training, so its perplexity is finite"
+    return "fine" if len(missing) == 1 else "more than one pair of the test text has probability 0"
+
+
+impossible = Exercise(
+    name="impossible",
+    asks="Find a training and a test text: one pair of the test text has probability 0, the rest is well known.",
+    reference=lambda: ("the old mill and the old boat", "the old mill and the old ant"),
+    section="1.5",
+    cases=[Case("your two texts", run=look)],
+    misconceptions=[
+        Misconception(
+            "a character that was never seen",
+            lambda: ("the old mill and the boat", "the old zoo and the boat"),
+            "A character of your test text does not occur in training at all. That is another trouble: no row and no "
+            "column knows it. Here every single character is known.",
+            "Use the characters of the training text only, in another order.",
+            "1.5",
+        ),
+        Misconception(
+            "a character that nothing follows",
+            lambda: ("she ran to the kiosk.", "she ran to. the"),
+            "A character of your test text stands only at the end of the training text. Its row is empty, and 0 / 0 is "
+            "no probability.",
+            "Let the training text go on after it.",
+            "1.5",
+        ),
+        Misconception(
+            "nothing is impossible",
+            lambda: ("the old mill and the boat", "the old mill and the"),
+            "Every pair of your test text occurs in training, so every probability is above 0.",
+            "You need two characters that both occur, but nowhere side by side in this order.",
+            "1.5",
+        ),
+        Misconception(
+            "more than one impossible pair",
+            lambda: ("the old mill and the boat", "boat the dim old hat"),
+            "More than one pair of your test text never occurs in training. One is enough; find it.",
+            "Begin with the training text itself, and change its end.",
+            "1.5",
+        ),
+        Misconception(
+            "too short",
+            lambda: ("abab", "aa"),
+            "Your test text has fewer than 10 characters. The point is that *one* pair ruins a text of any length.",
+            "Put well-known pairs before it.",
+            "1.5",
+        ),
+        Misconception(
+            "ids instead of texts",
+            lambda: ([0, 1, 0, 1], [0, 1, 0, 1, 0, 1, 0, 1, 0, 0]),
+            "You returned something else than two strings.",
+            'Such as "abab…".',
+            "1.5",
+            variants=(lambda: "the old mill and the boat", lambda: None),
+        ),
+    ],
+    accepted={
+        "two letters": lambda: ("ab" * 3, "ab" * 5 + "b"),
+        "a list, the pair at the beginning": lambda: ["to be or not to be", "rot to be or not"],
+        "a long text": lambda: ("One cold day he ran home. " * 50, "One cold day he ran home. " * 30 + "he ran home.."),
+    },
+    hints=[
+        "Take a training text of two letters, such as abababab. Which pairs never occur in it?",
+        "Begin the test text as the training text, and let it end in a pair that is new.",
+    ],
+)
+
+
+# 6. mix
+
+
+def tensors(count, total, kinds, lower) -> list[Tensor]:
+    return [torch.as_tensor(x, dtype=torch.float64).expand(len(lower)).clone() for x in (count, total, kinds, lower)]
+
+
+def of_context(f, count: list[float], lower: list[float]) -> Tensor:
+    """p(w | c) for all w of a small vocabulary, from the counts of one context."""
+    count = torch.tensor(count, dtype=torch.float64)
+    arguments = tensors(count, count.sum(), (count > 0).sum(), torch.tensor(lower, dtype=torch.float64))
+    return torch.as_tensor(f(*arguments)).double()
+
+
+def sums(f, *contexts) -> list[float]:
+    return [float(of_context(f, count, lower).sum()) for count, lower in contexts]
+
+
+def impossible_tokens(f, count, lower) -> str:
+    return "no token is impossible" if bool((of_context(f, count, lower) > 0).all()) else "some token is impossible"
+
+
+def order(f, count, lower) -> str:
+    p = of_context(f, count, lower).tolist()
+    return "first > second > third" if p[0] > p[1] + 1e-9 > p[2] + 2e-9 else "not first > second > third"
+
+
+def growing_trust(f, count, lower) -> str:
+    """How far the result is from count / total as the counts are doubled, again and again."""
+    share = torch.tensor(count, dtype=torch.float64) / sum(count)
+    far = [float((of_context(f, [n * 2**i for n in count], lower) - share).abs().max()) for i in range(6)]
+    if all(b < a - 1e-9 for a, b in zip(far, far[1:], strict=False)):
+        return "nearer to count / total with every doubling"
+    return "not nearer: " + " ".join(f"{x:.2f}" for x in far)
+
+
+def in_the_end(f, count, lower) -> list[float]:
+    return [round(x, 2) + 0.0 for x in of_context(f, [n * 10**5 for n in count], lower).tolist()]
+
+
+def together(f, contexts) -> list[float]:
+    """Several contexts in one call, one after another: the sum of each. One of them was never seen."""
+    pieces = []
+    for count, lower in contexts:
+        count = torch.tensor(count, dtype=torch.float64)
+        pieces.append(tensors(count, count.sum(), (count > 0).sum(), torch.tensor(lower, dtype=torch.float64)))
+    p = torch.as_tensor(f(*map(torch.cat, zip(*pieces, strict=True)))).double()
+    return [float(part.sum()) for part in p.split([len(lower) for _, lower in contexts])]
+
+
+def more_by_lower(count, total, kinds, lower):
+    """The reference: as if every context had been seen once more, with the shares of the shorter one."""
+    return (count + lower) / (total + 1)
+
+
+def witten_bell(count, total, kinds, lower):
+    share = torch.where(total > 0, kinds / (total + kinds).clamp(min=1), 1.0)
+    return (1 - share) * count / total.clamp(min=1) + share * lower
+
+
+def discounted(count, total, kinds, lower, d=0.75):
+    high = (count - d).clamp(min=0) / total.clamp(min=1) + d * kinds / total.clamp(min=1) * lower
+    return torch.where(total > 0, high, lower)
+
+
+def mix_by_loops(count, total, kinds, lower):
+    out = []
+    for c, t, _, p in zip(*(x.tolist() for x in (count, total, kinds, lower)), strict=True):
+        trust = t / (t + 4)
+        out.append(trust * (c / t) + (1 - trust) * p if t else p)
+    return torch.tensor(out, dtype=torch.float64)
+
+
+def mix_by_numpy(count, total, kinds, lower):
+    count, total, lower = count.numpy(), total.numpy(), lower.numpy()
+    trust = 1 - 1 / np.sqrt(1 + total)
+    return torch.from_numpy(trust * count / np.maximum(total, 1) + (1 - trust) * lower)
+
+
+def share(count, total, lower, trust):
+    """trust · count / total + (1 - trust) · lower; for a context that was never seen, lower."""
+    return torch.where(total > 0, trust * count / total.clamp(min=1) + (1 - trust) * lower, lower)
+
+
+EVEN, UNEVEN = [0.25, 0.25, 0.25, 0.25], [0.5, 0.25, 0.125, 0.125]
+SEVERAL = [([3, 1, 0, 0], EVEN), ([0, 0, 0, 0], UNEVEN), ([0, 1, 0, 0], UNEVEN), ([2, 0, 9, 5], EVEN)]
+
+mix = Exercise(
+    name="mix",
+    asks="Combine the counts of a long context with the probability from a shorter one; trust grows with the counts.",
+    reference=more_by_lower,
+    section="1.9",
+    points=2,
+    cases=[
+        Case("a context that was never seen: the results", run=of_context, count=[0, 0, 0, 0], lower=UNEVEN),
+        Case("counts 3, 1, 0, 0: the sum of the results", run=sums, context=([3, 1, 0, 0], EVEN)),
+        Case("counts 0, 2, 0, 0: the sum of the results", run=sums, context=([0, 2, 0, 0], UNEVEN)),
+        Case("counts 3, 1, 0, 0: is every token possible?", run=impossible_tokens, count=[3, 1, 0, 0], lower=EVEN),
+        Case("same lower, counts 3, 2, 0", run=order, count=[3, 2, 0], lower=[1 / 3] * 3),
+        Case("same count, lower 1/2, 1/3, 1/6", run=order, count=[2, 2, 2], lower=[1 / 2, 1 / 3, 1 / 6]),
+        Case("counts 1, 3, 0, 0, doubled five times", run=growing_trust, count=[1, 3, 0, 0], lower=EVEN),
+        Case("counts 300,000, 700,000, 0, 0", run=in_the_end, count=[3, 7, 0, 0], lower=EVEN),
+        Case("four contexts in one call: the sum of each", run=together, contexts=SEVERAL),
+    ],
+    misconceptions=[
+        Misconception(
+            "fixed shares",
+            lambda count, total, kinds, lower: share(count, total, lower, 0.8),
+            "You give the two fixed shares, as the lesson does. A context that was seen once is then trusted as much "
+            "as one that was seen a thousand times.",
+            "Make the share of the long context grow with total, from 0 towards 1.",
+            "1.9",
+            variants=tuple(
+                lambda count, total, kinds, lower, s=s: share(count, total, lower, s)
+                for s in (0.5, 0.6, 0.7, 0.75, 0.9, 0.95, 0.99)
+            ),
+        ),
+        Misconception(
+            "the shorter context is forgotten",
+            lambda count, total, kinds, lower: count / total,
+            "You returned count / total: what never came is impossible, and a context that was never seen is 0 / 0.",
+            "Where does lower come into your code?",
+            "1.9",
+            variants=(lambda count, total, kinds, lower: count / total.clamp(min=1),),
+        ),
+        Misconception(
+            "the shorter context only where there is no count",
+            lambda count, total, kinds, lower: torch.where(count > 0, count / total.clamp(min=1), lower),
+            "You kept count / total for what was seen, and took lower for the rest. The counts alone sum to 1 already, "
+            "so that all together is more than 1, and the perplexity too good to be true.",
+            "Before something can be given to tokens that were not seen, it must be taken from those that were.",
+            "1.9",
+            variants=(
+                lambda count, total, kinds, lower: torch.where(count > 0, count / total.clamp(min=1), 0.4 * lower),
+            ),
+        ),
+        Misconception(
+            "the shorter context only if the longer was never seen",
+            lambda count, total, kinds, lower: torch.where(total > 0, count / total.clamp(min=1), lower),
+            "You took count / total as soon as the context was seen at all. Whatever did not come after it is then "
+            "impossible.",
+            "Let lower have a share in every context.",
+            "1.9",
+        ),
+        Misconception(
+            "the sum was not made larger",
+            lambda count, total, kinds, lower: torch.where(total > 0, (count + lower) / total.clamp(min=1), lower),
+            "You added lower to the counts, but still divide by their old sum: the results sum to more than 1.",
+            "By how much do all counts of a context grow together, if each grows by its lower?",
+            "1.9",
+        ),
+        Misconception(
+            "never seen is not a number",
+            lambda count, total, kinds, lower: (count + kinds * lower) / (total + kinds),
+            "For a context that was seen you are right. For one that was not, you divide 0 by 0.",
+            "torch.where(total > 0, …, lower), and keep the division itself from meeting a 0: clamp(min=1).",
+            "1.9",
+            variants=(
+                lambda count, total, kinds, lower: ((count - 0.75).clamp(min=0) + 0.75 * kinds * lower) / total,
+                lambda count, total, kinds, lower: (t := total / (total + 1)) * count / total + (1 - t) * lower,
+            ),
+        ),
+        Misconception(
+            "one is added",
+            lambda count, total, kinds, lower: (count + 1) / (total + kinds + 1),
+            "You added 1 to every count, as in section 1.5, and lower makes no difference. All that never came after "
+            "this context is then equally probable, and the results do not sum to 1 either.",
+            "Add something to a count that is in proportion to lower.",
+            "1.9",
+            variants=(
+                lambda count, total, kinds, lower: (count + 1) / (total + kinds).clamp(min=1),
+                lambda count, total, kinds, lower: (count + 1) / (total + 1),
+                lambda count, total, kinds, lower: (count + 1) / (total + len(lower)),
+            ),
+        ),
+        Misconception(
+            "trust shrinks",
+            lambda count, total, kinds, lower: share(count, total, lower, 1 / (total + 1)),
+            "The more often a context was seen, the less you listen to it: the two shares are exchanged.",
+            "Which of the two deserves the share that goes to 1?",
+            "1.9",
+            variants=(
+                lambda count, total, kinds, lower: share(count, total, lower, kinds / (total + kinds).clamp(min=1)),
+            ),
+        ),
+        Misconception(
+            "what was taken is not given",
+            lambda count, total, kinds, lower: torch.where(
+                total > 0, ((count - 0.75).clamp(min=0) + 0.75 * lower) / total.clamp(min=1), lower
+            ),
+            "You took the discount from each kind of token that came, but gave it to lower only once: the results sum "
+            "to less than 1.",
+            "From how many tokens did you take something?",
+            "1.9",
+        ),
+        Misconception(
+            "the two are multiplied",
+            lambda count, total, kinds, lower: torch.where(total > 0, count / total.clamp(min=1) * lower, lower),
+            "You multiplied the two. The results do not sum to 1, and a token whose count is 0 stays impossible.",
+            "A mean of the two, with shares that sum to 1.",
+            "1.9",
+        ),
+        Misconception(
+            "the larger of the two",
+            lambda count, total, kinds, lower: torch.maximum(count / total.clamp(min=1), lower),
+            "You took the larger of the two for each token. The results sum to more than 1.",
+            "A mean of the two, with shares that sum to 1.",
+            "1.9",
+        ),
+    ],
+    accepted={
+        "shares by the number of kinds": witten_bell,
+        "a discount": discounted,
+        "loops, trust t / (t + 4)": mix_by_loops,
+        "NumPy, trust by a square root": mix_by_numpy,
+        "trust by an exponential": lambda count, total, kinds, lower: share(
+            count, total, lower, 1 - torch.exp(-total / 8)
+        ),
+    },
+    hints=[
+        "A mean of count / total and lower, with shares t and 1 - t. Let t grow with total, from 0 towards 1.",
+        "For instance t = total / (total + β) with some β. Why does that do the right thing for total = 0 and for "
+        "total = 1,000,000? Which β would you try, and should it be the same for every context?",
+        "A context that was followed by many different tokens (kinds) will probably be followed by new ones again. Let "
+        "kinds have a say in β.",
+    ],
+)  # fmt: skip
+
+EXERCISES = [
+    bigram_table,
+    perplexity,
+    bits_per_byte,
+    table_gradient,
+    impossible,
+    Written(
+        "WHY_IMPOSSIBLE", "Why does one pair ruin everything, what does smoothing do, and what would be cheating?", 60,
+        ["What is the mean of many small numbers and one infinity? Who pays for what smoothing gives to new pairs?"],
+        "1.5",
+    ),
+    mix,
+    Written(
+        "EXPERIMENT", "Which two designs, what did you predict for each, what came out, what do you make of it?", 60,
+        ["Vary one thing. Where would you expect a gain: in short contexts or in long ones?"], "1.9",
+    ),
+]  # fmt: skip

@@ -1,0 +1,844 @@
+# %% [markdown]
+# # 01 Counting and perplexity
+#
+# - **Question:** How well can a text be continued by somebody who only counts, and how do we measure "well"?
+# - **Teaches:** language models from zero: tokens and tensors, bigrams by counting and by gradient descent, smoothing,
+#   cross-entropy, perplexity, bits per byte, training, validation and test, n-grams, and the entropy as a floor
+# - **Minutes:** 120 to read and solve, 1 to run
+#
+# You need: Python, logarithms, and what a derivative is. Everything else is made here. If you have never seen a tensor,
+# section 1.2 is your introduction; have a Python prompt open beside it and try each line with numbers of your own.
+#
+# How a lesson works: read it, run it (`python -m lessons run 1`), answer its predictions *before* you read on, and look
+# at its pictures. Then do the exercises (`python -m lessons check 1`). They say what is wrong and why.
+#
+# Letters, here and in the whole library: B batch, T length of a text, V size of the vocabulary, N a number of tokens.
+# *ln* is the natural logarithm.
+
+# %% [setup]
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+# %%
+import math
+import re
+from collections import Counter
+
+import numpy as np
+import torch
+from torch import nn
+
+from lessons.machinery.pictures import curves, heatmap
+from lessons.machinery.stage import part, predict, result, seed
+from llmasos.datasets import Windows
+from llmasos.datasets.storyworld import stories
+from llmasos.datasets.storyworld.entropy import per_unit
+from llmasos.datasets.storyworld.people import CHILDREN
+from llmasos.datasets.storyworld.proof import readings
+from llmasos.objectives import CausalLM
+from llmasos.tokenizers import CharTokenizer
+
+torch.manual_seed(seed())
+torch.set_num_threads(min(2, torch.get_num_threads()))
+torch.set_printoptions(precision=2, sci_mode=False)
+
+# %% [markdown]
+# ## 1.1 A game of guessing
+#
+# > *Once there was a sh* ▢
+#
+# Which letter comes next? Perhaps y (a *shy boy*), perhaps a, e or o; hardly x. You have just been a **language
+# model**: a rule that looks at the beginning of a text and says, for each token that could come next, how probable it
+# is. (A *token* is whatever the text is cut into: letters for now, words later in this lesson, pieces of words in
+# lesson 02.)
+#
+# This is all that even the largest language models do. It is enough, for two reasons. Who can say how probable the next
+# token is can *write*: draw a token from these probabilities, append it, ask again. And who can do it for one token can
+# do it for a whole text $x_1 x_2 \dots x_N$, because by the definition of conditional probability
+#
+# $$ p(x_1, \dots, x_N) = p(x_1)\; p(x_2 \mid x_1)\; p(x_3 \mid x_1 x_2) \cdots p(x_N \mid x_1 \dots x_{N-1}). $$
+#
+# This is the **chain rule**. Nothing is assumed and nothing is lost in it. All the difficulty is in the last factor:
+# the beginnings $x_1 \dots x_{N-1}$ are so many that hardly any occurs twice. So we have to forget something. In this
+# lesson we forget nearly everything and keep **the last token only**:
+#
+# $$ p(x_t \mid x_1 \dots x_{t-1}) \approx p(x_t \mid x_{t-1}). $$
+#
+# A model of pairs is called a **bigram** model. Markov counted by hand how vowels and consonants follow one another in
+# 20,000 letters of Pushkin's *Eugene Onegin* (1913), and Shannon drew the first machine-made English from such tables
+# (1948, section 3). Two questions carry us through: how good can this be, and what does "good" mean?
+
+# %% [markdown]
+# ## 1.2 Text as numbers
+#
+# Our texts are stories of a small world that comes with the library. A program makes them up (`storyworld`, described
+# in `data/storyworld/README.md`), so that there are as many as we like. And there is a second reason, which makes them
+# better for learning than any real text: see section 1.10.
+
+# %%
+train_stories = list(stories("train", 2000, seed=seed()))
+held_out = list(stories("val", 600, seed=seed()))
+val_stories, test_stories = held_out[:300], held_out[300:]
+
+
+def one_text(some) -> str:
+    """Stories one after another. A line break stands before each of them, and after the last."""
+    return "\n" + "\n".join(story.text for story in some) + "\n"
+
+
+train_text, val_text, test_text = one_text(train_stories), one_text(val_stories), one_text(test_stories)
+print(val_stories[0].text)
+print(f"\n{len(train_text):,} letters for training, {len(val_text):,} for validation, {len(test_text):,} for the test")
+
+# %% [markdown]
+# Three texts, for three purposes:
+#
+# - on the **training** text the model learns: here, it counts;
+# - on the **validation** text we try out what it has learned, and *choose*: this setting or that?
+# - on the **test** text we measure, once, at the end, what came of our choices.
+#
+# Why not one? Because a model does best on what it has already seen, and we want to know how it does on what it has
+# not. Why not two? Because who tries a hundred settings and keeps the best has picked the one that suits this
+# validation text, luck included. A number that was used for choosing is no longer an honest measure. In `storyworld`
+# the two texts that are held out tell of combinations of child, plot and thing which no training story has.
+#
+# A model calculates, so every token gets a number, its **id**. The library's `CharTokenizer` collects the characters of
+# the training text and numbers them.
+
+# %%
+tokenizer = CharTokenizer.train([train_text])
+V = tokenizer.vocab_size
+print(V, "ids:", repr(tokenizer.characters), "and", list(tokenizer.special_tokens))
+print("a shy boy →", list(tokenizer.encode("a shy boy")))
+
+# %% [markdown]
+# Rows of numbers are kept in **tensors**: numbers of one kind (`dtype`) in a rectangle of some **shape**. One
+# dimension: a row, shape (N,). Two: a table, shape (rows, columns). Three and more will come. When code goes wrong,
+# print the shapes first; this is why all code in this course has them as comments.
+
+# %%
+ids = torch.tensor(tokenizer.encode("a shy boy"))  # (9,)
+print(ids.shape, ids.dtype)
+print("all but the last ", ids[:-1])  # (8,)
+print("all but the first", ids[1:])  # (8,)
+
+table = torch.tensor([[1.0, 3.0], [2.0, 2.0]])  # (2, 2)
+print("row 0:", table[0], "  column 0:", table[:, 0], "  row 0, column 1:", table[0, 1].item())
+rows, columns = torch.tensor([0, 0, 1]), torch.tensor([1, 1, 0])
+print("three entries at once:", table[rows, columns])  # (3,): table[0, 1], table[0, 1], table[1, 0]
+
+# %% [markdown]
+# Look at the two slices above, one over the other: `ids[:-1]` and `ids[1:]` hold, side by side, every token and the one
+# that follows it. N tokens have N - 1 such pairs. All of this course is made of these two slices.
+
+# %% [markdown]
+# ## 1.3 Counting pairs
+#
+# How probable is it that b comes after a? Count how often it did. Let $N_{ab}$ be the number of times that b followed
+# a in the training text; then
+#
+# $$ p(b \mid a) = \frac{N_{ab}}{\sum_{j} N_{aj}}. $$
+#
+# The sum runs over everything that may come next, so that for each a the probabilities of all b sum to one. For two
+# letters, with Python's own tools:
+
+# %%
+pairs = Counter(zip(train_text, train_text[1:], strict=False))  # (a, b) → how often
+for a in "qh":
+    after = {b: times for (first, b), times in pairs.items() if first == a}
+    best = sorted(after, key=after.get, reverse=True)[:5]
+    print(f"after {a}: ", ",  ".join(f"{b!r} {after[b] / sum(after.values()):.2f}" for b in best))
+
+# %% [markdown]
+# q is followed by u. (There is a queen somewhere, and a quarrel.) For the model we want all of it in one table of
+# shape (V, V): **the row is the letter that is known, the column the one to guess.** A row must be divided by its sum,
+# and here waits the first trap. What is wrong with the second line?
+
+# %%
+N2 = torch.tensor([[6.0, 2.0], [1.0, 1.0]])  # (2, 2): counts; the rows sum to 8 and 2
+predict("N2 / N2.sum(dim=1): which numbers stand in row 0? Should it not be 6/8 and 2/8?")
+
+# %%
+print("sum(dim=1)               ", N2.sum(dim=1).shape, (N2 / N2.sum(dim=1)).tolist())
+print("sum(dim=1, keepdim=True) ", N2.sum(dim=1, keepdim=True).shape, (N2 / N2.sum(dim=1, keepdim=True)).tolist())
+
+# %% [markdown]
+# `dim=1` says that the *columns* are added up: one sum for each row, shape (2,). But when a table (2, 2) is divided by
+# a row (2,), torch lays the row along the columns and repeats it downwards. This is **broadcasting**: shapes are
+# compared from the right, and a missing dimension, or one of size 1, is repeated. So every count was divided by the sum
+# of the wrong row, and the shapes raise no alarm. With `keepdim=True` the sums have shape (2, 1), a column, which is
+# repeated to the right.
+#
+# The second trap is in counting. `N[a, b] += 1` counts one pair. With *tensors* of indices it does not count
+# repetitions: torch reads all the entries, adds one to each, and writes them back; of equal pairs, only one is written.
+
+# %%
+N3 = torch.zeros(2, 2)
+N3[rows, columns] += 1  # the pairs (0, 1), (0, 1), (1, 0) from above
+print(N3)
+
+# %% [markdown]
+# There should be a 2. A loop does it; `torch.bincount`, which counts how often each whole number occurs, does it
+# quickly if the pair (a, b) is written as the single number a · V + b. Here are the 1.1 million pairs of our text.
+
+# %%
+train_ids, val_ids = (torch.tensor(tokenizer.encode(text)) for text in (train_text, val_text))
+before, after = train_ids[:-1], train_ids[1:]  # (N - 1,) each
+N = torch.bincount(before * V + after, minlength=V * V).view(V, V)  # (V, V): whole numbers
+print(f"{int(N.sum()):,} pairs, {int((N > 0).sum())} different ones, of {V * V:,} that there could be")
+
+letters = [" ", ",", ".", *"abcdefghijklmnopqrstuvwxyz"]
+some = torch.tensor(tokenizer.encode("".join(letters)))  # (29,)
+shares = [[N[a, b].item() / N[a].sum().item() for b in some] for a in some]
+names = ["·", *letters[1:]]
+heatmap(shares, names, names, "What comes next: the row is known, the column comes", "01-bigrams")
+
+# %% [markdown]
+# **What to see.** · is the blank. Columns that are dark all the way down are letters that are common after anything:
+# the blank, e, and the other vowels. Rows with one dark square leave no doubt: q is followed by u, j by o or u, a comma
+# by a blank. The row of the blank is pale: a word may begin with many letters. And there is some grammar of sounds in
+# the picture: vowels are followed by consonants and the other way round, more often than not.
+#
+# A table of probabilities can write. Draw a letter from the row of the last one, append it, and again:
+
+
+# %%
+def draw(weights, generator) -> int:
+    """A number drawn in proportion to the weights."""
+    return int(torch.multinomial(weights, 1, generator=generator))
+
+
+generator = torch.Generator().manual_seed(seed())
+text = list(tokenizer.encode("\n"))
+for _ in range(120):
+    text.append(draw(N[text[-1]].float(), generator))
+print(tokenizer.decode(text).strip())
+
+# %% [markdown]
+# These are no words, but the letters stand as they do in English: you could read it aloud. Exercise **bigram_table**
+# has you make the whole table (with the smoothing of section 1.5).
+
+# %% [markdown]
+# ## 1.4 How good is a guess?
+#
+# A model is good if it found probable what then happened. So look at the probability that it gave to the whole held-out
+# text: the product over its tokens. There is a practical trouble with products:
+
+# %%
+print("0.1 to the power of 400 is", 0.1**400)
+
+# %% [markdown]
+# It **underflows**: the smallest number that fits in 64 bits is about 10⁻³²⁴. So take the logarithm, which turns the
+# product into a sum, and with a minus sign, because logarithms of probabilities are negative. The **surprise** of a
+# token that had probability $p$ is
+#
+# $$ -\ln p \quad \text{nats}. $$
+#
+# Certain: 0. One in two: 0.69. One in a thousand: 6.9. Impossible: infinite. The mean over all tokens that were
+# predicted is the **cross-entropy**, the loss of every language model in this course:
+#
+# $$ L = -\frac{1}{n} \sum_{t} \ln p(x_t \mid \text{what came before}) \quad \text{nats per token}. $$
+#
+# n is the number of *predictions*. The first token of a text is predicted by nothing, so a text of N tokens has N - 1.
+# If there are several texts, add up all their surprises and all their predictions and divide once: each token counts
+# the same, in a short text as in a long one.
+#
+# How much are 2.3 nats? More tangible is the **perplexity**, e to the power of it:
+#
+# $$ \mathrm{PP} = e^{L} = \Bigl(\prod_t \frac{1}{p_t}\Bigr)^{1/n}. $$
+#
+# A model that chooses evenly among V tokens gives each 1/V; its loss is ln V and its perplexity V. So a perplexity of
+# 10 means: as unsure as if it had to choose evenly among 10. It is a mean too (the geometric mean of 1/p), but not the
+# plain mean of 1/p. Three guesses:
+
+# %%
+p = torch.tensor([1 / 2, 1 / 2, 1 / 1000])  # what the model gave to the three tokens that came
+print("surprise of each        ", -p.log())
+print("e to the mean surprise   ", f"{math.exp(-p.log().mean().item()):.1f}")
+print("the plain mean of 1/p    ", f"{(1 / p).mean().item():.1f}   (one bad guess, and nothing else counts)")
+
+# %% [markdown]
+# With logarithms to base 2 everything is measured in **bits** instead of nats, and the perplexity is 2 to the power of
+# the mean. The perplexity comes out the same, but only if the base is the same both times.
+#
+# Now the letters. A logarithm of a quotient is a difference of logarithms, so the surprise of b after a is
+# $\ln \sum_j N_{aj} - \ln N_{ab}$.
+
+# %%
+# `run 1 --mine` puts your own functions here
+bigram_table = part("bigram_table", None)
+perplexity = part("perplexity", None)
+
+
+def letter_losses(ids, k=0.01):
+    """The surprise of every letter but the first, in nats: (N - 1,). k: see section 1.5."""
+    before, after = ids[:-1], ids[1:]
+    if bigram_table is not None:
+        return -bigram_table(train_ids, V, k)[before, after].log()
+    counts = N + k  # (V, V)
+    return counts.sum(dim=1).log()[before] - counts[before, after].log()
+
+
+predict(
+    f"there are {V} ids, so a guess at random has perplexity {V}, a loss of {math.log(V):.1f} nats. "
+    "What is the perplexity of the letter bigrams?"
+)
+
+# %%
+counted_loss = letter_losses(val_ids).mean().item()
+result("letter bigrams on val, nats per letter", counted_loss, 2.27, 0.02)
+if perplexity is None or bigram_table is None:
+    letter_perplexity = math.exp(counted_loss)
+else:
+    letter_perplexity = perplexity(bigram_table(train_ids, V, 0.01), [val_ids.tolist()])
+result("the same as perplexity", letter_perplexity, 9.67, 0.2)
+
+# %% [markdown]
+# Knowing one letter brings the choice down from 60 to fewer than ten. Exercise **perplexity** asks for this measure,
+# for several texts.
+
+# %% [markdown]
+# ## 1.5 What was never seen
+#
+# Letters are soon counted: there are few pairs, and each occurs often. Now take *words* as tokens. We cut the text so
+# that nothing gets lost: a word keeps the blank before it, a mark of punctuation is a token of its own, and the tokens
+# put together are the text again. The vocabulary is that of the training text: the model must not know in advance which
+# words will come in the test. A word that was never seen has the id `unknown`.
+
+# %%
+
+
+def words(text: str) -> list[str]:
+    """Cut a text into words and marks: "a shy boy." → "a", " shy", " boy", "."."""
+    return re.findall(r"\n| ?\w+| ?[^\w\s]", text)
+
+
+assert "".join(words(val_text)) == val_text
+vocabulary = sorted(set(words(train_text)))
+id_of = {word: id for id, word in enumerate(vocabulary)}
+unknown = len(vocabulary)
+VW = len(vocabulary) + 1  # size of the vocabulary of words
+train_words, val_words, test_words = (
+    [id_of.get(word, unknown) for word in words(text)] for text in (train_text, val_text, test_text)
+)
+seen = Counter(zip(train_words, train_words[1:], strict=False))
+new = [pair for pair in zip(val_words, val_words[1:], strict=False) if pair not in seen]
+print(f"{VW:,} words, {len(train_words):,} of them in a row for training, {len(val_words):,} for validation")
+print(f"{VW * VW:,} pairs could be; {len(seen):,} were seen, {len(seen) / VW**2:.2%} of the table")
+print(f"{len(new)} pairs of the validation text were never seen, such as:", end="")
+print(*(f"{vocabulary[a]}{vocabulary[b]}" for a, b in new[:4] if unknown not in (a, b)), sep=",")
+
+# %%
+predict("what is the perplexity of word bigrams, counts alone, on the validation text?")
+
+# %% [markdown]
+# It is infinite. A pair that was never counted has probability 0 and surprise $-\ln 0 = \infty$, and a mean with one
+# infinity in it is infinite, whatever the other 39,000 tokens are like. This is no accident of the measure. A model
+# that says *impossible* of something that happens is wrong without bounds; it would have lost every bet.
+#
+# That 99 % and more of the table is empty does not mean that all of it is impossible. The text was too short to show
+# it. So nothing must be 0. The simplest remedy is **smoothing** by adding: pretend that every pair was seen k times
+# more than it was,
+#
+# $$ p(b \mid a) = \frac{N_{ab} + k}{\sum_j (N_{aj} + k)} = \frac{N_{ab} + k}{N_a + kV}, \qquad N_a = \sum_j N_{aj}. $$
+#
+# Each of the V counts of a row grows by k, so the sum grows by k V: what the new pairs get is taken from the old ones.
+# (k = 1 is Laplace's rule of succession.) How large should k be? Too small, and unseen pairs cost dearly; too large,
+# and all rows become alike. Training cannot tell: on the training text, no smoothing is best. So we *choose* on the
+# validation text.
+
+# %%
+NW = torch.zeros(VW, VW, dtype=torch.float64)  # (VW, VW)
+for (a, b), times in seen.items():
+    NW[a, b] = times
+
+
+def word_losses(ids, k, counts=NW):
+    """The surprise of every word but the first under smoothed bigrams: (N - 1,) nats."""
+    ids = torch.tensor(ids)
+    total = counts.sum(dim=1) + k * VW  # (VW,)
+    return total.log()[ids[:-1]] - (counts[ids[:-1], ids[1:]] + k).log()
+
+
+print("     k      train      val    nats per word")
+table_of_k = {}
+for k in (0, 0.0001, 0.001, 0.01, 0.1, 1.0, 10.0):
+    table_of_k[k] = word_losses(val_words, k).mean().item()
+    print(f"{k:>6g} {word_losses(train_words, k).mean():10.3f} {table_of_k[k]:8.3f}")
+best_k = min(table_of_k, key=table_of_k.get)
+print("chosen: k =", best_k)
+
+# %%
+word_val, word_test = (word_losses(ids, best_k).mean().item() for ids in (val_words, test_words))
+result("word bigrams on val, nats per word", word_val, 2.61, 0.05)
+result("word bigrams on the test text, measured once", word_test, 2.61, 0.05)
+
+# %% [markdown]
+# Read the column *train*: it only rises with k. Read *val*: it falls from infinity and rises again. Laplace's k = 1 is
+# far too much: with 1,547 words it gives a row that was seen ten times 1,547 invented pairs.
+#
+# There is another way to a better number, and it is a swindle: count the validation text too.
+
+# %%
+counts = NW.clone()
+for a, b in zip(val_words, val_words[1:], strict=False):
+    counts[a, b] += 1
+print(f"with the validation text in the counts: {word_losses(val_words, 0, counts).mean():.3f} nats per word on it")
+
+# %% [markdown]
+# No pair is new any more, no smoothing is needed, the number is better, and it says nothing about any other text. This
+# is **leakage**: something about the answers has got into the model. Here the gain is small. With longer memory it
+# becomes grotesque (section 1.10), and in practice it comes in by back doors: the same document twice in a collection,
+# a vocabulary or a mean that was computed on everything, a setting that was chosen on the test text.
+#
+# Exercise **impossible** asks for a text that a model of counts finds impossible, and why.
+
+# %% [markdown]
+# ## 1.6 Nats, bits, entropy, and why counting is best
+#
+# Where does the surprise $-\ln p$ come from, and how small can its mean become? Suppose that the truth is known: b
+# comes after a with probability $q_b$. Whatever model $p$ we have, its mean surprise is the **cross-entropy** of q and
+# p,
+#
+# $$ H(q, p) = -\sum_b q_b \ln p_b, \qquad\text{and for } p = q\text{:}\qquad H(q) = -\sum_b q_b \ln q_b, $$
+#
+# the **entropy** of q: how surprising the world is to somebody who knows it perfectly. A fair coin has ln 2 = 0.69
+# nats, which is the definition of one **bit**; so bits = nats / ln 2. A coin that shows heads 9 times in 10:
+
+# %%
+q = torch.tensor([0.9, 0.1])
+predict("is a coin with 9 heads in 10 more or less than half as uncertain as a fair one?")
+
+# %%
+entropy = -(q * q.log()).sum().item()
+print(f"entropy {entropy:.3f} nats = {entropy / math.log(2):.3f} bits; of a fair coin 0.693 nats = 1 bit")
+for heads in (0.5, 0.8, 0.9, 0.99):
+    p = torch.tensor([heads, 1 - heads])
+    print(f"a model that says {heads:.2f}: cross-entropy {-(q * p.log()).sum():.3f} nats")
+
+# %% [markdown]
+# The truth is the best model. This holds always. For $x > 0$, $\ln x \le x - 1$ (the logarithm lies below its tangent
+# at 1). Therefore
+#
+# $$ H(q) - H(q, p) = \sum_b q_b \ln \frac{p_b}{q_b} \;\le\; \sum_b q_b \Bigl(\frac{p_b}{q_b} - 1\Bigr)
+#    = \sum_b p_b - \sum_b q_b \le 0, $$
+#
+# with sums over all b that have $q_b > 0$. So $H(q, p) \ge H(q)$, with equality only for $p = q$. The difference,
+# $\mathrm{KL}(q \,\|\, p) = H(q, p) - H(q)$, is the Kullback–Leibler divergence: the nats that we pay for not knowing
+# the truth (Cover & Thomas, theorem 2.6.3).
+#
+# Two things follow. First: **no model has a smaller mean loss than the entropy of the text's source.** We come back to
+# this in section 1.10. Second: **counting is the best there is on the training text.** Its loss is, sorted by what came
+# before,
+#
+# $$ L = \sum_a \frac{N_a}{N} \Bigl( -\sum_b \frac{N_{ab}}{N_a} \ln p(b \mid a) \Bigr), $$
+#
+# and each bracket is a cross-entropy with $q_b = N_{ab} / N_a$. It is smallest for $p(b \mid a) = N_{ab} / N_a$: the
+# shares that were counted. To minimise the cross-entropy on a text is to maximise the probability of this text, since
+# one is the logarithm of the other; so the counted shares are also called the **maximum likelihood** estimate. That it
+# is the best on the *training* text is both its merit and, as section 1.5 has shown, its fault.
+
+# %% [markdown]
+# ## 1.7 The same table by gradient descent
+#
+# We know the best table. Let us find it again in a way that will still work when there is nothing to count: begin with
+# any table, and improve it step by step. To be free to change the numbers as we like, take **logits** $z_{ab}$, any
+# real numbers, and turn each row into probabilities by the **softmax**:
+#
+# $$ p(b \mid a) = \frac{e^{z_{ab}}}{\sum_j e^{z_{aj}}}. $$
+#
+# (If $z_{ab} = \ln N_{ab}$, this is the counted share. So the table that we look for is among those that can be found.)
+#
+# In which direction does the loss fall? Take one pair: a was followed by b. Its loss is
+#
+# $$ \ell = -\ln p(b \mid a) = \ln \sum_j e^{z_{aj}} - z_{ab}, \qquad\text{so}\qquad
+#    \frac{\partial \ell}{\partial z_{aj}} = \frac{e^{z_{aj}}}{\sum_i e^{z_{ai}}} - [j = b] = p(j \mid a) - [j = b]. $$
+#
+# $[j = b]$ is 1 for the token that came and 0 for the others, the **one-hot** vector of b. *Softmax minus one-hot*:
+# what the model said, minus what happened. A step against it lowers all logits of row a in proportion to how much was
+# claimed for them, and raises that of b. Rows other than a get nothing from this pair. The loss of many pairs is the
+# mean of theirs, and so is the gradient. Let torch confirm it, which can differentiate by itself:
+
+# %%
+z = torch.tensor([0.0, math.log(2), 0.0], requires_grad=True)  # (3,): one row; probabilities 1/4, 1/2, 1/4
+loss = torch.logsumexp(z, dim=0) - z[2]  # token 2 came
+loss.backward()
+print("softmax ", z.detach().softmax(dim=0))
+print("gradient", z.grad)
+
+# %% [markdown]
+# When does it come to rest? Sum the gradients of row a over all pairs: $N_a\, p(j \mid a) - N_{aj}$. It is zero exactly
+# if $p(j \mid a) = N_{aj} / N_a$: the counts again.
+#
+# As a neural network this is the smallest there is. Multiply the one-hot vector of a, (V,), by the table Z, (V, V), and
+# out comes row a: a *linear layer* whose input says only which token it was. Nobody multiplies by zeros; `nn.Embedding`
+# looks the row up. It takes ids of shape (B, T), B texts of T tokens, and returns logits (B, T, V), as every model of
+# this library does.
+#
+# Nor is the whole text used for each step. `Windows` cuts it into pieces of T + 1 letters and deals out B of them at a
+# time; the objective `CausalLM` makes inputs of the first T letters and targets of the last T (our two slices), and
+# computes the loss. The mean over such a **batch** is a noisy estimate of the mean over everything, and cheap.
+
+# %%
+objective = CausalLM()
+batch = objective.collate([np.array(tokenizer.encode("a shy boy")), np.array(tokenizer.encode("the pony "))])
+print("ids    ", batch["ids"].shape, repr(tokenizer.decode(batch["ids"][1].tolist())))
+print("targets", batch["targets"].shape, repr(tokenizer.decode(batch["targets"][1].tolist())))
+print("logits ", nn.Embedding(V, V)(batch["ids"]).shape)
+
+# %%
+T, BATCH, STEPS, RATE = 64, 64, 1500, 50.0
+table_gradient = part("table_gradient", None)
+
+windows = Windows(np.array(tokenizer.encode(train_text)), T)
+model = nn.Embedding(V, V)
+nn.init.zeros_(model.weight)  # all logits 0: every letter equally probable
+points, smooth = [], math.log(V)
+for step in range(STEPS):
+    batch = objective.collate(list(windows.batch(seed(), step * BATCH, BATCH)))
+    loss = objective.losses(model, batch)["causal"] / objective.counts(batch)["causal"]
+    model.zero_grad()
+    if table_gradient is None:
+        loss.backward()  # torch fills model.weight.grad
+    else:
+        Z = model.weight.detach().clone()
+        model.weight.grad = table_gradient(Z, batch["ids"].flatten(), batch["targets"].flatten()).to(Z)
+    with torch.no_grad():
+        model.weight -= RATE * (1 - step / STEPS) * model.weight.grad  # smaller and smaller steps
+    smooth = 0.9 * smooth + 0.1 * loss.item()
+    if step % 25 == 0:
+        points.append((step, smooth))
+
+learned = model.weight.detach()  # (V, V)
+descent_loss = -learned.log_softmax(dim=1)[val_ids[:-1], val_ids[1:]].mean().item()
+result("the table by gradient descent on val, nats", descent_loss, 2.28, 0.02)
+result("more than by counting, nats", descent_loss - counted_loss, 0.012, 0.006)
+
+# %%
+curves(
+    {"by gradient descent": points, "by counting": [(0, counted_loss), (STEPS, counted_loss)]},
+    "Two ways to the same table", "step", "loss, nats per letter", "01-descent",
+)  # fmt: skip
+print("    share in text   largest difference between the two rows")
+for letter in " etmqR":
+    a = tokenizer.encode(letter)[0]
+    difference = (learned[a].softmax(dim=0) - N[a] / N[a].sum()).abs().max()
+    print(f"{letter!r:>4} {N[a].sum() / N.sum():10.4f} {difference:16.3f}")
+
+# %% [markdown]
+# **What to see.** The loss falls quickly and then creeps towards the line of the counts. The rows of common letters are
+# the same in both tables to the second decimal. The rows of rare ones are still on their way: a row gets a gradient
+# only when its letter comes, so the gradient of row a is multiplied by the share of a in the text. One rate for all of
+# them is too slow for q; lesson 05 builds an optimizer that gives each number a rate of its own.
+#
+# No table, then, has to be counted: it is enough that the loss has a gradient. This is what we came for. A table of
+# logits has one row for each context. A neural network *computes* the row from the context, for contexts that it has
+# never seen, and learns by the same loss, the same batches and the same gradient "softmax minus one-hot" at its end.
+# Exercise **table_gradient** has you write this gradient for a whole batch.
+
+# %% [markdown]
+# ## 1.8 Letters against words: bits per byte
+#
+# We have two models of the same text: one of letters, with a loss of 2.27 nats, and one of words, with 2.61.
+
+# %%
+predict("letters 2.27 nats per letter, words 2.61 nats per word: which model is better, and by how much?")
+
+# %% [markdown]
+# The two numbers cannot be compared, any more than a price per egg with a price per kilo. A word has several letters.
+# So count all the nats that the *text* costs, and divide by something that does not depend on how it was cut: its
+# **bytes** as they lie on the disk. In UTF-8, an English letter has one byte, ü and ß have two, a long dash three.
+# Divided by ln 2, nats become bits:
+#
+# $$ \text{bits per byte} = \frac{\text{nats per token} \times \text{predicted tokens}}{\ln 2 \times \text{bytes}} $$
+#
+# It has a meaning of its own: so many bits an ideal compressor that uses the model's probabilities needs for each byte
+# of text, which without a model takes 8. (Such compressors exist; look for *arithmetic coding*.) Perplexities per
+# token, on the other hand, may be compared only if the tokens are the same.
+
+# %%
+bits_per_byte = part("bits_per_byte", None)
+
+
+def bits(losses: torch.Tensor, text: str) -> float:
+    """Bits per byte from the surprise of each token."""
+    if bits_per_byte is not None:
+        return bits_per_byte(losses.mean().item(), len(losses), text)
+    return float((losses.double() / math.log(2)).sum()) / len(text.encode())
+
+
+predicted = val_text[1:]  # the first line break is predicted by nothing
+result("letter bigrams, bits per byte", bits(letter_losses(val_ids), predicted), 3.27, 0.03)
+result("word bigrams, bits per byte", bits(word_losses(val_words, best_k), predicted), 0.88, 0.02)
+
+# %% [markdown]
+# The words win by far: who knows the last word knows much more than who knows the last letter. Exercise
+# **bits_per_byte** asks for the conversion. `evaluate_text` in `llmasos/evaluation/language_modelling.py` reports all
+# three numbers for any model of this library, with an interval.
+
+# %% [markdown]
+# ## 1.9 More memory: n-grams
+#
+# If one word is good, two are better. An **n-gram** model knows the last n - 1 tokens, its *context*, and counts what
+# came next; n = 2 is our bigram. The letters or words are called *tokens*, the context and its next token together the
+# *n-gram*. The table has one row for each context, $V^{n-1}$ of them, and V columns. For our 1,547 words and n = 4
+# these are $5.7 \times 10^{12}$ cells. Nobody makes such a table; we keep a dictionary of what did occur.
+
+
+# %%
+def grams(ids, n):
+    """For every token but the first: itself with up to n - 1 tokens before it (at the beginning there are fewer)."""
+    return [tuple(ids[max(0, i - n + 1) : i + 1]) for i in range(1, len(ids))]
+
+
+class Counts:
+    """How often each n-gram occurs in some texts."""
+
+    def __init__(self, n, *texts):
+        self.n, self.count = n, Counter(gram for text in texts for gram in grams(text, n))
+        self.total, self.kinds = Counter(), Counter()  # of a context: by how many, and by how many different ones
+        for gram, times in self.count.items():
+            self.total[gram[:-1]] += times
+            self.kinds[gram[:-1]] += 1
+
+    def look_up(self, some_grams):
+        """Of each n-gram: its count, the total and the kinds of its context, (M,) float64 each."""
+        contexts = [gram[:-1] for gram in some_grams]
+        asked = (self.count, some_grams), (self.total, contexts), (self.kinds, contexts)
+        return tuple(torch.tensor([numbers[x] for x in of], dtype=torch.float64) for numbers, of in asked)
+
+
+LONGEST = 8
+train_counts = [Counts(n, train_words) for n in range(1, LONGEST + 1)]
+predict("how many of the 4-grams of the validation text never occur in the training text: 1 %, 7 % or 30 %?")
+
+# %%
+print(" n   cells of a table   n-grams seen   contexts seen   val: n-gram is new   val: context is new")
+never_seen = {}
+for counts in train_counts:
+    count, total, _ = counts.look_up(grams(val_words, counts.n))
+    never_seen[counts.n] = (count == 0).double().mean().item()
+    print(f"{counts.n:>2} {float(VW)**counts.n:18.1e} {len(counts.count):14,} {len(counts.total):15,} "
+          f"{never_seen[counts.n]:19.1%} {(total == 0).double().mean():20.1%}")
+result("4-grams of val that are new, share", never_seen[4], 0.07, 0.015)
+
+# %% [markdown]
+# This is **sparsity**: the table explodes, the text stays as long as it is. And this is a text from a small world with
+# few words.
+#
+# Adding k cannot repair it. For a context that was never seen it makes all words equally probable, though a context
+# that is shorter by a word may know very well. So **mix** the long context with the shorter one, and that again with a
+# shorter one, down to no context and finally to 1/V. With c' for the context c without its first (that is, oldest)
+# token:
+#
+# $$ p_n(w \mid c) = \lambda\, \frac{N_{cw}}{N_c} + (1 - \lambda)\; p_{n-1}(w \mid c'), \qquad p_0(w) = \frac1V, $$
+#
+# and $p_n(w \mid c) = p_{n-1}(w \mid c')$ where c was never seen. If $p_{n-1}$ sums to one, so does $p_n$, since
+# $\lambda + (1 - \lambda) = 1$. This is interpolation, due to Jelinek and Mercer (1980). Here λ is 0.8 for all.
+
+
+# %%
+def fixed_shares(count, total, kinds, lower):
+    """0.8 of what the long context says, 0.2 of the shorter one; all of it if the long one was never seen. (M,)"""
+    return torch.where(total > 0, 0.8 * count / total.clamp(min=1) + 0.2 * lower, lower)
+
+
+mix = part("mix", fixed_shares)
+
+
+def mixed(all_counts, ids):
+    """The loss on a text of the model with n = 1, of that with n = 2, … that are mixed from one another: nats."""
+    p = torch.full((len(ids) - 1,), 1 / VW, dtype=torch.float64)  # (N - 1,)
+    losses = []
+    for counts in all_counts:
+        p = mix(*counts.look_up(grams(ids, counts.n)), p)
+        losses.append(-p.log().mean().item())
+    return losses
+
+
+def alone(counts, ids, k=0.0):
+    """The loss on a text of one order, without any shorter one: counts, and k added to each."""
+    count, total, _ = counts.look_up(grams(ids, counts.n))
+    return ((total + k * VW).log() - (count + k).log()).mean().item()
+
+
+orders = range(1, LONGEST + 1)
+on_train = [alone(counts, train_words) for counts in train_counts]
+added = [alone(counts, val_words, best_k) for counts in train_counts]
+interpolated = mixed(train_counts, val_words)
+print(" n    train, counts alone    val, k added    val, mixed     nats per word")
+for n, a, b, c in zip(orders, on_train, added, interpolated, strict=True):
+    print(f"{n:>2} {a:18.3f} {b:18.3f} {c:13.3f}")
+best_n = 1 + interpolated.index(min(interpolated))
+on_test = mixed(train_counts[:best_n], test_words)[-1]
+print("chosen on val: n =", best_n)
+if mix is fixed_shares:
+    result("mixed n-grams on val, best n, nats per word", min(interpolated), 0.865, 0.03)
+    result("the same on the test text, measured once", on_test, 0.87, 0.03)
+else:
+    print(f"your mix: {min(interpolated):.3f} on val, {on_test:.3f} on the test text (fixed shares: 0.87 on both)")
+
+# %% [markdown]
+# The picture comes in the next section, when there is one more line to draw in it. Exercise **mix** asks you for a
+# better mix than fixed shares, which trust a context that was seen once as much as one that was seen a thousand times.
+# It is an open question: there are many answers, some of them well known, and you can measure how good yours is.
+
+# %% [markdown]
+# ## 1.10 The floor
+#
+# Section 1.6 says: no model has a smaller mean loss than the entropy of the source. For English nobody knows this
+# entropy. (Shannon had people guess letters, and found that it is between 0.6 and 1.3 bits per letter, in 1951.) For
+# our stories it is known exactly, because a program tells them. Whenever a story could go on in several ways, this
+# program draws one, and adds up $-\ln$ of the probability that it had. At the end it knows the surprise of the whole
+# story to somebody who knows the program: `story.nats`.
+#
+# One thing has to be checked. If the same text could come about in two ways, it would be more probable than either. The
+# library's `proof.readings` searches through all the decisions the program can take, and returns every way to this
+# text:
+
+# %%
+story = val_stories[0]
+found = readings(story.text)
+print(len(found), "way to tell it, with", len(found[0][0]), "decisions, probability e to the power of", -found[0][1])
+print(f"story.information: {story.information:.3f} nats; story.nats: {story.nats:.3f}, since we know it is from val")
+
+words_of = [len(words(story.text)) + 1 for story in val_stories]  # with the line break at its end
+floor = per_unit([story.nats for story in val_stories], words_of)
+print(f"the floor: {floor} nats per word (mean of {len(val_stories)} stories, 95 % interval)")
+
+# %%
+test_floor = sum(story.nats for story in test_stories) / (len(test_words) - 1)
+result("the floor of the val stories, nats per word", floor.mean, 0.266, 0.015)
+result("the floor of the test stories, nats per word", test_floor, 0.266, 0.015)
+curves(
+    {
+        "train, counts alone": list(zip(orders, on_train, strict=True)),
+        "val, k added": list(zip(orders, added, strict=True)),
+        "val, mixed": list(zip(orders, interpolated, strict=True)),
+        "the floor": [(n, floor.mean) for n in orders],
+    },
+    "The longer the memory, the better?", "n", "nats per word", "01-orders",
+)  # fmt: skip
+
+# %% [markdown]
+# **What to see.** On the training text the loss falls and falls; at the right end it is *below the floor*. That is no
+# feat. There, hardly a context occurs twice, and the model recites: it has **memorised**. On the validation text the
+# same counts, with k added, get better up to n = 3 or 4 and then worse and worse: this distance between training and
+# validation is called **overfitting**, and its picture, one curve falling and the other turning up, will come back in
+# every lesson. Mixing softens it. But the mixed curve too comes to rest far above the floor.
+#
+# The floor is also an alarm. On text that was truly held out, a model can be lucky with single tokens, but not on
+# average. **A model that is below the floor on held-out text is a bug**: it has seen the answers. Let us make one, by
+# counting the validation text as in section 1.5, but with long contexts:
+
+# %%
+leaky = [Counts(n, train_words, val_words) for n in range(1, LONGEST + 1)]
+print(" n    val, honest    val, leaked     (nats per word)")
+leaked = [alone(counts, val_words) for counts in leaky]
+for n, honest, cheat in zip(orders, interpolated, leaked, strict=True):
+    print(f"{n:>2} {honest:14.3f} {cheat:14.3f}{'   below the floor!' if cheat < floor.mean else ''}")
+result("8-grams with val in the counts, on val", leaked[-1], 0.24, 0.02)
+result("how far below the floor, nats", floor.mean - leaked[-1], 0.02, 0.012)
+
+# %% [markdown]
+# Without the floor this would look like a triumph: 0.24 where the honest model has 0.87. With a real text there is no
+# such line, and the only protection is care: keep the test text out of everything. When a number is too good, ask what
+# the model has seen before you celebrate.
+
+# %% [markdown]
+# ## 1.11 What counting cannot do
+#
+# Here is what our models write: with one word of memory, and with four.
+
+
+# %%
+def write(n, length=60):
+    """Draw a text word by word: from the longest context that was seen, counts alone."""
+    text = [id_of["\n"]]
+    followers = [{} for _ in range(n + 1)]
+    for order in range(1, n + 1):
+        for gram, times in train_counts[order - 1].count.items():
+            followers[order].setdefault(gram[:-1], []).append((gram[-1], times))
+    while len(text) < length:
+        order = next(o for o in range(n, 0, -1) if tuple(text[len(text) - o + 1 :]) in followers[o])
+        choices = followers[order][tuple(text[len(text) - order + 1 :])]
+        weights = torch.tensor([float(times) for _, times in choices])
+        text.append(choices[draw(weights, generator)][0])
+    return "".join(vocabulary[id] for id in text).strip()
+
+
+for n in (2, 5):
+    print(f"n = {n}:  {write(n)}\n")
+
+# %% [markdown]
+# The second is English, nearly sentence for sentence. But read what it tells. A girl becomes a boy, a drum becomes a
+# boat, and a child of another name takes over in the middle. Who the story is about was said in its first sentence, and
+# the model has forgotten it five words later.
+#
+# Let us measure that. Each story has one hero, one of 24 children. Take every place where the hero's name comes
+# *again*, tell the models that a child's name comes next, and let them say which. A reader would never be wrong; a
+# guess at random is right in 1 case of 24, which is 4 %.
+
+# %%
+name_of = {child.en: id_of.get(" " + child.en, unknown) for child in CHILDREN}
+places, hero, known = [], None, False  # (place in the text, id of the hero's name)
+story_number = -1
+for i, id in enumerate(val_words[:-1]):
+    if id == id_of["\n"]:
+        story_number, known = story_number + 1, False
+        hero = name_of[val_stories[story_number].combination[0]]
+    elif id == hero:
+        if known:
+            places.append((i, hero))
+        known = True
+candidates = list(name_of.values())
+
+
+def right_names(n):
+    """The share of these places where the mixed model of order n finds the hero's name the most probable of the 24."""
+    p = torch.full((len(places) * len(candidates),), 1 / VW, dtype=torch.float64)
+    for counts in train_counts[:n]:
+        asked = [
+            (*val_words[max(0, i - counts.n + 1) : i], name) for i, _ in places for name in candidates
+        ]
+        p = mix(*counts.look_up(asked), p)
+    best = p.view(len(places), len(candidates)).argmax(dim=1)  # (places,)
+    return sum(candidates[b] == hero for b, (_, hero) in zip(best.tolist(), places, strict=True)) / len(places)
+
+
+predict(f"{len(places)} places. How often does the bigram model get the name right? And the model with n = 6?")
+
+# %%
+result("the hero's name, n = 2, share right", right_names(2), 0.05, 0.05)
+result("the hero's name, n = 6, share right", right_names(6), 0.08, 0.05)
+
+# %% [markdown]
+# More memory does not help: the name stands thirty words back, and a table for thirty words would have $1547^{30}$
+# rows. Nor would it be the right thing if we had it. Of the thirty words, *one* matters here, and the table would treat
+# every change in the other twenty-nine as a new context. What is needed is a way to look back at *one* earlier word,
+# wherever it stands, and to know which. **How can a model use any word it has read, and not just the last one?** That
+# is the question of lesson 03. First, lesson 02 settles what the tokens should be.
+
+# %% [markdown]
+# ## 1.12 What was left out
+#
+# - **Better smoothing.** Kneser and Ney (1995) take the shorter context's probabilities not from counts, but from in
+#   how many different contexts a word was seen. In Chen and Goodman's comparison (1999) a variant of it did best.
+# - **The first neural language model** (Bengio et al. 2003): contexts of a few words again, but similar words get
+#   similar vectors, so that what was learned for *boat* helps with *raft*.
+# - **Intervals.** How sure is a loss that was measured on 300 stories? `evaluate_text` gives 95 % intervals by the
+#   bootstrap.
+# - **The cost of a byte that is no text**: what bits per byte are for other languages is a subject of lesson 02.
+#
+# **Further reading.** Markov 1913, *An Example of Statistical Investigation of the Text Eugene Onegin* (in English in
+# Science in Context 19, 2006). Shannon 1948, *A Mathematical Theory of Communication*, sections 2, 3 and 6; Shannon
+# 1951, *Prediction and Entropy of Printed English*. Jelinek & Mercer 1980, *Interpolated Estimation of Markov Source
+# Parameters from Sparse Data*. Kneser & Ney 1995, *Improved Backing-off for M-gram Language Modeling*. Chen & Goodman
+# 1999, *An Empirical Study of Smoothing Techniques for Language Modeling*. Bengio et al. 2003, *A Neural Probabilistic
+# Language Model*. Cover & Thomas, *Elements of Information Theory*, chapter 2. Jurafsky & Martin, *Speech and Language
+# Processing*, the chapter on n-grams.
+#
+# **Now you.** `python -m lessons check 1` makes your file, `lessons/mine/01_counting.py`, with six exercises in it.
+# When the checks are content, `python -m lessons run 1 --mine` counts, measures and learns with your functions.
