@@ -11,7 +11,8 @@ Two ways lead through this room:
 """
 
 from llmasos.datasets.bucketing import Examples, by_length
-from llmasos.datasets.examples import QA, Answer, Labelled, Pair, Splits
+from llmasos.datasets.conversations import open_conversations
+from llmasos.datasets.examples import QA, Answer, Conversation, Labelled, Pair, Splits
 from llmasos.datasets.labelled import open_labelled
 from llmasos.datasets.names import dataset_names, is_dataset
 from llmasos.datasets.padding import pad
@@ -27,6 +28,7 @@ from llmasos.datasets.windows import Windows
 __all__ = [
     "QA",
     "Answer",
+    "Conversation",
     "Examples",
     "Labelled",
     "Pair",
@@ -42,6 +44,7 @@ __all__ = [
     "dataset_names",
     "documents_of_sentences",
     "is_dataset",
+    "open_conversations",
     "open_labelled",
     "open_pairs",
     "open_questions",

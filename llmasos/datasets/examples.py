@@ -49,6 +49,14 @@ class QA:
     where: str = field(default="", compare=False, repr=False)  # as for Labelled
 
 
+@dataclass(frozen=True)
+class Conversation:
+    """Messages in order, each as (role, content), the role being "system", "user" or "assistant"."""
+
+    messages: tuple[tuple[str, str], ...]
+    where: str = field(default="", compare=False, repr=False)  # as for Labelled
+
+
 @dataclass
 class Splits(Generic[Example]):
     """The examples of a data set, to train on and held out.

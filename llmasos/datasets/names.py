@@ -19,6 +19,7 @@ _FOR_TASKS = {
     "pairs": [STORYWORLD, MULTI30K],
     "summaries": [STORYWORLD],
     "questions": [STORYWORLD, SQUAD, SQUAD2],
+    "conversations": [STORYWORLD],
 }
 
 

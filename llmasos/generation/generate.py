@@ -64,7 +64,7 @@ class Generation:
 def generate(
     model: nn.Module,
     tokenizer: Tokenizer,
-    prompts: Sequence[str],
+    prompts: Sequence[str | Sequence[int]],
     options: SamplingOptions | None = None,
     n_samples: int = 1,
 ) -> list[Generation]:
@@ -75,7 +75,7 @@ def generate(
     Args:
         model: a causal language model, on any device, in any mode (dropout is off while this runs).
         tokenizer: the one the model was trained with.
-        prompts: texts of any lengths; an empty one lets the model begin a document of its own.
+        prompts: texts of any lengths, or their token ids; an empty one lets the model begin a document of its own.
         options: how to choose tokens and when to stop (None = the defaults of `SamplingOptions`).
         n_samples: how many continuations of each prompt. They differ from each other unless temperature is 0; what a
             prompt gets does not depend on the other prompts (so the same prompt given twice gets the same texts twice).
@@ -129,7 +129,7 @@ def generate_from(
 def stream(
     model: nn.Module,
     tokenizer: Tokenizer,
-    prompts: Sequence[str],
+    prompts: Sequence[str | Sequence[int]],
     options: SamplingOptions | None = None,
     n_samples: int = 1,
 ) -> Iterator[Event]:
@@ -155,7 +155,11 @@ def stream_from(
 
 
 def _prepare(
-    model: nn.Module, tokenizer: Tokenizer, texts: Sequence[str], options: SamplingOptions | None, family: str = "gpt"
+    model: nn.Module,
+    tokenizer: Tokenizer,
+    texts: Sequence[str | Sequence[int]],
+    options: SamplingOptions | None,
+    family: str = "gpt",
 ) -> tuple[list[Prompt], SamplingOptions]:
     right = {"gpt": "generate and stream", "transformer": "generate_from and stream_from"}
     if model.config.family != family and model.config.family in right:
@@ -193,7 +197,7 @@ def _run(
             for place, (number, id) in enumerate(zip(alive, decoder.choose(), strict=True)):
                 row, text = rows[number], texts[number]
                 piece, reason = text.push(id), None
-                if id == end_of_text or text.stopped:
+                if id == end_of_text or id in options.stop_ids or text.stopped:
                     reason = "stop"
                 elif len(row.ids) == options.max_new_tokens:
                     reason = "length"

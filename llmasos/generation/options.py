@@ -1,7 +1,7 @@
 """How to generate: frozen dataclasses, checked when they are made."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmasos.errors import UserError
 
@@ -21,6 +21,7 @@ class SamplingOptions:
         min_p: choose among tokens at least this many times as likely as the most likely one, in (0, 1] (None = all).
         repetition_penalty: above 1, tokens of the prompt and of the text so far become less likely; 1 = off.
         stop: end as soon as the generated text holds one of these strings, which is not part of the result.
+        stop_ids: end at any of these tokens, too; special tokens have no text that `stop` could find.
         stop_at_end_of_text: end when the model says `<|endoftext|>`. False is for measuring speed.
         seed: which random numbers; the same seed gives the same text.
     """
@@ -32,6 +33,7 @@ class SamplingOptions:
     min_p: float | None = None
     repetition_penalty: float = 1.0
     stop: tuple[str, ...] = ()
+    stop_ids: tuple[int, ...] = ()
     stop_at_end_of_text: bool = True
     seed: int = 0
 
@@ -58,6 +60,10 @@ class SamplingOptions:
             raise UserError(f"stop is {stop!r}; each stop string must be text of at least one character.")
         if not isinstance(self.seed, int) or isinstance(self.seed, bool):
             raise UserError(f"seed is {self.seed!r}; it must be a whole number.")
+
+    def stopping_at(self, id: int) -> "SamplingOptions":
+        """The same options, with one more token to end at."""
+        return replace(self, stop_ids=(*self.stop_ids, id))
 
     @property
     def greedy(self) -> bool:

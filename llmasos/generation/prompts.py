@@ -34,12 +34,13 @@ class Prompt:
 
 
 def prepare(
-    model: nn.Module, tokenizer: Tokenizer, texts: Sequence[str], options: Options
+    model: nn.Module, tokenizer: Tokenizer, texts: Sequence[str | Sequence[int]], options: Options
 ) -> tuple[list[Prompt], Options]:
     """What the model reads for each text, and the options as far as it can follow them.
 
-    For a GPT the texts are prompts, for an encoder–decoder sources. The latter cannot write beyond its context, which
-    limits max_new_tokens: its first token is chosen at position 0, so it can write as many as there are positions.
+    For a GPT the texts are prompts (or the ids of prompts), for an encoder–decoder sources. The latter cannot write
+    beyond its context, which limits max_new_tokens: its first token is chosen at position 0, so it can write as many
+    as there are positions.
 
     Raises:
         UserError: the model cannot write, the tokenizer does not fit it, or a source is empty or too long.
@@ -73,7 +74,9 @@ def by_length(prompts: Sequence[Prompt], batch_size: int) -> Iterator[list[int]]
         yield order[start : start + batch_size]
 
 
-def prepare_prompt(tokenizer: Tokenizer, text: str, context_length: int, options: Options) -> Prompt:
+def prepare_prompt(
+    tokenizer: Tokenizer, text: str | Sequence[int], context_length: int, options: Options
+) -> Prompt:
     """Encode a prompt and fit it into the context.
 
     - An empty prompt becomes `<|endoftext|>`, after which a document begins.
@@ -81,7 +84,11 @@ def prepare_prompt(tokenizer: Tokenizer, text: str, context_length: int, options
       least half of the context.
     - Special tokens spelled out in the text are plain text.
     """
-    ids, notices = tokenizer.encode(text) or [tokenizer.end_of_text], _unknown_notices(tokenizer, text)
+    if isinstance(text, str):
+        ids, notices = tokenizer.encode(text), _unknown_notices(tokenizer, text)
+    else:  # ids already
+        ids, notices = list(text), []
+    ids = ids or [tokenizer.end_of_text]
     if len(ids) > context_length:
         n_kept = context_length - min(options.max_new_tokens, context_length // 2)
         notices.append(

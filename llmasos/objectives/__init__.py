@@ -3,6 +3,7 @@
 from llmasos.objectives.base import Batch, Objective
 from llmasos.objectives.causal import IGNORED, CausalLM
 from llmasos.objectives.classification import Classification, EncodedText
+from llmasos.objectives.dialogue import Dialogue, DialogueLM
 from llmasos.objectives.frames import stack_frames
 from llmasos.objectives.masked import MaskedLM
 from llmasos.objectives.next_sentence import FramedPair, NextSentence
@@ -11,7 +12,7 @@ from llmasos.objectives.seq2seq import EncodedPair, Seq2Seq, encode_pair
 from llmasos.objectives.spans import BestAnswer, ContextWindow, SpanExtraction, best_answer, predict_spans, windows_of
 
 __all__ = [
-    "IGNORED", "BERTPretraining", "Batch", "BestAnswer", "CausalLM", "Classification", "ContextWindow", "EncodedPair",
-    "EncodedText", "FramedPair", "MaskedLM", "NextSentence", "Objective", "Seq2Seq", "SpanExtraction", "best_answer",
-    "encode_pair", "predict_spans", "stack_frames", "windows_of",
-]
+    "IGNORED", "BERTPretraining", "Batch", "BestAnswer", "CausalLM", "Classification", "ContextWindow", "Dialogue",
+    "DialogueLM", "EncodedPair", "EncodedText", "FramedPair", "MaskedLM", "NextSentence", "Objective", "Seq2Seq",
+    "SpanExtraction", "best_answer", "encode_pair", "predict_spans", "stack_frames", "windows_of",
+]  # fmt: skip

@@ -3,6 +3,7 @@
 from llmasos.tasks.answer import AnswerQuestions, answer_questions
 from llmasos.tasks.base import Report, Task, init_folder
 from llmasos.tasks.bert import Bert, fill_masks
+from llmasos.tasks.chat import Chat, reply
 from llmasos.tasks.classify import Classify, classify
 from llmasos.tasks.respond import respond
 from llmasos.tasks.sequence import Summarise, Translate
@@ -10,8 +11,8 @@ from llmasos.tasks.text import Text
 from llmasos.training.recipe import Recipe
 
 __all__ = [
-    "TASKS", "AnswerQuestions", "Bert", "Classify", "Report", "Summarise", "Task", "Text", "Translate",
-    "answer_questions", "classify", "fill_masks", "init_folder", "open_task", "respond",
+    "TASKS", "AnswerQuestions", "Bert", "Chat", "Classify", "Report", "Summarise", "Task", "Text", "Translate",
+    "answer_questions", "classify", "fill_masks", "init_folder", "open_task", "reply", "respond",
 ]  # fmt: skip
 
 TASKS: dict[str, type[Task]] = {  # by the names in `training/recipe.py`
@@ -21,6 +22,7 @@ TASKS: dict[str, type[Task]] = {  # by the names in `training/recipe.py`
     "answer": AnswerQuestions,
     "translate": Translate,
     "summarise": Summarise,
+    "chat": Chat,
 }
 
 

@@ -16,7 +16,7 @@ from llmasos.models import PRESETS
 from llmasos.training.machine import PRECISIONS
 from llmasos.training.schedules import SCHEDULES
 
-TASK_NAMES = ("text", "bert", "classify", "answer", "translate", "summarise")  # see llmasos/tasks
+TASK_NAMES = ("text", "bert", "classify", "answer", "translate", "summarise", "chat")  # see llmasos/tasks
 FOR_EXAMPLES = ("val_data", "columns", "languages", "skip_bad", "train_examples")  # settings that running text has not
 
 

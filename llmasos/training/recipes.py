@@ -108,6 +108,14 @@ RECIPES: dict[str, NamedRecipe] = {
             "label_smoothing": 0.1,
         },
     ),
+    "chat-storyworld": NamedRecipe(
+        "a small GPT answers instructions: tell, continue, summarise, translate, answer",
+        "not measured yet",
+        {
+            "task": "chat", "model": "llama-laptop", "context_length": 256, "optimizer": "muon", "learning_rate": 6e-3,
+            "vocab_size": 2048, "steps": 1200, "batch_size": 32, "eval_interval": 600, "skip_bad": True,
+        },
+    ),
     "translate-multi30k": NamedRecipe(
         "a Transformer of 9M parameters translates captions of photographs from German into English (Multi30k)",
         "BLEU 39.2 on test_2016_flickr after 1,135 steps (5 epochs; val_loss 1.67), in half an hour",
