@@ -1,0 +1,1127 @@
+"""What is checked in lesson 06, and the mistakes that are known."""
+
+import math
+from itertools import product
+from types import SimpleNamespace
+
+import torch
+from torch import Tensor, nn
+
+from lessons.machinery.exercises import Case, Exercise, Misconception, Written
+from llmasos.generation import BeamOptions, beam_search_plain, sampling
+from llmasos.nn import explicit_attention
+
+WARPERS = {
+    f"transformers.{name}": "it is the ready-made rule; write it yourself"
+    for name in ("TopPLogitsWarper", "MinPLogitsWarper", "TemperatureLogitsWarper")
+}
+READY_MADE = {
+    "torch.nn.functional.scaled_dot_product_attention": "it is the ready-made attention; write the formula yourself",
+    "torch.nn.functional.multi_head_attention_forward": "it is the ready-made attention; write the formula yourself",
+    "torch.nn.MultiheadAttention": "it is the ready-made attention; write the formula yourself",
+}
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    """Normal numbers, the same every time."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def logits_of(*rows: list[float]) -> Tensor:
+    """Logits whose softmax is in proportion to these numbers."""
+    return torch.tensor(rows, dtype=torch.float32).log()
+
+
+# 1. temperature
+
+
+def safe_by_hand(logits: Tensor, t: float) -> Tensor:
+    scaled = logits.double() / t
+    weights = torch.exp(scaled - scaled.amax(dim=1, keepdim=True))
+    return weights / weights.sum(dim=1, keepdim=True)
+
+
+def by_powers(logits: Tensor, t: float) -> Tensor:
+    """p to the power of 1 / t, normalised, row by row."""
+    rows = []
+    for row in logits.double():
+        p = [math.exp(float(x - row.max())) ** (1 / t) for x in row]
+        rows.append([x / sum(p) for x in p])
+    return torch.tensor(rows)
+
+
+def unsafe(x: Tensor) -> Tensor:
+    return x.exp() / x.exp().sum(dim=1, keepdim=True)
+
+
+temperature = Exercise(
+    name="temperature",
+    asks="Turn logits into the probabilities with which a model draws at temperature t.",
+    reference=lambda logits, t: sampling.temperature(logits, t).softmax(dim=-1),
+    section="6.4",
+    cases=[
+        Case("two tokens, t = 0.5", logits=logits_of([4, 1]), t=0.5),
+        Case("two tokens, t = 2", logits=logits_of([4, 1]), t=2.0),
+        Case("three tokens, t = 1", logits=logits_of([5, 2, 1]), t=1.0),
+        Case("two texts, three tokens, t = 0.5", logits=logits_of([4, 2, 1], [1, 6, 2]), t=0.5),
+        Case("random numbers", logits=random(3, 7), t=1.7),
+        Case("large logits", logits=torch.tensor([[1000.0, 999.0, 0.0]]), t=0.5),
+    ],
+    misconceptions=[
+        Misconception(
+            "multiplied by t",
+            lambda logits, t: (logits * t).softmax(-1),
+            "You multiplied by t where the formula divides: your low temperatures are wild, and your high ones tame.",
+            "At t near 0 the likeliest token should get everything. Do the differences of the logits have to grow or "
+            "shrink for that?",
+            "6.4",
+            variants=(lambda logits, t: (p := logits.softmax(-1) ** t) / p.sum(-1, keepdim=True),),
+        ),
+        Misconception(
+            "the probabilities are divided by t",
+            lambda logits, t: logits.softmax(-1) / t,
+            "You divided by t after the softmax. The result no longer sums to 1.",
+            "Which comes first, the division or the softmax?",
+            "6.4",
+        ),
+        Misconception(
+            "the temperature has no effect",
+            lambda logits, t: logits.softmax(-1),
+            "Whatever t is, you return the model's own distribution. (Probabilities divided by t and normalised again "
+            "are the old ones.)",
+            "A common factor of all probabilities cancels in the sum. Where does a factor not cancel?",
+            "6.4",
+        ),
+        Misconception(
+            "a softmax of probabilities",
+            lambda logits, t: (logits.softmax(-1) / t).softmax(-1),
+            "You took the softmax, divided by t, and took the softmax of that once more. Probabilities differ by less "
+            "than 1, so taken as logits they are nearly all alike.",
+            "One softmax is enough. What goes into it?",
+            "6.4",
+        ),
+        Misconception(
+            "no softmax",
+            lambda logits, t: logits / t,
+            "You returned logits. They do not sum to 1, and some may be negative.",
+            "What turns logits into probabilities?",
+            "6.4",
+        ),
+        Misconception(
+            "softmax over the batch",
+            lambda logits, t: (logits / t).softmax(0),
+            "You took the softmax along dimension 0, so the probabilities of one token sum to 1 over the texts.",
+            "logits is (B, V). Along which dimension do the tokens of one text lie?",
+            "6.4",
+        ),
+        Misconception(
+            "exp overflows",
+            lambda logits, t: unsafe(logits / t),
+            "Your formula is right, but exp(2000) is infinite in floating point, and infinity divided by infinity is "
+            "NaN.",
+            "Softmax does not change when the same number is subtracted from a whole row. Which number keeps exp "
+            "small?",
+            "6.4",
+        ),
+        Misconception(
+            "divided by the root of t",
+            lambda logits, t: (logits / t**0.5).softmax(-1),
+            "You divided by √t. The root belongs to attention's √D; the temperature stands there as it is.",
+            "Look at the formula once more.",
+            "6.4",
+        ),
+        Misconception(
+            "not normalised after the division",
+            lambda logits, t: (logits.log_softmax(-1) / t).exp(),
+            "You divided the log-probabilities by t and took exp. They were normalised before the division, and "
+            "are not "
+            "any more.",
+            "What do your probabilities sum to?",
+            "6.4",
+        ),
+    ],
+    accepted={
+        "by hand, float64, maximum subtracted": safe_by_hand,
+        "powers of probabilities, in loops": by_powers,
+        "log-probabilities instead of logits": lambda logits, t: (logits.log_softmax(-1) / t).softmax(-1),
+        "log-softmax, then exp": lambda logits, t: torch.log_softmax(logits / t, dim=1).exp(),
+    },
+    forbidden=WARPERS,
+    hints=[
+        "Work the example through by hand: how do 16 and 1 come from ln 4 and ln 1 at t = 0.5?",
+        "Dividing a logit ln a by t makes it ln a^(1/t).",
+        "Divide the logits by t, then take torch's softmax along the last dimension; it is safe for large numbers.",
+    ],
+)
+
+
+# 2. min_p
+
+
+def kept(logits: Tensor, keep: Tensor) -> Tensor:
+    return logits.masked_fill(~keep, -math.inf).softmax(-1)
+
+
+def bound(logits: Tensor, p: float) -> Tensor:
+    probabilities = logits.softmax(-1)
+    return probabilities >= p * probabilities.amax(-1, keepdim=True)
+
+
+def min_p_by_loops(logits: Tensor, p: float) -> Tensor:
+    rows = []
+    for row in logits.double().softmax(-1).tolist():
+        left = [x if x >= p * max(row) else 0.0 for x in row]
+        rows.append([x / sum(left) for x in left])
+    return torch.tensor(rows)
+
+
+def min_p_in_numpy(logits: Tensor, p: float) -> Tensor:
+    x = logits.numpy().astype("float64")
+    x = x - x.max(axis=1, keepdims=True)  # ln of how likely beside the likeliest
+    import numpy as np
+
+    weights = np.where(x >= math.log(p), np.exp(x), 0.0)
+    return torch.from_numpy(weights / weights.sum(axis=1, keepdims=True))
+
+
+min_p = Exercise(
+    name="min_p",
+    asks="Keep the tokens that are at least p times as likely as the likeliest one, and renormalise.",
+    reference=lambda logits, p: sampling.min_p(logits, p).softmax(dim=-1),
+    section="6.5",
+    cases=[
+        Case("three tokens, p = 0.25", logits=logits_of([6, 3, 1]), p=0.25),
+        Case("an unsure model, p = 0.5", logits=logits_of([9, 8, 8, 7, 7, 1]), p=0.5),
+        Case("p = 1, two tokens tie", logits=torch.tensor([[2.0, 0.0, 2.0]]), p=1.0),
+        Case("a sure text and an unsure one", logits=logits_of([90, 6, 3, 1], [4, 5, 4, 1]), p=0.3),
+        Case("logits below zero", logits=torch.tensor([[-1.0, -2.0, -3.0, -6.0]]), p=0.2),
+        Case("random numbers", logits=random(3, 9, seed=3), p=0.15),
+    ],
+    misconceptions=[
+        Misconception(
+            "an absolute bound",
+            lambda logits, p: kept(logits, logits.softmax(-1) >= p),
+            "You compared each probability with p itself. Where the model is unsure, no token may reach that, and you "
+            "divide by zero or throw nearly everything away.",
+            "The bound is p *times* something that each row has of its own.",
+            "6.5",
+            variants=(
+                lambda logits, p: (q := logits.softmax(-1) * (logits.softmax(-1) >= p)) / q.sum(-1, keepdim=True),
+            ),
+        ),
+        Misconception(
+            "compared with the largest logit",
+            lambda logits, p: kept(logits, logits >= p * logits.amax(-1, keepdim=True)),
+            "You compared logits with p times the largest logit. The ratio that counts is one of probabilities, and a "
+            "ratio of probabilities is a *difference* of logits.",
+            "Take the softmax before you compare; or add ln p instead of multiplying by p.",
+            "6.5",
+        ),
+        Misconception(
+            "not renormalised",
+            lambda logits, p: logits.softmax(-1) * bound(logits, p),
+            "You set the unlikely tokens to zero, and the rest does not sum to 1 any more.",
+            "What do the probabilities have to be divided by?",
+            "6.5",
+        ),
+        Misconception(
+            "the maximum of the whole batch",
+            lambda logits, p: kept(logits, (q := logits.softmax(-1)) >= p * q.max()),
+            "You compared with the largest probability of all texts. Each row has a maximum of its own.",
+            "`max()` without a dimension looks at everything.",
+            "6.5",
+        ),
+        Misconception(
+            "the bound itself is excluded",
+            lambda logits, p: kept(logits, (q := logits.softmax(-1)) > p * q.amax(-1, keepdim=True)),
+            "You keep what is *more* than p times as likely. At p = 1 nothing is left, not even the likeliest token.",
+            "At least: is that > or ≥?",
+            "6.5",
+            variants=(
+                lambda logits, p: (
+                    (q := logits.softmax(-1)) * (k := (q > p * q.amax(-1, keepdim=True)))
+                    / (q * k).sum(-1, keepdim=True)
+                ),
+            ),
+        ),
+        Misconception(
+            "removed logits are set to 0",
+            lambda logits, p: (logits * bound(logits, p)).softmax(-1),
+            "You set the logits of unlikely tokens to 0. But exp(0) = 1: a logit of 0 is an ordinary logit.",
+            "Which logit has probability 0?",
+            "6.5",
+        ),
+        Misconception(
+            "the unlikely ones are kept",
+            lambda logits, p: kept(logits, ~bound(logits, p)),
+            "You kept the tokens below the bound and threw away those above it.",
+            "Which entries does `masked_fill(mask, …)` fill?",
+            "6.5",
+        ),
+        Misconception(
+            "1 - p for p",
+            lambda logits, p: kept(logits, (q := logits.softmax(-1)) >= (1 - p) * q.amax(-1, keepdim=True)),
+            "Your bound is 1 - p times the largest probability. In min-p a small p is the one that keeps much.",
+            "The bound is p times the largest probability.",
+            "6.5",
+        ),
+        Misconception(
+            "a softmax of probabilities",
+            lambda logits, p: kept(logits.softmax(-1), bound(logits, p)),
+            "You took the softmax of probabilities. They differ by less than 1, so as logits they are nearly all "
+            "alike: "
+            "the proportions are lost.",
+            "To make probabilities sum to 1 again, divide by their sum.",
+            "6.5",
+        ),
+    ],
+    accepted={
+        "loops, float64": min_p_by_loops,
+        "NumPy, by differences of logits": min_p_in_numpy,
+        "zeros and a division": lambda logits, p: (
+            (q := logits.softmax(-1) * bound(logits, p)) / q.sum(-1, keepdim=True)
+        ),
+        "torch.where on log-probabilities": lambda logits, p: torch.where(
+            bound(logits, p), logits.log_softmax(-1), torch.tensor(-1e30)
+        ).softmax(-1),
+    },
+    forbidden=WARPERS,
+    hints=[
+        "Begin with the probabilities, and with the largest of each row (`amax(-1, keepdim=True)`).",
+        "A boolean tensor says which tokens are kept. What is probability 0 as a logit?",
+        "Either set the others' logits to -inf and take the softmax, or set their probabilities to 0 and "
+        "divide each row "
+        "by its sum.",
+    ],
+)
+
+
+# 3. top_p
+
+
+def nucleus(logits: Tensor, p: float, descending: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+    """Sorted probabilities (B, V), the sums up to and including each, and which token stands where."""
+    sorted_, order = logits.softmax(-1).sort(dim=-1, descending=descending, stable=True)
+    return sorted_, sorted_.cumsum(-1), order
+
+
+def back(keep: Tensor, order: Tensor) -> Tensor:
+    """From sorted order to the order of the vocabulary."""
+    return torch.zeros_like(keep).scatter(-1, order, keep)
+
+
+def first_kept(keep: Tensor) -> Tensor:
+    return torch.cat([torch.ones_like(keep[:, :1]), keep[:, 1:]], dim=1)
+
+
+def before(p_sorted: Tensor, p: float) -> Tensor:
+    """Which places of a sorted row are kept: those before which less than p has been gathered."""
+    return p_sorted.cumsum(-1) - p_sorted < p
+
+
+def top_p_by_loops(logits: Tensor, p: float) -> Tensor:
+    rows = []
+    for row in logits.double().softmax(-1).tolist():
+        left, held = [0.0] * len(row), 0.0
+        for token in sorted(range(len(row)), key=lambda token: (-row[token], token)):
+            left[token] = row[token]
+            held += row[token]
+            if held >= p:
+                break
+        rows.append([x / held for x in left])
+    return torch.tensor(rows)
+
+
+def top_p_by_ranks(logits: Tensor, p: float) -> Tensor:
+    """No sorting: what is likelier than a token (or as likely, and earlier) holds less than p."""
+    q = logits.softmax(-1)
+    place = torch.arange(q.size(-1))
+    ahead = (q[:, None, :] > q[:, :, None]) | ((q[:, None, :] == q[:, :, None]) & (place[None, :] < place[:, None]))
+    keep = (ahead * q[:, None, :]).sum(-1) < p
+    return q * keep / (q * keep).sum(-1, keepdim=True)
+
+
+def top_p_ascending(logits: Tensor, p: float) -> Tensor:
+    """From the least likely up: drop as long as what is dropped leaves p."""
+    q, order = logits.flip(-1).softmax(-1).sort(dim=-1, stable=True)
+    kept_here = 1 - q.cumsum(-1) < p
+    keep = torch.zeros_like(kept_here).scatter(-1, order, kept_here).flip(-1)
+    return kept(logits, keep)
+
+
+top_p = Exercise(
+    name="top_p",
+    asks="Keep the fewest likeliest tokens that together hold at least p, and renormalise.",
+    reference=lambda logits, p: sampling.top_p(logits, p).softmax(dim=-1),
+    section="6.5",
+    cases=[
+        Case("four tokens, p = 0.6", logits=logits_of([10, 50, 15, 25]), p=0.6),
+        Case("the first token is enough", logits=logits_of([5, 80, 15]), p=0.7),
+        Case("all are needed", logits=logits_of([5, 1, 4]), p=0.95),
+        Case("four equal tokens", logits=torch.zeros(1, 4), p=0.4),
+        Case("a sure text and an unsure one", logits=logits_of([3, 90, 6, 1], [24, 22, 28, 26]), p=0.8),
+        Case("five tokens", logits=logits_of([10, 35, 5, 30, 20]), p=0.5),
+        Case("random numbers", logits=random(3, 9, seed=4), p=0.75),
+    ],
+    misconceptions=[
+        Misconception(
+            "the token that crosses p is dropped",
+            lambda logits, p: kept(logits, back(first_kept((n := nucleus(logits, p))[1] <= p), n[2])),
+            "You keep tokens as long as the sum stays below p. The one that carries the sum across p belongs to the "
+            "nucleus too: without it the rest holds less than p.",
+            "Ask of each token how much was held *before* it.",
+            "6.5",
+            variants=(
+                lambda logits, p: kept(logits, back((n := nucleus(logits, p))[1] <= p, n[2])),
+                lambda logits, p: (
+                    (k := logits.softmax(-1) * back((n := nucleus(logits, p))[1] <= p, n[2])) / k.sum(-1, keepdim=True)
+                ),
+            ),
+        ),
+        Misconception(
+            "not sorted",
+            lambda logits, p: kept(logits, before(logits.softmax(-1), p)),
+            "You added up the probabilities in the order of the vocabulary. Which tokens are kept then depends "
+            "on their "
+            "ids.",
+            "From the likeliest down: what has to be done before `cumsum`?",
+            "6.5",
+        ),
+        Misconception(
+            "from the least likely up",
+            lambda logits, p: kept(logits, back(before((n := nucleus(logits, p, False))[0], p), n[2])),
+            "You sorted in ascending order, so the least likely tokens come first and are kept.",
+            "`sort` is ascending unless told otherwise.",
+            "6.5",
+        ),
+        Misconception(
+            "each token is compared with p",
+            lambda logits, p: kept(logits, (q := logits.softmax(-1)) >= (1 - p) * q.amax(-1, keepdim=True)),
+            "You compared single tokens with a bound. Top-p looks at what the tokens hold *together*; a bound for each "
+            "is min-p.",
+            "`cumsum` adds up what has been gathered so far.",
+            "6.5",
+            variants=(
+                lambda logits, p: kept(logits, logits.softmax(-1) >= p),
+                lambda logits, p: kept(logits, logits.softmax(-1) >= 1 - p),
+            ),
+        ),
+        Misconception(
+            "not renormalised",
+            lambda logits, p: logits.softmax(-1) * back(before((n := nucleus(logits, p))[0], p), n[2]),
+            "You set the tail to zero, and the rest does not sum to 1 any more.",
+            "What do the probabilities have to be divided by?",
+            "6.5",
+        ),
+        Misconception(
+            "left in sorted order",
+            lambda logits, p: (k := (n := nucleus(logits, p))[0] * before(n[0], p)) / k.sum(-1, keepdim=True),
+            "Your probabilities are right, but in sorted order: position 0 is the likeliest token, not token 0.",
+            "`sort` also returns which token stands where. `scatter` puts things back.",
+            "6.5",
+        ),
+        Misconception(
+            "put back by the wrong permutation",
+            lambda logits, p: kept(logits, before((n := nucleus(logits, p))[0], p).gather(-1, n[2])),
+            "You went back to the vocabulary's order with `gather` (or x[order]). That applies the same "
+            "permutation once "
+            "more; to undo it takes its inverse.",
+            "out.scatter(-1, order, kept) writes place i of the sorted row to token order[i]. (Or gather with "
+            "order.argsort(-1).)",
+            "6.5",
+        ),
+        Misconception(
+            "the likeliest token is dropped",
+            lambda logits, p: kept(
+                logits, back(~((n := nucleus(logits, p))[1] >= p).roll(1, dims=-1), n[2])
+            ),
+            "You shifted what is to be dropped by one place, and what fell out at the end came in at the "
+            "beginning: the "
+            "likeliest token is dropped.",
+            "`roll` goes round in a circle. What has to be at place 0?",
+            "6.5",
+        ),
+        Misconception(
+            "a share of the vocabulary",
+            lambda logits, p: kept(
+                logits,
+                back((torch.arange(logits.size(-1)) < math.ceil(p * logits.size(-1))).expand_as(logits),
+                     nucleus(logits, p)[2]),
+            ),
+            "You kept the same number of tokens in every row, the share p of all V. p is a share of the probability.",
+            "A sure model needs one token to hold p, an unsure one many.",
+            "6.5",
+        ),
+        Misconception(
+            "logits are added up",
+            lambda logits, p: kept(
+                logits, back(first_kept(before((s := logits.sort(-1, descending=True, stable=True)).values, p)),
+                             s.indices)
+            ),
+            "You took the running sum of logits. Only probabilities can be added up to a share.",
+            "Softmax before `cumsum`.",
+            "6.5",
+        ),
+        Misconception(
+            "removed logits are set to 0",
+            lambda logits, p: (logits * back(before((n := nucleus(logits, p))[0], p), n[2])).softmax(-1),
+            "You set the logits of the tail to 0. But exp(0) = 1: a logit of 0 is an ordinary logit.",
+            "Which logit has probability 0?",
+            "6.5",
+        ),
+        Misconception(
+            "a softmax of probabilities",
+            lambda logits, p: kept(logits.softmax(-1), back(before((n := nucleus(logits, p))[0], p), n[2])),
+            "You took the softmax of probabilities. They differ by less than 1, so as logits they are nearly all "
+            "alike: "
+            "the proportions are lost.",
+            "To make probabilities sum to 1 again, divide by their sum.",
+            "6.5",
+        ),
+    ],
+    accepted={
+        "loops, float64": top_p_by_loops,
+        "by ranks, without sorting": top_p_by_ranks,
+        "from the least likely up": top_p_ascending,
+        "inverse permutation": lambda logits, p: (
+            (k := logits.softmax(-1) * before((n := nucleus(logits, p))[0], p).gather(-1, n[2].argsort(-1)))
+            / k.sum(-1, keepdim=True)
+        ),
+    },
+    forbidden=WARPERS,
+    hints=[
+        "Do one row first. Sort its probabilities, the largest first, and write the running sum beneath "
+        "them. Which are "
+        "kept?",
+        "A token is kept when what was held before it, `cumsum` minus itself, is less than p.",
+        "`sorted, order = probabilities.sort(descending=True, stable=True)`; decide in sorted order; "
+        "`torch.zeros_like(keep).scatter(-1, order, keep)` is the decision in the vocabulary's order; then "
+        "renormalise.",
+    ],
+)
+
+
+# 4. cached_attention
+
+
+def through_the_library(x, positions, w_q, w_k, w_v, cache=None):
+    S = 0 if cache is None else len(cache[0])
+    h = x + positions[S : S + len(x)]
+    k, v = h @ w_k.T, h @ w_v.T
+    if cache is not None:
+        k, v = torch.cat([cache[0], k]), torch.cat([cache[1], v])
+    out = explicit_attention((h @ w_q.T)[None, None], k[None, None], v[None, None], causal=True)[0]
+    return out[0, 0], (k, v)
+
+
+def step(x, table, w_q, w_k, w_v, cache=None, start=lambda S: S, diagonal=lambda T, S: S, show=None, keep=None,
+         for_keys=lambda h, x: h, scale=True, order=lambda old, new: torch.cat([old, new])):  # fmt: skip
+    """One piece of a text, with any of its details to be got wrong. S tokens were read before."""
+    S, T = 0 if cache is None else len(cache[0]), len(x)
+    first = start(S)
+    h = x + table[first : first + T]
+    q, k, v = h @ w_q.T, for_keys(h, x) @ w_k.T, h @ w_v.T
+    all_k, all_v = (k, v) if cache is None else (order(cache[0], k), order(cache[1], v))
+    seen_k, seen_v = show(cache, k, v) if show else (all_k, all_v)
+    scores = q @ seen_k.T / (math.sqrt(q.size(-1)) if scale else 1)
+    if diagonal is not None:
+        allowed = torch.ones(T, len(seen_k)).tril(diagonal(T, len(seen_k) - T)).bool()
+        scores = scores.masked_fill(~allowed, -1e9)
+    return scores.softmax(-1) @ seen_v, (keep(all_k, all_v, k, v) if keep else (all_k, all_v))
+
+
+def token_by_token(x, positions, w_q, w_k, w_v, cache=None):
+    """Loops over the new tokens, in float64, one growing list of keys and one of values."""
+    keys = [] if cache is None else list(cache[0].double())
+    values = [] if cache is None else list(cache[1].double())
+    outs = []
+    for row in x.double():
+        h = row + positions[len(keys)].double()
+        keys.append(w_k.double() @ h)
+        values.append(w_v.double() @ h)
+        weights = torch.exp(torch.stack(keys) @ (w_q.double() @ h) / len(w_q) ** 0.5)
+        outs.append((weights[:, None] * torch.stack(values)).sum(0) / weights.sum())
+    return torch.stack(outs), (torch.stack(keys), torch.stack(values))
+
+
+def preallocated(x, positions, w_q, w_k, w_v, cache=None):
+    """Room for all first, then filled, as the library does; a mask by comparing positions, einsum."""
+    S, T = 0 if cache is None else cache[0].size(0), x.size(0)
+    k, v = (torch.empty(S + T, w_k.size(0)) for _ in range(2))
+    if cache is not None:
+        k[:S], v[:S] = cache
+    at = torch.arange(S, S + T)
+    h = x + positions[at]
+    k[S:], v[S:] = torch.einsum("tc,dc->td", h, w_k), torch.einsum("tc,dc->td", h, w_v)
+    scores = torch.einsum("tc,dc,sd->ts", h, w_q, k) / w_k.size(0) ** 0.5
+    weights = torch.where(torch.arange(S + T)[None, :] <= at[:, None], scores, torch.tensor(-math.inf)).softmax(-1)
+    return [torch.einsum("ts,sd->td", weights, v), [k, v]]
+
+
+def feed(function, pieces, x, positions, w_q, w_k, w_v):
+    """Read a text in pieces of these lengths: the outputs of each, and the cache at the end."""
+    cache, outs, at = None, [], 0
+    for n in pieces:
+        out, cache = function(x[at : at + n], positions, w_q, w_k, w_v, cache)
+        outs.append(out)
+        at += n
+    return outs, cache
+
+
+def text(pieces: list[int], C: int, D: int, seed: int) -> dict:
+    T = sum(pieces)
+    weights = {name: random(D, C, seed=seed + i) for i, name in enumerate(("w_q", "w_k", "w_v"), start=2)}
+    return {"pieces": pieces, "x": random(T, C, seed=seed), "positions": random(T + 3, C, seed=seed + 1), **weights}
+
+
+EYE = torch.eye(2)
+SMALL = {
+    "x": torch.tensor([[2.0, 0.0], [0.0, 4.0], [2.0, 2.0]]),
+    "positions": torch.tensor([[0.0, 0.0], [0.0, 2.0], [2.0, 0.0], [4.0, 0.0], [0.0, 4.0]]),
+    "w_q": EYE, "w_k": torch.tensor([[1.0, 0.0], [1.0, 1.0]]), "w_v": torch.tensor([[0.0, 3.0], [1.0, 0.0]]),
+}  # fmt: skip
+
+cached_attention = Exercise(
+    name="cached_attention",
+    asks="Causal self-attention of one head over a text in pieces, with the keys and values of earlier pieces kept.",
+    reference=through_the_library,
+    section="6.8",
+    cases=[
+        Case("one token, nothing before it", run=feed, pieces=[1], **SMALL),
+        Case("one token, then another", run=feed, pieces=[1, 1], **SMALL),
+        Case("three tokens at once", run=feed, pieces=[3], **SMALL),
+        Case("one token, then two", run=feed, pieces=[1, 2], **SMALL),
+        Case("four tokens one by one", run=feed, **text([1, 1, 1, 1], 4, 3, 20)),
+        Case("three, then two, then one", run=feed, **text([3, 2, 1], 5, 2, 30)),
+    ],
+    misconceptions=[
+        Misconception(
+            "positions begin at 0 in every piece",
+            lambda *a: step(*a, start=lambda S: 0),
+            "You gave the new tokens the positions 0, 1, … as if the text began with them. Generating one token at a "
+            "time, every token would stand at position 0.",
+            "How many tokens have been read before? The cache knows.",
+            "6.8",
+        ),
+        Misconception(
+            "positions off by one",
+            lambda *a: step(*a, start=lambda S: S + 1),
+            "Your first new token stands at position S + 1; positions are counted from 0, so S tokens fill 0 … S - 1.",
+            "At which position does the very first token of a text stand?",
+            "6.8",
+            variants=(lambda *a: step(*a, start=lambda S: max(S - 1, 0)),),
+        ),
+        Misconception(
+            "the cache is not looked at",
+            lambda *a: step(*a, show=lambda cache, k, v: (k, v)),
+            "You keep the old keys and values, but the new tokens attend to one another only: the past is forgotten.",
+            "Over which keys is the softmax taken?",
+            "6.8",
+        ),
+        Misconception(
+            "the cache holds the last piece only",
+            lambda *a: step(*a, keep=lambda all_k, all_v, k, v: (k, v)),
+            "You return the keys and values of this piece alone, so the piece after next no longer knows the first.",
+            "What does the next call need?",
+            "6.8",
+        ),
+        Misconception(
+            "the mask puts the queries at the beginning",
+            lambda *a: step(*a, diagonal=lambda T, S: 0),
+            "You let new token t see the keys 0 … t. With S tokens before it, it stands at position S + t.",
+            "causal_mask of lesson 03, with fewer queries than keys. How far does the diagonal move?",
+            "6.8",
+        ),
+        Misconception(
+            "no mask",
+            lambda *a: step(*a, diagonal=None),
+            "Within a piece your tokens see those that come after them. One token at a time, nobody would notice; when "
+            "a prompt is read as one piece, its keys and values in the next layer are wrong.",
+            "Which keys may the first of two new tokens see?",
+            "6.8",
+        ),
+        Misconception(
+            "a token does not see itself",
+            lambda *a: step(*a, show=lambda cache, k, v: cache if cache is not None else (k, v), diagonal=None),
+            "You append the new key and value after looking, so a new token attends to the old ones but not to itself.",
+            "First append, then look.",
+            "6.8",
+            variants=(lambda *a: step(*a, diagonal=lambda T, S: S - 1),),
+        ),
+        Misconception(
+            "the newest come first",
+            lambda *a: step(*a, order=lambda old, new: torch.cat([new, old])),
+            "You put the new keys and values before the old ones. Then the mask hides the wrong ones, and the order of "
+            "the cache is not that of the text.",
+            "`torch.cat` takes its arguments in the order in which they are to stand.",
+            "6.8",
+        ),
+        Misconception(
+            "keys without their positions",
+            lambda *a: step(*a, for_keys=lambda h, x: x),
+            "You made the keys from x without its position, so nobody can find a token by where it stands.",
+            "Query, key and value are all made from the sum.",
+            "6.8",
+        ),
+        Misconception(
+            "keys and values exchanged",
+            lambda x, p, w_q, w_k, w_v, cache=None: step(
+                x, p, w_q, w_k, w_v, None if cache is None else cache[::-1], keep=lambda k, v, *_: (v, k)
+            ),
+            "Your outputs are right, but your cache is (values, keys). Whoever reads it expects (keys, values).",
+            "Check the order in which you return them.",
+            "6.8",
+            variants=(lambda *a: step(*a, keep=lambda k, v, *_: (v, k)),),
+        ),
+        Misconception(
+            "scores are not scaled",
+            lambda *a: step(*a, scale=False),
+            "You did not divide the scores by √D.",
+            "A cache changes nothing about attention itself; see lesson 03.",
+            "6.8",
+        ),
+    ],
+    accepted={
+        "token by token, float64": token_by_token,
+        "preallocated, einsum, lists": preallocated,
+        "a mask of -1e9": step,
+    },
+    forbidden=READY_MADE,
+    hints=[
+        "First without a cache: positions 0 … T - 1, a causal mask (T, T). Then let the cache be one token.",
+        "S is `len(cache[0])`. Which rows of `positions` are the new tokens' own? What shape have the scores?",
+        "h = x + positions[S : S + T]; append h @ w_k.T and h @ w_v.T to the cache with `torch.cat`; scores "
+        "(T, S + T); "
+        "query t may see key s if s ≤ S + t.",
+    ],
+)
+
+
+# 5. beam_search
+
+
+class Tree(nn.Module):
+    """A function from texts to log-probabilities, in the shape of a GPT. The text begins after one token of prompt."""
+
+    def __init__(self, next_logprobs):
+        super().__init__()
+        self.next_logprobs, self.lm_head = next_logprobs, nn.Identity()
+        self.config = SimpleNamespace(context_length=10**6)
+        self.register_buffer("device", torch.zeros(1))
+
+    def parameters(self, recurse: bool = True):
+        return iter([self.device])
+
+    def hidden(self, ids):  # (1, 1 + n) → (1, 1, V)
+        return torch.tensor([[self.next_logprobs(ids[0, 1:].tolist())]])
+
+
+def by_the_library(next_logprobs, beams, max_tokens, end, alpha):
+    options = BeamOptions(beams=beams, length_penalty=alpha, max_new_tokens=max_tokens)
+    found = beam_search_plain(Tree(next_logprobs), [0], options, end_of_text=end)
+    return [(ids, total / ((5 + len(ids)) / 6) ** alpha) for total, ids in found]
+
+
+def search(next_logprobs, beams, max_tokens, end, alpha, start=1, add=lambda total, logprob: total + logprob,
+           per_parent=None, places=False, all_ended=False, stop_early=False, extend_ended=False, forget=False,
+           count=len, lp=lambda n, alpha: ((5 + n) / 6) ** alpha, unfinished=True, together=False, rising=False,
+           greedy_stops=True, score=None, carry=None):  # fmt: skip
+    """Beam search with any of its details to be got wrong."""
+    ranked = score or (lambda c: c[0] / lp(count(c[1]), alpha))
+    beam, done = [(0.0, [])] * start, []
+    for _ in range(max_tokens):
+        candidates = []
+        for total, ids in beam:
+            new = [(add(total, lp_), [*ids, i]) for i, lp_ in enumerate(next_logprobs(ids))]
+            candidates += sorted(new, key=lambda c: -c[0])[:per_parent]
+        candidates.sort(key=lambda c: c[0] if rising else -c[0])
+        if carry:
+            candidates = [(carry(total, len(ids), alpha), ids) for total, ids in candidates]
+        if extend_ended:
+            beam = candidates[:beams]
+            continue
+        done += [c for c in (candidates if all_ended else candidates[:beams]) if c[1][-1] == end]
+        if places:
+            beam = [c for c in candidates[:beams] if c[1][-1] != end]
+        else:
+            beam = [c for c in candidates if c[1][-1] != end][:beams]
+        if stop_early and done or greedy_stops and beams == 1 and done:
+            break
+    done = sorted(done, key=ranked, reverse=True)[:beams]
+    left = sorted(beam, key=ranked, reverse=True) if unfinished else []
+    if forget:
+        done = []
+    best = sorted(done + left, key=ranked, reverse=True) if together else done + left
+    return [(ids, ranked((total, ids))) for total, ids in best[:beams]]
+
+
+def past_the_end(next_logprobs, beams, max_tokens, end, alpha):
+    """Finished texts are extended like any other (what follows `end` is as after the text without it)."""
+    return search(
+        lambda ids: next_logprobs([i for i in ids if i != end]), beams, max_tokens, end, alpha, extend_ended=True
+    )
+
+
+def recursive(next_logprobs, beams, max_tokens, end, alpha):
+    """By recursion, with dictionaries and heapq."""
+    import heapq
+
+    def go(beam: dict, done: dict, steps: int) -> dict:
+        if not steps or (beams == 1 and done):
+            return done, beam
+        grown = {
+            (*ids, i): total + logprob
+            for ids, total in beam.items()
+            for i, logprob in enumerate(next_logprobs(list(ids)))
+        }
+        first = heapq.nlargest(beams, grown, key=grown.get)
+        done = {**done, **{ids: grown[ids] for ids in first if ids[-1] == end}}
+        alive = heapq.nlargest(beams, (ids for ids in grown if ids[-1] != end), key=grown.get)
+        return go({ids: grown[ids] for ids in alive}, done, steps - 1)
+
+    done, beam = go({(): 0.0}, {}, max_tokens)
+    scores = [
+        sorted(((total / ((5 + len(ids)) / 6) ** alpha, ids) for ids, total in group.items()), reverse=True)
+        for group in (done, beam)
+    ]
+    return [(list(ids), value) for value, ids in (scores[0] + scores[1])[:beams]]
+
+
+def in_tensors(next_logprobs, beams, max_tokens, end, alpha):
+    """The beam as tensors, with topk over all K · V candidates."""
+    texts, totals, done = [[]], torch.zeros(1, dtype=torch.float64), []
+    for n in range(1, max_tokens + 1):
+        table = totals[:, None] + torch.tensor([next_logprobs(ids) for ids in texts], dtype=torch.float64)  # (K, V)
+        V = table.size(1)
+        best = table.flatten().topk(min(2 * beams, table.numel()))
+        rows = [(value, [*texts[place // V], place % V]) for value, place in zip(best.values.tolist(),
+                best.indices.tolist(), strict=True)]  # fmt: skip
+        done += [(value / ((5 + n) / 6) ** alpha, ids) for value, ids in rows[:beams] if ids[-1] == end]
+        alive = [row for row in rows if row[1][-1] != end][:beams]
+        texts, totals = [ids for _, ids in alive], torch.tensor([value for value, _ in alive], dtype=torch.float64)
+        if beams == 1 and done:
+            break
+    left = [(value / ((5 + max_tokens) / 6) ** alpha, ids) for value, ids in alive]
+    return [(ids, value) for value, ids in (sorted(done, reverse=True) + sorted(left, reverse=True))[:beams]]
+
+
+def on_a_tree(function, tree, beams, max_tokens, end, alpha):
+    """Use the student's search on a table: "01" → probabilities of what follows the tokens 0, 1."""
+    return function(lambda ids: [math.log(p) for p in tree["".join(map(str, ids))]], beams, max_tokens, end, alpha)
+
+
+def grown(V: int, depth: int, seed: int, ending: float = 1.0) -> dict[str, list[float]]:
+    """A random tree; the last token ends a text and is `ending` times as likely as drawn."""
+    tree, i = {}, 0
+    for length in range(depth):
+        for ids in product(range(V - 1), repeat=length):
+            weights = (random(V, seed=1000 * seed + i) * 1.3).exp()
+            weights[-1] *= ending
+            tree["".join(map(str, ids))] = (weights / weights.sum()).tolist()
+            i += 1
+    return tree
+
+
+# Tokens 0 "sun", 1 "rain", 2 the end. Greedy begins with 0; the likeliest text begins with 1.
+GARDEN = {"": [0.6, 0.3, 0.1], "0": [0.4, 0.35, 0.25], "1": [0.05, 0.03, 0.92]}
+# The likeliest first token is the end; the text that begins with 0 has the better score if alpha is large.
+ENDS = {"": [0.4, 0.1, 0.5], "0": [0.04, 0.06, 0.9], "1": [0.3, 0.2, 0.5]}
+
+beam_search = Exercise(
+    name="beam_search",
+    asks="Follow the K likeliest texts at once, set finished ones aside, rank by length-normalised log-probability.",
+    reference=by_the_library,
+    section="6.9",
+    cases=[
+        Case("greedy on a small tree", run=on_a_tree, tree=GARDEN, beams=1, max_tokens=2, end=2, alpha=0.0),
+        Case("two beams on a small tree", run=on_a_tree, tree=GARDEN, beams=2, max_tokens=2, end=2, alpha=0.0),
+        Case("three beams, alpha = 1", run=on_a_tree, tree=GARDEN, beams=3, max_tokens=2, end=2, alpha=1.0),
+        Case("one token only", run=on_a_tree, tree={"": [0.5, 0.2, 0.3]}, beams=2, max_tokens=1, end=2, alpha=1.0),
+        Case("a larger tree", run=on_a_tree,
+             tree=grown(3, 4, 20), beams=2, max_tokens=4, end=2, alpha=0.6),
+        Case("texts that like to end", run=on_a_tree,
+             tree=grown(3, 5, 2, 2.0), beams=3, max_tokens=5, end=2, alpha=1.0),
+        Case("texts that like to go on", run=on_a_tree,
+             tree=grown(4, 4, 3, 0.3), beams=3, max_tokens=4, end=3, alpha=2.0),
+        Case("greedy, and the end comes first", run=on_a_tree, tree=ENDS, beams=1, max_tokens=2, end=2, alpha=3.0),
+        Case("greedy on a larger tree", run=on_a_tree,
+             tree=grown(3, 5, 4, 2.0), beams=1, max_tokens=5, end=2, alpha=1.0),
+        Case("four beams", run=on_a_tree,
+             tree=grown(3, 5, 5), beams=4, max_tokens=5, end=2, alpha=0.0),
+    ],
+    misconceptions=[
+        Misconception(
+            "probabilities are added",
+            lambda *a: search(*a, add=lambda total, logprob: total + math.exp(logprob)),
+            "You added up probabilities. The probability of a text is a product; what is added are the logarithms.",
+            "next_logprobs gives logarithms already: what are they for?",
+            "6.9",
+        ),
+        Misconception(
+            "no length normalisation",
+            lambda *a: search(*a, lp=lambda n, alpha: 1.0),
+            "You ranked by the log-probability itself, whatever alpha is. Every token makes it smaller, so short texts "
+            "win.",
+            "What is the score divided by?",
+            "6.9",
+        ),
+        Misconception(
+            "divided by the length",
+            lambda *a: search(*a, lp=lambda n, alpha: n**alpha),
+            "You divided by n to the power alpha. The penalty here is ((5 + n) / 6) to the power alpha, which is "
+            "gentler "
+            "with short texts.",
+            "Look at the formula once more.",
+            "6.9",
+        ),
+        Misconception(
+            "multiplied by the length penalty",
+            lambda *a: search(*a, lp=lambda n, alpha: ((5 + n) / 6) ** -alpha),
+            "You multiplied by the penalty. A log-probability is negative: multiplied by more than 1 it becomes "
+            "smaller, and long texts are punished twice.",
+            "Divide.",
+            "6.9",
+        ),
+        Misconception(
+            "the end is not counted",
+            lambda next_logprobs, beams, max_tokens, end, alpha: search(
+                next_logprobs, beams, max_tokens, end, alpha, count=lambda ids: sum(i != end for i in ids)
+            ),
+            "You left the end token out when you counted a text's length. Its probability is in the numerator, so it "
+            "counts.",
+            "n is the number of tokens, `end` included.",
+            "6.9",
+        ),
+        Misconception(
+            "normalised during the search",
+            lambda *a: search(*a, carry=lambda total, n, alpha: total / ((5 + n) / 6) ** alpha, lp=lambda n, alpha: 1),
+            "You divided by the penalty in every step and went on with the result, so early tokens have been divided "
+            "many times.",
+            "The beam carries plain log-probabilities; scores are made when texts are ranked.",
+            "6.9",
+        ),
+        Misconception(
+            "finished texts are extended",
+            past_the_end,
+            "You went on after the end token: finished texts stay in the beam and grow.",
+            "A candidate that ends with `end` leaves the beam.",
+            "6.9",
+            variants=(lambda *a: search(*a, extend_ended=True),),
+        ),
+        Misconception(
+            "finished texts are dropped",
+            lambda *a: search(*a, forget=True, greedy_stops=False),
+            "You took finished texts out of the beam, but did not keep them anywhere: only unfinished ones come back.",
+            "Where do you set them aside?",
+            "6.9",
+            variants=(lambda *a: search(*a, forget=True),),
+        ),
+        Misconception(
+            "stops at the first finished text",
+            lambda *a: search(*a, stop_early=True),
+            "You stopped as soon as one text was finished. Others that are still in the beam may end with a better "
+            "score.",
+            "With more than one beam the search goes on for `max_tokens` steps.",
+            "6.9",
+            variants=(lambda *a: search(*a, stop_early=True, unfinished=False),),
+        ),
+        Misconception(
+            "begins with K empty texts",
+            lambda *a: search(*a, start=a[1]),
+            "You began with K copies of the empty text. They all do the same, so the beam is full of duplicates "
+            "and you "
+            "search as if K were 1.",
+            "How many different texts are there before the first token?",
+            "6.9",
+        ),
+        Misconception(
+            "each text keeps its best token",
+            lambda *a: search(*a, per_parent=1),
+            "You extended each text of the beam by its likeliest token only: that is greedy decoding, from one "
+            "beginning.",
+            "The K best of *all* candidates: two of them may continue the same text.",
+            "6.9",
+        ),
+        Misconception(
+            "finished texts take up places in the beam",
+            lambda *a: search(*a, places=True),
+            "Your beam becomes smaller with every text that finishes. Here the next beam is the first K "
+            "candidates that "
+            "are not finished.",
+            "Read step 3 again.",
+            "6.9",
+        ),
+        Misconception(
+            "every candidate that ends is kept",
+            lambda *a: search(*a, all_ended=True),
+            "You set aside all candidates that end. Only those among the first K candidates count; else the search "
+            "fills up with short texts that it never believed in.",
+            "Read step 2 again.",
+            "6.9",
+        ),
+        Misconception(
+            "unfinished texts are left out",
+            lambda *a: search(*a, unfinished=False),
+            "If fewer than K texts have finished, the best of the last beam fill up the list; you left them out.",
+            "What does the docstring say about the result?",
+            "6.9",
+        ),
+        Misconception(
+            "finished and unfinished are ranked together",
+            lambda *a: search(*a, together=True),
+            "You ranked unfinished texts together with finished ones. A text that has not ended is not a text yet: it "
+            "comes after all that have.",
+            "First the finished ones, then the others.",
+            "6.9",
+        ),
+        Misconception(
+            "the least likely first",
+            lambda *a: search(*a, rising=True),
+            "You sorted in ascending order and followed the K least likely texts.",
+            "`sort` is ascending unless told otherwise.",
+            "6.9",
+        ),
+        Misconception(
+            "greedy does not stop",
+            lambda *a: search(*a, greedy_stops=False),
+            "With one beam your search goes on after its text has ended. Greedy decoding takes the end when it is the "
+            "likeliest token.",
+            "There is a sentence about K = 1 in the docstring.",
+            "6.9",
+        ),
+    ],
+    accepted={
+        "recursion, dictionaries, heapq": recursive,
+        "tensors and topk": in_tensors,
+        "plain lists": search,
+    },
+    hints=[
+        "Write it for K = 1 first: one text, its likeliest token, stop at the end.",
+        "Keep two lists of pairs (log-probability, tokens): the beam and the finished ones. In each step "
+        "build the list "
+        "of all candidates and sort it.",
+        "finished += those of candidates[:K] that end; beam = [those that do not end][:K]. After the loop sort the "
+        "finished by score, and fill up from the beam.",
+    ],
+)
+
+
+# 6. beams_lose
+
+
+def look(find) -> str:
+    """What is to be said about the tree that was found."""
+    first, second = find()
+    if not (torch.is_tensor(first) and torch.is_tensor(second) and first.shape == (3,) and second.shape == (3, 3)):
+        return "the two are not tensors (3,) and (3, 3)"
+    first, second = first.double(), second.double()
+    if not (first.isfinite().all() and second.isfinite().all() and (first >= 0).all() and (second >= 0).all()):
+        return "there is a negative number, an infinity or NaN among the probabilities"
+    if abs(float(first.sum()) - 1) > 1e-4:
+        return "first does not sum to 1"
+    if (second.sum(dim=1) - 1).abs().max() > 1e-4:
+        return "a row of second does not sum to 1"
+    order = first.sort(descending=True)
+    if (order.values[:-1] - order.values[1:]).min() < 1e-6:
+        return "two numbers of first are equal"
+    texts = first[:, None] * second
+    greedy, two, best = (float(texts[order.indices[:n]].max()) for n in (1, 2, 3))
+    if two - greedy < 0.02 - 1e-6 and best - two < 0.02 - 1e-6:
+        return "greedy finds the likeliest text, or nearly"
+    if two - greedy < 0.02 - 1e-6:
+        return "two beams find nothing better than greedy"
+    return "fine" if best - two >= 0.02 - 1e-6 else "two beams find the likeliest text, or nearly"
+
+
+def tree(first: list, *second: list) -> tuple[Tensor, Tensor]:
+    return torch.tensor(first), torch.tensor(second)
+
+
+EVEN = [1 / 3, 1 / 3, 1 / 3]
+GOOD = tree([0.4, 0.35, 0.25], EVEN, [0.5, 0.3, 0.2], [0.0, 1.0, 0.0])
+
+beams_lose = Exercise(
+    name="beams_lose",
+    asks="Find a tree on which greedy loses against two beams, and two beams against the likeliest text.",
+    reference=lambda: GOOD,
+    section="6.9",
+    cases=[Case("your tree", run=look)],
+    misconceptions=[
+        Misconception(
+            "greedy wins", lambda: tree([0.6, 0.3, 0.1], [0.8, 0.1, 0.1], EVEN, EVEN),
+            "Greedy finds the likeliest text here (or one that is less than 0.02 behind).",
+            "After the likeliest first token the model should be unsure, so that no text gets much.", "6.9",
+        ),
+        Misconception(
+            "two beams are enough", lambda: tree([0.5, 0.4, 0.1], EVEN, [1.0, 0.0, 0.0], EVEN),
+            "Greedy loses, but the likeliest text begins with one of the two likeliest first tokens, so two beams find "
+            "it.",
+            "The likeliest text has to begin with the token that two beams throw away.", "6.9",
+        ),
+        Misconception(
+            "two beams are no better than greedy", lambda: tree([0.4, 0.35, 0.25], EVEN, EVEN, [0.0, 1.0, 0.0]),
+            "The likeliest text is missed, but what two beams find is the greedy text, or no better by 0.02.",
+            "After the second first token the model should be surer than after the first.", "6.9",
+        ),
+        Misconception(
+            "rows that do not sum to 1", lambda: (GOOD[0], GOOD[1].T.contiguous()),
+            "A row of your `second` does not sum to 1. Row i is the distribution of what comes second, *given* that i "
+            "came first.",
+            "Are your columns what should be rows? Or have you multiplied by first already? That is done when "
+            "texts are "
+            "compared.", "6.9",
+            variants=(lambda: (GOOD[0], GOOD[0][:, None] * GOOD[1]),),
+        ),
+        Misconception(
+            "first is not a distribution", lambda: (2 * GOOD[0], GOOD[1]),
+            "The numbers of `first` do not sum to 1.", "Divide by their sum.", "6.9",
+        ),
+        Misconception(
+            "logarithms", lambda: (GOOD[0].log(), GOOD[1].clamp(min=1e-9).log()),
+            "There is a negative number, an infinity or NaN among your probabilities. Are they logarithms?",
+            "Return the probabilities themselves.", "6.9",
+        ),
+        Misconception(
+            "a tie", lambda: tree([0.4, 0.3, 0.3], EVEN, [0.6, 0.2, 0.2], [0.0, 1.0, 0.0]),
+            "Two numbers of `first` are equal, so it depends on the order of the tokens which of them two beams keep.",
+            "Make the three differ a little.", "6.9",
+        ),
+        Misconception(
+            "lists", lambda: (GOOD[0].tolist(), GOOD[1].tolist()),
+            "The two must be tensors of shape (3,) and (3, 3).", "torch.tensor(…)", "6.9",
+        ),
+    ],
+    accepted={
+        "in another order, float64": lambda: (GOOD[0][[2, 0, 1]].double(), GOOD[1][[2, 0, 1]].double()),
+        "nearly certain endings": lambda: list(
+            tree([0.36, 0.33, 0.31], [0.5, 0.5, 0.0], [0.8, 0.1, 0.1], [0.0, 0.0, 1.0])
+        ),
+    },
+    hints=[
+        "What does a first token need, to be loved by greedy and yet lead to no probable text?",
+        "A first token with probability 0.4 leads to texts of 0.13 if everything may follow it. One with "
+        "0.25 leads to a "
+        "text of 0.25 if only one thing may.",
+        "Let the three first tokens be nearly as likely, and the model the surer of the second token the "
+        "less likely the "
+        "first one was.",
+    ],
+)
+
+EXERCISES = [
+    temperature,
+    min_p,
+    top_p,
+    cached_attention,
+    beam_search,
+    beams_lose,
+    Written(
+        "WHY_NOT_LIKELIEST",
+        "Why do beams lose, how many make it safe, and why would we not want the likeliest story?", 50,
+        ["How many first tokens are there? And what do a hundred tosses of a bent coin look like?"], "6.3",
+    ),
+    Written(
+        "EXPERIMENT", "Which rule did you try, what did you predict, what came out, is it more than luck?", 60,
+        ["One change at a time; three seeds say more than one."], "6.6",
+    ),
+]  # fmt: skip

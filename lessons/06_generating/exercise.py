@@ -1,0 +1,161 @@
+"""Exercises of lesson 06: generating.
+
+    python -m lessons check 6                     # what is right, what is wrong, and why
+    python -m lessons check 6 --only top_p
+    python -m lessons hint 6 top_p                # one hint more each time
+    python -m lessons run 6 --mine                # the lesson's model, writing by your rules
+
+Replace each `raise NotImplementedError` by your own code. Plain tensor operations are all you need: `softmax`, `exp`,
+`sort`, `cumsum`, `gather`, `scatter`, `masked_fill`, `cat`, `@`; beam search is ordinary Python. Do not change the
+inputs, and give every tensor that you make the `device` of the inputs.
+
+Letters: B batch, V size of the vocabulary, T number of new tokens, S number of tokens in the cache, C width of the
+model, D width of the head, K number of beams.
+"""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+
+def temperature(logits: Tensor, t: float) -> Tensor:
+    """1 (easy). The distribution from which a model draws at temperature t.
+
+    Args:
+        logits: (B, V), a row for each text. They may be large: a thousand is possible.
+        t: above 0.
+
+    Returns:
+        (B, V) probabilities; each row sums to 1, and no number in it is NaN.
+
+    Example: logits ln 4 and ln 1 are probabilities 0.8 and 0.2. At t = 0.5 they become 16/17 and 1/17, at t = 2 they
+    become 2/3 and 1/3.
+    """
+    raise NotImplementedError
+
+
+def min_p(logits: Tensor, p: float) -> Tensor:
+    """2 (easy). Leave only tokens that are not too unlikely beside the likeliest one.
+
+    In each row, keep the tokens whose probability is at least p times the largest probability of that row. The others
+    get probability 0, and those that are kept share the whole in the old proportions.
+
+    Args:
+        logits: (B, V).
+        p: above 0, at most 1. At p = 1 exactly the likeliest token is left, and all that are as likely as it.
+
+    Returns:
+        (B, V) probabilities; each row sums to 1.
+
+    Example: probabilities 0.6, 0.3, 0.1 and p = 0.25. The bound is 0.15, and 2/3, 1/3, 0 is returned.
+    """
+    raise NotImplementedError
+
+
+def top_p(logits: Tensor, p: float) -> Tensor:
+    """3 (medium). Leave only the nucleus: the fewest tokens that together hold at least p of the probability.
+
+    In each row, go through the tokens from the likeliest down (of equally likely ones, the lower id first) and keep
+    them until their probabilities sum to p or more; the token that carries the sum across p is kept as well. The others
+    get probability 0, and those that are kept share the whole in the old proportions.
+
+    Args:
+        logits: (B, V).
+        p: above 0, below 1.
+
+    Returns:
+        (B, V) probabilities, in the order of the vocabulary; each row sums to 1.
+
+    Example: probabilities 0.1, 0.5, 0.15, 0.25 and p = 0.6. The second token holds 0.5, with the fourth it is 0.75:
+    these two are kept, and 0, 2/3, 0, 1/3 is returned.
+    """
+    raise NotImplementedError
+
+
+def cached_attention(
+    x: Tensor, positions: Tensor, w_q: Tensor, w_k: Tensor, w_v: Tensor, cache: tuple[Tensor, Tensor] | None = None
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """4 (medium). Causal self-attention of one head over a text that arrives in pieces.
+
+    S tokens have been read before, T new ones arrive. The first new token stands at position S. Add to each new token
+    the vector of its position; make its query, key and value from the sum; let it attend to all earlier tokens and to
+    itself (scores divided by √D, as in lesson 03); and keep the new keys and values for the next call. Whatever the
+    pieces are, the outputs must be those of reading the whole text at once.
+
+    Args:
+        x: (T, C), the new tokens' embeddings, T at least 1.
+        positions: (P, C), the learned vector of each position 0 … P - 1, with P at least S + T.
+        w_q, w_k, w_v: (D, C). As in nn.Linear, the projection of h is h @ w.T.
+        cache: keys (S, D) and values (S, D) of the tokens so far, or None if there are none.
+
+    Returns:
+        the outputs (T, D), and the new cache: keys (S + T, D) and values (S + T, D), the oldest first.
+    """
+    raise NotImplementedError
+
+
+def beam_search(
+    next_logprobs: Callable[[list[int]], list[float]], beams: int, max_tokens: int, end: int, alpha: float
+) -> list[tuple[list[int], float]]:
+    """5 (hard). Find the likeliest texts by following K = `beams` of them at once.
+
+    The beam holds unfinished texts with their log-probabilities. It begins with one: the empty text, log-probability 0.
+    Then, for each token to be written, at most `max_tokens` times:
+
+    1. Extend every text of the beam by every token. A candidate's log-probability is that of its text plus that of the
+       token. Sort the candidates by log-probability, the largest first.
+    2. Candidates that end with the token `end` are finished and never extended. Of the first K candidates, set those
+       aside that are finished. (A finished candidate that is not among the first K is forgotten.)
+    3. The first K candidates that are *not* finished are the next beam.
+
+    With K = 1 the search also stops as soon as one text is finished, and so is greedy decoding.
+
+    Each text is then ranked by its score, log-probability / ((5 + n) / 6) ** alpha, where n is the number of its
+    tokens, `end` included. (The score does not guide the search.)
+
+    Args:
+        next_logprobs: given the tokens of a text, the logarithms of the probabilities of all V next tokens. Do not ask
+            it about texts of `max_tokens` tokens or more, or about finished ones: it knows only the others.
+        beams: K, at least 1.
+        max_tokens: the longest text, `end` included.
+        end: the token that ends a text.
+        alpha: 0 ranks by log-probability; more favours long texts.
+
+    Returns:
+        at most K pairs (tokens, score): first the best of the finished texts, best first; if they are fewer than K,
+        then texts of the last beam, best first. No two candidates of any check are equally likely.
+    """
+    raise NotImplementedError
+
+
+def beams_lose() -> tuple[Tensor, Tensor]:
+    """6 (break it, and explain). A tree on which greedy loses against two beams, and two beams against the truth.
+
+    Texts are two tokens long, each of them one of three. Choose the model: `first` says how probable each token is as
+    the first, row i of `second` how probable each token is after first token i. The probability of text (i, j) is then
+    first[i] * second[i, j].
+
+    Greedy takes the likeliest first token, and after it the likeliest second one. Two beams keep the two likeliest
+    first tokens, and find the likeliest text that begins with one of them. Make the text that greedy finds at least
+    0.02 less probable than the one that two beams find, and that at least 0.02 less probable than the likeliest of all.
+
+    Returns:
+        first (3,), second (3, 3): probabilities; first and each row of second sum to 1 (to within 0.0001), and no two
+        numbers of first are equal.
+
+    Then say below, in WHY_NOT_LIKELIEST, why beams lose here and how many would be needed to be sure; and why, for
+    stories, we would not want the likeliest text even if we could always find it.
+    """
+    raise NotImplementedError
+
+
+WHY_NOT_LIKELIEST = """
+"""
+
+
+# 7 (open). Invent a rule of your own that turns logits (B, V) into probabilities (B, V), or combine the lesson's,
+# and try to beat the table of section 6.6: a larger possible share at the same variety, or more variety at the same
+# possible share. (Write it as your `top_p` and use run 6 --mine; keep the right one as a comment.) Predict first. Write
+# down the rule, what you predicted and why, what came out with three seeds, and whether it is more than luck.
+EXPERIMENT = """
+"""
