@@ -85,7 +85,8 @@ def prepare_prompt(
     - Special tokens spelled out in the text are plain text.
     """
     if isinstance(text, str):
-        ids, notices = tokenizer.encode(text), _unknown_notices(tokenizer, text)
+        begin = [] if tokenizer.begin_of_text is None else [tokenizer.begin_of_text]
+        ids, notices = [*begin, *tokenizer.encode(text)], _unknown_notices(tokenizer, text)
     else:  # ids already
         ids, notices = list(text), []
     ids = ids or [tokenizer.end_of_text]

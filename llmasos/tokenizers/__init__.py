@@ -1,8 +1,9 @@
 """Text to ids and back.
 
 Read `base` (what a tokenizer is), then `char` and `byte` (the two simple ones), `gpt2_alphabet`, `bpe_trainer` and
-`bpe` (byte-pair encoding, learned here), `stock` (OpenAI's encodings), `bert_text`, `wordpiece_trainer` and `wordpiece`
-(BERT's tokens), `frames` and `spans` (for models that read), and `streaming` (text while it is generated).
+`bpe` (byte-pair encoding, learned here), `stock` (OpenAI's encodings), `published_bpe` (those of Llama, Qwen and the
+like), `bert_text`, `wordpiece_trainer` and `wordpiece` (BERT's tokens), `sentencepiece_file`, `unigram` and `marian`
+(those of translators), `frames` and `spans` (for models that read), and `streaming` (text while it is generated).
 """
 
 from collections.abc import Iterable
@@ -15,6 +16,8 @@ from llmasos.tokenizers.bpe import MERGES_FILE, VOCAB_FILE, BPETokenizer
 from llmasos.tokenizers.byte import ByteTokenizer
 from llmasos.tokenizers.char import CharTokenizer
 from llmasos.tokenizers.frames import Frame
+from llmasos.tokenizers.marian import SOURCE, MarianTokenizer
+from llmasos.tokenizers.published_bpe import JSON_FILE, PublishedBPETokenizer
 from llmasos.tokenizers.spans import Spans
 from llmasos.tokenizers.stock import FILES, StockTokenizer
 from llmasos.tokenizers.streaming import StreamDecoder
@@ -22,7 +25,8 @@ from llmasos.tokenizers.wordpiece import VOCAB_FILE as WORDPIECE_FILE
 from llmasos.tokenizers.wordpiece import WordPieceTokenizer
 
 STOCK_KINDS = tuple(FILES)
-KINDS = ("char", "byte", "bpe", "wordpiece", *STOCK_KINDS)
+KINDS = ("char", "byte", "bpe", "wordpiece", *STOCK_KINDS)  # those that can be made here
+PUBLISHED_KINDS = ("published-bpe", "marian")  # and those that come with a published model
 
 __all__ = [
     "END_OF_TEXT",
@@ -31,6 +35,8 @@ __all__ = [
     "ByteTokenizer",
     "CharTokenizer",
     "Frame",
+    "MarianTokenizer",
+    "PublishedBPETokenizer",
     "Spans",
     "StockTokenizer",
     "StreamDecoder",
@@ -87,23 +93,23 @@ def train_tokenizer(
 
 
 def load_tokenizer(folder: Path | str) -> Tokenizer:
-    """Open what `Tokenizer.save` wrote, or a Hugging Face folder of a GPT-2 (`vocab.json`, `merges.txt`) or a BERT
-    (`vocab.txt`).
+    """Open what `Tokenizer.save` wrote, or the tokenizer of a published model: byte-level BPE (`tokenizer.json`, or
+    `vocab.json` and `merges.txt`), BERT's (`vocab.txt`) or Marian's (`source.spm`).
 
     Raises:
         UserError: the folder holds no tokenizer, or a damaged one; says which file.
     """
     folder = Path(folder)
     config_file = folder / CONFIG_FILE
-    kind = _kind_by_files(folder)  # a Hugging Face folder names none
-    if not config_file.is_file() and kind is None:
-        raise UserError(f"there is no tokenizer in {folder}: expected {CONFIG_FILE}, as Tokenizer.save writes it")
     config = read_json(config_file) if config_file.is_file() else {}
     if not isinstance(config, dict):
         raise UserError(f"{config_file} is damaged: expected a JSON object; copy the folder again")
+    kind = _kind_by_files(folder, config)  # a Hugging Face folder names none
+    if not config_file.is_file() and kind is None:
+        raise UserError(f"there is no tokenizer in {folder}: expected {CONFIG_FILE}, as Tokenizer.save writes it")
     kind = config.get("kind", kind)
-    if kind not in KINDS:
-        raise UserError(f"{config_file} names a tokenizer {kind!r} that is not known: expected {', '.join(KINDS)}")
+    if kind not in (known := (*KINDS, *PUBLISHED_KINDS)):
+        raise UserError(f"{config_file} names a tokenizer {kind!r} that is not known: expected {', '.join(known)}")
     if kind in STOCK_KINDS:
         tokenizer = StockTokenizer(kind)
     else:
@@ -119,19 +125,27 @@ def load_tokenizer(folder: Path | str) -> Tokenizer:
     return tokenizer
 
 
-def _kind_by_files(folder: Path) -> str | None:
-    """Return bpe or wordpiece if the files of such a tokenizer lie in `folder`."""
-    if (folder / VOCAB_FILE).is_file() and (folder / MERGES_FILE).is_file():
-        return "bpe"
-    return "wordpiece" if (folder / WORDPIECE_FILE).is_file() else None
+def _kind_by_files(folder: Path, config: dict) -> str | None:
+    """Return the kind of the tokenizer of a published model, by the files that lie in `folder`."""
+    if (folder / SOURCE).is_file():
+        return "marian"
+    if (folder / WORDPIECE_FILE).is_file():
+        return "wordpiece"
+    if (folder / JSON_FILE).is_file():
+        return "published-bpe"
+    if not (folder / VOCAB_FILE).is_file() or not (folder / MERGES_FILE).is_file():
+        return None
+    return "bpe" if config.get("tokenizer_class", "GPT2Tokenizer").startswith("GPT2") else "published-bpe"
 
 
 def _open(kind: str, folder: Path, config: dict) -> Tokenizer:
-    """Build the char, byte, bpe or wordpiece tokenizer whose files lie in `folder`.
+    """Build the tokenizer whose files lie in `folder`.
 
     Raises:
         UserError: they are damaged, or ask for what is not done here.
     """
+    if kind in PUBLISHED_KINDS:
+        return (MarianTokenizer if kind == "marian" else PublishedBPETokenizer).load(folder)
     if kind == "wordpiece":
         if not _read_flag(config, "tokenize_chinese_chars", True):
             raise UserError(f"{CONFIG_FILE} asks to leave Chinese text in one piece, which is not supported here")

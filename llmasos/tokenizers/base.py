@@ -58,6 +58,7 @@ class Tokenizer(ABC):
     """
 
     kind: str
+    begin_of_text: int | None = None  # the id that a model of this tokenizer expects before a text, if any
     split_pattern: str | None = None  # the regular expression that cuts a text into words, if the kind has one
 
     def __init__(self, tokens: Sequence[bytes], special_tokens: dict[str, int], lowercase: bool = False):
@@ -146,10 +147,14 @@ class Tokenizer(ABC):
         Spans(ids=[258, 220, 76, 256], starts=[0, 3, 4, 5], ends=[3, 4, 5, 7], words=[0, 1, 1, 1])
         """
         ids, first, last = self._locate(self._prepare(text))
-        starts, ends = origins(text, self._prepare)
+        starts, ends = self._origins(text)
         new_word = ~self.continues[ids]
         new_word[:1] = False  # the first word is number 0, however it begins
         return Spans(ids.tolist(), starts[first].tolist(), ends[last].tolist(), np.cumsum(new_word).tolist())
+
+    def _origins(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return where in `text` each character of the prepared text comes from (`spans.origins`)."""
+        return origins(text, self._prepare)
 
     def _locate(self, prepared: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the ids of a prepared text, and the first and the last character of it that each covers: all 1-D."""

@@ -14,8 +14,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import regex
 
-_CHARACTER = re.compile("[\ud800-\udbff][\udc00-\udfff]|.", re.DOTALL)  # two surrogates in a row spell one character
+# Two surrogates in a row spell one character.
+CHARACTER = re.compile("[\ud800-\udbff][\udc00-\udfff]|.", re.DOTALL)
+CLUSTER = regex.compile(r"\X")  # a character with all that combines with it
 
 
 class Spans(NamedTuple):
@@ -45,7 +48,9 @@ def characters_of_bytes(text: str) -> np.ndarray:
     return np.cumsum(begins) - 1
 
 
-def origins(text: str, prepare: Callable[[str], str]) -> tuple[np.ndarray, np.ndarray]:
+def origins(
+    text: str, prepare: Callable[[str], str], pieces: re.Pattern = CHARACTER
+) -> tuple[np.ndarray, np.ndarray]:
     """Return where in `text` each character of `prepare(text)` comes from: two 1-D arrays, starts and ends.
 
     >>> starts, ends = origins("aİb", str.lower)             # "a", "i", a dot above, "b"
@@ -54,13 +59,14 @@ def origins(text: str, prepare: Callable[[str], str]) -> tuple[np.ndarray, np.nd
 
     Arguments:
         text: any string.
-        prepare: joins surrogates, changes case: what it makes of each character has the same length alone and in
+        prepare: joins surrogates, changes case, composes: what it makes of each piece has the same length alone and in
             company.
+        pieces: cuts the text into the pieces of which that is true.
     """
     if text.isascii():  # the usual case
         position = np.arange(len(text))
         return position, position + 1
-    matches = [match for match in _CHARACTER.finditer(text) for _ in prepare(match[0])]
+    matches = [match for match in pieces.finditer(text) for _ in prepare(match[0])]
     return np.array([match.start() for match in matches]), np.array([match.end() for match in matches])
 
 
