@@ -33,7 +33,7 @@ class Unigram:
         highest = max(normal.values(), default=0.0)
         own = {piece: len(piece.encode()) * highest - 0.1 for piece, _, kind in pieces if kind == USER_DEFINED}
         self.scores = normal | own
-        self.unknown = min(normal.values(), default=0.0) - UNKNOWN_PENALTY
+        self.unknown = float(np.float32(min(normal.values(), default=0.0) - UNKNOWN_PENALTY))
         self.longest = max(map(len, self.scores), default=1)
 
     def cut(self, text: str) -> list[str]:
