@@ -26,7 +26,8 @@ from llmasos.errors import UserError
 from llmasos.generation import BeamOptions, SamplingOptions, beam_search, generate, stream
 from llmasos.models import n_parameters
 from llmasos.objectives import BestAnswer
-from llmasos.tasks import Report, answer_questions, classify, fill_masks, open_task
+from llmasos.prompting import Message
+from llmasos.tasks import Report, answer_questions, classify, fill_masks, open_task, reply
 from llmasos.tasks.embed import embed
 from llmasos.tokenizers import Tokenizer
 from llmasos.training.machine import pick_device
@@ -34,7 +35,7 @@ from llmasos.training.recipe import Recipe
 
 EPOCHS, MIN_STEPS = 3, 100  # fine-tuning sees every example so often, and takes at least so many steps
 KIND_OF_TASK = {"text": "text", "bert": "text", "classify": "labelled", "answer": "questions", "translate": "pairs",
-                "summarise": "summaries"}  # fmt: skip
+                "summarise": "summaries", "chat": "conversations"}  # fmt: skip
 """Task → the kind of data it learns from."""
 
 
@@ -101,8 +102,8 @@ class LLMTrainer:
             train_data: a text, a list of texts, a list of (text, label) or (source, target), a list of dictionaries,
                 a path, or a data set's name (see `datasets/given.py`).
             eval_data: the same for what is held out; None = a tenth of the data.
-            objective: text, bert, classify, answer, translate or summarise; None = what fits the model and the data,
-                which is then said.
+            objective: text, bert, classify, answer, translate, summarise or chat; None = what fits the model and the
+                data, which is then said.
             epochs: how often each example is seen; `steps` says it directly (None of both: 3, and at least 100 steps).
             settings: any field of `training/recipe.py`: batch_size, learning_rate, freeze_layers, layer_decay, out, …
 
@@ -161,7 +162,8 @@ class LLMTrainer:
         elif c.family == "transformer":
             candidates = ["translate", "classify", "answer"]
         else:
-            candidates = ["bert" if c.family == "bert" else "text", "classify", "answer"]
+            candidates = ["bert"] if c.family == "bert" else ["text", "chat"]
+            candidates += ["classify", "answer"]
         kinds = set(given.kinds)
         if TWOS in kinds:  # (text, label), or (source, target) for what writes the one from the other
             kinds.add("pairs" if "translate" in candidates else "labelled")
@@ -219,6 +221,16 @@ class LLMTrainer:
         """The same piece by piece, while it is written."""
         for event in stream(self.model, self.tokenizer, [prompt], SamplingOptions(**options)):
             yield event.text
+
+    def chat(self, messages: str | Sequence[Any], **options: Any) -> str:
+        """What the assistant says next (a GPT that has learned to answer).
+
+        Args:
+            messages: what the user says, or the conversation so far: {"role": …, "content": …}, in order.
+            options: as for `generate`.
+        """
+        said = [Message("user", messages)] if isinstance(messages, str) else list(messages)
+        return reply(self.model, self.tokenizer, [said], SamplingOptions(**options))[0]
 
     def translate(self, text: str | Sequence[str], **options: Any) -> Any:
         """Write the text that belongs to a source (a Transformer), by beam search.

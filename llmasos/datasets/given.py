@@ -19,6 +19,7 @@ from typing import Any
 
 from llmasos.datasets.locations import cache_folder
 from llmasos.datasets.names import dataset_names, is_dataset, unknown_name
+from llmasos.datasets.reading import parse_object, read_lines
 from llmasos.datasets.tables import TABLE_ENDINGS, read_table
 from llmasos.errors import UserError
 from llmasos.storage import write_text
@@ -27,6 +28,7 @@ KINDS = {  # kind of data → the columns by which it is known
     "questions": ({"context", "question"},),
     "labelled": ({"text", "label"},),
     "pairs": ({"source", "target"},),
+    "conversations": ({"messages"}, {"prompt", "answer"}),
     "text": ({"text"},),
 }
 TWOS = "twos"  # two texts in each example: labelled texts or pairs
@@ -38,7 +40,7 @@ class Given:
 
     Attributes:
         data: a data set's name or a path, as a recipe's `data` has it.
-        kinds: what it can be used as: "text", "labelled", "pairs", "summaries", "questions", or "twos".
+        kinds: what it can be used as: text, labelled, pairs, summaries, questions, conversations, or twos.
     """
 
     data: str
@@ -59,13 +61,13 @@ def recognise(data: Any, two: tuple[str, str] | None = None) -> Given:
     if isinstance(data, Path):
         return recognise_path(data)
     if isinstance(data, str):
+        if not data.strip():
+            raise UserError("the data is an empty text; give a text, a list of examples, a path or a data set's name.")
         if is_dataset(data):
-            tasks = ("text", "labelled", "pairs", "summaries", "questions")
+            tasks = ("text", "labelled", "pairs", "summaries", "questions", "conversations")
             return Given(data, tuple(task for task in tasks if is_of(data, task)))
         if looks_like_a_path(data):
             return recognise_path(Path(data))
-        if not data.strip():
-            raise UserError("the data is an empty text; give a text, a list of examples, a path or a data set's name.")
         return Given(keep(data, ".txt"), ("text",))
     if isinstance(data, Mapping) or not isinstance(data, Iterable):
         raise UserError(
@@ -100,8 +102,19 @@ def recognise_path(path: Path) -> Given:
         return Given(str(path), ("questions",))
     if path.is_dir() or path.suffix.lower() not in TABLE_ENDINGS:
         return Given(str(path), ("text",))
-    columns = set(read_table(path).columns)
+    columns = columns_of(path)
     return Given(str(path), kinds_of(columns, str(path)))
+
+
+def columns_of(path: Path) -> set[str]:
+    """The names of a table's columns; of a .jsonl file, whose lines may hold lists, those of its first line."""
+    if path.suffix.lower() != ".jsonl":
+        return set(read_table(path).columns)
+    first = next((line for line in read_lines(path) if line.strip()), "")
+    try:
+        return set(parse_object(first))
+    except ValueError as error:
+        raise UserError(f"{path}, line 1: {error}") from error
 
 
 def kinds_of(columns: set[str], where: str) -> tuple[str, ...]:

@@ -207,8 +207,10 @@ def fill_masks(model: nn.Module, tokenizer: Tokenizer, text: str, n: int = 5) ->
     """For each [MASK] in a text, the n likeliest tokens with their probabilities.
 
     Raises:
-        UserError: the text holds no [MASK], or is too long for the model.
+        UserError: the text holds no [MASK], or is too long for the model, or the model has not learned to fill one in.
     """
+    if model.config.family != "bert" or model.config.head != "none":
+        raise UserError(f"the model has not learned to fill in {MASK}; use a bert without another head.")
     frame = tokenizer.frame(tokenizer.encode(text, allow_special=True))
     device = next(model.parameters()).device
     ids = torch.tensor([frame.ids], device=device)  # (1, T)

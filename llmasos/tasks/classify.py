@@ -11,6 +11,7 @@ import numpy as np
 from torch import nn
 
 from llmasos.datasets import Labelled, open_labelled
+from llmasos.errors import UserError
 from llmasos.evaluation import (
     accuracy,
     bag_of_words_baseline,
@@ -114,6 +115,8 @@ def classify(
     Raises:
         UserError: the model has no classifier.
     """
+    if model.config.head != "classifier":
+        raise UserError("the model has no classifier: train it on labelled texts first, or use one that has been.")
     objective = Classification(tokenizer, model.config.labels)
     pairs = [(text, None) if isinstance(text, str) else text for text in texts]
     examples = [objective.encode(first, second, None, model.config.context_length) for first, second in pairs]

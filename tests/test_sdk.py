@@ -1,0 +1,221 @@
+"""LLMTrainer: opening, training on whatever is given, measuring, using, saving; and that its rooms agree with it."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from task_helpers import RUNS, train, workplace, write_jsonl
+
+import llmasos
+from llmasos import LLMTrainer, hub
+from llmasos.commands.train import main as train_main
+from llmasos.datasets import given as given_module
+from llmasos.datasets.given import recognise
+from llmasos.errors import UserError
+from llmasos.generation import SamplingOptions, generate
+from llmasos.models import weights_of
+
+pytestmark = pytest.mark.filterwarnings("ignore:the text is too small for a vocabulary")
+REVIEWS = [(f"a {mood} film number {i}", "good" if mood == "lovely" else "bad") for i in range(12)
+           for mood in ("lovely", "dreadful")]  # fmt: skip
+FEW = {"steps": 2, "eval_interval": 2}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def place(tmp_path_factory):
+    """A tiny run of each family."""
+    folder = tmp_path_factory.mktemp("sdk")
+    with workplace(folder), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(given_module, "cache_folder", lambda: folder / "cache")
+        for name in ("text", "bert", "translate"):
+            assert train(*RUNS[name], "--steps", "3", "--out", f"runs/{name}") == 0
+        yield
+
+
+def same(one, other) -> bool:
+    ours, theirs = weights_of(one), weights_of(other)
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_the_three_lines_of_the_proposal():
+    model = LLMTrainer.from_pretrained("runs/text")
+    result = model.train("Once there was a house. " * 300, **FEW)
+    model.save_pretrained("my_llm")
+    assert result.steps == 2 and result.folder == Path("runs/text-text") and not result.interrupted
+    again = LLMTrainer.from_pretrained("my_llm")
+    assert same(again.model, model.model) and again.generate("Once", max_new_tokens=5) == model.generate(
+        "Once", max_new_tokens=5
+    )
+    assert not same(again.model, LLMTrainer.from_pretrained("runs/text").model), "it has learned"
+
+
+@pytest.mark.parametrize("model, data, task", [
+    ("text", ["one document. " * 60, "another one. " * 60], "text"),
+    ("text", Path("stories.txt"), "text"),
+    ("text", "stories.txt", "text"),
+    ("text", REVIEWS, "classify"),
+    ("text", [{"prompt": f"Say {i}.", "answer": str(i)} for i in range(20)], "chat"),
+    ("bert", "stories.txt", "bert"),
+    ("bert", REVIEWS, "classify"),
+    ("bert", [{"text": text, "label": label} for text, label in REVIEWS], "classify"),
+    ("bert", "questions.jsonl", "answer"),
+    ("translate", [("eins", "one"), ("zwei", "two"), ("drei", "three"), ("vier", "four")] * 5, "translate"),
+    ("translate", "pairs.tsv", "translate"),
+], ids=lambda value: str(value)[:30])  # fmt: skip
+def test_the_objective_that_fits_is_found_and_said(model, data, task, capsys):
+    trainer = LLMTrainer.from_pretrained(f"runs/{model}")
+    trainer.train(data, **FEW)
+    assert f"objective {task}: what fits" in capsys.readouterr().out
+    recipe = json.loads((Path(trainer.name) / "recipe.json").read_text())
+    assert (recipe["task"], recipe["steps"]) == (task, 2)
+    assert recipe["init"].startswith(f"runs/{model}/checkpoints")
+
+
+def test_training_goes_on_from_where_it_stopped_and_keeps_its_head():
+    model = LLMTrainer.from_pretrained("runs/bert")
+    model.train(REVIEWS, **FEW)
+    head = model.model.head.weight.clone()
+    model.train([pair for pair in REVIEWS if pair[1] == "good"] + REVIEWS[:2], learning_rate=1e-9, **FEW)
+    assert model.model.config.labels == ("bad", "good")
+    torch.testing.assert_close(model.model.head.weight, head, atol=1e-6, rtol=0)
+
+
+def test_what_was_given_in_memory_is_kept_so_that_the_run_can_be_resumed():
+    model = LLMTrainer.from_pretrained("runs/bert")
+    run = model.train(REVIEWS, **FEW).folder
+    assert train_main(["--resume", "--out", str(run), "--steps", "4"]) == 0
+
+
+def test_steps_follow_from_epochs_and_the_data():
+    model = LLMTrainer.from_pretrained("runs/bert")
+    model.train(REVIEWS, epochs=2, batch_size=4)
+    recipe = json.loads((Path(model.name) / "recipe.json").read_text())
+    n_train = 24 - int(open_held_out(recipe["data"]))
+    per_epoch = -(-n_train // 4) * 4
+    assert recipe["steps"] == round(2 * per_epoch / 4) and recipe["warmup"] == recipe["steps"] // 10
+
+
+def open_held_out(data: str) -> int:
+    from llmasos.datasets import open_labelled
+
+    return len(open_labelled(data).val)
+
+
+def test_frozen_layers_stay_as_they_are():
+    model = LLMTrainer.from_pretrained("runs/text")
+    before = {name: tensor.clone() for name, tensor in weights_of(model.model).items()}
+    model.train("stories.txt", freeze_layers=1, learning_rate=0.01, **FEW)
+    after = weights_of(model.model)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed and all(name.startswith("final_norm") for name in changed), changed
+
+
+def test_uses_are_those_of_the_rooms():
+    gpt = LLMTrainer.from_pretrained("runs/text")
+    options = {"max_new_tokens": 6, "temperature": 0.0}
+    expected = [g.text for g in generate(gpt.model, gpt.tokenizer, ["Anna", "Ben"], SamplingOptions(**options))]
+    assert gpt.generate(["Anna", "Ben"], **options) == expected and gpt.generate("Anna", **options) == expected[0]
+    assert "".join(gpt.stream("Anna", **options)) == expected[0]
+    assert len(gpt.generate("Anna", n=3, max_new_tokens=2)) == 3
+    assert isinstance(gpt.chat("Hello", max_new_tokens=3), str)
+
+    bert = LLMTrainer.from_pretrained("runs/bert")
+    assert len(bert.fill("Anna saw the [MASK] house.", n=3)[0]) == 3
+    vectors = bert.embed(["Anna saw the house.", "Ben."])
+    assert vectors.shape == (2, 32) and torch.allclose(vectors.norm(dim=1), torch.ones(2))
+    torch.testing.assert_close(bert.embed("Ben."), vectors[1], rtol=1e-5, atol=1e-5)
+
+    bert.train(REVIEWS, **FEW)
+    answer = bert.classify("a lovely film")
+    assert set(answer) == {"good", "bad"} and sum(answer.values()) == pytest.approx(1.0)
+    assert list(answer.values()) == sorted(answer.values(), reverse=True)
+    assert bert.evaluate(REVIEWS).scores[0].name == "accuracy"
+
+    translator = LLMTrainer.from_pretrained("runs/translate")
+    assert isinstance(translator.translate("eins zwei", beams=2, max_new_tokens=4), str)
+    assert len(translator.summarise(["eins", "zwei"], max_new_tokens=4)) == 2
+    assert translator.evaluate("pairs.tsv").scores[0].name == "BLEU"
+
+    reader = LLMTrainer.from_pretrained("runs/bert")
+    reader.train("questions.jsonl", **FEW)
+    assert reader.answer("Where does Anna live?", "Anna lives in the red house.").text in "Anna lives in the red house."
+
+
+def test_half_precision_is_half_the_file():
+    model = LLMTrainer.from_pretrained("runs/text")
+    model.save_pretrained("full")
+    model.save_pretrained("half", half=True)
+    full, half = (Path(name, "model.safetensors").stat().st_size for name in ("full", "half"))
+    assert 0.5 * full <= half < 0.65 * full
+    torch.testing.assert_close(
+        weights_of(LLMTrainer.from_pretrained("half").model)["token_embedding.weight"],
+        weights_of(model.model)["token_embedding.weight"], rtol=1e-3, atol=1e-4,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("model, data, words", [
+    ("translate", ["a text"], "can learn translate, classify, answer, and the data is of the kind text"),
+    ("bert", "nothing.csv", "no file, folder or data set 'nothing.csv'"),
+    ("text", "", "the data is an empty text"),
+    ("text", [], "the data is an empty list"),
+    ("text", 17, "the data is a int; expected"),
+    ("text", {"text": "a"}, "the data is a dict; expected"),
+    ("text", ["a", 1], "example 2 is a int and example 1 a str"),
+    ("bert", [("a", "b"), ("c",)], "example 2 is .*; expected two texts"),
+    ("bert", [{"review": "a", "stars": 1}], "has the columns review, stars; expected"),
+    ("bert", [{"text": "a", "label": object()}], "cannot be written as JSON"),
+], ids=lambda value: str(value)[:25])  # fmt: skip
+def test_data_that_cannot_be_learned_from_gets_a_sentence(model, data, words):
+    with pytest.raises(UserError, match=words):
+        LLMTrainer.from_pretrained(f"runs/{model}").train(data, **FEW)
+
+
+@pytest.mark.parametrize("settings, words", [
+    ({"objective": "sing"}, "objective is 'sing'; it must be one of: text, bert"),
+    ({"objective": "translate"}, "learns from pairs, and this data is of the kind text"),
+    ({"epochs": 0}, "epochs is 0; it must be above 0"),
+    ({"learning_rate": -1.0}, "learning_rate is -1.0"),
+    ({"freeze_layers": 7, "steps": 1}, "the model has 1 layers"),
+], ids=str)  # fmt: skip
+def test_settings_that_make_no_sense_get_a_sentence(settings, words):
+    with pytest.raises(UserError, match=words):
+        LLMTrainer.from_pretrained("runs/text").train("stories.txt", **settings)
+
+
+def test_what_a_model_cannot_do_gets_a_sentence():
+    bert, gpt = LLMTrainer.from_pretrained("runs/bert"), LLMTrainer.from_pretrained("runs/text")
+    for use, words in (
+        (lambda: bert.generate("Anna"), "reads texts but cannot write"),
+        (lambda: gpt.classify("Anna"), "classifier|labels"),
+        (lambda: gpt.fill("no mask here"), "MASK"),
+        (lambda: gpt.embed(["a"], pooling="max"), "pooling is 'max'"),
+        (lambda: gpt.chat([{"role": "robot", "content": "a"}]), "message 1 is by 'robot'"),
+        (lambda: gpt.chat([]), "at least one message"),
+    ):
+        with pytest.raises(UserError, match=words):
+            use()
+
+
+def test_messages_in_a_file_are_recognised():
+    messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    write_jsonl("chats.jsonl", [{"messages": messages}] * 3)
+    assert recognise("chats.jsonl").kinds == ("conversations",)
+    assert recognise("storyworld:50").kinds[0] == "text" and "conversations" in recognise("storyworld").kinds
+
+
+def test_the_face_names_what_there_is():
+    assert llmasos.LLMTrainer is LLMTrainer
+    with pytest.raises(AttributeError, match="no attribute 'Trainer'; it has LLMTrainer"):
+        _ = llmasos.Trainer
+
+
+def test_a_shipped_model_can_be_trained_and_used_offline(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    model = LLMTrainer.from_pretrained("storyworld-de-en")
+    german = "Es war einmal ein neugieriges Mädchen namens Anna."
+    assert model.translate(german) == "Once there was a curious girl called Anna."
+    bert = LLMTrainer.from_pretrained("storyworld-bert")
+    assert bert.fill("Once there was a [MASK] girl called Anna.")[0][0][1] > 0.1
+    bert.train(REVIEWS, **FEW)
+    assert hub.load_config(bert.name).head == "classifier"
