@@ -229,30 +229,35 @@ def test_pytest_on_a_lesson_gives_the_feedback(home):
 # The lessons themselves
 
 
-@pytest.mark.lessons
-@pytest.mark.parametrize("lesson", lessons(), ids=lambda lesson: lesson.name)
-def test_a_lesson_gives_the_numbers_that_it_states(lesson, tmp_path):
-    results = tmp_path / "results.jsonl"
-    environment = {**os.environ, stage.RESULTS: str(results), "PYTHONUTF8": "1", "LLMASOS_TEXT_PICTURES": "1"}
-    subprocess.run([sys.executable, str(lesson.path)], cwd=tmp_path, env=environment, check=True, timeout=600)
+def stated_results(command, results, **options):
+    """Run a lesson and compare each number that it states with what came out. Returns what it printed."""
+    environment = {**os.environ, stage.RESULTS: str(results), "PYTHONUTF8": "1"} | options.pop("environment", {})
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, **options)
+    assert done.returncode == 0, done.stderr[-2000:]
     found = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
     assert found, "a lesson states results"
     for one in found:
         assert abs(one["value"] - one["expected"]) <= one["spread"], one
+    return done.stdout
 
 
 @pytest.mark.lessons
 @pytest.mark.parametrize("lesson", lessons(), ids=lambda lesson: lesson.name)
-def test_its_notebook_runs_from_start_to_end(lesson, tmp_path):
-    """Each cell in one namespace, as a kernel does."""
+def test_a_lesson_gives_the_numbers_that_it_states(lesson, tmp_path):
+    """As a notebook, from start to end: each cell in one namespace, as a kernel does."""
     cells = [cell for cell in notebook(lesson)["cells"] if cell["cell_type"] == "code"]
     script = tmp_path / "notebook.py"
     sources = ["".join(cell["source"]) for cell in cells]
     script.write_text(f"names = {{}}\nfor cell in {sources!r}:\n    exec(cell, names)\n", encoding="utf-8")
-    command = [sys.executable, str(script)]
-    done = subprocess.run(command, cwd=ROOT / "lessons", capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "not done yet, in" in done.stdout, "the last cell checks the exercises"
+    said = stated_results([sys.executable, str(script)], tmp_path / "results.jsonl", cwd=ROOT / "lessons")
+    assert "not done yet, in" in said, "the last cell checks the exercises"
+
+
+@pytest.mark.lessons
+def test_a_lesson_runs_as_a_script_too(tmp_path):
+    lesson = find_lesson(3)
+    text = {"environment": {"LLMASOS_TEXT_PICTURES": "1"}}
+    stated_results([sys.executable, str(lesson.path)], tmp_path / "results.jsonl", cwd=tmp_path, **text)
 
 
 @pytest.mark.lessons

@@ -64,13 +64,18 @@ def open_conversations(
     train = read_conversations(path, columns, bad)
     settings = ("conversations", columns)
     if whole:
-        return file_splits([], train, [path], None, settings, "first message", bad)
+        return file_splits([], train, [path], None, settings, "question", bad)
     if val is None:
-        train, held_out = hold_out(train, lambda example: example.messages[0][1], name)
-        return file_splits(train, held_out, [path], None, settings, "first message", bad)
+        train, held_out = hold_out(train, question_of, name)
+        return file_splits(train, held_out, [path], None, settings, "question", bad)
     val_path = Path(val).expanduser()
     held_out = read_conversations(val_path, columns, bad)
-    return file_splits(train, held_out, [path], [val_path], settings, "first message", bad)
+    return file_splits(train, held_out, [path], [val_path], settings, "question", bad)
+
+
+def question_of(chat: Conversation) -> str:
+    """Everything that is said before the last message, by which conversations are told apart."""
+    return "\n".join(content for _, content in chat.messages[:-1])
 
 
 def read_conversations(path: Path, columns: Columns | None, bad: BadRows) -> list[Conversation]:
@@ -128,6 +133,8 @@ def world_conversations(n_train: int) -> Splits[Conversation]:
         [chat for story in stories(split, source.counts[split]) for chat in story_conversations(story)]
         for split in source.counts
     )
+    known = {question_of(chat) for chat in train}  # the first sentences of stories, to be translated, recur
+    val = [chat for chat in val if question_of(chat) not in known]
     what = f"{len(train):,} and {len(val):,} instructions with answers about {source.description}"
     fingerprint = hashlib.sha256(f"conversations {PER_STORY} {source.fingerprint()}".encode()).hexdigest()
     return Splits(source.name, what, train, val, test=None, fingerprint=fingerprint)
