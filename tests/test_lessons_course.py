@@ -205,6 +205,8 @@ def test_pictures_as_text_and_as_png(home, capsys, monkeypatch):
     pictures.curves({"up": [(0, 1), (10, 3)], "down": [(0, 3), (10, 1)]}, "Two lines", "x", "y", "lines")
     out = capsys.readouterr().out
     assert "● up  ○ down" in out and "3.00 │○" in out
+    pictures.curves({str(i): [(0, i), (1, i)] for i in range(7)}, "Seven lines", "x", "y", "lines")
+    assert len(set(capsys.readouterr().out.splitlines()[-1]) - set("0123456 ")) == 7, "a mark of its own for each"
     pictures.pieces({"one": ["The", "·mat"], "two": ["T", "he·mat"]}, "Cut twice", "cut")
     assert "one  The|·mat\ntwo  T|he·mat\n" in capsys.readouterr().out
     assert not home.exists()

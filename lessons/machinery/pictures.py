@@ -12,7 +12,7 @@ from pathlib import Path
 from lessons.machinery.workspace import Workspace
 
 SHADES = " ░▒▓█"
-MARKS = "●○×+◆"
+MARKS = "●○×+◆△□"
 PASTELS = ("#bcd7f0", "#f8d9a8", "#c9e7c3", "#eac6dd")
 
 
