@@ -683,9 +683,9 @@ for how, expected, spread in (
 # 30|4 + 12|43 is 304 + 1243. Every case has a table of its own to be learned, from a share of the examples.
 #
 # Single digits suffer from the same: where the ones stand depends on how long the number is. But their tables are
-# small, so they come out in between. **Zeros in front repair exactly that and change nothing else**, and the model is
-# right nearly always. Digits were not the trouble, nor chunks; what counts is that *what belongs together stands in the
-# same place and means the same*.
+# small, so they come out in between. **Zeros in front repair exactly that**, and the model is right nearly always.
+# (They also give all answers the same length.) Digits were not the trouble, nor chunks; what counts is that *what
+# belongs together stands in the same place and means the same*.
 #
 # Our model knows places only. A Transformer can look for the digit that it needs (lesson 03), and learns more with
 # more text; but it, too, has to learn each case that the tokenizer makes.
@@ -698,8 +698,8 @@ for how, expected, spread in (
 #
 # - **Speed.** We count all pairs anew for each merge. `learn_merges` in `llmasos/tokenizers/bpe_trainer.py` keeps the
 #   counts and visits only the places where something changes; its docstring says how.
-# - **Other ways to find pieces**: WordPiece, which BERT uses (lesson 07), chooses pairs by another measure and encodes
-#   by longest match; the unigram model (Kudo 2018) begins with many pieces and drops those it can do without.
+# - **Other ways to find pieces**: WordPiece, which BERT uses (lesson 07), encodes by longest match; the unigram model
+#   (Kudo 2018) begins with many pieces and drops those it can do without.
 # - **Several ways to cut a word**, at random, so that a model learns what words are made of (Kudo 2018; Provilkov et
 #   al. 2020).
 # - **No tokens at all**: models on bytes (Xue et al. 2022).
