@@ -576,8 +576,8 @@ def text(pieces: list[int], C: int, D: int, seed: int) -> dict:
 
 EYE = torch.eye(2)
 SMALL = {
-    "x": torch.tensor([[2.0, 0.0], [0.0, 4.0], [2.0, 2.0]]),
-    "positions": torch.tensor([[0.0, 0.0], [0.0, 2.0], [2.0, 0.0], [4.0, 0.0], [0.0, 4.0]]),
+    "x": torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]),
+    "positions": torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [2.0, 0.0], [0.0, 2.0]]),
     "w_q": EYE, "w_k": torch.tensor([[1.0, 0.0], [1.0, 1.0]]), "w_v": torch.tensor([[0.0, 3.0], [1.0, 0.0]]),
 }  # fmt: skip
 
