@@ -205,6 +205,8 @@ def test_pictures_as_text_and_as_png(home, capsys, monkeypatch):
     pictures.curves({"up": [(0, 1), (10, 3)], "down": [(0, 3), (10, 1)]}, "Two lines", "x", "y", "lines")
     out = capsys.readouterr().out
     assert "● up  ○ down" in out and "3.00 │○" in out
+    pictures.choices(["cat", "dog"], [0.75, 0.25], {"one": [True, False], "both": [True, True]}, "Kept", "choices")
+    assert "cat  0.75     ●     ●  ███" in (out := capsys.readouterr().out) and "dog  0.25     ·     ●  █" in out
     pictures.curves({str(i): [(0, i), (1, i)] for i in range(7)}, "Seven lines", "x", "y", "lines")
     assert len(set(capsys.readouterr().out.splitlines()[-1]) - set("0123456 ")) == 7, "a mark of its own for each"
     pictures.pieces({"one": ["The", "·mat"], "two": ["T", "he·mat"]}, "Cut twice", "cut")
@@ -214,8 +216,9 @@ def test_pictures_as_text_and_as_png(home, capsys, monkeypatch):
     pytest.importorskip("matplotlib")
     pictures.heatmap([[1.0, 0.0], [0.5, 0.5]], "ab", "ab", "Two by two", "map")
     pictures.curves({"up": [(0, 1), (10, 3)]}, "A line", "x", "y", "lines")
+    pictures.choices(["cat", "dog"], [0.75, 0.25], {"one": [True, False]}, "Kept", "choices")
     pictures.pieces({"one": ["The", "·mat"], "two": ["T", "he·mat"]}, "Cut twice", "cut")
-    assert {path.name for path in (home / "runs").iterdir()} == {"map.png", "lines.png", "cut.png"}
+    assert {path.name for path in (home / "runs").iterdir()} == {"map.png", "lines.png", "cut.png", "choices.png"}
 
 
 def test_pytest_on_a_lesson_gives_the_feedback(home):

@@ -377,10 +377,11 @@ for text, file in ((UNSURE, "06-unsure"), (SURE, "06-sure")):
 
 # %% [markdown]
 # **What to see.** The bars are the model's probabilities, the marks say who is kept. Top-k keeps ten in both. That is
-# about right where the model is unsure and wrong where it is sure: nine tokens stay that nobody would say there.
-# Top-p and min-p follow the shape: many where there are many, one where there is one. Top-p counts from above until
-# enough is held, so a flat tail can slip in when the top holds just less than $p$. Min-p looks down from the
-# likeliest token: when that one is sure of itself, the bar is high for all others.
+# about right where the model is unsure and wrong where it is sure: nine tokens stay that nobody would say there. Top-p
+# and min-p follow the shape: many where there are many, one where there is one. They differ in how they look. Top-p
+# counts from above until enough is held: of nine words that fit equally well it may cut the last one, and a flat tail
+# can slip in when the top holds just less than $p$. Min-p looks down from the likeliest token: what is nearly as likely
+# stays, and when that one is sure of itself, the bar is high for all others.
 #
 # Exercises **min_p** and **top_p** ask for the two. Temperature comes before them in this library's chain (penalty →
 # temperature → top-k → top-p → min-p), because they look at probabilities, which temperature changes; top-k looks at
