@@ -28,8 +28,8 @@ READY_LOSSES = {
     "torch.nn.NLLLoss": "it is the ready-made loss; pick out the right tokens' log-probabilities yourself",
 }
 READY_BLEU = {
-    "sacrebleu.corpus_bleu": "it is the ready-made BLEU; write the formula yourself",
-    "nltk.translate.bleu_score.corpus_bleu": "it is the ready-made BLEU; write the formula yourself",
+    "sacrebleu": "it has the ready-made BLEU; write the formula yourself",
+    "nltk": "it has the ready-made BLEU; write the formula yourself",
 }
 
 
