@@ -1,0 +1,102 @@
+"""Few-shot prompts: a task shown by examples, for a model that has only learned to continue texts (Brown et al. 2020).
+
+    Give the opposite.          ← instruction
+
+    Word: hot                   ← examples, each an input with its output
+    Opposite: cold
+
+    Word: tall                  ← the question; the model goes on after the last label
+    Opposite:
+
+The examples take space in the context. If they do not all fit, the *first* ones are left out, because a model pays most
+attention to the last; how many, the result says, so that nothing is dropped silently.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from llmasos.errors import UserError
+from llmasos.tokenizers.base import Tokenizer
+
+
+@dataclass(frozen=True)
+class FewShotPrompt:
+    """A prompt that is ready to be continued.
+
+    Attributes:
+        text: the prompt.
+        n_tokens: how many tokens it has.
+        n_dropped: how many of the examples did not fit.
+        stop: where to stop the continuation: what begins the next example.
+    """
+
+    text: str
+    n_tokens: int
+    n_dropped: int
+    stop: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FewShot:
+    """How a task is shown.
+
+    >>> task = FewShot("Give the opposite.", labels=("Word", "Opposite"))
+    >>> print(task.render([("hot", "cold")], "tall"))
+    Give the opposite.
+    <BLANKLINE>
+    Word: hot
+    Opposite: cold
+    <BLANKLINE>
+    Word: tall
+    Opposite:
+
+    Attributes:
+        instruction: what to do, in a sentence; "" for none.
+        labels: what stands before an input and before an output.
+        separator: what stands between examples.
+        after_label: what stands between a label and its text.
+    """
+
+    instruction: str = ""
+    labels: tuple[str, str] = ("Input", "Output")
+    separator: str = "\n\n"
+    after_label: str = ": "
+
+    def render(self, examples: Sequence[tuple[str, str]], question: str) -> str:
+        """The prompt with all the examples, up to the label of the output that is wanted.
+
+        White space at its end is left out: a word's token begins with the space before it, and a prompt that ends in
+        one leaves none for it.
+        """
+        parts = [self.instruction] if self.instruction else []
+        parts += [self._example(asked, answer) for asked, answer in examples]
+        parts.append(self._example(question, "").rstrip())
+        return self.separator.join(parts)
+
+    def fit(
+        self, tokenizer: Tokenizer, examples: Sequence[tuple[str, str]], question: str, budget: int
+    ) -> FewShotPrompt:
+        """The prompt with as many of the last examples as fit.
+
+        Args:
+            tokenizer: of the model that is to continue it.
+            examples: inputs with their outputs, the most instructive last.
+            question: the input whose output is wanted.
+            budget: how many tokens the prompt may have: the context less what the answer needs.
+
+        Raises:
+            UserError: not even the question fits.
+        """
+        for n_dropped in range(len(examples) + 1):
+            text = self.render(examples[n_dropped:], question)
+            n_tokens = len(tokenizer.encode(text))
+            if n_tokens <= budget:
+                return FewShotPrompt(text, n_tokens, n_dropped, (self.separator, f"\n{self.labels[0]}"))
+        raise UserError(
+            f"the question has {n_tokens} tokens even without examples, and there is room for {budget}: shorten it, or "
+            "use a model with a longer context."
+        )
+
+    def _example(self, asked: str, answer: str) -> str:
+        first, second = self.labels
+        return f"{first}{self.after_label}{asked}\n{second}{self.after_label}{answer}"
