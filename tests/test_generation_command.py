@@ -174,7 +174,7 @@ def test_a_damaged_weight_file_is_named(command, folder, damage):
 def test_a_model_folder_with_another_tokenizer_is_refused(command, folder):
     ByteTokenizer().save(folder)
     status, out, err = command()
-    assert (status, out) == (2, "") and "do not belong together" in err
+    assert (status, out) == (2, "") and "does not belong to the model there" in err
 
 
 def test_the_script_itself_runs(folder):
