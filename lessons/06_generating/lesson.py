@@ -377,11 +377,11 @@ for text, file in ((UNSURE, "06-unsure"), (SURE, "06-sure")):
 
 # %% [markdown]
 # **What to see.** The bars are the model's probabilities, the marks say who is kept. Top-k keeps ten in both. That is
-# about right where the model is unsure and wrong where it is sure: nine tokens stay that nobody would say there. Top-p
-# and min-p follow the shape: many where there are many, one where there is one. They differ in how they look. Top-p
-# counts from above until enough is held: of nine words that fit equally well it may cut the last one, and a flat tail
-# can slip in when the top holds just less than $p$. Min-p looks down from the likeliest token: what is nearly as likely
-# stays, and when that one is sure of itself, the bar is high for all others.
+# about right where the model is unsure and wrong where it is sure: nine tokens stay that nobody would say there.
+# Top-p and min-p follow the shape: many where there are many, one where there is one. They differ in how they look.
+# Top-p counts from above until enough is held: of nine words that fit equally well it may cut the last one, and a
+# flat tail can slip in when the top holds just less than $p$. Min-p looks down from the likeliest token: what is
+# nearly as likely stays, and when that one is sure of itself, the bar is high for all others.
 #
 # Exercises **min_p** and **top_p** ask for the two. Temperature comes before them in this library's chain (penalty →
 # temperature → top-k → top-p → min-p), because they look at probabilities, which temperature changes; top-k looks at
@@ -457,7 +457,7 @@ for name, variety, share, spread in (
     ("t = 0.4", 0.61, 0.47, 0.2),
     ("t = 1.0", 0.88, 0.36, 0.15),
     ("t = 1.5", 0.95, 0.14, 0.1),
-    ("t = 1.5, min-p 0.05", 0.82, 0.36, 0.17),
+    ("t = 1.5, min-p 0.05", 0.89, 0.35, 0.15),
 ):
     result(f"{name}: variety", found[name][0], variety, 0.08)
     result(f"{name}: possible share", found[name][1], share, spread)
@@ -474,10 +474,11 @@ for name, variety, share, spread in (
 #
 # Is a cut better than some cooling, then? In the picture the lines of temperature, top-p and min-p run close
 # together, and a share from 32 texts has a standard error of about 0.05: at these temperatures **nothing is decided
-# here**. The difference is in the heat. At t = 1.5 the tail is heavy. Min-p does not care; what is a twentieth as
-# likely as the best is cut, however much there is of it, and the texts make as much sense as at t = 1. Top-p 0.9 has
-# to fill up 90 %, and where the best tokens hold less than that after the heating, it fills up from the tail. This is
-# what min-p was made for (Nguyen et al. 2024).
+# here**. The difference is in the heat. At t = 1.5 the tail is heavy. Min-p does not care: what is less than a
+# twentieth as likely as the best is cut, however much there is of it, and the texts make as much sense as at t = 1,
+# and are as varied. Top-p 0.9 has to fill up 90 %, and where the best tokens hold less than that after the heating,
+# it fills up from the tail. It ends at 1.6 nats per token, min-p at 0.9. This is what min-p was made for (Nguyen et
+# al. 2024).
 #
 # Even the most careful rule leaves half of the text impossible. Often it is a *he* that was a *she*. That is not in
 # the tail: the model is simply not sure of it, and no rule can know better than the model. (The results are means
@@ -487,8 +488,7 @@ for name, variety, share, spread in (
 # ## 6.7 Forbidding what was said
 #
 # Greedy and cold writers repeat themselves. The **repetition penalty** of Keskar et al. (2019, section 4.1) works
-# against it: before the softmax, the logit of every token that has occurred already is divided by a number $\theta >
-# 1$,
+# against it. Before the softmax, the logit of every token that has occurred already is divided by some $\theta > 1$:
 #
 # $$ z'_i = z_i / \theta \;\text{ if } i \text{ has occurred}, \qquad z'_i = z_i \;\text{ otherwise.} $$
 #
@@ -727,8 +727,8 @@ if your_search is not None:
 # none; by 24 texts it is not settled.
 #
 # And the other columns say what section 6.3 said. Real texts are ten nats *less* probable than what the beams find,
-# and nearly twice as varied. The beam gives each beginning the continuation of which the model is surest. Where there
-# is one good answer, as in a translation, that is what we want. Where there should be many, it is not.
+# and far more varied: 0.88 against 0.5. The beam gives each beginning the continuation of which the model is surest.
+# Where there is one good answer, as in a translation, that is what we want. Where there should be many, it is not.
 #
 # With α = 4 the score pays for length more than for probability. Of all the texts that have finished on the way,
 # those win that went on longest, however improbable: they ramble until there is no room. The opposite, short texts at
@@ -744,8 +744,8 @@ if your_search is not None:
 # - **Constraints**: only tokens that keep a text valid JSON, say. It is one more set $A$.
 # - **Speculative decoding** (Leviathan et al. 2023): a small model guesses several tokens, the large one reads them
 #   as one piece through its cache and accepts what it would have drawn itself. The distribution stays the same.
-# - **When the cache is full.** `llmasos/generation/decoder.py` says what this library does, and
-#   `generation/decoder.py` with `nn/cache.py` how rows of different lengths share one cache. Serving is lesson 17.
+# - **When the cache is full**, and how rows of different lengths share one: `llmasos/generation/decoder.py` and
+#   `llmasos/nn/cache.py`. Serving is lesson 17.
 # - **Beam search for translation**, and how to choose α there: lesson 10.
 # - **Better models.** Decoding chooses among what the model offers. A boy who becomes *she* is the model's mistake,
 #   and no rule mends it for good.
