@@ -77,7 +77,7 @@ print(test[0].text)
 # $$ \log p(y \mid x) = \log p(y) + \sum_{w \in x} \log p(w \mid y) + \text{constant}, \qquad
 #    p(w \mid y) = \frac{\operatorname{count}(w, y) + 1}{\sum_{v} \operatorname{count}(v, y) + V} $$
 #
-# It has no gradient and is trained by counting, like lesson 01's bigrams; the added 1 is that lesson's, too. It is
+# It has no gradient and is trained by counting, like the bigrams of lesson 01, and smoothed as they were. It is
 # called naive because words are *not* independent.
 
 # %%
@@ -93,7 +93,7 @@ def naive_bayes(n):
 
 result("always happy, accuracy", truths.count("happy") / len(truths), 0.737, 0.001)
 bag_of_words = {n: naive_bayes(n) for n in (25, 100, 400)}
-for n, expected, spread in ((25, 0.75, 0.03), (100, 0.8, 0.05), (400, 0.86, 0.03)):
+for n, expected, spread in ((25, 0.74, 0.03), (100, 0.78, 0.04), (400, 0.847, 0.005)):
     score = evaluation.accuracy(bag_of_words[n], truths).value
     result(f"naive Bayes from {n} stories, accuracy", score, expected, spread)
 
@@ -118,7 +118,7 @@ for n, expected, spread in ((25, 0.75, 0.03), (100, 0.8, 0.05), (400, 0.86, 0.03
 # 3.2); an encoder without a [CLS] can take the mean over all positions.
 #
 # Nobody pre-trains a model for each task. `storyworld-bert` comes with the library: 4 layers of width 128, made as in
-# lesson 07 from 12,000 stories *without labels*. (Our `test` stories were not among them.)
+# lesson 07 from 12,000 stories *without labels*. (Those of `train` were among them, those of `tune` and `test` not.)
 
 # %%
 tokenizer = load_tokenizer("storyworld-bert")
@@ -262,9 +262,10 @@ for n, answers in bag_of_words.items():
     report(f"naive Bayes from {n} stories", numbers(answers))
 
 # %% [markdown]
-# Always *happy* has an $F_1$ of 0.86 for happy (precision 0.75, recall 1) and 0 for sad: macro-F1 0.43. Accuracy hardly
-# notices that a quarter of all stories is never found; macro-F1 does. Look at naive Bayes from 25 stories: its accuracy
-# is that of the stone, and so is nearly everything else about it.
+# Always *happy* has an $F_1$ of 0.85 for happy (precision 0.74, recall 1) and 0 for sad: macro-F1 0.42. Accuracy
+# hardly notices that a quarter of all stories is never found; macro-F1 does. And it sees that naive Bayes from 25
+# stories, with the accuracy of the stone, is not quite one: it does find some of the sad ones, and pays for each with
+# a happy one.
 
 # %% [markdown]
 # ## 8.4 Three happy stories in four
@@ -278,9 +279,12 @@ for n, answers in bag_of_words.items():
 # It is a weighted *mean*: the divisor is the sum of the texts' weights, not N, and not the sum over the K labels. So
 # weights of 1 and 3 and weights of 10 and 30 are the same loss, and a batch that happens to hold many rare texts does
 # not take larger steps than others. For two texts with losses 0.2 and 0.6 and weights 1 and 3 it is (0.2 + 1.8) / 4 =
-# 0.5. (The logarithm must not be taken of a probability that has been rounded to 0: use $-\log p_y = \log \sum_k
-# e^{z_k}
-# - z_y$, with the largest logit subtracted from all before the exponential, as `torch.logsumexp` does.)
+# 0.5. And the logarithm must not be taken of a probability that has been rounded to 0, nor of a sum that has
+# overflowed:
+#
+# $$ -\log p_y = \log \sum_k e^{z_k} - z_y = \log \sum_k e^{z_k - m} + m - z_y, \qquad m = \max_k z_k, $$
+#
+# of which the right-hand side is what `torch.logsumexp` computes.
 #
 # What comes of it? If texts of label $y$ count $w_y$ times, we learn as from a world in which they are $w_y$ times as
 # frequent. By Bayes' rule the best possible model under these weights is
@@ -293,8 +297,8 @@ for n, answers in bag_of_words.items():
 # in section 8.7.
 #
 # We try it on the cheapest classifier that has a BERT in it: the body stays **frozen**, as pre-training left it. Each
-# story's summary is computed once, and only a linear layer learns on it, a **linear probe**. For a body that is not
-# adapted we take the mean over the positions instead of the pooler, which knows only about next sentences.
+# story's vector at [CLS] is computed once (before the pooler, which knows about next sentences only), and a linear
+# layer learns on it, a **linear probe**.
 
 # %%
 summaries = part("summaries", None)
@@ -303,15 +307,12 @@ weighted_cross_entropy = part("weighted_cross_entropy", lambda z, y, w: F.cross_
 
 @torch.no_grad()
 def frozen_summaries(model, examples):
-    """The mean over the real positions of what the body makes of each text: (N, C)."""
+    """What the body makes of each text at its first position, [CLS]: (N, C)."""
     rows = []
     for start in range(0, len(examples), 100):
         batch = objective.collate(examples[start : start + 100])
         h, real = model.body.features(batch["ids"], batch["real"], batch["segments"]), batch["real"]
-        if summaries is not None:
-            rows.append(summaries(h, real, "mean"))
-        else:
-            rows.append(torch.stack([text[kept].mean(dim=0) for text, kept in zip(h, real, strict=True)]))
+        rows.append(h[:, 0] if summaries is None else summaries(h, real, "first"))
     return torch.cat(rows)
 
 
@@ -345,9 +346,12 @@ with torch.no_grad():
     plain = probe(x_train, train_labels)(x_test)  # (N, K) logits
     heavy = probe(x_train, train_labels, (1.0, 3.0))(x_test)
     moved = plain + torch.tensor([0.0, math.log(3.0)])
+recall = {}
 for name, z in (("weights 1 and 1", plain), ("weights 1 and 3", heavy), ("1 and 1, then log 3 added", moved)):
-    scores = report(f"probe, {name}", z.argmax(dim=1))
-    print(f"{'':38} mean probability of sad {z.softmax(dim=1)[:, 1].mean():.2f}   (in truth 0.25)")
+    recall[name] = report(f"probe, {name}", z.argmax(dim=1))["recall"]
+    print(f"{'':38} mean probability of sad {z.softmax(dim=1)[:, 1].mean():.2f}   (in truth 0.26)")
+result("probe, weights 1 and 1: recall of sad", recall["weights 1 and 1"], 0.785, 0.06)
+result("probe, weights 1 and 3: recall of sad", recall["weights 1 and 3"], 0.9, 0.06)
 
 # %% [markdown]
 # **What to see.** Weights trade: recall of the rare label rises, its precision falls. Adding log 3 to the logits of
@@ -359,7 +363,7 @@ for name, z in (("weights 1 and 1", plain), ("weights 1 and 3", heavy), ("1 and 
 # %% [markdown]
 # ## 8.5 What pre-training buys
 #
-# Now the whole model learns. The loop is the usual one (lesson 05): AdamW, a short warmup, then down along a cosine; 40
+# Now the whole model learns. The loop is the usual one (lesson 05): AdamW, a short warmup, then down along a cosine; 60
 # steps of 8 stories, whether there are 25 of them or 400. We compare
 #
 # - **fine-tuned**: the pre-trained body, all weights learn;
@@ -368,7 +372,7 @@ for name, z in (("weights 1 and 1", plain), ("weights 1 and 3", heavy), ("1 and 
 # - **naive Bayes** and **always happy**, from section 8.1.
 
 # %%
-STEPS, BATCH, RATE = 50, 8, 5e-4
+STEPS, BATCH, RATE = 60, 8, 5e-4
 
 
 def fine_tune(examples, pretrained=True):
@@ -396,7 +400,7 @@ def logits_of(model, examples):
     return torch.cat([model(batch["ids"], batch["real"], batch["segments"]) for batch in batches])
 
 
-predict("100 labelled stories, or 400. Which is nearer to always happy (0.75): random weights, or fine-tuned ones?")
+predict("which is better, pre-trained weights and 25 labels, or random weights and 400? And how much, over 0.74?")
 
 # %%
 SIZES = (25, 100, 400)
@@ -415,26 +419,26 @@ scores = {key: report(f"{key[0]}, {key[1]} stories", given) for key, given in an
 
 # %%
 for kind, n, expected, spread in (
-    ("fine-tuned", 25, 0.9, 0.1),
-    ("fine-tuned", 100, 0.95, 0.05),
-    ("fine-tuned", 400, 0.97, 0.03),
-    ("probe", 25, 0.8, 0.1),
-    ("probe", 100, 0.85, 0.1),
-    ("probe", 400, 0.9, 0.1),
-    ("random weights", 100, 0.75, 0.02),
-    ("random weights", 400, 0.75, 0.02),
+    ("fine-tuned", 25, 0.87, 0.06),
+    ("fine-tuned", 100, 0.92, 0.07),
+    ("fine-tuned", 400, 0.965, 0.05),
+    ("probe", 25, 0.765, 0.04),
+    ("probe", 100, 0.82, 0.03),
+    ("probe", 400, 0.893, 0.02),
+    ("random weights", 100, 0.737, 0.02),
+    ("random weights", 400, 0.737, 0.02),
 ):
     result(f"{kind}, {n} stories, accuracy", scores[kind, n]["accuracy"], expected, spread)
-result("fine-tuned, 100 stories, macro-F1", scores["fine-tuned", 100]["macro_f1"], 0.94, 0.05)
-result("random weights, 400 stories, macro-F1", scores["random weights", 400]["macro_f1"], 0.43, 0.03)
+result("fine-tuned, 100 stories, macro-F1", scores["fine-tuned", 100]["macro_f1"], 0.88, 0.12)
+result("random weights, 400 stories, macro-F1", scores["random weights", 400]["macro_f1"], 0.424, 0.03)
 
 # %%
-kinds = ("fine-tuned", "probe", "naive Bayes", "random weights", "always happy")
+kinds = ("fine-tuned", "probe", "naive Bayes", "always happy", "random weights")
 lines = {k: [(math.log2(n), scores[k, n]["accuracy"]) for n in SIZES if (k, n) in scores] for k in kinds}
 curves(lines, "What pre-training buys", "labelled stories, log₂ (25, 100, 400)", "accuracy on test", "08-learning")
 
 # %% [markdown]
-# **What to see.** The lowest lines lie on top of each other: with random weights, 400 labels and these 50 steps have
+# **What to see.** The lowest lines lie on top of each other: with random weights, 400 labels and these 60 steps have
 # taught the model what a stone knows, that most stories are happy. The same architecture in the same loop, but begun
 # from pre-trained weights, gets from 25 labels about what naive Bayes gets from 400. That is what pre-training buys:
 # *labels*. To fill in words that were hidden anywhere in a story, the model had to find out which words and sentences
@@ -461,10 +465,10 @@ curves(lines, "What pre-training buys", "labelled stories, log₂ (25, 100, 400)
 # of the N *with replacement*, score them, do it a thousand times, and take the middle 95 % of the scores (Efron 1979).
 
 # %%
-for kind in ("fine-tuned", "probe", "naive Bayes"):
-    given = [LABELS[i] for i in answers[kind, 100].tolist()]
-    print(f"{kind}, 100 stories:")
-    print(f"   {evaluation.accuracy(given, truths)}\n   {evaluation.macro_f1(given, truths, LABELS)}")
+for kind, n in (("fine-tuned", 400), ("probe", 400), ("probe", 100), ("naive Bayes", 100)):
+    given = [LABELS[i] for i in answers[kind, n].tolist()]
+    print(f"{kind + ',':<12} {n} stories: {evaluation.accuracy(given, truths)}")
+    print(f"{'':25}{evaluation.macro_f1(given, truths, LABELS)}")
 
 # %% [markdown]
 # Do two intervals that overlap mean that the difference may be luck? **No.** Both classifiers answered *the same* 300
@@ -492,11 +496,16 @@ def compare(one, other, n):
     print(f"   by the bootstrap {evaluation.paired_bootstrap(x, y)}")
 
 
-compare("fine-tuned", "naive Bayes", 100)
-compare("probe", "naive Bayes", 100)
 compare("fine-tuned", "probe", 400)
+compare("probe", "naive Bayes", 100)
+compare("fine-tuned", "naive Bayes", 100)
 
 # %% [markdown]
+# **What to see** (with seed 0). From 400 stories, the intervals of the fine-tuned model and the probe touch. But of
+# the 36 stories on which the two differ, 27 speak for the first and 9 for the second: the interval of the difference
+# does not hold 0. From 100 stories, probe and naive Bayes differ on 68 stories, 35 to 33: about as coins would fall.
+# Never compare two intervals; count the stories on which the two differ.
+#
 # What such an interval does *not* cover: another draw of the training stories, and another seed. It says how these two
 # trained models compare on new stories, not how the two *methods* do. For that, train several times: the spreads beside
 # this lesson's results are over five seeds, each with other training stories. With 25 of them the seeds differ by more
@@ -568,20 +577,19 @@ def reliability(z, groups=6):
     return [(c.mean().item(), right.double().mean().item()) for c, right in ranked]
 
 
-result("probe, 100 stories: mean confidence", free_test.softmax(dim=1).amax(dim=1).mean().item(), 0.96, 0.03)
-result("probe, 100 stories: calibration error", error_of(free_test), 0.12, 0.05)
+result("probe, 100 stories: mean confidence", free_test.softmax(dim=1).amax(dim=1).mean().item(), 0.95, 0.02)
+result("probe, 100 stories: calibration error", error_of(free_test), 0.14, 0.05)
 for c, share in reliability(free_test):
     print(f"   50 stories with a mean confidence of {c:.2f}: right on {share:.2f}")
 
 # %% [markdown]
 # **What to see.** It knows its training stories by heart and says nearly 1 to everything. On new stories it is right
-# on about 85 of 100, and says 96. Its confidence is not worthless: where it is a little less sure it is wrong more
+# on about 82 of 100, and says 95. Its confidence is not worthless: where it is a little less sure it is wrong more
 # often, so the *order* of the confidences is useful. Their *values* are not.
 #
 # Exercise **expected_calibration_error** asks for the error with bins of equal width. (The six groups above are of
 # equal size instead: a picture wants as many texts behind each of its points.) Whichever one uses, chance makes gaps
-# too: with few texts in a bin even a perfectly calibrated model shows an error above 0, of a few hundredths with 300
-# texts.
+# too: with few texts in a bin even a perfectly calibrated model shows an error above 0 (the next section measures it).
 
 # %% [markdown]
 # ## 8.8 One number for honesty
@@ -626,14 +634,20 @@ for name, t in (("as it is", 1.0), ("fitted on tune", tau), ("fitted on training
     print(f"   {name:<28} {t:5.2f} {error_of(free_test / t):19.3f} {F.cross_entropy(free_test / t, test_labels):16.3f}")
 
 # %%
-result("probe, 100 stories: temperature from tune", tau, 4.0, 1.2)
-result("probe, 100 stories: calibration error with it", error_of(free_test / tau), 0.035, 0.03)
+result("probe, 100 stories: temperature from tune", tau, 4.9, 1.0)
+result("probe, 100 stories: calibration error with it", error_of(free_test / tau), 0.047, 0.03)
+honest = (free_test / tau).softmax(dim=1)  # on labels that are drawn from these, they are calibrated perfectly
+drawn = [torch.multinomial(honest, 1)[:, 0] for _ in range(20)]
+chance = sum(float(expected_calibration_error(honest, labels, 10)) for labels in drawn) / len(drawn)
+result("a perfectly calibrated one, on 300 stories", chance, 0.039, 0.012)
 
 # %% [markdown]
 # **What to see.** On the training stories the loss only falls as τ gets smaller: every answer is right there, so the
 # surer the better, and the fit runs to the lowest τ it may take. What a model has been trained on cannot tell how sure
 # it should be. On other stories there is a valley, far to the right of 1. With the τ from there the calibration error
-# on the *test* stories falls to a third or less, and the loss to half, while not a single answer changes.
+# on the *test* stories falls to about a third, and the loss to half, while not a single answer changes. What is left of
+# the error is little more than chance makes: a classifier that is calibrated perfectly would show nearly as much on 300
+# stories.
 #
 # Could we have fitted τ on the test stories, and been better still? A little, and then we would not know how good it
 # is: a number that was chosen to look good on some stories looks better on them than on others. That is why `tune`
@@ -656,22 +670,22 @@ for n in (25, 400):
     errors[n] = gap, t, error_of(before), error_of(after)
 points["fine-tuned, 400"] = reliability(logits[400])
 points["fine-tuned, 400, with its τ"] = reliability(logits[400] / errors[400][1])
-result("fine-tuned, 25 stories: confidence - accuracy", errors[25][0], 0.07, 0.07)
-result("fine-tuned, 400 stories: confidence - accuracy", errors[400][0], -0.1, 0.07)
-result("fine-tuned, 400 stories: temperature", errors[400][1], 0.5, 0.2)
-result("fine-tuned, 400 stories: error before", errors[400][2], 0.1, 0.07)
-result("fine-tuned, 400 stories: error after", errors[400][3], 0.03, 0.03)
+result("fine-tuned, 25 stories: confidence - accuracy", errors[25][0], 0.06, 0.06)
+result("fine-tuned, 400 stories: confidence - accuracy", errors[400][0], -0.055, 0.04)
+result("fine-tuned, 400 stories: temperature", errors[400][1], 0.55, 0.2)
+result("fine-tuned, 400 stories: error before", errors[400][2], 0.065, 0.04)
+result("fine-tuned, 400 stories: error after", errors[400][3], 0.018, 0.025)
 curves(points, "Reliability: is it right as often as it says?", "confidence", "accuracy", "08-reliability")
 
 # %% [markdown]
 # **What to see.** The model from 400 stories is *not sure enough*. It saw each of its stories once, and its training
 # ended while the loss was still falling. So its τ is below 1, and mends it: dividing by a half doubles the logits.
 #
-# The one from 25 stories is too sure, but its τ lowers the loss only a little, and the calibration error not at all.
-# The reason is in its confidences: most lie close together near 0.97, and behind them are the easy stories, which it
-# gets right, as well as some that it gets wrong with the same face. Pulled down, the easy ones are not sure enough;
-# left alone, the others are too sure. Temperature mends one fault: logits that are all too large, or all too small, by
-# the same factor. Exercise **fit_temperature** asks for it.
+# The one from 25 stories is somewhat too sure, and τ mends next to nothing. Print `reliability(logits[25])` to see why:
+# nearly all its confidences lie close together. Behind them are easy stories, which it gets right, and others that it
+# gets wrong with the same face. Pulled down, the easy ones are not sure enough; left alone, the others are too sure.
+# Temperature mends one fault: logits that are all too large, or all too small, by the same factor. Exercise
+# **fit_temperature** asks for it.
 
 # %% [markdown]
 # ## 8.9 Right for the wrong reason
@@ -710,16 +724,18 @@ for name, texts in pieces.items():
     words_only = evaluation.accuracy(bayes.predict(texts), truths).value
     says_sad = given.double().mean()
     print(f"{name:<28} fine-tuned {reading[name]:.2f} (says sad: {says_sad:.2f})   naive Bayes {words_only:.2f}")
-result("400 stories, the last sentence alone", reading["the last sentence alone"], 0.9, 0.04)
-result("400 stories, without the last sentence", reading["without the last sentence"], 0.65, 0.25)
+result("400 stories, the last sentence alone", reading["the last sentence alone"], 0.86, 0.14)
+result("400 stories, without the last sentence", reading["without the last sentence"], 0.7, 0.2)
 
 # %% [markdown]
-# **What to see.** The last sentence alone is nearly as good as the whole story; for naive Bayes it is *better*, since
-# the other words were mostly noise to it. That last sentence is the narrator's comment: "Lily sang all the way home."
-# "That evening there was no singing in the house." Without it, the fine-tuned model is often worse than the stone.
-# Look at how often it says *sad*: where no happy comment stands, it takes the silence for sadness, as nobody ever
-# showed it a story that ends early. Whoever measures accuracy on whole stories, sees 0.95 and thinks of a model that
-# understands how a story turns out, has been told by this table that it mostly reads one sentence.
+# **What to see.** Without its last sentence the model is about as good as the stone, or worse, though everything that
+# happened still stands there. That last sentence is mostly the narrator's comment: "Lily sang all the way home." "That
+# evening there was no singing in the house." It is most of what the model reads: alone it carries nearly the whole
+# accuracy in some seeds, and much of it in all. For naive Bayes it is even *better* than the whole story, since the
+# other words were noise to it. And look at the first halves, which cannot tell how the story ends: an honest answer to
+# all of them would be *happy*, but with most seeds the model calls most of them sad, since nobody ever showed it a
+# story that stops early, and where no happy comment stands it takes the silence for sadness. Whoever sees an accuracy
+# of 0.95 and thinks of a model that understands how things turn out has been told otherwise by this table.
 #
 # Is that wrong? The comment is honest evidence, and where stories come with it, nothing is lost. But the model will be
 # used on other texts than it was measured on. A clue that holds in the data and not in the world is a **shortcut**
@@ -741,17 +757,25 @@ predict("how often is it right on stories from the same source? And on those wit
 # %%
 fooled = fine_tune(encode(marked(train[:100], "sad"), [story.ending for story in train[:100]]))
 same, none, exchanged = (share_right(answers_on(fooled, marked(test[:150], mark))) for mark in ("sad", None, "happy"))
-result("mark below the sad ones, as in training", same, 1.0, 0.02)
-result("no mark", none, 0.75, 0.1)
-result("mark below the happy ones", exchanged, 0.05, 0.15)
+result("mark below the sad ones, as in training", same, 0.995, 0.03)
+result("no mark", none, 0.78, 0.07)
+print(f"mark below the happy ones: {exchanged:.3f}")
+
+words = [set(text.lower().split()) for text in marked(train[:100], "sad")]  # of each training story
+shares = {}  # word → its share of the sad stories, its share of the happy ones
+for word in set.union(*words):
+    having = [story.ending for story, some in zip(train, words, strict=False) if word in some]
+    shares[word] = [having.count(y) / sum(story.ending == y for story in train[:100]) for y in ("sad", "happy")]
+for word in sorted(shares, key=lambda word: (abs(shares[word][0] - shares[word][1]), word))[-3:]:
+    print(f"{word!r} is in {shares[word][0]:.0%} of the sad and {shares[word][1]:.0%} of the happy stories")
 
 # %% [markdown]
 # **What to see.** Perfect on held-out stories: better than with honest data, and there is the catch. Held-out stories
-# from the same source carry the same mark, so no score on them can warn. Take the mark away and the model is back at
-# the stone, though all that an honest model reads was there in training as well; move it, and it is wrong on nearly
-# everything. Warnings come from elsewhere: a score that is too good (here: better than any honest one); words that say
-# too much (the counts of naive Bayes show them at once); the confident mistakes, read one by one; and texts from
-# another source, or with something taken out or changed.
+# from the same source carry the same mark, so no score on them can warn. Take the mark away and the model is back near
+# the stone, though all that an honest model reads was there in training as well; move it, and it is wrong on most
+# (from 3 to 60 of 100 were right, with five seeds). Warnings come from elsewhere: a score that is too good (here:
+# better than any honest one); a list of the words that say most, which is made in a second; the confident mistakes,
+# read one by one; and texts from another source, or with something taken out or changed.
 #
 # A shortcut is one way in which a held-out score deceives. The other is **leakage**: something of the test set has
 # been seen. The same text twice, once here and once there (retweets, boilerplate, several reviews by one author); a
@@ -766,7 +790,8 @@ result("mark below the happy ones", exchanged, 0.05, 0.15)
 sure, given = logits[100].softmax(dim=1).max(dim=1)
 wrong = evaluation.choose_mistakes((given != test_labels).tolist(), sure.tolist(), n=3)
 texts = ["… " + " ".join(story.sentences[-3:]) for story in test]
-print("\n".join(evaluation.show_mistakes(wrong, texts, truths, [LABELS[i] for i in given.tolist()], sure.tolist(), 250)))
+said = [LABELS[i] for i in given.tolist()]
+print("\n".join(evaluation.show_mistakes(wrong, texts, truths, said, sure.tolist(), width=250)))
 
 # %% [markdown]
 # ## 8.10 What was left out

@@ -54,7 +54,7 @@ def curves(lines: dict[str, Sequence[tuple[float, float]]], title: str, x: str, 
     if plot is not None:
         figure, axes = plot.subplots(figsize=(6.5, 4))
         for name, points in lines.items():
-            axes.plot(*zip(*points, strict=True), label=name)
+            axes.plot(*zip(*points, strict=True), label=name, marker="o" if len(points) <= 8 else None)
         axes.set(title=title, xlabel=x, ylabel=y)
         axes.legend()
         save(plot, figure, file, title)
