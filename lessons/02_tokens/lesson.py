@@ -47,8 +47,8 @@ print(f"{len(train_text):,} characters to learn from, {len(val_text):,} to test 
 # ## 2.1 What is a model to read?
 #
 # A model reads whole numbers. Each of them, a **token**, has a vector in a table, and the last layer has one logit for
-# each. Before there is any model, somebody has to say which piece of text gets which number. It is the only part of a
-# language model that is not learned by its gradient, and it decides what the model can see at all.
+# each. Before there is any model, somebody has to say which piece of text gets which number. This is not
+# learned by gradient descent, and it decides what the model can see at all.
 #
 # Two answers suggest themselves.
 #
@@ -65,7 +65,7 @@ for text in ("The fisherman mended the drum.", "The fisherwoman re-tuned the uku
 
 # %% [markdown]
 # **Characters.** There are few, and nothing that is made of them is unknown. Lesson 01 began with them. But a
-# text has many: what was one word is five guesses, four of them boring ("fisherma" is followed by "n"). A model that
+# text has many: what was one guess is now five or ten, most of them boring (after "fisherma" comes "n"). A model that
 # sees the last K tokens sees the last K letters only, and every token costs the same computation, be it "n" or
 # "fisherman".
 #
@@ -720,4 +720,4 @@ for how, expected, spread in (
 #
 # **Now you.** `python -m lessons check 2` makes your file, `lessons/mine/02_tokens.py`, with seven exercises in it.
 # When the checks are content, `python -m lessons run 2 --mine` trains the models above on the tokens of your tokenizer.
-# (That takes a minute or two longer: the library's trainer counts only what changes.)
+# (That takes about twice as long: the library's trainer counts only what changes.)
