@@ -690,9 +690,9 @@ for how, expected, spread in (
 # How far does this go? We chose this set-up among several because it shows the difference within seconds; the five
 # seeds are of this one only. The others were tried with one seed each. With two hidden layers and a smaller learning
 # rate, all three ways were still below 0.2 after the same number of steps, digits ahead. With numbers of three digits
-# only, in base ten, nothing in the input is out of place: single digits were far ahead, and of the two kinds of chunks
+# only, in base ten, nothing in the input is out of place: single digits were ahead, and of the two kinds of chunks
 # now the left were better and now the right, depending on the model and its learning rate. So "from the right" is no
-# law. It helps where lengths are mixed, and why it should is what the zeros test.
+# law. Here, where lengths are mixed, it helped; what the zeros test is the reason.
 #
 # Our model knows places only. A Transformer can look for the digit that it needs (lesson 03), and learns more with
 # more text; but it, too, has to learn each case that the tokenizer makes.
