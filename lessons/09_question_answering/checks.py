@@ -55,6 +55,49 @@ def mean(values):
     return sum(values) / len(values)
 
 
+def in_turn(*words):
+    """The articles taken out one after another, as pieces of text."""
+
+    def normal(text):
+        text = strip(text, articles=None)
+        for word in words:
+            text = text.replace(word, "")
+        return " ".join(text.split())
+
+    return normal
+
+
+def spaced(text):
+    """Punctuation becomes a space."""
+    return strip(text.translate(str.maketrans({c: " " for c in string.punctuation})))
+
+
+def at_the_ends(text, of_words=True):
+    """Punctuation is taken away at the ends of words, or of the whole text, and stays within them."""
+    pieces = text.split() if of_words else [text]
+    return strip(" ".join(piece.strip(string.punctuation) for piece in pieces), punctuation=False)
+
+
+def as_sets(found, wanted):
+    return len(set(found) & set(wanted))
+
+
+def by_formula(found, wanted):
+    """2PR / (P + R), whatever P and R are."""
+    if not found or not wanted:
+        return float(found == wanted)
+    precision, recall = overlap(found, wanted) / len(found), overlap(found, wanted) / len(wanted)
+    return 2 * precision * recall / (precision + recall)
+
+
+def empty_before(prediction, answers):
+    """Whether there is an answer is asked of the text as it came."""
+    if not prediction or not answers:
+        same = int(bool(prediction) == bool(answers))
+        return same, float(same)
+    return compare(prediction, answers)
+
+
 def by_library(prediction: str, answers: list[str]) -> tuple[int, float]:
     exact, f1 = squad_values([prediction], [answers])[0]
     return int(exact), float(f1)
@@ -94,13 +137,17 @@ exact_and_f1 = Exercise(
         Case("a full stop", prediction="red house.", answers=["red house"]),
         Case("all of it", prediction="The Red house.", answers=["red house"]),
         Case("an article inside a word", prediction="theatre and opera", answers=["atre nd oper"]),
+        Case("an article at the end of a word", prediction="bathe now", answers=["bathe"]),
+        Case("an apostrophe inside a word", prediction="seven oclock", answers=["seven o'clock"]),
         Case("a word twice", prediction="very very old", answers=["very old"]),
+        Case("a word twice on both sides", prediction="a very very old mill", answers=["very very old"]),
         Case("the words in another order", prediction="old and grey", answers=["grey and old"]),
         Case("two right answers", prediction="in May", answers=["June", "May"]),
         Case("two right answers, the first is it", prediction="June", answers=["June", "in the month of May"]),
         Case("no answer, rightly", prediction="", answers=[]),
         Case("no answer, wrongly", prediction="", answers=["the mill"]),
         Case("an answer where there is none", prediction="the mill", answers=[]),
+        Case("nothing but an article, where there is no answer", prediction="The", answers=[]),
         Case("nothing in common", prediction="the mill", answers=["a boat"]),
     ],
     misconceptions=[
@@ -115,6 +162,10 @@ exact_and_f1 = Exercise(
             "You took the letters a, an and the out wherever they stand, also in the middle of a word: \"theatre\" "
             "becomes \"tre\".",
             "As whole words only: compare words, or use \\b in a regular expression.", "9.6",
+            variants=tuple(
+                lambda p, a, words=words: compare(p, a, in_turn(*words))
+                for words in (("a ", "an ", "the "), ("the ", "an ", "a "), ("the ", "a ", "an "), ("the", "an", "a"))
+            ),
         ),
         Misconception(
             "capitals count", lambda p, a: compare(p, a, lambda t: strip(t, lower=False)),
@@ -127,6 +178,18 @@ exact_and_f1 = Exercise(
             "string.punctuation lists the characters to take away.", "9.6",
         ),
         Misconception(
+            "punctuation becomes a space", lambda p, a: compare(p, a, spaced),
+            "You put a space where there was punctuation: \"o'clock\" becomes two words. SQuAD takes the character "
+            "away, and nothing comes in its place.",
+            "Which word is left of \"o'clock\" if its apostrophe is taken away?", "9.6",
+        ),
+        Misconception(
+            "punctuation inside a word stays", lambda p, a: compare(p, a, at_the_ends),
+            "You took punctuation away at the ends only; the apostrophe of \"o'clock\" is still there.",
+            "strip looks at the ends only. *Every* character of string.punctuation has to go.", "9.6",
+            variants=(lambda p, a: compare(p, a, lambda t: at_the_ends(t, of_words=False)),),
+        ),
+        Misconception(
             "nothing is normalised", lambda p, a: compare(p, a, lambda t: t),
             "You compared the texts as they are. Capitals, articles and full stops then decide about right and wrong.",
             "Normalise both sides before you compare.", "9.6",
@@ -136,6 +199,13 @@ exact_and_f1 = Exercise(
             lambda p, a: compare(p, a, f1=lambda f, w: f1_of(f, w, lambda f, w: sum(word in w for word in f))),
             "You counted a word of the prediction as shared each time it occurs, also where the answer has it once.",
             "Cross out a word of the answer when it has been used; collections.Counter has & for that.", "9.6",
+        ),
+        Misconception(
+            "a word that both have twice is shared once", lambda p, a: compare(
+                p, a, f1=lambda f, w: f1_of(f, w, as_sets)
+            ),
+            "You counted different words (a set), so that a word which *both* sides have twice counts once.",
+            "How often is \"very\" shared if both sides have it twice?", "9.6",
         ),
         Misconception(
             "repeated words count once",
@@ -172,11 +242,28 @@ exact_and_f1 = Exercise(
             "the mean over the right answers", lambda p, a: compare(p, a, combine=mean),
             "You averaged over the right answers. Whoever gives one of two right answers would then be half wrong.",
             "The best comparison counts.", "9.6",
+            variants=(lambda p, a: (compare(p, a)[0], compare(p, a, combine=mean)[1]),),
         ),
         Misconception(
             "nothing against nothing is 0", lambda p, a: compare(p, a, f1=lambda f, w: f1_of(f, w, empty=0.0)),
             "You gave 0 where both sides have no words. But to say that there is no answer is right if there is none.",
             "Treat the case without words before you divide.", "9.6",
+        ),
+        Misconception(
+            "nothing in common is 0 / 0", lambda p, a: compare(p, a, f1=by_formula),
+            "Without a shared word P and R are 0, and 2PR / (P + R) divides by 0. F1 is then 0.",
+            "Treat the case without shared words before you divide; or use the form 2m / (f + w).", "9.6",
+        ),
+        Misconception(
+            "an empty list scores nothing", lambda p, a: compare(p, a) if a else (0, 0.0),
+            "You gave 0 wherever there is no right answer. But then \"\" *is* the right answer.",
+            "With which text is the prediction to be compared if the list is empty?", "9.6",
+            variants=(lambda p, a: (max(compare(p, [x])[0] for x in a), max(compare(p, [x])[1] for x in a)),),
+        ),
+        Misconception(
+            "emptiness is asked before the normalisation", empty_before,
+            "You looked whether there is an answer before you normalised it. \"The\" has no words either.",
+            "First normalise both sides, then look whether words are left.", "9.6",
         ),
     ],
     accepted={
@@ -226,8 +313,8 @@ windows = Exercise(
         Case("all fits into one", n=4, room=5, stride=2),
         Case("it fits exactly", n=5, room=5, stride=2),
         Case("one token too many", n=6, room=5, stride=2),
-        Case("nothing is shared", n=7, room=3, stride=0),
-        Case("a multiple, nothing shared", n=6, room=3, stride=0),
+        Case("one token is shared", n=7, room=3, stride=1),
+        Case("as small as can be", n=5, room=2, stride=1),
         Case("all but one are shared", n=5, room=3, stride=2),
         Case("an empty context", n=0, room=4, stride=1),
         Case("the last window ends with the context", n=8, room=5, stride=2),
@@ -236,10 +323,14 @@ windows = Exercise(
     misconceptions=[
         Misconception(
             "the step is the stride", lambda n, room, stride: [
-                (b, min(b + room, n)) for b in range(0, max(1, n - (room - stride)), max(1, stride))
-            ] if n > room else [(0, n)],
+                (b, min(b + room, n)) for b in range(0, max(1, n - room + stride), stride)
+            ],
             "You moved each window by `stride`. Here the stride is what two windows *share*, so they move by the rest.",
             "If 2 of 5 tokens are shared, how many are new?", "9.4",
+            variants=(
+                lambda n, room, stride: [(b, min(b + room, n)) for b in range(0, n, stride)],
+                lambda n, room, stride: [(b, min(b + room, n)) for b in range(0, max(1, n), stride)],
+            ),
         ),
         Misconception(
             "nothing is shared", lambda n, room, stride: cut(n, room, 0),
@@ -257,6 +348,7 @@ windows = Exercise(
             lambda n, room, stride: [(b, min(b + room, n)) for b in range(0, max(1, n), room - stride)],
             "Your last window lies wholly inside the one before it: it was begun although the end had been reached.",
             "Stop after the first window that reaches the end of the context.", "9.4",
+            variants=(lambda n, room, stride: [(b, min(b + room, n)) for b in range(0, n, room - stride)],),
         ),
         Misconception(
             "windows reach beyond the end", lambda n, room, stride: [(b, b + room) for b, _ in cut(n, room, stride)],
@@ -360,20 +452,52 @@ token_span = Exercise(
             "Does a token with ends[i] = begin share a character with the answer?", "9.3",
         ),
         Misconception(
+            "tokens that only touch the answer",
+            lambda s, e, b, n: (first_of(lambda i: e[i] >= b, s), last_of(lambda i: s[i] <= n, s)),
+            "You took tokens in that end where the answer begins, or begin where it ends. `end` and ends[i] are the "
+            "characters *after* answer and token, so these share nothing.",
+            "< or ≤?", "9.3",
+        ),
+        Misconception(
             "only whole tokens", lambda s, e, b, n: (
                 first_of(lambda i: s[i] >= b, s, len(s) - 1), last_of(lambda i: e[i] <= n, s, 0)
             ),
             "You took only tokens that lie in the answer as a whole. An answer that begins or ends inside a token "
             "loses that token, and may have none left.",
             "A token that shares one character with the answer is in.", "9.3",
+            variants=(
+                lambda s, e, b, n: (
+                    inside := [i for i in range(len(s)) if s[i] >= b and e[i] <= n]
+                ) and (inside[0], inside[-1]),
+                lambda s, e, b, n: (
+                    (inside := [i for i in range(len(s)) if s[i] >= b and e[i] <= n])[0], inside[-1]
+                ),
+                lambda s, e, b, n: ((inside := [i for i in range(len(s)) if s[i] >= b and e[i] <= n])[0], inside[-1])
+                if any(s[i] >= b and e[i] <= n for i in range(len(s))) else None,
+            ),
         ),
         Misconception(
             "the begin must fit exactly", lambda s, e, b, n: (
                 s.index(b) if b in s else 0, e.index(n) if n in e else len(e) - 1
             ),
-            "You looked for a token that begins exactly where the answer does, and took the edge of the text where "
-            "there was none. Answers in characters do not know where your tokens end.",
+            "You looked for a token that begins exactly where the answer does, and one that ends exactly where it "
+            "ends. There may be none: answers in characters do not know where your tokens end.",
             "Compare with < and >, not with ==.", "9.3",
+            variants=(lambda s, e, b, n: (s.index(b), e.index(n)),),
+        ),
+        Misconception(
+            "spaces at the ends are not expected", lambda s, e, b, n: (
+                next(i for i in range(len(s)) if s[i] <= b < e[i]), next(i for i in range(len(s)) if s[i] < n <= e[i])
+            ),
+            "You looked for the tokens that hold the answer's first and last character. Right, unless such a character "
+            "is a space: it belongs to no token, and your search ends with nothing.",
+            "Compare the answer as a whole with each token: which tokens share a character with it?", "9.3",
+            variants=(
+                lambda s, e, b, n: (
+                    next((i for i in range(len(s)) if s[i] <= b < e[i]), None),
+                    next((i for i in range(len(s)) if s[i] < n <= e[i]), None),
+                ),
+            ),
         ),
         Misconception(
             "the last token is not included",
@@ -475,7 +599,7 @@ best_span = Exercise(
         Case("the best is too long", **named(*logits([5, 0, 0, 1], [0, 2, 0, 5]), 2)),
         Case("exactly as long as allowed", **named(*logits([5, 0, 0, 0], [0, 0, 5, 0]), 3)),
         Case("one token only", **named(*logits([0, 2, 1, 0], [0, 0, 2, 4]), 1)),
-        Case("all negative", **named(*logits([-5, -2, -9], [-7, -6, -1]), 2)),
+        Case("all negative", **named(*logits([-2, -5, -9], [-7, -6, -1]), 2)),
         Case("one end surer than both of another", **named(*logits([5, 4, 0], [-4, 0, 2]), 1)),
         Case("one token in the window", **named(*logits([3], [-2]), 5)),
         Case("equal scores", **named(*logits([1, 0, 1, 0], [0, 1, 0, 1]), 2)),
@@ -547,6 +671,16 @@ best_span = Exercise(
             "Of several spans with the same score you gave the last one.",
             "> or ≥?", "9.5",
         ),
+        Misconception(
+            "the best so far begins at 0", lambda s, e, n: (
+                search(s, e, n) if max(s[i] + e[j] for i, j in spans_of(len(s), n)) > 0 else (0, 0)
+            ),
+            "You began the search with 0 as the best score so far. If all scores are negative, none is ever better.",
+            "What is below every score? Or begin with the first span.", "9.5",
+            variants=(
+                lambda s, e, n: search(s, e, n) if max(s[i] + e[j] for i, j in spans_of(len(s), n)) > 0 else None,
+            ),
+        ),
     ],
     accepted={
         "a list of all spans": search,
@@ -580,6 +714,22 @@ def over_windows(logits, max_length, threshold, null=min, null_of=lambda w: w[0]
     margin = null(float(null_of(prepare(window))) for window in logits) - best
     none = sign * margin > threshold if strictly else sign * margin >= threshold
     return None if none else found
+
+
+def null_of_its_window(logits, max_length, threshold):
+    """"Not here" from the window in which the best span stands."""
+    found = over_windows(logits, max_length, float("inf"))
+    window, score = logits[found[0]], float(logits[found[0]][found[1], 0] + logits[found[0]][found[2], 1])
+    return None if float(window[0].sum()) - score > threshold else found
+
+
+def window_by_window(logits, max_length, threshold):
+    """Windows that say "not here" are passed over; the best span of the others."""
+    kept = [n for n, w in enumerate(logits) if over_windows([w], max_length, threshold)]
+    if not kept:
+        return None
+    number, i, j = over_windows([logits[n] for n in kept], max_length, float("inf"))
+    return kept[number], i, j
 
 
 def all_at_once(logits, max_length, threshold):
@@ -633,6 +783,7 @@ answer_over_windows = Exercise(
         Case("the answer is in the first window", **asked([HERE, NOT_HERE])),
         Case("one window is very sure", **asked([VERY_SURE, HERE])),
         Case("a little better than the best span", **asked([NEARLY])),
+        Case("the window of the best span denies, another does not", **asked([NEARLY, UNSURE])),
         Case("a high threshold for an unsure answer", **asked([UNSURE], threshold=5.0)),
         Case("below the threshold", **asked([NOWHERE], threshold=5.0)),
         Case("exactly at the threshold", **asked([NOWHERE], threshold=4.0)),
@@ -677,6 +828,27 @@ answer_over_windows = Exercise(
             "nothing to be found, so that a window without the answer is as sure as the one with it. Logits of "
             "different windows can be compared, their softmaxes cannot.",
             "Which of the two is lost in a softmax: differences, or the common height?", "9.5",
+        ),
+        Misconception(
+            "the window of the best span decides", null_of_its_window,
+            "You took \"not here\" from the window in which the best span stands. The rule asks all of them: no answer "
+            "only if even the window that denies least denies enough.",
+            "Two minima or maxima over the windows, each by itself: of which two numbers?", "9.5",
+        ),
+        Misconception(
+            "each window decides for itself", window_by_window,
+            "You passed over every window that says \"not here\" and took the best span of the others. Whether there "
+            "is an answer is decided once, by the lowest \"not here\"; then the best span of *all* windows is given.",
+            "Two minima or maxima over the windows, each by itself: of which two numbers?", "9.5",
+        ),
+        Misconception(
+            "answer and no answer are exchanged", lambda w, n, t: over_windows(w, n, t, sign=-1),
+            "You say that there is no answer where there is one, and give one where there is none: the difference has "
+            "the wrong sign.",
+            "If \"not here\" has a much *higher* score than the best span, what is to be returned?", "9.5",
+            variants=(
+                lambda w, n, t: None if over_windows(w, n, t) else over_windows(w, n, float("inf")),
+            ),
         ),
         Misconception(
             "[CLS] is part of the context", lambda w, n, t: over_windows(w, n, t, first=0, offset=0),
@@ -735,10 +907,12 @@ def judge(find) -> str:
         return "one of the three has no words left after normalisation"
     if exact_match(wrong, answer):
         return "the wrong prediction is an exact match"
+    if token_f1(wrong, answer) == 0 and token_f1(right, answer) >= 0.8:
+        return "the second has F1 0, and the third 0.8 or more"
     if token_f1(wrong, answer) < 0.8:
-        return f"the wrong prediction has F1 {token_f1(wrong, answer):.2f}, which is less than 0.8"
+        return "the wrong prediction has an F1 below 0.8"
     if token_f1(right, answer) > 0:
-        return f"the right prediction has F1 {token_f1(right, answer):.2f}, and should have 0"
+        return "the right prediction has an F1 above 0"
     return "fine"
 
 

@@ -24,8 +24,8 @@ def exact_and_f1(prediction: str, answers: list[str]) -> tuple[int, float]:
     **Exact match** is 1 if the two normalised texts are equal, else 0.
 
     **F1** is 2PR / (P + R). P is the share of the prediction's words that are shared, R the share of the answer's words
-    that are; a word that one side has twice and the other once is shared once. If one side has no words, F1 is 1 if
-    the other has none either, else 0.
+    that are; a word that one side has twice and the other once is shared once. If no word is shared, F1 is 0. If one
+    side has no words at all, F1 is 1 if the other has none either, else 0.
 
     If there are several right answers, each of the two numbers is the best that any of them gives. An empty list means
     that the question has no answer: it counts as the one right answer "".
@@ -52,8 +52,8 @@ def windows(n: int, room: int, stride: int) -> list[tuple[int, int]]:
 
     Args:
         n: number of tokens in the context, 0 or more.
-        room: how many of them fit into a window, at least 1.
-        stride: how many tokens two neighbouring windows share, less than `room`.
+        room: how many of them fit into a window, at least 2.
+        stride: how many tokens two neighbouring windows share, at least 1 and less than `room`.
 
     Returns:
         (begin, end) of each window in order; the window holds the tokens begin … end - 1.
@@ -145,8 +145,9 @@ WHY_F1 = """
 
 
 # 7 (open). Change one thing about how the lesson's model answers or learns: the size of the windows or how much they
-# share, how many windows without the answer it is trained on, the threshold, the longest answer. Predict the exact
-# match with and without an answer first. Write down what you changed, what you predicted and why, what came out, and
-# what you make of it.
+# share, how many windows without the answer it is trained on, the threshold, the longest answer. Do it in the lesson's
+# notebook (`python -m lessons notebook 9`) or in a copy of lesson.py beside it. (The windows can become smaller, not
+# larger: this BERT has 64 positions.) Predict the exact match with and without an answer first. Write down what you
+# changed, what you predicted and why, what came out, and what you make of it.
 EXPERIMENT = """
 """

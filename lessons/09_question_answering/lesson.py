@@ -123,9 +123,9 @@ result("the most similar sentence, F1", f1, 10.6, 0.1)
 #
 # $$ L = -\tfrac12 \left( \log p_{\text{start}}(i) + \log p_{\text{end}}(j) \right), $$
 #
-# for an answer from token $i$ to token $j$. Tokens of the question are left out of the softmax (their logits are set to
-# $-\infty$): no answer stands in the question. **No answer** is a position, too: start and end both point at [CLS],
-# which always is token 0 (section 4.3 of the paper).
+# for an answer from token $i$ to token $j$. The question and the [SEP] are left out of the softmax (their logits are
+# set to $-\infty$): no answer stands there. **No answer** is a position, too: start and end both point at [CLS], which
+# always is token 0 (section 4.3 of the paper).
 
 # %%
 tokenizer = load_tokenizer("storyworld-bert")  # the small BERT that comes with the library (lesson 08)
@@ -170,7 +170,7 @@ for id, begin, end in zip(spans.ids, spans.starts, spans.ends, strict=True):
 # %% [markdown]
 # ## 9.4 A long text through a small window
 #
-# Our BERT reads 64 tokens. A story has about 150, the question needs some too. What does not fit has to be read in
+# Our BERT reads 64 tokens. A story has about 130, the question needs some too. What does not fit has to be read in
 # pieces. If we simply cut the text every 50 tokens, an answer that stands across a cut is whole in no piece. So the
 # pieces **overlap**: neighbouring windows share a number of tokens, the *stride*, and an answer of up to stride + 1
 # tokens is whole in at least one of them.
@@ -273,11 +273,12 @@ probabilities = logits.softmax(dim=0).T  # (2, T): every row sums to one
 words = [tokenizer.decode([id]) for id in window.frame.ids[shown]]
 heatmap(probabilities[:, shown].tolist(), ["start", "end"], words, example.question, "09-span")
 print(example.question, "→", answer.text)
+print(f"of the weight, [CLS] has {probabilities[0, 0]:.2f} of start and {probabilities[1, 0]:.2f} of end")
 
 # %% [markdown]
 # **What to see.** The darkest token of the upper row is the first of the answer, that of the lower row its last. What
-# is left of the weight is on tokens that begin or end some other phrase of the right kind; and in some runs such a
-# phrase wins.
+# is left of the weight is on tokens that begin or end some other phrase (in some runs such a phrase wins), and on
+# [CLS], which is out of the picture.
 #
 # How often would it matter that start and end are chosen together? And what is the best span over *several* windows?
 # Each window proposes its best one, and the highest score wins. Mind the word *score*: it is the logits that are
@@ -290,7 +291,10 @@ print(example.question, "→", answer.text)
 # $$ \text{null} = \min_{\text{windows}} \left( s \cdot h_0 + e \cdot h_0 \right), \qquad
 #    \text{no answer if } \text{null} - \max_{\text{windows}, i, j} \text{score}(i, j) > \tau . $$
 #
-# The threshold τ decides what to do in doubt. Exercises **best_span** and **answer_over_windows** are this section.
+# The two are looked for independently: the window that denies least need not be the one with the best span. The
+# threshold τ decides what to do in doubt. (Section 4.3 of the paper gives an answer if the best score *exceeds* null +
+# τ: the same rule, with the sign of τ turned round.) Exercises **best_span** and **answer_over_windows** are this
+# section.
 
 # %%
 LONGEST = 20
@@ -352,7 +356,7 @@ print(f"of the questions with an answer {with_exact:.1f} are right, of those wit
 # none: having learned what sort of thing a question asks for, it takes the next best one.
 
 # %%
-predict("a first window is a third of a story. How much of the exact match is left if nothing else is read?")
+predict("a first window holds two fifths of a story. How much of the exact match is left if nothing else is read?")
 
 # %%
 first_only = answers(test, [rows[:1] for rows in test_readings])
@@ -403,8 +407,9 @@ print(f"the best threshold on tune is {chosen}; with it the exact match on test 
 #
 # $$ P = \frac{m}{f}, \qquad R = \frac{m}{w}, \qquad F_1 = \frac{2PR}{P + R} = \frac{2m}{f + w} . $$
 #
-# Where one side has no words, F1 is 1 if the other has none either, and 0 otherwise. With several right answers the
-# best comparison counts, for each number by itself. Over a data set one takes the mean.
+# Without a common word F1 is 0. Where one side has no words at all, F1 is 1 if the other has none either, and 0
+# otherwise. With several right answers the best comparison counts, for each number by itself. Over a data set one takes
+# the mean.
 
 # %%
 truth = "the old stone bridge"
@@ -425,9 +430,10 @@ for i in wrong[:6]:
     print(f"{test[i].question}\n    said: {said[i] or '(no answer)'}\n    true: {right}")
 
 # %% [markdown]
-# **What to see.** Few of the mistakes are nonsense. An answer to *another* question of the same kind (somebody else's
-# house) is common, and so is an answer to a question that has none: the model finds the kind of thing that is asked for
-# and forgets to check whether it is *this* child's. That the text must say it of the right person is the hard part.
+# **What to see.** Most of the wrong answers are whole phrases, and many are of the right kind: a place for *where*, a
+# person for *who*. Common is an answer to a question that has none (somebody else's house): the model finds the kind of
+# thing that is asked for and forgets to check whether it is *this* child's. That the text must say it of the right
+# person is the hard part.
 
 # %% [markdown]
 # ## 9.7 What the pointing rests on

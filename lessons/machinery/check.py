@@ -78,11 +78,13 @@ def explain(lesson: Lesson, verdict: Verdict) -> str:
     task, lines = verdict.task, []
     title = f"{SIGNS[verdict.status]} {task.name}"
     if verdict.status == RIGHT:
-        cases = f"right in all {verdict.cases} cases" if isinstance(task, Exercise) else "answered"
+        cases = f"right in all {verdict.cases} cases" if verdict.cases > 1 else "right"
+        cases = cases if isinstance(task, Exercise) else "answered"
         return "\n".join([f"{title}: {cases}", *("    " + note for note in verdict.notes)])
     if verdict.status == NOT_DONE:
         return f"{title}: not done yet.  {task.asks}"
-    failing = f"wrong in {verdict.failing} of {verdict.cases} cases" if verdict.failing else "wrong"
+    several = verdict.failing and verdict.cases > 1
+    failing = f"wrong in {verdict.failing} of {verdict.cases} cases" if several else "wrong"
     lines += [f"{title}: {failing}", wrap("Asked", task.asks)]
     if verdict.mistake:
         lines.append(wrap("Mistake", verdict.mistake))

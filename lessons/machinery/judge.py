@@ -273,7 +273,7 @@ def fault_of(
             return Fault("wrong dtype", sentence)
         if wrong.kind == "type":
             return Fault("wrong type", sentence)
-        return Fault("wrong values", sentence, "Work through the example below by hand, and compare step by step.")
+        return Fault("wrong values", sentence, "Work through this example by hand, and compare step by step.")
     if set(seen.changed) - set(right.changed):
         names = " and ".join(sorted(set(seen.changed) - set(right.changed)))
         return Fault(
