@@ -102,7 +102,7 @@ for rate in (0.01, 0.04, 0.07, 0.079, 0.081):
 # and better, then suddenly worse*. You will meet it again with a real model (5.6).
 #
 # And the valley is a nuisance. The steep direction forbids rates above 0.08, and at such a rate the flat direction
-# keeps 92 % of its error at every step. A model has as many directions as weights, some of them thousands of times
+# keeps 92 % of its error at every step. A model has as many directions as weights, some of them far
 # steeper than others. The two cures for this are the two halves of Adam.
 
 # %% [markdown]
@@ -131,9 +131,10 @@ for name, path in paths.items():
 curves(paths, "Down the valley, thirty steps", "a (flat)", "b (steep)", "05-valley")
 
 # %% [markdown]
-# **What to see.** SGD comes from the right and zigzags: the steep weight $b$ jumps from one side of the valley to the
-# other, because the rate is just below what it bears. With momentum the path swings through once or twice and then
-# runs along the bottom, and after thirty steps its loss is a hundredth or less of the other's.
+# **What to see.** Both come from the right. SGD zigzags: the steep weight $b$ jumps from one side of the valley to the
+# other at every step, because the rate is just below what it bears. Momentum turns the zigzag into long waves. It
+# crosses the valley less often, gets farther along it in each step, and after thirty steps its loss is less than a
+# hundredth of the other's.
 
 # %% [markdown]
 # ## 5.3 Adam: a rate for every weight
@@ -360,18 +361,18 @@ predict("SGD, SGD with momentum, AdamW, Muon: put them in order. The last letter
 # %%
 lines, reached = {}, {}
 for optimizer, peak, expected, spread in (
-    ("SGD", 0.5, 2.35, 0.1), ("momentum", 0.2, 2.39, 0.1), ("AdamW", PEAK, 2.16, 0.1), ("Muon", 0.03, 1.93, 0.1),
+    ("SGD", 0.5, 2.34, 0.06), ("momentum", 0.2, 2.33, 0.12), ("AdamW", PEAK, 2.14, 0.1), ("Muon", 0.03, 1.91, 0.06),
 ):  # fmt: skip
     reached[optimizer], lines[optimizer] = train_model(optimizer, peak)
     result(f"{optimizer}, peak {peak}, nats per letter", reached[optimizer], expected, spread)
 curves(lines, "Four optimizers, two hundred steps", "step", "training loss", "05-optimizers")
 
 # %% [markdown]
-# **What to see.** All four fall together for the first thirty steps, in which little more than the frequency of each
-# letter is learned. Then they part. SGD and SGD with momentum end close together: momentum did wonders in the valley,
-# but with a rate that was chosen for each, it gains nothing here. Adam's own rate for every weight is worth about 0.2
-# nats, and with it the model gets past what the last letter alone can tell. Muon is as far ahead again. These are 200
-# steps of a tiny model, and no verdict on other models; the library's recipes use both.
+# **What to see.** All four fall together at first, while they learn how common each letter is. That is worth 3.0 nats,
+# and there they part. Momentum stays at this step longest. It did wonders in the valley; here, with a rate chosen for
+# each, it ends close to plain SGD. Adam's own rate for every weight is worth about 0.2 nats, and with it the model
+# gets past what the last letter alone can tell. Muon is as far ahead again. These are 200 steps of a tiny model, and
+# no verdict on other models; the library's recipes use both.
 
 # %% [markdown]
 # ## 5.6 How large a step? And how much of it is luck?
@@ -387,21 +388,21 @@ sweep, sweep_lines = {PEAK: reached["AdamW"]}, {}
 for peak in (0.001, 0.003, 0.03, 0.1):
     sweep[peak], sweep_lines[peak] = train_model(peak=peak)
 for peak, expected, spread in (
-    (0.001, 2.49, 0.1), (0.003, 2.3, 0.1), (0.01, 2.16, 0.1), (0.03, 2.14, 0.1), (0.1, 2.8, 0.2),
+    (0.001, 2.47, 0.06), (0.003, 2.28, 0.07), (0.01, 2.14, 0.1), (0.03, 2.16, 0.18), (0.1, 2.65, 0.3),
 ):  # fmt: skip
     result(f"AdamW, peak {peak}, nats per letter", sweep[peak], expected, spread)
 points = [(math.log10(peak), loss) for peak, loss in sorted(sweep.items())]
 curves({"AdamW, 200 steps": points}, "The learning rate", "log10 of the peak", "validation loss", "05-sweep")
 
 # %% [markdown]
-# **What to see.** A U with one steep side. Between 0.01 and 0.03 it hardly matters which rate one takes; to the left of
-# it one pays slowly, to the right suddenly, as in the valley of 5.1: at 0.1 the model knows little more than how common
-# each letter is (3.0 nats, see 5.11). Nothing crashed. Since a rate that is a little too low costs little and one that
-# is a little too high costs all, stay *left* of the lowest point. And one more warning: the U belongs to this model,
-# this batch size and this number of steps. Change one of them and look again.
+# **What to see.** A U with one steep side. Between 0.01 and 0.03 it hardly matters which rate one takes; to the left
+# of it one pays slowly, to the right suddenly, as in the valley of 5.1: at 0.1 more is lost than at 0.001. Nothing
+# crashed. Since a rate that is a little too low costs little and one that is a little too high costs much, stay *left*
+# of the lowest point. And one more warning: the U belongs to this model, this batch size and this number of steps.
+# Change one of them and look again.
 #
-# Is 0.03 better than 0.01? Their losses differ by a hundredth or a few. Before you believe in a hundredth, find out
-# what a hundredth is worth.
+# Is 0.03 better than 0.01? Their losses differ by a few hundredths. Before you believe in them, find out what a
+# hundredth is worth.
 
 # %%
 predict("the same training with three other seeds (other first weights, another order of the text). Which digit of the "
@@ -411,14 +412,14 @@ predict("the same training with three other seeds (other first weights, another 
 others = [train_model(which=SEED + 100 * i)[0] for i in (1, 2, 3)]
 four = [sweep[PEAK], *others]
 print(f"peak {PEAK}, four seeds:", " ".join(f"{loss:.3f}" for loss in four), f"  at 0.03, one seed: {sweep[0.03]:.3f}")
-result("mean of four seeds, nats per letter", float(np.mean(four)), 2.16, 0.05)
+result("mean of four seeds, nats per letter", float(np.mean(four)), 2.15, 0.06)
 result("standard deviation of four seeds", float(np.std(four, ddof=1)), 0.03, 0.03)
 
 # %% [markdown]
 # The second digit after the point is luck. The **spread over seeds** is the unit in which every comparison is to be
-# measured: AdamW against SGD is several times this unit, 0.03 against 0.01 is within it. To tell those two apart one
-# needs several seeds for *each*: the mean of $n$ runs has a standard error of $s / \sqrt n$, where $s$ is the standard
-# deviation of one run, so four runs each halve the noise.
+# measured: AdamW against SGD is several times this unit. 0.03 against 0.01 is not: with some seeds the one wins, with
+# some the other. To tell those two apart one needs several seeds for *each*: the mean of $n$ runs has a standard error
+# of $s / \sqrt n$, where $s$ is the standard deviation of one run, so four runs each halve the noise.
 #
 # And a seed must never be chosen by its result. "We tried ten seeds and report the best" reports the luck of ten
 # tickets. All stated results of this course are means over five seeds, with a spread that is a little wider than what
@@ -465,20 +466,21 @@ predict("with a peak of 0.03: which costs more, leaving out the warmup of 20 ste
 
 # %%
 lines = {"both": sweep_lines[0.03]}
-result("both, peak 0.03, nats per letter", sweep[0.03], 2.14, 0.1)
+result("both, peak 0.03, nats per letter", sweep[0.03], 2.16, 0.18)
 for name, warmup, final, expected, spread in (
-    ("warmup only", WARMUP, 1.0, 2.2, 0.1), ("decay only", 0, 0.1, 2.57, 0.2), ("neither", 0, 1.0, 2.62, 0.2),
+    ("warmup only", WARMUP, 1.0, 2.21, 0.13), ("decay only", 0, 0.1, 2.53, 0.18), ("neither", 0, 1.0, 2.57, 0.18),
 ):  # fmt: skip
     loss, lines[name] = train_model(peak=0.03, warmup=warmup, final=final)
     result(f"{name}, peak 0.03, nats per letter", loss, expected, spread)
 curves(lines, "Warmup and decay, peak 0.03", "step", "training loss", "05-warmup")
 
 # %% [markdown]
-# **What to see.** Without the warmup the run loses its first steps and never makes up for them: the first few full
-# steps have thrown the weights somewhere from where learning is slow. The decay is worth less here, but it is there,
-# and you see *when* it pays: the two curves with it are behind for most of the way, or level, and come ahead in the
-# last third. At a third of this rate both would matter less. Warmup does not make a model better; it makes *higher
-# rates* bearable, and these make it better.
+# **What to see.** Two pairs. Without the warmup the curve is ahead for the first twenty steps, then stays behind for
+# good: the first full steps have thrown the weights somewhere from where learning is slow, and the rate that follows
+# cannot mend it. The decay is worth less here, and you see *when* it pays: within each pair the curves run together
+# for the first half, and with decay one comes out ahead in the second. (So with this seed. With one of our five the
+# decay made no difference.) Warmup does not make a model better; it makes *higher rates* bearable, and these make it
+# better.
 
 # %% [markdown]
 # ## 5.8 Clipping: one bad batch
@@ -595,9 +597,10 @@ for name, vector in (
 
 # %% [markdown]
 # Weighted by their targets, the parts give the gradient of the whole, but for rounding. The mean of means is another
-# vector: a letter of an answer counts several times as much in it as a letter of a story. Nothing crashes, the loss
-# falls, the model is a little worse than it should be. Exercise **accumulated_gradient** has you write it; exercise
-# **opposite_steps** asks for a case in which the mean of means even has the wrong sign.
+# vector, off by a third of its length: a letter of an answer counts nearly three times as much in it as a letter of a
+# story. Nothing crashes, and the loss falls; only what is learned is not what was meant. Exercise
+# **accumulated_gradient** has you write it; exercise **opposite_steps** asks for a case in which the mean of means
+# even has the wrong sign.
 #
 # The same arithmetic returns when a batch is split over several machines (lesson 16).
 
@@ -605,7 +608,7 @@ for name, vector in (
 # ## 5.10 Sixteen bits
 #
 # A number of 32 bits (fp32) has a sign, 8 bits of exponent and 23 of fraction. Two formats of 16 bits halve the memory
-# and multiply several times as fast on hardware made for them. They save in different places:
+# and multiply twice as fast or faster on hardware made for them. They save in different places:
 #
 # | | exponent | fraction | largest | smallest above 0 | next number after 1 |
 # |---|---|---|---|---|---|
@@ -642,7 +645,7 @@ for kind in (torch.float32, torch.bfloat16, torch.float16):
 # %%
 loss, _ = train_model(peak=0.001, keep=torch.bfloat16)
 print(f"peak 0.001: weights kept in fp32 {sweep[0.001]:.3f} nats, in bf16 {loss:.3f} nats")
-result("bf16 worse by, nats per letter", loss - sweep[0.001], 0.07, 0.05)
+result("bf16 worse by, nats per letter", loss - sweep[0.001], 0.07, 0.04)
 
 # %% [markdown]
 # Many of the small steps vanish, and the model is behind. No line of the program is wrong, and the loss curve does not
@@ -662,7 +665,7 @@ print("scaled too much: ", (torch.tensor(2.0) * scale).half().item())
 # %% [markdown]
 # How large may $S$ be? As large as possible, until something overflows to infinity. Then the step is left out and $S$
 # halved; if all goes well for a while, it is doubled (`torch.amp.GradScaler`, which the library's loop uses). bf16
-# needs none of this, which is why it has replaced fp16 wherever the hardware has both.
+# needs none of this, and so the library takes bf16 where the hardware is made for it.
 
 # %% [markdown]
 # ## 5.11 How to read a loss curve
@@ -701,7 +704,7 @@ for step in range(61):
     optimizer.zero_grad()
     if step % 20 == 0:
         print(f"step {step:>3}, always the same two rows: {loss.item():.3f} nats a letter")
-result("two rows by heart, nats per letter", loss.item(), 0.0, 0.05)
+result("two rows by heart, nats per letter", loss.item(), 0.003, 0.02)
 
 # %% [markdown]
 # ## 5.12 Eight broken runs
@@ -777,7 +780,8 @@ def broken_run(fault, steps=GALLERY):
 
 
 def smoothed(losses, width=10):
-    return [(i + width, float(np.mean(losses[i : i + width]))) for i in range(0, len(losses) - width + 1, 5)]
+    means = [(i + width, float(np.mean(losses[i : i + width]))) for i in range(0, len(losses) - width + 1, 5)]
+    return [(step, min(loss, 4.5)) for step, loss in means]  # cut off at the top, so that one does not hide the others
 
 
 deck = FAULTS.copy()
@@ -798,7 +802,7 @@ for letters in ("ABCD", "EFGH"):
     curves(
         {letter: smoothed(run["losses"]) for letter, run in runs.items() if letter in letters}
         | {"healthy": smoothed(healthy["losses"])},
-        f"Runs {letters[0]} to {letters[-1]}", "step", "training loss", f"05-runs-{letters[0]}-{letters[-1]}",
+        f"Runs {letters[0]} to {letters[-1]}", "step", "training loss (at most 4.5)", f"05-runs-{letters}",
     )  # fmt: skip
 
 # %%
@@ -809,13 +813,13 @@ for letter, fault in patients.items():
     print(f"{letter}: {fault:<32} on fresh text, in evaluation mode: {runs[letter]['fresh']:.2f}")
 print(f"healthy: {healthy['fresh']:>56.2f}")
 of = {fault: runs[letter] for letter, fault in patients.items()}
-result("labels not shifted, validation", of["labels not shifted"]["val"], 0.005, 0.01)
-result("learning rate too high, validation", of["learning rate too high"]["val"], 3.0, 0.1)
+result("labels not shifted, validation", of["labels not shifted"]["val"], 0.006, 0.01)
+result("learning rate too high, validation", of["learning rate too high"]["val"], 2.98, 0.2)
 jumped = of["data sorted"]
-result("data sorted, validation above training", jumped["val"] - float(np.mean(jumped["losses"][-10:])), 0.55, 0.25)
+result("data sorted, validation above training", jumped["val"] - float(np.mean(jumped["losses"][-10:])), 0.49, 0.15)
 trained_on = of["validated on the training text"]
-result("validated on the training text: fresh above shown", trained_on["fresh"] - trained_on["val"], 0.3, 0.2)
-result("healthy, nats per letter", healthy["fresh"], 2.25, 0.1)
+result("validated on the training text: fresh above shown", trained_on["fresh"] - trained_on["val"], 0.21, 0.15)
+result("healthy, nats per letter", healthy["fresh"], 2.29, 0.1)
 
 # %% [markdown]
 # **What to see**, one by one.
@@ -908,7 +912,7 @@ for step in range(recipe.steps):
     trainer.state.step += 1
     if step % 50 == 49:
         print(f"step {step + 1:>4}  training loss {loss:.2f}")
-result("300 steps, nats per letter", measure(model), 1.9, 0.1)
+result("300 steps, nats per letter", measure(model), 1.99, 0.1)
 
 # %% [markdown]
 # Nothing new was needed for this, only more steps: 300 instead of 200. The floor, 0.06, is far away. A larger model,
@@ -917,8 +921,8 @@ result("300 steps, nats per letter", measure(model), 1.9, 0.1)
 # %% [markdown]
 # ## 5.14 What was left out
 #
-# - **Other optimizers.** Muon was seen in 5.5 (`llmasos/training/muon.py`); there are dozens more. Most gains over a
-#   *well-tuned* AdamW are smaller than those over a badly tuned one.
+# - **Other optimizers.** Muon was seen in 5.5 (`llmasos/training/muon.py`); there are dozens more. Which of two is
+#   better can be said only when the learning rate of *both* has been looked for.
 # - **Weights averaged** over the last steps, early stopping, gradient noise scale, how batch size and learning rate go
 #   together (Goyal et al. 2017): a rate that is right for one batch size is not for another.
 # - **Where to put a given amount of computing**: a larger model or more text, lesson 21.
