@@ -115,8 +115,8 @@ bigram_table = Exercise(
         Misconception(
             "the sums are broadcast the wrong way",
             lambda ids, V, k: (N := counted(ids[:-1], ids[1:], V) + k) / N.sum(dim=1),
-            "You summed the rows, but the sums have shape (V,), and broadcasting lays them along the *columns*: every "
-            "count is divided by the sum of another row.",
+            "You summed the rows, but the sums have shape (V,), and broadcasting lays them along the *columns*: the "
+            "count in row a and column b is divided by the sum of row b.",
             "Which shape must the V sums have, so that sum a meets all of row a? Look for keepdim in the section.",
             "1.3",
         ),
@@ -204,6 +204,29 @@ bigram_table = Exercise(
             "seen is then as probable as one that was seen once.",
             "Every count gets k: 0 becomes k, and 1 becomes 1 + k.",
             "1.5",
+        ),
+        Misconception(
+            "k is added to the shares",
+            lambda ids, V, k: rows_to_one(
+                (N := counted(ids[:-1], ids[1:], V)) / N.sum(dim=1, keepdim=True).clamp(min=1) + k
+            ),
+            "You divided by the sums first and added k to the shares. A row that was seen a thousand times is then "
+            "smoothed as much as one that was seen once.",
+            "k is added to the counts: so many times more was each pair seen.",
+            "1.5",
+            variants=(
+                lambda ids, V, k: (N := counted(ids[:-1], ids[1:], V)) / N.sum(dim=1, keepdim=True).clamp(min=1) + k,
+                lambda ids, V, k: rows_to_one(counted(ids[:-1], ids[1:], V)) + k,
+                lambda ids, V, k: rows_to_one(rows_to_one(counted(ids[:-1], ids[1:], V)) + k),
+            ),
+        ),
+        Misconception(
+            "the softmax of the counts",
+            lambda ids, V, k: (counted(ids[:-1], ids[1:], V) + k).softmax(dim=1),
+            "You took the softmax of the counts. It is e to the power of a count that is then divided by its sum: a "
+            "pair that was seen once more becomes e times as probable. And k makes no difference.",
+            "The share of a count is the count itself, divided by the sum of its row.",
+            "1.3",
         ),
         Misconception(
             "the last token counts as a context",
@@ -435,6 +458,14 @@ perplexity = Exercise(
             "1.3",
         ),
         Misconception(
+            "probabilities are taken for logits",
+            lambda P, texts: perplexity_of(P.softmax(dim=1), texts),
+            "A softmax was applied to P (cross_entropy has one inside). P holds probabilities already; the softmax "
+            "makes them nearly equal, and what is impossible becomes possible.",
+            "Which function takes the logarithm and nothing else?",
+            "1.4",
+        ),
+        Misconception(
             "the product underflows",
             by_product,
             "You multiplied the probabilities and took the root at the end. For a short text this is right; for a long "
@@ -588,6 +619,14 @@ bits_per_byte = Exercise(
             "Read again what n_tokens counts.",
             "1.8",
         ),
+        Misconception(
+            "eight bits for every byte",
+            lambda nats, n, text: nats * n / LN2 / (8 * len(text.encode())),
+            "You divided by the 8 bits that a byte has. That is how far the text could be compressed; asked for is how "
+            "many bits it costs for each of its bytes.",
+            "If nothing can be predicted, the answer is about 8, not 1.",
+            "1.8",
+        ),
     ],
     accepted={
         "logarithm to base 2 of the perplexity": lambda nats, n, text: n * math.log2(math.exp(nats))
@@ -676,7 +715,7 @@ table_gradient = Exercise(
             "logits zero, four pairs of three tokens", Z=torch.zeros(3, 3), before=torch.tensor([0, 2, 0, 0]),
             after=torch.tensor([1, 0, 2, 1]),
         ),
-        Case("large logits", Z=ROW * 10 + 50, before=torch.tensor([1, 0]), after=torch.tensor([1, 0])),
+        Case("large logits", Z=ROW * 10 + 90, before=torch.tensor([1, 0]), after=torch.tensor([1, 0])),
         Case("random", Z=random(5, 5, seed=3), before=ids(20, V=4, seed=4), after=ids(20, V=5, seed=5)),
     ],
     misconceptions=[
@@ -716,6 +755,37 @@ table_gradient = Exercise(
             "once overwrites instead of adding.",
             "A loop, index_add_, or index_put_ with accumulate=True adds up repetitions.",
             "1.3",
+        ),
+        Misconception(
+            "equal pairs are subtracted once",
+            lambda Z, before, after: (
+                (q := parts(Z, before, after))[0] * q[2] - q[1].clamp(max=1)
+            ) / len(before),
+            "The softmax arrives once for each pair, but of equal pairs the 1 is subtracted only once: "
+            "G[before, after] -= 1 with many indices at once overwrites instead of adding.",
+            "A loop, or index_put_ with accumulate=True, counts repetitions.",
+            "1.3",
+        ),
+        Misconception(
+            "only the token that came gets a gradient",
+            lambda Z, before, after: (q := parts(Z, before, after))[1] * (q[0] - 1) / len(before),
+            "You gave a gradient to the logit of the token that came, and none to the others. But they are in the "
+            "denominator of the softmax: whoever raises them lowers the probability of the one that came.",
+            "Differentiate ln Σ exp(z_i) by a z_j that did not come.",
+            "1.7",
+        ),
+        Misconception(
+            "the sums of the softmax are broadcast the wrong way",
+            lambda Z, before, after: gradient_by_hand(Z, before, after, p=(e := Z.exp()) / e.sum(dim=1)),
+            "You divided e to the power of the logits by sums of shape (V,), which broadcasting lays along the "
+            "columns: your rows do not sum to 1.",
+            "keepdim, as in the first exercise.",
+            "1.3",
+            variants=(
+                lambda Z, before, after: gradient_by_hand(
+                    Z, before, after, p=(e := (Z - Z.amax(dim=1, keepdim=True)).exp()) / e.sum(dim=1)
+                ),
+            ),
         ),
         Misconception(
             "the token that came is not subtracted",
@@ -772,9 +842,7 @@ table_gradient = Exercise(
         ),
         Misconception(
             "the softmax overflows",
-            lambda Z, before, after: gradient_by_hand(Z, before, after, p=(e := (20 * Z).exp()) / e.sum(1, True))
-            if Z.max() > 40
-            else gradient(Z, before, after),
+            lambda Z, before, after: gradient_by_hand(Z, before, after, p=(e := Z.exp()) / e.sum(dim=1, keepdim=True)),
             "Your exponentials are too large for a floating-point number, and inf / inf is not a number.",
             "The softmax does not change if the same number is subtracted from all logits of a row.",
             "1.7",
@@ -851,7 +919,8 @@ impossible = Exercise(
         Misconception(
             "more than one impossible pair",
             lambda: ("the old mill and the boat", "boat the dim old hat"),
-            "More than one pair of your test text never occurs in training. One is enough; find it.",
+            "More than one pair of your test text never occurs in training (a pair that stands there twice counts "
+            "twice). One is enough; find it.",
             "Begin with the training text itself, and change its end.",
             "1.5",
         ),
@@ -919,7 +988,9 @@ def growing_trust(f, count, lower) -> str:
     steps = [b - a for a, b in zip(far, far[1:], strict=False)]
     if all(step < -1e-9 for step in steps):
         return "nearer to count / total with every doubling"
-    return "as far from count / total as before" if max(map(abs, steps)) < 1e-9 else "not nearer to count / total"
+    if max(map(abs, steps)) < 1e-9:
+        return "as far from count / total as before"
+    return "farther from count / total" if max(steps) > 1e-9 else "not nearer to count / total with every doubling"
 
 
 def in_the_end(f, count, lower) -> str:
@@ -1072,6 +1143,48 @@ mix = Exercise(
             variants=(
                 lambda count, total, kinds, lower: share(count, total, lower, kinds / (total + kinds).clamp(min=1)),
             ),
+        ),
+        Misconception(
+            "trust grows too slowly",
+            lambda count, total, kinds, lower: share(count, total, lower, 1 - 1 / (1 + (1 + total).log())),
+            "Your trust grows, but does not come near 1: after a million times the shorter context still has more than "
+            "a hundredth.",
+            "What is your share of the long context for total = 1,000,000?",
+            "1.9",
+            variants=(
+                lambda count, total, kinds, lower: share(count, total, lower, 0.9 * total / (total + 1)),
+                lambda count, total, kinds, lower: share(count, total, lower, 0.95 * total / (total + 1)),
+            ),
+        ),
+        Misconception(
+            "trust stops growing",
+            lambda count, total, kinds, lower: share(count, total, lower, (total / 10).clamp(max=0.99)),
+            "Your trust grows and then stops at a highest value: from there on, more counts do not bring the result "
+            "nearer to count / total.",
+            "A function that grows for ever and never reaches 1: can you think of one without min or clamp?",
+            "1.9",
+            variants=(
+                lambda count, total, kinds, lower: share(count, total, lower, (total / 10).clamp(max=0.9)),
+                lambda count, total, kinds, lower: share(count, total, lower, (total / 10).clamp(max=1)),
+            ),
+        ),
+        Misconception(
+            "each token has a trust of its own",
+            lambda count, total, kinds, lower: share(count, total, lower, count / (count + 1)),
+            "You let the shares depend on the count of the token. For one context they must be the same for all "
+            "tokens, or else the results do not sum to 1.",
+            "Which of the inputs are the same for all tokens of one context?",
+            "1.9",
+        ),
+        Misconception(
+            "what was taken goes to new tokens only",
+            lambda count, total, kinds, lower: torch.where(
+                count > 0, (count - 0.5) / total.clamp(min=1), torch.where(total > 0, 0.5 * kinds / total, 1.0) * lower
+            ),
+            "You took something from the tokens that came, and gave it, in proportion to lower, to those that did not. "
+            "But the lower of those alone sums to less than 1, so that part of it is lost.",
+            "Simplest is to give to all tokens of the context, also to those that came.",
+            "1.9",
         ),
         Misconception(
             "what was taken is not given",

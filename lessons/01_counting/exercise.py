@@ -80,7 +80,8 @@ def table_gradient(Z: Tensor, before: Tensor, after: Tensor) -> Tensor:
     loss is L = mean over the pairs i of -ln softmax(Z[before[i]])[after[i]].
 
     Args:
-        Z: (V, V) floating-point logits.
+        Z: (V, V) floating-point logits. Some may be large: e to the power of 90 is too much for float32, and
+            `torch.softmax` copes with that.
         before, after: (N,) whole numbers: pair i is the token before[i], followed by after[i]. Pairs may repeat.
 
     Returns:
@@ -105,7 +106,7 @@ def impossible() -> tuple[str, str]:
     - the test text has 10 characters or more;
     - every character of the test text is followed by something somewhere in the training text, so that no row which
       is needed is empty;
-    - exactly one pair of neighbours in the test text has probability 0, and all others do not.
+    - exactly one pair of neighbours in the test text, standing there once, has probability 0, and all others do not.
 
     Returns:
         train, test: two strings.

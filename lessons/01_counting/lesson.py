@@ -67,8 +67,8 @@ torch.set_printoptions(precision=2, sci_mode=False)
 # $$ p(x_t \mid x_1 \dots x_{t-1}) \approx p(x_t \mid x_{t-1}). $$
 #
 # A model of pairs is called a **bigram** model. Markov counted by hand how vowels and consonants follow one another in
-# 20,000 letters of Pushkin's *Eugene Onegin* (1913), and Shannon drew the first machine-made English from such tables
-# (1948, section 3). Two questions carry us through: how good can this be, and what does "good" mean?
+# 20,000 letters of Pushkin's *Eugene Onegin* (1913), and Shannon drew imitations of English letter by letter from such
+# statistics (1948, section 3). Two questions carry us through: how good can this be, and what does "good" mean?
 
 # %% [markdown]
 # ## 1.2 Text as numbers
@@ -167,9 +167,9 @@ print("sum(dim=1, keepdim=True) ", N2.sum(dim=1, keepdim=True).shape, (N2 / N2.s
 # %% [markdown]
 # `dim=1` says that the *columns* are added up: one sum for each row, shape (2,). But when a table (2, 2) is divided by
 # a row (2,), torch lays the row along the columns and repeats it downwards. This is **broadcasting**: shapes are
-# compared from the right, and a missing dimension, or one of size 1, is repeated. So every count was divided by the sum
-# of the wrong row, and the shapes raise no alarm. With `keepdim=True` the sums have shape (2, 1), a column, which is
-# repeated to the right.
+# compared from the right, and a missing dimension, or one of size 1, is repeated. So the count in column b was divided
+# by the sum of row b, whatever row it stands in, and the shapes raise no alarm. With `keepdim=True` the sums have shape
+# (2, 1), a column, which is repeated to the right.
 #
 # The second trap is in counting. `N[a, b] += 1` counts one pair. With *tensors* of indices it does not count
 # repetitions: torch reads all the entries, adds one to each, and writes them back; of equal pairs, only one is written.
