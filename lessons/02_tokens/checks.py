@@ -350,6 +350,14 @@ merge_pair = Exercise(
             "After a symbol that does not match, go on by one; after a match, by two.",
             "2.3",
         ),
+        Misconception(
+            "nothing is replaced",
+            lambda symbols, pair, new: list(symbols),
+            "The word comes back as it was; no place was found that equals the pair. A likely reason: a slice of a "
+            "list is a list, the pair is a tuple, and in Python [1, 2] == (1, 2) is False.",
+            "Print both sides of your comparison, with their types.",
+            "2.3",
+        ),
     ],
     accepted={
         "recursion": recursive,
@@ -789,6 +797,14 @@ encode = Exercise(
             "2.4",
         ),
         Misconception(
+            "the smallest pair first",
+            lambda word, merges: by_choice(word, merges, lambda possible: min(possible, key=lambda p: p[2])),
+            "You took the pair with the smallest symbols. That was the rule for ties in training; here the place of "
+            "the pair in the list of merges decides.",
+            "What does min compare, if you give it pairs? Give it a key.",
+            "2.4",
+        ),
+        Misconception(
             "the most frequent pair of the word first",
             most_frequent_in_the_word,
             "You counted pairs in the word, as in training. What is frequent was settled in training; now only the "
@@ -1118,6 +1134,12 @@ not_the_shortest = Exercise(
             lambda: ([(B, C), (A, B), (C, D)], [258, 259]),
             "One of your tokens has no merge: with n merges the last token is 255 + n.",
             "The first merge makes 256.", "2.4",
+        ),
+        Misconception(
+            "merges or tokens are missing",
+            lambda: [(B, C), (A, B), (C, D)],
+            "Two things are to be returned, both lists: the merges, and your tokens.",
+            "return merges, ids", "2.4",
         ),
     ],
     accepted={

@@ -278,9 +278,9 @@ def fault_of(
         names = " and ".join(sorted(set(seen.changed) - set(right.changed)))
         return Fault(
             "inputs changed in place",
-            f"The result is right, but {names} is no longer what it was: the caller's own tensor was changed.",
-            "Methods that end in an underscore, `x += …` and `x[…] = …` write into the tensor that was passed in. Make "
-            "a new one instead.",
+            f"The result is right, but {names} is no longer what it was: the caller's own was changed.",
+            "`x += …`, `x[…] = …`, `del x[…]`, tensor methods that end in an underscore and list methods such as "
+            "`append` and `pop` write into what was passed in. Make a new one instead.",
         )
     if seen.unstable and not right.unstable:
         return Fault("uncontrolled randomness", "Called twice with the same inputs, it gives two different results.")
