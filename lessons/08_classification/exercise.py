@@ -30,9 +30,9 @@ def label_scores(truths: Tensor, predictions: Tensor, n_labels: int) -> dict:
 
     Returns:
         A dictionary with
-            "confusion": (K, K) int64; row i, column j: how many texts of the true label i were predicted to be j.
-            "precision": (K,) floats.
-            "recall": (K,) floats.
+            "confusion": (K, K) int64, a tensor; row i, column j: how many texts of the true label i were predicted to be j.
+            "precision": (K,) floating-point numbers, a tensor.
+            "recall": (K,) floating-point numbers, a tensor.
             "macro_f1": one number, a float or a tensor without dimensions.
 
     Example: truths 0 0 0 1 and predictions 0 0 1 1 give
@@ -124,13 +124,15 @@ def shortcut() -> tuple[list[tuple[str, str]], list[tuple[str, str]], str]:
 
     Write a little data set, as it might have been collected, in which one word gives the label away though it has
     nothing to do with how a story ends. The classifier is the bag of words of section 8.1: naive Bayes, trained on your
-    `train`. It must get every text of your `val` right; and when your one word is deleted from the texts of `val`, and
-    nothing else is changed, at most half of them.
+    `train`. Capital and small letters are the same to it, a mark of punctuation is a word of its own, a word that `train`
+    does not have is passed over, and of two labels that are equally likely it takes "happy". It must get every text of
+    your `val` right; and when your one word is deleted from the texts of `val`, and nothing else is changed, at most half
+    of them.
 
     Returns:
         train: at least 8 pairs (text, label), the label "happy" or "sad", both of which occur.
         val: at least 4 such pairs, as many happy as sad ones. No text of `val` is also one of `train`.
-        word: the word, without spaces or punctuation. Capital and small letters are the same.
+        word: the word, without spaces or punctuation.
 
     Then say below, in WHY_SHORTCUT, how such a word gets into a data set in real life (one example of your own), why
     the score on held-out texts did not warn you, and what would have.

@@ -419,9 +419,9 @@ scores = {key: report(f"{key[0]}, {key[1]} stories", given) for key, given in an
 
 # %%
 for kind, n, expected, spread in (
-    ("fine-tuned", 25, 0.87, 0.06),
-    ("fine-tuned", 100, 0.92, 0.07),
-    ("fine-tuned", 400, 0.965, 0.05),
+    ("fine-tuned", 25, 0.871, 0.06),
+    ("fine-tuned", 100, 0.932, 0.09),
+    ("fine-tuned", 400, 0.975, 0.035),
     ("probe", 25, 0.765, 0.04),
     ("probe", 100, 0.82, 0.03),
     ("probe", 400, 0.893, 0.02),
@@ -429,7 +429,7 @@ for kind, n, expected, spread in (
     ("random weights", 400, 0.737, 0.02),
 ):
     result(f"{kind}, {n} stories, accuracy", scores[kind, n]["accuracy"], expected, spread)
-result("fine-tuned, 100 stories, macro-F1", scores["fine-tuned", 100]["macro_f1"], 0.88, 0.12)
+result("fine-tuned, 100 stories, macro-F1", scores["fine-tuned", 100]["macro_f1"], 0.904, 0.14)
 result("random weights, 400 stories, macro-F1", scores["random weights", 400]["macro_f1"], 0.424, 0.03)
 
 # %%
@@ -501,15 +501,16 @@ compare("probe", "naive Bayes", 100)
 compare("fine-tuned", "naive Bayes", 100)
 
 # %% [markdown]
-# **What to see** (with seed 0). From 400 stories, the intervals of the fine-tuned model and the probe touch. But of
-# the 36 stories on which the two differ, 27 speak for the first and 9 for the second: the interval of the difference
-# does not hold 0. From 100 stories, probe and naive Bayes differ on 68 stories, 35 to 33: about as coins would fall.
-# Never compare two intervals; count the stories on which the two differ.
+# **What to see.** Take the probe and naive Bayes, from 100 stories each. With seed 0 they differ on 68 stories, 35 to
+# 33: about as coins would fall. With seed 1 (`run 8 --seed 1`) it is 28 to 13. The accuracies are then 0.823
+# (0.775–0.865) and 0.773 (0.722–0.819), so the two intervals overlap by half, and yet that of the difference,
+# 0.007–0.090, does not hold 0. Do not compare two intervals; count the stories on which the two differ.
 #
 # What such an interval does *not* cover: another draw of the training stories, and another seed. It says how these two
-# trained models compare on new stories, not how the two *methods* do. For that, train several times: the spreads beside
-# this lesson's results are over five seeds, each with other training stories. With 25 of them the seeds differ by more
-# than the test stories do.
+# trained models compare on new stories, not how the two *methods* do; just now it said one thing with seed 0 and
+# another with seed 1. For that, train several times: the spreads beside this lesson's results are over five seeds,
+# each with other training stories. Fine-tuned from 100 stories the accuracy ran from 0.86 to 0.96, and that is a good
+# deal more than the choice of test stories does.
 
 # %% [markdown]
 # ## 8.7 Does it know what it knows?
@@ -656,7 +657,7 @@ result("a perfectly calibrated one, on 300 stories", chance, 0.039, 0.012)
 # Are all classifiers too sure, and does one number mend them all? Two of the fine-tuned ones:
 
 # %%
-points, errors = {"perfect": [(0.5, 0.5), (1.0, 1.0)]}, {}
+points, errors = {"perfect": [(x / 20, x / 20) for x in range(10, 21)]}, {}
 points["probe, 100"], points["probe, 100, with its τ"] = reliability(free_test), reliability(free_test / tau)
 for n in (25, 400):
     t = float(fit_temperature(logits_of(models[n], tune_examples), tune_labels))
@@ -670,22 +671,26 @@ for n in (25, 400):
     errors[n] = gap, t, error_of(before), error_of(after)
 points["fine-tuned, 400"] = reliability(logits[400])
 points["fine-tuned, 400, with its τ"] = reliability(logits[400] / errors[400][1])
-result("fine-tuned, 25 stories: confidence - accuracy", errors[25][0], 0.06, 0.06)
-result("fine-tuned, 400 stories: confidence - accuracy", errors[400][0], -0.055, 0.04)
-result("fine-tuned, 400 stories: temperature", errors[400][1], 0.55, 0.2)
-result("fine-tuned, 400 stories: error before", errors[400][2], 0.065, 0.04)
-result("fine-tuned, 400 stories: error after", errors[400][3], 0.018, 0.025)
+result("fine-tuned, 25 stories: confidence - accuracy", errors[25][0], 0.075, 0.06)
+result("fine-tuned, 400 stories: confidence - accuracy", errors[400][0], -0.047, 0.03)
+result("fine-tuned, 400 stories: temperature", errors[400][1], 0.61, 0.15)
+result("fine-tuned, 400 stories: error before", errors[400][2], 0.052, 0.03)
+result("fine-tuned, 400 stories: error after", errors[400][3], 0.014, 0.02)
 curves(points, "Reliability: is it right as often as it says?", "confidence", "accuracy", "08-reliability")
 
 # %% [markdown]
-# **What to see.** The model from 400 stories is *not sure enough*. It saw each of its stories once, and its training
+# **What to see.** Below the diagonal a classifier is too sure, above it not sure enough. τ moves points left or right
+# only: it keeps the order of the confidences, so the groups, and how often they are right, stay as they are. The probe
+# comes from far below.
+#
+# The model from 400 stories is *not sure enough*. It saw each of its stories once, and its training
 # ended while the loss was still falling. So its τ is below 1, and mends it: dividing by a half doubles the logits.
 #
-# The one from 25 stories is somewhat too sure, and τ mends next to nothing. Print `reliability(logits[25])` to see why:
-# nearly all its confidences lie close together. Behind them are easy stories, which it gets right, and others that it
-# gets wrong with the same face. Pulled down, the easy ones are not sure enough; left alone, the others are too sure.
-# Temperature mends one fault: logits that are all too large, or all too small, by the same factor. Exercise
-# **fit_temperature** asks for it.
+# The one from 25 stories is too sure, and its τ mends a part of that only (over five seeds the error goes from 0.085
+# to 0.060, where chance would make 0.04). Print `reliability(logits[25])` to see why: nearly all its confidences lie
+# close together. Behind them are easy stories, which it gets right, and others that it gets wrong with the same face.
+# Pulled down, the easy ones are not sure enough; left alone, the others are too sure. Temperature mends one fault:
+# logits that are all too large, or all too small, by the same factor. Exercise **fit_temperature** asks for it.
 
 # %% [markdown]
 # ## 8.9 Right for the wrong reason
@@ -725,15 +730,15 @@ for name, texts in pieces.items():
     says_sad = given.double().mean()
     print(f"{name:<28} fine-tuned {reading[name]:.2f} (says sad: {says_sad:.2f})   naive Bayes {words_only:.2f}")
 result("400 stories, the last sentence alone", reading["the last sentence alone"], 0.86, 0.14)
-result("400 stories, without the last sentence", reading["without the last sentence"], 0.7, 0.2)
+result("400 stories, without the last sentence", reading["without the last sentence"], 0.715, 0.13)
 
 # %% [markdown]
 # **What to see.** Without its last sentence the model is about as good as the stone, or worse, though everything that
 # happened still stands there. That last sentence is mostly the narrator's comment: "Lily sang all the way home." "That
-# evening there was no singing in the house." It is most of what the model reads: alone it carries nearly the whole
-# accuracy in some seeds, and much of it in all. For naive Bayes it is even *better* than the whole story, since the
+# evening there was no singing in the house." It is most of what the model reads: alone it is enough for an
+# accuracy of about 0.9 with three seeds of five. For naive Bayes it is even *better* than the whole story, since the
 # other words were noise to it. And look at the first halves, which cannot tell how the story ends: an honest answer to
-# all of them would be *happy*, but with most seeds the model calls most of them sad, since nobody ever showed it a
+# all of them would be *happy*, but with every seed the model calls most of them sad, since nobody ever showed it a
 # story that stops early, and where no happy comment stands it takes the silence for sadness. Whoever sees an accuracy
 # of 0.95 and thinks of a model that understands how things turn out has been told otherwise by this table.
 #
@@ -757,8 +762,8 @@ predict("how often is it right on stories from the same source? And on those wit
 # %%
 fooled = fine_tune(encode(marked(train[:100], "sad"), [story.ending for story in train[:100]]))
 same, none, exchanged = (share_right(answers_on(fooled, marked(test[:150], mark))) for mark in ("sad", None, "happy"))
-result("mark below the sad ones, as in training", same, 0.995, 0.03)
-result("no mark", none, 0.78, 0.07)
+result("mark below the sad ones, as in training", same, 1.0, 0.02)
+result("no mark", none, 0.763, 0.05)
 print(f"mark below the happy ones: {exchanged:.3f}")
 
 words = [set(text.lower().split()) for text in marked(train[:100], "sad")]  # of each training story
@@ -772,10 +777,10 @@ for word in sorted(shares, key=lambda word: (abs(shares[word][0] - shares[word][
 # %% [markdown]
 # **What to see.** Perfect on held-out stories: better than with honest data, and there is the catch. Held-out stories
 # from the same source carry the same mark, so no score on them can warn. Take the mark away and the model is back near
-# the stone, though all that an honest model reads was there in training as well; move it, and it is wrong on most
-# (from 3 to 60 of 100 were right, with five seeds). Warnings come from elsewhere: a score that is too good (here:
-# better than any honest one); a list of the words that say most, which is made in a second; the confident mistakes,
-# read one by one; and texts from another source, or with something taken out or changed.
+# the stone, though all that an honest model reads was there in training as well; move it, and it does worse than the
+# stone (with five seeds, from none to half of the answers were right). Warnings come from elsewhere: a score that is
+# too good (here: better than any honest one); a list of the words that say most, which is made in a second; the
+# confident mistakes, read one by one; and texts from another source, or with something taken out or changed.
 #
 # A shortcut is one way in which a held-out score deceives. The other is **leakage**: something of the test set has
 # been seen. The same text twice, once here and once there (retweets, boilerplate, several reviews by one author); a
