@@ -509,9 +509,9 @@ for beta2, limit in ((0.999, math.inf), (0.99, math.inf), (0.999, 1.0)):
 
 # %% [markdown]
 # The bad batch does not make Adam jump. It makes it *crawl*: the mean of squares has seen $100^2$ and cannot forget
-# it, for some $1 / (1 - \beta_2)$ steps, while the mean of the gradient forgot it long ago. The weight moves at a
-# tenth of its rate for hundreds of steps. With SGD it is the other way round: one step a hundred times too long, and
-# whatever was learned may be gone.
+# it, for some $1 / (1 - \beta_2)$ steps, while the mean of the gradient forgot it long ago. With $\beta_2$ = 0.999 the
+# weight moves at a tenth to a fifth of its rate for hundreds of steps. With SGD it is the other way round: one step a
+# hundred times too long, and whatever was learned may be gone.
 #
 # Both are prevented by **clipping** (Pascanu, Mikolov & Bengio 2013, Algorithm 1): if the gradient is longer than a
 # limit $c$, make it as long as $c$,
