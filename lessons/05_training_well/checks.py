@@ -123,6 +123,7 @@ clip_gradients = Exercise(
             variants=(
                 lambda g, limit: clipped(g, limit, factor=lambda n, m: m / float(n + 1e-6)),
                 lambda g, limit: clipped(g, limit, factor=lambda n, m: m / n),
+                lambda g, limit: clipped(g, limit, factor=lambda n, m: m / float(n)),
             ),
         ),
         Misconception(
@@ -605,6 +606,20 @@ adamw_step = Exercise(
             "5.3",
         ),
         Misconception(
+            "a product instead of a power",
+            lambda *a: adamw(
+                *a, correct1=lambda m, b, t: m / (1 - b * t), correct2=lambda v, b, t: v / (1 - b * t)
+            ),
+            "You wrote beta · t for βᵗ. At the first step they are the same; afterwards 1 - beta · t is negative, and "
+            "the root of a negative number is NaN.",
+            "βᵗ is a power: `beta**t`.",
+            "5.3",
+            variants=(
+                lambda *a: adamw(*a, correct1=lambda m, b, t: m / (1 - b * t)),
+                lambda *a: adamw(*a, correct2=lambda v, b, t: v / (1 - b * t)),
+            ),
+        ),
+        Misconception(
             "the correction multiplies",
             lambda *a: adamw(*a, correct1=lambda m, b, t: m * (1 - b**t), correct2=lambda v, b, t: v * (1 - b**t)),
             "You multiplied by 1 - βᵗ. The means are too small at the beginning, and you made them smaller still.",
@@ -1032,6 +1047,16 @@ accumulated_gradient = Exercise(
             "You divided by all positions, those with -100 among them. The more of a batch is padding, the smaller its "
             "loss would seem.",
             "How many predictions are made where nothing is to be predicted?",
+            "5.9",
+        ),
+        Misconception(
+            "the sum is returned",
+            lambda model, parts: accumulate(
+                model, parts, lambda i, p: 1.0 / n_real(p), said=lambda losses: sum(losses) * n_real(parts)
+            ),
+            "The gradients are right, but you returned the sum of all losses. The loss of the batch is the sum divided "
+            "by the number of its targets.",
+            "In a log you want a number that does not grow with the batch.",
             "5.9",
         ),
         Misconception(

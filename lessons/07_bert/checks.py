@@ -224,6 +224,11 @@ def by_topk(ids, special, u, share):
     return result > 0
 
 
+def counts(ids, special, share):
+    """How many are to be chosen in each row, (B, 1)."""
+    return (share * (~special[ids]).sum(dim=1, keepdim=True) + 0.5).floor().clamp(min=1)
+
+
 def whole_batch(ids, special, u, share):
     """One count and one ranking for all rows together."""
     return choose(ids.view(1, -1), special, u.reshape(1, -1), share).view(ids.shape)
@@ -328,6 +333,28 @@ choose_masked = Exercise(
             "places, so too few tokens are left.",
             "Take the special tokens out of the competition before you look for the smallest numbers.",
             "7.5",
+            variants=(
+                lambda ids, special, u, share: ~special[ids]
+                & ((u * ~special[ids]).argsort(1).argsort(1) < counts(ids, special, share)),
+            ),
+        ),
+        Misconception(
+            "places taken for ranks",
+            lambda ids, special, u, share: ~special[ids]
+            & (u.masked_fill(special[ids], math.inf).argsort(dim=1) < counts(ids, special, share)),
+            "`argsort` says which position comes first, second, third, …; you read it as the rank of position 0, 1, 2, "
+            "… The one is the inverse of the other. For the numbers 0.2, 0.3, 0.1 it gives 2, 0, 1, and the ranks are "
+            "1, 2, 0.",
+            "Either take the first k of the order and mark those positions, or apply `argsort` to the order once more: "
+            "that gives ranks.",
+            "7.5",
+        ),
+        Misconception(
+            "one too many",
+            lambda ids, special, u, share: choose(ids, special, u, share, lambda n, s: max(1, half_up(s * n)) + 1),
+            "In rows that have enough of them, you chose one token too many.",
+            "Ranks count from 0: who is the k-th smallest has the rank k - 1. `<` or `<=`?",
+            "7.5",
         ),
         Misconception(
             "a share of the whole row",
@@ -405,6 +432,11 @@ choose_masked = Exercise(
             "one row then depends on the others.",
             "Each row has its own n, its own count and its own order.",
             "7.5",
+            variants=(
+                lambda ids, special, u, share: choose(
+                    ids, special, u, share, lambda n, s: max(1, half_up(s * int((~special[ids]).sum())))
+                ),
+            ),
         ),
     ],
     accepted={
@@ -510,6 +542,11 @@ apply_80_10_10 = Exercise(
             mask_id=4, ordinary=torch.arange(5, 10),
         ),
         Case(
+            "five random tokens", ids=row(9, 9, 9, 9, 9), chosen=booleans("TTTTT"),
+            fate=torch.tensor([[0.81, 0.85, 0.87, 0.82, 0.89]]), dice=torch.tensor([[0.15, 0.35, 0.5, 0.95, 0.7]]),
+            mask_id=4, ordinary=torch.arange(5, 10),
+        ),
+        Case(
             "[MASK] and the ordinary tokens have other ids", ids=row(100, 3, 1, 2, 101), chosen=booleans("FTTTF"),
             fate=torch.tensor([[0.5, 0.81, 0.79, 0.93, 0.5]]), dice=torch.tensor([[0.3, 0.5, 0.3, 0.5, 0.7]]),
             mask_id=103, ordinary=torch.tensor([0, 1, 2, 3]),
@@ -557,6 +594,35 @@ apply_80_10_10 = Exercise(
             "7.6",
         ),
         Misconception(
+            "rounded, not cut off",
+            wrong(drawn=lambda ids, c, f, dice, m, o: o[(dice * (len(o) - 1)).round().long()]),
+            "You rounded to the nearest index. Then the first and the last ordinary token come up half as often as "
+            "the others.",
+            "⌊dice · N⌋: times N, and cut off. Since dice is below 1, the result is at most N - 1.",
+            "7.6",
+            variants=(
+                wrong(drawn=lambda ids, c, f, dice, m, o: o[(dice * (len(o) - 1)).long()]),
+                wrong(drawn=lambda ids, c, f, dice, m, o: o[(dice * len(o)).round().long().clamp(max=len(o) - 1)]),
+            ),
+        ),
+        Misconception(
+            "labels first",
+            lambda *a: hide(*a)[::-1],
+            "You returned the labels first, and then what the model is shown.",
+            "return shown, labels",
+            "7.6",
+        ),
+        Misconception(
+            "kept and replaced are exchanged",
+            lambda ids, chosen, fate, dice, mask_id, ordinary: hide(
+                ids, chosen, torch.where(fate < 0.8, fate, 1.7 - fate), dice, mask_id, ordinary
+            ),
+            "You keep tokens where fate lies between 0.8 and 0.9 and replace them from 0.9 on. As chance it comes to "
+            "the same; but the checks pass in the numbers.",
+            "From 0.8 on and below 0.9: random. From 0.9 on: as it was.",
+            "7.6",
+        ),
+        Misconception(
             "labels everywhere",
             wrong(labels=lambda ids, *rest: lambda new: ids.clone()),
             "Your labels are the whole text. At six places out of seven the answer stands in the input, so the loss is "
@@ -594,6 +660,12 @@ apply_80_10_10 = Exercise(
             "hardly anything is left to guess from.",
             "80, 10 and 10 % are shares of the chosen tokens.",
             "7.6",
+            variants=(
+                lambda ids, chosen, fate, dice, mask_id, ordinary: (
+                    torch.where(fate < 0.8, mask_id, hide(ids, chosen, fate, dice, mask_id, ordinary)[0]),
+                    torch.where(chosen, ids, -100),
+                ),
+            ),
         ),
         Misconception(
             "nothing is replaced at random",
@@ -686,6 +758,17 @@ def log_of_softmax(logits: Tensor, labels: Tensor) -> Tensor:
     predicted = labels != -100
     picked = logits[predicted].softmax(-1).gather(-1, labels[predicted][:, None])
     return -picked.log().sum() / predicted.sum().clamp(min=1)
+
+
+def small_number_beside(tiny: float, how=torch.add):
+    """log(p + tiny), or log of p clamped at tiny."""
+
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+        predicted = labels != -100
+        picked = logits[predicted].softmax(-1).gather(-1, labels[predicted][:, None])
+        return -how(picked, tiny).log().sum() / predicted.sum().clamp(min=1)
+
+    return loss
 
 
 def zero_is_an_answer(logits: Tensor, labels: Tensor) -> Tensor:
@@ -799,6 +882,9 @@ masked_lm_loss = Exercise(
             "place what stood at this very place.",
             "What does the logit at the position of [MASK] answer?",
             "7.5",
+            variants=(
+                lambda logits, labels: mean_of(logits[:, :-1], labels[:, 1:], lambda s, p: s.sum() / p.sum()),
+            ),
         ),
         Misconception(
             "NaN where nothing is predicted",
@@ -819,6 +905,18 @@ masked_lm_loss = Exercise(
             "log p = logit - log Σ exp(logits): `torch.log_softmax` and `torch.logsumexp` compute it safely.",
             "7.5",
             variants=(log_of_softmax,),
+        ),
+        Misconception(
+            "a small number beside p",
+            small_number_beside(1e-9),
+            "You put a small number beside p, so that log 0 does not come up. That keeps NaN away and tells a lie: 500 "
+            "nats of surprise become 20, and where p is small there is hardly a gradient left to learn from.",
+            "log p = logit - log Σ exp(logits) needs no p: `torch.log_softmax` or `torch.logsumexp`.",
+            "7.5",
+            variants=(
+                *(small_number_beside(10.0**-k) for k in (7, 8, 10, 12)),
+                *(small_number_beside(10.0**-k, torch.clamp) for k in (7, 8, 9, 10, 12)),
+            ),
         ),
         Misconception(
             "probabilities without the logarithm",
@@ -885,7 +983,10 @@ def survey(draw, documents: list[list[str]], seed: int) -> str:
     generator, again = random.Random(seed), random.Random(seed)
     pairs = []
     for _ in range(DRAWS):
-        pair, same = (draw([list(d) for d in documents], g) for g in (generator, again))
+        copies = [[list(d) for d in documents] for _ in range(2)]
+        pair, same = (draw(copy, g) for copy, g in zip(copies, (generator, again), strict=True))
+        if copies != [documents, documents]:
+            return "the documents are no longer what they were"
         if not (isinstance(pair, tuple | list) and len(pair) == 3):
             return "it does not return three things"
         first, second, follows = pair
@@ -925,13 +1026,23 @@ def survey(draw, documents: list[list[str]], seed: int) -> str:
 
     starts = {(d, i) for d, document in enumerate(documents) for i in range(len(document) - 1)}
     if starts != {place[first] for first, _, _ in pairs}:
+        used = {place[first] for first, _, _ in pairs}
+        if all(i == 0 for _, i in used):
+            return "the first text is always the first sentence of its document"
+        if all(i + 2 == len(documents[d]) for d, i in starts - used):
+            return "the last sentence but one is never the first text, except in documents of two"
         return "some sentences are never the first text"
     negatives = {(place[first][0], place[second]) for first, second, follows in pairs if not follows}
     for d, e in product(range(len(documents)), repeat=2):
         if d != e and not any(a == d and b[0] == e for a, b in negatives):
             return "beside sentences of some documents, sentences of some other documents never stand"
-    if {b for _, b in negatives} != set(place.values()):
-        return "some sentences of other documents are never the second text"
+    never = set(place.values()) - {b for _, b in negatives}
+    if never and all(i == 0 for _, (_, i) in negatives):
+        return "a second text that does not follow is always the first sentence of its document"
+    if never and all(i + 1 == len(documents[d]) for d, i in never):
+        return "a second text that does not follow is never the last sentence of its document"
+    if never:
+        return "some sentences of other documents never stand second where nothing follows"
     return "fine"
 
 
@@ -979,6 +1090,15 @@ def by_shuffling(documents, g):
     i = g.randint(0, len(first) - 2)
     follows = g.uniform(0, 1) >= 0.5
     return first[i], first[i + 1] if follows else g.sample(other, 1)[0], follows
+
+
+def by_removal(documents, g, order=None):
+    """Takes the first text's document out of the caller's list (and may change its order)."""
+    documents[:] = order or documents
+    first = documents.pop(g.randrange(len(documents)))
+    i = g.randrange(len(first) - 1)
+    follows = g.random() < 0.5
+    return first[i], first[i + 1] if follows else g.choice(g.choice(documents)), follows
 
 
 def any_start(documents, g):
@@ -1111,6 +1231,39 @@ next_sentence_pair = Exercise(
             "7.7",
         ),
         Misconception(
+            "wrong pairs never end a document",
+            lambda documents, g: pair_by(
+                documents, g, other=lambda docs, d, i, g: g.choice(
+                    docs[g.choice([e for e in range(len(docs)) if e != d])][:-1]
+                )
+            ),
+            "A second text that does not follow is never the last sentence of its document. Who sees how a story ends "
+            "then knows that it follows, without reading the first text.",
+            "That the last sentence has no successor matters for the first text only. Any sentence of the other "
+            "document may be the second.",
+            "7.7",
+        ),
+        Misconception(
+            "the last pair is left out",
+            lambda documents, g: pair_by(
+                documents, g,
+                first=lambda docs, g: (d := g.randrange(len(docs)), g.randrange(max(1, len(docs[d]) - 2))),
+            ),
+            "The last sentence but one of a document is never your first text. But it has a successor, the last.",
+            "`randrange(n - 1)` draws from 0 … n - 2. Which is the last index that has a successor?",
+            "7.7",
+        ),
+        Misconception(
+            "the documents are changed",
+            by_removal,
+            "Your function leaves the documents other than they were: something was removed, added or put in another "
+            "order. After some calls there would be nothing left to draw from.",
+            "`remove`, `pop`, `sort` and `shuffle` change the list of the caller. Make a list of your own: "
+            "[d for d in documents if d is not …].",
+            "7.7",
+            variants=(lambda documents, g: by_removal(documents, g, g.sample(documents, len(documents))),),
+        ),
+        Misconception(
             "always the same beginning",
             lambda documents, g: pair_by(documents, g, first=lambda docs, g: (g.randrange(len(docs)), 0)),
             "Your first text is always the first sentence of its document.",
@@ -1176,8 +1329,12 @@ next_sentence_pair = Exercise(
 def measure(find) -> str:
     """What is to be said about the language that was found."""
     p = find()
-    if not torch.is_tensor(p) or p.dim() != 2 or p.size(0) != p.size(1) or not 2 <= p.size(0) <= 100:
-        return "it is not a square tensor (V, V) with V from 2 to 100"
+    if not torch.is_tensor(p):
+        return "it is not a tensor"
+    if p.dim() != 2 or p.size(0) != p.size(1):
+        return "it is not a square tensor (V, V)"
+    if not 2 <= p.size(0) <= 100:
+        return "V is not from 2 to 100"
     p = p.double()
     if not p.isfinite().all() or (p < 0).any():
         return "some probabilities are negative or no numbers"
@@ -1273,6 +1430,15 @@ better_than_it_is = Exercise(
             "a list of sentences", lambda: torch.full((16,), 1 / 16),
             "p should have a row for each first word and a column for each second word.", "(V, V), V from 2 to 100.",
             "7.10", variants=(lambda: torch.full((9, 16), 1 / 144),),
+        ),
+        Misconception(
+            "not a tensor", lambda: (torch.eye(16) / 16).tolist(),
+            "Your p is not a tensor. Lists become one by `torch.tensor(…)`.", "`torch.tensor(p)`", "7.10",
+        ),
+        Misconception(
+            "more words than are allowed", lambda: torch.eye(200) / 200,
+            "Your language has more than a hundred words, or only one. A hundred are more than enough.",
+            "N equally probable sentences have a perplexity per word of √N.", "7.10",
         ),
     ],
     accepted={

@@ -96,8 +96,11 @@ def masked_lm_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """4 (medium). How surprised the model is by the tokens it had to predict, in nats.
 
     The mean of -log p(label) over all predicted positions of the batch, each of which counts the same. A position whose
-    label is -100 is not predicted and does not count. If no position is predicted, the loss is 0. p is the softmax of a
-    position's logits; they may be as large as 1000, and the result must not be NaN or infinite.
+    label is -100 is not predicted and does not count. p is the softmax of a position's logits; they may be as large as
+    1000, and the result must not be NaN or infinite.
+
+    If no position is predicted, the loss is 0. Also then it is computed from the logits, so that `backward()` can be
+    called on it: the gradients are 0.
 
     Args:
         logits: (B, T, V).
