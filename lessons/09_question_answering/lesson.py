@@ -324,27 +324,29 @@ def read(model, asked):
     return found
 
 
-def choose(rows, threshold):
-    """(characters begin … end, margin): the best span over the windows of a question, None for no answer."""
+def choose(rows):
+    """((begin, end), margin): the best span over the windows of a question, in characters, and null minus its score."""
     best, place = -torch.inf, None
     for window, logits in rows:
         i, j = best_span(logits[1:, 0], logits[1:, 1], LONGEST)
         score = float(logits[1 + i, 0] + logits[1 + j, 1])
         if score > best:
             best, place = score, (int(window.starts[i]), int(window.ends[j]))
-    margin = min(float(logits[0].sum()) for _, logits in rows) - best
-    return None if margin > threshold else place
+    return place, min(float(logits[0].sum()) for _, logits in rows) - best
 
 
-def answers(asked, readings, threshold=0.0):
-    """The answers to questions, cut out of their contexts."""
-    places = [choose(rows, threshold) for rows in readings]
-    return ["" if p is None else qa.context[p[0] : p[1]] for qa, p in zip(asked, places, strict=True)]
+def answers(asked, choices, threshold=0.0):
+    """The answers to questions, cut out of their contexts; "" for no answer."""
+    return [
+        "" if margin > threshold else qa.context[begin:end]
+        for qa, ((begin, end), margin) in zip(asked, choices, strict=True)
+    ]
 
 
 # %%
-test_readings, tune_readings = read(model, test), read(model, tune)
-said = answers(test, test_readings)
+test_readings = read(model, test)
+test_choices, tune_choices = [choose(rows) for rows in test_readings], [choose(rows) for rows in read(model, tune)]
+said = answers(test, test_choices)
 (exact, f1), (with_exact, _), (without_exact, _) = scores(said, test)
 result("span model, exact match", exact, 70.0, 13.0)
 result("span model, F1", f1, 71.0, 13.0)
@@ -359,7 +361,7 @@ print(f"of the questions with an answer {with_exact:.1f} are right, of those wit
 predict("a first window holds two fifths of a story. How much of the exact match is left if nothing else is read?")
 
 # %%
-first_only = answers(test, [rows[:1] for rows in test_readings])
+first_only = answers(test, [choose(rows[:1]) for rows in test_readings])
 result("reading the first window only, exact match", scores(first_only, test)[0][0], 58.0, 10.0)
 
 crossed = [int(l[1:, 0].argmax()) > int(l[1:, 1].argmax()) for rows in test_readings for _, l in rows]
@@ -376,7 +378,7 @@ print(f"in {sum(crossed) / len(crossed):.0%} of the windows the likeliest end li
 
 # %%
 thresholds = [step / 2 for step in range(-16, 17)]
-tried = [scores(answers(tune, tune_readings, t), tune) for t in thresholds]
+tried = [scores(answers(tune, tune_choices, t), tune) for t in thresholds]
 curves(
     {
         name: [(t, row[kind][0]) for t, row in zip(thresholds, tried, strict=True)]
@@ -385,7 +387,7 @@ curves(
     "What to do in doubt", "threshold", "exact match, %", "09-threshold",
 )  # fmt: skip
 chosen = max(thresholds, key=lambda t: tried[thresholds.index(t)][0][0])
-(better, _), *_ = scores(answers(test, test_readings, chosen), test)
+(better, _), *_ = scores(answers(test, test_choices, chosen), test)
 print(f"the best threshold on tune is {chosen}; with it the exact match on test is {better:.1f}, with 0 {exact:.1f}")
 
 # %% [markdown]
@@ -430,10 +432,10 @@ for i in wrong[:6]:
     print(f"{test[i].question}\n    said: {said[i] or '(no answer)'}\n    true: {right}")
 
 # %% [markdown]
-# **What to see.** Most of the wrong answers are whole phrases, and many are of the right kind: a place for *where*, a
-# person for *who*. Common is an answer to a question that has none (somebody else's house): the model finds the kind of
-# thing that is asked for and forgets to check whether it is *this* child's. That the text must say it of the right
-# person is the hard part.
+# **What to see.** Most of the wrong answers are whole phrases, and some are of the right kind, such as a place for
+# *where*. Common is an answer to a question that has none (somebody else's house): the model finds the kind of thing
+# that is asked for and forgets to check whether it is *this* child's. That the text must say it of the right person is
+# the hard part.
 
 # %% [markdown]
 # ## 9.7 What the pointing rests on
