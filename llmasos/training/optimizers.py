@@ -120,7 +120,7 @@ def set_learning_rate(optimizers: list[torch.optim.Optimizer], learning_rate: fl
     """Give every group of every optimizer the learning rate of this step, times the group's own factor."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate * group["factor"]
+            group["lr"] = learning_rate * group.get("factor", 1.0)
 
 
 def optimizer_tensors(model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:
