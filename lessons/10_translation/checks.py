@@ -281,6 +281,34 @@ def one_missing(hypothesis, references, n):
     return (short(hypothesis) & allowed).total(), short(hypothesis).total()
 
 
+def total_of_different(hypothesis, references, n):
+    return matches_of(hypothesis, references, n)[0], len(grams(hypothesis, n))
+
+
+def with_ends(hypothesis, references, n):
+    """Begins an n-gram at every word, so that slices shorter than n are counted at the end."""
+
+    def cut(words):
+        return Counter(tuple(words[i : i + n]) for i in range(len(words)))
+
+    allowed: Counter = Counter()
+    for reference in references:
+        allowed |= cut(reference)
+    return (cut(hypothesis) & allowed).total(), cut(hypothesis).total()
+
+
+def glued(hypothesis, references, n):
+    """N-grams as strings with nothing between the words."""
+
+    def cut(words):
+        return Counter("".join(words[i : i + n]) for i in range(len(words) - n + 1))
+
+    allowed: Counter = Counter()
+    for reference in references:
+        allowed |= cut(reference)
+    return (cut(hypothesis) & allowed).total(), cut(hypothesis).total()
+
+
 def shorter_ones_too(hypothesis, references, n):
     both = [matches_of(hypothesis, references, k) for k in range(1, n + 1)]
     return sum(m for m, _ in both), sum(t for _, t in both)
@@ -331,6 +359,7 @@ clipped_matches = Exercise(
         Case("fewer words than n", hypothesis=["a"], references=["a b c d e".split()], n=4),
         Case("no words", hypothesis=[], references=["a b".split()], n=3),
         Case("four in a row", hypothesis="a b c d e a b c d".split(), references=["x a b c d".split()], n=4),
+        Case("the same letters, other words", hypothesis="a bc d".split(), references=["ab c d".split()], n=2),
     ],
     misconceptions=[
         Misconception(
@@ -346,6 +375,28 @@ clipped_matches = Exercise(
             clipped_by_all,
             "You added up the counts of the references. With three references a word could be said three times.",
             "The largest count in any single reference: `|` of Counters, not `+`.",
+            "10.9",
+        ),
+        Misconception(
+            "the total counts each n-gram once",
+            total_of_different,
+            "Your matches are right, but an n-gram that occurs three times adds one to your total. It adds three.",
+            "The number of *different* n-grams is the length of a Counter. How many are there altogether?",
+            "10.9",
+        ),
+        Misconception(
+            "short ends are counted",
+            with_ends,
+            "You began an n-gram at every word. Near the end fewer than n words are left, and a slice such as "
+            "`words[i : i + n]` then is shorter, without an error.",
+            "At how many places can a run of n words begin in a sentence of N?",
+            "10.9",
+        ),
+        Misconception(
+            "the words run together",
+            glued,
+            "You compare strings in which nothing stands between the words, so \"a bc\" and \"ab c\" are the same.",
+            "A tuple of words keeps them apart.",
             "10.9",
         ),
         Misconception(

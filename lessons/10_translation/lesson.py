@@ -62,7 +62,7 @@ torch.set_printoptions(precision=2, sci_mode=False)
 #
 # German puts the second half of its verb at the very end, and in a relative clause the whole verb ("den Großvater
 # gebaut hatte": which Grandfather *had built*). English wants it in the middle. Whoever writes the seventh English
-# word must have read the German sentence to its last. Some words become two, some none, and "kein" turns up as a
+# word must have read the German sentence to its last word. Some words become two, some none, and "kein" turns up as a
 # "not" somewhere else. To find out which words belong to which is the **alignment** problem, and it was the heart of
 # statistical machine translation (Brown et al. 1993).
 #
@@ -250,8 +250,10 @@ for row in range(2):
 # %% [markdown]
 # (`_` is padding, and `·` the mark -100 for "nothing to learn here", which the loss leaves out.) This library uses
 # one token, `<|endoftext|>`, as start and as end; others have two. Exercise **shift_right** asks you to make the
-# second line from the third. It is a line or two, and a place for famous mistakes: shift nothing, and the model
-# learns to copy its input to its output, with a wonderful loss.
+# second line from the third, with one difference: in a row with padding the end token moves on with the others, and
+# stands where the first `_` stands here. As there is nothing to learn at that place, it does not matter to the loss.
+# It is a line or two, and a place for famous mistakes: shift nothing, and the model learns to copy its input to its
+# output, with a wonderful loss.
 #
 # Teacher forcing has a price. In training the model has only ever seen prefixes without a mistake. When it writes by
 # itself it sees its own words, and after the first wrong one it is in a place where it has never been. Ranzato et al.
@@ -577,8 +579,9 @@ print("\none wrong word of seven: precisions", [round(p, 1) for p in score.preci
 predict("6/7, 4/6, 2/5, 1/4: why does one wrong word cost two pairs, three triples and three of the four runs of four?")
 
 # %% [markdown]
-# A wrong word spoils every n-gram that it stands in: n of them, unless it is near the end of the sentence. A BLEU of
-# 49 for one wrong word looks harsh. It is a scale of its own; only comparisons on the same sentences mean something.
+# A wrong word spoils every n-gram that it stands in: n of them, unless it is near the beginning or the end of the
+# sentence. A BLEU of 49 for one wrong word looks harsh. It is a scale of its own; only comparisons on the same
+# sentences mean something.
 #
 # **Of the corpus, not the mean of the sentences.** Two translators, the same two sentences:
 
@@ -729,8 +732,8 @@ picture("Auf dem ganzen Heimweg sang Leo", "10-alignment")
 
 # %% [markdown]
 # **What to see.** The last German word is the first English one, and to say it, before there is any other English
-# word, the model looks most at the end of the German sentence. Then it goes back and takes "all the way home" from
-# the front, not one word from one word, but several from several.
+# word, the model looks most at the end of the German sentence. Then it goes back for the rest, and there the rows are
+# paler and spread: "all the way home" is taken not one word from one word, but several from several.
 #
 # One sentence is an anecdote. But in the storyworld there is a test that needs no annotation: a child is called the
 # same in both languages. Whenever the model says a name, we know where it should look.
