@@ -1041,6 +1041,15 @@ cross_attention = Exercise(
             "every position.",
             "View as (B, T, H, D) first; then exchange T and H (section 3.6).",
             "10.3",
+            variants=(with_wrong(split=lambda x, n: x.reshape(x.size(0), n, x.size(1), -1)),),
+        ),
+        Misconception(
+            "heads merged by reshape alone",
+            with_wrong(merge=lambda x: x.reshape(x.size(0), x.size(2), -1)),
+            "You split the heads rightly, but went from (B, H, T, D) back to (B, T, C) by `reshape`: that mixes the "
+            "positions of one head, instead of laying the heads of one position side by side.",
+            "Exchange H and T first, as you did when you split them.",
+            "10.3",
         ),
         Misconception(
             "one head only",
@@ -1062,6 +1071,9 @@ cross_attention = Exercise(
             "You computed x @ w. As in nn.Linear, the projection is x @ w.T.",
             "nn.Linear stores its weight as (out, in).",
             "10.3",
+            variants=(
+                lambda x, memory, w_q, w_k, w_v, w_o, n, real: across(x, memory, w_q, w_k, w_v, w_o.T, n, real),
+            ),
         ),
         Misconception(
             "the residual is added",
