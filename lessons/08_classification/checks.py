@@ -833,6 +833,12 @@ expected_calibration_error = Exercise(
             "true; where it is wrong, its confidence is that of its wrong answer.",
             "Confidence is the largest probability of a row.",
             "8.7",
+            variants=(  # divided by N, though a confidence of 0 is in no bin
+                lambda p, y, M: ece(
+                    p, y, M, believe=lambda p, y: (p.gather(1, y[:, None])[:, 0], p.argmax(1) == y),
+                    mean=lambda gaps, sizes: sum(g * n for g, n in zip(gaps, sizes, strict=True)) / len(y),
+                ),
+            ),
         ),
         Misconception(
             "the gaps keep their signs",
