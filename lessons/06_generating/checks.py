@@ -395,6 +395,18 @@ top_p = Exercise(
             "6.5",
         ),
         Misconception(
+            "ties with the last token are kept",
+            lambda logits, p: kept(
+                logits,
+                logits.softmax(-1)
+                >= (n := nucleus(logits, p))[0].masked_fill(~before(n[0], p), 1.0).amin(-1, keepdim=True),
+            ),
+            "You took the probability of the last token of the nucleus as a bound. Tokens that are exactly as likely "
+            "then come in with it, and the set is not the smallest. Of equally likely ones the lower id is first.",
+            "Decide place by place in the sorted row, and carry the decisions back.",
+            "6.5",
+        ),
+        Misconception(
             "each token is compared with p",
             lambda logits, p: kept(logits, (q := logits.softmax(-1)) >= (1 - p) * q.amax(-1, keepdim=True)),
             "You compared single tokens with a bound. Top-p looks at what the tokens hold *together*; a bound for each "
@@ -450,6 +462,14 @@ top_p = Exercise(
             ),
             "You kept the same number of tokens in every row, the share p of all V. p is a share of the probability.",
             "A sure model needs one token to hold p, an unsure one many.",
+            "6.5",
+        ),
+        Misconception(
+            "the first row decides for all",
+            lambda logits, p: kept(logits, back(before((n := nucleus(logits, p))[0], p)[:1].expand_as(logits), n[2])),
+            "You counted in the first row how many tokens are kept, and kept as many in every row. Each row is a "
+            "context of its own, sure or unsure.",
+            "The decision is a boolean tensor (B, V), not one number.",
             "6.5",
         ),
         Misconception(
@@ -515,7 +535,8 @@ def through_the_library(x, positions, w_q, w_k, w_v, cache=None):
 
 
 def step(x, table, w_q, w_k, w_v, cache=None, start=lambda S: S, diagonal=lambda T, S: S, show=None, keep=None,
-         for_keys=lambda h, x: h, scale=True, order=lambda old, new: torch.cat([old, new])):  # fmt: skip
+         for_keys=lambda h, x: h, scale=lambda x, q, k: q.size(-1), order=lambda old, new: torch.cat([old, new]),
+         over=-1):  # fmt: skip
     """One piece of a text, with any of its details to be got wrong. S tokens were read before."""
     S, T = 0 if cache is None else len(cache[0]), len(x)
     first = start(S)
@@ -523,11 +544,11 @@ def step(x, table, w_q, w_k, w_v, cache=None, start=lambda S: S, diagonal=lambda
     q, k, v = h @ w_q.T, for_keys(h, x) @ w_k.T, h @ w_v.T
     all_k, all_v = (k, v) if cache is None else (order(cache[0], k), order(cache[1], v))
     seen_k, seen_v = show(cache, k, v) if show else (all_k, all_v)
-    scores = q @ seen_k.T / (math.sqrt(q.size(-1)) if scale else 1)
+    scores = q @ seen_k.T / math.sqrt(scale(x, q, seen_k))
     if diagonal is not None:
         allowed = torch.ones(T, len(seen_k)).tril(diagonal(T, len(seen_k) - T)).bool()
         scores = scores.masked_fill(~allowed, -1e9)
-    return scores.softmax(-1) @ seen_v, (keep(all_k, all_v, k, v) if keep else (all_k, all_v))
+    return scores.softmax(over) @ seen_v, (keep(all_k, all_v, k, v) if keep else (all_k, all_v))
 
 
 def token_by_token(x, positions, w_q, w_k, w_v, cache=None):
@@ -560,12 +581,13 @@ def preallocated(x, positions, w_q, w_k, w_v, cache=None):
 
 def feed(function, pieces, x, positions, w_q, w_k, w_v):
     """Read a text in pieces of these lengths: the outputs of each, and the cache at the end."""
-    cache, outs, at = None, [], 0
-    for n in pieces:
-        out, cache = function(x[at : at + n], positions, w_q, w_k, w_v, cache)
-        outs.append(out)
+    cache, seen, at = None, {}, 0
+    for i, n in enumerate(pieces, start=1):
+        seen[f"outputs of piece {i}"], cache = function(x[at : at + n], positions, w_q, w_k, w_v, cache)
         at += n
-    return outs, cache
+    if isinstance(cache, list | tuple) and len(cache) == 2:
+        return {**seen, "keys at the end": cache[0], "values at the end": cache[1]}
+    return {**seen, "the cache": cache}
 
 
 def text(pieces: list[int], C: int, D: int, seed: int) -> dict:
@@ -675,9 +697,25 @@ cached_attention = Exercise(
         ),
         Misconception(
             "scores are not scaled",
-            lambda *a: step(*a, scale=False),
+            lambda *a: step(*a, scale=lambda x, q, k: 1),
             "You did not divide the scores by √D.",
             "A cache changes nothing about attention itself; see lesson 03.",
+            "6.8",
+        ),
+        Misconception(
+            "scores are divided by the root of the width",
+            lambda *a: step(*a, scale=lambda x, q, k: x.size(-1)),
+            "You divided the scores by √C, the width of the model. A score is a sum over the D numbers of a head.",
+            "Which size has the dimension that q @ k.T sums over?",
+            "6.8",
+            variants=(lambda *a: step(*a, scale=lambda x, q, k: len(k)),),
+        ),
+        Misconception(
+            "softmax over the queries",
+            lambda *a: step(*a, over=0),
+            "Your softmax runs down the columns: it shares each key among the queries. It is each query, a row of the "
+            "scores, whose weights sum to 1.",
+            "The scores are (T, S + T). Along which dimension lie the keys?",
             "6.8",
         ),
     ],
@@ -745,7 +783,7 @@ def search(next_logprobs, beams, max_tokens, end, alpha, start=1, add=lambda tot
             beam = [c for c in candidates[:beams] if c[1][-1] != end]
         else:
             beam = [c for c in candidates if c[1][-1] != end][:beams]
-        if stop_early and done or greedy_stops and beams == 1 and done:
+        if stop_early and len(done) >= stop_early or greedy_stops and beams == 1 and done:
             break
     done = sorted(done, key=ranked, reverse=True)[:beams]
     left = sorted(beam, key=ranked, reverse=True) if unfinished else []
@@ -836,6 +874,7 @@ beam_search = Exercise(
         Case("greedy on a small tree", run=on_a_tree, tree=GARDEN, beams=1, max_tokens=2, end=2, alpha=0.0),
         Case("two beams on a small tree", run=on_a_tree, tree=GARDEN, beams=2, max_tokens=2, end=2, alpha=0.0),
         Case("three beams, alpha = 1", run=on_a_tree, tree=GARDEN, beams=3, max_tokens=2, end=2, alpha=1.0),
+        Case("two beams, alpha = 3", run=on_a_tree, tree=ENDS, beams=2, max_tokens=2, end=2, alpha=3.0),
         Case("one token only", run=on_a_tree, tree={"": [0.5, 0.2, 0.3]}, beams=2, max_tokens=1, end=2, alpha=1.0),
         Case("a larger tree", run=on_a_tree,
              tree=grown(3, 4, 20), beams=2, max_tokens=4, end=2, alpha=0.6),
@@ -924,6 +963,22 @@ beam_search = Exercise(
             "With more than one beam the search goes on for `max_tokens` steps.",
             "6.9",
             variants=(lambda *a: search(*a, stop_early=True, unfinished=False),),
+        ),
+        Misconception(
+            "stops when K texts are finished",
+            lambda *a: search(*a, stop_early=a[1]),
+            "You stopped as soon as K texts were finished. Many programs do, to save time; but a text that is still in "
+            "the beam may end with a better score than one of these.",
+            "With more than one beam the search goes on for `max_tokens` steps.",
+            "6.9",
+        ),
+        Misconception(
+            "log-probabilities are returned",
+            lambda *a: [(ids, value * ((5 + len(ids)) / 6) ** a[4]) for ids, value in search(*a)],
+            "Your texts are right, and in the right order, but beside each stands its log-probability. The score was "
+            "asked for.",
+            "What did you sort by at the end?",
+            "6.9",
         ),
         Misconception(
             "begins with K empty texts",

@@ -108,7 +108,8 @@ def beam_search(
        aside that are finished. (A finished candidate that is not among the first K is forgotten.)
     3. The first K candidates that are *not* finished are the next beam.
 
-    With K = 1 the search also stops as soon as one text is finished, and so is greedy decoding.
+    With K = 1 the search also stops as soon as one text is finished, and so is greedy decoding. With more beams it goes
+    on to the end, however many texts are finished.
 
     Each text is then ranked by its score, log-probability / ((5 + n) / 6) ** alpha, where n is the number of its
     tokens, `end` included. (The score does not guide the search.)

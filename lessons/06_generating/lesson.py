@@ -209,8 +209,8 @@ result("the greedy text, nats per token", greedy_nats.mean().item(), 0.33, 0.1)
 # %% [markdown]
 # **What to see.** The real text is a line of peaks: a name, a place, a thing; what the story could have left open and
 # did not. In between it is as predictable as anything. The greedy text has lower peaks and fewer of them. This is the
-# picture of Holtzman et al. (2020, figure 2), who drew it for GPT-2: text of people has a surprise that jumps up and
-# down, text that maximises probability lies flat and low.
+# picture of Holtzman et al. (2020, figure 2), who drew it for GPT-2 and beam search (6.9), with probability upwards
+# where we have surprise: text of people jumps up and down, text that maximises probability is smooth and expected.
 #
 # One text hides the worst. Let greedy continue forty *different* first sentences, and count how many different second
 # sentences come out.
@@ -515,9 +515,9 @@ for name, texts in (("greedy", continued), ("with penalty 1.3", punished)):
 result("possible share lost by a penalty of 1.3", sense(continued) - sense(punished), 0.10, 0.13)
 
 # %% [markdown]
-# **What to see.** A little more variety, paid for dearly: a text that has said *she* must not say it again, so it
-# says something else. The penalty is a remedy for a model that loops. Where the model does not loop, it is an
-# illness.
+# **What to see.** A little more variety at best (with two of five seeds none), and paid for dearly: a text that has
+# said *she* must not say it again, so it says something else. The penalty is a remedy for a model that loops. Where
+# the model does not loop, it is an illness.
 
 # %% [markdown]
 # ## 6.8 The KV cache: reading each token once
@@ -726,9 +726,10 @@ if your_search is not None:
 # probable. So greedy is far from the likeliest text. Is there more sense in them? With most seeds a little, with some
 # none; by 24 texts it is not settled.
 #
-# And the other columns say what section 6.3 said. Real texts are ten nats *less* probable than what the beams find,
-# and far more varied: 0.88 against 0.5. The beam gives each beginning the continuation of which the model is surest.
-# Where there is one good answer, as in a translation, that is what we want. Where there should be many, it is not.
+# And the other columns say what section 6.3 said. Real texts are ten to thirteen nats *less* probable than what the
+# beams find, and far more varied: 0.88 against 0.5. The beam gives each beginning the continuation of which the model
+# is surest. Where there is one good answer, as in a translation, that is what we want. Where there should be many, it
+# is not.
 #
 # With α = 4 the score pays for length more than for probability. Of all the texts that have finished on the way,
 # those win that went on longest, however improbable: they ramble until there is no room. The opposite, short texts at

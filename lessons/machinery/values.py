@@ -229,10 +229,14 @@ def show(value: Any, other: Any = None, indent: str = "") -> str:
         shown = [show(a, b, indent + "  ") for a, b in zip(value[:12], others, strict=False)]
         more = [f"… {len(value)} items"] if len(value) > 12 else []
         if any("\n" in item for item in shown):
-            return f"\n{indent}".join(shown + more)
+            return f"\n{indent}".join("- " + item for item in shown + more)
         return "[" + ", ".join(shown + more) + "]"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key!r}: {show(item)}" for key, item in list(value.items())[:12]) + "}"
+        others = other if isinstance(other, dict) else {}
+        shown = {key: show(item, others.get(key), indent + "  ") for key, item in list(value.items())[:12]}
+        if any("\n" in item for item in shown.values()):
+            return f"\n{indent}".join(f"{key}:\n{indent}  {item}" for key, item in shown.items())
+        return "{" + ", ".join(f"{key!r}: {item}" for key, item in shown.items()) + "}"
     text = repr(value)
     return text if len(text) <= 300 else text[:300] + "…"
 
