@@ -24,7 +24,8 @@ from llmasos.hub.weights import MAX_SHARD_BYTES, read_weights, write_weights
 from llmasos.models import ModelConfig, build_model, empty_model, give_weights, load_config, load_model, weights_of
 from llmasos.models.folder import TOKENIZER, check_same_body, load_body
 from llmasos.models.heads import HEADS
-from llmasos.storage import read_json, write_json
+from llmasos.prompting import TEMPLATES
+from llmasos.storage import read_json, write_json, write_text
 from llmasos.tokenizers import Tokenizer, load_tokenizer
 
 Say = Callable[[str], None]
@@ -146,6 +147,9 @@ def write_model(
         fields |= {"dtype": kind, "torch_dtype": kind}  # transformers reads the first name, before version 5 the second
     if tokenizer is not None:
         tokenizer.save(folder)
+        for template in TEMPLATES.values():
+            if template.jinja and set(template.needs) <= set(tokenizer.special_tokens):
+                write_text(folder / "chat_template.jinja", template.jinja)
         fields[TOKENIZER] = tokenizer.fingerprint()
     write_json(folder / "config.json", fields)
     write_weights(folder, tensors, max_shard_bytes)
