@@ -30,9 +30,10 @@ def label_scores(truths: Tensor, predictions: Tensor, n_labels: int) -> dict:
 
     Returns:
         A dictionary with
-            "confusion": (K, K) int64, a tensor; row i, column j: how many texts of the true label i were predicted to be j.
-            "precision": (K,) floating-point numbers, a tensor.
-            "recall": (K,) floating-point numbers, a tensor.
+            "confusion": a tensor (K, K) of int64; row i, column j: how many texts of the true label i were predicted
+                to be j.
+            "precision": a tensor (K,) of floating-point numbers.
+            "recall": a tensor (K,) of floating-point numbers.
             "macro_f1": one number, a float or a tensor without dimensions.
 
     Example: truths 0 0 0 1 and predictions 0 0 1 1 give
@@ -124,10 +125,10 @@ def shortcut() -> tuple[list[tuple[str, str]], list[tuple[str, str]], str]:
 
     Write a little data set, as it might have been collected, in which one word gives the label away though it has
     nothing to do with how a story ends. The classifier is the bag of words of section 8.1: naive Bayes, trained on your
-    `train`. Capital and small letters are the same to it, a mark of punctuation is a word of its own, a word that `train`
-    does not have is passed over, and of two labels that are equally likely it takes "happy". It must get every text of
-    your `val` right; and when your one word is deleted from the texts of `val`, and nothing else is changed, at most half
-    of them.
+    `train`. To it, capital and small letters are the same, and a mark of punctuation is a word of its own; a word that
+    `train` does not have is passed over, and of two labels that are equally likely it takes "happy". It must get every
+    text of your `val` right; and when your one word is deleted from the texts of `val`, and nothing else is changed, at
+    most half of them.
 
     Returns:
         train: at least 8 pairs (text, label), the label "happy" or "sad", both of which occur.

@@ -683,8 +683,8 @@ curves(points, "Reliability: is it right as often as it says?", "confidence", "a
 # only: it keeps the order of the confidences, so the groups, and how often they are right, stay as they are. The probe
 # comes from far below.
 #
-# The model from 400 stories is *not sure enough*. It saw each of its stories once, and its training
-# ended while the loss was still falling. So its τ is below 1, and mends it: dividing by a half doubles the logits.
+# The model from 400 stories is *not sure enough*. It saw few of its stories twice, and its training ended while the
+# loss was still falling. So its τ is below 1, and mends it: dividing by 0.6 makes logits larger.
 #
 # The one from 25 stories is too sure, and its τ mends a part of that only (over five seeds the error goes from 0.085
 # to 0.060, where chance would make 0.04). Print `reliability(logits[25])` to see why: nearly all its confidences lie
