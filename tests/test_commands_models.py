@@ -7,6 +7,7 @@ import torch
 from hub_helpers import published
 from task_helpers import RUNS, train, workplace
 
+from llmasos import LLMTrainer
 from llmasos.__main__ import main as llmasos
 from llmasos.commands.models import count, licence_of
 from llmasos.hub.names import shipped_models
@@ -81,3 +82,15 @@ def test_a_published_model_is_a_place_to_start_from(place, capsys):
 def test_numbers_and_licences_for_people(tmp_path):
     assert [count(n) for n in (938_496, 12_345_678, 1_558_000_000)] == ["0.94M", "12M", "1558M"]
     assert licence_of(tmp_path) == "–"
+
+
+def test_a_chat_model_is_told_and_not_continued(place, capsys):
+    question = "Tell me a story about Anna and a kite."
+    flags = ["--prompt", question, "--max-new-tokens", "20", "--temperature", "0"]
+    assert llmasos(["sample", "storyworld-chat", *flags]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"{question}\n\n")
+    answer = LLMTrainer.from_pretrained("storyworld-chat").chat(question, max_new_tokens=20, temperature=0.0)
+    assert shown.removeprefix(question).strip() == answer
+    assert llmasos(["sample", "storyworld-chat"]) != 0
+    assert "needs something to work on" in capsys.readouterr().err

@@ -19,6 +19,7 @@ from llmasos.commands.screen import Screen
 from llmasos.errors import UserError
 from llmasos.generation import BeamOptions, SamplingOptions, generate, stream
 from llmasos.hub import load_pretrained
+from llmasos.prompting import TEMPLATES, ChatTemplate, Message, template_of
 from llmasos.storage import read_json
 from llmasos.tasks import respond
 from llmasos.tokenizers import Tokenizer
@@ -27,6 +28,7 @@ from llmasos.training.machine import pick_device
 EXAMPLES = """examples:
   python sample.py runs/storyworld --prompt "Once there was"
   python sample.py storyworld-gpt --prompt "One cold morning"
+  python sample.py storyworld-chat --prompt "Tell me a story about Anna and a kite."
   python sample.py runs/storyworld --prompt "Anna" --prompt "The old boat" --n 3 --temperature 1 --top-p 0.95
   python sample.py runs/storyworld --interactive
   echo "To be, or not" | python sample.py runs/shakespeare --prompt-file -
@@ -104,12 +106,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model, tokenizer = load_pretrained(args.folder, device, say=note)
     options = options_of(args, model.config.family)
     continues = model.config.family == "gpt" and model.config.head == "none"
+    template = template_of(tokenizer) if continues else TEMPLATES["plain"]
+    chats = template.name != "plain"  # a model with the special tokens of a chat answers what it is told
     if not prompts and not args.interactive:
-        if not continues:
+        if not continues or chats:
             raise UserError("this model needs something to work on: give it with --prompt, or ask for --interactive.")
         prompts = [usual_prompt(Path(args.folder))]
     if continues and isinstance(options, SamplingOptions):
-        writer = Writer(model, tokenizer, args.n, args.stream, Screen(sys.stdout))
+        writer = Writer(model, tokenizer, args.n, args.stream, Screen(sys.stdout), template if chats else None)
     else:
         writer = Responder(model, tokenizer, None if args.context is None else read_prompt_file(args.context))
     if prompts:
@@ -157,14 +161,26 @@ class Writer:
         n: how many continuations of each prompt.
         stream: show text while it is written; None = if there is only one.
         screen: where the text goes.
+        template: of a chat model, to which every prompt is what a user says; None = prompts are continued.
     """
 
-    def __init__(self, model: nn.Module, tokenizer: Tokenizer, n: int, stream: bool | None, screen: Screen):
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: Tokenizer,
+        n: int,
+        stream: bool | None,
+        screen: Screen,
+        template: ChatTemplate | None = None,
+    ):
         self.model, self.tokenizer, self.n, self.stream, self.screen = model, tokenizer, n, stream, screen
+        self.template = template
 
     def write(self, prompts: list[str], options: SamplingOptions) -> None:
         """Continue the prompts, then say what there is to say and how fast it was."""
         started = time.perf_counter()
+        if self.template is not None:
+            options = options.stopping_at(self.template.stop_id(self.tokenizer))
         if len(prompts) * self.n == 1 and self.stream is not False:
             n_tokens, notices = self._write_one(prompts[0], options)
         else:
@@ -177,9 +193,9 @@ class Writer:
 
     def _write_one(self, prompt: str, options: SamplingOptions) -> tuple[int, list[str]]:
         """One text, while it is written."""
-        events = stream(self.model, self.tokenizer, [prompt], options)
+        events = stream(self.model, self.tokenizer, [self._read(prompt)], options)
         n_tokens, notices = 0, []
-        self.screen.prompt(prompt)
+        self._show(prompt)
         try:
             for event in events:
                 self.screen.text(event.text)
@@ -192,15 +208,26 @@ class Writer:
 
     def _write_all(self, prompts: list[str], options: SamplingOptions) -> tuple[int, list[str]]:
         """Several texts, when all are ready."""
-        generations = generate(self.model, self.tokenizer, prompts, options, self.n)
+        generations = generate(self.model, self.tokenizer, list(map(self._read, prompts)), options, self.n)
         for i, generation in enumerate(generations):
             if len(generations) > 1:
                 self.screen.heading(f"{i + 1} of {len(generations)}")
-            self.screen.prompt(prompts[i // self.n])
+            self._show(prompts[i // self.n])
             self.screen.text(generation.text)
             self.screen.end()
         notices = [notice for generation in generations for notice in generation.notices]
         return sum(len(generation.ids) for generation in generations), notices
+
+
+    def _read(self, prompt: str) -> str | list[int]:
+        """What the model is given."""
+        if self.template is None:
+            return prompt
+        return self.template.encode(self.tokenizer, [Message("user", prompt)]).ids
+
+    def _show(self, prompt: str) -> None:
+        """The prompt before what follows it; a question stands on lines of its own."""
+        self.screen.prompt(prompt if self.template is None else f"{prompt}\n\n")
 
 
 class Responder:
