@@ -101,6 +101,22 @@ average_past = Exercise(
             "3.2",
         ),
         Misconception(
+            "divided by t, not by t + 1",
+            lambda x: x.cumsum(dim=1) / torch.arange(x.size(1))[:, None],
+            "You divided the sum at position t by t. Positions are counted from 0, so it has t + 1 terms; and at the "
+            "first position you divided by zero.",
+            "How many terms has the sum at position 0?",
+            "3.2",
+        ),
+        Misconception(
+            "the divisors lie along the features",
+            lambda x: x.cumsum(dim=1) / torch.arange(1, x.size(1) + 1),
+            "Your divisors are (T,) beside sums of (B, T, C). Broadcasting aligns shapes from the right, so they meet "
+            "the features, not the positions.",
+            "Which shape must the divisors have to go with dimension 1? `[:, None]` adds a dimension at the end.",
+            "3.2",
+        ),
+        Misconception(
             "time runs backwards",
             lambda x: x.flip(1).cumsum(dim=1).flip(1) / counts(x).flip(0),
             "You took the mean of each position and everything after it: the future instead of the past.",
@@ -372,6 +388,31 @@ attention = Exercise(
             variants=(lambda q, k, v, mask=None: formula(q, k, v, mask, dim=-2, scores_mask=hide_by_infinity),),
         ),
         Misconception(
+            "softmax over the heads",
+            lambda q, k, v, mask=None: formula(q, k, v, mask, dim=1, scores_mask=hide),
+            "You took the softmax along dimension 1. That would do for scores (T, S); here they are (B, H, T, S), and "
+            "dimension 1 is the heads.",
+            "Count the dimension from the end, and it is right for any number of batches and heads.",
+            "3.3",
+            variants=(lambda q, k, v, mask=None: formula(q, k, v, mask, dim=1, scores_mask=hide_by_infinity),),
+        ),
+        Misconception(
+            "k.T turns all four dimensions round",
+            lambda q, k, v, mask=None: q @ k.permute(3, 2, 1, 0) @ v,
+            "`.T` is for matrices. With four dimensions it turns all of them round: (B, H, S, D) becomes (D, S, H, B), "
+            "and the product with q fails or mixes batches.",
+            "Exchange the last two dimensions only: `transpose(-2, -1)`.",
+            "3.3",
+        ),
+        Misconception(
+            "scaled after the softmax",
+            lambda q, k, v, mask=None: formula(q, k, v / math.sqrt(q.size(-1)), mask, scale=1.0, scores_mask=hide),
+            "You divided the weights by √D, after the softmax. They no longer sum to 1, and the softmax saw scores "
+            "that are too large.",
+            "What is inside the parentheses of the formula?",
+            "3.4",
+        ),
+        Misconception(
             "the mask is ignored",
             lambda q, k, v, mask=None: formula(q, k, v, mask),
             "Without a mask you are right, but the mask makes no difference in your code.",
@@ -488,6 +529,13 @@ def multi(x, w_q, w_k, w_v, w_o, n, split=heads, merge=merged, scale=None, causa
     return out if w_o is None else project(out, w_o)
 
 
+def heads_as_positions(x, w_q, w_k, w_v, w_o, n, causal):
+    """Attention over (B, T, H, D): H stands where T should be."""
+    q, k, v = ((x @ w.T).view(*x.shape[:2], n, -1) for w in (w_q, w_k, w_v))
+    mask = library.causal_mask(x.size(1)) if causal else None
+    return formula(q, k, v, mask, scores_mask=hide).reshape(x.shape) @ w_o.T
+
+
 def head_by_head(x, w_q, w_k, w_v, w_o, n_heads):
     """No reshaping at all: each head has its own rows of the weights."""
     D, T = x.size(-1) // n_heads, x.size(1)
@@ -551,6 +599,7 @@ multi_head_attention = Exercise(
             "the same order: a head gets whole positions, not its features of every position.",
             "View as (B, T, H, D) first, so that the features are cut; then exchange T and H.",
             "3.6",
+            variants=(lambda *a: multi(*a, split=lambda x, n: x.reshape(x.size(0), n, x.size(1), -1)),),
         ),
         Misconception(
             "heads put together by view alone",
@@ -567,6 +616,16 @@ multi_head_attention = Exercise(
             "You viewed C as (D, H): head 0 gets the features 0, H, 2H, …; it should get the first D in a row.",
             "The dimension that is cut off first varies slowest: (H, D), not (D, H).",
             "3.6",
+            variants=(lambda *a: multi(*a, split=lambda x, n: x.view(*x.shape[:2], -1, n).permute(0, 3, 1, 2)),),
+        ),
+        Misconception(
+            "the heads of a position attend to each other",
+            lambda *a: heads_as_positions(*a, causal=True),
+            "You did not exchange T and H: with (B, T, H, D), `attention` takes the heads for the positions, and "
+            "each position sees nothing but itself.",
+            "`attention` expects (B, H, T, D). Which `transpose` leads there from (B, T, H, D)?",
+            "3.6",
+            variants=(lambda *a: heads_as_positions(*a, causal=False),),
         ),
         Misconception(
             "scaled by √C",
@@ -604,6 +663,10 @@ multi_head_attention = Exercise(
             "You computed x @ w. As in nn.Linear, row i of w makes feature i of the output: the projection is x @ w.T.",
             "nn.Linear stores its weight as (out, in).",
             "3.6",
+            variants=(
+                lambda x, w_q, w_k, w_v, w_o, n: multi(x, w_q.T, w_k.T, w_v.T, w_o, n),
+                lambda x, w_q, w_k, w_v, w_o, n: multi(x, w_q, w_k, w_v, w_o.T, n),
+            ),
         ),
         Misconception(
             "keys and values exchanged",
@@ -702,8 +765,9 @@ same_to_attention = Exercise(
             "3.7",
         ),
         Misconception(
-            "of different lengths", lambda: (FOUR, FOUR[1:]),
-            "The two must be tensors (T, C) of the same shape.", "Reorder; do not leave out or repeat.", "3.7",
+            "not two tensors (T, C) of one shape", lambda: (FOUR, FOUR[1:]),
+            "The two must be tensors (T, C) of the same shape.",
+            "Two dimensions, positions and features, without a batch. Reorder; do not leave out or repeat.", "3.7",
         ),
         Misconception(
             "not a number", lambda: (FOUR / 0, (FOUR / 0).flip(0)),

@@ -7,12 +7,11 @@
 
 Replace each `raise NotImplementedError` by your own code. Plain tensor operations are all you need: `@`, `softmax`,
 `exp`, `view`, `transpose`, `masked_fill`, `torch.ones`, `tril`. The ready-made attentions of torch and of llmasos are
-not allowed, for obvious reasons. Do not change the inputs, and give every tensor that you make the `device` of the
-inputs.
+not allowed, for obvious reasons. Import what you need at the top. Do not change the inputs, and give every tensor that
+you make the `device` of the input tensors.
 
 Letters: B batch, T number of queries, S number of keys, C width of the model, H heads, D = C / H width of one head.
 """
-
 
 from torch import Tensor
 
@@ -70,7 +69,7 @@ def multi_head_attention(x: Tensor, w_q: Tensor, w_k: Tensor, w_v: Tensor, w_o: 
 
     Project x to queries, keys and values; give head h the features h·D … (h + 1)·D - 1 of each, where D = C / n_heads;
     let every head attend by itself, no position to a later one; put the heads' results side by side again, in the
-    same order; project. You may use your `attention` and `causal_mask`.
+    same order; project. You may use your `attention` and `causal_mask` (`.to(x.device)` brings the mask to x's device).
 
     Args:
         x: (B, T, C).

@@ -119,7 +119,7 @@ print("output ", weights @ v)  # (T, S) @ (S, D) → (T, D)
 # %% [markdown]
 # The difference of the scores is 2, so the first weight is $e^2$ = 7.4 times the second: 0.88 and 0.12. Attention is a
 # *soft* look-up in a table: a Python dictionary returns the value whose key equals the query; attention returns a mean
-# of all values, weighted by how nearly their keys equal it. Because it is soft, it has a gradient everywhere, and the
+# of all values, weighted by how well their keys match it. Because it is soft, it has a gradient everywhere, and the
 # three matrices can be learned.
 #
 # The library has exactly this, for any number of batches and heads: `explicit_attention(q, k, v)` in
@@ -166,8 +166,8 @@ for D in (4, 16, 64, 256, 1024):
 
 # %% [markdown]
 # Read the table downwards. Not scaled, the largest of 16 weights creeps up to 1 and the gradient dies as heads get
-# wider. Divided by √D, nothing depends on D: that is what the root is for. Divided by D, a common slip, wide heads
-# look at all sixteen keys alike (1/16 = 0.06), and we are back at the average of section 3.2.
+# wider. Divided by √D, hardly anything depends on D: that is what the root is for. Divided by D, a common slip, wide
+# heads look at all sixteen keys alike (1/16 = 0.06), and we are back at the average of section 3.2.
 
 # %% [markdown]
 # ## 3.5 Not the future: masks
@@ -257,13 +257,14 @@ print(f"{sum(p.numel() for p in module.parameters()):,} weights: four matrices o
 #
 # Where in the formula does it say that one key comes *before* another? Nowhere. The output $\sum_s w_{ts} v_s$ is a
 # sum, and a sum does not know the order of its terms; a score depends on one query and one key, not on where they
-# stand. Let $P$ reorder the positions: $(PK)$ and $(PV)$ have the same rows as $K$ and $V$ in another order. Then
+# stand. Let $P$ reorder the positions: $PK$ and $PV$ have the same rows as $K$ and $V$ in another order. Then (the √D
+# left out)
 #
-# $$ \operatorname{softmax}(Q (PK)^\top)\, PV = \operatorname{softmax}(Q K^\top) P^\top P V =
-#    \operatorname{softmax}(Q K^\top) V, $$
+# $$ \operatorname{softmax}(Q (PK)^\top)\, PV = \operatorname{softmax}(Q K^\top P^\top)\, PV =
+#    \operatorname{softmax}(Q K^\top) P^\top P V = \operatorname{softmax}(Q K^\top) V, $$
 #
 # because the softmax of reordered columns is the reordered softmax, and $P^\top P = 1$. To attention without a mask, a
-# text is a *set* of words: "the dog bit the man" and "the man bit the dog" are one and the same. A causal mask helps a
+# text is a *bag* of words: "the dog bit the man" and "the man bit the dog" are one and the same. A causal mask helps a
 # little (the first word sees one key, the second two), but within the past, order is still lost.
 #
 # The cure is to tell every position where it stands: add to its vector another one that depends on the position only,
@@ -408,11 +409,12 @@ letters = [c if c != " " else "·" for c in sentence]
 heatmap(maps[0, sharpest].tolist(), letters, letters, f"Head {sharpest}: rows ask, columns answer", "03-map")
 
 # %% [markdown]
-# **What to see.** Nobody told the heads where to look, and nearly all of their attention goes to the last five letters,
-# in other proportions in every head. So together they lay the last few letters side by side, where the mean had stirred
-# them into one: this is the n-gram model of lesson 01, but without its table. In the map, most of a row stands on the
-# diagonal or just below it; a shade above it would be a bug. And no two rows are alike: some letters look at
-# themselves, some at the one before, some at several. What a head prefers also differs from seed to seed.
+# **What to see.** Nobody told the heads where to look, and most of their attention, in most heads about nine tenths of
+# it, goes to the last five letters, in other proportions in every head. So together they lay the last few letters side
+# by side, where the mean had stirred them into one: this is the n-gram model of lesson 01, but without its table. In
+# the map, most of a row stands on the diagonal or just below it; a shade above it would be a bug. And no two rows are
+# alike: some letters look at themselves, some at the one before, some at several. What a head prefers also differs from
+# seed to seed.
 
 # %% [markdown]
 # ## 3.9 What was left out

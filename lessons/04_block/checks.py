@@ -109,6 +109,14 @@ layer_norm = Exercise(
             "4.4",
         ),
         Misconception(
+            "two slips: C - 1, and eps outside the root",
+            lambda x, gain, bias, eps: (x - x.mean(-1, True)) / (x.std(-1, keepdim=True) + eps) * gain + bias,
+            "You divided by x.std(…) + eps. `std` divides the squared deviations by C - 1, where their mean over C is "
+            "asked for; and eps belongs inside the root.",
+            "Compute the variance first, as the mean of the squares; add eps; then take the root.",
+            "4.4",
+        ),
+        Misconception(
             "another eps than the one given",
             lambda x, gain, bias, eps: norm(x, gain, bias, 1e-5),
             "You use an eps of your own, or none. The one that is passed in is an argument for a reason: GPT-2 has "
@@ -288,6 +296,28 @@ n_parameters = Exercise(
             "4.8",
         ),
         Misconception(
+            "the matrices only",
+            lambda V, T, C, L, H, tied: size(V, T, C, L, tied, biases=0, norms=0, last=0),
+            "You counted the matrices: the formula of the lesson, which leaves out the biases and the norms.",
+            "Six layers of a block have a bias, and every LayerNorm a gain and a bias. How long is each?",
+            "4.8",
+            variants=(lambda V, T, C, L, H, tied: size(V, T, C, L, True, biases=0, norms=0, last=0),),
+        ),
+        Misconception(
+            "attention without its biases",
+            lambda V, T, C, L, H, tied: size(V, T, C, L, tied, biases=5),
+            "You did not count the biases in attention: queries, keys, values and output have C of them each.",
+            "Which layers of a block have a bias?",
+            "4.8",
+        ),
+        Misconception(
+            "the feed-forward without its biases",
+            lambda V, T, C, L, H, tied: size(V, T, C, L, tied, biases=4),
+            "You did not count the biases in the feed-forward: C → 4C has 4C of them, 4C → C has C.",
+            "Which layers of a block have a bias?",
+            "4.8",
+        ),
+        Misconception(
             "every bias is counted as C",
             lambda V, T, C, L, H, tied: size(V, T, C, L, tied, biases=6),
             "You counted C numbers for each of the six biases. The one of the layer C → 4C has 4C.",
@@ -436,6 +466,18 @@ def one_wave_for_each_feature(T, C):
     return torch.where(j % 2 == 0, angles.sin(), angles.cos()).float()
 
 
+def every_feature_for_a_pair(T, C):
+    """The exponent 2i / C with i running over all C features: it gets to 2."""
+    j = torch.arange(C, dtype=torch.float64)
+    angles = torch.arange(T, dtype=torch.float64)[:, None] / 10000 ** (2 * j / C)
+    return torch.where(j % 2 == 0, angles.sin(), angles.cos()).float()
+
+
+def multiplied_in_float32(T, C):
+    angles = torch.arange(T)[:, None] * 10000 ** (2 * torch.arange(C // 2) / C)
+    return woven(angles.sin(), angles.cos())
+
+
 def waves_by_loops(T, C):
     table = torch.zeros(T, C)
     for p in range(T):
@@ -498,6 +540,7 @@ sinusoidal = Exercise(
             "sine beside it. The two share an angle: only so is a shift of the position a rotation.",
             "Features 2i and 2i + 1 have the same i.",
             "4.7",
+            variants=(every_feature_for_a_pair,),
         ),
         Misconception(
             "the exponent is i / C",
@@ -520,6 +563,7 @@ sinusoidal = Exercise(
             "You multiplied the position by 10000^(2i/C). The waves should get longer, so the angles grow more slowly.",
             "Which grows faster from position to position, the angle of pair 0 or that of pair 1?",
             "4.7",
+            variants=(multiplied_in_float32,),
         ),
         Misconception(
             "positions are counted from 1",
@@ -711,6 +755,15 @@ block = Exercise(
             "4.5",
         ),
         Misconception(
+            "the feed-forward reads attention's result only",
+            lambda x, a, f, n1, n2: x + a(n1(x)) + f(n2(a(n1(x)))),
+            "Your feed-forward reads what attention has just gathered, but not the stream it was added to: it cannot "
+            "combine what is new with what was there.",
+            "What does norm_2 get? The stream *after* attention's result was added.",
+            "4.5",
+            variants=(lambda x, a, f, n1, n2: x + f(n2(a(n1(x)))),),
+        ),
+        Misconception(
             "feed-forward before attention",
             lambda x, a, f, n1, n2: (x + f(n2(x))) + a(n1(x + f(n2(x)))),
             "You let each position think first and gather afterwards.",
@@ -850,6 +903,22 @@ def loss_by_moved_ids(logits, ids, real):
     return F.cross_entropy(logits.transpose(1, 2), targets)
 
 
+def softmax_then_log_chosen(logits, ids, real):
+    """The same with the padding left out by indexing, so that nothing multiplies an infinity by 0."""
+    p = logits[:, :-1].softmax(-1).gather(-1, ids[:, 1:, None])[..., 0]
+    return -p.log()[real[:, 1:]].mean()
+
+
+def exponentials_and_log(logits, ids, real):
+    p = logits[:, :-1].exp() / logits[:, :-1].exp().sum(-1, keepdim=True)
+    return -p.gather(-1, ids[:, 1:, None])[..., 0].log()[real[:, 1:]].mean()
+
+
+def mean_of_rows_with_nan(logits, ids, real):
+    losses, counted = shifted(logits, ids, real)
+    return ((losses * counted).sum(1) / counted.sum(1)).mean()
+
+
 QUARTERS = tensor([[[0, math.log(3)], [math.log(3), 0], [0, 0]]])  # p: (1/4, 3/4), (3/4, 1/4), (1/2, 1/2)
 ALL = torch.ones(1, 3, dtype=torch.bool)
 SHORT = torch.tensor([[True, True, True, True, True], [True, True, False, False, False]])
@@ -932,6 +1001,51 @@ next_token_loss = Exercise(
             "4.9",
         ),
         Misconception(
+            "all real tokens are counted in the divisor",
+            lambda logits, ids, real: torch.mul(*shifted(logits, ids, real)).sum() / real.sum(),
+            "You divided by the number of real tokens. The first of each row is nobody's label: no guess is about it.",
+            "How many guesses can be judged in a row of three tokens?",
+            "4.9",
+        ),
+        Misconception(
+            "padding is told by its id",
+            lambda logits, ids, real: mean_of(shifted(logits, ids, real)[0], ids[:, 1:] != 0),
+            "You took every token with id 0 for padding. Here 0 is an ordinary token as well; what is padding, `real` "
+            "says.",
+            "Where does `real` come into your code?",
+            "4.9",
+        ),
+        Misconception(
+            "the end is joined to the beginning",
+            lambda logits, ids, real: mean_of(surprise(logits, ids.roll(-1, 1)), real),
+            "You moved the ids by `roll`, which brings the first token of a row to its end: the last guess is compared "
+            "with the beginning.",
+            "Which token follows the last one? Leave that guess out.",
+            "4.9",
+            variants=(lambda logits, ids, real: mean_of(surprise(logits, ids.roll(-1, 1)), real.roll(-1, 1)),),
+        ),
+        Misconception(
+            "flattened first, then shifted",
+            lambda logits, ids, real: mean_of(
+                surprise(logits.flatten(0, 1)[None, :-1], ids.flatten()[None, 1:]), real.flatten()[None, 1:]
+            ),
+            "You laid the rows end to end and shifted then: the last guess of each row is compared with the first "
+            "token of the next row, which is another text.",
+            "Shift within each row; flatten afterwards.",
+            "4.9",
+        ),
+        Misconception(
+            "the softmax underflows",
+            lambda logits, ids, real: mean_of(
+                -logits[:, :-1].softmax(-1).gather(-1, ids[:, 1:, None])[..., 0].log(), real[:, 1:]
+            ),
+            "You took the softmax and then its logarithm. A probability below 1e-45 is rounded to 0 (or exp "
+            "overflows), and the loss becomes infinite or NaN.",
+            "`log_softmax` does both in one step, and never meets a zero.",
+            "4.9",
+            variants=(exponentials_and_log, softmax_then_log_chosen),
+        ),
+        Misconception(
             "the mask is not shifted",
             lambda logits, ids, real: mean_of(shifted(logits, ids, real)[0], real[:, :-1]),
             "You asked whether the position of the *guess* is real; it matters whether its *target* is. So the first "
@@ -946,7 +1060,7 @@ next_token_loss = Exercise(
             "long row.",
             "One sum over everything, divided once.",
             "4.9",
-            variants=(mean_of_rows_with_empty_ones,),
+            variants=(mean_of_rows_with_empty_ones, mean_of_rows_with_nan),
         ),
         Misconception(
             "the softmax is taken twice",
@@ -1153,6 +1267,14 @@ too_good = Exercise(
             "Each position's own token has the *lowest* logit: your friend's loss is enormous.",
             "Likely tokens have large logits.",
             "4.9",
+        ),
+        Misconception(
+            "not a floating-point tensor (T, V)",
+            lambda ids, V: 100 * F.one_hot(ids, V),
+            "The logits must be floating-point numbers in a tensor with two dimensions.",
+            "`F.one_hot` returns whole numbers: `.float()`.",
+            "4.9",
+            variants=(lambda ids, V: hot(ids, V)[None],),
         ),
         Misconception(
             "a row too few",

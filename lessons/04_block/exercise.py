@@ -7,7 +7,8 @@
 
 Replace each `raise NotImplementedError` by your own code. Plain tensor operations are all you need: `mean`, `sqrt`,
 `sin`, `cos`, `torch.arange`, `log_softmax`, `gather`. The ready-made norms and blocks of torch and of llmasos are not
-allowed. Do not change the inputs, and give every tensor that you make the `device` of the inputs.
+allowed. Import what you need at the top. Do not change the inputs, and give every tensor that you make the `device` of
+the input tensors.
 
 Letters: B batch, T length, C width of the model, V size of the vocabulary, L number of blocks, H number of heads.
 """

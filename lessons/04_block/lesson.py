@@ -88,7 +88,7 @@ print("in peace:", hidden @ torch.tensor([1.0, -2.0]))  # (4,)
 # $$ \operatorname{FFN}(x) = \operatorname{act}(x W_1 + b_1)\, W_2 + b_2, \qquad
 #    W_1: C \times 4C, \quad W_2: 4C \times C $$
 #
-# The middle is four times as wide as the stream (512 and 2048 in the paper). Each of the 4C hidden numbers is a
+# The middle is four times as wide as the model (512 and 2048 in the paper). Each of the 4C hidden numbers is a
 # question about the position, the column of $W_1$; if the answer is yes, the row of $W_2$ is added to the result. There
 # should be many questions, but the result must have width C again.
 #
@@ -153,7 +153,8 @@ print(["moved" if m else "same" for m in (feed_forward(text) != feed_forward(cha
 # writes into it by addition.
 #
 # We measure it: 24 feed-forwards of width 64 with the first weights that torch gives them, once in a plain row, once
-# with residual connections. The loss is some direction at the end. How long is the gradient at each layer?
+# with residual connections. The loss is the scalar product of what comes out with a random direction. How long is the
+# gradient at each layer?
 
 # %%
 def gradient_lengths(residual, depth=24, width=64):
@@ -192,7 +193,7 @@ curves(
 #
 # A stream to which everybody adds has no fixed scale. It gets louder from block to block, and from one training step to
 # the next; and attention's softmax and the bend of the feed-forward care about scale very much. So each part reads the
-# stream through a **norm** (Ba et al. 2016, section 3.1). For one position with the features $x_1 \dots x_C$:
+# stream through a **norm** (Ba et al. 2016, section 3). For one position with the features $x_1 \dots x_C$:
 #
 # $$ \mu = \frac1C \sum_c x_c, \qquad \sigma^2 = \frac1C \sum_c (x_c - \mu)^2, \qquad
 #    \operatorname{norm}(x)_c = \frac{x_c - \mu}{\sqrt{\sigma^2 + \varepsilon}} \cdot g_c + b_c. $$
@@ -370,7 +371,8 @@ result("stream after 32 blocks, writes / √(2L)", x.std().item(), 1.4, 0.1)
 # %% [markdown]
 # ## 4.7 Where a token stands
 #
-# Lesson 03 ended with a flaw: attention takes a text for a set. Each token has to be told where it stands. Four ways:
+# Lesson 03 ended with a flaw: attention takes a text for a bag of words. Each token has to be told where it stands.
+# Four ways:
 #
 # - **Not at all.** A causal mask alone gives a little away: the first position sees one key, the second two. Models
 #   without positions do learn something about order from that (Haviv et al. 2022).
@@ -673,7 +675,7 @@ result("loss after 100 steps on one batch, nats", loss_of(model, few).item(), 0.
 # - **without positions**: nothing is added to the token embeddings;
 # - **without feed-forward**: three rounds of attention, with nothing between them;
 # - **first weights 0.02**: everything is there, but all matrices begin as in GPT-2, which is twelve times as wide.
-
+#
 # Two losses that need no network stand beside them, both from counting (lesson 01): that of a guess which knows only
 # how frequent each token is, and that of a table of pairs, which knows the last token too.
 
@@ -718,10 +720,10 @@ curves(lines, "A GPT with one thing changed", "step", "training loss", "04-parts
 #   subject for exercise 7.
 # - **First weights of 0.02**, right for a width of 768, cost our narrow model more than the lack of norms.
 #
-# These are *early* losses, of 60 steps: they tell how fast a model gets going, not how good it would be in the end. In
-# all five of our seeds "without positions" came first, then "everything", then "without norms", and "without residuals"
-# last. The two between them differ much from seed to seed and change places: it hangs on chance when they leave the
-# frequencies behind.
+# These are *early* losses, of 60 steps: they tell how fast a model gets going, not how good it would be in the end. The
+# table of pairs still beats them all; in the next section it will not. In all five of our seeds "without positions"
+# came first, then "everything", then "without norms", and "without residuals" last. The two between them differ much
+# from seed to seed and change places: it hangs on chance when they leave the frequencies behind.
 #
 # ## 4.11 Stories
 #
