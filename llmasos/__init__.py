@@ -6,8 +6,8 @@
     print(model.generate("One cold morning"))
 
 The rooms in the order in which to read them: `storage`, `nn` (the parts), `models`, `tokenizers`, `datasets`,
-`objectives`, `training`, `generation`, `evaluation`, `prompting`, `hub`, `tasks`, `interpret`, `commands`, `sdk`. A
-room imports only from rooms before it.
+`objectives`, `training`, `generation`, `evaluation`, `prompting`, `hub`, `tasks`, `interpret`, `serving`,
+`commands`, `sdk`. A room imports only from rooms before it.
 """
 
 import importlib

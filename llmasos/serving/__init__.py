@@ -1,0 +1,1 @@
+"""Serving: a model that answers many people at once, over HTTP."""
