@@ -1,7 +1,10 @@
-"""Looking inside a model: who attends to whom, what each layer would say, and how sure the model is of each token."""
+"""Looking inside a model: who attends to whom, what each layer would say, how sure the model is of each token, and how
+much of what it says hangs on each word."""
 
 from llmasos.interpret.attention import attention_maps
-from llmasos.interpret.lens import LensRow, logit_lens
-from llmasos.interpret.tokens import TokenScore, score_tokens
+from llmasos.interpret.lens import LensRow, lens_rows, logit_lens
+from llmasos.interpret.occlusion import Influence, label_evidence, occlusion
+from llmasos.interpret.tokens import TokenScore, score_masked_tokens, score_target, score_tokens
 
-__all__ = ["LensRow", "TokenScore", "attention_maps", "logit_lens", "score_tokens"]
+__all__ = ["Influence", "LensRow", "TokenScore", "attention_maps", "label_evidence", "lens_rows", "logit_lens",
+           "occlusion", "score_masked_tokens", "score_target", "score_tokens"]  # fmt: skip

@@ -9,6 +9,7 @@ That intermediate streams speak the output's language is a habit of such models,
 although the layer does useful work (Belrose et al. 2023 learn a translation for each layer, the tuned lens).
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -30,7 +31,6 @@ class LensRow(NamedTuple):
     logits: Tensor
 
 
-@torch.inference_mode()
 def logit_lens(model: nn.Module, ids: Tensor) -> list[LensRow]:
     """What each layer of a GPT or a BERT would say about a text.
 
@@ -44,21 +44,34 @@ def logit_lens(model: nn.Module, ids: Tensor) -> list[LensRow]:
     Raises:
         UserError: a model of another family, or one with another head.
     """
+    return list(lens_rows(model, ids))
+
+
+@torch.inference_mode()
+def lens_rows(model: nn.Module, ids: Tensor) -> Iterator[LensRow]:
+    """The rows of `logit_lens` one after the other, for large vocabularies: logits of one layer at a time."""
     config = model.config
     if config.family not in ("gpt", "bert") or config.head != "none":
         raise UserError(
             f"the logit lens is for a gpt or a bert with its own output layer; the model is a {config.family} with the "
             f"head {config.head!r}."
         )
+    read = model.lm_head if config.family == "gpt" else model.masked_lm_head
+    for layer, x in enumerate(residual_stream(model, ids)):
+        yield LensRow(layer, read(model.final_norm(x))[0].float().cpu())
+
+
+@torch.inference_mode()
+def residual_stream(model: nn.Module, ids: Tensor) -> list[Tensor]:
+    """What stands in the residual stream before the first block and after each: L + 1 tensors (1, T, C)."""
     streams: list[Tensor] = []
     hooks = [model.blocks[0].register_forward_pre_hook(lambda module, inputs: streams.append(inputs[0]))]
     hooks += [block.register_forward_hook(lambda module, inputs, output: streams.append(output))
               for block in model.blocks]  # fmt: skip
-    read = model.lm_head if config.family == "gpt" else model.masked_lm_head
     try:
         with eval_mode(model):
             model.hidden(ids.reshape(1, -1).to(next(model.parameters()).device))
-            return [LensRow(layer, read(model.final_norm(x))[0].float().cpu()) for layer, x in enumerate(streams)]
     finally:
         for hook in hooks:
             hook.remove()
+    return streams

@@ -1,13 +1,22 @@
-"""How sure a model was of each token of a text, and what it would have said in its place."""
+"""How sure a model was of each token of a text, and what it would have said in its place.
 
+A GPT is asked before it sees the token, a translator too, with the source before its eyes. A BERT sees both sides, so
+it is asked with this one token hidden (Salazar et al. 2020, "Masked Language Model Scoring"). The sum of those
+logarithms is a score of the text, but not the logarithm of its probability: hidden tokens see those after them.
+"""
+
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from llmasos.errors import UserError
 from llmasos.generation import eval_mode
+from llmasos.objectives.masked import MASK
 from llmasos.tokenizers import Tokenizer
+
+ROWS = 64  # positions whose logits over the whole vocabulary are in memory at once
 
 
 class TokenScore(NamedTuple):
@@ -16,9 +25,9 @@ class TokenScore(NamedTuple):
     Attributes:
         id: the token.
         text: its text; U+FFFD for a piece of a character.
-        logprob: ln of the probability that the model gave it after the tokens before it; None for the first, before
-            which there is nothing.
-        rank: how many tokens were likelier; None for the first.
+        logprob: ln of the probability that the model gave it; None where it was not asked: for a GPT's first token,
+            before which there is nothing, and for a BERT's special tokens.
+        rank: how many tokens were likelier; None where there is no logprob.
         alternatives: the likeliest tokens at this place, (id, text, probability), the likeliest first.
     """
 
@@ -30,13 +39,13 @@ class TokenScore(NamedTuple):
 
 
 @torch.inference_mode()
-def score_tokens(model: nn.Module, tokenizer: Tokenizer, text: str, n: int = 5) -> list[TokenScore]:
+def score_tokens(model: nn.Module, tokenizer: Tokenizer, text: str | Sequence[int], n: int = 5) -> list[TokenScore]:
     """Score each token of a text by a GPT.
 
     Args:
         model: a causal language model, in any mode.
         tokenizer: the one it was trained with.
-        text: no longer than the model's context.
+        text: no longer than the model's context. Of ids the first is not scored, even if it only begins the text.
         n: how many alternatives to give for each token.
 
     Raises:
@@ -44,23 +53,95 @@ def score_tokens(model: nn.Module, tokenizer: Tokenizer, text: str, n: int = 5) 
     """
     if model.config.family != "gpt" or model.config.head != "none":
         raise UserError("only a gpt says how likely each token of a text is; use one.")
-    begin = [] if tokenizer.begin_of_text is None else [tokenizer.begin_of_text]
-    ids = [*begin, *tokenizer.encode(text)]
+    begin = [] if tokenizer.begin_of_text is None or not isinstance(text, str) else [tokenizer.begin_of_text]
+    ids = [*begin, *(tokenizer.encode(text) if isinstance(text, str) else text)]
     if len(ids) == len(begin):
         raise UserError("the text is empty; give one with at least one token.")
-    device = next(model.parameters()).device
     with eval_mode(model):
-        logits = model(torch.tensor([ids], device=device))[0, :, : tokenizer.vocab_size].float()  # (T, V)
-    logprobs = logits.log_softmax(dim=-1).cpu()
+        hidden = model.hidden(torch.tensor([ids], device=device_of(model)))[0, :-1]  # (T - 1, C)
+    scores = [] if begin else [unscored(tokenizer, ids[0])]
+    return scores + score_rows(tokenizer, map(model.lm_head, hidden.split(ROWS)), ids[1:], n)
 
-    def written(id: int) -> str:
-        return tokenizer.token_bytes(id).decode("utf-8", errors="replace")
 
-    scores = [] if begin else [TokenScore(ids[0], written(ids[0]), None, None, [])]
-    for place in range(1, len(ids)):
-        row, id = logprobs[place - 1], ids[place]  # what was said before the token was seen
-        values, indices = row.topk(min(n, len(row)))
-        best = zip(indices.tolist(), values.exp().tolist(), strict=True)
-        alternatives = [(other, written(other), probability) for other, probability in best]
-        scores.append(TokenScore(id, written(id), float(row[id]), int((row > row[id]).sum()), alternatives))
+@torch.inference_mode()
+def score_masked_tokens(model: nn.Module, tokenizer: Tokenizer, ids: Sequence[int], n: int = 5) -> list[TokenScore]:
+    """Score each token of a framed text by a BERT, hiding one at a time. Special tokens are not scored.
+
+    Args:
+        model: a BERT with its own output layer, in any mode.
+        tokenizer: the one it was trained with.
+        ids: T of them, no more than the model's context. The model reads them up to T times.
+        n: how many alternatives to give for each token.
+
+    Raises:
+        UserError: the model is no such BERT, or the text is too long.
+    """
+    if model.config.family != "bert" or model.config.head != "none":
+        raise UserError("only a bert without another head says what may stand in the place of a hidden token; use one.")
+    places = [place for place, id in enumerate(ids) if not tokenizer.special_mask[id]]
+
+    def logits() -> Iterator[Tensor]:
+        whole = torch.tensor([list(ids)], device=device_of(model))
+        for rows in torch.tensor(places, dtype=torch.long).split(ROWS):
+            hidden = torch.nn.functional.one_hot(rows, len(ids)).bool().to(whole.device)  # (N, T), one True in each
+            yield model(whole.masked_fill(hidden, tokenizer.special_tokens[MASK]), predict=hidden).masked
+
+    with eval_mode(model):
+        found = iter(score_rows(tokenizer, logits(), [ids[place] for place in places], n))
+    return [unscored(tokenizer, id) if tokenizer.special_mask[id] else next(found) for id in ids]
+
+
+@torch.inference_mode()
+def score_target(
+    model: nn.Module, tokenizer: Tokenizer, source: Sequence[int], target: Sequence[int], n: int = 5
+) -> list[TokenScore]:
+    """Score each token of a translation, given the source and the translation's tokens before it.
+
+    Args:
+        model: an encoder–decoder, in any mode.
+        tokenizer: the one it was trained with.
+        source: its ids and end_of_text.
+        target: the ids of the translation and end_of_text; what the decoder begins with is not among them.
+        n: how many alternatives to give for each token.
+    """
+    read = [tokenizer.start_of_target, *target[:-1]]
+    source_ids, target_ids = (torch.tensor([list(ids)], device=device_of(model)) for ids in (source, read))
+    with eval_mode(model):
+        logits = model(source_ids, target_ids)[0]
+    return score_rows(tokenizer, [logits], target, n)
+
+
+def score_rows(tokenizer: Tokenizer, logits: Iterator[Tensor] | list[Tensor], ids: Sequence[int], n: int) -> list:
+    """The `TokenScore` of each of N tokens.
+
+    Args:
+        tokenizer: what they belong to.
+        logits: what was said where they stand: (N, V) in pieces, so that they need not all be in memory.
+        ids: the N tokens.
+        n: how many alternatives to give.
+    """
+    scores, ids = [], list(ids)
+    for piece in logits:
+        logprobs = piece[:, : tokenizer.vocab_size].float().log_softmax(dim=-1).cpu()
+        for row, id in zip(logprobs, ids[len(scores) : len(scores) + len(logprobs)], strict=True):
+            values, indices = row.topk(min(n, len(row)))
+            best = zip(indices.tolist(), values.exp().tolist(), strict=True)
+            alternatives = [(other, written(tokenizer, other), probability) for other, probability in best]
+            rank = int((row > row[id]).sum())
+            scores.append(TokenScore(id, written(tokenizer, id), float(row[id]), rank, alternatives))
     return scores
+
+
+def unscored(tokenizer: Tokenizer, id: int) -> TokenScore:
+    """A token about which the model was not asked."""
+    return TokenScore(id, written(tokenizer, id), None, None, [])
+
+
+def written(tokenizer: Tokenizer, id: int) -> str:
+    """The text of one token by itself; U+FFFD for a piece of a character."""
+    return tokenizer.token_bytes(id).decode("utf-8", errors="replace")
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the model's weights are."""
+    return next(model.parameters()).device
