@@ -204,9 +204,10 @@ def test_log_probabilities_are_the_models_own_whatever_the_options():
 
 
 def test_the_repetition_penalty_counts_the_prompt_and_the_text_so_far():
-    rows = [Row((0,), GREEDY, ids=[1]), Row((2,), GREEDY, ids=[3])]
+    options = SamplingOptions(temperature=0, repetition_penalty=2.0)
+    rows = [Row((0,), options, ids=[1]), Row((2,), options, ids=[3])]
     logits = torch.tensor([[9.0, 8.0, 7.0, 6.0]]).expand(2, -1)
-    assert next_tokens(logits, rows, SamplingOptions(temperature=0, repetition_penalty=2.0)).tolist() == [2, 0]
+    assert next_tokens(logits, rows).tolist() == [2, 0]
 
 
 def test_ids_that_the_tokenizer_does_not_have_are_never_chosen():

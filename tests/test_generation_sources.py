@@ -93,9 +93,9 @@ def test_streamed_events_add_up_to_what_generate_from_returns():
 def test_the_start_token_is_not_penalised_as_if_it_had_been_written():
     logits = torch.tensor([[9.0, 8.0, 1.0]])
     options = SamplingOptions(temperature=0, repetition_penalty=2.0)
-    assert next_tokens(logits, [Row((0,), options, source=(1, 0))], options).tolist() == [0]
-    assert next_tokens(logits, [Row((0,), options, ids=[0], source=(1, 0))], options).tolist() == [1]
-    assert next_tokens(logits, [Row((0,), options)], options).tolist() == [1]  # of a GPT it is part of the prompt
+    assert next_tokens(logits, [Row((0,), options, source=(1, 0))]).tolist() == [0]
+    assert next_tokens(logits, [Row((0,), options, ids=[0], source=(1, 0))]).tolist() == [1]
+    assert next_tokens(logits, [Row((0,), options)]).tolist() == [1]  # of a GPT it is part of the prompt
 
 
 @pytest.mark.parametrize("tokenizer, known, unknown, notice", [

@@ -32,7 +32,6 @@ from torch import Tensor, nn
 
 from llmasos.datasets.padding import pad
 from llmasos.errors import UserError
-from llmasos.generation.options import SamplingOptions
 from llmasos.generation.rows import Row, next_tokens
 from llmasos.nn import KVCache
 
@@ -80,12 +79,7 @@ class Decoder:
     def choose(self) -> list[int]:
         """Choose the next token of every row, by its options, and add it to the row. Returns the ids, one per row."""
         logprobs = self.logprobs()
-        chosen = torch.empty(len(self.rows), dtype=torch.long, device=self.device)
-        by_options: dict[SamplingOptions, list[int]] = {}
-        for i, row in enumerate(self.rows):
-            by_options.setdefault(row.options, []).append(i)
-        for options, members in by_options.items():
-            chosen[members] = next_tokens(self.logits[members], [self.rows[i] for i in members], options)
+        chosen = next_tokens(self.logits, self.rows)
         values = logprobs.gather(1, chosen[:, None])[:, 0].tolist()
         ids = chosen.tolist()
         for row, id, value in zip(self.rows, ids, values, strict=True):

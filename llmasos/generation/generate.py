@@ -14,7 +14,7 @@ from llmasos.generation.decoder import Decoder
 from llmasos.generation.options import SamplingOptions
 from llmasos.generation.prompts import Prompt, by_length, prepare
 from llmasos.generation.rows import Row, eval_mode
-from llmasos.generation.streaming import TextStream
+from llmasos.generation.streaming import RowStream
 from llmasos.tokenizers.base import Tokenizer
 
 
@@ -186,8 +186,7 @@ def _run(
         Row(prompt.ids, options, sample, source=prompt.source) for prompt in prompts for sample in range(n_samples)
     ]
     notices = [prompt.notices for prompt in prompts for _ in range(n_samples)]
-    texts = [TextStream(tokenizer, options.stop) for _ in rows]
-    end_of_text = tokenizer.end_of_text if options.stop_at_end_of_text else None
+    texts = [RowStream(tokenizer, options) for _ in rows]
     if not rows:
         return
     with eval_mode(model):
@@ -195,27 +194,21 @@ def _run(
         while alive:
             unfinished = []
             for place, (number, id) in enumerate(zip(alive, decoder.choose(), strict=True)):
-                row, text = rows[number], texts[number]
-                piece, reason = text.push(id), None
-                if id == end_of_text or id in options.stop_ids or text.stopped:
-                    reason = "stop"
-                elif len(row.ids) == options.max_new_tokens:
-                    reason = "length"
+                piece, reason = texts[number].push(id)
                 if reason is None:
                     unfinished.append(place)
-                else:
-                    piece += text.close()
-                yield Event(number, id, piece, row.logprobs[-1], reason, notices[number])
+                yield Event(number, id, piece, rows[number].logprobs[-1], reason, notices[number])
                 notices[number] = ()
             decoder.keep(unfinished)
             alive = [alive[place] for place in unfinished]
             if alive:
                 for place in decoder.advance():
                     if rows[alive[place]].n_slides == 1:
-                        notices[alive[place]] = (_slide_notice(model.config.context_length),)
+                        notices[alive[place]] = (slide_notice(model.config.context_length),)
 
 
-def _slide_notice(context_length: int) -> str:
+def slide_notice(context_length: int) -> str:
+    """What a person is told when a text first outgrows the context."""
     return (
         f"the text has outgrown the model's context of {context_length} tokens: from here on the model sees only the "
         f"most recent {context_length // 2 + 1} to {context_length}."

@@ -66,6 +66,11 @@ class SamplingOptions:
         return replace(self, stop_ids=(*self.stop_ids, id))
 
     @property
+    def shaping(self) -> tuple:
+        """What shapes the distribution that a token is drawn from: where it is equal, rows can be drawn together."""
+        return self.temperature, self.top_k, self.top_p, self.min_p, self.repetition_penalty
+
+    @property
     def greedy(self) -> bool:
         """Whether the most likely token is always taken, so that no random number is needed."""
         return self.temperature == 0.0

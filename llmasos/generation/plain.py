@@ -41,7 +41,7 @@ def generate_plain(
     with eval_mode(model):
         for _ in range(options.max_new_tokens):
             logits = next_logits(model, [*prompt, *row.ids], source)[:, :vocab_size]  # (1, V)
-            token = int(next_tokens(logits, [row], options))
+            token = int(next_tokens(logits, [row]))
             row.ids.append(token)
             if token == end_of_text:
                 break

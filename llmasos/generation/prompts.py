@@ -34,13 +34,17 @@ class Prompt:
 
 
 def prepare(
-    model: nn.Module, tokenizer: Tokenizer, texts: Sequence[str | Sequence[int]], options: Options
+    model: nn.Module,
+    tokenizer: Tokenizer,
+    texts: Sequence[str | Sequence[int]],
+    options: Options,
+    context_length: int | None = None,
 ) -> tuple[list[Prompt], Options]:
     """What the model reads for each text, and the options as far as it can follow them.
 
     For a GPT the texts are prompts (or the ids of prompts), for an encoder–decoder sources. The latter cannot write
     beyond its context, which limits max_new_tokens: its first token is chosen at position 0, so it can write as many
-    as there are positions.
+    as there are positions. A context_length that is shorter than the model's makes a GPT's context shorter.
 
     Raises:
         UserError: the model cannot write, the tokenizer does not fit it, or a source is empty or too long.
@@ -57,7 +61,8 @@ def prepare(
             "belong together; use the tokenizer that was saved with the model."
         )
     if config.family == "gpt":
-        return [prepare_prompt(tokenizer, text, config.context_length, options) for text in texts], options
+        room = context_length or config.context_length
+        return [prepare_prompt(tokenizer, text, room, options) for text in texts], options
     options = replace(options, max_new_tokens=min(options.max_new_tokens, config.context_length))
     return prepare_sources(tokenizer, texts, config.context_length), options
 
@@ -83,12 +88,20 @@ def prepare_prompt(
     - Of a prompt longer than the context the last tokens are kept: as many as leave room for `max_new_tokens`, but at
       least half of the context.
     - Special tokens spelled out in the text are plain text.
+
+    Raises:
+        UserError: ids were given, and one is not in the vocabulary.
     """
     if isinstance(text, str):
         begin = [] if tokenizer.begin_of_text is None else [tokenizer.begin_of_text]
         ids, notices = [*begin, *tokenizer.encode(text)], _unknown_notices(tokenizer, text)
     else:  # ids already
         ids, notices = list(text), []
+        strange = [id for id in ids if not 0 <= id < tokenizer.vocab_size]
+        if strange:
+            raise UserError(
+                f"the prompt holds the token id {strange[0]}; the model's ids go from 0 to {tokenizer.vocab_size - 1}."
+            )
     ids = ids or [tokenizer.end_of_text]
     if len(ids) > context_length:
         n_kept = context_length - min(options.max_new_tokens, context_length // 2)

@@ -37,8 +37,8 @@ class Row:
     source: tuple[int, ...] | None = None
 
     @property
-    def text(self) -> list[int]:
-        """The text so far: the prompt and the ids chosen. An encoder–decoder's start token is not part of a text."""
+    def seen(self) -> list[int]:
+        """The ids so far: the prompt's and those chosen. An encoder–decoder's start token is not part of a text."""
         return [*(self.prompt if self.source is None else ()), *self.ids]
 
     def followed_by(self, id: int, logprob: float) -> "Row":
@@ -46,18 +46,34 @@ class Row:
         return replace(self, ids=[*self.ids, id], logprobs=[*self.logprobs, logprob])
 
 
-def next_tokens(logits: Tensor, rows: Sequence[Row], options: SamplingOptions) -> Tensor:
-    """One token for each row, all of them under the same options: logits (B, V) → ids (B,)."""
-    seen = None
+def next_tokens(logits: Tensor, rows: Sequence[Row]) -> Tensor:
+    """One token for each row, by its own options: logits (B, V) → ids (B,).
+
+    Rows whose options shape the distribution in the same way are drawn together, each with its own random number.
+    """
+    groups: dict[tuple, list[int]] = {}
+    for i, row in enumerate(rows):
+        groups.setdefault(row.options.shaping, []).append(i)
+    if len(groups) == 1:
+        return _draw(logits, rows)
+    chosen = torch.empty(len(rows), dtype=torch.long, device=logits.device)
+    for members in groups.values():
+        chosen[members] = _draw(logits[members], [rows[i] for i in members])
+    return chosen
+
+
+def _draw(logits: Tensor, rows: Sequence[Row]) -> Tensor:
+    """`next_tokens` for rows whose options agree in everything that shapes the distribution."""
+    options, seen = rows[0].options, None
     if options.repetition_penalty != 1.0:
         seen = torch.zeros(logits.shape, dtype=torch.bool)
         for i, row in enumerate(rows):
-            seen[i, row.text] = True
+            seen[i, row.seen] = True
         seen = seen.to(logits.device)
     logits = shape_logits(logits, options, seen)
     if options.greedy:
         return greedy(logits)
-    uniforms = [uniform(options.seed, row.sample, len(row.ids)) for row in rows]
+    uniforms = [uniform(row.options.seed, row.sample, len(row.ids)) for row in rows]
     return sample(logits, torch.tensor(uniforms, dtype=logits.dtype, device=logits.device))
 
 

@@ -1,12 +1,45 @@
-"""The text of one row while it grows: what may be shown already, and whether a stop string has ended it.
+"""The text of one row while it grows: what may be shown already, and when it has come to its end.
 
 Two things must be held back: bytes that are not yet a whole character (that is `tokenizers/streaming.py`), and text
 that may turn out to be the beginning of a stop string. If the stop string is "\\n\\n", a newline can only be shown when
 the next character is there and is not a newline. So a stop string is never seen, however it is cut into tokens.
 """
 
+from llmasos.generation.options import SamplingOptions
 from llmasos.tokenizers.base import Tokenizer
 from llmasos.tokenizers.streaming import StreamDecoder
+
+
+class RowStream:
+    """Turns the ids of one row into text, and says with which of them it ends."""
+
+    def __init__(self, tokenizer: Tokenizer, options: SamplingOptions):
+        """Args:
+        tokenizer: what the ids belong to.
+        options: say where to stop.
+        """
+        self._text = TextStream(tokenizer, options.stop)
+        self._last = {*options.stop_ids, *([tokenizer.end_of_text] if options.stop_at_end_of_text else [])}
+        self._n_left = options.max_new_tokens
+
+    def push(self, id: int) -> tuple[str, str | None]:
+        """Take the next id.
+
+        Returns:
+            the text that is now certain, and None while the row goes on, "stop" (end of text, another of `stop_ids`, or
+            a stop string) or "length" (max_new_tokens).
+        """
+        self._n_left -= 1
+        text, reason = self._text.push(id), None
+        if id in self._last or self._text.stopped:
+            reason = "stop"
+        elif self._n_left == 0:
+            reason = "length"
+        return text if reason is None else text + self._text.close(), reason
+
+    def close(self) -> str:
+        """The row is ended from outside: what is still held back."""
+        return self._text.close()
 
 
 class TextStream:

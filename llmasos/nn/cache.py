@@ -72,6 +72,20 @@ class KVCache:
         mask = None if self.source_mask is None else self.source_mask[rows]
         return KVCache(copies(self.layers), copies(self.source), mask)
 
+    def part(self, start: int, stop: int) -> "KVCache":
+        """A view of the sequences start … stop - 1 of a decoder-only model: what is written there is written here."""
+        return KVCache([(k[start:stop], v[start:stop]) for k, v in self.layers])
+
+    def move(self, source: int, target: int) -> None:
+        """Copy one sequence over another."""
+        for pair in self.layers:
+            for x in pair:
+                x[target] = x[source]
+
+    def grown(self, n: int) -> "KVCache":
+        """A copy with room for n more sequences of a decoder-only model."""
+        return KVCache([tuple(torch.cat([x, x.new_zeros(n, *x.shape[1:])]) for x in pair) for pair in self.layers])
+
     def put(self, rows: Tensor, other: "KVCache") -> None:
         """Overwrite the sequences `rows` (N,) with the N sequences of another cache of the same decoder-only model."""
         if self.source or other.source:

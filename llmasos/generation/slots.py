@@ -1,0 +1,151 @@
+"""The cached decoder for rows that come and go: continuous batching (Yu et al. 2022, "Orca", section 3.2).
+
+`Decoder` works on a batch from its first token to its last. A server cannot: its requests arrive one by one and end one
+by one, and whoever arrives would have to wait for the longest of the batch before. So here the batch is a set of
+*slots*, and at every step rows may join it and leave it:
+
+    slot      0   1   2   3   4   5   6   7
+              a   b   c   d   e   ·   ·   ·        a, b, c: decoding, one token a step
+                          ↑                        d, e: joined, their prompts are being read
+
+Rows that decode stand in the first slots, without gaps: a step then is one pass through the model over the front part
+of the cache, without copying it. When b leaves, c moves into its slot.
+
+**Chunked prefill** (Agrawal et al. 2023, "Sarathi"). Reading a prompt of a thousand tokens at once would make everybody
+else wait for it. A step reads at most `budget` tokens of prompts, in the order of arrival, beside the one token of each
+row that decodes: a long prompt is read over several steps, and short ones several in one step. At most one prompt
+is ever read in part, the first of those that have joined.
+
+What a row gets does not depend on the others. It is what `Decoder` gives it alone, and what `plain.py` defines.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from llmasos.datasets.padding import pad
+from llmasos.generation.decoder import Decoder
+from llmasos.generation.rows import Row
+
+FIRST_SLOTS = 4  # memory for more is taken when more rows are there at once
+
+
+class SlotDecoder(Decoder):
+    """Up to `n_slots` rows of a GPT, each at its own place.
+
+    Attributes:
+        rows: those that decode, in the order of their slots.
+        joined: those whose prompts are not yet read, in the order of arrival.
+    """
+
+    def __init__(
+        self, model: nn.Module, n_slots: int, vocab_size: int | None = None, context_length: int | None = None
+    ):
+        """Begin without any row.
+
+        Args:
+            model: a GPT in eval mode.
+            n_slots: how many rows there may be at once.
+            vocab_size: only ids below it are chosen (None = all).
+            context_length: how many tokens each slot has room for (None = the model's). With fewer, the slots need less
+                memory and a row makes room sooner (see `Decoder`).
+        """
+        self.model, self.n_slots, self.vocab_size = model, n_slots, vocab_size
+        self.device = next(model.parameters()).device
+        self.context_length = min(context_length or model.config.context_length, model.config.context_length)
+        self.rows: list[Row] = []
+        self.joined: list[Row] = []
+        self.slots = model.make_cache(min(FIRST_SLOTS, n_slots), self.context_length)
+
+    @property
+    def n_free(self) -> int:
+        """How many rows may still join."""
+        return self.n_slots - len(self.rows) - len(self.joined)
+
+    def join(self, row: Row) -> None:
+        """Give a row a slot; its prompt, at most context_length tokens, is read in the steps that follow."""
+        if self.n_free < 1:
+            raise ValueError("no slot is free")
+        n_slots = len(self.slots.layers[0][0])
+        if len(self.rows) + len(self.joined) == n_slots:
+            self.slots = self.slots.grown(min(n_slots, self.n_slots - n_slots))  # twice as many, if so many are allowed
+        row.n_read = 0
+        self.joined.append(row)
+
+    @torch.inference_mode()
+    def step(self, budget: int) -> list[Row]:
+        """Let every row that decodes read its last token, and read some prompts.
+
+        Args:
+            budget: how many tokens of prompts to read at most, padding included.
+
+        Returns:
+            The rows that have full logits now and can `choose` their next token: those that decode, and those whose
+            prompt has just been read to its end, which from now on are among them.
+        """
+        logits = self._read_prompts(budget)
+        n_new = len(logits)
+        if self.rows:
+            self.cache = self.slots.part(0, len(self.rows))
+            self.advance()
+            logits = torch.cat([self.logits, logits]) if n_new else self.logits
+        self.logits = logits
+        self.rows += self.joined[:n_new]
+        self.joined = self.joined[n_new:]
+        return self.rows
+
+    def leave(self, rows: Sequence[Row]) -> None:
+        """Take rows out of the batch, wherever they are; the last row moves into the slot of each that decoded."""
+        gone = {id(row) for row in rows}
+        n_before = len(self.rows)
+        for i in reversed(range(len(self.rows))):
+            if id(self.rows[i]) in gone:
+                last = self.rows.pop()
+                if i < len(self.rows):
+                    self.rows[i] = last
+                    self.slots.move(len(self.rows), i)
+        part_read = bool(self.joined) and self.joined[0].n_read > 0 and id(self.joined[0]) not in gone
+        if part_read and len(self.rows) < n_before:
+            self.slots.move(n_before, len(self.rows))  # the one that is read in part stands behind those that decode
+        self.joined = [row for row in self.joined if id(row) not in gone]
+
+    def _read_prompts(self, budget: int) -> Tensor:
+        """Read on in the prompts. Returns logits (N, V) for the first N of `joined`, which are read to their end."""
+        texts = self._next_texts(budget)
+        if not texts:
+            return torch.empty(0)
+        ids, positions = self._padded(texts)  # (N, T)
+        first = len(self.rows)
+        cache = self.slots.part(first, first + len(texts))
+        hidden = self.model.hidden(ids, positions=positions, cache=cache)  # (N, T, C)
+        done = []
+        for i, (row, text) in enumerate(zip(self.joined, texts, strict=False)):
+            row.n_read += len(text)
+            if row.n_read == len(row.prompt):
+                done.append(i)
+        last = torch.tensor([len(texts[i]) - 1 for i in done], dtype=torch.long, device=self.device)
+        return self._logits(hidden[: len(done)].gather(1, last[:, None, None].expand(-1, 1, hidden.size(2)))[:, 0])
+
+    def _next_texts(self, budget: int) -> list[Sequence[int]]:
+        """What to read in one pass: of the first prompt as much as the budget allows, of others only all of it."""
+        texts: list[Sequence[int]] = []
+        longest = 0
+        for row in self.joined:
+            text = row.prompt[row.n_read :]
+            longest = max(longest, len(text))
+            if longest * (len(texts) + 1) > budget:  # with padding
+                return texts or [text[:budget]]
+            texts.append(text)
+        return texts
+
+    def _padded(self, texts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Token ids and positions (N, T) of texts that go on where each row has been read to.
+
+        Padding is the last token once more, at its own position: it writes the keys and values again that stand there.
+        """
+        length = max(map(len, texts))
+        places = torch.arange(length).clamp(max=torch.tensor([[len(text) - 1] for text in texts]))  # (N, T)
+        ids = pad(texts, 0)[0].gather(1, places)  # (N, T)
+        read = torch.tensor([[row.n_read] for row in self.joined[: len(texts)]])
+        return ids.to(self.device), (places + read).to(self.device)
