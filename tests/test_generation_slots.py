@@ -1,4 +1,4 @@
-"""The decoder whose rows come and go gives each row what it gets alone, whoever else is there and whenever they come."""
+"""The decoder whose rows come and go gives each row what it gets alone, whoever else is there, whenever they come."""
 
 import random
 from dataclasses import replace

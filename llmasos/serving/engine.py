@@ -150,6 +150,8 @@ class Engine:
             Busy: as many requests wait already as may.
             Stopping: the engine does not run, or no longer.
         """
+        if not self._writes:
+            raise UserError("this model cannot be asked to go on with a text; that takes a gpt without a head.")
         [prepared], options = prepare(self.model, self.tokenizer, [prompt], options, self.context_length)
         deadline = time.monotonic() + self.request_seconds
         requests = [
