@@ -204,7 +204,13 @@ def glue(words: Sequence[str]) -> str:
 
 
 def fill_masks(model: nn.Module, tokenizer: Tokenizer, text: str, n: int = 5) -> list[list[tuple[str, float]]]:
-    """For each [MASK] in a text, the n likeliest tokens with their probabilities.
+    """For each [MASK] in a text, the n likeliest tokens with their probabilities. Raises as `masked_choices` does."""
+    choices = masked_choices(model, tokenizer, text, n)
+    return [[(tokenizer.decode([id]).strip(), p) for id, p in best] for best in choices]
+
+
+def masked_choices(model: nn.Module, tokenizer: Tokenizer, text: str, n: int = 5) -> list[list[tuple[int, float]]]:
+    """The same as ids.
 
     Raises:
         UserError: the text holds no [MASK], or is too long for the model, or the model has not learned to fill one in.
@@ -220,6 +226,6 @@ def fill_masks(model: nn.Module, tokenizer: Tokenizer, text: str, n: int = 5) ->
     with eval_mode(model), torch.inference_mode():
         best = model(ids, predict=hidden).masked.softmax(-1).topk(n)  # (N, n)
     return [
-        [(tokenizer.decode([id]).strip(), p) for id, p in zip(some_ids, some_ps, strict=True)]
+        list(zip(some_ids, some_ps, strict=True))
         for some_ids, some_ps in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     ]

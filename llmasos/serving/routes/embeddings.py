@@ -1,0 +1,85 @@
+"""`/v1/embeddings`: texts as vectors, one long each, so that the scalar product of two is their cosine."""
+
+import base64
+from typing import Any
+
+from torch import Tensor
+
+from llmasos.serving.openapi import WHOLE, WORDS, each, one_of, shape
+from llmasos.serving.routes.sampling import model_field
+from llmasos.serving.schema import Choice, Either, Field, ListOf, Object, Only, Text
+from llmasos.serving.served import Served
+from llmasos.serving.web import Request, Response, Route, json_response
+from llmasos.tasks.embed import embed
+
+MAX_INPUTS = 256
+AT_ONCE = 16  # texts for which the others wait
+
+
+def inputs_field() -> Field:
+    """One text or several."""
+    return Field("input", Either((Text(), ListOf(Text(), 1, MAX_INPUTS))), "a text, or several", required=True)
+
+
+def inputs_of(values: dict[str, Any]) -> list[str]:
+    """One text or several, as several."""
+    return [values["input"]] if isinstance(values["input"], str) else values["input"]
+
+
+def body(served: Served) -> Object:
+    """What may be asked."""
+    return Object(
+        model_field(served),
+        inputs_field(),
+        Field("encoding_format", Choice(("float", "base64")), "numbers, or bytes of little-endian float32", "float"),
+        Field("dimensions", Only(None, "the vectors have as many as the model is wide"), "not here"),
+        Field("user", Text(), "taken and not looked at"),
+    )
+
+
+def answer(request: Request) -> Response:
+    """A vector for each text."""
+    served, texts = request.served, inputs_of(request.values)
+    vectors: list[Tensor] = []
+    for start in range(0, len(texts), AT_ONCE):
+        request.check_client()
+        some = texts[start : start + AT_ONCE]
+        vectors += served.engine.run(lambda some=some: embed(served.model, served.tokenizer, some))
+    written = in_base64 if request.values["encoding_format"] == "base64" else Tensor.tolist
+    n_tokens = sum(n_read(served, text) for text in texts)
+    found = {
+        "object": "list",
+        "model": served.name,
+        "data": [
+            {"object": "embedding", "index": number, "embedding": written(vector)}
+            for number, vector in enumerate(vectors)
+        ],
+        "usage": {"prompt_tokens": n_tokens, "total_tokens": n_tokens},
+    }
+    return json_response(found)
+
+
+def n_read(served: Served, text: str) -> int:
+    """How many tokens of a text the model reads; of one that is longer than the context the beginning."""
+    tokenizer = served.tokenizer
+    return min(len(tokenizer.encode(text)) + tokenizer.frame_size(1), served.config.context_length)
+
+
+def in_base64(vector: Tensor) -> str:
+    """A vector as the bytes of little-endian float32: a third of the size of its digits."""
+    return base64.b64encode(vector.numpy().astype("<f4").tobytes()).decode("ascii")
+
+
+SHAPE = shape(
+    object=one_of("list"),
+    model=WORDS,
+    data=each(
+        shape(
+            object=one_of("embedding"),
+            index=WHOLE,
+            embedding={"anyOf": [each({"type": "number"}), WORDS]},
+        )
+    ),
+    usage=shape(prompt_tokens=WHOLE, total_tokens=WHOLE),
+)
+ROUTES = [Route("POST", "/v1/embeddings", answer, "Texts as vectors.", "embed", body, SHAPE)]

@@ -1,0 +1,44 @@
+"""`/v1/look`: the numbers inside the model while it reads a text (see `serving/look.py`)."""
+
+from llmasos.prompting.chat import ROLES
+from llmasos.serving.look import KINDS, MAX_ALTERNATIVES, SHOWS, look
+from llmasos.serving.openapi import WORDS, one_of
+from llmasos.serving.routes.completions import MAX_IDS
+from llmasos.serving.routes.sampling import model_field
+from llmasos.serving.schema import Choice, Either, Field, Integer, ListOf, Object, Text
+from llmasos.serving.served import Served
+from llmasos.serving.web import Request, Response, Route, json_response
+
+MESSAGE = Object(
+    Field("role", Choice(ROLES), "who speaks", required=True),
+    Field("content", Text(filled=True), "what is said", required=True),
+)
+
+
+def body(served: Served) -> Object:
+    """What may be asked."""
+    ids = ListOf(Integer(0, served.vocab_size - 1), 1, MAX_IDS)
+    inputs = (Text(), ids, ListOf(MESSAGE, 1)) if "chat" in served.abilities else (Text(), ids)
+    target = [Field("target", Either((Text(), ids)), "the translation")] if "translate" in served.abilities else []
+    most = max(served.config.n_layers, served.config.n_decoder_layers) - 1
+    return Object(
+        model_field(served),
+        Field("input", Either(inputs), "what to read: a text or token ids", required=True),
+        *target,
+        Field("show", Choice(SHOWS), "how likely each token was, who attends to whom, or what each layer would say",
+              "tokens"),
+        Field("layer", Integer(0, most), "whose attention", 0),
+        Field("kind", Choice(KINDS), "which attention, where there is more than one"),
+        Field("n", Integer(0, MAX_ALTERNATIVES), "how many alternatives to name for each token", 10),
+    )  # fmt: skip
+
+
+def answer(request: Request) -> Response:
+    """Look."""
+    served = request.served
+    asked = {name: value for name, value in request.values.items() if name != "model"}
+    return json_response(served.engine.run(lambda: look(served.model, served.tokenizer, **asked)))
+
+
+SHAPE = {"type": "object", "properties": {"object": one_of("look"), "show": WORDS}, "required": ["object", "show"]}
+ROUTES = [Route("POST", "/v1/look", answer, "See what happens inside the model.", "look", body, SHAPE)]

@@ -1,0 +1,134 @@
+"""What completions and chat have in common: fields that say how to write, and requests that are waited for."""
+
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+from llmasos.generation import SamplingOptions
+from llmasos.generation.options import LOWEST_TEMPERATURE
+from llmasos.serving.requests import Request as Job
+from llmasos.serving.requests import Written
+from llmasos.serving.schema import (
+    Boolean,
+    Either,
+    Field,
+    Integer,
+    ListOf,
+    ModelName,
+    Number,
+    Object,
+    Only,
+    Text,
+)
+from llmasos.serving.served import Served
+from llmasos.serving.web import Request
+
+MAX_STOPS, MAX_STOP_LENGTH = 16, 256
+MAX_TEXTS = 16  # that one request may ask for of one prompt
+MAX_ALTERNATIVES = 20
+USUAL_TOKENS = 128
+LEAST_LOGPROB = -9999.0  # in place of minus infinity, which JSON does not have; OpenAI uses the same
+GONE_SECONDS = 0.25  # how often to look whether the client is still there
+
+
+def model_field(served: Served) -> Field:
+    """Every body may say which model it means."""
+    return Field("model", ModelName(served.name), "the model; there is one, so it may be left out")
+
+
+def sampling_fields(served: Served) -> tuple[Field, ...]:
+    """How to choose tokens and when to stop: OpenAI's names, and some more."""
+    stop = Text(1, MAX_STOP_LENGTH)
+    no_penalty = Only(0, "the penalty for repetition is called repetition_penalty here")
+    return (
+        Field("temperature", Number(LOWEST_TEMPERATURE, 10, also=0), "1 is the model's own distribution, less is "
+              "safer, more is wilder, 0 always takes the likeliest token", 1.0),
+        Field("top_p", Number(0, 1, above=True), "choose among the fewest tokens that hold this much probability"),
+        Field("top_k", Integer(0, 1_000_000), "choose among this many of the likeliest tokens; 0 is off"),
+        Field("min_p", Number(0, 1), "choose among tokens at least so many times as likely as the likeliest; 0 is off"),
+        Field("repetition_penalty", Number(0.1, 10), "above 1, tokens that have occurred become less likely", 1.0),
+        Field("presence_penalty", no_penalty, "not here: see repetition_penalty"),
+        Field("frequency_penalty", no_penalty, "not here: see repetition_penalty"),
+        Field("n", Integer(1, min(MAX_TEXTS, served.engine.max_waiting)), "how many texts", 1),
+        Field("stop", Either((stop, ListOf(stop, 0, MAX_STOPS))), "end before the first of these texts"),
+        Field("seed", Integer(-(2**63), 2**63 - 1), "the same seed gives the same text; none given: another each time"),
+        Field("stream", Boolean(), "send the text while it is written, as server-sent events", False),
+        Field("stream_options", Object(Field("include_usage", Boolean(), "count the tokens at the end", False)),
+              "of a stream"),
+        Field("user", Text(), "taken and not looked at"),
+    )  # fmt: skip
+
+
+def tokens_field(served: Served, name: str, default: int | None) -> Field:
+    """How long a text may become."""
+    return Field(name, Integer(1, served.max_tokens), "how many tokens to write at most", default)
+
+
+def options_of(values: dict[str, Any], max_tokens: int) -> SamplingOptions:
+    """The options that a body asks for."""
+    stop = values["stop"] or ()
+    return SamplingOptions(
+        max_new_tokens=max_tokens,
+        temperature=values["temperature"],
+        top_k=values["top_k"] or None,
+        top_p=values["top_p"],
+        min_p=values["min_p"] or None,
+        repetition_penalty=values["repetition_penalty"],
+        stop=(stop,) if isinstance(stop, str) else tuple(stop),
+        seed=secrets.randbits(31) if values["seed"] is None else values["seed"],
+    )
+
+
+def submit_all(
+    served: Served, prompts: Sequence[str | list[int]], options: SamplingOptions, n: int, alternatives: int
+) -> list[Job]:
+    """Hand prompts to the engine, n times each: all of them or, if there is no room for all, none."""
+    jobs: list[Job] = []
+    try:
+        for prompt in prompts:
+            jobs += served.engine.submit(prompt, options, n, alternatives)
+    except Exception:
+        cancel_all(jobs)
+        raise
+    return jobs
+
+
+def finish_all(request: Request, jobs: Sequence[Job]) -> list[Job]:
+    """Wait for all, and give them up if the client goes away. Raises as `Request.result` of the engine does."""
+    try:
+        for job in jobs:
+            while not job.wait(GONE_SECONDS):
+                request.check_client()
+        return [job.result() for job in jobs]
+    finally:
+        cancel_all(jobs)
+
+
+def cancel_all(jobs: Sequence[Job]) -> None:
+    """Nobody wants the rest of these. (Those that have ended do not mind.)"""
+    for job in jobs:
+        job.cancel()
+
+
+def usage(n_prompt_tokens: int, n_tokens: int) -> dict[str, int]:
+    """How many tokens were read and written."""
+    return {
+        "prompt_tokens": n_prompt_tokens,
+        "completion_tokens": n_tokens,
+        "total_tokens": n_prompt_tokens + n_tokens,
+    }
+
+
+def usage_of(jobs: Sequence[Job], n: int) -> dict[str, int]:
+    """Of requests that are n texts for each prompt, which was read once."""
+    return usage(sum(job.n_prompt_tokens for job in jobs[::n]), sum(len(job.tokens) for job in jobs))
+
+
+def logprob(value: float) -> float:
+    """A logarithm of a probability as JSON can hold it."""
+    return round(max(value, LEAST_LOGPROB), 6)
+
+
+def alternatives_of(token: Written) -> list[dict[str, Any]]:
+    """What else could have stood in a token's place."""
+    return [{"id": id, "token": text, "logprob": logprob(value)} for id, text, value in token.alternatives]

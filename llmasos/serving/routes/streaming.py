@@ -1,0 +1,108 @@
+"""Answers that are sent while they are written: server-sent events, as OpenAI has them.
+
+    data: {"id": "cmpl-…", "choices": [{"index": 0, "text": " was", …}], …}
+
+    data: [DONE]
+
+Each event is a line that begins with `data: `, and an empty line. What goes wrong after the first of them can no longer
+have a status of its own, since 200 has been said: it comes as an event with an `error`, and the stream ends.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from llmasos.serving.refusals import error_object, refusal
+from llmasos.serving.requests import Event
+from llmasos.serving.requests import Request as Job
+from llmasos.serving.routes.sampling import cancel_all
+from llmasos.serving.web import Request, Response
+
+EVENT_STREAM = "text/event-stream"
+HEADERS = (("Cache-Control", "no-store"), ("X-Accel-Buffering", "no"))  # the second asks a proxy not to collect them
+DONE = b"data: [DONE]\n\n"
+BETWEEN_LOOKS = 0.01  # seconds, when several texts are read along
+
+Chunks = Callable[[int, Event], list[dict[str, Any]]]
+Last = Callable[[], list[dict[str, Any]]]
+
+
+def stream(request: Request, jobs: Sequence[Job], chunks: Chunks, last: Last) -> Response:
+    """The answer that shows requests while they are worked on.
+
+    Args:
+        request: what the client has asked.
+        jobs: what the engine is doing for it.
+        chunks: what to send for an event of the job with this number.
+        last: what to send once all have ended.
+
+    Raises:
+        as `events` does, if that happens before there is anything to show: the answer then has its proper status.
+    """
+    events = news(jobs)
+    try:
+        first = next(events)
+        request.check_client()
+    except BaseException:
+        cancel_all(jobs)
+        raise
+    return Response(EventStream(jobs, first, events, chunks, last), EVENT_STREAM, headers=HEADERS)
+
+
+def news(jobs: Sequence[Job]) -> Iterator[tuple[int, Event]]:
+    """The events of several requests as they come, each with the number of its request."""
+    readers = {number: job.events() for number, job in enumerate(jobs)}
+    if len(jobs) == 1:
+        yield from ((0, event) for event in readers[0])
+        return
+    seen = [0] * len(jobs)
+    while readers:
+        with_news = [number for number in readers if jobs[number].ended or len(jobs[number].tokens) > seen[number]]
+        if not with_news:
+            time.sleep(BETWEEN_LOOKS)
+        for number in with_news:
+            event = next(readers[number])
+            seen[number] += len(event.tokens)
+            yield number, event
+            if event.finish_reason is not None:
+                del readers[number]
+
+
+class EventStream:
+    """The body of a stream. Closing it, which a server does when the client has gone, ends the work for it."""
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        first: tuple[int, Event],
+        others: Iterator[tuple[int, Event]],
+        chunks: Chunks,
+        last: Last,
+    ):
+        self.jobs, self.chunks, self.last = jobs, chunks, last
+        self._pieces = self._write(first, others)
+
+    def __iter__(self) -> "EventStream":
+        return self
+
+    def __next__(self) -> bytes:
+        return next(self._pieces)
+
+    def close(self) -> None:
+        """Nobody reads on."""
+        cancel_all(self.jobs)
+
+    def _write(self, first: tuple[int, Event], others: Iterator[tuple[int, Event]]) -> Iterator[bytes]:
+        try:
+            yield data(self.chunks(*first))
+            for number, event in others:
+                yield data(self.chunks(number, event))
+            yield data(self.last()) + DONE
+        except Exception as error:
+            yield b"event: error\n" + data([error_object(refusal(error))])
+
+
+def data(values: Sequence[dict[str, Any]]) -> bytes:
+    """Values as events."""
+    return b"".join(b"data: %b\n\n" % json.dumps(value, allow_nan=False).encode() for value in values)

@@ -1,0 +1,135 @@
+"""`/v1/classify`, `/v1/answer`, `/v1/fill`: what models that read say about a text."""
+
+import math
+from typing import Any
+
+from llmasos.datasets import QA
+from llmasos.interpret import label_evidence
+from llmasos.serving.openapi import WHOLE, WORDS, each, maybe, one_of, shape
+from llmasos.serving.routes.embeddings import AT_ONCE, inputs_field, inputs_of
+from llmasos.serving.routes.sampling import model_field
+from llmasos.serving.schema import Boolean, Field, Integer, Object, Text
+from llmasos.serving.served import Served
+from llmasos.serving.web import Request, Response, Route, json_response
+from llmasos.tasks import answer_questions, classify
+from llmasos.tasks.bert import MASK, masked_choices
+
+NUMBER = {"type": "number"}
+MAX_CONTEXT = 100_000  # characters in which an answer is looked for
+MAX_CHOICES = 100
+DIGITS = 6
+
+
+def classify_body(served: Served) -> Object:
+    """What may be asked of a classifier."""
+    return Object(
+        model_field(served),
+        inputs_field(),
+        Field("evidence", Boolean(), "tell how much the label hangs on each word of a text", False),
+    )
+
+
+def classify_answer(request: Request) -> Response:
+    """The labels of each text with their probabilities; the likeliest is the answer."""
+    served, texts = request.served, inputs_of(request.values)
+    model, tokenizer, found = served.model, served.tokenizer, []
+    for start in range(0, len(texts), AT_ONCE):
+        request.check_client()
+        some = texts[start : start + AT_ONCE]
+        rows = served.engine.run(lambda some=some: classify(model, tokenizer, some))  # (N, n_labels)
+        for text, row in zip(some, rows.tolist(), strict=True):
+            scores = {label: round(p, DIGITS) for label, p in zip(served.config.labels, row, strict=True)}
+            one = {"index": len(found), "label": served.config.labels[row.index(max(row))], "scores": scores}
+            if request.values["evidence"]:
+                words = served.engine.run(lambda text=text: label_evidence(model, tokenizer, text))
+                one["evidence"] = [word._asdict() | {"influence": round(word.influence, DIGITS)} for word in words]
+            found.append(one)
+    return json_response({"object": "list", "model": served.name, "data": found})
+
+
+def answer_body(served: Served) -> Object:
+    """What may be asked of a model that finds answers in texts."""
+    return Object(
+        model_field(served),
+        Field("question", Text(filled=True), "what to look for", required=True),
+        Field("context", Text(1, MAX_CONTEXT), "the text to look in", required=True),
+    )
+
+
+def answer_answer(request: Request) -> Response:
+    """The piece of the context that answers the question, and where it stands; or that there is none."""
+    served = request.served
+    question = QA(request.values["context"], request.values["question"], ())
+    [best] = served.engine.run(lambda: answer_questions(served.model, served.tokenizer, [question]))
+    found = {
+        "object": "answer",
+        "model": served.name,
+        "answer": best.text,
+        "start": best.start if best.text else None,
+        "end": best.start + len(best.text) if best.text else None,
+        "score": finite(best.score),
+        "no_answer_score": finite(best.null_score),
+        "answerable": bool(best.text),
+    }
+    return json_response(found)
+
+
+def finite(score: float) -> float | None:
+    """A score as JSON can hold it; None where there was nothing to score."""
+    return round(score, DIGITS) if math.isfinite(score) else None
+
+
+def fill_body(served: Served) -> Object:
+    """What may be asked of a model that fills in gaps."""
+    return Object(
+        model_field(served),
+        Field("input", Text(holds=MASK), f"a text with {MASK} where something is missing", required=True),
+        Field("n", Integer(1, min(MAX_CHOICES, served.vocab_size)), "how many tokens to name for each", 5),
+    )
+
+
+def fill_answer(request: Request) -> Response:
+    """For each gap the likeliest tokens."""
+    served = request.served
+    text, n = request.values["input"], request.values["n"]
+    masks = served.engine.run(lambda: masked_choices(served.model, served.tokenizer, text, n))
+    found: list[list[dict[str, Any]]] = [
+        [
+            {"id": id, "token": served.tokenizer.decode([id]).strip(), "probability": round(p, DIGITS)}
+            for id, p in choices
+        ]
+        for choices in masks
+    ]
+    return json_response({"object": "fill", "model": served.name, "masks": found})
+
+
+EVIDENCE = each(shape(start=WHOLE, end=WHOLE, text=WORDS, influence=NUMBER))
+CLASSIFY = shape(
+    object=one_of("list"),
+    model=WORDS,
+    data=each(
+        shape(
+            "evidence",
+            index=WHOLE,
+            label=WORDS,
+            scores={"type": "object", "additionalProperties": NUMBER},
+            evidence=EVIDENCE,
+        )
+    ),
+)
+ANSWER = shape(
+    object=one_of("answer"),
+    model=WORDS,
+    answer=WORDS,
+    start=maybe(WHOLE),
+    end=maybe(WHOLE),
+    score=maybe(NUMBER),
+    no_answer_score=maybe(NUMBER),
+    answerable={"type": "boolean"},
+)
+FILL = shape(object=one_of("fill"), model=WORDS, masks=each(each(shape(id=WHOLE, token=WORDS, probability=NUMBER))))
+ROUTES = [
+    Route("POST", "/v1/classify", classify_answer, "Which label a text has.", "classify", classify_body, CLASSIFY),
+    Route("POST", "/v1/answer", answer_answer, "Find an answer in a text.", "answer", answer_body, ANSWER),
+    Route("POST", "/v1/fill", fill_answer, f"What stands at each {MASK}.", "fill", fill_body, FILL),
+]
