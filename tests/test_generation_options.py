@@ -14,6 +14,7 @@ BAD = [
     ("top_p", 0.0), ("top_p", 1.1), ("top_p", -0.1), ("top_p", math.nan),
     ("min_p", 0.0), ("min_p", 1.5), ("min_p", math.nan),
     ("repetition_penalty", 0.0), ("repetition_penalty", -1.0), ("repetition_penalty", math.nan),
+    ("presence_penalty", 2.1), ("frequency_penalty", -2.1), ("presence_penalty", math.nan),
     ("stop", ("",)), ("stop", ("ok", "")), ("stop", (3,)), ("seed", 1.5),
 ]  # fmt: skip
 

@@ -6,8 +6,10 @@ import pytest
 import torch
 from transformers.generation import logits_process as oracle
 
-from llmasos.generation import SamplingOptions
+from llmasos.generation import Row, SamplingOptions
+from llmasos.generation.rows import next_tokens
 from llmasos.generation.sampling import (
+    count_penalties,
     greedy,
     min_p,
     repetition_penalty,
@@ -103,6 +105,18 @@ def test_min_p_keeps_exactly_the_tokens_above_the_ratio():
 
 def test_temperature_divides_the_logits():
     assert temperature(torch.tensor([[2.0, -4.0]]), 2.0).tolist() == [[1.0, -2.0]]
+
+
+def test_count_penalties_take_once_and_for_every_time():
+    logits, counts = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[0, 1, 4]])
+    assert count_penalties(logits, counts, 0.5, 0.25).tolist() == [[1.0, 1.25, 1.5]]
+
+
+def test_the_count_penalties_count_the_new_text_and_not_the_prompt():
+    options = SamplingOptions(temperature=0, presence_penalty=1.0, frequency_penalty=1.0)
+    logits = torch.tensor([[5.0, 4.5, 2.5]])
+    chosen = [int(next_tokens(logits, [Row((0, 0), options, ids=ids)])) for ids in ([], [0], [0, 1, 1])]
+    assert chosen == [0, 1, 0]
 
 
 def test_repetition_penalty_makes_seen_tokens_less_likely_whatever_their_sign():

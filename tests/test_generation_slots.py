@@ -37,6 +37,8 @@ def random_rows(n: int, seed: int, context_length: int, vocab_size: int) -> list
             top_k=draw.choice([None, 5, 20]),
             top_p=draw.choice([None, 0.9]),
             repetition_penalty=draw.choice([1.0, 1.2]),
+            presence_penalty=draw.choice([0.0, 0.5]),
+            frequency_penalty=draw.choice([0.0, 0.0, -0.3]),
             seed=draw.randrange(1000),
         )
         rows.append(Row(prompt, options))

@@ -24,6 +24,8 @@ class SamplingOptions:
         stop_ids: end at any of these tokens, too; special tokens have no text that `stop` could find.
         stop_at_end_of_text: end when the model says `<|endoftext|>`. False is for measuring speed.
         seed: which random numbers; the same seed gives the same text.
+        presence_penalty: is taken off the logit of every token that the new text already holds, from -2 to 2; 0 = off.
+        frequency_penalty: the same, times how often the new text holds it.
     """
 
     max_new_tokens: int = 200
@@ -36,6 +38,8 @@ class SamplingOptions:
     stop_ids: tuple[int, ...] = ()
     stop_at_end_of_text: bool = True
     seed: int = 0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
 
     def __post_init__(self):
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
@@ -56,6 +60,10 @@ class SamplingOptions:
             raise UserError(
                 f"repetition_penalty is {self.repetition_penalty}; it must be above 0: 1 is off, 1.1 mild, 1.5 strong."
             )
+        for name in ("presence_penalty", "frequency_penalty"):
+            value = getattr(self, name)
+            if not -2.0 <= value <= 2.0:
+                raise UserError(f"{name} is {value}; it must be from -2 to 2: 0 is off, more favours new words.")
         if not all(isinstance(s, str) and s for s in stop):
             raise UserError(f"stop is {stop!r}; each stop string must be text of at least one character.")
         if not isinstance(self.seed, int) or isinstance(self.seed, bool):
@@ -68,7 +76,8 @@ class SamplingOptions:
     @property
     def shaping(self) -> tuple:
         """What shapes the distribution that a token is drawn from: where it is equal, rows can be drawn together."""
-        return self.temperature, self.top_k, self.top_p, self.min_p, self.repetition_penalty
+        penalties = self.repetition_penalty, self.presence_penalty, self.frequency_penalty
+        return self.temperature, self.top_k, self.top_p, self.min_p, *penalties
 
     @property
     def greedy(self) -> bool:

@@ -64,13 +64,16 @@ def next_tokens(logits: Tensor, rows: Sequence[Row]) -> Tensor:
 
 def _draw(logits: Tensor, rows: Sequence[Row]) -> Tensor:
     """`next_tokens` for rows whose options agree in everything that shapes the distribution."""
-    options, seen = rows[0].options, None
+    options, seen, counts = rows[0].options, None, None
     if options.repetition_penalty != 1.0:
         seen = torch.zeros(logits.shape, dtype=torch.bool)
         for i, row in enumerate(rows):
             seen[i, row.seen] = True
         seen = seen.to(logits.device)
-    logits = shape_logits(logits, options, seen)
+    if options.presence_penalty or options.frequency_penalty:
+        ids = [torch.tensor(row.ids, dtype=torch.long) for row in rows]
+        counts = torch.stack([own.bincount(minlength=logits.size(1)) for own in ids]).to(logits.device)  # (B, V)
+    logits = shape_logits(logits, options, seen, counts)
     if options.greedy:
         return greedy(logits)
     uniforms = [uniform(row.options.seed, row.sample, len(row.ids)) for row in rows]

@@ -4,9 +4,9 @@ A language model ends in one number for each token of its vocabulary. Each rule 
 ones; a token that must not be chosen gets -inf, which softmax turns into probability zero. They are applied in this
 order (`shape_logits`):
 
-    repetition penalty → temperature → top-k → top-p → min-p → sample
+    penalties → temperature → top-k → top-p → min-p → sample
 
-The penalty speaks about the model's own logits, so it comes first. Temperature comes before top-p and min-p because
+The penalties speak about the model's own logits, so they come first. Temperature comes before top-p and min-p because
 these look at probabilities, which temperature changes: a flatter distribution then also lets more tokens through (top-k
 looks only at the order and would not notice). Each filter sees what the one before it has left, renormalised: top-p 0.9
 after top-k 50 means 90 % of the probability of those fifty.
@@ -31,6 +31,14 @@ def repetition_penalty(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
     """
     penalised = torch.where(logits > 0, logits / penalty, logits * penalty)
     return torch.where(seen, penalised, logits)
+
+
+def count_penalties(logits: Tensor, counts: Tensor, presence: float, frequency: float) -> Tensor:
+    """Take from each logit `presence` once, and `frequency` for every time, that the new text holds the token.
+
+    These are the two penalties of OpenAI's interface. `counts` (B, V) is how often each token has been chosen.
+    """
+    return logits - presence * (counts > 0) - frequency * counts
 
 
 def temperature(logits: Tensor, t: float) -> Tensor:
@@ -69,19 +77,24 @@ def min_p(logits: Tensor, p: float) -> Tensor:
     return logits.masked_fill(logits < logits.amax(dim=-1, keepdim=True) + math.log(p), -math.inf)
 
 
-def shape_logits(logits: Tensor, options: SamplingOptions, seen: Tensor | None = None) -> Tensor:
+def shape_logits(
+    logits: Tensor, options: SamplingOptions, seen: Tensor | None = None, counts: Tensor | None = None
+) -> Tensor:
     """All the rules that `options` asks for, in the order explained above.
 
     Args:
         logits: (B, V).
-        options: one set of options for all rows; temperature 0 leaves everything after the penalty to `argmax`.
+        options: one set of options for all rows; temperature 0 leaves everything after the penalties to `argmax`.
         seen: (B, V), True for the tokens of the prompt and of the text so far; needed by the repetition penalty only.
+        counts: (B, V), how often each token has been chosen; needed by the other two penalties only.
 
     Returns:
         (B, V), -inf where a token must not be chosen.
     """
     if options.repetition_penalty != 1.0:
         logits = repetition_penalty(logits, seen, options.repetition_penalty)
+    if options.presence_penalty or options.frequency_penalty:
+        logits = count_penalties(logits, counts, options.presence_penalty, options.frequency_penalty)
     if options.greedy:
         return logits
     logits = temperature(logits, options.temperature)

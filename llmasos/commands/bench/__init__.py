@@ -18,6 +18,7 @@ from llmasos.commands.bench.generation import bench_generation
 from llmasos.commands.bench.loading import bench_loading
 from llmasos.commands.bench.measure import Figure
 from llmasos.commands.bench.parts import bench_attention, bench_matmul
+from llmasos.commands.bench.serving import bench_serving
 from llmasos.commands.bench.settings import Settings
 from llmasos.commands.bench.training import bench_training
 from llmasos.commands.doctor.finding import NOTE
@@ -31,6 +32,7 @@ BENCHES = {  # name → (title, what measures it)
     "attention": ("attention, forward and backward: the formula against the fused kernel", bench_attention),
     "training": ("training: a step against the matmul peak and against the usual loop", bench_training),
     "generation": ("generation: with the cache and without", bench_generation),
+    "serving": ("serving: many clients at once against one after another", bench_serving),
     "loading": ("loading: a model from its file", bench_loading),
     "bpe": ("byte-pair encoding: training and encoding", bench_bpe),
 }
