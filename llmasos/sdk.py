@@ -25,6 +25,7 @@ from llmasos.datasets.given import TWOS, Given, recognise
 from llmasos.errors import UserError
 from llmasos.generation import BeamOptions, SamplingOptions, beam_search, generate, stream
 from llmasos.models import n_parameters
+from llmasos.nn import is_quantized
 from llmasos.objectives import BestAnswer
 from llmasos.prompting import Message
 from llmasos.tasks import Report, answer_questions, classify, fill_masks, open_task, reply
@@ -70,18 +71,20 @@ class LLMTrainer:
         self.device = next(model.parameters()).device
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, device: str = "auto") -> "LLMTrainer":
+    def from_pretrained(cls, name: str | Path, device: str = "auto", quantize: str | None = None) -> "LLMTrainer":
         """Open a model.
 
         Args:
             name: a folder (a model's or a run's), a shipped model (`python -m llmasos models`), or a model of the
                 Hugging Face hub such as "gpt2": from its cache, or downloaded.
             device: "auto", "cpu", "cuda" or "mps".
+            quantize: "int8" for a quarter of the memory; such a model can be used, but not trained or saved.
 
         Raises:
-            UserError: there is no such model, it cannot be fetched, or it is damaged or of an unknown kind.
+            UserError: there is no such model, it cannot be fetched, or it is damaged or of an unknown kind; or there
+                is no such way to quantise.
         """
-        model, tokenizer = hub.load_pretrained(name, pick_device(device), say=print)
+        model, tokenizer = hub.load_pretrained(name, pick_device(device), say=print, quantize=quantize)
         return cls(model, tokenizer, str(name))
 
     def train(
@@ -108,8 +111,14 @@ class LLMTrainer:
             settings: any field of `training/recipe.py`: batch_size, learning_rate, freeze_layers, layer_decay, out, …
 
         Raises:
-            UserError: the data does not fit the model or the objective, or a setting is out of range.
+            UserError: the data does not fit the model or the objective, a setting is out of range, or the model is
+                quantised.
         """
+        if is_quantized(self.model):
+            raise UserError(
+                f"{self.name} is quantised to int8, and rounded weights cannot learn: open it without quantize, train "
+                "that, save it, and open what you have saved with quantize."
+            )
         task = objective or self.objective_for(recognise(train_data))
         data, val_data = (None if d is None else self.given(d, task).data for d in (train_data, eval_data))
         chosen = self.defaults() | settings | {"task": task, "data": data, "val_data": val_data, "init": self.folder()}

@@ -19,6 +19,7 @@ from llmasos.hub.folder import Say, read_body, read_config, read_model, read_tok
 from llmasos.hub.names import find
 from llmasos.hub.weights import MAX_SHARD_BYTES
 from llmasos.models import ModelConfig
+from llmasos.nn import int8
 from llmasos.storage import write_folder
 from llmasos.tokenizers import Tokenizer
 
@@ -32,7 +33,10 @@ __all__ = ["find", "load_body", "load_config", "load_model", "load_pretrained", 
 
 
 def load_pretrained(
-    name: str | Path, device: torch.device | str = "cpu", say: Say = warnings.warn
+    name: str | Path,
+    device: torch.device | str = "cpu",
+    say: Say = warnings.warn,
+    quantize: str | None = None,
 ) -> tuple[nn.Module, Tokenizer]:
     """The model of this name, in evaluation mode, and its tokenizer.
 
@@ -41,12 +45,18 @@ def load_pretrained(
             "gpt2" or "HuggingFaceTB/SmolLM2-135M" (taken from its cache, or downloaded).
         device: where to put the model.
         say: told what a person should know, such as weights that the files leave out.
+        quantize: "int8" rounds the large matrices to one byte for each weight (see `nn/int8.py`): a quarter of the
+            memory, for a model that is used and not trained. None = as they are.
 
     Raises:
-        UserError: there is no such model, it cannot be fetched, or it is damaged or of an unknown kind.
+        UserError: there is no such model, it cannot be fetched, or it is damaged or of an unknown kind; or there is no
+            such way to quantise.
     """
+    int8.check_quantize(quantize)
     folder = find(name, say)
-    model = read_model(folder, device, say)
+    model = read_model(folder, "cpu" if quantize else device, say)
+    if quantize:  # before the model goes to its device, where there may be no room for its floats
+        model = int8.quantize(model).to(device)
     return model, read_tokenizer(folder, model.config)
 
 

@@ -16,11 +16,12 @@ from llmasos.models.folder import (
 from llmasos.models.gpt import GPT
 from llmasos.models.heads import FeatureExtractor, SequenceClassifier, SpanExtractor
 from llmasos.models.presets import PRESETS, preset
-from llmasos.models.size import flops_per_token, n_parameters, n_parameters_of
+from llmasos.models.size import flops_per_token, n_parameters, n_parameters_of, weight_bytes
 from llmasos.models.transformer import Transformer
 
 __all__ = [
     "BERT", "GPT", "PRESETS", "FeatureExtractor", "ModelConfig", "SequenceClassifier", "SpanExtractor", "Transformer",
     "build_model", "empty_model", "flops_per_token", "give_weights", "load_body", "load_config", "load_model",
-    "load_weights", "n_parameters", "n_parameters_of", "preset", "save_model", "weights_of",
+    "load_weights", "n_parameters", "n_parameters_of", "preset", "save_model", "weight_bytes",
+    "weights_of",
 ]

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from llmasos.errors import UserError
 from llmasos.models.config import ModelConfig
 from llmasos.models.heads import FAMILIES, HEADS
+from llmasos.nn import is_quantized
 from llmasos.storage import load_tensors, read_json, save_tensors, write_json
 
 TOKENIZER = "tokenizer_sha256"  # in config.json, beside the model's own fields: the tokenizer it was saved with
@@ -121,7 +122,16 @@ def give_weights(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 
 
 def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:
-    """The trained tensors by name, each once: of tied weights only the first name."""
+    """The trained tensors by name, each once: of tied weights only the first name.
+
+    Raises:
+        UserError: the model is quantised: what it has left of its weights is not what training made of them.
+    """
+    if is_quantized(model):
+        raise UserError(
+            "the model is quantised to int8, and rounded weights are not saved: load the model without quantize and "
+            "save that; quantising takes seconds and can be done again whenever it is loaded."
+        )
     return {name: parameter.detach() for name, parameter in model.named_parameters()}
 
 

@@ -129,6 +129,6 @@ class GPT(nn.Module):
 
     def make_cache(self, batch_size: int, length: int | None = None) -> KVCache:
         """An empty cache for `batch_size` sequences of up to `length` tokens (None = the whole context)."""
-        c, weight = self.config, self.token_embedding.weight
+        c, weight = self.config, next(self.parameters())  # any of them; a rounded embedding (`nn/int8.py`) is none
         length = length or c.context_length
         return KVCache.empty(c.n_layers, batch_size, c.n_kv_heads, length, c.head_size, weight.dtype, weight.device)

@@ -20,11 +20,24 @@ decoder, and a token is one that is read.
 from torch import nn
 
 from llmasos.models.config import ModelConfig
+from llmasos.nn import Int8Linear
 
 
 def n_parameters(model: nn.Module) -> int:
-    """Number of trained values, tied ones counted once."""
-    return sum(parameter.numel() for parameter in model.parameters())
+    """Number of trained values, tied ones counted once, and those that have been rounded to int8 since."""
+    rounded = sum(matrix.weight.numel() for matrix in rounded_matrices(model))
+    return sum(parameter.numel() for parameter in model.parameters()) + rounded
+
+
+def weight_bytes(model: nn.Module) -> int:
+    """Bytes of memory that these values take, tied ones counted once; with the scales of rounded ones."""
+    tensors = [*model.parameters(), *(buffer for matrix in rounded_matrices(model) for buffer in matrix.buffers())]
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def rounded_matrices(model: nn.Module) -> list[Int8Linear]:
+    """The matrices that have been rounded to int8; one that stands in two places once."""
+    return [module for module in model.modules() if isinstance(module, Int8Linear)]
 
 
 def n_parameters_of(config: ModelConfig) -> int:

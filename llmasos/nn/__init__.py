@@ -4,14 +4,15 @@ from llmasos.nn.attention import MultiHeadAttention, explicit_attention, fused_a
 from llmasos.nn.blocks import DecoderBlock, EncoderBlock, Residual, make_norm
 from llmasos.nn.cache import KVCache
 from llmasos.nn.feed_forward import FeedForward, SwiGLU, gelu, gelu_tanh
+from llmasos.nn.int8 import Int8Embedding, Int8Linear, is_quantized, quantize
 from llmasos.nn.linear import Linear
 from llmasos.nn.masks import causal_mask, padding_mask, position_mask, positions_of
 from llmasos.nn.norms import LayerNorm, RMSNorm, layer_norm, rms_norm
 from llmasos.nn.positions import LearnedPositions, Rotary, SinusoidalPositions, rotate
 
 __all__ = [
-    "DecoderBlock", "EncoderBlock", "FeedForward", "KVCache", "LayerNorm", "LearnedPositions", "Linear",
-    "MultiHeadAttention", "RMSNorm", "Residual", "Rotary", "SinusoidalPositions", "SwiGLU", "causal_mask",
-    "explicit_attention", "fused_attention", "gelu", "gelu_tanh", "layer_norm", "make_norm", "padding_mask",
-    "position_mask", "positions_of", "rms_norm", "rotate",
+    "DecoderBlock", "EncoderBlock", "FeedForward", "Int8Embedding", "Int8Linear", "KVCache", "LayerNorm",
+    "LearnedPositions", "Linear", "MultiHeadAttention", "RMSNorm", "Residual", "Rotary", "SinusoidalPositions",
+    "SwiGLU", "causal_mask", "explicit_attention", "fused_attention", "gelu", "gelu_tanh", "is_quantized",
+    "layer_norm", "make_norm", "padding_mask", "position_mask", "positions_of", "quantize", "rms_norm", "rotate",
 ]
