@@ -16,6 +16,7 @@ COMMANDS = {  # name → (the module, what it does)
     "train": ("llmasos.commands.train", "train a language model from any text"),
     "sample": ("llmasos.commands.sample", "write text with a trained model"),
     "eval": ("llmasos.commands.eval", "measure how good a trained model is"),
+    "serve": ("llmasos.commands.serve", "answer over HTTP, with a page to look inside"),
     "models": ("llmasos.commands.models", "which models there are, here and to fetch"),
     "export": ("llmasos.commands.export", "write a trained model into a folder of its own"),
     "doctor": ("llmasos.commands.doctor", "what this machine can do, what is missing, and how to mend it"),

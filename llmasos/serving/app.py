@@ -19,7 +19,9 @@ On its way in, a request passes these doors, each of which can refuse it with a 
 import atexit
 import difflib
 import hmac
-from collections.abc import Callable, Iterable, Sequence
+import os
+import re
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ from llmasos.serving.web import MAX_BODY, Environ, Request, Response, Route, jso
 from llmasos.training.machine import pick_device
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+KEY_VARIABLE = "LLMASOS_API_KEY"
 MAX_TOKENS = 4096
 VERSION = "0.1.0"
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
@@ -62,7 +65,8 @@ def create_app(
         name: what requests call the model (None = its name, or the last part of its folder's).
         quantize: "int8" stores the weights in a quarter of the memory.
         device: "auto", "cpu", "cuda" or "mps".
-        api_key: what requests must show as `Authorization: Bearer …` (None = nothing).
+        api_key: what requests must show as `Authorization: Bearer …` (None = what the environment variable
+            LLMASOS_API_KEY says; nothing if there is none).
         hosts: the names under which the server may be asked, without port, or ["*"] for any. None = the names of this
             machine itself, as long as no key is asked for: a page of another site could otherwise give its own name
             this machine's address, and read what the model says ("DNS rebinding").
@@ -74,19 +78,20 @@ def create_app(
     Raises:
         UserError: there is no such model, it is damaged, or an argument is not as it must be.
     """
-    if api_key is not None and not api_key.strip():
-        raise UserError("the API key is empty; give one of at least one character, or none at all.")
+    api_key = os.environ.get(KEY_VARIABLE) if api_key is None else api_key
+    if api_key is not None and not re.fullmatch("[!-~]+", api_key):
+        raise UserError("the API key is empty or holds a space or a letter that is not ASCII; choose one without.")
     for what, value in (("max_tokens", max_tokens), ("max_body", max_body)):
         if not isinstance(value, int) or value < 1:
             raise UserError(f"{what} is {value!r}; it must be a whole number of at least 1.")
     if isinstance(model, str | Path):
-        opened, tokenizer = hub.load_pretrained(model, pick_device(device))
+        opened, tokenizer = hub.load_pretrained(model, pick_device(device), quantize=quantize)
         engine = Engine(opened, tokenizer, max_batch, max_waiting, request_seconds=request_seconds, metrics=Metrics())
         name = name or (Path(model).resolve().name if Path(model).is_dir() else str(model))
     else:
         engine = model
     engine.start()
-    return App(Served(name or "model", engine, max_tokens, quantize), api_key, hosts, max_body)
+    return App(Served(name or "model", engine, max_tokens), api_key, hosts, max_body)
 
 
 class App:
@@ -168,17 +173,22 @@ class App:
         host = environ.get("HTTP_HOST")
         if host is None:  # no browser, then
             return
-        allowed = self.hosts
-        if allowed is None:
-            allowed = ["*"] if self.api_key is not None or environ.get("llmasos.public") else LOOPBACK
-        name = host.strip().lower()
+        name, names = host.strip().lower(), self.names(environ)
         name = name[: name.index("]") + 1] if "]" in name else name.split(":")[0]
-        if "*" not in allowed and name.rstrip(".") not in allowed:
+        if "*" not in names and name.rstrip(".") not in names:
             raise Refused(
-                f"this server does not answer to the name {show(name)}; it is called {', '.join(allowed)} "
+                f"this server does not answer to the name {show(name)}; it is called {', '.join(names)} "
                 "(whoever runs it can give it more names, with hosts=…).",
                 status=403, code="host_not_allowed",
             )  # fmt: skip
+
+    def names(self, environ: Environ) -> Collection[str]:
+        """What the server may be called; "*" stands for everything."""
+        if self.hosts is not None:
+            return self.hosts
+        if self.api_key is not None or environ.get("llmasos.public"):
+            return ("*",)
+        return dict.fromkeys((*LOOPBACK, environ.get("llmasos.host", LOOPBACK[0])))
 
     def check_key(self, environ: Environ) -> None:
         """Raise Refused (401) if a key is needed and not shown. The time it takes tells nothing about the key."""
@@ -186,7 +196,7 @@ class App:
             return
         scheme, _, key = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         # WSGI hands over bytes as Latin-1 characters
-        shown, right = key.strip().encode("latin-1", "replace"), self.api_key.encode("utf-8")
+        shown, right = key.strip().encode("latin-1", "replace"), self.api_key.encode("ascii")
         if not hmac.compare_digest(shown, right) or scheme.lower() != "bearer":
             raise Refused(
                 "this server asks for its API key, and the request shows none or another; send it as "

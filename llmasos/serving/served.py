@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from llmasos.models import ModelConfig, n_parameters_of
+from llmasos.nn import is_quantized
 from llmasos.prompting import ChatTemplate, template_of
 from llmasos.serving.engine import Engine
 from llmasos.serving.metrics import Metrics
@@ -40,14 +41,12 @@ class Served:
         name: what requests call the model.
         engine: does the work.
         max_tokens: how many tokens a request may ask for.
-        quantization: "int8" if the weights are stored so, else None.
         created: when it was opened, in Unix time.
     """
 
     name: str
     engine: Engine
     max_tokens: int
-    quantization: str | None = None
     created: int = field(default_factory=lambda: int(time.time()))
 
     def __post_init__(self):
@@ -81,7 +80,7 @@ class Served:
             "parameters": n_parameters_of(config),
             "vocab_size": self.vocab_size,
             "labels": list(config.labels),
-            "quantization": self.quantization,
+            "quantization": "int8" if is_quantized(self.model) else None,
             "chat_template": None if self.template is None else self.template.name,
             "max_tokens": self.max_tokens,
         }

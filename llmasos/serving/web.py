@@ -52,8 +52,13 @@ class Response:
 
 
 def json_response(value: Any, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Response:
+    """A value as the body of an answer."""
+    return Response(to_json(value), JSON, status, headers)
+
+
+def to_json(value: Any) -> bytes:
     """A value as JSON. A number that is none (NaN) is a bug, and raises ValueError rather than being sent."""
-    return Response(json.dumps(value, allow_nan=False).encode(), JSON, status, headers)
+    return json.dumps(value, allow_nan=False, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 @dataclass(frozen=True)

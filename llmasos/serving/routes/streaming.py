@@ -8,7 +8,6 @@ Each event is a line that begins with `data: `, and an empty line. What goes wro
 have a status of its own, since 200 has been said: it comes as an event with an `error`, and the stream ends.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -17,7 +16,7 @@ from llmasos.serving.refusals import error_object, refusal
 from llmasos.serving.requests import Event
 from llmasos.serving.requests import Request as Job
 from llmasos.serving.routes.sampling import cancel_all
-from llmasos.serving.web import Request, Response
+from llmasos.serving.web import Request, Response, to_json
 
 EVENT_STREAM = "text/event-stream"
 HEADERS = (("Cache-Control", "no-store"), ("X-Accel-Buffering", "no"))  # the second asks a proxy not to collect them
@@ -105,4 +104,4 @@ class EventStream:
 
 def data(values: Sequence[dict[str, Any]]) -> bytes:
     """Values as events."""
-    return b"".join(b"data: %b\n\n" % json.dumps(value, allow_nan=False).encode() for value in values)
+    return b"".join(b"data: %b\n\n" % to_json(value) for value in values)
