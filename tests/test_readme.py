@@ -1,15 +1,19 @@
-"""The README's Python runs as it is written, in the order in which it stands there."""
+"""The README's Python and its requests with curl run as they are written, in the order in which they stand there."""
 
+import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from llmasos import sdk
+from llmasos import LLMServing, sdk
 from llmasos.datasets import given
 
-README = Path(__file__).resolve().parents[1] / "README.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+CURLS = re.findall(r"^curl (?:.*\\\n)*.*", README, re.MULTILINE)
 
 
 @pytest.mark.filterwarnings("ignore:the text is too small for a vocabulary")
@@ -28,3 +32,20 @@ def test_every_snippet_runs_and_prints_what_it_says(tmp_path, monkeypatch, capsy
     stated = re.findall(r"print\(.*\)\s+# ([^…\n]+)$", "\n".join(BLOCKS), re.MULTILINE)
     assert stated and all(text in out for text in stated), stated
     assert (tmp_path / "my_llm" / "model.safetensors").is_file()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
+def test_every_curl_is_answered():
+    answers = []
+    with LLMServing.from_pretrained("storyworld-chat").create_service() as service:
+        for command in CURLS:
+            command = command.replace("http://127.0.0.1:8000", service.url)
+            done = subprocess.run([*"sh -c".split(), f"{command} --silent --fail"], capture_output=True, text=True)
+            assert done.returncode == 0, command
+            answers.append(done.stdout)
+    models, story, chat, vectors, metrics = answers
+    assert json.loads(models)["data"][0]["id"] == "storyworld-chat"
+    assert len(json.loads(story)["choices"][0]["logprobs"]["tokens"]) <= 40
+    assert chat.count("data: ") > 3 and chat.endswith("data: [DONE]\n\n")
+    assert [len(one["embedding"]) for one in json.loads(vectors)["data"]] == [128, 128]
+    assert "llmasos_generated_tokens_total" in metrics
