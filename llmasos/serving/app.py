@@ -173,9 +173,8 @@ class App:
         host = environ.get("HTTP_HOST")
         if host is None:  # no browser, then
             return
-        name, names = host.strip().lower(), self.names(environ)
-        name = name[: name.index("]") + 1] if "]" in name else name.split(":")[0]
-        if "*" not in names and name.rstrip(".") not in names:
+        name, names = re.sub(r":\d*$", "", host.strip().lower()), self.names(environ)
+        if "*" not in names and name.removesuffix(".") not in names:
             raise Refused(
                 f"this server does not answer to the name {show(name)}; it is called {', '.join(names)} "
                 "(whoever runs it can give it more names, with hosts=…).",

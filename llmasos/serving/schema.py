@@ -343,7 +343,8 @@ class Object(Kind):
         before = f"{where}." if where else ""
         for name in value:
             if name not in self.fields:
-                raise Refused(f"there is no field {show(name)} here{self._near(name)}", before + name[:SHOWN])
+                place = f"in {where}" if where else "here"
+                raise Refused(f"there is no field {show(name)} {place}{self._near(name)}", before + name[:SHOWN])
         found = {}
         for name, field in self.fields.items():
             if value.get(name) is None:

@@ -17,7 +17,6 @@ from llmasos.serving.schema import (
     ModelName,
     Number,
     Object,
-    Only,
     Text,
 )
 from llmasos.serving.served import Served
@@ -39,7 +38,6 @@ def model_field(served: Served) -> Field:
 def sampling_fields(served: Served) -> tuple[Field, ...]:
     """How to choose tokens and when to stop: OpenAI's names, and some more."""
     stop = Text(1, MAX_STOP_LENGTH)
-    no_penalty = Only(0, "the penalty for repetition is called repetition_penalty here")
     return (
         Field("temperature", Number(LOWEST_TEMPERATURE, 10, also=0), "1 is the model's own distribution, less is "
               "safer, more is wilder, 0 always takes the likeliest token", 1.0),
@@ -47,8 +45,8 @@ def sampling_fields(served: Served) -> tuple[Field, ...]:
         Field("top_k", Integer(0, 1_000_000), "choose among this many of the likeliest tokens; 0 is off"),
         Field("min_p", Number(0, 1), "choose among tokens at least so many times as likely as the likeliest; 0 is off"),
         Field("repetition_penalty", Number(0.1, 10), "above 1, tokens that have occurred become less likely", 1.0),
-        Field("presence_penalty", no_penalty, "not here: see repetition_penalty"),
-        Field("frequency_penalty", no_penalty, "not here: see repetition_penalty"),
+        Field("presence_penalty", Number(-2, 2), "above 0, tokens that the new text holds become less likely", 0.0),
+        Field("frequency_penalty", Number(-2, 2), "the same, times how often it holds them", 0.0),
         Field("n", Integer(1, min(MAX_TEXTS, served.engine.max_waiting)), "how many texts", 1),
         Field("stop", Either((stop, ListOf(stop, 0, MAX_STOPS))), "end before the first of these texts"),
         Field("seed", Integer(-(2**63), 2**63 - 1), "the same seed gives the same text; none given: another each time"),
@@ -74,6 +72,8 @@ def options_of(values: dict[str, Any], max_tokens: int) -> SamplingOptions:
         top_p=values["top_p"],
         min_p=values["min_p"] or None,
         repetition_penalty=values["repetition_penalty"],
+        presence_penalty=values["presence_penalty"],
+        frequency_penalty=values["frequency_penalty"],
         stop=(stop,) if isinstance(stop, str) else tuple(stop),
         seed=secrets.randbits(31) if values["seed"] is None else values["seed"],
     )

@@ -1,0 +1,711 @@
+"""The HTTP side, asked directly as a WSGI application: each route, each refusal, keys, names, and streams."""
+
+import base64
+import io
+import json
+import math
+import random
+import re
+
+import jsonschema_rs
+import numpy as np
+import pytest
+import torch
+from serving_http_helpers import BYTES, JSON, app_of, ask, tiny, wait_until
+
+from llmasos.datasets import QA
+from llmasos.errors import UserError
+from llmasos.generation import BeamOptions, SamplingOptions, beam_search, generate
+from llmasos.interpret import label_evidence
+from llmasos.prompting import Message
+from llmasos.serving.app import App, create_app
+from llmasos.serving.body import read_json
+from llmasos.serving.metrics import Counter, Histogram
+from llmasos.serving.refusals import Refused
+from llmasos.serving.requests import Busy
+from llmasos.serving.routes import ROUTES
+from llmasos.tasks import answer_questions, classify, fill_masks, reply
+from llmasos.tasks.embed import embed
+
+KINDS = ("gpt", "bert", "transformer", "classifier", "span")
+BODIES = {  # route → a body that is right
+    "/v1/completions": {"prompt": "abc", "max_tokens": 6, "seed": 3},
+    "/v1/chat/completions": {"messages": [{"role": "user", "content": "abc"}], "max_tokens": 6, "seed": 3},
+    "/v1/embeddings": {"input": "the cat"},
+    "/v1/classify": {"input": "the cat"},
+    "/v1/answer": {"question": "who ?", "context": "the cat sat on the mat"},
+    "/v1/fill": {"input": "the [MASK] sat"},
+    "/v1/translate": {"input": "abc", "beams": 2, "max_tokens": 5},
+    "/v1/look": {"input": "abc"},
+}
+WRONG = [None, True, False, 0, 1, -1, 2.5, 1e6, 10**18, 10**24, -1e300, "", " ", "abc", "true", "1", [], {}, [[]],
+         [[1]], [{}], [None], [1, "a"], ["a", 1], ["a"], [-1], [10**6], [1.5], [True], ["x"] * 300, [[1], [2]], [["a"]],
+         {"a": 1}, {"role": "user"}, [{"role": "user", "content": "a"}], [{"role": "me", "content": "a"}], "a" * 5000,
+         {"include_usage": True}, {"include_usage": 1}]  # fmt: skip
+"""Values of every kind, to be put into every field."""
+
+
+@pytest.fixture(scope="module")
+def apps():
+    found = {kind: create_app(tiny(kind), name=f"tiny-{kind}") for kind in KINDS}
+    yield found
+    for app in found.values():
+        app.close(0.0)
+
+
+@pytest.fixture
+def gpt(apps) -> App:
+    return apps["gpt"]
+
+
+def has(app: App, path: str) -> bool:
+    return any(route.path == path for route in app.routes)
+
+
+def kinds_with(path: str) -> list[str]:
+    families = {"/v1/completions": ["gpt"], "/v1/chat/completions": ["gpt"], "/v1/embeddings": list(KINDS),
+                "/v1/classify": ["classifier"], "/v1/answer": ["span"], "/v1/fill": ["bert"],
+                "/v1/translate": ["transformer"], "/v1/look": ["gpt", "bert", "transformer"]}  # fmt: skip
+    return families[path]
+
+
+# What there is
+
+
+def test_a_model_has_the_routes_that_it_can_do_and_no_others(apps):
+    for path in BODIES:
+        assert [kind for kind in KINDS if has(apps[kind], path)] == kinds_with(path)
+
+
+def test_a_route_for_other_models_says_what_this_one_can(apps):
+    error = ask(apps["bert"], "POST", "/v1/completions", BODIES["/v1/completions"]).error
+    assert error["type"] == "not_found_error"
+    assert "tiny-bert is a bert: it can fill, look, embed" in error["message"]
+
+
+def test_the_model_is_described(apps):
+    [model] = ask(apps["classifier"], "GET", "/v1/models").json["data"]
+    assert model == ask(apps["classifier"], "GET", "/v1/models/tiny-classifier").json
+    assert model["id"] == "tiny-classifier" and model["object"] == "model" and model["owned_by"] == "llmasos"
+    assert model["abilities"] == ["classify", "embed"] and model["labels"] == ["happy", "sad", "neither"]
+    assert model["family"] == "bert" and model["context_length"] == 64 and model["chat_template"] is None
+    assert model["quantization"] is None and (model["n_layers"], model["n_heads"]) == (2, 2)
+    n_parameters = sum(parameter.numel() for parameter in apps["classifier"].served.model.parameters())
+    assert model["parameters"] == n_parameters
+    assert ask(apps["gpt"], "GET", "/v1/models").json["data"][0]["chat_template"] == "plain"
+
+
+def test_another_model_is_not_found(gpt):
+    assert ask(gpt, "GET", "/v1/models/gpt-4").error["code"] == "model_not_found"
+    answer = ask(gpt, "POST", "/v1/completions", {"prompt": "a", "model": "gpt-4"})
+    assert answer.status == 404 and answer.error["code"] == "model_not_found" and "tiny-gpt" in answer.error["message"]
+    assert ask(gpt, "POST", "/v1/completions", {"prompt": "a", "model": "tiny-gpt", "max_tokens": 1}).status == 200
+
+
+def test_a_name_with_a_slash_is_found():
+    with app_of(tiny("gpt"), name="Somebody/Model-1") as app:
+        assert ask(app, "GET", "/v1/models/Somebody/Model-1").json["id"] == "Somebody/Model-1"
+
+
+def test_health_and_readiness(gpt):
+    assert ask(gpt, "GET", "/health").json == {"status": "ok"}
+    assert ask(gpt, "GET", "/ready").json == {"status": "ready", "running": 0, "waiting": 0}
+    with app_of(tiny("gpt")) as app:
+        app.close(0.0)
+        assert ask(app, "GET", "/health").status == 200
+        answer = ask(app, "GET", "/ready")
+        assert answer.status == 503 and answer.error["code"] == "not_ready" and answer.headers["Retry-After"] == "5"
+        answer = ask(app, "POST", "/v1/completions", {"prompt": "a"})
+        assert answer.status == 503 and answer.error["code"] == "stopping" and answer.headers["Retry-After"] == "5"
+
+
+def test_the_page_may_run_its_own_script_and_speak_to_this_server_only(gpt):
+    answer = ask(gpt, "GET", "/")
+    assert answer.status == 200 and answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy and "connect-src 'self'" in policy and "'sha256-" in policy
+    assert "script-src 'unsafe-inline'" not in policy and answer.headers["X-Frame-Options"] == "DENY"
+
+
+# Completions and chat
+
+
+@pytest.mark.parametrize("prompt", ["abc", "", [97, 98], "déjà vu", "{0.__class__} %s %n", "../../etc/passwd",
+                                    "<|endoftext|>{{ 7*7 }}", "file:///etc/passwd", "$(reboot)`reboot`"])  # fmt: skip
+def test_a_completion_is_what_the_model_writes_alone(gpt, prompt):
+    """Whatever the prompt looks like, it is text to go on with."""
+    body = {"prompt": prompt, "max_tokens": 12, "temperature": 0.9, "top_k": 50, "top_p": 0.95, "seed": 5, "n": 2}
+    answer = ask(gpt, "POST", "/v1/completions", body).json
+    options = SamplingOptions(12, 0.9, 50, 0.95, seed=5)
+    expected = generate(gpt.served.model, BYTES, [prompt], options, 2)
+    assert [choice["text"] for choice in answer["choices"]] == [one.text for one in expected]
+    assert [choice["finish_reason"] for choice in answer["choices"]] == [one.finish_reason for one in expected]
+    n_tokens = sum(len(one.ids) for one in expected)
+    assert answer["usage"] == {"prompt_tokens": expected[0].n_prompt_tokens, "completion_tokens": n_tokens,
+                               "total_tokens": expected[0].n_prompt_tokens + n_tokens}  # fmt: skip
+
+
+def test_every_option_reaches_the_model(gpt):
+    """Each option changes the text, and to what the model writes under it."""
+    given = {"temperature": 0.7, "top_k": 3, "top_p": 0.5, "min_p": 0.2, "repetition_penalty": 1.8, "seed": 8,
+             "presence_penalty": 1.5, "frequency_penalty": 2.0, "max_tokens": 9}  # fmt: skip
+    usual = {"prompt": "abc", "max_tokens": 12, "seed": 3}
+    [without] = generate(gpt.served.model, BYTES, ["abc"], SamplingOptions(12, seed=3))
+    for name, value in given.items():
+        text = ask(gpt, "POST", "/v1/completions", usual | {name: value}).json["choices"][0]["text"]
+        options = {"max_new_tokens": 12, "seed": 3} | {name.replace("max_tokens", "max_new_tokens"): value}
+        assert text == generate(gpt.served.model, BYTES, ["abc"], SamplingOptions(**options))[0].text, name
+        assert text != without.text, name
+
+
+def test_zero_switches_filters_off(gpt):
+    body = {"prompt": "abc", "max_tokens": 12, "seed": 3}
+    off = ask(gpt, "POST", "/v1/completions", body | {"top_k": 0, "min_p": 0}).json
+    assert off["choices"] == ask(gpt, "POST", "/v1/completions", body).json["choices"]
+
+
+def test_stop_strings_end_a_text(gpt):
+    body = {"prompt": "abc", "max_tokens": 30, "seed": 3}
+    whole = ask(gpt, "POST", "/v1/completions", body).json["choices"][0]["text"]
+    for stop in (whole[5:7], [whole[5:7], "not there"]):
+        [choice] = ask(gpt, "POST", "/v1/completions", body | {"stop": stop}).json["choices"]
+        assert choice["text"] == whole[: whole.find(whole[5:7])] and choice["finish_reason"] == "stop"
+
+
+def test_several_prompts_give_their_texts_in_order(gpt):
+    answer = ask(gpt, "POST", "/v1/completions", {"prompt": ["a", "bc"], "max_tokens": 5, "seed": 2, "n": 2}).json
+    expected = generate(gpt.served.model, BYTES, ["a", "bc"], SamplingOptions(5, seed=2), 2)
+    assert [choice["text"] for choice in answer["choices"]] == [one.text for one in expected]
+    assert [choice["index"] for choice in answer["choices"]] == [0, 1, 2, 3]
+    assert answer["usage"]["prompt_tokens"] == 3
+    ids = ask(gpt, "POST", "/v1/completions", {"prompt": [[97], [98, 99]], "max_tokens": 5, "seed": 2, "n": 2}).json
+    assert ids["choices"] == answer["choices"]
+
+
+def test_without_a_seed_each_text_is_another_and_its_seed_is_told(gpt):
+    texts = set()
+    for _ in range(3):
+        answer = ask(gpt, "POST", "/v1/completions", {"prompt": "a", "max_tokens": 20}).json
+        again = ask(gpt, "POST", "/v1/completions", {"prompt": "a", "max_tokens": 20, "seed": answer["seed"]}).json
+        assert again["choices"] == answer["choices"]
+        texts.add(answer["choices"][0]["text"])
+    assert len(texts) == 3
+
+
+def test_logprobs_are_those_of_the_model(gpt):
+    body = {"prompt": "abc", "max_tokens": 4, "temperature": 0, "logprobs": 3}
+    logprobs = ask(gpt, "POST", "/v1/completions", body).json["choices"][0]["logprobs"]
+    ids = BYTES.encode("abc")
+    for place, id in enumerate(logprobs["token_ids"]):
+        with torch.inference_mode():
+            row = gpt.served.model(torch.tensor([ids]))[0, -1].log_softmax(-1)
+        best = row.topk(3)
+        assert [a["id"] for a in logprobs["alternatives"][place]] == best.indices.tolist()
+        assert [a["logprob"] for a in logprobs["alternatives"][place]] == pytest.approx(best.values.tolist(), abs=1e-5)
+        assert logprobs["token_logprobs"][place] == pytest.approx(float(row[id]), abs=1e-5)
+        assert logprobs["top_logprobs"][place][logprobs["tokens"][place]] == logprobs["token_logprobs"][place]
+        ids.append(id)
+    assert logprobs["text_offset"] == [0, *np.cumsum([len(token) for token in logprobs["tokens"]])[:-1]]
+    assert ask(gpt, "POST", "/v1/completions", body | {"logprobs": None}).json["choices"][0]["logprobs"] is None
+
+
+def test_a_chat_is_what_the_model_replies(gpt):
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hello"}]
+    answer = ask(gpt, "POST", "/v1/chat/completions", {"messages": messages, "max_tokens": 8, "seed": 4}).json
+    chat = [Message(**message) for message in messages]
+    [expected] = reply(gpt.served.model, BYTES, [chat], SamplingOptions(8, seed=4))
+    assert answer["object"] == "chat.completion"
+    assert answer["choices"][0]["message"]["role"] == "assistant"
+    assert answer["choices"][0]["message"]["content"].strip() == expected
+    parts = [messages[0], {"role": "user", "content": [{"type": "text", "text": t} for t in ("hel", "lo")]}]
+    again = ask(gpt, "POST", "/v1/chat/completions", {"messages": parts, "max_tokens": 8, "seed": 4}).json
+    assert again["choices"] == answer["choices"]
+
+
+def test_the_smaller_of_both_limits_of_a_chat_counts(gpt):
+    body = BODIES["/v1/chat/completions"] | {"max_tokens": 5, "max_completion_tokens": 3}
+    assert ask(gpt, "POST", "/v1/chat/completions", body).json["usage"]["completion_tokens"] == 3
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions"])
+def test_a_stream_says_the_same_as_a_whole_answer(gpt, path):
+    body = BODIES[path] | {"n": 3, "max_tokens": 15, "logprobs": 2 if path == "/v1/completions" else True}
+    body |= {"top_logprobs": 2} if "chat" in path else {}
+    whole = ask(gpt, "POST", path, body).json
+    answer = ask(gpt, "POST", path, body | {"stream": True, "stream_options": {"include_usage": True}})
+    assert answer.headers["Content-Type"] == "text/event-stream"
+    *events, last = answer.events
+    assert last["choices"] == [] and last["usage"] == whole["usage"]
+    assert all(event["usage"] is None and event["id"] == last["id"] for event in events)
+    for choice in whole["choices"]:
+        mine = [event["choices"][0] for event in events if event["choices"][0]["index"] == choice["index"]]
+        assert [one["finish_reason"] for one in mine[:-1]] == [None] * (len(mine) - 1)
+        assert mine[-1]["finish_reason"] == choice["finish_reason"]
+        if "chat" in path:
+            assert mine[0]["delta"]["role"] == "assistant" and not any("role" in one["delta"] for one in mine[1:])
+            assert "".join(one["delta"]["content"] for one in mine) == choice["message"]["content"]
+            assert sum([one["logprobs"]["content"] for one in mine], []) == choice["logprobs"]["content"]
+        else:
+            assert "".join(one["text"] for one in mine) == choice["text"]
+            for name, values in choice["logprobs"].items():
+                assert sum([one["logprobs"][name] for one in mine], []) == values, name
+    assert "usage" not in ask(gpt, "POST", path, body | {"stream": True}).events[-1]
+
+
+def test_several_texts_of_a_stream_come_side_by_side(gpt):
+    body = {"prompt": "a", "n": 3, "max_tokens": 30, "seed": 1, "stream": True}
+    numbers = [event["choices"][0]["index"] for event in ask(gpt, "POST", "/v1/completions", body).events]
+    first_end = min(len(numbers) - 1 - numbers[::-1].index(number) for number in (0, 1, 2))
+    assert {0, 1, 2} <= set(numbers[: first_end + 1])
+
+
+def test_what_a_person_should_know_stands_with_the_choice(gpt):
+    [choice] = ask(gpt, "POST", "/v1/completions", {"prompt": "x" * 100, "max_tokens": 2}).json["choices"]
+    assert "the prompt is 100 tokens long" in choice["notices"][0]
+    events = ask(gpt, "POST", "/v1/completions", {"prompt": "x" * 100, "max_tokens": 2, "stream": True}).events
+    assert "the prompt is 100 tokens long" in events[0]["choices"][0]["notices"][0]
+
+
+# Models that read
+
+
+def test_embeddings(apps):
+    for kind in KINDS:
+        served, texts = apps[kind].served, [f"the cat {n}" for n in range(20)]
+        answer = ask(apps[kind], "POST", "/v1/embeddings", {"input": texts}).json
+        expected = embed(served.model, served.tokenizer, texts).numpy()
+        assert [one["index"] for one in answer["data"]] == list(range(20))
+        np.testing.assert_allclose([one["embedding"] for one in answer["data"]], expected, atol=1e-6)
+        coded = ask(apps[kind], "POST", "/v1/embeddings", {"input": texts[3], "encoding_format": "base64"}).json
+        vector = np.frombuffer(base64.b64decode(coded["data"][0]["embedding"]), dtype="<f4")
+        np.testing.assert_allclose(vector, expected[3], atol=1e-6)
+        n_tokens = len(served.tokenizer.encode(texts[3])) + served.tokenizer.frame_size(1)
+        assert coded["usage"] == {"prompt_tokens": n_tokens, "total_tokens": n_tokens}
+
+
+def test_classify(apps):
+    served, texts = apps["classifier"].served, ["the cat sat", "a dog"] * 10
+    answer = ask(apps["classifier"], "POST", "/v1/classify", {"input": texts}).json
+    rows = classify(served.model, served.tokenizer, texts)
+    for number, (one, row) in enumerate(zip(answer["data"], rows, strict=True)):
+        assert one["index"] == number and one["label"] == served.config.labels[row.argmax()]
+        assert list(one["scores"].values()) == pytest.approx(row.tolist(), abs=1e-5) and "evidence" not in one
+    [one] = ask(apps["classifier"], "POST", "/v1/classify", {"input": "the cat sat", "evidence": True}).json["data"]
+    expected = label_evidence(served.model, served.tokenizer, "the cat sat")
+    assert [(word["start"], word["end"], word["text"]) for word in one["evidence"]] == [e[:3] for e in expected]
+    assert [word["influence"] for word in one["evidence"]] == pytest.approx([e.influence for e in expected], abs=1e-5)
+
+
+def test_answer(apps):
+    served = apps["span"].served
+    found = []
+    for context in ("the cat sat on the mat .", "a dog ran to the river", "Anna was sad .", "x", "the river " * 60):
+        answer = ask(apps["span"], "POST", "/v1/answer", {"question": "who ?", "context": context}).json
+        [best] = answer_questions(served.model, served.tokenizer, [QA(context, "who ?", ())])
+        assert answer["answer"] == best.text and answer["answerable"] == bool(best.text)
+        assert answer["score"] == pytest.approx(best.score, abs=1e-4)
+        if best.text:
+            assert context[answer["start"] : answer["end"]] == best.text
+        found.append(answer["answerable"])
+    assert any(found)
+
+
+def test_fill(apps):
+    served = apps["bert"].served
+    body = {"input": "the [MASK] sat on the [MASK] .", "n": 3}
+    masks = ask(apps["bert"], "POST", "/v1/fill", body).json["masks"]
+    expected = fill_masks(served.model, served.tokenizer, body["input"], 3)
+    assert [[one["token"] for one in mask] for mask in masks] == [[token for token, _ in best] for best in expected]
+    assert [[one["probability"] for one in mask] for mask in masks] == [
+        pytest.approx([p for _, p in best], abs=1e-5) for best in expected
+    ]
+    assert [served.tokenizer.decode([one["id"]]).strip() for one in masks[0]] == [one["token"] for one in masks[0]]
+
+
+def test_translate(apps):
+    served = apps["transformer"].served
+    sources = ["abc", "hello you"]
+    body = {"input": sources, "beams": 3, "length_penalty": 1.0, "max_tokens": 6}
+    answer = ask(apps["transformer"], "POST", "/v1/translate", body).json
+    found = beam_search(served.model, served.tokenizer, sources, BeamOptions(3, 1.0, 6))
+    assert [one["text"] for one in answer["data"]] == [best[0].text.strip() for best in found]
+    n_tokens = sum(len(best[0].ids) for best in found)
+    assert answer["usage"] == {"prompt_tokens": 14, "completion_tokens": n_tokens, "total_tokens": 14 + n_tokens}
+
+
+@pytest.mark.parametrize("kind", ["gpt", "bert", "transformer"])
+def test_look(apps, kind):
+    body = {"input": "the cat"} | ({"target": "le chat"} if kind == "transformer" else {})
+    for show in ("tokens", "attention"):
+        answer = ask(apps[kind], "POST", "/v1/look", body | {"show": show})
+        assert answer.status == 200 and answer.json["object"] == "look" and answer.json["tokens"], answer.json
+    lens = ask(apps[kind], "POST", "/v1/look", {"input": "the cat", "show": "lens"})
+    assert lens.status == (400 if kind == "transformer" else 200)
+
+
+# Refusals
+
+
+@pytest.mark.parametrize("path", list(BODIES))
+def test_a_body_is_taken_if_and_only_if_the_document_says_so(apps, path):
+    """Every field gets values of every kind; what our checks say is compared with a JSON Schema validator."""
+    app = apps[kinds_with(path)[0]]
+    schema = ask(app, "GET", "/openapi.json").json["paths"][path]["post"]["requestBody"]["content"][JSON]["schema"]
+    validator, check = jsonschema_rs.validator_for(schema), app._bodies[path].check
+    n_refused = 0
+    for name in schema["properties"]:
+        for value in WRONG:
+            body = {**BODIES[path], name: value}
+            try:
+                check(read_json(json.dumps(body).encode()))
+                refused = None
+            except Refused as error:
+                refused = error
+                n_refused += 1
+                assert name in str(error) and name in error.param and len(str(error)) < 1000
+            assert validator.is_valid(body) == (refused is None), (body, refused)
+    assert n_refused > 15 * len(schema["properties"])
+
+
+@pytest.mark.parametrize("path", list(BODIES))
+def test_wrong_types_are_refused_with_a_sentence(apps, path):
+    app, draw = apps[kinds_with(path)[0]], random.Random(0)
+    assert ask(app, "POST", path, BODIES[path]).status == 200
+    for name in [*app._bodies[path].fields]:
+        for value in draw.sample(WRONG, 6):
+            body = {"max_tokens": 2} | BODIES[path] if "max_tokens" in app._bodies[path].fields else BODIES[path]
+            answer = ask(app, "POST", path, {**body, name: value})
+            assert answer.status in (200, 400, 404), (name, value, answer.body)
+            if answer.status != 200:
+                assert answer.error["param"] or "text" in answer.error["message"]
+
+
+@pytest.mark.parametrize(
+    "body, words",
+    [
+        (b"", "the body is empty"),
+        (b" \n", "the body is empty"),
+        (b"{", "the body is not JSON"),
+        (b"{'prompt': 'a'}", "the body is not JSON"),
+        (b'{"prompt": "a",}', "the body is not JSON"),
+        (b'{"prompt": "a"} {}', "the body is not JSON"),
+        (b'\xef\xbb\xbf{"prompt": "a"}', "the body is not JSON"),
+        (b'{"prompt": "\xff"}', "not UTF-8 text (byte 12)"),
+        ('{"prompt": "a"}'.encode("utf-16"), "not UTF-8"),
+        (b'{"prompt": "a\nb"}', "the body is not JSON"),
+        (b"[]", "the body is an empty list"),
+        (b'"prompt"', 'the body is "prompt"'),
+        (b"null", "the body is null"),
+        (b"12", "the body is 12"),
+        (b"{}", "prompt is missing"),
+        (b'{"prompt": null}', "prompt is missing"),
+        (b'{"prompt": "a", "prompt": "b"}', 'has "prompt" twice'),
+        (b'{"prompt": "a", "temperature": NaN}', "holds NaN"),
+        (b'{"prompt": "a", "temperature": -Infinity}', "holds -Infinity"),
+        (b'{"prompt": "a", "temperature": 1e999}', "1e999, which is too large"),
+        (b'{"prompt": "a", "seed": ' + b"9" * 100_000 + b"}", "a number of 100000 digits"),
+        (b'{"prompt": "a", "seed": 99999999999999999999}', "seed is 99999999999999999999"),
+        (b'{"prompt": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
+        (b'{"a":' * 50_000 + b"1" + b"}" * 50_000, "nested too deeply"),
+        (rb'{"prompt": "a\ud800b"}', "half a character"),
+        (rb'{"\ud800": 1, "prompt": "a"}', r"there is no field"),
+        (b'{"prompt": "a", "promt": "b"}', 'there is no field "promt" here; did you mean "prompt"?'),
+        (b'{"prompt": "a", "max_token": 3}', 'did you mean "max_tokens"?'),
+        (b'{"prompt": "a", "tools": []}', 'there is no field "tools" here; '),
+        (b'{"prompt": [1, 257]}', "prompt[1] is 257; it must be a whole number from 0 to 256"),
+        (b'{"prompt": [1, -1]}', "prompt[1] is -1"),
+        (b'{"prompt": [[1], [2, 300]]}', "prompt[1][1] is 300"),
+        (b'{"prompt": []}', "prompt is an empty list"),
+        (b'{"prompt": "a", "temperature": 0.0001}', "temperature is 0.0001; it must be 0, or a number from 0.001"),
+        (b'{"prompt": "a", "temperature": "hot"}', 'temperature is "hot"'),
+        (b'{"prompt": "a", "n": true}', "n is true; it must be a whole number from 1 to 16"),
+        (b'{"prompt": "a", "n": 17}', "n is 17"),
+        (b'{"prompt": "a", "presence_penalty": 3}', "presence_penalty is 3; it must be a number from -2 to 2"),
+        (b'{"prompt": "a", "echo": true}', "echo is true; it must be false"),
+        (b'{"prompt": "a", "best_of": 2}', "best_of is 2; it must be 1"),
+        (b'{"prompt": "a", "suffix": "b"}', 'suffix is "b"; it must be null'),
+        (b'{"prompt": "a", "stop": [""]}', "stop[0] has 0 characters"),
+        (b'{"prompt": "a", "stream_options": {"x": 1}}', 'no field "x" in stream_options'),
+        (b'{"prompt": "a", "max_tokens": 100000}', "max_tokens is 100000"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_body_is_said(gpt, body, words):
+    answer = ask(gpt, "POST", "/v1/completions", body)
+    assert answer.status == 400 and words in answer.error["message"], answer.error
+    assert answer.error["type"] == "invalid_request_error" and len(answer.body) < 1500
+
+
+@pytest.mark.parametrize(
+    "messages, words",
+    [
+        ([], "messages is an empty list"),
+        ([{"role": "user"}], "messages[0].content is missing"),
+        ([{"role": "robot", "content": "a"}], 'messages[0].role is "robot"; it must be "system" or "user"'),
+        ([{"role": "user", "content": "a"}, {"role": "user", "content": " "}], 'messages[1].content is " "'),
+        ([{"role": "user", "content": "a", "name": "Bob"}], 'there is no field "name" in messages[0]'),
+        ([{"role": "user", "content": [{"type": "image_url", "text": "a"}]}], 'type is "image_url"; it must be "text"'),
+        ("hello", 'messages is "hello"'),
+    ],
+)
+def test_what_is_wrong_with_a_conversation_is_said(gpt, messages, words):
+    answer = ask(gpt, "POST", "/v1/chat/completions", {"messages": messages})
+    assert answer.status == 400 and words in answer.error["message"], answer.error
+
+
+def test_what_only_the_model_can_find_wrong_is_said_too(apps):
+    answer = ask(apps["transformer"], "POST", "/v1/translate", {"input": "x" * 100})
+    assert answer.status == 400 and "the model's context is 48" in answer.error["message"]
+    answer = ask(apps["gpt"], "POST", "/v1/look", {"input": "x" * 100})
+    assert answer.status == 400 and "100 tokens" in answer.error["message"]
+
+
+def test_only_json_is_read(gpt):
+    """A form of another site's page can be sent here by a browser as text or form data, but not as JSON."""
+    body = json.dumps({"prompt": "a", "max_tokens": 1}).encode()
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "", "application/jsonx"):
+        answer = ask(gpt, "POST", "/v1/completions", body, CONTENT_TYPE=kind)
+        assert answer.status == 415 and "application/json" in answer.error["message"]
+    for kind in ("application/json; charset=utf-8", "Application/JSON"):
+        assert ask(gpt, "POST", "/v1/completions", body, CONTENT_TYPE=kind).status == 200
+
+
+def test_no_page_of_another_site_may_read_an_answer(gpt):
+    for method, path in (("GET", "/v1/models"), ("OPTIONS", "/v1/completions"), ("GET", "/")):
+        answer = ask(gpt, method, path, HTTP_ORIGIN="https://evil.example", HTTP_ACCESS_CONTROL_REQUEST_METHOD="POST")
+        assert not [name for name in answer.headers if name.lower().startswith("access-control")]
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_a_body_has_a_largest_size():
+    with app_of(tiny("gpt"), max_body=1000) as app:
+        fitting = json.dumps({"prompt": "a" * 900, "max_tokens": 1}).encode()
+        assert ask(app, "POST", "/v1/completions", fitting.ljust(1000)).status == 200
+        for length in ("1001", "9" * 30):
+            answer = ask(app, "POST", "/v1/completions", fitting.ljust(1001), CONTENT_LENGTH=length)
+            assert answer.status == 413 and "up to 1,000 bytes" in answer.error["message"]
+        # a server that takes chunks does not know the length before the end
+        chunked = {"CONTENT_LENGTH": "", "wsgi.input_terminated": True}
+        assert ask(app, "POST", "/v1/completions", fitting.ljust(1000), **chunked).status == 200
+        assert ask(app, "POST", "/v1/completions", fitting.ljust(1001), **chunked).status == 413
+        assert ask(app, "POST", "/v1/completions", fitting, CONTENT_LENGTH="-5").status == 400
+
+
+def test_another_method_is_refused_with_those_that_there_are(gpt):
+    for method in ("GET", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "TRACE", "BREW"):
+        answer = ask(gpt, method, "/v1/completions")
+        assert answer.status == 405 and answer.headers["Allow"] == "POST"
+    assert ask(gpt, "POST", "/v1/models").headers["Allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/v1/models", "/v1/models/tiny-gpt", "/metrics", "/openapi.json"])
+def test_head_is_get_without_the_body(gpt, path):
+    head, get = ask(gpt, "HEAD", path), ask(gpt, "GET", path)
+    assert head.status == get.status == 200 and head.body == b"" and get.body
+    if path != "/metrics":  # which counts its readers
+        assert head.headers == get.headers
+
+
+@pytest.mark.parametrize(
+    "path", ["/../etc/passwd", "/v1/../../etc/passwd", "/v1/models/../../../etc/passwd", "/v1/models/..\\..\\x", "//",
+             "/page/index.html", "/v1", "/v1/models//etc/passwd", "/v1/models/", "", "/v1/completions/", "/\x00",
+             "/\xff", "/v1/models/" + "a" * 10_000, "/.git/config", "/v1/models/{0.__class__}", "/static/../app.py"],
+)  # fmt: skip
+def test_no_path_leads_to_a_file(gpt, path):
+    answer = ask(gpt, "GET", path)
+    assert answer.status == 404 and answer.error["type"] == "not_found_error"
+    assert b"root:" not in answer.body and len(answer.body) < 1000
+
+
+def test_a_path_that_is_nearly_right_is_answered_with_the_right_one(gpt):
+    assert "did you mean /v1/completions?" in ask(gpt, "POST", "/completions").error["message"]
+
+
+# Who may ask
+
+
+def test_a_key_is_asked_for():
+    with app_of(tiny("gpt"), api_key="open-sesame") as app:
+        for path in ("/", "/health", "/ready"):
+            assert ask(app, "GET", path).status == 200
+        for shown in (None, "", "Bearer", "Bearer ", "Bearer open-sesam", "Bearer open-sesame2", "Basic open-sesame",
+                      "open-sesame", "Bearer \xff", "Bearer open-sesame open-sesame"):  # fmt: skip
+            given = {} if shown is None else {"HTTP_AUTHORIZATION": shown}
+            for method, path in (("POST", "/v1/completions"), ("GET", "/v1/models"), ("GET", "/metrics")):
+                answer = ask(app, method, path, BODIES["/v1/completions"], **given)
+                assert answer.status == 401 and answer.error["type"] == "authentication_error"
+                assert answer.headers["WWW-Authenticate"] == "Bearer" and "open-sesame" not in answer.error["message"]
+        for shown in ("Bearer open-sesame", "bearer open-sesame"):
+            assert ask(app, "GET", "/v1/models", HTTP_AUTHORIZATION=shown).status == 200
+        document = ask(app, "GET", "/openapi.json", HTTP_AUTHORIZATION="Bearer open-sesame").json
+        assert document["paths"]["/v1/completions"]["post"]["security"] == [{"key": []}]
+        assert document["paths"]["/health"]["get"]["security"] == []
+
+
+def test_the_key_may_come_from_the_environment(monkeypatch):
+    monkeypatch.setenv("LLMASOS_API_KEY", "open-sesame")
+    with app_of(tiny("gpt")) as app:
+        assert ask(app, "GET", "/v1/models").status == 401
+
+
+@pytest.mark.parametrize("key", ["", " ", "a b", "schlüssel", "a\n"])
+def test_a_key_that_cannot_be_sent_is_refused(key):
+    with pytest.raises(UserError, match="API key"):
+        create_app(tiny("gpt"), api_key=key)
+
+
+def test_a_page_that_gives_its_name_our_address_is_refused(gpt):
+    for host in ("localhost", "localhost:8000", "127.0.0.1:8000", "[::1]:8000", "[::1]", "LOCALHOST", "localhost."):
+        assert ask(gpt, "GET", "/v1/models", HTTP_HOST=host).status == 200, host
+    for host in ("evil.example", "localhost.evil.example", "evil.example:8000", "127.0.0.1.evil.example", "", "[::2]",
+                 "evil.example@localhost", "[::1].evil.example"):  # fmt: skip
+        for path in ("/", "/health", "/v1/models", "/nowhere"):
+            answer = ask(gpt, "GET", path, HTTP_HOST=host)
+            assert answer.status == 403 and answer.error["code"] == "host_not_allowed", host
+
+
+def test_the_names_of_a_server_can_be_given():
+    with app_of(tiny("gpt"), hosts=["models.example"]) as app:
+        assert ask(app, "GET", "/v1/models", HTTP_HOST="models.example:80").status == 200
+        assert ask(app, "GET", "/v1/models", HTTP_HOST="localhost").status == 403
+    with app_of(tiny("gpt"), hosts=["*"]) as app:
+        assert ask(app, "GET", "/v1/models", HTTP_HOST="anything").status == 200
+    with app_of(tiny("gpt"), api_key="k") as app:  # nobody's browser knows the key
+        assert ask(app, "GET", "/v1/models", HTTP_HOST="anything", HTTP_AUTHORIZATION="Bearer k").status == 200
+
+
+# When it goes wrong inside
+
+
+def test_a_full_queue_is_told_with_a_time_to_come_back(gpt, monkeypatch):
+    def submit(*args):
+        raise Busy("the server is busy: it has enough to do; ask again in 3 s.", 2.5)
+
+    monkeypatch.setattr(gpt.engine, "submit", submit)
+    answer = ask(gpt, "POST", "/v1/completions", {"prompt": "a"})
+    assert answer.status == 429 and answer.headers["Retry-After"] == "3"
+    assert answer.error["type"] == "rate_limit_error" and answer.error["code"] == "busy"
+
+
+def test_if_not_all_prompts_find_room_none_stays(gpt, monkeypatch):
+    submit, jobs = gpt.engine.submit, []
+
+    def only_once(*args):
+        if jobs:
+            raise Busy("full.", 1.0)
+        jobs.extend(submit(*args))
+        return jobs
+
+    monkeypatch.setattr(gpt.engine, "submit", only_once)
+    assert ask(gpt, "POST", "/v1/completions", {"prompt": ["a", "b"], "max_tokens": 4000}).status == 429
+    wait_until(lambda: jobs[0].ended)
+    assert jobs[0].finish_reason == "cancelled"
+
+
+def test_a_bug_is_reported_without_its_insides(gpt, monkeypatch, caplog):
+    def submit(*args):
+        raise RuntimeError("the secret path /home/somebody")
+
+    monkeypatch.setattr(gpt.engine, "submit", submit)
+    answer = ask(gpt, "POST", "/v1/completions", {"prompt": "a"})
+    assert answer.status == 500 and answer.error["type"] == "server_error" and "secret" not in answer.error["message"]
+    number = re.search(r"error (\w{8})", answer.error["message"])[1]
+    assert number in caplog.text and "secret" in caplog.text
+
+
+def test_a_failure_in_mid_stream_is_an_event_and_the_end(gpt, monkeypatch):
+    def choose(self):
+        if len(self.rows[0].ids) == 3:
+            raise RuntimeError("out of memory")
+        return original(self)
+
+    original = type(gpt.engine._decoder).choose
+    monkeypatch.setattr(type(gpt.engine._decoder), "choose", choose)
+    answer = ask(gpt, "POST", "/v1/completions", {"prompt": "a", "max_tokens": 10, "stream": True, "seed": 3})
+    assert answer.status == 200
+    assert b"event: error\ndata: " in answer.body and b"[DONE]" not in answer.body
+    error = json.loads(answer.body.rsplit(b"data: ", 1)[1])["error"]
+    assert "the model could not be computed" in error["message"] and error["type"] == "server_error"
+    assert ask(gpt, "POST", "/v1/completions", {"prompt": "a", "max_tokens": 3}).status == 200
+
+
+def test_a_stream_that_is_closed_frees_its_place(gpt):
+    started = []
+    environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/v1/completions", "CONTENT_TYPE": JSON}
+    data = json.dumps({"prompt": "a", "max_tokens": 4000, "stream": True, "n": 2}).encode()
+    environ |= {"CONTENT_LENGTH": str(len(data)), "wsgi.input": io.BytesIO(data)}
+    pieces = gpt(environ, lambda *said: started.append(said))
+    next(iter(pieces))
+    assert gpt.engine.n_running == 2
+    pieces.close()
+    wait_until(lambda: gpt.engine.n_running == 0, 2.0)
+
+
+def test_a_client_that_has_gone_frees_its_place(gpt):
+    gone = []
+
+    def client_gone() -> bool:
+        gone.append(gpt.engine.n_running)
+        return True
+
+    body = {"prompt": "a", "max_tokens": 4000}
+    answer = ask(gpt, "POST", "/v1/completions", body, **{"llmasos.client_gone": client_gone})
+    assert answer.status == 499 and gone == [1]
+    wait_until(lambda: gpt.engine.n_running == 0, 2.0)
+    ask(gpt, "POST", "/v1/completions", body | {"stream": True}, **{"llmasos.client_gone": client_gone})
+    wait_until(lambda: gpt.engine.n_running == 0, 2.0)
+
+
+# Metrics
+
+
+def test_metrics_count_what_happens():
+    with app_of(tiny("gpt")) as app:
+        usage = ask(app, "POST", "/v1/completions", {"prompt": "abc", "max_tokens": 7, "n": 2, "seed": 3}).json["usage"]
+        ask(app, "POST", "/v1/completions", {"prompt": 5})
+        ask(app, "GET", "/nowhere/\n\"}")
+        answer = ask(app, "GET", "/metrics")
+        assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        values = prometheus(answer.body.decode())
+    assert values['llmasos_http_requests_total{route="/v1/completions",method="POST",status="200"}'] == 1
+    assert values['llmasos_http_requests_total{route="/v1/completions",method="POST",status="400"}'] == 1
+    assert values['llmasos_http_requests_total{route="other",method="GET",status="404"}'] == 1
+    assert values["llmasos_generated_tokens_total"] == usage["completion_tokens"]
+    assert values["llmasos_prompt_tokens_total"] == 2 * usage["prompt_tokens"]
+    assert values["llmasos_time_to_first_token_seconds_count"] == values["llmasos_request_seconds_count"] == 2
+    assert values['llmasos_batch_size_bucket{le="2"}'] == values["llmasos_batch_size_count"] > 0
+    assert values["llmasos_requests_running"] == values["llmasos_requests_waiting"] == 0
+    assert values["llmasos_ready"] == 1 and values["llmasos_start_time_seconds"] > 1e9
+
+
+def prometheus(text: str) -> dict[str, float]:
+    """The values of a page of metrics, which is checked to be one."""
+    values, kinds = {}, {}
+    for line in text.splitlines():
+        if line.startswith("# TYPE "):
+            _, _, name, kind = line.split(" ")
+            assert name not in kinds
+            kinds[name] = kind
+        elif not line.startswith("# HELP "):
+            match = re.fullmatch(r'([a-z_]+)(\{(?:[a-z]+="(?:[^"\\\n]|\\.)*",?)+\})? (\S+)', line)
+            assert match and re.sub("_(bucket|sum|count)$", "", match[1]) in kinds, line
+            values[line.rsplit(" ", 1)[0]] = float(match[3])
+    return values
+
+
+def test_a_histogram_counts_up_to_each_bound():
+    histogram = Histogram("h", "heights", (1.0, 2.0))
+    for value in (0.5, 1.0, 1.5, 2.5, math.pi):
+        histogram.observe(value)
+    assert histogram.lines()[:3] == ['h_bucket{le="1"} 2', 'h_bucket{le="2"} 3', 'h_bucket{le="+Inf"} 5']
+    assert histogram.lines()[4] == "h_count 5" and histogram.count == 5
+    assert float(histogram.lines()[3].split()[1]) == pytest.approx(5.5 + math.pi)
+
+
+def test_labels_cannot_break_out():
+    counter = Counter("c", "things", ("what",))
+    counter.add(2, 'a"\n\\b')
+    assert counter.lines() == ['c{what="a\\"\\n\\\\b"} 2'] and counter.value('a"\n\\b') == 2
+
+
+def test_every_route_has_a_body_in_these_tests():
+    assert {route.path for route in ROUTES if route.body} == set(BODIES)
