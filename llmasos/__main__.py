@@ -19,6 +19,7 @@ COMMANDS = {  # name → (the module, what it does)
     "serve": ("llmasos.commands.serve", "answer over HTTP, with a page to look inside"),
     "models": ("llmasos.commands.models", "which models there are, here and to fetch"),
     "export": ("llmasos.commands.export", "write a trained model into a folder of its own"),
+    "quantize": ("llmasos.commands.quantize", "what int8 weights cost and gain: memory, speed, quality"),
     "doctor": ("llmasos.commands.doctor", "what this machine can do, what is missing, and how to mend it"),
     "bench": ("llmasos.commands.bench", "how fast it is here, as ratios measured in one run"),
 }

@@ -126,7 +126,7 @@ def test_what_is_hidden_and_guessed_does_not_depend_on_the_batch(name, monkeypat
     whole = task.evaluate(model, "all")
     monkeypatch.setattr(bert_module, "batches", partial(batches, batch_size=3))
     assert task.evaluate(model, "all").scores == whole.scores
-    examples = task.fixed_examples("train")
+    examples = task.encoded("train")
     sizes = [torch.cat([batch["targets"].flatten()[batch["targets"].flatten() >= 0]
                         for _, batch in batches(task.objective, examples, 3, model, size)])
              for size in (1, 64)]  # fmt: skip

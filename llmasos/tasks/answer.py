@@ -39,9 +39,12 @@ class AnswerQuestions(ExamplesTask):
         self.objective = SpanExtraction(tokenizer)
 
     def prepare(self) -> None:
-        train, val = self.windows(self.split("train")), self.windows(self.split("val"))
+        train, val = self.encoded("train"), self.encoded("val")
         self.set_examples(train, val, lambda window: len(window.frame.ids), "questions")
         self.lines.append(f"windows  {len(train):,} to train on, {len(val):,} held out")
+
+    def encoded(self, split: str) -> list[ContextWindow]:
+        return self.windows(self.split(split))
 
     def windows(self, questions: Sequence[QA]) -> list[ContextWindow]:
         """All windows of some questions."""

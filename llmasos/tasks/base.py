@@ -148,6 +148,10 @@ class Task(ABC):
             UserError: the data has no such split.
         """
 
+    def encoded(self, split: str) -> Sequence[Any]:
+        """The examples of one split as the objective takes them; none of a task whose `evaluate` gives the loss."""
+        return ()
+
     @property
     def has_test(self) -> bool:
         """Whether there is a split for final numbers only."""

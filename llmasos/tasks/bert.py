@@ -39,7 +39,7 @@ class Bert(RunningText):
         self.objective = objective(tokenizer, self.recipe.masked_share, self.recipe.whole_words)
 
     def prepare(self) -> None:
-        self.val = self.fixed_examples("val")
+        self.val = self.encoded("val")
         if self.recipe.next_sentence:
             self.train = self.pairs("train")
             what = f"{len(self.train.pairs.documents):,} documents of sentences to train on, {len(self.val):,} pairs"
@@ -48,7 +48,7 @@ class Bert(RunningText):
             what = f"{len(self.tokens('train')):,} tokens to train on, {len(self.tokens('val')):,}"
         self.lines = [f"tokens   {self.tokenizer.kind}, {self.tokenizer.vocab_size:,} kinds; {what} held out"]
 
-    def fixed_examples(self, split: str) -> Sequence[FramedPair | Frame]:
+    def encoded(self, split: str) -> Sequence[FramedPair | Frame]:
         """Examples of one split that are the same every time: pairs, or windows of the text."""
         if self.recipe.next_sentence:
             return self.pairs(split).validation()
@@ -89,7 +89,7 @@ class Bert(RunningText):
 
     def evaluate(self, model: nn.Module, split: str = "val") -> Report:
         """The share of right guesses for hidden tokens and for pairs, each beside its baseline."""
-        guesses = self.guesses(model, self.fixed_examples(split))
+        guesses = self.guesses(model, self.encoded(split))
         truths = np.concatenate([guess.truths for guess in guesses])
         right = truths == np.concatenate([guess.tokens for guess in guesses])
         usual = self.most_frequent_token()

@@ -52,7 +52,7 @@ class Chat(ExamplesTask):
         self.objective = DialogueLM()
 
     def prepare(self) -> None:
-        train, val = ([self.encode(chat) for chat in self.split(name)] for name in ("train", "val"))
+        train, val = self.encoded("train"), self.encoded("val")
         self.set_examples(train, val, lambda dialogue: len(dialogue.ids), "conversations")
         self.flops_per_token = flops_per_token(self.config)
         self.lines.append(f"template {self.template.name}")

@@ -51,7 +51,7 @@ class Classify(ExamplesTask):
         self.objective = Classification(tokenizer, self.config.labels)
 
     def prepare(self) -> None:
-        train, val = self.encode(self.split("train")), self.encode(self.split("val"))
+        train, val = self.encoded("train"), self.encoded("val")
         self.set_examples(train, val, lambda example: len(example.frame.ids), "texts")
         self.lines.append(f"labels   {', '.join(self.config.labels)}")
         if n_cut := sum(example.n_cut > 0 for example in [*train, *val]):
@@ -65,10 +65,9 @@ class Classify(ExamplesTask):
             f"{', '.join(self.config.labels)}: correct it, or train on examples that have it."
         )
 
-    def encode(self, examples: Sequence[Labelled]) -> list[EncodedText]:
-        """The examples as token ids."""
-        length = self.config.context_length
-        return [self.objective.encode(e.text, e.second, e.label, length) for e in examples]
+    def encode(self, example: Labelled) -> EncodedText:
+        """An example as token ids."""
+        return self.objective.encode(example.text, example.second, example.label, self.config.context_length)
 
     def sample(self, model: nn.Module) -> str:
         example = self.split("val")[0]

@@ -49,6 +49,9 @@ class ExamplesTask(Task):
             *self.left_out,
         ]
 
+    def encoded(self, split: str) -> list:  # where one example becomes one thing to learn, which `encode` makes
+        return [self.encode(example) for example in self.split(split)]
+
     @property
     def left_out(self) -> list[str]:
         skipped = self.data.skipped

@@ -40,7 +40,7 @@ class SequenceToSequence(ExamplesTask):
         self.objective = Seq2Seq(tokenizer, self.recipe.label_smoothing)
 
     def prepare(self) -> None:
-        train, val = ([self.encode(pair) for pair in self.split(name)] for name in ("train", "val"))
+        train, val = self.encoded("train"), self.encoded("val")
         self.set_examples(train, val, lambda pair: len(pair.source) + len(pair.target), "pairs")
 
     def encode(self, pair: Pair) -> EncodedPair:
