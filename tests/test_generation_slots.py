@@ -108,6 +108,13 @@ def test_short_prompts_are_read_together_as_long_as_padding_fits_the_budget():
     assert shapes == [(3, 4)]  # a fourth of ten tokens would make it (4, 10)
 
 
+def test_padding_beside_the_end_of_a_full_prompt_stays_within_the_context():
+    model = lively_model()
+    rows = [Row(prompt, SamplingOptions(max_new_tokens=5)) for prompt in (tuple(range(16)), tuple(range(6)))]
+    run(model, rows, n_slots=2, budget=13)  # thirteen tokens; then three of the first beside six of the second
+    assert [row.ids for row in rows] == [generate_plain(model, row.prompt, row.options) for row in rows]
+
+
 def test_memory_grows_with_the_rows_that_are_there_at_once_and_not_beyond():
     decoder = SlotDecoder(lively_model(), 6)
     for n in range(1, 7):
