@@ -1,0 +1,156 @@
+"""What the tests of the page do over and over: open a tab, write, read what is shown, judge colours and names."""
+
+import time
+from contextlib import contextmanager
+
+
+def open_tab(page, title):
+    page.get_by_role("tab", name=title, exact=True).click()
+    done(page)
+
+
+def done(page):
+    """Wait until the page has nothing to do."""
+    page.wait_for_selector("#panel[aria-busy=false]")
+
+
+def write(page, prompt="Once there was a shy girl", seed=3, **settings):
+    """Write with a certain seed."""
+    page.locator("#sampling").evaluate("details => { details.open = true; }")
+    page.locator("#prompt").fill(prompt)
+    page.locator("#new-seed").set_checked(False)
+    page.locator("#seed").fill(str(seed))
+    for name, value in settings.items():
+        page.locator(f"#set-{name}").fill(str(value))
+    page.get_by_role("button", name="Write").click()
+    done(page)
+
+
+def texts(page, selector="#text .token"):
+    """What the tokens read, without the space before each."""
+    return page.locator(selector).all_inner_texts()
+
+
+def card_of(page):
+    """The card beside a token."""
+    return page.get_by_role("dialog")
+
+
+def point_at(item):
+    """Move the pointer to a token, a word or a cell, and wait for its card."""
+    item.hover()
+    card = card_of(item.page)
+    card.wait_for(state="visible")
+    return card
+
+
+def body(page, path):
+    """The body of the last request to a path."""
+    return [request.post_data_json for request in page.asked if request.url.endswith(path)][-1]
+
+
+@contextmanager
+def slowed(engine, seconds=0.02):
+    """While open, every step of the model takes so long."""
+    hook = engine.model.blocks[0].register_forward_pre_hook(lambda *_: time.sleep(seconds))
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def no_sideways_scrolling(page):
+    wide, room = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+    assert wide <= room, f"the page is {wide} wide in a window of {room}"
+
+
+def fill_tab(page, title):
+    """Bring a tab to where it shows all that it can show."""
+    open_tab(page, title)
+    if title == "Write":
+        write(page, prompt="Tell me a", max_tokens=40, temperature=1.5)
+        page.locator("#text .token").nth(4).click()
+        card_of(page).get_by_role("button").first.click()
+    elif title == "Chat":
+        page.locator("#message").fill("Tell a story about a wonderfullylongwordthatdoesnotendsoonenoughforanyline.")
+        page.locator("#send").click()
+    elif title == "Fill in":
+        page.locator("#fill").click()
+        done(page)
+        page.locator("#surprise").click()
+    elif title == "Classify":
+        page.locator("#classified").fill("the cat sat on the mat . Anna was sad .")
+        page.locator("#classify").click()
+    elif title == "Answer":
+        page.locator("#question").fill("who ?")
+        page.locator("#context").fill("the cat sat on the mat . Anna was sad .")
+        page.locator("#answer").click()
+    elif title == "Translate":
+        page.locator("#source").fill("Paul war ein schüchterner Junge.")
+        page.locator("#translate").click()
+        page.wait_for_selector("#attention:not([hidden])")
+    done(page)
+    page.locator("#api summary").click()
+    page.locator("details:not(#api)").evaluate_all("all => all.forEach(one => one.open = true)")
+
+
+def harmless(page):
+    page.locator("#api summary").click()
+    assert page.evaluate("window.hacked === undefined") and page.locator("img").count() == 0
+    assert page.locator("script").count() == 1
+    assert not [request for request in page.asked if request.url.endswith("/x")]
+
+
+def names(page):
+    """What can have the focus but has no name in the browser's own accessibility tree, and how many there are."""
+    session = page.context.new_cdp_session(page)
+    nodes = session.send("Accessibility.getFullAXTree")["nodes"]
+    session.detach()
+    found = []
+    for node in nodes:
+        properties = {one["name"]: one["value"].get("value") for one in node.get("properties", [])}
+        if properties.get("focusable") and not node["ignored"] and node["role"]["value"] != "RootWebArea":
+            found.append((node["role"]["value"], node.get("name", {}).get("value", "").strip()))
+    return [role for role, name in found if not name], len(found)
+
+
+CONTRAST = """() => {
+  // The contrast of each visible piece of text with what is behind it (WCAG 2.2), where it is below 4.5 (large: 3).
+  const pen = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+  const rgba = colour => { pen.clearRect(0, 0, 1, 1); pen.fillStyle = colour; pen.fillRect(0, 0, 1, 1);
+    const [r, g, b, a] = pen.getImageData(0, 0, 1, 1).data; return [r, g, b, a / 255]; };
+  const over = (top, below) => top.slice(0, 3).map((x, i) => x * top[3] + below[i] * (1 - top[3])).concat(1);
+  const linear = x => x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4;
+  const light = colour => { const [r, g, b] = colour.slice(0, 3).map(x => linear(x / 255));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+  const ratio = (a, b) => { const [x, y] = [light(a), light(b)].sort((p, q) => q - p);
+    return (x + 0.05) / (y + 0.05); };
+  const grounds = element => {   // what may be behind its text: the ground, and the bar of a list of bars
+    const layers = [];
+    for (let one = element; one; one = one.parentElement) layers.unshift(getComputedStyle(one));
+    let ground = [255, 255, 255, 1];
+    for (const style of layers) ground = over(rgba(style.backgroundColor), ground);
+    const bar = element.closest(".bars > li > *");
+    if (!bar) return [ground];
+    const colour = getComputedStyle(bar).backgroundImage.match(/gradient\\((.*?\\))/)[1];
+    return [ground, rgba(colour)];
+  };
+  const faint = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  let n = 0;
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement, text = walker.currentNode.textContent.trim();
+    if (!text || !element.checkVisibility() || element.closest("script, svg, .unseen, :disabled, option")) continue;
+    const style = getComputedStyle(element), large = parseFloat(style.fontSize) >= 24;
+    for (const ground of grounds(element)) {
+      const found = ratio(over(rgba(style.color), ground), ground);
+      if (found < (large ? 3 : 4.5)) faint.push(`${found.toFixed(2)} ${element.className}: ${text.slice(0, 30)}`);
+    }
+    n++;
+  }
+  return [faint, n];
+}"""
+
+
+def contrast(page):
+    """Texts that are too faint, and how many there are."""
+    return page.evaluate(CONTRAST)

@@ -1,0 +1,681 @@
+"""The page in a real browser (headless Chromium), against a real server with the shipped models.
+
+Without Chromium or playwright these tests are skipped; with LLMASOS_BROWSER=required they fail instead.
+"""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+from urllib.parse import urlsplit
+
+import pytest
+import torch
+from page_helpers import (
+    body,
+    card_of,
+    contrast,
+    done,
+    fill_tab,
+    harmless,
+    names,
+    no_sideways_scrolling,
+    open_tab,
+    point_at,
+    slowed,
+    texts,
+    write,
+)
+from serving_http_helpers import app_of, server_of, tiny, wait_until
+
+from llmasos.generation import SamplingOptions, generate
+from llmasos.hub import load_pretrained
+from llmasos.interpret import attention_maps, label_evidence, logit_lens, score_tokens
+from llmasos.serving.engine import Engine
+from llmasos.serving.server import HTTPServer
+from llmasos.tasks import classify, fill_masks
+
+pytestmark = pytest.mark.filterwarnings("ignore:the text is too small for a vocabulary")
+slow = pytest.mark.slow
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+             "--disable-component-update", "--disable-sync"]  # fmt: skip
+EXTERNAL = "Failed to load resource"  # what Chromium itself writes to the console about an answer that is an error
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A browser with an empty profile."""
+    lacking = None if CHROMIUM else "there is no chromium on this machine"
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        lacking = "playwright is not installed (requirements-dev.txt)"
+    if lacking is not None:
+        if os.environ.get("LLMASOS_BROWSER") == "required":
+            pytest.fail(f"LLMASOS_BROWSER=required, but {lacking}")
+        pytest.skip(f"{lacking}; the page is not tested")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def engines():
+    """Name → engine, each made once. A model's name, or what `tiny` knows."""
+    made = {}
+
+    def engine(name):
+        if name not in made:
+            made[name] = Engine(*load_pretrained(name)) if name.startswith("storyworld") else tiny(name)
+        return made[name]
+
+    yield engine
+    for one in made.values():
+        one.stop(0.0)
+
+
+@pytest.fixture
+def visit(browser, engines):
+    """Open the page of a model: visit("storyworld-gpt", width=400). At the end no page may have gone wrong anywhere."""
+    closing, pages = [], []
+
+    def open_page(model, path="", expected=(), app_settings=None, **settings):
+        app = enter(app_of(engines(model) if isinstance(model, str) else model, name=str(model), **app_settings or {}))
+        server = enter(server_of(app))
+        width, height = settings.pop("width", 1100), settings.pop("height", 900)
+        context = browser.new_context(viewport={"width": width, "height": height}, **settings)
+        page = context.new_page()
+        page.server, page.app, page.expected = server, app, expected
+        page.said, page.asked = [], []
+        page.on("console", lambda message: page.said.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: page.said.append(str(error)))
+        page.on("request", lambda request: page.asked.append(request))
+        page.set_default_timeout(20_000)
+        page.goto(f"{server.url}/{path}")
+        pages.append(page)
+        return page
+
+    def enter(manager):
+        closing.append(manager)
+        return manager.__enter__()
+
+    yield open_page
+    for page in pages:
+        assert [said for said in page.said if not any(known in said for known in page.expected)] == []
+        hosts = {urlsplit(request.url).netloc for request in page.asked if not request.url.startswith("data:")}
+        assert hosts == {urlsplit(page.server.url).netloc}, "the page has asked somebody else"
+        page.context.close()
+    for manager in reversed(closing):
+        manager.__exit__(None, None, None)
+
+
+def test_write_look_at_a_token_and_branch_there(visit):
+    """The short test of everything that matters most; those below are slower and more thorough."""
+    page = visit("storyworld-gpt", width=400)
+    write(page, max_tokens=12, temperature=0)
+    first = texts(page)
+    assert len(first) == 6 + 12 and first[:2] == ["Once", "there"]
+    card = point_at(page.locator("#text .token").nth(7))
+    assert "%" in card.inner_text()
+    card.get_by_role("button").first.click()
+    done(page)
+    assert texts(page)[:7] == first[:7] and texts(page)[7] != first[7]
+    page.get_by_role("button", name=re.compile(r"^1\. ")).click()
+    assert texts(page) == first
+    open_tab(page, "Attention")
+    assert page.locator("#heads input").count() == 5
+    no_sideways_scrolling(page)
+
+
+@slow
+def test_tokens_stream_in_and_are_what_the_model_writes(visit, engines):
+    page, engine = visit("storyworld-gpt"), engines("storyworld-gpt")
+    page.locator("#set-max_tokens").fill("40")
+    with slowed(engine):
+        page.locator("#prompt").fill("Paul was")
+        page.locator("#prompt").press("Control+Enter")
+        page.wait_for_selector("#text .token >> nth=5")
+        assert page.locator("#panel").get_attribute("aria-busy") == "true"
+        assert "caret" in page.locator("#text").get_attribute("class")
+        done(page)
+    sent = body(page, "/v1/completions")
+    options = SamplingOptions(sent["max_tokens"], temperature=0.8, seed=sent["seed"])
+    [expected] = generate(engine.model, engine.tokenizer, ["Paul was"], options)
+    plain = page.locator("#text-plain").inner_text()
+    assert plain.strip().endswith(("Paul was" + expected.text).strip())
+    shown = page.locator("#numbers").inner_text()
+    perplexity = torch.tensor(expected.logprobs).mean().neg().exp()
+    assert f"{len(expected.ids)} tokens written, perplexity {perplexity:.3g}"[:-1] in shown
+    assert ("ended it" in shown) == (expected.finish_reason == "stop")
+    spoken = page.locator("#status").inner_text()  # to a screen reader, once
+    assert spoken.endswith(plain.removeprefix("The text: ").strip())
+
+
+@slow
+def test_the_prompt_is_coloured_by_how_likely_it_was(visit, engines):
+    page, engine = visit("storyworld-gpt"), engines("storyworld-gpt")
+    page.locator("#prompt").fill("Once there was a zebra")
+    page.get_by_role("button", name="Only read it").click()
+    done(page)
+    scores = score_tokens(engine.model, engine.tokenizer, "Once there was a zebra")
+    limits = [0.5, 0.2, 0.05, 0.01, 0.001]
+    for score, token in zip(scores, page.locator("#text .token").all(), strict=True):
+        p = 1.0 if score.logprob is None else torch.tensor(score.logprob).exp()
+        assert f"p{sum(bool(p < limit) for limit in limits)}" in token.get_attribute("class").split()
+    assert not [request for request in page.asked if request.url.endswith("completions")]
+
+
+@slow
+@pytest.mark.parametrize("how", ["button", "key"])
+def test_stop_stops_the_server_too(visit, engines, how):
+    page, engine = visit("storyworld-gpt"), engines("storyworld-gpt")
+    with slowed(engine):
+        page.locator("#set-max_tokens").fill("400")
+        page.locator("#set-temperature").fill("2")
+        page.get_by_role("button", name="Write").click()
+        page.wait_for_selector("#text .token >> nth=12")
+        if how == "button":
+            page.locator(".stop:visible").click()
+        else:
+            page.keyboard.press("Escape")
+        done(page)
+        wait_until(lambda: engine.n_running == 0, 5.0)
+    assert 12 < len(texts(page)) < 200
+    assert "You stopped it." in page.locator("#numbers").inner_text()
+    assert page.locator("#problem").is_hidden()
+
+
+@slow
+def test_the_keyboard_reaches_everything_a_pointer_does(visit):
+    page = visit("storyworld-gpt")
+    page.keyboard.press("Tab")
+    assert page.locator(":focus").inner_text() == "Skip to the model"
+    write(page, max_tokens=15)
+    before = texts(page)
+    page.locator("#text .token").first.focus()
+    for key in ("ArrowRight", "ArrowRight", "ArrowLeft", "End", "ArrowLeft"):
+        page.keyboard.press(key)
+    place = int(page.locator(":focus").get_attribute("data-i"))
+    assert place == len(before) - 2
+    assert page.locator("#text .token[tabindex='0']").count() == 1  # one stop of the Tab key for the whole text
+    card = card_of(page)
+    assert card.is_visible()
+    page.keyboard.press("Escape")
+    assert card.is_hidden() and page.locator(":focus").get_attribute("data-i") == str(place)
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowDown")  # into the next line, or nowhere if there is one line
+    page.locator(f"#text .token[data-i='{place}']").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowDown")
+    chosen = page.locator(":focus").get_attribute("aria-label")
+    assert chosen.startswith("Branch here with")
+    page.keyboard.press("Enter")
+    done(page)
+    assert page.locator(":focus").get_attribute("data-i") == str(place)
+    assert texts(page)[:place] == before[:place] and texts(page)[place] != before[place]
+
+
+@slow
+def test_a_branch_goes_on_from_exactly_those_tokens(visit, engines):
+    page, engine = visit("storyworld-gpt"), engines("storyworld-gpt")
+    write(page, max_tokens=30)
+    first = texts(page)
+    page.locator("#text .token").nth(9).click()
+    card_of(page).get_by_role("button").nth(1).click()
+    done(page)
+    second, sent = texts(page), body(page, "/v1/completions")
+    assert isinstance(sent["prompt"], list) and len(sent["prompt"]) == 10
+    options = SamplingOptions(30, temperature=0.8, seed=3)
+    [expected] = generate(engine.model, engine.tokenizer, [sent["prompt"]], options)
+    text = engine.tokenizer.decode(sent["prompt"]) + expected.text
+    assert page.locator("#text-plain").inner_text().strip().endswith(text.strip())
+    page.locator("#text .token").nth(12).click()  # a branch of the branch
+    card_of(page).get_by_role("button").first.click()
+    done(page)
+    third = texts(page)
+    page.locator("#text .token").nth(2).click()  # the prompt's tokens have alternatives, too
+    card_of(page).get_by_role("button").first.click()
+    done(page)
+    buttons = page.locator("#branches button")
+    assert buttons.count() == 4 and page.locator("#branches ul ul").count() >= 1
+    for name, expected_texts in (("1. ", first), ("2. ", second), ("3. ", third)):
+        page.get_by_role("button", name=re.compile("^" + re.escape(name))).click()
+        assert texts(page) == expected_texts
+        assert page.locator("#branches [aria-current=true]").inner_text().startswith(name)
+
+
+@slow
+def test_sampling_settings_are_sent_and_what_is_off_is_not(visit):
+    page = visit("storyworld-gpt")
+    write(page, max_tokens=5, temperature=0.5, top_k=40, min_p=0.05, repetition_penalty=1.2)
+    sent = body(page, "/v1/completions")
+    chosen = {"temperature": 0.5, "top_k": 40, "min_p": 0.05, "repetition_penalty": 1.2, "max_tokens": 5, "seed": 3}
+    assert {name: sent[name] for name in chosen} == chosen
+    assert "top_p" not in sent and sent["prompt"] == "Once there was a shy girl"
+    assert page.locator("output[for=set-top_p]").inner_text() == "off"
+    page.locator("#new-seed").set_checked(True)
+    seeds = set()
+    for _ in range(3):
+        page.get_by_role("button", name="Write").click()
+        done(page)
+        seeds.add(body(page, "/v1/completions")["seed"])
+    assert len(seeds) == 3
+
+
+@slow
+def test_a_text_too_long_to_be_looked_at_is_written_on_all_the_same(visit):
+    page = visit("storyworld-gpt", expected=[EXTERNAL])
+    write(page, prompt="Paul was happy. " * 120, max_tokens=5)
+    assert "only the last" in page.locator("#notices").inner_text()
+    assert point_at(page.locator("#text .token").nth(2)).get_by_role("button").count() == 0
+    page.get_by_role("button", name="Look inside this text").click()
+    page.wait_for_selector("#problem:not([hidden])")
+    assert "for at most 256" in page.locator("#problem-text").inner_text()
+
+
+@slow
+def test_attention_shows_the_numbers_of_interpret(visit, engines):
+    page, engine = visit("storyworld-gpt"), engines("storyworld-gpt")
+    open_tab(page, "Attention")
+    page.locator("#subject").fill("Paul had a drum.")
+    page.get_by_role("button", name="Look", exact=True).or_(page.locator("#look")).first.click()
+    done(page)
+    ids = engine.tokenizer.encode("Paul had a drum.")
+    maps = list(attention_maps(engine.model, torch.tensor([ids])).values())
+    page.locator("#layer").fill("2")
+    done(page)
+    assert page.locator("#layer-name").inner_text() == "Layer 3 of 4"
+    page.locator("#heads label").nth(2).click()  # the mean comes first
+    last = maps[2][0, 1, -1]
+    assert page.locator("#readout").inner_text().endswith(f"weight {last.max():.3f}.")
+    page.locator("#map").focus()
+    for _ in range(len(ids)):
+        page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#readout").inner_text().endswith(f"weight {maps[2][0, 1, -2, 1]:.3f}.")
+    page.locator("#heads label").first.click()
+    row = page.locator("#looks li").nth(3)
+    row.click()
+    assert row.get_attribute("aria-selected") == "true"
+    mean = maps[2][0].mean(dim=0)[3]
+    assert page.locator("#readout").inner_text().endswith(f"weight {mean.max():.3f}.")
+    thick = page.locator("#curves path").evaluate_all("all => all.map(one => Number(one.getAttribute('stroke-width')))")
+    assert thick == pytest.approx((0.5 + 6 * mean).tolist(), abs=2e-3)
+    page.locator("#map").hover(position={"x": 90, "y": 84})
+    assert page.locator("#readout").inner_text().endswith(f"weight {maps[2][0].mean(dim=0)[0, 0]:.3f}.")
+    page.get_by_text("The same as a table").click()
+    assert page.locator("#weights tbody tr").count() == len(ids)
+
+
+@slow
+def test_what_was_written_is_looked_into_token_by_token(visit):
+    page = visit("storyworld-gpt")
+    write(page, max_tokens=20)
+    n = len(texts(page))
+    page.get_by_role("button", name="Look inside this text").click()
+    done(page)
+    sent = body(page, "/v1/look")
+    assert isinstance(sent["input"], list) and len(sent["input"]) == n == page.locator("#looks li").count()
+    open_tab(page, "Logit lens")
+    assert body(page, "/v1/look")["input"] == sent["input"] and page.locator("#lens-table tbody tr").count() == n
+    page.locator("#subject").fill("Paul")
+    page.keyboard.press("Control+Enter")
+    done(page)
+    assert body(page, "/v1/look")["input"] == "Paul"
+
+
+@slow
+@pytest.mark.parametrize("name", ["storyworld-gpt", "storyworld-bert"])
+def test_the_lens_shows_what_each_layer_would_say(visit, engines, name):
+    page, engine = visit(name), engines(name)
+    open_tab(page, "Logit lens")
+    ids = [token["id"] for token in page.request.post(
+        f"{page.server.url}/v1/look", data={"input": body(page, "/v1/look")["input"]}).json()["tokens"]]  # fmt: skip
+    rows = logit_lens(engine.model, torch.tensor(ids))
+    cells = page.locator("#lens-table td").all_inner_texts()
+    best = torch.stack([row.logits[:, : engine.tokenizer.vocab_size].argmax(-1) for row in rows], dim=1)  # (T, L + 1)
+    said = [engine.tokenizer.token_bytes(id).decode(errors="replace") for id in best.flatten().tolist()]
+    assert [cell.strip("␣ ") for cell in cells] == [text.strip(" ") for text in said]
+    page.locator("#lens-table td").first.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    focused = page.locator(":focus")
+    assert (focused.get_attribute("data-t"), focused.get_attribute("data-l")) == ("1", "1")
+    assert card_of(page).locator("li").count() == 3
+
+
+@slow
+def test_a_conversation(visit):
+    page = visit("storyworld-chat", "#chat")
+    page.locator("#message").fill("Tell a story about a shy girl and a lantern.")
+    page.keyboard.press("Enter")
+    done(page)
+    assert page.locator("#chat .assistant .token").count() > 5
+    page.get_by_text("System message", exact=True).click()
+    page.locator("#system").fill("Be kind.")
+    page.locator("#message").fill("Say how it ends.")
+    page.locator("#send").click()
+    done(page)
+    sent = body(page, "/v1/chat/completions")["messages"]
+    assert [message["role"] for message in sent] == ["system", "user", "assistant", "user"]
+    first = page.locator("#chat .assistant .text").first.inner_text()
+    assert sent[2]["content"].split()[:3] == first.split()[:3]
+    card = point_at(page.locator("#chat .assistant").last.locator(".token").first)
+    assert card.locator("li").count() >= 10 and card.get_by_role("button").count() == 0
+    page.get_by_role("button", name="Another answer").click()
+    done(page)
+    assert page.locator("#chat li").count() == 4 and len(body(page, "/v1/chat/completions")["messages"]) == 4
+    page.get_by_role("button", name="Look inside").click()
+    done(page)
+    assert page.locator("#looks li").first.inner_text() == "<|im_start|>"
+    open_tab(page, "Chat")
+    page.get_by_role("button", name="New conversation").click()
+    assert page.locator("#chat li").count() == 0 and page.locator(":focus").get_attribute("id") == "message"
+
+
+@slow
+def test_fill_in_and_choose(visit, engines):
+    page, engine = visit("storyworld-bert"), engines("storyworld-bert")
+    text = "The shy [MASK] lived by the [MASK]."
+    page.locator("#masked").fill(text)
+    page.locator("#fill").click()
+    done(page)
+    expected = fill_masks(engine.model, engine.tokenizer, text, n=8)
+    assert page.locator("#masks .name").all_inner_texts() == [word for best in expected for word, _ in best]
+    second = expected[1][2][0]
+    page.locator("#masks section").nth(1).get_by_role("button").nth(2).click()
+    done(page)
+    assert page.locator("#masked").input_value() == f"The shy [MASK] lived by the {second}."
+    assert body(page, "/v1/fill")["input"] == f"The shy [MASK] lived by the {second}."  # the other is guessed anew
+    page.locator("#masks").get_by_role("button").first.click()
+    done(page)
+    page.locator("#masked").evaluate("field => field.setSelectionRange(5, 5)")
+    page.get_by_role("button", name="Hide the word").click()
+    assert page.locator("#masked").input_value().startswith("The [MASK] ")
+    page.locator("#masked").fill("The shy girl lived by the lake.")
+    page.get_by_role("button", name="How surprising").click()
+    done(page)
+    assert texts(page, "#surprise-text .token")[1:4] == ["the", "shy", "girl"]
+
+
+@slow
+def test_a_label_and_its_evidence(visit, engines):
+    page, engine = visit("classifier"), engines("classifier")
+    text = "Anna 😀 was happy ."
+    page.locator("#classified").fill(text)
+    page.locator("#classify").click()
+    done(page)
+    [probabilities] = classify(engine.model, engine.tokenizer, [text])
+    label = engine.model.config.labels[probabilities.argmax()]
+    assert page.locator("#label-name").inner_text() == f"Label: {label}"
+    words = label_evidence(engine.model, engine.tokenizer, text)
+    shown = page.locator("#evidence .word")
+    assert shown.all_inner_texts() == [word.text for word in words]
+    assert page.locator("#evidence").inner_text() == text  # places are right also after a character of two halves
+    strongest = max(words, key=lambda word: abs(word.influence))
+    item = page.locator("#evidence .word", has_text=strongest.text).first
+    card = point_at(item)
+    p = probabilities.max()
+    assert f"{label}: {p:.1%} → {p - strongest.influence:.1%}" in card.inner_text()
+    assert ("against" in item.get_attribute("class")) == (strongest.influence < 0)
+
+
+@slow
+def test_an_answer_is_marked_in_its_text(visit, engines):
+    page = visit("span")
+    context = "the cat 😀 sat on the mat . Anna was sad ."
+    for question in ("who ?", "the cat", "Anna was", "a dog ran to the river", "mat", "was happy and sad ."):
+        page.locator("#question").fill(question)
+        page.locator("#context").fill(context)
+        page.locator("#question").press("Enter")
+        done(page)
+        asked = {"question": question, "context": context}
+        answer = page.request.post(f"{page.server.url}/v1/answer", data=asked).json()
+        if answer["answerable"]:
+            assert page.locator("#answer-text").inner_text() == page.locator("mark").inner_text() == answer["answer"]
+        else:
+            assert page.locator("mark").count() == 0
+            assert page.locator("#answer-text").inner_text() == "There is no answer in this text."
+        assert page.locator("#answer-context").inner_text() == context
+
+
+@slow
+def test_a_translation_and_what_it_looked_at(visit, engines):
+    page, engine = visit("storyworld-de-en"), engines("storyworld-de-en")
+    page.locator("#source").fill("Paul war ein schüchterner Junge.")
+    page.locator("#source").press("Control+Enter")
+    page.wait_for_selector("#attention:not([hidden])")
+    done(page)
+    assert "".join(texts(page, "#translation .token")[:-1]) == "Paulwasashyboy."
+    source = [*engine.tokenizer.encode("Paul war ein schüchterner Junge."), engine.tokenizer.end_of_text]
+    target = [engine.tokenizer.start_of_target, *engine.tokenizer.encode("Paul was a shy boy.")]
+    maps = attention_maps(engine.model, torch.tensor([source]), torch.tensor([target]))
+    weights = maps["decoder_blocks.0.cross_attention"][0].mean(dim=0)
+    assert page.locator("#looks li").count() == len(target) and page.locator("#seen li").count() == len(source)
+    assert page.locator("#readout").inner_text().endswith(f"weight {weights[-1].max():.3f}.")
+    page.locator("#kind").select_option("attention")
+    done(page)
+    assert page.locator("#looks li").count() == len(source)
+    assert page.get_by_role("tab").count() == 1
+
+
+@slow
+def test_a_server_that_is_gone_gets_a_sentence_and_a_retry(visit):
+    page = visit("storyworld-gpt", expected=[EXTERNAL])
+    port = page.server.port
+    page.server.stop(1.0)
+    page.get_by_role("button", name="Write").click()
+    page.wait_for_selector("#problem:not([hidden])")
+    assert "The server does not answer." in page.get_by_role("alert").inner_text()
+    again = HTTPServer(page.app, port=port)
+    again.start()
+    try:
+        page.get_by_role("button", name="Try again").click()
+        done(page)
+        assert page.locator("#problem").is_hidden() and len(texts(page)) > 6
+    finally:
+        again.stop(1.0)
+
+
+@slow
+def test_a_server_that_goes_while_writing_leaves_what_is_there(visit, engines):
+    page = visit("storyworld-gpt", expected=[EXTERNAL])
+    with slowed(engines("storyworld-gpt")):
+        page.get_by_role("button", name="Write").click()
+        page.wait_for_selector("#text .token >> nth=10")
+        page.server.stop(0.0)
+        page.wait_for_selector("#problem:not([hidden])")
+    assert "Is the server still running?" in page.get_by_role("alert").inner_text()
+    assert len(texts(page)) > 10 and "It broke off." in page.locator("#numbers").inner_text()
+
+
+@slow
+def test_a_busy_server_says_when_to_come_back(visit, engines):
+    first = engines("storyworld-gpt")
+    engine, free = Engine(first.model, first.tokenizer, max_waiting=1), threading.Event()
+    page = visit(engine, expected=[EXTERNAL])
+    held = [threading.Thread(target=engine.run, args=[free.wait], daemon=True) for _ in range(2)]
+    for number, thread in enumerate(held):  # one that runs and one that waits: the queue is full
+        thread.start()
+        wait_until(lambda number=number: engine.n_waiting == number)
+    try:
+        page.get_by_role("button", name="Write").click()
+        page.wait_for_selector("#problem:not([hidden])")
+        assert re.search(r"busy.*ask again in \d+ s", page.get_by_role("alert").inner_text())
+    finally:
+        free.set()
+        for thread in held:
+            thread.join()
+    page.get_by_role("button", name="Try again").click()
+    done(page)
+    assert page.locator("#problem").is_hidden() and len(texts(page)) > 6
+
+
+@slow
+def test_a_bad_request_gets_the_servers_sentence(visit):
+    page = visit("storyworld-bert", expected=[EXTERNAL])
+    page.locator("#masked").fill("nothing hidden")
+    page.locator("#fill").click()
+    page.wait_for_selector("#problem:not([hidden])")
+    assert "[MASK]" in page.locator("#problem-text").inner_text()
+    page.get_by_role("button", name="Close").click()
+    assert page.locator("#problem").is_hidden()
+
+
+@slow
+def test_a_key_is_asked_for_and_never_shown(visit):
+    page = visit("storyworld-gpt", expected=[EXTERNAL], app_settings={"api_key": "open-sesame"})
+    page.wait_for_selector("#key-field:not([hidden])")
+    assert page.locator(":focus").get_attribute("id") == "key"
+    page.keyboard.type("wrong")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#key-field:not([hidden])")
+    page.locator("#key").fill("open-sesame")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[role=tab]")
+    write(page, max_tokens=5)
+    assert len(texts(page)) == 11
+    assert "open-sesame" not in page.content() and "$LLMASOS_API_KEY" in page.locator("#api-curl").text_content()
+
+
+HOSTILE = "<img src=x onerror='window.hacked=1'><script>window.hacked=1</script>"
+
+
+@slow
+def test_text_is_never_taken_for_html(visit):
+    page = visit("storyworld-gpt")
+    write(page, prompt=HOSTILE, max_tokens=5)
+    assert "<img" in page.locator("#text-plain").inner_text()
+    open_tab(page, "Attention")
+    page.locator("#subject").fill(HOSTILE)
+    page.locator("#look").click()
+    done(page)
+    open_tab(page, "Chat")
+    page.locator("#message").fill(HOSTILE)
+    page.locator("#send").click()
+    done(page)
+    assert page.locator("#chat .user .text").inner_text() == HOSTILE
+    harmless(page)
+
+
+@slow
+def test_what_a_model_writes_is_never_taken_for_html(visit):
+    page = visit("storyworld-gpt")
+    other = {"id": 2, "token": HOSTILE, "logprob": -1.0}
+    look = {"tokens": [{"id": 1, "text": HOSTILE, "logprob": -3.0, "rank": 1, "alternatives": [other]}]}
+    logprobs = {"token_ids": [1], "tokens": [HOSTILE], "token_logprobs": [-2.0], "alternatives": [[other]]}
+    choice = {"index": 0, "text": HOSTILE, "logprobs": logprobs, "finish_reason": HOSTILE, "notices": [HOSTILE]}
+    stream = f"data: {json.dumps({'choices': [choice]})}\r\n\r\ndata: [DONE]\r\n\r\n"
+    page.route("**/v1/look", lambda route: route.fulfill(json=look))
+    page.route("**/v1/completions", lambda route: route.fulfill(body=stream, content_type="text/event-stream"))
+    page.get_by_role("button", name="Write").click()
+    done(page)
+    page.locator("#text .token").last.click()
+    assert HOSTILE in card_of(page).inner_text() and HOSTILE in page.locator("#notices").inner_text()
+    card_of(page).get_by_role("button").first.click()
+    done(page)
+    harmless(page)
+
+
+@slow
+@pytest.mark.parametrize("path", ["completions", "look"])
+def test_the_request_shown_as_curl_and_python_does_the_same(visit, path):
+    pytest.importorskip("openai")
+    page = visit("storyworld-gpt")
+    if path == "completions":
+        write(page, prompt="It's \"Paul\" who\n", max_tokens=20, top_k=50)
+    else:
+        open_tab(page, "Logit lens")
+    page.locator("#api summary").click()
+    curl, code = page.locator("#api-curl").inner_text(), page.locator("#api-python").inner_text()
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert said.returncode == 0, said.stderr
+    words = shlex.split(curl.replace("\\\n", " "))
+    assert words[0] == "curl" and words[-2] == "-d"
+    url = f"{page.server.url}/v1/{path}"
+    answer = page.request.post(url, headers={"Content-Type": "application/json"}, data=words[-1])
+    assert answer.ok and url in words
+    if path == "completions":
+        assert page.locator("#text-plain").text_content().endswith(said.stdout) and len(said.stdout) > 10
+    else:
+        assert "'object': 'look'" in said.stdout
+
+
+TABS = [("storyworld-chat", "Write"), ("storyworld-chat", "Chat"), ("storyworld-chat", "Attention"),
+        ("storyworld-chat", "Logit lens"), ("storyworld-bert", "Fill in"), ("classifier", "Classify"),
+        ("span", "Answer"), ("storyworld-de-en", "Translate")]  # fmt: skip
+
+
+@slow
+@pytest.mark.parametrize(("model", "title"), TABS)
+def test_every_tab_fits_can_be_read_and_has_names(visit, model, title):
+    page = visit(model, width=400)
+    fill_tab(page, title)
+    for width in (320, 400, 1100):
+        page.set_viewport_size({"width": width, "height": 800})
+        no_sideways_scrolling(page)
+    tokens = page.locator(".token:visible, .word:visible, .lens td:visible")
+    if tokens.count():
+        point_at(tokens.nth(tokens.count() // 2))
+    nameless, focusable = names(page)
+    assert nameless == [] and focusable > 5
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        faint, looked_at = contrast(page)
+        assert faint == [] and looked_at > 20
+    page.set_viewport_size({"width": 400, "height": 800})
+    no_sideways_scrolling(page)
+
+
+@slow
+def test_every_colour_of_a_token_can_be_read_in_both_themes(visit):
+    page = visit("storyworld-gpt")
+    write(page, max_tokens=3)
+    page.locator("#text").evaluate(
+        "box => { for (const kind of ['p1', 'p2', 'p3', 'p4', 'p5', 'p5 given', 'p0 given', 'special']) "
+        "{ const one = document.createElement('span'); one.className = `token ${kind}`; one.textContent = kind; "
+        "box.append(one); } }"
+    )
+    shades = "all => all.map(one => getComputedStyle(one).backgroundColor)"
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert contrast(page)[0] == []
+        colours = page.locator(".legend span").evaluate_all(shades)
+        assert len(set(colours)) == 6
+    style = "all => all.map(one => getComputedStyle(one).textDecorationStyle)"
+    marks = page.locator(".legend .p4, .legend .p5").evaluate_all(style)
+    assert marks == ["dotted", "wavy"]  # the least likely can be told without colour
+
+
+@slow
+def test_light_dark_and_the_button_that_decides(visit):
+    page = visit("storyworld-gpt", color_scheme="dark")
+    ground = "getComputedStyle(document.body).backgroundColor"
+    dark = page.evaluate(ground)
+    button = page.locator("#theme")
+    assert button.inner_text() == "Theme: system"
+    button.click()
+    assert button.inner_text() == "Theme: light" and page.evaluate(ground) != dark
+    page.reload()
+    page.wait_for_selector("[role=tab]")
+    assert page.locator("#theme").inner_text() == "Theme: light"
+    page.locator("#theme").click()
+    assert page.evaluate(ground) == dark
+
+
+@slow
+def test_nothing_moves_where_motion_is_not_wanted(visit, engines):
+    page = visit("storyworld-gpt", reduced_motion="reduce")
+    with slowed(engines("storyworld-gpt")):
+        page.get_by_role("button", name="Write").click()
+        page.wait_for_selector("#text.caret .token >> nth=8")
+        assert page.evaluate("getComputedStyle(document.getElementById('text'), '::after').animationName") == "none"
+        page.keyboard.press("Escape")
+        done(page)
