@@ -36,7 +36,7 @@ BODIES = {  # route → a body that is right
     "/v1/answer": {"question": "who ?", "context": "the cat sat on the mat"},
     "/v1/fill": {"input": "the [MASK] sat"},
     "/v1/translate": {"input": "abc", "beams": 2, "max_tokens": 5},
-    "/v1/look": {"input": "abc"},
+    "/v1/look": {"input": "abc"},  # and of a translator, the target
 }
 WRONG = [None, True, False, 0, 1, -1, 2.5, 1e6, 10**18, 10**24, -1e300, "", " ", "abc", "true", "1", [], {}, [[]],
          [[1]], [{}], [None], [1, "a"], ["a", 1], ["a"], [-1], [10**6], [1.5], [True], ["x"] * 300, [[1], [2]], [["a"]],
@@ -339,7 +339,7 @@ def test_look(apps, kind):
     for show in ("tokens", "attention"):
         answer = ask(apps[kind], "POST", "/v1/look", body | {"show": show})
         assert answer.status == 200 and answer.json["object"] == "look" and answer.json["tokens"], answer.json
-    lens = ask(apps[kind], "POST", "/v1/look", {"input": "the cat", "show": "lens"})
+    lens = ask(apps[kind], "POST", "/v1/look", body | {"show": "lens"})
     assert lens.status == (400 if kind == "transformer" else 200)
 
 

@@ -41,6 +41,7 @@ def one_of(*values: str) -> Shape:
 
 USAGE = shape(prompt_tokens=WHOLE, completion_tokens=WHOLE, total_tokens=WHOLE)
 ERROR = shape(error=shape(message=WORDS, type=WORDS, param=maybe(WORDS), code=maybe(WORDS)))
+EVENT = shape("event", data=WORDS, event=WORDS)  # each of a stream; the last `data` is [DONE]
 IN_JSON = "application/json"
 NO_KEY, WITH_KEY = [], [{"key": []}]
 
@@ -77,7 +78,7 @@ def operation(served: Served, route: "Route", secured: bool) -> dict[str, Any]:
     """The description of one route."""
     content = {route.content_type.split(";")[0]: {"schema": route.shape or WORDS}}
     if route.streams:
-        content["text/event-stream"] = {"schema": WORDS}
+        content["text/event-stream"] = {"schema": EVENT}
     error = {IN_JSON: {"schema": {"$ref": "#/components/schemas/Error"}}}
     found: dict[str, Any] = {
         "summary": route.summary,

@@ -19,16 +19,19 @@ def body(served: Served) -> Object:
     """What may be asked."""
     ids = ListOf(Integer(0, served.vocab_size - 1), 1, MAX_IDS)
     inputs = (Text(), ids, ListOf(MESSAGE, 1)) if "chat" in served.abilities else (Text(), ids)
-    target = [Field("target", Either((Text(), ids)), "the translation")] if "translate" in served.abilities else []
+    target, shows, kinds = [], SHOWS, KINDS[:1]
+    if "translate" in served.abilities:
+        target = [Field("target", Either((Text(), ids)), "the translation", required=True)]
+        shows, kinds = ("tokens", "attention"), KINDS
     most = max(served.config.n_layers, served.config.n_decoder_layers) - 1
     return Object(
         model_field(served),
         Field("input", Either(inputs), "what to read: a text or token ids", required=True),
         *target,
-        Field("show", Choice(SHOWS), "how likely each token was, who attends to whom, or what each layer would say",
+        Field("show", Choice(shows), "how likely each token was, who attends to whom, or what each layer would say",
               "tokens"),
         Field("layer", Integer(0, most), "whose attention", 0),
-        Field("kind", Choice(KINDS), "which attention, where there is more than one"),
+        Field("kind", Choice(kinds), "which attention, where there is more than one"),
         Field("n", Integer(0, MAX_ALTERNATIVES), "how many alternatives to name for each token", 10),
     )  # fmt: skip
 
