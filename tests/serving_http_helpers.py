@@ -96,7 +96,7 @@ def ask(app: App, method: str, path: str, body: Any = None, **environ: Any) -> A
 @contextmanager
 def server_of(app: App, **settings: Any):
     """A running server, stopped at the end."""
-    server = HTTPServer(app, port=0, **settings)
+    server = HTTPServer(app, **{"port": 0} | settings)
     server.start()
     try:
         yield server

@@ -364,6 +364,8 @@ def test_a_body_is_taken_if_and_only_if_the_document_says_so(apps, path):
                 n_refused += 1
                 assert name in str(error) and name in error.param and len(str(error)) < 1000
             assert validator.is_valid(body) == (refused is None), (body, refused)
+    n = len(schema["properties"]) * len(WRONG)
+    print(f"\n{path}: {n} bodies with another value in one field, {n_refused} refused, 0 otherwise than documented")
     assert n_refused > 15 * len(schema["properties"])
 
 

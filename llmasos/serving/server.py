@@ -39,6 +39,7 @@ from llmasos.serving.wire import Gone, Head, Reader, body_length, read_body, rea
 BACKLOG = 1024  # connections that the system keeps until we take them
 MAX_HEAD, MAX_HEADERS = 16_384, 100
 MAX_FAREWELLS = 256  # refused connections that are waited for
+LAST_CALL = 1.0  # seconds, at the end, to take those who have connected already
 LINGER = 2.0  # seconds for which what a refused client still sends is read and thrown away
 FULL = Refused("the server has as many connections as it can hold; ask again in a moment.",
                status=503, code="full", headers=retry_after(1.0))  # fmt: skip
@@ -94,7 +95,7 @@ class HTTPServer:
         self._connections: set[socket.socket] = set()
         self._changed = threading.Condition()  # guards the set
         self._thread: threading.Thread | None = None
-        self._stopping = False
+        self._stopping, self._last_call = False, 0.0
 
     def start(self) -> None:
         """Serve from now on, in threads of its own."""
@@ -104,6 +105,8 @@ class HTTPServer:
 
     def stop(self, seconds: float = 5.0) -> None:
         """Take no more connections; those that are there have so many seconds to end, then they are cut."""
+        self._last_call = time.monotonic() + LAST_CALL
+        self._listener.listen(0)  # the system lets nobody join the queue that we empty now
         self._stopping = True
         if self._thread is not None:
             self._thread.join()
@@ -128,8 +131,8 @@ class HTTPServer:
             while True:
                 ready = selector.select(0.0 if self._stopping else 0.1)
                 farewells.go_on()
-                if not ready and self._stopping:  # whoever had connected before has been taken
-                    break
+                if self._stopping and (not ready or time.monotonic() > self._last_call):
+                    break  # whoever had connected before has been taken
                 if not ready:
                     continue
                 try:
