@@ -20,7 +20,8 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "4000")
 
-FACE = {"LLMTrainer": "llmasos.sdk"}  # name → the module that has it, imported when it is first asked for
+# name → the module that has it, imported when it is first asked for
+FACE = {"LLMTrainer": "llmasos.sdk", "LLMServing": "llmasos.serving.service"}
 __all__ = list(FACE)
 
 

@@ -60,12 +60,16 @@ class Client:
 
     def __init__(self, url: str, api_key: str | None = None, timeout: float = 60.0, retries: int = 3):
         self.transport = Transport(url, api_key, timeout, retries)
-        self.url = self.transport.url
+
+    @property
+    def url(self) -> str:
+        """Where the server is."""
+        return self.transport.url
 
     def model(self) -> dict[str, Any]:
         """What is served: its id, family, abilities, context_length, …"""
         models = self.transport.ask("GET", "/v1/models")
-        with expected(self.url):
+        with expected():
             return {**models["data"][0]}
 
     @cached_property
@@ -76,7 +80,7 @@ class Client:
     @property
     def abilities(self) -> tuple[str, ...]:
         """What the model can do."""
-        with expected(self.url):
+        with expected():
             return tuple(self.served["abilities"])
 
     @property
@@ -126,7 +130,7 @@ class Client:
     def complete(self, text: str, **options: Any) -> Prediction:
         """Go on with a text."""
         raw = self.transport.ask("POST", "/v1/completions", asking({"prompt": text}, options))
-        with expected(self.url):
+        with expected():
             return Prediction(raw["choices"][0]["text"], raw)
 
     def chat(self, messages: str | Sequence[Any], **options: Any) -> Prediction:
@@ -137,7 +141,7 @@ class Client:
         """
         asked = asking({"messages": conversation(messages)}, options)
         raw = self.transport.ask("POST", "/v1/chat/completions", asked)
-        with expected(self.url):
+        with expected():
             return Prediction(raw["choices"][0]["message"]["content"] or "", raw)
 
     def stream_chat(self, messages: str | Sequence[Any], **options: Any) -> Iterator[str]:
@@ -148,14 +152,14 @@ class Client:
     def embed(self, texts: str | Sequence[str], **options: Any) -> list:
         """A vector for a text, as a list of numbers; a list of vectors for several texts."""
         raw = self.transport.ask("POST", "/v1/embeddings", asking({"input": several(texts)}, options))
-        with expected(self.url):
+        with expected():
             vectors = [entry["embedding"] for entry in raw["data"]]
             return vectors[0] if isinstance(texts, str) else vectors
 
     def classify(self, texts: str | Sequence[str], **options: Any) -> Any:
         """The label of a text; a list of that for several texts. `raw["scores"]` has the probability of each label."""
         raw = self.transport.ask("POST", "/v1/classify", asking({"input": several(texts)}, options))
-        with expected(self.url):
+        with expected():
             found = []
             for entry in raw["data"]:
                 scores = sorted(entry["scores"].items(), key=lambda pair: -pair[1])
@@ -166,13 +170,13 @@ class Client:
     def answer(self, question: str, context: str, **options: Any) -> Prediction:
         """The piece of the context that answers a question; its text is "" if none does."""
         raw = self.transport.ask("POST", "/v1/answer", asking({"question": question, "context": context}, options))
-        with expected(self.url):
+        with expected():
             return Prediction(raw["answer"], raw, raw["answer"] or "(no answer in this text)")
 
     def fill(self, text: str, **options: Any) -> Prediction:
         """The text with the likeliest token in the place of each [MASK]. `raw["masks"]` has the others."""
         raw = self.transport.ask("POST", "/v1/fill", asking({"input": text}, options))
-        with expected(self.url):
+        with expected():
             filled, lines = text, []
             for choices in raw["masks"]:
                 filled = filled.replace(MASK, choices[0]["token"], 1)
@@ -183,7 +187,7 @@ class Client:
     def translate(self, texts: str | Sequence[str], **options: Any) -> Any:
         """The text that belongs to another; a list of that for several texts."""
         raw = self.transport.ask("POST", "/v1/translate", asking({"input": several(texts)}, options))
-        with expected(self.url):
+        with expected():
             found = [Prediction(entry["text"], entry) for entry in raw["data"]]
             return found[0] if isinstance(texts, str) else found
 
@@ -191,7 +195,7 @@ class Client:
         """The texts of a stream as they come."""
         with closing(self.transport.events(path, asked)) as events:
             for event in events:
-                with expected(self.url):
+                with expected():
                     pieces = [text_of(choice) for choice in event["choices"]]
                 yield from filter(None, pieces)
 
@@ -215,10 +219,10 @@ def conversation(messages: str | Sequence[Any]) -> list[dict[str, str]]:
 
 
 @contextmanager
-def expected(url: str) -> Iterator[None]:
+def expected() -> Iterator[None]:
     """While an answer is taken apart: what is not in it becomes a ServerError."""
     try:
         yield
     except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise ServerError(f"{url} answers in a shape that is not expected ({type(error).__name__}: {error}); is it a "
-                          "server of llmasos?") from error  # fmt: skip
+        raise ServerError(f"the server answers in a shape that is not expected ({type(error).__name__}: {error}); is "
+                          "it one of llmasos?") from error  # fmt: skip
