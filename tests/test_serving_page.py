@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import pytest
@@ -30,12 +31,13 @@ from page_helpers import (
     texts,
     write,
 )
-from serving_http_helpers import app_of, server_of, tiny, wait_until
+from serving_http_helpers import app_of, tiny, wait_until
 
 from llmasos.generation import SamplingOptions, generate
 from llmasos.hub import load_pretrained
 from llmasos.interpret import attention_maps, label_evidence, logit_lens, score_tokens
 from llmasos.serving.engine import Engine
+from llmasos.serving.routes.status import PAGE
 from llmasos.serving.server import HTTPServer
 from llmasos.tasks import classify, fill_masks
 
@@ -83,36 +85,59 @@ def engines():
 @pytest.fixture
 def visit(browser, engines):
     """Open the page of a model: visit("storyworld-gpt", width=400). At the end no page may have gone wrong anywhere."""
-    closing, pages = [], []
+    pages = []
+    with ExitStack() as closing:
 
-    def open_page(model, path="", expected=(), app_settings=None, **settings):
-        app = enter(app_of(engines(model) if isinstance(model, str) else model, name=str(model), **app_settings or {}))
-        server = enter(server_of(app))
-        width, height = settings.pop("width", 1100), settings.pop("height", 900)
-        context = browser.new_context(viewport={"width": width, "height": height}, **settings)
-        page = context.new_page()
-        page.server, page.app, page.expected = server, app, expected
-        page.said, page.asked = [], []
-        page.on("console", lambda message: page.said.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: page.said.append(str(error)))
-        page.on("request", lambda request: page.asked.append(request))
-        page.set_default_timeout(20_000)
-        page.goto(f"{server.url}/{path}")
-        pages.append(page)
-        return page
+        def open_page(model, path="", expected=(), app_settings=None, **settings):
+            engine = engines(model) if isinstance(model, str) else model
+            app = closing.enter_context(app_of(engine, name=str(model), **app_settings or {}))
+            server = HTTPServer(app)
+            server.start()
+            stop = once(server.stop)
+            closing.callback(stop, 1.0)
+            width, height = settings.pop("width", 1100), settings.pop("height", 900)
+            context = browser.new_context(viewport={"width": width, "height": height}, **settings)
+            closing.callback(context.close)
+            page = context.new_page()
+            page.app, page.url_asked, page.port, page.stop_server = app, server.url, server.port, stop
+            page.expected, page.said, page.asked = expected, [], []
+            page.on("console", lambda message: page.said.append(message.text) if message.type == "error" else None)
+            page.on("pageerror", lambda error: page.said.append(str(error)))
+            page.on("request", lambda request: page.asked.append(request))
+            page.set_default_timeout(20_000)
+            page.goto(f"{server.url}/{path}")
+            pages.append(page)
+            return page
 
-    def enter(manager):
-        closing.append(manager)
-        return manager.__enter__()
+        yield open_page
+        for page in pages:
+            assert [said for said in page.said if not any(known in said for known in page.expected)] == []
+            hosts = {urlsplit(request.url).netloc for request in page.asked if not request.url.startswith("data:")}
+            assert hosts == {urlsplit(page.url_asked).netloc}, "the page has asked somebody else"
 
-    yield open_page
-    for page in pages:
-        assert [said for said in page.said if not any(known in said for known in page.expected)] == []
-        hosts = {urlsplit(request.url).netloc for request in page.asked if not request.url.startswith("data:")}
-        assert hosts == {urlsplit(page.server.url).netloc}, "the page has asked somebody else"
-        page.context.close()
-    for manager in reversed(closing):
-        manager.__exit__(None, None, None)
+
+def once(function):
+    """A function that does something at its first call only."""
+    calls = []
+
+    def call(*arguments):
+        calls.append(arguments)
+        return function(*arguments) if len(calls) == 1 else None
+
+    return call
+
+
+def test_the_file_stands_alone_and_puts_no_html_into_itself():
+    page = PAGE.read_text(encoding="utf-8")
+    assert set(re.findall(r"https?://[^\s'\"`<>]+", page)) == {"http://www.w3.org/2000/svg"}  # a name, not an address
+    assert page.count("<script>") == page.count("<script") == 1
+    for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function", "@import",
+                 " url(", "src=", "javascript:"):  # fmt: skip
+        assert word not in page, word
+    assert not re.search(r"<[^>]+\son\w+=", page), "an event handler as an attribute"
+    ids = set(re.findall(r'\sid="([^"]+)"', page))
+    asked = set(re.findall(r'\$\("([^"]+)"\)', page)) - {"seed", "new-seed", "set-max_tokens", "tab-attention"}
+    assert asked <= ids, f"the script asks for parts that are not there: {asked - ids}"
 
 
 def test_write_look_at_a_token_and_branch_there(visit):
@@ -169,6 +194,10 @@ def test_the_prompt_is_coloured_by_how_likely_it_was(visit, engines):
         p = 1.0 if score.logprob is None else torch.tensor(score.logprob).exp()
         assert f"p{sum(bool(p < limit) for limit in limits)}" in token.get_attribute("class").split()
     assert not [request for request in page.asked if request.url.endswith("completions")]
+    shades = "[0.51, 0.49, 0.21, 0.19, 0.051, 0.049, 0.011, 0.009, 0.0011, 0.0009].map(p => shade(Math.log(p)))"
+    assert page.evaluate(shades) == [0, 1, 1, 2, 2, 3, 3, 4, 4, 5]
+    numbers = "[1, 0.9996, 0.9949, 0.4217, 0.031, 0.0042, 0.00009].map(percent)"
+    assert page.evaluate(numbers) == ["100%", "over 99.9%", "99.5%", "42%", "3.1%", "0.42%", "under 0.01%"]
 
 
 @slow
@@ -337,7 +366,7 @@ def test_the_lens_shows_what_each_layer_would_say(visit, engines, name):
     page, engine = visit(name), engines(name)
     open_tab(page, "Logit lens")
     ids = [token["id"] for token in page.request.post(
-        f"{page.server.url}/v1/look", data={"input": body(page, "/v1/look")["input"]}).json()["tokens"]]  # fmt: skip
+        f"{page.url_asked}/v1/look", data={"input": body(page, "/v1/look")["input"]}).json()["tokens"]]  # fmt: skip
     rows = logit_lens(engine.model, torch.tensor(ids))
     cells = page.locator("#lens-table td").all_inner_texts()
     best = torch.stack([row.logits[:, : engine.tokenizer.vocab_size].argmax(-1) for row in rows], dim=1)  # (T, L + 1)
@@ -437,7 +466,7 @@ def test_an_answer_is_marked_in_its_text(visit, engines):
         page.locator("#question").press("Enter")
         done(page)
         asked = {"question": question, "context": context}
-        answer = page.request.post(f"{page.server.url}/v1/answer", data=asked).json()
+        answer = page.request.post(f"{page.url_asked}/v1/answer", data=asked).json()
         if answer["answerable"]:
             assert page.locator("#answer-text").inner_text() == page.locator("mark").inner_text() == answer["answer"]
         else:
@@ -469,8 +498,8 @@ def test_a_translation_and_what_it_looked_at(visit, engines):
 @slow
 def test_a_server_that_is_gone_gets_a_sentence_and_a_retry(visit):
     page = visit("storyworld-gpt", expected=[EXTERNAL])
-    port = page.server.port
-    page.server.stop(1.0)
+    port = page.port
+    page.stop_server(1.0)
     page.get_by_role("button", name="Write").click()
     page.wait_for_selector("#problem:not([hidden])")
     assert "The server does not answer." in page.get_by_role("alert").inner_text()
@@ -490,7 +519,7 @@ def test_a_server_that_goes_while_writing_leaves_what_is_there(visit, engines):
     with slowed(engines("storyworld-gpt")):
         page.get_by_role("button", name="Write").click()
         page.wait_for_selector("#text .token >> nth=10")
-        page.server.stop(0.0)
+        page.stop_server(0.0)
         page.wait_for_selector("#problem:not([hidden])")
     assert "Is the server still running?" in page.get_by_role("alert").inner_text()
     assert len(texts(page)) > 10 and "It broke off." in page.locator("#numbers").inner_text()
@@ -599,7 +628,7 @@ def test_the_request_shown_as_curl_and_python_does_the_same(visit, path):
     assert said.returncode == 0, said.stderr
     words = shlex.split(curl.replace("\\\n", " "))
     assert words[0] == "curl" and words[-2] == "-d"
-    url = f"{page.server.url}/v1/{path}"
+    url = f"{page.url_asked}/v1/{path}"
     answer = page.request.post(url, headers={"Content-Type": "application/json"}, data=words[-1])
     assert answer.ok and url in words
     if path == "completions":
