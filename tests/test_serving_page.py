@@ -228,7 +228,10 @@ def test_the_keyboard_reaches_everything_a_pointer_does(visit):
     write(page, max_tokens=15)
     before = texts(page)
     page.locator("#text .token").first.focus()
-    for key in ("ArrowRight", "ArrowRight", "ArrowLeft", "End", "ArrowLeft"):
+    for key, arrived in (("ArrowRight", 1), ("ArrowRight", 2), ("ArrowLeft", 1), ("Home", 0), ("ArrowLeft", 0)):
+        page.keyboard.press(key)
+        assert page.locator(":focus").get_attribute("data-i") == str(arrived)
+    for key in ("End", "ArrowLeft"):
         page.keyboard.press(key)
     place = int(page.locator(":focus").get_attribute("data-i"))
     assert place == len(before) - 2
@@ -237,8 +240,13 @@ def test_the_keyboard_reaches_everything_a_pointer_does(visit):
     assert card.is_visible()
     page.keyboard.press("Escape")
     assert card.is_hidden() and page.locator(":focus").get_attribute("data-i") == str(place)
+    page.set_viewport_size({"width": 400, "height": 800})
     page.keyboard.press("Home")
-    page.keyboard.press("ArrowDown")  # into the next line, or nowhere if there is one line
+    top = page.locator(":focus").bounding_box()["y"]
+    page.keyboard.press("ArrowDown")
+    assert page.locator(":focus").bounding_box()["y"] > top  # in the next line
+    page.keyboard.press("ArrowUp")
+    assert page.locator(":focus").bounding_box()["y"] == top
     page.locator(f"#text .token[data-i='{place}']").focus()
     page.keyboard.press("Enter")
     page.keyboard.press("ArrowDown")
