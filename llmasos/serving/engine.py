@@ -83,7 +83,6 @@ class Engine:
         self.request_seconds = request_seconds
         self.context_length = min(context_length or LONGEST_CONTEXT, model.config.context_length)
         self._writes = model.config.family == "gpt" and model.config.head == "none"
-        self._special = set(tokenizer.special_tokens.values())
         self._decoder: SlotDecoder | None = None
         self._waiting: deque[Request] = deque()
         self._jobs: deque[tuple[Callable, Future]] = deque()
@@ -335,6 +334,4 @@ class Engine:
         return reason is not None
 
     def _text_of(self, id: int) -> str:
-        if id in self._special:
-            return ""
         return self.tokenizer.token_bytes(id).decode("utf-8", errors="replace")

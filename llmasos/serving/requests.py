@@ -36,7 +36,7 @@ class Written(NamedTuple):
 
     Attributes:
         id: the token.
-        text: its own text, U+FFFD for a part of a character; "" for a special token.
+        text: its own text, U+FFFD for a part of a character. A special token's is its name, which belongs to no text.
         logprob: ln of the probability that the model gave it.
         alternatives: the likeliest tokens at this place, each (id, text, logprob), the likeliest first.
     """
