@@ -1,10 +1,11 @@
 """`/v1/classify`, `/v1/answer`, `/v1/fill`: what models that read say about a text."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from llmasos.datasets import QA
-from llmasos.interpret import label_evidence
+from llmasos.interpret import occlusion
 from llmasos.serving.openapi import WHOLE, WORDS, each, maybe, one_of, shape
 from llmasos.serving.routes.embeddings import AT_ONCE, inputs_field, inputs_of
 from llmasos.serving.routes.sampling import model_field
@@ -15,7 +16,7 @@ from llmasos.tasks import answer_questions, classify
 from llmasos.tasks.bert import MASK, masked_choices
 
 NUMBER = {"type": "number"}
-MAX_CONTEXT = 100_000  # characters in which an answer is looked for
+MAX_CONTEXT = 50_000  # characters in which an answer is looked for
 MAX_CHOICES = 100
 DIGITS = 6
 
@@ -32,19 +33,35 @@ def classify_body(served: Served) -> Object:
 def classify_answer(request: Request) -> Response:
     """The labels of each text with their probabilities; the likeliest is the answer."""
     served, texts = request.served, inputs_of(request.values)
-    model, tokenizer, found = served.model, served.tokenizer, []
+    labels, found = served.config.labels, []
+    for index, (text, row) in enumerate(zip(texts, probabilities(request, texts), strict=True)):
+        best = row.index(max(row))
+        scores = {label: round(p, DIGITS) for label, p in zip(labels, row, strict=True)}
+        one = {"index": index, "label": labels[best], "scores": scores}
+        if request.values["evidence"]:
+            one["evidence"] = evidence(request, text, best)
+        found.append(one)
+    return json_response({"object": "list", "model": served.name, "data": found})
+
+
+def probabilities(request: Request, texts: Sequence[str]) -> list[list[float]]:
+    """The probability of each label for each text. The model is asked for some at a time, so that others get a turn."""
+    served, found = request.served, []
     for start in range(0, len(texts), AT_ONCE):
         request.check_client()
         some = texts[start : start + AT_ONCE]
-        rows = served.engine.run(lambda some=some: classify(model, tokenizer, some))  # (N, n_labels)
-        for text, row in zip(some, rows.tolist(), strict=True):
-            scores = {label: round(p, DIGITS) for label, p in zip(served.config.labels, row, strict=True)}
-            one = {"index": len(found), "label": served.config.labels[row.index(max(row))], "scores": scores}
-            if request.values["evidence"]:
-                words = served.engine.run(lambda text=text: label_evidence(model, tokenizer, text))
-                one["evidence"] = [word._asdict() | {"influence": round(word.influence, DIGITS)} for word in words]
-            found.append(one)
-    return json_response({"object": "list", "model": served.name, "data": found})
+        found += served.engine.run(lambda some=some: classify(served.model, served.tokenizer, some)).tolist()
+    return found
+
+
+def evidence(request: Request, text: str, label: int) -> list[dict[str, Any]]:
+    """How much the probability of a label, by its number, hangs on each word of a text."""
+
+    def score(texts: list[str]) -> list[float]:
+        return [row[label] for row in probabilities(request, texts)]
+
+    words = occlusion(request.served.tokenizer, text, score)
+    return [word._asdict() | {"influence": round(word.influence, DIGITS)} for word in words]
 
 
 def answer_body(served: Served) -> Object:
