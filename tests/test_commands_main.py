@@ -37,7 +37,7 @@ def test_without_a_command_it_shows_what_there_is(arguments, capsys):
         assert f"python -m llmasos {name}" in out and what in out
 
 
-@pytest.mark.parametrize("name", ["train", "sample", "doctor", "bench"])
+@pytest.mark.parametrize("name", ["train", "sample", "serve", "doctor", "bench"])
 def test_every_command_is_there_and_has_help(name, capsys):
     assert callable(importlib.import_module(llmasos_main.COMMANDS[name][0]).main)
     with pytest.raises(SystemExit) as caught:

@@ -6,6 +6,7 @@ import json
 import math
 import random
 import re
+from pathlib import Path
 
 import jsonschema_rs
 import numpy as np
@@ -707,6 +708,11 @@ def test_labels_cannot_break_out():
     counter = Counter("c", "things", ("what",))
     counter.add(2, 'a"\n\\b')
     assert counter.lines() == ['c{what="a\\"\\n\\\\b"} 2'] and counter.value('a"\n\\b') == 2
+
+
+def test_the_document_tells_the_version_of_the_library(gpt):
+    project = (Path(__file__).resolve().parents[1] / "pyproject.toml").read_text()
+    assert f'version = "{ask(gpt, "GET", "/openapi.json").json["info"]["version"]}"' in project
 
 
 def test_every_route_has_a_body_in_these_tests():
