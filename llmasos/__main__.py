@@ -17,6 +17,7 @@ COMMANDS = {  # name → (the module, what it does)
     "sample": ("llmasos.commands.sample", "write text with a trained model"),
     "eval": ("llmasos.commands.eval", "measure how good a trained model is"),
     "serve": ("llmasos.commands.serve", "answer over HTTP, with a page to look inside"),
+    "chat": ("llmasos.commands.chat", "talk to a model in the terminal"),
     "models": ("llmasos.commands.models", "which models there are, here and to fetch"),
     "export": ("llmasos.commands.export", "write a trained model into a folder of its own"),
     "quantize": ("llmasos.commands.quantize", "what int8 weights cost and gain: memory, speed, quality"),

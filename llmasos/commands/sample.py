@@ -15,7 +15,7 @@ from pathlib import Path
 from torch import nn
 
 from llmasos.commands.errors import ArgumentParser
-from llmasos.commands.screen import Screen
+from llmasos.commands.screen import Screen, note, typed_lines
 from llmasos.errors import UserError
 from llmasos.generation import BeamOptions, SamplingOptions, generate, stream
 from llmasos.hub import load_pretrained
@@ -249,17 +249,8 @@ class Responder:
 
 def converse(writer: Writer | Responder, options: SamplingOptions | BeamOptions) -> None:
     """Ask for prompts until there are no more. Ctrl-C stops the text that is being written, or ends at the question."""
-    try:
-        import readline  # noqa: F401 — lets `input` edit the line and remember earlier ones, where the system has it
-    except ImportError:
-        pass
     note("each line is a prompt; /quit or Ctrl-D ends")
-    for number in range(sys.maxsize):
-        try:
-            line = input("> " if sys.stdin.isatty() else "")
-        except EOFError:
-            print(file=sys.stderr)
-            return
+    for number, line in enumerate(typed_lines()):
         if line.strip() == "/quit":
             return
         try:  # the same prompt twice gives two texts, and the same session twice gives the same ones
@@ -269,8 +260,3 @@ def converse(writer: Writer | Responder, options: SamplingOptions | BeamOptions)
             note(str(error))
         except KeyboardInterrupt:
             note("stopped; Ctrl-C once more ends.")
-
-
-def note(text: str) -> None:
-    """Tell a person something that is not part of the text."""
-    print(f"({text})", file=sys.stderr)

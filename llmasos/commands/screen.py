@@ -1,7 +1,8 @@
-"""Generated text on a terminal or in a file."""
+"""Generated text on a terminal or in a file, and lines that somebody types."""
 
 import os
 import sys
+from collections.abc import Iterator
 from typing import TextIO
 
 BOLD, DIM, PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
@@ -50,3 +51,23 @@ class Screen:
         if not self.is_terminal:
             return text
         return "".join(c if c in "\n\t" or c.isprintable() else "\ufffd" for c in text)
+
+
+def typed_lines() -> Iterator[str]:
+    """What is typed, line by line until Ctrl-D; on a terminal with a sign that it is the user's turn."""
+    try:
+        import readline  # noqa: F401 — lets `input` edit the line and remember earlier ones, where the system has it
+    except ImportError:
+        pass
+    while True:
+        try:
+            line = input("> " if sys.stdin.isatty() else "")
+        except EOFError:
+            print(file=sys.stderr)
+            return
+        yield line
+
+
+def note(text: str) -> None:
+    """Tell a person something that is not part of the text."""
+    print(f"({text})", file=sys.stderr)
