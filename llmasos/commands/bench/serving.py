@@ -84,14 +84,16 @@ def bench_serving(settings: Settings) -> Iterator[Figure | str]:
 def server(settings: Settings) -> Iterator[tuple[str, subprocess.Popen]]:
     """A server in a process of its own, and its address."""
     command = [sys.executable, "-m", "llmasos", "serve", MODEL, "--port", "0", "--device", settings.device.type]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        said = []
         try:
             for line in process.stdout:
+                said.append(line)
                 found = re.search(r"http://\S+?:\d+", line)
                 if found:
                     yield found[0], process
                     return
-            raise UserError(f"the server did not start: {' '.join(command)} ended without an address.")
+            raise UserError(f"the server did not start; {' '.join(command)} said: {' '.join(said)}")
         finally:
             process.terminate()
             process.stdout.read()
