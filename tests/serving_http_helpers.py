@@ -22,6 +22,8 @@ from llmasos.tokenizers import ByteTokenizer, train_tokenizer
 BYTES = ByteTokenizer()
 SENTENCES = ["the cat sat on the mat .", "a dog ran to the river and was happy .", "Anna was sad ."] * 3
 JSON = "application/json"
+ENDLESS = {"prompt": "abc", "max_tokens": 4096, "temperature": 0, "frequency_penalty": -2}
+"""A text that does not end by itself: what has been said becomes likelier every time."""
 
 
 def tiny(kind: str) -> Engine:

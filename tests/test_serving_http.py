@@ -12,7 +12,7 @@ import jsonschema_rs
 import numpy as np
 import pytest
 import torch
-from serving_http_helpers import BYTES, JSON, app_of, ask, tiny, wait_until
+from serving_http_helpers import BYTES, ENDLESS, JSON, app_of, ask, tiny, wait_until
 
 from llmasos.datasets import QA
 from llmasos.errors import UserError
@@ -599,7 +599,7 @@ def test_if_not_all_prompts_find_room_none_stays(gpt, monkeypatch):
         return jobs
 
     monkeypatch.setattr(gpt.engine, "submit", only_once)
-    assert ask(gpt, "POST", "/v1/completions", {"prompt": ["a", "b"], "max_tokens": 4000}).status == 429
+    assert ask(gpt, "POST", "/v1/completions", ENDLESS | {"prompt": ["a", "b"]}).status == 429
     wait_until(lambda: jobs[0].ended)
     assert jobs[0].finish_reason == "cancelled"
 
@@ -634,7 +634,7 @@ def test_a_failure_in_mid_stream_is_an_event_and_the_end(gpt, monkeypatch):
 def test_a_stream_that_is_closed_frees_its_place(gpt):
     started = []
     environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/v1/completions", "CONTENT_TYPE": JSON}
-    data = json.dumps({"prompt": "a", "max_tokens": 4000, "stream": True, "n": 2}).encode()
+    data = json.dumps(ENDLESS | {"stream": True, "n": 2}).encode()
     environ |= {"CONTENT_LENGTH": str(len(data)), "wsgi.input": io.BytesIO(data)}
     pieces = gpt(environ, lambda *said: started.append(said))
     next(iter(pieces))
@@ -650,11 +650,10 @@ def test_a_client_that_has_gone_frees_its_place(gpt):
         gone.append(gpt.engine.n_running)
         return True
 
-    body = {"prompt": "a", "max_tokens": 4000}
-    answer = ask(gpt, "POST", "/v1/completions", body, **{"llmasos.client_gone": client_gone})
+    answer = ask(gpt, "POST", "/v1/completions", ENDLESS, **{"llmasos.client_gone": client_gone})
     assert answer.status == 499 and gone == [1]
     wait_until(lambda: gpt.engine.n_running == 0, 2.0)
-    ask(gpt, "POST", "/v1/completions", body | {"stream": True}, **{"llmasos.client_gone": client_gone})
+    ask(gpt, "POST", "/v1/completions", ENDLESS | {"stream": True}, **{"llmasos.client_gone": client_gone})
     wait_until(lambda: gpt.engine.n_running == 0, 2.0)
 
 

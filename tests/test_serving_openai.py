@@ -101,7 +101,7 @@ def test_a_completion_stops(gpt):
 
 def test_the_client_can_leave_a_stream(gpt):
     served, client = gpt
-    asked = {"model": served.name, "prompt": "One", "max_tokens": 4000, "stream": True}
+    asked = {"model": served.name, "prompt": "One", "max_tokens": 4000, "frequency_penalty": -2, "stream": True}
     with client.completions.create(**asked) as stream:
         next(iter(stream))
     assert client.completions.create(model=served.name, prompt="One", max_tokens=2).choices[0].finish_reason == "length"

@@ -12,14 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
-from serving_http_helpers import JSON, app_of, connect, receive, request_bytes, wait_until
+from serving_http_helpers import ENDLESS, JSON, app_of, connect, receive, request_bytes, wait_until
 
 from llmasos.generation import SamplingOptions, generate
 from llmasos.hub import load_pretrained
 
 MODEL = "storyworld-gpt"
 BODY = {"prompt": "One cold morning", "max_tokens": 25, "seed": 7}
-LONG = {"prompt": "One cold morning", "max_tokens": 4000, "seed": 7, "stream": True}
 
 
 @contextmanager
@@ -91,7 +90,7 @@ def test_answers_are_those_of_the_model(port):
 
 def test_a_stream_arrives_while_it_is_written(port):
     with connect(port, 30) as connection:
-        connection.sendall(request_bytes("/v1/completions", LONG))
+        connection.sendall(request_bytes("/v1/completions", ENDLESS | {"stream": True}))
         received = b""
         while received.count(b"data: {") < 3:
             received += connection.recv(65536)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from llmasos.prompting.chat import ANSWERER, ROLES
+from llmasos.serving.kinds import Boolean, Choice, Either, Integer, ListOf, Text
 from llmasos.serving.openapi import USAGE, WHOLE, WORDS, each, maybe, one_of, shape
 from llmasos.serving.requests import Event, Written
 from llmasos.serving.requests import Request as Job
@@ -22,7 +23,7 @@ from llmasos.serving.routes.sampling import (
     usage_of,
 )
 from llmasos.serving.routes.streaming import stream
-from llmasos.serving.schema import Boolean, Choice, Either, Field, Integer, ListOf, Object, Text
+from llmasos.serving.schema import Field, Object
 from llmasos.serving.served import Served
 from llmasos.serving.web import Request, Response, Route, json_response
 

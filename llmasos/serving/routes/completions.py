@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
+from llmasos.serving.kinds import Either, Integer, ListOf, Only, Text
 from llmasos.serving.openapi import USAGE, WHOLE, WORDS, each, maybe, one_of, shape
 from llmasos.serving.requests import Event, Written
 from llmasos.serving.routes.sampling import (
@@ -22,7 +23,7 @@ from llmasos.serving.routes.sampling import (
     usage_of,
 )
 from llmasos.serving.routes.streaming import stream
-from llmasos.serving.schema import Either, Field, Integer, ListOf, Object, Only, Text
+from llmasos.serving.schema import Field, Object
 from llmasos.serving.served import Served
 from llmasos.serving.web import Request, Response, Route, json_response
 

@@ -5,9 +5,10 @@ from typing import Any
 
 from torch import Tensor
 
+from llmasos.serving.kinds import Choice, Either, ListOf, Only, Text
 from llmasos.serving.openapi import WHOLE, WORDS, each, one_of, shape
 from llmasos.serving.routes.sampling import model_field
-from llmasos.serving.schema import Choice, Either, Field, ListOf, Object, Only, Text
+from llmasos.serving.schema import Field, Object
 from llmasos.serving.served import Served
 from llmasos.serving.web import Request, Response, Route, json_response
 from llmasos.tasks.embed import embed

@@ -1,11 +1,12 @@
 """`/v1/look`: the numbers inside the model while it reads a text (see `serving/look.py`)."""
 
 from llmasos.prompting.chat import ROLES
+from llmasos.serving.kinds import Choice, Either, Integer, ListOf, Text
 from llmasos.serving.look import KINDS, MAX_ALTERNATIVES, SHOWS, look
 from llmasos.serving.openapi import WORDS, one_of
 from llmasos.serving.routes.completions import MAX_IDS
 from llmasos.serving.routes.sampling import model_field
-from llmasos.serving.schema import Choice, Either, Field, Integer, ListOf, Object, Text
+from llmasos.serving.schema import Field, Object
 from llmasos.serving.served import Served
 from llmasos.serving.web import Request, Response, Route, json_response
 

@@ -6,19 +6,10 @@ from typing import Any
 
 from llmasos.generation import SamplingOptions
 from llmasos.generation.options import LOWEST_TEMPERATURE
+from llmasos.serving.kinds import Boolean, Either, Integer, ListOf, ModelName, Number, Text
 from llmasos.serving.requests import Request as Job
 from llmasos.serving.requests import Written
-from llmasos.serving.schema import (
-    Boolean,
-    Either,
-    Field,
-    Integer,
-    ListOf,
-    ModelName,
-    Number,
-    Object,
-    Text,
-)
+from llmasos.serving.schema import Field, Object
 from llmasos.serving.served import Served
 from llmasos.serving.web import Request
 

@@ -1,9 +1,10 @@
 """`/v1/translate`: write the text that belongs to a source, by beam search."""
 
 from llmasos.generation import BeamOptions, beam_search
+from llmasos.serving.kinds import Either, Integer, ListOf, Number, Text
 from llmasos.serving.openapi import USAGE, WHOLE, WORDS, each, one_of, shape
 from llmasos.serving.routes.sampling import model_field, tokens_field, usage
-from llmasos.serving.schema import Either, Field, Integer, ListOf, Number, Object, Text
+from llmasos.serving.schema import Field, Object
 from llmasos.serving.served import Served
 from llmasos.serving.web import Request, Response, Route, json_response
 

@@ -6,10 +6,11 @@ from typing import Any
 
 from llmasos.datasets import QA
 from llmasos.interpret import occlusion
+from llmasos.serving.kinds import Boolean, Integer, Text
 from llmasos.serving.openapi import WHOLE, WORDS, each, maybe, one_of, shape
 from llmasos.serving.routes.embeddings import AT_ONCE, inputs_field, inputs_of
 from llmasos.serving.routes.sampling import model_field
-from llmasos.serving.schema import Boolean, Field, Integer, Object, Text
+from llmasos.serving.schema import Field, Object
 from llmasos.serving.served import Served
 from llmasos.serving.web import Request, Response, Route, json_response
 from llmasos.tasks import answer_questions, classify
