@@ -264,6 +264,11 @@ def test_a_quantised_model_cannot_be_trained_or_saved(tmp_path):
     with pytest.raises(UserError, match="rounded weights cannot learn"):
         model.model.train()
     assert not any(module.training for module in model.model.modules() if isinstance(module, Int8Linear))
+    layer = Int8Linear(*round_rows(torch.randn(4, 3)))
+    with pytest.raises(UserError, match="gives no gradients"):
+        layer(torch.randn(2, 3, requires_grad=True))
+    with torch.no_grad():
+        assert layer(torch.randn(2, 3, requires_grad=True)).shape == (2, 4)
 
 
 def test_the_mode_in_which_a_model_was_does_not_matter():

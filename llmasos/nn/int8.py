@@ -13,15 +13,15 @@ row's sum is known. Only weights are rounded. Activations stay as they are (thei
 same paper shows), and so do
 
 - norms, biases and tables of positions and segments: together they are a hundredth of a model;
-- the small heads that judge a whole text or a position (`KEPT`): a few rows, whose rounding nothing could even out;
+- the small heads that judge a whole text or a position (`KEPT`): a few rows, whose rounding nothing could even out.
 
 A token embedding that is also the output layer stays one table: its rows are the output channels of that layer, so one
 table and one scale serve both.
 
 **Speed.** torch's matrix products are for floats, so the bytes become floats again just before they are multiplied, a
 block of rows at a time, which stay in the processor's cache meanwhile. On a CPU this work costs about what reading less
-memory saves: more than it saves in small models, which are in the cache anyway. `python -m llmasos quantize` measures
-both. What int8 gives is memory.
+memory saves; in small models, which are in the cache anyway, it costs more. `python -m llmasos quantize` measures both.
+What int8 gives is memory.
 """
 
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ from torch.nn import functional as F
 from llmasos.errors import UserError
 
 LARGEST = 127  # of a signed byte; -128 is not used, so that the numbers lie evenly about zero
-BLOCK = 2**20  # weights that are floats at a time: 4 MB. Measured from 2^17 to 2^21; larger ones leave the cache
+BLOCK = 2**20  # weights that are floats at a time: 4 MB, the fastest of 2^17 … 2^21 for one row and for sixteen
 KEPT = ("head", "next_sentence_head")  # small heads: of a classifier, of a span extractor, and BERT's second one
 QUANTIZE = ("int8",)  # what `quantize=` may be, beside None
 
@@ -122,9 +122,13 @@ class Int8Linear(nn.Module):
         self.bias = bias  # the float layer's own nn.Parameter
 
     def forward(self, x: Tensor) -> Tensor:
+        """Raises UserError if gradients shall flow through: the blocks that they would need are not kept."""
+        if torch.is_grad_enabled() and x.requires_grad:
+            raise UserError("the model is quantised to int8 and gives no gradients; load it without quantize.")
         blocks = self.weight.split(rows_in_a_block(self.weight))
-        y = torch.cat([F.linear(x, q.to(x.dtype)) for q in blocks], dim=-1) * self.scale.to(x.dtype)  # (…, out)
-        return y if self.bias is None else y + self.bias
+        floats = x.new_empty(blocks[0].shape)  # the same memory for all blocks: new one is up to ten times slower
+        y = torch.cat([F.linear(x, floats[: len(q)].copy_(q)) for q in blocks], dim=-1) * self.scale.to(x.dtype)
+        return y if self.bias is None else y + self.bias  # (…, out)
 
     def train(self, mode: bool = True) -> "Int8Linear":
         """Evaluation mode is all there is. Raises UserError for training mode."""
