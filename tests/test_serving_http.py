@@ -6,6 +6,7 @@ import json
 import math
 import random
 import re
+import time
 from pathlib import Path
 
 import jsonschema_rs
@@ -251,6 +252,15 @@ def test_a_stream_says_the_same_as_a_whole_answer(gpt, path):
             for name, values in choice["logprobs"].items():
                 assert sum([one["logprobs"][name] for one in mine], []) == values, name
     assert "usage" not in ask(gpt, "POST", path, body | {"stream": True}).events[-1]
+
+
+def test_the_events_of_a_stream_are_not_more_than_a_person_can_see(gpt):
+    """A small model is faster than eyes, and events are not for nothing."""
+    start = time.monotonic()
+    body = ENDLESS | {"max_tokens": 300, "stream": True, "stream_options": {"include_usage": True}}
+    *events, last = ask(gpt, "POST", "/v1/completions", body).events
+    assert last["usage"]["completion_tokens"] == 300
+    assert len(events) <= 2 + (time.monotonic() - start) / 0.03
 
 
 def test_several_texts_of_a_stream_come_side_by_side(gpt):

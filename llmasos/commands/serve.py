@@ -8,6 +8,8 @@ import sys
 import threading
 from collections.abc import Sequence
 
+import torch
+
 from llmasos.commands.errors import ArgumentParser
 from llmasos.errors import UserError
 from llmasos.serving.app import KEY_VARIABLE, MAX_TOKENS, App, create_app
@@ -51,6 +53,8 @@ def make_parser() -> argparse.ArgumentParser:
          "machine, for instance behind a proxy; may be repeated")  # fmt: skip
 
     flag = parser.add_argument_group("how much").add_argument
+    flag("--threads", type=int, metavar="N", help="processor threads that compute (default: as many as torch takes; "
+         "for a small model 1 is faster)")  # fmt: skip
     flag("--max-batch", type=int, default=16, metavar="N", help="texts written at once (default: 16)")
     flag("--max-waiting", type=int, default=64, metavar="N", help="how many more may wait (default: 64)")
     flag("--max-tokens", type=int, default=MAX_TOKENS, metavar="N", help="longest text (default: %(default)s tokens)")
@@ -72,6 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("max_connections", "request_seconds"):
         if getattr(args, name) <= 0:
             raise UserError(f"--{name.replace('_', '-')} is {getattr(args, name):g}; it must be above 0.")
+    if args.threads is not None:
+        if args.threads < 1:
+            raise UserError(f"--threads is {args.threads}; it must be at least 1.")
+        torch.set_num_threads(args.threads)
     with contextlib.closing(listen(args.host, args.port)) as listener:  # a taken port is said before the model is read
         app = create_app(
             args.model,

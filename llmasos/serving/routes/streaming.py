@@ -8,7 +8,6 @@ Each event is a line that begins with `data: `, and an empty line. What goes wro
 have a status of its own, since 200 has been said: it comes as an event with an `error`, and the stream ends.
 """
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -21,7 +20,8 @@ from llmasos.serving.web import Request, Response, to_json
 EVENT_STREAM = "text/event-stream"
 HEADERS = (("Cache-Control", "no-store"), ("X-Accel-Buffering", "no"))  # the second asks a proxy not to collect them
 DONE = b"data: [DONE]\n\n"
-BETWEEN_LOOKS = 0.01  # seconds, when several texts are read along
+BETWEEN_EVENTS = 0.03  # seconds
+BETWEEN_LOOKS = 0.01  # seconds, until the first of several texts begins
 
 Chunks = Callable[[int, Event], list[dict[str, Any]]]
 Last = Callable[[], list[dict[str, Any]]]
@@ -50,22 +50,25 @@ def stream(request: Request, jobs: Sequence[Job], chunks: Chunks, last: Last) ->
 
 
 def news(jobs: Sequence[Job]) -> Iterator[tuple[int, Event]]:
-    """The events of several requests as they come, each with the number of its request."""
-    readers = {number: job.events() for number, job in enumerate(jobs)}
-    if len(jobs) == 1:
-        yield from ((0, event) for event in readers[0])
-        return
-    seen = [0] * len(jobs)
+    """The events of requests as they come, each with the number of its request.
+
+    The first comes at once. From then on a reader sleeps for a moment after each event, and the next one holds all the
+    tokens of that time. Nobody sees thirty milliseconds, and every event costs that a thread is woken, which takes the
+    interpreter from the model's: with an event for every token, sixteen streams get a third fewer tokens in all.
+    """
+    readers, seen = {number: job.events() for number, job in enumerate(jobs)}, [0] * len(jobs)
     while readers:
         with_news = [number for number in readers if jobs[number].ended or len(jobs[number].tokens) > seen[number]]
-        if not with_news:
-            time.sleep(BETWEEN_LOOKS)
+        if not with_news and len(readers) == 1:
+            with_news = list(readers)  # wait for it
         for number in with_news:
             event = next(readers[number])
             seen[number] += len(event.tokens)
             yield number, event
             if event.finish_reason is not None:
                 del readers[number]
+        if readers:
+            jobs[min(readers)].wait(BETWEEN_EVENTS if with_news else BETWEEN_LOOKS)
 
 
 class EventStream:
