@@ -1,4 +1,4 @@
-"""The engine: many requests at once, each with what it gets alone; bounded, fair, and not to be broken by one of them."""
+"""The engine: many requests at once, each with what it gets alone; bounded, fair, and not broken by one of them."""
 
 import gc
 import random

@@ -628,6 +628,7 @@ def test_a_bug_is_reported_without_its_insides(gpt, monkeypatch, caplog):
 def test_a_failure_in_mid_stream_is_an_event_and_the_end(gpt, monkeypatch):
     def choose(self):
         if len(self.rows[0].ids) == 3:
+            time.sleep(0.3)  # by then the first event is on its way
             raise RuntimeError("out of memory")
         return original(self)
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from llmasos.serving.client import Client
 
 from llmasos import hub
 from llmasos.commands.bench.serving import MODEL, server
 from llmasos.commands.bench.settings import Settings
 from llmasos.generation import SamplingOptions, generate
+from llmasos.serving.client import Client
 
 SETTINGS = Settings(torch.device("cpu"))
 WORDS = "Once there was a brave girl called Anna who lived by the river and wanted to find the old lamp .".split()

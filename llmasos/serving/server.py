@@ -1,4 +1,4 @@
-"""The server that comes with the library: the standard library's sockets and threads, and a limit on everything.
+"""The server that comes with the library: the standard library's threaded server, with a limit on everything.
 
     accept ── too many connections ──→ a short 503, and goodbye
        │
@@ -10,7 +10,7 @@ what makes answers possible that are written while they are computed.
 
 What a client can do to a server is hold on to something, so everything has an end:
 
-    the header          16 KB and 100 lines             the body             1 MB
+    the head            16 KB and 100 headers           the body             1 MB
     sending a request   10 seconds for all of it        taking the answer    30 seconds for each piece
     connections         256 at once                     the model's work     see `engine.py`
 
@@ -20,22 +20,24 @@ For the open internet put a server in front that speaks TLS (nginx, Caddy), or u
 import contextlib
 import errno
 import logging
-import selectors
 import socket
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from ipaddress import ip_address
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIServer
 
 from llmasos.errors import UserError
-from llmasos.serving.exchange import LINGER, Exchange, answer_bytes
+from llmasos.serving.connection import LINGER, Connection, answer_bytes
 from llmasos.serving.refusals import Refused, retry_after
 from llmasos.serving.web import MAX_BODY
-from llmasos.serving.wire import Gone
 
 BACKLOG = 1024  # connections that the system keeps until we take them
-MAX_FAREWELLS = 256  # refused connections that are waited for
+MAX_FAREWELLS = 256  # refused connections that are kept open for their answer to arrive
 LAST_CALL = 1.0  # seconds, at the end, to take those who have connected already
 FULL = Refused("the server has as many connections as it can hold; ask again in a moment.",
                status=503, code="full", headers=retry_after(1.0))  # fmt: skip
@@ -44,7 +46,7 @@ FULL = Refused("the server has as many connections as it can hold; ask again in 
 Log = Callable[[str], None]
 
 
-class HTTPServer:
+class HTTPServer(ThreadingMixIn, WSGIServer):
     """A WSGI application behind a port.
 
         server = HTTPServer(create_app("storyworld-gpt"), port=0)
@@ -57,6 +59,9 @@ class HTTPServer:
         url: the same as an address.
         public: whether other machines can reach it.
     """
+
+    daemon_threads, block_on_close = True, False  # `stop` waits for the threads, and not for ever
+    timeout = 0  # of `handle_request`, at the end: take who is there
 
     def __init__(
         self,
@@ -82,148 +87,121 @@ class HTTPServer:
         Raises:
             UserError: the port is taken, or may not be used, or there is no such host.
         """
-        self.app, self.log = app, log
+        listener = listener or listen(host, port)
+        self.host, self.port = listener.getsockname()[:2]
+        super().__init__((self.host, self.port), Connection, bind_and_activate=False)
+        self.socket.close()  # the one that the standard library has made, unbound
+        self.socket, self.server_name, self.server_port = listener, self.host, self.port
+        self.setup_environ()
+        self.app = app
+        self.set_app(app)
+        self.url = f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+        self.public, self.log = not is_loopback(self.host), log
         self.max_connections, self.max_body = max_connections, getattr(app, "max_body", MAX_BODY)
         self.read_seconds, self.write_seconds = read_seconds, write_seconds
-        self._listener = listener or listen(host, port)
-        self.host, self.port = self._listener.getsockname()[:2]
-        self.url = f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
-        self.public = not is_loopback(self.host)
         self._connections: set[socket.socket] = set()
         self._changed = threading.Condition()  # guards the set
+        self._farewells: deque[tuple[float, socket.socket]] = deque()  # when to close, the first first
         self._thread: threading.Thread | None = None
-        self._stopping, self._last_call = False, 0.0
+        self._nobody_waits = False
 
     def start(self) -> None:
         """Serve from now on, in threads of its own."""
-        self._listener.listen(BACKLOG)
-        self._thread = threading.Thread(target=self._accept, name="llmasos server", daemon=True)
+        self.socket.listen(BACKLOG)
+        self._thread = threading.Thread(target=self.serve_forever, args=[0.1], name="llmasos server", daemon=True)
         self._thread.start()
 
     def stop(self, seconds: float = 5.0) -> None:
         """Take no more connections; those that are there have so many seconds to end, then they are cut."""
-        self._last_call = time.monotonic() + LAST_CALL
-        with contextlib.suppress(OSError):  # it has been stopped before
-            self._listener.listen(0)  # the system lets nobody join the queue that we empty now
-        self._stopping = True
-        if self._thread is not None:
-            self._thread.join()
-        self._listener.close()
+        if self._thread is None:
+            self.server_close()
+            return
+        self.shutdown()
+        self._thread.join()
+        self._thread = None
+        self.socket.listen(0)  # the system lets nobody join the queue that we empty now
+        end = time.monotonic() + LAST_CALL
+        while not self._nobody_waits and time.monotonic() < end:
+            self.handle_request()
+        self.server_close()
         with self._changed:
             self._changed.wait_for(lambda: not self._connections, seconds)
             for connection in self._connections:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
+        for _, connection in self._farewells:
+            connection.close()
 
     @property
     def n_connections(self) -> int:
         """How many connections are served now."""
         return len(self._connections)
 
-    def _accept(self) -> None:
-        """Take connections, until told to stop. Those too many get their goodbye here, without a thread."""
-        farewells = Farewells()
-        self._listener.setblocking(False)
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._listener, selectors.EVENT_READ)
-            while True:
-                ready = selector.select(0.0 if self._stopping else 0.1)
-                farewells.go_on()
-                if self._stopping and (not ready or time.monotonic() > self._last_call):
-                    break  # whoever had connected before has been taken
-                if not ready:
-                    continue
-                try:
-                    connection, _ = self._listener.accept()
-                except OSError as error:  # the client has gone already, or there are no more file descriptors
-                    if error.errno in (errno.EMFILE, errno.ENFILE):
-                        time.sleep(0.05)
-                    continue
-                if not self._open(connection):
-                    farewells.say(connection, answer_bytes(FULL))
-        self._listener.close()
-        farewells.end()
+    # What the standard library's server calls
 
-    def _open(self, connection: socket.socket) -> bool:
-        """Give a connection its thread. Returns whether there was room."""
-        with self._changed:
-            if len(self._connections) >= self.max_connections:
-                return False
-            self._connections.add(connection)
-        connection.setblocking(True)
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """The next connection."""
         try:
-            threading.Thread(target=self._serve, args=[connection], name="llmasos connection", daemon=True).start()
-        except RuntimeError:  # the system has no more threads
-            self._close(connection)
-            return False
-        return True
+            return super().get_request()
+        except OSError as error:  # it has gone already, or there are no more file descriptors
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                time.sleep(0.05)
+            raise
 
-    def _close(self, connection: socket.socket) -> None:
+    def process_request(self, connection: socket.socket, client_address: Any) -> None:
+        """Give a connection its thread, if there is room."""
+        with self._changed:
+            there_is_room = len(self._connections) < self.max_connections
+            if there_is_room:
+                self._connections.add(connection)
+        try:
+            if there_is_room:
+                super().process_request(connection, client_address)
+                return
+        except RuntimeError:  # the system has no more threads
+            self._forget(connection)
+        self._say_goodbye(connection)
+
+    def shutdown_request(self, connection: socket.socket) -> None:
+        """A connection has ended."""
+        super().shutdown_request(connection)
+        self._forget(connection)
+
+    def handle_error(self, connection: socket.socket, client_address: Any) -> None:
+        """A connection has failed; most often the client has gone."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            logging.getLogger(__name__).exception("a connection failed")
+
+    def service_actions(self) -> None:
+        """What is to be done now and then: let go of those who have been refused, and of the first if they are many."""
+        while self._farewells and (
+            self._farewells[0][0] < time.monotonic() or len(self._farewells) > MAX_FAREWELLS
+        ):
+            self._farewells.popleft()[1].close()
+
+    def handle_timeout(self) -> None:
+        """`handle_request` has found nobody."""
+        self._nobody_waits = True
+
+    def _forget(self, connection: socket.socket) -> None:
         with self._changed:
             self._connections.discard(connection)
             self._changed.notify_all()
 
-    def _serve(self, connection: socket.socket) -> None:
-        """One connection from its beginning to its end."""
+    def _say_goodbye(self, connection: socket.socket) -> None:
+        """Refuse a connection without a thread.
+
+        The answer is short enough for the socket's buffer. The socket is closed only later, because one that is closed
+        while there is something unread in it cuts its other end off before that has seen the answer.
+        """
         try:
-            with contextlib.suppress(OSError):
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # send each piece at once
-            Exchange(self, connection).run()
-        except (OSError, Gone):  # the client has gone, or did not take its answer in time
-            pass
-        except Exception:
-            logging.getLogger(__name__).exception("a connection failed")
-        finally:
-            connection.close()
-            self._close(connection)
-
-
-class Farewells:
-    """Connections that are refused without a thread: each is told so, and closed when it has read that.
-
-    A socket that is closed while there is something unread in it cuts its other end off before that has seen the
-    answer. So each is read from until it ends, or for some seconds.
-    """
-
-    def __init__(self):
-        self._leaving: list[tuple[socket.socket, float]] = []
-        self._looked = 0.0
-
-    def say(self, connection: socket.socket, answer: bytes) -> None:
-        """Send an answer, which is short enough for the socket's buffer, and begin to say goodbye."""
-        connection.setblocking(False)
-        try:
-            connection.send(answer)
+            connection.setblocking(False)
+            connection.send(answer_bytes(FULL))
             connection.shutdown(socket.SHUT_WR)
         except OSError:
             connection.close()
         else:
-            self._leaving.append((connection, time.monotonic() + LINGER))
-
-    def go_on(self) -> None:
-        """Let go of those that have ended or had their time, and of the first ones if there are too many."""
-        now, staying = time.monotonic(), []
-        if now < self._looked + 0.05:
-            return
-        for connection, deadline in reversed(self._leaving):
-            if now < deadline and len(staying) < MAX_FAREWELLS and not self._ended(connection):
-                staying.append((connection, deadline))
-            else:
-                connection.close()
-        self._leaving, self._looked = staying[::-1], now
-
-    def end(self) -> None:
-        """Let go of all."""
-        for connection, _ in self._leaving:
-            connection.close()
-
-    def _ended(self, connection: socket.socket) -> bool:
-        try:
-            return not connection.recv(65536)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
+            self._farewells.append((time.monotonic() + LINGER, connection))
 
 
 def listen(host: str, port: int) -> socket.socket:
