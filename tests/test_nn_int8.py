@@ -271,6 +271,18 @@ def test_a_quantised_model_cannot_be_trained_or_saved(tmp_path):
         assert layer(torch.randn(2, 3, requires_grad=True)).shape == (2, 4)
 
 
+@pytest.mark.parametrize("name", ["gpt llama", "bert"])
+def test_half_precision_is_near(name):
+    """By autocast, as training's validation has it, or with the floats that are left in half precision."""
+    model = quantize(random_model(name).float())
+    expected = outputs(model)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(outputs(model).float(), expected, rtol=0.1, atol=0.1 * expected.abs().max().item())
+    said = outputs(model.to(torch.bfloat16))
+    assert said.dtype == torch.bfloat16
+    torch.testing.assert_close(said.float(), expected, rtol=0.1, atol=0.1 * expected.abs().max().item())
+
+
 def test_the_mode_in_which_a_model_was_does_not_matter():
     model = build_model(dataclasses.replace(ModelConfig(**SMALL), dropout=0.5)).train()
     quantize(model)

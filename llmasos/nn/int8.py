@@ -127,8 +127,10 @@ class Int8Linear(nn.Module):
             raise UserError("the model is quantised to int8 and gives no gradients; load it without quantize.")
         blocks = self.weight.split(rows_in_a_block(self.weight))
         floats = x.new_empty(blocks[0].shape)  # the same memory for all blocks: new one is up to ten times slower
-        y = torch.cat([F.linear(x, floats[: len(q)].copy_(q)) for q in blocks], dim=-1) * self.scale.to(x.dtype)
-        return y if self.bias is None else y + self.bias  # (…, out)
+        parts = [F.linear(x, floats[: len(q)].copy_(q)) for q in blocks]
+        y = torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]  # (…, out)
+        scale = self.scale.to(y.dtype)
+        return y * scale if self.bias is None else torch.addcmul(self.bias.to(y.dtype), y, scale)
 
     def train(self, mode: bool = True) -> "Int8Linear":
         """Evaluation mode is all there is. Raises UserError for training mode."""
