@@ -297,6 +297,24 @@ def test_clients_that_vanish_while_they_wait_free_their_places(app, server, expe
     check_alive(server, expected)
 
 
+def test_streaming_clients_that_vanish_from_the_queue_leave_it(app, server, expected):
+    running = [connect(server.port) for _ in range(16)]
+    for connection in running:
+        connection.sendall(request_bytes("/v1/completions", ENDLESS))
+    wait_until(lambda: app.engine.n_running == 16)
+    waiting = [connect(server.port) for _ in range(8)]
+    for connection in waiting:
+        connection.sendall(request_bytes("/v1/completions", ENDLESS | {"stream": True}))
+    wait_until(lambda: app.engine.n_waiting == 8)
+    for connection in waiting:
+        connection.close()
+    wait_until(lambda: app.engine.n_waiting == 0, 3.0)
+    assert app.engine.n_running == 16
+    for connection in running:
+        connection.close()
+    check_alive(server, expected)
+
+
 @pytest.mark.parametrize("looks", [False, True])
 def test_a_client_that_does_not_read_is_let_go(looks):
     """When the socket's buffers are full it has 0.6 s here, 30 s otherwise; then the application is told, too."""

@@ -112,7 +112,7 @@ class Request(Row):
         """
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self.ended or len(self.tokens) > self._shown[1])
+                self._changed.wait_for(self._has_news)
                 n_characters, n_tokens, n_notices = self._shown
                 self._shown = len(self.text), len(self.tokens), len(self.notices)
                 event = Event(
@@ -127,6 +127,14 @@ class Request(Row):
             yield event
             if event.finish_reason is not None:
                 return
+
+    def news(self, seconds: float) -> bool:
+        """Wait until `events` has something to tell, but no longer than this. Returns whether it has."""
+        with self._changed:
+            return self._changed.wait_for(self._has_news, seconds)
+
+    def _has_news(self) -> bool:
+        return self.ended or len(self.tokens) > self._shown[1]
 
     def wait(self, seconds: float) -> bool:
         """Wait for the end, but no longer than this. Returns whether it has come."""

@@ -14,7 +14,7 @@ from typing import Any
 from llmasos.serving.refusals import error_object, refusal
 from llmasos.serving.requests import Event
 from llmasos.serving.requests import Request as Job
-from llmasos.serving.routes.sampling import cancel_all
+from llmasos.serving.routes.sampling import GONE_SECONDS, cancel_all
 from llmasos.serving.web import Request, Response, to_json
 
 EVENT_STREAM = "text/event-stream"
@@ -41,8 +41,10 @@ def stream(request: Request, jobs: Sequence[Job], chunks: Chunks, last: Last) ->
     """
     events = news(jobs)
     try:
-        first = next(events)
+        while not jobs[0].news(GONE_SECONDS):  # they come in order, so it is the first to begin
+            request.check_client()
         request.check_client()
+        first = next(events)
     except BaseException:
         cancel_all(jobs)
         raise
@@ -56,14 +58,13 @@ def news(jobs: Sequence[Job]) -> Iterator[tuple[int, Event]]:
     tokens of that time. Nobody sees thirty milliseconds, and every event costs that a thread is woken, which takes the
     interpreter from the model's: with an event for every token, sixteen streams get a third fewer tokens in all.
     """
-    readers, seen = {number: job.events() for number, job in enumerate(jobs)}, [0] * len(jobs)
+    readers = {number: job.events() for number, job in enumerate(jobs)}
     while readers:
-        with_news = [number for number in readers if jobs[number].ended or len(jobs[number].tokens) > seen[number]]
+        with_news = [number for number in readers if jobs[number].news(0)]
         if not with_news and len(readers) == 1:
             with_news = list(readers)  # wait for it
         for number in with_news:
             event = next(readers[number])
-            seen[number] += len(event.tokens)
             yield number, event
             if event.finish_reason is not None:
                 del readers[number]
