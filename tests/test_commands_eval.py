@@ -9,6 +9,8 @@ import pytest
 from task_helpers import RUNS, evaluate, pair, the_error, train, workplace, write_csv, write_jsonl
 
 from llmasos import __main__ as llmasos_main
+from llmasos import hub
+from llmasos.commands.eval import settings_of
 from llmasos.storage import read_json
 from llmasos.training.checkpoints import model_folder
 
@@ -246,3 +248,11 @@ def test_a_wrong_call_gets_one_sentence(case, capsys):
 def test_it_is_a_command_of_llmasos(capsys):
     assert llmasos_main.main(["eval", "runs/classify", "--device", "cpu"]) == 0
     assert "accuracy" in figures(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("name, task", [
+    ("storyworld-gpt", "text"), ("storyworld-chat", "chat"), ("storyworld-bert", "bert"),
+    ("storyworld-de-en", "translate"),
+])  # fmt: skip
+def test_a_model_without_a_run_is_measured_at_what_it_was_made_for(name, task):
+    assert settings_of(hub.find(name), hub.load_config(name), hub.load_tokenizer(name)) == {"task": task}

@@ -13,8 +13,10 @@ from llmasos.datasets import is_dataset
 from llmasos.hub import find
 from llmasos.hub.folder import read_config, read_model, read_tokenizer
 from llmasos.models import ModelConfig
+from llmasos.prompting import template_of
 from llmasos.storage import read_json, write_json
 from llmasos.tasks import open_task
+from llmasos.tokenizers import Tokenizer
 from llmasos.training.machine import pick_device
 from llmasos.training.recipe import Recipe, add_flags
 
@@ -37,15 +39,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = make_parser().parse_args(arguments)
     folder = find(args.folder, say=print)
     config = read_config(folder)
+    tokenizer = read_tokenizer(folder, config)
     changes = {name: getattr(args, name) for name in CHANGES if hasattr(args, name)}
-    settings = settings_of(Path(args.folder), config)
+    settings = settings_of(Path(args.folder), config, tokenizer)
     if "data" in changes:
         settings |= dict.fromkeys(OF_THE_DATA)
     own = "data" in changes and not is_dataset(changes["data"])
     task = open_task(Recipe.from_dict({**settings, **changes}), whole=own)
     task.check_model(config, args.folder)
     print(f"data     {task.name}: {task.description}")
-    task.use(read_tokenizer(folder, config), config)
+    task.use(tokenizer, config)
     split = args.split or ("all" if own else "test" if task.has_test else "val")
     print(f"model    {folder}, on the split {split}\n")
     report = task.evaluate(read_model(folder, pick_device(args.device), say=print), split)
@@ -77,12 +80,15 @@ def make_parser() -> ArgumentParser:
     return parser
 
 
-def settings_of(folder: Path, config: ModelConfig) -> dict[str, Any]:
-    """The settings of the run that a model belongs to; for a model without a run, the task that its config is for."""
+def settings_of(folder: Path, config: ModelConfig, tokenizer: Tokenizer) -> dict[str, Any]:
+    """The settings of the run that a model belongs to; of a model without a run, the task that it was made for."""
     folder = folder.resolve()
     for place in (folder, folder.parent.parent):  # a run, or one of its checkpoints
         if (place / "recipe.json").is_file():
             return read_json(place / "recipe.json") | {"compare": False}
     heads = {"classifier": "classify", "span": "answer"}
     families = {"gpt": "text", "bert": "bert", "transformer": "translate"}
-    return {"task": heads.get(config.head) or families[config.family]}
+    task = heads.get(config.head) or families[config.family]
+    if task == "text" and template_of(tokenizer).name != "plain":  # it has the special tokens of a chat
+        task = "chat"
+    return {"task": task}

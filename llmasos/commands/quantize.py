@@ -24,7 +24,6 @@ from llmasos.hub import find, load_pretrained
 from llmasos.hub.weights import weight_files
 from llmasos.models import n_parameters, weight_bytes
 from llmasos.models.size import rounded_matrices
-from llmasos.prompting import template_of
 from llmasos.storage import write_json
 from llmasos.tasks import TASKS, Task, open_task
 from llmasos.tasks.base import batches
@@ -120,9 +119,7 @@ def held_out(args: argparse.Namespace, model: nn.Module, tokenizer: Tokenizer) -
     """The task to judge a model by, with its data opened, and the split. Translators write greedily: it is faster."""
     given = {name: getattr(args, name) for name in SETTINGS if hasattr(args, name)}
     own = "data" in given and not is_dataset(given["data"])
-    settings = settings_of(Path(args.model), model.config)
-    if settings == {"task": "text"} and template_of(tokenizer).name != "plain":  # no recipe, and a chat's tokens
-        settings = {"task": "chat"}
+    settings = settings_of(Path(args.model), model.config, tokenizer)
     chosen = {"task": args.task} if args.task else {}
     task = open_task(Recipe.from_dict(settings | given | chosen | {"beams": 1}), whole=own)
     task.check_model(model.config, args.model)
