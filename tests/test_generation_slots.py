@@ -115,6 +115,17 @@ def test_padding_beside_the_end_of_a_full_prompt_stays_within_the_context():
     assert [row.ids for row in rows] == [generate_plain(model, row.prompt, row.options) for row in rows]
 
 
+def test_full_rows_read_on_in_pieces_too():
+    model = lively_model()
+    rows = [Row(tuple(range(n)), SamplingOptions(max_new_tokens=60, seed=n)) for n in range(9, 15)]
+    shapes, hidden = [], model.hidden
+    model.hidden = lambda ids, **kwargs: (shapes.append(tuple(ids.shape)), hidden(ids, **kwargs))[1]
+    run(model, rows, n_slots=6, budget=5)
+    del model.hidden
+    assert max(B * T for B, T in shapes if T > 1) <= 5 and all(row.n_slides > 3 for row in rows)
+    assert [row.ids for row in rows] == [generate_plain(model, row.prompt, row.options) for row in rows]
+
+
 def test_memory_grows_with_the_rows_that_are_there_at_once_and_not_beyond():
     decoder = SlotDecoder(lively_model(), 6)
     for n in range(1, 7):

@@ -24,6 +24,8 @@ class Row:
             temperature and filters.
         n_read: how many of its most recent tokens are in the cache, which is the position of the next token.
         n_slides: how often its context was full.
+        to_read: of a row that joins a batch (`slots.py`), what it has to read before it can go on: its prompt or, when
+            its context was full, the end of its text.
         source: the ids that the encoder reads; None for a model without an encoder.
     """
 
@@ -35,6 +37,7 @@ class Row:
     n_read: int = 0
     n_slides: int = 0
     source: tuple[int, ...] | None = None
+    to_read: tuple[int, ...] = ()
 
     @property
     def seen(self) -> list[int]:

@@ -14,7 +14,8 @@ of the cache, without copying it. When b leaves, c moves into its slot.
 **Chunked prefill** (Agrawal et al. 2023, "Sarathi"). Reading a prompt of a thousand tokens at once would make everybody
 else wait for it. A step reads at most `budget` tokens of prompts, in the order of arrival, beside the one token of each
 row that decodes: a long prompt is read over several steps, and short ones several in one step. At most one prompt
-is ever read in part, the first of those that have joined.
+is ever read in part, the first of those that have joined. A row whose context is full makes room (see `decoder.py`) in
+the same way: it leaves, and joins again with the end of its text to read.
 
 What a row gets does not depend on the others. It is what `Decoder` gives it alone, and what `plain.py` defines.
 """
@@ -70,7 +71,7 @@ class SlotDecoder(Decoder):
         n_slots = len(self.slots.layers[0][0])
         if len(self.rows) + len(self.joined) == n_slots:
             self.slots = self.slots.grown(min(n_slots, self.n_slots - n_slots))  # twice as many, if so many are allowed
-        row.n_read = 0
+        row.n_read, row.to_read = 0, row.prompt
         self.joined.append(row)
 
     @torch.inference_mode()
@@ -84,6 +85,7 @@ class SlotDecoder(Decoder):
             The rows that have full logits now and can `choose` their next token: those that decode, and those whose
             prompt has just been read to its end, which from now on are among them.
         """
+        self._make_room()
         logits = self._read_prompts(budget)
         n_new = len(logits)
         if self.rows:
@@ -110,8 +112,20 @@ class SlotDecoder(Decoder):
             self.slots.move(n_before, len(self.rows))  # the one that is read in part stands behind those that decode
         self.joined = [row for row in self.joined if id(row) not in gone]
 
+    def _make_room(self) -> None:
+        """Let full rows join again, before those that are new, to read the most recent half of their context."""
+        full = [row for row in self.rows if row.n_read == self.context_length]
+        if full:
+            self.leave(full)
+            for row in full:
+                row.to_read = (*row.prompt, *row.ids)[-(self.context_length // 2) - 1 :]  # with the token chosen last
+                row.n_read = 0
+                row.n_slides += 1
+            place = 1 if self.joined and self.joined[0].n_read else 0
+            self.joined[place:place] = full
+
     def _read_prompts(self, budget: int) -> Tensor:
-        """Read on in the prompts. Returns logits (N, V) for the first N of `joined`, which are read to their end."""
+        """Read on in the texts. Returns logits (N, V) for the first N of `joined`, which are read to their end."""
         texts = self._next_texts(budget)
         if not texts:
             return torch.empty(0)
@@ -122,7 +136,7 @@ class SlotDecoder(Decoder):
         done = []
         for i, (row, text) in enumerate(zip(self.joined, texts, strict=False)):
             row.n_read += len(text)
-            if row.n_read == len(row.prompt):
+            if row.n_read == len(row.to_read):
                 done.append(i)
         last = torch.tensor([len(texts[i]) - 1 for i in done], dtype=torch.long, device=self.device)
         return self._logits(hidden[: len(done)].gather(1, last[:, None, None].expand(-1, 1, hidden.size(2)))[:, 0])
@@ -132,7 +146,7 @@ class SlotDecoder(Decoder):
         texts: list[Sequence[int]] = []
         longest = 0
         for row in self.joined:
-            text = row.prompt[row.n_read :]
+            text = row.to_read[row.n_read :]
             longest = max(longest, len(text))
             if longest * (len(texts) + 1) > budget:  # with padding
                 return texts or [text[:budget]]
