@@ -86,6 +86,12 @@ def test_lone_surrogates_become_the_replacement_character_and_pairs_their_charac
     assert tokenizer.decode(tokenizer.encode("\ud83d\ude00", allow_special=True)) == "😀"
 
 
+def test_the_text_of_a_token_stands_for_itself():
+    tokenizer = make("byte")
+    assert [tokenizer.token_text(id) for id in tokenizer.encode("aé")] == ["a", "�", "�"]
+    assert tokenizer.token_text(tokenizer.end_of_text) == END_OF_TEXT
+
+
 @every_kind
 def test_ids_outside_the_vocabulary_are_refused_by_name(kind):
     tokenizer = make(kind)

@@ -126,20 +126,15 @@ def score_rows(tokenizer: Tokenizer, logits: Iterator[Tensor] | list[Tensor], id
         for row, id in zip(logprobs, ids[len(scores) : len(scores) + len(logprobs)], strict=True):
             values, indices = row.topk(min(n, len(row)))
             best = zip(indices.tolist(), values.exp().tolist(), strict=True)
-            alternatives = [(other, written(tokenizer, other), probability) for other, probability in best]
+            alternatives = [(other, tokenizer.token_text(other), probability) for other, probability in best]
             rank = int((row > row[id]).sum())
-            scores.append(TokenScore(id, written(tokenizer, id), float(row[id]), rank, alternatives))
+            scores.append(TokenScore(id, tokenizer.token_text(id), float(row[id]), rank, alternatives))
     return scores
 
 
 def unscored(tokenizer: Tokenizer, id: int) -> TokenScore:
     """A token about which the model was not asked."""
-    return TokenScore(id, written(tokenizer, id), None, None, [])
-
-
-def written(tokenizer: Tokenizer, id: int) -> str:
-    """The text of one token by itself; U+FFFD for a piece of a character."""
-    return tokenizer.token_bytes(id).decode("utf-8", errors="replace")
+    return TokenScore(id, tokenizer.token_text(id), None, None, [])
 
 
 def device_of(model: nn.Module) -> torch.device:

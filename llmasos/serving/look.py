@@ -200,7 +200,7 @@ def show_lens(model: nn.Module, tokenizer: Tokenizer, reading: Reading) -> dict[
         best = row.logits[:, : tokenizer.vocab_size].softmax(dim=-1).topk(min(LENS_SAYS, tokenizer.vocab_size))
         says = [
             [
-                {"id": id, "token": text_of(tokenizer, id), "probability": probability}
+                {"id": id, "token": tokenizer.token_text(id), "probability": probability}
                 for id, probability in zip(ids, probabilities, strict=True)
             ]
             for ids, probabilities in zip(best.indices.tolist(), rounded(best.values), strict=True)
@@ -249,12 +249,7 @@ def maps_by_kind(model: nn.Module, reading: Reading) -> dict[str, list[Tensor]]:
 
 def named(tokenizer: Tokenizer, ids: Sequence[int]) -> list[dict[str, Any]]:
     """Each token with its text."""
-    return [{"id": id, "text": text_of(tokenizer, id)} for id in ids]
-
-
-def text_of(tokenizer: Tokenizer, id: int) -> str:
-    """The text of one token; U+FFFD for a piece of a character."""
-    return tokenizer.token_bytes(id).decode("utf-8", errors="replace")
+    return [{"id": id, "text": tokenizer.token_text(id)} for id in ids]
 
 
 def rounded(numbers: Tensor) -> list:

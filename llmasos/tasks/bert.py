@@ -191,7 +191,7 @@ class FramedWindows:
 
 def piece(tokenizer: Tokenizer, id: int) -> str:
     """How one token reads: a word, or a piece of one such as ##ing."""
-    return tokenizer.token_bytes(id).decode("utf-8", errors="replace").strip()
+    return tokenizer.token_text(id).strip()
 
 
 def glue(words: Sequence[str]) -> str:

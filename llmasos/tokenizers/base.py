@@ -229,6 +229,14 @@ class Tokenizer(ABC):
         self._check_id(id)
         return self._tokens[id]
 
+    def token_text(self, id: int) -> str:
+        """Return the text of one token by itself: U+FFFD for a piece of a character, a special token's is its name.
+
+        Raises:
+            UserError: an id outside the vocabulary.
+        """
+        return self.token_bytes(id).decode("utf-8", errors="replace")
+
     def save(self, folder: Path | str) -> None:
         """Write the tokenizer into `folder` (made if needed) as JSON and text; `load_tokenizer` reads it back."""
         write_json(Path(folder) / CONFIG_FILE, self._config())
