@@ -13,6 +13,7 @@ from generation_helpers import lively_model, lively_transformer
 
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions, generate
+from llmasos.generation.slots import SlotDecoder
 from llmasos.serving.engine import Engine
 from llmasos.serving.metrics import Metrics
 from llmasos.serving.requests import Busy, RequestFailed, Stopping
@@ -169,6 +170,7 @@ def test_a_request_that_has_had_its_time_ends_with_what_it_has(started):
     assert request.text.startswith(engine.submit("a", replace(ENDLESS, max_new_tokens=3))[0].result().text)
     with pytest.raises(Busy, match="its turn did not come within 0.3 seconds"):
         behind.result()
+    assert engine.metrics.request_seconds.count == 2  # the long one is counted, too
 
 
 def test_cancelled_requests_leave_the_batch_and_the_queue(started):
@@ -246,6 +248,70 @@ def test_when_the_model_fails_its_requests_are_told_and_the_next_ones_are_served
     assert request.result().text == generate(model, TOKENIZER, ["a"], GREEDY)[0].text
 
 
+def test_a_request_for_which_there_is_no_slot_is_told_and_the_others_are_served(started, monkeypatch):
+    engine, join = started(max_batch=8), SlotDecoder.join
+
+    def fails_for_b(self, row):
+        if row.prompt == tuple(b"b"):
+            raise MemoryError("no memory for another slot")
+        join(self, row)
+
+    monkeypatch.setattr(SlotDecoder, "join", fails_for_b)
+    [request] = engine.submit("b", GREEDY)
+    with pytest.raises(RequestFailed, match="no memory for another slot"):
+        request.result()
+    assert engine.submit("a", GREEDY)[0].result().finish_reason == "length"
+
+
+def test_when_the_models_thread_dies_nobody_waits_for_it(started, monkeypatch):
+    engine = started(max_batch=1)
+    running, waiting = (engine.submit("a", ENDLESS)[0] for _ in range(2))
+    wait_until(lambda: engine.n_running == 1)
+    monkeypatch.setattr(threading, "excepthook", lambda arguments: None)
+    monkeypatch.setattr(engine, "_give_up", lambda error: 1 // 0)
+    monkeypatch.setattr(engine, "_step", lambda: 1 // 0)
+    for request in (running, waiting):
+        with pytest.raises(Stopping):
+            request.result()
+    wait_until(lambda: not engine.alive)
+    with pytest.raises(Stopping):
+        engine.submit("a", GREEDY)
+    with pytest.raises(Stopping):
+        engine.run(lambda: 1)
+
+
+def test_of_several_prompts_all_are_taken_or_none(started):
+    engine = started(max_batch=1, max_waiting=5)
+    [running] = engine.submit("a", ENDLESS)
+    wait_until(lambda: engine.n_running == 1)
+    with pytest.raises(Busy):
+        engine.submit_all(["b", "c", "d"], GREEDY, n=2)
+    assert engine.n_waiting == 0
+    requests = engine.submit_all(["b", "c"], GREEDY, n=2)
+    running.cancel()
+    assert [request.result().prompt for request in requests] == [(98,), (98,), (99,), (99,)]
+    assert [request.sample for request in requests] == [0, 1, 0, 1]
+
+
+def test_a_job_is_not_waited_for_without_end(started, monkeypatch):
+    monkeypatch.setattr("llmasos.serving.engine.JOB_SECONDS", 0.1)
+    engine, begun, go_on = started(), threading.Event(), threading.Event()
+    caller = threading.Thread(target=lambda: engine.run(lambda: (begun.set(), go_on.wait(10))))
+    caller.start()
+    begun.wait(10)
+    start = time.monotonic()
+    stoppers = [threading.Thread(target=engine.stop, args=(0.1,)) for _ in range(2)]
+    for thread in stoppers:
+        thread.start()
+    for thread in stoppers:
+        thread.join()
+    assert time.monotonic() - start < 2.0
+    go_on.set()
+    caller.join()
+    engine.start()
+    assert engine.run(lambda: 5) == 5
+
+
 def test_wrong_token_ids_are_refused_at_the_door(started):
     for ids in ([257], [-1]):
         with pytest.raises(UserError, match=f"token id {ids[0]}; the model's ids go from 0 to 256"):
@@ -256,6 +322,12 @@ def test_wrong_token_ids_are_refused_at_the_door(started):
 def test_settings_are_checked(setting):
     with pytest.raises(UserError, match=f"{setting} is 0; it must be a whole number of at least 1"):
         Engine(byte_model(), TOKENIZER, **{setting: 0})
+
+
+@pytest.mark.parametrize("seconds", [0, -1.0, float("nan"), float("inf")])
+def test_a_time_limit_must_be_one(seconds):
+    with pytest.raises(UserError, match="it must be a number of seconds above 0"):
+        Engine(byte_model(), TOKENIZER, request_seconds=seconds)
 
 
 # The end

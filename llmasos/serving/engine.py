@@ -17,13 +17,16 @@ Everything else that needs the model (classifying, embedding, looking inside) is
 between two steps, so that no two threads are ever in the model.
 """
 
+import functools
 import logging
+import math
 import statistics
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout  # before Python 3.11 not the builtin
 from typing import TypeVar
 
 import torch
@@ -40,6 +43,7 @@ from llmasos.serving.requests import Busy, Request, RequestFailed, Stopping, Wri
 from llmasos.tokenizers.base import Tokenizer
 
 Result = TypeVar("Result")
+JOB_SECONDS = 5.0  # for a job to end, after everything else has been cut off
 LONGEST_CONTEXT = 4096  # tokens that a slot has room for, if not told otherwise
 
 
@@ -78,11 +82,14 @@ class Engine:
         for name, value in (("max_batch", max_batch), ("max_waiting", max_waiting), ("prefill_tokens", prefill_tokens)):
             if not isinstance(value, int) or value < 1:
                 raise UserError(f"{name} is {value!r}; it must be a whole number of at least 1.")
+        if not 0 < request_seconds < math.inf:
+            raise UserError(f"request_seconds is {request_seconds!r}; it must be a number of seconds above 0.")
         self.model, self.tokenizer, self.metrics = model, tokenizer, metrics or Metrics()
         self.max_batch, self.max_waiting, self.prefill_tokens = max_batch, max_waiting, prefill_tokens
         self.request_seconds = request_seconds
         self.context_length = min(context_length or LONGEST_CONTEXT, model.config.context_length)
         self._writes = model.config.family == "gpt" and model.config.head == "none"
+        self._text_of = functools.cache(tokenizer.token_text)  # one string for a token, however often it is named
         self._decoder: SlotDecoder | None = None
         self._waiting: deque[Request] = deque()
         self._jobs: deque[tuple[Callable, Future]] = deque()
@@ -95,24 +102,32 @@ class Engine:
     # For whoever has work
 
     def start(self) -> None:
-        """Begin to take work."""
-        if self._thread is None:
-            self._open, self._cut = True, False
-            self._thread = threading.Thread(target=self._work, name="llmasos model", daemon=True)
-            self._thread.start()
+        """Begin to take work. Takes the memory of the first slots; later ones are taken when they are needed."""
+        if self.alive:
+            return
+        if self._thread is not None:
+            self._thread.join()  # it was told to stop, and has a job to finish
+        self._empty_the_batch()
+        self._open, self._cut = True, False
+        self._thread = threading.Thread(target=self._work, name="llmasos model", daemon=True)
+        self._thread.start()
 
     def stop(self, drain_seconds: float = 30.0) -> None:
-        """Take no more work, finish what is there, and end. What is not finished after `drain_seconds` is cut off."""
+        """Take no more work, finish what is there, and end.
+
+        What is not finished after `drain_seconds` is cut off, at the next step. A job that has begun cannot be cut off;
+        it is waited for some seconds longer.
+        """
+        thread = self._thread
         with self._changed:
             self._open = False
             self._changed.notify_all()
-        if self._thread is not None:
-            self._thread.join(drain_seconds)
+        if thread is not None:
+            thread.join(drain_seconds)
             with self._changed:
                 self._cut = True
                 self._changed.notify_all()
-            self._thread.join()
-            self._thread = None
+            thread.join(JOB_SECONDS)
 
     @property
     def alive(self) -> bool:
@@ -133,40 +148,47 @@ class Engine:
     def submit(
         self, prompt: str | Sequence[int], options: SamplingOptions, n: int = 1, alternatives: int = 0
     ) -> list[Request]:
-        """Ask for n continuations of a prompt. They are what `generate` gives for it and the same options.
+        """Ask for n continuations of a prompt: `submit_all` for one."""
+        return self.submit_all([prompt], options, n, alternatives)
+
+    def submit_all(
+        self, prompts: Sequence[str | Sequence[int]], options: SamplingOptions, n: int = 1, alternatives: int = 0
+    ) -> list[Request]:
+        """Ask for n continuations of each prompt. They are what `generate` gives for them and the same options.
 
         Args:
-            prompt: a text or token ids.
+            prompts: texts or token ids.
             options: how to choose tokens and when to stop.
-            n: how many.
+            n: how many of each.
             alternatives: how many of the likeliest tokens to note beside each.
 
         Returns:
-            n requests, sample 0 first.
+            n requests for each prompt, sample 0 first.
 
         Raises:
-            UserError: the model cannot write, or the prompt or the options are not as they must be.
-            Busy: as many requests wait already as may.
+            UserError: the model cannot write, or a prompt or the options are not as they must be.
+            Busy: there is no room for all of them; then none is taken.
             Stopping: the engine does not run, or no longer.
         """
         if not self._writes:
             raise UserError("this model cannot be asked to go on with a text; that takes a gpt without a head.")
-        [prepared], options = prepare(self.model, self.tokenizer, [prompt], options, self.context_length)
+        prepared, options = prepare(self.model, self.tokenizer, prompts, options, self.context_length)
         deadline = time.monotonic() + self.request_seconds
         requests = [
             Request(
-                prepared.ids,
+                prompt.ids,
                 options,
                 sample,
                 stream=RowStream(self.tokenizer, options),
                 n_alternatives=alternatives,
                 deadline=deadline,
-                notices=list(prepared.notices),
+                notices=list(prompt.notices),
             )
+            for prompt in prepared
             for sample in range(n)
         ]
         with self._changed:
-            self._admit(self._waiting, n)
+            self._admit(self._waiting, len(requests))
             self._waiting.extend(requests)
             self._changed.notify_all()
         return requests
@@ -185,7 +207,7 @@ class Engine:
             self._changed.notify_all()
         try:
             return future.result(self.request_seconds)
-        except TimeoutError:
+        except FutureTimeout:
             if future.cancel():  # it had not begun
                 raise self._busy(f"the model had no time for this within {self.request_seconds:g} seconds") from None
             return future.result()
@@ -204,28 +226,29 @@ class Engine:
     # The model's thread
 
     def _work(self) -> None:
-        with eval_mode(self.model), torch.inference_mode():
-            self._empty_the_batch()
-            while self._wait_for_work():
-                self._run_a_job()
-                try:
-                    self._step()
-                except Exception as error:  # these requests are lost, the server is not
-                    self._give_up(error)
-        self._decoder = None  # gives its memory back
+        try:
+            with eval_mode(self.model), torch.inference_mode():
+                while self._wait_for_work():
+                    self._run_a_job()
+                    try:
+                        self._step()
+                    except Exception as error:  # these requests are lost, the server is not
+                        self._give_up(error)
+        finally:  # whatever happens: nobody waits for a thread that has ended
+            with self._changed:
+                self._open = False
+                self._refuse_all()
 
     def _wait_for_work(self) -> bool:
         """Sleep until there is something to do. Returns False when it is time to end."""
         with self._changed:
             self._changed.wait_for(lambda: self._jobs or self._waiting or self.n_running or not self._open)
-            if self._cut:
-                self._refuse_all()
-            return bool(self._open or self._jobs or self._waiting or self.n_running)
+            return not self._cut and bool(self._open or self._jobs or self._waiting or self.n_running)
 
     def _empty_the_batch(self) -> None:
+        self._decoder = None  # first gives back its memory
         if self._writes:
-            vocab_size, length = self.tokenizer.vocab_size, self.context_length
-            self._decoder = SlotDecoder(self.model, self.max_batch, vocab_size, length)
+            self._decoder = SlotDecoder(self.model, self.max_batch, self.tokenizer.vocab_size, self.context_length)
 
     def _running(self) -> list[Request]:
         return [] if self._decoder is None else [*self._decoder.rows, *self._decoder.joined]
@@ -239,12 +262,12 @@ class Engine:
                 future.set_exception(error)
         self._waiting.clear()
         self._jobs.clear()
-        self._empty_the_batch()
+        self._decoder = None
 
     def _give_up(self, error: Exception) -> None:
         """The batch could not be computed: tell everybody in it, and begin anew."""
         if not isinstance(error, UserError):
-            logging.getLogger(__name__).exception("a step of the batch failed")
+            logging.getLogger(__name__).error("a step of the batch failed", exc_info=error)
         for request in self._running():
             request.fail(RequestFailed(f"the model could not be computed: {error}"))
         self._empty_the_batch()
@@ -291,6 +314,7 @@ class Engine:
             if request.cancelled:
                 request.end("cancelled")
             elif request.ids:
+                self._has_ended(request)
                 request.end("length", f"stopped after {limit}, the longest that a request may take.")
             else:
                 request.fail(self._busy(f"its turn did not come within {limit}"))
@@ -301,7 +325,11 @@ class Engine:
         while self._waiting and self._decoder.n_free:
             with self._changed:
                 request = self._waiting.popleft()
-            self._decoder.join(request)
+            try:
+                self._decoder.join(request)
+            except Exception as error:  # there is no memory for another slot
+                request.fail(RequestFailed(f"the model could not be computed: {error}"))
+                raise
             self.metrics.queue_seconds.observe(now - request.submitted)
             self.metrics.prompt_tokens.add(request.n_prompt_tokens)
 
@@ -327,11 +355,12 @@ class Engine:
         if len(request.ids) == 1:
             self.metrics.time_to_first_token.observe(seconds)
         if reason is not None:
-            self.metrics.request_seconds.observe(seconds)
-            self._durations.append(seconds)
+            self._has_ended(request)
         token = Written(id, self._text_of(id), request.logprobs[-1], alternatives)
         request.write(token, text, reason, notices)
         return reason is not None
 
-    def _text_of(self, id: int) -> str:
-        return self.tokenizer.token_bytes(id).decode("utf-8", errors="replace")
+    def _has_ended(self, request: Request) -> None:
+        seconds = time.monotonic() - request.submitted
+        self.metrics.request_seconds.observe(seconds)
+        self._durations.append(seconds)
