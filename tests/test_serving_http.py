@@ -7,6 +7,7 @@ import math
 import random
 import re
 import time
+import tracemalloc
 from pathlib import Path
 
 import jsonschema_rs
@@ -26,6 +27,7 @@ from llmasos.serving.metrics import Counter, Histogram
 from llmasos.serving.refusals import Refused
 from llmasos.serving.requests import Busy
 from llmasos.serving.routes import ROUTES
+from llmasos.serving.routes.writing import MAX_HELD
 from llmasos.tasks import answer_questions, classify, fill_masks, reply
 from llmasos.tasks.embed import embed
 
@@ -43,7 +45,8 @@ BODIES = {  # route → a body that is right
 WRONG = [None, True, False, 0, 1, -1, 2.5, 1e6, 10**18, 10**24, -1e300, "", " ", "abc", "true", "1", [], {}, [[]],
          [[1]], [{}], [None], [1, "a"], ["a", 1], ["a"], [-1], [10**6], [1.5], [True], ["x"] * 300, [[1], [2]], [["a"]],
          {"a": 1}, {"role": "user"}, [{"role": "user", "content": "a"}], [{"role": "me", "content": "a"}], "a" * 5000,
-         {"include_usage": True}, {"include_usage": 1}]  # fmt: skip
+         [{"role": "system", "content": ""}], [{"role": "user", "content": ""}],
+         [{"role": "assistant", "content": " "}], {"include_usage": True}, {"include_usage": 1}]  # fmt: skip
 """Values of every kind, to be put into every field."""
 
 
@@ -222,6 +225,24 @@ def test_a_chat_is_what_the_model_replies(gpt):
     parts = [messages[0], {"role": "user", "content": [{"type": "text", "text": t} for t in ("hel", "lo")]}]
     again = ask(gpt, "POST", "/v1/chat/completions", {"messages": parts, "max_tokens": 8, "seed": 4}).json
     assert again["choices"] == answer["choices"]
+
+
+def test_an_empty_system_message_is_left_out(gpt):
+    """Many programs always send one."""
+    messages = [{"role": "user", "content": "hello"}]
+    body = {"messages": messages, "max_tokens": 8, "seed": 4}
+    expected = ask(gpt, "POST", "/v1/chat/completions", body).json["choices"]
+    for nothing in ("", "  \n"):
+        with_empty = [{"role": "system", "content": nothing}, *messages]
+        answer = ask(gpt, "POST", "/v1/chat/completions", body | {"messages": with_empty})
+        assert answer.status == 200 and answer.json["choices"] == expected
+        looked = [ask(gpt, "POST", "/v1/look", {"input": m}).json for m in (messages, with_empty)]
+        assert looked[0] == looked[1]
+    for role in ("user", "assistant"):
+        answer = ask(gpt, "POST", "/v1/chat/completions", {"messages": [*messages, {"role": role, "content": ""}]})
+        assert answer.status == 400 and answer.error["param"] == "messages[1].content"
+    answer = ask(gpt, "POST", "/v1/chat/completions", {"messages": [{"role": "system", "content": ""}]})
+    assert answer.status == 400 and answer.error["param"] == "messages"
 
 
 def test_the_smaller_of_both_limits_of_a_chat_counts(gpt):
@@ -586,39 +607,119 @@ def test_the_names_of_a_server_can_be_given():
         assert ask(app, "GET", "/v1/models", HTTP_HOST="anything", HTTP_AUTHORIZATION="Bearer k").status == 200
 
 
+# How much may be asked for
+
+
+def test_more_texts_than_can_ever_wait_are_too_many():
+    """And not "busy", which would send the client away to try again for ever."""
+    engine = tiny("gpt")
+    engine.max_waiting = 8
+    with app_of(engine) as app:
+        body = {"prompt": ["a", "b", "c"], "max_tokens": 1, "n": 2}
+        assert ask(app, "POST", "/v1/completions", body).status == 200
+        answer = ask(app, "POST", "/v1/completions", body | {"n": 3})
+        assert answer.status == 400 and answer.error["param"] == "n"
+        assert "3 prompts with n = 3 are 9 texts" in answer.error["message"]
+        assert "an n of at most 2" in answer.error["message"]
+
+
+def test_what_one_answer_may_hold_is_bounded(gpt):
+    chat = BODIES["/v1/chat/completions"] | {"max_tokens": 4096, "n": 2, "top_logprobs": 20}
+    for path, body in (("/v1/completions", ENDLESS | {"n": 2, "logprobs": 20}), ("/v1/chat/completions", chat)):
+        answer = ask(gpt, "POST", path, body)
+        assert answer.status == 400 and answer.error["param"] == "max_tokens"
+        assert "are 172,032 tokens to be told; one answer may hold 100,000" in answer.error["message"]
+
+
+def test_the_memory_for_one_answer(gpt):
+    """The largest that may be asked for would take less than 200 MB."""
+    n_tokens = 300
+    for path, body in (
+        ("/v1/completions", ENDLESS | {"logprobs": 20}),
+        ("/v1/chat/completions", BODIES["/v1/chat/completions"] | ENDLESS | {"top_logprobs": 20, "prompt": None}),
+    ):
+        body = {name: value for name, value in body.items() if value is not None} | {"max_tokens": n_tokens}
+        tracemalloc.start()
+        answer = ask(gpt, "POST", path, body).json
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        n_told = 21 * answer["usage"]["completion_tokens"]
+        print(f"\n{path}: {peak / n_told:.0f} bytes for each token and each alternative")
+        assert n_told > 1000 and peak / n_told * MAX_HELD < 200e6
+
+
+@pytest.mark.parametrize("path, kind", [("/v1/embeddings", "gpt"), ("/v1/classify", "classifier"),
+                                        ("/v1/translate", "transformer"), ("/v1/look", "bert")])  # fmt: skip
+def test_a_request_of_many_jobs_has_one_time_limit(path, kind, monkeypatch):
+    engine = tiny(kind)
+    with app_of(engine) as app:
+        run, n_jobs = engine.run, 0
+
+        def slow(job):
+            nonlocal n_jobs
+            n_jobs += 1
+            time.sleep(0.15)
+            return run(job)
+
+        monkeypatch.setattr(engine, "run", slow)
+        engine.request_seconds = 0.4
+        body = {"input": "the cat sat on the mat ." * 2} if path == "/v1/look" else {"input": ["the cat"] * 30}
+        answer = ask(app, "POST", path, body)
+        assert answer.status == 504 and answer.error["code"] == "timeout" and "0.4 seconds" in answer.error["message"]
+        assert 2 <= n_jobs <= 4
+
+
+def test_a_job_that_nobody_waits_for_any_more_is_not_done(apps):
+    bodies = {"gpt": ["/v1/embeddings", "/v1/look"], "bert": ["/v1/fill", "/v1/look"], "classifier": ["/v1/classify"],
+              "span": ["/v1/answer"], "transformer": ["/v1/translate"]}  # fmt: skip
+    for kind, paths in bodies.items():
+        model, n_calls = apps[kind].served.model, []
+        hook = model.register_forward_pre_hook(lambda module, inputs, n_calls=n_calls: n_calls.append(1))
+        for path in paths:
+            assert ask(apps[kind], "POST", path, BODIES[path], **{"llmasos.client_gone": lambda: True}).status == 499
+        hook.remove()
+        assert not n_calls
+
+
+def test_many_readings_let_others_in_between(apps):
+    """A bert reads a text again for each token, a few times in a row; through the lens one layer is asked at a time."""
+    for kind, show, n_pieces in (("bert", "tokens", 4), ("gpt", "lens", 3)):
+        engine, n_jobs = apps[kind].engine, []
+        run = engine.run
+        engine.run = lambda job, run=run, n_jobs=n_jobs: (n_jobs.append(1), run(job))[1]
+        try:
+            body = {"input": "the cat sat on the mat . " * 3, "show": show}
+            assert ask(apps[kind], "POST", "/v1/look", body).status == 200
+        finally:
+            del engine.run
+        assert len(n_jobs) >= n_pieces
+
+
+def test_evidence_is_asked_for_a_few_texts(apps):
+    body = {"input": ["the cat"] * 8, "evidence": True}
+    assert ask(apps["classifier"], "POST", "/v1/classify", body).status == 200
+    answer = ask(apps["classifier"], "POST", "/v1/classify", body | {"input": ["the cat"] * 9})
+    assert answer.status == 400 and answer.error["param"] == "input" and "at most 8" in answer.error["message"]
+
+
 # When it goes wrong inside
 
 
 def test_a_full_queue_is_told_with_a_time_to_come_back(gpt, monkeypatch):
-    def submit(*args):
+    def submit_all(*args):
         raise Busy("the server is busy: it has enough to do; ask again in 3 s.", 2.5)
 
-    monkeypatch.setattr(gpt.engine, "submit", submit)
+    monkeypatch.setattr(gpt.engine, "submit_all", submit_all)
     answer = ask(gpt, "POST", "/v1/completions", {"prompt": "a"})
     assert answer.status == 429 and answer.headers["Retry-After"] == "3"
     assert answer.error["type"] == "rate_limit_error" and answer.error["code"] == "busy"
 
 
-def test_if_not_all_prompts_find_room_none_stays(gpt, monkeypatch):
-    submit, jobs = gpt.engine.submit, []
-
-    def only_once(*args):
-        if jobs:
-            raise Busy("full.", 1.0)
-        jobs.extend(submit(*args))
-        return jobs
-
-    monkeypatch.setattr(gpt.engine, "submit", only_once)
-    assert ask(gpt, "POST", "/v1/completions", ENDLESS | {"prompt": ["a", "b"]}).status == 429
-    wait_until(lambda: jobs[0].ended)
-    assert jobs[0].finish_reason == "cancelled"
-
-
 def test_a_bug_is_reported_without_its_insides(gpt, monkeypatch, caplog):
-    def submit(*args):
+    def submit_all(*args):
         raise RuntimeError("the secret path /home/somebody")
 
-    monkeypatch.setattr(gpt.engine, "submit", submit)
+    monkeypatch.setattr(gpt.engine, "submit_all", submit_all)
     answer = ask(gpt, "POST", "/v1/completions", {"prompt": "a"})
     assert answer.status == 500 and answer.error["type"] == "server_error" and "secret" not in answer.error["message"]
     number = re.search(r"error (\w{8})", answer.error["message"])[1]

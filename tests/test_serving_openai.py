@@ -179,15 +179,15 @@ def test_errors_arrive_as_the_clients_own_exceptions(gpt):
 
 def test_a_busy_server_is_a_rate_limit_error_and_asked_again(gpt, monkeypatch):
     served, client = gpt
-    submit, refusals = served.engine.submit, []
+    submit_all, refusals = served.engine.submit_all, []
 
     def busy_twice(*args):
         if len(refusals) < 2:
             refusals.append(args)
             raise Busy("the server is busy.", 0.2)
-        return submit(*args)
+        return submit_all(*args)
 
-    monkeypatch.setattr(served.engine, "submit", busy_twice)
+    monkeypatch.setattr(served.engine, "submit_all", busy_twice)
     asked = {"model": served.name, "prompt": "a", "max_tokens": 2}
     with pytest.raises(openai.RateLimitError, match="busy"):
         client.completions.create(**asked)

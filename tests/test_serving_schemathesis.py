@@ -1,7 +1,8 @@
 """Requests made up by Schemathesis from `/openapi.json`, right ones and wrong ones, over a real connection.
 
 All its checks: no 5xx, what is right is taken and what is wrong refused, and every answer is as the document says.
-One is left out for one kind of answer: that a text has too many tokens for a model cannot be said in JSON Schema.
+One is left out for what cannot be said in JSON Schema: that a text has too many tokens for a model, and how many texts
+can be taken apart word by word.
 """
 
 import re
@@ -19,16 +20,23 @@ from schemathesis.checks import CHECKS, load_all_checks  # noqa: E402
 load_all_checks()
 KINDS = ["gpt", "bert", "transformer", "classifier", "span"]
 CONFIG = {"checks": {"negative_data_rejection": {"expected-statuses": ["4xx"]}}}  # 413, too, says that it is too much
-TOO_LONG = "give a shorter text", "shorten it, or split it", "longer than"
+TOO_LONG = "at most 8 at once", "give a shorter text", "shorten it, or split it", "longer than"
 HEALTH = list(HealthCheck)
 COUNTS: dict[str, int] = {}
+
+
+def roomy(kind: str):
+    """A small model and its engine, with room for as many prompts and texts of each as the document allows."""
+    engine = tiny(kind)
+    engine.max_waiting = 256
+    return engine
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def document(request):
     """The document of a running server with a small model of each kind, some of which ask for a key."""
     key = "open-sesame" if request.param in ("gpt", "span") else None
-    with app_of(tiny(request.param), max_tokens=8, api_key=key) as app, server_of(app) as server:
+    with app_of(roomy(request.param), max_tokens=8, api_key=key) as app, server_of(app) as server:
         config = schemathesis.Config.from_dict(CONFIG)
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         config.projects.default.update(headers=headers)
@@ -69,10 +77,10 @@ def test_many_made_up_requests(kind, tmp_path):
     config.write_text("""
         checks.negative_data_rejection.expected-statuses = ["4xx"]
         [[operations]]
-        include-path-regex = "^/v1/(look|fill|translate)$"
+        include-path-regex = "^/v1/(look|fill|translate|classify)$"
         checks.positive_data_acceptance.enabled = false
     """)
-    with app_of(tiny(kind), max_tokens=8) as app, server_of(app) as server:
+    with app_of(roomy(kind), max_tokens=8) as app, server_of(app) as server:
         command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "--no-color", "run",
                    f"{server.url}/openapi.json", "--max-examples", "60", "--seed", "1",
                    "--generation-database", "none"]  # fmt: skip

@@ -64,7 +64,9 @@ def score_tokens(model: nn.Module, tokenizer: Tokenizer, text: str | Sequence[in
 
 
 @torch.inference_mode()
-def score_masked_tokens(model: nn.Module, tokenizer: Tokenizer, ids: Sequence[int], n: int = 5) -> list[TokenScore]:
+def score_masked_tokens(
+    model: nn.Module, tokenizer: Tokenizer, ids: Sequence[int], n: int = 5, places: Sequence[int] | None = None
+) -> list[TokenScore]:
     """Score each token of a framed text by a BERT, hiding one at a time. Special tokens are not scored.
 
     Args:
@@ -72,23 +74,25 @@ def score_masked_tokens(model: nn.Module, tokenizer: Tokenizer, ids: Sequence[in
         tokenizer: the one it was trained with.
         ids: T of them, no more than the model's context. The model reads them up to T times.
         n: how many alternatives to give for each token.
+        places: which tokens to score, from 0; None = all.
 
     Raises:
         UserError: the model is no such BERT, or the text is too long.
     """
     if model.config.family != "bert" or model.config.head != "none":
         raise UserError("only a bert without another head says what may stand in the place of a hidden token; use one.")
-    places = [place for place, id in enumerate(ids) if not tokenizer.special_mask[id]]
+    places = range(len(ids)) if places is None else places
+    asked = [place for place in places if not tokenizer.special_mask[ids[place]]]
 
     def logits() -> Iterator[Tensor]:
         whole = torch.tensor([list(ids)], device=device_of(model))
-        for rows in torch.tensor(places, dtype=torch.long).split(ROWS):
+        for rows in torch.tensor(asked, dtype=torch.long).split(ROWS):
             hidden = torch.nn.functional.one_hot(rows, len(ids)).bool().to(whole.device)  # (N, T), one True in each
             yield model(whole.masked_fill(hidden, tokenizer.special_tokens[MASK]), predict=hidden).masked
 
     with eval_mode(model):
-        found = iter(score_rows(tokenizer, logits(), [ids[place] for place in places], n))
-    return [unscored(tokenizer, id) if tokenizer.special_mask[id] else next(found) for id in ids]
+        found = iter(score_rows(tokenizer, logits(), [ids[place] for place in asked], n))
+    return [next(found) if place in asked else unscored(tokenizer, ids[place]) for place in places]
 
 
 @torch.inference_mode()

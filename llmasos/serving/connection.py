@@ -23,8 +23,8 @@ TLS_HELLO = b"\x16\x03"  # how a browser begins that was told https
 ONCE = ("Host", "Content-Length", "Content-Type", "Authorization")
 
 
-class Late(Refused):
-    """The time is over."""
+class Slow(Refused):
+    """The request does not arrive in time."""
 
     def __init__(self, seconds: float):
         super().__init__(f"the request was not there within {seconds:g} seconds.", status=408, code="late")
@@ -44,17 +44,17 @@ class Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer) -> int:
-        """Raises Late, and Refused (431) if there is no more room."""
+        """Raises Slow, and Refused (431) if there is no more room."""
         left = self.deadline - time.monotonic()
         if left <= 0:
-            raise Late(self.seconds)
+            raise Slow(self.seconds)
         if self.room <= 0:
             raise Refused("the headers are too long.", status=431)
         self.connection.settimeout(left)
         try:
             n = self.connection.recv_into(memoryview(buffer)[: self.room])
         except TimeoutError:
-            raise Late(self.seconds) from None
+            raise Slow(self.seconds) from None
         self.room -= n
         return n
 

@@ -6,14 +6,15 @@
     look(translator, tokenizer, "ein Hund", "attention", kind="cross_attention", target="a dog")
 
 The numbers come from `llmasos/interpret`; here a text becomes what the model reads, sizes are bounded (an answer holds
-a number for every pair of tokens, and other people wait while it is computed), and floats are rounded. In the server
-it runs on the engine's thread, like everything that touches the model.
+a number for every pair of tokens, and other people wait while it is computed), and floats are rounded. What touches the
+model goes through `run`, in pieces as small as can be: the server has the engine's thread do them.
 """
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,10 @@ MAX_ALTERNATIVES = 20
 LENS_SAYS = 3  # how many tokens each layer names at each position
 DIGITS = 4
 
+AT_ONCE = 4  # readings of a text by a bert in one piece of the work
+
+Job = Callable[[], Any]
+Run = Callable[[Job], Any]
 Input = str | Sequence[int] | Sequence[Mapping[str, str]]
 
 
@@ -63,6 +68,11 @@ class Reading:
         return max(len(self.ids), len(self.target or ()))
 
 
+def at_once(job: Job) -> Any:
+    """Do a piece of the work here and now."""
+    return job()
+
+
 def look(
     model: nn.Module,
     tokenizer: Tokenizer,
@@ -72,6 +82,7 @@ def look(
     kind: str | None = None,
     target: str | Sequence[int] | None = None,
     n: int = 10,
+    run: Run = at_once,
 ) -> dict[str, Any]:
     """Look inside a model while it reads a text.
 
@@ -84,6 +95,7 @@ def look(
         kind: which attention, one of `KINDS`; None = the text's own, of a translator with a target the one across.
         target: of a translator, the translation of the input.
         n: how many alternatives to give for each token, up to 20.
+        run: calls each piece of the work that touches the model, and returns what it returns.
 
     Returns:
         "object": "look", "show" and, T and S being numbers of tokens, H heads, L layers,
@@ -108,11 +120,11 @@ def look(
     reading = read(model, tokenizer, input, target)
     check_size(model, reading, show)
     if show == "tokens":
-        numbers = show_tokens(model, tokenizer, reading, n)
+        numbers = show_tokens(model, tokenizer, reading, n, run)
     elif show == "lens":
-        numbers = show_lens(model, tokenizer, reading)
+        numbers = show_lens(model, tokenizer, reading, run)
     else:
-        numbers = show_attention(model, tokenizer, reading, layer, kind)
+        numbers = show_attention(model, tokenizer, reading, layer, kind, run)
     return {"object": "look", "show": show, **numbers}
 
 
@@ -172,15 +184,21 @@ def check_size(model: nn.Module, reading: Reading, show: str) -> None:
         )
 
 
-def show_tokens(model: nn.Module, tokenizer: Tokenizer, reading: Reading, n: int) -> dict[str, Any]:
+def show_tokens(model: nn.Module, tokenizer: Tokenizer, reading: Reading, n: int, run: Run) -> dict[str, Any]:
     """How likely each token was. Raises UserError for a translator without a target."""
     if reading.target is not None:
-        scores = score_target(model, tokenizer, reading.ids, reading.target, n)
+        scores = run(lambda: score_target(model, tokenizer, reading.ids, reading.target, n))
         return {"source": named(tokenizer, reading.ids), "tokens": [score_to_dict(score) for score in scores]}
     if model.config.family == "transformer":
         raise UserError("a translator says how likely the tokens of a translation are: give the translation, too.")
-    score = score_masked_tokens if model.config.family == "bert" else score_tokens
-    return {"tokens": [score_to_dict(one) for one in score(model, tokenizer, reading.ids, n)]}
+    if model.config.family == "bert":
+        scores, places = [], range(len(reading.ids))
+        for start in places[::AT_ONCE]:
+            some = places[start : start + AT_ONCE]
+            scores += run(partial(score_masked_tokens, model, tokenizer, reading.ids, n, some))
+    else:
+        scores = run(lambda: score_tokens(model, tokenizer, reading.ids, n))
+    return {"tokens": [score_to_dict(score) for score in scores]}
 
 
 def score_to_dict(score: TokenScore) -> dict[str, Any]:
@@ -193,27 +211,33 @@ def score_to_dict(score: TokenScore) -> dict[str, Any]:
     return {"id": score.id, "text": score.text, "logprob": logprob, "rank": score.rank, "alternatives": alternatives}
 
 
-def show_lens(model: nn.Module, tokenizer: Tokenizer, reading: Reading) -> dict[str, Any]:
+def show_lens(model: nn.Module, tokenizer: Tokenizer, reading: Reading, run: Run) -> dict[str, Any]:
     """What each layer would say."""
+    rows = ({"layer": row.layer, "says": says(tokenizer, row.logits)}
+            for row in lens_rows(model, torch.tensor(reading.ids)))  # fmt: skip
     layers = []
-    for row in lens_rows(model, torch.tensor(reading.ids)):
-        best = row.logits[:, : tokenizer.vocab_size].softmax(dim=-1).topk(min(LENS_SAYS, tokenizer.vocab_size))
-        says = [
-            [
-                {"id": id, "token": tokenizer.token_text(id), "probability": probability}
-                for id, probability in zip(ids, probabilities, strict=True)
-            ]
-            for ids, probabilities in zip(best.indices.tolist(), rounded(best.values), strict=True)
-        ]
-        layers.append({"layer": row.layer, "says": says})
+    while (layer := run(lambda: next(rows, None))) is not None:
+        layers.append(layer)
     return {"tokens": named(tokenizer, reading.ids), "layers": layers}
 
 
+def says(tokenizer: Tokenizer, logits: Tensor) -> list[list[dict[str, Any]]]:
+    """The likeliest tokens of each row of logits (T, V)."""
+    best = logits[:, : tokenizer.vocab_size].softmax(dim=-1).topk(min(LENS_SAYS, tokenizer.vocab_size))
+    return [
+        [
+            {"id": id, "token": tokenizer.token_text(id), "probability": probability}
+            for id, probability in zip(ids, probabilities, strict=True)
+        ]
+        for ids, probabilities in zip(best.indices.tolist(), rounded(best.values), strict=True)
+    ]
+
+
 def show_attention(
-    model: nn.Module, tokenizer: Tokenizer, reading: Reading, layer: int, kind: str | None
+    model: nn.Module, tokenizer: Tokenizer, reading: Reading, layer: int, kind: str | None, run: Run
 ) -> dict[str, Any]:
     """The weights of all heads of one layer."""
-    maps = maps_by_kind(model, reading)
+    maps = run(lambda: maps_by_kind(model, reading))
     kind = kind or ("cross_attention" if "cross_attention" in maps else "attention")
     if kind not in maps:
         hint = "; the other kinds need a translator and a target" if kind in KINDS else ""

@@ -42,6 +42,16 @@ class Refused(UserError):
         self.param, self.status, self.code, self.headers = param, status, code, headers
 
 
+class Late(Refused):
+    """The work on a request takes longer than it may. To ask again would only begin it anew, so it is no 503."""
+
+    def __init__(self, seconds: float):
+        super().__init__(
+            f"this was not done within {seconds:g} seconds, the longest that a request may take; ask for less at once.",
+            status=504, code="timeout",
+        )  # fmt: skip
+
+
 class ClientGone(Exception):
     """Nobody waits for the answer any more."""
 

@@ -5,18 +5,22 @@ request, and another function to begin the answer with.
 """
 
 import json
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from llmasos.serving.body import read_json
-from llmasos.serving.refusals import ClientGone, Refused
+from llmasos.serving.refusals import ClientGone, Late, Refused
 from llmasos.serving.schema import Object
 from llmasos.serving.served import Served
 
 JSON = "application/json"
 MAX_BODY = 1_000_000  # bytes
+AT_ONCE = 4  # texts that the model reads while all others wait
 Environ = dict[str, Any]
+Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
 @dataclass
@@ -28,12 +32,42 @@ class Request:
         values: the checked body, by the names of its fields; {} if the route takes none.
         rest: what follows the path of a route that ends in "/".
         environ: everything else about the request, as WSGI has it.
+        deadline: when the work on it must have ended, by `time.monotonic`.
     """
 
     served: Served
     values: dict[str, Any]
     rest: str
     environ: Environ
+    deadline: float = field(init=False)
+
+    def __post_init__(self):
+        self.deadline = time.monotonic() + self.served.engine.request_seconds
+
+    def run(self, job: Callable[[], Result]) -> Result:
+        """Have the model's thread do something, unless, when its turn comes, nobody waits any more or it is too late.
+
+        Raises:
+            Late, ClientGone: for these two reasons.
+            as `Engine.run`.
+        """
+
+        def wanted() -> Result:
+            self.check_client()
+            if time.monotonic() > self.deadline:
+                raise Late(self.served.engine.request_seconds)
+            return job()
+
+        return self.served.engine.run(wanted)
+
+    def run_in_pieces(
+        self, job: Callable[[Sequence[Item]], Iterable[Result]], items: Sequence[Item], at_once: int = AT_ONCE
+    ) -> list[Result]:
+        """What a job makes of many items, some at a time, so that others get a turn in between. Raises as `run`."""
+        found: list[Result] = []
+        for start in range(0, len(items), at_once):
+            found += self.run(partial(job, items[start : start + at_once]))
+        return found
 
     def check_client(self) -> None:
         """Raise ClientGone if nobody waits any more. Only the embedded server can tell; others let us work on."""
@@ -57,7 +91,7 @@ def json_response(value: Any, status: int = 200, headers: tuple[tuple[str, str],
 
 
 def to_json(value: Any) -> bytes:
-    """A value as JSON. A number that is none (NaN) is a bug, and raises ValueError rather than being sent."""
+    """A value as JSON. NaN or infinity is a bug, and raises ValueError rather than being sent."""
     return json.dumps(value, allow_nan=False, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 

@@ -1,6 +1,5 @@
 """`/v1/completions`: go on with a text, in the shapes of OpenAI's API of that name."""
 
-import time
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -8,24 +7,13 @@ from typing import Any
 from llmasos.serving.kinds import Either, Integer, ListOf, Only, Text
 from llmasos.serving.openapi import USAGE, WHOLE, WORDS, each, maybe, one_of, shape
 from llmasos.serving.requests import Event, Written
-from llmasos.serving.routes.sampling import (
-    MAX_ALTERNATIVES,
-    MAX_TEXTS,
-    USUAL_TOKENS,
-    alternatives_of,
-    finish_all,
-    logprob,
-    model_field,
-    options_of,
-    sampling_fields,
-    submit_all,
-    tokens_field,
-    usage_of,
-)
-from llmasos.serving.routes.streaming import stream
+from llmasos.serving.requests import Request as Writing
+from llmasos.serving.routes.fields import model_field, several, tokens_field
+from llmasos.serving.routes.sampling import MAX_ALTERNATIVES, MAX_TEXTS, USUAL_TOKENS, options_of, sampling_fields
+from llmasos.serving.routes.writing import Sent, alternatives_of, logprob, write
 from llmasos.serving.schema import Field, Object
 from llmasos.serving.served import Served
-from llmasos.serving.web import Request, Response, Route, json_response
+from llmasos.serving.web import Request, Response, Route
 
 MAX_IDS = 100_000  # of a prompt that is given as token ids
 
@@ -50,63 +38,14 @@ def body(served: Served) -> Object:
 def answer(request: Request) -> Response:
     """Go on with each prompt, n times."""
     values = request.values
-    prompts, n, with_logprobs = prompts_of(values["prompt"]), values["n"], values["logprobs"] is not None
+    head = {"id": f"cmpl-{uuid.uuid4().hex}", "object": "text_completion"}
+
+    def say(news: Writing | Event, sent: Sent) -> dict[str, Any]:
+        told = None if values["logprobs"] is None else logprobs(news.tokens, sent.characters)
+        return {"text": news.text, "logprobs": told}
+
     options = options_of(values, values["max_tokens"])
-    jobs = submit_all(request.served, prompts, options, n, values["logprobs"] or 0)
-    whole = {
-        "id": f"cmpl-{uuid.uuid4().hex}",
-        "object": "text_completion",
-        "created": int(time.time()),
-        "model": request.served.name,
-        "seed": options.seed,
-    }
-    if not values["stream"]:
-        finish_all(request, jobs)
-        choices = [
-            choice(number, job.text, job.tokens, job.finish_reason, job.notices, with_logprobs, 0)
-            for number, job in enumerate(jobs)
-        ]
-        return json_response(whole | {"choices": choices, "usage": usage_of(jobs, n)})
-
-    counts = (values["stream_options"] or {}).get("include_usage", False)
-    usage = {"usage": None} if counts else {}
-    offsets = [0] * len(jobs)
-
-    def chunks(number: int, event: Event) -> list[dict[str, Any]]:
-        offset = offsets[number]
-        offsets[number] += sum(len(token.text) for token in event.tokens)
-        one = choice(number, event.text, event.tokens, event.finish_reason, event.notices, with_logprobs, offset)
-        return [whole | {"choices": [one]} | usage]
-
-    def last() -> list[dict[str, Any]]:
-        return [whole | {"choices": [], "usage": usage_of(jobs, n)}] if counts else []
-
-    return stream(request, jobs, chunks, last)
-
-
-def prompts_of(prompt: str | list) -> list[str | list[int]]:
-    """One prompt or several, as several."""
-    several = isinstance(prompt, list) and not isinstance(prompt[0], int)
-    return prompt if several else [prompt]
-
-
-def choice(
-    number: int,
-    text: str,
-    tokens: Sequence[Written],
-    finish_reason: str | None,
-    notices: Sequence[str],
-    with_logprobs: bool,
-    offset: int,
-) -> dict[str, Any]:
-    """One of the texts, or what is new of it. `notices` are there only if there is something to say."""
-    one = {
-        "index": number,
-        "text": text,
-        "logprobs": logprobs(tokens, offset) if with_logprobs else None,
-        "finish_reason": finish_reason,
-    }
-    return one | ({"notices": list(notices)} if notices else {})
+    return write(request, several(values["prompt"]), options, values["logprobs"] or 0, head, say)
 
 
 def logprobs(tokens: Sequence[Written], offset: int) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """`/v1/embeddings`: texts as vectors, one long each, so that the scalar product of two is their cosine."""
 
 import base64
-from typing import Any
+from functools import partial
 
 from torch import Tensor
 
-from llmasos.serving.kinds import Choice, Either, ListOf, Only, Text
+from llmasos.serving.kinds import Choice, Only, Text
 from llmasos.serving.openapi import WHOLE, WORDS, each, one_of, shape
-from llmasos.serving.routes.sampling import model_field
+from llmasos.serving.routes.fields import input_field, model_field, several
 from llmasos.serving.schema import Field, Object
 from llmasos.serving.served import Served
 from llmasos.serving.web import Request, Response, Route, json_response
@@ -15,25 +15,13 @@ from llmasos.tasks.embed import embed
 
 MAX_INPUTS = 256
 MAX_INPUT = 100_000  # characters; turning them into tokens takes time, too
-AT_ONCE = 4  # texts for which the others wait
-
-
-def inputs_field() -> Field:
-    """One text or several."""
-    text = Text(longest=MAX_INPUT)
-    return Field("input", Either((text, ListOf(text, 1, MAX_INPUTS))), "a text, or several", required=True)
-
-
-def inputs_of(values: dict[str, Any]) -> list[str]:
-    """One text or several, as several."""
-    return [values["input"]] if isinstance(values["input"], str) else values["input"]
 
 
 def body(served: Served) -> Object:
     """What may be asked."""
     return Object(
         model_field(served),
-        inputs_field(),
+        input_field(Text(longest=MAX_INPUT), MAX_INPUTS),
         Field("encoding_format", Choice(("float", "base64")), "numbers, or bytes of little-endian float32", "float"),
         Field("dimensions", Only(None, "the vectors have as many as the model is wide"), "not here"),
         Field("user", Text(), "taken and not looked at"),
@@ -42,12 +30,8 @@ def body(served: Served) -> Object:
 
 def answer(request: Request) -> Response:
     """A vector for each text."""
-    served, texts = request.served, inputs_of(request.values)
-    vectors: list[Tensor] = []
-    for start in range(0, len(texts), AT_ONCE):
-        request.check_client()
-        some = texts[start : start + AT_ONCE]
-        vectors += served.engine.run(lambda some=some: embed(served.model, served.tokenizer, some))
+    served, texts = request.served, several(request.values["input"])
+    vectors = request.run_in_pieces(partial(embed, served.model, served.tokenizer), texts)
     written = in_base64 if request.values["encoding_format"] == "base64" else Tensor.tolist
     n_tokens = sum(n_read(served, text) for text in texts)
     found = {

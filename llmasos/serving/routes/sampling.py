@@ -1,29 +1,18 @@
-"""What completions and chat have in common: fields that say how to write, and requests that are waited for."""
+"""How to write: the fields that completions and chat have in common, and the options that they become."""
 
 import secrets
-from collections.abc import Sequence
 from typing import Any
 
 from llmasos.generation import SamplingOptions
 from llmasos.generation.options import LOWEST_TEMPERATURE
-from llmasos.serving.kinds import Boolean, Either, Integer, ListOf, ModelName, Number, Text
-from llmasos.serving.requests import Request as Job
-from llmasos.serving.requests import Written
+from llmasos.serving.kinds import Boolean, Either, Integer, ListOf, Number, Text
 from llmasos.serving.schema import Field, Object
 from llmasos.serving.served import Served
-from llmasos.serving.web import Request
 
 MAX_STOPS, MAX_STOP_LENGTH = 16, 256
 MAX_TEXTS = 16  # that one request may ask for of one prompt
 MAX_ALTERNATIVES = 20
 USUAL_TOKENS = 128
-LEAST_LOGPROB = -9999.0  # in place of minus infinity, which JSON does not have; OpenAI uses the same
-GONE_SECONDS = 0.25  # how often to look whether the client is still there
-
-
-def model_field(served: Served) -> Field:
-    """Every body may say which model it means."""
-    return Field("model", ModelName(served.name), "the model; there is one, so it may be left out")
 
 
 def sampling_fields(served: Served) -> tuple[Field, ...]:
@@ -48,11 +37,6 @@ def sampling_fields(served: Served) -> tuple[Field, ...]:
     )  # fmt: skip
 
 
-def tokens_field(served: Served, name: str, default: int | None) -> Field:
-    """How long a text may become."""
-    return Field(name, Integer(1, served.max_tokens), "how many tokens to write at most", default)
-
-
 def options_of(values: dict[str, Any], max_tokens: int) -> SamplingOptions:
     """The options that a body asks for."""
     stop = values["stop"] or ()
@@ -70,37 +54,6 @@ def options_of(values: dict[str, Any], max_tokens: int) -> SamplingOptions:
     )
 
 
-def submit_all(
-    served: Served, prompts: Sequence[str | list[int]], options: SamplingOptions, n: int, alternatives: int
-) -> list[Job]:
-    """Hand prompts to the engine, n times each: all of them or, if there is no room for all, none."""
-    jobs: list[Job] = []
-    try:
-        for prompt in prompts:
-            jobs += served.engine.submit(prompt, options, n, alternatives)
-    except Exception:
-        cancel_all(jobs)
-        raise
-    return jobs
-
-
-def finish_all(request: Request, jobs: Sequence[Job]) -> list[Job]:
-    """Wait for all, and give them up if the client goes away. Raises as `Request.result` of the engine does."""
-    try:
-        for job in jobs:
-            while not job.wait(GONE_SECONDS):
-                request.check_client()
-        return [job.result() for job in jobs]
-    finally:
-        cancel_all(jobs)
-
-
-def cancel_all(jobs: Sequence[Job]) -> None:
-    """Nobody wants the rest of these. (Those that have ended do not mind.)"""
-    for job in jobs:
-        job.cancel()
-
-
 def usage(n_prompt_tokens: int, n_tokens: int) -> dict[str, int]:
     """How many tokens were read and written."""
     return {
@@ -108,18 +61,3 @@ def usage(n_prompt_tokens: int, n_tokens: int) -> dict[str, int]:
         "completion_tokens": n_tokens,
         "total_tokens": n_prompt_tokens + n_tokens,
     }
-
-
-def usage_of(jobs: Sequence[Job], n: int) -> dict[str, int]:
-    """Of requests that are n texts for each prompt, which was read once."""
-    return usage(sum(job.n_prompt_tokens for job in jobs[::n]), sum(len(job.tokens) for job in jobs))
-
-
-def logprob(value: float) -> float:
-    """A logarithm of a probability as JSON can hold it."""
-    return round(max(value, LEAST_LOGPROB), 6)
-
-
-def alternatives_of(token: Written) -> list[dict[str, Any]]:
-    """What else could have stood in a token's place."""
-    return [{"id": id, "token": text, "logprob": logprob(value)} for id, text, value in token.alternatives]

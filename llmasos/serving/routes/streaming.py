@@ -13,63 +13,72 @@ from typing import Any
 
 from llmasos.serving.refusals import error_object, refusal
 from llmasos.serving.requests import Event
-from llmasos.serving.requests import Request as Job
-from llmasos.serving.routes.sampling import GONE_SECONDS, cancel_all
+from llmasos.serving.requests import Request as Writing
 from llmasos.serving.web import Request, Response, to_json
 
 EVENT_STREAM = "text/event-stream"
 HEADERS = (("Cache-Control", "no-store"), ("X-Accel-Buffering", "no"))  # the second asks a proxy not to collect them
 DONE = b"data: [DONE]\n\n"
 BETWEEN_EVENTS = 0.03  # seconds
-BETWEEN_LOOKS = 0.01  # seconds, until the first of several texts begins
+LOOK_SECONDS = 0.1  # how often to look at the others while the first has nothing new
+GONE_SECONDS = 0.25  # how often to look whether the client is still there
 
-Chunks = Callable[[int, Event], list[dict[str, Any]]]
+Chunk = Callable[[int, Event], dict[str, Any]]
 Last = Callable[[], list[dict[str, Any]]]
 
 
-def stream(request: Request, jobs: Sequence[Job], chunks: Chunks, last: Last) -> Response:
-    """The answer that shows requests while they are worked on.
+def stream(request: Request, writings: Sequence[Writing], chunk: Chunk, last: Last) -> Response:
+    """The answer that shows texts while they are written.
 
     Args:
         request: what the client has asked.
-        jobs: what the engine is doing for it.
-        chunks: what to send for an event of the job with this number.
+        writings: what the engine is doing for it.
+        chunk: what to send for an event of the text with this number.
         last: what to send once all have ended.
 
     Raises:
         as `events` does, if that happens before there is anything to show: the answer then has its proper status.
     """
-    events = news(jobs)
+    events = news(writings)
     try:
-        while not jobs[0].news(GONE_SECONDS):  # they come in order, so it is the first to begin
+        while not writings[0].news(GONE_SECONDS):  # they come in order, so it is the first to begin
             request.check_client()
         request.check_client()
         first = next(events)
     except BaseException:
-        cancel_all(jobs)
+        cancel_all(writings)
         raise
-    return Response(EventStream(jobs, first, events, chunks, last), EVENT_STREAM, headers=HEADERS)
+    return Response(EventStream(writings, first, events, chunk, last), EVENT_STREAM, headers=HEADERS)
 
 
-def news(jobs: Sequence[Job]) -> Iterator[tuple[int, Event]]:
-    """The events of requests as they come, each with the number of its request.
+def news(writings: Sequence[Writing]) -> Iterator[tuple[int, Event]]:
+    """The events of texts as they come, each with the number of its text.
 
     The first comes at once. From then on a reader sleeps for a moment after each event, and the next one holds all the
     tokens of that time. Nobody sees thirty milliseconds, and every event costs that a thread is woken, which takes the
     interpreter from the model's: with an event for every token, sixteen streams get a third fewer tokens in all.
+
+    Of several texts the first that has not ended is the one to wait for: the batch takes them in order, and gives each
+    a token at every step. Only while its own prompt is still being read can others be ahead of it.
     """
-    readers = {number: job.events() for number, job in enumerate(jobs)}
+    readers = {number: writing.events() for number, writing in enumerate(writings)}
     while readers:
-        with_news = [number for number in readers if jobs[number].news(0)]
-        if not with_news and len(readers) == 1:
-            with_news = list(readers)  # wait for it
+        with_news = [number for number in readers if writings[number].news(0)]
         for number in with_news:
             event = next(readers[number])
             yield number, event
             if event.finish_reason is not None:
                 del readers[number]
-        if readers:
-            jobs[min(readers)].wait(BETWEEN_EVENTS if with_news else BETWEEN_LOOKS)
+        if readers and with_news:
+            writings[min(readers)].wait(BETWEEN_EVENTS)
+        elif readers:
+            writings[min(readers)].news(LOOK_SECONDS)
+
+
+def cancel_all(writings: Sequence[Writing]) -> None:
+    """Nobody wants the rest of these. (Those that have ended do not mind.)"""
+    for writing in writings:
+        writing.cancel()
 
 
 class EventStream:
@@ -77,13 +86,13 @@ class EventStream:
 
     def __init__(
         self,
-        jobs: Sequence[Job],
+        writings: Sequence[Writing],
         first: tuple[int, Event],
         others: Iterator[tuple[int, Event]],
-        chunks: Chunks,
+        chunk: Chunk,
         last: Last,
     ):
-        self.jobs, self.chunks, self.last = jobs, chunks, last
+        self.writings, self.chunk, self.last = writings, chunk, last
         self._pieces = self._write(first, others)
 
     def __iter__(self) -> "EventStream":
@@ -94,13 +103,13 @@ class EventStream:
 
     def close(self) -> None:
         """Nobody reads on."""
-        cancel_all(self.jobs)
+        cancel_all(self.writings)
 
     def _write(self, first: tuple[int, Event], others: Iterator[tuple[int, Event]]) -> Iterator[bytes]:
         try:
-            yield data(self.chunks(*first))
+            yield data([self.chunk(*first)])
             for number, event in others:
-                yield data(self.chunks(number, event))
+                yield data([self.chunk(number, event)])
             yield data(self.last()) + DONE
         except Exception as error:
             yield b"event: error\n" + data([error_object(refusal(error))])

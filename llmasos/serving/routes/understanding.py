@@ -8,8 +8,9 @@ from llmasos.datasets import QA
 from llmasos.interpret import occlusion
 from llmasos.serving.kinds import Boolean, Integer, Text
 from llmasos.serving.openapi import WHOLE, WORDS, each, maybe, one_of, shape
-from llmasos.serving.routes.embeddings import AT_ONCE, inputs_field, inputs_of
-from llmasos.serving.routes.sampling import model_field
+from llmasos.serving.refusals import Refused
+from llmasos.serving.routes.embeddings import MAX_INPUT, MAX_INPUTS
+from llmasos.serving.routes.fields import input_field, model_field, several
 from llmasos.serving.schema import Field, Object
 from llmasos.serving.served import Served
 from llmasos.serving.web import Request, Response, Route, json_response
@@ -19,6 +20,7 @@ from llmasos.tasks.bert import MASK, masked_choices
 NUMBER = {"type": "number"}
 MAX_CONTEXT = 50_000  # characters in which an answer is looked for
 MAX_CHOICES = 100
+MAX_EVIDENCE = 8  # texts of one request that are taken apart word by word
 DIGITS = 6
 
 
@@ -26,14 +28,18 @@ def classify_body(served: Served) -> Object:
     """What may be asked of a classifier."""
     return Object(
         model_field(served),
-        inputs_field(),
-        Field("evidence", Boolean(), "tell how much the label hangs on each word of a text", False),
-    )
+        input_field(Text(longest=MAX_INPUT), MAX_INPUTS),
+        Field("evidence", Boolean(), f"tell how much the label hangs on each word, of up to {MAX_EVIDENCE} "
+              "texts", False),
+    )  # fmt: skip
 
 
 def classify_answer(request: Request) -> Response:
     """The labels of each text with their probabilities; the likeliest is the answer."""
-    served, texts = request.served, inputs_of(request.values)
+    served, texts = request.served, several(request.values["input"])
+    if request.values["evidence"] and len(texts) > MAX_EVIDENCE:
+        raise Refused(f"evidence is asked for {len(texts)} texts, each of which the model reads again for every word; "
+                      f"ask for at most {MAX_EVIDENCE} at once.", "input")  # fmt: skip
     labels, found = served.config.labels, []
     for index, (text, row) in enumerate(zip(texts, probabilities(request, texts), strict=True)):
         best = row.index(max(row))
@@ -46,13 +52,9 @@ def classify_answer(request: Request) -> Response:
 
 
 def probabilities(request: Request, texts: Sequence[str]) -> list[list[float]]:
-    """The probability of each label for each text. The model is asked for some at a time, so that others get a turn."""
-    served, found = request.served, []
-    for start in range(0, len(texts), AT_ONCE):
-        request.check_client()
-        some = texts[start : start + AT_ONCE]
-        found += served.engine.run(lambda some=some: classify(served.model, served.tokenizer, some)).tolist()
-    return found
+    """The probability of each label for each text."""
+    served = request.served
+    return request.run_in_pieces(lambda some: classify(served.model, served.tokenizer, some).tolist(), texts)
 
 
 def evidence(request: Request, text: str, label: int) -> list[dict[str, Any]]:
@@ -78,7 +80,7 @@ def answer_answer(request: Request) -> Response:
     """The piece of the context that answers the question, and where it stands; or that there is none."""
     served = request.served
     question = QA(request.values["context"], request.values["question"], ())
-    [best] = served.engine.run(lambda: answer_questions(served.model, served.tokenizer, [question]))
+    [best] = request.run(lambda: answer_questions(served.model, served.tokenizer, [question]))
     found = {
         "object": "answer",
         "model": served.name,
@@ -110,7 +112,7 @@ def fill_answer(request: Request) -> Response:
     """For each gap the likeliest tokens."""
     served = request.served
     text, n = request.values["input"], request.values["n"]
-    masks = served.engine.run(lambda: masked_choices(served.model, served.tokenizer, text, n))
+    masks = request.run(lambda: masked_choices(served.model, served.tokenizer, text, n))
     found: list[list[dict[str, Any]]] = [
         [
             {"id": id, "token": served.tokenizer.decode([id]).strip(), "probability": round(p, DIGITS)}

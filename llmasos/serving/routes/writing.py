@@ -1,0 +1,124 @@
+"""Texts that are written, for completions and chat: handed to the engine, and shown at the end or on the way."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from llmasos.generation import SamplingOptions
+from llmasos.serving.refusals import Refused
+from llmasos.serving.requests import Event, Written
+from llmasos.serving.requests import Request as Writing
+from llmasos.serving.routes.sampling import usage
+from llmasos.serving.routes.streaming import GONE_SECONDS, cancel_all, stream
+from llmasos.serving.served import Served
+from llmasos.serving.web import Request, Response, json_response
+
+MAX_HELD = 100_000  # tokens and alternatives that one answer may hold; each takes about a kilobyte while it is made
+LEAST_LOGPROB = -9999.0  # in place of minus infinity, which JSON does not have; OpenAI uses the same
+
+
+class Sent(NamedTuple):
+    """What a stream has sent of a text already: in how many events, and how many characters its tokens have."""
+
+    events: int = 0
+    characters: int = 0
+
+
+Say = Callable[[Writing | Event, Sent], dict[str, Any]]
+"""What to say of a text, or of what is new of it in a stream; the number and the end of it are said here."""
+
+
+def write(
+    request: Request,
+    prompts: Sequence[str | list[int]],
+    options: SamplingOptions,
+    alternatives: int,
+    head: dict[str, Any],
+    say: Say,
+) -> Response:
+    """Go on with each prompt, n times.
+
+    Args:
+        request: with `n`, `stream` and `stream_options` among its values.
+        prompts: texts or token ids.
+        options: how to choose tokens and when to stop.
+        alternatives: how many to note for each token.
+        head: what the answer, and each event of a stream, begins with.
+        say: what to show of each text.
+
+    Raises:
+        Refused: it is more than one request may ask for.
+        as `Engine.submit_all` and `Request.result` of the engine.
+    """
+    values, served, n = request.values, request.served, request.values["n"]
+    check_amount(served, len(prompts), n, options.max_new_tokens, alternatives)
+    writings = served.engine.submit_all(prompts, options, n, alternatives)
+    head = head | {"created": int(time.time()), "model": served.name, "seed": options.seed}
+
+    def choice(number: int, news: Writing | Event, sent: Sent) -> dict[str, Any]:
+        one = {"index": number, **say(news, sent), "finish_reason": news.finish_reason}
+        return one | ({"notices": list(news.notices)} if news.notices else {})
+
+    if not values["stream"]:
+        finish_all(request, writings)
+        choices = [choice(number, writing, Sent()) for number, writing in enumerate(writings)]
+        return json_response(head | {"choices": choices, "usage": usage_of(writings, n)})
+
+    counts = (values["stream_options"] or {}).get("include_usage", False)
+    sent = [Sent()] * len(writings)
+
+    def chunk(number: int, event: Event) -> dict[str, Any]:
+        before = sent[number]
+        n_characters = sum(len(token.text) for token in event.tokens)
+        sent[number] = Sent(before.events + 1, before.characters + n_characters)
+        return head | {"choices": [choice(number, event, before)]} | ({"usage": None} if counts else {})
+
+    def last() -> list[dict[str, Any]]:
+        return [head | {"choices": [], "usage": usage_of(writings, n)}] if counts else []
+
+    return stream(request, writings, chunk, last)
+
+
+def check_amount(served: Served, n_prompts: int, n: int, max_tokens: int, alternatives: int) -> None:
+    """Raise Refused if so many texts can never wait together, or the answer would take too much memory."""
+    room, n_texts = served.engine.max_waiting, n_prompts * n
+    if n_texts > room:
+        raise Refused(
+            f"{n_prompts} prompts with n = {n} are {n_texts} texts, and the server takes at most {room} together: send "
+            f"fewer prompts at once, or an n of at most {room // n_prompts}.",
+            "n",
+        )
+    held = n_texts * max_tokens * (1 + alternatives)
+    if held > MAX_HELD:
+        raise Refused(
+            f"{n_texts} texts of up to {max_tokens} tokens, each with {alternatives} alternatives, are {held:,} tokens "
+            f"to be told; one answer may hold {MAX_HELD:,}: ask for fewer texts, tokens or alternatives.",
+            "max_tokens",
+        )
+
+
+def finish_all(request: Request, writings: Sequence[Writing]) -> None:
+    """Wait for all, and give them up if the client goes away. Raises as `Request.result` of the engine does."""
+    try:
+        for writing in writings:
+            while not writing.wait(GONE_SECONDS):
+                request.check_client()
+            writing.result()
+    finally:
+        cancel_all(writings)
+
+
+def usage_of(writings: Sequence[Writing], n: int) -> dict[str, int]:
+    """Of n texts for each prompt. A prompt counts once, as OpenAI counts it."""
+    n_tokens = sum(len(writing.tokens) for writing in writings)
+    return usage(sum(writing.n_prompt_tokens for writing in writings[::n]), n_tokens)
+
+
+def logprob(value: float) -> float:
+    """A logarithm of a probability as JSON can hold it."""
+    return round(max(value, LEAST_LOGPROB), 6)
+
+
+def alternatives_of(token: Written) -> list[dict[str, Any]]:
+    """What else could have stood in a token's place."""
+    return [{"id": id, "token": text, "logprob": logprob(value)} for id, text, value in token.alternatives]
