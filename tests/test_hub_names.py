@@ -194,9 +194,10 @@ def test_a_model_cached_under_its_full_name_is_found_under_the_short_one(server,
 
 
 @pytest.mark.parametrize("name, words", [
-    ("gpt3", r"no model 'gpt3': there is no folder gpt3;.*storyworld-bert.*cache .*no such model or revision"),
+    ("t5", r"no model 't5': there is no folder t5;.*storyworld-bert.*cache .*no such model or revision"),
     ("gpt2@v9", "no such model or revision"),
-    ("storyworld-brt", "did you mean storyworld-bert"),
+    ("gtp2", r"^there is no model 'gtp2'; did you mean 'gpt2'\? \(it could not be downloaded: there is no such model"),
+    ("me/storyworld-brt", r"no model 'me/storyworld-brt': there is no folder .*no such model or revision"),
     ("../secrets", "no model '../secrets': there is no folder"),
     ("a/b/c", "no model 'a/b/c'"),
     ("", "the name is empty"),
@@ -205,6 +206,35 @@ def test_a_model_cached_under_its_full_name_is_found_under_the_short_one(server,
 def test_unknown_names_get_a_sentence(server, name, words):
     with pytest.raises(UserError, match=words):
         find(name)
+
+
+@pytest.mark.parametrize("name, meant", [
+    ("storyworld-brt", "storyworld-bert"),
+    ("storyworld-chta", "storyworld-chat"),
+    ("storyworld-gpt@v2", "storyworld-gpt"),
+])  # fmt: skip
+def test_what_is_nearly_a_shipped_name_gets_that_name_and_no_more(server, name, meant):
+    with pytest.raises(UserError) as error:
+        find(name)
+    assert str(error.value) == f"there is no model {name!r}; did you mean {meant!r}?" and server.asked == []
+
+
+def test_a_model_that_only_sounds_like_a_shipped_one_is_found_where_it_is(server, files, tmp_path, monkeypatch):
+    """The hint comes after folders and the cache, and says nothing about what has an owner."""
+    server.models = {"someone/storyworld-gtp": files["gpt2"]}
+    assert (find("someone/storyworld-gtp") / "config.json").is_file()
+    shutil.copytree(files["gpt2"], tmp_path / "storyworld-gtp")
+    monkeypatch.chdir(tmp_path)
+    assert find("storyworld-gtp") == tmp_path.relative_to(tmp_path) / "storyworld-gtp"
+
+
+def test_a_file_is_told_that_a_folder_is_wanted(server, files, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "README.md").write_text("hello")
+    for file in ("README.md", files["gpt2"] / "model.safetensors"):
+        with pytest.raises(UserError, match=r"is a file, and a model is a folder.*give the name of the folder"):
+            find(file)
+    assert server.asked == []
 
 
 @pytest.mark.parametrize("evil", ["../../evil.json", "/etc/evil", "a\\..\\evil", "C:evil"])
