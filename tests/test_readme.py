@@ -43,9 +43,9 @@ def test_every_curl_is_answered():
             done = subprocess.run([*"sh -c".split(), f"{command} --silent --fail"], capture_output=True, text=True)
             assert done.returncode == 0, command
             answers.append(done.stdout)
-    models, story, chat, vectors, metrics = answers
+    models, story, stream, metrics, chat = answers
     assert json.loads(models)["data"][0]["id"] == "storyworld-chat"
-    assert len(json.loads(story)["choices"][0]["logprobs"]["tokens"]) <= 40
-    assert chat.count("data: ") > 3 and chat.endswith("data: [DONE]\n\n")
-    assert [len(one["embedding"]) for one in json.loads(vectors)["data"]] == [128, 128]
+    assert json.loads(story)["usage"]["completion_tokens"] <= 40
+    assert stream.count("data: ") > 1 and stream.endswith("data: [DONE]\n\n")
     assert "llmasos_generated_tokens_total" in metrics
+    assert json.loads(chat)["choices"][0]["message"]["role"] == "assistant"
