@@ -70,7 +70,8 @@ def test_it_says_what_the_model_answers_to_the_whole_conversation(talk, model, s
     status, said, notes = talk("storyworld-chat" if where == "here" else served, STORY, "", "And then?", flags=FEW)
     first = expected(model, STORY)
     assert status == 0 and said == [first, expected(model, STORY, first, "And then?")]
-    assert "a context of 256 tokens; /help shows the commands" in notes and "not learned" not in notes
+    assert "a context of 256 tokens, so what was said earlier is soon forgotten; /help shows the commands" in notes
+    assert "not learned" not in notes
 
 
 @pytest.mark.parametrize("where", ["here", "there"])
@@ -128,6 +129,28 @@ def test_a_model_that_has_not_learned_to_chat_is_asked_in_plain_text_and_that_is
 
 def test_a_rounded_model_talks(talk):
     assert talk("storyworld-chat", STORY, flags=(*FEW, "--quantize", "int8"))[1][0]
+
+
+def test_the_examples_of_the_help_are_answered_as_it_says(talk, capsys):
+    with pytest.raises(SystemExit):
+        chat.make_parser().parse_args(["--help"])
+    shown = capsys.readouterr().out.partition("answers well, with --temperature 0:\n")[2].splitlines()
+    questions = [line.strip() for line in shown if line.startswith("  ")]
+    lines = [line for question in questions for line in (question, "/reset")]
+    _, said, _ = talk("storyworld-chat", *lines, flags=("--temperature", 0))
+    assert len(questions) == len(said) == 3
+    assert "called Paul" in said[0] and "discovered a tree house" in said[0]
+    assert said[1:] == ["Finn war ein schüchterner Junge, der in der Nähe des Sees wohnte.", "sad"]
+
+
+def test_an_address_needs_no_http(talk, model, served, tmp_path, monkeypatch):
+    assert talk(served.removeprefix("http://"), STORY, flags=FEW)[1] == [expected(model, STORY)]
+    assert chat.address_of("[::1]:8000") == "http://[::1]:8000"
+    for name in ("storyworld-chat", "runs/a:1", "gpt2@main", "me/model", "8000", "C:\\models"):
+        assert chat.address_of(name) is None
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model:8000").mkdir()
+    assert chat.address_of("model:8000") is None and chat.address_of("other:8000")
 
 
 # Forgetting
@@ -188,10 +211,24 @@ def test_what_has_been_said_can_be_saved_and_trained_on(talk, model, tmp_path):
     assert conversation.messages == (("system", "Be kind."), ("user", STORY), ("assistant", said[0]))
 
 
+@pytest.mark.parametrize("leave", ["/quit", " /exit "])
+def test_two_words_leave(talk, leave):
+    _, said, notes = talk("storyworld-chat", leave, STORY, flags=FEW)
+    assert said == [] and "there is no command" not in notes
+
+
+def test_only_a_small_context_is_said_to_be_forgetful():
+    speaker = Scripted()
+    for length, forgetful in ((512, True), (513, False)):
+        speaker.context_length = length
+        said = chat.greeting(speaker)
+        assert f"a context of {length} tokens" in said and ("soon forgotten" in said) == forgetful
+
+
 def test_the_other_commands(talk, model):
     _, said, notes = talk("storyworld-chat", "/help", "/reset", "/dance", "/quit", STORY, flags=FEW)
     assert said == [] and "there is no command /dance; /help shows" in notes
-    for command in ("/reset", "/system TEXT", "/save FILE", "/help", "/quit", "Ctrl-C"):
+    for command in ("/reset", "/system TEXT", "/save FILE", "/help", "/quit", "/exit", "Ctrl-C"):
         assert command in notes
 
 
@@ -281,6 +318,8 @@ def test_it_runs_with_a_pipe_and_says_nothing_but_the_answer(tmp_path):
     ("arguments", "said"),
     [
         (["no/such/model"], "there is no model"),
+        (["storyworld-chta"], "there is no model 'storyworld-chta'; did you mean 'storyworld-chat'?"),
+        ([__file__], "is a file, and a model is a folder"),
         (["storyworld-bert"], "storyworld-bert is a bert, and that cannot talk"),
         (["storyworld-de-en"], "storyworld-de-en is a transformer, and that cannot talk"),
         (["storyworld-chat", "--vote", "0"], "--vote is 0"),
@@ -303,7 +342,10 @@ def test_servers_that_cannot_talk(capsys, monkeypatch):
     assert "there is no answer from http://127.0.0.1:9" in the_error(capsys)
     with app_of(tiny("classifier"), api_key="right") as app, server_of(app) as server:
         assert llmasos(["chat", server.url]) == 2
-        assert "asks for its API key" in the_error(capsys)
+        assert "asks for its API key, and none was given; give it with --api-key KEY, or set LLMASOS_API_KEY" in (
+            the_error(capsys))  # fmt: skip
+        assert llmasos(["chat", server.url, "--api-key", "wrong"]) == 2
+        assert "asks for its API key, and another was given" in the_error(capsys)
         monkeypatch.setenv("LLMASOS_API_KEY", "right")
         assert llmasos(["chat", server.url]) == 2
         assert "can classify, embed, and that is not talking" in the_error(capsys)

@@ -26,18 +26,25 @@ from llmasos.serving.client import Client
 from llmasos.storage.atomic import write_text
 
 EXAMPLES = """examples:
-  python -m llmasos chat storyworld-chat
+  python -m llmasos chat storyworld-chat --temperature 0
   python -m llmasos chat http://127.0.0.1:8000
   python -m llmasos chat my_llm --system "Answer in one sentence." --few-shot examples.jsonl
-  echo "Tell me a story about Anna and a kite." | python -m llmasos chat storyworld-chat > story.txt
+  echo "Tell me a story about Paul and a tree house." | python -m llmasos chat storyworld-chat --temperature 0
+
+what storyworld-chat answers well, with --temperature 0:
+  Tell me a story about Paul and a tree house.
+  Translate into German. Finn was a shy boy who lived near the lake.
+  Does this story have a happy or a sad ending? Paul broke a drum. The tailor said that no one can mend it.
+It is very small and mixes up names and things. It has learned single questions, so say /reset before the next.
 """
 HELP = """\
 /reset         forget what has been said
 /system TEXT   tell the assistant how to be; without TEXT no longer
 /save FILE     write the conversation into a new file, one from which a model can be trained
 /help          this
-/quit          leave, as Ctrl-D does
+/quit          leave, as /exit and Ctrl-D do
 Ctrl-C         stop the answer; once more leaves"""
+SMALL_CONTEXT = 512  # tokens; in so few or fewer a conversation is soon too long
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -49,7 +56,8 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     flag = parser.add_argument
-    flag("model", metavar="MODEL|URL", help="a model's folder or name (see llmasos models), or a server's address")
+    flag("model", metavar="MODEL|URL", help="a model's folder or name (see llmasos models), or a server's address: "
+         "http://HOST:PORT, or HOST:PORT")  # fmt: skip
     flag("--system", default="", metavar="TEXT", help="tell the assistant how to be")
     flag("--few-shot", metavar="FILE", help="conversations that show how to answer: a .jsonl, .csv or .tsv with the "
          "columns prompt and answer, or with messages")  # fmt: skip
@@ -77,18 +85,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         "with a temperature above 0 are several answers different.")  # fmt: skip
     examples = read_examples(args.few_shot) if args.few_shot else []
     speaker: Speaker
-    if re.match(r"https?://", args.model):
-        speaker = Remote(Client(args.model, args.api_key or os.environ.get(KEY_VARIABLE) or None))
+    if url := address_of(args.model):
+        speaker = Remote(Client(url, args.api_key or os.environ.get(KEY_VARIABLE) or None))
     else:
         speaker = Local(args.model, args.device, args.quantize)
     if speaker.template == "plain":
         note(f"{speaker.name} has not learned to chat: the conversation is put to it as a text of what User and "
              "Assistant say, and it goes on with that as well as it can")  # fmt: skip
         options = dataclasses.replace(options, stop=ends_of_plain())
-    note(f"{speaker.name}, a context of {speaker.context_length} tokens; /help shows the commands, Ctrl-D leaves")
+    note(greeting(speaker))
     chat = Chat(speaker, Conversation(args.system.strip(), examples), options, args.vote, Screen(sys.stdout))
     chat.run(typed_lines())
     return 0
+
+
+def address_of(text: str) -> str | None:
+    """The address of a server that is meant, None if it is a model's name.
+
+    >>> address_of("https://example.org"), address_of("localhost:8000"), address_of("gpt2")
+    ('https://example.org', 'http://localhost:8000', None)
+    """
+    if re.match(r"https?://", text):
+        return text
+    is_host_and_port = re.fullmatch(r"([\w.-]+|\[[\da-fA-F:]+\]):\d{1,5}", text)
+    return f"http://{text}" if is_host_and_port and not Path(text).exists() else None
+
+
+def greeting(speaker: Speaker) -> str:
+    """Who answers, how much it can keep in mind, and how to go on."""
+    soon = ", so what was said earlier is soon forgotten" if speaker.context_length <= SMALL_CONTEXT else ""
+    return (f"{speaker.name}, a context of {speaker.context_length} tokens{soon}; /help shows the commands, "
+            "/reset begins anew, Ctrl-D leaves")  # fmt: skip
 
 
 def read_examples(file: str) -> list[Sequence[Message]]:
@@ -122,11 +149,11 @@ class Chat:
         self.room = longest - min(options.max_new_tokens, longest // 4)  # a long answer may outgrow that, and says so
 
     def run(self, lines: Iterable[str]) -> None:
-        """Answer line by line until there are no more, or one says /quit, or Ctrl-C comes between two answers."""
+        """Answer line by line until there are no more, one says /quit, or Ctrl-C comes between two answers."""
         try:
             for line in lines:
                 line = line.strip()
-                if line == "/quit":
+                if line in ("/quit", "/exit"):
                     return
                 try:
                     if line.startswith("/"):

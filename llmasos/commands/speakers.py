@@ -9,7 +9,8 @@ from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions, generate, stream
 from llmasos.hub import load_pretrained
 from llmasos.prompting import Message, template_of
-from llmasos.serving.client import Client, expected
+from llmasos.serving.app import KEY_VARIABLE
+from llmasos.serving.client import Client, ServerError, expected
 from llmasos.training.machine import pick_device
 
 
@@ -84,8 +85,16 @@ class Remote:
 
     def __init__(self, client: Client):
         self.client, self.notices = client, []
-        if "chat" not in client.abilities:
-            can = ", ".join(client.abilities)
+        try:
+            abilities = client.abilities
+        except ServerError as error:
+            if error.status != 401:
+                raise
+            given = "none was given" if client.transport.api_key is None else "another was given"
+            raise UserError(f"the server at {client.url} asks for its API key, and {given}; give it with --api-key "
+                            f"KEY, or set {KEY_VARIABLE}.") from error  # fmt: skip
+        if "chat" not in abilities:
+            can = ", ".join(abilities)
             raise UserError(f"the model at {client.url} can {can}, and that is not talking; ask it in another way.")
         with expected():
             served = client.served
