@@ -567,19 +567,129 @@ def test_a_bad_request_gets_the_servers_sentence(visit):
 
 
 @slow
+@pytest.mark.parametrize("status", [None, 503])
+def test_a_server_that_is_not_there_yet_gets_one_sentence_and_a_retry(visit, status):
+    page = visit("gpt", expected=[EXTERNAL])
+    page.route("**/v1/models", lambda route: route.fulfill(status=status) if status else route.abort())
+    page.reload()
+    page.wait_for_selector("#problem:not([hidden])")
+    sentence = "The server does not answer yet. It may still be starting."
+    assert page.locator("main").inner_text() == f"{sentence}\n\nTry again"
+    page.unroute("**/v1/models")
+    page.get_by_role("button", name="Try again").click()
+    done(page)
+    assert page.get_by_role("tab").first.inner_text() == "Write" and page.locator("#problem").is_hidden()
+
+
 def test_a_key_is_asked_for_and_never_shown(visit):
-    page = visit("storyworld-gpt", expected=[EXTERNAL], app_settings={"api_key": "open-sesame"})
-    page.wait_for_selector("#key-field:not([hidden])")
-    assert page.locator(":focus").get_attribute("id") == "key"
-    page.keyboard.type("wrong")
-    page.keyboard.press("Enter")
-    page.wait_for_selector("#key-field:not([hidden])")
+    page = visit("gpt", expected=[EXTERNAL], app_settings={"api_key": "open-sesame"})
+    said = "This server asks for a key."
+    for wrong in ("", "wrong", "мой ключ", "wrong again"):
+        page.wait_for_selector(f"#problem-text:text-is('{said}')")
+        assert page.locator("#panel").is_hidden() and page.get_by_role("tab").count() == 0
+        assert page.locator(":focus").get_attribute("id") == "key"
+        page.keyboard.type(wrong)  # in place of the one before: it is selected
+        assert page.locator("#key").input_value() == wrong
+        page.keyboard.press("Enter")
+        said = "That key is not the right one." if wrong else said
     page.locator("#key").fill("open-sesame")
-    page.keyboard.press("Enter")
-    page.wait_for_selector("[role=tab]")
-    write(page, max_tokens=5)
-    assert len(texts(page)) == 11
+    page.get_by_role("button", name="Use this key").click()
+    write(page, prompt="abc", max_tokens=5)
+    assert len(texts(page)) == 8
     assert "open-sesame" not in page.content() and "$LLMASOS_API_KEY" in page.locator("#api-curl").text_content()
+
+
+@slow
+def test_a_model_that_has_learned_to_answer_begins_with_the_chat(visit):
+    page = visit("storyworld-chat")
+    page.wait_for_selector("#message")
+    assert page.get_by_role("tab").all_inner_texts() == ["Chat", "Write", "Attention", "Logit lens"]
+    assert page.get_by_role("tab", selected=True).inner_text() == "Chat" and page.locator("#no-template").is_hidden()
+    page.locator("#send").click()
+    done(page)
+    said = {"role": "user", "content": "Tell me a story about a shy girl and a lantern."}
+    assert body(page, "/v1/chat/completions")["messages"] == [said]
+    page = visit("storyworld-gpt")
+    page.wait_for_selector("#prompt")
+    assert page.get_by_role("tab").all_inner_texts() == ["Write", "Attention", "Logit lens", "Chat"]
+    open_tab(page, "Chat")
+    assert "has not learned to answer" in page.locator("#no-template").inner_text()
+
+
+FIELDS = [("gpt", "Write", "run", "#prompt"), ("gpt", "Chat", "send", "#message"),
+          ("gpt", "Attention", "look", "#subject"), ("bert", "Fill in", "fill", "#masked"),
+          ("classifier", "Classify", "classify", "#classified"), ("span", "Answer", "answer", "#question"),
+          ("transformer", "Translate", "translate", "#source")]  # fmt: skip
+
+
+@slow
+@pytest.mark.parametrize(("model", "title", "button", "field"), FIELDS)
+def test_of_nothing_the_server_is_not_asked(visit, model, title, button, field):
+    page = visit(model)
+    open_tab(page, title)
+    asked = len(page.asked)
+    page.locator(field).fill("  ")
+    for ask in (page.locator(f"#{button}").click, lambda: page.keyboard.press("Control+Enter")):
+        ask()
+        sentence = page.get_by_text("Write something first.")
+        assert sentence.is_visible() and "#" + page.locator(":focus").get_attribute("id") == field
+        below = sentence.bounding_box()["y"] - page.locator(field).bounding_box()["y"]
+        assert 0 < below < 150
+        page.keyboard.type("a")
+        assert sentence.is_hidden()
+        page.locator(field).fill("")
+    assert len(page.asked) == asked and page.locator("#problem").is_hidden()
+
+
+@slow
+def test_there_is_an_example_to_begin_with(visit):
+    for name, button, answer in (("storyworld-bert", "#fill", "#masks .name"), ("storyworld-gpt", "#run", "#written"),
+                                 ("storyworld-de-en", "#translate", "#translation .token")):  # fmt: skip
+        page = visit(name)
+        page.locator(button).click()
+        page.wait_for_selector(answer)
+        done(page)
+    assert "".join(texts(page, "#translation .token")[:-1]) == "OncetherewasacuriousgirlcalledAnna."
+
+
+@slow
+def test_a_lens_that_goes_on_beyond_the_edge_shows_it(visit):
+    page = visit("storyworld-gpt", width=400)
+    open_tab(page, "Logit lens")
+    box, caption = page.locator("#lens-box"), page.locator("#lens-more")
+    fades = "box => getComputedStyle(box).maskImage !== 'none'"
+    assert caption.is_visible() and box.evaluate(fades)
+    page.locator("#lens-table tr").nth(1).locator("td").last.scroll_into_view_if_needed()
+    page.wait_for_selector("#lens-box:not(.more)")
+    assert caption.is_visible() and not box.evaluate(fades)
+    page.set_viewport_size({"width": 1100, "height": 900})
+    caption.wait_for(state="hidden")
+    assert not box.evaluate(fades)
+
+
+@slow
+def test_the_header_has_room_for_the_model_in_a_narrow_window(visit):
+    page = visit("storyworld-gpt", width=400)
+    done(page)
+    for width, below in ((400, True), (600, False), (1100, False)):
+        page.set_viewport_size({"width": width, "height": 900})
+        facts, button = page.locator("#facts").bounding_box(), page.locator("#theme").bounding_box()
+        assert (button["y"] >= facts["y"] + facts["height"]) == below
+    assert button["x"] > facts["x"] + 300
+
+
+@slow
+def test_the_map_takes_the_room_there_is_and_shows_small_weights(visit):
+    page = visit("storyworld-gpt", width=1200)
+    open_tab(page, "Attention")
+    assert page.locator("#map").bounding_box()["width"] > 0.5 * page.locator("#panel").bounding_box()["width"]
+    alphas = "[...picture([[0, 0.01, 1]], 'rgb(9, 9, 9)').getContext('2d').getImageData(0, 0, 3, 1).data]"
+    nothing, small, all_of_it = page.evaluate(alphas)[3::4]
+    assert (nothing, all_of_it) == (0, 255) and small > 0.15 * 255
+    for head in page.locator("#heads label").all():  # of another head, too, what is looked at most comes first
+        head.click()
+        most = page.evaluate("Math.max(...weightsOf(view.head)[view.row])")
+        assert page.locator("#readout").inner_text().endswith(f"weight {most:.3f}.")
 
 
 HOSTILE = "<img src=x onerror='window.hacked=1'><script>window.hacked=1</script>"
