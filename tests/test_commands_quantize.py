@@ -10,7 +10,10 @@ from task_helpers import RUNS, evaluate, the_error, train, workplace, write_json
 
 from llmasos import hub
 from llmasos.__main__ import main as llmasos
+from llmasos.commands import quantize
+from llmasos.commands.bench.measure import Figure
 from llmasos.commands.quantize import mean_loss
+from llmasos.datasets import build_tokens
 from llmasos.models import weight_bytes
 from llmasos.storage import read_json
 from llmasos.tasks import open_task
@@ -65,7 +68,7 @@ def test_the_table_of_each_family(name, capsys):
 def test_the_float_column_is_what_eval_says(name):
     """And the rounded one differs from it: with weights so rounded some digit of the loss moves."""
     assert evaluate(f"runs/{name}", "--beams", "1", "--json", "eval.json") == 0
-    lines = measure(f"runs/{name}")
+    lines = measure(f"runs/{name}", "--all")
     for score in read_json(Path("eval.json"))["scores"]:
         if "baseline" not in score["name"]:
             assert lines[score["name"]]["float"] == f"{score['value']:.{score['digits']}f}"
@@ -93,10 +96,63 @@ def test_a_chat_model_is_judged_by_its_answers():
     assert "n = 3" in lines["exact answers"]["change"]  # all of a file of one's own
 
 
+def test_what_is_measured_is_said_before_it_is_and_the_end_sums_it_up(capsys):
+    lines = measure("runs/text")
+    out = capsys.readouterr().out
+    order = ("size …", "weights in", "speed, the best of 1 …", "tokens/s", "quality, ", "nats")
+    places = [out.index(f"\n{what}") for what in order]
+    assert places == sorted(places)
+    verdicts = [line["verdict"] for line in lines.values() if line["verdict"]]
+    assert out.endswith(f"\n\nIn short: with int8 the model {', '.join(verdicts)}.\n")
+    memory, one, many, quality = verdicts
+    assert re.fullmatch(r"takes \d+% of the memory", memory) and "writes 1 text " in one and "writes 16 texts " in many
+    assert re.fullmatch(r"and predicts .* \(nats per token [+-]\d+\.\d\d%\)", quality)
+
+
+def test_words_for_a_ratio_of_speeds_and_for_a_loss():
+    def pace(low, median, high):
+        return quantize.pace(Figure("", "", "", "×", median, median, low, high))
+
+    assert pace(1.1, 1.2, 1.3) == "1.20 times as fast"
+    assert pace(0.7, 0.8, 0.9) == "more slowly (× 0.80)"
+    assert pace(0.9, 1.0, 1.1) == "at about the same speed (× 0.90 … 1.10)"
+    assert quantize.quality("loss", 2.0, 2.1) == "and predicts worse (loss +5.00%)"
+    assert quantize.quality("loss", 2.0, 1.9) == "and predicts better (loss -5.00%)"
+    assert quantize.quality("loss", 2.0, 2.001) == "and predicts as well as before (loss +0.05%)"
+
+
+def test_some_of_the_data_is_measured_unless_all_is_asked_for(monkeypatch, capsys):
+    monkeypatch.setattr(quantize, "SOME_TOKENS", 50)
+    monkeypatch.setattr(quantize, "SOME_EXAMPLES", 1)
+    assert "n = 49)" in measure("runs/text")["perplexity"]["change"]
+    assert "split val, its first 50 tokens:" in capsys.readouterr().out
+    some = measure("runs/classify")["accuracy"]["change"]
+    said = re.search(r"split val, (\d) of its (\d+) examples:", capsys.readouterr().out)
+    assert int(said[1]) == 1 < int(said[2]) and f"n = {said[1]})" in some
+    assert f"n = {said[2]})" in measure("runs/classify", "--all")["accuracy"]["change"]
+    assert "examples:" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("n", [1, 5, 50, 10**6])
+@pytest.mark.parametrize("split", ["val", "train", "all"])
+def test_the_first_tokens_are_those_on_disk(n, split):
+    write_jsonl("many.jsonl", [{"text": f"Anna saw {i} castles. " * 3} for i in range(20)])
+    task = open_task(Recipe.from_dict(read_json(Path("runs/text/recipe.json")) | {"data": "many.jsonl"}))
+    model, tokenizer = hub.load_pretrained("runs/text")
+    task.use(tokenizer, model.config)
+    data = build_tokens(task.source, tokenizer, progress=False)
+    parts = [data.train, data.val] if split == "all" else [getattr(data, split)]
+    ids = [id for part in parts for id in part.tokens.tolist()]
+    first = quantize.first_tokens(task, split, n)
+    assert first.ids.tolist() == ids[:n] and first.cut == (n < len(ids))
+    if not first.cut:
+        assert first.n_bytes == sum(part.n_bytes for part in parts)
+
+
 def test_other_data_and_another_split(capsys):
     Path("own.txt").write_text("Anna saw the white castle. Ben saw the red house. " * 40)
     measure("runs/text", "--data", "own.txt")
-    assert "data     own.txt, split all" in capsys.readouterr().out
+    assert "data     own.txt, split all, " in capsys.readouterr().out
     measure("runs/text", "--split", "train")
     assert "split train" in capsys.readouterr().out
 
@@ -108,6 +164,8 @@ def test_other_data_and_another_split(capsys):
         (["runs/text", "--tokens", "0"], "--tokens is 0; it must be at least 1"),
         (["runs/text", "--repetitions", "-1"], "--repetitions is -1"),
         (["runs/text", "--data", "none.txt"], "none.txt"),
+        (["runs/text", "--split", "test"], "text has the splits train and val, not 'test'"),
+        (["runs/classify", "--split", "test"], "has no split 'test'"),
         (["runs/text", "--task", "bert"], "the task bert is for models of the family bert"),
     ],
 )
@@ -120,7 +178,7 @@ def test_what_is_wrong_gets_a_sentence(flags, said, capsys):
 def test_the_shipped_models_keep_their_quality():
     """On all that was held out, the loss moves in the fourth digit."""
     for name in hub.names.shipped_models():
-        lines = measure(name)
+        lines = measure(name, "--all")
         change = lines.get("loss, nats per prediction", lines.get("nats per token"))["change"]
         assert abs(float(change.split()[0])) < 0.002, name
     assert not torch.is_inference_mode_enabled()

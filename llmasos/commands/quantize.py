@@ -1,16 +1,17 @@
 """`python -m llmasos quantize`: what rounding a model's weights to int8 costs and gains, measured here.
 
 Size, speed and quality of the model as it is and of the same model rounded (`nn/int8.py`), side by side. The two take
-turns while they are timed (`bench/measure.py`), and are judged on the same held-out data. Nothing is written: rounding
-is done whenever a model is loaded with `quantize="int8"`.
+turns while they are timed (`bench/measure.py`), and are judged on the same held-out data: on some of it, unless all is
+asked for, because the same examples twice show a small difference well. Nothing is written: rounding is done whenever a
+model is loaded with `quantize="int8"`.
 """
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -19,6 +20,7 @@ from llmasos.commands.errors import ArgumentParser
 from llmasos.commands.eval import settings_of
 from llmasos.datasets import is_dataset
 from llmasos.errors import UserError
+from llmasos.evaluation import Score, evaluate_text
 from llmasos.generation import SamplingOptions, generate, generate_from
 from llmasos.hub import find, load_pretrained
 from llmasos.hub.weights import weight_files
@@ -27,6 +29,8 @@ from llmasos.models.size import rounded_matrices
 from llmasos.storage import write_json
 from llmasos.tasks import TASKS, Task, open_task
 from llmasos.tasks.base import batches
+from llmasos.tasks.examples import ExamplesTask
+from llmasos.tasks.text import Text, text_splits
 from llmasos.tokenizers import Tokenizer
 from llmasos.training.machine import pick_device
 from llmasos.training.recipe import Recipe, add_flags
@@ -38,6 +42,8 @@ EXAMPLES = """examples:
 """
 SETTINGS = ("data", "columns", "languages", "skip_bad")  # what to measure quality on; settings of a recipe, too
 BATCH = 16  # texts at once in the second measurement of speed
+SOME_TOKENS, SOME_EXAMPLES = 20_000, 100  # enough to judge by, unless all is asked for
+ALIKE = 0.005  # a loss that changes by less than this share of itself has not changed much
 Pair = dict[str, nn.Module]  # "float" and "int8" → the model
 
 
@@ -49,12 +55,14 @@ class Line:
         what: was measured.
         float, int8: of the model as it is, and rounded.
         change: from the one to the other, in words.
+        verdict: the same as a part of the closing sentence; "" if it is not worth one.
     """
 
     what: str
     float: str
     int8: str
     change: str
+    verdict: str = ""
 
     def __str__(self) -> str:
         return f"{self.what:<36}{self.float:>12}{self.int8:>12}   {self.change}".rstrip()
@@ -71,22 +79,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if getattr(args, name) < 1:
             raise UserError(f"--{name} is {getattr(args, name)}; it must be at least 1.")
     device = pick_device(args.device)
+    print(f"opening {args.model} and the data …", flush=True)
     folder = find(args.model, say=print)
     model, tokenizer = load_pretrained(folder, device, say=print)
     models = {"float": model, "int8": load_pretrained(folder, device, lambda text: None, quantize="int8")[0]}
     task, split = held_out(args, model, tokenizer)
+    tokens, some = (None, "") if args.all else shorten(task, split)
 
     n_rounded = sum(matrix.weight.numel() for matrix in rounded_matrices(models["int8"]))
     size = sum(file.stat().st_size for file in weight_files(folder))
     print(f"model    {args.model} ({model.config.family}), {n_parameters(model):,} parameters, {size / 1e6:,.2f} MB on "
           f"disk; int8 rounds {n_rounded / n_parameters(model):.1%} of them")  # fmt: skip
-    print(f"data     {task.name}, split {split}: {task.description}\n")
-    print(Line("", "float", "int8", "change"), flush=True)
+    print(f"data     {task.name}, split {split}{some}: {task.description}\n")
+    print(Line("", "float", "int8", "change"))
     lines = []
-    speed = speeds(models, tokenizer, args.tokens, args.repetitions)
-    for line in chain(sizes(models), speed, scores(models, task, split)):  # each printed when it is known
-        print(line, flush=True)
-        lines.append(line)
+    for what, measured in (
+        ("size", sizes(models)),
+        (f"speed, the best of {args.repetitions}", speeds(models, tokenizer, args.tokens, args.repetitions)),
+        (f"quality{some}", scores(models, task, split, tokens)),
+    ):
+        print(f"{what} …", flush=True)
+        for line in measured:  # each printed when it is known
+            print(line, flush=True)
+            lines.append(line)
+    print(f"\nIn short: with int8 the model {', '.join(line.verdict for line in lines if line.verdict)}.")
     if args.json:
         write_json(Path(args.json), [asdict(line) for line in lines])
     return 0
@@ -107,8 +123,10 @@ def make_parser() -> ArgumentParser:
     flag("--task", choices=list(TASKS), help="how to measure quality (default: what the model is for)")
     flag("--split", choices=("train", "val", "test", "all"),
          help="on which part of the data (default: all of a file of your own, else val)")  # fmt: skip
-    flag("--tokens", type=int, default=100, metavar="N", help="to write or read per text when timing (default: 100)")
-    flag("--repetitions", type=int, default=5, metavar="N", help="of each timing (default: 5)")
+    flag("--all", action="store_true", help="measure quality on all of that; otherwise on the first "
+         f"{SOME_TOKENS:,} tokens of running text, or {SOME_EXAMPLES} examples (a BERT always on all)")  # fmt: skip
+    flag("--tokens", type=int, default=60, metavar="N", help="to write or read per text when timing (default: 60)")
+    flag("--repetitions", type=int, default=3, metavar="N", help="of each timing (default: 3)")
     flag("--json", metavar="FILE", help="write the table there, too")
     flag("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="where to compute")
     add_flags(parser.add_argument_group("what to measure quality on"), SETTINGS)
@@ -127,10 +145,64 @@ def held_out(args: argparse.Namespace, model: nn.Module, tokenizer: Tokenizer) -
     return task, args.split or ("all" if own else "val")
 
 
+def shorten(task: Task, split: str) -> tuple["Tokens | None", str]:
+    """Take some of the held-out data.
+
+    Returns:
+        The tokens, if they are of running text, and words that say how much it is.
+
+    Raises:
+        UserError: the data has no such split.
+    """
+    if isinstance(task, Text):
+        tokens = first_tokens(task, split, SOME_TOKENS)
+        return tokens, f", {'its first ' if tokens.cut else ''}{len(tokens.ids):,} tokens"
+    if not isinstance(task, ExamplesTask):
+        return None, ""
+    before = 0
+    for name in ("train", "val", "test") if split == "all" else (split,):
+        if examples := getattr(task.data, name):
+            step = -(-len(examples) // SOME_EXAMPLES)  # spread evenly, as some data is sorted
+            setattr(task.data, name, examples[::step])
+            before += len(examples)
+    after = len(task.split(split))  # of them, those that are usable
+    return None, f", {after:,} of its {before:,} examples" if after < before else f", {after:,} examples"
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The beginning of a text.
+
+    Attributes:
+        ids: (N,) its tokens.
+        n_bytes: their UTF-8 bytes.
+        cut: whether the text goes on.
+    """
+
+    ids: np.ndarray
+    n_bytes: int
+    cut: bool
+
+
+def first_tokens(task: Text, split: str, n: int) -> Tokens:
+    """The first n tokens of a split, the same as in the array on disk, without building all of that."""
+    ids, n_bytes, tokenizer = [], 0, task.tokenizer
+    for text, ends_document in (piece for name in text_splits(split) for piece in task.source.pieces(name)):
+        new = tokenizer.encode_array(text).tolist()
+        new += [tokenizer.end_of_text] * ends_document
+        if len(new) > (room := n - len(ids)):
+            n_bytes += len(tokenizer.decode(new[:room]).encode("utf-8"))
+            return Tokens(np.array(ids + new[:room]), n_bytes, cut=True)
+        ids += new
+        n_bytes += len(text.encode("utf-8"))
+    return Tokens(np.array(ids), n_bytes, cut=False)
+
+
 def sizes(models: Pair) -> Iterator[Line]:
     """The memory that the weights take."""
     a, b = (weight_bytes(model) / 1e6 for model in models.values())
-    yield Line("weights in memory", f"{a:,.2f} MB", f"{b:,.2f} MB", f"× {b / a:.2f}")
+    verdict = f"takes {b / a:.0%} of the memory"
+    yield Line("weights in memory", f"{a:,.2f} MB", f"{b:,.2f} MB", f"× {b / a:.2f}", verdict)
 
 
 def speeds(models: Pair, tokenizer: Tokenizer, n_tokens: int, repetitions: int) -> Iterator[Line]:
@@ -145,13 +217,24 @@ def speeds(models: Pair, tokenizer: Tokenizer, n_tokens: int, repetitions: int) 
         seconds = take_turns({name: timed(do, device, 0.2) for name, do in work.items()}, repetitions)
         a, b = ([n * n_tokens / s for s in values] for values in (seconds["float"], seconds["int8"]))
         faster = ratio("", "", "", b, a)
-        what = f"tokens/s {'writing' if writes else 'reading'} {n} text{'s' * (n > 1)}"
-        yield Line(what, show(max(a)), show(max(b)), spread(faster))
+        texts = f"{n} text{'s' * (n > 1)}"
+        verdict = f"{'writes' if writes else 'reads'} {texts} {pace(faster)}"
+        yield Line(f"tokens/s {'writing' if writes else 'reading'} {texts}", show(max(a)), show(max(b)), spread(faster),
+                   verdict)  # fmt: skip
 
 
 def spread(figure: Figure) -> str:
     """A ratio with its lowest and highest."""
     return f"× {figure.best:.2f} (median {figure.median:.2f}, {figure.low:.2f} … {figure.high:.2f})"
+
+
+def pace(figure: Figure) -> str:
+    """A ratio of speeds in words: faster or slower only if it was so each time."""
+    if figure.low > 1:
+        return f"{figure.median:.2f} times as fast"
+    if figure.high < 1:
+        return f"more slowly (× {figure.median:.2f})"
+    return f"at about the same speed (× {figure.low:.2f} … {figure.high:.2f})"
 
 
 def writing(model: nn.Module, tokenizer: Tokenizer, n: int, n_tokens: int) -> Callable[[], object]:
@@ -169,18 +252,38 @@ def reading(model: nn.Module, n: int, n_tokens: int) -> Callable[[], object]:
     return torch.inference_mode()(lambda: model(ids))
 
 
-def scores(models: Pair, task: Task, split: str) -> Iterator[Line]:
-    """How good each is at what the model is for, and its loss, which shows what no count of mistakes can."""
+def scores(models: Pair, task: Task, split: str, tokens: Tokens | None = None) -> Iterator[Line]:
+    """How good each is at what the model is for, and its loss, which shows what no count of mistakes can.
+
+    Args:
+        tokens: of running text, to be judged on instead of the split.
+    """
     examples = task.encoded(split)
     if len(examples):
         a, b = (mean_loss(task, model, examples) for model in models.values())
-        yield Line("loss, nats per prediction", f"{a:.4f}", f"{b:.4f}", f"{b - a:+.5f}")
-    reports = [task.evaluate(model, split) for model in models.values()]
-    for a, b in zip(*(report.scores for report in reports), strict=True):
+        yield Line("loss, nats per prediction", f"{a:.4f}", f"{b:.4f}", f"{b - a:+.5f}", quality("loss", a, b))
+    both = [measured(task, model, split, tokens) for model in models.values()]
+    for a, b in zip(*both, strict=True):
         if "baseline" not in a.name:
             digits = a.digits
             change = f"{b.value - a.value:+.{digits + 1}f}   (n = {a.n:,})"
-            yield Line(a.name, f"{a.value:.{digits}f}", f"{b.value:.{digits}f}", change)
+            verdict = quality(a.name, a.value, b.value) if a.name.startswith("nats") else ""
+            yield Line(a.name, f"{a.value:.{digits}f}", f"{b.value:.{digits}f}", change, verdict)
+
+
+def measured(task: Task, model: nn.Module, split: str, tokens: Tokens | None) -> list[Score]:
+    """The scores of one model, as `eval` measures them."""
+    if tokens is None:
+        return task.evaluate(model, split).scores
+    stride = max(1, model.config.context_length // 2)
+    return evaluate_text(model, tokens.ids, stride, n_bytes=tokens.n_bytes).scores()
+
+
+def quality(loss: str, a: float, b: float) -> str:
+    """A loss of before and after in words."""
+    change = (b - a) / a if a else 0.0
+    word = "as well as before" if abs(change) < ALIKE else "worse" if change > 0 else "better"
+    return f"and predicts {word} ({loss} {change:+.2%})"
 
 
 def mean_loss(task: Task, model: nn.Module, examples: Sequence) -> float:
