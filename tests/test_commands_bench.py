@@ -4,6 +4,7 @@ Nothing here looks at how fast anything is.
 """
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import torch
 from llmasos import commands
 from llmasos.__main__ import main as llmasos
 from llmasos.commands import bench
-from llmasos.commands.bench import bpe, measure, parts
+from llmasos.commands.bench import bpe, measure, parts, serving
 from llmasos.commands.bench.settings import Settings
 from llmasos.commands.bench.usual_gpt import UsualGPT, usual_step
 from llmasos.commands.rehearsal import make_step, random_tokens
@@ -209,3 +210,19 @@ def test_without_the_rust_package_bpe_is_measured_alone_and_says_so(monkeypatch)
     keys = [line.key for line in lines if isinstance(line, measure.Figure)]
     assert keys == ["bpe.train_seconds", "bpe.encode_mb_per_second"]
     assert any("not installed" in line for line in lines if isinstance(line, str))
+
+
+def test_a_server_that_says_much_is_not_stopped_by_it(tmp_path, monkeypatch):
+    """A pipe holds 64 KB; what writes more into one that nobody reads waits for ever."""
+    script, done = tmp_path / "talker", tmp_path / "done"
+    script.write_text(
+        f"#!/bin/sh\necho 'page http://127.0.0.1:9/'\nhead -c 300000 /dev/zero >&2\ntouch {done}\nexec sleep 30\n"
+    )
+    script.chmod(0o755)
+    monkeypatch.setattr(serving.sys, "executable", str(script))
+    with serving.server(Settings(CPU)) as (url, _):
+        assert url == "http://127.0.0.1:9"
+        end = time.monotonic() + 5
+        while not done.exists():
+            assert time.monotonic() < end, "nobody reads what the server says"
+            time.sleep(0.01)

@@ -183,6 +183,64 @@ def test_broken_requests(server, expected):
     check_alive(server, expected)
 
 
+def test_a_browser_that_was_told_https_is_answered_at_once(server):
+    """Its greeting has no end of a line; nobody waits for one."""
+    start = time.monotonic()
+    answer = send(server.port, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(100, 256)))
+    assert answer.status == 400 and "https" in answer.error["message"]
+    assert time.monotonic() - start < 0.4  # of the 0.6 s that a request may take
+
+
+def logged(app, lines: list[str], **settings):
+    """A server that logs into a list."""
+    return server_of(app, log=lines.append, **settings)
+
+
+def test_what_is_logged_is_one_printable_line(app):
+    lines = []
+    with logged(app, lines) as server:
+        send(server.port, b"GET /\x1b]0;owned\x07\xff\x9b31m HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        send(server.port, b"\x1b[2J / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        send(server.port, b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        wait_until(lambda: len(lines) == 3)
+    assert all(line.isprintable() and line.isascii() and len(line) < 300 for line in lines)
+    assert r"GET /\x1b]0;owned\x07\xff\x9b31m 404" in lines[0] and r"\x1b[2J / 40" in lines[1]
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_client_that_vanishes_is_logged_once(app, reset):
+    lines = []
+    with logged(app, lines) as server:
+        with connect(server.port) as connection:
+            connection.sendall(request_bytes("/v1/completions", ENDLESS | {"stream": True}))
+            connection.recv(1000)
+            if reset:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        wait_until(lambda: lines)
+        with connect(server.port) as connection:
+            connection.sendall(request_bytes("/v1/completions", GOOD)[:-5])
+        wait_until(lambda: len(lines) == 2)
+        with connect(server.port):  # who says nothing has asked for nothing
+            pass
+        assert send(server.port, request_bytes("/health", method="GET")).status == 200
+        wait_until(lambda: server.n_connections == 0)
+    assert [line.split(" ", 1)[1].rsplit(" ", 2)[0] for line in lines] == [
+        "POST /v1/completions 499", "POST /v1/completions 499", "GET /health 200"
+    ]  # fmt: skip
+
+
+def test_an_application_that_fails_is_logged_as_such():
+    lines = []
+
+    def failing(environ, start_response):
+        raise RuntimeError("no")
+
+    with logged(failing, lines) as server:
+        assert send(server.port, request_bytes("/", method="GET")).status == 500
+        wait_until(lambda: lines)
+    assert len(lines) == 1 and "GET / 500" in lines[0]
+
+
 def test_garbage(server, expected):
     """Random bytes, and good requests with random bytes in them. Nothing is answered with 5xx, nothing hangs."""
     draw, statuses, lost = random.Random(1), Counter(), 0
@@ -495,7 +553,10 @@ def test_a_taken_port_is_a_sentence(server, capsys):
     (["--max-batch", "0"], "max_batch is 0"),
     (["--max-tokens", "0"], "max_tokens is 0"),
     (["--threads", "0"], "--threads is 0"),
-    (["--max-connections", "0"], "--max-connections is 0"),
+    (["--max-connections", "0"], "max_connections is 0"),
+    (["--request-seconds", "nan"], "request_seconds is nan"),
+    (["--drain-seconds", "-5"], "--drain-seconds is -5"),
+    (["--drain-seconds", "inf"], "--drain-seconds is inf"),
     (["--api-key", ""], "API key is empty"),
     (["--colour"], "unrecognized arguments"),
 ])  # fmt: skip

@@ -570,6 +570,8 @@ def test_a_key_is_asked_for():
                 assert answer.headers["WWW-Authenticate"] == "Bearer" and "open-sesame" not in answer.error["message"]
         for shown in ("Bearer open-sesame", "bearer open-sesame"):
             assert ask(app, "GET", "/v1/models", HTTP_AUTHORIZATION=shown).status == 200
+        for method, path in (("GET", "/nowhere"), ("POST", "/v1/fill"), ("GET", "/v1/fill"), ("GET", "/health/")):
+            assert ask(app, method, path).status == 401  # nor is it told what there is
         document = ask(app, "GET", "/openapi.json", HTTP_AUTHORIZATION="Bearer open-sesame").json
         assert document["paths"]["/v1/completions"]["post"]["security"] == [{"key": []}]
         assert document["paths"]["/health"]["get"]["security"] == []
@@ -587,6 +589,14 @@ def test_a_key_that_cannot_be_sent_is_refused(key):
         create_app(tiny("gpt"), api_key=key)
 
 
+def test_an_application_that_cannot_be_made_leaves_no_thread(monkeypatch):
+    engine = tiny("gpt")
+    monkeypatch.setattr("llmasos.serving.app.document", lambda *args, **named: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        create_app(engine)
+    assert not engine.alive
+
+
 def test_a_page_that_gives_its_name_our_address_is_refused(gpt):
     for host in ("localhost", "localhost:8000", "127.0.0.1:8000", "[::1]:8000", "[::1]", "LOCALHOST", "localhost."):
         assert ask(gpt, "GET", "/v1/models", HTTP_HOST=host).status == 200, host
@@ -597,10 +607,18 @@ def test_a_page_that_gives_its_name_our_address_is_refused(gpt):
             assert answer.status == 403 and answer.error["code"] == "host_not_allowed", host
 
 
-def test_the_names_of_a_server_can_be_given():
+def test_the_names_of_a_server_can_be_given(gpt):
     with app_of(tiny("gpt"), hosts=["models.example"]) as app:
         assert ask(app, "GET", "/v1/models", HTTP_HOST="models.example:80").status == 200
         assert ask(app, "GET", "/v1/models", HTTP_HOST="localhost").status == 403
+    for given, asked in (("Example.com", "example.COM:80"), ("example.com.", "example.com"), ("::1", "[::1]:8000"),
+                         ("fe80::0:1", "[fe80::1]"), ("10.0.0.7", "10.0.0.7:8000")):  # fmt: skip
+        with app_of(tiny("gpt"), hosts=[given]) as app:
+            assert ask(app, "GET", "/v1/models", HTTP_HOST=asked).status == 200, (given, asked)
+            assert ask(app, "GET", "/v1/models", HTTP_HOST="evil.example").status == 403
+    assert ask(gpt, "GET", "/v1/models", HTTP_HOST="[fe80::2]:80", **{"llmasos.host": "fe80::2"}).status == 200
+    with pytest.raises(UserError, match="must be a list of names"):
+        create_app(tiny("gpt"), hosts="models.example")
     with app_of(tiny("gpt"), hosts=["*"]) as app:
         assert ask(app, "GET", "/v1/models", HTTP_HOST="anything").status == 200
     with app_of(tiny("gpt"), api_key="k") as app:  # nobody's browser knows the key
@@ -688,7 +706,7 @@ def test_many_readings_let_others_in_between(apps):
         run = engine.run
         engine.run = lambda job, run=run, n_jobs=n_jobs: (n_jobs.append(1), run(job))[1]
         try:
-            body = {"input": "the cat sat on the mat . " * 3, "show": show}
+            body = {"input": "the cat sat on the mat . " * 2, "show": show}
             assert ask(apps[kind], "POST", "/v1/look", body).status == 200
         finally:
             del engine.run

@@ -18,6 +18,7 @@ from llmasos.generation import SamplingOptions, generate
 from llmasos.hub import load_pretrained
 
 MODEL = "storyworld-gpt"
+HOSTS = ["localhost", "127.0.0.1", "models.example.com"]
 BODY = {"prompt": "One cold morning", "max_tokens": 25, "seed": 7}
 
 
@@ -25,7 +26,7 @@ BODY = {"prompt": "One cold morning", "max_tokens": 25, "seed": 7}
 def waitress():
     """The application under waitress, and its port."""
     create_server = pytest.importorskip("waitress.server").create_server
-    with app_of(MODEL, device="cpu") as app:
+    with app_of(MODEL, device="cpu", hosts=HOSTS) as app:
         server = create_server(app, listen="127.0.0.1:0", threads=16)
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
@@ -39,7 +40,7 @@ def gunicorn():
     """The application under gunicorn, and its port."""
     pytest.importorskip("gunicorn")
     command = [sys.executable, "-m", "gunicorn", "--worker-class", "gthread", "--threads", "16", "--bind",
-               "127.0.0.1:0", f'llmasos.serving.app:create_app("{MODEL}", device="cpu")']  # fmt: skip
+               "127.0.0.1:0", f'llmasos.serving.app:create_app("{MODEL}", device="cpu", hosts={HOSTS})']  # fmt: skip
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         lines: list[str] = []
         reader = threading.Thread(target=lambda: lines.extend(iter(process.stderr.readline, "")), daemon=True)
@@ -114,6 +115,7 @@ def test_refusals(port):
     for path in ("/nowhere", "/../etc/passwd", "/v1/models/..%2f..%2fetc%2fpasswd", "/%00"):
         assert get(port, path)[0] == 404
     assert get(port, "/v1/models", headers={"Host": "evil.example"})[0] == 403
+    assert get(port, "/v1/models", headers={"Host": "models.example.com"})[0] == 200  # as a proxy passes it on
     assert get(port, "/v1/models", "HEAD") == (200, b"")
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import math
 import os
 import signal
 import sys
@@ -73,9 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         UserError: the port is taken, there is no such model, it is damaged, or a flag is out of range.
     """
     args = make_parser().parse_args(arguments)
-    for name in ("max_connections", "request_seconds"):
-        if getattr(args, name) <= 0:
-            raise UserError(f"--{name.replace('_', '-')} is {getattr(args, name):g}; it must be above 0.")
+    if not 0 <= args.drain_seconds < math.inf:
+        raise UserError(f"--drain-seconds is {args.drain_seconds:g}; it must be a number of seconds, at least 0.")
     if args.threads is not None:
         if args.threads < 1:
             raise UserError(f"--threads is {args.threads}; it must be at least 1.")

@@ -13,15 +13,19 @@ thread does not survive a fork.
 
 On its way in, a request passes these doors, each of which can refuse it with a sentence:
 
-    host → path → method → key → Content-Type → size → JSON → fields → the route's own function
+    host → key → path → method → Content-Type → size → JSON → fields → the route's own function
+
+Behind a proxy that passes the public name on, `create_app` must be told this name: `hosts=["models.example.com"]`.
 """
 
 import atexit
+import contextlib
 import difflib
 import hmac
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +85,8 @@ def create_app(
     api_key = os.environ.get(KEY_VARIABLE) if api_key is None else api_key
     if api_key is not None and not re.fullmatch("[!-~]+", api_key):
         raise UserError("the API key is empty or holds a space or a letter that is not ASCII; choose one without.")
+    if isinstance(hosts, str):
+        raise UserError(f"hosts is {hosts!r}; it must be a list of names, for example [{hosts!r}].")
     for what, value in (("max_tokens", max_tokens), ("max_body", max_body)):
         if not isinstance(value, int) or value < 1:
             raise UserError(f"{what} is {value!r}; it must be a whole number of at least 1.")
@@ -90,8 +96,9 @@ def create_app(
         name = name or (Path(model).resolve().name if Path(model).is_dir() else str(model))
     else:
         engine = model
+    app = App(Served(name or "model", engine, max_tokens), api_key, hosts, max_body)
     engine.start()
-    return App(Served(name or "model", engine, max_tokens), api_key, hosts, max_body)
+    return app
 
 
 class App:
@@ -105,7 +112,8 @@ class App:
 
     def __init__(self, served: Served, api_key: str | None, hosts: Sequence[str] | None, max_body: int):
         self.served, self.engine = served, served.engine
-        self.api_key, self.hosts, self.max_body = api_key, hosts, max_body
+        self.api_key, self.max_body = api_key, max_body
+        self.hosts = None if hosts is None else [host_name(host) for host in hosts]
         document_route = Route("GET", "/openapi.json", lambda request: json_response(self.document), "This document.")
         self.routes = [r for r in [*ROUTES, document_route] if r.needs is None or r.needs in served.abilities]
         self.document = document(served, self.routes, VERSION, secured=api_key is not None)
@@ -127,9 +135,9 @@ class App:
         route: Route | None = None
         try:
             self.check_host(environ)
-            route = self.find(method, path)
-            if not route.open:
+            if not any(there.open and there.path == path for there in self.routes):
                 self.check_key(environ)
+            route = self.find(method, path)
             values = self._bodies[route.path].check(read_body(environ, self.max_body)) if route.body else {}
             rest = path[len(route.path) :] if route.prefix else ""
             response = route.answer(Request(self.served, values, rest, environ))
@@ -145,7 +153,10 @@ class App:
         Raises:
             Refused: there is none of this path (404), or none of this method (405).
         """
-        fitting = [r for r in self.routes if path == r.path or (r.prefix and path.startswith(r.path) and path > r.path)]
+        fitting = [
+            r for r in self.routes
+            if path == r.path or (r.prefix and path.startswith(r.path) and len(path) > len(r.path))
+        ]  # fmt: skip
         for route in fitting:
             if route.method == ("GET" if method == "HEAD" else method):
                 return route
@@ -173,10 +184,10 @@ class App:
         host = environ.get("HTTP_HOST")
         if host is None:  # no browser, then
             return
-        name, names = re.sub(r":\d*$", "", host.strip().lower()), self.names(environ)
-        if "*" not in names and name.removesuffix(".") not in names:
+        names = self.names(environ)
+        if "*" not in names and host_name(host) not in names:
             raise Refused(
-                f"this server does not answer to the name {show(name)}; it is called {', '.join(names)} "
+                f"this server does not answer to the name {show(host)}; it is called {', '.join(names)} "
                 "(whoever runs it can give it more names, with hosts=…).",
                 status=403, code="host_not_allowed",
             )  # fmt: skip
@@ -187,7 +198,7 @@ class App:
             return self.hosts
         if self.api_key is not None or environ.get("llmasos.public"):
             return ("*",)
-        return dict.fromkeys((*LOOPBACK, environ.get("llmasos.host", LOOPBACK[0])))
+        return dict.fromkeys((*LOOPBACK, host_name(environ.get("llmasos.host", LOOPBACK[0]))))
 
     def check_key(self, environ: Environ) -> None:
         """Raise Refused (401) if a key is needed and not shown. The time it takes tells nothing about the key."""
@@ -202,6 +213,19 @@ class App:
                 "Authorization: Bearer KEY.",
                 status=401, code="invalid_api_key", headers=(("WWW-Authenticate", "Bearer"),),
             )  # fmt: skip
+
+
+def host_name(host: str) -> str:
+    """The name of a host as names are compared: in lower case, without port, an IPv6 address in brackets.
+
+    >>> [host_name(host) for host in ("Example.COM.", "localhost:8000", "::1", "[::1]:8000", "[0:0::1]")]
+    ['example.com', 'localhost', '[::1]', '[::1]', '[::1]']
+    """
+    host = host.strip().lower()
+    in_brackets = re.fullmatch(r"\[(.*)\](:[0-9]*)?", host)
+    with contextlib.suppress(ValueError):
+        return f"[{IPv6Address(in_brackets[1] if in_brackets else host)}]"
+    return re.sub(":[0-9]*$", "", host).removesuffix(".")
 
 
 def known(method: str) -> str:

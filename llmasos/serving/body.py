@@ -1,4 +1,4 @@
-"""Bytes to JSON, more strictly than Python does it: what means two things or nothing is refused."""
+"""Bytes to JSON, more strictly than Python does it: what could be read in two ways is refused."""
 
 import json
 import math
@@ -11,11 +11,11 @@ SHOWN = 60  # characters of a wrong value that its sentence shows
 
 
 def read_json(data: bytes) -> Any:
-    """Read a body, more strictly than Python does: what means two things or nothing is refused.
+    """Read a body, more strictly than Python does.
 
     Raises:
-        Refused: it is empty, not UTF-8, not JSON, names a field twice, or holds a number that is none (NaN, 1e999) or
-            that is too long, half a character, or lists in lists without end.
+        Refused: it is empty, not UTF-8, not JSON, names a field twice, or holds NaN, a number that is too large
+            (1e999) or has too many digits, half a character, or lists in lists without end.
     """
     if not data.strip():
         raise Refused("the body is empty; it must be a JSON object.")

@@ -83,18 +83,18 @@ class Connection(WSGIRequestHandler):
     def setup(self) -> None:
         super().setup()
         self.rfile.close()
-        self.started, self.command, self.path = time.monotonic(), None, ""
+        self.started, self.command, self.path, self.logged = time.monotonic(), None, "", False
         self.reader = Reader(self.connection, self.server.read_seconds, MAX_HEAD)
         self.rfile, self.wfile = io.BufferedReader(self.reader), Writer(self.connection)
 
     def handle(self) -> None:
         """The whole of it."""
         try:
+            if self.rfile.peek(2).startswith(TLS_HELLO):  # it may hold no end of a line to wait for
+                raise Refused("this looks like the beginning of https; the server speaks http.")
             self.raw_requestline = self.rfile.readline(MAX_LINE + 1)
             if not self.raw_requestline:
                 return
-            if self.raw_requestline.startswith(TLS_HELLO):
-                raise Refused("this looks like the beginning of https; the server speaks http.")
             if len(self.raw_requestline) > MAX_LINE:
                 raise Refused("the address is too long.", status=414)
             if not self.parse_request():  # it has been refused by `send_error`
@@ -112,7 +112,9 @@ class Connection(WSGIRequestHandler):
                 answer.run(self.server.get_app())
 
     def finish(self) -> None:
-        """Nothing is left to do: what was to be sent has been."""
+        """What was to be sent has been, or the client did not take it; then nothing of it has been logged yet."""
+        if self.command and not self.logged:
+            self.log_request(CLIENT_GONE)
 
     def body_length(self) -> int:
         """How many bytes the body has. Raises Refused if that is not said clearly, or they are too many."""
@@ -187,8 +189,10 @@ class Connection(WSGIRequestHandler):
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """When, what, how it went, and how long it took."""
+        self.logged = True
         if self.server.log is not None:
-            asked = f"{self.command or '-'} {self.path[:200]}"
+            asked = f"{self.command or '-'} {self.path}"[:200]
+            asked = asked.encode("unicode_escape").decode()  # nothing that could do something to a terminal
             seconds = time.monotonic() - self.started
             self.server.log(f"{time.strftime('%H:%M:%S')} {asked} {code} {seconds:.3f} s")
 
@@ -200,12 +204,15 @@ class Answer(ServerHandler):
     os_environ: dict[str, str] = {}  # the process's variables are nothing that a request should know
 
     def handle_error(self) -> None:
-        """The application has failed, or the client does not take its answer."""
+        """The application has failed, or the client has not taken a piece of its answer in time.
+
+        (Of a client that has closed the connection the standard library says nothing, not even here.)
+        """
         error = sys.exc_info()[1]
         if isinstance(error, OSError):
-            self.request_handler.log_request(CLIENT_GONE)
             return
         logging.getLogger(__name__).error("an answer failed", exc_info=error)
+        self.request_handler.log_request(500)
         if not self.headers_sent:
             self.stdout.write(answer_bytes(refusal(error)))
             self.stdout.flush()

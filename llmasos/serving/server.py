@@ -5,8 +5,8 @@
        └─ a thread for the connection: read the request → call the application → write the answer → close
 
 One connection is one request. That costs a client a few packets more, and leaves nothing to get wrong about where one
-request ends and the next begins. A thread that waits costs little; that a hundred of them may wait for the model is
-what makes answers possible that are written while they are computed.
+request ends and the next begins. A thread that waits costs little, so a hundred of them may wait for the model, each
+with an answer that is written while it is computed.
 
 What a client can do to a server is hold on to something, so everything has an end:
 
@@ -85,8 +85,10 @@ class HTTPServer(ThreadingMixIn, WSGIServer):
         listener: a socket made by `listen`, in place of host and port.
 
         Raises:
-            UserError: the port is taken, or may not be used, or there is no such host.
+            UserError: the port is taken, or may not be used, or there is no such host; or no connection is allowed.
         """
+        if not isinstance(max_connections, int) or max_connections < 1:
+            raise UserError(f"max_connections is {max_connections!r}; it must be a whole number of at least 1.")
         listener = listener or listen(host, port)
         self.host, self.port = listener.getsockname()[:2]
         super().__init__((self.host, self.port), Connection, bind_and_activate=False)

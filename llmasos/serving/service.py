@@ -10,7 +10,6 @@ A service is a `Client` of its own server: whatever is asked of it takes the sam
 who knows `service.url`, and stands in the same queue.
 """
 
-import math
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -87,10 +86,6 @@ class LLMServing:
             max_connections: how many may ask at the same time.
             others: as in `app.create_app` and `Engine`.
         """
-        for what, value in (("request_seconds", request_seconds), ("max_connections", max_connections)):
-            if not 0 < value < math.inf:
-                raise UserError(f"{what} is {value!r}; it must be above 0.")
-
         def make_app() -> App:
             engine = Engine(self.model, self.tokenizer, max_batch, max_waiting, request_seconds=request_seconds)
             called = name or Path(self.name).name
@@ -123,7 +118,8 @@ class Service(Client):
     ):
         """Args:
         make_app: makes the application, with its engine at work.
-        timeout: how many seconds of silence our own questions bear; the server should be the first to speak.
+        timeout: how many seconds our own questions wait while nothing comes; longer than a request may take, so that
+            it is the server who says that it took too long.
         others: as in `create_service`.
         """
         self.serving, self.host, self.port, self.max_connections = serving, host, port, max_connections

@@ -58,7 +58,7 @@ class Transport:
     Args:
         url: "http://HOST:PORT" or "https://…", with a path before the server's own if it stands behind a proxy.
         api_key: shown to the server; None = none.
-        timeout: how many seconds of silence are borne.
+        timeout: how many seconds to wait while the server sends nothing.
         retries: how often to ask again where that may help.
 
     Raises:

@@ -11,6 +11,7 @@ import re
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -86,17 +87,22 @@ def server(settings: Settings) -> Iterator[tuple[str, subprocess.Popen]]:
     command = [sys.executable, "-m", "llmasos", "serve", MODEL, "--port", "0", "--device", settings.device.type]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         said = []
+        reader = threading.Thread(target=process.stdout.read, daemon=True)  # a full pipe would stop the server
         try:
             for line in process.stdout:
                 said.append(line)
                 found = re.search(r"http://\S+?:\d+", line)
                 if found:
-                    yield found[0], process
-                    return
-            raise UserError(f"the server did not start; {' '.join(command)} said: {' '.join(said)}")
+                    break
+            else:
+                raise UserError(f"the server did not start; {' '.join(command)} said: {' '.join(said)}")
+            reader.start()
+            yield found[0], process
         finally:
             process.terminate()
-            process.stdout.read()
+            process.wait()
+            if reader.is_alive():
+                reader.join()
 
 
 def ask(url: str, n_tokens: int, seed: int) -> Answer:

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from llmasos.prompting.chat import ANSWERER
-from llmasos.serving.kinds import Boolean, Integer, ListOf
+from llmasos.serving.kinds import Boolean, Integer
 from llmasos.serving.openapi import USAGE, WHOLE, WORDS, each, maybe, one_of, shape
 from llmasos.serving.requests import Event, Written
 from llmasos.serving.requests import Request as Writing
 from llmasos.serving.routes.fields import model_field, tokens_field
-from llmasos.serving.routes.messages import MAX_MESSAGES, Message, conversation
+from llmasos.serving.routes.messages import Conversation
 from llmasos.serving.routes.sampling import MAX_ALTERNATIVES, USUAL_TOKENS, options_of, sampling_fields
 from llmasos.serving.routes.writing import Sent, logprob, write
 from llmasos.serving.schema import Field, Object
@@ -22,7 +22,7 @@ def body(served: Served) -> Object:
     """What may be asked."""
     return Object(
         model_field(served),
-        Field("messages", ListOf(Message(), 1, MAX_MESSAGES), "the conversation so far", required=True),
+        Field("messages", Conversation(), "the conversation so far", required=True),
         tokens_field(served, "max_tokens", None),
         tokens_field(served, "max_completion_tokens", None),
         *sampling_fields(served),
@@ -34,7 +34,7 @@ def body(served: Served) -> Object:
 def answer(request: Request) -> Response:
     """Let the assistant speak, n times."""
     values, served = request.values, request.served
-    prompt = served.template.encode(served.tokenizer, conversation(values["messages"], "messages")).ids
+    prompt = served.template.encode(served.tokenizer, values["messages"]).ids
     limits = [values[name] for name in ("max_tokens", "max_completion_tokens") if values[name] is not None]
     options = options_of(values, min(limits, default=min(USUAL_TOKENS, served.max_tokens)))
     options = options.stopping_at(served.template.stop_id(served.tokenizer))

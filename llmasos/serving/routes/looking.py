@@ -5,7 +5,7 @@ from llmasos.serving.look import KINDS, MAX_ALTERNATIVES, SHOWS, look
 from llmasos.serving.openapi import WORDS, one_of
 from llmasos.serving.routes.completions import MAX_IDS
 from llmasos.serving.routes.fields import model_field
-from llmasos.serving.routes.messages import MAX_MESSAGES, Message, conversation
+from llmasos.serving.routes.messages import Conversation
 from llmasos.serving.schema import Field, Object
 from llmasos.serving.served import Served
 from llmasos.serving.web import Request, Response, Route, json_response
@@ -14,7 +14,7 @@ from llmasos.serving.web import Request, Response, Route, json_response
 def body(served: Served) -> Object:
     """What may be asked."""
     ids = ListOf(Integer(0, served.vocab_size - 1), 1, MAX_IDS)
-    inputs = (Text(), ids, ListOf(Message(), 1, MAX_MESSAGES)) if "chat" in served.abilities else (Text(), ids)
+    inputs = (Text(), ids, Conversation()) if "chat" in served.abilities else (Text(), ids)
     target, shows, kinds = [], SHOWS, KINDS[:1]
     if "translate" in served.abilities:
         target = [Field("target", Either((Text(), ids)), "the translation", required=True)]
@@ -36,8 +36,6 @@ def answer(request: Request) -> Response:
     """Look."""
     served = request.served
     asked = {name: value for name, value in request.values.items() if name != "model"}
-    if isinstance(asked["input"], list) and isinstance(asked["input"][0], dict):
-        asked["input"] = conversation(asked["input"], "input")
     return json_response(look(served.model, served.tokenizer, **asked, run=request.run))
 
 

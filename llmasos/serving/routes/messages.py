@@ -14,6 +14,8 @@ PART = Object(
     Field("type", Choice(("text",)), "what kind of part; only text can be read", required=True),
     Field("text", Text(filled=True), "the text", required=True),
 )
+FILLED = {"properties": {"content": {"pattern": r"\S"}}}
+"""In JSON Schema: a message that says something. (A pattern is about texts; of parts, each says something anyway.)"""
 
 
 class Message(Object):
@@ -35,8 +37,7 @@ class Message(Object):
         return found | {"content": text}
 
     def schema(self) -> dict[str, Any]:
-        filled = {"properties": {"content": {"pattern": r"\S"}}}  # which says nothing about lists
-        return super().schema() | {"if": {"properties": {"role": {"const": SILENT}}}, "else": filled}
+        return super().schema() | {"if": {"properties": {"role": {"const": SILENT}}}, "else": FILLED}
 
 
 def text_of(content: str | list[dict[str, str]]) -> str:
@@ -44,9 +45,17 @@ def text_of(content: str | list[dict[str, str]]) -> str:
     return content if isinstance(content, str) else "".join(part["text"] for part in content)
 
 
-def conversation(messages: list[dict[str, str]], where: str) -> list[dict[str, str]]:
-    """The messages that say something. Raises Refused if there is none."""
-    found = [message for message in messages if message["content"].strip()]
-    if not found:
-        raise Refused(f"{where} holds nothing but an empty {SILENT} message; add one of the user.", where)
-    return found
+class Conversation(ListOf):
+    """Messages. Those that say nothing are left out, and one at least must be left."""
+
+    def __init__(self):
+        super().__init__(Message(), 1, MAX_MESSAGES)
+
+    def check(self, value: Any, where: str) -> list[dict[str, str]]:
+        found = [message for message in super().check(value, where) if message["content"].strip()]
+        if not found:
+            raise Refused(f"{where} holds nothing but an empty {SILENT} message; add one of the user.", where)
+        return found
+
+    def schema(self) -> dict[str, Any]:
+        return super().schema() | {"contains": FILLED}
