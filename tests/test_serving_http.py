@@ -26,6 +26,7 @@ from llmasos.serving.body import read_json
 from llmasos.serving.metrics import Counter, Histogram
 from llmasos.serving.refusals import Refused
 from llmasos.serving.requests import Busy
+from llmasos.serving.requests import Request as Writing
 from llmasos.serving.routes import ROUTES
 from llmasos.serving.routes.writing import MAX_HELD
 from llmasos.tasks import answer_questions, classify, fill_masks, reply
@@ -289,6 +290,16 @@ def test_several_texts_of_a_stream_come_side_by_side(gpt):
     numbers = [event["choices"][0]["index"] for event in ask(gpt, "POST", "/v1/completions", body).events]
     first_end = min(len(numbers) - 1 - numbers[::-1].index(number) for number in (0, 1, 2))
     assert {0, 1, 2} <= set(numbers[: first_end + 1])
+
+
+def test_a_stream_of_several_texts_sleeps_while_there_is_nothing_new(gpt, monkeypatch):
+    """It waits for the first of them, and does not go round all of them a hundred times a second."""
+    looks, news, choose = [], Writing.news, type(gpt.engine._decoder).choose
+    monkeypatch.setattr(Writing, "news", lambda self, seconds: (looks.append(1), news(self, seconds))[1])
+    monkeypatch.setattr(type(gpt.engine._decoder), "choose", lambda self: (time.sleep(0.2), choose(self))[1])
+    body = ENDLESS | {"n": 3, "max_tokens": 5, "stream": True}
+    events = ask(gpt, "POST", "/v1/completions", body).events
+    assert len(events) == 15 and len(looks) < 5 * 3 * 5  # it was about 300 in this second
 
 
 def test_what_a_person_should_know_stands_with_the_choice(gpt):
