@@ -266,6 +266,14 @@ def test_a_second_request_on_a_connection_is_not_answered(server):
     assert answer.json == {"status": "ok"}
 
 
+def test_a_head_is_the_head_of_the_answer(server):
+    for path in ("/", "/health", "/v1/models"):
+        with connect(server.port) as connection:
+            connection.sendall(f"HEAD {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            data = connection.makefile("rb").read()
+        assert data.startswith(b"HTTP/1.0 200 OK\r\n") and b"Content-Length: " in data and data.endswith(b"\r\n\r\n")
+
+
 def test_huge_bodies(server, expected):
     """Refused by their length. A usual client sends all before it reads, and is not cut off while it does."""
     statuses, data = Counter(), json.dumps({"prompt": "a" * 20_000_000}).encode()

@@ -684,11 +684,11 @@ def test_a_request_of_many_jobs_has_one_time_limit(path, kind, monkeypatch):
     with app_of(engine) as app:
         run, n_jobs = engine.run, 0
 
-        def slow(job):
+        def slow(job, seconds):
             nonlocal n_jobs
             n_jobs += 1
             time.sleep(0.15)
-            return run(job)
+            return run(job, seconds)
 
         monkeypatch.setattr(engine, "run", slow)
         engine.request_seconds = 0.4
@@ -715,7 +715,7 @@ def test_many_readings_let_others_in_between(apps):
     for kind, show, n_pieces in (("bert", "tokens", 4), ("gpt", "lens", 3)):
         engine, n_jobs = apps[kind].engine, []
         run = engine.run
-        engine.run = lambda job, run=run, n_jobs=n_jobs: (n_jobs.append(1), run(job))[1]
+        engine.run = lambda job, seconds, run=run, n_jobs=n_jobs: (n_jobs.append(1), run(job))[1]
         try:
             body = {"input": "the cat sat on the mat . " * 2, "show": show}
             assert ask(apps[kind], "POST", "/v1/look", body).status == 200

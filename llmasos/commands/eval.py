@@ -14,6 +14,7 @@ from llmasos.hub import find
 from llmasos.hub.folder import read_config, read_model, read_tokenizer
 from llmasos.models import ModelConfig
 from llmasos.prompting import template_of
+from llmasos.prompting.chat import PLAIN
 from llmasos.storage import read_json, write_json
 from llmasos.tasks import open_task
 from llmasos.tokenizers import Tokenizer
@@ -89,6 +90,6 @@ def settings_of(folder: Path, config: ModelConfig, tokenizer: Tokenizer) -> dict
     heads = {"classifier": "classify", "span": "answer"}
     families = {"gpt": "text", "bert": "bert", "transformer": "translate"}
     task = heads.get(config.head) or families[config.family]
-    if task == "text" and template_of(tokenizer).name != "plain":  # it has the special tokens of a chat
+    if task == "text" and template_of(tokenizer).name != PLAIN:  # it has the special tokens of a chat
         task = "chat"
     return {"task": task}

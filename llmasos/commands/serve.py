@@ -13,6 +13,7 @@ import torch
 
 from llmasos.commands.errors import ArgumentParser
 from llmasos.errors import UserError
+from llmasos.prompting.chat import PLAIN
 from llmasos.serving.app import KEY_VARIABLE, MAX_TOKENS, App, create_app
 from llmasos.serving.server import HTTPServer, is_loopback, listen
 from llmasos.serving.web import MAX_BODY
@@ -24,13 +25,15 @@ EXAMPLES = """examples:
   LLMASOS_API_KEY=… python -m llmasos serve storyworld-gpt --host 0.0.0.0
 """
 TRIES = {  # ability → a route, and a body to try it with; the first that the model has is shown
-    "complete": ("/v1/completions", '{"prompt": "One cold morning", "max_tokens": 60}'),
-    "fill": ("/v1/fill", '{"input": "Once there was a [MASK] girl."}'),
-    "translate": ("/v1/translate", '{"input": "Der alte Fischer gab ihr einen Rat."}'),
+    "chat": ("/v1/chat/completions",
+             '{"messages": [{"role": "user", "content": "Tell me a story about a shy girl and a lantern."}]}'),
+    "complete": ("/v1/completions", '{"prompt": "Once there was a shy girl", "max_tokens": 60, "temperature": 0.8}'),
+    "fill": ("/v1/fill", '{"input": "Once there was a [MASK] girl called Anna."}'),
+    "translate": ("/v1/translate", '{"input": "Es war einmal ein neugieriges Mädchen namens Anna."}'),
     "classify": ("/v1/classify", '{"input": "Everybody was happy again."}'),
     "answer": ("/v1/answer", '{"question": "Where did Paul live?", "context": "Paul lived by the river."}'),
-    "embed": ("/v1/embeddings", '{"input": "One cold morning"}'),
-}
+    "embed": ("/v1/embeddings", '{"input": "Once there was a shy girl"}'),
+}  # fmt: skip
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -102,11 +105,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(welcome(app, server), flush=True)
         if not is_loopback(server.host) and app.api_key is None:
             note(f"everybody who can reach {args.host} can use this server; set {KEY_VARIABLE} to ask for a key.")
-        while not told.wait(1.0):
+        while not told.wait(0.1):  # a signal is only heard between two waits
             pass
-        note(f"stopping: what is running may take {args.drain_seconds:g} s to end; once more Ctrl-C ends at once.")
+        if app.engine.n_running or app.engine.n_waiting:
+            note(f"stopping: what is running may take {args.drain_seconds:g} s to end; once more Ctrl-C ends at once.")
         app.close(args.drain_seconds)  # the server stays, and says 503 to whoever comes now
         server.stop()
+        note("stopped.")
     return 0
 
 
@@ -132,21 +137,23 @@ def when_told_to_stop() -> threading.Event:
 def welcome(app: App, server: HTTPServer) -> str:
     """What there is, where, and how to try it."""
     model = app.served.describe()
-    path, body = next(TRIES[ability] for ability in TRIES if ability in app.served.abilities)
+    chats = model["chat_template"] not in (None, PLAIN)
+    can = [a for a in app.served.abilities if a != "chat" or chats]  # others just go on with a conversation as a text
+    path, body = next(TRIES[ability] for ability in TRIES if ability in can)
     key = f" -H 'Authorization: Bearer '${KEY_VARIABLE}" if app.api_key is not None else ""
     there = [f"{route.path}{'NAME' * route.prefix}" for route in app.routes if route.path.startswith("/v1/")]
     other = [route.path for route in app.routes if not route.path.startswith("/v1/")]
     return "\n".join(
         [
             f"{model['id']} ({model['family']}, {model['parameters'] / 1e6:.2f}M parameters) can "
-            f"{', '.join(model['abilities'])}.",
+            f"{', '.join(can)}.",
             "",
             f"  page     {server.url}/",
             f"  API      {', '.join(there)}",
             f"  beside   {', '.join(other[1:])}",
             f"  OpenAI   base_url=\"{server.url}/v1\"{'' if app.api_key else ', any api_key'}",
             f"  try      curl {server.url}{path}{key} -H 'Content-Type: application/json' -d '{body}'",
-            "  stop     Ctrl-C",
+            "  stop     Ctrl-C (--verbose shows each request)",
         ]
     )
 

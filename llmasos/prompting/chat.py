@@ -26,6 +26,7 @@ from llmasos.tokenizers.base import END_OF_TEXT, Tokenizer
 
 ROLES = ("system", "user", "assistant")
 ANSWERER = "assistant"
+PLAIN = "plain"  # the template of models that have learned no other
 
 
 class Message(NamedTuple):
@@ -121,7 +122,7 @@ TEMPLATES = {  # in the order in which they are tried
             "llama3", "<|start_header_id|>{role}<|end_header_id|>\n\n", "<|eot_id|>", "", opening="<|begin_of_text|>",
             needs=("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
         ),
-        ChatTemplate("plain", "{role}: ", END_OF_TEXT, "\n", roles=("Instruction", "User", "Assistant")),
+        ChatTemplate(PLAIN, "{role}: ", END_OF_TEXT, "\n", roles=("Instruction", "User", "Assistant")),
     )
 }  # fmt: skip
 

@@ -188,7 +188,7 @@ class App:
         if "*" not in names and host_name(host) not in names:
             raise Refused(
                 f"this server does not answer to the name {show(host)}; it is called {', '.join(names)} "
-                "(whoever runs it can give it more names, with hosts=…).",
+                "(whoever runs it can give it more names: hosts=… of create_app, --allow-host of serve).",
                 status=403, code="host_not_allowed",
             )  # fmt: skip
 

@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import Any
 
 from llmasos.errors import UserError
+from llmasos.prompting.chat import PLAIN
 from llmasos.serving.transport import ServerError, Transport
 
 MASK = "[MASK]"
@@ -86,7 +87,7 @@ class Client:
     @property
     def chats(self) -> bool:
         """Whether the model has learned to answer, so that `predict` lets it."""
-        return "chat" in self.abilities and self.served.get("chat_template") not in (None, "plain")
+        return "chat" in self.abilities and self.served.get("chat_template") not in (None, PLAIN)
 
     # Whatever the model is for
 

@@ -110,6 +110,7 @@ class Connection(WSGIRequestHandler):
                 answer = Answer(io.BytesIO(body), self.wfile, sys.stderr, self.get_environ())
                 answer.request_handler = self
                 answer.run(self.server.get_app())
+                self.wfile.flush()  # the head of an answer without a body
 
     def finish(self) -> None:
         """What was to be sent has been, or the client did not take it; then nothing of it has been logged yet."""

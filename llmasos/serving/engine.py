@@ -193,8 +193,12 @@ class Engine:
             self._changed.notify_all()
         return requests
 
-    def run(self, job: Callable[[], Result]) -> Result:
+    def run(self, job: Callable[[], Result], seconds: float | None = None) -> Result:
         """Call a function on the model's thread, between two steps, and return what it returns.
+
+        Args:
+            job: the function.
+            seconds: how long to wait for its turn (None = request_seconds).
 
         Raises:
             Busy, Stopping: as `submit`; Busy also if its turn did not come in time.
@@ -206,7 +210,7 @@ class Engine:
             self._jobs.append((job, future))
             self._changed.notify_all()
         try:
-            return future.result(self.request_seconds)
+            return future.result(self.request_seconds if seconds is None else seconds)
         except FutureTimeout:
             if future.cancel():  # it had not begun
                 raise self._busy(f"the model had no time for this within {self.request_seconds:g} seconds") from None

@@ -276,13 +276,19 @@ class ListOf(Kind):
 
 @dataclass(frozen=True)
 class Either(Kind):
-    """A value of the first of these kinds that it fits."""
+    """A value of the first of these kinds that it fits.
+
+    Attributes:
+        kinds: to be tried in this order.
+        words: what to call them all together (None = what each is called).
+    """
 
     kinds: tuple[Kind, ...]
+    words: str | None = None
 
     @property
     def expected(self) -> str:
-        return ", or ".join(kind.expected for kind in self.kinds)
+        return self.words or ", or ".join(kind.expected for kind in self.kinds)
 
     def fits(self, value: Any) -> bool:
         return any(kind.fits(value) for kind in self.kinds)

@@ -229,9 +229,9 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
-            reason = "it is taken: another server, perhaps this one, runs there. Stop it, or choose another with --port"
+            reason = "it is taken, perhaps by another server of ours; choose another, or 0 for any that is free"
         elif error.errno == errno.EACCES:
-            reason = "ports below 1024 are for the system's administrator; choose one above, with --port"
+            reason = "ports below 1024 are for the system's administrator; choose one above"
         else:
             reason = f"{error.strerror or error}"
         raise UserError(f"port {port} of {host} cannot be used: {reason}.") from error

@@ -54,11 +54,17 @@ class Request:
 
         def wanted() -> Result:
             self.check_client()
-            if time.monotonic() > self.deadline:
-                raise Late(self.served.engine.request_seconds)
+            self.seconds_left()
             return job()
 
-        return self.served.engine.run(wanted)
+        return self.served.engine.run(wanted, self.seconds_left())
+
+    def seconds_left(self) -> float:
+        """Until the request must be answered. Raises Late if there are none."""
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise Late(self.served.engine.request_seconds)
+        return left
 
     def run_in_pieces(
         self, job: Callable[[Sequence[Item]], Iterable[Result]], items: Sequence[Item], at_once: int = AT_ONCE
@@ -86,8 +92,8 @@ class Response:
 
 
 def json_response(value: Any, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Response:
-    """A value as the body of an answer."""
-    return Response(to_json(value), JSON, status, headers)
+    """A value as the body of an answer, with a line's end for whoever reads it in a terminal."""
+    return Response(to_json(value) + b"\n", JSON, status, headers)
 
 
 def to_json(value: Any) -> bytes:

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from llmasos.prompting.chat import ANSWERER
+from llmasos.prompting.chat import ANSWERER, PLAIN
 from llmasos.serving.kinds import Boolean, Integer
 from llmasos.serving.openapi import USAGE, WHOLE, WORDS, each, maybe, one_of, shape
 from llmasos.serving.requests import Event, Written
@@ -16,6 +16,8 @@ from llmasos.serving.routes.writing import Sent, logprob, write
 from llmasos.serving.schema import Field, Object
 from llmasos.serving.served import Served
 from llmasos.serving.web import Request, Response, Route
+
+UNLEARNED = "this model has not learned to answer: it goes on with the conversation as with any other text."
 
 
 def body(served: Served) -> Object:
@@ -46,7 +48,8 @@ def answer(request: Request) -> Response:
         said = {"content": news.text} if sent.events else message(news.text)
         return {part: said, "logprobs": {"content": logprobs(news.tokens)} if with_logprobs else None}
 
-    return write(request, [prompt], options, values["top_logprobs"] or 0, head, say)
+    notice = UNLEARNED if served.template.name == PLAIN else None
+    return write(request, [prompt], options, values["top_logprobs"] or 0, head, say, notice)
 
 
 def message(text: str) -> dict[str, str]:

@@ -22,7 +22,8 @@ def body(served: Served) -> Object:
     """What may be asked."""
     ids = ListOf(Integer(0, served.vocab_size - 1), 1, MAX_IDS)
     most = min(MAX_TEXTS, served.engine.max_waiting)
-    prompt = Either((Text(), ListOf(Text(), 1, most), ids, ListOf(ids, 1, most)))
+    words = f"a text, token ids, or a list of up to {most} of them"
+    prompt = Either((Text(), ListOf(Text(), 1, most), ids, ListOf(ids, 1, most)), words)
     return Object(
         model_field(served),
         Field("prompt", prompt, "what to go on with: a text, several, or token ids", required=True),

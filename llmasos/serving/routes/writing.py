@@ -35,6 +35,7 @@ def write(
     alternatives: int,
     head: dict[str, Any],
     say: Say,
+    notice: str | None = None,
 ) -> Response:
     """Go on with each prompt, n times.
 
@@ -45,6 +46,7 @@ def write(
         alternatives: how many to note for each token.
         head: what the answer, and each event of a stream, begins with.
         say: what to show of each text.
+        notice: a sentence for a person that goes with each text, before the engine's own.
 
     Raises:
         Refused: it is more than one request may ask for.
@@ -57,7 +59,8 @@ def write(
 
     def choice(number: int, news: Writing | Event, sent: Sent) -> dict[str, Any]:
         one = {"index": number, **say(news, sent), "finish_reason": news.finish_reason}
-        return one | ({"notices": list(news.notices)} if news.notices else {})
+        notices = [*([notice] if notice and not sent.events else []), *news.notices]
+        return one | ({"notices": notices} if notices else {})
 
     if not values["stream"]:
         finish_all(request, writings)
