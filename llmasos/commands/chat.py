@@ -29,13 +29,13 @@ EXAMPLES = """examples:
   python -m llmasos chat storyworld-chat --temperature 0
   python -m llmasos chat http://127.0.0.1:8000
   python -m llmasos chat my_llm --system "Answer in one sentence." --few-shot examples.jsonl
-  echo "Tell me a story about Paul and a tree house." | python -m llmasos chat storyworld-chat --temperature 0
+  echo "Tell me a story about a lantern." | python -m llmasos chat storyworld-chat --temperature 0
 
 what storyworld-chat answers well, with --temperature 0:
-  Tell me a story about Paul and a tree house.
-  Translate into German. Finn was a shy boy who lived near the lake.
+  Tell me a story about a shy girl and a lantern.
+  Continue this story. Leo lived above the bakery. In the night he heard something rustling behind the wall.
   Does this story have a happy or a sad ending? Paul broke a drum. The tailor said that no one can mend it.
-It is very small and mixes up names and things. It has learned single questions, so say /reset before the next.
+It is very small and mixes up names. It has learned single questions, so say /reset before the next.
 """
 HELP = """\
 /reset         forget what has been said
