@@ -26,7 +26,7 @@ EXAMPLES = """examples:
 """
 TRIES = {  # ability → a route, and a body to try it with; the first that the model has is shown
     "chat": ("/v1/chat/completions",
-             '{"messages": [{"role": "user", "content": "Tell me a story about a shy girl and a lantern."}]}'),
+             '{"messages": [{"role": "user", "content": "Tell me a story about a lantern."}], "temperature": 0}'),
     "complete": ("/v1/completions", '{"prompt": "Once there was a shy girl", "max_tokens": 60, "temperature": 0.8}'),
     "fill": ("/v1/fill", '{"input": "Once there was a [MASK] girl called Anna."}'),
     "translate": ("/v1/translate", '{"input": "Es war einmal ein neugieriges Mädchen namens Anna."}'),
