@@ -6,10 +6,11 @@ by one, and whoever arrives would have to wait for the longest of the batch befo
 
     slot      0   1   2   3   4   5   6   7
               a   b   c   d   e   ·   ·   ·        a, b, c: decoding, one token a step
-                          ↑                        d, e: joined, their prompts are being read
+                                                   d, e: joined, their prompts are being read
 
 Rows that decode stand in the first slots, without gaps: a step then is one pass through the model over the front part
-of the cache, without copying it. When b leaves, c moves into its slot.
+of the cache, without copying it. When b leaves, c moves into its slot, and
+d, if it has begun to read, into that of c.
 
 **Chunked prefill** (Agrawal et al. 2023, "Sarathi"). Reading a prompt of a thousand tokens at once would make everybody
 else wait for it. A step reads at most `budget` tokens of prompts, in the order of arrival, beside the one token of each
@@ -37,7 +38,8 @@ class SlotDecoder(Decoder):
 
     Attributes:
         rows: those that decode, in the order of their slots.
-        joined: those whose prompts are not yet read, in the order of arrival.
+        joined: those that have something to read before they can decode, in the order in which they read it: a prompt
+            or, when their context was full, the end of their text.
     """
 
     def __init__(
@@ -76,17 +78,17 @@ class SlotDecoder(Decoder):
 
     @torch.inference_mode()
     def step(self, budget: int) -> list[Row]:
-        """Let every row that decodes read its last token, and read some prompts.
+        """Let every row that decodes read its last token, and those that have joined some of their texts.
 
         Args:
-            budget: how many tokens of prompts to read at most, padding included.
+            budget: how many tokens of those texts to read at most, padding included.
 
         Returns:
-            The rows that have full logits now and can `choose` their next token: those that decode, and those whose
-            prompt has just been read to its end, which from now on are among them.
+            The rows that have logits now and can `choose` their next token: those that decode, and those whose text
+            has just been read to its end, which from now on are among them.
         """
         self._make_room()
-        logits = self._read_prompts(budget)
+        logits = self._read_texts(budget)
         n_new = len(logits)
         if self.rows:
             self.cache = self.slots.part(0, len(self.rows))
@@ -124,7 +126,7 @@ class SlotDecoder(Decoder):
             place = 1 if self.joined and self.joined[0].n_read else 0
             self.joined[place:place] = full
 
-    def _read_prompts(self, budget: int) -> Tensor:
+    def _read_texts(self, budget: int) -> Tensor:
         """Read on in the texts. Returns logits (N, V) for the first N of `joined`, which are read to their end."""
         texts = self._next_texts(budget)
         if not texts:

@@ -6,13 +6,13 @@ from typing import Any
 
 from llmasos.prompting.chat import ANSWERER, PLAIN
 from llmasos.serving.kinds import Boolean, Integer
-from llmasos.serving.openapi import USAGE, WHOLE, WORDS, each, maybe, one_of, shape
+from llmasos.serving.openapi import WHOLE, WORDS, each, maybe, one_of, shape
 from llmasos.serving.requests import Event, Written
 from llmasos.serving.requests import Request as Writing
 from llmasos.serving.routes.fields import model_field, tokens_field
 from llmasos.serving.routes.messages import Conversation
 from llmasos.serving.routes.sampling import MAX_ALTERNATIVES, USUAL_TOKENS, options_of, sampling_fields
-from llmasos.serving.routes.writing import Sent, logprob, write
+from llmasos.serving.routes.writing import Sent, answer_shape, logprob, write
 from llmasos.serving.schema import Field, Object
 from llmasos.serving.served import Served
 from llmasos.serving.web import Request, Response, Route
@@ -74,23 +74,10 @@ def named(id: int, text: str, value: float) -> dict[str, Any]:
 
 
 TOKEN = {"id": WHOLE, "token": WORDS, "logprob": {"type": "number"}, "bytes": each(WHOLE)}
-SHAPE = shape(
-    id=WORDS,
-    object=one_of("chat.completion"),
-    created=WHOLE,
-    model=WORDS,
-    seed=WHOLE,
-    choices=each(
-        shape(
-            "notices",
-            index=WHOLE,
-            message=shape(role=one_of(ANSWERER), content=WORDS),
-            logprobs=maybe(shape(content=each(shape(**TOKEN, top_logprobs=each(shape(**TOKEN)))))),
-            finish_reason=one_of("stop", "length"),
-            notices=each(WORDS),
-        )
-    ),
-    usage=USAGE,
+SHAPE = answer_shape(
+    "chat.completion",
+    message=shape(role=one_of(ANSWERER), content=WORDS),
+    logprobs=maybe(shape(content=each(shape(**TOKEN, top_logprobs=each(shape(**TOKEN)))))),
 )
 ROUTES = [
     Route("POST", "/v1/chat/completions", answer, "Answer in a conversation.", "chat", body, SHAPE, streams=True)

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from llmasos.serving.kinds import Either, Integer, ListOf, Only, Text
-from llmasos.serving.openapi import USAGE, WHOLE, WORDS, each, maybe, one_of, shape
+from llmasos.serving.openapi import WHOLE, WORDS, each, maybe, shape
 from llmasos.serving.requests import Event, Written
 from llmasos.serving.requests import Request as Writing
 from llmasos.serving.routes.fields import model_field, several, tokens_field
 from llmasos.serving.routes.sampling import MAX_ALTERNATIVES, MAX_TEXTS, USUAL_TOKENS, options_of, sampling_fields
-from llmasos.serving.routes.writing import Sent, alternatives_of, logprob, write
+from llmasos.serving.routes.writing import Sent, alternatives_of, answer_shape, logprob, write
 from llmasos.serving.schema import Field, Object
 from llmasos.serving.served import Served
 from llmasos.serving.web import Request, Response, Route
@@ -86,24 +86,7 @@ LOGPROBS = shape(
     token_ids=each(WHOLE),
     alternatives=each(each(shape(id=WHOLE, token=WORDS, logprob={"type": "number"}))),
 )
-SHAPE = shape(
-    id=WORDS,
-    object=one_of("text_completion"),
-    created=WHOLE,
-    model=WORDS,
-    seed=WHOLE,
-    choices=each(
-        shape(
-            "notices",
-            index=WHOLE,
-            text=WORDS,
-            logprobs=maybe(LOGPROBS),
-            finish_reason=one_of("stop", "length"),
-            notices=each(WORDS),
-        )
-    ),
-    usage=USAGE,
-)
+SHAPE = answer_shape("text_completion", text=WORDS, logprobs=maybe(LOGPROBS))
 ROUTES = [
     Route("POST", "/v1/completions", answer, "Go on with a text.", "complete", body, SHAPE, streams=True)
 ]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from llmasos.generation import SamplingOptions
+from llmasos.serving.openapi import USAGE, WHOLE, WORDS, Shape, each, one_of, shape
 from llmasos.serving.refusals import Refused
 from llmasos.serving.requests import Event, Written
 from llmasos.serving.requests import Request as Writing
@@ -22,6 +23,20 @@ class Sent(NamedTuple):
 
     events: int = 0
     characters: int = 0
+
+
+def answer_shape(object: str, **own: Shape) -> Shape:
+    """The shape of an answer, for the OpenAPI document; `own` is what `say` shows of each text."""
+    choice = {"index": WHOLE, **own, "finish_reason": one_of("stop", "length"), "notices": each(WORDS)}
+    return shape(
+        id=WORDS,
+        object=one_of(object),
+        created=WHOLE,
+        model=WORDS,
+        seed=WHOLE,
+        choices=each(shape("notices", **choice)),
+        usage=USAGE,
+    )
 
 
 Say = Callable[[Writing | Event, Sent], dict[str, Any]]
