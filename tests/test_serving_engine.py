@@ -165,7 +165,7 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_come_again(started):
 
 def test_a_request_that_has_had_its_time_ends_with_what_it_has(started):
     engine = started(max_batch=1, request_seconds=0.3)
-    [request], [behind] = engine.submit("a", ENDLESS), engine.submit("b", ENDLESS)
+    request, behind = engine.submit_all(["a", "b"], ENDLESS)  # both have the same time
     assert request.result().finish_reason == "length" and "stopped after 0.3 seconds" in request.notices[-1]
     assert request.text.startswith(engine.submit("a", replace(ENDLESS, max_new_tokens=3))[0].result().text)
     with pytest.raises(Busy, match="its turn did not come within 0.3 seconds"):
