@@ -19,12 +19,14 @@ from task_helpers import (
 )
 
 from llmasos.commands.train import compare
+from llmasos.errors import UserError
 from llmasos.models import load_config
 from llmasos.storage import load_tensors, read_json
 from llmasos.tasks import open_task
 from llmasos.tokenizers import load_tokenizer
 from llmasos.training.checkpoints import all_checkpoints, model_folder
 from llmasos.training.recipe import Recipe
+from llmasos.training.recipes import RECIPES, named_recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore:the text is too small for a vocabulary")
 
@@ -185,6 +187,16 @@ def test_the_figures_of_a_comparison_are_those_of_the_two_results():
     line = compare(results([1.0] * 8, 1.0), results([0.0] * 4 + [1.0] * 4, 0.5))
     assert "accuracy 1.00 (0.90–1.10) from pre-trained weights, 0.50 (0.40–0.60) from random" in line
     assert "+0.50 (+" in line and "on the same 8 examples" in line
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_sizes_that_a_recipe_names_give_way_to_init_and_its_other_settings_stay(name):
+    recipe, plain = named_recipe(name, init="runs/mine"), named_recipe(name)
+    assert recipe.init == "runs/mine" and not set(recipe.model_changes) - {"dropout"}
+    assert (recipe.task, recipe.data, recipe.steps) == (plain.task, plain.data, plain.steps)
+    assert named_recipe(name, steps=7).model_changes == plain.model_changes
+    with pytest.raises(UserError, match="d_model cannot be changed"):
+        named_recipe(name, init="runs/mine", d_model=64)
 
 
 # What is refused

@@ -35,7 +35,7 @@ from llmasos.training.checkpoints import all_checkpoints, best_checkpoint
 from llmasos.training.distributed import World, join_world, leave_world
 from llmasos.training.machine import pick_device, pick_precision
 from llmasos.training.optimizers import freeze
-from llmasos.training.recipe import Recipe, add_flags
+from llmasos.training.recipe import KINDS, Recipe, add_flags
 from llmasos.training.recipes import RECIPES, named_recipe
 from llmasos.training.trainer import Result, Trainer
 
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def refuse_what_init_brings(recipe: Recipe, given: Collection[str]) -> None:
     """Raise UserError if a flag asks for a model or a tokenizer where `--init` brings both."""
-    for name in ("model", "tokenizer", "vocab_size", "lowercase"):
+    for name in KINDS:
         if recipe.init is not None and name in given:
             raise UserError(
                 f"--init {recipe.init} brings its own model and tokenizer: leave --{name.replace('_', '-')} out, or "

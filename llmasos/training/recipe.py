@@ -18,6 +18,8 @@ from llmasos.training.schedules import SCHEDULES
 
 TASK_NAMES = ("text", "bert", "classify", "answer", "translate", "summarise", "chat")  # see llmasos/tasks
 FOR_EXAMPLES = ("val_data", "columns", "languages", "skip_bad", "train_examples")  # settings that running text has not
+SIZES = ("context_length", "n_layers", "n_heads", "n_kv_heads", "d_model", "d_ff")  # of the model
+KINDS = ("model", "tokenizer", "vocab_size", "lowercase")  # what model and what tokenizer; with --init both are given
 
 
 def setting(
@@ -139,7 +141,7 @@ class Recipe:
         if given and self.task in ("text", "bert"):
             flag = "--" + given[0].replace("_", "-")
             raise UserError(f"the task {self.task} learns from running text, where {flag} means nothing: leave it out.")
-        changed = [name for name in self.model_changes if name != "dropout"]
+        changed = [name for name in SIZES if getattr(self, name) is not None]
         if self.init is not None and changed:
             raise UserError(
                 f"{changed[0]} cannot be changed, because --init {self.init} brings the sizes of its model: leave "
@@ -154,8 +156,7 @@ class Recipe:
     @property
     def model_changes(self) -> dict[str, Any]:
         """The fields of the model preset that this recipe changes."""
-        names = ("context_length", "n_layers", "n_heads", "n_kv_heads", "d_model", "d_ff", "dropout")
-        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return {name: getattr(self, name) for name in (*SIZES, "dropout") if getattr(self, name) is not None}
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, for `recipe.json`."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmasos.errors import UserError
-from llmasos.training.recipe import Recipe
+from llmasos.training.recipe import KINDS, SIZES, Recipe
 
 
 @dataclass(frozen=True)
@@ -166,9 +166,14 @@ RECIPES: dict[str, NamedRecipe] = {
 def named_recipe(name: str, **changes: Any) -> Recipe:
     """The recipe with this name, with some settings changed.
 
+    With another `init`, the sizes and the tokenizer that the recipe names give way to those of that model.
+
     Raises:
         UserError: there is no recipe of that name, or a setting is out of range.
     """
     if name not in RECIPES:
         raise UserError(f"there is no recipe {name!r}; there are: {', '.join(RECIPES)}. See train.py --list.")
-    return Recipe(**{**RECIPES[name].settings, **changes})
+    settings = RECIPES[name].settings
+    if changes.get("init") is not None:
+        settings = {key: value for key, value in settings.items() if key not in (*SIZES, *KINDS)}
+    return Recipe(**{**settings, **changes})
