@@ -246,6 +246,38 @@ def test_an_empty_system_message_is_left_out(gpt):
     assert answer.status == 400 and answer.error["param"] == "messages"
 
 
+@pytest.mark.parametrize("prefix", ["One day ", [79, 110, 255, 101]])
+def test_an_answer_that_is_begun_goes_on_from_there(gpt, prefix):
+    path, messages = "/v1/chat/completions", [{"role": "user", "content": "hello"}]
+    begun = BYTES.encode(prefix) if isinstance(prefix, str) else prefix  # ids, too, that are no text
+    ids = [*gpt.served.template.encode(BYTES, messages).ids, *begun]
+    [expected] = generate(gpt.served.model, BYTES, [ids], SamplingOptions(8, seed=4))
+    body = {"messages": messages, "prefix": prefix, "max_tokens": 8, "seed": 4, "logprobs": True}
+    answer = ask(gpt, "POST", path, body).json
+    [choice] = answer["choices"]
+    assert [token["id"] for token in choice["logprobs"]["content"]] == expected.ids
+    assert choice["message"]["content"] == expected.text  # and not the beginning once more
+    assert answer["usage"]["prompt_tokens"] == len(ids)
+    events = ask(gpt, "POST", path, body | {"stream": True}).events
+    assert "".join(event["choices"][0]["delta"]["content"] for event in events) == expected.text
+
+
+@pytest.mark.parametrize("prefix", ["", [], [257], [-1], [1.5], ["a"], [[1]], True, {}])
+def test_an_answer_is_begun_with_a_text_or_with_tokens(gpt, prefix):
+    answer = ask(gpt, "POST", "/v1/chat/completions", BODIES["/v1/chat/completions"] | {"prefix": prefix})
+    assert answer.status == 400 and answer.error["param"].startswith("prefix")
+
+
+def test_the_bytes_of_a_token_are_its_own(gpt):
+    """Also where it is half a character, whose text is U+FFFD: put together, the halves are the character again."""
+    body = BODIES["/v1/chat/completions"] | {"max_tokens": 40, "top_logprobs": 5}
+    tokens = ask(gpt, "POST", "/v1/chat/completions", body).json["choices"][0]["logprobs"]["content"]
+    tokens += [other for token in tokens for other in token["top_logprobs"]]
+    for token in tokens:
+        assert bytes(token["bytes"]) == BYTES.token_bytes(token["id"])
+    assert any(token["token"] == "\ufffd" for token in tokens)
+
+
 def test_the_smaller_of_both_limits_of_a_chat_counts(gpt):
     body = BODIES["/v1/chat/completions"] | {"max_tokens": 5, "max_completion_tokens": 3}
     assert ask(gpt, "POST", "/v1/chat/completions", body).json["usage"]["completion_tokens"] == 3

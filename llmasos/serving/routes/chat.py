@@ -1,14 +1,19 @@
-"""`/v1/chat/completions`: say what the assistant says next, in the shapes of OpenAI's API of that name."""
+"""`/v1/chat/completions`: say what the assistant says next, in the shapes of OpenAI's API of that name.
+
+Whoever asks may begin the answer (`prefix`): the model goes on with it as if it had said that itself. Token ids are read
+exactly as they are; a text is cut into tokens first, perhaps otherwise than the model would have cut it.
+"""
 
 import uuid
 from collections.abc import Sequence
 from typing import Any
 
 from llmasos.prompting.chat import ANSWERER, PLAIN
-from llmasos.serving.kinds import Boolean, Integer
+from llmasos.serving.kinds import Boolean, Either, Integer, ListOf, Text
 from llmasos.serving.openapi import WHOLE, WORDS, each, maybe, one_of, shape
 from llmasos.serving.requests import Event, Written
 from llmasos.serving.requests import Request as Writing
+from llmasos.serving.routes.completions import MAX_IDS
 from llmasos.serving.routes.fields import model_field, tokens_field
 from llmasos.serving.routes.messages import Conversation
 from llmasos.serving.routes.sampling import MAX_ALTERNATIVES, USUAL_TOKENS, options_of, sampling_fields
@@ -16,15 +21,19 @@ from llmasos.serving.routes.writing import Sent, answer_shape, logprob, write
 from llmasos.serving.schema import Field, Object
 from llmasos.serving.served import Served
 from llmasos.serving.web import Request, Response, Route
+from llmasos.tokenizers import Tokenizer
 
 UNLEARNED = "this model has not learned to answer: it goes on with the conversation as with any other text."
 
 
 def body(served: Served) -> Object:
     """What may be asked."""
+    ids = ListOf(Integer(0, served.vocab_size - 1), 1, MAX_IDS)
+    begun = Either((Text(shortest=1), ids), "a text or token ids, at least one")
     return Object(
         model_field(served),
         Field("messages", Conversation(), "the conversation so far", required=True),
+        Field("prefix", begun, "what the answer begins with; the model goes on from there, and only that is sent"),
         tokens_field(served, "max_tokens", None),
         tokens_field(served, "max_completion_tokens", None),
         *sampling_fields(served),
@@ -36,17 +45,19 @@ def body(served: Served) -> Object:
 def answer(request: Request) -> Response:
     """Let the assistant speak, n times."""
     values, served = request.values, request.served
-    prompt = served.template.encode(served.tokenizer, values["messages"]).ids
+    tokenizer, prefix = served.tokenizer, values["prefix"] or []
+    begun = tokenizer.encode(prefix) if isinstance(prefix, str) else prefix
+    prompt = [*served.template.encode(tokenizer, values["messages"]).ids, *begun]
     limits = [values[name] for name in ("max_tokens", "max_completion_tokens") if values[name] is not None]
     options = options_of(values, min(limits, default=min(USUAL_TOKENS, served.max_tokens)))
-    options = options.stopping_at(served.template.stop_id(served.tokenizer))
+    options = options.stopping_at(served.template.stop_id(tokenizer))
     with_logprobs = values["logprobs"] or values["top_logprobs"] is not None
     kind, part = ("chat.completion.chunk", "delta") if values["stream"] else ("chat.completion", "message")
     head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": kind}
 
     def say(news: Writing | Event, sent: Sent) -> dict[str, Any]:
         said = {"content": news.text} if sent.events else message(news.text)
-        return {part: said, "logprobs": {"content": logprobs(news.tokens)} if with_logprobs else None}
+        return {part: said, "logprobs": {"content": logprobs(tokenizer, news.tokens)} if with_logprobs else None}
 
     notice = UNLEARNED if served.template.name == PLAIN else None
     return write(request, [prompt], options, values["top_logprobs"] or 0, head, say, notice)
@@ -57,20 +68,20 @@ def message(text: str) -> dict[str, str]:
     return {"role": ANSWERER, "content": text}
 
 
-def logprobs(tokens: Sequence[Written]) -> list[dict[str, Any]]:
+def logprobs(tokenizer: Tokenizer, tokens: Sequence[Written]) -> list[dict[str, Any]]:
     """How likely each token was, and what else could have stood in its place."""
     return [
         {
-            **named(token.id, token.text, token.logprob),
-            "top_logprobs": [named(*alternative) for alternative in token.alternatives],
+            **named(tokenizer, token.id, token.text, token.logprob),
+            "top_logprobs": [named(tokenizer, *alternative) for alternative in token.alternatives],
         }
         for token in tokens
     ]
 
 
-def named(id: int, text: str, value: float) -> dict[str, Any]:
-    """A token as OpenAI's chat shows it, and its id."""
-    return {"id": id, "token": text, "logprob": logprob(value), "bytes": list(text.encode())}
+def named(tokenizer: Tokenizer, id: int, text: str, value: float) -> dict[str, Any]:
+    """A token as OpenAI's chat shows it, and its id. Its bytes are its own, also where they are half a character."""
+    return {"id": id, "token": text, "logprob": logprob(value), "bytes": list(tokenizer.token_bytes(id))}
 
 
 TOKEN = {"id": WHOLE, "token": WORDS, "logprob": {"type": "number"}, "bytes": each(WHOLE)}
