@@ -1,7 +1,7 @@
 """`/v1/chat/completions`: say what the assistant says next, in the shapes of OpenAI's API of that name.
 
-Whoever asks may begin the answer (`prefix`): the model goes on with it as if it had said that itself. Token ids are read
-exactly as they are; a text is cut into tokens first, perhaps otherwise than the model would have cut it.
+Whoever asks may begin the answer (`prefix`): the model goes on with it as if it had said that itself. Token ids are
+read exactly as they are; a text is cut into tokens first, perhaps otherwise than the model would have cut it.
 """
 
 import uuid
