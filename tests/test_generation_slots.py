@@ -8,8 +8,9 @@ import torch
 from generation_helpers import PRESETS, lively_model
 from model_helpers import VARIANTS, random_gpt
 
-from llmasos.generation import Row, SamplingOptions, generate_plain
+from llmasos.generation import Row, SamplingOptions, generate_plain, slots
 from llmasos.generation.slots import FIRST_SLOTS, SlotDecoder
+from llmasos.nn import KVCache
 
 
 def run(model, rows: list[Row], n_slots: int, budget: int, arrivals: list[int] | None = None) -> SlotDecoder:
@@ -176,6 +177,81 @@ def test_the_row_being_read_keeps_what_it_has_read_when_another_leaves():
     assert long.ids == generate_plain(model, long.prompt, options)
 
 
+# Shared prefixes
+
+
+def related_rows(n: int, seed: int, context_length: int, vocab_size: int) -> list[Row]:
+    """As `random_rows`, but each prompt begins as one of three, and some are equal."""
+    draw = random.Random(seed)
+    bases = [[draw.randrange(vocab_size) for _ in range(context_length)] for _ in range(3)]
+    rows = random_rows(n, seed, context_length, vocab_size)
+    for row in rows:
+        common, own = draw.randint(1, context_length), draw.choice([0, 0, 1, 5])
+        row.prompt = tuple([*draw.choice(bases)[:common], *row.prompt[:own]][:context_length])
+    return rows
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("n_slots, budget", [(3, 1), (6, 7), (16, 64)])
+def test_what_is_copied_is_what_would_be_read(name, n_slots, budget, monkeypatch):
+    monkeypatch.setattr(slots, "WORTH_SHARING", 3)
+    lengths, move = [], KVCache.move
+    monkeypatch.setattr(KVCache, "move", lambda *args: (lengths.append(args[3:]), move(*args))[1])
+    model = lively_model(name)
+    rows = related_rows(24, seed=n_slots, context_length=16, vocab_size=40)
+    draw = random.Random(3)
+    run(model, rows, n_slots, budget, sorted(draw.randint(0, 60) for _ in rows))
+    assert sum(bool(length) for length in lengths) >= 3 and any(row.n_slides for row in rows)
+    for row in rows:
+        assert row.ids == generate_plain(model, row.prompt, row.options)
+
+
+def test_samples_of_one_prompt_read_it_once():
+    model, shapes = lively_model(context_length=64), []
+    hidden = model.hidden
+    model.hidden = lambda ids, **kwargs: (shapes.append(tuple(ids.shape)), hidden(ids, **kwargs))[1]
+    prompt = tuple(i % 40 for i in range(30))
+    rows = [Row(prompt, SamplingOptions(max_new_tokens=4, seed=1), sample) for sample in range(6)]
+    run(model, rows, n_slots=6, budget=256)
+    assert shapes[:3] == [(1, 30), (5, 1), (1, 1)]  # one reads; then the others their last token, beside its first
+    del model.hidden
+    assert [row.ids for row in rows] == [
+        generate_plain(model, prompt, row.options, sample=sample) for sample, row in enumerate(rows)
+    ]
+
+
+def test_a_row_whose_beginning_has_slid_out_is_not_copied_from():
+    model = lively_model(context_length=64)
+    prompt = tuple(i % 40 for i in range(30))
+    old, new = (Row(prompt, SamplingOptions(max_new_tokens=n, seed=n)) for n in (100, 20))
+    run(model, [old, new], n_slots=2, budget=64, arrivals=[0, 60])
+    assert old.n_slides and new.ids == generate_plain(model, prompt, new.options)
+
+
+def test_the_token_chosen_last_has_not_been_read_yet_and_is_not_copied():
+    model = lively_model(context_length=64)
+    options, decoder = SamplingOptions(max_new_tokens=9, seed=2), SlotDecoder(model, 2)
+    first = Row(tuple(range(20)), options)
+    decoder.join(first)
+    for _ in range(4):
+        decoder.step(64)
+        decoder.choose()
+    second = Row((*first.prompt, *first.ids, 7), options)  # goes on where the first one is now
+    decoder.join(second)
+    while len(second.ids) < 9:
+        decoder.step(64)
+        decoder.choose()
+    assert second.ids == generate_plain(model, second.prompt, options)
+
+
+def test_short_and_unequal_beginnings_are_read():
+    row = Row(tuple(range(40)), SamplingOptions(), to_read=tuple(range(40)))
+    assert slots.shared_prefix(row, range(40)) == 39 and slots.shared_prefix(row, range(16)) == 16
+    assert slots.shared_prefix(row, range(15)) == slots.shared_prefix(row, range(1, 40)) == 0
+    row.n_read = 1
+    assert slots.shared_prefix(row, range(40)) == 0
+
+
 def test_moving_and_growing_copy_and_part_does_not():
     cache = lively_model().make_cache(3)
     for k, v in cache.layers:
@@ -185,5 +261,9 @@ def test_moving_and_growing_copy_and_part_does_not():
     assert [len(k) for k, _ in bigger.layers] == [5, 5] and torch.equal(bigger.layers[1][0][:3], cache.layers[1][0])
     cache.move(2, 0)
     assert torch.equal(cache.layers[0][1][0], cache.layers[0][1][2])
+    before = cache.layers[1][0].clone()
+    cache.move(1, 0, 5)
+    assert torch.equal(cache.layers[1][0][0, :, :5], before[1, :, :5])
+    assert torch.equal(cache.layers[1][0][0, :, 5:], before[0, :, 5:])
     cache.part(1, 3).layers[0][0].zero_()
     assert not cache.layers[0][0][1:].any() and cache.layers[0][0][0].any()

@@ -18,6 +18,11 @@ row that decodes: a long prompt is read over several steps, and short ones sever
 is ever read in part, the first of those that have joined. A row whose context is full makes room (see `decoder.py`) in
 the same way: it leaves, and joins again with the end of its text to read.
 
+**Shared prefixes** (Kwon et al. 2023, "PagedAttention", section 4.4; they share the memory, here it is copied). What a
+text begins with may stand in another slot already: several samples are asked of one prompt, or many people's prompts
+begin with the same examples. Keys and values of a prefix depend on nothing that follows it, so they are copied, and
+only the rest is read.
+
 What a row gets does not depend on the others. It is what `Decoder` gives it alone, and what `plain.py` defines.
 """
 
@@ -31,6 +36,7 @@ from llmasos.generation.decoder import Decoder
 from llmasos.generation.rows import Row
 
 FIRST_SLOTS = 4  # memory for more is taken when more rows are there at once
+WORTH_SHARING = 16  # tokens; a shorter prefix is read faster than looked for
 
 
 class SlotDecoder(Decoder):
@@ -147,13 +153,27 @@ class SlotDecoder(Decoder):
         """What to read in one pass: of the first prompt as much as the budget allows, of others only all of it."""
         texts: list[Sequence[int]] = []
         longest = 0
-        for row in self.joined:
-            text = row.to_read[row.n_read :]
+        for i, row in enumerate(self.joined):
+            n_shared, slot = self._donor(row)
+            if any(shared_prefix(row, reading.to_read) > n_shared for reading in self.joined[:i]):
+                return texts  # in the next step there is more to copy
+            text = row.to_read[row.n_read + n_shared :]
             longest = max(longest, len(text))
-            if longest * (len(texts) + 1) > budget:  # with padding
-                return texts or [text[:budget]]
-            texts.append(text)
+            too_long = longest * (len(texts) + 1) > budget  # with padding
+            if too_long and texts:
+                return texts
+            if n_shared:
+                self.slots.move(slot, len(self.rows) + i, n_shared)
+                row.n_read = n_shared
+            texts.append(text[:budget])
+            if too_long:
+                return texts
         return texts
+
+    def _donor(self, row: Row) -> tuple[int, int]:
+        """How many tokens of a row's beginning another slot has, and which slot: (0, 0) if none is worth it."""
+        texts = [(*other.prompt, *other.ids)[: other.n_read] if other.n_slides == 0 else () for other in self.rows]
+        return max(((shared_prefix(row, text), slot) for slot, text in enumerate(texts)), default=(0, 0))
 
     def _padded(self, texts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """Token ids and positions (N, T) of texts that go on where each row has been read to.
@@ -165,3 +185,18 @@ class SlotDecoder(Decoder):
         ids = pad(texts, 0)[0].gather(1, places)  # (N, T)
         read = torch.tensor([[row.n_read] for row in self.joined[: len(texts)]])
         return ids.to(self.device), (places + read).to(self.device)
+
+
+def shared_prefix(row: Row, text: Sequence[int]) -> int:
+    """How many tokens at the beginning of a row that has read nothing yet stand in another text, too.
+
+    At most all but its last, which has to be read to say what follows; 0 if they are fewer than are worth sharing.
+    """
+    if row.n_read:
+        return 0
+    n = 0
+    for own, other in zip(row.to_read[:-1], text, strict=False):
+        if own != other:
+            break
+        n += 1
+    return n if n >= WORTH_SHARING else 0

@@ -76,11 +76,11 @@ class KVCache:
         """A view of the sequences start … stop - 1 of a decoder-only model: what is written there is written here."""
         return KVCache([(k[start:stop], v[start:stop]) for k, v in self.layers])
 
-    def move(self, source: int, target: int) -> None:
-        """Copy one sequence over another."""
+    def move(self, source: int, target: int, length: int | None = None) -> None:
+        """Copy one sequence over another: its first `length` positions (None = all)."""
         for pair in self.layers:
             for x in pair:
-                x[target] = x[source]
+                x[target, :, :length] = x[source, :, :length]
 
     def grown(self, n: int) -> "KVCache":
         """A copy with room for n more sequences of a decoder-only model."""
