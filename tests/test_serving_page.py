@@ -36,6 +36,7 @@ from serving_http_helpers import app_of, tiny, wait_until
 from llmasos.generation import SamplingOptions, generate
 from llmasos.hub import load_pretrained
 from llmasos.interpret import attention_maps, label_evidence, logit_lens, score_tokens
+from llmasos.prompting import template_of
 from llmasos.serving.engine import Engine
 from llmasos.serving.routes.status import PAGE
 from llmasos.serving.server import HTTPServer
@@ -344,11 +345,17 @@ def test_attention_shows_the_numbers_of_interpret(visit, engines):
     mean = maps[2][0].mean(dim=0)[3]
     assert page.locator("#readout").inner_text().endswith(f"weight {mean.max():.3f}.")
     thick = page.locator("#curves path").evaluate_all("all => all.map(one => Number(one.getAttribute('stroke-width')))")
-    assert thick == pytest.approx((0.5 + 6 * mean).tolist(), abs=2e-3)
+    seen = [0.5 + 6 * weight for weight in mean.tolist() if weight >= 0.005]  # others are too thin
+    assert thick == pytest.approx(seen, abs=2e-3)
     page.locator("#map").hover(position={"x": 90, "y": 84})
     assert page.locator("#readout").inner_text().endswith(f"weight {maps[2][0].mean(dim=0)[0, 0]:.3f}.")
     page.get_by_text("The same as a table").click()
+    page.wait_for_selector("#weights tbody tr")
     assert page.locator("#weights tbody tr").count() == len(ids)
+    page.locator("#heads label").nth(3).click()  # while it is open it follows
+    most = maps[2][0, 2, -1].argmax()
+    name = page.locator("#seen li").nth(int(most)).evaluate("item => item.firstChild.textContent")
+    assert f"“{name}” ({most + 1})" in page.locator("#weights tbody tr").last.locator("td").last.inner_text()
 
 
 @slow
@@ -405,16 +412,246 @@ def test_a_conversation(visit):
     first = page.locator("#chat .assistant .text").first.inner_text()
     assert sent[2]["content"].split()[:3] == first.split()[:3]
     card = point_at(page.locator("#chat .assistant").last.locator(".token").first)
-    assert card.locator("li").count() >= 10 and card.get_by_role("button").count() == 0
+    assert card.locator("li").count() >= 10 and card.get_by_role("button").count() >= 9
+    said = page.locator("#chat .assistant .text").last.inner_text()
     page.get_by_role("button", name="Another answer").click()
     done(page)
-    assert page.locator("#chat li").count() == 4 and len(body(page, "/v1/chat/completions")["messages"]) == 4
+    assert page.locator("#chat > li").count() == 4 and len(body(page, "/v1/chat/completions")["messages"]) == 4
+    assert "2 of 2" in page.locator("#chat .who").last.inner_text()
+    page.get_by_role("button", name="The version before").click()
+    assert page.locator("#chat .assistant .text").last.inner_text() == said
     page.get_by_role("button", name="Look inside").click()
     done(page)
     assert page.locator("#looks li").first.inner_text() == "<|im_start|>"
     open_tab(page, "Chat")
     page.get_by_role("button", name="New conversation").click()
-    assert page.locator("#chat li").count() == 0 and page.locator(":focus").get_attribute("id") == "message"
+    assert page.locator("#chat > li").count() == 0 and page.locator(":focus").get_attribute("id") == "message"
+
+
+@slow
+def test_an_answer_branches_where_a_token_is_chosen(visit, engines):
+    page, engine = visit("storyworld-chat"), engines("storyworld-chat")
+    page.locator("#new-seed").set_checked(False)
+    for message in ("Tell me a story about a shy girl and a lantern.", "Say how it ends."):
+        page.locator("#message").fill(message)
+        page.keyboard.press("Enter")
+        done(page)
+    answers = page.locator("#chat .assistant .text")
+    first, last = answers.first.inner_text(), answers.last.inner_text()
+    tokens = answers.first.locator(".token").all_inner_texts()
+    answers.first.locator(".token").nth(4).focus()
+    page.keyboard.press("Enter")
+    chosen = page.locator(":focus").get_attribute("aria-label")
+    page.keyboard.press("Enter")
+    done(page)
+    sent = body(page, "/v1/chat/completions")
+    template = template_of(engine.tokenizer)
+    ids = [*template.encode(engine.tokenizer, sent["messages"]).ids, *sent["prefix"]]
+    options = SamplingOptions(200, temperature=0.8, seed=sent["seed"]).stopping_at(template.stop_id(engine.tokenizer))
+    [expected] = generate(engine.model, engine.tokenizer, [ids], options)
+    assert [message["role"] for message in sent["messages"]] == ["user"] and len(sent["prefix"]) == 5
+    assert chosen.startswith("Branch here with") and page.locator(":focus").get_attribute("data-i") == "4"
+    shown = answers.first.locator(".token").all_inner_texts()
+    assert shown[:4] == tokens[:4] and shown[4] != tokens[4] and len(shown) == 5 + len(expected.ids)
+    content = engine.tokenizer.decode(sent["prefix"]) + expected.text
+    assert page.locator("#status").inner_text() == f"The assistant: {content}".strip()
+    assert page.locator("#chat > li").count() == 2  # what followed the other version is not said here
+    assert f"in place of “␣{tokens[4]}”" in page.locator(".versions").inner_text()
+    assert "1 token chosen by you" in page.locator("#chat .numbers").inner_text()
+    page.locator("#message").fill("Why?")
+    page.keyboard.press("Enter")
+    done(page)
+    assert body(page, "/v1/chat/completions")["messages"][1]["content"] == content.strip()
+    page.get_by_role("button", name="The version before").click()  # and that one comes back with what followed it
+    assert [answers.first.inner_text(), answers.last.inner_text()] == [first, last]
+    assert page.locator(":focus").get_attribute("aria-label") == "The next version"
+
+
+def streamed(*tokens, finish_reason="stop"):
+    """A stream of /v1/chat/completions that says these tokens (bytes), each with the alternatives “ no” and the end."""
+    others = [{"id": 8, "token": " no", "logprob": -2.0, "bytes": list(b" no")},
+              {"id": 9, "token": "<|im_end|>", "logprob": -3.0, "bytes": list(b"<|im_end|>")}]  # fmt: skip
+    content = [{"id": 7, "token": token.decode(errors="replace"), "logprob": -1.0, "bytes": list(token),
+                "top_logprobs": others} for token in tokens]  # fmt: skip
+    choice = {"index": 0, "delta": {"content": ""}, "logprobs": {"content": content}, "finish_reason": finish_reason}
+    return f"data: {json.dumps({'choices': [choice]})}\n\n" + "data: [DONE]\n\n" * (finish_reason is not None)
+
+
+def chat_with(page, *streams):
+    """Let the server's answers in the chat be these, one after another; the last of them again and again."""
+    left = list(streams)
+    page.route("**/v1/chat/completions", lambda route: route.fulfill(
+        body=left.pop(0) if len(left) > 1 else left[0], content_type="text/event-stream"))  # fmt: skip
+
+
+@slow
+def test_who_chooses_the_end_ends_the_answer_and_the_server_is_not_asked(visit):
+    page = visit("storyworld-chat")
+    chat_with(page, streamed(b"Once", b" there", b" was"))
+    page.locator("#send").click()
+    done(page)
+    asked = len(page.asked)
+    page.locator("#chat .token").nth(1).click()
+    card_of(page).get_by_role("button", name="im_end").click()
+    assert texts(page, "#chat .token") == ["Once", "<|im_end|>"] and len(page.asked) == asked
+    assert "You ended it." in page.locator("#chat .numbers").inner_text()
+    page.locator("#message").fill("Go on.")
+    page.keyboard.press("Enter")
+    done(page)
+    assert [message["content"] for message in body(page, "/v1/chat/completions")["messages"]][1:] == ["Once", "Go on."]
+
+
+@slow
+def test_a_character_of_several_tokens_is_put_together_again(visit):
+    page, dog = visit("storyworld-chat"), "🐕".encode()
+    chat_with(page, streamed(b"A ", dog[:2], dog[2:], b"<|im_end|>"))
+    page.locator("#send").click()
+    done(page)
+    assert page.locator("#status").inner_text() == "The assistant: A 🐕"
+    assert "a piece of a character" in point_at(page.locator("#chat .token").nth(1)).inner_text()
+    page.locator("#message").fill("What?")
+    page.locator("#send").click()
+    done(page)
+    assert body(page, "/v1/chat/completions")["messages"][1] == {"role": "assistant", "content": "A 🐕"}
+
+
+@slow
+def test_an_answer_that_broke_off_is_tried_again_as_another_version(visit):
+    page = visit("storyworld-chat")
+    chat_with(page, streamed(b"Once", b" there", finish_reason=None), streamed(b"Well"))
+    page.locator("#send").click()
+    page.wait_for_selector("#problem:not([hidden])")
+    assert "It broke off." in page.locator("#chat .numbers").inner_text()
+    page.get_by_role("button", name="Try again").click()
+    done(page)
+    assert texts(page, "#chat .token") == ["Well"] and "2 of 2" in page.locator(".versions").inner_text()
+    assert [message["role"] for message in body(page, "/v1/chat/completions")["messages"]] == ["user"]
+
+
+@slow
+def test_while_an_answer_grows_the_field_below_it_stays_in_sight(visit):
+    page = visit("storyworld-chat", height=700)
+    chat_with(page, streamed(*[b" lantern"] * 600))
+    page.locator("#send").click()
+    done(page)
+    page.wait_for_function("document.getElementById('send').getBoundingClientRect().bottom <= innerHeight")
+    assert page.evaluate("scrollY") > 0
+    page.evaluate("scrollTo(0, 0)")  # who has scrolled away is left there
+    page.locator("#message").evaluate("field => { field.value = 'More'; document.getElementById('send').click(); }")
+    done(page)
+    page.wait_for_selector("#chat > li >> nth=3")
+    assert page.evaluate("new Promise(done => requestAnimationFrame(() => done(scrollY)))") == 0
+
+
+@slow
+def test_much_text_at_once_is_measured_once(visit):
+    """To measure is to lay out the page: of 2,000 tokens that come together that would be the most of the time."""
+    page = visit("storyworld-gpt")
+    done(page)
+    count = """() => {
+      let n = 0;
+      const box = $("run"), measure = box.getBoundingClientRect.bind(box);
+      box.getBoundingClientRect = () => { n++; return measure(); };
+      for (let i = 0; i < 500; i++) keepInSight(box);
+      return n;
+    }"""
+    assert page.evaluate(count) == 1
+
+
+@slow
+def test_what_the_page_waits_for_can_be_seen(visit, engines):
+    page = visit("storyworld-gpt")
+    line = "getComputedStyle(document.getElementById('panel'), '::before').content"
+    done(page)
+    assert page.evaluate(line) == "none"
+    with slowed(engines("storyworld-gpt")):
+        page.get_by_role("button", name="Write").click()
+        page.wait_for_selector("#text.caret")
+        assert page.evaluate(line) != "none"
+        page.keyboard.press("Escape")
+        done(page)
+
+
+@slow
+def test_the_text_is_copied_without_what_is_no_text(visit):
+    page = visit("storyworld-gpt", permissions=["clipboard-read", "clipboard-write"])
+    other = {"id": 0, "token": "<|endoftext|>", "logprob": -0.5}
+    logprobs = {"token_ids": [5, 0], "tokens": [" end.", "<|endoftext|>"], "token_logprobs": [-1, -1],
+                "alternatives": [[other], [other]]}  # fmt: skip
+    choice = {"index": 0, "text": " end.", "logprobs": logprobs, "finish_reason": "stop"}
+    stream = f"data: {json.dumps({'choices': [choice]})}\n\ndata: [DONE]\n\n"
+    page.route("**/v1/completions", lambda route: route.fulfill(body=stream, content_type="text/event-stream"))
+    write(page, prompt="The")
+    page.get_by_role("button", name="Copy the text").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == "The end."
+    assert page.locator("#text-plain").inner_text() == "The text: The end."
+    page.get_by_role("button", name="Only read it").click()
+    page.get_by_role("button", name="Copy the text").wait_for()  # of this one nothing has been copied
+
+
+@slow
+def test_text_from_right_to_left_begins_on_the_right(visit):
+    page = visit("storyworld-chat")
+    chat_with(page, streamed("שלום".encode()))
+    page.locator("#message").fill("מה שלומך?")
+    assert page.locator("#message").evaluate("field => getComputedStyle(field).direction") == "rtl"
+    page.locator("#send").click()
+    done(page)
+    directions = page.locator("#chat .text").evaluate_all("all => all.map(one => getComputedStyle(one).direction)")
+    assert directions == ["rtl", "rtl"]
+
+
+@slow
+def test_a_token_wider_than_the_page_breaks_and_is_cut_in_the_card(visit):
+    page = visit("storyworld-chat", width=400)
+    chat_with(page, streamed(b"w" * 300, b" end"))
+    page.locator("#send").click()
+    done(page)
+    for place in (0, 1):
+        page.locator("#chat .token").nth(place).focus()
+        card_of(page).wait_for(state="visible")
+        no_sideways_scrolling(page)
+    page.locator("#chat .token").first.focus()
+    card_of(page).get_by_role("button").first.click()
+    done(page)
+    assert "2 of 2" in page.locator(".versions").inner_text()
+    no_sideways_scrolling(page)
+
+
+@slow
+def test_another_model_after_a_restart_is_loaded_anew(visit, engines):
+    page = visit("storyworld-gpt", expected=[EXTERNAL])
+    done(page)
+    page.stop_server(1.0)
+    with app_of(engines("storyworld-bert"), name="storyworld-bert") as app:
+        again = HTTPServer(app, port=page.port)
+        again.start()
+        try:
+            page.get_by_role("tab", name="Attention").click()
+            page.wait_for_selector("#problem:not([hidden])")
+            assert "there is 'storyworld-bert'" in page.locator("#problem-text").inner_text().replace('"', "'")
+            page.get_by_role("button", name="Load the page anew").click()
+            page.get_by_role("heading", name="storyworld-bert").wait_for()
+            assert page.get_by_role("tab").first.inner_text() == "Fill in"
+        finally:
+            again.stop(1.0)
+
+
+COLOURED = [("storyworld-gpt", "Write"), ("storyworld-chat", "Chat"), ("storyworld-bert", "Fill in"),
+            ("storyworld-de-en", "Translate")]  # fmt: skip
+
+
+@slow
+@pytest.mark.parametrize(("model", "title"), COLOURED)
+def test_where_there_are_colours_their_meaning_stands_below(visit, model, title):
+    page = visit(model)
+    open_tab(page, title)
+    assert page.locator(".legend:visible").count() == 0
+    fill_tab(page, title)
+    legend, text = page.locator(".legend:visible"), page.locator(".text:visible:has(.token)").last
+    assert legend.count() == 1 and legend.locator("span").count() == 6
+    assert legend.bounding_box()["y"] > text.bounding_box()["y"]
 
 
 @slow
@@ -644,6 +881,7 @@ def test_of_nothing_the_server_is_not_asked(visit, model, title, button, field):
 @slow
 def test_there_is_an_example_to_begin_with(visit):
     for name, button, answer in (("storyworld-bert", "#fill", "#masks .name"), ("storyworld-gpt", "#run", "#written"),
+                                 ("classifier", "#classify", "#labels .name"), ("span", "#answer", "#answer-scores"),
                                  ("storyworld-de-en", "#translate", "#translation .token")):  # fmt: skip
         page = visit(name)
         page.locator(button).click()
@@ -686,6 +924,16 @@ def test_the_map_takes_the_room_there_is_and_shows_small_weights(visit):
     alphas = "[...picture([[0, 0.01, 1]], 'rgb(9, 9, 9)').getContext('2d').getImageData(0, 0, 3, 1).data]"
     nothing, small, all_of_it = page.evaluate(alphas)[3::4]
     assert (nothing, all_of_it) == (0, 255) and small > 0.15 * 255
+    moves = """() => {
+      let n = 0;
+      const before = picture;
+      picture = (...all) => { n++; return before(...all); };
+      for (const row of [0, 1, 2, 3]) moveTo(row, 1);
+      picture = before;
+      moveTo(view.tokens.length - 1);
+      return n;
+    }"""
+    assert page.evaluate(moves) == 0  # nothing that is slow is done anew while the pointer moves
     for head in page.locator("#heads label").all():  # of another head, too, what is looked at most comes first
         head.click()
         most = page.evaluate("Math.max(...weightsOf(view.head)[view.row])")
@@ -794,10 +1042,10 @@ def test_every_colour_of_a_token_can_be_read_in_both_themes(visit):
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         assert contrast(page)[0] == []
-        colours = page.locator(".legend span").evaluate_all(shades)
+        colours = page.locator("#written .legend span").evaluate_all(shades)
         assert len(set(colours)) == 6
     style = "all => all.map(one => getComputedStyle(one).textDecorationStyle)"
-    marks = page.locator(".legend .p4, .legend .p5").evaluate_all(style)
+    marks = page.locator("#written .legend :is(.p4, .p5)").evaluate_all(style)
     assert marks == ["dotted", "wavy"]  # the least likely can be told without colour
 
 
@@ -823,6 +1071,8 @@ def test_nothing_moves_where_motion_is_not_wanted(visit, engines):
     with slowed(engines("storyworld-gpt")):
         page.get_by_role("button", name="Write").click()
         page.wait_for_selector("#text.caret .token >> nth=8")
-        assert page.evaluate("getComputedStyle(document.getElementById('text'), '::after').animationName") == "none"
+        for part in ("'text'), '::after'", "'panel'), '::before'"):  # the caret, and the line that says that it works
+            style = f"getComputedStyle(document.getElementById({part})"
+            assert page.evaluate(f"{style}.content") != "none" and page.evaluate(f"{style}.animationName") == "none"
         page.keyboard.press("Escape")
         done(page)
