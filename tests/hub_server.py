@@ -19,7 +19,8 @@ class Hub:
         models: name → folder with its files.
 
     Attributes:
-        accidents: file → list of what goes wrong with its next requests: "cut", "corrupt", "slow", "500".
+        accidents: file → list of what goes wrong with its next requests: "cut", "corrupt", "slow", "stall", "500".
+        go_on: what a "stall" waits for in the middle.
         asked: the paths that were asked for, with their Range.
         token: if given, what must be sent as a key.
         moved: name → the name it has now, to which requests are redirected.
@@ -29,6 +30,7 @@ class Hub:
     def __init__(self, models: dict[str, Path]):
         self.models, self.accidents, self.asked = models, {}, []
         self.token, self.moved, self.extra = None, {}, []
+        self.go_on = threading.Event()
         hub = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -109,6 +111,11 @@ class Hub:
                 for start in range(begin, end, 20_000):
                     handler.wfile.write(data[start : min(start + 20_000, end)])
                     time.sleep(0.02)
+            elif accident == "stall":
+                middle = begin + (end - begin) // 2
+                handler.wfile.write(data[begin:middle])
+                self.go_on.wait(300)
+                handler.wfile.write(data[middle:end])
             else:
                 handler.wfile.write(data[begin:end])
         except OSError:

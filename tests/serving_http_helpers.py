@@ -5,6 +5,7 @@ import json
 import re
 import socket
 import time
+from collections.abc import Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,12 @@ SENTENCES = ["the cat sat on the mat .", "a dog ran to the river and was happy .
 JSON = "application/json"
 ENDLESS = {"prompt": "abc", "max_tokens": 4096, "temperature": 0, "frequency_penalty": -2}
 """A text that does not end by itself: what has been said becomes likelier every time."""
+FOR_EVER = ENDLESS | {"max_tokens": 100_000}
+"""The same for a server that lets a text become so long: it is still being written when a slow machine looks."""
+OURS = "127.0.0.2"
+"""An address of this machine that other programs hardly use: none takes a port of it that a test has just let go."""
+PATIENT = {"read_seconds": 600.0, "write_seconds": 600.0}
+"""How long a server waits for its clients where that is not what is tested: a busy machine can hold anybody up."""
 
 
 def tiny(kind: str) -> Engine:
@@ -74,8 +81,11 @@ def events(body: bytes) -> list[Any]:
     return [json.loads(event.removeprefix("data: ")) for event in found]
 
 
-def ask(app: App, method: str, path: str, body: Any = None, **environ: Any) -> Answer:
-    """Ask an application directly. `body` is bytes, or becomes JSON; environ is added to that of the request."""
+def begin(app: App, method: str, path: str, body: Any = None, **environ: Any) -> tuple[list[Any], Iterable[bytes]]:
+    """Ask an application directly: its status and headers, and the pieces of its answer, which are yet to be read.
+
+    `body` is bytes, or becomes JSON; environ is added to that of the request.
+    """
     given: dict[str, Any] = {"REQUEST_METHOD": method, "PATH_INFO": path, "HTTP_HOST": "localhost"}
     setup_testing_defaults(given)
     if body is not None:
@@ -84,6 +94,12 @@ def ask(app: App, method: str, path: str, body: Any = None, **environ: Any) -> A
     given |= environ
     said: list[Any] = []
     pieces = app(given, lambda status, headers: said.extend([status, headers]))
+    return said, pieces
+
+
+def ask(app: App, method: str, path: str, body: Any = None, **environ: Any) -> Answer:
+    """Ask an application directly, and read all of its answer."""
+    said, pieces = begin(app, method, path, body, **environ)
     try:
         received = b"".join(pieces)
     finally:
@@ -98,7 +114,7 @@ def ask(app: App, method: str, path: str, body: Any = None, **environ: Any) -> A
 @contextmanager
 def server_of(app: App, **settings: Any):
     """A running server, stopped at the end."""
-    server = HTTPServer(app, **{"port": 0} | settings)
+    server = HTTPServer(app, **{"port": 0} | PATIENT | settings)
     server.start()
     try:
         yield server
@@ -116,7 +132,7 @@ def app_of(model: Any, **settings: Any):
         app.close(0.0)
 
 
-def connect(port: int, seconds: float = 10.0) -> socket.socket:
+def connect(port: int, seconds: float = 60.0) -> socket.socket:
     """A connection to a server on this machine."""
     return socket.create_connection(("127.0.0.1", port), timeout=seconds)
 
@@ -128,7 +144,7 @@ def request_bytes(path: str, body: Any = None, method: str = "POST", headers: st
     return f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{length}{headers}\r\n".encode() + data
 
 
-def send(port: int, data: bytes, seconds: float = 10.0) -> Answer | None:
+def send(port: int, data: bytes, seconds: float = 60.0) -> Answer | None:
     """Send bytes to a server and read until it closes. None if it closed without an answer."""
     with connect(port, seconds) as connection:
         connection.sendall(data)
@@ -153,8 +169,8 @@ def receive(connection: socket.socket) -> Answer | None:
     return Answer(int(first.split()[1]), headers, body)
 
 
-def wait_until(condition, seconds: float = 10.0) -> None:
-    """Wait for something to become true."""
+def wait_until(condition, seconds: float = 60.0) -> None:
+    """Wait for something to become true. The limit is far above what a busy machine needs."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"

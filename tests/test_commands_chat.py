@@ -304,7 +304,7 @@ def test_an_answer_that_fails_is_told_and_the_question_taken_back(capsys):
 
 def test_it_runs_with_a_pipe_and_says_nothing_but_the_answer(tmp_path):
     done = subprocess.run([sys.executable, "-m", "llmasos", "chat", "storyworld-chat", "--max-new-tokens", "8"],
-                          input=f"{STORY}\n", capture_output=True, text=True, timeout=60, cwd=ROOT,
+                          input=f"{STORY}\n", capture_output=True, text=True, timeout=300, cwd=ROOT,
                           env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
     assert done.returncode == 0 and done.stdout.count("\n") == 1 and done.stdout.strip()
     assert "Traceback" not in done.stderr

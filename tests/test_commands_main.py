@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def run_python(code: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=300)
 
 
 @pytest.fixture
@@ -94,6 +94,6 @@ def test_only_the_module_of_the_command_is_imported():
 
 
 def test_it_runs_as_a_module_and_its_main_is_the_console_script():
-    done = subprocess.run([sys.executable, "-m", "llmasos"], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    done = subprocess.run([sys.executable, "-m", "llmasos"], capture_output=True, text=True, cwd=ROOT, timeout=300)
     assert done.returncode == 0 and "python -m llmasos train" in done.stdout
     assert 'llmasos = "llmasos.__main__:main"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")

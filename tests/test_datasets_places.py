@@ -48,7 +48,7 @@ def test_a_prepare_script_runs_from_anywhere_without_installation(tmp_path):
     script = DATA / "python-reference" / "prepare.py"
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     command = [sys.executable, script]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=60)
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=300)
     assert result.returncode == 0, result.stderr
     assert "python-reference: the language reference" in result.stdout and "val: " in result.stdout
 

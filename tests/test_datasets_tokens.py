@@ -139,7 +139,7 @@ class Dying(Bytes):
 build_tokens(LONG, Dying(), sys.argv[2], progress=False)
 """
     command = [sys.executable, "-c", code, os.path.dirname(__file__), str(tmp_path)]
-    assert subprocess.run(command, timeout=60).returncode == -signal.SIGKILL
+    assert subprocess.run(command, timeout=300).returncode == -signal.SIGKILL
     left = _names(tmp_path / "tokens")
     assert len(left) == 1 and ".tmp-" in left[0], "the kill came too early or too late"
     data = build_tokens(LONG, Bytes(), tmp_path, progress=False)

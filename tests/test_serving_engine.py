@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 import torch
 from generation_helpers import lively_model, lively_transformer
+from serving_http_helpers import wait_until
 
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions, generate
@@ -45,13 +46,6 @@ def byte_model(context_length: int = 48):
     return lively_model("llama-laptop", vocab_size=257, context_length=context_length)
 
 
-def wait_until(condition, seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.005)
-
-
 def random_request(draw: random.Random) -> tuple[str, SamplingOptions, int]:
     """A prompt, options and a number of samples, of all kinds."""
     prompt = "".join(draw.choice("abc dé\n") for _ in range(draw.choice([0, 1, 5, 20, 60])))
@@ -73,7 +67,8 @@ def random_request(draw: random.Random) -> tuple[str, SamplingOptions, int]:
 
 def test_two_hundred_requests_under_load_each_get_what_they_get_alone(started):
     model = byte_model()
-    engine, draw = started(model, max_batch=7, max_waiting=1000, prefill_tokens=16), random.Random(0)
+    engine = started(model, max_batch=7, max_waiting=1000, prefill_tokens=16, request_seconds=600)
+    draw = random.Random(0)
     asked = [random_request(draw) for _ in range(200)]
     got: list = [None] * len(asked)
 
@@ -82,7 +77,7 @@ def test_two_hundred_requests_under_load_each_get_what_they_get_alone(started):
             prompt, options, n = asked[number]
             got[number] = [request.result() for request in engine.submit(prompt, options, n)]
 
-    threads = [threading.Thread(target=client, args=(range(k, 200, 20),)) for k in range(20)]
+    threads = [threading.Thread(target=client, args=(range(k, 200, 20),), daemon=True) for k in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -143,12 +138,13 @@ def test_with_less_room_than_the_model_has_a_prompt_keeps_its_end(started):
 # Order and limits
 
 
-def test_requests_are_served_in_the_order_of_arrival(started):
-    engine = started(max_batch=1)
-    requests = [engine.submit("a", replace(GREEDY, max_new_tokens=3))[0] for _ in range(6)]
-    for i, request in enumerate(requests):
+def test_requests_are_served_in_the_order_of_arrival(started, monkeypatch):
+    engine, ended = started(max_batch=1), []
+    monkeypatch.setattr(engine, "_has_ended", ended.append)  # called on the model's thread
+    requests = engine.submit_all(["a"] * 6, replace(GREEDY, max_new_tokens=3))  # all are there before the first begins
+    for request in requests:
         request.result()
-        assert not any(later.ended for later in requests[i + 2 :])
+    assert ended == requests
 
 
 def test_a_full_queue_refuses_at_once_and_says_when_to_come_again(started):
@@ -164,11 +160,16 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_come_again(started):
 
 
 def test_a_request_that_has_had_its_time_ends_with_what_it_has(started):
-    engine = started(max_batch=1, request_seconds=0.3)
-    request, behind = engine.submit_all(["a", "b"], ENDLESS)  # both have the same time
-    assert request.result().finish_reason == "length" and "stopped after 0.3 seconds" in request.notices[-1]
+    engine = started(max_batch=1, request_seconds=600)
+    begun = time.monotonic()
+    request, behind = engine.submit_all(["a", "b"], ENDLESS)
+    for each in (request, behind):
+        assert begun + 600 <= each.deadline <= time.monotonic() + 600
+    wait_until(lambda: len(request.tokens) >= 5)
+    behind.deadline = request.deadline = time.monotonic()  # first of the one behind, which must not begin now
+    assert request.result().finish_reason == "length" and "stopped after 600 seconds" in request.notices[-1]
     assert request.text.startswith(engine.submit("a", replace(ENDLESS, max_new_tokens=3))[0].result().text)
-    with pytest.raises(Busy, match="its turn did not come within 0.3 seconds"):
+    with pytest.raises(Busy, match="its turn did not come within 600 seconds"):
         behind.result()
     assert engine.metrics.request_seconds.count == 2  # the long one is counted, too
 
@@ -207,14 +208,14 @@ def test_a_job_that_fails_tells_its_caller_alone(started):
 
 def test_a_job_whose_turn_does_not_come_is_called_off(started):
     engine, begun, go_on, called = started(request_seconds=0.2), threading.Event(), threading.Event(), []
-    blocker = threading.Thread(target=lambda: engine.run(lambda: (begun.set(), go_on.wait(10))))
+    blocker = threading.Thread(target=lambda: engine.run(lambda: (begun.set(), go_on.wait(60)), 60), daemon=True)
     blocker.start()
-    begun.wait(10)
+    assert begun.wait(60)
     with pytest.raises(Busy, match="had no time for this within 0.2 seconds"):
         engine.run(lambda: called.append(1))
     go_on.set()
     blocker.join()
-    assert engine.run(lambda: "well") == "well" and not called
+    assert engine.run(lambda: "well", 60) == "well" and not called
 
 
 def test_a_model_that_does_not_write_takes_jobs_only(started):
@@ -278,6 +279,7 @@ def test_when_the_models_thread_dies_nobody_waits_for_it(started, monkeypatch):
         engine.submit("a", GREEDY)
     with pytest.raises(Stopping):
         engine.run(lambda: 1)
+    engine._thread.join(60)  # it is to die while nobody is told of its error
 
 
 def test_of_several_prompts_all_are_taken_or_none(started):
@@ -296,16 +298,15 @@ def test_of_several_prompts_all_are_taken_or_none(started):
 def test_a_job_is_not_waited_for_without_end(started, monkeypatch):
     monkeypatch.setattr("llmasos.serving.engine.JOB_SECONDS", 0.1)
     engine, begun, go_on = started(), threading.Event(), threading.Event()
-    caller = threading.Thread(target=lambda: engine.run(lambda: (begun.set(), go_on.wait(10))))
+    caller = threading.Thread(target=lambda: engine.run(lambda: (begun.set(), go_on.wait(300))), daemon=True)
     caller.start()
-    begun.wait(10)
-    start = time.monotonic()
-    stoppers = [threading.Thread(target=engine.stop, args=(0.1,)) for _ in range(2)]
+    assert begun.wait(60)
+    stoppers = [threading.Thread(target=engine.stop, args=(0.1,), daemon=True) for _ in range(2)]
     for thread in stoppers:
         thread.start()
     for thread in stoppers:
-        thread.join()
-    assert time.monotonic() - start < 2.0
+        thread.join(60)
+        assert not thread.is_alive(), "it waits for a job that goes on"
     go_on.set()
     caller.join()
     engine.start()
@@ -337,7 +338,7 @@ def test_stopping_lets_what_runs_and_waits_finish_and_takes_nothing_new(started)
     before = set(threading.enumerate())
     engine = started(max_batch=1)
     requests = [engine.submit("a", replace(GREEDY, max_new_tokens=40))[0] for _ in range(3)]
-    stopper = threading.Thread(target=engine.stop)
+    stopper = threading.Thread(target=engine.stop, args=(300,), daemon=True)
     stopper.start()
     wait_until(lambda: not engine.alive)
     with pytest.raises(Stopping, match="takes no more work"):

@@ -9,6 +9,7 @@ import http.client
 import json
 import random
 import re
+import select
 import shutil
 import signal
 import socket
@@ -23,7 +24,8 @@ from pathlib import Path
 import pytest
 from serving_http_helpers import (
     BYTES,
-    ENDLESS,
+    FOR_EVER,
+    OURS,
     app_of,
     ask,
     connect,
@@ -49,15 +51,15 @@ GOOD = {"prompt": "abc", "max_tokens": 4, "seed": 3}
 
 @pytest.fixture(scope="module")
 def app():
-    with app_of(tiny("gpt"), name="tiny-gpt") as app:
+    with app_of(tiny("gpt"), name="tiny-gpt", max_tokens=100_000) as app:
         yield app
 
 
 @pytest.fixture
 def server(app):
-    with server_of(app, read_seconds=0.6, write_seconds=0.6) as server:
+    with server_of(app) as server:
         yield server
-    assert server.n_connections == 0
+    wait_until(lambda: server.n_connections == 0)
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +171,7 @@ def test_broken_requests(server, expected):
     one request: there is no second one to smuggle in."""
     statuses = Counter()
     for data, status in BROKEN:
+        server.read_seconds = 0.3 if status == 408 else 600.0
         with connect(server.port) as connection:
             connection.sendall(data)
             if status is None:
@@ -184,11 +187,9 @@ def test_broken_requests(server, expected):
 
 
 def test_a_browser_that_was_told_https_is_answered_at_once(server):
-    """Its greeting has no end of a line; nobody waits for one."""
-    start = time.monotonic()
+    """Its greeting has no end of a line; nobody waits for one, although a request has 600 s here."""
     answer = send(server.port, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(100, 256)))
     assert answer.status == 400 and "https" in answer.error["message"]
-    assert time.monotonic() - start < 0.4  # of the 0.6 s that a request may take
 
 
 def logged(app, lines: list[str], **settings):
@@ -212,7 +213,7 @@ def test_a_client_that_vanishes_is_logged_once(app, reset):
     lines = []
     with logged(app, lines) as server:
         with connect(server.port) as connection:
-            connection.sendall(request_bytes("/v1/completions", ENDLESS | {"stream": True}))
+            connection.sendall(request_bytes("/v1/completions", FOR_EVER | {"stream": True}))
             connection.recv(1000)
             if reset:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
@@ -247,12 +248,10 @@ def test_garbage(server, expected):
     good = request_bytes("/v1/completions", GOOD)
     for number in range(150):
         data = draw.randbytes(draw.randrange(1, 400)) if number % 2 else mutated(draw, good)
-        start = time.monotonic()
         with connect(server.port) as connection:
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)
             answer = receive(connection)
-        assert time.monotonic() - start < 5
         statuses[answer and answer.status] += 1
         assert answer is None or answer.status < 500, (data, answer)
     report("garbage", statuses, lost)
@@ -274,11 +273,12 @@ def test_a_head_is_the_head_of_the_answer(server):
         assert data.startswith(b"HTTP/1.0 200 OK\r\n") and b"Content-Length: " in data and data.endswith(b"\r\n\r\n")
 
 
-def test_huge_bodies(server, expected):
+def test_huge_bodies(server, expected, monkeypatch):
     """Refused by their length. A usual client sends all before it reads, and is not cut off while it does."""
+    monkeypatch.setattr("llmasos.serving.connection.LINGER", 600.0)
     statuses, data = Counter(), json.dumps({"prompt": "a" * 20_000_000}).encode()
     for _ in range(3):
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
             connection.request("POST", "/v1/completions", data, {"Content-Type": "application/json"})
             answer = connection.getresponse()
             statuses[answer.status] += 1
@@ -304,28 +304,24 @@ def test_a_client_that_waits_to_be_told_to_go_on(server, expected):
 # Slow and vanishing clients
 
 
+SLOW_BODY = POST + b"Content-Type: application/json\r\nContent-Length: 100000\r\n\r\n{"
+
+
 @pytest.mark.parametrize("where", ["before", "line", "header", "body"])
 def test_a_byte_now_and_then_does_not_hold_a_place(server, expected, where):
     """The time is for the whole request: 0.6 s here, 10 s otherwise."""
-    data = request_bytes("/v1/completions", GOOD)
-    whole = {"before": 0, "line": 5, "header": 40, "body": data.index(b"\r\n\r\n") + 8}[where]
-    start = time.monotonic()
+    begun = {"before": b"", "line": b"GET /", "header": b"GET / HTTP/1.1\r\nHost: ", "body": SLOW_BODY}[where]
+    server.read_seconds = 0.6
     with connect(server.port) as connection:
-        connection.sendall(data[:whole])
-        for byte in data[whole:] if where != "before" else b"":
-            connection.setblocking(False)
-            try:
-                if connection.recv(1, socket.MSG_PEEK):
-                    break
-            except BlockingIOError:
-                pass
-            connection.setblocking(True)
-            connection.sendall(bytes([byte]))
-            time.sleep(0.05)
-        connection.settimeout(10)
+        connection.sendall(begun)
+        end = time.monotonic() + 60
+        while begun and not select.select([connection], [], [], 0.05)[0]:  # until there is an answer
+            assert time.monotonic() < end, "every byte earns more time"
+            with contextlib.suppress(OSError):  # it has been closed just now
+                connection.sendall(b"a")
         answer = receive(connection)
     assert answer.status == 408 and "0.6 seconds" in answer.error["message"]
-    assert time.monotonic() - start < 4
+    server.read_seconds = 600.0
     check_alive(server, expected)
 
 
@@ -334,7 +330,7 @@ def test_clients_that_vanish_in_mid_stream_free_their_places(app, server, expect
     for reset in (False, True):
         connections = [connect(server.port) for _ in range(8)]
         for connection in connections:
-            connection.sendall(request_bytes("/v1/completions", ENDLESS | {"stream": True}))
+            connection.sendall(request_bytes("/v1/completions", FOR_EVER | {"stream": True}))
         for connection in connections:
             received = b""
             while received.count(b"data: ") < n_events:
@@ -345,7 +341,7 @@ def test_clients_that_vanish_in_mid_stream_free_their_places(app, server, expect
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
             connection.close()
         start = time.monotonic()
-        wait_until(lambda: app.engine.n_running == 0, 3.0)
+        wait_until(lambda: app.engine.n_running == 0)
         print(f"\n8 clients vanished after {n_events} events: their places free after {time.monotonic() - start:.2f} s")
     check_alive(server, expected)
 
@@ -353,12 +349,12 @@ def test_clients_that_vanish_in_mid_stream_free_their_places(app, server, expect
 def test_clients_that_vanish_while_they_wait_free_their_places(app, server, expected):
     connections = [connect(server.port) for _ in range(24)]  # more than are worked on at once
     for connection in connections:
-        connection.sendall(request_bytes("/v1/completions", ENDLESS))
+        connection.sendall(request_bytes("/v1/completions", FOR_EVER))
     wait_until(lambda: app.engine.n_running == 16 and app.engine.n_waiting == 8)
     for connection in connections:
         connection.close()
     start = time.monotonic()
-    wait_until(lambda: app.engine.n_running == app.engine.n_waiting == 0, 3.0)
+    wait_until(lambda: app.engine.n_running == app.engine.n_waiting == 0)
     print(f"\n24 clients vanished while they waited: all places free after {time.monotonic() - start:.2f} s")
     check_alive(server, expected)
 
@@ -366,15 +362,15 @@ def test_clients_that_vanish_while_they_wait_free_their_places(app, server, expe
 def test_streaming_clients_that_vanish_from_the_queue_leave_it(app, server, expected):
     running = [connect(server.port) for _ in range(16)]
     for connection in running:
-        connection.sendall(request_bytes("/v1/completions", ENDLESS))
+        connection.sendall(request_bytes("/v1/completions", FOR_EVER))
     wait_until(lambda: app.engine.n_running == 16)
     waiting = [connect(server.port) for _ in range(8)]
     for connection in waiting:
-        connection.sendall(request_bytes("/v1/completions", ENDLESS | {"stream": True}))
+        connection.sendall(request_bytes("/v1/completions", FOR_EVER | {"stream": True}))
     wait_until(lambda: app.engine.n_waiting == 8)
     for connection in waiting:
         connection.close()
-    wait_until(lambda: app.engine.n_waiting == 0, 3.0)
+    wait_until(lambda: app.engine.n_waiting == 0)
     assert app.engine.n_running == 16
     for connection in running:
         connection.close()
@@ -398,7 +394,7 @@ def test_a_client_that_does_not_read_is_let_go(looks):
 
     with server_of(endless, write_seconds=0.6) as server, connect(server.port) as connection:
         connection.sendall(request_bytes("/", method="GET"))
-        assert closed.wait(5.0)
+        assert closed.wait(60)
         wait_until(lambda: server.n_connections == 0)
 
 
@@ -422,6 +418,8 @@ def flood(server: HTTPServer, n: int, body: dict) -> tuple[Counter, int, list[st
     """n connections that are all open before the first of them sends its request."""
     connections = [connect(server.port, 60.0) for _ in range(n)]
     wait_until(lambda: server.n_connections == min(n, server.max_connections))
+    if n > server.max_connections:
+        connections[-1].recv(1, socket.MSG_PEEK)  # the last has been refused by now, and all before it
     data = request_bytes("/v1/completions", body)
 
     def one(connection: socket.socket):
@@ -442,8 +440,7 @@ def test_more_connections_than_there_may_be(app, expected):
     with server_of(app, max_connections=20) as server:
         statuses, lost, texts = flood(server, 60, GOOD)
         report("60 connections, 20 allowed", statuses, lost)
-        assert lost == 0 and set(statuses) <= {200, 429, 503} and set(texts) == {expected}
-        assert statuses[200] >= 20 and statuses[503] >= 1
+        assert lost == 0 and statuses == {200: 20, 503: 40} and set(texts) == {expected}
         check_alive(server, expected)
 
 
@@ -490,17 +487,27 @@ def process(*arguments: str):
             running.kill()
 
 
-def test_told_to_stop_under_load(expected):
+def listens(port: int) -> bool:
+    """Whether anybody takes connections there."""
+    try:
+        connect(port).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def test_told_to_stop_under_load():
     """Every request that was taken gets a whole answer or a clean 503, and the exit status is 0."""
     answers, errors, told = Counter(), [], threading.Event()
-    with process("--max-batch", "4") as (server, port):
+    with process("--max-batch", "4", "--drain-seconds", "300") as (server, port):
         assert "curl http://127.0.0.1" in server.welcome and "/v1/completions" in server.welcome
 
         def client(number: int) -> None:
             body = {"prompt": "One cold morning", "max_tokens": 30, "seed": number, "stream": number % 2 == 0}
             while True:
+                before = not told.is_set()
                 try:
-                    connection = connect(port, 60.0)
+                    connection = connect(port)
                 except ConnectionRefusedError:  # nobody listens any more: not taken
                     assert told.is_set()
                     return
@@ -508,8 +515,9 @@ def test_told_to_stop_under_load(expected):
                     try:
                         connection.sendall(request_bytes("/v1/completions", body))
                         answer = receive(connection)
-                        if answer is None:
+                        if answer is None and (before or listens(port)):  # else it came between the last and the end
                             answers["lost"] += 1
+                        if answer is None:
                             return
                         if answer.status == 200 and body["stream"]:
                             events(answer.body)  # asserts that it is whole
@@ -521,10 +529,10 @@ def test_told_to_stop_under_load(expected):
 
         with ThreadPoolExecutor(12) as pool:
             clients = [pool.submit(client, number) for number in range(12)]
-            time.sleep(1.5)
+            wait_until(lambda: answers[200] >= 12 or errors, 300)
             told.set()
             server.send_signal(signal.SIGTERM)
-            assert server.wait(60) == 0
+            assert server.wait(400) == 0
         [client.result() for client in clients]
         assert "Traceback" not in server.stderr.read()
     report("SIGTERM under load", answers, failed=len(errors))
@@ -532,8 +540,9 @@ def test_told_to_stop_under_load(expected):
 
 
 def test_while_it_stops_it_says_so_and_a_second_signal_ends_it():
-    with process("--drain-seconds", "60") as (server, port), connect(port, 30) as connection:
-        connection.sendall(request_bytes("/v1/completions", ENDLESS | {"stream": True}))
+    long = ("--drain-seconds", "600", "--request-seconds", "600", "--max-tokens", "100000")
+    with process(*long) as (server, port), connect(port) as connection:
+        connection.sendall(request_bytes("/v1/completions", FOR_EVER | {"stream": True}))
         connection.recv(1000)
         assert send(port, request_bytes("/ready", method="GET")).status == 200
         server.send_signal(signal.SIGINT)
@@ -542,7 +551,7 @@ def test_while_it_stops_it_says_so_and_a_second_signal_ends_it():
         assert answer.status == 503 and "going down" in answer.error["message"] and "Retry-After" in answer.headers
         assert send(port, request_bytes("/health", method="GET")).status == 200
         server.send_signal(signal.SIGINT)
-        assert server.wait(10) == 130
+        assert server.wait(60) == 130
 
 
 # What stands in the way of starting
@@ -601,9 +610,11 @@ def test_a_server_on_other_addresses_answers_to_any_name(app):
 
 
 def test_a_port_that_was_let_go_can_be_taken_again(app):
-    with server_of(app) as server:
+    with server_of(app, host=OURS) as server:
         port = server.port
-        assert send(port, request_bytes("/health", method="GET")).status == 200
+        with socket.create_connection((OURS, port)) as connection:
+            connection.sendall(request_bytes("/health", method="GET"))
+            assert receive(connection).status == 200
         with pytest.raises(UserError, match="it is taken"):
-            listen("127.0.0.1", port)
-    listen("127.0.0.1", port).close()
+            listen(OURS, port)
+    listen(OURS, port).close()

@@ -7,7 +7,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from serving_http_helpers import tiny, wait_until
+from serving_http_helpers import OURS, tiny
 
 import llmasos
 from llmasos import LLMServing, LLMTrainer, hub
@@ -44,7 +44,7 @@ def test_the_snippet_of_the_proposal(tmp_path):
     """In a program of its own, which ends although nobody stops the service."""
     LLMTrainer.from_pretrained("storyworld-gpt", "cpu").save_pretrained(tmp_path / "my_llm")
     code = SNIPPET + "print(type(response).__name__, len(str(response)) > 0, service.model()['id'])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=tmp_path,
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, cwd=tmp_path,
                           env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PATH": ""})  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout == "Prediction True my_llm\n"
@@ -85,16 +85,16 @@ def test_starting_and_stopping():
     assert service.start() is service and service.start() is service and service.running
     url = service.url
     assert url in repr(service) and url.startswith("http://127.0.0.1:")
-    with urllib.request.urlopen(url + "/ready", timeout=5) as answer:
+    with urllib.request.urlopen(url + "/ready", timeout=60) as answer:
         assert answer.status == 200
     service.stop()
     service.stop()
-    assert not service.running and n_threads() == before
+    assert not service.running and n_threads() <= before
     with pytest.raises(ServerError, match="there is no answer"):
         Client(url, retries=0).model()
     with service as again:  # and once more
         assert again is service and service.predict("abc", max_tokens=3).text is not None
-    assert n_threads() == before
+    assert n_threads() <= before
 
 
 @pytest.mark.parametrize("ask", [lambda s: s.predict("a"), lambda s: next(s.stream("a")), lambda s: s.url,
@@ -112,7 +112,7 @@ def test_a_running_text_may_end_when_the_service_stops():
     service = serving().create_service().start()
     pieces = service.stream("abc", max_tokens=60, seed=1)
     first = next(pieces)
-    stopping = threading.Thread(target=service.stop)
+    stopping = threading.Thread(target=service.stop, args=[300], daemon=True)
     stopping.start()
     text = first + "".join(pieces)
     stopping.join()
@@ -158,20 +158,20 @@ def test_listening_to_everybody_is_asked_through_this_machine():
 
 def test_what_goes_wrong_at_the_start_leaves_nothing_behind():
     before, model = n_threads(), serving()
-    with model.create_service() as service:
+    with model.create_service(host=OURS) as service:
         port = int(service.url.rpartition(":")[2])
         with pytest.raises(UserError, match=f"models/tiny-gpt is served at {service.url} already"):
             model.create_service().start()
-        with pytest.raises(UserError, match=f"port {port} of 127.0.0.1 cannot be used: it is taken"):
-            serving().create_service(port=port).start()
+        with pytest.raises(UserError, match=f"port {port} of {OURS} cannot be used: it is taken"):
+            serving().create_service(host=OURS, port=port).start()
     for settings, said in [({"max_batch": 0}, "max_batch is 0"), ({"max_tokens": 0}, "max_tokens is 0"),
                            ({"api_key": " "}, "the API key"), ({"host": "nowhere.invalid"}, "there is no host"),
                            ({"port": 70_000}, "port is 70000"), ({"request_seconds": 0}, "request_seconds is 0"),
                            ({"max_connections": -1}, "max_connections is -1")]:  # fmt: skip
         with pytest.raises(UserError, match=said):
             model.create_service(**settings).start()
-    assert n_threads() == before
-    with model.create_service(port=port) as service:  # the model and the port are free again
+    assert n_threads() <= before
+    with model.create_service(host=OURS, port=port) as service:  # the model and the port are free again
         assert service.predict("abc", max_tokens=2)
 
 
@@ -191,11 +191,11 @@ def test_many_threads_start_it_once():
         except Exception as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=start) for _ in range(6)]
+    threads = [threading.Thread(target=start, daemon=True) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert errors == [] and isinstance(service, Service)
     service.stop()
-    wait_until(lambda: n_threads() == 0 or not service.running)
+    assert not service.running

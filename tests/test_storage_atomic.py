@@ -31,7 +31,7 @@ def small_disk():
 def _run(code: str, *arguments) -> subprocess.CompletedProcess:
     """Run a piece of Python in a process of its own."""
     command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 def _names(folder) -> list[str]:

@@ -23,11 +23,12 @@ def test_only_one_thread_at_a_time_is_inside(tmp_path):
                 most = max(most, inside)
                 inside -= 1
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=30)
+        thread.join(60)
+        assert not thread.is_alive()
     assert most == 1 and inside == 0
 
 
@@ -37,7 +38,7 @@ import sys, time
 from llmasos.storage.lock import lock
 with lock(sys.argv[1]):
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
     holder = subprocess.Popen([sys.executable, "-c", code, tmp_path / "x.lock"], stdout=subprocess.PIPE, text=True)
     assert holder.stdout.readline() == "held\n"

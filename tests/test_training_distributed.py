@@ -39,7 +39,7 @@ def start(run: Path, processes: int) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=280,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
