@@ -150,7 +150,10 @@ class SlotDecoder(Decoder):
         return self._logits(hidden[: len(done)].gather(1, last[:, None, None].expand(-1, 1, hidden.size(2)))[:, 0])
 
     def _next_texts(self, budget: int) -> list[Sequence[int]]:
-        """What to read in one pass: of the first prompt as much as the budget allows, of others only all of it."""
+        """What to read in one pass: of the first prompt as much as the budget allows, of others only all of it.
+
+        A beginning that another slot has is copied from there, and is not part of what is returned.
+        """
         texts: list[Sequence[int]] = []
         longest = 0
         for i, row in enumerate(self.joined):
