@@ -34,6 +34,7 @@ RATIOS = [
     "training.large.share_of_peak",
     "training.large.against_usual",
     "generation.speedup",
+    "generation.shared",
     "loading.against_safetensors",
     "loading.memory",
     "bpe.train_speedup",
