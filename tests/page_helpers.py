@@ -74,6 +74,9 @@ def fill_tab(page, title):
     elif title == "Chat":
         page.locator("#message").fill("Tell a story about a wonderfullylongwordthatdoesnotendsoonenoughforanyline.")
         page.locator("#send").click()
+        done(page)
+        page.locator("#chat .token").nth(1).click()
+        card_of(page).get_by_role("button").first.click()
     elif title == "Fill in":
         page.locator("#fill").click()
         done(page)

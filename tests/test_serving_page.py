@@ -456,7 +456,7 @@ def test_an_answer_branches_where_a_token_is_chosen(visit, engines):
     content = engine.tokenizer.decode(sent["prefix"]) + expected.text
     assert page.locator("#status").inner_text() == f"The assistant: {content}".strip()
     assert page.locator("#chat > li").count() == 2  # what followed the other version is not said here
-    assert f"in place of “␣{tokens[4]}”" in page.locator(".versions").inner_text()
+    assert f"in place of “{tokens[4]}”" in page.locator(".versions").inner_text()
     assert "1 token chosen by you" in page.locator("#chat .numbers").inner_text()
     page.locator("#message").fill("Why?")
     page.keyboard.press("Enter")
@@ -584,10 +584,14 @@ def test_the_text_is_copied_without_what_is_no_text(visit):
     write(page, prompt="The")
     page.get_by_role("button", name="Copy the text").click()
     page.get_by_role("button", name="Copied").wait_for()
+    assert page.locator("#status").inner_text() == "Copied"
     assert page.evaluate("navigator.clipboard.readText()") == "The end."
     assert page.locator("#text-plain").inner_text() == "The text: The end."
     page.get_by_role("button", name="Only read it").click()
     page.get_by_role("button", name="Copy the text").wait_for()  # of this one nothing has been copied
+    page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error()); }")
+    page.get_by_role("button", name="Copy the text").click()
+    page.get_by_role("button", name="The browser does not allow it").wait_for()
 
 
 @slow
@@ -768,6 +772,26 @@ def test_a_server_that_goes_while_writing_leaves_what_is_there(visit, engines):
         page.wait_for_selector("#problem:not([hidden])")
     assert "Is the server still running?" in page.get_by_role("alert").inner_text()
     assert len(texts(page)) > 10 and "It broke off." in page.locator("#numbers").inner_text()
+
+
+@slow
+def test_what_goes_wrong_in_a_tab_is_said_in_that_tab(visit):
+    page, held = visit("storyworld-gpt", expected=[EXTERNAL]), []
+    page.route("**/v1/chat/completions", lambda route: held.append(route))
+    open_tab(page, "Chat")
+    with page.expect_request("**/v1/chat/completions"):
+        page.locator("#send").click()
+    open_tab(page, "Write")
+    held[0].abort()
+    page.wait_for_function("!('chat' in running)")
+    assert page.locator("#problem").is_hidden()
+    write(page, max_tokens=3)
+    open_tab(page, "Chat")
+    assert "does not answer" in page.locator("#problem-text").inner_text()
+    page.unroute("**/v1/chat/completions")
+    page.get_by_role("button", name="Try again").click()
+    done(page)
+    assert page.locator("#problem").is_hidden() and page.locator("#chat .assistant .token").count() > 0
 
 
 @slow
