@@ -50,6 +50,7 @@ def report(tmp_path_factory):
     return json.loads(file.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RATIOS)
 def test_every_ratio_is_in_the_report_with_its_spread(report, name):
     figure = report["figures"][name]
@@ -58,12 +59,14 @@ def test_every_ratio_is_in_the_report_with_its_spread(report, name):
     assert figure["best"] > 0
 
 
+@pytest.mark.slow
 def test_the_report_says_on_what_it_was_measured(report):
     assert report["quick"] is True and report["machine"]["device"] == "cpu"
     assert report["machine"]["torch"] == torch.__version__ and report["machine"]["threads"] == torch.get_num_threads()
     assert "matmul.fp32" in report["figures"]
 
 
+@pytest.mark.slow
 def test_a_figure_and_the_ratio_made_of_it_agree(report):
     figures = report["figures"]
     ours, usual = (figures[f"training.small.{key}"]["best"] for key in ("tokens_per_second", "usual_tokens_per_second"))

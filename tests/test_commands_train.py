@@ -162,6 +162,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 system ends it as `kill -9` does, and however busy the machine is it does not come too late."""
 
 
+@pytest.mark.slow
 def test_killed_at_a_random_step_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path):
     """That needs a process of its own; what it leaves must lead to the very same weights and log."""
     flags = ["--data", "foxes.txt", *TINY_FLAGS, "--steps", "60", "--dropout", "0.1", "--eval-interval", "10"]

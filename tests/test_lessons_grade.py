@@ -77,10 +77,12 @@ def test_gradescope_has_its_published_form(graded):
     assert as_gradescope([])["tests"] == []
 
 
+@pytest.mark.slow
 def test_the_result_does_not_depend_on_how_many_are_checked_at_a_time(tiny, class_of_three, graded):
     assert as_json(grade(class_of_three, tiny, jobs=1)) == as_json(graded)
 
 
+@pytest.mark.slow
 def test_a_bug_of_the_grader_costs_one_student_only(tiny, class_of_three, monkeypatch):
     original = grading.check_source
 

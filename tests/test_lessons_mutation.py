@@ -15,6 +15,7 @@ EXERCISES = [(lesson, exercise) for lesson in lessons() for exercise in lesson.e
 NAMES = [f"{lesson.name}-{exercise.name}" for lesson, exercise in EXERCISES]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lesson, exercise", EXERCISES, ids=NAMES)
 def test_every_misconception_is_rejected_and_named(lesson: Lesson, exercise: Exercise):
     assert len(exercise.misconceptions) >= 6, "at least six per exercise"

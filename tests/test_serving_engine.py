@@ -65,11 +65,12 @@ def random_request(draw: random.Random) -> tuple[str, SamplingOptions, int]:
 # What a request gets
 
 
-def test_two_hundred_requests_under_load_each_get_what_they_get_alone(started):
+@pytest.mark.parametrize("n_requests", [40, pytest.param(200, marks=pytest.mark.slow)])
+def test_requests_under_load_each_get_what_they_get_alone(started, n_requests):
     model = byte_model()
     engine = started(model, max_batch=7, max_waiting=1000, prefill_tokens=16, request_seconds=600)
     draw = random.Random(0)
-    asked = [random_request(draw) for _ in range(200)]
+    asked = [random_request(draw) for _ in range(n_requests)]
     got: list = [None] * len(asked)
 
     def client(numbers: range) -> None:
@@ -77,7 +78,7 @@ def test_two_hundred_requests_under_load_each_get_what_they_get_alone(started):
             prompt, options, n = asked[number]
             got[number] = [request.result() for request in engine.submit(prompt, options, n)]
 
-    threads = [threading.Thread(target=client, args=(range(k, 200, 20),), daemon=True) for k in range(20)]
+    threads = [threading.Thread(target=client, args=(range(k, n_requests, 20),), daemon=True) for k in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -496,6 +496,7 @@ def listens(port: int) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_told_to_stop_under_load():
     """Every request that was taken gets a whole answer or a clean 503, and the exit status is 0."""
     answers, errors, told = Counter(), [], threading.Event()

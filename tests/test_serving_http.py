@@ -705,6 +705,7 @@ def test_what_one_answer_may_hold_is_bounded(gpt):
         assert "are 172,032 tokens to be told; one answer may hold 100,000" in answer.error["message"]
 
 
+@pytest.mark.slow
 def test_the_memory_for_one_answer(gpt):
     """The largest that may be asked for would take less than 200 MB."""
     n_tokens = 300

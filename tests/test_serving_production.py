@@ -142,6 +142,7 @@ def test_gunicorn_ends_what_runs_when_it_is_told_to_stop():
     assert all(answer.result()[0] == 200 and b"data: [DONE]" in answer.result()[1] for answer in answers)
 
 
+@pytest.mark.slow
 def test_a_process_that_ends_without_closing_the_application_does_not_hang():
     code = f"from llmasos.serving.app import create_app; app = create_app('{MODEL}', device='cpu')\n" \
            "app.engine.submit('a', __import__('llmasos.generation').generation.SamplingOptions(100000))"  # fmt: skip

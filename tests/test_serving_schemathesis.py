@@ -61,7 +61,7 @@ def test_a_few_made_up_requests(document):
                 continue  # there is nothing that could be wrong
 
             @given(case=found.ok().as_strategy(generation_mode=mode))
-            @settings(max_examples=8 if found.ok().body else 2, deadline=None, suppress_health_check=HEALTH,
+            @settings(max_examples=4 if found.ok().body else 2, deadline=None, suppress_health_check=HEALTH,
                       database=None, derandomize=True)  # fmt: skip
             def run(case):
                 check(case)
