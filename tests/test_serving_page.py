@@ -310,7 +310,8 @@ def test_sampling_settings_are_sent_and_what_is_off_is_not(visit):
 def test_a_text_too_long_to_be_looked_at_is_written_on_all_the_same(visit):
     page = visit("storyworld-gpt", expected=[EXTERNAL])
     write(page, prompt="Paul was happy. " * 120, max_tokens=5)
-    assert "only the last" in page.locator("#notices").inner_text()
+    notice = page.locator("#notices").inner_text()
+    assert notice.startswith("The prompt is") and "only the last" in notice
     assert point_at(page.locator("#text .token").nth(2)).get_by_role("button").count() == 0
     page.get_by_role("button", name="Look inside this text").click()
     page.wait_for_selector("#problem:not([hidden])")
@@ -526,6 +527,41 @@ def test_an_answer_that_broke_off_is_tried_again_as_another_version(visit):
     done(page)
     assert texts(page, "#chat .token") == ["Well"] and "2 of 2" in page.locator(".versions").inner_text()
     assert [message["role"] for message in body(page, "/v1/chat/completions")["messages"]] == ["user"]
+
+
+@slow
+def test_an_answer_that_did_not_begin_is_no_version(visit):
+    page = visit("storyworld-chat")
+    chat_with(page, streamed(finish_reason=None), streamed(b"Well"))
+    page.locator("#send").click()
+    page.wait_for_selector("#problem:not([hidden])")
+    assert page.locator("#chat > li").count() == 1
+    page.get_by_role("button", name="Try again").click()
+    done(page)
+    assert texts(page, "#chat .token") == ["Well"] and page.locator(".versions button").count() == 0
+    page.route("**/v1/chat/completions", lambda route: route.abort())
+    page.expected = [EXTERNAL]
+    page.get_by_role("button", name="Another answer").click()
+    page.wait_for_selector("#problem:not([hidden])")
+    page.get_by_role("button", name="New conversation").click()  # nothing of the old one can be tried again
+    assert page.locator("#problem").is_hidden() and page.locator("#chat > li").count() == 0
+
+
+@slow
+def test_who_interrupts_an_answer_has_heard_what_it_said(visit, engines):
+    page = visit("storyworld-chat")
+    with slowed(engines("storyworld-chat")):
+        page.locator("#send").click()
+        page.wait_for_selector("#chat .token >> nth=6")
+        page.locator("#message").fill("Stop. Who was it?")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#chat > li >> nth=3")
+        page.keyboard.press("Escape")
+        done(page)
+    sent = body(page, "/v1/chat/completions")["messages"]
+    assert [message["role"] for message in sent] == ["user", "assistant", "user"]
+    assert sent[1]["content"].split() == page.locator("#chat .assistant .text").first.inner_text().split()
+    assert "You stopped it." in page.locator("#chat .numbers").first.inner_text()
 
 
 @slow
