@@ -131,7 +131,16 @@ BROKEN = [  # what is sent → which status, None = closed without an answer
     (b"get / HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
     (b"GET  / HTTP/1.1\r\nHost: localhost\r\n\r\n", 200),
     (b"GET / HTTP/1.1 \r\nHost: localhost\r\n\r\n", 200),
-    (b"GET http://localhost/ HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+    (b"GET http://localhost/ HTTP/1.1\r\nHost: localhost\r\n\r\n", 200),
+    (b"GET HTTP://LocalHost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n", 200),
+    (b"GET http://localhost/health?a=http://b/ HTTP/1.1\r\nHost: evil.example\r\n\r\n", 200),
+    (b"GET http://localhost//health HTTP/1.1\r\n\r\n", 404),
+    (b"GET http://evil.example/ HTTP/1.1\r\nHost: localhost\r\n\r\n", 403),
+    (b"GET http:///health HTTP/1.1\r\nHost: localhost\r\n\r\n", 403),
+    (b"GET /http://localhost/health HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+    (b"\r\nGET / HTTP/1.1\r\nHost: localhost\r\n\r\n", 200),
+    (b"\n \x85\r\n\r\nGET / HTTP/1.1\r\nHost: localhost\r\n\r\n", 200),
+    (b"\r\n" * 20_000, 431),
     (b"CONNECT localhost:22 HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
     (b"GET /\x00 HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
     (b"GET / HTTP/1.1\r\nHost : localhost\r\n\r\n", 400),
@@ -162,6 +171,7 @@ BROKEN = [  # what is sent → which status, None = closed without an answer
     (b"GET /health HTTP/1.0\r\n\r\n", 200),
     (b"GET /health?a=b HTTP/1.1\r\nHost: localhost\r\nX_A: 1\r\nX-A: 2\r\n\r\n", 200),
     (b"", None),
+    (b"\r\n", None),
     (b"GET / HT", 408),
 ]  # fmt: skip
 
@@ -265,6 +275,49 @@ def test_a_second_request_on_a_connection_is_not_answered(server):
     assert answer.json == {"status": "ok"}
 
 
+def test_an_answer_is_whole_although_more_was_sent_than_was_read(monkeypatch):
+    """The client reads only when the server has closed: what is on its way then must not be cut off."""
+    monkeypatch.setattr("llmasos.serving.connection.LINGER", 0.2)
+    asked, more_is_there = threading.Event(), threading.Event()
+
+    def application(environ, start_response):
+        asked.set()
+        more_is_there.wait(60)
+        start_response("200 OK", [("Content-Length", "100000")])
+        return [bytes(100_000)]
+
+    with server_of(application) as server, socket.socket() as connection:
+        server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 200_000)  # room for all of the answer here,
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # and not there
+        connection.connect(("127.0.0.1", server.port))
+        connection.sendall(request_bytes("/", method="GET"))
+        assert asked.wait(60)
+        connection.sendall(request_bytes("/second", method="GET"))
+        more_is_there.set()
+        wait_until(lambda: server.n_connections == 0)
+        assert len(receive(connection).body) == 100_000
+
+
+def test_what_the_server_refuses_itself_is_counted(app, server):
+    """Before the application has seen anything of it."""
+
+    def counted(method: str, status: int) -> float:
+        return app.served.metrics.http_requests.value("other", method, status)
+
+    for data, method, status in [
+        (POST + b"Content-Length: 9999999\r\n\r\n", "POST", 413),
+        (POST + b"\r\n", "POST", 411),
+        (b"nonsense\r\n\r\n", "other", 400),
+        (b"GET / HTTP/1.1\r\nA: " + b"a" * 20_000 + b"\r\n\r\n", "GET", 431),
+    ]:
+        before = counted(method, status)
+        assert send(server.port, data).status == status
+        assert counted(method, status) == before + 1, status
+    server.max_connections, before = 0, counted("other", 503)
+    assert send(server.port, request_bytes("/health", method="GET")).status == 503
+    assert counted("other", 503) == before + 1
+
+
 def test_a_head_is_the_head_of_the_answer(server):
     for path in ("/", "/health", "/v1/models"):
         with connect(server.port) as connection:
@@ -346,12 +399,15 @@ def test_clients_that_vanish_in_mid_stream_free_their_places(app, server, expect
     check_alive(server, expected)
 
 
-def test_clients_that_vanish_while_they_wait_free_their_places(app, server, expected):
+@pytest.mark.parametrize("more", ["", "an end of a line"])
+def test_clients_that_vanish_while_they_wait_free_their_places(app, server, expected, more):
     connections = [connect(server.port) for _ in range(24)]  # more than are worked on at once
     for connection in connections:
         connection.sendall(request_bytes("/v1/completions", FOR_EVER))
     wait_until(lambda: app.engine.n_running == 16 and app.engine.n_waiting == 8)
     for connection in connections:
+        if more:
+            connection.sendall(b"\r\n")  # which stands before the end that the server looks for
         connection.close()
     start = time.monotonic()
     wait_until(lambda: app.engine.n_running == app.engine.n_waiting == 0)
@@ -542,7 +598,8 @@ def test_told_to_stop_under_load():
 
 def test_while_it_stops_it_says_so_and_a_second_signal_ends_it():
     long = ("--drain-seconds", "600", "--request-seconds", "600", "--max-tokens", "100000")
-    with process(*long) as (server, port), connect(port) as connection:
+    with process(*long, "--host", "127.1") as (server, port), connect(port) as connection:
+        assert send(port, b"GET /health HTTP/1.1\r\nHost: 127.1\r\n\r\n").status == 200  # as it was called
         connection.sendall(request_bytes("/v1/completions", FOR_EVER | {"stream": True}))
         connection.recv(1000)
         assert send(port, request_bytes("/ready", method="GET")).status == 200
@@ -571,6 +628,7 @@ def test_a_taken_port_is_a_sentence(server, capsys):
     (["--max-batch", "0"], "max_batch is 0"),
     (["--max-tokens", "0"], "max_tokens is 0"),
     (["--threads", "0"], "--threads is 0"),
+    (["--threads", "100000"], "--threads is 100000; it must be from 1 to"),
     (["--max-connections", "0"], "max_connections is 0"),
     (["--request-seconds", "nan"], "request_seconds is nan"),
     (["--drain-seconds", "-5"], "--drain-seconds is -5"),
@@ -605,9 +663,19 @@ def test_a_damaged_model_is_a_sentence(damage, tmp_path, capsys):
 
 def test_a_server_on_other_addresses_answers_to_any_name(app):
     with server_of(app, host="0.0.0.0") as server:
+        assert server.url == f"http://127.0.0.1:{server.port}"  # by which this machine reaches it
         assert send(server.port, b"GET /v1/models HTTP/1.1\r\nHost: my.machine\r\n\r\n").status == 200
     with server_of(app, host="127.0.0.2") as server:
         assert server.url == f"http://127.0.0.2:{server.port}"
+
+
+def test_a_server_answers_to_the_host_that_it_was_given(app):
+    """"127.1" is a way to write 127.0.0.1 that no list of ours has. It stands for any name that a machine may have."""
+    with server_of(app, host="127.1") as server:
+        assert server.url == f"http://127.0.0.1:{server.port}"
+        for host, status in {"127.1": 200, "127.0.0.1": 200, "localhost": 200, "evil.example": 403}.items():
+            request = f"GET /health HTTP/1.1\r\nHost: {host}:{server.port}\r\n\r\n"
+            assert send(server.port, request.encode()).status == status, host
 
 
 def test_a_port_that_was_let_go_can_be_taken_again(app):

@@ -7,7 +7,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from serving_http_helpers import OURS, tiny
+from serving_http_helpers import OURS, app_of, tiny
 
 import llmasos
 from llmasos import LLMServing, LLMTrainer, hub
@@ -26,7 +26,7 @@ response = service.predict(text="Hello, world!")
 
 def serving(kind: str = "gpt") -> LLMServing:
     engine = tiny(kind)
-    return LLMServing(engine.model, engine.tokenizer, f"models/tiny-{kind}")
+    return LLMServing(engine.model, engine.tokenizer, f"tiny-{kind}")
 
 
 def n_threads() -> int:
@@ -156,11 +156,19 @@ def test_listening_to_everybody_is_asked_through_this_machine():
         assert service.url.startswith("http://127.0.0.1:") and service.predict("abc", max_tokens=2)
 
 
+def test_it_answers_to_the_host_that_it_was_given():
+    """"127.1" is a way to write 127.0.0.1; it stands for any name that a machine may have."""
+    with serving().create_service(host="127.1") as service:
+        request = urllib.request.Request(f"{service.url}/v1/models", headers={"Host": "127.1"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            assert answer.status == 200
+
+
 def test_what_goes_wrong_at_the_start_leaves_nothing_behind():
     before, model = n_threads(), serving()
     with model.create_service(host=OURS) as service:
         port = int(service.url.rpartition(":")[2])
-        with pytest.raises(UserError, match=f"models/tiny-gpt is served at {service.url} already"):
+        with pytest.raises(UserError, match=f"tiny-gpt is served at {service.url} already"):
             model.create_service().start()
         with pytest.raises(UserError, match=f"port {port} of {OURS} cannot be used: it is taken"):
             serving().create_service(host=OURS, port=port).start()
@@ -180,6 +188,19 @@ def test_names_that_are_none():
         LLMServing.from_pretrained("no/such/model/here")
     with pytest.raises(UserError, match="quantize is 'int2'"):
         LLMServing.from_pretrained("storyworld-gpt", quantize="int2")
+
+
+def test_a_model_has_the_same_name_however_it_is_served(tmp_path, monkeypatch):
+    """The last part of its folder's name; one that is no folder keeps the whole of it, as on the hub."""
+    (tmp_path / "my_llm" / "inside").mkdir(parents=True)
+    (tmp_path / "latest").symlink_to("my_llm")
+    monkeypatch.chdir(tmp_path / "my_llm")
+    engine = tiny("gpt")
+    monkeypatch.setattr("llmasos.hub.load_pretrained", lambda *given, **settings: (engine.model, engine.tokenizer))
+    for given, name in {".": "my_llm", "inside/..": "my_llm", "inside/": "inside", str(tmp_path / "latest"): "latest",
+                        "who/my_llm": "who/my_llm", "my_llm": "my_llm"}.items():  # fmt: skip
+        with LLMServing.from_pretrained(given).create_service() as service, app_of(given) as app:
+            assert service.model()["id"] == app.served.name == name
 
 
 def test_many_threads_start_it_once():

@@ -14,7 +14,7 @@ import torch
 from llmasos.commands.errors import ArgumentParser
 from llmasos.errors import UserError
 from llmasos.prompting.chat import PLAIN
-from llmasos.serving.app import KEY_VARIABLE, MAX_TOKENS, App, create_app
+from llmasos.serving.app import KEY_VARIABLE, LOOPBACK, MAX_TOKENS, App, create_app
 from llmasos.serving.server import HTTPServer, is_loopback, listen
 from llmasos.serving.web import MAX_BODY
 
@@ -24,6 +24,7 @@ EXAMPLES = """examples:
   python -m llmasos serve gpt2 --quantize int8 --max-batch 32
   LLMASOS_API_KEY=… python -m llmasos serve storyworld-gpt --host 0.0.0.0
 """
+THREADS_PER_CORE = 4  # more only get into each other's way, and at some number the system has no more
 TRIES = {  # ability → a route, and a body to try it with; the first that the model has is shown
     "chat": ("/v1/chat/completions",
              '{"messages": [{"role": "user", "content": "Tell me a story about a lantern."}], "temperature": 0}'),
@@ -80,8 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not 0 <= args.drain_seconds < math.inf:
         raise UserError(f"--drain-seconds is {args.drain_seconds:g}; it must be a number of seconds, at least 0.")
     if args.threads is not None:
-        if args.threads < 1:
-            raise UserError(f"--threads is {args.threads}; it must be at least 1.")
+        most = THREADS_PER_CORE * (os.cpu_count() or 1)
+        if not 1 <= args.threads <= most:
+            raise UserError(f"--threads is {args.threads}; it must be from 1 to {most} on this machine.")
         torch.set_num_threads(args.threads)
     with contextlib.closing(listen(args.host, args.port)) as listener:  # a taken port is said before the model is read
         app = create_app(
@@ -98,7 +100,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             request_seconds=args.request_seconds,
         )
         server = HTTPServer(
-            app, listener=listener, max_connections=args.max_connections, log=note if args.verbose else None
+            app,
+            args.host,
+            listener=listener,
+            max_connections=args.max_connections,
+            log=note if args.verbose else None,
         )
         told = when_told_to_stop()
         server.start()
@@ -117,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def names_of(args: argparse.Namespace) -> list[str] | None:
     """The names that the server answers to; None = what `create_app` takes by itself."""
-    return None if args.allow_host is None else ["localhost", "127.0.0.1", "[::1]", args.host, *args.allow_host]
+    return None if args.allow_host is None else [*LOOPBACK, args.host, *args.allow_host]
 
 
 def when_told_to_stop() -> threading.Event:

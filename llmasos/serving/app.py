@@ -37,7 +37,7 @@ from llmasos.serving.metrics import Metrics
 from llmasos.serving.openapi import document
 from llmasos.serving.refusals import Refused, error_object, refusal, status_line
 from llmasos.serving.routes import ROUTES
-from llmasos.serving.served import Served
+from llmasos.serving.served import Served, name_of
 from llmasos.serving.web import MAX_BODY, Environ, Request, Response, Route, json_response, read_body
 from llmasos.training.machine import pick_device
 
@@ -93,7 +93,7 @@ def create_app(
     if isinstance(model, str | Path):
         opened, tokenizer = hub.load_pretrained(model, pick_device(device), quantize=quantize)
         engine = Engine(opened, tokenizer, max_batch, max_waiting, request_seconds=request_seconds, metrics=Metrics())
-        name = name or (Path(model).resolve().name if Path(model).is_dir() else str(model))
+        name = name or name_of(model)
     else:
         engine = model
     app = App(Served(name or "model", engine, max_tokens), api_key, hosts, max_body)
@@ -131,7 +131,8 @@ class App:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request (PEP 3333)."""
-        method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")
+        method = environ["REQUEST_METHOD"]
+        path = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace")  # WSGI's are bytes
         route: Route | None = None
         try:
             self.check_host(environ)
@@ -144,8 +145,12 @@ class App:
         except Exception as error:
             refused = refusal(error)
             response = json_response(error_object(refused), refused.status, refused.headers)
-        self.served.metrics.http_requests.add(1, route.path if route else "other", known(method), response.status)
+        self.count_answer(method, response.status, route)
         return send(response, method == "HEAD", start_response)
+
+    def count_answer(self, method: str | None, status: int, route: Route | None = None) -> None:
+        """Count an answer. A server may do so for what it refuses itself, even before there is a method."""
+        self.served.metrics.http_requests.add(1, route.path if route else "other", known(method), status)
 
     def find(self, method: str, path: str) -> Route:
         """The route for a request; HEAD is a GET whose answer is not sent.
@@ -198,7 +203,8 @@ class App:
             return self.hosts
         if self.api_key is not None or environ.get("llmasos.public"):
             return ("*",)
-        return dict.fromkeys((*LOOPBACK, host_name(environ.get("llmasos.host", LOOPBACK[0]))))
+        listening = [environ[key] for key in ("llmasos.host", "llmasos.host_given") if key in environ]
+        return dict.fromkeys((*LOOPBACK, *map(host_name, listening)))
 
     def check_key(self, environ: Environ) -> None:
         """Raise Refused (401) if a key is needed and not shown. The time it takes tells nothing about the key."""
@@ -228,7 +234,7 @@ def host_name(host: str) -> str:
     return re.sub(":[0-9]*$", "", host).removesuffix(".")
 
 
-def known(method: str) -> str:
+def known(method: str | None) -> str:
     """A method as the metrics count it: whatever else somebody makes up is one kind."""
     return method if method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH") else "other"
 

@@ -6,6 +6,7 @@ here what it leaves open: how long and how large a request may be, and a client 
 
 import io
 import logging
+import re
 import socket
 import sys
 import time
@@ -18,8 +19,9 @@ from llmasos.serving.web import JSON, json_response
 
 MAX_LINE = 8_192  # bytes of the request line
 MAX_HEAD = 16_384  # bytes of the whole head; the standard library takes at most 100 headers
-LINGER = 2.0  # seconds for which what a refused client still sends is read and thrown away
+LINGER = 2.0  # seconds for which what a client still sends after our answer is read and thrown away
 TLS_HELLO = b"\x16\x03"  # how a browser begins that was told https
+WHOLE_ADDRESS = re.compile("https?://([^/?]*)/?", re.IGNORECASE)  # up to the path
 ONCE = ("Host", "Content-Length", "Content-Type", "Authorization")
 
 
@@ -92,7 +94,7 @@ class Connection(WSGIRequestHandler):
         try:
             if self.rfile.peek(2).startswith(TLS_HELLO):  # it may hold no end of a line to wait for
                 raise Refused("this looks like the beginning of https; the server speaks http.")
-            self.raw_requestline = self.rfile.readline(MAX_LINE + 1)
+            self.raw_requestline = self.first_line()
             if not self.raw_requestline:
                 return
             if len(self.raw_requestline) > MAX_LINE:
@@ -113,9 +115,18 @@ class Connection(WSGIRequestHandler):
                 self.wfile.flush()  # the head of an answer without a body
 
     def finish(self) -> None:
-        """What was to be sent has been, or the client did not take it; then nothing of it has been logged yet."""
-        if self.command and not self.logged:
+        """The client is left the time to read its answer. If none has been logged, the client did not take it."""
+        if self.logged:
+            linger(self.connection)
+        elif self.command:
             self.log_request(CLIENT_GONE)
+
+    def first_line(self) -> bytes:
+        """The first line that is not empty (RFC 9112, section 2.2); b"" if the client goes away before."""
+        line = self.rfile.readline(MAX_LINE + 1)
+        while line.decode("latin-1").isspace():
+            line = self.rfile.readline(MAX_LINE + 1)
+        return line
 
     def body_length(self) -> int:
         """How many bytes the body has. Raises Refused if that is not said clearly, or they are too many."""
@@ -151,22 +162,31 @@ class Connection(WSGIRequestHandler):
         return True
 
     def get_environ(self) -> dict[str, Any]:
-        """What WSGI says of a request, and on top whether the client has gone, and who can reach the server."""
-        return super().get_environ() | {
+        """What WSGI says of a request, and on top whether the client has gone, and who can reach the server.
+
+        An address may be whole, as in `GET http://localhost/health HTTP/1.1`. Its host is then the one that counts
+        (RFC 9112, section 3.2.2).
+        """
+        ours = {
             "CONTENT_TYPE": self.headers.get("Content-Type", ""),
             "llmasos.client_gone": self.client_gone,
             "llmasos.host": self.server.host,
+            "llmasos.host_given": self.server.host_given,
             "llmasos.public": self.server.public,
         }
+        if whole := WHOLE_ADDRESS.match(self.path):
+            ours["HTTP_HOST"], self.path = whole[1], "/" + self.path[whole.end() :]
+        return super().get_environ() | ours
 
     def client_gone(self) -> bool:
         """Whether the client has closed the connection: then there is something to read, and it is the end.
 
-        (It may have closed only its half, and wait. Such clients are rare, and cannot be told from the others.)
+        What it has sent after its request stands before the end, and is thrown away. (A client may have closed only
+        its half, and wait. Such clients are rare, and cannot be told from the others.)
         """
         try:
             self.connection.setblocking(False)
-            return not self.connection.recv(1, socket.MSG_PEEK)
+            return not self.connection.recv(65536)
         except BlockingIOError:
             return False
         except OSError:
@@ -182,11 +202,11 @@ class Connection(WSGIRequestHandler):
 
     def refuse(self, refused: Refused) -> None:
         """Answer a request that could not be read."""
+        self.server.count_answer(self.command, refused.status)
         self.connection.settimeout(self.server.write_seconds)
         self.wfile.write(answer_bytes(refused))
         self.wfile.flush()
         self.log_request(refused.status)
-        linger(self.connection)
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """When, what, how it went, and how long it took."""

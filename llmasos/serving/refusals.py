@@ -17,6 +17,7 @@ TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_e
 """Status → type; other 4xx are an `invalid_request_error`, 5xx a `server_error`."""
 
 CLIENT_GONE = 499  # nobody reads this one; it is for the log and the metrics
+PHRASES = {status.value: status.phrase for status in HTTPStatus} | {CLIENT_GONE: "Client Closed Request"}
 RESTART_SECONDS = 5  # after which it is worth asking again a server that is going down
 
 
@@ -92,5 +93,4 @@ def status_line(status: int) -> str:
     >>> status_line(404)
     '404 Not Found'
     """
-    names = {item.value: item.phrase for item in HTTPStatus}
-    return f"{status} {names.get(status, 'Client Closed Request')}"
+    return f"{status} {PHRASES[status]}"

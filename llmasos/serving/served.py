@@ -1,7 +1,9 @@
 """What is served: a model under a name, what it can do, and how much of it one request may ask for."""
 
+import os
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -33,6 +35,16 @@ def abilities_of(config: ModelConfig) -> tuple[str, ...]:
     return (*ABILITIES[key], "embed")
 
 
+def name_of(model: str | Path) -> str:
+    """What requests call a model if nothing else is said: the last part of its folder's name, or its name.
+
+    >>> name_of("HuggingFaceTB/SmolLM2-135M")
+    'HuggingFaceTB/SmolLM2-135M'
+    """
+    folder = Path(os.path.abspath(model))  # which, unlike `resolve`, leaves a link its own name
+    return folder.name if folder.is_dir() else str(model)
+
+
 @dataclass
 class Served:
     """A model at work, as the routes see it.
@@ -55,9 +67,8 @@ class Served:
         self.metrics: Metrics = self.engine.metrics
         self.config: ModelConfig = self.model.config
         self.vocab_size = min(self.tokenizer.vocab_size, self.config.vocab_size)
-        self.abilities, self.template = abilities_of(self.config), None
-        if "chat" in self.abilities:
-            self.template: ChatTemplate | None = template_of(self.tokenizer)
+        self.abilities = abilities_of(self.config)
+        self.template: ChatTemplate | None = template_of(self.tokenizer) if "chat" in self.abilities else None
 
     @property
     def ready(self) -> bool:

@@ -13,6 +13,7 @@ What a client can do to a server is hold on to something, so everything has an e
     the head            16 KB and 100 headers           the body             1 MB
     sending a request   10 seconds for all of it        taking the answer    30 seconds for each piece
     connections         256 at once                     the model's work     see `engine.py`
+    closing             2 seconds after the answer
 
 For the open internet put a server in front that speaks TLS (nginx, Caddy), or use gunicorn (see `app.py`).
 """
@@ -38,6 +39,9 @@ from llmasos.serving.web import MAX_BODY
 
 BACKLOG = 1024  # connections that the system keeps until we take them
 MAX_FAREWELLS = 256  # refused connections that are kept open for their answer to arrive
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Hosts that stand for all addresses of a machine → the one by which it reaches itself."""
+
 LAST_CALL = 1.0  # seconds, at the end, to take those who have connected already
 FULL = Refused("the server has as many connections as it can hold; ask again in a moment.",
                status=503, code="full", headers=retry_after(1.0))  # fmt: skip
@@ -55,8 +59,9 @@ class HTTPServer(ThreadingMixIn, WSGIServer):
         server.stop()
 
     Attributes:
-        host, port: where it listens; the port that was found, if 0 was asked for.
-        url: the same as an address.
+        host, port: where it listens, as numbers; the port that was found, if 0 was asked for.
+        host_given: the host as it was asked for, perhaps by a name.
+        url: the address at which this machine itself finds it.
         public: whether other machines can reach it.
     """
 
@@ -76,13 +81,14 @@ class HTTPServer(ThreadingMixIn, WSGIServer):
         listener: socket.socket | None = None,
     ):
         """Args:
-        app: what answers (PEP 3333); its `max_body`, if it has one, is how many bytes a body may have.
+        app: what answers (PEP 3333). If it has a `max_body`, a body may have so many bytes; if it has a `count_answer`,
+            that is told the method and the status of what is refused before it comes to the application.
         host, port: where to listen; 0 is any port that is free.
         max_connections: how many are served at once.
         read_seconds: how long a request may take to arrive, all of it.
         write_seconds: how long each piece of an answer may take to be taken.
         log: told a line for each request.
-        listener: a socket made by `listen`, in place of host and port.
+        listener: what `listen` has made of host and port, if that was called before.
 
         Raises:
             UserError: the port is taken, or may not be used, or there is no such host; or no connection is allowed.
@@ -90,16 +96,18 @@ class HTTPServer(ThreadingMixIn, WSGIServer):
         if not isinstance(max_connections, int) or max_connections < 1:
             raise UserError(f"max_connections is {max_connections!r}; it must be a whole number of at least 1.")
         listener = listener or listen(host, port)
-        self.host, self.port = listener.getsockname()[:2]
+        self.host_given, (self.host, self.port) = host, listener.getsockname()[:2]
         super().__init__((self.host, self.port), Connection, bind_and_activate=False)
         self.socket.close()  # the one that the standard library has made, unbound
         self.socket, self.server_name, self.server_port = listener, self.host, self.port
         self.setup_environ()
         self.app = app
         self.set_app(app)
-        self.url = f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+        itself = EVERYWHERE.get(self.host, self.host)
+        self.url = f"http://{f'[{itself}]' if ':' in itself else itself}:{self.port}"
         self.public, self.log = not is_loopback(self.host), log
         self.max_connections, self.max_body = max_connections, getattr(app, "max_body", MAX_BODY)
+        self.count_answer: Callable[[str | None, int], None] = getattr(app, "count_answer", lambda *answer: None)
         self.read_seconds, self.write_seconds = read_seconds, write_seconds
         self._connections: set[socket.socket] = set()
         self._changed = threading.Condition()  # guards the set
@@ -196,6 +204,7 @@ class HTTPServer(ThreadingMixIn, WSGIServer):
         The answer is short enough for the socket's buffer. The socket is closed only later, because one that is closed
         while there is something unread in it cuts its other end off before that has seen the answer.
         """
+        self.count_answer(None, FULL.status)
         try:
             connection.setblocking(False)
             connection.send(answer_bytes(FULL))

@@ -22,14 +22,12 @@ from llmasos.errors import UserError
 from llmasos.serving.app import MAX_TOKENS, App, create_app
 from llmasos.serving.client import Client
 from llmasos.serving.engine import Engine
+from llmasos.serving.served import name_of
 from llmasos.serving.server import HTTPServer, listen
 from llmasos.serving.transport import Transport
 from llmasos.serving.web import MAX_BODY
 from llmasos.tokenizers import Tokenizer
 from llmasos.training.machine import pick_device
-
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
-"""Hosts that stand for all addresses of a machine → the one by which it reaches itself."""
 
 
 class LLMServing:
@@ -88,9 +86,13 @@ class LLMServing:
         """
         def make_app() -> App:
             engine = Engine(self.model, self.tokenizer, max_batch, max_waiting, request_seconds=request_seconds)
-            called = name or Path(self.name).name
             return create_app(
-                engine, name=called, api_key=api_key, hosts=hosts, max_tokens=max_tokens, max_body=max_body
+                engine,
+                name=name or name_of(self.name),
+                api_key=api_key,
+                hosts=hosts,
+                max_tokens=max_tokens,
+                max_body=max_body,
             )
 
         return Service(self, make_app, host, port, max_connections, timeout=request_seconds + 10.0)
@@ -157,10 +159,8 @@ class Service(Client):
                 undo.callback(listener.close)
                 app = self._make_app()
                 undo.callback(app.close, 0.0)
-                server = HTTPServer(app, listener=listener, max_connections=self.max_connections)
-                itself = EVERYWHERE.get(server.host)
-                url = f"http://{itself}:{server.port}" if itself else server.url
-                transport = Transport(url, app.api_key, self._timeout)
+                server = HTTPServer(app, self.host, listener=listener, max_connections=self.max_connections)
+                transport = Transport(server.url, app.api_key, self._timeout)
                 server.start()
                 undo.pop_all()
             self._running, serving._served_by = (app, server, transport), self
