@@ -15,10 +15,10 @@ from task_helpers import the_error
 
 from llmasos import hub
 from llmasos.__main__ import main as llmasos
-from llmasos.commands import chat
+from llmasos.commands import chat, speakers
 from llmasos.commands.screen import Screen
 from llmasos.datasets import open_conversations
-from llmasos.generation import SamplingOptions
+from llmasos.generation import Decoder, SamplingOptions
 from llmasos.prompting import Conversation, Message
 from llmasos.serving.app import create_app
 from llmasos.serving.engine import Engine
@@ -124,7 +124,26 @@ def test_a_model_that_has_not_learned_to_chat_is_asked_in_plain_text_and_that_is
     status, said, notes = talk("storyworld-gpt", "Once there was a girl.", flags=("--max-new-tokens", 15))
     assert status == 0 and len(said) == 1
     assert "storyworld-gpt has not learned to chat" in notes
-    assert chat.ends_of_plain() == ("\nInstruction:", "\nUser:", "\nAssistant:")
+
+
+@pytest.mark.parametrize("where", ["here", "there"])
+def test_a_model_that_has_not_learned_to_chat_does_not_speak_for_the_user(talk, where, monkeypatch):
+    said, choose, engine = b" A dog.\nUser: And that?\nAssistant: A cat.", Decoder.choose, tiny("gpt")
+
+    def say(self):  # the model knows bytes
+        ids = choose(self)
+        for number, row in enumerate(self.rows):
+            row.ids[-1] = ids[number] = said[(len(row.ids) - 1) % len(said)]
+        return ids
+
+    monkeypatch.setattr(Decoder, "choose", say)
+    if where == "here":
+        monkeypatch.setattr(speakers, "load_pretrained", lambda *args, **named: (engine.model, engine.tokenizer))
+        _, lines, _ = talk("a-gpt", "What?", flags=("--max-new-tokens", 40))
+    else:
+        with app_of(engine) as app, server_of(app) as server:
+            _, lines, _ = talk(server.url, "What?", flags=("--max-new-tokens", 40))
+    assert lines == ["A dog."]
 
 
 def test_a_rounded_model_talks(talk):
@@ -189,11 +208,22 @@ def test_a_question_that_cannot_fit_is_refused_and_the_conversation_goes_on(talk
     assert said == [first, expected(model, STORY, first, "And then?")]
 
 
-def test_a_server_is_given_what_only_seems_too_long_and_says_itself_what_is(talk, model, served):
+def test_a_server_is_given_what_only_seems_too_long_and_refuses_itself_what_is(talk, model, served):
     short = "a b c d e f g h i j k l m n o p q r s t u v w x y z " * 3  # twice as many tokens as such texts have
-    _, said, notes = talk(served, short, "It is windy. " * 100, flags=FEW)
+    _, said, notes = talk(served, short, "It is windy. " * 100, "And then?", flags=FEW)
     assert said[0] == expected(model, short) and "there is room for" not in notes
-    assert "tokens long and the model's context 256: only the last" in notes
+    assert re.search(r"the last message is \d+ tokens long, and the model's context 256: shorten it", notes)
+    assert len(said) == 2  # and the conversation goes on
+
+
+def test_examples_that_had_to_go_are_back_after_a_reset(talk, model, tmp_path):
+    rows = [{"prompt": "Say a.", "answer": "a"}, {"prompt": "Say b.", "answer": "b"}]
+    (tmp_path / "shown.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    long = "It is windy. " * 50
+    _, said, notes = talk("storyworld-chat", long, "/reset", "Say c.",
+                          flags=(*FEW, "--few-shot", tmp_path / "shown.jsonl"))  # fmt: skip
+    assert "examples no longer fit" in notes
+    assert said[1] == expected(model, "Say a.", "a", "Say b.", "b", "Say c.") != expected(model, "Say c.")
 
 
 # Commands

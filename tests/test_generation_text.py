@@ -115,6 +115,16 @@ def test_an_empty_prompt_starts_from_end_of_text():
     assert prepare_prompt(BYTES, "", 10, SamplingOptions()).ids == (BYTES.end_of_text,)
 
 
+def test_a_model_that_expects_a_token_before_a_text_reads_it():
+    tokenizer = ByteTokenizer()
+    assert tokenizer.encode_prompt("ab") == [97, 98] and tokenizer.encode_prompt("") == [tokenizer.end_of_text]
+    tokenizer.begin_of_text = 7
+    for text, ids in (("ab", (7, 97, 98)), ("", (7,))):
+        assert tuple(tokenizer.encode_prompt(text)) == prepare_prompt(tokenizer, text, 10, SamplingOptions()).ids == ids
+    assert prepare_prompt(tokenizer, [97, 98], 10, SamplingOptions()).ids == (97, 98)  # ids are read as they are
+    assert prepare_prompt(tokenizer, [], 10, SamplingOptions()).ids == (tokenizer.end_of_text,)
+
+
 def test_special_tokens_in_a_prompt_are_plain_text():
     assert BYTES.end_of_text not in prepare_prompt(BYTES, "<|endoftext|>", 100, SamplingOptions()).ids
 

@@ -117,6 +117,33 @@ def test_what_cannot_be_looked_into_gets_a_sentence():
         score_tokens(model(family="bert"), tokenizer, "a")
 
 
+@pytest.mark.parametrize(("ids", "sentence"), [
+    ([], "the text is an empty list; give at least one token id"),
+    ([1, 99_999], "the text holds 99999, which is no token: ids are whole numbers from 0 to"),
+    ([-1], "holds -1"),
+    (["a"], "holds 'a'"),
+], ids=str)  # fmt: skip
+def test_ids_that_are_no_tokens_get_a_sentence(ids, sentence):
+    bert, translator = shipped("storyworld-bert"), shipped("storyworld-de-en")
+    for score in (
+        lambda: score_tokens(*shipped("storyworld-gpt"), ids),
+        lambda: score_masked_tokens(*bert, ids),
+        lambda: score_target(*translator, ids, [1]),
+        lambda: score_target(*translator, [1], ids),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            score()
+
+
+def test_the_token_that_only_begins_a_text_is_read_and_not_scored():
+    tokenizer = train_tokenizer("byte", [])
+    tokenizer.begin_of_text = tokenizer.end_of_text  # as a Llama's tokenizer has one
+    gpt = build_model(preset("gpt-laptop", vocab_size=257, n_layers=1))
+    scores = score_tokens(gpt, tokenizer, "abc")
+    assert [score.text for score in scores] == ["a", "b", "c"] and scores[0].logprob is not None
+    assert score_tokens(gpt, tokenizer, [256, *b"abc"])[1:] == scores
+
+
 def test_scores_of_ids_are_those_of_the_text_however_many_rows_are_in_memory(monkeypatch):
     gpt, tokenizer = shipped("storyworld-gpt")
     text = "Once there was a shy girl."
@@ -272,7 +299,7 @@ LONG = [1] * 300
 
 @pytest.mark.parametrize(("name", "arguments", "sentence"), [
     ("storyworld-gpt", {"input": "a", "show": "all"}, "show is 'all'; it must be one of"),
-    ("storyworld-gpt", {"input": []}, "the input is an empty list"),
+    ("storyworld-gpt", {"input": []}, "the text is an empty list"),
     ("storyworld-gpt", {"input": [1024]}, "holds 1024, which is no token: ids are whole numbers from 0 to 1023"),
     ("storyworld-gpt", {"input": [-1]}, "holds -1"),
     ("storyworld-gpt", {"input": [True]}, "holds True"),

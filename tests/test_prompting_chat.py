@@ -12,10 +12,11 @@ from transformers import AutoTokenizer
 from llmasos.datasets import open_conversations
 from llmasos.datasets.storyworld import stories
 from llmasos.errors import UserError
+from llmasos.generation import SamplingOptions
 from llmasos.models import build_model, preset
 from llmasos.objectives import CausalLM, Dialogue, DialogueLM
 from llmasos.prompting import TEMPLATES, Message, template_of
-from llmasos.prompting.chat import special_tokens_for
+from llmasos.prompting.chat import ROLES, special_tokens_for
 from llmasos.tokenizers import train_tokenizer
 
 TEXTS = ["How are you? I am fine. Tell me a story about Anna and a kite. system user assistant"] * 3
@@ -54,6 +55,31 @@ def test_only_what_the_assistant_says_is_learned(template):
     assert len(ids) == len(learn)
     learned = [id for id, one in zip(ids, learn, strict=True) if one]
     assert learned == [*tokenizer.encode("Fine."), TEMPLATES[template].stop_id(tokenizer)]
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_tokens_are_counted_as_they_are_encoded_and_each_message_once(template, monkeypatch):
+    tokenizer, chosen = tokenizer_for(template), TEMPLATES[template]
+    count, encode, seen = chosen.counter(tokenizer), tokenizer.encode, []
+    expected = [len(chosen.encode(tokenizer, CHAT[start:]).ids) for start in (0, 0, 1, 2, 3)]
+    monkeypatch.setattr(tokenizer, "encode", lambda text, **named: seen.append(text) or encode(text, **named))
+    assert [count(CHAT[start:]) for start in (0, 0, 1, 2, 3)] == expected
+    assert [seen.count(message.content) for message in CHAT] == [1] * len(CHAT)
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_an_answer_ends_where_the_template_says(template):
+    tokenizer, chosen = tokenizer_for(template), TEMPLATES[template]
+    options = chosen.ending(SamplingOptions(9, stop="END", stop_ids=(5,)), tokenizer)
+    assert options.stop_ids == (5, chosen.stop_id(tokenizer)) and options.max_new_tokens == 9
+    assert options.stop == ("END", *chosen.stops)
+    begun = [chosen.encode(tokenizer, [Message(role, "x")], answer=False).ids for role in ROLES]
+    special = [any(id in tokenizer.special_tokens.values() for id in ids[:2]) for ids in begun]
+    if chosen.stops:  # nothing else tells that somebody else speaks
+        assert not any(special)
+        assert [stop.strip() for stop in chosen.stops] == [tokenizer.decode(ids).partition(" ")[0] for ids in begun]
+    else:
+        assert all(special)
 
 
 @pytest.mark.parametrize("template", [name for name in TEMPLATES if name != "plain"])

@@ -51,6 +51,23 @@ def test_then_the_first_examples_and_never_the_system_message_or_the_question():
         one.fit(n_letters, 3)
 
 
+def test_examples_come_back_when_what_has_been_said_is_forgotten():
+    one = talk("aaa", "bbb", "ccc", system="s", examples=SHOWN)
+    assert one.fit(n_letters, 8) == Forgotten(2, 1) and one.fit(n_letters, 8) == Forgotten(0, 0)
+    one.reset()
+    one.ask("ddd")
+    assert texts(one) == ["s", "2+2", "4", "1+1", "2", "ddd"]
+    assert one.fit(n_letters, 8) == Forgotten(0, 1) and texts(one) == ["s", "1+1", "2", "ddd"]
+
+
+def test_a_conversation_of_messages_has_the_first_as_its_system_message():
+    said = [Message("user", "aaa"), Message("system", "bbb"), Message("user", "ccc")]
+    assert Conversation.of(said) == Conversation("", said=said)
+    assert Conversation.of([Message("system", "s"), *said]) == Conversation("s", said=said)
+    assert Conversation.of([Message("system", "s"), *said]).messages == [Message("system", "s"), *said]
+    assert Conversation.of([]).messages == []
+
+
 def test_what_cannot_fit_makes_nothing_forgotten_and_can_be_taken_back():
     one = talk("aaa", "bbb", "c" * 50, examples=SHOWN)
     with pytest.raises(UserError, match="what you say has 50 tokens, and there is room for 20"):

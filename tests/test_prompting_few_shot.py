@@ -3,6 +3,8 @@
 import pytest
 
 from llmasos.errors import UserError
+from llmasos.generation import SamplingOptions
+from llmasos.generation.prompts import prepare_prompt
 from llmasos.prompting import FewShot, vote
 from llmasos.tokenizers import train_tokenizer
 
@@ -29,6 +31,21 @@ def test_the_first_examples_are_left_out_and_counted():
     assert TASK.fit(BYTES, EXAMPLES, "dark", bare).n_dropped == 3
     with pytest.raises(UserError, match=f"the question has {bare} tokens even without examples.*room for {bare - 1}"):
         TASK.fit(BYTES, EXAMPLES, "dark", bare - 1)
+
+
+def test_the_token_that_begins_a_text_is_within_the_budget():
+    tokenizer = train_tokenizer("byte", [])
+    tokenizer.begin_of_text = tokenizer.end_of_text  # as a Llama's tokenizer has one
+    whole = len(TASK.render(EXAMPLES, "dark"))
+    for budget, n_dropped in ((whole + 1, 0), (whole, 1)):
+        prompt = TASK.fit(tokenizer, EXAMPLES, "dark", budget)
+        assert prompt.n_dropped == n_dropped
+        assert prompt.n_tokens == len(prepare_prompt(tokenizer, prompt.text, 1000, SamplingOptions()).ids) <= budget
+
+
+def test_something_must_stand_between_examples():
+    with pytest.raises(UserError, match="the separator is empty"):
+        FewShot(separator="")
 
 
 def test_the_answer_stops_where_the_next_example_would_begin():

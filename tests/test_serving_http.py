@@ -214,8 +214,47 @@ def test_logprobs_are_those_of_the_model(gpt):
         assert logprobs["token_logprobs"][place] == pytest.approx(float(row[id]), abs=1e-5)
         assert logprobs["top_logprobs"][place][logprobs["tokens"][place]] == logprobs["token_logprobs"][place]
         ids.append(id)
-    assert logprobs["text_offset"] == [0, *np.cumsum([len(token) for token in logprobs["tokens"]])[:-1]]
     assert ask(gpt, "POST", "/v1/completions", body | {"logprobs": None}).json["choices"][0]["logprobs"] is None
+
+
+def saying(app: App, text: str, monkeypatch) -> None:
+    """Have the model, which knows bytes, say these and begin anew after the last."""
+
+    def choose(self):
+        ids = original(self)
+        for number, row in enumerate(self.rows):
+            row.ids[-1] = ids[number] = data[(len(row.ids) - 1) % len(data)]
+        return ids
+
+    data, original = text.encode(), type(app.engine._decoder).choose
+    monkeypatch.setattr(type(app.engine._decoder), "choose", choose)
+
+
+def test_all_tokens_of_a_character_stand_at_its_place(gpt, monkeypatch):
+    saying(gpt, "aé😀b", monkeypatch)
+    body = {"prompt": "x", "max_tokens": 12, "n": 2, "logprobs": 0}
+    for choice in ask(gpt, "POST", "/v1/completions", body).json["choices"]:
+        assert choice["text"] == "aé😀baé\ufffd"
+        assert choice["logprobs"]["text_offset"] == [0, 1, 1, 2, 2, 2, 2, 3, 4, 5, 5, 6]
+    offsets = {0: [], 1: []}
+    for event in ask(gpt, "POST", "/v1/completions", body | {"stream": True}).events:
+        [choice] = event["choices"]
+        offsets[choice["index"]] += choice["logprobs"]["text_offset"]
+    assert offsets == {0: [0, 1, 1, 2, 2, 2, 2, 3, 4, 5, 5, 6], 1: [0, 1, 1, 2, 2, 2, 2, 3, 4, 5, 5, 6]}
+
+
+def test_only_the_likeliest_tokens_under_a_top_p_of_zero(gpt):
+    body = {"prompt": "abc", "max_tokens": 12, "temperature": 5}
+    [choice] = ask(gpt, "POST", "/v1/completions", body | {"top_p": 0}).json["choices"]
+    assert choice == ask(gpt, "POST", "/v1/completions", body | {"temperature": 0}).json["choices"][0]
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions"])
+def test_a_field_of_another_server_may_be_there_if_it_is_null(gpt, path):
+    expected = ask(gpt, "POST", path, BODIES[path]).json["choices"]
+    assert ask(gpt, "POST", path, BODIES[path] | {"service_tier": None}).json["choices"] == expected
+    answer = ask(gpt, "POST", path, BODIES[path] | {"service_tier": "auto"})
+    assert answer.status == 400 and answer.error["param"] == "service_tier"
 
 
 def test_a_chat_is_what_the_model_replies(gpt):
@@ -231,22 +270,93 @@ def test_a_chat_is_what_the_model_replies(gpt):
     assert again["choices"] == answer["choices"]
 
 
-def test_an_empty_system_message_is_left_out(gpt):
-    """Many programs always send one."""
+def test_an_empty_message_is_left_out_unless_it_is_the_users(gpt):
+    """Many programs always send one of the system, and send back an answer that was empty."""
     messages = [{"role": "user", "content": "hello"}]
     body = {"messages": messages, "max_tokens": 8, "seed": 4}
     expected = ask(gpt, "POST", "/v1/chat/completions", body).json["choices"]
-    for nothing in ("", "  \n"):
-        with_empty = [{"role": "system", "content": nothing}, *messages]
+    for role, nothing in (("system", ""), ("system", "  \n"), ("developer", ""), ("assistant", "")):
+        with_empty = [{"role": role, "content": nothing}, *messages]
         answer = ask(gpt, "POST", "/v1/chat/completions", body | {"messages": with_empty})
         assert answer.status == 200 and answer.json["choices"] == expected
         looked = [ask(gpt, "POST", "/v1/look", {"input": m}).json for m in (messages, with_empty)]
         assert looked[0] == looked[1]
-    for role in ("user", "assistant"):
-        answer = ask(gpt, "POST", "/v1/chat/completions", {"messages": [*messages, {"role": role, "content": ""}]})
-        assert answer.status == 400 and answer.error["param"] == "messages[1].content"
+    answer = ask(gpt, "POST", "/v1/chat/completions", {"messages": [*messages, {"role": "user", "content": ""}]})
+    assert answer.status == 400 and answer.error["param"] == "messages[1].content"
     answer = ask(gpt, "POST", "/v1/chat/completions", {"messages": [{"role": "system", "content": ""}]})
     assert answer.status == 400 and answer.error["param"] == "messages"
+
+
+def test_what_is_no_chat_model_ends_where_somebody_else_would_speak(gpt, monkeypatch):
+    """As in the terminal. There is no special token between the messages that it could say."""
+    body = BODIES["/v1/chat/completions"] | {"max_tokens": 40}
+    for text in ("A dog.\nUser: And that?", "A dog.\nAssistant: A cat.", "A dog.\nInstruction: Bark."):
+        saying(gpt, text, monkeypatch)
+        [choice] = ask(gpt, "POST", "/v1/chat/completions", body | {"stop": "cat"}).json["choices"]
+        assert (choice["message"]["content"], choice["finish_reason"]) == ("A dog.", "stop")
+        assert any("has not learned to answer" in notice for notice in choice["notices"])
+        monkeypatch.undo()
+    saying(gpt, "A dog and a cat.", monkeypatch)
+    [choice] = ask(gpt, "POST", "/v1/chat/completions", body | {"stop": "cat"}).json["choices"]
+    assert choice["message"]["content"] == "A dog and a "  # the stops of the request count, too
+
+
+def turns(*texts: str) -> list[dict[str, str]]:
+    """User and assistant say these in turn."""
+    return [{"role": ("user", "assistant")[n % 2], "content": text} for n, text in enumerate(texts)]
+
+
+@pytest.mark.parametrize(("system", "max_tokens", "n_lost"), [
+    ([], 4, 2),
+    ([], 50, 4),  # half of the context is kept free for the answer
+    ([{"role": "system", "content": "Bark."}], 4, 4),
+])  # fmt: skip
+def test_a_conversation_that_outgrows_the_context_loses_its_oldest_messages(gpt, system, max_tokens, n_lost):
+    """The context is 64 tokens, which are bytes here."""
+    path, limits, encode = "/v1/chat/completions", {"max_tokens": max_tokens, "seed": 4}, gpt.served.template.encode
+    spoken = turns("hello", "hi", "a cat", "sat", "x")
+    whole, left = [*system, *spoken], [*system, *spoken[n_lost:]]
+    answer = ask(gpt, "POST", path, {"messages": whole, **limits}).json
+    n_tokens, n_left = len(encode(BYTES, whole).ids), len(encode(BYTES, left).ids)
+    assert answer["usage"]["prompt_tokens"] == n_left <= 64 - min(max_tokens, 32) < n_tokens
+    [choice], [expected] = answer["choices"], ask(gpt, "POST", path, {"messages": left, **limits}).json["choices"]
+    assert choice["message"] == expected["message"]
+    notice = (f"the conversation is {n_tokens} tokens long and the model's context 64: its first {n_lost} messages"
+              f"{' after the system message' * len(system)} are not read.")  # fmt: skip
+    assert choice["notices"] == [notice, *expected["notices"]]
+    first = ask(gpt, "POST", path, {"messages": whole, **limits, "stream": True}).events[0]
+    assert first["choices"][0]["notices"][0] == notice
+
+
+def test_a_conversation_that_just_fits_is_read_whole(gpt):
+    messages = turns("hello", "x" * 18, "y")
+    assert len(gpt.served.template.encode(BYTES, messages).ids) == 64
+    answer = ask(gpt, "POST", "/v1/chat/completions", {"messages": messages, "max_tokens": 2, "seed": 4}).json
+    assert answer["usage"]["prompt_tokens"] == 64
+
+
+def test_a_message_that_cannot_fit_is_refused_as_openai_refuses_it(gpt):
+    path, system = "/v1/chat/completions", [{"role": "system", "content": "Bark."}]
+    for before, words in (([], "tokens long, and"), (system, "tokens long with the system message, and")):
+        answer = ask(gpt, "POST", path, {"messages": [*before, *turns("hello", "hi", "x" * 60)]})
+        assert answer.status == 400 and answer.error["code"] == "context_length_exceeded"
+        assert answer.error["param"] == "messages" and words in answer.error["message"]
+
+
+def test_the_beginning_of_an_answer_may_outgrow_the_context(gpt):
+    """As the answer itself may: of what has been said the oldest goes, and then the beginning of all."""
+    path, messages = "/v1/chat/completions", turns("hello", "hi", "a cat")
+    begun = list(range(30))
+    answer = ask(gpt, "POST", path, {"messages": messages, "prefix": begun, "max_tokens": 8, "seed": 4}).json
+    ids = [*gpt.served.template.encode(BYTES, messages[-1:]).ids, *begun]
+    [expected] = generate(gpt.served.model, BYTES, [ids], SamplingOptions(8, seed=4))
+    assert answer["usage"]["prompt_tokens"] == len(ids)
+    assert answer["choices"][0]["message"]["content"] == expected.text
+    assert "its first 2 messages are not read" in answer["choices"][0]["notices"][0]
+    body = {"messages": messages, "prefix": "x" * 100, "max_tokens": 8, "seed": 4}
+    answer = ask(gpt, "POST", path, body).json
+    assert answer["usage"]["prompt_tokens"] == 64 - 8
+    assert "only the last 56 are read" in " ".join(answer["choices"][0]["notices"])
 
 
 @pytest.mark.parametrize("prefix", ["One day ", [79, 110, 255, 101]])
@@ -369,6 +479,30 @@ def test_embeddings(apps):
         np.testing.assert_allclose(vector, expected[3], atol=1e-6)
         n_tokens = len(served.tokenizer.encode(texts[3])) + served.tokenizer.frame_size(1)
         assert coded["usage"] == {"prompt_tokens": n_tokens, "total_tokens": n_tokens}
+
+
+def test_what_is_not_read_of_a_text_is_said(apps):
+    """The context is 64 tokens, some of which frame the texts."""
+    embed = "/v1/embeddings", "its beginning is"
+    for kind, path, what in (("gpt", *embed), ("bert", *embed),
+                             ("classifier", "/v1/classify", "its beginning and its end are")):  # fmt: skip
+        served = apps[kind].served
+        words = (64 - served.tokenizer.frame_size(1)) // len(served.tokenizer.encode(" cat"))
+        long = " cat" * words + " cat" * 5
+        n = len(served.tokenizer.encode(long)) + served.tokenizer.frame_size(1)
+        fitting, cut = ask(apps[kind], "POST", path, {"input": [" cat" * words, long]}).json["data"]
+        assert "notices" not in fitting
+        assert cut["notices"] == [f"the text is {n} tokens long, its frame included, and the model's context 64: "
+                                  f"only {what} read."]  # fmt: skip
+    served, context = apps["span"].served, "the cat sat on the mat"
+    n_left = (64 - served.tokenizer.frame_size(2)) // 2
+    n_each = len(served.tokenizer.encode("cat"))
+    for n_words, n_cut in ((n_left // n_each, 0), (40, 40 * n_each - n_left)):
+        body = {"question": "cat " * n_words, "context": context}
+        answer = ask(apps["span"], "POST", "/v1/answer", body).json
+        said = [f"the question is too long: its last {n_cut} tokens are not read."]
+        assert answer.get("notices") == (said if n_cut else None)
+    assert "notices" not in ask(apps["span"], "POST", "/v1/answer", {"question": "cat", "context": "cat " * 200}).json
 
 
 def test_classify(apps):
@@ -516,6 +650,8 @@ def test_wrong_types_are_refused_with_a_sentence(apps, path):
         (b'{"prompt": "a", "suffix": "b"}', 'suffix is "b"; it must be null'),
         (b'{"prompt": "a", "stop": [""]}', "stop[0] has 0 characters"),
         (b'{"prompt": "a", "stream_options": {"x": 1}}', 'no field "x" in stream_options'),
+        (b'{"prompt": "a", "stream_options": {"include_obfuscation": true}}', "it must be false: events are"),
+        (b'{"prompt": "a", "logit_bias": {"50": 1}}', "logit_bias is an object; it must be an empty object: no token"),
         (b'{"prompt": "a", "max_tokens": 100000}', "max_tokens is 100000"),
     ],
 )  # fmt: skip
@@ -532,7 +668,9 @@ def test_what_is_wrong_with_a_body_is_said(gpt, body, words):
         ([{"role": "user"}], "messages[0].content is missing"),
         ([{"role": "robot", "content": "a"}], 'messages[0].role is "robot"; it must be "system" or "user"'),
         ([{"role": "user", "content": "a"}, {"role": "user", "content": " "}], 'messages[1].content is " "'),
-        ([{"role": "user", "content": "a", "name": "Bob"}], 'there is no field "name" in messages[0]'),
+        ([{"role": "user", "content": "a", "name": "Bob"}], 'messages[0].name is "Bob"; it must be null: the model is'),
+        ([{"role": "user", "content": "a", "nam": "Bob"}], 'no field "nam" in messages[0]; did you mean "name"?'),
+        (["hello"], 'messages[0] is "hello"; it must be a JSON object'),
         ([{"role": "user", "content": [{"type": "image_url", "text": "a"}]}], 'type is "image_url"; it must be "text"'),
         ("hello", 'messages is "hello"'),
     ],
@@ -542,9 +680,33 @@ def test_what_is_wrong_with_a_conversation_is_said(gpt, messages, words):
     assert answer.status == 400 and words in answer.error["message"], answer.error
 
 
+@pytest.mark.parametrize(
+    "field, words",
+    [
+        ({"response_format": {"type": "json_object"}}, 'response_format.type is "json_object"; it must be "text"'),
+        ({"response_format": {"type": "text", "json_schema": {}}}, 'no field "json_schema" in response_format'),
+        ({"tools": [{"type": "function"}]}, "tools is a list of 1; it must be an empty list: the models"),
+        ({"tool_choice": "required"}, 'tool_choice is "required"; it must be "none" or "auto"'),
+        ({"store": True}, "store is true; it must be false: no answer is kept here"),
+        ({"reasoning_effort": "low"}, 'there is no field "reasoning_effort" here'),
+    ],
+    ids=str,
+)
+def test_what_would_change_a_chat_elsewhere_is_refused(gpt, field, words):
+    answer = ask(gpt, "POST", "/v1/chat/completions", BODIES["/v1/chat/completions"] | field)
+    assert answer.status == 400 and words in answer.error["message"], answer.error
+
+
+def test_a_source_that_is_too_long_is_named_before_any_is_translated(apps, monkeypatch):
+    monkeypatch.setattr(apps["transformer"].engine, "run", lambda *args: pytest.fail("the model has begun"))
+    for sources, place in (("x" * 100, "input"), (["a", "b", "x" * 100], "input[2]")):
+        answer = ask(apps["transformer"], "POST", "/v1/translate", {"input": sources})
+        assert answer.status == 400 and answer.error["param"] == place
+        assert answer.error["message"].startswith(f"{place} is 101 tokens long, its end included, and the model's")
+        assert "context is 48" in answer.error["message"] and answer.error["code"] == "context_length_exceeded"
+
+
 def test_what_only_the_model_can_find_wrong_is_said_too(apps):
-    answer = ask(apps["transformer"], "POST", "/v1/translate", {"input": "x" * 100})
-    assert answer.status == 400 and "the model's context is 48" in answer.error["message"]
     answer = ask(apps["gpt"], "POST", "/v1/look", {"input": "x" * 100})
     assert answer.status == 400 and "100 tokens" in answer.error["message"]
 

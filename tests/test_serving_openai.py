@@ -124,6 +124,66 @@ def test_a_chat(chat):
     assert text == answer.choices[0].message.content and chunks[-1].usage == answer.usage
 
 
+def test_an_answer_goes_back_as_the_client_has_it(chat):
+    """As an object, and with all its fields, most of which are null."""
+    served, client = chat
+    asked = {"model": served.name, "max_tokens": 8, "seed": 3}
+    first = {"role": "user", "content": "Tell me a story about Anna and a kite."}
+    said = client.chat.completions.create(**asked, messages=[first]).choices[0].message
+    assert said.model_dump()["refusal"] is None
+    plain = {"role": "assistant", "content": said.content}
+    then = {"role": "user", "content": "And then?"}
+    texts = [
+        client.chat.completions.create(**asked, messages=[first, one, then]).choices[0].message.content
+        for one in (plain, said, said.model_dump(), said.to_dict())
+    ]
+    assert len(set(texts)) == 1
+
+
+def test_what_programs_send_although_it_changes_nothing(chat):
+    served, client = chat
+    asked = {"model": served.name, "max_tokens": 8, "seed": 3, "messages": [{"role": "user", "content": "Hello!"}]}
+    expected = client.chat.completions.create(**asked).choices[0].message
+    for usual in (
+        {"response_format": {"type": "text"}}, {"tools": []}, {"tool_choice": "none"}, {"logit_bias": {}},
+        {"logit_bias": None}, {"store": False}, {"service_tier": None}, {"stop": None}, {"n": None},
+        {"messages": [*asked["messages"], {"role": "assistant", "content": ""}]},
+        {"messages": [{"role": "user", "content": "Hello!", "name": None}]},
+    ):  # fmt: skip
+        assert client.chat.completions.create(**asked | usual).choices[0].message == expected, usual
+    for usual in ({"include_obfuscation": False}, {"include_usage": True, "include_obfuscation": False}):
+        stream = client.chat.completions.create(**asked, stream=True, stream_options=usual)
+        text = "".join(choice.delta.content for chunk in stream for choice in chunk.choices)
+        assert text == expected.content
+    greedy = client.chat.completions.create(**asked | {"temperature": 0}).choices[0].message
+    assert client.chat.completions.create(**asked | {"top_p": 0}).choices[0].message == greedy
+    [said] = client.completions.create(model=served.name, prompt="a", max_tokens=2, logit_bias={}, suffix=None).choices
+    assert said.text
+
+
+def test_the_developer_is_the_system(chat):
+    served, client = chat
+    texts = [
+        client.chat.completions.create(
+            model=served.name, max_tokens=12, seed=3,
+            messages=[{"role": role, "content": "You tell stories."}, {"role": "user", "content": "Hello!"}],
+        ).choices[0].message.content
+        for role in ("system", "developer", "user")
+    ]  # fmt: skip
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_a_conversation_that_is_too_long(chat):
+    served, client = chat
+    asked = {"model": served.name, "max_tokens": 8}
+    long = [{"role": role, "content": "It is windy. " * 12} for role in ("user", "assistant") * 4]
+    answer = client.chat.completions.create(**asked, messages=[*long, {"role": "user", "content": "Hello!"}])
+    assert "messages are not read" in answer.choices[0].notices[0] and answer.usage.prompt_tokens <= 256 - 8
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(**asked, messages=[{"role": "user", "content": "It is windy. " * 100}])
+    assert caught.value.code == "context_length_exceeded" and caught.value.param == "messages"
+
+
 def test_the_clients_own_way_of_streaming_a_chat(chat):
     served, client = chat
     asked = {"model": served.name, "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 400, "seed": 3}

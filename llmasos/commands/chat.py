@@ -20,7 +20,7 @@ from llmasos.commands.speakers import Local, Remote, Speaker, as_objects
 from llmasos.datasets import open_conversations
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions
-from llmasos.prompting import TEMPLATES, Conversation, Message, vote
+from llmasos.prompting import Conversation, Message, vote
 from llmasos.serving.app import KEY_VARIABLE
 from llmasos.serving.client import Client
 from llmasos.storage.atomic import write_text
@@ -92,7 +92,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if speaker.template == "plain":
         note(f"{speaker.name} has not learned to chat: the conversation is put to it as a text of what User and "
              "Assistant say, and it goes on with that as well as it can")  # fmt: skip
-        options = dataclasses.replace(options, stop=ends_of_plain())
     note(greeting(speaker))
     chat = Chat(speaker, Conversation(args.system.strip(), examples), options, args.vote, Screen(sys.stdout))
     chat.run(typed_lines())
@@ -121,12 +120,6 @@ def greeting(speaker: Speaker) -> str:
 def read_examples(file: str) -> list[Sequence[Message]]:
     """The conversations in a file. Raises UserError if it cannot be read as such."""
     return [[Message(*message) for message in chat.messages] for chat in open_conversations(file, whole=True).val]
-
-
-def ends_of_plain() -> tuple[str, ...]:
-    """Where an answer in the plain template ends, if the model goes on with what somebody says then."""
-    plain = TEMPLATES["plain"]
-    return tuple(plain.after + plain.before.format(role=role).rstrip() for role in plain.roles)
 
 
 class Chat:
@@ -172,7 +165,7 @@ class Chat:
         if command == "/help":
             print(HELP, file=sys.stderr)
         elif command == "/reset":
-            talk.said, talk.n_forgotten = [], 0
+            talk.reset()
             note("what has been said is forgotten")
         elif command == "/system":
             talk.system = rest

@@ -55,10 +55,10 @@ class Local:
             raise UserError(f"{name} is a {config.family}{head}, and that cannot talk: choose a gpt, or use this one "
                             "with  python -m llmasos sample")  # fmt: skip
         self.context_length, self._template = config.context_length, template_of(self.tokenizer)
-        self.template = self._template.name
+        self.template, self._count = self._template.name, self._template.counter(self.tokenizer)
 
     def count(self, messages: Sequence[Message]) -> int:
-        return len(self._template.encode(self.tokenizer, messages).ids)
+        return self._count(messages)
 
     def pieces(self, messages: Sequence[Message], options: SamplingOptions) -> Iterator[str]:
         self.notices = []
@@ -75,7 +75,7 @@ class Local:
         return [generation.text for generation in found]
 
     def _ending(self, options: SamplingOptions) -> SamplingOptions:
-        return options.stopping_at(self._template.stop_id(self.tokenizer))
+        return self._template.ending(options, self.tokenizer)
 
 
 class Remote:

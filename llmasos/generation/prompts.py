@@ -84,25 +84,22 @@ def prepare_prompt(
 ) -> Prompt:
     """Encode a prompt and fit it into the context.
 
-    - An empty prompt becomes `<|endoftext|>`, after which a document begins.
+    - A text is encoded by `Tokenizer.encode_prompt`. No ids at all become `<|endoftext|>`, as an empty text does.
     - Of a prompt longer than the context the last tokens are kept: as many as leave room for `max_new_tokens`, but at
       least half of the context.
-    - Special tokens spelled out in the text are plain text.
 
     Raises:
         UserError: ids were given, and one is not in the vocabulary.
     """
     if isinstance(text, str):
-        begin = [] if tokenizer.begin_of_text is None else [tokenizer.begin_of_text]
-        ids, notices = [*begin, *tokenizer.encode(text)], _unknown_notices(tokenizer, text)
+        ids, notices = tokenizer.encode_prompt(text), _unknown_notices(tokenizer, text)
     else:  # ids already
-        ids, notices = list(text), []
+        ids, notices = list(text) or [tokenizer.end_of_text], []
         strange = [id for id in ids if not 0 <= id < tokenizer.vocab_size]
         if strange:
             raise UserError(
                 f"the prompt holds the token id {strange[0]}; the model's ids go from 0 to {tokenizer.vocab_size - 1}."
             )
-    ids = ids or [tokenizer.end_of_text]
     if len(ids) > context_length:
         n_kept = context_length - min(options.max_new_tokens, context_length // 2)
         notices.append(

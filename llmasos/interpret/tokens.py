@@ -49,18 +49,18 @@ def score_tokens(model: nn.Module, tokenizer: Tokenizer, text: str | Sequence[in
         n: how many alternatives to give for each token.
 
     Raises:
-        UserError: the model is no GPT, or the text is empty or too long.
+        UserError: the model is no GPT, the text is empty or too long, or an id is not in the vocabulary.
     """
     if model.config.family != "gpt" or model.config.head != "none":
         raise UserError("only a gpt says how likely each token of a text is; use one.")
-    begin = [] if tokenizer.begin_of_text is None or not isinstance(text, str) else [tokenizer.begin_of_text]
-    ids = [*begin, *(tokenizer.encode(text) if isinstance(text, str) else text)]
-    if len(ids) == len(begin):
+    if text == "":
         raise UserError("the text is empty; give one with at least one token.")
+    ids = tokenizer.encode_prompt(text) if isinstance(text, str) else checked_ids(tokenizer, text)
     with eval_mode(model):
         hidden = model.hidden(torch.tensor([ids], device=device_of(model)))[0, :-1]  # (T - 1, C)
-    scores = [] if begin else [unscored(tokenizer, ids[0])]
-    return scores + score_rows(tokenizer, map(model.lm_head, hidden.split(ROWS)), ids[1:], n)
+    scores = score_rows(tokenizer, map(model.lm_head, hidden.split(ROWS)), ids[1:], n)
+    begins = isinstance(text, str) and tokenizer.begin_of_text is not None  # then the first token is not the text's own
+    return scores if begins else [unscored(tokenizer, ids[0]), *scores]
 
 
 @torch.inference_mode()
@@ -77,15 +77,16 @@ def score_masked_tokens(
         places: which tokens to score, from 0; None = all.
 
     Raises:
-        UserError: the model is no such BERT, or the text is too long.
+        UserError: the model is no such BERT, the text is empty or too long, or an id is not in the vocabulary.
     """
     if model.config.family != "bert" or model.config.head != "none":
         raise UserError("only a bert without another head says what may stand in the place of a hidden token; use one.")
+    ids = checked_ids(tokenizer, ids)
     places = range(len(ids)) if places is None else places
     asked = [place for place in places if not tokenizer.special_mask[ids[place]]]
 
     def logits() -> Iterator[Tensor]:
-        whole = torch.tensor([list(ids)], device=device_of(model))
+        whole = torch.tensor([ids], device=device_of(model))
         for rows in torch.tensor(asked, dtype=torch.long).split(ROWS):
             hidden = torch.nn.functional.one_hot(rows, len(ids)).bool().to(whole.device)  # (N, T), one True in each
             yield model(whole.masked_fill(hidden, tokenizer.special_tokens[MASK]), predict=hidden).masked
@@ -107,12 +108,28 @@ def score_target(
         source: its ids and end_of_text.
         target: the ids of the translation and end_of_text; what the decoder begins with is not among them.
         n: how many alternatives to give for each token.
+
+    Raises:
+        UserError: one of the two is empty or too long, or an id is not in the vocabulary.
     """
+    source, target = checked_ids(tokenizer, source), checked_ids(tokenizer, target)
     read = [tokenizer.start_of_target, *target[:-1]]
-    source_ids, target_ids = (torch.tensor([list(ids)], device=device_of(model)) for ids in (source, read))
+    source_ids, target_ids = (torch.tensor([ids], device=device_of(model)) for ids in (source, read))
     with eval_mode(model):
         logits = model(source_ids, target_ids)[0]
     return score_rows(tokenizer, [logits], target, n)
+
+
+def checked_ids(tokenizer: Tokenizer, ids: Sequence[int]) -> list[int]:
+    """The ids of a text, if they are some. Raises UserError: there is none, or one that is not in the vocabulary."""
+    if len(ids) == 0:
+        raise UserError("the text is an empty list; give at least one token id.")
+    odd = [id for id in ids if type(id) is not int or not 0 <= id < tokenizer.vocab_size]
+    if odd:
+        raise UserError(
+            f"the text holds {odd[0]!r}, which is no token: ids are whole numbers from 0 to {tokenizer.vocab_size - 1}."
+        )
+    return list(ids)
 
 
 def score_rows(tokenizer: Tokenizer, logits: Iterator[Tensor] | list[Tensor], ids: Sequence[int], n: int) -> list:

@@ -17,11 +17,13 @@ the network is a program from the network. One of the templates below is chosen 
 has. A default system message that such a program may add is not added.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import NamedTuple
 
 from llmasos.errors import UserError
+from llmasos.generation import SamplingOptions
 from llmasos.tokenizers.base import END_OF_TEXT, Tokenizer
 
 ROLES = ("system", "user", "assistant")
@@ -103,6 +105,29 @@ class ChatTemplate:
     def stop_id(self, tokenizer: Tokenizer) -> int:
         """The token with which an answer ends."""
         return tokenizer.special_tokens[self.end]
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """Texts with which somebody else begins to speak, where no special token says so: there, too, an answer ends.
+
+        >>> TEMPLATES["plain"].stops
+        ('\\nInstruction:', '\\nUser:', '\\nAssistant:')
+        """
+        if self.needs:
+            return ()
+        return tuple(self.after + self.before.format(role=role).rstrip() for role in self.roles)
+
+    def ending(self, options: SamplingOptions, tokenizer: Tokenizer) -> SamplingOptions:
+        """The options with which an answer ends where the template says."""
+        options = options.stopping_at(self.stop_id(tokenizer))
+        return replace(options, stop=(*options.stop, *self.stops))
+
+    def counter(self, tokenizer: Tokenizer) -> Callable[[Sequence[Message]], int]:
+        """A function that counts the tokens of conversations to be answered. It encodes the same message only once."""
+        opening = len(tokenizer.encode(self.opening, allow_special=True))
+        mark = len(self._mark(tokenizer, ANSWERER))
+        size = cache(lambda message: len(self.encode(tokenizer, [message], answer=False).ids) - opening)
+        return lambda messages: opening + sum(map(size, messages)) + mark
 
     def _mark(self, tokenizer: Tokenizer, role: str) -> list[int]:
         text = self.before.format(role=self.roles[ROLES.index(role)])

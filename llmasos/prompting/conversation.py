@@ -34,20 +34,29 @@ class Conversation:
 
     Attributes:
         system: how the assistant shall be; "" for nothing.
-        examples: conversations that stand before this one.
+        examples: conversations that stand before this one, also those that are forgotten.
         said: everything that has been said, also what is forgotten.
         n_forgotten: how many of these messages, from the first on, the model no longer sees.
+        n_examples_forgotten: how many of the examples, from the first on, it no longer sees.
     """
 
     system: str = ""
     examples: list[Sequence[Message]] = field(default_factory=list)
     said: list[Message] = field(default_factory=list)
     n_forgotten: int = 0
+    n_examples_forgotten: int = 0
+
+    @classmethod
+    def of(cls, messages: Sequence[Message]) -> "Conversation":
+        """One in which these messages have been said. If the first is the system's, it is the system message."""
+        if messages and messages[0].role == "system":
+            return cls(messages[0].content, said=list(messages[1:]))
+        return cls(said=list(messages))
 
     @property
     def messages(self) -> list[Message]:
         """What the model is given."""
-        return self._from(self.n_forgotten, 0)
+        return self._from(self.n_forgotten, self.n_examples_forgotten)
 
     def ask(self, text: str) -> None:
         """The user says something."""
@@ -61,6 +70,10 @@ class Conversation:
         """The last question has not been asked."""
         self.said.pop()
         self.n_forgotten = min(self.n_forgotten, len(self.said))
+
+    def reset(self) -> None:
+        """Nothing has been said. The system message and all the examples are there."""
+        self.said, self.n_forgotten, self.n_examples_forgotten = [], 0, 0
 
     def fit(self, count: Callable[[Sequence[Message]], int], room: int, exact: bool = True) -> Forgotten:
         """Forget as much as must be for the rest to fit, but never the system message or the last question.
@@ -76,7 +89,7 @@ class Conversation:
         Raises:
             UserError: not even the system message and the last question fit; nothing is forgotten then.
         """
-        start, example = self.n_forgotten, 0
+        start, example = self.n_forgotten, self.n_examples_forgotten
         while (n_tokens := count(self._from(start, example))) > room:
             if start < len(self.said) - 1:
                 start += 1
@@ -91,8 +104,8 @@ class Conversation:
                     f"what you say has {n_tokens} tokens{' with the system message' if self.system else ''}, and there "
                     f"is room for {room}: say it shorter, or ask for fewer new tokens."
                 )
-        forgotten = Forgotten(start - self.n_forgotten, example)
-        self.n_forgotten, self.examples = start, self.examples[example:]
+        forgotten = Forgotten(start - self.n_forgotten, example - self.n_examples_forgotten)
+        self.n_forgotten, self.n_examples_forgotten = start, example
         return forgotten
 
     def _from(self, start: int, example: int) -> list[Message]:

@@ -25,7 +25,7 @@ class FewShotPrompt:
 
     Attributes:
         text: the prompt.
-        n_tokens: how many tokens it has.
+        n_tokens: how many tokens the model reads of it, with the one that begins a text where there is one.
         n_dropped: how many of the examples did not fit.
         stop: where to stop the continuation: what begins the next example.
     """
@@ -55,12 +55,19 @@ class FewShot:
         labels: what stands before an input and before an output.
         separator: what stands between examples.
         after_label: what stands between a label and its text.
+
+    Raises:
+        UserError: nothing stands between examples.
     """
 
     instruction: str = ""
     labels: tuple[str, str] = ("Input", "Output")
     separator: str = "\n\n"
     after_label: str = ": "
+
+    def __post_init__(self):
+        if not self.separator:
+            raise UserError("the separator is empty; it must hold something, because the answer ends where it begins.")
 
     def render(self, examples: Sequence[tuple[str, str]], question: str) -> str:
         """The prompt with all the examples, up to the label of the output that is wanted.
@@ -89,7 +96,7 @@ class FewShot:
         """
         for n_dropped in range(len(examples) + 1):
             text = self.render(examples[n_dropped:], question)
-            n_tokens = len(tokenizer.encode(text))
+            n_tokens = len(tokenizer.encode_prompt(text))
             if n_tokens <= budget:
                 return FewShotPrompt(text, n_tokens, n_dropped, (self.separator, f"\n{self.labels[0]}"))
         raise UserError(

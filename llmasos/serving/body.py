@@ -64,13 +64,13 @@ def _constant(name: str) -> None:
 def show(value: Any) -> str:
     """A wrong value as a sentence shows it: short, on one line, and in ASCII where it is not printable.
 
-    >>> show("hot"), show(True), show([1, 2, 3]), show({"a": 1})
-    ('"hot"', 'true', 'a list of 3', 'an object')
+    >>> show("hot"), show(True), show([1, 2, 3]), show({"a": 1}), show({})
+    ('"hot"', 'true', 'a list of 3', 'an object', 'an empty object')
     """
     if isinstance(value, list):
         return f"a list of {len(value)}" if value else "an empty list"
     if isinstance(value, dict):
-        return "an object"
+        return "an object" if value else "an empty object"
     if isinstance(value, str):
         short = value if len(value) <= SHOWN else value[: SHOWN - 1] + "…"
         return json.dumps(short, ensure_ascii=not short.isprintable())

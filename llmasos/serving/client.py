@@ -18,9 +18,9 @@ from typing import Any
 from llmasos.errors import UserError
 from llmasos.prompting.chat import PLAIN
 from llmasos.serving.transport import ServerError, Transport
+from llmasos.tokenizers.base import MASK
 
-MASK = "[MASK]"
-KINDS = ("answer", "classify", "fill", "translate", "complete")
+PREDICTS = ("answer", "classify", "fill", "translate", "complete")
 """What `predict` does with a model, the first of these that it can."""
 
 __all__ = ["Client", "Prediction", "ServerError"]
@@ -105,7 +105,7 @@ class Client:
         Raises:
             UserError: the model needs a context and there is none, or the other way round; or it can only embed.
         """
-        kind = "chat" if self.chats else next((kind for kind in KINDS if kind in self.abilities), None)
+        kind = "chat" if self.chats else next((kind for kind in PREDICTS if kind in self.abilities), None)
         if kind is None:
             raise UserError(f"the model can {', '.join(self.abilities)} and nothing else; use that.")
         if kind == "answer" and context is None:
@@ -152,14 +152,14 @@ class Client:
 
     def embed(self, texts: str | Sequence[str], **options: Any) -> list:
         """A vector for a text, as a list of numbers; a list of vectors for several texts."""
-        raw = self.transport.ask("POST", "/v1/embeddings", asking({"input": several(texts)}, options))
+        raw = self.transport.ask("POST", "/v1/embeddings", asking({"input": as_list(texts)}, options))
         with expected():
             vectors = [entry["embedding"] for entry in raw["data"]]
             return vectors[0] if isinstance(texts, str) else vectors
 
     def classify(self, texts: str | Sequence[str], **options: Any) -> Any:
         """The label of a text; a list of that for several texts. `raw["scores"]` has the probability of each label."""
-        raw = self.transport.ask("POST", "/v1/classify", asking({"input": several(texts)}, options))
+        raw = self.transport.ask("POST", "/v1/classify", asking({"input": as_list(texts)}, options))
         with expected():
             found = []
             for entry in raw["data"]:
@@ -187,7 +187,7 @@ class Client:
 
     def translate(self, texts: str | Sequence[str], **options: Any) -> Any:
         """The text that belongs to another; a list of that for several texts."""
-        raw = self.transport.ask("POST", "/v1/translate", asking({"input": several(texts)}, options))
+        raw = self.transport.ask("POST", "/v1/translate", asking({"input": as_list(texts)}, options))
         with expected():
             found = [Prediction(entry["text"], entry) for entry in raw["data"]]
             return found[0] if isinstance(texts, str) else found
@@ -207,7 +207,7 @@ def asking(asked: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     return asked | {names.get(name, name): value for name, value in options.items() if value is not None}
 
 
-def several(texts: str | Sequence[str]) -> list[str]:
+def as_list(texts: str | Sequence[str]) -> list[str]:
     """One text or several, as several."""
     return [texts] if isinstance(texts, str) else list(texts)
 

@@ -1,12 +1,13 @@
 """Kinds of values that a request's JSON may hold. Read `schema.py` first, which makes objects of them.
 
 Each kind has these sides: `check(value, where)` gives the value as the routes use it or raises `Refused`, `expected`
-says in words what it must be, and `schema()` says it in JSON Schema (draft 2020-12, which OpenAPI 3.1 uses).
+says in words what it must be, and `schema()` says it in JSON Schema (draft 2020-12, which OpenAPI 3.1 uses). A check
+has two steps: is it of the right type (`fits`), and may it have this value (`take`)?
 """
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
 from llmasos.serving.body import show
 from llmasos.serving.refusals import Refused
@@ -25,17 +26,24 @@ class Kind(ABC):
     def fits(self, value: Any) -> bool:
         """Whether it is at least of the right type, so that this kind is meant and not another."""
 
-    @abstractmethod
-    def check(self, value: Any, where: str) -> Any:
+    @final
+    def check(self, value: Any, where: str = "") -> Any:
         """The value as the routes use it. Raises Refused, with `where` in the sentence, if it is not as it must be."""
+        if not self.fits(value):
+            raise self.refuse(value, where)
+        return self.take(value, where)
+
+    def take(self, value: Any, where: str) -> Any:
+        """The same for a value that fits: here any is taken as it is. Raises Refused for one that is not allowed."""
+        return value
 
     @abstractmethod
     def schema(self) -> dict[str, Any]:
         """The same as JSON Schema."""
 
     def refuse(self, value: Any, where: str) -> Refused:
-        """What to raise for a value of another kind."""
-        return Refused(f"{where} is {show(value)}; it must be {self.expected}.", where)
+        """What to raise for a value that is not as it must be. The body as a whole stands nowhere: `where` is ""."""
+        return Refused(f"{where or 'the body'} is {show(value)}; it must be {self.expected}.", where or None)
 
 
 @dataclass(frozen=True)
@@ -63,9 +71,7 @@ class Text(Kind):
     def fits(self, value: Any) -> bool:
         return isinstance(value, str)
 
-    def check(self, value: Any, where: str) -> str:
-        if not self.fits(value):
-            raise self.refuse(value, where)
+    def take(self, value: Any, where: str) -> str:
         try:
             value.encode("utf-8")
         except UnicodeEncodeError as error:
@@ -107,8 +113,8 @@ class Integer(Kind):
     def fits(self, value: Any) -> bool:
         return is_number(value)
 
-    def check(self, value: Any, where: str) -> int:
-        if not (self.fits(value) and value == int(value) and self.low <= value <= self.high):
+    def take(self, value: Any, where: str) -> int:
+        if not (value == int(value) and self.low <= value <= self.high):
             raise self.refuse(value, where)
         return int(value)
 
@@ -122,33 +128,28 @@ class Number(Kind):
 
     Attributes:
         low, high: the range.
-        above: whether `low` itself is not allowed.
         also: a value outside the range that is allowed.
     """
 
     low: float
     high: float
-    above: bool = False
     also: float | None = None
 
     @property
     def expected(self) -> str:
-        rest = f"above {self.low:g} and at most {self.high:g}" if self.above else f"from {self.low:g} to {self.high:g}"
-        return f"a number {rest}" if self.also is None else f"{self.also:g}, or a number {rest}"
+        rest = f"a number from {self.low:g} to {self.high:g}"
+        return rest if self.also is None else f"{self.also:g}, or {rest}"
 
     def fits(self, value: Any) -> bool:
         return is_number(value)
 
-    def check(self, value: Any, where: str) -> float:
-        if not self.fits(value):
-            raise self.refuse(value, where)
-        inside = self.low < value <= self.high if self.above else self.low <= value <= self.high
-        if not (inside or value == self.also):
+    def take(self, value: Any, where: str) -> float:
+        if not (self.low <= value <= self.high or value == self.also):
             raise self.refuse(value, where)
         return float(value)
 
     def schema(self) -> dict[str, Any]:
-        rules = {"type": "number", "exclusiveMinimum" if self.above else "minimum": self.low, "maximum": self.high}
+        rules = {"type": "number", "minimum": self.low, "maximum": self.high}
         return rules if self.also is None else {"anyOf": [{"const": self.also}, rules]}
 
 
@@ -160,11 +161,6 @@ class Boolean(Kind):
 
     def fits(self, value: Any) -> bool:
         return isinstance(value, bool)
-
-    def check(self, value: Any, where: str) -> bool:
-        if not self.fits(value):
-            raise self.refuse(value, where)
-        return value
 
     def schema(self) -> dict[str, Any]:
         return {"type": "boolean"}
@@ -183,8 +179,8 @@ class Choice(Kind):
     def fits(self, value: Any) -> bool:
         return isinstance(value, str)
 
-    def check(self, value: Any, where: str) -> str:
-        if not self.fits(value) or value not in self.values:
+    def take(self, value: Any, where: str) -> str:
+        if value not in self.values:
             raise self.refuse(value, where)
         return value
 
@@ -211,11 +207,6 @@ class Only(Kind):
     def fits(self, value: Any) -> bool:
         return value == self.value and isinstance(value, bool) == isinstance(self.value, bool)  # for 0 == False
 
-    def check(self, value: Any, where: str) -> Any:
-        if not self.fits(value):
-            raise self.refuse(value, where)
-        return value
-
     def schema(self) -> dict[str, Any]:
         return {"const": self.value}
 
@@ -233,9 +224,7 @@ class ModelName(Kind):
     def fits(self, value: Any) -> bool:
         return isinstance(value, str)
 
-    def check(self, value: Any, where: str) -> str:
-        if not self.fits(value):
-            raise self.refuse(value, where)
+    def take(self, value: Any, where: str) -> str:
         if value != self.name:
             raise Refused(f"there is no model {show(value)} here; there is {show(self.name)}.", where, 404,
                           "model_not_found")  # fmt: skip
@@ -261,12 +250,15 @@ class ListOf(Kind):
     def fits(self, value: Any) -> bool:
         return isinstance(value, list) and (not value or self.kind.fits(value[0]))
 
-    def check(self, value: Any, where: str) -> list[Any]:
-        if not isinstance(value, list):
-            raise self.refuse(value, where)
+    def take(self, value: Any, where: str) -> list[Any]:
         if len(value) < self.shortest or (self.longest and len(value) > self.longest):
             raise self.refuse(value, where)
         return [self.kind.check(item, f"{where}[{i}]") for i, item in enumerate(value)]
+
+    def refuse(self, value: Any, where: str) -> Refused:
+        if isinstance(value, list) and not self.fits(value):  # it is the first item that is wrong
+            return self.kind.refuse(value[0], f"{where}[0]")
+        return super().refuse(value, where)
 
     def schema(self) -> dict[str, Any]:
         rules: dict[str, Any] = {"type": "array", "items": self.kind.schema()}
@@ -293,11 +285,8 @@ class Either(Kind):
     def fits(self, value: Any) -> bool:
         return any(kind.fits(value) for kind in self.kinds)
 
-    def check(self, value: Any, where: str) -> Any:
-        for kind in self.kinds:
-            if kind.fits(value):
-                return kind.check(value, where)
-        raise self.refuse(value, where)
+    def take(self, value: Any, where: str) -> Any:
+        return next(kind for kind in self.kinds if kind.fits(value)).take(value, where)
 
     def schema(self) -> dict[str, Any]:
         return {"anyOf": [kind.schema() for kind in self.kinds]}

@@ -23,20 +23,21 @@ from torch import Tensor, nn
 
 from llmasos.errors import UserError
 from llmasos.interpret import TokenScore, attention_maps, lens_rows, score_masked_tokens, score_target, score_tokens
+from llmasos.interpret.tokens import checked_ids
 from llmasos.prompting import template_of
 from llmasos.tokenizers import Tokenizer
 
 SHOWS = ("tokens", "attention", "lens")
-KINDS = ("attention", "decoder_attention", "cross_attention")
+ATTENTIONS = ("attention", "decoder_attention", "cross_attention")
 """Who looks at whom: a text at itself (of a translator, the source), the translation at itself, or at the source."""
 
-MAX_TOKENS = {"tokens": 1024, "attention": 256, "lens": 256}  # of a gpt or a translation
-MAX_HIDDEN_TOKENS = 128  # of a bert, which reads a text again for each of its tokens
+LONGEST = {"tokens": 1024, "attention": 256, "lens": 256}  # of a gpt or a translation
+LONGEST_HIDDEN = 128  # of a bert, which reads a text again for each of its tokens
 MAX_ALTERNATIVES = 20
 LENS_SAYS = 3  # how many tokens each layer names at each position
 DIGITS = 4
 
-AT_ONCE = 4  # readings of a text by a bert in one piece of the work
+READINGS_IN_A_ROW = 4  # readings of a text by a bert in one piece of the work
 
 Job = Callable[[], Any]
 Run = Callable[[Job], Any]
@@ -92,7 +93,7 @@ def look(
         input: a text, or token ids (then read as they are), or the messages of a conversation.
         show: "tokens", "attention" or "lens".
         layer: whose attention, from 0.
-        kind: which attention, one of `KINDS`; None = the text's own, of a translator with a target the one across.
+        kind: which attention, one of `ATTENTIONS`; None = the text's own, of a translator with a target the one across.
         target: of a translator, the translation of the input.
         n: how many alternatives to give for each token, up to 20.
         run: calls each piece of the work that touches the model, and returns what it returns.
@@ -151,32 +152,18 @@ def read(model: nn.Module, tokenizer: Tokenizer, input: Input, target: str | Seq
     elif config.head != "none":
         ids = tokenizer.frame(tokenizer.encode(input)).ids
     else:
-        begin = [] if tokenizer.begin_of_text is None else [tokenizer.begin_of_text]
-        ids = [*begin, *tokenizer.encode(input)] or [tokenizer.end_of_text]
+        ids = tokenizer.encode_prompt(input)
     if target is None:
         return Reading(ids)
     written = tokenizer.encode(target) if isinstance(target, str) else checked_ids(tokenizer, target)
     return Reading(ids, [*written, tokenizer.end_of_text], tokenizer.start_of_target)
 
 
-def checked_ids(tokenizer: Tokenizer, ids: Sequence[int]) -> list[int]:
-    """The ids, if they are some. Raises UserError: there is none, or one that is not in the vocabulary."""
-    if not ids:
-        raise UserError("the input is an empty list; give a text, or at least one token id.")
-    odd = [id for id in ids if type(id) is not int or not 0 <= id < tokenizer.vocab_size]
-    if odd:
-        raise UserError(
-            f"the input holds {odd[0]!r}, which is no token: ids are whole numbers from 0 to "
-            f"{tokenizer.vocab_size - 1}."
-        )
-    return list(ids)
-
-
 def check_size(model: nn.Module, reading: Reading, show: str) -> None:
     """Raise UserError if a text is too long to be shown so."""
     config = model.config
     hides = show == "tokens" and config.family == "bert"
-    most = min(MAX_HIDDEN_TOKENS if hides else MAX_TOKENS[show], config.context_length)
+    most = min(LONGEST_HIDDEN if hides else LONGEST[show], config.context_length)
     if reading.size > most:
         raise UserError(
             f"the text has {reading.size} tokens, and {show!r} is shown for at most {most} of this model's: give a "
@@ -193,8 +180,8 @@ def show_tokens(model: nn.Module, tokenizer: Tokenizer, reading: Reading, n: int
         raise UserError("a translator says how likely the tokens of a translation are: give the translation, too.")
     if model.config.family == "bert":
         scores, places = [], range(len(reading.ids))
-        for start in places[::AT_ONCE]:
-            some = places[start : start + AT_ONCE]
+        for start in places[::READINGS_IN_A_ROW]:
+            some = places[start : start + READINGS_IN_A_ROW]
             scores += run(partial(score_masked_tokens, model, tokenizer, reading.ids, n, some))
     else:
         scores = run(lambda: score_tokens(model, tokenizer, reading.ids, n))
@@ -240,7 +227,7 @@ def show_attention(
     maps = run(lambda: maps_by_kind(model, reading))
     kind = kind or ("cross_attention" if "cross_attention" in maps else "attention")
     if kind not in maps:
-        hint = "; the other kinds need a translator and a target" if kind in KINDS else ""
+        hint = "; the other kinds need a translator and a target" if kind in ATTENTIONS else ""
         raise UserError(f"kind is {kind!r}; here it must be one of: {', '.join(maps)}{hint}.")
     layers = maps[kind]
     if type(layer) is not int or not 0 <= layer < len(layers):

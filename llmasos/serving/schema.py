@@ -9,7 +9,8 @@
     body.schema()                                   # the same as JSON Schema
 
 What a field may hold is one of the kinds of `kinds.py`, of which an object is one, too. A field that need not be given
-may also be null, which is the same as leaving it out.
+may also be null, which is the same as leaving it out. So even a field that there is not may be null: OpenAI's client
+sends an answer back with all its fields, and says null where there is nothing.
 """
 
 import difflib
@@ -41,7 +42,7 @@ class Field:
 
 
 class Object(Kind):
-    """An object with these fields and no others."""
+    """An object with these fields and no others, unless they are null."""
 
     expected = "a JSON object"
 
@@ -51,12 +52,10 @@ class Object(Kind):
     def fits(self, value: Any) -> bool:
         return isinstance(value, dict)
 
-    def check(self, value: Any, where: str = "") -> dict[str, Any]:
-        if not self.fits(value):
-            raise Refused(f"{where or 'the body'} is {show(value)}; it must be {self.expected}.", where or None)
+    def take(self, value: Any, where: str) -> dict[str, Any]:
         before = f"{where}." if where else ""
         for name in value:
-            if name not in self.fields:
+            if name not in self.fields and value[name] is not None:
                 place = f"in {where}" if where else "here"
                 raise Refused(f"there is no field {show(name)} {place}{self._near(name)}", before + name[:SHOWN])
         found = {}
@@ -83,5 +82,5 @@ class Object(Kind):
             if field.default is not None:
                 properties[name]["default"] = field.default
         required = [name for name, field in self.fields.items() if field.required]
-        found = {"type": "object", "properties": properties, "additionalProperties": False}
+        found = {"type": "object", "properties": properties, "additionalProperties": {"type": "null"}}
         return found | ({"required": required} if required else {})

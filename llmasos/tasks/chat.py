@@ -104,5 +104,5 @@ def reply(
     """
     template = template_of(tokenizer)
     prompts = [template.encode(tokenizer, messages).ids for messages in chats]
-    options = options.stopping_at(template.stop_id(tokenizer))
+    options = template.ending(options, tokenizer)
     return [generation.text.strip() for generation in generate(model, tokenizer, prompts, options)]

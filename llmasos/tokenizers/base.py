@@ -138,6 +138,15 @@ class Tokenizer(ABC):
             ids += [self.special_tokens[part]] if part in self.special_tokens else self.encode(part)
         return ids
 
+    def encode_prompt(self, text: str) -> list[int]:
+        """Return the ids that a model reads before it goes on with `text`: at least one.
+
+        `begin_of_text` stands before them if the model expects it. Of an empty text without it `<|endoftext|>` is read,
+        after which a document begins. Special tokens spelled out in the text are plain text.
+        """
+        begin = [] if self.begin_of_text is None else [self.begin_of_text]
+        return [*begin, *self.encode(text)] or [self.end_of_text]
+
     def encode_spans(self, text: str) -> Spans:
         """Return the ids that `encode(text)` gives, with where in `text` each stands and the word it belongs to.
 

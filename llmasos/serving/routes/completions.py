@@ -10,10 +10,12 @@ from llmasos.serving.requests import Event, Written
 from llmasos.serving.requests import Request as Writing
 from llmasos.serving.routes.fields import model_field, several, tokens_field
 from llmasos.serving.routes.sampling import MAX_ALTERNATIVES, MAX_TEXTS, USUAL_TOKENS, options_of, sampling_fields
-from llmasos.serving.routes.writing import Sent, alternatives_of, answer_shape, logprob, write
+from llmasos.serving.routes.writing import alternatives_of, answer_shape, logprob, write
 from llmasos.serving.schema import Field, Object
 from llmasos.serving.served import Served
 from llmasos.serving.web import Request, Response, Route
+from llmasos.tokenizers import Tokenizer
+from llmasos.tokenizers.streaming import StreamDecoder
 
 MAX_IDS = 100_000  # of a prompt that is given as token ids
 
@@ -38,27 +40,44 @@ def body(served: Served) -> Object:
 
 def answer(request: Request) -> Response:
     """Go on with each prompt, n times."""
-    values = request.values
+    values, prompts = request.values, several(request.values["prompt"])
     head = {"id": f"cmpl-{uuid.uuid4().hex}", "object": "text_completion"}
+    offsets = [Offsets(request.served.tokenizer) for _ in range(len(prompts) * values["n"])]
 
-    def say(news: Writing | Event, sent: Sent) -> dict[str, Any]:
-        told = None if values["logprobs"] is None else logprobs(news.tokens, sent.characters)
+    def say(number: int, news: Writing | Event, first: bool) -> dict[str, Any]:
+        told = None if values["logprobs"] is None else logprobs(news.tokens, offsets[number].of(news.tokens))
         return {"text": news.text, "logprobs": told}
 
     options = options_of(values, values["max_tokens"])
-    return write(request, several(values["prompt"]), options, values["logprobs"] or 0, head, say)
+    return write(request, prompts, options, values["logprobs"] or 0, head, say)
 
 
-def logprobs(tokens: Sequence[Written], offset: int) -> dict[str, Any]:
+class Offsets:
+    """Where in one text its tokens begin, in characters. A character of several tokens has them all at its place.
+
+    >>> from llmasos.tokenizers import ByteTokenizer
+    >>> Offsets(ByteTokenizer()).of([Written(id, "", 0.0) for id in "aéb".encode()])
+    [0, 1, 1, 2]
+    """
+
+    def __init__(self, tokenizer: Tokenizer):
+        self._decoder, self._n_characters = StreamDecoder(tokenizer, skip_special=True), 0
+
+    def of(self, tokens: Sequence[Written]) -> list[int]:
+        """Those of the next tokens of the text."""
+        found = []
+        for token in tokens:
+            found.append(self._n_characters)
+            self._n_characters += len(self._decoder.push(token.id))
+        return found
+
+
+def logprobs(tokens: Sequence[Written], offsets: list[int]) -> dict[str, Any]:
     """How likely each token was: OpenAI's lists, and for each token its id and its alternatives with theirs.
 
-    `offset` is where in the text the first token begins. OpenAI's `top_logprobs` has one number for each text, so of
-    several tokens that read the same (pieces of characters do) it knows only the likeliest; `alternatives` has all.
+    OpenAI's `top_logprobs` has one number for each text, so of several tokens that read the same (pieces of characters
+    do) it knows only the likeliest; `alternatives` has all.
     """
-    offsets = []
-    for token in tokens:
-        offsets.append(offset)
-        offset += len(token.text)
     return {
         "tokens": [token.text for token in tokens],
         "token_logprobs": [logprob(token.logprob) for token in tokens],

@@ -8,6 +8,7 @@ from torch import Tensor
 from llmasos.serving.kinds import Choice, Only, Text
 from llmasos.serving.openapi import WHOLE, WORDS, each, one_of, shape
 from llmasos.serving.routes.fields import input_field, model_field, several
+from llmasos.serving.routes.lengths import cut_notices, n_tokens
 from llmasos.serving.schema import Field, Object
 from llmasos.serving.served import Served
 from llmasos.serving.web import Request, Response, Route, json_response
@@ -33,23 +34,19 @@ def answer(request: Request) -> Response:
     served, texts = request.served, several(request.values["input"])
     vectors = request.run_in_pieces(partial(embed, served.model, served.tokenizer), texts)
     written = in_base64 if request.values["encoding_format"] == "base64" else Tensor.tolist
-    n_tokens = sum(n_read(served, text) for text in texts)
+    sizes = [n_tokens(served, text) for text in texts]
+    n_read = sum(min(size, served.config.context_length) for size in sizes)
     found = {
         "object": "list",
         "model": served.name,
         "data": [
-            {"object": "embedding", "index": number, "embedding": written(vector)}
-            for number, vector in enumerate(vectors)
+            {"object": "embedding", "index": number, "embedding": written(vector),
+             **cut_notices(served, size, "its beginning is")}
+            for number, (vector, size) in enumerate(zip(vectors, sizes, strict=True))
         ],
-        "usage": {"prompt_tokens": n_tokens, "total_tokens": n_tokens},
-    }
+        "usage": {"prompt_tokens": n_read, "total_tokens": n_read},
+    }  # fmt: skip
     return json_response(found)
-
-
-def n_read(served: Served, text: str) -> int:
-    """How many tokens of a text the model reads; of one that is longer than the context the beginning."""
-    tokenizer = served.tokenizer
-    return min(len(tokenizer.encode(text)) + tokenizer.frame_size(1), served.config.context_length)
 
 
 def in_base64(vector: Tensor) -> str:
@@ -62,9 +59,11 @@ SHAPE = shape(
     model=WORDS,
     data=each(
         shape(
+            "notices",
             object=one_of("embedding"),
             index=WHOLE,
             embedding={"anyOf": [each({"type": "number"}), WORDS]},
+            notices=each(WORDS),
         )
     ),
     usage=shape(prompt_tokens=WHOLE, total_tokens=WHOLE),

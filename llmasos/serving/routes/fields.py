@@ -28,3 +28,12 @@ def several(value: str | list) -> list:
     """
     is_one = isinstance(value, str) or isinstance(value[0], int)
     return [value] if is_one else value
+
+
+def places(value: str | list[str]) -> list[str]:
+    """Where the texts of `input_field` stand in the body.
+
+    >>> places("a"), places(["a", "b"])
+    (['input'], ['input[0]', 'input[1]'])
+    """
+    return ["input"] if isinstance(value, str) else [f"input[{number}]" for number in range(len(value))]

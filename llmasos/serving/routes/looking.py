@@ -1,11 +1,11 @@
 """`/v1/look`: the numbers inside the model while it reads a text (see `serving/look.py`)."""
 
 from llmasos.serving.kinds import Choice, Either, Integer, ListOf, Text
-from llmasos.serving.look import KINDS, MAX_ALTERNATIVES, SHOWS, look
+from llmasos.serving.look import ATTENTIONS, MAX_ALTERNATIVES, SHOWS, look
 from llmasos.serving.openapi import WORDS, one_of
 from llmasos.serving.routes.completions import MAX_IDS
 from llmasos.serving.routes.fields import model_field
-from llmasos.serving.routes.messages import Conversation
+from llmasos.serving.routes.messages import Messages
 from llmasos.serving.schema import Field, Object
 from llmasos.serving.served import Served
 from llmasos.serving.web import Request, Response, Route, json_response
@@ -14,11 +14,11 @@ from llmasos.serving.web import Request, Response, Route, json_response
 def body(served: Served) -> Object:
     """What may be asked."""
     ids = ListOf(Integer(0, served.vocab_size - 1), 1, MAX_IDS)
-    inputs = (Text(), ids, Conversation()) if "chat" in served.abilities else (Text(), ids)
-    target, shows, kinds = [], SHOWS, KINDS[:1]
+    inputs = (Text(), ids, Messages()) if "chat" in served.abilities else (Text(), ids)
+    target, shows, kinds = [], SHOWS, ATTENTIONS[:1]
     if "translate" in served.abilities:
         target = [Field("target", Either((Text(), ids)), "the translation", required=True)]
-        shows, kinds = ("tokens", "attention"), KINDS
+        shows, kinds = ("tokens", "attention"), ATTENTIONS
     most = max(served.config.n_layers, served.config.n_decoder_layers) - 1
     return Object(
         model_field(served),

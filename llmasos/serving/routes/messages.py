@@ -4,12 +4,14 @@ from typing import Any
 
 from llmasos.prompting.chat import ROLES
 from llmasos.serving.body import show
-from llmasos.serving.kinds import Choice, Either, ListOf, Text
+from llmasos.serving.kinds import Choice, Either, ListOf, Only, Text
 from llmasos.serving.refusals import Refused
 from llmasos.serving.schema import Field, Object
 
 MAX_MESSAGES = 1000
-SILENT = "system"  # who may say nothing: many programs send an empty system message
+DEVELOPER = "developer"  # what OpenAI calls the system since there are models that think
+SILENT = ("system", DEVELOPER, "assistant")
+"""Who may say nothing: many programs send an empty system message, and an answer may have been empty."""
 PART = Object(
     Field("type", Choice(("text",)), "what kind of part; only text can be read", required=True),
     Field("text", Text(filled=True), "the text", required=True),
@@ -19,25 +21,26 @@ FILLED = {"properties": {"content": {"pattern": r"\S"}}}
 
 
 class Message(Object):
-    """Who says what: a text, or one in parts, which becomes one. Only the system's may be empty."""
+    """Who says what: a text, or one in parts, which becomes one. Only the user's must not be empty."""
 
     def __init__(self):
         content = Either((Text(), ListOf(PART, 1, 100)))
-        help = f"what is said, as a text or in parts; an empty {SILENT} message is left out"
         super().__init__(
-            Field("role", Choice(ROLES), "who speaks", required=True),
-            Field("content", content, help, required=True),
-        )
+            Field("role", Choice((*ROLES, DEVELOPER)), f"who speaks; {DEVELOPER} is the same as system", required=True),
+            Field("content", content, "what is said, as a text or in parts; an empty message is left out, unless it is "
+                  "the user's", required=True),
+            Field("name", Only(None, "the model is told the role alone; say in the content who speaks"), "not here"),
+        )  # fmt: skip
 
-    def check(self, value: Any, where: str = "") -> dict[str, str]:
-        found = super().check(value, where)
-        text = text_of(found["content"])
-        if not text.strip() and found["role"] != SILENT:
+    def take(self, value: Any, where: str) -> dict[str, str]:
+        found = super().take(value, where)
+        role, text = found["role"], text_of(found["content"])
+        if not text.strip() and role not in SILENT:
             raise Refused(f"{where}.content is {show(text)}; it must be a text that is not empty.", f"{where}.content")
-        return found | {"content": text}
+        return {"role": "system" if role == DEVELOPER else role, "content": text}
 
     def schema(self) -> dict[str, Any]:
-        return super().schema() | {"if": {"properties": {"role": {"const": SILENT}}}, "else": FILLED}
+        return super().schema() | {"if": {"properties": {"role": {"enum": list(SILENT)}}}, "else": FILLED}
 
 
 def text_of(content: str | list[dict[str, str]]) -> str:
@@ -45,16 +48,16 @@ def text_of(content: str | list[dict[str, str]]) -> str:
     return content if isinstance(content, str) else "".join(part["text"] for part in content)
 
 
-class Conversation(ListOf):
+class Messages(ListOf):
     """Messages. Those that say nothing are left out, and one at least must be left."""
 
     def __init__(self):
         super().__init__(Message(), 1, MAX_MESSAGES)
 
-    def check(self, value: Any, where: str) -> list[dict[str, str]]:
-        found = [message for message in super().check(value, where) if message["content"].strip()]
+    def take(self, value: Any, where: str) -> list[dict[str, str]]:
+        found = [message for message in super().take(value, where) if message["content"].strip()]
         if not found:
-            raise Refused(f"{where} holds nothing but an empty {SILENT} message; add one of the user.", where)
+            raise Refused(f"{where} holds nothing but empty messages; add one of the user.", where)
         return found
 
     def schema(self) -> dict[str, Any]:

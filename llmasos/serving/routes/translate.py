@@ -3,7 +3,8 @@
 from llmasos.generation import BeamOptions, beam_search
 from llmasos.serving.kinds import Integer, Number, Text
 from llmasos.serving.openapi import USAGE, WHOLE, WORDS, each, one_of, shape
-from llmasos.serving.routes.fields import input_field, model_field, several, tokens_field
+from llmasos.serving.refusals import Refused
+from llmasos.serving.routes.fields import input_field, model_field, places, several, tokens_field
 from llmasos.serving.routes.sampling import usage
 from llmasos.serving.schema import Field, Object
 from llmasos.serving.served import Served
@@ -27,17 +28,33 @@ def body(served: Served) -> Object:
 
 
 def answer(request: Request) -> Response:
-    """The best translation of each text. One at a time, so that others come in between."""
+    """The best translation of each text. One at a time, so that others come in between.
+
+    Raises:
+        Refused: a text is longer than the context; that is found out before the first of them is translated.
+    """
     served, values = request.served, request.values
     sources = several(values["input"])
+    n_read = sum(size(served, source, place) for source, place in zip(sources, places(values["input"]), strict=True))
     options = BeamOptions(values["beams"], values["length_penalty"], values["max_tokens"])
     found = request.run_in_pieces(
         lambda some: beam_search(served.model, served.tokenizer, some, options), sources, at_once=1
     )
-    n_read = sum(len(served.tokenizer.encode(source)) + 1 for source in sources)  # and the end of each
     n_written = sum(len(best.ids) for best, *_ in found)
     data = [{"index": number, "text": best.text.strip()} for number, (best, *_) in enumerate(found)]
     return json_response({"object": "list", "model": served.name, "data": data, "usage": usage(n_read, n_written)})
+
+
+def size(served: Served, source: str, place: str) -> int:
+    """How many tokens the model reads of a source that stands at this place in the body. Raises Refused if too many."""
+    n, context = len(served.tokenizer.encode(source)) + 1, served.config.context_length  # and the end of it
+    if n > context:
+        raise Refused(
+            f"{place} is {n} tokens long, its end included, and the model's context is {context}: shorten it, or split "
+            "it into several.",
+            place, code="context_length_exceeded",
+        )  # fmt: skip
+    return n
 
 
 SHAPE = shape(object=one_of("list"), model=WORDS, data=each(shape(index=WHOLE, text=WORDS)), usage=USAGE)

@@ -6,15 +6,18 @@ from typing import Any
 
 from llmasos.datasets import QA
 from llmasos.interpret import occlusion
+from llmasos.objectives.spans import windows_of
 from llmasos.serving.kinds import Boolean, Integer, Text
 from llmasos.serving.openapi import WHOLE, WORDS, each, maybe, one_of, shape
 from llmasos.serving.refusals import Refused
 from llmasos.serving.routes.embeddings import MAX_INPUT, MAX_INPUTS
 from llmasos.serving.routes.fields import input_field, model_field, several
+from llmasos.serving.routes.lengths import cut_notices, n_tokens
 from llmasos.serving.schema import Field, Object
 from llmasos.serving.served import Served
 from llmasos.serving.web import Request, Response, Route, json_response
 from llmasos.tasks import answer_questions, classify
+from llmasos.tasks.answer import stride_of
 from llmasos.tasks.bert import MASK, masked_choices
 
 NUMBER = {"type": "number"}
@@ -44,7 +47,8 @@ def classify_answer(request: Request) -> Response:
     for index, (text, row) in enumerate(zip(texts, probabilities(request, texts), strict=True)):
         best = row.index(max(row))
         scores = {label: round(p, DIGITS) for label, p in zip(labels, row, strict=True)}
-        one = {"index": index, "label": labels[best], "scores": scores}
+        notices = cut_notices(served, n_tokens(served, text), "its beginning and its end are")
+        one = {"index": index, "label": labels[best], "scores": scores, **notices}
         if request.values["evidence"]:
             one["evidence"] = evidence(request, text, best)
         found.append(one)
@@ -80,6 +84,7 @@ def answer_answer(request: Request) -> Response:
     """The piece of the context that answers the question, and where it stands; or that there is none."""
     served = request.served
     question = QA(request.values["context"], request.values["question"], ())
+    notices = question_notices(served, question)
     [best] = request.run(lambda: answer_questions(served.model, served.tokenizer, [question]))
     found = {
         "object": "answer",
@@ -90,8 +95,16 @@ def answer_answer(request: Request) -> Response:
         "score": finite(best.score),
         "no_answer_score": finite(best.null_score),
         "answerable": bool(best.text),
+        **notices,
     }
     return json_response(found)
+
+
+def question_notices(served: Served, question: QA) -> dict[str, list[str]]:
+    """What to say of a question that leaves too little room for its context; of a context all is read, in windows."""
+    length = served.config.context_length
+    n_cut = windows_of(QA("", question.question, ()), served.tokenizer, length, stride_of(length))[0].n_cut
+    return {"notices": [f"the question is too long: its last {n_cut} tokens are not read."]} if n_cut else {}
 
 
 def finite(score: float) -> float | None:
@@ -130,14 +143,17 @@ CLASSIFY = shape(
     data=each(
         shape(
             "evidence",
+            "notices",
             index=WHOLE,
             label=WORDS,
             scores={"type": "object", "additionalProperties": NUMBER},
             evidence=EVIDENCE,
+            notices=each(WORDS),
         )
     ),
 )
 ANSWER = shape(
+    "notices",
     object=one_of("answer"),
     model=WORDS,
     answer=WORDS,
@@ -146,6 +162,7 @@ ANSWER = shape(
     score=maybe(NUMBER),
     no_answer_score=maybe(NUMBER),
     answerable={"type": "boolean"},
+    notices=each(WORDS),
 )
 FILL = shape(object=one_of("fill"), model=WORDS, masks=each(each(shape(id=WHOLE, token=WORDS, probability=NUMBER))))
 ROUTES = [

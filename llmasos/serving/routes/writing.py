@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from llmasos.generation import SamplingOptions
 from llmasos.serving.openapi import USAGE, WHOLE, WORDS, Shape, each, one_of, shape
@@ -16,13 +16,6 @@ from llmasos.serving.web import Request, Response, json_response
 
 MAX_HELD = 100_000  # tokens and alternatives that one answer may hold; each takes about a kilobyte while it is made
 LEAST_LOGPROB = -9999.0  # in place of minus infinity, which JSON does not have; OpenAI uses the same
-
-
-class Sent(NamedTuple):
-    """What a stream has sent of a text already: in how many events, and how many characters its tokens have."""
-
-    events: int = 0
-    characters: int = 0
 
 
 def answer_shape(object: str, **own: Shape) -> Shape:
@@ -39,8 +32,9 @@ def answer_shape(object: str, **own: Shape) -> Shape:
     )
 
 
-Say = Callable[[Writing | Event, Sent], dict[str, Any]]
-"""What to say of a text, or of what is new of it in a stream; the number and the end of it are said here."""
+Say = Callable[[int, Writing | Event, bool], dict[str, Any]]
+"""What to say of the text with this number, or of what is new of it in a stream, and whether that is the first of it.
+The number and the end of it are said here."""
 
 
 def write(
@@ -50,7 +44,7 @@ def write(
     alternatives: int,
     head: dict[str, Any],
     say: Say,
-    notice: str | None = None,
+    notices: Sequence[str] = (),
 ) -> Response:
     """Go on with each prompt, n times.
 
@@ -61,7 +55,7 @@ def write(
         alternatives: how many to note for each token.
         head: what the answer, and each event of a stream, begins with.
         say: what to show of each text.
-        notice: a sentence for a person that goes with each text, before the engine's own.
+        notices: sentences for a person that go with each text, before the engine's own.
 
     Raises:
         Refused: it is more than one request may ask for.
@@ -72,24 +66,23 @@ def write(
     writings = served.engine.submit_all(prompts, options, n, alternatives)
     head = head | {"created": int(time.time()), "model": served.name, "seed": options.seed}
 
-    def choice(number: int, news: Writing | Event, sent: Sent) -> dict[str, Any]:
-        one = {"index": number, **say(news, sent), "finish_reason": news.finish_reason}
-        notices = [*([notice] if notice and not sent.events else []), *news.notices]
-        return one | ({"notices": notices} if notices else {})
+    def choice(number: int, news: Writing | Event, first: bool = True) -> dict[str, Any]:
+        one = {"index": number, **say(number, news, first), "finish_reason": news.finish_reason}
+        told = [*(notices if first else ()), *news.notices]
+        return one | ({"notices": told} if told else {})
 
     if not values["stream"]:
         finish_all(request, writings)
-        choices = [choice(number, writing, Sent()) for number, writing in enumerate(writings)]
+        choices = [choice(number, writing) for number, writing in enumerate(writings)]
         return json_response(head | {"choices": choices, "usage": usage_of(writings, n)})
 
     counts = (values["stream_options"] or {}).get("include_usage", False)
-    sent = [Sent()] * len(writings)
+    begun: set[int] = set()  # the numbers of the texts of which something has been sent
 
     def chunk(number: int, event: Event) -> dict[str, Any]:
-        before = sent[number]
-        n_characters = sum(len(token.text) for token in event.tokens)
-        sent[number] = Sent(before.events + 1, before.characters + n_characters)
-        return head | {"choices": [choice(number, event, before)]} | ({"usage": None} if counts else {})
+        first = number not in begun
+        begun.add(number)
+        return head | {"choices": [choice(number, event, first)]} | ({"usage": None} if counts else {})
 
     def last() -> list[dict[str, Any]]:
         return [head | {"choices": [], "usage": usage_of(writings, n)}] if counts else []
