@@ -1,10 +1,12 @@
 """The engine: many requests at once, each with what it gets alone; bounded, fair, and not broken by one of them."""
 
 import gc
+import os
 import random
 import threading
 import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -142,10 +144,10 @@ def test_with_less_room_than_the_model_has_a_prompt_keeps_its_end(started):
 def test_requests_are_served_in_the_order_of_arrival(started, monkeypatch):
     engine, ended = started(max_batch=1), []
     monkeypatch.setattr(engine, "_has_ended", ended.append)  # called on the model's thread
-    requests = engine.submit_all(["a"] * 6, replace(GREEDY, max_new_tokens=3))  # all are there before the first begins
+    requests = engine.submit_all(list("abcdef"), replace(GREEDY, max_new_tokens=3))  # all are there at once
     for request in requests:
         request.result()
-    assert ended == requests
+    assert [request.prompt for request in ended] == [request.prompt for request in requests]
 
 
 def test_a_full_queue_refuses_at_once_and_says_when_to_come_again(started):
@@ -187,6 +189,17 @@ def test_cancelled_requests_leave_the_batch_and_the_queue(started):
     assert request.result().finish_reason == "length"
     request.cancel()  # too late, and no harm
     assert list(request.events())[-1].finish_reason == "length"
+
+
+def test_of_two_equal_requests_each_is_its_own(started):
+    engine = started(max_batch=1)
+    [running] = engine.submit("a", ENDLESS)
+    wait_until(lambda: engine.n_running == 1)
+    first, second = (engine.submit("b", GREEDY)[0] for _ in range(2))
+    second.cancel()
+    assert second.result().finish_reason == "cancelled"
+    running.cancel()
+    assert first.wait(60) and first.finish_reason == "length"
 
 
 # Jobs
@@ -330,6 +343,31 @@ def test_settings_are_checked(setting):
 def test_a_time_limit_must_be_one(seconds):
     with pytest.raises(UserError, match="it must be a number of seconds above 0"):
         Engine(byte_model(), TOKENIZER, request_seconds=seconds)
+
+
+def test_started_by_many_at_once_it_has_one_thread():
+    engine, before = Engine(byte_model(), TOKENIZER), set(threading.enumerate())
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: engine.start(), range(8)))
+    new = set(threading.enumerate()) - before
+    assert [thread.name for thread in new if thread.is_alive()] == ["llmasos model"]
+    engine.stop(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not copy processes")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork")
+def test_a_copy_of_the_process_has_no_thread_and_says_so(started):
+    engine = started()
+    child = os.fork()
+    if child == 0:
+        try:
+            engine.submit("a", GREEDY)
+        except Stopping as error:
+            os._exit(0 if "does not run in this process" in str(error) and not engine.alive else 1)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert engine.submit("a", GREEDY)[0].result().finish_reason == "length"
 
 
 # The end
