@@ -26,10 +26,10 @@ from llmasos.serving.app import App, create_app
 from llmasos.serving.body import read_json
 from llmasos.serving.metrics import Counter, Histogram
 from llmasos.serving.refusals import Refused
-from llmasos.serving.requests import Busy
+from llmasos.serving.requests import Busy, Event
 from llmasos.serving.requests import Request as Writing
 from llmasos.serving.routes import ROUTES
-from llmasos.serving.routes.streaming import LOOK_SECONDS
+from llmasos.serving.routes.streaming import LOOK_SECONDS, news
 from llmasos.serving.routes.writing import MAX_HELD
 from llmasos.tasks import answer_questions, classify, fill_masks, reply
 from llmasos.tasks.embed import embed
@@ -446,10 +446,24 @@ def test_several_texts_of_a_stream_come_side_by_side(gpt, monkeypatch):
     assert len(seen) == 3
 
 
+def test_texts_that_always_have_news_take_turns_in_a_stream():
+    class Text:
+        def news(self, seconds):
+            return True
+
+        def wait(self, seconds):
+            return False
+
+        def events(self):
+            return iter([Event("a", ()), Event("b", ()), Event("c", (), "length")])
+
+    assert [number for number, _ in news([Text(), Text(), Text()])] == [0, 1, 2] * 3
+
+
 def test_a_stream_of_several_texts_sleeps_while_there_is_nothing_new(gpt, monkeypatch):
     """It waits for the first of them, and does not go round all of them a hundred times a second."""
-    looks, news, choose, start = [], Writing.news, type(gpt.engine._decoder).choose, time.monotonic()
-    monkeypatch.setattr(Writing, "news", lambda self, seconds: (looks.append(1), news(self, seconds))[1])
+    looks, original, choose, start = [], Writing.news, type(gpt.engine._decoder).choose, time.monotonic()
+    monkeypatch.setattr(Writing, "news", lambda self, seconds: (looks.append(1), original(self, seconds))[1])
     monkeypatch.setattr(type(gpt.engine._decoder), "choose", lambda self: (time.sleep(0.4), choose(self))[1])
     body = ENDLESS | {"n": 3, "max_tokens": 4, "stream": True}
     n_events = len(ask(gpt, "POST", "/v1/completions", body).events)
