@@ -358,7 +358,8 @@ def test_started_by_many_at_once_it_has_one_thread():
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork")
 def test_a_copy_of_the_process_has_no_thread_and_says_so(started):
     engine = started()
-    child = os.fork()
+    with engine._changed:  # the copy must not be made while the model's thread holds it
+        child = os.fork()
     if child == 0:
         try:
             engine.submit("a", GREEDY)

@@ -13,7 +13,8 @@ import torch
 from llmasos import hub
 from llmasos.commands.bench.serving import MODEL, server
 from llmasos.commands.bench.settings import Settings
-from llmasos.generation import SamplingOptions, generate
+from llmasos.generation import SamplingOptions, generate, rows
+from llmasos.generation.sampling import uniform
 from llmasos.serving.client import Client
 
 SETTINGS = Settings(torch.device("cpu"))
@@ -44,7 +45,7 @@ def options_of(fields: dict) -> SamplingOptions:
 
 
 @pytest.mark.slow
-def test_two_hundred_requests_over_http_each_get_the_text_that_they_get_alone():
+def test_two_hundred_requests_over_http_each_get_the_text_that_they_get_alone(monkeypatch):
     draw = random.Random(0)
     asked = [random_request(draw) for _ in range(200)]
     with server(SETTINGS) as (url, _), ThreadPoolExecutor(24) as pool:
@@ -56,9 +57,17 @@ def test_two_hundred_requests_over_http_each_get_the_text_that_they_get_alone():
     alone = [generate(model, tokenizer, [prompt], options_of(fields))[0].text for prompt, fields in asked]
     different = [i for i, (text, other) in enumerate(zip(texts, alone, strict=True)) if text != other]
     print(f"\n200 requests, 24 at once, {seconds:.1f} s: {len(different)} differ from what they give alone")
-    # In float32 rounding depends on the size of the batch. It could turn a draw only where a random number falls onto
-    # the edge between two tokens, to seven digits: about once in a thousand such runs.
-    assert not different
+    # In float32 rounding depends on the size of the batch. It can turn a draw where the random number falls onto the
+    # edge between two tokens, to six digits: less than once in ten thousand tokens. Then a number that is larger or
+    # smaller by so little gives the other text. (In float64, test_serving_engine.py, nothing may differ.)
+    assert len(different) <= 2
+    for i in different:
+        prompt, fields = asked[i]
+        others = set()
+        for nudge in (-1e-5, 1e-5):
+            monkeypatch.setattr(rows, "uniform", lambda *args, nudge=nudge: uniform(*args) + nudge)
+            others.add(generate(model, tokenizer, [prompt], options_of(fields))[0].text)
+        assert texts[i] in others, f"{prompt!r}, {fields}"
 
 
 @pytest.mark.slow

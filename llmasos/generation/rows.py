@@ -11,9 +11,9 @@ from llmasos.generation.options import BeamOptions, SamplingOptions
 from llmasos.generation.sampling import greedy, sample, shape_logits, uniform
 
 
-@dataclass
+@dataclass(eq=False)
 class Row:
-    """One sequence that is being continued.
+    """One sequence that is being continued. Two rows are never the same one, whatever they hold.
 
     Attributes:
         prompt: the ids to continue: at least one, at most context_length. Of an encoder–decoder, its start token.

@@ -98,19 +98,22 @@ class Engine:
         self._cut = False  # whether running work is to be ended
         self._durations: deque[float] = deque(maxlen=32)  # seconds of the last requests
         self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()  # held by whoever starts it
 
     # For whoever has work
 
     def start(self) -> None:
         """Begin to take work. Takes the memory of the first slots; later ones are taken when they are needed."""
-        if self.alive:
-            return
-        if self._thread is not None:
-            self._thread.join()  # it was told to stop, and has a job to finish
-        self._empty_the_batch()
-        self._open, self._cut = True, False
-        self._thread = threading.Thread(target=self._work, name="llmasos model", daemon=True)
-        self._thread.start()
+        with self._starting:
+            if self.alive:
+                return
+            if self._thread is not None:
+                self._thread.join()  # it was told to stop, and has a job to finish
+            self._empty_the_batch()
+            with self._changed:
+                self._open, self._cut = True, False
+                self._thread = threading.Thread(target=self._work, name="llmasos model", daemon=True)
+                self._thread.start()
 
     def stop(self, drain_seconds: float = 30.0) -> None:
         """Take no more work, finish what is there, and end.
@@ -219,6 +222,11 @@ class Engine:
     def _admit(self, queue: deque, n: int) -> None:
         if not self._open:
             raise Stopping("the server is going down and takes no more work; ask again in a moment.")
+        if not self.alive:  # a fork copies the engine, but not its thread
+            raise Stopping(
+                "the model's thread does not run in this process: make the application in the process that answers, "
+                "with gunicorn without --preload."
+            )
         if len(queue) + n > self.max_waiting:
             raise self._busy(f"{len(queue)} requests are waiting already, and {self.max_waiting} may")
 
@@ -310,7 +318,7 @@ class Engine:
         with self._changed:
             waiting = [request for request in self._waiting if request.cancelled or now > request.deadline]
             for request in waiting:
-                self._waiting.remove(request)
+                self._waiting.remove(request)  # this very one: two requests are never equal
         running = [request for request in self._running() if request.cancelled or now > request.deadline]
         self._decoder.leave(running)
         limit = f"{self.request_seconds:g} seconds"
