@@ -26,8 +26,7 @@ from llmasos.serving.app import App, create_app
 from llmasos.serving.body import read_json
 from llmasos.serving.metrics import Counter, Histogram
 from llmasos.serving.refusals import Refused
-from llmasos.serving.requests import Busy, Event
-from llmasos.serving.requests import Request as Writing
+from llmasos.serving.requests import Busy, Event, GenerationRequest
 from llmasos.serving.routes import ROUTES
 from llmasos.serving.routes.streaming import LOOK_SECONDS, news
 from llmasos.serving.routes.writing import MAX_HELD
@@ -462,8 +461,8 @@ def test_texts_that_always_have_news_take_turns_in_a_stream():
 
 def test_a_stream_of_several_texts_sleeps_while_there_is_nothing_new(gpt, monkeypatch):
     """It waits for the first of them, and does not go round all of them a hundred times a second."""
-    looks, original, choose, start = [], Writing.news, type(gpt.engine._decoder).choose, time.monotonic()
-    monkeypatch.setattr(Writing, "news", lambda self, seconds: (looks.append(1), original(self, seconds))[1])
+    looks, original, choose, start = [], GenerationRequest.news, type(gpt.engine._decoder).choose, time.monotonic()
+    monkeypatch.setattr(GenerationRequest, "news", lambda self, seconds: (looks.append(1), original(self, seconds))[1])
     monkeypatch.setattr(type(gpt.engine._decoder), "choose", lambda self: (time.sleep(0.4), choose(self))[1])
     body = ENDLESS | {"n": 3, "max_tokens": 4, "stream": True}
     n_events = len(ask(gpt, "POST", "/v1/completions", body).events)

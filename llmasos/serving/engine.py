@@ -39,7 +39,7 @@ from llmasos.generation.prompts import prepare
 from llmasos.generation.slots import SlotDecoder
 from llmasos.generation.streaming import RowStream
 from llmasos.serving.metrics import Metrics
-from llmasos.serving.requests import Busy, Request, RequestFailed, Stopping, Written
+from llmasos.serving.requests import Busy, GeneratedToken, GenerationRequest, RequestFailed, Stopping
 from llmasos.tokenizers.base import Tokenizer
 
 Result = TypeVar("Result")
@@ -91,7 +91,7 @@ class Engine:
         self._writes = model.config.family == "gpt" and model.config.head == "none"
         self._text_of = functools.cache(tokenizer.token_text)  # one string for a token, however often it is named
         self._decoder: SlotDecoder | None = None
-        self._waiting: deque[Request] = deque()
+        self._waiting: deque[GenerationRequest] = deque()
         self._jobs: deque[tuple[Callable, Future]] = deque()
         self._changed = threading.Condition()  # guards the queues and the two flags below
         self._open = False  # whether new work is taken
@@ -150,13 +150,13 @@ class Engine:
 
     def submit(
         self, prompt: str | Sequence[int], options: SamplingOptions, n: int = 1, alternatives: int = 0
-    ) -> list[Request]:
+    ) -> list[GenerationRequest]:
         """Ask for n continuations of a prompt: `submit_all` for one."""
         return self.submit_all([prompt], options, n, alternatives)
 
     def submit_all(
         self, prompts: Sequence[str | Sequence[int]], options: SamplingOptions, n: int = 1, alternatives: int = 0
-    ) -> list[Request]:
+    ) -> list[GenerationRequest]:
         """Ask for n continuations of each prompt. They are what `generate` gives for them and the same options.
 
         Args:
@@ -178,7 +178,7 @@ class Engine:
         prepared, options = prepare(self.model, self.tokenizer, prompts, options, self.context_length)
         deadline = time.monotonic() + self.request_seconds
         requests = [
-            Request(
+            GenerationRequest(
                 prompt.ids,
                 options,
                 sample,
@@ -262,7 +262,7 @@ class Engine:
         if self._writes:
             self._decoder = SlotDecoder(self.model, self.max_batch, self.tokenizer.vocab_size, self.context_length)
 
-    def _running(self) -> list[Request]:
+    def _running(self) -> list[GenerationRequest]:
         return [] if self._decoder is None else [*self._decoder.rows, *self._decoder.joined]
 
     def _refuse_all(self) -> None:
@@ -345,7 +345,7 @@ class Engine:
             self.metrics.queue_seconds.observe(now - request.submitted)
             self.metrics.prompt_tokens.add(request.n_prompt_tokens)
 
-    def _alternatives(self, requests: Sequence[Request]) -> list[tuple[tuple[int, str, float], ...]]:
+    def _alternatives(self, requests: Sequence[GenerationRequest]) -> list[tuple[tuple[int, str, float], ...]]:
         """For each request the likeliest next tokens, as many as it asks for."""
         n = max(request.n_alternatives for request in requests)
         if n == 0:
@@ -357,22 +357,22 @@ class Engine:
             for r, ids, logprobs in rows
         ]
 
-    def _write(self, request: Request, id: int, alternatives: tuple[tuple[int, str, float], ...]) -> bool:
+    def _write(self, request: GenerationRequest, id: int, alternatives: tuple[tuple[int, str, float], ...]) -> bool:
         """Give a request its next token. Returns whether that was its last."""
         text, reason = request.stream.push(id)
         notices = ()
-        if request.n_slides and not request.outgrown:
-            request.outgrown, notices = True, (slide_notice(self.context_length),)
+        if request.n_slides and not request.told_full:
+            request.told_full, notices = True, (slide_notice(self.context_length),)
         seconds = time.monotonic() - request.submitted
         if len(request.ids) == 1:
             self.metrics.time_to_first_token.observe(seconds)
         if reason is not None:
             self._has_ended(request)
-        token = Written(id, self._text_of(id), request.logprobs[-1], alternatives)
+        token = GeneratedToken(id, self._text_of(id), request.logprobs[-1], alternatives)
         request.write(token, text, reason, notices)
         return reason is not None
 
-    def _has_ended(self, request: Request) -> None:
+    def _has_ended(self, request: GenerationRequest) -> None:
         seconds = time.monotonic() - request.submitted
         self.metrics.request_seconds.observe(seconds)
         self._durations.append(seconds)

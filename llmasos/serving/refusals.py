@@ -43,7 +43,7 @@ class Refused(UserError):
         self.param, self.status, self.code, self.headers = param, status, code, headers
 
 
-class Late(Refused):
+class TimedOut(Refused):
     """The work on a request takes longer than it may. To ask again would only begin it anew, so it is no 503."""
 
     def __init__(self, seconds: float):

@@ -31,7 +31,7 @@ class RequestFailed(RuntimeError):
     """The model could not be computed; the message says why."""
 
 
-class Written(NamedTuple):
+class GeneratedToken(NamedTuple):
     """One token that was written.
 
     Attributes:
@@ -59,13 +59,13 @@ class Event(NamedTuple):
     """
 
     text: str
-    tokens: tuple[Written, ...]
+    tokens: tuple[GeneratedToken, ...]
     finish_reason: str | None = None
     notices: tuple[str, ...] = ()
 
 
 @dataclass(eq=False)
-class Request(Row):
+class GenerationRequest(Row):
     """A row that somebody waits for. Made by `Engine.submit`; the attributes of `Row` are for the engine alone.
 
     Attributes:
@@ -79,11 +79,11 @@ class Request(Row):
     n_alternatives: int = 0
     deadline: float = float("inf")
     text: str = ""
-    tokens: list[Written] = field(default_factory=list)
+    tokens: list[GeneratedToken] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     finish_reason: str | None = None
     cancelled: bool = False
-    outgrown: bool = False  # whether its reader has been told that the context is full
+    told_full: bool = False  # whether its reader has been told that the context is full
     submitted: float = field(default_factory=time.monotonic)
 
     def __post_init__(self):
@@ -140,7 +140,7 @@ class Request(Row):
         """Wait for the end, but no longer than this. Returns whether it has come."""
         return self._end.wait(seconds)
 
-    def result(self) -> "Request":
+    def result(self) -> "GenerationRequest":
         """Wait for the end; then the result is complete. Raises as `events` does."""
         self._end.wait()
         if self._error is not None:
@@ -153,7 +153,7 @@ class Request(Row):
 
     # For the engine
 
-    def write(self, token: Written, text: str, finish_reason: str | None, notices: tuple[str, ...] = ()) -> None:
+    def write(self, token: GeneratedToken, text: str, finish_reason: str | None, notices: tuple[str, ...] = ()) -> None:
         """One more token, and how it ends with it."""
         with self._changed:
             self.tokens.append(token)

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from llmasos.serving.body import read_json
-from llmasos.serving.refusals import ClientGone, Late, Refused
+from llmasos.serving.refusals import ClientGone, Refused, TimedOut
 from llmasos.serving.schema import Object
 from llmasos.serving.served import Served
 
@@ -48,7 +48,7 @@ class Request:
         """Have the model's thread do something, unless, when its turn comes, nobody waits any more or it is too late.
 
         Raises:
-            Late, ClientGone: for these two reasons.
+            TimedOut, ClientGone: for these two reasons.
             as `Engine.run`.
         """
 
@@ -60,10 +60,10 @@ class Request:
         return self.served.engine.run(wanted, self.seconds_left())
 
     def seconds_left(self) -> float:
-        """Until the request must be answered. Raises Late if there are none."""
+        """Until the request must be answered. Raises TimedOut if there are none."""
         left = self.deadline - time.monotonic()
         if left <= 0:
-            raise Late(self.served.engine.request_seconds)
+            raise TimedOut(self.served.engine.request_seconds)
         return left
 
     def run_in_pieces(

@@ -16,8 +16,7 @@ from llmasos.prompting.chat import ANSWERER, PLAIN
 from llmasos.serving.kinds import Boolean, Choice, Either, Integer, ListOf, Only, Text
 from llmasos.serving.openapi import WHOLE, WORDS, each, maybe, one_of, shape
 from llmasos.serving.refusals import Refused
-from llmasos.serving.requests import Event, Written
-from llmasos.serving.requests import Request as Writing
+from llmasos.serving.requests import Event, GeneratedToken, GenerationRequest
 from llmasos.serving.routes.completions import MAX_IDS
 from llmasos.serving.routes.fields import model_field, tokens_field
 from llmasos.serving.routes.messages import Messages
@@ -67,7 +66,7 @@ def answer(request: Request) -> Response:
     kind, part = ("chat.completion.chunk", "delta") if values["stream"] else ("chat.completion", "message")
     head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": kind}
 
-    def say(number: int, news: Writing | Event, first: bool) -> dict[str, Any]:
+    def say(number: int, news: GenerationRequest | Event, first: bool) -> dict[str, Any]:
         said = message(news.text) if first else {"content": news.text}
         return {part: said, "logprobs": {"content": logprobs(tokenizer, news.tokens)} if with_logprobs else None}
 
@@ -119,7 +118,7 @@ def message(text: str) -> dict[str, str]:
     return {"role": ANSWERER, "content": text}
 
 
-def logprobs(tokenizer: Tokenizer, tokens: Sequence[Written]) -> list[dict[str, Any]]:
+def logprobs(tokenizer: Tokenizer, tokens: Sequence[GeneratedToken]) -> list[dict[str, Any]]:
     """How likely each token was, and what else could have stood in its place."""
     return [
         {

@@ -6,8 +6,7 @@ from typing import Any
 
 from llmasos.serving.kinds import Either, Integer, ListOf, Only, Text
 from llmasos.serving.openapi import WHOLE, WORDS, each, maybe, shape
-from llmasos.serving.requests import Event, Written
-from llmasos.serving.requests import Request as Writing
+from llmasos.serving.requests import Event, GeneratedToken, GenerationRequest
 from llmasos.serving.routes.fields import model_field, several, tokens_field
 from llmasos.serving.routes.sampling import MAX_ALTERNATIVES, MAX_TEXTS, USUAL_TOKENS, options_of, sampling_fields
 from llmasos.serving.routes.writing import alternatives_of, answer_shape, logprob, write
@@ -44,7 +43,7 @@ def answer(request: Request) -> Response:
     head = {"id": f"cmpl-{uuid.uuid4().hex}", "object": "text_completion"}
     offsets = [Offsets(request.served.tokenizer) for _ in range(len(prompts) * values["n"])]
 
-    def say(number: int, news: Writing | Event, first: bool) -> dict[str, Any]:
+    def say(number: int, news: GenerationRequest | Event, first: bool) -> dict[str, Any]:
         told = None if values["logprobs"] is None else logprobs(news.tokens, offsets[number].of(news.tokens))
         return {"text": news.text, "logprobs": told}
 
@@ -56,14 +55,14 @@ class Offsets:
     """Where in one text its tokens begin, in characters. A character of several tokens has them all at its place.
 
     >>> from llmasos.tokenizers import ByteTokenizer
-    >>> Offsets(ByteTokenizer()).of([Written(id, "", 0.0) for id in "aéb".encode()])
+    >>> Offsets(ByteTokenizer()).of([GeneratedToken(id, "", 0.0) for id in "aéb".encode()])
     [0, 1, 1, 2]
     """
 
     def __init__(self, tokenizer: Tokenizer):
         self._decoder, self._n_characters = StreamDecoder(tokenizer, skip_special=True), 0
 
-    def of(self, tokens: Sequence[Written]) -> list[int]:
+    def of(self, tokens: Sequence[GeneratedToken]) -> list[int]:
         """Those of the next tokens of the text."""
         found = []
         for token in tokens:
@@ -72,7 +71,7 @@ class Offsets:
         return found
 
 
-def logprobs(tokens: Sequence[Written], offsets: list[int]) -> dict[str, Any]:
+def logprobs(tokens: Sequence[GeneratedToken], offsets: list[int]) -> dict[str, Any]:
     """How likely each token was: OpenAI's lists, and for each token its id and its alternatives with theirs.
 
     OpenAI's `top_logprobs` has one number for each text, so of several tokens that read the same (pieces of characters
@@ -88,7 +87,7 @@ def logprobs(tokens: Sequence[Written], offsets: list[int]) -> dict[str, Any]:
     }
 
 
-def top_logprobs(token: Written) -> dict[str, float]:
+def top_logprobs(token: GeneratedToken) -> dict[str, float]:
     """The likeliest texts with their logprobs, and the one that was chosen."""
     found: dict[str, float] = {}
     for _, text, value in token.alternatives:

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from llmasos.serving.refusals import error_object, refusal
-from llmasos.serving.requests import Event
-from llmasos.serving.requests import Request as Writing
+from llmasos.serving.requests import Event, GenerationRequest
 from llmasos.serving.web import Request, Response, to_json
 
 EVENT_STREAM = "text/event-stream"
@@ -27,7 +26,7 @@ Chunk = Callable[[int, Event], dict[str, Any]]
 Last = Callable[[], list[dict[str, Any]]]
 
 
-def stream(request: Request, writings: Sequence[Writing], chunk: Chunk, last: Last) -> Response:
+def stream(request: Request, writings: Sequence[GenerationRequest], chunk: Chunk, last: Last) -> Response:
     """The answer that shows texts while they are written.
 
     Args:
@@ -51,7 +50,7 @@ def stream(request: Request, writings: Sequence[Writing], chunk: Chunk, last: La
     return Response(EventStream(writings, first, events, chunk, last), EVENT_STREAM, headers=HEADERS)
 
 
-def news(writings: Sequence[Writing]) -> Iterator[tuple[int, Event]]:
+def news(writings: Sequence[GenerationRequest]) -> Iterator[tuple[int, Event]]:
     """The events of texts as they come, each with the number of its text.
 
     The first comes at once. From then on a reader sleeps for a moment after each event, and the next one holds all the
@@ -75,7 +74,7 @@ def news(writings: Sequence[Writing]) -> Iterator[tuple[int, Event]]:
             writings[min(readers)].news(LOOK_SECONDS)
 
 
-def cancel_all(writings: Sequence[Writing]) -> None:
+def cancel_all(writings: Sequence[GenerationRequest]) -> None:
     """Nobody wants the rest of these. (Those that have ended do not mind.)"""
     for writing in writings:
         writing.cancel()
@@ -86,7 +85,7 @@ class EventStream:
 
     def __init__(
         self,
-        writings: Sequence[Writing],
+        writings: Sequence[GenerationRequest],
         first: tuple[int, Event],
         others: Iterator[tuple[int, Event]],
         chunk: Chunk,

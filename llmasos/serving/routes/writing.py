@@ -7,8 +7,7 @@ from typing import Any
 from llmasos.generation import SamplingOptions
 from llmasos.serving.openapi import USAGE, WHOLE, WORDS, Shape, each, one_of, shape
 from llmasos.serving.refusals import Refused
-from llmasos.serving.requests import Event, Written
-from llmasos.serving.requests import Request as Writing
+from llmasos.serving.requests import Event, GeneratedToken, GenerationRequest
 from llmasos.serving.routes.sampling import usage
 from llmasos.serving.routes.streaming import GONE_SECONDS, cancel_all, stream
 from llmasos.serving.served import Served
@@ -32,7 +31,7 @@ def answer_shape(object: str, **own: Shape) -> Shape:
     )
 
 
-Say = Callable[[int, Writing | Event, bool], dict[str, Any]]
+Say = Callable[[int, GenerationRequest | Event, bool], dict[str, Any]]
 """What to say of the text with this number, or of what is new of it in a stream, and whether that is the first of it.
 The number and the end of it are said here."""
 
@@ -66,7 +65,7 @@ def write(
     writings = served.engine.submit_all(prompts, options, n, alternatives)
     head = head | {"created": int(time.time()), "model": served.name, "seed": options.seed}
 
-    def choice(number: int, news: Writing | Event, first: bool = True) -> dict[str, Any]:
+    def choice(number: int, news: GenerationRequest | Event, first: bool = True) -> dict[str, Any]:
         one = {"index": number, **say(number, news, first), "finish_reason": news.finish_reason}
         told = [*(notices if first else ()), *news.notices]
         return one | ({"notices": told} if told else {})
@@ -108,7 +107,7 @@ def check_amount(served: Served, n_prompts: int, n: int, max_tokens: int, altern
         )
 
 
-def finish_all(request: Request, writings: Sequence[Writing]) -> None:
+def finish_all(request: Request, writings: Sequence[GenerationRequest]) -> None:
     """Wait for all, and give them up if the client goes away. Raises as `Request.result` of the engine does."""
     try:
         for writing in writings:
@@ -119,7 +118,7 @@ def finish_all(request: Request, writings: Sequence[Writing]) -> None:
         cancel_all(writings)
 
 
-def usage_of(writings: Sequence[Writing], n: int) -> dict[str, int]:
+def usage_of(writings: Sequence[GenerationRequest], n: int) -> dict[str, int]:
     """Of n texts for each prompt. A prompt counts once, as OpenAI counts it."""
     n_tokens = sum(len(writing.tokens) for writing in writings)
     return usage(sum(writing.n_prompt_tokens for writing in writings[::n]), n_tokens)
@@ -130,6 +129,6 @@ def logprob(value: float) -> float:
     return round(max(value, LEAST_LOGPROB), 6)
 
 
-def alternatives_of(token: Written) -> list[dict[str, Any]]:
+def alternatives_of(token: GeneratedToken) -> list[dict[str, Any]]:
     """What else could have stood in a token's place."""
     return [{"id": id, "token": text, "logprob": logprob(value)} for id, text, value in token.alternatives]
