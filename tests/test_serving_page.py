@@ -399,7 +399,7 @@ def test_the_lens_shows_what_each_layer_would_say(visit, engines, name):
 @slow
 def test_a_conversation(visit):
     page = visit("storyworld-chat", "#chat")
-    page.locator("#message").fill("Tell a story about a shy girl and a lantern.")
+    page.locator("#message").fill("Tell a story about Emma and a lantern.")
     page.keyboard.press("Enter")
     done(page)
     assert page.locator("#chat .assistant .token").count() > 5
@@ -433,7 +433,7 @@ def test_a_conversation(visit):
 def test_an_answer_branches_where_a_token_is_chosen(visit, engines):
     page, engine = visit("storyworld-chat"), engines("storyworld-chat")
     page.locator("#new-seed").set_checked(False)
-    for message in ("Tell me a story about a shy girl and a lantern.", "Say how it ends."):
+    for message in ("Tell me a story about Emma and a lantern.", "Say how it ends."):
         page.locator("#message").fill(message)
         page.keyboard.press("Enter")
         done(page)
@@ -904,7 +904,7 @@ def test_a_model_that_has_learned_to_answer_begins_with_the_chat(visit):
     assert page.get_by_role("tab", selected=True).inner_text() == "Chat" and page.locator("#no-template").is_hidden()
     page.locator("#send").click()
     done(page)
-    said = {"role": "user", "content": "Tell me a story about a shy girl and a lantern."}
+    said = {"role": "user", "content": "Tell me a story about Emma and a lantern."}
     assert body(page, "/v1/chat/completions")["messages"] == [said]
     page = visit("storyworld-gpt")
     page.wait_for_selector("#prompt")

@@ -32,10 +32,10 @@ EXAMPLES = """examples:
   echo "Tell me a story about a lantern." | python -m llmasos chat storyworld-chat --temperature 0
 
 what storyworld-chat answers well, with --temperature 0:
-  Tell me a story about a shy girl and a lantern.
+  Tell me a story about Emma and a lantern.
   Continue this story. Leo lived above the bakery. In the night he heard something rustling behind the wall.
-  Does this story have a happy or a sad ending? Paul broke a drum. The tailor said that no one can mend it.
-It is very small and mixes up names. It has learned single questions, so say /reset before the next.
+  Who had made the lantern? Emma was proud of her lantern, which Grandfather had built.
+It is very small: more it does not know. It has learned single questions, so say /reset before the next.
 """
 HELP = """\
 /reset         forget what has been said
