@@ -10,7 +10,7 @@ from task_helpers import RUNS, evaluate, the_error, train, workplace, write_json
 
 from llmasos import hub
 from llmasos.__main__ import main as llmasos
-from llmasos.commands import quantize
+from llmasos.commands import quantize, some_data
 from llmasos.commands.bench.measure import Figure
 from llmasos.commands.quantize import mean_loss
 from llmasos.datasets import build_tokens
@@ -122,8 +122,8 @@ def test_words_for_a_ratio_of_speeds_and_for_a_loss():
 
 
 def test_some_of_the_data_is_measured_unless_all_is_asked_for(monkeypatch, capsys):
-    monkeypatch.setattr(quantize, "SOME_TOKENS", 50)
-    monkeypatch.setattr(quantize, "SOME_EXAMPLES", 1)
+    monkeypatch.setattr(some_data, "SOME_TOKENS", 50)
+    monkeypatch.setattr(some_data, "SOME_EXAMPLES", 1)
     assert "n = 49)" in measure("runs/text")["perplexity"]["change"]
     assert "split val, its first 50 tokens:" in capsys.readouterr().out
     some = measure("runs/classify")["accuracy"]["change"]
@@ -143,7 +143,7 @@ def test_the_first_tokens_are_those_on_disk(n, split):
     data = build_tokens(task.source, tokenizer, progress=False)
     parts = [data.train, data.val] if split == "all" else [getattr(data, split)]
     ids = [id for part in parts for id in part.tokens.tolist()]
-    first = quantize.first_tokens(task, split, n)
+    first = some_data.first_tokens(task, split, n)
     assert first.ids.tolist() == ids[:n] and first.cut == (n < len(ids))
     if not first.cut:
         assert first.n_bytes == sum(part.n_bytes for part in parts)

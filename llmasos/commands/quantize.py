@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
 from llmasos.commands.bench.measure import Figure, ratio, show, take_turns, timed
 from llmasos.commands.errors import ArgumentParser
 from llmasos.commands.eval import settings_of
+from llmasos.commands.some_data import SOME_EXAMPLES, SOME_TOKENS, Tokens, shorten
 from llmasos.datasets import is_dataset
 from llmasos.errors import UserError
 from llmasos.evaluation import Score, evaluate_text
@@ -29,8 +29,6 @@ from llmasos.models.size import rounded_matrices
 from llmasos.storage import write_json
 from llmasos.tasks import TASKS, Task, open_task
 from llmasos.tasks.base import batches
-from llmasos.tasks.examples import ExamplesTask
-from llmasos.tasks.text import Text, text_splits
 from llmasos.tokenizers import Tokenizer
 from llmasos.training.machine import pick_device
 from llmasos.training.recipe import Recipe, add_flags
@@ -42,7 +40,6 @@ EXAMPLES = """examples:
 """
 SETTINGS = ("data", "columns", "languages", "skip_bad")  # what to measure quality on; settings of a recipe, too
 BATCH = 16  # texts at once in the second measurement of speed
-SOME_TOKENS, SOME_EXAMPLES = 20_000, 100  # enough to judge by, unless all is asked for
 ALIKE = 0.005  # a loss that changes by less than this share of itself has not changed much
 Pair = dict[str, nn.Module]  # "float" and "int8" → the model
 
@@ -143,59 +140,6 @@ def held_out(args: argparse.Namespace, model: nn.Module, tokenizer: Tokenizer) -
     task.check_model(model.config, args.model)
     task.use(tokenizer, model.config)
     return task, args.split or ("all" if own else "val")
-
-
-def shorten(task: Task, split: str) -> tuple["Tokens | None", str]:
-    """Take some of the held-out data.
-
-    Returns:
-        The tokens, if they are of running text, and words that say how much it is.
-
-    Raises:
-        UserError: the data has no such split.
-    """
-    if isinstance(task, Text):
-        tokens = first_tokens(task, split, SOME_TOKENS)
-        return tokens, f", {'its first ' if tokens.cut else ''}{len(tokens.ids):,} tokens"
-    if not isinstance(task, ExamplesTask):
-        return None, ""
-    before = 0
-    for name in ("train", "val", "test") if split == "all" else (split,):
-        if examples := getattr(task.data, name):
-            step = -(-len(examples) // SOME_EXAMPLES)  # spread evenly, as some data is sorted
-            setattr(task.data, name, examples[::step])
-            before += len(examples)
-    after = len(task.split(split))  # of them, those that are usable
-    return None, f", {after:,} of its {before:,} examples" if after < before else f", {after:,} examples"
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """The beginning of a text.
-
-    Attributes:
-        ids: (N,) its tokens.
-        n_bytes: their UTF-8 bytes.
-        cut: whether the text goes on.
-    """
-
-    ids: np.ndarray
-    n_bytes: int
-    cut: bool
-
-
-def first_tokens(task: Text, split: str, n: int) -> Tokens:
-    """The first n tokens of a split, the same as in the array on disk, without building all of that."""
-    ids, n_bytes, tokenizer = [], 0, task.tokenizer
-    for text, ends_document in (piece for name in text_splits(split) for piece in task.source.pieces(name)):
-        new = tokenizer.encode_array(text).tolist()
-        new += [tokenizer.end_of_text] * ends_document
-        if len(new) > (room := n - len(ids)):
-            n_bytes += len(tokenizer.decode(new[:room]).encode("utf-8"))
-            return Tokens(np.array(ids + new[:room]), n_bytes, cut=True)
-        ids += new
-        n_bytes += len(text.encode("utf-8"))
-    return Tokens(np.array(ids), n_bytes, cut=False)
 
 
 def sizes(models: Pair) -> Iterator[Line]:
