@@ -761,6 +761,24 @@ def test_an_answer_is_marked_in_its_text(visit, engines):
 
 
 @slow
+def test_what_is_too_long_to_be_read_whole_is_said(visit):
+    page = visit("classifier")
+    page.locator("#evidence-wanted").uncheck()
+    for text, notices in (("Anna was happy . " * 100, 1), ("Anna was happy .", 0)):
+        page.locator("#classified").fill(text)
+        page.locator("#classify").click()
+        done(page)
+        assert page.locator("#label-notices li").count() == notices
+    page = visit("span")
+    for question, notices in (("who ? " * 200, 1), ("who ?", 0)):
+        page.locator("#question").fill(question)
+        page.locator("#context").fill("the cat sat on the mat .")
+        page.locator("#answer").click()
+        done(page)
+        assert page.locator("#answer-notices li").count() == notices
+
+
+@slow
 def test_a_translation_and_what_it_looked_at(visit, engines):
     page, engine = visit("storyworld-de-en"), engines("storyworld-de-en")
     page.locator("#source").fill("Paul war ein schüchterner Junge.")
