@@ -77,6 +77,7 @@ def test_a_figure_and_the_ratio_made_of_it_agree(report):
     assert figures["attention.T64.speedup"]["best"] == pytest.approx(explicit / fused)
 
 
+@pytest.mark.slow
 def test_the_formula_keeps_more_for_the_backward_pass_than_the_kernel(report):
     assert report["figures"]["attention.T256.kept"]["best"] > 2.0
 
