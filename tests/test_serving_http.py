@@ -235,6 +235,7 @@ def test_all_tokens_of_a_character_stand_at_its_place(gpt, monkeypatch):
     for choice in ask(gpt, "POST", "/v1/completions", body).json["choices"]:
         assert choice["text"] == "aé😀baé\ufffd"
         assert choice["logprobs"]["text_offset"] == [0, 1, 1, 2, 2, 2, 2, 3, 4, 5, 5, 6]
+        assert bytes(sum(choice["logprobs"]["bytes"], [])) == "aé😀baé".encode() + "😀".encode()[:1]
     offsets = {0: [], 1: []}
     for event in ask(gpt, "POST", "/v1/completions", body | {"stream": True}).events:
         [choice] = event["choices"]

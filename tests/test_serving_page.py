@@ -517,6 +517,14 @@ def test_a_character_of_several_tokens_is_put_together_again(visit):
 
 
 @slow
+def test_in_a_text_too(visit):
+    page = visit("storyworld-gpt")
+    write(page, prompt="A naïve 🐕", max_tokens=3)
+    assert page.locator("#text .token", has_text="\ufffd").count() > 2
+    assert page.locator("#text-plain").inner_text().startswith("The text: A naïve 🐕")
+
+
+@slow
 def test_an_answer_that_broke_off_is_tried_again_as_another_version(visit):
     page = visit("storyworld-chat")
     chat_with(page, streamed(b"Once", b" there", finish_reason=None), streamed(b"Well"))
@@ -613,7 +621,7 @@ def test_the_text_is_copied_without_what_is_no_text(visit):
     page = visit("storyworld-gpt", permissions=["clipboard-read", "clipboard-write"])
     other = {"id": 0, "token": "<|endoftext|>", "logprob": -0.5}
     logprobs = {"token_ids": [5, 0], "tokens": [" end.", "<|endoftext|>"], "token_logprobs": [-1, -1],
-                "alternatives": [[other], [other]]}  # fmt: skip
+                "bytes": [list(b" end."), list(b"<|endoftext|>")], "alternatives": [[other], [other]]}  # fmt: skip
     choice = {"index": 0, "text": " end.", "logprobs": logprobs, "finish_reason": "stop"}
     stream = f"data: {json.dumps({'choices': [choice]})}\n\ndata: [DONE]\n\n"
     page.route("**/v1/completions", lambda route: route.fulfill(body=stream, content_type="text/event-stream"))
@@ -1043,7 +1051,8 @@ def test_what_a_model_writes_is_never_taken_for_html(visit):
     page = visit("storyworld-gpt")
     other = {"id": 2, "token": HOSTILE, "logprob": -1.0}
     look = {"tokens": [{"id": 1, "text": HOSTILE, "logprob": -3.0, "rank": 1, "alternatives": [other]}]}
-    logprobs = {"token_ids": [1], "tokens": [HOSTILE], "token_logprobs": [-2.0], "alternatives": [[other]]}
+    logprobs = {"token_ids": [1], "tokens": [HOSTILE], "token_logprobs": [-2.0], "bytes": [list(HOSTILE.encode())],
+                "alternatives": [[other]]}  # fmt: skip
     choice = {"index": 0, "text": HOSTILE, "logprobs": logprobs, "finish_reason": HOSTILE, "notices": [HOSTILE]}
     stream = f"data: {json.dumps({'choices': [choice]})}\r\n\r\ndata: [DONE]\r\n\r\n"
     page.route("**/v1/look", lambda route: route.fulfill(json=look))

@@ -101,15 +101,16 @@ def look(
     Returns:
         "object": "look", "show" and, T and S being numbers of tokens, H heads, L layers,
 
-        of "tokens": "tokens": [{"id", "text", "logprob", "rank", "alternatives": [{"id", "token", "logprob"}, …]}, …],
-        where logprob and rank are None for a token about which the model was not asked; of a translator the tokens are
-        the target's, and "source": [{"id", "text"}, …];
+        of "tokens": "tokens": [{"id", "text", "bytes", "logprob", "rank", "alternatives": [{"id", "token", "logprob",
+        "bytes"}, …]}, …], where logprob and rank are None for a token about which the model was not asked; of a
+        translator the tokens are the target's, and "source": [{"id", "text", "bytes"}, …];
 
         of "attention": "kind", "kinds" (those that there are), "layer", "layers": L, "heads": H, "tokens": those that
-        look (T), "keys": those looked at (S), [{"id", "text"}, …] both, and "weights": [H][T][S];
+        look (T), "keys": those looked at (S), [{"id", "text", "bytes"}, …] both, and "weights": [H][T][S];
 
-        of "lens": "tokens": [{"id", "text"}, …] and "layers": [{"layer": 0, "says": [[{"id", "token", "probability"} ×
-        3], … T of them]}, … L + 1 of them], for the next token (of a bert: the token that stands there).
+        of "lens": "tokens": [{"id", "text", "bytes"}, …] and "layers": [{"layer": 0, "says": [[{"id", "token",
+        "probability"} × 3], … T of them]}, … L + 1 of them], for the next token (of a bert: the token that stands
+        there).
 
     Raises:
         UserError: the text is empty or too long, or there is no such layer, kind or id, or the model has none of it.
@@ -175,7 +176,8 @@ def show_tokens(model: nn.Module, tokenizer: Tokenizer, reading: Reading, n: int
     """How likely each token was. Raises UserError for a translator without a target."""
     if reading.target is not None:
         scores = run(lambda: score_target(model, tokenizer, reading.ids, reading.target, n))
-        return {"source": named(tokenizer, reading.ids), "tokens": [score_to_dict(score) for score in scores]}
+        source = named(tokenizer, reading.ids)
+        return {"source": source, "tokens": [score_to_dict(tokenizer, score) for score in scores]}
     if model.config.family == "transformer":
         raise UserError("a translator says how likely the tokens of a translation are: give the translation, too.")
     if model.config.family == "bert":
@@ -185,17 +187,19 @@ def show_tokens(model: nn.Module, tokenizer: Tokenizer, reading: Reading, n: int
             scores += run(partial(score_masked_tokens, model, tokenizer, reading.ids, n, some))
     else:
         scores = run(lambda: score_tokens(model, tokenizer, reading.ids, n))
-    return {"tokens": [score_to_dict(score) for score in scores]}
+    return {"tokens": [score_to_dict(tokenizer, score) for score in scores]}
 
 
-def score_to_dict(score: TokenScore) -> dict[str, Any]:
+def score_to_dict(tokenizer: Tokenizer, score: TokenScore) -> dict[str, Any]:
     """One token and its alternatives. A probability of 0 (to a float) has no logarithm; it is taken as 1e-45."""
     alternatives = [
-        {"id": id, "token": text, "logprob": round(math.log(max(probability, 1e-45)), DIGITS)}
+        {"id": id, "token": text, "logprob": round(math.log(max(probability, 1e-45)), DIGITS),
+         "bytes": list(tokenizer.token_bytes(id))}
         for id, text, probability in score.alternatives
     ]
     logprob = None if score.logprob is None else round(score.logprob, DIGITS)
-    return {"id": score.id, "text": score.text, "logprob": logprob, "rank": score.rank, "alternatives": alternatives}
+    [token] = named(tokenizer, [score.id])
+    return token | {"logprob": logprob, "rank": score.rank, "alternatives": alternatives}
 
 
 def show_lens(model: nn.Module, tokenizer: Tokenizer, reading: Reading, run: Run) -> dict[str, Any]:
@@ -259,8 +263,8 @@ def maps_by_kind(model: nn.Module, reading: Reading) -> dict[str, list[Tensor]]:
 
 
 def named(tokenizer: Tokenizer, ids: Sequence[int]) -> list[dict[str, Any]]:
-    """Each token with its text."""
-    return [{"id": id, "text": tokenizer.token_text(id)} for id in ids]
+    """Each token with its text, and with its bytes, which may be a piece of a character."""
+    return [{"id": id, "text": tokenizer.token_text(id), "bytes": list(tokenizer.token_bytes(id))} for id in ids]
 
 
 def rounded(numbers: Tensor) -> list:

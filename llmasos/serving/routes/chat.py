@@ -14,14 +14,14 @@ from typing import Any
 from llmasos.prompting import Conversation, Message
 from llmasos.prompting.chat import ANSWERER, PLAIN
 from llmasos.serving.kinds import Boolean, Choice, Either, Integer, ListOf, Only, Text
-from llmasos.serving.openapi import WHOLE, WORDS, each, maybe, one_of, shape
+from llmasos.serving.openapi import WORDS, each, maybe, one_of, shape
 from llmasos.serving.refusals import Refused
 from llmasos.serving.requests import Event, GeneratedToken, GenerationRequest
 from llmasos.serving.routes.completions import MAX_IDS
 from llmasos.serving.routes.fields import model_field, tokens_field
 from llmasos.serving.routes.messages import Messages
 from llmasos.serving.routes.sampling import MAX_ALTERNATIVES, USUAL_TOKENS, options_of, sampling_fields
-from llmasos.serving.routes.writing import answer_shape, logprob, write
+from llmasos.serving.routes.writing import TOKEN, alternatives_of, answer_shape, named, write
 from llmasos.serving.schema import Field, Object
 from llmasos.serving.served import Served
 from llmasos.serving.web import Request, Response, Route
@@ -123,18 +123,12 @@ def logprobs(tokenizer: Tokenizer, tokens: Sequence[GeneratedToken]) -> list[dic
     return [
         {
             **named(tokenizer, token.id, token.text, token.logprob),
-            "top_logprobs": [named(tokenizer, *alternative) for alternative in token.alternatives],
+            "top_logprobs": alternatives_of(tokenizer, token),
         }
         for token in tokens
     ]
 
 
-def named(tokenizer: Tokenizer, id: int, text: str, value: float) -> dict[str, Any]:
-    """A token as OpenAI's chat shows it, and its id. Its bytes are its own, also where they are half a character."""
-    return {"id": id, "token": text, "logprob": logprob(value), "bytes": list(tokenizer.token_bytes(id))}
-
-
-TOKEN = {"id": WHOLE, "token": WORDS, "logprob": {"type": "number"}, "bytes": each(WHOLE)}
 SHAPE = answer_shape(
     "chat.completion",
     message=shape(role=one_of(ANSWERER), content=WORDS),

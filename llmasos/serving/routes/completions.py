@@ -9,7 +9,7 @@ from llmasos.serving.openapi import WHOLE, WORDS, each, maybe, shape
 from llmasos.serving.requests import Event, GeneratedToken, GenerationRequest
 from llmasos.serving.routes.fields import model_field, several, tokens_field
 from llmasos.serving.routes.sampling import MAX_ALTERNATIVES, MAX_TEXTS, USUAL_TOKENS, options_of, sampling_fields
-from llmasos.serving.routes.writing import alternatives_of, answer_shape, logprob, write
+from llmasos.serving.routes.writing import TOKEN, alternatives_of, answer_shape, logprob, write
 from llmasos.serving.schema import Field, Object
 from llmasos.serving.served import Served
 from llmasos.serving.web import Request, Response, Route
@@ -40,11 +40,12 @@ def body(served: Served) -> Object:
 def answer(request: Request) -> Response:
     """Go on with each prompt, n times."""
     values, prompts = request.values, several(request.values["prompt"])
+    tokenizer = request.served.tokenizer
     head = {"id": f"cmpl-{uuid.uuid4().hex}", "object": "text_completion"}
-    offsets = [Offsets(request.served.tokenizer) for _ in range(len(prompts) * values["n"])]
+    offsets = [Offsets(tokenizer) for _ in range(len(prompts) * values["n"])]
 
     def say(number: int, news: GenerationRequest | Event, first: bool) -> dict[str, Any]:
-        told = None if values["logprobs"] is None else logprobs(news.tokens, offsets[number].of(news.tokens))
+        told = None if values["logprobs"] is None else logprobs(tokenizer, news.tokens, offsets[number].of(news.tokens))
         return {"text": news.text, "logprobs": told}
 
     options = options_of(values, values["max_tokens"])
@@ -71,8 +72,8 @@ class Offsets:
         return found
 
 
-def logprobs(tokens: Sequence[GeneratedToken], offsets: list[int]) -> dict[str, Any]:
-    """How likely each token was: OpenAI's lists, and for each token its id and its alternatives with theirs.
+def logprobs(tokenizer: Tokenizer, tokens: Sequence[GeneratedToken], offsets: list[int]) -> dict[str, Any]:
+    """How likely each token was: OpenAI's lists, and for each token its id, its bytes and its alternatives with theirs.
 
     OpenAI's `top_logprobs` has one number for each text, so of several tokens that read the same (pieces of characters
     do) it knows only the likeliest; `alternatives` has all.
@@ -83,7 +84,8 @@ def logprobs(tokens: Sequence[GeneratedToken], offsets: list[int]) -> dict[str, 
         "top_logprobs": [top_logprobs(token) for token in tokens],
         "text_offset": offsets,
         "token_ids": [token.id for token in tokens],
-        "alternatives": [alternatives_of(token) for token in tokens],
+        "bytes": [list(tokenizer.token_bytes(token.id)) for token in tokens],
+        "alternatives": [alternatives_of(tokenizer, token) for token in tokens],
     }
 
 
@@ -102,7 +104,8 @@ LOGPROBS = shape(
     top_logprobs=each({"type": "object", "additionalProperties": {"type": "number"}}),
     text_offset=each(WHOLE),
     token_ids=each(WHOLE),
-    alternatives=each(each(shape(id=WHOLE, token=WORDS, logprob={"type": "number"}))),
+    bytes=each(each(WHOLE)),
+    alternatives=each(each(shape(**TOKEN))),
 )
 SHAPE = answer_shape("text_completion", text=WORDS, logprobs=maybe(LOGPROBS))
 ROUTES = [

@@ -12,6 +12,7 @@ from llmasos.serving.routes.sampling import usage
 from llmasos.serving.routes.streaming import GONE_SECONDS, cancel_all, stream
 from llmasos.serving.served import Served
 from llmasos.serving.web import Request, Response, json_response
+from llmasos.tokenizers import Tokenizer
 
 MAX_HELD = 100_000  # tokens and alternatives that one answer may hold; each takes about a kilobyte while it is made
 LEAST_LOGPROB = -9999.0  # in place of minus infinity, which JSON does not have; OpenAI uses the same
@@ -129,6 +130,14 @@ def logprob(value: float) -> float:
     return round(max(value, LEAST_LOGPROB), 6)
 
 
-def alternatives_of(token: GeneratedToken) -> list[dict[str, Any]]:
+def named(tokenizer: Tokenizer, id: int, text: str, value: float) -> dict[str, Any]:
+    """A token as OpenAI's chat shows it, and its id. Its bytes are its own, also where they are half a character."""
+    return {"id": id, "token": text, "logprob": logprob(value), "bytes": list(tokenizer.token_bytes(id))}
+
+
+def alternatives_of(tokenizer: Tokenizer, token: GeneratedToken) -> list[dict[str, Any]]:
     """What else could have stood in a token's place."""
-    return [{"id": id, "token": text, "logprob": logprob(value)} for id, text, value in token.alternatives]
+    return [named(tokenizer, *alternative) for alternative in token.alternatives]
+
+
+TOKEN = {"id": WHOLE, "token": WORDS, "logprob": {"type": "number"}, "bytes": each(WHOLE)}
