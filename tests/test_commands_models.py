@@ -54,6 +54,12 @@ def test_export_writes_a_folder_that_can_be_used(place, capsys):
     assert llmasos(["sample", "my_llm", "--prompt", "Anna", "--max-new-tokens", "3"]) == 0
     assert llmasos(["eval", "my_llm", "--data", "stories.txt"]) == 0
     assert "perplexity" in capsys.readouterr().out
+    before = (place / "my_llm" / "model.safetensors").read_bytes()
+    assert llmasos(["export", "runs/mine", "my_llm"]) != 0
+    assert "my_llm holds a model already" in capsys.readouterr().err
+    assert (place / "my_llm" / "model.safetensors").read_bytes() == before
+    assert llmasos(["export", "runs/mine", "my_llm", "--overwrite"]) == 0
+    assert len((place / "my_llm" / "model.safetensors").read_bytes()) > len(before)  # now in fp32
 
 
 def test_export_speaks_up(place, capsys):

@@ -138,8 +138,11 @@ time.sleep(600)
     marker = f"grandchild-{time.time_ns()}"
     tool = shutil.which("unshare")
     trial = [tool, "-Upni", "--fork", "true"]
-    possible = tool is not None and subprocess.run(trial, capture_output=True).returncode == 0
-    for _ in range(10 if possible else 1):  # for a while after many of them the system may have no more to give
+
+    def possible() -> bool:
+        return tool is not None and subprocess.run(trial, capture_output=True).returncode == 0
+
+    for _ in range(10 if possible() else 1):  # for a while after many of them the system may have no more to give
         worker = subprocess.Popen(
             [sys.executable, "-c", code, marker], stdout=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True
         )
@@ -148,9 +151,9 @@ time.sleep(600)
         worker.stdout.close()
         if alone:
             break
-        time.sleep(2.0 if possible else 0.0)
-    if not alone and not possible:
-        pytest.skip("this system gives ordinary users no process trees of their own")
+        time.sleep(2.0)
+    if not alone and not possible():
+        pytest.skip("this system gives ordinary users no process trees of their own, or has no more now")
     assert alone, "this system would give us a process tree"
     wait_until(lambda: not any(marker in read(path) for path in Path("/proc").glob("[0-9]*/cmdline")))
 

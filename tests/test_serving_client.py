@@ -515,7 +515,7 @@ def test_closing_a_stream_ends_the_work(clients):
     with app_of(engine, max_tokens=100_000) as app, server_of(app) as server:
         pieces = Client(server.url).stream(FOR_EVER["prompt"], **{k: v for k, v in FOR_EVER.items() if k != "prompt"})
         next(pieces)
-        assert engine.n_running == 1
+        wait_until(lambda: engine.n_running == 1)
         pieces.close()
         wait_until(lambda: engine.n_running == 0)
 

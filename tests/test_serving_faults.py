@@ -427,7 +427,7 @@ def test_streaming_clients_that_vanish_from_the_queue_leave_it(app, server, expe
     for connection in waiting:
         connection.close()
     wait_until(lambda: app.engine.n_waiting == 0)
-    assert app.engine.n_running == 16
+    wait_until(lambda: app.engine.n_running == 16)  # fewer for a moment, when a row's context is full
     for connection in running:
         connection.close()
     check_alive(server, expected)

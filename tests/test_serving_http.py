@@ -243,6 +243,15 @@ def test_all_tokens_of_a_character_stand_at_its_place(gpt, monkeypatch):
     assert offsets == {0: [0, 1, 1, 2, 2, 2, 2, 3, 4, 5, 5, 6], 1: [0, 1, 1, 2, 2, 2, 2, 3, 4, 5, 5, 6]}
 
 
+@pytest.mark.parametrize(("asked", "n"), [({}, None), ({"max_tokens": 3}, 3)])
+def test_an_answer_may_be_as_long_as_the_context_has_room(gpt, asked, n, monkeypatch):
+    monkeypatch.setattr("llmasos.serving.routes.chat.USUAL_TOKENS", 4)
+    saying(gpt, "abc", monkeypatch)  # and so on: it never ends by itself
+    body = {"messages": [{"role": "user", "content": "abc"}], "seed": 3}
+    usage = ask(gpt, "POST", "/v1/chat/completions", body | asked).json["usage"]
+    assert usage["completion_tokens"] == (n or gpt.engine.context_length - usage["prompt_tokens"])
+
+
 def test_only_the_likeliest_tokens_under_a_top_p_of_zero(gpt):
     body = {"prompt": "abc", "max_tokens": 12, "temperature": 5}
     [choice] = ask(gpt, "POST", "/v1/completions", body | {"top_p": 0}).json["choices"]
@@ -1008,7 +1017,7 @@ def test_a_stream_that_is_closed_frees_its_place(patient):
     body = FOR_EVER | {"stream": True, "n": 2, "max_tokens": 50_000}
     _, pieces = begin(patient, "POST", "/v1/completions", body)
     next(iter(pieces))
-    assert patient.engine.n_running == 2
+    wait_until(lambda: patient.engine.n_running == 2)
     pieces.close()
     wait_until(lambda: patient.engine.n_running == 0)
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
+import warnings
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,20 @@ def test_what_it_says_is_what_the_model_says(story):
     assert story.predict(text="One day", max_tokens=12, seed=4).text == expected
     assert "".join(story.stream(text="One day", max_tokens=12, seed=4)) == expected
     assert Client(story.url).complete("One day", max_tokens=12, seed=4).text == expected  # as from anywhere else
+
+
+def test_what_is_no_text_is_refused(story):
+    with pytest.raises(UserError, match="text is 5; it must be a text"):
+        story.predict(5)
+
+
+def test_a_service_that_others_can_reach_warns_if_it_asks_for_no_key(monkeypatch):
+    monkeypatch.setattr("llmasos.serving.server.is_loopback", lambda host: False)
+    for key, warned in ((None, 1), ("k", 0)):
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            serving().create_service(api_key=key, hosts=["127.0.0.1"]).start().stop()
+        assert sum("give it an api_key" in str(warning.message) for warning in found) == warned
 
 
 def test_every_call_of_the_client_is_there(story):

@@ -29,7 +29,7 @@ EXAMPLES = """examples:
   python -m llmasos chat storyworld-chat --temperature 0
   python -m llmasos chat http://127.0.0.1:8000
   python -m llmasos chat my_llm --system "Answer in one sentence." --few-shot examples.jsonl
-  echo "Tell me a story about a lantern." | python -m llmasos chat storyworld-chat --temperature 0
+  echo "Tell me a story about Emma and a lantern." | python -m llmasos chat storyworld-chat --temperature 0
 
 what storyworld-chat answers well, with --temperature 0:
   Tell me a story about Emma and a lantern.

@@ -56,9 +56,11 @@ class Screen:
 def typed_lines() -> Iterator[str]:
     """What is typed, line by line until Ctrl-D; on a terminal with a sign that it is the user's turn."""
     try:
-        import readline  # noqa: F401 — lets `input` edit the line and remember earlier ones, where the system has it
+        import readline  # lets `input` edit the line and remember earlier ones, where the system has it
     except ImportError:
         pass
+    else:
+        readline.parse_and_bind("set enable-bracketed-paste on")  # several lines that are pasted are one message
     while True:
         try:
             line = input("> " if sys.stdin.isatty() else "")

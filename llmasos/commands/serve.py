@@ -27,7 +27,7 @@ EXAMPLES = """examples:
 THREADS_PER_CORE = 4  # more only get into each other's way, and at some number the system has no more
 TRIES = {  # ability → a route, and a body to try it with; the first that the model has is shown
     "chat": ("/v1/chat/completions",
-             '{"messages": [{"role": "user", "content": "Tell me a story about a lantern."}], "temperature": 0}'),
+             '{"messages": [{"role": "user", "content": "Tell me a story about Emma and a kite."}], "temperature": 0}'),
     "complete": ("/v1/completions", '{"prompt": "Once there was a shy girl", "max_tokens": 60, "temperature": 0.8}'),
     "fill": ("/v1/fill", '{"input": "Once there was a [MASK] girl called Anna."}'),
     "translate": ("/v1/translate", '{"input": "Es war einmal ein neugieriges Mädchen namens Anna."}'),
@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         server.start()
         print(welcome(app, server), flush=True)
         if not is_loopback(server.host) and app.api_key is None:
-            note(f"everybody who can reach {args.host} can use this server; set {KEY_VARIABLE} to ask for a key.")
+            note(f"everybody who can reach this machine can use the server; set {KEY_VARIABLE} to ask for a key.")
         while not told.wait(0.1):  # a signal is only heard between two waits
             pass
         if app.engine.n_running or app.engine.n_waiting:

@@ -106,8 +106,13 @@ class SlotDecoder(Decoder):
         return self.rows
 
     def leave(self, rows: Sequence[Row]) -> None:
-        """Take rows out of the batch, wherever they are; the last row moves into the slot of each that decoded."""
+        """Take rows out of the batch, wherever they are."""
         gone = {id(row) for row in rows}
+        self.joined = [row for row in self.joined if id(row) not in gone]
+        self._free_slots(gone)
+
+    def _free_slots(self, gone: set[int]) -> None:
+        """Let rows that decode, named by their `id`, give up their slots; the last row moves into the slot of each."""
         n_before = len(self.rows)
         for i in reversed(range(len(self.rows))):
             if id(self.rows[i]) in gone:
@@ -115,22 +120,20 @@ class SlotDecoder(Decoder):
                 if i < len(self.rows):
                     self.rows[i] = last
                     self.slots.move(len(self.rows), i)
-        part_read = bool(self.joined) and self.joined[0].n_read > 0 and id(self.joined[0]) not in gone
-        if part_read and len(self.rows) < n_before:
+        if self.joined and self.joined[0].n_read > 0 and len(self.rows) < n_before:
             self.slots.move(n_before, len(self.rows))  # the one that is read in part stands behind those that decode
-        self.joined = [row for row in self.joined if id(row) not in gone]
 
     def _make_room(self) -> None:
         """Let full rows join again, before those that are new, to read the most recent half of their context."""
         full = [row for row in self.rows if row.n_read == self.context_length]
         if full:
-            self.leave(full)
             for row in full:
                 row.to_read = (*row.prompt, *row.ids)[-(self.context_length // 2) - 1 :]  # with the token chosen last
                 row.n_read = 0
                 row.n_slides += 1
             place = 1 if self.joined and self.joined[0].n_read else 0
             self.joined[place:place] = full
+            self._free_slots({id(row) for row in full})
 
     def _read_texts(self, budget: int) -> Tensor:
         """Read on in the texts. Returns logits (N, V) for the first N of `joined`, which are read to their end."""

@@ -103,8 +103,11 @@ class Client:
             options: fields of the route that is asked.
 
         Raises:
-            UserError: the model needs a context and there is none, or the other way round; or it can only embed.
+            UserError: the model needs a context and there is none, or the other way round; or it can only embed; or the
+                text is none.
         """
+        if not isinstance(text, str):
+            raise UserError(f"text is {text!r}; it must be a text.")
         kind = "chat" if self.chats else next((kind for kind in PREDICTS if kind in self.abilities), None)
         if kind is None:
             raise UserError(f"the model can {', '.join(self.abilities)} and nothing else; use that.")

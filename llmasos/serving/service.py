@@ -11,6 +11,7 @@ who knows `service.url`, and stands in the same queue.
 """
 
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -163,6 +164,9 @@ class Service(Client):
                 transport = Transport(server.url, app.api_key, self._timeout)
                 server.start()
                 undo.pop_all()
+            if server.public and app.api_key is None:
+                warnings.warn("everybody who can reach this machine can use the service; give it an api_key.",
+                              stacklevel=2)  # fmt: skip
             self._running, serving._served_by = (app, server, transport), self
         return self
 

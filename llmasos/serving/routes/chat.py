@@ -28,6 +28,7 @@ from llmasos.serving.web import Request, Response, Route
 from llmasos.tokenizers import Tokenizer
 
 UNLEARNED = "this model has not learned to answer: it goes on with the conversation as with any other text."
+LONGEST_UNASKED = 1024  # tokens of an answer, if nothing else is said and the context has room; most end much sooner
 
 
 def body(served: Served) -> Object:
@@ -57,10 +58,11 @@ def answer(request: Request) -> Response:
     tokenizer, prefix = served.tokenizer, values["prefix"] or []
     begun = tokenizer.encode(prefix) if isinstance(prefix, str) else prefix
     limits = [values[name] for name in ("max_tokens", "max_completion_tokens") if values[name] is not None]
-    options = options_of(values, min(limits, default=min(USUAL_TOKENS, served.max_tokens)))
     said = [Message(**message) for message in values["messages"]]
-    messages, notices = kept(served, said, len(begun), options.max_new_tokens)
+    messages, notices = kept(served, said, len(begun), min(limits, default=served.max_tokens))
     prompt = [*served.template.encode(tokenizer, messages).ids, *begun]
+    left = max(USUAL_TOKENS, served.engine.context_length - len(prompt))
+    options = options_of(values, min(limits, default=min(left, LONGEST_UNASKED, served.max_tokens)))
     options = served.template.ending(options, tokenizer)
     with_logprobs = values["logprobs"] or values["top_logprobs"] is not None
     kind, part = ("chat.completion.chunk", "delta") if values["stream"] else ("chat.completion", "message")
