@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from llmasos.commands import chat, speakers
 from llmasos.commands.screen import Screen
 from llmasos.datasets import open_conversations
 from llmasos.generation import Decoder, SamplingOptions
-from llmasos.prompting import Conversation, Message
+from llmasos.prompting import ChatTemplate, Conversation, Message
 from llmasos.serving.app import create_app
 from llmasos.serving.engine import Engine
 from llmasos.tasks import reply
@@ -104,8 +105,8 @@ def test_the_system_message_is_given_to_the_model_and_can_be_changed(talk, model
 def test_examples_stand_before_the_conversation(talk, model, tmp_path):
     rows = [{"prompt": "Say a.", "answer": "a"}, {"prompt": "Say b.", "answer": "b"}]
     (tmp_path / "shown.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    _, said, _ = talk("storyworld-chat", "Say c.", flags=(*FEW, "--few-shot", tmp_path / "shown.jsonl"))
-    assert said == [expected(model, "Say a.", "a", "Say b.", "b", "Say c.")] != [expected(model, "Say c.")]
+    _, said, _ = talk("storyworld-chat", STORY, flags=(*FEW, "--few-shot", tmp_path / "shown.jsonl"))
+    assert said == [expected(model, "Say a.", "a", "Say b.", "b", STORY)] != [expected(model, STORY)]
 
 
 @pytest.mark.parametrize("where", ["here", "there"])
@@ -155,11 +156,9 @@ def test_the_examples_of_the_help_are_answered_as_it_says(talk, capsys):
         chat.make_parser().parse_args(["--help"])
     shown = capsys.readouterr().out.partition("answers well, with --temperature 0:\n")[2].splitlines()
     questions = [line.strip() for line in shown if line.startswith("  ")]
-    lines = [line for question in questions for line in (question, "/reset")]
-    _, said, _ = talk("storyworld-chat", *lines, flags=("--temperature", 0))
-    assert len(questions) == len(said) == 3
-    assert said[0].startswith("Emma lived in a narrow street") and "proud of her lantern" in said[0]
-    assert "was a marten" in said[1] and said[1].count("Leo") == 2 and said[2] == "Grandfather"
+    _, said, _ = talk("storyworld-chat", *questions[:2], "/reset", questions[2], flags=("--temperature", 0))
+    assert said[0].startswith("Emma was small and cheerful") and "had built a lantern together" in said[0]
+    assert said[0].endswith("no singing in the house.") and said[1:] == ["sad", "above the bakery"]
 
 
 def test_an_address_needs_no_http(talk, model, served, tmp_path, monkeypatch):
@@ -187,10 +186,13 @@ def test_the_oldest_messages_are_dropped_and_that_is_said(talk, model, served, w
 
 
 @pytest.mark.parametrize("where", ["here", "there"])
-def test_what_the_model_cannot_see_any_more_of_its_own_answer_is_said(talk, served, where):
-    question = f"Continue this story. {'It is windy. ' * 40}"  # and so it goes on
+def test_what_the_model_cannot_see_any_more_of_its_own_answer_is_said(talk, served, where, monkeypatch):
+    def endless(template, options, tokenizer):
+        return replace(options, stop_at_end_of_text=False)
+
+    monkeypatch.setattr(ChatTemplate, "ending", endless)  # an answer that does not end by itself
     name = "storyworld-chat" if where == "here" else served
-    _, _, notes = talk(name, question, flags=("--max-new-tokens", 200, "--temperature", 0))
+    _, _, notes = talk(name, STORY, flags=("--max-new-tokens", 250, "--temperature", 0))
     assert "the text has outgrown the model's context of 256 tokens" in notes
 
 
@@ -221,10 +223,10 @@ def test_examples_that_had_to_go_are_back_after_a_reset(talk, model, tmp_path):
     rows = [{"prompt": "Say a.", "answer": "a"}, {"prompt": "Say b.", "answer": "b"}]
     (tmp_path / "shown.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     long = "It is windy. " * 50
-    _, said, notes = talk("storyworld-chat", long, "/reset", "Say c.",
+    _, said, notes = talk("storyworld-chat", long, "/reset", STORY,
                           flags=(*FEW, "--few-shot", tmp_path / "shown.jsonl"))  # fmt: skip
     assert "examples no longer fit" in notes
-    assert said[1] == expected(model, "Say a.", "a", "Say b.", "b", "Say c.") != expected(model, "Say c.")
+    assert said[1] == expected(model, "Say a.", "a", "Say b.", "b", STORY) != expected(model, STORY)
 
 
 # Commands

@@ -166,7 +166,7 @@ def test_the_developer_is_the_system(chat):
     texts = [
         client.chat.completions.create(
             model=served.name, max_tokens=12, seed=3,
-            messages=[{"role": role, "content": "You tell stories."}, {"role": "user", "content": "Hello!"}],
+            messages=[{"role": role, "content": "You tell stories."}, {"role": "user", "content": "Tell me a story."}],
         ).choices[0].message.content
         for role in ("system", "developer", "user")
     ]  # fmt: skip

@@ -33,9 +33,9 @@ EXAMPLES = """examples:
 
 what storyworld-chat answers well, with --temperature 0:
   Tell me a story about Emma and a lantern.
-  Continue this story. Leo lived above the bakery. In the night he heard something rustling behind the wall.
-  Who had made the lantern? Emma was proud of her lantern, which Grandfather had built.
-It is very small: more it does not know. It has learned single questions, so say /reset before the next.
+  Does this story have a happy or a sad ending?
+  Where did Leo live? Leo lived above the bakery.
+It is very small: more than its small world it does not know. Say /reset before another story.
 """
 HELP = """\
 /reset         forget what has been said

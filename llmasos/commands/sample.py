@@ -28,7 +28,7 @@ from llmasos.training.machine import pick_device
 EXAMPLES = """examples:
   python sample.py runs/storyworld --prompt "Once there was"
   python sample.py storyworld-gpt --prompt "Once there was a shy girl"
-  python sample.py storyworld-chat --prompt "Tell me a story about Emma and a lantern."
+  python sample.py storyworld-chat --temperature 0 --prompt "Tell me a story about Emma and a lantern."
   python sample.py runs/storyworld --prompt "Anna" --prompt "The old boat" --n 3 --temperature 1 --top-p 0.95
   python sample.py runs/storyworld --interactive
   echo "To be, or not" | python sample.py runs/shakespeare --prompt-file -
