@@ -44,6 +44,7 @@ def test_models_lists_what_there_is(place, capsys):
     assert "cannot be used" in lines["runs/broken"]
     assert "cache, main" in lines["someone/tiny"] and "apache-2.0" in lines["someone/tiny"]
     assert "not fetched yet" in lines["gpt2"] and "124M" in lines["gpt2"]
+    assert "gpt, chat" in lines["storyworld-chat"] and "chat" not in lines["storyworld-gpt"]
 
 
 def test_export_writes_a_folder_that_can_be_used(place, capsys):

@@ -58,7 +58,8 @@ def row(name: str, folder: Path, source: str) -> tuple[str, ...]:
     except UserError as error:
         return name, "–", "–", "–", "–", f"cannot be used: {str(error)[:60]}…"
     size = sum(file.stat().st_size for file in folder.glob("*") if file.name != "optimizer.safetensors")
-    kind = config.family if config.head == "none" else f"{config.family}, {config.head}"
+    talks = ["chat"] if (folder / "chat_template.jinja").is_file() else []
+    kind = ", ".join([config.family, *([] if config.head == "none" else [config.head]), *talks])
     return name, kind, count(n_parameters_of(config)), f"{size / 1e6:,.1f} MB", licence_of(folder), source
 
 
