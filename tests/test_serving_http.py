@@ -243,9 +243,10 @@ def test_all_tokens_of_a_character_stand_at_its_place(gpt, monkeypatch):
     assert offsets == {0: [0, 1, 1, 2, 2, 2, 2, 3, 4, 5, 5, 6], 1: [0, 1, 1, 2, 2, 2, 2, 3, 4, 5, 5, 6]}
 
 
-@pytest.mark.parametrize(("asked", "n"), [({}, None), ({"max_tokens": 3}, 3)])
-def test_an_answer_may_be_as_long_as_the_context_has_room(gpt, asked, n, monkeypatch):
+@pytest.mark.parametrize(("asked", "unasked", "n"), [({}, 1024, None), ({"max_tokens": 3}, 1024, 3), ({}, 10, 10)])
+def test_an_answer_may_be_as_long_as_the_context_has_room(gpt, asked, unasked, n, monkeypatch):
     monkeypatch.setattr("llmasos.serving.routes.chat.USUAL_TOKENS", 4)
+    monkeypatch.setattr("llmasos.serving.routes.chat.LONGEST_UNASKED", unasked)
     saying(gpt, "abc", monkeypatch)  # and so on: it never ends by itself
     body = {"messages": [{"role": "user", "content": "abc"}], "seed": 3}
     usage = ask(gpt, "POST", "/v1/chat/completions", body | asked).json["usage"]

@@ -517,7 +517,7 @@ def test_a_character_of_several_tokens_is_put_together_again(visit):
 
 
 @slow
-def test_in_a_text_too(visit):
+def test_a_character_of_several_tokens_is_whole_in_a_text_too(visit):
     page = visit("storyworld-gpt")
     write(page, prompt="A naïve 🐕", max_tokens=3)
     assert page.locator("#text .token", has_text="\ufffd").count() > 2

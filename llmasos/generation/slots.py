@@ -9,8 +9,7 @@ by one, and whoever arrives would have to wait for the longest of the batch befo
                                                    d, e: joined, their prompts are being read
 
 Rows that decode stand in the first slots, without gaps: a step then is one pass through the model over the front part
-of the cache, without copying it. When b leaves, c moves into its slot, and
-d, if it has begun to read, into that of c.
+of the cache, without copying it. When b leaves, c moves into its slot, and d, if it has begun to read, into that of c.
 
 **Chunked prefill** (Agrawal et al. 2023, "Sarathi"). Reading a prompt of a thousand tokens at once would make everybody
 else wait for it. A step reads at most `budget` tokens of prompts, in the order of arrival, beside the one token of each

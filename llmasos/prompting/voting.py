@@ -31,7 +31,7 @@ def vote(answers: Sequence[str], key: Callable[[str], str] = lambda answer: " ".
 
     Args:
         answers: at least one.
-        key: what two answers must have in common to be the same; None of it changes what is shown.
+        key: what two answers must have in common to be the same. Only for comparing: what is returned stays as it was.
 
     Raises:
         ValueError: there is no answer.

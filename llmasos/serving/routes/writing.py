@@ -59,7 +59,7 @@ def write(
 
     Raises:
         Refused: it is more than one request may ask for.
-        as `Engine.submit_all` and `Request.result` of the engine.
+        as `Engine.submit_all` and `GenerationRequest.result`.
     """
     values, served, n = request.values, request.served, request.values["n"]
     check_amount(served, len(prompts), n, options.max_new_tokens, alternatives)
@@ -109,7 +109,7 @@ def check_amount(served: Served, n_prompts: int, n: int, max_tokens: int, altern
 
 
 def finish_all(request: Request, writings: Sequence[GenerationRequest]) -> None:
-    """Wait for all, and give them up if the client goes away. Raises as `Request.result` of the engine does."""
+    """Wait for all, and give them up if the client goes away. Raises as `GenerationRequest.result` does."""
     try:
         for writing in writings:
             while not writing.wait(GONE_SECONDS):
