@@ -15,14 +15,14 @@ The same from Python:
     model, tokenizer = load_model(folder), load_tokenizer(folder)
     print(generate(model, tokenizer, ["Once there was"], SamplingOptions(temperature=0.8))[0].text)
 
-How it works: `llmasos/generation/plain.py` is the whole idea in fifteen lines, `sampling.py` the rules by which a
-token is chosen, `decoder.py` the fast way. The command itself is `llmasos/commands/sample.py`.
+How it works: `llmasos/generation/naive.py` is the whole idea in fifteen lines, `sampling.py` the rules by which a
+token is chosen, `decoder.py` the fast way. The command itself is `llmasos/cli/sample.py`.
 """
 
 import sys
 
-from llmasos.commands.errors import run
-from llmasos.commands.sample import main
+from llmasos.cli.cli import run
+from llmasos.cli.sample import main
 
 if __name__ == "__main__":
     sys.exit(run(main))

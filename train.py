@@ -2,8 +2,8 @@
 
 import sys
 
-from llmasos.commands.errors import run
-from llmasos.commands.train import main
+from llmasos.cli.cli import run
+from llmasos.cli.train import main
 
 if __name__ == "__main__":
     sys.exit(run(main))

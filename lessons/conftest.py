@@ -19,7 +19,7 @@ class LessonChecks(pytest.File):
     """The exercises of one lesson; the student's file is run once for all of them."""
 
     def collect(self):
-        from lessons.machinery.catalogue import Lesson
+        from lessons.machinery.discovery import Lesson
 
         self.lesson, self.verdicts = Lesson(self.path.parent), None
         for task in self.lesson.tasks:
@@ -47,7 +47,7 @@ class ExerciseCheck(pytest.Item):
 
     def runtest(self):
         from lessons.machinery.check import explain
-        from lessons.machinery.judge import RIGHT
+        from lessons.machinery.grading import RIGHT
 
         verdict = self.parent.verdict(self.name)
         if verdict.status != RIGHT:

@@ -1,7 +1,7 @@
 """`python -m llmasos`: the commands under one name.
 
-Each command is a module of `llmasos/commands` with a `main(arguments)`. It is imported only when it is called, so that
-`doctor` can still speak where torch cannot even be imported, and a list of commands does not take seconds.
+Each command is a module of `llmasos/cli` or `llmasos/tools` with a `main(arguments)`. It is imported only when it is
+called, so that `doctor` still works where torch cannot be imported, and the list of commands appears at once.
 """
 
 import difflib
@@ -9,20 +9,20 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from llmasos.commands.errors import run
+from llmasos.cli.cli import run
 from llmasos.errors import UserError
 
 COMMANDS = {  # name → (the module, what it does)
-    "train": ("llmasos.commands.train", "train a language model from any text"),
-    "sample": ("llmasos.commands.sample", "write text with a trained model"),
-    "eval": ("llmasos.commands.eval", "measure how good a trained model is"),
-    "serve": ("llmasos.commands.serve", "answer over HTTP, with a page to look inside"),
-    "chat": ("llmasos.commands.chat", "talk to a model in the terminal"),
-    "models": ("llmasos.commands.models", "which models there are, here and to fetch"),
-    "export": ("llmasos.commands.export", "write a trained model into a folder of its own"),
-    "quantize": ("llmasos.commands.quantize", "what int8 weights cost and gain: memory, speed, quality"),
-    "doctor": ("llmasos.commands.doctor", "what this machine can do, what is missing, and how to mend it"),
-    "bench": ("llmasos.commands.bench", "how fast it is here, as ratios measured in one run"),
+    "train": ("llmasos.cli.train", "train a language model from any text"),
+    "sample": ("llmasos.cli.sample", "write text with a trained model"),
+    "eval": ("llmasos.cli.eval", "measure how good a trained model is"),
+    "serve": ("llmasos.cli.serve", "answer over HTTP, with a page to look inside"),
+    "chat": ("llmasos.cli.chat", "talk to a model in the terminal"),
+    "models": ("llmasos.cli.models", "which models there are, here and to fetch"),
+    "export": ("llmasos.cli.export", "write a trained model into a folder of its own"),
+    "quantize": ("llmasos.tools.quantize", "what int8 weights cost and gain: memory, speed, quality"),
+    "doctor": ("llmasos.tools.doctor", "what this machine can do, what is missing, and how to mend it"),
+    "bench": ("llmasos.tools.bench", "how fast it is here, as ratios measured in one run"),
 }
 
 

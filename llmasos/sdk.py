@@ -18,10 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from llmasos import hub
-from llmasos.commands.runs import only_one, run_folder, run_name
-from llmasos.commands.train import train as carry_out
+from llmasos.cli.train import train as carry_out
 from llmasos.datasets import QA
-from llmasos.datasets.given import TWOS, Given, recognise
+from llmasos.datasets.infer import TWOS, Given, recognise
 from llmasos.errors import UserError
 from llmasos.generation import BeamOptions, SamplingOptions, beam_search, generate, stream
 from llmasos.models import n_parameters
@@ -29,10 +28,11 @@ from llmasos.nn import is_quantized
 from llmasos.objectives import BestAnswer
 from llmasos.prompting import Message
 from llmasos.tasks import Report, answer_questions, classify, fill_masks, open_task, reply
-from llmasos.tasks.embed import embed
+from llmasos.tasks.embedding import embed
 from llmasos.tokenizers import Tokenizer
-from llmasos.training.machine import pick_device
+from llmasos.training.device import pick_device
 from llmasos.training.recipe import Recipe
+from llmasos.training.run_folder import only_one, run_folder, run_name
 
 EPOCHS, MIN_STEPS = 3, 100  # fine-tuning sees every example so often, and takes at least so many steps
 KIND_OF_TASK = {"text": "text", "bert": "text", "classify": "labelled", "answer": "questions", "translate": "pairs",
@@ -103,7 +103,7 @@ class LLMTrainer:
 
         Args:
             train_data: a text, a list of texts, a list of (text, label) or (source, target), a list of dictionaries,
-                a path, or a data set's name (see `datasets/given.py`).
+                a path, or a data set's name (see `datasets/infer.py`).
             eval_data: the same for what is held out; None = a tenth of the data.
             objective: text, bert, classify, answer, translate, summarise or chat; None = what fits the model and the
                 data, which is then said.
@@ -272,7 +272,7 @@ class LLMTrainer:
         return answer_questions(self.model, self.tokenizer, [QA(context, question, ())])[0]
 
     def embed(self, text: str | Sequence[str], **options: Any) -> Tensor:
-        """A vector (C,) for a text, one long; (N, C) for several. See `tasks/embed.py` for the options."""
+        """A vector (C,) for a text, one long; (N, C) for several. See `tasks/embedding.py` for the options."""
         vectors = embed(self.model, self.tokenizer, [text] if isinstance(text, str) else text, **options)
         return vectors[0] if isinstance(text, str) else vectors
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from llmasos import LLMServing, sdk
-from llmasos.datasets import given
+from llmasos.datasets import infer
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -21,7 +21,7 @@ def test_every_snippet_runs_and_prints_what_it_says(tmp_path, monkeypatch, capsy
     """With few steps, and with a shipped GPT in the place of gpt2, which would have to be fetched."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr(given, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(infer, "cache_folder", lambda: tmp_path / "cache")
     monkeypatch.setattr(sdk, "MIN_STEPS", 2)
     (tmp_path / "my_book.txt").write_text("Once there was a book. " * 200)
     assert len(BLOCKS) >= 2

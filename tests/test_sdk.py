@@ -9,9 +9,9 @@ from task_helpers import RUNS, train, workplace, write_jsonl
 
 import llmasos
 from llmasos import LLMTrainer, hub
-from llmasos.commands.train import main as train_main
-from llmasos.datasets import given as given_module
-from llmasos.datasets.given import recognise
+from llmasos.cli.train import main as train_main
+from llmasos.datasets import infer as given_module
+from llmasos.datasets.infer import recognise
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions, generate
 from llmasos.models import weights_of

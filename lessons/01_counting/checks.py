@@ -179,8 +179,9 @@ bigram_table = Exercise(
             "If every one of V counts grows by k, by how much does the sum of the row grow?",
             "1.5",
             variants=(
-                lambda ids, V, k: (N := counted(ids[:-1], ids[1:], V) + k)
-                / (N - k).sum(dim=1, keepdim=True).clamp(min=1),
+                lambda ids, V, k: (
+                    (N := counted(ids[:-1], ids[1:], V) + k) / (N - k).sum(dim=1, keepdim=True).clamp(min=1)
+                ),
             ),
         ),
         Misconception(
@@ -473,9 +474,11 @@ perplexity = Exercise(
             "Which function turns a product into a sum?",
             "1.4",
             variants=(
-                lambda P, texts: e_to(-math.log(p) / sum(len(text) - 1 for text in texts))
-                if (p := math.prod((-nats).exp().prod().item() for nats in nats_of(P, texts))) > 0
-                else math.inf,
+                lambda P, texts: (
+                    e_to(-math.log(p) / sum(len(text) - 1 for text in texts))
+                    if (p := math.prod((-nats).exp().prod().item() for nats in nats_of(P, texts))) > 0
+                    else math.inf
+                ),
                 lambda P, texts: as_many_write_it(P, texts, lambda p, n: p ** (-1 / n)),
                 lambda P, texts: as_many_write_it(P, texts, lambda p, n: (1 / p) ** (1 / n)),
                 lambda P, texts: as_many_write_it(P, texts, lambda p, n: math.exp(-math.log(p) / n)),
@@ -629,13 +632,16 @@ bits_per_byte = Exercise(
         ),
     ],
     accepted={
-        "logarithm to base 2 of the perplexity": lambda nats, n, text: n * math.log2(math.exp(nats))
-        / len(bytes(text, "utf-8")),
-        "bytes counted one by one": lambda nats, n, text: sum(nats * math.log2(math.e) for _ in range(n))
-        / sum(1 for _ in text.encode()),
+        "logarithm to base 2 of the perplexity": lambda nats, n, text: (
+            n * math.log2(math.exp(nats)) / len(bytes(text, "utf-8"))
+        ),
+        "bytes counted one by one": lambda nats, n, text: (
+            sum(nats * math.log2(math.e) for _ in range(n)) / sum(1 for _ in text.encode())
+        ),
         "NumPy": lambda nats, n, text: np.float64(nats) * n / np.log(2) / np.frombuffer(text.encode(), np.uint8).size,
-        "bytes by code point": lambda nats, n, text: torch.tensor(nats * n / LN2)
-        / sum(1 + (ord(c) > 0x7F) + (ord(c) > 0x7FF) + (ord(c) > 0xFFFF) for c in text),
+        "bytes by code point": lambda nats, n, text: (
+            torch.tensor(nats * n / LN2) / sum(1 + (ord(c) > 0x7F) + (ord(c) > 0x7FF) + (ord(c) > 0xFFFF) for c in text)
+        ),
     },
     hints=[
         "Three steps: the nats of the whole text, the same in bits, divided by its bytes.",
@@ -709,10 +715,15 @@ table_gradient = Exercise(
         Case("logits zero, one pair", Z=torch.zeros(2, 2), before=torch.tensor([0]), after=torch.tensor([1])),
         Case("probabilities 1/4 and 3/4, one pair", Z=ROW, before=torch.tensor([0]), after=torch.tensor([1])),
         Case(
-            "three pairs, one of them twice", Z=ROW, before=torch.tensor([0, 0, 1]), after=torch.tensor([1, 1, 0]),
+            "three pairs, one of them twice",
+            Z=ROW,
+            before=torch.tensor([0, 0, 1]),
+            after=torch.tensor([1, 1, 0]),
         ),
         Case(
-            "logits zero, four pairs of three tokens", Z=torch.zeros(3, 3), before=torch.tensor([0, 2, 0, 0]),
+            "logits zero, four pairs of three tokens",
+            Z=torch.zeros(3, 3),
+            before=torch.tensor([0, 2, 0, 0]),
             after=torch.tensor([1, 0, 2, 1]),
         ),
         Case("large logits", Z=ROW * 10 + 90, before=torch.tensor([1, 0]), after=torch.tensor([1, 0])),
@@ -758,9 +769,7 @@ table_gradient = Exercise(
         ),
         Misconception(
             "equal pairs are subtracted once",
-            lambda Z, before, after: (
-                (q := parts(Z, before, after))[0] * q[2] - q[1].clamp(max=1)
-            ) / len(before),
+            lambda Z, before, after: ((q := parts(Z, before, after))[0] * q[2] - q[1].clamp(max=1)) / len(before),
             "The softmax arrives once for each pair, but of equal pairs the 1 is subtracted only once: "
             "G[before, after] -= 1 with many indices at once overwrites instead of adding.",
             "A loop, or index_put_ with accumulate=True, counts repetitions.",

@@ -12,7 +12,6 @@ Letters: N number of tokens, V size of the vocabulary; token ids are whole numbe
 logarithm (`math.log`, `torch.log`).
 """
 
-
 from torch import Tensor
 
 

@@ -30,8 +30,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from lessons.machinery.lesson_api import part, predict, result, seed
 from lessons.machinery.pictures import curves, heatmap
-from lessons.machinery.stage import part, predict, result, seed
 from llmasos.datasets import Windows
 from llmasos.datasets.storyworld import stories
 from llmasos.datasets.storyworld.entropy import per_unit
@@ -629,8 +629,10 @@ never_seen = {}
 for counts in train_counts:
     count, total, _ = counts.look_up(grams(val_words, counts.n))
     never_seen[counts.n] = (count == 0).double().mean().item()
-    print(f"{counts.n:>2} {float(VW)**counts.n:18.1e} {len(counts.count):14,} {len(counts.total):15,} "
-          f"{never_seen[counts.n]:19.1%} {(total == 0).double().mean():20.1%}")
+    print(
+        f"{counts.n:>2} {float(VW) ** counts.n:18.1e} {len(counts.count):14,} {len(counts.total):15,} "
+        f"{never_seen[counts.n]:19.1%} {(total == 0).double().mean():20.1%}"
+    )
 result("4-grams of val that are new, share", never_seen[4], 0.07, 0.015)
 
 # %% [markdown]
@@ -813,9 +815,7 @@ def right_names(n):
     """The share of these places where the mixed model of order n finds the hero's name the most probable of the 24."""
     p = torch.full((len(places) * len(candidates),), 1 / VW, dtype=torch.float64)
     for counts in train_counts[:n]:
-        asked = [
-            (*val_words[max(0, i - counts.n + 1) : i], name) for i, _ in places for name in candidates
-        ]
+        asked = [(*val_words[max(0, i - counts.n + 1) : i], name) for i, _ in places for name in candidates]
         p = mix(*counts.look_up(asked), p)
     best = p.view(len(places), len(candidates)).argmax(dim=1)  # (places,)
     return sum(candidates[b] == hero for b, (_, hero) in zip(best.tolist(), places, strict=True)) / len(places)

@@ -5,7 +5,7 @@ from collections import Counter
 from lessons.machinery.exercises import Case, Exercise, Misconception, Written
 from llmasos.tokenizers import bpe_trainer
 from llmasos.tokenizers.bpe import BPETokenizer
-from llmasos.tokenizers.gpt2_alphabet import BYTES_BY_ID, ID_OF_BYTE
+from llmasos.tokenizers.bytes_to_unicode import BYTES_BY_ID, ID_OF_BYTE
 
 READY_MADE = {
     "tiktoken": "it is a ready-made tokenizer; write it yourself",
@@ -133,7 +133,7 @@ count_pairs = Exercise(
         Misconception(
             "the order within a pair is ignored",
             lambda words: counted(words, pairs=lambda symbols: [tuple(sorted(p)) for p in neighbours(symbols)]),
-            "You took (5, 4) for the same pair as (4, 5). But \"on\" and \"no\" are different pieces of text.",
+            'You took (5, 4) for the same pair as (4, 5). But "on" and "no" are different pieces of text.',
             "A pair is an ordered tuple: left, right.",
             "2.3",
         ),
@@ -180,8 +180,10 @@ count_pairs = Exercise(
         "positions, lists of counts": each_place_by_hand,
         "Counter over the text written out": pairs_in_a_repeated_text,
         "sum of Counters": lambda words: dict(
-            sum((Counter({p: c * n for p, n in Counter(zip(s, s[1:], strict=False)).items()}) for s, c in words),
-                Counter())
+            sum(
+                (Counter({p: c * n for p, n in Counter(zip(s, s[1:], strict=False)).items()}) for s, c in words),
+                Counter(),
+            )
         ),
     },
     forbidden=READY_MADE,
@@ -323,8 +325,8 @@ merge_pair = Exercise(
         Misconception(
             "the order within a pair is ignored",
             lambda symbols, pair, new: either_order(symbols, pair, new),
-            "You also replaced the pair the other way round, (2, 1) as well as (1, 2). Decoding would turn \"no\" into "
-            "\"on\".",
+            'You also replaced the pair the other way round, (2, 1) as well as (1, 2). Decoding would turn "no" into '
+            '"on".',
             "A pair is an ordered tuple: left, right.",
             "2.3",
         ),
@@ -339,7 +341,7 @@ merge_pair = Exercise(
         Misconception(
             "numbers replaced as text",
             as_text,
-            "You wrote the numbers as text and replaced \"1 2\", which also stands in \"11 2\" and in \"1 23\".",
+            'You wrote the numbers as text and replaced "1 2", which also stands in "11 2" and in "1 23".',
             "Compare symbols, not their digits.",
             "2.3",
         ),
@@ -555,7 +557,7 @@ train_bpe = Exercise(
         Misconception(
             "ties: by the text of the pair",
             lambda word_counts, n: trained(word_counts, n, best=ties_by(lambda pair: (str(pair),))),
-            "You compared tied pairs as texts. As text \"(100, 1)\" comes before \"(99, 1)\", as numbers it does not.",
+            'You compared tied pairs as texts. As text "(100, 1)" comes before "(99, 1)", as numbers it does not.',
             "Compare the tuples themselves.",
             "2.3",
         ),
@@ -577,23 +579,21 @@ train_bpe = Exercise(
         Misconception(
             "overlapping occurrences are both merged",
             lambda word_counts, n: trained(word_counts, n, merge=overlapping),
-            "Your merge lets one symbol be half of two new ones: \"aaaa\" became three pairs.",
+            'Your merge lets one symbol be half of two new ones: "aaaa" became three pairs.',
             "Check `merge_pair` first, on [7, 7, 7].",
             "2.3",
         ),
         Misconception(
             "places that overlap are not counted",
-            lambda word_counts, n: trained(
-                word_counts, n, count=lambda words: counted(words, pairs=without_overlaps)
-            ),
-            "You counted \"aaa\" as one place for (a, a). Here every place counts, also where two overlap.",
+            lambda word_counts, n: trained(word_counts, n, count=lambda words: counted(words, pairs=without_overlaps)),
+            'You counted "aaa" as one place for (a, a). Here every place counts, also where two overlap.',
             "Check `count_pairs` first, on [7, 7, 7].",
             "2.3",
         ),
         Misconception(
             "characters, not bytes",
             lambda word_counts, n: trained(word_counts, n, spell=lambda word: [ord(c) for c in word]),
-            "You began with the characters' code points. \"é\" is the code point 233, but two bytes, 195 and 169; and "
+            'You began with the characters\' code points. "é" is the code point 233, but two bytes, 195 and 169; and '
             "code points from 256 on would collide with the merges.",
             "word.encode() gives the UTF-8 bytes, and list(…) of it the numbers.",
             "2.2",
@@ -837,7 +837,7 @@ encode = Exercise(
         Misconception(
             "characters, not bytes",
             lambda word, merges: each_merge_once(word, merges, spell=lambda w: [ord(c) for c in w]),
-            "You began with the characters' code points. \"é\" is two bytes, 195 and 169; code points know no limit of "
+            'You began with the characters\' code points. "é" is two bytes, 195 and 169; code points know no limit of '
             "256, and collide with the merges.",
             "word.encode() gives the UTF-8 bytes.",
             "2.2",
@@ -969,8 +969,8 @@ decode = Exercise(
         Misconception(
             "each byte is a character",
             lambda ids, merges: "".join(map(chr, b"".join(pieces_of(merges)[id] for id in ids))),
-            "You made a character of every byte (that is Latin-1): \"é\" becomes \"Ã©\".",
-            "bytes(…).decode(\"utf-8\", …) knows which bytes belong together.",
+            'You made a character of every byte (that is Latin-1): "é" becomes "Ã©".',
+            'bytes(…).decode("utf-8", …) knows which bytes belong together.',
             "2.2",
         ),
         Misconception(
@@ -978,7 +978,7 @@ decode = Exercise(
             lambda ids, merges: joined(ids, merges, errors="ignore"),
             "You dropped what cannot be decoded. Nobody sees then that something was wrong, and two different lists of "
             "tokens look the same.",
-            "errors=\"replace\"",
+            'errors="replace"',
             "2.4",
         ),
         Misconception(
@@ -993,7 +993,7 @@ decode = Exercise(
             "spaces between the tokens",
             lambda ids, merges: joined(ids, merges, between=b" "),
             "You put a space between the tokens. The spaces are in the tokens already.",
-            "What does \" \".join do, and what b\"\".join?",
+            'What does " ".join do, and what b"".join?',
             "2.5",
             variants=(
                 lambda ids, merges: " ".join(pieces_of(merges)[id].decode("utf-8", errors="replace") for id in ids),
@@ -1030,7 +1030,7 @@ decode = Exercise(
     hints=[
         "What are the bytes of token 256? And of 257, if merge 1 uses 256?",
         "A list with the bytes of every symbol: 256 of one byte each, then for every merge the sum of its two halves.",
-        "Join the bytes of all ids to one bytes object, and decode that with errors=\"replace\".",
+        'Join the bytes of all ids to one bytes object, and decode that with errors="replace".',
     ],
 )
 
@@ -1085,26 +1085,30 @@ not_the_shortest = Exercise(
             "the canonical tokens",
             lambda: ([(A, B), (256, C)], [257]),
             "Your list is exactly what encode finds.",
-            "A merge that comes early must spoil two that come later.", "2.4",
+            "A merge that comes early must spoil two that come later.",
+            "2.4",
         ),
         Misconception(
             "other tokens, but as many",
             lambda: (AB_BC, [257, C]),
             "Your list differs from what encode finds, but has as many tokens. You are nearly there.",
-            "The pair that is merged too early sits in the middle. What could stand to the right of it?", "2.4",
+            "The pair that is merged too early sits in the middle. What could stand to the right of it?",
+            "2.4",
         ),
         Misconception(
             "longer, not shorter",
             lambda: ([(A, B)], [A, B]),
             "Your list is a longer way to write the word; that is always possible, byte by byte. A shorter one is "
             "asked for.",
-            "encode must be the one that wastes tokens.", "2.4",
+            "encode must be the one that wastes tokens.",
+            "2.4",
         ),
         Misconception(
             "a merge from the future",
             lambda: ([(256, C), (A, B), (257, D)], [258]),
             "One of your merges uses a symbol that is made only later, or by itself.",
-            "Merge i may use the bytes and the symbols 256 … 255 + i.", "2.3",
+            "Merge i may use the bytes and the symbols 256 … 255 + i.",
+            "2.3",
             variants=(
                 lambda: ([(A, B), (258, C), (257, D)], [258]),
                 lambda: ([(A, B), (B, C), (259, D)], [258]),
@@ -1114,32 +1118,37 @@ not_the_shortest = Exercise(
             "the same bytes by two merges",
             lambda: ([(A, B), (B, C), (256, C), (A, 257)], [259]),
             "Two of your merges make the same bytes, which makes the vocabulary ambiguous.",
-            "Let every merge make a piece of text of its own.", "2.4",
+            "Let every merge make a piece of text of its own.",
+            "2.4",
         ),
         Misconception(
             "half a letter",
             lambda: ([(195, 169)], [195]),
             "The bytes of your tokens are not UTF-8, so there is no word that encode could be given.",
-            "Plain letters a, b, c, … will do.", "2.2",
+            "Plain letters a, b, c, … will do.",
+            "2.2",
         ),
         Misconception(
             "letters, not numbers",
             lambda: ([("a", "b"), ("b", "c")], ["ab", "c"]),
-            "Merges and tokens are whole numbers here: \"a\" is 97.",
-            "ord(\"a\") is 97.", "2.3",
+            'Merges and tokens are whole numbers here: "a" is 97.',
+            'ord("a") is 97.',
+            "2.3",
             variants=(lambda: ([(A, B), (B, C), (C, D)], "abcd"), lambda: ([(A, B), (B, C), (C, D)], ["ab", "cd"])),
         ),
         Misconception(
             "a token that does not exist",
             lambda: ([(B, C), (A, B), (C, D)], [258, 259]),
             "One of your tokens has no merge: with n merges the last token is 255 + n.",
-            "The first merge makes 256.", "2.4",
+            "The first merge makes 256.",
+            "2.4",
         ),
         Misconception(
             "merges or tokens are missing",
             lambda: [(B, C), (A, B), (C, D)],
             "Two things are to be returned, both lists: the merges, and your tokens.",
-            "return merges, ids", "2.4",
+            "return merges, ids",
+            "2.4",
         ),
     ],
     accepted={
@@ -1148,9 +1157,9 @@ not_the_shortest = Exercise(
         "tuples, and a longer word": lambda: (((B, C), (A, B), (C, D)), (257, 258, 257, 258)),
     },
     hints=[
-        "Take the word \"abcd\". Which two tokens would be the shortest way to write it?",
+        'Take the word "abcd". Which two tokens would be the shortest way to write it?',
         "Which pair, merged first of all, makes both of them impossible?",
-        "If \"bc\" is merged before \"ab\" and \"cd\", what is left of \"abcd\"?",
+        'If "bc" is merged before "ab" and "cd", what is left of "abcd"?',
     ],
 )
 

@@ -29,12 +29,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from lessons.machinery.lesson_api import part, predict, result, seed
 from lessons.machinery.pictures import curves, pieces
-from lessons.machinery.stage import part, predict, result, seed
 from llmasos.datasets.storyworld import stories
 from llmasos.tokenizers import BPETokenizer
 from llmasos.tokenizers.bpe_trainer import SPLIT, count_words, learn_merges
-from llmasos.tokenizers.gpt2_alphabet import BYTES_BY_ID, ID_OF_BYTE
+from llmasos.tokenizers.bytes_to_unicode import BYTES_BY_ID, ID_OF_BYTE
 
 torch.set_num_threads(min(2, torch.get_num_threads()))
 
@@ -277,7 +277,7 @@ print("all bytes at once", decode(ids, merges))
 # %% [markdown]
 # The English stories have no "ü" and no "ä", so those are two tokens of one byte each, and none of them is a character.
 # A program that shows a model's words as they come must hold back the bytes of a character until it is whole
-# (`llmasos/tokenizers/streaming.py`).
+# (`llmasos/tokenizers/incremental_detokenizer.py`).
 #
 # What if the model itself stops in the middle, or samples a byte that fits nowhere? Then the bytes are not UTF-8 at
 # all. `errors="replace"` puts U+FFFD in the place of what cannot be read. The exercise is **decode**.
@@ -504,6 +504,7 @@ result("German per English token, merges from both", needed["both"][1] / needed[
 #
 # The second form shows where the compression of 2.7 comes in. Without a model a byte takes 8 bits. The
 # letter bigrams of lesson 01 reached 3.27.
+
 
 # %%
 class WindowModel(nn.Module):

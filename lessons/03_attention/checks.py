@@ -151,9 +151,13 @@ average_past = Exercise(
         "cumulative sum": lambda x: x.cumsum(dim=1) / counts(x),
         "loops": past_by_loops,
         "a matrix of weights, einsum, float64": past_by_matrix,
-        "softmax of a mask": lambda x: torch.softmax(
-            torch.zeros(x.size(1), x.size(1)).masked_fill(torch.ones(x.size(1), x.size(1)).triu(1).bool(), -1e30), -1
-        ) @ x,
+        "softmax of a mask": lambda x: (
+            torch.softmax(
+                torch.zeros(x.size(1), x.size(1)).masked_fill(torch.ones(x.size(1), x.size(1)).triu(1).bool(), -1e30),
+                -1,
+            )
+            @ x
+        ),
     },
     forbidden=READY_MADE,
     hints=[
@@ -485,7 +489,8 @@ attention = Exercise(
         "scale inside q, log-softmax": lambda q, k, v, mask=None: (
             torch.log_softmax(
                 ((q * q.size(-1) ** -0.5) @ k.mT).masked_fill(torch.tensor(False) if mask is None else ~mask, -1e9), -1
-            ).exp() @ v
+            ).exp()
+            @ v
         ),
         "torch.where with -inf": lambda q, k, v, mask=None: formula(
             q, k, v, mask, scores_mask=lambda s, m: torch.where(m, s, torch.tensor(-math.inf))
@@ -592,8 +597,11 @@ multi_head_attention = Exercise(
     misconceptions=[
         Misconception(
             "heads split by view alone",
-            lambda *a: multi(*a, split=lambda x, n: x.reshape(x.size(0), n, x.size(1), -1),
-                             merge=lambda x: x.reshape(x.size(0), x.size(2), -1)),
+            lambda *a: multi(
+                *a,
+                split=lambda x, n: x.reshape(x.size(0), n, x.size(1), -1),
+                merge=lambda x: x.reshape(x.size(0), x.size(2), -1),
+            ),
             "You went from (B, T, C) to (B, H, T, D) by `view`. The shape is right, but view only reads the same "
             "numbers in "
             "the same order: a head gets whole positions, not its features of every position.",
@@ -611,8 +619,11 @@ multi_head_attention = Exercise(
         ),
         Misconception(
             "the heads take turns among the features",
-            lambda *a: multi(*a, split=lambda x, n: x.view(*x.shape[:2], -1, n).permute(0, 3, 1, 2),
-                             merge=lambda x: x.permute(0, 2, 3, 1).flatten(2)),
+            lambda *a: multi(
+                *a,
+                split=lambda x, n: x.view(*x.shape[:2], -1, n).permute(0, 3, 1, 2),
+                merge=lambda x: x.permute(0, 2, 3, 1).flatten(2),
+            ),
             "You viewed C as (D, H): head 0 gets the features 0, H, 2H, …; it should get the first D in a row.",
             "The dimension that is cut off first varies slowest: (H, D), not (D, H).",
             "3.6",
@@ -745,33 +756,45 @@ same_to_attention = Exercise(
     cases=[Case("your two sequences", run=look)],
     misconceptions=[
         Misconception(
-            "the same sequence twice", lambda: (FOUR, FOUR.clone()),
+            "the same sequence twice",
+            lambda: (FOUR, FOUR.clone()),
             "Your two sequences are the same, or nearly: some number must differ by 0.5 or more.",
-            "Exchange two positions.", "3.7",
-        ),
-        Misconception(
-            "the whole sequence turned round", lambda: (FOUR, FOUR.flip(0)),
-            "Their last vectors differ. So the queries at the last position differ, and naturally the outputs do too.",
-            "Which positions may you move, if the last one has to stay?", "3.7",
-        ),
-        Misconception(
-            "other vectors", lambda: (FOUR, torch.cat([FOUR[:-1] * 2, FOUR[-1:]])),
-            "The two do not consist of the same vectors, so it is no wonder if attention tells them apart.",
-            "The same rows, in another order.", "3.7",
-        ),
-        Misconception(
-            "too short", lambda: (FOUR[2:], FOUR[2:].flip(0)),
-            "With two positions, of which the last is fixed, there is nothing to exchange.", "Take three or more.",
+            "Exchange two positions.",
             "3.7",
         ),
         Misconception(
-            "not two tensors (T, C) of one shape", lambda: (FOUR, FOUR[1:]),
-            "The two must be tensors (T, C) of the same shape.",
-            "Two dimensions, positions and features, without a batch. Reorder; do not leave out or repeat.", "3.7",
+            "the whole sequence turned round",
+            lambda: (FOUR, FOUR.flip(0)),
+            "Their last vectors differ. So the queries at the last position differ, and naturally the outputs do too.",
+            "Which positions may you move, if the last one has to stay?",
+            "3.7",
         ),
         Misconception(
-            "not a number", lambda: (FOUR / 0, (FOUR / 0).flip(0)),
-            "There is NaN or an infinity in your sequences, which is equal to nothing.", "Small whole numbers do.",
+            "other vectors",
+            lambda: (FOUR, torch.cat([FOUR[:-1] * 2, FOUR[-1:]])),
+            "The two do not consist of the same vectors, so it is no wonder if attention tells them apart.",
+            "The same rows, in another order.",
+            "3.7",
+        ),
+        Misconception(
+            "too short",
+            lambda: (FOUR[2:], FOUR[2:].flip(0)),
+            "With two positions, of which the last is fixed, there is nothing to exchange.",
+            "Take three or more.",
+            "3.7",
+        ),
+        Misconception(
+            "not two tensors (T, C) of one shape",
+            lambda: (FOUR, FOUR[1:]),
+            "The two must be tensors (T, C) of the same shape.",
+            "Two dimensions, positions and features, without a batch. Reorder; do not leave out or repeat.",
+            "3.7",
+        ),
+        Misconception(
+            "not a number",
+            lambda: (FOUR / 0, (FOUR / 0).flip(0)),
+            "There is NaN or an infinity in your sequences, which is equal to nothing.",
+            "Small whole numbers do.",
             "3.7",
         ),
     ],

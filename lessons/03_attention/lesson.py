@@ -26,8 +26,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from lessons.machinery.lesson_api import part, predict, result, seed
 from lessons.machinery.pictures import curves, heatmap
-from lessons.machinery.stage import part, predict, result, seed
 from llmasos.datasets import Windows
 from llmasos.datasets.storyworld import stories
 from llmasos.nn import MultiHeadAttention, causal_mask, explicit_attention

@@ -25,8 +25,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from lessons.machinery.lesson_api import part, predict, result, seed
 from lessons.machinery.pictures import curves, heatmap
-from lessons.machinery.stage import part, predict, result, seed
 from llmasos.datasets import Windows
 from llmasos.datasets.storyworld import stories
 from llmasos.generation import SamplingOptions, generate
@@ -156,6 +156,7 @@ print(["moved" if m else "same" for m in (feed_forward(text) != feed_forward(cha
 # with residual connections. The loss is the scalar product of what comes out with a random direction. How long is the
 # gradient at each layer?
 
+
 # %%
 def gradient_lengths(residual, depth=24, width=64):
     """The length of the gradient that arrives in front of each layer, from the first to the last."""
@@ -227,6 +228,7 @@ print("seven added:      ", F.layer_norm(one + 7, (4,)))
 # Now a question that is more interesting than it looks. In section 4.3 the plain row failed because its scale went
 # wrong at every layer. A norm in front of each part repairs the scale. Then do we still need residuals? We build a GPT
 # of 24 blocks, take the residuals out, leave the norms in, and let it read a text of 32 random tokens.
+
 
 # %%
 class NoResidual(nn.Module):

@@ -167,9 +167,7 @@ clip_gradients = Exercise(
         ),
         Misconception(
             "a mean of squares",
-            lambda g, limit: clipped(
-                g, limit, norm=lambda g: norm_of(g) / math.sqrt(sum(x.numel() for x in g))
-            ),
+            lambda g, limit: clipped(g, limit, norm=lambda g: norm_of(g) / math.sqrt(sum(x.numel() for x in g))),
             "You divided by the number of weights. The norm is the root of the sum of squares, not of their mean.",
             "The norm of (3, 4) is 5; the root of their mean square is 3.54.",
             "5.8",
@@ -353,7 +351,7 @@ warmup_cosine = Exercise(
         Misconception(
             "a straight line",
             lambda s, n, w, f: schedule(s, n, w, f, fall=lambda p, f: 1 + (f - 1) * p),
-            "You go down in a straight line. That is a schedule too (\"linear\"), but here half a cosine wave is "
+            'You go down in a straight line. That is a schedule too ("linear"), but here half a cosine wave is '
             "asked for.",
             "Where does cos come in?",
             "5.7",
@@ -388,9 +386,9 @@ warmup_cosine = Exercise(
         ),
         Misconception(
             "after the last step it rises again",
-            lambda s, n, w, f: (s + 1) / w
-            if s < w
-            else f + (1 - f) * 0.5 * (1 + math.cos(math.pi * (s - w) / max(1, n - 1 - w))),
+            lambda s, n, w, f: (
+                (s + 1) / w if s < w else f + (1 - f) * 0.5 * (1 + math.cos(math.pi * (s - w) / max(1, n - 1 - w)))
+            ),
             "Within the run you are right; after it your cosine goes up again. Asked for a later step, the factor "
             "should stay at `final`.",
             "How far along the way can one be at most?",
@@ -401,9 +399,11 @@ warmup_cosine = Exercise(
         "NumPy's interpolation, float32": by_interpolation,
         "the square of a cosine, in tensors": by_a_square,
         "a table of the whole run": by_a_table,
-        "a complex number turns": lambda s, n, w, f: (s + 1) / w
-        if s < w
-        else (1 + f) / 2 + (1 - f) / 2 * ((-1 + 0j) ** min(1.0, (s - w) / max(1, n - 1 - w))).real,
+        "a complex number turns": lambda s, n, w, f: (
+            (s + 1) / w
+            if s < w
+            else (1 + f) / 2 + (1 - f) / 2 * ((-1 + 0j) ** min(1.0, (s - w) / max(1, n - 1 - w))).real
+        ),
     },
     hints=[
         "Two cases: step < warmup, and the rest. The first is one fraction.",

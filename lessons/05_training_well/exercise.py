@@ -12,7 +12,6 @@ an exercise says so), and give every tensor that you make the `device` of the in
 Letters: B rows of a micro-batch, T tokens in a row, V size of the vocabulary.
 """
 
-
 from torch import Tensor, nn
 
 

@@ -27,8 +27,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from lessons.machinery.lesson_api import part, predict, result, seed
 from lessons.machinery.pictures import curves
-from lessons.machinery.stage import part, predict, result, seed
 from llmasos.datasets import Windows
 from llmasos.datasets.storyworld import stories
 from llmasos.models import GPT, ModelConfig

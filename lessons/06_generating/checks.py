@@ -239,7 +239,8 @@ min_p = Exercise(
             "6.5",
             variants=(
                 lambda logits, p: (
-                    (q := logits.softmax(-1)) * (k := (q > p * q.amax(-1, keepdim=True)))
+                    (q := logits.softmax(-1))
+                    * (k := (q > p * q.amax(-1, keepdim=True)))
                     / (q * k).sum(-1, keepdim=True)
                 ),
             ),
@@ -444,9 +445,7 @@ top_p = Exercise(
         ),
         Misconception(
             "the likeliest token is dropped",
-            lambda logits, p: kept(
-                logits, back(~((n := nucleus(logits, p))[1] >= p).roll(1, dims=-1), n[2])
-            ),
+            lambda logits, p: kept(logits, back(~((n := nucleus(logits, p))[1] >= p).roll(1, dims=-1), n[2])),
             "You shifted what is to be dropped by one place, and what fell out at the end came in at the "
             "beginning: the "
             "likeliest token is dropped.",
@@ -457,8 +456,10 @@ top_p = Exercise(
             "a share of the vocabulary",
             lambda logits, p: kept(
                 logits,
-                back((torch.arange(logits.size(-1)) < math.ceil(p * logits.size(-1))).expand_as(logits),
-                     nucleus(logits, p)[2]),
+                back(
+                    (torch.arange(logits.size(-1)) < math.ceil(p * logits.size(-1))).expand_as(logits),
+                    nucleus(logits, p)[2],
+                ),
             ),
             "You kept the same number of tokens in every row, the share p of all V. p is a share of the probability.",
             "A sure model needs one token to hold p, an unsure one many.",
@@ -475,8 +476,8 @@ top_p = Exercise(
         Misconception(
             "logits are added up",
             lambda logits, p: kept(
-                logits, back(first_kept(before((s := logits.sort(-1, descending=True, stable=True)).values, p)),
-                             s.indices)
+                logits,
+                back(first_kept(before((s := logits.sort(-1, descending=True, stable=True)).values, p)), s.indices),
             ),
             "You took the running sum of logits. Only probabilities can be added up to a share.",
             "Softmax before `cumsum`.",
@@ -876,17 +877,18 @@ beam_search = Exercise(
         Case("three beams, alpha = 1", run=on_a_tree, tree=GARDEN, beams=3, max_tokens=2, end=2, alpha=1.0),
         Case("two beams, alpha = 3", run=on_a_tree, tree=ENDS, beams=2, max_tokens=2, end=2, alpha=3.0),
         Case("one token only", run=on_a_tree, tree={"": [0.5, 0.2, 0.3]}, beams=2, max_tokens=1, end=2, alpha=1.0),
-        Case("a larger tree", run=on_a_tree,
-             tree=grown(3, 4, 20), beams=2, max_tokens=4, end=2, alpha=0.6),
-        Case("texts that like to end", run=on_a_tree,
-             tree=grown(3, 5, 2, 2.0), beams=3, max_tokens=5, end=2, alpha=1.0),
-        Case("texts that like to go on", run=on_a_tree,
-             tree=grown(4, 4, 3, 0.3), beams=3, max_tokens=4, end=3, alpha=2.0),
+        Case("a larger tree", run=on_a_tree, tree=grown(3, 4, 20), beams=2, max_tokens=4, end=2, alpha=0.6),
+        Case(
+            "texts that like to end", run=on_a_tree, tree=grown(3, 5, 2, 2.0), beams=3, max_tokens=5, end=2, alpha=1.0
+        ),
+        Case(
+            "texts that like to go on", run=on_a_tree, tree=grown(4, 4, 3, 0.3), beams=3, max_tokens=4, end=3, alpha=2.0
+        ),
         Case("greedy, and the end comes first", run=on_a_tree, tree=ENDS, beams=1, max_tokens=2, end=2, alpha=3.0),
-        Case("greedy on a larger tree", run=on_a_tree,
-             tree=grown(3, 5, 4, 2.0), beams=1, max_tokens=5, end=2, alpha=1.0),
-        Case("four beams", run=on_a_tree,
-             tree=grown(3, 5, 5), beams=4, max_tokens=5, end=2, alpha=0.0),
+        Case(
+            "greedy on a larger tree", run=on_a_tree, tree=grown(3, 5, 4, 2.0), beams=1, max_tokens=5, end=2, alpha=1.0
+        ),
+        Case("four beams", run=on_a_tree, tree=grown(3, 5, 5), beams=4, max_tokens=5, end=2, alpha=0.0),
     ],
     misconceptions=[
         Misconception(
@@ -1103,47 +1105,65 @@ beams_lose = Exercise(
     cases=[Case("your tree", run=look)],
     misconceptions=[
         Misconception(
-            "greedy wins", lambda: tree([0.6, 0.3, 0.1], [0.8, 0.1, 0.1], EVEN, EVEN),
+            "greedy wins",
+            lambda: tree([0.6, 0.3, 0.1], [0.8, 0.1, 0.1], EVEN, EVEN),
             "Greedy finds the likeliest text here (or one that is less than 0.02 behind).",
-            "After the likeliest first token the model should be unsure, so that no text gets much.", "6.9",
+            "After the likeliest first token the model should be unsure, so that no text gets much.",
+            "6.9",
         ),
         Misconception(
-            "two beams are enough", lambda: tree([0.5, 0.4, 0.1], EVEN, [1.0, 0.0, 0.0], EVEN),
+            "two beams are enough",
+            lambda: tree([0.5, 0.4, 0.1], EVEN, [1.0, 0.0, 0.0], EVEN),
             "Greedy loses, but the likeliest text begins with one of the two likeliest first tokens, so two beams find "
             "it.",
-            "The likeliest text has to begin with the token that two beams throw away.", "6.9",
+            "The likeliest text has to begin with the token that two beams throw away.",
+            "6.9",
         ),
         Misconception(
-            "two beams are no better than greedy", lambda: tree([0.4, 0.35, 0.25], EVEN, EVEN, [0.0, 1.0, 0.0]),
+            "two beams are no better than greedy",
+            lambda: tree([0.4, 0.35, 0.25], EVEN, EVEN, [0.0, 1.0, 0.0]),
             "The likeliest text is missed, but what two beams find is the greedy text, or no better by 0.02.",
-            "After the second first token the model should be surer than after the first.", "6.9",
+            "After the second first token the model should be surer than after the first.",
+            "6.9",
         ),
         Misconception(
-            "rows that do not sum to 1", lambda: (GOOD[0], GOOD[1].T.contiguous()),
+            "rows that do not sum to 1",
+            lambda: (GOOD[0], GOOD[1].T.contiguous()),
             "A row of your `second` does not sum to 1. Row i is the distribution of what comes second, *given* that i "
             "came first.",
             "Are your columns what should be rows? Or have you multiplied by first already? That is done when "
             "texts are "
-            "compared.", "6.9",
+            "compared.",
+            "6.9",
             variants=(lambda: (GOOD[0], GOOD[0][:, None] * GOOD[1]),),
         ),
         Misconception(
-            "first is not a distribution", lambda: (2 * GOOD[0], GOOD[1]),
-            "The numbers of `first` do not sum to 1.", "Divide by their sum.", "6.9",
+            "first is not a distribution",
+            lambda: (2 * GOOD[0], GOOD[1]),
+            "The numbers of `first` do not sum to 1.",
+            "Divide by their sum.",
+            "6.9",
         ),
         Misconception(
-            "logarithms", lambda: (GOOD[0].log(), GOOD[1].clamp(min=1e-9).log()),
+            "logarithms",
+            lambda: (GOOD[0].log(), GOOD[1].clamp(min=1e-9).log()),
             "There is a negative number, an infinity or NaN among your probabilities. Are they logarithms?",
-            "Return the probabilities themselves.", "6.9",
+            "Return the probabilities themselves.",
+            "6.9",
         ),
         Misconception(
-            "a tie", lambda: tree([0.4, 0.3, 0.3], EVEN, [0.6, 0.2, 0.2], [0.0, 1.0, 0.0]),
+            "a tie",
+            lambda: tree([0.4, 0.3, 0.3], EVEN, [0.6, 0.2, 0.2], [0.0, 1.0, 0.0]),
             "Two numbers of `first` are equal, so it depends on the order of the tokens which of them two beams keep.",
-            "Make the three differ a little.", "6.9",
+            "Make the three differ a little.",
+            "6.9",
         ),
         Misconception(
-            "lists", lambda: (GOOD[0].tolist(), GOOD[1].tolist()),
-            "The two must be tensors of shape (3,) and (3, 3).", "torch.tensor(…)", "6.9",
+            "lists",
+            lambda: (GOOD[0].tolist(), GOOD[1].tolist()),
+            "The two must be tensors of shape (3,) and (3, 3).",
+            "torch.tensor(…)",
+            "6.9",
         ),
     ],
     accepted={

@@ -27,8 +27,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from lessons.machinery.lesson_api import part, predict, result, seed
 from lessons.machinery.pictures import choices, curves
-from lessons.machinery.stage import part, predict, result, seed
 from llmasos.datasets.storyworld import stories
 from llmasos.datasets.storyworld.proof import possible
 from llmasos.generation import BeamOptions, SamplingOptions, beam_search, generate, sampling

@@ -26,8 +26,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from lessons.machinery.lesson_api import part, predict, result, seed
 from lessons.machinery.pictures import curves, heatmap
-from lessons.machinery.stage import part, predict, result, seed
 from llmasos.datasets import SentencePairs, Windows
 from llmasos.datasets.storyworld import stories
 from llmasos.models import BERT, ModelConfig
@@ -35,7 +35,7 @@ from llmasos.nn import explicit_attention
 from llmasos.objectives import IGNORED, BERTPretraining, MaskedLM, stack_frames
 from llmasos.objectives.masked import hidden_tokens
 from llmasos.objectives.masked import predict as ask
-from llmasos.tasks.bert import FramedPairs, fill_masks, piece
+from llmasos.tasks.bert_pretraining import FramedPairs, fill_masks, piece
 from llmasos.tokenizers import CharTokenizer, WordPieceTokenizer
 from llmasos.training.optimizers import make_optimizers, set_learning_rate
 from llmasos.training.recipe import Recipe

@@ -461,7 +461,7 @@ summaries = Exercise(
         Misconception(
             "first and last exchanged",
             lambda x, r, which: summaries_of_the_families(x, r, {"first": "last", "last": "first"}.get(which, which)),
-            "You gave the last vector for \"first\" and the first one for \"last\".",
+            'You gave the last vector for "first" and the first one for "last".',
             "Check your branches.",
             "8.2",
         ),

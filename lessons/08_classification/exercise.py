@@ -12,7 +12,6 @@ allowed. Do not change the inputs, and give every tensor that you make the `devi
 Letters: B texts in a batch, T positions, C width of the model, N texts, K labels, M bins.
 """
 
-
 from torch import Tensor
 
 

@@ -152,78 +152,95 @@ exact_and_f1 = Exercise(
     ],
     misconceptions=[
         Misconception(
-            "articles are kept", lambda p, a: compare(p, a, lambda t: strip(t, articles=None)),
-            "You left a, an and the in: \"the mill\" and \"mill\" are then different answers.",
-            "Which words are taken away before anything is compared?", "9.6",
+            "articles are kept",
+            lambda p, a: compare(p, a, lambda t: strip(t, articles=None)),
+            'You left a, an and the in: "the mill" and "mill" are then different answers.',
+            "Which words are taken away before anything is compared?",
+            "9.6",
         ),
         Misconception(
             "articles are taken out of words, too",
             lambda p, a: compare(p, a, lambda t: strip(t, articles="(the|an|a)")),
-            "You took the letters a, an and the out wherever they stand, also in the middle of a word: \"theatre\" "
-            "becomes \"tre\".",
-            "As whole words only: compare words, or use \\b in a regular expression.", "9.6",
+            'You took the letters a, an and the out wherever they stand, also in the middle of a word: "theatre" '
+            'becomes "tre".',
+            "As whole words only: compare words, or use \\b in a regular expression.",
+            "9.6",
             variants=tuple(
                 lambda p, a, words=words: compare(p, a, in_turn(*words))
                 for words in (("a ", "an ", "the "), ("the ", "an ", "a "), ("the ", "a ", "an "), ("the", "an", "a"))
             ),
         ),
         Misconception(
-            "capitals count", lambda p, a: compare(p, a, lambda t: strip(t, lower=False)),
-            "You did not lower the case: \"Red house\" at the beginning of a sentence is then another answer.",
-            "What is the first step of the normalisation?", "9.6",
+            "capitals count",
+            lambda p, a: compare(p, a, lambda t: strip(t, lower=False)),
+            'You did not lower the case: "Red house" at the beginning of a sentence is then another answer.',
+            "What is the first step of the normalisation?",
+            "9.6",
         ),
         Misconception(
-            "punctuation counts", lambda p, a: compare(p, a, lambda t: strip(t, punctuation=False)),
+            "punctuation counts",
+            lambda p, a: compare(p, a, lambda t: strip(t, punctuation=False)),
             "You left the punctuation in: an answer with its full stop no longer matches.",
-            "string.punctuation lists the characters to take away.", "9.6",
+            "string.punctuation lists the characters to take away.",
+            "9.6",
         ),
         Misconception(
-            "punctuation becomes a space", lambda p, a: compare(p, a, spaced),
-            "You put a space where there was punctuation: \"o'clock\" becomes two words. SQuAD takes the character "
+            "punctuation becomes a space",
+            lambda p, a: compare(p, a, spaced),
+            'You put a space where there was punctuation: "o\'clock" becomes two words. SQuAD takes the character '
             "away, and nothing comes in its place.",
-            "Which word is left of \"o'clock\" if its apostrophe is taken away?", "9.6",
+            'Which word is left of "o\'clock" if its apostrophe is taken away?',
+            "9.6",
         ),
         Misconception(
-            "punctuation inside a word stays", lambda p, a: compare(p, a, at_the_ends),
-            "You took punctuation away at the ends only; the apostrophe of \"o'clock\" is still there.",
-            "strip looks at the ends only. *Every* character of string.punctuation has to go.", "9.6",
+            "punctuation inside a word stays",
+            lambda p, a: compare(p, a, at_the_ends),
+            'You took punctuation away at the ends only; the apostrophe of "o\'clock" is still there.',
+            "strip looks at the ends only. *Every* character of string.punctuation has to go.",
+            "9.6",
             variants=(lambda p, a: compare(p, a, lambda t: at_the_ends(t, of_words=False)),),
         ),
         Misconception(
-            "nothing is normalised", lambda p, a: compare(p, a, lambda t: t),
+            "nothing is normalised",
+            lambda p, a: compare(p, a, lambda t: t),
             "You compared the texts as they are. Capitals, articles and full stops then decide about right and wrong.",
-            "Normalise both sides before you compare.", "9.6",
+            "Normalise both sides before you compare.",
+            "9.6",
         ),
         Misconception(
             "a repeated word counts each time",
             lambda p, a: compare(p, a, f1=lambda f, w: f1_of(f, w, lambda f, w: sum(word in w for word in f))),
             "You counted a word of the prediction as shared each time it occurs, also where the answer has it once.",
-            "Cross out a word of the answer when it has been used; collections.Counter has & for that.", "9.6",
+            "Cross out a word of the answer when it has been used; collections.Counter has & for that.",
+            "9.6",
         ),
         Misconception(
-            "a word that both have twice is shared once", lambda p, a: compare(
-                p, a, f1=lambda f, w: f1_of(f, w, as_sets)
-            ),
+            "a word that both have twice is shared once",
+            lambda p, a: compare(p, a, f1=lambda f, w: f1_of(f, w, as_sets)),
             "You counted different words (a set), so that a word which *both* sides have twice counts once.",
-            "How often is \"very\" shared if both sides have it twice?", "9.6",
+            'How often is "very" shared if both sides have it twice?',
+            "9.6",
         ),
         Misconception(
             "repeated words count once",
             lambda p, a: compare(p, a, f1=lambda f, w: f1_of(sorted(set(f)), sorted(set(w)))),
-            "You made sets of the words, so that \"very very old\" and \"very old\" have the same F1 as equal answers.",
-            "The lengths in P and R are numbers of words, repetitions included.", "9.6",
+            'You made sets of the words, so that "very very old" and "very old" have the same F1 as equal answers.',
+            "The lengths in P and R are numbers of words, repetitions included.",
+            "9.6",
         ),
         Misconception(
             "precision in place of F1",
             lambda p, a: compare(p, a, f1=lambda f, w: overlap(f, w) / len(f) if f and w else float(f == w)),
             "You gave the share of the prediction's words that are right. One right word alone then scores 1.",
-            "F1 also asks how much of the answer was found: R.", "9.6",
+            "F1 also asks how much of the answer was found: R.",
+            "9.6",
         ),
         Misconception(
             "recall in place of F1",
             lambda p, a: compare(p, a, f1=lambda f, w: overlap(f, w) / len(w) if f and w else float(f == w)),
             "You gave the share of the answer's words that were found. The whole context would then score 1.",
-            "F1 also asks how much of the prediction is right: P.", "9.6",
+            "F1 also asks how much of the prediction is right: P.",
+            "9.6",
         ),
         Misconception(
             "the arithmetic mean of P and R",
@@ -231,52 +248,66 @@ exact_and_f1 = Exercise(
                 p, a, f1=lambda f, w: overlap(f, w) * (1 / len(f) + 1 / len(w)) / 2 if f and w else float(f == w)
             ),
             "You took (P + R) / 2. F1 is the harmonic mean, which is small as soon as one of the two is.",
-            "2PR / (P + R).", "9.6",
+            "2PR / (P + R).",
+            "9.6",
         ),
         Misconception(
-            "only the first answer counts", lambda p, a: compare(p, a[:1]),
+            "only the first answer counts",
+            lambda p, a: compare(p, a[:1]),
             "You compared with the first right answer alone; any of them is right.",
-            "What is done with several right answers?", "9.6",
+            "What is done with several right answers?",
+            "9.6",
         ),
         Misconception(
-            "the mean over the right answers", lambda p, a: compare(p, a, combine=mean),
+            "the mean over the right answers",
+            lambda p, a: compare(p, a, combine=mean),
             "You averaged over the right answers. Whoever gives one of two right answers would then be half wrong.",
-            "The best comparison counts.", "9.6",
+            "The best comparison counts.",
+            "9.6",
             variants=(lambda p, a: (compare(p, a)[0], compare(p, a, combine=mean)[1]),),
         ),
         Misconception(
-            "nothing against nothing is 0", lambda p, a: compare(p, a, f1=lambda f, w: f1_of(f, w, empty=0.0)),
+            "nothing against nothing is 0",
+            lambda p, a: compare(p, a, f1=lambda f, w: f1_of(f, w, empty=0.0)),
             "You gave 0 where both sides have no words. But to say that there is no answer is right if there is none.",
-            "Treat the case without words before you divide.", "9.6",
+            "Treat the case without words before you divide.",
+            "9.6",
         ),
         Misconception(
-            "nothing in common is 0 / 0", lambda p, a: compare(p, a, f1=by_formula),
+            "nothing in common is 0 / 0",
+            lambda p, a: compare(p, a, f1=by_formula),
             "Without a shared word P and R are 0, and 2PR / (P + R) divides by 0. F1 is then 0.",
-            "Treat the case without shared words before you divide; or use the form 2m / (f + w).", "9.6",
+            "Treat the case without shared words before you divide; or use the form 2m / (f + w).",
+            "9.6",
         ),
         Misconception(
-            "an empty list scores nothing", lambda p, a: compare(p, a) if a else (0, 0.0),
-            "You gave 0 wherever there is no right answer. But then \"\" *is* the right answer.",
-            "With which text is the prediction to be compared if the list is empty?", "9.6",
+            "an empty list scores nothing",
+            lambda p, a: compare(p, a) if a else (0, 0.0),
+            'You gave 0 wherever there is no right answer. But then "" *is* the right answer.',
+            "With which text is the prediction to be compared if the list is empty?",
+            "9.6",
             variants=(lambda p, a: (max(compare(p, [x])[0] for x in a), max(compare(p, [x])[1] for x in a)),),
         ),
         Misconception(
-            "emptiness is asked before the normalisation", empty_before,
-            "You looked whether there is an answer before you normalised it. \"The\" has no words either.",
-            "First normalise both sides, then look whether words are left.", "9.6",
+            "emptiness is asked before the normalisation",
+            empty_before,
+            'You looked whether there is an answer before you normalised it. "The" has no words either.',
+            "First normalise both sides, then look whether words are left.",
+            "9.6",
         ),
     ],
     accepted={
         "loops over characters and words": by_loops,
         "a counter": compare,
-        "NumPy numbers": lambda p, a: tuple(map(float, squad_values([p], [a])[0])) and (
-            int(squad_values([p], [a])[0][0]), squad_values([p], [a])[0][1]
+        "NumPy numbers": lambda p, a: (
+            tuple(map(float, squad_values([p], [a])[0]))
+            and (int(squad_values([p], [a])[0][0]), squad_values([p], [a])[0][1])
         ),
     },
     hints=[
         "Write the normalisation as a function of its own, and call it for both sides.",
         "Counter(one) & Counter(other) holds each word as often as both sides have it; .total() counts them.",
-        "max over the answers, once for exact match and once for F1; and `answers or [\"\"]`.",
+        'max over the answers, once for exact match and once for F1; and `answers or [""]`.',
     ],
 )
 
@@ -322,61 +353,73 @@ windows = Exercise(
     ],
     misconceptions=[
         Misconception(
-            "the step is the stride", lambda n, room, stride: [
-                (b, min(b + room, n)) for b in range(0, max(1, n - room + stride), stride)
-            ],
+            "the step is the stride",
+            lambda n, room, stride: [(b, min(b + room, n)) for b in range(0, max(1, n - room + stride), stride)],
             "You moved each window by `stride`. Here the stride is what two windows *share*, so they move by the rest.",
-            "If 2 of 5 tokens are shared, how many are new?", "9.4",
+            "If 2 of 5 tokens are shared, how many are new?",
+            "9.4",
             variants=(
                 lambda n, room, stride: [(b, min(b + room, n)) for b in range(0, n, stride)],
                 lambda n, room, stride: [(b, min(b + room, n)) for b in range(0, max(1, n), stride)],
             ),
         ),
         Misconception(
-            "nothing is shared", lambda n, room, stride: cut(n, room, 0),
+            "nothing is shared",
+            lambda n, room, stride: cut(n, room, 0),
             "Your windows do not overlap. An answer that stands across a border is whole in none of them.",
-            "The next window begins `stride` tokens before the last one ends.", "9.4",
+            "The next window begins `stride` tokens before the last one ends.",
+            "9.4",
         ),
         Misconception(
             "the last tokens are left out",
             lambda n, room, stride: [w for w in cut(n, room, stride) if w[1] - w[0] == room] or [(0, n)],
             "You left out the last window because it is not full: what stands in the last tokens is never read.",
-            "The last window may be shorter.", "9.4",
+            "The last window may be shorter.",
+            "9.4",
         ),
         Misconception(
             "one window too many",
             lambda n, room, stride: [(b, min(b + room, n)) for b in range(0, max(1, n), room - stride)],
             "Your last window lies wholly inside the one before it: it was begun although the end had been reached.",
-            "Stop after the first window that reaches the end of the context.", "9.4",
+            "Stop after the first window that reaches the end of the context.",
+            "9.4",
             variants=(lambda n, room, stride: [(b, min(b + room, n)) for b in range(0, n, room - stride)],),
         ),
         Misconception(
-            "windows reach beyond the end", lambda n, room, stride: [(b, b + room) for b, _ in cut(n, room, stride)],
+            "windows reach beyond the end",
+            lambda n, room, stride: [(b, b + room) for b, _ in cut(n, room, stride)],
             "Your last window ends after the context does.",
-            "min(…, n).", "9.4",
+            "min(…, n).",
+            "9.4",
         ),
         Misconception(
             "the last window is moved back",
             lambda n, room, stride: [*cut(n, room, stride)[:-1], (max(0, n - room), n)],
             "You moved the last window back to make it full. A good idea, but then it shares more than `stride` tokens "
             "with the one before it, and the task says otherwise.",
-            "The last window may be shorter; where does it begin?", "9.4",
+            "The last window may be shorter; where does it begin?",
+            "9.4",
         ),
         Misconception(
-            "the end is included", lambda n, room, stride: [(b, e - 1) for b, e in cut(n, room, stride)],
+            "the end is included",
+            lambda n, room, stride: [(b, e - 1) for b, e in cut(n, room, stride)],
             "You gave the number of the last token; `end` is the one after it, as in Python's slices.",
-            "context[begin:end] should be the window.", "9.4",
+            "context[begin:end] should be the window.",
+            "9.4",
         ),
         Misconception(
             "an empty context has no window",
             lambda n, room, stride: cut(n, room, stride) if n else [],
-            "You gave no window for an empty context. The question would never be read, and never be answered \"no\".",
-            "There is always at least one window.", "9.4",
+            'You gave no window for an empty context. The question would never be read, and never be answered "no".',
+            "There is always at least one window.",
+            "9.4",
         ),
         Misconception(
-            "only the beginning is read", lambda n, room, stride: [(0, min(room, n))],
+            "only the beginning is read",
+            lambda n, room, stride: [(0, min(room, n))],
             "You made one window and dropped the rest of the context.",
-            "How many windows does the example have?", "9.4",
+            "How many windows does the example have?",
+            "9.4",
         ),
     ],
     accepted={"a while loop": cut_by_while, "recursion, lists": cut_recursively},
@@ -443,55 +486,62 @@ token_span = Exercise(
             "the token after the answer, too",
             lambda s, e, b, n: (covering(s, e, b, n)[0], last_of(lambda i: s[i] <= n, s)),
             "You took a token in that begins where the answer has already ended: `end` is the character *after* it.",
-            "Is a token that begins at `end` part of the answer?", "9.3",
+            "Is a token that begins at `end` part of the answer?",
+            "9.3",
         ),
         Misconception(
             "the token before the answer, too",
             lambda s, e, b, n: (first_of(lambda i: e[i] >= b, s), covering(s, e, b, n)[1]),
             "You took a token in that ends where the answer begins: ends[i] is the character *after* the token.",
-            "Does a token with ends[i] = begin share a character with the answer?", "9.3",
+            "Does a token with ends[i] = begin share a character with the answer?",
+            "9.3",
         ),
         Misconception(
             "tokens that only touch the answer",
             lambda s, e, b, n: (first_of(lambda i: e[i] >= b, s), last_of(lambda i: s[i] <= n, s)),
             "You took tokens in that end where the answer begins, or begin where it ends. `end` and ends[i] are the "
             "characters *after* answer and token, so these share nothing.",
-            "< or ≤?", "9.3",
+            "< or ≤?",
+            "9.3",
         ),
         Misconception(
-            "only whole tokens", lambda s, e, b, n: (
-                first_of(lambda i: s[i] >= b, s, len(s) - 1), last_of(lambda i: e[i] <= n, s, 0)
-            ),
+            "only whole tokens",
+            lambda s, e, b, n: (first_of(lambda i: s[i] >= b, s, len(s) - 1), last_of(lambda i: e[i] <= n, s, 0)),
             "You took only tokens that lie in the answer as a whole. An answer that begins or ends inside a token "
             "loses that token, and may have none left.",
-            "A token that shares one character with the answer is in.", "9.3",
+            "A token that shares one character with the answer is in.",
+            "9.3",
             variants=(
                 lambda s, e, b, n: (
-                    inside := [i for i in range(len(s)) if s[i] >= b and e[i] <= n]
-                ) and (inside[0], inside[-1]),
-                lambda s, e, b, n: (
-                    (inside := [i for i in range(len(s)) if s[i] >= b and e[i] <= n])[0], inside[-1]
+                    (inside := [i for i in range(len(s)) if s[i] >= b and e[i] <= n]) and (inside[0], inside[-1])
                 ),
-                lambda s, e, b, n: ((inside := [i for i in range(len(s)) if s[i] >= b and e[i] <= n])[0], inside[-1])
-                if any(s[i] >= b and e[i] <= n for i in range(len(s))) else None,
+                lambda s, e, b, n: ((inside := [i for i in range(len(s)) if s[i] >= b and e[i] <= n])[0], inside[-1]),
+                lambda s, e, b, n: (
+                    ((inside := [i for i in range(len(s)) if s[i] >= b and e[i] <= n])[0], inside[-1])
+                    if any(s[i] >= b and e[i] <= n for i in range(len(s)))
+                    else None
+                ),
             ),
         ),
         Misconception(
-            "the begin must fit exactly", lambda s, e, b, n: (
-                s.index(b) if b in s else 0, e.index(n) if n in e else len(e) - 1
-            ),
+            "the begin must fit exactly",
+            lambda s, e, b, n: (s.index(b) if b in s else 0, e.index(n) if n in e else len(e) - 1),
             "You looked for a token that begins exactly where the answer does, and one that ends exactly where it "
             "ends. There may be none: answers in characters do not know where your tokens end.",
-            "Compare with < and >, not with ==.", "9.3",
+            "Compare with < and >, not with ==.",
+            "9.3",
             variants=(lambda s, e, b, n: (s.index(b), e.index(n)),),
         ),
         Misconception(
-            "spaces at the ends are not expected", lambda s, e, b, n: (
-                next(i for i in range(len(s)) if s[i] <= b < e[i]), next(i for i in range(len(s)) if s[i] < n <= e[i])
+            "spaces at the ends are not expected",
+            lambda s, e, b, n: (
+                next(i for i in range(len(s)) if s[i] <= b < e[i]),
+                next(i for i in range(len(s)) if s[i] < n <= e[i]),
             ),
             "You looked for the tokens that hold the answer's first and last character. Right, unless such a character "
             "is a space: it belongs to no token, and your search ends with nothing.",
-            "Compare the answer as a whole with each token: which tokens share a character with it?", "9.3",
+            "Compare the answer as a whole with each token: which tokens share a character with it?",
+            "9.3",
             variants=(
                 lambda s, e, b, n: (
                     next((i for i in range(len(s)) if s[i] <= b < e[i]), None),
@@ -503,26 +553,33 @@ token_span = Exercise(
             "the last token is not included",
             lambda s, e, b, n: (covering(s, e, b, n)[0], covering(s, e, b, n)[1] + 1),
             "You gave the number after the last token, as a slice has it. Here both ends are included.",
-            "In the example the tokens are (1, 2), not (1, 3).", "9.3",
+            "In the example the tokens are (1, 2), not (1, 3).",
+            "9.3",
         ),
         Misconception(
-            "characters in place of tokens", lambda s, e, b, n: (b, n - 1),
+            "characters in place of tokens",
+            lambda s, e, b, n: (b, n - 1),
             "You gave the characters back. The model speaks in tokens: it needs their numbers.",
-            "Which i has starts[i] ≤ begin < ends[i]?", "9.3",
+            "Which i has starts[i] ≤ begin < ends[i]?",
+            "9.3",
         ),
         Misconception(
-            "one token for all", lambda s, e, b, n: (covering(s, e, b, n)[0],) * 2,
+            "one token for all",
+            lambda s, e, b, n: (covering(s, e, b, n)[0],) * 2,
             "You gave the first token twice: an answer of several words loses all but the first.",
-            "Look for the last token by itself, from the answer's end.", "9.3",
+            "Look for the last token by itself, from the answer's end.",
+            "9.3",
         ),
         Misconception(
             "the end is looked for by its own token only",
             lambda s, e, b, n: (
-                first_of(lambda i: s[i] <= b < e[i], s, 0), last_of(lambda i: s[i] <= n < e[i], s, len(s) - 1)
+                first_of(lambda i: s[i] <= b < e[i], s, 0),
+                last_of(lambda i: s[i] <= n < e[i], s, len(s) - 1),
             ),
             "You looked for the token that holds the character `end`. But that one no longer belongs to the answer; "
             "its last character is end - 1.",
-            "Try it for an answer that ends with the text.", "9.3",
+            "Try it for an answer that ends with the text.",
+            "9.3",
         ),
     ],
     accepted={
@@ -608,43 +665,58 @@ best_span = Exercise(
     ],
     misconceptions=[
         Misconception(
-            "start and end by themselves", lambda s, e, n: (int(s.argmax()), int(e.argmax())),
+            "start and end by themselves",
+            lambda s, e, n: (int(s.argmax()), int(e.argmax())),
             "You took the best start and the best end independently. The end may then lie before the start.",
-            "Which pairs (i, j) are possible at all? The best of those.", "9.5",
+            "Which pairs (i, j) are possible at all? The best of those.",
+            "9.5",
         ),
         Misconception(
-            "the best start, then the best end after it", start_first,
+            "the best start, then the best end after it",
+            start_first,
             "You settled the start first. A slightly worse start with a much better end is never found.",
-            "Compare whole spans, not one end after the other.", "9.5",
+            "Compare whole spans, not one end after the other.",
+            "9.5",
         ),
         Misconception(
-            "the best end, then the best start before it", end_first,
+            "the best end, then the best start before it",
+            end_first,
             "You settled the end first. A slightly worse end with a much better start is never found.",
-            "Compare whole spans, not one end after the other.", "9.5",
+            "Compare whole spans, not one end after the other.",
+            "9.5",
         ),
         Misconception(
-            "any length", lambda s, e, n: by_matrix(s, e, len(s)),
+            "any length",
+            lambda s, e, n: by_matrix(s, e, len(s)),
             "You did not look at max_length: half a story may become the answer.",
-            "How many tokens has the span from i to j?", "9.5",
+            "How many tokens has the span from i to j?",
+            "9.5",
         ),
         Misconception(
-            "one token too long", lambda s, e, n: by_matrix(s, e, n + 1),
+            "one token too long",
+            lambda s, e, n: by_matrix(s, e, n + 1),
             "You allowed j - i up to max_length; the span from i to j has j - i + 1 tokens.",
-            "How many tokens has the span from 3 to 3?", "9.5",
+            "How many tokens has the span from 3 to 3?",
+            "9.5",
         ),
         Misconception(
-            "one token too short", lambda s, e, n: by_matrix(s, e, max(1, n - 1)),
+            "one token too short",
+            lambda s, e, n: by_matrix(s, e, max(1, n - 1)),
             "You did not allow spans of exactly max_length tokens.",
-            "At most max_length: is that < or ≤?", "9.5",
+            "At most max_length: is that < or ≤?",
+            "9.5",
         ),
         Misconception(
-            "scores are multiplied", lambda s, e, n: search(s, e, n, lambda a, b: a * b),
+            "scores are multiplied",
+            lambda s, e, n: search(s, e, n, lambda a, b: a * b),
             "You multiplied the logits. Probabilities are multiplied, logits are their logarithms and are added; two "
             "negative logits would make a large product.",
-            "log(p · q) = log p + log q.", "9.5",
+            "log(p · q) = log p + log q.",
+            "9.5",
         ),
         Misconception(
-            "probabilities are added", lambda s, e, n: search(s.softmax(0), e.softmax(0), n),
+            "probabilities are added",
+            lambda s, e, n: search(s.softmax(0), e.softmax(0), n),
             "You added the probabilities of start and end. A span with one sure end and one impossible end then beats "
             "one with two likely ends.",
             "Start *and* end have to be right: what is done with the probabilities of two things that both have to be?",
@@ -652,31 +724,33 @@ best_span = Exercise(
         ),
         Misconception(
             "the end may lie before the start",
-            lambda s, e, n: search(s, e, n, candidates=lambda T, n: [
-                (i, j) for i in range(T) for j in range(T) if abs(i - j) < n
-            ]),
+            lambda s, e, n: search(
+                s, e, n, candidates=lambda T, n: [(i, j) for i in range(T) for j in range(T) if abs(i - j) < n]
+            ),
             "You allowed j < i: such a span holds no text.",
-            "i ≤ j.", "9.5",
+            "i ≤ j.",
+            "9.5",
         ),
         Misconception(
             "an answer has at least two tokens",
             lambda s, e, n: search(s, e, n, candidates=lambda T, n: spans_of(T, max(n, 2), 1) or [(0, 0)]),
             "You left out spans of one token, for which i = j.",
-            "i ≤ j, not i < j.", "9.5",
+            "i ≤ j, not i < j.",
+            "9.5",
         ),
         Misconception(
-            "of equal scores the last", lambda s, e, n: max(
-                spans_of(len(s), n), key=lambda ij: (float(s[ij[0]] + e[ij[1]]), ij)
-            ),
+            "of equal scores the last",
+            lambda s, e, n: max(spans_of(len(s), n), key=lambda ij: (float(s[ij[0]] + e[ij[1]]), ij)),
             "Of several spans with the same score you gave the last one.",
-            "> or ≥?", "9.5",
+            "> or ≥?",
+            "9.5",
         ),
         Misconception(
-            "the best so far begins at 0", lambda s, e, n: (
-                search(s, e, n) if max(s[i] + e[j] for i, j in spans_of(len(s), n)) > 0 else (0, 0)
-            ),
+            "the best so far begins at 0",
+            lambda s, e, n: search(s, e, n) if max(s[i] + e[j] for i, j in spans_of(len(s), n)) > 0 else (0, 0),
             "You began the search with 0 as the best score so far. If all scores are negative, none is ever better.",
-            "What is below every score? Or begin with the first span.", "9.5",
+            "What is below every score? Or begin with the first span.",
+            "9.5",
             variants=(
                 lambda s, e, n: search(s, e, n) if max(s[i] + e[j] for i, j in spans_of(len(s), n)) > 0 else None,
             ),
@@ -701,8 +775,18 @@ best_span = Exercise(
 # 5. answer_over_windows
 
 
-def over_windows(logits, max_length, threshold, null=min, null_of=lambda w: w[0].sum(), first=1, offset=1, sign=1,
-                 prepare=lambda w: w, strictly=True):
+def over_windows(
+    logits,
+    max_length,
+    threshold,
+    null=min,
+    null_of=lambda w: w[0].sum(),
+    first=1,
+    offset=1,
+    sign=1,
+    prepare=lambda w: w,
+    strictly=True,
+):
     """The right choice, any part of which can be exchanged."""
     best, found = -float("inf"), None
     for number, window in enumerate(logits):
@@ -717,7 +801,7 @@ def over_windows(logits, max_length, threshold, null=min, null_of=lambda w: w[0]
 
 
 def null_of_its_window(logits, max_length, threshold):
-    """"Not here" from the window in which the best span stands."""
+    """ "Not here" from the window in which the best span stands."""
     found = over_windows(logits, max_length, float("inf"))
     window, score = logits[found[0]], float(logits[found[0]][found[1], 0] + logits[found[0]][found[2], 1])
     return None if float(window[0].sum()) - score > threshold else found
@@ -733,8 +817,12 @@ def window_by_window(logits, max_length, threshold):
 
 
 def all_at_once(logits, max_length, threshold):
-    spans = [(float(w[i, 0] + w[j, 1]), -n, -i, -j) for n, w in enumerate(logits) for i in range(1, len(w))
-             for j in range(i, min(len(w), i + max_length))]
+    spans = [
+        (float(w[i, 0] + w[j, 1]), -n, -i, -j)
+        for n, w in enumerate(logits)
+        for i in range(1, len(w))
+        for j in range(i, min(len(w), i + max_length))
+    ]
     score, n, i, j = max(spans)
     lowest = min(float(w[0, 0] + w[0, 1]) for w in logits)
     return None if lowest > score + threshold else [-n, -i, -j]
@@ -769,7 +857,7 @@ def many(seed):
 
 answer_over_windows = Exercise(
     name="answer_over_windows",
-    asks="Give the best span over all windows, or None if even the least sure \"not here\" beats it by the threshold.",
+    asks='Give the best span over all windows, or None if even the least sure "not here" beats it by the threshold.',
     reference=over_windows,
     section="9.5",
     cases=[
@@ -794,91 +882,117 @@ answer_over_windows = Exercise(
     ],
     misconceptions=[
         Misconception(
-            "every window has an answer", lambda w, n, t: over_windows(w, n, float("inf")),
+            "every window has an answer",
+            lambda w, n, t: over_windows(w, n, float("inf")),
             "You never say that there is no answer, so every unanswerable question is answered wrongly.",
-            "Compare with what pointing at [CLS] scores.", "9.5",
+            "Compare with what pointing at [CLS] scores.",
+            "9.5",
         ),
         Misconception(
-            "the window that denies most decides", lambda w, n, t: over_windows(w, n, t, null=max),
+            "the window that denies most decides",
+            lambda w, n, t: over_windows(w, n, t, null=max),
             "You let the window decide that is most sure that the answer is not in it. But in a long text most windows "
             "do not hold the answer, and say so rightly.",
-            "A question has no answer if *no* window has one. Which window is then the one to ask?", "9.5",
+            "A question has no answer if *no* window has one. Which window is then the one to ask?",
+            "9.5",
         ),
         Misconception(
-            "the first window decides", lambda w, n, t: over_windows(w, n, t, null=lambda v: list(v)[0]),
-            "You took \"not here\" from the first window only. The answer may stand in a later one.",
-            "The lowest over all windows.", "9.5",
+            "the first window decides",
+            lambda w, n, t: over_windows(w, n, t, null=lambda v: list(v)[0]),
+            'You took "not here" from the first window only. The answer may stand in a later one.',
+            "The lowest over all windows.",
+            "9.5",
         ),
         Misconception(
-            "the windows' mean decides", lambda w, n, t: over_windows(w, n, t, null=average),
-            "You averaged \"not here\" over the windows. The more windows without the answer there are, the less the "
+            "the windows' mean decides",
+            lambda w, n, t: over_windows(w, n, t, null=average),
+            'You averaged "not here" over the windows. The more windows without the answer there are, the less the '
             "one with it counts.",
-            "The lowest over all windows.", "9.5",
+            "The lowest over all windows.",
+            "9.5",
         ),
         Misconception(
-            "only the first window is read", lambda w, n, t: over_windows(w[:1], n, t),
+            "only the first window is read",
+            lambda w, n, t: over_windows(w[:1], n, t),
             "You looked at the first window only. What stands later in the text is never found.",
-            "All windows take part.", "9.5",
+            "All windows take part.",
+            "9.5",
         ),
         Misconception(
-            "probabilities of each window by itself", lambda w, n, t: over_windows(
-                w, n, t, prepare=lambda x: x.log_softmax(dim=0)
-            ),
+            "probabilities of each window by itself",
+            lambda w, n, t: over_windows(w, n, t, prepare=lambda x: x.log_softmax(dim=0)),
             "You turned each window into probabilities first. They sum to one in every window, also where there is "
             "nothing to be found, so that a window without the answer is as sure as the one with it. Logits of "
             "different windows can be compared, their softmaxes cannot.",
-            "Which of the two is lost in a softmax: differences, or the common height?", "9.5",
+            "Which of the two is lost in a softmax: differences, or the common height?",
+            "9.5",
         ),
         Misconception(
-            "the window of the best span decides", null_of_its_window,
-            "You took \"not here\" from the window in which the best span stands. The rule asks all of them: no answer "
+            "the window of the best span decides",
+            null_of_its_window,
+            'You took "not here" from the window in which the best span stands. The rule asks all of them: no answer '
             "only if even the window that denies least denies enough.",
-            "Two minima or maxima over the windows, each by itself: of which two numbers?", "9.5",
+            "Two minima or maxima over the windows, each by itself: of which two numbers?",
+            "9.5",
         ),
         Misconception(
-            "each window decides for itself", window_by_window,
-            "You passed over every window that says \"not here\" and took the best span of the others. Whether there "
-            "is an answer is decided once, by the lowest \"not here\"; then the best span of *all* windows is given.",
-            "Two minima or maxima over the windows, each by itself: of which two numbers?", "9.5",
+            "each window decides for itself",
+            window_by_window,
+            'You passed over every window that says "not here" and took the best span of the others. Whether there '
+            'is an answer is decided once, by the lowest "not here"; then the best span of *all* windows is given.',
+            "Two minima or maxima over the windows, each by itself: of which two numbers?",
+            "9.5",
         ),
         Misconception(
-            "answer and no answer are exchanged", lambda w, n, t: over_windows(w, n, t, sign=-1),
+            "answer and no answer are exchanged",
+            lambda w, n, t: over_windows(w, n, t, sign=-1),
             "You say that there is no answer where there is one, and give one where there is none: the difference has "
             "the wrong sign.",
-            "If \"not here\" has a much *higher* score than the best span, what is to be returned?", "9.5",
-            variants=(
-                lambda w, n, t: None if over_windows(w, n, t) else over_windows(w, n, float("inf")),
-            ),
+            'If "not here" has a much *higher* score than the best span, what is to be returned?',
+            "9.5",
+            variants=(lambda w, n, t: None if over_windows(w, n, t) else over_windows(w, n, float("inf")),),
         ),
         Misconception(
-            "[CLS] is part of the context", lambda w, n, t: over_windows(w, n, t, first=0, offset=0),
+            "[CLS] is part of the context",
+            lambda w, n, t: over_windows(w, n, t, first=0, offset=0),
             "You let spans begin at [CLS], which is no token of the context.",
-            "The context begins at token 1.", "9.5",
+            "The context begins at token 1.",
+            "9.5",
         ),
         Misconception(
-            "tokens are numbered from the context", lambda w, n, t: over_windows(w, n, t, offset=0),
+            "tokens are numbered from the context",
+            lambda w, n, t: over_windows(w, n, t, offset=0),
             "Your tokens are numbered without [CLS], so all of them are one too low.",
-            "As numbered in the window: the first token of the context is 1.", "9.5",
+            "As numbered in the window: the first token of the context is 1.",
+            "9.5",
         ),
         Misconception(
-            "the threshold works the other way", lambda w, n, t: over_windows(w, n, -t),
+            "the threshold works the other way",
+            lambda w, n, t: over_windows(w, n, -t),
             "A higher threshold makes you answer less often; it should be the other way round.",
-            "There is no answer if \"not here\" is better by more than the threshold.", "9.5",
+            'There is no answer if "not here" is better by more than the threshold.',
+            "9.5",
         ),
         Misconception(
-            "there is no threshold", lambda w, n, t: over_windows(w, n, 0.0),
+            "there is no threshold",
+            lambda w, n, t: over_windows(w, n, 0.0),
             "You compared the two scores without the threshold.",
-            "\"Not here\" has to be better by more than `threshold`.", "9.5",
+            '"Not here" has to be better by more than `threshold`.',
+            "9.5",
         ),
         Misconception(
-            "at the threshold there is no answer", lambda w, n, t: over_windows(w, n, t, strictly=False),
+            "at the threshold there is no answer",
+            lambda w, n, t: over_windows(w, n, t, strictly=False),
             "At exactly the threshold you give no answer; only above it there is none.",
-            "By *more* than the threshold: > or ≥?", "9.5",
+            "By *more* than the threshold: > or ≥?",
+            "9.5",
         ),
         Misconception(
-            "only the start of [CLS]", lambda w, n, t: over_windows(w, n, t, null_of=lambda x: x[0, 0]),
-            "You took one logit for \"not here\" and two for a span: one cannot be compared with a sum of two.",
-            "\"Not here\" is start and end, both at [CLS].", "9.5",
+            "only the start of [CLS]",
+            lambda w, n, t: over_windows(w, n, t, null_of=lambda x: x[0, 0]),
+            'You took one logit for "not here" and two for a span: one cannot be compared with a sum of two.',
+            '"Not here" is start and end, both at [CLS].',
+            "9.5",
         ),
     ],
     accepted={

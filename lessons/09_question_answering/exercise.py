@@ -11,7 +11,6 @@ all you need, and loops wherever you like them. Do not change the inputs.
 Letters: T tokens in a window, n tokens in a context.
 """
 
-
 from torch import Tensor
 
 

@@ -24,15 +24,15 @@ import random
 import torch
 from torch import nn
 
+from lessons.machinery.lesson_api import part, predict, result, seed
 from lessons.machinery.pictures import curves, heatmap
-from lessons.machinery.stage import part, predict, result, seed
 from llmasos.datasets import QA
-from llmasos.datasets.world_tasks import world_questions
+from llmasos.datasets.storyworld.task_examples import world_questions
 from llmasos.evaluation.squad import squad_values
 from llmasos.hub import load_body, load_config, load_tokenizer
 from llmasos.models import build_model
 from llmasos.objectives import SpanExtraction, predict_spans, windows_of
-from llmasos.training.machine import autocast, pick_precision
+from llmasos.training.device import autocast, pick_precision
 from llmasos.training.optimizers import make_optimizers, set_learning_rate
 from llmasos.training.recipe import Recipe
 from llmasos.training.schedules import learning_rate_factor

@@ -119,8 +119,9 @@ shift_right = Exercise(
         ),
         Misconception(
             "the first word is lost",
-            lambda targets, start, pad: padded(torch.cat([torch.full_like(targets[:, :1], start), targets[:, 1:]], 1),
-                                               pad),
+            lambda targets, start, pad: padded(
+                torch.cat([torch.full_like(targets[:, :1], start), targets[:, 1:]], 1), pad
+            ),
             "You wrote the start token over the first word. Nothing has moved: from position 1 on, the decoder is "
             "given the token that it shall say.",
             "The start token comes in front of the first word, not in its place.",
@@ -365,8 +366,8 @@ clipped_matches = Exercise(
         Misconception(
             "not clipped",
             unclipped,
-            "You counted every n-gram that stands in a reference, however often. So \"the the the\" is a perfect "
-            "translation of anything in which \"the\" occurs.",
+            'You counted every n-gram that stands in a reference, however often. So "the the the" is a perfect '
+            'translation of anything in which "the" occurs.',
             "How many of the seven can the reference account for?",
             "10.9",
         ),
@@ -395,7 +396,7 @@ clipped_matches = Exercise(
         Misconception(
             "the words run together",
             glued,
-            "You compare strings in which nothing stands between the words, so \"a bc\" and \"ab c\" are the same.",
+            'You compare strings in which nothing stands between the words, so "a bc" and "ab c" are the same.',
             "A tuple of words keeps them apart.",
             "10.9",
         ),
@@ -491,8 +492,12 @@ clipped_matches = Exercise(
         "zip and Counters": lambda hypothesis, references, n: (
             (
                 (c := Counter(zip(*(hypothesis[i:] for i in range(n)), strict=False)))
-                & Counter({g: max(list(zip(*(r[i:] for i in range(n)), strict=False)).count(g) for r in references)
-                           for g in c})
+                & Counter(
+                    {
+                        g: max(list(zip(*(r[i:] for i in range(n)), strict=False)).count(g) for r in references)
+                        for g in c
+                    }
+                )
             ).total(),
             max(0, len(hypothesis) - n + 1),
         ),
@@ -602,14 +607,18 @@ smoothed_cross_entropy = Exercise(
         Case("no smoothing", logits=HALVES, targets=torch.tensor([[1]]), smoothing=0.0),
         Case(
             "a second position that does not count",
-            logits=torch.cat([HALVES, HALVES.flip(-1)], 1), targets=torch.tensor([[0, IGNORED]]), smoothing=0.4,
+            logits=torch.cat([HALVES, HALVES.flip(-1)], 1),
+            targets=torch.tensor([[0, IGNORED]]),
+            smoothing=0.4,
         ),
         Case("two sentences of unequal length", **SENTENCES, smoothing=0.1),
         Case("two sentences of unequal length, not smoothed", **SENTENCES, smoothing=0.0),
         Case("random numbers", logits=random(2, 4, 7, seed=2), targets=torch.arange(8).view(2, 4) % 7, smoothing=0.3),
         Case(
             "a token that is all but impossible",
-            logits=tensor([[[200.0, 0.0, 0.0], [0.0, 0.0, 200.0]]]), targets=torch.tensor([[0, 0]]), smoothing=0.3,
+            logits=tensor([[[200.0, 0.0, 0.0], [0.0, 0.0, 200.0]]]),
+            targets=torch.tensor([[0, 0]]),
+            smoothing=0.3,
         ),
     ],
     misconceptions=[
@@ -625,9 +634,7 @@ smoothed_cross_entropy = Exercise(
         ),
         Misconception(
             "the right token gets no share of ε",
-            lambda logits, targets, e: smoothed(
-                logits, targets, e, 1 - e - e / logits.size(-1), e / logits.size(-1)
-            ),
+            lambda logits, targets, e: smoothed(logits, targets, e, 1 - e - e / logits.size(-1), e / logits.size(-1)),
             "Your right token has 1 - ε and each of the others ε / V. That does not sum to 1: it is no distribution.",
             "Add up what your V tokens have.",
             "10.5",
@@ -702,9 +709,11 @@ smoothed_cross_entropy = Exercise(
             "You made token 0 of -100 and let it count: the model learns to say token 0 after every sentence.",
             "Clamping makes an index that `gather` accepts. It does not make the position count for nothing.",
             "10.5",
-            variants=(lambda logits, targets, e: smoothed(
-                logits, targets.masked_fill(targets == IGNORED, logits.size(-1) - 1), e
-            ),),
+            variants=(
+                lambda logits, targets, e: smoothed(
+                    logits, targets.masked_fill(targets == IGNORED, logits.size(-1) - 1), e
+                ),
+            ),
         ),
         Misconception(
             "every sentence counts the same",
@@ -742,8 +751,9 @@ smoothed_cross_entropy = Exercise(
         "loops": smoothing_by_loops,
         "entropy plus divergence": by_divergence,
         "a masked mean": lambda logits, targets, e: (
-            lambda logp, real: ((1 - e) * -logp.gather(2, targets.masked_fill(~real, 0).unsqueeze(2)).squeeze(2)
-                                + e * -logp.mean(2))[real].mean()
+            lambda logp, real: (
+                (1 - e) * -logp.gather(2, targets.masked_fill(~real, 0).unsqueeze(2)).squeeze(2) + e * -logp.mean(2)
+            )[real].mean()
         )(torch.log_softmax(logits, 2), targets != IGNORED),
     },
     forbidden=READY_LOSSES,
@@ -1481,7 +1491,7 @@ fool_bleu = Exercise(
             "a parrot that is matched",
             lambda: ("the the the the the", LIAR, POET),
             "More than one in four of your parrot's words is matched even with clipping: the reference itself has "
-            "\"the\" twice.",
+            '"the" twice.',
             "Say it more often, or take a word that the reference has only once.",
             "10.9",
             variants=(lambda: ("Rosa told the baker that she", LIAR, POET),),

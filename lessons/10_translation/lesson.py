@@ -29,10 +29,10 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from lessons.machinery.lesson_api import part, predict, result, seed
 from lessons.machinery.pictures import curves, heatmap
-from lessons.machinery.stage import part, predict, result, seed
 from llmasos.datasets import Examples
-from llmasos.datasets.world_tasks import world_pairs
+from llmasos.datasets.storyworld.task_examples import world_pairs
 from llmasos.evaluation import bleu as corpus_bleu
 from llmasos.evaluation import choose_mistakes, show_mistakes
 from llmasos.generation import BeamOptions, SamplingOptions, beam_search, generate_from
@@ -341,7 +341,10 @@ shift_right = part("shift_right", None)
 smoothed_cross_entropy = part(
     "smoothed_cross_entropy",
     lambda logits, targets, epsilon: F.cross_entropy(
-        logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, label_smoothing=epsilon  # torch has it built in
+        logits.flatten(0, 1),
+        targets.flatten(),
+        ignore_index=IGNORED,
+        label_smoothing=epsilon,  # torch has it built in
     ),
 )
 
@@ -387,9 +390,14 @@ def on_the_test():
     """The plain loss in nats a token, and the share of tokens right, each given the true ones before it."""
     model.eval()
     with torch.no_grad():
-        loss, right, n = (f["target"] for f in (
-            objective.losses(model, test_batch), objective.correct(model, test_batch), objective.counts(test_batch)
-        ))
+        loss, right, n = (
+            f["target"]
+            for f in (
+                objective.losses(model, test_batch),
+                objective.correct(model, test_batch),
+                objective.counts(test_batch),
+            )
+        )
     return loss.item() / n, right / n
 
 
@@ -695,6 +703,7 @@ for mistake in show_mistakes(chosen, [p.source for p in test], [p.target for p i
 # name the rows by what is said there.
 #
 # First a sentence that is turned round from end to end. No training story has it with Leo.
+
 
 # %%
 def word_matrix(text):

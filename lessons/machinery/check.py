@@ -4,9 +4,9 @@ import ast
 import textwrap
 from pathlib import Path
 
-from lessons.machinery.catalogue import Lesson
+from lessons.machinery.discovery import Lesson
 from lessons.machinery.exercises import Exercise, Written
-from lessons.machinery.judge import (
+from lessons.machinery.grading import (
     NOT_DONE,
     RIGHT,
     WRONG,
@@ -18,7 +18,7 @@ from lessons.machinery.judge import (
     judge_written,
     read_source,
 )
-from lessons.machinery.supervise import MEMORY, run_file
+from lessons.machinery.runner import MEMORY, run_file
 from llmasos.errors import UserError
 
 LARGEST_FILE = 1_000_000  # characters in a student's file

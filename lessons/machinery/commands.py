@@ -6,9 +6,9 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from lessons.machinery.catalogue import Lesson, find_lesson, lessons
+from lessons.machinery.discovery import Lesson, find_lesson, lessons
 from lessons.machinery.workspace import Workspace
-from llmasos.commands.errors import ArgumentParser, run
+from llmasos.cli.cli import ArgumentParser, run
 from llmasos.errors import UserError
 
 
@@ -79,7 +79,7 @@ def syllabus() -> int:
 
 def run_command(options) -> int:
     """Run a lesson."""
-    from lessons.machinery.stage import run_lesson
+    from lessons.machinery.lesson_api import run_lesson
 
     lesson = find_lesson(options.lesson)
     if options.mine:
@@ -91,7 +91,7 @@ def run_command(options) -> int:
 def check_command(options) -> int:
     """Check the student's file. Returns 1 if something is wrong, 0 if not."""
     from lessons.machinery.check import check_source, explain, read_student_file
-    from lessons.machinery.judge import NOT_DONE, RIGHT, WRONG
+    from lessons.machinery.grading import NOT_DONE, RIGHT, WRONG
 
     lesson, workspace = find_lesson(options.lesson), Workspace.default()
     if options.only is not None:

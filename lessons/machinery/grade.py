@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lessons.machinery.catalogue import Lesson, lessons
 from lessons.machinery.check import check_source, explain, read_student_file
+from lessons.machinery.discovery import Lesson, lessons
 from lessons.machinery.exercises import Exercise
-from lessons.machinery.judge import NOT_DONE, RIGHT, WRONG, Verdict, expected, judge_observations, written_text
-from lessons.machinery.judge import read_source as parse
+from lessons.machinery.grading import NOT_DONE, RIGHT, WRONG, Verdict, expected, judge_observations, written_text
+from lessons.machinery.grading import read_source as parse
 from llmasos.errors import UserError
 
 FORMATS = ("table", "json", "csv", "gradescope")

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lessons.machinery.catalogue import Lesson
+from lessons.machinery.discovery import Lesson
 from llmasos.errors import UserError
 from llmasos.storage import write_text
 
-SETUP = '''# Finds the project. In Colab it is fetched first: put the address of your course's repository here.
+SETUP = """# Finds the project. In Colab it is fetched first: put the address of your course's repository here.
 REPOSITORY = ""
 
 import os, subprocess, sys
@@ -27,7 +27,7 @@ root = next((place for place in places if (place / "lessons" / "machinery").is_d
 if root is None:
     raise SystemExit("Open this notebook from within the project's folder.")
 sys.path.insert(0, str(root))
-print("The project is in", root)'''
+print("The project is in", root)"""
 
 
 def notebook(lesson: Lesson) -> dict[str, Any]:

@@ -21,11 +21,11 @@ from typing import Any
 
 import torch
 
-from lessons.machinery.catalogue import Lesson
-from lessons.machinery.confine import limit_resources, watch
+from lessons.machinery.discovery import Lesson
+from lessons.machinery.execution import Observation, describe, observe
 from lessons.machinery.exercises import WAITING, Exercise
 from lessons.machinery.forbidden import guarded_import, refused_at_run_time, rules_of
-from lessons.machinery.observe import Observation, describe, observe
+from lessons.machinery.sandbox import limit_resources, watch
 
 MOST_PRINTED = 2_000  # characters of a case's output that are kept
 
@@ -153,4 +153,3 @@ def try_exercise(exercise: Exercise, function: Any, file: str, say: Callable[...
         say(kind="observation", exercise=exercise.name, case=number, seen=seen.to_json())
         if seen.failure and seen.failure.kind in ("TimeUp", "NotImplementedError"):
             break
-

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lessons.machinery.catalogue import LESSONS, ROOT, Lesson
+from lessons.machinery.discovery import LESSONS, ROOT, Lesson
 from llmasos.errors import UserError
 from llmasos.storage import read_json, write_json, write_text
 

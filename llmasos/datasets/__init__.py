@@ -11,10 +11,10 @@ Two ways lead through this room:
 """
 
 from llmasos.datasets.bucketing import Examples, by_length
+from llmasos.datasets.catalog import dataset_names, is_dataset
 from llmasos.datasets.conversations import open_conversations
 from llmasos.datasets.examples import QA, Answer, Conversation, Labelled, Pair, Splits
 from llmasos.datasets.labelled import open_labelled
-from llmasos.datasets.names import dataset_names, is_dataset
 from llmasos.datasets.padding import pad
 from llmasos.datasets.pairs import open_pairs, open_summaries
 from llmasos.datasets.questions import open_questions

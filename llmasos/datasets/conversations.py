@@ -14,9 +14,8 @@ import random
 from pathlib import Path
 from typing import Any
 
-from llmasos.datasets import names
+from llmasos.datasets import catalog
 from llmasos.datasets.examples import Conversation, Splits
-from llmasos.datasets.reading import parse_object, read_lines
 from llmasos.datasets.rows import (
     BadRow,
     BadRows,
@@ -29,7 +28,8 @@ from llmasos.datasets.rows import (
     refuse_own_settings,
 )
 from llmasos.datasets.storyworld import Story, stories
-from llmasos.datasets.world import StoryworldText
+from llmasos.datasets.storyworld.text_source import StoryworldText
+from llmasos.datasets.text_io import parse_object, read_lines
 from llmasos.errors import UserError
 
 ROLES = {"prompt": True, "answer": True, "system": False}  # role of a column -> whether a table must have it
@@ -56,7 +56,7 @@ def open_conversations(
         UserError: no such data set or file, or a row without a usable conversation. Names the file and line.
     """
     name = str(name_or_path)
-    if n_stories := names.story_count(name):
+    if n_stories := catalog.story_count(name):
         refuse_own_settings(name, columns, val)
         return world_conversations(n_stories)
     bad = BadRows(skip_bad)

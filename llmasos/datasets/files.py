@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 
-from llmasos.datasets.reading import file_digest, file_fingerprint, read_blocks, read_jsonl, read_pieces
 from llmasos.datasets.source import (
     VALIDATION_SHARE,
     ManyDocuments,
@@ -24,6 +23,7 @@ from llmasos.datasets.source import (
     document_key,
     text_key,
 )
+from llmasos.datasets.text_io import file_digest, file_fingerprint, read_blocks, read_jsonl, read_pieces
 from llmasos.errors import UserError
 
 TEXT_ENDINGS = (".txt", ".md", ".py")

@@ -8,7 +8,7 @@ sentences out and joins the others to "negative" and "positive".
 
 from pathlib import Path
 
-from llmasos.datasets import names
+from llmasos.datasets import catalog
 from llmasos.datasets.examples import Labelled, Splits
 from llmasos.datasets.registry import DATASETS, find_files
 from llmasos.datasets.rows import (
@@ -23,7 +23,7 @@ from llmasos.datasets.rows import (
     read_examples,
     refuse_own_settings,
 )
-from llmasos.datasets.world_tasks import world_labelled
+from llmasos.datasets.storyworld.task_examples import world_labelled
 from llmasos.errors import UserError
 
 ROLES = {"text": True, "label": True, "second": False}  # role of a column -> whether a table must have it
@@ -54,11 +54,11 @@ def open_labelled(
             only one label; a label in `val` that training never saw. Names the file and line.
     """
     name = str(name_or_path)
-    if name in names.dataset_names("labelled") or names.story_count(name):
+    if name in catalog.dataset_names("labelled") or catalog.story_count(name):
         refuse_own_settings(name, columns, val)
-        if n_stories := names.story_count(name):
+        if n_stories := catalog.story_count(name):
             return world_labelled(n_stories)
-        return _open_sst(name, SST5_LABELS if name == names.SST5 else SST2_LABELS)
+        return _open_sst(name, SST5_LABELS if name == catalog.SST5 else SST2_LABELS)
     bad = BadRows(skip_bad)
     path = existing_path(name, "labelled")
     train = read_examples(path, ROLES, columns, _make, bad)

@@ -8,9 +8,8 @@ import gzip
 import zlib
 from pathlib import Path
 
-from llmasos.datasets import names
+from llmasos.datasets import catalog
 from llmasos.datasets.examples import Pair, Splits
-from llmasos.datasets.reading import read_lines
 from llmasos.datasets.registry import DATASETS, find_files
 from llmasos.datasets.rows import (
     BadRows,
@@ -23,8 +22,9 @@ from llmasos.datasets.rows import (
     read_examples,
     refuse_own_settings,
 )
+from llmasos.datasets.storyworld.task_examples import LANGUAGES, world_pairs, world_summaries
 from llmasos.datasets.tables import TABLE_ENDINGS
-from llmasos.datasets.world_tasks import LANGUAGES, world_pairs, world_summaries
+from llmasos.datasets.text_io import read_lines
 from llmasos.errors import UserError
 
 ROLES = {"source": True, "target": True}
@@ -55,12 +55,12 @@ def open_pairs(
             with unequal numbers of lines; an empty source or target. Names the file and line.
     """
     name = str(name_or_path)
-    if name in names.dataset_names("pairs") or names.story_count(name):
+    if name in catalog.dataset_names("pairs") or catalog.story_count(name):
         refuse_own_settings(name, columns, val)
         languages = languages or LANGUAGES[0]
         if languages not in LANGUAGES:
             raise UserError(f"{name} has no translation {languages!r}; choose one of {', '.join(LANGUAGES)}")
-        if n_stories := names.story_count(name):
+        if n_stories := catalog.story_count(name):
             return world_pairs(n_stories, languages)
         return _open_multi30k(languages)
     if languages:
@@ -85,7 +85,7 @@ def open_summaries(
         UserError: as `open_pairs`.
     """
     name = str(name_or_path)
-    if n_stories := names.story_count(name):
+    if n_stories := catalog.story_count(name):
         refuse_own_settings(name, columns, val)
         return world_summaries(n_stories)
     return _open_own(name, "summaries", columns, val, skip_bad, whole)
@@ -174,7 +174,7 @@ def _text_lines(path: Path) -> list[str]:
 
 
 def _open_multi30k(languages: str) -> Splits[Pair]:
-    dataset = DATASETS[names.MULTI30K]
+    dataset = DATASETS[catalog.MULTI30K]
     paths = find_files(dataset)
     source, _, target = languages.partition("-")
     splits = {

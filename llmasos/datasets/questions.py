@@ -9,9 +9,8 @@ questions.
 import json
 from pathlib import Path
 
-from llmasos.datasets import names
+from llmasos.datasets import catalog
 from llmasos.datasets.examples import QA, Answer, Splits
-from llmasos.datasets.reading import read_blocks
 from llmasos.datasets.registry import DATASETS, find_files
 from llmasos.datasets.rows import (
     BadRow,
@@ -24,7 +23,8 @@ from llmasos.datasets.rows import (
     read_examples,
     refuse_own_settings,
 )
-from llmasos.datasets.world_tasks import world_questions
+from llmasos.datasets.storyworld.task_examples import world_questions
+from llmasos.datasets.text_io import read_blocks
 from llmasos.errors import UserError
 
 ROLES = {"context": True, "question": True, "answer": True, "answer_start": False}
@@ -55,9 +55,9 @@ def open_questions(
             an answer that does not stand in its context. Names the file and the line or the question's id.
     """
     name = str(name_or_path)
-    if name in names.dataset_names("questions") or names.story_count(name):
+    if name in catalog.dataset_names("questions") or catalog.story_count(name):
         refuse_own_settings(name, columns, val)
-        return world_questions(n) if (n := names.story_count(name)) else _open_squad(name)
+        return world_questions(n) if (n := catalog.story_count(name)) else _open_squad(name)
     bad = BadRows(skip_bad)
     path = existing_path(name, "questions")
     train = _read(path, columns, bad)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmasos.datasets.files import PlainText, TextPair
-from llmasos.datasets.locations import VARIABLE, cache_folder, given_folder
+from llmasos.datasets.paths import VARIABLE, cache_folder, given_folder
 from llmasos.datasets.source import TextSource
 from llmasos.datasets.unpack import unpack_zip
 from llmasos.errors import UserError

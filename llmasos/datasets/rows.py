@@ -16,12 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from llmasos.datasets.catalog import nearest, unknown_name
 from llmasos.datasets.examples import Splits
-from llmasos.datasets.names import nearest, unknown_name
-from llmasos.datasets.reading import file_fingerprint
 from llmasos.datasets.registry import Dataset
 from llmasos.datasets.source import FEW_DOCUMENTS, in_hashed_tenth, measured_tenth, text_key
 from llmasos.datasets.tables import Table, read_table
+from llmasos.datasets.text_io import file_fingerprint
 from llmasos.errors import UserError
 
 Example = TypeVar("Example")

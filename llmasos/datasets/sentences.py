@@ -25,9 +25,7 @@ BEFORE_NUMBERS = frozenset(
     "no nos nr nrn fig figs eq sec ch vol pp art abs bd kap tel jan feb mar apr jun jul aug sep sept oct okt nov dec "
     "dez".split()
 )
-MONTHS = frozenset(
-    "januar jänner februar märz april mai juni juli august september oktober november dezember".split()
-)
+MONTHS = frozenset("januar jänner februar märz april mai juni juli august september oktober november dezember".split())
 BEFORE_ORDINALS = frozenset("am der die das des dem den vom zum zur im beim bis ab seit jeder jede jedes".split())
 
 _OPENING = "\"'([„“‚‘«»–—-"

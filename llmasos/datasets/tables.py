@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from llmasos.datasets.reading import parse_object, read_lines
+from llmasos.datasets.text_io import parse_object, read_lines
 from llmasos.errors import UserError
 
 TABLE_ENDINGS = (".csv", ".tsv", ".jsonl")

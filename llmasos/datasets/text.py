@@ -5,12 +5,12 @@ A known name always means the data set; a file or folder of the same name is giv
 
 from pathlib import Path
 
-from llmasos.datasets import names
+from llmasos.datasets import catalog
 from llmasos.datasets.files import JSONL_ENDING, open_file, open_folder
-from llmasos.datasets.machine import PythonReference, python_source
+from llmasos.datasets.python_docs import PythonReference, python_source
 from llmasos.datasets.registry import DATASETS, open_dataset
 from llmasos.datasets.source import TextSource
-from llmasos.datasets.world import StoryworldText
+from llmasos.datasets.storyworld.text_source import StoryworldText
 
 
 def open_text(name_or_path: str | Path, field: str = "text") -> TextSource:
@@ -26,13 +26,13 @@ def open_text(name_or_path: str | Path, field: str = "text") -> TextSource:
         UserError: no such data set or file, or one that is not text; suggests the nearest names.
     """
     name = str(name_or_path)
-    if n_stories := names.story_count(name):
+    if n_stories := catalog.story_count(name):
         return StoryworldText(n_stories)
-    if name == names.PYTHON_REFERENCE:
+    if name == catalog.PYTHON_REFERENCE:
         return PythonReference()
-    if name == names.PYTHON_SOURCE:
+    if name == catalog.PYTHON_SOURCE:
         return python_source()
-    if name in names.dataset_names("text"):
+    if name in catalog.dataset_names("text"):
         return open_dataset(DATASETS[name])
 
     path = Path(name).expanduser()
@@ -43,4 +43,4 @@ def open_text(name_or_path: str | Path, field: str = "text") -> TextSource:
         return open_folder(path, field)
     if path.exists():
         return open_file(path, field)
-    raise names.unknown_name(name)
+    raise catalog.unknown_name(name)

@@ -24,7 +24,7 @@ from typing import Protocol
 import numpy as np
 from tqdm import tqdm
 
-from llmasos.datasets.locations import cache_folder as default_cache_folder
+from llmasos.datasets.paths import cache_folder as default_cache_folder
 from llmasos.datasets.source import SPLITS, TextSource
 from llmasos.errors import UserError
 from llmasos.storage import read_json, write_folder, write_json
@@ -79,7 +79,7 @@ def build_tokens(
     Arguments:
         source: the text.
         tokenizer: what turns it into ids.
-        cache_folder: where to look and to build; by default `llmasos.datasets.locations.cache_folder()`.
+        cache_folder: where to look and to build; by default `llmasos.datasets.paths.cache_folder()`.
         progress: whether to show a bar while building.
 
     Raises:

@@ -113,9 +113,7 @@ def per_class(
     return scores
 
 
-def macro_f1(
-    predictions: Sequence[Label], references: Sequence[Label], labels: Sequence[Label] | None = None
-) -> Score:
+def macro_f1(predictions: Sequence[Label], references: Sequence[Label], labels: Sequence[Label] | None = None) -> Score:
     """The mean F1 over the labels, with a bootstrap interval.
 
     A label that occurs neither among the predictions nor among the references has no F1 and is left out of the mean.

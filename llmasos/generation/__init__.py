@@ -3,11 +3,24 @@
 from llmasos.generation.beam import Hypothesis, beam_search
 from llmasos.generation.decoder import Decoder
 from llmasos.generation.generate import Event, Generation, generate, generate_from, stream, stream_from
+from llmasos.generation.naive import beam_search_plain, generate_plain
 from llmasos.generation.options import BeamOptions, SamplingOptions
-from llmasos.generation.plain import beam_search_plain, generate_plain
-from llmasos.generation.rows import Row, eval_mode
+from llmasos.generation.sequence import Row, eval_mode
 
 __all__ = [
-    "BeamOptions", "Decoder", "Event", "Generation", "Hypothesis", "Row", "SamplingOptions", "beam_search",
-    "beam_search_plain", "eval_mode", "generate", "generate_from", "generate_plain", "stream", "stream_from",
+    "BeamOptions",
+    "Decoder",
+    "Event",
+    "Generation",
+    "Hypothesis",
+    "Row",
+    "SamplingOptions",
+    "beam_search",
+    "beam_search_plain",
+    "eval_mode",
+    "generate",
+    "generate_from",
+    "generate_plain",
+    "stream",
+    "stream_from",
 ]

@@ -34,8 +34,8 @@ from torch import nn
 from llmasos.generation.decoder import Decoder
 from llmasos.generation.options import BeamOptions
 from llmasos.generation.prompts import Prompt, by_length, prepare
-from llmasos.generation.rows import Row, eval_mode
-from llmasos.tokenizers.base import Tokenizer
+from llmasos.generation.sequence import Row, eval_mode
+from llmasos.tokenizers.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from llmasos.datasets.padding import pad
 from llmasos.errors import UserError
-from llmasos.generation.rows import Row, next_tokens
+from llmasos.generation.sequence import Row, next_tokens
 from llmasos.nn import KVCache
 
 

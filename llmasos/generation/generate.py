@@ -13,9 +13,9 @@ from llmasos.errors import UserError
 from llmasos.generation.decoder import Decoder
 from llmasos.generation.options import SamplingOptions
 from llmasos.generation.prompts import Prompt, by_length, prepare
-from llmasos.generation.rows import Row, eval_mode
-from llmasos.generation.streaming import RowStream
-from llmasos.tokenizers.base import Tokenizer
+from llmasos.generation.sequence import Row, eval_mode
+from llmasos.generation.stop_strings import RowStream
+from llmasos.tokenizers.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -182,9 +182,7 @@ def _gather(events: Iterable[Event], prompts: list[Prompt], n_samples: int) -> l
 def _run(
     model: nn.Module, tokenizer: Tokenizer, prompts: list[Prompt], options: SamplingOptions, n_samples: int
 ) -> Iterator[Event]:
-    rows = [
-        Row(prompt.ids, options, sample, source=prompt.source) for prompt in prompts for sample in range(n_samples)
-    ]
+    rows = [Row(prompt.ids, options, sample, source=prompt.source) for prompt in prompts for sample in range(n_samples)]
     notices = [prompt.notices for prompt in prompts for _ in range(n_samples)]
     texts = [RowStream(tokenizer, options) for _ in rows]
     if not rows:

@@ -8,7 +8,7 @@ from torch import nn
 
 from llmasos.errors import UserError
 from llmasos.generation.options import BeamOptions, SamplingOptions
-from llmasos.tokenizers.base import Tokenizer
+from llmasos.tokenizers.tokenizer import Tokenizer
 
 Options = TypeVar("Options", SamplingOptions, BeamOptions)
 
@@ -79,9 +79,7 @@ def by_length(prompts: Sequence[Prompt], batch_size: int) -> Iterator[list[int]]
         yield order[start : start + batch_size]
 
 
-def prepare_prompt(
-    tokenizer: Tokenizer, text: str | Sequence[int], context_length: int, options: Options
-) -> Prompt:
+def prepare_prompt(tokenizer: Tokenizer, text: str | Sequence[int], context_length: int, options: Options) -> Prompt:
     """Encode a prompt and fit it into the context.
 
     - A text is encoded by `Tokenizer.encode_prompt`. No ids at all become `<|endoftext|>`, as an empty text does.

@@ -25,8 +25,17 @@ from llmasos.tokenizers import Tokenizer
 
 CARD = "README.md"
 MODEL_FILES = (
-    "config.json", ".safetensors", ".safetensors.index.json", "tokenizer.json", "vocab.json", "merges.txt", "vocab.txt",
-    "special_tokens_map.json", ".spm", "characters.txt", "chat_template.jinja",
+    "config.json",
+    ".safetensors",
+    ".safetensors.index.json",
+    "tokenizer.json",
+    "vocab.json",
+    "merges.txt",
+    "vocab.txt",
+    "special_tokens_map.json",
+    ".spm",
+    "characters.txt",
+    "chat_template.jinja",
 )  # how the names of a model folder's files end
 
 __all__ = ["find", "load_body", "load_config", "load_model", "load_pretrained", "load_tokenizer", "save_pretrained"]

@@ -20,13 +20,14 @@ from torch import Tensor, nn
 
 from llmasos.errors import UserError
 from llmasos.hub.formats import FORMATS, Fields, Format
+from llmasos.hub.tokenizers import load_tokenizer
 from llmasos.hub.weights import MAX_SHARD_BYTES, read_weights, write_weights
 from llmasos.models import ModelConfig, build_model, empty_model, give_weights, load_config, load_model, weights_of
-from llmasos.models.folder import TOKENIZER, check_same_body, load_body
 from llmasos.models.heads import HEADS
+from llmasos.models.serialization import TOKENIZER, check_same_body, load_body
 from llmasos.prompting import TEMPLATES
 from llmasos.storage import read_json, write_json, write_text
-from llmasos.tokenizers import Tokenizer, load_tokenizer
+from llmasos.tokenizers import Tokenizer
 
 Say = Callable[[str], None]
 
@@ -272,9 +273,7 @@ def ours_of_theirs(
     return tensors
 
 
-def check_unused(
-    unused: list[str], config: ModelConfig, format: Format, prefix: str, where: str, say: Say
-) -> None:
+def check_unused(unused: list[str], config: ModelConfig, format: Format, prefix: str, where: str, say: Say) -> None:
     """Name what the file holds beyond the model. Within the body it would change the outputs, so it is an error."""
     known = format.without_values + (("lm_head.weight",) if config.tie_embeddings else ())
     unused = [name for name in unused if not name.endswith(known)]

@@ -2,7 +2,7 @@
 much of what it says hangs on each word."""
 
 from llmasos.interpret.attention import attention_maps
-from llmasos.interpret.lens import LensRow, lens_rows, logit_lens
+from llmasos.interpret.logit_lens import LensRow, lens_rows, logit_lens
 from llmasos.interpret.occlusion import Influence, label_evidence, occlusion
 from llmasos.interpret.tokens import TokenScore, score_masked_tokens, score_target, score_tokens
 

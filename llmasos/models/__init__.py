@@ -2,7 +2,11 @@
 
 from llmasos.models.bert import BERT
 from llmasos.models.config import ModelConfig
-from llmasos.models.folder import (
+from llmasos.models.flops import flops_per_token, n_parameters, n_parameters_of, weight_bytes
+from llmasos.models.gpt import GPT
+from llmasos.models.heads import FeatureExtractor, SequenceClassifier, SpanExtractor
+from llmasos.models.presets import PRESETS, preset
+from llmasos.models.serialization import (
     build_model,
     empty_model,
     give_weights,
@@ -13,15 +17,29 @@ from llmasos.models.folder import (
     save_model,
     weights_of,
 )
-from llmasos.models.gpt import GPT
-from llmasos.models.heads import FeatureExtractor, SequenceClassifier, SpanExtractor
-from llmasos.models.presets import PRESETS, preset
-from llmasos.models.size import flops_per_token, n_parameters, n_parameters_of, weight_bytes
 from llmasos.models.transformer import Transformer
 
 __all__ = [
-    "BERT", "GPT", "PRESETS", "FeatureExtractor", "ModelConfig", "SequenceClassifier", "SpanExtractor", "Transformer",
-    "build_model", "empty_model", "flops_per_token", "give_weights", "load_body", "load_config", "load_model",
-    "load_weights", "n_parameters", "n_parameters_of", "preset", "save_model", "weight_bytes",
+    "BERT",
+    "GPT",
+    "PRESETS",
+    "FeatureExtractor",
+    "ModelConfig",
+    "SequenceClassifier",
+    "SpanExtractor",
+    "Transformer",
+    "build_model",
+    "empty_model",
+    "flops_per_token",
+    "give_weights",
+    "load_body",
+    "load_config",
+    "load_model",
+    "load_weights",
+    "n_parameters",
+    "n_parameters_of",
+    "preset",
+    "save_model",
+    "weight_bytes",
     "weights_of",
 ]

@@ -42,9 +42,7 @@ class GPT(nn.Module):
             self.position_embedding = None
         self.rotary = None
         if config.positions == "rotary":
-            self.rotary = Rotary(
-                config.context_length, config.head_size, config.rotary_base, config.rotary_scaling
-            )
+            self.rotary = Rotary(config.context_length, config.head_size, config.rotary_base, config.rotary_scaling)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(DecoderBlock(config) for _ in range(config.n_layers))
         self.final_norm = make_norm(config) if config.norm_position == "pre" else nn.Identity()

@@ -39,11 +39,21 @@ PRESETS: dict[str, dict[str, Any]] = {
     # On a CPU the exact gelu is several times faster than its tanh approximation, so the small sizes have it.
     "gpt-laptop": {"n_layers": 4, "n_heads": 4, "d_model": 128, "context_length": 128, "activation": "gelu"},
     "llama-laptop": {
-        **LLAMA_STYLE, "n_layers": 4, "n_heads": 4, "n_kv_heads": 2, "d_model": 128, "context_length": 128,
+        **LLAMA_STYLE,
+        "n_layers": 4,
+        "n_heads": 4,
+        "n_kv_heads": 2,
+        "d_model": 128,
+        "context_length": 128,
     },
     "gpt-small": {"n_layers": 6, "n_heads": 6, "d_model": 384, "context_length": 256, "activation": "gelu"},
     "llama-small": {
-        **LLAMA_STYLE, "n_layers": 6, "n_heads": 6, "n_kv_heads": 2, "d_model": 384, "context_length": 256,
+        **LLAMA_STYLE,
+        "n_layers": 6,
+        "n_heads": 6,
+        "n_kv_heads": 2,
+        "d_model": 384,
+        "context_length": 256,
     },
     "gpt2": {"n_layers": 12, "n_heads": 12, "d_model": 768},  # 124M parameters
     "gpt2-medium": {"n_layers": 24, "n_heads": 16, "d_model": 1024},  # 355M
@@ -52,20 +62,40 @@ PRESETS: dict[str, dict[str, Any]] = {
     "bert-laptop": {**BERT_STYLE, "n_layers": 4, "n_heads": 4, "d_model": 128, "context_length": 160},
     "bert-base": {**BERT_STYLE, "vocab_size": 30_522, "context_length": 512, "dropout": 0.1},  # 110M
     "bert-large": {
-        **BERT_STYLE, "vocab_size": 30_522, "context_length": 512, "dropout": 0.1, "n_layers": 24, "n_heads": 16,
+        **BERT_STYLE,
+        "vocab_size": 30_522,
+        "context_length": 512,
+        "dropout": 0.1,
+        "n_layers": 24,
+        "n_heads": 16,
         "d_model": 1024,
     },  # 336M
     "transformer-laptop": {**TRANSLATOR, "n_layers": 3, "n_heads": 4, "d_model": 128, "context_length": 160},
     # With a shared vocabulary of 10,000: 9M. Writing repeats the decoder for every token, so the encoder is the deeper.
     "transformer-small": {
-        **TRANSLATOR, "n_layers": 4, "n_decoder_layers": 3, "n_heads": 8, "d_model": 256, "context_length": 256,
+        **TRANSLATOR,
+        "n_layers": 4,
+        "n_decoder_layers": 3,
+        "n_heads": 8,
+        "d_model": 256,
+        "context_length": 256,
         "dropout": 0.1,
     },
     "transformer-base": {  # 63M
-        **ORIGINAL, "n_layers": 6, "n_heads": 8, "d_model": 512, "context_length": 512, "dropout": 0.1,
+        **ORIGINAL,
+        "n_layers": 6,
+        "n_heads": 8,
+        "d_model": 512,
+        "context_length": 512,
+        "dropout": 0.1,
     },
     "transformer-big": {  # 214M
-        **ORIGINAL, "n_layers": 6, "n_heads": 16, "d_model": 1024, "context_length": 512, "dropout": 0.3,
+        **ORIGINAL,
+        "n_layers": 6,
+        "n_heads": 16,
+        "d_model": 1024,
+        "context_length": 512,
+        "dropout": 0.3,
     },
 }
 

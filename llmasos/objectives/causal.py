@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from llmasos.datasets.padding import pad
-from llmasos.objectives.base import Batch
+from llmasos.objectives.objective import Batch
 
 IGNORED = -100  # the target of a position where nothing is to be predicted; F.cross_entropy knows it by this number
 
@@ -22,9 +22,7 @@ class CausalLM:
     ([[5, 6, 7], [1, 2, 0]], [[6, 7, 8], [2, -100, -100]])
     """
 
-    def collate(
-        self, examples: Sequence[np.ndarray], rngs: Sequence[Callable[[], np.random.Generator]] = ()
-    ) -> Batch:
+    def collate(self, examples: Sequence[np.ndarray], rngs: Sequence[Callable[[], np.random.Generator]] = ()) -> Batch:
         """Stack windows to `ids` and `targets` (B, T). Shorter windows are filled up at the end with ignored targets.
 
         The filling needs no attention mask: it stands in everybody's future.

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from llmasos.errors import UserError
-from llmasos.objectives.base import Batch
 from llmasos.objectives.causal import IGNORED
 from llmasos.objectives.frames import stack_frames
+from llmasos.objectives.objective import Batch
 from llmasos.tokenizers import Frame, Tokenizer
 
 
@@ -68,9 +68,7 @@ class Classification:
         n_cut = sum(map(len, texts)) - sum(map(len, kept))
         return EncodedText(self.tokenizer.frame(*kept), IGNORED if label is None else self._number[label], n_cut)
 
-    def collate(
-        self, examples: Sequence[EncodedText], rngs: Sequence[Callable[[], np.random.Generator]] = ()
-    ) -> Batch:
+    def collate(self, examples: Sequence[EncodedText], rngs: Sequence[Callable[[], np.random.Generator]] = ()) -> Batch:
         """Stack examples, padded to the longest of them: `ids`, `real`, `segments` (B, T) and `labels` (B,)."""
         batch = stack_frames([example.frame for example in examples], self.tokenizer.pad_id)
         return {**batch, "labels": torch.tensor([example.label for example in examples])}

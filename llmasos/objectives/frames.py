@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from llmasos.datasets.padding import pad
-from llmasos.objectives.base import Batch
-from llmasos.tokenizers.frames import Frame
+from llmasos.objectives.objective import Batch
+from llmasos.tokenizers.pair_template import Frame
 
 
 def stack_frames(frames: Sequence[Frame], pad_id: int) -> Batch:

@@ -27,11 +27,11 @@ from torch.nn import functional as F
 from llmasos.datasets.padding import pad
 from llmasos.errors import UserError
 from llmasos.models.bert import BERTOutput
-from llmasos.objectives.base import Batch
 from llmasos.objectives.causal import IGNORED
 from llmasos.objectives.frames import stack_frames
-from llmasos.tokenizers.base import MASK, Tokenizer
-from llmasos.tokenizers.frames import Frame
+from llmasos.objectives.objective import Batch
+from llmasos.tokenizers.pair_template import Frame
+from llmasos.tokenizers.tokenizer import MASK, Tokenizer
 
 
 class MaskedLM:

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from llmasos.models.bert import BERTOutput
-from llmasos.objectives.base import Batch
 from llmasos.objectives.frames import stack_frames
-from llmasos.tokenizers.base import Tokenizer
-from llmasos.tokenizers.frames import Frame
+from llmasos.objectives.objective import Batch
+from llmasos.tokenizers.pair_template import Frame
+from llmasos.tokenizers.tokenizer import Tokenizer
 
 
 class FramedPair(NamedTuple):
@@ -31,9 +31,7 @@ class NextSentence:
     def __init__(self, tokenizer: Tokenizer):
         self.pad_id = tokenizer.pad_id
 
-    def collate(
-        self, examples: Sequence[FramedPair], rngs: Sequence[Callable[[], np.random.Generator]] = ()
-    ) -> Batch:
+    def collate(self, examples: Sequence[FramedPair], rngs: Sequence[Callable[[], np.random.Generator]] = ()) -> Batch:
         """Stack frames to `ids`, `real` and `segments` (B, T), and `follows` (B,) bool."""
         return {**stack_frames([example.frame for example in examples], self.pad_id), **follows(examples)}
 

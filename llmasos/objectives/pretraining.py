@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from llmasos.objectives import masked
-from llmasos.objectives.base import Batch
 from llmasos.objectives.masked import MaskedLM
 from llmasos.objectives.next_sentence import FramedPair, NextSentence, follows
-from llmasos.tokenizers.base import Tokenizer
+from llmasos.objectives.objective import Batch
+from llmasos.tokenizers.tokenizer import Tokenizer
 
 
 class BERTPretraining:

@@ -28,9 +28,9 @@ from torch.nn import functional as F
 from llmasos.datasets.examples import Pair
 from llmasos.datasets.padding import pad
 from llmasos.errors import UserError
-from llmasos.objectives.base import Batch
 from llmasos.objectives.causal import IGNORED
-from llmasos.tokenizers.base import Tokenizer
+from llmasos.objectives.objective import Batch
+from llmasos.tokenizers.tokenizer import Tokenizer
 
 
 class EncodedPair(NamedTuple):
@@ -74,9 +74,7 @@ class Seq2Seq:
         self.pad_id = tokenizer.pad_id
         self.label_smoothing = label_smoothing
 
-    def collate(
-        self, examples: Sequence[EncodedPair], rngs: Sequence[Callable[[], np.random.Generator]] = ()
-    ) -> Batch:
+    def collate(self, examples: Sequence[EncodedPair], rngs: Sequence[Callable[[], np.random.Generator]] = ()) -> Batch:
         """Frame and stack the pairs: `source` and `source_real` (B, S), `target` and `targets` (B, T)."""
         end = self.end_of_text
         source, source_real = pad([[*example.source, end] for example in examples], self.pad_id)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from llmasos.errors import UserError
-from llmasos.prompting.chat import ANSWERER, Message
+from llmasos.prompting.chat_template import ANSWERER, Message
 
 
 class Forgotten(NamedTuple):

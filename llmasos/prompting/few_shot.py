@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llmasos.errors import UserError
-from llmasos.tokenizers.base import Tokenizer
+from llmasos.tokenizers.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
     submit  →  waiting (a bounded queue)  →  a slot of the batch  →  one token at every step  →  the end
     run     →  jobs                       →  between two steps
 
-**Continuous batching.** All running requests are decoded together (`generation/slots.py`): a pass through the model for
-sixteen rows takes hardly longer than for one, because what takes the time is reading the weights. A request joins the
+**Continuous batching.** All running requests are decoded together (`generation/continuous_batching.py`): a pass through
+the model for sixteen rows takes hardly longer than for one, because what takes the time is reading the weights. A request joins the
 batch at the step after it has arrived and leaves it at the step where it ends. Which others are there does not change
 its text.
 
@@ -34,13 +34,13 @@ from torch import nn
 
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions, eval_mode
+from llmasos.generation.continuous_batching import SlotDecoder
 from llmasos.generation.generate import slide_notice
 from llmasos.generation.prompts import prepare
-from llmasos.generation.slots import SlotDecoder
-from llmasos.generation.streaming import RowStream
+from llmasos.generation.stop_strings import RowStream
 from llmasos.serving.metrics import Metrics
 from llmasos.serving.requests import Busy, GeneratedToken, GenerationRequest, RequestFailed, Stopping
-from llmasos.tokenizers.base import Tokenizer
+from llmasos.tokenizers.tokenizer import Tokenizer
 
 Result = TypeVar("Result")
 JOB_SECONDS = 5.0  # for a job to end, after everything else has been cut off
@@ -50,12 +50,12 @@ LONGEST_CONTEXT = 4096  # tokens that a slot has room for, if not told otherwise
 class Engine:
     """A model at work.
 
-        engine = Engine(model, tokenizer)
-        engine.start()
-        [request] = engine.submit("One cold morning", SamplingOptions(max_new_tokens=50))
-        for event in request.events():
-            print(event.text, end="")
-        engine.stop()
+    engine = Engine(model, tokenizer)
+    engine.start()
+    [request] = engine.submit("One cold morning", SamplingOptions(max_new_tokens=50))
+    for event in request.events():
+        print(event.text, end="")
+    engine.stop()
     """
 
     def __init__(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from llmasos.errors import UserError
 from llmasos.generation import Row
-from llmasos.generation.streaming import RowStream
+from llmasos.generation.stop_strings import RowStream
 
 
 class Busy(UserError):

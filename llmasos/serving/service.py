@@ -20,15 +20,15 @@ from torch import nn
 
 from llmasos import hub
 from llmasos.errors import UserError
-from llmasos.serving.app import MAX_TOKENS, App, create_app
-from llmasos.serving.client import Client
 from llmasos.serving.engine import Engine
-from llmasos.serving.served import name_of
-from llmasos.serving.server import HTTPServer, listen
-from llmasos.serving.transport import Transport
-from llmasos.serving.web import MAX_BODY
+from llmasos.serving.http.app import MAX_TOKENS, App, create_app
+from llmasos.serving.http.client import Client
+from llmasos.serving.http.http_types import MAX_BODY
+from llmasos.serving.http.server import HTTPServer, listen
+from llmasos.serving.http.transport import Transport
+from llmasos.serving.served_model import name_of
 from llmasos.tokenizers import Tokenizer
-from llmasos.training.machine import pick_device
+from llmasos.training.device import pick_device
 
 
 class LLMServing:
@@ -85,6 +85,7 @@ class LLMServing:
             max_connections: how many may ask at the same time.
             others: as in `app.create_app` and `Engine`.
         """
+
         def make_app() -> App:
             engine = Engine(self.model, self.tokenizer, max_batch, max_waiting, request_seconds=request_seconds)
             return create_app(
@@ -105,9 +106,9 @@ class LLMServing:
 class Service(Client):
     """A server that runs in the background of this program, and the calls of `Client` to ask it. See `create_service`.
 
-        with model.create_service() as service:
-            for piece in service.stream("Once there was"):
-                print(piece, end="")
+    with model.create_service() as service:
+        for piece in service.stream("Once there was"):
+            print(piece, end="")
     """
 
     def __init__(

@@ -1,13 +1,13 @@
 """What models are for, from the data to the result. Read `base` (what a task is), then any of the others."""
 
-from llmasos.tasks.answer import AnswerQuestions, answer_questions
-from llmasos.tasks.base import Report, Task, init_folder
-from llmasos.tasks.bert import Bert, fill_masks
-from llmasos.tasks.chat import Chat, reply
-from llmasos.tasks.classify import Classify, classify
+from llmasos.tasks.bert_pretraining import Bert, fill_masks
+from llmasos.tasks.extractive_qa import AnswerQuestions, answer_questions
+from llmasos.tasks.instruction_tuning import Chat, reply
+from llmasos.tasks.language_modeling import Text
 from llmasos.tasks.respond import respond
-from llmasos.tasks.sequence import Summarise, Translate
-from llmasos.tasks.text import Text
+from llmasos.tasks.sequence_to_sequence import Summarise, Translate
+from llmasos.tasks.task import Report, Task, init_folder
+from llmasos.tasks.text_classification import Classify, classify
 from llmasos.training.recipe import Recipe
 
 __all__ = [

@@ -5,9 +5,9 @@ from torch import nn
 from llmasos.datasets import QA
 from llmasos.errors import UserError
 from llmasos.generation import BeamOptions, SamplingOptions, beam_search, generate, generate_from
-from llmasos.tasks.answer import answer_questions
-from llmasos.tasks.bert import MASK, fill_masks
-from llmasos.tasks.classify import classify
+from llmasos.tasks.bert_pretraining import MASK, fill_masks
+from llmasos.tasks.extractive_qa import answer_questions
+from llmasos.tasks.text_classification import classify
 from llmasos.tokenizers import Tokenizer
 
 

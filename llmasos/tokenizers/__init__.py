@@ -11,22 +11,19 @@ from pathlib import Path
 
 from llmasos.errors import UserError
 from llmasos.storage import read_json
-from llmasos.tokenizers.base import CONFIG_FILE, END_OF_TEXT, Tokenizer
 from llmasos.tokenizers.bpe import MERGES_FILE, VOCAB_FILE, BPETokenizer
 from llmasos.tokenizers.byte import ByteTokenizer
 from llmasos.tokenizers.char import CharTokenizer
-from llmasos.tokenizers.frames import Frame
-from llmasos.tokenizers.marian import SOURCE, MarianTokenizer
-from llmasos.tokenizers.published_bpe import JSON_FILE, PublishedBPETokenizer
-from llmasos.tokenizers.spans import Spans
-from llmasos.tokenizers.stock import FILES, StockTokenizer
-from llmasos.tokenizers.streaming import StreamDecoder
+from llmasos.tokenizers.incremental_detokenizer import StreamDecoder
+from llmasos.tokenizers.offsets import Spans
+from llmasos.tokenizers.openai import FILES, StockTokenizer
+from llmasos.tokenizers.pair_template import Frame
+from llmasos.tokenizers.tokenizer import CONFIG_FILE, END_OF_TEXT, Tokenizer
 from llmasos.tokenizers.wordpiece import VOCAB_FILE as WORDPIECE_FILE
 from llmasos.tokenizers.wordpiece import WordPieceTokenizer
 
 STOCK_KINDS = tuple(FILES)
 KINDS = ("char", "byte", "bpe", "wordpiece", *STOCK_KINDS)  # those that can be made here
-PUBLISHED_KINDS = ("published-bpe", "marian")  # and those that come with a published model
 
 __all__ = [
     "END_OF_TEXT",
@@ -35,8 +32,6 @@ __all__ = [
     "ByteTokenizer",
     "CharTokenizer",
     "Frame",
-    "MarianTokenizer",
-    "PublishedBPETokenizer",
     "Spans",
     "StockTokenizer",
     "StreamDecoder",
@@ -93,30 +88,46 @@ def train_tokenizer(
 
 
 def load_tokenizer(folder: Path | str) -> Tokenizer:
-    """Open what `Tokenizer.save` wrote, or the tokenizer of a published model: byte-level BPE (`tokenizer.json`, or
-    `vocab.json` and `merges.txt`), BERT's (`vocab.txt`) or Marian's (`source.spm`).
+    """Open what `Tokenizer.save` wrote, or a BERT's `vocab.txt`, or GPT-2's `vocab.json` and `merges.txt`.
+
+    The tokenizers of other published models are read by `llmasos.hub.tokenizers`.
 
     Raises:
         UserError: the folder holds no tokenizer, or a damaged one; says which file.
     """
     folder = Path(folder)
+    config = read_config(folder)
+    kind = config.get("kind", _kind_by_files(folder))
+    if kind is None:
+        raise UserError(f"there is no tokenizer in {folder}: expected {CONFIG_FILE}, as Tokenizer.save writes it")
+    if kind not in KINDS:
+        raise UserError(
+            f"{folder / CONFIG_FILE} names a tokenizer {kind!r} that is not known: expected {', '.join(KINDS)}"
+        )
+    return check_fingerprint(
+        StockTokenizer(kind) if kind in STOCK_KINDS else opened(kind, folder, config), folder, config
+    )
+
+
+def opened(kind: str, folder: Path, config: dict) -> Tokenizer:
+    """The tokenizer in a folder; an error names the folder."""
+    try:
+        return _open(kind, folder, config)
+    except UserError as error:
+        raise UserError(f"could not open the tokenizer in {folder}: {error}") from error
+
+
+def read_config(folder: Path) -> dict:
+    """The `tokenizer_config.json` of a folder, {} if there is none."""
     config_file = folder / CONFIG_FILE
     config = read_json(config_file) if config_file.is_file() else {}
     if not isinstance(config, dict):
         raise UserError(f"{config_file} is damaged: expected a JSON object; copy the folder again")
-    kind = _kind_by_files(folder, config)  # a Hugging Face folder names none
-    if not config_file.is_file() and kind is None:
-        raise UserError(f"there is no tokenizer in {folder}: expected {CONFIG_FILE}, as Tokenizer.save writes it")
-    kind = config.get("kind", kind)
-    if kind not in (known := (*KINDS, *PUBLISHED_KINDS)):
-        raise UserError(f"{config_file} names a tokenizer {kind!r} that is not known: expected {', '.join(known)}")
-    if kind in STOCK_KINDS:
-        tokenizer = StockTokenizer(kind)
-    else:
-        try:
-            tokenizer = _open(kind, folder, config)
-        except UserError as error:
-            raise UserError(f"could not open the tokenizer in {folder}: {error}") from error
+    return config
+
+
+def check_fingerprint(tokenizer: Tokenizer, folder: Path, config: dict) -> Tokenizer:
+    """Raise UserError unless the tokenizer has the fingerprint that was saved with it; return it."""
     if tokenizer.fingerprint() != config.get("fingerprint", tokenizer.fingerprint()):
         raise UserError(
             f"the tokenizer in {folder} is damaged: its files do not have the fingerprint that {CONFIG_FILE} states; "
@@ -125,17 +136,11 @@ def load_tokenizer(folder: Path | str) -> Tokenizer:
     return tokenizer
 
 
-def _kind_by_files(folder: Path, config: dict) -> str | None:
-    """Return the kind of the tokenizer of a published model, by the files that lie in `folder`."""
-    if (folder / SOURCE).is_file():
-        return "marian"
+def _kind_by_files(folder: Path) -> str | None:
+    """The kind of a tokenizer whose config names none, by the files that lie in `folder`."""
     if (folder / WORDPIECE_FILE).is_file():
         return "wordpiece"
-    if (folder / JSON_FILE).is_file():
-        return "published-bpe"
-    if not (folder / VOCAB_FILE).is_file() or not (folder / MERGES_FILE).is_file():
-        return None
-    return "bpe" if config.get("tokenizer_class", "GPT2Tokenizer").startswith("GPT2") else "published-bpe"
+    return "bpe" if (folder / VOCAB_FILE).is_file() and (folder / MERGES_FILE).is_file() else None
 
 
 def _open(kind: str, folder: Path, config: dict) -> Tokenizer:
@@ -144,8 +149,6 @@ def _open(kind: str, folder: Path, config: dict) -> Tokenizer:
     Raises:
         UserError: they are damaged, or ask for what is not done here.
     """
-    if kind in PUBLISHED_KINDS:
-        return (MarianTokenizer if kind == "marian" else PublishedBPETokenizer).load(folder)
     if kind == "wordpiece":
         if not _read_flag(config, "tokenize_chinese_chars", True):
             raise UserError(f"{CONFIG_FILE} asks to leave Chinese text in one piece, which is not supported here")

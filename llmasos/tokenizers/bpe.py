@@ -19,10 +19,10 @@ import tiktoken
 
 from llmasos.errors import UserError
 from llmasos.storage import read_json, write_json, write_text
-from llmasos.tokenizers.base import END_OF_TEXT, number_special_tokens, prepare
 from llmasos.tokenizers.bpe_trainer import SPLIT, SPLIT_PATTERN, count_words, learn_merges, merge_pair
-from llmasos.tokenizers.gpt2_alphabet import BYTES_BY_ID, ID_OF_BYTE, from_visible, to_visible
-from llmasos.tokenizers.tiktoken_base import TiktokenTokenizer
+from llmasos.tokenizers.bytes_to_unicode import BYTES_BY_ID, ID_OF_BYTE, from_visible, to_visible
+from llmasos.tokenizers.tiktoken_backed import TiktokenTokenizer
+from llmasos.tokenizers.tokenizer import END_OF_TEXT, number_special_tokens, prepare
 
 VOCAB_FILE = "vocab.json"
 MERGES_FILE = "merges.txt"

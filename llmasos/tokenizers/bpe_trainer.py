@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 import regex  # the standard library's `re` does not know \p{L}; tiktoken depends on this package
 
-from llmasos.tokenizers.base import replace_surrogates
-from llmasos.tokenizers.gpt2_alphabet import ID_OF_BYTE
+from llmasos.tokenizers.bytes_to_unicode import ID_OF_BYTE
+from llmasos.tokenizers.tokenizer import replace_surrogates
 
 # GPT-2's words: an English contraction | letters | digits | other signs, each with the space before it | white space.
 # Of several blanks before a word, the last belongs to the word: `\s+(?!\S)` stops one short of it. The `++` (match and
@@ -165,9 +165,7 @@ def learn_merges(
                 new_pairs[new, symbol[after[p]]].append(p)
 
 
-def _lay_out(
-    word_counts: dict[str, int], spell: Callable[[str], Sequence[int]]
-) -> tuple[list[int], list[int]]:
+def _lay_out(word_counts: dict[str, int], spell: Callable[[str], Sequence[int]]) -> tuple[list[int], list[int]]:
     """Return all words in one row, EDGE between them: the symbol at each position, and how often its word occurs."""
     symbol, weight = [EDGE], [0]
     for word, count in word_counts.items():

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from llmasos.tokenizers.base import END_OF_TEXT, Tokenizer, number_special_tokens
+from llmasos.tokenizers.tokenizer import END_OF_TEXT, Tokenizer, number_special_tokens
 
 
 class ByteTokenizer(Tokenizer):

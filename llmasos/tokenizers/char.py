@@ -13,7 +13,7 @@ import numpy as np
 
 from llmasos.errors import UserError
 from llmasos.storage import read_json, write_json
-from llmasos.tokenizers.base import END_OF_TEXT, Tokenizer, number_special_tokens, prepare, replace_surrogates
+from llmasos.tokenizers.tokenizer import END_OF_TEXT, Tokenizer, number_special_tokens, prepare, replace_surrogates
 
 UNKNOWN = "<|unknown|>"
 VOCAB_FILE = "vocab.json"

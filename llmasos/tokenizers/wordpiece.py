@@ -26,8 +26,8 @@ import numpy as np
 
 from llmasos.errors import UserError
 from llmasos.storage import write_text
-from llmasos.tokenizers.base import CLS, MASK, PAD, SEP, Tokenizer, replace_surrogates
-from llmasos.tokenizers.bert_text import BertText
+from llmasos.tokenizers.bert_pretokenizer import BertText
+from llmasos.tokenizers.tokenizer import CLS, MASK, PAD, SEP, Tokenizer, replace_surrogates
 from llmasos.tokenizers.wordpiece_trainer import CONTINUES, MAX_WORD, count_bert_words, learn_pieces
 
 VOCAB_FILE = "vocab.txt"

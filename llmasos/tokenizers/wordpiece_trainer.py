@@ -20,9 +20,9 @@ from collections import Counter
 from collections.abc import Iterable
 
 from llmasos.errors import UserError
-from llmasos.tokenizers.base import replace_surrogates
-from llmasos.tokenizers.bert_text import BertText, is_chinese, is_punctuation
+from llmasos.tokenizers.bert_pretokenizer import BertText, is_chinese, is_punctuation
 from llmasos.tokenizers.bpe_trainer import learn_merges
+from llmasos.tokenizers.tokenizer import replace_surrogates
 
 CONTINUES = "##"
 MAX_WORD = 100  # characters; BERT does not look into longer words

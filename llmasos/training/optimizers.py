@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from llmasos.errors import UserError
 from llmasos.models import ModelConfig
-from llmasos.training.machine import pick_precision
+from llmasos.training.device import pick_precision
 from llmasos.training.muon import Muon
 from llmasos.training.recipe import Recipe
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from llmasos.errors import UserError
 from llmasos.models import PRESETS
-from llmasos.training.machine import PRECISIONS
+from llmasos.training.device import PRECISIONS
 from llmasos.training.schedules import SCHEDULES
 
 TASK_NAMES = ("text", "bert", "classify", "answer", "translate", "summarise", "chat")  # see llmasos/tasks

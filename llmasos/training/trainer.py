@@ -28,9 +28,9 @@ from torch import nn
 from llmasos.errors import UserError
 from llmasos.objectives import Batch, Objective
 from llmasos.training.checkpoints import State, all_checkpoints, last_checkpoint, load_checkpoint, save_checkpoint
+from llmasos.training.device import autocast, compile_model, matmul_peak, pick_precision
 from llmasos.training.distributed import World, average_gradients_after, tensors_to
 from llmasos.training.log import MetricsLog, Progress
-from llmasos.training.machine import autocast, compile_model, matmul_peak, pick_precision
 from llmasos.training.optimizers import make_optimizers, set_learning_rate
 from llmasos.training.recipe import Recipe
 from llmasos.training.schedules import learning_rate_factor

@@ -1,12 +1,12 @@
 """Storyworld: short stories from a small world, with known entropy and every later task in the same object.
 
-    from llmasos.datasets.storyworld import generate, stories
+from llmasos.datasets.storyworld import generate, stories
 
-    story = generate(seed=0, index=7)       # always the same story
-    print(story.text)                       # one paragraph of English
-    print(story.german)                     # the same story in German, aligned sentence by sentence
-    for story in stories("train", 12000):   # the default training corpus
-        ...
+story = generate(seed=0, index=7)       # always the same story
+print(story.text)                       # one paragraph of English
+print(story.german)                     # the same story in German, aligned sentence by sentence
+for story in stories("train", 12000):   # the default training corpus
+    ...
 """
 
 from __future__ import annotations

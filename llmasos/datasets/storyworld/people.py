@@ -65,7 +65,6 @@ def animal(en: str, de: str, gender: str, oblique: str = "", **tags: object) -> 
     return Noun(en, de, gender, "it", oblique=oblique, tags=tags)
 
 
-
 DOG = animal("dog", "Hund", "m")
 CAT = animal("cat", "Katze", "f")
 GOAT = animal("goat", "Ziege", "f")

@@ -184,5 +184,3 @@ class Teller:
     def gone(self, item: str) -> None:
         """Take something out of the world (eaten, burnt, sunk)."""
         del self.where[item]
-
-

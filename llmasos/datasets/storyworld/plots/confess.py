@@ -123,21 +123,25 @@ def tell(t: Teller) -> str:
 
 def _confessed(t: Teller, at_once: bool) -> str:
     t.meet("hero", "elder")
-    t.say("""
+    t.say(
+        """
         {The elder} was silent for a moment and then put an arm round {him}.
             {Der elder} schwieg einen Augenblick und legte dann den Arm um {ihn}.
         "Things break," said {the elder}, "but you told me, and that is what counts."
             "Dinge gehen kaputt", sagte {der elder}, "aber du hast es mir gesagt, und nur das zählt."
         {The elder} (began|started) to laugh. "I never liked it anyway," {he elder} said.
             {Der elder} fing an zu lachen. "Mir hat das alte Ding nie gefallen", sagte {er elder}.
-    """ if at_once else """
+    """
+        if at_once
+        else """
         "I have known it all the time," said {the elder}, "and I was waiting for you."
             "Ich wusste es die ganze Zeit", sagte {der elder}, "und ich habe auf dich gewartet."
         {The elder} was silent for a moment and then put an arm round {him}.
             {Der elder} schwieg einen Augenblick und legte dann den Arm um {ihn}.
         "That took more courage than climbing a (tower|mountain|tall tree)," said {the elder}.
             "Dazu gehört mehr Mut, als auf (einen Turm|einen Berg|einen hohen Baum) zu klettern", sagte {der elder}.
-    """)
+    """
+    )
     t.plan("chore", phrases.CHORES)
     t.say("""
         To make up for it, {hero} came every (Saturday|Friday|Monday) to <chore:{chore}>.

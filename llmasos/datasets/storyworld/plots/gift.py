@@ -38,12 +38,15 @@ def tell(t: Teller) -> str:
         {He} had never made anything so beautiful.
             {Er} hatte noch nie etwas so Schönes gemacht.
     """)
-    t.maybe("""
+    t.maybe(
+        """
         "What are you doing there?" asked {giver}. "Nothing!" said {hero} quickly.
             "Was machst du da?", fragte {giver}. "Nichts!", sagte {hero} schnell.
         {Giver} pretended not to notice anything.
             {Giver} tat so, als wäre nichts.
-    """, 0.6)
+    """,
+        0.6,
+    )
     t.pass_time()
     event = t.branch(ruined=4 - t.lean("care"), fine=1.5 + t.lean("care"), given=1 + t.lean("kindness"))
     return {"ruined": _ruined, "fine": _fine, "given": _given_away}[event](t)

@@ -161,17 +161,21 @@ def _crow(t: Teller) -> str:
             {Hero~} shouted at the bird, and it flew away over the (hill|forest|roofs) with {the thing}.
                 {Hero~} schrie den Vogel an, und er flog mit {dem thing} über (den Hügel|den Wald|die Dächer) davon.
         """)
-        t.say("""
+        t.say(
+            """
             (Nobody|No one) ever saw {the thing} again.
                 Niemand hat {den thing} je wiedergesehen.
             "Shouting does not help," said {friend} (softly|quietly).
                 "Schreien hilft nicht", sagte {friend} leise.
-        """ if together else """
+        """
+            if together
+            else """
             (Nobody|No one) ever saw {the thing} again.
                 Niemand hat {den thing} je wiedergesehen.
             Shouting had not helped at all.
                 Das Schreien hatte gar nicht geholfen.
-        """)
+        """
+        )
         scenes.close_sad(t)
         return "stolen"
     t.leave("crow", "thing")

@@ -73,7 +73,8 @@ def tell(t: Teller) -> str:
     tags = t.roles["thing"].tags
     scenes.plan_day(t, tags["weather"], "morning afternoon")
     t.plan("place", [PLACES[key] for key in tags["places"].split()])
-    t.say("""
+    t.say(
+        """
         {Day} {he} took {the thing} {to place}.
             {Day} nahm {er} {den thing} mit {nach place}.
         {Day} {he} carried it {to place}, as (happy as a king|proud as a peacock|careful as a cat).
@@ -81,10 +82,13 @@ def tell(t: Teller) -> str:
                 {nach place}.
         {Day} {he} wanted to try out {the thing} {at place}.
             {Day} wollte {er} {den thing} {in place} ausprobieren.
-    """ if t.roles["thing"].en != "cart" else """
+    """
+        if t.roles["thing"].en != "cart"
+        else """
         {Day} {he} pulled the cart {to place}.
             {Day} zog {er} den Karren {nach place}.
-    """)
+    """
+    )
     t.move("hero", t.roles["place"])
     scenery.sky(t, 0.3)
     scenery.on_the_way(t, 0.4)

@@ -53,14 +53,17 @@ def tell(t: Teller) -> str:
         It was long past midnight when {he} noticed that something was <noise:{noise}> <where:{source}>.
             Es war lange nach Mitternacht, als {er} merkte, dass {source} etwas {noise}.
     """)
-    t.maybe("""
+    t.maybe(
+        """
         The moon shone on the floor, and the clock struck (one|two|three).
             Der Mond schien auf den Boden, und die Uhr schlug (eins|zwei|drei).
         It stopped, and then it began again, a little louder.
             Es hörte auf, und dann fing es wieder an, ein wenig lauter.
         The house was dark and the stairs were cold.
             Das Haus war dunkel, und die Treppe war kalt.
-    """, 0.6)
+    """,
+        0.6,
+    )
     t.plan("fear", FEARS)
     t.say("""
         "That must be <fear:{fear}>," thought {hero} and pulled up the blanket.

@@ -81,14 +81,17 @@ def tell(t: Teller) -> str:
         They did not play together for <silence:{long}>.
             {Long} lang spielten sie nicht zusammen.
     """)
-    t.maybe("""
+    t.maybe(
+        """
         {The thing} lay in the grass, and (nobody|no one) wanted it any more.
             {Der thing} lag im Gras, und niemand wollte {ihn thing} mehr haben.
         {Hero~} played alone, but hide-and-seek is no fun alone.
             {Hero~} spielte allein, aber allein macht Verstecken keinen Spaß.
         At school {hero} looked at the floor and {friend} at the ceiling.
             In der Schule sah {hero} auf den Boden und {friend} an die Decke.
-    """, 0.6)
+    """,
+        0.6,
+    )
     kindness = t.lean("kindness")
     way = t.branch(gift=3 + kindness, rain=2, friend=2, never=1.5 - kindness)
     if way == "never":
@@ -171,14 +174,17 @@ def _never(t: Teller) -> str:
 
 
 def _peace(t: Teller, broken: bool) -> str:
-    t.say("""
+    t.say(
+        """
         Together they mended {the thing}, and it was more beautiful than before.
             Zusammen reparierten sie {den thing}, und {er thing} war schöner als zuvor.
         {The thing} stayed broken, but their friendship was whole again.
             {Der thing} blieb kaputt, aber ihre Freundschaft war wieder heil.
         Soon (nobody|no one) knew any more what the quarrel had been about.
             Bald wusste niemand mehr, worum es bei dem Streit gegangen war.
-    """ if broken else """
+    """
+        if broken
+        else """
         From then on {the thing} belonged to both of them.
             Von da an gehörte {der thing} ihnen beiden.
         They gave {the thing} to a little (boy|girl), and nobody missed it.
@@ -187,7 +193,8 @@ def _peace(t: Teller, broken: bool) -> str:
             "(Einen Tag du, einen Tag ich|Erst du, dann ich|Halb für dich, halb für mich)", machten sie aus.
         Soon (nobody|no one) knew any more what the quarrel had been about.
             Bald wusste niemand mehr, worum es bei dem Streit gegangen war.
-    """)
+    """
+    )
     scenes.close_happy(t)
     return "made up"
 

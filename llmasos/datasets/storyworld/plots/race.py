@@ -71,38 +71,50 @@ def tell(t: Teller) -> str:
         """)
         return _finish(t)
     if event == "own":
-        t.say("""
+        t.say(
+            """
             {Hero~} looked round to see the others, and that was the moment when {he} fell into a ditch.
                 {Hero~} sah sich nach den anderen um, und in diesem Moment fiel {er} in einen Graben.
             Before the last bend {hero} was too fast and landed in a heap of (straw|leaves|hay).
                 Vor der letzten Kurve war {hero} zu schnell und landete in einem Haufen (Stroh|Laub|Heu).
             A cat ran across the road, and {hero} swerved into a hedge.
                 Eine Katze lief über den Weg, und {hero} wich aus und landete in einer Hecke.
-        """ if t.roles["place"].en != "lake" else """
+        """
+            if t.roles["place"].en != "lake"
+            else """
             {Hero~} looked round to see the others, and that was the moment when {he} fell into the water.
                 {Hero~} sah sich nach den anderen um, und in diesem Moment fiel {er} ins Wasser.
             A big wave came, and {hero} got stuck on a sandbank.
                 Eine große Welle kam, und {hero} blieb auf einer Sandbank stecken.
-        """)
+        """
+        )
         if t.branch(up=3 + t.lean("patience"), home=1.5 - t.lean("patience")) == "up":
-            t.say("""
+            t.say(
+                """
                 {He} came last, wet and dirty, but {he} crossed the line, and (everybody|everyone) clapped.
                     {Er} kam als Letzter ins Ziel, nass und schmutzig, aber {er} kam an, und alle klatschten.
-            """ if t.roles["hero"].gender == "m" else """
+            """
+                if t.roles["hero"].gender == "m"
+                else """
                 {He} came last, wet and dirty, but {he} crossed the line, and (everybody|everyone) clapped.
                     {Er} kam als Letzte ins Ziel, nass und schmutzig, aber {er} kam an, und alle klatschten.
-            """)
+            """
+            )
             scenes.close_happy(t)
             return "last but there"
-        t.say("""
+        t.say(
+            """
             {He} was so angry that {he} went away and did not even see who won.
                 {Er} war so wütend, dass {er} wegging und nicht einmal sah, wer gewann.
             {He} kicked {the thing} and cried with rage.
                 {Er} trat gegen {den thing} und weinte vor Wut.
-        """ if t.roles["thing"].en not in ("pony", "donkey") else """
+        """
+            if t.roles["thing"].en not in ("pony", "donkey")
+            else """
             {He} was so angry that {he} went away and did not even see who won.
                 {Er} war so wütend, dass {er} wegging und nicht einmal sah, wer gewann.
-        """)
+        """
+        )
         scenes.close_sad(t)
         return "gave up"
     return _rival_falls(t)
@@ -142,19 +154,23 @@ def _finish(t: Teller) -> str:
 
 
 def _rival_falls(t: Teller) -> str:
-    t.say("""
+    t.say(
+        """
         {Hero~} and {friend} were ahead of all the others when {friend} fell and could not get up.
             {Hero~} und {friend} lagen vor allen anderen, als {friend} stürzte und nicht mehr aufstehen konnte.
         Just before the finish {friend} hit a stone and fell hard.
             Kurz vor dem Ziel stieß {friend} gegen einen Stein und fiel hart.
         {Hero~} was in front when {he} heard {friend} cry for help.
             {Hero~} lag vorn, als {er} {friend} um Hilfe rufen hörte.
-    """ if t.roles["place"].en != "lake" else """
+    """
+        if t.roles["place"].en != "lake"
+        else """
         {Hero~} was in front when a wave threw {friend} into the water.
             {Hero~} lag vorn, als eine Welle {friend} ins Wasser warf.
         {Hero~} was in front when {he} heard {friend} cry for help.
             {Hero~} lag vorn, als {er} {friend} um Hilfe rufen hörte.
-    """)
+    """
+    )
     t.meet("hero", "friend")
     if t.branch(help=3 + t.lean("kindness"), on=2 - t.lean("kindness")) == "help":
         t.say("""

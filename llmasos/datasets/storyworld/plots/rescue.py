@@ -28,21 +28,25 @@ def tell(t: Teller) -> str:
     scenes.plan_day(t)
     t.plan("place", [PLACES[key] for key in ("forest", "meadow", "bridge", "hill", "garden", "lake")])
     wings = t.resolve("thing").tags["wings"]
-    t.say("""
+    t.say(
+        """
         {Day} {he} found {a thing} with a broken wing <where:{at place}>.
             {Day} fand {er} {in place} {einen thing} mit einem gebrochenen Flügel.
         {Day} {he} heard something flutter <where:{at place}>: {a thing} could not fly any more.
             {Day} hörte {er} {in place} etwas flattern: {Ein thing} konnte nicht mehr fliegen.
         {Day} {a thing} lay <where:{at place}> and did not fly away when {he} came.
             {Day} lag {ein thing} {in place} und flog nicht weg, als {er} kam.
-    """ if wings else """
+    """
+        if wings
+        else """
         {Day} {he} found {a thing} with a hurt leg <where:{at place}>.
             {Day} fand {er} {in place} {einen thing} mit einem verletzten Bein.
         {Day} {he} heard a soft sound <where:{at place}>: {a thing} was caught in a wire.
             {Day} hörte {er} {in place} einen leisen Laut: {Ein thing} hing in einem Draht fest.
         {Day} {a thing} lay <where:{at place}> and did not run away when {he} came.
             {Day} lag {ein thing} {in place} und lief nicht weg, als {er} kam.
-    """)
+    """
+    )
     t.put("thing", t.roles["place"].en)
     t.move("hero", t.roles["place"])
     scenery.sky(t, 0.3)
@@ -56,12 +60,15 @@ def tell(t: Teller) -> str:
     """)
     t.move("hero", "home")
     t.plan("name", NAMES)
-    t.maybe("""
+    t.maybe(
+        """
         {He} called it <name:{name}>.
             {Er} nannte {ihn thing} {name}.
         "I will call you <name:{name}>," {he} whispered.
             "Ich nenne dich {name}", flüsterte {er}.
-    """, 0.7)
+    """,
+        0.7,
+    )
     t.plan("giver", FAMILY)
     t.put("giver", "home")
     t.set("food", FOOD[t.roles["thing"].en])
@@ -104,17 +111,21 @@ def tell(t: Teller) -> str:
             Mit schwerem Herzen trug {hero~} {ihn thing} zurück {nach place}.
     """)
     t.leave("hero", "thing")
-    t.say("""
+    t.say(
+        """
         It circled once above {his} head and was gone.
             {Er thing} kreiste einmal über {seinem} Kopf und war fort.
         First it sat still, then it flew up into the (blue|grey|wide) sky.
             Erst saß {er thing} still, dann flog {er thing} in den (blauen|grauen|weiten) Himmel hinauf.
-    """ if wings else """
+    """
+        if wings
+        else """
         It looked at {him} once more and vanished (in the grass|behind a bush).
             {Er thing} sah {ihn} noch einmal an und verschwand (im Gras|hinter einem Busch).
         First it sat still, then it was gone.
             Erst saß {er thing} still, dann war {er thing} fort.
-    """)
+    """
+    )
     if t.branch(back=3, alone=1.5) == "alone":
         t.say("""
             {Hero~} waited for it every evening, but it did not come back.

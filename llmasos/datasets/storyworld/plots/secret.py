@@ -9,19 +9,23 @@ from llmasos.datasets.storyworld.teller import Teller
 def tell(t: Teller) -> str:
     scenes.plan_day(t, "sunny warm foggy rainy", "morning afternoon")
     t.plan("place", [PLACES[key] for key in t.resolve("thing").tags["places"].split()])
-    t.say("""
+    t.say(
+        """
         {Day} {he} was following a (butterfly|dragonfly|deer) when {he} discovered {a thing} <where:{at place}>.
             {Day} folgte {er} (einem Schmetterling|einer Libelle|einem Reh) und entdeckte {in place} {einen thing}.
         {Day} {he} lost {his} way <where:{at place}> and found {a thing} that (nobody|no one) knew.
             {Day} verlief {er} sich {in place} und fand {einen thing}, {den- thing} niemand kannte.
         {Day} {he} crept through a hedge <where:{at place}>, and behind it was {a thing}.
             {Day} kroch {er} {in place} durch eine Hecke, und dahinter war {ein thing}.
-    """ if t.resolve("day").tags["weather"] in ("sunny", "warm") else """
+    """
+        if t.resolve("day").tags["weather"] in ("sunny", "warm")
+        else """
         {Day} {he} lost {his} way <where:{at place}> and found {a thing} that (nobody|no one) knew.
             {Day} verlief {er} sich {in place} und fand {einen thing}, {den- thing} niemand kannte.
         {Day} {he} looked for shelter <where:{at place}> and discovered {a thing}.
             {Day} suchte {er} {in place} einen Unterschlupf und entdeckte {einen thing}.
-    """)
+    """
+    )
     t.put("thing", t.roles["place"].en)
     t.move("hero", t.roles["place"])
     t.say("""
@@ -67,14 +71,17 @@ def _kept(t: Teller) -> str:
         The next day they sat there side by side and shared <snack:{snack}>.
             Am nächsten Tag saßen sie dort nebeneinander und teilten sich {snack}.
     """)
-    t.maybe("""
+    t.maybe(
+        """
         The others asked where they were going, but {friend} only smiled.
             Die anderen fragten, wohin sie gingen, aber {friend} lächelte nur.
         Once a big boy offered {friend} (ten marbles|five coins|a whole cake) for the secret, but {he friend} shook \
             {his friend} head.
             Einmal bot ein großer Junge {friend} (zehn Murmeln|fünf Münzen|einen ganzen Kuchen) für das Geheimnis, \
                 aber {er friend} schüttelte den Kopf.
-    """, 0.6)
+    """,
+        0.6,
+    )
     t.say("""
         Many years later {the thing} is still there, and only two people know the way.
             Viele Jahre später ist {der thing} immer noch da, und nur zwei Menschen kennen den Weg.

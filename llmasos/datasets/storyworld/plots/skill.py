@@ -11,21 +11,25 @@ def tell(t: Teller) -> str:
     t.plan("giver", FAMILY)
     t.plan("look", phrases.LOOKS)
     rides = t.resolve("thing").tags["how"] == "ride"
-    t.say("""
+    t.say(
+        """
         {He} wanted nothing more than to learn to ride {a thing}.
             {Er} wünschte sich nichts mehr, als auf {einem thing} fahren zu lernen.
         In the shed {he} found {a look thing}, and {he} wanted to learn to ride it.
             Im Schuppen fand {er} {einen look thing}, und {er} wollte lernen, damit zu fahren.
         <giver:{Giver}> had given {him} {a thing}, but {he} could not ride yet.
             {Giver} hatte {ihm} {einen thing} geschenkt, aber {er} konnte noch nicht fahren.
-    """ if rides else """
+    """
+        if rides
+        else """
         {He} wanted nothing more than to play {the thing}.
             {Er} wünschte sich nichts mehr, als {einen thing} spielen zu können.
         In the attic {he} found {a look thing}, and {he} wanted to learn to play it.
             Auf dem Dachboden fand {er} {einen look thing}, und {er} wollte lernen, darauf zu spielen.
         <giver:{Giver}> had given {him} {a thing}, but {he} could not play a single note.
             {Giver} hatte {ihm} {einen thing} geschenkt, aber {er} konnte keinen einzigen Ton spielen.
-    """)
+    """
+    )
     t.put("thing", "hero")
     t.put("giver", "home")
     scenes.plan_day(t, "sunny warm windy foggy cold", "morning afternoon")
@@ -41,7 +45,8 @@ def tell(t: Teller) -> str:
     t.move("hero", t.roles["place"])
     scenery.sky(t, 0.3)
     scenery.on_the_way(t, 0.3)
-    t.say("""
+    t.say(
+        """
         {He} fell into the (nettles|mud|grass), and it hurt.
             {Er} fiel in (die Brennnesseln|den Schlamm|das Gras), und das tat weh.
         After (three|five) metres {he} lay on the ground.
@@ -50,7 +55,9 @@ def tell(t: Teller) -> str:
             {Er} schwankte nach links, dann nach rechts, und dann saß {er} in einer Pfütze.
         {He} got as far as the first tree and hit it.
             {Er} kam bis zum ersten Baum und prallte dagegen.
-    """ if rides else """
+    """
+        if rides
+        else """
         {The thing} sounded like a (cat|cow|wolf) with a toothache.
             {Der thing} klang wie (eine Katze|eine Kuh|ein Wolf) mit Zahnweh.
         The first note was so terrible that the (hens|geese|cats) ran away.
@@ -59,7 +66,8 @@ def tell(t: Teller) -> str:
             {Der thing} quietschte wie (eine rostige Tür|ein rostiges Tor|ein rostiges Rad).
         All the dogs in the village (began|started) to howl.
             Alle Hunde im Dorf fingen an zu heulen.
-    """)
+    """
+    )
     scenes.plan_friend(t)
     seen = t.branch(laughed=2, helped=2, nobody=1)
     if seen != "nobody":
@@ -109,53 +117,66 @@ def _practice(t: Teller, rides: bool) -> str:
         {Hero~} came back every day and practised <long:{long}>.
             {Hero~} kam jeden Tag wieder und übte {long}.
     """)
-    t.maybe("""
+    t.maybe(
+        """
         "Look ahead, not at your feet," {giver} advised {him}.
             "Sieh nach vorn, nicht auf deine Füße", riet {giver} {ihm}.
         "Slowly is also a way to get there," {giver} used to say.
             "Langsam kommt man auch ans Ziel", sagte {giver} immer.
         In the evening {giver} put plasters on {his} knees.
             Am Abend klebte {giver} {ihm} Pflaster auf die Knie.
-    """ if rides else """
+    """
+        if rides
+        else """
         "Play as if you were telling a story," {giver} advised {him}.
             "Spiel so, als ob du eine Geschichte erzählst", riet {giver} {ihm}.
         "Slowly is also a way to get there," {giver} used to say.
             "Langsam kommt man auch ans Ziel", sagte {giver} immer.
         {Giver} put cotton wool into both ears and smiled.
             {Giver} stopfte sich Watte in die Ohren und lächelte.
-    """, 0.6)
+    """,
+        0.6,
+    )
     t.pass_time()
     t.plan("soon", phrases.SOON[1:6])
-    t.say("""
+    t.say(
+        """
         And <success:{soon}> {he} rode all the way to the (mill|lake|bridge) without falling.
             Und {soon} fuhr {er} bis (zur Mühle|zum See|zur Brücke), ohne hinzufallen.
         And <success:{soon}> the wheels turned as if by magic.
             Und {soon} drehten sich die Räder wie von selbst.
         Then, <success:{soon}>, it suddenly felt like (flying|dancing).
             Dann, {soon}, fühlte es sich plötzlich an wie (Fliegen|Tanzen).
-    """ if rides else """
+    """
+        if rides
+        else """
         And <success:{soon}> a real song came out of {the thing}.
             Und {soon} kam ein richtiges Lied aus {dem thing}.
         Then, <success:{soon}>, even the birds stopped to listen.
             Dann, {soon}, hörten sogar die Vögel zu.
         And <success:{soon}> {he} could play a whole song by heart.
             Und {soon} konnte {er} ein ganzes Lied auswendig spielen.
-    """)
-    t.say("""
+    """
+    )
+    t.say(
+        """
         At the summer fair everybody clapped, and (nobody|no one) laughed.
             Beim Sommerfest klatschten alle, und niemand lachte.
         When {giver} saw that, {he giver} had to wipe {his giver} eyes.
             Als {giver} das sah, musste {er giver} sich die Augen wischen.
         "Will you teach me?" asked {friend}, and {hero} nodded.
             "Bringst du es mir bei?", fragte {friend}, und {hero} nickte.
-    """ if "friend" in t.roles else """
+    """
+        if "friend" in t.roles
+        else """
         At the summer fair everybody clapped, and (nobody|no one) laughed.
             Beim Sommerfest klatschten alle, und niemand lachte.
         When {giver} saw that, {he giver} had to wipe {his giver} eyes.
             Als {giver} das sah, musste {er giver} sich die Augen wischen.
         (Soon|Before long) all the other children wanted to learn it too.
             Bald wollten es auch alle anderen Kinder lernen.
-    """)
+    """
+    )
     scenes.close_happy(t)
     return "learned"
 

@@ -46,7 +46,8 @@ def tell(t: Teller) -> str:
             {Der thing} war {in place}, als der erste Donner durch das Tal rollte.
     """)
     t.put("thing", t.roles["place"].en)
-    t.maybe("""
+    t.maybe(
+        """
         (Tiles|Branches|Leaves) flew through the air.
             (Ziegel|Äste|Blätter) flogen durch die Luft.
         The rain was so loud that (nobody|no one) could hear the church bell.
@@ -55,7 +56,9 @@ def tell(t: Teller) -> str:
             Blitze machten die Nacht zum Tag.
         All the dogs of the valley were howling.
             Alle Hunde im Tal heulten.
-    """, 0.7)
+    """,
+        0.7,
+    )
     courage = t.lean("courage")
     way = t.branch(go=2 + courage, help=2 - courage / 2, wait=0.8 - courage / 2)
     t.plan("giver", FAMILY)
@@ -81,14 +84,17 @@ def tell(t: Teller) -> str:
                 {Hero~} hatte Angst vor dem Donner, aber {er} nahm {tool} und ging los.
         """)
     t.move("hero", t.roles["place"])
-    t.maybe("""
+    t.maybe(
+        """
         The water was already over the bridge.
             Das Wasser stand schon über der Brücke.
         Twice {hero} fell, and twice {he} got up again.
             Zweimal fiel {hero} hin, und zweimal stand {er} wieder auf.
         The wind was so strong that {hero} had to crawl.
             Der Wind war so stark, dass {hero} kriechen musste.
-    """, 0.6)
+    """,
+        0.6,
+    )
     return _found(t, way)
 
 
@@ -137,19 +143,23 @@ def _waited(t: Teller) -> str:
 
 def _found(t: Teller, way: str) -> str:
     t.plan("stuck", STUCK)
-    t.say("""
+    t.say(
+        """
         They heard a (faint|sad) cry and found {the thing} <stuck:{stuck}>.
             Sie hörten einen (schwachen|traurigen) Laut und fanden {den thing} {stuck}.
         A flash of lightning showed them {the thing}, <stuck:{stuck}>.
             Ein Blitz zeigte ihnen {den thing} {stuck}.
-    """ if way == "help" else """
+    """
+        if way == "help"
+        else """
         {He} heard a (faint|sad) cry and found {the thing} <stuck:{stuck}>.
             {Er} hörte einen (schwachen|traurigen) Laut und fand {den thing} {stuck}.
         A flash of lightning showed {him} {the thing}, <stuck:{stuck}>.
             Ein Blitz zeigte {ihm} {den thing} {stuck}.
         {The thing} was trembling <stuck:{stuck}> and could not get away.
             {Der thing} stand zitternd {stuck} und kam nicht fort.
-    """)
+    """
+    )
     t.meet("hero", "thing")
     if t.branch(out=5 + t.lean("patience"), no=1) == "no":
         t.say("""

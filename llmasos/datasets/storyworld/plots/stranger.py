@@ -45,22 +45,28 @@ def tell(t: Teller) -> str:
     t.move("hero", t.roles["place"])
     scenery.sky(t, 0.3)
     need = t.branch(hungry=2, lost=2, tired=2)
-    t.say({"hungry": """
+    t.say(
+        {
+            "hungry": """
         "I have not eaten for (two|three) days," said {the stranger}.
             "Ich habe seit (zwei|drei) Tagen nichts gegessen", sagte {der stranger}.
         "Could you spare a bite of bread?" asked {the stranger}.
             "Hast du vielleicht ein Stück Brot für mich?", fragte {der stranger}.
-    """, "lost": """
+    """,
+            "lost": """
         "Which way leads to the city?" asked {the stranger}. "I have been walking in circles."
             "Welcher Weg führt in die Stadt?", fragte {der stranger}. "Ich laufe immer im Kreis."
         "I have lost my way," said {the stranger}, "and it will soon be dark."
             "Ich habe mich verlaufen", sagte {der stranger}, "und bald wird es dunkel."
-    """, "tired": """
+    """,
+            "tired": """
         "All the doors were shut," said {the stranger}. "I only need a roof for one night."
             "Alle Türen waren zu", sagte {der stranger}. "Ich brauche nur für eine Nacht ein Dach."
         "My feet will not carry me any further," sighed {the stranger}.
             "Meine Füße tragen mich nicht weiter", seufzte {der stranger}.
-    """}[need])
+    """,
+        }[need]
+    )
     t.maybe("""
         The people looked away and walked on.
             Die Leute sahen weg und gingen weiter.
@@ -145,12 +151,15 @@ def _helped(t: Teller, need: str) -> str:
             There was <meal:{snack}> and a warm blanket.
                 Dazu gab es eine warme Decke und {snack}.
         """)
-        t.maybe("""
+        t.maybe(
+            """
             Half the night {the stranger} told them about (ships|towers|elephants) and deserts.
                 Die halbe Nacht erzählte {der stranger} von (Schiffen|Türmen|Elefanten) und Wüsten.
             {The stranger} could laugh so loudly that the (cups|windows|spoons) shook.
                 {Der stranger} konnte so laut lachen, dass die (Tassen|Fenster|Löffel) zitterten.
-        """, 0.6)
+        """,
+            0.6,
+        )
     t.say("""
         As a farewell {hero} got {a thing} from {the stranger}.
             Zum Abschied bekam {hero} von {dem stranger} {einen thing}.

@@ -1,0 +1,102 @@
+"""What a `lesson.py` may call: the student's own parts, predictions, and results beside what the lesson states."""
+
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lessons.machinery.discovery import Lesson
+from lessons.machinery.grading import is_not_done, read_source
+from lessons.machinery.workspace import Workspace
+from llmasos.errors import UserError
+
+SEED, MINE, RESULTS = "LLMASOS_LESSON_SEED", "LLMASOS_LESSON_MINE", "LLMASOS_LESSON_RESULTS"
+
+
+def seed(default: int = 0) -> int:
+    """The seed of this run of the lesson: `python -m lessons run 3 --seed 5`."""
+    return int(os.environ.get(SEED, default))
+
+
+def part(name: str, ours: Callable[..., Any]) -> Callable[..., Any]:
+    """The student's own function of this name under `run N --mine`, if it is written; else the library's.
+
+    Args:
+        name: an exercise of the lesson that is running.
+        ours: what to use otherwise, with the same arguments and the same result.
+    """
+    lesson_name = os.environ.get(MINE)
+    if not lesson_name:
+        return ours
+    workspace = Workspace.default()
+    path = workspace.mine / f"{lesson_name}.py"
+    if not path.exists():
+        print(f"{name}: the library's ({path} is not there yet; python -m lessons check makes it).")
+        return ours
+    source = path.read_text(encoding="utf-8")
+    tree = read_source(source, str(path))
+    if not hasattr(tree, "body"):
+        raise UserError(tree.why)
+    if is_not_done(tree, name):
+        print(f"{name}: the library's (yours is not done yet).")
+        return ours
+    spec = importlib.util.spec_from_file_location("exercise", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, name):
+        raise UserError(f"{path} has no {name!r}; give it its old name back.")
+    passed = name in workspace.progress().get(lesson_name, {"passed": []})["passed"]
+    print(f"{name}: yours" + ("." if passed else " (the checks have not passed it; let us see what becomes of it)."))
+    return getattr(module, name)
+
+
+def predict(question: str) -> None:
+    """Ask for a prediction. At a terminal it waits for an answer; the cell that follows tells."""
+    print(f"\n? Predict: {question}")
+    if sys.stdin is not None and sys.stdin.isatty() and "ipykernel" not in sys.modules:
+        answer = input("  your prediction (Enter to go on): ").strip()
+        if answer:
+            print(f"  You said: {answer}")
+
+
+def result(name: str, value: float, expected: float, spread: float) -> float:
+    """Print a number beside the one that the lesson states; the tests read both.
+
+    Args:
+        name: what was measured, with its unit.
+        value: what came out.
+        expected: the mean over several seeds, as stated in the lesson's text.
+        spread: how far a run may be from it, a little more than the seeds were.
+    """
+    verdict = "as expected" if abs(value - expected) <= spread else "NOT as expected"
+    print(f"{name:<50} {value:.3f}   ({verdict}: {expected:g} ± {spread:g})")
+    if os.environ.get(RESULTS):
+        with open(os.environ[RESULTS], "a", encoding="utf-8") as file:
+            file.write(json.dumps({"name": name, "value": value, "expected": expected, "spread": spread}) + "\n")
+    return value
+
+
+def run_lesson(lesson: Lesson, mine: bool = False, seed: int | None = None, results: Path | None = None) -> None:
+    """Run the cells of a lesson one after another, with the headings of its sections in between.
+
+    Args:
+        lesson: which.
+        mine: use the student's parts.
+        seed: another seed than the lesson's own.
+        results: a file to which the lesson's results are added.
+    """
+    settings = {MINE: lesson.name if mine else "", SEED: seed, RESULTS: results}
+    os.environ.update({name: str(value) for name, value in settings.items() if value is not None})
+    namespace: dict[str, Any] = {"__name__": "__main__", "__file__": str(lesson.path)}
+    for cell in lesson.cells:
+        if cell.kind == "markdown":
+            for line in cell.text.splitlines():
+                if line.startswith("#"):
+                    heading = line.lstrip("# ")
+                    print(f"\n{heading}\n{'─' * len(heading)}")
+        else:  # the line breaks before it make the line numbers of an error those of the file
+            code = compile("\n" * (cell.line - 1) + cell.text, str(lesson.path), "exec")
+            exec(code, namespace)

@@ -1,0 +1,125 @@
+"""The tokenizer of Marian's translators (`opus-mt-…`): two SentencePiece models, one for each language.
+
+    source.spm    cuts what is read      target.spm    joins what is written      vocab.json    piece → id, for both
+
+    source.spm    cuts what is read     target.spm    joins what is written     vocab.json    piece → id, for both
+into several languages begins with the one that is wanted: ">>fra<< How are you?"
+"""
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from llmasos.errors import UserError
+from llmasos.hub.tokenizers.sentencepiece_file import SPACE, read_model
+from llmasos.hub.tokenizers.unigram import Unigram
+from llmasos.storage import read_json, write_bytes, write_json
+from llmasos.tokenizers.offsets import Spans
+from llmasos.tokenizers.tokenizer import Tokenizer, replace_surrogates
+
+SOURCE, TARGET, VOCAB_FILE = "source.spm", "target.spm", "vocab.json"
+END, UNKNOWN, PAD = "</s>", "<unk>", "<pad>"
+_LANGUAGE = re.compile(">>.+<<")
+
+
+class MarianTokenizer(Tokenizer):
+    """Made by `load`: a Marian tokenizer is not trained here."""
+
+    kind = "marian"
+
+    def __init__(self, vocabulary: dict[str, int], source: Path, target: Path):
+        """Take the vocabulary and read the two models.
+
+        Raises:
+            UserError: a file is damaged, or a special token is missing.
+        """
+        if missing := [name for name in (END, UNKNOWN, PAD) if name not in vocabulary]:
+            raise UserError(f"the vocabulary has no {missing[0]}, which Marian's tokenizer needs; fetch it again.")
+        self._id_of = dict(vocabulary)
+        self._files = {SOURCE: source.read_bytes(), TARGET: target.read_bytes()}
+        self._source = read_model(source)
+        read_model(target)  # speaks up if it is damaged
+        self._unigram = Unigram(self._source.pieces)
+        tokens = [b""] * (1 + max(vocabulary.values()))
+        for piece, id in vocabulary.items():
+            tokens[id] = piece.replace(SPACE, " ").encode()
+        super().__init__(tokens, {name: vocabulary[name] for name in (END, UNKNOWN, PAD)})
+
+    @property
+    def end_of_text(self) -> int:
+        """The id of `</s>`."""
+        return self.special_tokens[END]
+
+    @property
+    def start_of_target(self) -> int:
+        """The id of `<pad>`, after which the decoder begins to write."""
+        return self.special_tokens[PAD]
+
+    @property
+    def pad_id(self) -> int:
+        """The id of `<pad>`."""
+        return self.special_tokens[PAD]
+
+    @property
+    def unknown_id(self) -> int:
+        """The id of `<unk>`."""
+        return self.special_tokens[UNKNOWN]
+
+    def pieces(self, text: str) -> list[str]:
+        """The pieces of a source text."""
+        return self._unigram.cut(self._source.normalise(text))
+
+    def _prepare(self, text: str) -> str:
+        return replace_surrogates(text)
+
+    def _encode_plain(self, text: str) -> np.ndarray:
+        language = _LANGUAGE.match(text)
+        pieces = self.pieces(_LANGUAGE.sub("", text) if language else text)
+        pieces = [language[0], *pieces] if language else pieces
+        return np.array([self._id_of.get(piece, self.unknown_id) for piece in pieces], dtype=np.uint32)
+
+    def encode_spans(self, text: str) -> Spans:
+        """Not possible: normalisation does not remember where a character came from."""
+        raise UserError("a Marian tokenizer cannot say where its tokens stand in a text; use another model.")
+
+    def added_bytes(self, id: int, previous: int | None) -> bytes:
+        """Return the bytes that token `id` adds to a text; the first word begins without its space."""
+        token = self.token_bytes(id)
+        return token.removeprefix(b" ") if previous is None else token
+
+    def _join(self, ids: list[int]) -> bytes:
+        return b"".join([self.added_bytes(id, previous) for previous, id in pairwise([None, *ids])])
+
+    def save(self, folder: Path | str) -> None:
+        """Write the files that the tokenizer came in."""
+        for name, data in self._files.items():
+            write_bytes(Path(folder) / name, data)
+        write_json(Path(folder) / VOCAB_FILE, self._id_of)
+        super().save(folder)
+
+    def _config(self) -> dict[str, object]:
+        names = {"eos_token": END, "unk_token": UNKNOWN, "pad_token": PAD, "tokenizer_class": "MarianTokenizer"}
+        return {"kind": self.kind, "fingerprint": self.fingerprint(), **names}
+
+    def _rules(self) -> list[object]:
+        return [*super()._rules(), [[piece, float(score), kind] for piece, score, kind in self._source.pieces]]
+
+    @classmethod
+    def load(cls, folder: Path | str) -> "MarianTokenizer":
+        """Read a Marian model's tokenizer.
+
+        Raises:
+            UserError: a file is missing or damaged, or each language has a vocabulary of its own.
+        """
+        folder = Path(folder)
+        files = (SOURCE, TARGET, VOCAB_FILE)
+        if missing := [name for name in files if not (folder / name).is_file()]:
+            raise UserError(f"{folder / missing[0]} is missing; Marian's tokenizer is the files {', '.join(files)}.")
+        if (folder / "target_vocab.json").is_file():
+            raise UserError(f"{folder} has two vocabularies, one for each language, which llmasos does not know.")
+        vocabulary = read_json(folder / VOCAB_FILE)
+        if not isinstance(vocabulary, dict) or not all(type(id) is int and id >= 0 for id in vocabulary.values()):
+            raise UserError(f"{folder / VOCAB_FILE} is damaged: expected an id for each piece; fetch it again.")
+        return cls(vocabulary, folder / SOURCE, folder / TARGET)

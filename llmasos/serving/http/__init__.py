@@ -1,0 +1,1 @@
+"""HTTP: the server, the WSGI application, the client."""

@@ -1,0 +1,247 @@
+"""The recipes that have a name: what `python train.py NAME` trains.
+
+Each states what to expect, so that a reader knows before the run what good looks like, and after it whether it was.
+Losses are over the whole validation split, in nats per token; times are for two laptop-class CPU cores unless said.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from llmasos.errors import UserError
+from llmasos.training.recipe import KINDS, SIZES, Recipe
+
+
+@dataclass(frozen=True)
+class NamedRecipe:
+    """A recipe and what is to be said about it."""
+
+    what: str
+    expect: str
+    settings: dict[str, Any]
+
+
+RECIPES: dict[str, NamedRecipe] = {
+    "storyworld": NamedRecipe(
+        "a small GPT learns to tell stories (the default)",
+        "val_loss 0.46 (floor 0.207) after 800 steps, in 2 minutes",
+        {"optimizer": "muon", "learning_rate": 6e-3},
+    ),
+    "llama-storyworld": NamedRecipe(
+        "the same with a modern block: RMSNorm, rotary positions, SwiGLU, grouped-query attention",
+        "val_loss 0.45 (floor 0.207) after 800 steps, in 2 minutes",
+        {"model": "llama-laptop", "optimizer": "muon", "learning_rate": 6e-3},
+    ),
+    "shakespeare": NamedRecipe(
+        "a character-level GPT writes Shakespeare (1.1 MB; downloaded once)",
+        "val_loss 1.77 with adamw, 1.59 with --optimizer muon, after 2,000 steps, in 2 minutes",
+        {
+            "data": "shakespeare",
+            "tokenizer": "char",
+            "context_length": 64,
+            "batch_size": 12,
+            "steps": 2000,
+            "eval_interval": 500,
+        },
+    ),
+    "shakespeare-large": NamedRecipe(
+        "the same with 6 layers of width 384 and dropout, for a GPU",
+        "for a GPU; not measured yet",
+        {
+            "data": "shakespeare",
+            "tokenizer": "char",
+            "model": "gpt-small",
+            "batch_size": 64,
+            "steps": 5000,
+            "dropout": 0.2,
+            "learning_rate": 1e-3,
+            "eval_interval": 500,
+        },
+    ),
+    "python-reference": NamedRecipe(
+        "real English with no download: the language reference in your own Python",
+        "val_loss 4.24 (1.71 bits per byte; the text of Python 3.11) after 800 steps, in 3 minutes",
+        {"data": "python-reference", "vocab_size": 2048, "optimizer": "muon", "steps": 800, "dropout": 0.1},
+    ),
+    "bert-storyworld": NamedRecipe(
+        "a small BERT learns which words are hidden, and which sentences follow each other",
+        "hidden words 0.81 right (always the commonest: 0.08), next sentences 0.83 (chance: 0.50); val_loss 1.10 "
+        "after 900 steps, in 2.5 minutes",
+        {
+            "task": "bert",
+            "model": "bert-laptop",
+            "context_length": 64,
+            "tokenizer": "wordpiece",
+            "vocab_size": 2048,
+            "lowercase": True,
+            "batch_size": 64,
+            "optimizer": "muon",
+            "learning_rate": 6e-3,
+            "steps": 900,
+            "eval_interval": 300,
+        },
+    ),
+    "classify-storyworld": NamedRecipe(
+        "that BERT learns to tell happy endings from sad ones, from 100 labelled stories; beside it one from nothing",
+        "accuracy 0.94 from pre-trained weights, 0.75 from random ones (always happy); val_loss 0.18 after 60 steps, "
+        "in 20 seconds, both together",
+        {
+            "task": "classify",
+            "init": "runs/bert-storyworld",
+            "compare": True,
+            "train_examples": 100,
+            "batch_size": 16,
+            "steps": 60,
+            "learning_rate": 4e-4,
+            "warmup": 10,
+            "eval_interval": 30,
+        },
+    ),
+    "qa-storyworld": NamedRecipe(
+        "that BERT learns to answer questions about a story; beside it one from nothing",
+        "exact match 74 from pre-trained weights; random ones are at 20, that of never answering; val_loss 0.31 after "
+        "255 steps, in 3 minutes, both together",
+        {
+            "task": "answer",
+            "init": "runs/bert-storyworld",
+            "compare": True,
+            "train_examples": 8000,
+            "batch_size": 32,
+            "optimizer": "muon",
+            "learning_rate": 3e-3,
+            "steps": 255,
+            "warmup": 40,
+            "eval_interval": 255,
+        },
+    ),
+    "translate-storyworld": NamedRecipe(
+        "a small Transformer translates the stories' sentences from German into English",
+        "BLEU 97.4 on sentences never seen; val_loss 0.16 after 800 steps, in 2.5 minutes",
+        {
+            "task": "translate",
+            "model": "transformer-laptop",
+            "batch_size": 64,
+            "optimizer": "muon",
+            "learning_rate": 6e-3,
+            "steps": 800,
+            "eval_interval": 400,
+            "label_smoothing": 0.1,
+        },
+    ),
+    "summarise-storyworld": NamedRecipe(
+        "a small Transformer tells what happens in a story in one sentence",
+        "ROUGE-L 0.999; val_loss 0.11 after 600 steps, in 2.5 minutes",
+        {
+            "task": "summarise",
+            "model": "transformer-laptop",
+            "context_length": 224,
+            "vocab_size": 2048,
+            "batch_size": 32,
+            "optimizer": "muon",
+            "learning_rate": 6e-3,
+            "steps": 600,
+            "eval_interval": 300,
+            "label_smoothing": 0.1,
+        },
+    ),
+    "chat-storyworld": NamedRecipe(
+        "a small GPT answers instructions: tell, continue, summarise, translate, answer",
+        "0.26 of the answers word for word, ROUGE-L 0.53; val_loss 0.47 after 800 steps, in 10 minutes on one core",
+        {
+            "task": "chat",
+            "model": "llama-laptop",
+            "context_length": 256,
+            "optimizer": "muon",
+            "learning_rate": 6e-3,
+            "vocab_size": 2048,
+            "steps": 800,
+            "batch_size": 32,
+            "eval_interval": 400,
+        },
+    ),
+    "translate-multi30k": NamedRecipe(
+        "a Transformer of 9M parameters translates captions of photographs from German into English (Multi30k)",
+        "BLEU 39.2 on test_2016_flickr after 1,135 steps (5 epochs; val_loss 1.67), in half an hour",
+        {
+            "task": "translate",
+            "data": "multi30k",
+            "model": "transformer-small",
+            "vocab_size": 10_000,
+            "lowercase": True,
+            "batch_size": 128,
+            "steps": 1135,
+            "optimizer": "muon",
+            "learning_rate": 3e-3,
+            "warmup": 200,
+            "label_smoothing": 0.1,
+            "dropout": 0.2,
+            "eval_interval": 227,
+        },
+    ),
+    "classify-sst": NamedRecipe(
+        "a small BERT, from random weights, sorts film reviews by five degrees of praise (SST-5)",
+        "accuracy 0.39 (0.39, 0.39, 0.39 with three seeds; the commonest class 0.25, naive Bayes 0.40); val_loss 1.39, "
+        "in 1 minute",
+        {
+            "task": "classify",
+            "data": "sst5",
+            "model": "bert-laptop",
+            "tokenizer": "wordpiece",
+            "vocab_size": 8192,
+            "lowercase": True,
+            "batch_size": 32,
+            "steps": 800,
+            "learning_rate": 5e-4,
+            "dropout": 0.3,
+            "eval_interval": 100,
+        },
+    ),
+    "qa-squad": NamedRecipe(
+        "a BERT answers questions about Wikipedia articles, some of them without an answer (SQuAD 2.0), for a GPU",
+        "for a GPU and --init with a pre-trained BERT; not measured yet",
+        {
+            "task": "answer",
+            "data": "squad2",
+            "model": "bert-base",
+            "tokenizer": "wordpiece",
+            "vocab_size": 30_522,
+            "lowercase": True,
+            "batch_size": 32,
+            "steps": 8000,
+            "learning_rate": 5e-5,
+            "warmup": 800,
+            "eval_interval": 1000,
+        },
+    ),
+    "gpt2-wikitext2": NamedRecipe(
+        "the 124M GPT-2 architecture from scratch on WikiText-2, for a GPU",
+        "for a GPU; not measured yet",
+        {
+            "data": "wikitext2",
+            "tokenizer": "gpt2",
+            "model": "gpt2",
+            "batch_size": 64,
+            "accumulation_steps": 8,
+            "steps": 2000,
+            "learning_rate": 6e-4,
+            "warmup": 200,
+            "dropout": 0.1,
+            "beta2": 0.95,
+        },
+    ),
+}
+
+
+def named_recipe(name: str, **changes: Any) -> Recipe:
+    """The recipe with this name, with some settings changed.
+
+    With another `init`, the sizes and the tokenizer that the recipe names give way to those of that model.
+
+    Raises:
+        UserError: there is no recipe of that name, or a setting is out of range.
+    """
+    if name not in RECIPES:
+        raise UserError(f"there is no recipe {name!r}; there are: {', '.join(RECIPES)}. See train.py --list.")
+    settings = RECIPES[name].settings
+    if changes.get("init") is not None:
+        settings = {key: value for key, value in settings.items() if key not in (*SIZES, *KINDS)}
+    return Recipe(**{**settings, **changes})

@@ -1,0 +1,103 @@
+"""`models` and `export`, and that `sample` and `eval` take a model's name."""
+
+import json
+
+import pytest
+import torch
+from hub_helpers import published
+from task_helpers import RUNS, train, workplace
+
+from llmasos import LLMTrainer
+from llmasos.__main__ import main as llmasos
+from llmasos.cli.models import count, licence_of
+from llmasos.hub.names import shipped_models
+from llmasos.tokenizers import train_tokenizer
+
+pytestmark = pytest.mark.filterwarnings("ignore:the text is too small for a vocabulary")
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """An empty folder to work in, without a hub."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    with workplace(tmp_path):
+        yield tmp_path
+
+
+def test_models_lists_what_there_is(place, capsys):
+    assert train(*RUNS["text"], "--steps", "3", "--out", "runs/mine") == 0
+    (place / "runs" / "broken").mkdir()
+    snapshot = place / "hf" / "hub" / "models--someone--tiny" / "snapshots" / "0123456789abcdef"
+    published("llama").save_pretrained(snapshot)
+    (snapshot / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
+    refs = place / "hf" / "hub" / "models--someone--tiny" / "refs"
+    refs.mkdir()
+    (refs / "main").write_text("0123456789abcdef")
+    capsys.readouterr()
+    assert llmasos(["models"]) == 0
+    out = capsys.readouterr().out
+    lines = {line.split()[0]: line for line in out.splitlines() if line.strip()}
+    for name in shipped_models():
+        assert "comes with llmasos" in lines[name] and " mit " in lines[name]
+    assert "a run of yours" in lines["runs/mine"] and "gpt" in lines["runs/mine"]
+    assert "cannot be used" in lines["runs/broken"]
+    assert "cache, main" in lines["someone/tiny"] and "apache-2.0" in lines["someone/tiny"]
+    assert "not fetched yet" in lines["gpt2"] and "124M" in lines["gpt2"]
+    assert "gpt, chat" in lines["storyworld-chat"] and "chat" not in lines["storyworld-gpt"]
+
+
+def test_export_writes_a_folder_that_can_be_used(place, capsys):
+    assert train(*RUNS["text"], "--steps", "3", "--out", "runs/mine") == 0
+    assert llmasos(["export", "runs/mine", "my_llm", "--precision", "fp16"]) == 0
+    assert "transformers opens it as GPT2LMHeadModel" in capsys.readouterr().out
+    assert json.loads((place / "my_llm" / "config.json").read_text())["dtype"] == "float16"
+    assert llmasos(["sample", "my_llm", "--prompt", "Anna", "--max-new-tokens", "3"]) == 0
+    assert llmasos(["eval", "my_llm", "--data", "stories.txt"]) == 0
+    assert "perplexity" in capsys.readouterr().out
+    before = (place / "my_llm" / "model.safetensors").read_bytes()
+    assert llmasos(["export", "runs/mine", "my_llm"]) != 0
+    assert "my_llm holds a model already" in capsys.readouterr().err
+    assert (place / "my_llm" / "model.safetensors").read_bytes() == before
+    assert llmasos(["export", "runs/mine", "my_llm", "--overwrite"]) == 0
+    assert len((place / "my_llm" / "model.safetensors").read_bytes()) > len(before)  # now in fp32
+
+
+def test_export_speaks_up(place, capsys):
+    assert llmasos(["export", "nothing", "my_llm"]) != 0
+    assert "there is no model 'nothing'" in capsys.readouterr().err
+    (place / "full").mkdir()
+    (place / "full" / "diary.txt").write_text("mine")
+    assert llmasos(["export", "storyworld-bert", "full"]) != 0
+    assert "holds other files than a model's (diary.txt)" in capsys.readouterr().err
+
+
+def test_a_published_model_is_a_place_to_start_from(place, capsys):
+    """train.py --init takes a name; here that of a folder as transformers writes it."""
+    torch.manual_seed(0)
+    model = published("gpt2")
+    model.save_pretrained(place / "theirs")
+    train_tokenizer("byte", []).save(place / "theirs")
+    assert train("--init", "theirs", "--data", "stories.txt", "--steps", "2", "--out", "run") != 0
+    assert "does not belong to the model there" in capsys.readouterr().err  # 257 bytes for a vocabulary of 61
+
+    assert train("--task", "classify", "--init", "storyworld-bert", "--data", "labelled.csv", "--steps", "2",
+                 "--freeze-layers", "2", "--layer-decay", "0.9", "--out", "run") == 0  # fmt: skip
+    assert "of them learning" in capsys.readouterr().out
+
+
+def test_numbers_and_licences_for_people(tmp_path):
+    assert [count(n) for n in (938_496, 12_345_678, 1_558_000_000)] == ["0.94M", "12M", "1558M"]
+    assert licence_of(tmp_path) == "–"
+
+
+def test_a_chat_model_is_told_and_not_continued(place, capsys):
+    question = "Tell me a story about Anna and a kite."
+    flags = ["--prompt", question, "--max-new-tokens", "20", "--temperature", "0"]
+    assert llmasos(["sample", "storyworld-chat", *flags]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"{question}\n\n")
+    answer = LLMTrainer.from_pretrained("storyworld-chat").chat(question, max_new_tokens=20, temperature=0.0)
+    assert shown.removeprefix(question).strip() == answer
+    assert llmasos(["sample", "storyworld-chat"]) != 0
+    assert "needs something to work on" in capsys.readouterr().err

@@ -1,0 +1,225 @@
+"""The user's own tables, above all of labelled texts: what is read, what is refused and how, what is held out."""
+
+import csv
+import io
+import json
+import os
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmasos.datasets import (
+    Labelled,
+    dataset_names,
+    open_labelled,
+    open_pairs,
+    open_questions,
+    open_summaries,
+    open_text,
+)
+from llmasos.datasets.tables import read_table
+from llmasos.errors import UserError
+
+REVIEWS = [("good food", "pos"), ("bad food", "neg")] + [(f"text {i}", ("pos", "neg")[i % 2]) for i in range(20)]
+
+
+def _write(path, content: str | bytes):
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def _csv(path, rows, header=("text", "label")):
+    buffer = io.StringIO()
+    csv.writer(buffer).writerows([header, *rows])
+    return _write(path, buffer.getvalue())
+
+
+def _all(splits):
+    return sorted((e.text, e.label) for e in [*splits.train, *splits.val])
+
+
+@pytest.mark.parametrize("form", ["csv", "semicolons", "tsv", "jsonl", "bom and crlf"])
+def test_the_same_examples_come_out_of_every_form(tmp_path, form):
+    if form == "jsonl":
+        path = _write(tmp_path / "a.jsonl", "\n".join(json.dumps({"text": t, "label": x}) for t, x in REVIEWS))
+    else:
+        separator = {"semicolons": ";", "tsv": "\t"}.get(form, ",")
+        end = "\r\n" if form == "bom and crlf" else "\n"
+        lines = [separator.join(row) for row in [("text", "label"), *REVIEWS]]
+        content = ("\ufeff" if form == "bom and crlf" else "") + end.join(lines) + end
+        path = _write(tmp_path / ("a.tsv" if form == "tsv" else "a.csv"), content)
+    splits = open_labelled(path)
+    assert _all(splits) == sorted(REVIEWS) and splits.test is None and splits.skipped == []
+    assert str(path) in splits.description and "hash" in splits.description
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.text('ab\n",; \té\u2028x', max_size=8), st.text('ab,"', max_size=3)), min_size=1))
+def test_whatever_the_csv_module_writes_is_read_back(tmp_path_factory, rows):
+    buffer = io.StringIO()
+    csv.writer(buffer, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows([("text", "label"), *rows])
+    path = _write(tmp_path_factory.mktemp("t") / "a.csv", buffer.getvalue())
+    assert [tuple(row.cells.values()) for row in read_table(path).rows] == rows
+
+
+def test_a_row_is_named_by_the_line_on_which_it_begins(tmp_path):
+    path = _write(tmp_path / "a.csv", 'text,label\n"one\ntwo\nthree",x\n\n,y\n')
+    assert [row.where for row in read_table(path).rows] == [f"{path}, line 2", f"{path}, line 6"]
+    with pytest.raises(UserError, match="a.csv, line 6: the text is empty; mend it, or .*--skip-bad"):
+        open_labelled(path)
+
+
+def test_columns_play_the_roles_they_are_given(tmp_path):
+    rows = [(f"n{i}", f"first {i}", f"second {i}", i % 3) for i in range(30)]
+    path = _csv(tmp_path / "a.csv", rows, ("id", "premise", "hypothesis", "gold"))
+    splits = open_labelled(path, columns={"text": "premise", "second": "hypothesis", "label": "gold"})
+    assert Labelled("first 4", "1", "second 4") in splits.train + splits.val
+
+
+def test_quotes_in_a_tsv_are_letters(tmp_path):
+    path = _write(tmp_path / "a.tsv", 'text\tlabel\n"so called\tx\n5" pipe\ty\n' * 1 + "more\tx\nless\ty\n" * 3)
+    assert {row.cells["text"] for row in read_table(path).rows} >= {'"so called', '5" pipe'}
+
+
+def test_json_values_become_text_and_missing_ones_are_empty(tmp_path):
+    lines = ['{"text": "a", "label": 3}', '{"text": "b", "label": 2.5}', '{"text": "c", "label": true}']
+    lines += ['{"text": "d", "label": null}', '{"text": NaN, "label": 1}']
+    path = _write(tmp_path / "a.jsonl", "\n".join(lines))
+    assert [row.cells["label"] for row in read_table(path).rows] == ["3", "2.5", "true", "", "1"]
+    with pytest.raises(UserError, match="line 4: the label is empty"):
+        open_labelled(path)
+
+
+GOOD = "text,label\n" + "".join(f"{t},{x}\n" for t, x in REVIEWS)
+BAD_FILES = {
+    "empty": ("a.csv", "", "a.csv is empty"),
+    "header only": ("a.csv", "text,label\n", "holds no row below its header"),
+    "no such column": ("a.csv", "texts,label\nx,y\n", "no column 'text' for the text; did you mean 'texts'"),
+    "far column": ("a.csv", "body,label\nx,y\n", "no column 'text' for the text; say which one it is.*'body', 'label'"),
+    "twice": ("a.csv", "text,label,text\nx,y,z\n", "line 1: two columns are named 'text'"),
+    "latin-1": ("a.csv", GOOD.encode() + b"caf\xe9,pos\n", "a.csv is not UTF-8 text at byte"),
+    "utf-16": ("a.csv", GOOD.encode("utf-16"), "a.csv is UTF-16"),
+    "binary": ("a.csv", GOOD.encode() + b"\0,x\n", "zero byte"),
+    "open quote": ("a.csv", GOOD + '"never closed,x\nmore,y\n', "line 24: the row is not valid CSV"),
+    "no objects": ("a.jsonl", "1\n2\n", "line 1: not a JSON object.*no row of the file is usable"),
+    "no columns": ("a.jsonl", "{}\n{}\n", "line 1: the row names no column"),
+    "other ending": ("a.xlsx", GOOD, "ends in '.xlsx', expected a table"),
+    "one label": ("a.csv", "text,label\na,x\nb,x\nc,x\n", "all texts of .* have the label 'x'"),
+    "one text": ("a.csv", "text,label\na,x\na,y\n", "2 examples, 1 of them different"),
+}
+OBJECTS = '{"text": "a", "label": "x"}\n' * 23
+BAD_ROWS = {
+    "no text": ("a.csv", GOOD + " ,pos\n", "line 24: the text is empty"),
+    "no label": ("a.csv", GOOD + "x,\n", "line 24: the label is empty"),
+    "few cells": ("a.csv", GOOD + "x\n", "line 24: the row has 1 cells, but the header names 2"),
+    "many cells": ("a.csv", GOOD + "x,y,z\n", "line 24: the row has 3 cells"),
+    "no object": ("a.jsonl", OBJECTS + "[1]\n", "line 24: not a JSON object"),
+    "no json": ("a.jsonl", OBJECTS + "{oops\n", "line 24: not valid JSON"),
+    "a list": ("a.jsonl", OBJECTS + '{"text": [], "label": 1}', "'text' is a list"),
+    "surrogate": ("a.jsonl", OBJECTS + '{"text": "\\ud800", "label": 1}', "half a character"),
+    "no field": ("a.jsonl", OBJECTS + '{"label": "x"}', "line 24: the text is empty"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_a_bad_file_gives_one_sentence(tmp_path, case):
+    name, content, message = BAD_FILES[case]
+    for skip_bad in (False, True):
+        with pytest.raises(UserError, match=message) as caught:
+            open_labelled(_write(tmp_path / name, content), skip_bad=skip_bad)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("case", BAD_ROWS)
+def test_a_bad_row_is_an_error_or_left_out_and_counted(tmp_path, case):
+    name, content, message = BAD_ROWS[case]
+    path = _write(tmp_path / name, content)
+    if name.endswith("jsonl"):  # enough that is good around the bad row
+        path.write_text(content + "\n" + "\n".join(json.dumps({"text": t, "label": x}) for t, x in REVIEWS))
+    with pytest.raises(UserError, match=message):
+        open_labelled(path)
+    splits = open_labelled(path, skip_bad=True)
+    assert len(splits.skipped) == 1 and f"{path}, line 24: " in splits.skipped[0] and "1 bad rows" in splits.description
+    n_good = len(REVIEWS) + (23 if name.endswith("jsonl") else 0)
+    assert len(splits.train) + len(splits.val) == n_good
+
+
+def test_if_no_row_is_usable_the_first_is_told(tmp_path):
+    path = _write(tmp_path / "a.csv", "text,label\n,x\n,y\n")
+    with pytest.raises(UserError, match="no usable row .*line 2: the text is empty"):
+        open_labelled(path, skip_bad=True)
+
+
+def test_a_label_that_training_never_saw_is_named(tmp_path):
+    train, val = _write(tmp_path / "a.csv", GOOD), _write(tmp_path / "b.csv", "text,label\nx,pos\ny,mixed\n")
+    with pytest.raises(UserError, match="b.csv, line 3: the label 'mixed' does not occur in .*a.csv"):
+        open_labelled(train, val=val)
+    splits = open_labelled(train, val=val, skip_bad=True)
+    assert splits.val == [Labelled("x", "pos")] and len(splits.train) == len(REVIEWS) and len(splits.skipped) == 1
+
+
+@pytest.mark.parametrize("n", [10, 30, 500, 3000])
+def test_a_tenth_is_held_out_whatever_the_order_and_equal_texts_stay_together(tmp_path, n):
+    rows = [(f"text {i // 2}", "ab"[i % 2]) for i in range(n)]
+    splits = open_labelled(_csv(tmp_path / "a.csv", rows))
+    again = open_labelled(_csv(tmp_path / "b.csv", rows[::-1]))
+    assert {e.text for e in splits.train}.isdisjoint(e.text for e in splits.val)
+    assert sorted(e.text for e in splits.val) == sorted(e.text for e in again.val)
+    assert 0 < len(splits.val) <= n // 5 and (n < 500 or len(splits.val) > n / 14)
+
+
+def test_a_rare_label_stays_in_training(tmp_path):
+    for i in range(60):  # wherever the hash would put it
+        splits = open_labelled(_csv(tmp_path / "a.csv", [*REVIEWS, (f"rare {i}", "rare")]))
+        assert {e.label for e in splits.val} <= {e.label for e in splits.train} >= {"rare", "pos", "neg"}
+        assert splits.val and _all(splits) == sorted([*REVIEWS, (f"rare {i}", "rare")])
+
+
+def test_the_fingerprint_changes_with_the_data_and_how_it_is_read(tmp_path):
+    path = _csv(tmp_path / "a.csv", [(t, x, x) for t, x in REVIEWS], ("text", "label", "other"))
+    first = open_labelled(path).fingerprint
+    assert first == open_labelled(path).fingerprint
+    others = [open_labelled(path, columns={"label": "other"}), open_labelled(path, val=path)]
+    changed = [(text + "!", label, label) for text, label in REVIEWS]
+    others.append(open_labelled(_csv(path, changed, ("text", "label", "other"))))
+    assert len({first, *(splits.fingerprint for splits in others)}) == 4
+
+
+def test_unknown_names_and_roles_are_answered_with_the_nearest():
+    with pytest.raises(UserError, match="no file, folder or data set 'sts5'; did you mean 'sst5'"):
+        open_labelled("sts5")
+    with pytest.raises(UserError, match="'multi30k' is one of pairs, not of labelled"):
+        open_labelled("multi30k")
+    with pytest.raises(UserError, match="'squad' is one of questions, not of text"):
+        open_text("squad")
+    with pytest.raises(UserError, match="no usable number of stories"):
+        open_pairs("storyworld:many")
+    for open_data in (open_labelled, open_pairs, open_summaries, open_questions):
+        with pytest.raises(UserError, match="--val-data is 'x.csv', but storyworld is a data set"):
+            open_data("storyworld", val="x.csv")
+        with pytest.raises(UserError, match="nothing.csv"):
+            open_data("nothing.csv")
+    assert dataset_names("labelled") == ["storyworld", "sst5", "sst2"] and "squad" not in dataset_names()
+
+
+def test_an_unknown_role_is_told_the_roles(tmp_path):
+    with pytest.raises(UserError, match="no column role 'txt'; did you mean 'text'. .*text, label, second"):
+        open_labelled(_write(tmp_path / "a.csv", GOOD), columns={"txt": "text"})
+
+
+def test_long_cells_are_read_and_the_limit_is_put_back(tmp_path):
+    before = csv.field_size_limit(1000)
+    path = _csv(tmp_path / "a.csv", [("long " * 100_000, "a"), ("b", "b"), ("c", "a"), ("d", "b")])
+    assert max(len(row.cells["text"]) for row in read_table(path).rows) == 500_000
+    assert csv.field_size_limit(before) == 1000
+
+
+@pytest.mark.skipif(not os.environ.get("LLMASOS_DATA"), reason="LLMASOS_DATA is not set")
+def test_the_real_sst_has_its_published_counts_and_no_escapes():
+    five, two = open_labelled("sst5"), open_labelled("sst2")
+    assert (len(five.train), len(five.val), len(two.train), len(two.val)) == (8544, 1101, 6920, 872)
+    assert {e.label for e in five.train} == {"very negative", "negative", "neutral", "positive", "very positive"}
+    assert {e.label for e in two.val} == {"negative", "positive"}
+    assert not any("\\" in e.text or e.text != e.text.strip() for e in five.train + five.val)
+    assert five.train[2].text.startswith("Singer/composer Bryan Adams") and five.train[2].label == "positive"

@@ -1,0 +1,85 @@
+"""What the tests of the pre-training objectives share: a tokenizer, tiny models, examples."""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from model_helpers import randomise
+from training_helpers import tiny_recipe
+
+from llmasos.datasets.bucketing import Examples
+from llmasos.models import BERT, ModelConfig, Transformer
+from llmasos.objectives import Batch, FramedPair, Objective
+from llmasos.tokenizers import END_OF_TEXT, Tokenizer, train_tokenizer
+from llmasos.tokenizers.tokenizer import Frame
+from llmasos.training.trainer import Trainer
+
+SPECIAL = (END_OF_TEXT, "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+@cache
+def tokenizer() -> Tokenizer:
+    """26 letters, the space and the special tokens."""
+    return train_tokenizer("char", ["abcdefghijklmnopqrstuvwxyz "], special_tokens=SPECIAL)
+
+
+def rngs(n: int, step: int = 0) -> list:
+    """Sources of randomness for n rows, as the training loop makes them."""
+    return [lambda row=row: np.random.default_rng([0, step, row]) for row in range(n)]
+
+
+def frames(n: int, longest: int = 24, seed: int = 0) -> list[Frame]:
+    """n random framed texts, every other one a pair, of unequal lengths."""
+    chance = np.random.default_rng(seed)
+    letters = tokenizer().encode("abcdefghijklmnopqrstuvwxyz ")
+
+    def text():
+        return chance.choice(letters, chance.integers(1, longest // 2 - 2)).tolist()
+
+    return [tokenizer().frame(text(), text() if row % 2 else None) for row in range(n)]
+
+
+def framed_pairs(n: int, seed: int = 0) -> list[FramedPair]:
+    """n framed texts, of which every third one counts as following."""
+    return [FramedPair(frame, row % 3 == 0) for row, frame in enumerate(frames(n, seed=seed))]
+
+
+def tiny_bert(seed: int = 0, **changes) -> BERT:
+    """One small block in float64, every parameter random."""
+    torch.manual_seed(seed)
+    fields = {
+        "family": "bert", "vocab_size": tokenizer().vocab_size, "context_length": 64, "n_layers": 1, "n_heads": 2,
+        "d_model": 16, "norm_position": "post",
+    }  # fmt: skip
+    return randomise(BERT(ModelConfig(**{**fields, **changes})).double(), seed).eval()
+
+
+def tiny_transformer(seed: int = 0, **changes) -> Transformer:
+    """One small block on either side in float64."""
+    torch.manual_seed(seed)
+    fields = {
+        "family": "transformer", "vocab_size": tokenizer().vocab_size, "context_length": 32, "n_layers": 1,
+        "n_heads": 2, "d_model": 16, "positions": "sinusoidal",
+    }  # fmt: skip
+    return Transformer(ModelConfig(**{**fields, **changes})).double().eval()
+
+
+def cut(batch: Batch, row: int, names=("ids", "real", "segments", "targets")) -> Batch:
+    """One row of a batch by itself, without its padding."""
+    n = int(batch["real"][row].sum())
+    return {name: t[row : row + 1, :n] if name in names else t[row : row + 1] for name, t in batch.items()}
+
+
+def gradients_of(model: torch.nn.Module, losses: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+    """The gradient of the summed losses with respect to every parameter; None where one has no part in them."""
+    return torch.autograd.grad(sum(losses.values()), list(model.parameters()), allow_unused=True)
+
+
+def learn(objective: Objective, model: torch.nn.Module, examples: list, run: Path, steps: int = 60, **more) -> float:
+    """Train on these few examples only, in one batch, and return their loss at the end."""
+    recipe = tiny_recipe(
+        steps=steps, batch_size=len(examples), learning_rate=1e-2, eval_interval=steps, dropout=0.0, **more
+    )
+    quiet = {"say": lambda text: None}
+    return Trainer(model, objective, Examples(examples), examples, recipe, run, **quiet).train().val_loss

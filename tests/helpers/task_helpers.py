@@ -1,0 +1,162 @@
+"""What the tests of the tasks and their commands share: small files for every task, and a tiny run of each.
+
+Every run is made in this process by `train.py`'s own main, on files in the current folder, in a second or less.
+"""
+
+import csv
+import json
+import os
+import random
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+from llmasos.cli.cli import run as run_command
+from llmasos.cli.eval import main as eval_main
+from llmasos.cli.train import main as train_main
+from llmasos.storage import load_tensors
+from llmasos.training.checkpoints import all_checkpoints
+from llmasos.training.trainer import Trainer
+
+NAMES = ("Anna", "Ben", "Clara", "David", "Emma", "Felix", "Greta", "Henry")
+PLACES = ("house", "forest", "tower", "village", "garden", "castle")
+COLOURS = ("red", "green", "yellow", "white")
+NUMBERS = {
+    "one": "eins", "two": "zwei", "three": "drei", "four": "vier", "five": "fünf", "six": "sechs", "seven": "sieben",
+    "eight": "acht",
+}  # fmt: skip
+
+TINY = ("--n-layers", "1", "--n-heads", "2", "--d-model", "32", "--context-length", "48")
+SHORT = (
+    "--steps", "6", "--batch-size", "4", "--warmup", "2", "--eval-interval", "3", "--log-interval", "1",
+    "--device", "cpu", "--beams", "2",
+)  # fmt: skip
+BERT = ("--model", "bert-laptop", "--tokenizer", "wordpiece", "--vocab-size", "300", "--lowercase", *TINY)
+GPT = ("--model", "gpt-laptop", "--tokenizer", "bpe", "--vocab-size", "300", *TINY)
+TRANSFORMER = ("--model", "transformer-laptop", "--tokenizer", "bpe", "--vocab-size", "300", *TINY)
+
+RUNS = {  # what a user types for each task, with a file of `write_files`
+    "text": ("--task", "text", "--data", "stories.txt", *GPT),
+    "bert": ("--task", "bert", "--data", "stories.txt", *BERT),
+    "bert-alone": ("--task", "bert", "--no-next-sentence", "--data", "stories.txt", *BERT),
+    "classify": ("--task", "classify", "--data", "labelled.csv", *BERT),
+    "answer": ("--task", "answer", "--data", "questions.jsonl", *BERT),
+    "translate": ("--task", "translate", "--data", "pairs.tsv", *TRANSFORMER),
+    "summarise": ("--task", "summarise", "--data", "pairs.tsv", *TRANSFORMER),
+}
+
+
+def write_files() -> None:
+    """Write a file for every task into the current folder; always the same ones."""
+    rng = random.Random(0)
+
+    def sentences(n: int) -> list[str]:
+        return [f"{rng.choice(NAMES)} saw the {rng.choice(COLOURS)} {rng.choice(PLACES)}." for _ in range(n)]
+
+    Path("stories.txt").write_text("\n\n".join(" ".join(sentences(5)) for _ in range(60)))
+    labelled = [(f"{text} It was {mood}.", label) for text in sentences(30)
+                for mood, label in [rng.choice([("lovely", "glad"), ("awful", "sad")])]]  # fmt: skip
+    write_csv("labelled.csv", ("text", "label"), labelled)
+    write_jsonl("questions.jsonl", [question(rng) for _ in range(30)])
+    write_csv("pairs.tsv", ("source", "target"), [pair(rng) for _ in range(40)], "\t")
+
+
+def question(rng: random.Random) -> dict[str, str]:
+    """A context with two people in it, and a question about one of them, or in one case of five about a third."""
+    first, second, third = rng.sample(NAMES, 3)
+    where = {name: f"the {rng.choice(COLOURS)} {rng.choice(PLACES)}" for name in (first, second)}
+    who = rng.choice([first, first, second, second, third])
+    context = " ".join(f"{name} lives in {place}." for name, place in where.items())
+    return {"context": context, "question": f"Where does {who} live?", "answer": where.get(who, "")}
+
+
+def pair(rng: random.Random) -> tuple[str, str]:
+    """A few numbers in German and in English."""
+    words = rng.choices(list(NUMBERS), k=rng.randint(1, 4))
+    return " ".join(NUMBERS[word] for word in words), " ".join(words)
+
+
+def write_csv(name: str, columns: tuple[str, ...], rows: list[tuple[str, ...]], separator: str = ",") -> None:
+    """Write a table."""
+    with open(name, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter=separator).writerows([columns, *rows])
+
+
+def write_jsonl(name: str, rows: list[dict[str, str]]) -> None:
+    """Write one JSON object a line."""
+    Path(name).write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+@contextmanager
+def workplace(folder: Path) -> Iterator[None]:
+    """Work in a folder of one's own that holds the files of `write_files`; caches go there, too."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("llmasos.datasets.tokens.default_cache_folder", lambda: folder / "cache")
+        monkeypatch.chdir(folder)
+        write_files()
+        yield
+
+
+def train(*flags: str) -> int:
+    """`train.py` with few short steps and these flags: its exit status."""
+    return run_command(train_main, [*SHORT, *flags])
+
+
+def resume(run: str, *flags: str) -> int:
+    """`train.py --resume`: its exit status."""
+    return run_command(train_main, ["--resume", "--out", run, *flags])
+
+
+def evaluate(*flags: str) -> int:
+    """`python -m llmasos eval` with these flags: its exit status."""
+    return run_command(eval_main, ["--device", "cpu", *flags])
+
+
+@contextmanager
+def stopping(run: str, step: int, how: Callable[[], None]) -> Iterator[None]:
+    """While open, `how` is called when the run in this folder is about to take this step (counted from 0)."""
+    original = Trainer.step
+
+    def step_or_stop(trainer: Trainer, *arguments):
+        if trainer.run == Path(run) and trainer.state.step == step:
+            how()
+        return original(trainer, *arguments)
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(Trainer, "step", step_or_stop)
+        yield
+
+
+def ctrl_c() -> None:
+    """Ask this process to stop, as a user does: the step is finished and saved."""
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def pull_the_plug() -> None:
+    """End at once: all steps since the last checkpoint are lost."""
+    raise KeyboardInterrupt
+
+
+def last_tensors(run: str, name: str = "model") -> dict[str, torch.Tensor]:
+    """The tensors of a run's newest checkpoint."""
+    return load_tensors(all_checkpoints(Path(run))[-1] / f"{name}.safetensors")
+
+
+def assert_same_weights(run: str, other: str) -> None:
+    """The newest checkpoints of two runs are of the same step and hold the same bits."""
+    assert all_checkpoints(Path(run))[-1].name == all_checkpoints(Path(other))[-1].name
+    for name in ("model", "optimizer"):
+        a, b = last_tensors(run, name), last_tensors(other, name)
+        assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def the_error(capsys: pytest.CaptureFixture) -> str:
+    """What a command that failed has said: it must be one sentence in one line, and no traceback."""
+    captured = capsys.readouterr().err
+    errors = [line for line in captured.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and "Traceback" not in captured, captured
+    return errors[0]

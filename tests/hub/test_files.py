@@ -1,0 +1,196 @@
+"""What may be wrong with a model's files: pickles with code, lying headers, indices that lead elsewhere, full disks."""
+
+import json
+import os
+import struct
+
+import pytest
+import torch
+from disk_helpers import small_disk
+from hub_helpers import published
+
+from llmasos import hub
+from llmasos.errors import UserError
+from llmasos.hub.folder import read_model
+from llmasos.hub.weights import check_plain_name, read_weights
+from llmasos.models import build_model, preset
+from llmasos.tokenizers import train_tokenizer
+
+WEIGHTS = "model.safetensors"
+
+
+class Evil:
+    """Unpickling this runs a command."""
+
+    def __init__(self, witness):
+        self.witness = witness
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.witness}",)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A whole model's folder."""
+    published("gpt2").save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def sharded(tmp_path):
+    published("gpt2").save_pretrained(tmp_path / "model", max_shard_size="20KB")
+    return tmp_path / "model"
+
+
+def test_a_pickle_with_code_in_it_is_refused_and_the_code_not_run(folder, tmp_path):
+    (folder / WEIGHTS).unlink()
+    torch.save({"wte.weight": Evil(tmp_path / "witness")}, folder / "pytorch_model.bin")
+    with pytest.raises(UserError, match="pytorch_model.bin is refused: it is a pickle that asks for more than tensors"):
+        read_model(folder)
+    assert not (tmp_path / "witness").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 half a zip"], ids=str)
+def test_a_damaged_pickle_gets_a_sentence(folder, content):
+    (folder / WEIGHTS).unlink()
+    (folder / "pytorch_model.bin").write_bytes(content)
+    with pytest.raises(UserError, match="pytorch_model.bin (cannot be read|is refused)"):
+        read_model(folder)
+
+
+def test_a_pickle_of_something_else_gets_a_sentence(folder):
+    (folder / WEIGHTS).unlink()
+    torch.save([1, 2, 3], folder / "pytorch_model.bin")
+    with pytest.raises(UserError, match="does not hold named tensors alone"):
+        read_model(folder)
+
+
+def write_header(file, header: dict, data: bytes = b"") -> None:
+    text = json.dumps(header).encode()
+    file.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+@pytest.mark.parametrize("header, data, words", [
+    ({"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}, b"x" * 8, "its tensors need .* the file has"),
+    ({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
+      "b": {"dtype": "F32", "shape": [2], "data_offsets": [4, 12]}}, b"x" * 12, "starts at byte 4 .*instead of 8"),
+    ({"a": {"dtype": "F32", "shape": [2**40, 2**40], "data_offsets": [0, 8]}}, b"x" * 8, "needs .* its offsets span 8"),
+    ({"a": {"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]}}, b"x" * 8, "expected a list of counts"),
+    ({"a": {"dtype": "F4", "shape": [2], "data_offsets": [0, 8]}}, b"x" * 8, "unknown dtype 'F4'"),
+], ids=["too short", "overlap", "absurd", "negative", "dtype"])  # fmt: skip
+def test_a_header_that_lies_is_found(folder, header, data, words):
+    write_header(folder / WEIGHTS, header, data)
+    with pytest.raises(UserError, match=words):
+        read_model(folder)
+
+
+def test_a_half_downloaded_file_is_found(folder):
+    data = (folder / WEIGHTS).read_bytes()
+    (folder / WEIGHTS).write_bytes(data[: len(data) // 2])
+    with pytest.raises(UserError, match="its tensors need .* bytes, the file has"):
+        read_model(folder)
+
+
+@pytest.mark.parametrize("name", ["../other.safetensors", "/etc/passwd", "a/../../b", "..\\b", "C:\\b", "~/b", ""])
+def test_an_index_that_leads_elsewhere_is_refused(sharded, name):
+    file = sharded / f"{WEIGHTS}.index.json"
+    index = json.loads(file.read_text())
+    index["weight_map"][next(iter(index["weight_map"]))] = name
+    file.write_text(json.dumps(index))
+    with pytest.raises(UserError, match="lies outside its folder"):
+        read_weights(sharded)
+
+
+def test_names_that_stay_inside_are_fine():
+    for name in ("model-00001-of-00002.safetensors", "onnx/model.bin", "a..b"):
+        check_plain_name(name, "here")
+
+
+def test_a_missing_shard_and_a_tensor_that_is_not_where_it_should_be(sharded):
+    shards = sorted(sharded.glob("model-*.safetensors"))
+    first = shards[0].read_bytes()
+    shards[0].unlink()
+    with pytest.raises(UserError, match=f"{shards[0].name} is missing, though model.safetensors.index.json names it"):
+        read_weights(sharded)
+    shards[0].write_bytes(shards[1].read_bytes())
+    with pytest.raises(UserError, match="does not hold .*, which the index beside it promises"):
+        read_weights(sharded)
+    shards[0].write_bytes(first)
+    read_weights(sharded)
+
+
+@pytest.mark.parametrize("index", ["[]", "{}", '{"weight_map": {}}', '{"weight_map": {"a": 1}}', "{"])
+def test_a_damaged_index_gets_a_sentence(sharded, index):
+    (sharded / f"{WEIGHTS}.index.json").write_text(index)
+    with pytest.raises(UserError, match="index.json is (damaged|not valid JSON)"):
+        read_weights(sharded)
+
+
+def test_a_folder_without_config_or_weights_gets_a_sentence(folder):
+    (folder / WEIGHTS).unlink()
+    with pytest.raises(UserError, match="holds no weights: expected model.safetensors"):
+        read_model(folder)
+    (folder / "config.json").write_text("[]")
+    with pytest.raises(UserError, match="config.json is damaged: expected a JSON object"):
+        read_model(folder)
+    (folder / "config.json").unlink()
+    with pytest.raises(UserError, match="holds no model: no config.json in it"):
+        read_model(folder)
+
+
+# ── saving ──
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return build_model(preset("gpt-laptop", vocab_size=257, n_layers=1))
+
+
+TOKENIZER = train_tokenizer("bpe", ["the cat sat on the mat"], 257)
+
+
+def test_a_wrong_tokenizer_for_the_weights_is_found(model, tmp_path):
+    hub.save_pretrained(tmp_path / "m", model, TOKENIZER)
+    hub.load_pretrained(tmp_path / "m")
+    train_tokenizer("bpe", ["an other text", "an other text"], 260).save(tmp_path / "m")
+    with pytest.raises(UserError, match=r"the tokenizer in .* \(260 ids\) does not belong to the model there"):
+        hub.load_pretrained(tmp_path / "m")
+    train_tokenizer("char", ["abc"]).save(tmp_path / "m")
+    with pytest.raises(UserError, match="does not belong to the model there"):
+        hub.load_pretrained(tmp_path / "m")
+
+
+def test_saving_over_a_model_replaces_it_and_keeps_its_card(model, tmp_path):
+    hub.save_pretrained(tmp_path / "m", model, TOKENIZER)
+    (tmp_path / "m" / "README.md").write_text("my card")
+    loaded, tokenizer = hub.load_pretrained(tmp_path / "m")
+    with torch.no_grad():
+        loaded.token_embedding.weight.add_(1.0)
+    hub.save_pretrained(tmp_path / "m", loaded, tokenizer, max_shard_bytes=100_000)
+    again, _ = hub.load_pretrained(tmp_path / "m")
+    assert torch.equal(again.token_embedding.weight, loaded.token_embedding.weight)
+    assert (tmp_path / "m" / "README.md").read_text() == "my card"
+    assert not (tmp_path / "m" / WEIGHTS).exists(), "the one file has become several"
+
+
+def test_other_files_are_never_lost(model, tmp_path):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds other files than a model's .notes.txt."):
+        hub.save_pretrained(tmp_path / "m", model, TOKENIZER)
+    assert [p.name for p in (tmp_path / "m").iterdir()] == ["notes.txt"]
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match="in the way"):
+        hub.save_pretrained(tmp_path / "file", model, TOKENIZER)
+
+
+def test_a_full_disk_leaves_the_old_model(model, tmp_path):
+    small = build_model(preset("gpt-laptop", vocab_size=257, n_layers=1, d_model=16))
+    hub.save_pretrained(tmp_path / "m", small, TOKENIZER)
+    before = (tmp_path / "m" / WEIGHTS).read_bytes()
+    with small_disk(), pytest.raises(UserError, match="could not write .*; what was there before is intact"):
+        hub.save_pretrained(tmp_path / "m", model, TOKENIZER)
+    assert (tmp_path / "m" / WEIGHTS).read_bytes() == before
+    hub.load_pretrained(tmp_path / "m")
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []

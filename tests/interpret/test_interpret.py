@@ -1,0 +1,333 @@
+"""Looking inside: attention maps, the lens, token scores, occlusion and `look` agree with what the model computes."""
+
+import json
+import math
+from functools import cache
+
+import pytest
+import torch
+from model_helpers import random_ids, randomise
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from llmasos.errors import UserError
+from llmasos.hub import load_pretrained
+from llmasos.hub.folder import read_model
+from llmasos.interpret import (
+    attention_maps,
+    label_evidence,
+    lens_rows,
+    logit_lens,
+    occlusion,
+    score_masked_tokens,
+    score_target,
+    score_tokens,
+)
+from llmasos.models import ModelConfig, build_model, preset
+from llmasos.nn import MultiHeadAttention
+from llmasos.prompting import template_of
+from llmasos.serving.api.inspect import look
+from llmasos.tasks import classify, fill_masks
+from llmasos.tokenizers import train_tokenizer
+
+IDS = random_ids(2, 7, vocab_size=29)
+SMALL = {"vocab_size": 29, "n_layers": 3, "n_heads": 2, "d_model": 16, "context_length": 16}
+
+
+def model(**fields):
+    return randomise(build_model(ModelConfig(**{**SMALL, **fields})))
+
+
+def test_maps_equal_those_of_transformers(tmp_path):
+    torch.manual_seed(0)
+    config = GPT2Config(vocab_size=29, n_positions=16, n_embd=16, n_layer=3, n_head=2, attn_implementation="eager")
+    theirs = GPT2LMHeadModel(config).eval()
+    theirs.save_pretrained(tmp_path)
+    maps = attention_maps(read_model(tmp_path), IDS)
+    expected = theirs(IDS, output_attentions=True).attentions
+    assert list(maps) == [f"blocks.{i}.attention" for i in range(3)]
+    for ours, other in zip(maps.values(), expected, strict=True):
+        torch.testing.assert_close(ours, other, rtol=1e-5, atol=1e-6)
+
+
+def test_rows_share_one_unit_of_attention_and_a_gpt_none_of_it_with_the_future():
+    for weights in attention_maps(model(), IDS).values():
+        torch.testing.assert_close(weights.sum(-1), torch.ones(2, 2, 7))
+        assert weights.triu(1).abs().max() == 0
+
+
+def test_a_translator_has_maps_of_both_kinds():
+    translator = model(family="transformer", positions="sinusoidal", n_decoder_layers=2)
+    maps = attention_maps(translator, IDS, IDS[:, :4])
+    assert maps["decoder_blocks.1.cross_attention"].shape == (2, 2, 4, 7)
+    assert maps["encoder_blocks.0.attention"].shape == (2, 2, 7, 7)
+    only = attention_maps(translator, IDS, run=translator.encode)
+    assert set(only) == {f"encoder_blocks.{i}.attention" for i in range(3)}
+
+
+def test_recording_changes_nothing_and_ends():
+    gpt = model().train()
+    before = gpt.eval()(IDS)
+    gpt.train()
+    attention_maps(gpt, IDS)
+    assert gpt.training and all(m.recorder is None for m in gpt.modules() if isinstance(m, MultiHeadAttention))
+    torch.testing.assert_close(gpt.eval()(IDS), before)
+
+
+@pytest.mark.parametrize("fields", [{}, {"family": "bert", "norm_position": "post"}, {"family": "bert"},
+                                    {"norm_position": "post"}], ids=str)  # fmt: skip
+def test_the_last_row_of_the_lens_is_what_the_model_says(fields):
+    one = model(**fields).eval()
+    rows = logit_lens(one, IDS[0])
+    assert [row.layer for row in rows] == [0, 1, 2, 3]
+    said = one(IDS[:1])
+    said = said.masked if one.config.family == "bert" else said
+    torch.testing.assert_close(rows[-1].logits, said[0].detach())
+    assert not torch.allclose(rows[0].logits, rows[-1].logits)
+
+
+def test_a_row_of_the_lens_is_the_model_without_the_later_blocks():
+    gpt = model().eval()
+    rows = logit_lens(gpt, IDS[0])
+    del gpt.blocks[2:]
+    torch.testing.assert_close(rows[2].logits, gpt(IDS[:1])[0].detach())
+
+
+def test_token_scores_add_up_to_the_loss():
+    tokenizer = train_tokenizer("bpe", ["the cat sat on the mat"] * 3, 270)
+    gpt = build_model(preset("gpt-laptop", vocab_size=tokenizer.vocab_size + 3, n_layers=1))
+    scores = score_tokens(gpt, tokenizer, "the cat sat", n=3)
+    ids = tokenizer.encode("the cat sat")
+    assert [score.id for score in scores] == ids and "".join(score.text for score in scores) == "the cat sat"
+    assert scores[0].logprob is None and scores[0].alternatives == []
+    logprobs = gpt.eval()(torch.tensor([ids]))[0, :, : tokenizer.vocab_size].log_softmax(-1)
+    for place, score in enumerate(scores[1:], start=1):
+        row = logprobs[place - 1]
+        assert score.logprob == pytest.approx(row[score.id].item(), rel=1e-5)
+        assert score.rank == sorted(row.tolist(), reverse=True).index(row[score.id].item())
+        assert [id for id, _, _ in score.alternatives] == row.topk(3).indices.tolist()
+
+
+def test_what_cannot_be_looked_into_gets_a_sentence():
+    with pytest.raises(UserError, match="the model is a transformer"):
+        logit_lens(model(family="transformer", positions="sinusoidal"), IDS[0])
+    tokenizer = train_tokenizer("byte", [])
+    with pytest.raises(UserError, match="the text is empty"):
+        score_tokens(build_model(preset("gpt-laptop", vocab_size=257, n_layers=1)), tokenizer, "")
+    with pytest.raises(UserError, match="only a gpt"):
+        score_tokens(model(family="bert"), tokenizer, "a")
+
+
+@pytest.mark.parametrize(("ids", "sentence"), [
+    ([], "the text is an empty list; give at least one token id"),
+    ([1, 99_999], "the text holds 99999, which is no token: ids are whole numbers from 0 to"),
+    ([-1], "holds -1"),
+    (["a"], "holds 'a'"),
+], ids=str)  # fmt: skip
+def test_ids_that_are_no_tokens_get_a_sentence(ids, sentence):
+    bert, translator = shipped("storyworld-bert"), shipped("storyworld-de-en")
+    for score in (
+        lambda: score_tokens(*shipped("storyworld-gpt"), ids),
+        lambda: score_masked_tokens(*bert, ids),
+        lambda: score_target(*translator, ids, [1]),
+        lambda: score_target(*translator, [1], ids),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            score()
+
+
+def test_the_token_that_only_begins_a_text_is_read_and_not_scored():
+    tokenizer = train_tokenizer("byte", [])
+    tokenizer.begin_of_text = tokenizer.end_of_text  # as a Llama's tokenizer has one
+    gpt = build_model(preset("gpt-laptop", vocab_size=257, n_layers=1))
+    scores = score_tokens(gpt, tokenizer, "abc")
+    assert [score.text for score in scores] == ["a", "b", "c"] and scores[0].logprob is not None
+    assert score_tokens(gpt, tokenizer, [256, *b"abc"])[1:] == scores
+
+
+def test_scores_of_ids_are_those_of_the_text_however_many_rows_are_in_memory(monkeypatch):
+    gpt, tokenizer = shipped("storyworld-gpt")
+    text = "Once there was a shy girl."
+    whole = score_tokens(gpt, tokenizer, text)
+    assert score_tokens(gpt, tokenizer, tokenizer.encode(text)) == whole
+    monkeypatch.setattr("llmasos.interpret.tokens.ROWS", 2)
+    in_pieces = score_tokens(gpt, tokenizer, text)
+    assert [s.logprob for s in in_pieces[1:]] == pytest.approx([s.logprob for s in whole[1:]], abs=1e-4)
+    assert [s.rank for s in in_pieces] == [s.rank for s in whole]
+
+
+def test_a_bert_scores_each_token_as_it_fills_that_token_in():
+    bert, tokenizer = shipped("storyworld-bert")
+    ids = tokenizer.frame(tokenizer.encode("the old man lived by the river .")).ids
+    scores = score_masked_tokens(bert, tokenizer, ids, n=4)
+    assert [score.id for score in scores] == ids
+    assert scores[0].logprob is None and scores[-1].alternatives == []
+    (filled,) = fill_masks(bert, tokenizer, "the old [MASK] lived by the river .", n=4)
+    man = scores[3]
+    assert [(text, pytest.approx(p, rel=1e-4)) for _, text, p in man.alternatives] == filled
+    assert math.exp(man.logprob) == pytest.approx(dict(filled).get("man", math.exp(man.logprob)), rel=1e-4)
+    assert score_masked_tokens(bert, tokenizer, [ids[0], ids[-1]]) == [scores[0], scores[-1]]  # nothing to hide
+
+
+def test_scores_of_a_translation_add_up_to_its_loss():
+    translator, tokenizer = shipped("storyworld-de-en")
+    source = [*tokenizer.encode("Der alte Mann lebte am Fluss."), tokenizer.end_of_text]
+    target = [*tokenizer.encode("The old man lived by the river."), tokenizer.end_of_text]
+    scores = score_target(translator, tokenizer, source, target)
+    logits = translator(torch.tensor([source]), torch.tensor([[tokenizer.start_of_target, *target[:-1]]]))[0]
+    loss = torch.nn.functional.cross_entropy(logits, torch.tensor(target), reduction="sum")
+    assert -sum(score.logprob for score in scores) == pytest.approx(loss.item(), rel=1e-3)
+    assert [score.id for score in scores] == target
+
+
+def test_the_lens_gives_its_rows_one_by_one():
+    gpt = model()
+    whole = logit_lens(gpt, IDS[0])
+    for (layer, logits), row in zip(lens_rows(gpt, IDS[0]), whole, strict=True):
+        assert layer == row.layer and torch.equal(logits, row.logits)
+
+
+def test_occlusion_leaves_out_one_word_at_a_time():
+    seen = []
+
+    def score(texts):
+        seen.extend(texts)
+        return [float("not" in text) for text in texts]
+
+    tokenizer = train_tokenizer("bpe", ["it was not good."] * 3, 262)
+    found = occlusion(tokenizer, "it was not good.", score)
+    assert seen == ["it was not good.", " was not good.", "it not good.", "it was good.", "it was not.",
+                    "it was not good"]  # fmt: skip
+    assert [(word.text, word.influence) for word in found] == [("it", 0), ("was", 0), ("not", 1), ("good", 0), (".", 0)]
+    assert all("it was not good."[word.start : word.end] == word.text for word in found)
+
+
+def test_the_evidence_for_a_label_is_what_classifying_without_the_word_says():
+    bert, tokenizer = small_classifier()
+    text = "the old man was sad"
+    evidence = label_evidence(bert, tokenizer, text)
+    whole, without = classify(bert, tokenizer, [text, "the old man was "])
+    assert evidence[-1].text == "sad"
+    assert evidence[-1].influence == pytest.approx(whole.max() - without[whole.argmax()], abs=1e-6)
+    other = label_evidence(bert, tokenizer, text, "ab"[1 - whole.argmax()])
+    assert [word.influence for word in other] == pytest.approx([-word.influence for word in evidence], abs=1e-6)
+    assert label_evidence(bert, tokenizer, " ") == []
+
+
+def test_evidence_is_bounded_and_for_known_labels():
+    bert, tokenizer = small_classifier()
+    with pytest.raises(UserError, match="has 257 words"):
+        label_evidence(bert, tokenizer, "a " * 257)
+    with pytest.raises(UserError, match="no label 'c'; the model knows a, b"):
+        label_evidence(bert, tokenizer, "a", "c")
+    with pytest.raises(UserError, match="no classifier"):
+        label_evidence(*shipped("storyworld-bert"), "a")
+
+
+@pytest.mark.parametrize("name", ["storyworld-gpt", "storyworld-bert"])
+def test_a_look_at_tokens_is_their_scores(name):
+    one, tokenizer = shipped(name)
+    seen = look(one, tokenizer, "Paul was happy.", n=3)
+    ids = [token["id"] for token in seen["tokens"]]
+    score = score_tokens if one.config.family == "gpt" else score_masked_tokens
+    for token, expected in zip(seen["tokens"], score(one, tokenizer, ids, 3), strict=True):
+        assert (token["text"], token["rank"]) == (expected.text, expected.rank)
+        assert token["logprob"] == (expected.logprob and pytest.approx(expected.logprob, abs=1e-4))
+        assert [(a["id"], a["token"]) for a in token["alternatives"]] == [a[:2] for a in expected.alternatives]
+        assert [math.exp(a["logprob"]) for a in token["alternatives"]] == pytest.approx(
+            [a[2] for a in expected.alternatives], rel=1e-3
+        )
+    assert look(one, tokenizer, ids, n=3) == seen == json.loads(json.dumps(seen))
+
+
+@pytest.mark.parametrize("name", ["storyworld-gpt", "storyworld-bert"])
+def test_a_look_at_attention_is_the_map_of_that_layer(name):
+    one, tokenizer = shipped(name)
+    seen = look(one, tokenizer, "Paul was happy.", "attention", layer=2)
+    ids = torch.tensor([[token["id"] for token in seen["tokens"]]])
+    expected = attention_maps(one, ids)["blocks.2.attention"][0]
+    torch.testing.assert_close(torch.tensor(seen["weights"]), expected, atol=1e-4, rtol=0)
+    assert (seen["layers"], seen["heads"], seen["layer"], seen["kinds"]) == (4, 4, 2, ["attention"])
+    assert seen["keys"] == seen["tokens"] and all(round(w, 4) == w for w in seen["weights"][0][-1])
+
+
+def test_a_look_across_a_translation_is_the_cross_attention_of_its_decoder():
+    translator, tokenizer = shipped("storyworld-de-en")
+    source, target = "Der alte Mann lebte am Fluss.", "The old man lived by the river."
+    seen = look(translator, tokenizer, source, "attention", layer=1, target=target)
+    assert seen["kind"] == "cross_attention" and set(seen["kinds"]) == {"attention", "decoder_attention",
+                                                                        "cross_attention"}  # fmt: skip
+    ids, written = ([[token["id"] for token in seen[side]]] for side in ("keys", "tokens"))
+    assert ids[0] == [*tokenizer.encode(source), tokenizer.end_of_text]
+    assert written[0] == [tokenizer.start_of_target, *tokenizer.encode(target)]
+    maps = attention_maps(translator, torch.tensor(ids), torch.tensor(written))
+    expected = maps["decoder_blocks.1.cross_attention"][0]
+    torch.testing.assert_close(torch.tensor(seen["weights"]), expected, atol=1e-4, rtol=0)
+    own = look(translator, tokenizer, source, "attention", kind="attention")
+    torch.testing.assert_close(torch.tensor(own["weights"]), maps["encoder_blocks.0.attention"][0], atol=1e-4, rtol=0)
+    tokens = look(translator, tokenizer, source, target=target)
+    assert "".join(token["text"] for token in tokens["tokens"][:-1]) == target and tokens["tokens"][0]["rank"] == 0
+
+
+def test_a_look_through_the_lens_is_the_lens():
+    gpt, tokenizer = shipped("storyworld-gpt")
+    seen = look(gpt, tokenizer, "Paul was", "lens")
+    rows = logit_lens(gpt, torch.tensor([token["id"] for token in seen["tokens"]]))
+    for layer, row in zip(seen["layers"], rows, strict=True):
+        best = row.logits.softmax(-1).topk(3)
+        assert layer["layer"] == row.layer
+        assert [[one["id"] for one in says] for says in layer["says"]] == best.indices.tolist()
+        assert [one["probability"] for one in layer["says"][-1]] == pytest.approx(best.values[-1].tolist(), abs=1e-4)
+
+
+def test_a_look_reads_what_the_model_would_read():
+    gpt, tokenizer = shipped("storyworld-chat")
+    chat = [{"role": "user", "content": "Tell a story."}, {"role": "assistant", "content": "No."}]
+    ids = [token["id"] for token in look(gpt, tokenizer, chat)["tokens"]]
+    assert ids == template_of(tokenizer).encode(tokenizer, chat, answer=False).ids
+    assert [token["id"] for token in look(gpt, tokenizer, "")["tokens"]] == [tokenizer.end_of_text]
+    typed = look(gpt, tokenizer, "<|im_end|>")["tokens"]
+    assert len(typed) > 1 and tokenizer.special_tokens["<|im_end|>"] not in [token["id"] for token in typed]
+    bert, words = shipped("storyworld-bert")
+    masked = look(bert, words, "the [MASK] sat", "lens")["tokens"]
+    assert [token["text"] for token in masked] == ["[CLS]", "the", "[MASK]", "sat", "[SEP]"]
+    heads = look(*small_classifier(), "the man", "attention")
+    assert (heads["heads"], len(heads["tokens"])) == (2, 4)
+
+
+LONG = [1] * 300
+
+
+@pytest.mark.parametrize(("name", "arguments", "sentence"), [
+    ("storyworld-gpt", {"input": "a", "show": "all"}, "show is 'all'; it must be one of"),
+    ("storyworld-gpt", {"input": []}, "the text is an empty list"),
+    ("storyworld-gpt", {"input": [1024]}, "holds 1024, which is no token: ids are whole numbers from 0 to 1023"),
+    ("storyworld-gpt", {"input": [-1]}, "holds -1"),
+    ("storyworld-gpt", {"input": [True]}, "holds True"),
+    ("storyworld-gpt", {"input": LONG, "show": "attention"}, "300 tokens, and 'attention' is shown for at most 256"),
+    ("storyworld-gpt", {"input": LONG, "show": "lens"}, "for at most 256"),
+    ("storyworld-gpt", {"input": LONG}, "for at most 256"),
+    ("storyworld-bert", {"input": [1] * 65}, "for at most 64"),
+    ("storyworld-gpt", {"input": "a", "show": "attention", "layer": 4}, "layer is 4; the model has 4 of them"),
+    ("storyworld-gpt", {"input": "a", "show": "attention", "layer": -1}, "layer is -1"),
+    ("storyworld-gpt", {"input": "a", "show": "attention", "kind": "cross_attention"}, "need a translator and a"),
+    ("storyworld-gpt", {"input": "a", "target": "b"}, "target is for translators, and the model is a gpt"),
+    ("storyworld-gpt", {"input": "a", "n": 21}, "n is 21"),
+    ("storyworld-bert", {"input": [{"role": "user", "content": "a"}]}, "is a conversation, and the model is a bert"),
+    ("storyworld-de-en", {"input": "a", "show": "lens"}, "the logit lens is for a gpt or a bert"),
+    ("storyworld-de-en", {"input": "a"}, "give the translation, too"),
+], ids=str)  # fmt: skip
+def test_what_cannot_be_looked_at_gets_a_sentence(name, arguments, sentence):
+    with pytest.raises(UserError, match=sentence):
+        look(*shipped(name), **arguments)
+
+
+@cache
+def shipped(name):
+    """A model that comes with the library, and its tokenizer."""
+    return load_pretrained(name)
+
+
+def small_classifier():
+    """A BERT that tells a from b at random."""
+    tokenizer = shipped("storyworld-bert")[1]
+    return model(family="bert", vocab_size=tokenizer.vocab_size, head="classifier", labels=("a", "b")), tokenizer

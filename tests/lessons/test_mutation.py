@@ -1,0 +1,73 @@
+"""Every lesson there is: each misconception is rejected and named, each unusual but right solution is accepted."""
+
+import ast
+import re
+
+import pytest
+
+from lessons.machinery.check import check_source
+from lessons.machinery.discovery import Lesson, lessons
+from lessons.machinery.exercises import Exercise
+from lessons.machinery.forbidden import look_up, refused_at_run_time
+from lessons.machinery.grading import NOT_DONE, RIGHT, WRONG, expected, judge_observations, top_level, watch
+
+EXERCISES = [(lesson, exercise) for lesson in lessons() for exercise in lesson.exercises]
+NAMES = [f"{lesson.name}-{exercise.name}" for lesson, exercise in EXERCISES]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lesson, exercise", EXERCISES, ids=NAMES)
+def test_every_misconception_is_rejected_and_named(lesson: Lesson, exercise: Exercise):
+    assert len(exercise.misconceptions) >= 6, "at least six per exercise"
+    assert len({m.name for m in exercise.misconceptions}) == len(exercise.misconceptions)
+    for misconception in exercise.misconceptions:
+        for code in (misconception.code, *misconception.variants):
+            verdict = judge_observations(exercise, watch(exercise, code))
+            assert (verdict.status, verdict.mistake) == (WRONG, misconception.name), verdict
+
+
+@pytest.mark.parametrize("lesson, exercise", EXERCISES, ids=NAMES)
+def test_every_unusual_but_right_solution_is_accepted(lesson: Lesson, exercise: Exercise):
+    assert len(exercise.accepted) >= 2
+    assert judge_observations(exercise, watch(exercise, exercise.reference)).status == RIGHT
+    for name, solution in exercise.accepted.items():
+        with refused_at_run_time(exercise):  # also proves that no case itself calls what is forbidden
+            observations = watch(exercise, solution)
+        verdict = judge_observations(exercise, observations)
+        assert verdict.status == RIGHT, f"{name}: {verdict.mistake}: {verdict.why}\n{verdict.example}"
+
+
+@pytest.mark.parametrize("lesson, exercise", EXERCISES, ids=NAMES)
+def test_a_mistake_that_nobody_knows_is_rejected_without_a_name(lesson: Lesson, exercise: Exercise):
+    def unheard_of(*arguments):
+        raise ZeroDivisionError
+
+    verdict = judge_observations(exercise, watch(exercise, unheard_of))
+    assert (verdict.status, verdict.mistake) == (WRONG, "exception (ZeroDivisionError)")
+
+
+@pytest.mark.parametrize("lesson", lessons(), ids=lambda lesson: lesson.name)
+def test_the_parts_of_a_lesson_fit_together(lesson: Lesson):
+    assert set(lesson.facts) >= {"Question", "Teaches", "Minutes"}
+    stub, first = ast.parse(lesson.stub), 0
+    for task in lesson.tasks:
+        node = top_level(stub)[task.name]
+        assert node.lineno > first, "EXERCISES are in the order of exercise.py"
+        first = node.lineno
+        assert task.hints and task.section in lesson.sections, task.section
+        if isinstance(task, Exercise):
+            assert ast.get_docstring(node), "the docstring states the task"
+            assert {m.section for m in task.misconceptions} <= set(lesson.sections)
+            assert all(observation.failure is None for observation in expected(task))
+            missing = [name for name in task.forbidden if "." in name and look_up(name) is None]
+            assert not missing, f"forbidden, but there is no such function: {missing}"
+            for m in task.misconceptions:
+                assert len(m.why.split()) >= 5 and m.why.rstrip().endswith((".", "?", ")")), m.name
+    assert re.search(r"further reading", lesson.path.read_text(encoding="utf-8"), re.IGNORECASE)
+    assert any("predict(" in cell.text for cell in lesson.cells if cell.kind == "code"), "a prediction to make"
+    assert 3 <= len(lesson.exercises) <= 7
+
+
+@pytest.mark.parametrize("lesson", lessons(), ids=lambda lesson: lesson.name)
+def test_the_untouched_stub_is_not_done_rather_than_wrong(lesson: Lesson):
+    assert {verdict.status for verdict in check_source(lesson, lesson.stub, "exercise.py")} == {NOT_DONE}

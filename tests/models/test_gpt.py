@@ -1,0 +1,246 @@
+"""What must hold for a GPT of any kind: causality, padding, caching, fused = explicit, and that it learns."""
+
+import pytest
+import torch
+from model_helpers import VARIANTS, assert_all_close, gradients, random_gpt, random_ids
+from torch.nn import functional as F
+
+from llmasos.errors import UserError
+from llmasos.models import GPT, ModelConfig
+
+P = 16  # context_length of random_gpt
+# rotary and sinusoidal tables are float32, everything else float64
+CLOSE = {"rtol": 1e-9, "atol": 1e-9}
+
+
+@pytest.fixture(params=VARIANTS)
+def model(request):
+    return random_gpt(**VARIANTS[request.param])
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_future_token_changes_no_earlier_output(variant, fused):
+    model = random_gpt(fused=fused, **VARIANTS[variant])
+    ids = random_ids(2, 12)
+    before = model(ids)
+    for t in range(12):
+        changed = ids.clone()
+        changed[:, t] = (ids[:, t] + 1) % 29
+        after = model(changed)
+        torch.testing.assert_close(after[:, :t], before[:, :t], rtol=1e-12, atol=1e-12)
+        assert not torch.allclose(after[:, t:], before[:, t:], atol=1e-3)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_earlier_token_matters(variant):
+    """The other side of causality: no attention is cut short, the first token reaches the last output."""
+    model = random_gpt(**VARIANTS[variant])
+    ids = random_ids(1, 12)
+    last = model(ids)[:, -1]
+    for t in range(12):
+        changed = ids.clone()
+        changed[:, t] = (ids[:, t] + 1) % 29
+        assert (model(changed)[:, -1] - last).abs().max() > 1e-6
+
+
+def test_the_fused_model_equals_the_explicit_one_in_values_and_gradients():
+    for fields in VARIANTS.values():
+        fused, explicit = (random_gpt(fused=f, **fields) for f in (True, False))
+        ids, real = random_ids(3, 9), torch.rand(3, 9, generator=torch.Generator().manual_seed(1)) < 0.7
+        for mask in (None, real):
+            actual, expected = fused(ids, mask), explicit(ids, mask)
+            torch.testing.assert_close(actual, expected, **CLOSE)
+            assert_all_close(gradients(actual, fused.parameters()), gradients(expected, explicit.parameters()), **CLOSE)
+
+
+# ── padding ──
+
+
+def test_left_padded_right_padded_and_unpadded_agree(model):
+    sequences = [random_ids(n, seed=n) for n in (9, 4, 1)]
+    for side in ("left", "right"):
+        ids, real = torch.zeros(3, 12, dtype=torch.long), torch.zeros(3, 12, dtype=torch.bool)
+        for row, sequence in enumerate(sequences):
+            n = len(sequence)
+            where = slice(12 - n, 12) if side == "left" else slice(0, n)
+            ids[row, where], real[row, where] = sequence, True
+        logits = model(ids, real)
+        assert logits.isfinite().all()
+        for row, sequence in enumerate(sequences):
+            torch.testing.assert_close(logits[row][real[row]], model(sequence[None])[0], **CLOSE)
+
+
+def test_what_stands_in_the_padding_changes_nothing_and_gets_no_gradient(model):
+    ids, real = random_ids(2, 10), torch.ones(2, 10, dtype=torch.bool)
+    real[0, 6:], real[1, :3] = False, False
+    ids[real], ids[~real] = ids[real] % 28, 28  # token 28 stands in the padding only
+    other = ids.masked_fill(~real, 3)
+    torch.testing.assert_close(model(ids, real)[real], model(other, real)[real], rtol=0, atol=0)
+    hidden = model.hidden(ids, real)
+    (gradient,) = gradients(hidden[real], [model.token_embedding.weight])
+    assert not gradient[28].any() and gradient[:28].any()
+
+
+def test_a_mask_of_real_tokens_only_changes_nothing(model):
+    ids = random_ids(2, 10)
+    torch.testing.assert_close(model(ids, torch.ones(2, 10, dtype=torch.bool)), model(ids), **CLOSE)
+
+
+def test_explicit_positions_equal_the_default_ones(model):
+    ids = random_ids(2, 10)
+    torch.testing.assert_close(model(ids, positions=torch.arange(10).expand(2, 10)), model(ids), **CLOSE)
+
+
+def test_gradients_are_finite_when_whole_rows_are_padding(model):
+    ids, real = random_ids(3, 8), torch.ones(3, 8, dtype=torch.bool)
+    real[0], real[1, :5] = False, False
+    assert all(g.isfinite().all() for g in gradients(model(ids, real), model.parameters()))
+
+
+# ── the cache ──
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("chunks", [[12], [1] * 12, [5, 1, 1, 5], [1, 11]])
+def test_reading_in_chunks_with_a_cache_equals_reading_at_once(model, chunks):
+    ids = random_ids(2, 12)
+    cache, start, logits = model.make_cache(2), 0, []
+    for size in chunks:
+        positions = torch.arange(start, start + size).expand(2, size)
+        logits.append(model(ids[:, start : start + size], positions=positions, cache=cache))
+        start += size
+    torch.testing.assert_close(torch.cat(logits, dim=1), model(ids), **CLOSE)
+
+
+@torch.no_grad()
+def test_sequences_of_different_lengths_share_a_cache(model):
+    """Prompts of 7, 3 and 1 tokens are read as one right-padded batch, then each grows from its own end."""
+    lengths, n_new = [7, 3, 1], 5
+    wholes = [random_ids(n + n_new, seed=n) for n in lengths]
+    cache = model.make_cache(3, length=12)
+    prompts = torch.full((3, 7), 28)
+    for row, (whole, n) in enumerate(zip(wholes, lengths, strict=True)):
+        prompts[row, :n] = whole[:n]
+    prompt_logits = model(prompts, positions=torch.arange(7).expand(3, 7), cache=cache)
+    steps = []
+    for i in range(n_new):
+        ids = torch.stack([whole[n + i] for whole, n in zip(wholes, lengths, strict=True)])[:, None]
+        steps.append(model(ids, positions=torch.tensor(lengths)[:, None] + i, cache=cache))
+    for row, (whole, n) in enumerate(zip(wholes, lengths, strict=True)):
+        actual = torch.cat([prompt_logits[row, :n], *(step[row] for step in steps)])
+        torch.testing.assert_close(actual, model(whole[None])[0], **CLOSE)
+
+
+@torch.no_grad()
+def test_dropping_and_replacing_sequences_in_a_cache_keeps_the_others_right(model):
+    a, b = random_ids(3, 6, seed=1), random_ids(1, 6, seed=2)
+    start, last = torch.arange(5)[None], torch.tensor([[5]])
+    cache, newcomer = model.make_cache(3), model.make_cache(1)
+    model(a[:, :5], positions=start, cache=cache)
+    model(b[:, :5], positions=start, cache=newcomer)
+    kept = cache.select(torch.tensor([2, 0]))
+    torch.testing.assert_close(model(a[[2, 0], 5:], positions=last, cache=kept)[:, 0], model(a[[2, 0]])[:, -1], **CLOSE)
+    cache.put(torch.tensor([1]), newcomer)
+    mixed = torch.stack((a[0], b[0], a[2]))
+    torch.testing.assert_close(model(mixed[:, 5:], positions=last, cache=cache)[:, 0], model(mixed)[:, -1], **CLOSE)
+
+
+def test_a_new_cache_has_the_models_dtype_and_the_stated_length():
+    model = random_gpt(n_kv_heads=2).to(torch.bfloat16)
+    cache = model.make_cache(5, length=7)
+    assert cache.layers[1][0].shape == (5, 2, 7, 4) and cache.layers[0][1].dtype == torch.bfloat16
+    assert model.make_cache(1).length == P and len(cache.layers) == 2
+
+
+# ── the door ──
+
+
+def test_a_text_longer_than_the_context_is_refused_in_one_sentence(model):
+    assert model(random_ids(1, P)).shape == (1, P, 29)
+    with pytest.raises(UserError, match=r"16.*context of 16 tokens"):
+        model(random_ids(1, P + 1))
+    with pytest.raises(UserError, match=r"16.*context of 16 tokens"):
+        model(random_ids(1, 1), positions=torch.tensor([[P]]), cache=model.make_cache(1))
+
+
+def test_a_full_cache_is_refused_in_one_sentence(model):
+    with pytest.raises(UserError, match="4.*cache of 4 tokens"):
+        model(random_ids(1, 1), positions=torch.tensor([[4]]), cache=model.make_cache(1, length=4))
+
+
+def test_a_cache_wants_positions_and_does_not_ignore_a_padding_mask():
+    model, ids = random_gpt(), random_ids(1, 3)
+    with pytest.raises(ValueError, match="positions"):
+        model(ids, cache=model.make_cache(1))
+    with pytest.raises(ValueError, match="real"):
+        model(ids, ids > 0, torch.tensor([[0, 1, 2]]), model.make_cache(1))
+
+
+# ── the whole ──
+
+
+def test_tied_embeddings_are_one_tensor_and_untied_are_two():
+    tied, untied = random_gpt(), random_gpt(tie_embeddings=False)
+    assert tied.lm_head.weight is tied.token_embedding.weight
+    assert untied.lm_head.weight is not untied.token_embedding.weight
+    tied.load_state_dict(tied.state_dict())
+    assert tied.lm_head.weight is tied.token_embedding.weight
+
+
+def test_hidden_states_become_logits_by_the_output_layer(model):
+    ids = random_ids(2, 5)
+    assert torch.equal(F.linear(model.hidden(ids), model.lm_head.weight), model(ids))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_order_of_the_context_matters_to_every_model_that_has_positions(variant):
+    """One layer without positions sees a bag of tokens: swapping two of them leaves the last output as it was."""
+    model = random_gpt(n_layers=1, **VARIANTS[variant])
+    one, other = model(torch.tensor([[3, 5, 7, 2], [7, 5, 3, 2]]))[:, -1]
+    if variant == "bare":
+        torch.testing.assert_close(one, other)
+    else:
+        assert (one - other).abs().max() > 1e-3
+
+
+def test_dropout_acts_in_training_only():
+    model, ids = random_gpt(dropout=0.3), random_ids(2, 8)
+    assert torch.equal(model(ids), model(ids))
+    assert torch.equal(model(ids), random_gpt(dropout=0.0)(ids))
+    model.train()
+    assert not torch.allclose(model(ids), model(ids))
+
+
+def test_dropout_falls_on_the_embeddings_too():
+    torch.manual_seed(0)
+    model, inputs = random_gpt(dropout=0.3, d_model=64).train(), []
+    model.blocks[0].register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
+    model(random_ids(8, P))
+    assert abs((inputs[0] == 0).double().mean() - 0.3) < 0.03  # 8,192 draws: σ is 0.005
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_model_can_learn_one_batch_by_heart(variant):
+    """Four random sequences, each with its own first token: the loss can fall from log 29 = 3.37 to nothing."""
+    torch.manual_seed(0)
+    model = GPT(ModelConfig(vocab_size=29, context_length=8, n_layers=2, n_heads=4, d_model=32, **VARIANTS[variant]))
+    ids = random_ids(4, 9)
+    assert len(set(ids[:, 0].tolist())) == 4
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.0)
+    for _ in range(150):
+        loss = F.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.02
+
+
+def test_autocast_keeps_all_variants_within_its_precision(model):
+    model, ids = model.float(), random_ids(2, 8)
+    exact = model(ids)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough = model(ids).float()
+        cached = model(ids, positions=torch.arange(8)[None], cache=model.make_cache(2)).float()
+    scale = exact.abs().mean()
+    assert (rough - exact).abs().mean() < 0.05 * scale and (cached - exact).abs().mean() < 0.05 * scale

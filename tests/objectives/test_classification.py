@@ -1,0 +1,145 @@
+"""Classification: texts are cut fairly, padding and company change no loss, an unknown label is refused."""
+
+import numpy as np
+import pytest
+import torch
+from fine_tuning_helpers import FAMILIES, tokenizer_of
+from model_helpers import randomise
+from torch.nn import functional as F
+from training_helpers import tiny_recipe
+
+from llmasos.datasets.bucketing import Examples
+from llmasos.errors import UserError
+from llmasos.models import ModelConfig, build_model
+from llmasos.objectives import IGNORED, Classification
+from llmasos.objectives.classification import cut_middle, share_room
+from llmasos.tokenizers import train_tokenizer
+from llmasos.training.trainer import Trainer
+
+LABELS = ("bad", "good", "odd")
+TEXTS = [
+    ("what a fine day", None, "good"),
+    ("no", "he said and left again", "bad"),
+    ("a cat", "or not", "odd"),
+    ("the rain fell all day", None, "bad"),
+    ("well", None, "good"),
+]
+
+
+def objective_and_model(family):
+    tokenizer = tokenizer_of(family)
+    config = {"vocab_size": tokenizer.vocab_size, "context_length": 48, "n_layers": 2, "n_heads": 2, "d_model": 16}
+    model = build_model(ModelConfig(**config, **FAMILIES[family], head="classifier", labels=LABELS))
+    return Classification(tokenizer, LABELS), randomise(model.double()).eval()
+
+
+@pytest.fixture(params=FAMILIES)
+def pair(request):
+    return objective_and_model(request.param)
+
+
+def encoded(objective):
+    return [objective.encode(*text, context_length=48) for text in TEXTS]
+
+
+def test_a_batch_holds_framed_texts_padded_to_the_longest(pair):
+    objective, _ = pair
+    examples = encoded(objective)
+    batch = objective.collate(examples)
+    longest = max(len(example.frame.ids) for example in examples)
+    assert batch["ids"].shape == batch["real"].shape == batch["segments"].shape == (5, longest)
+    for row, example in enumerate(examples):
+        n = len(example.frame.ids)
+        assert batch["ids"][row, :n].tolist() == example.frame.ids
+        assert batch["real"][row].tolist() == [t < n for t in range(longest)]
+        assert batch["segments"][row, :n].tolist() == example.frame.segments
+        assert (batch["ids"][row, n:] == objective.tokenizer.pad_id).all()
+    assert batch["labels"].tolist() == [1, 0, 2, 0, 1]
+    assert objective.counts(batch) == {"label": 5}
+
+
+def test_the_loss_is_the_sum_of_those_of_the_texts_alone(pair):
+    objective, model = pair
+    examples = encoded(objective)
+    whole = objective.losses(model, objective.collate(examples))["label"]
+    alone = [objective.losses(model, objective.collate([example]))["label"] for example in examples]
+    torch.testing.assert_close(whole, sum(alone), rtol=1e-5, atol=1e-5)
+    frame, label = examples[1].frame, examples[1].label
+    logits = model(torch.tensor([frame.ids]), None, torch.tensor([frame.segments]))
+    torch.testing.assert_close(alone[1].double(), -F.log_softmax(logits[0], dim=0)[label], rtol=1e-5, atol=1e-5)
+
+
+def test_correct_counts_the_right_predictions_and_leaves_out_unknown_labels(pair):
+    objective, model = pair
+    batch = objective.collate(encoded(objective))
+    predicted = model(batch["ids"], batch["real"], batch["segments"]).argmax(dim=1)
+    assert objective.correct(model, {**batch, "labels": predicted}) == {"label": 5}
+    assert objective.correct(model, {**batch, "labels": (predicted + torch.tensor([0, 1, 1, 0, 2])) % 3})["label"] == 2
+    some = {**batch, "labels": torch.tensor([1, IGNORED, 0, IGNORED, 2])}
+    assert objective.counts(some) == {"label": 3}
+    of_some = objective.losses(model, some)["label"]
+    rows = {name: tensor[[0, 2, 4]] for name, tensor in some.items()}
+    torch.testing.assert_close(of_some, objective.losses(model, rows)["label"])
+
+
+def test_a_text_without_a_label_can_be_encoded_for_prediction(pair):
+    assert pair[0].encode("who knows", None, None, 48).label == IGNORED
+
+
+def test_a_label_not_seen_in_training_is_refused_with_the_known_ones(pair):
+    with pytest.raises(UserError, match="'ugly' did not occur in training.*bad, good, odd"):
+        pair[0].encode("a text", None, "ugly", 48)
+
+
+def test_too_long_texts_are_cut_to_the_context_and_it_is_counted(pair):
+    objective, _ = pair
+    size = {n: objective.tokenizer.frame_size(n) for n in (1, 2)}
+    n = len(objective.tokenizer.encode("the cat sat on the mat"))
+    for room in (1, 3, n - 1, n, n + 1):
+        example = objective.encode("the cat sat on the mat", None, "odd", room + size[1])
+        kept = min(room, n)
+        ids = cut_middle(objective.tokenizer.encode("the cat sat on the mat"), kept)
+        assert example.frame == objective.tokenizer.frame(ids) and example.n_cut == n - kept
+    two = objective.encode("the cat sat on the mat", "the cat sat on the mat", "odd", 5 + size[2])
+    assert len(two.frame.ids) == 5 + size[2] and two.n_cut == 2 * n - 5
+    with pytest.raises(UserError, match="no room"):
+        objective.encode("a", "b", "odd", size[2])
+
+
+def test_the_longer_text_loses_tokens_first():
+    """Equal to BERT's own way: as long as there are too many, drop the last of the longer one."""
+    chance = np.random.default_rng(0)
+    for _ in range(300):
+        first, second = (list(range(chance.integers(0, 12))) for _ in range(2))
+        room = int(chance.integers(1, 24))
+        expected = [list(first), list(second)]
+        while sum(map(len, expected)) > room:
+            max(expected, key=lambda text: (len(text), text is expected[1])).pop()
+        assert share_room([len(first), len(second)], room) == [len(text) for text in expected]
+
+
+def test_a_text_keeps_its_beginning_and_its_end():
+    for length in range(12):
+        for n in range(12):
+            kept = cut_middle(list(range(length)), n)
+            assert len(kept) == min(length, n) and kept == sorted(set(kept))
+            if 4 <= n < length:
+                assert kept[0] == 0 and kept[-1] == length - 1
+
+
+def test_it_can_be_learned_by_the_training_loop(pair, tmp_path):
+    objective, model = pair
+    examples = encoded(objective)
+    torch.manual_seed(0)
+    model = build_model(model.config)
+    recipe = tiny_recipe(steps=60, batch_size=5, learning_rate=1e-2, eval_interval=60)
+    trainer = Trainer(model, objective, Examples(examples), examples, recipe, tmp_path, say=lambda text: None)
+    assert trainer.train().val_loss < 0.1
+    assert objective.correct(model.eval(), objective.collate(examples)) == {"label": 5}
+
+
+def test_a_tokenizer_with_cls_and_sep_frames_as_bert_does():
+    tokenizer = train_tokenizer("wordpiece", ["the cat sat on the mat"] * 3, vocab_size=28)
+    example = Classification(tokenizer, LABELS).encode("the cat", "the mat", "bad", 48)
+    tokens = [tokenizer.token_bytes(id).decode() for id in example.frame.ids]
+    assert tokens[0] == "[CLS]" and tokens[-1] == "[SEP]" and tokens.count("[SEP]") == 2

@@ -1,0 +1,238 @@
+"""Fine-tuning: what `--init` brings from a run of any family, what `--compare` adds, and what is refused."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from task_helpers import (
+    RUNS,
+    assert_same_weights,
+    ctrl_c,
+    last_tensors,
+    pull_the_plug,
+    resume,
+    stopping,
+    the_error,
+    train,
+    workplace,
+)
+
+from llmasos.cli.train import compare
+from llmasos.errors import UserError
+from llmasos.models import load_config
+from llmasos.storage import load_tensors, read_json
+from llmasos.tasks import open_task
+from llmasos.tokenizers import load_tokenizer
+from llmasos.training.checkpoints import all_checkpoints, model_folder
+from llmasos.training.named_recipes import RECIPES, named_recipe
+from llmasos.training.recipe import Recipe
+
+pytestmark = pytest.mark.filterwarnings("ignore:the text is too small for a vocabulary")
+
+TASKS = {
+    "classify": ("--task", "classify", "--data", "labelled.csv"),
+    "answer": ("--task", "answer", "--data", "questions.jsonl"),
+}
+FAMILIES = {"bert": "bert", "text": "gpt", "translate": "transformer"}  # pre-trained run → its family
+WORTH = "What pre-training was worth"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def place(tmp_path_factory):
+    """A run of each family and a fine-tuned one, trained once for all tests."""
+    with workplace(tmp_path_factory.mktemp("init")):
+        for name in FAMILIES:
+            assert train(*RUNS[name], "--steps", "3", "--out", f"runs/{name}") == 0
+        assert train(*RUNS["classify"], "--steps", "1", "--out", "runs/classify") == 0
+        yield
+
+
+def task_from(run: str, task: str, **changes):
+    """A task that starts from a run, as far as `train` has it when it builds the model."""
+    data = dict(zip(TASKS[task][::2], TASKS[task][1::2], strict=True))["--data"]
+    task = open_task(Recipe(task=task, data=data, init=run, **changes))
+    task.use(task.make_tokenizer(task.recipe))
+    return task
+
+
+# What arrives
+
+
+@pytest.mark.parametrize("pretrained", FAMILIES)
+@pytest.mark.parametrize("task", TASKS)
+def test_weights_sizes_and_tokenizer_come_from_the_run_named_by_init(task, pretrained, capsys):
+    out, run = f"{task}-{pretrained}", f"runs/{pretrained}"
+    assert train(*TASKS[task], "--init", run, "--out", out) == 0
+    assert f"{run} (its weights), 1" in capsys.readouterr().out
+    theirs, ours = load_config(model_folder(run)), load_config(model_folder(out))
+    assert ours.family == FAMILIES[pretrained] and ours.head != "none"
+    assert (ours.d_model, ours.context_length, ours.vocab_size) == (32, 48, theirs.vocab_size)
+    text = "Anna saw the red house."
+    assert load_tokenizer(Path(out, "tokenizer")).encode(text) == load_tokenizer(Path(run, "tokenizer")).encode(text)
+
+    # Before the first step the body is theirs to the bit, and with other words for --no-init-weights it is not.
+    body = task_from(run, task).build(Recipe(init=run)).body
+    saved = load_tensors(model_folder(run) / "model.safetensors")
+    for name, parameter in body.named_parameters():
+        assert torch.equal(parameter, saved[name]), name
+    random = task_from(run, task, init_weights=False).build(Recipe(init=run, init_weights=False)).body
+    assert not any(torch.equal(p, saved[n]) for n, p in random.named_parameters() if p.std() > 0)
+
+
+def test_training_begins_with_those_weights():
+    """With a learning rate of next to nothing the trained body is still the pre-trained one."""
+    for flags, out in (((), "still"), (("--no-init-weights",), "still-random")):
+        still = ("--learning-rate", "1e-12", "--weight-decay", "0", "--steps", "1", *flags)
+        assert train(*TASKS["classify"], "--init", "runs/bert", *still, "--out", out) == 0
+    before = load_tensors(model_folder("runs/bert") / "model.safetensors")
+    with_weights, without = last_tensors("still"), last_tensors("still-random")
+    name = "token_embedding.weight"
+    assert torch.allclose(with_weights[f"body.{name}"], before[name], atol=1e-9)
+    assert not torch.allclose(without[f"body.{name}"], before[name], atol=1e-2)
+
+
+def test_a_plain_model_folder_a_checkpoint_and_a_fine_tuned_run_serve_as_init_too():
+    shutil.copytree(model_folder("runs/bert"), "plain")
+    for name in ("state.json", "optimizer.safetensors"):
+        Path("plain", name).unlink()
+    for number, init in enumerate(("plain", str(model_folder("runs/bert")), "runs/classify")):
+        assert train(*TASKS["answer"], "--init", init, "--steps", "1", "--out", f"from-{number}") == 0
+
+
+def test_a_text_model_goes_on_with_another_text():
+    assert train("--task", "text", "--data", "stories.txt", "--init", "runs/text", "--steps", "1", "--out", "on") == 0
+
+
+def test_a_run_that_was_stopped_before_its_first_checkpoint_still_starts_from_init():
+    """It begins again, and must not do so from random weights."""
+    flags = (*TASKS["classify"], "--init", "runs/bert", "--out")
+    assert train(*flags, "early-whole") == 0
+    with stopping("early", 1, pull_the_plug):
+        assert train(*flags, "early") == 130
+    assert not all_checkpoints(Path("early"))
+    assert resume("early") == 0
+    assert_same_weights("early", "early-whole")
+
+
+def test_a_resumed_run_does_not_need_the_model_it_came_from():
+    shutil.copytree("runs/bert", "runs/gone")
+    with stopping("late", 4, pull_the_plug):
+        assert train(*TASKS["classify"], "--init", "runs/gone", "--out", "late") == 130
+    shutil.rmtree("runs/gone")
+    assert resume("late") == 0
+
+
+# The comparison
+
+
+COMPARE = (*TASKS["answer"], "--init", "runs/bert", "--compare")
+
+
+@pytest.fixture(scope="module")
+def compared(place) -> str:
+    """A comparison that nobody interrupted; returns the line that it prints."""
+    assert train(*COMPARE, "--out", "compared") == 0
+    return compare(*(read_json(Path(run, "results.json")) for run in ("compared", "compared/without-init")))
+
+
+def test_compare_trains_both_and_prints_what_the_weights_were_worth(capsys, compared):
+    assert train(*COMPARE, "--out", "compared-again") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == compared
+    assert compared.startswith(WORTH) and "exact match" in compared and "equal steps" in compared
+    ours, theirs = last_tensors("compared"), last_tensors("compared/without-init")
+    assert ours.keys() == theirs.keys() and not torch.equal(ours["head.weight"], theirs["head.weight"])
+    alone = (*TASKS["answer"], "--init", "runs/bert", "--no-init-weights", "--out", "baseline")
+    assert train(*alone) == 0
+    assert_same_weights("baseline", "compared/without-init")
+
+
+WHERE = {
+    "inside the first": ("", 4, pull_the_plug),
+    "inside the first, in order": ("", 4, ctrl_c),
+    "between the two": ("/without-init", 0, pull_the_plug),
+    "inside the second": ("/without-init", 4, pull_the_plug),
+    "inside the second, in order": ("/without-init", 4, ctrl_c),
+}
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_a_comparison_that_was_interrupted_anywhere_comes_to_the_same(where, capsys, compared):
+    place, step, how = WHERE[where]
+    out = where.replace(" ", "-").replace(",", "")
+    with stopping(out + place, step, how):
+        assert train(*COMPARE, "--out", out) == 130
+    assert WORTH not in capsys.readouterr().out
+    assert resume(out) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == compared
+    for part in ("", "/without-init"):
+        assert_same_weights(out + part, "compared" + part)
+
+
+def test_a_finished_comparison_says_so_and_goes_on_with_both_if_asked(capsys):
+    assert train(*COMPARE, "--out", "more") == 0
+    assert resume("more") == 2
+    assert "has taken all its 6 steps" in the_error(capsys)
+    assert resume("more", "--steps", "9") == 0
+    assert WORTH in capsys.readouterr().out
+    for run in ("more", "more/without-init"):
+        assert all_checkpoints(Path(run))[-1].name == "step-00000009"
+
+
+def test_the_figures_of_a_comparison_are_those_of_the_two_results():
+    def results(outcomes, value):
+        score = {"name": "accuracy", "value": value, "low": value - 0.1, "high": value + 0.1, "n": 8, "digits": 2}
+        return {"scores": [score], "outcomes": outcomes}
+
+    line = compare(results([1.0] * 8, 1.0), results([0.0] * 4 + [1.0] * 4, 0.5))
+    assert "accuracy 1.00 (0.90–1.10) from pre-trained weights, 0.50 (0.40–0.60) from random" in line
+    assert "+0.50 (+" in line and "on the same 8 examples" in line
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_sizes_that_a_recipe_names_give_way_to_init_and_its_other_settings_stay(name):
+    recipe, plain = named_recipe(name, init="runs/mine"), named_recipe(name)
+    assert recipe.init == "runs/mine" and not set(recipe.model_changes) - {"dropout"}
+    assert (recipe.task, recipe.data, recipe.steps) == (plain.task, plain.data, plain.steps)
+    assert named_recipe(name, steps=7).model_changes == plain.model_changes
+    with pytest.raises(UserError, match="d_model cannot be changed"):
+        named_recipe(name, init="runs/mine", d_model=64)
+
+
+# What is refused
+
+
+CLASSIFY = TASKS["classify"]
+WRONG = {
+    "not made yet": (
+        (*CLASSIFY, "--init", "runs/bert-storyworld"), "make it first: python train.py bert-storyworld"),
+    "no recipe's": ((*CLASSIFY, "--init", "runs/nothing"), "there is no folder runs/nothing"),
+    "no model": ((*CLASSIFY, "--init", "cache"), "neither a run nor a model"),
+    "sizes": ((*CLASSIFY, "--init", "runs/bert", "--d-model", "64"), "d_model cannot be changed, because --init"),
+    "context": ((*CLASSIFY, "--init", "runs/bert", "--context-length", "96"), "leave --context-length out"),
+    "preset": ((*CLASSIFY, "--init", "runs/bert", "--model", "bert-base"), "leave --model out"),
+    "tokenizer": ((*CLASSIFY, "--init", "runs/bert", "--tokenizer", "char"), "leave --tokenizer out"),
+    "bert from a gpt": (("--task", "bert", "--data", "stories.txt", "--init", "runs/text"), "runs/text is a gpt"),
+    "text from a bert": (("--task", "text", "--data", "stories.txt", "--init", "runs/bert"), "runs/bert is a bert"),
+    "translate from a bert": (
+        ("--task", "translate", "--data", "pairs.tsv", "--init", "runs/bert"), "family transformer, and runs/bert"),
+    "bert from a classifier": (
+        ("--task", "bert", "--data", "stories.txt", "--init", "runs/classify"), "runs/classify has a classifier"),
+    "damaged": ((*CLASSIFY, "--init", "damaged"), "damaged/model.safetensors"),
+    "nothing to compare": ((*CLASSIFY, "--compare"), "--compare is about the weights of --init"),
+    "no weights to leave": ((*CLASSIFY, "--no-init-weights"), "--no-init-weights is about the weights of --init"),
+    "no right answers to compare": (
+        ("--task", "translate", "--data", "pairs.tsv", "--init", "runs/translate", "--compare"),
+        "it cannot compare translate"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_init_gets_one_sentence_and_leaves_no_run_behind(case, capsys):
+    if case == "damaged":
+        shutil.copytree(model_folder("runs/bert"), "damaged", ignore=shutil.ignore_patterns("state.json"))
+        weights = Path("damaged/model.safetensors")
+        weights.write_bytes(weights.read_bytes()[:1000])
+    flags, says = WRONG[case]
+    assert train(*flags, "--out", "refused") == 2
+    assert says in the_error(capsys) and not Path("refused").exists()

@@ -1,0 +1,185 @@
+"""`python -m llmasos quantize`: every family gets a table whose figures are those of its model, float and rounded."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from task_helpers import RUNS, evaluate, the_error, train, workplace, write_jsonl
+
+from llmasos import hub
+from llmasos.__main__ import main as llmasos
+from llmasos.datasets import build_tokens
+from llmasos.models import weight_bytes
+from llmasos.storage import read_json
+from llmasos.tasks import open_task
+from llmasos.tools import quantize
+from llmasos.tools.bench import data_subset
+from llmasos.tools.bench.measurement import Figure
+from llmasos.tools.quantize import mean_loss
+from llmasos.training.recipe import Recipe
+
+pytestmark = pytest.mark.filterwarnings("ignore:the text is too small for a vocabulary")
+LINES = {  # run → what its table must say beside memory and speed
+    "text": ["nats per token", "perplexity", "bits per byte"],
+    "bert": ["loss, nats per prediction", "masked-LM accuracy", "next-sentence accuracy"],
+    "classify": ["loss, nats per prediction", "accuracy", "macro-F1", "calibration error"],
+    "answer": ["loss, nats per prediction", "exact match", "F1"],
+    "translate": ["loss, nats per prediction", "BLEU", "chrF2"],
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def place(tmp_path_factory):
+    """A run of each kind, trained a little."""
+    with workplace(tmp_path_factory.mktemp("quantize")):
+        for name in LINES:
+            assert train(*RUNS[name], "--steps", "3", "--out", f"runs/{name}") == 0
+        yield
+
+
+def measure(model: str, *flags: str) -> dict[str, dict]:
+    """The table as the command writes it: what was measured → the line."""
+    quick = ("--tokens", "3", "--repetitions", "1", "--device", "cpu", "--json", "table.json")
+    assert llmasos(["quantize", model, *quick, *flags]) == 0
+    return {line["what"]: line for line in json.loads(Path("table.json").read_text(encoding="utf-8"))}
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_the_table_of_each_family(name, capsys):
+    lines = measure(f"runs/{name}")
+    out = capsys.readouterr().out
+    what, *speeds = list(lines)[:3]
+    does = "writing" if name in ("text", "translate") else "reading"
+    assert what == "weights in memory" and speeds == [f"tokens/s {does} 1 text", f"tokens/s {does} 16 texts"]
+    assert set(LINES[name]) <= set(lines) and not any("baseline" in line for line in lines)
+
+    floats, rounded = (hub.load_pretrained(f"runs/{name}", quantize=way)[0] for way in (None, "int8"))
+    memory = lines["weights in memory"]
+    assert (memory["float"], memory["int8"]) == tuple(f"{weight_bytes(m) / 1e6:,.2f} MB" for m in (floats, rounded))
+    assert memory["change"] == f"× {weight_bytes(rounded) / weight_bytes(floats):.2f}"
+    for line in speeds:
+        assert re.fullmatch(r"× \d+\.\d+ \(median .* … .*\)", lines[line]["change"])
+    for line in lines.values():
+        assert str(line["float"]) in out and line["int8"] in out and line["change"] in out
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_the_float_column_is_what_eval_says(name):
+    """And the rounded one differs from it: with weights so rounded some digit of the loss moves."""
+    assert evaluate(f"runs/{name}", "--beams", "1", "--json", "eval.json") == 0
+    lines = measure(f"runs/{name}", "--all")
+    for score in read_json(Path("eval.json"))["scores"]:
+        if "baseline" not in score["name"]:
+            assert lines[score["name"]]["float"] == f"{score['value']:.{score['digits']}f}"
+    changes = [line["change"].split()[0] for what, line in lines.items() if "loss" in what or "nats" in what]
+    assert any(float(change) != 0 for change in changes)
+
+
+def test_the_loss_is_that_of_training():
+    """What the last validation of the run said, over the same examples."""
+    run = read_json(Path("runs/translate/recipe.json"))
+    task = open_task(Recipe.from_dict(run))
+    model, tokenizer = hub.load_pretrained("runs/translate")
+    task.use(tokenizer, model.config)
+    rows = [json.loads(line) for line in Path("runs/translate/metrics.jsonl").read_text().splitlines()]
+    best = min(row["val_loss"] for row in rows if "val_loss" in row)
+    assert mean_loss(task, model, task.encoded("val")) == pytest.approx(best, rel=1e-5)
+
+
+def test_a_chat_model_is_judged_by_its_answers():
+    told = [{"messages": [{"role": "user", "content": f"What is {i}?"}, {"role": "assistant", "content": "a number"}]}
+            for i in range(3)]  # fmt: skip
+    write_jsonl("chat.jsonl", told)
+    lines = measure("storyworld-chat", "--data", "chat.jsonl")
+    assert {"loss, nats per prediction", "exact answers", "ROUGE-L"} <= set(lines)
+    assert "n = 3" in lines["exact answers"]["change"]  # all of a file of one's own
+
+
+def test_what_is_measured_is_said_before_it_is_and_the_end_sums_it_up(capsys):
+    lines = measure("runs/text")
+    out = capsys.readouterr().out
+    order = ("size …", "weights in", "speed, the best of 1 …", "tokens/s", "quality, ", "nats")
+    places = [out.index(f"\n{what}") for what in order]
+    assert places == sorted(places)
+    verdicts = [line["verdict"] for line in lines.values() if line["verdict"]]
+    assert out.endswith(f"\n\nIn short: with int8 the model {', '.join(verdicts)}.\n")
+    memory, one, many, quality = verdicts
+    assert re.fullmatch(r"takes \d+% of the memory", memory) and "writes 1 text " in one and "writes 16 texts " in many
+    assert re.fullmatch(r"and predicts .* \(nats per token [+-]\d+\.\d\d%\)", quality)
+
+
+def test_words_for_a_ratio_of_speeds_and_for_a_loss():
+    def pace(low, median, high):
+        return quantize.pace(Figure("", "", "", "×", median, median, low, high))
+
+    assert pace(1.1, 1.2, 1.3) == "1.20 times as fast"
+    assert pace(0.7, 0.8, 0.9) == "more slowly (× 0.80)"
+    assert pace(0.9, 1.0, 1.1) == "at about the same speed (× 0.90 … 1.10)"
+    assert quantize.quality("loss", 2.0, 2.1) == "and predicts worse (loss +5.00%)"
+    assert quantize.quality("loss", 2.0, 1.9) == "and predicts better (loss -5.00%)"
+    assert quantize.quality("loss", 2.0, 2.001) == "and predicts as well as before (loss +0.05%)"
+
+
+def test_some_of_the_data_is_measured_unless_all_is_asked_for(monkeypatch, capsys):
+    monkeypatch.setattr(data_subset, "SOME_TOKENS", 50)
+    monkeypatch.setattr(data_subset, "SOME_EXAMPLES", 1)
+    assert "n = 49)" in measure("runs/text")["perplexity"]["change"]
+    assert "split val, its first 50 tokens:" in capsys.readouterr().out
+    some = measure("runs/classify")["accuracy"]["change"]
+    said = re.search(r"split val, (\d) of its (\d+) examples:", capsys.readouterr().out)
+    assert int(said[1]) == 1 < int(said[2]) and f"n = {said[1]})" in some
+    assert f"n = {said[2]})" in measure("runs/classify", "--all")["accuracy"]["change"]
+    assert "examples:" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("n", [1, 5, 50, 10**6])
+@pytest.mark.parametrize("split", ["val", "train", "all"])
+def test_the_first_tokens_are_those_on_disk(n, split):
+    write_jsonl("many.jsonl", [{"text": f"Anna saw {i} castles. " * 3} for i in range(20)])
+    task = open_task(Recipe.from_dict(read_json(Path("runs/text/recipe.json")) | {"data": "many.jsonl"}))
+    model, tokenizer = hub.load_pretrained("runs/text")
+    task.use(tokenizer, model.config)
+    data = build_tokens(task.source, tokenizer, progress=False)
+    parts = [data.train, data.val] if split == "all" else [getattr(data, split)]
+    ids = [id for part in parts for id in part.tokens.tolist()]
+    first = data_subset.first_tokens(task, split, n)
+    assert first.ids.tolist() == ids[:n] and first.cut == (n < len(ids))
+    if not first.cut:
+        assert first.n_bytes == sum(part.n_bytes for part in parts)
+
+
+def test_other_data_and_another_split(capsys):
+    Path("own.txt").write_text("Anna saw the white castle. Ben saw the red house. " * 40)
+    measure("runs/text", "--data", "own.txt")
+    assert "data     own.txt, split all, " in capsys.readouterr().out
+    measure("runs/text", "--split", "train")
+    assert "split train" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["runs/none"], "there is no model 'runs/none'"),
+        (["runs/text", "--tokens", "0"], "--tokens is 0; it must be at least 1"),
+        (["runs/text", "--repetitions", "-1"], "--repetitions is -1"),
+        (["runs/text", "--data", "none.txt"], "none.txt"),
+        (["runs/text", "--split", "test"], "text has the splits train and val, not 'test'"),
+        (["runs/classify", "--split", "test"], "has no split 'test'"),
+        (["runs/text", "--task", "bert"], "the task bert is for models of the family bert"),
+    ],
+)
+def test_what_is_wrong_gets_a_sentence(flags, said, capsys):
+    assert llmasos(["quantize", *flags]) == 2
+    assert said in the_error(capsys)
+
+
+@pytest.mark.slow
+def test_the_shipped_models_keep_their_quality():
+    """On all that was held out, the loss moves in the fourth digit."""
+    for name in hub.names.shipped_models():
+        lines = measure(name, "--all")
+        change = lines.get("loss, nats per prediction", lines.get("nats per token"))["change"]
+        assert abs(float(change.split()[0])) < 0.002, name
+    assert not torch.is_inference_mode_enabled()

@@ -1,0 +1,98 @@
+"""Recipes: every field a flag, every value checked."""
+
+import argparse
+import dataclasses
+
+import pytest
+
+from llmasos.errors import UserError
+from llmasos.models import ModelConfig, preset
+from llmasos.tasks import open_task
+from llmasos.training.named_recipes import RECIPES, named_recipe
+from llmasos.training.recipe import RESUMABLE, Recipe, add_flags
+
+
+def parse(*arguments):
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    return vars(parser.parse_args(arguments))
+
+
+def test_every_field_is_a_flag_with_help_and_survives_the_way_through_json():
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    text = " ".join(parser.format_help().split())
+    for field in dataclasses.fields(Recipe):
+        assert "--" + field.name.replace("_", "-") in text
+        assert field.metadata["help"].split(",")[0] in text, field.name
+    recipe = Recipe(**parse("--steps", "7", "--learning-rate", "0.5", "--n-heads", "2", "--compile", "--data", "x.txt"))
+    assert (recipe.steps, recipe.learning_rate, recipe.n_heads, recipe.compile) == (7, 0.5, 2, True)
+    assert Recipe.from_dict(recipe.to_dict()) == recipe
+
+
+def test_flags_that_were_not_given_leave_no_trace():
+    assert parse() == {}
+    assert parse("--no-compile") == {"compile": False}
+
+
+@pytest.mark.parametrize(
+    "field, value, says",
+    [
+        ("steps", 0, "at least 1"), ("batch_size", -1, "at least 1"), ("learning_rate", 0.0, "above 0"),
+        ("dropout", 1.0, "below 1"), ("beta2", 1.0, "below 1"), ("final_learning_rate", 1.5, "at most 1"),
+        ("optimizer", "sgd", "adamw, muon"), ("model", "gpt5", "gpt-laptop"), ("device", "tpu", "auto, cpu"),
+        ("vocab_size", 100, "at least 257"), ("accumulation_steps", 3, "divide"),
+    ],
+)  # fmt: skip
+def test_a_value_out_of_range_gets_a_sentence_with_the_name_the_value_and_the_range(field, value, says):
+    with pytest.raises(UserError) as error:
+        Recipe(**{field: value})
+    assert field in str(error.value) and str(value) in str(error.value) and says in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "settings, says",
+    [
+        ({"compare": True}, "--compare is about the weights of --init"),
+        ({"init_weights": False}, "--no-init-weights is about the weights of --init"),
+        ({"task": "translate", "init": "runs/x", "compare": True}, "it cannot compare translate"),
+        ({"task": "classify", "init": "runs/x", "n_layers": 3}, "n_layers cannot be changed, because --init runs/x"),
+        ({"columns": "text=a"}, "the task text learns from running text, where --columns means nothing"),
+        ({"task": "bert", "val_data": "x.csv"}, "where --val-data means nothing"),
+        ({"task": "bert", "train_examples": 5}, "where --train-examples means nothing"),
+        ({"skip_bad": True}, "where --skip-bad means nothing"),
+        ({"languages": "de-en"}, "where --languages means nothing"),
+    ],
+)
+def test_settings_that_mean_nothing_together_are_refused(settings, says):
+    with pytest.raises(UserError, match=says):
+        Recipe(**settings)
+
+
+def test_dropout_may_be_changed_with_init_since_it_changes_no_size():
+    assert Recipe(task="classify", init="runs/x", dropout=0.1).model_changes == {"dropout": 0.1}
+
+
+def test_named_recipes_are_sound_and_say_what_to_expect():
+    for name, named in RECIPES.items():
+        recipe = named_recipe(name)
+        assert isinstance(preset(recipe.model, vocab_size=500, **recipe.model_changes), ModelConfig)
+        assert len(named.what) > 20, name
+        assert "val_loss" in named.expect or "not measured" in named.expect, f"{name} does not state its result"
+    with pytest.raises(UserError, match="storyworld"):
+        named_recipe("storyword")
+
+
+def test_only_what_does_not_change_the_run_may_change_on_resume():
+    assert RESUMABLE.isdisjoint({"data", "seed", "batch_size", "learning_rate", "d_model", "optimizer"})
+    assert {field.name for field in dataclasses.fields(Recipe)} >= RESUMABLE
+
+
+@pytest.mark.parametrize("name", ["translate-storyworld", "translate-multi30k"])
+def test_the_translation_recipes_take_parallel_files_of_ones_own(name, tmp_path):
+    """Such files have one direction, so a recipe must not ask for another."""
+    for language in ("de", "en"):
+        lines = "".join(f"{language} line {number}\n" for number in range(60))
+        (tmp_path / f"train.{language}").write_text(lines)
+    recipe = named_recipe(name, data=f"{tmp_path}/train.de,{tmp_path}/train.en")
+    assert len(open_task(recipe).data.train) > 40
