@@ -35,8 +35,11 @@ from llmasos.training.recipe import Recipe
 from llmasos.training.run_folder import only_one, run_folder, run_name
 
 EPOCHS, MIN_STEPS = 3, 100  # fine-tuning sees every example so often, and takes at least so many steps
-KIND_OF_TASK = {"text": "text", "bert": "text", "classify": "labelled", "answer": "questions", "translate": "pairs",
-                "summarise": "summaries", "chat": "conversations"}  # fmt: skip
+KIND_OF_TASK = {
+    "language-modeling": "text", "bert-pretraining": "text", "text-classification": "labelled",
+    "question-answering": "questions", "translation": "pairs", "summarization": "summaries",
+    "instruction-tuning": "conversations",
+}  # fmt: skip
 """Task → the kind of data it learns from."""
 
 
@@ -99,16 +102,17 @@ class LLMTrainer:
 
             model.train("my_book.txt")
             model.train([("a fine film", "good"), ("a waste of time", "bad"), …], epochs=5)
-            model.train("storyworld", steps=100, freeze_layers=2, learning_rate=1e-4)
+            model.train("storyworld", max_steps=100, freeze_layers=2, learning_rate=1e-4)
 
         Args:
             train_data: a text, a list of texts, a list of (text, label) or (source, target), a list of dictionaries,
                 a path, or a data set's name (see `datasets/infer.py`).
             eval_data: the same for what is held out; None = a tenth of the data.
-            objective: text, bert, classify, answer, translate, summarise or chat; None = what fits the model and the
+            objective: language-modeling, bert-pretraining, text-classification, question-answering, translation,
+                summarization or instruction-tuning; None = what fits the model and the
                 data, which is then said.
-            epochs: how often each example is seen; `steps` says it directly (None of both: 3, and at least 100 steps).
-            settings: any field of `training/recipe.py`: batch_size, learning_rate, freeze_layers, layer_decay, out, …
+            epochs: how often each example is seen; `max_steps` says it directly (None of both: 3, and at least 100 steps).
+            settings: any field of `training/recipe.py`: batch_size, learning_rate, freeze_layers, layerwise_lr_decay, out_dir, …
 
         Raises:
             UserError: the data does not fit the model or the objective, a setting is out of range, or the model is
@@ -121,14 +125,16 @@ class LLMTrainer:
             )
         task = objective or self.objective_for(recognise(train_data))
         data, val_data = (None if d is None else self.given(d, task).data for d in (train_data, eval_data))
-        chosen = self.defaults() | settings | {"task": task, "data": data, "val_data": val_data, "init": self.folder()}
-        recipe = Recipe(**{"steps": 1} | chosen)
-        if "steps" not in settings:
+        chosen = (
+            self.defaults() | settings | {"task": task, "data": data, "val_data": val_data, "init_from": self.folder()}
+        )
+        recipe = Recipe(**{"max_steps": 1} | chosen)
+        if "max_steps" not in settings:
             recipe = dataclasses.replace(recipe, **self.schedule(recipe, epochs, settings))
         if objective is None:
             print(f"objective {task}: what fits {self.describe()} and this data; objective=… chooses another")
         name = Path(self.name).name.removesuffix(f"-{task}")
-        run = run_folder(run_name(None, f"{name}-{task}", "run"), settings.get("out"), resume=False)
+        run = run_folder(run_name(None, f"{name}-{task}", "run"), settings.get("out_dir"), resume=False)
         with only_one(run):
             result = carry_out(recipe, run)
         self.model, self.tokenizer = hub.load_pretrained(run, self.device, say=print)
@@ -158,24 +164,24 @@ class LLMTrainer:
         task.prepare()
         steps = round((epochs or EPOCHS) * task.train.examples_per_epoch / recipe.batch_size)
         steps = max(steps, 1 if epochs else MIN_STEPS)
-        derived = {"warmup": steps // 10, "eval_interval": max(1, -(-steps // 4))}
-        return {"steps": steps} | {name: value for name, value in derived.items() if name not in settings}
+        derived = {"warmup_steps": steps // 10, "eval_interval": max(1, -(-steps // 4))}
+        return {"max_steps": steps} | {name: value for name, value in derived.items() if name not in settings}
 
     def objective_for(self, given: Given) -> str:
         """The task that fits the model and the data. Raises UserError if none or more than one does."""
         c = self.model.config
         if c.head == "classifier":
-            candidates = ["classify"]
+            candidates = ["text-classification"]
         elif c.head == "span":
-            candidates = ["answer"]
+            candidates = ["question-answering"]
         elif c.family == "transformer":
-            candidates = ["translate", "classify", "answer"]
+            candidates = ["translation", "text-classification", "question-answering"]
         else:
-            candidates = ["bert"] if c.family == "bert" else ["text", "chat"]
-            candidates += ["classify", "answer"]
+            candidates = ["bert-pretraining"] if c.family == "bert" else ["language-modeling", "instruction-tuning"]
+            candidates += ["text-classification", "question-answering"]
         kinds = set(given.kinds)
         if TWOS in kinds:  # (text, label), or (source, target) for what writes the one from the other
-            kinds.add("pairs" if "translate" in candidates else "labelled")
+            kinds.add("pairs" if "translation" in candidates else "labelled")
         fitting = [task for task in candidates if KIND_OF_TASK[task] in kinds]
         if not fitting:
             raise UserError(
@@ -188,7 +194,7 @@ class LLMTrainer:
         """The data as the task reads it. Raises UserError if it is of another kind."""
         if task not in KIND_OF_TASK:
             raise UserError(f"objective is {task!r}; it must be one of: {', '.join(KIND_OF_TASK)}.")
-        given = recognise(data, ("text", "label") if task == "classify" else ("source", "target"))
+        given = recognise(data, ("text", "label") if task == "text-classification" else ("source", "target"))
         kind = KIND_OF_TASK[task]
         if kind not in given.kinds and not (TWOS in given.kinds and kind in ("labelled", "pairs", "summaries")):
             raise UserError(

@@ -19,7 +19,7 @@ from llmasos.models import weights_of
 pytestmark = pytest.mark.filterwarnings("ignore:the text is too small for a vocabulary")
 REVIEWS = [(f"a {mood} film number {i}", "good" if mood == "lovely" else "bad") for i in range(12)
            for mood in ("lovely", "dreadful")]  # fmt: skip
-FEW = {"steps": 2, "eval_interval": 2}
+FEW = {"max_steps": 2, "eval_interval": 2}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -51,25 +51,25 @@ def test_the_three_lines_of_the_proposal():
 
 
 @pytest.mark.parametrize("model, data, task", [
-    ("text", ["one document. " * 60, "another one. " * 60], "text"),
-    ("text", Path("stories.txt"), "text"),
-    ("text", "stories.txt", "text"),
-    ("text", REVIEWS, "classify"),
-    ("text", [{"prompt": f"Say {i}.", "answer": str(i)} for i in range(20)], "chat"),
-    ("bert", "stories.txt", "bert"),
-    ("bert", REVIEWS, "classify"),
-    ("bert", [{"text": text, "label": label} for text, label in REVIEWS], "classify"),
-    ("bert", "questions.jsonl", "answer"),
-    ("translate", [("eins", "one"), ("zwei", "two"), ("drei", "three"), ("vier", "four")] * 5, "translate"),
-    ("translate", "pairs.tsv", "translate"),
+    ("text", ["one document. " * 60, "another one. " * 60], "language-modeling"),
+    ("text", Path("stories.txt"), "language-modeling"),
+    ("text", "stories.txt", "language-modeling"),
+    ("text", REVIEWS, "text-classification"),
+    ("text", [{"prompt": f"Say {i}.", "answer": str(i)} for i in range(20)], "instruction-tuning"),
+    ("bert", "stories.txt", "bert-pretraining"),
+    ("bert", REVIEWS, "text-classification"),
+    ("bert", [{"text": text, "label": label} for text, label in REVIEWS], "text-classification"),
+    ("bert", "questions.jsonl", "question-answering"),
+    ("translate", [("eins", "one"), ("zwei", "two"), ("drei", "three"), ("vier", "four")] * 5, "translation"),
+    ("translate", "pairs.tsv", "translation"),
 ], ids=lambda value: str(value)[:30])  # fmt: skip
 def test_the_objective_that_fits_is_found_and_said(model, data, task, capsys):
     trainer = LLMTrainer.from_pretrained(f"runs/{model}")
     trainer.train(data, **FEW)
     assert f"objective {task}: what fits" in capsys.readouterr().out
     recipe = json.loads((Path(trainer.name) / "recipe.json").read_text())
-    assert (recipe["task"], recipe["steps"]) == (task, 2)
-    assert recipe["init"].startswith(f"runs/{model}/checkpoints")
+    assert (recipe["task"], recipe["max_steps"]) == (task, 2)
+    assert recipe["init_from"].startswith(f"runs/{model}/checkpoints")
 
 
 def test_training_goes_on_from_where_it_stopped_and_keeps_its_head():
@@ -93,7 +93,7 @@ def test_steps_follow_from_epochs_and_the_data():
     recipe = json.loads((Path(model.name) / "recipe.json").read_text())
     n_train = 24 - int(open_held_out(recipe["data"]))
     per_epoch = -(-n_train // 4) * 4
-    assert recipe["steps"] == round(2 * per_epoch / 4) and recipe["warmup"] == recipe["steps"] // 10
+    assert recipe["max_steps"] == round(2 * per_epoch / 4) and recipe["warmup_steps"] == recipe["max_steps"] // 10
 
 
 def open_held_out(data: str) -> int:
@@ -155,7 +155,7 @@ def test_half_precision_is_half_the_file():
 
 
 @pytest.mark.parametrize("model, data, words", [
-    ("translate", ["a text"], "can learn translate, classify, answer, and the data is of the kind text"),
+    ("translate", ["a text"], "can learn translation, text-classification, question-answering, and the data is of the kind text"),
     ("bert", "nothing.csv", "no file, folder or data set 'nothing.csv'"),
     ("text", "", "the data is an empty text"),
     ("text", [], "the data is an empty list"),
@@ -172,11 +172,11 @@ def test_data_that_cannot_be_learned_from_gets_a_sentence(model, data, words):
 
 
 @pytest.mark.parametrize("settings, words", [
-    ({"objective": "sing"}, "objective is 'sing'; it must be one of: text, bert"),
-    ({"objective": "translate"}, "learns from pairs, and this data is of the kind text"),
+    ({"objective": "sing"}, "objective is 'sing'; it must be one of: language-modeling, bert"),
+    ({"objective": "translation"}, "learns from pairs, and this data is of the kind text"),
     ({"epochs": 0}, "epochs is 0; it must be above 0"),
     ({"learning_rate": -1.0}, "learning_rate is -1.0"),
-    ({"freeze_layers": 7, "steps": 1}, "the model has 1 layers"),
+    ({"freeze_layers": 7, "max_steps": 1}, "the model has 1 layers"),
 ], ids=str)  # fmt: skip
 def test_settings_that_make_no_sense_get_a_sentence(settings, words):
     with pytest.raises(UserError, match=words):

@@ -298,7 +298,7 @@ def gpt(which=SEED, larger=5.0, dropout=0.0):
 
 def nats(model, batch):
     """The loss of a batch: a sum divided by the number of targets."""
-    return objective.losses(model, batch)["causal"] / objective.counts(batch)["causal"]
+    return objective.loss_sums(model, batch)["causal"] / objective.n_targets(batch)["causal"]
 
 
 def measure(model, examples=val):
@@ -569,7 +569,7 @@ for name, clipped in in_three_ways.items():
 #
 # So: **sum over everything, count over everything, divide once.** The count has to be known before the first
 # `backward()`. That is no problem: the targets are known, and counting them needs no model. A position without a target
-# is marked with -100 in this library (`IGNORED`), and counts neither in the sum nor in the number.
+# is marked with -100 in this library (`IGNORE_INDEX`), and counts neither in the sum nor in the number.
 #
 # Here are sixteen rows. Eight of them are answers to questions about the stories, a few letters each; they are one
 # part. Eight are beginnings of stories, as long as the model's window; they are the other. (The gradient of each part's
@@ -585,7 +585,7 @@ def gradient_of_mean(rows):
     """The gradient of the mean loss of these rows as one vector, and how many targets they have."""
     model, batch = gpt(), objective.collate(rows)
     gradients = torch.autograd.grad(nats(model, batch), list(model.parameters()))
-    return torch.cat([g.flatten() for g in gradients]), objective.counts(batch)["causal"]
+    return torch.cat([g.flatten() for g in gradients]), objective.n_targets(batch)["causal"]
 
 
 whole, _ = gradient_of_mean(rows)
@@ -867,8 +867,8 @@ adamw_step = part("adamw_step", None)
 accumulated_gradient = part("accumulated_gradient", None)
 
 recipe = Recipe(
-    steps=300, batch_size=BATCH, accumulation_steps=2, learning_rate=PEAK, warmup=WARMUP, precision="fp32",
-    seed=SEED, weight_decay=0.1, beta1=0.9, beta2=0.99, clip=1.0,
+    max_steps=300, batch_size=BATCH, gradient_accumulation_steps=2, learning_rate=PEAK, warmup_steps=WARMUP,
+    precision="fp32", seed=SEED, weight_decay=0.1, beta1=0.9, beta2=0.99, grad_clip=1.0,
 )  # fmt: skip
 model = gpt()
 trainer = Trainer(model, objective, train, val, recipe, run=Path("unused"))
@@ -886,13 +886,13 @@ def my_step(step):
         loss.backward()
     weights = list(model.parameters())
     if clip_gradients is not None:
-        for weight, gradient in zip(weights, clip_gradients([w.grad for w in weights], recipe.clip)[0], strict=True):
+        for weight, gradient in zip(weights, clip_gradients([w.grad for w in weights], recipe.grad_clip)[0], strict=True):
             weight.grad = gradient
     else:
-        nn.utils.clip_grad_norm_(weights, recipe.clip)
+        nn.utils.clip_grad_norm_(weights, recipe.grad_clip)
     rate = trainer.learning_rate(step)
     if warmup_cosine is not None:
-        rate = PEAK * warmup_cosine(step, recipe.steps, recipe.warmup, recipe.final_learning_rate)
+        rate = PEAK * warmup_cosine(step, recipe.max_steps, recipe.warmup_steps, recipe.min_lr_ratio)
     if adamw_step is not None:
         with torch.no_grad():
             for w in weights:
@@ -909,7 +909,7 @@ def my_step(step):
 
 
 mine = any(f is not None for f in (clip_gradients, warmup_cosine, adamw_step, accumulated_gradient))
-for step in range(recipe.steps):
+for step in range(recipe.max_steps):
     model.train()
     loss = my_step(step) if mine else trainer.step(model)[0]
     trainer.state.step += 1

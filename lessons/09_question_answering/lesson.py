@@ -31,7 +31,7 @@ from llmasos.datasets.storyworld.task_examples import world_questions
 from llmasos.evaluation.squad import squad_values
 from llmasos.hub import load_body, load_config, load_tokenizer
 from llmasos.models import build_model
-from llmasos.objectives import SpanExtraction, predict_spans, windows_of
+from llmasos.objectives import SpanExtraction, predict_spans, make_windows
 from llmasos.training.device import autocast, pick_precision
 from llmasos.training.optimizers import make_optimizers, set_learning_rate
 from llmasos.training.recipe import Recipe
@@ -191,11 +191,11 @@ for id, begin, end in zip(spans.ids, spans.starts, spans.ends, strict=True):
 
 # %%
 T, STRIDE = config.context_length, 16
-all_windows = [windows_of(qa, tokenizer, T, STRIDE) for qa in train]
+all_windows = [make_windows(qa, tokenizer, T, STRIDE) for qa in train]
 has_answer = [window.answer[0] != window.frame.summary for some in all_windows for window in some]
 print(f"{len(train):,} questions, {len(has_answer):,} windows, {sum(has_answer) / len(has_answer):.0%} with the answer")
 
-one = windows_of(example, tokenizer, T, STRIDE)
+one = make_windows(example, tokenizer, T, STRIDE)
 for number, window in enumerate(one):
     first, last = window.answer
     said = tokenizer.decode(window.frame.ids[first : last + 1])
@@ -223,7 +223,7 @@ precision = pick_precision("auto", device)
 
 def fine_tune(model):
     """Train a span model on the windows; returns the points of its loss curve."""
-    recipe = Recipe(task="answer", optimizer="muon", learning_rate=RATE, weight_decay=0.01)  # Muon: see lesson 05
+    recipe = Recipe(task="question-answering", optimizer="muon", learning_rate=RATE, weight_decay=0.01)  # Muon: see lesson 05
     optimizers = make_optimizers(model, recipe)
     order, points, smooth = [], [], None
     model.train()
@@ -232,7 +232,7 @@ def fine_tune(model):
             order = rng.sample(range(len(examples)), len(examples))
         batch = objective.collate([examples[order.pop()] for _ in range(BATCH)])
         with autocast(device, precision):
-            loss = objective.losses(model, batch)["span"] / BATCH
+            loss = objective.loss_sums(model, batch)["span"] / BATCH
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         set_learning_rate(optimizers, RATE * learning_rate_factor(step, STEPS, 20, "cosine", 0.1))
@@ -312,7 +312,7 @@ best_span = part("best_span", span_by_matrix)  # `run 9 --mine` puts your own he
 
 def read(model, asked):
     """For each question its windows with their logits of [CLS] and the context: [(window, (1 + n, 2)), …]."""
-    windows = [windows_of(QA(qa.context, qa.question, ()), tokenizer, T, STRIDE) for qa in asked]
+    windows = [make_windows(QA(qa.context, qa.question, ()), tokenizer, T, STRIDE) for qa in asked]
     flat = iter(predict_spans(model, objective, [window for some in windows for window in some]))
     found = []
     for some in windows:

@@ -88,9 +88,9 @@ def settings_of(folder: Path, config: ModelConfig, tokenizer: Tokenizer) -> dict
     for place in (folder, folder.parent.parent):  # a run, or one of its checkpoints
         if (place / "recipe.json").is_file():
             return read_json(place / "recipe.json") | {"compare": False}
-    heads = {"classifier": "classify", "span": "answer"}
-    families = {"gpt": "text", "bert": "bert", "transformer": "translate"}
+    heads = {"classifier": "text-classification", "span": "question-answering"}
+    families = {"gpt": "language-modeling", "bert": "bert-pretraining", "transformer": "translation"}
     task = heads.get(config.head) or families[config.family]
-    if task == "text" and template_of(tokenizer).name != PLAIN:  # it has the special tokens of a chat
-        task = "chat"
+    if task == "language-modeling" and template_of(tokenizer).name != PLAIN:  # it has the special tokens of a chat
+        task = "instruction-tuning"
     return {"task": task}

@@ -43,8 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     print(table([HEADING, *rows]))
     print(
-        f"\nAny of these names goes where a model is asked for: python sample.py NAME, python train.py --init NAME, "
-        f'LLMTrainer.from_pretrained("NAME").\nOthers of the same families too: OWNER/NAME, fetched once into '
+        f"\nAny of these names goes where a model is asked for: python sample.py NAME, python train.py --init-from "
+        f'NAME, LLMTrainer.from_pretrained("NAME").\nOthers of the same families too: OWNER/NAME, fetched once into '
         f"{cache_folder()}."
     )
     return 0

@@ -22,7 +22,7 @@ from llmasos.storage import read_json, write_json
 from llmasos.tasks import Task, open_task
 from llmasos.training.checkpoints import all_checkpoints, best_checkpoint
 from llmasos.training.device import pick_device, pick_precision
-from llmasos.training.distributed import World, join_world, leave_world
+from llmasos.training.distributed import DistributedContext, init_distributed, shutdown_distributed
 from llmasos.training.named_recipes import RECIPES, named_recipe
 from llmasos.training.optimizers import freeze
 from llmasos.training.recipe import KINDS, Recipe, add_flags
@@ -63,26 +63,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
     named_recipe(name)  # speaks up about an unknown name before anything else happens
-    run = run_folder(run_name(named, given.get("data"), DEFAULT_RECIPE), given.get("out"), resume)
+    run = run_folder(run_name(named, given.get("data"), DEFAULT_RECIPE), given.get("out_dir"), resume)
     recipe = resumed_recipe(run, given) if resume else named_recipe(name, **given)
     refuse_what_init_brings(recipe, given)
-    world = join_world(pick_device(recipe.device).type)
+    world = init_distributed(pick_device(recipe.device).type)
     try:
         with only_one(run) if world.is_main else nullcontext():
             carry_out = train_and_compare if recipe.compare else train
             interrupted = carry_out(recipe, run, world, resume).interrupted
     finally:
-        leave_world()
+        shutdown_distributed()
     return 130 if interrupted else 0
 
 
 def refuse_what_init_brings(recipe: Recipe, given: Collection[str]) -> None:
-    """Raise UserError if a flag asks for a model or a tokenizer where `--init` brings both."""
+    """Raise UserError if a flag asks for a model or a tokenizer where `--init-from` brings both."""
     for name in KINDS:
-        if recipe.init is not None and name in given:
+        if recipe.init_from is not None and name in given:
             raise UserError(
-                f"--init {recipe.init} brings its own model and tokenizer: leave --{name.replace('_', '-')} out, or "
-                "leave out --init."
+                f"--init-from {recipe.init_from} brings its own model and tokenizer: leave --{name.replace('_', '-')} out, or "
+                "leave out --init-from."
             )
 
 
@@ -92,7 +92,7 @@ def print_recipes() -> None:
         print(f"{name}\n    {recipe.what}\n    {recipe.expect}")
 
 
-def train(recipe: Recipe, run: Path, world: World | None = None, resume: bool = False) -> Result:
+def train(recipe: Recipe, run: Path, world: DistributedContext | None = None, resume: bool = False) -> Result:
     """Carry out a recipe in a folder, from the data to the result.
 
     Args:
@@ -104,11 +104,11 @@ def train(recipe: Recipe, run: Path, world: World | None = None, resume: bool = 
     Raises:
         UserError: something in the recipe, the data or the folder is not as it must be. Nothing is lost.
     """
-    world = world or World()
+    world = world or DistributedContext()
     say = tqdm.write if world.is_main else lambda text: None
     device = pick_device(recipe.device, world.local_rank)
     pick_precision(recipe.precision, device)  # these two speak up about bad settings before there is work to lose
-    world.share(recipe.batch_size)
+    world.shard(recipe.batch_size)
     torch.set_float32_matmul_precision("high")  # lets a GPU multiply fp32 matrices on its tensor cores (TF32)
 
     # Data to examples. The main process prepares everything and makes the folder; the others find it all done.
@@ -116,7 +116,7 @@ def train(recipe: Recipe, run: Path, world: World | None = None, resume: bool = 
     say(f"data     {task.name}: {task.description}")
     if world.is_main:
         prepare(task, run, resume)
-    world.wait()
+    world.barrier()
     if not world.is_main:
         prepare_again(task, run)
     for line in task.lines:
@@ -124,7 +124,7 @@ def train(recipe: Recipe, run: Path, world: World | None = None, resume: bool = 
 
     # The model and what it sees.
     torch.manual_seed(recipe.seed)
-    begun = resume and bool(all_checkpoints(run))  # else weights come from --init, for a resumed run too
+    begun = resume and bool(all_checkpoints(run))  # else weights come from --init-from, for a resumed run too
     model = task.build(recipe, with_weights=not begun).to(device)
     size = f"{n_parameters(model) / 1e6:.2f}M parameters"
     if recipe.freeze_layers is not None:
@@ -153,12 +153,12 @@ def train(recipe: Recipe, run: Path, world: World | None = None, resume: bool = 
     )
     if resume:
         trainer.resume()
-        if has_finished(run, trainer.state.step) and trainer.state.step >= recipe.steps:
+        if has_finished(run, trainer.state.step) and trainer.state.step >= recipe.max_steps:
             raise UserError(
                 f"the run in {run} has taken all its {trainer.state.step:,} steps; to train it further, ask for more, "
                 f"for example --steps {2 * trainer.state.step}."
             )
-    first = f"from step {trainer.state.step:,} to {recipe.steps:,}" if begun else f"{recipe.steps:,} steps"
+    first = f"from step {trainer.state.step:,} to {recipe.max_steps:,}" if begun else f"{recipe.max_steps:,} steps"
     say(f"run      {run}: {first}, each of {recipe.batch_size} {task.examples}\n")
     result = trainer.train()
 
@@ -189,7 +189,7 @@ def prepare(task: Task, run: Path, resume: bool) -> None:
     else:
         task.use(task.make_tokenizer(task.recipe))
         task.prepare()
-        if task.recipe.init is not None:
+        if task.recipe.init_from is not None:
             task.build(task.recipe)  # speaks up about weights that do not fit
         make_run_folder(run, task.recipe, task.tokenizer, task.config, task.fingerprint)
 
@@ -201,11 +201,11 @@ def prepare_again(task: Task, run: Path) -> None:
     task.prepare()
 
 
-def train_and_compare(recipe: Recipe, run: Path, world: World, resume: bool) -> Result:
-    """Train with the weights of --init, then the same without them, and print what they were worth."""
+def train_and_compare(recipe: Recipe, run: Path, world: DistributedContext, resume: bool) -> Result:
+    """Train with the weights of --init-from, then the same without them, and print what they were worth."""
     baseline = run / BASELINE
-    both = [(run, recipe), (baseline, replace(recipe, init_weights=False, compare=False, out=None))]
-    if resume and has_finished(run, recipe.steps) and not has_finished(baseline, recipe.steps):
+    both = [(run, recipe), (baseline, replace(recipe, init_weights=False, compare=False, out_dir=None))]
+    if resume and has_finished(run, recipe.max_steps) and not has_finished(baseline, recipe.max_steps):
         both = both[1:]
     for folder, one in both:
         if folder == baseline and world.is_main:
@@ -239,8 +239,10 @@ def compare(ours: dict, theirs: dict) -> str:
 
 def describe_model(config: ModelConfig, recipe: Recipe) -> str:
     """The model's name and sizes."""
-    name = recipe.init or recipe.model
-    weights = "" if recipe.init is None else " (its weights)" if recipe.init_weights else " (its sizes, random weights)"
+    name = recipe.init_from or recipe.model
+    weights = (
+        "" if recipe.init_from is None else " (its weights)" if recipe.init_weights else " (its sizes, random weights)"
+    )
     decoder = f" and {config.n_decoder_layers}" if config.family == "transformer" else ""
     sizes = f"{config.n_layers}{decoder} layers of width {config.d_model}, context {config.context_length}"
     return f"{name}{weights}, {sizes}"

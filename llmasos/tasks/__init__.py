@@ -1,13 +1,13 @@
 """What models are for, from the data to the result. Read `base` (what a task is), then any of the others."""
 
-from llmasos.tasks.bert_pretraining import Bert, fill_masks
-from llmasos.tasks.extractive_qa import AnswerQuestions, answer_questions
-from llmasos.tasks.instruction_tuning import Chat, reply
-from llmasos.tasks.language_modeling import Text
+from llmasos.tasks.bert_pretraining import BertPretraining, fill_masks
+from llmasos.tasks.extractive_qa import QuestionAnswering, answer_questions
+from llmasos.tasks.instruction_tuning import InstructionTuning, reply
+from llmasos.tasks.language_modeling import LanguageModeling
 from llmasos.tasks.respond import respond
-from llmasos.tasks.sequence_to_sequence import Summarise, Translate
+from llmasos.tasks.sequence_to_sequence import Summarization, Translation
 from llmasos.tasks.task import Report, Task, init_folder
-from llmasos.tasks.text_classification import Classify, classify
+from llmasos.tasks.text_classification import TextClassification, classify
 from llmasos.training.recipe import Recipe
 
 __all__ = [
@@ -16,13 +16,13 @@ __all__ = [
 ]  # fmt: skip
 
 TASKS: dict[str, type[Task]] = {  # by the names in `training/recipe.py`
-    "text": Text,
-    "bert": Bert,
-    "classify": Classify,
-    "answer": AnswerQuestions,
-    "translate": Translate,
-    "summarise": Summarise,
-    "chat": Chat,
+    "language-modeling": LanguageModeling,
+    "bert-pretraining": BertPretraining,
+    "text-classification": TextClassification,
+    "question-answering": QuestionAnswering,
+    "translation": Translation,
+    "summarization": Summarization,
+    "instruction-tuning": InstructionTuning,
 }
 
 

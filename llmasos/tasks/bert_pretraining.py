@@ -18,7 +18,7 @@ from llmasos.errors import UserError
 from llmasos.evaluation import share
 from llmasos.generation import eval_mode
 from llmasos.models import ModelConfig
-from llmasos.objectives import IGNORED, BERTPretraining, FramedPair, MaskedLM
+from llmasos.objectives import IGNORE_INDEX, BERTPretraining, EncodedSentencePair, MaskedLM
 from llmasos.objectives.masked import MASK
 from llmasos.tasks.language_modeling import RunningText, text_splits
 from llmasos.tasks.task import Report, batches
@@ -27,7 +27,7 @@ from llmasos.tokenizers import Frame, Tokenizer
 SHOWN = 300  # characters of a text with guesses
 
 
-class Bert(RunningText):
+class BertPretraining(RunningText):
     """Fill in masked tokens, and tell whether two texts belong together."""
 
     families = ("bert",)
@@ -36,7 +36,7 @@ class Bert(RunningText):
         self.tokenizer = tokenizer
         self.config = config or self.model_config(self.recipe, tokenizer)
         objective = BERTPretraining if self.recipe.next_sentence else MaskedLM
-        self.objective = objective(tokenizer, self.recipe.masked_share, self.recipe.whole_words)
+        self.objective = objective(tokenizer, self.recipe.mask_prob, self.recipe.whole_word_masking)
 
     def prepare(self) -> None:
         self.val = self.encoded("val")
@@ -48,7 +48,7 @@ class Bert(RunningText):
             what = f"{len(self.tokens('train')):,} tokens to train on, {len(self.tokens('val')):,}"
         self.lines = [f"tokens   {self.tokenizer.kind}, {self.tokenizer.vocab_size:,} kinds; {what} held out"]
 
-    def encoded(self, split: str) -> Sequence[FramedPair | Frame]:
+    def encoded(self, split: str) -> Sequence[EncodedSentencePair | Frame]:
         """Examples of one split that are the same every time: pairs, or windows of the text."""
         if self.recipe.next_sentence:
             return self.pairs(split).validation()
@@ -113,7 +113,7 @@ class Bert(RunningText):
         """What the model makes of the hidden tokens of some examples; the same ones are hidden every time."""
         guesses = []
         for some, batch in batches(self.objective, examples, self.recipe.seed, model):
-            hidden = batch["targets"] != IGNORED  # (B, T), N of them True
+            hidden = batch["targets"] != IGNORE_INDEX  # (B, T), N of them True
             output = model(batch["ids"], batch["real"], batch["segments"], predict=hidden)
             tokens = output.masked.argmax(-1).split(hidden.sum(dim=1).tolist())  # for each row (n,)
             follows = output.next_sentence.argmax(-1) == 0
@@ -167,15 +167,15 @@ class FramedPairs:
         self.pairs, self.tokenizer = pairs, tokenizer
         self.examples_per_epoch = pairs.examples_per_epoch
 
-    def example(self, seed: int, index: int) -> FramedPair:
+    def example(self, seed: int, index: int) -> EncodedSentencePair:
         return self.frame(self.pairs.example(seed, index))
 
-    def validation(self) -> list[FramedPair]:
+    def validation(self) -> list[EncodedSentencePair]:
         """An epoch of pairs that are always the same."""
         return [self.frame(pair) for pair in self.pairs.validation(seed=0)]
 
-    def frame(self, pair: SentencePair) -> FramedPair:
-        return FramedPair(self.tokenizer.frame(pair.first, pair.second), pair.follows)
+    def frame(self, pair: SentencePair) -> EncodedSentencePair:
+        return EncodedSentencePair(self.tokenizer.frame(pair.first, pair.second), pair.follows)
 
 
 class FramedWindows:

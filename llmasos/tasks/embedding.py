@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from llmasos.errors import UserError
 from llmasos.generation import eval_mode
-from llmasos.objectives.frames import stack_frames
+from llmasos.objectives.frames import collate_inputs
 from llmasos.tokenizers import Tokenizer
 
 POOLING = ("mean", "summary")
@@ -48,7 +48,7 @@ def embed(
     with eval_mode(model), torch.inference_mode():
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            batch = {k: v.to(device) for k, v in stack_frames([frames[i] for i in rows], tokenizer.pad_id).items()}
+            batch = {k: v.to(device) for k, v in collate_inputs([frames[i] for i in rows], tokenizer.pad_id).items()}
             features = body.features(batch["ids"], batch["real"], batch["segments"])  # (B, T, C)
             if pooling == "mean":
                 real = batch["real"][..., None]  # (B, T, 1)

@@ -12,14 +12,14 @@ from torch import nn
 from llmasos.datasets import QA, open_questions
 from llmasos.evaluation import Score, choose_mistakes, share, show_mistakes, squad, squad_values
 from llmasos.models import ModelConfig
-from llmasos.objectives import BestAnswer, ContextWindow, SpanExtraction, best_answer, predict_spans, windows_of
+from llmasos.objectives import BestAnswer, ContextWindow, SpanExtraction, best_answer, predict_spans, make_windows
 from llmasos.tasks.example_task import ExamplesTask
 from llmasos.tasks.task import Report
 from llmasos.tokenizers import Tokenizer
 from llmasos.training.recipe import Recipe
 
 
-class AnswerQuestions(ExamplesTask):
+class QuestionAnswering(ExamplesTask):
     """Answer questions about a text with a piece of it."""
 
     head = "span"
@@ -49,7 +49,7 @@ class AnswerQuestions(ExamplesTask):
     def windows(self, questions: Sequence[QA]) -> list[ContextWindow]:
         """All windows of some questions."""
         length = self.config.context_length
-        return [window for qa in questions for window in windows_of(qa, self.tokenizer, length, stride_of(length))]
+        return [window for qa in questions for window in make_windows(qa, self.tokenizer, length, stride_of(length))]
 
     def sample(self, model: nn.Module) -> str:
         qa = self.split("val")[0]
@@ -87,7 +87,7 @@ def answer_questions(
     """
     length = model.config.context_length
     unlabelled = [QA(qa.context, qa.question, ()) for qa in questions]
-    windows = [windows_of(qa, tokenizer, length, stride_of(length)) for qa in unlabelled]
+    windows = [make_windows(qa, tokenizer, length, stride_of(length)) for qa in unlabelled]
     flat = [window for some in windows for window in some]
     logits = iter(predict_spans(model, SpanExtraction(tokenizer), flat, batch_size))
     return [

@@ -14,7 +14,7 @@ from llmasos.datasets import Conversation, open_conversations
 from llmasos.evaluation import choose_mistakes, rouge, share, show_mistakes
 from llmasos.generation import SamplingOptions, generate
 from llmasos.models import ModelConfig, flops_per_token
-from llmasos.objectives import Dialogue, DialogueLM
+from llmasos.objectives import Dialogue, SupervisedFineTuning
 from llmasos.prompting import Message, template_of
 from llmasos.prompting.chat_template import ANSWERER, special_tokens_for
 from llmasos.tasks.example_task import ExamplesTask
@@ -26,7 +26,7 @@ NEW_TEMPLATE = "chatml"  # of tokenizers that are trained here
 MEASURED = 300  # of the held-out conversations; writing answers takes time
 
 
-class Chat(ExamplesTask):
+class InstructionTuning(ExamplesTask):
     """Say what the assistant would say."""
 
     families = ("gpt",)
@@ -41,7 +41,7 @@ class Chat(ExamplesTask):
 
     def make_tokenizer(self, recipe: Recipe) -> Tokenizer:
         """A new tokenizer gets the special tokens of a chat template."""
-        if recipe.init is not None or recipe.tokenizer not in ("bpe", "byte", "char"):
+        if recipe.init_from is not None or recipe.tokenizer not in ("bpe", "byte", "char"):
             return super().make_tokenizer(recipe)
         special = special_tokens_for(NEW_TEMPLATE)
         return train_tokenizer(recipe.tokenizer, self.texts(), recipe.vocab_size, special, recipe.lowercase)
@@ -49,7 +49,7 @@ class Chat(ExamplesTask):
     def use(self, tokenizer: Tokenizer, config: ModelConfig | None = None) -> None:
         self.tokenizer, self.template = tokenizer, template_of(tokenizer)
         self.config = config or self.model_config(self.recipe, tokenizer)
-        self.objective = DialogueLM()
+        self.objective = SupervisedFineTuning()
 
     def prepare(self) -> None:
         train, val = self.encoded("train"), self.encoded("val")

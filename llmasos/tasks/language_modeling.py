@@ -39,7 +39,7 @@ class RunningText(Task):
         return self.source.documents("train")
 
 
-class Text(RunningText):
+class LanguageModeling(RunningText):
     """Continue a text."""
 
     families = ("gpt",)

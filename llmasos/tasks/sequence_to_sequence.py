@@ -85,7 +85,7 @@ class SequenceToSequence(ExamplesTask):
         """How good the written texts are."""
 
 
-class Translate(SequenceToSequence):
+class Translation(SequenceToSequence):
     """Write a text in another language."""
 
     def __init__(self, recipe: Recipe, whole: bool = False):
@@ -95,7 +95,7 @@ class Translate(SequenceToSequence):
         return [bleu(written, references), chrf(written, references)]
 
 
-class Summarise(SequenceToSequence):
+class Summarization(SequenceToSequence):
     """Write what a text says in one sentence."""
 
     def __init__(self, recipe: Recipe, whole: bool = False):

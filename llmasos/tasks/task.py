@@ -33,7 +33,7 @@ from llmasos.hub.folder import read_body, read_config, read_tokenizer, read_whol
 from llmasos.models import ModelConfig, build_model, preset
 from llmasos.objectives import Batch, Objective
 from llmasos.tokenizers import Tokenizer, train_tokenizer
-from llmasos.training.distributed import tensors_to
+from llmasos.training.distributed import to_device
 from llmasos.training.named_recipes import RECIPES
 from llmasos.training.recipe import Recipe
 from llmasos.training.trainer import TrainingData
@@ -167,26 +167,26 @@ class Task(ABC):
         return {}
 
     def make_tokenizer(self, recipe: Recipe) -> Tokenizer:
-        """The tokenizer of `--init`, or one that is trained on the task's training texts."""
-        if recipe.init is not None:
+        """The tokenizer of `--init-from`, or one that is trained on the task's training texts."""
+        if recipe.init_from is not None:
             folder = init_folder(recipe)
             return read_tokenizer(folder, read_config(folder))
         return train_tokenizer(recipe.tokenizer, self.texts(), recipe.vocab_size, lowercase=recipe.lowercase)
 
     def model_config(self, recipe: Recipe, tokenizer: Tokenizer, **changes: Any) -> ModelConfig:
-        """The config that a recipe describes: that of `--init` or the preset, with its changes and the task's own.
+        """The config that a recipe describes: that of `--init-from` or the preset, with its changes and the task's own.
 
         Raises:
             UserError: the model is of a family that this task is not for.
         """
         changes = {**recipe.model_changes, "head": self.head, **changes}
-        if recipe.init is None:
+        if recipe.init_from is None:
             config = preset(recipe.model, vocab_size=tokenizer.vocab_size, **changes)
             self.check_model(config, recipe.model)
             return config
         theirs = read_config(init_folder(recipe))
         if self.head == "none":
-            self.check_model(theirs, recipe.init)  # all of it is needed
+            self.check_model(theirs, recipe.init_from)  # all of it is needed
         labels = changes.get("labels", ())
         if labels and set(labels) <= set(theirs.labels):  # a classifier that knows these labels goes on with its own
             changes["labels"] = theirs.labels
@@ -207,13 +207,13 @@ class Task(ABC):
             )
 
     def build(self, recipe: Recipe, with_weights: bool = True) -> nn.Module:
-        """A new model of the prepared config, with the weights of `--init` if the recipe says so.
+        """A new model of the prepared config, with the weights of `--init-from` if the recipe says so.
 
         Args:
             with_weights: False leaves them out, for a run whose weights come from a checkpoint.
         """
         model = build_model(self.config)
-        if recipe.init is not None and recipe.init_weights and with_weights:
+        if recipe.init_from is not None and recipe.init_weights and with_weights:
             folder = init_folder(recipe)
             theirs = read_config(folder)
             same_head = (theirs.head, theirs.labels) == (self.config.head, self.config.labels)
@@ -237,14 +237,14 @@ class Task(ABC):
 
 
 def init_folder(recipe: Recipe) -> Path:
-    """The folder of the model that `--init` names. Raises UserError, if a recipe makes that model with its command."""
+    """The folder of the model that `--init-from` names. Raises UserError, if a recipe makes that model with its command."""
     try:
-        return find(recipe.init)
+        return find(recipe.init_from)
     except UserError as error:
-        path = Path(recipe.init)
+        path = Path(recipe.init_from)
         if path.parent.name == "runs" and path.name in RECIPES and not path.exists():
             raise UserError(
-                f"this recipe starts from the model in {recipe.init}, which is not there yet; make it first: "
+                f"this recipe starts from the model in {recipe.init_from}, which is not there yet; make it first: "
                 f"python train.py {path.name}"
             ) from error
         raise
@@ -262,4 +262,4 @@ def batches(
         for start in range(0, len(examples), batch_size):
             some = examples[start : start + batch_size]
             rngs = [lambda row=start + i: np.random.default_rng([seed, row]) for i in range(len(some))]
-            yield some, tensors_to(objective.collate(some, rngs), device)
+            yield some, to_device(objective.collate(some, rngs), device)

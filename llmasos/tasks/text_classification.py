@@ -31,7 +31,7 @@ from llmasos.tokenizers import Tokenizer
 from llmasos.training.recipe import Recipe
 
 
-class Classify(ExamplesTask):
+class TextClassification(ExamplesTask):
     """Give each text one of a fixed list of labels."""
 
     head = "classifier"

@@ -102,7 +102,7 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("step-"))
 
 
-def damage(checkpoint: Path) -> str | None:
+def find_corruption(checkpoint: Path) -> str | None:
     """What is wrong with a checkpoint's files, in words, or None if all are as they were written."""
     try:
         state = read_json(checkpoint / "state.json")
@@ -124,18 +124,18 @@ def digest(fields: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
-def is_sound(checkpoint: Path, say: Callable[[str], None]) -> bool:
+def is_valid(checkpoint: Path, say: Callable[[str], None]) -> bool:
     """Whether a checkpoint is undamaged; if it is damaged, that is told through `say`, and it is left alone."""
-    reason = damage(checkpoint)
+    reason = find_corruption(checkpoint)
     if reason:
         say(f"checkpoint {checkpoint} is damaged: {reason}; it is skipped.")
     return reason is None
 
 
-def last_checkpoint(run: Path, say: Callable[[str], None] = warnings.warn) -> Path:
+def latest_checkpoint(run: Path, say: Callable[[str], None] = warnings.warn) -> Path:
     """The newest sound checkpoint. Raises UserError if the run has none."""
     for checkpoint in reversed(all_checkpoints(run)):
-        if is_sound(checkpoint, say):
+        if is_valid(checkpoint, say):
             return checkpoint
     remedy = "begin anew with another --out" if all_checkpoints(run) else f"train first: python train.py --out {run}"
     raise UserError(f"{run} holds no usable checkpoint; {remedy}.")
@@ -143,9 +143,9 @@ def last_checkpoint(run: Path, say: Callable[[str], None] = warnings.warn) -> Pa
 
 def best_checkpoint(run: Path, say: Callable[[str], None] = warnings.warn) -> Path:
     """The sound checkpoint with the lowest validation loss, or the newest if none was validated."""
-    last = last_checkpoint(run, say)
+    last = latest_checkpoint(run, say)
     best = run / "checkpoints" / name_of(read_state(last).best_step or 0)
-    return best if best != last and best.is_dir() and is_sound(best, say) else last
+    return best if best != last and best.is_dir() and is_valid(best, say) else last
 
 
 def model_folder(path: str | Path, say: Callable[[str], None] = warnings.warn) -> Path:
@@ -158,7 +158,7 @@ def model_folder(path: str | Path, say: Callable[[str], None] = warnings.warn) -
     if not path.is_dir():
         raise UserError(f"there is no folder {path}; name a run's folder such as runs/storyworld, or train one first.")
     if (path / "config.json").is_file():
-        if (path / "state.json").is_file() and (reason := damage(path)):
+        if (path / "state.json").is_file() and (reason := find_corruption(path)):
             raise UserError(f"checkpoint {path} is damaged: {reason}. Name the run's folder to use its last sound one.")
         return path
     if (path / "checkpoints").is_dir() or (path / "recipe.json").is_file():

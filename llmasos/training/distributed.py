@@ -19,7 +19,7 @@ from llmasos.errors import UserError
 
 
 @dataclass(frozen=True)
-class World:
+class DistributedContext:
     """This process's place: `rank` of `size` processes, `local_rank` among those of this machine."""
 
     rank: int = 0
@@ -31,7 +31,7 @@ class World:
         """Whether this is the process that writes files and speaks to the user."""
         return self.rank == 0
 
-    def share(self, batch_size: int) -> range:
+    def shard(self, batch_size: int) -> range:
         """The rows of a global batch that belong to this process."""
         if batch_size % self.size:
             raise UserError(
@@ -41,7 +41,7 @@ class World:
         n = batch_size // self.size
         return range(self.rank * n, (self.rank + 1) * n)
 
-    def sum(self, values: list[float], device: torch.device) -> list[float]:
+    def all_reduce_sum(self, values: list[float], device: torch.device) -> list[float]:
         """The element-wise sum of every process's values, in every process."""
         if self.size == 1:
             return values
@@ -50,7 +50,7 @@ class World:
         dist.all_reduce(total)
         return total.tolist()
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Go on when every process has come here."""
         if self.size == 1:
             return
@@ -70,7 +70,7 @@ class World:
         return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)  # buffers never change
 
 
-def join_world(device_type: str) -> World:
+def init_distributed(device_type: str) -> DistributedContext:
     """Take the place that torchrun gave this process; alone, there is nothing to join.
 
     Raises:
@@ -78,8 +78,8 @@ def join_world(device_type: str) -> World:
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        return World()
-    world = World(int(os.environ["RANK"]), size, int(os.environ["LOCAL_RANK"]))
+        return DistributedContext()
+    world = DistributedContext(int(os.environ["RANK"]), size, int(os.environ["LOCAL_RANK"]))
     if device_type == "cuda":
         processes = int(os.environ.get("LOCAL_WORLD_SIZE", size))
         if processes > torch.cuda.device_count():
@@ -94,18 +94,18 @@ def join_world(device_type: str) -> World:
     return world
 
 
-def leave_world() -> None:
+def shutdown_distributed() -> None:
     """Close the connections to the other processes, if there are any."""
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
-def average_gradients_after(model: nn.Module, last: bool) -> AbstractContextManager:
+def maybe_no_sync(model: nn.Module, last: bool) -> AbstractContextManager:
     """A context for one micro-batch's backward pass: DDP talks to the others only after the `last` one of a step."""
     return model.no_sync() if isinstance(model, DistributedDataParallel) and not last else nullcontext()
 
 
-def tensors_to(batch, device: torch.device) -> dict[str, Tensor]:
+def to_device(batch, device: torch.device) -> dict[str, Tensor]:
     """The batch on a device. From pinned memory the copy to a GPU overlaps with what the GPU still computes."""
     if device.type != "cuda":
         return {name: tensor.to(device) for name, tensor in batch.items()}

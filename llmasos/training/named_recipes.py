@@ -39,7 +39,7 @@ RECIPES: dict[str, NamedRecipe] = {
             "tokenizer": "char",
             "context_length": 64,
             "batch_size": 12,
-            "steps": 2000,
+            "max_steps": 2000,
             "eval_interval": 500,
         },
     ),
@@ -51,7 +51,7 @@ RECIPES: dict[str, NamedRecipe] = {
             "tokenizer": "char",
             "model": "gpt-small",
             "batch_size": 64,
-            "steps": 5000,
+            "max_steps": 5000,
             "dropout": 0.2,
             "learning_rate": 1e-3,
             "eval_interval": 500,
@@ -60,14 +60,14 @@ RECIPES: dict[str, NamedRecipe] = {
     "python-reference": NamedRecipe(
         "real English with no download: the language reference in your own Python",
         "val_loss 4.24 (1.71 bits per byte; the text of Python 3.11) after 800 steps, in 3 minutes",
-        {"data": "python-reference", "vocab_size": 2048, "optimizer": "muon", "steps": 800, "dropout": 0.1},
+        {"data": "python-reference", "vocab_size": 2048, "optimizer": "muon", "max_steps": 800, "dropout": 0.1},
     ),
     "bert-storyworld": NamedRecipe(
         "a small BERT learns which words are hidden, and which sentences follow each other",
         "hidden words 0.81 right (always the commonest: 0.08), next sentences 0.83 (chance: 0.50); val_loss 1.10 "
         "after 900 steps, in 2.5 minutes",
         {
-            "task": "bert",
+            "task": "bert-pretraining",
             "model": "bert-laptop",
             "context_length": 64,
             "tokenizer": "wordpiece",
@@ -76,7 +76,7 @@ RECIPES: dict[str, NamedRecipe] = {
             "batch_size": 64,
             "optimizer": "muon",
             "learning_rate": 6e-3,
-            "steps": 900,
+            "max_steps": 900,
             "eval_interval": 300,
         },
     ),
@@ -85,14 +85,14 @@ RECIPES: dict[str, NamedRecipe] = {
         "accuracy 0.94 from pre-trained weights, 0.75 from random ones (always happy); val_loss 0.18 after 60 steps, "
         "in 20 seconds, both together",
         {
-            "task": "classify",
-            "init": "runs/bert-storyworld",
+            "task": "text-classification",
+            "init_from": "runs/bert-storyworld",
             "compare": True,
             "train_examples": 100,
             "batch_size": 16,
-            "steps": 60,
+            "max_steps": 60,
             "learning_rate": 4e-4,
-            "warmup": 10,
+            "warmup_steps": 10,
             "eval_interval": 30,
         },
     ),
@@ -101,15 +101,15 @@ RECIPES: dict[str, NamedRecipe] = {
         "exact match 74 from pre-trained weights; random ones are at 20, that of never answering; val_loss 0.31 after "
         "255 steps, in 3 minutes, both together",
         {
-            "task": "answer",
-            "init": "runs/bert-storyworld",
+            "task": "question-answering",
+            "init_from": "runs/bert-storyworld",
             "compare": True,
             "train_examples": 8000,
             "batch_size": 32,
             "optimizer": "muon",
             "learning_rate": 3e-3,
-            "steps": 255,
-            "warmup": 40,
+            "max_steps": 255,
+            "warmup_steps": 40,
             "eval_interval": 255,
         },
     ),
@@ -117,28 +117,28 @@ RECIPES: dict[str, NamedRecipe] = {
         "a small Transformer translates the stories' sentences from German into English",
         "BLEU 97.4 on sentences never seen; val_loss 0.16 after 800 steps, in 2.5 minutes",
         {
-            "task": "translate",
+            "task": "translation",
             "model": "transformer-laptop",
             "batch_size": 64,
             "optimizer": "muon",
             "learning_rate": 6e-3,
-            "steps": 800,
+            "max_steps": 800,
             "eval_interval": 400,
             "label_smoothing": 0.1,
         },
     ),
-    "summarise-storyworld": NamedRecipe(
+    "summarize-storyworld": NamedRecipe(
         "a small Transformer tells what happens in a story in one sentence",
         "ROUGE-L 0.999; val_loss 0.11 after 600 steps, in 2.5 minutes",
         {
-            "task": "summarise",
+            "task": "summarization",
             "model": "transformer-laptop",
             "context_length": 224,
             "vocab_size": 2048,
             "batch_size": 32,
             "optimizer": "muon",
             "learning_rate": 6e-3,
-            "steps": 600,
+            "max_steps": 600,
             "eval_interval": 300,
             "label_smoothing": 0.1,
         },
@@ -147,13 +147,13 @@ RECIPES: dict[str, NamedRecipe] = {
         "a small GPT answers instructions: tell, continue, summarise, translate, answer",
         "0.26 of the answers word for word, ROUGE-L 0.53; val_loss 0.47 after 800 steps, in 10 minutes on one core",
         {
-            "task": "chat",
+            "task": "instruction-tuning",
             "model": "llama-laptop",
             "context_length": 256,
             "optimizer": "muon",
             "learning_rate": 6e-3,
             "vocab_size": 2048,
-            "steps": 800,
+            "max_steps": 800,
             "batch_size": 32,
             "eval_interval": 400,
         },
@@ -162,16 +162,16 @@ RECIPES: dict[str, NamedRecipe] = {
         "a Transformer of 9M parameters translates captions of photographs from German into English (Multi30k)",
         "BLEU 39.2 on test_2016_flickr after 1,135 steps (5 epochs; val_loss 1.67), in half an hour",
         {
-            "task": "translate",
+            "task": "translation",
             "data": "multi30k",
             "model": "transformer-small",
             "vocab_size": 10_000,
             "lowercase": True,
             "batch_size": 128,
-            "steps": 1135,
+            "max_steps": 1135,
             "optimizer": "muon",
             "learning_rate": 3e-3,
-            "warmup": 200,
+            "warmup_steps": 200,
             "label_smoothing": 0.1,
             "dropout": 0.2,
             "eval_interval": 227,
@@ -182,14 +182,14 @@ RECIPES: dict[str, NamedRecipe] = {
         "accuracy 0.39 (0.39, 0.39, 0.39 with three seeds; the commonest class 0.25, naive Bayes 0.40); val_loss 1.39, "
         "in 1 minute",
         {
-            "task": "classify",
+            "task": "text-classification",
             "data": "sst5",
             "model": "bert-laptop",
             "tokenizer": "wordpiece",
             "vocab_size": 8192,
             "lowercase": True,
             "batch_size": 32,
-            "steps": 800,
+            "max_steps": 800,
             "learning_rate": 5e-4,
             "dropout": 0.3,
             "eval_interval": 100,
@@ -197,18 +197,18 @@ RECIPES: dict[str, NamedRecipe] = {
     ),
     "qa-squad": NamedRecipe(
         "a BERT answers questions about Wikipedia articles, some of them without an answer (SQuAD 2.0), for a GPU",
-        "for a GPU and --init with a pre-trained BERT; not measured yet",
+        "for a GPU and --init-from with a pre-trained BERT; not measured yet",
         {
-            "task": "answer",
+            "task": "question-answering",
             "data": "squad2",
             "model": "bert-base",
             "tokenizer": "wordpiece",
             "vocab_size": 30_522,
             "lowercase": True,
             "batch_size": 32,
-            "steps": 8000,
+            "max_steps": 8000,
             "learning_rate": 5e-5,
-            "warmup": 800,
+            "warmup_steps": 800,
             "eval_interval": 1000,
         },
     ),
@@ -220,10 +220,10 @@ RECIPES: dict[str, NamedRecipe] = {
             "tokenizer": "gpt2",
             "model": "gpt2",
             "batch_size": 64,
-            "accumulation_steps": 8,
-            "steps": 2000,
+            "gradient_accumulation_steps": 8,
+            "max_steps": 2000,
             "learning_rate": 6e-4,
-            "warmup": 200,
+            "warmup_steps": 200,
             "dropout": 0.1,
             "beta2": 0.95,
         },
@@ -234,7 +234,7 @@ RECIPES: dict[str, NamedRecipe] = {
 def named_recipe(name: str, **changes: Any) -> Recipe:
     """The recipe with this name, with some settings changed.
 
-    With another `init`, the sizes and the tokenizer that the recipe names give way to those of that model.
+    With another `init_from`, the sizes and the tokenizer that the recipe names give way to those of that model.
 
     Raises:
         UserError: there is no recipe of that name, or a setting is out of range.
@@ -242,6 +242,6 @@ def named_recipe(name: str, **changes: Any) -> Recipe:
     if name not in RECIPES:
         raise UserError(f"there is no recipe {name!r}; there are: {', '.join(RECIPES)}. See train.py --list.")
     settings = RECIPES[name].settings
-    if changes.get("init") is not None:
+    if changes.get("init_from") is not None:
         settings = {key: value for key, value in settings.items() if key not in (*SIZES, *KINDS)}
     return Recipe(**{**settings, **changes})

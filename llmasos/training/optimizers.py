@@ -8,7 +8,7 @@ step is scaled to the size of AdamW's, so one learning rate serves both.
 Weight decay goes to matrices and embeddings only: shrinking a bias or a norm's weight towards zero makes no sense.
 
 **Depth.** Fine-tuning may leave the lower layers alone, which hold what is common to all texts: `freeze` keeps the
-embeddings and the first blocks as they are, and `layer_decay` lets each layer learn more slowly than the one above it
+embeddings and the first blocks as they are, and `layerwise_lr_decay` lets each layer learn more slowly than the one above it
 (Howard & Ruder 2018, section 3.2).
 """
 
@@ -30,7 +30,7 @@ HIDDEN = re.compile(r"blocks\.|\bpooler\.|\bdense\.")
 def make_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
     """The optimizers that together own every parameter that is to learn exactly once."""
     device = next(model.parameters()).device
-    factors = learning_rate_factors(model, recipe.layer_decay)
+    factors = learning_rate_factors(model, recipe.layerwise_lr_decay)
 
     def groups(parameters: list[Tensor], **options) -> list[dict]:
         """Parameters with equal factors together."""

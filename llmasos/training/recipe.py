@@ -16,10 +16,23 @@ from llmasos.models import PRESETS
 from llmasos.training.device import PRECISIONS
 from llmasos.training.schedules import SCHEDULES
 
-TASK_NAMES = ("text", "bert", "classify", "answer", "translate", "summarise", "chat")  # see llmasos/tasks
+TASK_NAMES = (
+    "language-modeling",
+    "bert-pretraining",
+    "text-classification",
+    "question-answering",
+    "translation",
+    "summarization",
+    "instruction-tuning",
+)  # see llmasos/tasks
 FOR_EXAMPLES = ("val_data", "columns", "languages", "skip_bad", "train_examples")  # settings that running text has not
 SIZES = ("context_length", "n_layers", "n_heads", "n_kv_heads", "d_model", "d_ff")  # of the model
-KINDS = ("model", "tokenizer", "vocab_size", "lowercase")  # what model and what tokenizer; with --init both are given
+KINDS = (
+    "model",
+    "tokenizer",
+    "vocab_size",
+    "lowercase",
+)  # what model and what tokenizer; with --init-from both are given
 
 
 def setting(
@@ -30,9 +43,17 @@ def setting(
     at_most: float | None = None,
     below: float | None = None,
     choices: tuple[str, ...] | None = None,
+    alias: str | None = None,
 ) -> Any:
     """A recipe field: its default, its help text, and what values make sense."""
-    limits = {"at_least": at_least, "above": above, "at_most": at_most, "below": below, "choices": choices}
+    limits = {
+        "at_least": at_least,
+        "above": above,
+        "at_most": at_most,
+        "below": below,
+        "choices": choices,
+        "alias": alias,
+    }
     return dataclasses.field(default=default, metadata={"help": help, **limits})
 
 
@@ -41,10 +62,14 @@ class Recipe:
     """The settings of a run. A field that is None is decided by the model preset, or by what it says in its help."""
 
     # What to learn
-    task: str = setting("text", "what the model is for (llmasos/tasks)", choices=TASK_NAMES)
-    init: str | None = setting(None, "start from this run or model folder: its sizes, its tokenizer and its weights")
-    init_weights: bool = setting(True, "take the weights of --init too; without them it is a baseline of equal size")
-    compare: bool = setting(False, "then train the same without --init's weights, and print what they were worth")
+    task: str = setting("language-modeling", "what the model is for (llmasos/tasks)", choices=TASK_NAMES)
+    init_from: str | None = setting(
+        None, "start from this run or model folder: its sizes, its tokenizer and its weights"
+    )
+    init_weights: bool = setting(
+        True, "take the weights of --init-from too; without them it is a baseline of equal size"
+    )
+    compare: bool = setting(False, "then train the same without --init-from's weights, and print what they were worth")
 
     # What to learn from
     data: str = setting(
@@ -80,29 +105,31 @@ class Recipe:
 
     # The objective
     next_sentence: bool = setting(True, "bert also learns whether one text follows another")
-    masked_share: float = setting(0.15, "share of the tokens that a masked language model predicts", above=0, below=1)
-    whole_words: bool = setting(False, "mask all pieces of a word together")
+    mask_prob: float = setting(0.15, "share of the tokens that a masked language model predicts", above=0, below=1)
+    whole_word_masking: bool = setting(False, "mask all pieces of a word together")
     label_smoothing: float = setting(0.0, "share of the target's probability that all tokens get", at_least=0, below=1)
     beams: int = setting(4, "width of the beam search with which results are written; 1 = greedy", at_least=1)
     length_penalty: float = setting(0.6, "how much beam search favours long results; 0 = not at all", at_least=0)
 
     # How to learn
-    steps: int = setting(800, "number of optimizer steps", at_least=1)
+    max_steps: int = setting(800, "number of optimizer steps", at_least=1, alias="steps")
     batch_size: int = setting(16, "sequences per step, over all accumulation steps and processes", at_least=1)
-    accumulation_steps: int = setting(1, "in how many parts a batch is computed, one after another", at_least=1)
+    gradient_accumulation_steps: int = setting(
+        1, "in how many parts a batch is computed, one after another", at_least=1
+    )
     optimizer: str = setting("adamw", "adamw, or muon for the matrices inside the blocks", choices=("adamw", "muon"))
     learning_rate: float = setting(3e-3, "the peak learning rate", above=0)
     schedule: str = setting("cosine", "how the learning rate falls after the warmup", choices=SCHEDULES)
-    warmup: int = setting(100, "steps over which the learning rate rises to its peak", at_least=0)
-    final_learning_rate: float = setting(0.1, "the last learning rate as a share of the peak", at_least=0, at_most=1)
+    warmup_steps: int = setting(100, "steps over which the learning rate rises to its peak", at_least=0)
+    min_lr_ratio: float = setting(0.1, "the last learning rate as a share of the peak", at_least=0, at_most=1)
     weight_decay: float = setting(0.1, "pull of matrices and embeddings towards zero", at_least=0)
     beta1: float = setting(0.9, "AdamW's memory for gradients", at_least=0, below=1)
     beta2: float = setting(0.99, "AdamW's memory for squared gradients", at_least=0, below=1)
-    clip: float = setting(1.0, "longest gradient (its norm over all parameters); 0 = do not clip", at_least=0)
+    grad_clip: float = setting(1.0, "longest gradient (its norm over all parameters); 0 = do not clip", at_least=0)
     freeze_layers: int | None = setting(
         None, "keep the embeddings and this many of the first layers as they are (none given: all learn)", at_least=0
     )
-    layer_decay: float = setting(
+    layerwise_lr_decay: float = setting(
         1.0, "each layer's learning rate as a share of that of the layer above it", above=0, at_most=1
     )
     seed: int = setting(1337, "decides weights, order of the data, and dropout", at_least=0, at_most=2**63 - 1)
@@ -110,7 +137,9 @@ class Recipe:
     # What to see and keep
     eval_interval: int = setting(200, "steps between validations, each followed by a checkpoint", at_least=1)
     log_interval: int = setting(10, "steps between lines of metrics.jsonl", at_least=1)
-    out: str | None = setting(None, "the run's folder (none given: runs/RECIPE, or the next free runs/RECIPE-N)")
+    out_dir: str | None = setting(
+        None, "the run's folder (none given: runs/RECIPE, or the next free runs/RECIPE-N)", alias="out"
+    )
     prompt: str | None = setting(None, "the beginning of the sample that is written after each validation")
 
     # The machine
@@ -132,25 +161,29 @@ class Recipe:
 
     def _check_together(self) -> None:
         """What the settings must be to each other."""
-        if self.init is None and (self.compare or not self.init_weights):
+        if self.init_from is None and (self.compare or not self.init_weights):
             flag = "compare" if self.compare else "no_init_weights"
-            raise UserError(f"--{flag.replace('_', '-')} is about the weights of --init, and there is no --init.")
-        if self.compare and self.task not in ("classify", "answer"):
-            raise UserError(f"--compare counts right answers, for classify and answer; it cannot compare {self.task}.")
+            raise UserError(
+                f"--{flag.replace('_', '-')} is about the weights of --init-from, and there is no --init-from."
+            )
+        if self.compare and self.task not in ("text-classification", "question-answering"):
+            raise UserError(
+                f"--compare counts right answers, for text-classification and question-answering; it cannot compare {self.task}."
+            )
         given = [name for name in FOR_EXAMPLES if getattr(self, name)]
-        if given and self.task in ("text", "bert"):
+        if given and self.task in ("language-modeling", "bert-pretraining"):
             flag = "--" + given[0].replace("_", "-")
             raise UserError(f"the task {self.task} learns from running text, where {flag} means nothing: leave it out.")
         changed = [name for name in SIZES if getattr(self, name) is not None]
-        if self.init is not None and changed:
+        if self.init_from is not None and changed:
             raise UserError(
-                f"{changed[0]} cannot be changed, because --init {self.init} brings the sizes of its model: leave "
-                f"--{changed[0].replace('_', '-')} out, or leave out --init."
+                f"{changed[0]} cannot be changed, because --init-from {self.init_from} brings the sizes of its model: leave "
+                f"--{changed[0].replace('_', '-')} out, or leave out --init-from."
             )
-        if self.batch_size % self.accumulation_steps:
+        if self.batch_size % self.gradient_accumulation_steps:
             raise UserError(
-                f"batch_size {self.batch_size} cannot be computed in {self.accumulation_steps} equal parts; "
-                "accumulation_steps must divide it."
+                f"batch_size {self.batch_size} cannot be computed in {self.gradient_accumulation_steps} equal parts; "
+                "gradient_accumulation_steps must divide it."
             )
 
     @property
@@ -175,7 +208,7 @@ class Recipe:
 
 # What may differ when a run is resumed: how long and where it goes on, and what is shown. More would be another run.
 RESUMABLE = {
-    "steps", "eval_interval", "log_interval", "out", "prompt", "beams", "length_penalty", "device", "precision",
+    "max_steps", "eval_interval", "log_interval", "out_dir", "prompt", "beams", "length_penalty", "device", "precision",
     "compile",
 }  # fmt: skip
 
@@ -187,7 +220,7 @@ SECTIONS = {  # the first field of each section of the help text
     "tokenizer": "how text becomes token ids",
     "model": "the model",
     "next_sentence": "the objective",
-    "steps": "how to learn",
+    "max_steps": "how to learn",
     "eval_interval": "what to see and keep",
     "device": "the machine",
 }
@@ -227,12 +260,13 @@ def add_flags(parser: argparse._ActionsContainer, names: Collection[str] | None 
             continue
         if names is None and field.name in SECTIONS:
             group = parser.add_argument_group(SECTIONS[field.name])
-        flag, limits = "--" + field.name.replace("_", "-"), field.metadata
+        limits = field.metadata
+        flags = ["--" + name.replace("_", "-") for name in (field.name, limits["alias"]) if name is not None]
         shown = "" if field.default is None else f" (default: {field.default})"
         options: dict[str, Any] = {"help": limits["help"] + shown, "default": argparse.SUPPRESS}
         types = typing.get_args(field.type) or (field.type,)  # int | None → (int, NoneType)
         if types[0] is bool:
-            group.add_argument(flag, action=argparse.BooleanOptionalAction, **options)
+            group.add_argument(*flags, action=argparse.BooleanOptionalAction, **options)
         else:
             named = "{" + ",".join(limits["choices"]) + "}" if limits["choices"] else METAVARS[types[0]]
-            group.add_argument(flag, type=types[0], metavar=named, **options)
+            group.add_argument(*flags, type=types[0], metavar=named, **options)

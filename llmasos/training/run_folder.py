@@ -18,7 +18,7 @@ from llmasos.training.recipe import RESUMABLE, Recipe
 
 RUNS = Path("runs")
 RESULTS = "results.json"  # what came of a run that has taken all its steps
-BASELINE = "without-init"  # inside a run's folder, the same run without the weights of --init
+BASELINE = "without-init"  # inside a run's folder, the same run without the weights of --init-from
 OURS = {"recipe.json", "origin.json", "tokenizer", "checkpoints", "metrics.jsonl", "tensorboard", RESULTS, BASELINE}
 
 

@@ -98,7 +98,7 @@ def test_the_search_can_be_changed(capsys):
 
 def test_another_measure_of_the_same_model(capsys):
     """A model that translates can be measured as one that summarises: both write a text for a text."""
-    assert evaluate("runs/translate", "--task", "summarise") == 0
+    assert evaluate("runs/translate", "--task", "summarization") == 0
     assert next(iter(figures(capsys.readouterr().out))) == "ROUGE-L"
 
 
@@ -226,11 +226,11 @@ WRONG = {
     "no column": (("runs/classify", "--data", "reviews.csv"), "reviews.csv has no column 'text'"),
     "bad columns": (("runs/classify", "--data", "reviews.csv", "--columns", "text"), "columns is 'text'; write ROLE="),
     "unequal lines": (("runs/translate", "--data", "own.de,own.txt"), "own.de has 3 lines, but own.txt has 1"),
-    "task of another family": (("runs/bert", "--task", "text"), "family gpt, and runs/bert is a bert"),
-    "task without its head": (("runs/bert", "--task", "classify"), "runs/bert has no head"),
-    "task of another head": (("runs/answer", "--task", "classify"), "runs/answer has a span extractor"),
-    "task of no head": (("runs/classify", "--task", "bert"), "runs/classify has a classifier"),
-    "no such task": (("runs/classify", "--task", "sing"), "task is 'sing'; it must be one of: text"),
+    "task of another family": (("runs/bert", "--task", "language-modeling"), "family gpt, and runs/bert is a bert"),
+    "task without its head": (("runs/bert", "--task", "text-classification"), "runs/bert has no head"),
+    "task of another head": (("runs/answer", "--task", "text-classification"), "runs/answer has a span extractor"),
+    "task of no head": (("runs/classify", "--task", "bert-pretraining"), "runs/classify has a classifier"),
+    "no such task": (("runs/classify", "--task", "sing"), "task is 'sing'; it must be one of: language-modeling"),
     "no documents": (("runs/bert", "--data", "verse.txt"), "verse.txt, split all: there are 0 documents"),
     "no such split": (("runs/classify", "--split", "dev"), "invalid choice: 'dev'"),
 }

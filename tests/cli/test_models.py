@@ -73,16 +73,16 @@ def test_export_speaks_up(place, capsys):
 
 
 def test_a_published_model_is_a_place_to_start_from(place, capsys):
-    """train.py --init takes a name; here that of a folder as transformers writes it."""
+    """train.py --init-from takes a name; here that of a folder as transformers writes it."""
     torch.manual_seed(0)
     model = published("gpt2")
     model.save_pretrained(place / "theirs")
     train_tokenizer("byte", []).save(place / "theirs")
-    assert train("--init", "theirs", "--data", "stories.txt", "--steps", "2", "--out", "run") != 0
+    assert train("--init-from", "theirs", "--data", "stories.txt", "--steps", "2", "--out", "run") != 0
     assert "does not belong to the model there" in capsys.readouterr().err  # 257 bytes for a vocabulary of 61
 
-    assert train("--task", "classify", "--init", "storyworld-bert", "--data", "labelled.csv", "--steps", "2",
-                 "--freeze-layers", "2", "--layer-decay", "0.9", "--out", "run") == 0  # fmt: skip
+    assert train("--task", "text-classification", "--init-from", "storyworld-bert", "--data", "labelled.csv", "--steps", "2",
+                 "--freeze-layers", "2", "--layerwise-lr-decay", "0.9", "--out", "run") == 0  # fmt: skip
     assert "of them learning" in capsys.readouterr().out
 
 

@@ -70,7 +70,7 @@ WRONG = {
     "device": (["--device", "tpu"], "device is 'tpu'"),
     "no number": (["--steps", "many"], "invalid int value: 'many'; see --help"),
     "no such flag": (["--stepz", "3"], "--stepz"),
-    "accumulation": (["--accumulation-steps", "3"], "must divide it"),
+    "accumulation": (["--gradient-accumulation-steps", "3"], "must divide it"),
     "half precision": (["--precision", "fp16"], "needs a GPU"),
 }
 
@@ -126,7 +126,7 @@ def test_a_folder_that_was_filled_after_it_was_chosen_is_not_overwritten(capsys,
 def test_what_is_changed_on_resume_stays_changed(capsys):
     assert train("--out", "run") == 0
     assert train("--out", "run", "--resume", "--steps", "30") == 0
-    assert read_json(Path("run/recipe.json"))["steps"] == 30
+    assert read_json(Path("run/recipe.json"))["max_steps"] == 30
 
 
 def test_resume_refuses_to_become_another_run(capsys):

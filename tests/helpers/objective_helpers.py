@@ -10,7 +10,7 @@ from training_helpers import tiny_recipe
 
 from llmasos.datasets.bucketing import Examples
 from llmasos.models import BERT, ModelConfig, Transformer
-from llmasos.objectives import Batch, FramedPair, Objective
+from llmasos.objectives import Batch, EncodedSentencePair, Objective
 from llmasos.tokenizers import END_OF_TEXT, Tokenizer, train_tokenizer
 from llmasos.tokenizers.tokenizer import Frame
 from llmasos.training.trainer import Trainer
@@ -40,9 +40,9 @@ def frames(n: int, longest: int = 24, seed: int = 0) -> list[Frame]:
     return [tokenizer().frame(text(), text() if row % 2 else None) for row in range(n)]
 
 
-def framed_pairs(n: int, seed: int = 0) -> list[FramedPair]:
+def framed_pairs(n: int, seed: int = 0) -> list[EncodedSentencePair]:
     """n framed texts, of which every third one counts as following."""
-    return [FramedPair(frame, row % 3 == 0) for row, frame in enumerate(frames(n, seed=seed))]
+    return [EncodedSentencePair(frame, row % 3 == 0) for row, frame in enumerate(frames(n, seed=seed))]
 
 
 def tiny_bert(seed: int = 0, **changes) -> BERT:
@@ -79,7 +79,7 @@ def gradients_of(model: torch.nn.Module, losses: dict[str, torch.Tensor]) -> lis
 def learn(objective: Objective, model: torch.nn.Module, examples: list, run: Path, steps: int = 60, **more) -> float:
     """Train on these few examples only, in one batch, and return their loss at the end."""
     recipe = tiny_recipe(
-        steps=steps, batch_size=len(examples), learning_rate=1e-2, eval_interval=steps, dropout=0.0, **more
+        max_steps=steps, batch_size=len(examples), learning_rate=1e-2, eval_interval=steps, dropout=0.0, **more
     )
     quiet = {"say": lambda text: None}
     return Trainer(model, objective, Examples(examples), examples, recipe, run, **quiet).train().val_loss

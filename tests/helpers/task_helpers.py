@@ -32,7 +32,7 @@ NUMBERS = {
 
 TINY = ("--n-layers", "1", "--n-heads", "2", "--d-model", "32", "--context-length", "48")
 SHORT = (
-    "--steps", "6", "--batch-size", "4", "--warmup", "2", "--eval-interval", "3", "--log-interval", "1",
+    "--steps", "6", "--batch-size", "4", "--warmup-steps", "2", "--eval-interval", "3", "--log-interval", "1",
     "--device", "cpu", "--beams", "2",
 )  # fmt: skip
 BERT = ("--model", "bert-laptop", "--tokenizer", "wordpiece", "--vocab-size", "300", "--lowercase", *TINY)
@@ -40,13 +40,13 @@ GPT = ("--model", "gpt-laptop", "--tokenizer", "bpe", "--vocab-size", "300", *TI
 TRANSFORMER = ("--model", "transformer-laptop", "--tokenizer", "bpe", "--vocab-size", "300", *TINY)
 
 RUNS = {  # what a user types for each task, with a file of `write_files`
-    "text": ("--task", "text", "--data", "stories.txt", *GPT),
-    "bert": ("--task", "bert", "--data", "stories.txt", *BERT),
-    "bert-alone": ("--task", "bert", "--no-next-sentence", "--data", "stories.txt", *BERT),
-    "classify": ("--task", "classify", "--data", "labelled.csv", *BERT),
-    "answer": ("--task", "answer", "--data", "questions.jsonl", *BERT),
-    "translate": ("--task", "translate", "--data", "pairs.tsv", *TRANSFORMER),
-    "summarise": ("--task", "summarise", "--data", "pairs.tsv", *TRANSFORMER),
+    "text": ("--task", "language-modeling", "--data", "stories.txt", *GPT),
+    "bert": ("--task", "bert-pretraining", "--data", "stories.txt", *BERT),
+    "bert-alone": ("--task", "bert-pretraining", "--no-next-sentence", "--data", "stories.txt", *BERT),
+    "classify": ("--task", "text-classification", "--data", "labelled.csv", *BERT),
+    "answer": ("--task", "question-answering", "--data", "questions.jsonl", *BERT),
+    "translate": ("--task", "translation", "--data", "pairs.tsv", *TRANSFORMER),
+    "summarise": ("--task", "summarization", "--data", "pairs.tsv", *TRANSFORMER),
 }
 
 

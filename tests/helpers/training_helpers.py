@@ -14,7 +14,7 @@ from llmasos.training.trainer import Trainer
 TEXT = "".join(f"The {n} little foxes ran over hill number {n * n}.\n" for n in range(120))
 TINY_FLAGS = [
     "--tokenizer", "char", "--n-layers", "1", "--n-heads", "2", "--d-model", "32", "--context-length", "16",
-    "--batch-size", "4", "--steps", "20", "--warmup", "2", "--eval-interval", "10", "--log-interval", "5",
+    "--batch-size", "4", "--steps", "20", "--warmup-steps", "2", "--eval-interval", "10", "--log-interval", "5",
     "--device", "cpu",
 ]  # fmt: skip
 
@@ -22,7 +22,7 @@ TINY_FLAGS = [
 def tiny_recipe(**changes) -> Recipe:
     """Twelve steps of a batch of four windows on the CPU."""
     settings = {
-        "steps": 12, "batch_size": 4, "warmup": 2, "eval_interval": 6, "log_interval": 1, "device": "cpu",
+        "max_steps": 12, "batch_size": 4, "warmup_steps": 2, "eval_interval": 6, "log_interval": 1, "device": "cpu",
         "precision": "fp32",
     }  # fmt: skip
     return Recipe(**{**settings, **changes})

@@ -11,7 +11,7 @@ from training_helpers import tiny_recipe
 from llmasos.datasets.bucketing import Examples
 from llmasos.errors import UserError
 from llmasos.models import ModelConfig, build_model
-from llmasos.objectives import IGNORED, Classification
+from llmasos.objectives import IGNORE_INDEX, Classification
 from llmasos.objectives.classification import cut_middle, share_room
 from llmasos.tokenizers import train_tokenizer
 from llmasos.training.trainer import Trainer
@@ -55,14 +55,14 @@ def test_a_batch_holds_framed_texts_padded_to_the_longest(pair):
         assert batch["segments"][row, :n].tolist() == example.frame.segments
         assert (batch["ids"][row, n:] == objective.tokenizer.pad_id).all()
     assert batch["labels"].tolist() == [1, 0, 2, 0, 1]
-    assert objective.counts(batch) == {"label": 5}
+    assert objective.n_targets(batch) == {"label": 5}
 
 
 def test_the_loss_is_the_sum_of_those_of_the_texts_alone(pair):
     objective, model = pair
     examples = encoded(objective)
-    whole = objective.losses(model, objective.collate(examples))["label"]
-    alone = [objective.losses(model, objective.collate([example]))["label"] for example in examples]
+    whole = objective.loss_sums(model, objective.collate(examples))["label"]
+    alone = [objective.loss_sums(model, objective.collate([example]))["label"] for example in examples]
     torch.testing.assert_close(whole, sum(alone), rtol=1e-5, atol=1e-5)
     frame, label = examples[1].frame, examples[1].label
     logits = model(torch.tensor([frame.ids]), None, torch.tensor([frame.segments]))
@@ -73,17 +73,17 @@ def test_correct_counts_the_right_predictions_and_leaves_out_unknown_labels(pair
     objective, model = pair
     batch = objective.collate(encoded(objective))
     predicted = model(batch["ids"], batch["real"], batch["segments"]).argmax(dim=1)
-    assert objective.correct(model, {**batch, "labels": predicted}) == {"label": 5}
-    assert objective.correct(model, {**batch, "labels": (predicted + torch.tensor([0, 1, 1, 0, 2])) % 3})["label"] == 2
-    some = {**batch, "labels": torch.tensor([1, IGNORED, 0, IGNORED, 2])}
-    assert objective.counts(some) == {"label": 3}
-    of_some = objective.losses(model, some)["label"]
+    assert objective.n_correct(model, {**batch, "labels": predicted}) == {"label": 5}
+    assert objective.n_correct(model, {**batch, "labels": (predicted + torch.tensor([0, 1, 1, 0, 2])) % 3})["label"] == 2
+    some = {**batch, "labels": torch.tensor([1, IGNORE_INDEX, 0, IGNORE_INDEX, 2])}
+    assert objective.n_targets(some) == {"label": 3}
+    of_some = objective.loss_sums(model, some)["label"]
     rows = {name: tensor[[0, 2, 4]] for name, tensor in some.items()}
-    torch.testing.assert_close(of_some, objective.losses(model, rows)["label"])
+    torch.testing.assert_close(of_some, objective.loss_sums(model, rows)["label"])
 
 
 def test_a_text_without_a_label_can_be_encoded_for_prediction(pair):
-    assert pair[0].encode("who knows", None, None, 48).label == IGNORED
+    assert pair[0].encode("who knows", None, None, 48).label == IGNORE_INDEX
 
 
 def test_a_label_not_seen_in_training_is_refused_with_the_known_ones(pair):
@@ -132,10 +132,10 @@ def test_it_can_be_learned_by_the_training_loop(pair, tmp_path):
     examples = encoded(objective)
     torch.manual_seed(0)
     model = build_model(model.config)
-    recipe = tiny_recipe(steps=60, batch_size=5, learning_rate=1e-2, eval_interval=60)
+    recipe = tiny_recipe(max_steps=60, batch_size=5, learning_rate=1e-2, eval_interval=60)
     trainer = Trainer(model, objective, Examples(examples), examples, recipe, tmp_path, say=lambda text: None)
     assert trainer.train().val_loss < 0.1
-    assert objective.correct(model.eval(), objective.collate(examples)) == {"label": 5}
+    assert objective.n_correct(model.eval(), objective.collate(examples)) == {"label": 5}
 
 
 def test_a_tokenizer_with_cls_and_sep_frames_as_bert_does():

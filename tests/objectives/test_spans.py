@@ -15,7 +15,7 @@ from llmasos.datasets.examples import QA, Answer
 from llmasos.datasets.storyworld import stories
 from llmasos.errors import UserError
 from llmasos.models import ModelConfig, build_model
-from llmasos.objectives import SpanExtraction, best_answer, predict_spans, windows_of
+from llmasos.objectives import SpanExtraction, best_answer, predict_spans, make_windows
 from llmasos.objectives.question_answering import covering_tokens
 from llmasos.training.trainer import Trainer
 
@@ -72,7 +72,7 @@ def test_windows_cover_the_context_and_answers_up_to_the_stride_stand_whole_in_o
     n_short = 0
     for _ in range(40):
         qa = random_qa(chance, int(chance.integers(1, 120)))
-        context, windows = tokenizer.encode_spans(qa.context), windows_of(qa, tokenizer, 48, stride)
+        context, windows = tokenizer.encode_spans(qa.context), make_windows(qa, tokenizer, 48, stride)
         first, last = covering_tokens(context, qa.answers[0])
         covered = []
         for window in windows:
@@ -99,28 +99,28 @@ def test_windows_cover_the_context_and_answers_up_to_the_stride_stand_whole_in_o
 
 def test_a_short_context_is_one_window_and_an_empty_one_too():
     tokenizer = story_tokenizer("bpe")
-    (window,) = windows_of(QA("Ann ran.", "Who?", (Answer("Ann", 0),)), tokenizer, 32, 4)
+    (window,) = make_windows(QA("Ann ran.", "Who?", (Answer("Ann", 0),)), tokenizer, 32, 4)
     assert window.frame == tokenizer.frame(tokenizer.encode("Who?"), tokenizer.encode("Ann ran."))
-    (empty,) = windows_of(QA("", "Who?", ()), tokenizer, 32, 4)
+    (empty,) = make_windows(QA("", "Who?", ()), tokenizer, 32, 4)
     assert is_null(empty) and len(empty.starts) == 0
 
 
 def test_a_window_without_the_whole_answer_and_an_unanswerable_question_are_null():
     tokenizer = story_tokenizer("byte")
     context = "abcdefghijklmnopqrstuvwxyz"
-    windows = windows_of(QA(context, "?", (Answer("hijk", 7),)), tokenizer, 13, 2)  # windows of 10, 8 on each time
+    windows = make_windows(QA(context, "?", (Answer("hijk", 7),)), tokenizer, 13, 2)  # windows of 10, 8 on each time
     assert [is_null(window) for window in windows] == [True, True, True]
-    windows = windows_of(QA(context, "?", (Answer("ij", 8), Answer("x", 23))), tokenizer, 13, 2)  # the first counts
+    windows = make_windows(QA(context, "?", (Answer("ij", 8), Answer("x", 23))), tokenizer, 13, 2)  # the first counts
     assert [is_null(window) for window in windows] == [False, False, True]
-    assert all(map(is_null, windows_of(QA(context, "?", ()), tokenizer, 13, 2)))
+    assert all(map(is_null, make_windows(QA(context, "?", ()), tokenizer, 13, 2)))
 
 
 def test_a_question_that_is_too_long_is_cut_and_counted():
     tokenizer = story_tokenizer("byte")
-    (window,) = windows_of(QA("abc", "0123456789ABCDEF", (Answer("b", 1),)), tokenizer, 22, 1)
+    (window,) = make_windows(QA("abc", "0123456789ABCDEF", (Answer("b", 1),)), tokenizer, 22, 1)
     assert window.n_cut == 6 and tokenizer.decode(window.frame.ids[: window.frame.second - 1]) == "0123456789"
     with pytest.raises(UserError, match="windows of 22 tokens cannot share 10.*at most 9"):
-        windows_of(QA("abc", "?", ()), tokenizer, 22, 10)
+        make_windows(QA("abc", "?", ()), tokenizer, 22, 10)
 
 
 # ── the best answer ──
@@ -131,12 +131,12 @@ def test_from_a_perfect_model_every_story_answer_comes_back(kind, lowercase):
     tokenizer = story_tokenizer(kind, lowercase)
     length, stride = (300, 60) if kind == "byte" else (100, 24)
     for qa in story_questions(20):
-        windows = windows_of(qa, tokenizer, length, stride)
+        windows = make_windows(qa, tokenizer, length, stride)
         # Windows that hold no answer say so as firmly as others point at it: only the null score of the worst counts.
         found = best_answer(qa.context, windows, perfect_logits(windows), max_answer_tokens=60)
         assert (found.text, found.start) == (qa.answers[0].text, qa.answers[0].start)
         none = QA(qa.context, qa.question, ())
-        windows = windows_of(none, tokenizer, length, stride)
+        windows = make_windows(none, tokenizer, length, stride)
         assert best_answer(qa.context, windows, perfect_logits(windows)).text == ""
 
 
@@ -147,7 +147,7 @@ def test_the_best_answer_equals_that_of_brute_force(max_answer_tokens):
     for trial in range(60):
         generator.manual_seed(trial)
         qa = random_qa(chance, int(chance.integers(1, 30)))
-        windows = windows_of(qa, tokenizer, 24, 4)
+        windows = make_windows(qa, tokenizer, 24, 4)
         logits = [torch.randn(len(window.frame.ids), 2, generator=generator) for window in windows]
         logits = [
             x.index_add(0, torch.tensor([w.frame.summary]), torch.full((1, 2), 2.0))
@@ -170,13 +170,13 @@ def test_the_best_answer_equals_that_of_brute_force(max_answer_tokens):
 
 
 def test_nothing_can_be_found_in_an_empty_context():
-    windows = windows_of(QA("", "Who?", ()), story_tokenizer("bpe"), 32, 4)
+    windows = make_windows(QA("", "Who?", ()), story_tokenizer("bpe"), 32, 4)
     assert best_answer("", windows, perfect_logits(windows), threshold=math.inf).text == ""
 
 
 def test_an_answer_comes_without_the_white_space_of_its_tokens():
     tokenizer, context = story_tokenizer("bpe"), "It was  the cat."
-    (window,) = windows_of(QA(context, "Who?", (Answer("the", 8),)), tokenizer, 32, 4)
+    (window,) = make_windows(QA(context, "Who?", (Answer("the", 8),)), tokenizer, 32, 4)
     first = window.answer[0] - window.frame.second
     assert context[window.starts[first]] == " "  # the case is real
     assert best_answer(context, [window], perfect_logits([window]))[:2] == ("the", 8)
@@ -199,14 +199,14 @@ def some_windows(objective):
         QA("The dog sat.", "Who ran?", ()),
         QA("It was an old red hat.", "What?", (Answer("old red hat", 10),)),
     ]
-    return [window for qa in questions for window in windows_of(qa, objective.tokenizer, 64, 8)]
+    return [window for qa in questions for window in make_windows(qa, objective.tokenizer, 64, 8)]
 
 
 def test_a_batch_points_at_the_answers_and_only_the_context_and_the_summary_are_candidates(pair):
     objective, _ = pair
     windows = some_windows(objective)
     batch = objective.collate(windows)
-    assert objective.counts(batch) == {"span": 3}
+    assert objective.n_targets(batch) == {"span": 3}
     for row, window in enumerate(windows):
         context = set(range(window.frame.second, window.frame.second + len(window.starts)))
         assert set(batch["candidates"][row].nonzero()[:, 0].tolist()) == context | {window.frame.summary}
@@ -217,8 +217,8 @@ def test_a_batch_points_at_the_answers_and_only_the_context_and_the_summary_are_
 def test_the_loss_is_the_sum_of_those_of_the_windows_alone(pair):
     objective, model = pair
     windows = some_windows(objective)
-    whole = objective.losses(model, objective.collate(windows))["span"]
-    alone = [objective.losses(model, objective.collate([window]))["span"] for window in windows]
+    whole = objective.loss_sums(model, objective.collate(windows))["span"]
+    alone = [objective.loss_sums(model, objective.collate([window]))["span"] for window in windows]
     torch.testing.assert_close(whole, sum(alone), rtol=1e-5, atol=1e-5)
     frame, (first, last) = windows[0].frame, windows[0].answer
     logits = model(torch.tensor([frame.ids]), None, torch.tensor([frame.segments]))[0]
@@ -233,14 +233,14 @@ def test_correct_counts_windows_with_both_ends_right(pair):
     batch = objective.collate(some_windows(objective))
     logits = model(batch["ids"], batch["real"], batch["segments"]).masked_fill(~batch["candidates"][..., None], -1e9)
     best = logits.argmax(dim=1)
-    assert objective.correct(model, {**batch, "answers": best}) == {"span": 3}
+    assert objective.n_correct(model, {**batch, "answers": best}) == {"span": 3}
     wrong = best + torch.tensor([[0, 1], [1, 0], [0, 0]])
-    assert objective.correct(model, {**batch, "answers": wrong}) == {"span": 1}
+    assert objective.n_correct(model, {**batch, "answers": wrong}) == {"span": 1}
 
 
 def test_predicted_logits_are_those_of_each_window_alone_whatever_the_batch(pair):
     objective, model = pair
-    windows = [w for qa in story_questions(2) for w in windows_of(qa, objective.tokenizer, 64, 8)][:12]
+    windows = [w for qa in story_questions(2) for w in make_windows(qa, objective.tokenizer, 64, 8)][:12]
     windows += some_windows(objective)
     model.train()
     for batch_size in (1, 4, 100):
@@ -259,7 +259,7 @@ def test_it_can_be_learned_by_the_training_loop(pair, tmp_path):
     objective, model = pair
     torch.manual_seed(0)
     model, windows = build_model(model.config), some_windows(objective)
-    recipe = tiny_recipe(steps=80, batch_size=3, learning_rate=1e-2, eval_interval=80)
+    recipe = tiny_recipe(max_steps=80, batch_size=3, learning_rate=1e-2, eval_interval=80)
     trainer = Trainer(model, objective, Examples(windows), windows, recipe, tmp_path, say=lambda text: None)
     assert trainer.train().val_loss < 0.1
     found = [

@@ -14,7 +14,7 @@ from llmasos.datasets.storyworld import stories
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions
 from llmasos.models import build_model, preset
-from llmasos.objectives import CausalLM, Dialogue, DialogueLM
+from llmasos.objectives import CausalLM, Dialogue, SupervisedFineTuning
 from llmasos.prompting import TEMPLATES, Message, template_of
 from llmasos.prompting.chat_template import ROLES, special_tokens_for
 from llmasos.tokenizers import train_tokenizer
@@ -114,13 +114,13 @@ def test_the_loss_of_a_dialogue_is_that_of_its_learned_tokens():
     torch.manual_seed(0)
     model = build_model(preset("gpt-laptop", vocab_size=11, n_layers=1)).double().eval()
     ids, learn = [3, 4, 5, 6, 7, 8], [False, False, True, True, False, True]
-    objective, whole = DialogueLM(), CausalLM()
+    objective, whole = SupervisedFineTuning(), CausalLM()
     batch = objective.collate([Dialogue(ids, learn), Dialogue(ids[:3], learn[:3])])
-    assert objective.counts(batch) == {"causal": 4}
+    assert objective.n_targets(batch) == {"causal": 4}
     logprobs = model(torch.tensor([ids])).log_softmax(-1)[0]
     rows = [(1, 5), (2, 6), (4, 8)]
     expected = -sum(logprobs[t, id] for t, id in rows) - logprobs[1, 5]
-    torch.testing.assert_close(objective.losses(model, batch)["causal"].double(), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(objective.loss_sums(model, batch)["causal"].double(), expected, rtol=1e-5, atol=1e-5)
     everything = objective.collate([Dialogue(ids, [True] * 6)])
     for name, tensor in whole.collate([np.array(ids)]).items():
         assert torch.equal(everything[name], tensor), name
@@ -179,8 +179,8 @@ def test_a_small_model_learns_to_answer(tmp_path):
         rows = [{"prompt": f"Say the colour {word}.", "answer": f"It is {word}."}
                 for word in ("red", "green", "blue")] * 10  # fmt: skip
         write_jsonl("chats.jsonl", rows)
-        settings = ["--steps", "300", "--eval-interval", "300", "--learning-rate", "5e-3", "--warmup", "10"]
+        settings = ["--steps", "300", "--eval-interval", "300", "--learning-rate", "5e-3", "--warmup-steps", "10"]
         data = ["--data", "chats.jsonl", "--val-data", "chats.jsonl"]
-        assert train("--task", "chat", *data, *GPT, "--dropout", "0", *settings, "--out", "run") == 0
+        assert train("--task", "instruction-tuning", *data, *GPT, "--dropout", "0", *settings, "--out", "run") == 0
         score = json.loads(Path("run", "results.json").read_text())["scores"][0]
         assert (score["name"], score["value"]) == ("exact answers", 1.0)

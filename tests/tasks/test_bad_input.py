@@ -98,11 +98,11 @@ WRONG = {
     "no [MASK]": (given("bert", tokenizer="bpe"), ["[MASK]", "this bpe tokenizer", "use a wordpiece tokenizer"]),
     "no [MASK], words alone": (given("bert-alone", tokenizer="char"), ["[MASK]", "this char tokenizer"]),
     # Settings that do not go together
-    "bert with a gpt": (given("bert", model="gpt-laptop"), ["task bert is for models of the family bert, and gpt-lap"]),
+    "bert with a gpt": (given("bert", model="gpt-laptop"), ["task bert-pretraining is for models of the family bert, and gpt-lap"]),
     "text with a bert": (given("text", model="bert-laptop"), ["family gpt, and bert-laptop is a bert"]),
     "translate with a bert": (given("translate", model="bert-laptop"), ["family transformer, and bert-laptop"]),
-    "a second file for text": (given("text", "--val-data", "one-text.txt"), ["the task text", "--val-data means noth"]),
-    "columns for bert": (given("bert", "--columns", "text=text"), ["the task bert", "--columns means nothing"]),
+    "a second file for text": (given("text", "--val-data", "one-text.txt"), ["the task language-modeling", "--val-data means noth"]),
+    "columns for bert": (given("bert", "--columns", "text=text"), ["the task bert-pretraining", "--columns means nothing"]),
     "skip for text": (given("text", "--skip-bad"), ["--skip-bad means nothing"]),
     # Contexts without room
     "context for a pair": (given("translate", context_length="3"), ["pairs.tsv, line ", "context of 3"]),

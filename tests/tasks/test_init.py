@@ -1,4 +1,4 @@
-"""Fine-tuning: what `--init` brings from a run of any family, what `--compare` adds, and what is refused."""
+"""Fine-tuning: what `--init-from` brings from a run of any family, what `--compare` adds, and what is refused."""
 
 import shutil
 from pathlib import Path
@@ -31,8 +31,8 @@ from llmasos.training.recipe import Recipe
 pytestmark = pytest.mark.filterwarnings("ignore:the text is too small for a vocabulary")
 
 TASKS = {
-    "classify": ("--task", "classify", "--data", "labelled.csv"),
-    "answer": ("--task", "answer", "--data", "questions.jsonl"),
+    "classify": ("--task", "text-classification", "--data", "labelled.csv"),
+    "answer": ("--task", "question-answering", "--data", "questions.jsonl"),
 }
 FAMILIES = {"bert": "bert", "text": "gpt", "translate": "transformer"}  # pre-trained run → its family
 WORTH = "What pre-training was worth"
@@ -51,7 +51,7 @@ def place(tmp_path_factory):
 def task_from(run: str, task: str, **changes):
     """A task that starts from a run, as far as `train` has it when it builds the model."""
     data = dict(zip(TASKS[task][::2], TASKS[task][1::2], strict=True))["--data"]
-    task = open_task(Recipe(task=task, data=data, init=run, **changes))
+    task = open_task(Recipe(task=task, data=data, init_from=run, **changes))
     task.use(task.make_tokenizer(task.recipe))
     return task
 
@@ -63,7 +63,7 @@ def task_from(run: str, task: str, **changes):
 @pytest.mark.parametrize("task", TASKS)
 def test_weights_sizes_and_tokenizer_come_from_the_run_named_by_init(task, pretrained, capsys):
     out, run = f"{task}-{pretrained}", f"runs/{pretrained}"
-    assert train(*TASKS[task], "--init", run, "--out", out) == 0
+    assert train(*TASKS[task], "--init-from", run, "--out", out) == 0
     assert f"{run} (its weights), 1" in capsys.readouterr().out
     theirs, ours = load_config(model_folder(run)), load_config(model_folder(out))
     assert ours.family == FAMILIES[pretrained] and ours.head != "none"
@@ -72,11 +72,11 @@ def test_weights_sizes_and_tokenizer_come_from_the_run_named_by_init(task, pretr
     assert load_tokenizer(Path(out, "tokenizer")).encode(text) == load_tokenizer(Path(run, "tokenizer")).encode(text)
 
     # Before the first step the body is theirs to the bit, and with other words for --no-init-weights it is not.
-    body = task_from(run, task).build(Recipe(init=run)).body
+    body = task_from(run, task).build(Recipe(init_from=run)).body
     saved = load_tensors(model_folder(run) / "model.safetensors")
     for name, parameter in body.named_parameters():
         assert torch.equal(parameter, saved[name]), name
-    random = task_from(run, task, init_weights=False).build(Recipe(init=run, init_weights=False)).body
+    random = task_from(run, task, init_weights=False).build(Recipe(init_from=run, init_weights=False)).body
     assert not any(torch.equal(p, saved[n]) for n, p in random.named_parameters() if p.std() > 0)
 
 
@@ -84,7 +84,7 @@ def test_training_begins_with_those_weights():
     """With a learning rate of next to nothing the trained body is still the pre-trained one."""
     for flags, out in (((), "still"), (("--no-init-weights",), "still-random")):
         still = ("--learning-rate", "1e-12", "--weight-decay", "0", "--steps", "1", *flags)
-        assert train(*TASKS["classify"], "--init", "runs/bert", *still, "--out", out) == 0
+        assert train(*TASKS["classify"], "--init-from", "runs/bert", *still, "--out", out) == 0
     before = load_tensors(model_folder("runs/bert") / "model.safetensors")
     with_weights, without = last_tensors("still"), last_tensors("still-random")
     name = "token_embedding.weight"
@@ -97,16 +97,30 @@ def test_a_plain_model_folder_a_checkpoint_and_a_fine_tuned_run_serve_as_init_to
     for name in ("state.json", "optimizer.safetensors"):
         Path("plain", name).unlink()
     for number, init in enumerate(("plain", str(model_folder("runs/bert")), "runs/classify")):
-        assert train(*TASKS["answer"], "--init", init, "--steps", "1", "--out", f"from-{number}") == 0
+        assert train(*TASKS["answer"], "--init-from", init, "--steps", "1", "--out", f"from-{number}") == 0
 
 
 def test_a_text_model_goes_on_with_another_text():
-    assert train("--task", "text", "--data", "stories.txt", "--init", "runs/text", "--steps", "1", "--out", "on") == 0
+    assert (
+        train(
+            "--task",
+            "language-modeling",
+            "--data",
+            "stories.txt",
+            "--init-from",
+            "runs/text",
+            "--steps",
+            "1",
+            "--out",
+            "on",
+        )
+        == 0
+    )
 
 
 def test_a_run_that_was_stopped_before_its_first_checkpoint_still_starts_from_init():
     """It begins again, and must not do so from random weights."""
-    flags = (*TASKS["classify"], "--init", "runs/bert", "--out")
+    flags = (*TASKS["classify"], "--init-from", "runs/bert", "--out")
     assert train(*flags, "early-whole") == 0
     with stopping("early", 1, pull_the_plug):
         assert train(*flags, "early") == 130
@@ -118,7 +132,7 @@ def test_a_run_that_was_stopped_before_its_first_checkpoint_still_starts_from_in
 def test_a_resumed_run_does_not_need_the_model_it_came_from():
     shutil.copytree("runs/bert", "runs/gone")
     with stopping("late", 4, pull_the_plug):
-        assert train(*TASKS["classify"], "--init", "runs/gone", "--out", "late") == 130
+        assert train(*TASKS["classify"], "--init-from", "runs/gone", "--out", "late") == 130
     shutil.rmtree("runs/gone")
     assert resume("late") == 0
 
@@ -126,7 +140,7 @@ def test_a_resumed_run_does_not_need_the_model_it_came_from():
 # The comparison
 
 
-COMPARE = (*TASKS["answer"], "--init", "runs/bert", "--compare")
+COMPARE = (*TASKS["answer"], "--init-from", "runs/bert", "--compare")
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +156,7 @@ def test_compare_trains_both_and_prints_what_the_weights_were_worth(capsys, comp
     assert compared.startswith(WORTH) and "exact match" in compared and "equal steps" in compared
     ours, theirs = last_tensors("compared"), last_tensors("compared/without-init")
     assert ours.keys() == theirs.keys() and not torch.equal(ours["head.weight"], theirs["head.weight"])
-    alone = (*TASKS["answer"], "--init", "runs/bert", "--no-init-weights", "--out", "baseline")
+    alone = (*TASKS["answer"], "--init-from", "runs/bert", "--no-init-weights", "--out", "baseline")
     assert train(*alone) == 0
     assert_same_weights("baseline", "compared/without-init")
 
@@ -191,12 +205,12 @@ def test_the_figures_of_a_comparison_are_those_of_the_two_results():
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_sizes_that_a_recipe_names_give_way_to_init_and_its_other_settings_stay(name):
-    recipe, plain = named_recipe(name, init="runs/mine"), named_recipe(name)
-    assert recipe.init == "runs/mine" and not set(recipe.model_changes) - {"dropout"}
-    assert (recipe.task, recipe.data, recipe.steps) == (plain.task, plain.data, plain.steps)
-    assert named_recipe(name, steps=7).model_changes == plain.model_changes
+    recipe, plain = named_recipe(name, init_from="runs/mine"), named_recipe(name)
+    assert recipe.init_from == "runs/mine" and not set(recipe.model_changes) - {"dropout"}
+    assert (recipe.task, recipe.data, recipe.max_steps) == (plain.task, plain.data, plain.max_steps)
+    assert named_recipe(name, max_steps=7).model_changes == plain.model_changes
     with pytest.raises(UserError, match="d_model cannot be changed"):
-        named_recipe(name, init="runs/mine", d_model=64)
+        named_recipe(name, init_from="runs/mine", d_model=64)
 
 
 # What is refused
@@ -205,24 +219,24 @@ def test_the_sizes_that_a_recipe_names_give_way_to_init_and_its_other_settings_s
 CLASSIFY = TASKS["classify"]
 WRONG = {
     "not made yet": (
-        (*CLASSIFY, "--init", "runs/bert-storyworld"), "make it first: python train.py bert-storyworld"),
-    "no recipe's": ((*CLASSIFY, "--init", "runs/nothing"), "there is no folder runs/nothing"),
-    "no model": ((*CLASSIFY, "--init", "cache"), "neither a run nor a model"),
-    "sizes": ((*CLASSIFY, "--init", "runs/bert", "--d-model", "64"), "d_model cannot be changed, because --init"),
-    "context": ((*CLASSIFY, "--init", "runs/bert", "--context-length", "96"), "leave --context-length out"),
-    "preset": ((*CLASSIFY, "--init", "runs/bert", "--model", "bert-base"), "leave --model out"),
-    "tokenizer": ((*CLASSIFY, "--init", "runs/bert", "--tokenizer", "char"), "leave --tokenizer out"),
-    "bert from a gpt": (("--task", "bert", "--data", "stories.txt", "--init", "runs/text"), "runs/text is a gpt"),
-    "text from a bert": (("--task", "text", "--data", "stories.txt", "--init", "runs/bert"), "runs/bert is a bert"),
+        (*CLASSIFY, "--init-from", "runs/bert-storyworld"), "make it first: python train.py bert-storyworld"),
+    "no recipe's": ((*CLASSIFY, "--init-from", "runs/nothing"), "there is no folder runs/nothing"),
+    "no model": ((*CLASSIFY, "--init-from", "cache"), "neither a run nor a model"),
+    "sizes": ((*CLASSIFY, "--init-from", "runs/bert", "--d-model", "64"), "d_model cannot be changed, because --init-from"),
+    "context": ((*CLASSIFY, "--init-from", "runs/bert", "--context-length", "96"), "leave --context-length out"),
+    "preset": ((*CLASSIFY, "--init-from", "runs/bert", "--model", "bert-base"), "leave --model out"),
+    "tokenizer": ((*CLASSIFY, "--init-from", "runs/bert", "--tokenizer", "char"), "leave --tokenizer out"),
+    "bert from a gpt": (("--task", "bert-pretraining", "--data", "stories.txt", "--init-from", "runs/text"), "runs/text is a gpt"),
+    "text from a bert": (("--task", "language-modeling", "--data", "stories.txt", "--init-from", "runs/bert"), "runs/bert is a bert"),
     "translate from a bert": (
-        ("--task", "translate", "--data", "pairs.tsv", "--init", "runs/bert"), "family transformer, and runs/bert"),
+        ("--task", "translation", "--data", "pairs.tsv", "--init-from", "runs/bert"), "family transformer, and runs/bert"),
     "bert from a classifier": (
-        ("--task", "bert", "--data", "stories.txt", "--init", "runs/classify"), "runs/classify has a classifier"),
-    "damaged": ((*CLASSIFY, "--init", "damaged"), "damaged/model.safetensors"),
-    "nothing to compare": ((*CLASSIFY, "--compare"), "--compare is about the weights of --init"),
-    "no weights to leave": ((*CLASSIFY, "--no-init-weights"), "--no-init-weights is about the weights of --init"),
+        ("--task", "bert-pretraining", "--data", "stories.txt", "--init-from", "runs/classify"), "runs/classify has a classifier"),
+    "damaged": ((*CLASSIFY, "--init-from", "damaged"), "damaged/model.safetensors"),
+    "nothing to compare": ((*CLASSIFY, "--compare"), "--compare is about the weights of --init-from"),
+    "no weights to leave": ((*CLASSIFY, "--no-init-weights"), "--no-init-weights is about the weights of --init-from"),
     "no right answers to compare": (
-        ("--task", "translate", "--data", "pairs.tsv", "--init", "runs/translate", "--compare"),
+        ("--task", "translation", "--data", "pairs.tsv", "--init-from", "runs/translate", "--compare"),
         "it cannot compare translate"),
 }  # fmt: skip
 

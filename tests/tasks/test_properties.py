@@ -223,7 +223,7 @@ def test_a_question_needs_a_context():
 
 def test_columns_are_roles_and_names():
     assert columns_of(Recipe()) is None
-    recipe = Recipe(task="classify", columns=" text = review ,label=a=b")
+    recipe = Recipe(task="text-classification", columns=" text = review ,label=a=b")
     assert columns_of(recipe) == {"text": "review", "label": "a=b"}
 
 
@@ -242,5 +242,5 @@ def test_a_text_that_is_held_out_never_reaches_the_tokenizer():
     write_csv("seen.csv", ("text", "label"), [(f"glad {word}", "glad" if i % 2 else "sad")
                                               for i, word in enumerate("ox owl cat dog hen cow".split())])  # fmt: skip
     write_csv("unseen.csv", ("text", "label"), [("zzzyzx zzzyzx zzzyzx", "glad")])
-    task = open_task(Recipe(task="classify", **{**BERT, "data": "seen.csv"}, val_data="unseen.csv"))
+    task = open_task(Recipe(task="text-classification", **{**BERT, "data": "seen.csv"}, val_data="unseen.csv"))
     assert not any("zzzyzx" in text for text in task.texts())

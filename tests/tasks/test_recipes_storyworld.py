@@ -52,5 +52,5 @@ def test_translation_of_sentences_never_seen():
 
 
 def test_summaries():
-    train("summarise-storyworld")
-    assert scores("summarise-storyworld")["ROUGE-L"]["low"] > 0.95
+    train("summarize-storyworld")
+    assert scores("summarize-storyworld")["ROUGE-L"]["low"] > 0.95

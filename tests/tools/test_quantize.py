@@ -167,7 +167,7 @@ def test_other_data_and_another_split(capsys):
         (["runs/text", "--data", "none.txt"], "none.txt"),
         (["runs/text", "--split", "test"], "text has the splits train and val, not 'test'"),
         (["runs/classify", "--split", "test"], "has no split 'test'"),
-        (["runs/text", "--task", "bert"], "the task bert is for models of the family bert"),
+        (["runs/text", "--task", "bert-pretraining"], "the task bert-pretraining is for models of the family bert"),
     ],
 )
 def test_what_is_wrong_gets_a_sentence(flags, said, capsys):

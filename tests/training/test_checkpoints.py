@@ -9,7 +9,7 @@ from training_helpers import tiny_model, tiny_recipe, tiny_trainer, weights
 
 from llmasos.errors import UserError
 from llmasos.models import load_model
-from llmasos.training.checkpoints import all_checkpoints, best_checkpoint, damage, model_folder, step_of
+from llmasos.training.checkpoints import all_checkpoints, best_checkpoint, find_corruption, model_folder, step_of
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_no_flipped_bit_of_the_state_goes_unnoticed(run):
     data = path.read_bytes()
     for i, byte in enumerate(data):
         path.write_bytes(data[:i] + bytes([byte ^ 0x01]) + data[i + 1 :])
-        unnoticed = damage(path.parent) is None
+        unnoticed = find_corruption(path.parent) is None
         assert not unnoticed or data[i : i + 1].isspace(), f"byte {i}: {data[max(0, i - 20) : i + 20]!r}"
 
 

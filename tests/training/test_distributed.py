@@ -12,7 +12,7 @@ import torch
 
 from llmasos.errors import UserError
 from llmasos.storage import load_tensors
-from llmasos.training.distributed import World, join_world
+from llmasos.training.distributed import DistributedContext, init_distributed
 from llmasos.training.log import read_metrics
 
 PROGRAM = """
@@ -21,7 +21,7 @@ from pathlib import Path
 from llmasos.training.distributed import join_world, leave_world
 from training_helpers import tiny_model, tiny_recipe, tiny_trainer
 world = join_world("cpu")
-recipe = tiny_recipe(batch_size=8, accumulation_steps=2, steps=8, eval_interval=4)
+recipe = tiny_recipe(batch_size=8, gradient_accumulation_steps=2, max_steps=8, eval_interval=4)
 tiny_trainer(Path(sys.argv[1]), tiny_model().double(), recipe, world=world).train()
 leave_world()
 """
@@ -58,19 +58,19 @@ def test_two_processes_take_the_same_steps_as_one(tmp_path):
 
 
 def test_shares_of_a_batch_cover_it_once():
-    shares = [World(rank, 4).share(12) for rank in range(4)]
+    shares = [DistributedContext(rank, 4).shard(12) for rank in range(4)]
     assert [row for share in shares for row in share] == list(range(12))
     with pytest.raises(UserError, match="batch_size 10 .* 4 processes"):
-        World(0, 4).share(10)
+        DistributedContext(0, 4).shard(10)
 
 
 def test_without_torchrun_there_is_one_process(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    assert join_world("cpu") == World(0, 1, 0)
+    assert init_distributed("cpu") == DistributedContext(0, 1, 0)
 
 
 def test_a_device_that_cannot_work_in_a_group_is_refused_before_training(monkeypatch):
     for name, value in {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match="not on mps"):
-        join_world("mps")
+        init_distributed("mps")

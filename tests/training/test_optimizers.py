@@ -73,7 +73,7 @@ def test_each_layer_learns_more_slowly_than_the_one_above():
     assert factors["blocks.0.feed_forward.up_proj.bias"] == 0.5**n
     assert factors["token_embedding.weight"] == factors["position_embedding.weight"] == 0.5 ** (n + 1)
 
-    optimizers = make_optimizers(model, tiny_recipe(layer_decay=0.5))
+    optimizers = make_optimizers(model, tiny_recipe(layerwise_lr_decay=0.5))
     set_learning_rate(optimizers, 0.1)
     rates = {id(p): group["lr"] for o in optimizers for group in o.param_groups for p in group["params"]}
     for name, p in model.named_parameters():

@@ -26,7 +26,7 @@ def test_every_field_is_a_flag_with_help_and_survives_the_way_through_json():
         assert "--" + field.name.replace("_", "-") in text
         assert field.metadata["help"].split(",")[0] in text, field.name
     recipe = Recipe(**parse("--steps", "7", "--learning-rate", "0.5", "--n-heads", "2", "--compile", "--data", "x.txt"))
-    assert (recipe.steps, recipe.learning_rate, recipe.n_heads, recipe.compile) == (7, 0.5, 2, True)
+    assert (recipe.max_steps, recipe.learning_rate, recipe.n_heads, recipe.compile) == (7, 0.5, 2, True)
     assert Recipe.from_dict(recipe.to_dict()) == recipe
 
 
@@ -38,10 +38,10 @@ def test_flags_that_were_not_given_leave_no_trace():
 @pytest.mark.parametrize(
     "field, value, says",
     [
-        ("steps", 0, "at least 1"), ("batch_size", -1, "at least 1"), ("learning_rate", 0.0, "above 0"),
-        ("dropout", 1.0, "below 1"), ("beta2", 1.0, "below 1"), ("final_learning_rate", 1.5, "at most 1"),
+        ("max_steps", 0, "at least 1"), ("batch_size", -1, "at least 1"), ("learning_rate", 0.0, "above 0"),
+        ("dropout", 1.0, "below 1"), ("beta2", 1.0, "below 1"), ("min_lr_ratio", 1.5, "at most 1"),
         ("optimizer", "sgd", "adamw, muon"), ("model", "gpt5", "gpt-laptop"), ("device", "tpu", "auto, cpu"),
-        ("vocab_size", 100, "at least 257"), ("accumulation_steps", 3, "divide"),
+        ("vocab_size", 100, "at least 257"), ("gradient_accumulation_steps", 3, "divide"),
     ],
 )  # fmt: skip
 def test_a_value_out_of_range_gets_a_sentence_with_the_name_the_value_and_the_range(field, value, says):
@@ -53,13 +53,16 @@ def test_a_value_out_of_range_gets_a_sentence_with_the_name_the_value_and_the_ra
 @pytest.mark.parametrize(
     "settings, says",
     [
-        ({"compare": True}, "--compare is about the weights of --init"),
-        ({"init_weights": False}, "--no-init-weights is about the weights of --init"),
-        ({"task": "translate", "init": "runs/x", "compare": True}, "it cannot compare translate"),
-        ({"task": "classify", "init": "runs/x", "n_layers": 3}, "n_layers cannot be changed, because --init runs/x"),
+        ({"compare": True}, "--compare is about the weights of --init-from"),
+        ({"init_weights": False}, "--no-init-weights is about the weights of --init-from"),
+        ({"task": "translation", "init_from": "runs/x", "compare": True}, "it cannot compare translation"),
+        (
+            {"task": "text-classification", "init_from": "runs/x", "n_layers": 3},
+            "n_layers cannot be changed, because --init-from runs/x",
+        ),
         ({"columns": "text=a"}, "the task text learns from running text, where --columns means nothing"),
-        ({"task": "bert", "val_data": "x.csv"}, "where --val-data means nothing"),
-        ({"task": "bert", "train_examples": 5}, "where --train-examples means nothing"),
+        ({"task": "bert-pretraining", "val_data": "x.csv"}, "where --val-data means nothing"),
+        ({"task": "bert-pretraining", "train_examples": 5}, "where --train-examples means nothing"),
         ({"skip_bad": True}, "where --skip-bad means nothing"),
         ({"languages": "de-en"}, "where --languages means nothing"),
     ],
@@ -70,7 +73,7 @@ def test_settings_that_mean_nothing_together_are_refused(settings, says):
 
 
 def test_dropout_may_be_changed_with_init_since_it_changes_no_size():
-    assert Recipe(task="classify", init="runs/x", dropout=0.1).model_changes == {"dropout": 0.1}
+    assert Recipe(task="text-classification", init_from="runs/x", dropout=0.1).model_changes == {"dropout": 0.1}
 
 
 def test_named_recipes_are_sound_and_say_what_to_expect():

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from training_helpers import tiny_model, tiny_recipe, tiny_tokens, tiny_trainer, weights
 
 from llmasos.errors import UserError
-from llmasos.objectives import IGNORED, CausalLM
+from llmasos.objectives import IGNORE_INDEX, CausalLM
 from llmasos.training.log import read_metrics
 
 
@@ -31,7 +31,7 @@ def test_accumulated_equals_whole_batch_even_with_ragged_rows(tmp_path, parts):
     results = []
     for accumulation in (1, parts):
         model = tiny_model().double()
-        recipe = tiny_recipe(accumulation_steps=accumulation, steps=6, optimizer="adamw")
+        recipe = tiny_recipe(gradient_accumulation_steps=accumulation, max_steps=6, optimizer="adamw")
         trainer = tiny_trainer(tmp_path / str(accumulation), model, recipe, train=Ragged())
         losses = []
         for _ in range(6):
@@ -49,10 +49,10 @@ def test_the_loss_of_a_step_is_the_mean_over_all_its_predictions(tmp_path):
     trainer = tiny_trainer(tmp_path, model, train=Ragged())
     batch = CausalLM().collate([Ragged().example(0, i) for i in range(4)])
     targets = batch["targets"].flatten()
-    expected = F.cross_entropy(model(batch["ids"]).flatten(0, 1), targets, ignore_index=IGNORED).item()
+    expected = F.cross_entropy(model(batch["ids"]).flatten(0, 1), targets, ignore_index=IGNORE_INDEX).item()
     loss, tokens, norm, _ = trainer.step(model)
     assert loss == pytest.approx(expected, rel=1e-6)
-    assert tokens == (targets != IGNORED).sum() and norm > 0
+    assert tokens == (targets != IGNORE_INDEX).sum() and norm > 0
 
 
 def test_validation_counts_every_token_but_the_first_exactly_once(tmp_path):
@@ -69,7 +69,7 @@ def test_validation_counts_every_token_but_the_first_exactly_once(tmp_path):
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_the_loop_learns(tmp_path, optimizer):
-    recipe = tiny_recipe(steps=150, optimizer=optimizer, learning_rate=0.01, eval_interval=150, batch_size=16)
+    recipe = tiny_recipe(max_steps=150, optimizer=optimizer, learning_rate=0.01, eval_interval=150, batch_size=16)
     trainer = tiny_trainer(tmp_path, recipe=recipe)
     before = trainer.validate()
     result = trainer.train()
@@ -78,7 +78,7 @@ def test_the_loop_learns(tmp_path, optimizer):
     assert entropy - 0.08 < result.val_loss < entropy + 0.12, "60 predictions of a source whose entropy is 0.56"
 
 
-@pytest.mark.parametrize("settings", [{"dropout": 0.2}, {"optimizer": "muon"}, {"accumulation_steps": 2}])
+@pytest.mark.parametrize("settings", [{"dropout": 0.2}, {"optimizer": "muon"}, {"gradient_accumulation_steps": 2}])
 def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, settings):
     dropout = settings.pop("dropout", 0.0)
     recipe = tiny_recipe(**settings)
@@ -125,8 +125,8 @@ def test_a_loss_that_is_no_number_stops_with_step_checkpoint_and_causes(tmp_path
     class Poisoned(CausalLM):
         calls = 0
 
-        def losses(self, model, batch):
-            losses = super().losses(model, batch)
+        def loss_sums(self, model, batch):
+            losses = super().loss_sums(model, batch)
             if model.training:
                 self.calls += 1
             return {"causal": losses["causal"] * (float("nan") if self.calls == 9 else 1.0)}
@@ -144,8 +144,8 @@ def test_a_gradient_that_is_no_number_stops_before_it_touches_the_weights(tmp_pa
     class Poisoned(CausalLM):
         """The loss is finite; the gradient of its square root at zero is not."""
 
-        def losses(self, model, batch):
-            losses = super().losses(model, batch)
+        def loss_sums(self, model, batch):
+            losses = super().loss_sums(model, batch)
             zero = (losses["causal"] * 0.0).sqrt() if model.training else 0.0
             return {"causal": losses["causal"] + zero}
 

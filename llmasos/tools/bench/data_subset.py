@@ -6,7 +6,7 @@ import numpy as np
 
 from llmasos.tasks import Task
 from llmasos.tasks.example_task import ExamplesTask
-from llmasos.tasks.language_modeling import Text, text_splits
+from llmasos.tasks.language_modeling import LanguageModeling, text_splits
 
 SOME_TOKENS, SOME_EXAMPLES = 20_000, 100
 
@@ -35,7 +35,7 @@ def shorten(task: Task, split: str) -> tuple[Tokens | None, str]:
     Raises:
         UserError: the data has no such split.
     """
-    if isinstance(task, Text):
+    if isinstance(task, LanguageModeling):
         tokens = first_tokens(task, split, SOME_TOKENS)
         return tokens, f", {'its first ' if tokens.cut else ''}{len(tokens.ids):,} tokens"
     if not isinstance(task, ExamplesTask):
@@ -50,7 +50,7 @@ def shorten(task: Task, split: str) -> tuple[Tokens | None, str]:
     return None, f", {after:,} of its {before:,} examples" if after < before else f", {after:,} examples"
 
 
-def first_tokens(task: Text, split: str, n: int) -> Tokens:
+def first_tokens(task: LanguageModeling, split: str, n: int) -> Tokens:
     """The first n tokens of a split, the same as in the array on disk, without building all of that."""
     ids, n_bytes, tokenizer = [], 0, task.tokenizer
     for text, ends_document in (piece for name in text_splits(split) for piece in task.source.pieces(name)):

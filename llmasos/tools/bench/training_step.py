@@ -22,7 +22,7 @@ def make_step(
     torch.manual_seed(0)
     model = build_model(config).to(device)
     windows = Windows(random_tokens(config.vocab_size), config.context_length)
-    recipe = Recipe(batch_size=batch_size, steps=1_000_000, precision=precision)
+    recipe = Recipe(batch_size=batch_size, max_steps=1_000_000, precision=precision)
     trainer = Trainer(model, CausalLM(), windows, [], recipe, Path("unused"))
 
     def step() -> float:
