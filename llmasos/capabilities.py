@@ -1,0 +1,167 @@
+"""What a model can be trained for (`TASKS`) and what it can be used for (`CAPABILITIES`): the only place that lists them.
+
+Everything that offers a choice reads these two tables: the flag `--task`, the Python API, `eval`, `serve` and its
+client. They hold names only and import nothing, so every room can read them.
+
+**To add a task**, write one file in `llmasos/tasks` with a subclass of `Task`, and add one row to `TASKS` that names it.
+If trained models are used in a way that is new, add a row to `CAPABILITIES`, a function to `llmasos/tasks/respond.py`,
+a method to `llmasos/sdk.py` and a route to `llmasos/serving/api`.
+"""
+
+from dataclasses import dataclass
+
+FAMILIES = ("gpt", "bert", "transformer")
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """A row of `TASKS`.
+
+    Attributes:
+        summary: what the model learns.
+        implementation: "module:Class" of the subclass of `Task`, imported when the task is first used.
+        families: of models that can learn the task.
+        head: what such a model has on top (`ModelConfig.head`).
+        data_format: of the examples (`llmasos/datasets/infer.py`).
+        metric: the headline number of its report.
+        capability: what the trained model is used for, a name in `CAPABILITIES`.
+        per_example: whether the metric is an average over examples, so that two runs can be compared example by example.
+    """
+
+    summary: str
+    implementation: str
+    families: tuple[str, ...]
+    head: str
+    data_format: str
+    metric: str
+    capability: str
+    per_example: bool = False
+
+
+@dataclass(frozen=True)
+class Capability:
+    """A row of `CAPABILITIES`.
+
+    Attributes:
+        route: of the HTTP API.
+        method: of `LLMTrainer`; "" if there is none.
+        families, heads: of the models that have the capability.
+        example: a JSON body with which to try the route; "" if it is not one to begin with.
+    """
+
+    route: str
+    method: str
+    families: tuple[str, ...]
+    heads: tuple[str, ...]
+    example: str
+
+
+# Of several tasks that fit a model and its data, the first is the default.
+TASKS: dict[str, TaskInfo] = {
+    "language-modeling": TaskInfo(
+        "continue a text",
+        "llmasos.tasks.language_modeling:LanguageModeling",
+        ("gpt",), "lm", "text", "nats per token", "completion",
+    ),
+    "instruction-tuning": TaskInfo(
+        "answer as an assistant",
+        "llmasos.tasks.instruction_tuning:InstructionTuning",
+        ("gpt",), "lm", "conversations", "exact answers", "chat",
+    ),
+    "bert-pretraining": TaskInfo(
+        "fill in masked tokens, and tell whether two texts belong together",
+        "llmasos.tasks.bert_pretraining:BertPretraining",
+        ("bert",), "pretraining", "text", "masked-LM accuracy", "fill-mask",
+    ),
+    "translation": TaskInfo(
+        "write a text in another language",
+        "llmasos.tasks.sequence_to_sequence:Translation",
+        ("transformer",), "lm", "pairs", "BLEU", "translation",
+    ),
+    "summarization": TaskInfo(
+        "write what a text says in one sentence",
+        "llmasos.tasks.sequence_to_sequence:Summarization",
+        ("transformer",), "lm", "summaries", "ROUGE-L", "translation",
+    ),
+    "text-classification": TaskInfo(
+        "give each text one of a fixed list of labels",
+        "llmasos.tasks.text_classification:TextClassification",
+        FAMILIES, "classifier", "labelled_text", "accuracy", "classification", per_example=True,
+    ),
+    "question-answering": TaskInfo(
+        "find the answer to a question in a text",
+        "llmasos.tasks.extractive_qa:QuestionAnswering",
+        FAMILIES, "question_answering", "questions", "exact match", "question-answering", per_example=True,
+    ),
+}  # fmt: skip
+
+CAPABILITIES: dict[str, Capability] = {
+    "completion": Capability(
+        "/v1/completions", "generate", ("gpt",), ("lm",),
+        '{"prompt": "Once there was a shy girl", "max_tokens": 60, "temperature": 0.8}',
+    ),
+    "chat": Capability(
+        "/v1/chat/completions", "chat", ("gpt",), ("lm",),
+        '{"messages": [{"role": "user", "content": "Tell me a story about Emma and a kite."}], "temperature": 0}',
+    ),
+    "fill-mask": Capability(
+        "/v1/fill-mask", "fill_mask", ("bert",), ("pretraining",),
+        '{"input": "Once there was a [MASK] girl called Anna."}',
+    ),
+    "translation": Capability(
+        "/v1/translate", "translate", ("transformer",), ("lm",),
+        '{"input": "Es war einmal ein neugieriges Mädchen namens Anna."}',
+    ),
+    "classification": Capability(
+        "/v1/classify", "classify", FAMILIES, ("classifier",),
+        '{"input": "Everybody was happy again."}',
+    ),
+    "question-answering": Capability(
+        "/v1/question-answering", "answer", FAMILIES, ("question_answering",),
+        '{"question": "Where did Paul live?", "context": "Paul lived by the river."}',
+    ),
+    "inspect": Capability("/v1/inspect", "", FAMILIES, ("lm", "pretraining"), ""),
+    "embedding": Capability(
+        "/v1/embeddings", "embed", FAMILIES, ("lm", "pretraining", "features", "classifier", "question_answering"),
+        '{"input": "Once there was a shy girl"}',
+    ),
+}  # fmt: skip
+
+
+def capabilities_of(family: str, head: str) -> tuple[str, ...]:
+    """What a model of this family with this head can be used for.
+
+    >>> capabilities_of("bert", "classifier")
+    ('classification', 'embedding')
+    """
+    head = current_name(family, head)
+    return tuple(name for name, row in CAPABILITIES.items() if family in row.families and head in row.heads)
+
+
+def tasks_to_learn(family: str, head: str) -> list[str]:
+    """The tasks that a model can be fine-tuned for. One that already has a task's head keeps to that task.
+
+    >>> tasks_to_learn("bert", "pretraining")
+    ['bert-pretraining', 'text-classification', 'question-answering']
+    """
+    head = current_name(family, head)
+    own = [name for name, row in TASKS.items() if family in row.families and row.head == head]
+    if head not in ("lm", "pretraining"):
+        return own
+    return own + [name for name, row in TASKS.items() if family in row.families and name not in own]
+
+
+def default_task(family: str, head: str, chats: bool = False) -> str | None:
+    """The task by which to measure a model that says nothing about how it was trained; None if there is none.
+
+    Args:
+        chats: whether its tokenizer has the special tokens of a chat template.
+    """
+    head = current_name(family, head)
+    fitting = [name for name, row in TASKS.items() if family in row.families and row.head == head]
+    chat = [name for name in fitting if chats and TASKS[name].capability == "chat"]
+    return next(iter([*chat, *fitting]), None)
+
+
+def current_name(family: str, head: str) -> str:  # until `ModelConfig.head` has its new names; then this goes
+    return {"none": "pretraining" if family == "bert" else "lm", "span": "question_answering"}.get(head, head)
