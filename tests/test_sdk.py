@@ -130,12 +130,12 @@ def test_uses_are_those_of_the_rooms():
     answer = bert.classify("a lovely film")
     assert set(answer) == {"good", "bad"} and sum(answer.values()) == pytest.approx(1.0)
     assert list(answer.values()) == sorted(answer.values(), reverse=True)
-    assert bert.evaluate(REVIEWS).scores[0].name == "accuracy"
+    assert bert.evaluate(REVIEWS).metrics[0].name == "accuracy"
 
     translator = LLMTrainer.from_pretrained("runs/translate")
     assert isinstance(translator.translate("eins zwei", beams=2, max_new_tokens=4), str)
     assert len(translator.summarise(["eins", "zwei"], max_new_tokens=4)) == 2
-    assert translator.evaluate("pairs.tsv").scores[0].name == "BLEU"
+    assert translator.evaluate("pairs.tsv").metrics[0].name == "BLEU"
 
     reader = LLMTrainer.from_pretrained("runs/bert")
     reader.train("questions.jsonl", **FEW)

@@ -506,7 +506,7 @@ nn.init.zeros_(model.weight)  # all logits 0: every letter equally probable
 points, smooth = [], math.log(V)
 for step in range(STEPS):
     batch = objective.collate(list(windows.batch(seed(), step * BATCH, BATCH)))
-    loss = objective.losses(model, batch)["causal"] / objective.counts(batch)["causal"]
+    loss = objective.loss_sums(model, batch)["causal"] / objective.n_targets(batch)["causal"]
     model.zero_grad()
     if table_gradient is None:
         loss.backward()  # torch fills model.weight.grad

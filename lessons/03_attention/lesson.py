@@ -352,7 +352,7 @@ def train_model(gather):
             points.append((step, smooth))
     with torch.no_grad():
         batch = objective.collate(val)
-        val_loss = objective.losses(model, batch)["causal"].item() / objective.counts(batch)["causal"]
+        val_loss = objective.loss_sums(model, batch)["causal"].item() / objective.n_targets(batch)["causal"]
     return model, val_loss, points
 
 

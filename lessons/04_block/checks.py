@@ -11,7 +11,7 @@ from lessons.machinery.exercises import Case, Exercise, Misconception, Written
 from llmasos import nn as library
 from llmasos.models import ModelConfig, n_parameters_of
 from llmasos.objectives import CausalLM
-from llmasos.objectives.causal import IGNORED
+from llmasos.objectives.causal import IGNORE_INDEX
 
 READY_MADE = {
     name: "it is the ready-made norm; write the formula yourself"
@@ -846,9 +846,9 @@ block = Exercise(
 
 def through_the_objective(logits, ids, real):
     """The library's objective, given a model that has these logits."""
-    targets = ids[:, 1:].masked_fill(~real[:, 1:], IGNORED)
+    targets = ids[:, 1:].masked_fill(~real[:, 1:], IGNORE_INDEX)
     batch, objective = {"ids": ids[:, :-1], "targets": targets}, CausalLM()
-    return objective.losses(lambda _: logits[:, :-1], batch)["causal"] / objective.counts(batch)["causal"]
+    return objective.loss_sums(lambda _: logits[:, :-1], batch)["causal"] / objective.n_targets(batch)["causal"]
 
 
 def surprise(logits, ids):

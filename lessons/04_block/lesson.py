@@ -642,7 +642,7 @@ def held_out(model):
     """The loss over the held-out stories, in nats per token."""
     objective = CausalLM()
     batch = objective.collate(val)
-    return objective.losses(model, batch)["causal"].item() / objective.counts(batch)["causal"]
+    return objective.loss_sums(model, batch)["causal"].item() / objective.n_targets(batch)["causal"]
 
 
 predict(f"{V} kinds of tokens: what is the loss of a new model? And after 100 steps on the same four windows?")

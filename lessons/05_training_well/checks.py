@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lessons.machinery.exercises import Case, Exercise, Misconception, Written
-from llmasos.objectives import IGNORED, CausalLM
+from llmasos.objectives import IGNORE_INDEX, CausalLM
 from llmasos.training.schedules import learning_rate_factor
 
 READY_CLIPPING = {
@@ -846,11 +846,11 @@ def by_the_objective(model, parts):
     """As the library's loop does it."""
     objective = CausalLM()
     batches = [{"ids": ids, "targets": targets} for ids, targets in parts]
-    total = max(1, sum(objective.counts(batch)["causal"] for batch in batches))
+    total = max(1, sum(objective.n_targets(batch)["causal"] for batch in batches))
     model.zero_grad()
     value = 0.0
     for batch in batches:
-        loss = objective.losses(model, batch)["causal"] / total
+        loss = objective.loss_sums(model, batch)["causal"] / total
         loss.backward()
         value += loss.item()
     return value
@@ -872,7 +872,7 @@ def accumulate(model, parts, weight, zero=True, zero_each=False, reduction="sum"
 
 
 def n_real(parts) -> int:
-    return sum(int((targets != IGNORED).sum()) for _, targets in parts)
+    return sum(int((targets != IGNORE_INDEX).sum()) for _, targets in parts)
 
 
 def n_all(parts) -> int:
@@ -886,7 +886,7 @@ def share(i, parts):
 def one_graph(model, parts):
     model.zero_grad(set_to_none=False)
     losses = [F.cross_entropy(model(ids).mT, targets, reduction="none") for ids, targets in parts]
-    real = torch.cat([targets.flatten() for _, targets in parts]) != IGNORED
+    real = torch.cat([targets.flatten() for _, targets in parts]) != IGNORE_INDEX
     loss = torch.cat([x.flatten() for x in losses])[real].mean()
     loss.backward()
     return loss
@@ -898,7 +898,7 @@ def token_by_token(model, parts):
     for ids, targets in parts:
         for row, wanted in zip(ids, targets, strict=True):
             for t, target in enumerate(wanted.tolist()):
-                if target != IGNORED:
+                if target != IGNORE_INDEX:
                     loss = -model(row[None])[0, t].log_softmax(-1)[target] / total
                     for sum_, g in zip(gradients, torch.autograd.grad(loss, parameters), strict=True):
                         sum_ += g
@@ -925,7 +925,7 @@ def divide_at_the_end(model, parts):
     model.zero_grad()
     total, n = 0.0, 0
     for ids, targets in parts:
-        real = targets != IGNORED
+        real = targets != IGNORE_INDEX
         loss = F.cross_entropy(model(ids)[real], targets[real], reduction="sum")
         loss.backward()
         total, n = total + loss.item(), n + real.sum().item()
@@ -969,7 +969,7 @@ def part(ids: list, targets: list) -> tuple[Tensor, Tensor]:
     return torch.tensor(ids), torch.tensor(targets)
 
 
-X = IGNORED
+X = IGNORE_INDEX
 FLAT = torch.zeros(2, 2)
 TABLE = tensor([[0, 1, 2], [2, 0, -1], [1, 1, 0]])
 RAGGED = [part([[0, 1, 2, 0, 1]], [[1, 2, 0, 1, 0]]), part([[2, 0], [1, 1]], [[1, X], [2, X]])]

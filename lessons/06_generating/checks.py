@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lessons.machinery.exercises import Case, Exercise, Misconception, Written
-from llmasos.generation import BeamOptions, beam_search_plain, sampling
+from llmasos.generation import BeamOptions, beam_search_naive, sampling
 from llmasos.nn import explicit_attention
 
 WARPERS = {
@@ -757,7 +757,7 @@ class Tree(nn.Module):
 
 def by_the_library(next_logprobs, beams, max_tokens, end, alpha):
     options = BeamOptions(beams=beams, length_penalty=alpha, max_new_tokens=max_tokens)
-    found = beam_search_plain(Tree(next_logprobs), [0], options, end_of_text=end)
+    found = beam_search_naive(Tree(next_logprobs), [0], options, end_of_text=end)
     return [(ids, total / ((5 + len(ids)) / 6) ** alpha) for total, ids in found]
 
 

@@ -97,7 +97,7 @@ shuffle = np.random.default_rng(SEED)
 for step in range(STEPS):
     set_learning_rate(optimizers, PEAK * learning_rate_factor(step, STEPS, 30, "linear", 0.0))
     batch = objective.collate([train[i] for i in shuffle.integers(len(train), size=BATCH)])  # ids, targets (B, T)
-    loss = objective.losses(model, batch)["causal"] / objective.counts(batch)["causal"]
+    loss = objective.loss_sums(model, batch)["causal"] / objective.n_targets(batch)["causal"]
     for optimizer in optimizers:
         optimizer.zero_grad()
     loss.backward()

@@ -32,7 +32,7 @@ from llmasos.datasets import SentencePairs, Windows
 from llmasos.datasets.storyworld import stories
 from llmasos.models import BERT, ModelConfig
 from llmasos.nn import explicit_attention
-from llmasos.objectives import IGNORED, BERTPretraining, MaskedLM, stack_frames
+from llmasos.objectives import IGNORE_INDEX, BERTPretraining, MaskedLM, collate_inputs
 from llmasos.objectives.masked import hidden_tokens
 from llmasos.objectives.masked import predict as ask
 from llmasos.tasks.bert_pretraining import FramedPairs, fill_masks, piece
@@ -446,7 +446,7 @@ def hidden_by_80_10_10(examples, stream):
 
 def hidden_by_mask_only(batch):
     """The same batch with [MASK] wherever something is asked: 100/0/0."""
-    return {**batch, "ids": batch["ids"].masked_fill(batch["targets"] != IGNORED, MASK)}
+    return {**batch, "ids": batch["ids"].masked_fill(batch["targets"] != IGNORE_INDEX, MASK)}
 
 
 examples = [train.example(SEED, index) for index in range(4000)]  # used several times, each time with other masks
@@ -463,7 +463,7 @@ def pretrain(always_mask):
     def loss_of(step):
         batch = hidden_by_mask_only(batches[step]) if always_mask else batches[step]
         if masked_lm_loss is None:
-            losses, counts = objective.losses(model, batch), objective.counts(batch)
+            losses, counts = objective.loss_sums(model, batch), objective.n_targets(batch)
             return losses["masked"] / counts["masked"] + losses["next_sentence"] / counts["next_sentence"]
         output = ask(model, batch)  # output.masked: (N, V), the hidden places only
         follows = objective.next_sentence.loss(output, batch) / BATCH
@@ -477,7 +477,7 @@ print({name: tuple(value.shape) for name, value in batch.items()}, f"{len(train.
 for row in range(2):
     shown = [piece(tokenizer, id) for id in batch["ids"][row].tolist() if id]
     print(("follows:   " if batch["follows"][row] else "does not:  ") + " ".join(shown))
-    print("   asked for:", [piece(tokenizer, id) for id in batch["targets"][row].tolist() if id != IGNORED])
+    print("   asked for:", [piece(tokenizer, id) for id in batch["targets"][row].tolist() if id != IGNORE_INDEX])
 
 # %%
 usual = np.bincount(np.concatenate([np.concatenate(d) for d in train.pairs.documents]), minlength=V)
@@ -580,7 +580,7 @@ predict(
 )
 
 # %%
-frames = stack_frames([example.frame for example in val], tokenizer.pad_id)
+frames = collate_inputs([example.frame for example in val], tokenizer.pad_id)
 ordinary = torch.from_numpy(~tokenizer.special_mask)[frames["ids"]] & frames["real"]  # (B, T)
 generator = torch.Generator().manual_seed(SEED)
 place = (torch.rand(ordinary.shape, generator=generator) * ordinary).argmax(dim=1)  # (B,): one place in each row

@@ -385,7 +385,7 @@ def fine_tune(examples, pretrained=True):
     for step in range(STEPS):
         optimizer.param_groups[0]["lr"] = RATE * learning_rate_factor(step, STEPS, 8, "cosine", 0.0)
         batch = objective.collate([stream.example(SEED, step * BATCH + i) for i in range(BATCH)])
-        loss = objective.losses(model, batch)["label"] / objective.counts(batch)["label"]
+        loss = objective.loss_sums(model, batch)["label"] / objective.n_targets(batch)["label"]
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)

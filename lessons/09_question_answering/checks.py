@@ -316,7 +316,7 @@ exact_and_f1 = Exercise(
 
 
 def cut(n, room, stride):
-    """The library's own loop (`windows_of`)."""
+    """The library's own loop (`make_windows`)."""
     return [(begin, min(begin + room, n)) for begin in range(0, max(1, n - stride), room - stride)]
 
 

@@ -13,7 +13,7 @@ from llmasos import nn as library
 from llmasos.evaluation import bleu_from_sums, bleu_statistics
 from llmasos.objectives.seq2seq import smoothed_cross_entropy as sum_of_smoothed
 
-IGNORED = -100
+IGNORE_INDEX = -100
 
 READY_MADE = {
     "torch.nn.functional.scaled_dot_product_attention": "it is the ready-made attention; write the formula yourself",
@@ -50,27 +50,27 @@ def shifted(targets: Tensor, first: Tensor | int, pad: int) -> Tensor:
     """One column further right, with `first` in front and `pad` where nothing stood."""
     front = torch.full_like(targets[:, :1], first) if isinstance(first, int) else first
     moved = torch.cat([front, targets[:, :-1]], dim=1)
-    return moved.masked_fill(moved == IGNORED, pad)
+    return moved.masked_fill(moved == IGNORE_INDEX, pad)
 
 
 def padded(targets: Tensor, pad: int) -> Tensor:
-    return targets.masked_fill(targets == IGNORED, pad)
+    return targets.masked_fill(targets == IGNORE_INDEX, pad)
 
 
 def shift_left(targets: Tensor, start: int, pad: int) -> Tensor:
-    return padded(torch.cat([targets[:, 1:], torch.full_like(targets[:, :1], IGNORED)], dim=1), pad)
+    return padded(torch.cat([targets[:, 1:], torch.full_like(targets[:, :1], IGNORE_INDEX)], dim=1), pad)
 
 
 def without_end(targets: Tensor, start: int, pad: int) -> Tensor:
     """The end token is taken out of the input, not the last column."""
-    moved = shifted(targets, start, IGNORED)
-    ends = (moved != IGNORED) & (torch.cat([moved[:, 1:], torch.full_like(moved[:, :1], IGNORED)], 1) == IGNORED)
-    ends &= (targets == IGNORED).any(dim=1, keepdim=True)  # a row without filling has lost its end already
-    return padded(moved.masked_fill(ends, IGNORED), pad)
+    moved = shifted(targets, start, IGNORE_INDEX)
+    ends = (moved != IGNORE_INDEX) & (torch.cat([moved[:, 1:], torch.full_like(moved[:, :1], IGNORE_INDEX)], 1) == IGNORE_INDEX)
+    ends &= (targets == IGNORE_INDEX).any(dim=1, keepdim=True)  # a row without filling has lost its end already
+    return padded(moved.masked_fill(ends, IGNORE_INDEX), pad)
 
 
 def shift_by_loops(targets: Tensor, start: int, pad: int) -> list:
-    rows = [[start] + [pad if token == IGNORED else token for token in row[:-1]] for row in targets.tolist()]
+    rows = [[start] + [pad if token == IGNORE_INDEX else token for token in row[:-1]] for row in targets.tolist()]
     return torch.tensor(rows, device=targets.device)
 
 
@@ -82,11 +82,11 @@ def shift_by_roll(targets: Tensor, start: int, pad: int) -> Tensor:
 
 def shift_by_index(targets: Tensor, start: int, pad: int) -> Tensor:
     moved = targets.new_full(targets.shape, start)
-    moved[:, 1:] = torch.where(targets == IGNORED, pad, targets)[:, :-1]
+    moved[:, 1:] = torch.where(targets == IGNORE_INDEX, pad, targets)[:, :-1]
     return moved
 
 
-BATCH = torch.tensor([[7, 8, 9, IGNORED, IGNORED], [5, 6, 7, 8, 9]])
+BATCH = torch.tensor([[7, 8, 9, IGNORE_INDEX, IGNORE_INDEX], [5, 6, 7, 8, 9]])
 
 shift_right = Exercise(
     name="shift_right",
@@ -96,9 +96,9 @@ shift_right = Exercise(
     cases=[
         Case("one full row", targets=torch.tensor([[5, 6, 9]]), start=1, pad=0),
         Case("a short and a full row", targets=BATCH, start=1, pad=0),
-        Case("start and end are the same token", targets=torch.tensor([[5, 6, 9, IGNORED]]), start=9, pad=0),
+        Case("start and end are the same token", targets=torch.tensor([[5, 6, 9, IGNORE_INDEX]]), start=9, pad=0),
         Case("the end token alone", targets=torch.tensor([[9], [9]]), start=1, pad=0),
-        Case("another padding token", targets=torch.tensor([[7, 9, IGNORED], [3, 4, 9]]), start=2, pad=11),
+        Case("another padding token", targets=torch.tensor([[7, 9, IGNORE_INDEX], [3, 4, 9]]), start=2, pad=11),
     ],
     misconceptions=[
         Misconception(
@@ -185,7 +185,7 @@ shift_right = Exercise(
     hints=[
         "Write the row 5 6 9 and below it, place by place, what the decoder has written before it says each of them.",
         "All columns but the last are `targets[:, :-1]`. Which single column goes in front of them?",
-        "`torch.cat` of a column full of `start` and of `targets[:, :-1]`; then `masked_fill` where it is IGNORED.",
+        "`torch.cat` of a column full of `start` and of `targets[:, :-1]`; then `masked_fill` where it is IGNORE_INDEX.",
     ],
 )
 
@@ -519,7 +519,7 @@ clipped_matches = Exercise(
 def smoothed(logits, targets, smoothing, right=None, others=None, logp=None):
     """The mean loss with any weights: `right` for the right token alone, `others` for the sum over all tokens."""
     logp = logits.log_softmax(-1) if logp is None else logp
-    real, V = targets != IGNORED, logits.size(-1)
+    real, V = targets != IGNORE_INDEX, logits.size(-1)
     nll = -logp.gather(-1, targets.clamp(min=0)[..., None])[..., 0]  # (B, T)
     right = 1 - smoothing if right is None else right
     others = smoothing / V if others is None else others
@@ -527,23 +527,23 @@ def smoothed(logits, targets, smoothing, right=None, others=None, logp=None):
 
 
 def through_the_library(logits, targets, smoothing):
-    real = targets != IGNORED
+    real = targets != IGNORE_INDEX
     return sum_of_smoothed(logits[real], targets[real], smoothing) / real.sum()
 
 
 def padding_in_the_number(logits, targets, smoothing):
-    return smoothed(logits, targets, smoothing) * (targets != IGNORED).sum() / targets.numel()
+    return smoothed(logits, targets, smoothing) * (targets != IGNORE_INDEX).sum() / targets.numel()
 
 
 def padding_smoothed(logits, targets, smoothing, number=None):
-    real, logp = targets != IGNORED, logits.log_softmax(-1)
+    real, logp = targets != IGNORE_INDEX, logits.log_softmax(-1)
     nll = -(logp.gather(-1, targets.clamp(min=0)[..., None])[..., 0] * real).sum()
     uniform = -logp.mean(-1).sum()  # of all positions
     return ((1 - smoothing) * nll + smoothing * uniform) / (real.sum() if number is None else number)
 
 
 def padding_smoothed_apart(logits, targets, smoothing):
-    real, logp = targets != IGNORED, logits.log_softmax(-1)
+    real, logp = targets != IGNORE_INDEX, logits.log_softmax(-1)
     nll = -(logp.gather(-1, targets.clamp(min=0)[..., None])[..., 0] * real).sum() / real.sum()
     return (1 - smoothing) * nll - smoothing * logp.mean()
 
@@ -554,7 +554,7 @@ def padding_is_a_token(logits, targets, smoothing):
 
 def by_sentences(logits, targets, smoothing):
     rows = zip(logits, targets, strict=True)
-    return torch.stack([smoothed(a[None], b[None], smoothing) for a, b in rows if (b != IGNORED).any()]).mean()
+    return torch.stack([smoothed(a[None], b[None], smoothing) for a, b in rows if (b != IGNORE_INDEX).any()]).mean()
 
 
 def smoothed_probabilities(logits, targets, smoothing):
@@ -565,7 +565,7 @@ def smoothed_probabilities(logits, targets, smoothing):
 def written_out(logits, targets, smoothing):
     """The distribution q itself, token by token."""
     V = logits.size(-1)
-    kept = targets.flatten() != IGNORED
+    kept = targets.flatten() != IGNORE_INDEX
     q = torch.full((int(kept.sum()), V), smoothing / V, dtype=torch.float64)
     q[torch.arange(len(q)), targets.flatten()[kept]] += 1 - smoothing
     return -(q * torch.log_softmax(logits.flatten(0, 1)[kept].double(), dim=-1)).sum(dim=1).mean()
@@ -575,7 +575,7 @@ def smoothing_by_loops(logits, targets, smoothing):
     losses = []
     for row, wanted in zip(logits, targets.tolist(), strict=True):
         for scores, token in zip(row, wanted, strict=True):
-            if token != IGNORED:
+            if token != IGNORE_INDEX:
                 logp = scores - torch.logsumexp(scores, 0)
                 losses.append(-(1 - smoothing) * logp[token] - smoothing * sum(logp) / len(logp))
     return sum(losses) / len(losses)
@@ -583,7 +583,7 @@ def smoothing_by_loops(logits, targets, smoothing):
 
 def by_divergence(logits, targets, smoothing):
     """Entropy and Kullback–Leibler divergence add up to the cross-entropy."""
-    real, V = targets != IGNORED, logits.size(-1)
+    real, V = targets != IGNORE_INDEX, logits.size(-1)
     q = torch.nn.functional.one_hot(targets[real], V) * (1 - smoothing) + smoothing / V
     terms = q * q.clamp(min=1e-30).log() - q * logits[real].log_softmax(-1)
     return (terms.sum(-1) - (q * q.clamp(min=1e-30).log()).sum(-1)).mean()
@@ -592,7 +592,7 @@ def by_divergence(logits, targets, smoothing):
 HALVES = tensor([[[0.5, 0.25, 0.125, 0.125]]]).log()
 SENTENCES = {
     "logits": 2 * random(2, 3, 5, seed=1),
-    "targets": torch.tensor([[4, 0, 2], [3, IGNORED, IGNORED]]),
+    "targets": torch.tensor([[4, 0, 2], [3, IGNORE_INDEX, IGNORE_INDEX]]),
 }
 
 smoothed_cross_entropy = Exercise(
@@ -608,7 +608,7 @@ smoothed_cross_entropy = Exercise(
         Case(
             "a second position that does not count",
             logits=torch.cat([HALVES, HALVES.flip(-1)], 1),
-            targets=torch.tensor([[0, IGNORED]]),
+            targets=torch.tensor([[0, IGNORE_INDEX]]),
             smoothing=0.4,
         ),
         Case("two sentences of unequal length", **SENTENCES, smoothing=0.1),
@@ -711,7 +711,7 @@ smoothed_cross_entropy = Exercise(
             "10.5",
             variants=(
                 lambda logits, targets, e: smoothed(
-                    logits, targets.masked_fill(targets == IGNORED, logits.size(-1) - 1), e
+                    logits, targets.masked_fill(targets == IGNORE_INDEX, logits.size(-1) - 1), e
                 ),
             ),
         ),
@@ -725,7 +725,7 @@ smoothed_cross_entropy = Exercise(
         ),
         Misconception(
             "a sum, not a mean",
-            lambda logits, targets, e: smoothed(logits, targets, e) * (targets != IGNORED).sum(),
+            lambda logits, targets, e: smoothed(logits, targets, e) * (targets != IGNORE_INDEX).sum(),
             "You added up the losses and did not divide: a larger batch has a larger loss and takes larger steps.",
             "By how many tokens is the sum to be divided?",
             "10.5",
@@ -754,13 +754,13 @@ smoothed_cross_entropy = Exercise(
             lambda logp, real: (
                 (1 - e) * -logp.gather(2, targets.masked_fill(~real, 0).unsqueeze(2)).squeeze(2) + e * -logp.mean(2)
             )[real].mean()
-        )(torch.log_softmax(logits, 2), targets != IGNORED),
+        )(torch.log_softmax(logits, 2), targets != IGNORE_INDEX),
     },
     forbidden=READY_LOSSES,
     hints=[
         "Split the sum -Σ q ln p in two: what the right token has on top, and what everybody has.",
         "The loss of a position is (1 - ε) · -ln p(right) + ε · (mean over the vocabulary of -ln p).",
-        "logp = log_softmax; keep only the rows where targets != IGNORED; gather the right ones; mean over the "
+        "logp = log_softmax; keep only the rows where targets != IGNORE_INDEX; gather the right ones; mean over the "
         "vocabulary; put the two together; mean over what is left.",
     ],
 )

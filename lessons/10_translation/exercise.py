@@ -16,18 +16,18 @@ width of one head, V size of the vocabulary.
 
 from torch import Tensor
 
-IGNORED = -100  # stands in `targets` where there is nothing to learn
+IGNORE_INDEX = -100  # stands in `targets` where there is nothing to learn
 
 
 def shift_right(targets: Tensor, start: int, pad: int) -> Tensor:
     """1 (easy). What the decoder is given, from what it shall say.
 
     At every position the decoder is given the token that comes before the one it shall say there; at the first
-    position, where nothing comes before, the start token. `IGNORED` (-100) is no token, and no model has a vector for
+    position, where nothing comes before, the start token. `IGNORE_INDEX` (-100) is no token, and no model has a vector for
     it: wherever it would stand in the result, `pad` stands instead.
 
     Args:
-        targets: token ids (B, T), int64. Each row is a sentence, its end token, and then IGNORED up to length T.
+        targets: token ids (B, T), int64. Each row is a sentence, its end token, and then IGNORE_INDEX up to length T.
         start: the id of the start token.
         pad: the id of the padding token.
 
@@ -66,12 +66,12 @@ def smoothed_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float) ->
 
     With ε = smoothing, the distribution to be learned at a position gives ε / V to every token of the vocabulary, and
     to the right one 1 - ε on top of that. The loss of the position is -Σ q(token) · ln p(token), where p is the softmax
-    of its logits. Positions whose target is IGNORED (-100) do not count at all: neither in the sum nor in the number by
+    of its logits. Positions whose target is IGNORE_INDEX (-100) do not count at all: neither in the sum nor in the number by
     which it is divided.
 
     Args:
         logits: (B, T, V).
-        targets: (B, T) int64, with at least one position that is not IGNORED.
+        targets: (B, T) int64, with at least one position that is not IGNORE_INDEX.
         smoothing: ε, at least 0 and less than 1.
 
     Returns:

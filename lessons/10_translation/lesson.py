@@ -38,7 +38,7 @@ from llmasos.evaluation import choose_mistakes, show_mistakes
 from llmasos.generation import BeamOptions, SamplingOptions, beam_search, generate_from
 from llmasos.models import ModelConfig, Transformer
 from llmasos.nn import MultiHeadAttention, explicit_attention
-from llmasos.objectives import IGNORED, Seq2Seq, encode_pair
+from llmasos.objectives import IGNORE_INDEX, Seq2Seq, encode_pair
 from llmasos.tokenizers import BPETokenizer
 from llmasos.training.optimizers import make_optimizers, set_learning_rate
 from llmasos.training.recipe import Recipe
@@ -238,7 +238,7 @@ batch = objective.collate(encoded(two))
 
 
 def shown(ids):
-    names = {tokenizer.end_of_text: "<end>", IGNORED: "·", tokenizer.pad_id: "_"}
+    names = {tokenizer.end_of_text: "<end>", IGNORE_INDEX: "·", tokenizer.pad_id: "_"}
     return "  ".join(names.get(i) or tokenizer.decode([i]).strip() for i in ids.tolist())
 
 
@@ -343,7 +343,7 @@ smoothed_cross_entropy = part(
     lambda logits, targets, epsilon: F.cross_entropy(
         logits.flatten(0, 1),
         targets.flatten(),
-        ignore_index=IGNORED,
+        ignore_index=IGNORE_INDEX,
         label_smoothing=epsilon,  # torch has it built in
     ),
 )
@@ -393,9 +393,9 @@ def on_the_test():
         loss, right, n = (
             f["target"]
             for f in (
-                objective.losses(model, test_batch),
-                objective.correct(model, test_batch),
-                objective.counts(test_batch),
+                objective.loss_sums(model, test_batch),
+                objective.n_correct(model, test_batch),
+                objective.n_targets(test_batch),
             )
         )
     return loss.item() / n, right / n
@@ -487,7 +487,7 @@ predict(
 model.eval()
 with torch.no_grad():
     guesses = model(test_batch["source"], test_batch["target"], test_batch["source_real"]).argmax(-1)  # (B, T)
-real = test_batch["targets"] != IGNORED
+real = test_batch["targets"] != IGNORE_INDEX
 all_right = (~real | (guesses == test_batch["targets"])).all(dim=1).float().mean().item()
 to_the_letter = sum(text.strip() == pair.target for text, pair in zip(by_greedy, test, strict=True)) / len(test)
 print(f"no wrong token, given true prefixes: {all_right:.3f}")
@@ -516,7 +516,7 @@ for _ in range(2):
     for distance, pairs in found.items():
         at = row, (place + distance).clamp(max=given.size(1) - 1)
         true = test_batch["targets"][at]
-        pairs += [(guesses[at] == true)[true != IGNORED], (after[at] == true)[true != IGNORED]]
+        pairs += [(guesses[at] == true)[true != IGNORE_INDEX], (after[at] == true)[true != IGNORE_INDEX]]
 print("places after the wrong token   1     2     3     4")
 for i, name in enumerate(("all tokens true", "one token wrong")):
     shares = [torch.cat(pairs[i::2]).float().mean().item() for pairs in found.values()]

@@ -203,8 +203,8 @@ class Chat:
                 raise
             note("stopped; Ctrl-C once more leaves")
             return
-        for notice in dict.fromkeys(self.speaker.notices):
-            note(notice)
+        for warning in dict.fromkeys(self.speaker.warnings):
+            note(warning)
         if said:
             talk.answer(said)
         else:

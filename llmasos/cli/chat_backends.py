@@ -22,14 +22,14 @@ class Speaker(Protocol):
         template: the name of its chat template.
         context_length: of the model, in tokens.
         exact: whether it can count tokens, or only guess.
-        notices: sentences about the last answer.
+        warnings: sentences about the last answer.
     """
 
     name: str
     template: str
     context_length: int
     exact: bool
-    notices: list[str]
+    warnings: list[str]
 
     def count(self, messages: Sequence[Message]) -> int:
         """How many tokens a conversation has."""
@@ -47,7 +47,7 @@ class Local:
     exact = True
 
     def __init__(self, name: str, device: str, quantize: str | None):
-        self.name, self.notices = name, []
+        self.name, self.warnings = name, []
         self.model, self.tokenizer = load_pretrained(name, pick_device(device), say=note, quantize=quantize)
         config = self.model.config
         if config.family != "gpt" or config.head != "none":
@@ -61,17 +61,17 @@ class Local:
         return self._count(messages)
 
     def pieces(self, messages: Sequence[Message], options: SamplingOptions) -> Iterator[str]:
-        self.notices = []
+        self.warnings = []
         ids = self._template.encode(self.tokenizer, messages).ids
         with closing(stream(self.model, self.tokenizer, [ids], self._ending(options))) as events:
             for event in events:
-                self.notices += event.notices
+                self.warnings += event.warnings
                 yield event.text
 
     def several(self, messages: Sequence[Message], options: SamplingOptions, n: int) -> list[str]:
         ids = self._template.encode(self.tokenizer, messages).ids
         found = generate(self.model, self.tokenizer, [ids], self._ending(options), n)
-        self.notices = [notice for generation in found for notice in generation.notices]
+        self.warnings = [warning for generation in found for warning in generation.warnings]
         return [generation.text for generation in found]
 
     def _ending(self, options: SamplingOptions) -> SamplingOptions:
@@ -84,7 +84,7 @@ class Remote:
     exact = False
 
     def __init__(self, client: Client):
-        self.client, self.notices = client, []
+        self.client, self.warnings = client, []
         try:
             abilities = client.abilities
         except ServerError as error:
@@ -106,7 +106,7 @@ class Remote:
         return round(self._tokens_per_character * n_characters(messages)) + 1
 
     def pieces(self, messages: Sequence[Message], options: SamplingOptions) -> Iterator[str]:
-        self.notices = []
+        self.warnings = []
         asked = {"messages": as_objects(messages), "stream_options": {"include_usage": True}, **fields_of(options)}
         with closing(self.client.transport.events("/v1/chat/completions", asked)) as events:
             for event in events:
@@ -116,15 +116,15 @@ class Remote:
                 yield from pieces
 
     def several(self, messages: Sequence[Message], options: SamplingOptions, n: int) -> list[str]:
-        self.notices = []
+        self.warnings = []
         raw = self.client.chat(messages, n=n, **fields_of(options)).raw
         with expected():
             self._take_note(messages, raw)
             return [choice["message"]["content"] for choice in raw["choices"]]
 
     def _take_note(self, messages: Sequence[Message], said: dict[str, Any]) -> None:
-        """Of the notices in an answer or a piece of one, and of how many tokens the messages had."""
-        self.notices += [notice for choice in said["choices"] for notice in choice.get("notices", [])]
+        """Of the warnings in an answer or a piece of one, and of how many tokens the messages had."""
+        self.warnings += [warning for choice in said["choices"] for warning in choice.get("warnings", [])]
         if said.get("usage"):
             self._tokens_per_character = said["usage"]["prompt_tokens"] / n_characters(messages)
 

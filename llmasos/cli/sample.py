@@ -189,29 +189,29 @@ class Writer:
         if self.template is not None:
             options = options.stopping_at(self.template.stop_id(self.tokenizer))
         if len(prompts) * self.n == 1 and self.stream is not False:
-            n_tokens, notices = self._write_one(prompts[0], options)
+            n_tokens, warnings = self._write_one(prompts[0], options)
         else:
-            n_tokens, notices = self._write_all(prompts, options)
+            n_tokens, warnings = self._write_all(prompts, options)
         seconds = time.perf_counter() - started
-        for notice in dict.fromkeys(notices):
-            note(notice)
+        for warning in dict.fromkeys(warnings):
+            note(warning)
         device = next(self.model.parameters()).device.type
         note(f"{n_tokens} new tokens in {seconds:.2f} s on {device}: {n_tokens / seconds:,.0f} per second")
 
     def _write_one(self, prompt: str, options: SamplingOptions) -> tuple[int, list[str]]:
         """One text, while it is written."""
         events = stream(self.model, self.tokenizer, [self._read(prompt)], options)
-        n_tokens, notices = 0, []
+        n_tokens, warnings = 0, []
         self._show(prompt)
         try:
             for event in events:
                 self.screen.text(event.text)
                 n_tokens += 1
-                notices += event.notices
+                warnings += event.warnings
         finally:  # also after Ctrl-C
             events.close()
             self.screen.end()
-        return n_tokens, notices
+        return n_tokens, warnings
 
     def _write_all(self, prompts: list[str], options: SamplingOptions) -> tuple[int, list[str]]:
         """Several texts, when all are ready."""
@@ -222,8 +222,8 @@ class Writer:
             self._show(prompts[i // self.n])
             self.screen.text(generation.text)
             self.screen.end()
-        notices = [notice for generation in generations for notice in generation.notices]
-        return sum(len(generation.ids) for generation in generations), notices
+        warnings = [warning for generation in generations for warning in generation.warnings]
+        return sum(len(generation.ids) for generation in generations), warnings
 
     def _read(self, prompt: str) -> str | list[int]:
         """What the model is given."""

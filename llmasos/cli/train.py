@@ -224,7 +224,7 @@ def compare(ours: dict, theirs: dict) -> str:
     Args:
         ours, theirs: the `results.json` of a run from pre-trained weights, and of one from random weights.
     """
-    (a, b) = (results["scores"][0] for results in (ours, theirs))
+    (a, b) = (results["metrics"][0] for results in (ours, theirs))
     if a["n"] < 2:
         return "What pre-training was worth cannot be told from a single held-out example."
     difference = paired_bootstrap(np.array(ours["outcomes"]), np.array(theirs["outcomes"]))

@@ -3,8 +3,8 @@
 from llmasos.evaluation.bag_of_words import NaiveBayes, bag_of_words_baseline
 from llmasos.evaluation.bleu import BLEU, bleu, bleu_from_sums, bleu_statistics
 from llmasos.evaluation.chrf import chrf, chrf_from_sums, chrf_statistics
-from llmasos.evaluation.classification import (
-    ClassScores,
+from llmasos.evaluation.classification_metrics import (
+    ClassMetrics,
     accuracy,
     calibration_error,
     confusion_matrix,
@@ -14,19 +14,19 @@ from llmasos.evaluation.classification import (
     majority_baseline,
     per_class,
 )
-from llmasos.evaluation.intervals import bootstrap, exact_interval, mean, paired_bootstrap, share
-from llmasos.evaluation.language_modelling import TextScores, evaluate_text, token_losses
+from llmasos.evaluation.intervals import bootstrap, exact_interval, mean, paired_bootstrap, proportion
+from llmasos.evaluation.perplexity import TextMetrics, evaluate_text, token_losses
 from llmasos.evaluation.mistakes import choose_mistakes, show_mistakes
 from llmasos.evaluation.rouge import english_words, rouge, rouge_table, unicode_words
-from llmasos.evaluation.score import Score
+from llmasos.evaluation.metric import Metric
 from llmasos.evaluation.squad import exact_match, squad, squad_values, token_f1
 
 __all__ = [
     "BLEU",
-    "ClassScores",
+    "ClassMetrics",
     "NaiveBayes",
-    "Score",
-    "TextScores",
+    "Metric",
+    "TextMetrics",
     "accuracy",
     "bag_of_words_baseline",
     "bleu",
@@ -52,7 +52,7 @@ __all__ = [
     "per_class",
     "rouge",
     "rouge_table",
-    "share",
+    "proportion",
     "show_mistakes",
     "squad",
     "squad_values",

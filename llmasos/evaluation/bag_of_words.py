@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from llmasos.evaluation.classification import accuracy
-from llmasos.evaluation.score import Score, check_pairs
+from llmasos.evaluation.classification_metrics import accuracy
+from llmasos.evaluation.metric import Metric, check_pairs
 
 
 class NaiveBayes:
@@ -61,7 +61,7 @@ def words(text: str) -> list[str]:
 
 def bag_of_words_baseline(
     training: Sequence[str], labels: Sequence[str], texts: Sequence[str], references: Sequence[str]
-) -> Score:
+) -> Metric:
     """The accuracy of naive Bayes, trained on some texts and their labels, on others."""
     predictions = NaiveBayes(training, list(labels)).predict(texts)
     return accuracy(predictions, references, name="bag-of-words baseline")

@@ -28,14 +28,14 @@ import regex
 
 from llmasos.errors import UserError
 from llmasos.evaluation.intervals import bootstrap
-from llmasos.evaluation.score import Score, reference_lists
+from llmasos.evaluation.metric import Metric, reference_lists
 
 ORDERS = 4  # n-grams of 1 … 4 words
 SMOOTHING_VALUES = {"exp": None, "none": None, "floor": 0.1, "add-k": 1.0}
 
 
 @dataclass(frozen=True, kw_only=True)
-class BLEU(Score):
+class BLEU(Metric):
     """A BLEU score (0–100) and what it is made of.
 
     Attributes:

@@ -20,7 +20,7 @@ import numpy as np
 
 from llmasos.evaluation.bleu import ngrams, number_of_references
 from llmasos.evaluation.intervals import bootstrap
-from llmasos.evaluation.score import Score, reference_lists
+from llmasos.evaluation.metric import Metric, reference_lists
 
 
 def chrf(
@@ -30,7 +30,7 @@ def chrf(
     word_order: int = 0,
     beta: float = 2,
     lowercase: bool = False,
-) -> Score:
+) -> Metric:
     """Corpus chrF (0–100), equal to sacrebleu 2; word_order 2 gives chrF++.
 
     >>> print(chrf(["The cat sat on the mat."], ["The cat sat on a mat."]))
@@ -56,7 +56,7 @@ def chrf(
     low, high = bootstrap(statistics, combine)
     case = "lc" if lowercase else "mixed"
     note = f"nrefs:{number_of_references(lists)}|case:{case}|eff:yes|nc:{char_order}|nw:{word_order}|space:no"
-    return Score(f"chrF{beta:g}" + "+" * word_order, value, low, high, len(predictions), note, digits=2)
+    return Metric(f"chrF{beta:g}" + "+" * word_order, value, low, high, len(predictions), note, digits=2)
 
 
 def chrf_statistics(

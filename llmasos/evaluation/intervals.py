@@ -22,7 +22,7 @@ from collections.abc import Callable
 import numpy as np
 
 from llmasos.errors import UserError
-from llmasos.evaluation.score import Score
+from llmasos.evaluation.metric import Metric
 
 OUTSIDE = 0.05  # the probability left outside an interval, half of it at each end
 Combine = Callable[[np.ndarray], np.ndarray]  # sums of statistics (R, k) → scores (R,)
@@ -70,10 +70,10 @@ def _upper_tail(k: int, n: int, p: float) -> float:
     return total
 
 
-def share(name: str, right: int, n: int, note: str = "", scale: float = 1.0, digits: int = 3) -> Score:
+def proportion(name: str, right: int, n: int, note: str = "", scale: float = 1.0, digits: int = 3) -> Metric:
     """The score "`right` out of `n`" with its exact interval; scale 100 gives per cent."""
     low, high = exact_interval(right, n)
-    return Score(name, scale * right / n, scale * low, scale * high, n, note, digits)
+    return Metric(name, scale * right / n, scale * low, scale * high, n, note, digits)
 
 
 def bootstrap(statistics: np.ndarray, combine: Combine, n_resamples: int = 1000, seed: int = 0) -> tuple[float, float]:
@@ -112,11 +112,11 @@ def mean_of_column(sums: np.ndarray) -> np.ndarray:
     return sums[:, 0] / sums[:, 1]
 
 
-def mean(name: str, values: np.ndarray, note: str = "", scale: float = 1.0, digits: int = 3) -> Score:
+def mean(name: str, values: np.ndarray, note: str = "", scale: float = 1.0, digits: int = 3) -> Metric:
     """The mean of one value per example (n,), with its bootstrap interval."""
     values = scale * np.asarray(values, dtype=np.float64)
     low, high = bootstrap(with_ones(values), mean_of_column)
-    return Score(name, float(values.mean()), low, high, len(values), note, digits)
+    return Metric(name, float(values.mean()), low, high, len(values), note, digits)
 
 
 def with_ones(values: np.ndarray) -> np.ndarray:
@@ -126,7 +126,7 @@ def with_ones(values: np.ndarray) -> np.ndarray:
 
 def paired_bootstrap(
     a: np.ndarray, b: np.ndarray, combine: Combine | None = None, n_resamples: int = 1000, seed: int = 0
-) -> Score:
+) -> Metric:
     """By how much system A is better than system B on the same examples: score of a - score of b.
 
     If the interval does not hold 0, the difference is more than luck in the choice of examples.
@@ -155,4 +155,4 @@ def paired_bootstrap(
         return combine(sums[:, :k]) - combine(sums[:, k:])
 
     low, high = bootstrap(both, difference, n_resamples, seed)
-    return Score("difference", float(difference(both.sum(axis=0, keepdims=True))[0]), low, high, len(a))
+    return Metric("difference", float(difference(both.sum(axis=0, keepdims=True))[0]), low, high, len(a))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from llmasos.datasets.shuffling import random_order
-from llmasos.evaluation.score import check_pairs
+from llmasos.evaluation.metric import check_pairs
 
 
 def choose_mistakes(

@@ -22,7 +22,7 @@ import numpy as np
 
 from llmasos.evaluation.bleu import ngrams
 from llmasos.evaluation.intervals import mean
-from llmasos.evaluation.score import Score, reference_lists
+from llmasos.evaluation.metric import Metric, reference_lists
 
 Tokenise = Callable[[str], list[str]]
 
@@ -55,7 +55,7 @@ def unicode_words(text: str) -> list[str]:
 
 def rouge(
     predictions: Sequence[str], references: Sequence[str | Sequence[str]], tokenise: Tokenise = english_words
-) -> dict[str, Score]:
+) -> dict[str, Metric]:
     """ROUGE-1, ROUGE-2 and ROUGE-L: mean F1 (0–1) with bootstrap intervals, mean precision and recall in the note.
 
     >>> print(rouge(["the cat sat"], ["the cat lay down"])["ROUGE-1"])

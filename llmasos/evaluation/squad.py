@@ -18,8 +18,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from llmasos.evaluation.intervals import mean, share
-from llmasos.evaluation.score import Score, check_pairs
+from llmasos.evaluation.intervals import mean, proportion
+from llmasos.evaluation.metric import Metric, check_pairs
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -65,7 +65,7 @@ def squad_values(predictions: Sequence[str], answers: Sequence[Sequence[str]]) -
     return np.array(rows, dtype=np.float64)
 
 
-def squad(predictions: Sequence[str], answers: Sequence[Sequence[str]]) -> dict[str, Score]:
+def squad(predictions: Sequence[str], answers: Sequence[Sequence[str]]) -> dict[str, Metric]:
     """Exact match and F1 in per cent, over all questions and, if some are unanswerable, over either kind.
 
     >>> scores = squad(["red house", "in May", ""], [["a red house", "house"], ["June"], []])
@@ -96,8 +96,8 @@ def squad(predictions: Sequence[str], answers: Sequence[Sequence[str]]) -> dict[
     return scores
 
 
-def _scores(values: np.ndarray, kind: str) -> dict[str, Score]:
+def _scores(values: np.ndarray, kind: str) -> dict[str, Metric]:
     return {
-        f"exact match{kind}": share(f"exact match{kind}", int(values[:, 0].sum()), len(values), scale=100, digits=1),
+        f"exact match{kind}": proportion(f"exact match{kind}", int(values[:, 0].sum()), len(values), scale=100, digits=1),
         f"F1{kind}": mean(f"F1{kind}", values[:, 1], scale=100, digits=1),
     }

@@ -3,9 +3,9 @@
 from llmasos.generation.beam import Hypothesis, beam_search
 from llmasos.generation.decoder import Decoder
 from llmasos.generation.generate import Event, Generation, generate, generate_from, stream, stream_from
-from llmasos.generation.naive import beam_search_plain, generate_plain
+from llmasos.generation.naive import beam_search_naive, generate_naive
 from llmasos.generation.options import BeamOptions, SamplingOptions
-from llmasos.generation.sequence import Row, eval_mode
+from llmasos.generation.sequence import SequenceState, eval_mode
 
 __all__ = [
     "BeamOptions",
@@ -13,14 +13,14 @@ __all__ = [
     "Event",
     "Generation",
     "Hypothesis",
-    "Row",
+    "SequenceState",
     "SamplingOptions",
     "beam_search",
-    "beam_search_plain",
+    "beam_search_naive",
     "eval_mode",
     "generate",
     "generate_from",
-    "generate_plain",
+    "generate_naive",
     "stream",
     "stream_from",
 ]

@@ -34,7 +34,7 @@ from torch import nn
 from llmasos.generation.decoder import Decoder
 from llmasos.generation.options import BeamOptions
 from llmasos.generation.prompts import Prompt, by_length, prepare
-from llmasos.generation.sequence import Row, eval_mode
+from llmasos.generation.sequence import SequenceState, eval_mode
 from llmasos.tokenizers.tokenizer import Tokenizer
 
 
@@ -97,18 +97,18 @@ def length_penalty(n_tokens: int, alpha: float) -> float:
     return ((5 + n_tokens) / 6) ** alpha
 
 
-def score(row: Row) -> float:
+def score(row: SequenceState) -> float:
     """log P(Y) / lp(Y) of what the row has written."""
     return sum(row.logprobs) / length_penalty(len(row.ids), row.options.length_penalty)
 
 
 @torch.inference_mode()
-def _search(model: nn.Module, tokenizer: Tokenizer, prompts: list[Prompt], options: BeamOptions) -> list[list[Row]]:
+def _search(model: nn.Module, tokenizer: Tokenizer, prompts: list[Prompt], options: BeamOptions) -> list[list[SequenceState]]:
     """The best rows for each prompt, best first."""
     K, end = options.beams, tokenizer.end_of_text
-    rows = [Row(prompt.ids, options, source=prompt.source) for prompt in prompts]
+    rows = [SequenceState(prompt.ids, options, source=prompt.source) for prompt in prompts]
     decoder = Decoder(model, rows, tokenizer.vocab_size)
-    found: list[list[Row]] = [[] for _ in prompts]
+    found: list[list[SequenceState]] = [[] for _ in prompts]
     alive = list(range(len(prompts)))  # the texts whose beams are in the decoder, one after the other
     for length in range(1, options.max_new_tokens + 1):
         unfinished, parents, rows = [], [], []
@@ -125,8 +125,8 @@ def _search(model: nn.Module, tokenizer: Tokenizer, prompts: list[Prompt], optio
         alive = unfinished
         if not alive or length == options.max_new_tokens:
             break
-        decoder.branch(parents, rows)
-        decoder.advance()
+        decoder.reorder(parents, rows)
+        decoder.step()
     return found
 
 
@@ -138,7 +138,7 @@ class _Candidate(NamedTuple):
     id: int
     logprob: float
 
-    def row(self, decoder: Decoder) -> Row:
+    def row(self, decoder: Decoder) -> SequenceState:
         return decoder.rows[self.parent].followed_by(self.id, self.logprob)
 
 
@@ -162,7 +162,7 @@ def _best_candidates(decoder: Decoder, n_texts: int, m: int) -> list[list[_Candi
     return [sorted(own, key=lambda c: (-c.total, c.parent, c.id))[:m] for own in candidates]
 
 
-def _is_over(finished: list[Row], beam: list[_Candidate], options: BeamOptions) -> bool:
+def _is_over(finished: list[SequenceState], beam: list[_Candidate], options: BeamOptions) -> bool:
     """Whether going on can no longer change the K best. Both lists are sorted, best first.
 
     Proof: log P ≤ 0 falls with every token, and lp is largest at the largest length M. So whatever Y grows from an X in
@@ -176,6 +176,6 @@ def _is_over(finished: list[Row], beam: list[_Candidate], options: BeamOptions) 
     return bound <= score(finished[-1])
 
 
-def _hypothesis(row: Row, tokenizer: Tokenizer) -> Hypothesis:
+def _hypothesis(row: SequenceState, tokenizer: Tokenizer) -> Hypothesis:
     finished = row.ids[-1] == tokenizer.end_of_text
     return Hypothesis(tokenizer.decode(row.ids, skip_special=True), row.ids, sum(row.logprobs), score(row), finished)

@@ -12,7 +12,7 @@ Rows that decode stand in the first slots, without gaps: a step then is one pass
 of the cache, without copying it. When b leaves, c moves into its slot, and d, if it has begun to read, into that of c.
 
 **Chunked prefill** (Agrawal et al. 2023, "Sarathi"). Reading a prompt of a thousand tokens at once would make everybody
-else wait for it. A step reads at most `budget` tokens of prompts, in the order of arrival, beside the one token of each
+else wait for it. A step reads at most `prefill_budget` tokens of prompts, in the order of arrival, beside the one token of each
 row that decodes: a long prompt is read over several steps, and short ones several in one step. At most one prompt
 is ever read in part, the first of those that have joined. A row whose context is full makes room (see `decoder.py`) in
 the same way: it leaves, and joins again with the end of its text to read.
@@ -32,13 +32,13 @@ from torch import Tensor, nn
 
 from llmasos.datasets.padding import pad
 from llmasos.generation.decoder import Decoder
-from llmasos.generation.sequence import Row
+from llmasos.generation.sequence import SequenceState
 
 FIRST_SLOTS = 4  # memory for more is taken when more rows are there at once
 WORTH_SHARING = 16  # tokens; a shorter prefix is read faster than looked for
 
 
-class SlotDecoder(Decoder):
+class ContinuousBatch(Decoder):
     """Up to `n_slots` rows of a GPT, each at its own place.
 
     Attributes:
@@ -62,8 +62,8 @@ class SlotDecoder(Decoder):
         self.model, self.n_slots, self.vocab_size = model, n_slots, vocab_size
         self.device = next(model.parameters()).device
         self.context_length = min(context_length or model.config.context_length, model.config.context_length)
-        self.rows: list[Row] = []
-        self.joined: list[Row] = []
+        self.rows: list[SequenceState] = []
+        self.joined: list[SequenceState] = []
         self.slots = model.make_cache(min(FIRST_SLOTS, n_slots), self.context_length)
 
     @property
@@ -71,40 +71,40 @@ class SlotDecoder(Decoder):
         """How many rows may still join."""
         return self.n_slots - len(self.rows) - len(self.joined)
 
-    def join(self, row: Row) -> None:
+    def add(self, row: SequenceState) -> None:
         """Give a row a slot; its prompt, at most context_length tokens, is read in the steps that follow."""
         if self.n_free < 1:
             raise ValueError("no slot is free")
         n_slots = len(self.slots.layers[0][0])
         if len(self.rows) + len(self.joined) == n_slots:
             self.slots = self.slots.grown(min(n_slots, self.n_slots - n_slots))  # twice as many, if so many are allowed
-        row.n_read, row.to_read = 0, row.prompt
+        row.n_computed, row.pending = 0, row.prompt
         self.joined.append(row)
 
     @torch.inference_mode()
-    def step(self, budget: int) -> list[Row]:
+    def step(self, prefill_budget: int) -> list[SequenceState]:
         """Let every row that decodes read its last token, and those that have joined some of their texts.
 
         Args:
-            budget: how many tokens of those texts to read at most, padding included.
+            prefill_budget: how many tokens of those texts to read at most, padding included.
 
         Returns:
             The rows that have logits now and can `choose` their next token: those that decode, and those whose text
             has just been read to its end, which from now on are among them.
         """
         self._make_room()
-        logits = self._read_texts(budget)
+        logits = self._read_texts(prefill_budget)
         n_new = len(logits)
         if self.rows:
             self.cache = self.slots.part(0, len(self.rows))
-            self.advance()
+            super().step()
             logits = torch.cat([self.logits, logits]) if n_new else self.logits
         self.logits = logits
         self.rows += self.joined[:n_new]
         self.joined = self.joined[n_new:]
         return self.rows
 
-    def leave(self, rows: Sequence[Row]) -> None:
+    def remove(self, rows: Sequence[SequenceState]) -> None:
         """Take rows out of the batch, wherever they are."""
         gone = {id(row) for row in rows}
         self.joined = [row for row in self.joined if id(row) not in gone]
@@ -119,24 +119,24 @@ class SlotDecoder(Decoder):
                 if i < len(self.rows):
                     self.rows[i] = last
                     self.slots.move(len(self.rows), i)
-        if self.joined and self.joined[0].n_read > 0 and len(self.rows) < n_before:
+        if self.joined and self.joined[0].n_computed > 0 and len(self.rows) < n_before:
             self.slots.move(n_before, len(self.rows))  # the one that is read in part stands behind those that decode
 
     def _make_room(self) -> None:
         """Let full rows join again, before those that are new, to read the most recent half of their context."""
-        full = [row for row in self.rows if row.n_read == self.context_length]
+        full = [row for row in self.rows if row.n_computed == self.context_length]
         if full:
             for row in full:
-                row.to_read = (*row.prompt, *row.ids)[-(self.context_length // 2) - 1 :]  # with the token chosen last
-                row.n_read = 0
-                row.n_slides += 1
-            place = 1 if self.joined and self.joined[0].n_read else 0
+                row.pending = (*row.prompt, *row.ids)[-(self.context_length // 2) - 1 :]  # with the token chosen last
+                row.n_computed = 0
+                row.n_context_shifts += 1
+            place = 1 if self.joined and self.joined[0].n_computed else 0
             self.joined[place:place] = full
             self._free_slots({id(row) for row in full})
 
-    def _read_texts(self, budget: int) -> Tensor:
+    def _read_texts(self, prefill_budget: int) -> Tensor:
         """Read on in the texts. Returns logits (N, V) for the first N of `joined`, which are read to their end."""
-        texts = self._next_texts(budget)
+        texts = self._next_texts(prefill_budget)
         if not texts:
             return torch.empty(0)
         ids, positions = self._padded(texts)  # (N, T)
@@ -145,14 +145,14 @@ class SlotDecoder(Decoder):
         hidden = self.model.hidden(ids, positions=positions, cache=cache)  # (N, T, C)
         done = []
         for i, (row, text) in enumerate(zip(self.joined, texts, strict=False)):
-            row.n_read += len(text)
-            if row.n_read == len(row.to_read):
+            row.n_computed += len(text)
+            if row.n_computed == len(row.pending):
                 done.append(i)
         last = torch.tensor([len(texts[i]) - 1 for i in done], dtype=torch.long, device=self.device)
         return self._logits(hidden[: len(done)].gather(1, last[:, None, None].expand(-1, 1, hidden.size(2)))[:, 0])
 
-    def _next_texts(self, budget: int) -> list[Sequence[int]]:
-        """What to read in one pass: of the first prompt as much as the budget allows, of others only all of it.
+    def _next_texts(self, prefill_budget: int) -> list[Sequence[int]]:
+        """What to read in one pass: of the first prompt as much as the prefill_budget allows, of others only all of it.
 
         A beginning that another slot has is copied from there, and is not part of what is returned.
         """
@@ -160,24 +160,24 @@ class SlotDecoder(Decoder):
         longest = 0
         for i, row in enumerate(self.joined):
             n_shared, slot = self._donor(row)
-            if any(shared_prefix(row, reading.to_read) > n_shared for reading in self.joined[:i]):
+            if any(shared_prefix(row, reading.pending) > n_shared for reading in self.joined[:i]):
                 return texts  # in the next step there is more to copy
-            text = row.to_read[row.n_read + n_shared :]
+            text = row.pending[row.n_computed + n_shared :]
             longest = max(longest, len(text))
-            too_long = longest * (len(texts) + 1) > budget  # with padding
+            too_long = longest * (len(texts) + 1) > prefill_budget  # with padding
             if too_long and texts:
                 return texts
             if n_shared:
                 self.slots.move(slot, len(self.rows) + i, n_shared)
-                row.n_read = n_shared
-            texts.append(text[:budget])
+                row.n_computed = n_shared
+            texts.append(text[:prefill_budget])
             if too_long:
                 return texts
         return texts
 
-    def _donor(self, row: Row) -> tuple[int, int]:
+    def _donor(self, row: SequenceState) -> tuple[int, int]:
         """How many tokens of a row's beginning another slot has, and which slot: (0, 0) if none is worth it."""
-        texts = [(*other.prompt, *other.ids)[: other.n_read] if other.n_slides == 0 else () for other in self.rows]
+        texts = [(*other.prompt, *other.ids)[: other.n_computed] if other.n_context_shifts == 0 else () for other in self.rows]
         return max(((shared_prefix(row, text), slot) for slot, text in enumerate(texts)), default=(0, 0))
 
     def _padded(self, texts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
@@ -188,19 +188,19 @@ class SlotDecoder(Decoder):
         length = max(map(len, texts))
         places = torch.arange(length).clamp(max=torch.tensor([[len(text) - 1] for text in texts]))  # (N, T)
         ids = pad(texts, 0)[0].gather(1, places)  # (N, T)
-        read = torch.tensor([[row.n_read] for row in self.joined[: len(texts)]])
+        read = torch.tensor([[row.n_computed] for row in self.joined[: len(texts)]])
         return ids.to(self.device), (places + read).to(self.device)
 
 
-def shared_prefix(row: Row, text: Sequence[int]) -> int:
+def shared_prefix(row: SequenceState, text: Sequence[int]) -> int:
     """How many tokens at the beginning of a row that has read nothing yet stand in another text, too.
 
     At most all but its last, which has to be read to say what follows; 0 if they are fewer than are worth sharing.
     """
-    if row.n_read:
+    if row.n_computed:
         return 0
     n = 0
-    for own, other in zip(row.to_read[:-1], text, strict=False):
+    for own, other in zip(row.pending[:-1], text, strict=False):
         if own != other:
             break
         n += 1

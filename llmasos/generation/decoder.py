@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from llmasos.datasets.padding import pad
 from llmasos.errors import UserError
-from llmasos.generation.sequence import Row, next_tokens
+from llmasos.generation.sequence import SequenceState, next_tokens
 from llmasos.nn import KVCache
 
 
@@ -40,7 +40,7 @@ class Decoder:
     """A batch of rows, their cache, and the logits (B, V) of each row's next token."""
 
     @torch.inference_mode()
-    def __init__(self, model: nn.Module, rows: Sequence[Row], vocab_size: int | None = None):
+    def __init__(self, model: nn.Module, rows: Sequence[SequenceState], vocab_size: int | None = None):
         """Read the prompts.
 
         Args:
@@ -60,7 +60,7 @@ class Decoder:
         self.logits = self._logits(self._read([prompt for _, prompt in different], cache))
         self.cache = cache
         for row in self.rows:
-            row.n_read = len(row.prompt)
+            row.n_computed = len(row.prompt)
         if len(different) < len(keys):
             number = {key: i for i, key in enumerate(different)}
             self._select([number[key] for key in keys])
@@ -76,7 +76,7 @@ class Decoder:
         return logprobs
 
     @torch.inference_mode()
-    def choose(self) -> list[int]:
+    def sample(self) -> list[int]:
         """Choose the next token of every row, by its options, and add it to the row. Returns the ids, one per row."""
         logprobs = self.logprobs()
         chosen = next_tokens(self.logits, self.rows)
@@ -95,30 +95,30 @@ class Decoder:
             self._select(indices)
 
     @torch.inference_mode()
-    def branch(self, parents: list[int], rows: Sequence[Row]) -> None:
+    def reorder(self, parents: list[int], rows: Sequence[SequenceState]) -> None:
         """Put other rows in the place of these: `rows[i]` is row `parents[i]` with one more token, yet to be read."""
         self.rows = list(rows)
         self._select(parents)
 
     @torch.inference_mode()
-    def advance(self) -> list[int]:
+    def step(self) -> list[int]:
         """Read the token that each row has just chosen. Returns which rows were full and had to make room first."""
-        full = [i for i, row in enumerate(self.rows) if row.n_read == self.context_length]
+        full = [i for i, row in enumerate(self.rows) if row.n_computed == self.context_length]
         self._slide(full)
         ids = torch.tensor([[row.ids[-1]] for row in self.rows], device=self.device)  # (B, 1)
-        positions = torch.tensor([[row.n_read] for row in self.rows], device=self.device)  # (B, 1)
+        positions = torch.tensor([[row.n_computed] for row in self.rows], device=self.device)  # (B, 1)
         hidden = self.model.hidden(ids, positions=positions, cache=self.cache)  # (B, 1, C)
         self.logits = self._logits(hidden[:, 0])
         for row in self.rows:
-            row.n_read += 1
+            row.n_computed += 1
         return full
 
     def _slide(self, full: list[int]) -> None:
         """Make room in full rows: read the most recent half of their context again, from position 0."""
         half = self.context_length // 2
         for i in full:
-            self.rows[i].n_read = half
-            self.rows[i].n_slides += 1
+            self.rows[i].n_computed = half
+            self.rows[i].n_context_shifts += 1
         if full and half:  # the token chosen last is not part of the half: `advance` reads it next
             texts = [(*self.rows[i].prompt, *self.rows[i].ids)[-half - 1 : -1] for i in full]
             fresh = self._open([None] * len(full), self.cache.length)

@@ -13,7 +13,7 @@ from llmasos.errors import UserError
 from llmasos.generation.decoder import Decoder
 from llmasos.generation.options import SamplingOptions
 from llmasos.generation.prompts import Prompt, by_length, prepare
-from llmasos.generation.sequence import Row, eval_mode
+from llmasos.generation.sequence import SequenceState, eval_mode
 from llmasos.generation.stop_strings import RowStream
 from llmasos.tokenizers.tokenizer import Tokenizer
 
@@ -29,7 +29,7 @@ class Event:
             hold what was kept back before.
         logprob: ln of the probability that the model gave this token.
         finish_reason: None while the row goes on; "stop" (end of text or a stop string) or "length" (max_new_tokens).
-        notices: sentences for a person about this row that have become true now.
+        warnings: sentences for a person about this row that have become true now.
     """
 
     row: int
@@ -37,7 +37,7 @@ class Event:
     text: str
     logprob: float
     finish_reason: str | None = None
-    notices: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Generation:
         ids: all ids that were chosen; the last ones may be end_of_text or belong to a stop string.
         logprobs: ln of the probability that the model gave each of them.
         finish_reason: "stop" (end of text or a stop string) or "length" (max_new_tokens).
-        notices: sentences for a person, e.g. that the prompt was longer than the context.
+        warnings: sentences for a person, e.g. that the prompt was longer than the context.
         n_prompt_tokens: how many tokens of the prompt, or of the source, the model has read.
     """
 
@@ -57,7 +57,7 @@ class Generation:
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     finish_reason: str = ""
-    notices: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     n_prompt_tokens: int = 0
 
 
@@ -175,15 +175,15 @@ def _gather(events: Iterable[Event], prompts: list[Prompt], n_samples: int) -> l
         generation.ids.append(event.id)
         generation.logprobs.append(event.logprob)
         generation.finish_reason = event.finish_reason or ""
-        generation.notices += event.notices
+        generation.warnings += event.warnings
     return generations
 
 
 def _run(
     model: nn.Module, tokenizer: Tokenizer, prompts: list[Prompt], options: SamplingOptions, n_samples: int
 ) -> Iterator[Event]:
-    rows = [Row(prompt.ids, options, sample, source=prompt.source) for prompt in prompts for sample in range(n_samples)]
-    notices = [prompt.notices for prompt in prompts for _ in range(n_samples)]
+    rows = [SequenceState(prompt.ids, options, sample, source=prompt.source) for prompt in prompts for sample in range(n_samples)]
+    warnings = [prompt.warnings for prompt in prompts for _ in range(n_samples)]
     texts = [RowStream(tokenizer, options) for _ in rows]
     if not rows:
         return
@@ -191,21 +191,21 @@ def _run(
         decoder, alive = Decoder(model, rows, tokenizer.vocab_size), list(range(len(rows)))
         while alive:
             unfinished = []
-            for place, (number, id) in enumerate(zip(alive, decoder.choose(), strict=True)):
+            for place, (number, id) in enumerate(zip(alive, decoder.sample(), strict=True)):
                 piece, reason = texts[number].push(id)
                 if reason is None:
                     unfinished.append(place)
-                yield Event(number, id, piece, rows[number].logprobs[-1], reason, notices[number])
-                notices[number] = ()
+                yield Event(number, id, piece, rows[number].logprobs[-1], reason, warnings[number])
+                warnings[number] = ()
             decoder.keep(unfinished)
             alive = [alive[place] for place in unfinished]
             if alive:
-                for place in decoder.advance():
-                    if rows[alive[place]].n_slides == 1:
-                        notices[alive[place]] = (slide_notice(model.config.context_length),)
+                for place in decoder.step():
+                    if rows[alive[place]].n_context_shifts == 1:
+                        warnings[alive[place]] = (context_shift_warning(model.config.context_length),)
 
 
-def slide_notice(context_length: int) -> str:
+def context_shift_warning(context_length: int) -> str:
     """What a person is told when a text first outgrows the context."""
     return (
         f"the text has outgrown the model's context of {context_length} tokens: from here on the model sees only the "

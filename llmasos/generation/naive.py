@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from llmasos.generation.beam import length_penalty
 from llmasos.generation.options import BeamOptions, SamplingOptions
-from llmasos.generation.sequence import Row, eval_mode, next_tokens
+from llmasos.generation.sequence import SequenceState, eval_mode, next_tokens
 
 
 @torch.inference_mode()
-def generate_plain(
+def generate_naive(
     model: nn.Module,
     prompt: Sequence[int],
     options: SamplingOptions,
@@ -37,7 +37,7 @@ def generate_plain(
     Returns:
         the new ids, with `end_of_text` if it was chosen.
     """
-    row = Row(tuple(prompt), options, sample, source=None if source is None else tuple(source))
+    row = SequenceState(tuple(prompt), options, sample, source=None if source is None else tuple(source))
     with eval_mode(model):
         for _ in range(options.max_new_tokens):
             logits = next_logits(model, [*prompt, *row.ids], source)[:, :vocab_size]  # (1, V)
@@ -49,7 +49,7 @@ def generate_plain(
 
 
 @torch.inference_mode()
-def beam_search_plain(
+def beam_search_naive(
     model: nn.Module,
     prompt: Sequence[int],
     options: BeamOptions,
@@ -60,7 +60,7 @@ def beam_search_plain(
     """The best continuations of one sequence of ids, as `beam.py` explains it, without its stopping rule.
 
     Args:
-        model, prompt, end_of_text, vocab_size, source: as in `generate_plain`.
+        model, prompt, end_of_text, vocab_size, source: as in `generate_naive`.
         options: how wide to search and what to prefer.
 
     Returns:

@@ -19,12 +19,12 @@ class Prompt:
 
     Attributes:
         ids: at least one token id, at most the model's context.
-        notices: sentences for a person: what could not be read as it was written.
+        warnings: sentences for a person: what could not be read as it was written.
         source: of an encoder–decoder, what the encoder reads; `ids` then is the start token alone.
     """
 
     ids: tuple[int, ...]
-    notices: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     source: tuple[int, ...] | None = None
 
     @property
@@ -90,9 +90,9 @@ def prepare_prompt(tokenizer: Tokenizer, text: str | Sequence[int], context_leng
         UserError: ids were given, and one is not in the vocabulary.
     """
     if isinstance(text, str):
-        ids, notices = tokenizer.encode_prompt(text), _unknown_notices(tokenizer, text)
+        ids, warnings = tokenizer.encode_prompt(text), _unknown_warnings(tokenizer, text)
     else:  # ids already
-        ids, notices = list(text) or [tokenizer.end_of_text], []
+        ids, warnings = list(text) or [tokenizer.end_of_text], []
         strange = [id for id in ids if not 0 <= id < tokenizer.vocab_size]
         if strange:
             raise UserError(
@@ -100,12 +100,12 @@ def prepare_prompt(tokenizer: Tokenizer, text: str | Sequence[int], context_leng
             )
     if len(ids) > context_length:
         n_kept = context_length - min(options.max_new_tokens, context_length // 2)
-        notices.append(
+        warnings.append(
             f"the prompt is {len(ids)} tokens long and the model's context {context_length}: "
             f"only the last {n_kept} are read."
         )
         ids = ids[-n_kept:]
-    return Prompt(tuple(ids), tuple(notices))
+    return Prompt(tuple(ids), tuple(warnings))
 
 
 def prepare_sources(tokenizer: Tokenizer, texts: Sequence[str], context_length: int) -> list[Prompt]:
@@ -124,11 +124,11 @@ def prepare_sources(tokenizer: Tokenizer, texts: Sequence[str], context_length: 
                 f"source line {line} is {len(source)} tokens long, its end included, and the model's context is "
                 f"{context_length}: shorten it, or split it into several lines."
             )
-        prompts.append(Prompt((start,), tuple(_unknown_notices(tokenizer, text)), source))
+        prompts.append(Prompt((start,), tuple(_unknown_warnings(tokenizer, text)), source))
     return prompts
 
 
-def _unknown_notices(tokenizer: Tokenizer, text: str) -> list[str]:
+def _unknown_warnings(tokenizer: Tokenizer, text: str) -> list[str]:
     unknown = unknown_pieces(tokenizer, text)
     if not unknown:
         return []

@@ -12,7 +12,7 @@ from llmasos.generation.sampling import greedy, sample, shape_logits, uniform
 
 
 @dataclass(eq=False)
-class Row:
+class SequenceState:
     """One sequence that is being continued. Two rows are never the same one, whatever they hold.
 
     Attributes:
@@ -22,9 +22,9 @@ class Row:
         ids: the ids chosen so far.
         logprobs: for each of them, the natural logarithm of the probability that the model itself gave it, before
             temperature and filters.
-        n_read: how many of its most recent tokens are in the cache, which is the position of the next token.
-        n_slides: how often its context was full.
-        to_read: of a row that joins a batch (`slots.py`), what it has to read before it can go on: its prompt or, when
+        n_computed: how many of its most recent tokens are in the cache, which is the position of the next token.
+        n_context_shifts: how often its context was full.
+        pending: of a row that joins a batch (`slots.py`), what it has to read before it can go on: its prompt or, when
             its context was full, the end of its text.
         source: the ids that the encoder reads; None for a model without an encoder.
     """
@@ -34,22 +34,22 @@ class Row:
     sample: int = 0
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
-    n_read: int = 0
-    n_slides: int = 0
+    n_computed: int = 0
+    n_context_shifts: int = 0
     source: tuple[int, ...] | None = None
-    to_read: tuple[int, ...] = ()
+    pending: tuple[int, ...] = ()
 
     @property
     def seen(self) -> list[int]:
         """The ids so far: the prompt's and those chosen. An encoder–decoder's start token is not part of a text."""
         return [*(self.prompt if self.source is None else ()), *self.ids]
 
-    def followed_by(self, id: int, logprob: float) -> "Row":
+    def followed_by(self, id: int, logprob: float) -> "SequenceState":
         """A new row that has one token more."""
         return replace(self, ids=[*self.ids, id], logprobs=[*self.logprobs, logprob])
 
 
-def next_tokens(logits: Tensor, rows: Sequence[Row]) -> Tensor:
+def next_tokens(logits: Tensor, rows: Sequence[SequenceState]) -> Tensor:
     """One token for each row, by its own options: logits (B, V) → ids (B,).
 
     Rows whose options shape the distribution in the same way are drawn together, each with its own random number.
@@ -65,7 +65,7 @@ def next_tokens(logits: Tensor, rows: Sequence[Row]) -> Tensor:
     return chosen
 
 
-def _draw(logits: Tensor, rows: Sequence[Row]) -> Tensor:
+def _draw(logits: Tensor, rows: Sequence[SequenceState]) -> Tensor:
     """`next_tokens` for rows whose options agree in everything that shapes the distribution."""
     options, seen, counts = rows[0].options, None, None
     if options.repetition_penalty != 1.0:

@@ -1,10 +1,10 @@
 """What to learn: each objective turns examples into a batch and a model's outputs into a loss."""
 
-from llmasos.objectives.causal import IGNORED, CausalLM
+from llmasos.objectives.causal import IGNORE_INDEX, CausalLM
 from llmasos.objectives.classification import Classification, EncodedText
-from llmasos.objectives.frames import stack_frames
+from llmasos.objectives.collation import collate_inputs
 from llmasos.objectives.masked import MaskedLM
-from llmasos.objectives.next_sentence import FramedPair, NextSentence
+from llmasos.objectives.next_sentence import EncodedSentencePair, NextSentence
 from llmasos.objectives.objective import Batch, Objective
 from llmasos.objectives.pretraining import BERTPretraining
 from llmasos.objectives.question_answering import (
@@ -13,13 +13,13 @@ from llmasos.objectives.question_answering import (
     SpanExtraction,
     best_answer,
     predict_spans,
-    windows_of,
+    make_windows,
 )
 from llmasos.objectives.seq2seq import EncodedPair, Seq2Seq, encode_pair
-from llmasos.objectives.supervised_fine_tuning import Dialogue, DialogueLM
+from llmasos.objectives.supervised_fine_tuning import Dialogue, SupervisedFineTuning
 
 __all__ = [
-    "IGNORED", "BERTPretraining", "Batch", "BestAnswer", "CausalLM", "Classification", "ContextWindow", "Dialogue",
-    "DialogueLM", "EncodedPair", "EncodedText", "FramedPair", "MaskedLM", "NextSentence", "Objective", "Seq2Seq",
-    "SpanExtraction", "best_answer", "encode_pair", "predict_spans", "stack_frames", "windows_of",
+    "IGNORE_INDEX", "BERTPretraining", "Batch", "BestAnswer", "CausalLM", "Classification", "ContextWindow", "Dialogue",
+    "SupervisedFineTuning", "EncodedPair", "EncodedText", "EncodedSentencePair", "MaskedLM", "NextSentence", "Objective", "Seq2Seq",
+    "SpanExtraction", "best_answer", "encode_pair", "predict_spans", "collate_inputs", "make_windows",
 ]  # fmt: skip

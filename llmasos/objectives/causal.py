@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from llmasos.datasets.padding import pad
 from llmasos.objectives.objective import Batch
 
-IGNORED = -100  # the target of a position where nothing is to be predicted; F.cross_entropy knows it by this number
+IGNORE_INDEX = -100  # the target of a position where nothing is to be predicted; F.cross_entropy knows it by this number
 
 
 class CausalLM:
@@ -28,14 +28,14 @@ class CausalLM:
         The filling needs no attention mask: it stands in everybody's future.
         """
         windows, real = pad(examples, 0)  # (B, T + 1)
-        targets = windows.masked_fill(~real, IGNORED)[:, 1:]
+        targets = windows.masked_fill(~real, IGNORE_INDEX)[:, 1:]
         return {"ids": windows[:, :-1].contiguous(), "targets": targets.contiguous()}
 
-    def counts(self, batch: Batch) -> dict[str, int]:
+    def n_targets(self, batch: Batch) -> dict[str, int]:
         """The number of tokens to predict."""
-        return {"causal": int((batch["targets"] != IGNORED).sum())}
+        return {"causal": int((batch["targets"] != IGNORE_INDEX).sum())}
 
-    def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    def loss_sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The sum of the tokens' losses."""
         logits = model(batch["ids"])  # (B, T, V)
         loss = F.cross_entropy(logits.flatten(0, 1).float(), batch["targets"].flatten(), reduction="sum")

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from llmasos.errors import UserError
-from llmasos.objectives.causal import IGNORED
-from llmasos.objectives.frames import stack_frames
+from llmasos.objectives.causal import IGNORE_INDEX
+from llmasos.objectives.collation import collate_inputs
 from llmasos.objectives.objective import Batch
 from llmasos.tokenizers import Frame, Tokenizer
 
@@ -19,7 +19,7 @@ class EncodedText(NamedTuple):
     """An example: the tokens of one or two texts, and the number of their label."""
 
     frame: Frame
-    label: int  # index into the objective's labels, or IGNORED where it is not known
+    label: int  # index into the objective's labels, or IGNORE_INDEX where it is not known
     n_cut: int = 0  # how many tokens of the texts did not fit into the context
 
 
@@ -66,24 +66,24 @@ class Classification:
             raise UserError(f"a context of {context_length} tokens has no room for a text; use a longer one.")
         kept = [cut_middle(ids, n) for ids, n in zip(texts, share_room([len(ids) for ids in texts], room), strict=True)]
         n_cut = sum(map(len, texts)) - sum(map(len, kept))
-        return EncodedText(self.tokenizer.frame(*kept), IGNORED if label is None else self._number[label], n_cut)
+        return EncodedText(self.tokenizer.frame(*kept), IGNORE_INDEX if label is None else self._number[label], n_cut)
 
     def collate(self, examples: Sequence[EncodedText], rngs: Sequence[Callable[[], np.random.Generator]] = ()) -> Batch:
         """Stack examples, padded to the longest of them: `ids`, `real`, `segments` (B, T) and `labels` (B,)."""
-        batch = stack_frames([example.frame for example in examples], self.tokenizer.pad_id)
+        batch = collate_inputs([example.frame for example in examples], self.tokenizer.pad_id)
         return {**batch, "labels": torch.tensor([example.label for example in examples])}
 
-    def counts(self, batch: Batch) -> dict[str, int]:
+    def n_targets(self, batch: Batch) -> dict[str, int]:
         """The number of texts."""
-        return {"label": int((batch["labels"] != IGNORED).sum())}
+        return {"label": int((batch["labels"] != IGNORE_INDEX).sum())}
 
-    def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    def loss_sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The sum of the texts' losses. `model` is a `SequenceClassifier` with as many labels."""
         logits = model(batch["ids"], batch["real"], batch["segments"])  # (B, n_labels)
         return {"label": F.cross_entropy(logits.float(), batch["labels"], reduction="sum")}
 
     @torch.inference_mode()
-    def correct(self, model: nn.Module, batch: Batch) -> dict[str, int]:
+    def n_correct(self, model: nn.Module, batch: Batch) -> dict[str, int]:
         """How many texts get their own label from the model."""
         predicted = model(batch["ids"], batch["real"], batch["segments"]).argmax(dim=1)  # (B,)
         return {"label": int((predicted == batch["labels"]).sum())}

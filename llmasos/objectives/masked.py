@@ -27,8 +27,8 @@ from torch.nn import functional as F
 from llmasos.datasets.padding import pad
 from llmasos.errors import UserError
 from llmasos.models.bert import BERTOutput
-from llmasos.objectives.causal import IGNORED
-from llmasos.objectives.frames import stack_frames
+from llmasos.objectives.causal import IGNORE_INDEX
+from llmasos.objectives.collation import collate_inputs
 from llmasos.objectives.objective import Batch
 from llmasos.tokenizers.pair_template import Frame
 from llmasos.tokenizers.tokenizer import MASK, Tokenizer
@@ -69,15 +69,15 @@ class MaskedLM:
         """Hide tokens in each row: `ids` (with tokens hidden), `real`, `segments` and `targets`, all (B, T)."""
         rows = [self.hide(np.asarray(frame.ids), rng()) for frame, rng in zip(examples, rngs, strict=True)]
         ids, _ = pad([ids for ids, _ in rows], self.pad_id)
-        targets, _ = pad([targets for _, targets in rows], IGNORED)
-        return {**stack_frames(examples, self.pad_id), "ids": ids, "targets": targets}
+        targets, _ = pad([targets for _, targets in rows], IGNORE_INDEX)
+        return {**collate_inputs(examples, self.pad_id), "ids": ids, "targets": targets}
 
     def hide(self, ids: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Return the ids (T,) with some of them hidden, and the targets (T,): what stood there, elsewhere IGNORED."""
+        """Return the ids (T,) with some of them hidden, and the targets (T,): what stood there, elsewhere IGNORE_INDEX."""
         chosen = self.choose(ids, rng)
         fate = rng.random(len(chosen))
         replacements = self.ordinary[(rng.random(len(chosen)) * len(self.ordinary)).astype(np.int64)]
-        targets = np.full(len(ids), IGNORED)
+        targets = np.full(len(ids), IGNORE_INDEX)
         targets[chosen] = ids[chosen]
         ids = ids.copy()
         ids[chosen] = np.where(fate < 0.8, self.mask_id, np.where(fate < 0.9, replacements, ids[chosen]))
@@ -96,18 +96,18 @@ class MaskedLM:
         n_words = 1 + np.abs(np.cumsum(sizes) - count).argmin()
         return candidates[np.isin(words, order[:n_words])]
 
-    def counts(self, batch: Batch) -> dict[str, int]:
+    def n_targets(self, batch: Batch) -> dict[str, int]:
         """The number of tokens to predict."""
-        return {"masked": int((batch["targets"] != IGNORED).sum())}
+        return {"masked": int((batch["targets"] != IGNORE_INDEX).sum())}
 
-    def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    def loss_sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The sum of the hidden tokens' losses."""
         output = predict(model, batch)
         # Every parameter has a part in the loss, the other head's too: data-parallel training insists on it.
         return {"masked": self.loss(output, batch) + 0.0 * output.next_sentence.sum()}
 
     @torch.inference_mode()
-    def correct(self, model: nn.Module, batch: Batch) -> dict[str, int]:
+    def n_correct(self, model: nn.Module, batch: Batch) -> dict[str, int]:
         """How many hidden tokens the model's first guess is right about."""
         return {"masked": self.hits(predict(model, batch), batch)}
 
@@ -122,9 +122,9 @@ class MaskedLM:
 
 def predict(model: nn.Module, batch: Batch) -> BERTOutput:
     """What a BERT says about a batch; about tokens only where they are hidden: `masked` is (N, V)."""
-    return model(batch["ids"], batch["real"], batch["segments"], predict=batch["targets"] != IGNORED)
+    return model(batch["ids"], batch["real"], batch["segments"], predict=batch["targets"] != IGNORE_INDEX)
 
 
 def hidden_tokens(batch: Batch) -> Tensor:
     """What stood at the N hidden places of the batch, row by row: (N,)."""
-    return batch["targets"][batch["targets"] != IGNORED]
+    return batch["targets"][batch["targets"] != IGNORE_INDEX]

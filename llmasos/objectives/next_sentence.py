@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from llmasos.models.bert import BERTOutput
-from llmasos.objectives.frames import stack_frames
+from llmasos.objectives.collation import collate_inputs
 from llmasos.objectives.objective import Batch
 from llmasos.tokenizers.pair_template import Frame
 from llmasos.tokenizers.tokenizer import Tokenizer
 
 
-class FramedPair(NamedTuple):
+class EncodedSentencePair(NamedTuple):
     """Two texts in one frame, and whether the second really follows the first."""
 
     frame: Frame
@@ -31,22 +31,22 @@ class NextSentence:
     def __init__(self, tokenizer: Tokenizer):
         self.pad_id = tokenizer.pad_id
 
-    def collate(self, examples: Sequence[FramedPair], rngs: Sequence[Callable[[], np.random.Generator]] = ()) -> Batch:
+    def collate(self, examples: Sequence[EncodedSentencePair], rngs: Sequence[Callable[[], np.random.Generator]] = ()) -> Batch:
         """Stack frames to `ids`, `real` and `segments` (B, T), and `follows` (B,) bool."""
-        return {**stack_frames([example.frame for example in examples], self.pad_id), **follows(examples)}
+        return {**collate_inputs([example.frame for example in examples], self.pad_id), **follows(examples)}
 
-    def counts(self, batch: Batch) -> dict[str, int]:
+    def n_targets(self, batch: Batch) -> dict[str, int]:
         """The number of pairs."""
         return {"next_sentence": len(batch["follows"])}
 
-    def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    def loss_sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The sum of the pairs' losses."""
         output = predict(model, batch)
         # Every parameter has a part in the loss, the other head's too: data-parallel training insists on it.
         return {"next_sentence": self.loss(output, batch) + 0.0 * output.masked.sum()}
 
     @torch.inference_mode()
-    def correct(self, model: nn.Module, batch: Batch) -> dict[str, int]:
+    def n_correct(self, model: nn.Module, batch: Batch) -> dict[str, int]:
         """How many pairs the model is right about."""
         return {"next_sentence": self.hits(predict(model, batch), batch)}
 
@@ -65,7 +65,7 @@ def predict(model: nn.Module, batch: Batch) -> BERTOutput:
     return model(batch["ids"], batch["real"], batch["segments"], predict=nowhere)
 
 
-def follows(examples: Sequence[FramedPair]) -> Batch:
+def follows(examples: Sequence[EncodedSentencePair]) -> Batch:
     """The part of a batch that says which second texts follow the first: (B,) bool."""
     return {"follows": torch.tensor([bool(example.follows) for example in examples])}
 

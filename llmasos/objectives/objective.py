@@ -27,8 +27,8 @@ class Objective(Protocol):
                 (seed, step, row) alone. Called only by objectives that need one.
         """
 
-    def counts(self, batch: Batch) -> dict[str, int]:
+    def n_targets(self, batch: Batch) -> dict[str, int]:
         """For each term of the loss, how many predictions the batch holds."""
 
-    def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    def loss_sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """For each term, the sum (not the mean) of the losses of those predictions: scalars, in nats."""

@@ -30,7 +30,7 @@ from torch.nn import functional as F
 
 from llmasos.datasets.examples import QA, Answer
 from llmasos.errors import UserError
-from llmasos.objectives.frames import stack_frames
+from llmasos.objectives.collation import collate_inputs
 from llmasos.objectives.objective import Batch
 from llmasos.tokenizers import Frame, Spans, Tokenizer
 
@@ -61,7 +61,7 @@ class BestAnswer(NamedTuple):
     null_score: float  # the same of "there is no answer"
 
 
-def windows_of(qa: QA, tokenizer: Tokenizer, context_length: int, stride: int) -> list[ContextWindow]:
+def make_windows(qa: QA, tokenizer: Tokenizer, context_length: int, stride: int) -> list[ContextWindow]:
     """Cut a question's context into overlapping windows, at least one; of several answers the first is the label.
 
     Of a question that would take more than half of the space the end is cut off.
@@ -112,7 +112,7 @@ class SpanExtraction:
 
     >>> from llmasos.tokenizers import train_tokenizer
     >>> tokenizer = train_tokenizer("byte", [])
-    >>> (window,) = windows_of(QA("I am Ann.", "Who?", (Answer("Ann", 5),)), tokenizer, context_length=32, stride=4)
+    >>> (window,) = make_windows(QA("I am Ann.", "Who?", (Answer("Ann", 5),)), tokenizer, context_length=32, stride=4)
     >>> window.answer, tokenizer.decode(window.frame.ids[window.answer[0] : window.answer[1] + 1])
     ((10, 12), 'Ann')
     """
@@ -127,7 +127,7 @@ class SpanExtraction:
 
         Candidates are the positions to which start and end may point.
         """
-        batch = stack_frames([window.frame for window in examples], self.tokenizer.pad_id)
+        batch = collate_inputs([window.frame for window in examples], self.tokenizer.pad_id)
         candidates = torch.zeros_like(batch["real"])
         for row, window in zip(candidates, examples, strict=True):
             row[window.frame.second : window.frame.second + len(window.starts)] = True
@@ -135,17 +135,17 @@ class SpanExtraction:
         answers = torch.tensor([window.answer for window in examples])
         return {**batch, "candidates": candidates, "answers": answers}
 
-    def counts(self, batch: Batch) -> dict[str, int]:
+    def n_targets(self, batch: Batch) -> dict[str, int]:
         """The number of windows."""
         return {"span": len(batch["answers"])}
 
-    def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    def loss_sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The sum of the windows' losses. `model` is a `SpanExtractor`."""
         logits = candidate_logits(model, batch)  # (B, T, 2): the classes of cross_entropy are the T positions
         return {"span": F.cross_entropy(logits, batch["answers"], reduction="sum") / 2}
 
     @torch.inference_mode()
-    def correct(self, model: nn.Module, batch: Batch) -> dict[str, int]:
+    def n_correct(self, model: nn.Module, batch: Batch) -> dict[str, int]:
         """In how many windows both ends of the answer (or its absence) are the model's first choice."""
         predicted = candidate_logits(model, batch).argmax(dim=1)  # (B, 2)
         return {"span": int((predicted == batch["answers"]).all(dim=1).sum())}

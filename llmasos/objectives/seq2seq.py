@@ -28,7 +28,7 @@ from torch.nn import functional as F
 from llmasos.datasets.examples import Pair
 from llmasos.datasets.padding import pad
 from llmasos.errors import UserError
-from llmasos.objectives.causal import IGNORED
+from llmasos.objectives.causal import IGNORE_INDEX
 from llmasos.objectives.objective import Batch
 from llmasos.tokenizers.tokenizer import Tokenizer
 
@@ -79,21 +79,21 @@ class Seq2Seq:
         end = self.end_of_text
         source, source_real = pad([[*example.source, end] for example in examples], self.pad_id)
         target, _ = pad([[self.start, *example.target] for example in examples], self.pad_id)
-        targets, _ = pad([[*example.target, end] for example in examples], IGNORED)
+        targets, _ = pad([[*example.target, end] for example in examples], IGNORE_INDEX)
         return {"source": source, "source_real": source_real, "target": target, "targets": targets}
 
-    def counts(self, batch: Batch) -> dict[str, int]:
+    def n_targets(self, batch: Batch) -> dict[str, int]:
         """The number of target tokens, each text's end-of-text included."""
-        return {"target": int((batch["targets"] != IGNORED).sum())}
+        return {"target": int((batch["targets"] != IGNORE_INDEX).sum())}
 
-    def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    def loss_sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The sum of the target tokens' losses, smoothed if the model is in training mode."""
         logits, targets = predict(model, batch)
         smoothing = self.label_smoothing if model.training else 0.0
         return {"target": smoothed_cross_entropy(logits.float(), targets, smoothing)}
 
     @torch.inference_mode()
-    def correct(self, model: nn.Module, batch: Batch) -> dict[str, int]:
+    def n_correct(self, model: nn.Module, batch: Batch) -> dict[str, int]:
         """How many target tokens the model's first guess is right about, given the true ones before."""
         logits, targets = predict(model, batch)
         return {"target": int((logits.argmax(-1) == targets).sum())}
@@ -101,7 +101,7 @@ class Seq2Seq:
 
 def predict(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
     """The logits (N, V) for the N target tokens of the batch, and those tokens (N,)."""
-    real = batch["targets"] != IGNORED
+    real = batch["targets"] != IGNORE_INDEX
     return model(batch["source"], batch["target"], batch["source_real"])[real], batch["targets"][real]
 
 

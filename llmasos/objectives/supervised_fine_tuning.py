@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from llmasos.datasets.padding import pad
-from llmasos.objectives.causal import IGNORED, CausalLM
+from llmasos.objectives.causal import IGNORE_INDEX, CausalLM
 from llmasos.objectives.objective import Batch
 
 
@@ -18,13 +18,13 @@ class Dialogue(NamedTuple):
     """A conversation as tokens (T + 1,), and for each whether it is to be learned."""
 
     ids: Sequence[int]
-    learn: Sequence[bool]
+    loss_mask: Sequence[bool]
 
 
-class DialogueLM(CausalLM):
+class SupervisedFineTuning(CausalLM):
     """An example is a `Dialogue`; the loss is -log p(token | the tokens before it) in nats, of the learned ones.
 
-    >>> batch = DialogueLM().collate([Dialogue([5, 6, 7, 8], [False, False, True, True]), Dialogue([1, 2], [0, 1])])
+    >>> batch = SupervisedFineTuning().collate([Dialogue([5, 6, 7, 8], [False, False, True, True]), Dialogue([1, 2], [0, 1])])
     >>> batch["ids"].tolist(), batch["targets"].tolist()
     ([[5, 6, 7], [1, 0, 0]], [[-100, 7, 8], [2, -100, -100]])
     """
@@ -32,6 +32,6 @@ class DialogueLM(CausalLM):
     def collate(self, examples: Sequence[Dialogue], rngs: Sequence[Callable[[], np.random.Generator]] = ()) -> Batch:
         """Stack conversations to `ids` and `targets` (B, T), filled up at the end as in `CausalLM`."""
         inputs, _ = pad([example.ids[:-1] for example in examples], 0)
-        learned = [np.where(example.learn, example.ids, IGNORED)[1:] for example in examples]
-        targets, _ = pad(learned, IGNORED)
+        learned = [np.where(example.loss_mask, example.ids, IGNORE_INDEX)[1:] for example in examples]
+        targets, _ = pad(learned, IGNORE_INDEX)
         return {"ids": inputs, "targets": targets}

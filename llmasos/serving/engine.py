@@ -34,8 +34,8 @@ from torch import nn
 
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions, eval_mode
-from llmasos.generation.continuous_batching import SlotDecoder
-from llmasos.generation.generate import slide_notice
+from llmasos.generation.continuous_batching import ContinuousBatch
+from llmasos.generation.generate import context_shift_warning
 from llmasos.generation.prompts import prepare
 from llmasos.generation.stop_strings import RowStream
 from llmasos.serving.metrics import Metrics
@@ -90,7 +90,7 @@ class Engine:
         self.context_length = min(context_length or LONGEST_CONTEXT, model.config.context_length)
         self._writes = model.config.family == "gpt" and model.config.head == "none"
         self._text_of = functools.cache(tokenizer.token_text)  # one string for a token, however often it is named
-        self._decoder: SlotDecoder | None = None
+        self._decoder: ContinuousBatch | None = None
         self._waiting: deque[GenerationRequest] = deque()
         self._jobs: deque[tuple[Callable, Future]] = deque()
         self._changed = threading.Condition()  # guards the queues and the two flags below
@@ -185,7 +185,7 @@ class Engine:
                 stream=RowStream(self.tokenizer, options),
                 n_alternatives=alternatives,
                 deadline=deadline,
-                notices=list(prompt.notices),
+                warnings=list(prompt.warnings),
             )
             for prompt in prepared
             for sample in range(n)
@@ -260,7 +260,7 @@ class Engine:
     def _empty_the_batch(self) -> None:
         self._decoder = None  # first gives back its memory
         if self._writes:
-            self._decoder = SlotDecoder(self.model, self.max_batch, self.tokenizer.vocab_size, self.context_length)
+            self._decoder = ContinuousBatch(self.model, self.max_batch, self.tokenizer.vocab_size, self.context_length)
 
     def _running(self) -> list[GenerationRequest]:
         return [] if self._decoder is None else [*self._decoder.rows, *self._decoder.joined]
@@ -306,11 +306,11 @@ class Engine:
         if not requests:
             return  # one long prompt, the rest of which is read next
         alternatives = self._alternatives(requests)
-        ids = self._decoder.choose()
+        ids = self._decoder.sample()
         self.metrics.batch_size.observe(len(ids))
         self.metrics.generated_tokens.add(len(ids))
         triples = zip(requests, ids, alternatives, strict=True)
-        self._decoder.leave([request for request, id, others in triples if self._write(request, id, others)])
+        self._decoder.remove([request for request, id, others in triples if self._write(request, id, others)])
 
     def _drop_the_unwanted(self) -> None:
         """End what has been cancelled, and what has had its time."""
@@ -320,7 +320,7 @@ class Engine:
             for request in waiting:
                 self._waiting.remove(request)  # this very one: two requests are never equal
         running = [request for request in self._running() if request.cancelled or now > request.deadline]
-        self._decoder.leave(running)
+        self._decoder.remove(running)
         limit = f"{self.request_seconds:g} seconds"
         for request in (*waiting, *running):
             if request.cancelled:
@@ -338,7 +338,7 @@ class Engine:
             with self._changed:
                 request = self._waiting.popleft()
             try:
-                self._decoder.join(request)
+                self._decoder.add(request)
             except Exception as error:  # there is no memory for another slot
                 request.fail(RequestFailed(f"the model could not be computed: {error}"))
                 raise
@@ -360,16 +360,16 @@ class Engine:
     def _write(self, request: GenerationRequest, id: int, alternatives: tuple[tuple[int, str, float], ...]) -> bool:
         """Give a request its next token. Returns whether that was its last."""
         text, reason = request.stream.push(id)
-        notices = ()
-        if request.n_slides and not request.told_full:
-            request.told_full, notices = True, (slide_notice(self.context_length),)
+        warnings = ()
+        if request.n_context_shifts and not request.told_full:
+            request.told_full, warnings = True, (context_shift_warning(self.context_length),)
         seconds = time.monotonic() - request.submitted
         if len(request.ids) == 1:
             self.metrics.time_to_first_token.observe(seconds)
         if reason is not None:
             self._has_ended(request)
         token = GeneratedToken(id, self._text_of(id), request.logprobs[-1], alternatives)
-        request.write(token, text, reason, notices)
+        request.write(token, text, reason, warnings)
         return reason is not None
 
     def _has_ended(self, request: GenerationRequest) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from llmasos.errors import UserError
-from llmasos.generation import Row
+from llmasos.generation import SequenceState
 from llmasos.generation.stop_strings import RowStream
 
 
@@ -55,24 +55,24 @@ class Event(NamedTuple):
             string).
         tokens: one or, if the reader is slower than the model, several.
         finish_reason: None while it goes on; "stop" or "length" at the end, "cancelled" if nobody wanted it any more.
-        notices: sentences for a person.
+        warnings: sentences for a person.
     """
 
     text: str
     tokens: tuple[GeneratedToken, ...]
     finish_reason: str | None = None
-    notices: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(eq=False)
-class GenerationRequest(Row):
-    """A row that somebody waits for. Made by `Engine.submit`; the attributes of `Row` are for the engine alone.
+class GenerationRequest(SequenceState):
+    """A row that somebody waits for. Made by `Engine.submit`; the attributes of `SequenceState` are for the engine alone.
 
     Attributes:
         stream: turns tokens into text; made for this request.
         n_alternatives: how many alternatives to note for each token.
         deadline: when it must have ended, by `time.monotonic`.
-        text, tokens, notices, finish_reason: the result, complete when it has ended.
+        text, tokens, warnings, finish_reason: the result, complete when it has ended.
     """
 
     stream: RowStream | None = None
@@ -80,7 +80,7 @@ class GenerationRequest(Row):
     deadline: float = float("inf")
     text: str = ""
     tokens: list[GeneratedToken] = field(default_factory=list)
-    notices: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     finish_reason: str | None = None
     cancelled: bool = False
     told_full: bool = False  # whether its reader has been told that the context is full
@@ -89,7 +89,7 @@ class GenerationRequest(Row):
     def __post_init__(self):
         self._changed = threading.Condition()  # for those who read along
         self._end = threading.Event()  # for those who wait for the end, and need not wake up before
-        self._shown = (0, 0, 0)  # how many characters, tokens and notices the reader has
+        self._shown = (0, 0, 0)  # how many characters, tokens and warnings the reader has
         self._error: Exception | None = None
 
     @property
@@ -113,13 +113,13 @@ class GenerationRequest(Row):
         while True:
             with self._changed:
                 self._changed.wait_for(self._has_news)
-                n_characters, n_tokens, n_notices = self._shown
-                self._shown = len(self.text), len(self.tokens), len(self.notices)
+                n_characters, n_tokens, n_warnings = self._shown
+                self._shown = len(self.text), len(self.tokens), len(self.warnings)
                 event = Event(
                     self.text[n_characters:],
                     tuple(self.tokens[n_tokens:]),
                     self.finish_reason,
-                    tuple(self.notices[n_notices:]),
+                    tuple(self.warnings[n_warnings:]),
                 )
                 error = self._error
             if error is not None:
@@ -153,20 +153,20 @@ class GenerationRequest(Row):
 
     # For the engine
 
-    def write(self, token: GeneratedToken, text: str, finish_reason: str | None, notices: tuple[str, ...] = ()) -> None:
+    def write(self, token: GeneratedToken, text: str, finish_reason: str | None, warnings: tuple[str, ...] = ()) -> None:
         """One more token, and how it ends with it."""
         with self._changed:
             self.tokens.append(token)
             self.text += text
-            self.notices += notices
+            self.warnings += warnings
             self.finish_reason = finish_reason
             self._tell()
 
-    def end(self, finish_reason: str, notice: str | None = None) -> None:
+    def end(self, finish_reason: str, warning: str | None = None) -> None:
         """It ends without another token."""
         with self._changed:
             self.text += self.stream.close()
-            self.notices += [notice] if notice else []
+            self.warnings += [warning] if warning else []
             self.finish_reason = finish_reason
             self._tell()
 

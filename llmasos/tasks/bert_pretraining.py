@@ -15,7 +15,7 @@ from torch import nn
 
 from llmasos.datasets import SentencePair, SentencePairs, Windows, build_tokens, documents_of_sentences
 from llmasos.errors import UserError
-from llmasos.evaluation import share
+from llmasos.evaluation import proportion
 from llmasos.generation import eval_mode
 from llmasos.models import ModelConfig
 from llmasos.objectives import IGNORE_INDEX, BERTPretraining, EncodedSentencePair, MaskedLM
@@ -95,19 +95,19 @@ class BertPretraining(RunningText):
         usual = self.most_frequent_token()
         always = f"always {piece(self.tokenizer, usual)!r}"
         scores = [
-            share("masked-LM accuracy", int(right.sum()), len(right)),
-            share("unigram baseline", int((truths == usual).sum()), len(right), always),
+            proportion("masked-LM accuracy", int(right.sum()), len(right)),
+            proportion("unigram baseline", int((truths == usual).sum()), len(right), always),
         ]
         if self.recipe.next_sentence:
             follows = np.array([guess.follows for guess in guesses])
             said = np.array([guess.says_follows for guess in guesses])
             scores += [
-                share("next-sentence accuracy", int((said == follows).sum()), len(follows)),
-                share("chance baseline", max(int(follows.sum()), int((~follows).sum())), len(follows), "always one"),
+                proportion("next-sentence accuracy", int((said == follows).sum()), len(follows)),
+                proportion("chance baseline", max(int(follows.sum()), int((~follows).sum())), len(follows), "always one"),
             ]
         wrong = [guess for guess in guesses if (guess.tokens != guess.truths).any()]
         shown = [f"{i + 1}. {guess.show(self.tokenizer)}" for i, guess in enumerate(wrong[:3])]
-        return Report(scores, mistakes=["(each hidden token as [guess], or as [guess, not TRUTH])", *shown])
+        return Report(metrics, mistakes=["(each hidden token as [guess], or as [guess, not TRUTH])", *shown])
 
     def guesses(self, model: nn.Module, examples: Sequence) -> list["Guess"]:
         """What the model makes of the hidden tokens of some examples; the same ones are hidden every time."""

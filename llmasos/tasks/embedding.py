@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from llmasos.errors import UserError
 from llmasos.generation import eval_mode
-from llmasos.objectives.frames import collate_inputs
+from llmasos.objectives.collation import collate_inputs
 from llmasos.tokenizers import Tokenizer
 
 POOLING = ("mean", "summary")

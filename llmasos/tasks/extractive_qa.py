@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from torch import nn
 
 from llmasos.datasets import QA, open_questions
-from llmasos.evaluation import Score, choose_mistakes, share, show_mistakes, squad, squad_values
+from llmasos.evaluation import Metric, choose_mistakes, proportion, show_mistakes, squad, squad_values
 from llmasos.models import ModelConfig
 from llmasos.objectives import BestAnswer, ContextWindow, SpanExtraction, best_answer, predict_spans, make_windows
 from llmasos.tasks.example_task import ExamplesTask
@@ -100,7 +100,7 @@ def stride_of(context_length: int) -> int:
     return context_length // 4
 
 
-def never_answering(questions: Sequence[QA]) -> Score:
+def never_answering(questions: Sequence[QA]) -> Metric:
     """The exact match of saying "no answer" to every question."""
     n = sum(not qa.answers for qa in questions)
-    return share("baseline", n, len(questions), "never answers", scale=100, digits=1)
+    return proportion("baseline", n, len(questions), "never answers", scale=100, digits=1)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from torch import nn
 
 from llmasos.datasets import Conversation, open_conversations
-from llmasos.evaluation import choose_mistakes, rouge, share, show_mistakes
+from llmasos.evaluation import choose_mistakes, rouge, proportion, show_mistakes
 from llmasos.generation import SamplingOptions, generate
 from llmasos.models import ModelConfig, flops_per_token
 from llmasos.objectives import Dialogue, SupervisedFineTuning
@@ -82,8 +82,8 @@ class InstructionTuning(ExamplesTask):
         wrong = [one != other for one, other in zip(said, expected, strict=True)]
         questions = [chat.messages[-2][1] for chat in chats]
         shown = show_mistakes(choose_mistakes(wrong, n=4), questions, expected, said, width=300)
-        scores = [share("exact answers", len(wrong) - sum(wrong), len(wrong)), rouge(said, expected)["ROUGE-L"]]
-        return Report(scores, mistakes=shown)
+        scores = [proportion("exact answers", len(wrong) - sum(wrong), len(wrong)), rouge(said, expected)["ROUGE-L"]]
+        return Report(metrics, mistakes=shown)
 
 
 def messages_of(chat: Conversation) -> list[Message]:

@@ -92,7 +92,7 @@ class LanguageModeling(RunningText):
         tokens = np.concatenate([part.tokens for part in parts])
         stride = max(1, self.config.context_length // 2)
         n_bytes = sum(part.n_bytes for part in parts)
-        return Report(evaluate_text(model, tokens, stride, n_bytes=n_bytes).scores())
+        return Report(evaluate_text(model, tokens, stride, n_bytes=n_bytes).metrics())
 
     def finish(self, model: nn.Module, say: Callable[[str], None]) -> Report:
         """Print three texts by the finished model; the loop has measured its loss already."""

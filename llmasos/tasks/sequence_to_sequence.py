@@ -12,7 +12,7 @@ from torch import nn
 
 from llmasos.datasets import Pair, open_pairs, open_summaries
 from llmasos.errors import UserError
-from llmasos.evaluation import Score, bleu, choose_mistakes, chrf, rouge, show_mistakes
+from llmasos.evaluation import Metric, bleu, choose_mistakes, chrf, rouge, show_mistakes
 from llmasos.generation import BeamOptions, SamplingOptions, beam_search, generate_from
 from llmasos.models import ModelConfig
 from llmasos.objectives import EncodedPair, Seq2Seq, encode_pair
@@ -74,14 +74,14 @@ class SequenceToSequence(ExamplesTask):
         wrong = [text != reference for text, reference in zip(written, references, strict=True)]
         chosen = choose_mistakes(wrong, n=5)
         shown = show_mistakes(chosen, [pair.source for pair in pairs], references, written, width=300)
-        return Report(self.scores(written, references), mistakes=shown)
+        return Report(self.metrics(written, references), mistakes=shown)
 
     def reference(self, text: str) -> str:
         """The text that is compared with: in small letters if the tokenizer knows no others."""
         return text.lower() if self.tokenizer.lowercase else text
 
     @abstractmethod
-    def scores(self, written: list[str], references: list[str]) -> list[Score]:
+    def metrics(self, written: list[str], references: list[str]) -> list[Metric]:
         """How good the written texts are."""
 
 
@@ -91,7 +91,7 @@ class Translation(SequenceToSequence):
     def __init__(self, recipe: Recipe, whole: bool = False):
         self.set_data(recipe, open_pairs, languages=recipe.languages, whole=whole)
 
-    def scores(self, written: list[str], references: list[str]) -> list[Score]:
+    def metrics(self, written: list[str], references: list[str]) -> list[Metric]:
         return [bleu(written, references), chrf(written, references)]
 
 
@@ -101,6 +101,6 @@ class Summarization(SequenceToSequence):
     def __init__(self, recipe: Recipe, whole: bool = False):
         self.set_data(recipe, open_summaries, whole=whole)
 
-    def scores(self, written: list[str], references: list[str]) -> list[Score]:
+    def metrics(self, written: list[str], references: list[str]) -> list[Metric]:
         scores = rouge(written, references)
         return [scores["ROUGE-L"], scores["ROUGE-1"], scores["ROUGE-2"]]

@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 from llmasos.errors import UserError
-from llmasos.evaluation import Score
+from llmasos.evaluation import Metric
 from llmasos.generation import eval_mode
 from llmasos.hub import find
 from llmasos.hub.folder import read_body, read_config, read_tokenizer, read_whole
@@ -44,14 +44,14 @@ class Report:
     """How good a model is at its task.
 
     Attributes:
-        scores: each with its interval; the first is the one that counts.
+        metrics: each with its interval; the first is the one that counts.
         tables: texts to print as they are (a confusion matrix, say).
         mistakes: a handful of what the model got wrong.
         outcomes: for the first score, what each example contributed (N,), so that two models can be compared example by
             example; None where examples do not add up to the score.
     """
 
-    scores: list[Score]
+    metrics: list[Metric]
     tables: list[str] = field(default_factory=list)
     mistakes: list[str] = field(default_factory=list)
     outcomes: np.ndarray | None = None
@@ -59,14 +59,14 @@ class Report:
     def lines(self) -> list[str]:
         """The report for a person."""
         mistakes = ["", "Some of its mistakes:", *self.mistakes] if self.mistakes else []
-        return [*map(str, self.scores), *(f"\n{table}" for table in self.tables), *mistakes]
+        return [*map(str, self.metrics), *(f"\n{table}" for table in self.tables), *mistakes]
 
     def to_dict(self) -> dict[str, Any]:
         """The scores and outcomes, for `results.json`; the ends of an interval that there is not are null."""
-        scores = [dataclasses.asdict(score) for score in self.scores]
-        scores = [score | {end: None for end in ("low", "high") if math.isnan(score[end])} for score in scores]
+        metrics = [dataclasses.asdict(metric) for metric in self.metrics]
+        metrics = [metric | {end: None for end in ("low", "high") if math.isnan(metric[end])} for metric in metrics]
         outcomes = None if self.outcomes is None else np.asarray(self.outcomes, dtype=float).tolist()
-        return {"scores": scores, "outcomes": outcomes}
+        return {"metrics": metrics, "outcomes": outcomes}
 
 
 class Task(ABC):

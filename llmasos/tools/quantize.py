@@ -18,7 +18,7 @@ from llmasos.cli.cli import ArgumentParser
 from llmasos.cli.eval import settings_of
 from llmasos.datasets import is_dataset
 from llmasos.errors import UserError
-from llmasos.evaluation import Score, evaluate_text
+from llmasos.evaluation import Metric, evaluate_text
 from llmasos.generation import SamplingOptions, generate, generate_from
 from llmasos.hub import find, load_pretrained
 from llmasos.hub.weights import weight_files
@@ -29,7 +29,7 @@ from llmasos.tasks import TASKS, Task, open_task
 from llmasos.tasks.task import batches
 from llmasos.tokenizers import Tokenizer
 from llmasos.tools.bench.data_subset import SOME_EXAMPLES, SOME_TOKENS, Tokens, shorten
-from llmasos.tools.bench.measurement import Figure, ratio, show, take_turns, timed
+from llmasos.tools.bench.measurement import Measurement, format_number, interleave, ratio, timed
 from llmasos.training.device import pick_device
 from llmasos.training.recipe import Recipe, add_flags
 
@@ -158,21 +158,21 @@ def speeds(models: Pair, tokenizer: Tokenizer, n_tokens: int, repetitions: int) 
         work = {name: writing(model, tokenizer, n, n_tokens) if writes else reading(model, n, n_tokens)
                 for name, model in models.items()}  # fmt: skip
         device = next(models["float"].parameters()).device
-        seconds = take_turns({name: timed(do, device, 0.2) for name, do in work.items()}, repetitions)
+        seconds = interleave({name: timed(do, device, 0.2) for name, do in work.items()}, repetitions)
         a, b = ([n * n_tokens / s for s in values] for values in (seconds["float"], seconds["int8"]))
         faster = ratio("", "", "", b, a)
         texts = f"{n} text{'s' * (n > 1)}"
         verdict = f"{'writes' if writes else 'reads'} {texts} {pace(faster)}"
-        yield Line(f"tokens/s {'writing' if writes else 'reading'} {texts}", show(max(a)), show(max(b)), spread(faster),
+        yield Line(f"tokens/s {'writing' if writes else 'reading'} {texts}", format_number(max(a)), format_number(max(b)), spread(faster),
                    verdict)  # fmt: skip
 
 
-def spread(figure: Figure) -> str:
+def spread(figure: Measurement) -> str:
     """A ratio with its lowest and highest."""
     return f"× {figure.best:.2f} (median {figure.median:.2f}, {figure.low:.2f} … {figure.high:.2f})"
 
 
-def pace(figure: Figure) -> str:
+def pace(figure: Measurement) -> str:
     """A ratio of speeds in words: faster or slower only if it was so each time."""
     if figure.low > 1:
         return f"{figure.median:.2f} times as fast"
@@ -215,12 +215,12 @@ def scores(models: Pair, task: Task, split: str, tokens: Tokens | None = None) -
             yield Line(a.name, f"{a.value:.{digits}f}", f"{b.value:.{digits}f}", change, verdict)
 
 
-def measured(task: Task, model: nn.Module, split: str, tokens: Tokens | None) -> list[Score]:
+def measured(task: Task, model: nn.Module, split: str, tokens: Tokens | None) -> list[Metric]:
     """The scores of one model, as `eval` measures them."""
     if tokens is None:
-        return task.evaluate(model, split).scores
+        return task.evaluate(model, split).metrics
     stride = max(1, model.config.context_length // 2)
-    return evaluate_text(model, tokens.ids, stride, n_bytes=tokens.n_bytes).scores()
+    return evaluate_text(model, tokens.ids, stride, n_bytes=tokens.n_bytes).metrics()
 
 
 def quality(loss: str, a: float, b: float) -> str:
@@ -235,8 +235,8 @@ def mean_loss(task: Task, model: nn.Module, examples: Sequence) -> float:
     sums: dict[str, float] = {}
     counts: dict[str, int] = {}
     for _, batch in batches(task.objective, examples, task.recipe.seed, model):
-        for name, loss in task.objective.losses(model, batch).items():
+        for name, loss in task.objective.loss_sums(model, batch).items():
             sums[name] = sums.get(name, 0.0) + loss.item()
-        for name, count in task.objective.counts(batch).items():
+        for name, count in task.objective.n_targets(batch).items():
             counts[name] = counts.get(name, 0) + count
     return sum(sums[name] / counts[name] for name in sums)

@@ -273,7 +273,7 @@ class Scripted:
     name, template, context_length, exact = "scripted", "chatml", 100, True
 
     def __init__(self, *script):
-        self.script, self.notices, self.closed, self.seen = list(script), [], 0, []
+        self.script, self.warnings, self.closed, self.seen = list(script), [], 0, []
 
     def count(self, messages):
         return 1
@@ -327,7 +327,7 @@ def test_an_answer_that_fails_is_told_and_the_question_taken_back(capsys):
         raise chat.UserError("the server is gone.")
 
     speaker, out = Scripted(["One ", fail], ["  "], ["Two"]), io.StringIO()
-    speaker.notices = ["it is late."]
+    speaker.warnings = ["it is late."]
     chatting(speaker, out).run(["a", "b", "c"])
     assert out.getvalue() == "One \nTwo\n" and speaker.seen == [["a"], ["b"], ["c"]]
     notes = capsys.readouterr().err

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from llmasos.errors import UserError
-from llmasos.evaluation import Score, bootstrap, exact_interval, mean, paired_bootstrap, share
+from llmasos.evaluation import Metric, bootstrap, exact_interval, mean, paired_bootstrap, proportion
 from llmasos.evaluation.intervals import mean_of_column
 
 
@@ -121,7 +121,7 @@ def test_one_example_gives_no_interval_and_none_is_an_error():
 
 
 def test_scores_are_printed_with_interval_number_and_note():
-    assert str(share("exact match", 912, 1000, "lower-cased", scale=100, digits=1)) == (
+    assert str(proportion("exact match", 912, 1000, "lower-cased", scale=100, digits=1)) == (
         "exact match 91.2 (95 % interval 89.3–92.9, n = 1,000; lower-cased)"
     )
-    assert str(Score("difference", 0.01, -0.02, 0.04, 12)) == "difference 0.010 (95 % interval -0.020 to 0.040, n = 12)"
+    assert str(Metric("difference", 0.01, -0.02, 0.04, 12)) == "difference 0.010 (95 % interval -0.020 to 0.040, n = 12)"

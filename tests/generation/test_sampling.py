@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers.generation import logits_process as oracle
 
-from llmasos.generation import Row, SamplingOptions
+from llmasos.generation import SequenceState, SamplingOptions
 from llmasos.generation.sampling import (
     count_penalties,
     greedy,
@@ -115,7 +115,7 @@ def test_count_penalties_take_once_and_for_every_time():
 def test_the_count_penalties_count_the_new_text_and_not_the_prompt():
     options = SamplingOptions(temperature=0, presence_penalty=1.0, frequency_penalty=1.0)
     logits = torch.tensor([[5.0, 4.5, 2.5]])
-    chosen = [int(next_tokens(logits, [Row((0, 0), options, ids=ids)])) for ids in ([], [0], [0, 1, 1])]
+    chosen = [int(next_tokens(logits, [SequenceState((0, 0), options, ids=ids)])) for ids in ([], [0], [0, 1, 1])]
     assert chosen == [0, 1, 0]
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from llmasos import LLMTrainer, hub
 from llmasos.errors import UserError
-from llmasos.generation import BeamOptions, Decoder, Row, SamplingOptions, beam_search, generate, generate_plain
+from llmasos.generation import BeamOptions, Decoder, SequenceState, SamplingOptions, beam_search, generate, generate_naive
 from llmasos.interpret import attention_maps, logit_lens, score_tokens
 from llmasos.models import ModelConfig, build_model, n_parameters, weight_bytes
 from llmasos.nn import Int8Embedding, Int8Linear, is_quantized, quantize
@@ -197,13 +197,13 @@ def test_the_cached_decoder_says_what_the_plain_one_says(name):
     model = quantize(random_model(name))
     options = SamplingOptions(max_new_tokens=20, temperature=0.0)
     prompts = [(3, 1, 4), (1, 5)]
-    rows = [Row(prompt, options) for prompt in prompts]
+    rows = [SequenceState(prompt, options) for prompt in prompts]
     decoder = Decoder(model, rows)
     assert decoder.cache.layers[0][0].dtype == torch.float64  # of the activations, not of the weights
     for _ in range(20):
-        decoder.choose()
-        decoder.advance()
-    assert [row.ids for row in rows] == [generate_plain(model, prompt, options) for prompt in prompts]
+        decoder.sample()
+        decoder.step()
+    assert [row.ids for row in rows] == [generate_naive(model, prompt, options) for prompt in prompts]
 
 
 def test_looking_inside_works():

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 from training_helpers import tiny_model
 
-from llmasos.objectives import IGNORED, CausalLM
+from llmasos.objectives import IGNORE_INDEX, CausalLM
 
 
 def test_targets_are_the_inputs_shifted_by_one_exactly_once():
@@ -18,10 +18,10 @@ def test_the_filling_of_short_windows_is_neither_counted_nor_learned():
     objective, model = CausalLM(), tiny_model()
     whole, short = np.array([1, 2, 3, 4, 5, 6]), np.array([7, 8, 9])
     ragged = objective.collate([whole, short])
-    assert ragged["targets"].tolist()[1] == [8, 9, IGNORED, IGNORED, IGNORED]
-    assert objective.counts(ragged) == {"causal": 7}
-    together = objective.losses(model, ragged)["causal"]
-    apart = sum(objective.losses(model, objective.collate([row]))["causal"] for row in (whole, short))
+    assert ragged["targets"].tolist()[1] == [8, 9, IGNORE_INDEX, IGNORE_INDEX, IGNORE_INDEX]
+    assert objective.n_targets(ragged) == {"causal": 7}
+    together = objective.loss_sums(model, ragged)["causal"]
+    apart = sum(objective.loss_sums(model, objective.collate([row]))["causal"] for row in (whole, short))
     torch.testing.assert_close(together, apart)
 
 
@@ -30,4 +30,4 @@ def test_the_loss_is_the_sum_of_minus_log_probabilities():
     batch = objective.collate([np.array([1, 2, 3, 4])])
     logprobs = F.log_softmax(model(batch["ids"]), dim=-1)[0]
     expected = -sum(logprobs[t, batch["targets"][0, t]] for t in range(3))
-    torch.testing.assert_close(objective.losses(model, batch)["causal"], expected)
+    torch.testing.assert_close(objective.loss_sums(model, batch)["causal"], expected)

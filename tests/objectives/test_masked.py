@@ -9,7 +9,7 @@ from objective_helpers import SPECIAL, cut, frames, gradients_of, learn, rngs, t
 from torch.nn import functional as F
 
 from llmasos.errors import UserError
-from llmasos.objectives import IGNORED, MaskedLM
+from llmasos.objectives import IGNORE_INDEX, MaskedLM
 from llmasos.tokenizers import train_tokenizer
 
 MASK = tokenizer().special_tokens["[MASK]"]
@@ -26,7 +26,7 @@ def test_the_share_is_rounded_in_each_row_and_at_least_one(share):
     special = tokenizer().special_mask
     for frame, targets in zip(examples, batch["targets"], strict=True):
         ordinary = sum(not special[id] for id in frame.ids)
-        assert (targets != IGNORED).sum() == max(1, math.floor(share * ordinary + 0.5))
+        assert (targets != IGNORE_INDEX).sum() == max(1, math.floor(share * ordinary + 0.5))
 
 
 def test_targets_are_what_stood_there_and_nothing_else_is_changed():
@@ -34,23 +34,23 @@ def test_targets_are_what_stood_there_and_nothing_else_is_changed():
     for frame, ids, targets, real in zip(examples, batch["ids"], batch["targets"], batch["real"], strict=True):
         n = len(frame.ids)
         assert real.tolist() == [True] * n + [False] * (len(real) - n)
-        original, hidden = torch.tensor(frame.ids), targets[:n] != IGNORED
+        original, hidden = torch.tensor(frame.ids), targets[:n] != IGNORE_INDEX
         assert (targets[:n][hidden] == original[hidden]).all() and (ids[:n][~hidden] == original[~hidden]).all()
-        assert (targets[n:] == IGNORED).all() and (ids[n:] == tokenizer().pad_id).all()
+        assert (targets[n:] == IGNORE_INDEX).all() and (ids[n:] == tokenizer().pad_id).all()
 
 
 def test_special_tokens_and_padding_are_never_hidden_nor_put_in_place():
     special = torch.from_numpy(tokenizer().special_mask)
     for step in range(5):
         _, batch = _batch(step=step, share=0.5)
-        hidden = batch["targets"] != IGNORED
+        hidden = batch["targets"] != IGNORE_INDEX
         assert not special[batch["targets"][hidden]].any()
         assert not special[batch["ids"][hidden & (batch["ids"] != MASK)]].any()
 
 
 def test_of_the_hidden_tokens_80_percent_are_masked_10_replaced_and_10_kept():
     _, batch = _batch(n=4000, share=0.5)
-    hidden = batch["targets"] != IGNORED
+    hidden = batch["targets"] != IGNORE_INDEX
     ids, targets = batch["ids"][hidden], batch["targets"][hidden]
     n, masked, kept = len(ids), int((ids == MASK).sum()), int((ids == targets).sum())
     chance = 1 / 27  # that the random token is the true one
@@ -65,7 +65,7 @@ def test_every_place_is_hidden_equally_often():
     frame = tokenizer().frame(tokenizer().encode("abcdefghij"), tokenizer().encode("klmnopqrst"))
     n = 4000
     targets = MaskedLM(tokenizer()).collate([frame] * n, rngs(n))["targets"]
-    times = (targets != IGNORED).sum(0).numpy()
+    times = (targets != IGNORE_INDEX).sum(0).numpy()
     assert times.sum() == 3 * n
     assert (abs(times[times > 0] - 0.15 * n) < 5 * math.sqrt(0.15 * 0.85 * n)).all()
 
@@ -96,7 +96,7 @@ def test_whole_words_are_hidden_together_and_never_across_texts(kind, vocab_size
     shares = []
     for row in rngs(300):
         _, targets = MaskedLM(pieces, whole_words=True).hide(np.array(frame.ids), row())
-        hidden = targets != IGNORED
+        hidden = targets != IGNORE_INDEX
         assert hidden.any() and not hidden[special].any()
         assert all(len(set(hidden[(word == number) & ~special])) <= 1 for number in np.unique(word))
         shares.append(hidden.sum() / (~special).sum())
@@ -106,27 +106,27 @@ def test_whole_words_are_hidden_together_and_never_across_texts(kind, vocab_size
 def test_a_row_of_special_tokens_only_has_nothing_to_predict():
     objective = MaskedLM(tokenizer())
     batch = objective.collate([tokenizer().frame([]), frames(1)[0]], rngs(2))
-    assert (batch["targets"][0] == IGNORED).all() and objective.counts(batch)["masked"] > 0
+    assert (batch["targets"][0] == IGNORE_INDEX).all() and objective.n_targets(batch)["masked"] > 0
 
 
 def test_the_loss_is_the_sum_of_minus_log_probabilities_of_hidden_tokens():
     objective, model = MaskedLM(tokenizer()), tiny_bert()
     batch = objective.collate(frames(6), rngs(6))
     logprobs = F.log_softmax(model(batch["ids"], batch["real"], batch["segments"]).masked, dim=-1)
-    places = (batch["targets"] != IGNORED).nonzero().tolist()
+    places = (batch["targets"] != IGNORE_INDEX).nonzero().tolist()
     expected = -sum(logprobs[b, t, batch["targets"][b, t]] for b, t in places)
-    loss = objective.losses(model, batch)["masked"]
+    loss = objective.loss_sums(model, batch)["masked"]
     torch.testing.assert_close(loss.double(), expected, rtol=1e-6, atol=0)
-    assert objective.counts(batch) == {"masked": len(places)}
+    assert objective.n_targets(batch) == {"masked": len(places)}
     right = sum(int(logprobs[b, t].argmax() == batch["targets"][b, t]) for b, t in places)
-    assert objective.correct(model, batch) == {"masked": right}
+    assert objective.n_correct(model, batch) == {"masked": right}
 
 
 def test_neither_padding_nor_the_company_of_other_rows_changes_loss_or_gradient():
     objective, model = MaskedLM(tokenizer()), tiny_bert()
     batch = objective.collate(frames(6), rngs(6))
     rows = [cut(batch, row) for row in range(6)]
-    together, apart = objective.losses(model, batch), [objective.losses(model, row) for row in rows]
+    together, apart = objective.loss_sums(model, batch), [objective.loss_sums(model, row) for row in rows]
     torch.testing.assert_close(together["masked"], sum(loss["masked"] for loss in apart), rtol=1e-6, atol=0)
     whole = gradients_of(model, together)
     parts = [gradients_of(model, loss) for loss in apart]
@@ -140,7 +140,7 @@ def test_who_knows_nothing_has_the_loss_log_v():
     torch.nn.init.zeros_(model.masked_lm_head.decoder.weight)
     torch.nn.init.zeros_(model.masked_lm_head.decoder.bias)
     batch = objective.collate(frames(6), rngs(6))
-    loss = objective.losses(model, batch)["masked"].item() / objective.counts(batch)["masked"]
+    loss = objective.loss_sums(model, batch)["masked"].item() / objective.n_targets(batch)["masked"]
     assert loss == pytest.approx(math.log(tokenizer().vocab_size), rel=1e-6)
 
 

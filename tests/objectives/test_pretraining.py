@@ -26,19 +26,19 @@ def test_the_first_class_means_that_it_follows():
     batch = objective.collate(framed_pairs(6))
     logprobs = F.log_softmax(model(batch["ids"], batch["real"], batch["segments"]).next_sentence, dim=-1)
     expected = -sum(logprobs[row, 0 if follows else 1] for row, follows in enumerate(batch["follows"]))
-    torch.testing.assert_close(objective.losses(model, batch)["next_sentence"].double(), expected, rtol=1e-6, atol=0)
-    assert objective.counts(batch) == {"next_sentence": 6}
+    torch.testing.assert_close(objective.loss_sums(model, batch)["next_sentence"].double(), expected, rtol=1e-6, atol=0)
+    assert objective.n_targets(batch) == {"next_sentence": 6}
 
     torch.nn.init.zeros_(model.next_sentence_head.weight)
     model.next_sentence_head.bias.data = torch.tensor([5.0, -5.0], dtype=torch.float64)  # always: it follows
-    assert objective.correct(model, batch) == {"next_sentence": 2}
+    assert objective.n_correct(model, batch) == {"next_sentence": 2}
 
 
 def test_who_knows_nothing_has_the_loss_log_2():
     objective, model = NextSentence(tokenizer()), tiny_bert()
     torch.nn.init.zeros_(model.next_sentence_head.weight)
     torch.nn.init.zeros_(model.next_sentence_head.bias)
-    loss = objective.losses(model, objective.collate(framed_pairs(6)))["next_sentence"]
+    loss = objective.loss_sums(model, objective.collate(framed_pairs(6)))["next_sentence"]
     assert loss.item() / 6 == pytest.approx(math.log(2))
 
 
@@ -50,22 +50,22 @@ def test_pretraining_is_both_objectives_with_one_reading():
     assert all(torch.equal(batch[name], hidden[name]) for name in hidden)
     readings = []
     model.register_forward_hook(lambda *_: readings.append(1))
-    losses, correct = both.losses(model, batch), both.correct(model, batch)
+    losses, correct = both.loss_sums(model, batch), both.n_correct(model, batch)
     assert len(readings) == 2, "one for the losses, one for the answers"
-    parts = {**masked.losses(model, batch), **following.losses(model, batch)}
-    assert losses.keys() == parts.keys() == both.counts(batch).keys()
+    parts = {**masked.loss_sums(model, batch), **following.loss_sums(model, batch)}
+    assert losses.keys() == parts.keys() == both.n_targets(batch).keys()
     for name in parts:
         torch.testing.assert_close(losses[name].double(), parts[name], rtol=1e-6, atol=0)
-    assert both.counts(batch) == {**masked.counts(batch), **following.counts(batch)}
-    assert correct == {**masked.correct(model, batch), **following.correct(model, batch)}
+    assert both.n_targets(batch) == {**masked.n_targets(batch), **following.n_targets(batch)}
+    assert correct == {**masked.n_correct(model, batch), **following.n_correct(model, batch)}
 
 
 @pytest.mark.parametrize("kind", [NextSentence, BERTPretraining])
 def test_neither_padding_nor_the_company_of_other_rows_changes_loss_or_gradient(kind):
     objective, model = kind(tokenizer()), tiny_bert()
     batch = objective.collate(framed_pairs(6), rngs(6))
-    together = objective.losses(model, batch)
-    apart = [objective.losses(model, cut(batch, row)) for row in range(6)]
+    together = objective.loss_sums(model, batch)
+    apart = [objective.loss_sums(model, cut(batch, row)) for row in range(6)]
     for name in together:
         torch.testing.assert_close(together[name], sum(loss[name] for loss in apart), rtol=1e-6, atol=0)
     whole, parts = gradients_of(model, together), [gradients_of(model, loss) for loss in apart]
@@ -79,4 +79,4 @@ def test_a_few_pairs_can_be_learned_by_heart(tmp_path, kind, limit):
     objective, model, pairs = kind(tokenizer()), tiny_bert(d_model=32).float(), framed_pairs(4)
     loss = learn(objective, model, pairs, tmp_path, steps=300)
     assert loss < limit, "log 2 = 0.69 for the pairs and 3.5 for the tokens, for who knows nothing"
-    assert objective.correct(model, objective.collate(pairs, rngs(4)))["next_sentence"] == 4
+    assert objective.n_correct(model, objective.collate(pairs, rngs(4)))["next_sentence"] == 4

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from llmasos.datasets.examples import Pair
 from llmasos.errors import UserError
-from llmasos.objectives import IGNORED, EncodedPair, Seq2Seq, encode_pair
+from llmasos.objectives import IGNORE_INDEX, EncodedPair, Seq2Seq, encode_pair
 from llmasos.objectives.seq2seq import smoothed_cross_entropy
 
 END = tokenizer().end_of_text
@@ -22,8 +22,8 @@ def test_the_decoder_is_given_the_target_one_step_late():
     assert batch["source"].tolist() == [[7, 8, 9, END], [12, END, PAD, PAD]]
     assert batch["source_real"].tolist() == [[True] * 4, [True, True, False, False]]
     assert batch["target"].tolist() == [[END, 10, 11, PAD, PAD], [END, 13, 14, 15, 16]]
-    assert batch["targets"].tolist() == [[10, 11, END, IGNORED, IGNORED], [13, 14, 15, 16, END]]
-    assert Seq2Seq(tokenizer()).counts(batch) == {"target": 8}
+    assert batch["targets"].tolist() == [[10, 11, END, IGNORE_INDEX, IGNORE_INDEX], [13, 14, 15, 16, END]]
+    assert Seq2Seq(tokenizer()).n_targets(batch) == {"target": 8}
 
 
 def test_the_loss_is_the_sum_of_minus_log_probabilities():
@@ -35,14 +35,14 @@ def test_the_loss_is_the_sum_of_minus_log_probabilities():
         expected -= sum(logprobs[t, token] for t, token in enumerate(said))
         right += int((logprobs.argmax(-1) == torch.tensor(said)).sum())
     batch = objective.collate(PAIRS)
-    torch.testing.assert_close(objective.losses(model, batch)["target"].double(), expected, rtol=1e-6, atol=0)
-    assert objective.correct(model, batch) == {"target": right}
+    torch.testing.assert_close(objective.loss_sums(model, batch)["target"].double(), expected, rtol=1e-6, atol=0)
+    assert objective.n_correct(model, batch) == {"target": right}
 
 
 def test_neither_padding_nor_the_company_of_other_pairs_changes_loss_or_gradient():
     objective, model = Seq2Seq(tokenizer(), label_smoothing=0.1), tiny_transformer().train()
-    together = objective.losses(model, objective.collate(PAIRS))
-    apart = [objective.losses(model, objective.collate([pair])) for pair in PAIRS]
+    together = objective.loss_sums(model, objective.collate(PAIRS))
+    apart = [objective.loss_sums(model, objective.collate([pair])) for pair in PAIRS]
     torch.testing.assert_close(together["target"], sum(loss["target"] for loss in apart), rtol=1e-6, atol=0)
     whole, parts = gradients_of(model, together), [gradients_of(model, loss) for loss in apart]
     for i, gradient in enumerate(whole):
@@ -82,16 +82,16 @@ def test_the_smoothed_loss_is_least_where_the_smoothed_targets_are():
 def test_only_training_is_smoothed():
     plain, smooth, model = Seq2Seq(tokenizer()), Seq2Seq(tokenizer(), label_smoothing=0.1), tiny_transformer()
     batch = plain.collate(PAIRS)
-    assert torch.equal(smooth.losses(model, batch)["target"], plain.losses(model, batch)["target"])
+    assert torch.equal(smooth.loss_sums(model, batch)["target"], plain.loss_sums(model, batch)["target"])
     model.train()
-    assert not torch.allclose(smooth.losses(model, batch)["target"], plain.losses(model, batch)["target"])
+    assert not torch.allclose(smooth.loss_sums(model, batch)["target"], plain.loss_sums(model, batch)["target"])
 
 
 def test_a_few_pairs_can_be_learned_by_heart(tmp_path):
     model = tiny_transformer(d_model=32).float()
     objective = Seq2Seq(tokenizer(), label_smoothing=0.1)
     assert learn(objective, model, PAIRS, tmp_path, steps=80) < 0.2 < math.log(tokenizer().vocab_size)
-    assert objective.correct(model.eval(), objective.collate(PAIRS)) == {"target": 9}
+    assert objective.n_correct(model.eval(), objective.collate(PAIRS)) == {"target": 9}
 
 
 def test_pairs_that_fit_are_encoded_and_longer_ones_are_named():

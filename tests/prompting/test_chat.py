@@ -182,5 +182,5 @@ def test_a_small_model_learns_to_answer(tmp_path):
         settings = ["--steps", "300", "--eval-interval", "300", "--learning-rate", "5e-3", "--warmup-steps", "10"]
         data = ["--data", "chats.jsonl", "--val-data", "chats.jsonl"]
         assert train("--task", "instruction-tuning", *data, *GPT, "--dropout", "0", *settings, "--out", "run") == 0
-        score = json.loads(Path("run", "results.json").read_text())["scores"][0]
+        score = json.loads(Path("run", "results.json").read_text())["metrics"][0]
         assert (score["name"], score["value"]) == ("exact answers", 1.0)

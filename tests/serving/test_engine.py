@@ -15,7 +15,7 @@ from serving_http_helpers import wait_until
 
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions, generate
-from llmasos.generation.continuous_batching import SlotDecoder
+from llmasos.generation.continuous_batching import ContinuousBatch
 from llmasos.serving.engine import Engine
 from llmasos.serving.metrics import Metrics
 from llmasos.serving.requests import Busy, RequestFailed, Stopping
@@ -89,7 +89,7 @@ def test_requests_under_load_each_get_what_they_get_alone(started, n_requests):
         assert [r.text for r in requests] == [g.text for g in alone]
         assert [[w.id for w in r.tokens] for r in requests] == [g.ids for g in alone]
         assert [r.finish_reason for r in requests] == [g.finish_reason for g in alone]
-        assert [r.notices for r in requests] == [g.notices for g in alone]
+        assert [r.warnings for r in requests] == [g.warnings for g in alone]
         assert [r.n_prompt_tokens for r in requests] == [g.n_prompt_tokens for g in alone]
         for request, other in zip(requests, alone, strict=True):
             assert request.logprobs == pytest.approx(other.logprobs, abs=1e-9)
@@ -134,7 +134,7 @@ def test_only_those_who_ask_for_alternatives_get_them(started):
 def test_with_less_room_than_the_model_has_a_prompt_keeps_its_end(started):
     engine = started(context_length=16)
     [request] = engine.submit("a" * 40, GREEDY)
-    assert request.result().n_prompt_tokens == 8 and "40 tokens long" in request.notices[0]
+    assert request.result().n_prompt_tokens == 8 and "40 tokens long" in request.warnings[0]
 
 
 # Order and limits
@@ -169,7 +169,7 @@ def test_a_request_that_has_had_its_time_ends_with_what_it_has(started):
         assert begun + 600 <= each.deadline <= time.monotonic() + 600
     wait_until(lambda: len(request.tokens) >= 5)
     behind.deadline = request.deadline = time.monotonic()  # first of the one behind, which must not begin now
-    assert request.result().finish_reason == "length" and "stopped after 600 seconds" in request.notices[-1]
+    assert request.result().finish_reason == "length" and "stopped after 600 seconds" in request.warnings[-1]
     assert request.text.startswith(engine.submit("a", replace(ENDLESS, max_new_tokens=3))[0].result().text)
     with pytest.raises(Busy, match="its turn did not come within 600 seconds"):
         behind.result()
@@ -263,14 +263,14 @@ def test_when_the_model_fails_its_requests_are_told_and_the_next_ones_are_served
 
 
 def test_a_request_for_which_there_is_no_slot_is_told_and_the_others_are_served(started, monkeypatch):
-    engine, join = started(max_batch=8), SlotDecoder.join
+    engine, join = started(max_batch=8), ContinuousBatch.add
 
     def fails_for_b(self, row):
         if row.prompt == tuple(b"b"):
             raise MemoryError("no memory for another slot")
         join(self, row)
 
-    monkeypatch.setattr(SlotDecoder, "join", fails_for_b)
+    monkeypatch.setattr(ContinuousBatch, "add", fails_for_b)
     [request] = engine.submit("b", GREEDY)
     with pytest.raises(RequestFailed, match="no memory for another slot"):
         request.result()

@@ -219,7 +219,7 @@ def test_logprobs_are_those_of_the_model(gpt):
 def saying(app: App, text: str, monkeypatch) -> None:
     """Have the model, which knows bytes, say these and begin anew after the last."""
 
-    def choose(self):
+    def sample(self):
         ids = original(self)
         for number, row in enumerate(self.rows):
             row.ids[-1] = ids[number] = data[(len(row.ids) - 1) % len(data)]
@@ -304,7 +304,7 @@ def test_what_is_no_chat_model_ends_where_somebody_else_would_speak(gpt, monkeyp
         saying(gpt, text, monkeypatch)
         [choice] = ask(gpt, "POST", "/v1/chat/completions", body | {"stop": "cat"}).json["choices"]
         assert (choice["message"]["content"], choice["finish_reason"]) == ("A dog.", "stop")
-        assert any("has not learned to answer" in notice for notice in choice["notices"])
+        assert any("has not learned to answer" in warning for warning in choice["warnings"])
         monkeypatch.undo()
     saying(gpt, "A dog and a cat.", monkeypatch)
     [choice] = ask(gpt, "POST", "/v1/chat/completions", body | {"stop": "cat"}).json["choices"]
@@ -331,11 +331,11 @@ def test_a_conversation_that_outgrows_the_context_loses_its_oldest_messages(gpt,
     assert answer["usage"]["prompt_tokens"] == n_left <= 64 - min(max_tokens, 32) < n_tokens
     [choice], [expected] = answer["choices"], ask(gpt, "POST", path, {"messages": left, **limits}).json["choices"]
     assert choice["message"] == expected["message"]
-    notice = (f"the conversation is {n_tokens} tokens long and the model's context 64: its first {n_lost} messages"
+    warning = (f"the conversation is {n_tokens} tokens long and the model's context 64: its first {n_lost} messages"
               f"{' after the system message' * len(system)} are not read.")  # fmt: skip
-    assert choice["notices"] == [notice, *expected["notices"]]
+    assert choice["warnings"] == [warning, *expected["warnings"]]
     first = ask(gpt, "POST", path, {"messages": whole, **limits, "stream": True}).events[0]
-    assert first["choices"][0]["notices"][0] == notice
+    assert first["choices"][0]["warnings"][0] == warning
 
 
 def test_a_conversation_that_just_fits_is_read_whole(gpt):
@@ -362,11 +362,11 @@ def test_the_beginning_of_an_answer_may_outgrow_the_context(gpt):
     [expected] = generate(gpt.served.model, BYTES, [ids], SamplingOptions(8, seed=4))
     assert answer["usage"]["prompt_tokens"] == len(ids)
     assert answer["choices"][0]["message"]["content"] == expected.text
-    assert "its first 2 messages are not read" in answer["choices"][0]["notices"][0]
+    assert "its first 2 messages are not read" in answer["choices"][0]["warnings"][0]
     body = {"messages": messages, "prefix": "x" * 100, "max_tokens": 8, "seed": 4}
     answer = ask(gpt, "POST", path, body).json
     assert answer["usage"]["prompt_tokens"] == 64 - 8
-    assert "only the last 56 are read" in " ".join(answer["choices"][0]["notices"])
+    assert "only the last 56 are read" in " ".join(answer["choices"][0]["warnings"])
 
 
 @pytest.mark.parametrize("prefix", ["One day ", [79, 110, 255, 101]])
@@ -483,9 +483,9 @@ def test_a_stream_of_several_texts_sleeps_while_there_is_nothing_new(gpt, monkey
 
 def test_what_a_person_should_know_stands_with_the_choice(gpt):
     [choice] = ask(gpt, "POST", "/v1/completions", {"prompt": "x" * 100, "max_tokens": 2}).json["choices"]
-    assert "the prompt is 100 tokens long" in choice["notices"][0]
+    assert "the prompt is 100 tokens long" in choice["warnings"][0]
     events = ask(gpt, "POST", "/v1/completions", {"prompt": "x" * 100, "max_tokens": 2, "stream": True}).events
-    assert "the prompt is 100 tokens long" in events[0]["choices"][0]["notices"][0]
+    assert "the prompt is 100 tokens long" in events[0]["choices"][0]["warnings"][0]
 
 
 # Models that read
@@ -515,8 +515,8 @@ def test_what_is_not_read_of_a_text_is_said(apps):
         long = " cat" * words + " cat" * 5
         n = len(served.tokenizer.encode(long)) + served.tokenizer.frame_size(1)
         fitting, cut = ask(apps[kind], "POST", path, {"input": [" cat" * words, long]}).json["data"]
-        assert "notices" not in fitting
-        assert cut["notices"] == [f"the text is {n} tokens long, its frame included, and the model's context 64: "
+        assert "warnings" not in fitting
+        assert cut["warnings"] == [f"the text is {n} tokens long, its frame included, and the model's context 64: "
                                   f"only {what} read."]  # fmt: skip
     served, context = apps["span"].served, "the cat sat on the mat"
     n_left = (64 - served.tokenizer.frame_size(2)) // 2
@@ -525,8 +525,8 @@ def test_what_is_not_read_of_a_text_is_said(apps):
         body = {"question": "cat " * n_words, "context": context}
         answer = ask(apps["span"], "POST", "/v1/answer", body).json
         said = [f"the question is too long: its last {n_cut} tokens are not read."]
-        assert answer.get("notices") == (said if n_cut else None)
-    assert "notices" not in ask(apps["span"], "POST", "/v1/answer", {"question": "cat", "context": "cat " * 200}).json
+        assert answer.get("warnings") == (said if n_cut else None)
+    assert "warnings" not in ask(apps["span"], "POST", "/v1/answer", {"question": "cat", "context": "cat " * 200}).json
 
 
 def test_classify(apps):
@@ -988,7 +988,7 @@ def test_a_bug_is_reported_without_its_insides(gpt, monkeypatch, caplog):
 
 
 def test_a_failure_in_mid_stream_is_an_event_and_the_end(gpt, monkeypatch):
-    def choose(self):
+    def sample(self):
         if len(self.rows[0].ids) == 3:
             on_its_way.wait(60)
             raise RuntimeError("out of memory")

@@ -178,7 +178,7 @@ def test_a_conversation_that_is_too_long(chat):
     asked = {"model": served.name, "max_tokens": 8}
     long = [{"role": role, "content": "It is windy. " * 12} for role in ("user", "assistant") * 4]
     answer = client.chat.completions.create(**asked, messages=[*long, {"role": "user", "content": "Hello!"}])
-    assert "messages are not read" in answer.choices[0].notices[0] and answer.usage.prompt_tokens <= 256 - 8
+    assert "messages are not read" in answer.choices[0].warnings[0] and answer.usage.prompt_tokens <= 256 - 8
     with pytest.raises(openai.BadRequestError) as caught:
         client.chat.completions.create(**asked, messages=[{"role": "user", "content": "It is windy. " * 100}])
     assert caught.value.code == "context_length_exceeded" and caught.value.param == "messages"
@@ -258,7 +258,7 @@ def test_a_busy_server_is_a_rate_limit_error_and_asked_again(gpt, monkeypatch):
 def test_an_error_in_mid_stream_is_an_api_error(gpt, monkeypatch):
     served, client = gpt
 
-    def choose(self):
+    def sample(self):
         if len(self.rows[0].ids) == 3:
             raise RuntimeError("out of memory")
         return original(self)

@@ -310,8 +310,8 @@ def test_sampling_settings_are_sent_and_what_is_off_is_not(visit):
 def test_a_text_too_long_to_be_looked_at_is_written_on_all_the_same(visit):
     page = visit("storyworld-gpt", expected=[EXTERNAL])
     write(page, prompt="Paul was happy. " * 120, max_tokens=5)
-    notice = page.locator("#notices").inner_text()
-    assert notice.startswith("The prompt is") and "only the last" in notice
+    warning = page.locator("#warnings").inner_text()
+    assert warning.startswith("The prompt is") and "only the last" in warning
     assert point_at(page.locator("#text .token").nth(2)).get_by_role("button").count() == 0
     page.get_by_role("button", name="Look inside this text").click()
     page.wait_for_selector("#problem:not([hidden])")
@@ -772,18 +772,18 @@ def test_an_answer_is_marked_in_its_text(visit, engines):
 def test_what_is_too_long_to_be_read_whole_is_said(visit):
     page = visit("classifier")
     page.locator("#evidence-wanted").uncheck()
-    for text, notices in (("Anna was happy . " * 100, 1), ("Anna was happy .", 0)):
+    for text, warnings in (("Anna was happy . " * 100, 1), ("Anna was happy .", 0)):
         page.locator("#classified").fill(text)
         page.locator("#classify").click()
         done(page)
-        assert page.locator("#label-notices li").count() == notices
+        assert page.locator("#label-warnings li").count() == warnings
     page = visit("span")
-    for question, notices in (("who ? " * 200, 1), ("who ?", 0)):
+    for question, warnings in (("who ? " * 200, 1), ("who ?", 0)):
         page.locator("#question").fill(question)
         page.locator("#context").fill("the cat sat on the mat .")
         page.locator("#answer").click()
         done(page)
-        assert page.locator("#answer-notices li").count() == notices
+        assert page.locator("#answer-warnings li").count() == warnings
 
 
 @slow
@@ -1053,14 +1053,14 @@ def test_what_a_model_writes_is_never_taken_for_html(visit):
     look = {"tokens": [{"id": 1, "text": HOSTILE, "logprob": -3.0, "rank": 1, "alternatives": [other]}]}
     logprobs = {"token_ids": [1], "tokens": [HOSTILE], "token_logprobs": [-2.0], "bytes": [list(HOSTILE.encode())],
                 "alternatives": [[other]]}  # fmt: skip
-    choice = {"index": 0, "text": HOSTILE, "logprobs": logprobs, "finish_reason": HOSTILE, "notices": [HOSTILE]}
+    choice = {"index": 0, "text": HOSTILE, "logprobs": logprobs, "finish_reason": HOSTILE, "warnings": [HOSTILE]}
     stream = f"data: {json.dumps({'choices': [choice]})}\r\n\r\ndata: [DONE]\r\n\r\n"
     page.route("**/v1/look", lambda route: route.fulfill(json=look))
     page.route("**/v1/completions", lambda route: route.fulfill(body=stream, content_type="text/event-stream"))
     page.get_by_role("button", name="Write").click()
     done(page)
     page.locator("#text .token").last.click()
-    assert HOSTILE in card_of(page).inner_text() and HOSTILE in page.locator("#notices").inner_text()
+    assert HOSTILE in card_of(page).inner_text() and HOSTILE in page.locator("#warnings").inner_text()
     card_of(page).get_by_role("button").first.click()
     done(page)
     harmless(page)

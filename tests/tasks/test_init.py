@@ -196,7 +196,7 @@ def test_a_finished_comparison_says_so_and_goes_on_with_both_if_asked(capsys):
 def test_the_figures_of_a_comparison_are_those_of_the_two_results():
     def results(outcomes, value):
         score = {"name": "accuracy", "value": value, "low": value - 0.1, "high": value + 0.1, "n": 8, "digits": 2}
-        return {"scores": [score], "outcomes": outcomes}
+        return {"metrics": [score], "outcomes": outcomes}
 
     line = compare(results([1.0] * 8, 1.0), results([0.0] * 4 + [1.0] * 4, 0.5))
     assert "accuracy 1.00 (0.90–1.10) from pre-trained weights, 0.50 (0.40–0.60) from random" in line

@@ -13,7 +13,7 @@ from torch import nn
 
 from llmasos.datasets import QA
 from llmasos.errors import UserError
-from llmasos.evaluation import Score
+from llmasos.evaluation import Metric
 from llmasos.generation import BeamOptions, SamplingOptions
 from llmasos.storage import read_json, write_json
 from llmasos.tasks import Report, Task, answer_questions, classify, fill_masks, open_task, respond
@@ -125,7 +125,7 @@ def test_what_is_hidden_and_guessed_does_not_depend_on_the_batch(name, monkeypat
     task, model = ready(name)
     whole = task.evaluate(model, "all")
     monkeypatch.setattr(bert_module, "batches", partial(batches, batch_size=3))
-    assert task.evaluate(model, "all").scores == whole.scores
+    assert task.evaluate(model, "all").metrics == whole.metrics
     examples = task.encoded("train")
     sizes = [torch.cat([batch["targets"].flatten()[batch["targets"].flatten() >= 0]
                         for _, batch in batches(task.objective, examples, 3, model, size)])
@@ -155,7 +155,7 @@ def test_a_report_is_deterministic_whatever_mode_the_model_is_in(name):
     torch.manual_seed(5)
     again = task.evaluate(model.train())
     assert model.training, "evaluating gives the model back as it was"
-    assert again.lines() == first.lines() and again.to_dict() == first.to_dict() and first.scores
+    assert again.lines() == first.lines() and again.to_dict() == first.to_dict() and first.metrics
     sample = task.sample(model)
     torch.manual_seed(6)
     assert task.sample(model) == sample and sample
@@ -164,21 +164,21 @@ def test_a_report_is_deterministic_whatever_mode_the_model_is_in(name):
 def test_the_first_score_is_the_mean_of_the_outcomes():
     for name in ("classify", "answer"):
         report = (lambda task, model: task.evaluate(model, "all"))(*ready(name))
-        assert report.scores[0].value == pytest.approx(report.outcomes.mean())
-        assert report.scores[0].n == len(report.outcomes)
+        assert report.metrics[0].value == pytest.approx(report.outcomes.mean())
+        assert report.metrics[0].n == len(report.outcomes)
 
 
 def test_a_report_survives_json_also_where_there_is_no_interval(tmp_path):
-    report = Report([Score("a", 0.5, 0.4, 0.6, 10), Score("b", 1.0, math.nan, math.nan, 1)], outcomes=np.array([True]))
+    report = Report([Metric("a", 0.5, 0.4, 0.6, 10), Metric("b", 1.0, math.nan, math.nan, 1)], outcomes=np.array([True]))
     write_json(tmp_path / "report.json", report.to_dict())
     read = read_json(tmp_path / "report.json")
-    assert [(score["low"], score["high"]) for score in read["scores"]] == [(0.4, 0.6), (None, None)]
+    assert [(score["low"], score["high"]) for score in read["metrics"]] == [(0.4, 0.6), (None, None)]
     assert read["outcomes"] == [1.0]
 
 
 def test_lines_show_scores_then_tables_then_mistakes():
-    report = Report([Score("a", 0.5, 0.4, 0.6, 10)], ["a table"], ["1. wrong"])
-    assert report.lines() == [str(report.scores[0]), "\na table", "", "Some of its mistakes:", "1. wrong"]
+    report = Report([Metric("a", 0.5, 0.4, 0.6, 10)], ["a table"], ["1. wrong"])
+    assert report.lines() == [str(report.metrics[0]), "\na table", "", "Some of its mistakes:", "1. wrong"]
     assert Report([]).lines() == []
 
 

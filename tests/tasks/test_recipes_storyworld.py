@@ -25,7 +25,7 @@ def train(recipe: str) -> None:
 
 def scores(run_name: str) -> dict[str, dict]:
     """The scores of a finished run, by name."""
-    return {score["name"]: score for score in read_json(Path("runs") / run_name / "results.json")["scores"]}
+    return {score["name"]: score for score in read_json(Path("runs") / run_name / "results.json")["metrics"]}
 
 
 @pytest.fixture(scope="module")

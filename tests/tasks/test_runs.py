@@ -42,8 +42,8 @@ def test_from_data_to_a_result_and_a_model_that_can_be_loaded(name, capsys):
     assert besides in out and "best checkpoint: step" in out and f"Next: python sample.py {name}" in out
     results = read_json(Path(name) / "results.json")
     assert results["step"] == 6
-    assert [one["name"] for one in results["scores"]][:1] == ([] if score is None else [score])
-    for one in results["scores"]:
+    assert [one["name"] for one in results["metrics"]][:1] == ([] if score is None else [score])
+    for one in results["metrics"]:
         assert one["low"] <= one["value"] <= one["high"] and f"{one['name']} " in out
     model = load_model(all_checkpoints(Path(name))[-1])
     assert (model.config.family, model.config.head) == (family, head)
@@ -89,7 +89,7 @@ def test_one_held_out_example_gives_a_result_without_interval():
     lines = Path("pairs.tsv").read_text().splitlines(keepends=True)
     Path("one.tsv").write_text("".join(lines[:2]))
     assert train(*RUNS["translate"], "--val-data", "one.tsv", "--out", "one") == 0
-    score = read_json(Path("one/results.json"))["scores"][0]
+    score = read_json(Path("one/results.json"))["metrics"][0]
     assert (score["n"], score["low"], score["high"]) == (1, None, None)
 
 

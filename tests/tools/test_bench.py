@@ -17,7 +17,7 @@ from llmasos.models import GPT, ModelConfig, n_parameters
 from llmasos.objectives import CausalLM
 from llmasos.tools import bench, doctor
 from llmasos.tools.bench import bpe, measurement, parts, serving
-from llmasos.tools.bench.settings import Settings
+from llmasos.tools.bench.measurement import Settings
 from llmasos.tools.bench.training_step import make_step, random_tokens
 from llmasos.tools.bench.usual_gpt import UsualGPT, usual_step
 
@@ -168,7 +168,7 @@ def test_the_yardstick_computes_what_our_model_computes():
             theirs.feed_forward[2].load_state_dict(block.feed_forward.down_proj.state_dict())
     windows = np.random.default_rng(0).integers(TINY.vocab_size, size=(3, 9))
     batch = CausalLM().collate(list(windows))
-    loss = CausalLM().losses(ours, batch)["causal"] / batch["targets"].numel()
+    loss = CausalLM().loss_sums(ours, batch)["causal"] / batch["targets"].numel()
     torch.testing.assert_close(usual(batch["ids"], batch["targets"]), loss, rtol=1e-5, atol=1e-5)
 
 

@@ -70,7 +70,7 @@ def test_the_float_column_is_what_eval_says(name):
     """And the rounded one differs from it: with weights so rounded some digit of the loss moves."""
     assert evaluate(f"runs/{name}", "--beams", "1", "--json", "eval.json") == 0
     lines = measure(f"runs/{name}", "--all")
-    for score in read_json(Path("eval.json"))["scores"]:
+    for score in read_json(Path("eval.json"))["metrics"]:
         if "baseline" not in score["name"]:
             assert lines[score["name"]]["float"] == f"{score['value']:.{score['digits']}f}"
     changes = [line["change"].split()[0] for what, line in lines.items() if "loss" in what or "nats" in what]

@@ -4,7 +4,7 @@ Whoever asks may begin the answer (`prefix`): the model goes on with it as if it
 read exactly as they are; a text is cut into tokens first, perhaps otherwise than the model would have cut it.
 
 A conversation that has outgrown the context loses its oldest messages, but never the system message at its beginning or
-what is said last; a notice says how many. Of a `prefix` that has outgrown it the end is read, as of any long prompt.
+what is said last; a warning says how many. Of a `prefix` that has outgrown it the end is read, as of any long prompt.
 """
 
 import uuid
@@ -59,7 +59,7 @@ def answer(request: Request) -> Response:
     begun = tokenizer.encode(prefix) if isinstance(prefix, str) else prefix
     limits = [values[name] for name in ("max_tokens", "max_completion_tokens") if values[name] is not None]
     said = [Message(**message) for message in values["messages"]]
-    messages, notices = kept(served, said, len(begun), min(limits, default=served.max_tokens))
+    messages, warnings = kept(served, said, len(begun), min(limits, default=served.max_tokens))
     prompt = [*served.template.encode(tokenizer, messages).ids, *begun]
     left = max(USUAL_TOKENS, served.engine.context_length - len(prompt))
     options = options_of(values, min(limits, default=min(left, LONGEST_UNASKED, served.max_tokens)))
@@ -72,14 +72,14 @@ def answer(request: Request) -> Response:
         said = message(news.text) if first else {"content": news.text}
         return {part: said, "logprobs": {"content": logprobs(tokenizer, news.tokens)} if with_logprobs else None}
 
-    notices += [UNLEARNED] if served.template.name == PLAIN else []
-    return write(request, [prompt], options, values["top_logprobs"] or 0, head, say, notices)
+    warnings += [UNLEARNED] if served.template.name == PLAIN else []
+    return write(request, [prompt], options, values["top_logprobs"] or 0, head, say, warnings)
 
 
 def kept(
     served: Served, messages: Sequence[Message], n_begun: int, max_new_tokens: int
 ) -> tuple[list[Message], list[str]]:
-    """The messages that the model is given, and a notice if these are not all.
+    """The messages that the model is given, and a warning if these are not all.
 
     If they fit into the context, all are. Otherwise the oldest go until there is room for the new tokens, too, but for
     half a context of them at most.

@@ -6,7 +6,7 @@ from functools import partial
 from torch import Tensor
 
 from llmasos.serving.api.fields import input_field, model_field, several
-from llmasos.serving.api.lengths import cut_notices, n_tokens
+from llmasos.serving.api.lengths import truncation_warnings, n_tokens
 from llmasos.serving.api.openapi import WHOLE, WORDS, each, one_of, shape
 from llmasos.serving.api.schema import Field, Object
 from llmasos.serving.api.validators import Choice, Only, Text
@@ -41,7 +41,7 @@ def answer(request: Request) -> Response:
         "model": served.name,
         "data": [
             {"object": "embedding", "index": number, "embedding": written(vector),
-             **cut_notices(served, size, "its beginning is")}
+             **truncation_warnings(served, size, "its beginning is")}
             for number, (vector, size) in enumerate(zip(vectors, sizes, strict=True))
         ],
         "usage": {"prompt_tokens": n_read, "total_tokens": n_read},
@@ -59,11 +59,11 @@ SHAPE = shape(
     model=WORDS,
     data=each(
         shape(
-            "notices",
+            "warnings",
             object=one_of("embedding"),
             index=WHOLE,
             embedding={"anyOf": [each({"type": "number"}), WORDS]},
-            notices=each(WORDS),
+            warnings=each(WORDS),
         )
     ),
     usage=shape(prompt_tokens=WHOLE, total_tokens=WHOLE),

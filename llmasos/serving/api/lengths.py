@@ -1,4 +1,4 @@
-"""Texts that are longer than the model's context. What is not read is said, in a notice beside the answer."""
+"""Texts that are longer than the model's context. What is not read is said, in a warning beside the answer."""
 
 from llmasos.serving.served_model import Served
 
@@ -8,10 +8,10 @@ def n_tokens(served: Served, text: str) -> int:
     return len(served.tokenizer.encode(text)) + served.tokenizer.frame_size(1)
 
 
-def cut_notices(served: Served, n: int, what_is_read: str) -> dict[str, list[str]]:
+def truncation_warnings(served: Served, n: int, what_is_read: str) -> dict[str, list[str]]:
     """What to say of a text of n tokens, as a field of what is said about it; nothing if all of it is read."""
     context = served.config.context_length
     if n <= context:
         return {}
     long = f"the text is {n} tokens long, its frame included, and the model's context {context}"
-    return {"notices": [f"{long}: only {what_is_read} read."]}
+    return {"warnings": [f"{long}: only {what_is_read} read."]}

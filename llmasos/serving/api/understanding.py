@@ -6,10 +6,10 @@ from typing import Any
 
 from llmasos.datasets import QA
 from llmasos.interpret import occlusion
-from llmasos.objectives.question_answering import windows_of
+from llmasos.objectives.question_answering import make_windows
 from llmasos.serving.api.embeddings import MAX_INPUT, MAX_INPUTS
 from llmasos.serving.api.fields import input_field, model_field, several
-from llmasos.serving.api.lengths import cut_notices, n_tokens
+from llmasos.serving.api.lengths import truncation_warnings, n_tokens
 from llmasos.serving.api.openapi import WHOLE, WORDS, each, maybe, one_of, shape
 from llmasos.serving.api.schema import Field, Object
 from llmasos.serving.api.validators import Boolean, Integer, Text
@@ -47,8 +47,8 @@ def classify_answer(request: Request) -> Response:
     for index, (text, row) in enumerate(zip(texts, probabilities(request, texts), strict=True)):
         best = row.index(max(row))
         scores = {label: round(p, DIGITS) for label, p in zip(labels, row, strict=True)}
-        notices = cut_notices(served, n_tokens(served, text), "its beginning and its end are")
-        one = {"index": index, "label": labels[best], "scores": scores, **notices}
+        warnings = truncation_warnings(served, n_tokens(served, text), "its beginning and its end are")
+        one = {"index": index, "label": labels[best], "scores": scores, **warnings}
         if request.values["evidence"]:
             one["evidence"] = evidence(request, text, best)
         found.append(one)
@@ -84,7 +84,7 @@ def answer_answer(request: Request) -> Response:
     """The piece of the context that answers the question, and where it stands; or that there is none."""
     served = request.served
     question = QA(request.values["context"], request.values["question"], ())
-    notices = question_notices(served, question)
+    warnings = question_warnings(served, question)
     [best] = request.run(lambda: answer_questions(served.model, served.tokenizer, [question]))
     found = {
         "object": "answer",
@@ -95,16 +95,16 @@ def answer_answer(request: Request) -> Response:
         "score": finite(best.score),
         "no_answer_score": finite(best.null_score),
         "answerable": bool(best.text),
-        **notices,
+        **warnings,
     }
     return json_response(found)
 
 
-def question_notices(served: Served, question: QA) -> dict[str, list[str]]:
+def question_warnings(served: Served, question: QA) -> dict[str, list[str]]:
     """What to say of a question that leaves too little room for its context; of a context all is read, in windows."""
     length = served.config.context_length
-    n_cut = windows_of(QA("", question.question, ()), served.tokenizer, length, stride_of(length))[0].n_cut
-    return {"notices": [f"the question is too long: its last {n_cut} tokens are not read."]} if n_cut else {}
+    n_cut = make_windows(QA("", question.question, ()), served.tokenizer, length, stride_of(length))[0].n_cut
+    return {"warnings": [f"the question is too long: its last {n_cut} tokens are not read."]} if n_cut else {}
 
 
 def finite(score: float) -> float | None:
@@ -143,17 +143,17 @@ CLASSIFY = shape(
     data=each(
         shape(
             "evidence",
-            "notices",
+            "warnings",
             index=WHOLE,
             label=WORDS,
             scores={"type": "object", "additionalProperties": NUMBER},
             evidence=EVIDENCE,
-            notices=each(WORDS),
+            warnings=each(WORDS),
         )
     ),
 )
 ANSWER = shape(
-    "notices",
+    "warnings",
     object=one_of("answer"),
     model=WORDS,
     answer=WORDS,
@@ -162,7 +162,7 @@ ANSWER = shape(
     score=maybe(NUMBER),
     no_answer_score=maybe(NUMBER),
     answerable={"type": "boolean"},
-    notices=each(WORDS),
+    warnings=each(WORDS),
 )
 FILL = shape(object=one_of("fill"), model=WORDS, masks=each(each(shape(id=WHOLE, token=WORDS, probability=NUMBER))))
 ROUTES = [

@@ -20,14 +20,14 @@ LEAST_LOGPROB = -9999.0  # in place of minus infinity, which JSON does not have;
 
 def answer_shape(object: str, **own: Shape) -> Shape:
     """The shape of an answer, for the OpenAPI document; `own` is what `say` shows of each text."""
-    choice = {"index": WHOLE, **own, "finish_reason": one_of("stop", "length"), "notices": each(WORDS)}
+    choice = {"index": WHOLE, **own, "finish_reason": one_of("stop", "length"), "warnings": each(WORDS)}
     return shape(
         id=WORDS,
         object=one_of(object),
         created=WHOLE,
         model=WORDS,
         seed=WHOLE,
-        choices=each(shape("notices", **choice)),
+        choices=each(shape("warnings", **choice)),
         usage=USAGE,
     )
 
@@ -44,7 +44,7 @@ def write(
     alternatives: int,
     head: dict[str, Any],
     say: Say,
-    notices: Sequence[str] = (),
+    warnings: Sequence[str] = (),
 ) -> Response:
     """Go on with each prompt, n times.
 
@@ -55,7 +55,7 @@ def write(
         alternatives: how many to note for each token.
         head: what the answer, and each event of a stream, begins with.
         say: what to show of each text.
-        notices: sentences for a person that go with each text, before the engine's own.
+        warnings: sentences for a person that go with each text, before the engine's own.
 
     Raises:
         Refused: it is more than one request may ask for.
@@ -68,8 +68,8 @@ def write(
 
     def choice(number: int, news: GenerationRequest | Event, first: bool = True) -> dict[str, Any]:
         one = {"index": number, **say(number, news, first), "finish_reason": news.finish_reason}
-        told = [*(notices if first else ()), *news.notices]
-        return one | ({"notices": told} if told else {})
+        told = [*(warnings if first else ()), *news.warnings]
+        return one | ({"warnings": told} if told else {})
 
     if not values["stream"]:
         finish_all(request, writings)

@@ -1,10 +1,10 @@
-"""How things are timed so that the figures mean something on a machine that is not quite quiet.
+"""How measurements are made so that they mean something on a machine that is never quite idle.
 
-- Two things are only ever compared within one run, and their repetitions take turns: A B, B A, A B, … What disturbs one
-  then disturbs the other, and neither always comes first.
-- A disturbance can only add time. So the best repetition is nearest to what the machine can do; the median, and the
-  lowest and highest, stand beside it and tell how much to trust it.
-- Whatever is measured is done once beforehand, so that no repetition pays for what happens only the first time.
+- Only results of the same run are compared, and their repetitions are interleaved: A B, B A, A B, … A disturbance then
+  hits both, and neither always comes first.
+- A disturbance can only add time, so the best repetition is closest to what the machine can do. The median, the lowest
+  and the highest repetition say how far to trust it.
+- Everything runs once before it is timed, so that no repetition pays for one-time work.
 """
 
 import math
@@ -18,24 +18,43 @@ import torch
 
 from llmasos.training.device import synchronise
 
-SHARE = "share"  # the unit of a part of a whole, shown in per cent
+
+@dataclass(frozen=True)
+class Settings:
+    """Where to compute and how thoroughly to measure.
+
+    Attributes:
+        device: the device to compute on; tokenizers always run on the CPU.
+        quick: tiny sizes and two repetitions: shows that everything runs, and says nothing about speed.
+    """
+
+    device: torch.device
+    quick: bool = False
+
+    def repetitions(self, thorough: int) -> int:
+        """The number of repetitions; `thorough` unless it must be quick."""
+        return 2 if self.quick else thorough
+
+    def seconds(self, thorough: float) -> float:
+        """How long one repetition should take."""
+        return 0.0 if self.quick else thorough
 
 
 @dataclass(frozen=True)
-class Figure:
+class Measurement:
     """One line of the report.
 
     Attributes:
-        key: its name for programs, such as "attention.T64.speedup".
-        at: the sizes at which it was measured, for a heading; may be empty.
-        what: its name for people.
-        unit: "ms", "tokens/s", …; "×" for a ratio, SHARE for a part of a whole.
-        best: of the best repetition; of a ratio, the ratio of the best repetitions.
-        median, low, high: over all repetitions; of a ratio, over the ratios of repetitions that stood side by side.
+        key: its name in the JSON file, such as "attention.T64.speedup".
+        setup: the sizes it was measured with, printed as a heading; may be empty.
+        what: its name in the table.
+        unit: "ms", "tokens/s", "×" for a ratio, …
+        best: the best repetition; for a ratio, the ratio of the best repetitions.
+        median, low, high: over all repetitions; for a ratio, over the ratios of neighboring repetitions.
     """
 
     key: str
-    at: str
+    setup: str
     what: str
     unit: str
     best: float
@@ -44,63 +63,60 @@ class Figure:
     high: float
 
     def __str__(self) -> str:
-        """The figure as a line of text."""
-        scale, unit = (100.0, "%") if self.unit == SHARE else (1.0, self.unit)
-        best, median, low, high = (show(scale * x) for x in (self.best, self.median, self.low, self.high))
-        around = "" if low == high else f"   (median {median}, {low} … {high})"
-        return f"    {self.what:<42} {best:>8} {unit:<8}{around}".rstrip()
+        best, median, low, high = map(format_number, (self.best, self.median, self.low, self.high))
+        spread = "" if low == high else f"   (median {median}, {low} … {high})"
+        return f"    {self.what:<42} {best:>8} {self.unit:<8}{spread}".rstrip()
 
 
-def figure(key: str, at: str, what: str, unit: str, values: Sequence[float], best: Callable = max) -> Figure:
-    """Sum up the repetitions of one measurement; `best` is max for rates and min for times."""
-    return Figure(key, at, what, unit, best(values), statistics.median(values), min(values), max(values))
+def summarize(key: str, setup: str, what: str, unit: str, values: Sequence[float], best: Callable = max) -> Measurement:
+    """Summarize the repetitions of one measurement; `best` is max for rates and min for times."""
+    return Measurement(key, setup, what, unit, best(values), statistics.median(values), min(values), max(values))
 
 
 def ratio(
-    key: str, at: str, what: str, over: Sequence[float], under: Sequence[float], best: Callable = max, unit: str = "×"
-) -> Figure:
-    """Sum up over / under, of two measurements whose repetitions took turns."""
-    pairs = [a / b for a, b in zip(over, under, strict=True)]
-    return Figure(key, at, what, unit, best(over) / best(under), statistics.median(pairs), min(pairs), max(pairs))
+    key: str, setup: str, what: str, a: Sequence[float], b: Sequence[float], best: Callable = max, unit: str = "×"
+) -> Measurement:
+    """Summarize a / b, of two measurements whose repetitions were interleaved."""
+    pairs = [x / y for x, y in zip(a, b, strict=True)]
+    return Measurement(key, setup, what, unit, best(a) / best(b), statistics.median(pairs), min(pairs), max(pairs))
 
 
-def take_turns(contestants: dict[str, Callable[[], float]], repetitions: int) -> dict[str, list[float]]:
-    """Let each contestant measure itself `repetitions` times, in turns. Returns name → its measurements."""
-    measured: dict[str, list[float]] = {name: [] for name in contestants}
+def interleave(measures: dict[str, Callable[[], float]], repetitions: int) -> dict[str, list[float]]:
+    """Take each measurement `repetitions` times, in turn. Returns name → its values."""
+    values: dict[str, list[float]] = {name: [] for name in measures}
     for repetition in range(repetitions):
-        names = list(contestants) if repetition % 2 == 0 else list(reversed(contestants))
-        for name in names:
-            measured[name].append(contestants[name]())
-    return measured
+        for name in list(measures) if repetition % 2 == 0 else reversed(measures):
+            values[name].append(measures[name]())
+    return values
 
 
 def timed(function: Callable[[], Any], device: torch.device, seconds: float) -> Callable[[], float]:
-    """Make a contestant that measures the seconds of one call.
+    """Return a function that measures the seconds one call of `function` takes.
 
     Args:
-        function: what to time. It is called once or twice here already, to warm up.
-        device: what it computes on.
-        seconds: how long a measurement should take; a shorter function is called as often as fits, and averaged.
+        function: what to time. It is called once or twice right away, to warm up.
+        device: the device it computes on.
+        seconds: how long a measurement should take; a faster function is called repeatedly and averaged.
     """
 
-    def measure(calls: int) -> float:
+    def measure(n_calls: int) -> float:
         synchronise(device)
         start = time.perf_counter()
-        for _ in range(calls):
+        for _ in range(n_calls):
             function()
         synchronise(device)
-        return (time.perf_counter() - start) / calls
+        return (time.perf_counter() - start) / n_calls
 
-    # The first call may pay for much that comes only once, so only the second one tells how many calls fill the time;
-    # but where the first is far above it, one call is enough and a second would be a waste.
-    calls = 1 if measure(1) > 5 * seconds else max(1, math.ceil(seconds / measure(1)))
-    return lambda: measure(calls)
+    # The first call may include one-time work, so the second decides how many calls fill the time; but if the first
+    # takes far longer than that, one call is enough and a second would waste time.
+    n_calls = 1 if measure(1) > 5 * seconds else max(1, math.ceil(seconds / measure(1)))
+    return lambda: measure(n_calls)
 
 
-def show(value: float) -> str:
-    """A number with three digits that count, or all digits before the point.
+def format_number(value: float) -> str:
+    """A number with three significant digits, or all digits before the point.
 
-    >>> show(0.012345), show(1.2345), show(123.45), show(12345.6)
+    >>> format_number(0.012345), format_number(1.2345), format_number(123.45), format_number(12345.6)
     ('0.0123', '1.23', '123', '12,346')
     """
     if value == 0.0:

@@ -1,53 +1,114 @@
-"""How much of the machine a training step uses, and how it compares with the usual loop."""
+"""A training step: how much of the machine's peak it uses, and how it compares with a plain eager loop."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from llmasos.models import ModelConfig, flops_per_token
-from llmasos.tools.bench.measurement import SHARE, Figure, figure, ratio, take_turns, timed
-from llmasos.tools.bench.settings import Settings
-from llmasos.tools.bench.training_step import make_step, random_tokens
-from llmasos.tools.bench.usual_gpt import usual_step
+from llmasos.tools.bench.measurement import Measurement, Settings, interleave, ratio, summarize, timed
+from llmasos.tools.training_step import make_step, random_tokens
 from llmasos.training.device import matmul_peak, pick_precision
 
-
-def bench_training(settings: Settings) -> Iterator[Figure]:
-    """Two sizes: a small model, where the overhead of each operation shows, and one where matrices decide."""
-    for size, (config, batch_size) in workloads(settings.quick).items():
-        yield from compare(size, config, batch_size, settings)
-
-
-def workloads(quick: bool) -> dict[str, tuple[ModelConfig, int]]:
-    """The sizes: name → (model, batch size). No dropout; 65 characters, as in Tiny Shakespeare."""
-    if quick:
-        tiny = ModelConfig(vocab_size=65, n_layers=1, n_heads=2, d_model=32, context_length=16)
-        return {"small": (tiny, 2), "large": (tiny, 4)}
-    small = ModelConfig(vocab_size=65, n_layers=4, n_heads=4, d_model=128, context_length=64, activation="gelu")
-    large = ModelConfig(vocab_size=65, n_layers=6, n_heads=6, d_model=384, context_length=256, activation="gelu")
-    return {"small": (small, 12), "large": (large, 8)}
+TINY = ModelConfig(vocab_size=65, n_layers=1, n_heads=2, d_model=32, context_length=16)
+SIZES = {  # name → (model, batch size); in the small one the overhead of each operation shows, in the large one matmul
+    "small": (ModelConfig(vocab_size=65, n_layers=4, n_heads=4, d_model=128, context_length=64, activation="gelu"), 12),
+    "large": (ModelConfig(vocab_size=65, n_layers=6, n_heads=6, d_model=384, context_length=256, activation="gelu"), 8),
+}
 
 
-def compare(size: str, config: ModelConfig, batch_size: int, settings: Settings) -> Iterator[Figure]:
-    """Our loop as it runs by default, the same in fp32, the usual loop, and the matmul peak of fp32, in turns."""
-    device = settings.device
-    precision = pick_precision("auto", device)
-    usual = usual_step(config, batch_size, random_tokens(config.vocab_size), device)
-    measured = take_turns(
-        {
-            "ours": timed(make_step(config, batch_size, device), device, settings.seconds(0.3)),
-            "fp32": timed(make_step(config, batch_size, device, "fp32"), device, settings.seconds(0.3)),
-            "usual": timed(usual, device, settings.seconds(0.3)),
-            "peak": lambda: matmul_peak(device, "fp32", seconds=settings.seconds(0.1)),
-        },
-        settings.repetitions(6),
-    )
-    n_tokens = batch_size * config.context_length
-    rates = {name: [n_tokens / seconds for seconds in measured[name]] for name in ("ours", "fp32", "usual")}
-    flops = [rate * flops_per_token(config) for rate in rates["fp32"]]
-    at = f"{config.n_layers} layers, width {config.d_model}, context {config.context_length}, batch {batch_size}"
-    name, peak = f"training.{size}", measured["peak"]
-    yield figure(f"{name}.tokens_per_second", at, f"our loop ({precision}, auto)", "tokens/s", rates["ours"])
-    yield figure(f"{name}.fp32_tokens_per_second", at, "our loop in fp32", "tokens/s", rates["fp32"])
-    yield figure(f"{name}.usual_tokens_per_second", at, "the usual eager loop", "tokens/s", rates["usual"])
-    yield ratio(f"{name}.against_usual", at, "ours over the usual", rates["ours"], rates["usual"])
-    yield ratio(f"{name}.fp32_against_usual", at, "ours in fp32 over the usual", rates["fp32"], rates["usual"])
-    yield ratio(f"{name}.share_of_peak", at, "ours in fp32 over the matmul peak", flops, peak, unit=SHARE)
+def bench_training(settings: Settings) -> Iterator[Measurement]:
+    """Our loop in its default precision and in fp32, the baseline loop, and the matmul peak in fp32."""
+    device, precision = settings.device, pick_precision("auto", settings.device)
+    for size, (config, batch_size) in SIZES.items():
+        config = TINY if settings.quick else config
+        steps = {
+            "ours": make_step(config, batch_size, device),
+            "fp32": make_step(config, batch_size, device, "fp32"),
+            "baseline": baseline_step(config, batch_size, random_tokens(config.vocab_size), device),
+        }
+        measures = {name: timed(step, device, settings.seconds(0.3)) for name, step in steps.items()}
+        measures["peak"] = lambda: matmul_peak(device, "fp32", seconds=settings.seconds(0.1))
+        values = interleave(measures, settings.repetitions(6))
+
+        n_tokens = batch_size * config.context_length
+        ours, fp32, baseline = ([n_tokens / seconds for seconds in values[name]] for name in steps)
+        used = [100 * rate * flops_per_token(config) for rate in fp32]
+        setup = f"{config.n_layers} layers, width {config.d_model}, context {config.context_length}, batch {batch_size}"
+        key = f"training.{size}"
+        yield summarize(f"{key}.tokens_per_second", setup, f"our loop ({precision}, auto)", "tokens/s", ours)
+        yield summarize(f"{key}.fp32_tokens_per_second", setup, "our loop in fp32", "tokens/s", fp32)
+        yield summarize(f"{key}.baseline_tokens_per_second", setup, "plain eager loop", "tokens/s", baseline)
+        yield ratio(f"{key}.speedup", setup, "ours over the plain loop", ours, baseline)
+        yield ratio(f"{key}.fp32_speedup", setup, "ours in fp32 over the plain loop", fp32, baseline)
+        yield ratio(f"{key}.mfu", setup, "ours in fp32 over the matmul peak (MFU)", used, values["peak"], unit="%")
+
+
+class BaselineBlock(nn.Module):
+    """A pre-norm block as small training scripts write it. A baseline for speed, not an example to learn from."""
+
+    def __init__(self, d_model: int, n_heads: int):
+        super().__init__()
+        self.n_heads = n_heads
+        self.norm1, self.norm2 = nn.LayerNorm(d_model), nn.LayerNorm(d_model)
+        self.qkv, self.out = nn.Linear(d_model, 3 * d_model), nn.Linear(d_model, d_model)
+        self.feed_forward = nn.Sequential(nn.Linear(d_model, 4 * d_model), nn.GELU(), nn.Linear(4 * d_model, d_model))
+
+    def forward(self, x: Tensor) -> Tensor:
+        B, T, C = x.shape
+        qkv = self.qkv(self.norm1(x)).split(C, dim=2)
+        q, k, v = (x.view(B, T, self.n_heads, C // self.n_heads).transpose(1, 2) for x in qkv)  # (B, H, T, D)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.out(y.transpose(1, 2).contiguous().view(B, T, C))
+        return x + self.feed_forward(self.norm2(x))
+
+
+class BaselineGPT(nn.Module):
+    """A GPT made of such blocks, without dropout, with as many parameters as our `GPT` with the same config."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        C = config.d_model
+        self.tokens = nn.Embedding(config.vocab_size, C)
+        self.positions = nn.Embedding(config.context_length, C)
+        self.blocks = nn.ModuleList(BaselineBlock(C, config.n_heads) for _ in range(config.n_layers))
+        self.norm = nn.LayerNorm(C)
+        self.head = nn.Linear(C, config.vocab_size, bias=False)
+        self.head.weight = self.tokens.weight
+        for parameter in self.parameters():
+            if parameter.ndim == 2:
+                nn.init.normal_(parameter, std=0.02)
+
+    def forward(self, ids: Tensor, targets: Tensor) -> Tensor:
+        """The mean loss of a batch of ids (B, T)."""
+        x = self.tokens(ids) + self.positions(torch.arange(ids.size(1), device=ids.device))
+        for block in self.blocks:
+            x = block(x)
+        logits = self.head(self.norm(x))  # (B, T, V)
+        return F.cross_entropy(logits.view(-1, logits.size(-1)), targets.view(-1))
+
+
+def baseline_step(
+    config: ModelConfig, batch_size: int, tokens: np.ndarray, device: torch.device
+) -> Callable[[], Tensor]:
+    """Set up a plain eager training loop. Returns a function that takes one step and returns its loss."""
+    model, T = BaselineGPT(config).to(device), config.context_length
+    decayed = [p for p in model.parameters() if p.ndim >= 2]
+    others = [p for p in model.parameters() if p.ndim < 2]
+    groups = [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.99), foreach=False, fused=False)
+
+    def step() -> Tensor:
+        starts = torch.randint(len(tokens) - T, (batch_size,))
+        ids = torch.stack([torch.from_numpy(tokens[i : i + T].astype(np.int64)) for i in starts])
+        targets = torch.stack([torch.from_numpy(tokens[i + 1 : i + 1 + T].astype(np.int64)) for i in starts])
+        loss = model(ids.to(device), targets.to(device))
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return loss.detach()
+
+    return step

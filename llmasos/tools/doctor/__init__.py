@@ -1,7 +1,7 @@
-"""`python -m llmasos doctor`: what this machine can do, what is missing, and how to mend it.
+"""`python -m llmasos doctor`: what this machine can do, what is missing, and how to fix problems.
 
-Every finding is printed as soon as it is made. Where torch cannot be imported, the doctor says so and how to mend it;
-the rooms that need torch are looked at only where it can be. The last line is the verdict.
+Each check prints as soon as it is done. Where torch cannot be imported, the checks that need it are skipped. The last
+line is the verdict.
 """
 
 import argparse
@@ -10,70 +10,71 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from llmasos.tools.doctor import software
-from llmasos.tools.doctor.check import NOTE, PROBLEM, Finding
+from llmasos.tools.doctor.check import PROBLEM, WARNING, Check
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Look at everything and report. Returns 1 if something keeps `python train.py` from working, else 0."""
+    """Run and print all checks.
+
+    Returns:
+        1 if something keeps `python train.py` from working, else 0.
+    """
     parser = argparse.ArgumentParser(
-        prog="python -m llmasos doctor", description="What this machine can do, what is missing, and how to mend it."
+        prog="python -m llmasos doctor",
+        description="Check what this machine can do and what is missing, and say how to fix problems.",
     )
-    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
-    parser.add_argument("--quick", action="store_true", help="leave out what takes time: matmul peaks, torch.compile")
+    parser.add_argument("--json", action="store_true", help="print the checks as JSON")
+    parser.add_argument("--quick", action="store_true", help="skip the slow checks: matmul speed and torch.compile")
     args = parser.parse_args(arguments)
 
-    findings: dict[str, list[Finding]] = {}
-    for section, finding in examine(args.quick):
-        if section not in findings and not args.json:
-            print(f"{'' if not findings else chr(10)}{section}")
-        findings.setdefault(section, []).append(finding)
+    sections: dict[str, list[Check]] = {}
+    for section, check in run_checks(args.quick):
         if not args.json:
-            print(finding, flush=True)
-    everything = [finding for section in findings.values() for finding in section]
-    ready = all(finding.mark != PROBLEM for finding in everything)
+            if section not in sections:
+                print(f"\n{section}" if sections else section)
+            print(check, flush=True)
+        sections.setdefault(section, []).append(check)
+    checks = [check for section in sections.values() for check in section]
+    ready = all(check.status != PROBLEM for check in checks)
     if args.json:
-        by_section = {section: [vars(finding) for finding in found] for section, found in findings.items()}
-        print(json.dumps({"ready": ready, "findings": by_section}, indent=2, ensure_ascii=False))
+        report = {section: [vars(check) for check in checks] for section, checks in sections.items()}
+        print(json.dumps({"ready": ready, "checks": report}, indent=2, ensure_ascii=False))
     else:
-        print("\n" + verdict(everything))
+        print("\n" + verdict(checks))
     return 0 if ready else 1
 
 
-def examine(quick: bool) -> Iterator[tuple[str, Finding]]:
-    """All findings, each with the name of its section."""
+def run_checks(quick: bool) -> Iterator[tuple[str, Check]]:
+    """Run the checks one by one and yield each with the name of its section."""
     usable = True
-    for finding in software.needed():
-        usable = usable and finding.mark != PROBLEM
-        yield "software", finding
+    for check in software.required():
+        usable = usable and check.status != PROBLEM
+        yield "software", check
     if usable:
-        from llmasos.tools.doctor import hardware, places, trial  # these import torch
+        from llmasos.tools.doctor import files, hardware  # these import torch
         from llmasos.training.device import pick_device
 
-        device = pick_device("auto")  # the one that train.py takes
-        others = {device, pick_device("cpu")}
-        for finding in hardware.processor():
-            yield "machine", finding
-        for finding in hardware.devices():
-            yield "machine", finding
-        for each in sorted(others, key=str):
-            for finding in hardware.computing(each, measure=not quick):
-                yield "computing", finding
-        yield "computing", trial.training_step(device)
-        for finding in software.compiler(device.type, try_it=not quick):
-            yield "computing", finding
-        for look in (places.disk, places.data, places.encodings):
-            for finding in look():
-                yield "files", finding
-    for finding in software.extras():
-        yield "extras (nothing in the library needs them)", finding
+        device = pick_device("auto")  # the one train.py uses
+        for check in hardware.machine():
+            yield "machine", check
+        for each in sorted({device, pick_device("cpu")}, key=str):
+            for check in hardware.computing(each, measure=not quick):
+                yield "computing", check
+        yield "computing", hardware.attempt("training step", device, lambda: hardware.training_step(device))
+        for check in software.compiler(device.type, try_it=not quick):
+            yield "computing", check
+        for check in files.files():
+            yield "files", check
+    for check in software.optional():
+        yield "optional packages (the library works without them)", check
 
 
-def verdict(findings: list[Finding]) -> str:
+def verdict(checks: list[Check]) -> str:
     """One line: ready or not, and what to run next."""
-    problems, notes = ([f for f in findings if f.mark == mark] for mark in (PROBLEM, NOTE))
+    problems = [check.name for check in checks if check.status == PROBLEM]
     if problems:
-        names = ", ".join(finding.name for finding in problems)
-        return f"Not ready: mend {names} (see the → above), then run  python -m llmasos doctor  again."
+        return f"Not ready: fix {', '.join(problems)} (see → above), then run  python -m llmasos doctor  again."
+    n_warnings = sum(check.status == WARNING for check in checks)
+    warnings = f" ({n_warnings} warnings above do not prevent it)" if n_warnings else ""
     train = "python train.py" if Path("train.py").is_file() else "python -m llmasos train"
-    beside = f", with {len(notes)} notes above that do not stop it" if notes else ""
-    return f"Ready to train{beside}. Next: {train}"
+    return f"Ready to train{warnings}. Next: {train}"

@@ -1,33 +1,38 @@
-"""One thing that the doctor has looked at."""
+"""One check of the doctor, and how it prints."""
 
 import textwrap
 from dataclasses import dataclass
 
-OK, NOTE, PROBLEM = "ok", "note", "problem"
+OK, WARNING, PROBLEM = "ok", "warning", "problem"
 WIDTH = 110  # of a printed line
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What was looked at, and how it is.
+class Check:
+    """What was checked, and the result.
 
     Attributes:
-        name: what was looked at, in one or two words.
-        mark: OK; NOTE = training works, but something is slower, missing or unusual; PROBLEM = `python train.py` fails.
-        value: how it is, for a person.
-        advice: what to do about it; required for a problem.
+        name: what was checked, in one or two words.
+        status: OK; WARNING = training works, but something is slower, missing or unusual; PROBLEM = training fails.
+        value: the result, in words.
+        advice: how to fix it; every PROBLEM has one.
     """
 
     name: str
-    mark: str
+    status: str
     value: str
     advice: str = ""
 
     def __str__(self) -> str:
-        """The finding as lines of text: mark, name, value, and below them the advice."""
-        first = f"  {self.mark:<8} {self.name:<20} "
+        """The check as lines of text: status, name and result, with the advice below."""
+        first = f"  {self.status:<8} {self.name:<20} "
         indent = " " * len(first)
         lines = textwrap.wrap(self.value, WIDTH, initial_indent=first, subsequent_indent=indent)
         if self.advice:
             lines += textwrap.wrap(self.advice, WIDTH, initial_indent=indent + "→ ", subsequent_indent=indent + "  ")
         return "\n".join(lines)
+
+
+def reason(error: Exception) -> str:
+    """The first line of an error's message, or its type if it has no message."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,164 +1,143 @@
-"""What can this machine compute with, how fast, and is it quiet enough to measure?"""
+"""What can this machine compute with, does it compute correctly, and is it idle enough to measure?"""
 
+import math
 import os
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 
-from llmasos.errors import UserError
+from llmasos.models import preset
 from llmasos.nn.attention import explicit_attention, fused_attention
-from llmasos.tools.doctor.check import NOTE, OK, PROBLEM, Finding
+from llmasos.tools.doctor.check import OK, PROBLEM, WARNING, Check, reason
+from llmasos.tools.training_step import make_step
 from llmasos.training.device import PRECISIONS, matmul_peak, pick_precision
 
-BUSY = 0.25  # other programs' load per core from which on timings are not to be trusted
+BUSY = 0.25  # load per core caused by other programs above which timings are not reliable
 GIB = 2.0**30
 
 
-def processor() -> Iterator[Finding]:
-    """The cores, the threads that torch uses, how they wait, and who else is there."""
-    cores, threads, limit = usable_cores(), torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
-    total = f", {memory() / GIB:.1f} GiB of memory" if memory() else ""
-    yield Finding("cpu", OK, f"{cpu_name()}, {cores} cores to use{total}")
-
-    if threads > cores:
-        yield Finding(
-            "threads",
-            NOTE,
-            f"torch uses {threads} threads on {cores} cores: they get in each other's way",
-            f"export OMP_NUM_THREADS={max(1, int(cores))}",
-        )
-    elif limit and threads < cores:
-        yield Finding(
-            "threads",
-            NOTE,
-            f"torch uses {threads} of {cores} cores, because OMP_NUM_THREADS is {limit}",
-            "unset OMP_NUM_THREADS to use them all",
-        )
+def machine() -> Iterator[Check]:
+    """The processor and torch's threads, the load, and the GPUs."""
+    cores, n_threads, limit = usable_cores(), torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
+    yield Check("cpu", OK, f"{cpu_name()}, {cores} usable cores{memory()}")
+    if n_threads > cores:
+        value = f"torch uses {n_threads} threads on {cores} cores, so the threads compete for them"
+        yield Check("threads", WARNING, value, f"export OMP_NUM_THREADS={max(1, int(cores))}")
+    elif limit and n_threads < cores:
+        value = f"torch uses {n_threads} of {cores} cores, because OMP_NUM_THREADS is {limit}"
+        yield Check("threads", WARNING, value, "unset OMP_NUM_THREADS to use all cores")
     else:
-        yield Finding("threads", OK, f"torch uses {threads}")
-
+        yield Check("threads", OK, f"torch uses {n_threads}")
     policy = os.environ.get("OMP_WAIT_POLICY", "not set")
     if policy.upper() == "PASSIVE":
-        yield Finding("OMP_WAIT_POLICY", OK, "PASSIVE: threads that wait leave their core to others")
+        yield Check("OMP_WAIT_POLICY", OK, "PASSIVE: waiting threads free their core")
     else:
-        yield Finding(
-            "OMP_WAIT_POLICY",
-            NOTE,
-            f"{policy}: threads wait in a busy loop, which is up to 20 times slower "
-            "as soon as another program wants a core",
-            "export OMP_WAIT_POLICY=PASSIVE",
-        )
+        value = f"{policy}: waiting threads spin, which is up to 20 times slower once another program needs a core"
+        yield Check("OMP_WAIT_POLICY", WARNING, value, "export OMP_WAIT_POLICY=PASSIVE")
     yield load()
+    yield from gpus()
 
 
-def load() -> Finding:
+def load() -> Check:
     """Whether other programs keep the cores busy."""
     if not hasattr(os, "getloadavg"):
-        return Finding("load", OK, "cannot be told on this system; close other programs before you time anything")
+        return Check("load", OK, "unknown on this system; close other programs before you measure")
     average, cores = os.getloadavg()[0], usable_cores()
     if average > BUSY * cores:
-        return Finding(
-            "load",
-            NOTE,
-            f"over the last minute {average:.1f} threads wanted the {cores} cores: what is "
-            "timed now comes out slower than it is, and differently every time",
-            "close other programs (or wait a minute, if they were yours) before you time anything",
-        )
-    return Finding("load", OK, f"{average:.1f} of {cores} cores busy over the last minute: quiet enough for timing")
+        value = f"{average:.1f} of {cores} cores busy over the last minute: timings will be too high, and will vary"
+        return Check("load", WARNING, value, "close other programs, or wait a minute, before you measure")
+    return Check("load", OK, f"{average:.1f} of {cores} cores busy over the last minute: idle enough to measure")
 
 
-def devices() -> Iterator[Finding]:
-    """The accelerators, or why there is none."""
+def gpus() -> Iterator[Check]:
+    """The GPUs, or why there is none."""
     for number in range(torch.cuda.device_count()):
-        about = torch.cuda.get_device_properties(number)
+        name = torch.cuda.get_device_properties(number).name
         free, total = torch.cuda.mem_get_info(number)
-        yield Finding(f"cuda:{number}", OK, f"{about.name}, {free / GIB:.1f} of {total / GIB:.1f} GiB of memory free")
+        yield Check(f"cuda:{number}", OK, f"{name}, {free / GIB:.1f} of {total / GIB:.1f} GiB of memory free")
     if torch.backends.mps.is_available():
-        yield Finding("mps", OK, "Apple's GPU, which shares the machine's memory")
+        yield Check("mps", OK, "Apple's GPU, which shares the machine's memory")
     elif not torch.cuda.is_available():
-        if shutil.which("nvidia-smi") and torch.version.cuda is None:
-            yield Finding(
-                "gpu",
-                NOTE,
-                "there is an NVIDIA driver, but this torch is built without CUDA",
-                "install the build of torch for CUDA, as the installation page of pytorch.org shows",
-            )
-        elif shutil.which("nvidia-smi"):
-            yield Finding(
-                "gpu",
-                NOTE,
-                "there is an NVIDIA driver, but torch cannot use it",
-                f"nvidia-smi must list the GPU, with a driver for CUDA {torch.version.cuda} or newer",
-            )
+        if not shutil.which("nvidia-smi"):
+            yield Check("gpu", OK, "none; everything works on the CPU, and the small recipes are made for it")
+        elif torch.version.cuda is None:
+            advice = "install the CUDA build of torch (see pytorch.org)"
+            yield Check("gpu", WARNING, "there is an NVIDIA driver, but this torch is built without CUDA", advice)
         else:
-            yield Finding("gpu", OK, "none; everything works on the CPU, and the small recipes are made for it")
+            advice = f"check that nvidia-smi lists the GPU and the driver supports CUDA {torch.version.cuda}"
+            yield Check("gpu", WARNING, "there is an NVIDIA driver, but torch cannot use it", advice)
 
 
-def computing(device: torch.device, measure: bool) -> Iterator[Finding]:
-    """The number formats that work on a device, how fast it multiplies with them, and whether attention is right."""
+def computing(device: torch.device, measure: bool) -> Iterator[Check]:
+    """The number formats a device multiplies in, and their speed; whether its fused attention is correct."""
     for precision in PRECISIONS if measure else ():
-        yield check_precision(device, precision)
-    yield check_attention(device)
+        severity = PROBLEM if precision == "fp32" else WARNING
+        yield attempt(f"{precision} on {device.type}", device, lambda p=precision: peak_of(device, p), severity)
+    yield attempt("fused attention", device, lambda: compare_attention(device))
 
 
-def check_precision(device: torch.device, precision: str) -> Finding:
+def attempt(name: str, device: torch.device, check: Callable[[], str], severity: str = PROBLEM) -> Check:
+    """Run a check that returns its result in words; an exception becomes a PROBLEM or a WARNING."""
+    try:
+        return Check(name, OK, check())
+    except Exception as error:  # whatever torch raises: better found here than in the middle of a run
+        advice = "choose another --device" if device.type != "cpu" else "reinstall torch, or try another version of it"
+        return Check(name, severity, f"fails on {device.type}: {reason(error)}", advice if severity == PROBLEM else "")
+
+
+def peak_of(device: torch.device, precision: str) -> str:
     """How fast a device multiplies matrices in a number format."""
-    name = f"{precision} on {device.type}"
-    try:
-        pick_precision(precision, device)
-        rate = matmul_peak(device, precision)
-    except UserError as error:
-        return Finding(name, NOTE, str(error))
-    except (RuntimeError, TypeError) as error:  # what torch raises for a format that the device does not know
-        mark, advice = (PROBLEM, "choose another --device") if precision == "fp32" else (NOTE, "")
-        return Finding(name, mark, f"does not work: {str(error).splitlines()[0]}", advice)
-    return Finding(name, OK, f"{rate / 1e9:,.0f} GFLOP/s at its best (multiplying two square matrices)")
+    pick_precision(precision, device)  # raises for a combination that makes no sense
+    return f"{matmul_peak(device, precision) / 1e9:,.0f} GFLOP/s peak (multiplying two square matrices)"
 
 
-def check_attention(device: torch.device) -> Finding:
-    """Whether torch's fused attention gives what the formula gives, forwards and backwards."""
-    advice = "choose another --device, or another version of torch"
+def compare_attention(device: torch.device) -> str:
+    """Check that torch's fused attention equals the explicit formula, forward and backward."""
+    results = []
     generator = torch.Generator().manual_seed(0)
-    try:
-        results = []
-        inputs = [torch.randn(2, 2, 16, 8, generator=generator) for _ in range(3)]  # q, k, v (B, H, T, D)
-        for attend in (explicit_attention, fused_attention):
-            q, k, v = (x.to(device).requires_grad_() for x in inputs)
-            out, _ = attend(q, k, v, causal=True)
-            out.square().sum().backward()
-            results.append([out, q.grad, k.grad, v.grad])
-        difference = max((a - b).abs().max().item() for a, b in zip(*results, strict=True))
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        return Finding("fused attention", PROBLEM, f"does not work on {device.type}: {reason}", advice)
+    inputs = [torch.randn(2, 2, 16, 8, generator=generator) for _ in range(3)]  # q, k, v (B, H, T, D)
+    for attention in (explicit_attention, fused_attention):
+        q, k, v = (x.to(device).requires_grad_() for x in inputs)
+        out, _ = attention(q, k, v, causal=True)
+        out.square().sum().backward()
+        results.append([out, q.grad, k.grad, v.grad])
+    difference = max((a - b).abs().max().item() for a, b in zip(*results, strict=True))
     if not difference < 1e-3:
-        return Finding("fused attention", PROBLEM, f"off by {difference:.1e} from the formula on {device.type}", advice)
-    return Finding("fused attention", OK, f"equals the formula on {device.type} (within {difference:.0e})")
+        raise ArithmeticError(f"it differs from the formula by {difference:.1e}")
+    return f"equals the formula on {device.type} (within {difference:.0e})"
+
+
+def training_step(device: torch.device) -> str:
+    """Take one training step with the default model."""
+    loss = make_step(preset("gpt-laptop", vocab_size=1024), batch_size=2, device=device)()
+    if not math.isfinite(loss):
+        raise ArithmeticError(f"the loss is {loss}")
+    return f"one step of the default model works on {device}"
 
 
 def usable_cores() -> float:
-    """How many cores this process may use: by its affinity, and by the quota of its container."""
+    """How many cores this process may use: its affinity, limited by the quota of its container."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         return cores if quota == "max" else min(cores, round(int(quota) / int(period), 1))
-    except (OSError, ValueError):  # no Linux, or no container
+    except (OSError, ValueError):  # not Linux, or no container
         return cores
 
 
-def memory() -> int | None:
-    """The machine's memory in bytes, where the system tells."""
+def memory() -> str:
+    """The machine's memory, in words, where the system reports it."""
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return f", {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / GIB:.1f} GiB of memory"
     except (AttributeError, ValueError, OSError):
-        return None
+        return ""
 
 
 def cpu_name() -> str:
-    """What the processor calls itself."""
+    """The name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))

@@ -1,7 +1,4 @@
-"""Is everything installed? Python, the packages that are needed, the extras, and a compiler.
-
-Nothing here imports torch before it has been found to be importable.
-"""
+"""Is everything installed? Python, the required and optional packages, a C++ compiler. Does not import torch itself."""
 
 import importlib
 import importlib.metadata
@@ -13,30 +10,25 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from llmasos.tools.doctor.check import NOTE, OK, PROBLEM, Finding
+from llmasos.tools.doctor.check import OK, PROBLEM, WARNING, Check, reason
 
 OLDEST_PYTHON = "3.10"
-# As in pyproject.toml. torch 2.9 is the first with torch.optim.Muon. "" = any version.
+# As in pyproject.toml; "" = any version. torch 2.9 is the first release with torch.optim.Muon.
 REQUIRED = {"torch": "2.9", "numpy": "", "tiktoken": "", "tqdm": ""}
 OPTIONAL = {
-    "tensorboard": "curves of a run, beside its metrics.jsonl (tensorboard --logdir runs)",
-    "matplotlib": "pictures in lessons",
-    "pytest": "running our tests",
-    "transformers": "the tests that compare models and tokenizers with the ones the world uses",
-    "tokenizers": "the same, and the yardstick for BPE in python -m llmasos bench",
-    "safetensors": "the tests that compare our files with theirs",
-    "sacrebleu": "the tests that compare our BLEU with theirs",
-    "ruff": "checking the style of changes",
+    "tensorboard": "training curves (tensorboard --logdir runs)",
+    "matplotlib": "plots in the lessons",
+    "pytest": "running the tests",
+    "transformers": "tests against the reference models and tokenizers",
+    "tokenizers": "tests, and the baseline of the BPE benchmark",
+    "safetensors": "tests, and the baseline of the loading benchmark",
+    "sacrebleu": "tests against the reference BLEU and chrF",
+    "ruff": "linting and formatting",
 }
-
-COMPILERS = ("c++", "g++", "clang++", "cl")  # torch.compile writes C++ for a CPU and needs one of them
-COMPILER_ADVICE = {
-    "Linux": "install one, for example: sudo apt install g++",
-    "Darwin": "install Apple's: xcode-select --install",
-    "Windows": "install Visual Studio's Build Tools with the workload for C++",
-}
+COMPILERS = ("c++", "g++", "clang++", "cl")  # torch.compile generates C++ on a CPU and needs one of these
+COMPILER_ADVICE = "apt install g++ (Linux), xcode-select --install (macOS) or Visual Studio's Build Tools (Windows)"
 COMPILE_SECONDS = 120
-# In a process of its own: a compiler may hang or take the process down with it.
+# Runs in a process of its own, because a compiler may hang or crash the process.
 COMPILE_TRIAL = """
 import sys, torch
 device = sys.argv[1]
@@ -48,87 +40,73 @@ except Exception as error:
 """
 
 
-def needed() -> Iterator[Finding]:
-    """Python and the packages without which nothing works."""
+def required() -> Iterator[Check]:
+    """Python and the packages the library cannot work without."""
     version = platform.python_version()
-    if numbers(version) < numbers(OLDEST_PYTHON):
-        advice = f"install Python {OLDEST_PYTHON} or newer, make a new virtual environment with it, and install again"
-        yield Finding("python", PROBLEM, f"{version}; at least {OLDEST_PYTHON} is needed", advice)
+    if version_tuple(version) < version_tuple(OLDEST_PYTHON):
+        advice = f"install Python {OLDEST_PYTHON} or newer and create a new virtual environment with it"
+        yield Check("python", PROBLEM, f"{version}; at least {OLDEST_PYTHON} is required", advice)
     else:
-        yield Finding("python", OK, f"{version} (needed: {OLDEST_PYTHON} or newer), {sys.executable}")
+        yield Check("python", OK, f"{version}, {sys.executable}")
     for package, oldest in REQUIRED.items():
         yield check_package(package, oldest)
 
 
-def check_package(package: str, oldest: str) -> Finding:
-    """Whether a needed package is here, new enough, and can be imported."""
-    wanted = f"{package}>={oldest}" if oldest else package
-    install = f'{os.path.basename(sys.executable)} -m pip install "{wanted}"'
+def check_package(package: str, oldest: str) -> Check:
+    """Whether a required package is installed, recent enough, and can be imported."""
+    requirement = f"{package}>={oldest}" if oldest else package
+    install = f'{os.path.basename(sys.executable)} -m pip install "{requirement}"'
     version = installed_version(package)
     if version is None:
-        return Finding(package, PROBLEM, "not installed", install)
-    if numbers(version) < numbers(oldest):
-        return Finding(package, PROBLEM, f"{version}; at least {oldest} is needed", install)
+        return Check(package, PROBLEM, "not installed", install)
+    if version_tuple(version) < version_tuple(oldest):
+        return Check(package, PROBLEM, f"{version}; at least {oldest} is required", install)
     try:
         importlib.import_module(package)
-    except Exception as error:  # a broken installation fails in any way it likes, a missing shared library for one
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        return Finding(
-            package, PROBLEM, f"{version} is installed and cannot be imported: {reason}", f"{install} --force-reinstall"
-        )
-    return Finding(package, OK, version + (f" (needed: {oldest} or newer)" if oldest else ""))
+    except Exception as error:  # a broken installation can fail in any way, for example for a missing shared library
+        value = f"{version} is installed but cannot be imported: {reason(error)}"
+        return Check(package, PROBLEM, value, f"{install} --force-reinstall")
+    return Check(package, OK, version)
 
 
-def extras() -> Iterator[Finding]:
-    """The packages that only some things want, and what each is for."""
+def optional() -> Iterator[Check]:
+    """The optional packages, and what each is for."""
     for package, purpose in OPTIONAL.items():
-        version = installed_version(package)
-        if version is None:
-            yield Finding(package, NOTE, f"not installed; only for: {purpose}", f"pip install {package}")
+        if version := installed_version(package):
+            yield Check(package, OK, f"{version}, for {purpose}")
         else:
-            yield Finding(package, OK, f"{version}, for: {purpose}")
+            yield Check(package, WARNING, f"not installed; only for {purpose}", f"pip install {package}")
 
 
-def compiler(device: str, try_it: bool) -> Iterator[Finding]:
+def compiler(device: str, try_it: bool) -> Iterator[Check]:
     """Whether there is a C++ compiler, and whether torch.compile works with it.
 
     Args:
         device: "cpu", "cuda" or "mps": what to compile for.
-        try_it: compile a small model, which takes from a few seconds to a minute.
+        try_it: whether to compile a small model, which takes between a few seconds and a minute.
     """
     path = find_compiler()
     if path is None:
-        advice = COMPILER_ADVICE.get(platform.system(), "install g++ or clang++")
-        yield Finding("compiler", NOTE, "no C++ compiler, so train.py --compile would go on uncompiled", advice)
+        value = "no C++ compiler: train.py --compile would train without compiling"
+        yield Check("compiler", WARNING, value, COMPILER_ADVICE)
         return
-    yield Finding("compiler", OK, path)
-    if not try_it:
-        return
-    print(
-        f"  … trying torch.compile on {device} in a process of its own (at most {COMPILE_SECONDS} s)",
-        file=sys.stderr,
-        flush=True,
-    )
-    reason = compile_failure(device)
-    if reason is None:
-        yield Finding("torch.compile", OK, f"works on {device}: train.py --compile can be used")
-    else:
-        yield Finding(
-            "torch.compile",
-            NOTE,
-            f"does not work on {device}: {reason}",
-            "leave out --compile; training is the same without it, only slower",
-        )
+    yield Check("compiler", OK, path)
+    if try_it:
+        print(f"  … trying torch.compile on {device} (at most {COMPILE_SECONDS} s)", file=sys.stderr, flush=True)
+        failure = compile_failure(device)
+        advice = "train without --compile; the results are the same, training is only slower" if failure else ""
+        value = f"does not work on {device}: {failure}" if failure else f"works on {device}: use it with --compile"
+        yield Check("torch.compile", WARNING if failure else OK, value, advice)
 
 
 def find_compiler() -> str | None:
-    """The path of the C++ compiler: the one that $CXX names, or the first that is installed."""
+    """The path of the C++ compiler: the one $CXX names, or the first that is installed."""
     return next((path for name in (os.environ.get("CXX"), *COMPILERS) if name and (path := shutil.which(name))), None)
 
 
 def compile_failure(device: str, seconds: float = COMPILE_SECONDS) -> str | None:
-    """Compile a small model for a device, forward and backward. Returns None, or why it does not work."""
-    environment = {**os.environ, "TORCHINDUCTOR_COMPILE_THREADS": "1"}  # no pool of helpers that might outlive it
+    """Compile a small model for a device, forward and backward. Returns why that fails, or None."""
+    environment = {**os.environ, "TORCHINDUCTOR_COMPILE_THREADS": "1"}  # no pool of workers that might outlive it
     command = [sys.executable, "-c", COMPILE_TRIAL, device]
     try:
         done = subprocess.run(
@@ -149,10 +127,11 @@ def installed_version(package: str) -> str | None:
         return None
 
 
-def numbers(version: str) -> tuple[int, ...]:
+def version_tuple(version: str) -> tuple[int, ...]:
     """The leading numbers of a version, for comparison.
 
-    >>> numbers("2.13.0+cpu"), numbers("2.9") < numbers("2.13"), numbers("")
+    >>> version_tuple("2.13.0+cpu"), version_tuple("2.9") < version_tuple("2.13"), version_tuple("")
     ((2, 13, 0), True, ())
     """
-    return tuple(int(part) for part in re.match(r"(?:\d+(?:\.\d+)*)?", version)[0].split(".") if part)
+    numbers = re.match(r"\d+(\.\d+)*", version)
+    return tuple(map(int, numbers[0].split("."))) if numbers else ()

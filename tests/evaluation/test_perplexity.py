@@ -11,7 +11,7 @@ from torch import nn
 from llmasos.datasets import Windows
 from llmasos.errors import UserError
 from llmasos.evaluation import evaluate_text, token_losses
-from llmasos.evaluation.language_modelling import scored_windows
+from llmasos.evaluation.perplexity import scored_windows
 
 TOKENS = random_ids(53).numpy()
 T = 16
@@ -75,7 +75,7 @@ def test_nats_perplexity_and_bits_per_byte_are_one_number():
     assert perplexity.low == pytest.approx(math.exp(nats.low))
     assert bits.high / bits.value == pytest.approx(nats.high / nats.value)
     assert "stride 4" in perplexity.note
-    assert evaluate_text(model, TOKENS).scores() == list(evaluate_text(model, TOKENS, stride=T))[:2]
+    assert evaluate_text(model, TOKENS).metrics() == list(evaluate_text(model, TOKENS, stride=T))[:2]
 
 
 class Unsure(nn.Module):

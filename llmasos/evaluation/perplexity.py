@@ -30,19 +30,19 @@ from torch.nn import functional as F
 
 from llmasos.errors import UserError
 from llmasos.evaluation.intervals import bootstrap, mean_of_column
-from llmasos.evaluation.score import Score
+from llmasos.evaluation.metric import Metric
 from llmasos.generation.sequence import eval_mode
 from llmasos.objectives.causal import CausalLM
 
 
-class TextScores(NamedTuple):
+class TextMetrics(NamedTuple):
     """How well a text was predicted; bits_per_byte is None if its number of bytes was not given."""
 
-    nats: Score
-    perplexity: Score
-    bits_per_byte: Score | None
+    nats: Metric
+    perplexity: Metric
+    bits_per_byte: Metric | None
 
-    def scores(self) -> list[Score]:
+    def metrics(self) -> list[Metric]:
         """Those that there are."""
         return [score for score in self if score is not None]
 
@@ -53,7 +53,7 @@ def evaluate_text(
     stride: int | None = None,
     batch_size: int = 8,
     n_bytes: int | None = None,
-) -> TextScores:
+) -> TextMetrics:
     """Nats per token, perplexity and bits per byte of a text.
 
     The interval is by bootstrap over blocks of context_length tokens: neighbouring tokens are hard or easy together,
@@ -76,14 +76,14 @@ def evaluate_text(
     blocks = np.stack([np.add.reduceat(losses, starts), sizes], axis=1)  # (blocks, 2)
     value, (low, high) = float(losses.mean()), bootstrap(blocks, mean_of_column)
     note = f"context {T}, stride {stride or T}"
-    nats = Score("nats per token", value, low, high, len(losses), note, 4)
+    nats = Metric("nats per token", value, low, high, len(losses), note, 4)
     # Perplexity and bits per byte grow with the nats, so the ends of the interval go along.
-    perplexity = Score("perplexity", _exp(value), _exp(low), _exp(high), len(losses), note, 2)
+    perplexity = Metric("perplexity", _exp(value), _exp(low), _exp(high), len(losses), note, 2)
     if n_bytes is None:
-        return TextScores(nats, perplexity, None)
+        return TextMetrics(nats, perplexity, None)
     factor = len(losses) / n_bytes / math.log(2)
-    bits = Score("bits per byte", factor * value, factor * low, factor * high, len(losses), note, 4)
-    return TextScores(nats, perplexity, bits)
+    bits = Metric("bits per byte", factor * value, factor * low, factor * high, len(losses), note, 4)
+    return TextMetrics(nats, perplexity, bits)
 
 
 def token_losses(

@@ -5,7 +5,7 @@ import torch
 from generation_helpers import lively_model, lively_transformer
 
 from llmasos.errors import UserError
-from llmasos.generation import Row, SamplingOptions, generate, generate_from, generate_plain, stream, stream_from
+from llmasos.generation import SequenceState, SamplingOptions, generate, generate_from, generate_naive, stream, stream_from
 from llmasos.generation.sequence import next_tokens
 from llmasos.tokenizers import ByteTokenizer, CharTokenizer, WordPieceTokenizer
 from llmasos.tokenizers.wordpiece import SPECIAL_TOKENS
@@ -23,7 +23,7 @@ OPTIONS = {
 
 def plain(model, source: str, options: SamplingOptions, sample: int = 0) -> list[int]:
     options = SamplingOptions(**{**vars(options), "max_new_tokens": min(options.max_new_tokens, 24)})
-    return generate_plain(model, [END], options, sample, END, source=[*BYTES.encode(source), END])
+    return generate_naive(model, [END], options, sample, END, source=[*BYTES.encode(source), END])
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -93,13 +93,13 @@ def test_streamed_events_add_up_to_what_generate_from_returns():
 def test_the_start_token_is_not_penalised_as_if_it_had_been_written():
     logits = torch.tensor([[9.0, 8.0, 1.0]])
     options = SamplingOptions(temperature=0, repetition_penalty=2.0)
-    assert next_tokens(logits, [Row((0,), options, source=(1, 0))]).tolist() == [0]
-    assert next_tokens(logits, [Row((0,), options, ids=[0], source=(1, 0))]).tolist() == [1]
-    assert next_tokens(logits, [Row((0,), options)]).tolist() == [1]  # of a GPT it is part of the prompt
+    assert next_tokens(logits, [SequenceState((0,), options, source=(1, 0))]).tolist() == [0]
+    assert next_tokens(logits, [SequenceState((0,), options, ids=[0], source=(1, 0))]).tolist() == [1]
+    assert next_tokens(logits, [SequenceState((0,), options)]).tolist() == [1]  # of a GPT it is part of the prompt
 
 
 @pytest.mark.parametrize(
-    "tokenizer, known, unknown, notice",
+    "tokenizer, known, unknown, warning",
     [
         (CharTokenizer("abc "), "ab c", "é a éx", "does not know 'é', 'x': it reads <|unknown|> instead"),
         (CharTokenizer("abc ", lowercase=True), "AB c", "É", "does not know 'É': it reads <|unknown|> instead"),
@@ -108,10 +108,10 @@ def test_the_start_token_is_not_penalised_as_if_it_had_been_written():
         (WORDS, "a" * 20, "b" + "a" * 100, "does not know 'b" + "a" * 28 + "…': it reads"),
     ],
 )
-def test_what_the_vocabulary_cannot_spell_is_named(tokenizer, known, unknown, notice):
+def test_what_the_vocabulary_cannot_spell_is_named(tokenizer, known, unknown, warning):
     model = lively_transformer(vocab_size=tokenizer.vocab_size, context_length=32)
     results = generate_from(model, tokenizer, [known, unknown], SamplingOptions(max_new_tokens=2))
-    assert results[0].notices == [] and notice in results[1].notices[0] and len(results[1].notices) == 1
+    assert results[0].warnings == [] and warning in results[1].warnings[0] and len(results[1].warnings) == 1
 
 
 def test_no_sources_give_no_texts_and_the_model_keeps_its_mode():

@@ -1,4 +1,4 @@
-"""Text in, text out: prompts, stop strings, streaming, notices."""
+"""Text in, text out: prompts, stop strings, streaming, warnings."""
 
 import random
 
@@ -7,7 +7,7 @@ import torch
 from generation_helpers import ScriptedModel, lively_model, scripted
 
 from llmasos.errors import UserError
-from llmasos.generation import SamplingOptions, generate, generate_plain, stream
+from llmasos.generation import SamplingOptions, generate, generate_naive, stream
 from llmasos.generation.prompts import prepare_prompt
 from llmasos.generation.stop_strings import TextStream
 from llmasos.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer
@@ -134,20 +134,20 @@ def test_of_a_prompt_longer_than_the_context_the_last_tokens_are_kept_with_room_
     text = "".join(chr(33 + i % 90) for i in range(130))
     prompt = prepare_prompt(BYTES, text, 100, SamplingOptions(max_new_tokens=max_new_tokens))
     assert prompt.ids == tuple(BYTES.encode(text[-n_kept:]))
-    assert len(prompt.notices) == 1
-    assert all(number in prompt.notices[0] for number in ("130", "100", str(n_kept)))
+    assert len(prompt.warnings) == 1
+    assert all(number in prompt.warnings[0] for number in ("130", "100", str(n_kept)))
 
 
 def test_a_prompt_that_just_fits_is_read_whole_and_nothing_is_said():
     prompt = prepare_prompt(BYTES, "x" * 100, 100, SamplingOptions())
-    assert (len(prompt.ids), prompt.notices) == (100, ())
+    assert (len(prompt.ids), prompt.warnings) == (100, ())
 
 
 def test_characters_that_the_model_has_never_seen_are_named():
     tokenizer = CharTokenizer("abc ")
     prompt = prepare_prompt(tokenizer, "a b é a é Z", 100, SamplingOptions())
-    assert len(prompt.notices) == 1 and "'é', 'Z'" in prompt.notices[0]
-    assert prepare_prompt(tokenizer, "a b c", 100, SamplingOptions()).notices == ()
+    assert len(prompt.warnings) == 1 and "'é', 'Z'" in prompt.warnings[0]
+    assert prepare_prompt(tokenizer, "a b c", 100, SamplingOptions()).warnings == ()
 
 
 # generate and stream
@@ -160,7 +160,7 @@ def test_generate_gives_the_plain_versions_tokens_for_prompts_of_any_length():
     results = generate(model, BYTES, prompts, options, n_samples=2)
     for i, result in enumerate(results):
         ids = prepare_prompt(BYTES, prompts[i // 2], 16, options).ids
-        assert result.ids == generate_plain(model, ids, options, i % 2, BYTES.end_of_text)
+        assert result.ids == generate_naive(model, ids, options, i % 2, BYTES.end_of_text)
         assert result.text == BYTES.decode(result.ids, skip_special=True)
         assert result.n_prompt_tokens == len(ids)
         assert len(result.logprobs) == len(result.ids)
@@ -178,7 +178,7 @@ def test_streamed_events_add_up_to_what_generate_returns():
         assert [event.id for event in own] == result.ids
         assert [event.logprob for event in own] == result.logprobs
         assert [event.finish_reason for event in own] == [None] * (len(own) - 1) + [result.finish_reason]
-        assert [notice for event in own for notice in event.notices] == result.notices
+        assert [warning for event in own for warning in event.warnings] == result.warnings
 
 
 def test_text_is_streamed_as_soon_as_it_is_certain():
@@ -189,9 +189,9 @@ def test_text_is_streamed_as_soon_as_it_is_certain():
 def test_outgrowing_the_context_is_said_once_when_it_happens():
     model = ScriptedModel([65] * 200, context_length=20)
     events = list(stream(model, BYTES, ["AAAA"], SamplingOptions(max_new_tokens=60)))
-    told = [i for i, event in enumerate(events) if event.notices]
+    told = [i for i, event in enumerate(events) if event.warnings]
     assert told == [17]  # 4 + 16 tokens fill the context, the 17th is chosen from them, the 18th needs a slot
-    assert "20 tokens" in events[17].notices[0]
+    assert "20 tokens" in events[17].warnings[0]
 
 
 def test_no_prompts_give_no_texts():

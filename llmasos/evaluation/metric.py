@@ -15,7 +15,7 @@ from llmasos.errors import UserError
 
 
 @dataclass(frozen=True)
-class Score:
+class Metric:
     """One figure with its 95 % interval.
 
     >>> print(Score("accuracy", 0.912, 0.893, 0.929, 1000))

@@ -24,13 +24,13 @@ from typing import NamedTuple
 import numpy as np
 
 from llmasos.errors import UserError
-from llmasos.evaluation.intervals import bootstrap, share
-from llmasos.evaluation.score import Score, check_pairs
+from llmasos.evaluation.intervals import bootstrap, proportion
+from llmasos.evaluation.metric import Metric, check_pairs
 
 Label = Hashable
 
 
-def accuracy(predictions: Sequence[Label], references: Sequence[Label], name: str = "accuracy") -> Score:
+def accuracy(predictions: Sequence[Label], references: Sequence[Label], name: str = "accuracy") -> Metric:
     """The share of predictions that equal their reference, with its exact interval.
 
     >>> print(accuracy(["good", "bad", "bad", "good"], ["good", "bad", "good", "good"]))
@@ -38,16 +38,16 @@ def accuracy(predictions: Sequence[Label], references: Sequence[Label], name: st
     """
     check_pairs(predictions, references)
     right = sum(p == r for p, r in zip(predictions, references, strict=True))
-    return share(name, right, len(references))
+    return proportion(name, right, len(references))
 
 
-def majority_baseline(references: Sequence[Label], training: Sequence[Label] | None = None) -> Score:
+def majority_baseline(references: Sequence[Label], training: Sequence[Label] | None = None) -> Metric:
     """The accuracy of always giving the most frequent label, that of the `training` labels if they are given."""
     check_pairs(references, references)
     if training is not None:
         check_pairs(training, training)
     label, _ = Counter(references if training is None else training).most_common(1)[0]
-    return share("majority baseline", sum(r == label for r in references), len(references), f"always {label!r}")
+    return proportion("majority baseline", sum(r == label for r in references), len(references), f"always {label!r}")
 
 
 def confusion_matrix(
@@ -89,7 +89,7 @@ def confusion_table(matrix: np.ndarray, labels: Sequence[Label]) -> str:
     return "\n".join([line(corner, names), *rows])
 
 
-class ClassScores(NamedTuple):
+class ClassMetrics(NamedTuple):
     """One label's precision, recall and F1; 0 where nothing was to be divided. n is how many examples have it."""
 
     label: Label
@@ -101,7 +101,7 @@ class ClassScores(NamedTuple):
 
 def per_class(
     predictions: Sequence[Label], references: Sequence[Label], labels: Sequence[Label] | None = None
-) -> list[ClassScores]:
+) -> list[ClassMetrics]:
     """Precision, recall and F1 of each label, in the order of `labels` (None = all that occur, sorted)."""
     labels = _labels(predictions, references) if labels is None else labels
     matrix = confusion_matrix(predictions, references, labels)
@@ -109,11 +109,11 @@ def per_class(
     for i, label in enumerate(labels):
         hits, n_predicted, n_true = int(matrix[i, i]), int(matrix[:, i].sum()), int(matrix[i].sum())
         precision, recall = hits / max(n_predicted, 1), hits / max(n_true, 1)
-        scores.append(ClassScores(label, precision, recall, 2 * hits / max(n_predicted + n_true, 1), n_true))
+        scores.append(ClassMetrics(label, precision, recall, 2 * hits / max(n_predicted + n_true, 1), n_true))
     return scores
 
 
-def macro_f1(predictions: Sequence[Label], references: Sequence[Label], labels: Sequence[Label] | None = None) -> Score:
+def macro_f1(predictions: Sequence[Label], references: Sequence[Label], labels: Sequence[Label] | None = None) -> Metric:
     """The mean F1 over the labels, with a bootstrap interval.
 
     A label that occurs neither among the predictions nor among the references has no F1 and is left out of the mean.
@@ -133,10 +133,10 @@ def macro_f1(predictions: Sequence[Label], references: Sequence[Label], labels: 
 
     low, high = bootstrap(statistics, combine)
     value = combine(statistics.sum(axis=0, keepdims=True))[0]
-    return Score("macro-F1", float(value), low, high, len(references))
+    return Metric("macro-F1", float(value), low, high, len(references))
 
 
-def calibration_error(confidences: Sequence[float], correct: Sequence[bool], bins: int = 15) -> Score:
+def calibration_error(confidences: Sequence[float], correct: Sequence[bool], bins: int = 15) -> Metric:
     """The expected calibration error: how far confidence and accuracy lie apart (Guo et al. 2017, equation 3).
 
     The answers are sorted into bins of equal width by their confidence. In each bin mean confidence and accuracy are
@@ -168,7 +168,7 @@ def calibration_error(confidences: Sequence[float], correct: Sequence[bool], bin
 
     low, high = bootstrap(statistics, combine)
     value = float(combine(statistics.sum(axis=0, keepdims=True))[0])
-    return Score("calibration error", value, low, high, len(confidence), f"{bins} bins")
+    return Metric("calibration error", value, low, high, len(confidence), f"{bins} bins")
 
 
 def fit_temperature(logits: np.ndarray, labels: Sequence[int]) -> float:

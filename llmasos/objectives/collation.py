@@ -7,10 +7,10 @@ from llmasos.objectives.objective import Batch
 from llmasos.tokenizers.pair_template import Frame
 
 
-def stack_frames(frames: Sequence[Frame], pad_id: int) -> Batch:
+def collate_inputs(frames: Sequence[Frame], pad_id: int) -> Batch:
     """What a reading model is given of B framed texts: `ids`, `real` and `segments`, all (B, T), padded on the right.
 
-    >>> batch = stack_frames([Frame([5, 6, 7], [0, 0, 1], 0, 2), Frame([8], [0], 0, 1)], pad_id=9)
+    >>> batch = collate_inputs([Frame([5, 6, 7], [0, 0, 1], 0, 2), Frame([8], [0], 0, 1)], pad_id=9)
     >>> batch["ids"].tolist(), batch["segments"].tolist()
     ([[5, 6, 7], [8, 9, 9]], [[0, 0, 1], [0, 0, 0]])
     """
