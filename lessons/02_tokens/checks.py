@@ -501,7 +501,7 @@ STORY = {
 train_bpe = Exercise(
     name="train_bpe",
     asks="Learn the merges of byte-pair encoding from words and their counts, ties by the smaller pair.",
-    reference=lambda word_counts, n_merges: bpe_trainer.learn_merges_plainly(
+    reference=lambda word_counts, n_merges: bpe_trainer.learn_merges_naive(
         word_counts, n_merges, min_frequency=2, spell=str.encode
     ),
     section="2.3",
@@ -647,7 +647,7 @@ def library_ids(merges) -> list[Pair]:
 
 
 def through_the_library(word: str, merges) -> list[int]:
-    ids = BPETokenizer(library_ids(merges)).encode_slowly(word)
+    ids = BPETokenizer(library_ids(merges)).encode_naive(word)
     return [BYTES_BY_ID[id] if id < 256 else id for id in ids]
 
 
@@ -740,7 +740,7 @@ A, B, C, D, E = range(97, 102)
 AB_BC = [(B, C), (A, B)]  # bc = 256, ab = 257
 CHAIN = [(A, B), (256, C), (257, D), (C, D)]  # ab, abc, abcd, cd
 LONG_LAST = [(A, B), (C, D), (B, C), (258, D), (A, 259)]  # ab, cd, bc, bcd, abcd
-STORY_MERGES = bpe_trainer.learn_merges_plainly(STORY, 30, 2, str.encode)
+STORY_MERGES = bpe_trainer.learn_merges_naive(STORY, 30, 2, str.encode)
 
 encode = Exercise(
     name="encode",

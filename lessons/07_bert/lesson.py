@@ -35,7 +35,7 @@ from llmasos.nn import explicit_attention
 from llmasos.objectives import IGNORE_INDEX, BERTPretraining, MaskedLM, collate_inputs
 from llmasos.objectives.masked import hidden_tokens
 from llmasos.objectives.masked import predict as ask
-from llmasos.tasks.bert_pretraining import FramedPairs, fill_masks, piece
+from llmasos.tasks.bert_pretraining import EncodedPairs, fill_masks, piece
 from llmasos.tokenizers import CharTokenizer, WordPieceTokenizer
 from llmasos.training.optimizers import make_optimizers, set_learning_rate
 from llmasos.training.recipe import Recipe
@@ -179,10 +179,10 @@ for n_layers in (1, 2):
 model = small_bert(vocab_size=50, context_length=12, n_layers=2)
 short, long = torch.randint(5, 50, (1, 6)), torch.randint(5, 50, (1, 12))
 together = torch.cat([F.pad(short, (0, 6), value=0), long])  # (2, 12): six [PAD] after the short one
-real = together != 0
+attention_mask = together != 0
 with torch.no_grad():
     alone = model.hidden(short)  # (1, 6, C)
-    with_mask = model.hidden(together, real)[:1, :6]
+    with_mask = model.hidden(together, attention_mask)[:1, :6]
     without_mask = model.hidden(together)[:1, :6]
 print("largest difference with the padding mask   ", f"{(with_mask - alone).abs().max():.6f}")
 print("largest difference without a padding mask  ", f"{(without_mask - alone).abs().max():.6f}")
@@ -230,9 +230,9 @@ for word in ("morning", "mornings", "Drummer", "unfriendly", "drumΩ"):
 
 # %%
 first, second = (tokenizer.encode(sentence) for sentence in openings["val"][0][:2])
-frame = tokenizer.frame(first, second)
-for t, (id, segment) in enumerate(zip(frame.ids, frame.segments, strict=True)):
-    if t < 4 or abs(t - len(first)) < 4 or t > len(frame.ids) - 3:
+inputs = tokenizer.build_inputs(first, second)
+for t, (id, segment) in enumerate(zip(inputs.ids, inputs.segments, strict=True)):
+    if t < 4 or abs(t - len(first)) < 4 or t > len(inputs.ids) - 3:
         print(f"position {t:>2}   {piece(tokenizer, id):>10}   id {id:>3}   segment {segment}")
 
 # %% [markdown]
@@ -429,7 +429,7 @@ class Masking(MaskedLM):
 
 def framed_pairs(split):
     documents = [[np.array(tokenizer.encode(sentence)) for sentence in opening] for opening in openings[split]]
-    return FramedPairs(SentencePairs(documents, ROOM - tokenizer.frame_size(2)), tokenizer)
+    return EncodedPairs(SentencePairs(documents, ROOM - tokenizer.n_special_tokens(2)), tokenizer)
 
 
 train, val = framed_pairs("train"), framed_pairs("val").validation()
@@ -580,22 +580,22 @@ predict(
 )
 
 # %%
-frames = collate_inputs([example.frame for example in val], tokenizer.pad_id)
-ordinary = torch.from_numpy(~tokenizer.special_mask)[frames["ids"]] & frames["real"]  # (B, T)
+batch = collate_inputs([example.inputs for example in val], tokenizer.pad_id)
+ordinary = torch.from_numpy(~tokenizer.special_mask)[batch["ids"]] & batch["attention_mask"]  # (B, T)
 generator = torch.Generator().manual_seed(SEED)
 place = (torch.rand(ordinary.shape, generator=generator) * ordinary).argmax(dim=1)  # (B,): one place in each row
 rows = torch.arange(len(val))
-truth = frames["ids"][rows, place]
+truth = batch["ids"][rows, place]
 stranger = torch.randint(5, V, (len(val),), generator=generator)
-spoiled = frames["ids"].clone()
+spoiled = batch["ids"].clone()
 spoiled[rows, place] = stranger
 
 for name, expected in (("80/10/10", (0.78, 0.89, 0.02, 0.61)), ("100/0/0", (0.28, 0.40, 0.002, 0.41))):
     with torch.no_grad():
-        intact = models[name](frames["ids"], frames["real"], frames["segments"]).masked  # (B, T, V)
-        said = models[name](spoiled, frames["real"], frames["segments"]).masked[rows, place]  # (B, V)
-    first_guess = (intact.argmax(-1) == frames["ids"])[ordinary].float().mean().item()
-    p_right = intact.softmax(-1).gather(-1, frames["ids"][..., None])[..., 0][ordinary].mean().item()
+        intact = models[name](batch["ids"], batch["attention_mask"], batch["segments"]).masked  # (B, T, V)
+        said = models[name](spoiled, batch["attention_mask"], batch["segments"]).masked[rows, place]  # (B, V)
+    first_guess = (intact.argmax(-1) == batch["ids"])[ordinary].float().mean().item()
+    p_right = intact.softmax(-1).gather(-1, batch["ids"][..., None])[..., 0][ordinary].mean().item()
     p_wrong = said.softmax(-1).gather(-1, stranger[:, None]).mean().item()
     mended = (said.argmax(-1) == truth).float().mean().item()
     result(f"{name}: the right word in sight, its probability", p_right, expected[0], 0.1)
@@ -667,11 +667,11 @@ print("'probabilities' of the four sentences sum to", likelihood.sum().item())
 # %%
 surprise, count = 0.0, 0
 for example in val[:40]:
-    ids = torch.tensor(example.frame.ids)
-    places = torch.from_numpy(np.flatnonzero(~tokenizer.special_mask[example.frame.ids]))  # (n,)
+    ids = torch.tensor(example.inputs.ids)
+    places = torch.from_numpy(np.flatnonzero(~tokenizer.special_mask[example.inputs.ids]))  # (n,)
     copies = ids.repeat(len(places), 1)  # (n, T): one copy for each place
     copies[torch.arange(len(places)), places] = MASK
-    segments = torch.tensor(example.frame.segments).expand_as(copies)
+    segments = torch.tensor(example.inputs.segments).expand_as(copies)
     with torch.no_grad():
         logits = models["80/10/10"](copies, segments=segments, predict=copies == MASK).masked  # (n, V)
     surprise += F.cross_entropy(logits, ids[places], reduction="sum").item()

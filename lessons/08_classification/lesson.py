@@ -137,8 +137,8 @@ def examples_of(some):
 
 train_examples, tune_examples, test_examples = examples_of(train), examples_of(tune), examples_of(test)
 example = test_examples[0]
-print(tokenizer.decode(example.frame.ids))
-print(f"{len(example.frame.ids)} tokens; {example.n_cut} did not fit; label {example.label}: {LABELS[example.label]}")
+print(tokenizer.decode(example.inputs.ids))
+print(f"{len(example.inputs.ids)} tokens; {example.n_cut} did not fit; label {example.label}: {LABELS[example.label]}")
 
 # %% [markdown]
 # The context is 64 tokens and a story has about 130, so it loses its middle: kept are a quarter from its beginning and
@@ -153,8 +153,8 @@ model = build_model(config)  # random weights everywhere …
 load_body(model, "storyworld-bert")  # … and now the pre-trained ones under the head
 batch = objective.collate(encode([test[0].text, "Anna sang.", test[1].text], [truths[0], "happy", truths[1]]))
 with torch.no_grad():
-    features = model.body.features(batch["ids"], batch["real"], batch["segments"])  # (B, T) → (B, T, C)
-    summary = model.body.summary(features, batch["real"])  # (B, C): the pooler, on the first real position
+    features = model.body.features(batch["ids"], batch["attention_mask"], batch["segments"])  # (B, T) → (B, T, C)
+    summary = model.body.summary(features, batch["attention_mask"])  # (B, C): the pooler, on the first real position
     logits = model.head(summary)  # (B, K)
 new = sum(p.numel() for p in model.head.parameters())
 print("features", tuple(features.shape), " summary", tuple(summary.shape), " logits", tuple(logits.shape))
@@ -163,7 +163,7 @@ print(f"loss {F.cross_entropy(logits, batch['labels']):.2f} nats; ln 2 = {math.l
 
 # %% [markdown]
 # **Padding.** The second text of that batch is short, and its row is filled up with [PAD] to the length of the others.
-# The boolean `real` says where (True = part of the text), and attention leaves the rest out (lesson 03). But the
+# The boolean `attention_mask` says where (True = part of the text), and attention leaves the rest out (lesson 03). But the
 # features still have 64 rows for it, and what stands in the padded ones has no meaning. Whoever sums up a text has to
 # leave them out, too. For the mean that is
 #
@@ -311,8 +311,8 @@ def frozen_summaries(model, examples):
     rows = []
     for start in range(0, len(examples), 100):
         batch = objective.collate(examples[start : start + 100])
-        h, real = model.body.features(batch["ids"], batch["real"], batch["segments"]), batch["real"]
-        rows.append(h[:, 0] if summaries is None else summaries(h, real, "first"))
+        h, attention_mask = model.body.features(batch["ids"], batch["attention_mask"], batch["segments"]), batch["attention_mask"]
+        rows.append(h[:, 0] if summaries is None else summaries(h, attention_mask, "first"))
     return torch.cat(rows)
 
 
@@ -397,7 +397,7 @@ def fine_tune(examples, pretrained=True):
 def logits_of(model, examples):
     """The model's logits for some examples: (N, K)."""
     batches = [objective.collate(examples[start : start + 100]) for start in range(0, len(examples), 100)]
-    return torch.cat([model(batch["ids"], batch["real"], batch["segments"]) for batch in batches])
+    return torch.cat([model(batch["ids"], batch["attention_mask"], batch["segments"]) for batch in batches])
 
 
 predict("which is better, pre-trained weights and 25 labels, or random weights and 400? And how much, over 0.74?")

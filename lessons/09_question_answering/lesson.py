@@ -135,7 +135,7 @@ model = build_model(config)
 load_body(model, "storyworld-bert")
 
 question, context = tokenizer.encode("Where did Anna live?"), tokenizer.encode("Anna lived here.")
-ids = torch.tensor([tokenizer.frame(question, context).ids])
+ids = torch.tensor([tokenizer.build_inputs(question, context).ids])
 print(ids.shape, "→", model(ids).shape)  # (B, T) → (B, T, 2): start and end logits of every token
 print(sum(p.numel() for p in model.head.parameters()), "new numbers: two vectors of", config.d_model, "and two biases")
 
@@ -145,12 +145,12 @@ print(sum(p.numel() for p in model.head.parameters()), "new numbers: two vectors
 # People mark answers in characters; models speak in tokens. The translation between the two is where most home-made
 # systems go wrong, and they go wrong silently: an answer shifted by one token still trains, a little worse.
 #
-# So every token has to remember where it stood. `encode_spans` gives for each token the characters it covers, begin
+# So every token has to remember where it stood. `encode_with_offsets` gives for each token the characters it covers, begin
 # included, end not, as in Python's slices:
 
 # %%
 text = "Leo lived beside the stone-bridge."
-spans = tokenizer.encode_spans(text)
+spans = tokenizer.encode_with_offsets(text)
 for id, begin, end in zip(spans.ids, spans.starts, spans.ends, strict=True):
     print(f"{tokenizer.decode([id]):>10}  {begin:2}…{end:<2}  {text[begin:end]!r}")
 
@@ -192,14 +192,14 @@ for id, begin, end in zip(spans.ids, spans.starts, spans.ends, strict=True):
 # %%
 T, STRIDE = config.context_length, 16
 all_windows = [make_windows(qa, tokenizer, T, STRIDE) for qa in train]
-has_answer = [window.answer[0] != window.frame.summary for some in all_windows for window in some]
+has_answer = [window.answer[0] != window.inputs.cls_index for some in all_windows for window in some]
 print(f"{len(train):,} questions, {len(has_answer):,} windows, {sum(has_answer) / len(has_answer):.0%} with the answer")
 
 one = make_windows(example, tokenizer, T, STRIDE)
 for number, window in enumerate(one):
     first, last = window.answer
-    said = tokenizer.decode(window.frame.ids[first : last + 1])
-    print(f"window {number}: {len(window.frame.ids)} tokens, answer at {first}…{last}: {said!r}")
+    said = tokenizer.decode(window.inputs.ids[first : last + 1])
+    print(f"window {number}: {len(window.inputs.ids)} tokens, answer at {first}…{last}: {said!r}")
 
 # %% [markdown]
 # Three windows in four say "not here". Trained on all of them, a model learns first of all to deny. We keep every
@@ -209,8 +209,8 @@ for number, window in enumerate(one):
 rng = random.Random(SEED)
 examples = []
 for some in all_windows:
-    without = [window for window in some if window.answer[0] == window.frame.summary]
-    examples += [window for window in some if window.answer[0] != window.frame.summary]
+    without = [window for window in some if window.answer[0] == window.inputs.cls_index]
+    examples += [window for window in some if window.answer[0] != window.inputs.cls_index]
     examples += rng.sample(without, min(1, len(without)))
 print(f"{len(examples):,} windows to train on")
 
@@ -266,11 +266,11 @@ curves({"start and end, mean": points[1:]}, "Learning to point", "step", "traini
 # and choose the best of all spans that are *possible*. There are at most T · longest of them, so trying all is cheap.
 
 # %%
-window = next(w for w in one if w.answer[0] != w.frame.summary)
+window = next(w for w in one if w.answer[0] != w.inputs.cls_index)
 (logits,) = predict_spans(model, objective, [window])  # (T, 2)
-shown = slice(window.frame.second, window.frame.second + 24)
+shown = slice(window.inputs.second_start, window.inputs.second_start + 24)
 probabilities = logits.softmax(dim=0).T  # (2, T): every row sums to one
-words = [tokenizer.decode([id]) for id in window.frame.ids[shown]]
+words = [tokenizer.decode([id]) for id in window.inputs.ids[shown]]
 heatmap(probabilities[:, shown].tolist(), ["start", "end"], words, example.question, "09-span")
 print(example.question, "→", answer.text)
 print(f"of the weight, [CLS] has {probabilities[0, 0]:.2f} of start and {probabilities[1, 0]:.2f} of end")
@@ -318,7 +318,7 @@ def read(model, asked):
     for some in windows:
         rows = []
         for window in some:
-            logits, first = next(flat), window.frame.second
+            logits, first = next(flat), window.inputs.second_start
             rows.append((window, torch.cat([logits[:1], logits[first : first + len(window.starts)]])))
         found.append(rows)
     return found

@@ -151,8 +151,8 @@ for pair, text in list(zip(test, word_for_word, strict=True))[:4]:
 generator = torch.Generator().manual_seed(1)
 y = torch.randn(1, 1, 3, 8, generator=generator)  # (B, H, T, D): who asks
 m = torch.randn(1, 1, 4, 8, generator=generator)  # (B, H, S, D): who answers
-real = torch.tensor([[True, True, True, False]])  # (B, S)
-gathered, weights = explicit_attention(y, m, m, mask=real[:, None, None, :])  # (B, 1, 1, S): the same for all queries
+attention_mask = torch.tensor([[True, True, True, False]])  # (B, S)
+gathered, weights = explicit_attention(y, m, m, mask=attention_mask[:, None, None, :])  # (B, 1, 1, S): the same for all queries
 print(gathered.shape, weights.shape)
 print(weights[0, 0])
 
@@ -186,7 +186,7 @@ predict(
 # %%
 tiny = Transformer(ModelConfig("transformer", 50, 16, 1, n_heads=2, d_model=16, positions="sinusoidal")).eval()
 source, target = torch.tensor([[11, 12, 13, 14, 0]]), torch.tensor([[1, 21, 22, 23]])
-real = torch.tensor([[True, True, True, True, False]])
+attention_mask = torch.tensor([[True, True, True, True, False]])
 
 
 def notices(before, after):
@@ -194,15 +194,15 @@ def notices(before, after):
 
 
 with torch.no_grad():
-    logits, memory = tiny(source, target, real), tiny.encode(source, real)
+    logits, memory = tiny(source, target, attention_mask), tiny.encode(source, attention_mask)
     for what, place in (("(a) the last source word", 3), ("(b) the padding", 4)):
         other = source.clone()
         other[0, place] = 30
-        print(f"{what:<26} target: {notices(logits, tiny(other, target, real))}")
-        print(f"{'':<26} source: {notices(memory[:, :4], tiny.encode(other, real)[:, :4])}")
+        print(f"{what:<26} target: {notices(logits, tiny(other, target, attention_mask))}")
+        print(f"{'':<26} source: {notices(memory[:, :4], tiny.encode(other, attention_mask)[:, :4])}")
     other = target.clone()
     other[0, 2] = 30
-    print(f"{'(c) the third target token':<26} target: {notices(logits, tiny(source, other, real))}")
+    print(f"{'(c) the third target token':<26} target: {notices(logits, tiny(source, other, attention_mask))}")
 
 # %% [markdown]
 # One more thing that follows from the table: the memory does not depend on the target. While a translation is written
@@ -359,9 +359,9 @@ class YourCrossAttention(MultiHeadAttention):
         memory = context[0] if isinstance(context, tuple) else context
         if self.recorder is not None:  # the weights, for a picture, are those of the formula
             return super().forward(x, super().keys_values(memory), mask)
-        real = torch.ones(memory.shape[:2], dtype=torch.bool) if mask is None else mask[:, 0, 0]
+        attention_mask = torch.ones(memory.shape[:2], dtype=torch.bool) if mask is None else mask[:, 0, 0]
         weights = (self.q_proj.weight, self.k_proj.weight, self.v_proj.weight, self.out_proj.weight)
-        return cross_attention(x, memory, *weights, self.n_heads, real)
+        return cross_attention(x, memory, *weights, self.n_heads, attention_mask)
 
 
 if cross_attention is not None:
@@ -410,7 +410,7 @@ for step in range(STEPS):
     given, targets = batch["target"], batch["targets"]
     if shift_right is not None:
         given = shift_right(targets, tokenizer.end_of_text, tokenizer.pad_id)
-    logits = model(batch["source"], given, batch["source_real"])  # (B, T, V)
+    logits = model(batch["source"], given, batch["source_attention_mask"])  # (B, T, V)
     loss = smoothed_cross_entropy(logits, targets, EPSILON)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -486,9 +486,9 @@ predict(
 # %%
 model.eval()
 with torch.no_grad():
-    guesses = model(test_batch["source"], test_batch["target"], test_batch["source_real"]).argmax(-1)  # (B, T)
-real = test_batch["targets"] != IGNORE_INDEX
-all_right = (~real | (guesses == test_batch["targets"])).all(dim=1).float().mean().item()
+    guesses = model(test_batch["source"], test_batch["target"], test_batch["source_attention_mask"]).argmax(-1)  # (B, T)
+attention_mask = test_batch["targets"] != IGNORE_INDEX
+all_right = (~attention_mask | (guesses == test_batch["targets"])).all(dim=1).float().mean().item()
 to_the_letter = sum(text.strip() == pair.target for text, pair in zip(by_greedy, test, strict=True)) / len(test)
 print(f"no wrong token, given true prefixes: {all_right:.3f}")
 result("greedy decoding is right to the letter", to_the_letter, 0.71, 0.06)
@@ -506,13 +506,13 @@ predict("what share of the guesses is right just after the wrong token? And two,
 
 # %%
 rng = torch.Generator().manual_seed(seed())
-row, lengths, found = torch.arange(len(test)), real.sum(dim=1), {distance: [] for distance in range(4)}
+row, lengths, found = torch.arange(len(test)), attention_mask.sum(dim=1), {distance: [] for distance in range(4)}
 for _ in range(2):
     place = 1 + (torch.rand(len(test), generator=rng) * (lengths - 5).clamp(min=1)).long()  # (B,): never the start
     given = test_batch["target"].clone()
     given[row, place] = torch.randint(V, (len(test),), generator=rng)
     with torch.no_grad():
-        after = model(test_batch["source"], given, test_batch["source_real"]).argmax(-1)
+        after = model(test_batch["source"], given, test_batch["source_attention_mask"]).argmax(-1)
     for distance, pairs in found.items():
         at = row, (place + distance).clamp(max=given.size(1) - 1)
         true = test_batch["targets"][at]
@@ -708,7 +708,7 @@ for mistake in show_mistakes(chosen, [p.source for p in test], [p.target for p i
 # %%
 def word_matrix(text):
     """The words of a text, its end included, and a matrix (tokens, words) that says which token is of which word."""
-    spans = tokenizer.encode_spans(text)
+    spans = tokenizer.encode_with_offsets(text)
     numbers = [*spans.words, spans.words[-1] + 1]
     names = [""] * numbers[-1] + ["<end>"]
     for start, end, number in zip(spans.starts, spans.ends, spans.words, strict=True):
@@ -722,7 +722,7 @@ def alignment(pair):
     one, cross = objective.collate(encoded([pair])), model.decoder_blocks[-1].cross_attention
     cross.recorder = []
     with torch.no_grad():
-        model(one["source"], one["target"], one["source_real"])
+        model(one["source"], one["target"], one["source_attention_mask"])
     weights = cross.recorder[0][0].mean(dim=0)  # (B, H, T, S) → (T, S)
     cross.recorder = None
     return said, read, (rows / rows.sum(dim=0)).T @ weights @ columns  # (English words, German words)

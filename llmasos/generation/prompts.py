@@ -148,6 +148,6 @@ def unknown_pieces(tokenizer: Tokenizer, text: str) -> list[str]:
     """
     if tokenizer.unknown_id is None:
         return []
-    spans = tokenizer.encode_spans(text)
+    spans = tokenizer.encode_with_offsets(text)
     pieces = zip(spans.ids, spans.starts, spans.ends, strict=True)
     return list(dict.fromkeys(text[start:end] for id, start, end in pieces if id == tokenizer.unknown_id))

@@ -6,7 +6,7 @@ the next character is there and is not a newline. So a stop string is never seen
 """
 
 from llmasos.generation.options import SamplingOptions
-from llmasos.tokenizers.incremental_detokenizer import StreamDecoder
+from llmasos.tokenizers.incremental_detokenizer import IncrementalDetokenizer
 from llmasos.tokenizers.tokenizer import Tokenizer
 
 
@@ -59,7 +59,7 @@ class TextStream:
         stop: the stop strings, none of them empty.
         """
         self.stopped = False
-        self._decoder = StreamDecoder(tokenizer, skip_special=True)
+        self._decoder = IncrementalDetokenizer(tokenizer, skip_special=True)
         self._stop = stop
         self._held = ""
 

@@ -91,7 +91,7 @@ def label_evidence(model: nn.Module, tokenizer: Tokenizer, text: str, label: str
 
 def word_pieces(tokenizer: Tokenizer, text: str) -> list[tuple[int, int]]:
     """Where each word's tokens stand in the text: (start, end) in characters. White space alone is no word."""
-    spans, pieces = tokenizer.encode_spans(text), {}
+    spans, pieces = tokenizer.encode_with_offsets(text), {}
     for start, end, word in zip(spans.starts, spans.ends, spans.words, strict=True):
         pieces[word] = (pieces.get(word, (start, end))[0], end)
     return [(start, end) for start, end in pieces.values() if text[start:end].strip()]

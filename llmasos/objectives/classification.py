@@ -12,13 +12,13 @@ from llmasos.errors import UserError
 from llmasos.objectives.causal import IGNORE_INDEX
 from llmasos.objectives.collation import collate_inputs
 from llmasos.objectives.objective import Batch
-from llmasos.tokenizers import Frame, Tokenizer
+from llmasos.tokenizers import EncodedInput, Tokenizer
 
 
 class EncodedText(NamedTuple):
     """An example: the tokens of one or two texts, and the number of their label."""
 
-    frame: Frame
+    inputs: EncodedInput
     label: int  # index into the objective's labels, or IGNORE_INDEX where it is not known
     n_cut: int = 0  # how many tokens of the texts did not fit into the context
 
@@ -61,16 +61,16 @@ class Classification:
                 "correct the label, or train on examples that have it."
             )
         texts = [self.tokenizer.encode(part) for part in (text, second) if part is not None]
-        room = context_length - self.tokenizer.frame_size(len(texts))
+        room = context_length - self.tokenizer.n_special_tokens(len(texts))
         if room < 1:
             raise UserError(f"a context of {context_length} tokens has no room for a text; use a longer one.")
         kept = [cut_middle(ids, n) for ids, n in zip(texts, share_room([len(ids) for ids in texts], room), strict=True)]
         n_cut = sum(map(len, texts)) - sum(map(len, kept))
-        return EncodedText(self.tokenizer.frame(*kept), IGNORE_INDEX if label is None else self._number[label], n_cut)
+        return EncodedText(self.tokenizer.build_inputs(*kept), IGNORE_INDEX if label is None else self._number[label], n_cut)
 
     def collate(self, examples: Sequence[EncodedText], rngs: Sequence[Callable[[], np.random.Generator]] = ()) -> Batch:
-        """Stack examples, padded to the longest of them: `ids`, `real`, `segments` (B, T) and `labels` (B,)."""
-        batch = collate_inputs([example.frame for example in examples], self.tokenizer.pad_id)
+        """Stack examples, padded to the longest of them: `ids`, `attention_mask`, `segments` (B, T) and `labels` (B,)."""
+        batch = collate_inputs([example.inputs for example in examples], self.tokenizer.pad_id)
         return {**batch, "labels": torch.tensor([example.label for example in examples])}
 
     def n_targets(self, batch: Batch) -> dict[str, int]:
@@ -79,13 +79,13 @@ class Classification:
 
     def loss_sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The sum of the texts' losses. `model` is a `SequenceClassifier` with as many labels."""
-        logits = model(batch["ids"], batch["real"], batch["segments"])  # (B, n_labels)
+        logits = model(batch["ids"], batch["attention_mask"], batch["segments"])  # (B, n_labels)
         return {"label": F.cross_entropy(logits.float(), batch["labels"], reduction="sum")}
 
     @torch.inference_mode()
     def n_correct(self, model: nn.Module, batch: Batch) -> dict[str, int]:
         """How many texts get their own label from the model."""
-        predicted = model(batch["ids"], batch["real"], batch["segments"]).argmax(dim=1)  # (B,)
+        predicted = model(batch["ids"], batch["attention_mask"], batch["segments"]).argmax(dim=1)  # (B,)
         return {"label": int((predicted == batch["labels"]).sum())}
 
 

@@ -30,7 +30,7 @@ from llmasos.models.bert import BERTOutput
 from llmasos.objectives.causal import IGNORE_INDEX
 from llmasos.objectives.collation import collate_inputs
 from llmasos.objectives.objective import Batch
-from llmasos.tokenizers.pair_template import Frame
+from llmasos.tokenizers.pair_template import EncodedInput
 from llmasos.tokenizers.tokenizer import MASK, Tokenizer
 
 
@@ -65,9 +65,9 @@ class MaskedLM:
         # Special tokens begin a word too, so no word reaches across them.
         self.begins_word = ~tokenizer.continues if whole_words else np.ones_like(self.special)
 
-    def collate(self, examples: Sequence[Frame], rngs: Sequence[Callable[[], np.random.Generator]]) -> Batch:
-        """Hide tokens in each row: `ids` (with tokens hidden), `real`, `segments` and `targets`, all (B, T)."""
-        rows = [self.hide(np.asarray(frame.ids), rng()) for frame, rng in zip(examples, rngs, strict=True)]
+    def collate(self, examples: Sequence[EncodedInput], rngs: Sequence[Callable[[], np.random.Generator]]) -> Batch:
+        """Hide tokens in each row: `ids` (with tokens hidden), `attention_mask`, `segments` and `targets`, all (B, T)."""
+        rows = [self.hide(np.asarray(inputs.ids), rng()) for inputs, rng in zip(examples, rngs, strict=True)]
         ids, _ = pad([ids for ids, _ in rows], self.pad_id)
         targets, _ = pad([targets for _, targets in rows], IGNORE_INDEX)
         return {**collate_inputs(examples, self.pad_id), "ids": ids, "targets": targets}
@@ -122,7 +122,7 @@ class MaskedLM:
 
 def predict(model: nn.Module, batch: Batch) -> BERTOutput:
     """What a BERT says about a batch; about tokens only where they are hidden: `masked` is (N, V)."""
-    return model(batch["ids"], batch["real"], batch["segments"], predict=batch["targets"] != IGNORE_INDEX)
+    return model(batch["ids"], batch["attention_mask"], batch["segments"], predict=batch["targets"] != IGNORE_INDEX)
 
 
 def hidden_tokens(batch: Batch) -> Tensor:

@@ -11,14 +11,14 @@ from torch.nn import functional as F
 from llmasos.models.bert import BERTOutput
 from llmasos.objectives.collation import collate_inputs
 from llmasos.objectives.objective import Batch
-from llmasos.tokenizers.pair_template import Frame
+from llmasos.tokenizers.pair_template import EncodedInput
 from llmasos.tokenizers.tokenizer import Tokenizer
 
 
 class EncodedSentencePair(NamedTuple):
     """Two texts in one frame, and whether the second really follows the first."""
 
-    frame: Frame
+    inputs: EncodedInput
     follows: bool
 
 
@@ -32,8 +32,8 @@ class NextSentence:
         self.pad_id = tokenizer.pad_id
 
     def collate(self, examples: Sequence[EncodedSentencePair], rngs: Sequence[Callable[[], np.random.Generator]] = ()) -> Batch:
-        """Stack frames to `ids`, `real` and `segments` (B, T), and `follows` (B,) bool."""
-        return {**collate_inputs([example.frame for example in examples], self.pad_id), **follows(examples)}
+        """Stack frames to `ids`, `attention_mask` and `segments` (B, T), and `follows` (B,) bool."""
+        return {**collate_inputs([example.inputs for example in examples], self.pad_id), **follows(examples)}
 
     def n_targets(self, batch: Batch) -> dict[str, int]:
         """The number of pairs."""
@@ -61,8 +61,8 @@ class NextSentence:
 
 def predict(model: nn.Module, batch: Batch) -> BERTOutput:
     """What a BERT says about a batch, when it is asked about no token: `masked` is (0, V)."""
-    nowhere = torch.zeros_like(batch["real"])
-    return model(batch["ids"], batch["real"], batch["segments"], predict=nowhere)
+    nowhere = torch.zeros_like(batch["attention_mask"])
+    return model(batch["ids"], batch["attention_mask"], batch["segments"], predict=nowhere)
 
 
 def follows(examples: Sequence[EncodedSentencePair]) -> Batch:

@@ -26,7 +26,7 @@ class BERTPretraining:
 
     def collate(self, examples: Sequence[EncodedSentencePair], rngs: Sequence[Callable[[], np.random.Generator]]) -> Batch:
         """What `MaskedLM` makes of the frames, and `follows` (B,) bool."""
-        return {**self.masked.collate([example.frame for example in examples], rngs), **follows(examples)}
+        return {**self.masked.collate([example.inputs for example in examples], rngs), **follows(examples)}
 
     def n_targets(self, batch: Batch) -> dict[str, int]:
         """The number of tokens to predict, and of pairs."""

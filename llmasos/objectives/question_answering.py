@@ -32,20 +32,20 @@ from llmasos.datasets.examples import QA, Answer
 from llmasos.errors import UserError
 from llmasos.objectives.collation import collate_inputs
 from llmasos.objectives.objective import Batch
-from llmasos.tokenizers import Frame, Spans, Tokenizer
+from llmasos.tokenizers import EncodedInput, Encoding, Tokenizer
 
 
 class ContextWindow(NamedTuple):
     """A question and a part of its context, framed.
 
     Attributes:
-        frame: the tokens. Those of the context are `frame.ids[frame.second : frame.second + len(starts)]`.
+        inputs: the tokens. Those of the context are `inputs.ids[inputs.second_start : inputs.second_start + len(starts)]`.
         starts, ends: for each of those, where it stands in the context, in characters: 1-D int32.
-        answer: indices into `frame.ids` of the answer's first and last token; `frame.summary` twice if it is not here.
+        answer: indices into `inputs.ids` of the answer's first and last token; `inputs.cls_index` twice if it is not here.
         n_cut: how many tokens of the question did not fit.
     """
 
-    frame: Frame
+    inputs: EncodedInput
     starts: np.ndarray
     ends: np.ndarray
     answer: tuple[int, int]
@@ -75,29 +75,29 @@ def make_windows(qa: QA, tokenizer: Tokenizer, context_length: int, stride: int)
     Raises:
         UserError: the stride leaves no room to advance.
     """
-    space = context_length - tokenizer.frame_size(2)
+    space = context_length - tokenizer.n_special_tokens(2)
     if not 0 <= stride < space - space // 2:
         raise UserError(
             f"windows of {context_length} tokens cannot share {stride} of them: half of a window may be the question, "
             f"so give a stride of at most {max(0, space - space // 2 - 1)}, or a longer context."
         )
-    question, context = tokenizer.encode(qa.question), tokenizer.encode_spans(qa.context)
+    question, context = tokenizer.encode(qa.question), tokenizer.encode_with_offsets(qa.context)
     kept = question[: space // 2]
     room = space - len(kept)
     first, last = covering_tokens(context, qa.answers[0]) if qa.answers else (0, -1)
     windows = []
     for begin in range(0, max(1, len(context.ids) - stride), room - stride):
         end = min(begin + room, len(context.ids))
-        frame = tokenizer.frame(kept, context.ids[begin:end])
-        offset = frame.second - begin  # from the context's tokens to the frame's
+        inputs = tokenizer.build_inputs(kept, context.ids[begin:end])
+        offset = inputs.second_start - begin  # from the context's tokens to the frame's
         whole = begin <= first <= last < end
-        answer = (first + offset, last + offset) if whole else (frame.summary, frame.summary)
+        answer = (first + offset, last + offset) if whole else (inputs.cls_index, inputs.cls_index)
         starts, ends = (np.array(spans[begin:end], dtype=np.int32) for spans in (context.starts, context.ends))
-        windows.append(ContextWindow(frame, starts, ends, answer, len(question) - len(kept)))
+        windows.append(ContextWindow(inputs, starts, ends, answer, len(question) - len(kept)))
     return windows
 
 
-def covering_tokens(context: Spans, answer: Answer) -> tuple[int, int]:
+def covering_tokens(context: Encoding, answer: Answer) -> tuple[int, int]:
     """The first and the last of the fewest tokens that cover all characters of the answer.
 
     (The last comes before the first if none does: the answer is white space that the tokenizer passes over.)
@@ -113,7 +113,7 @@ class SpanExtraction:
     >>> from llmasos.tokenizers import train_tokenizer
     >>> tokenizer = train_tokenizer("byte", [])
     >>> (window,) = make_windows(QA("I am Ann.", "Who?", (Answer("Ann", 5),)), tokenizer, context_length=32, stride=4)
-    >>> window.answer, tokenizer.decode(window.frame.ids[window.answer[0] : window.answer[1] + 1])
+    >>> window.answer, tokenizer.decode(window.inputs.ids[window.answer[0] : window.answer[1] + 1])
     ((10, 12), 'Ann')
     """
 
@@ -123,15 +123,15 @@ class SpanExtraction:
     def collate(
         self, examples: Sequence[ContextWindow], rngs: Sequence[Callable[[], np.random.Generator]] = ()
     ) -> Batch:
-        """Stack windows, padded to the longest: `ids`, `real`, `segments`, `candidates` (B, T), `answers` (B, 2).
+        """Stack windows, padded to the longest: `ids`, `attention_mask`, `segments`, `candidates` (B, T), `answers` (B, 2).
 
         Candidates are the positions to which start and end may point.
         """
-        batch = collate_inputs([window.frame for window in examples], self.tokenizer.pad_id)
-        candidates = torch.zeros_like(batch["real"])
+        batch = collate_inputs([window.inputs for window in examples], self.tokenizer.pad_id)
+        candidates = torch.zeros_like(batch["attention_mask"])
         for row, window in zip(candidates, examples, strict=True):
-            row[window.frame.second : window.frame.second + len(window.starts)] = True
-            row[window.frame.summary] = True
+            row[window.inputs.second_start : window.inputs.second_start + len(window.starts)] = True
+            row[window.inputs.cls_index] = True
         answers = torch.tensor([window.answer for window in examples])
         return {**batch, "candidates": candidates, "answers": answers}
 
@@ -153,7 +153,7 @@ class SpanExtraction:
 
 def candidate_logits(model: nn.Module, batch: Batch) -> Tensor:
     """Start and end logits (B, T, 2) in float32; -inf where no answer can begin or end."""
-    logits = model(batch["ids"], batch["real"], batch["segments"])
+    logits = model(batch["ids"], batch["attention_mask"], batch["segments"])
     return logits.float().masked_fill(~batch["candidates"][..., None], -torch.inf)
 
 
@@ -166,7 +166,7 @@ def predict_spans(
     The model is put in evaluation mode for the time being. Windows of similar length are read together.
     """
     device, training = next(model.parameters()).device, model.training
-    order = sorted(range(len(windows)), key=lambda i: len(windows[i].frame.ids))
+    order = sorted(range(len(windows)), key=lambda i: len(windows[i].inputs.ids))
     results: dict[int, Tensor] = {}
     model.eval()
     try:
@@ -174,7 +174,7 @@ def predict_spans(
             rows = order[first : first + batch_size]
             batch = objective.collate([windows[i] for i in rows])
             logits = candidate_logits(model, {name: tensor.to(device) for name, tensor in batch.items()}).cpu()
-            results |= {i: row[: len(windows[i].frame.ids)] for i, row in zip(rows, logits, strict=True)}
+            results |= {i: row[: len(windows[i].inputs.ids)] for i, row in zip(rows, logits, strict=True)}
     finally:
         model.train(training)
     return [results[i] for i in range(len(windows))]
@@ -202,13 +202,13 @@ def best_answer(
     best, start, end = -torch.inf, 0, 0
     for window, scores in zip(windows, logits, strict=True):
         n = len(window.starts)
-        starts, ends = scores[window.frame.second : window.frame.second + n].unbind(dim=1)  # (n,), (n,)
+        starts, ends = scores[window.inputs.second_start : window.inputs.second_start + n].unbind(dim=1)  # (n,), (n,)
         in_order = torch.ones(n, n, dtype=torch.bool).triu().tril(max_answer_tokens - 1)  # [first, last] may be a span
         spans = (starts[:, None] + ends).masked_fill(~in_order, -torch.inf)
         if n and spans.max() > best:
             first, last = divmod(int(spans.argmax()), n)
             best, start, end = float(spans[first, last]), int(window.starts[first]), int(window.ends[last])
-    null = min(float(scores[window.frame.summary].sum()) for window, scores in zip(windows, logits, strict=True))
+    null = min(float(scores[window.inputs.cls_index].sum()) for window, scores in zip(windows, logits, strict=True))
     text = context[start:end].strip()
     if best == -torch.inf or null - best > threshold:
         return BestAnswer("", 0, best, null)

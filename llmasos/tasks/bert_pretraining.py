@@ -22,7 +22,7 @@ from llmasos.objectives import IGNORE_INDEX, BERTPretraining, EncodedSentencePai
 from llmasos.objectives.masked import MASK
 from llmasos.tasks.language_modeling import RunningText, text_splits
 from llmasos.tasks.task import Report, batches
-from llmasos.tokenizers import Frame, Tokenizer
+from llmasos.tokenizers import EncodedInput, Tokenizer
 
 SHOWN = 300  # characters of a text with guesses
 
@@ -44,27 +44,27 @@ class BertPretraining(RunningText):
             self.train = self.pairs("train")
             what = f"{len(self.train.pairs.documents):,} documents of sentences to train on, {len(self.val):,} pairs"
         else:
-            self.train = FramedWindows(Windows(self.tokens("train"), self.window_length), self.tokenizer)
+            self.train = EncodedWindows(Windows(self.tokens("train"), self.window_length), self.tokenizer)
             what = f"{len(self.tokens('train')):,} tokens to train on, {len(self.tokens('val')):,}"
         self.lines = [f"tokens   {self.tokenizer.kind}, {self.tokenizer.vocab_size:,} kinds; {what} held out"]
 
-    def encoded(self, split: str) -> Sequence[EncodedSentencePair | Frame]:
+    def encoded(self, split: str) -> Sequence[EncodedSentencePair | EncodedInput]:
         """Examples of one split that are the same every time: pairs, or windows of the text."""
         if self.recipe.next_sentence:
             return self.pairs(split).validation()
         windows = Windows(self.tokens(split), self.window_length, split="val").validation_windows()
-        return [self.tokenizer.frame(window) for window in windows]
+        return [self.tokenizer.build_inputs(window) for window in windows]
 
-    def pairs(self, split: str) -> "FramedPairs":
+    def pairs(self, split: str) -> "EncodedPairs":
         """The pairs of segments of one split."""
         documents = [
             [np.array(self.tokenizer.encode(sentence), dtype=np.int32) for sentence in document]
             for name in text_splits(split)
             for document in documents_of_sentences(self.source, name)
         ]
-        room = self.config.context_length - self.tokenizer.frame_size(2)
+        room = self.config.context_length - self.tokenizer.n_special_tokens(2)
         try:
-            return FramedPairs(SentencePairs(documents, room, self.recipe.negatives), self.tokenizer)
+            return EncodedPairs(SentencePairs(documents, room, self.recipe.negatives), self.tokenizer)
         except UserError as error:
             remedy = "Or learn to fill in words alone, with --no-next-sentence."
             raise UserError(f"{self.name}, split {split}: {error} {remedy}") from error
@@ -78,7 +78,7 @@ class BertPretraining(RunningText):
     def window_length(self) -> int:
         """For `Windows`, whose windows are one token longer: a frame of one is as long as the context."""
         context = self.config.context_length
-        length = context - self.tokenizer.frame_size(1) - 1
+        length = context - self.tokenizer.n_special_tokens(1) - 1
         if length < 1:
             raise UserError(f"a context of {context} tokens has no room for a text; use a longer one.")
         return length
@@ -114,13 +114,13 @@ class BertPretraining(RunningText):
         guesses = []
         for some, batch in batches(self.objective, examples, self.recipe.seed, model):
             hidden = batch["targets"] != IGNORE_INDEX  # (B, T), N of them True
-            output = model(batch["ids"], batch["real"], batch["segments"], predict=hidden)
+            output = model(batch["ids"], batch["attention_mask"], batch["segments"], predict=hidden)
             tokens = output.masked.argmax(-1).split(hidden.sum(dim=1).tolist())  # for each row (n,)
             follows = output.next_sentence.argmax(-1) == 0
             for i, example in enumerate(some):
                 places = hidden[i].nonzero()[:, 0].cpu().numpy()
-                frame, truth = example if self.recipe.next_sentence else (example, True)
-                guesses.append(Guess(frame, places, tokens[i].cpu().numpy(), truth, bool(follows[i])))
+                inputs, truth = example if self.recipe.next_sentence else (example, True)
+                guesses.append(Guess(inputs, places, tokens[i].cpu().numpy(), truth, bool(follows[i])))
         return guesses
 
     def most_frequent_token(self) -> int:
@@ -133,7 +133,7 @@ class BertPretraining(RunningText):
 class Guess:
     """A model's guesses at the hidden tokens of one text."""
 
-    frame: Frame
+    inputs: EncodedInput
     places: np.ndarray  # (n,) where tokens were hidden
     tokens: np.ndarray  # (n,) what the model says
     follows: bool  # whether the second text follows the first
@@ -142,25 +142,25 @@ class Guess:
     @property
     def truths(self) -> np.ndarray:
         """(n,) what stood there."""
-        return np.array(self.frame.ids)[self.places]
+        return np.array(self.inputs.ids)[self.places]
 
     def show(self, tokenizer: Tokenizer) -> str:
         """The text with every hidden token in brackets: [guess], or [guess, not TRUTH]."""
         said = dict(zip(self.places.tolist(), self.tokens.tolist(), strict=True))
         words = []
-        for place, id in enumerate(self.frame.ids):
+        for place, id in enumerate(self.inputs.ids):
             word = piece(tokenizer, id)
             if place in said:
                 guess = piece(tokenizer, said[place])
                 word = f"[{guess}]" if said[place] == id else f"[{guess}, not {word}]"
             elif tokenizer.special_mask[id]:
-                word = "/" if 0 < place < len(self.frame.ids) - 1 else ""
+                word = "/" if 0 < place < len(self.inputs.ids) - 1 else ""
             words.append(word)
         text = glue(words)
         return text if len(text) <= SHOWN else text[:SHOWN] + " …"
 
 
-class FramedPairs:
+class EncodedPairs:
     """Pairs of segments as BERT reads them."""
 
     def __init__(self, pairs: SentencePairs, tokenizer: Tokenizer):
@@ -168,25 +168,25 @@ class FramedPairs:
         self.examples_per_epoch = pairs.examples_per_epoch
 
     def example(self, seed: int, index: int) -> EncodedSentencePair:
-        return self.frame(self.pairs.example(seed, index))
+        return self.build_inputs(self.pairs.example(seed, index))
 
     def validation(self) -> list[EncodedSentencePair]:
         """An epoch of pairs that are always the same."""
-        return [self.frame(pair) for pair in self.pairs.validation(seed=0)]
+        return [self.encode(pair) for pair in self.pairs.validation(seed=0)]
 
-    def frame(self, pair: SentencePair) -> EncodedSentencePair:
-        return EncodedSentencePair(self.tokenizer.frame(pair.first, pair.second), pair.follows)
+    def encode(self, pair: SentencePair) -> EncodedSentencePair:
+        return EncodedSentencePair(self.tokenizer.build_inputs(pair.first, pair.second), pair.follows)
 
 
-class FramedWindows:
+class EncodedWindows:
     """Stretches of a long text, each in a frame of its own."""
 
     def __init__(self, windows: Windows, tokenizer: Tokenizer):
         self.windows, self.tokenizer = windows, tokenizer
         self.examples_per_epoch = windows.examples_per_epoch
 
-    def example(self, seed: int, index: int) -> Frame:
-        return self.tokenizer.frame(self.windows.example(seed, index))
+    def example(self, seed: int, index: int) -> EncodedInput:
+        return self.tokenizer.build_inputs(self.windows.example(seed, index))
 
 
 def piece(tokenizer: Tokenizer, id: int) -> str:
@@ -217,9 +217,9 @@ def masked_choices(model: nn.Module, tokenizer: Tokenizer, text: str, n: int = 5
     """
     if model.config.family != "bert" or model.config.head != "none":
         raise UserError(f"the model has not learned to fill in {MASK}; use a bert without another head.")
-    frame = tokenizer.frame(tokenizer.encode(text, allow_special=True))
+    inputs = tokenizer.build_inputs(tokenizer.encode(text, allow_special=True))
     device = next(model.parameters()).device
-    ids = torch.tensor([frame.ids], device=device)  # (1, T)
+    ids = torch.tensor([inputs.ids], device=device)  # (1, T)
     hidden = ids == tokenizer.special_tokens[MASK]
     if not hidden.any():
         raise UserError(f"the text {text!r} holds no {MASK}; write {MASK} where the model shall say what stands there.")

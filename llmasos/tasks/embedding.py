@@ -40,20 +40,20 @@ def embed(
     if isinstance(texts, str):
         raise UserError("the texts are one string; they must be a list of strings, for example [text].")
     body = getattr(model, "body", model)
-    room = model.config.context_length - tokenizer.frame_size(1)
-    frames = [tokenizer.frame(tokenizer.encode(text)[:room]) for text in texts]
-    order = sorted(range(len(frames)), key=lambda i: len(frames[i].ids))  # alike lengths together: little padding
-    vectors = torch.zeros(len(frames), model.config.d_model)
+    room = model.config.context_length - tokenizer.n_special_tokens(1)
+    encoded = [tokenizer.build_inputs(tokenizer.encode(text)[:room]) for text in texts]
+    order = sorted(range(len(encoded)), key=lambda i: len(encoded[i].ids))  # alike lengths together: little padding
+    vectors = torch.zeros(len(encoded), model.config.d_model)
     device = next(model.parameters()).device
     with eval_mode(model), torch.inference_mode():
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            batch = {k: v.to(device) for k, v in collate_inputs([frames[i] for i in rows], tokenizer.pad_id).items()}
-            features = body.features(batch["ids"], batch["real"], batch["segments"])  # (B, T, C)
+            batch = {k: v.to(device) for k, v in collate_inputs([encoded[i] for i in rows], tokenizer.pad_id).items()}
+            features = body.features(batch["ids"], batch["attention_mask"], batch["segments"])  # (B, T, C)
             if pooling == "mean":
-                real = batch["real"][..., None]  # (B, T, 1)
-                pooled = features.masked_fill(~real, 0.0).sum(dim=1) / real.sum(dim=1)
+                attention_mask = batch["attention_mask"][..., None]  # (B, T, 1)
+                pooled = features.masked_fill(~attention_mask, 0.0).sum(dim=1) / attention_mask.sum(dim=1)
             else:
-                pooled = body.summary(features, batch["real"])
+                pooled = body.summary(features, batch["attention_mask"])
             vectors[rows] = pooled.float().cpu()
     return F.normalize(vectors, dim=-1) if normalise else vectors

@@ -40,7 +40,7 @@ class QuestionAnswering(ExamplesTask):
 
     def prepare(self) -> None:
         train, val = self.encoded("train"), self.encoded("val")
-        self.set_examples(train, val, lambda window: len(window.frame.ids), "questions")
+        self.set_examples(train, val, lambda window: len(window.inputs.ids), "questions")
         self.lines.append(f"windows  {len(train):,} to train on, {len(val):,} held out")
 
     def encoded(self, split: str) -> list[ContextWindow]:

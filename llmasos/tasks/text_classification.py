@@ -52,7 +52,7 @@ class TextClassification(ExamplesTask):
 
     def prepare(self) -> None:
         train, val = self.encoded("train"), self.encoded("val")
-        self.set_examples(train, val, lambda example: len(example.frame.ids), "texts")
+        self.set_examples(train, val, lambda example: len(example.inputs.ids), "texts")
         self.lines.append(f"labels   {', '.join(self.config.labels)}")
         if n_cut := sum(example.n_cut > 0 for example in [*train, *val]):
             self.lines.append(f"cut      {n_cut:,} texts are longer than the context and lose their middle")
@@ -120,7 +120,7 @@ def classify(
     pairs = [(text, None) if isinstance(text, str) else text for text in texts]
     examples = [objective.encode(first, second, None, model.config.context_length) for first, second in pairs]
     probabilities = [
-        model(batch["ids"], batch["real"], batch["segments"]).float().softmax(-1).cpu().numpy()
+        model(batch["ids"], batch["attention_mask"], batch["segments"]).float().softmax(-1).cpu().numpy()
         for _, batch in batches(objective, examples, 0, model, batch_size)
     ]
     return np.concatenate(probabilities) if probabilities else np.zeros((0, len(model.config.labels)))

@@ -14,16 +14,16 @@ from llmasos.storage import read_json
 from llmasos.tokenizers.bpe import MERGES_FILE, VOCAB_FILE, BPETokenizer
 from llmasos.tokenizers.byte import ByteTokenizer
 from llmasos.tokenizers.char import CharTokenizer
-from llmasos.tokenizers.incremental_detokenizer import StreamDecoder
-from llmasos.tokenizers.offsets import Spans
-from llmasos.tokenizers.openai import FILES, StockTokenizer
-from llmasos.tokenizers.pair_template import Frame
+from llmasos.tokenizers.incremental_detokenizer import IncrementalDetokenizer
+from llmasos.tokenizers.offsets import Encoding
+from llmasos.tokenizers.openai import FILES, OpenAITokenizer
+from llmasos.tokenizers.pair_template import EncodedInput
 from llmasos.tokenizers.tokenizer import CONFIG_FILE, END_OF_TEXT, Tokenizer
 from llmasos.tokenizers.wordpiece import VOCAB_FILE as WORDPIECE_FILE
 from llmasos.tokenizers.wordpiece import WordPieceTokenizer
 
-STOCK_KINDS = tuple(FILES)
-KINDS = ("char", "byte", "bpe", "wordpiece", *STOCK_KINDS)  # those that can be made here
+OPENAI_ENCODINGS = tuple(FILES)
+KINDS = ("char", "byte", "bpe", "wordpiece", *OPENAI_ENCODINGS)  # those that can be made here
 
 __all__ = [
     "END_OF_TEXT",
@@ -31,10 +31,10 @@ __all__ = [
     "BPETokenizer",
     "ByteTokenizer",
     "CharTokenizer",
-    "Frame",
-    "Spans",
-    "StockTokenizer",
-    "StreamDecoder",
+    "EncodedInput",
+    "Encoding",
+    "OpenAITokenizer",
+    "IncrementalDetokenizer",
     "Tokenizer",
     "WordPieceTokenizer",
     "load_tokenizer",
@@ -74,16 +74,16 @@ def train_tokenizer(
         return ByteTokenizer(special_tokens, lowercase)
     if kind in ("bpe", "wordpiece") and vocab_size is None:
         raise UserError(f"a {kind} tokenizer needs a vocab_size to train to: 4096 is good for a few megabytes of text")
-    if kind in ("wordpiece", *STOCK_KINDS) and special_tokens != (END_OF_TEXT,):
+    if kind in ("wordpiece", *OPENAI_ENCODINGS) and special_tokens != (END_OF_TEXT,):
         raise UserError(f"a {kind} tokenizer has its own special tokens, not {special_tokens}: choose bpe for those")
     if kind == "wordpiece":
         return WordPieceTokenizer.train(documents, vocab_size, lowercase)
     if kind == "bpe":
         return BPETokenizer.train(documents, vocab_size, special_tokens, lowercase=lowercase)
-    if kind in STOCK_KINDS:
+    if kind in OPENAI_ENCODINGS:
         if lowercase:
             raise UserError(f"the {kind} encoding was learned with capitals and cannot lower-case: choose bpe for that")
-        return StockTokenizer(kind)
+        return OpenAITokenizer(kind)
     raise UserError(f"there is no tokenizer {kind!r}: choose one of {', '.join(KINDS)}")
 
 
@@ -105,7 +105,7 @@ def load_tokenizer(folder: Path | str) -> Tokenizer:
             f"{folder / CONFIG_FILE} names a tokenizer {kind!r} that is not known: expected {', '.join(KINDS)}"
         )
     return check_fingerprint(
-        StockTokenizer(kind) if kind in STOCK_KINDS else opened(kind, folder, config), folder, config
+        OpenAITokenizer(kind) if kind in OPENAI_ENCODINGS else opened(kind, folder, config), folder, config
     )
 
 

@@ -4,7 +4,7 @@
 
 Ids are laid out as GPT-2's: 0 ... 255 the bytes in GPT-2's order, then the merges as they were learned, then the
 special tokens. The id of a merged token is thus also its rank, and encoding means: merge the pair with the lowest id
-for as long as there is one. `encode_slowly` does just that; `encode` gives the ranks to tiktoken, which does it fast.
+for as long as there is one. `encode_naive` does just that; `encode` gives the ranks to tiktoken, which does it fast.
 
 Saved, it is the files of a Hugging Face GPT-2 folder, `vocab.json` and `merges.txt` in GPT-2's visible alphabet (see
 `gpt2_alphabet`), which `transformers` opens with the same ids; and GPT-2's own files open here. (`transformers` knows
@@ -115,7 +115,7 @@ class BPETokenizer(TiktokenTokenizer):
             )
         return cls(merges, special_tokens, lowercase)
 
-    def encode_slowly(self, text: str) -> list[int]:
+    def encode_naive(self, text: str) -> list[int]:
         """Return the same ids as `encode`, by the definition: in each word, merge the pair learned first, repeatedly.
 
         Characters that entered Unicode after tiktoken's tables were made may be cut into words differently here.

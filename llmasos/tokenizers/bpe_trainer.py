@@ -9,7 +9,7 @@ word: so only the different words and their counts matter, not the text. And tie
 frequent, the one with the smaller left id is merged first, then the one with the smaller right id. The result does not
 depend on the order of the documents, and equals that of the `tokenizers` package.
 
-`learn_merges_plainly` is the definition: it counts all pairs anew for each merge. `learn_merges` learns the same merges
+`learn_merges_naive` is the definition: it counts all pairs anew for each merge. `learn_merges` learns the same merges
 and only touches the places where something changes. Symbol ids: 0 ... 255 are the bytes in GPT-2's order (see
 `gpt2_alphabet`), 256 + i is merge i. `wordpiece_trainer` uses the same code with another alphabet.
 """
@@ -68,7 +68,7 @@ def spell_in_bytes(word: str) -> bytes:
     return word.encode().translate(ID_OF_BYTE)
 
 
-def learn_merges_plainly(
+def learn_merges_naive(
     word_counts: dict[str, int],
     n_merges: int,
     min_frequency: int = 2,

@@ -10,11 +10,11 @@ import codecs
 from llmasos.tokenizers.tokenizer import Tokenizer
 
 
-class StreamDecoder:
+class IncrementalDetokenizer:
     """Decodes ids one by one; the pieces, joined, are what `tokenizer.decode` returns for all of them.
 
     >>> from llmasos.tokenizers import ByteTokenizer
-    >>> decoder = StreamDecoder(ByteTokenizer())
+    >>> decoder = IncrementalDetokenizer(ByteTokenizer())
     >>> [decoder.push(id) for id in (104, 195, 169)] + [decoder.flush()]
     ['h', '', 'é', '']
     """

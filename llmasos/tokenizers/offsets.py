@@ -21,7 +21,7 @@ CHARACTER = re.compile("[\ud800-\udbff][\udc00-\udfff]|.", re.DOTALL)
 CLUSTER = regex.compile(r"\X")  # a character with all that combines with it
 
 
-class Spans(NamedTuple):
+class Encoding(NamedTuple):
     """A text's tokens and where they stand in it: token i covers `text[starts[i]:ends[i]]`.
 
     Attributes:

@@ -36,10 +36,10 @@ FILES = {
 PROBE_SECONDS = 4.0
 
 
-class StockTokenizer(TiktokenTokenizer):
+class OpenAITokenizer(TiktokenTokenizer):
     """An encoding of OpenAI's, with their special tokens.
 
-    StockTokenizer("gpt2").encode("Hello world")         # [15496, 995]
+    OpenAITokenizer("gpt2").encode("Hello world")         # [15496, 995]
 
     The few ids that cl100k_base leaves without a token stand for no bytes at all.
     """

@@ -15,29 +15,29 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 
-class Frame(NamedTuple):
+class EncodedInput(NamedTuple):
     """One or two framed texts.
 
     Attributes:
         ids: the tokens, special ones included.
         segments: for each token 0 (the first text and what frames it) or 1 (the second and what closes it).
-        summary: the index of the token that stands for the whole.
-        second: the index at which the second text's tokens begin; len(ids) if there is none.
+        cls_index: the index of the token that stands for the whole.
+        second_start: the index at which the second text's tokens begin; len(ids) if there is none.
     """
 
     ids: list[int]
     segments: list[int]
-    summary: int
-    second: int
+    cls_index: int
+    second_start: int
 
 
-def frame(first: Sequence[int], second: Sequence[int] | None, opening: Sequence[int], closing: int) -> Frame:
+def build_inputs(first: Sequence[int], second: Sequence[int] | None, opening: Sequence[int], closing: int) -> EncodedInput:
     """Frame one or two encoded texts.
 
-    >>> frame([5, 6], [7], opening=[1], closing=2)
-    Frame(ids=[1, 5, 6, 2, 7, 2], segments=[0, 0, 0, 0, 1, 1], summary=0, second=4)
-    >>> frame([5, 6], None, opening=[], closing=9)
-    Frame(ids=[5, 6, 9], segments=[0, 0, 0], summary=2, second=3)
+    >>> build_inputs([5, 6], [7], opening=[1], closing=2)
+    EncodedInput(ids=[1, 5, 6, 2, 7, 2], segments=[0, 0, 0, 0, 1, 1], cls_index=0, second_start=4)
+    >>> build_inputs([5, 6], None, opening=[], closing=9)
+    EncodedInput(ids=[5, 6, 9], segments=[0, 0, 0], cls_index=2, second_start=3)
 
     Arguments:
         first, second: the ids of the texts; `second` may be None.
@@ -47,4 +47,4 @@ def frame(first: Sequence[int], second: Sequence[int] | None, opening: Sequence[
     head = [*opening, *first, closing]
     tail = [] if second is None else [*second, closing]
     ids = head + tail
-    return Frame(ids, [0] * len(head) + [1] * len(tail), 0 if opening else len(ids) - 1, len(head))
+    return EncodedInput(ids, [0] * len(head) + [1] * len(tail), 0 if opening else len(ids) - 1, len(head))

@@ -15,7 +15,7 @@ no UTF-8 form. Each becomes U+FFFD, the replacement character, and a high and a 
 that they spell; tiktoken does the same.
 
 **Lower case.** With `lowercase=True` a tokenizer lower-cases every text before it looks at it: fewer different words to
-learn, and capitals are lost. `encode_spans` still speaks of the text as it was given.
+learn, and capitals are lost. `encode_with_offsets` still speaks of the text as it was given.
 """
 
 import hashlib
@@ -31,8 +31,8 @@ import numpy as np
 
 from llmasos.errors import UserError
 from llmasos.storage import write_json
-from llmasos.tokenizers.offsets import Spans, characters_of_bytes, continues_word, origins
-from llmasos.tokenizers.pair_template import Frame, frame
+from llmasos.tokenizers.offsets import Encoding, characters_of_bytes, continues_word, origins
+from llmasos.tokenizers.pair_template import EncodedInput, build_inputs
 
 END_OF_TEXT = "<|endoftext|>"
 PAD, CLS, SEP, MASK = "[PAD]", "[CLS]", "[SEP]", "[MASK]"  # BERT's; other tokenizers may have them too
@@ -147,19 +147,19 @@ class Tokenizer(ABC):
         begin = [] if self.begin_of_text is None else [self.begin_of_text]
         return [*begin, *self.encode(text)] or [self.end_of_text]
 
-    def encode_spans(self, text: str) -> Spans:
+    def encode_with_offsets(self, text: str) -> Encoding:
         """Return the ids that `encode(text)` gives, with where in `text` each stands and the word it belongs to.
 
         >>> from llmasos.tokenizers import train_tokenizer
         >>> tokenizer = train_tokenizer("bpe", ["the cat sat on the mat", "the cat ate"], vocab_size=262)
-        >>> tokenizer.encode_spans("the mat")
-        Spans(ids=[258, 220, 76, 256], starts=[0, 3, 4, 5], ends=[3, 4, 5, 7], words=[0, 1, 1, 1])
+        >>> tokenizer.encode_with_offsets("the mat")
+        Encoding(ids=[258, 220, 76, 256], starts=[0, 3, 4, 5], ends=[3, 4, 5, 7], words=[0, 1, 1, 1])
         """
         ids, first, last = self._locate(self._prepare(text))
         starts, ends = self._origins(text)
         new_word = ~self.continues[ids]
         new_word[:1] = False  # the first word is number 0, however it begins
-        return Spans(ids.tolist(), starts[first].tolist(), ends[last].tolist(), np.cumsum(new_word).tolist())
+        return Encoding(ids.tolist(), starts[first].tolist(), ends[last].tolist(), np.cumsum(new_word).tolist())
 
     def _origins(self, text: str) -> tuple[np.ndarray, np.ndarray]:
         """Return where in `text` each character of the prepared text comes from (`spans.origins`)."""
@@ -173,7 +173,7 @@ class Tokenizer(ABC):
         character = characters_of_bytes(prepared)
         return ids, character[after - sizes], character[after - 1]
 
-    def frame(self, first: Sequence[int], second: Sequence[int] | None = None) -> Frame:
+    def build_inputs(self, first: Sequence[int], second: Sequence[int] | None = None) -> EncodedInput:
         """Frame one or two encoded texts for a model that reads them.
 
         With `[CLS]` and `[SEP]` among the special tokens the frame is BERT's, `[CLS] first [SEP] second [SEP]`;
@@ -182,10 +182,10 @@ class Tokenizer(ABC):
         Arguments:
             first, second: ids, as `encode` gives them.
         """
-        return frame(first, second, *self._brackets())
+        return build_inputs(first, second, *self._brackets())
 
-    def frame_size(self, n_texts: int) -> int:
-        """Return how many tokens `frame` adds to `n_texts` texts (1 or 2)."""
+    def n_special_tokens(self, n_texts: int) -> int:
+        """Return how many tokens `build_inputs` adds to `n_texts` texts (1 or 2)."""
         opening, _ = self._brackets()
         return len(opening) + n_texts
 

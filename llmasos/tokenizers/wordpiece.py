@@ -10,7 +10,7 @@ the whole word is one `[UNK]`.
 **Not lossless.** Unlike the other tokenizers this one forgets: white space, control characters, unknown words and,
 if so decided, capitals and accents. `decode` puts a space between words, but none before , . ; : ! ? ) ] } and the
 apostrophe, none after ( [ { and none between an apostrophe and s, t, m, d, ll, re, ve. To quote the text itself, cut it
-by the offsets of `encode_spans`.
+by the offsets of `encode_with_offsets`.
 
 Saved, it is a Hugging Face BERT folder: `vocab.txt`, one token a line, line 0 is id 0. BERT's own open here.
 """

@@ -12,7 +12,7 @@ from llmasos.datasets.bucketing import Examples
 from llmasos.models import BERT, ModelConfig, Transformer
 from llmasos.objectives import Batch, EncodedSentencePair, Objective
 from llmasos.tokenizers import END_OF_TEXT, Tokenizer, train_tokenizer
-from llmasos.tokenizers.tokenizer import Frame
+from llmasos.tokenizers.tokenizer import EncodedInput
 from llmasos.training.trainer import Trainer
 
 SPECIAL = (END_OF_TEXT, "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -29,7 +29,7 @@ def rngs(n: int, step: int = 0) -> list:
     return [lambda row=row: np.random.default_rng([0, step, row]) for row in range(n)]
 
 
-def frames(n: int, longest: int = 24, seed: int = 0) -> list[Frame]:
+def random_inputs(n: int, longest: int = 24, seed: int = 0) -> list[EncodedInput]:
     """n random framed texts, every other one a pair, of unequal lengths."""
     chance = np.random.default_rng(seed)
     letters = tokenizer().encode("abcdefghijklmnopqrstuvwxyz ")
@@ -37,12 +37,12 @@ def frames(n: int, longest: int = 24, seed: int = 0) -> list[Frame]:
     def text():
         return chance.choice(letters, chance.integers(1, longest // 2 - 2)).tolist()
 
-    return [tokenizer().frame(text(), text() if row % 2 else None) for row in range(n)]
+    return [tokenizer().build_inputs(text(), text() if row % 2 else None) for row in range(n)]
 
 
 def framed_pairs(n: int, seed: int = 0) -> list[EncodedSentencePair]:
     """n framed texts, of which every third one counts as following."""
-    return [EncodedSentencePair(frame, row % 3 == 0) for row, frame in enumerate(frames(n, seed=seed))]
+    return [EncodedSentencePair(inputs, row % 3 == 0) for row, inputs in enumerate(random_inputs(n, seed=seed))]
 
 
 def tiny_bert(seed: int = 0, **changes) -> BERT:
@@ -65,9 +65,9 @@ def tiny_transformer(seed: int = 0, **changes) -> Transformer:
     return Transformer(ModelConfig(**{**fields, **changes})).double().eval()
 
 
-def cut(batch: Batch, row: int, names=("ids", "real", "segments", "targets")) -> Batch:
+def cut(batch: Batch, row: int, names=("ids", "attention_mask", "segments", "targets")) -> Batch:
     """One row of a batch by itself, without its padding."""
-    n = int(batch["real"][row].sum())
+    n = int(batch["attention_mask"][row].sum())
     return {name: t[row : row + 1, :n] if name in names else t[row : row + 1] for name, t in batch.items()}
 
 

@@ -158,7 +158,7 @@ def test_the_real_weights_of_minilm_round_trip(tmp_path):
     folder = Path(package.__file__).parent / "model"
     ours, tokenizer = load_pretrained(folder, say=silent)
     theirs = transformers.BertModel.from_pretrained(folder).eval()
-    ids = torch.tensor([tokenizer.frame(tokenizer.encode("The cat sat on the mat.")).ids])
+    ids = torch.tensor([tokenizer.build_inputs(tokenizer.encode("The cat sat on the mat.")).ids])
     torch.testing.assert_close(ours(ids), theirs(ids).last_hidden_state, **CLOSE)
     assert write_model(tmp_path, ours, tokenizer) == "BertModel"
     again = open_by_transformers(tmp_path, theirs)

@@ -157,7 +157,7 @@ def test_scores_of_ids_are_those_of_the_text_however_many_rows_are_in_memory(mon
 
 def test_a_bert_scores_each_token_as_it_fills_that_token_in():
     bert, tokenizer = shipped("storyworld-bert")
-    ids = tokenizer.frame(tokenizer.encode("the old man lived by the river .")).ids
+    ids = tokenizer.build_inputs(tokenizer.encode("the old man lived by the river .")).ids
     scores = score_masked_tokens(bert, tokenizer, ids, n=4)
     assert [score.id for score in scores] == ids
     assert scores[0].logprob is None and scores[-1].alternatives == []

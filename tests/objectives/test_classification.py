@@ -46,13 +46,13 @@ def test_a_batch_holds_framed_texts_padded_to_the_longest(pair):
     objective, _ = pair
     examples = encoded(objective)
     batch = objective.collate(examples)
-    longest = max(len(example.frame.ids) for example in examples)
-    assert batch["ids"].shape == batch["real"].shape == batch["segments"].shape == (5, longest)
+    longest = max(len(example.inputs.ids) for example in examples)
+    assert batch["ids"].shape == batch["attention_mask"].shape == batch["segments"].shape == (5, longest)
     for row, example in enumerate(examples):
-        n = len(example.frame.ids)
-        assert batch["ids"][row, :n].tolist() == example.frame.ids
-        assert batch["real"][row].tolist() == [t < n for t in range(longest)]
-        assert batch["segments"][row, :n].tolist() == example.frame.segments
+        n = len(example.inputs.ids)
+        assert batch["ids"][row, :n].tolist() == example.inputs.ids
+        assert batch["attention_mask"][row].tolist() == [t < n for t in range(longest)]
+        assert batch["segments"][row, :n].tolist() == example.inputs.segments
         assert (batch["ids"][row, n:] == objective.tokenizer.pad_id).all()
     assert batch["labels"].tolist() == [1, 0, 2, 0, 1]
     assert objective.n_targets(batch) == {"label": 5}
@@ -64,15 +64,15 @@ def test_the_loss_is_the_sum_of_those_of_the_texts_alone(pair):
     whole = objective.loss_sums(model, objective.collate(examples))["label"]
     alone = [objective.loss_sums(model, objective.collate([example]))["label"] for example in examples]
     torch.testing.assert_close(whole, sum(alone), rtol=1e-5, atol=1e-5)
-    frame, label = examples[1].frame, examples[1].label
-    logits = model(torch.tensor([frame.ids]), None, torch.tensor([frame.segments]))
+    inputs, label = examples[1].inputs, examples[1].label
+    logits = model(torch.tensor([inputs.ids]), None, torch.tensor([inputs.segments]))
     torch.testing.assert_close(alone[1].double(), -F.log_softmax(logits[0], dim=0)[label], rtol=1e-5, atol=1e-5)
 
 
 def test_correct_counts_the_right_predictions_and_leaves_out_unknown_labels(pair):
     objective, model = pair
     batch = objective.collate(encoded(objective))
-    predicted = model(batch["ids"], batch["real"], batch["segments"]).argmax(dim=1)
+    predicted = model(batch["ids"], batch["attention_mask"], batch["segments"]).argmax(dim=1)
     assert objective.n_correct(model, {**batch, "labels": predicted}) == {"label": 5}
     assert objective.n_correct(model, {**batch, "labels": (predicted + torch.tensor([0, 1, 1, 0, 2])) % 3})["label"] == 2
     some = {**batch, "labels": torch.tensor([1, IGNORE_INDEX, 0, IGNORE_INDEX, 2])}
@@ -93,15 +93,15 @@ def test_a_label_not_seen_in_training_is_refused_with_the_known_ones(pair):
 
 def test_too_long_texts_are_cut_to_the_context_and_it_is_counted(pair):
     objective, _ = pair
-    size = {n: objective.tokenizer.frame_size(n) for n in (1, 2)}
+    size = {n: objective.tokenizer.n_special_tokens(n) for n in (1, 2)}
     n = len(objective.tokenizer.encode("the cat sat on the mat"))
     for room in (1, 3, n - 1, n, n + 1):
         example = objective.encode("the cat sat on the mat", None, "odd", room + size[1])
         kept = min(room, n)
         ids = cut_middle(objective.tokenizer.encode("the cat sat on the mat"), kept)
-        assert example.frame == objective.tokenizer.frame(ids) and example.n_cut == n - kept
+        assert example.inputs == objective.tokenizer.build_inputs(ids) and example.n_cut == n - kept
     two = objective.encode("the cat sat on the mat", "the cat sat on the mat", "odd", 5 + size[2])
-    assert len(two.frame.ids) == 5 + size[2] and two.n_cut == 2 * n - 5
+    assert len(two.inputs.ids) == 5 + size[2] and two.n_cut == 2 * n - 5
     with pytest.raises(UserError, match="no room"):
         objective.encode("a", "b", "odd", size[2])
 
@@ -141,5 +141,5 @@ def test_it_can_be_learned_by_the_training_loop(pair, tmp_path):
 def test_a_tokenizer_with_cls_and_sep_frames_as_bert_does():
     tokenizer = train_tokenizer("wordpiece", ["the cat sat on the mat"] * 3, vocab_size=28)
     example = Classification(tokenizer, LABELS).encode("the cat", "the mat", "bad", 48)
-    tokens = [tokenizer.token_bytes(id).decode() for id in example.frame.ids]
+    tokens = [tokenizer.token_bytes(id).decode() for id in example.inputs.ids]
     assert tokens[0] == "[CLS]" and tokens[-1] == "[SEP]" and tokens.count("[SEP]") == 2

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from objective_helpers import SPECIAL, cut, frames, gradients_of, learn, rngs, tiny_bert, tokenizer
+from objective_helpers import SPECIAL, cut, random_inputs, gradients_of, learn, rngs, tiny_bert, tokenizer
 from torch.nn import functional as F
 
 from llmasos.errors import UserError
@@ -16,7 +16,7 @@ MASK = tokenizer().special_tokens["[MASK]"]
 
 
 def _batch(n: int = 400, step: int = 0, **arguments):
-    examples = frames(n)
+    examples = random_inputs(n)
     return examples, MaskedLM(tokenizer(), **arguments).collate(examples, rngs(n, step))
 
 
@@ -24,17 +24,17 @@ def _batch(n: int = 400, step: int = 0, **arguments):
 def test_the_share_is_rounded_in_each_row_and_at_least_one(share):
     examples, batch = _batch(share=share)
     special = tokenizer().special_mask
-    for frame, targets in zip(examples, batch["targets"], strict=True):
-        ordinary = sum(not special[id] for id in frame.ids)
+    for inputs, targets in zip(examples, batch["targets"], strict=True):
+        ordinary = sum(not special[id] for id in inputs.ids)
         assert (targets != IGNORE_INDEX).sum() == max(1, math.floor(share * ordinary + 0.5))
 
 
 def test_targets_are_what_stood_there_and_nothing_else_is_changed():
     examples, batch = _batch()
-    for frame, ids, targets, real in zip(examples, batch["ids"], batch["targets"], batch["real"], strict=True):
-        n = len(frame.ids)
-        assert real.tolist() == [True] * n + [False] * (len(real) - n)
-        original, hidden = torch.tensor(frame.ids), targets[:n] != IGNORE_INDEX
+    for inputs, ids, targets, attention_mask in zip(examples, batch["ids"], batch["targets"], batch["attention_mask"], strict=True):
+        n = len(inputs.ids)
+        assert attention_mask.tolist() == [True] * n + [False] * (len(attention_mask) - n)
+        original, hidden = torch.tensor(inputs.ids), targets[:n] != IGNORE_INDEX
         assert (targets[:n][hidden] == original[hidden]).all() and (ids[:n][~hidden] == original[~hidden]).all()
         assert (targets[n:] == IGNORE_INDEX).all() and (ids[n:] == tokenizer().pad_id).all()
 
@@ -62,9 +62,9 @@ def test_of_the_hidden_tokens_80_percent_are_masked_10_replaced_and_10_kept():
 
 
 def test_every_place_is_hidden_equally_often():
-    frame = tokenizer().frame(tokenizer().encode("abcdefghij"), tokenizer().encode("klmnopqrst"))
+    inputs = tokenizer().build_inputs(tokenizer().encode("abcdefghij"), tokenizer().encode("klmnopqrst"))
     n = 4000
-    targets = MaskedLM(tokenizer()).collate([frame] * n, rngs(n))["targets"]
+    targets = MaskedLM(tokenizer()).collate([inputs] * n, rngs(n))["targets"]
     times = (targets != IGNORE_INDEX).sum(0).numpy()
     assert times.sum() == 3 * n
     assert (abs(times[times > 0] - 0.15 * n) < 5 * math.sqrt(0.15 * 0.85 * n)).all()
@@ -89,13 +89,13 @@ def test_whole_words_are_hidden_together_and_never_across_texts(kind, vocab_size
     more = {} if special is None else {"special_tokens": special}
     pieces = train_tokenizer(kind, ["overing singer walks walking oversing b " * 30], vocab_size=vocab_size, **more)
     text = " walking oversings a singer walkinger is b overwalk"
-    frame = pieces.frame(pieces.encode(text), pieces.encode("walks overing"))
-    continues, special = pieces.continues[frame.ids], pieces.special_mask[frame.ids]
+    inputs = pieces.build_inputs(pieces.encode(text), pieces.encode("walks overing"))
+    continues, special = pieces.continues[inputs.ids], pieces.special_mask[inputs.ids]
     word = np.cumsum(~continues | special)
-    assert len(np.unique(word)) < len(frame.ids) - 6, "some words are in several pieces"
+    assert len(np.unique(word)) < len(inputs.ids) - 6, "some words are in several pieces"
     shares = []
     for row in rngs(300):
-        _, targets = MaskedLM(pieces, whole_words=True).hide(np.array(frame.ids), row())
+        _, targets = MaskedLM(pieces, whole_words=True).hide(np.array(inputs.ids), row())
         hidden = targets != IGNORE_INDEX
         assert hidden.any() and not hidden[special].any()
         assert all(len(set(hidden[(word == number) & ~special])) <= 1 for number in np.unique(word))
@@ -105,14 +105,14 @@ def test_whole_words_are_hidden_together_and_never_across_texts(kind, vocab_size
 
 def test_a_row_of_special_tokens_only_has_nothing_to_predict():
     objective = MaskedLM(tokenizer())
-    batch = objective.collate([tokenizer().frame([]), frames(1)[0]], rngs(2))
+    batch = objective.collate([tokenizer().build_inputs([]), random_inputs(1)[0]], rngs(2))
     assert (batch["targets"][0] == IGNORE_INDEX).all() and objective.n_targets(batch)["masked"] > 0
 
 
 def test_the_loss_is_the_sum_of_minus_log_probabilities_of_hidden_tokens():
     objective, model = MaskedLM(tokenizer()), tiny_bert()
-    batch = objective.collate(frames(6), rngs(6))
-    logprobs = F.log_softmax(model(batch["ids"], batch["real"], batch["segments"]).masked, dim=-1)
+    batch = objective.collate(random_inputs(6), rngs(6))
+    logprobs = F.log_softmax(model(batch["ids"], batch["attention_mask"], batch["segments"]).masked, dim=-1)
     places = (batch["targets"] != IGNORE_INDEX).nonzero().tolist()
     expected = -sum(logprobs[b, t, batch["targets"][b, t]] for b, t in places)
     loss = objective.loss_sums(model, batch)["masked"]
@@ -124,7 +124,7 @@ def test_the_loss_is_the_sum_of_minus_log_probabilities_of_hidden_tokens():
 
 def test_neither_padding_nor_the_company_of_other_rows_changes_loss_or_gradient():
     objective, model = MaskedLM(tokenizer()), tiny_bert()
-    batch = objective.collate(frames(6), rngs(6))
+    batch = objective.collate(random_inputs(6), rngs(6))
     rows = [cut(batch, row) for row in range(6)]
     together, apart = objective.loss_sums(model, batch), [objective.loss_sums(model, row) for row in rows]
     torch.testing.assert_close(together["masked"], sum(loss["masked"] for loss in apart), rtol=1e-6, atol=0)
@@ -139,13 +139,13 @@ def test_who_knows_nothing_has_the_loss_log_v():
     objective, model = MaskedLM(tokenizer()), tiny_bert(vocab_size=tokenizer().vocab_size)
     torch.nn.init.zeros_(model.masked_lm_head.decoder.weight)
     torch.nn.init.zeros_(model.masked_lm_head.decoder.bias)
-    batch = objective.collate(frames(6), rngs(6))
+    batch = objective.collate(random_inputs(6), rngs(6))
     loss = objective.loss_sums(model, batch)["masked"].item() / objective.n_targets(batch)["masked"]
     assert loss == pytest.approx(math.log(tokenizer().vocab_size), rel=1e-6)
 
 
 def test_a_few_rows_can_be_learned_by_heart(tmp_path):
-    examples = frames(4)
+    examples = random_inputs(4)
     loss = learn(MaskedLM(tokenizer()), tiny_bert(d_model=32).float(), examples, tmp_path, steps=150)
     assert loss < 1.0, "3.5 for who knows nothing; what is left is which token stood under a random replacement"
 

@@ -14,17 +14,17 @@ def test_frames_are_stacked_and_follow_as_they_say():
     pairs = framed_pairs(6)
     batch = NextSentence(tokenizer()).collate(pairs)
     assert batch["follows"].tolist() == [True, False, False, True, False, False]
-    for row, (frame, _) in enumerate(pairs):
-        n = len(frame.ids)
-        assert batch["ids"][row, :n].tolist() == frame.ids and batch["segments"][row, :n].tolist() == frame.segments
-        assert batch["real"][row].sum() == n
+    for row, (inputs, _) in enumerate(pairs):
+        n = len(inputs.ids)
+        assert batch["ids"][row, :n].tolist() == inputs.ids and batch["segments"][row, :n].tolist() == inputs.segments
+        assert batch["attention_mask"][row].sum() == n
 
 
 def test_the_first_class_means_that_it_follows():
     """As in BERT's published weights: next_sentence[:, 0] is the logit of "it follows"."""
     objective, model = NextSentence(tokenizer()), tiny_bert()
     batch = objective.collate(framed_pairs(6))
-    logprobs = F.log_softmax(model(batch["ids"], batch["real"], batch["segments"]).next_sentence, dim=-1)
+    logprobs = F.log_softmax(model(batch["ids"], batch["attention_mask"], batch["segments"]).next_sentence, dim=-1)
     expected = -sum(logprobs[row, 0 if follows else 1] for row, follows in enumerate(batch["follows"]))
     torch.testing.assert_close(objective.loss_sums(model, batch)["next_sentence"].double(), expected, rtol=1e-6, atol=0)
     assert objective.n_targets(batch) == {"next_sentence": 6}
@@ -46,7 +46,7 @@ def test_pretraining_is_both_objectives_with_one_reading():
     both, masked, following = (kind(tokenizer()) for kind in (BERTPretraining, MaskedLM, NextSentence))
     model, pairs = tiny_bert(), framed_pairs(6)
     batch = both.collate(pairs, rngs(6))
-    hidden = masked.collate([pair.frame for pair in pairs], rngs(6))
+    hidden = masked.collate([pair.inputs for pair in pairs], rngs(6))
     assert all(torch.equal(batch[name], hidden[name]) for name in hidden)
     readings = []
     model.register_forward_hook(lambda *_: readings.append(1))

@@ -41,14 +41,14 @@ def random_qa(chance, n_words: int) -> QA:
 
 def perfect_logits(windows) -> list[torch.Tensor]:
     """What a model says that knows every window's answer."""
-    logits = [torch.zeros(len(window.frame.ids), 2) for window in windows]
+    logits = [torch.zeros(len(window.inputs.ids), 2) for window in windows]
     for scores, window in zip(logits, windows, strict=True):
         scores[window.answer[0], 0] = scores[window.answer[1], 1] = 10.0
     return logits
 
 
 def is_null(window) -> bool:
-    return window.answer == (window.frame.summary, window.frame.summary)
+    return window.answer == (window.inputs.cls_index, window.inputs.cls_index)
 
 
 # ── windows ──
@@ -59,7 +59,7 @@ def test_the_covering_tokens_of_every_story_answer_cut_out_its_exact_characters(
     tokenizer, questions = story_tokenizer(kind, lowercase), story_questions(100)
     assert len(questions) == 530
     for qa in questions:
-        spans, (answer,) = tokenizer.encode_spans(qa.context), qa.answers
+        spans, (answer,) = tokenizer.encode_with_offsets(qa.context), qa.answers
         first, last = covering_tokens(spans, answer)
         assert qa.context[spans.starts[first] : spans.ends[last]].strip() == answer.text
         assert spans.ends[first] > answer.start and spans.starts[last] < answer.start + len(answer.text)  # no fewer do
@@ -72,23 +72,23 @@ def test_windows_cover_the_context_and_answers_up_to_the_stride_stand_whole_in_o
     n_short = 0
     for _ in range(40):
         qa = random_qa(chance, int(chance.integers(1, 120)))
-        context, windows = tokenizer.encode_spans(qa.context), make_windows(qa, tokenizer, 48, stride)
+        context, windows = tokenizer.encode_with_offsets(qa.context), make_windows(qa, tokenizer, 48, stride)
         first, last = covering_tokens(context, qa.answers[0])
         covered = []
         for window in windows:
             n = len(window.starts)
-            assert len(window.frame.ids) <= 48 and n == len(window.ends)
+            assert len(window.inputs.ids) <= 48 and n == len(window.ends)
             begin = next(
                 i
                 for i in range(len(context.ids))
                 if context.starts[i : i + n] == window.starts.tolist()
-                and context.ids[i : i + n] == window.frame.ids[window.frame.second : window.frame.second + n]
+                and context.ids[i : i + n] == window.inputs.ids[window.inputs.second_start : window.inputs.second_start + n]
                 and i >= len(covered) - stride
             )
             assert begin == max(0, len(covered) - stride)  # each shares `stride` tokens with the one before
             covered += range(len(covered), begin + n)
             if not is_null(window):
-                answer = [token - window.frame.second + begin for token in window.answer]
+                answer = [token - window.inputs.second_start + begin for token in window.answer]
                 assert answer == [first, last]
         assert len(covered) == len(context.ids)
         if last - first <= stride:
@@ -100,7 +100,7 @@ def test_windows_cover_the_context_and_answers_up_to_the_stride_stand_whole_in_o
 def test_a_short_context_is_one_window_and_an_empty_one_too():
     tokenizer = story_tokenizer("bpe")
     (window,) = make_windows(QA("Ann ran.", "Who?", (Answer("Ann", 0),)), tokenizer, 32, 4)
-    assert window.frame == tokenizer.frame(tokenizer.encode("Who?"), tokenizer.encode("Ann ran."))
+    assert window.inputs == tokenizer.build_inputs(tokenizer.encode("Who?"), tokenizer.encode("Ann ran."))
     (empty,) = make_windows(QA("", "Who?", ()), tokenizer, 32, 4)
     assert is_null(empty) and len(empty.starts) == 0
 
@@ -118,7 +118,7 @@ def test_a_window_without_the_whole_answer_and_an_unanswerable_question_are_null
 def test_a_question_that_is_too_long_is_cut_and_counted():
     tokenizer = story_tokenizer("byte")
     (window,) = make_windows(QA("abc", "0123456789ABCDEF", (Answer("b", 1),)), tokenizer, 22, 1)
-    assert window.n_cut == 6 and tokenizer.decode(window.frame.ids[: window.frame.second - 1]) == "0123456789"
+    assert window.n_cut == 6 and tokenizer.decode(window.inputs.ids[: window.inputs.second_start - 1]) == "0123456789"
     with pytest.raises(UserError, match="windows of 22 tokens cannot share 10.*at most 9"):
         make_windows(QA("abc", "?", ()), tokenizer, 22, 10)
 
@@ -148,17 +148,17 @@ def test_the_best_answer_equals_that_of_brute_force(max_answer_tokens):
         generator.manual_seed(trial)
         qa = random_qa(chance, int(chance.integers(1, 30)))
         windows = make_windows(qa, tokenizer, 24, 4)
-        logits = [torch.randn(len(window.frame.ids), 2, generator=generator) for window in windows]
+        logits = [torch.randn(len(window.inputs.ids), 2, generator=generator) for window in windows]
         logits = [
-            x.index_add(0, torch.tensor([w.frame.summary]), torch.full((1, 2), 2.0))
+            x.index_add(0, torch.tensor([w.inputs.cls_index]), torch.full((1, 2), 2.0))
             for x, w in zip(logits, windows, strict=True)
         ]
         best, null = (-math.inf, 0, 0), math.inf
         for window, scores in zip(windows, logits, strict=True):
-            null = min(null, (scores[window.frame.summary, 0] + scores[window.frame.summary, 1]).item())
+            null = min(null, (scores[window.inputs.cls_index, 0] + scores[window.inputs.cls_index, 1]).item())
             for i in range(len(window.starts)):
                 for j in range(i, min(i + max_answer_tokens, len(window.starts))):
-                    score = (scores[window.frame.second + i, 0] + scores[window.frame.second + j, 1]).item()
+                    score = (scores[window.inputs.second_start + i, 0] + scores[window.inputs.second_start + j, 1]).item()
                     best = max(best, (score, int(window.starts[i]), int(window.ends[j])), key=lambda b: b[0])
         for threshold in (0.0, 1.5, math.inf):
             found = best_answer(qa.context, windows, logits, max_answer_tokens, threshold)
@@ -177,7 +177,7 @@ def test_nothing_can_be_found_in_an_empty_context():
 def test_an_answer_comes_without_the_white_space_of_its_tokens():
     tokenizer, context = story_tokenizer("bpe"), "It was  the cat."
     (window,) = make_windows(QA(context, "Who?", (Answer("the", 8),)), tokenizer, 32, 4)
-    first = window.answer[0] - window.frame.second
+    first = window.answer[0] - window.inputs.second_start
     assert context[window.starts[first]] == " "  # the case is real
     assert best_answer(context, [window], perfect_logits([window]))[:2] == ("the", 8)
 
@@ -208,10 +208,10 @@ def test_a_batch_points_at_the_answers_and_only_the_context_and_the_summary_are_
     batch = objective.collate(windows)
     assert objective.n_targets(batch) == {"span": 3}
     for row, window in enumerate(windows):
-        context = set(range(window.frame.second, window.frame.second + len(window.starts)))
-        assert set(batch["candidates"][row].nonzero()[:, 0].tolist()) == context | {window.frame.summary}
+        context = set(range(window.inputs.second_start, window.inputs.second_start + len(window.starts)))
+        assert set(batch["candidates"][row].nonzero()[:, 0].tolist()) == context | {window.inputs.cls_index}
         assert tuple(batch["answers"][row].tolist()) == window.answer
-        assert int(batch["real"][row].sum()) == len(window.frame.ids)
+        assert int(batch["attention_mask"][row].sum()) == len(window.inputs.ids)
 
 
 def test_the_loss_is_the_sum_of_those_of_the_windows_alone(pair):
@@ -220,9 +220,9 @@ def test_the_loss_is_the_sum_of_those_of_the_windows_alone(pair):
     whole = objective.loss_sums(model, objective.collate(windows))["span"]
     alone = [objective.loss_sums(model, objective.collate([window]))["span"] for window in windows]
     torch.testing.assert_close(whole, sum(alone), rtol=1e-5, atol=1e-5)
-    frame, (first, last) = windows[0].frame, windows[0].answer
-    logits = model(torch.tensor([frame.ids]), None, torch.tensor([frame.segments]))[0]
-    places = sorted({frame.summary, *range(frame.second, frame.second + len(windows[0].starts))})
+    inputs, (first, last) = windows[0].inputs, windows[0].answer
+    logits = model(torch.tensor([inputs.ids]), None, torch.tensor([inputs.segments]))[0]
+    places = sorted({inputs.cls_index, *range(inputs.second_start, inputs.second_start + len(windows[0].starts))})
     log_p = F.log_softmax(logits[places], dim=0)
     expected = -(log_p[places.index(first), 0] + log_p[places.index(last), 1]) / 2
     torch.testing.assert_close(alone[0].double(), expected, rtol=1e-5, atol=1e-5)
@@ -231,7 +231,7 @@ def test_the_loss_is_the_sum_of_those_of_the_windows_alone(pair):
 def test_correct_counts_windows_with_both_ends_right(pair):
     objective, model = pair
     batch = objective.collate(some_windows(objective))
-    logits = model(batch["ids"], batch["real"], batch["segments"]).masked_fill(~batch["candidates"][..., None], -1e9)
+    logits = model(batch["ids"], batch["attention_mask"], batch["segments"]).masked_fill(~batch["candidates"][..., None], -1e9)
     best = logits.argmax(dim=1)
     assert objective.n_correct(model, {**batch, "answers": best}) == {"span": 3}
     wrong = best + torch.tensor([[0, 1], [1, 0], [0, 0]])
@@ -247,12 +247,12 @@ def test_predicted_logits_are_those_of_each_window_alone_whatever_the_batch(pair
         logits = predict_spans(model, objective, windows, batch_size)
         assert model.training
         for window, got in zip(windows, logits, strict=True):
-            frame, n = window.frame, len(window.starts)
-            alone = model(torch.tensor([frame.ids]), None, torch.tensor([frame.segments]))[0].float()
-            assert got.shape == (len(frame.ids), 2) and got.dtype == torch.float32
-            context = slice(frame.second, frame.second + n)
+            inputs, n = window.inputs, len(window.starts)
+            alone = model(torch.tensor([inputs.ids]), None, torch.tensor([inputs.segments]))[0].float()
+            assert got.shape == (len(inputs.ids), 2) and got.dtype == torch.float32
+            context = slice(inputs.second_start, inputs.second_start + n)
             torch.testing.assert_close(got[context], alone[context].detach(), rtol=1e-5, atol=1e-5)
-            torch.testing.assert_close(got[frame.summary], alone[frame.summary].detach(), rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(got[inputs.cls_index], alone[inputs.cls_index].detach(), rtol=1e-5, atol=1e-5)
 
 
 def test_it_can_be_learned_by_the_training_loop(pair, tmp_path):

@@ -501,7 +501,7 @@ def test_embeddings(apps):
         coded = ask(apps[kind], "POST", "/v1/embeddings", {"input": texts[3], "encoding_format": "base64"}).json
         vector = np.frombuffer(base64.b64decode(coded["data"][0]["embedding"]), dtype="<f4")
         np.testing.assert_allclose(vector, expected[3], atol=1e-6)
-        n_tokens = len(served.tokenizer.encode(texts[3])) + served.tokenizer.frame_size(1)
+        n_tokens = len(served.tokenizer.encode(texts[3])) + served.tokenizer.n_special_tokens(1)
         assert coded["usage"] == {"prompt_tokens": n_tokens, "total_tokens": n_tokens}
 
 
@@ -511,15 +511,15 @@ def test_what_is_not_read_of_a_text_is_said(apps):
     for kind, path, what in (("gpt", *embed), ("bert", *embed),
                              ("classifier", "/v1/classify", "its beginning and its end are")):  # fmt: skip
         served = apps[kind].served
-        words = (64 - served.tokenizer.frame_size(1)) // len(served.tokenizer.encode(" cat"))
+        words = (64 - served.tokenizer.n_special_tokens(1)) // len(served.tokenizer.encode(" cat"))
         long = " cat" * words + " cat" * 5
-        n = len(served.tokenizer.encode(long)) + served.tokenizer.frame_size(1)
+        n = len(served.tokenizer.encode(long)) + served.tokenizer.n_special_tokens(1)
         fitting, cut = ask(apps[kind], "POST", path, {"input": [" cat" * words, long]}).json["data"]
         assert "warnings" not in fitting
         assert cut["warnings"] == [f"the text is {n} tokens long, its frame included, and the model's context 64: "
                                   f"only {what} read."]  # fmt: skip
     served, context = apps["span"].served, "the cat sat on the mat"
-    n_left = (64 - served.tokenizer.frame_size(2)) // 2
+    n_left = (64 - served.tokenizer.n_special_tokens(2)) // 2
     n_each = len(served.tokenizer.encode("cat"))
     for n_words, n_cut in ((n_left // n_each, 0), (40, 40 * n_each - n_left)):
         body = {"question": "cat " * n_words, "context": context}

@@ -13,7 +13,7 @@ from llmasos.tokenizers import (
     BPETokenizer,
     ByteTokenizer,
     CharTokenizer,
-    StreamDecoder,
+    IncrementalDetokenizer,
     WordPieceTokenizer,
     train_tokenizer,
 )
@@ -118,13 +118,13 @@ def test_a_stream_shows_no_half_characters_and_adds_up_to_decode(kind):
     noise = [chance.integers(0, tokenizer.vocab_size, size=50).tolist() for _ in range(60)]  # broken UTF-8 in plenty
     for ids in texts + noise:
         for skip_special in (False, True):
-            decoder = StreamDecoder(tokenizer, skip_special)
+            decoder = IncrementalDetokenizer(tokenizer, skip_special)
             pieces = [decoder.push(id) for id in ids]
             assert "".join([*pieces, decoder.flush()]) == tokenizer.decode(ids, skip_special)
 
 
 def test_a_stream_holds_bytes_back_until_the_character_is_whole_and_starts_afresh_after_flush():
-    decoder = StreamDecoder(ByteTokenizer())
+    decoder = IncrementalDetokenizer(ByteTokenizer())
     assert [decoder.push(byte) for byte in "é😀".encode()] == ["", "é", "", "", "", "😀"]
     assert decoder.push(0xF0) == "" and decoder.flush() == "\ufffd"
     assert decoder.push(ord("x")) == "x" and decoder.flush() == ""

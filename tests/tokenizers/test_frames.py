@@ -5,7 +5,7 @@ import pytest
 from tokenizer_helpers import EVERY_KIND, LOSSLESS, PIECES, english, fuzzed_text, make
 
 from llmasos.errors import UserError
-from llmasos.tokenizers import ByteTokenizer, Frame, load_tokenizer, train_tokenizer
+from llmasos.tokenizers import ByteTokenizer, EncodedInput, load_tokenizer, train_tokenizer
 from llmasos.tokenizers.offsets import continues_word, origins
 from llmasos.tokenizers.tokenizer import prepare
 
@@ -16,23 +16,23 @@ SURROGATES = "\ud83d\ude00a\ud800\ud800\udc00b\udfff\ud83dΣ"
 def test_berts_frame_and_the_plain_one():
     bert = make("wordpiece")
     cls, sep = bert.special_tokens["[CLS]"], bert.special_tokens["[SEP]"]
-    assert bert.frame([10, 11]) == Frame([cls, 10, 11, sep], [0, 0, 0, 0], 0, 4)
-    assert bert.frame([10, 11], [12]) == Frame([cls, 10, 11, sep, 12, sep], [0, 0, 0, 0, 1, 1], 0, 4)
-    assert bert.frame([10], []) == Frame([cls, 10, sep, sep], [0, 0, 0, 1], 0, 3)
+    assert bert.build_inputs([10, 11]) == EncodedInput([cls, 10, 11, sep], [0, 0, 0, 0], 0, 4)
+    assert bert.build_inputs([10, 11], [12]) == EncodedInput([cls, 10, 11, sep, 12, sep], [0, 0, 0, 0, 1, 1], 0, 4)
+    assert bert.build_inputs([10], []) == EncodedInput([cls, 10, sep, sep], [0, 0, 0, 1], 0, 3)
     plain = ByteTokenizer()
-    assert plain.frame([10, 11]) == Frame([10, 11, 256], [0, 0, 0], 2, 3)
-    assert plain.frame([10, 11], [12]) == Frame([10, 11, 256, 12, 256], [0, 0, 0, 1, 1], 4, 3)
+    assert plain.build_inputs([10, 11]) == EncodedInput([10, 11, 256], [0, 0, 0], 2, 3)
+    assert plain.build_inputs([10, 11], [12]) == EncodedInput([10, 11, 256, 12, 256], [0, 0, 0, 1, 1], 4, 3)
     own = ByteTokenizer(["<|endoftext|>", "[SEP]", "[CLS]", "[PAD]"])
-    assert own.frame([1]).ids == [258, 1, 257] and own.pad_id == 259 and plain.pad_id == 0 == bert.pad_id
+    assert own.build_inputs([1]).ids == [258, 1, 257] and own.pad_id == 259 and plain.pad_id == 0 == bert.pad_id
 
 
 @every_kind
 def test_a_frame_adds_what_frame_size_says(kind):
     tokenizer = make(kind)
     for texts in ([[5, 6]], [[5], [6, 7]], [[], []]):
-        frame = tokenizer.frame(*texts)
-        assert len(frame.ids) == len(frame.segments) == sum(map(len, texts)) + tokenizer.frame_size(len(texts))
-        assert tokenizer.special_mask[frame.ids[frame.summary]]
+        inputs = tokenizer.build_inputs(*texts)
+        assert len(inputs.ids) == len(inputs.segments) == sum(map(len, texts)) + tokenizer.n_special_tokens(len(texts))
+        assert tokenizer.special_mask[inputs.ids[inputs.cls_index]]
 
 
 @every_kind
@@ -42,7 +42,7 @@ def test_spans_have_the_ids_of_encode_and_lie_in_the_text_in_order(kind, lowerca
         return
     tokenizer = make(kind, lowercase)
     for text in ["", " ", "İ", SURROGATES, *(fuzzed_text(seed) + "İx" + SURROGATES for seed in range(40))]:
-        ids, starts, ends, words = tokenizer.encode_spans(text)
+        ids, starts, ends, words = tokenizer.encode_with_offsets(text)
         assert ids == tokenizer.encode(text)
         assert all(0 <= start < end <= len(text) for start, end in zip(starts, ends, strict=True))
         assert starts == sorted(starts) and ends == sorted(ends)
@@ -53,7 +53,7 @@ def test_spans_have_the_ids_of_encode_and_lie_in_the_text_in_order(kind, lowerca
 def test_the_spans_of_a_lossless_tokenizer_cover_the_text_and_each_character_its_bytes(kind):
     tokenizer = make(kind)
     for text in [english(20), *(fuzzed_text(seed) for seed in range(40))]:
-        ids, starts, ends, _ = tokenizer.encode_spans(text)
+        ids, starts, ends, _ = tokenizer.encode_with_offsets(text)
         assert starts[0] == 0 and ends[-1] == len(text)
         for id, start, end in zip(ids, starts, ends, strict=True):
             covered, token = text[start:end].encode(), tokenizer.token_bytes(id)
@@ -64,13 +64,13 @@ def test_the_spans_of_a_lossless_tokenizer_cover_the_text_and_each_character_its
 
 
 def test_tokens_that_share_a_character_all_cover_it():
-    assert ByteTokenizer().encode_spans("a😀b")[1:3] == ([0, 1, 1, 1, 1, 2], [1, 2, 2, 2, 2, 3])
+    assert ByteTokenizer().encode_with_offsets("a😀b")[1:3] == ([0, 1, 1, 1, 1, 2], [1, 2, 2, 2, 2, 3])
     lower = ByteTokenizer(lowercase=True)
-    assert lower.encode_spans("aİB")[:3] == ([97, 105, 0xCC, 0x87, 98], [0, 1, 1, 1, 2], [1, 2, 2, 2, 3])
+    assert lower.encode_with_offsets("aİB")[:3] == ([97, 105, 0xCC, 0x87, 98], [0, 1, 1, 1, 2], [1, 2, 2, 2, 3])
 
 
 def test_a_pair_of_surrogates_is_two_characters_of_the_text_given():
-    assert make("char").encode_spans("a\ud83d\ude00b")[1:3] == ([0, 1, 3], [1, 3, 4])
+    assert make("char").encode_with_offsets("a\ud83d\ude00b")[1:3] == ([0, 1, 3], [1, 3, 4])
 
 
 def test_origins_tell_as_many_characters_as_there_are():
@@ -112,7 +112,7 @@ def test_words_of_gpt2s_kind_carry_the_space_before_them():
     tokenizer = make("bpe")
     text = "The tokenizer isn't 42?"
     words: dict[int, str] = {}
-    for start, end, word in zip(*tokenizer.encode_spans(text)[1:], strict=True):
+    for start, end, word in zip(*tokenizer.encode_with_offsets(text)[1:], strict=True):
         words[word] = words.get(word, "") + text[start:end]
     assert list(words.values()) == ["The", " tokenizer", " isn", "'t", " 42", "?"]
 

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, BertTokenizerFast
 from llmasos.errors import UserError
 from llmasos.tokenizers import WordPieceTokenizer, load_tokenizer, train_tokenizer, wordpiece
 from llmasos.tokenizers.bert_pretokenizer import BertText
-from llmasos.tokenizers.bpe_trainer import learn_merges_plainly
+from llmasos.tokenizers.bpe_trainer import learn_merges_naive
 from llmasos.tokenizers.wordpiece import SPECIAL_TOKENS
 from llmasos.tokenizers.wordpiece_trainer import count_bert_words, learn_pieces
 
@@ -42,7 +42,7 @@ def hard_text(seed: int) -> str:
 
 def assert_equal_to_reference(ours, theirs, text):
     expected = theirs(text, return_offsets_mapping=True, add_special_tokens=False)
-    spans = ours.encode_spans(text)
+    spans = ours.encode_with_offsets(text)
     assert spans.ids == expected["input_ids"] == ours.encode(text), ascii(text)
     assert list(zip(spans.starts, spans.ends, strict=True)) == expected["offset_mapping"], ascii(text)
     assert spans.words == expected.word_ids(), ascii(text)
@@ -73,7 +73,7 @@ def test_the_tokenizers_package_gives_the_same_from_the_same_vocabulary(tmp_path
     lines = (tmp_path / "vocab.txt").read_text(encoding="utf-8").splitlines()
     theirs = BertWordPieceTokenizer({token: id for id, token in enumerate(lines)}, lowercase=True)
     for seed in range(60):
-        text, spans = hard_text(seed), ours.encode_spans(hard_text(seed))
+        text, spans = hard_text(seed), ours.encode_with_offsets(hard_text(seed))
         expected = theirs.encode(text, add_special_tokens=False)
         assert (spans.ids, spans.words) == (expected.ids, expected.word_ids)
         assert list(zip(spans.starts, spans.ends, strict=True)) == expected.offsets
@@ -89,8 +89,8 @@ def test_a_real_bert_folder_opens_with_the_ids_of_transformers():
     for text in [english(), *HARD, *map(hard_text, range(60))]:
         assert_equal_to_reference(ours, theirs, text)
     first, second = ours.encode("How are you?"), ours.encode("Fine.")
-    frame, expected = ours.frame(first, second), theirs("How are you?", "Fine.")
-    assert (frame.ids, frame.segments) == (expected["input_ids"], expected["token_type_ids"])
+    inputs, expected = ours.build_inputs(first, second), theirs("How are you?", "Fine.")
+    assert (inputs.ids, inputs.segments) == (expected["input_ids"], expected["token_type_ids"])
     assert ours.encode("a [MASK] b", allow_special=True) == theirs.encode("a [MASK] b", add_special_tokens=False)
 
 
@@ -116,7 +116,7 @@ def test_a_word_is_cut_into_the_longest_pieces_or_is_unknown():
     tokenizer = WordPieceTokenizer([*SPECIAL_TOKENS, "un", "una", "##aff", "##able", "##ffa", "##ff", "a"])
     assert tokenizer.encode("unaffable") == [1]  # "una" + "##ffa" is longest first, and then "##ble" is not there
     assert tokenizer.encode("unaff un UN a") == [6, 10, 5, 1, 11]
-    assert tokenizer.encode_spans("a xyz") == ([11, 1], [0, 2], [1, 5], [0, 1])
+    assert tokenizer.encode_with_offsets("a xyz") == ([11, 1], [0, 2], [1, 5], [0, 1])
     assert tokenizer.continues.tolist() == [False] * 7 + [True] * 4 + [False]
 
 
@@ -162,7 +162,7 @@ def test_the_trainer_learns_what_the_definition_learns():
         pieces = learn_pieces(counts, 60, min_frequency=2)
         alphabet = [piece for piece in pieces if len(piece.removeprefix("##")) == 1]
         id_of = {piece: id for id, piece in enumerate(alphabet)}
-        merges = learn_merges_plainly(
+        merges = learn_merges_naive(
             counts, 60 - len(alphabet), 2,
             lambda word: [id_of[word[0]], *(id_of["##" + c] for c in word[1:])], len(alphabet),  # noqa: B023
         )  # fmt: skip

@@ -16,7 +16,7 @@ from llmasos.errors import UserError
 from llmasos.hub.tokenizers.sentencepiece_file import SPACE, read_model
 from llmasos.hub.tokenizers.unigram import Unigram
 from llmasos.storage import read_json, write_bytes, write_json
-from llmasos.tokenizers.offsets import Spans
+from llmasos.tokenizers.offsets import Encoding
 from llmasos.tokenizers.tokenizer import Tokenizer, replace_surrogates
 
 SOURCE, TARGET, VOCAB_FILE = "source.spm", "target.spm", "vocab.json"
@@ -80,7 +80,7 @@ class MarianTokenizer(Tokenizer):
         pieces = [language[0], *pieces] if language else pieces
         return np.array([self._id_of.get(piece, self.unknown_id) for piece in pieces], dtype=np.uint32)
 
-    def encode_spans(self, text: str) -> Spans:
+    def encode_with_offsets(self, text: str) -> Encoding:
         """Not possible: normalisation does not remember where a character came from."""
         raise UserError("a Marian tokenizer cannot say where its tokens stand in a text; use another model.")
 

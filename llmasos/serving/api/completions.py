@@ -14,7 +14,7 @@ from llmasos.serving.http.http_types import Request, Response, Route
 from llmasos.serving.requests import Event, GeneratedToken, GenerationRequest
 from llmasos.serving.served_model import Served
 from llmasos.tokenizers import Tokenizer
-from llmasos.tokenizers.incremental_detokenizer import StreamDecoder
+from llmasos.tokenizers.incremental_detokenizer import IncrementalDetokenizer
 
 MAX_IDS = 100_000  # of a prompt that is given as token ids
 
@@ -61,7 +61,7 @@ class Offsets:
     """
 
     def __init__(self, tokenizer: Tokenizer):
-        self._decoder, self._n_characters = StreamDecoder(tokenizer, skip_special=True), 0
+        self._decoder, self._n_characters = IncrementalDetokenizer(tokenizer, skip_special=True), 0
 
     def of(self, tokens: Sequence[GeneratedToken]) -> list[int]:
         """Those of the next tokens of the text."""

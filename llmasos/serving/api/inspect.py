@@ -147,11 +147,11 @@ def read(model: nn.Module, tokenizer: Tokenizer, input: Input, target: str | Seq
     elif not isinstance(input, str):
         ids = checked_ids(tokenizer, input)
     elif config.family == "bert":
-        ids = tokenizer.frame(tokenizer.encode(input, allow_special=True)).ids  # [MASK] is the token, not its letters
+        ids = tokenizer.build_inputs(tokenizer.encode(input, allow_special=True)).ids  # [MASK] is the token, not its letters
     elif translates:
         ids = [*tokenizer.encode(input), tokenizer.end_of_text]
     elif config.head != "none":
-        ids = tokenizer.frame(tokenizer.encode(input)).ids
+        ids = tokenizer.build_inputs(tokenizer.encode(input)).ids
     else:
         ids = tokenizer.encode_prompt(input)
     if target is None:

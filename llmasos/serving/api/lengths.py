@@ -5,7 +5,7 @@ from llmasos.serving.served_model import Served
 
 def n_tokens(served: Served, text: str) -> int:
     """How many tokens a text has, with those that frame it."""
-    return len(served.tokenizer.encode(text)) + served.tokenizer.frame_size(1)
+    return len(served.tokenizer.encode(text)) + served.tokenizer.n_special_tokens(1)
 
 
 def truncation_warnings(served: Served, n: int, what_is_read: str) -> dict[str, list[str]]:
