@@ -844,9 +844,9 @@ block = Exercise(
 # 5. next_token_loss
 
 
-def through_the_objective(logits, ids, real):
+def through_the_objective(logits, ids, attention_mask):
     """The library's objective, given a model that has these logits."""
-    targets = ids[:, 1:].masked_fill(~real[:, 1:], IGNORE_INDEX)
+    targets = ids[:, 1:].masked_fill(~attention_mask[:, 1:], IGNORE_INDEX)
     batch, objective = {"ids": ids[:, :-1], "targets": targets}, CausalLM()
     return objective.loss_sums(lambda _: logits[:, :-1], batch)["causal"] / objective.n_targets(batch)["causal"]
 
@@ -856,66 +856,66 @@ def surprise(logits, ids):
     return -logits.log_softmax(dim=-1).gather(-1, ids[..., None])[..., 0]
 
 
-def shifted(logits, ids, real):
+def shifted(logits, ids, attention_mask):
     """(B, T - 1) losses, and which of them count."""
-    return surprise(logits[:, :-1], ids[:, 1:]), real[:, 1:]
+    return surprise(logits[:, :-1], ids[:, 1:]), attention_mask[:, 1:]
 
 
 def mean_of(losses, counted):
     return (losses * counted).sum() / counted.sum()
 
 
-def by_rows(logits, ids, real):
-    losses, counted = shifted(logits, ids, real)
+def by_rows(logits, ids, attention_mask):
+    losses, counted = shifted(logits, ids, attention_mask)
     rows = [row[keep].mean() for row, keep in zip(losses, counted, strict=True) if keep.any()]
     return torch.stack(rows).mean()
 
 
-def mean_of_rows_with_empty_ones(logits, ids, real):
-    losses, counted = shifted(logits, ids, real)
+def mean_of_rows_with_empty_ones(logits, ids, attention_mask):
+    losses, counted = shifted(logits, ids, attention_mask)
     return ((losses * counted).sum(1) / counted.sum(1).clamp(min=1)).mean()
 
 
-def log_of_the_mean(logits, ids, real):
+def log_of_the_mean(logits, ids, attention_mask):
     p = logits[:, :-1].softmax(-1).gather(-1, ids[:, 1:, None])[..., 0]
-    return -mean_of(p, real[:, 1:]).log()
+    return -mean_of(p, attention_mask[:, 1:]).log()
 
 
-def loss_by_loops(logits, ids, real):
+def loss_by_loops(logits, ids, attention_mask):
     losses = []
     for b in range(len(ids)):
         for t in range(ids.size(1) - 1):
-            if real[b, t + 1]:
+            if attention_mask[b, t + 1]:
                 losses.append(torch.logsumexp(logits[b, t], 0) - logits[b, t, ids[b, t + 1]])
     return sum(losses) / len(losses)
 
 
-def loss_by_einsum(logits, ids, real):
-    weights = real.double()[:, 1:] / real[:, 1:].sum()
+def loss_by_einsum(logits, ids, attention_mask):
+    weights = attention_mask.double()[:, 1:] / attention_mask[:, 1:].sum()
     chosen = F.one_hot(ids[:, 1:], logits.size(-1)).double()
     return -torch.einsum("btv,btv,bt->", logits.double()[:, :-1].log_softmax(-1), chosen, weights)
 
 
-def loss_by_moved_ids(logits, ids, real):
+def loss_by_moved_ids(logits, ids, attention_mask):
     """Move the ids instead of cutting: the last position's target is the padding's."""
-    targets = torch.where(real, ids, -100).roll(-1, dims=1)
+    targets = torch.where(attention_mask, ids, -100).roll(-1, dims=1)
     targets[:, -1] = -100
     return F.cross_entropy(logits.transpose(1, 2), targets)
 
 
-def softmax_then_log_chosen(logits, ids, real):
+def softmax_then_log_chosen(logits, ids, attention_mask):
     """The same with the padding left out by indexing, so that nothing multiplies an infinity by 0."""
     p = logits[:, :-1].softmax(-1).gather(-1, ids[:, 1:, None])[..., 0]
-    return -p.log()[real[:, 1:]].mean()
+    return -p.log()[attention_mask[:, 1:]].mean()
 
 
-def exponentials_and_log(logits, ids, real):
+def exponentials_and_log(logits, ids, attention_mask):
     p = logits[:, :-1].exp() / logits[:, :-1].exp().sum(-1, keepdim=True)
-    return -p.gather(-1, ids[:, 1:, None])[..., 0].log()[real[:, 1:]].mean()
+    return -p.gather(-1, ids[:, 1:, None])[..., 0].log()[attention_mask[:, 1:]].mean()
 
 
-def mean_of_rows_with_nan(logits, ids, real):
-    losses, counted = shifted(logits, ids, real)
+def mean_of_rows_with_nan(logits, ids, attention_mask):
+    losses, counted = shifted(logits, ids, attention_mask)
     return ((losses * counted).sum(1) / counted.sum(1)).mean()
 
 
@@ -936,33 +936,35 @@ next_token_loss = Exercise(
             "three tokens; p = (1/4, 3/4), (3/4, 1/4), (1/2, 1/2)",
             logits=QUARTERS,
             ids=torch.tensor([[0, 1, 1]]),
-            real=ALL,
+            attention_mask=ALL,
         ),
-        Case("two tokens", logits=tensor([[[3, 0, 0], [0, 5, 0]]]), ids=torch.tensor([[1, 2]]), real=ALL[:, :2]),
+        Case(
+            "two tokens", logits=tensor([[[3, 0, 0], [0, 5, 0]]]), ids=torch.tensor([[1, 2]]), attention_mask=ALL[:, :2]
+        ),
         Case(
             "three tokens, the last is padding",
             logits=QUARTERS,
             ids=torch.tensor([[0, 1, 0]]),
-            real=torch.tensor([[True, True, False]]),
+            attention_mask=torch.tensor([[True, True, False]]),
         ),
-        Case("a long row and a short one", logits=random(2, 5, 3, seed=1) * 2, ids=WORDS, real=SHORT),
+        Case("a long row and a short one", logits=random(2, 5, 3, seed=1) * 2, ids=WORDS, attention_mask=SHORT),
         Case(
             "a row with one token, which has no next",
             logits=random(3, 4, 5, seed=2) * 2,
             ids=torch.tensor([[1, 4, 2, 0], [3, 0, 0, 0], [0, 3, 3, 1]]),
-            real=LONELY,
+            attention_mask=LONELY,
         ),
         Case(
             "large logits",
             logits=random(2, 4, 6, seed=3) * 200,
             ids=torch.tensor([[1, 2, 3, 4], [5, 4, 5, 0]]),
-            real=torch.ones(2, 4, dtype=torch.bool),
+            attention_mask=torch.ones(2, 4, dtype=torch.bool),
         ),
     ],
     misconceptions=[
         Misconception(
             "the labels are not shifted",
-            lambda logits, ids, real: mean_of(surprise(logits, ids), real),
+            lambda logits, ids, attention_mask: mean_of(surprise(logits, ids), attention_mask),
             "You compared the guess at position t with the token at t, which the model has just read. It learns to "
             "copy, its loss falls to nearly 0, and it cannot write a single word.",
             "Whose guess is logits[b, 0], and which token is it about?",
@@ -970,15 +972,19 @@ next_token_loss = Exercise(
         ),
         Misconception(
             "shifted the wrong way",
-            lambda logits, ids, real: mean_of(surprise(logits[:, 1:], ids[:, :-1]), real[:, 1:]),
+            lambda logits, ids, attention_mask: mean_of(surprise(logits[:, 1:], ids[:, :-1]), attention_mask[:, 1:]),
             "You compared each guess with the token *before* it, which the model has read long since.",
             "Which of the two loses its first position, logits or ids?",
             "4.9",
-            variants=(lambda logits, ids, real: mean_of(surprise(logits[:, 1:], ids[:, :-1]), real[:, :-1]),),
+            variants=(
+                lambda logits, ids, attention_mask: mean_of(
+                    surprise(logits[:, 1:], ids[:, :-1]), attention_mask[:, :-1]
+                ),
+            ),
         ),
         Misconception(
             "shifted twice",
-            lambda logits, ids, real: mean_of(surprise(logits[:, :-2], ids[:, 2:]), real[:, 2:]),
+            lambda logits, ids, attention_mask: mean_of(surprise(logits[:, :-2], ids[:, 2:]), attention_mask[:, 2:]),
             "You compared the guess at t with the token at t + 2: the labels are shifted once too often. (It happens "
             "when the data are shifted, and the loss shifts them again.)",
             "How many guesses can be judged in a row of three tokens?",
@@ -986,15 +992,17 @@ next_token_loss = Exercise(
         ),
         Misconception(
             "padding is predicted too",
-            lambda logits, ids, real: shifted(logits, ids, real)[0].mean(),
+            lambda logits, ids, attention_mask: shifted(logits, ids, attention_mask)[0].mean(),
             "You counted all positions. The model is taught to predict padding, which is easy and makes the loss look "
             "better than it is.",
-            "Where does `real` come into your code?",
+            "Where does `attention_mask` come into your code?",
             "4.9",
         ),
         Misconception(
             "padding is counted in the divisor",
-            lambda logits, ids, real: (shifted(logits, ids, real)[0] * real[:, 1:]).mean(),
+            lambda logits, ids, attention_mask: (
+                shifted(logits, ids, attention_mask)[0] * attention_mask[:, 1:]
+            ).mean(),
             "You set the losses of padding to 0, but divided by the number of all positions. Short rows then make the "
             "loss smaller.",
             "By how many is the sum to be divided?",
@@ -1002,32 +1010,38 @@ next_token_loss = Exercise(
         ),
         Misconception(
             "all real tokens are counted in the divisor",
-            lambda logits, ids, real: torch.mul(*shifted(logits, ids, real)).sum() / real.sum(),
+            lambda logits, ids, attention_mask: (
+                torch.mul(*shifted(logits, ids, attention_mask)).sum() / attention_mask.sum()
+            ),
             "You divided by the number of real tokens. The first of each row is nobody's label: no guess is about it.",
             "How many guesses can be judged in a row of three tokens?",
             "4.9",
         ),
         Misconception(
             "padding is told by its id",
-            lambda logits, ids, real: mean_of(shifted(logits, ids, real)[0], ids[:, 1:] != 0),
-            "You took every token with id 0 for padding. Here 0 is an ordinary token as well; what is padding, `real` "
+            lambda logits, ids, attention_mask: mean_of(shifted(logits, ids, attention_mask)[0], ids[:, 1:] != 0),
+            "You took every token with id 0 for padding. Here 0 is an ordinary token as well; what is padding, `attention_mask` "
             "says.",
-            "Where does `real` come into your code?",
+            "Where does `attention_mask` come into your code?",
             "4.9",
         ),
         Misconception(
             "the end is joined to the beginning",
-            lambda logits, ids, real: mean_of(surprise(logits, ids.roll(-1, 1)), real),
+            lambda logits, ids, attention_mask: mean_of(surprise(logits, ids.roll(-1, 1)), attention_mask),
             "You moved the ids by `roll`, which brings the first token of a row to its end: the last guess is compared "
             "with the beginning.",
             "Which token follows the last one? Leave that guess out.",
             "4.9",
-            variants=(lambda logits, ids, real: mean_of(surprise(logits, ids.roll(-1, 1)), real.roll(-1, 1)),),
+            variants=(
+                lambda logits, ids, attention_mask: mean_of(
+                    surprise(logits, ids.roll(-1, 1)), attention_mask.roll(-1, 1)
+                ),
+            ),
         ),
         Misconception(
             "flattened first, then shifted",
-            lambda logits, ids, real: mean_of(
-                surprise(logits.flatten(0, 1)[None, :-1], ids.flatten()[None, 1:]), real.flatten()[None, 1:]
+            lambda logits, ids, attention_mask: mean_of(
+                surprise(logits.flatten(0, 1)[None, :-1], ids.flatten()[None, 1:]), attention_mask.flatten()[None, 1:]
             ),
             "You laid the rows end to end and shifted then: the last guess of each row is compared with the first "
             "token of the next row, which is another text.",
@@ -1036,8 +1050,8 @@ next_token_loss = Exercise(
         ),
         Misconception(
             "the softmax underflows",
-            lambda logits, ids, real: mean_of(
-                -logits[:, :-1].softmax(-1).gather(-1, ids[:, 1:, None])[..., 0].log(), real[:, 1:]
+            lambda logits, ids, attention_mask: mean_of(
+                -logits[:, :-1].softmax(-1).gather(-1, ids[:, 1:, None])[..., 0].log(), attention_mask[:, 1:]
             ),
             "You took the softmax and then its logarithm. A probability below 1e-45 is rounded to 0 (or exp "
             "overflows), and the loss becomes infinite or NaN.",
@@ -1047,10 +1061,12 @@ next_token_loss = Exercise(
         ),
         Misconception(
             "the mask is not shifted",
-            lambda logits, ids, real: mean_of(shifted(logits, ids, real)[0], real[:, :-1]),
+            lambda logits, ids, attention_mask: mean_of(
+                shifted(logits, ids, attention_mask)[0], attention_mask[:, :-1]
+            ),
             "You asked whether the position of the *guess* is real; it matters whether its *target* is. So the first "
             "padding token of each row is still predicted.",
-            "logits, ids and real: which are cut at the front, which at the back?",
+            "logits, ids and attention_mask: which are cut at the front, which at the back?",
             "4.9",
         ),
         Misconception(
@@ -1064,7 +1080,7 @@ next_token_loss = Exercise(
         ),
         Misconception(
             "the softmax is taken twice",
-            lambda logits, ids, real: mean_of(*shifted(logits.softmax(-1), ids, real)),
+            lambda logits, ids, attention_mask: mean_of(*shifted(logits.softmax(-1), ids, attention_mask)),
             "You took the softmax and gave it to something that takes the softmax again (`cross_entropy` and "
             "`log_softmax` want logits). Probabilities differ by 1 at most, so the loss can never become small.",
             "What does `F.cross_entropy` expect?",
@@ -1072,21 +1088,21 @@ next_token_loss = Exercise(
         ),
         Misconception(
             "a sum, not a mean",
-            lambda logits, ids, real: torch.mul(*shifted(logits, ids, real)).sum(),
+            lambda logits, ids, attention_mask: torch.mul(*shifted(logits, ids, attention_mask)).sum(),
             "You added the losses and did not divide: a larger batch has a larger loss, and larger gradients.",
             "By how many is the sum to be divided?",
             "4.9",
         ),
         Misconception(
             "divided by the number of rows",
-            lambda logits, ids, real: torch.mul(*shifted(logits, ids, real)).sum() / len(ids),
+            lambda logits, ids, attention_mask: torch.mul(*shifted(logits, ids, attention_mask)).sum() / len(ids),
             "You divided by the number of rows: that is the loss of a text, not of a token.",
             "How many guesses are judged?",
             "4.9",
         ),
         Misconception(
             "the sign is forgotten",
-            lambda logits, ids, real: -mean_of(*shifted(logits, ids, real)),
+            lambda logits, ids, attention_mask: -mean_of(*shifted(logits, ids, attention_mask)),
             "Your loss is negative: the mean of ln p. A better model would have a larger one, and training would make "
             "it worse.",
             "Is ln p positive or negative?",
@@ -1094,14 +1110,16 @@ next_token_loss = Exercise(
         ),
         Misconception(
             "bits, not nats",
-            lambda logits, ids, real: mean_of(*shifted(logits, ids, real)) / math.log(2),
+            lambda logits, ids, attention_mask: mean_of(*shifted(logits, ids, attention_mask)) / math.log(2),
             "You took the logarithm to base 2. That gives bits; nats have the natural logarithm.",
             "`log2` or `log`?",
             "4.9",
         ),
         Misconception(
             "the logits are not normalised",
-            lambda logits, ids, real: mean_of(-logits[:, :-1].gather(-1, ids[:, 1:, None])[..., 0], real[:, 1:]),
+            lambda logits, ids, attention_mask: mean_of(
+                -logits[:, :-1].gather(-1, ids[:, 1:, None])[..., 0], attention_mask[:, 1:]
+            ),
             "You took the logit of the right token for its log-probability. All logits could grow together, and your "
             "loss would fall without end.",
             "What makes probabilities of logits?",
@@ -1109,7 +1127,7 @@ next_token_loss = Exercise(
         ),
         Misconception(
             "perplexity",
-            lambda logits, ids, real: mean_of(*shifted(logits, ids, real)).exp(),
+            lambda logits, ids, attention_mask: mean_of(*shifted(logits, ids, attention_mask)).exp(),
             "You returned e to the power of the loss.",
             "The mean itself is asked for.",
             "4.9",
@@ -1124,8 +1142,8 @@ next_token_loss = Exercise(
         ),
         Misconception(
             "reshaped to (B, V, T)",
-            lambda logits, ids, real: mean_of(
-                surprise(logits[:, :-1].reshape(len(ids), logits.size(-1), -1).mT, ids[:, 1:]), real[:, 1:]
+            lambda logits, ids, attention_mask: mean_of(
+                surprise(logits[:, :-1].reshape(len(ids), logits.size(-1), -1).mT, ids[:, 1:]), attention_mask[:, 1:]
             ),
             "You brought the vocabulary to dimension 1 by `view` or `reshape`, which only reads the same numbers in "
             "another grid. The guesses of different positions are mixed.",
@@ -1137,20 +1155,20 @@ next_token_loss = Exercise(
         "loops, logsumexp": loss_by_loops,
         "einsum, one-hot, float64": loss_by_einsum,
         "targets moved, ignore_index": loss_by_moved_ids,
-        "boolean indexing": lambda logits, ids, real: F.cross_entropy(
-            logits[:, :-1][real[:, 1:]], ids[:, 1:][real[:, 1:]]
+        "boolean indexing": lambda logits, ids, attention_mask: F.cross_entropy(
+            logits[:, :-1][attention_mask[:, 1:]], ids[:, 1:][attention_mask[:, 1:]]
         ),
-        "loss without reduction, masked mean": lambda logits, ids, real: (
+        "loss without reduction, masked mean": lambda logits, ids, attention_mask: (
             (
                 F.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
-                * real[:, 1:].flatten()
+                * attention_mask[:, 1:].flatten()
             ).sum()
-            / real[:, 1:].sum()
+            / attention_mask[:, 1:].sum()
         ),
     },
     hints=[
         "In a row of T tokens, T - 1 guesses can be judged. Which guess is about which token?",
-        "logits[:, :-1] are the guesses that have a next token, ids[:, 1:] the tokens that came, real[:, 1:] says "
+        "logits[:, :-1] are the guesses that have a next token, ids[:, 1:] the tokens that came, attention_mask[:, 1:] says "
         "which of them count.",
         "`log_softmax(dim=-1)`, `gather` the next token's, change the sign; times the mask, added up, divided by how "
         'many are real. Or F.cross_entropy with reduction="none".',

@@ -103,7 +103,7 @@ def block(
     raise NotImplementedError
 
 
-def next_token_loss(logits: Tensor, ids: Tensor, real: Tensor) -> Tensor:
+def next_token_loss(logits: Tensor, ids: Tensor, attention_mask: Tensor) -> Tensor:
     """5 (hard). How surprised is a model by the tokens that really come next?
 
     logits[b, t] is the model's guess, before the softmax, at the token that *follows* position t. The loss of a guess
@@ -114,7 +114,7 @@ def next_token_loss(logits: Tensor, ids: Tensor, real: Tensor) -> Tensor:
     Args:
         logits: (B, T, V), any real numbers.
         ids: (B, T) whole numbers, the tokens that the model has read.
-        real: (B, T) booleans. False = padding, with which short rows are filled up at the end. (Its id is an ordinary
+        attention_mask: (B, T) booleans. False = padding, with which short rows are filled up at the end. (Its id is an ordinary
             number, mostly 0, and means nothing.) At least one guess can be judged.
 
     Returns:

@@ -38,9 +38,9 @@ def booleans(*rows: str) -> Tensor:
 # 1. padding_mask
 
 
-def attend(make, real: Tensor, x: Tensor) -> Tensor | str:
+def attend(make, attention_mask: Tensor, x: Tensor) -> Tensor | str:
     """What comes out at the real positions, (N, H, D), if x (B, H, T, D) attends to itself under the mask."""
-    mask = make(real)
+    mask = make(attention_mask)
     if not torch.is_tensor(mask):
         return "the mask is not a tensor"
     if mask.dtype != torch.bool:
@@ -52,12 +52,12 @@ def attend(make, real: Tensor, x: Tensor) -> Tensor | str:
         fits = False
     if not fits:
         return f"a mask of shape {tuple(mask.shape)} does not broadcast to (B, H, T, T) = {(B, H, T, T)}"
-    return library.explicit_attention(x, x, x, mask)[0].transpose(1, 2)[real]
+    return library.explicit_attention(x, x, x, mask)[0].transpose(1, 2)[attention_mask]
 
 
-def by_lengths(real: Tensor) -> Tensor:
+def by_lengths(attention_mask: Tensor) -> Tensor:
     rows = []
-    for row in real:
+    for row in attention_mask:
         rows.append([[[bool(row[s]) for s in range(len(row))] for _ in range(len(row))]])
     return torch.tensor(rows)
 
@@ -70,35 +70,35 @@ padding_mask = Exercise(
     reference=library.padding_mask,
     section="7.3",
     cases=[
-        Case("three tokens, the last of them padding", attend, real=booleans("TTF"), x=ONE_HOT),
-        Case("no padding", attend, real=booleans("TTT"), x=ONE_HOT),
-        Case("two rows of unequal length", attend, real=booleans("TTTT", "TTFF"), x=normal(2, 1, 4, 2)),
-        Case("padding on the left, two heads", attend, real=booleans("FTT", "TTT"), x=normal(2, 2, 3, 2, seed=1)),
-        Case("as many rows as positions", attend, real=booleans("TTF", "TFF", "TTT"), x=normal(3, 2, 3, 2, seed=2)),
+        Case("three tokens, the last of them padding", attend, attention_mask=booleans("TTF"), x=ONE_HOT),
+        Case("no padding", attend, attention_mask=booleans("TTT"), x=ONE_HOT),
+        Case("two rows of unequal length", attend, attention_mask=booleans("TTTT", "TTFF"), x=normal(2, 1, 4, 2)),
+        Case("padding on the left, two heads", attend, attention_mask=booleans("FTT", "TTT"), x=normal(2, 2, 3, 2, seed=1)),
+        Case("as many rows as positions", attend, attention_mask=booleans("TTF", "TFF", "TTT"), x=normal(3, 2, 3, 2, seed=2)),
         Case(
-            "four rows, three heads", attend, real=booleans("TTTTT", "TFFFF", "TTTFF", "TTFFF"),
+            "four rows, three heads", attend, attention_mask=booleans("TTTTT", "TFFFF", "TTTFF", "TTFFF"),
             x=normal(4, 3, 5, 4, seed=3),
         ),
     ],
     misconceptions=[
         Misconception(
             "True means hidden",
-            lambda real: ~real[:, None, None, :],
+            lambda attention_mask: ~attention_mask[:, None, None, :],
             "Your mask is right, but the other way round: it lets everybody look at padding, and at nothing else.",
-            "Here True means: may attend. What is `real` where somebody may be looked at?",
+            "Here True means: may attend. What is `attention_mask` where somebody may be looked at?",
             "7.3",
         ),
         Misconception(
             "two dimensions only",
-            lambda real: real,
+            lambda attention_mask: attention_mask,
             "You returned a mask (B, T). Broadcasting fits dimensions from the right, so it is read as (query, key): "
             "row b of the batch becomes the mask of query b, in every row.",
-            "(B, T) must become (B, 1, 1, T). `real[:, None]` inserts a dimension of size 1.",
+            "(B, T) must become (B, 1, 1, T). `attention_mask[:, None]` inserts a dimension of size 1.",
             "7.3",
         ),
         Misconception(
             "three dimensions",
-            lambda real: real[:, None, :],
+            lambda attention_mask: attention_mask[:, None, :],
             "You returned a mask (B, 1, T). Broadcasting fits dimensions from the right, so B comes to stand where the "
             "heads are.",
             "Write (B, H, T, T) and below it, aligned on the right, the shape of your mask.",
@@ -106,14 +106,14 @@ padding_mask = Exercise(
         ),
         Misconception(
             "causal as well",
-            lambda real: real[:, None, None, :] & torch.ones(real.size(1), real.size(1), dtype=torch.bool).tril(),
+            lambda attention_mask: attention_mask[:, None, None, :] & torch.ones(attention_mask.size(1), attention_mask.size(1), dtype=torch.bool).tril(),
             "You also hid the future. That is a GPT; BERT hides words instead, so that it can look both ways.",
             "What may a position not see, in an encoder?",
             "7.3",
         ),
         Misconception(
             "nobody sees itself",
-            lambda real: real[:, None, None, :] & ~torch.eye(real.size(1), dtype=torch.bool),
+            lambda attention_mask: attention_mask[:, None, None, :] & ~torch.eye(attention_mask.size(1), dtype=torch.bool),
             "You let no position look at itself. There is no need: where a token is to be guessed, [MASK] stands. (And "
             "it would not help: after one layer the neighbours know the token, and the second layer asks them.)",
             "Everybody may look at everything that is real.",
@@ -121,36 +121,36 @@ padding_mask = Exercise(
         ),
         Misconception(
             "padding is looked at",
-            lambda real: real[:, None, :, None],
+            lambda attention_mask: attention_mask[:, None, :, None],
             "Your mask lets words attend to padding. Perhaps it hides the rows of padding, the queries, and not the "
             "columns; perhaps it hides nothing. Either way the same text gives another result in a longer batch.",
             "The last dimension of the mask is the position that is looked at. Which of its columns must be False?",
             "7.3",
-            variants=(lambda real: torch.ones_like(real)[:, None, None, :],),
+            variants=(lambda attention_mask: torch.ones_like(attention_mask)[:, None, None, :],),
         ),
         Misconception(
             "one mask for all rows",
-            lambda real: real[:1, None, None, :],
+            lambda attention_mask: attention_mask[:1, None, None, :],
             "You took the padding of the first row for all. The rows of a batch have different lengths.",
             "Where did the dimension B go?",
             "7.3",
         ),
         Misconception(
             "numbers to be added",
-            lambda real: torch.zeros(real.shape).masked_fill(~real, -math.inf)[:, None, None, :],
+            lambda attention_mask: torch.zeros(attention_mask.shape).masked_fill(~attention_mask, -math.inf)[:, None, None, :],
             "Your mask holds 0 and -inf, to be added to the scores. That is a convention too, but not that of this "
             "course: here masks are True and False.",
-            "`real` is boolean already. Does it have to be anything else?",
+            "`attention_mask` is boolean already. Does it have to be anything else?",
             "7.3",
-            variants=(lambda real: real[:, None, None, :].int(), lambda real: real[:, None, None, :].float()),
+            variants=(lambda attention_mask: attention_mask[:, None, None, :].int(), lambda attention_mask: attention_mask[:, None, None, :].float()),
         ),
     ],
     accepted={
-        "view": lambda real: real.view(real.size(0), 1, 1, -1),
-        "both must be real": lambda real: (real[:, :, None] & real[:, None, :])[:, None],
+        "view": lambda attention_mask: attention_mask.view(attention_mask.size(0), 1, 1, -1),
+        "both must be real": lambda attention_mask: (attention_mask[:, :, None] & attention_mask[:, None, :])[:, None],
         "lists, written out": by_lengths,
-        "by einsum": lambda real: torch.einsum(
-            "bt,bs->bts", torch.ones(real.shape), real.float()
+        "by einsum": lambda attention_mask: torch.einsum(
+            "bt,bs->bts", torch.ones(attention_mask.shape), attention_mask.float()
         ).gt(0.5).unsqueeze(1),
     },
     hints=[

@@ -18,14 +18,14 @@ import random
 from torch import Tensor
 
 
-def padding_mask(real: Tensor) -> Tensor:
+def padding_mask(attention_mask: Tensor) -> Tensor:
     """1 (easy). Say which positions each position of an encoder may attend to.
 
     The rows of a batch were filled up with [PAD] to the same length. Everybody may look in both directions, and at
     itself, but nobody at padding.
 
     Args:
-        real: (B, T) booleans, False = padding. Each row has at least one real token.
+        attention_mask: (B, T) booleans, False = padding. Each row has at least one real token.
 
     Returns:
         Booleans, True = may attend, of a shape that broadcasts to (B, H, T, T), in which the last dimension is the

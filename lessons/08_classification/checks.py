@@ -315,18 +315,20 @@ def one_against_all(m):
 # 2. summaries
 
 
-def summaries_of_the_families(features, real, which):
+def summaries_of_the_families(features, attention_mask, which):
     if which == "last":
-        return GPT.summary(None, features, real)
+        return GPT.summary(None, features, attention_mask)
     if which == "mean":
-        return Transformer.summary(None, features, real)
-    return features[torch.arange(len(features)), real.long().argmax(dim=1)]
+        return Transformer.summary(None, features, attention_mask)
+    return features[torch.arange(len(features)), attention_mask.long().argmax(dim=1)]
 
 
-def summary(features, real, which, first=None, last=None, mean=None):
+def summary(features, attention_mask, which, first=None, last=None, mean=None):
     """All three kinds, each of which may be done otherwise."""
     wrong = {"first": first, "last": last, "mean": mean}[which]
-    return summaries_of_the_families(features, real, which) if wrong is None else wrong(features, real)
+    return (
+        summaries_of_the_families(features, attention_mask, which) if wrong is None else wrong(features, attention_mask)
+    )
 
 
 def pick(features, positions):
@@ -334,31 +336,31 @@ def pick(features, positions):
     return features[torch.arange(len(features)), positions]
 
 
-def summaries_by_loops(features, real, which):
+def summaries_by_loops(features, attention_mask, which):
     rows = []
-    for x, r in zip(features, real, strict=True):
+    for x, r in zip(features, attention_mask, strict=True):
         x = x[r]  # (n, C), the real ones only
         rows.append(x[0] if which == "first" else x[-1] if which == "last" else x.mean(dim=0))
     return torch.stack(rows)
 
 
-def summaries_by_weights(features, real, which):
+def summaries_by_weights(features, attention_mask, which):
     B, T, _ = features.shape
     where = torch.arange(T, device=features.device).expand(B, T)
     if which == "first":
-        weights = (where == where.masked_fill(~real, T).amin(1, keepdim=True)).double()
+        weights = (where == where.masked_fill(~attention_mask, T).amin(1, keepdim=True)).double()
     elif which == "last":
-        weights = (where == where.masked_fill(~real, -1).amax(1, keepdim=True)).double()
+        weights = (where == where.masked_fill(~attention_mask, -1).amax(1, keepdim=True)).double()
     else:
-        weights = real.double() / real.double().sum(1, keepdim=True)
-    return torch.einsum("bt,btc->bc", weights, torch.where(real[:, :, None], features, 0.0).double())
+        weights = attention_mask.double() / attention_mask.double().sum(1, keepdim=True)
+    return torch.einsum("bt,btc->bc", weights, torch.where(attention_mask[:, :, None], features, 0.0).double())
 
 
-def summaries_by_gather(features, real, which):
+def summaries_by_gather(features, attention_mask, which):
     if which == "mean":
-        kept = torch.where(real.unsqueeze(-1), features, torch.zeros_like(features))
-        return kept.sum(1) / real.sum(1).unsqueeze(-1)
-    steps = real.int().cumsum(1)  # 1 at the first real position, its largest value from the last one on
+        kept = torch.where(attention_mask.unsqueeze(-1), features, torch.zeros_like(features))
+        return kept.sum(1) / attention_mask.sum(1).unsqueeze(-1)
+    steps = attention_mask.int().cumsum(1)  # 1 at the first real position, its largest value from the last one on
     place = (steps == (1 if which == "first" else steps[:, -1:])).int().argmax(1)
     return features.gather(1, place[:, None, None].expand(-1, 1, features.size(2)))[:, 0]
 
@@ -372,8 +374,8 @@ HOLES[0, 4] = math.inf
 ODD = torch.tensor([[True, False, False, False], [False, True, True, True], [False, False, False, True]])
 
 summary_cases = [
-    Case(f"{which}, {name}", features=features, real=real, which=which)
-    for name, features, real in (
+    Case(f"{which}, {name}", features=features, attention_mask=attention_mask, which=which)
+    for name, features, attention_mask in (
         ("padded on the right", SMALL, RIGHT),
         ("padded on the left", SMALL, LEFT),
         ("padded on either side", random(3, 4, 2, seed=5), ODD),
@@ -431,7 +433,7 @@ summaries = Exercise(
             "the last position is padding",
             lambda *a: summary(*a, last=lambda x, r: x[:, -1]),
             "You took position -1. In a text that is padded on the right that is padding, which has read nothing.",
-            "Where is the last True of each row of `real`?",
+            "Where is the last True of each row of `attention_mask`?",
             "8.2",
         ),
         Misconception(
@@ -447,14 +449,14 @@ summaries = Exercise(
             lambda *a: summary(*a, first=lambda x, r: x[:, 0]),
             "You took position 0. In a text that is padded on the left that is padding, and [CLS] stands further "
             "right.",
-            "Where is the first True of each row of `real`?",
+            "Where is the first True of each row of `attention_mask`?",
             "8.2",
             variants=(lambda *a: summary(*a, first=lambda x, r: x[:, 0], last=lambda x, r: x[:, -1]),),
         ),
         Misconception(
             "True taken for padding",
             lambda x, r, which: summaries_of_the_families(x, ~r, which),
-            "You read `real` the other way round: here True means that a position is part of the text.",
+            "You read `attention_mask` the other way round: here True means that a position is part of the text.",
             "Read the convention in the docstring again.",
             "8.2",
         ),
@@ -484,9 +486,9 @@ summaries = Exercise(
     hints=[
         "Do it for one text first: x[r] with the booleans r of one row keeps its real positions. What are its first "
         "row, its last row, its mean?",
-        "`real.long().argmax(dim=1)` gives the first True of each row. How could you use it to find the last one?",
-        "Last: flip `real`, argmax, and count from the end. Mean: `masked_fill` with 0, sum over the positions, divide "
-        "by `real.sum(dim=1, keepdim=True)`.",
+        "`attention_mask.long().argmax(dim=1)` gives the first True of each row. How could you use it to find the last one?",
+        "Last: flip `attention_mask`, argmax, and count from the end. Mean: `masked_fill` with 0, sum over the positions, divide "
+        "by `attention_mask.sum(dim=1, keepdim=True)`.",
     ],
 )
 

@@ -41,7 +41,7 @@ def label_scores(truths: Tensor, predictions: Tensor, n_labels: int) -> dict:
     raise NotImplementedError
 
 
-def summaries(features: Tensor, real: Tensor, which: str) -> Tensor:
+def summaries(features: Tensor, attention_mask: Tensor, which: str) -> Tensor:
     """2 (medium). One vector for each text, whatever is padded.
 
     Every text has at least one real position. Its real positions stand in one piece: the padding is all on the left or
@@ -50,7 +50,7 @@ def summaries(features: Tensor, real: Tensor, which: str) -> Tensor:
 
     Args:
         features: (B, T, C).
-        real: (B, T) booleans, False = padding.
+        attention_mask: (B, T) booleans, False = padding.
         which: "first", the vector of the first real position (BERT's [CLS]); "last", that of the last real position
             (GPT); "mean", the mean over the real positions.
 

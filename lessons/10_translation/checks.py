@@ -64,7 +64,9 @@ def shift_left(targets: Tensor, start: int, pad: int) -> Tensor:
 def without_end(targets: Tensor, start: int, pad: int) -> Tensor:
     """The end token is taken out of the input, not the last column."""
     moved = shifted(targets, start, IGNORE_INDEX)
-    ends = (moved != IGNORE_INDEX) & (torch.cat([moved[:, 1:], torch.full_like(moved[:, :1], IGNORE_INDEX)], 1) == IGNORE_INDEX)
+    ends = (moved != IGNORE_INDEX) & (
+        torch.cat([moved[:, 1:], torch.full_like(moved[:, :1], IGNORE_INDEX)], 1) == IGNORE_INDEX
+    )
     ends &= (targets == IGNORE_INDEX).any(dim=1, keepdim=True)  # a row without filling has lost its end already
     return padded(moved.masked_fill(ends, IGNORE_INDEX), pad)
 
@@ -519,16 +521,16 @@ clipped_matches = Exercise(
 def smoothed(logits, targets, smoothing, right=None, others=None, logp=None):
     """The mean loss with any weights: `right` for the right token alone, `others` for the sum over all tokens."""
     logp = logits.log_softmax(-1) if logp is None else logp
-    real, V = targets != IGNORE_INDEX, logits.size(-1)
+    attention_mask, V = targets != IGNORE_INDEX, logits.size(-1)
     nll = -logp.gather(-1, targets.clamp(min=0)[..., None])[..., 0]  # (B, T)
     right = 1 - smoothing if right is None else right
     others = smoothing / V if others is None else others
-    return ((right * nll - others * logp.sum(-1)) * real).sum() / real.sum()
+    return ((right * nll - others * logp.sum(-1)) * attention_mask).sum() / attention_mask.sum()
 
 
 def through_the_library(logits, targets, smoothing):
-    real = targets != IGNORE_INDEX
-    return sum_of_smoothed(logits[real], targets[real], smoothing) / real.sum()
+    attention_mask = targets != IGNORE_INDEX
+    return sum_of_smoothed(logits[attention_mask], targets[attention_mask], smoothing) / attention_mask.sum()
 
 
 def padding_in_the_number(logits, targets, smoothing):
@@ -536,15 +538,15 @@ def padding_in_the_number(logits, targets, smoothing):
 
 
 def padding_smoothed(logits, targets, smoothing, number=None):
-    real, logp = targets != IGNORE_INDEX, logits.log_softmax(-1)
-    nll = -(logp.gather(-1, targets.clamp(min=0)[..., None])[..., 0] * real).sum()
+    attention_mask, logp = targets != IGNORE_INDEX, logits.log_softmax(-1)
+    nll = -(logp.gather(-1, targets.clamp(min=0)[..., None])[..., 0] * attention_mask).sum()
     uniform = -logp.mean(-1).sum()  # of all positions
-    return ((1 - smoothing) * nll + smoothing * uniform) / (real.sum() if number is None else number)
+    return ((1 - smoothing) * nll + smoothing * uniform) / (attention_mask.sum() if number is None else number)
 
 
 def padding_smoothed_apart(logits, targets, smoothing):
-    real, logp = targets != IGNORE_INDEX, logits.log_softmax(-1)
-    nll = -(logp.gather(-1, targets.clamp(min=0)[..., None])[..., 0] * real).sum() / real.sum()
+    attention_mask, logp = targets != IGNORE_INDEX, logits.log_softmax(-1)
+    nll = -(logp.gather(-1, targets.clamp(min=0)[..., None])[..., 0] * attention_mask).sum() / attention_mask.sum()
     return (1 - smoothing) * nll - smoothing * logp.mean()
 
 
@@ -583,9 +585,9 @@ def smoothing_by_loops(logits, targets, smoothing):
 
 def by_divergence(logits, targets, smoothing):
     """Entropy and Kullback–Leibler divergence add up to the cross-entropy."""
-    real, V = targets != IGNORE_INDEX, logits.size(-1)
-    q = torch.nn.functional.one_hot(targets[real], V) * (1 - smoothing) + smoothing / V
-    terms = q * q.clamp(min=1e-30).log() - q * logits[real].log_softmax(-1)
+    attention_mask, V = targets != IGNORE_INDEX, logits.size(-1)
+    q = torch.nn.functional.one_hot(targets[attention_mask], V) * (1 - smoothing) + smoothing / V
+    terms = q * q.clamp(min=1e-30).log() - q * logits[attention_mask].log_softmax(-1)
     return (terms.sum(-1) - (q * q.clamp(min=1e-30).log()).sum(-1)).mean()
 
 
@@ -751,9 +753,10 @@ smoothed_cross_entropy = Exercise(
         "loops": smoothing_by_loops,
         "entropy plus divergence": by_divergence,
         "a masked mean": lambda logits, targets, e: (
-            lambda logp, real: (
-                (1 - e) * -logp.gather(2, targets.masked_fill(~real, 0).unsqueeze(2)).squeeze(2) + e * -logp.mean(2)
-            )[real].mean()
+            lambda logp, attention_mask: (
+                (1 - e) * -logp.gather(2, targets.masked_fill(~attention_mask, 0).unsqueeze(2)).squeeze(2)
+                + e * -logp.mean(2)
+            )[attention_mask].mean()
         )(torch.log_softmax(logits, 2), targets != IGNORE_INDEX),
     },
     forbidden=READY_LOSSES,
@@ -769,11 +772,11 @@ smoothed_cross_entropy = Exercise(
 # 4. cross_attention
 
 
-def by_the_library(x, memory, w_q, w_k, w_v, w_o, n_heads, real):
+def by_the_library(x, memory, w_q, w_k, w_v, w_o, n_heads, attention_mask):
     """The library's own module with these weights."""
     module = library.MultiHeadAttention(x.size(-1), n_heads, bias=False, fused=False)
     weights = {"q_proj.weight": w_q, "k_proj.weight": w_k, "v_proj.weight": w_v, "out_proj.weight": w_o}
-    return torch.func.functional_call(module, weights, (x, memory), {"mask": library.padding_mask(real)})
+    return torch.func.functional_call(module, weights, (x, memory), {"mask": library.padding_mask(attention_mask)})
 
 
 def heads(x, n):
@@ -784,15 +787,15 @@ def merged(x):
     return x.transpose(1, 2).flatten(2)
 
 
-def keys_hidden(real, T):
-    return real[:, None, None, :]
+def keys_hidden(attention_mask, T):
+    return attention_mask[:, None, None, :]
 
 
 LOWEST = torch.finfo(torch.float32).min
 
 
 def across(
-    x, memory, w_q, w_k, w_v, w_o, n, real, q_of="x", k_of="memory", v_of="memory", mask=keys_hidden, hide=LOWEST,
+    x, memory, w_q, w_k, w_v, w_o, n, attention_mask, q_of="x", k_of="memory", v_of="memory", mask=keys_hidden, hide=LOWEST,
     scale=None, split=heads, merge=merged, project=lambda x, w: x @ w.T, dim=-1, after=None,
 ):  # fmt: skip
     """Cross-attention with any of its details to be got wrong."""
@@ -800,10 +803,10 @@ def across(
     q, k, v = (split(project(sides[s], w), n) for s, w in ((q_of, w_q), (k_of, w_k), (v_of, w_v)))
     scores = q @ k.mT * (1 / math.sqrt(q.size(-1)) if scale is None else scale)
     if mask is not None:
-        scores = scores.masked_fill(~mask(real, q.size(2)), hide)
+        scores = scores.masked_fill(~mask(attention_mask, q.size(2)), hide)
     weights = scores.softmax(dim)
     if after is not None:
-        weights = weights * after(real)
+        weights = weights * after(attention_mask)
     out = merge(weights @ v)
     return out if w_o is None else project(out, w_o)
 
@@ -818,31 +821,31 @@ def hidden_both_ways(**details):
 
 
 def causal_too(shift):
-    def mask(real, T):
-        lower = torch.ones(T, real.size(1), dtype=torch.bool).tril(real.size(1) - T if shift else 0)
-        return lower & real[:, None, None, :]
+    def mask(attention_mask, T):
+        lower = torch.ones(T, attention_mask.size(1), dtype=torch.bool).tril(attention_mask.size(1) - T if shift else 0)
+        return lower & attention_mask[:, None, None, :]
 
     return mask
 
 
-def at_the_end(real, T):
-    return (torch.arange(real.size(1)) < real.sum(1, keepdim=True))[:, None, None, :]
+def at_the_end(attention_mask, T):
+    return (torch.arange(attention_mask.size(1)) < attention_mask.sum(1, keepdim=True))[:, None, None, :]
 
 
-def zeroed_padding(x, memory, w_q, w_k, w_v, w_o, n, real):
-    return across(x, memory * real[..., None], w_q, w_k, w_v, w_o, n, real, mask=None)
+def zeroed_padding(x, memory, w_q, w_k, w_v, w_o, n, attention_mask):
+    return across(x, memory * attention_mask[..., None], w_q, w_k, w_v, w_o, n, attention_mask, mask=None)
 
 
-def both_texts(x, memory, w_q, w_k, w_v, w_o, n, real):
+def both_texts(x, memory, w_q, w_k, w_v, w_o, n, attention_mask):
     together = torch.cat([memory, x], dim=1)
-    seen = torch.cat([real, torch.ones(x.shape[:2], dtype=torch.bool)], dim=1)
+    seen = torch.cat([attention_mask, torch.ones(x.shape[:2], dtype=torch.bool)], dim=1)
     return across(x, together, w_q, w_k, w_v, w_o, n, seen)
 
 
-def source_by_source(x, memory, w_q, w_k, w_v, w_o, n, real):
+def source_by_source(x, memory, w_q, w_k, w_v, w_o, n, attention_mask):
     """Cut the padding off each source, and do one sentence and one head at a time."""
     D, rows = x.size(-1) // n, []
-    for target, source, kept in zip(x, memory, real, strict=True):
+    for target, source, kept in zip(x, memory, attention_mask, strict=True):
         source, out = source[kept], 0
         for h in range(n):
             run = slice(h * D, (h + 1) * D)
@@ -852,13 +855,15 @@ def source_by_source(x, memory, w_q, w_k, w_v, w_o, n, real):
     return torch.stack(rows)
 
 
-def across_by_einsum(x, memory, w_q, w_k, w_v, w_o, n, real):
+def across_by_einsum(x, memory, w_q, w_k, w_v, w_o, n, attention_mask):
     x, memory = x.double(), memory.double()
     q, k, v = (
         torch.einsum("bsc,hdc->hbsd", y, w.double().view(n, -1, x.size(-1)))
         for y, w in ((x, w_q), (memory, w_k), (memory, w_v))
     )
-    exponentials = torch.exp(torch.einsum("hbtd,hbsd->hbst", q, k) / q.size(-1) ** 0.5) * real[None, :, :, None]
+    exponentials = (
+        torch.exp(torch.einsum("hbtd,hbsd->hbst", q, k) / q.size(-1) ** 0.5) * attention_mask[None, :, :, None]
+    )
     weights = exponentials / exponentials.sum(dim=2, keepdim=True)
     return torch.einsum("hbst,hbsd->bthd", weights, v).flatten(2) @ w_o.double().T
 
@@ -886,27 +891,27 @@ cross_attention = Exercise(
     cases=[
         Case(
             "one query, two source positions, weights that change nothing",
-            x=tensor([[[2, 0, 0, 1]]]), memory=SOURCE[:, :2], **PLAIN, real=yes_no("11"),
+            x=tensor([[[2, 0, 0, 1]]]), memory=SOURCE[:, :2], **PLAIN, attention_mask=yes_no("11"),
         ),
         Case(
             "the second of two source positions is padding",
-            x=tensor([[[2, 0, 0, 1]]]), memory=SOURCE[:, :2], **PLAIN, real=yes_no("10"),
+            x=tensor([[[2, 0, 0, 1]]]), memory=SOURCE[:, :2], **PLAIN, attention_mask=yes_no("10"),
         ),
         Case(
             "two queries, three source positions",
             x=tensor([[[2, 0, 1, 0], [0, 2, 0, 3]]]), memory=SOURCE,
-            **{**PLAIN, "w_q": LOW, "w_k": SWAP, "w_v": LOW, "w_o": SWAP + LOW}, real=yes_no("111"),
+            **{**PLAIN, "w_q": LOW, "w_k": SWAP, "w_v": LOW, "w_o": SWAP + LOW}, attention_mask=yes_no("111"),
         ),
         Case("as many as source positions", x=random(1, 3, 4, seed=20), memory=random(1, 3, 4, seed=21), **SQUARE,
-             n_heads=2, real=yes_no("111")),
+             n_heads=2, attention_mask=yes_no("111")),
         Case("as many as source positions, one of them padding", x=random(1, 3, 4, seed=22),
-             memory=random(1, 3, 4, seed=23), **SQUARE, n_heads=4, real=yes_no("110")),
+             memory=random(1, 3, 4, seed=23), **SQUARE, n_heads=4, attention_mask=yes_no("110")),
         Case("padding in the middle", x=random(1, 2, 4, seed=24), memory=random(1, 4, 4, seed=25), **SQUARE,
-             n_heads=1, real=yes_no("1011")),
+             n_heads=1, attention_mask=yes_no("1011")),
         Case("two sentences, three heads", x=random(2, 4, 6, seed=26), memory=random(2, 5, 6, seed=27), **WIDE,
-             n_heads=3, real=yes_no("11111", "11000")),
+             n_heads=3, attention_mask=yes_no("11111", "11000")),
         Case("more queries than source positions", x=random(2, 5, 6, seed=28), memory=random(2, 3, 6, seed=29),
-             **WIDE, n_heads=2, real=yes_no("110", "111")),
+             **WIDE, n_heads=2, attention_mask=yes_no("110", "111")),
     ],
     misconceptions=[
         Misconception(
@@ -941,7 +946,7 @@ cross_attention = Exercise(
             "source position, where the decoder needs one for every target position.",
             "Who asks? The one who writes.",
             "10.3",
-            variants=hidden_both_ways(q_of="memory", k_of="x", v_of="x", mask=lambda real, T: real[:, None, :, None]),
+            variants=hidden_both_ways(q_of="memory", k_of="x", v_of="x", mask=lambda attention_mask, T: attention_mask[:, None, :, None]),
         ),
         Misconception(
             "the target is not asked",
@@ -962,39 +967,39 @@ cross_attention = Exercise(
         Misconception(
             "padding is attended to",
             with_wrong(mask=None),
-            "You did not use `real`. The translation of a sentence would depend on how long the other sentences of "
+            "You did not use `attention_mask`. The translation of a sentence would depend on how long the other sentences of "
             "its batch are.",
             "Which weight does a padding position get, and what must it be?",
             "10.3",
         ),
         Misconception(
             "everything but padding is hidden",
-            with_wrong(mask=lambda real, T: ~real[:, None, None, :]),
+            with_wrong(mask=lambda attention_mask, T: ~attention_mask[:, None, None, :]),
             "You hid the real positions and left the padding. In this library True means: may attend.",
             "`masked_fill` fills where its mask is True. Which positions are to be filled?",
             "10.3",
-            variants=hidden_both_ways(mask=lambda real, T: ~real[:, None, None, :]),
+            variants=hidden_both_ways(mask=lambda attention_mask, T: ~attention_mask[:, None, None, :]),
         ),
         Misconception(
             "the mask hides queries",
-            with_wrong(mask=lambda real, T: real[:, None, :, None]),
+            with_wrong(mask=lambda attention_mask, T: attention_mask[:, None, :, None]),
             "You laid the mask along the queries, so that some target positions see nothing and all see the padding. "
             "It belongs to the keys.",
-            "The scores are (B, H, T, S). `real` is (B, S): which dimensions of size 1 does it need?",
+            "The scores are (B, H, T, S). `attention_mask` is (B, S): which dimensions of size 1 does it need?",
             "10.3",
-            variants=hidden_both_ways(mask=lambda real, T: real[:, None, :, None]),
+            variants=hidden_both_ways(mask=lambda attention_mask, T: attention_mask[:, None, :, None]),
         ),
         Misconception(
             "padding is thought to be at the end",
             with_wrong(mask=at_the_end),
-            "You counted the real positions and took that many from the front. `real` says which they are; they need "
+            "You counted the real positions and took that many from the front. `attention_mask` says which they are; they need "
             "not come first.",
-            "Use `real` itself.",
+            "Use `attention_mask` itself.",
             "10.3",
         ),
         Misconception(
             "padding loses its weight after the softmax",
-            with_wrong(mask=None, after=lambda real: real[:, None, None, :]),
+            with_wrong(mask=None, after=lambda attention_mask: attention_mask[:, None, None, :]),
             "You set the weights of padding to 0 after the softmax. What is left no longer sums to 1.",
             "Hide the scores, before the softmax (section 3.5).",
             "10.3",
@@ -1063,14 +1068,14 @@ cross_attention = Exercise(
         ),
         Misconception(
             "one head only",
-            lambda x, memory, w_q, w_k, w_v, w_o, n, real: across(x, memory, w_q, w_k, w_v, w_o, 1, real),
+            lambda x, memory, w_q, w_k, w_v, w_o, n, attention_mask: across(x, memory, w_q, w_k, w_v, w_o, 1, attention_mask),
             "You let all C features attend together: one head, whatever n_heads says.",
             "Where does n_heads come into your code?",
             "10.3",
         ),
         Misconception(
             "no output projection",
-            lambda x, memory, w_q, w_k, w_v, w_o, n, real: across(x, memory, w_q, w_k, w_v, None, n, real),
+            lambda x, memory, w_q, w_k, w_v, w_o, n, attention_mask: across(x, memory, w_q, w_k, w_v, None, n, attention_mask),
             "You stopped when the heads lay side by side.",
             "One product is missing.",
             "10.3",
@@ -1082,7 +1087,7 @@ cross_attention = Exercise(
             "nn.Linear stores its weight as (out, in).",
             "10.3",
             variants=(
-                lambda x, memory, w_q, w_k, w_v, w_o, n, real: across(x, memory, w_q, w_k, w_v, w_o.T, n, real),
+                lambda x, memory, w_q, w_k, w_v, w_o, n, attention_mask: across(x, memory, w_q, w_k, w_v, w_o.T, n, attention_mask),
             ),
         ),
         Misconception(
@@ -1097,9 +1102,9 @@ cross_attention = Exercise(
         "one source at a time, padding cut off": source_by_source,
         "einsum, exponentials, float64": across_by_einsum,
         "-inf": with_wrong(hide=-math.inf),
-        "an additive mask, chunks": lambda x, memory, w_q, w_k, w_v, w_o, n, real: torch.cat(
+        "an additive mask, chunks": lambda x, memory, w_q, w_k, w_v, w_o, n, attention_mask: torch.cat(
             [
-                torch.softmax(q @ k.mT * q.size(-1) ** -0.5 + torch.where(real, 0.0, -1e9)[:, None, :], -1) @ v
+                torch.softmax(q @ k.mT * q.size(-1) ** -0.5 + torch.where(attention_mask, 0.0, -1e9)[:, None, :], -1) @ v
                 for q, k, v in zip(
                     (x @ w_q.T).chunk(n, -1), (memory @ w_k.T).chunk(n, -1), (memory @ w_v.T).chunk(n, -1),
                     strict=True,
@@ -1112,7 +1117,7 @@ cross_attention = Exercise(
         "Take your multi_head_attention of lesson 03. Which of its lines mention x, and which of them now need memory?",
         "q from x, k and v from memory: (B, H, T, D) and twice (B, H, S, D). The scores are (B, H, T, S). There is no "
         "causal mask.",
-        "`scores.masked_fill(~real[:, None, None, :], -inf)`; softmax over the last dimension; product with v; heads "
+        "`scores.masked_fill(~attention_mask[:, None, None, :], -inf)`; softmax over the last dimension; product with v; heads "
         "side by side; @ w_o.T.",
     ],
 )  # fmt: skip

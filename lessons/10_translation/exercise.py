@@ -82,7 +82,7 @@ def smoothed_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float) ->
 
 
 def cross_attention(
-    x: Tensor, memory: Tensor, w_q: Tensor, w_k: Tensor, w_v: Tensor, w_o: Tensor, n_heads: int, real: Tensor
+    x: Tensor, memory: Tensor, w_q: Tensor, w_k: Tensor, w_v: Tensor, w_o: Tensor, n_heads: int, attention_mask: Tensor
 ) -> Tensor:
     """4 (medium). Let each target position gather from the source: attention with several heads, without a bias.
 
@@ -96,7 +96,7 @@ def cross_attention(
         memory: the source's vectors, as the encoder left them (B, S, C).
         w_q, w_k, w_v, w_o: (C, C). As in nn.Linear, the projection of x is x @ w.T.
         n_heads: divides C.
-        real: (B, S) booleans, False = padding. Every source has at least one real position.
+        attention_mask: (B, S) booleans, False = padding. Every source has at least one real position.
 
     Returns:
         (B, T, C).

@@ -22,7 +22,7 @@ def pad(rows: Sequence[Sequence[int] | np.ndarray], value: int) -> tuple[Tensor,
         The rows (B, T) int64, and where they are real (B, T) bool: False where they have been filled.
     """
     lengths = np.array([len(row) for row in rows])
-    real = np.arange(lengths.max()) < lengths[:, None]  # (B, T)
-    filled = np.full(real.shape, value, dtype=np.int64)
-    filled[real] = np.concatenate(rows)
-    return torch.from_numpy(filled), torch.from_numpy(real)
+    attention_mask = np.arange(lengths.max()) < lengths[:, None]  # (B, T)
+    filled = np.full(attention_mask.shape, value, dtype=np.int64)
+    filled[attention_mask] = np.concatenate(rows)
+    return torch.from_numpy(filled), torch.from_numpy(attention_mask)

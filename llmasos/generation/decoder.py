@@ -129,8 +129,8 @@ class Decoder:
         """A cache with room for `length` tokens of each row, which holds what its source says, if it has one."""
         if sources[0] is None:
             return self.model.make_cache(len(sources), length)
-        ids, real = pad(sources, 0)  # (B, S)
-        return self.model.read(ids.to(self.device), real.to(self.device), length)
+        ids, attention_mask = pad(sources, 0)  # (B, S)
+        return self.model.read(ids.to(self.device), attention_mask.to(self.device), length)
 
     def _read(self, texts: Sequence[Sequence[int]], cache: KVCache) -> Tensor:
         """Read whole sequences of any lengths into an empty cache: the last hidden state of each (B, C).
@@ -138,10 +138,10 @@ class Decoder:
         They are padded on the right. What padding writes into the cache stands beyond the row's own position, where
         nobody looks, until a real token takes the slot.
         """
-        ids, real = (x.to(self.device) for x in pad(texts, 0))  # (B, T)
+        ids, attention_mask = (x.to(self.device) for x in pad(texts, 0))  # (B, T)
         positions = torch.arange(ids.size(1), device=self.device).expand_as(ids)
         hidden = self.model.hidden(ids, positions=positions, cache=cache)  # (B, T, C)
-        return hidden[torch.arange(len(texts), device=self.device), real.sum(1) - 1]
+        return hidden[torch.arange(len(texts), device=self.device), attention_mask.sum(1) - 1]
 
     def _logits(self, hidden: Tensor) -> Tensor:
         """(B, C) → (B, V), at least in float32: what follows adds up probabilities."""

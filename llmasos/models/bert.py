@@ -55,25 +55,29 @@ class BERT(nn.Module):
         initialise(self)
 
     def forward(
-        self, ids: Tensor, real: Tensor | None = None, segments: Tensor | None = None, predict: Tensor | None = None
+        self,
+        ids: Tensor,
+        attention_mask: Tensor | None = None,
+        segments: Tensor | None = None,
+        predict: Tensor | None = None,
     ) -> BERTOutput:
         """Both predictions of pre-training.
 
         Args:
-            ids, real, segments: see `hidden`.
+            ids, attention_mask, segments: see `hidden`.
             predict: (B, T) booleans with N True, the positions whose tokens are to be predicted; None = all. The
                 output layer is the largest matrix of a small BERT, and it is asked about one position in seven.
         """
-        hidden = self.hidden(ids, real, segments)
+        hidden = self.hidden(ids, attention_mask, segments)
         masked = self.masked_lm_head(hidden if predict is None else hidden[predict])
-        return BERTOutput(masked, self.next_sentence_head(self.pooled(hidden, real)))
+        return BERTOutput(masked, self.next_sentence_head(self.pooled(hidden, attention_mask)))
 
-    def hidden(self, ids: Tensor, real: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
+    def hidden(self, ids: Tensor, attention_mask: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
         """What the model has made of each position after the last block.
 
         Args:
             ids: token ids (B, T).
-            real: (B, T) booleans, False = padding, which nobody attends to.
+            attention_mask: (B, T) booleans, False = padding, which nobody attends to.
             segments: (B, T) numbers of the text each token belongs to, 0 or 1; None = all of the first.
 
         Returns:
@@ -87,18 +91,24 @@ class BERT(nn.Module):
                 f"a sequence of {ids.size(1)} tokens does not fit the model's context of {self.config.context_length}: "
                 "shorten the text, or use a model with a longer context_length."
             )
-        positions = torch.arange(ids.size(1), device=ids.device)[None] if real is None else positions_of(real)
+        positions = (
+            torch.arange(ids.size(1), device=ids.device)[None]
+            if attention_mask is None
+            else positions_of(attention_mask)
+        )
         segments = torch.zeros_like(ids) if segments is None else segments
         x = self.token_embedding(ids) + self.position_embedding(positions) + self.segment_embedding(segments)
         x = self.dropout(self.embedding_norm(x))  # (B, T, C)
-        mask = None if real is None else padding_mask(real)
+        mask = None if attention_mask is None else padding_mask(attention_mask)
         for block in self.blocks:
             x = block(x, mask)
         return self.final_norm(x)
 
-    def pooled(self, hidden: Tensor, real: Tensor | None = None) -> Tensor:
+    def pooled(self, hidden: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """One vector for the whole sequence, from its first real position ([CLS]): (B, T, C) → (B, C)."""
-        first = 0 if real is None else real.long().argmax(dim=1)  # (B,): argmax gives the first True
+        first = (
+            0 if attention_mask is None else attention_mask.long().argmax(dim=1)
+        )  # (B,): argmax gives the first True
         return torch.tanh(self.pooler(hidden[torch.arange(len(hidden), device=hidden.device), first]))
 
     features = hidden  # what a head reads (see `models/heads.py`): one vector for each position, (B, T, C),

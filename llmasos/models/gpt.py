@@ -55,17 +55,17 @@ class GPT(nn.Module):
     def forward(
         self,
         ids: Tensor,
-        real: Tensor | None = None,
+        attention_mask: Tensor | None = None,
         positions: Tensor | None = None,
         cache: KVCache | None = None,
     ) -> Tensor:
         """Logits (B, T, V) for the token that follows each position. The arguments are those of `hidden`."""
-        return self.lm_head(self.hidden(ids, real, positions, cache))
+        return self.lm_head(self.hidden(ids, attention_mask, positions, cache))
 
     def hidden(
         self,
         ids: Tensor,
-        real: Tensor | None = None,
+        attention_mask: Tensor | None = None,
         positions: Tensor | None = None,
         cache: KVCache | None = None,
     ) -> Tensor:
@@ -73,10 +73,10 @@ class GPT(nn.Module):
 
         Args:
             ids: token ids (B, T).
-            real: (B, T) booleans, False = padding, which nobody attends to; it may stand on either side.
+            attention_mask: (B, T) booleans, False = padding, which nobody attends to; it may stand on either side.
             positions: where each token stands (B, T); None = 0, 1, 2, … counting real tokens only.
             cache: keys and values of earlier positions. The new tokens are written at `positions`, and each sees
-                every cached position up to its own; `real` is not needed then (see `nn/cache.py`).
+                every cached position up to its own; `attention_mask` is not needed then (see `nn/cache.py`).
 
         Returns:
             (B, T, C), normalised and ready for `lm_head`.
@@ -87,7 +87,11 @@ class GPT(nn.Module):
         if positions is None:
             if cache is not None:
                 raise ValueError("with a cache, say at which positions the new tokens stand")
-            positions = torch.arange(ids.size(1), device=ids.device)[None] if real is None else positions_of(real)
+            positions = (
+                torch.arange(ids.size(1), device=ids.device)[None]
+                if attention_mask is None
+                else positions_of(attention_mask)
+            )
             end = ids.size(1)
         else:
             end = int(positions.max()) + 1
@@ -98,14 +102,18 @@ class GPT(nn.Module):
             )
 
         if cache is not None:
-            if real is not None:
-                raise ValueError("a cache takes no `real`: position_mask already hides every slot beyond a token's own")
+            if attention_mask is not None:
+                raise ValueError(
+                    "a cache takes no `attention_mask`: position_mask already hides every slot beyond a token's own"
+                )
             if end > cache.length:
                 raise UserError(f"position {end - 1} lies beyond the cache of {cache.length} tokens: make it longer.")
             last = ids.size(1) == 1 and int(positions.min()) == end - 1  # each row's one query sees all `end` keys
             mask = None if last else position_mask(positions, end)  # (B, 1, T, end)
         else:
-            mask = None if real is None else padding_mask(real)  # the blocks are causal by themselves
+            mask = (
+                None if attention_mask is None else padding_mask(attention_mask)
+            )  # the blocks are causal by themselves
 
         x = self.token_embedding(ids)  # (B, T, C)
         if self.position_embedding is not None:
@@ -116,13 +124,15 @@ class GPT(nn.Module):
             x = block(x, mask, rotary, None if cache is None else cache.at(i, positions, end))
         return self.final_norm(x)
 
-    def features(self, ids: Tensor, real: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
+    def features(self, ids: Tensor, attention_mask: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
         """What a head reads (see `models/heads.py`): (B, T) → (B, T, C). A GPT ignores segments."""
-        return self.hidden(ids, real)
+        return self.hidden(ids, attention_mask)
 
-    def summary(self, features: Tensor, real: Tensor | None = None) -> Tensor:
+    def summary(self, features: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """One vector for the whole sequence, from its last real position, which has seen all: (B, T, C) → (B, C)."""
-        last = -1 if real is None else real.size(1) - 1 - real.long().flip(1).argmax(dim=1)  # (B,): the last True
+        last = (
+            -1 if attention_mask is None else attention_mask.size(1) - 1 - attention_mask.long().flip(1).argmax(dim=1)
+        )  # (B,): the last True
         return features[torch.arange(len(features), device=features.device), last]
 
     def make_cache(self, batch_size: int, length: int | None = None) -> KVCache:

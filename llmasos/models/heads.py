@@ -33,19 +33,19 @@ class SequenceClassifier(nn.Module):
         self.head = nn.Linear(config.d_model, len(config.labels))
         initialise(self.head)
 
-    def forward(self, ids: Tensor, real: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
+    def forward(self, ids: Tensor, attention_mask: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
         """Logits of the labels (B, n_labels), in the order of `config.labels`.
 
         Args:
             ids: token ids (B, T).
-            real: (B, T) booleans, False = padding, on either side; None = no padding.
+            attention_mask: (B, T) booleans, False = padding, on either side; None = no padding.
             segments: (B, T) numbers of the text each token belongs to, 0 or 1; None = all of the first. BERT reads
                 them, the other families do not.
 
         Raises:
             UserError: the sequence is longer than context_length.
         """
-        summary = self.body.summary(self.body.features(ids, real, segments), real)
+        summary = self.body.summary(self.body.features(ids, attention_mask, segments), attention_mask)
         return self.head(self.dropout(summary))
 
 
@@ -59,12 +59,12 @@ class SpanExtractor(nn.Module):
         self.head = nn.Linear(config.d_model, 2)
         initialise(self.head)
 
-    def forward(self, ids: Tensor, real: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
+    def forward(self, ids: Tensor, attention_mask: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
         """For each position the logits (B, T, 2) of [the answer begins here, it ends with this token].
 
         What stands at padded positions has no meaning. The arguments are those of `SequenceClassifier.forward`.
         """
-        return self.head(self.body.features(ids, real, segments))
+        return self.head(self.body.features(ids, attention_mask, segments))
 
 
 class FeatureExtractor(nn.Module):
@@ -78,9 +78,9 @@ class FeatureExtractor(nn.Module):
         self.config = config
         self.body = FAMILIES[config.family](config)
 
-    def forward(self, ids: Tensor, real: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
+    def forward(self, ids: Tensor, attention_mask: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
         """Features (B, T, C). The arguments are those of `SequenceClassifier.forward`."""
-        return self.body.features(ids, real, segments)
+        return self.body.features(ids, attention_mask, segments)
 
 
 HEADS: dict[str, type[nn.Module]] = {

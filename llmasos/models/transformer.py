@@ -57,41 +57,45 @@ class Transformer(nn.Module):
                 self.lm_head.weight = self.token_embedding.weight
         initialise(self, embedding_std=1.0 / math.sqrt(config.d_model))
 
-    def forward(self, source: Tensor, target: Tensor, source_real: Tensor | None = None) -> Tensor:
+    def forward(self, source: Tensor, target: Tensor, source_attention_mask: Tensor | None = None) -> Tensor:
         """Logits (B, T, V) for the token that follows each position of the target (teacher forcing).
 
         Args:
             source: token ids (B, S).
             target: token ids (B, T), beginning with a start token. Padding at its end needs no mask: it stands in
                 everybody's future.
-            source_real: (B, S) booleans, False = padding.
+            source_attention_mask: (B, S) booleans, False = padding.
         """
-        memory = self.encode(source, source_real)
+        memory = self.encode(source, source_attention_mask)
         positions = torch.arange(target.size(1), device=target.device)[None]
         x = self.embed(target, positions, target.size(1))
-        mask = None if source_real is None else padding_mask(source_real)
+        mask = None if source_attention_mask is None else padding_mask(source_attention_mask)
         for block in self.decoder_blocks:
             x = block(x, source=memory, source_mask=mask)
         return self.lm_head(self.final_norm(x))
 
-    def encode(self, source: Tensor, source_real: Tensor | None = None) -> Tensor:
+    def encode(self, source: Tensor, source_attention_mask: Tensor | None = None) -> Tensor:
         """What the encoder makes of the source: (B, S) → (B, S, C)."""
         positions = torch.arange(source.size(1), device=source.device)[None]
-        x = self.embed(source, positions if source_real is None else positions_of(source_real), source.size(1))
-        mask = None if source_real is None else padding_mask(source_real)
+        x = self.embed(
+            source, positions if source_attention_mask is None else positions_of(source_attention_mask), source.size(1)
+        )
+        mask = None if source_attention_mask is None else padding_mask(source_attention_mask)
         for block in self.encoder_blocks:
             x = block(x, mask)
         return self.encoder_norm(x)
 
-    def features(self, ids: Tensor, real: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
+    def features(self, ids: Tensor, attention_mask: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
         """What a head reads (see `models/heads.py`): (B, T) → (B, T, C). The Transformer ignores segments."""
-        return self.encode(ids, real)
+        return self.encode(ids, attention_mask)
 
-    def summary(self, features: Tensor, real: Tensor | None = None) -> Tensor:
+    def summary(self, features: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """One vector for the whole sequence, the mean over its real positions: (B, T, C) → (B, C)."""
-        if real is None:
+        if attention_mask is None:
             return features.mean(dim=1)
-        return features.masked_fill(~real[..., None], 0.0).sum(dim=1) / real.sum(dim=1, keepdim=True)
+        return features.masked_fill(~attention_mask[..., None], 0.0).sum(dim=1) / attention_mask.sum(
+            dim=1, keepdim=True
+        )
 
     def embed(self, ids: Tensor, positions: Tensor, end: int) -> Tensor:
         """Token embeddings times √C, plus positions, all of them before `end`: (B, T) → (B, T, C).
@@ -107,14 +111,14 @@ class Transformer(nn.Module):
         x = self.token_embedding(ids) * math.sqrt(self.config.d_model) + self.position_embedding(positions)
         return self.dropout(x)
 
-    def read(self, source: Tensor, source_real: Tensor | None = None, length: int | None = None) -> KVCache:
+    def read(self, source: Tensor, source_attention_mask: Tensor | None = None, length: int | None = None) -> KVCache:
         """Read the source once and prepare a cache for writing: the memory's keys and values in every decoder block.
 
         Args:
-            source, source_real: as in `forward`.
+            source, source_attention_mask: as in `forward`.
             length: how many target tokens there shall be room for (None = context_length).
         """
-        c, memory = self.config, self.encode(source, source_real)
+        c, memory = self.config, self.encode(source, source_attention_mask)
         cache = KVCache.empty(
             c.n_decoder_layers,
             source.size(0),
@@ -125,7 +129,7 @@ class Transformer(nn.Module):
             memory.device,
         )
         cache.source = [block.cross_attention.keys_values(memory) for block in self.decoder_blocks]
-        cache.source_mask = None if source_real is None else padding_mask(source_real)
+        cache.source_mask = None if source_attention_mask is None else padding_mask(source_attention_mask)
         return cache
 
     def hidden(self, ids: Tensor, positions: Tensor, cache: KVCache) -> Tensor:

@@ -24,9 +24,9 @@ def causal_mask(T: int, S: int | None = None, device: torch.device | str | None 
     return torch.ones(T, S, dtype=torch.bool, device=device).tril(diagonal=S - T)
 
 
-def padding_mask(real: Tensor) -> Tensor:
+def padding_mask(attention_mask: Tensor) -> Tensor:
     """(B, S) booleans, True = a real token, to a mask (B, 1, 1, S) that hides the padding from every query."""
-    return real[:, None, None, :].bool()
+    return attention_mask[:, None, None, :].bool()
 
 
 def position_mask(positions: Tensor, S: int) -> Tensor:
@@ -41,7 +41,7 @@ def position_mask(positions: Tensor, S: int) -> Tensor:
     return torch.arange(S, device=positions.device) <= positions[:, None, :, None]
 
 
-def positions_of(real: Tensor) -> Tensor:
+def positions_of(attention_mask: Tensor) -> Tensor:
     """Position of each token among the real ones: (B, T) booleans → (B, T) integers. Padding counts as position 0.
 
     Left- and right-padded sequences get the same positions for the same tokens.
@@ -50,4 +50,4 @@ def positions_of(real: Tensor) -> Tensor:
     tensor([[0, 0, 0, 1, 2],
             [0, 1, 2, 0, 0]])
     """
-    return (real.long().cumsum(dim=1) - 1) * real.long()
+    return (attention_mask.long().cumsum(dim=1) - 1) * attention_mask.long()

@@ -9,7 +9,9 @@ from torch.nn import functional as F
 from llmasos.datasets.padding import pad
 from llmasos.objectives.objective import Batch
 
-IGNORE_INDEX = -100  # the target of a position where nothing is to be predicted; F.cross_entropy knows it by this number
+IGNORE_INDEX = (
+    -100
+)  # the target of a position where nothing is to be predicted; F.cross_entropy knows it by this number
 
 
 class CausalLM:
@@ -27,8 +29,8 @@ class CausalLM:
 
         The filling needs no attention mask: it stands in everybody's future.
         """
-        windows, real = pad(examples, 0)  # (B, T + 1)
-        targets = windows.masked_fill(~real, IGNORE_INDEX)[:, 1:]
+        windows, attention_mask = pad(examples, 0)  # (B, T + 1)
+        targets = windows.masked_fill(~attention_mask, IGNORE_INDEX)[:, 1:]
         return {"ids": windows[:, :-1].contiguous(), "targets": targets.contiguous()}
 
     def n_targets(self, batch: Batch) -> dict[str, int]:

@@ -75,12 +75,12 @@ class Seq2Seq:
         self.label_smoothing = label_smoothing
 
     def collate(self, examples: Sequence[EncodedPair], rngs: Sequence[Callable[[], np.random.Generator]] = ()) -> Batch:
-        """Frame and stack the pairs: `source` and `source_real` (B, S), `target` and `targets` (B, T)."""
+        """Frame and stack the pairs: `source` and `source_attention_mask` (B, S), `target` and `targets` (B, T)."""
         end = self.end_of_text
-        source, source_real = pad([[*example.source, end] for example in examples], self.pad_id)
+        source, source_attention_mask = pad([[*example.source, end] for example in examples], self.pad_id)
         target, _ = pad([[self.start, *example.target] for example in examples], self.pad_id)
         targets, _ = pad([[*example.target, end] for example in examples], IGNORE_INDEX)
-        return {"source": source, "source_real": source_real, "target": target, "targets": targets}
+        return {"source": source, "source_attention_mask": source_attention_mask, "target": target, "targets": targets}
 
     def n_targets(self, batch: Batch) -> dict[str, int]:
         """The number of target tokens, each text's end-of-text included."""
@@ -101,8 +101,10 @@ class Seq2Seq:
 
 def predict(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
     """The logits (N, V) for the N target tokens of the batch, and those tokens (N,)."""
-    real = batch["targets"] != IGNORE_INDEX
-    return model(batch["source"], batch["target"], batch["source_real"])[real], batch["targets"][real]
+    attention_mask = batch["targets"] != IGNORE_INDEX
+    return model(batch["source"], batch["target"], batch["source_attention_mask"])[attention_mask], batch["targets"][
+        attention_mask
+    ]
 
 
 def smoothed_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:

@@ -119,14 +119,18 @@ def test_no_examples_and_wrong_lengths_are_refused():
 @pytest.mark.parametrize("kind", [list, np.array, tuple, lambda row: np.array(row, dtype=np.uint16)])
 def test_padding_keeps_the_rows_and_says_where_they_are(kind):
     rows = [[1, 2, 3], [4], [0, 0, 0, 7, 0], [9, 9]]
-    filled, real = pad([kind(row) for row in rows], -100)
-    assert filled.shape == real.shape == (4, 5) and filled.dtype == torch.int64 and real.dtype == torch.bool
-    assert [filled[i][real[i]].tolist() for i in range(4)] == rows
-    assert (filled[~real] == -100).all()
-    assert all(real[i].tolist() == [True] * len(row) + [False] * (5 - len(row)) for i, row in enumerate(rows))
+    filled, attention_mask = pad([kind(row) for row in rows], -100)
+    assert (
+        filled.shape == attention_mask.shape == (4, 5)
+        and filled.dtype == torch.int64
+        and attention_mask.dtype == torch.bool
+    )
+    assert [filled[i][attention_mask[i]].tolist() for i in range(4)] == rows
+    assert (filled[~attention_mask] == -100).all()
+    assert all(attention_mask[i].tolist() == [True] * len(row) + [False] * (5 - len(row)) for i, row in enumerate(rows))
 
 
 def test_empty_rows_can_be_padded():
-    filled, real = pad([[], [5]], 0)
-    assert filled.tolist() == [[0], [5]] and real.tolist() == [[False], [True]]
+    filled, attention_mask = pad([[], [5]], 0)
+    assert filled.tolist() == [[0], [5]] and attention_mask.tolist() == [[False], [True]]
     assert pad([[], []], 0)[0].shape == (2, 0)

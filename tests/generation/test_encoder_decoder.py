@@ -5,7 +5,15 @@ import torch
 from generation_helpers import lively_model, lively_transformer
 
 from llmasos.errors import UserError
-from llmasos.generation import SequenceState, SamplingOptions, generate, generate_from, generate_naive, stream, stream_from
+from llmasos.generation import (
+    SequenceState,
+    SamplingOptions,
+    generate,
+    generate_from,
+    generate_naive,
+    stream,
+    stream_from,
+)
 from llmasos.generation.sequence import next_tokens
 from llmasos.tokenizers import ByteTokenizer, CharTokenizer, WordPieceTokenizer
 from llmasos.tokenizers.wordpiece import SPECIAL_TOKENS
@@ -60,7 +68,9 @@ def test_log_probabilities_are_those_of_teacher_forcing():
 def test_each_source_is_encoded_once_whatever_is_written():
     model, shapes = lively_transformer(), []
     encode = model.encode
-    model.encode = lambda source, real=None: shapes.append(tuple(source.shape)) or encode(source, real)
+    model.encode = lambda source, attention_mask=None: (
+        shapes.append(tuple(source.shape)) or encode(source, attention_mask)
+    )
     generate_from(model, BYTES, SOURCES, OPTIONS["greedy"], n_samples=3, batch_size=10)
     assert shapes == [(4, 19)]  # "x" stands there twice
 

@@ -122,9 +122,9 @@ def published_masked_lm():
     return BertForMaskedLM(BertConfig(**BERT)).eval()
 
 
-def outputs(model, ids: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+def outputs(model, ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
     """What one of transformers' models makes of (B, T) ids with padding at the end, as ours gives it."""
-    inputs = {"input_ids": ids, "attention_mask": real.long()}
+    inputs = {"input_ids": ids, "attention_mask": attention_mask.long()}
     with torch.no_grad():
         if model.config.model_type == "marian":
             return model(**inputs, decoder_input_ids=ids[:, :5]).logits
@@ -136,12 +136,12 @@ def outputs(model, ids: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     return out.logits if hasattr(out, "logits") else out.last_hidden_state
 
 
-def our_outputs(model, ids: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+def our_outputs(model, ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
     """The same of ours."""
     with torch.no_grad():
         if model.config.family == "transformer":
-            return model(ids, ids[:, :5], real)
+            return model(ids, ids[:, :5], attention_mask)
         if model.config.family == "bert" and model.config.head == "none":
-            out = model(ids, real)
+            out = model(ids, attention_mask)
             return torch.cat([out.masked.flatten(1), out.next_sentence], dim=1)
-        return model(ids, real)
+        return model(ids, attention_mask)

@@ -121,9 +121,11 @@ def test_real_weights_give_the_sentence_embeddings_of_transformers():
             parameter.copy_(tensors[name])
         sentences = [sentence.strip() for line in SENTENCES.split("\n") for sentence in line.split("|")]
         batch = tokenizer(sentences, padding=True, return_tensors="pt")
-        real = batch["attention_mask"].bool()
-        both = ours.hidden(batch["input_ids"], real), oracle(**batch).last_hidden_state
-    means = [(hidden * real[..., None]).sum(dim=1) / real.sum(dim=1, keepdim=True) for hidden in both]  # (10, 384)
+        attention_mask = batch["attention_mask"].bool()
+        both = ours.hidden(batch["input_ids"], attention_mask), oracle(**batch).last_hidden_state
+    means = [
+        (hidden * attention_mask[..., None]).sum(dim=1) / attention_mask.sum(dim=1, keepdim=True) for hidden in both
+    ]  # (10, 384)
     assert means[0].shape == (10, 384) and (F.cosine_similarity(*means) >= 0.99999).all()
     assert F.cosine_similarity(means[0][0], means[0][1:], dim=-1).argmax() == 0  # the cat on the rug is nearest
     torch.testing.assert_close(*means, rtol=1e-4, atol=1e-5)
@@ -148,13 +150,13 @@ def test_predict_gives_the_logits_of_the_chosen_positions(model):
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_a_padded_sequence_equals_the_sequence_alone(model, side):
     """So padding on either side is the same, whatever stands in it, and so is the company of other sequences."""
-    ids, real, segments = (x if side == "right" else x.flip(1) for x in (IDS, REAL, SEGMENTS))
+    ids, attention_mask, segments = (x if side == "right" else x.flip(1) for x in (IDS, REAL, SEGMENTS))
     for filler in (28, 5):
-        filled = ids.masked_fill(~real, filler)
-        masked, next_sentence = model(filled, real, segments)
+        filled = ids.masked_fill(~attention_mask, filler)
+        masked, next_sentence = model(filled, attention_mask, segments)
         for row in range(3):
-            alone = model(ids[row][real[row]][None], segments=segments[row][real[row]][None])
-            torch.testing.assert_close(masked[row][real[row]], alone.masked[0], **EXACT)
+            alone = model(ids[row][attention_mask[row]][None], segments=segments[row][attention_mask[row]][None])
+            torch.testing.assert_close(masked[row][attention_mask[row]], alone.masked[0], **EXACT)
             torch.testing.assert_close(next_sentence[row], alone.next_sentence[0], **EXACT)
 
 

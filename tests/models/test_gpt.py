@@ -47,8 +47,8 @@ def test_every_earlier_token_matters(variant):
 def test_the_fused_model_equals_the_explicit_one_in_values_and_gradients():
     for fields in VARIANTS.values():
         fused, explicit = (random_gpt(fused=f, **fields) for f in (True, False))
-        ids, real = random_ids(3, 9), torch.rand(3, 9, generator=torch.Generator().manual_seed(1)) < 0.7
-        for mask in (None, real):
+        ids, attention_mask = random_ids(3, 9), torch.rand(3, 9, generator=torch.Generator().manual_seed(1)) < 0.7
+        for mask in (None, attention_mask):
             actual, expected = fused(ids, mask), explicit(ids, mask)
             torch.testing.assert_close(actual, expected, **CLOSE)
             assert_all_close(gradients(actual, fused.parameters()), gradients(expected, explicit.parameters()), **CLOSE)
@@ -60,25 +60,27 @@ def test_the_fused_model_equals_the_explicit_one_in_values_and_gradients():
 def test_left_padded_right_padded_and_unpadded_agree(model):
     sequences = [random_ids(n, seed=n) for n in (9, 4, 1)]
     for side in ("left", "right"):
-        ids, real = torch.zeros(3, 12, dtype=torch.long), torch.zeros(3, 12, dtype=torch.bool)
+        ids, attention_mask = torch.zeros(3, 12, dtype=torch.long), torch.zeros(3, 12, dtype=torch.bool)
         for row, sequence in enumerate(sequences):
             n = len(sequence)
             where = slice(12 - n, 12) if side == "left" else slice(0, n)
-            ids[row, where], real[row, where] = sequence, True
-        logits = model(ids, real)
+            ids[row, where], attention_mask[row, where] = sequence, True
+        logits = model(ids, attention_mask)
         assert logits.isfinite().all()
         for row, sequence in enumerate(sequences):
-            torch.testing.assert_close(logits[row][real[row]], model(sequence[None])[0], **CLOSE)
+            torch.testing.assert_close(logits[row][attention_mask[row]], model(sequence[None])[0], **CLOSE)
 
 
 def test_what_stands_in_the_padding_changes_nothing_and_gets_no_gradient(model):
-    ids, real = random_ids(2, 10), torch.ones(2, 10, dtype=torch.bool)
-    real[0, 6:], real[1, :3] = False, False
-    ids[real], ids[~real] = ids[real] % 28, 28  # token 28 stands in the padding only
-    other = ids.masked_fill(~real, 3)
-    torch.testing.assert_close(model(ids, real)[real], model(other, real)[real], rtol=0, atol=0)
-    hidden = model.hidden(ids, real)
-    (gradient,) = gradients(hidden[real], [model.token_embedding.weight])
+    ids, attention_mask = random_ids(2, 10), torch.ones(2, 10, dtype=torch.bool)
+    attention_mask[0, 6:], attention_mask[1, :3] = False, False
+    ids[attention_mask], ids[~attention_mask] = ids[attention_mask] % 28, 28  # token 28 stands in the padding only
+    other = ids.masked_fill(~attention_mask, 3)
+    torch.testing.assert_close(
+        model(ids, attention_mask)[attention_mask], model(other, attention_mask)[attention_mask], rtol=0, atol=0
+    )
+    hidden = model.hidden(ids, attention_mask)
+    (gradient,) = gradients(hidden[attention_mask], [model.token_embedding.weight])
     assert not gradient[28].any() and gradient[:28].any()
 
 
@@ -93,9 +95,9 @@ def test_explicit_positions_equal_the_default_ones(model):
 
 
 def test_gradients_are_finite_when_whole_rows_are_padding(model):
-    ids, real = random_ids(3, 8), torch.ones(3, 8, dtype=torch.bool)
-    real[0], real[1, :5] = False, False
-    assert all(g.isfinite().all() for g in gradients(model(ids, real), model.parameters()))
+    ids, attention_mask = random_ids(3, 8), torch.ones(3, 8, dtype=torch.bool)
+    attention_mask[0], attention_mask[1, :5] = False, False
+    assert all(g.isfinite().all() for g in gradients(model(ids, attention_mask), model.parameters()))
 
 
 # ── the cache ──
@@ -173,7 +175,7 @@ def test_a_cache_wants_positions_and_does_not_ignore_a_padding_mask():
     model, ids = random_gpt(), random_ids(1, 3)
     with pytest.raises(ValueError, match="positions"):
         model(ids, cache=model.make_cache(1))
-    with pytest.raises(ValueError, match="real"):
+    with pytest.raises(ValueError, match="attention_mask"):
         model(ids, ids > 0, torch.tensor([[0, 1, 2]]), model.make_cache(1))
 
 

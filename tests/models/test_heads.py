@@ -144,14 +144,16 @@ def pair(request):
 
 def both_logits(ours, oracle, side="right"):
     """Logits (3, 3) of labels, or those of the real tokens (n, 2)."""
-    real, ids, segments = (x if side == "right" else x.flip(1) for x in (REAL, IDS, SEGMENTS))
-    ids = ids.masked_fill(~real, 28)
+    attention_mask, ids, segments = (x if side == "right" else x.flip(1) for x in (REAL, IDS, SEGMENTS))
+    ids = ids.masked_fill(~attention_mask, 28)
     more = {} if isinstance(oracle, GPT2ForSequenceClassification) else {"token_type_ids": segments}
-    positions = (real.long().cumsum(dim=1) - 1).clamp(min=0)
-    theirs = oracle(ids, attention_mask=real.long(), position_ids=positions, **more)
+    positions = (attention_mask.long().cumsum(dim=1) - 1).clamp(min=0)
+    theirs = oracle(ids, attention_mask=attention_mask.long(), position_ids=positions, **more)
     if isinstance(ours, SequenceClassifier):
-        return ours(ids, real, segments), theirs.logits
-    return ours(ids, real, segments)[real], torch.stack([theirs.start_logits, theirs.end_logits], dim=-1)[real]
+        return ours(ids, attention_mask, segments), theirs.logits
+    return ours(ids, attention_mask, segments)[attention_mask], torch.stack(
+        [theirs.start_logits, theirs.end_logits], dim=-1
+    )[attention_mask]
 
 
 def test_logits_equal_those_of_transformers(pair):
@@ -183,12 +185,12 @@ def test_gradients_equal_those_of_transformers(pair):
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_a_padded_sequence_equals_the_sequence_alone(model, side):
     """So padding on either side is the same, whatever stands in it, and so is the company of other sequences."""
-    ids, real, segments = (x if side == "right" else x.flip(1) for x in (IDS, REAL, SEGMENTS))
+    ids, attention_mask, segments = (x if side == "right" else x.flip(1) for x in (IDS, REAL, SEGMENTS))
     for filler in (28, 5):
-        together = model(ids.masked_fill(~real, filler), real, segments)
+        together = model(ids.masked_fill(~attention_mask, filler), attention_mask, segments)
         for row in range(3):
-            alone = model(ids[row][real[row]][None], segments=segments[row][real[row]][None])[0]
-            got = together[row] if isinstance(model, SequenceClassifier) else together[row][real[row]]
+            alone = model(ids[row][attention_mask[row]][None], segments=segments[row][attention_mask[row]][None])[0]
+            got = together[row] if isinstance(model, SequenceClassifier) else together[row][attention_mask[row]]
             torch.testing.assert_close(got, alone, **EXACT)
 
 
@@ -219,13 +221,13 @@ def test_bert_reads_segments_and_the_others_ignore_them(model):
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_a_summary_is_made_of_what_the_family_says(side):
     features = torch.randn(3, 11, 16, dtype=torch.float64)
-    real = REAL if side == "right" else REAL.flip(1)
+    attention_mask = REAL if side == "right" else REAL.flip(1)
     for row in range(3):
-        places = real[row].nonzero()[:, 0]
+        places = attention_mask[row].nonzero()[:, 0]
         first, last = int(places[0]), int(places[-1])
         for family, used in (("bert", [first]), ("gpt", [last]), ("transformer", list(range(first, last + 1)))):
             x = features.clone().requires_grad_()
-            (gradient,) = gradients(random_model(family).body.summary(x, real)[row], [x])
+            (gradient,) = gradients(random_model(family).body.summary(x, attention_mask)[row], [x])
             assert gradient[row].any(dim=1).nonzero()[:, 0].tolist() == used, family
 
 

@@ -112,12 +112,14 @@ def test_logits_equal(pair):
     torch.testing.assert_close(ours(IDS), oracle(IDS).logits, **tolerance)
 
 
-@pytest.mark.parametrize("real", [REAL, LEFT_REAL], ids=["right padded", "left padded"])
-def test_logits_of_real_tokens_equal_with_padding(pair, real):
+@pytest.mark.parametrize("attention_mask", [REAL, LEFT_REAL], ids=["right padded", "left padded"])
+def test_logits_of_real_tokens_equal_with_padding(pair, attention_mask):
     ours, oracle = pair[0].float(), pair[1].float()  # in float64 their Llama answers NaN for left padding
-    positions = (real.long().cumsum(1) - 1).clamp(min=0)
-    expected = oracle(IDS, attention_mask=real.long(), position_ids=positions).logits
-    torch.testing.assert_close(ours(IDS, real)[real], expected[real], rtol=1e-5, atol=1e-5)
+    positions = (attention_mask.long().cumsum(1) - 1).clamp(min=0)
+    expected = oracle(IDS, attention_mask=attention_mask.long(), position_ids=positions).logits
+    torch.testing.assert_close(
+        ours(IDS, attention_mask)[attention_mask], expected[attention_mask], rtol=1e-5, atol=1e-5
+    )
 
 
 def test_gradients_equal(pair):

@@ -175,11 +175,11 @@ def test_every_source_token_reaches_every_output(model):
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_a_padded_source_equals_the_source_alone(model, side):
     """Whatever stands in the padding and whoever else is in the batch."""
-    source, real = (x if side == "right" else x.flip(1) for x in (SOURCE, REAL))
+    source, attention_mask = (x if side == "right" else x.flip(1) for x in (SOURCE, REAL))
     for filler in (28, 5):
-        logits = model(source.masked_fill(~real, filler), TARGET, real)
+        logits = model(source.masked_fill(~attention_mask, filler), TARGET, attention_mask)
         for row in range(3):
-            alone = model(source[row][real[row]][None], TARGET[row][None])
+            alone = model(source[row][attention_mask[row]][None], TARGET[row][None])
             torch.testing.assert_close(logits[row], alone[0], **EXACT)
 
 
@@ -189,14 +189,22 @@ def test_a_padded_source_equals_the_source_alone(model, side):
 @torch.no_grad()
 @pytest.mark.parametrize("chunks", [[7], [1] * 7, [3, 1, 3]])
 def test_writing_with_a_cache_equals_the_full_forward(model, chunks):
-    for rows, real in ((slice(0, 3), REAL), (slice(0, 3), None), (slice(1, 2), REAL)):  # one row: see nn/linear.py
-        source, target, real = SOURCE[rows], TARGET[rows], None if real is None else real[rows]
-        cache, start, logits = model.read(source, real, length=7), 0, []
+    for rows, attention_mask in (
+        (slice(0, 3), REAL),
+        (slice(0, 3), None),
+        (slice(1, 2), REAL),
+    ):  # one row: see nn/linear.py
+        source, target, attention_mask = (
+            SOURCE[rows],
+            TARGET[rows],
+            None if attention_mask is None else attention_mask[rows],
+        )
+        cache, start, logits = model.read(source, attention_mask, length=7), 0, []
         for size in chunks:
             positions = torch.arange(start, start + size).expand(len(source), size)
             logits.append(model.lm_head(model.hidden(target[:, start : start + size], positions, cache)))
             start += size
-        torch.testing.assert_close(torch.cat(logits, dim=1), model(source, target, real), **EXACT)
+        torch.testing.assert_close(torch.cat(logits, dim=1), model(source, target, attention_mask), **EXACT)
 
 
 @torch.no_grad()

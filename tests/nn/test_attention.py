@@ -26,9 +26,9 @@ def make_mask(kind: str, t: int, s: int, device="cpu"):
     if kind == "none":
         return None
     if kind == "padding":
-        real = torch.ones(B, s, dtype=torch.bool)
-        real[0, s // 2 :] = False
-        return padding_mask(real).to(device)
+        attention_mask = torch.ones(B, s, dtype=torch.bool)
+        attention_mask[0, s // 2 :] = False
+        return padding_mask(attention_mask).to(device)
     if kind == "void":
         return torch.zeros(1, 1, t, s, dtype=torch.bool, device=device)
     full = torch.rand(B, H, t, s, generator=generator) < 0.6
@@ -211,15 +211,15 @@ def stream(length, seed):
 def test_self_attention_equals_torchs_module(kind, bias, fused):
     ours, oracle = module_and_oracle(fused, bias)
     x = stream(T, seed=1)
-    real = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
+    attention_mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
     causal = "causal" in kind
-    mask = padding_mask(real) if "padding" in kind else None
+    mask = padding_mask(attention_mask) if "padding" in kind else None
     actual = ours(x, mask=mask, causal=causal)
     expected, _ = oracle(  # torch's convention is the opposite of ours: True = may not attend
         x,
         x,
         x,
-        key_padding_mask=None if mask is None else ~real,
+        key_padding_mask=None if mask is None else ~attention_mask,
         attn_mask=~causal_mask(T) if causal else None,
         need_weights=False,
     )
@@ -230,9 +230,9 @@ def test_self_attention_equals_torchs_module(kind, bias, fused):
 def test_cross_attention_equals_torchs_module(fused):
     ours, oracle = module_and_oracle(fused)
     x, context = stream(T, seed=1), stream(S, seed=2)
-    real = torch.tensor([[True] * 7, [True] * 4 + [False] * 3])
-    actual = ours(x, context, mask=padding_mask(real))
-    expected, _ = oracle(x, context, context, key_padding_mask=~real, need_weights=False)
+    attention_mask = torch.tensor([[True] * 7, [True] * 4 + [False] * 3])
+    actual = ours(x, context, mask=padding_mask(attention_mask))
+    expected, _ = oracle(x, context, context, key_padding_mask=~attention_mask, need_weights=False)
     assert_same_as_oracle(ours, oracle, actual, expected, [x, context])
 
 

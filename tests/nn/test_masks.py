@@ -21,10 +21,10 @@ def test_without_a_key_length_the_causal_mask_is_square():
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.long, torch.float32])
 def test_padding_is_hidden_from_every_query_and_head(dtype):
-    real = torch.tensor([[True, True, False], [False, True, True]])
-    mask = padding_mask(real.to(dtype))
+    attention_mask = torch.tensor([[True, True, False], [False, True, True]])
+    mask = padding_mask(attention_mask.to(dtype))
     assert mask.shape == (2, 1, 1, 3) and mask.dtype == torch.bool
-    assert torch.equal(mask.expand(2, 4, 5, 3), real[:, None, None, :].expand(2, 4, 5, 3))
+    assert torch.equal(mask.expand(2, 4, 5, 3), attention_mask[:, None, None, :].expand(2, 4, 5, 3))
 
 
 def test_position_mask_is_the_causal_mask_when_positions_count_up():
@@ -40,9 +40,9 @@ def test_position_mask_treats_each_sequence_by_its_own_positions():
 
 def test_real_tokens_count_up_from_zero_wherever_the_padding_stands():
     generator = torch.Generator().manual_seed(0)
-    real = torch.rand(20, 9, generator=generator) < 0.6
-    positions = positions_of(real)
-    for row, keep in zip(positions, real, strict=True):
+    attention_mask = torch.rand(20, 9, generator=generator) < 0.6
+    positions = positions_of(attention_mask)
+    for row, keep in zip(positions, attention_mask, strict=True):
         assert row[keep].tolist() == list(range(int(keep.sum())))
         assert (row[~keep] == 0).all()
 
