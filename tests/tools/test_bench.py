@@ -1,6 +1,6 @@
-"""The bench: every figure it promises is there, its arithmetic is right, and its yardstick does the same work as we do.
+"""The benchmarks: every promised ratio is in the report, the arithmetic is right, and the baseline does the same work.
 
-Nothing here looks at how fast anything is.
+Nothing here depends on how fast anything is.
 """
 
 import json
@@ -16,25 +16,28 @@ from llmasos.errors import UserError
 from llmasos.models import GPT, ModelConfig, n_parameters
 from llmasos.objectives import CausalLM
 from llmasos.tools import bench, doctor
-from llmasos.tools.bench import bpe, measurement, parts, serving
+from llmasos.tools.bench import bpe, kernels, measurement, serving
 from llmasos.tools.bench.measurement import Settings
-from llmasos.tools.bench.training_step import make_step, random_tokens
-from llmasos.tools.bench.usual_gpt import UsualGPT, usual_step
+from llmasos.tools.bench.training import BaselineGPT, baseline_step
+from llmasos.tools.training_step import make_step, random_tokens
 
 CPU = torch.device("cpu")
 TINY = ModelConfig(vocab_size=11, n_layers=2, n_heads=2, d_model=16, context_length=8, activation="gelu")
 
 RATIOS = [
     "attention.T64.speedup",
-    "attention.T64.kept",
+    "attention.T64.saved",
     "attention.T256.speedup",
-    "training.small.share_of_peak",
-    "training.small.against_usual",
-    "training.large.share_of_peak",
-    "training.large.against_usual",
+    "training.small.mfu",
+    "training.small.speedup",
+    "training.small.fp32_speedup",
+    "training.large.mfu",
+    "training.large.speedup",
     "generation.speedup",
-    "generation.shared",
-    "loading.against_safetensors",
+    "generation.shared_prefix",
+    "serving.speedup",
+    "loading.tensors",
+    "loading.model",
     "loading.memory",
     "bpe.train_speedup",
     "bpe.encode_speedup",
@@ -43,7 +46,7 @@ RATIOS = [
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    """The JSON of a quick run of everything."""
+    """The JSON of a quick run of all benchmarks."""
     file = tmp_path_factory.mktemp("bench") / "report.json"
     assert llmasos(["bench", "--quick", "--json", str(file), "--device", "cpu"]) == 0
     return json.loads(file.read_text(encoding="utf-8"))
@@ -52,51 +55,50 @@ def report(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RATIOS)
 def test_every_ratio_is_in_the_report_with_its_spread(report, name):
-    figure = report["figures"][name]
-    assert set(figure) == {"at", "what", "unit", "best", "median", "low", "high"}
-    assert figure["unit"] in ("×", "share") and 0 < figure["low"] <= figure["median"] <= figure["high"]
-    assert figure["best"] > 0
+    measurement = report["measurements"][name]
+    assert set(measurement) == {"setup", "what", "unit", "best", "median", "low", "high"}
+    assert measurement["unit"] in ("×", "%") and 0 < measurement["low"] <= measurement["median"] <= measurement["high"]
+    assert measurement["best"] > 0
 
 
 @pytest.mark.slow
-def test_the_report_says_on_what_it_was_measured(report):
+def test_the_report_names_the_machine(report):
     assert report["quick"] is True and report["machine"]["device"] == "cpu"
     assert report["machine"]["torch"] == torch.__version__ and report["machine"]["threads"] == torch.get_num_threads()
-    assert "matmul.fp32" in report["figures"]
+    assert "matmul.fp32" in report["measurements"]
 
 
 @pytest.mark.slow
-def test_a_figure_and_the_ratio_made_of_it_agree(report):
-    figures = report["figures"]
-    ours, usual = (figures[f"training.small.{key}"]["best"] for key in ("tokens_per_second", "usual_tokens_per_second"))
-    assert figures["training.small.against_usual"]["best"] == pytest.approx(ours / usual)
-    rust, own = (figures[f"bpe.{key}"]["best"] for key in ("rust_train_seconds", "train_seconds"))
-    assert figures["bpe.train_speedup"]["best"] == pytest.approx(rust / own)
-    explicit, fused = (figures[f"attention.T64.{key}"]["best"] for key in ("explicit_ms", "fused_ms"))
-    assert figures["attention.T64.speedup"]["best"] == pytest.approx(explicit / fused)
+def test_ratios_agree_with_the_measurements_they_are_made_of(report):
+    best = {key: measurement["best"] for key, measurement in report["measurements"].items()}
+    ours, baseline = (best[f"training.small.{key}"] for key in ("tokens_per_second", "baseline_tokens_per_second"))
+    assert best["training.small.speedup"] == pytest.approx(ours / baseline)
+    assert best["bpe.train_speedup"] == pytest.approx(best["bpe.rust_train_seconds"] / best["bpe.train_seconds"])
+    explicit, fused = (best[f"attention.T64.{key}"] for key in ("explicit_ms", "fused_ms"))
+    assert best["attention.T64.speedup"] == pytest.approx(explicit / fused)
 
 
 @pytest.mark.slow
-def test_the_formula_keeps_more_for_the_backward_pass_than_the_kernel(report):
-    assert report["figures"]["attention.T256.kept"]["best"] > 2.0
+def test_the_formula_saves_more_for_the_backward_pass_than_the_kernel(report):
+    assert report["measurements"]["attention.T256.saved"]["best"] > 2.0
 
 
-def test_only_runs_what_is_named_and_prints_a_table(capsys):
+def test_only_runs_the_named_benchmark_and_prints_a_table(capsys):
     assert bench.main(["--quick", "--only", "generation", "--device", "cpu"]) == 0
     out = capsys.readouterr().out
     assert "cached over uncached" in out and "median" in out and "attention" not in out
 
 
-def test_a_json_file_that_cannot_be_written_is_refused_before_anything_is_measured(tmp_path, monkeypatch):
+def test_a_json_file_that_cannot_be_written_is_an_error_before_anything_is_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "run_benches", lambda names, settings: pytest.fail("measured"))
     with pytest.raises(UserError, match="there is no folder"):
         bench.main(["--json", str(tmp_path / "nowhere" / "report.json")])
 
 
-def test_a_busy_machine_is_mentioned(monkeypatch, capsys):
+def test_a_busy_machine_is_reported(monkeypatch, capsys):
     monkeypatch.setattr(doctor.hardware.os, "getloadavg", lambda: (99.0, 0.0, 0.0))
     bench.run_benches([], Settings(CPU, quick=True))
-    assert "Note: over the last minute 99.0 threads wanted" in capsys.readouterr().out
+    assert "Warning: 99.0 of" in capsys.readouterr().out
 
 
 # Measuring
@@ -109,116 +111,116 @@ def test_a_ratio_of_times_takes_the_best_of_each_and_the_spread_of_the_pairs():
     assert rates.best == 3.0
 
 
-def test_contestants_take_turns_and_none_is_always_first():
+def test_repetitions_are_interleaved_and_none_always_comes_first():
     order = []
-    measured = measurement.take_turns({name: lambda n=name: order.append(n) or len(order) for name in "ab"}, 3)
+    measured = measurement.interleave({name: lambda n=name: order.append(n) or len(order) for name in "ab"}, 3)
     assert order == ["a", "b", "b", "a", "a", "b"] and measured == {"a": [1, 4, 5], "b": [2, 3, 6]}
 
 
-def test_a_timed_function_is_warmed_up_and_then_called_once_a_measurement_when_in_no_need_of_more():
+def test_a_slow_function_is_warmed_up_and_then_called_once_per_measurement():
     calls = []
-    contestant = measurement.timed(lambda: calls.append(0), CPU, seconds=0.0)
+    measure = measurement.timed(lambda: calls.append(0), CPU, seconds=0.0)
     assert len(calls) == 1
-    contestant()
+    measure()
     assert len(calls) == 2
 
 
 def test_a_short_function_is_called_often_enough_to_fill_its_time(monkeypatch):
-    calls = []  # each takes an eighth of a second by the clock that is asked
+    calls = []  # each takes an eighth of a second on the fake clock
     monkeypatch.setattr(measurement, "time", SimpleNamespace(perf_counter=lambda: len(calls) / 8))
-    contestant = measurement.timed(lambda: calls.append(0), CPU, seconds=1.0)
+    measure = measurement.timed(lambda: calls.append(0), CPU, seconds=1.0)
     before = len(calls)
-    assert contestant() == 1 / 8 and len(calls) - before == 8
+    assert measure() == 1 / 8 and len(calls) - before == 8
 
 
-def test_numbers_are_shown_with_three_digits_and_shares_in_per_cent():
-    line = str(measurement.figure("k", "", "what", measurement.SHARE, [0.5, 0.75]))
+def test_numbers_are_printed_with_three_digits():
+    line = str(measurement.summarize("k", "", "what", "%", [50.0, 75.0]))
     assert "what" in line and "75.0 %" in line and "median 62.5" in line and "50.0 … 75.0" in line
 
 
-def test_what_is_kept_for_the_backward_pass_is_counted_once_by_storage():
+def test_what_is_saved_for_the_backward_pass_is_counted_once_per_storage():
     x = torch.randn(1000, requires_grad=True)
-    assert parts.kept_for_backward(lambda: x.exp()) == 4000  # exp keeps its result
-    assert parts.kept_for_backward(lambda: x * x) == 4000  # the same tensor twice
-    assert parts.kept_for_backward(lambda: x[:10] * x[10:20]) == 4000  # two views of it
+    assert kernels.saved_for_backward(lambda: x.exp()) == 4000  # exp saves its result
+    assert kernels.saved_for_backward(lambda: x * x) == 4000  # the same tensor twice
+    assert kernels.saved_for_backward(lambda: x[:10] * x[10:20]) == 4000  # two views of it
 
 
-# Contestants
+# Baselines
 
 
-def test_the_yardstick_computes_what_our_model_computes():
+def test_the_baseline_computes_what_our_model_computes():
     torch.manual_seed(0)
-    ours, usual = GPT(TINY), UsualGPT(TINY)
-    assert n_parameters(ours) == n_parameters(usual)
+    ours, baseline = GPT(TINY), BaselineGPT(TINY)
+    assert n_parameters(ours) == n_parameters(baseline)
     with torch.no_grad():
         for parameter in ours.parameters():
             parameter.normal_(std=0.3)
-        usual.tokens.weight.copy_(ours.token_embedding.weight)
-        usual.positions.weight.copy_(ours.position_embedding.weight)
-        usual.norm.load_state_dict(ours.final_norm.state_dict())
-        for theirs, block in zip(usual.blocks, ours.blocks, strict=True):
+        baseline.tokens.weight.copy_(ours.token_embedding.weight)
+        baseline.positions.weight.copy_(ours.position_embedding.weight)
+        baseline.norm.load_state_dict(ours.final_norm.state_dict())
+        for reference, block in zip(baseline.blocks, ours.blocks, strict=True):
             attention = block.attention
-            for kind in ("weight", "bias"):
-                three = [getattr(p, kind) for p in (attention.q_proj, attention.k_proj, attention.v_proj)]
-                getattr(theirs.qkv, kind).copy_(torch.cat(three))
-            theirs.out.load_state_dict(attention.out_proj.state_dict())
-            theirs.norm1.load_state_dict(block.attention_residual.norm.state_dict())
-            theirs.norm2.load_state_dict(block.feed_forward_residual.norm.state_dict())
-            theirs.feed_forward[0].load_state_dict(block.feed_forward.up_proj.state_dict())
-            theirs.feed_forward[2].load_state_dict(block.feed_forward.down_proj.state_dict())
+            for name in ("weight", "bias"):
+                three = [getattr(p, name) for p in (attention.q_proj, attention.k_proj, attention.v_proj)]
+                getattr(reference.qkv, name).copy_(torch.cat(three))
+            reference.out.load_state_dict(attention.out_proj.state_dict())
+            reference.norm1.load_state_dict(block.attention_residual.norm.state_dict())
+            reference.norm2.load_state_dict(block.feed_forward_residual.norm.state_dict())
+            reference.feed_forward[0].load_state_dict(block.feed_forward.up_proj.state_dict())
+            reference.feed_forward[2].load_state_dict(block.feed_forward.down_proj.state_dict())
     windows = np.random.default_rng(0).integers(TINY.vocab_size, size=(3, 9))
     batch = CausalLM().collate(list(windows))
     loss = CausalLM().loss_sums(ours, batch)["causal"] / batch["targets"].numel()
-    torch.testing.assert_close(usual(batch["ids"], batch["targets"]), loss, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(baseline(batch["ids"], batch["targets"]), loss, rtol=1e-5, atol=1e-5)
 
 
 def test_both_loops_learn():
-    tokens = np.tile(np.arange(11), 100).astype(np.uint16)  # what comes next is certain
+    tokens = np.tile(np.arange(11), 100).astype(np.uint16)  # the next token is certain
     torch.manual_seed(0)
-    step = usual_step(TINY, 4, tokens, CPU)
+    step = baseline_step(TINY, 4, tokens, CPU)
     losses = [step().item() for _ in range(60)]
     assert losses[-1] < 0.8 * losses[0]
     tiny = ModelConfig(vocab_size=11, n_layers=1, n_heads=1, d_model=8, context_length=4)
     step = make_step(tiny, 2, CPU)
-    assert step() != step()  # another batch, other weights
+    assert step() != step()  # a different batch, different weights
 
 
-def test_a_rehearsed_step_writes_nothing(tmp_path, monkeypatch):
+def test_a_step_writes_no_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make_step(TINY, 2, CPU)()
     assert not any(tmp_path.iterdir())
 
 
-def test_random_tokens_are_the_same_every_time_and_use_the_whole_vocabulary():
+def test_random_tokens_are_deterministic_and_use_the_whole_vocabulary():
     assert np.array_equal(random_tokens(7), random_tokens(7)) and set(random_tokens(7)) == set(range(7))
 
 
 # Text
 
 
-@pytest.mark.parametrize("here, expected", [(["shakespeare"], "shakespeare"), ([], "python-reference")])
-def test_bpe_takes_shakespeare_where_it_is_and_never_downloads(monkeypatch, here, expected):
+@pytest.mark.parametrize("available, expected", [(["shakespeare"], "shakespeare"), ([], "python-reference")])
+def test_bpe_uses_shakespeare_if_it_is_available_and_never_downloads(monkeypatch, available, expected):
     class Source:
         def documents(self, split):
             yield f"{split} text"
 
     opened = []
-    monkeypatch.setattr(bpe, "datasets_in", lambda folder: here)
+    monkeypatch.setattr(bpe, "datasets_in", lambda folder: available)
     monkeypatch.setattr(bpe, "open_text", lambda name: opened.append(name) or Source())
-    assert bpe.text_at_hand() == (expected, ["train text", "val text"]) and opened == [expected]
+    assert bpe.find_text() == (expected, ["train text", "val text"]) and opened == [expected]
 
 
-def test_without_the_rust_package_bpe_is_measured_alone_and_says_so(monkeypatch):
+def test_without_the_rust_package_bpe_is_measured_alone(monkeypatch):
     monkeypatch.setattr(bpe, "find_spec", lambda name: None)
-    monkeypatch.setattr(bpe, "text_at_hand", lambda: ("a text", ["to be or not to be " * 50]))
+    monkeypatch.setattr(bpe, "find_text", lambda: ("a text", ["to be or not to be " * 50]))
     lines = list(bpe.bench_bpe(Settings(CPU, quick=True)))
-    keys = [line.key for line in lines if isinstance(line, measurement.Figure)]
+    keys = [line.key for line in lines if isinstance(line, measurement.Measurement)]
     assert keys == ["bpe.train_seconds", "bpe.encode_mb_per_second"]
     assert any("not installed" in line for line in lines if isinstance(line, str))
 
 
-def test_a_server_that_says_much_is_not_stopped_by_it(tmp_path, monkeypatch):
-    """A pipe holds 64 KB; what writes more into one that nobody reads waits for ever."""
+def test_a_server_with_much_output_is_not_blocked(tmp_path, monkeypatch):
+    """A pipe holds 64 KB; writing more to a pipe that nobody reads blocks forever."""
     script, done = tmp_path / "talker", tmp_path / "done"
     script.write_text(
         f"#!/bin/sh\necho 'page http://127.0.0.1:9/'\nhead -c 300000 /dev/zero >&2\ntouch {done}\nexec sleep 300\n"
@@ -229,5 +231,5 @@ def test_a_server_that_says_much_is_not_stopped_by_it(tmp_path, monkeypatch):
         assert url == "http://127.0.0.1:9"
         end = time.monotonic() + 60
         while not done.exists():
-            assert time.monotonic() < end, "nobody reads what the server says"
+            assert time.monotonic() < end, "nobody reads the server's output"
             time.sleep(0.01)

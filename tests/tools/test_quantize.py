@@ -14,9 +14,8 @@ from llmasos.datasets import build_tokens
 from llmasos.models import weight_bytes
 from llmasos.storage import read_json
 from llmasos.tasks import open_task
-from llmasos.tools import quantize
-from llmasos.tools.bench import data_subset
-from llmasos.tools.bench.measurement import Figure
+from llmasos.tools import data_subset, quantize
+from llmasos.tools.bench.measurement import Measurement
 from llmasos.tools.quantize import mean_loss
 from llmasos.training.recipe import Recipe
 
@@ -100,7 +99,7 @@ def test_a_chat_model_is_judged_by_its_answers():
 def test_what_is_measured_is_said_before_it_is_and_the_end_sums_it_up(capsys):
     lines = measure("runs/text")
     out = capsys.readouterr().out
-    order = ("size …", "weights in", "speed, the best of 1 …", "tokens/s", "quality, ", "nats")
+    order = ("size …", "weights in", "speed, best of 1 …", "tokens/s", "quality, ", "nats")
     places = [out.index(f"\n{what}") for what in order]
     assert places == sorted(places)
     verdicts = [line["verdict"] for line in lines.values() if line["verdict"]]
@@ -111,20 +110,20 @@ def test_what_is_measured_is_said_before_it_is_and_the_end_sums_it_up(capsys):
 
 
 def test_words_for_a_ratio_of_speeds_and_for_a_loss():
-    def pace(low, median, high):
-        return quantize.pace(Figure("", "", "", "×", median, median, low, high))
+    def describe(low, median, high):
+        return quantize.describe_speedup(Measurement("", "", "", "×", median, median, low, high))
 
-    assert pace(1.1, 1.2, 1.3) == "1.20 times as fast"
-    assert pace(0.7, 0.8, 0.9) == "more slowly (× 0.80)"
-    assert pace(0.9, 1.0, 1.1) == "at about the same speed (× 0.90 … 1.10)"
-    assert quantize.quality("loss", 2.0, 2.1) == "and predicts worse (loss +5.00%)"
-    assert quantize.quality("loss", 2.0, 1.9) == "and predicts better (loss -5.00%)"
-    assert quantize.quality("loss", 2.0, 2.001) == "and predicts as well as before (loss +0.05%)"
+    assert describe(1.1, 1.2, 1.3) == "1.20 times as fast"
+    assert describe(0.7, 0.8, 0.9) == "more slowly (× 0.80)"
+    assert describe(0.9, 1.0, 1.1) == "at about the same speed (× 0.90 … 1.10)"
+    assert quantize.describe_loss("loss", 2.0, 2.1) == "and predicts worse (loss +5.00%)"
+    assert quantize.describe_loss("loss", 2.0, 1.9) == "and predicts better (loss -5.00%)"
+    assert quantize.describe_loss("loss", 2.0, 2.001) == "and predicts as well as before (loss +0.05%)"
 
 
 def test_some_of_the_data_is_measured_unless_all_is_asked_for(monkeypatch, capsys):
-    monkeypatch.setattr(data_subset, "SOME_TOKENS", 50)
-    monkeypatch.setattr(data_subset, "SOME_EXAMPLES", 1)
+    monkeypatch.setattr(data_subset, "MAX_TOKENS", 50)
+    monkeypatch.setattr(data_subset, "MAX_EXAMPLES", 1)
     assert "n = 49)" in measure("runs/text")["perplexity"]["change"]
     assert "split val, its first 50 tokens:" in capsys.readouterr().out
     some = measure("runs/classify")["accuracy"]["change"]
@@ -145,8 +144,8 @@ def test_the_first_tokens_are_those_on_disk(n, split):
     parts = [data.train, data.val] if split == "all" else [getattr(data, split)]
     ids = [id for part in parts for id in part.tokens.tolist()]
     first = data_subset.first_tokens(task, split, n)
-    assert first.ids.tolist() == ids[:n] and first.cut == (n < len(ids))
-    if not first.cut:
+    assert first.ids.tolist() == ids[:n] and first.truncated == (n < len(ids))
+    if not first.truncated:
         assert first.n_bytes == sum(part.n_bytes for part in parts)
 
 
