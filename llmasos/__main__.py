@@ -1,7 +1,7 @@
-"""`python -m llmasos`: the commands under one name.
+"""`python -m llmasos`: one entry point for all commands.
 
-Each command is a module of `llmasos/cli` or `llmasos/tools` with a `main(arguments)`. It is imported only when it is
-called, so that `doctor` still works where torch cannot be imported, and the list of commands appears at once.
+Each command is a module of `llmasos/cli` or `llmasos/tools` with a function `main(arguments)`. It is imported only when
+it is called, so that `doctor` works even where torch cannot be imported, and the list of commands appears at once.
 """
 
 import difflib
@@ -9,20 +9,21 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from llmasos import __version__
 from llmasos.cli.cli import run
 from llmasos.errors import UserError
 
-COMMANDS = {  # name → (the module, what it does)
-    "train": ("llmasos.cli.train", "train a language model from any text"),
-    "sample": ("llmasos.cli.sample", "write text with a trained model"),
-    "eval": ("llmasos.cli.eval", "measure how good a trained model is"),
-    "serve": ("llmasos.cli.serve", "answer over HTTP, with a page to look inside"),
-    "chat": ("llmasos.cli.chat", "talk to a model in the terminal"),
-    "models": ("llmasos.cli.models", "which models there are, here and to fetch"),
-    "export": ("llmasos.cli.export", "write a trained model into a folder of its own"),
-    "quantize": ("llmasos.tools.quantize", "what int8 weights cost and gain: memory, speed, quality"),
-    "doctor": ("llmasos.tools.doctor", "what this machine can do, what is missing, and how to mend it"),
-    "bench": ("llmasos.tools.bench", "how fast it is here, as ratios measured in one run"),
+COMMANDS = {  # name → (module, what it does)
+    "train": ("llmasos.cli.train", "train or fine-tune a GPT, BERT or Transformer"),
+    "sample": ("llmasos.cli.sample", "generate text with a trained model; translate, classify, answer"),
+    "eval": ("llmasos.cli.eval", "evaluate a trained model: metrics, intervals, baselines, mistakes"),
+    "chat": ("llmasos.cli.chat", "chat with a model in the terminal"),
+    "serve": ("llmasos.cli.serve", "serve models over HTTP, OpenAI-compatible, with a web page"),
+    "models": ("llmasos.cli.models", "list the models you can use, here and for download"),
+    "export": ("llmasos.cli.export", "export a trained model in the Hugging Face format"),
+    "quantize": ("llmasos.tools.quantize", "compare int8 with float weights: memory, speed, quality"),
+    "doctor": ("llmasos.tools.doctor", "check this machine and explain how to fix problems"),
+    "bench": ("llmasos.tools.bench", "benchmark training, generation, serving on this machine"),
 }
 
 
@@ -30,37 +31,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the first argument names.
 
     Args:
-        arguments: the words after `python -m llmasos`; None = those of this process.
+        arguments: the words after `python -m llmasos`; None = `sys.argv[1:]`.
 
     Returns:
-        The exit status: the command's own, or 2 if there is no such command.
+        The command's exit status; 2 if there is no such command.
     """
     return run(dispatch, sys.argv[1:] if arguments is None else arguments)
 
 
 def dispatch(arguments: Sequence[str]) -> int:
-    """Import the named command and call it with the rest. Raises UserError if there is none of that name."""
+    """Import the named command and call it with the remaining arguments.
+
+    Raises:
+        UserError: there is no command of that name.
+    """
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(overview())
         return 0
     name, *rest = arguments
+    if name == "--version":
+        print(f"llmasos {__version__}")
+        return 0
     if name not in COMMANDS:
-        near = difflib.get_close_matches(name, COMMANDS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "python -m llmasos shows what each does."
-        raise UserError(f"there is no command {name!r} (there are: {', '.join(COMMANDS)}); {hint}")
+        close = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"Did you mean {close[0]!r}?" if close else "Run python -m llmasos to see what each command does."
+        raise UserError(f"there is no command {name!r}; the commands are {', '.join(COMMANDS)}. {hint}")
     return importlib.import_module(COMMANDS[name][0]).main(rest)
 
 
 def overview() -> str:
-    """What there is, for somebody who has typed no command."""
-    lines = [f"  python -m llmasos {name:<8} {what}" for name, (_, what) in COMMANDS.items()]
+    """The list of commands, for a user who has typed none."""
+    lines = [f"  python -m llmasos {name:<8}  {what}" for name, (_, what) in COMMANDS.items()]
     return "\n".join(
         [
-            "llmasos: Transformer language models from scratch, to read and to run.",
+            "llmasos: build, train and use Transformer language models, from scratch.",
             "",
             *lines,
             "",
-            "Each of them takes --help. New here? Begin with  python -m llmasos train  which needs no download.",
+            "Every command has --help. New here? Start with  python -m llmasos train  (it needs no download).",
         ]
     )
 

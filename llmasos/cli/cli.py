@@ -1,23 +1,24 @@
-"""How every command ends when something is wrong: with a sentence for a person and a status for the shell."""
+"""What all commands share: errors become one sentence for the user and an exit status for the shell."""
 
 import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from llmasos.errors import UserError
 
 
 def run(command: Callable[[Sequence[str] | None], int | None], arguments: Sequence[str] | None = None) -> int:
-    """Call a command's `main`; a `UserError` is printed as one sentence on stderr and becomes exit status 2.
+    """Call a command's `main` and return the exit status.
 
-    Ctrl-C is 130, as the shell has it; a reader that closed the pipe (`… | head`) is no error. Any other exception is a
-    bug of ours and keeps its traceback.
+    A `UserError` is printed to stderr as one sentence; the status is 2. Ctrl-C is 130, as in the shell. A closed pipe
+    (`… | head`) is not an error. Any other exception is a bug and keeps its traceback.
     """
     try:
         return command(arguments) or 0
     except UserError as error:
-        if os.environ.get("RANK", "0") == "0":  # of several processes under torchrun, one speaks
+        if os.environ.get("RANK", "0") == "0":  # under torchrun, only one of the processes prints it
             print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -29,7 +30,7 @@ def run(command: Callable[[Sequence[str] | None], int | None], arguments: Sequen
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """argparse's, but a wrong flag is a `UserError` with one sentence instead of a page of usage."""
+    """An `argparse.ArgumentParser` that raises a `UserError` for a wrong flag instead of printing the usage."""
 
-    def error(self, message: str):
+    def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; see --help.")

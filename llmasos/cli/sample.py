@@ -1,8 +1,8 @@
-"""`sample.py` and `python -m llmasos sample`: use a trained model, whatever it was trained for.
+"""`sample.py` and `python -m llmasos sample`: use a trained model for the task it was trained on.
 
-Arguments in, a model folder read, prompts continued (or translated, classified, answered), text on standard output.
-Everything that is not text (notes, speed, errors) goes to standard error, so that after `sample.py … > story.txt` the
-file holds the story alone.
+Parses the flags, loads the model, and continues (or translates, classifies, answers) each prompt. The text goes to
+standard output. Everything else (notes, speed, errors) goes to standard error, so that after
+`sample.py … > story.txt` the file contains only the story.
 """
 
 import argparse
@@ -42,8 +42,9 @@ def make_parser() -> argparse.ArgumentParser:
     """All flags of the command, with their help."""
     parser = ArgumentParser(
         prog="sample.py",
-        description="Use a trained model: a GPT continues the prompt, a Transformer translates or summarises it, a "
-        "BERT fills in each [MASK], a classifier gives its labels, a question answerer finds its answer in --context.",
+        description="Use a trained model: a GPT continues the prompt, a Transformer translates or summarizes it, a "
+        "BERT fills in each [MASK], a classifier predicts a label, a question-answering model finds the answer in "
+        "--context.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -53,27 +54,29 @@ def make_parser() -> argparse.ArgumentParser:
         help="folder of a run (its best checkpoint is used) or of a model, or a name (see python -m llmasos models)",
     )
 
-    flag = parser.add_argument_group("what to continue").add_argument
-    flag("--prompt", action="append", metavar="TEXT", help="what to continue, translate, …; may be repeated")
+    flag = parser.add_argument_group("prompts").add_argument
+    flag("--prompt", action="append", metavar="TEXT", help="the text to continue, translate, …; repeatable")
     flag("--prompt-file", metavar="FILE", help="a file whose whole text is a prompt; - reads standard input")
-    flag("--context", metavar="FILE", help="the text file in which a question answerer looks for its answers")
-    flag("--interactive", action="store_true", help="then ask for prompts, one a line; /quit or Ctrl-D ends")
-    flag("--n", type=int, default=1, metavar="N", help="how many continuations of each prompt (default: 1)")
+    flag("--context", metavar="FILE", help="the text file in which a question-answering model finds its answers")
+    flag(
+        "--interactive", action="store_true", help="read prompts from the terminal, one per line; /quit or Ctrl-D ends"
+    )
+    flag("--n", type=int, default=1, metavar="N", help="samples per prompt (default: 1)")
 
-    flag = parser.add_argument_group("how to choose the next token").add_argument
-    flag("--max-new-tokens", type=int, default=200, metavar="N", help="longest continuation, in tokens (default: 200)")
+    flag = parser.add_argument_group("decoding").add_argument
+    flag("--max-new-tokens", type=int, default=200, metavar="N", help="maximum number of new tokens (default: 200)")
     flag(
         "--temperature",
         type=float,
         metavar="X",
-        help="1 is the model's own distribution, less is safer, more is wilder, 0 always takes the likeliest token "
-        "(default: 0.8; none for a model that translates, which searches with beams)",
+        help="divides the logits: 1 is the model's own distribution, lower is safer, higher more random, 0 is greedy "
+        "(default: 0.8; a Transformer uses beam search instead)",
     )
-    flag("--beams", type=int, metavar="K", help="beam search for the likeliest text, K wide, in place of sampling")
-    flag("--length-penalty", type=float, metavar="X", help="how much beam search favours long texts (default: 0.6)")
-    flag("--top-k", type=int, metavar="K", help="choose among the K likeliest tokens only")
-    flag("--top-p", type=float, metavar="P", help="choose among the fewest tokens that hold this much probability")
-    flag("--min-p", type=float, metavar="P", help="choose among tokens at least P times as likely as the likeliest")
+    flag("--beams", type=int, metavar="K", help="beam search with K beams instead of sampling")
+    flag("--length-penalty", type=float, metavar="X", help="beam search: exponent of the length norm (default: 0.6)")
+    flag("--top-k", type=int, metavar="K", help="sample from the K most likely tokens only")
+    flag("--top-p", type=float, metavar="P", help="sample from the smallest set of tokens with total probability P")
+    flag("--min-p", type=float, metavar="P", help="drop tokens less likely than P times the most likely one")
     flag(
         "--repetition-penalty",
         type=float,
@@ -81,76 +84,76 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="X",
         help="above 1, tokens that have occurred become less likely (default: 1, off)",
     )
-    flag("--stop", action="append", default=[], metavar="TEXT", help=r"end before this text; may be repeated; \n works")
-    flag("--seed", type=int, default=0, metavar="N", help="the same seed writes the same text (default: 0)")
+    flag("--stop", action="append", default=[], metavar="TEXT", help=r"stop before this text; repeatable; \n works")
+    flag("--seed", type=int, default=0, metavar="N", help="the same seed gives the same text (default: 0)")
 
-    flag = parser.add_argument_group("how to run").add_argument
+    flag = parser.add_argument_group("device and output").add_argument
     flag("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="where to compute (default: auto)")
     flag(
         "--stream",
         action=argparse.BooleanOptionalAction,
-        help="show the text while it is written (default: if there is only one)",
+        help="print the text while it is generated (default: if there is only one)",
     )
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Check what was asked, load the model, write.
+    """Check the flags, load the model, and print its texts.
 
     Raises:
-        UserError: a flag out of range, a folder without a usable model, a prompt file that cannot be read.
+        UserError: a flag is out of range, the folder has no usable model, or a prompt file cannot be read.
     """
     args = make_parser().parse_args(arguments)
-    options_of(args)  # speaks up about settings out of range before anything is loaded
+    parse_options(args)  # checks the ranges before anything is loaded
     if args.n < 1:
         raise UserError(f"n is {args.n}; it must be at least 1.")
     prompts = list(args.prompt or []) + ([read_prompt_file(args.prompt_file)] if args.prompt_file else [])
     n_texts = max(1, len(prompts)) * args.n
     if args.stream and n_texts > 1:
-        raise UserError(f"--stream shows one text while it is written; here are {n_texts}: leave it out.")
+        raise UserError(f"--stream prints a single text while it is generated, not {n_texts}; leave it out.")
 
     device = pick_device(args.device)
     model, tokenizer = load_pretrained(args.folder, device, say=note)
-    options = options_of(args, model.config.family)
-    continues = model.config.family == "gpt" and model.config.head == "none"
-    template = template_of(tokenizer) if continues else TEMPLATES["plain"]
-    chats = template.name != "plain"  # a model with the special tokens of a chat answers what it is told
+    options = parse_options(args, model.config.family)
+    is_lm = model.config.family == "gpt" and model.config.is_pretraining
+    template = template_of(tokenizer) if is_lm else TEMPLATES["plain"]
+    is_chat = template.name != "plain"  # a chat model answers the prompt instead of continuing it
     if not prompts and not args.interactive:
-        if not continues or chats:
-            raise UserError("this model needs something to work on: give it with --prompt, or ask for --interactive.")
-        prompts = [usual_prompt(Path(args.folder))]
-    if continues and isinstance(options, SamplingOptions):
-        writer = Writer(model, tokenizer, args.n, args.stream, Screen(sys.stdout), template if chats else None)
+        if not is_lm or is_chat:
+            raise UserError("this model needs an input; pass it with --prompt, or use --interactive.")
+        prompts = [default_prompt(Path(args.folder))]
+    if is_lm and isinstance(options, SamplingOptions):
+        writer = Writer(model, tokenizer, args.n, args.stream, Screen(sys.stdout), template if is_chat else None)
     else:
         writer = Responder(model, tokenizer, None if args.context is None else read_prompt_file(args.context))
     if prompts:
         writer.write(prompts, options)
     if args.interactive:
-        converse(writer, options)
+        read_prompts(writer, options)
 
 
-def options_of(args: argparse.Namespace, family: str = "gpt") -> SamplingOptions | BeamOptions:
-    """How to write, checked: by beam search if asked for, or if an encoder–decoder is not asked to sample."""
-    given = {name: value for name, value in vars(args).items() if value is not None}
+def parse_options(args: argparse.Namespace, family: str = "gpt") -> SamplingOptions | BeamOptions:
+    """The checked decoding options: beam search with --beams, or by default for a Transformer; else sampling."""
+    flags = {name: value for name, value in vars(args).items() if value is not None}
     if args.beams is not None or (family == "transformer" and args.temperature is None):
         names = {field.name for field in dataclasses.fields(BeamOptions)}
-        return BeamOptions(**{name: value for name, value in given.items() if name in names})
+        return BeamOptions(**{name: value for name, value in flags.items() if name in names})
     names = {field.name for field in dataclasses.fields(SamplingOptions)}
-    given = {"temperature": 0.8} | {name: value for name, value in given.items() if name in names}
-    given["stop"] = tuple(stop.replace("\\n", "\n").replace("\\t", "\t") for stop in args.stop)
-    return SamplingOptions(**given)
+    flags = {"temperature": 0.8} | {name: value for name, value in flags.items() if name in names}
+    flags["stop"] = tuple(stop.replace("\\n", "\n").replace("\\t", "\t") for stop in args.stop)
+    return SamplingOptions(**flags)
 
 
-def usual_prompt(folder: Path) -> str:
-    """What a text begins with if the user says nothing: what the run's own samples began with, else nothing."""
+def default_prompt(folder: Path) -> str:
+    """The prompt of the run's own samples; empty for a model without a run."""
     try:
         return read_json(folder / "recipe.json")["prompt"] or ""
-    except (UserError, KeyError, TypeError):  # a model folder, or a run whose recipe cannot be read: no reason to stop
+    except (UserError, KeyError, TypeError):  # a model folder, or an unreadable recipe, which is no reason to stop
         return ""
 
 
 def read_prompt_file(name: str) -> str:
-    """The text of a prompt file, without the newline with which editors end a file; "-" is standard input."""
+    """The text of a prompt file, without the newline at its end; "-" is standard input."""
     try:
         data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
         return data.decode("utf-8").removesuffix("\n")
@@ -161,14 +164,14 @@ def read_prompt_file(name: str) -> str:
 
 
 class Writer:
-    """Continues prompts and shows the result.
+    """Continues prompts with a causal language model and prints the texts.
 
     Args:
-        model, tokenizer: a causal language model and what it was trained with.
-        n: how many continuations of each prompt.
-        stream: show text while it is written; None = if there is only one.
-        screen: where the text goes.
-        template: of a chat model, to which every prompt is what a user says; None = prompts are continued.
+        model, tokenizer: the model and its tokenizer.
+        n: samples per prompt.
+        stream: whether to print a text while it is generated; None = if there is only one.
+        screen: prints the text.
+        template: for a chat model, turns each prompt into a user's message; None = prompts are continued.
     """
 
     def __init__(
@@ -184,7 +187,7 @@ class Writer:
         self.template = template
 
     def write(self, prompts: list[str], options: SamplingOptions) -> None:
-        """Continue the prompts, then say what there is to say and how fast it was."""
+        """Continue the prompts, then print the warnings and the speed."""
         started = time.perf_counter()
         if self.template is not None:
             options = options.stopping_at(self.template.stop_id(self.tokenizer))
@@ -199,10 +202,10 @@ class Writer:
         note(f"{n_tokens} new tokens in {seconds:.2f} s on {device}: {n_tokens / seconds:,.0f} per second")
 
     def _write_one(self, prompt: str, options: SamplingOptions) -> tuple[int, list[str]]:
-        """One text, while it is written."""
-        events = stream(self.model, self.tokenizer, [self._read(prompt)], options)
+        """Print one text while it is generated."""
+        events = stream(self.model, self.tokenizer, [self._encode(prompt)], options)
         n_tokens, warnings = 0, []
-        self._show(prompt)
+        self._print_prompt(prompt)
         try:
             for event in events:
                 self.screen.text(event.text)
@@ -214,55 +217,57 @@ class Writer:
         return n_tokens, warnings
 
     def _write_all(self, prompts: list[str], options: SamplingOptions) -> tuple[int, list[str]]:
-        """Several texts, when all are ready."""
-        generations = generate(self.model, self.tokenizer, list(map(self._read, prompts)), options, self.n)
+        """Print several texts when all are complete."""
+        generations = generate(self.model, self.tokenizer, list(map(self._encode, prompts)), options, self.n)
         for i, generation in enumerate(generations):
             if len(generations) > 1:
                 self.screen.heading(f"{i + 1} of {len(generations)}")
-            self._show(prompts[i // self.n])
+            self._print_prompt(prompts[i // self.n])
             self.screen.text(generation.text)
             self.screen.end()
         warnings = [warning for generation in generations for warning in generation.warnings]
         return sum(len(generation.ids) for generation in generations), warnings
 
-    def _read(self, prompt: str) -> str | list[int]:
-        """What the model is given."""
+    def _encode(self, prompt: str) -> str | list[int]:
+        """The model's input: the prompt, or its ids within the chat template."""
         if self.template is None:
             return prompt
         return self.template.encode(self.tokenizer, [Message("user", prompt)]).ids
 
-    def _show(self, prompt: str) -> None:
-        """The prompt before what follows it; a question stands on lines of its own."""
+    def _print_prompt(self, prompt: str) -> None:
+        """Print the prompt before its continuation; a chat model's answer starts a new paragraph."""
         self.screen.prompt(prompt if self.template is None else f"{prompt}\n\n")
 
 
 class Responder:
-    """Shows what a model says that does not simply go on with the prompt.
+    """Prints the output of a model that does not continue its prompt: a translation, a label, an answer.
 
     Args:
-        model, tokenizer: what belongs together.
-        context: the text that holds the answers, for a model that answers questions.
+        model, tokenizer: the model and its tokenizer.
+        context: for a question-answering model, the text that contains the answers.
     """
 
     def __init__(self, model: nn.Module, tokenizer: Tokenizer, context: str | None):
         self.model, self.tokenizer, self.context = model, tokenizer, context
 
     def write(self, prompts: list[str], options: SamplingOptions | BeamOptions) -> None:
-        """Print the response to each prompt, on lines of its own."""
+        """Print the response to each prompt on a new line."""
         for prompt in prompts:
             print(respond(self.model, self.tokenizer, prompt, options, self.context))
 
 
-def converse(writer: Writer | Responder, options: SamplingOptions | BeamOptions) -> None:
-    """Ask for prompts until there are no more. Ctrl-C stops the text that is being written, or ends at the question."""
+def read_prompts(writer: Writer | Responder, options: SamplingOptions | BeamOptions) -> None:
+    """Read prompts until the input ends. Ctrl-C stops the text that is being generated, or ends while waiting."""
     note("each line is a prompt; /quit or Ctrl-D ends")
     for number, line in enumerate(typed_lines()):
         if line.strip() == "/quit":
             return
-        try:  # the same prompt twice gives two texts, and the same session twice gives the same ones
-            again = {} if isinstance(options, BeamOptions) else {"seed": options.seed + number}
-            writer.write([line], dataclasses.replace(options, **again))
-        except UserError as error:  # of this prompt; the next one may be better
+        try:  # a repeated prompt gets another text, but a repeated session gets the same texts
+            if isinstance(options, BeamOptions):
+                writer.write([line], options)
+            else:
+                writer.write([line], dataclasses.replace(options, seed=options.seed + number))
+        except UserError as error:  # concerns this prompt only
             note(str(error))
         except KeyboardInterrupt:
-            note("stopped; Ctrl-C once more ends.")
+            note("stopped; press Ctrl-C again to end.")

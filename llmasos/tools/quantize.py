@@ -156,7 +156,7 @@ def compare_speeds(models: Models, tokenizer: Tokenizer, n_tokens: int, repetiti
     """Tokens per second for one text and for a batch: generated, or read by a model that generates nothing."""
     config = models["float"].config
     n_tokens = min(n_tokens, config.context_length)
-    generates = config.head == "none" and config.family != "bert"
+    generates = config.generates
     verb, verbs = ("writing", "writes") if generates else ("reading", "reads")
     device = next(models["float"].parameters()).device
     for n in (1, BATCH_SIZE):

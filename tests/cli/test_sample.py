@@ -1,4 +1,4 @@
-"""sample.py: what it prints for good input, and the one sentence for bad input."""
+"""sample.py: the text it prints, and one sentence for each mistake."""
 
 import io
 import subprocess
@@ -16,18 +16,18 @@ from llmasos.models import save_model
 from llmasos.tokenizers import ByteTokenizer, CharTokenizer
 
 ROOT = Path(__file__).parents[2]
-LETTERS = CharTokenizer("abcdefghijklmnopqrstuvwxyz .\n")
+TOKENIZER = CharTokenizer("abcdefghijklmnopqrstuvwxyz .\n")
 
 
 @pytest.fixture(scope="module")
 def model():
-    return lively_model(vocab_size=LETTERS.vocab_size).float()
+    return lively_model(vocab_size=TOKENIZER.vocab_size).float()
 
 
 @pytest.fixture
 def folder(tmp_path, model):
     save_model(tmp_path, model)
-    LETTERS.save(tmp_path)
+    TOKENIZER.save(tmp_path)
     return str(tmp_path)
 
 
@@ -43,31 +43,31 @@ def command(folder, capsys):
     return call
 
 
-def test_it_prints_the_prompt_and_what_generate_continues_it_with(command, model):
+def test_it_prints_the_prompt_and_its_continuation(command, model):
     status, out, err = command("--prompt", "once upon", "--max-new-tokens", "30", "--top-k", "9", "--seed", "4")
     options = SamplingOptions(max_new_tokens=30, temperature=0.8, top_k=9, seed=4)
-    expected = generate(model, LETTERS, ["once upon"], options)[0]
+    expected = generate(model, TOKENIZER, ["once upon"], options)[0]
     assert status == 0
     assert out == "once upon" + expected.text + "\n"
     assert f"{len(expected.ids)} new tokens in" in err and "outgrown" in err
 
 
-def test_streaming_changes_nothing_of_the_text(command):
+def test_streaming_does_not_change_the_text(command):
     flags = ("--prompt", "abc", "--max-new-tokens", "20")
     streamed, whole = command(*flags, "--stream"), command(*flags, "--no-stream")
     assert streamed[:2] == whole[:2]
 
 
-def test_every_flag_arrives(command):
+def test_every_flag_is_parsed(command):
     parser = sample.make_parser()
     args = parser.parse_args(
         "DIR --max-new-tokens 7 --temperature 0.5 --top-k 3 --top-p 0.6 --min-p 0.1 --repetition-penalty 1.3 "
         r"--stop END --stop \n --seed 9".split()
     )
-    assert sample.options_of(args) == SamplingOptions(7, 0.5, 3, 0.6, 0.1, 1.3, ("END", "\n"), seed=9)
+    assert sample.parse_options(args) == SamplingOptions(7, 0.5, 3, 0.6, 0.1, 1.3, ("END", "\n"), seed=9)
 
 
-def test_several_prompts_and_samples_come_numbered_with_their_prompts(command):
+def test_several_prompts_and_samples_are_numbered(command):
     _, out, _ = command("--prompt", "xx", "--prompt", "yy", "--n", "2", "--max-new-tokens", "5")
     lines = [line for line in out.splitlines() if line.startswith(("──", "xx", "yy"))]
     headings = [line.strip("─ ") for line in lines if line.startswith("─")]
@@ -75,12 +75,12 @@ def test_several_prompts_and_samples_come_numbered_with_their_prompts(command):
     assert [line[:2] for line in lines if not line.startswith("─")] == ["xx", "xx", "yy", "yy"]
 
 
-def test_without_a_prompt_the_model_begins(command):
+def test_without_a_prompt_the_model_starts_a_text(command):
     status, out, _ = command("--max-new-tokens", "5")
     assert status == 0 and out.strip()
 
 
-def test_the_same_seed_prints_the_same_and_another_seed_another_text(command):
+def test_the_same_seed_prints_the_same_text(command):
     texts = [command("--prompt", "a", "--max-new-tokens", "20", "--seed", seed)[1] for seed in ("1", "1", "2")]
     assert texts[0] == texts[1] != texts[2]
 
@@ -91,7 +91,7 @@ def test_a_prompt_file_is_one_prompt_without_its_last_newline(command, tmp_path)
     assert out.startswith("first line\nsecond line") and not out.startswith("first line\nsecond line\n")
 
 
-def test_unknown_characters_are_mentioned_beside_the_text(command):
+def test_unknown_characters_are_reported_on_stderr(command):
     _, out, err = command("--prompt", "aé", "--max-new-tokens", "3")
     assert "does not know 'é': it reads <|unknown|>" in err and "does not know" not in out
 
@@ -102,7 +102,7 @@ def test_interactive_mode_continues_each_line_until_quit(command, monkeypatch):
     status, out, err = command("--interactive", "--max-new-tokens", "12")
     assert status == 0 and err.count("new tokens in") == 3 and next(lines) == "never read"
     first, second = out.split("abc")[1:3]
-    assert first != second, "the same prompt again is another text"
+    assert first != second, "a repeated prompt gets another text"
 
 
 def test_interactive_mode_ends_with_the_input(command, monkeypatch):
@@ -113,7 +113,7 @@ def test_interactive_mode_ends_with_the_input(command, monkeypatch):
     assert command("--interactive")[0] == 0
 
 
-def test_ctrl_c_while_writing_goes_back_to_the_question(command, monkeypatch):
+def test_ctrl_c_while_generating_returns_to_the_prompt(command, monkeypatch):
     lines = iter(["abc", "/quit"])
     monkeypatch.setattr("builtins.input", lambda prompt="": next(lines))
 
@@ -138,25 +138,25 @@ BAD_FLAGS = [
     (["--max-new-tokens", "0"], "max_new_tokens is 0"),
     (["--n", "0"], "n is 0"),
     (["--stop", ""], "stop string"),
-    (["--n", "2", "--stream"], "here are 2"),
+    (["--n", "2", "--stream"], "not 2"),
     (["--prompt-file", "no/such/file"], "no/such/file cannot be read"),
 ]
 
 
 @pytest.mark.parametrize("flags, sentence", BAD_FLAGS)
-def test_a_bad_flag_is_one_sentence_and_nothing_is_printed(command, flags, sentence):
+def test_a_bad_flag_is_one_sentence_on_stderr(command, flags, sentence):
     status, out, err = command(*flags)
     assert (status, out) == (2, "")
     assert sentence in err and err.count("\n") == 1
 
 
-def test_a_prompt_file_that_is_not_text_is_named(command, tmp_path):
+def test_a_prompt_file_that_is_not_utf8_is_an_error(command, tmp_path):
     (tmp_path / "binary").write_bytes(b"ab\xff\xfe")
     status, _, err = command("--prompt-file", str(tmp_path / "binary"))
     assert status == 2 and "not UTF-8 text (byte 2)" in err
 
 
-def test_a_folder_that_is_missing_or_no_model_is_named(command, tmp_path):
+def test_a_missing_folder_or_one_without_a_model_is_an_error(command, tmp_path):
     (tmp_path / "empty").mkdir()
     for name in ("missing", "empty"):
         status, out, err = command(out_dir=str(tmp_path / name))
@@ -164,14 +164,14 @@ def test_a_folder_that_is_missing_or_no_model_is_named(command, tmp_path):
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"\xff" * 100])
-def test_a_damaged_weight_file_is_named(command, folder, damage):
+def test_a_damaged_weight_file_is_an_error(command, folder, damage):
     path = Path(folder) / "model.safetensors"
     path.write_bytes(damage(path.read_bytes()))
     status, out, err = command()
     assert (status, out) == (2, "") and str(path) in err and err.count("\n") == 1
 
 
-def test_a_model_folder_with_another_tokenizer_is_refused(command, folder):
+def test_a_tokenizer_that_does_not_match_the_model_is_an_error(command, folder):
     ByteTokenizer().save(folder)
     status, out, err = command()
     assert (status, out) == (2, "") and "does not belong to the model there" in err

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 import torch
 
-from llmasos.generation import Decoder, SamplingOptions, SequenceState, eval_mode, generate_naive
+from llmasos.generation import Decoder, SamplingOptions, SequenceState, generate_naive
 from llmasos.generation.continuous_batching import ContinuousBatch
 from llmasos.models import ModelConfig, build_model, preset
+from llmasos.nn import eval_mode
 from llmasos.tools.bench.measurement import Measurement, Settings, interleave, ratio, summarize, timed
 
 N_PROMPTS = 8
