@@ -134,7 +134,6 @@ def capabilities_of(family: str, head: str) -> tuple[str, ...]:
     >>> capabilities_of("bert", "classifier")
     ('classification', 'embedding')
     """
-    head = current_name(family, head)
     return tuple(name for name, row in CAPABILITIES.items() if family in row.families and head in row.heads)
 
 
@@ -144,7 +143,6 @@ def tasks_to_learn(family: str, head: str) -> list[str]:
     >>> tasks_to_learn("bert", "pretraining")
     ['bert-pretraining', 'text-classification', 'question-answering']
     """
-    head = current_name(family, head)
     own = [name for name, row in TASKS.items() if family in row.families and row.head == head]
     if head not in ("lm", "pretraining"):
         return own
@@ -157,11 +155,6 @@ def default_task(family: str, head: str, chats: bool = False) -> str | None:
     Args:
         chats: whether its tokenizer has the special tokens of a chat template.
     """
-    head = current_name(family, head)
     fitting = [name for name, row in TASKS.items() if family in row.families and row.head == head]
     chat = [name for name in fitting if chats and TASKS[name].capability == "chat"]
     return next(iter([*chat, *fitting]), None)
-
-
-def current_name(family: str, head: str) -> str:  # until `ModelConfig.head` has its new names; then this goes
-    return {"none": "pretraining" if family == "bert" else "lm", "span": "question_answering"}.get(head, head)

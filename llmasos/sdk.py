@@ -172,7 +172,7 @@ class LLMTrainer:
         c = self.model.config
         if c.head == "classifier":
             candidates = ["text-classification"]
-        elif c.head == "span":
+        elif c.head == "question_answering":
             candidates = ["question-answering"]
         elif c.family == "transformer":
             candidates = ["translation", "text-classification", "question-answering"]
@@ -297,7 +297,7 @@ class LLMTrainer:
     def describe(self) -> str:
         """The model in a few words."""
         c = self.model.config
-        head = "" if c.head == "none" else f" with the head {c.head!r}"
+        head = "" if c.is_pretraining else f" with the head {c.head!r}"
         return f"{self.name} ({c.family}{head})"
 
     def __repr__(self) -> str:

@@ -392,11 +392,11 @@ curves({name: line[1:] for name, line in lines.items()}, "Four ways to look back
 model = models["attention, four heads"]
 sentence = "the old fisherman had lost the key to his boat"
 ids = torch.tensor([list(tokenizer.encode(sentence))])  # (1, T)
-model.attention.recorder = []  # from now on it notes its weights
+model.attention.recorded_weights = []  # from now on it notes its weights
 with torch.no_grad():
     model.attention(model.embed(ids), causal=True)
-(maps,) = model.attention.recorder  # (B, H, T, S)
-model.attention.recorder = None
+(maps,) = model.attention.recorded_weights  # (B, H, T, S)
+model.attention.recorded_weights = None
 
 print("share of attention by distance: 0 is the letter itself, 1 the one before it, …")
 print("        " + "".join(f"{distance:>7}" for distance in range(6)) + "   farther")

@@ -138,7 +138,7 @@ def write(rule, n, number=0):
     over = torch.zeros(n, 1, dtype=torch.bool)
     for position in range(LONGEST - 1):
         here = torch.full((n, 1), position)
-        hidden = model.hidden(ids[:, -1:], positions=here, cache=cache)  # (B, 1, C)
+        hidden = model.decode(ids[:, -1:], here, cache)  # (B, 1, C)
         probabilities = rule(model.lm_head(hidden[:, 0]))  # (B, V)
         token = torch.multinomial(probabilities, 1, generator=generator)  # (B, 1)
         ids = torch.cat([ids, token.masked_fill(over, END)], dim=1)
@@ -549,11 +549,11 @@ result("possible share lost by a penalty of 1.3", sense(continued) - sense(punis
 # %%
 text = torch.from_numpy(val[0])[None, :-1]  # (1, S)
 with torch.no_grad():
-    whole = model.lm_head(model.hidden(text))[0]  # (S, V): all at once
+    whole = model.lm_head(model.hidden_states(text))[0]  # (S, V): all at once
     cache, rows = model.make_cache(1), []
     for position in range(text.size(1)):
         token, here = text[:, position : position + 1], torch.tensor([[position]])  # (1, 1), (1, 1)
-        rows.append(model.lm_head(model.hidden(token, positions=here, cache=cache))[0, 0])
+        rows.append(model.lm_head(model.decode(token, here, cache))[0, 0])
 print(f"{len(rows)} × {V} logits; the largest difference is {(whole - torch.stack(rows)).abs().max():.0e}")
 
 cached_attention = part("cached_attention", None)
@@ -589,9 +589,9 @@ def write_greedily(model, n, cached):
     ids, cache = torch.tensor([[0]]), model.make_cache(1)
     for position in range(n):
         if cached:
-            hidden = model.hidden(ids[:, -1:], positions=torch.tensor([[position]]), cache=cache)
+            hidden = model.decode(ids[:, -1:], torch.tensor([[position]]), cache)
         else:
-            hidden = model.hidden(ids)
+            hidden = model.hidden_states(ids)
         ids = torch.cat([ids, model.lm_head(hidden[:, -1:]).argmax(dim=-1)], dim=1)  # (1, position + 2)
     return ids
 

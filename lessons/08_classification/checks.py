@@ -317,9 +317,9 @@ def one_against_all(m):
 
 def summaries_of_the_families(features, attention_mask, which):
     if which == "last":
-        return GPT.summary(None, features, attention_mask)
+        return GPT.pooled(None, features, attention_mask)
     if which == "mean":
-        return Transformer.summary(None, features, attention_mask)
+        return Transformer.pooled(None, features, attention_mask)
     return features[torch.arange(len(features)), attention_mask.long().argmax(dim=1)]
 
 

@@ -31,7 +31,7 @@ from lessons.machinery.pictures import curves
 from llmasos import evaluation
 from llmasos.datasets import Examples
 from llmasos.datasets.storyworld import stories
-from llmasos.hub import load_body, load_config, load_tokenizer
+from llmasos.hub import load_backbone, load_config, load_tokenizer
 from llmasos.models import build_model
 from llmasos.objectives import Classification
 from llmasos.training.schedules import learning_rate_factor
@@ -150,15 +150,15 @@ print(f"{len(example.inputs.ids)} tokens; {example.n_cut} did not fit; label {ex
 # %%
 torch.manual_seed(SEED)
 model = build_model(config)  # random weights everywhere …
-load_body(model, "storyworld-bert")  # … and now the pre-trained ones under the head
+load_backbone(model, "storyworld-bert")  # … and now the pre-trained ones under the head
 batch = objective.collate(encode([test[0].text, "Anna sang.", test[1].text], [truths[0], "happy", truths[1]]))
 with torch.no_grad():
-    features = model.body.features(batch["ids"], batch["attention_mask"], batch["segments"])  # (B, T) → (B, T, C)
-    summary = model.body.summary(features, batch["attention_mask"])  # (B, C): the pooler, on the first real position
+    features = model.backbone.hidden_states(batch["ids"], batch["attention_mask"], batch["segments"])  # (B, T) → (B, T, C)
+    summary = model.backbone.pooled(features, batch["attention_mask"])  # (B, C): the pooler, on the first real position
     logits = model.head(summary)  # (B, K)
 new = sum(p.numel() for p in model.head.parameters())
 print("features", tuple(features.shape), " summary", tuple(summary.shape), " logits", tuple(logits.shape))
-print(f"{new} new weights, {sum(p.numel() for p in model.body.parameters()):,} old ones")
+print(f"{new} new weights, {sum(p.numel() for p in model.backbone.parameters()):,} old ones")
 print(f"loss {F.cross_entropy(logits, batch['labels']):.2f} nats; ln 2 = {math.log(2):.2f}")
 
 # %% [markdown]
@@ -311,7 +311,7 @@ def frozen_summaries(model, examples):
     rows = []
     for start in range(0, len(examples), 100):
         batch = objective.collate(examples[start : start + 100])
-        h, attention_mask = model.body.features(batch["ids"], batch["attention_mask"], batch["segments"]), batch["attention_mask"]
+        h, attention_mask = model.backbone.hidden_states(batch["ids"], batch["attention_mask"], batch["segments"]), batch["attention_mask"]
         rows.append(h[:, 0] if summaries is None else summaries(h, attention_mask, "first"))
     return torch.cat(rows)
 
@@ -380,7 +380,7 @@ def fine_tune(examples, pretrained=True):
     torch.manual_seed(SEED)
     model, stream = build_model(config), Examples(examples)
     if pretrained:
-        load_body(model, "storyworld-bert")
+        load_backbone(model, "storyworld-bert")
     optimizer = torch.optim.AdamW(model.parameters())
     for step in range(STEPS):
         optimizer.param_groups[0]["lr"] = RATE * learning_rate_factor(step, STEPS, 8, "cosine", 0.0)

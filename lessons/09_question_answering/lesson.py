@@ -29,7 +29,7 @@ from lessons.machinery.pictures import curves, heatmap
 from llmasos.datasets import QA
 from llmasos.datasets.storyworld.task_examples import world_questions
 from llmasos.evaluation.squad import squad_values
-from llmasos.hub import load_body, load_config, load_tokenizer
+from llmasos.hub import load_backbone, load_config, load_tokenizer
 from llmasos.models import build_model
 from llmasos.objectives import SpanExtraction, predict_spans, make_windows
 from llmasos.training.device import autocast, pick_precision
@@ -129,10 +129,10 @@ result("the most similar sentence, F1", f1, 10.6, 0.1)
 
 # %%
 tokenizer = load_tokenizer("storyworld-bert")  # the small BERT that comes with the library (lesson 08)
-config = dataclasses.replace(load_config("storyworld-bert"), head="span")
+config = dataclasses.replace(load_config("storyworld-bert"), head="question_answering")
 torch.manual_seed(SEED)
 model = build_model(config)
-load_body(model, "storyworld-bert")
+load_backbone(model, "storyworld-bert")
 
 question, context = tokenizer.encode("Where did Anna live?"), tokenizer.encode("Anna lived here.")
 ids = torch.tensor([tokenizer.build_inputs(question, context).ids])

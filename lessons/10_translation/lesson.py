@@ -357,7 +357,7 @@ class YourCrossAttention(MultiHeadAttention):
 
     def forward(self, x, context, mask=None):
         memory = context[0] if isinstance(context, tuple) else context
-        if self.recorder is not None:  # the weights, for a picture, are those of the formula
+        if self.recorded_weights is not None:  # the weights, for a picture, are those of the formula
             return super().forward(x, super().keys_values(memory), mask)
         attention_mask = torch.ones(memory.shape[:2], dtype=torch.bool) if mask is None else mask[:, 0, 0]
         weights = (self.q_proj.weight, self.k_proj.weight, self.v_proj.weight, self.out_proj.weight)
@@ -720,11 +720,11 @@ def alignment(pair):
     """Where the model looks: the English words that it says, the German words, and a matrix between them."""
     (said, rows), (read, columns) = word_matrix(pair.target), word_matrix(pair.source)
     one, cross = objective.collate(encoded([pair])), model.decoder_blocks[-1].cross_attention
-    cross.recorder = []
+    cross.recorded_weights = []
     with torch.no_grad():
         model(one["source"], one["target"], one["source_attention_mask"])
-    weights = cross.recorder[0][0].mean(dim=0)  # (B, H, T, S) → (T, S)
-    cross.recorder = None
+    weights = cross.recorded_weights[0][0].mean(dim=0)  # (B, H, T, S) → (T, S)
+    cross.recorded_weights = None
     return said, read, (rows / rows.sum(dim=0)).T @ weights @ columns  # (English words, German words)
 
 

@@ -50,8 +50,8 @@ class Local:
         self.name, self.warnings = name, []
         self.model, self.tokenizer = load_pretrained(name, pick_device(device), say=note, quantize=quantize)
         config = self.model.config
-        if config.family != "gpt" or config.head != "none":
-            head = "" if config.head == "none" else f" with the head {config.head!r}"
+        if config.family != "gpt" or not config.is_pretraining:
+            head = "" if config.is_pretraining else f" with the head {config.head!r}"
             raise UserError(f"{name} is a {config.family}{head}, and that cannot talk: choose a gpt, or use this one "
                             "with  python -m llmasos sample")  # fmt: skip
         self.context_length, self._template = config.context_length, template_of(self.tokenizer)

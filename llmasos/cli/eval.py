@@ -88,7 +88,7 @@ def settings_of(folder: Path, config: ModelConfig, tokenizer: Tokenizer) -> dict
     for place in (folder, folder.parent.parent):  # a run, or one of its checkpoints
         if (place / "recipe.json").is_file():
             return read_json(place / "recipe.json") | {"compare": False}
-    heads = {"classifier": "text-classification", "span": "question-answering"}
+    heads = {"classifier": "text-classification", "question_answering": "question-answering"}
     families = {"gpt": "language-modeling", "bert": "bert-pretraining", "transformer": "translation"}
     task = heads.get(config.head) or families[config.family]
     if task == "language-modeling" and template_of(tokenizer).name != PLAIN:  # it has the special tokens of a chat

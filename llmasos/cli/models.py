@@ -59,7 +59,7 @@ def row(name: str, folder: Path, source: str) -> tuple[str, ...]:
         return name, "–", "–", "–", "–", f"cannot be used: {str(error)[:60]}…"
     size = sum(file.stat().st_size for file in folder.glob("*") if file.name != "optimizer.safetensors")
     talks = ["chat"] if (folder / "chat_template.jinja").is_file() else []
-    kind = ", ".join([config.family, *([] if config.head == "none" else [config.head]), *talks])
+    kind = ", ".join([config.family, *([] if config.is_pretraining else [config.head]), *talks])
     return name, kind, count(n_parameters_of(config)), f"{size / 1e6:,.1f} MB", licence_of(folder), source
 
 

@@ -15,10 +15,10 @@ from llmasos.evaluation.classification_metrics import (
     per_class,
 )
 from llmasos.evaluation.intervals import bootstrap, exact_interval, mean, paired_bootstrap, proportion
-from llmasos.evaluation.perplexity import TextMetrics, evaluate_text, token_losses
-from llmasos.evaluation.mistakes import choose_mistakes, show_mistakes
-from llmasos.evaluation.rouge import english_words, rouge, rouge_table, unicode_words
 from llmasos.evaluation.metric import Metric
+from llmasos.evaluation.mistakes import choose_mistakes, show_mistakes
+from llmasos.evaluation.perplexity import TextMetrics, evaluate_text, token_losses
+from llmasos.evaluation.rouge import english_words, rouge, rouge_table, unicode_words
 from llmasos.evaluation.squad import exact_match, squad, squad_values, token_f1
 
 __all__ = [

@@ -31,7 +31,7 @@ from torch.nn import functional as F
 from llmasos.errors import UserError
 from llmasos.evaluation.intervals import bootstrap, mean_of_column
 from llmasos.evaluation.metric import Metric
-from llmasos.generation.sequence import eval_mode
+from llmasos.nn import eval_mode
 from llmasos.objectives.causal import CausalLM
 
 

@@ -5,7 +5,7 @@ from llmasos.generation.decoder import Decoder
 from llmasos.generation.generate import Event, Generation, generate, generate_from, stream, stream_from
 from llmasos.generation.naive import beam_search_naive, generate_naive
 from llmasos.generation.options import BeamOptions, SamplingOptions
-from llmasos.generation.sequence import SequenceState, eval_mode
+from llmasos.generation.sequence import SequenceState
 
 __all__ = [
     "BeamOptions",
@@ -17,7 +17,6 @@ __all__ = [
     "SamplingOptions",
     "beam_search",
     "beam_search_naive",
-    "eval_mode",
     "generate",
     "generate_from",
     "generate_naive",

@@ -34,7 +34,8 @@ from torch import nn
 from llmasos.generation.decoder import Decoder
 from llmasos.generation.options import BeamOptions
 from llmasos.generation.prompts import Prompt, by_length, prepare
-from llmasos.generation.sequence import SequenceState, eval_mode
+from llmasos.generation.sequence import SequenceState
+from llmasos.nn import eval_mode
 from llmasos.tokenizers.tokenizer import Tokenizer
 
 
@@ -103,7 +104,9 @@ def score(row: SequenceState) -> float:
 
 
 @torch.inference_mode()
-def _search(model: nn.Module, tokenizer: Tokenizer, prompts: list[Prompt], options: BeamOptions) -> list[list[SequenceState]]:
+def _search(
+    model: nn.Module, tokenizer: Tokenizer, prompts: list[Prompt], options: BeamOptions
+) -> list[list[SequenceState]]:
     """The best rows for each prompt, best first."""
     K, end = options.beams, tokenizer.end_of_text
     rows = [SequenceState(prompt.ids, options, source=prompt.source) for prompt in prompts]

@@ -142,7 +142,7 @@ class ContinuousBatch(Decoder):
         ids, positions = self._padded(texts)  # (N, T)
         first = len(self.rows)
         cache = self.slots.part(first, first + len(texts))
-        hidden = self.model.hidden(ids, positions=positions, cache=cache)  # (N, T, C)
+        hidden = self.model.decode(ids, positions, cache)  # (N, T, C)
         done = []
         for i, (row, text) in enumerate(zip(self.joined, texts, strict=False)):
             row.n_computed += len(text)
@@ -177,7 +177,10 @@ class ContinuousBatch(Decoder):
 
     def _donor(self, row: SequenceState) -> tuple[int, int]:
         """How many tokens of a row's beginning another slot has, and which slot: (0, 0) if none is worth it."""
-        texts = [(*other.prompt, *other.ids)[: other.n_computed] if other.n_context_shifts == 0 else () for other in self.rows]
+        texts = [
+            (*other.prompt, *other.ids)[: other.n_computed] if other.n_context_shifts == 0 else ()
+            for other in self.rows
+        ]
         return max(((shared_prefix(row, text), slot) for slot, text in enumerate(texts)), default=(0, 0))
 
     def _padded(self, texts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:

@@ -44,8 +44,8 @@ class Decoder:
         """Read the prompts.
 
         Args:
-            model: a GPT (`make_cache`, `hidden`, `lm_head`) or, for rows with a source, a Transformer (`read`,
-                `hidden`, `lm_head`), in eval mode (see `eval_mode`).
+            model: a GPT (`make_cache`, `decode`, `lm_head`) or, for rows with a source, a Transformer (`prefill`,
+                `decode`, `lm_head`), in eval mode (see `eval_mode`).
             rows: what to continue; nothing is generated yet.
             vocab_size: only ids below it are chosen (None = all): for a model with more rows in its output layer than
                 the tokenizer has tokens.
@@ -107,7 +107,7 @@ class Decoder:
         self._slide(full)
         ids = torch.tensor([[row.ids[-1]] for row in self.rows], device=self.device)  # (B, 1)
         positions = torch.tensor([[row.n_computed] for row in self.rows], device=self.device)  # (B, 1)
-        hidden = self.model.hidden(ids, positions=positions, cache=self.cache)  # (B, 1, C)
+        hidden = self.model.decode(ids, positions, self.cache)  # (B, 1, C)
         self.logits = self._logits(hidden[:, 0])
         for row in self.rows:
             row.n_computed += 1
@@ -130,7 +130,7 @@ class Decoder:
         if sources[0] is None:
             return self.model.make_cache(len(sources), length)
         ids, attention_mask = pad(sources, 0)  # (B, S)
-        return self.model.read(ids.to(self.device), attention_mask.to(self.device), length)
+        return self.model.prefill(ids.to(self.device), attention_mask.to(self.device), length)
 
     def _read(self, texts: Sequence[Sequence[int]], cache: KVCache) -> Tensor:
         """Read whole sequences of any lengths into an empty cache: the last hidden state of each (B, C).
@@ -140,7 +140,7 @@ class Decoder:
         """
         ids, attention_mask = (x.to(self.device) for x in pad(texts, 0))  # (B, T)
         positions = torch.arange(ids.size(1), device=self.device).expand_as(ids)
-        hidden = self.model.hidden(ids, positions=positions, cache=cache)  # (B, T, C)
+        hidden = self.model.decode(ids, positions, cache)  # (B, T, C)
         return hidden[torch.arange(len(texts), device=self.device), attention_mask.sum(1) - 1]
 
     def _logits(self, hidden: Tensor) -> Tensor:

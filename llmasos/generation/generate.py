@@ -13,8 +13,9 @@ from llmasos.errors import UserError
 from llmasos.generation.decoder import Decoder
 from llmasos.generation.options import SamplingOptions
 from llmasos.generation.prompts import Prompt, by_length, prepare
-from llmasos.generation.sequence import SequenceState, eval_mode
+from llmasos.generation.sequence import SequenceState
 from llmasos.generation.stop_strings import RowStream
+from llmasos.nn import eval_mode
 from llmasos.tokenizers.tokenizer import Tokenizer
 
 
@@ -182,7 +183,11 @@ def _gather(events: Iterable[Event], prompts: list[Prompt], n_samples: int) -> l
 def _run(
     model: nn.Module, tokenizer: Tokenizer, prompts: list[Prompt], options: SamplingOptions, n_samples: int
 ) -> Iterator[Event]:
-    rows = [SequenceState(prompt.ids, options, sample, source=prompt.source) for prompt in prompts for sample in range(n_samples)]
+    rows = [
+        SequenceState(prompt.ids, options, sample, source=prompt.source)
+        for prompt in prompts
+        for sample in range(n_samples)
+    ]
     warnings = [prompt.warnings for prompt in prompts for _ in range(n_samples)]
     texts = [RowStream(tokenizer, options) for _ in rows]
     if not rows:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from llmasos.generation.beam import length_penalty
 from llmasos.generation.options import BeamOptions, SamplingOptions
-from llmasos.generation.sequence import SequenceState, eval_mode, next_tokens
+from llmasos.generation.sequence import SequenceState, next_tokens
+from llmasos.nn import eval_mode
 
 
 @torch.inference_mode()
@@ -92,7 +93,7 @@ def next_logits(model: nn.Module, text: Sequence[int], source: Sequence[int] | N
     if source is not None:
         return model(torch.tensor([source], device=device), torch.tensor([text], device=device))[:, -1]
     window = visible(text, model.config.context_length)
-    return model.lm_head(model.hidden(torch.tensor([window], device=device))[:, -1])
+    return model.lm_head(model.hidden_states(torch.tensor([window], device=device))[:, -1])
 
 
 def visible(text: Sequence[int], context_length: int) -> Sequence[int]:

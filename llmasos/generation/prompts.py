@@ -50,8 +50,8 @@ def prepare(
         UserError: the model cannot write, the tokenizer does not fit it, or a source is empty or too long.
     """
     config = model.config
-    if config.family == "bert" or config.head != "none":
-        kind = config.family if config.head == "none" else f"{config.family} with the head {config.head!r}"
+    if not config.generates:
+        kind = config.family if config.is_pretraining else f"{config.family} with the head {config.head!r}"
         raise UserError(f"the model is a {kind}: it reads texts but cannot write; use a gpt or a transformer.")
     if isinstance(texts, str):
         raise UserError("the texts are one string; they must be a list of strings, for example [text].")

@@ -1,11 +1,10 @@
 """One sequence that is being continued, and the choice of its next token."""
 
 from collections.abc import Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from llmasos.generation.options import BeamOptions, SamplingOptions
 from llmasos.generation.sampling import greedy, sample, shape_logits, uniform
@@ -81,15 +80,3 @@ def _draw(logits: Tensor, rows: Sequence[SequenceState]) -> Tensor:
         return greedy(logits)
     uniforms = [uniform(row.options.seed, row.sample, len(row.ids)) for row in rows]
     return sample(logits, torch.tensor(uniforms, dtype=logits.dtype, device=logits.device))
-
-
-@contextmanager
-def eval_mode(model: nn.Module):
-    """Switch dropout off inside the `with`; afterwards every module is in the mode it was in."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from llmasos.errors import UserError
-from llmasos.hub.folder import Say, read_body, read_config, read_model, read_tokenizer, write_model
+from llmasos.hub.folder import Say, read_backbone, read_config, read_model, read_tokenizer, write_model
 from llmasos.hub.names import find
 from llmasos.hub.weights import MAX_SHARD_BYTES
 from llmasos.models import ModelConfig
@@ -38,7 +38,7 @@ MODEL_FILES = (
     "chat_template.jinja",
 )  # how the names of a model folder's files end
 
-__all__ = ["find", "load_body", "load_config", "load_model", "load_pretrained", "load_tokenizer", "save_pretrained"]
+__all__ = ["find", "load_backbone", "load_config", "load_model", "load_pretrained", "load_tokenizer", "save_pretrained"]
 
 
 def load_pretrained(
@@ -85,7 +85,7 @@ def load_tokenizer(name: str | Path) -> Tokenizer:
     return read_tokenizer(folder, read_config(folder))
 
 
-def load_body(model: nn.Module, name: str | Path) -> None:
+def load_backbone(model: nn.Module, name: str | Path) -> None:
     """Copy pre-trained weights into the body of a model with a head, which stays as it is: where fine-tuning starts.
 
         config = dataclasses.replace(load_config("storyworld-bert"), head="classifier", labels=("happy", "sad"))
@@ -95,7 +95,7 @@ def load_body(model: nn.Module, name: str | Path) -> None:
     Raises:
         UserError: the named model has other sizes than this one's body, or `load_pretrained` would raise.
     """
-    read_body(model, find(name))
+    read_backbone(model, find(name))
 
 
 def save_pretrained(

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 
 from llmasos.errors import UserError
 from llmasos.hub.formats import FORMATS, Fields, Format
-from llmasos.hub.tokenizers import load_tokenizer
+from llmasos.hub.tokenizers import load_any_tokenizer
 from llmasos.hub.weights import MAX_SHARD_BYTES, read_weights, write_weights
 from llmasos.models import ModelConfig, build_model, empty_model, give_weights, load_config, load_model, weights_of
 from llmasos.models.heads import HEADS
-from llmasos.models.serialization import TOKENIZER, check_same_body, load_body
+from llmasos.models.serialization import TOKENIZER, check_same_backbone, load_backbone
 from llmasos.prompting import TEMPLATES
 from llmasos.storage import read_json, write_json, write_text
 from llmasos.tokenizers import Tokenizer
@@ -73,12 +73,12 @@ def read_whole(model: nn.Module, folder: Path) -> None:
         UserError: the model there has other sizes or parts, or is damaged.
     """
     theirs = read_model(folder)
-    check_same_body(model.config, theirs.config, Path(folder))
+    check_same_backbone(model.config, theirs.config, Path(folder))
     for name, tensor in weights_of(theirs).items():
         weights_of(model)[name].copy_(tensor)
 
 
-def read_body(model: nn.Module, folder: Path) -> None:
+def read_backbone(model: nn.Module, folder: Path) -> None:
     """Copy the weights of a pre-trained model into the body of one with a head; the head stays as it is.
 
     Args:
@@ -90,13 +90,13 @@ def read_body(model: nn.Module, folder: Path) -> None:
     """
     folder = Path(folder)
     if not is_published(folder):
-        load_body(model, folder)
+        load_backbone(model, folder)
         return
     config, format = read_published(folder)
-    check_same_body(model.config, config, folder)
+    check_same_backbone(model.config, config, folder)
     theirs = read_weights(folder)
-    tensors = ours_of_theirs(model.body, model.config, format, theirs, str(folder), say=lambda text: None)
-    wanted = weights_of(model.body)
+    tensors = ours_of_theirs(model.backbone, model.config, format, theirs, str(folder), say=lambda text: None)
+    wanted = weights_of(model.backbone)
     for name, tensor in tensors.items():  # what only another head needs is left out; what is new stays as it was made
         wanted[name].copy_(tensor)
 
@@ -107,7 +107,7 @@ def read_tokenizer(folder: Path, config: ModelConfig) -> Tokenizer:
     Raises:
         UserError: there is none, it is damaged, or it does not belong to the model.
     """
-    tokenizer = load_tokenizer(folder)
+    tokenizer = load_any_tokenizer(folder)
     saved_with = read_json(Path(folder) / "config.json").get(TOKENIZER, tokenizer.fingerprint())
     if tokenizer.vocab_size > config.vocab_size or tokenizer.fingerprint() != saved_with:
         raise UserError(
@@ -251,7 +251,7 @@ def ours_of_theirs(
     prefix = format.prefix if any(name.startswith(format.prefix) for name in found) else ""
     wanted, tensors, used = weights_of(model), {}, set()
     for p in format.table(config, prefix):
-        ours = tuple(name.removeprefix("body.") for name in p.ours) if body_alone else p.ours
+        ours = tuple(name.removeprefix("backbone.") for name in p.ours) if body_alone else p.ours
         if ours[0] not in wanted or p.theirs not in found:
             continue
         used.add(p.theirs)

@@ -12,23 +12,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from llmasos.generation import eval_mode
-from llmasos.nn import MultiHeadAttention
+from llmasos.nn import MultiHeadAttention, eval_mode
 
 
 @contextmanager
 def recorded(model: nn.Module) -> Iterator[dict[str, list[Tensor]]]:
     """While open, every attention of the model notes its weights: name of the module → one tensor for each call."""
     modules = {name: module for name, module in model.named_modules() if isinstance(module, MultiHeadAttention)}
-    before = {name: module.recorder for name, module in modules.items()}
+    before = {name: module.recorded_weights for name, module in modules.items()}
     notes: dict[str, list[Tensor]] = {name: [] for name in modules}
     try:
         for name, module in modules.items():
-            module.recorder = notes[name]
+            module.recorded_weights = notes[name]
         yield notes
     finally:
         for name, module in modules.items():
-            module.recorder = before[name]
+            module.recorded_weights = before[name]
 
 
 @torch.inference_mode()

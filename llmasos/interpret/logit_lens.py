@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from llmasos.errors import UserError
-from llmasos.generation import eval_mode
+from llmasos.nn import eval_mode
 
 
 class LensRow(NamedTuple):
@@ -51,7 +51,7 @@ def logit_lens(model: nn.Module, ids: Tensor) -> list[LensRow]:
 def lens_rows(model: nn.Module, ids: Tensor) -> Iterator[LensRow]:
     """The rows of `logit_lens` one after the other, for large vocabularies: logits of one layer at a time."""
     config = model.config
-    if config.family not in ("gpt", "bert") or config.head != "none":
+    if config.family not in ("gpt", "bert") or not config.is_pretraining:
         raise UserError(
             f"the logit lens is for a gpt or a bert with its own output layer; the model is a {config.family} with the "
             f"head {config.head!r}."
@@ -70,7 +70,7 @@ def residual_stream(model: nn.Module, ids: Tensor) -> list[Tensor]:
               for block in model.blocks]  # fmt: skip
     try:
         with eval_mode(model):
-            model.hidden(ids.reshape(1, -1).to(next(model.parameters()).device))
+            model.hidden_states(ids.reshape(1, -1).to(next(model.parameters()).device))
     finally:
         for hook in hooks:
             hook.remove()

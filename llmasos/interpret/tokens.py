@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from llmasos.errors import UserError
-from llmasos.generation import eval_mode
+from llmasos.nn import eval_mode
 from llmasos.objectives.masked import MASK
 from llmasos.tokenizers import Tokenizer
 
@@ -51,13 +51,13 @@ def score_tokens(model: nn.Module, tokenizer: Tokenizer, text: str | Sequence[in
     Raises:
         UserError: the model is no GPT, the text is empty or too long, or an id is not in the vocabulary.
     """
-    if model.config.family != "gpt" or model.config.head != "none":
+    if model.config.family != "gpt" or not model.config.is_pretraining:
         raise UserError("only a gpt says how likely each token of a text is; use one.")
     if text == "":
         raise UserError("the text is empty; give one with at least one token.")
     ids = tokenizer.encode_prompt(text) if isinstance(text, str) else checked_ids(tokenizer, text)
     with eval_mode(model):
-        hidden = model.hidden(torch.tensor([ids], device=device_of(model)))[0, :-1]  # (T - 1, C)
+        hidden = model.hidden_states(torch.tensor([ids], device=device_of(model)))[0, :-1]  # (T - 1, C)
     scores = score_rows(tokenizer, map(model.lm_head, hidden.split(ROWS)), ids[1:], n)
     begins = isinstance(text, str) and tokenizer.begin_of_text is not None  # then the first token is not the text's own
     return scores if begins else [unscored(tokenizer, ids[0]), *scores]
@@ -79,7 +79,7 @@ def score_masked_tokens(
     Raises:
         UserError: the model is no such BERT, the text is empty or too long, or an id is not in the vocabulary.
     """
-    if model.config.family != "bert" or model.config.head != "none":
+    if model.config.family != "bert" or not model.config.is_pretraining:
         raise UserError("only a bert without another head says what may stand in the place of a hidden token; use one.")
     ids = checked_ids(tokenizer, ids)
     places = range(len(ids)) if places is None else places

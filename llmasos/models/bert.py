@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from llmasos.errors import UserError
 from llmasos.models.config import ModelConfig
-from llmasos.models.init import initialise
+from llmasos.models.init import initialize
 from llmasos.nn import EncoderBlock, LearnedPositions, make_norm, padding_mask, positions_of
 from llmasos.nn.feed_forward import ACTIVATIONS
 
@@ -45,14 +45,14 @@ class BERT(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(EncoderBlock(config) for _ in range(config.n_layers))
         self.final_norm = make_norm(config) if config.norm_position == "pre" else nn.Identity()
-        if config.head != "span":
+        if config.head != "question_answering":
             self.pooler = nn.Linear(config.d_model, config.d_model)
-        if config.head == "none":
+        if config.is_pretraining:
             self.masked_lm_head = MaskedLMHead(config)
             self.next_sentence_head = nn.Linear(config.d_model, 2)
             if config.tie_embeddings:
                 self.masked_lm_head.decoder.weight = self.token_embedding.weight
-        initialise(self)
+        initialize(self)
 
     def forward(
         self,
@@ -68,11 +68,13 @@ class BERT(nn.Module):
             predict: (B, T) booleans with N True, the positions whose tokens are to be predicted; None = all. The
                 output layer is the largest matrix of a small BERT, and it is asked about one position in seven.
         """
-        hidden = self.hidden(ids, attention_mask, segments)
+        hidden = self.hidden_states(ids, attention_mask, segments)
         masked = self.masked_lm_head(hidden if predict is None else hidden[predict])
         return BERTOutput(masked, self.next_sentence_head(self.pooled(hidden, attention_mask)))
 
-    def hidden(self, ids: Tensor, attention_mask: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
+    def hidden_states(
+        self, ids: Tensor, attention_mask: Tensor | None = None, segments: Tensor | None = None
+    ) -> Tensor:
         """What the model has made of each position after the last block.
 
         Args:
@@ -110,9 +112,6 @@ class BERT(nn.Module):
             0 if attention_mask is None else attention_mask.long().argmax(dim=1)
         )  # (B,): argmax gives the first True
         return torch.tanh(self.pooler(hidden[torch.arange(len(hidden), device=hidden.device), first]))
-
-    features = hidden  # what a head reads (see `models/heads.py`): one vector for each position, (B, T, C),
-    summary = pooled  # and one for the whole, (B, C)
 
 
 class MaskedLMHead(nn.Module):

@@ -18,7 +18,7 @@ CHOICES = {
     "norm": ("layernorm", "rmsnorm"),
     "norm_position": ("pre", "post"),
     "activation": ("relu", "gelu", "gelu_tanh", "silu", "swiglu"),
-    "head": ("none", "features", "classifier", "span"),
+    "head": ("lm", "pretraining", "features", "classifier", "question_answering"),
 }
 
 
@@ -85,7 +85,7 @@ class ModelConfig:
     output_bias: bool = False
     tie_embeddings: bool = True
     dropout: float = 0.0
-    head: str = "none"
+    head: str | None = None
     labels: tuple[str, ...] = ()
     fused: bool = True
 
@@ -95,6 +95,8 @@ class ModelConfig:
         if isinstance(self.rotary_scaling, dict):
             object.__setattr__(self, "rotary_scaling", RotaryScaling.from_dict(self.rotary_scaling))
         self._check_each_field()
+        if self.head is None:
+            object.__setattr__(self, "head", "pretraining" if self.family == "bert" else "lm")
         if self.n_decoder_layers is None:
             object.__setattr__(self, "n_decoder_layers", self.n_layers)
         if self.n_kv_heads is None:
@@ -114,6 +116,8 @@ class ModelConfig:
         for field in dataclasses.fields(self):
             name, value = field.name, getattr(self, field.name)
             if name in CHOICES:
+                if value is None and name == "head":  # derived
+                    continue
                 if value not in CHOICES[name]:
                     raise UserError(f"{name} is {value!r}; it must be one of: {', '.join(CHOICES[name])}.")
             elif name in ("bias", "qkv_bias", "output_bias", "qk_norm", "tie_embeddings", "fused"):
@@ -155,10 +159,23 @@ class ModelConfig:
             raise UserError(f"rotary_scaling is given, but positions is {self.positions!r}: leave it out.")
         if self.positions.startswith("sinusoidal") and self.d_model % 2:
             raise UserError(f"sinusoidal positions need an even d_model; it is {self.d_model}.")
+        if self.is_pretraining and (self.head == "pretraining") != (self.family == "bert"):
+            right = "pretraining" if self.family == "bert" else "lm"
+            raise UserError(f"head is {self.head!r}, but a {self.family} is pre-trained with the head {right!r}.")
         if self.head == "classifier" and (len(self.labels) < 2 or len(set(self.labels)) < len(self.labels)):
             raise UserError(f"labels is {list(self.labels)}; a classifier needs at least two, each of them once.")
         if self.head != "classifier" and self.labels:
             raise UserError(f"labels is {list(self.labels)}, but head is {self.head!r}: only a classifier has labels.")
+
+    @property
+    def is_pretraining(self) -> bool:
+        """Whether the head is that of the family's own pre-training, "lm" or "pretraining"."""
+        return self.head in ("lm", "pretraining")
+
+    @property
+    def generates(self) -> bool:
+        """Whether the model writes text: a gpt or a transformer with its language-model head."""
+        return self.head == "lm"
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, for `config.json`."""

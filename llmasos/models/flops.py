@@ -64,7 +64,7 @@ def top_parameters(config: ModelConfig) -> int:
     pooler = c.d_model**2 + c.d_model if c.family == "bert" else 0
     if c.head == "features":
         return pooler
-    if c.head == "span":
+    if c.head == "question_answering":
         return 2 * (c.d_model + 1)
     if c.head == "classifier":
         return pooler + len(c.labels) * (c.d_model + 1)
@@ -117,11 +117,11 @@ def flops_per_token(config: ModelConfig, sequence_length: int | None = None, pre
     c, T = config, sequence_length or config.context_length
     N = c.n_layers * (attention_weights(c) + feed_forward_weights(c))
     n_attentions = c.n_layers
-    if c.head == "span":
+    if c.head == "question_answering":
         N += 2 * c.d_model
-    elif c.head == "none" and c.family == "bert":
+    elif c.is_pretraining and c.family == "bert":
         N += predicted * (c.d_model**2 + c.vocab_size * c.d_model)
-    elif c.head == "none":
+    elif c.is_pretraining:
         N += c.vocab_size * c.d_model
         if c.family == "transformer":
             N += c.n_decoder_layers * (2 * attention_weights(c) + feed_forward_weights(c))

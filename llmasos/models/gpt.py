@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from llmasos.errors import UserError
 from llmasos.models.config import ModelConfig
-from llmasos.models.init import initialise
+from llmasos.models.init import initialize
 from llmasos.nn import (
     DecoderBlock,
     KVCache,
@@ -46,11 +46,11 @@ class GPT(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(DecoderBlock(config) for _ in range(config.n_layers))
         self.final_norm = make_norm(config) if config.norm_position == "pre" else nn.Identity()
-        if config.head == "none":
+        if config.is_pretraining:
             self.lm_head = Linear(config.d_model, config.vocab_size, bias=config.output_bias)
             if config.tie_embeddings:
                 self.lm_head.weight = self.token_embedding.weight
-        initialise(self)
+        initialize(self)
 
     def forward(
         self,
@@ -60,12 +60,13 @@ class GPT(nn.Module):
         cache: KVCache | None = None,
     ) -> Tensor:
         """Logits (B, T, V) for the token that follows each position. The arguments are those of `hidden`."""
-        return self.lm_head(self.hidden(ids, attention_mask, positions, cache))
+        return self.lm_head(self.hidden_states(ids, attention_mask, None, positions, cache))
 
-    def hidden(
+    def hidden_states(
         self,
         ids: Tensor,
         attention_mask: Tensor | None = None,
+        segments: Tensor | None = None,
         positions: Tensor | None = None,
         cache: KVCache | None = None,
     ) -> Tensor:
@@ -124,16 +125,15 @@ class GPT(nn.Module):
             x = block(x, mask, rotary, None if cache is None else cache.at(i, positions, end))
         return self.final_norm(x)
 
-    def features(self, ids: Tensor, attention_mask: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
-        """What a head reads (see `models/heads.py`): (B, T) → (B, T, C). A GPT ignores segments."""
-        return self.hidden(ids, attention_mask)
+    def decode(self, ids: Tensor, positions: Tensor, cache: KVCache, bounds: tuple[int, int] | None = None) -> Tensor:
+        return self.hidden_states(ids, positions=positions, cache=cache)
 
-    def summary(self, features: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+    def pooled(self, hidden_states: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """One vector for the whole sequence, from its last real position, which has seen all: (B, T, C) → (B, C)."""
         last = (
             -1 if attention_mask is None else attention_mask.size(1) - 1 - attention_mask.long().flip(1).argmax(dim=1)
         )  # (B,): the last True
-        return features[torch.arange(len(features), device=features.device), last]
+        return hidden_states[torch.arange(len(hidden_states), device=hidden_states.device), last]
 
     def make_cache(self, batch_size: int, length: int | None = None) -> KVCache:
         """An empty cache for `batch_size` sequences of up to `length` tokens (None = the whole context)."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from llmasos.models.bert import BERT
 from llmasos.models.config import ModelConfig
 from llmasos.models.gpt import GPT
-from llmasos.models.init import initialise
+from llmasos.models.init import initialize
 from llmasos.models.transformer import Transformer
 
 FAMILIES: dict[str, type[nn.Module]] = {"gpt": GPT, "bert": BERT, "transformer": Transformer}
@@ -28,10 +28,10 @@ class SequenceClassifier(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
-        self.body = FAMILIES[config.family](config)
+        self.backbone = FAMILIES[config.family](config)
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(config.d_model, len(config.labels))
-        initialise(self.head)
+        initialize(self.head)
 
     def forward(self, ids: Tensor, attention_mask: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
         """Logits of the labels (B, n_labels), in the order of `config.labels`.
@@ -45,7 +45,7 @@ class SequenceClassifier(nn.Module):
         Raises:
             UserError: the sequence is longer than context_length.
         """
-        summary = self.body.summary(self.body.features(ids, attention_mask, segments), attention_mask)
+        summary = self.backbone.pooled(self.backbone.hidden_states(ids, attention_mask, segments), attention_mask)
         return self.head(self.dropout(summary))
 
 
@@ -55,16 +55,16 @@ class SpanExtractor(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
-        self.body = FAMILIES[config.family](config)
+        self.backbone = FAMILIES[config.family](config)
         self.head = nn.Linear(config.d_model, 2)
-        initialise(self.head)
+        initialize(self.head)
 
     def forward(self, ids: Tensor, attention_mask: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
         """For each position the logits (B, T, 2) of [the answer begins here, it ends with this token].
 
         What stands at padded positions has no meaning. The arguments are those of `SequenceClassifier.forward`.
         """
-        return self.head(self.body.features(ids, attention_mask, segments))
+        return self.head(self.backbone.hidden_states(ids, attention_mask, segments))
 
 
 class FeatureExtractor(nn.Module):
@@ -76,15 +76,15 @@ class FeatureExtractor(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
-        self.body = FAMILIES[config.family](config)
+        self.backbone = FAMILIES[config.family](config)
 
     def forward(self, ids: Tensor, attention_mask: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
         """Features (B, T, C). The arguments are those of `SequenceClassifier.forward`."""
-        return self.body.features(ids, attention_mask, segments)
+        return self.backbone.hidden_states(ids, attention_mask, segments)
 
 
 HEADS: dict[str, type[nn.Module]] = {
     "features": FeatureExtractor,
     "classifier": SequenceClassifier,
-    "span": SpanExtractor,
+    "question_answering": SpanExtractor,
 }

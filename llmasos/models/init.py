@@ -19,7 +19,7 @@ STANDARD_DEVIATION = 0.02
 RESIDUAL_WRITERS = ("out_proj.weight", "down_proj.weight")
 
 
-def initialise(
+def initialize(
     model: nn.Module, embedding_std: float = STANDARD_DEVIATION, generator: torch.Generator | None = None
 ) -> None:
     """Set all parameters of `model` in place. A parameter that no rule knows is an error, never left to chance.

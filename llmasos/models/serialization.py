@@ -23,12 +23,12 @@ from llmasos.storage import load_tensors, read_json, save_tensors, write_json
 TOKENIZER = "tokenizer_sha256"  # in config.json, beside the model's own fields: the tokenizer it was saved with
 
 # Fields in which a body may differ from the one whose weights it takes: they change none of its tensors' meaning.
-NOT_OF_THE_BODY = ("head", "labels", "dropout", "fused", "tie_embeddings", "n_decoder_layers")
+NOT_BACKBONE = ("head", "labels", "dropout", "fused", "tie_embeddings", "n_decoder_layers")
 
 
 def build_model(config: ModelConfig) -> nn.Module:
     """A freshly initialised model of the family that the config names, with the head that it names."""
-    return FAMILIES[config.family](config) if config.head == "none" else HEADS[config.head](config)
+    return FAMILIES[config.family](config) if config.is_pretraining else HEADS[config.head](config)
 
 
 def save_model(folder: Path, model: nn.Module) -> None:
@@ -61,7 +61,7 @@ def load_config(folder: Path) -> ModelConfig:
     return ModelConfig.from_dict({name: value for name, value in fields.items() if name != TOKENIZER})
 
 
-def load_body(model: nn.Module, folder: Path) -> None:
+def load_backbone(model: nn.Module, folder: Path) -> None:
     """Copy pre-trained weights into the body of a model with a head; the head stays as it is.
 
     Args:
@@ -72,11 +72,11 @@ def load_body(model: nn.Module, folder: Path) -> None:
         UserError: not a model folder, or the model in it has other sizes, parts or vocabulary than `model`'s body.
     """
     theirs = load_config(folder)
-    check_same_body(model.config, theirs, folder)
+    check_same_backbone(model.config, theirs, folder)
     file = Path(folder) / "model.safetensors"
-    found, wanted = load_tensors(file), weights_of(model.body)
-    if theirs.head != "none":
-        found = {name.removeprefix("body."): tensor for name, tensor in found.items()}
+    found, wanted = load_tensors(file), weights_of(model.backbone)
+    if not theirs.is_pretraining:
+        found = {name.removeprefix("backbone."): tensor for name, tensor in found.items()}
     missing = [name for name in wanted if name not in found or found[name].shape != wanted[name].shape]
     if missing:
         raise UserError(
@@ -88,10 +88,10 @@ def load_body(model: nn.Module, folder: Path) -> None:
         tensor.copy_(found[name])
 
 
-def check_same_body(config: ModelConfig, theirs: ModelConfig, folder: Path) -> None:
+def check_same_backbone(config: ModelConfig, theirs: ModelConfig, folder: Path) -> None:
     """Raise UserError unless a model of `config` can take the body of the model in `folder`, whose config is given."""
     ours, theirs = config.to_dict(), theirs.to_dict()
-    odd = [name for name in ours if ours[name] != theirs[name] and name not in NOT_OF_THE_BODY]
+    odd = [name for name in ours if ours[name] != theirs[name] and name not in NOT_BACKBONE]
     if odd:
         name = odd[0]
         raise UserError(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from llmasos.errors import UserError
 from llmasos.models.config import ModelConfig
-from llmasos.models.init import initialise
+from llmasos.models.init import initialize
 from llmasos.nn import (
     DecoderBlock,
     EncoderBlock,
@@ -47,7 +47,7 @@ class Transformer(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.encoder_blocks = nn.ModuleList(EncoderBlock(config) for _ in range(config.n_layers))
         self.encoder_norm = make_norm(config) if pre_norm else nn.Identity()
-        if config.head == "none":
+        if config.is_pretraining:
             self.decoder_blocks = nn.ModuleList(
                 DecoderBlock(config, cross_attention=True) for _ in range(config.n_decoder_layers)
             )
@@ -55,7 +55,7 @@ class Transformer(nn.Module):
             self.lm_head = Linear(config.d_model, config.vocab_size, bias=config.output_bias)
             if config.tie_embeddings:
                 self.lm_head.weight = self.token_embedding.weight
-        initialise(self, embedding_std=1.0 / math.sqrt(config.d_model))
+        initialize(self, embedding_std=1.0 / math.sqrt(config.d_model))
 
     def forward(self, source: Tensor, target: Tensor, source_attention_mask: Tensor | None = None) -> Tensor:
         """Logits (B, T, V) for the token that follows each position of the target (teacher forcing).
@@ -85,15 +85,17 @@ class Transformer(nn.Module):
             x = block(x, mask)
         return self.encoder_norm(x)
 
-    def features(self, ids: Tensor, attention_mask: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
+    def hidden_states(
+        self, ids: Tensor, attention_mask: Tensor | None = None, segments: Tensor | None = None
+    ) -> Tensor:
         """What a head reads (see `models/heads.py`): (B, T) → (B, T, C). The Transformer ignores segments."""
         return self.encode(ids, attention_mask)
 
-    def summary(self, features: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+    def pooled(self, hidden_states: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """One vector for the whole sequence, the mean over its real positions: (B, T, C) → (B, C)."""
         if attention_mask is None:
-            return features.mean(dim=1)
-        return features.masked_fill(~attention_mask[..., None], 0.0).sum(dim=1) / attention_mask.sum(
+            return hidden_states.mean(dim=1)
+        return hidden_states.masked_fill(~attention_mask[..., None], 0.0).sum(dim=1) / attention_mask.sum(
             dim=1, keepdim=True
         )
 
@@ -111,7 +113,9 @@ class Transformer(nn.Module):
         x = self.token_embedding(ids) * math.sqrt(self.config.d_model) + self.position_embedding(positions)
         return self.dropout(x)
 
-    def read(self, source: Tensor, source_attention_mask: Tensor | None = None, length: int | None = None) -> KVCache:
+    def prefill(
+        self, source: Tensor, source_attention_mask: Tensor | None = None, length: int | None = None
+    ) -> KVCache:
         """Read the source once and prepare a cache for writing: the memory's keys and values in every decoder block.
 
         Args:
@@ -132,7 +136,7 @@ class Transformer(nn.Module):
         cache.source_mask = None if source_attention_mask is None else padding_mask(source_attention_mask)
         return cache
 
-    def hidden(self, ids: Tensor, positions: Tensor, cache: KVCache) -> Tensor:
+    def decode(self, ids: Tensor, positions: Tensor, cache: KVCache, bounds: tuple[int, int] | None = None) -> Tensor:
         """Go on writing: what the decoder makes of new target tokens (B, T) at `positions` (B, T), given the cache.
 
         Returns:

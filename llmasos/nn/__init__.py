@@ -7,8 +7,9 @@ from llmasos.nn.feed_forward import FeedForward, SwiGLU, gelu, gelu_tanh
 from llmasos.nn.int8 import Int8Embedding, Int8Linear, is_quantized, quantize
 from llmasos.nn.linear import Linear
 from llmasos.nn.masks import causal_mask, padding_mask, position_mask, positions_of
+from llmasos.nn.modes import eval_mode
 from llmasos.nn.norms import LayerNorm, RMSNorm, layer_norm, rms_norm
-from llmasos.nn.positions import LearnedPositions, Rotary, SinusoidalPositions, rotate
+from llmasos.nn.positions import LearnedPositions, Rotary, SinusoidalPositions, apply_rotary
 
 __all__ = [
     "DecoderBlock",
@@ -26,7 +27,9 @@ __all__ = [
     "Rotary",
     "SinusoidalPositions",
     "SwiGLU",
+    "apply_rotary",
     "causal_mask",
+    "eval_mode",
     "explicit_attention",
     "fused_attention",
     "gelu",
@@ -39,5 +42,4 @@ __all__ = [
     "positions_of",
     "quantize",
     "rms_norm",
-    "rotate",
 ]

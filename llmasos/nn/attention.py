@@ -23,7 +23,7 @@ from llmasos.nn.cache import LayerCache
 from llmasos.nn.linear import Linear
 from llmasos.nn.masks import causal_mask
 from llmasos.nn.norms import RMSNorm
-from llmasos.nn.positions import rotate
+from llmasos.nn.positions import apply_rotary
 
 
 def explicit_attention(
@@ -42,7 +42,7 @@ def explicit_attention(
         The output (B, H, T, D) and the weights before dropout (B, H, T, S). A query that may attend to nothing gets
         weights and output zero, not NaN.
     """
-    k, v = share_heads(k, q.size(1)), share_heads(v, q.size(1))
+    k, v = repeat_kv(k, q.size(1)), repeat_kv(v, q.size(1))
     scores = q @ k.transpose(-2, -1) / math.sqrt(q.size(-1))  # (B, H, T, S)
     if causal:
         lower = causal_mask(q.size(2), k.size(2), q.device)
@@ -59,18 +59,18 @@ def fused_attention(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, causal: bool = False, dropout: float = 0.0
 ) -> tuple[Tensor, None]:
     """`explicit_attention` by torch's fused kernel, which never stores the weights: they come back as None."""
-    k, v = share_heads(k, q.size(1)), share_heads(v, q.size(1))
+    k, v = repeat_kv(k, q.size(1)), repeat_kv(v, q.size(1))
     if causal and (mask is not None or q.size(2) != k.size(2)):  # the kernel's own flag is for a bare square only
         lower = causal_mask(q.size(2), k.size(2), q.device)
         mask, causal = (lower if mask is None else mask & lower), False
     if mask is None:
-        return kernel(q, k, v, dropout_p=dropout, is_causal=causal), None
+        return sdpa(q, k, v, dropout_p=dropout, is_causal=causal), None
     # Kernels differ on a row without any True (zero, average or NaN, also in gradients): it sees all, then is zeroed.
     blind = ~mask.any(dim=-1, keepdim=True)
-    return kernel(q, k, v, attn_mask=mask | blind, dropout_p=dropout).masked_fill(blind, 0.0), None
+    return sdpa(q, k, v, attn_mask=mask | blind, dropout_p=dropout).masked_fill(blind, 0.0), None
 
 
-def kernel(q: Tensor, k: Tensor, v: Tensor, **options) -> Tensor:
+def sdpa(q: Tensor, k: Tensor, v: Tensor, **options) -> Tensor:
     """torch's kernel; on a CPU always in float32, because there its bfloat16 backward pass is several times slower."""
     if q.device.type != "cpu" or q.dtype != torch.bfloat16:
         return F.scaled_dot_product_attention(q, k, v, **options)
@@ -78,7 +78,7 @@ def kernel(q: Tensor, k: Tensor, v: Tensor, **options) -> Tensor:
         return F.scaled_dot_product_attention(q.float(), k.float(), v.float(), **options).to(q.dtype)
 
 
-def share_heads(x: Tensor, n_heads: int) -> Tensor:
+def repeat_kv(x: Tensor, n_heads: int) -> Tensor:
     """Repeat each of Hkv key/value heads for its group of query heads: (B, Hkv, S, D) → (B, H, S, D).
 
     Grouped-query attention (Ainslie et al. 2023): Hkv = H is ordinary attention, Hkv = 1 is multi-query attention.
@@ -129,7 +129,7 @@ class MultiHeadAttention(nn.Module):
         self.q_norm = RMSNorm(self.head_size, qk_norm_eps, fused) if normed else nn.Identity()
         self.k_norm = RMSNorm(self.head_size, qk_norm_eps, fused) if normed else nn.Identity()
         self.out_proj = Linear(n_heads * self.head_size, d_model, bias=bias)
-        self.recorder: list[Tensor] | None = None  # a list here receives the weights (B, H, T, S) of every call
+        self.recorded_weights: list[Tensor] | None = None  # a list here receives the weights (B, H, T, S) of every call
 
     def forward(
         self,
@@ -153,28 +153,28 @@ class MultiHeadAttention(nn.Module):
         Returns:
             (B, T, C).
         """
-        q = self.q_norm(self.split(self.q_proj(x), self.n_heads))  # (B, H, T, D)
+        q = self.q_norm(self.split_heads(self.q_proj(x), self.n_heads))  # (B, H, T, D)
         if isinstance(context, tuple):
             k, v = context
         else:
             k, v = self.keys_values(x if context is None else context, rotary)  # (B, Hkv, S, D)
         if rotary is not None:
-            q = rotate(q, *rotary)
+            q = apply_rotary(q, *rotary)
         if cache is not None:
             k, v = cache.update(k, v)
-        attend = fused_attention if self.fused and self.recorder is None else explicit_attention
+        attend = fused_attention if self.fused and self.recorded_weights is None else explicit_attention
         out, weights = attend(q, k, v, mask, causal, self.dropout if self.training else 0.0)  # (B, H, T, D)
-        if self.recorder is not None:
-            self.recorder.append(weights.detach())
+        if self.recorded_weights is not None:
+            self.recorded_weights.append(weights.detach())
         return self.out_proj(out.transpose(1, 2).flatten(2))  # heads side by side again: (B, T, H·D) → (B, T, C)
 
     def keys_values(self, context: Tensor, rotary: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """Keys and values (B, Hkv, S, D) of a context (B, S, C): all that attention ever needs to know of it."""
-        k, v = (self.split(project(context), self.n_kv_heads) for project in (self.k_proj, self.v_proj))
+        k, v = (self.split_heads(project(context), self.n_kv_heads) for project in (self.k_proj, self.v_proj))
         k = self.k_norm(k)
-        return (k if rotary is None else rotate(k, *rotary)), v
+        return (k if rotary is None else apply_rotary(k, *rotary)), v
 
-    def split(self, x: Tensor, n_heads: int) -> Tensor:
+    def split_heads(self, x: Tensor, n_heads: int) -> Tensor:
         """(B, T, heads·D) → (B, heads, T, D). Each head owns a run of D neighbouring features."""
         B, T, _ = x.shape
         return x.view(B, T, n_heads, self.head_size).transpose(1, 2)

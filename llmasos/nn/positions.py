@@ -41,7 +41,7 @@ class SinusoidalPositions(nn.Module):
 
 
 class Rotary(nn.Module):
-    """Rotary position embedding (Su et al. 2021, RoFormer): the cos and sin with which `rotate` turns q and k.
+    """Rotary position embedding (Su et al. 2021, RoFormer): the cos and sin with which `apply_rotary` turns q and k.
 
     Args:
         context_length: P, the number of positions to prepare.
@@ -63,7 +63,7 @@ class Rotary(nn.Module):
         return self.cos[positions].unsqueeze(1), self.sin[positions].unsqueeze(1)
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Turn the planes of queries or keys: x (B, H, T, D); cos, sin (B, 1, T, D/2); returns (B, H, T, D).
 
     Plane i is made of dimensions i and i + D/2, the layout of Llama's published weights. (The RoFormer paper pairs

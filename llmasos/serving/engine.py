@@ -33,11 +33,12 @@ import torch
 from torch import nn
 
 from llmasos.errors import UserError
-from llmasos.generation import SamplingOptions, eval_mode
+from llmasos.generation import SamplingOptions
 from llmasos.generation.continuous_batching import ContinuousBatch
 from llmasos.generation.generate import context_shift_warning
 from llmasos.generation.prompts import prepare
 from llmasos.generation.stop_strings import RowStream
+from llmasos.nn import eval_mode
 from llmasos.serving.metrics import Metrics
 from llmasos.serving.requests import Busy, GeneratedToken, GenerationRequest, RequestFailed, Stopping
 from llmasos.tokenizers.tokenizer import Tokenizer
@@ -88,7 +89,7 @@ class Engine:
         self.max_batch, self.max_waiting, self.prefill_tokens = max_batch, max_waiting, prefill_tokens
         self.request_seconds = request_seconds
         self.context_length = min(context_length or LONGEST_CONTEXT, model.config.context_length)
-        self._writes = model.config.family == "gpt" and model.config.head == "none"
+        self._writes = model.config.family == "gpt" and model.config.is_pretraining
         self._text_of = functools.cache(tokenizer.token_text)  # one string for a token, however often it is named
         self._decoder: ContinuousBatch | None = None
         self._waiting: deque[GenerationRequest] = deque()

@@ -16,11 +16,11 @@ from llmasos.serving.metrics import Metrics
 from llmasos.tokenizers import Tokenizer
 
 ABILITIES = {  # (family, head) → what such a model can do; any can embed
-    ("gpt", "none"): ("complete", "chat", "look"),
-    ("bert", "none"): ("fill", "look"),
-    ("transformer", "none"): ("translate", "look"),
+    ("gpt", "lm"): ("complete", "chat", "look"),
+    ("bert", "pretraining"): ("fill", "look"),
+    ("transformer", "lm"): ("translate", "look"),
     "classifier": ("classify",),
-    "span": ("answer",),
+    "question_answering": ("answer",),
     "features": (),
 }
 
@@ -31,7 +31,7 @@ def abilities_of(config: ModelConfig) -> tuple[str, ...]:
     >>> abilities_of(ModelConfig(family="bert", head="classifier", labels=("happy", "sad")))
     ('classify', 'embed')
     """
-    key = (config.family, config.head) if config.head == "none" else config.head
+    key = (config.family, config.head) if config.is_pretraining else config.head
     return (*ABILITIES[key], "embed")
 
 

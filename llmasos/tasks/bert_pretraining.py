@@ -16,8 +16,8 @@ from torch import nn
 from llmasos.datasets import SentencePair, SentencePairs, Windows, build_tokens, documents_of_sentences
 from llmasos.errors import UserError
 from llmasos.evaluation import proportion
-from llmasos.generation import eval_mode
 from llmasos.models import ModelConfig
+from llmasos.nn import eval_mode
 from llmasos.objectives import IGNORE_INDEX, BERTPretraining, EncodedSentencePair, MaskedLM
 from llmasos.objectives.masked import MASK
 from llmasos.tasks.language_modeling import RunningText, text_splits
@@ -31,6 +31,7 @@ class BertPretraining(RunningText):
     """Fill in masked tokens, and tell whether two texts belong together."""
 
     families = ("bert",)
+    head = "pretraining"
 
     def use(self, tokenizer: Tokenizer, config: ModelConfig | None = None) -> None:
         self.tokenizer = tokenizer
@@ -215,7 +216,7 @@ def masked_choices(model: nn.Module, tokenizer: Tokenizer, text: str, n: int = 5
     Raises:
         UserError: the text holds no [MASK], or is too long for the model, or the model has not learned to fill one in.
     """
-    if model.config.family != "bert" or model.config.head != "none":
+    if model.config.family != "bert" or not model.config.is_pretraining:
         raise UserError(f"the model has not learned to fill in {MASK}; use a bert without another head.")
     inputs = tokenizer.build_inputs(tokenizer.encode(text, allow_special=True))
     device = next(model.parameters()).device

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from llmasos.errors import UserError
-from llmasos.generation import eval_mode
+from llmasos.nn import eval_mode
 from llmasos.objectives.collation import collate_inputs
 from llmasos.tokenizers import Tokenizer
 
@@ -39,7 +39,7 @@ def embed(
         raise UserError(f"pooling is {pooling!r}; it must be {' or '.join(POOLING)}.")
     if isinstance(texts, str):
         raise UserError("the texts are one string; they must be a list of strings, for example [text].")
-    body = getattr(model, "body", model)
+    body = getattr(model, "backbone", model)
     room = model.config.context_length - tokenizer.n_special_tokens(1)
     encoded = [tokenizer.build_inputs(tokenizer.encode(text)[:room]) for text in texts]
     order = sorted(range(len(encoded)), key=lambda i: len(encoded[i].ids))  # alike lengths together: little padding
@@ -49,11 +49,11 @@ def embed(
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
             batch = {k: v.to(device) for k, v in collate_inputs([encoded[i] for i in rows], tokenizer.pad_id).items()}
-            features = body.features(batch["ids"], batch["attention_mask"], batch["segments"])  # (B, T, C)
+            features = body.hidden_states(batch["ids"], batch["attention_mask"], batch["segments"])  # (B, T, C)
             if pooling == "mean":
                 attention_mask = batch["attention_mask"][..., None]  # (B, T, 1)
                 pooled = features.masked_fill(~attention_mask, 0.0).sum(dim=1) / attention_mask.sum(dim=1)
             else:
-                pooled = body.summary(features, batch["attention_mask"])
+                pooled = body.pooled(features, batch["attention_mask"])
             vectors[rows] = pooled.float().cpu()
     return F.normalize(vectors, dim=-1) if normalise else vectors

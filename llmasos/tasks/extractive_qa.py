@@ -12,7 +12,7 @@ from torch import nn
 from llmasos.datasets import QA, open_questions
 from llmasos.evaluation import Metric, choose_mistakes, proportion, show_mistakes, squad, squad_values
 from llmasos.models import ModelConfig
-from llmasos.objectives import BestAnswer, ContextWindow, SpanExtraction, best_answer, predict_spans, make_windows
+from llmasos.objectives import BestAnswer, ContextWindow, SpanExtraction, best_answer, make_windows, predict_spans
 from llmasos.tasks.example_task import ExamplesTask
 from llmasos.tasks.task import Report
 from llmasos.tokenizers import Tokenizer
@@ -22,7 +22,7 @@ from llmasos.training.recipe import Recipe
 class QuestionAnswering(ExamplesTask):
     """Answer questions about a text with a piece of it."""
 
-    head = "span"
+    head = "question_answering"
     unit = "windows"
 
     def __init__(self, recipe: Recipe, whole: bool = False):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from torch import nn
 
 from llmasos.datasets import Conversation, open_conversations
-from llmasos.evaluation import choose_mistakes, rouge, proportion, show_mistakes
+from llmasos.evaluation import choose_mistakes, proportion, rouge, show_mistakes
 from llmasos.generation import SamplingOptions, generate
 from llmasos.models import ModelConfig, flops_per_token
 from llmasos.objectives import Dialogue, SupervisedFineTuning

@@ -37,7 +37,7 @@ def respond(
         probabilities = classify(model, tokenizer, [text])[0]
         order = probabilities.argsort()[::-1]
         return ", ".join(f"{config.labels[i]} {probabilities[i]:.1%}" for i in order)
-    if config.head == "span":
+    if config.head == "question_answering":
         if context is None:
             raise UserError("this model answers questions about a text: give the text too, with --context.")
         return answer_questions(model, tokenizer, [QA(context, text, ())])[0].text or "(no answer in this text)"

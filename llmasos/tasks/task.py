@@ -27,10 +27,10 @@ from torch import nn
 
 from llmasos.errors import UserError
 from llmasos.evaluation import Metric
-from llmasos.generation import eval_mode
 from llmasos.hub import find
-from llmasos.hub.folder import read_body, read_config, read_tokenizer, read_whole
+from llmasos.hub.folder import read_backbone, read_config, read_tokenizer, read_whole
 from llmasos.models import ModelConfig, build_model, preset
+from llmasos.nn import eval_mode
 from llmasos.objectives import Batch, Objective
 from llmasos.tokenizers import Tokenizer, train_tokenizer
 from llmasos.training.distributed import to_device
@@ -85,7 +85,7 @@ class Task(ABC):
     """
 
     families: tuple[str, ...] = ("gpt", "bert", "transformer")
-    head = "none"
+    head = "lm"
     unit = "predictions"
     examples = "examples"
     flops_per_token: float | None = None
@@ -179,13 +179,15 @@ class Task(ABC):
         Raises:
             UserError: the model is of a family that this task is not for.
         """
-        changes = {**recipe.model_changes, "head": self.head, **changes}
+        changes = {**recipe.model_changes, **changes}
+        if self.head not in ("lm", "pretraining"):  # these two follow from the family
+            changes["head"] = self.head
         if recipe.init_from is None:
             config = preset(recipe.model, vocab_size=tokenizer.vocab_size, **changes)
             self.check_model(config, recipe.model)
             return config
         theirs = read_config(init_folder(recipe))
-        if self.head == "none":
+        if self.head in ("lm", "pretraining"):
             self.check_model(theirs, recipe.init_from)  # all of it is needed
         labels = changes.get("labels", ())
         if labels and set(labels) <= set(theirs.labels):  # a classifier that knows these labels goes on with its own
@@ -200,10 +202,10 @@ class Task(ABC):
                 f"a {config.family}; choose another model."
             )
         if config.head != self.head:
-            heads = {"none": "no head", "classifier": "a classifier", "span": "a span extractor"}
+            heads = {"classifier": "a classifier", "question_answering": "a span extractor"}
             raise UserError(
-                f"the task {self.recipe.task} is for models with {heads[self.head]} on top, and {name} has "
-                f"{heads[config.head]}; choose another model."
+                f"the task {self.recipe.task} is for models with {heads.get(self.head, 'no head')} on top, and {name} has "
+                f"{heads.get(config.head, 'no head')}; choose another model."
             )
 
     def build(self, recipe: Recipe, with_weights: bool = True) -> nn.Module:
@@ -217,7 +219,7 @@ class Task(ABC):
             folder = init_folder(recipe)
             theirs = read_config(folder)
             same_head = (theirs.head, theirs.labels) == (self.config.head, self.config.labels)
-            read = read_whole if same_head else read_body
+            read = read_whole if same_head else read_backbone
             read(model, folder)
         return model
 

@@ -85,14 +85,14 @@ def learning_rate_factors(model: nn.Module, decay: float) -> dict[Tensor, float]
 
 def n_blocks(config: ModelConfig) -> int:
     """How many blocks lie on each other; a Transformer's decoder on its encoder."""
-    has_decoder = config.family == "transformer" and config.head == "none"
+    has_decoder = config.family == "transformer" and config.generates
     return config.n_layers + (config.n_decoder_layers if has_decoder else 0)
 
 
 def depth_of(name: str, config: ModelConfig) -> int:
     """How high in the model a parameter lies: embeddings 0, the first block 1, …, what comes after the last one most.
 
-    >>> names = ("token_embedding.weight", "body.blocks.3.attention.q_proj.weight", "lm_head.weight")
+    >>> names = ("token_embedding.weight", "backbone.blocks.3.attention.q_proj.weight", "lm_head.weight")
     >>> [depth_of(name, ModelConfig(n_layers=4)) for name in names]
     [0, 4, 5]
     """

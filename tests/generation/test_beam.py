@@ -149,11 +149,11 @@ def test_equal_candidates_are_taken_in_the_order_of_their_ids():
 
 def test_each_source_is_encoded_once_and_leaves_the_batch_when_its_search_is_over():
     model, encoded, steps = toy_model("transformer", seed=2), [], []
-    encode, hidden = model.encode, model.hidden
+    encode, hidden = model.encode, model.decode
     model.encode = lambda source, attention_mask=None: (
         encoded.append(tuple(source.shape)) or encode(source, attention_mask)
     )
-    model.hidden = lambda ids, **kwargs: steps.append(ids.size(0)) or hidden(ids, **kwargs)
+    model.decode = lambda ids, **kwargs: steps.append(ids.size(0)) or hidden(ids, **kwargs)
     beam_search(model, TOY, TEXTS, BeamOptions(3, 0.0, max_new_tokens=10))
     assert encoded == [(5, 8)]
     assert steps == [5, 15, 15, 12, 6, 3]

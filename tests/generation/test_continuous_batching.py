@@ -8,14 +8,20 @@ import torch
 from generation_helpers import PRESETS, lively_model
 from model_helpers import VARIANTS, random_gpt
 
-from llmasos.generation import SequenceState, SamplingOptions, continuous_batching, generate_naive
+from llmasos.generation import SamplingOptions, SequenceState, continuous_batching, generate_naive
 from llmasos.generation.continuous_batching import FIRST_SLOTS, ContinuousBatch
 from llmasos.nn import KVCache
 
 
-def run(model, rows: list[SequenceState], n_slots: int, budget: int, arrivals: list[int] | None = None) -> ContinuousBatch:
+def run(
+    model, rows: list[SequenceState], n_slots: int, budget: int, arrivals: list[int] | None = None
+) -> ContinuousBatch:
     """Let rows join at the steps `arrivals` (as soon as a slot is free) and leave when they are complete."""
-    decoder, waiting, step = ContinuousBatch(model, n_slots), list(zip(arrivals or [0] * len(rows), rows, strict=True)), 0
+    decoder, waiting, step = (
+        ContinuousBatch(model, n_slots),
+        list(zip(arrivals or [0] * len(rows), rows, strict=True)),
+        0,
+    )
     while waiting or decoder.rows or decoder.joined:
         while waiting and waiting[0][0] <= step and decoder.n_free:
             decoder.add(waiting.pop(0)[1])
@@ -83,8 +89,8 @@ def test_a_shorter_context_is_that_of_a_model_with_less_room():
 def test_a_long_prompt_is_read_in_pieces_while_others_go_on():
     model = lively_model()
     decoder, shapes = ContinuousBatch(model, 4), []
-    hidden = model.hidden
-    model.hidden = lambda ids, **kwargs: (shapes.append(tuple(ids.shape)), hidden(ids, **kwargs))[1]
+    hidden = model.decode
+    model.decode = lambda ids, **kwargs: (shapes.append(tuple(ids.shape)), hidden(ids, **kwargs))[1]
     short, long = SequenceState((1, 2), SamplingOptions()), SequenceState(tuple(range(16)), SamplingOptions())
     decoder.add(short)
     decoder.step(5)
@@ -100,8 +106,8 @@ def test_a_long_prompt_is_read_in_pieces_while_others_go_on():
 
 def test_short_prompts_are_read_together_as_long_as_padding_fits_the_budget():
     model, shapes = lively_model(), []
-    hidden = model.hidden
-    model.hidden = lambda ids, **kwargs: (shapes.append(tuple(ids.shape)), hidden(ids, **kwargs))[1]
+    hidden = model.decode
+    model.decode = lambda ids, **kwargs: (shapes.append(tuple(ids.shape)), hidden(ids, **kwargs))[1]
     decoder = ContinuousBatch(model, 8)
     for n in (3, 4, 1, 10, 2):
         decoder.add(SequenceState(tuple(range(n)), SamplingOptions()))
@@ -119,10 +125,10 @@ def test_padding_beside_the_end_of_a_full_prompt_stays_within_the_context():
 def test_full_rows_read_on_in_pieces_too():
     model = lively_model()
     rows = [SequenceState(tuple(range(n)), SamplingOptions(max_new_tokens=60, seed=n)) for n in range(9, 15)]
-    shapes, hidden = [], model.hidden
-    model.hidden = lambda ids, **kwargs: (shapes.append(tuple(ids.shape)), hidden(ids, **kwargs))[1]
+    shapes, hidden = [], model.decode
+    model.decode = lambda ids, **kwargs: (shapes.append(tuple(ids.shape)), hidden(ids, **kwargs))[1]
     run(model, rows, n_slots=6, budget=5)
-    del model.hidden
+    del model.decode
     assert max(B * T for B, T in shapes if T > 1) <= 5 and all(row.n_context_shifts > 3 for row in rows)
     assert [row.ids for row in rows] == [generate_naive(model, row.prompt, row.options) for row in rows]
 
@@ -208,13 +214,13 @@ def test_what_is_copied_is_what_would_be_read(name, n_slots, budget, monkeypatch
 
 def test_samples_of_one_prompt_read_it_once():
     model, shapes = lively_model(context_length=64), []
-    hidden = model.hidden
-    model.hidden = lambda ids, **kwargs: (shapes.append(tuple(ids.shape)), hidden(ids, **kwargs))[1]
+    hidden = model.decode
+    model.decode = lambda ids, **kwargs: (shapes.append(tuple(ids.shape)), hidden(ids, **kwargs))[1]
     prompt = tuple(i % 40 for i in range(30))
     rows = [SequenceState(prompt, SamplingOptions(max_new_tokens=4, seed=1), sample) for sample in range(6)]
     run(model, rows, n_slots=6, budget=256)
     assert shapes[:3] == [(1, 30), (5, 1), (1, 1)]  # one reads; then the others their last token, beside its first
-    del model.hidden
+    del model.decode
     assert [row.ids for row in rows] == [
         generate_naive(model, prompt, row.options, sample=sample) for sample, row in enumerate(rows)
     ]

@@ -6,8 +6,9 @@ from generation_helpers import PRESETS, ScriptedModel, lively_model
 from model_helpers import VARIANTS, random_gpt
 
 from llmasos.errors import UserError
-from llmasos.generation import Decoder, SequenceState, SamplingOptions, eval_mode, generate_naive
+from llmasos.generation import Decoder, SamplingOptions, SequenceState, generate_naive
 from llmasos.generation.sequence import next_tokens
+from llmasos.nn import eval_mode
 
 GREEDY = SamplingOptions(max_new_tokens=40, temperature=0.0)
 SAMPLED = SamplingOptions(max_new_tokens=40, temperature=0.9, top_k=30, top_p=0.95, repetition_penalty=1.1, seed=3)
@@ -28,13 +29,13 @@ def run(model, rows: list[SequenceState], vocab_size: int | None = None) -> list
 
 def spy_on_shapes(model) -> list[tuple[int, int]]:
     """A list that will hold the shape (B, T) of everything that the model is given to read."""
-    shapes, hidden = [], model.hidden
+    shapes, hidden = [], model.decode
 
     def recording(ids, *args, **kwargs):
         shapes.append(tuple(ids.shape))
         return hidden(ids, *args, **kwargs)
 
-    model.hidden = recording
+    model.decode = recording
     return shapes
 
 
@@ -129,7 +130,9 @@ def test_samples_of_one_prompt_differ_and_each_is_a_function_of_its_number():
 
 def test_the_seed_decides_the_text():
     model = lively_model()
-    texts = [run(model, [SequenceState((1, 2), SamplingOptions(max_new_tokens=30, seed=seed))])[0] for seed in (1, 1, 2)]
+    texts = [
+        run(model, [SequenceState((1, 2), SamplingOptions(max_new_tokens=30, seed=seed))])[0] for seed in (1, 1, 2)
+    ]
     assert texts[0] == texts[1] != texts[2]
 
 

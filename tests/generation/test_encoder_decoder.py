@@ -6,8 +6,8 @@ from generation_helpers import lively_model, lively_transformer
 
 from llmasos.errors import UserError
 from llmasos.generation import (
-    SequenceState,
     SamplingOptions,
+    SequenceState,
     generate,
     generate_from,
     generate_naive,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers.generation import logits_process as oracle
 
-from llmasos.generation import SequenceState, SamplingOptions
+from llmasos.generation import SamplingOptions, SequenceState
 from llmasos.generation.sampling import (
     count_penalties,
     greedy,

@@ -141,7 +141,7 @@ def our_outputs(model, ids: torch.Tensor, attention_mask: torch.Tensor) -> torch
     with torch.no_grad():
         if model.config.family == "transformer":
             return model(ids, ids[:, :5], attention_mask)
-        if model.config.family == "bert" and model.config.head == "none":
+        if model.config.family == "bert" and model.config.is_pretraining:
             out = model(ids, attention_mask)
             return torch.cat([out.masked.flatten(1), out.next_sentence], dim=1)
         return model(ids, attention_mask)

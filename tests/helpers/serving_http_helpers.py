@@ -40,7 +40,7 @@ def tiny(kind: str) -> Engine:
     if kind == "transformer":
         return Engine(lively_transformer(context_length=48), BYTES)
     tokenizer = train_tokenizer("wordpiece", SENTENCES, 120)
-    head = {"bert": "none"}.get(kind, kind)
+    head = {"bert": "pretraining", "span": "question_answering"}.get(kind, kind)
     labels = ("happy", "sad", "neither") if head == "classifier" else ()
     config = ModelConfig(family="bert", vocab_size=tokenizer.vocab_size, context_length=64, n_layers=2, n_heads=2,
                          d_model=32, norm_position="post", head=head, labels=labels)  # fmt: skip

@@ -17,9 +17,9 @@ from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, pro
 from transformers import MarianTokenizer, PreTrainedTokenizerFast
 
 from llmasos.errors import UserError
-from llmasos.hub.tokenizers import load_tokenizer
+from llmasos.hub.tokenizers import load_any_tokenizer
 from llmasos.hub.tokenizers.published_bpe import QWEN_PATTERN
-from llmasos.hub.tokenizers.sentencepiece_file import read_model
+from llmasos.hub.tokenizers.sentencepiece_file import read_sentencepiece
 
 LLAMA3_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
@@ -96,7 +96,7 @@ def pair(request, tmp_path_factory):
     theirs, config = FORMS[request.param]()
     theirs.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
-    return load_tokenizer(folder), theirs, folder
+    return load_any_tokenizer(folder), theirs, folder
 
 
 def long_runs(seed):
@@ -160,7 +160,7 @@ def test_spans_are_the_pieces_of_the_text(pair):
 def test_saved_and_opened_again_it_is_the_same_to_us_and_to_transformers(pair, tmp_path):
     ours, theirs, _ = pair
     ours.save(tmp_path)
-    again = load_tokenizer(tmp_path)
+    again = load_any_tokenizer(tmp_path)
     assert again.fingerprint() == ours.fingerprint() and again.end_of_text == ours.end_of_text
     opened = PreTrainedTokenizerFast.from_pretrained(tmp_path)
     for seed in range(50):
@@ -177,7 +177,7 @@ def test_what_stands_at_the_beginning_and_at_the_end(tmp_path):
         theirs, config = FORMS[name]()
         theirs.save(str(tmp_path / "tokenizer.json"))
         (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
-        ours = load_tokenizer(tmp_path)
+        ours = load_any_tokenizer(tmp_path)
         assert ours.end_of_text == theirs.token_to_id(end)
         assert ours.begin_of_text == (begin and theirs.token_to_id(begin))
 
@@ -196,18 +196,18 @@ def test_older_folders_with_vocabulary_and_merges(kind, tmp_path):
         vocabulary = json.loads((tmp_path / "vocab.json").read_text()) | {"<|endoftext|>": end}
         (tmp_path / "vocab.json").write_text(json.dumps(vocabulary))
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
-    ours = load_tokenizer(tmp_path)
+    ours = load_any_tokenizer(tmp_path)
     for seed in range(200):
         same(ours, theirs, fuzzed_text(seed, 10))
     (tmp_path / "again").mkdir()
     ours.save(tmp_path / "again")
-    assert load_tokenizer(tmp_path / "again").fingerprint() == ours.fingerprint()
+    assert load_any_tokenizer(tmp_path / "again").fingerprint() == ours.fingerprint()
 
 
 @pytest.mark.parametrize("changes, words", [
-    ({"model": {"type": "Unigram", "vocab": []}}, "'Unigram'.*byte-level BPE alone"),
+    ({"model": {"type": "Unigram", "vocab": []}}, "'Unigram'.*byte-level BPE only"),
     ({"model": {"byte_fallback": True}}, "byte_fallback"),
-    ({"normalizer": {"type": "Lowercase"}}, "normaliser is 'Lowercase'"),
+    ({"normalizer": {"type": "Lowercase"}}, "normalizer is 'Lowercase'"),
     ({"pre_tokenizer": {"type": "Whitespace"}}, "into words by Whitespace"),
     ({"pre_tokenizer": None}, "into words by None"),
     ({"model": {"merges": [["q", "ζ"]]}}, "has no 'qζ'"),
@@ -223,7 +223,7 @@ def test_what_is_not_done_here_is_refused_by_name(changes, words, tmp_path):
     (tmp_path / "tokenizer.json").write_text(json.dumps(content))
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match=words.replace("|", r"\|")):
-        load_tokenizer(tmp_path)
+        load_any_tokenizer(tmp_path)
 
 
 # ── Marian ──
@@ -250,7 +250,7 @@ def marian(request, tmp_path_factory):
 
 def test_marian_pieces_equal_those_of_sentencepiece(marian):
     folder, processor = marian
-    ours = load_tokenizer(folder)
+    ours = load_any_tokenizer(folder)
     for seed in range(N_FUZZED):
         for text in (fuzzed_text(seed, 1 + seed % 12), long_runs(seed) if seed % 20 == 0 else ""):
             assert ours.pieces(text) == processor.encode(text, out_type=str), repr(text)
@@ -258,7 +258,7 @@ def test_marian_pieces_equal_those_of_sentencepiece(marian):
 
 def test_marian_ids_and_texts_equal_those_of_transformers(marian):
     folder, _ = marian
-    ours, theirs = load_tokenizer(folder), MarianTokenizer.from_pretrained(folder)
+    ours, theirs = load_any_tokenizer(folder), MarianTokenizer.from_pretrained(folder)
     assert (ours.end_of_text, ours.start_of_target) == (theirs.eos_token_id, theirs.pad_token_id)
     for seed in range(300):
         text = (">>fra<< " if seed % 5 == 0 else "") + fuzzed_text(seed, 1 + seed % 12)
@@ -270,9 +270,9 @@ def test_marian_ids_and_texts_equal_those_of_transformers(marian):
 
 def test_a_marian_tokenizer_is_saved_as_it_came(marian, tmp_path):
     folder, _ = marian
-    ours = load_tokenizer(folder)
+    ours = load_any_tokenizer(folder)
     ours.save(tmp_path)
-    assert load_tokenizer(tmp_path).fingerprint() == ours.fingerprint()
+    assert load_any_tokenizer(tmp_path).fingerprint() == ours.fingerprint()
     theirs = MarianTokenizer.from_pretrained(tmp_path)
     assert theirs("hello there").input_ids == [*ours.encode("hello there"), 0]
 
@@ -283,8 +283,8 @@ def test_a_damaged_marian_tokenizer_gets_a_sentence(marian, damage, tmp_path):
     for name in ("source.spm", "target.spm", "vocab.json", "tokenizer_config.json"):
         shutil.copy(folder / name, tmp_path)
     words = {
-        "cut": "no SentencePiece model, or a damaged one",
-        "bpe": "holds no unigram model",
+        "cut": "is not a SentencePiece model, or it is damaged",
+        "bpe": "does not hold a unigram model",
         "no pad": "no <pad>",
         "missing": "target.spm is missing",
         "two vocabularies": "two vocabularies",
@@ -307,10 +307,10 @@ def test_a_damaged_marian_tokenizer_gets_a_sentence(marian, damage, tmp_path):
     else:
         (tmp_path / "target_vocab.json").write_text("{}")
     with pytest.raises(UserError, match=words):
-        load_tokenizer(tmp_path)
+        load_any_tokenizer(tmp_path)
 
 
 def test_the_pieces_of_a_model_have_their_scores(marian):
     folder, processor = marian
-    for id, (piece, score, _) in enumerate(read_model(folder / "source.spm").pieces):
+    for id, (piece, score, _) in enumerate(read_sentencepiece(folder / "source.spm").pieces):
         assert piece == processor.id_to_piece(id) and score == pytest.approx(processor.get_score(id))

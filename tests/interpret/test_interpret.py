@@ -69,7 +69,7 @@ def test_recording_changes_nothing_and_ends():
     before = gpt.eval()(IDS)
     gpt.train()
     attention_maps(gpt, IDS)
-    assert gpt.training and all(m.recorder is None for m in gpt.modules() if isinstance(m, MultiHeadAttention))
+    assert gpt.training and all(m.recorded_weights is None for m in gpt.modules() if isinstance(m, MultiHeadAttention))
     torch.testing.assert_close(gpt.eval()(IDS), before)
 
 

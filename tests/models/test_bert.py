@@ -73,7 +73,7 @@ def pair(request):
 
 def assert_outputs_equal(ours, oracle, tolerance):
     expected = oracle(IDS, REAL.long(), SEGMENTS, output_hidden_states=True)
-    hidden = ours.hidden(IDS, REAL, SEGMENTS)
+    hidden = ours.hidden_states(IDS, REAL, SEGMENTS)
     masked, next_sentence = ours(IDS, REAL, SEGMENTS)
     torch.testing.assert_close(hidden[REAL], expected.hidden_states[-1][REAL], **tolerance)
     torch.testing.assert_close(ours.pooled(hidden, REAL), oracle.bert.pooler(expected.hidden_states[-1]), **tolerance)
@@ -122,7 +122,7 @@ def test_real_weights_give_the_sentence_embeddings_of_transformers():
         sentences = [sentence.strip() for line in SENTENCES.split("\n") for sentence in line.split("|")]
         batch = tokenizer(sentences, padding=True, return_tensors="pt")
         attention_mask = batch["attention_mask"].bool()
-        both = ours.hidden(batch["input_ids"], attention_mask), oracle(**batch).last_hidden_state
+        both = ours.hidden_states(batch["input_ids"], attention_mask), oracle(**batch).last_hidden_state
     means = [
         (hidden * attention_mask[..., None]).sum(dim=1) / attention_mask.sum(dim=1, keepdim=True) for hidden in both
     ]  # (10, 384)
@@ -161,22 +161,22 @@ def test_a_padded_sequence_equals_the_sequence_alone(model, side):
 
 
 def test_padding_gets_no_gradient(model):
-    output = model.hidden(IDS.masked_fill(~REAL, 28), REAL, SEGMENTS)[REAL]
+    output = model.hidden_states(IDS.masked_fill(~REAL, 28), REAL, SEGMENTS)[REAL]
     (gradient,) = gradients(output, [model.token_embedding.weight])
     assert not gradient[28].any() and gradient[IDS[REAL]].any(dim=1).all()
 
 
 def test_every_token_and_segment_reaches_every_position(model):
-    before = model.hidden(IDS, segments=SEGMENTS)
+    before = model.hidden_states(IDS, segments=SEGMENTS)
     for t in range(11):
         for ids, segments in ((IDS.clone(), SEGMENTS), (IDS, SEGMENTS.clone())):
             changed = ids if ids is not IDS else segments
             changed[:, t] = (changed[:, t] + 1) % (28 if ids is not IDS else 2)
-            assert ((model.hidden(ids, segments=segments) - before).abs().amax(dim=-1) > 1e-7).all()
+            assert ((model.hidden_states(ids, segments=segments) - before).abs().amax(dim=-1) > 1e-7).all()
 
 
 def test_no_segments_means_all_of_the_first(model):
-    assert torch.equal(model.hidden(IDS), model.hidden(IDS, segments=torch.zeros_like(IDS)))
+    assert torch.equal(model.hidden_states(IDS), model.hidden_states(IDS, segments=torch.zeros_like(IDS)))
 
 
 def test_the_fused_model_equals_the_explicit_one_in_values_and_gradients():

@@ -40,7 +40,7 @@ def test_labels_survive_json_which_has_no_tuples():
 def test_a_head_is_put_on_a_config_by_replacing_two_fields():
     plain = preset("bert-laptop", vocab_size=65)
     config = dataclasses.replace(plain, head="classifier", labels=("happy", "sad"))
-    assert dataclasses.replace(config, head="none", labels=()) == plain != config
+    assert dataclasses.replace(config, head="pretraining", labels=()) == plain != config
 
 
 def test_a_config_cannot_be_changed_behind_its_models_back():
@@ -80,16 +80,19 @@ def test_a_config_cannot_be_changed_behind_its_models_back():
         ({"norm_eps": 0.0}, "norm_eps is 0.0.*above 0"),
         ({"norm_eps": None}, "norm_eps is None"),
         ({"rotary_base": 1.0}, "rotary_base is 1.0.*above 1"),
-        ({"head": "generator"}, "head is 'generator'.*classifier, span"),
-        ({"head": None}, "head is None"),
+        ({"head": "generator"}, "head is 'generator'.*classifier, question_answering"),
+        ({"head": "pretraining"}, "head is .pretraining., but a gpt is pre-trained with the head .lm."),
         ({"labels": "happy"}, "labels is 'happy'.*list of names"),
         ({"head": "classifier", "labels": ("happy", "")}, "labels is .*none of them empty"),
         ({"head": "classifier", "labels": (1, 2)}, r"labels is \(1, 2\).*names"),
         ({"head": "classifier"}, r"labels is \[\].*at least two"),
         ({"head": "classifier", "labels": ("happy",)}, "labels is .*at least two"),
         ({"head": "classifier", "labels": ("happy", "sad", "happy")}, "labels is .*each of them once"),
-        ({"head": "span", "labels": ("happy", "sad")}, "head is 'span': only a classifier has labels"),
-        ({"labels": ("happy", "sad")}, "head is 'none': only a classifier"),
+        (
+            {"head": "question_answering", "labels": ("happy", "sad")},
+            "head is 'question_answering': only a classifier has labels",
+        ),
+        ({"labels": ("happy", "sad")}, "head is 'lm': only a classifier"),
         ({"bias": "no"}, "bias is 'no'"),
         ({"tie_embeddings": 1}, "tie_embeddings is 1"),
     ],

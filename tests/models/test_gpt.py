@@ -79,7 +79,7 @@ def test_what_stands_in_the_padding_changes_nothing_and_gets_no_gradient(model):
     torch.testing.assert_close(
         model(ids, attention_mask)[attention_mask], model(other, attention_mask)[attention_mask], rtol=0, atol=0
     )
-    hidden = model.hidden(ids, attention_mask)
+    hidden = model.hidden_states(ids, attention_mask)
     (gradient,) = gradients(hidden[attention_mask], [model.token_embedding.weight])
     assert not gradient[28].any() and gradient[:28].any()
 
@@ -192,7 +192,7 @@ def test_tied_embeddings_are_one_tensor_and_untied_are_two():
 
 def test_hidden_states_become_logits_by_the_output_layer(model):
     ids = random_ids(2, 5)
-    assert torch.equal(F.linear(model.hidden(ids), model.lm_head.weight), model(ids))
+    assert torch.equal(F.linear(model.hidden_states(ids), model.lm_head.weight), model(ids))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

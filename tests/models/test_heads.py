@@ -22,7 +22,7 @@ from llmasos.models import (
     SequenceClassifier,
     SpanExtractor,
     build_model,
-    load_body,
+    load_backbone,
     load_config,
     load_model,
     save_model,
@@ -46,7 +46,10 @@ FAMILIES = {
     "transformer": {"family": "transformer", "positions": "sinusoidal", **POST},
     "transformer modern": {"family": "transformer", "norm": "rmsnorm", "activation": "swiglu", "bias": False},
 }
-HEADS = {"classifier": {"head": "classifier", "labels": ("bad", "good", "odd")}, "span": {"head": "span"}}
+HEADS = {
+    "classifier": {"head": "classifier", "labels": ("bad", "good", "odd")},
+    "question_answering": {"head": "question_answering"},
+}
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
 IDS = random_ids(3, 11, vocab_size=28)  # token 28 is the oracles' padding token
 SEGMENTS = (torch.arange(11) >= torch.tensor([[4], [3], [11]])).long()
@@ -68,16 +71,16 @@ def model(request):
 
 
 def bert_classifier_weights(model):
-    return bert_weights(model.body) | {f"classifier.{part}": p for part, p in model.head.named_parameters()}
+    return bert_weights(model.backbone) | {f"classifier.{part}": p for part, p in model.head.named_parameters()}
 
 
 def bert_span_weights(model):
-    return bert_weights(model.body) | {f"qa_outputs.{part}": p for part, p in model.head.named_parameters()}
+    return bert_weights(model.backbone) | {f"qa_outputs.{part}": p for part, p in model.head.named_parameters()}
 
 
 def gpt2_classifier_weights(model):
     """Their head has no bias; the tests below give ours none either."""
-    return gpt2_weights(model.body) | {"score.weight": model.head.weight}
+    return gpt2_weights(model.backbone) | {"score.weight": model.head.weight}
 
 
 def bert_pair(theirs, head, weights):
@@ -132,7 +135,7 @@ def gpt2_pair():
 
 PAIRS = {
     "bert classifier": lambda: bert_pair(BertForSequenceClassification, "classifier", bert_classifier_weights),
-    "bert span": lambda: bert_pair(BertForQuestionAnswering, "span", bert_span_weights),
+    "bert span": lambda: bert_pair(BertForQuestionAnswering, "question_answering", bert_span_weights),
     "gpt classifier": gpt2_pair,
 }
 
@@ -207,10 +210,10 @@ def test_shapes_and_what_is_under_the_head(model):
     classifies = isinstance(model, SequenceClassifier)
     assert isinstance(model, SequenceClassifier if model.config.head == "classifier" else SpanExtractor)
     assert model(IDS).shape == ((3, 3) if classifies else (3, 11, 2))
-    features = model.body.features(IDS, REAL, SEGMENTS)
+    features = model.backbone.hidden_states(IDS, REAL, SEGMENTS)
     assert features.shape == (3, 11, 16)
     if classifies:
-        assert model.body.summary(features, REAL).shape == (3, 16)
+        assert model.backbone.pooled(features, REAL).shape == (3, 16)
 
 
 def test_bert_reads_segments_and_the_others_ignore_them(model):
@@ -227,16 +230,16 @@ def test_a_summary_is_made_of_what_the_family_says(side):
         first, last = int(places[0]), int(places[-1])
         for family, used in (("bert", [first]), ("gpt", [last]), ("transformer", list(range(first, last + 1)))):
             x = features.clone().requires_grad_()
-            (gradient,) = gradients(random_model(family).body.summary(x, attention_mask)[row], [x])
+            (gradient,) = gradients(random_model(family).backbone.pooled(x, attention_mask)[row], [x])
             assert gradient[row].any(dim=1).nonzero()[:, 0].tolist() == used, family
 
 
 def test_dropout_stands_before_a_classifier_in_training_only():
     model = random_model("gpt", dropout=0.5)
     assert torch.equal(model(IDS), model(IDS))
-    model.body.requires_grad_(False)
+    model.backbone.requires_grad_(False)
     model.train()
-    model.body.eval()  # what differs now is the dropout before the head alone
+    model.backbone.eval()  # what differs now is the dropout before the head alone
     assert not torch.equal(model(IDS), model(IDS))
 
 
@@ -251,7 +254,7 @@ def test_the_head_begins_like_the_rest():
     config = ModelConfig(**{**SMALL, "d_model": 128, **FAMILIES["transformer"], "head": "classifier", "labels": labels})
     model = build_model(config)
     assert model.head.weight.std().item() == pytest.approx(0.02, rel=0.05) and not model.head.bias.any()
-    assert model.body.token_embedding.weight.std().item() == pytest.approx(1 / 128**0.5, rel=0.05)
+    assert model.backbone.token_embedding.weight.std().item() == pytest.approx(1 / 128**0.5, rel=0.05)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -299,13 +302,13 @@ def test_fine_tuning_starts_from_a_plain_models_weights(family, head, tmp_path):
     config = dataclasses.replace(load_config(tmp_path), **HEADS[head], dropout=0.1)
     model = build_model(config).eval()
     fresh = {name: p.clone() for name, p in model.head.named_parameters()}
-    load_body(model, tmp_path)
-    for name, parameter in model.body.named_parameters():
+    load_backbone(model, tmp_path)
+    for name, parameter in model.backbone.named_parameters():
         assert torch.equal(parameter, plain.get_parameter(name)), name
     for name, parameter in model.head.named_parameters():
         assert torch.equal(parameter, fresh[name])
-    features = model.body.features(IDS, REAL, SEGMENTS)
-    expected = plain.encode(IDS, REAL) if "transformer" in family else plain.features(IDS, REAL, SEGMENTS)
+    features = model.backbone.hidden_states(IDS, REAL, SEGMENTS)
+    expected = plain.encode(IDS, REAL) if "transformer" in family else plain.hidden_states(IDS, REAL, SEGMENTS)
     assert torch.equal(features, expected)
     assert all(p.requires_grad for p in model.parameters())
 
@@ -313,11 +316,11 @@ def test_fine_tuning_starts_from_a_plain_models_weights(family, head, tmp_path):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_body_can_come_from_under_another_head(family, tmp_path):
     save_model(tmp_path, random_model(family, "classifier").float())
-    model = build_model(dataclasses.replace(load_config(tmp_path), head="span", labels=()))
+    model = build_model(dataclasses.replace(load_config(tmp_path), head="question_answering", labels=()))
     head = model.head.weight.clone()
-    load_body(model, tmp_path)
-    wanted = random_model(family, "classifier").float().body.features(IDS, REAL, SEGMENTS)
-    assert torch.equal(model.eval().body.features(IDS, REAL, SEGMENTS), wanted)
+    load_backbone(model, tmp_path)
+    wanted = random_model(family, "classifier").float().backbone.hidden_states(IDS, REAL, SEGMENTS)
+    assert torch.equal(model.eval().backbone.hidden_states(IDS, REAL, SEGMENTS), wanted)
     assert torch.equal(model.head.weight, head)
 
 
@@ -336,16 +339,18 @@ def test_a_body_can_come_from_under_another_head(family, tmp_path):
 def test_a_body_of_another_kind_is_refused_and_the_difference_named(changes, words, tmp_path):
     plain = build_model(ModelConfig(**{**SMALL, **FAMILIES["bert"]}))
     save_model(tmp_path, plain)
-    model = build_model(dataclasses.replace(plain.config, **HEADS["span"], **changes))
+    model = build_model(dataclasses.replace(plain.config, **HEADS["question_answering"], **changes))
     before = [p.clone() for p in model.parameters()]
     with pytest.raises(UserError, match=words):
-        load_body(model, tmp_path)
+        load_backbone(model, tmp_path)
     assert all(torch.equal(p, q) for p, q in zip(model.parameters(), before, strict=True))
 
 
 def test_a_body_that_lacks_a_part_is_refused_and_the_part_named(tmp_path):
-    save_model(tmp_path, random_model("bert", "span").float())
-    with pytest.raises(UserError, match=r"no pooler.weight of shape \(16, 16\).*'classifier'.*'span'.*without a head"):
-        load_body(random_model("bert", "classifier").float(), tmp_path)
+    save_model(tmp_path, random_model("bert", "question_answering").float())
+    with pytest.raises(
+        UserError, match=r"no pooler.weight of shape \(16, 16\).*'classifier'.*'question_answering'.*without a head"
+    ):
+        load_backbone(random_model("bert", "classifier").float(), tmp_path)
     with pytest.raises(UserError, match="no config.json"):
-        load_body(random_model("bert", "span"), tmp_path / "nowhere")
+        load_backbone(random_model("bert", "question_answering"), tmp_path / "nowhere")

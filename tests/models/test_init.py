@@ -8,7 +8,7 @@ from model_helpers import VARIANTS
 from torch import nn
 
 from llmasos.models import GPT, ModelConfig
-from llmasos.models.init import initialise
+from llmasos.models.init import initialize
 
 WIDE = {"vocab_size": 200, "context_length": 64, "n_layers": 3, "n_heads": 4, "d_model": 128}
 
@@ -38,7 +38,7 @@ def test_no_parameter_keeps_what_it_held_before(variant):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.fill_(float("nan"))
-    initialise(model)
+    initialize(model)
     assert all(parameter.isfinite().all() for parameter in model.parameters())
 
 
@@ -46,7 +46,7 @@ def test_a_parameter_without_a_rule_is_an_error():
     model = wide_gpt("gpt2")
     model.scale = nn.Parameter(torch.ones(3))
     with pytest.raises(TypeError, match="scale"):
-        initialise(model)
+        initialize(model)
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
@@ -54,8 +54,8 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
     same = [torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True)]
     assert all(same)
     assert not torch.equal(a.token_embedding.weight, c.token_embedding.weight)
-    initialise(a, generator=torch.Generator().manual_seed(5))
-    initialise(b, generator=torch.Generator().manual_seed(5))
+    initialize(a, generator=torch.Generator().manual_seed(5))
+    initialize(b, generator=torch.Generator().manual_seed(5))
     assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
 
 

@@ -199,22 +199,22 @@ def test_writing_with_a_cache_equals_the_full_forward(model, chunks):
             TARGET[rows],
             None if attention_mask is None else attention_mask[rows],
         )
-        cache, start, logits = model.read(source, attention_mask, length=7), 0, []
+        cache, start, logits = model.prefill(source, attention_mask, length=7), 0, []
         for size in chunks:
             positions = torch.arange(start, start + size).expand(len(source), size)
-            logits.append(model.lm_head(model.hidden(target[:, start : start + size], positions, cache)))
+            logits.append(model.lm_head(model.decode(target[:, start : start + size], positions, cache)))
             start += size
         torch.testing.assert_close(torch.cat(logits, dim=1), model(source, target, attention_mask), **EXACT)
 
 
 @torch.no_grad()
 def test_beams_can_be_reordered_dropped_and_doubled(model):
-    cache = model.read(SOURCE, REAL)
-    model.hidden(TARGET[:, :4], torch.arange(4).expand(3, 4), cache)
+    cache = model.prefill(SOURCE, REAL)
+    model.decode(TARGET[:, :4], torch.arange(4).expand(3, 4), cache)
     for rows in (torch.tensor([2, 0, 2]), torch.tensor([1])):
         chosen, continued = cache.select(rows), TARGET[rows]
         continued[:, 4:] = random_ids(len(rows), 3, seed=5)  # the doubled beam goes on in two ways
-        hidden = model.hidden(continued[:, 4:], torch.arange(4, 7).expand(len(rows), 3), chosen)
+        hidden = model.decode(continued[:, 4:], torch.arange(4, 7).expand(len(rows), 3), chosen)
         expected = model(SOURCE[rows], continued, REAL[rows])[:, 4:]
         torch.testing.assert_close(model.lm_head(hidden), expected, **EXACT)
 
@@ -226,16 +226,16 @@ def test_what_is_too_long_is_refused_in_one_sentence(model):
             model(random_ids(1, source), random_ids(1, target))
     for row in (SOURCE[:1], SOURCE):  # one sequence or several
         with pytest.raises(UserError, match="context of 16"):
-            model.hidden(row[:, :1], torch.full((len(row), 1), 16), model.read(row))
+            model.decode(row[:, :1], torch.full((len(row), 1), 16), model.prefill(row))
         with pytest.raises(UserError, match="position 4.*cache of 4"):
-            model.hidden(row[:, :1], torch.full((len(row), 1), 4), model.read(row, length=4))
+            model.decode(row[:, :1], torch.full((len(row), 1), 4), model.prefill(row, length=4))
     with pytest.raises(UserError, match="positions is 'rotary'"):
         random_transformer(positions="rotary")
 
 
 def test_sequences_with_a_source_do_not_silently_take_each_others_place(model):
     with pytest.raises(ValueError, match="source"):
-        model.read(SOURCE).put(torch.tensor([1]), model.read(SOURCE[:1]))
+        model.prefill(SOURCE).put(torch.tensor([1]), model.prefill(SOURCE[:1]))
 
 
 # ── the whole ──

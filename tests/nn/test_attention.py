@@ -256,12 +256,12 @@ def test_a_recorder_receives_the_weights_and_changes_nothing(dropout):
     attention = randomise(MultiHeadAttention(16, 4, dropout=dropout, fused=True).double()).eval()
     x = stream(T, seed=1)
     silent = attention(x, causal=True)
-    attention.recorder = []
+    attention.recorded_weights = []
     recorded = attention(x, causal=True)
     torch.testing.assert_close(recorded, silent)
     attention(x)
-    assert [tuple(w.shape) for w in attention.recorder] == [(B, 4, T, T)] * 2
-    weights = attention.recorder[0]
+    assert [tuple(w.shape) for w in attention.recorded_weights] == [(B, 4, T, T)] * 2
+    weights = attention.recorded_weights[0]
     assert not weights.requires_grad and (weights.triu(diagonal=1) == 0).all()
     torch.testing.assert_close(weights.sum(-1), torch.ones_like(weights.sum(-1)))
 

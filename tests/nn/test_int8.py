@@ -13,7 +13,15 @@ from torch import nn
 
 from llmasos import LLMTrainer, hub
 from llmasos.errors import UserError
-from llmasos.generation import BeamOptions, Decoder, SequenceState, SamplingOptions, beam_search, generate, generate_naive
+from llmasos.generation import (
+    BeamOptions,
+    Decoder,
+    SamplingOptions,
+    SequenceState,
+    beam_search,
+    generate,
+    generate_naive,
+)
 from llmasos.interpret import attention_maps, logit_lens, score_tokens
 from llmasos.models import ModelConfig, build_model, n_parameters, weight_bytes
 from llmasos.nn import Int8Embedding, Int8Linear, is_quantized, quantize
@@ -27,7 +35,7 @@ MODELS = {
     "gpt classifier": {"head": "classifier", "labels": ("a", "b", "c")},
     "bert": {"family": "bert", "norm_position": "post"},
     "bert untied": {"family": "bert", "tie_embeddings": False},
-    "bert span": {"family": "bert", "head": "span"},
+    "bert span": {"family": "bert", "head": "question_answering"},
     "transformer": {"family": "transformer", "positions": "sinusoidal"},
     "transformer, output bias": {"family": "transformer", "positions": "sinusoidal", "output_bias": True},
     "transformer features": {"family": "transformer", "positions": "learned", "head": "features"},
@@ -57,7 +65,7 @@ def outputs(model: nn.Module) -> torch.Tensor:
     """All that a model of any kind says of IDS."""
     config = model.config
     with torch.no_grad():
-        if config.head != "none":
+        if not config.is_pretraining:
             return model(IDS, REAL)
         if config.family == "transformer":
             return model(IDS, IDS[:, :5], REAL)
@@ -153,7 +161,7 @@ def test_what_is_rounded_and_what_is_not(name):
     assert linear == {"bert": ["next_sentence_head"], "bert untied": ["next_sentence_head"],
                       "gpt classifier": ["head"], "bert span": ["head"]}.get(name, [])  # fmt: skip
     assert {kind.__name__ for kind in left} <= {"LayerNorm", "RMSNorm", "LearnedPositions", "Embedding", "Linear"}
-    assert isinstance(getattr(model, "body", model).token_embedding, Int8Embedding)
+    assert isinstance(getattr(model, "backbone", model).token_embedding, Int8Embedding)
     assert n_parameters(model) == before
     assert not model.training and not any(p.requires_grad for p in model.parameters())
     again = outputs(model)

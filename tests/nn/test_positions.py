@@ -7,7 +7,7 @@ import torch
 from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding, apply_rotary_pos_emb
 
-from llmasos.nn import LearnedPositions, Rotary, SinusoidalPositions, rotate
+from llmasos.nn import LearnedPositions, Rotary, SinusoidalPositions, apply_rotary
 
 
 def test_sinusoids_follow_the_papers_formula():
@@ -42,8 +42,8 @@ def q_and_k():
 
 def score(q, k, rotary, q_position, k_position):
     """The product of one query and one key, each turned to its position."""
-    q = rotate(q, *rotary(torch.tensor([[q_position]])))
-    k = rotate(k, *rotary(torch.tensor([[k_position]])))
+    q = apply_rotary(q, *rotary(torch.tensor([[q_position]])))
+    k = apply_rotary(k, *rotary(torch.tensor([[k_position]])))
     return (q * k).sum().item()
 
 
@@ -60,7 +60,7 @@ def test_rotary_scores_depend_on_the_distance_alone():
 def test_rotation_keeps_lengths_and_position_zero_stays():
     x = torch.randn(2, 3, 5, 8, generator=torch.Generator().manual_seed(0))
     positions = torch.arange(5).expand(2, 5)
-    turned = rotate(x, *Rotary(16, 8)(positions))
+    turned = apply_rotary(x, *Rotary(16, 8)(positions))
     torch.testing.assert_close(turned.norm(dim=-1), x.norm(dim=-1))
     assert torch.equal(turned[:, :, 0], x[:, :, 0])
     assert not torch.allclose(turned[:, :, 1], x[:, :, 1])
@@ -69,7 +69,7 @@ def test_rotation_keeps_lengths_and_position_zero_stays():
 def test_rotation_turns_each_plane_by_its_angle():
     """Plane 1 of 2 (dimensions 1 and 3) at position 3 with base 16: 3 / 16^(2/4) = 0.75 radians, anticlockwise."""
     x = torch.tensor([0.0, 1.0, 0.0, 0.0]).view(1, 1, 1, 4)
-    turned = rotate(x, *Rotary(4, 4, base=16.0)(torch.tensor([[3]]))).flatten()
+    turned = apply_rotary(x, *Rotary(4, 4, base=16.0)(torch.tensor([[3]]))).flatten()
     torch.testing.assert_close(turned, torch.tensor([0.0, math.cos(0.75), 0.0, math.sin(0.75)]))
 
 
@@ -84,5 +84,5 @@ def test_rotary_equals_llamas_up_to_long_contexts(base):
     positions = torch.arange(T)[None]
     expected = apply_rotary_pos_emb(q, k, *LlamaRotaryEmbedding(config)(q, positions))
     ours = Rotary(T, D, base)(positions)
-    torch.testing.assert_close(rotate(q, *ours), expected[0], rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(rotate(k, *ours), expected[1], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(apply_rotary(q, *ours), expected[0], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(apply_rotary(k, *ours), expected[1], rtol=1e-5, atol=1e-5)

@@ -66,17 +66,17 @@ def test_weights_sizes_and_tokenizer_come_from_the_run_named_by_init(task, pretr
     assert train(*TASKS[task], "--init-from", run, "--out", out) == 0
     assert f"{run} (its weights), 1" in capsys.readouterr().out
     theirs, ours = load_config(model_folder(run)), load_config(model_folder(out))
-    assert ours.family == FAMILIES[pretrained] and ours.head != "none"
+    assert ours.family == FAMILIES[pretrained] and not ours.is_pretraining
     assert (ours.d_model, ours.context_length, ours.vocab_size) == (32, 48, theirs.vocab_size)
     text = "Anna saw the red house."
     assert load_tokenizer(Path(out, "tokenizer")).encode(text) == load_tokenizer(Path(run, "tokenizer")).encode(text)
 
     # Before the first step the body is theirs to the bit, and with other words for --no-init-weights it is not.
-    body = task_from(run, task).build(Recipe(init_from=run)).body
+    body = task_from(run, task).build(Recipe(init_from=run)).backbone
     saved = load_tensors(model_folder(run) / "model.safetensors")
     for name, parameter in body.named_parameters():
         assert torch.equal(parameter, saved[name]), name
-    random = task_from(run, task, init_weights=False).build(Recipe(init_from=run, init_weights=False)).body
+    random = task_from(run, task, init_weights=False).build(Recipe(init_from=run, init_weights=False)).backbone
     assert not any(torch.equal(p, saved[n]) for n, p in random.named_parameters() if p.std() > 0)
 
 
@@ -88,8 +88,8 @@ def test_training_begins_with_those_weights():
     before = load_tensors(model_folder("runs/bert") / "model.safetensors")
     with_weights, without = last_tensors("still"), last_tensors("still-random")
     name = "token_embedding.weight"
-    assert torch.allclose(with_weights[f"body.{name}"], before[name], atol=1e-9)
-    assert not torch.allclose(without[f"body.{name}"], before[name], atol=1e-2)
+    assert torch.allclose(with_weights[f"backbone.{name}"], before[name], atol=1e-9)
+    assert not torch.allclose(without[f"backbone.{name}"], before[name], atol=1e-2)
 
 
 def test_a_plain_model_folder_a_checkpoint_and_a_fine_tuned_run_serve_as_init_too():

@@ -16,13 +16,13 @@ from llmasos.training.log import read_metrics
 from llmasos.training.recipe import TASK_NAMES
 
 SAID = {  # name of a run → the family of its model, its head, its first score, what is printed besides
-    "text": ("gpt", "none", None, "Three texts by the model"),
-    "bert": ("bert", "none", "masked-LM accuracy", "next-sentence accuracy"),
-    "bert-alone": ("bert", "none", "masked-LM accuracy", "unigram baseline"),
+    "text": ("gpt", "lm", None, "Three texts by the model"),
+    "bert": ("bert", "pretraining", "masked-LM accuracy", "next-sentence accuracy"),
+    "bert-alone": ("bert", "pretraining", "masked-LM accuracy", "unigram baseline"),
     "classify": ("bert", "classifier", "accuracy", "majority baseline"),
-    "answer": ("bert", "span", "exact match", "never answers"),
-    "translate": ("transformer", "none", "BLEU", "chrF"),
-    "summarise": ("transformer", "none", "ROUGE-L", "ROUGE-2"),
+    "answer": ("bert", "question_answering", "exact match", "never answers"),
+    "translate": ("transformer", "lm", "BLEU", "chrF"),
+    "summarise": ("transformer", "lm", "ROUGE-L", "ROUGE-2"),
 }
 
 pytestmark = pytest.mark.filterwarnings("ignore:the text is too small for a vocabulary")

@@ -89,7 +89,7 @@ class Format(ABC):
         """Their config.json without `architectures`, or None if this model is not of their kind."""
 
     @abstractmethod
-    def body(self, config: ModelConfig) -> Iterator[Pair]:
+    def backbone(self, config: ModelConfig) -> Iterator[Pair]:
         """The pairs of the body; their names without the prefix."""
 
     def top(self, config: ModelConfig) -> Iterator[Pair]:
@@ -112,10 +112,10 @@ class Format(ABC):
             prefix: what stands before the body's names in this file; None = the format's own.
         """
         prefix = self.prefix if prefix is None else prefix
-        ours = "" if config.head == "none" else "body."  # our heads hold the model that they sit on as their body
+        ours = "" if config.is_pretraining else "backbone."  # our heads hold the model that they sit on as their body
         body = [
             Pair(prefix + p.theirs, tuple(ours + name for name in p.ours), p.transposed, p.as_row)
-            for p in self.body(config)
+            for p in self.backbone(config)
         ]
         return [*body, *self.top(config)]
 

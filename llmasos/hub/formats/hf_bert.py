@@ -14,15 +14,15 @@ class Bert(Format):
 
     model_types = ("bert",)
     architectures = {
-        "BertForPreTraining": "none",
-        "BertForMaskedLM": "none",
+        "BertForPreTraining": "pretraining",
+        "BertForMaskedLM": "pretraining",
         "BertModel": "features",
         "BertForSequenceClassification": "classifier",
-        "BertForQuestionAnswering": "span",
+        "BertForQuestionAnswering": "question_answering",
     }
     prefix = "bert."
     without_values = (".position_ids", "predictions.decoder.weight", "predictions.decoder.bias")
-    replaceable = ("pooler.", "body.pooler.", "next_sentence_head.")
+    replaceable = ("pooler.", "backbone.pooler.", "next_sentence_head.")
 
     def read_config(self, theirs: Fields) -> dict[str, Any]:
         theirs.must("position_embedding_type", "absolute")
@@ -70,7 +70,7 @@ class Bert(Format):
             fields["label2id"] = {label: id for id, label in enumerate(c.labels)}
         return fields
 
-    def body(self, config: ModelConfig) -> Iterator[Pair]:
+    def backbone(self, config: ModelConfig) -> Iterator[Pair]:
         for theirs, ours in (("word", "token"), ("position", "position"), ("token_type", "segment")):
             yield pair(f"embeddings.{theirs}_embeddings.weight", f"{ours}_embedding.weight")
         yield from layer("embeddings.LayerNorm", "embedding_norm")
@@ -86,18 +86,18 @@ class Bert(Format):
                 ("output.LayerNorm", "feed_forward_residual.norm"),
             ):
                 yield from layer(f"encoder.layer.{i}.{theirs}", f"blocks.{i}.{ours}")
-        if config.head != "span":
+        if config.head != "question_answering":
             yield from layer("pooler.dense", "pooler")
 
     def top(self, config: ModelConfig) -> Iterator[Pair]:
-        if config.head == "none":
+        if config.is_pretraining:
             yield from layer("cls.predictions.transform.dense", "masked_lm_head.dense")
             yield from layer("cls.predictions.transform.LayerNorm", "masked_lm_head.norm")
             yield pair("cls.predictions.bias", "masked_lm_head.decoder.bias")
             yield from layer("cls.seq_relationship", "next_sentence_head")
         elif config.head == "classifier":
             yield from layer("classifier", "head")
-        elif config.head == "span":
+        elif config.head == "question_answering":
             yield from layer("qa_outputs", "head")
 
     def spelling(self, name: str) -> str:

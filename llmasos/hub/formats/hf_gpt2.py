@@ -11,7 +11,7 @@ class GPT2(Format):
     """`GPT` with learned positions, LayerNorm before each part, and biases."""
 
     model_types = ("gpt2",)
-    architectures = {"GPT2LMHeadModel": "none", "GPT2Model": "features"}
+    architectures = {"GPT2LMHeadModel": "lm", "GPT2Model": "features"}
     prefix = "transformer."
     without_values = (".attn.bias", ".attn.masked_bias")  # the causal mask, in older files
 
@@ -57,7 +57,7 @@ class GPT2(Format):
             "embd_pdrop": c.dropout,
         }
 
-    def body(self, config: ModelConfig) -> Iterator[Pair]:
+    def backbone(self, config: ModelConfig) -> Iterator[Pair]:
         yield pair("wte.weight", "token_embedding.weight")
         yield pair("wpe.weight", "position_embedding.weight")
         for i in range(config.n_layers):
@@ -77,5 +77,5 @@ class GPT2(Format):
         yield from layer("ln_f", "final_norm")
 
     def top(self, config: ModelConfig) -> Iterator[Pair]:
-        if config.head == "none" and not config.tie_embeddings:
+        if config.is_pretraining and not config.tie_embeddings:
             yield pair("lm_head.weight", "lm_head.weight")

@@ -20,7 +20,7 @@ class Llama(Format):
     """`GPT` in the modern style."""
 
     model_types = tuple(CLASSES)
-    architectures = {f"{name}ForCausalLM": "none" for name in CLASSES.values()} | {
+    architectures = {f"{name}ForCausalLM": "lm" for name in CLASSES.values()} | {
         f"{name}Model": "features" for name in CLASSES.values()
     }
     prefix = "model."
@@ -113,9 +113,9 @@ class Llama(Format):
 
     def architecture(self, config: ModelConfig) -> str | None:
         kind = CLASSES[self.write_config(config)["model_type"]]
-        return {"none": f"{kind}ForCausalLM", "features": f"{kind}Model"}.get(config.head)
+        return {"lm": f"{kind}ForCausalLM", "features": f"{kind}Model"}.get(config.head)
 
-    def body(self, config: ModelConfig) -> Iterator[Pair]:
+    def backbone(self, config: ModelConfig) -> Iterator[Pair]:
         yield pair("embed_tokens.weight", "token_embedding.weight")
         for i in range(config.n_layers):
             theirs, ours = f"layers.{i}", f"blocks.{i}"
@@ -132,7 +132,7 @@ class Llama(Format):
         yield pair("norm.weight", "final_norm.weight")
 
     def top(self, config: ModelConfig) -> Iterator[Pair]:
-        if config.head == "none" and not config.tie_embeddings:
+        if config.is_pretraining and not config.tie_embeddings:
             yield pair("lm_head.weight", "lm_head.weight")
 
 

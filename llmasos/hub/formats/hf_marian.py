@@ -11,7 +11,7 @@ class Marian(Format):
     """`Transformer` with post-norm, sinusoidal positions (all sines first), one embedding for all, and a last bias."""
 
     model_types = ("marian",)
-    architectures = {"MarianMTModel": "none"}
+    architectures = {"MarianMTModel": "lm"}
     prefix = "model."
     without_values = (  # tables of waves, and the one embedding under its other names
         ".embed_positions.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight",
@@ -73,7 +73,7 @@ class Marian(Format):
             "attention_dropout": c.dropout,
         }
 
-    def body(self, config: ModelConfig) -> Iterator[Pair]:
+    def backbone(self, config: ModelConfig) -> Iterator[Pair]:
         yield pair("shared.weight", "token_embedding.weight")
         parts = [
             ("fc1", "feed_forward.up_proj"),
@@ -81,7 +81,7 @@ class Marian(Format):
             ("final_layer_norm", "feed_forward_residual.norm"),
         ]
         attention = [(f"{name}_proj", f"{name}_proj") for name in ("q", "k", "v", "out")]
-        stacks = {"encoder": config.n_layers, "decoder": config.n_decoder_layers if config.head == "none" else 0}
+        stacks = {"encoder": config.n_layers, "decoder": config.n_decoder_layers if config.is_pretraining else 0}
         for stack, n_layers in stacks.items():
             kinds = [("self_attn", "attention")]
             if stack == "decoder":
@@ -95,5 +95,5 @@ class Marian(Format):
                     yield from layer(f"{stack}.layers.{i}.{theirs}", f"{stack}_blocks.{i}.{ours}")
 
     def top(self, config: ModelConfig) -> Iterator[Pair]:
-        if config.head == "none":
+        if config.is_pretraining:
             yield pair("final_logits_bias", "lm_head.bias", as_row=True)

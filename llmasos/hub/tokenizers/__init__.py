@@ -1,39 +1,47 @@
-"""Tokenizers that come with published models: byte-level BPE in `tokenizer.json`, and Marian's SentencePiece."""
+"""Tokenizers that come with published models: byte-level BPE in `tokenizer.json`, and Marian's SentencePiece.
+
+Read `published_bpe` (GPT-2, Llama 3, Qwen, SmolLM2), then `sentencepiece_file`, `unigram` and `marian_tokenizer`.
+"""
 
 from pathlib import Path
 
 from llmasos import tokenizers
 from llmasos.errors import UserError
-from llmasos.hub.tokenizers.marian_tokenizer import SOURCE, MarianTokenizer
+from llmasos.hub.tokenizers.marian_tokenizer import SOURCE_FILE, MarianTokenizer
 from llmasos.hub.tokenizers.published_bpe import JSON_FILE, PublishedBPETokenizer
 from llmasos.tokenizers import Tokenizer
 from llmasos.tokenizers.bpe import MERGES_FILE, VOCAB_FILE
+from llmasos.tokenizers.tokenizer import check_fingerprint, read_tokenizer_config
 from llmasos.tokenizers.wordpiece import VOCAB_FILE as WORDPIECE_FILE
 
-PUBLISHED = {"published-bpe": PublishedBPETokenizer, "marian": MarianTokenizer}
+PUBLISHED_TOKENIZERS: dict[str, type[PublishedBPETokenizer] | type[MarianTokenizer]] = {
+    "published-bpe": PublishedBPETokenizer,
+    "marian": MarianTokenizer,
+}
 
 
-def load_tokenizer(folder: Path | str) -> Tokenizer:
-    """Open any tokenizer: one that `Tokenizer.save` wrote, or that of a published model.
+def load_any_tokenizer(folder: Path | str) -> Tokenizer:
+    """Open any tokenizer: one written by `Tokenizer.save`, or that of a published model.
 
     Raises:
-        UserError: the folder holds no tokenizer, or a damaged one; says which file.
+        UserError: the folder holds no tokenizer, or a damaged one; names the file.
     """
     folder = Path(folder)
-    config = tokenizers.read_config(folder)
-    kind = config.get("kind", published_kind(folder, config))
-    if kind not in PUBLISHED:
+    config = read_tokenizer_config(folder)
+    kind = config.get("kind", _detect_published_kind(folder, config))
+    if kind not in PUBLISHED_TOKENIZERS:
         return tokenizers.load_tokenizer(folder)
     try:
-        tokenizer = PUBLISHED[kind].load(folder)
+        tokenizer = PUBLISHED_TOKENIZERS[kind].load(folder)
     except UserError as error:
         raise UserError(f"could not open the tokenizer in {folder}: {error}") from error
-    return tokenizers.check_fingerprint(tokenizer, folder, config)
+    check_fingerprint(tokenizer, folder, config)
+    return tokenizer
 
 
-def published_kind(folder: Path, config: dict) -> str | None:
-    """The kind of a published tokenizer by the files in a folder; None for the kinds of `llmasos.tokenizers`."""
-    if (folder / SOURCE).is_file():
+def _detect_published_kind(folder: Path, config: dict) -> str | None:
+    """Return the type of a published tokenizer, judging by its files; None for the types of `llmasos.tokenizers`."""
+    if (folder / SOURCE_FILE).is_file():
         return "marian"
     if (folder / WORDPIECE_FILE).is_file():
         return None

@@ -1,9 +1,8 @@
-"""The tokenizer of Marian's translators (`opus-mt-…`): two SentencePiece models, one for each language.
+"""The tokenizer of Marian's translation models (`opus-mt-…`): two SentencePiece models, one for each language.
 
-    source.spm    cuts what is read      target.spm    joins what is written      vocab.json    piece → id, for both
+    source.spm    splits the source      target.spm    joins the target      vocab.json    piece → id, for both
 
-    source.spm    cuts what is read     target.spm    joins what is written     vocab.json    piece → id, for both
-into several languages begins with the one that is wanted: ">>fra<< How are you?"
+The input of a model with several target languages starts with the language: ">>fra<< How are you?"
 """
 
 import re
@@ -13,24 +12,24 @@ from pathlib import Path
 import numpy as np
 
 from llmasos.errors import UserError
-from llmasos.hub.tokenizers.sentencepiece_file import SPACE, read_model
+from llmasos.hub.tokenizers.sentencepiece_file import SPACE, read_sentencepiece
 from llmasos.hub.tokenizers.unigram import Unigram
 from llmasos.storage import read_json, write_bytes, write_json
 from llmasos.tokenizers.offsets import Encoding
 from llmasos.tokenizers.tokenizer import Tokenizer, replace_surrogates
 
-SOURCE, TARGET, VOCAB_FILE = "source.spm", "target.spm", "vocab.json"
+SOURCE_FILE, TARGET_FILE, VOCAB_FILE = "source.spm", "target.spm", "vocab.json"
 END, UNKNOWN, PAD = "</s>", "<unk>", "<pad>"
 _LANGUAGE = re.compile(">>.+<<")
 
 
 class MarianTokenizer(Tokenizer):
-    """Made by `load`: a Marian tokenizer is not trained here."""
+    """A published Marian tokenizer; create it with `load`, since it cannot be trained here."""
 
     kind = "marian"
 
     def __init__(self, vocabulary: dict[str, int], source: Path, target: Path):
-        """Take the vocabulary and read the two models.
+        """Store the vocabulary and read the two SentencePiece models.
 
         Raises:
             UserError: a file is damaged, or a special token is missing.
@@ -38,9 +37,9 @@ class MarianTokenizer(Tokenizer):
         if missing := [name for name in (END, UNKNOWN, PAD) if name not in vocabulary]:
             raise UserError(f"the vocabulary has no {missing[0]}, which Marian's tokenizer needs; fetch it again.")
         self._id_of = dict(vocabulary)
-        self._files = {SOURCE: source.read_bytes(), TARGET: target.read_bytes()}
-        self._source = read_model(source)
-        read_model(target)  # speaks up if it is damaged
+        self._files = {SOURCE_FILE: source.read_bytes(), TARGET_FILE: target.read_bytes()}
+        self._source = read_sentencepiece(source)
+        read_sentencepiece(target)  # raises an error if it is damaged
         self._unigram = Unigram(self._source.pieces)
         tokens = [b""] * (1 + max(vocabulary.values()))
         for piece, id in vocabulary.items():
@@ -54,7 +53,7 @@ class MarianTokenizer(Tokenizer):
 
     @property
     def start_of_target(self) -> int:
-        """The id of `<pad>`, after which the decoder begins to write."""
+        """The id of `<pad>`, which starts the decoder's output."""
         return self.special_tokens[PAD]
 
     @property
@@ -68,24 +67,24 @@ class MarianTokenizer(Tokenizer):
         return self.special_tokens[UNKNOWN]
 
     def pieces(self, text: str) -> list[str]:
-        """The pieces of a source text."""
-        return self._unigram.cut(self._source.normalise(text))
+        """Return the pieces of a source text."""
+        return self._unigram.segment(self._source.normalize(text))
 
     def _prepare(self, text: str) -> str:
         return replace_surrogates(text)
 
-    def _encode_plain(self, text: str) -> np.ndarray:
+    def _encode_ordinary(self, text: str) -> np.ndarray:
         language = _LANGUAGE.match(text)
         pieces = self.pieces(_LANGUAGE.sub("", text) if language else text)
         pieces = [language[0], *pieces] if language else pieces
         return np.array([self._id_of.get(piece, self.unknown_id) for piece in pieces], dtype=np.uint32)
 
     def encode_with_offsets(self, text: str) -> Encoding:
-        """Not possible: normalisation does not remember where a character came from."""
-        raise UserError("a Marian tokenizer cannot say where its tokens stand in a text; use another model.")
+        """Raise `UserError`: normalization does not keep track of where a character came from."""
+        raise UserError("a Marian tokenizer has no offsets; use another model.")
 
     def added_bytes(self, id: int, previous: int | None) -> bytes:
-        """Return the bytes that token `id` adds to a text; the first word begins without its space."""
+        """Return the bytes that token `id` adds to a text; the first word loses its leading space."""
         token = self.token_bytes(id)
         return token.removeprefix(b" ") if previous is None else token
 
@@ -93,7 +92,7 @@ class MarianTokenizer(Tokenizer):
         return b"".join([self.added_bytes(id, previous) for previous, id in pairwise([None, *ids])])
 
     def save(self, folder: Path | str) -> None:
-        """Write the files that the tokenizer came in."""
+        """Write the files from which the tokenizer was loaded."""
         for name, data in self._files.items():
             write_bytes(Path(folder) / name, data)
         write_json(Path(folder) / VOCAB_FILE, self._id_of)
@@ -111,15 +110,17 @@ class MarianTokenizer(Tokenizer):
         """Read a Marian model's tokenizer.
 
         Raises:
-            UserError: a file is missing or damaged, or each language has a vocabulary of its own.
+            UserError: a file is missing or damaged, or each language has its own vocabulary.
         """
         folder = Path(folder)
-        files = (SOURCE, TARGET, VOCAB_FILE)
+        files = (SOURCE_FILE, TARGET_FILE, VOCAB_FILE)
         if missing := [name for name in files if not (folder / name).is_file()]:
-            raise UserError(f"{folder / missing[0]} is missing; Marian's tokenizer is the files {', '.join(files)}.")
+            raise UserError(
+                f"{folder / missing[0]} is missing; Marian's tokenizer consists of the files {', '.join(files)}."
+            )
         if (folder / "target_vocab.json").is_file():
-            raise UserError(f"{folder} has two vocabularies, one for each language, which llmasos does not know.")
+            raise UserError(f"{folder} has two vocabularies, one for each language, which llmasos does not support.")
         vocabulary = read_json(folder / VOCAB_FILE)
         if not isinstance(vocabulary, dict) or not all(type(id) is int and id >= 0 for id in vocabulary.values()):
             raise UserError(f"{folder / VOCAB_FILE} is damaged: expected an id for each piece; fetch it again.")
-        return cls(vocabulary, folder / SOURCE, folder / TARGET)
+        return cls(vocabulary, folder / SOURCE_FILE, folder / TARGET_FILE)

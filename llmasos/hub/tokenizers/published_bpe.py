@@ -1,13 +1,13 @@
-"""Byte-level byte-pair encoding as published models bring it: GPT-2, Llama 3, Qwen, SmolLM2 and their like.
+"""The byte-level BPE tokenizers of published models: GPT-2, Llama 3, Qwen, SmolLM2 and similar ones.
 
-It is the same algorithm as in `bpe`, with four things left open: which id a token has (in `bpe` it is the rank of its
-merge; elsewhere anything), how a text is cut into words, whether it is normalised first, and which tokens are special.
-All of it stands in a folder's `tokenizer.json`, or, without that, in `vocab.json` and `merges.txt`.
+It is the same algorithm as in `bpe`, but four things vary: the id of each token (in `bpe` it is the rank of its merge;
+here it can be anything), how a text is split into words, whether it is normalized first, and which tokens are special.
+All of this is in a folder's `tokenizer.json` or, without that file, in `vocab.json` and `merges.txt`.
 
     text --NFC?--> text --split pattern--> words --tiktoken, by rank--> ranks --table--> ids
 
-What such a file can ask for beyond that (other models than byte-level BPE, other normalisers, words that lose
-characters) is refused by name.
+If such a file asks for anything else (models other than byte-level BPE, other normalizers, words that lose characters),
+an error names it.
 """
 
 import unicodedata
@@ -27,17 +27,17 @@ from llmasos.tokenizers.tiktoken_backed import TiktokenTokenizer
 from llmasos.tokenizers.tokenizer import CONFIG_FILE, END_OF_TEXT, prepare
 
 JSON_FILE = "tokenizer.json"
-# Qwen's words: GPT-4's, but digits one by one.
+# Qwen's words: GPT-4's, but each digit on its own.
 QWEN_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-# GPT-2's words in a text whose digits have been taken out one by one before: white space before a digit is then white
-# space at an end, and no digit takes a space along.
+# GPT-2's words after each digit has been split off: white space before a digit is then white space at an end, and no
+# digit includes the space before it.
 DIGITS_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++|\p{N}| ?[^\s\p{L}\p{N}]++|\s++$|\s++(?=\p{N})|\s+(?!\S)|\s"
 
 
 class PublishedBPETokenizer(TiktokenTokenizer):
-    """Byte-level BPE with ids, words and special tokens of any model."""
+    """Byte-level BPE with any ids, split pattern and special tokens."""
 
     kind = "published-bpe"
 
@@ -53,22 +53,21 @@ class PublishedBPETokenizer(TiktokenTokenizer):
         begin: str | None = None,
         files: dict[str, Any] | None = None,
     ):
-        """Build the table of tokens and the `tiktoken.Encoding`.
+        """Build the token table and the `tiktoken.Encoding`.
 
-        Arguments:
+        Args:
             vocabulary: every token in GPT-2's visible alphabet (special ones may be among them) → its id.
             merges: pairs of tokens in that alphabet, in the order in which they were learned.
             special_tokens: their names → ids.
-            pattern: cuts a text into words.
-            nfc: whether texts are composed first (é as one character, not two; Unicode's form C).
-            whole_words: whether a word that is a token itself becomes it at once, even where no merges lead to it.
+            pattern: the regular expression that splits a text into words.
+            nfc: whether texts are composed first (Unicode's form C: é is one character, not two).
+            whole_words: whether a word that is itself a token becomes that token, even if no merges lead to it.
             end: the special token that ends a text.
-            begin: the special token that a text begins with; None = none.
-            files: name → content of the JSON files that say all this, to be saved again.
+            begin: the special token at the start of a text; None = none.
+            files: name → content of the original JSON files, to be saved again.
 
         Raises:
-            UserError: a byte or a merge's token is not in the vocabulary, or `end` or `begin` not among the special
-                tokens.
+            UserError: a byte or a merge's token is not in the vocabulary, or `end` or `begin` is not a special token.
         """
         for name in (end, *([begin] if begin else [])):
             if name not in special_tokens:
@@ -76,21 +75,21 @@ class PublishedBPETokenizer(TiktokenTokenizer):
         self.split_pattern, self.nfc, self.whole_words = pattern, nfc, whole_words
         self._end, self.begin_of_text = special_tokens[end], special_tokens[begin] if begin else None
         self._files = files or {}
-        plain = {token: id for token, id in vocabulary.items() if token not in special_tokens}
+        ordinary = {token: id for token, id in vocabulary.items() if token not in special_tokens}
         ranked = list(dict.fromkeys([*SINGLE_BYTES, *(left + right for left, right in merges)]))
-        if missing := [token for token in ranked if token not in plain]:
+        if missing := [token for token in ranked if token not in ordinary]:
             raise UserError(f"the tokenizer's vocabulary has no {missing[0]!r}, which its merges make; fetch it again.")
-        if whole_words:  # what no merge makes comes last
-            made = set(ranked)
-            ranked += [token for token in plain if token not in made]
+        if whole_words:  # tokens that no merge creates come last
+            merged = set(ranked)
+            ranked += [token for token in ordinary if token not in merged]
         as_bytes = [from_visible(token) for token in ranked]
-        self._id_of_rank = np.array([plain[token] for token in ranked], dtype=np.uint32)
+        self._id_of_rank = np.array([ordinary[token] for token in ranked], dtype=np.uint32)
         encoding = tiktoken.Encoding(
             "published", pat_str=pattern, mergeable_ranks={token: rank for rank, token in enumerate(as_bytes)},
             special_tokens={},
         )  # fmt: skip
         tokens = [b""] * (1 + max([*vocabulary.values(), *special_tokens.values()]))
-        for token, id in plain.items():
+        for token, id in ordinary.items():
             tokens[id] = from_visible(token)
         for name, id in special_tokens.items():
             tokens[id] = name.encode()
@@ -102,8 +101,8 @@ class PublishedBPETokenizer(TiktokenTokenizer):
         """The id of the special token that ends a text."""
         return self._end
 
-    def _encode_plain(self, text: str) -> np.ndarray:
-        return self._id_of_rank[super()._encode_plain(text)]
+    def _encode_ordinary(self, text: str) -> np.ndarray:
+        return self._id_of_rank[super()._encode_ordinary(text)]
 
     def _prepare(self, text: str) -> str:
         text = prepare(text, lowercase=False)
@@ -116,22 +115,21 @@ class PublishedBPETokenizer(TiktokenTokenizer):
         return [*super()._rules(), self.nfc, self.whole_words, self._end, self.begin_of_text]
 
     def save(self, folder: Path | str) -> None:
-        """Write the files that the tokenizer came in, as they were."""
+        """Write the files from which the tokenizer was loaded, unchanged."""
         for name, content in self._files.items():
             if name != CONFIG_FILE:
                 write_json(Path(folder) / name, content)
         super().save(folder)
 
     def _config(self) -> dict[str, object]:
-        ours = {"kind": self.kind, "fingerprint": self.fingerprint()}
-        return {**self._files.get(CONFIG_FILE, {}), **ours}
+        return {**self._files.get(CONFIG_FILE, {}), "kind": self.kind, "fingerprint": self.fingerprint()}
 
     @classmethod
     def load(cls, folder: Path | str) -> "PublishedBPETokenizer":
         """Read the tokenizer of a published model's folder.
 
         Raises:
-            UserError: a file is missing or damaged, or asks for what is not done here.
+            UserError: a file is missing or damaged, or asks for something that is not supported here.
         """
         folder = Path(folder)
         config = read_json(folder / CONFIG_FILE) if (folder / CONFIG_FILE).is_file() else {}
@@ -141,39 +139,41 @@ class PublishedBPETokenizer(TiktokenTokenizer):
                 content = read_json(file)
             else:
                 file = folder / "vocab.json"
-                content = as_json(read_json(file), read_merges(folder / "merges.txt"), config)
-            return of_json(content, config)
+                content = to_tokenizer_json(read_json(file), read_merges(folder / "merges.txt"), config)
+            return from_tokenizer_json(content, config)
         except UserError as error:
             raise UserError(f"{file}: {error}") from error
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise UserError(f"{file} is damaged ({type(error).__name__}: {error}); fetch it again.") from error
 
 
-def of_json(content: dict[str, Any], config: dict[str, Any]) -> PublishedBPETokenizer:
-    """The tokenizer that a `tokenizer.json` describes, with what `tokenizer_config.json` says of its special tokens.
+def from_tokenizer_json(content: dict[str, Any], config: dict[str, Any]) -> PublishedBPETokenizer:
+    """Build the tokenizer of a `tokenizer.json`, with the special tokens of `tokenizer_config.json`.
 
     Raises:
-        UserError: it asks for what is not done here.
+        UserError: it asks for something that is not supported here.
     """
     model = content["model"]
-    odd = [name for name in ("unk_token", "continuing_subword_prefix", "end_of_word_suffix") if model.get(name)]
-    odd += [name for name in ("byte_fallback", "fuse_unk") if model.get(name)]
-    if model.get("type", "BPE") != "BPE" or odd:
+    options = ("unk_token", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "fuse_unk")
+    unsupported = [name for name in options if model.get(name)]
+    if model.get("type", "BPE") != "BPE" or unsupported:
         raise UserError(
-            f"its model is {model.get('type')!r}{f' with {odd[0]}' if odd else ''}; of such files llmasos knows "
-            "byte-level BPE alone. Choose a model with another tokenizer."
+            f"its model is {model.get('type')!r}{f' with {unsupported[0]}' if unsupported else ''}; llmasos supports "
+            "byte-level BPE only. Choose a model with another tokenizer."
         )
     special = {token["content"]: token["id"] for token in content.get("added_tokens", [])}
     merges = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in model["merges"]]
-    end = name_of(config.get("eos_token")) or (END_OF_TEXT if END_OF_TEXT in special else None)
+    end = token_name(config.get("eos_token")) or (END_OF_TEXT if END_OF_TEXT in special else None)
     if end is None:
-        raise UserError(f"{CONFIG_FILE} beside it names no eos_token, so a text would have no end; fetch it again.")
+        raise UserError(
+            f"the {CONFIG_FILE} next to it names no eos_token, so a text would have no end; fetch it again."
+        )
     return PublishedBPETokenizer(
         model["vocab"],
         merges,
         special,
         split_pattern(content.get("pre_tokenizer")),
-        normalises(content.get("normalizer")),
+        uses_nfc(content.get("normalizer")),
         bool(model.get("ignore_merges")),
         end,
         first_token(content.get("post_processor")),
@@ -181,27 +181,30 @@ def of_json(content: dict[str, Any], config: dict[str, Any]) -> PublishedBPEToke
     )
 
 
-def as_json(vocabulary: dict[str, int], merges: list[str], config: dict[str, Any]) -> dict[str, Any]:
-    """What `tokenizer.json` would say for an older folder with `vocab.json` and `merges.txt`.
+def to_tokenizer_json(vocabulary: dict[str, int], merges: list[str], config: dict[str, Any]) -> dict[str, Any]:
+    """Return the equivalent `tokenizer.json` of an older folder with `vocab.json` and `merges.txt`.
 
     Raises:
-        UserError: the tokenizer is of a class whose words are not known here.
+        UserError: the split pattern of this tokenizer class is unknown here.
     """
-    kind = config.get("tokenizer_class", "GPT2Tokenizer").removesuffix("Fast")
+    tokenizer_class = config.get("tokenizer_class", "GPT2Tokenizer").removesuffix("Fast")
     added = {int(id): token["content"] for id, token in config.get("added_tokens_decoder", {}).items()}
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": kind == "GPT2Tokenizer"}
-    if kind == "GPT2Tokenizer":
-        words, normaliser = byte_level, None
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": tokenizer_class == "GPT2Tokenizer"}
+    if tokenizer_class == "GPT2Tokenizer":
+        pre_tokenizer, normalizer = byte_level, None
         added = added or {vocabulary[END_OF_TEXT]: END_OF_TEXT}
-    elif kind == "Qwen2Tokenizer":
+    elif tokenizer_class == "Qwen2Tokenizer":
         split = {"type": "Split", "pattern": {"Regex": QWEN_PATTERN}, "behavior": "Isolated", "invert": False}
-        words, normaliser = {"type": "Sequence", "pretokenizers": [split, byte_level]}, {"type": "NFC"}
+        pre_tokenizer = {"type": "Sequence", "pretokenizers": [split, byte_level]}
+        normalizer = {"type": "NFC"}
     else:
-        raise UserError(f"the tokenizer is a {kind}; without {JSON_FILE} llmasos knows GPT2Tokenizer, Qwen2Tokenizer.")
+        raise UserError(
+            f"the tokenizer is a {tokenizer_class}; without {JSON_FILE} llmasos knows GPT2Tokenizer, Qwen2Tokenizer."
+        )
     return {
         "added_tokens": [{"id": id, "content": name, "special": True} for id, name in sorted(added.items())],
-        "normalizer": normaliser,
-        "pre_tokenizer": words,
+        "normalizer": normalizer,
+        "pre_tokenizer": pre_tokenizer,
         "post_processor": None,
         "decoder": {"type": "ByteLevel"},
         "model": {"type": "BPE", "vocab": vocabulary, "merges": merges},
@@ -209,7 +212,7 @@ def as_json(vocabulary: dict[str, int], merges: list[str], config: dict[str, Any
 
 
 def read_merges(path: Path) -> list[str]:
-    """The lines of a `merges.txt`, without its heading."""
+    """Return the lines of a `merges.txt`, without its header."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -217,42 +220,43 @@ def read_merges(path: Path) -> list[str]:
     return [line for line in lines if line and not line.startswith("#version")]
 
 
-def split_pattern(words: dict[str, Any] | None) -> str:
-    """The regular expression that a `pre_tokenizer` stands for.
+def split_pattern(pre_tokenizer: dict[str, Any] | None) -> str:
+    """Return the regular expression of a `pre_tokenizer`.
 
     Raises:
-        UserError: it cuts texts in a way that is not known here.
+        UserError: it splits texts in a way that is not supported here.
     """
-    parts = words["pretokenizers"] if words and words["type"] == "Sequence" else [words]
-    kinds = [part and part["type"] for part in parts]
+    is_sequence = pre_tokenizer and pre_tokenizer["type"] == "Sequence"
+    parts = pre_tokenizer["pretokenizers"] if is_sequence else [pre_tokenizer]
+    types = [part and part["type"] for part in parts]
     last = parts[-1]
-    if kinds[-1] == "ByteLevel" and not last.get("add_prefix_space", True):
-        by_itself = last.get("use_regex", True)
-        if kinds == ["ByteLevel"] and by_itself:
+    if types[-1] == "ByteLevel" and not last.get("add_prefix_space", True):
+        use_regex = last.get("use_regex", True)
+        if types == ["ByteLevel"] and use_regex:
             return SPLIT_PATTERN
-        if kinds == ["Digits", "ByteLevel"] and parts[0]["individual_digits"] and by_itself:
+        if types == ["Digits", "ByteLevel"] and parts[0]["individual_digits"] and use_regex:
             return DIGITS_PATTERN
-        if kinds == ["Split", "ByteLevel"] and not by_itself:
+        if types == ["Split", "ByteLevel"] and not use_regex:
             split = parts[0]
             if split["behavior"] == "Isolated" and not split.get("invert") and "Regex" in split["pattern"]:
                 return split["pattern"]["Regex"]
     raise UserError(
-        f"it cuts texts into words by {', '.join(map(str, kinds))} in a way that llmasos does not know; choose a model "
+        f"it splits texts into words by {', '.join(map(str, types))} in a way that llmasos does not support; choose a model "
         "with another tokenizer."
     )
 
 
-def normalises(normaliser: dict[str, Any] | None) -> bool:
-    """Whether texts are to be composed (NFC). Raises UserError for any other normaliser."""
-    if normaliser is None or (normaliser["type"] == "Sequence" and not normaliser["normalizers"]):
+def uses_nfc(normalizer: dict[str, Any] | None) -> bool:
+    """Whether texts are composed (NFC). Raises `UserError` for any other normalizer."""
+    if normalizer is None or (normalizer["type"] == "Sequence" and not normalizer["normalizers"]):
         return False
-    if normaliser["type"] != "NFC":
-        raise UserError(f"its normaliser is {normaliser['type']!r}; llmasos knows NFC and none.")
+    if normalizer["type"] != "NFC":
+        raise UserError(f"its normalizer is {normalizer['type']!r}; llmasos supports NFC and none.")
     return True
 
 
 def first_token(processor: dict[str, Any] | None) -> str | None:
-    """The special token that a `post_processor` puts before a text."""
+    """Return the special token that a `post_processor` puts before a text, if any."""
     if processor is None:
         return None
     for part in processor.get("processors", [processor]):
@@ -261,8 +265,8 @@ def first_token(processor: dict[str, Any] | None) -> str | None:
     return None
 
 
-def name_of(token: str | dict[str, Any] | None) -> str | None:
-    """A special token's name, which `tokenizer_config.json` writes in two ways."""
+def token_name(token: str | dict[str, Any] | None) -> str | None:
+    """Return a special token's name, which `tokenizer_config.json` writes in two ways."""
     return token["content"] if isinstance(token, dict) else token
 
 

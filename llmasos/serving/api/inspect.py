@@ -137,11 +137,11 @@ def read(model: nn.Module, tokenizer: Tokenizer, input: Input, target: str | Seq
         UserError: it is empty, an id is not in the vocabulary, or there is a target and the model is no translator.
     """
     config = model.config
-    translates = config.family == "transformer" and config.head == "none"
+    translates = config.family == "transformer" and config.generates
     if target is not None and not translates:
         raise UserError(f"target is for translators, and the model is a {config.family}: leave it out.")
     if not isinstance(input, str) and input and isinstance(input[0], Mapping):
-        if config.family != "gpt" or config.head != "none":
+        if config.family != "gpt" or not config.is_pretraining:
             raise UserError(f"the input is a conversation, and the model is a {config.family}: give a text.")
         ids = template_of(tokenizer).encode(tokenizer, input, answer=False).ids
     elif not isinstance(input, str):
@@ -150,7 +150,7 @@ def read(model: nn.Module, tokenizer: Tokenizer, input: Input, target: str | Seq
         ids = tokenizer.build_inputs(tokenizer.encode(input, allow_special=True)).ids  # [MASK] is the token, not its letters
     elif translates:
         ids = [*tokenizer.encode(input), tokenizer.end_of_text]
-    elif config.head != "none":
+    elif not config.is_pretraining:
         ids = tokenizer.build_inputs(tokenizer.encode(input)).ids
     else:
         ids = tokenizer.encode_prompt(input)
@@ -257,10 +257,10 @@ def maps_by_kind(model: nn.Module, reading: Reading) -> dict[str, list[Tensor]]:
     if reading.target is not None:
         maps = attention_maps(model, ids, torch.tensor([reading.decoder_ids], device=device))
     else:
-        maps = attention_maps(model, ids, run=getattr(model, "body", model).features)
+        maps = attention_maps(model, ids, run=getattr(model, "backbone", model).hidden_states)
     found: dict[str, list[Tensor]] = {}
     for name, weights in maps.items():
-        blocks, _, attention = re.fullmatch(r"(?:body\.)?(\w*blocks)\.(\d+)\.(\w+)", name).groups()
+        blocks, _, attention = re.fullmatch(r"(?:backbone\.)?(\w*blocks)\.(\d+)\.(\w+)", name).groups()
         kind = "decoder_attention" if (blocks, attention) == ("decoder_blocks", "attention") else attention
         found.setdefault(kind, []).append(weights)
     return found

@@ -11,7 +11,7 @@ from model_helpers import random_ids
 
 from llmasos.errors import UserError
 from llmasos.hub import load_pretrained
-from llmasos.hub.folder import read_body, read_config, read_model, write_model
+from llmasos.hub.folder import read_backbone, read_config, read_model, write_model
 from llmasos.models import ModelConfig, build_model, n_parameters, n_parameters_of, preset, weights_of
 
 IDS = random_ids(3, 9, vocab_size=V)
@@ -109,7 +109,7 @@ def test_a_bert_without_next_sentences_says_what_begins_at_random(tmp_path):
     torch.testing.assert_close(model(IDS, REAL).masked, theirs(IDS).logits, **CLOSE)
 
 
-@pytest.mark.parametrize("head", ["classifier", "span", "features"])
+@pytest.mark.parametrize("head", ["classifier", "question_answering", "features"])
 @pytest.mark.parametrize("source", ["bert pre-training", "bert body", "bert classifier"])
 def test_a_body_is_taken_from_any_bert(source, head, tmp_path):
     theirs = published(source)
@@ -117,10 +117,10 @@ def test_a_body_is_taken_from_any_bert(source, head, tmp_path):
     config = read_config(tmp_path)
     labels = ("no", "yes") if head == "classifier" else ()
     model = build_model(ModelConfig.from_dict({**config.to_dict(), "head": head, "labels": labels})).eval()
-    before = {name: tensor.clone() for name, tensor in weights_of(model).items() if not name.startswith("body.")}
-    read_body(model, tmp_path)
+    before = {name: tensor.clone() for name, tensor in weights_of(model).items() if not name.startswith("backbone.")}
+    read_backbone(model, tmp_path)
     expected = getattr(theirs, "bert", theirs)(IDS).last_hidden_state
-    torch.testing.assert_close(model.body.features(IDS), expected, **CLOSE)
+    torch.testing.assert_close(model.backbone.hidden_states(IDS), expected, **CLOSE)
     assert all(torch.equal(weights_of(model)[name], tensor) for name, tensor in before.items())
 
 
@@ -222,6 +222,6 @@ def test_what_the_file_holds_beyond_the_model_is_named(tmp_path):
 
 def test_a_body_of_other_sizes_is_refused(tmp_path):
     published("bert body").save_pretrained(tmp_path)
-    config = ModelConfig.from_dict({**read_config(tmp_path).to_dict(), "head": "span", "d_ff": 60})
+    config = ModelConfig.from_dict({**read_config(tmp_path).to_dict(), "head": "question_answering", "d_ff": 60})
     with pytest.raises(UserError, match="d_ff is 56 there and 60 in the new model"):
-        read_body(build_model(config), tmp_path)
+        read_backbone(build_model(config), tmp_path)
