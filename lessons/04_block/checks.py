@@ -11,7 +11,7 @@ from lessons.machinery.exercises import Case, Exercise, Misconception, Written
 from llmasos import nn as library
 from llmasos.models import ModelConfig, n_parameters_of
 from llmasos.objectives import CausalLM
-from llmasos.objectives.causal import IGNORE_INDEX
+from llmasos.objectives import IGNORE_INDEX
 
 READY_MADE = {
     name: "it is the ready-made norm; write the formula yourself"

@@ -33,8 +33,8 @@ from llmasos.datasets.storyworld import stories
 from llmasos.models import BERT, ModelConfig
 from llmasos.nn import explicit_attention
 from llmasos.objectives import IGNORE_INDEX, BERTPretraining, MaskedLM, collate_inputs
-from llmasos.objectives.masked import hidden_tokens
-from llmasos.objectives.masked import predict as ask
+from llmasos.objectives.masked import forward as ask
+from llmasos.objectives.masked import masked_targets
 from llmasos.tasks.bert_pretraining import EncodedPairs, fill_masks, piece
 from llmasos.tokenizers import CharTokenizer, WordPieceTokenizer
 from llmasos.training.optimizers import make_optimizers, set_learning_rate
@@ -181,9 +181,9 @@ short, long = torch.randint(5, 50, (1, 6)), torch.randint(5, 50, (1, 12))
 together = torch.cat([F.pad(short, (0, 6), value=0), long])  # (2, 12): six [PAD] after the short one
 attention_mask = together != 0
 with torch.no_grad():
-    alone = model.hidden(short)  # (1, 6, C)
-    with_mask = model.hidden(together, attention_mask)[:1, :6]
-    without_mask = model.hidden(together)[:1, :6]
+    alone = model.hidden_states(short)  # (1, 6, C)
+    with_mask = model.hidden_states(together, attention_mask)[:1, :6]
+    without_mask = model.hidden_states(together)[:1, :6]
 print("largest difference with the padding mask   ", f"{(with_mask - alone).abs().max():.6f}")
 print("largest difference without a padding mask  ", f"{(without_mask - alone).abs().max():.6f}")
 
@@ -410,19 +410,19 @@ masked_lm_loss = part("masked_lm_loss", None)
 class Masking(MaskedLM):
     """The library's, or yours."""
 
-    def choose(self, ids, rng):  # (T,) → positions (k,)
+    def choose_positions(self, ids, rng):  # (T,) → positions (k,)
         if choose_masked is None:
-            return super().choose(ids, rng)
+            return super().choose_positions(ids, rng)
         uniform, special = torch.from_numpy(rng.random((1, len(ids)))), torch.from_numpy(self.special)
-        return np.flatnonzero(choose_masked(torch.from_numpy(ids)[None], special, uniform, self.share)[0])
+        return np.flatnonzero(choose_masked(torch.from_numpy(ids)[None], special, uniform, self.mask_prob)[0])
 
-    def hide(self, ids, rng):  # (T,) → (T,), (T,)
+    def mask_tokens(self, ids, rng):  # (T,) → (T,), (T,)
         if apply_80_10_10 is None:
-            return super().hide(ids, rng)
+            return super().mask_tokens(ids, rng)
         chosen = torch.zeros(1, len(ids), dtype=torch.bool)
-        chosen[0, self.choose(ids, rng)] = True
+        chosen[0, self.choose_positions(ids, rng)] = True
         fate, dice = torch.from_numpy(rng.random((2, 1, len(ids))))
-        ordinary = torch.from_numpy(self.ordinary)
+        ordinary = torch.from_numpy(self.regular_ids)
         shown, labels = apply_80_10_10(torch.from_numpy(ids)[None], chosen, fate, dice, self.mask_id, ordinary)
         return shown[0].numpy(), labels[0].numpy()
 
@@ -466,8 +466,8 @@ def pretrain(always_mask):
             losses, counts = objective.loss_sums(model, batch), objective.n_targets(batch)
             return losses["masked"] / counts["masked"] + losses["next_sentence"] / counts["next_sentence"]
         output = ask(model, batch)  # output.masked: (N, V), the hidden places only
-        follows = objective.next_sentence.loss(output, batch) / BATCH
-        return masked_lm_loss(output.masked[None], hidden_tokens(batch)[None]) + follows
+        follows = objective.next_sentence.loss_from(output, batch) / BATCH
+        return masked_lm_loss(output.masked[None], masked_targets(batch)[None]) + follows
 
     return model, train_model(model, loss_of, STEPS, learning_rate=2e-2)
 
@@ -482,7 +482,7 @@ for row in range(2):
 # %%
 usual = np.bincount(np.concatenate([np.concatenate(d) for d in train.pairs.documents]), minlength=V)
 batch = hidden_by_mask_only(hidden_by_80_10_10(val, stream=10**6))  # the same hidden places for every model
-wanted = hidden_tokens(batch)
+wanted = masked_targets(batch)
 hits = (wanted == usual.argmax()).float().mean().item()
 result("always the most frequent token, share right", hits, 0.08, 0.03)
 predict(
@@ -497,7 +497,7 @@ for name, always_mask, expected in (("80/10/10", False, (0.68, 0.72)), ("100/0/0
     with torch.no_grad():
         output = ask(models[name].eval(), batch)
     words_right = (output.masked.argmax(-1) == wanted).float().mean().item()
-    pairs_right = objective.next_sentence.hits(output, batch) / len(val)
+    pairs_right = objective.next_sentence.n_correct_from(output, batch) / len(val)
     result(f"{name}: hidden words, share right", words_right, expected[0], 0.1)
     result(f"{name}: next sentence, share right", pairs_right, expected[1], 0.12)
 
@@ -687,8 +687,8 @@ result("pseudo-perplexity of held-out pairs", math.exp(surprise / count), 2.5, 1
 # - **What it is all for.** A BERT that fills gaps is of no use by itself. Its vectors are: with a new head on `[CLS]`
 #   or on every position, and a little training, it sorts texts (lesson 08) and answers questions (lesson 09).
 # - **Whole words.** Of a word in three pieces, one piece hidden is easily guessed from the other two.
-#   `whole_words=True` hides all pieces of a word together, as BERT's authors did in a later release. SpanBERT (Joshi
-#   et al. 2020) hides stretches of words.
+#   `whole_word_masking=True` masks all pieces of a word together, as BERT's authors did in a later release. SpanBERT
+#   (Joshi et al. 2020) masks spans of words.
 # - **How much to hide.** 15 % was a guess of 2018. Wettig et al. 2023 found 40 % as good or better for large models.
 # - **Asking about every token.** ELECTRA (Clark et al. 2020) lets a small BERT replace some words and asks a second
 #   model of *all* of them: is this the true one? It is the lie detector of section 7.6 as the only objective.

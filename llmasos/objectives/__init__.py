@@ -1,25 +1,26 @@
-"""What to learn: each objective turns examples into a batch and a model's outputs into a loss."""
+"""Training objectives: each turns examples into a batch, and a model's outputs into a loss."""
 
-from llmasos.objectives.causal import IGNORE_INDEX, CausalLM
+from llmasos.objectives.causal import CausalLM
 from llmasos.objectives.classification import Classification, EncodedText
 from llmasos.objectives.collation import collate_inputs
 from llmasos.objectives.masked import MaskedLM
 from llmasos.objectives.next_sentence import EncodedSentencePair, NextSentence
-from llmasos.objectives.objective import Batch, Objective
+from llmasos.objectives.objective import IGNORE_INDEX, Batch, Objective
 from llmasos.objectives.pretraining import BERTPretraining
 from llmasos.objectives.question_answering import (
     BestAnswer,
     ContextWindow,
     SpanExtraction,
     best_answer,
-    predict_spans,
     make_windows,
+    predict_spans,
 )
 from llmasos.objectives.seq2seq import EncodedPair, Seq2Seq, encode_pair
 from llmasos.objectives.supervised_fine_tuning import Dialogue, SupervisedFineTuning
 
 __all__ = [
     "IGNORE_INDEX", "BERTPretraining", "Batch", "BestAnswer", "CausalLM", "Classification", "ContextWindow", "Dialogue",
-    "SupervisedFineTuning", "EncodedPair", "EncodedText", "EncodedSentencePair", "MaskedLM", "NextSentence", "Objective", "Seq2Seq",
-    "SpanExtraction", "best_answer", "encode_pair", "predict_spans", "collate_inputs", "make_windows",
+    "EncodedPair", "EncodedSentencePair", "EncodedText", "MaskedLM", "NextSentence", "Objective", "Seq2Seq",
+    "SpanExtraction", "SupervisedFineTuning", "best_answer", "collate_inputs", "encode_pair", "make_windows",
+    "predict_spans",
 ]  # fmt: skip

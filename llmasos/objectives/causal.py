@@ -1,44 +1,52 @@
-"""Causal language modelling: at every position, predict the next token."""
+"""Causal language modeling: at every position, predict the next token (Bengio et al. 2003; Radford et al. 2018).
 
-from collections.abc import Callable, Sequence
+    window     Once   upon   a      time   there        T + 1 = 5 tokens of a text
+    ids        Once   upon   a      time                the inputs: the first T
+    targets    upon   a      time   there               the inputs shifted left by one: the last T
+
+One forward pass predicts all T targets at once: the causal mask lets position t attend to positions 1 … t only, so no
+position sees its own target. The loss is the cross-entropy in nats, averaged over all N targets of a batch:
+
+    loss = - 1/N · Σ log p(target at t | ids at 1 … t)
+
+A model that gives every token of the vocabulary the same probability 1/V has the loss log V. The exponential of the
+loss is the perplexity.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from llmasos.datasets.padding import pad
-from llmasos.objectives.objective import Batch
-
-IGNORE_INDEX = (
-    -100
-)  # the target of a position where nothing is to be predicted; F.cross_entropy knows it by this number
+from llmasos.objectives.objective import IGNORE_INDEX, Batch, MakeRng
 
 
 class CausalLM:
-    """An example is a window of T + 1 token ids; inputs are the first T, targets the last T.
-
-    The loss is the cross-entropy -log p(target | the tokens before it) in nats.
+    """An example is a window of T + 1 token ids.
 
     >>> batch = CausalLM().collate([np.array([5, 6, 7, 8]), np.array([1, 2])])
     >>> batch["ids"].tolist(), batch["targets"].tolist()
     ([[5, 6, 7], [1, 2, 0]], [[6, 7, 8], [2, -100, -100]])
     """
 
-    def collate(self, examples: Sequence[np.ndarray], rngs: Sequence[Callable[[], np.random.Generator]] = ()) -> Batch:
-        """Stack windows to `ids` and `targets` (B, T). Shorter windows are filled up at the end with ignored targets.
+    def collate(self, examples: Sequence[np.ndarray], rngs: Sequence[MakeRng] = ()) -> Batch:
+        """Stack windows to `ids` and `targets`, both (B, T).
 
-        The filling needs no attention mask: it stands in everybody's future.
+        Shorter windows are padded on the right, and their padding has the target IGNORE_INDEX. It needs no attention
+        mask: every real token comes before the padding and cannot attend to it.
         """
         windows, attention_mask = pad(examples, 0)  # (B, T + 1)
-        targets = windows.masked_fill(~attention_mask, IGNORE_INDEX)[:, 1:]
-        return {"ids": windows[:, :-1].contiguous(), "targets": targets.contiguous()}
+        targets = windows.masked_fill(~attention_mask, IGNORE_INDEX)
+        return {"ids": windows[:, :-1].contiguous(), "targets": targets[:, 1:].contiguous()}
 
     def n_targets(self, batch: Batch) -> dict[str, int]:
         """The number of tokens to predict."""
         return {"causal": int((batch["targets"] != IGNORE_INDEX).sum())}
 
     def loss_sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """The sum of the tokens' losses."""
+        """The summed cross-entropy of these tokens."""
         logits = model(batch["ids"])  # (B, T, V)
         loss = F.cross_entropy(logits.flatten(0, 1).float(), batch["targets"].flatten(), reduction="sum")
         return {"causal": loss}

@@ -1,26 +1,24 @@
-"""Text classification: which of a fixed list of labels does a text have, or two texts together?"""
+"""Text classification: which of a fixed list of labels does a text have, or a pair of texts?"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from llmasos.errors import UserError
-from llmasos.objectives.causal import IGNORE_INDEX
 from llmasos.objectives.collation import collate_inputs
-from llmasos.objectives.objective import Batch
+from llmasos.objectives.objective import IGNORE_INDEX, Batch, MakeRng
 from llmasos.tokenizers import EncodedInput, Tokenizer
 
 
 class EncodedText(NamedTuple):
-    """An example: the tokens of one or two texts, and the number of their label."""
+    """An example: the tokens of one or two texts, and the index of their label."""
 
     inputs: EncodedInput
-    label: int  # index into the objective's labels, or IGNORE_INDEX where it is not known
-    n_cut: int = 0  # how many tokens of the texts did not fit into the context
+    label: int  # index into the objective's labels, or IGNORE_INDEX if it is not known
+    n_cut: int = 0  # how many tokens of the texts were cut off to fit the context
 
 
 class Classification:
@@ -33,29 +31,29 @@ class Classification:
     (1, [1])
 
     Args:
-        tokenizer: frames and pads the texts.
+        tokenizer: encodes the texts.
         labels: names of the classes, in the order of the model's outputs (`config.labels`).
     """
 
     def __init__(self, tokenizer: Tokenizer, labels: Sequence[str]):
         self.tokenizer, self.labels = tokenizer, tuple(labels)
-        self._number = {label: number for number, label in enumerate(self.labels)}
+        self._index = {label: index for index, label in enumerate(self.labels)}
 
     def encode(self, text: str, second: str | None, label: str | None, context_length: int) -> EncodedText:
-        """Turn a text, or two, into an example of at most `context_length` tokens.
+        """Encode one text, or two, as an example of at most `context_length` tokens.
 
-        Of two texts that are too long together the longer is cut until they are equal; then both are. A text is cut in
-        its middle (see `cut_middle`).
+        If two texts are too long together, the longer one is cut to the length of the other; then both are cut. Each is
+        cut in its middle (see `truncate_middle`).
 
         Args:
-            text, second: the texts; None = there is no second.
-            label: one of the labels; None = not known, for prediction.
-            context_length: the longest sequence the model can read, in tokens.
+            text, second: the texts; second may be None.
+            label: one of the labels; None for prediction, where it is not known.
+            context_length: the longest sequence that the model can read, in tokens.
 
         Raises:
-            UserError: a label that is not among the labels, or a context without room for a single token.
+            UserError: the label is not among the labels, or the context has no room for a single token.
         """
-        if label is not None and label not in self._number:
+        if label is not None and label not in self._index:
             raise UserError(
                 f"the label {label!r} did not occur in training; the known ones are {', '.join(self.labels)}: "
                 "correct the label, or train on examples that have it."
@@ -64,35 +62,37 @@ class Classification:
         room = context_length - self.tokenizer.n_special_tokens(len(texts))
         if room < 1:
             raise UserError(f"a context of {context_length} tokens has no room for a text; use a longer one.")
-        kept = [cut_middle(ids, n) for ids, n in zip(texts, share_room([len(ids) for ids in texts], room), strict=True)]
+        lengths = divide_room([len(ids) for ids in texts], room)
+        kept = [truncate_middle(ids, n) for ids, n in zip(texts, lengths, strict=True)]
         n_cut = sum(map(len, texts)) - sum(map(len, kept))
-        return EncodedText(self.tokenizer.build_inputs(*kept), IGNORE_INDEX if label is None else self._number[label], n_cut)
+        index = IGNORE_INDEX if label is None else self._index[label]
+        return EncodedText(self.tokenizer.build_inputs(*kept), index, n_cut)
 
-    def collate(self, examples: Sequence[EncodedText], rngs: Sequence[Callable[[], np.random.Generator]] = ()) -> Batch:
-        """Stack examples, padded to the longest of them: `ids`, `attention_mask`, `segments` (B, T) and `labels` (B,)."""
+    def collate(self, examples: Sequence[EncodedText], rngs: Sequence[MakeRng] = ()) -> Batch:
+        """Stack examples to `ids`, `attention_mask`, `segments` (B, T), padded on the right, and `labels` (B,)."""
         batch = collate_inputs([example.inputs for example in examples], self.tokenizer.pad_id)
         return {**batch, "labels": torch.tensor([example.label for example in examples])}
 
     def n_targets(self, batch: Batch) -> dict[str, int]:
-        """The number of texts."""
+        """The number of texts with a known label."""
         return {"label": int((batch["labels"] != IGNORE_INDEX).sum())}
 
     def loss_sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """The sum of the texts' losses. `model` is a `SequenceClassifier` with as many labels."""
+        """The summed cross-entropy of these texts. `model` is a `SequenceClassifier` with as many labels."""
         logits = model(batch["ids"], batch["attention_mask"], batch["segments"])  # (B, n_labels)
         return {"label": F.cross_entropy(logits.float(), batch["labels"], reduction="sum")}
 
     @torch.inference_mode()
     def n_correct(self, model: nn.Module, batch: Batch) -> dict[str, int]:
-        """How many texts get their own label from the model."""
+        """The number of texts that the model classifies correctly."""
         predicted = model(batch["ids"], batch["attention_mask"], batch["segments"]).argmax(dim=1)  # (B,)
         return {"label": int((predicted == batch["labels"]).sum())}
 
 
-def share_room(lengths: Sequence[int], room: int) -> list[int]:
-    """How many tokens one or two texts keep, so that together they have at most `room`; the longer one loses first.
+def divide_room(lengths: Sequence[int], room: int) -> list[int]:
+    """How many tokens one or two texts keep, so that together they have at most `room`; the longer loses first.
 
-    >>> share_room([4, 2], 5), share_room([4, 4], 5)
+    >>> divide_room([4, 2], 5), divide_room([4, 4], 5)
     ([3, 2], [3, 2])
     """
     if len(lengths) == 1:
@@ -102,13 +102,14 @@ def share_room(lengths: Sequence[int], room: int) -> list[int]:
     return [first, min(second, room - first)]
 
 
-def cut_middle(ids: list[int], n: int) -> list[int]:
+def truncate_middle(ids: list[int], n: int) -> list[int]:
     """At most n tokens of a text: a quarter from its beginning and the rest from its end.
 
-    What a text is about stands at its beginning, what comes of it at its end: of all ways to cut reviews, this one
-    classified them best (Sun et al. 2019, "How to Fine-Tune BERT for Text Classification?", section 5.3.1).
+    A text says what it is about at the beginning, and what it concludes at the end: of all ways to truncate reviews,
+    this one gave the best classification (Sun et al. 2019, "How to Fine-Tune BERT for Text Classification?", section
+    5.3.1).
 
-    >>> cut_middle([1, 2, 3, 4, 5, 6, 7, 8, 9], 4)
+    >>> truncate_middle([1, 2, 3, 4, 5, 6, 7, 8, 9], 4)
     [1, 7, 8, 9]
     """
     return ids if len(ids) <= n else ids[: n // 4] + ids[len(ids) - (n - n // 4) :]

@@ -1,4 +1,4 @@
-"""Framed texts of unequal length as a batch."""
+"""Padding encoded texts to one batch."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from llmasos.tokenizers.pair_template import EncodedInput
 
 
 def collate_inputs(inputs: Sequence[EncodedInput], pad_id: int) -> Batch:
-    """What a reading model is given of B framed texts: `ids`, `attention_mask` and `segments`, all (B, T), padded on the right.
+    """Stack B encoded texts to `ids`, `attention_mask` and `segments`, all (B, T), padded on the right.
 
     >>> batch = collate_inputs([EncodedInput([5, 6, 7], [0, 0, 1], 0, 2), EncodedInput([8], [0], 0, 1)], pad_id=9)
     >>> batch["ids"].tolist(), batch["segments"].tolist()

@@ -1,9 +1,15 @@
-"""What an objective is: what to learn, apart from how it is learned.
+"""What an objective is: what a model learns, apart from how it is trained.
 
-The training loop knows no model family and no task. It asks the objective for three things: make a batch of some
-examples, count what will be predicted in it, and sum the losses of those predictions. The loop itself divides sums by
-counts, and it does so over the whole global batch: all accumulation steps and all processes. Were each micro-batch
-averaged by itself, one with few targets would weigh as much as one with many.
+The training loop knows no model family and no task. It asks the objective to
+
+    collate     turn some examples into one batch of tensors
+    n_targets   count the targets in the batch: the tokens or labels to predict
+    loss_sums   sum the losses of these predictions
+
+The loop itself divides the sums by the counts, over the whole global batch: all accumulation steps and all processes.
+If each micro-batch were averaged by itself, one with few targets would weigh as much as one with many.
+
+`causal.py` is the shortest objective and the one to read first.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,23 +18,29 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor, nn
 
-Batch = Mapping[str, Tensor]  # named tensors, the first dimension of each is the batch
+IGNORE_INDEX = -100  # the target of a position with nothing to predict; the default `ignore_index` of F.cross_entropy
+
+Batch = Mapping[str, Tensor]  # named tensors; the first dimension of each is the batch
+MakeRng = Callable[[], np.random.Generator]
 
 
 class Objective(Protocol):
-    """What the loop needs of an objective. A loss may have several terms ("masked", "next_sentence"), each by name."""
+    """What the training loop needs. A loss may have several named terms, such as "masked" and "next_sentence"."""
 
-    def collate(self, examples: Sequence[Any], rngs: Sequence[Callable[[], np.random.Generator]]) -> Batch:
-        """Make one batch of B examples.
+    def collate(self, examples: Sequence[Any], rngs: Sequence[MakeRng]) -> Batch:
+        """Turn B examples into one batch.
 
         Args:
-            examples: what the data gives, one for each row.
-            rngs: for each row, what makes its source of randomness (for masking and the like), which depends on
-                (seed, step, row) alone. Called only by objectives that need one.
+            examples: one example for each row.
+            rngs: for each row, a function that makes its random generator (for masking and the like). The generator
+                depends on (seed, step, row) alone. Only objectives that need random numbers call it.
         """
+        ...
 
     def n_targets(self, batch: Batch) -> dict[str, int]:
-        """For each term of the loss, how many predictions the batch holds."""
+        """For each term of the loss, the number of targets in the batch."""
+        ...
 
     def loss_sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """For each term, the sum (not the mean) of the losses of those predictions: scalars, in nats."""
+        """For each term, the sum (not the mean) of the losses of its targets: scalars, in nats."""
+        ...

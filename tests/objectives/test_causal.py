@@ -1,4 +1,4 @@
-"""Causal language modelling: what is predicted, and how it is counted."""
+"""Causal language modeling: the targets, how they are counted, and the loss."""
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ def test_targets_are_the_inputs_shifted_by_one_exactly_once():
     assert batch["targets"].tolist() == [[1, 2, 3, 4], [11, 12, 13, 14]]
 
 
-def test_the_filling_of_short_windows_is_neither_counted_nor_learned():
+def test_padding_is_neither_counted_nor_learned():
     objective, model = CausalLM(), tiny_model()
     whole, short = np.array([1, 2, 3, 4, 5, 6]), np.array([7, 8, 9])
     ragged = objective.collate([whole, short])

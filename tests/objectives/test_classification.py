@@ -1,4 +1,4 @@
-"""Classification: texts are cut fairly, padding and company change no loss, an unknown label is refused."""
+"""Classification: texts are truncated fairly, other rows change no loss, an unknown label is refused."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from llmasos.datasets.bucketing import Examples
 from llmasos.errors import UserError
 from llmasos.models import ModelConfig, build_model
 from llmasos.objectives import IGNORE_INDEX, Classification
-from llmasos.objectives.classification import cut_middle, share_room
+from llmasos.objectives.classification import divide_room, truncate_middle
 from llmasos.tokenizers import train_tokenizer
 from llmasos.training.trainer import Trainer
 
@@ -42,7 +42,7 @@ def encoded(objective):
     return [objective.encode(*text, context_length=48) for text in TEXTS]
 
 
-def test_a_batch_holds_framed_texts_padded_to_the_longest(pair):
+def test_texts_are_padded_to_the_longest(pair):
     objective, _ = pair
     examples = encoded(objective)
     batch = objective.collate(examples)
@@ -58,7 +58,7 @@ def test_a_batch_holds_framed_texts_padded_to_the_longest(pair):
     assert objective.n_targets(batch) == {"label": 5}
 
 
-def test_the_loss_is_the_sum_of_those_of_the_texts_alone(pair):
+def test_the_loss_of_a_batch_is_the_sum_of_the_losses_of_single_texts(pair):
     objective, model = pair
     examples = encoded(objective)
     whole = objective.loss_sums(model, objective.collate(examples))["label"]
@@ -69,17 +69,18 @@ def test_the_loss_is_the_sum_of_those_of_the_texts_alone(pair):
     torch.testing.assert_close(alone[1].double(), -F.log_softmax(logits[0], dim=0)[label], rtol=1e-5, atol=1e-5)
 
 
-def test_correct_counts_the_right_predictions_and_leaves_out_unknown_labels(pair):
+def test_n_correct_counts_correct_predictions_and_ignores_unknown_labels(pair):
     objective, model = pair
     batch = objective.collate(encoded(objective))
     predicted = model(batch["ids"], batch["attention_mask"], batch["segments"]).argmax(dim=1)
     assert objective.n_correct(model, {**batch, "labels": predicted}) == {"label": 5}
-    assert objective.n_correct(model, {**batch, "labels": (predicted + torch.tensor([0, 1, 1, 0, 2])) % 3})["label"] == 2
-    some = {**batch, "labels": torch.tensor([1, IGNORE_INDEX, 0, IGNORE_INDEX, 2])}
-    assert objective.n_targets(some) == {"label": 3}
-    of_some = objective.loss_sums(model, some)["label"]
-    rows = {name: tensor[[0, 2, 4]] for name, tensor in some.items()}
-    torch.testing.assert_close(of_some, objective.loss_sums(model, rows)["label"])
+    partly_wrong = (predicted + torch.tensor([0, 1, 1, 0, 2])) % 3
+    assert objective.n_correct(model, {**batch, "labels": partly_wrong}) == {"label": 2}
+    partial = {**batch, "labels": torch.tensor([1, IGNORE_INDEX, 0, IGNORE_INDEX, 2])}
+    assert objective.n_targets(partial) == {"label": 3}
+    loss = objective.loss_sums(model, partial)["label"]
+    rows = {name: tensor[[0, 2, 4]] for name, tensor in partial.items()}
+    torch.testing.assert_close(loss, objective.loss_sums(model, rows)["label"])
 
 
 def test_a_text_without_a_label_can_be_encoded_for_prediction(pair):
@@ -91,14 +92,14 @@ def test_a_label_not_seen_in_training_is_refused_with_the_known_ones(pair):
         pair[0].encode("a text", None, "ugly", 48)
 
 
-def test_too_long_texts_are_cut_to_the_context_and_it_is_counted(pair):
+def test_long_texts_are_truncated_to_the_context_and_the_loss_of_tokens_is_counted(pair):
     objective, _ = pair
     size = {n: objective.tokenizer.n_special_tokens(n) for n in (1, 2)}
     n = len(objective.tokenizer.encode("the cat sat on the mat"))
     for room in (1, 3, n - 1, n, n + 1):
         example = objective.encode("the cat sat on the mat", None, "odd", room + size[1])
         kept = min(room, n)
-        ids = cut_middle(objective.tokenizer.encode("the cat sat on the mat"), kept)
+        ids = truncate_middle(objective.tokenizer.encode("the cat sat on the mat"), kept)
         assert example.inputs == objective.tokenizer.build_inputs(ids) and example.n_cut == n - kept
     two = objective.encode("the cat sat on the mat", "the cat sat on the mat", "odd", 5 + size[2])
     assert len(two.inputs.ids) == 5 + size[2] and two.n_cut == 2 * n - 5
@@ -107,7 +108,7 @@ def test_too_long_texts_are_cut_to_the_context_and_it_is_counted(pair):
 
 
 def test_the_longer_text_loses_tokens_first():
-    """Equal to BERT's own way: as long as there are too many, drop the last of the longer one."""
+    """The same as in BERT: while there are too many tokens, drop the last one of the longer text."""
     chance = np.random.default_rng(0)
     for _ in range(300):
         first, second = (list(range(chance.integers(0, 12))) for _ in range(2))
@@ -115,19 +116,19 @@ def test_the_longer_text_loses_tokens_first():
         expected = [list(first), list(second)]
         while sum(map(len, expected)) > room:
             max(expected, key=lambda text: (len(text), text is expected[1])).pop()
-        assert share_room([len(first), len(second)], room) == [len(text) for text in expected]
+        assert divide_room([len(first), len(second)], room) == [len(text) for text in expected]
 
 
 def test_a_text_keeps_its_beginning_and_its_end():
     for length in range(12):
         for n in range(12):
-            kept = cut_middle(list(range(length)), n)
+            kept = truncate_middle(list(range(length)), n)
             assert len(kept) == min(length, n) and kept == sorted(set(kept))
             if 4 <= n < length:
                 assert kept[0] == 0 and kept[-1] == length - 1
 
 
-def test_it_can_be_learned_by_the_training_loop(pair, tmp_path):
+def test_the_training_loop_can_learn_it(pair, tmp_path):
     objective, model = pair
     examples = encoded(objective)
     torch.manual_seed(0)
@@ -138,7 +139,7 @@ def test_it_can_be_learned_by_the_training_loop(pair, tmp_path):
     assert objective.n_correct(model.eval(), objective.collate(examples)) == {"label": 5}
 
 
-def test_a_tokenizer_with_cls_and_sep_frames_as_bert_does():
+def test_a_tokenizer_with_cls_and_sep_builds_inputs_as_bert_does():
     tokenizer = train_tokenizer("wordpiece", ["the cat sat on the mat"] * 3, vocab_size=28)
     example = Classification(tokenizer, LABELS).encode("the cat", "the mat", "bad", 48)
     tokens = [tokenizer.token_bytes(id).decode() for id in example.inputs.ids]

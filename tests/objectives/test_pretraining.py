@@ -1,4 +1,4 @@
-"""Next-sentence prediction, and BERT's pre-training, which is it and masked language modelling at once."""
+"""Next-sentence prediction, and BERT's pre-training, which adds masked language modeling."""
 
 import math
 
@@ -34,7 +34,7 @@ def test_the_first_class_means_that_it_follows():
     assert objective.n_correct(model, batch) == {"next_sentence": 2}
 
 
-def test_who_knows_nothing_has_the_loss_log_2():
+def test_the_loss_without_any_knowledge_is_log_2():
     objective, model = NextSentence(tokenizer()), tiny_bert()
     torch.nn.init.zeros_(model.next_sentence_head.weight)
     torch.nn.init.zeros_(model.next_sentence_head.bias)
@@ -42,16 +42,16 @@ def test_who_knows_nothing_has_the_loss_log_2():
     assert loss.item() / 6 == pytest.approx(math.log(2))
 
 
-def test_pretraining_is_both_objectives_with_one_reading():
+def test_pretraining_is_both_objectives_with_one_forward_pass():
     both, masked, following = (kind(tokenizer()) for kind in (BERTPretraining, MaskedLM, NextSentence))
     model, pairs = tiny_bert(), framed_pairs(6)
     batch = both.collate(pairs, rngs(6))
     hidden = masked.collate([pair.inputs for pair in pairs], rngs(6))
     assert all(torch.equal(batch[name], hidden[name]) for name in hidden)
-    readings = []
-    model.register_forward_hook(lambda *_: readings.append(1))
+    forward_passes = []
+    model.register_forward_hook(lambda *_: forward_passes.append(1))
     losses, correct = both.loss_sums(model, batch), both.n_correct(model, batch)
-    assert len(readings) == 2, "one for the losses, one for the answers"
+    assert len(forward_passes) == 2, "one for the losses, one for the answers"
     parts = {**masked.loss_sums(model, batch), **following.loss_sums(model, batch)}
     assert losses.keys() == parts.keys() == both.n_targets(batch).keys()
     for name in parts:
@@ -61,7 +61,7 @@ def test_pretraining_is_both_objectives_with_one_reading():
 
 
 @pytest.mark.parametrize("kind", [NextSentence, BERTPretraining])
-def test_neither_padding_nor_the_company_of_other_rows_changes_loss_or_gradient(kind):
+def test_neither_padding_nor_other_rows_change_the_loss_or_a_gradient(kind):
     objective, model = kind(tokenizer()), tiny_bert()
     batch = objective.collate(framed_pairs(6), rngs(6))
     together = objective.loss_sums(model, batch)
@@ -69,14 +69,14 @@ def test_neither_padding_nor_the_company_of_other_rows_changes_loss_or_gradient(
     for name in together:
         torch.testing.assert_close(together[name], sum(loss[name] for loss in apart), rtol=1e-6, atol=0)
     whole, parts = gradients_of(model, together), [gradients_of(model, loss) for loss in apart]
-    assert all(gradient is not None for gradient in whole), "data-parallel training wants one for every parameter"
+    assert all(gradient is not None for gradient in whole), "data-parallel training requires one for every parameter"
     for i, gradient in enumerate(whole):
         torch.testing.assert_close(gradient, sum(part[i] for part in parts), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind, limit", [(NextSentence, 0.1), (BERTPretraining, 1.1)])
-def test_a_few_pairs_can_be_learned_by_heart(tmp_path, kind, limit):
+def test_a_few_pairs_can_be_overfitted(tmp_path, kind, limit):
     objective, model, pairs = kind(tokenizer()), tiny_bert(d_model=32).float(), framed_pairs(4)
     loss = learn(objective, model, pairs, tmp_path, steps=300)
-    assert loss < limit, "log 2 = 0.69 for the pairs and 3.5 for the tokens, for who knows nothing"
+    assert loss < limit, "without any knowledge log 2 = 0.69 for the pairs and 3.5 for the tokens"
     assert objective.n_correct(model, objective.collate(pairs, rngs(4)))["next_sentence"] == 4

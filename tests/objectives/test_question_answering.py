@@ -1,4 +1,4 @@
-"""Answers as spans: exact characters, whole in some window, the best of all windows, null where there is none."""
+"""Answers as spans: exact characters, complete in some window, the best of all windows, null where there is none."""
 
 import math
 
@@ -15,7 +15,7 @@ from llmasos.datasets.examples import QA, Answer
 from llmasos.datasets.storyworld import stories
 from llmasos.errors import UserError
 from llmasos.models import ModelConfig, build_model
-from llmasos.objectives import SpanExtraction, best_answer, predict_spans, make_windows
+from llmasos.objectives import SpanExtraction, best_answer, make_windows, predict_spans
 from llmasos.objectives.question_answering import covering_tokens
 from llmasos.training.trainer import Trainer
 
@@ -40,7 +40,7 @@ def random_qa(chance, n_words: int) -> QA:
 
 
 def perfect_logits(windows) -> list[torch.Tensor]:
-    """What a model says that knows every window's answer."""
+    """The logits of a model that is certain of every window's answer."""
     logits = [torch.zeros(len(window.inputs.ids), 2) for window in windows]
     for scores, window in zip(logits, windows, strict=True):
         scores[window.answer[0], 0] = scores[window.answer[1], 1] = 10.0
@@ -67,7 +67,7 @@ def test_the_covering_tokens_of_every_story_answer_cut_out_its_exact_characters(
 
 @pytest.mark.parametrize("kind, lowercase", KINDS)
 @pytest.mark.parametrize("stride", [0, 3, 11])
-def test_windows_cover_the_context_and_answers_up_to_the_stride_stand_whole_in_one(kind, lowercase, stride):
+def test_windows_cover_the_context_and_answers_up_to_the_stride_are_complete_in_one(kind, lowercase, stride):
     tokenizer, chance = story_tokenizer(kind, lowercase), np.random.default_rng(stride)
     n_short = 0
     for _ in range(40):
@@ -76,13 +76,14 @@ def test_windows_cover_the_context_and_answers_up_to_the_stride_stand_whole_in_o
         first, last = covering_tokens(context, qa.answers[0])
         covered = []
         for window in windows:
-            n = len(window.starts)
-            assert len(window.inputs.ids) <= 48 and n == len(window.ends)
+            n, inputs = len(window.starts), window.inputs
+            assert len(inputs.ids) <= 48 and n == len(window.ends)
             begin = next(
                 i
                 for i in range(len(context.ids))
                 if context.starts[i : i + n] == window.starts.tolist()
-                and context.ids[i : i + n] == window.inputs.ids[window.inputs.second_start : window.inputs.second_start + n]
+                and context.ids[i : i + n]
+                == window.inputs.ids[window.inputs.second_start : window.inputs.second_start + n]
                 and i >= len(covered) - stride
             )
             assert begin == max(0, len(covered) - stride)  # each shares `stride` tokens with the one before
@@ -158,7 +159,9 @@ def test_the_best_answer_equals_that_of_brute_force(max_answer_tokens):
             null = min(null, (scores[window.inputs.cls_index, 0] + scores[window.inputs.cls_index, 1]).item())
             for i in range(len(window.starts)):
                 for j in range(i, min(i + max_answer_tokens, len(window.starts))):
-                    score = (scores[window.inputs.second_start + i, 0] + scores[window.inputs.second_start + j, 1]).item()
+                    score = (
+                        scores[window.inputs.second_start + i, 0] + scores[window.inputs.second_start + j, 1]
+                    ).item()
                     best = max(best, (score, int(window.starts[i]), int(window.ends[j])), key=lambda b: b[0])
         for threshold in (0.0, 1.5, math.inf):
             found = best_answer(qa.context, windows, logits, max_answer_tokens, threshold)
@@ -189,11 +192,11 @@ def test_an_answer_comes_without_the_white_space_of_its_tokens():
 def pair(request):
     tokenizer = tokenizer_of(request.param)
     config = {"vocab_size": tokenizer.vocab_size, "context_length": 64, "n_layers": 2, "n_heads": 2, "d_model": 16}
-    model = build_model(ModelConfig(**config, **FAMILIES[request.param], head="span"))
+    model = build_model(ModelConfig(**config, **FAMILIES[request.param], head="question_answering"))
     return SpanExtraction(tokenizer), randomise(model.double()).eval()
 
 
-def some_windows(objective):
+def few_windows(objective):
     questions = [
         QA("Ann met Bob.", "Who?", (Answer("Bob", 8),)),
         QA("The dog sat.", "Who ran?", ()),
@@ -202,9 +205,9 @@ def some_windows(objective):
     return [window for qa in questions for window in make_windows(qa, objective.tokenizer, 64, 8)]
 
 
-def test_a_batch_points_at_the_answers_and_only_the_context_and_the_summary_are_candidates(pair):
+def test_a_batch_points_at_the_answers_and_only_the_context_and_the_classification_token_are_candidates(pair):
     objective, _ = pair
-    windows = some_windows(objective)
+    windows = few_windows(objective)
     batch = objective.collate(windows)
     assert objective.n_targets(batch) == {"span": 3}
     for row, window in enumerate(windows):
@@ -214,9 +217,9 @@ def test_a_batch_points_at_the_answers_and_only_the_context_and_the_summary_are_
         assert int(batch["attention_mask"][row].sum()) == len(window.inputs.ids)
 
 
-def test_the_loss_is_the_sum_of_those_of_the_windows_alone(pair):
+def test_the_loss_of_a_batch_is_the_sum_of_the_losses_of_single_windows(pair):
     objective, model = pair
-    windows = some_windows(objective)
+    windows = few_windows(objective)
     whole = objective.loss_sums(model, objective.collate(windows))["span"]
     alone = [objective.loss_sums(model, objective.collate([window]))["span"] for window in windows]
     torch.testing.assert_close(whole, sum(alone), rtol=1e-5, atol=1e-5)
@@ -228,10 +231,12 @@ def test_the_loss_is_the_sum_of_those_of_the_windows_alone(pair):
     torch.testing.assert_close(alone[0].double(), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_correct_counts_windows_with_both_ends_right(pair):
+def test_n_correct_counts_windows_with_both_ends_right(pair):
     objective, model = pair
-    batch = objective.collate(some_windows(objective))
-    logits = model(batch["ids"], batch["attention_mask"], batch["segments"]).masked_fill(~batch["candidates"][..., None], -1e9)
+    batch = objective.collate(few_windows(objective))
+    logits = model(batch["ids"], batch["attention_mask"], batch["segments"]).masked_fill(
+        ~batch["candidates"][..., None], -1e9
+    )
     best = logits.argmax(dim=1)
     assert objective.n_correct(model, {**batch, "answers": best}) == {"span": 3}
     wrong = best + torch.tensor([[0, 1], [1, 0], [0, 0]])
@@ -241,7 +246,7 @@ def test_correct_counts_windows_with_both_ends_right(pair):
 def test_predicted_logits_are_those_of_each_window_alone_whatever_the_batch(pair):
     objective, model = pair
     windows = [w for qa in story_questions(2) for w in make_windows(qa, objective.tokenizer, 64, 8)][:12]
-    windows += some_windows(objective)
+    windows += few_windows(objective)
     model.train()
     for batch_size in (1, 4, 100):
         logits = predict_spans(model, objective, windows, batch_size)
@@ -255,10 +260,10 @@ def test_predicted_logits_are_those_of_each_window_alone_whatever_the_batch(pair
             torch.testing.assert_close(got[inputs.cls_index], alone[inputs.cls_index].detach(), rtol=1e-5, atol=1e-5)
 
 
-def test_it_can_be_learned_by_the_training_loop(pair, tmp_path):
+def test_the_training_loop_can_learn_it(pair, tmp_path):
     objective, model = pair
     torch.manual_seed(0)
-    model, windows = build_model(model.config), some_windows(objective)
+    model, windows = build_model(model.config), few_windows(objective)
     recipe = tiny_recipe(max_steps=80, batch_size=3, learning_rate=1e-2, eval_interval=80)
     trainer = Trainer(model, objective, Examples(windows), windows, recipe, tmp_path, say=lambda text: None)
     assert trainer.train().val_loss < 0.1

@@ -1,4 +1,4 @@
-"""Sequence to sequence: what the decoder is given and shall say, and the smoothed loss."""
+"""Sequence to sequence: the decoder's inputs and targets, and the smoothed loss."""
 
 import math
 
@@ -17,10 +17,10 @@ PAD = tokenizer().pad_id
 PAIRS = [EncodedPair([7, 8, 9], [10, 11]), EncodedPair([12], [13, 14, 15, 16]), EncodedPair([9, 9, 9, 8, 8], [])]
 
 
-def test_the_decoder_is_given_the_target_one_step_late():
+def test_the_decoder_reads_the_target_shifted_right():
     batch = Seq2Seq(tokenizer()).collate(PAIRS[:2])
     assert batch["source"].tolist() == [[7, 8, 9, END], [12, END, PAD, PAD]]
-    assert batch["source_real"].tolist() == [[True] * 4, [True, True, False, False]]
+    assert batch["source_attention_mask"].tolist() == [[True] * 4, [True, True, False, False]]
     assert batch["target"].tolist() == [[END, 10, 11, PAD, PAD], [END, 13, 14, 15, 16]]
     assert batch["targets"].tolist() == [[10, 11, END, IGNORE_INDEX, IGNORE_INDEX], [13, 14, 15, 16, END]]
     assert Seq2Seq(tokenizer()).n_targets(batch) == {"target": 8}
