@@ -1,22 +1,22 @@
-"""BERT's words: how a text is cut before WordPiece looks at it.
+"""BERT's pre-tokenizer: how a text is split into words before WordPiece is applied.
 
     "Où est l'été?  東京"  --->  ou | est | l | ' | ete | ? | 東 | 京
 
-Four rules (Devlin et al. 2019; their `BasicTokenizer`), each about one character at a time:
+Four rules (Devlin et al. 2019; their `BasicTokenizer`), each applied to one character at a time:
 
-1. Control and format characters, those of private use, and U+FFFD vanish; every kind of white space becomes a space.
-2. A Chinese character (as Unicode's blocks define it: Japanese kanji too) is a word of its own.
-3. If so decided, accents are stripped: a character is taken apart (NFD: é = e + U+0301) and the marks are dropped.
-   Then, if so decided, what is left is put into lower case. BERT's uncased models do both.
-4. A punctuation mark is a word of its own; so is every visible ASCII sign that is neither letter nor digit.
+1. Control, format and private-use characters and U+FFFD are removed; all white space becomes a space.
+2. A Chinese character (as Unicode's blocks define it, so Japanese kanji too) is a word of its own.
+3. Optionally, accents are stripped: the character is decomposed (NFD: é = e + U+0301) and the marks are dropped.
+   Then, optionally, the rest is lower-cased. BERT's uncased models do both.
+4. A punctuation mark is a word of its own; so is every visible ASCII symbol that is neither a letter nor a digit.
 
-So the whole of it is a table, from a character to what is written in its place, with blanks around what stands alone:
-`str.translate` does the rest, and where each written character comes from is easily told. The table is filled as
-characters are met.
+All of this is one table, from a character to its replacement, with spaces around characters that are their own word.
+`str.translate` does the work, and the original position of each replacement is easy to find. The table is filled
+lazily, as characters occur.
 
-The reference is the Rust code of `tokenizers` (0.22). It differs in two places, and there only (the tests name them):
-its tables of marks and punctuation are those of an older Unicode than Python's, and for it the first 256 characters of
-the seventh Chinese block (U+2B820 ... U+2B91F) are not Chinese, which looks like a slip of the pen.
+The reference is the Rust code of `tokenizers` (0.22). It differs from this one in two places only (the tests name
+them): its tables of marks and punctuation come from an older Unicode than Python's, and it does not count the first 256
+characters of the seventh Chinese block (U+2B820 ... U+2B91F) as Chinese, which looks like a typing error.
 """
 
 import unicodedata
@@ -28,31 +28,31 @@ _CHINESE = [
 ]  # fmt: skip
 
 
-class BertText(dict):
-    """What BERT writes for each character: code point to text, as `str.translate` wants it.
+class CharacterTable(dict):
+    """BERT's replacement for each character: code point to text, in the form that `str.translate` takes.
 
-    >>> text = BertText(lowercase=True, strip_accents=True)
-    >>> "L'Été 東京".translate(text).split()
+    >>> table = CharacterTable(lowercase=True, strip_accents=True)
+    >>> "L'Été 東京".translate(table).split()
     ['l', "'", 'ete', '東', '京']
     """
 
     def __init__(self, lowercase: bool, strip_accents: bool):
-        """Begin with an empty table.
+        """Create an empty table.
 
-        Arguments:
-            lowercase, strip_accents: whether rule 3 does these.
+        Args:
+            lowercase, strip_accents: whether rule 3 lower-cases and strips accents.
         """
         super().__init__()
         self.lowercase, self.strip_accents = lowercase, strip_accents
 
     def __missing__(self, code_point: int) -> str:
-        written = _clean(chr(code_point))
+        replacement = _clean(chr(code_point))
         if self.strip_accents:
-            parts = unicodedata.normalize("NFD", written)
-            written = "".join([part for part in parts if unicodedata.category(part) != "Mn"])
+            decomposed = unicodedata.normalize("NFD", replacement)
+            replacement = "".join([c for c in decomposed if unicodedata.category(c) != "Mn"])
         if self.lowercase:
-            written = "".join([part.lower() for part in written])
-        self[code_point] = "".join([f" {part} " if is_punctuation(part) else part for part in written])
+            replacement = "".join([c.lower() for c in replacement])
+        self[code_point] = "".join([f" {c} " if is_punctuation(c) else c for c in replacement])
         return self[code_point]
 
 
@@ -68,7 +68,7 @@ def _clean(character: str) -> str:
 
 
 def is_chinese(character: str) -> bool:
-    """Whether a character lies in a block of Chinese characters."""
+    """Whether a character is in one of the blocks of Chinese characters."""
     return any(first <= ord(character) <= last for first, last in _CHINESE)
 
 

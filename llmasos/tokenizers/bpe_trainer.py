@@ -1,40 +1,40 @@
-"""Learning byte-pair encoding: which pairs of neighbouring symbols to glue together, and in which order.
+"""Training byte-pair encoding: which pairs of adjacent symbols to merge, and in which order.
 
 BPE (Gage 1994; for translation, Sennrich et al. 2016, arXiv:1508.07909; on bytes, Radford et al. 2019) starts with the
-256 bytes as symbols and repeats: find the most frequent pair of neighbours in the text, make it a new symbol, replace
-every occurrence. The list of merges, in this order, *is* the tokenizer.
+256 bytes as symbols and repeats: find the most frequent pair of adjacent symbols in the text, make it a new symbol,
+replace every occurrence. The list of merges, in this order, *is* the tokenizer.
 
-Two things keep it well-behaved. The text is first cut into words by GPT-2's pattern, and no merge crosses the edge of a
-word: so only the different words and their counts matter, not the text. And ties have a rule: of pairs that are equally
-frequent, the one with the smaller left id is merged first, then the one with the smaller right id. The result does not
-depend on the order of the documents, and equals that of the `tokenizers` package.
+Two rules keep it well-behaved. First, the text is split into words by GPT-2's pattern, and no merge crosses a word
+boundary, so only the distinct words and their counts matter. Second, ties are broken: of equally frequent pairs the
+one with the smaller left id is merged first, then the one with the smaller right id. The result does not depend on the
+order of the documents, and equals that of the `tokenizers` package.
 
-`learn_merges_naive` is the definition: it counts all pairs anew for each merge. `learn_merges` learns the same merges
-and only touches the places where something changes. Symbol ids: 0 ... 255 are the bytes in GPT-2's order (see
-`gpt2_alphabet`), 256 + i is merge i. `wordpiece_trainer` uses the same code with another alphabet.
+`learn_merges_naive` is the definition: it recounts all pairs for each merge. `learn_merges` learns the same merges but
+only updates the places that change. Symbol ids: 0 ... 255 are the bytes in GPT-2's order (see `bytes_to_unicode`),
+256 + i is merge i. `wordpiece_trainer` uses the same code with another alphabet.
 """
 
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
-import regex  # the standard library's `re` does not know \p{L}; tiktoken depends on this package
+import regex  # the standard library's `re` lacks \p{L}; tiktoken depends on this package
 
 from llmasos.tokenizers.bytes_to_unicode import ID_OF_BYTE
 from llmasos.tokenizers.tokenizer import replace_surrogates
 
-# GPT-2's words: an English contraction | letters | digits | other signs, each with the space before it | white space.
-# Of several blanks before a word, the last belongs to the word: `\s+(?!\S)` stops one short of it. The `++` (match and
-# never give back) and `\s++$` change nothing in what matches; they spare the engines a search.
+# GPT-2's words: an English contraction | letters | digits | other symbols, each with the space before it | white space.
+# Of several spaces before a word, the last belongs to the word: `\s+(?!\S)` stops one short of it. The possessive `++`
+# and `\s++$` do not change what matches; they save the engine from backtracking.
 SPLIT_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
 SPLIT = regex.compile(SPLIT_PATTERN)
 
-EDGE = -1  # stands between words, so that a word's first and last symbol have neighbours too
-GONE = -2  # the right half of a merged pair
+BOUNDARY = -1  # between words, so that a word's first and last symbol have neighbors too
+MERGED = -2  # the right half of a merged pair
 
 
 def count_words(documents: Iterable[str]) -> Counter[str]:
-    """Return how often each word (a piece cut by GPT-2's pattern, its leading space included) occurs in `documents`.
+    """Return how often each word (a match of GPT-2's pattern, including its leading space) occurs in `documents`.
 
     >>> count_words(["to be or not to be"])
     Counter({' be': 2, 'to': 1, ' or': 1, ' not': 1, ' to': 1})
@@ -75,9 +75,9 @@ def learn_merges_naive(
     spell: Callable[[str], Sequence[int]] = spell_in_bytes,
     alphabet_size: int = 256,
 ) -> list[tuple[int, int]]:
-    """Learn merges as the definition says, counting every pair of every word anew for each merge.
+    """Learn merges straight from the definition, recounting every pair of every word for each merge.
 
-    Arguments, result: those of `learn_merges`, to which it is equal. 8,000 merges of 1 MB of text take several minutes.
+    Takes the arguments of `learn_merges`, returns the same merges; 8,000 merges on 1 MB of text take several minutes.
     """
     words = [(list(spell(word)), count) for word, count in word_counts.items()]
     merges: list[tuple[int, int]] = []
@@ -103,37 +103,39 @@ def learn_merges(
 ) -> list[tuple[int, int]]:
     """Learn the merges of byte-pair encoding.
 
-    All different words stand in one long row, and `before` and `after` link each symbol to its neighbours, so that a
-    merge is done in place. For each pair we keep its frequency and the positions where it once arose. A pair arises in
-    one merge only, the one that makes the younger of its two symbols, and from then on can only become rarer: so a heap
-    entry may promise too much, never too little. The pair on top is put back with its present frequency until one keeps
-    its promise: that one is the most frequent of all.
+    All distinct words are laid out in one long array, and `before` and `after` link each symbol to its neighbors
+    (a doubly linked list), so that a merge happens in place. For each pair we keep its frequency and the positions
+    where it was created. A pair is created by one merge only, the one that makes the newer of its two symbols, and from
+    then on it can only become rarer: so a heap entry may be too high but never too low (a lazy heap). The top pair is
+    pushed back with its current frequency until an entry is up to date: that pair is the most frequent of all.
 
-    Arguments:
+    Args:
         word_counts: word to number of occurrences, from `count_words`.
         n_merges: how many merges to learn.
         min_frequency: pairs that occur less often are not merged.
-        spell: from a word to its symbols before any merge.
-        alphabet_size: how many symbols there are before any merge; merge i makes the symbol alphabet_size + i.
+        spell: maps a word to its symbols before any merge.
+        alphabet_size: the number of symbols before any merge; merge i creates the symbol alphabet_size + i.
 
     Returns:
         Pairs of symbol ids, in the order in which they were merged; fewer than `n_merges` if no pair was left.
     """
     symbol, weight = _lay_out(word_counts, spell)
     row = list(range(len(symbol)))
-    before, after = [-1, *row[:-1]], [*row[1:], -1]  # the same integer objects again: half the memory to walk through
-    new_pairs = defaultdict(list)  # pair -> where it stands: the positions of its left symbol, ascending
+    before, after = [-1, *row[:-1]], [*row[1:], -1]  # the same integer objects again: half the memory to scan
+    new_pairs = defaultdict(list)  # pair -> the positions of its left symbol, ascending
     for p, pair in zip(row, zip(symbol, symbol[1:], strict=False), strict=False):
         new_pairs[pair].append(p)
 
     frequency: defaultdict[tuple[int, int], int] = defaultdict(int)
     positions_of: dict[tuple[int, int], list[int]] = {}
-    heap: list[tuple[int, tuple[int, int]]] = []  # (-promised frequency, pair): the most frequent on top, ties as above
+    heap: list[
+        tuple[int, tuple[int, int]]
+    ] = []  # (-upper bound of the frequency, pair): the most frequent on top, ties as above
     merges: list[tuple[int, int]] = []
     while True:
         for pair, positions in new_pairs.items():
             count = sum([weight[p] for p in positions])
-            if count >= min_frequency and EDGE not in pair:
+            if count >= min_frequency and BOUNDARY not in pair:
                 frequency[pair] = count
                 positions_of[pair] = positions
                 heapq.heappush(heap, (-count, pair))
@@ -147,29 +149,31 @@ def learn_merges(
         left, right = pair = heapq.heappop(heap)[1]
         new = alphabet_size + len(merges)
         merges.append(pair)
-        merged = []  # where the new symbol stands
+        merged = []  # the positions of the new symbol
         for p in positions_of.pop(pair):
             second = after[p]
-            if symbol[p] == left and symbol[second] == right:  # else another merge, or in "aaa" the last "aa", took it
+            if (
+                symbol[p] == left and symbol[second] == right
+            ):  # else consumed by another merge, or by the first "aa" of "aaa"
                 third = after[second]
                 frequency[symbol[before[p]], left] -= weight[p]
                 frequency[right, symbol[third]] -= weight[p]
-                symbol[p], symbol[second] = new, GONE
+                symbol[p], symbol[second] = new, MERGED
                 after[p], before[third] = third, p
                 merged.append(p)
 
         new_pairs = defaultdict(list)
         for p in merged:
             new_pairs[symbol[before[p]], new].append(before[p])
-            if symbol[after[p]] != new:  # the pair (new, new) is noted once, by its right half
+            if symbol[after[p]] != new:  # the pair (new, new) is recorded once, by its right half
                 new_pairs[new, symbol[after[p]]].append(p)
 
 
 def _lay_out(word_counts: dict[str, int], spell: Callable[[str], Sequence[int]]) -> tuple[list[int], list[int]]:
-    """Return all words in one row, EDGE between them: the symbol at each position, and how often its word occurs."""
-    symbol, weight = [EDGE], [0]
+    """Return all words in one array, separated by BOUNDARY: the symbol at each position and the count of its word."""
+    symbol, weight = [BOUNDARY], [0]
     for word, count in word_counts.items():
         ids = spell(word)
-        symbol += [*ids, EDGE]
+        symbol += [*ids, BOUNDARY]
         weight += [count] * len(ids) + [0]
     return symbol, weight

@@ -1,7 +1,7 @@
-"""The byte tokenizer: a text is its UTF-8 bytes, nothing is learned and nothing can be unknown.
+"""The byte tokenizer: a text is its UTF-8 bytes. Nothing is learned, and nothing can be unknown.
 
-Id b is the byte b (0 ... 255) and the special tokens follow from 256. English is one id per letter, as with the
-character tokenizer; other scripts take two to four ids per character, which is what BPE then shortens.
+Id b is the byte b (0 ... 255), and the special tokens follow from 256. English takes one id per character, as with the
+character tokenizer; other scripts take two to four ids per character, which BPE then shortens.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ class ByteTokenizer(Tokenizer):
     def __init__(self, special_tokens: Iterable[str] = (END_OF_TEXT,), lowercase: bool = False):
         """Number the special tokens from 256.
 
-        Arguments:
+        Args:
             special_tokens: their names, in the order of their ids.
             lowercase: whether to lower-case texts before they are encoded.
         """
@@ -31,5 +31,5 @@ class ByteTokenizer(Tokenizer):
         tokens = [bytes([value]) for value in range(256)] + [name.encode() for name in special]
         super().__init__(tokens, special, lowercase)
 
-    def _encode_plain(self, text: str) -> np.ndarray:
+    def _encode_ordinary(self, text: str) -> np.ndarray:
         return np.frombuffer(text.encode("utf-8"), dtype=np.uint8).astype(np.uint32)

@@ -1,7 +1,7 @@
-"""The character tokenizer: one id per character (Unicode code point) that the training documents hold.
+"""The character tokenizer: one id per character (Unicode code point) of the training documents.
 
-Ids go by code point: the smallest character is 0. After the characters come the special tokens, and among them
-`<|unknown|>`: a character that was not in the training documents is encoded as that, so any text can be encoded, but
+Ids follow the code points: the smallest character is 0. After the characters come the special tokens, including
+`<|unknown|>`, which encodes every character that was not in the training documents. So any text can be encoded, but
 such a character does not survive the round trip. Tiny Shakespeare has 65 characters, hence 67 ids.
 """
 
@@ -20,7 +20,7 @@ VOCAB_FILE = "vocab.json"
 
 
 class CharTokenizer(Tokenizer):
-    """One id per known character, then the special tokens.
+    """One id for each known character, then the special tokens.
 
     >>> CharTokenizer("abc").encode("cab!")       # 4 is <|unknown|>; 3 would be <|endoftext|>
     [2, 0, 1, 4]
@@ -36,8 +36,8 @@ class CharTokenizer(Tokenizer):
     ):
         """Number the characters by code point, and the special tokens after them.
 
-        Arguments:
-            characters: the characters to know; order and repetitions do not matter.
+        Args:
+            characters: the known characters; order and repetitions do not matter.
             special_tokens: their names, in the order of their ids; `<|unknown|>` is added if it is not among them.
             lowercase: whether to lower-case texts before they are encoded.
 
@@ -46,11 +46,11 @@ class CharTokenizer(Tokenizer):
         """
         self.characters = "".join(sorted(set(characters)))
         if not self.characters:
-            raise UserError("a character tokenizer needs text to learn its characters from, and the text is empty")
+            raise UserError("a character tokenizer needs text to learn its characters from, but the text is empty.")
         names = list(special_tokens)
         special = number_special_tokens(names if UNKNOWN in names else [*names, UNKNOWN], len(self.characters))
         super().__init__([token.encode() for token in [*self.characters, *special]], special, lowercase)
-        # The id of every code point there is (1.1 million, 4 MB): encoding a document is one look-up for all of it.
+        # The id of every code point (1.1 million, 4 MB): encoding a document is a single array lookup.
         self._id_of_code_point = np.full(0x110000, special[UNKNOWN], dtype=np.uint32)
         self._id_of_code_point[_code_points(self.characters)] = np.arange(len(self.characters))
 
@@ -64,15 +64,15 @@ class CharTokenizer(Tokenizer):
     ) -> "CharTokenizer":
         """Learn the characters of `documents`.
 
-        Arguments:
+        Args:
             documents: the training texts, each read once.
-            vocab_size: at most so many ids, special tokens included; the most frequent characters are kept (equally
-                frequent ones: the smaller code point). None keeps all.
+            vocab_size: the maximum number of ids, including the special tokens; the most frequent characters are kept
+                (ties: the smaller code point). None keeps all.
             special_tokens: their names, in the order of their ids.
-            lowercase: whether to lower-case texts, these and those to be encoded later.
+            lowercase: whether to lower-case the training texts and all texts that are encoded later.
 
         Raises:
-            UserError: no text, or a vocabulary with no room for a character.
+            UserError: there is no text, or the vocabulary has no room for a character.
         """
         counts: Counter[str] = Counter()
         for document in documents:
@@ -82,14 +82,14 @@ class CharTokenizer(Tokenizer):
         if vocab_size is not None and vocab_size <= n_special:
             raise UserError(
                 f"vocab_size {vocab_size} is too small: {n_special} special tokens and at least one character "
-                f"need {n_special + 1}"
+                f"need {n_special + 1}."
             )
         most_frequent = sorted(counts, key=lambda character: (-counts[character], character))
         return cls(most_frequent if vocab_size is None else most_frequent[: vocab_size - n_special], names, lowercase)
 
     @property
     def unknown_id(self) -> int:
-        """The id of `<|unknown|>`, which stands in for a character."""
+        """The id of `<|unknown|>`, which encodes every unknown character."""
         return self.special_tokens[UNKNOWN]
 
     def save(self, folder: Path | str) -> None:
@@ -102,24 +102,24 @@ class CharTokenizer(Tokenizer):
         """Read `vocab.json` from `folder`.
 
         Raises:
-            UserError: the file is missing, or is not what `save` writes.
+            UserError: the file is missing or was not written by `save`.
         """
         path = Path(folder) / VOCAB_FILE
         ids = read_json(path)
-        is_ours = isinstance(ids, dict) and all(len(c) == 1 and replace_surrogates(c) == c for c in ids)
-        if not is_ours or ids != {character: id for id, character in enumerate(sorted(ids))}:
+        is_valid = isinstance(ids, dict) and all(len(c) == 1 and replace_surrogates(c) == c for c in ids)
+        if not is_valid or ids != {character: id for id, character in enumerate(sorted(ids))}:
             raise UserError(
                 f"{path} is damaged: expected each character with its id, 0, 1, 2, ... in the order of their code "
-                "points; copy it again or train the tokenizer anew"
+                "points; copy it again or train the tokenizer again."
             )
         return cls(ids, special_tokens, lowercase)
 
-    def _encode_plain(self, text: str) -> np.ndarray:
+    def _encode_ordinary(self, text: str) -> np.ndarray:
         return self._id_of_code_point[_code_points(text)]
 
     def _locate(self, prepared: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         position = np.arange(len(prepared))  # every token is one character, `<|unknown|>` too
-        return self._encode_plain(prepared), position, position
+        return self._encode_ordinary(prepared), position, position
 
 
 def _code_points(text: str) -> np.ndarray:

@@ -1,9 +1,9 @@
-"""Where in a text each token stands, in characters: what a task needs whose answer is a piece of the text.
+"""Offsets: which characters of a text each token covers, for tasks whose answer is a span of the text.
 
-Tokens are made from bytes and, where a tokenizer lower-cases, from a text that may be longer than the one it was given
-('İ' becomes an 'i' and a dot above). So positions go through three steps:
+Tokens are made of bytes and, if the tokenizer lower-cases, of a text that may be longer than the original ('İ' becomes
+an 'i' and a dot above). So positions are mapped in two steps:
 
-    bytes of the prepared text  --characters_of_bytes-->  its characters  --origins-->  characters of the text itself
+    bytes of the prepared text  --characters_of_bytes-->  its characters  --origins-->  characters of the original text
 
 A token covers every character of which it holds a byte: two tokens that share the four bytes of 😀 both cover it.
 """
@@ -16,19 +16,18 @@ from typing import NamedTuple
 import numpy as np
 import regex
 
-# Two surrogates in a row spell one character.
+# Two surrogates in a row encode one character.
 CHARACTER = re.compile("[\ud800-\udbff][\udc00-\udfff]|.", re.DOTALL)
-CLUSTER = regex.compile(r"\X")  # a character with all that combines with it
+CLUSTER = regex.compile(r"\X")  # a grapheme cluster: a character with its combining marks
 
 
 class Encoding(NamedTuple):
-    """A text's tokens and where they stand in it: token i covers `text[starts[i]:ends[i]]`.
+    """A text's tokens with their offsets: token i covers `text[starts[i]:ends[i]]`.
 
     Attributes:
-        ids: the tokens, as `encode` gives them.
-        starts, ends: in characters of the text.
-        words: the number of the word each token belongs to, from 0. A token for which `Tokenizer.continues` is False
-            begins a new one.
+        ids: the tokens, as `encode` returns them.
+        starts, ends: offsets in characters of the text.
+        words: the index of each token's word, from 0. A token starts a new word if `Tokenizer.continues` is False.
     """
 
     ids: list[int]
@@ -38,30 +37,30 @@ class Encoding(NamedTuple):
 
 
 def characters_of_bytes(text: str) -> np.ndarray:
-    """Return, for each byte of the text's UTF-8, the number of the character it belongs to: 1-D integers.
+    """Return, for each byte of the text's UTF-8, the index of its character: 1-D integers.
 
     >>> characters_of_bytes("aéb").tolist()
     [0, 1, 1, 2]
     """
     values = np.frombuffer(text.encode("utf-8"), dtype=np.uint8)
-    begins = (values & 0b1100_0000) != 0b1000_0000  # all bytes of a character but its first are 10xxxxxx
-    return np.cumsum(begins) - 1
+    is_first = (values & 0b1100_0000) != 0b1000_0000  # all bytes of a character except its first are 10xxxxxx
+    return np.cumsum(is_first) - 1
 
 
 def origins(text: str, prepare: Callable[[str], str], pieces: re.Pattern = CHARACTER) -> tuple[np.ndarray, np.ndarray]:
-    """Return where in `text` each character of `prepare(text)` comes from: two 1-D arrays, starts and ends.
+    """Return the original position in `text` of each character of `prepare(text)`: two 1-D arrays, starts and ends.
 
     >>> starts, ends = origins("aİb", str.lower)             # "a", "i", a dot above, "b"
     >>> starts.tolist(), ends.tolist()
     ([0, 1, 1, 2], [1, 2, 2, 3])
 
-    Arguments:
+    Args:
         text: any string.
-        prepare: joins surrogates, changes case, composes: what it makes of each piece has the same length alone and in
-            company.
-        pieces: cuts the text into the pieces of which that is true.
+        prepare: joins surrogates, changes case, or composes. The result for each piece must have the same length alone
+            and in context.
+        pieces: matches the pieces for which this is true.
     """
-    if text.isascii():  # the usual case
+    if text.isascii():  # the common case
         position = np.arange(len(text))
         return position, position + 1
     matches = [match for match in pieces.finditer(text) for _ in prepare(match[0])]
@@ -69,13 +68,13 @@ def origins(text: str, prepare: Callable[[str], str], pieces: re.Pattern = CHARA
 
 
 def continues_word(token: bytes) -> bool:
-    """Whether a token, seen on its own, continues the word before it.
+    """Whether a token, seen on its own, continues the previous word.
 
-    It does if it begins with a letter, a digit, a combining mark, or a piece of a character. It does not if it begins
-    with white space, punctuation or any other sign.
+    It does if it starts with a letter, a digit, a combining mark, or a part of a character. It does not if it starts
+    with white space, punctuation or any other symbol.
 
     >>> [continues_word(token) for token in (b"ing", b" the", b"'t", b"42", "é".encode(), b"\\xa9", "—".encode())]
     [True, False, False, True, True, True, False]
     """
-    first = token.decode("utf-8", errors="replace")[:1]  # U+FFFD for a piece of a character
+    first = token.decode("utf-8", errors="replace")[:1]  # U+FFFD for a part of a character
     return first == "\ufffd" or (first != "" and unicodedata.category(first)[0] in "LNM")

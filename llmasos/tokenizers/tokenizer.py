@@ -1,21 +1,21 @@
-"""What every tokenizer is: a table from ids to bytes, and a rule that cuts a text into those ids.
+"""The base class of all tokenizers: a table from ids to bytes, and a rule that splits a text into those ids.
 
     text --encode--> ids --decode--> text
 
-The table is a list `tokens` with `tokens[id]` = the bytes this id stands for, special tokens included. Everything that
-follows from the table (decoding, fingerprints, special tokens, positions) is written here once; a tokenizer adds the
-rule, in `_encode_plain`, and how it is saved.
+The table is a list `tokens`, where `tokens[id]` holds the bytes of this id, special tokens included. Everything that
+follows from the table (decoding, fingerprints, special tokens, offsets) is implemented here once; a subclass adds the
+rule, in `_encode_ordinary`, and how it is saved.
 
-**Special tokens** are ids that no ordinary text produces, such as `<|endoftext|>`, which stands between documents. A
-user who types `<|endoftext|>` gets the ids of those thirteen characters: otherwise anybody who can write a prompt could
-end a document, or speak for the system, in the middle of it. Only who trusts the text says `allow_special=True`.
+**Special tokens** are ids that no ordinary text produces, such as `<|endoftext|>`, which separates documents. If a
+user types `<|endoftext|>`, it is encoded as those thirteen characters: otherwise anybody who can write a prompt could
+end a document, or impersonate the system, in the middle of it. Pass `allow_special=True` only for text you trust.
 
-**Text that is not Unicode**: a Python `str` can hold a surrogate on its own (from a damaged file name, say), which has
-no UTF-8 form. Each becomes U+FFFD, the replacement character, and a high and a low one in a row become the character
-that they spell; tiktoken does the same.
+**Text that is not Unicode.** A Python `str` can hold a lone surrogate (from a damaged file name, say), which has no
+UTF-8 encoding. Each becomes U+FFFD, the replacement character, and a high one followed by a low one becomes the
+character that they encode; tiktoken does the same.
 
-**Lower case.** With `lowercase=True` a tokenizer lower-cases every text before it looks at it: fewer different words to
-learn, and capitals are lost. `encode_with_offsets` still speaks of the text as it was given.
+**Lower case.** With `lowercase=True` a tokenizer lower-cases every text first: there are fewer distinct words to learn,
+but capitals are lost. The offsets of `encode_with_offsets` still refer to the original text.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 
 from llmasos.errors import UserError
-from llmasos.storage import write_json
+from llmasos.storage import read_json, write_json
 from llmasos.tokenizers.offsets import Encoding, characters_of_bytes, continues_word, origins
 from llmasos.tokenizers.pair_template import EncodedInput, build_inputs
 
@@ -51,21 +51,21 @@ class Tokenizer(ABC):
         'the mat'
 
     Attributes:
-        kind: the name `train_tokenizer` and the saved files know it by: char, byte, bpe, wordpiece, gpt2, cl100k_base.
+        kind: the name used by `train_tokenizer` and in saved files: char, byte, bpe, wordpiece, gpt2, cl100k_base.
         vocab_size: ids are 0 ... vocab_size - 1, special tokens included.
-        special_tokens: name to id; always holds `<|endoftext|>` (of WordPiece: BERT's five).
+        special_tokens: name to id; always includes `<|endoftext|>` (WordPiece: BERT's five instead).
         lowercase: whether texts are lower-cased before they are encoded.
     """
 
     kind: str
-    begin_of_text: int | None = None  # the id that a model of this tokenizer expects before a text, if any
-    split_pattern: str | None = None  # the regular expression that cuts a text into words, if the kind has one
+    begin_of_text: int | None = None  # the id that the model expects before a text, if any
+    split_pattern: str | None = None  # the regular expression that splits a text into words, if any
 
     def __init__(self, tokens: Sequence[bytes], special_tokens: dict[str, int], lowercase: bool = False):
-        """Take the table.
+        """Store the token table.
 
-        Arguments:
-            tokens: the bytes of every id, special tokens included (theirs is the UTF-8 of their name).
+        Args:
+            tokens: the bytes of every id, special tokens included (for these, the UTF-8 of their name).
             special_tokens: name to id.
             lowercase: whether to lower-case texts before they are encoded.
         """
@@ -83,17 +83,17 @@ class Tokenizer(ABC):
 
     @property
     def start_of_target(self) -> int:
-        """The id after which an encoder–decoder begins to write: the same as `end_of_text`, but in Marian's models."""
+        """The id that starts a decoder's output in an encoder–decoder: `end_of_text`, except in Marian's models."""
         return self.end_of_text
 
     @property
     def pad_id(self) -> int:
-        """The id that fills up the shorter rows of a batch: `[PAD]` if there is one, else 0. No model looks at it."""
+        """The id that pads the shorter rows of a batch: `[PAD]` if there is one, else 0. Models mask it out."""
         return self.special_tokens.get(PAD, 0)
 
     @property
     def unknown_id(self) -> int | None:
-        """The id that stands in for what the vocabulary cannot spell; None if it can spell everything."""
+        """The id for text that the vocabulary cannot represent; None if it can represent everything."""
         return None
 
     @cached_property
@@ -105,50 +105,50 @@ class Tokenizer(ABC):
 
     @cached_property
     def continues(self) -> np.ndarray:
-        """For each id, whether it continues the word of the token before it: (V,) bool; False for special tokens.
+        """For each id, whether it continues the word of the previous token: (V,) bool; False for special tokens.
 
-        WordPiece writes `##` before such tokens; in the others the token's beginning decides (`spans.continues_word`).
+        WordPiece marks such tokens with `##`; elsewhere a token's first character decides (`offsets.continues_word`).
         """
         return np.array([continues_word(token) for token in self._tokens]) & ~self.special_mask
 
     @abstractmethod
-    def _encode_plain(self, text: str) -> np.ndarray:
-        """Return the ids of a text that `_prepare` made, without special tokens: 1-D, uint32."""
+    def _encode_ordinary(self, text: str) -> np.ndarray:
+        """Return the ids of a text from `_prepare`, without special tokens: 1-D, uint32."""
 
     def _prepare(self, text: str) -> str:
-        """Return `text` as it is to be encoded: without surrogates and, if so decided, in lower case."""
+        """Return `text` without surrogates and, if `lowercase` is set, in lower case."""
         return prepare(text, self.lowercase)
 
     def encode_array(self, text: str) -> np.ndarray:
-        """Return the ids of a whole document as one array, 1-D uint32: the same ids as `encode`, without the list."""
-        return self._encode_plain(self._prepare(text))
+        """Return the same ids as `encode` as an array, 1-D uint32, which suits whole documents."""
+        return self._encode_ordinary(self._prepare(text))
 
     def encode(self, text: str, allow_special: bool = False) -> list[int]:
         """Return the ids of `text`.
 
-        Arguments:
+        Args:
             text: any string. Lone surrogates become U+FFFD.
-            allow_special: whether names of special tokens in the text become those tokens. False (the safe choice for
-                text from a user) encodes them like any other characters.
+            allow_special: whether names of special tokens in the text become those tokens. False, the safe choice for
+                a user's text, encodes them like any other characters.
         """
         if not allow_special:
             return self.encode_array(text).tolist()
         ids = []
-        for part in self._special_pattern.split(text):  # plain, special, plain, ..., special, plain
+        for part in self._special_pattern.split(text):  # ordinary, special, ordinary, ..., special, ordinary
             ids += [self.special_tokens[part]] if part in self.special_tokens else self.encode(part)
         return ids
 
     def encode_prompt(self, text: str) -> list[int]:
-        """Return the ids that a model reads before it goes on with `text`: at least one.
+        """Return the ids of a prompt that a model continues: at least one.
 
-        `begin_of_text` stands before them if the model expects it. Of an empty text without it `<|endoftext|>` is read,
-        after which a document begins. Special tokens spelled out in the text are plain text.
+        They start with `begin_of_text` if the model expects it. An empty prompt without it becomes `<|endoftext|>`,
+        after which a new document starts. Names of special tokens in the text are encoded as ordinary text.
         """
-        begin = [] if self.begin_of_text is None else [self.begin_of_text]
-        return [*begin, *self.encode(text)] or [self.end_of_text]
+        prefix = [] if self.begin_of_text is None else [self.begin_of_text]
+        return [*prefix, *self.encode(text)] or [self.end_of_text]
 
     def encode_with_offsets(self, text: str) -> Encoding:
-        """Return the ids that `encode(text)` gives, with where in `text` each stands and the word it belongs to.
+        """Return the ids of `encode(text)`, each with its offsets in `text` and the index of its word.
 
         >>> from llmasos.tokenizers import train_tokenizer
         >>> tokenizer = train_tokenizer("bpe", ["the cat sat on the mat", "the cat ate"], vocab_size=262)
@@ -158,49 +158,49 @@ class Tokenizer(ABC):
         ids, first, last = self._locate(self._prepare(text))
         starts, ends = self._origins(text)
         new_word = ~self.continues[ids]
-        new_word[:1] = False  # the first word is number 0, however it begins
+        new_word[:1] = False  # the first word has index 0, whatever its first token
         return Encoding(ids.tolist(), starts[first].tolist(), ends[last].tolist(), np.cumsum(new_word).tolist())
 
     def _origins(self, text: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return where in `text` each character of the prepared text comes from (`spans.origins`)."""
+        """Return the original position in `text` of each character of the prepared text (`offsets.origins`)."""
         return origins(text, self._prepare)
 
     def _locate(self, prepared: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the ids of a prepared text, and the first and the last character of it that each covers: all 1-D."""
-        ids = self._encode_plain(prepared)
+        """Return the ids of a prepared text, and the first and last of its characters that each covers: all 1-D."""
+        ids = self._encode_ordinary(prepared)
         sizes = np.array([len(self._tokens[id]) for id in ids], dtype=np.int64)
-        after = np.cumsum(sizes)  # the byte after each token
+        ends = np.cumsum(sizes)  # the end of each token, in bytes
         character = characters_of_bytes(prepared)
-        return ids, character[after - sizes], character[after - 1]
+        return ids, character[ends - sizes], character[ends - 1]
 
     def build_inputs(self, first: Sequence[int], second: Sequence[int] | None = None) -> EncodedInput:
-        """Frame one or two encoded texts for a model that reads them.
+        """Build the input of an encoder or a classifier from one or two encoded texts.
 
-        With `[CLS]` and `[SEP]` among the special tokens the frame is BERT's, `[CLS] first [SEP] second [SEP]`;
-        otherwise it is `first <|endoftext|> second <|endoftext|>`. The second text, and what closes it, may be absent.
+        If `[CLS]` and `[SEP]` are among the special tokens, it is BERT's `[CLS] first [SEP] second [SEP]`; otherwise
+        `first <|endoftext|> second <|endoftext|>`. Without a second text, the part after the first separator is absent.
 
-        Arguments:
-            first, second: ids, as `encode` gives them.
+        Args:
+            first, second: ids, as `encode` returns them.
         """
-        return build_inputs(first, second, *self._brackets())
+        return build_inputs(first, second, *self._template())
 
     def n_special_tokens(self, n_texts: int) -> int:
-        """Return how many tokens `build_inputs` adds to `n_texts` texts (1 or 2)."""
-        opening, _ = self._brackets()
-        return len(opening) + n_texts
+        """Return how many special tokens `build_inputs` adds to `n_texts` texts (1 or 2)."""
+        prefix, _ = self._template()
+        return len(prefix) + n_texts
 
-    def _brackets(self) -> tuple[list[int], int]:
-        """Return the ids that open a frame (one or none), and the id that closes each text."""
+    def _template(self) -> tuple[list[int], int]:
+        """Return the ids before the first text (one or none), and the id after each text."""
         if CLS in self.special_tokens and SEP in self.special_tokens:
             return [self.special_tokens[CLS]], self.special_tokens[SEP]
         return [], self.end_of_text
 
     def decode(self, ids: Iterable[int], skip_special: bool = False) -> str:
-        """Return the text of `ids`; bytes that are not UTF-8 (a model may sample half a character) become U+FFFD.
+        """Return the text of `ids`. Invalid UTF-8 (a model may sample half a character) becomes U+FFFD.
 
-        Arguments:
+        Args:
             ids: a list, a 1-D array or a 1-D tensor of integers.
-            skip_special: leave special tokens out instead of writing their names.
+            skip_special: omit special tokens instead of writing their names.
 
         Raises:
             UserError: an id outside 0 ... vocab_size - 1.
@@ -212,7 +212,7 @@ class Tokenizer(ABC):
         return self.decode_bytes(ids).decode("utf-8", errors="replace")
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
-        """Return the bytes of the text that `ids` stand for. Raises `UserError` for an id outside the vocabulary."""
+        """Return the bytes of the text of `ids`. Raises `UserError` for an id outside the vocabulary."""
         ids = _to_list(ids)
         if ids:
             self._check_id(min(ids))
@@ -223,9 +223,9 @@ class Tokenizer(ABC):
         return b"".join([self._tokens[id] for id in ids])
 
     def added_bytes(self, id: int, previous: int | None) -> bytes:
-        """Return the bytes that token `id` adds to a text whose last token is `previous` (None: at its beginning).
+        """Return the bytes that token `id` adds to a text whose last token is `previous` (None: the text is empty).
 
-        They are the token's own; only WordPiece, whose tokens hold no spaces, looks at the token before.
+        They are the token's own bytes; only WordPiece, whose tokens hold no spaces, depends on the previous token.
 
         Raises:
             UserError: an id outside the vocabulary.
@@ -233,13 +233,13 @@ class Tokenizer(ABC):
         return self.token_bytes(id)
 
     def token_bytes(self, id: int) -> bytes:
-        """Return the bytes of one token; they need not be whole characters. Raises `UserError` as `decode` does."""
+        """Return the bytes of one token, which may be part of a character. Raises `UserError` as `decode` does."""
         id = operator.index(id)
         self._check_id(id)
         return self._tokens[id]
 
     def token_text(self, id: int) -> str:
-        """Return the text of one token by itself: U+FFFD for a piece of a character, a special token's is its name.
+        """Return the text of one token by itself: U+FFFD for a part of a character, its name for a special token.
 
         Raises:
             UserError: an id outside the vocabulary.
@@ -247,23 +247,23 @@ class Tokenizer(ABC):
         return self.token_bytes(id).decode("utf-8", errors="replace")
 
     def save(self, folder: Path | str) -> None:
-        """Write the tokenizer into `folder` (made if needed) as JSON and text; `load_tokenizer` reads it back."""
+        """Write the tokenizer into `folder` (created if needed) as JSON and text; `load_tokenizer` reads it back."""
         write_json(Path(folder) / CONFIG_FILE, self._config())
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 (64 hex digits) of everything that decides the ids; equal tokenizers have equal ones."""
+        """Return the SHA-256 (64 hex digits) of everything that determines the ids: the same for equal tokenizers."""
         digest = hashlib.sha256(json.dumps(self._rules()).encode())
         for token in self._tokens:
             digest.update(len(token).to_bytes(4, "little") + token)
         return digest.hexdigest()
 
     def _rules(self) -> list[object]:
-        """Return what decides the ids besides the table of tokens."""
+        """Return everything that determines the ids apart from the token table."""
         rules = [self.kind, self.split_pattern, sorted(self.special_tokens.items())]
         return [*rules, "lowercase"] if self.lowercase else rules
 
     def _config(self) -> dict[str, object]:
-        """Return what `tokenizer_config.json` says."""
+        """Return the content of `tokenizer_config.json`."""
         config = {"kind": self.kind, "special_tokens": self.special_tokens, "fingerprint": self.fingerprint()}
         return config | {"lowercase": True} if self.lowercase else config
 
@@ -274,12 +274,34 @@ class Tokenizer(ABC):
         if not 0 <= id < self.vocab_size:
             raise UserError(
                 f"token id {id} is not in this {self.kind} vocabulary: ids go from 0 to {self.vocab_size - 1}; "
-                "use the tokenizer that was saved with the model"
+                "use the tokenizer that was saved with the model."
             )
 
 
+def read_tokenizer_config(folder: Path) -> dict:
+    """Return the content of a folder's `tokenizer_config.json`, {} if there is none.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    config_file = folder / CONFIG_FILE
+    config = read_json(config_file) if config_file.is_file() else {}
+    if not isinstance(config, dict):
+        raise UserError(f"{config_file} is damaged: expected a JSON object; copy the folder again.")
+    return config
+
+
+def check_fingerprint(tokenizer: Tokenizer, folder: Path, config: dict) -> None:
+    """Raise `UserError` unless the tokenizer has the fingerprint in its `tokenizer_config.json`, if there is one."""
+    if tokenizer.fingerprint() != config.get("fingerprint", tokenizer.fingerprint()):
+        raise UserError(
+            f"the tokenizer in {folder} is damaged: its files do not have the fingerprint that {CONFIG_FILE} states; "
+            "copy the folder again (or, if you changed the vocabulary on purpose, delete the fingerprint there)."
+        )
+
+
 def replace_surrogates(text: str) -> str:
-    """Return `text` with each lone surrogate replaced by U+FFFD and each pair of them by the character it spells.
+    """Return `text` with each lone surrogate replaced by U+FFFD and each pair of them by the character it encodes.
 
     >>> replace_surrogates("a\\ud800b"), replace_surrogates("\\ud83d\\ude00")
     ('a�b', '😀')
@@ -292,7 +314,7 @@ def replace_surrogates(text: str) -> str:
 
 
 def prepare(text: str, lowercase: bool) -> str:
-    """Return `text` without surrogates (as `replace_surrogates`) and, if asked, in lower case."""
+    """Return `text` without surrogates (see `replace_surrogates`) and, optionally, in lower case."""
     text = replace_surrogates(text)
     return text.lower() if lowercase else text
 
@@ -305,9 +327,9 @@ def number_special_tokens(names: Iterable[str], first_id: int) -> dict[str, int]
     """
     names = list(names)
     if not all(isinstance(name, str) and name and replace_surrogates(name) == name for name in names):
-        raise UserError(f"special tokens {names!r} are not all names: each must be a non-empty piece of text")
+        raise UserError(f"special tokens {names!r} are not all names: each must be a non-empty piece of text.")
     if len(set(names)) < len(names) or END_OF_TEXT not in names:
-        raise UserError(f"special tokens {names} must differ from each other and include {END_OF_TEXT!r}")
+        raise UserError(f"special tokens {names} must differ from each other and include {END_OF_TEXT!r}.")
     return {name: first_id + offset for offset, name in enumerate(names)}
 
 

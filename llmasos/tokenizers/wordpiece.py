@@ -1,18 +1,19 @@
-"""WordPiece: BERT's tokenizer. Words are cut into the longest pieces that the vocabulary knows.
+"""WordPiece: BERT's tokenizer. Words are split into the longest pieces in the vocabulary.
 
-    "Unaffable, isn't it?"  --bert_text-->  unaffable | , | isn | ' | t | it | ?
-                            --pieces-->     un ##aff ##able | , | isn | ' | t | it | ?
+    "Unaffable, isn't it?"  --pre-tokenizer-->  unaffable | , | isn | ' | t | it | ?
+                            --pieces-->         un ##aff ##able | , | isn | ' | t | it | ?
 
-A piece that does not begin its word is written with `##` before it. Cutting is greedy, from the left: the longest known
-piece, then the longest that continues from there. If at some place none fits, or a word has more than 100 characters,
-the whole word is one `[UNK]`.
+A piece that does not start its word is written with the prefix `##`. Splitting is greedy, from left to right: take the
+longest known piece, then the longest that continues from there. If no piece matches, or the word has more than 100
+characters, the whole word becomes one `[UNK]`.
 
-**Not lossless.** Unlike the other tokenizers this one forgets: white space, control characters, unknown words and,
-if so decided, capitals and accents. `decode` puts a space between words, but none before , . ; : ! ? ) ] } and the
-apostrophe, none after ( [ { and none between an apostrophe and s, t, m, d, ll, re, ve. To quote the text itself, cut it
-by the offsets of `encode_with_offsets`.
+**Not lossless.** Unlike the other tokenizers, WordPiece loses information: white space, control characters, unknown
+words and, optionally, capitals and accents. `decode` puts a space between words, but none before , . ; : ! ? ) ] } and
+the apostrophe, none after ( [ { and none between an apostrophe and s, t, m, d, ll, re, ve. To quote the original text,
+slice it with the offsets of `encode_with_offsets`.
 
-Saved, it is a Hugging Face BERT folder: `vocab.txt`, one token a line, line 0 is id 0. BERT's own open here.
+A saved tokenizer is a Hugging Face BERT folder: `vocab.txt`, one token per line, line 0 is id 0. BERT's own files open
+here.
 """
 
 import re
@@ -26,14 +27,14 @@ import numpy as np
 
 from llmasos.errors import UserError
 from llmasos.storage import write_text
-from llmasos.tokenizers.bert_pretokenizer import BertText
+from llmasos.tokenizers.bert_pretokenizer import CharacterTable
 from llmasos.tokenizers.tokenizer import CLS, MASK, PAD, SEP, Tokenizer, replace_surrogates
 from llmasos.tokenizers.wordpiece_trainer import CONTINUES, MAX_WORD, count_bert_words, learn_pieces
 
 VOCAB_FILE = "vocab.txt"
 UNK = "[UNK]"
-SPECIAL_TOKENS = (PAD, UNK, CLS, SEP, MASK)  # in the order of their ids in a vocabulary of our own
-MAX_CACHED = 200_000  # words whose ids are remembered; English prose of 100 MB has about as many
+SPECIAL_TOKENS = (PAD, UNK, CLS, SEP, MASK)  # in the order of their ids in a vocabulary trained here
+MAX_CACHED = 200_000  # words whose ids are cached; 100 MB of English prose has about this many
 NO_SPACE_BEFORE = frozenset(",.;:!?)]}'")
 NO_SPACE_AFTER = frozenset("([{")
 AFTER_APOSTROPHE = frozenset(["s", "t", "m", "d", "ll", "re", "ve"])
@@ -41,7 +42,7 @@ _WORD = re.compile("[^ ]+")
 
 
 class WordPieceTokenizer(Tokenizer):
-    """BERT's tokenizer from a vocabulary.
+    """BERT's tokenizer, defined by its vocabulary.
 
     >>> tokenizer = WordPieceTokenizer([*SPECIAL_TOKENS, "un", "##aff", "##able", "!"], lowercase=True)
     >>> tokenizer.encode("Unaffable!!")
@@ -56,30 +57,32 @@ class WordPieceTokenizer(Tokenizer):
     kind = "wordpiece"
 
     def __init__(self, vocabulary: Sequence[str], lowercase: bool = False, strip_accents: bool | None = None):
-        """Take a vocabulary.
+        """Build the lookup tables from a vocabulary.
 
-        Arguments:
-            vocabulary: every token, in the order of the ids; BERT's five special tokens are among them.
+        Args:
+            vocabulary: every token in the order of the ids, including BERT's five special tokens.
             lowercase: whether to lower-case texts before they are encoded.
-            strip_accents: whether to drop accents; None: if `lowercase`, as BERT does.
+            strip_accents: whether to drop accents; None: the same as `lowercase`, as in BERT.
 
         Raises:
             UserError: a special token is missing, or two tokens are the same.
         """
         id_of = {token: id for id, token in enumerate(vocabulary)}
         if missing := [name for name in SPECIAL_TOKENS if name not in id_of]:
-            raise UserError(f"the vocabulary has no {missing[0]}: BERT's needs {' '.join(SPECIAL_TOKENS)}")
+            raise UserError(f"the vocabulary has no {missing[0]}: BERT needs {' '.join(SPECIAL_TOKENS)}.")
         if len(id_of) < len(vocabulary):
-            twice = next(token for id, token in enumerate(vocabulary) if id_of[token] != id)
-            raise UserError(f"the vocabulary has {twice!r} twice, so ids would be ambiguous: each token needs one line")
+            duplicate = next(token for id, token in enumerate(vocabulary) if id_of[token] != id)
+            raise UserError(
+                f"the vocabulary has {duplicate!r} twice, so ids would be ambiguous: each token needs one line."
+            )
         special = {name: id_of[name] for name in sorted(SPECIAL_TOKENS, key=id_of.__getitem__)}
         super().__init__([token.encode() for token in vocabulary], special, lowercase)
         self.strip_accents = lowercase if strip_accents is None else strip_accents
-        self._written = list(vocabulary)
+        self._pieces = list(vocabulary)
         self._id_of = {token: id for token, id in id_of.items() if token not in special}
         self._n_characters = [len(token.removeprefix(CONTINUES)) for token in vocabulary]
         self._longest = max(self._n_characters)
-        self._table = BertText(lowercase, self.strip_accents)
+        self._table = CharacterTable(lowercase, self.strip_accents)
         self._ids_of_word: dict[str, list[int]] = {}
 
     @classmethod
@@ -93,11 +96,11 @@ class WordPieceTokenizer(Tokenizer):
     ) -> "WordPieceTokenizer":
         """Learn a vocabulary from `documents`.
 
-        Arguments:
+        Args:
             documents: the training texts, each read once.
-            vocab_size: number of ids to reach: the five special tokens, the alphabet, the merged pieces. If the text is
-                too small for that, training stops when no pair occurs `min_frequency` times, and a warning says so.
-            lowercase, strip_accents: as for `WordPieceTokenizer`; for these texts and those to be encoded later.
+            vocab_size: the number of ids: the five special tokens, the alphabet, the merged pieces. If the text is
+                too small for this many, training stops when no pair occurs `min_frequency` times, with a warning.
+            lowercase, strip_accents: as for `WordPieceTokenizer`; they apply to the training texts too.
             min_frequency: pairs rarer than this are not merged.
 
         Raises:
@@ -105,17 +108,17 @@ class WordPieceTokenizer(Tokenizer):
                 `min_frequency` below 1.
         """
         if min_frequency < 1:
-            raise UserError(f"min_frequency {min_frequency} is too small: a pair to merge occurs at least once")
-        table = BertText(lowercase, lowercase if strip_accents is None else strip_accents)
+            raise UserError(f"min_frequency {min_frequency} is too small: it must be at least 1.")
+        table = CharacterTable(lowercase, lowercase if strip_accents is None else strip_accents)
         word_counts = count_bert_words(documents, table)
         if not word_counts:
-            raise UserError("WordPiece needs text to learn from, and the text is empty")
+            raise UserError("WordPiece needs text to learn from, but the text is empty.")
         pieces = learn_pieces(word_counts, vocab_size - len(SPECIAL_TOKENS), min_frequency)
         vocabulary = [*SPECIAL_TOKENS, *pieces]
         if len(vocabulary) < vocab_size:
             warnings.warn(
                 f"the text is too small for a vocabulary of {vocab_size}: no pair of pieces occurs {min_frequency} "
-                f"times any more, so training stopped at {len(vocabulary)}",
+                f"times any more, so training stopped at {len(vocabulary)}.",
                 stacklevel=2,
             )
         return cls(vocabulary, lowercase, strip_accents)
@@ -127,16 +130,16 @@ class WordPieceTokenizer(Tokenizer):
 
     @property
     def unknown_id(self) -> int:
-        """The id of `[UNK]`, which stands in for a word."""
+        """The id of `[UNK]`, which replaces an unknown word."""
         return self.special_tokens[UNK]
 
     @cached_property
     def continues(self) -> np.ndarray:
-        """For each id, whether it is written with `##`, and so continues the word of the token before it: (V,) bool."""
-        return np.array([token.startswith(CONTINUES) for token in self._written]) & ~self.special_mask
+        """For each id, whether it has the prefix `##`, and so continues the word of the previous token: (V,) bool."""
+        return np.array([token.startswith(CONTINUES) for token in self._pieces]) & ~self.special_mask
 
     def added_bytes(self, id: int, previous: int | None) -> bytes:
-        """Return the bytes that token `id` adds to a text whose last token is `previous`, the space between included.
+        """Return the bytes that token `id` adds to a text whose last token is `previous`, including the space between.
 
         Raises:
             UserError: an id outside the vocabulary.
@@ -144,24 +147,24 @@ class WordPieceTokenizer(Tokenizer):
         token = self.token_bytes(id).decode()
         if self.continues[id]:
             return token.removeprefix(CONTINUES).encode()
-        before = None if previous is None else self._written[previous]
-        contraction = before == "'" and token in AFTER_APOSTROPHE
-        glued = before is None or before in NO_SPACE_AFTER or token in NO_SPACE_BEFORE or contraction
-        return token.encode() if glued else b" " + token.encode()
+        last = None if previous is None else self._pieces[previous]
+        contraction = last == "'" and token in AFTER_APOSTROPHE
+        no_space = last is None or last in NO_SPACE_AFTER or token in NO_SPACE_BEFORE or contraction
+        return token.encode() if no_space else b" " + token.encode()
 
     def save(self, folder: Path | str) -> None:
-        """Write `vocab.txt` and `tokenizer_config.json` into `folder`, as Hugging Face has them."""
-        write_text(Path(folder) / VOCAB_FILE, "\n".join(self._written) + "\n")
+        """Write `vocab.txt` and `tokenizer_config.json` into `folder`, in the format of Hugging Face."""
+        write_text(Path(folder) / VOCAB_FILE, "\n".join(self._pieces) + "\n")
         super().save(folder)
 
     @classmethod
     def load(
         cls, folder: Path | str, lowercase: bool = True, strip_accents: bool | None = None
     ) -> "WordPieceTokenizer":
-        """Read `vocab.txt`, ours or that of a BERT.
+        """Read `vocab.txt`, ours or a published BERT's.
 
-        Arguments:
-            folder: where it lies.
+        Args:
+            folder: the folder that holds it.
             lowercase, strip_accents: as for `WordPieceTokenizer`.
 
         Raises:
@@ -171,25 +174,31 @@ class WordPieceTokenizer(Tokenizer):
         try:
             lines = path.read_text(encoding="utf-8").split("\n")
         except OSError as error:
-            raise UserError(f"could not read {path}: {error.strerror}; a WordPiece tokenizer is this file") from error
+            raise UserError(
+                f"could not read {path}: {error.strerror}; a WordPiece tokenizer needs this file."
+            ) from error
         except UnicodeDecodeError as error:
-            raise UserError(f"{path} is damaged: it is not UTF-8; copy it again or train the tokenizer anew") from error
+            raise UserError(
+                f"{path} is damaged: it is not UTF-8; copy it again or train the tokenizer again."
+            ) from error
         try:
             return cls(lines[:-1] if lines[-1] == "" else lines, lowercase, strip_accents)
         except UserError as error:
-            raise UserError(f"{path} is damaged: {error}; copy it again or train the tokenizer anew") from error
+            raise UserError(
+                f"{path} is damaged: {str(error).rstrip('.')}; copy it again or train the tokenizer again."
+            ) from error
 
     def _prepare(self, text: str) -> str:
-        return replace_surrogates(text)  # `BertText` does the rest
+        return replace_surrogates(text)  # the `CharacterTable` does the rest
 
-    def _encode_plain(self, text: str) -> np.ndarray:
+    def _encode_ordinary(self, text: str) -> np.ndarray:
         ids: list[int] = []
         for word in text.translate(self._table).split():
-            ids += self._ids_of_word.get(word) or self._cut(word)
+            ids += self._ids_of_word.get(word) or self._split_word(word)
         return np.array(ids, dtype=np.uint32)
 
-    def _cut(self, word: str) -> list[int]:
-        """Return the ids of a word, and remember them: the longest known pieces, or `[UNK]` if somewhere none fits."""
+    def _split_word(self, word: str) -> list[int]:
+        """Return (and cache) the ids of a word: the longest known pieces, or `[UNK]` if at some point none matches."""
         ids: list[int] = []
         start = 0
         while start < len(word) <= MAX_WORD:
@@ -213,7 +222,7 @@ class WordPieceTokenizer(Tokenizer):
         ids, first, last = [], [], []
         for match in _WORD.finditer(prepared.translate(table)):
             start = match.start()
-            for id in self._ids_of_word.get(match[0]) or self._cut(match[0]):
+            for id in self._ids_of_word.get(match[0]) or self._split_word(match[0]):
                 end = match.end() if id == self.unknown_id else start + self._n_characters[id]
                 ids.append(id)
                 first.append(origin[start])
@@ -235,5 +244,5 @@ class WordPieceTokenizer(Tokenizer):
             "tokenizer_class": "BertTokenizer",
         }
         config |= {f"{name[1:-1].lower()}_token": name for name in SPECIAL_TOKENS}  # "pad_token": "[PAD]", ...
-        config.pop("lowercase", None)  # do_lower_case says it
+        config.pop("lowercase", None)  # the same as do_lower_case
         return config

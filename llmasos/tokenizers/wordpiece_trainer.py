@@ -1,34 +1,35 @@
-"""Learning WordPiece: which pieces of words to have in BERT's vocabulary.
+"""Training WordPiece: which pieces of words are in BERT's vocabulary.
 
-A word begins as its characters, all but the first marked as continuing it: "hugs" is h ##u ##g ##s. Then pairs of
-neighbours are merged, as in byte-pair encoding: h + ##u makes hu, ##g + ##s makes ##gs. All the pieces that ever were
-are the vocabulary; unlike BPE, the order of the merges is forgotten, as the encoder looks for long pieces only.
+A word starts as its characters, where all but the first are marked as continuations: "hugs" is h ##u ##g ##s. Then
+adjacent pairs are merged, as in byte-pair encoding: h + ##u becomes hu, ##g + ##s becomes ##gs. The vocabulary is every
+piece that was ever created; unlike in BPE, the order of the merges does not matter, since the encoder only looks for
+the longest piece.
 
-**Which pair comes first.** BERT's trainer was never published. Schuster and Nakajima (2012), whose method it follows,
-merge the pair that raises the likelihood of the text the most, often told as the highest
-count(ab) / (count(a) count(b)). That score has to be tamed: on its own it prefers two rare letters that happened to
-meet to `th` + `##e`. The trainers people use (`tokenizers`, and BERT's successors through it) take the most frequent
-pair, as BPE does, and so does this one: with the same code, and the same rule for ties. The result does not depend on
-the order of the documents.
+**Which pair is merged first.** BERT's trainer was never published. Schuster and Nakajima (2012), whose method it
+follows, merge the pair that raises the likelihood of the text most, often described as the highest
+count(ab) / (count(a) count(b)). That score needs a correction: on its own it prefers two rare characters that happened
+to be adjacent to `th` + `##e`. The trainers in common use (`tokenizers`, and through it BERT's successors) take the
+most frequent pair, as BPE does, and so does this one: with the same code, and the same rule for ties. The result does
+not depend on the order of the documents.
 
-**The alphabet** is both forms, `x` and `##x`, of each character of the text, so that a word of known characters is
-never unknown. A sign that is always a word of its own (punctuation, a Chinese character) needs no second form. Of a
-text with very many characters only the most frequent are kept; words with others are unknown, and not learned from.
+**The alphabet** holds both forms, `x` and `##x`, of each character of the text, so that a word of known characters is
+never unknown. A character that is always a word of its own (punctuation, a Chinese character) needs no second form. If
+a text has very many characters, only the most frequent are kept; words with others are unknown, and not learned from.
 """
 
 from collections import Counter
 from collections.abc import Iterable
 
 from llmasos.errors import UserError
-from llmasos.tokenizers.bert_pretokenizer import BertText, is_chinese, is_punctuation
+from llmasos.tokenizers.bert_pretokenizer import CharacterTable, is_chinese, is_punctuation
 from llmasos.tokenizers.bpe_trainer import learn_merges
 from llmasos.tokenizers.tokenizer import replace_surrogates
 
 CONTINUES = "##"
-MAX_WORD = 100  # characters; BERT does not look into longer words
+MAX_WORD = 100  # characters; in BERT, longer words are unknown
 
 
-def count_bert_words(documents: Iterable[str], table: BertText) -> Counter[str]:
+def count_bert_words(documents: Iterable[str], table: CharacterTable) -> Counter[str]:
     """Return how often each of BERT's words, at most `MAX_WORD` characters long, occurs in `documents`."""
     counts: Counter[str] = Counter()
     for document in documents:
@@ -44,12 +45,12 @@ def learn_pieces(
     >>> learn_pieces({"hug": 5, "hugs": 3, "us": 2}, n_pieces=11)
     ['g', 'h', 's', 'u', '##g', '##h', '##s', '##u', 'hu', 'hug', 'hugs']
 
-    Arguments:
+    Args:
         word_counts: word to number of occurrences, from `count_bert_words`.
-        n_pieces: how many pieces to learn, the alphabet included.
+        n_pieces: the number of pieces to learn, including the alphabet.
         min_frequency: pairs that occur less often are not merged.
-        max_characters: at most so many different characters are kept, the most frequent (of equally frequent ones, the
-            smaller code point).
+        max_characters: the number of distinct characters to keep, the most frequent first (ties: the smaller code
+            point).
 
     Returns:
         The alphabet by code point, then the merged pieces as they were learned; fewer than `n_pieces` if no pair was
@@ -69,7 +70,7 @@ def learn_pieces(
     if len(pieces) > n_pieces:
         raise UserError(
             f"a vocabulary of {n_pieces} pieces is too small for WordPiece: the {len(characters)} characters of this "
-            f"text, at the beginning of a word and inside it, are {len(pieces)}"
+            f"text, at the beginning of a word and inside it, are {len(pieces)}."
         )
     id_of = {piece: id for id, piece in enumerate(pieces)}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llmasos import LLMTrainer
-from llmasos.datasets import open_conversations
+from llmasos.datasets import open_examples
 from llmasos.datasets.storyworld import stories
 from llmasos.hub.names import SHIPPED, shipped_models
 
@@ -68,7 +68,7 @@ def test_what_the_chat_model_was_taught(tmp_path):
         [(said, answer)] = talks.short(random.Random(0), story)
         assert answer in said.split("\n\n")[1] and said.split("\n\n")[1] in story.text
     talks.write(tmp_path / "talks.jsonl", conversations)
-    read = open_conversations(tmp_path / "talks.jsonl", whole=True).val
+    read = open_examples("conversations", tmp_path / "talks.jsonl", eval_only=True).val
     assert [[content for _, content in chat.messages] for chat in read] == [
         [text for turn in turns for text in turn] for turns in conversations
     ]

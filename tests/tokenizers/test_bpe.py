@@ -16,7 +16,7 @@ from transformers import AutoTokenizer, GPT2TokenizerFast
 
 from llmasos.tokenizers import END_OF_TEXT, BPETokenizer
 from llmasos.tokenizers.bpe_trainer import SPLIT, count_words, learn_merges, learn_merges_naive, merge_pair
-from llmasos.tokenizers.bytes_to_unicode import BYTES_BY_ID, byte_to_character, from_visible, to_visible
+from llmasos.tokenizers.bytes_to_unicode import BYTES_BY_ID, bytes_to_unicode, from_visible, to_visible
 from llmasos.tokenizers.tiktoken_backed import TiktokenTokenizer
 
 SHAKESPEARE = Path(os.environ.get("LLMASOS_DATA", "")) / "shakespeare" / "input.txt"
@@ -144,7 +144,7 @@ def test_transformers_opens_the_saved_folder_with_the_same_ids(tmp_path):
 
 
 def test_every_byte_has_its_own_visible_character():
-    alphabet = byte_to_character()
+    alphabet = bytes_to_unicode()
     assert sorted(alphabet) == list(range(256)) and len(set(alphabet.values())) == 256
     assert all(character.isprintable() and not character.isspace() for character in alphabet.values())
     assert list(alphabet) == BYTES_BY_ID and BYTES_BY_ID[:3] == [33, 34, 35]
@@ -159,7 +159,7 @@ WHITE_SPACE = [" ", "\n", "\r", "\t", "\u3000", "\r\n", "  \n", "\n  "]
 def test_cutting_long_blanks_does_not_change_the_ids(pattern, monkeypatch):
     """With LONG_RUN at 4, almost every text is cut; each must have the ids that tiktoken gives to it uncut."""
     monkeypatch.setattr("llmasos.tokenizers.tiktoken_backed.LONG_RUN", 4)
-    monkeypatch.setattr("llmasos.tokenizers.tiktoken_backed._LONG_BLANKS", regex.compile(r"(?<!\s)\s{4,}+(?=\S)"))
+    monkeypatch.setattr("llmasos.tokenizers.tiktoken_backed._LONG_RUNS", regex.compile(r"(?<!\s)\s{4,}+(?=\S)"))
     expressions = {  # the second is cl100k_base's; blanks of every length are tokens, so that each cut shows in the ids
         "gpt2": SPLIT.pattern,
         "cl100k_base": r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$"

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, BertTokenizerFast
 
 from llmasos.errors import UserError
 from llmasos.tokenizers import WordPieceTokenizer, load_tokenizer, train_tokenizer, wordpiece
-from llmasos.tokenizers.bert_pretokenizer import BertText
+from llmasos.tokenizers.bert_pretokenizer import CharacterTable
 from llmasos.tokenizers.bpe_trainer import learn_merges_naive
 from llmasos.tokenizers.wordpiece import SPECIAL_TOKENS
 from llmasos.tokenizers.wordpiece_trainer import count_bert_words, learn_pieces
@@ -97,7 +97,7 @@ def test_a_real_bert_folder_opens_with_the_ids_of_transformers():
 @pytest.mark.parametrize("lowercase, strip_accents", OPTIONS)
 def test_words_differ_from_the_reference_only_in_young_characters_and_256_chinese_ones(lowercase, strip_accents):
     strip = lowercase if strip_accents is None else strip_accents
-    table, normalizer = BertText(lowercase, strip), BertNormalizer(lowercase=lowercase, strip_accents=strip)
+    table, normalizer = CharacterTable(lowercase, strip), BertNormalizer(lowercase=lowercase, strip_accents=strip)
     blocks = [range(0x3400), range(0xA000, 0xAC10), range(0xD7A0, 0xD800), range(0xE000, 0xE010)]
     blocks += [range(0xF900, 0x11000), range(0x1D000, 0x1D800), range(0x2B800, 0x2B940), range(0xE0000, 0xE0200)]
     differing = set()
@@ -145,7 +145,7 @@ def test_decoding_puts_spaces_where_a_reader_expects_them():
 
 def test_decoded_text_has_the_ids_of_the_original():
     tokenizer = WordPieceTokenizer.train([english(), *HARD * 2, *PIECES], 900, lowercase=True)
-    theirs = BertWordPieceTokenizer({token: id for id, token in enumerate(tokenizer._written)})
+    theirs = BertWordPieceTokenizer({token: id for id, token in enumerate(tokenizer._pieces)})
     for text in [english(seed=3), *map(hard_text, range(60))]:
         ids = [id for id in tokenizer.encode(text) if id != tokenizer.special_tokens["[UNK]"]]
         decoded = tokenizer.decode(ids)
@@ -158,7 +158,7 @@ def test_the_trainer_learns_what_the_definition_learns():
     for seed in range(30):
         chance = random.Random(seed)
         documents = ["".join(chance.choices("abé日! ", k=60)) for _ in range(4)]
-        counts = count_bert_words(documents, BertText(False, False))
+        counts = count_bert_words(documents, CharacterTable(False, False))
         pieces = learn_pieces(counts, 60, min_frequency=2)
         alphabet = [piece for piece in pieces if len(piece.removeprefix("##")) == 1]
         id_of = {piece: id for id, piece in enumerate(alphabet)}
@@ -177,7 +177,7 @@ def test_the_trainer_learns_nearly_all_that_the_rust_trainer_learns():
     theirs = BertWordPieceTokenizer(lowercase=True)
     theirs.train_from_iterator([english(1000)], vocab_size=1500, show_progress=False)
     ours = WordPieceTokenizer.train([english(1000)], 1500, lowercase=True)
-    common = set(theirs.get_vocab()) & set(ours._written)
+    common = set(theirs.get_vocab()) & set(ours._pieces)
     assert len(common) >= 0.97 * 1500
 
 
@@ -193,7 +193,7 @@ def test_a_trained_vocabulary_begins_with_the_special_tokens_and_knows_every_wor
     tokenizer = train_tokenizer("wordpiece", ["zebra quiz!"], 27)
     assert tokenizer.special_tokens == {name: id for id, name in enumerate(SPECIAL_TOKENS)}
     assert 1 not in tokenizer.encode("azure bar ! qqq")
-    assert tokenizer.encode("!!")[0] == 5 and "##!" not in tokenizer._written
+    assert tokenizer.encode("!!")[0] == 5 and "##!" not in tokenizer._pieces
 
 
 def test_of_very_many_characters_the_most_frequent_are_kept():

@@ -241,8 +241,8 @@ def split_pattern(pre_tokenizer: dict[str, Any] | None) -> str:
             if split["behavior"] == "Isolated" and not split.get("invert") and "Regex" in split["pattern"]:
                 return split["pattern"]["Regex"]
     raise UserError(
-        f"it splits texts into words by {', '.join(map(str, types))} in a way that llmasos does not support; choose a model "
-        "with another tokenizer."
+        f"it splits texts into words by {', '.join(map(str, types))} in a way that llmasos does not support; choose a "
+        "model with another tokenizer."
     )
 
 

@@ -26,7 +26,7 @@ class Unigram:
     ['▁', 'ab', 'a', 'q']
 
     Args:
-        pieces: each with its score, ln p, and its type (`sentencepiece_file`); only normal and user-defined ones are used.
+        pieces: each with its score, ln p, and its type (see `sentencepiece_file`); unused types are ignored.
     """
 
     def __init__(self, pieces: Sequence[tuple[str, float, int]]):
