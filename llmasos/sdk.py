@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from llmasos import hub
 from llmasos.cli.train import train as carry_out
 from llmasos.datasets import QA
-from llmasos.datasets.infer import TWOS, Given, recognise
+from llmasos.datasets.infer import TEXT_PAIRS, DataSpec, infer_format
 from llmasos.errors import UserError
 from llmasos.generation import BeamOptions, SamplingOptions, beam_search, generate, stream
 from llmasos.models import n_parameters
@@ -36,7 +36,7 @@ from llmasos.training.run_folder import only_one, run_folder, run_name
 
 EPOCHS, MIN_STEPS = 3, 100  # fine-tuning sees every example so often, and takes at least so many steps
 KIND_OF_TASK = {
-    "language-modeling": "text", "bert-pretraining": "text", "text-classification": "labelled",
+    "language-modeling": "text", "bert-pretraining": "text", "text-classification": "labelled_text",
     "question-answering": "questions", "translation": "pairs", "summarization": "summaries",
     "instruction-tuning": "conversations",
 }  # fmt: skip
@@ -123,7 +123,7 @@ class LLMTrainer:
                 f"{self.name} is quantised to int8, and rounded weights cannot learn: open it without quantize, train "
                 "that, save it, and open what you have saved with quantize."
             )
-        task = objective or self.objective_for(recognise(train_data))
+        task = objective or self.objective_for(infer_format(train_data))
         data, val_data = (None if d is None else self.given(d, task).data for d in (train_data, eval_data))
         chosen = (
             self.defaults() | settings | {"task": task, "data": data, "val_data": val_data, "init_from": self.folder()}
@@ -167,7 +167,7 @@ class LLMTrainer:
         derived = {"warmup_steps": steps // 10, "eval_interval": max(1, -(-steps // 4))}
         return {"max_steps": steps} | {name: value for name, value in derived.items() if name not in settings}
 
-    def objective_for(self, given: Given) -> str:
+    def objective_for(self, given: DataSpec) -> str:
         """The task that fits the model and the data. Raises UserError if none or more than one does."""
         c = self.model.config
         if c.head == "classifier":
@@ -179,26 +179,26 @@ class LLMTrainer:
         else:
             candidates = ["bert-pretraining"] if c.family == "bert" else ["language-modeling", "instruction-tuning"]
             candidates += ["text-classification", "question-answering"]
-        kinds = set(given.kinds)
-        if TWOS in kinds:  # (text, label), or (source, target) for what writes the one from the other
-            kinds.add("pairs" if "translation" in candidates else "labelled")
+        kinds = set(given.formats)
+        if TEXT_PAIRS in kinds:  # (text, label), or (source, target) for what writes the one from the other
+            kinds.add("pairs" if "translation" in candidates else "labelled_text")
         fitting = [task for task in candidates if KIND_OF_TASK[task] in kinds]
         if not fitting:
             raise UserError(
                 f"{self.describe()} can learn {', '.join(candidates)}, and the data is of the kind "
-                f"{' or '.join(given.kinds)}; give other data, or another model."
+                f"{' or '.join(given.formats)}; give other data, or another model."
             )
         return fitting[0]
 
-    def given(self, data: Any, task: str) -> Given:
+    def given(self, data: Any, task: str) -> DataSpec:
         """The data as the task reads it. Raises UserError if it is of another kind."""
         if task not in KIND_OF_TASK:
             raise UserError(f"objective is {task!r}; it must be one of: {', '.join(KIND_OF_TASK)}.")
-        given = recognise(data, ("text", "label") if task == "text-classification" else ("source", "target"))
+        given = infer_format(data, ("text", "label") if task == "text-classification" else ("source", "target"))
         kind = KIND_OF_TASK[task]
-        if kind not in given.kinds and not (TWOS in given.kinds and kind in ("labelled", "pairs", "summaries")):
+        if kind not in given.formats and not (TEXT_PAIRS in given.formats and kind in ("labelled_text", "pairs", "summaries")):
             raise UserError(
-                f"the objective {task} learns from {kind}, and this data is of the kind {' or '.join(given.kinds)}; "
+                f"the objective {task} learns from {kind}, and this data is of the kind {' or '.join(given.formats)}; "
                 "give other data or choose another objective."
             )
         return given
@@ -211,7 +211,7 @@ class LLMTrainer:
             objective: as for `train`.
             split: "train", "val", "test" or "all", to measure on another part.
         """
-        found = recognise(data)
+        found = infer_format(data)
         task_name = objective or self.objective_for(found)
         given = self.given(data, task_name)
         own = os.path.exists(given.data.split(",")[0])

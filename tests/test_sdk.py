@@ -10,8 +10,8 @@ from task_helpers import RUNS, train, workplace, write_jsonl
 import llmasos
 from llmasos import LLMTrainer, hub
 from llmasos.cli.train import main as train_main
-from llmasos.datasets import infer as given_module
-from llmasos.datasets.infer import recognise
+from llmasos.datasets import infer as infer_module
+from llmasos.datasets.infer import infer_format
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions, generate
 from llmasos.models import weights_of
@@ -27,7 +27,7 @@ def place(tmp_path_factory):
     """A tiny run of each family."""
     folder = tmp_path_factory.mktemp("sdk")
     with workplace(folder), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(given_module, "cache_folder", lambda: folder / "cache")
+        patch.setattr(infer_module, "cache_folder", lambda: folder / "cache")
         for name in ("text", "bert", "translate"):
             assert train(*RUNS[name], "--steps", "3", "--out", f"runs/{name}") == 0
         yield
@@ -97,9 +97,9 @@ def test_steps_follow_from_epochs_and_the_data():
 
 
 def open_held_out(data: str) -> int:
-    from llmasos.datasets import open_labelled
+    from llmasos.datasets import open_examples
 
-    return len(open_labelled(data).val)
+    return len(open_examples("labelled_text", data).val)
 
 
 def test_frozen_layers_stay_as_they_are():
@@ -200,8 +200,8 @@ def test_what_a_model_cannot_do_gets_a_sentence():
 def test_messages_in_a_file_are_recognised():
     messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
     write_jsonl("chats.jsonl", [{"messages": messages}] * 3)
-    assert recognise("chats.jsonl").kinds == ("conversations",)
-    assert recognise("storyworld:50").kinds[0] == "text" and "conversations" in recognise("storyworld").kinds
+    assert infer_format("chats.jsonl").formats == ("conversations",)
+    assert infer_format("storyworld:50").formats[0] == "text" and "conversations" in infer_format("storyworld").formats
 
 
 def test_the_face_names_what_there_is():

@@ -1,10 +1,10 @@
-"""Show what the language reference of this Python holds as a data set:  python data/python-reference/prepare.py"""
+"""Print a summary of the language reference of this Python:  python data/python-reference/prepare.py"""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that it also runs from a clone that is not installed
 
-from llmasos.datasets.summary import main
+from llmasos.datasets.summary import prepare
 
-main("python-reference")
+prepare("python-reference")

@@ -1,10 +1,10 @@
-"""Show what the standard library of this Python holds as a data set:  python data/python-source/prepare.py"""
+"""Print a summary of the standard library of this Python:  python data/python-source/prepare.py"""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that it also runs from a clone that is not installed
 
-from llmasos.datasets.summary import main
+from llmasos.datasets.summary import prepare
 
-main("python-source")
+prepare("python-source")

@@ -1,10 +1,10 @@
-"""Fetch and check Tiny Shakespeare, then show what is in it:  python data/shakespeare/prepare.py"""
+"""Download and check Tiny Shakespeare, then print a summary:  python data/shakespeare/prepare.py"""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that it also runs from a clone that is not installed
 
-from llmasos.datasets.summary import main
+from llmasos.datasets.summary import prepare
 
-main("shakespeare")
+prepare("shakespeare")

@@ -18,9 +18,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # so that it runs from anywhere, installed or not
 
-from llmasos.datasets import open_conversations  # noqa: E402
-from llmasos.datasets.conversations import story_conversations  # noqa: E402
+from llmasos.datasets import open_examples  # noqa: E402
 from llmasos.datasets.storyworld import Story, stories  # noqa: E402
+from llmasos.datasets.storyworld.task_examples import story_conversations  # noqa: E402
 
 Turns = list[tuple[str, str]]  # what is said, and the answer
 GREETINGS = ("Hello", "Hello!", "Hi", "Hi!", "Who are you?", "What can you do?", "Good morning", "How are you?", "Help")
@@ -29,7 +29,7 @@ ANSWER = "Hello! Ask me for a story about somebody and something, or give me a s
 
 def beginnings(n_stories: int) -> list[Turns]:
     """Each story that is to be told, up to its first full stop."""
-    chats = (chat.messages for chat in open_conversations(f"storyworld:{n_stories}").train)
+    chats = (chat.messages for chat in open_examples("conversations", f"storyworld:{n_stories}").train)
     pairs = [(ask, answer) for (_, ask), (_, answer) in chats if ask.startswith("Tell me a story")]
     return [[(ask, answer[: answer.index(".") + 1])] for ask, answer in pairs]
 

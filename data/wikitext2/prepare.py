@@ -1,10 +1,10 @@
-"""Fetch, check and unpack WikiText-2, then show what is in it:  python data/wikitext2/prepare.py"""
+"""Download and check WikiText-2, then print a summary:  python data/wikitext2/prepare.py"""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that it also runs from a clone that is not installed
 
-from llmasos.datasets.summary import main
+from llmasos.datasets.summary import prepare
 
-main("wikitext2")
+prepare("wikitext2")

@@ -27,11 +27,11 @@ from torch import nn
 from lessons.machinery.lesson_api import part, predict, result, seed
 from lessons.machinery.pictures import curves, heatmap
 from llmasos.datasets import QA
-from llmasos.datasets.storyworld.task_examples import world_questions
+from llmasos.datasets.storyworld.task_examples import storyworld_questions
 from llmasos.evaluation.squad import squad_values
 from llmasos.hub import load_backbone, load_config, load_tokenizer
 from llmasos.models import build_model
-from llmasos.objectives import SpanExtraction, predict_spans, make_windows
+from llmasos.objectives import SpanExtraction, make_windows, predict_spans
 from llmasos.training.device import autocast, pick_precision
 from llmasos.training.optimizers import make_optimizers, set_learning_rate
 from llmasos.training.recipe import Recipe
@@ -61,7 +61,7 @@ torch.set_printoptions(precision=2, sci_mode=False)
 
 # %%
 SEED = seed()
-questions = world_questions(300)
+questions = storyworld_questions(300)
 train, held_out = questions.train, questions.val
 random.Random(0).shuffle(held_out)
 tune, test = held_out[:200], held_out[200:500]  # to decide by, and to measure on: stories of other combinations

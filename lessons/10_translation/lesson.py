@@ -32,7 +32,7 @@ from torch.nn import functional as F
 from lessons.machinery.lesson_api import part, predict, result, seed
 from lessons.machinery.pictures import curves, heatmap
 from llmasos.datasets import Examples
-from llmasos.datasets.storyworld.task_examples import world_pairs
+from llmasos.datasets.storyworld.task_examples import storyworld_pairs
 from llmasos.evaluation import bleu as corpus_bleu
 from llmasos.evaluation import choose_mistakes, show_mistakes
 from llmasos.generation import BeamOptions, SamplingOptions, beam_search, generate_from
@@ -86,7 +86,7 @@ def words(text):
     return re.findall(r"\w+|[^\w\s]", text)
 
 
-data = world_pairs(2000)
+data = storyworld_pairs(2000)
 train, held_out = short(data.train), short(data.val)
 print(f"{len(train):,} pairs to learn from, {len(set(train)):,} of them different; {len(held_out)} held out")
 
@@ -352,13 +352,13 @@ smoothed_cross_entropy = part(
 class YourCrossAttention(MultiHeadAttention):
     """The library's module with your function, in training and in writing."""
 
-    def keys_values(self, context, rotary=None):
-        return context, context  # nothing is prepared: your function takes the memory as it is
+    def keys_values(self, memory, rotary=None):
+        return memory, memory  # nothing is prepared: your function takes the memory as it is
 
-    def forward(self, x, context, mask=None):
-        memory = context[0] if isinstance(context, tuple) else context
+    def forward(self, x, mask=None, memory=None, memory_kv=None):
+        memory = memory if memory_kv is None else memory_kv[0]
         if self.recorded_weights is not None:  # the weights, for a picture, are those of the formula
-            return super().forward(x, super().keys_values(memory), mask)
+            return super().forward(x, mask, memory_kv=super().keys_values(memory))
         attention_mask = torch.ones(memory.shape[:2], dtype=torch.bool) if mask is None else mask[:, 0, 0]
         weights = (self.q_proj.weight, self.k_proj.weight, self.v_proj.weight, self.out_proj.weight)
         return cross_attention(x, memory, *weights, self.n_heads, attention_mask)

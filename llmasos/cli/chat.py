@@ -17,7 +17,7 @@ from pathlib import Path
 from llmasos.cli.chat_backends import Local, Remote, Speaker, as_objects
 from llmasos.cli.cli import ArgumentParser
 from llmasos.cli.terminal import Screen, note, typed_lines
-from llmasos.datasets import open_conversations
+from llmasos.datasets import open_examples
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions
 from llmasos.prompting import Conversation, Message, vote
@@ -119,7 +119,7 @@ def greeting(speaker: Speaker) -> str:
 
 def read_examples(file: str) -> list[Sequence[Message]]:
     """The conversations in a file. Raises UserError if it cannot be read as such."""
-    return [[Message(*message) for message in chat.messages] for chat in open_conversations(file, whole=True).val]
+    return [[Message(*message) for message in chat.messages] for chat in open_examples("conversations", file, eval_only=True).val]
 
 
 class Chat:

@@ -1,23 +1,20 @@
-"""Examples in: text and examples of every task, from names, files and folders, and token arrays on disk.
+"""Data sets: text and examples of every format, from names, files and folders, and token arrays on disk.
 
-Two ways lead through this room:
+There are two paths through this room:
 
-- **Running text**: `open_text` (text.py) turns what the user typed into a `TextSource` (source.py). `build_tokens`
-  (tokens.py) turns that into memory-mapped ids and `Windows` (windows.py) those into examples; or it is cut into
-  sentences (sentences.py), which `SentencePairs` (sentence_pairs.py) takes in pairs.
-- **Examples of a task**: `open_labelled`, `open_pairs`, `open_summaries` and `open_questions` turn what the user typed
-  into `Splits` of examples (examples.py). `Examples` (bucketing.py) deals them out by length, `pad` (padding.py) makes
-  a batch of them.
+- **Running text**: `open_text` (text.py) opens a name or a path as a `TextSource` (source.py). `build_tokens`
+  (tokens.py) turns it into memory-mapped ids, and `Windows` (windows.py) turns those into examples. Or the text is
+  split into sentences (sentences.py), which `SentencePairs` (sentence_pairs.py) pairs up.
+- **Examples**: `open_examples` (formats.py) opens a name or a path as `Splits` of examples (examples.py). `Examples`
+  and `pad` (batching.py) group them by length and make a batch of them.
+
+The names of all data sets are in catalog.py, which also says how to add one.
 """
 
-from llmasos.datasets.bucketing import Examples, by_length
+from llmasos.datasets.batching import Examples, by_length, pad
 from llmasos.datasets.catalog import dataset_names, is_dataset
-from llmasos.datasets.conversations import open_conversations
-from llmasos.datasets.examples import QA, Answer, Conversation, Labelled, Pair, Splits
-from llmasos.datasets.labelled import open_labelled
-from llmasos.datasets.padding import pad
-from llmasos.datasets.pairs import open_pairs, open_summaries
-from llmasos.datasets.questions import open_questions
+from llmasos.datasets.examples import QA, Answer, Conversation, LabelledText, Pair, Splits
+from llmasos.datasets.formats import open_examples
 from llmasos.datasets.sentence_pairs import SentencePair, SentencePairs
 from llmasos.datasets.sentences import documents_of_sentences, split_sentences
 from llmasos.datasets.source import TextSource
@@ -30,7 +27,7 @@ __all__ = [
     "Answer",
     "Conversation",
     "Examples",
-    "Labelled",
+    "LabelledText",
     "Pair",
     "SentencePair",
     "SentencePairs",
@@ -44,11 +41,7 @@ __all__ = [
     "dataset_names",
     "documents_of_sentences",
     "is_dataset",
-    "open_conversations",
-    "open_labelled",
-    "open_pairs",
-    "open_questions",
-    "open_summaries",
+    "open_examples",
     "open_text",
     "pad",
     "split_sentences",

@@ -1,33 +1,41 @@
-"""What one example of each task is, and a data set of them: the types that the `open_*` functions hand on.
+"""What one example of each format is, and a data set of such examples: the types that `open_examples` returns.
 
 Everything here is text as a person wrote it. Tokens come later (`llmasos/tasks/`, `llmasos/objectives/`), so one data
-set serves any tokenizer and any family of models. An example remembers where in the user's files it stands, for what
-may have to be said about it then; two examples that differ in nothing else are equal.
+set serves any tokenizer and any family of models. An example remembers where it is in the user's files, for messages
+about it; two examples that differ in nothing else are equal.
 """
 
+import hashlib
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Generic, TypeVar
+
+from llmasos.datasets.source import FEW_DOCUMENTS, in_hashed_tenth, measured_tenth, text_key
+from llmasos.datasets.text_io import file_fingerprint
+from llmasos.errors import UserError
 
 Example = TypeVar("Example")
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """A text, or two texts together, and the class it belongs to."""
+class LabelledText:
+    """A text, or two texts together, and the class they belong to."""
 
     text: str
     label: str
     second: str | None = None
-    where: str = field(default="", compare=False, repr=False)  # "FILE, line N"; empty in a data set
+    where: str = field(default="", compare=False, repr=False)  # "FILE, line N"; empty in a built-in data set
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A text and what it shall become: its translation, its summary."""
+    """A text and its target: its translation or its summary."""
 
     source: str
     target: str
-    where: str = field(default="", compare=False, repr=False)  # as for Labelled
+    where: str = field(default="", compare=False, repr=False)  # as in LabelledText
 
 
 @dataclass(frozen=True)
@@ -40,35 +48,40 @@ class Answer:
 
 @dataclass(frozen=True)
 class QA:
-    """A question about a text. Any of `answers` is right; no answers means that the text does not answer it."""
+    """A question about a text. Any of `answers` is right; an empty tuple means that the text does not answer it."""
 
     context: str
     question: str
     answers: tuple[Answer, ...]
     id: str = ""
-    where: str = field(default="", compare=False, repr=False)  # as for Labelled
+    where: str = field(default="", compare=False, repr=False)  # as in LabelledText
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """Messages in order, each as (role, content), the role being "system", "user" or "assistant"."""
+    """Messages in order, each as (role, content); a role is "system", "user" or "assistant"."""
 
     messages: tuple[tuple[str, str], ...]
-    where: str = field(default="", compare=False, repr=False)  # as for Labelled
+    where: str = field(default="", compare=False, repr=False)  # as in LabelledText
+
+    @property
+    def prompt(self) -> str:
+        """Everything before the last message."""
+        return "\n".join(content for _, content in self.messages[:-1])
 
 
 @dataclass
 class Splits(Generic[Example]):
-    """The examples of a data set, to train on and held out.
+    """The examples of a data set, split into training, validation and test examples.
 
     Attributes:
-        name: short, as the user gave it; goes into folder names.
-        description: one line for a person: what it is and how it is split.
-        train: what to learn from.
-        val: held out: to choose by while training.
-        test: held out for final numbers only; None where the data set has no such split.
+        name: short, as the user gave it; part of folder names.
+        description: one line for a person: what the data is and how it is split.
+        train: the examples to learn from.
+        val: held out: for choices during training, such as when to stop.
+        test: held out for final numbers only; None if the data set has no such split.
         fingerprint: hexadecimal digits that change when the data changes.
-        skipped: one sentence for each row that was left out because it is unusable.
+        skipped: one sentence for each unusable row that was skipped.
     """
 
     name: str
@@ -78,3 +91,41 @@ class Splits(Generic[Example]):
     test: list[Example] | None
     fingerprint: str
     skipped: list[str] = field(default_factory=list)
+
+
+def split_off_validation(
+    examples: list[Example], key: Callable[[Example], str], name: str
+) -> tuple[list[Example], list[Example]]:
+    """Split examples into training and validation, a tenth of them, by a hash of each example's key.
+
+    The rule is that of documents (`source.py`): it depends on neither the machine, nor the order, nor the other rows,
+    and examples with equal keys go to the same side. Below 1,000 different keys, where chance could leave nothing,
+    they are taken in the order of their hashes until they hold a tenth of the examples.
+
+    Args:
+        examples: all of them.
+        key: the text that decides an example's side, for instance its context.
+        name: of the data, for the message.
+
+    Raises:
+        UserError: all examples have the same key.
+    """
+    keys = [text_key(key(example)) for example in examples]
+    sizes = Counter(keys)
+    if len(sizes) < 2:
+        raise UserError(
+            f"{name} has {len(examples):,} examples, {len(sizes)} of them different, so none can be held out for"
+            " validation; add examples, or name a second file with --val-data."
+        )
+    is_held_out = in_hashed_tenth if len(sizes) >= FEW_DOCUMENTS else measured_tenth(sizes).__contains__
+    train = [example for key, example in zip(keys, examples, strict=True) if not is_held_out(key)]
+    val = [example for key, example in zip(keys, examples, strict=True) if is_held_out(key)]
+    return train, val
+
+
+def fingerprint_of(settings: object, paths: list[Path]) -> str:
+    """Return hexadecimal digits that change when one of the files changes, or the settings they are read with."""
+    digest = hashlib.sha256(repr(settings).encode())
+    for path in paths:
+        digest.update(file_fingerprint(path).encode())
+    return digest.hexdigest()

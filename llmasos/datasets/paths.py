@@ -1,9 +1,9 @@
-"""Where data lives: what is looked for where, and where downloads and caches go.
+"""Where data is on this machine: the user's data folder, and the cache for downloads and derived files.
 
-- `$LLMASOS_DATA`, if set, is looked in first for files that are already there (`shakespeare/input.txt`). Nothing is
+- `$LLMASOS_DATA`, if set, is searched first for files that are already there (`shakespeare/input.txt`). Nothing is
   ever written to it.
-- Our own downloads and caches go to `data/cache/` of the clone that this code runs from; where there is no clone (an
-  installed package) or it cannot be written, to `~/.cache/llmasos`.
+- Downloads and caches go to `data/cache/` of the clone that this code runs from. Without a clone (an installed
+  package), or if that folder is not writable, they go to `~/.cache/llmasos`.
 """
 
 import os
@@ -14,23 +14,25 @@ from llmasos.errors import UserError
 VARIABLE = "LLMASOS_DATA"
 
 
-def given_folder() -> Path | None:
+def user_data_folder() -> Path | None:
     """Return the folder that `$LLMASOS_DATA` names, or None if it is not set.
 
     Raises:
-        UserError: it names something that is no folder.
+        UserError: it names something that is not a folder.
     """
     value = os.environ.get(VARIABLE)
     if not value:
         return None
     folder = Path(value).expanduser()
     if not folder.is_dir():
-        raise UserError(f"{VARIABLE} is {value!r}, which is no folder; set it to the folder with your data or unset it")
+        raise UserError(
+            f"{VARIABLE} is {value!r}, which is not a folder; set it to the folder with your data or unset it."
+        )
     return folder
 
 
 def cache_folder() -> Path:
-    """Return the folder for downloads and caches. It may not be there yet; whoever writes makes it."""
+    """Return the folder for downloads and caches. It may not exist yet; code that writes to it creates it."""
     clone = Path(__file__).resolve().parents[2]
     if (clone / "pyproject.toml").is_file() and (clone / "data").is_dir() and os.access(clone / "data", os.W_OK):
         return clone / "data" / "cache"

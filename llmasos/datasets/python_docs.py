@@ -1,7 +1,7 @@
-"""Real text that is already on this machine: what came with the running Python.
+"""Real text without a download: the documentation and source code that come with Python.
 
 `python-reference` is English prose: the language reference that `help("if")` shows. `python-source` is code: the
-standard library. Both differ a little from one Python version to the next, so numbers measured on them name it.
+standard library. Both differ a little between Python versions, so state the version with numbers measured on them.
 """
 
 import hashlib
@@ -11,8 +11,8 @@ import sysconfig
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from llmasos.datasets.files import FileDocuments, find_text_files
-from llmasos.datasets.source import ManyDocuments, text_key
+from llmasos.datasets.source import FileDocuments, ManyDocuments, text_key
+from llmasos.datasets.text_io import find_text_files
 from llmasos.errors import UserError
 
 NOT_LIBRARY = frozenset({"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"})
@@ -29,8 +29,8 @@ class PythonReference(ManyDocuments):
             topics = importlib.import_module("pydoc_data.topics").topics
         except ImportError as error:
             raise UserError(
-                "python-reference needs the module pydoc_data.topics, which this Python came without; install the full"
-                " Python (on Debian the package libpython3-stdlib) or choose another data set"
+                "python-reference needs the module pydoc_data.topics, which this Python lacks; install the full Python"
+                " (on Debian the package libpython3-stdlib) or choose another data set."
             ) from error
         self._texts = [topics[name] for name in sorted(topics)]
 
@@ -48,15 +48,15 @@ class PythonReference(ManyDocuments):
 def python_source() -> FileDocuments:
     """Return the source files of the standard library as documents, without tests and installed packages.
 
-    Files that are not UTF-8 (a few old ones declare another encoding) are left out.
+    Files that are not UTF-8 (a few old ones declare another encoding) are skipped.
 
     Raises:
-        UserError: this Python keeps its library as something else than source files.
+        UserError: this Python's library does not consist of source files.
     """
     folder = Path(sysconfig.get_path("stdlib"))
     paths = [path for path in find_text_files(folder, (".py",), skip=NOT_LIBRARY) if _is_utf8(path)]
     if len(paths) < 2:
-        raise UserError(f"python-source found no .py files below {folder}; choose another data set")
+        raise UserError(f"python-source found no .py files in {folder}; choose another data set.")
     description = f"the standard library of Python {platform.python_version()}, {len(paths)} files of source code"
     return FileDocuments(paths, "python-source", description)
 

@@ -1,13 +1,13 @@
-"""Where a text is cut into sentences, by rules for English and German.
+"""Splitting text into sentences, with rules for English and German.
 
 A sentence ends at a blank line, and at `.`, `!`, `?` or `…` (with the closing quotes and brackets after it) before
-white space, if what follows starts like a sentence: with a capital letter, a digit or an opening quote. A single full
-stop ends none after a known abbreviation (`Dr.`, `z. B.`), a letter on its own (`J. R. Tolkien`; but `I` is a word),
-letters with stops between them (`U.S.`), and in a German ordinal (`am 3. Mai`).
+white space, if the next character can start a sentence: a capital letter, a digit or an opening quote. A single period
+does not end one after a known abbreviation (`Dr.`, `z. B.`), a single letter (`J. R. Tolkien`; but `I` is a word),
+letters with periods between them (`U.S.`), or in a German ordinal (`am 3. Mai`).
 
-What such rules cannot know: whether `etc.` or `…` before a capital ends the sentence (here it does), or `U.S.` (here it
-does not), that `"Who?" Mary asked.` is one sentence (here it is two), and where the sentences of verse, headings
-without a blank line, or other languages end.
+Such rules cannot decide whether `etc.` or `…` before a capital letter ends the sentence (here it does), or `U.S.` (here
+it does not), nor that `"Who?" Mary asked.` is one sentence (here it is two), nor where the sentences of verse, of
+headings without a blank line, or of other languages end.
 """
 
 import re
@@ -15,12 +15,12 @@ from collections.abc import Iterator
 
 from llmasos.datasets.source import TextSource
 
-# These stand before something that belongs to them; a sentence that ends with one goes unnoticed.
+# Abbreviations before a word that belongs to them; a sentence that ends with one is not recognized.
 ABBREVIATIONS = frozenset(
     "mr mrs ms dr prof st mt messrs gen col capt cpt lt sgt maj adm rev hon sen rep gov pres vs cf ca approx viz "
     "hr fr hrn frl dipl ing bzw vgl evtl ggf inkl exkl sog bspw beisp allg abb bes geb gest str nachm vorm zzgl".split()
 )
-# These do so only where a number follows: "No. 5", but "No. He stayed."
+# Abbreviations only if a number follows: "No. 5", but "No. He stayed."
 BEFORE_NUMBERS = frozenset(
     "no nos nr nrn fig figs eq sec ch vol pp art abs bd kap tel jan feb mar apr jun jul aug sep sept oct okt nov dec "
     "dez".split()
@@ -31,13 +31,13 @@ BEFORE_ORDINALS = frozenset("am der die das des dem den vom zum zur im beim bis 
 _OPENING = "\"'([„“‚‘«»–—-"
 _END = re.compile(r"""(?P<mark>[.!?…]+)["')\]“”‘’«»]*(?:\s+|$)""")
 _LAST_WORD = re.compile(r"(?P<before>\w*)\W*\b(?P<word>\w[\w.]*)$")
-_LETTERS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")  # one letter, or several with full stops between
+_LETTERS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")  # one letter, or several with periods between them
 _BLANK_LINE = re.compile(r"\n\s*\n")
-_WINDOW = 60  # characters before a full stop that are looked at
+_WINDOW = 60  # how many characters before and after a period are inspected
 
 
 def split_sentences(text: str) -> list[str]:
-    """Return the sentences of an English or German text in order, without the white space between them.
+    """Split an English or German text into its sentences, without the white space between them.
 
     >>> split_sentences('Dr. Smith paid $3.50. "Why?" He did not say... Then he left at 5 p.m. Nobody saw it!')
     ['Dr. Smith paid $3.50.', '"Why?"', 'He did not say...', 'Then he left at 5 p.m.', 'Nobody saw it!']
@@ -67,7 +67,7 @@ def _ends_sentence(text: str, end: re.Match) -> bool:
         return True
     word, lower = last["word"], last["word"].lower()
     if word.isdigit():
-        next_word = re.match(r"\w*", after)[0].lower()
+        next_word = re.findall(r"^\w*", after)[0].lower()
         return len(word) > 2 or not (next_word in MONTHS or last["before"].lower() in BEFORE_ORDINALS)
     if _LETTERS.fullmatch(word):
         return word == "I" or lower in ("a.m", "p.m")
@@ -75,10 +75,9 @@ def _ends_sentence(text: str, end: re.Match) -> bool:
 
 
 def documents_of_sentences(source: TextSource, split: str) -> Iterator[list[str]]:
-    """Yield the documents of one split, each as its sentences; a document of one sentence is passed over.
+    """Yield the documents of one split, each as a list of sentences; a document of one sentence is skipped.
 
-    A text that is not divided into documents (a single file) is cut at its blank lines, and each paragraph is a
-    document.
+    A text without documents (a single file) is split at its blank lines, and each paragraph is a document.
     """
     for document in _documents(source, split):
         sentences = split_sentences(document)

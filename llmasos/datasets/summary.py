@@ -1,10 +1,10 @@
-"""What a data set holds, told to a person: the body of the scripts `data/*/prepare.py`."""
+"""A short summary of a data set for a person: what the scripts `data/*/prepare.py` print."""
 
 import sys
-from collections.abc import Callable
 from itertools import islice
 
 from llmasos.datasets.examples import Splits
+from llmasos.datasets.formats import open_examples
 from llmasos.datasets.source import SPLITS, TextSource
 from llmasos.datasets.text import open_text
 from llmasos.errors import UserError
@@ -12,8 +12,8 @@ from llmasos.errors import UserError
 SAMPLE_CHARACTERS = 300
 
 
-def summarize(source: TextSource) -> str:
-    """Read a source through and return its description, the counts of both splits and the start of each."""
+def summarize_text(source: TextSource) -> str:
+    """Read a source of text and return its description, the counts of both splits and the start of each."""
     lines = [f"{source.name}: {source.description}"]
     for split in SPLITS:
         n_bytes = n_characters = n_documents = 0
@@ -21,15 +21,15 @@ def summarize(source: TextSource) -> str:
             n_bytes += len(text.encode("utf-8"))
             n_characters += len(text)
             n_documents += ends_document
-        what = f"{n_documents:,} documents" if n_documents else "one text"
-        lines.append(f"\n{split}: {what}, {n_characters:,} characters, {n_bytes:,} bytes. It starts:")
+        documents = f"{n_documents:,} documents" if n_documents else "one text"
+        lines.append(f"\n{split}: {documents}, {n_characters:,} characters, {n_bytes:,} bytes. It starts:")
         start = "".join(text[:SAMPLE_CHARACTERS] for text in islice(source.documents(split), 1))
         lines += [f"    {line}".rstrip() for line in start.splitlines()]
     return "\n".join(lines)
 
 
 def summarize_examples(splits: Splits) -> str:
-    """Return the description of a data set of examples, the number of each split and its first example."""
+    """Return the description of a data set of examples, the size of each split and its first example."""
     lines = [f"{splits.name}: {splits.description}"]
     for split, examples in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
         if examples:
@@ -38,15 +38,18 @@ def summarize_examples(splits: Splits) -> str:
     return "\n".join(lines)
 
 
-def main(name: str, open_data: Callable[[str], TextSource | Splits] = open_text) -> None:
-    """Fetch a data set if need be, check it and print its summary; exit with 2 and one sentence if that fails.
+def prepare(name: str, format: str = "text") -> None:
+    """Download a data set if necessary, check it and print its summary; on an error, print it and exit with 2.
 
-    Arguments:
-        open_data: `open_text` or another of the `open_*` functions.
+    Args:
+        name: of the data set.
+        format: "text", or one of `formats.FORMATS`.
     """
     try:
-        data = open_data(name)
-        print(summarize_examples(data) if isinstance(data, Splits) else summarize(data))
+        if format == "text":
+            print(summarize_text(open_text(name)))
+        else:
+            print(summarize_examples(open_examples(format, name)))
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(2)

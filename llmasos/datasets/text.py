@@ -1,29 +1,39 @@
-"""From what the user typed to a source of text: `open_text("storyworld")`, `open_text("my.txt")`.
+"""Running text from a name, a file or a folder: `open_text("storyworld")`, `open_text("my.txt")`.
 
-A known name always means the data set; a file or folder of the same name is given as `./NAME`.
+A known name always means the data set; write `./NAME` for a file or folder of the same name. Files are read so:
+
+- **A text file** (`.txt`, `.md`, `.py`, or any other ending) is one long text. Its last tenth of characters is the
+  validation text, and no end-of-text is added: Tiny Shakespeare at character level has one token for each character.
+- **A `.jsonl` file** has one document per line, `{"text": "..."}`; write `file.jsonl:field` for another field.
+- **A folder** is read with all its subfolders: each `.txt`, `.md` and `.py` file is a document, and so is each line of
+  a `.jsonl` file. They are sorted by path. Names that start with a dot are skipped, and links to folders are not
+  followed.
 """
 
 from pathlib import Path
 
 from llmasos.datasets import catalog
-from llmasos.datasets.files import JSONL_ENDING, open_file, open_folder
+from llmasos.datasets.catalog import DATASETS, Dataset
+from llmasos.datasets.fetch import find_files
 from llmasos.datasets.python_docs import PythonReference, python_source
-from llmasos.datasets.registry import DATASETS, open_dataset
-from llmasos.datasets.source import TextSource
+from llmasos.datasets.source import JSONL_ENDING, FileDocuments, PlainText, SplitText, TextSource
 from llmasos.datasets.storyworld.text_source import StoryworldText
+from llmasos.datasets.text_io import find_text_files, read_blocks
+from llmasos.errors import UserError
+
+TEXT_ENDINGS = (".txt", ".md", ".py")
 
 
 def open_text(name_or_path: str | Path, field: str = "text") -> TextSource:
-    """Return the source of text that a name or a path stands for.
+    """Open a data set, a file or a folder as a source of text.
 
-    Arguments:
+    Args:
         name_or_path: a data set's name (`dataset_names`), `storyworld:N` for N training stories, or the path of a text
-            file, a `.jsonl` file (also `file.jsonl:FIELD`) or a folder. See `llmasos/datasets/files.py` for how each is
-            read and split.
-        field: which field of a `.jsonl` line holds the text.
+            file, a `.jsonl` file (also `file.jsonl:FIELD`) or a folder.
+        field: the field of a `.jsonl` line that holds the text.
 
     Raises:
-        UserError: no such data set or file, or one that is not text; suggests the nearest names.
+        UserError: there is no such data set or file, or it is not text; suggests the nearest names.
     """
     name = str(name_or_path)
     if n_stories := catalog.story_count(name):
@@ -33,7 +43,7 @@ def open_text(name_or_path: str | Path, field: str = "text") -> TextSource:
     if name == catalog.PYTHON_SOURCE:
         return python_source()
     if name in catalog.dataset_names("text"):
-        return open_dataset(DATASETS[name])
+        return open_published(DATASETS[name])
 
     path = Path(name).expanduser()
     front, colon, last = name.rpartition(":")
@@ -44,3 +54,45 @@ def open_text(name_or_path: str | Path, field: str = "text") -> TextSource:
     if path.exists():
         return open_file(path, field)
     raise catalog.unknown_name(name)
+
+
+def open_published(dataset: Dataset, progress: bool = True) -> TextSource:
+    """Open the text of a published data set, and download it if it is not on this machine.
+
+    Raises:
+        UserError: as `find_files`.
+    """
+    paths = find_files(dataset, progress)
+    source: TextSource
+    if "all" in paths:
+        source = PlainText(paths["all"], name=dataset.name)
+    else:
+        source = SplitText(paths["train"], paths["val"], name=dataset.name)
+    source.description = f"{dataset.title} ({dataset.license}); {source.description}"
+    return source
+
+
+def open_file(path: Path, field: str = "text") -> TextSource:
+    """Open a file as `PlainText` or, if it ends in `.jsonl`, as one document per line."""
+    if path.suffix.lower() == JSONL_ENDING:
+        next(read_blocks(path))
+        return FileDocuments([path], path.name, f"{path}, one document per line", field)
+    return PlainText(path)
+
+
+def open_folder(folder: Path, field: str = "text") -> TextSource:
+    """Open all text files in a folder and its subfolders. A single text file is split like one given by its path.
+
+    Raises:
+        UserError: the folder has no file with a known ending.
+    """
+    endings = (*TEXT_ENDINGS, JSONL_ENDING)
+    paths = find_text_files(folder, endings)
+    if not paths:
+        raise UserError(
+            f"the folder {folder} holds no text file (looked for {', '.join(endings)}, also in subfolders); give"
+            " another folder."
+        )
+    if len(paths) == 1:
+        return open_file(paths[0], field)
+    return FileDocuments(paths, folder.resolve().name, f"{folder}, {len(paths):,} text files", field)

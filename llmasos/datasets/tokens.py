@@ -1,17 +1,17 @@
-"""Text to token ids on disk, once: little-endian arrays that are memory-mapped, so the corpus may exceed the memory.
+"""Text to token ids on disk, once: little-endian arrays that are memory-mapped, so a corpus can exceed the memory.
 
-For a source and a tokenizer there is one folder, `tokens/NAME-KIND-KEY`, whose key is a hash of both fingerprints:
-other text or another tokenizer is another folder, and nothing is ever out of date. It holds
+Each pair of a source and a tokenizer has a folder `tokens/NAME-KIND-KEY`, whose key is a hash of both fingerprints:
+other text or another tokenizer gets another folder, and nothing is ever out of date. It holds
 
-    train.bin, val.bin    the ids, uint16 if the vocabulary fits into it, else uint32
-    counts.json           what they were made from, and how many tokens, bytes, characters and documents they are
+    train.bin, val.bin    the ids, uint16 if the vocabulary fits, else uint32
+    counts.json           their origin, and the number of tokens, bytes, characters and documents
 
 Each document is followed by the tokenizer's end-of-text. A single plain text has no end-of-text, neither between its
-pieces nor at its end: Tiny Shakespeare at character level has exactly one token for each of its characters.
+pieces nor at its end: Tiny Shakespeare at character level has exactly one token for each character.
 
-The folder is written beside and renamed into place, so a build that was killed leaves nothing that could be mistaken
-for a whole one. While they are made the arrays are written, not mapped: a full disk is an error then, and does not kill
-the process (a write to a mapped page that finds no room is a bus error).
+The folder is written under a temporary name and renamed, so a killed build leaves nothing that could be mistaken for a
+complete one. The arrays are written as files, not through a memory map: a full disk is then an error message and does
+not kill the process (a write to a mapped page without room on the disk is a bus error).
 """
 
 import hashlib
@@ -34,7 +34,7 @@ FORMAT = 2  # raise it when the layout, the splits or the cutting into pieces ch
 
 
 class Encoder(Protocol):
-    """What is needed of a tokenizer here."""
+    """The part of a tokenizer that this file needs."""
 
     kind: str
     vocab_size: int
@@ -47,13 +47,13 @@ class Encoder(Protocol):
 
 @dataclass
 class TokenSplit:
-    """The tokens of one split, and what they stand for.
+    """The tokens of one split, and the size of the text that they encode.
 
     Attributes:
         tokens: (N,) uint16 or uint32, read-only, on disk.
         n_bytes: UTF-8 bytes of the text; bits per byte divide by it.
         n_characters: Unicode code points of the text.
-        n_documents: how many end-of-text tokens there are; 0 for a single plain text.
+        n_documents: the number of end-of-text tokens; 0 for a single plain text.
     """
 
     tokens: np.ndarray
@@ -64,7 +64,7 @@ class TokenSplit:
 
 @dataclass
 class TokenData:
-    """Both splits of a corpus as tokens, and the folder they lie in."""
+    """Both splits of a corpus as tokens, and the folder that holds them."""
 
     train: TokenSplit
     val: TokenSplit
@@ -76,22 +76,22 @@ def build_tokens(
 ) -> TokenData:
     """Return a source's text as memory-mapped token ids, building them if they are not in the cache.
 
-    Arguments:
+    Args:
         source: the text.
-        tokenizer: what turns it into ids.
-        cache_folder: where to look and to build; by default `llmasos.datasets.paths.cache_folder()`.
-        progress: whether to show a bar while building.
+        tokenizer: turns it into ids.
+        cache_folder: where they are kept; by default `llmasos.datasets.paths.cache_folder()`.
+        progress: whether to show a progress bar while building.
 
     Raises:
-        UserError: the text cannot be read, or the disk is full; nothing half-built stays.
+        UserError: the text cannot be read, or the disk is full; nothing half-built is left behind.
     """
     key = hashlib.sha256(f"{FORMAT} {source.fingerprint()} {tokenizer.fingerprint()}".encode()).hexdigest()[:16]
     name = re.sub(r"[^\w.-]+", "-", source.name)[:60]
     folder = Path(cache_folder or default_cache_folder()) / "tokens" / f"{name}-{tokenizer.kind}-{key}"
     if data := _open(folder):
         return data
-    waiting = "another process is building these tokens; waiting for it"
-    with lock(folder.with_name(f".{folder.name}.lock"), lambda: _say(waiting)):
+    message = "another process is building these tokens; waiting for it"
+    with lock(folder.with_name(f".{folder.name}.lock"), lambda: _say(message)):
         if data := _open(folder):  # built by the process that held the lock
             return data
         with write_folder(folder) as temporary:
@@ -109,9 +109,9 @@ def _build(source: TextSource, tokenizer: Encoder, folder: Path, progress: bool)
     with bar:
         for split in SPLITS:
             counts[split] = _build_split(source, tokenizer, split, folder / f"{split}.bin", dtype, bar)
-    made_from = {"source": source.name, "source_fingerprint": source.fingerprint()}
-    made_from |= {"tokenizer": tokenizer.kind, "tokenizer_fingerprint": tokenizer.fingerprint()}
-    write_json(folder / "counts.json", {"format": FORMAT, "dtype": dtype.str, **made_from, "splits": counts})
+    origin = {"source": source.name, "source_fingerprint": source.fingerprint()}
+    origin |= {"tokenizer": tokenizer.kind, "tokenizer_fingerprint": tokenizer.fingerprint()}
+    write_json(folder / "counts.json", {"format": FORMAT, "dtype": dtype.str, **origin, "splits": counts})
 
 
 def _build_split(
@@ -124,7 +124,7 @@ def _build_split(
         for text, ends_document in source.pieces(split):
             ids = tokenizer.encode_array(text)
             if len(ids) and int(ids.max()) >= tokenizer.vocab_size:
-                raise ValueError(f"the tokenizer gave id {ids.max()}, but its vocabulary has {tokenizer.vocab_size}")
+                raise ValueError(f"the tokenizer gave id {ids.max()}, but its vocabulary has {tokenizer.vocab_size}.")
             file.write(ids.astype(dtype).tobytes())
             if ends_document:
                 file.write(end_of_text)
@@ -138,22 +138,22 @@ def _build_split(
 
 
 def _open(folder: Path) -> TokenData | None:
-    """Map the arrays of a finished folder; None if it is not there or is not whole."""
+    """Map the arrays of a finished folder; return None if it is missing or incomplete."""
     try:
         record = read_json(folder / "counts.json")
         dtype = np.dtype(record["dtype"])
         sizes = {split: record["splits"][split]["tokens"] * dtype.itemsize for split in SPLITS}
-        whole = all((folder / f"{split}.bin").stat().st_size == sizes[split] for split in SPLITS)
+        complete = all((folder / f"{split}.bin").stat().st_size == sizes[split] for split in SPLITS)
     except (UserError, OSError, KeyError, TypeError):
-        whole = False
-    if not whole:
+        complete = False
+    if not complete:
         if folder.is_dir():
-            _say(f"{folder} is damaged; building it again")
+            _say(f"{folder} is damaged; building it again.")
         return None
     splits = {}
     for split in SPLITS:
         counts, path = record["splits"][split], folder / f"{split}.bin"
-        # An empty file cannot be mapped.
+        # an empty file cannot be mapped
         tokens = np.memmap(path, dtype, mode="r") if counts["tokens"] else np.empty(0, dtype)
         splits[split] = TokenSplit(tokens, counts["bytes"], counts["characters"], counts["documents"])
     return TokenData(splits["train"], splits["val"], folder)

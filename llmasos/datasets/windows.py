@@ -1,4 +1,4 @@
-"""A long row of tokens, seen as examples for a causal language model.
+"""Windows of a long array of tokens: the examples of a causal language model.
 
 A window is T + 1 tokens: positions 0 .. T-1 are the inputs, 1 .. T the targets. Windows overlap by one token, so that
 each token is the target of one window. With the 13 tokens a b c ... m and T = 3, the grid that starts at token 1 is
@@ -6,20 +6,20 @@ each token is the target of one window. With the 13 tokens a b c ... m and T = 3
     b c d e      e f g h      h i j k        (the first token of each is input only)
 
 **Training.** An epoch is one such grid in random order; each epoch shifts the grid by a random offset, so that the
-boundaries fall elsewhere, and shuffles it anew. Every token inside the grid is a target exactly once an epoch, and what
-lies outside it at the two ends, fewer than 2 T targets, is inside in other epochs. Which window is example number
-`index` is a function of (seed, index) alone: it depends neither on the batch size nor on how many processes share the
-work, and a resumed run continues without any saved state.
+boundaries fall elsewhere, and shuffles it again. Every token inside the grid is a target exactly once per epoch; the
+fewer than 2 T targets outside it, at the two ends, are inside it in other epochs. Which window is example number
+`index` is a function of (seed, index) alone: it depends neither on the batch size nor on the number of processes,
+and a resumed run continues without any saved state.
 
-**Validation.** The grid starts at token 0 and its last window is as short as it must be, so every token but the first
-is a target exactly once, and a loss over it is over the whole split.
+**Validation.** The grid starts at token 0 and its last window may be shorter, so every token but the first is a target
+exactly once, and the validation loss covers the whole split.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from llmasos.datasets.shuffling import random_order
+from llmasos.datasets.batching import random_order
 from llmasos.errors import UserError
 
 
@@ -36,7 +36,7 @@ class Windows:
     >>> [window.tolist() for window in Windows(np.arange(12), context_length=3).validation_windows()]
     [[0, 1, 2, 3], [3, 4, 5, 6], [6, 7, 8, 9], [9, 10, 11]]
 
-    Arguments:
+    Args:
         tokens: (N,) integers, usually a memory map; never copied.
         context_length: T, how many tokens the model sees.
         split: "train" or "val", for the message; "train" needs at least T + 1 tokens, "val" just two.
@@ -53,7 +53,7 @@ class Windows:
             remedy = f"give more text or a context length of at most {len(self.tokens) - 1}"
             raise UserError(
                 f"the {split} text has {len(self.tokens):,} tokens, but a context length of {context_length} needs at"
-                f" least {needed:,}; {remedy if split == 'train' and len(self.tokens) > 1 else 'give more text'}"
+                f" least {needed:,}; {remedy if split == 'train' and len(self.tokens) > 1 else 'give more text'}."
             )
         n_targets = len(self.tokens) - 1
         # One window fewer than would fit leaves room to shift the grid by T tokens or more.
@@ -61,7 +61,7 @@ class Windows:
         self._order: tuple[tuple[int, int], np.ndarray] | None = None
 
     def example(self, seed: int, index: int) -> np.ndarray:
-        """Return training example number `index` (0, 1, ... without end) in the order of `seed`: (T + 1,) int64."""
+        """Return training example number `index` (0, 1, … without end) in the order of `seed`: (T + 1,) int64."""
         start = self._start(seed, index)
         return self.tokens[start : start + self.context_length + 1].astype(np.int64)
 
@@ -74,11 +74,11 @@ class Windows:
         return rows
 
     def validation_windows(self) -> "ValidationWindows":
-        """Consecutive windows, (T + 1,) int64, the last shorter: every token but the first is a target once."""
+        """Return consecutive windows, (T + 1,) int64, the last one shorter: all tokens but the first are targets."""
         return ValidationWindows(self.tokens, self.context_length)
 
     def _start(self, seed: int, index: int) -> int:
-        """Return at which token example number `index` begins."""
+        """Return the position of the first token of example number `index`."""
         epoch, position = divmod(index, self.windows_per_epoch)
         if self._order is None or self._order[0] != (seed, epoch):
             self._order = ((seed, epoch), self._starts(seed, epoch))
@@ -92,8 +92,8 @@ class Windows:
         return offset + random_order(self.windows_per_epoch, bits) * self.context_length
 
 
-class ValidationWindows(Sequence):
-    """The windows of a whole split, one after the other, cut when they are asked for."""
+class ValidationWindows(Sequence[np.ndarray]):
+    """The windows of a whole split in order, cut lazily."""
 
     def __init__(self, tokens: np.ndarray, context_length: int):
         self.tokens, self.context_length = tokens, context_length
@@ -101,7 +101,7 @@ class ValidationWindows(Sequence):
     def __len__(self) -> int:
         return -(-(len(self.tokens) - 1) // self.context_length)  # rounded up
 
-    def __getitem__(self, i: int) -> np.ndarray:
+    def __getitem__(self, i: int) -> np.ndarray:  # type: ignore[override]  # no slices
         if not 0 <= i < len(self):
             raise IndexError(i)
         return self.tokens[i * self.context_length : (i + 1) * self.context_length + 1].astype(np.int64)

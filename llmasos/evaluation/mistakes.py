@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from llmasos.datasets.shuffling import random_order
+from llmasos.datasets.batching import random_order
 from llmasos.evaluation.metric import check_pairs
 
 

@@ -30,7 +30,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from llmasos.datasets.padding import pad
+from llmasos.datasets.batching import pad
 from llmasos.generation.decoder import Decoder
 from llmasos.generation.sequence import SequenceState
 
@@ -77,7 +77,7 @@ class ContinuousBatch(Decoder):
             raise ValueError("no slot is free")
         n_slots = len(self.slots.layers[0][0])
         if len(self.rows) + len(self.joined) == n_slots:
-            self.slots = self.slots.grown(min(n_slots, self.n_slots - n_slots))  # twice as many, if so many are allowed
+            self.slots = self.slots.resized(min(2 * n_slots, self.n_slots))  # twice as many, if so many are allowed
         row.n_computed, row.pending = 0, row.prompt
         self.joined.append(row)
 
@@ -96,7 +96,7 @@ class ContinuousBatch(Decoder):
         logits = self._read_texts(prefill_budget)
         n_new = len(logits)
         if self.rows:
-            self.cache = self.slots.part(0, len(self.rows))
+            self.cache = self.slots.rows(0, len(self.rows))
             super().step()
             logits = torch.cat([self.logits, logits]) if n_new else self.logits
         self.logits = logits
@@ -118,9 +118,9 @@ class ContinuousBatch(Decoder):
                 last = self.rows.pop()
                 if i < len(self.rows):
                     self.rows[i] = last
-                    self.slots.move(len(self.rows), i)
+                    self.slots.copy_row(len(self.rows), i)
         if self.joined and self.joined[0].n_computed > 0 and len(self.rows) < n_before:
-            self.slots.move(n_before, len(self.rows))  # the one that is read in part stands behind those that decode
+            self.slots.copy_row(n_before, len(self.rows))  # the one that is read in part stands behind those that decode
 
     def _make_room(self) -> None:
         """Let full rows join again, before those that are new, to read the most recent half of their context."""
@@ -141,7 +141,7 @@ class ContinuousBatch(Decoder):
             return torch.empty(0)
         ids, positions = self._padded(texts)  # (N, T)
         first = len(self.rows)
-        cache = self.slots.part(first, first + len(texts))
+        cache = self.slots.rows(first, first + len(texts))
         hidden = self.model.decode(ids, positions, cache)  # (N, T, C)
         done = []
         for i, (row, text) in enumerate(zip(self.joined, texts, strict=False)):
@@ -168,7 +168,7 @@ class ContinuousBatch(Decoder):
             if too_long and texts:
                 return texts
             if n_shared:
-                self.slots.move(slot, len(self.rows) + i, n_shared)
+                self.slots.copy_row(slot, len(self.rows) + i, n_shared)
                 row.n_computed = n_shared
             texts.append(text[:prefill_budget])
             if too_long:

@@ -30,7 +30,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from llmasos.datasets.padding import pad
+from llmasos.datasets.batching import pad
 from llmasos.errors import UserError
 from llmasos.generation.sequence import SequenceState, next_tokens
 from llmasos.nn import KVCache
@@ -123,7 +123,7 @@ class Decoder:
             texts = [(*self.rows[i].prompt, *self.rows[i].ids)[-half - 1 : -1] for i in full]
             fresh = self._open([None] * len(full), self.cache.length)
             self._read(texts, fresh)
-            self.cache.put(torch.tensor(full, device=self.device), fresh)
+            self.cache.write_rows(torch.tensor(full, device=self.device), fresh)
 
     def _open(self, sources: Sequence[Sequence[int] | None], length: int) -> KVCache:
         """A cache with room for `length` tokens of each row, which holds what its source says, if it has one."""

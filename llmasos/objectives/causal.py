@@ -19,7 +19,7 @@ import numpy as np
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from llmasos.datasets.padding import pad
+from llmasos.datasets.batching import pad
 from llmasos.objectives.objective import IGNORE_INDEX, Batch, MakeRng
 
 

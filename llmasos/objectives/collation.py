@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from llmasos.datasets.padding import pad
+from llmasos.datasets.batching import pad
 from llmasos.objectives.objective import Batch
 from llmasos.tokenizers.pair_template import EncodedInput
 

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from llmasos.datasets.padding import pad
+from llmasos.datasets.batching import pad
 from llmasos.errors import UserError
 from llmasos.models.bert import BERTOutput
 from llmasos.objectives.collation import collate_inputs

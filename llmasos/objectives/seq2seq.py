@@ -24,8 +24,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from llmasos.datasets.batching import pad
 from llmasos.datasets.examples import Pair
-from llmasos.datasets.padding import pad
 from llmasos.errors import UserError
 from llmasos.objectives.objective import IGNORE_INDEX, Batch, MakeRng
 from llmasos.tokenizers.tokenizer import Tokenizer

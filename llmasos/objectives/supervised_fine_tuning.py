@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from llmasos.datasets.padding import pad
+from llmasos.datasets.batching import pad
 from llmasos.objectives.causal import CausalLM
 from llmasos.objectives.objective import IGNORE_INDEX, Batch, MakeRng
 

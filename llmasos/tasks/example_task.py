@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from llmasos.datasets import Examples, Splits, by_length
+from llmasos.datasets import Examples, Splits, by_length, open_examples
 from llmasos.errors import UserError
 from llmasos.tasks.task import Task
 from llmasos.training.recipe import Recipe
@@ -19,11 +19,11 @@ class ExamplesTask(Task):
     data: Splits
     _checked: dict[str, list]
 
-    def set_data(self, recipe: Recipe, open_data: Callable[..., Splits], **options: Any) -> None:
-        """Open the recipe's data with one of the `open_*` functions of the datasets."""
+    def set_data(self, recipe: Recipe, format: str, **options: Any) -> None:
+        """Open the recipe's data as examples of a format (`datasets/formats.py`)."""
         self.recipe, self._checked = recipe, {}
-        self.data = open_data(
-            recipe.data, columns=columns_of(recipe), val=recipe.val_data, skip_bad=recipe.skip_bad, **options
+        self.data = open_examples(
+            format, recipe.data, columns=columns_of(recipe), val=recipe.val_data, skip_bad=recipe.skip_bad, **options
         )
         if recipe.train_examples is not None:
             self.data.train = [Examples(self.data.train).example(recipe.seed, i) for i in range(self.n_train(recipe))]

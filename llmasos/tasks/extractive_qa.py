@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from torch import nn
 
-from llmasos.datasets import QA, open_questions
+from llmasos.datasets import QA
 from llmasos.evaluation import Metric, choose_mistakes, proportion, show_mistakes, squad, squad_values
 from llmasos.models import ModelConfig
 from llmasos.objectives import BestAnswer, ContextWindow, SpanExtraction, best_answer, make_windows, predict_spans
@@ -26,7 +26,7 @@ class QuestionAnswering(ExamplesTask):
     unit = "windows"
 
     def __init__(self, recipe: Recipe, whole: bool = False):
-        self.set_data(recipe, open_questions, whole=whole)
+        self.set_data(recipe, "questions", eval_only=whole)
 
     def texts(self) -> Iterable[str]:
         yield from dict.fromkeys(question.context for question in self.data.train)  # each context once

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from torch import nn
 
-from llmasos.datasets import Conversation, open_conversations
+from llmasos.datasets import Conversation
 from llmasos.evaluation import choose_mistakes, proportion, rouge, show_mistakes
 from llmasos.generation import SamplingOptions, generate
 from llmasos.models import ModelConfig, flops_per_token
@@ -33,7 +33,7 @@ class InstructionTuning(ExamplesTask):
     unit = "tokens"
 
     def __init__(self, recipe: Recipe, whole: bool = False):
-        self.set_data(recipe, open_conversations, whole=whole)
+        self.set_data(recipe, "conversations", eval_only=whole)
 
     def texts(self) -> Iterable[str]:
         for example in self.data.train:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from torch import nn
 
-from llmasos.datasets import Pair, open_pairs, open_summaries
+from llmasos.datasets import Pair
 from llmasos.errors import UserError
 from llmasos.evaluation import Metric, bleu, choose_mistakes, chrf, rouge, show_mistakes
 from llmasos.generation import BeamOptions, SamplingOptions, beam_search, generate_from
@@ -89,7 +89,7 @@ class Translation(SequenceToSequence):
     """Write a text in another language."""
 
     def __init__(self, recipe: Recipe, whole: bool = False):
-        self.set_data(recipe, open_pairs, languages=recipe.languages, whole=whole)
+        self.set_data(recipe, "pairs", languages=recipe.languages, eval_only=whole)
 
     def metrics(self, written: list[str], references: list[str]) -> list[Metric]:
         return [bleu(written, references), chrf(written, references)]
@@ -99,7 +99,7 @@ class Summarization(SequenceToSequence):
     """Write what a text says in one sentence."""
 
     def __init__(self, recipe: Recipe, whole: bool = False):
-        self.set_data(recipe, open_summaries, whole=whole)
+        self.set_data(recipe, "summaries", eval_only=whole)
 
     def metrics(self, written: list[str], references: list[str]) -> list[Metric]:
         scores = rouge(written, references)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from torch import nn
 
-from llmasos.datasets import Labelled, open_labelled
+from llmasos.datasets import LabelledText
 from llmasos.errors import UserError
 from llmasos.evaluation import (
     accuracy,
@@ -38,7 +38,7 @@ class TextClassification(ExamplesTask):
     unit = "texts"
 
     def __init__(self, recipe: Recipe, whole: bool = False):
-        self.set_data(recipe, open_labelled, whole=whole)
+        self.set_data(recipe, "labelled_text", eval_only=whole)
 
     def texts(self) -> Iterable[str]:
         for example in self.data.train:
@@ -57,7 +57,7 @@ class TextClassification(ExamplesTask):
         if n_cut := sum(example.n_cut > 0 for example in [*train, *val]):
             self.lines.append(f"cut      {n_cut:,} texts are longer than the context and lose their middle")
 
-    def problem(self, example: Labelled) -> str:
+    def problem(self, example: LabelledText) -> str:
         if example.label in self.config.labels:
             return ""
         return (
@@ -65,7 +65,7 @@ class TextClassification(ExamplesTask):
             f"{', '.join(self.config.labels)}: correct it, or train on examples that have it."
         )
 
-    def encode(self, example: Labelled) -> EncodedText:
+    def encode(self, example: LabelledText) -> EncodedText:
         """An example as token ids."""
         return self.objective.encode(example.text, example.second, example.label, self.config.context_length)
 

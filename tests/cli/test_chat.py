@@ -18,7 +18,7 @@ from llmasos import hub
 from llmasos.__main__ import main as llmasos
 from llmasos.cli import chat, chat_backends
 from llmasos.cli.terminal import Screen
-from llmasos.datasets import open_conversations
+from llmasos.datasets import open_examples
 from llmasos.generation import Decoder, SamplingOptions
 from llmasos.prompting import ChatTemplate, Conversation, Message
 from llmasos.serving.engine import Engine
@@ -239,7 +239,7 @@ def test_what_has_been_said_can_be_saved_and_trained_on(talk, model, tmp_path):
     assert len(said) == 1 and f"2 messages are in {file}" in notes
     for problem in ("say into which file", "nothing has been said yet", "is there already; choose another name"):
         assert problem in notes
-    [conversation] = open_conversations(file, whole=True).val
+    [conversation] = open_examples("conversations", file, eval_only=True).val
     assert conversation.messages == (("system", "Be kind."), ("user", STORY), ("assistant", said[0]))
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llmasos.datasets import registry
+from llmasos.datasets import fetch
 
 
 @pytest.fixture
@@ -11,5 +11,5 @@ def places(tmp_path, monkeypatch):
     given, cache = tmp_path / "given", tmp_path / "cache"
     given.mkdir()
     monkeypatch.setenv("LLMASOS_DATA", str(given))
-    monkeypatch.setattr(registry, "cache_folder", lambda: cache)
+    monkeypatch.setattr(fetch, "cache_folder", lambda: cache)
     return given, cache

@@ -15,8 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from disk_helpers import small_disk, write_zip
 
-from llmasos.datasets import open_text, registry
-from llmasos.datasets.registry import DATASETS, Dataset, File, find_files
+from llmasos.datasets import open_text
+from llmasos.datasets.catalog import DATASETS, Dataset, File
+from llmasos.datasets.fetch import find_files
+from llmasos.datasets.text import open_published
 from llmasos.errors import UserError
 from llmasos.storage import download as download_module
 from llmasos.storage.download import download
@@ -241,7 +243,7 @@ def test_a_full_disk_is_one_sentence(serve, tmp_path):
     assert server.requests == [None, "bytes=100000-"]
 
 
-# The registry
+# The catalog
 
 
 def _file(name: str, content: bytes, *addresses: str) -> File:
@@ -301,7 +303,7 @@ def test_of_several_files_only_what_is_not_given_is_downloaded(serve, places):
     given, cache = places
     server = serve("good")
     here, there = _file("here.txt", b"here", "http://127.0.0.1:9/here.txt"), _file("data.bin", DATA, server.address)
-    dataset = Dataset("two", "Two files", "none", (here, there), {"train": here, "val": there}, is_text=False)
+    dataset = Dataset("two", "Two files", "none", (here, there), {"train": here, "val": there}, format="pairs")
     (given / "two").mkdir()
     (given / "two" / "here.txt").write_bytes(b"here")
     for _ in range(2):
@@ -320,7 +322,7 @@ def test_an_archive_is_found_packed_or_unpacked(places, where):
         zipfile.ZipFile(io.BytesIO(archive)).extractall(folder)
     else:
         (folder / "d.zip").write_bytes(archive)
-    source = registry.open_dataset(dataset)
+    source = open_published(dataset)
     assert "".join(source.documents("train")) == "training text\n" * 50
     assert "".join(source.documents("val")) == "validation text\n" * 5
     assert not (given / "small" / "unpacked").exists(), "nothing is written to the given folder"
@@ -337,7 +339,7 @@ def test_offline_says_what_was_looked_for_and_where(places):
 
 def test_a_data_folder_that_is_none_is_said(monkeypatch, tmp_path):
     monkeypatch.setenv("LLMASOS_DATA", str(tmp_path / "missing"))
-    with pytest.raises(UserError, match="LLMASOS_DATA is '.*missing', which is no folder"):
+    with pytest.raises(UserError, match="LLMASOS_DATA is '.*missing', which is not a folder"):
         open_text("shakespeare")
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from llmasos.datasets.sentence_pairs import SentencePairs, fit, fitting
+from llmasos.datasets.sentence_pairs import SentencePairs, fitting, truncate_pair
 from llmasos.errors import UserError
 
 # Documents whose tokens say where they stand: document d, sentence s, word w is 10000 d + 100 s + w.
@@ -37,14 +37,14 @@ def test_pairs_are_consecutive_sentences_that_fit_and_follow_as_they_say(negativ
         assert 1 <= len(first) and 1 <= len(second) and len(first) + len(second) <= max_tokens
         assert _is_stretch(a) and _is_stretch(b)
         assert (np.diff(first) > 0).all() and (np.diff(second) > 0).all()
-        seam = (a[-1][0], a[-1][1] + 1)
+        boundary = (a[-1][0], a[-1][1] + 1)
         if follows:
-            assert b[0] == seam and second[0] % 100 == 0
-            assert first[-1] == documents[seam[0]][seam[1] - 1][-1], "nothing is missing at the seam"
+            assert b[0] == boundary and second[0] % 100 == 0
+            assert first[-1] == documents[boundary[0]][boundary[1] - 1][-1], "nothing is missing at the boundary"
         elif negatives == "other":
             assert b[0][0] != a[0][0] and second[0] % 100 == 0
         else:
-            assert b[0][0] == a[0][0] and b[0] != seam and not set(a) & set(b)
+            assert b[0][0] == a[0][0] and b[0] != boundary and not set(a) & set(b)
 
 
 @pytest.mark.parametrize("negatives", ["other", "same"])
@@ -138,7 +138,7 @@ def test_only_the_longer_segment_is_cut_at_the_side_away_from_the_seam():
     for n_first in range(1, 12):
         for n_second in range(1, 12):
             for limit in range(2, 25):
-                a, b = fit(np.arange(n_first), np.arange(n_second), limit)
+                a, b = truncate_pair(np.arange(n_first), np.arange(n_second), limit)
                 assert len(a) + len(b) == min(limit, n_first + n_second)
                 assert a[-1] == n_first - 1 and b[0] == 0
                 if len(a) < n_first:

@@ -5,9 +5,8 @@ from pydoc_data.topics import topics
 import numpy as np
 import pytest
 
-from llmasos.datasets.files import PlainText
 from llmasos.datasets.sentences import documents_of_sentences, split_sentences
-from llmasos.datasets.source import Piece, TextSource
+from llmasos.datasets.source import Piece, PlainText, TextSource
 from llmasos.datasets.storyworld import stories
 
 # One list is one text: the sentences, joined by blanks, must be cut exactly so.

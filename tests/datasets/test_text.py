@@ -8,7 +8,7 @@ import pytest
 import regex
 
 from llmasos.datasets import dataset_names, open_text, python_docs, text_io
-from llmasos.datasets.files import PlainText
+from llmasos.datasets.source import PlainText
 from llmasos.datasets.storyworld import DEFAULT_SIZES
 from llmasos.errors import UserError
 

@@ -8,7 +8,7 @@ import torch
 from model_helpers import randomise
 from training_helpers import tiny_recipe
 
-from llmasos.datasets.bucketing import Examples
+from llmasos.datasets.batching import Examples
 from llmasos.models import BERT, ModelConfig, Transformer
 from llmasos.objectives import Batch, EncodedSentencePair, Objective
 from llmasos.tokenizers import END_OF_TEXT, Tokenizer, train_tokenizer

@@ -8,7 +8,7 @@ from model_helpers import randomise
 from torch.nn import functional as F
 from training_helpers import tiny_recipe
 
-from llmasos.datasets.bucketing import Examples
+from llmasos.datasets.batching import Examples
 from llmasos.errors import UserError
 from llmasos.models import ModelConfig, build_model
 from llmasos.objectives import IGNORE_INDEX, Classification

@@ -10,7 +10,7 @@ from model_helpers import randomise
 from torch.nn import functional as F
 from training_helpers import tiny_recipe
 
-from llmasos.datasets.bucketing import Examples
+from llmasos.datasets.batching import Examples
 from llmasos.datasets.examples import QA, Answer
 from llmasos.datasets.storyworld import stories
 from llmasos.errors import UserError
@@ -82,8 +82,7 @@ def test_windows_cover_the_context_and_answers_up_to_the_stride_are_complete_in_
                 i
                 for i in range(len(context.ids))
                 if context.starts[i : i + n] == window.starts.tolist()
-                and context.ids[i : i + n]
-                == window.inputs.ids[window.inputs.second_start : window.inputs.second_start + n]
+                and context.ids[i : i + n] == inputs.ids[inputs.second_start : inputs.second_start + n]
                 and i >= len(covered) - stride
             )
             assert begin == max(0, len(covered) - stride)  # each shares `stride` tokens with the one before
@@ -157,11 +156,10 @@ def test_the_best_answer_equals_that_of_brute_force(max_answer_tokens):
         best, null = (-math.inf, 0, 0), math.inf
         for window, scores in zip(windows, logits, strict=True):
             null = min(null, (scores[window.inputs.cls_index, 0] + scores[window.inputs.cls_index, 1]).item())
+            context_scores = scores[window.inputs.second_start :]
             for i in range(len(window.starts)):
                 for j in range(i, min(i + max_answer_tokens, len(window.starts))):
-                    score = (
-                        scores[window.inputs.second_start + i, 0] + scores[window.inputs.second_start + j, 1]
-                    ).item()
+                    score = (context_scores[i, 0] + context_scores[j, 1]).item()
                     best = max(best, (score, int(window.starts[i]), int(window.ends[j])), key=lambda b: b[0])
         for threshold in (0.0, 1.5, math.inf):
             found = best_answer(qa.context, windows, logits, max_answer_tokens, threshold)

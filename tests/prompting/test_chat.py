@@ -9,7 +9,7 @@ import torch
 from task_helpers import GPT, train, workplace, write_jsonl
 from transformers import AutoTokenizer
 
-from llmasos.datasets import open_conversations
+from llmasos.datasets import open_examples
 from llmasos.datasets.storyworld import stories
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions
@@ -130,7 +130,7 @@ def test_the_loss_of_a_dialogue_is_that_of_its_learned_tokens():
 
 
 def test_storyworld_has_instructions_with_their_answers():
-    splits = open_conversations("storyworld:40")
+    splits = open_examples("conversations", "storyworld:40")
     assert len(splits.train) == 80
     known = {pair for story in stories("train", 40) for pair in story.instructions}
     for chat in splits.train:
@@ -157,15 +157,15 @@ def test_a_bad_conversation_is_named_with_its_line(row, words, tmp_path):
     bad = row if isinstance(row, str) else json.dumps(row)
     file.write_text("\n".join([*map(good, range(5)), bad, *map(good, range(5, 15))]))
     with pytest.raises(UserError, match=f"chats.jsonl, line 6: {words}"):
-        open_conversations(file)
-    skipped = open_conversations(file, skip_bad=True).skipped
+        open_examples("conversations", file)
+    skipped = open_examples("conversations", file, skip_bad=True).skipped
     assert len(skipped) == 1 and "line 6" in skipped[0]
 
 
 def test_prompts_with_answers_in_a_table(tmp_path):
     file = tmp_path / "qa.csv"
     file.write_text("prompt,answer,system\n" + "\n".join(f"Say {i},{i},Be short" for i in range(20)))
-    first = open_conversations(file).train[0].messages
+    first = open_examples("conversations", file).train[0].messages
     assert [role for role, _ in first] == ["system", "user", "assistant"]
 
 

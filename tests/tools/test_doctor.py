@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from llmasos.datasets.registry import DATASETS
+from llmasos.datasets.catalog import DATASETS
 from llmasos.tokenizers import openai
 from llmasos.tools import doctor
 from llmasos.tools.doctor import files, hardware, software

@@ -1,23 +1,24 @@
-"""Storyworld as examples for every task: endings, translation, summaries and questions, all from the same stories.
+"""Storyworld as examples of every format: endings, translations, summaries, questions, conversations.
 
-Held out are the stories of `val`: combinations of hero, plot and thing that training never shows. Two tasks need more
-care than taking what a story offers:
+All come from the same stories. The stories of `val` are held out: combinations of hero, plot and thing that never occur
+in training. Two tasks need extra care:
 
 - **Translation.** Stories share sentences ("And that was just as it should be." ends 889 of 12,000), so most sentences
-  of a held-out story are in the training stories too. Only those whose source sentence is *not* are held out, each
-  once; else a score would measure memory, and a few frequent sentences most. Training has every sentence as often as
-  the stories do: each of them once, and the fixed phrases that hold a story together would hardly be learned.
-- **Unanswerable questions.** One question in five has no answer. It presupposes somebody or something that the story
-  does not hold: a child who does not occur ("Where did Maya live?" in a story without Maya), or an event of another
-  plot ("Who had a birthday?" where there is none). It is asked only of a story of another plot in which the one word
-  that names the child or the event does not stand, so that it is unanswerable for a reader too.
+  of a held-out story also occur in training stories. Only sentence pairs whose source sentence does *not* are held out,
+  each once; otherwise a score would measure memory, mostly of a few frequent sentences. Training has every sentence as
+  often as the stories do: with each sentence only once, the model would hardly learn the fixed phrases that hold a
+  story together.
+- **Unanswerable questions.** One question in five has no answer. It presupposes a person or an event that the story
+  does not contain: a child who does not occur ("Where did Maya live?" in a story without Maya), or an event of another
+  plot ("Who had a birthday?" without a birthday). It is asked only about a story of another plot that lacks the one
+  word that names the child or the event, so it is unanswerable for a human reader too.
 """
 
 import hashlib
 import random
 from collections.abc import Callable, Iterable, Iterator
 
-from llmasos.datasets.examples import QA, Answer, Labelled, Pair, Splits
+from llmasos.datasets.examples import QA, Answer, Conversation, LabelledText, Pair, Splits
 from llmasos.datasets.storyworld import Story, stories
 from llmasos.datasets.storyworld.lines import Line
 from llmasos.datasets.storyworld.people import CHILDREN
@@ -25,9 +26,10 @@ from llmasos.datasets.storyworld.plots import PLOTS
 from llmasos.datasets.storyworld.text_source import StoryworldText
 
 LANGUAGES = ("de-en", "en-de")
-UNANSWERABLE_SHARE = 1 / 5
+UNANSWERABLE = 1 / 5  # fraction of the questions
+INSTRUCTIONS_PER_STORY = 2
 
-# (plot, label of its question, the word without which a story cannot answer it)
+# (plot, label of its question, a word that every story with the answer contains)
 _EVENTS = (
     ("confess", "blamed", "blame"),
     ("confess", "hiding", "pieces"),
@@ -53,18 +55,20 @@ _EVENTS = (
 _WORDING = {plot.name: plot.questions for plot in PLOTS}
 
 
-def world_labelled(n_train: int) -> Splits[Labelled]:
+def storyworld_labelled_texts(n_train: int) -> Splits[LabelledText]:
     """Return stories with their endings, "happy" (three in four) or "sad", as labels."""
     source = StoryworldText(n_train)
-    train, val = ([Labelled(story.text, story.ending) for story in _stories(source, split)] for split in source.counts)
+    train, val = (
+        [LabelledText(story.text, story.ending) for story in _stories(source, split)] for split in source.counts
+    )
     return _splits(source, "endings", f"happy and sad endings of {source.description}", train, val)
 
 
-def world_pairs(n_train: int, languages: str = LANGUAGES[0]) -> Splits[Pair]:
-    """Return German and English sentences that say the same: of training stories all, of held-out ones each new one.
+def storyworld_pairs(n_train: int, languages: str = LANGUAGES[0]) -> Splits[Pair]:
+    """Return aligned German and English sentences: all of the training stories, and the new ones of held-out stories.
 
-    Arguments:
-        n_train: how many stories the training sentences are taken from.
+    Args:
+        n_train: the number of stories that the training sentences are taken from.
         languages: "de-en" from German to English, "en-de" the other way.
     """
     source = StoryworldText(n_train)
@@ -72,22 +76,22 @@ def world_pairs(n_train: int, languages: str = LANGUAGES[0]) -> Splits[Pair]:
     known = {pair.source for pair in train}
     all_val = list(dict.fromkeys(_sentence_pairs(_stories(source, "val"), languages)))
     val = [pair for pair in all_val if pair.source not in known]
-    what = (
+    description = (
         f"{len(train):,} {languages} sentence pairs of {n_train:,} generated stories to train on;"
         f" held out are those {len(val):,} of {len(all_val):,} in {source.counts['val']:,} stories of other"
         " combinations whose source sentence is never trained on"
     )
-    return _splits(source, languages, what, train, val)
+    return _splits(source, languages, description, train, val)
 
 
-def world_summaries(n_train: int) -> Splits[Pair]:
-    """Return stories with their summaries of one sentence."""
+def storyworld_summaries(n_train: int) -> Splits[Pair]:
+    """Return stories with their one-sentence summaries."""
     source = StoryworldText(n_train)
     train, val = ([Pair(story.text, story.summary) for story in _stories(source, split)] for split in source.counts)
     return _splits(source, "summaries", f"one-sentence summaries of {source.description}", train, val)
 
 
-def world_questions(n_train: int) -> Splits[QA]:
+def storyworld_questions(n_train: int) -> Splits[QA]:
     """Return all questions that the stories answer, and one unanswerable question for every four of them."""
     source = StoryworldText(n_train)
     train, val = (
@@ -98,38 +102,60 @@ def world_questions(n_train: int) -> Splits[QA]:
         ]
         for split in source.counts
     )
-    what = f"{len(train):,} and {len(val):,} questions, one in five without an answer, about {source.description}"
-    return _splits(source, "questions", what, train, val)
+    counts = f"{len(train):,} and {len(val):,} questions"
+    description = f"{counts}, one in five without an answer, about {source.description}"
+    return _splits(source, "questions", description, train, val)
 
 
 def story_questions(story: Story, name: str) -> list[QA]:
     """Return the questions that a story answers, in the order of the text, then some that it does not answer.
 
-    Arguments:
-        name: begins the `id` of each question.
+    Args:
+        story: which the questions are about.
+        name: the prefix of each question's `id`.
     """
     answered = [
         QA(story.text, question.question, (Answer(question.answer, question.start),), f"{name}-{question.label}")
         for question in story.questions
     ]
-    uniform = random.Random(f"questions {story.text}").random  # decided by the story alone
-    n_more = sum(uniform() < UNANSWERABLE_SHARE / (1 - UNANSWERABLE_SHARE) for _ in answered)
+    uniform = random.Random(f"questions {story.text}").random  # depends on the story alone
+    n_more = sum(uniform() < UNANSWERABLE / (1 - UNANSWERABLE) for _ in answered)
     n_events = sum(uniform() < 0.5 for _ in range(n_more))
-    asked = _draw(_event_questions(story), n_events, uniform)
-    asked += _draw(_child_questions(story), n_more - n_events, uniform)
+    chosen = _draw(_event_questions(story), n_events, uniform)
+    chosen += _draw(_child_questions(story), n_more - n_events, uniform)
     return answered + [
         QA(story.text, Line(question, "").english(story.cast), (), f"{name}-none-{i}")
-        for i, question in enumerate(asked)
+        for i, question in enumerate(chosen)
     ]
 
 
+def storyworld_conversations(n_train: int) -> Splits[Conversation]:
+    """Return instructions about the stories with their answers: a few for each story."""
+    source = StoryworldText(n_train)
+    train, val = (
+        [conversation for story in _stories(source, split) for conversation in story_conversations(story)]
+        for split in source.counts
+    )
+    known = {conversation.prompt for conversation in train}  # first sentences to be translated recur in other stories
+    val = [conversation for conversation in val if conversation.prompt not in known]
+    description = f"{len(train):,} and {len(val):,} instructions with answers about {source.description}"
+    return _splits(source, f"conversations {INSTRUCTIONS_PER_STORY}", description, train, val)
+
+
+def story_conversations(story: Story) -> list[Conversation]:
+    """Return some of a story's instructions as conversations, chosen by the story alone."""
+    rng = random.Random(f"conversations {story.text}")
+    chosen = rng.sample(story.instructions, INSTRUCTIONS_PER_STORY)
+    return [Conversation((("user", prompt), ("assistant", answer))) for prompt, answer in chosen]
+
+
 def _draw(questions: list[str], n: int, uniform: Callable[[], float]) -> list[str]:
-    """Return `n` different ones of the questions; `uniform` gives the numbers that decide which."""
+    """Draw `n` different questions at random, with the numbers of `uniform`."""
     return sorted(questions, key=lambda _: uniform())[:n]
 
 
 def _event_questions(story: Story) -> list[str]:
-    """Return the questions of other plots, with slots, about what does not happen in this story."""
+    """Return the questions of other plots, with slots, about events that do not happen in this story."""
     text = story.text.lower()
     return [_WORDING[plot][label] for plot, label, word in _EVENTS if plot != story.plot and word not in text]
 
@@ -141,7 +167,7 @@ def _child_questions(story: Story) -> list[str]:
 
 
 def _sentence_pairs(corpus: Iterable[Story], languages: str) -> list[Pair]:
-    """Return the sentence pairs of some stories in their order."""
+    """Return the sentence pairs of stories in order."""
     pairs = []
     for story in corpus:
         for english, german in zip(story.sentences, story.german_sentences, strict=True):

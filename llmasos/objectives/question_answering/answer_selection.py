@@ -70,9 +70,7 @@ def best_answer(
     for (inputs, starts, ends, *_), window_logits in zip(windows, logits, strict=True):
         n = len(starts)
         start_logits, end_logits = window_logits[inputs.second_start : inputs.second_start + n].unbind(dim=1)  # (n,)
-        is_span = (
-            torch.ones(n, n, dtype=torch.bool).triu().tril(max_answer_tokens - 1)
-        )  # [first, last]: 0 ≤ last - first
+        is_span = torch.ones(n, n, dtype=torch.bool).triu().tril(max_answer_tokens - 1)  # (n, n): [first, last]
         scores = (start_logits[:, None] + end_logits).masked_fill(~is_span, -torch.inf)  # (n, n)
         if n and scores.max() > best_score:
             first, last = divmod(int(scores.argmax()), n)

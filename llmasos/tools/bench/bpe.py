@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from llmasos.datasets import open_text
-from llmasos.datasets.paths import cache_folder, given_folder
+from llmasos.datasets.paths import cache_folder, user_data_folder
 from llmasos.tokenizers import END_OF_TEXT, BPETokenizer
 from llmasos.tools.bench.measurement import Measurement, Settings, format_number, interleave, ratio, summarize, timed
 from llmasos.tools.doctor.files import datasets_in
@@ -58,7 +58,7 @@ def time_all(functions: dict[str, Callable[[], Any]]) -> dict[str, Callable[[], 
 
 def find_text() -> tuple[str, list[str]]:
     """Tiny Shakespeare if it is on this machine (a benchmark downloads nothing), else Python's language reference."""
-    folders = [folder for folder in (given_folder(), cache_folder()) if folder]
+    folders = [folder for folder in (user_data_folder(), cache_folder()) if folder]
     name = "shakespeare" if any("shakespeare" in datasets_in(folder) for folder in folders) else "python-reference"
     source = open_text(name)
     return name, [document for split in ("train", "val") for document in source.documents(split)]

@@ -5,8 +5,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from llmasos.datasets.paths import VARIABLE, cache_folder, given_folder
-from llmasos.datasets.registry import DATASETS, UNPACKED
+from llmasos.datasets.catalog import DATASETS
+from llmasos.datasets.fetch import UNPACKED
+from llmasos.datasets.paths import VARIABLE, cache_folder, user_data_folder
 from llmasos.errors import UserError
 from llmasos.tokenizers import openai
 from llmasos.tools.doctor.check import OK, PROBLEM, WARNING, Check
@@ -42,7 +43,7 @@ def check_folder(name: str, folder: Path, advice: str) -> Check:
 def data_folder() -> Check:
     """Which datasets $LLMASOS_DATA holds."""
     try:
-        folder = given_folder()
+        folder = user_data_folder()
     except UserError as error:
         return Check(VARIABLE, WARNING, str(error), "until then, only the embedded texts and your own files work")
     if folder is None:

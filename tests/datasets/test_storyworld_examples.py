@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from llmasos.datasets import open_labelled, open_pairs, open_questions, open_summaries
+from llmasos.datasets import open_examples
 from llmasos.datasets.storyworld import stories
 from llmasos.datasets.storyworld.people import CHILDREN
 
@@ -13,7 +13,7 @@ N = 400
 
 @pytest.fixture(scope="module")
 def questions():
-    return open_questions(f"storyworld:{N}")
+    return open_examples("questions", f"storyworld:{N}")
 
 
 @pytest.fixture(scope="module")
@@ -22,16 +22,19 @@ def corpus():
 
 
 def test_endings_and_summaries_are_those_of_the_stories(corpus):
-    labelled, summaries = open_labelled(f"storyworld:{N}"), open_summaries(f"storyworld:{N}")
+    labelled, summaries = (
+        open_examples("labelled_text", f"storyworld:{N}"),
+        open_examples("summaries", f"storyworld:{N}"),
+    )
     assert [(e.text, e.label) for e in labelled.train] == [(story.text, story.ending) for story in corpus]
     assert [(e.source, e.target) for e in summaries.train] == [(story.text, story.summary) for story in corpus]
     assert len(labelled.val) == len(summaries.val) == 500
-    assert labelled.fingerprint != summaries.fingerprint != open_summaries("storyworld:401").fingerprint
+    assert labelled.fingerprint != summaries.fingerprint != open_examples("summaries", "storyworld:401").fingerprint
 
 
 @pytest.mark.parametrize("languages", [None, "en-de"])
 def test_held_out_sentences_are_new_and_each_counts_once(languages, corpus):
-    splits = open_pairs(f"storyworld:{N}", languages=languages)
+    splits = open_examples("pairs", f"storyworld:{N}", languages=languages)
     trained = {pair.source for pair in splits.train}
     assert len(set(splits.val)) == len(splits.val) > 500
     assert trained.isdisjoint(pair.source for pair in splits.val), "held out means never trained on"
@@ -70,8 +73,8 @@ def test_one_question_in_five_has_no_answer_and_presupposes_what_is_not_there(qu
 
 
 def test_the_tasks_are_the_same_every_time_and_their_stories_do_not_depend_on_how_many_there_are(questions):
-    again = open_questions(f"storyworld:{N}")
+    again = open_examples("questions", f"storyworld:{N}")
     assert again.train == questions.train and again.val == questions.val
     assert again.fingerprint == questions.fingerprint
-    fewer = open_questions(f"storyworld:{N // 2}")
+    fewer = open_examples("questions", f"storyworld:{N // 2}")
     assert fewer.train == questions.train[: len(fewer.train)] and fewer.val == questions.val

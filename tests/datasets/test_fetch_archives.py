@@ -1,12 +1,11 @@
 """Unpacking archives: what is right comes out whole, what is hostile or damaged leaves nothing behind."""
 
-import gzip
 import os
 
 import pytest
 from disk_helpers import write_zip
 
-from llmasos.datasets.unpack import unpack_gzip, unpack_zip
+from llmasos.datasets.fetch import unpack_zip
 from llmasos.errors import UserError
 
 
@@ -51,14 +50,3 @@ def test_damaged_archives_are_named(tmp_path):
         with pytest.raises(UserError, match=f"{name} cannot be unpacked"):
             unpack_zip(tmp_path / name, tmp_path / "out", 10_000)
     assert _names(tmp_path) == ["a.zip", "b.zip"]
-
-
-def test_gzip_is_unpacked_and_limited(tmp_path):
-    (tmp_path / "a.gz").write_bytes(gzip.compress(b"text" * 1000))
-    unpack_gzip(tmp_path / "a.gz", tmp_path / "a", 4000)
-    assert (tmp_path / "a").read_bytes() == b"text" * 1000
-    (tmp_path / "cut.gz").write_bytes(gzip.compress(b"text" * 1000)[:-9])
-    for name, limit, message in (("a.gz", 3999, "more than the expected size"), ("cut.gz", 9999, "cannot be unpacked")):
-        with pytest.raises(UserError, match=message):
-            unpack_gzip(tmp_path / name, tmp_path / "b", limit)
-    assert _names(tmp_path) == ["a", "a.gz", "cut.gz"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llmasos.datasets import dataset_names, open_text, paths
-from llmasos.datasets.summary import main, summarize
+from llmasos.datasets.summary import prepare, summarize_text
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 
@@ -41,7 +41,7 @@ def test_every_data_set_has_a_card_and_a_script_that_prepares_it():
         assert name in (DATA / name / "README.md").read_text(encoding="utf-8").lower(), name
         assert (DATA / name / "prepare.py").is_file(), name
     for name in ("shakespeare", "wikitext2", "python-reference", "python-source"):
-        assert f'main("{name}")' in (DATA / name / "prepare.py").read_text(encoding="utf-8")
+        assert f'prepare("{name}")' in (DATA / name / "prepare.py").read_text(encoding="utf-8")
 
 
 def test_a_prepare_script_runs_from_anywhere_without_installation(tmp_path):
@@ -55,11 +55,11 @@ def test_a_prepare_script_runs_from_anywhere_without_installation(tmp_path):
 
 def test_the_summary_counts_what_is_there(tmp_path):
     (tmp_path / "a.txt").write_text("ä" * 9 + "\n", encoding="utf-8")
-    summary = summarize(open_text(tmp_path / "a.txt"))
+    summary = summarize_text(open_text(tmp_path / "a.txt"))
     assert "train: one text, 9 characters, 18 bytes" in summary and "val: one text, 1 characters, 1 bytes" in summary
 
 
 def test_a_summary_of_nothing_ends_with_status_2_and_one_sentence(capsys):
     with pytest.raises(SystemExit) as caught:
-        main("no-such-thing")
+        prepare("no-such-thing")
     assert caught.value.code == 2 and capsys.readouterr().err.startswith("there is no file, folder or data set")

@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from llmasos.datasets import QA, Answer, Pair, labelled, open_labelled, open_pairs, open_questions, open_summaries
-from llmasos.datasets.registry import DATASETS, Dataset, File
+from llmasos.datasets import QA, Answer, Pair, open_examples, readers
+from llmasos.datasets.catalog import DATASETS, Dataset, File
 from llmasos.errors import UserError
 
 N = 30
@@ -28,34 +28,38 @@ def _parallel(folder, ending="", n_target=N):
 @pytest.mark.parametrize("ending", ["", ".gz"])
 def test_parallel_files_are_paired_line_by_line(tmp_path, ending):
     source, target = _parallel(tmp_path, ending)
-    splits = open_pairs(f"{source},{target}")
+    splits = open_examples("pairs", f"{source},{target}")
     expected = [Pair(f"Satz {i}", f"sentence {i}") for i in range(N)]
     assert sorted(splits.train + splits.val, key=expected.index) == expected and 0 < len(splits.val) <= N // 5
-    val = open_pairs(f"{source},{target}", val=f"{source},{target}")
+    val = open_examples("pairs", f"{source},{target}", val=f"{source},{target}")
     assert val.train == val.val == expected
 
 
 def test_a_table_holds_pairs_and_a_path_with_a_comma_is_itself(tmp_path):
     path = tmp_path / "a,b.tsv"
     _lines(path, ["source\ttarget", *(f"Satz {i}\tsentence {i}" for i in range(N))])
-    for open_data in (open_pairs, open_summaries):
-        splits = open_data(path)
+    for format in ("pairs", "summaries"):
+        splits = open_examples(format, path)
         assert Pair("Satz 3", "sentence 3") in splits.train + splits.val
-    assert open_pairs(path, columns={"source": "target", "target": "source"}).train[0].source.startswith("sentence")
+    assert (
+        open_examples("pairs", path, columns={"source": "target", "target": "source"})
+        .train[0]
+        .source.startswith("sentence")
+    )
 
 
 def test_unequal_numbers_of_lines_are_told_with_both(tmp_path):
     source, target = _parallel(tmp_path, n_target=N - 1)
     with pytest.raises(UserError, match="a.de has 30 lines, but .*a.en has 29"):
-        open_pairs(f"{source},{target}", skip_bad=True)
+        open_examples("pairs", f"{source},{target}", skip_bad=True)
 
 
 def test_an_empty_line_is_named_or_left_out_with_its_partner(tmp_path):
     source, target = _parallel(tmp_path)
     _lines(target, [*(f"sentence {i}" for i in range(4)), "  ", *(f"sentence {i}" for i in range(5, N))])
     with pytest.raises(UserError, match="a.en, line 5: the line is empty"):
-        open_pairs(f"{source},{target}")
-    splits = open_pairs(f"{source},{target}", skip_bad=True)
+        open_examples("pairs", f"{source},{target}")
+    splits = open_examples("pairs", f"{source},{target}", skip_bad=True)
     assert len(splits.train + splits.val) == N - 1 and len(splits.skipped) == 1
     assert all(pair.source[5:] == pair.target[9:] for pair in splits.train + splits.val)
 
@@ -68,12 +72,12 @@ def test_what_pairs_cannot_be_is_said(tmp_path):
         ((str(source),), "a.de is one text file; give two parallel ones as SOURCE,TARGET"),
         ((f"{source},{tmp_path / 'no.en'}",), "no.en"),
         ((f"{tmp_path / 'torn.gz'},{target}",), "torn.gz cannot be unpacked"),
-        ((both, {"source": "x"}), "parallel text files without columns"),
-        ((both, None, None, "de-en"), "languages is 'de-en'"),
-        (("storyworld:5", None, None, "de-fr"), "no translation 'de-fr'; choose one of de-en, en-de"),
+        ((both, {"source": "x"}), "this kind of file has no columns"),
+        ((both, None, None, False, False, "de-en"), "languages is 'de-en'"),
+        (("storyworld:5", None, None, False, False, "de-fr"), "no translation 'de-fr'; choose one of de-en, en-de"),
     ]:
         with pytest.raises(UserError, match=message):
-            open_pairs(*arguments)
+            open_examples("pairs", *arguments)
 
 
 def _records(path, *records):
@@ -89,7 +93,7 @@ def _row(i=0, **changes):
 def test_answers_are_cut_from_the_context_to_the_character(tmp_path):
     second = _row(99)["context"].rindex("99")
     rows = [_row(i) for i in range(N)] + [_row(99, answer_start=second), _row(98, answer="")]
-    splits = open_questions(_records(tmp_path / "a.jsonl", *rows))
+    splits = open_examples("questions", _records(tmp_path / "a.jsonl", *rows))
     found = {question.question: question for question in splits.train + splits.val}
     for question in found.values():
         for answer in question.answers:
@@ -102,9 +106,9 @@ def test_answers_are_cut_from_the_context_to_the_character(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"answer": "9 dogs"}, "the answer '9 dogs' does not stand in its context"),
-        ({"answer": "9 cats", "answer_start": 3}, "does not stand at character 3 of its context"),
-        ({"answer_start": -7}, "does not stand at character -7"),  # where Python would count from the end
+        ({"answer": "9 dogs"}, "the answer '9 dogs' does not occur in its context"),
+        ({"answer": "9 cats", "answer_start": 3}, "is not at character 3 of its context"),
+        ({"answer_start": -7}, "is not at character -7"),  # where Python would count from the end
         ({"answer_start": "x"}, "answer_start is 'x', expected a whole number"),
         ({"answer_start": 1e400}, "answer_start is 'Infinity'"),
         ({"context": " ", "answer": ""}, "the context is empty"),
@@ -114,8 +118,8 @@ def test_answers_are_cut_from_the_context_to_the_character(tmp_path):
 def test_a_bad_question_is_named_by_its_line_or_left_out(tmp_path, changes, message):
     path = _records(tmp_path / "a.jsonl", *(_row(i) for i in range(N)), _row(9, **changes))
     with pytest.raises(UserError, match=f"a.jsonl, line {N + 1}: .*{message}"):
-        open_questions(path)
-    splits = open_questions(path, skip_bad=True)
+        open_examples("questions", path)
+    splits = open_examples("questions", path, skip_bad=True)
     assert len(splits.skipped) == 1 and len(splits.train + splits.val) == N
 
 
@@ -136,7 +140,7 @@ def test_squads_format_is_read_and_equal_answers_count_once(tmp_path):
         _squad_entry("3", ("cat", 10), is_impossible=False),
     ]
     path = _records(tmp_path / "a.json", _squad_file(*entries))
-    questions = open_questions(path, val=path).train
+    questions = open_examples("questions", path, val=path).train
     assert questions[0] == QA("Mia saw a cat in the garden.", "Who?", (Answer("Mia", 0), Answer("a cat", 8)), "1")
     assert [len(question.answers) for question in questions] == [2, 0, 1]
 
@@ -145,18 +149,18 @@ def test_a_bad_squad_file_is_said(tmp_path):
     for content in ("[]", '{"data": 3}', "{", '{"data": [{"paragraphs": [{"context": "x"}]}]}'):
         (tmp_path / "a.json").write_text(content)
         with pytest.raises(UserError, match="a.json is not in SQuAD's format"):
-            open_questions(tmp_path / "a.json")
+            open_examples("questions", tmp_path / "a.json")
     for entry in (_squad_entry("7", ("dog", 0)), _squad_entry("7"), {"id": "7", "question": "Who?"}):
         path = _records(tmp_path / "a.json", _squad_file(_squad_entry("1", ("Mia", 0)), entry))
         with pytest.raises(UserError, match="a.json, question 7: "):
-            open_questions(path, val=path)
-        assert len(open_questions(path, val=path, skip_bad=True).train) == 1
-    with pytest.raises(UserError, match="SQuAD file, which has no columns"):
-        open_questions(path, columns={"context": "x"})
+            open_examples("questions", path, val=path)
+        assert len(open_examples("questions", path, val=path, skip_bad=True).train) == 1
+    with pytest.raises(UserError, match="this kind of file has no columns"):
+        open_examples("questions", path, columns={"context": "x"})
 
 
 @pytest.fixture
-def published(places, monkeypatch):  # noqa: F811
+def published(places, monkeypatch):
     """Put small files of the published form into the given folder, under the names and splits of the table."""
     given, _ = places
 
@@ -168,7 +172,7 @@ def published(places, monkeypatch):  # noqa: F811
             (given / name / file.name).write_bytes(contents[split])
             digest = hashlib.sha256(contents[split]).hexdigest()
             files[split] = File(file.name, len(contents[split]), digest, file.addresses)
-        small = Dataset(name, real.title, real.licence, tuple(files.values()), files, is_text=False)
+        small = Dataset(name, real.title, real.license, tuple(files.values()), files, real.format, real.names)
         monkeypatch.setitem(DATASETS, name, small)
 
     return put
@@ -179,7 +183,7 @@ def test_multi30k_is_read_in_both_directions(published):
         f"{split}.{language}": gzip.compress(f"{split} eins {language} \n{split} zwei {language}\n".encode())
         for split in ("train", "val", "test") for language in ("de", "en")
     })  # fmt: skip
-    there, back = open_pairs("multi30k"), open_pairs("multi30k", languages="en-de")
+    there, back = open_examples("pairs", "multi30k"), open_examples("pairs", "multi30k", languages="en-de")
     assert there.train == [Pair("train eins de", "train eins en"), Pair("train zwei de", "train zwei en")]
     assert [len(part) for part in (there.train, there.val, there.test)] == [2, 2, 2]
     assert back.test[0] == Pair("test eins en", "test eins de") and there.fingerprint != back.fingerprint
@@ -190,8 +194,8 @@ def test_sst_is_cleaned_of_its_escapes_only_and_comes_in_five_or_two_classes(pub
     rows = [f"{i}\tx{i}\t{text}\t{4 - i}\n" for i, text in enumerate(texts)]
     content = "\tid\tsentence\tsentiment\n" + "".join(rows)
     published("sst", {"train": content.encode(), "val": content.encode()})
-    five, two = open_labelled("sst5"), open_labelled("sst2")
-    assert [example.label for example in five.train] == list(reversed(labelled.SST5_LABELS))
+    five, two = open_examples("labelled_text", "sst5"), open_examples("labelled_text", "sst2")
+    assert [example.label for example in five.train] == list(reversed(readers.SST5_LABELS))
     assert five.train[0].text == "It 's a writer/director 's `` ** '' ."
     assert five.train[4].text == "-LRB- A -RRB- mess ."
     assert [example.label for example in two.val] == ["positive", "positive", "negative", "negative"]
@@ -201,13 +205,13 @@ def test_squad_is_read_from_its_two_files_and_what_is_wrong_in_them_is_told(publ
     good, bad = _squad_entry("1", ("Mia", 0)), _squad_entry("2", ("dog", 3))
     contents = {"train": json.dumps(_squad_file(good, bad)).encode(), "val": json.dumps(_squad_file(good)).encode()}
     published("squad", contents)
-    splits = open_questions("squad")
+    splits = open_examples("questions", "squad")
     assert len(splits.train) == len(splits.val) == 1 and len(splits.skipped) == 1 and splits.test is None
 
 
 @pytest.mark.skipif(not os.environ.get("LLMASOS_DATA"), reason="LLMASOS_DATA is not set")
 def test_the_real_multi30k_has_its_published_counts():
-    splits = open_pairs("multi30k")
+    splits = open_examples("pairs", "multi30k")
     assert (len(splits.train), len(splits.val), len(splits.test)) == (29_000, 1_014, 1_000)
     assert splits.test[0] == Pair(
         "Ein Mann mit einem orangefarbenen Hut, der etwas anstarrt.",

@@ -9,15 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmasos.datasets import (
-    Labelled,
-    dataset_names,
-    open_labelled,
-    open_pairs,
-    open_questions,
-    open_summaries,
-    open_text,
-)
+from llmasos.datasets import LabelledText, dataset_names, open_examples, open_text
+from llmasos.datasets.formats import FORMATS
 from llmasos.datasets.tables import read_table
 from llmasos.errors import UserError
 
@@ -49,7 +42,7 @@ def test_the_same_examples_come_out_of_every_form(tmp_path, form):
         lines = [separator.join(row) for row in [("text", "label"), *REVIEWS]]
         content = ("\ufeff" if form == "bom and crlf" else "") + end.join(lines) + end
         path = _write(tmp_path / ("a.tsv" if form == "tsv" else "a.csv"), content)
-    splits = open_labelled(path)
+    splits = open_examples("labelled_text", path)
     assert _all(splits) == sorted(REVIEWS) and splits.test is None and splits.skipped == []
     assert str(path) in splits.description and "hash" in splits.description
 
@@ -66,15 +59,15 @@ def test_whatever_the_csv_module_writes_is_read_back(tmp_path_factory, rows):
 def test_a_row_is_named_by_the_line_on_which_it_begins(tmp_path):
     path = _write(tmp_path / "a.csv", 'text,label\n"one\ntwo\nthree",x\n\n,y\n')
     assert [row.where for row in read_table(path).rows] == [f"{path}, line 2", f"{path}, line 6"]
-    with pytest.raises(UserError, match="a.csv, line 6: the text is empty; mend it, or .*--skip-bad"):
-        open_labelled(path)
+    with pytest.raises(UserError, match="a.csv, line 6: the text is empty; fix it, or .*--skip-bad"):
+        open_examples("labelled_text", path)
 
 
 def test_columns_play_the_roles_they_are_given(tmp_path):
     rows = [(f"n{i}", f"first {i}", f"second {i}", i % 3) for i in range(30)]
     path = _csv(tmp_path / "a.csv", rows, ("id", "premise", "hypothesis", "gold"))
-    splits = open_labelled(path, columns={"text": "premise", "second": "hypothesis", "label": "gold"})
-    assert Labelled("first 4", "1", "second 4") in splits.train + splits.val
+    splits = open_examples("labelled_text", path, columns={"text": "premise", "second": "hypothesis", "label": "gold"})
+    assert LabelledText("first 4", "1", "second 4") in splits.train + splits.val
 
 
 def test_quotes_in_a_tsv_are_letters(tmp_path):
@@ -88,7 +81,7 @@ def test_json_values_become_text_and_missing_ones_are_empty(tmp_path):
     path = _write(tmp_path / "a.jsonl", "\n".join(lines))
     assert [row.cells["label"] for row in read_table(path).rows] == ["3", "2.5", "true", "", "1"]
     with pytest.raises(UserError, match="line 4: the label is empty"):
-        open_labelled(path)
+        open_examples("labelled_text", path)
 
 
 GOOD = "text,label\n" + "".join(f"{t},{x}\n" for t, x in REVIEWS)
@@ -127,7 +120,7 @@ def test_a_bad_file_gives_one_sentence(tmp_path, case):
     name, content, message = BAD_FILES[case]
     for skip_bad in (False, True):
         with pytest.raises(UserError, match=message) as caught:
-            open_labelled(_write(tmp_path / name, content), skip_bad=skip_bad)
+            open_examples("labelled_text", _write(tmp_path / name, content), skip_bad=skip_bad)
         assert "\n" not in str(caught.value)
 
 
@@ -138,9 +131,13 @@ def test_a_bad_row_is_an_error_or_left_out_and_counted(tmp_path, case):
     if name.endswith("jsonl"):  # enough that is good around the bad row
         path.write_text(content + "\n" + "\n".join(json.dumps({"text": t, "label": x}) for t, x in REVIEWS))
     with pytest.raises(UserError, match=message):
-        open_labelled(path)
-    splits = open_labelled(path, skip_bad=True)
-    assert len(splits.skipped) == 1 and f"{path}, line 24: " in splits.skipped[0] and "1 bad rows" in splits.description
+        open_examples("labelled_text", path)
+    splits = open_examples("labelled_text", path, skip_bad=True)
+    assert (
+        len(splits.skipped) == 1
+        and f"{path}, line 24: " in splits.skipped[0]
+        and "1 bad rows skipped" in splits.description
+    )
     n_good = len(REVIEWS) + (23 if name.endswith("jsonl") else 0)
     assert len(splits.train) + len(splits.val) == n_good
 
@@ -148,22 +145,22 @@ def test_a_bad_row_is_an_error_or_left_out_and_counted(tmp_path, case):
 def test_if_no_row_is_usable_the_first_is_told(tmp_path):
     path = _write(tmp_path / "a.csv", "text,label\n,x\n,y\n")
     with pytest.raises(UserError, match="no usable row .*line 2: the text is empty"):
-        open_labelled(path, skip_bad=True)
+        open_examples("labelled_text", path, skip_bad=True)
 
 
 def test_a_label_that_training_never_saw_is_named(tmp_path):
     train, val = _write(tmp_path / "a.csv", GOOD), _write(tmp_path / "b.csv", "text,label\nx,pos\ny,mixed\n")
     with pytest.raises(UserError, match="b.csv, line 3: the label 'mixed' does not occur in .*a.csv"):
-        open_labelled(train, val=val)
-    splits = open_labelled(train, val=val, skip_bad=True)
-    assert splits.val == [Labelled("x", "pos")] and len(splits.train) == len(REVIEWS) and len(splits.skipped) == 1
+        open_examples("labelled_text", train, val=val)
+    splits = open_examples("labelled_text", train, val=val, skip_bad=True)
+    assert splits.val == [LabelledText("x", "pos")] and len(splits.train) == len(REVIEWS) and len(splits.skipped) == 1
 
 
 @pytest.mark.parametrize("n", [10, 30, 500, 3000])
 def test_a_tenth_is_held_out_whatever_the_order_and_equal_texts_stay_together(tmp_path, n):
     rows = [(f"text {i // 2}", "ab"[i % 2]) for i in range(n)]
-    splits = open_labelled(_csv(tmp_path / "a.csv", rows))
-    again = open_labelled(_csv(tmp_path / "b.csv", rows[::-1]))
+    splits = open_examples("labelled_text", _csv(tmp_path / "a.csv", rows))
+    again = open_examples("labelled_text", _csv(tmp_path / "b.csv", rows[::-1]))
     assert {e.text for e in splits.train}.isdisjoint(e.text for e in splits.val)
     assert sorted(e.text for e in splits.val) == sorted(e.text for e in again.val)
     assert 0 < len(splits.val) <= n // 5 and (n < 500 or len(splits.val) > n / 14)
@@ -171,41 +168,44 @@ def test_a_tenth_is_held_out_whatever_the_order_and_equal_texts_stay_together(tm
 
 def test_a_rare_label_stays_in_training(tmp_path):
     for i in range(60):  # wherever the hash would put it
-        splits = open_labelled(_csv(tmp_path / "a.csv", [*REVIEWS, (f"rare {i}", "rare")]))
+        splits = open_examples("labelled_text", _csv(tmp_path / "a.csv", [*REVIEWS, (f"rare {i}", "rare")]))
         assert {e.label for e in splits.val} <= {e.label for e in splits.train} >= {"rare", "pos", "neg"}
         assert splits.val and _all(splits) == sorted([*REVIEWS, (f"rare {i}", "rare")])
 
 
 def test_the_fingerprint_changes_with_the_data_and_how_it_is_read(tmp_path):
     path = _csv(tmp_path / "a.csv", [(t, x, x) for t, x in REVIEWS], ("text", "label", "other"))
-    first = open_labelled(path).fingerprint
-    assert first == open_labelled(path).fingerprint
-    others = [open_labelled(path, columns={"label": "other"}), open_labelled(path, val=path)]
+    first = open_examples("labelled_text", path).fingerprint
+    assert first == open_examples("labelled_text", path).fingerprint
+    others = [
+        open_examples("labelled_text", path, columns={"label": "other"}),
+        open_examples("labelled_text", path, val=path),
+    ]
     changed = [(text + "!", label, label) for text, label in REVIEWS]
-    others.append(open_labelled(_csv(path, changed, ("text", "label", "other"))))
+    others.append(open_examples("labelled_text", _csv(path, changed, ("text", "label", "other"))))
     assert len({first, *(splits.fingerprint for splits in others)}) == 4
 
 
 def test_unknown_names_and_roles_are_answered_with_the_nearest():
     with pytest.raises(UserError, match="no file, folder or data set 'sts5'; did you mean 'sst5'"):
-        open_labelled("sts5")
-    with pytest.raises(UserError, match="'multi30k' is one of pairs, not of labelled"):
-        open_labelled("multi30k")
-    with pytest.raises(UserError, match="'squad' is one of questions, not of text"):
+        open_examples("labelled_text", "sts5")
+    with pytest.raises(UserError, match="'multi30k' has the format pairs, not labelled_text"):
+        open_examples("labelled_text", "multi30k")
+    with pytest.raises(UserError, match="'squad' has the format questions, not text"):
         open_text("squad")
-    with pytest.raises(UserError, match="no usable number of stories"):
-        open_pairs("storyworld:many")
-    for open_data in (open_labelled, open_pairs, open_summaries, open_questions):
+    with pytest.raises(UserError, match="no valid number of stories"):
+        open_examples("pairs", "storyworld:many")
+    for format in FORMATS:
         with pytest.raises(UserError, match="--val-data is 'x.csv', but storyworld is a data set"):
-            open_data("storyworld", val="x.csv")
+            open_examples(format, "storyworld", val="x.csv")
         with pytest.raises(UserError, match="nothing.csv"):
-            open_data("nothing.csv")
-    assert dataset_names("labelled") == ["storyworld", "sst5", "sst2"] and "squad" not in dataset_names()
+            open_examples(format, "nothing.csv")
+    assert dataset_names("labelled_text") == ["storyworld", "sst5", "sst2"] and "squad" not in dataset_names()
 
 
 def test_an_unknown_role_is_told_the_roles(tmp_path):
     with pytest.raises(UserError, match="no column role 'txt'; did you mean 'text'. .*text, label, second"):
-        open_labelled(_write(tmp_path / "a.csv", GOOD), columns={"txt": "text"})
+        open_examples("labelled_text", _write(tmp_path / "a.csv", GOOD), columns={"txt": "text"})
 
 
 def test_long_cells_are_read_and_the_limit_is_put_back(tmp_path):
@@ -217,7 +217,7 @@ def test_long_cells_are_read_and_the_limit_is_put_back(tmp_path):
 
 @pytest.mark.skipif(not os.environ.get("LLMASOS_DATA"), reason="LLMASOS_DATA is not set")
 def test_the_real_sst_has_its_published_counts_and_no_escapes():
-    five, two = open_labelled("sst5"), open_labelled("sst2")
+    five, two = open_examples("labelled_text", "sst5"), open_examples("labelled_text", "sst2")
     assert (len(five.train), len(five.val), len(two.train), len(two.val)) == (8544, 1101, 6920, 872)
     assert {e.label for e in five.train} == {"very negative", "negative", "neutral", "positive", "very positive"}
     assert {e.label for e in two.val} == {"negative", "positive"}

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from llmasos.datasets.bucketing import Examples, by_length
-from llmasos.datasets.padding import pad
+from llmasos.datasets.batching import Examples, by_length, pad
 from llmasos.errors import UserError
 
 SIZES = [(1, 1), (1, 8), (3, 8), (8, 8), (100, 7), (1000, 8), (1037, 4)]

@@ -1,0 +1,325 @@
+"""Examples of every format from a data set or from files: `open_examples("pairs", "multi30k")`.
+
+| format | a row of a table has the columns | or another kind of file | built-in data sets |
+|---|---|---|---|
+| `labelled_text` | text, label, perhaps second (a second text) | | storyworld, sst5, sst2 |
+| `pairs` | source, target | two parallel text files, "SOURCE,TARGET" | storyworld, multi30k |
+| `summaries` | source, target | the same | storyworld |
+| `questions` | context, question, answer, perhaps answer_start | SQuAD's `.json` | storyworld, squad, squad2 |
+| `conversations` | prompt, answer, perhaps system | `.jsonl` with messages | storyworld |
+
+Each is one entry of `FORMATS`; everything else is shared. An empty answer means that the context does not answer the
+question; answer_start counts characters from 0, and without it the first occurrence of the answer is taken.
+
+**To add a data set** of examples: an entry in `catalog.DATASETS`, and in `readers.PUBLISHED` the function that reads
+its files. **To add a format**: its type in `examples.py`, its name in `catalog.FORMATS`, an entry in `FORMATS`, and,
+for files that are not tables, a reader in `readers.py`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from llmasos.datasets import catalog
+from llmasos.datasets.examples import QA, Conversation, LabelledText, Pair, Splits, fingerprint_of, split_off_validation
+from llmasos.datasets.readers import (
+    PUBLISHED,
+    check_question,
+    find_answer,
+    has_messages,
+    read_messages,
+    read_parallel,
+    read_squad,
+)
+from llmasos.datasets.storyworld.task_examples import (
+    LANGUAGES,
+    storyworld_conversations,
+    storyworld_labelled_texts,
+    storyworld_pairs,
+    storyworld_questions,
+    storyworld_summaries,
+)
+from llmasos.datasets.tables import TABLE_ENDINGS, BadRow, BadRows, Columns, cell, read_examples
+from llmasos.errors import UserError
+
+Reader = Callable[[BadRows], list[Any]]  # reads the files it was made for
+
+
+# ---- A row of a table → an example -----------------------------------------------------------------------------------
+
+
+def make_labelled_text(cells: dict[str, str]) -> LabelledText:
+    """Make a labelled text of the cells of a row."""
+    return LabelledText(cell(cells, "text"), cell(cells, "label"), cells["second"].strip() or None)
+
+
+def make_pair(cells: dict[str, str]) -> Pair:
+    """Make a pair of the cells of a row."""
+    return Pair(cell(cells, "source"), cell(cells, "target"))
+
+
+def make_question(cells: dict[str, str]) -> QA:
+    """Make a question of the cells of a row. The context is not stripped: answers are positions in it."""
+    start = cells["answer_start"].strip()
+    try:
+        number = int(float(start)) if start else None
+    except (ValueError, OverflowError) as error:
+        raise BadRow(f"answer_start is {start!r}, expected a whole number.") from error
+    answer = cells["answer"].strip() if number is None else cells["answer"]
+    answers = (find_answer(cells["context"], answer, number),) if answer.strip() else ()
+    return check_question(QA(cells["context"], cells["question"].strip(), answers))
+
+
+def make_conversation(cells: dict[str, str]) -> Conversation:
+    """Make a conversation of one question and its answer of the cells of a row."""
+    system = cells["system"].strip()
+    opening = (("system", system),) if system else ()
+    return Conversation((*opening, ("user", cell(cells, "prompt")), ("assistant", cell(cells, "answer"))))
+
+
+# ---- Files that are not tables ---------------------------------------------------------------------------------------
+
+
+def _one_file(name: str, format: str) -> list[Path]:
+    """Return the path of a file, or raise the `UserError` that suggests what the name may have meant."""
+    path = Path(name).expanduser()
+    if not path.exists():
+        raise catalog.unknown_name(name, format)
+    return [path]
+
+
+def _table_or_parallel_files(name: str, format: str) -> list[Path]:
+    """Return the path of a table or those of two parallel files. If a path with a comma exists, it is one file."""
+    source, comma, target = name.partition(",")
+    if comma and not Path(name).expanduser().exists():
+        return [path for part in (source, target) for path in _one_file(part.strip(), format)]
+    [path] = _one_file(name, format)
+    if path.is_file() and path.suffix.lower() not in TABLE_ENDINGS:
+        endings = ", ".join(TABLE_ENDINGS)
+        raise UserError(f"{path} is one text file; give two parallel ones as SOURCE,TARGET or a table ({endings}).")
+    return [path]
+
+
+def _no_table(paths: list[Path]) -> None:
+    return None
+
+
+def _parallel_reader(paths: list[Path]) -> Reader | None:
+    return partial(read_parallel, paths[0], paths[1]) if len(paths) == 2 else None
+
+
+def _squad_reader(paths: list[Path]) -> Reader | None:
+    return partial(read_squad, paths[0]) if paths[0].suffix.lower() == ".json" else None
+
+
+def _messages_reader(paths: list[Path]) -> Reader | None:
+    return partial(read_messages, paths[0]) if has_messages(paths[0]) else None
+
+
+# ---- The table of formats --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Format:
+    """How examples of one format are read.
+
+    Attributes:
+        roles: the roles that the columns of a table play, and whether a table must have each.
+        make_example: role → text of one row, to an example; raises `BadRow`.
+        split_by: the role by whose text examples are split into training and validation.
+        split_key: an example → that text.
+        storyworld: number of training stories → its examples.
+        paths: what the user typed and the name of the format → the files.
+        reader: files → how to read them if they are not a table, else None.
+    """
+
+    roles: dict[str, bool]
+    make_example: Callable[[dict[str, str]], Any]
+    split_by: str
+    split_key: Callable[[Any], str]
+    storyworld: Callable[..., Splits]
+    paths: Callable[[str, str], list[Path]] = _one_file
+    reader: Callable[[list[Path]], Reader | None] = _no_table
+
+
+FORMATS = {
+    "labelled_text": Format(
+        roles={"text": True, "label": True, "second": False},
+        make_example=make_labelled_text,
+        split_by="text",
+        split_key=lambda example: f"{example.text}\0{example.second or ''}",
+        storyworld=storyworld_labelled_texts,
+    ),
+    "pairs": Format(
+        roles={"source": True, "target": True},
+        make_example=make_pair,
+        split_by="source",
+        split_key=lambda pair: pair.source,
+        storyworld=storyworld_pairs,
+        paths=_table_or_parallel_files,
+        reader=_parallel_reader,
+    ),
+    "summaries": Format(
+        roles={"source": True, "target": True},
+        make_example=make_pair,
+        split_by="source",
+        split_key=lambda pair: pair.source,
+        storyworld=storyworld_summaries,
+        paths=_table_or_parallel_files,
+        reader=_parallel_reader,
+    ),
+    "questions": Format(
+        roles={"context": True, "question": True, "answer": True, "answer_start": False},
+        make_example=make_question,
+        split_by="context",
+        split_key=lambda question: question.context,
+        storyworld=storyworld_questions,
+        reader=_squad_reader,
+    ),
+    "conversations": Format(
+        roles={"prompt": True, "answer": True, "system": False},
+        make_example=make_conversation,
+        split_by="prompt",
+        split_key=lambda conversation: conversation.prompt,
+        storyworld=storyworld_conversations,
+        reader=_messages_reader,
+    ),
+}
+
+
+# ---- Opening ---------------------------------------------------------------------------------------------------------
+
+
+def open_examples(
+    format: str,
+    name_or_path: str | Path,
+    columns: Columns | None = None,
+    val: str | Path | None = None,
+    skip_bad: bool = False,
+    eval_only: bool = False,
+    languages: str | None = None,
+) -> Splits[Any]:
+    """Open the examples of a data set or of the user's own files.
+
+    Args:
+        format: a key of `FORMATS`.
+        name_or_path: a data set's name (see `dataset_names(format)`), "storyworld:N" for N training stories, the path
+            of a `.csv`, `.tsv` or `.jsonl` file, or another kind of file that the format allows.
+        columns: role → name of its column, if it is not the role: `{"text": "review", "label": "stars"}`.
+        val: a second file (or pair of files) that is held out; without it a tenth of the first is, by a hash of the
+            examples. A label that only held-out texts would have stays in training.
+        skip_bad: skip unusable rows, with a sentence each in `Splits.skipped`, instead of stopping at the first.
+        eval_only: hold out all of the user's file, for evaluation; nothing is left to train on.
+        languages: of a data set with translations: "de-en" (the default) or "en-de".
+
+    Raises:
+        UserError: there is no such data set, file or language; a file cannot be read or lacks a column; a row is
+            unusable; labels are missing or unknown. Names the file and line.
+    """
+    spec, name = FORMATS[format], str(name_or_path)
+    if name in catalog.dataset_names(format) or catalog.story_count(name):
+        return _open_dataset(format, name, columns, val, languages)
+    if languages is not None:
+        raise UserError(f"languages is {languages!r}, but {name} has only one direction; leave languages out.")
+    bad_rows = BadRows(skip_bad)
+    paths = spec.paths(name, format)
+    train = _read(spec, paths, columns, bad_rows)
+    if eval_only:
+        return _file_splits(format, [], train, paths, None, columns, bad_rows)
+    val_paths = None if val is None else spec.paths(str(val), format)
+    if val_paths is None:
+        train, held_out = split_off_validation(train, spec.split_key, name)
+    else:
+        held_out = _read(spec, val_paths, columns, bad_rows)
+    if format == "labelled_text":
+        train, held_out = _check_labels(train, held_out, paths[0], val_paths, bad_rows)
+    return _file_splits(format, train, held_out, paths, val_paths, columns, bad_rows)
+
+
+def _open_dataset(
+    format: str, name: str, columns: Columns | None, val: str | Path | None, languages: str | None
+) -> Splits[Any]:
+    """Open a built-in data set, which has its own columns and splits."""
+    for flag, value in (("--columns", columns), ("--val-data", val)):
+        if value:
+            raise UserError(f"{flag} is {value!r}, but {name} is a data set with its own splits; leave {flag} out.")
+    options = {}
+    if format == "pairs":
+        options["languages"] = languages or LANGUAGES[0]
+        if options["languages"] not in LANGUAGES:
+            raise UserError(f"{name} has no translation {languages!r}; choose one of {', '.join(LANGUAGES)}.")
+    elif languages is not None:
+        raise UserError(f"languages is {languages!r}, but {name} is not translated here; leave languages out.")
+    if n_stories := catalog.story_count(name):
+        return FORMATS[format].storyworld(n_stories, **options)
+    return PUBLISHED[name](**options)
+
+
+def _read(spec: Format, paths: list[Path], columns: Columns | None, bad_rows: BadRows) -> list[Any]:
+    """Return the examples of a table or of another kind of file."""
+    reader = spec.reader(paths)
+    if reader is None:
+        return read_examples(paths[0], spec.roles, columns, spec.make_example, bad_rows)
+    if columns:
+        raise UserError(f"{_joined(paths)}: this kind of file has no columns; leave the columns out.")
+    return reader(bad_rows)
+
+
+def _check_labels(
+    train: list[LabelledText], val: list[LabelledText], path: Path, val_paths: list[Path] | None, bad_rows: BadRows
+) -> tuple[list[LabelledText], list[LabelledText]]:
+    """Return both splits without validation labels that training lacks.
+
+    In a second file such a text is a bad row. If the validation texts were split off, it moves back to training.
+    """
+    labels = {example.label for example in train}
+    known = [example for example in val if example.label in labels]
+    unknown = [example for example in val if example.label not in labels]
+    if val_paths is not None:
+        for example in unknown:
+            bad_rows.add(
+                example.where, f"the label {example.label!r} does not occur in {path}, so it cannot be learned."
+            )
+        if not known:
+            raise UserError(f"{_joined(val_paths)} has no usable row ({bad_rows.sentences[-1]}); give another file.")
+    else:
+        keys = {(example.text, example.second) for example in unknown}  # equal texts stay on one side
+        known = [example for example in val if (example.text, example.second) not in keys]
+        train = train + [example for example in val if (example.text, example.second) in keys]
+    if not known:
+        raise UserError(f"{path} has too few examples of each label to hold some out; add examples or a second file.")
+    if len({example.label for example in train}) < 2:
+        raise UserError(
+            f"all texts of {path} have the label {train[0].label!r}; a classifier needs at least two labels."
+        )
+    return train, known
+
+
+def _file_splits(
+    format: str,
+    train: list[Any],
+    val: list[Any],
+    train_paths: list[Path],
+    val_paths: list[Path] | None,
+    columns: Columns | None,
+    bad_rows: BadRows,
+) -> Splits[Any]:
+    """Return the splits of the user's own files, with a description; `val_paths` None: `val` was split off."""
+    paths = [*train_paths, *(val_paths or [])]
+    fingerprint = fingerprint_of((format, columns, bad_rows.skip, val_paths is None), paths)
+    if not train:
+        counts = f"{len(val):,} examples"
+    elif val_paths is None:
+        split_by = FORMATS[format].split_by
+        counts = f"{len(train) + len(val):,} examples; {len(val):,} of them held out, by a hash of the {split_by}"
+    else:
+        counts = f"{len(train):,} examples; the {len(val):,} of {_joined(val_paths)} are held out"
+    skipped = f"; {len(bad_rows.sentences):,} bad rows skipped" if bad_rows.sentences else ""
+    description = f"{_joined(train_paths)}, {counts}{skipped}"
+    return Splits(paths[0].name, description, train, val, None, fingerprint, bad_rows.sentences)
+
+
+def _joined(paths: list[Path]) -> str:
+    return " and ".join(map(str, paths))
