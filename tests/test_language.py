@@ -1,0 +1,145 @@
+"""The project uses the words of the field: no private names, no outdated identifiers, error messages are sentences."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SUFFIXES = {".py", ".md", ".html", ".js", ".css", ".yml", ".cff", ".toml"}
+FOLDERS = ("llmasos", "lessons", "tests", "data", ".github", ".ci")
+STORIES = ROOT / "llmasos" / "datasets" / "storyworld"  # the texts of its stories are data, and must not change
+EXCEPTIONS = {  # files whose text may contain the words of the key: they list them, or quote texts of the data
+    "words": {"tests/test_language.py", "LICENSE"},
+    "identifiers": {"tests/test_language.py"},
+}
+
+WORDS = {  # regular expression, matched in any case → what to write instead
+    r"mend(s|ed|ing)?": "fix",
+    r"anew": "again",
+    r"shall": "must, should",
+    r"who(ever|mever|soever)": "a user, anyone who",
+    r"likeliest": "most likely",
+    r"commonest": "most common",
+    r"go(es|ing)? on with": "continue",
+    r"(stands?|lies) beside": "comes with, is next to",
+    r"is told": "receives",
+    r"what (there is|does not fit)": "a noun",
+    r"those that there are": "the existing ones",
+    r"(?-i:Arguments:)": "Args:",
+    r"who asks": "a user who wants",
+    r"yardstick": "baseline",
+    r"(normal|summar|initial|recogn|token|optim|memor|organ|synchron|general|util)is(e[sdr]?|ers|ing|ations?)": "-ize",
+    r"(behavi|col|fav|neighb)our(s|ed|ing)?": "-or",
+    r"(centre|licence|modelling|travelling)s?": "American spelling",
+    r"(so many|so much) (tokens|texts|bytes|characters|steps|examples)": "this many, n",
+}
+IDENTIFIERS = {  # outdated name → its replacement
+    "notices": "warnings",
+    "IGNORED": "IGNORE_INDEX",
+    "DialogueLM": "SupervisedFineTuning",
+    "encode_spans": "encode_with_offsets",
+    "StreamDecoder": "IncrementalDetokenizer",
+    "SlotDecoder": "ContinuousBatch",
+    "frame_size": "n_special_tokens",
+    "load_body": "load_backbone",
+    "read_body": "load_backbone",
+    "source_real": "source_attention_mask",
+    "join_world": "init_distributed",
+    "tensors_to": "to_device",
+    "last_checkpoint": "latest_checkpoint",
+    "is_sound": "is_valid",
+    "hold_out": "split_off_validation",
+    "take_turns": "interleave",
+    "share_heads": "repeat_kv",
+    "generate_plain": "generate_naive",
+    "encode_slowly": "encode_naive",
+    "learn_merges_plainly": "learn_merges_naive",
+    "recognise": "infer_format",
+    "AnswerQuestions": "QuestionAnswering",
+    "Summarise": "Summarization",
+    "new-term": "reset",
+    "--accumulation-steps": "--gradient-accumulation-steps",
+    "--hide-share": "--mask-prob",
+    "--whole-words": "--whole-word-masking",
+    "/v1/fill_mask": "/v1/fill-mask",
+    "/v1/look": "/v1/inspect",
+    "/v1/answer": "/v1/question-answering",
+    "summarise-storyworld": "summarize-storyworld",
+    "llmasos/commands": "llmasos/cli",
+    "llmasos.commands": "llmasos.cli",
+    "serving/routes": "serving/api",
+}
+ANY_WORD = re.compile("|".join(rf"(?<![\w-]){word}(?!\w)" for word in WORDS), re.IGNORECASE)
+ANY_IDENTIFIER = re.compile("|".join(rf"(?<![\w-]){re.escape(name)}(?![\w-])" for name in IDENTIFIERS))
+
+
+def files() -> Iterator[Path]:
+    """All files in which people read or write words."""
+    yield from (path for path in ROOT.iterdir() if path.is_file() and path.suffix in SUFFIXES)
+    for folder in FOLDERS:
+        for path in sorted((ROOT / folder).rglob("*")):
+            parts = path.relative_to(ROOT).parts
+            if path.suffix in SUFFIXES and not {"__pycache__", "cache", "mine"} & set(parts):
+                yield path
+
+
+def matches(pattern: re.Pattern, exceptions: set[str]) -> list[str]:
+    """Every match, as FILE:LINE: word."""
+    results = []
+    for path in files():
+        name = path.relative_to(ROOT).as_posix()
+        if name in exceptions or (pattern is ANY_WORD and STORIES in path.parents):
+            continue
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            results += [f"{name}:{number}: {match[0]}" for match in pattern.finditer(line)]
+    return results
+
+
+@pytest.mark.parametrize(
+    "pattern, kind", [(ANY_WORD, "words"), (ANY_IDENTIFIER, "identifiers")], ids=["words", "names"]
+)
+def test_no_word_that_the_field_does_not_use(pattern, kind):
+    results = matches(pattern, EXCEPTIONS[kind])
+    assert not results, f"{len(results)} matches; tests/test_language.py lists what to write:\n" + "\n".join(results)
+
+
+def python_files() -> list[Path]:
+    return [path for path in files() if path.suffix == ".py"]
+
+
+def test_no_docstring_starts_with_its_arguments():
+    results = []
+    for path in python_files():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                first = (ast.get_docstring(node) or "").split("\n")[0]
+                if re.match(r"(Args|Arguments|Returns|Raises|Attributes):", first):
+                    results.append(f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 1)}: {first}")
+    assert not results, "\n".join(results)
+
+
+def last_text(node: ast.expr) -> str | None:
+    """The text with which a string expression ends; None if it ends with a value that is only known later."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return last_text(node.values[-1]) if node.values else ""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return last_text(node.right)
+    return None
+
+
+def test_error_messages_end_with_a_period():
+    results = []
+    for path in python_files():
+        if "tests" in path.relative_to(ROOT).parts[:1]:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "UserError" and node.args:
+                text = last_text(node.args[0])
+                if text is not None and not text.rstrip().endswith((".", "!", "?")):
+                    results.append(f"{path.relative_to(ROOT)}:{node.lineno}: …{text[-60:]}")
+    assert not results, "\n".join(results)
