@@ -11,9 +11,10 @@ from llmasos.datasets import open_examples
 from llmasos.datasets.storyworld import stories
 from llmasos.hub.names import SHIPPED, shipped_models
 
-SPEC = importlib.util.spec_from_file_location("talks", Path(__file__).parents[2] / "data/storyworld/talks.py")
-talks = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(talks)
+CURRICULUM = Path(__file__).parents[2] / "data/storyworld/chat_curriculum.py"
+SPEC = importlib.util.spec_from_file_location("chat_curriculum", CURRICULUM)
+chat_curriculum = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(chat_curriculum)
 
 CARDS = {  # model → score → its value, as the card has it
     "storyworld-gpt": {"nats per token": "0.3529", "bits per byte": "0.1505"},
@@ -46,14 +47,14 @@ def test_the_chat_model_answers_further_questions_as_its_card_says():
 
     for story in stories("val", 200):
         messages = []
-        for turn, (said, answer) in enumerate(talks.talk(draw, story)):
+        for turn, (said, answer) in enumerate(chat_curriculum.multi_turn(draw, story)):
             messages.append({"role": "user", "content": said})
             n_tokens = len(model.tokenizer.encode("".join(message["content"] for message in messages)))
             if turn > 0 and n_tokens < 225:  # with what marks the messages it fits into the context
                 asks("further", messages, answer)
             messages.append({"role": "assistant", "content": answer})
         if story.questions:
-            [(said, answer)] = talks.short(draw, story)
+            [(said, answer)] = chat_curriculum.short_context(draw, story)
             asks("short", [{"role": "user", "content": said}], answer)
     shares = {kind: sum(found) / len(found) for kind, found in right.items()}
     print("\n", {kind: (len(found), round(shares[kind], 3)) for kind, found in right.items()})
@@ -61,18 +62,18 @@ def test_the_chat_model_answers_further_questions_as_its_card_says():
 
 
 def test_what_the_chat_model_was_taught(tmp_path):
-    conversations = talks.talks(60)
+    conversations = chat_curriculum.chat_conversations(60)
     assert {len(turns) for turns in conversations} == {1, 2, 3, 4}
-    assert any(answer == talks.ANSWER for [(_, answer), *_] in conversations)
+    assert any(answer == chat_curriculum.ANSWER for [(_, answer), *_] in conversations)
     for story in stories("train", 60):
-        [(said, answer)] = talks.short(random.Random(0), story)
+        [(said, answer)] = chat_curriculum.short_context(random.Random(0), story)
         assert answer in said.split("\n\n")[1] and said.split("\n\n")[1] in story.text
-    talks.write(tmp_path / "talks.jsonl", conversations)
-    read = open_examples("conversations", tmp_path / "talks.jsonl", eval_only=True).val
+    chat_curriculum.write(tmp_path / "conversations.jsonl", conversations)
+    read = open_examples("conversations", tmp_path / "conversations.jsonl", eval_only=True).val
     assert [[content for _, content in chat.messages] for chat in read] == [
         [text for turn in turns for text in turn] for turns in conversations
     ]
-    for [(said, answer)] in talks.beginnings(60):
+    for [(said, answer)] in chat_curriculum.first_sentences(60):
         assert said.startswith("Tell me a story") and answer.endswith(".") and answer.count(".") == 1
 
 

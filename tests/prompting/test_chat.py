@@ -145,10 +145,10 @@ def good(i: int) -> str:
 
 
 @pytest.mark.parametrize("row, words", [
-    ({"messages": "hello"}, "messages is no list of objects"),
-    ({"messages": [{"role": "user"}]}, "messages is no list of objects"),
+    ({"messages": "hello"}, "messages is not a list of objects"),
+    ({"messages": [{"role": "user"}]}, "messages is not a list of objects"),
     ({"messages": [{"role": "robot", "content": "a"}]}, "the role 'robot' is unknown"),
-    ({"messages": [{"role": "user", "content": "a"}]}, "the assistant says nothing"),
+    ({"messages": [{"role": "user", "content": "a"}]}, "it has no message of the assistant"),
     ({"messages": [{"role": "user", "content": " "}]}, "a message of the user is empty"),
     ("not json", "not valid JSON"),
 ], ids=str)  # fmt: skip
