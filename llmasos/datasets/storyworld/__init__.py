@@ -1,4 +1,4 @@
-"""Storyworld: short stories from a small world, with known entropy and every later task in the same object.
+"""Storyworld: short stories from a small world, with known entropy and the examples of every task.
 
 from llmasos.datasets.storyworld import generate, stories
 
@@ -24,14 +24,22 @@ DEFAULT_SIZES = {"train": 12_000, "val": 500}
 
 
 def generate(seed: int, index: int) -> Story:
-    """Return story number `index` of the corpus `seed`, of whichever split it belongs to."""
-    return tell(Chooser(seed, index))
+    """Return story number `index` of the corpus `seed`, whatever its split."""
+    story = tell(Chooser(seed, index))
+    assert story is not None  # only a split can rule out a story
+    return story
 
 
 def stories(split: str, n: int, seed: int = 0) -> Iterator[Story]:
     """Yield the first `n` stories of a split: those of index 0, 1, 2 … whose combination belongs to it.
 
-    split: "train" or "val". n: how many. Raises UserError for another split or a negative n.
+    Args:
+        split: "train" or "val".
+        n: the number of stories.
+        seed: another seed gives another corpus.
+
+    Raises:
+        UserError: the split is unknown or n is negative.
     """
     if split not in SPLITS:
         raise UserError(f"Storyworld has no split '{split}'; it has {' and '.join(SPLITS)}.")

@@ -1,10 +1,10 @@
-"""The one place where a story leaves something to chance.
+"""The only source of chance in the generator.
 
 Every decision of the generator is made by `Chooser.pick`, which adds the decision's information, -log p in nats, to
-`nats`. A story's probability is the product over its decisions, so `nats` is known exactly when the story ends.
+`nats`. A story's probability is the product over its decisions, so `nats` is exact when the story ends.
 
-`ForcedChooser` has the same `pick`, but follows a script of option numbers; the proof (`proof.py`) uses it to walk
-through every story the generator could have told.
+`ForcedChooser` has the same `pick`, but follows a script of option numbers; the proof (`proof.py`) uses it to
+visit every story that the generator can produce.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ class Chooser:
             threshold -= weights[i]
             if threshold < 0 and weights[i] > 0:
                 break
-        else:  # rounding carried us past the end: take the last option that can happen
+        else:  # past the end by a rounding error: take the last possible option
             i = max(j for j in range(n) if weights[j] > 0)
         self.nats += math.log(total / weights[i])
         return i
 
 
 class ForcedChooser(Chooser):
-    """Follows `script` (option numbers), then takes the first possible option, recording what else was possible."""
+    """Follows `script` (option numbers), then takes the first possible option and records the others."""
 
     def __init__(self, script: Sequence[int] = ()):
         self.script = list(script)

@@ -1,7 +1,8 @@
-"""Puts an entity into the English form that a sentence asks for.
+"""The English form of an entity in a sentence.
 
 A slot in a sentence is written `{words role}`, for example `{the thing}`, `{a trait child}`, `{his friend}`,
-`{at place}`, `{hero's}`. This file turns the words and the entity into text: articles (a/an), pronouns, possessives.
+`{at place}`, `{hero's}`. This file turns the words and the entity into text, with articles (a/an), pronouns and
+possessives.
 """
 
 from __future__ import annotations
@@ -26,8 +27,12 @@ def with_article(phrase: str) -> str:
 def inflect(entity: Noun | Place | Word, determiner: str, adjective: str, possessive: bool) -> str:
     """Return the English words for `entity`.
 
-    determiner: "", "a", "the", "at", "to", or a pronoun in its masculine form ("he", "him", "his", "himself"), which
-    stands in place of the noun. adjective: an English adjective or "". possessive: add 's.
+    Args:
+        entity: to be named.
+        determiner: "", "a", "the", "at", "to", or a pronoun in its masculine form ("he", "him", "his", "himself"),
+            which replaces the noun.
+        adjective: an English adjective or "".
+        possessive: add 's.
     """
     if determiner in ("at", "to"):
         return getattr(entity, determiner)

@@ -1,21 +1,26 @@
-"""What stories are made of: people, animals, things, places, times and qualities, each with its English and German.
+"""The entities of the stories: people, animals, things, places, times and qualities, each in English and German.
 
-An entity knows its words, not its sentences: `english.py` and `german.py` put it into the form a sentence asks for
+An entity holds its words, not its inflected forms: `english.py` and `german.py` produce the form that a sentence needs
 ("a kite", "the kite", "it"; "ein Drachen", "den Drachen", "ihn").
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 
 @dataclass(frozen=True, eq=False)
 class Noun:
-    """Somebody or something that can be named.
+    """A person, an animal or a thing.
 
-    en, de: the bare words ("kite", "Drachen"). gender: German "m", "f" or "n". pronoun: English "he", "she" or "it".
-    proper: used without an article (Mia, Grandmother). oblique: German form outside the nominative where it differs
-    (der Junge, den Jungen). tags: free marks that plots look at (what it is made of, who mends it …).
+    Attributes:
+        en, de: the bare words ("kite", "Drachen").
+        gender: German "m", "f" or "n".
+        pronoun: English "he", "she" or "it".
+        proper: used without an article (Mia, Grandmother).
+        oblique: the German form outside the nominative if it differs (der Junge, den Jungen).
+        tags: any properties that plots read (what it is made of, who repairs it, …).
     """
 
     en: str
@@ -24,12 +29,12 @@ class Noun:
     pronoun: str = "it"
     proper: bool = False
     oblique: str = ""
-    tags: dict[str, object] = field(default_factory=dict)
+    tags: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """Somewhere to be: `at` and `to` in English, where (dative) and whither (accusative or zu) in German."""
+    """A place: "at" and "to" it in English, location (dative) and direction (accusative or zu) in German."""
 
     en: str
     at: str
@@ -40,8 +45,11 @@ class Place:
 
 @dataclass(frozen=True, eq=False)
 class Word:
-    """A word or fixed phrase with one form in each language (German adjectives as stems that take endings)."""
+    """A word or fixed phrase with one form in each language (German adjectives are stems that take endings)."""
 
     en: str
     de: str
-    tags: dict[str, object] = field(default_factory=dict)
+    tags: dict[str, Any] = field(default_factory=dict)
+
+
+Entity: TypeAlias = Any  # a Noun, Place or Word: which of them a role holds depends on the plot

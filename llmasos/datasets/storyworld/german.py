@@ -1,7 +1,7 @@
-"""Puts an entity into the German form that a sentence asks for: gender, case, articles, adjective endings, pronouns.
+"""The German form of an entity in a sentence: gender, case, articles, adjective endings, pronouns.
 
-A German sentence is written as though everybody and everything in its slots were masculine, because the masculine
-forms show the case: `{der thing}` is nominative, `{den thing}` accusative, `{dem thing}` dative. This file agrees them
+German sentences are written as if everyone and everything in their slots were masculine, because the masculine forms
+show the case: `{der thing}` is nominative, `{den thing}` accusative, `{dem thing}` dative. This file makes them agree
 with the real gender: `{den thing}` becomes "den Ball", "die Puppe" or "das Buch"; `{seinen thing}` becomes "ihre Puppe"
 for a heroine; `{einen rot thing}` "einen roten Ball", "eine rote Puppe", "ein rotes Buch".
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from llmasos.datasets.storyworld.entities import Noun, Place, Word
 
-# case -> gender -> endings: of der-words (dieser), of ein-words (kein), of an adjective after either of them
+# case → gender → endings of der-words (dieser), of ein-words (kein), and of an adjective after either of them
 ENDINGS = {
     "nominative": {"m": ("er", "", "e", "er"), "f": ("e", "e", "e", "e"), "n": ("es", "", "e", "es")},
     "accusative": {"m": ("en", "en", "en", "en"), "f": ("e", "e", "e", "e"), "n": ("es", "", "e", "es")},
@@ -42,7 +42,7 @@ POSSESSIVE_ENDINGS = ("", "e", "en", "em", "er", "es")
 
 
 def possessive(word: str, owner: Noun) -> str:
-    """Turn a form of "sein" into the owner's word, keeping its ending: "seine" -> "ihre" for a woman."""
+    """Turn a form of "sein" into the owner's word with the same ending: "seine" → "ihre" for a woman."""
     ending = word.removeprefix("sein")
     return ("ihr" if owner.gender == "f" else "sein") + ending
 
@@ -56,9 +56,13 @@ def inflect(
 ) -> str:
     """Return the German words for `entity`.
 
-    determiner: a masculine form that shows the case (der, den, dem, ein, einen, kein, seinen, dieser, zum …), a pronoun
-    (er, ihn, ihm), "in" or "nach" for places (where, whither), or "". adjective: a stem ("rot") to be inflected.
-    genitive: a name's -s. owner: whose it is, for forms of "sein".
+    Args:
+        entity: to be named.
+        determiner: a masculine form that shows the case (der, den, dem, ein, einen, kein, seinen, dieser, zum, …), a
+            pronoun (er, ihn, ihm), "in" or "nach" for places (location, direction), or "".
+        adjective: a stem ("rot") to be inflected.
+        genitive: add a name's -s.
+        owner: the possessor, for forms of "sein".
     """
     if isinstance(entity, Place):
         return {"in": entity.de_at, "nach": entity.de_to}[determiner]
@@ -74,13 +78,13 @@ def inflect(
         return f"{article} {_adjective(adjective, 'dative', entity.gender, 2)}{entity.oblique or entity.de}"
     if not determiner or entity.proper:
         return entity.de
-    article, case, kind = _determine(determiner, entity.gender, owner)
+    article, case, column = _determine(determiner, entity.gender, owner)
     noun = entity.de if case == "nominative" else entity.oblique or entity.de
-    return f"{article} {_adjective(adjective, case, entity.gender, kind)}{noun}"
+    return f"{article} {_adjective(adjective, case, entity.gender, column)}{noun}"
 
 
 def _determine(determiner: str, gender: str, owner: Noun | None) -> tuple[str, str, int]:
-    """Agree a masculine determiner with `gender`; return it, its case, and which adjective column follows it."""
+    """Make a masculine determiner agree with `gender`; return it, its case, and the column of an adjective after it."""
     if determiner in DEFINITE_CASE:
         case = DEFINITE_CASE[determiner]
         return DEFINITE[case][gender], case, 2
@@ -93,7 +97,7 @@ def _determine(determiner: str, gender: str, owner: Noun | None) -> tuple[str, s
             case = CASE_OF_ENDING[determiner.removeprefix(stem)]
             word = stem + ENDINGS[case][gender][1]
             return (possessive(word, owner) if stem == "sein" and owner else word), case, 3
-    raise ValueError(f"'{determiner}' is not a determiner this grammar knows; use the masculine form, e.g. 'den'.")
+    raise ValueError(f"'{determiner}' is not a determiner of this grammar; use the masculine form, e.g. 'den'.")
 
 
 def _adjective(stem: str, case: str, gender: str, column: int) -> str:

@@ -1,35 +1,36 @@
 """Bilingual lines: the sentences of a story, with slots, in English and German.
 
-A plot writes its sentences as a block of alternating lines, English first, German below:
+A plot writes its sentences as a block of alternating lines, English above German:
 
     {Hero} hid {the thing} <hidden:under {his} bed>.
         {Hero} versteckte {den thing} unter {seinem} Bett.
 
 - A slot `{words role}` is filled from the cast of the story (role -> entity). A capital first letter in the slot gives
-  a capital in the text. A lone pronoun (`{he}`, `{ihm}`, `{seine}`) speaks of the hero.
-- `{Hero~}` is the hero's name, or "he" or "she" where the sentence before leaves no doubt.
-- `(a|b)` in the English is a choice of words; the German has a group `(c|d)` that goes with it, or says the same for
-  both.
-- `<label:...>` marks an answer to the plot's question `label` and leaves no trace in the text.
+  a capital in the text. A lone pronoun (`{he}`, `{ihm}`, `{seine}`) refers to the hero.
+- `{Hero~}` is the hero's name, or "he" or "she" if the previous sentence leaves no doubt.
+- `(a|b)` in the English is a choice of words; the German has a matching group `(c|d)`, or the same words for both.
+- `<label:...>` marks an answer to the plot's question `label`; it does not appear in the text.
 
-One line is one unit of the translation: its English and German say the same.
+One line is one unit of the translation: its English and German have the same meaning.
 """
 
 from __future__ import annotations
 
 import re
 from functools import cache
+from typing import Any
 
 from llmasos.datasets.storyworld import english, german
+from llmasos.datasets.storyworld.entities import Entity
 
-Cast = dict[str, object]  # role -> entity
+Cast = dict[str, Entity]  # role → entity
 PATTERN = re.compile(r"\{([^{}]+)\}|<(\w+):|(>)")
 ALTERNATIVES = re.compile(r"\(([^()]*\|[^()]*)\)")
-LONE = {"he", "him", "his", "himself", "er", "ihn", "ihm"}  # a slot of one such word speaks of the hero
+LONE = {"he", "him", "his", "himself", "er", "ihn", "ihm"}  # a slot with only such a word refers to the hero
 
 
 class Slot:
-    """One `{...}`: which entity, in which form."""
+    """One `{...}`: an entity and the form it takes."""
 
     def __init__(self, source: str):
         self.topical = source.endswith("~")
@@ -45,15 +46,15 @@ class Slot:
         self.owner_only = len(words) == 1 and words[0].startswith("sein")  # "{seine} Tasche": just the possessive
         if words[0] in LONE and len(words) == 1:
             words.append("hero")
-        self.role, _, self.tag = words[-1].partition(".")  # "{hero.child}" is what tag "child" of the hero names
+        self.role, _, self.tag = words[-1].partition(".")  # "{hero.child}" is the entity in the hero's tag "child"
         self.determiner = words[0] if len(words) > 1 else ""
         self.adjective = words[1] if len(words) > 2 else ""
 
     def roles(self) -> tuple[str, ...]:
-        """The roles whose words the slot shows, in the order of the text (an adjective may be no role)."""
+        """Return the roles whose words the slot shows, in the order of the text (an adjective need not be a role)."""
         return (self.adjective, self.role) if self.adjective else (self.role,)
 
-    def _entity(self, cast: Cast) -> object:
+    def _entity(self, cast: Cast) -> Entity:
         return cast[self.role].tags[self.tag] if self.tag else cast[self.role]
 
     def english(self, cast: Cast, pronoun: bool = False) -> str:
@@ -87,11 +88,13 @@ class Line:
         self.names_hero = any(slot.role == "hero" and slot.determiner == "" and not slot.topical for slot in slots)
         self.topical = any(slot.topical for slot in slots)
         if self.topical != ("~}" in german_source):
-            raise ValueError(f"both languages or neither must mark the hero (~): {english_source!r}, {german_source!r}")
+            raise ValueError(
+                f"both languages or neither must mark the hero (~): {english_source!r}, {german_source!r}."
+            )
         self.flat = [part for kind, part in self.english_parts if kind in ("text", "slot")]  # str or Slot
 
     def english(self, cast: Cast, pronoun: bool = False) -> str:
-        """Return the sentence in English; `pronoun`: whether the hero is known from the sentence before."""
+        """Return the sentence in English; `pronoun`: whether it refers to the hero of the previous sentence."""
         return "".join([part if part.__class__ is str else part.english(cast, pronoun) for part in self.flat])
 
     def german(self, cast: Cast, pronoun: bool = False) -> str:
@@ -112,9 +115,10 @@ class Line:
         return spans
 
 
-def _parse(source: str) -> list[tuple[str, object]]:
+def _parse(source: str) -> list[tuple[str, Any]]:
     """Cut a source line into ("text", str), ("slot", Slot), ("open", label) and ("close", "") parts."""
-    parts, position = [], 0
+    parts: list[tuple[str, Any]] = []
+    position = 0
     for match in PATTERN.finditer(source):
         if match.start() > position:
             parts.append(("text", source[position : match.start()]))
@@ -131,17 +135,17 @@ def _parse(source: str) -> list[tuple[str, object]]:
 
 
 def _german_quotes(source: str) -> str:
-    """Turn straight quotation marks into German ones, opening and closing in turn."""
+    """Turn straight quotation marks into German ones, alternately opening and closing."""
     pieces = source.split('"')
     return "".join(piece + (("„", "“")[i % 2] if i < len(pieces) - 1 else "") for i, piece in enumerate(pieces))
 
 
 def _expand(english_source: str, german_source: str) -> tuple[Line, ...]:
-    """Return one line for each way through the alternatives `(a|b)`; the i-th group of both languages goes together."""
+    """Return a line for each combination of the alternatives `(a|b)`; the i-th groups of both languages correspond."""
     group = ALTERNATIVES.search(english_source)
     if not group:
         return (Line(english_source, german_source),)
-    lines = []
+    lines: list[Line] = []
     german_group = ALTERNATIVES.search(german_source)
     for i, word in enumerate(group[1].split("|")):
         german = german_source
@@ -157,10 +161,10 @@ def _replaced(source: str, group: re.Match, word: str) -> str:
 
 @cache
 def parse_block(block: str) -> tuple[tuple[Line, ...], ...]:
-    """Return the rows written in `block` (English and German in turn), each with all its alternatives."""
-    rows = [re.sub(" +", " ", row.strip()) for row in block.splitlines() if row.strip()]  # long rows go on after "\\"
+    """Return the rows written in `block` (English and German alternate), each with all its alternatives."""
+    rows = [re.sub(" +", " ", row.strip()) for row in block.splitlines() if row.strip()]  # "\\" continues a long row
     if len(rows) % 2:
-        raise ValueError(f"a block needs an even number of rows (English, German); got {len(rows)}: {rows[0]!r}")
+        raise ValueError(f"a block needs an even number of rows (English, German); got {len(rows)}: {rows[0]!r}.")
     return tuple(_expand(rows[i], rows[i + 1]) for i in range(0, len(rows), 2))
 
 

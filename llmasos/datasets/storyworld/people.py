@@ -1,4 +1,4 @@
-"""The people and animals of the valley, and the qualities that decide how a hero acts."""
+"""The people and animals of the valley, and the traits that influence a hero's decisions."""
 
 from llmasos.datasets.storyworld.entities import Noun, Word
 
@@ -21,7 +21,7 @@ def _child(name: str) -> Noun:
 CHILDREN = [_child(name) for name in GIRLS + BOYS]
 OTHERS = {child: [other for other in CHILDREN if other is not child] for child in CHILDREN}
 
-# A trait leans on later decisions: courage, patience, kindness and care run from -1 to 1.
+# A trait influences later decisions: courage, patience, kindness and care range from -1 to 1.
 TRAITS = [
     Word("brave", "mutig", {"courage": 1}),
     Word("shy", "schüchtern", {"courage": -1}),
@@ -61,7 +61,7 @@ NEIGHBOURS = [BAKER, CARPENTER, SMITH, MILLER, SHEPHERD, FISHERMAN, TEACHER, TAI
 
 
 def animal(en: str, de: str, gender: str, oblique: str = "", **tags: object) -> Noun:
-    """Make an animal; the English pronoun of animals in this valley is "it"."""
+    """Make an animal; its English pronoun is "it"."""
     return Noun(en, de, gender, "it", oblique=oblique, tags=tags)
 
 

@@ -22,7 +22,7 @@ PLACES = {
         Place("home", "at home", "home", "zu Hause", "nach Hause"),
     ]
 }
-SPOTS = {  # where a lost thing may lie in each place
+SPOTS = {  # where a lost thing can be found in each place
     "forest": Word("under a fern", "unter einem Farn"),
     "lake": Word("in the reeds", "im Schilf"),
     "meadow": Word("in the tall grass", "im hohen Gras"),

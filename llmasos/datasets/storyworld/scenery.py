@@ -1,4 +1,4 @@
-"""What the hero sees on the way: the weather, neighbours at work, animals. The valley lives on beside the story."""
+"""Sights on the hero's way: the weather, neighbors at work, animals. They have no effect on the plot."""
 
 from dataclasses import replace
 
@@ -46,12 +46,12 @@ SKY = {
 
 
 def sky(t: Teller, probability: float = 0.4) -> None:
-    """Perhaps look at the weather of the day."""
+    """Perhaps mention the weather of the day."""
     t.maybe(SKY[t.weather], probability)
 
 
 def _at_work(en: str, de: str, gender: str, oblique: str, *works: tuple[str, str]) -> list[Noun]:
-    """Make one passer-by for each of the things this person may be doing (German with the verb at the end)."""
+    """Make one passer-by for each activity of a person (German with the verb at the end)."""
     person = Noun(en, de, gender, "she" if gender == "f" else "he", oblique=oblique)
     return [replace(person, tags={"work": Word(*work)}) for work in works]
 
@@ -165,7 +165,7 @@ BEASTS = """
 
 
 def on_the_way(t: Teller, probability: float = 0.5) -> None:
-    """Perhaps pass somebody at work, or an animal."""
+    """Perhaps meet somebody at work, or an animal."""
     seen = t.branch(somebody=probability * 0.6, animal=probability * 0.4, nobody=1 - probability)
     if seen == "somebody":
         t.plan("passer", PASSERS)

@@ -1,4 +1,4 @@
-"""Scenes that every plot may use: the opening, how the hero takes trouble, and the close."""
+"""Scenes for every plot: the opening, the hero's reaction to trouble, and the close."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def opening(t: Teller) -> None:
 
 
 def plan_day(t: Teller, weather: str = " ".join(WEATHER), time: str = " ".join(TIMES)) -> None:
-    """Let `{day}` be drawn from the given kinds of weather and times of day."""
+    """Let `{day}` be drawn from these types of weather and times of day."""
     t.plan("day", [DAYS[w, hour] for w in weather.split() for hour in time.split()])
 
 
@@ -112,7 +112,7 @@ TROUBLE = {
 
 
 def trouble(t: Teller, probability: float = 0.6) -> None:
-    """Perhaps show how the hero takes a misfortune; it depends on the trait."""
+    """Perhaps show the hero's reaction to a misfortune; it depends on the trait."""
     t.maybe(TROUBLE[t.roles["trait"].en], probability)
 
 
@@ -227,7 +227,7 @@ SAD_HOME = """
 
 
 def close_happy(t: Teller) -> None:
-    """End a story that went well, in keeping with the hero's trait, the place and the time that has passed."""
+    """End a story that went well, as fits the hero's trait, the place and the time that has passed."""
     blocks = [HAPPY, CHANGED[t.roles["trait"].en]]
     blocks.append(HAPPY_LATER if t.days_passed else HAPPY_DAY)
     if t.place("hero") != "home":

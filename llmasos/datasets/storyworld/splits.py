@@ -1,10 +1,10 @@
-"""Which stories are held out: combinations, not samples.
+"""The split of a story: combinations are held out, not samples.
 
 A story's combination is (hero's name, plot, thing). A fixed hash sends about one combination in ten to "val"; no
-combination of "val" ever occurs in "train", while every hero, every plot and every thing does. A model must put
-together what it has only seen apart.
+combination of "val" ever occurs in "train", while every hero, every plot and every thing does. So a
+model must generalize to new combinations of familiar parts.
 
-Hero, plot and thing are drawn with fixed probabilities, whatever else happens, so P(split) is an exact finite sum. The
+Hero, plot and thing are drawn with fixed probabilities, so P(split) is an exact finite sum. The
 stories of a split follow the generator's distribution divided by it: -log p_split(text) = -log p(text) + log P(split).
 """
 
@@ -30,7 +30,7 @@ def split_of(hero: str, plot: str, thing: str) -> str:
 
 @cache
 def probability(split: str) -> float:
-    """Return P(split): the share of the generator's stories that belong to `split`, summed over all combinations."""
+    """Return P(split): the probability that a story belongs to `split`, summed over all combinations."""
     return math.fsum(
         1 / (len(CHILDREN) * len(PLOTS) * len(plot.things))
         for hero in CHILDREN

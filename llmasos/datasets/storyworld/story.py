@@ -1,7 +1,7 @@
-"""A story as an object: its text, its information, and every task that can be asked of it.
+"""A story as an object: its text, its information, and everything that is derived from it.
 
-`tell(chooser)` is the generator; `Story` keeps the lines and the cast, so that the German version, the questions and
-the other derived tasks are made from the same story when they are asked for.
+`tell(chooser)` is the generator. `Story` keeps the lines and the cast, so that the German version, the questions and
+the other derived data are made from the same story when they are needed.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from functools import cached_property
 
 from llmasos.datasets.storyworld import scenes, splits
 from llmasos.datasets.storyworld.chooser import Chooser
-from llmasos.datasets.storyworld.lines import Line
+from llmasos.datasets.storyworld.lines import Cast, Line
 from llmasos.datasets.storyworld.plots import PLOTS
 from llmasos.datasets.storyworld.plots.plot import Plot
 from llmasos.datasets.storyworld.teller import Teller
 
 
 class OtherSplit(Exception):
-    """The story being told turned out to belong to a split that is not wanted."""
+    """The story belongs to another split than the requested one."""
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,20 @@ class Question:
 class Story:
     """One story of the valley.
 
-    text: the English story, one paragraph. sentences, german_sentences: its units, aligned one to one. ending: "happy"
-    or "sad". combination: (hero, plot, thing), which decides the split. information: -log p(text) in nats under the
-    whole generator; nats: the same given that the story belongs to its split, the floor for a language model.
+    Attributes:
+        text: the English story, one paragraph.
+        sentences, german_sentences: its units, aligned one to one.
+        ending: "happy" or "sad".
+        combination: (hero, plot, thing), which decides the split.
+        information: -log p(text) in nats under the whole generator.
+        nats: the same given that the story belongs to its split: the floor for a language model.
     """
 
     def __init__(self, plot: Plot, outcome: str, teller: Teller):
         self.plot = plot.name
         self.outcome = outcome
         self.ending = plot.outcomes[outcome][0]
-        self.cast: dict[str, object] = teller.roles
+        self.cast: Cast = teller.roles
         self.lines: list[tuple[Line, bool]] = teller.lines
         self.sentences: list[str] = teller.sentences
         self.text = " ".join(teller.sentences)
@@ -77,15 +81,16 @@ class Story:
     def questions(self) -> list[Question]:
         """Every question that this text answers, in the order of the answers in the text."""
         wording = {**scenes.QUESTIONS, **self._plot.questions}
-        found, offset = {}, 0
+        questions: dict[str, Question] = {}
+        offset = 0
         for (line, pronoun), sentence in zip(self.lines, self.sentences, strict=True):
             if line.labels:
                 for label, (start, end) in line.spans(self.cast, pronoun).items():
-                    if label not in found:
+                    if label not in questions:
                         question = _fill(wording[label], self.cast)
-                        found[label] = Question(label, question, sentence[start:end], offset + start)
+                        questions[label] = Question(label, question, sentence[start:end], offset + start)
             offset += len(sentence) + 1
-        return sorted(found.values(), key=lambda q: q.start)
+        return sorted(questions.values(), key=lambda q: q.start)
 
     @property
     def sentence_pairs(self) -> list[tuple[str, str]]:
@@ -106,7 +111,7 @@ class Story:
         return pairs
 
 
-def _fill(template: str, cast: dict[str, object]) -> str:
+def _fill(template: str, cast: Cast) -> str:
     return Line(template, "").english(cast)
 
 
@@ -118,8 +123,10 @@ def combination(teller: Teller, plot: Plot) -> tuple[str, str, str]:
 def tell(chooser: Chooser, target: str | None = None, split: str | None = None) -> Story | None:
     """Tell one story with the decisions of `chooser`.
 
-    target: stop with `Mismatch` when the text departs from it (for the proof). split: return None as soon as it is
-    known that the story belongs to another split.
+    Args:
+        chooser: decides.
+        target: stop with `Mismatch` when the text differs from it (for the proof).
+        split: return None as soon as it is clear that the story belongs to another split.
     """
     teller = Teller(chooser, target)
     scenes.opening(teller)

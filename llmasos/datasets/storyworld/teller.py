@@ -1,9 +1,9 @@
-"""Tells one story: holds the cast and the state of the small world, makes decisions and says sentences.
+"""The teller of one story: it holds the cast and the state of the small world, makes decisions and adds sentences.
 
 A plot is a function that calls this class. It plans who and what plays each role (`plan`), moves them through the world
-(`move`, `take`, `give`, `leave`: the world refuses what cannot be, such as meeting somebody who is elsewhere), branches
-(`branch`, `chance`) and speaks (`say`). Every decision goes through the chooser, and as late as possible: when the text
-reaches it, so that the text reveals each decision.
+(`move`, `take`, `give`, `leave`, which refuse anything impossible, such as meeting somebody who is elsewhere), branches
+(`branch`, `chance`) and adds sentences (`say`). Every decision goes through the chooser, as late as possible: when the
+text reaches it, so that the text reveals each decision.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from llmasos.datasets.storyworld.chooser import Chooser
-from llmasos.datasets.storyworld.entities import Noun, Place
-from llmasos.datasets.storyworld.lines import Line, parse_blocks
+from llmasos.datasets.storyworld.entities import Entity, Noun, Place
+from llmasos.datasets.storyworld.lines import Cast, Line, parse_blocks
 from llmasos.datasets.storyworld.places import PLACES
 
 
 class Impossible(Exception):
-    """A plot asked for something that the world does not allow. Always a bug in the plot."""
+    """A plot tried something that the world does not allow. This is always a bug in the plot."""
 
 
 class Mismatch(Exception):
-    """The story being told is no longer the beginning of the text that the proof looks for.
+    """The story is no longer a prefix of the text that the proof searches for.
 
-    Its argument: how many characters of the text had been told by then, counted in whole pieces of a sentence.
+    Its argument is the number of matching characters, counted in whole pieces of a sentence.
     """
 
 
@@ -31,20 +31,20 @@ class Teller:
     """The state of one story while it is told."""
 
     def __init__(self, chooser: Chooser, target: str | None = None):
-        """Start a story. target: if given, stop with `Mismatch` as soon as the text departs from it (for the proof)."""
+        """Start a story; with a target, stop with `Mismatch` as soon as the text differs from it (for the proof)."""
         self.chooser = chooser
-        self.roles: dict[str, object] = {}
-        self.planned: dict[str, Sequence[object]] = {}  # roles not drawn yet, with their options
-        self.lines: list[tuple[Line, bool]] = []  # with each, whether it says "he" or "she" for the hero's name
+        self.roles: Cast = {}
+        self.planned: dict[str, Sequence[Entity]] = {}  # roles not drawn yet, with their options
+        self.lines: list[tuple[Line, bool]] = []  # each with whether it has "he" or "she" for the hero's name
         self.sentences: list[str] = []
         self._hero_is_topic, self._since_name = False, 0
         self.days_passed = False  # whether the story has left its first day
-        self.where: dict[str, str] = {"hero": "home"}  # role -> key of the place where it is, or role of the holder
+        self.where: dict[str, str] = {"hero": "home"}  # role → key of its place, or the role of its holder
         self._watchers: dict[str, Callable[[], None]] = {}
         self._target, self._length = target, 0
 
     # ---- decisions -------------------------------------------------------------------------------------------------
-    def plan(self, role: str, options: Sequence[object]) -> None:
+    def plan(self, role: str, options: Sequence[Entity]) -> None:
         """Let `role` be drawn from `options`, all equally likely, when the text first names it."""
         self.planned[role] = options
 
@@ -52,20 +52,20 @@ class Teller:
         """Call `action` as soon as `role` has been drawn."""
         self._watchers[role] = action
 
-    def resolve(self, role: str) -> object:
-        """Return who or what plays `role`, drawing it now if it is still only planned."""
+    def resolve(self, role: str) -> Entity:
+        """Return the entity that plays `role`; draw it now if it is only planned."""
         if role in self.planned:
             self.roles[role] = self.chooser.pick(self.planned.pop(role))
             if role in self._watchers:
                 self._watchers[role]()
         return self.roles[role]
 
-    def set(self, role: str, entity: object) -> None:
+    def set(self, role: str, entity: Entity) -> None:
         """Give `role` to `entity` without a decision."""
         self.roles[role] = entity
 
     def branch(self, **weights: float) -> str:
-        """Draw one of the named ways on, in proportion to its weight."""
+        """Draw one of the named branches with probability proportional to its weight."""
         return self.chooser.pick(tuple(weights), tuple(weights.values()))
 
     def chance(self, probability: float) -> bool:
@@ -73,7 +73,7 @@ class Teller:
         return self.chooser.pick((True, False), (probability, 1 - probability))
 
     def lean(self, quality: str) -> int:
-        """How the hero's trait leans: -1, 0 or 1 of "courage", "patience", "kindness" or "care"."""
+        """Return the hero's "courage", "patience", "kindness" or "care": -1, 0 or 1."""
         return self.roles["trait"].tags.get(quality, 0)
 
     @property
@@ -83,7 +83,7 @@ class Teller:
 
     # ---- sentences -------------------------------------------------------------------------------------------------
     def say(self, *blocks: str) -> None:
-        """Say one of the rows of all `blocks` together, all equally likely, with one of its alternatives."""
+        """Add one row of all `blocks`, drawn uniformly, with one of its alternatives."""
         rows = parse_blocks(blocks)
         row = rows[0] if len(rows) == 1 else self.chooser.pick(rows)
         line = row[0] if len(row) == 1 else self.chooser.pick(row)
@@ -108,7 +108,7 @@ class Teller:
     def _update_topic(self, line: Line, pronoun: bool) -> None:
         """Decide whether the next sentence may call the hero "he" or "she".
 
-        It may if this one speaks of the hero, names nobody else whom the pronoun could mean, and the name is not far.
+        It may if this one mentions the hero, names nobody else to whom the pronoun could refer, and the name is near.
         """
         if "hero" not in line.roles:
             self._hero_is_topic = False
@@ -126,61 +126,60 @@ class Teller:
         self._length += len(text)
 
     def maybe(self, block: str, probability: float = 0.5) -> bool:
-        """Say one of the lines of `block` with this probability; return whether it was said."""
-        said = self.chance(probability)
-        if said:
+        """Add one of the lines of `block` with this probability; return whether it was added."""
+        if added := self.chance(probability):
             self.say(block)
-        return said
+        return added
 
     # ---- the world -------------------------------------------------------------------------------------------------
     def place(self, role: str) -> str:
-        """Where `role` is: the key of a place, through whoever holds it."""
+        """Return the key of the place where `role` is, directly or in the hands of its holder."""
         position = self.where[role]
         while position in self.where:
             position = self.where[position]
         return position
 
     def put(self, role: str, position: str) -> None:
-        """Say where somebody or something is from the start: a place's key or the holder's role."""
+        """Set where somebody or something is at the start: a place's key or the holder's role."""
         self.where[role] = position
 
     def pass_time(self) -> None:
-        """Let days go by: the story is no longer about a single day."""
+        """Let days pass: the story is no longer about a single day."""
         self._hero_is_topic, self._since_name = False, 0
         self.days_passed = True
 
     def move(self, role: str, place: str | Place) -> None:
-        """Let somebody go to a place, with all they hold."""
+        """Move somebody to a place, with everything they hold."""
         key = place if isinstance(place, str) else place.en
         if key not in PLACES:
-            raise Impossible(f"there is no place '{key}'")
+            raise Impossible(f"there is no place '{key}'.")
         if self.where.get(role) in self.where:
-            raise Impossible(f"{role} cannot walk while held by {self.where[role]}")
+            raise Impossible(f"{role} cannot walk while held by {self.where[role]}.")
         self.where[role] = key
 
     def meet(self, first: str, second: str) -> None:
-        """State that two are in the same place."""
+        """Check that two are in the same place."""
         if self.place(first) != self.place(second):
-            raise Impossible(f"{first} is at {self.place(first)}, {second} at {self.place(second)}")
+            raise Impossible(f"{first} is at {self.place(first)}, {second} at {self.place(second)}.")
 
     def take(self, role: str, item: str) -> None:
-        """Let somebody pick up something that is where they are."""
+        """Let somebody pick up something in the same place."""
         self.meet(role, item)
         self.where[item] = role
 
     def give(self, giver: str, item: str, receiver: str) -> None:
-        """Let somebody hand something they hold to somebody who is there."""
+        """Let somebody hand something they hold to somebody in the same place."""
         if self.where[item] != giver:
-            raise Impossible(f"{giver} does not have {item}")
+            raise Impossible(f"{giver} does not have {item}.")
         self.meet(giver, receiver)
         self.where[item] = receiver
 
     def leave(self, role: str, item: str) -> None:
-        """Let somebody put down, drop or lose what they hold, where they are."""
+        """Let somebody put down, drop or lose something they hold in the place where they are."""
         if self.where[item] != role:
-            raise Impossible(f"{role} does not have {item}")
+            raise Impossible(f"{role} does not have {item}.")
         self.where[item] = self.place(role)
 
     def gone(self, item: str) -> None:
-        """Take something out of the world (eaten, burnt, sunk)."""
+        """Remove something from the world (eaten, burnt, sunk)."""
         del self.where[item]

@@ -1,4 +1,4 @@
-"""Storyworld as a source of text: generated on the fly, each story a document, with its true information known."""
+"""Storyworld as a source of text: generated on the fly, each story a document whose true information is known."""
 
 import hashlib
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ from llmasos.datasets.storyworld import DEFAULT_SIZES, Story, stories
 
 
 class StoryworldText(TextSource):
-    """Stories of the embedded small world. Held out are combinations that training never shows, not just samples.
+    """Stories of the embedded small world. Whole combinations are held out, not just samples.
 
-    Arguments:
-        n_train: how many stories to train on. The validation stories are the same whatever this is.
+    Args:
+        n_train: the number of training stories. The validation stories do not depend on it.
     """
 
     def __init__(self, n_train: int = DEFAULT_SIZES["train"]):
@@ -27,12 +27,12 @@ class StoryworldText(TextSource):
             yield Piece(story.text, True)
 
     def fingerprint(self) -> str:
-        """Return a hash of the counts and of the generator's own source files: any change to it is another corpus."""
-        together = hashlib.sha256(f"storyworld {self.counts}".encode())
+        """Return a hash of the counts and of the generator's source files: any change to them gives another corpus."""
+        digest = hashlib.sha256(f"storyworld {self.counts}".encode())
         folder = Path(__file__).parent
         for path in sorted(folder.rglob("*.py"), key=lambda path: path.relative_to(folder).parts):
-            together.update(path.read_bytes())
-        return together.hexdigest()
+            digest.update(path.read_bytes())
+        return digest.hexdigest()
 
     def information(self, split: str) -> float:
         if split not in self._information:

@@ -1,11 +1,11 @@
-"""The things that stories are about, by plot, with German gender and what a plot needs to know about them."""
+"""The things that stories are about, by plot, with German gender and the properties that a plot needs."""
 
 from llmasos.datasets.storyworld.entities import Noun, Word
 from llmasos.datasets.storyworld.people import CARPENTER, SMITH, TAILOR, animal
 
 
 def thing(en: str, de: str, gender: str, **tags: object) -> Noun:
-    """Make a thing. tags: what its plot asks of it."""
+    """Make a thing; the tags are the properties that its plot needs."""
     return Noun(en, de, gender, tags=tags)
 
 
@@ -28,7 +28,7 @@ JUNK = [
     Word("a grey feather", "eine graue Feder"),
     Word("an empty bottle", "eine leere Flasche"),
 ]
-# mender: who can repair it; places, weather: where and when it is used
+# mender: the person who can repair it; places, weather: where and when it is used
 BROKEN = (
     thing("kite", "Drachen", "m", mender=TAILOR, places="meadow hill", weather="windy"),
     thing("sledge", "Schlitten", "m", mender=CARPENTER, places="hill", weather="cold"),
@@ -39,7 +39,7 @@ BROKEN = (
     thing("music box", "Spieluhr", "f", mender=SMITH, places="market", weather="sunny warm windy"),
     thing("puppet", "Marionette", "f", mender=CARPENTER, places="market", weather="sunny warm cold"),
 )
-# missing: what the dish lacks
+# missing: the ingredients that the dish may lack
 DISHES = (
     thing("soup", "Suppe", "f", missing=("salt", "butter", "flour")),
     thing("apple cake", "Apfelkuchen", "m", missing=("flour", "sugar", "butter")),

@@ -1,4 +1,4 @@
-"""The plot families: each file tells one kind of story about the valley. All are equally likely."""
+"""The plots: each file tells one type of story about the valley. All are equally likely."""
 
 from llmasos.datasets.storyworld.plots import (
     confess,

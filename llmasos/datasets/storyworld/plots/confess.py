@@ -1,4 +1,4 @@
-"""Something of somebody else's breaks; the hero hides it, blames another, or owns up."""
+"""Something of somebody else's breaks; the hero hides it, blames another person, or confesses."""
 
 from llmasos.datasets.storyworld import phrases, scenery, scenes, things
 from llmasos.datasets.storyworld.entities import Word

@@ -1,4 +1,4 @@
-"""A present is made by hand for a birthday; something goes wrong; what counts is not the present."""
+"""A present is made by hand for a birthday; something goes wrong; the present turns out not to be what matters."""
 
 from llmasos.datasets.storyworld import phrases, scenes, things
 from llmasos.datasets.storyworld.people import CAT, CROW, DOG, FAMILY, GOAT, NEIGHBOURS

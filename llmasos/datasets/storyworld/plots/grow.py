@@ -1,4 +1,4 @@
-"""The hero plants something and waits; hail, goats and slugs do not; then comes the market."""
+"""The hero plants something and protects it from hail, goats and slugs until the harvest and the market."""
 
 from llmasos.datasets.storyworld import scenes, things
 from llmasos.datasets.storyworld.entities import Word

@@ -1,4 +1,4 @@
-"""Something breaks; the hero tries alone, asks somebody who knows how, works for the repair, or comes too late."""
+"""Something breaks; the hero tries to repair it alone, asks an expert, works for the repair, or comes too late."""
 
 from llmasos.datasets.storyworld import phrases, scenery, scenes, things
 from llmasos.datasets.storyworld.people import FAMILY

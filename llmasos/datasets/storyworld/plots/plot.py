@@ -1,4 +1,4 @@
-"""What a plot family is."""
+"""The type of a plot."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from llmasos.datasets.storyworld.teller import Teller
 
 @dataclass(frozen=True)
 class Plot:
-    """A family of stories.
+    """A type of story.
 
-    things: what the story can be about (the role "thing"). tell: tells the story after the opening and returns the
-    name of its outcome. outcomes: outcome -> ("happy" or "sad", one-line summary). questions: label -> question, for
-    the answers marked `<label:...>` in the plot's lines. Summaries and questions may contain English slots.
+    Attributes:
+        name: part of the combination that decides a story's split.
+        things: the things that the story can be about (the role "thing").
+        tell: tells the story after the opening and returns the name of its outcome.
+        outcomes: outcome → ("happy" or "sad", one-line summary with English slots).
+        questions: label → question with English slots, for the answers marked `<label:...>` in the plot's lines.
     """
 
     name: str
