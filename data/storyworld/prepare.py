@@ -1,4 +1,4 @@
-"""Write the storyworld corpus to files, with every derived task:  python data/storyworld/prepare.py --help"""
+"""Write the storyworld corpus to files, with the data of every task:  python data/storyworld/prepare.py --help"""
 
 import argparse
 import hashlib
@@ -21,7 +21,7 @@ SAMPLE_SIZE = 30
 
 
 def record(story: Story) -> dict:
-    """Return one line of the .jsonl file: the story and what is derived from it."""
+    """Return one line of the .jsonl file: the story and the data derived from it."""
     return {
         "text": story.text,
         "nats": story.nats,
@@ -35,7 +35,7 @@ def record(story: Story) -> dict:
 
 
 def write(out: Path, split: str, corpus: list[Story]) -> None:
-    """Write one split as plain text (a story a line) and as .jsonl."""
+    """Write one split as plain text (one story per line) and as .jsonl."""
     out.mkdir(parents=True, exist_ok=True)
     with (
         open(out / f"{split}.txt", "w", encoding="utf-8", newline="\n") as text,
@@ -47,7 +47,7 @@ def write(out: Path, split: str, corpus: list[Story]) -> None:
 
 
 def report(split: str, corpus: list[Story]) -> str:
-    """Return the figures of one split as the card states them: size, hash, variety and entropy."""
+    """Return the statistics of one split that the card states: size, hash, variety and entropy."""
     text = "".join(story.text + "\n" for story in corpus)
     words = text.split()
     lines = [
@@ -62,7 +62,7 @@ def report(split: str, corpus: list[Story]) -> str:
 
 
 def sample() -> str:
-    """Return the text of sample.txt: the first stories of the training split; the first three in German too."""
+    """Return the text of sample.txt: the first stories of the training split; the first three also in German."""
     parts = []
     for i, story in enumerate(stories("train", SAMPLE_SIZE)):
         parts.append(textwrap.fill(story.text, 100))
@@ -72,28 +72,38 @@ def sample() -> str:
 
 
 def prove(corpus: list[Story]) -> None:
-    """Search every story of `corpus` for a second reading; say how many have exactly one."""
+    """Search for a second reading of every story in `corpus`; print how many have exactly one."""
     unique = sum(len(readings(story.text)) == 1 for story in tqdm(corpus, unit="story"))
-    print(f"{unique:,} of {len(corpus):,} stories have exactly one reading")
+    print(f"{unique:,} of {len(corpus):,} stories have exactly one reading.")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0].split(":  ")[0])
-    parser.add_argument("--train", type=int, default=DEFAULT_SIZES["train"], help="training stories (%(default)s)")
-    parser.add_argument("--val", type=int, default=DEFAULT_SIZES["val"], help="validation stories (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="another seed is another corpus (%(default)s)")
-    parser.add_argument("--out", type=Path, default=HERE.parent / "cache" / "storyworld", help="folder (%(default)s)")
-    parser.add_argument("--prove", action="store_true", help="show that every story has exactly one reading (minutes)")
-    parser.add_argument("--sample", action="store_true", help="rewrite sample.txt beside the card instead")
-    arguments = parser.parse_args()
-    if arguments.sample:
+    parser.add_argument(
+        "--train", type=int, default=DEFAULT_SIZES["train"], help="number of training stories (%(default)s)"
+    )
+    parser.add_argument(
+        "--val", type=int, default=DEFAULT_SIZES["val"], help="number of validation stories (%(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="another seed gives another corpus (%(default)s)")
+    parser.add_argument(
+        "--out-dir",
+        "--out",
+        type=Path,
+        default=HERE.parent / "cache" / "storyworld",
+        help="where to write (%(default)s)",
+    )
+    parser.add_argument("--prove", action="store_true", help="prove that every story has exactly one reading (minutes)")
+    parser.add_argument("--sample", action="store_true", help="rewrite sample.txt instead")
+    args = parser.parse_args()
+    if args.sample:
         (HERE / "sample.txt").write_text(sample(), encoding="utf-8", newline="\n")
         return
-    for split, size in (("train", arguments.train), ("val", arguments.val)):
-        corpus = list(stories(split, size, arguments.seed))
-        write(arguments.out, split, corpus)
+    for split, size in (("train", args.train), ("val", args.val)):
+        corpus = list(stories(split, size, args.seed))
+        write(args.out_dir, split, corpus)
         print(report(split, corpus))
-        if arguments.prove:
+        if args.prove:
             prove(corpus)
 
 

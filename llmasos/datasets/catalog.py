@@ -159,7 +159,7 @@ DATASETS = {
             format="labelled_text",
             names=("sst5", "sst2"),
             title="Stanford Sentiment Treebank: sentences of film reviews",
-            license="for research; no licence is stated",
+            license="for research; no license is stated",
             sources=_SST,
             splits=dict(zip(("train", "val"), _SST, strict=True)),
         ),

@@ -1,6 +1,6 @@
 """Examples of every format from a data set or from files: `open_examples("pairs", "multi30k")`.
 
-| format | a row of a table has the columns | or another kind of file | built-in data sets |
+| format | a row of a table has the columns | or another type of file | built-in data sets |
 |---|---|---|---|
 | `labelled_text` | text, label, perhaps second (a second text) | | storyworld, sst5, sst2 |
 | `pairs` | source, target | two parallel text files, "SOURCE,TARGET" | storyworld, multi30k |
@@ -206,7 +206,7 @@ def open_examples(
     Args:
         format: a key of `FORMATS`.
         name_or_path: a data set's name (see `dataset_names(format)`), "storyworld:N" for N training stories, the path
-            of a `.csv`, `.tsv` or `.jsonl` file, or another kind of file that the format allows.
+            of a `.csv`, `.tsv` or `.jsonl` file, or another type of file that the format allows.
         columns: role → name of its column, if it is not the role: `{"text": "review", "label": "stars"}`.
         val: a second file (or pair of files) that is held out; without it a tenth of the first is, by a hash of the
             examples. A label that only held-out texts would have stays in training.
@@ -258,12 +258,12 @@ def _open_dataset(
 
 
 def _read(spec: Format, paths: list[Path], columns: Columns | None, bad_rows: BadRows) -> list[Any]:
-    """Return the examples of a table or of another kind of file."""
+    """Return the examples of a table or of another type of file."""
     reader = spec.reader(paths)
     if reader is None:
         return read_examples(paths[0], spec.roles, columns, spec.make_example, bad_rows)
     if columns:
-        raise UserError(f"{_joined(paths)}: this kind of file has no columns; leave the columns out.")
+        raise UserError(f"{_joined(paths)}: this type of file has no columns; leave the columns out.")
     return reader(bad_rows)
 
 

@@ -72,7 +72,7 @@ def test_what_pairs_cannot_be_is_said(tmp_path):
         ((str(source),), "a.de is one text file; give two parallel ones as SOURCE,TARGET"),
         ((f"{source},{tmp_path / 'no.en'}",), "no.en"),
         ((f"{tmp_path / 'torn.gz'},{target}",), "torn.gz cannot be unpacked"),
-        ((both, {"source": "x"}), "this kind of file has no columns"),
+        ((both, {"source": "x"}), "this type of file has no columns"),
         ((both, None, None, False, False, "de-en"), "languages is 'de-en'"),
         (("storyworld:5", None, None, False, False, "de-fr"), "no translation 'de-fr'; choose one of de-en, en-de"),
     ]:
@@ -155,7 +155,7 @@ def test_a_bad_squad_file_is_said(tmp_path):
         with pytest.raises(UserError, match="a.json, question 7: "):
             open_examples("questions", path, val=path)
         assert len(open_examples("questions", path, val=path, skip_bad=True).train) == 1
-    with pytest.raises(UserError, match="this kind of file has no columns"):
+    with pytest.raises(UserError, match="this type of file has no columns"):
         open_examples("questions", path, columns={"context": "x"})
 
 

@@ -5,7 +5,7 @@ A plot writes its sentences as a block of alternating lines, English above Germa
     {Hero} hid {the thing} <hidden:under {his} bed>.
         {Hero} versteckte {den thing} unter {seinem} Bett.
 
-- A slot `{words role}` is filled from the cast of the story (role -> entity). A capital first letter in the slot gives
+- A slot `{words role}` is filled from the cast of the story (role → entity). A capital first letter in the slot gives
   a capital in the text. A lone pronoun (`{he}`, `{ihm}`, `{seine}`) refers to the hero.
 - `{Hero~}` is the hero's name, or "he" or "she" if the previous sentence leaves no doubt.
 - `(a|b)` in the English is a choice of words; the German has a matching group `(c|d)`, or the same words for both.
