@@ -1,146 +1,152 @@
-"""The other one in a conversation: a model in this process, or one behind an address."""
+"""Who answers in `llmasos chat`: a model in this process, or one behind a server's URL."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any, Protocol
 
+from llmasos.capabilities import CAPABILITIES
 from llmasos.cli.terminal import note
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions, generate, stream
 from llmasos.hub import load_pretrained
 from llmasos.prompting import Message, template_of
-from llmasos.serving.http.app import KEY_VARIABLE
-from llmasos.serving.http.client import Client, ServerError, expected
+from llmasos.serving.app import API_KEY_VARIABLE
+from llmasos.serving.http.client import Client, ServerError, expected_shape
 from llmasos.training.device import pick_device
 
 
-class Speaker(Protocol):
-    """Whoever answers.
+class ChatBackend(Protocol):
+    """A model that answers.
 
     Attributes:
         name: of the model.
         template: the name of its chat template.
         context_length: of the model, in tokens.
-        exact: whether it can count tokens, or only guess.
+        counts_exactly: whether `count` is exact, or an estimate.
         warnings: sentences about the last answer.
     """
 
     name: str
     template: str
     context_length: int
-    exact: bool
+    counts_exactly: bool
     warnings: list[str]
 
     def count(self, messages: Sequence[Message]) -> int:
-        """How many tokens a conversation has."""
+        """The number of tokens of a conversation."""
 
-    def pieces(self, messages: Sequence[Message], options: SamplingOptions) -> Iterator[str]:
-        """What it says next, while it says it."""
+    def stream(self, messages: Sequence[Message], options: SamplingOptions) -> Iterator[str]:
+        """The next answer, in pieces as they are generated."""
 
-    def several(self, messages: Sequence[Message], options: SamplingOptions, n: int) -> list[str]:
-        """What it could say next, n times."""
+    def sample(self, messages: Sequence[Message], options: SamplingOptions, n: int) -> list[str]:
+        """Several possible next answers."""
 
 
-class Local:
+class LocalModel:
     """A model in this process."""
 
-    exact = True
+    counts_exactly = True
 
     def __init__(self, name: str, device: str, quantize: str | None):
-        self.name, self.warnings = name, []
+        self.name = name
+        self.warnings: list[str] = []
         self.model, self.tokenizer = load_pretrained(name, pick_device(device), say=note, quantize=quantize)
         config = self.model.config
         if config.family != "gpt" or not config.is_pretraining:
             head = "" if config.is_pretraining else f" with the head {config.head!r}"
-            raise UserError(f"{name} is a {config.family}{head}, and that cannot talk: choose a gpt, or use this one "
-                            "with  python -m llmasos sample")  # fmt: skip
+            raise UserError(f"{name} is a {config.family}{head} and cannot chat; choose a GPT, or use this model with  "
+                            "python -m llmasos sample")  # fmt: skip
         self.context_length, self._template = config.context_length, template_of(self.tokenizer)
-        self.template, self._count = self._template.name, self._template.counter(self.tokenizer)
+        self.template, self._count = self._template.name, self._template.token_counter(self.tokenizer)
 
     def count(self, messages: Sequence[Message]) -> int:
         return self._count(messages)
 
-    def pieces(self, messages: Sequence[Message], options: SamplingOptions) -> Iterator[str]:
+    def stream(self, messages: Sequence[Message], options: SamplingOptions) -> Iterator[str]:
         self.warnings = []
         ids = self._template.encode(self.tokenizer, messages).ids
-        with closing(stream(self.model, self.tokenizer, [ids], self._ending(options))) as events:
+        with closing(stream(self.model, self.tokenizer, [ids], self._with_stops(options))) as events:
             for event in events:
                 self.warnings += event.warnings
                 yield event.text
 
-    def several(self, messages: Sequence[Message], options: SamplingOptions, n: int) -> list[str]:
+    def sample(self, messages: Sequence[Message], options: SamplingOptions, n: int) -> list[str]:
         ids = self._template.encode(self.tokenizer, messages).ids
-        found = generate(self.model, self.tokenizer, [ids], self._ending(options), n)
-        self.warnings = [warning for generation in found for warning in generation.warnings]
-        return [generation.text for generation in found]
+        generations = generate(self.model, self.tokenizer, [ids], self._with_stops(options), n)
+        self.warnings = [warning for generation in generations for warning in generation.warnings]
+        return [generation.text for generation in generations]
 
-    def _ending(self, options: SamplingOptions) -> SamplingOptions:
-        return self._template.ending(options, self.tokenizer)
+    def _with_stops(self, options: SamplingOptions) -> SamplingOptions:
+        return self._template.with_stops(options, self.tokenizer)
 
 
-class Remote:
-    """A model behind an address. Only its server can count tokens: what it has not counted yet is estimated."""
+class ServerModel:
+    """A model behind a URL. Only the server can count tokens; until it has, their number is estimated."""
 
-    exact = False
+    counts_exactly = False
 
     def __init__(self, client: Client):
-        self.client, self.warnings = client, []
+        self.client = client
+        self.warnings: list[str] = []
         try:
-            abilities = client.abilities
+            capabilities = client.capabilities
         except ServerError as error:
             if error.status != 401:
                 raise
-            given = "none was given" if client.transport.api_key is None else "another was given"
-            raise UserError(f"the server at {client.url} asks for its API key, and {given}; give it with --api-key "
-                            f"KEY, or set {KEY_VARIABLE}.") from error  # fmt: skip
-        if "chat" not in abilities:
-            can = ", ".join(abilities)
-            raise UserError(f"the model at {client.url} can {can}, and that is not talking; ask it in another way.")
-        with expected():
+            problem = "none was given" if client.transport.api_key is None else "the one given is wrong"
+            raise UserError(f"the server at {client.url} requires an API key, and {problem}; pass it with --api-key "
+                            f"KEY, or set {API_KEY_VARIABLE}.") from error  # fmt: skip
+        if "chat" not in capabilities:
+            raise UserError(f"the model at {client.url} cannot chat; it supports {', '.join(capabilities)}.")
+        with expected_shape():
             served = client.served
             self.name = f"{served['id']} at {client.url}"
             self.template, self.context_length = str(served["chat_template"]), int(served["context_length"])
-        self._tokens_per_character = 0.3  # of most texts; corrected after each answer
+        self._tokens_per_character = 0.3  # typical; corrected after each answer
 
     def count(self, messages: Sequence[Message]) -> int:
         return round(self._tokens_per_character * n_characters(messages)) + 1
 
-    def pieces(self, messages: Sequence[Message], options: SamplingOptions) -> Iterator[str]:
+    def stream(self, messages: Sequence[Message], options: SamplingOptions) -> Iterator[str]:
         self.warnings = []
-        asked = {"messages": as_objects(messages), "stream_options": {"include_usage": True}, **fields_of(options)}
-        with closing(self.client.transport.events("/v1/chat/completions", asked)) as events:
+        body = {"messages": as_dicts(messages), "stream_options": {"include_usage": True}, **api_fields(options)}
+        with closing(self.client.transport.events(CAPABILITIES["chat"].route, body)) as events:
             for event in events:
-                with expected():
+                with expected_shape():
                     pieces = [choice["delta"].get("content") or "" for choice in event["choices"]]
-                    self._take_note(messages, event)
+                    self._update(messages, event)
                 yield from pieces
 
-    def several(self, messages: Sequence[Message], options: SamplingOptions, n: int) -> list[str]:
+    def sample(self, messages: Sequence[Message], options: SamplingOptions, n: int) -> list[str]:
         self.warnings = []
-        raw = self.client.chat(messages, n=n, **fields_of(options)).raw
-        with expected():
-            self._take_note(messages, raw)
-            return [choice["message"]["content"] for choice in raw["choices"]]
+        response = self.client.chat(messages, n=n, **api_fields(options)).raw
+        with expected_shape():
+            self._update(messages, response)
+            return [choice["message"]["content"] for choice in response["choices"]]
 
-    def _take_note(self, messages: Sequence[Message], said: dict[str, Any]) -> None:
-        """Of the warnings in an answer or a piece of one, and of how many tokens the messages had."""
-        self.warnings += [warning for choice in said["choices"] for warning in choice.get("warnings", [])]
-        if said.get("usage"):
-            self._tokens_per_character = said["usage"]["prompt_tokens"] / n_characters(messages)
+    def _update(self, messages: Sequence[Message], response: dict[str, Any]) -> None:
+        """Collect a response's warnings, and learn from it how many tokens the messages have."""
+        self.warnings += [warning for choice in response["choices"] for warning in choice.get("warnings", [])]
+        if response.get("usage"):
+            self._tokens_per_character = response["usage"]["prompt_tokens"] / n_characters(messages)
 
 
 def n_characters(messages: Sequence[Message]) -> int:
-    """The length of a conversation, with what stands between its messages."""
+    """The length of a conversation, including what comes between its messages."""
     return sum(len(message.content) + 30 for message in messages)
 
 
-def as_objects(messages: Sequence[Message]) -> list[dict[str, str]]:
-    """Messages as JSON has them."""
+def as_dicts(messages: Sequence[Message]) -> list[dict[str, str]]:
+    """Messages in their JSON form."""
     return [message._asdict() for message in messages]
 
 
-def fields_of(options: SamplingOptions) -> dict[str, Any]:
-    """Options as the server wants them."""
-    found = {"max_tokens": options.max_new_tokens, "temperature": options.temperature, "seed": options.seed}
-    found |= {"stop": list(options.stop)} if options.stop else {}
-    return found | ({"top_p": options.top_p} if options.top_p else {})
+def api_fields(options: SamplingOptions) -> dict[str, Any]:
+    """Options as fields of the server's API."""
+    fields: dict[str, Any] = {
+        "max_tokens": options.max_new_tokens,
+        "temperature": options.temperature,
+        "seed": options.seed,
+    }
+    fields |= {"stop": list(options.stop)} if options.stop else {}
+    return fields | ({"top_p": options.top_p} if options.top_p else {})

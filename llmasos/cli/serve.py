@@ -1,7 +1,8 @@
-"""`python -m llmasos serve`: a model behind a port, for browsers, curl, and whatever speaks to OpenAI's API."""
+"""`python -m llmasos serve`: serve a model over HTTP, for browsers, curl, and clients of OpenAI's API."""
 
 import argparse
 import contextlib
+import functools
 import math
 import os
 import signal
@@ -11,10 +12,12 @@ from collections.abc import Sequence
 
 import torch
 
+from llmasos.capabilities import CAPABILITIES
 from llmasos.cli.cli import ArgumentParser
+from llmasos.cli.terminal import note
 from llmasos.errors import UserError
 from llmasos.prompting.chat_template import PLAIN
-from llmasos.serving.http.app import KEY_VARIABLE, LOOPBACK, MAX_TOKENS, App, create_app
+from llmasos.serving.app import API_KEY_VARIABLE, LOOPBACK, MAX_TOKENS, App, create_app
 from llmasos.serving.http.http_types import MAX_BODY
 from llmasos.serving.http.server import HTTPServer, is_loopback, listen
 
@@ -24,75 +27,69 @@ EXAMPLES = """examples:
   python -m llmasos serve gpt2 --quantize int8 --max-batch 32
   LLMASOS_API_KEY=… python -m llmasos serve storyworld-gpt --host 0.0.0.0
 """
-THREADS_PER_CORE = 4  # more only get into each other's way, and at some number the system has no more
-TRIES = {  # ability → a route, and a body to try it with; the first that the model has is shown
-    "chat": ("/v1/chat/completions",
-             '{"messages": [{"role": "user", "content": "Tell me a story about Emma and a kite."}], "temperature": 0}'),
-    "complete": ("/v1/completions", '{"prompt": "Once there was a shy girl", "max_tokens": 60, "temperature": 0.8}'),
-    "fill": ("/v1/fill", '{"input": "Once there was a [MASK] girl called Anna."}'),
-    "translate": ("/v1/translate", '{"input": "Es war einmal ein neugieriges Mädchen namens Anna."}'),
-    "classify": ("/v1/classify", '{"input": "Everybody was happy again."}'),
-    "answer": ("/v1/answer", '{"question": "Where did Paul live?", "context": "Paul lived by the river."}'),
-    "embed": ("/v1/embeddings", '{"input": "Once there was a shy girl"}'),
-}  # fmt: skip
+THREADS_PER_CORE = 4  # more only slow each other down, and far too many cannot be created at all
 
 
 def make_parser() -> argparse.ArgumentParser:
     """All flags of the command, with their help."""
     parser = ArgumentParser(
         prog="python -m llmasos serve",
-        description="Serve a model over HTTP: a page to use it and to look inside, and an API in OpenAI's shapes.",
+        description="Serve a model over HTTP: a page to use it and look inside it, and an API like OpenAI's.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", metavar="MODEL", help="folder of a run or of a model, or a name (see llmasos models)")
-    parser.add_argument("--name", help="what requests call the model (default: its name)")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="where to compute")
-    parser.add_argument("--quantize", choices=("int8",), help="keep the weights in a quarter of the memory")
+    parser.add_argument("model", metavar="MODEL", help="a model's or run's folder, or a name (see llmasos models)")
+    parser.add_argument("--name", help="the model's name in requests (default: its own)")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="device to run on")
+    parser.add_argument("--quantize", choices=("int8",), help="store the weights in a quarter of the memory")
 
-    flag = parser.add_argument_group("who can ask").add_argument
-    flag("--host", default="127.0.0.1", help="where to listen (default: 127.0.0.1, this machine only)")
-    flag("--port", type=int, default=8000, help="default: 8000; 0 takes any that is free")
-    flag("--api-key", metavar="KEY", help=f"ask for this key (better: set {KEY_VARIABLE}, which others cannot see)")
-    flag("--allow-host", action="append", metavar="NAME", help="a name that the server has, beside those of this "
-         "machine, for instance behind a proxy; may be repeated")  # fmt: skip
+    flag = parser.add_argument_group("access").add_argument
+    flag("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine only)")
+    flag("--port", type=int, default=8000, help="default: 8000; 0 chooses a free port")
+    flag("--api-key", metavar="KEY", help=f"require this key (better: set {API_KEY_VARIABLE}, which other users of the "
+         "machine cannot see)")  # fmt: skip
+    flag("--allow-host", action="append", metavar="NAME", help="another host name of the server, for example behind a "
+         "proxy; may be repeated")  # fmt: skip
 
-    flag = parser.add_argument_group("how much").add_argument
-    flag("--threads", type=int, metavar="N", help="processor threads that compute (default: as many as torch takes; "
-         "for a small model 1 is faster)")  # fmt: skip
-    flag("--max-batch", type=int, default=16, metavar="N", help="texts written at once (default: 16)")
-    flag("--max-waiting", type=int, default=64, metavar="N", help="how many more may wait (default: 64)")
-    flag("--max-tokens", type=int, default=MAX_TOKENS, metavar="N", help="longest text (default: %(default)s tokens)")
-    flag("--max-body", type=int, default=MAX_BODY, metavar="BYTES", help="largest request (default: %(default)s)")
-    flag("--max-connections", type=int, default=256, metavar="N", help="connections at once (default: 256)")
-    flag("--request-seconds", type=float, default=120.0, metavar="S", help="longest work on a request (default: 120)")
-    flag("--drain-seconds", type=float, default=30.0, metavar="S", help="at the end, how long running texts may go on")
-    flag("--verbose", action="store_true", help="a line on standard error for every request")
+    flag = parser.add_argument_group("limits").add_argument
+    flag("--threads", type=int, metavar="N", help="CPU threads for computation (default: torch's choice; 1 is fastest "
+         "for a small model)")  # fmt: skip
+    flag("--max-batch", type=int, default=16, metavar="N", help="requests decoded at once (default: 16)")
+    flag("--max-waiting", type=int, default=64, metavar="N", help="length of the queue (default: 64)")
+    flag("--max-tokens", type=int, default=MAX_TOKENS, metavar="N", help="maximum tokens per text (default: "
+         "%(default)s)")  # fmt: skip
+    flag("--max-body", type=int, default=MAX_BODY, metavar="BYTES", help="maximum size of a request (default: "
+         "%(default)s)")  # fmt: skip
+    flag("--max-connections", type=int, default=256, metavar="N", help="maximum connections at once (default: 256)")
+    flag("--request-seconds", type=float, default=120.0, metavar="S", help="time limit of a request (default: 120)")
+    flag("--drain-seconds", type=float, default=30.0, metavar="S", help="at shutdown, how long running requests may "
+         "take to finish (default: 30)")  # fmt: skip
+    flag("--verbose", action="store_true", help="log each request to standard error")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until told to stop (Ctrl-C or SIGTERM), finish what is running, and return the exit status.
+    """Serve until Ctrl-C or SIGTERM, finish what is running, and return the exit status.
 
     Raises:
         UserError: the port is taken, there is no such model, it is damaged, or a flag is out of range.
     """
     args = make_parser().parse_args(arguments)
     if not 0 <= args.drain_seconds < math.inf:
-        raise UserError(f"--drain-seconds is {args.drain_seconds:g}; it must be a number of seconds, at least 0.")
+        raise UserError(f"--drain-seconds is {args.drain_seconds:g}; it must be a number of seconds of at least 0.")
     if args.threads is not None:
-        most = THREADS_PER_CORE * (os.cpu_count() or 1)
-        if not 1 <= args.threads <= most:
-            raise UserError(f"--threads is {args.threads}; it must be from 1 to {most} on this machine.")
+        max_threads = THREADS_PER_CORE * (os.cpu_count() or 1)
+        if not 1 <= args.threads <= max_threads:
+            raise UserError(f"--threads is {args.threads}; it must be from 1 to {max_threads} on this machine.")
         torch.set_num_threads(args.threads)
-    with contextlib.closing(listen(args.host, args.port)) as listener:  # a taken port is said before the model is read
+    with contextlib.closing(listen(args.host, args.port)) as listener:  # report a taken port before loading the model
         app = create_app(
             args.model,
             name=args.name,
             quantize=args.quantize,
             device=args.device,
             api_key=args.api_key,
-            hosts=names_of(args),
+            hosts=allowed_hosts(args),
             max_batch=args.max_batch,
             max_waiting=args.max_waiting,
             max_tokens=args.max_tokens,
@@ -104,65 +101,62 @@ def main(arguments: Sequence[str] | None = None) -> int:
             args.host,
             listener=listener,
             max_connections=args.max_connections,
-            log=note if args.verbose else None,
+            log=functools.partial(print, file=sys.stderr, flush=True) if args.verbose else None,
         )
-        told = when_told_to_stop()
+        stop_signal = handle_signals()
         server.start()
         print(welcome(app, server), flush=True)
         if not is_loopback(server.host) and app.api_key is None:
-            note(f"everybody who can reach this machine can use the server; set {KEY_VARIABLE} to ask for a key.")
-        while not told.wait(0.1):  # a signal is only heard between two waits
+            note(f"everybody who can reach this machine can use the server; set {API_KEY_VARIABLE} to require a key.")
+        while not stop_signal.wait(0.1):  # Python handles a signal only between two waits
             pass
         if app.engine.n_running or app.engine.n_waiting:
-            note(f"stopping: what is running may take {args.drain_seconds:g} s to end; once more Ctrl-C ends at once.")
-        app.close(args.drain_seconds)  # the server stays, and says 503 to whoever comes now
+            note(f"stopping: running requests have {args.drain_seconds:g} s to finish; press Ctrl-C again to stop now.")
+        app.close(args.drain_seconds)  # meanwhile the server answers new requests with 503
         server.stop()
         note("stopped.")
     return 0
 
 
-def names_of(args: argparse.Namespace) -> list[str] | None:
-    """The names that the server answers to; None = what `create_app` takes by itself."""
+def allowed_hosts(args: argparse.Namespace) -> list[str] | None:
+    """The host names that requests may use; None = the default of `create_app`."""
     return None if args.allow_host is None else [*LOOPBACK, args.host, *args.allow_host]
 
 
-def when_told_to_stop() -> threading.Event:
-    """What is set at the first Ctrl-C or SIGTERM. The second ends the process at once."""
-    told = threading.Event()
+def handle_signals() -> threading.Event:
+    """An event that the first Ctrl-C or SIGTERM sets. The second one ends the process at once."""
+    stop_signal = threading.Event()
 
     def handle(number: int, frame: object) -> None:
-        if told.is_set():
+        if stop_signal.is_set():
             os._exit(128 + number)
-        told.set()
+        stop_signal.set()
 
     signal.signal(signal.SIGINT, handle)
     signal.signal(signal.SIGTERM, handle)
-    return told
+    return stop_signal
 
 
 def welcome(app: App, server: HTTPServer) -> str:
-    """What there is, where, and how to try it."""
+    """What the server offers, its URLs, and a request to try."""
     model = app.served.describe()
-    chats = model["chat_template"] not in (None, PLAIN)
-    can = [a for a in app.served.abilities if a != "chat" or chats]  # others just go on with a conversation as a text
-    path, body = next(TRIES[ability] for ability in TRIES if ability in can)
-    key = f" -H 'Authorization: Bearer '${KEY_VARIABLE}" if app.api_key is not None else ""
-    there = [f"{route.path}{'NAME' * route.prefix}" for route in app.routes if route.path.startswith("/v1/")]
+    is_chat_model = model["chat_template"] not in (None, PLAIN)
+    # any GPT accepts a conversation, but only a chat model answers; for that one, chat is the first thing to try
+    names = [name for name in app.served.capabilities if name != "chat" or is_chat_model]
+    first = "chat" if "chat" in names else next(name for name in names if CAPABILITIES[name].example)
+    key = f" -H 'Authorization: Bearer '${API_KEY_VARIABLE}" if app.api_key is not None else ""
+    api = [f"{route.path}{'NAME' * route.is_prefix}" for route in app.routes if route.path.startswith("/v1/")]
     other = [route.path for route in app.routes if not route.path.startswith("/v1/")]
+    request = f"{key} -H 'Content-Type: application/json' -d '{CAPABILITIES[first].example}'"
     return "\n".join(
         [
-            f"{model['id']} ({model['family']}, {model['parameters'] / 1e6:.2f}M parameters) can {', '.join(can)}.",
+            f"{model['id']} ({model['family']}, {model['parameters'] / 1e6:.2f}M parameters): {', '.join(names)}.",
             "",
             f"  page     {server.url}/",
-            f"  API      {', '.join(there)}",
-            f"  beside   {', '.join(other[1:])}",
+            f"  API      {', '.join(api)}",
+            f"  status   {', '.join(other[1:])}",
             f'  OpenAI   base_url="{server.url}/v1"{"" if app.api_key else ", any api_key"}',
-            f"  try      curl {server.url}{path}{key} -H 'Content-Type: application/json' -d '{body}'",
-            "  stop     Ctrl-C (--verbose shows each request)",
+            f"  try      curl {server.url}{CAPABILITIES[first].route}{request}",
+            "  stop     Ctrl-C (--verbose logs each request)",
         ]
     )
-
-
-def note(text: str) -> None:
-    """Tell a person something."""
-    print(text, file=sys.stderr, flush=True)

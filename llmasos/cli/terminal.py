@@ -1,18 +1,18 @@
-"""Generated text on a terminal or in a file, and lines that somebody types."""
+"""Output and input in a terminal: generated text, notes, and the lines that the user types."""
 
 import os
 import sys
 from collections.abc import Iterator
 from typing import TextIO
 
-BOLD, DIM, PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
+BOLD, DIM, RESET = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 
 
 class Screen:
     """Shows prompts and their continuations.
 
-    On a terminal the prompt is bold, and control characters that a model might write (they could move the cursor or
-    ring the bell) become U+FFFD. A file gets the bare text. The environment variable NO_COLOR switches the bold off.
+    On a terminal the prompt is bold, and control characters that a model might generate (they could move the cursor or
+    ring the bell) become U+FFFD. A file gets the text as it is. The environment variable NO_COLOR disables the bold.
     """
 
     def __init__(self, out: TextIO):
@@ -25,19 +25,19 @@ class Screen:
             out.reconfigure(errors="replace")  # a terminal that lacks a character shows ? instead of failing
 
     def heading(self, text: str) -> None:
-        """A line above one of several texts."""
+        """Write a line above one of several texts."""
         self._write(self._style(f"── {text} ".ljust(40, "─"), DIM) + "\n")
 
     def prompt(self, text: str) -> None:
-        """The given beginning of a text, set apart from what the model adds."""
+        """Write a prompt, in bold, to set it apart from what the model adds."""
         self._write(self._style(self._safe(text), BOLD))
 
     def text(self, piece: str) -> None:
-        """A piece of what the model adds, shown at once."""
+        """Write a piece of generated text at once."""
         self._write(self._safe(piece))
 
     def end(self) -> None:
-        """The text is complete."""
+        """End the text."""
         self._write("\n")
 
     def _write(self, text: str) -> None:
@@ -45,7 +45,7 @@ class Screen:
         self.out.flush()
 
     def _style(self, text: str, style: str) -> str:
-        return f"{style}{text}{PLAIN}" if self.styled and text else text
+        return f"{style}{text}{RESET}" if self.styled and text else text
 
     def _safe(self, text: str) -> str:
         if not self.is_terminal:
@@ -54,13 +54,13 @@ class Screen:
 
 
 def typed_lines() -> Iterator[str]:
-    """What is typed, line by line until Ctrl-D; on a terminal with a sign that it is the user's turn."""
+    """The lines that the user types, until Ctrl-D; on a terminal with a prompt sign."""
     try:
-        import readline  # lets `input` edit the line and remember earlier ones, where the system has it
+        import readline  # gives `input` line editing and a history, where the system has it
     except ImportError:
         pass
     else:
-        readline.parse_and_bind("set enable-bracketed-paste on")  # several lines that are pasted are one message
+        readline.parse_and_bind("set enable-bracketed-paste on")  # several pasted lines are one message
     while True:
         try:
             line = input("> " if sys.stdin.isatty() else "")
@@ -71,5 +71,5 @@ def typed_lines() -> Iterator[str]:
 
 
 def note(text: str) -> None:
-    """Tell a person something that is not part of the text."""
-    print(f"({text})", file=sys.stderr)
+    """Print a note to the user, which is not part of the generated text, on standard error."""
+    print(f"({text})", file=sys.stderr, flush=True)

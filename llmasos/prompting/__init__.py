@@ -1,11 +1,11 @@
-"""How to speak to a model: chat templates, prompts with examples, and asking several times."""
+"""How to prompt a model: chat templates, few-shot prompts, and several answers to choose from."""
 
 from llmasos.prompting.chat_template import TEMPLATES, ChatTemplate, EncodedChat, Message, template_of
-from llmasos.prompting.conversation import Conversation, Forgotten
+from llmasos.prompting.conversation import Conversation, Dropped
 from llmasos.prompting.few_shot import FewShot, FewShotPrompt
-from llmasos.prompting.self_consistency import Vote, vote
+from llmasos.prompting.self_consistency import MajorityVote, majority_vote
 
 __all__ = [
-    "TEMPLATES", "ChatTemplate", "Conversation", "EncodedChat", "FewShot", "FewShotPrompt", "Forgotten", "Message",
-    "Vote", "template_of", "vote",
+    "TEMPLATES", "ChatTemplate", "Conversation", "Dropped", "EncodedChat", "FewShot", "FewShotPrompt", "MajorityVote",
+    "Message", "majority_vote", "template_of",
 ]  # fmt: skip

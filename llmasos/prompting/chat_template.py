@@ -1,20 +1,20 @@
-"""Chat templates: a conversation as the row of tokens that a model was trained on.
+"""Chat templates: a conversation as the sequence of tokens that a model was trained on.
 
-To a model, a conversation is one text. A template says how it is written: what stands before and after each message, so
-that the model can tell who speaks. In `chatml`:
+To a model, a conversation is one text. A template says what comes before and after each message, so that the model can
+tell whose message it is. In `chatml`:
 
     <|im_start|>user
     Where did Paul live?<|im_end|>
     <|im_start|>assistant
     By the river.<|im_end|>
 
-The marks are special tokens, which no user's text can spell: what somebody types as "<|im_start|>system" stays eleven
-ordinary letters and signs, and nobody can speak for somebody else. (The template `plain`, for models without such
-tokens, cannot promise that.)
+The markers are special tokens, which no user's text can produce: a user who types "<|im_start|>system" gets ordinary
+characters, and cannot write a message in another role. (The template `plain`, for models without such tokens, cannot
+guarantee that.)
 
-Published models bring their template as a small program in `tokenizer_config.json`. It is not run here: a program from
-the network is a program from the network. One of the templates below is chosen by the special tokens that the model
-has. A default system message that such a program may add is not added.
+Published models have their template as a Jinja program in `tokenizer_config.json`. We do not run it: it is code from
+the internet. Instead, one of the templates below is chosen by the model's special tokens. If such a program would add a
+default system message, it is not added.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,12 +27,12 @@ from llmasos.generation import SamplingOptions
 from llmasos.tokenizers.tokenizer import END_OF_TEXT, Tokenizer
 
 ROLES = ("system", "user", "assistant")
-ANSWERER = "assistant"
-PLAIN = "plain"  # the template of models that have learned no other
+ASSISTANT = "assistant"
+PLAIN = "plain"  # the template of models that were trained on no other
 
 
 class Message(NamedTuple):
-    """What somebody says: "system", "user" or "assistant", and the text."""
+    """A message: its role ("system", "user" or "assistant") and its text."""
 
     role: str
     content: str
@@ -43,26 +43,26 @@ class EncodedChat(NamedTuple):
 
     Attributes:
         ids: (T,) the tokens.
-        learn: (T,) True for those that the assistant writes: its text and the end of it.
+        loss_mask: (T,) True for those that the assistant writes: its text and the token that ends it.
     """
 
     ids: list[int]
-    learn: list[bool]
+    loss_mask: list[bool]
 
 
 @dataclass(frozen=True)
 class ChatTemplate:
-    """How a conversation is written.
+    """The format of a conversation.
 
     Attributes:
         name: of the template.
-        before: what stands before a message; {role} stands for who speaks.
+        before: what comes before a message; {role} is replaced by its role.
         end: the special token that ends a message.
-        after: what stands after that.
-        opening: what stands before the whole conversation.
-        roles: what the template calls each role.
-        needs: special tokens without which it cannot be written.
-        jinja: the same as a program, for `transformers`.
+        after: what comes after that token.
+        opening: what comes before the whole conversation.
+        roles: the template's names for `ROLES`.
+        needs: the special tokens that the template is made of.
+        jinja: the same template as a Jinja program, for `transformers`.
     """
 
     name: str
@@ -77,59 +77,62 @@ class ChatTemplate:
     def encode(
         self, tokenizer: Tokenizer, messages: Sequence[Message | Mapping[str, str]], answer: bool = True
     ) -> EncodedChat:
-        """The tokens of a conversation.
+        """Encode a conversation.
 
         Args:
             tokenizer: has the special tokens that the template needs.
-            messages: who says what, in order; dictionaries with "role" and "content" will do.
-            answer: end with the beginning of the assistant's next message, for it to go on. False for a conversation
-                that is to be learned from.
+            messages: in order; dictionaries with "role" and "content" are fine, too.
+            answer: end with the beginning of the assistant's next message, for the model to continue. False for a
+                conversation to train on.
+
+        Returns:
+            The tokens, and which of them the loss is computed on.
 
         Raises:
-            UserError: there is no message, or one of an unknown role or without text.
+            UserError: there is no message, or one has an unknown role or no text.
         """
-        messages = checked(messages)
+        messages = validated(messages)
         ids = tokenizer.encode(self.opening, allow_special=True)
-        learn = [False] * len(ids)
+        loss_mask = [False] * len(ids)
         for message in messages:
-            head = self._mark(tokenizer, message.role)
-            said = [*tokenizer.encode(message.content.strip()), tokenizer.special_tokens[self.end]]
+            header = self._header(tokenizer, message.role)
+            content = [*tokenizer.encode(message.content.strip()), tokenizer.special_tokens[self.end]]
             tail = tokenizer.encode(self.after)
-            ids += [*head, *said, *tail]
-            learn += [False] * len(head) + [message.role == ANSWERER] * len(said) + [False] * len(tail)
+            ids += [*header, *content, *tail]
+            loss_mask += [False] * len(header) + [message.role == ASSISTANT] * len(content) + [False] * len(tail)
         if answer:
-            head = self._mark(tokenizer, ANSWERER)
-            ids, learn = [*ids, *head], [*learn, *[False] * len(head)]
-        return EncodedChat(ids, learn)
+            header = self._header(tokenizer, ASSISTANT)
+            ids, loss_mask = [*ids, *header], [*loss_mask, *[False] * len(header)]
+        return EncodedChat(ids, loss_mask)
 
     def stop_id(self, tokenizer: Tokenizer) -> int:
-        """The token with which an answer ends."""
+        """The token that ends an answer."""
         return tokenizer.special_tokens[self.end]
 
     @property
-    def stops(self) -> tuple[str, ...]:
-        """Texts with which somebody else begins to speak, where no special token says so: there, too, an answer ends.
+    def stop_strings(self) -> tuple[str, ...]:
+        """The beginnings of further messages, where no special token marks them: an answer ends there, too.
 
-        >>> TEMPLATES["plain"].stops
+        >>> TEMPLATES["plain"].stop_strings
         ('\\nInstruction:', '\\nUser:', '\\nAssistant:')
         """
         if self.needs:
             return ()
         return tuple(self.after + self.before.format(role=role).rstrip() for role in self.roles)
 
-    def ending(self, options: SamplingOptions, tokenizer: Tokenizer) -> SamplingOptions:
-        """The options with which an answer ends where the template says."""
+    def with_stops(self, options: SamplingOptions, tokenizer: Tokenizer) -> SamplingOptions:
+        """The same options, with which generation also stops at the end of the message."""
         options = options.stopping_at(self.stop_id(tokenizer))
-        return replace(options, stop=(*options.stop, *self.stops))
+        return replace(options, stop=(*options.stop, *self.stop_strings))
 
-    def counter(self, tokenizer: Tokenizer) -> Callable[[Sequence[Message]], int]:
-        """A function that counts the tokens of conversations to be answered. It encodes the same message only once."""
+    def token_counter(self, tokenizer: Tokenizer) -> Callable[[Sequence[Message]], int]:
+        """A function that counts the tokens of a conversation to be answered. It encodes each message only once."""
         opening = len(tokenizer.encode(self.opening, allow_special=True))
-        mark = len(self._mark(tokenizer, ANSWERER))
+        header = len(self._header(tokenizer, ASSISTANT))
         size = cache(lambda message: len(self.encode(tokenizer, [message], answer=False).ids) - opening)
-        return lambda messages: opening + sum(map(size, messages)) + mark
+        return lambda messages: opening + sum(map(size, messages)) + header
 
-    def _mark(self, tokenizer: Tokenizer, role: str) -> list[int]:
+    def _header(self, tokenizer: Tokenizer, role: str) -> list[int]:
         text = self.before.format(role=self.roles[ROLES.index(role)])
         return tokenizer.encode(text, allow_special=True)
 
@@ -153,38 +156,39 @@ TEMPLATES = {  # in the order in which they are tried
 
 
 def template_of(tokenizer: Tokenizer) -> ChatTemplate:
-    """The first template that can be written with a tokenizer's special tokens.
+    """The first template for which the tokenizer has the special tokens.
 
     Raises:
-        UserError: not even the plain one can, because the tokenizer has no end of text.
+        UserError: the tokenizer has no end-of-text token, so it cannot even use the plain template.
     """
     for template in TEMPLATES.values():
         if all(name in tokenizer.special_tokens for name in (*template.needs, template.end)):
             return template
-    raise UserError(f"a {tokenizer.kind} tokenizer has no {END_OF_TEXT}, so no conversation can be written with it.")
+    raise UserError(f"a {tokenizer.kind} tokenizer has no {END_OF_TEXT} token, so it cannot encode conversations; use "
+                    "one that has.")  # fmt: skip
 
 
 def special_tokens_for(template: str) -> tuple[str, ...]:
-    """The special tokens that a new tokenizer needs for a template, the end of text among them."""
+    """The special tokens that a new tokenizer needs for a template, including the end-of-text token."""
     return (END_OF_TEXT, *TEMPLATES[template].needs)
 
 
-def checked(messages: Iterable[Message | Mapping[str, str]]) -> list[Message]:
+def validated(messages: Iterable[Message | Mapping[str, str]]) -> list[Message]:
     """The messages as `Message`s.
 
     Raises:
-        UserError: there is none, or one of an unknown role or without text; says which.
+        UserError: there is none, or one has an unknown role or no text.
     """
-    found = []
+    results = []
     for number, message in enumerate(messages, start=1):
         if isinstance(message, Mapping):
             message = Message(message.get("role"), message.get("content"))
         role, content = message
         if role not in ROLES:
-            raise UserError(f"message {number} is by {role!r}; a role must be one of: {', '.join(ROLES)}.")
+            raise UserError(f"message {number} has the role {role!r}; it must be one of {', '.join(ROLES)}.")
         if not isinstance(content, str) or not content.strip():
-            raise UserError(f"message {number} ({role}) has no text; expected some in 'content'.")
-        found.append(Message(role, content))
-    if not found:
+            raise UserError(f"message {number} ({role}) has no text; put it into 'content'.")
+        results.append(Message(role, content))
+    if not results:
         raise UserError("a conversation needs at least one message.")
-    return found
+    return results

@@ -1,11 +1,11 @@
 """A conversation that grows, while the model's context does not.
 
-    system message      stays
-    examples            conversations that show how to answer; they stay as long as there is room for them
-    what has been said  the oldest is forgotten first, a question together with its answer
-    the last question   must fit
+    system message    stays
+    examples          conversations that show how to answer; they stay as long as there is room
+    history           the oldest messages are dropped first, a question together with its answer
+    last question     must fit
 
-Nothing is dropped silently: `fit` says how much had to be forgotten.
+Nothing is dropped silently: `fit` reports how much was.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from llmasos.errors import UserError
-from llmasos.prompting.chat_template import ANSWERER, Message
+from llmasos.prompting.chat_template import ASSISTANT, Message
 
 
-class Forgotten(NamedTuple):
-    """What had to go to make room.
+class Dropped(NamedTuple):
+    """What was dropped to make room.
 
     Attributes:
-        messages: how many of what has been said.
+        messages: how many of the history.
         examples: how many of the examples.
     """
 
@@ -30,70 +30,70 @@ class Forgotten(NamedTuple):
 
 @dataclass
 class Conversation:
-    """What is said, in order.
+    """The messages of a conversation, in order.
 
     Attributes:
-        system: how the assistant shall be; "" for nothing.
-        examples: conversations that stand before this one, also those that are forgotten.
-        said: everything that has been said, also what is forgotten.
-        n_forgotten: how many of these messages, from the first on, the model no longer sees.
-        n_examples_forgotten: how many of the examples, from the first on, it no longer sees.
+        system: how the assistant should behave; "" for nothing.
+        examples: conversations that come before this one, including those that were dropped.
+        history: all messages of this conversation, including those that were dropped.
+        n_dropped: how many messages of the history, from the first on, the model no longer sees.
+        n_examples_dropped: how many of the examples, from the first on, it no longer sees.
     """
 
     system: str = ""
     examples: list[Sequence[Message]] = field(default_factory=list)
-    said: list[Message] = field(default_factory=list)
-    n_forgotten: int = 0
-    n_examples_forgotten: int = 0
+    history: list[Message] = field(default_factory=list)
+    n_dropped: int = 0
+    n_examples_dropped: int = 0
 
     @classmethod
     def of(cls, messages: Sequence[Message]) -> "Conversation":
-        """One in which these messages have been said. If the first is the system's, it is the system message."""
+        """A conversation with these messages. If the first has the role system, it is the system message."""
         if messages and messages[0].role == "system":
-            return cls(messages[0].content, said=list(messages[1:]))
-        return cls(said=list(messages))
+            return cls(messages[0].content, history=list(messages[1:]))
+        return cls(history=list(messages))
 
     @property
     def messages(self) -> list[Message]:
-        """What the model is given."""
-        return self._from(self.n_forgotten, self.n_examples_forgotten)
+        """What the model sees."""
+        return self._from(self.n_dropped, self.n_examples_dropped)
 
     def ask(self, text: str) -> None:
-        """The user says something."""
-        self.said.append(Message("user", text))
+        """Add a message of the user."""
+        self.history.append(Message("user", text))
 
     def answer(self, text: str) -> None:
-        """The assistant says something."""
-        self.said.append(Message(ANSWERER, text))
+        """Add a message of the assistant."""
+        self.history.append(Message(ASSISTANT, text))
 
-    def take_back(self) -> None:
-        """The last question has not been asked."""
-        self.said.pop()
-        self.n_forgotten = min(self.n_forgotten, len(self.said))
+    def undo(self) -> None:
+        """Remove the last message."""
+        self.history.pop()
+        self.n_dropped = min(self.n_dropped, len(self.history))
 
     def reset(self) -> None:
-        """Nothing has been said. The system message and all the examples are there."""
-        self.said, self.n_forgotten, self.n_examples_forgotten = [], 0, 0
+        """Clear the history. The system message and all the examples are kept."""
+        self.history, self.n_dropped, self.n_examples_dropped = [], 0, 0
 
-    def fit(self, count: Callable[[Sequence[Message]], int], room: int, exact: bool = True) -> Forgotten:
-        """Forget as much as must be for the rest to fit, but never the system message or the last question.
+    def fit(self, count: Callable[[Sequence[Message]], int], room: int, exact: bool = True) -> Dropped:
+        """Drop as much as is necessary for the rest to fit, but never the system message or the last question.
 
         Args:
-            count: how many tokens some messages have.
+            count: counts the tokens of some messages.
             room: how many tokens there may be.
-            exact: whether `count` counts; if it only guesses, the last question is left, however long it seems.
+            exact: whether `count` is exact; if it is an estimate, the last question is kept, however long it seems.
 
         Returns:
-            What has been forgotten now.
+            What was dropped by this call.
 
         Raises:
-            UserError: not even the system message and the last question fit; nothing is forgotten then.
+            UserError: the system message and the last question alone do not fit; nothing is dropped then.
         """
-        start, example = self.n_forgotten, self.n_examples_forgotten
+        start, example = self.n_dropped, self.n_examples_dropped
         while (n_tokens := count(self._from(start, example))) > room:
-            if start < len(self.said) - 1:
+            if start < len(self.history) - 1:
                 start += 1
-                while start < len(self.said) - 1 and self.said[start].role == ANSWERER:
+                while start < len(self.history) - 1 and self.history[start].role == ASSISTANT:
                     start += 1
             elif example < len(self.examples):
                 example += 1
@@ -101,15 +101,15 @@ class Conversation:
                 break
             else:
                 raise UserError(
-                    f"what you say has {n_tokens} tokens{' with the system message' if self.system else ''}, and there "
-                    f"is room for {room}: say it shorter, or ask for fewer new tokens."
+                    f"your message has {n_tokens} tokens{' with the system message' if self.system else ''}, and there "
+                    f"is room for {room}; shorten it, or ask for fewer new tokens."
                 )
-        forgotten = Forgotten(start - self.n_forgotten, example - self.n_examples_forgotten)
-        self.n_forgotten, self.n_examples_forgotten = start, example
-        return forgotten
+        dropped = Dropped(start - self.n_dropped, example - self.n_examples_dropped)
+        self.n_dropped, self.n_examples_dropped = start, example
+        return dropped
 
     def _from(self, start: int, example: int) -> list[Message]:
-        """All but so many messages and examples."""
+        """All messages from the given places on."""
         system = [Message("system", self.system)] if self.system else []
-        shown = [message for messages in self.examples[example:] for message in messages]
-        return [*system, *shown, *self.said[start:]]
+        examples = [message for messages in self.examples[example:] for message in messages]
+        return [*system, *examples, *self.history[start:]]

@@ -1,15 +1,15 @@
-"""Few-shot prompts: a task shown by examples, for a model that has only learned to continue texts (Brown et al. 2020).
+"""Few-shot prompts: examples show a task to a model that was only trained to continue texts (Brown et al. 2020).
 
     Give the opposite.          ← instruction
 
     Word: hot                   ← examples, each an input with its output
     Opposite: cold
 
-    Word: tall                  ← the question; the model goes on after the last label
+    Word: tall                  ← the question; the model continues after the last label
     Opposite:
 
-The examples take space in the context. If they do not all fit, the *first* ones are left out, because a model pays most
-attention to the last; how many, the result says, so that nothing is dropped silently.
+The examples take up context. If they do not all fit, the *first* ones are left out, because a model pays most attention
+to the last ones. The result says how many, so that nothing is dropped silently.
 """
 
 from collections.abc import Sequence
@@ -21,13 +21,13 @@ from llmasos.tokenizers.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class FewShotPrompt:
-    """A prompt that is ready to be continued.
+    """A prompt for the model to continue.
 
     Attributes:
         text: the prompt.
-        n_tokens: how many tokens the model reads of it, with the one that begins a text where there is one.
+        n_tokens: its length, including the token that begins a text if there is one.
         n_dropped: how many of the examples did not fit.
-        stop: where to stop the continuation: what begins the next example.
+        stop: where to stop the continuation: the beginning of a next example.
     """
 
     text: str
@@ -38,7 +38,7 @@ class FewShotPrompt:
 
 @dataclass(frozen=True)
 class FewShot:
-    """How a task is shown.
+    """The format of a few-shot prompt.
 
     >>> task = FewShot("Give the opposite.", labels=("Word", "Opposite"))
     >>> print(task.render([("hot", "cold")], "tall"))
@@ -52,12 +52,12 @@ class FewShot:
 
     Attributes:
         instruction: what to do, in a sentence; "" for none.
-        labels: what stands before an input and before an output.
-        separator: what stands between examples.
-        after_label: what stands between a label and its text.
+        labels: what comes before an input and before an output.
+        separator: what comes between examples.
+        after_label: what comes between a label and its text.
 
     Raises:
-        UserError: nothing stands between examples.
+        UserError: the separator is empty.
     """
 
     instruction: str = ""
@@ -67,16 +67,16 @@ class FewShot:
 
     def __post_init__(self):
         if not self.separator:
-            raise UserError("the separator is empty; it must hold something, because the answer ends where it begins.")
+            raise UserError("the separator is empty; it must not be, because the answer ends where it begins.")
 
     def render(self, examples: Sequence[tuple[str, str]], question: str) -> str:
-        """The prompt with all the examples, up to the label of the output that is wanted.
+        """The prompt with all the examples, up to the label of the output to predict.
 
-        White space at its end is left out: a word's token begins with the space before it, and a prompt that ends in
-        one leaves none for it.
+        White space at its end is left out: a word's token begins with the space before it, so a prompt that ends in a
+        space would leave none for that token.
         """
         parts = [self.instruction] if self.instruction else []
-        parts += [self._example(asked, answer) for asked, answer in examples]
+        parts += [self._example(input, output) for input, output in examples]
         parts.append(self._example(question, "").rstrip())
         return self.separator.join(parts)
 
@@ -88,11 +88,11 @@ class FewShot:
         Args:
             tokenizer: of the model that is to continue it.
             examples: inputs with their outputs, the most instructive last.
-            question: the input whose output is wanted.
-            budget: how many tokens the prompt may have: the context less what the answer needs.
+            question: the input whose output to predict.
+            budget: how many tokens the prompt may have: the context minus the length of the answer.
 
         Raises:
-            UserError: not even the question fits.
+            UserError: the question alone does not fit.
         """
         for n_dropped in range(len(examples) + 1):
             text = self.render(examples[n_dropped:], question)
@@ -100,10 +100,10 @@ class FewShot:
             if n_tokens <= budget:
                 return FewShotPrompt(text, n_tokens, n_dropped, (self.separator, f"\n{self.labels[0]}"))
         raise UserError(
-            f"the question has {n_tokens} tokens even without examples, and there is room for {budget}: shorten it, or "
+            f"the question has {n_tokens} tokens without any example, and there is room for {budget}; shorten it, or "
             "use a model with a longer context."
         )
 
-    def _example(self, asked: str, answer: str) -> str:
+    def _example(self, input: str, output: str) -> str:
         first, second = self.labels
-        return f"{first}{self.after_label}{asked}\n{second}{self.after_label}{answer}"
+        return f"{first}{self.after_label}{input}\n{second}{self.after_label}{output}"

@@ -1,7 +1,7 @@
-"""Self-consistency: ask several times, take the answer that comes most often (Wang et al. 2022).
+"""Self-consistency: sample several answers and take the most common one (Wang et al. 2022).
 
-With a temperature above zero a model reaches its answer on different ways. Wrong ways lead to different wrong answers,
-right ones to the same right one, so the most frequent answer is right more often than a single one is.
+With a temperature above zero a model reaches its answer in different ways. Wrong reasoning leads to different wrong
+answers, correct reasoning to the same correct one, so the most common answer is correct more often than a single one.
 """
 
 from collections import Counter
@@ -9,29 +9,34 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 
-class Vote(NamedTuple):
+class MajorityVote(NamedTuple):
     """The result of a vote.
 
     Attributes:
-        answer: the most frequent one, as it was first written.
-        share: of all that were cast, from 0 to 1.
-        counts: each different answer with its votes, the most frequent first.
+        answer: the most common one, as it was first written.
+        fraction: of all answers, from 0 to 1.
+        counts: each different answer with its votes, the most common first.
     """
 
     answer: str
-    share: float
+    fraction: float
     counts: dict[str, int]
 
 
-def vote(answers: Sequence[str], key: Callable[[str], str] = lambda answer: " ".join(answer.lower().split())) -> Vote:
-    """Count answers; those with the same key are the same. Of equally frequent ones the first counts.
+def normalize(answer: str) -> str:
+    """An answer in lower case with single spaces, for comparison."""
+    return " ".join(answer.lower().split())
 
-    >>> vote(["Paris", "London", "paris "])
-    Vote(answer='Paris', share=0.6666666666666666, counts={'Paris': 2, 'London': 1})
+
+def majority_vote(answers: Sequence[str], key: Callable[[str], str] = normalize) -> MajorityVote:
+    """Find the most common answer. If several are equally common, the first one wins.
+
+    >>> majority_vote(["Paris", "London", "paris "])
+    MajorityVote(answer='Paris', fraction=0.6666666666666666, counts={'Paris': 2, 'London': 1})
 
     Args:
         answers: at least one.
-        key: what two answers must have in common to be the same. Only for comparing: what is returned stays as it was.
+        key: answers with the same key count as the same answer. It is only used to compare them.
 
     Raises:
         ValueError: there is no answer.
@@ -42,5 +47,5 @@ def vote(answers: Sequence[str], key: Callable[[str], str] = lambda answer: " ".
     for answer in answers:
         first.setdefault(key(answer), answer)
     counts = Counter(map(key, answers))
-    winner, n = counts.most_common(1)[0]  # equal counts stand in the order of their first answer
-    return Vote(first[winner], n / len(answers), {first[k]: n for k, n in counts.most_common()})
+    winner, n = counts.most_common(1)[0]  # of equal counts, the first answer's key comes first
+    return MajorityVote(first[winner], n / len(answers), {first[k]: n for k, n in counts.most_common()})

@@ -1,9 +1,14 @@
-"""Serving: a model that answers many people at once, over HTTP.
+"""Serving: one model that answers many clients at the same time, over HTTP.
 
-    browser, curl, openai, `client`  →  `server`  →  `app`, `routes`  →  `engine`  →  the model
+    browser, curl, openai, `http.client`  →  `http`  →  `app`  →  `api`  →  `engine`  →  the model
 
-Read `engine` first: one thread owns the model and decodes all requests together (the batch is in
-`generation/continuous_batching.py`, `requests` is what each of them waits for). Then `app`, the way of a request through its doors, with `schema` (what a body
-may hold), `routes` (one small file for each thing to ask) and `refusals` (what goes wrong, as a sentence). `server` is
-the embedded web server, `client` the other side of the wire, `service` both in one object, and `page` what is at `/`.
+Read `engine` first: one thread owns the model and decodes all running requests together (the batch itself is
+`generation/continuous_batching.py`; `requests` is what each client waits for). Then follow a request on its way in:
+`http/server` accepts the connection, `http/connection` reads the bytes, `app` checks host, key, path and body, and a
+function in `api` (one file per group of routes) asks the engine and writes the response. `service` puts a model, its
+server and a client into one object.
+
+Imports go one way: `requests`, `metrics`, `engine`, `served_model` know nothing of HTTP; `http` (connections, errors,
+JSON, the client, the page) knows no routes; `api` builds on both; `app` joins them, and `service` comes last.
+`tests/serving/test_layers.py` checks this order.
 """

@@ -1,20 +1,22 @@
-"""The engine: one thread owns the model, and everybody else hands it work.
+"""The engine: one thread owns the model, and every other thread hands it work.
 
-    submit  →  waiting (a bounded queue)  →  a slot of the batch  →  one token at every step  →  the end
-    run     →  jobs                       →  between two steps
+    submit  →  queue (bounded)  →  a slot of the batch  →  one token per step  →  the end
+    run     →  jobs             →  executed between two steps
 
-**Continuous batching.** All running requests are decoded together (`generation/continuous_batching.py`): a pass through
-the model for sixteen rows takes hardly longer than for one, because what takes the time is reading the weights. A request joins the
-batch at the step after it has arrived and leaves it at the step where it ends. Which others are there does not change
-its text.
+**Continuous batching** (Orca, Yu et al. 2022; vLLM, Kwon et al. 2023). All running requests are decoded together
+(`generation/continuous_batching.py`): a forward pass over sixteen sequences takes hardly longer than over one, because
+most of the time is spent reading the weights. A request joins the batch at the step after it arrives and leaves it at
+the step where it ends. The other requests in the batch do not change its text.
 
-**Fair.** Requests are served in the order of arrival. A long prompt is read in pieces, between which the others go on.
+**First come, first served.** Requests are admitted in the order of arrival. The prefill of a long prompt is split into
+chunks (`prefill_budget` tokens per step), between which the other requests keep decoding.
 
-**Bounded.** What does not fit the queue is refused at once with `Busy`, and a time after which to ask again: a queue
-that grows without end only turns all answers into late ones. A request that has had its time is ended with what it has.
+**Backpressure.** A request that finds the queue full is rejected at once with `QueueFull` and a time after which to
+retry: an unbounded queue would only make every answer late. A request that reaches its deadline ends with the text
+it has.
 
-Everything else that needs the model (classifying, embedding, looking inside) is a job: a function that the thread calls
-between two steps, so that no two threads are ever in the model.
+Everything else that needs the model (classification, embeddings, inspection) is a job: a function that the thread calls
+between two steps, so that the model is never used by two threads at once.
 """
 
 import functools
@@ -37,19 +39,19 @@ from llmasos.generation import SamplingOptions
 from llmasos.generation.continuous_batching import ContinuousBatch
 from llmasos.generation.generate import context_shift_warning
 from llmasos.generation.prompts import prepare
-from llmasos.generation.stop_strings import RowStream
+from llmasos.generation.stop_strings import SequenceStream
 from llmasos.nn import eval_mode
 from llmasos.serving.metrics import Metrics
-from llmasos.serving.requests import Busy, GeneratedToken, GenerationRequest, RequestFailed, Stopping
+from llmasos.serving.requests import GeneratedToken, GenerationRequest, QueueFull, RequestFailed, ShuttingDown
 from llmasos.tokenizers.tokenizer import Tokenizer
 
 Result = TypeVar("Result")
-JOB_SECONDS = 5.0  # for a job to end, after everything else has been cut off
-LONGEST_CONTEXT = 4096  # tokens that a slot has room for, if not told otherwise
+JOB_SECONDS = 5.0  # how long `stop` waits for a running job after everything else has been aborted
+MAX_CONTEXT = 4096  # tokens per slot, unless `context_length` says otherwise
 
 
 class Engine:
-    """A model at work.
+    """A running model.
 
     engine = Engine(model, tokenizer)
     engine.start()
@@ -65,117 +67,122 @@ class Engine:
         tokenizer: Tokenizer,
         max_batch: int = 16,
         max_waiting: int = 64,
-        prefill_tokens: int = 256,
+        prefill_budget: int = 256,
         request_seconds: float = 120.0,
         context_length: int | None = None,
         metrics: Metrics | None = None,
     ):
-        """Args:
-        model: of any kind; `submit` is for a GPT.
-        tokenizer: the one it was trained with.
-        max_batch: how many requests are decoded at once.
-        max_waiting: how many more may wait; what comes then is refused. The same number of jobs may wait.
-        prefill_tokens: how many tokens of prompts are read in one step at most.
-        request_seconds: how long a request may take, from its arrival.
-        context_length: room of each slot, in tokens (None = the model's context, but at most 4096).
-        metrics: where to count what happens.
+        """Make an engine; `start` starts its thread.
+
+        Args:
+            model: of any family; `submit` needs a GPT.
+            tokenizer: the one that the model was trained with.
+            max_batch: how many requests are decoded at once.
+            max_waiting: how many requests, and how many jobs, may wait in the queue.
+            prefill_budget: how many prompt tokens one step reads at most.
+            request_seconds: how long a request may take, from its arrival.
+            context_length: tokens per slot of the KV cache (None = the model's context, but at most 4096).
+            metrics: where to count.
+
+        Raises:
+            UserError: a number is out of range.
         """
-        for name, value in (("max_batch", max_batch), ("max_waiting", max_waiting), ("prefill_tokens", prefill_tokens)):
+        for name, value in (("max_batch", max_batch), ("max_waiting", max_waiting), ("prefill_budget", prefill_budget)):
             if not isinstance(value, int) or value < 1:
-                raise UserError(f"{name} is {value!r}; it must be a whole number of at least 1.")
+                raise UserError(f"{name} is {value!r}; it must be an integer of at least 1.")
         if not 0 < request_seconds < math.inf:
             raise UserError(f"request_seconds is {request_seconds!r}; it must be a number of seconds above 0.")
         self.model, self.tokenizer, self.metrics = model, tokenizer, metrics or Metrics()
-        self.max_batch, self.max_waiting, self.prefill_tokens = max_batch, max_waiting, prefill_tokens
+        self.max_batch, self.max_waiting, self.prefill_budget = max_batch, max_waiting, prefill_budget
         self.request_seconds = request_seconds
-        self.context_length = min(context_length or LONGEST_CONTEXT, model.config.context_length)
-        self._writes = model.config.family == "gpt" and model.config.is_pretraining
-        self._text_of = functools.cache(tokenizer.token_text)  # one string for a token, however often it is named
-        self._decoder: ContinuousBatch | None = None
-        self._waiting: deque[GenerationRequest] = deque()
+        self.context_length = min(context_length or MAX_CONTEXT, model.config.context_length)
+        self._generates = model.config.family == "gpt" and model.config.generates
+        self._token_text = functools.cache(tokenizer.token_text)  # one string object per token, however often it occurs
+        self._batch: ContinuousBatch | None = None
+        self._queue: deque[GenerationRequest] = deque()
         self._jobs: deque[tuple[Callable, Future]] = deque()
         self._changed = threading.Condition()  # guards the queues and the two flags below
-        self._open = False  # whether new work is taken
-        self._cut = False  # whether running work is to be ended
+        self._accepting = False  # whether new work is accepted
+        self._aborting = False  # whether running work is to be dropped
         self._durations: deque[float] = deque(maxlen=32)  # seconds of the last requests
         self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()  # held by whoever starts it
+        self._starting = threading.Lock()
 
-    # For whoever has work
+    # For the other threads
 
     def start(self) -> None:
-        """Begin to take work. Takes the memory of the first slots; later ones are taken when they are needed."""
+        """Start accepting work. Allocates the first slots of the KV cache; more are allocated when they are needed."""
         with self._starting:
             if self.alive:
                 return
             if self._thread is not None:
-                self._thread.join()  # it was told to stop, and has a job to finish
-            self._empty_the_batch()
+                self._thread.join()  # it was stopped, but may still be finishing a job
+            self._new_batch()
             with self._changed:
-                self._open, self._cut = True, False
-                self._thread = threading.Thread(target=self._work, name="llmasos model", daemon=True)
+                self._accepting, self._aborting = True, False
+                self._thread = threading.Thread(target=self._loop, name="llmasos model", daemon=True)
                 self._thread.start()
 
     def stop(self, drain_seconds: float = 30.0) -> None:
-        """Take no more work, finish what is there, and end.
+        """Accept no more work, finish what is queued and running, and end the thread.
 
-        What is not finished after `drain_seconds` is cut off, at the next step. A job that has begun cannot be cut off;
-        it is waited for some seconds longer.
+        Whatever is unfinished after `drain_seconds` is aborted at the next step. A job that has begun cannot be
+        aborted; `stop` waits a few seconds longer for it.
         """
         thread = self._thread
         with self._changed:
-            self._open = False
+            self._accepting = False
             self._changed.notify_all()
         if thread is not None:
             thread.join(drain_seconds)
             with self._changed:
-                self._cut = True
+                self._aborting = True
                 self._changed.notify_all()
             thread.join(JOB_SECONDS)
 
     @property
     def alive(self) -> bool:
-        """Whether it takes work."""
-        return self._open and self._thread is not None and self._thread.is_alive()
+        """Whether the engine accepts work."""
+        return self._accepting and self._thread is not None and self._thread.is_alive()
 
     @property
     def n_running(self) -> int:
         """How many requests are in the batch."""
-        decoder = self._decoder
-        return 0 if decoder is None else len(decoder.rows) + len(decoder.joined)
+        batch = self._batch
+        return 0 if batch is None else len(batch.sequences) + len(batch.prefilling)
 
     @property
     def n_waiting(self) -> int:
-        """How many requests and jobs wait."""
-        return len(self._waiting) + len(self._jobs)
+        """How many requests and jobs are queued."""
+        return len(self._queue) + len(self._jobs)
 
     def submit(
         self, prompt: str | Sequence[int], options: SamplingOptions, n: int = 1, alternatives: int = 0
     ) -> list[GenerationRequest]:
-        """Ask for n continuations of a prompt: `submit_all` for one."""
+        """Ask for n continuations of one prompt: `submit_all` with a single prompt."""
         return self.submit_all([prompt], options, n, alternatives)
 
     def submit_all(
         self, prompts: Sequence[str | Sequence[int]], options: SamplingOptions, n: int = 1, alternatives: int = 0
     ) -> list[GenerationRequest]:
-        """Ask for n continuations of each prompt. They are what `generate` gives for them and the same options.
+        """Ask for n continuations of each prompt: the same texts that `generate` gives with these options.
 
         Args:
             prompts: texts or token ids.
-            options: how to choose tokens and when to stop.
-            n: how many of each.
-            alternatives: how many of the likeliest tokens to note beside each.
+            options: how to sample and when to stop.
+            n: how many continuations per prompt.
+            alternatives: how many of the most likely tokens to record at each position.
 
         Returns:
             n requests for each prompt, sample 0 first.
 
         Raises:
-            UserError: the model cannot write, or a prompt or the options are not as they must be.
-            Busy: there is no room for all of them; then none is taken.
-            Stopping: the engine does not run, or no longer.
+            UserError: the model cannot generate text, or a prompt or an option is invalid.
+            QueueFull: there is no room for all of them; then none is accepted.
+            ShuttingDown: the engine is not running.
         """
-        if not self._writes:
-            raise UserError("this model cannot be asked to go on with a text; that takes a gpt without a head.")
+        if not self._generates:
+            raise UserError("this model cannot continue a text; that takes a GPT with a language-model head.")
         prepared, options = prepare(self.model, self.tokenizer, prompts, options, self.context_length)
         deadline = time.monotonic() + self.request_seconds
         requests = [
@@ -183,7 +190,7 @@ class Engine:
                 prompt.ids,
                 options,
                 sample,
-                stream=RowStream(self.tokenizer, options),
+                stream=SequenceStream(self.tokenizer, options),
                 n_alternatives=alternatives,
                 deadline=deadline,
                 warnings=list(prompt.warnings),
@@ -192,188 +199,187 @@ class Engine:
             for sample in range(n)
         ]
         with self._changed:
-            self._admit(self._waiting, len(requests))
-            self._waiting.extend(requests)
+            self._check_room(self._queue, len(requests))
+            self._queue.extend(requests)
             self._changed.notify_all()
         return requests
 
     def run(self, job: Callable[[], Result], seconds: float | None = None) -> Result:
-        """Call a function on the model's thread, between two steps, and return what it returns.
+        """Call a function on the model's thread, between two steps, and return its result.
 
         Args:
             job: the function.
             seconds: how long to wait for its turn (None = request_seconds).
 
         Raises:
-            Busy, Stopping: as `submit`; Busy also if its turn did not come in time.
-            whatever the function raises.
+            QueueFull, ShuttingDown: as `submit`; QueueFull also if its turn did not come in time.
+            Exception: whatever the function raises.
         """
         future: Future = Future()
         with self._changed:
-            self._admit(self._jobs, 1)
+            self._check_room(self._jobs, 1)
             self._jobs.append((job, future))
             self._changed.notify_all()
         try:
             return future.result(self.request_seconds if seconds is None else seconds)
         except FutureTimeout:
             if future.cancel():  # it had not begun
-                raise self._busy(f"the model had no time for this within {self.request_seconds:g} seconds") from None
+                raise self._queue_full(f"the model had no time for this within {self.request_seconds:g} s") from None
             return future.result()
 
-    def _admit(self, queue: deque, n: int) -> None:
-        if not self._open:
-            raise Stopping("the server is going down and takes no more work; ask again in a moment.")
+    def _check_room(self, queue: deque, n: int) -> None:
+        if not self._accepting:
+            raise ShuttingDown("the server is shutting down and accepts no more work; try again in a moment.")
         if not self.alive:  # a fork copies the engine, but not its thread
-            raise Stopping(
-                "the model's thread does not run in this process: make the application in the process that answers, "
-                "with gunicorn without --preload."
+            raise ShuttingDown(
+                "the model's thread is not running in this process; create the application in the process that "
+                "answers requests (run gunicorn without --preload)."
             )
         if len(queue) + n > self.max_waiting:
-            raise self._busy(f"{len(queue)} requests are waiting already, and {self.max_waiting} may")
+            raise self._queue_full(f"{len(queue)} requests are queued, and the limit is {self.max_waiting}")
 
-    def _busy(self, what: str) -> Busy:
+    def _queue_full(self, reason: str) -> QueueFull:
         seconds = statistics.fmean(self._durations) if self._durations else 1.0
         retry_after = max(1.0, seconds * self.n_waiting / self.max_batch)
-        return Busy(f"the server is busy: {what}; ask again in {retry_after:.0f} s.", retry_after)
+        return QueueFull(f"the server is busy: {reason}; try again in {retry_after:.0f} s.", retry_after)
 
     # The model's thread
 
-    def _work(self) -> None:
+    def _loop(self) -> None:
         try:
             with eval_mode(self.model), torch.inference_mode():
                 while self._wait_for_work():
-                    self._run_a_job()
+                    self._run_job()
                     try:
                         self._step()
                     except Exception as error:  # these requests are lost, the server is not
-                        self._give_up(error)
-        finally:  # whatever happens: nobody waits for a thread that has ended
+                        self._fail_batch(error)
+        finally:  # in any case: nobody may wait for a thread that has ended
             with self._changed:
-                self._open = False
-                self._refuse_all()
+                self._accepting = False
+                self._fail_everything()
 
     def _wait_for_work(self) -> bool:
-        """Sleep until there is something to do. Returns False when it is time to end."""
+        """Sleep until there is something to do. Returns False when the thread should end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._jobs or self._waiting or self.n_running or not self._open)
-            return not self._cut and bool(self._open or self._jobs or self._waiting or self.n_running)
+            self._changed.wait_for(lambda: self._jobs or self._queue or self.n_running or not self._accepting)
+            return not self._aborting and bool(self._accepting or self._jobs or self._queue or self.n_running)
 
-    def _empty_the_batch(self) -> None:
-        self._decoder = None  # first gives back its memory
-        if self._writes:
-            self._decoder = ContinuousBatch(self.model, self.max_batch, self.tokenizer.vocab_size, self.context_length)
+    def _new_batch(self) -> None:
+        self._batch = None  # frees the memory of the old one first
+        if self._generates:
+            self._batch = ContinuousBatch(self.model, self.max_batch, self.tokenizer.vocab_size, self.context_length)
 
     def _running(self) -> list[GenerationRequest]:
-        return [] if self._decoder is None else [*self._decoder.rows, *self._decoder.joined]
+        return [] if self._batch is None else [*self._batch.sequences, *self._batch.prefilling]
 
-    def _refuse_all(self) -> None:
-        error = Stopping("the server is going down; what had been asked for was not finished.")
-        for request in [*self._waiting, *self._running()]:
+    def _fail_everything(self) -> None:
+        error = ShuttingDown("the server is shutting down; the request was not finished.")
+        for request in [*self._queue, *self._running()]:
             request.fail(error)
         for _, future in self._jobs:
             if future.set_running_or_notify_cancel():
                 future.set_exception(error)
-        self._waiting.clear()
+        self._queue.clear()
         self._jobs.clear()
-        self._decoder = None
+        self._batch = None
 
-    def _give_up(self, error: Exception) -> None:
-        """The batch could not be computed: tell everybody in it, and begin anew."""
+    def _fail_batch(self, error: Exception) -> None:
+        """A step failed: fail every request in the batch, and continue with an empty one."""
         if not isinstance(error, UserError):
             logging.getLogger(__name__).error("a step of the batch failed", exc_info=error)
         for request in self._running():
-            request.fail(RequestFailed(f"the model could not be computed: {error}"))
-        self._empty_the_batch()
+            request.fail(RequestFailed(f"the forward pass failed: {error}."))
+        self._new_batch()
 
-    def _run_a_job(self) -> None:
-        """One of those that wait; between two of them the batch takes a step."""
+    def _run_job(self) -> None:
+        """Run the first job in the queue, if any; between two jobs the batch takes a step."""
         with self._changed:
             job, future = self._jobs.popleft() if self._jobs else (None, None)
-        if future is not None and future.set_running_or_notify_cancel():
+        if job is not None and future is not None and future.set_running_or_notify_cancel():
             try:
                 future.set_result(job())
             except Exception as error:
                 future.set_exception(error)
 
     def _step(self) -> None:
-        """Whoever must go goes, whoever waits comes, and everybody in the batch gets one token."""
-        if self._decoder is None:
+        """Evict, admit, decode one token per sequence."""
+        if self._batch is None:
             return
-        self._drop_the_unwanted()
-        self._let_in()
+        self._evict()
+        self._admit()
         if not self.n_running:
             return
-        requests = list(self._decoder.step(self.prefill_tokens))
+        requests = list(self._batch.step(self.prefill_budget))
         if not requests:
-            return  # one long prompt, the rest of which is read next
+            return  # still prefilling one long prompt
         alternatives = self._alternatives(requests)
-        ids = self._decoder.sample()
+        ids = self._batch.sample()
         self.metrics.batch_size.observe(len(ids))
         self.metrics.generated_tokens.add(len(ids))
-        triples = zip(requests, ids, alternatives, strict=True)
-        self._decoder.remove([request for request, id, others in triples if self._write(request, id, others)])
+        tokens = zip(requests, ids, alternatives, strict=True)
+        self._batch.remove([request for request, id, others in tokens if self._add_token(request, id, others)])
 
-    def _drop_the_unwanted(self) -> None:
-        """End what has been cancelled, and what has had its time."""
+    def _evict(self) -> None:
+        """End the requests that were cancelled or have reached their deadline."""
         now = time.monotonic()
         with self._changed:
-            waiting = [request for request in self._waiting if request.cancelled or now > request.deadline]
-            for request in waiting:
-                self._waiting.remove(request)  # this very one: two requests are never equal
+            queued = [request for request in self._queue if request.cancelled or now > request.deadline]
+            for request in queued:
+                self._queue.remove(request)  # requests compare by identity
         running = [request for request in self._running() if request.cancelled or now > request.deadline]
-        self._decoder.remove(running)
-        limit = f"{self.request_seconds:g} seconds"
-        for request in (*waiting, *running):
+        self._batch.remove(running)
+        limit = f"{self.request_seconds:g} s"
+        for request in (*queued, *running):
             if request.cancelled:
-                request.end("cancelled")
+                request.finish("cancelled")
             elif request.ids:
-                self._has_ended(request)
-                request.end("length", f"stopped after {limit}, the longest that a request may take.")
+                self._record_duration(request)
+                request.finish("length", f"stopped after {limit}, the time limit of a request.")
             else:
-                request.fail(self._busy(f"its turn did not come within {limit}"))
+                request.fail(self._queue_full(f"the request was not admitted within {limit}"))
 
-    def _let_in(self) -> None:
-        """Who has waited longest, as long as there are slots."""
+    def _admit(self) -> None:
+        """Move requests from the queue into the batch, oldest first, while there are free slots."""
         now = time.monotonic()
-        while self._waiting and self._decoder.n_free:
+        while self._queue and self._batch.n_free:
             with self._changed:
-                request = self._waiting.popleft()
+                request = self._queue.popleft()
             try:
-                self._decoder.add(request)
+                self._batch.add(request)
             except Exception as error:  # there is no memory for another slot
-                request.fail(RequestFailed(f"the model could not be computed: {error}"))
+                request.fail(RequestFailed(f"the forward pass failed: {error}."))
                 raise
             self.metrics.queue_seconds.observe(now - request.submitted)
             self.metrics.prompt_tokens.add(request.n_prompt_tokens)
 
     def _alternatives(self, requests: Sequence[GenerationRequest]) -> list[tuple[tuple[int, str, float], ...]]:
-        """For each request the likeliest next tokens, as many as it asks for."""
+        """For each request, the most likely next tokens, as many as it asks for."""
         n = max(request.n_alternatives for request in requests)
         if n == 0:
             return [()] * len(requests)
-        best = self._decoder.logprobs().topk(min(n, self.tokenizer.vocab_size))  # (B, n)
-        rows = zip(requests, best.indices.tolist(), best.values.tolist(), strict=True)
+        top = self._batch.logprobs().topk(min(n, self.tokenizer.vocab_size))  # (B, n)
+        rows = zip(requests, top.indices.tolist(), top.values.tolist(), strict=True)
         return [
-            tuple((id, self._text_of(id), p) for id, p in zip(ids[: r.n_alternatives], logprobs, strict=False))
+            tuple((id, self._token_text(id), p) for id, p in zip(ids[: r.n_alternatives], logprobs, strict=False))
             for r, ids, logprobs in rows
         ]
 
-    def _write(self, request: GenerationRequest, id: int, alternatives: tuple[tuple[int, str, float], ...]) -> bool:
-        """Give a request its next token. Returns whether that was its last."""
-        text, reason = request.stream.push(id)
-        warnings = ()
-        if request.n_context_shifts and not request.told_full:
-            request.told_full, warnings = True, (context_shift_warning(self.context_length),)
-        seconds = time.monotonic() - request.submitted
+    def _add_token(self, request: GenerationRequest, id: int, alternatives: tuple[tuple[int, str, float], ...]) -> bool:
+        """Give a request its next token. Returns whether that was its last one."""
+        text, finish_reason = request.stream.push(id)
+        warnings: tuple[str, ...] = ()
+        if request.n_context_shifts and not request.context_shift_reported:
+            request.context_shift_reported, warnings = True, (context_shift_warning(self.context_length),)
         if len(request.ids) == 1:
-            self.metrics.time_to_first_token.observe(seconds)
-        if reason is not None:
-            self._has_ended(request)
-        token = GeneratedToken(id, self._text_of(id), request.logprobs[-1], alternatives)
-        request.write(token, text, reason, warnings)
-        return reason is not None
+            self.metrics.time_to_first_token.observe(time.monotonic() - request.submitted)
+        if finish_reason is not None:
+            self._record_duration(request)
+        token = GeneratedToken(id, self._token_text(id), request.logprobs[-1], alternatives)
+        request.add_token(token, text, finish_reason, warnings)
+        return finish_reason is not None
 
-    def _has_ended(self, request: GenerationRequest) -> None:
+    def _record_duration(self, request: GenerationRequest) -> None:
         seconds = time.monotonic() - request.submitted
         self.metrics.request_seconds.observe(seconds)
         self._durations.append(seconds)

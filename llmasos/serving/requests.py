@@ -1,4 +1,4 @@
-"""One request for text while it is worked on: what the model's thread writes into it, and what its reader waits for."""
+"""A request for text while the engine works on it: the model's thread adds tokens, and a reader waits for them."""
 
 import threading
 import time
@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 from llmasos.errors import UserError
 from llmasos.generation import SequenceState
-from llmasos.generation.stop_strings import RowStream
+from llmasos.generation.stop_strings import SequenceStream
 
 
-class Busy(UserError):
-    """There is more to do than can be done now.
+class QueueFull(UserError):
+    """The queue has no room for this request.
 
     Attributes:
-        retry_after: after how many seconds it is worth asking again.
+        retry_after: after how many seconds it is worth trying again.
     """
 
     def __init__(self, message: str, retry_after: float):
@@ -23,22 +23,23 @@ class Busy(UserError):
         self.retry_after = retry_after
 
 
-class Stopping(UserError):
-    """The server is going down and takes no more work."""
+class ShuttingDown(UserError):
+    """The engine is shutting down and accepts no more work."""
 
 
 class RequestFailed(RuntimeError):
-    """The model could not be computed; the message says why."""
+    """The forward pass failed; the message says why."""
 
 
 class GeneratedToken(NamedTuple):
-    """One token that was written.
+    """One generated token.
 
     Attributes:
         id: the token.
-        text: its own text, U+FFFD for a part of a character. A special token's is its name, which belongs to no text.
-        logprob: ln of the probability that the model gave it.
-        alternatives: the likeliest tokens at this place, each (id, text, logprob), the likeliest first.
+        text: its own text; U+FFFD for a part of a character. A special token has its name, which is not part of the
+            generated text.
+        logprob: the natural logarithm of its probability under the model.
+        alternatives: the most likely tokens at this position, each (id, text, logprob), most likely first.
     """
 
     id: int
@@ -51,11 +52,11 @@ class Event(NamedTuple):
     """What is new since the last event.
 
     Attributes:
-        text: what can be shown now. It may lag behind the tokens (half a character, perhaps the beginning of a stop
+        text: what can be shown now. It may lag behind the tokens (an incomplete character, or what may become a stop
             string).
-        tokens: one or, if the reader is slower than the model, several.
-        finish_reason: None while it goes on; "stop" or "length" at the end, "cancelled" if nobody wanted it any more.
-        warnings: sentences for a person.
+        tokens: one, or several if the reader is slower than the model.
+        finish_reason: None while the request is running; at the end "stop" or "length", or "cancelled".
+        warnings: sentences for the user.
     """
 
     text: str
@@ -66,16 +67,17 @@ class Event(NamedTuple):
 
 @dataclass(eq=False)
 class GenerationRequest(SequenceState):
-    """A row that somebody waits for. Made by `Engine.submit`; the attributes of `SequenceState` are for the engine alone.
+    """A sequence that a client waits for. Made by `Engine.submit`; only the engine uses the fields of `SequenceState`.
 
     Attributes:
-        stream: turns tokens into text; made for this request.
-        n_alternatives: how many alternatives to note for each token.
-        deadline: when it must have ended, by `time.monotonic`.
-        text, tokens, warnings, finish_reason: the result, complete when it has ended.
+        stream: turns this request's tokens into text.
+        n_alternatives: how many alternatives to record for each token.
+        deadline: when the request must have ended, on the clock of `time.monotonic`.
+        text, tokens, warnings, finish_reason: the result, complete once the request has ended.
+        context_shift_reported: whether a warning about a full context has been sent.
     """
 
-    stream: RowStream | None = None
+    stream: SequenceStream | None = None
     n_alternatives: int = 0
     deadline: float = float("inf")
     text: str = ""
@@ -83,13 +85,13 @@ class GenerationRequest(SequenceState):
     warnings: list[str] = field(default_factory=list)
     finish_reason: str | None = None
     cancelled: bool = False
-    told_full: bool = False  # whether its reader has been told that the context is full
+    context_shift_reported: bool = False
     submitted: float = field(default_factory=time.monotonic)
 
     def __post_init__(self):
-        self._changed = threading.Condition()  # for those who read along
-        self._end = threading.Event()  # for those who wait for the end, and need not wake up before
-        self._shown = (0, 0, 0)  # how many characters, tokens and warnings the reader has
+        self._changed = threading.Condition()  # for readers of the stream
+        self._ended = threading.Event()  # for readers of the whole result, who need not wake up for every token
+        self._delivered = (0, 0, 0)  # how many characters, tokens and warnings the reader already has
         self._error: Exception | None = None
 
     @property
@@ -99,22 +101,22 @@ class GenerationRequest(SequenceState):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will come."""
+        """Whether the request has finished or failed."""
         return self.finish_reason is not None or self._error is not None
 
-    # For whoever asked
+    # For the reader
 
     def events(self) -> Iterator[Event]:
-        """What is written, as it is written; blocks until there is something. The last event has a finish_reason.
+        """Yield new text and tokens as they are generated, blocking in between. The last event has a finish_reason.
 
         Raises:
-            Busy, Stopping, RequestFailed: the request could not be carried out.
+            QueueFull, ShuttingDown, RequestFailed: the request could not be carried out.
         """
         while True:
             with self._changed:
-                self._changed.wait_for(self._has_news)
-                n_characters, n_tokens, n_warnings = self._shown
-                self._shown = len(self.text), len(self.tokens), len(self.warnings)
+                self._changed.wait_for(self._has_event)
+                n_characters, n_tokens, n_warnings = self._delivered
+                self._delivered = len(self.text), len(self.tokens), len(self.warnings)
                 event = Event(
                     self.text[n_characters:],
                     tuple(self.tokens[n_tokens:]),
@@ -128,55 +130,58 @@ class GenerationRequest(SequenceState):
             if event.finish_reason is not None:
                 return
 
-    def news(self, seconds: float) -> bool:
-        """Wait until `events` has something to tell, but no longer than this. Returns whether it has."""
+    def wait_for_event(self, seconds: float) -> bool:
+        """Wait at most this long until `events` has something to yield. Returns whether it has."""
         with self._changed:
-            return self._changed.wait_for(self._has_news, seconds)
+            return self._changed.wait_for(self._has_event, seconds)
 
-    def _has_news(self) -> bool:
-        return self.ended or len(self.tokens) > self._shown[1]
+    def _has_event(self) -> bool:
+        return self.ended or len(self.tokens) > self._delivered[1]
 
     def wait(self, seconds: float) -> bool:
-        """Wait for the end, but no longer than this. Returns whether it has come."""
-        return self._end.wait(seconds)
+        """Wait at most this long for the end. Returns whether the request has ended."""
+        return self._ended.wait(seconds)
 
     def result(self) -> "GenerationRequest":
-        """Wait for the end; then the result is complete. Raises as `events` does."""
-        self._end.wait()
+        """Wait for the end and return the request, now complete. Raises as `events` does."""
+        self._ended.wait()
         if self._error is not None:
             raise self._error
         return self
 
     def cancel(self) -> None:
-        """Nobody wants the rest: it leaves the batch at the next step. From any thread, at any time."""
+        """Give up the rest: the engine evicts the request at its next step. May be called from any thread, any time."""
         self.cancelled = True
 
     # For the engine
 
-    def write(self, token: GeneratedToken, text: str, finish_reason: str | None, warnings: tuple[str, ...] = ()) -> None:
-        """One more token, and how it ends with it."""
+    def add_token(
+        self, token: GeneratedToken, text: str, finish_reason: str | None, warnings: tuple[str, ...] = ()
+    ) -> None:
+        """Append a token and the text that it completes; `finish_reason` is set if it is the last one."""
         with self._changed:
             self.tokens.append(token)
             self.text += text
             self.warnings += warnings
             self.finish_reason = finish_reason
-            self._tell()
+            self._notify()
 
-    def end(self, finish_reason: str, warning: str | None = None) -> None:
-        """It ends without another token."""
+    def finish(self, finish_reason: str, warning: str | None = None) -> None:
+        """End the request without another token."""
         with self._changed:
-            self.text += self.stream.close()
+            if self.stream is not None:
+                self.text += self.stream.close()
             self.warnings += [warning] if warning else []
             self.finish_reason = finish_reason
-            self._tell()
+            self._notify()
 
     def fail(self, error: Exception) -> None:
-        """It ends without a result."""
+        """End the request without a result; its readers get the error."""
         with self._changed:
             self._error = error
-            self._tell()
+            self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         self._changed.notify_all()
         if self.ended:
-            self._end.set()
+            self._ended.set()

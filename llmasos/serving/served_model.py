@@ -1,4 +1,4 @@
-"""What is served: a model under a name, what it can do, and how much of it one request may ask for."""
+"""The model that a server serves: its name, its capabilities, and the limits of a request."""
 
 import os
 import time
@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from llmasos.capabilities import capabilities_of
 from llmasos.models import ModelConfig, n_parameters_of
 from llmasos.nn import is_quantized
 from llmasos.prompting import ChatTemplate, template_of
@@ -15,45 +16,26 @@ from llmasos.serving.engine import Engine
 from llmasos.serving.metrics import Metrics
 from llmasos.tokenizers import Tokenizer
 
-ABILITIES = {  # (family, head) → what such a model can do; any can embed
-    ("gpt", "lm"): ("complete", "chat", "look"),
-    ("bert", "pretraining"): ("fill", "look"),
-    ("transformer", "lm"): ("translate", "look"),
-    "classifier": ("classify",),
-    "question_answering": ("answer",),
-    "features": (),
-}
 
+def default_name(model: str | Path) -> str:
+    """The name under which a model is served by default: its folder's name, or the name it was loaded by.
 
-def abilities_of(config: ModelConfig) -> tuple[str, ...]:
-    """What a model of this config can do.
-
-    >>> abilities_of(ModelConfig(family="bert", head="classifier", labels=("happy", "sad")))
-    ('classify', 'embed')
-    """
-    key = (config.family, config.head) if config.is_pretraining else config.head
-    return (*ABILITIES[key], "embed")
-
-
-def name_of(model: str | Path) -> str:
-    """What requests call a model if nothing else is said: the last part of its folder's name, or its name.
-
-    >>> name_of("HuggingFaceTB/SmolLM2-135M")
+    >>> default_name("HuggingFaceTB/SmolLM2-135M")
     'HuggingFaceTB/SmolLM2-135M'
     """
-    folder = Path(os.path.abspath(model))  # which, unlike `resolve`, leaves a link its own name
+    folder = Path(os.path.abspath(model))  # unlike `resolve`, this keeps the name of a symbolic link
     return folder.name if folder.is_dir() else str(model)
 
 
 @dataclass
-class Served:
-    """A model at work, as the routes see it.
+class ServedModel:
+    """A running model as the routes see it.
 
     Attributes:
-        name: what requests call the model.
-        engine: does the work.
+        name: of the model in requests.
+        engine: runs the model.
         max_tokens: how many tokens a request may ask for.
-        created: when it was opened, in Unix time.
+        created: when it was loaded, in Unix time.
     """
 
     name: str
@@ -65,18 +47,18 @@ class Served:
         self.model: nn.Module = self.engine.model
         self.tokenizer: Tokenizer = self.engine.tokenizer
         self.metrics: Metrics = self.engine.metrics
-        self.config: ModelConfig = self.model.config
+        self.config: ModelConfig = self.engine.model.config
         self.vocab_size = min(self.tokenizer.vocab_size, self.config.vocab_size)
-        self.abilities = abilities_of(self.config)
-        self.template: ChatTemplate | None = template_of(self.tokenizer) if "chat" in self.abilities else None
+        self.capabilities = capabilities_of(self.config.family, self.config.head)
+        self.template: ChatTemplate | None = template_of(self.tokenizer) if "chat" in self.capabilities else None
 
     @property
     def ready(self) -> bool:
-        """Whether it takes work."""
+        """Whether the engine accepts work."""
         return self.engine.alive
 
     def describe(self) -> dict[str, Any]:
-        """The model as `/v1/models` shows it: OpenAI's fields, and what a page must know to fit it."""
+        """The model as `/v1/models` shows it: OpenAI's fields, and what the page needs to adapt to the model."""
         config = self.config
         return {
             "id": self.name,
@@ -84,7 +66,7 @@ class Served:
             "created": self.created,
             "owned_by": "llmasos",
             "family": config.family,
-            "abilities": list(self.abilities),
+            "capabilities": list(self.capabilities),
             "context_length": config.context_length,
             "n_layers": config.n_layers,
             "n_heads": config.n_heads,

@@ -1,4 +1,4 @@
-"""A model and the server in front of it, in one object.
+"""A model and its server in one object.
 
     model = LLMServing.from_pretrained("my_llm")
     service = model.create_service()
@@ -6,8 +6,8 @@
     response = service.predict(text="Hello, world!")
     service.stop()
 
-A service is a `Client` of its own server: whatever is asked of it takes the same way as the question of anybody else
-who knows `service.url`, and stands in the same queue.
+A service is a `Client` of its own server: its calls take the same way as everybody else's requests to `service.url`,
+and wait in the same queue.
 """
 
 import threading
@@ -20,44 +20,44 @@ from torch import nn
 
 from llmasos import hub
 from llmasos.errors import UserError
+from llmasos.serving.app import MAX_TOKENS, App, create_app
 from llmasos.serving.engine import Engine
-from llmasos.serving.http.app import MAX_TOKENS, App, create_app
 from llmasos.serving.http.client import Client
 from llmasos.serving.http.http_types import MAX_BODY
 from llmasos.serving.http.server import HTTPServer, listen
 from llmasos.serving.http.transport import Transport
-from llmasos.serving.served_model import name_of
+from llmasos.serving.served_model import default_name
 from llmasos.tokenizers import Tokenizer
 from llmasos.training.device import pick_device
 
 
 class LLMServing:
-    """A model that is to be served. Made by `from_pretrained`.
+    """A model to serve. Made by `from_pretrained`.
 
     Attributes:
         model: the network, in evaluation mode.
-        tokenizer: what turns text into its token ids and back.
-        name: where it came from.
+        tokenizer: the one that the model was trained with.
+        name: where the model came from.
     """
 
     def __init__(self, model: nn.Module, tokenizer: Tokenizer, name: str):
         self.model, self.tokenizer, self.name = model, tokenizer, name
-        self._served_by: Service | None = None  # one engine at a time may use the model
-        self._guard = threading.RLock()
+        self._service: Service | None = None  # only one engine at a time may use the model
+        self._lock = threading.RLock()
 
     @classmethod
     def from_pretrained(cls, name: str | Path, device: str = "auto", quantize: str | None = None) -> "LLMServing":
-        """Open a model.
+        """Load a model.
 
         Args:
             name: a folder (a model's or a run's), a shipped model (`python -m llmasos models`), or a model of the
-                Hugging Face hub: from its cache, or downloaded.
+                Hugging Face hub, which is downloaded if it is not in the cache.
             device: "auto", "cpu", "cuda" or "mps".
             quantize: "int8" for a quarter of the memory.
 
         Raises:
-            UserError: there is no such model, it cannot be fetched, or it is damaged or of an unknown kind; or there is
-                no such way to quantise.
+            UserError: there is no such model, it cannot be downloaded, it is damaged or of an unknown format, or
+                `quantize` is unknown.
         """
         model, tokenizer = hub.load_pretrained(name, pick_device(device), say=print, quantize=quantize)
         return cls(model, tokenizer, str(name))
@@ -77,20 +77,20 @@ class LLMServing:
         max_connections: int = 256,
         request_seconds: float = 120.0,
     ) -> "Service":
-        """A service with this model, yet to be started.
+        """Make a service with this model; its `start` starts it.
 
         Args:
             host: where to listen; "127.0.0.1" can be reached from this machine only, "0.0.0.0" from everywhere.
-            port: 0 takes any that is free; `service.url` then has it.
-            max_connections: how many may ask at the same time.
-            others: as in `app.create_app` and `Engine`.
+            port: 0 chooses a free one; `service.url` then has it.
+            max_connections: how many clients may be connected at once.
+            api_key, name, hosts, max_batch, max_waiting, max_tokens, max_body, request_seconds: as in `create_app`.
         """
 
         def make_app() -> App:
             engine = Engine(self.model, self.tokenizer, max_batch, max_waiting, request_seconds=request_seconds)
             return create_app(
                 engine,
-                name=name or name_of(self.name),
+                name=name or default_name(self.name),
                 api_key=api_key,
                 hosts=hosts,
                 max_tokens=max_tokens,
@@ -104,7 +104,7 @@ class LLMServing:
 
 
 class Service(Client):
-    """A server that runs in the background of this program, and the calls of `Client` to ask it. See `create_service`.
+    """A server in the background of this program, with the methods of `Client`. Made by `LLMServing.create_service`.
 
     with model.create_service() as service:
         for piece in service.stream("Once there was"):
@@ -120,11 +120,14 @@ class Service(Client):
         max_connections: int,
         timeout: float,
     ):
-        """Args:
-        make_app: makes the application, with its engine at work.
-        timeout: how many seconds our own questions wait while nothing comes; longer than a request may take, so that
-            it is the server who says that it took too long.
-        others: as in `create_service`.
+        """Make a service; `start` starts it.
+
+        Args:
+            serving: the model.
+            make_app: makes the application, with a running engine.
+            host, port, max_connections: as in `create_service`.
+            timeout: how many seconds our own requests wait while nothing arrives. It is longer than a request may take,
+                so that the server is the one to report that a request took too long.
         """
         self.serving, self.host, self.port, self.max_connections = serving, host, port, max_connections
         self._make_app, self._timeout = make_app, timeout
@@ -132,54 +135,54 @@ class Service(Client):
 
     @property
     def transport(self) -> Transport:
-        """The way to the server. Raises UserError if it does not run."""
+        """The connection to the server. Raises UserError if the service is not running."""
         running = self._running
         if running is None:
-            raise UserError("the service does not run: call its start() first, or use it in a with statement.")
+            raise UserError("the service is not running; call its start() first, or use it in a with statement.")
         return running[2]
 
     @property
     def running(self) -> bool:
-        """Whether it has been started, and not stopped since."""
+        """Whether the service is running."""
         return self._running is not None
 
     def start(self) -> "Service":
-        """Serve from now on; returns the service itself as soon as it takes work. Once it runs, this does nothing.
+        """Start the server, and return the service when it accepts work. Does nothing if it is already running.
 
         Raises:
-            UserError: the port is taken, a setting is out of range, or another service has the model.
+            UserError: the port is taken, a setting is out of range, or the model is in another running service.
         """
         serving = self.serving
-        with serving._guard:
+        with serving._lock:
             if self._running is not None:
                 return self
-            if serving._served_by is not None:
-                raise UserError(f"{serving.name} is served at {serving._served_by.url} already, and a model can be in "
-                                "one service at a time: stop that one first, or open the model once more.")  # fmt: skip
-            with ExitStack() as undo:  # should anything fail on the way
+            if serving._service is not None:
+                raise UserError(f"{serving.name} is already served at {serving._service.url}, and a model can be in "
+                                "one service at a time; stop that one first, or load the model again.")  # fmt: skip
+            with ExitStack() as cleanup:  # if anything fails on the way
                 listener = listen(self.host, self.port)
-                undo.callback(listener.close)
+                cleanup.callback(listener.close)
                 app = self._make_app()
-                undo.callback(app.close, 0.0)
+                cleanup.callback(app.close, 0.0)
                 server = HTTPServer(app, self.host, listener=listener, max_connections=self.max_connections)
                 transport = Transport(server.url, app.api_key, self._timeout)
                 server.start()
-                undo.pop_all()
+                cleanup.pop_all()
             if server.public and app.api_key is None:
-                warnings.warn("everybody who can reach this machine can use the service; give it an api_key.",
+                warnings.warn("everybody who can reach this machine can use the service; set an api_key.",
                               stacklevel=2)  # fmt: skip
-            self._running, serving._served_by = (app, server, transport), self
+            self._running, serving._service = (app, server, transport), self
         return self
 
     def stop(self, drain_seconds: float = 10.0) -> None:
-        """Take no more work; what is running may take so many seconds to end. Then this does nothing until `start`."""
-        with self.serving._guard:
+        """Accept no more work, give what is running this long to finish, and stop. Does nothing if not running."""
+        with self.serving._lock:
             if self._running is None:
                 return
             app, server, _ = self._running
-            app.close(drain_seconds)  # meanwhile the server says 503 to whoever comes
+            app.close(drain_seconds)  # meanwhile the server answers new requests with 503
             server.stop()
-            self._running = self.serving._served_by = None
+            self._running = self.serving._service = None
 
     def __enter__(self) -> "Service":
         return self.start()

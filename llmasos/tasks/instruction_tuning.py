@@ -16,7 +16,7 @@ from llmasos.generation import SamplingOptions, generate
 from llmasos.models import ModelConfig, flops_per_token
 from llmasos.objectives import Dialogue, SupervisedFineTuning
 from llmasos.prompting import Message, template_of
-from llmasos.prompting.chat_template import ANSWERER, special_tokens_for
+from llmasos.prompting.chat_template import ASSISTANT, special_tokens_for
 from llmasos.tasks.example_task import ExamplesTask
 from llmasos.tasks.task import Report
 from llmasos.tokenizers import Tokenizer, train_tokenizer
@@ -76,7 +76,7 @@ class InstructionTuning(ExamplesTask):
         return f"{chat.messages[-2][1]}  →  {self.answers(model, [chat])[0]}"
 
     def evaluate(self, model: nn.Module, split: str = "val") -> Report:
-        chats = [chat for chat in self.split(split) if chat.messages[-1][0] == ANSWERER][:MEASURED]
+        chats = [chat for chat in self.split(split) if chat.messages[-1][0] == ASSISTANT][:MEASURED]
         expected = [chat.messages[-1][1].strip() for chat in chats]
         said = self.answers(model, chats)
         wrong = [one != other for one, other in zip(said, expected, strict=True)]
@@ -104,5 +104,5 @@ def reply(
     """
     template = template_of(tokenizer)
     prompts = [template.encode(tokenizer, messages).ids for messages in chats]
-    options = template.ending(options, tokenizer)
+    options = template.with_stops(options, tokenizer)
     return [generation.text.strip() for generation in generate(model, tokenizer, prompts, options)]

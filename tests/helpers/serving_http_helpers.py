@@ -16,7 +16,7 @@ from model_helpers import randomise
 
 from llmasos.models import ModelConfig, build_model
 from llmasos.serving.engine import Engine
-from llmasos.serving.http.app import App, create_app
+from llmasos.serving.app import App, create_app
 from llmasos.serving.http.server import HTTPServer
 from llmasos.tokenizers import ByteTokenizer, train_tokenizer
 

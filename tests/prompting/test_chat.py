@@ -60,7 +60,7 @@ def test_only_what_the_assistant_says_is_learned(template):
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_tokens_are_counted_as_they_are_encoded_and_each_message_once(template, monkeypatch):
     tokenizer, chosen = tokenizer_for(template), TEMPLATES[template]
-    count, encode, seen = chosen.counter(tokenizer), tokenizer.encode, []
+    count, encode, seen = chosen.token_counter(tokenizer), tokenizer.encode, []
     expected = [len(chosen.encode(tokenizer, CHAT[start:]).ids) for start in (0, 0, 1, 2, 3)]
     monkeypatch.setattr(tokenizer, "encode", lambda text, **named: seen.append(text) or encode(text, **named))
     assert [count(CHAT[start:]) for start in (0, 0, 1, 2, 3)] == expected
@@ -70,14 +70,16 @@ def test_tokens_are_counted_as_they_are_encoded_and_each_message_once(template, 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_an_answer_ends_where_the_template_says(template):
     tokenizer, chosen = tokenizer_for(template), TEMPLATES[template]
-    options = chosen.ending(SamplingOptions(9, stop="END", stop_ids=(5,)), tokenizer)
+    options = chosen.with_stops(SamplingOptions(9, stop="END", stop_ids=(5,)), tokenizer)
     assert options.stop_ids == (5, chosen.stop_id(tokenizer)) and options.max_new_tokens == 9
-    assert options.stop == ("END", *chosen.stops)
+    assert options.stop == ("END", *chosen.stop_strings)
     begun = [chosen.encode(tokenizer, [Message(role, "x")], answer=False).ids for role in ROLES]
     special = [any(id in tokenizer.special_tokens.values() for id in ids[:2]) for ids in begun]
-    if chosen.stops:  # nothing else tells that somebody else speaks
+    if chosen.stop_strings:  # nothing else tells that somebody else speaks
         assert not any(special)
-        assert [stop.strip() for stop in chosen.stops] == [tokenizer.decode(ids).partition(" ")[0] for ids in begun]
+        assert [stop.strip() for stop in chosen.stop_strings] == [
+            tokenizer.decode(ids).partition(" ")[0] for ids in begun
+        ]
     else:
         assert all(special)
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmasos.errors import UserError
-from llmasos.prompting import Conversation, Forgotten, Message
+from llmasos.prompting import Conversation, Dropped, Message
 
 SHOWN = [[Message("user", "2+2"), Message("assistant", "4")], [Message("user", "1+1"), Message("assistant", "2")]]
 
@@ -30,34 +30,34 @@ def test_what_fits_stays():
     one = talk("aaa", "bbb", "ccc", system="s", examples=SHOWN)
     assert texts(one) == ["s", "2+2", "4", "1+1", "2", "aaa", "bbb", "ccc"]
     assert [message.role for message in one.messages] == ["system", *["user", "assistant"] * 3, "user"]
-    assert one.fit(n_letters, 18) == Forgotten(0, 0) and len(one.messages) == 8
+    assert one.fit(n_letters, 18) == Dropped(0, 0) and len(one.messages) == 8
 
 
 def test_the_oldest_goes_first_a_question_with_its_answer():
     one = talk("aaa", "bbb", "ccc", "ddd", "eee", system="s", examples=SHOWN)
-    assert one.fit(n_letters, 23) == Forgotten(2, 0) and texts(one)[5:] == ["ccc", "ddd", "eee"]
-    assert one.fit(n_letters, 23) == Forgotten(0, 0)  # it is told once
+    assert one.fit(n_letters, 23) == Dropped(2, 0) and texts(one)[5:] == ["ccc", "ddd", "eee"]
+    assert one.fit(n_letters, 23) == Dropped(0, 0)  # it is told once
     one.answer("fff")
     one.ask("ggg")
-    assert one.fit(n_letters, 23) == Forgotten(2, 0) and texts(one)[5:] == ["eee", "fff", "ggg"]
+    assert one.fit(n_letters, 23) == Dropped(2, 0) and texts(one)[5:] == ["eee", "fff", "ggg"]
     assert [message.content for message in one.said] == ["aaa", "bbb", "ccc", "ddd", "eee", "fff", "ggg"]  # for /save
 
 
 def test_then_the_first_examples_and_never_the_system_message_or_the_question():
     one = talk("aaa", "bbb", "ccc", system="s", examples=SHOWN)
-    assert one.fit(n_letters, 8) == Forgotten(2, 1) and texts(one) == ["s", "1+1", "2", "ccc"]
-    assert one.fit(n_letters, 4) == Forgotten(0, 1) and texts(one) == ["s", "ccc"]
+    assert one.fit(n_letters, 8) == Dropped(2, 1) and texts(one) == ["s", "1+1", "2", "ccc"]
+    assert one.fit(n_letters, 4) == Dropped(0, 1) and texts(one) == ["s", "ccc"]
     with pytest.raises(UserError, match="what you say has 4 tokens with the system message, and there is room for 3"):
         one.fit(n_letters, 3)
 
 
 def test_examples_come_back_when_what_has_been_said_is_forgotten():
     one = talk("aaa", "bbb", "ccc", system="s", examples=SHOWN)
-    assert one.fit(n_letters, 8) == Forgotten(2, 1) and one.fit(n_letters, 8) == Forgotten(0, 0)
+    assert one.fit(n_letters, 8) == Dropped(2, 1) and one.fit(n_letters, 8) == Dropped(0, 0)
     one.reset()
     one.ask("ddd")
     assert texts(one) == ["s", "2+2", "4", "1+1", "2", "ddd"]
-    assert one.fit(n_letters, 8) == Forgotten(0, 1) and texts(one) == ["s", "1+1", "2", "ddd"]
+    assert one.fit(n_letters, 8) == Dropped(0, 1) and texts(one) == ["s", "1+1", "2", "ddd"]
 
 
 def test_a_conversation_of_messages_has_the_first_as_its_system_message():
@@ -72,7 +72,7 @@ def test_what_cannot_fit_makes_nothing_forgotten_and_can_be_taken_back():
     one = talk("aaa", "bbb", "c" * 50, examples=SHOWN)
     with pytest.raises(UserError, match="what you say has 50 tokens, and there is room for 20"):
         one.fit(n_letters, 20)
-    one.take_back()
+    one.undo()
     assert texts(one) == ["2+2", "4", "1+1", "2", "aaa", "bbb"]
 
 
@@ -92,4 +92,4 @@ def test_it_fits_afterwards_with_as_much_as_can_be(sizes, room, n_examples):
 
 def test_a_guess_forgets_but_refuses_nothing():
     one = talk("aaa", "bbb", "c" * 50, system="s", examples=SHOWN)
-    assert one.fit(n_letters, 20, exact=False) == Forgotten(2, 2) and texts(one) == ["s", "c" * 50]
+    assert one.fit(n_letters, 20, exact=False) == Dropped(2, 2) and texts(one) == ["s", "c" * 50]

@@ -5,7 +5,7 @@ import pytest
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions
 from llmasos.generation.prompts import prepare_prompt
-from llmasos.prompting import FewShot, vote
+from llmasos.prompting import FewShot, majority_vote
 from llmasos.tokenizers import train_tokenizer
 
 TASK = FewShot("Give the opposite.", ("Word", "Opposite"))
@@ -61,9 +61,11 @@ def test_without_an_instruction_the_examples_come_first():
 
 
 def test_the_most_frequent_answer_wins_and_the_first_of_equals():
-    assert vote(["b", "a", "a"]).answer == "a"
-    assert vote(["b", "a"]).answer == "b" and vote(["b", "a"]).share == 0.5
-    result = vote(["It is 7.", "It is 8.", "So, 7."], key=lambda answer: "".join(c for c in answer if c.isdigit()))
+    assert majority_vote(["b", "a", "a"]).answer == "a"
+    assert majority_vote(["b", "a"]).answer == "b" and majority_vote(["b", "a"]).fraction == 0.5
+    result = majority_vote(
+        ["It is 7.", "It is 8.", "So, 7."], key=lambda answer: "".join(c for c in answer if c.isdigit())
+    )
     assert result.answer == "It is 7." and result.counts == {"It is 7.": 2, "It is 8.": 1}
     with pytest.raises(ValueError):
-        vote([])
+        majority_vote([])

@@ -18,7 +18,7 @@ from llmasos.generation import SamplingOptions, generate
 from llmasos.generation.continuous_batching import ContinuousBatch
 from llmasos.serving.engine import Engine
 from llmasos.serving.metrics import Metrics
-from llmasos.serving.requests import Busy, RequestFailed, Stopping
+from llmasos.serving.requests import QueueFull, RequestFailed, ShuttingDown
 from llmasos.tokenizers import ByteTokenizer
 
 TOKENIZER = ByteTokenizer()
@@ -69,7 +69,7 @@ def random_request(draw: random.Random) -> tuple[str, SamplingOptions, int]:
 @pytest.mark.parametrize("n_requests", [40, pytest.param(200, marks=pytest.mark.slow)])
 def test_requests_under_load_each_get_what_they_get_alone(started, n_requests):
     model = byte_model()
-    engine = started(model, max_batch=7, max_waiting=1000, prefill_tokens=16, request_seconds=600)
+    engine = started(model, max_batch=7, max_waiting=1000, prefill_budget=16, request_seconds=600)
     draw = random.Random(0)
     asked = [random_request(draw) for _ in range(n_requests)]
     got: list = [None] * len(asked)
@@ -154,7 +154,7 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_come_again(started):
     [running] = engine.submit("a", ENDLESS)
     wait_until(lambda: engine.n_running == 1)
     waiting = engine.submit("b", GREEDY, n=2)
-    with pytest.raises(Busy, match="2 requests are waiting already, and 2 may; ask again in") as caught:
+    with pytest.raises(QueueFull, match="2 requests are waiting already, and 2 may; ask again in") as caught:
         engine.submit("c", GREEDY)
     assert caught.value.retry_after >= 1.0
     running.cancel()
@@ -171,7 +171,7 @@ def test_a_request_that_has_had_its_time_ends_with_what_it_has(started):
     behind.deadline = request.deadline = time.monotonic()  # first of the one behind, which must not begin now
     assert request.result().finish_reason == "length" and "stopped after 600 seconds" in request.warnings[-1]
     assert request.text.startswith(engine.submit("a", replace(ENDLESS, max_new_tokens=3))[0].result().text)
-    with pytest.raises(Busy, match="its turn did not come within 600 seconds"):
+    with pytest.raises(QueueFull, match="its turn did not come within 600 seconds"):
         behind.result()
     assert engine.metrics.request_seconds.count == 2  # the long one is counted, too
 
@@ -224,7 +224,7 @@ def test_a_job_whose_turn_does_not_come_is_called_off(started):
     blocker = threading.Thread(target=lambda: engine.run(lambda: (begun.set(), go_on.wait(60)), 60), daemon=True)
     blocker.start()
     assert begun.wait(60)
-    with pytest.raises(Busy, match="had no time for this within 0.2 seconds"):
+    with pytest.raises(QueueFull, match="had no time for this within 0.2 seconds"):
         engine.run(lambda: called.append(1))
     go_on.set()
     blocker.join()
@@ -285,12 +285,12 @@ def test_when_the_models_thread_dies_nobody_waits_for_it(started, monkeypatch):
     monkeypatch.setattr(engine, "_give_up", lambda error: 1 // 0)
     monkeypatch.setattr(engine, "_step", lambda: 1 // 0)
     for request in (running, waiting):
-        with pytest.raises(Stopping):
+        with pytest.raises(ShuttingDown):
             request.result()
     wait_until(lambda: not engine.alive)
-    with pytest.raises(Stopping):
+    with pytest.raises(ShuttingDown):
         engine.submit("a", GREEDY)
-    with pytest.raises(Stopping):
+    with pytest.raises(ShuttingDown):
         engine.run(lambda: 1)
     engine._thread.join(60)  # it is to die while nobody is told of its error
 
@@ -299,7 +299,7 @@ def test_of_several_prompts_all_are_taken_or_none(started):
     engine = started(max_batch=1, max_waiting=5)
     [running] = engine.submit("a", ENDLESS)
     wait_until(lambda: engine.n_running == 1)
-    with pytest.raises(Busy):
+    with pytest.raises(QueueFull):
         engine.submit_all(["b", "c", "d"], GREEDY, n=2)
     assert engine.n_waiting == 0
     requests = engine.submit_all(["b", "c"], GREEDY, n=2)
@@ -332,7 +332,7 @@ def test_wrong_token_ids_are_refused_at_the_door(started):
             started().submit(ids, GREEDY)
 
 
-@pytest.mark.parametrize("setting", ["max_batch", "max_waiting", "prefill_tokens"])
+@pytest.mark.parametrize("setting", ["max_batch", "max_waiting", "prefill_budget"])
 def test_settings_are_checked(setting):
     with pytest.raises(UserError, match=f"{setting} is 0; it must be a whole number of at least 1"):
         Engine(byte_model(), TOKENIZER, **{setting: 0})
@@ -358,9 +358,9 @@ def test_a_copy_of_the_process_has_no_thread_and_says_so(started, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(engine, "_thread", threading.Thread())  # all that a fork leaves of it: one that does not run
         assert not engine.alive
-        with pytest.raises(Stopping, match="does not run in this process"):
+        with pytest.raises(ShuttingDown, match="does not run in this process"):
             engine.submit("a", GREEDY)
-        with pytest.raises(Stopping, match="does not run in this process"):
+        with pytest.raises(ShuttingDown, match="does not run in this process"):
             engine.run(lambda: 1)
     assert engine.submit("a", GREEDY)[0].result().finish_reason == "length"
 
@@ -375,7 +375,7 @@ def test_stopping_lets_what_runs_and_waits_finish_and_takes_nothing_new(started)
     stopper = threading.Thread(target=engine.stop, args=(300,), daemon=True)
     stopper.start()
     wait_until(lambda: not engine.alive)
-    with pytest.raises(Stopping, match="takes no more work"):
+    with pytest.raises(ShuttingDown, match="takes no more work"):
         engine.submit("a", GREEDY)
     stopper.join()
     assert [request.finish_reason for request in requests] == ["length"] * 3
@@ -388,7 +388,7 @@ def test_what_is_not_finished_in_time_is_cut_off_and_told(started):
     wait_until(lambda: engine.n_running == 1)
     engine.stop(drain_seconds=0.1)
     for request in (running, waiting):
-        with pytest.raises(Stopping, match="was not finished"):
+        with pytest.raises(ShuttingDown, match="was not finished"):
             request.result()
 
 

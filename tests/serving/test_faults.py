@@ -42,7 +42,7 @@ from llmasos.cli.cli import run
 from llmasos.cli.serve import main as serve
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions, generate
-from llmasos.hub.names import SHIPPED
+from llmasos.hub.resolve import SHIPPED
 from llmasos.serving.http.server import HTTPServer, listen
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -327,7 +327,7 @@ def test_a_head_is_the_head_of_the_answer(server):
 
 
 def test_huge_bodies(server, expected, monkeypatch):
-    """Refused by their length. A usual client sends all before it reads, and is not cut off while it does."""
+    """RequestError by their length. A usual client sends all before it reads, and is not cut off while it does."""
     monkeypatch.setattr("llmasos.serving.http.connection.LINGER", 600.0)
     statuses, data = Counter(), json.dumps({"prompt": "a" * 20_000_000}).encode()
     for _ in range(3):

@@ -23,13 +23,13 @@ from llmasos.generation import BeamOptions, SamplingOptions, beam_search, genera
 from llmasos.interpret import label_evidence
 from llmasos.prompting import Message
 from llmasos.serving.api import ROUTES
-from llmasos.serving.api.sse import LOOK_SECONDS, news
-from llmasos.serving.api.writing import MAX_HELD
-from llmasos.serving.http.app import App, create_app
-from llmasos.serving.http.errors import Refused
+from llmasos.serving.api.sse import POLL_SECONDS, merged_events
+from llmasos.serving.api.generation import MAX_RECORDED
+from llmasos.serving.app import App, create_app
+from llmasos.serving.http.errors import RequestError
 from llmasos.serving.http.json_body import read_json
 from llmasos.serving.metrics import Counter, Histogram
-from llmasos.serving.requests import Busy, Event, GenerationRequest
+from llmasos.serving.requests import QueueFull, Event, GenerationRequest
 from llmasos.tasks import answer_questions, classify, fill_masks, reply
 from llmasos.tasks.embedding import embed
 
@@ -39,10 +39,10 @@ BODIES = {  # route → a body that is right
     "/v1/chat/completions": {"messages": [{"role": "user", "content": "abc"}], "max_tokens": 6, "seed": 3},
     "/v1/embeddings": {"input": "the cat"},
     "/v1/classify": {"input": "the cat"},
-    "/v1/answer": {"question": "who ?", "context": "the cat sat on the mat"},
-    "/v1/fill": {"input": "the [MASK] sat"},
+    "/v1/question-answering": {"question": "who ?", "context": "the cat sat on the mat"},
+    "/v1/fill-mask": {"input": "the [MASK] sat"},
     "/v1/translate": {"input": "abc", "beams": 2, "max_tokens": 5},
-    "/v1/look": {"input": "abc"},  # and of a translator, the target
+    "/v1/inspect": {"input": "abc"},  # and of a translator, the target
 }
 WRONG = [None, True, False, 0, 1, -1, 2.5, 1e6, 10**18, 10**24, -1e300, "", " ", "abc", "true", "1", [], {}, [[]],
          [[1]], [{}], [None], [1, "a"], ["a", 1], ["a"], [-1], [10**6], [1.5], [True], ["x"] * 300, [[1], [2]], [["a"]],
@@ -71,8 +71,8 @@ def has(app: App, path: str) -> bool:
 
 def kinds_with(path: str) -> list[str]:
     families = {"/v1/completions": ["gpt"], "/v1/chat/completions": ["gpt"], "/v1/embeddings": list(KINDS),
-                "/v1/classify": ["classifier"], "/v1/answer": ["span"], "/v1/fill": ["bert"],
-                "/v1/translate": ["transformer"], "/v1/look": ["gpt", "bert", "transformer"]}  # fmt: skip
+                "/v1/classify": ["classifier"], "/v1/question-answering": ["span"], "/v1/fill-mask": ["bert"],
+                "/v1/translate": ["transformer"], "/v1/inspect": ["gpt", "bert", "transformer"]}  # fmt: skip
     return families[path]
 
 
@@ -221,12 +221,12 @@ def saying(app: App, text: str, monkeypatch) -> None:
 
     def sample(self):
         ids = original(self)
-        for number, row in enumerate(self.rows):
+        for number, row in enumerate(self.sequences):
             row.ids[-1] = ids[number] = data[(len(row.ids) - 1) % len(data)]
         return ids
 
-    data, original = text.encode(), type(app.engine._decoder).choose
-    monkeypatch.setattr(type(app.engine._decoder), "choose", choose)
+    data, original = text.encode(), type(app.engine._batch).sample
+    monkeypatch.setattr(type(app.engine._batch), "sample", sample)
 
 
 def test_all_tokens_of_a_character_stand_at_its_place(gpt, monkeypatch):
@@ -245,8 +245,8 @@ def test_all_tokens_of_a_character_stand_at_its_place(gpt, monkeypatch):
 
 @pytest.mark.parametrize(("asked", "unasked", "n"), [({}, 1024, None), ({"max_tokens": 3}, 1024, 3), ({}, 10, 10)])
 def test_an_answer_may_be_as_long_as_the_context_has_room(gpt, asked, unasked, n, monkeypatch):
-    monkeypatch.setattr("llmasos.serving.api.chat_completions.USUAL_TOKENS", 4)
-    monkeypatch.setattr("llmasos.serving.api.chat_completions.LONGEST_UNASKED", unasked)
+    monkeypatch.setattr("llmasos.serving.api.chat_completions.DEFAULT_TOKENS", 4)
+    monkeypatch.setattr("llmasos.serving.api.chat_completions.MAX_DEFAULT_TOKENS", unasked)
     saying(gpt, "abc", monkeypatch)  # and so on: it never ends by itself
     body = {"messages": [{"role": "user", "content": "abc"}], "seed": 3}
     usage = ask(gpt, "POST", "/v1/chat/completions", body | asked).json["usage"]
@@ -289,7 +289,7 @@ def test_an_empty_message_is_left_out_unless_it_is_the_users(gpt):
         with_empty = [{"role": role, "content": nothing}, *messages]
         answer = ask(gpt, "POST", "/v1/chat/completions", body | {"messages": with_empty})
         assert answer.status == 200 and answer.json["choices"] == expected
-        looked = [ask(gpt, "POST", "/v1/look", {"input": m}).json for m in (messages, with_empty)]
+        looked = [ask(gpt, "POST", "/v1/inspect", {"input": m}).json for m in (messages, with_empty)]
         assert looked[0] == looked[1]
     answer = ask(gpt, "POST", "/v1/chat/completions", {"messages": [*messages, {"role": "user", "content": ""}]})
     assert answer.status == 400 and answer.error["param"] == "messages[1].content"
@@ -441,10 +441,10 @@ def test_the_events_of_a_stream_are_not_more_than_a_person_can_see(gpt):
 
 
 def test_several_texts_of_a_stream_come_side_by_side(gpt, monkeypatch):
-    seen, all_seen, choose = set(), threading.Event(), type(gpt.engine._decoder).choose
+    seen, all_seen, sample = set(), threading.Event(), type(gpt.engine._batch).sample
     # no text ends before something of each has been read, unless that takes a minute
-    monkeypatch.setattr(type(gpt.engine._decoder), "choose", lambda self: (
-        len(self.rows[0].ids) < 10 or all_seen.wait(60), choose(self))[1])  # fmt: skip
+    monkeypatch.setattr(type(gpt.engine._batch), "sample", lambda self: (
+        len(self.sequences[0].ids) < 10 or all_seen.wait(60), sample(self))[1])  # fmt: skip
     _, pieces = begin(gpt, "POST", "/v1/completions", ENDLESS | {"n": 3, "max_tokens": 20, "stream": True})
     for piece in pieces:
         for event in events(piece + b"data: [DONE]\n\n" * (b"[DONE]" not in piece)):
@@ -467,17 +467,17 @@ def test_texts_that_always_have_news_take_turns_in_a_stream():
         def events(self):
             return iter([Event("a", ()), Event("b", ()), Event("c", (), "length")])
 
-    assert [number for number, _ in news([Text(), Text(), Text()])] == [0, 1, 2] * 3
+    assert [number for number, _ in merged_events([Text(), Text(), Text()])] == [0, 1, 2] * 3
 
 
 def test_a_stream_of_several_texts_sleeps_while_there_is_nothing_new(gpt, monkeypatch):
     """It waits for the first of them, and does not go round all of them a hundred times a second."""
-    looks, original, choose, start = [], GenerationRequest.news, type(gpt.engine._decoder).choose, time.monotonic()
-    monkeypatch.setattr(GenerationRequest, "news", lambda self, seconds: (looks.append(1), original(self, seconds))[1])
-    monkeypatch.setattr(type(gpt.engine._decoder), "choose", lambda self: (time.sleep(0.4), choose(self))[1])
+    looks, original, sample, start = [], GenerationRequest.wait_for_event, type(gpt.engine._batch).sample, time.monotonic()
+    monkeypatch.setattr(GenerationRequest, "wait_for_event", lambda self, seconds: (looks.append(1), original(self, seconds))[1])
+    monkeypatch.setattr(type(gpt.engine._batch), "sample", lambda self: (time.sleep(0.4), sample(self))[1])
     body = ENDLESS | {"n": 3, "max_tokens": 4, "stream": True}
     n_events = len(ask(gpt, "POST", "/v1/completions", body).events)
-    n_rounds = 2 * n_events + (time.monotonic() - start) / LOOK_SECONDS + 1  # at most: with news, and without
+    n_rounds = 2 * n_events + (time.monotonic() - start) / POLL_SECONDS + 1  # at most: with news, and without
     assert len(looks) <= 4 * n_rounds  # about 170 in these two seconds; it was 300 in each
 
 
@@ -523,10 +523,13 @@ def test_what_is_not_read_of_a_text_is_said(apps):
     n_each = len(served.tokenizer.encode("cat"))
     for n_words, n_cut in ((n_left // n_each, 0), (40, 40 * n_each - n_left)):
         body = {"question": "cat " * n_words, "context": context}
-        answer = ask(apps["span"], "POST", "/v1/answer", body).json
+        answer = ask(apps["span"], "POST", "/v1/question-answering", body).json
         said = [f"the question is too long: its last {n_cut} tokens are not read."]
         assert answer.get("warnings") == (said if n_cut else None)
-    assert "warnings" not in ask(apps["span"], "POST", "/v1/answer", {"question": "cat", "context": "cat " * 200}).json
+    assert (
+        "warnings"
+        not in ask(apps["span"], "POST", "/v1/question-answering", {"question": "cat", "context": "cat " * 200}).json
+    )
 
 
 def test_classify(apps):
@@ -546,7 +549,7 @@ def test_answer(apps):
     served = apps["span"].served
     found = []
     for context in ("the cat sat on the mat .", "a dog ran to the river", "Anna was sad .", "x", "the river " * 60):
-        answer = ask(apps["span"], "POST", "/v1/answer", {"question": "who ?", "context": context}).json
+        answer = ask(apps["span"], "POST", "/v1/question-answering", {"question": "who ?", "context": context}).json
         [best] = answer_questions(served.model, served.tokenizer, [QA(context, "who ?", ())])
         assert answer["answer"] == best.text and answer["answerable"] == bool(best.text)
         assert answer["score"] == pytest.approx(best.score, abs=1e-4)
@@ -559,7 +562,7 @@ def test_answer(apps):
 def test_fill(apps):
     served = apps["bert"].served
     body = {"input": "the [MASK] sat on the [MASK] .", "n": 3}
-    masks = ask(apps["bert"], "POST", "/v1/fill", body).json["masks"]
+    masks = ask(apps["bert"], "POST", "/v1/fill-mask", body).json["masks"]
     expected = fill_masks(served.model, served.tokenizer, body["input"], 3)
     assert [[one["token"] for one in mask] for mask in masks] == [[token for token, _ in best] for best in expected]
     assert [[one["probability"] for one in mask] for mask in masks] == [
@@ -583,9 +586,9 @@ def test_translate(apps):
 def test_look(apps, kind):
     body = {"input": "the cat"} | ({"target": "le chat"} if kind == "transformer" else {})
     for show in ("tokens", "attention"):
-        answer = ask(apps[kind], "POST", "/v1/look", body | {"show": show})
+        answer = ask(apps[kind], "POST", "/v1/inspect", body | {"show": show})
         assert answer.status == 200 and answer.json["object"] == "look" and answer.json["tokens"], answer.json
-    lens = ask(apps[kind], "POST", "/v1/look", body | {"show": "lens"})
+    lens = ask(apps[kind], "POST", "/v1/inspect", body | {"show": "lens"})
     assert lens.status == (400 if kind == "transformer" else 200)
 
 
@@ -605,7 +608,7 @@ def test_a_body_is_taken_if_and_only_if_the_document_says_so(apps, path):
             try:
                 check(read_json(json.dumps(body).encode()))
                 refused = None
-            except Refused as error:
+            except RequestError as error:
                 refused = error
                 n_refused += 1
                 assert name in str(error) and name in error.param and len(str(error)) < 1000
@@ -731,7 +734,7 @@ def test_a_source_that_is_too_long_is_named_before_any_is_translated(apps, monke
 
 
 def test_what_only_the_model_can_find_wrong_is_said_too(apps):
-    answer = ask(apps["gpt"], "POST", "/v1/look", {"input": "x" * 100})
+    answer = ask(apps["gpt"], "POST", "/v1/inspect", {"input": "x" * 100})
     assert answer.status == 400 and "100 tokens" in answer.error["message"]
 
 
@@ -812,7 +815,12 @@ def test_a_key_is_asked_for():
                 assert answer.headers["WWW-Authenticate"] == "Bearer" and "open-sesame" not in answer.error["message"]
         for shown in ("Bearer open-sesame", "bearer open-sesame"):
             assert ask(app, "GET", "/v1/models", HTTP_AUTHORIZATION=shown).status == 200
-        for method, path in (("GET", "/nowhere"), ("POST", "/v1/fill"), ("GET", "/v1/fill"), ("GET", "/health/")):
+        for method, path in (
+            ("GET", "/nowhere"),
+            ("POST", "/v1/fill-mask"),
+            ("GET", "/v1/fill-mask"),
+            ("GET", "/health/"),
+        ):
             assert ask(app, method, path).status == 401  # nor is it told what there is
         document = ask(app, "GET", "/openapi.json", HTTP_AUTHORIZATION="Bearer open-sesame").json
         assert document["paths"]["/v1/completions"]["post"]["security"] == [{"key": []}]
@@ -833,7 +841,7 @@ def test_a_key_that_cannot_be_sent_is_refused(key):
 
 def test_an_application_that_cannot_be_made_leaves_no_thread(monkeypatch):
     engine = tiny("gpt")
-    monkeypatch.setattr("llmasos.serving.http.app.document", lambda *args, **named: 1 // 0)
+    monkeypatch.setattr("llmasos.serving.app.document", lambda *args, **named: 1 // 0)
     with pytest.raises(ZeroDivisionError):
         create_app(engine)
     assert not engine.alive
@@ -906,11 +914,11 @@ def test_the_memory_for_one_answer(gpt):
         tracemalloc.stop()
         n_told = 21 * answer["usage"]["completion_tokens"]
         print(f"\n{path}: {peak / n_told:.0f} bytes for each token and each alternative")
-        assert n_told > 1000 and peak / n_told * MAX_HELD < 200e6
+        assert n_told > 1000 and peak / n_told * MAX_RECORDED < 200e6
 
 
 @pytest.mark.parametrize("path, kind", [("/v1/embeddings", "gpt"), ("/v1/classify", "classifier"),
-                                        ("/v1/translate", "transformer"), ("/v1/look", "bert")])  # fmt: skip
+                                        ("/v1/translate", "transformer"), ("/v1/inspect", "bert")])  # fmt: skip
 def test_a_request_of_many_jobs_has_one_time_limit(path, kind, monkeypatch):
     engine, clock = tiny(kind), [0.0]
     monkeypatch.setattr("llmasos.serving.http.http_types.time", SimpleNamespace(monotonic=lambda: clock[0]))
@@ -924,15 +932,15 @@ def test_a_request_of_many_jobs_has_one_time_limit(path, kind, monkeypatch):
 
         monkeypatch.setattr(engine, "run", slow)
         engine.request_seconds = 1000
-        body = {"input": "the cat sat on the mat ." * 2} if path == "/v1/look" else {"input": ["the cat"] * 30}
+        body = {"input": "the cat sat on the mat ." * 2} if path == "/v1/inspect" else {"input": ["the cat"] * 30}
         answer = ask(app, "POST", path, body)
         assert answer.status == 504 and answer.error["code"] == "timeout" and "1000 seconds" in answer.error["message"]
         assert given == [1000, 600, 200]  # each has what the others have left
 
 
 def test_a_job_that_nobody_waits_for_any_more_is_not_done(apps):
-    bodies = {"gpt": ["/v1/embeddings", "/v1/look"], "bert": ["/v1/fill", "/v1/look"], "classifier": ["/v1/classify"],
-              "span": ["/v1/answer"], "transformer": ["/v1/translate"]}  # fmt: skip
+    bodies = {"gpt": ["/v1/embeddings", "/v1/inspect"], "bert": ["/v1/fill-mask", "/v1/inspect"], "classifier": ["/v1/classify"],
+              "span": ["/v1/question-answering"], "transformer": ["/v1/translate"]}  # fmt: skip
     for kind, paths in bodies.items():
         model, n_calls = apps[kind].served.model, []
         hook = model.register_forward_pre_hook(lambda module, inputs, n_calls=n_calls: n_calls.append(1))
@@ -950,7 +958,7 @@ def test_many_readings_let_others_in_between(apps):
         engine.run = lambda job, seconds, run=run, n_jobs=n_jobs: (n_jobs.append(1), run(job))[1]
         try:
             body = {"input": "the cat sat on the mat . " * 2, "show": show}
-            assert ask(apps[kind], "POST", "/v1/look", body).status == 200
+            assert ask(apps[kind], "POST", "/v1/inspect", body).status == 200
         finally:
             del engine.run
         assert len(n_jobs) >= n_pieces
@@ -968,7 +976,7 @@ def test_evidence_is_asked_for_a_few_texts(apps):
 
 def test_a_full_queue_is_told_with_a_time_to_come_back(gpt, monkeypatch):
     def submit_all(*args):
-        raise Busy("the server is busy: it has enough to do; ask again in 3 s.", 2.5)
+        raise QueueFull("the server is busy: it has enough to do; ask again in 3 s.", 2.5)
 
     monkeypatch.setattr(gpt.engine, "submit_all", submit_all)
     answer = ask(gpt, "POST", "/v1/completions", {"prompt": "a"})
@@ -989,13 +997,13 @@ def test_a_bug_is_reported_without_its_insides(gpt, monkeypatch, caplog):
 
 def test_a_failure_in_mid_stream_is_an_event_and_the_end(gpt, monkeypatch):
     def sample(self):
-        if len(self.rows[0].ids) == 3:
+        if len(self.sequences[0].ids) == 3:
             on_its_way.wait(60)
             raise RuntimeError("out of memory")
         return original(self)
 
-    on_its_way, original = threading.Event(), type(gpt.engine._decoder).choose
-    monkeypatch.setattr(type(gpt.engine._decoder), "choose", choose)
+    on_its_way, original = threading.Event(), type(gpt.engine._batch).sample
+    monkeypatch.setattr(type(gpt.engine._batch), "sample", sample)
     body = {"prompt": "a", "max_tokens": 10, "stream": True, "seed": 3}
     said, pieces = begin(gpt, "POST", "/v1/completions", body)
     assert said[0].startswith("200 ")

@@ -9,7 +9,7 @@ from serving_http_helpers import app_of, server_of
 from llmasos.generation import SamplingOptions, generate
 from llmasos.hub import load_pretrained
 from llmasos.prompting import Message
-from llmasos.serving.requests import Busy
+from llmasos.serving.requests import QueueFull
 from llmasos.tasks import reply
 from llmasos.tasks.embedding import embed
 
@@ -244,7 +244,7 @@ def test_a_busy_server_is_a_rate_limit_error_and_asked_again(gpt, monkeypatch):
     def busy_twice(*args):
         if len(refusals) < 2:
             refusals.append(args)
-            raise Busy("the server is busy.", 0.2)
+            raise QueueFull("the server is busy.", 0.2)
         return submit_all(*args)
 
     monkeypatch.setattr(served.engine, "submit_all", busy_twice)
@@ -259,12 +259,12 @@ def test_an_error_in_mid_stream_is_an_api_error(gpt, monkeypatch):
     served, client = gpt
 
     def sample(self):
-        if len(self.rows[0].ids) == 3:
+        if len(self.sequences[0].ids) == 3:
             raise RuntimeError("out of memory")
         return original(self)
 
-    original = type(served.engine._decoder).choose
-    monkeypatch.setattr(type(served.engine._decoder), "choose", choose)
+    original = type(served.engine._batch).sample
+    monkeypatch.setattr(type(served.engine._batch), "sample", sample)
     stream = client.completions.create(model=served.name, prompt="a", max_tokens=20, stream=True, seed=1)
     with pytest.raises(openai.APIError, match="could not be computed"):
         list(stream)

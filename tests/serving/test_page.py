@@ -366,14 +366,14 @@ def test_what_was_written_is_looked_into_token_by_token(visit):
     n = len(texts(page))
     page.get_by_role("button", name="Look inside this text").click()
     done(page)
-    sent = body(page, "/v1/look")
+    sent = body(page, "/v1/inspect")
     assert isinstance(sent["input"], list) and len(sent["input"]) == n == page.locator("#looks li").count()
     open_tab(page, "Logit lens")
-    assert body(page, "/v1/look")["input"] == sent["input"] and page.locator("#lens-table tbody tr").count() == n
+    assert body(page, "/v1/inspect")["input"] == sent["input"] and page.locator("#lens-table tbody tr").count() == n
     page.locator("#subject").fill("Paul")
     page.keyboard.press("Control+Enter")
     done(page)
-    assert body(page, "/v1/look")["input"] == "Paul"
+    assert body(page, "/v1/inspect")["input"] == "Paul"
 
 
 @slow
@@ -382,7 +382,7 @@ def test_the_lens_shows_what_each_layer_would_say(visit, engines, name):
     page, engine = visit(name), engines(name)
     open_tab(page, "Logit lens")
     ids = [token["id"] for token in page.request.post(
-        f"{page.url_asked}/v1/look", data={"input": body(page, "/v1/look")["input"]}).json()["tokens"]]  # fmt: skip
+        f"{page.url_asked}/v1/inspect", data={"input": body(page, "/v1/inspect")["input"]}).json()["tokens"]]  # fmt: skip
     rows = logit_lens(engine.model, torch.tensor(ids))
     cells = page.locator("#lens-table td").all_inner_texts()
     best = torch.stack([row.logits[:, : engine.tokenizer.vocab_size].argmax(-1) for row in rows], dim=1)  # (T, L + 1)
@@ -715,7 +715,7 @@ def test_fill_in_and_choose(visit, engines):
     page.locator("#masks section").nth(1).get_by_role("button").nth(2).click()
     done(page)
     assert page.locator("#masked").input_value() == f"The shy [MASK] lived by the {second}."
-    assert body(page, "/v1/fill")["input"] == f"The shy [MASK] lived by the {second}."  # the other is guessed anew
+    assert body(page, "/v1/fill-mask")["input"] == f"The shy [MASK] lived by the {second}."  # the other is guessed anew
     page.locator("#masks").get_by_role("button").first.click()
     done(page)
     page.locator("#masked").evaluate("field => field.setSelectionRange(5, 5)")
@@ -759,7 +759,7 @@ def test_an_answer_is_marked_in_its_text(visit, engines):
         page.locator("#question").press("Enter")
         done(page)
         asked = {"question": question, "context": context}
-        answer = page.request.post(f"{page.url_asked}/v1/answer", data=asked).json()
+        answer = page.request.post(f"{page.url_asked}/v1/question-answering", data=asked).json()
         if answer["answerable"]:
             assert page.locator("#answer-text").inner_text() == page.locator("mark").inner_text() == answer["answer"]
         else:
@@ -1055,7 +1055,7 @@ def test_what_a_model_writes_is_never_taken_for_html(visit):
                 "alternatives": [[other]]}  # fmt: skip
     choice = {"index": 0, "text": HOSTILE, "logprobs": logprobs, "finish_reason": HOSTILE, "warnings": [HOSTILE]}
     stream = f"data: {json.dumps({'choices': [choice]})}\r\n\r\ndata: [DONE]\r\n\r\n"
-    page.route("**/v1/look", lambda route: route.fulfill(json=look))
+    page.route("**/v1/inspect", lambda route: route.fulfill(json=look))
     page.route("**/v1/completions", lambda route: route.fulfill(body=stream, content_type="text/event-stream"))
     page.get_by_role("button", name="Write").click()
     done(page)

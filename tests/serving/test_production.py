@@ -53,7 +53,7 @@ def gunicorn():
         "300",
         "--graceful-timeout",
         "120",
-        f'llmasos.serving.http.app:create_app("{MODEL}", device="cpu", hosts={HOSTS}, max_tokens=100_000)',
+        f'llmasos.serving.app:create_app("{MODEL}", device="cpu", hosts={HOSTS}, max_tokens=100_000)',
     ]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         lines: list[str] = []
@@ -157,7 +157,7 @@ def test_gunicorn_ends_what_runs_when_it_is_told_to_stop():
 
 @pytest.mark.slow
 def test_a_process_that_ends_without_closing_the_application_does_not_hang():
-    code = f"from llmasos.serving.http.app import create_app; app = create_app('{MODEL}', device='cpu')\n" \
+    code = f"from llmasos.serving.app import create_app; app = create_app('{MODEL}', device='cpu')\n" \
            "app.engine.submit('a', __import__('llmasos.generation').generation.SamplingOptions(100000))"  # fmt: skip
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0 and done.stderr == ""

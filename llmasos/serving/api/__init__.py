@@ -1,13 +1,17 @@
-"""What can be asked over HTTP, a file for each group."""
+"""The routes: what can be requested over HTTP, one file per group.
+
+Each file of routes has, for each route, a function that makes the schema of its body (`validators.py`), a handler, and
+the schema of its response (`openapi.py`). `fields.py` and `generation.py` hold what several routes share.
+"""
 
 from llmasos.serving.api import (
     chat_completions,
     completions,
     embeddings,
-    inspect_route,
+    inspect,
+    predictions,
     status,
     translate,
-    understanding,
 )
 from llmasos.serving.http.http_types import Route
 
@@ -16,7 +20,7 @@ ROUTES: list[Route] = [
     *completions.ROUTES,
     *chat_completions.ROUTES,
     *embeddings.ROUTES,
-    *understanding.ROUTES,
+    *predictions.ROUTES,
     *translate.ROUTES,
-    *inspect_route.ROUTES,
+    *inspect.ROUTES,
 ]

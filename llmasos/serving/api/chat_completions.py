@@ -1,10 +1,10 @@
-"""`/v1/chat/completions`: say what the assistant says next, in the shapes of OpenAI's API of that name.
+"""`/v1/chat/completions`: reply in a conversation, in the format of OpenAI's API of that name.
 
-Whoever asks may begin the answer (`prefix`): the model goes on with it as if it had said that itself. Token ids are
-read exactly as they are; a text is cut into tokens first, perhaps otherwise than the model would have cut it.
+A request may contain the beginning of the reply (`prefix`), and the model continues from there. A prefix of token ids
+is read exactly as it is; a prefix that is a string is tokenized first, perhaps differently than the model would have.
 
-A conversation that has outgrown the context loses its oldest messages, but never the system message at its beginning or
-what is said last; a warning says how many. Of a `prefix` that has outgrown it the end is read, as of any long prompt.
+If a conversation is longer than the context, its oldest messages are left out, but never the system message at its
+beginning or the last message; a warning says how many. If a `prefix` is too long, its end is read, as of any prompt.
 """
 
 import uuid
@@ -12,128 +12,187 @@ from collections.abc import Sequence
 from typing import Any
 
 from llmasos.prompting import Conversation, Message
-from llmasos.prompting.chat_template import ANSWERER, PLAIN
-from llmasos.serving.api.completions import MAX_IDS
-from llmasos.serving.api.fields import model_field, tokens_field
-from llmasos.serving.api.messages import Messages
-from llmasos.serving.api.openapi import WORDS, each, maybe, one_of, shape
-from llmasos.serving.api.sampling import MAX_ALTERNATIVES, USUAL_TOKENS, options_of, sampling_fields
-from llmasos.serving.api.schema import Field, Object
-from llmasos.serving.api.validators import Boolean, Choice, Either, Integer, ListOf, Only, Text
-from llmasos.serving.api.writing import TOKEN, alternatives_of, answer_shape, named, write
-from llmasos.serving.http.errors import Refused
+from llmasos.prompting.chat_template import ASSISTANT, PLAIN, ROLES
+from llmasos.serving.api.fields import max_tokens_field, model_field, token_ids
+from llmasos.serving.api.generation import (
+    DEFAULT_TOKENS,
+    MAX_ALTERNATIVES,
+    TOKEN,
+    alternatives_of,
+    generate,
+    response_schema,
+    sampling_fields,
+    sampling_options,
+    token_object,
+)
+from llmasos.serving.api.openapi import STRING, array_of, enum, nullable, object_of
+from llmasos.serving.api.validators import AnyOf, Boolean, Choice, Const, Field, Integer, ListOf, Object, Text
+from llmasos.serving.http.errors import RequestError
 from llmasos.serving.http.http_types import Request, Response, Route
+from llmasos.serving.http.json_body import show
 from llmasos.serving.requests import Event, GeneratedToken, GenerationRequest
-from llmasos.serving.served_model import Served
+from llmasos.serving.served_model import ServedModel
 from llmasos.tokenizers import Tokenizer
 
-UNLEARNED = "this model has not learned to answer: it goes on with the conversation as with any other text."
-LONGEST_UNASKED = 1024  # tokens of an answer, if nothing else is said and the context has room; most end much sooner
+NOT_A_CHAT_MODEL = "this model was not trained to chat: it continues the conversation like any other text."
+MAX_DEFAULT_TOKENS = 1024  # of a reply, if the request has no limit and the context has room; most end much sooner
+
+MAX_MESSAGES = 1000
+DEVELOPER = "developer"  # OpenAI's newer name for the system role
+MAY_BE_EMPTY = ("system", DEVELOPER, "assistant")
+"""Roles whose messages may be empty: many programs send an empty system message, and a reply may have been empty."""
+
+PART = Object(
+    Field("type", Choice(("text",)), "the type of the part; only text is supported", required=True),
+    Field("text", Text(not_blank=True), "the text", required=True),
+)
+NOT_BLANK = {"properties": {"content": {"pattern": r"\S"}}}
+"""In JSON Schema: a message that is not blank. (A pattern applies to strings only; parts are never blank.)"""
 
 
-def body(served: Served) -> Object:
-    """What may be asked."""
-    ids = ListOf(Integer(0, served.vocab_size - 1), 1, MAX_IDS)
-    begun = Either((Text(shortest=1), ids), "a text or token ids, at least one")
+class MessageValidator(Object):
+    """A message: its role and its content, a string or a list of parts, which are joined. Users' must not be blank."""
+
+    def __init__(self):
+        content = AnyOf((Text(), ListOf(PART, 1, 100)))
+        super().__init__(
+            Field("role", Choice((*ROLES, DEVELOPER)), f"whose message it is; {DEVELOPER} means system", required=True),
+            Field("content", content, "the message, as a string or in parts; an empty one is left out, unless it is "
+                  "the user's", required=True),
+            Field("name", Const(None, "the model only sees roles; put the name into the content"), "not supported"),
+        )  # fmt: skip
+
+    def convert(self, value: Any, where: str) -> dict[str, str]:
+        message = super().convert(value, where)
+        role, content = message["role"], message["content"]
+        text = content if isinstance(content, str) else "".join(part["text"] for part in content)
+        if not text.strip() and role not in MAY_BE_EMPTY:
+            message = f"{where}.content is {show(text)}; it must be a string that is not empty."
+            raise RequestError(message, f"{where}.content")
+        return {"role": "system" if role == DEVELOPER else role, "content": text}
+
+    def schema(self) -> dict[str, Any]:
+        return super().schema() | {"if": {"properties": {"role": {"enum": list(MAY_BE_EMPTY)}}}, "else": NOT_BLANK}
+
+
+class MessagesValidator(ListOf):
+    """The messages of a conversation. Empty ones are left out, and at least one must remain."""
+
+    def __init__(self):
+        super().__init__(MessageValidator(), 1, MAX_MESSAGES)
+
+    def convert(self, value: Any, where: str) -> list[dict[str, str]]:
+        messages = [message for message in super().convert(value, where) if message["content"].strip()]
+        if not messages:
+            raise RequestError(f"{where} has only empty messages; add one of the user.", where)
+        return messages
+
+    def schema(self) -> dict[str, Any]:
+        return super().schema() | {"contains": NOT_BLANK}
+
+
+def make_body(served: ServedModel) -> Object:
+    """The schema of a request."""
+    prefix = AnyOf((Text(min_length=1), token_ids(served)), "a string or token ids, at least one")
+    response_format = Object(Field("type", Choice(("text",)), "the only one supported", required=True))
     return Object(
         model_field(served),
-        Field("messages", Messages(), "the conversation so far", required=True),
-        Field("prefix", begun, "what the answer begins with; the model goes on from there, and only that is sent"),
-        tokens_field(served, "max_tokens", None),
-        tokens_field(served, "max_completion_tokens", None),
+        Field("messages", MessagesValidator(), "the conversation so far", required=True),
+        Field(
+            "prefix", prefix, "the beginning of the reply; the model continues from there, and only the rest is sent"
+        ),
+        max_tokens_field(served, "max_tokens", None),
+        max_tokens_field(served, "max_completion_tokens", None),
         *sampling_fields(served),
-        Field("logprobs", Boolean(), "tell how likely each token was", False),
-        Field("top_logprobs", Integer(0, MAX_ALTERNATIVES), "and so many alternatives (then logprobs are told, too)"),
-        Field("response_format", Object(Field("type", Choice(("text",)), "the one that there is", required=True)),
-              "what is written"),
-        Field("tools", Only([], "the models here call none"), "not here"),
-        Field("tool_choice", Choice(("none", "auto")), "there are no tools, so both are the same"),
-        Field("store", Only(False, "no answer is kept here"), "not here"),
-    )  # fmt: skip
+        Field("logprobs", Boolean(), "return each token's log probability", False),
+        Field("top_logprobs", Integer(0, MAX_ALTERNATIVES), "return this many alternatives, too (implies logprobs)"),
+        Field("response_format", response_format, "the format of the reply"),
+        Field("tools", Const([], "the models here do not call tools"), "not supported"),
+        Field("tool_choice", Choice(("none", "auto")), "there are no tools, so both mean the same"),
+        Field("store", Const(False, "replies are not stored here"), "not supported"),
+    )
 
 
-def answer(request: Request) -> Response:
-    """Let the assistant speak, n times."""
+def reply(request: Request) -> Response:
+    """Generate the assistant's reply, n times."""
     values, served = request.values, request.served
     tokenizer, prefix = served.tokenizer, values["prefix"] or []
-    begun = tokenizer.encode(prefix) if isinstance(prefix, str) else prefix
+    prefix_ids = tokenizer.encode(prefix) if isinstance(prefix, str) else prefix
     limits = [values[name] for name in ("max_tokens", "max_completion_tokens") if values[name] is not None]
-    said = [Message(**message) for message in values["messages"]]
-    messages, warnings = kept(served, said, len(begun), min(limits, default=served.max_tokens))
-    prompt = [*served.template.encode(tokenizer, messages).ids, *begun]
-    left = max(USUAL_TOKENS, served.engine.context_length - len(prompt))
-    options = options_of(values, min(limits, default=min(left, LONGEST_UNASKED, served.max_tokens)))
-    options = served.template.ending(options, tokenizer)
+    conversation = [Message(**message) for message in values["messages"]]
+    messages, warnings = fit_context(served, conversation, len(prefix_ids), min(limits, default=served.max_tokens))
+    prompt = [*served.template.encode(tokenizer, messages).ids, *prefix_ids]
+    room = max(DEFAULT_TOKENS, served.engine.context_length - len(prompt))
+    options = sampling_options(values, min(limits, default=min(room, MAX_DEFAULT_TOKENS, served.max_tokens)))
+    options = served.template.with_stops(options, tokenizer)
     with_logprobs = values["logprobs"] or values["top_logprobs"] is not None
-    kind, part = ("chat.completion.chunk", "delta") if values["stream"] else ("chat.completion", "message")
-    head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": kind}
+    object, part = ("chat.completion.chunk", "delta") if values["stream"] else ("chat.completion", "message")
+    head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": object}
 
-    def say(number: int, news: GenerationRequest | Event, first: bool) -> dict[str, Any]:
-        said = message(news.text) if first else {"content": news.text}
-        return {part: said, "logprobs": {"content": logprobs(tokenizer, news.tokens)} if with_logprobs else None}
+    def render(index: int, result: GenerationRequest | Event, first: bool) -> dict[str, Any]:
+        message = {"role": ASSISTANT, "content": result.text} if first else {"content": result.text}
+        logprobs = {"content": logprobs_list(tokenizer, result.tokens)} if with_logprobs else None
+        return {part: message, "logprobs": logprobs}
 
-    warnings += [UNLEARNED] if served.template.name == PLAIN else []
-    return write(request, [prompt], options, values["top_logprobs"] or 0, head, say, warnings)
+    warnings += [NOT_A_CHAT_MODEL] if served.template.name == PLAIN else []
+    return generate(request, [prompt], options, values["top_logprobs"] or 0, head, render, warnings)
 
 
-def kept(
-    served: Served, messages: Sequence[Message], n_begun: int, max_new_tokens: int
+def fit_context(
+    served: ServedModel, messages: Sequence[Message], n_prefix_tokens: int, max_new_tokens: int
 ) -> tuple[list[Message], list[str]]:
-    """The messages that the model is given, and a warning if these are not all.
+    """The messages that the model reads, and a warning if these are not all.
 
-    If they fit into the context, all are. Otherwise the oldest go until there is room for the new tokens, too, but for
-    half a context of them at most.
+    If all fit into the context, all are read. Otherwise the oldest are left out until there is also room for the new
+    tokens, or for half a context of them if they are more.
 
     Args:
         served: the model.
-        messages: what has been said, at least one.
-        n_begun: how many tokens of the answer are there already.
-        max_new_tokens: how many are asked for.
+        messages: the conversation, at least one message.
+        n_prefix_tokens: the length of the reply's prefix.
+        max_new_tokens: how many the request asks for.
 
     Raises:
-        Refused: what is said last does not fit, even without those of the answer.
+        RequestError: the last message does not fit, even without new tokens.
     """
-    count, context = served.template.counter(served.tokenizer), served.engine.context_length
-    n_tokens = count(messages) + n_begun
-    if n_tokens <= context:
+    count, context_length = served.template.token_counter(served.tokenizer), served.engine.context_length
+    n_tokens = count(messages) + n_prefix_tokens
+    if n_tokens <= context_length:
         return list(messages), []
-    talk = Conversation.of(messages)
-    room = context - n_begun - min(max_new_tokens, context // 2)
-    n_forgotten = talk.fit(count, room, exact=False).messages  # what cannot fit is refused below
-    if count(talk.messages) > context:
-        with_system = " with the system message" if talk.system else ""
-        raise Refused(
-            f"the last message is {count(talk.messages)} tokens long{with_system}, and the model's context {context}: "
-            "shorten it.",
+    conversation = Conversation.of(messages)
+    room = context_length - n_prefix_tokens - min(max_new_tokens, context_length // 2)
+    n_dropped = conversation.fit(count, room, exact=False).messages  # what cannot fit raises an error below
+    if count(conversation.messages) > context_length:
+        with_system = " with the system message" if conversation.system else ""
+        raise RequestError(
+            f"the last message has {count(conversation.messages)} tokens{with_system}, and the model's context has "
+            f"{context_length}; shorten the message.",
             "messages", code="context_length_exceeded",
         )  # fmt: skip
-    if n_forgotten == 0:
-        return talk.messages, []
-    return talk.messages, [
-        f"the conversation is {n_tokens} tokens long and the model's context {context}: its first {n_forgotten} "
-        f"messages{' after the system message' if talk.system else ''} are not read."
+    if n_dropped == 0:
+        return conversation.messages, []
+    return conversation.messages, [
+        f"the conversation has {n_tokens} tokens and the model's context has {context_length}: the first {n_dropped} "
+        f"messages{' after the system message' if conversation.system else ''} are not read."
     ]
 
 
-def message(text: str) -> dict[str, str]:
-    """What the assistant says, or the beginning of it."""
-    return {"role": ANSWERER, "content": text}
-
-
-def logprobs(tokenizer: Tokenizer, tokens: Sequence[GeneratedToken]) -> list[dict[str, Any]]:
-    """How likely each token was, and what else could have stood in its place."""
+def logprobs_list(tokenizer: Tokenizer, tokens: Sequence[GeneratedToken]) -> list[dict[str, Any]]:
+    """Each token's log probability and its alternatives."""
     return [
         {
-            **named(tokenizer, token.id, token.text, token.logprob),
+            **token_object(tokenizer, token.id, token.text, token.logprob),
             "top_logprobs": alternatives_of(tokenizer, token),
         }
         for token in tokens
     ]
 
 
-SHAPE = answer_shape(
+RESPONSE = response_schema(
     "chat.completion",
-    message=shape(role=one_of(ANSWERER), content=WORDS),
-    logprobs=maybe(shape(content=each(shape(**TOKEN, top_logprobs=each(shape(**TOKEN)))))),
+    message=object_of(role=enum(ASSISTANT), content=STRING),
+    logprobs=nullable(object_of(content=array_of(object_of(**TOKEN, top_logprobs=array_of(object_of(**TOKEN)))))),
 )
-ROUTES = [Route("POST", "/v1/chat/completions", answer, "Answer in a conversation.", "chat", body, SHAPE, streams=True)]
+ROUTES = [
+    Route("POST", "/v1/chat/completions", reply, "Reply in a conversation.", "chat", make_body, RESPONSE, streams=True)
+]

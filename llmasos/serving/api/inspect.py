@@ -1,13 +1,13 @@
-"""What `/v1/look` shows, as numbers for JSON: how likely each token was, who attends to whom, what each layer says.
+"""`/v1/inspect`: what happens inside the model while it reads a text.
 
-    look(model, tokenizer, "Once there was", "tokens")
-    look(model, tokenizer, "Once there was", "attention", layer=2)
-    look(model, tokenizer, "Once there was", "lens")
-    look(translator, tokenizer, "ein Hund", "attention", kind="cross_attention", target="a dog")
+    inspect_model(model, tokenizer, "Once there was", "tokens")
+    inspect_model(model, tokenizer, "Once there was", "attention", layer=2)
+    inspect_model(model, tokenizer, "Once there was", "logit_lens")
+    inspect_model(translator, tokenizer, "ein Hund", "attention", attention_type="cross_attention", target="a dog")
 
-The numbers come from `llmasos/interpret`; here a text becomes what the model reads, sizes are bounded (an answer holds
-a number for every pair of tokens, and other people wait while it is computed), and floats are rounded. What touches the
-model goes through `run`, in pieces as small as can be: the server has the engine's thread do them.
+The numbers come from `llmasos/interpret`. This file turns a text into the model's input, limits its size (attention has
+a number for every pair of tokens, and other clients wait meanwhile) and rounds floats. Everything that uses the model
+goes through `run` in small jobs, which the server passes to the engine's thread.
 """
 
 import math
@@ -25,33 +25,77 @@ from llmasos.errors import UserError
 from llmasos.interpret import TokenScore, attention_maps, lens_rows, score_masked_tokens, score_target, score_tokens
 from llmasos.interpret.tokens import checked_ids
 from llmasos.prompting import template_of
+from llmasos.serving.api.chat_completions import MessagesValidator
+from llmasos.serving.api.fields import model_field, token_ids
+from llmasos.serving.api.openapi import STRING, enum, object_of
+from llmasos.serving.api.validators import AnyOf, Choice, Field, Integer, Object, Text
+from llmasos.serving.http.http_types import Request, Response, Route, json_response
+from llmasos.serving.served_model import ServedModel
 from llmasos.tokenizers import Tokenizer
 
-SHOWS = ("tokens", "attention", "lens")
-ATTENTIONS = ("attention", "decoder_attention", "cross_attention")
-"""Who looks at whom: a text at itself (of a translator, the source), the translation at itself, or at the source."""
+VIEWS = ("tokens", "attention", "logit_lens")
+ATTENTION_TYPES = ("self_attention", "decoder_self_attention", "cross_attention")
+"""A text attends to itself (in a translator, the source), the translation to itself, or it to the source."""
 
-LONGEST = {"tokens": 1024, "attention": 256, "lens": 256}  # of a gpt or a translation
-LONGEST_HIDDEN = 128  # of a bert, which reads a text again for each of its tokens
+MAX_TOKENS = {"tokens": 1024, "attention": 256, "logit_lens": 256}  # of a GPT, or of a translation
+MAX_MASKED_TOKENS = 128  # of a BERT, which reads a text once for each of its tokens
 MAX_ALTERNATIVES = 20
-LENS_SAYS = 3  # how many tokens each layer names at each position
+LENS_TOP_K = 3  # how many tokens each layer predicts at each position
 DIGITS = 4
 
-READINGS_IN_A_ROW = 4  # readings of a text by a bert in one piece of the work
+PASSES_PER_JOB = 4  # forward passes of a BERT in one job
 
 Job = Callable[[], Any]
 Run = Callable[[Job], Any]
 Input = str | Sequence[int] | Sequence[Mapping[str, str]]
 
 
+# The route
+
+
+def make_body(served: ServedModel) -> Object:
+    """The schema of a request."""
+    text_or_ids = (Text(), token_ids(served))
+    inputs = (*text_or_ids, MessagesValidator()) if "chat" in served.capabilities else text_or_ids
+    target, views, attention_types = [], VIEWS, ATTENTION_TYPES[:1]
+    if "translation" in served.capabilities:
+        target = [Field("target", AnyOf(text_or_ids), "the translation", required=True)]
+        views, attention_types = ("tokens", "attention"), ATTENTION_TYPES
+    n_layers = max(served.config.n_layers, served.config.n_decoder_layers)
+    return Object(
+        model_field(served),
+        Field("input", AnyOf(inputs), "the text to read, as a string or token ids", required=True),
+        *target,
+        Field("show", Choice(views), "tokens: how likely each token was; attention: the attention weights; logit_lens: "
+              "what each layer would predict", "tokens"),
+        Field("layer", Integer(0, n_layers - 1), "the layer whose attention to show", 0),
+        Field("attention_type", Choice(attention_types), "which attention, if there are several"),
+        Field("n", Integer(0, MAX_ALTERNATIVES), "how many alternatives to return for each token", 10),
+    )  # fmt: skip
+
+
+def inspect(request: Request) -> Response:
+    """Show one view of the model."""
+    served = request.served
+    arguments = {name: value for name, value in request.values.items() if name != "model"}
+    return json_response(inspect_model(served.model, served.tokenizer, **arguments, run=request.run))
+
+
+RESPONSE = object_of(object=enum("inspection"), show=STRING)
+ROUTES = [Route("POST", "/v1/inspect", inspect, "Look inside the model.", "inspect", make_body, RESPONSE)]
+
+
+# The model's input
+
+
 @dataclass(frozen=True)
-class Reading:
-    """What the model reads: the ids of a text, and of its translation where there is one.
+class ModelInput:
+    """The ids of a text, and of its translation if there is one.
 
     Attributes:
-        ids: of the text, with all special tokens that it is read with.
-        target: of the translation, with the end_of_text that it is to end with; None = there is none.
-        start: what the decoder reads before the translation.
+        ids: of the text, with all the special tokens that the model expects.
+        target: of the translation, with the end-of-text token; None = there is none.
+        start: the decoder's first input token.
     """
 
     ids: list[int]
@@ -60,138 +104,147 @@ class Reading:
 
     @property
     def decoder_ids(self) -> list[int]:
-        """What the decoder reads: at each place it says the token of `target` that stands there."""
+        """The decoder's input: at each position it predicts the token of `target` at that position."""
+        assert self.start is not None and self.target is not None
         return [self.start, *self.target[:-1]]
 
     @property
-    def size(self) -> int:
+    def length(self) -> int:
         """The number of tokens of the longer of the two."""
         return max(len(self.ids), len(self.target or ()))
 
 
-def at_once(job: Job) -> Any:
-    """Do a piece of the work here and now."""
+def run_directly(job: Job) -> Any:
+    """Run a job on this thread."""
     return job()
 
 
-def look(
+def inspect_model(
     model: nn.Module,
     tokenizer: Tokenizer,
     input: Input,
     show: str = "tokens",
     layer: int = 0,
-    kind: str | None = None,
+    attention_type: str | None = None,
     target: str | Sequence[int] | None = None,
     n: int = 10,
-    run: Run = at_once,
+    run: Run = run_directly,
 ) -> dict[str, Any]:
     """Look inside a model while it reads a text.
 
     Args:
-        model: any of the library's, in any mode.
-        tokenizer: the one it was trained with.
-        input: a text, or token ids (then read as they are), or the messages of a conversation.
-        show: "tokens", "attention" or "lens".
+        model: any model of the library, in any mode.
+        tokenizer: the one that the model was trained with.
+        input: a string, or token ids (which are read as they are), or the messages of a conversation.
+        show: "tokens", "attention" or "logit_lens".
         layer: whose attention, from 0.
-        kind: which attention, one of `ATTENTIONS`; None = the text's own, of a translator with a target the one across.
+        attention_type: one of `ATTENTION_TYPES`; None = self-attention, or cross-attention if there is a target.
         target: of a translator, the translation of the input.
-        n: how many alternatives to give for each token, up to 20.
-        run: calls each piece of the work that touches the model, and returns what it returns.
+        n: how many alternatives to return for each token, up to 20.
+        run: runs each job that uses the model, and returns its result.
 
     Returns:
-        "object": "look", "show" and, T and S being numbers of tokens, H heads, L layers,
+        "object": "inspection", "show" and, with T and S numbers of tokens, H heads, L layers,
 
-        of "tokens": "tokens": [{"id", "text", "bytes", "logprob", "rank", "alternatives": [{"id", "token", "logprob",
-        "bytes"}, …]}, …], where logprob and rank are None for a token about which the model was not asked; of a
-        translator the tokens are the target's, and "source": [{"id", "text", "bytes"}, …];
+        for "tokens": "tokens": [{"id", "text", "bytes", "logprob", "rank", "alternatives": [{"id", "token", "logprob",
+        "bytes"}, …]}, …], where logprob and rank are None for a token that the model does not predict. For a translator
+        the tokens are those of the target, and there is "source": [{"id", "text", "bytes"}, …];
 
-        of "attention": "kind", "kinds" (those that there are), "layer", "layers": L, "heads": H, "tokens": those that
-        look (T), "keys": those looked at (S), [{"id", "text", "bytes"}, …] both, and "weights": [H][T][S];
+        for "attention": "attention_type", "attention_types" (those that the model has here), "layer", "layers": L,
+        "heads": H, "queries" (T) and "keys" (S), both [{"id", "text", "bytes"}, …], and "weights": [H][T][S];
 
-        of "lens": "tokens": [{"id", "text", "bytes"}, …] and "layers": [{"layer": 0, "says": [[{"id", "token",
-        "probability"} × 3], … T of them]}, … L + 1 of them], for the next token (of a bert: the token that stands
-        there).
+        for "logit_lens": "tokens": [{"id", "text", "bytes"}, …] and "layers": [{"layer": 0, "predictions": [[{"id",
+        "token", "probability"} × 3], … T of them]}, … L + 1 of them], for the next token (for a BERT, the token at
+        that position).
 
     Raises:
-        UserError: the text is empty or too long, or there is no such layer, kind or id, or the model has none of it.
+        UserError: the text is empty or too long, there is no such layer, attention type or token id, or the model does
+            not have this view.
     """
-    if show not in SHOWS:
-        raise UserError(f"show is {show!r}; it must be one of: {', '.join(SHOWS)}.")
+    if show not in VIEWS:
+        raise UserError(f"show is {show!r}; it must be one of {', '.join(VIEWS)}.")
     if not isinstance(n, int) or not 0 <= n <= MAX_ALTERNATIVES:
-        raise UserError(f"n is {n!r}; it must be a whole number from 0 to {MAX_ALTERNATIVES}: so many alternatives.")
-    reading = read(model, tokenizer, input, target)
-    check_size(model, reading, show)
+        raise UserError(f"n, the number of alternatives, is {n!r}; it must be an integer from 0 to {MAX_ALTERNATIVES}.")
+    model_input = encode_input(model, tokenizer, input, target)
+    check_length(model, model_input, show)
     if show == "tokens":
-        numbers = show_tokens(model, tokenizer, reading, n, run)
-    elif show == "lens":
-        numbers = show_lens(model, tokenizer, reading, run)
+        view = token_view(model, tokenizer, model_input, n, run)
+    elif show == "logit_lens":
+        view = logit_lens_view(model, tokenizer, model_input, run)
     else:
-        numbers = show_attention(model, tokenizer, reading, layer, kind, run)
-    return {"object": "look", "show": show, **numbers}
+        view = attention_view(model, tokenizer, model_input, layer, attention_type, run)
+    return {"object": "inspection", "show": show, **view}
 
 
-def read(model: nn.Module, tokenizer: Tokenizer, input: Input, target: str | Sequence[int] | None) -> Reading:
-    """What the model reads for an input, as it would if it were asked to answer it.
+def encode_input(
+    model: nn.Module, tokenizer: Tokenizer, input: Input, target: str | Sequence[int] | None
+) -> ModelInput:
+    """The ids that the model would read if it were used with this input.
 
     Raises:
-        UserError: it is empty, an id is not in the vocabulary, or there is a target and the model is no translator.
+        UserError: the input is empty, an id is not in the vocabulary, or there is a target and the model is not a
+            translator.
     """
     config = model.config
-    translates = config.family == "transformer" and config.generates
-    if target is not None and not translates:
-        raise UserError(f"target is for translators, and the model is a {config.family}: leave it out.")
+    has_task_head = not config.is_pretraining
+    is_translator = config.family == "transformer" and config.generates
+    if target is not None and not is_translator:
+        raise UserError(f"a target is only for translators, and this model is a {config.family}; leave it out.")
     if not isinstance(input, str) and input and isinstance(input[0], Mapping):
-        if config.family != "gpt" or not config.is_pretraining:
-            raise UserError(f"the input is a conversation, and the model is a {config.family}: give a text.")
+        if config.family != "gpt" or has_task_head:
+            raise UserError(f"the input is a conversation, and this model is a {config.family}; send a text.")
         ids = template_of(tokenizer).encode(tokenizer, input, answer=False).ids
     elif not isinstance(input, str):
         ids = checked_ids(tokenizer, input)
     elif config.family == "bert":
-        ids = tokenizer.build_inputs(tokenizer.encode(input, allow_special=True)).ids  # [MASK] is the token, not its letters
-    elif translates:
+        ids = tokenizer.build_inputs(tokenizer.encode(input, allow_special=True)).ids  # [MASK] is the special token
+    elif is_translator:
         ids = [*tokenizer.encode(input), tokenizer.end_of_text]
-    elif not config.is_pretraining:
+    elif has_task_head:
         ids = tokenizer.build_inputs(tokenizer.encode(input)).ids
     else:
         ids = tokenizer.encode_prompt(input)
     if target is None:
-        return Reading(ids)
-    written = tokenizer.encode(target) if isinstance(target, str) else checked_ids(tokenizer, target)
-    return Reading(ids, [*written, tokenizer.end_of_text], tokenizer.start_of_target)
+        return ModelInput(ids)
+    target_ids = tokenizer.encode(target) if isinstance(target, str) else checked_ids(tokenizer, target)
+    return ModelInput(ids, [*target_ids, tokenizer.end_of_text], tokenizer.start_of_target)
 
 
-def check_size(model: nn.Module, reading: Reading, show: str) -> None:
-    """Raise UserError if a text is too long to be shown so."""
+def check_length(model: nn.Module, model_input: ModelInput, show: str) -> None:
+    """Raise UserError if a text is too long for this view."""
     config = model.config
-    hides = show == "tokens" and config.family == "bert"
-    most = min(LONGEST_HIDDEN if hides else LONGEST[show], config.context_length)
-    if reading.size > most:
+    is_masked = show == "tokens" and config.family == "bert"
+    limit = min(MAX_MASKED_TOKENS if is_masked else MAX_TOKENS[show], config.context_length)
+    if model_input.length > limit:
         raise UserError(
-            f"the text has {reading.size} tokens, and {show!r} is shown for at most {most} of this model's: give a "
+            f"the text has {model_input.length} tokens, and the limit of {show!r} is {limit} for this model; send a "
             "shorter text."
         )
 
 
-def show_tokens(model: nn.Module, tokenizer: Tokenizer, reading: Reading, n: int, run: Run) -> dict[str, Any]:
-    """How likely each token was. Raises UserError for a translator without a target."""
-    if reading.target is not None:
-        scores = run(lambda: score_target(model, tokenizer, reading.ids, reading.target, n))
-        source = named(tokenizer, reading.ids)
+# How likely each token was
+
+
+def token_view(model: nn.Module, tokenizer: Tokenizer, model_input: ModelInput, n: int, run: Run) -> dict[str, Any]:
+    """The probability of each token. Raises UserError for a translator without a target."""
+    if (target := model_input.target) is not None:
+        scores = run(lambda: score_target(model, tokenizer, model_input.ids, target, n))
+        source = token_list(tokenizer, model_input.ids)
         return {"source": source, "tokens": [score_to_dict(tokenizer, score) for score in scores]}
     if model.config.family == "transformer":
-        raise UserError("a translator says how likely the tokens of a translation are: give the translation, too.")
+        raise UserError("a translator predicts the tokens of a translation; send the translation as target.")
     if model.config.family == "bert":
-        scores, places = [], range(len(reading.ids))
-        for start in places[::READINGS_IN_A_ROW]:
-            some = places[start : start + READINGS_IN_A_ROW]
-            scores += run(partial(score_masked_tokens, model, tokenizer, reading.ids, n, some))
+        scores, positions = [], range(len(model_input.ids))
+        for start in positions[::PASSES_PER_JOB]:
+            chunk = positions[start : start + PASSES_PER_JOB]
+            scores += run(partial(score_masked_tokens, model, tokenizer, model_input.ids, n, chunk))
     else:
-        scores = run(lambda: score_tokens(model, tokenizer, reading.ids, n))
+        scores = run(lambda: score_tokens(model, tokenizer, model_input.ids, n))
     return {"tokens": [score_to_dict(tokenizer, score) for score in scores]}
 
 
 def score_to_dict(tokenizer: Tokenizer, score: TokenScore) -> dict[str, Any]:
-    """One token and its alternatives. A probability of 0 (to a float) has no logarithm; it is taken as 1e-45."""
+    """One token and its alternatives. A probability of 0 (in float) has no logarithm; it counts as 1e-45."""
     alternatives = [
         {
             "id": id,
@@ -202,75 +255,88 @@ def score_to_dict(tokenizer: Tokenizer, score: TokenScore) -> dict[str, Any]:
         for id, text, probability in score.alternatives
     ]
     logprob = None if score.logprob is None else round(score.logprob, DIGITS)
-    [token] = named(tokenizer, [score.id])
+    [token] = token_list(tokenizer, [score.id])
     return token | {"logprob": logprob, "rank": score.rank, "alternatives": alternatives}
 
 
-def show_lens(model: nn.Module, tokenizer: Tokenizer, reading: Reading, run: Run) -> dict[str, Any]:
-    """What each layer would say."""
-    rows = ({"layer": row.layer, "says": says(tokenizer, row.logits)}
-            for row in lens_rows(model, torch.tensor(reading.ids)))  # fmt: skip
+# Logit lens
+
+
+def logit_lens_view(model: nn.Module, tokenizer: Tokenizer, model_input: ModelInput, run: Run) -> dict[str, Any]:
+    """What each layer would predict."""
+    rows = ({"layer": row.layer, "predictions": top_predictions(tokenizer, row.logits)}
+            for row in lens_rows(model, torch.tensor(model_input.ids)))  # fmt: skip
     layers = []
     while (layer := run(lambda: next(rows, None))) is not None:
         layers.append(layer)
-    return {"tokens": named(tokenizer, reading.ids), "layers": layers}
+    return {"tokens": token_list(tokenizer, model_input.ids), "layers": layers}
 
 
-def says(tokenizer: Tokenizer, logits: Tensor) -> list[list[dict[str, Any]]]:
-    """The likeliest tokens of each row of logits (T, V)."""
-    best = logits[:, : tokenizer.vocab_size].softmax(dim=-1).topk(min(LENS_SAYS, tokenizer.vocab_size))
+def top_predictions(tokenizer: Tokenizer, logits: Tensor) -> list[list[dict[str, Any]]]:
+    """The most likely tokens for each row of logits (T, V)."""
+    top = logits[:, : tokenizer.vocab_size].softmax(dim=-1).topk(min(LENS_TOP_K, tokenizer.vocab_size))
     return [
         [
             {"id": id, "token": tokenizer.token_text(id), "probability": probability}
             for id, probability in zip(ids, probabilities, strict=True)
         ]
-        for ids, probabilities in zip(best.indices.tolist(), rounded(best.values), strict=True)
+        for ids, probabilities in zip(top.indices.tolist(), rounded(top.values), strict=True)
     ]
 
 
-def show_attention(
-    model: nn.Module, tokenizer: Tokenizer, reading: Reading, layer: int, kind: str | None, run: Run
+# Attention
+
+
+def attention_view(
+    model: nn.Module, tokenizer: Tokenizer, model_input: ModelInput, layer: int, attention_type: str | None, run: Run
 ) -> dict[str, Any]:
-    """The weights of all heads of one layer."""
-    maps = run(lambda: maps_by_kind(model, reading))
-    kind = kind or ("cross_attention" if "cross_attention" in maps else "attention")
-    if kind not in maps:
-        hint = "; the other kinds need a translator and a target" if kind in ATTENTIONS else ""
-        raise UserError(f"kind is {kind!r}; here it must be one of: {', '.join(maps)}{hint}.")
-    layers = maps[kind]
+    """The attention weights of all heads of one layer."""
+    maps = run(lambda: maps_by_type(model, model_input))
+    attention_type = attention_type or ("cross_attention" if "cross_attention" in maps else "self_attention")
+    if attention_type not in maps:
+        hint = "; the others need a translator and a target" if attention_type in ATTENTION_TYPES else ""
+        raise UserError(f"attention_type is {attention_type!r}; here it must be one of {', '.join(maps)}{hint}.")
+    layers = maps[attention_type]
     if type(layer) is not int or not 0 <= layer < len(layers):
-        most = len(layers) - 1
-        raise UserError(f"layer is {layer!r}; the model has {most + 1} of them, numbered from 0 to {most}.")
+        raise UserError(f"layer is {layer!r}; the model has {len(layers)} layers, from 0 to {len(layers) - 1}.")
     weights = layers[layer][0]  # (H, T, S)
-    tokens = reading.ids if kind == "attention" else reading.decoder_ids
-    keys = reading.decoder_ids if kind == "decoder_attention" else reading.ids
+    queries = model_input.ids if attention_type == "self_attention" else model_input.decoder_ids
+    keys = model_input.decoder_ids if attention_type == "decoder_self_attention" else model_input.ids
     return {
-        "kind": kind, "kinds": list(maps), "layer": layer, "layers": len(layers), "heads": len(weights),
-        "tokens": named(tokenizer, tokens), "keys": named(tokenizer, keys), "weights": rounded(weights),
+        "attention_type": attention_type, "attention_types": list(maps), "layer": layer, "layers": len(layers),
+        "heads": len(weights), "queries": token_list(tokenizer, queries), "keys": token_list(tokenizer, keys),
+        "weights": rounded(weights),
     }  # fmt: skip
 
 
-def maps_by_kind(model: nn.Module, reading: Reading) -> dict[str, list[Tensor]]:
-    """For each kind of attention that there is, the weights (1, H, T, S) of each layer."""
+def maps_by_type(model: nn.Module, model_input: ModelInput) -> dict[str, list[Tensor]]:
+    """For each type of attention, the weights (1, H, T, S) of each layer."""
     device = next(model.parameters()).device
-    ids = torch.tensor([reading.ids], device=device)
-    if reading.target is not None:
-        maps = attention_maps(model, ids, torch.tensor([reading.decoder_ids], device=device))
+    ids = torch.tensor([model_input.ids], device=device)
+    if model_input.target is not None:
+        maps = attention_maps(model, ids, torch.tensor([model_input.decoder_ids], device=device))
     else:
         maps = attention_maps(model, ids, run=getattr(model, "backbone", model).hidden_states)
-    found: dict[str, list[Tensor]] = {}
+    by_type: dict[str, list[Tensor]] = {}
     for name, weights in maps.items():
-        blocks, _, attention = re.fullmatch(r"(?:backbone\.)?(\w*blocks)\.(\d+)\.(\w+)", name).groups()
-        kind = "decoder_attention" if (blocks, attention) == ("decoder_blocks", "attention") else attention
-        found.setdefault(kind, []).append(weights)
-    return found
+        match = re.fullmatch(r"(?:\w+\.)?(\w*blocks)\.(\d+)\.(\w+)", name)
+        assert match is not None, name
+        blocks, _, attention = match.groups()
+        prefix = "decoder_" if (blocks, attention) == ("decoder_blocks", "attention") else ""
+        by_type.setdefault("cross_attention" if attention != "attention" else f"{prefix}self_attention", []).append(
+            weights
+        )
+    return by_type
 
 
-def named(tokenizer: Tokenizer, ids: Sequence[int]) -> list[dict[str, Any]]:
-    """Each token with its text, and with its bytes, which may be a piece of a character."""
+# Helpers
+
+
+def token_list(tokenizer: Tokenizer, ids: Sequence[int]) -> list[dict[str, Any]]:
+    """Each token with its text and its bytes, which may be a part of a character."""
     return [{"id": id, "text": tokenizer.token_text(id), "bytes": list(tokenizer.token_bytes(id))} for id in ids]
 
 
 def rounded(numbers: Tensor) -> list:
-    """A tensor as nested lists of numbers with at most four digits after the point."""
+    """A tensor as nested lists of numbers with at most four decimals."""
     return np.round(numbers.double().cpu().numpy(), DIGITS).tolist()

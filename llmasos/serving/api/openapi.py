@@ -1,99 +1,98 @@
-"""`/openapi.json`: what can be asked and what comes back, for programs that make clients, tests or pages of it.
+"""`/openapi.json`: the requests and responses of this server, for programs that generate clients, tests or pages.
 
-The bodies are described by what checks them (`schema.py`), so the document cannot promise what the server does not do.
-The shapes of the answers stand beside the functions that give them, written with the few words below.
-https://spec.openapis.org/oas/v3.1.0 describes the form.
+Bodies are described by what validates them (`validators.py`), so the document cannot promise what the server does not
+do. The schemas of responses are defined next to the handlers, with the few helpers below.
+The format: https://spec.openapis.org/oas/v3.1.0
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from llmasos.serving.served_model import Served
+from llmasos.serving.http.http_types import JSON, Route
+from llmasos.serving.served_model import ServedModel
 
-if TYPE_CHECKING:  # routes describe their answers with the words below
-    from llmasos.serving.http.http_types import Route
-
-Shape = dict[str, Any]
-WORDS: Shape = {"type": "string"}
-WHOLE: Shape = {"type": "integer"}
+Schema = dict[str, Any]
+STRING: Schema = {"type": "string"}
+INTEGER: Schema = {"type": "integer"}
+NUMBER: Schema = {"type": "number"}
 
 
-def shape(*optional: str, **properties: Shape) -> Shape:
-    """An object with these properties; all of them are always there but the `optional` ones."""
+def object_of(*optional: str, **properties: Schema) -> Schema:
+    """An object with these properties, all required except the `optional` ones."""
     required = [name for name in properties if name not in optional]
     return {"type": "object", "properties": properties, "required": required}
 
 
-def each(item: Shape) -> Shape:
-    """A list of these."""
+def array_of(item: Schema) -> Schema:
+    """A list of such items."""
     return {"type": "array", "items": item}
 
 
-def maybe(one: Shape) -> Shape:
+def nullable(schema: Schema) -> Schema:
     """This or null."""
-    return {"anyOf": [one, {"type": "null"}]}
+    return {"anyOf": [schema, {"type": "null"}]}
 
 
-def one_of(*values: str) -> Shape:
-    """One of these words."""
+def enum(*values: str) -> Schema:
+    """One of these strings."""
     return {"enum": list(values)}
 
 
-USAGE = shape(prompt_tokens=WHOLE, completion_tokens=WHOLE, total_tokens=WHOLE)
-ERROR = shape(error=shape(message=WORDS, type=WORDS, param=maybe(WORDS), code=maybe(WORDS)))
-EVENT = shape("event", data=WORDS, event=WORDS)  # each of a stream; the last `data` is [DONE]
-IN_JSON = "application/json"
-NO_KEY, WITH_KEY = [], [{"key": []}]
+USAGE = object_of(prompt_tokens=INTEGER, completion_tokens=INTEGER, total_tokens=INTEGER)
+ERROR = object_of(error=object_of(message=STRING, type=STRING, param=nullable(STRING), code=nullable(STRING)))
+EVENT = object_of("event", data=STRING, event=STRING)  # of a stream; the last `data` is [DONE]
+NO_KEY: list[Schema] = []
+WITH_KEY: list[Schema] = [{"key": []}]
 
 
-def document(served: Served, routes: Sequence["Route"], version: str, secured: bool) -> dict[str, Any]:
+def openapi_document(served: ServedModel, routes: Sequence[Route], version: str, requires_key: bool) -> dict[str, Any]:
     """The description of a server.
 
     Args:
-        served: the model; what may be asked depends on it.
-        routes: those that there are for it.
+        served: the model, on which the bodies depend.
+        routes: those that the model supports.
         version: of the library.
-        secured: whether a key is asked for.
+        requires_key: whether requests need an API key.
     """
     paths: dict[str, Any] = {}
     for route in routes:
-        path = f"{route.path}{{name}}" if route.prefix else route.path
-        paths.setdefault(path, {})[route.method.lower()] = operation(served, route, secured)
-    found: dict[str, Any] = {
+        path = f"{route.path}{{name}}" if route.is_prefix else route.path
+        paths.setdefault(path, {})[route.method.lower()] = operation(served, route, requires_key)
+    document: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
             "title": f"llmasos: {served.name}",
             "version": version,
-            "description": "A language model over HTTP. The routes that OpenAI's API has work as they do there.",
+            "description": "A language model over HTTP. Routes that OpenAI's API has work as they do there.",
         },
         "paths": paths,
         "components": {"schemas": {"Error": ERROR}},
     }
-    if secured:
-        found["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-    return found
+    if requires_key:
+        document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    return document
 
 
-def operation(served: Served, route: "Route", secured: bool) -> dict[str, Any]:
+def operation(served: ServedModel, route: Route, requires_key: bool) -> dict[str, Any]:
     """The description of one route."""
-    content = {route.content_type.split(";")[0]: {"schema": route.shape or WORDS}}
+    content = {route.content_type.split(";")[0]: {"schema": route.response_schema or STRING}}
     if route.streams:
         content["text/event-stream"] = {"schema": EVENT}
-    error = {IN_JSON: {"schema": {"$ref": "#/components/schemas/Error"}}}
-    found: dict[str, Any] = {
+    error = {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}}
+    description: dict[str, Any] = {
         "summary": route.summary,
         "operationId": (route.method.lower() + route.path.replace("/", "_")).rstrip("_"),
         "responses": {
-            "200": {"description": "the answer", "content": content},
-            "default": {"description": "why there is none, as a sentence", "content": error},
+            "200": {"description": "the response", "content": content},
+            "default": {"description": "an error, with a sentence that explains it", "content": error},
         },
     }
-    if route.body is not None:
-        body = {IN_JSON: {"schema": route.body(served).schema()}}
-        found["requestBody"] = {"required": True, "content": body}
-    if route.prefix:
+    if route.make_body is not None:
+        body = {JSON: {"schema": route.make_body(served).schema()}}
+        description["requestBody"] = {"required": True, "content": body}
+    if route.is_prefix:
         name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-        found["parameters"] = [name | {"description": "of the model"}]
-    if secured:
-        found["security"] = NO_KEY if route.open else WITH_KEY
-    return found
+        description["parameters"] = [name | {"description": "of the model"}]
+    if requires_key:
+        description["security"] = NO_KEY if route.public else WITH_KEY
+    return description

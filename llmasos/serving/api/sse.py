@@ -1,98 +1,100 @@
-"""Answers that are sent while they are written: server-sent events, as OpenAI has them.
+"""Responses that are sent while they are generated: server-sent events, as in OpenAI's API.
 
     data: {"id": "cmpl-…", "choices": [{"index": 0, "text": " was", …}], …}
 
     data: [DONE]
 
-Each event is a line that begins with `data: `, and an empty line. What goes wrong after the first of them can no longer
-have a status of its own, since 200 has been said: it comes as an event with an `error`, and the stream ends.
+Each event is a line that begins with `data: `, followed by an empty line. After the first event the status 200 has been
+sent, so a later failure cannot have a status of its own: it is sent as an event with an `error`, and the stream ends.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from llmasos.serving.http.errors import error_object, refusal
+from llmasos.serving.http.errors import as_request_error, error_object
 from llmasos.serving.http.http_types import Request, Response, to_json
 from llmasos.serving.requests import Event, GenerationRequest
 
 EVENT_STREAM = "text/event-stream"
-HEADERS = (("Cache-Control", "no-store"), ("X-Accel-Buffering", "no"))  # the second asks a proxy not to collect them
+HEADERS = (("Cache-Control", "no-store"), ("X-Accel-Buffering", "no"))  # the second asks a proxy not to buffer events
 DONE = b"data: [DONE]\n\n"
-BETWEEN_EVENTS = 0.03  # seconds
-LOOK_SECONDS = 0.1  # how often to look at the others while the first has nothing new
-GONE_SECONDS = 0.25  # how often to look whether the client is still there
+EVENT_INTERVAL = 0.03  # seconds
+POLL_SECONDS = 0.1  # how often to look at the other texts while the first has nothing new
+CHECK_CLIENT_SECONDS = 0.25  # how often to check that the client is still connected
 
 Chunk = Callable[[int, Event], dict[str, Any]]
-Last = Callable[[], list[dict[str, Any]]]
+LastChunks = Callable[[], list[dict[str, Any]]]
 
 
-def stream(request: Request, writings: Sequence[GenerationRequest], chunk: Chunk, last: Last) -> Response:
-    """The answer that shows texts while they are written.
+def stream(
+    request: Request, generations: Sequence[GenerationRequest], chunk: Chunk, last_chunks: LastChunks
+) -> Response:
+    """A response that shows texts while they are generated.
 
     Args:
-        request: what the client has asked.
-        writings: what the engine is doing for it.
-        chunk: what to send for an event of the text with this number.
-        last: what to send once all have ended.
+        request: from the client.
+        generations: the engine's requests.
+        chunk: makes what is sent for an event of the text with this number.
+        last_chunks: makes what is sent once all have ended.
 
     Raises:
-        as `events` does, if that happens before there is anything to show: the answer then has its proper status.
+        QueueFull, ShuttingDown, RequestFailed: before the first event; the response then has the right status.
     """
-    events = news(writings)
+    events = merged_events(generations)
     try:
-        while not writings[0].news(GONE_SECONDS):  # they come in order, so it is the first to begin
+        while not generations[0].wait_for_event(CHECK_CLIENT_SECONDS):  # admitted in order, so it is the first to start
             request.check_client()
         request.check_client()
         first = next(events)
     except BaseException:
-        cancel_all(writings)
+        cancel_all(generations)
         raise
-    return Response(EventStream(writings, first, events, chunk, last), EVENT_STREAM, headers=HEADERS)
+    return Response(EventStream(generations, first, events, chunk, last_chunks), EVENT_STREAM, headers=HEADERS)
 
 
-def news(writings: Sequence[GenerationRequest]) -> Iterator[tuple[int, Event]]:
-    """The events of texts as they come, each with the number of its text.
+def merged_events(generations: Sequence[GenerationRequest]) -> Iterator[tuple[int, Event]]:
+    """The events of several texts as they happen, each with the number of its text.
 
-    The first comes at once. From then on a reader sleeps for a moment after each event, and the next one holds all the
-    tokens of that time. Nobody sees thirty milliseconds, and every event costs that a thread is woken, which takes the
-    interpreter from the model's: with an event for every token, sixteen streams get a third fewer tokens in all.
+    The first event comes at once. After that the reader sleeps for a moment after each event, and the next one holds
+    all the tokens of that time. Nobody notices thirty milliseconds, but every event wakes up a thread, which takes the
+    interpreter from the model's thread: with an event per token, sixteen streams get a third fewer tokens in total.
 
-    Of several texts the first that has not ended is the one to wait for: the batch takes them in order, and gives each
-    a token at every step. Only while its own prompt is still being read can others be ahead of it.
+    Of several texts we wait for the first that has not ended: the batch admits them in order and gives each one token
+    per step. Others can only be ahead of it while its own prompt is being prefilled.
     """
-    readers = {number: writing.events() for number, writing in enumerate(writings)}
+    readers = {number: generation.events() for number, generation in enumerate(generations)}
     while readers:
-        with_news = [number for number in readers if writings[number].news(0)]
-        for number in with_news:
+        ready = [number for number in readers if generations[number].wait_for_event(0)]
+        for number in ready:
             event = next(readers[number])
             yield number, event
             if event.finish_reason is not None:
                 del readers[number]
-        if readers and with_news:
-            writings[min(readers)].wait(BETWEEN_EVENTS)
+        if readers and ready:
+            generations[min(readers)].wait(EVENT_INTERVAL)
         elif readers:
-            writings[min(readers)].news(LOOK_SECONDS)
+            generations[min(readers)].wait_for_event(POLL_SECONDS)
 
 
-def cancel_all(writings: Sequence[GenerationRequest]) -> None:
-    """Nobody wants the rest of these. (Those that have ended do not mind.)"""
-    for writing in writings:
-        writing.cancel()
+def cancel_all(generations: Sequence[GenerationRequest]) -> None:
+    """Cancel those that are still running."""
+    for generation in generations:
+        generation.cancel()
 
 
 class EventStream:
-    """The body of a stream. Closing it, which a server does when the client has gone, ends the work for it."""
+    """The body of a stream. A server closes it when the client disconnects, which cancels the generation."""
 
     def __init__(
         self,
-        writings: Sequence[GenerationRequest],
+        generations: Sequence[GenerationRequest],
         first: tuple[int, Event],
-        others: Iterator[tuple[int, Event]],
+        events: Iterator[tuple[int, Event]],
         chunk: Chunk,
-        last: Last,
+        last_chunks: LastChunks,
     ):
-        self.writings, self.chunk, self.last = writings, chunk, last
-        self._pieces = self._write(first, others)
+        self.generations, self.chunk, self.last_chunks = generations, chunk, last_chunks
+        self._pieces = self._encode(first, events)
 
     def __iter__(self) -> "EventStream":
         return self
@@ -101,19 +103,19 @@ class EventStream:
         return next(self._pieces)
 
     def close(self) -> None:
-        """Nobody reads on."""
-        cancel_all(self.writings)
+        """Cancel the generation; nobody reads the rest."""
+        cancel_all(self.generations)
 
-    def _write(self, first: tuple[int, Event], others: Iterator[tuple[int, Event]]) -> Iterator[bytes]:
+    def _encode(self, first: tuple[int, Event], events: Iterator[tuple[int, Event]]) -> Iterator[bytes]:
         try:
-            yield data([self.chunk(*first)])
-            for number, event in others:
-                yield data([self.chunk(number, event)])
-            yield data(self.last()) + DONE
+            yield encode_events([self.chunk(*first)])
+            for number, event in events:
+                yield encode_events([self.chunk(number, event)])
+            yield encode_events(self.last_chunks()) + DONE
         except Exception as error:
-            yield b"event: error\n" + data([error_object(refusal(error))])
+            yield b"event: error\n" + encode_events([error_object(as_request_error(error))])
 
 
-def data(values: Sequence[dict[str, Any]]) -> bytes:
-    """Values as events."""
+def encode_events(values: Sequence[dict[str, Any]]) -> bytes:
+    """JSON values as events."""
     return b"".join(b"data: %b\n\n" % to_json(value) for value in values)

@@ -1,58 +1,29 @@
-"""Everything that is asked for with GET: the page, how the server is, what it serves, and how it is to be asked."""
+"""Everything that is requested with GET: the page, the server's health and metrics, and what it serves."""
 
-import base64
-import hashlib
-import re
-from functools import cache
-from pathlib import Path
-
-from llmasos.serving.api.openapi import WHOLE, WORDS, each, maybe, one_of, shape
-from llmasos.serving.http.errors import RESTART_SECONDS, Refused, retry_after
+from llmasos.serving.api.openapi import INTEGER, STRING, array_of, enum, nullable, object_of
+from llmasos.serving.http.errors import RESTART_SECONDS, RequestError, retry_after
 from llmasos.serving.http.http_types import Request, Response, Route, json_response
 from llmasos.serving.http.json_body import show
+from llmasos.serving.http.page import page_headers, page_html
 from llmasos.serving.metrics import CONTENT_TYPE
 
-PAGE = Path(__file__).parents[1] / "page" / "index.html"
 HTML = "text/html; charset=utf-8"
 
 
-@cache
-def page() -> bytes:
-    """The page; it does not change while the server runs."""
-    return PAGE.read_bytes()
-
-
-@cache
-def page_headers() -> tuple[tuple[str, str], ...]:
-    """What the page may do: run its own script, ask this server, and nothing else. No other page may show it."""
-    scripts = re.findall(rb"<script>(.*?)</script>", page(), re.DOTALL)
-    hashes = [f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'" for script in scripts]
-    policy = (
-        f"default-src 'none'; script-src {' '.join(hashes)}; style-src 'unsafe-inline'; connect-src 'self'; "
-        "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-    return (
-        ("Content-Security-Policy", policy),
-        ("X-Frame-Options", "DENY"),
-        ("Referrer-Policy", "no-referrer"),
-        ("Cache-Control", "no-cache"),
-    )
-
-
 def get_page(request: Request) -> Response:
-    return Response(page(), HTML, headers=page_headers())
+    return Response(page_html(), HTML, headers=page_headers())
 
 
 def get_health(request: Request) -> Response:
-    """That there is an answer is the answer."""
+    """Liveness: the process responds."""
     return json_response({"status": "ok"})
 
 
 def get_ready(request: Request) -> Response:
-    """Whether work is taken. Raises Refused (503) while the server starts or goes down."""
+    """Readiness: work is accepted. Raises RequestError (503) while the server is starting or shutting down."""
     if not request.served.ready:
-        raise Refused("the server takes no work now: it starts, or goes down.", status=503, code="not_ready",
-                      headers=retry_after(RESTART_SECONDS))  # fmt: skip
+        raise RequestError("the server is not accepting work: it is starting or shutting down.", status=503,
+                           code="not_ready", headers=retry_after(RESTART_SECONDS))  # fmt: skip
     engine = request.served.engine
     return json_response({"status": "ready", "running": engine.n_running, "waiting": engine.n_waiting})
 
@@ -66,37 +37,39 @@ def get_models(request: Request) -> Response:
 
 
 def get_model(request: Request) -> Response:
-    """The model of the name that ends the path."""
-    if request.rest != request.served.name:
-        raise Refused(f"there is no model {show(request.rest)} here; there is {show(request.served.name)}.",
-                      "model", 404, "model_not_found")  # fmt: skip
+    """The model whose name ends the path."""
+    if request.path_suffix != request.served.name:
+        message = f"there is no model {show(request.path_suffix)} here; the model is {show(request.served.name)}."
+        raise RequestError(message, "model", 404, "model_not_found")
     return json_response(request.served.describe())
 
 
-MODEL = shape(
-    id=WORDS,
-    object=one_of("model"),
-    created=WHOLE,
-    owned_by=WORDS,
-    family=one_of("gpt", "bert", "transformer"),
-    abilities=each(WORDS),
-    context_length=WHOLE,
-    n_layers=WHOLE,
-    n_heads=WHOLE,
-    parameters=WHOLE,
-    vocab_size=WHOLE,
-    labels=each(WORDS),
-    quantization=maybe(WORDS),
-    chat_template=maybe(WORDS),
-    max_tokens=WHOLE,
+MODEL = object_of(
+    id=STRING,
+    object=enum("model"),
+    created=INTEGER,
+    owned_by=STRING,
+    family=enum("gpt", "bert", "transformer"),
+    capabilities=array_of(STRING),
+    context_length=INTEGER,
+    n_layers=INTEGER,
+    n_heads=INTEGER,
+    parameters=INTEGER,
+    vocab_size=INTEGER,
+    labels=array_of(STRING),
+    quantization=nullable(STRING),
+    chat_template=nullable(STRING),
+    max_tokens=INTEGER,
 )
-STATUS = shape(status=WORDS)
-READY = shape(status=WORDS, running=WHOLE, waiting=WHOLE)
+MODELS = object_of(object=enum("list"), data=array_of(MODEL))
+STATUS = object_of(status=STRING)
+READY = object_of(status=STRING, running=INTEGER, waiting=INTEGER)
 ROUTES = [
-    Route("GET", "/", get_page, "A page to use the model and to look inside.", content_type=HTML, open=True),
-    Route("GET", "/health", get_health, "Whether the server is there.", shape=STATUS, open=True),
-    Route("GET", "/ready", get_ready, "Whether the server takes work (503: not now).", shape=READY, open=True),
-    Route("GET", "/metrics", get_metrics, "Counts and times, for Prometheus.", content_type=CONTENT_TYPE),
-    Route("GET", "/v1/models", get_models, "What is served.", shape=shape(object=one_of("list"), data=each(MODEL))),
-    Route("GET", "/v1/models/", get_model, "One model.", shape=MODEL),
-]
+    Route("GET", "/", get_page, "A page to use the model and look inside it.", content_type=HTML, public=True),
+    Route("GET", "/health", get_health, "Whether the server responds.", response_schema=STATUS, public=True),
+    Route("GET", "/ready", get_ready, "Whether the server accepts work (503: not now).", response_schema=READY,
+          public=True),
+    Route("GET", "/metrics", get_metrics, "Counts and latencies, for Prometheus.", content_type=CONTENT_TYPE),
+    Route("GET", "/v1/models", get_models, "The served model, as a list.", response_schema=MODELS),
+    Route("GET", "/v1/models/", get_model, "The served model.", response_schema=MODEL),
+]  # fmt: skip

@@ -1,61 +1,64 @@
-"""`/v1/translate`: write the text that belongs to a source, by beam search."""
+"""`/v1/translate`: translate or summarize a text with an encoder–decoder, by beam search."""
 
 from llmasos.generation import BeamOptions, beam_search
-from llmasos.serving.api.fields import input_field, model_field, places, several, tokens_field
-from llmasos.serving.api.openapi import USAGE, WHOLE, WORDS, each, one_of, shape
-from llmasos.serving.api.sampling import usage
-from llmasos.serving.api.schema import Field, Object
-from llmasos.serving.api.validators import Integer, Number, Text
-from llmasos.serving.http.errors import Refused
+from llmasos.serving.api.fields import as_list, field_names, input_field, max_tokens_field, model_field
+from llmasos.serving.api.generation import usage
+from llmasos.serving.api.openapi import INTEGER, STRING, USAGE, array_of, enum, object_of
+from llmasos.serving.api.validators import Field, Integer, Number, Object, Text
+from llmasos.serving.http.errors import RequestError
 from llmasos.serving.http.http_types import Request, Response, Route, json_response
-from llmasos.serving.served_model import Served
+from llmasos.serving.served_model import ServedModel
 
 MAX_SOURCES = 64
 MAX_BEAMS = 16
 MAX_SOURCE = 10_000  # characters
 
 
-def body(served: Served) -> Object:
-    """What may be asked."""
-    usual = BeamOptions()
+def make_body(served: ServedModel) -> Object:
+    """The schema of a request."""
+    default = BeamOptions()
     return Object(
         model_field(served),
-        input_field(Text(longest=MAX_SOURCE, filled=True), MAX_SOURCES),
-        Field("beams", Integer(1, MAX_BEAMS), "how many unfinished translations are followed at once", usual.beams),
-        Field("length_penalty", Number(0, 10), "the larger, the more long texts are preferred", usual.length_penalty),
-        tokens_field(served, "max_tokens", min(usual.max_new_tokens, served.max_tokens)),
+        input_field(Text(max_length=MAX_SOURCE, not_blank=True), MAX_SOURCES),
+        Field("beams", Integer(1, MAX_BEAMS), "beam size: how many hypotheses are kept", default.beams),
+        Field("length_penalty", Number(0, 10), "larger values prefer longer texts", default.length_penalty),
+        max_tokens_field(served, "max_tokens", min(default.max_new_tokens, served.max_tokens)),
     )
 
 
-def answer(request: Request) -> Response:
-    """The best translation of each text. One at a time, so that others come in between.
+def translate(request: Request) -> Response:
+    """The best translation of each text. One text per job, so that other requests get a turn in between.
 
     Raises:
-        Refused: a text is longer than the context; that is found out before the first of them is translated.
+        RequestError: a text is longer than the context; this is checked before the first one is translated.
     """
     served, values = request.served, request.values
-    sources = several(values["input"])
-    n_read = sum(size(served, source, place) for source, place in zip(sources, places(values["input"]), strict=True))
+    sources = as_list(values["input"])
+    names = field_names(values["input"])
+    n_source_tokens = sum(source_length(served, source, name) for source, name in zip(sources, names, strict=True))
     options = BeamOptions(values["beams"], values["length_penalty"], values["max_tokens"])
-    found = request.run_in_pieces(
-        lambda some: beam_search(served.model, served.tokenizer, some, options), sources, at_once=1
+    results = request.run_in_chunks(
+        lambda texts: beam_search(served.model, served.tokenizer, texts, options), sources, chunk_size=1
     )
-    n_written = sum(len(best.ids) for best, *_ in found)
-    data = [{"index": number, "text": best.text.strip()} for number, (best, *_) in enumerate(found)]
-    return json_response({"object": "list", "model": served.name, "data": data, "usage": usage(n_read, n_written)})
+    n_new_tokens = sum(len(best.ids) for best, *_ in results)
+    data = [{"index": index, "text": best.text.strip()} for index, (best, *_) in enumerate(results)]
+    counts = usage(n_source_tokens, n_new_tokens)
+    return json_response({"object": "list", "model": served.name, "data": data, "usage": counts})
 
 
-def size(served: Served, source: str, place: str) -> int:
-    """How many tokens the model reads of a source that stands at this place in the body. Raises Refused if too many."""
-    n, context = len(served.tokenizer.encode(source)) + 1, served.config.context_length  # and the end of it
-    if n > context:
-        raise Refused(
-            f"{place} is {n} tokens long, its end included, and the model's context is {context}: shorten it, or split "
-            "it into several.",
-            place, code="context_length_exceeded",
+def source_length(served: ServedModel, source: str, name: str) -> int:
+    """How many tokens the encoder reads of a source, with the one that ends it. Raises RequestError if too many."""
+    n, context_length = len(served.tokenizer.encode(source)) + 1, served.config.context_length
+    if n > context_length:
+        raise RequestError(
+            f"{name} has {n} tokens, its end included, and the model's context has {context_length}; shorten it, or "
+            "split it into several texts.",
+            name, code="context_length_exceeded",
         )  # fmt: skip
     return n
 
 
-SHAPE = shape(object=one_of("list"), model=WORDS, data=each(shape(index=WHOLE, text=WORDS)), usage=USAGE)
-ROUTES = [Route("POST", "/v1/translate", answer, "Write the text that belongs to another.", "translate", body, SHAPE)]
+RESPONSE = object_of(
+    object=enum("list"), model=STRING, data=array_of(object_of(index=INTEGER, text=STRING)), usage=USAGE
+)
+ROUTES = [Route("POST", "/v1/translate", translate, "Translate a text.", "translation", make_body, RESPONSE)]

@@ -1,20 +1,32 @@
-"""Kinds of values that a request's JSON may hold. Read `schema.py` first, which makes objects of them.
+"""What a request's JSON may hold. Stated once, used twice: to validate bodies, and to describe them in `/openapi.json`.
 
-Each kind has these sides: `check(value, where)` gives the value as the routes use it or raises `Refused`, `expected`
-says in words what it must be, and `schema()` says it in JSON Schema (draft 2020-12, which OpenAPI 3.1 uses). A check
-has two steps: is it of the right type (`fits`), and may it have this value (`take`)?
+    body = Object(
+        Field("prompt", Text(), "the text to continue", required=True),
+        Field("n", Integer(1, 16), "how many texts to generate", default=1),
+    )
+    body.check({"prompt": "One day"})               # {"prompt": "One day", "n": 1}
+    body.check({"prompt": "One day", "N": 2})       # RequestError: there is no field "N" here; did you mean "n"?
+    body.schema()                                   # the same as JSON Schema
+
+Each validator has a few parts: `check(value, where)` returns the value as the routes use it, or raises `RequestError`;
+`expected` says in words what a value must be; `schema()` says it in JSON Schema (draft 2020-12, as in OpenAPI 3.1).
+A check has two steps: does the value have the right type (`accepts`), and is it allowed (`convert`)?
+
+An optional field may also be null, which means the same as leaving it out. Even an unknown field may be null, because
+OpenAI's client sends a response's message back with all its fields, and null where there is nothing.
 """
 
+import difflib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, final
 
-from llmasos.serving.http.errors import Refused
-from llmasos.serving.http.json_body import show
+from llmasos.serving.http.errors import RequestError
+from llmasos.serving.http.json_body import MAX_SHOWN, show
 
 
-class Kind(ABC):
-    """A kind of value.
+class Validator(ABC):
+    """A type of value.
 
     Attributes:
         expected: what a value must be, in words that follow "it must be".
@@ -23,74 +35,83 @@ class Kind(ABC):
     expected: str
 
     @abstractmethod
-    def fits(self, value: Any) -> bool:
-        """Whether it is at least of the right type, so that this kind is meant and not another."""
+    def accepts(self, value: Any) -> bool:
+        """Whether the value has the right type, so that this validator is meant and no other one of an `AnyOf`."""
 
     @final
     def check(self, value: Any, where: str = "") -> Any:
-        """The value as the routes use it. Raises Refused, with `where` in the sentence, if it is not as it must be."""
-        if not self.fits(value):
-            raise self.refuse(value, where)
-        return self.take(value, where)
+        """Validate a value and return it as the routes use it.
 
-    def take(self, value: Any, where: str) -> Any:
-        """The same for a value that fits: here any is taken as it is. Raises Refused for one that is not allowed."""
+        Args:
+            value: from JSON.
+            where: the field, for the error message; "" for the body as a whole.
+
+        Raises:
+            RequestError: the value is invalid.
+        """
+        if not self.accepts(value):
+            raise self.error(value, where)
+        return self.convert(value, where)
+
+    def convert(self, value: Any, where: str) -> Any:
+        """Return an accepted value as the routes use it. Raises RequestError if it is not allowed."""
         return value
 
     @abstractmethod
     def schema(self) -> dict[str, Any]:
-        """The same as JSON Schema."""
+        """The same rules as JSON Schema."""
 
-    def refuse(self, value: Any, where: str) -> Refused:
-        """What to raise for a value that is not as it must be. The body as a whole stands nowhere: `where` is ""."""
-        return Refused(f"{where or 'the body'} is {show(value)}; it must be {self.expected}.", where or None)
+    def error(self, value: Any, where: str) -> RequestError:
+        """The error for an invalid value."""
+        return RequestError(f"{where or 'the body'} is {show(value)}; it must be {self.expected}.", where or None)
 
 
 @dataclass(frozen=True)
-class Text(Kind):
-    """A text.
+class Text(Validator):
+    """A string.
 
     Attributes:
-        shortest, longest: how many characters it may have.
-        filled: whether it must hold something else than white space.
-        holds: something that must stand in it.
+        min_length, max_length: in characters.
+        not_blank: whether it must hold something other than white space.
+        contains: a substring that it must hold.
     """
 
-    shortest: int = 0
-    longest: int | None = None
-    filled: bool = False
-    holds: str = ""
+    min_length: int = 0
+    max_length: int | None = None
+    not_blank: bool = False
+    contains: str = ""
 
     @property
     def expected(self) -> str:
-        rules = ["that is not empty"] if self.filled or self.shortest == 1 else []
-        rules += [f"of at most {self.longest} characters"] if self.longest else []
-        rules += [f"that holds {self.holds}"] if self.holds else []
-        return " ".join(["a text", *rules])
+        rules = ["that is not empty"] if self.not_blank or self.min_length == 1 else []
+        rules += [f"of at most {self.max_length} characters"] if self.max_length else []
+        rules += [f"that contains {self.contains}"] if self.contains else []
+        return " ".join(["a string", *rules])
 
-    def fits(self, value: Any) -> bool:
+    def accepts(self, value: Any) -> bool:
         return isinstance(value, str)
 
-    def take(self, value: Any, where: str) -> str:
+    def convert(self, value: Any, where: str) -> str:
         try:
             value.encode("utf-8")
         except UnicodeEncodeError as error:
-            raise Refused(
-                f"{where} holds half a character (a lone surrogate, place {error.start}); send whole ones.", where
+            raise RequestError(
+                f"{where} has half a character (a lone surrogate at position {error.start}); send whole characters.",
+                where,
             ) from None
         n = len(value)
-        if n < self.shortest or (self.longest and n > self.longest):
-            raise Refused(f"{where} has {n} characters; it must be {self.expected}.", where)
-        if (self.filled and not value.strip()) or self.holds not in value:
-            raise self.refuse(value, where)
+        if n < self.min_length or (self.max_length and n > self.max_length):
+            raise RequestError(f"{where} has {n} characters; it must be {self.expected}.", where)
+        if (self.not_blank and not value.strip()) or self.contains not in value:
+            raise self.error(value, where)
         return value
 
     def schema(self) -> dict[str, Any]:
         rules: dict[str, Any] = {"type": "string"}
-        rules |= {"minLength": self.shortest} if self.shortest else {}
-        rules |= {"maxLength": self.longest} if self.longest else {}
-        rules |= {"pattern": r"\S"} if self.filled else {}
-        rules |= {"pattern": self.holds.replace("[", r"\[").replace("]", r"\]")} if self.holds else {}
+        rules |= {"minLength": self.min_length} if self.min_length else {}
+        rules |= {"maxLength": self.max_length} if self.max_length else {}
+        rules |= {"pattern": r"\S"} if self.not_blank else {}
+        rules |= {"pattern": self.contains.replace("[", r"\[").replace("]", r"\]")} if self.contains else {}
         return rules
 
 
@@ -100,22 +121,22 @@ def is_number(value: Any) -> bool:
 
 
 @dataclass(frozen=True)
-class Integer(Kind):
-    """A whole number. 1.0 is one, too: JSON does not know the difference."""
+class Integer(Validator):
+    """An integer. 1.0 is one, too: JSON does not distinguish them."""
 
     low: int
     high: int
 
     @property
     def expected(self) -> str:
-        return f"a whole number from {self.low} to {self.high}"
+        return f"an integer from {self.low} to {self.high}"
 
-    def fits(self, value: Any) -> bool:
+    def accepts(self, value: Any) -> bool:
         return is_number(value)
 
-    def take(self, value: Any, where: str) -> int:
+    def convert(self, value: Any, where: str) -> int:
         if not (value == int(value) and self.low <= value <= self.high):
-            raise self.refuse(value, where)
+            raise self.error(value, where)
         return int(value)
 
     def schema(self) -> dict[str, Any]:
@@ -123,43 +144,43 @@ class Integer(Kind):
 
 
 @dataclass(frozen=True)
-class Number(Kind):
+class Number(Validator):
     """A number.
 
     Attributes:
         low, high: the range.
-        also: a value outside the range that is allowed.
+        or_value: a value outside the range that is allowed, too.
     """
 
     low: float
     high: float
-    also: float | None = None
+    or_value: float | None = None
 
     @property
     def expected(self) -> str:
-        rest = f"a number from {self.low:g} to {self.high:g}"
-        return rest if self.also is None else f"{self.also:g}, or {rest}"
+        interval = f"a number from {self.low:g} to {self.high:g}"
+        return interval if self.or_value is None else f"{self.or_value:g}, or {interval}"
 
-    def fits(self, value: Any) -> bool:
+    def accepts(self, value: Any) -> bool:
         return is_number(value)
 
-    def take(self, value: Any, where: str) -> float:
-        if not (self.low <= value <= self.high or value == self.also):
-            raise self.refuse(value, where)
+    def convert(self, value: Any, where: str) -> float:
+        if not (self.low <= value <= self.high or value == self.or_value):
+            raise self.error(value, where)
         return float(value)
 
     def schema(self) -> dict[str, Any]:
         rules = {"type": "number", "minimum": self.low, "maximum": self.high}
-        return rules if self.also is None else {"anyOf": [{"const": self.also}, rules]}
+        return rules if self.or_value is None else {"anyOf": [{"const": self.or_value}, rules]}
 
 
 @dataclass(frozen=True)
-class Boolean(Kind):
-    """True or false, and nothing that looks like it."""
+class Boolean(Validator):
+    """True or false; not 0, 1 or a string."""
 
     expected = "true or false"
 
-    def fits(self, value: Any) -> bool:
+    def accepts(self, value: Any) -> bool:
         return isinstance(value, bool)
 
     def schema(self) -> dict[str, Any]:
@@ -167,8 +188,8 @@ class Boolean(Kind):
 
 
 @dataclass(frozen=True)
-class Choice(Kind):
-    """One of some words."""
+class Choice(Validator):
+    """One of a few strings."""
 
     values: tuple[str, ...]
 
@@ -176,12 +197,12 @@ class Choice(Kind):
     def expected(self) -> str:
         return " or ".join(show(value) for value in self.values)
 
-    def fits(self, value: Any) -> bool:
+    def accepts(self, value: Any) -> bool:
         return isinstance(value, str)
 
-    def take(self, value: Any, where: str) -> str:
+    def convert(self, value: Any, where: str) -> str:
         if value not in self.values:
-            raise self.refuse(value, where)
+            raise self.error(value, where)
         return value
 
     def schema(self) -> dict[str, Any]:
@@ -189,22 +210,22 @@ class Choice(Kind):
 
 
 @dataclass(frozen=True)
-class Only(Kind):
-    """One value and no other: for fields of OpenAI's that exist here only at their usual value.
+class Const(Validator):
+    """One value and no other: for fields of OpenAI's API that are supported here only with their default.
 
     Attributes:
-        value: the one.
-        instead: what to do in place of another.
+        value: the allowed value.
+        reason: why, or what to do instead.
     """
 
     value: Any
-    instead: str
+    reason: str
 
     @property
     def expected(self) -> str:
-        return f"{show(self.value)}: {self.instead}"
+        return f"{show(self.value)}: {self.reason}"
 
-    def fits(self, value: Any) -> bool:
+    def accepts(self, value: Any) -> bool:
         return value == self.value and isinstance(value, bool) == isinstance(self.value, bool)  # for 0 == False
 
     def schema(self) -> dict[str, Any]:
@@ -212,22 +233,22 @@ class Only(Kind):
 
 
 @dataclass(frozen=True)
-class ModelName(Kind):
-    """The name of the model that is served: there is one, so it may be left out."""
+class ModelName(Validator):
+    """The name of the served model. There is only one, so the field may be left out."""
 
     name: str
 
     @property
     def expected(self) -> str:
-        return f"{show(self.name)}, which is the model served here"
+        return f"{show(self.name)}, the model that is served here"
 
-    def fits(self, value: Any) -> bool:
+    def accepts(self, value: Any) -> bool:
         return isinstance(value, str)
 
-    def take(self, value: Any, where: str) -> str:
+    def convert(self, value: Any, where: str) -> str:
         if value != self.name:
-            raise Refused(f"there is no model {show(value)} here; there is {show(self.name)}.", where, 404,
-                          "model_not_found")  # fmt: skip
+            raise RequestError(f"there is no model {show(value)} here; the model is {show(self.name)}.", where, 404,
+                               "model_not_found")  # fmt: skip
         return value
 
     def schema(self) -> dict[str, Any]:
@@ -235,58 +256,124 @@ class ModelName(Kind):
 
 
 @dataclass(frozen=True)
-class ListOf(Kind):
-    """A list of values of one kind."""
+class ListOf(Validator):
+    """A list whose items all have one type."""
 
-    kind: Kind
-    shortest: int = 0
-    longest: int | None = None
+    item: Validator
+    min_length: int = 0
+    max_length: int | None = None
 
     @property
     def expected(self) -> str:
-        length = f"{self.shortest} to {self.longest}" if self.longest else f"at least {self.shortest}"
-        return f"a list of {length} values, each {self.kind.expected}"
+        length = f"{self.min_length} to {self.max_length}" if self.max_length else f"at least {self.min_length}"
+        return f"a list of {length} values, each {self.item.expected}"
 
-    def fits(self, value: Any) -> bool:
-        return isinstance(value, list) and (not value or self.kind.fits(value[0]))
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, list) and (not value or self.item.accepts(value[0]))
 
-    def take(self, value: Any, where: str) -> list[Any]:
-        if len(value) < self.shortest or (self.longest and len(value) > self.longest):
-            raise self.refuse(value, where)
-        return [self.kind.check(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    def convert(self, value: Any, where: str) -> list[Any]:
+        if len(value) < self.min_length or (self.max_length and len(value) > self.max_length):
+            raise self.error(value, where)
+        return [self.item.check(item, f"{where}[{i}]") for i, item in enumerate(value)]
 
-    def refuse(self, value: Any, where: str) -> Refused:
-        if isinstance(value, list) and not self.fits(value):  # it is the first item that is wrong
-            return self.kind.refuse(value[0], f"{where}[0]")
-        return super().refuse(value, where)
+    def error(self, value: Any, where: str) -> RequestError:
+        if isinstance(value, list) and not self.accepts(value):  # the first item is the wrong one
+            return self.item.error(value[0], f"{where}[0]")
+        return super().error(value, where)
 
     def schema(self) -> dict[str, Any]:
-        rules: dict[str, Any] = {"type": "array", "items": self.kind.schema()}
-        rules |= {"minItems": self.shortest} if self.shortest else {}
-        return rules | ({"maxItems": self.longest} if self.longest else {})
+        rules: dict[str, Any] = {"type": "array", "items": self.item.schema()}
+        rules |= {"minItems": self.min_length} if self.min_length else {}
+        return rules | ({"maxItems": self.max_length} if self.max_length else {})
 
 
 @dataclass(frozen=True)
-class Either(Kind):
-    """A value of the first of these kinds that it fits.
+class AnyOf(Validator):
+    """A value of one of several types; the first that accepts it is used.
 
     Attributes:
-        kinds: to be tried in this order.
-        words: what to call them all together (None = what each is called).
+        options: the types, in the order in which they are tried.
+        description: in words, of all of them together (None = their own words).
     """
 
-    kinds: tuple[Kind, ...]
-    words: str | None = None
+    options: tuple[Validator, ...]
+    description: str | None = None
 
     @property
     def expected(self) -> str:
-        return self.words or ", or ".join(kind.expected for kind in self.kinds)
+        return self.description or ", or ".join(option.expected for option in self.options)
 
-    def fits(self, value: Any) -> bool:
-        return any(kind.fits(value) for kind in self.kinds)
+    def accepts(self, value: Any) -> bool:
+        return any(option.accepts(value) for option in self.options)
 
-    def take(self, value: Any, where: str) -> Any:
-        return next(kind for kind in self.kinds if kind.fits(value)).take(value, where)
+    def convert(self, value: Any, where: str) -> Any:
+        return next(option for option in self.options if option.accepts(value)).convert(value, where)
 
     def schema(self) -> dict[str, Any]:
-        return {"anyOf": [kind.schema() for kind in self.kinds]}
+        return {"anyOf": [option.schema() for option in self.options]}
+
+
+@dataclass(frozen=True)
+class Field:
+    """A named value in an object.
+
+    Attributes:
+        name: in the JSON.
+        validator: what it must be.
+        help: what it does, in a sentence or less.
+        default: what it is if it is left out or null.
+        required: whether it must be present.
+    """
+
+    name: str
+    validator: Validator
+    help: str
+    default: Any = None
+    required: bool = False
+
+
+class Object(Validator):
+    """An object with these fields. Others are allowed only if they are null."""
+
+    expected = "a JSON object"
+
+    def __init__(self, *fields: Field):
+        self.fields = {field.name: field for field in fields}
+
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, dict)
+
+    def convert(self, value: Any, where: str) -> dict[str, Any]:
+        prefix = f"{where}." if where else ""
+        for name in value:
+            if name not in self.fields and value[name] is not None:
+                place = f"in {where}" if where else "here"
+                message = f"there is no field {show(name)} {place}; {self._suggestion(name)}"
+                raise RequestError(message, prefix + name[:MAX_SHOWN])
+        values = {}
+        for name, field in self.fields.items():
+            if value.get(name) is None:
+                if field.required:
+                    message = f"{prefix}{name} is missing; it must be {field.validator.expected}."
+                    raise RequestError(message, prefix + name)
+                values[name] = field.default
+            else:
+                values[name] = field.validator.check(value[name], prefix + name)
+        return values
+
+    def _suggestion(self, name: str) -> str:
+        near = difflib.get_close_matches(name[:MAX_SHOWN].lower(), self.fields, n=1)
+        return f"did you mean {show(near[0])}?" if near else f"the fields are {', '.join(self.fields)}."
+
+    def schema(self) -> dict[str, Any]:
+        properties: dict[str, Any] = {}
+        for name, field in self.fields.items():
+            rules = field.validator.schema()
+            if not field.required:
+                rules = {"anyOf": [rules, {"type": "null"}]}
+            properties[name] = rules | {"description": field.help}
+            if field.default is not None:
+                properties[name]["default"] = field.default
+        required = [name for name, field in self.fields.items() if field.required]
+        rules = {"type": "object", "properties": properties, "additionalProperties": {"type": "null"}}
+        return rules | ({"required": required} if required else {})

@@ -1,1 +1,1 @@
-"""HTTP: the server, the WSGI application, the client."""
+"""HTTP itself: connections, requests and responses, errors, JSON, the client and the page. No route is defined here."""

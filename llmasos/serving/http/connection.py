@@ -1,7 +1,7 @@
-"""One request and its answer on one connection: the standard library's handler of WSGI, with a limit on everything.
+"""One request and its response on one connection: the standard library's WSGI handler, with a limit on everything.
 
-`wsgiref` reads the request line and the headers, calls the application and writes what it returns. Around that stands
-here what it leaves open: how long and how large a request may be, and a client that is no longer there.
+`wsgiref` reads the request line and the headers, calls the application and writes what it returns. This file adds what
+`wsgiref` leaves open: how long and how large a request may be, and what happens when the client disconnects.
 """
 
 import io
@@ -14,58 +14,59 @@ from http import HTTPStatus
 from typing import Any
 from wsgiref.simple_server import ServerHandler, WSGIRequestHandler
 
-from llmasos.serving.http.errors import CLIENT_GONE, Refused, error_object, refusal, status_line
-from llmasos.serving.http.http_types import JSON, json_response
+from llmasos.serving.http.errors import CLIENT_CLOSED, RequestError, as_request_error, error_object, status_line
+from llmasos.serving.http.http_types import JSON, body_too_large, to_json
 
-MAX_LINE = 8_192  # bytes of the request line
-MAX_HEAD = 16_384  # bytes of the whole head; the standard library takes at most 100 headers
-LINGER = 2.0  # seconds for which what a client still sends after our answer is read and thrown away
-TLS_HELLO = b"\x16\x03"  # how a browser begins that was told https
-WHOLE_ADDRESS = re.compile("https?://([^/?]*)/?", re.IGNORECASE)  # up to the path
+MAX_REQUEST_LINE = 8_192  # bytes
+MAX_HEAD = 16_384  # bytes of request line and headers; the standard library accepts at most 100 headers
+LINGER = 2.0  # seconds for which we still read (and drop) what a client sends after our response
+TLS_HELLO = b"\x16\x03"  # how a client that expects https begins
+ABSOLUTE_URL = re.compile("https?://([^/?]*)/?", re.IGNORECASE)  # up to the path
 ONCE = ("Host", "Content-Length", "Content-Type", "Authorization")
 
 
-class Slow(Refused):
+class RequestTimeout(RequestError):
     """The request does not arrive in time."""
 
     def __init__(self, seconds: float):
-        super().__init__(f"the request was not there within {seconds:g} seconds.", status=408, code="late")
+        super().__init__(f"the request did not arrive within {seconds:g} seconds.", status=408, code="request_timeout")
 
 
-class Reader(io.RawIOBase):
-    """Reads from a socket until a point in time, and no more than there is room for.
+class LimitedReader(io.RawIOBase):
+    """Reads from a socket until a deadline, and no more bytes than allowed.
 
-    The time is for all that is read, however many pieces it comes in: one byte every second does not earn more of it.
+    The deadline is for everything that is read: a client that sends one byte per second does not get more time for it.
     """
 
-    def __init__(self, connection: socket.socket, seconds: float, room: int):
+    def __init__(self, connection: socket.socket, seconds: float, max_bytes: int):
         self.connection, self.seconds, self.deadline = connection, seconds, time.monotonic() + seconds
-        self.room = room
+        self.bytes_left = max_bytes
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer) -> int:
-        """Raises Slow, and Refused (431) if there is no more room."""
+        """Raises RequestTimeout, and RequestError (431) if the limit is reached."""
         left = self.deadline - time.monotonic()
         if left <= 0:
-            raise Slow(self.seconds)
-        if self.room <= 0:
-            raise Refused("the headers are too long.", status=431)
+            raise RequestTimeout(self.seconds)
+        if self.bytes_left <= 0:
+            raise RequestError("the headers are too long.", status=431)
         self.connection.settimeout(left)
         try:
-            n = self.connection.recv_into(memoryview(buffer)[: self.room])
+            n = self.connection.recv_into(memoryview(buffer)[: self.bytes_left])
         except TimeoutError:
-            raise Slow(self.seconds) from None
-        self.room -= n
+            raise RequestTimeout(self.seconds) from None
+        self.bytes_left -= n
         return n
 
 
-class Writer:
-    """Collects what is written until it is flushed, and sends it then at once, within the socket's time-out."""
+class BufferedWriter:
+    """Collects what is written and sends all of it at the next flush, within the socket's time-out."""
 
     def __init__(self, connection: socket.socket):
-        self.connection, self._parts = connection, []
+        self.connection = connection
+        self._parts: list[bytes] = []
 
     def write(self, data: bytes) -> int:
         self._parts.append(data)
@@ -77,7 +78,7 @@ class Writer:
 
 
 class Connection(WSGIRequestHandler):
-    """Reads a request, has it answered, and is done: the next request is another connection."""
+    """Reads one request, has the application answer it, and closes."""
 
     protocol_version = "HTTP/1.1"  # so that `Expect: 100-continue` is understood
     disable_nagle_algorithm = True  # each piece of a stream is sent at once
@@ -86,103 +87,102 @@ class Connection(WSGIRequestHandler):
         super().setup()
         self.rfile.close()
         self.started, self.command, self.path, self.logged = time.monotonic(), None, "", False
-        self.reader = Reader(self.connection, self.server.read_seconds, MAX_HEAD)
-        self.rfile, self.wfile = io.BufferedReader(self.reader), Writer(self.connection)
+        self.reader = LimitedReader(self.connection, self.server.read_seconds, MAX_HEAD)
+        self.rfile, self.wfile = io.BufferedReader(self.reader), BufferedWriter(self.connection)
 
     def handle(self) -> None:
-        """The whole of it."""
+        """Read the request, call the application, write the response."""
         try:
-            if self.rfile.peek(2).startswith(TLS_HELLO):  # it may hold no end of a line to wait for
-                raise Refused("this looks like the beginning of https; the server speaks http.")
-            self.raw_requestline = self.first_line()
+            if self.rfile.peek(2).startswith(TLS_HELLO):  # such a client never sends the end of a line
+                raise RequestError("this looks like the start of an https connection; the server speaks http.")
+            self.raw_requestline = self.read_request_line()
             if not self.raw_requestline:
                 return
-            if len(self.raw_requestline) > MAX_LINE:
-                raise Refused("the address is too long.", status=414)
-            if not self.parse_request():  # it has been refused by `send_error`
+            if len(self.raw_requestline) > MAX_REQUEST_LINE:
+                raise RequestError("the URL is too long.", status=414)
+            if not self.parse_request():  # `send_error` has answered
                 return
             if self.request_version not in ("HTTP/1.0", "HTTP/1.1"):
-                raise Refused("the first line is not one of HTTP/1.1: a method, a path, HTTP/1.1.")
+                raise RequestError("the request line is not HTTP/1.1: it must be a method, a path, and HTTP/1.1.")
             body = self.read_body()
-        except Refused as refused:
-            self.refuse(refused)
+        except RequestError as error:
+            self.respond_with(error)
         else:
             if body is not None:
                 self.connection.settimeout(self.server.write_seconds)
-                answer = Answer(io.BytesIO(body), self.wfile, sys.stderr, self.get_environ())
-                answer.request_handler = self
-                answer.run(self.server.get_app())
-                self.wfile.flush()  # the head of an answer without a body
+                handler = ApplicationHandler(io.BytesIO(body), self.wfile, sys.stderr, self.get_environ())
+                handler.request_handler = self
+                handler.run(self.server.get_app())
+                self.wfile.flush()  # the head of a response without a body
 
     def finish(self) -> None:
-        """The client is left the time to read its answer. If none has been logged, the client did not take it."""
+        """Give the client time to read its response. If none has been logged, the client did not take it."""
         if self.logged:
             linger(self.connection)
         elif self.command:
-            self.log_request(CLIENT_GONE)
+            self.log_request(CLIENT_CLOSED)
 
-    def first_line(self) -> bytes:
-        """The first line that is not empty (RFC 9112, section 2.2); b"" if the client goes away before."""
-        line = self.rfile.readline(MAX_LINE + 1)
+    def read_request_line(self) -> bytes:
+        """The first line that is not empty (RFC 9112, section 2.2); b"" if the client closes before sending one."""
+        line = self.rfile.readline(MAX_REQUEST_LINE + 1)
         while line.decode("latin-1").isspace():
-            line = self.rfile.readline(MAX_LINE + 1)
+            line = self.rfile.readline(MAX_REQUEST_LINE + 1)
         return line
 
     def body_length(self) -> int:
-        """How many bytes the body has. Raises Refused if that is not said clearly, or they are too many."""
+        """The length of the body in bytes. Raises RequestError if it is not stated clearly, or is above the limit."""
         if self.headers.defects:
-            raise Refused("the headers are not lines of a name, a colon and a value.")
+            raise RequestError("the headers are malformed; each line must be a name, a colon and a value.")
         for name in ONCE:
             if len(self.headers.get_all(name, [])) > 1:
-                raise Refused(f"the request has the header {name} twice.")
-        given = self.headers.get("Content-Length")
-        if "Transfer-Encoding" in self.headers or (given is None and self.command in ("POST", "PUT", "PATCH")):
-            raise Refused("the request does not say how long its body is; send a Content-Length.",
-                          status=411, code="length_required")  # fmt: skip
-        given = (given or "0").strip()
-        if not (given.isascii() and given.isdigit()):
-            raise Refused("the Content-Length is not a number of bytes.")
-        most = self.server.max_body
-        if len(given) > 18 or int(given) > most:
-            raise Refused(f"the body is too large; it may have up to {most:,} bytes.", status=413, code="too_large")
-        return int(given)
+                raise RequestError(f"the request has the header {name} twice; send it once.")
+        length = self.headers.get("Content-Length")
+        if "Transfer-Encoding" in self.headers or (length is None and self.command in ("POST", "PUT", "PATCH")):
+            raise RequestError("the request does not say how long its body is; send a Content-Length.",
+                               status=411, code="length_required")  # fmt: skip
+        length = (length or "0").strip()
+        if not (length.isascii() and length.isdigit()):
+            raise RequestError("the Content-Length is not a number of bytes.")
+        if len(length) > 18 or int(length) > self.server.max_body:
+            raise body_too_large(self.server.max_body)
+        return int(length)
 
     def read_body(self) -> bytes | None:
-        """As many bytes as were said; None if the client goes away before. Raises Refused."""
+        """The body; None if the client closes before sending all of it. Raises RequestError."""
         length = self.body_length()
-        self.reader.room = length
+        self.reader.bytes_left = length
         body = self.rfile.read(length)
         return body if len(body) == length else None
 
     def handle_expect_100(self) -> bool:
-        """Tell a client to send the body that it has announced, unless it need not try."""
+        """Tell a client to send the body it has announced, unless that body would be rejected."""
         self.body_length()
         self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self.wfile.flush()
         return True
 
     def get_environ(self) -> dict[str, Any]:
-        """What WSGI says of a request, and on top whether the client has gone, and who can reach the server.
+        """WSGI's description of the request, plus whether the client has gone and how public the server is.
 
-        An address may be whole, as in `GET http://localhost/health HTTP/1.1`. Its host is then the one that counts
-        (RFC 9112, section 3.2.2).
+        A request may have an absolute URL, as in `GET http://localhost/health HTTP/1.1`. Then the URL's host is the
+        one that counts (RFC 9112, section 3.2.2).
         """
-        ours = {
+        extra = {
             "CONTENT_TYPE": self.headers.get("Content-Type", ""),
             "llmasos.client_gone": self.client_gone,
             "llmasos.host": self.server.host,
-            "llmasos.host_given": self.server.host_given,
+            "llmasos.requested_host": self.server.requested_host,
             "llmasos.public": self.server.public,
         }
-        if whole := WHOLE_ADDRESS.match(self.path):
-            ours["HTTP_HOST"], self.path = whole[1], "/" + self.path[whole.end() :]
-        return super().get_environ() | ours
+        if url := ABSOLUTE_URL.match(self.path):
+            extra["HTTP_HOST"], self.path = url[1], "/" + self.path[url.end() :]
+        return super().get_environ() | extra
 
     def client_gone(self) -> bool:
-        """Whether the client has closed the connection: then there is something to read, and it is the end.
+        """Whether the client has closed the connection: reading from it then gives the end of the stream.
 
-        What it has sent after its request stands before the end, and is thrown away. (A client may have closed only
-        its half, and wait. Such clients are rare, and cannot be told from the others.)
+        Anything that the client has sent after its request comes before that end, and is dropped. (A client may have
+        closed only its sending half and still be waiting. Such clients are rare and cannot be told apart.)
         """
         try:
             self.connection.setblocking(False)
@@ -195,55 +195,54 @@ class Connection(WSGIRequestHandler):
             self.connection.settimeout(self.server.write_seconds)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """What the standard library does with a request that it cannot read."""
-        words = (message or HTTPStatus(code).phrase)[:200]
-        status = code if code < 500 else 400  # the other side's mistake, even where HTTP calls it the server's
-        self.refuse(Refused(f"the request is not one of HTTP/1.1: {words}.", status=status))
+        """Called by the standard library for a request that it cannot parse."""
+        phrase = (message or HTTPStatus(code).phrase)[:200]
+        status = code if code < 500 else 400  # the client's mistake, even where HTTP calls it the server's
+        self.respond_with(RequestError(f"the request is not valid HTTP/1.1: {phrase}.", status=status))
 
-    def refuse(self, refused: Refused) -> None:
+    def respond_with(self, error: RequestError) -> None:
         """Answer a request that could not be read."""
-        self.server.count_answer(self.command, refused.status)
+        self.server.count_response(self.command, error.status)
         self.connection.settimeout(self.server.write_seconds)
-        self.wfile.write(answer_bytes(refused))
+        self.wfile.write(error_response(error))
         self.wfile.flush()
-        self.log_request(refused.status)
+        self.log_request(error.status)
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """When, what, how it went, and how long it took."""
+        """Log the time, the request, its status and how long it took."""
         self.logged = True
         if self.server.log is not None:
-            asked = f"{self.command or '-'} {self.path}"[:200]
-            asked = asked.encode("unicode_escape").decode()  # nothing that could do something to a terminal
+            request = f"{self.command or '-'} {self.path}"[:200]
+            request = request.encode("unicode_escape").decode()  # nothing that could control a terminal
             seconds = time.monotonic() - self.started
-            self.server.log(f"{time.strftime('%H:%M:%S')} {asked} {code} {seconds:.3f} s")
+            self.server.log(f"{time.strftime('%H:%M:%S')} {request} {code} {seconds:.3f} s")
 
 
-class Answer(ServerHandler):
-    """Calls the application and writes what it says."""
+class ApplicationHandler(ServerHandler):
+    """Calls the application and writes its response."""
 
     server_software = "llmasos"
-    os_environ: dict[str, str] = {}  # the process's variables are nothing that a request should know
+    os_environ: dict[str, str] = {}  # requests must not see the process's environment variables
 
     def handle_error(self) -> None:
-        """The application has failed, or the client has not taken a piece of its answer in time.
+        """The application has failed, or the client has not read a piece of its response in time.
 
-        (Of a client that has closed the connection the standard library says nothing, not even here.)
+        (The standard library reports nothing about a client that has closed the connection, not even here.)
         """
         error = sys.exc_info()[1]
         if isinstance(error, OSError):
             return
-        logging.getLogger(__name__).error("an answer failed", exc_info=error)
+        logging.getLogger(__name__).error("a response failed", exc_info=error)
         self.request_handler.log_request(500)
         if not self.headers_sent:
-            self.stdout.write(answer_bytes(refusal(error)))
+            self.stdout.write(error_response(as_request_error(error)))
             self.stdout.flush()
 
 
 def linger(connection: socket.socket) -> None:
-    """Read what a client still sends and throw it away, for it to read our answer.
+    """Read and drop what a client still sends, so that it can read our response.
 
-    A socket that is closed while there is something unread in it cuts its other end off before that has seen the
-    answer.
+    Closing a socket that holds unread bytes resets the connection, and the client may lose the response.
     """
     connection.shutdown(socket.SHUT_WR)
     deadline = time.monotonic() + LINGER
@@ -253,9 +252,9 @@ def linger(connection: socket.socket) -> None:
             return
 
 
-def answer_bytes(refused: Refused) -> bytes:
-    """A whole answer that says why there is no other."""
-    body = json_response(error_object(refused)).body
-    headers = [("Content-Type", JSON), ("Content-Length", str(len(body))), ("Connection", "close"), *refused.headers]
-    lines = [f"HTTP/1.1 {status_line(refused.status)}", *(f"{name}: {value}" for name, value in headers)]
+def error_response(error: RequestError) -> bytes:
+    """A whole HTTP response that reports an error."""
+    body = to_json(error_object(error)) + b"\n"
+    headers = [("Content-Type", JSON), ("Content-Length", str(len(body))), ("Connection", "close"), *error.headers]
+    lines = [f"HTTP/1.1 {status_line(error.status)}", *(f"{name}: {value}" for name, value in headers)]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body

@@ -1,6 +1,6 @@
-"""What can be wrong with a request, and how it is said: a status, and a sentence in the shape that OpenAI gives it.
+"""What can be wrong with a request, and how the client learns of it: a status and a sentence, in the shape of OpenAI's.
 
-{"error": {"message": "n is 99; it must be a whole number from 1 to 16.", "type": "invalid_request_error",
+{"error": {"message": "n is 99; it must be an integer from 1 to 16.", "type": "invalid_request_error",
            "param": "n", "code": null}}
 """
 
@@ -11,24 +11,25 @@ from http import HTTPStatus
 from typing import Any
 
 from llmasos.errors import UserError
-from llmasos.serving.requests import Busy, RequestFailed, Stopping
+from llmasos.serving.requests import QueueFull, RequestFailed, ShuttingDown
 
 TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
-"""Status → type; other 4xx are an `invalid_request_error`, 5xx a `server_error`."""
+"""Status → type. Other 4xx are an `invalid_request_error`, 5xx a `server_error`."""
 
-CLIENT_GONE = 499  # nobody reads this one; it is for the log and the metrics
-PHRASES = {status.value: status.phrase for status in HTTPStatus} | {CLIENT_GONE: "Client Closed Request"}
-RESTART_SECONDS = 5  # after which it is worth asking again a server that is going down
+CLIENT_CLOSED = 499  # no client reads this status; it is for the log and the metrics
+PHRASES = {status.value: status.phrase for status in HTTPStatus} | {CLIENT_CLOSED: "Client Closed Request"}
+RESTART_SECONDS = 5  # after which to retry while a server is starting or shutting down
+Headers = tuple[tuple[str, str], ...]
 
 
-class Refused(UserError):
-    """A request that is not carried out.
+class RequestError(UserError):
+    """A request that cannot be carried out.
 
     Attributes:
-        param: which field is meant, such as "messages[0].role"; None for the request as a whole.
+        param: the field at fault, such as "messages[0].role"; None for the request as a whole.
         status: of HTTP.
         code: one word for programs.
-        headers: that the answer needs.
+        headers: of the response.
     """
 
     def __init__(
@@ -37,58 +38,58 @@ class Refused(UserError):
         param: str | None = None,
         status: int = 400,
         code: str | None = None,
-        headers: tuple[tuple[str, str], ...] = (),
+        headers: Headers = (),
     ):
         super().__init__(message)
         self.param, self.status, self.code, self.headers = param, status, code, headers
 
 
-class TimedOut(Refused):
-    """The work on a request takes longer than it may. To ask again would only begin it anew, so it is no 503."""
+class DeadlineExceeded(RequestError):
+    """The work on a request took too long. A retry would only start it again, so the status is not 503."""
 
     def __init__(self, seconds: float):
         super().__init__(
-            f"this was not done within {seconds:g} seconds, the longest that a request may take; ask for less at once.",
+            f"this was not done within {seconds:g} seconds, the time limit of a request; ask for less at once.",
             status=504, code="timeout",
         )  # fmt: skip
 
 
-class ClientGone(Exception):
-    """Nobody waits for the answer any more."""
+class ClientDisconnected(Exception):
+    """The client has closed its connection."""
 
 
-def refusal(error: Exception) -> Refused:
-    """What to tell a client about any exception. One that is not meant for a person is a bug: it goes to the log."""
-    if isinstance(error, Refused):
+def as_request_error(error: Exception) -> RequestError:
+    """Turn any exception into what the client is told. One that is not meant for users is a bug and goes to the log."""
+    if isinstance(error, RequestError):
         return error
-    if isinstance(error, Busy):
-        return Refused(str(error), None, 429, "busy", retry_after(error.retry_after))
-    if isinstance(error, Stopping):
-        return Refused(str(error), None, 503, "stopping", retry_after(RESTART_SECONDS))
+    if isinstance(error, QueueFull):
+        return RequestError(str(error), None, 429, "queue_full", retry_after(error.retry_after))
+    if isinstance(error, ShuttingDown):
+        return RequestError(str(error), None, 503, "shutting_down", retry_after(RESTART_SECONDS))
     if isinstance(error, UserError):
-        return Refused(str(error))
+        return RequestError(str(error))
     if isinstance(error, RequestFailed):
-        return Refused(str(error), None, 500, "model_failed")
-    if isinstance(error, ClientGone):
-        return Refused("the client has gone.", None, CLIENT_GONE)
+        return RequestError(str(error), None, 500, "model_failed")
+    if isinstance(error, ClientDisconnected):
+        return RequestError("the client has disconnected.", None, CLIENT_CLOSED)
     number = uuid.uuid4().hex[:8]
     logging.getLogger(__name__).error("error %s", number, exc_info=error)
-    return Refused(f"something went wrong in the server (error {number}); its log says what.", None, 500, "internal")
+    return RequestError(f"an internal error occurred (number {number}); see the server's log.", None, 500, "internal")
 
 
-def retry_after(seconds: float) -> tuple[tuple[str, str], ...]:
-    """The header that says after how many seconds to ask again."""
+def retry_after(seconds: float) -> Headers:
+    """The Retry-After header."""
     return (("Retry-After", str(max(1, math.ceil(seconds)))),)
 
 
-def error_object(refused: Refused) -> dict[str, Any]:
-    """The sentence in OpenAI's shape."""
-    kind = TYPES.get(refused.status, "server_error" if refused.status >= 500 else "invalid_request_error")
-    return {"error": {"message": str(refused), "type": kind, "param": refused.param, "code": refused.code}}
+def error_object(error: RequestError) -> dict[str, Any]:
+    """The error in OpenAI's JSON shape."""
+    type = TYPES.get(error.status, "server_error" if error.status >= 500 else "invalid_request_error")
+    return {"error": {"message": str(error), "type": type, "param": error.param, "code": error.code}}
 
 
 def status_line(status: int) -> str:
-    """A status with its name.
+    """A status with its phrase.
 
     >>> status_line(404)
     '404 Not Found'

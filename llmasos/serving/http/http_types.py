@@ -1,7 +1,7 @@
-"""Requests, responses and routes: what stands between WSGI and the functions that answer.
+"""Requests, responses and routes: what the functions of `api` see of HTTP.
 
-WSGI (PEP 3333) is how web servers call Python programs: a function that is given a dictionary with everything about the
-request, and another function to begin the answer with.
+WSGI (PEP 3333) is how web servers call Python programs: the application is a function of a dictionary that describes
+the request (`environ`) and of another function that starts the response.
 """
 
 import json
@@ -9,35 +9,34 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from llmasos.serving.api.schema import Object
-from llmasos.serving.http.errors import ClientGone, Refused, TimedOut
+from llmasos.serving.http.errors import ClientDisconnected, DeadlineExceeded, Headers, RequestError
 from llmasos.serving.http.json_body import read_json
-from llmasos.serving.served_model import Served
+from llmasos.serving.served_model import ServedModel
 
 JSON = "application/json"
 MAX_BODY = 1_000_000  # bytes
-AT_ONCE = 4  # texts that the model reads while all others wait
+TEXTS_PER_JOB = 4  # how many texts the model reads before others get a turn
 Environ = dict[str, Any]
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
 @dataclass
 class Request:
-    """What a route is asked.
+    """What the handler of a route receives.
 
     Attributes:
         served: the model.
-        values: the checked body, by the names of its fields; {} if the route takes none.
-        rest: what follows the path of a route that ends in "/".
+        values: the validated body, by field name; {} if the route takes none.
+        path_suffix: what follows the path of a route that ends in "/".
         environ: everything else about the request, as WSGI has it.
-        deadline: when the work on it must have ended, by `time.monotonic`.
+        deadline: when the work on it must have ended, on the clock of `time.monotonic`.
     """
 
-    served: Served
+    served: ServedModel
     values: dict[str, Any]
-    rest: str
+    path_suffix: str
     environ: Environ
     deadline: float = field(init=False)
 
@@ -45,127 +44,140 @@ class Request:
         self.deadline = time.monotonic() + self.served.engine.request_seconds
 
     def run(self, job: Callable[[], Result]) -> Result:
-        """Have the model's thread do something, unless, when its turn comes, nobody waits any more or it is too late.
+        """Run a job on the model's thread, unless the client has gone or the deadline has passed when its turn comes.
 
         Raises:
-            TimedOut, ClientGone: for these two reasons.
-            as `Engine.run`.
+            DeadlineExceeded, ClientDisconnected: for these two reasons.
+            QueueFull, ShuttingDown: as `Engine.run`.
         """
 
-        def wanted() -> Result:
+        def checked_job() -> Result:
             self.check_client()
             self.seconds_left()
             return job()
 
-        return self.served.engine.run(wanted, self.seconds_left())
+        return self.served.engine.run(checked_job, self.seconds_left())
 
     def seconds_left(self) -> float:
-        """Until the request must be answered. Raises TimedOut if there are none."""
+        """The time until the deadline. Raises DeadlineExceeded if it has passed."""
         left = self.deadline - time.monotonic()
         if left <= 0:
-            raise TimedOut(self.served.engine.request_seconds)
+            raise DeadlineExceeded(self.served.engine.request_seconds)
         return left
 
-    def run_in_pieces(
-        self, job: Callable[[Sequence[Item]], Iterable[Result]], items: Sequence[Item], at_once: int = AT_ONCE
+    def run_in_chunks(
+        self, job: Callable[[Sequence[Item]], Iterable[Result]], items: Sequence[Item], chunk_size: int = TEXTS_PER_JOB
     ) -> list[Result]:
-        """What a job makes of many items, some at a time, so that others get a turn in between. Raises as `run`."""
-        found: list[Result] = []
-        for start in range(0, len(items), at_once):
-            found += self.run(partial(job, items[start : start + at_once]))
-        return found
+        """Map many items to results, a few per job, so that other requests get a turn in between. Raises as `run`."""
+        results: list[Result] = []
+        for start in range(0, len(items), chunk_size):
+            results += self.run(partial(job, items[start : start + chunk_size]))
+        return results
 
     def check_client(self) -> None:
-        """Raise ClientGone if nobody waits any more. Only the embedded server can tell; others let us work on."""
+        """Raise ClientDisconnected if the client has gone. Only the embedded server can tell; others let us work on."""
         if self.environ.get("llmasos.client_gone", lambda: False)():
-            raise ClientGone
+            raise ClientDisconnected
 
 
 @dataclass
 class Response:
-    """An answer. A body that is not bytes is sent piece by piece, and its `close` is called at the end."""
+    """An answer. A body that is not bytes is sent piece by piece; its `close` is called at the end."""
 
     body: bytes | Iterable[bytes]
     content_type: str = JSON
     status: int = 200
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: Headers = ()
 
 
-def json_response(value: Any, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Response:
-    """A value as the body of an answer, with a line's end for whoever reads it in a terminal."""
+def json_response(value: Any, status: int = 200, headers: Headers = ()) -> Response:
+    """A response with a JSON body, which ends with a newline for readers in a terminal."""
     return Response(to_json(value) + b"\n", JSON, status, headers)
 
 
 def to_json(value: Any) -> bytes:
-    """A value as JSON. NaN or infinity is a bug, and raises ValueError rather than being sent."""
+    """Encode a value as JSON. Raises ValueError for NaN or infinity, which would be a bug."""
     return json.dumps(value, allow_nan=False, ensure_ascii=False).encode("utf-8", "backslashreplace")
+
+
+class BodySchema(Protocol):
+    """Describes and validates a request's body (`api/validators.py`)."""
+
+    def check(self, value: Any, where: str = "") -> Any: ...
+
+    def schema(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
 class Route:
-    """One thing that can be asked for.
+    """One method of one path.
 
     Attributes:
-        method, path: of the request. A path that ends in "/" stands for all that begin with it, but for "/" itself.
-        answer: what is called with the request.
-        summary: what it is for, in a sentence.
-        needs: what the model must be able to do; None = any will do.
-        body: makes the description of the body for a model; None = the route takes none.
-        shape: of the answer, as JSON Schema; None = it is no JSON.
-        content_type: of an answer that is no JSON.
-        streams: whether the answer can be a stream of events.
-        open: whether it is answered without a key.
+        method, path: of the request. A path that ends in "/" matches all longer paths that begin with it ("/" itself
+            does not).
+        handler: is called with the request.
+        summary: what the route is for, in one sentence.
+        capability: what the model must be able to do; None = any model will do.
+        make_body: makes the schema of the body for a model; None = the route takes no body.
+        response_schema: of the response, as JSON Schema; None = the response is not JSON.
+        content_type: of a response that is not JSON.
+        streams: whether the response can be a stream of events.
+        public: whether the route needs no API key.
     """
 
     method: str
     path: str
-    answer: Callable[[Request], Response]
+    handler: Callable[[Request], Response]
     summary: str
-    needs: str | None = None
-    body: Callable[[Served], Object] | None = None
-    shape: dict[str, Any] | None = field(default=None, compare=False)
+    capability: str | None = None
+    make_body: Callable[[ServedModel], BodySchema] | None = None
+    response_schema: dict[str, Any] | None = field(default=None, compare=False)
     content_type: str = JSON
     streams: bool = False
-    open: bool = False
+    public: bool = False
 
     @property
-    def prefix(self) -> bool:
-        """Whether it stands for all paths that begin with its own."""
+    def is_prefix(self) -> bool:
+        """Whether the route matches all paths that begin with its own."""
         return self.path.endswith("/") and self.path != "/"
+
+    def matches(self, path: str) -> bool:
+        """Whether a request's path belongs to this route."""
+        return path == self.path or (self.is_prefix and path.startswith(self.path) and len(path) > len(self.path))
 
 
 def read_body(environ: Environ, max_body: int) -> Any:
-    """The JSON that came with a request.
+    """Read and parse the JSON body of a request.
 
     Raises:
-        Refused: it is not said to be JSON (415), too large (413), or not JSON (400).
+        RequestError: its Content-Type is not JSON (415), it is too large (413), or it is not valid JSON (400).
     """
-    kind = environ.get("CONTENT_TYPE", "").split(";")[0].strip().lower()
-    if kind != JSON:
+    content_type = environ.get("CONTENT_TYPE", "").split(";")[0].strip().lower()
+    if content_type != JSON:
         # a page of another site can make a browser send forms and plain text here, but not JSON
-        raise Refused(
-            f"the body's Content-Type is {kind or 'not given'}; it must be {JSON} "
+        raise RequestError(
+            f"the body's Content-Type is {content_type or 'missing'}; it must be {JSON} "
             f"(with curl: -H 'Content-Type: {JSON}').",
             status=415,
         )
-    data = environ["wsgi.input"].read(n_bytes(environ, max_body))
+    data = environ["wsgi.input"].read(content_length(environ, max_body))
     if len(data) > max_body:
-        raise too_large(max_body)
+        raise body_too_large(max_body)
     return read_json(data)
 
 
-def n_bytes(environ: Environ, max_body: int) -> int:
-    """How many bytes to read: what the request says, or one more than may be if only its end will tell."""
-    given = environ.get("CONTENT_LENGTH", "")
-    if not given:
+def content_length(environ: Environ, max_body: int) -> int:
+    """How many bytes to read: the Content-Length, or one more than the limit if only the end of the body will tell."""
+    length = environ.get("CONTENT_LENGTH", "")
+    if not length:
         return max_body + 1 if environ.get("wsgi.input_terminated") else 0
-    if not (given.isascii() and given.isdigit()):
-        raise Refused(f"the Content-Length is {given[:20]!r}; it must be a number of bytes.")
-    if len(given) > 18 or int(given) > max_body:
-        raise too_large(max_body)
-    return int(given)
+    if not (length.isascii() and length.isdigit()):
+        raise RequestError(f"the Content-Length is {length[:20]!r}; it must be a number of bytes.")
+    if len(length) > 18 or int(length) > max_body:
+        raise body_too_large(max_body)
+    return int(length)
 
 
-def too_large(max_body: int) -> Refused:
-    """The refusal of a body that is too large."""
-    return Refused(f"the body is too large; it may have up to {max_body:,} bytes.", status=413, code="too_large")
+def body_too_large(max_body: int) -> RequestError:
+    """The error for a body above the limit."""
+    return RequestError(f"the body is too large; the limit is {max_body:,} bytes.", status=413, code="too_large")

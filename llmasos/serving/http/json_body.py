@@ -1,68 +1,72 @@
-"""Bytes to JSON, more strictly than Python does it: what could be read in two ways is refused."""
+"""From bytes to JSON, more strictly than Python's own reader: whatever could be read in two ways is an error."""
 
 import json
 import math
 from typing import Any
 
-from llmasos.serving.http.errors import Refused
+from llmasos.serving.http.errors import RequestError
 
-MAX_DIGITS = 25  # of a whole number; turning a million digits into a number takes a computer minutes
-SHOWN = 60  # characters of a wrong value that its sentence shows
+MAX_DIGITS = 25  # of an integer; converting a million digits would take minutes
+MAX_SHOWN = 60  # characters of a wrong value in an error message
 
 
 def read_json(data: bytes) -> Any:
-    """Read a body, more strictly than Python does.
+    """Parse a request's body.
 
     Raises:
-        Refused: it is empty, not UTF-8, not JSON, names a field twice, or holds NaN, a number that is too large
-            (1e999) or has too many digits, half a character, or lists in lists without end.
+        RequestError: the body is empty, not UTF-8 or not JSON; an object has a field twice; or the body holds NaN, a
+            number that is too large (1e999) or has too many digits, or lists nested too deeply.
     """
     if not data.strip():
-        raise Refused("the body is empty; it must be a JSON object.")
+        raise RequestError("the body is empty; it must be a JSON object.")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise Refused(f"the body is not UTF-8 text (byte {error.start}); send JSON in UTF-8.") from None
+        raise RequestError(f"the body is not UTF-8 text (byte {error.start}); send JSON in UTF-8.") from None
     try:
         return json.loads(
-            text, object_pairs_hook=_pairs, parse_int=_whole, parse_float=_finite, parse_constant=_constant
+            text,
+            object_pairs_hook=_object,
+            parse_int=_integer,
+            parse_float=_finite_float,
+            parse_constant=_reject_constant,
         )
     except json.JSONDecodeError as error:
-        raise Refused(
+        raise RequestError(
             f"the body is not JSON: {error.msg[:1].lower()}{error.msg[1:]} (line {error.lineno}, column {error.colno})."
         ) from None
     except RecursionError:
-        raise Refused("the body is nested too deeply; nothing here needs more than three levels.") from None
+        raise RequestError("the body is nested too deeply; no request needs more than three levels.") from None
 
 
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
     for name, value in pairs:
-        if name in found:
-            raise Refused(f"the body has {show(name)} twice in one object; which of the two is meant?")
-        found[name] = value
-    return found
+        if name in fields:
+            raise RequestError(f"the body has the field {show(name)} twice in one object; send it once.")
+        fields[name] = value
+    return fields
 
 
-def _whole(digits: str) -> int:
+def _integer(digits: str) -> int:
     if len(digits) > MAX_DIGITS:
-        raise Refused(f"the body holds a number of {len(digits)} digits; no number here needs more than {MAX_DIGITS}.")
+        raise RequestError(f"the body has a number of {len(digits)} digits; the limit is {MAX_DIGITS}.")
     return int(digits)
 
 
-def _finite(text: str) -> float:
+def _finite_float(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise Refused(f"the body holds the number {text[:SHOWN]}, which is too large.")
+        raise RequestError(f"the body has the number {text[:MAX_SHOWN]}, which is too large.")
     return value
 
 
-def _constant(name: str) -> None:
-    raise Refused(f"the body holds {name}, which JSON does not have; send a number, or null.")
+def _reject_constant(name: str) -> None:
+    raise RequestError(f"the body has the value {name}, which is not JSON; send a number or null.")
 
 
 def show(value: Any) -> str:
-    """A wrong value as a sentence shows it: short, on one line, and in ASCII where it is not printable.
+    """A wrong value for an error message: short, on one line, and in ASCII if it is not printable.
 
     >>> show("hot"), show(True), show([1, 2, 3]), show({"a": 1}), show({})
     ('"hot"', 'true', 'a list of 3', 'an object', 'an empty object')
@@ -72,6 +76,6 @@ def show(value: Any) -> str:
     if isinstance(value, dict):
         return "an object" if value else "an empty object"
     if isinstance(value, str):
-        short = value if len(value) <= SHOWN else value[: SHOWN - 1] + "…"
+        short = value if len(value) <= MAX_SHOWN else value[: MAX_SHOWN - 1] + "…"
         return json.dumps(short, ensure_ascii=not short.isprintable())
     return json.dumps(value)

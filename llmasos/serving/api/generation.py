@@ -1,0 +1,207 @@
+"""What completions and chat have in common: the sampling fields, and the way from prompts to a response."""
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llmasos.generation import SamplingOptions
+from llmasos.generation.options import LOWEST_TEMPERATURE
+from llmasos.serving.api.openapi import INTEGER, NUMBER, STRING, USAGE, Schema, array_of, enum, object_of
+from llmasos.serving.api.sse import CHECK_CLIENT_SECONDS, cancel_all, stream
+from llmasos.serving.api.validators import AnyOf, Boolean, Const, Field, Integer, ListOf, Number, Object, Text
+from llmasos.serving.http.errors import RequestError
+from llmasos.serving.http.http_types import Request, Response, json_response
+from llmasos.serving.requests import Event, GeneratedToken, GenerationRequest
+from llmasos.serving.served_model import ServedModel
+from llmasos.tokenizers import Tokenizer
+
+MAX_STOPS, MAX_STOP_LENGTH = 16, 256
+MAX_TEXTS = 16  # per prompt of a request
+MAX_ALTERNATIVES = 20
+DEFAULT_TOKENS = 128
+MAX_RECORDED = 100_000  # tokens and alternatives in one response; each takes about a kilobyte while it is built
+MIN_LOGPROB = -9999.0  # in place of minus infinity, which JSON does not have; OpenAI uses the same
+
+
+def sampling_fields(served: ServedModel) -> tuple[Field, ...]:
+    """How to sample and when to stop: OpenAI's fields, and a few more."""
+    stop = Text(1, MAX_STOP_LENGTH)
+    return (
+        Field("temperature", Number(LOWEST_TEMPERATURE, 10, or_value=0), "1 samples from the model's own distribution; "
+              "below 1 likely tokens become more likely, above 1 less; 0 always takes the most likely token", 1.0),
+        Field("top_p", Number(0, 1), "nucleus sampling: sample from the smallest set of tokens with this probability "
+              "in total; 0 always takes the most likely token"),
+        Field("top_k", Integer(0, 1_000_000), "sample from the k most likely tokens; 0 disables"),
+        Field("min_p", Number(0, 1), "sample from tokens at least this fraction as likely as the most likely one; 0 "
+              "disables"),
+        Field("repetition_penalty", Number(0.1, 10), "above 1, tokens that have occurred become less likely", 1.0),
+        Field("presence_penalty", Number(-2, 2), "above 0, tokens of the generated text become less likely", 0.0),
+        Field("frequency_penalty", Number(-2, 2), "above 0, the same in proportion to how often they occur", 0.0),
+        Field("n", Integer(1, min(MAX_TEXTS, served.engine.max_waiting)), "how many texts to generate", 1),
+        Field("stop", AnyOf((stop, ListOf(stop, 0, MAX_STOPS))), "stop before the first of these strings"),
+        Field("seed", Integer(-(2**63), 2**63 - 1), "the same seed gives the same text; by default a random one"),
+        Field("stream", Boolean(), "send the text while it is generated, as server-sent events", False),
+        Field("stream_options", Object(
+            Field("include_usage", Boolean(), "count the tokens at the end", False),
+            Field("include_obfuscation", Const(False, "events are not padded here"), "not supported"),
+        ), "of a stream"),
+        Field("logit_bias", Const({}, "biases of single tokens are not supported"), "not supported"),
+        Field("user", Text(), "ignored"),
+    )  # fmt: skip
+
+
+def sampling_options(values: dict[str, Any], max_tokens: int) -> SamplingOptions:
+    """The options in a validated body."""
+    stop, top_p = values["stop"] or (), values["top_p"]
+    return SamplingOptions(
+        max_new_tokens=max_tokens,
+        temperature=0.0 if top_p == 0 else values["temperature"],
+        top_k=values["top_k"] or None,
+        top_p=top_p or None,
+        min_p=values["min_p"] or None,
+        repetition_penalty=values["repetition_penalty"],
+        presence_penalty=values["presence_penalty"],
+        frequency_penalty=values["frequency_penalty"],
+        stop=(stop,) if isinstance(stop, str) else tuple(stop),
+        seed=secrets.randbits(31) if values["seed"] is None else values["seed"],
+    )
+
+
+Render = Callable[[int, GenerationRequest | Event, bool], dict[str, Any]]
+"""Makes the route's own fields of a choice: of a finished text, or of what is new in a stream. Its arguments are the
+number of the text, the text or the event, and whether this is the first event of the text."""
+
+
+def generate(
+    request: Request,
+    prompts: Sequence[str | list[int]],
+    options: SamplingOptions,
+    alternatives: int,
+    head: dict[str, Any],
+    render: Render,
+    warnings: Sequence[str] = (),
+) -> Response:
+    """Continue each prompt n times.
+
+    Args:
+        request: with `n`, `stream` and `stream_options` among its values.
+        prompts: texts or token ids.
+        options: how to sample and when to stop.
+        alternatives: how many to record for each token.
+        head: the first fields of the response, and of each event of a stream.
+        render: makes the route's own fields of each text.
+        warnings: sentences for the user that come with each text, before the engine's own.
+
+    Raises:
+        RequestError: the request asks for too much.
+        QueueFull, ShuttingDown, RequestFailed: as `Engine.submit_all` and `GenerationRequest.result`.
+    """
+    values, served, n = request.values, request.served, request.values["n"]
+    check_amount(served, len(prompts), n, options.max_new_tokens, alternatives)
+    generations = served.engine.submit_all(prompts, options, n, alternatives)
+    head = head | {"created": int(time.time()), "model": served.name, "seed": options.seed}
+
+    def choice(index: int, result: GenerationRequest | Event, first: bool = True) -> dict[str, Any]:
+        fields = {"index": index, **render(index, result, first), "finish_reason": result.finish_reason}
+        all_warnings = [*(warnings if first else ()), *result.warnings]
+        return fields | ({"warnings": all_warnings} if all_warnings else {})
+
+    if not values["stream"]:
+        wait_for_all(request, generations)
+        choices = [choice(index, generation) for index, generation in enumerate(generations)]
+        return json_response(head | {"choices": choices, "usage": usage_of(generations, n)})
+
+    include_usage = (values["stream_options"] or {}).get("include_usage", False)
+    started: set[int] = set()  # the texts of which an event has been sent
+
+    def chunk(index: int, event: Event) -> dict[str, Any]:
+        first = index not in started
+        started.add(index)
+        return head | {"choices": [choice(index, event, first)]} | ({"usage": None} if include_usage else {})
+
+    def last_chunks() -> list[dict[str, Any]]:
+        return [head | {"choices": [], "usage": usage_of(generations, n)}] if include_usage else []
+
+    return stream(request, generations, chunk, last_chunks)
+
+
+def check_amount(served: ServedModel, n_prompts: int, n: int, max_tokens: int, alternatives: int) -> None:
+    """Raise RequestError if the texts can never fit the queue together, or the response would need too much memory."""
+    room, n_texts = served.engine.max_waiting, n_prompts * n
+    if n_texts > room:
+        raise RequestError(
+            f"{n_prompts} prompts with n = {n} are {n_texts} texts, and the server accepts at most {room} at once; "
+            f"send fewer prompts, or an n of at most {room // n_prompts}.",
+            "n",
+        )
+    n_recorded = n_texts * max_tokens * (1 + alternatives)
+    if n_recorded > MAX_RECORDED:
+        raise RequestError(
+            f"{n_texts} texts of up to {max_tokens} tokens with {alternatives} alternatives each are {n_recorded:,} "
+            f"tokens, and a response may have {MAX_RECORDED:,}; ask for fewer texts, tokens or alternatives.",
+            "max_tokens",
+        )
+
+
+def wait_for_all(request: Request, generations: Sequence[GenerationRequest]) -> None:
+    """Wait until all have ended; cancel them if the client disconnects. Raises as `GenerationRequest.result` does."""
+    try:
+        for generation in generations:
+            while not generation.wait(CHECK_CLIENT_SECONDS):
+                request.check_client()
+            generation.result()
+    finally:
+        cancel_all(generations)
+
+
+def usage(n_prompt_tokens: int, n_new_tokens: int) -> dict[str, int]:
+    """The field `usage`: how many tokens were read and generated."""
+    return {
+        "prompt_tokens": n_prompt_tokens,
+        "completion_tokens": n_new_tokens,
+        "total_tokens": n_prompt_tokens + n_new_tokens,
+    }
+
+
+def usage_of(generations: Sequence[GenerationRequest], n: int) -> dict[str, int]:
+    """The usage of n texts for each prompt. A prompt counts once, as in OpenAI's API."""
+    n_new_tokens = sum(len(generation.tokens) for generation in generations)
+    return usage(sum(generation.n_prompt_tokens for generation in generations[::n]), n_new_tokens)
+
+
+def rounded_logprob(value: float) -> float:
+    """A log probability as JSON can hold it."""
+    return round(max(value, MIN_LOGPROB), 6)
+
+
+def token_object(tokenizer: Tokenizer, id: int, text: str, logprob: float) -> dict[str, Any]:
+    """A token as in OpenAI's chat API, with its id. Its bytes are its own, even if they are half a character."""
+    return {
+        "id": id,
+        "token": text,
+        "logprob": rounded_logprob(logprob),
+        "bytes": list(tokenizer.token_bytes(id)),
+    }
+
+
+def alternatives_of(tokenizer: Tokenizer, token: GeneratedToken) -> list[dict[str, Any]]:
+    """The most likely tokens at a token's position."""
+    return [token_object(tokenizer, *alternative) for alternative in token.alternatives]
+
+
+TOKEN = {"id": INTEGER, "token": STRING, "logprob": NUMBER, "bytes": array_of(INTEGER)}
+
+
+def response_schema(object: str, **fields: Schema) -> Schema:
+    """The schema of a response, for the OpenAPI document; `fields` is what `render` makes of each text."""
+    choice = {"index": INTEGER, **fields, "finish_reason": enum("stop", "length"), "warnings": array_of(STRING)}
+    return object_of(
+        id=STRING,
+        object=enum(object),
+        created=INTEGER,
+        model=STRING,
+        seed=INTEGER,
+        choices=array_of(object_of("warnings", **choice)),
+        usage=USAGE,
+    )

@@ -1,0 +1,248 @@
+"""The WSGI application: a model behind HTTP, for any server that speaks WSGI.
+
+    python -m llmasos serve storyworld-gpt                                     # the embedded server
+
+    gunicorn --worker-class gthread --threads 32 'llmasos.serving.app:create_app("storyworld-gpt")'
+
+    from waitress import serve
+    serve(create_app("storyworld-gpt"), listen="127.0.0.1:8000", threads=32)
+
+A thread answers one request at a time, so the number of threads limits how many requests are answered at once. Each
+process has a model of its own: use one worker process with many threads, and do not use gunicorn's `--preload`, because
+the engine's thread does not survive a fork.
+
+A request passes these checks, each of which can reject it with a sentence:
+
+    host → API key → path → method → Content-Type → size → JSON → fields → the route's handler
+
+Behind a proxy that passes its public name on, `create_app` needs that name: `hosts=["models.example.com"]`.
+"""
+
+import atexit
+import contextlib
+import difflib
+import hmac
+import os
+import re
+from collections.abc import Callable, Collection, Iterable, Sequence
+from ipaddress import IPv6Address
+from pathlib import Path
+from typing import Any
+
+from llmasos import __version__, hub
+from llmasos.errors import UserError
+from llmasos.serving.api import ROUTES
+from llmasos.serving.api.openapi import openapi_document
+from llmasos.serving.engine import Engine
+from llmasos.serving.http.errors import RequestError, as_request_error, error_object, status_line
+from llmasos.serving.http.http_types import MAX_BODY, Environ, Request, Response, Route, json_response, read_body
+from llmasos.serving.http.json_body import show
+from llmasos.serving.metrics import Metrics
+from llmasos.serving.served_model import ServedModel, default_name
+from llmasos.training.device import pick_device
+
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+API_KEY_VARIABLE = "LLMASOS_API_KEY"
+MAX_TOKENS = 4096
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
+StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+
+
+def create_app(
+    model: str | Path | Engine,
+    *,
+    name: str | None = None,
+    quantize: str | None = None,
+    device: str = "auto",
+    api_key: str | None = None,
+    hosts: Sequence[str] | None = None,
+    max_batch: int = 16,
+    max_waiting: int = 64,
+    max_tokens: int = MAX_TOKENS,
+    max_body: int = MAX_BODY,
+    request_seconds: float = 120.0,
+) -> "App":
+    """Load a model, start its engine, and make the application.
+
+    Args:
+        model: a folder, the name of a shipped model or of one on the Hugging Face hub; or an engine.
+        name: of the model in requests (None = its own name, or the last part of its folder's).
+        quantize: "int8" stores the weights in a quarter of the memory.
+        device: "auto", "cpu", "cuda" or "mps".
+        api_key: required of requests as `Authorization: Bearer …` (None = the environment variable LLMASOS_API_KEY,
+            or no key if it is not set).
+        hosts: the host names that requests may use, without port, or ["*"] for any. None = any if an API key is
+            required, otherwise the names of this machine only: a page of another site could resolve its own name to
+            this machine's address and read what the model writes ("DNS rebinding").
+        max_batch, max_waiting: how many requests are decoded at once, and how many more may wait.
+        max_tokens: how many tokens a request may ask for.
+        max_body: how many bytes a body may have.
+        request_seconds: how long a request may take.
+
+    Raises:
+        UserError: there is no such model, it is damaged, or an argument is invalid.
+    """
+    api_key = os.environ.get(API_KEY_VARIABLE) if api_key is None else api_key
+    if api_key is not None and not re.fullmatch("[!-~]+", api_key):
+        raise UserError("the API key is empty or has a space or a non-ASCII character; choose another one.")
+    if isinstance(hosts, str):
+        raise UserError(f"hosts is {hosts!r}; it must be a list of names, for example [{hosts!r}].")
+    for setting, value in (("max_tokens", max_tokens), ("max_body", max_body)):
+        if not isinstance(value, int) or value < 1:
+            raise UserError(f"{setting} is {value!r}; it must be an integer of at least 1.")
+    if isinstance(model, str | Path):
+        network, tokenizer = hub.load_pretrained(model, pick_device(device), quantize=quantize)
+        engine = Engine(network, tokenizer, max_batch, max_waiting, request_seconds=request_seconds, metrics=Metrics())
+        name = name or default_name(model)
+    else:
+        engine = model
+    app = App(ServedModel(name or "model", engine, max_tokens), api_key, hosts, max_body)
+    engine.start()
+    return app
+
+
+class App:
+    """A served model as a WSGI application. Made by `create_app`.
+
+    Attributes:
+        served: the model under its name.
+        engine: runs it.
+        routes: those that the model supports.
+    """
+
+    def __init__(self, served: ServedModel, api_key: str | None, hosts: Sequence[str] | None, max_body: int):
+        self.served, self.engine = served, served.engine
+        self.api_key, self.max_body = api_key, max_body
+        self.hosts = None if hosts is None else [normalize_host(host) for host in hosts]
+        openapi_route = Route(
+            "GET", "/openapi.json", lambda request: json_response(self.document), "This document (OpenAPI 3.1)."
+        )
+        self.routes = [
+            route for route in [*ROUTES, openapi_route]
+            if route.capability is None or route.capability in served.capabilities
+        ]  # fmt: skip
+        self.document = openapi_document(served, self.routes, __version__, requires_key=api_key is not None)
+        self._bodies = {route.path: route.make_body(served) for route in self.routes if route.make_body is not None}
+        metrics, engine = served.metrics, served.engine
+        metrics.add_gauge("llmasos_requests_running", "Requests in the batch.", lambda: engine.n_running)
+        metrics.add_gauge("llmasos_requests_waiting", "Requests and jobs in the queue.", lambda: engine.n_waiting)
+        metrics.add_gauge("llmasos_ready", "1 while work is accepted.", lambda: int(engine.alive))
+        atexit.register(self.close, 0.0)
+
+    def close(self, drain_seconds: float = 30.0) -> None:
+        """Accept no more work, and give what is running this long to finish. May be called again."""
+        atexit.unregister(self.close)
+        self.engine.stop(drain_seconds)
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request (PEP 3333)."""
+        method = environ["REQUEST_METHOD"]
+        path = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace")  # WSGI passes bytes
+        route: Route | None = None
+        try:
+            self.check_host(environ)
+            if not any(public.public and public.path == path for public in self.routes):
+                self.check_key(environ)
+            route = self.find_route(method, path)
+            body = self._bodies.get(route.path)
+            values = {} if body is None else body.check(read_body(environ, self.max_body))
+            path_suffix = path[len(route.path) :] if route.is_prefix else ""
+            response = route.handler(Request(self.served, values, path_suffix, environ))
+        except Exception as exception:
+            error = as_request_error(exception)
+            response = json_response(error_object(error), error.status, error.headers)
+        self.count_response(method, response.status, route)
+        return send(response, method == "HEAD", start_response)
+
+    def count_response(self, method: str | None, status: int, route: Route | None = None) -> None:
+        """Count a response. The server also calls this for what it rejects itself, even before it knows the method."""
+        label = "other" if method not in METHODS else method
+        self.served.metrics.http_requests.add(1, route.path if route else "other", label, status)
+
+    def find_route(self, method: str, path: str) -> Route:
+        """The route of a request. HEAD is a GET whose body is not sent.
+
+        Raises:
+            RequestError: there is no route with this path (404), or none with this method (405).
+        """
+        matching = [route for route in self.routes if route.matches(path)]
+        for route in matching:
+            if route.method == ("GET" if method == "HEAD" else method):
+                return route
+        if not matching:
+            raise RequestError(self.explain_missing(path), status=404, code="no_such_route")
+        allowed = ", ".join("GET, HEAD" if route.method == "GET" else route.method for route in matching)
+        raise RequestError(f"{matching[0].path} does not support the method {show(method)}; use {allowed}.",
+                           status=405, code="method_not_allowed", headers=(("Allow", allowed),))  # fmt: skip
+
+    def explain_missing(self, path: str) -> str:
+        """The message for a path without a route."""
+        for route in ROUTES:
+            if route.path == path:
+                config = self.served.config
+                return (f"{self.served.name} (family {config.family}, head {config.head}) supports "
+                        f"{', '.join(self.served.capabilities)}; {path} needs {route.capability}.")  # fmt: skip
+        paths = [route.path + "NAME" * route.is_prefix for route in self.routes]
+        near = difflib.get_close_matches(path[:100], paths, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"the paths are {', '.join(paths)}."
+        return f"there is no path {show(path)} here; {hint}"
+
+    def check_host(self, environ: Environ) -> None:
+        """Raise RequestError (403) if the request is meant for a server with another name."""
+        host = environ.get("HTTP_HOST")
+        if host is None:  # not from a browser
+            return
+        allowed = self.allowed_hosts(environ)
+        if "*" not in allowed and normalize_host(host) not in allowed:
+            raise RequestError(
+                f"this server does not accept requests for the host {show(host)}, only for {', '.join(allowed)} "
+                "(its administrator can allow more: hosts=… of create_app, --allow-host of serve).",
+                status=403, code="host_not_allowed",
+            )  # fmt: skip
+
+    def allowed_hosts(self, environ: Environ) -> Collection[str]:
+        """The host names that requests may use; "*" stands for any."""
+        if self.hosts is not None:
+            return self.hosts
+        if self.api_key is not None or environ.get("llmasos.public"):
+            return ("*",)
+        listening = [environ[key] for key in ("llmasos.host", "llmasos.requested_host") if key in environ]
+        return dict.fromkeys((*LOOPBACK, *map(normalize_host, listening)))
+
+    def check_key(self, environ: Environ) -> None:
+        """Raise RequestError (401) if the API key is missing or wrong. The time this takes reveals nothing about it."""
+        if self.api_key is None:
+            return
+        scheme, _, key = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+        # WSGI passes bytes as Latin-1 characters
+        sent, right = key.strip().encode("latin-1", "replace"), self.api_key.encode("ascii")
+        if not hmac.compare_digest(sent, right) or scheme.lower() != "bearer":
+            raise RequestError(
+                "this server requires its API key, and the request has none or a wrong one; send it as "
+                "Authorization: Bearer KEY.",
+                status=401, code="invalid_api_key", headers=(("WWW-Authenticate", "Bearer"),),
+            )  # fmt: skip
+
+
+def normalize_host(host: str) -> str:
+    """A host name for comparison: lower case, without port, an IPv6 address in brackets.
+
+    >>> [normalize_host(host) for host in ("Example.COM.", "localhost:8000", "::1", "[::1]:8000", "[0:0::1]")]
+    ['example.com', 'localhost', '[::1]', '[::1]', '[::1]']
+    """
+    host = host.strip().lower()
+    bracketed = re.fullmatch(r"\[(.*)\](:[0-9]*)?", host)
+    with contextlib.suppress(ValueError):
+        return f"[{IPv6Address(bracketed[1] if bracketed else host)}]"
+    return re.sub(":[0-9]*$", "", host).removesuffix(".")
+
+
+def send(response: Response, head_only: bool, start_response: StartResponse) -> Iterable[bytes]:
+    """Pass a response to the WSGI server."""
+    headers = [("Content-Type", response.content_type), ("X-Content-Type-Options", "nosniff"), *response.headers]
+    if isinstance(response.body, bytes):
+        headers.append(("Content-Length", str(len(response.body))))
+    start_response(status_line(response.status), headers)
+    if not isinstance(response.body, bytes):
+        return response.body
+    return [] if head_only else [response.body]

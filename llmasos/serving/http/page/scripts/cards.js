@@ -1,0 +1,118 @@
+// ==== Moving with the arrow keys =====================================================================================
+
+/**
+ * Arrow keys step through the items of a box, only one of which the Tab key stops at ("roving tabindex").
+ * Up and down go to the nearest item in the line above or below. `arrived` is called with the item arrived at.
+ */
+function step(box, selector, arrived = () => {}) {
+  if (box.steps) return;
+  box.steps = true;
+  box.addEventListener("keydown", event => {
+    const items = [...box.querySelectorAll(selector)];
+    const from = items.indexOf(event.target.closest(selector));
+    if (from < 0 || event.ctrlKey || event.altKey || event.metaKey) return;
+    const to = {
+      ArrowRight: () => items[from + 1], ArrowLeft: () => items[from - 1],
+      ArrowDown: () => neighbour(items, from, +1), ArrowUp: () => neighbour(items, from, -1),
+      Home: () => items[0], End: () => items.at(-1),
+    }[event.key]?.();
+    if (!to) return;
+    event.preventDefault();
+    rove(items, to);
+    to.focus();
+    arrived(to);
+  });
+  box.addEventListener("focusin", event => {
+    const item = event.target.closest(selector);
+    if (item) rove([...box.querySelectorAll(selector)], item);
+  });
+}
+
+function rove(items, chosen) {
+  for (const item of items) if (item.tabIndex === 0) item.tabIndex = -1;  // one of very many, as a rule
+  chosen.tabIndex = 0;
+}
+
+/** The item in the next line (direction +1) or the one before (-1) that is nearest in the horizontal. */
+function neighbour(items, from, direction) {
+  const place = item => item.getClientRects()[0] ?? item.getBoundingClientRect();
+  const here = place(items[from]);
+  let best = null, distance = Infinity, line = null;
+  for (let i = from + direction; i >= 0 && i < items.length; i += direction) {
+    const there = place(items[i]);
+    if (Math.abs(there.top - here.top) < here.height / 2) continue;
+    line ??= there.top;
+    if (Math.abs(there.top - line) > here.height / 2) break;
+    if (Math.abs(there.left - here.left) < distance) [best, distance] = [items[i], Math.abs(there.left - here.left)];
+  }
+  return best;
+}
+
+// ==== The card beside a token ========================================================================================
+
+let anchor = null;      // what the card belongs to
+let leaving = 0;
+
+/** A row of a list of bars; with `choose` it is a button. */
+function bar({name, value, share, chosen = false, against = false, choose = null, label = null}) {
+  const content = [make("span", {class: "name"}, name), make("span", {class: "value"}, value)];
+  const button = {type: "button", onclick: choose, "aria-label": label};
+  const row = choose ? make("button", button, ...content) : make("div", {}, ...content);
+  row.style.setProperty("--p", Math.max(0, Math.min(1, share)));
+  return make("li", {class: chosen ? "this" : against ? "against" : null}, row);
+}
+
+function showCard(item, {title, rows, note = ""}) {
+  clearTimeout(leaving);
+  anchor?.classList.remove("shown");
+  anchor = item;
+  item.classList.add("shown");
+  $("beside-title").textContent = title;
+  $("beside-bars").replaceChildren(...rows.map(bar));
+  $("beside-note").textContent = note;
+  const card = $("beside"), box = item.getClientRects()[0] ?? item.getBoundingClientRect();
+  card.hidden = false;
+  const above = box.bottom + card.offsetHeight > innerHeight && box.top > card.offsetHeight;
+  card.style.setProperty("--x", `${scrollX + box.left}px`);
+  card.style.top = `${scrollY + (above ? box.top - card.offsetHeight - 4 : box.bottom)}px`;
+}
+
+function hideCard() {
+  clearTimeout(leaving);
+  if (anchor && $("beside").contains(document.activeElement)) anchor.focus();
+  anchor?.classList.remove("shown");
+  anchor = null;
+  $("beside").hidden = true;
+}
+
+/** The pointer has left the token: it may be on its way to the card. */
+function leaveCard() {
+  clearTimeout(leaving);
+  leaving = setTimeout(() => { if (!$("beside").contains(document.activeElement)) hideCard(); }, 250);
+}
+
+/** Items of a box show a card when they are pointed at or focused; Enter or a click goes into it. */
+function cards(box, selector, contentOf) {
+  let pausing = 0;
+  const show = item => { if (item && item !== anchor) showCard(item, contentOf(item)); };
+  box.addEventListener("pointermove", event => {  // not when the pointer only passes, or the page moves under it
+    clearTimeout(pausing);
+    const item = event.target.closest(selector);
+    if (item && item === anchor) clearTimeout(leaving);
+    else if (item) pausing = setTimeout(() => { if (item.isConnected) show(item); }, 80);
+  });
+  box.addEventListener("pointerout", () => { clearTimeout(pausing); leaveCard(); });
+  box.addEventListener("focusin", event => show(event.target.closest(selector)));
+  box.addEventListener("focusout", leaveCard);
+  const enter = event => {
+    const item = event.target.closest(selector);
+    if (!item) return;
+    show(item);
+    $("beside-bars").querySelector("button:not(:disabled)")?.focus();
+  };
+  box.addEventListener("keydown", event => {
+    if (event.key === "Enter" && !event.ctrlKey || event.key === " ") { event.preventDefault(); enter(event); }
+  });
+  box.addEventListener("click", event => { event.target.closest(selector)?.focus(); });
+  step(box, selector);
+}
