@@ -10,8 +10,7 @@ from typing import Any
 
 from llmasos.cli.cli import ArgumentParser
 from llmasos.datasets import is_dataset
-from llmasos.hub import find
-from llmasos.hub.folder import read_config, read_model, read_tokenizer
+from llmasos.hub import find, load_config, load_pretrained, load_tokenizer
 from llmasos.models import ModelConfig
 from llmasos.prompting import template_of
 from llmasos.prompting.chat_template import PLAIN
@@ -39,8 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     args = make_parser().parse_args(arguments)
     folder = find(args.folder, say=print)
-    config = read_config(folder)
-    tokenizer = read_tokenizer(folder, config)
+    config, tokenizer = load_config(folder), load_tokenizer(folder)
     changes = {name: getattr(args, name) for name in CHANGES if hasattr(args, name)}
     settings = settings_of(Path(args.folder), config, tokenizer)
     if "data" in changes:
@@ -52,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     task.use(tokenizer, config)
     split = args.split or ("all" if own else "test" if task.has_test else "val")
     print(f"model    {folder}, on the split {split}\n")
-    report = task.evaluate(read_model(folder, pick_device(args.device), say=print), split)
+    model, _ = load_pretrained(folder, pick_device(args.device), say=print)
+    report = task.evaluate(model, split)
     print("\n".join([*task.left_out, *report.lines()]))
     if args.json:
         write_json(Path(args.json), report.to_dict())

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from llmasos.cli.cli import ArgumentParser
 from llmasos.errors import UserError
-from llmasos.hub.cache import cache_folder, cached_models
-from llmasos.hub.folder import read_config
-from llmasos.hub.names import SHIPPED, shipped_models
+from llmasos.hub import load_config
+from llmasos.hub.hub_cache import cache_folder, cached_models
+from llmasos.hub.resolve import SHIPPED, shipped_models
 from llmasos.models import n_parameters_of
 from llmasos.training.checkpoints import model_folder
 from llmasos.training.run_folder import RUNS
@@ -54,7 +54,7 @@ def row(name: str, folder: Path, source: str) -> tuple[str, ...]:
     """What there is to say about a model on this machine."""
     try:
         folder = model_folder(folder, say=lambda text: None)
-        config = read_config(folder)
+        config = load_config(folder)
     except UserError as error:
         return name, "–", "–", "–", "–", f"cannot be used: {str(error)[:60]}…"
     size = sum(file.stat().st_size for file in folder.glob("*") if file.name != "optimizer.safetensors")

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from llmasos.cli.cli import ArgumentParser
 from llmasos.errors import UserError
 from llmasos.evaluation import paired_bootstrap
-from llmasos.hub.tokenizers import load_tokenizer
+from llmasos.hub.tokenizers import load_any_tokenizer
 from llmasos.models import ModelConfig, load_weights, n_parameters
 from llmasos.storage import read_json, write_json
 from llmasos.tasks import Task, open_task
@@ -197,7 +197,7 @@ def prepare(task: Task, run: Path, resume: bool) -> None:
 def prepare_again(task: Task, run: Path) -> None:
     """Prepare the task with the tokenizer and the sizes that a run already has."""
     config = ModelConfig.from_dict(read_json(run / "origin.json")["config"])
-    task.use(load_tokenizer(run / "tokenizer"), config)
+    task.use(load_any_tokenizer(run / "tokenizer"), config)
     task.prepare()
 
 

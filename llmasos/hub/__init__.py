@@ -1,10 +1,10 @@
-"""Names to models: a folder, a run, a shipped model, or one from the Hugging Face hub.
+"""Loading models by name: a folder, a run, a shipped model, or one from the Hugging Face hub.
 
     model, tokenizer = load_pretrained("storyworld-gpt")
     save_pretrained("my_llm", model, tokenizer)
 
-Read `formats/base` and any of its tables (other names for the same tensors), `weights` (the files), `folder` (a model
-in and out), then `names` (where a name leads).
+Read `formats/architecture` and any of the formats (other names for the same tensors), `weights` (the files),
+`pretrained_folder` (reading and writing a model), then `resolve` and `hub_cache` (from a name to a folder).
 """
 
 import shutil
@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from llmasos.errors import UserError
-from llmasos.hub.folder import Say, read_backbone, read_config, read_model, read_tokenizer, write_model
-from llmasos.hub.names import find
+from llmasos.hub.pretrained_folder import Say, copy_weights, read_config, read_model, read_tokenizer, write_model
+from llmasos.hub.resolve import find
 from llmasos.hub.weights import MAX_SHARD_BYTES
 from llmasos.models import ModelConfig
 from llmasos.nn import int8
@@ -36,9 +36,9 @@ MODEL_FILES = (
     ".spm",
     "characters.txt",
     "chat_template.jinja",
-)  # how the names of a model folder's files end
+)  # suffixes of the files in a model's folder
 
-__all__ = ["find", "load_backbone", "load_config", "load_model", "load_pretrained", "load_tokenizer", "save_pretrained"]
+__all__ = ["find", "load_backbone", "load_config", "load_pretrained", "load_tokenizer", "save_pretrained"]
 
 
 def load_pretrained(
@@ -47,55 +47,55 @@ def load_pretrained(
     say: Say = warnings.warn,
     quantize: str | None = None,
 ) -> tuple[nn.Module, Tokenizer]:
-    """The model of this name, in evaluation mode, and its tokenizer.
+    """Load the model of this name, in evaluation mode, and its tokenizer.
 
     Args:
         name: a folder with a model or a run in it, a shipped model's name, or a name on the Hugging Face hub, such as
-            "gpt2" or "HuggingFaceTB/SmolLM2-135M" (taken from its cache, or downloaded).
-        device: where to put the model.
-        say: told what a person should know, such as weights that the files leave out.
-        quantize: "int8" rounds the large matrices to one byte for each weight (see `nn/int8.py`): a quarter of the
-            memory, for a model that is used and not trained. None = as they are.
+            "gpt2" or "HuggingFaceTB/SmolLM2-135M" (from its cache, or downloaded).
+        device: the model's device.
+        say: called with messages for the user, for example about weights that are missing from the files.
+        quantize: "int8" rounds the large matrices to one byte per weight (see `nn/int8.py`), a quarter of the memory,
+            for inference only. None = full precision.
 
     Raises:
-        UserError: there is no such model, it cannot be fetched, or it is damaged or of an unknown kind; or there is no
-            such way to quantise.
+        UserError: there is no such model, it cannot be fetched, it is damaged or not supported, or `quantize` is
+            unknown.
     """
     int8.check_quantize(quantize)
     folder = find(name, say)
     model = read_model(folder, "cpu" if quantize else device, say)
-    if quantize:  # before the model goes to its device, where there may be no room for its floats
+    if quantize:  # before the model moves to its device, which may have no room for its float32 weights
         model = int8.quantize(model).to(device)
     return model, read_tokenizer(folder, model.config)
 
 
-def load_model(name: str | Path, device: torch.device | str = "cpu", say: Say = warnings.warn) -> nn.Module:
-    """The model alone; see `load_pretrained`."""
-    return read_model(find(name, say), device, say)
-
-
 def load_config(name: str | Path) -> ModelConfig:
-    """What the model of this name is made of; see `load_pretrained`."""
+    """Load the config of the model of this name; see `load_pretrained`."""
     return read_config(find(name))
 
 
 def load_tokenizer(name: str | Path) -> Tokenizer:
-    """The tokenizer of the model of this name; see `load_pretrained`."""
+    """Load the tokenizer of the model of this name; see `load_pretrained`."""
     folder = find(name)
     return read_tokenizer(folder, read_config(folder))
 
 
-def load_backbone(model: nn.Module, name: str | Path) -> None:
-    """Copy pre-trained weights into the body of a model with a head, which stays as it is: where fine-tuning starts.
+def load_backbone(model: nn.Module, name: str | Path, with_head: bool = False) -> None:
+    """Copy pre-trained weights into the backbone of a model, where fine-tuning starts.
 
         config = dataclasses.replace(load_config("storyworld-bert"), head="classifier", labels=("happy", "sad"))
         model = build_model(config)
-        load_body(model, "storyworld-bert")
+        load_backbone(model, "storyworld-bert")
+
+    Args:
+        model: freshly built.
+        name: of the pre-trained model; see `load_pretrained`.
+        with_head: whether the head's weights are copied too; the two models must then have the same head.
 
     Raises:
-        UserError: the named model has other sizes than this one's body, or `load_pretrained` would raise.
+        UserError: the sizes of the two backbones differ, or `load_pretrained` would raise.
     """
-    read_backbone(model, find(name))
+    copy_weights(model, find(name), with_head)
 
 
 def save_pretrained(
@@ -105,16 +105,16 @@ def save_pretrained(
     dtype: torch.dtype | None = None,
     max_shard_bytes: int = MAX_SHARD_BYTES,
 ) -> str | None:
-    """Write model and tokenizer into a folder, complete or not at all. See `folder.write_model` for the arguments.
+    """Write model and tokenizer into a folder atomically. See `pretrained_folder.write_model` for the arguments.
 
     Returns:
-        The published architecture in whose format it is (transformers opens it), None if it is in our own.
+        The name of the published architecture that transformers opens, or None for our own format.
 
     Raises:
         UserError: the folder holds other files than a model's, or it cannot be written.
     """
     folder = Path(folder)
-    foreign = [path for path in folder.iterdir() if not is_of_a_model(path)] if folder.is_dir() else []
+    foreign = [path for path in folder.iterdir() if not is_model_file(path)] if folder.is_dir() else []
     if foreign:
         raise UserError(
             f"{folder} holds other files than a model's ({foreign[0].name}); choose another folder, so that nothing "
@@ -126,6 +126,6 @@ def save_pretrained(
         return write_model(temporary, model, tokenizer, dtype, max_shard_bytes)
 
 
-def is_of_a_model(path: Path) -> bool:
-    """Whether a file belongs to a model's folder, so that saving a model there replaces it (but for the card)."""
+def is_model_file(path: Path) -> bool:
+    """Whether a file belongs to a model's folder; saving a model there replaces all of them except the card."""
     return path.is_file() and (path.name == CARD or path.name.endswith(MODEL_FILES))

@@ -1,5 +1,6 @@
 """The parts assembled into models: one config, the families, their sizes."""
 
+from llmasos.models.base import Backbone, Model
 from llmasos.models.bert import BERT
 from llmasos.models.config import ModelConfig
 from llmasos.models.flops import flops_per_token, n_parameters, n_parameters_of, weight_bytes
@@ -8,10 +9,6 @@ from llmasos.models.heads import FeatureExtractor, SequenceClassifier, SpanExtra
 from llmasos.models.presets import PRESETS, preset
 from llmasos.models.serialization import (
     build_model,
-    empty_model,
-    give_weights,
-    load_backbone,
-    load_config,
     load_model,
     load_weights,
     save_model,
@@ -21,7 +18,9 @@ from llmasos.models.transformer import Transformer
 
 __all__ = [
     "BERT",
+    "Backbone",
     "GPT",
+    "Model",
     "PRESETS",
     "FeatureExtractor",
     "ModelConfig",
@@ -29,12 +28,7 @@ __all__ = [
     "SpanExtractor",
     "Transformer",
     "build_model",
-    "empty_model",
     "flops_per_token",
-    "give_weights",
-    "load_backbone",
-    "load_backbone",
-    "load_config",
     "load_model",
     "load_weights",
     "n_parameters",

@@ -27,8 +27,7 @@ from torch import nn
 
 from llmasos.errors import UserError
 from llmasos.evaluation import Metric
-from llmasos.hub import find
-from llmasos.hub.folder import read_backbone, read_config, read_tokenizer, read_whole
+from llmasos.hub import find, load_backbone, load_config, load_tokenizer
 from llmasos.models import ModelConfig, build_model, preset
 from llmasos.nn import eval_mode
 from llmasos.objectives import Batch, Objective
@@ -169,8 +168,7 @@ class Task(ABC):
     def make_tokenizer(self, recipe: Recipe) -> Tokenizer:
         """The tokenizer of `--init-from`, or one that is trained on the task's training texts."""
         if recipe.init_from is not None:
-            folder = init_folder(recipe)
-            return read_tokenizer(folder, read_config(folder))
+            return load_tokenizer(init_folder(recipe))
         return train_tokenizer(recipe.tokenizer, self.texts(), recipe.vocab_size, lowercase=recipe.lowercase)
 
     def model_config(self, recipe: Recipe, tokenizer: Tokenizer, **changes: Any) -> ModelConfig:
@@ -186,7 +184,7 @@ class Task(ABC):
             config = preset(recipe.model, vocab_size=tokenizer.vocab_size, **changes)
             self.check_model(config, recipe.model)
             return config
-        theirs = read_config(init_folder(recipe))
+        theirs = load_config(init_folder(recipe))
         if self.head in ("lm", "pretraining"):
             self.check_model(theirs, recipe.init_from)  # all of it is needed
         labels = changes.get("labels", ())
@@ -217,10 +215,9 @@ class Task(ABC):
         model = build_model(self.config)
         if recipe.init_from is not None and recipe.init_weights and with_weights:
             folder = init_folder(recipe)
-            theirs = read_config(folder)
+            theirs = load_config(folder)
             same_head = (theirs.head, theirs.labels) == (self.config.head, self.config.labels)
-            read = read_whole if same_head else read_backbone
-            read(model, folder)
+            load_backbone(model, folder, with_head=same_head)
         return model
 
     def finish(self, model: nn.Module, say: Callable[[str], None]) -> Report:

@@ -10,7 +10,7 @@ from task_helpers import RUNS, train, workplace
 from llmasos import LLMTrainer
 from llmasos.__main__ import main as llmasos
 from llmasos.cli.models import count, licence_of
-from llmasos.hub.names import shipped_models
+from llmasos.hub.resolve import shipped_models
 from llmasos.tokenizers import train_tokenizer
 
 pytestmark = pytest.mark.filterwarnings("ignore:the text is too small for a vocabulary")

@@ -10,8 +10,8 @@ from hub_helpers import PUBLISHED, V, our_outputs, outputs, published, published
 from model_helpers import random_ids
 
 from llmasos.errors import UserError
-from llmasos.hub import load_pretrained
-from llmasos.hub.folder import read_backbone, read_config, read_model, write_model
+from llmasos.hub import load_backbone, load_pretrained
+from llmasos.hub.pretrained_folder import read_config, read_model, write_model
 from llmasos.models import ModelConfig, build_model, n_parameters, n_parameters_of, preset, weights_of
 
 IDS = random_ids(3, 9, vocab_size=V)
@@ -118,7 +118,7 @@ def test_a_body_is_taken_from_any_bert(source, head, tmp_path):
     labels = ("no", "yes") if head == "classifier" else ()
     model = build_model(ModelConfig.from_dict({**config.to_dict(), "head": head, "labels": labels})).eval()
     before = {name: tensor.clone() for name, tensor in weights_of(model).items() if not name.startswith("backbone.")}
-    read_backbone(model, tmp_path)
+    load_backbone(model, tmp_path)
     expected = getattr(theirs, "bert", theirs)(IDS).last_hidden_state
     torch.testing.assert_close(model.backbone.hidden_states(IDS), expected, **CLOSE)
     assert all(torch.equal(weights_of(model)[name], tensor) for name, tensor in before.items())
@@ -187,12 +187,12 @@ def spoil(folder, **fields):
 
 
 @pytest.mark.parametrize("name, fields, words", [
-    ("gpt2", {"model_type": "mamba"}, "'mamba', which llmasos does not know.*gpt2, bert, llama"),
+    ("gpt2", {"model_type": "mamba"}, "'mamba', which llmasos does not support.*gpt2, bert, llama"),
     ("gpt2", {"architectures": ["GPT2DoubleHeadsModel"]}, "'GPT2DoubleHeadsModel'.*GPT2LMHeadModel"),
     ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx = True"),
     ("gpt2", {"activation_function": "mish"}, "activation_function = 'mish'"),
     ("gpt2", {"n_embd": None}, "has no 'n_embd'"),
-    ("gpt2", {"n_head": 5}, "describes a model that cannot be: n_heads 5 does not divide"),
+    ("gpt2", {"n_head": 5}, "describes an impossible model: n_heads 5 does not divide"),
     ("gpt2", {"n_layer": 3}, r"does not hold h\.2|does not hold blocks\.2"),
     ("gpt2", {"n_layer": 1}, r"holds transformer\.h\.1.*no place"),
     ("gpt2", {"n_positions": 40}, r"wpe\.weight has the shape \(48, 32\).*\(40, 32\)"),
@@ -217,11 +217,11 @@ def test_what_the_file_holds_beyond_the_model_is_named(tmp_path):
     spoil(tmp_path, architectures=["BertModel"])
     said = []
     read_model(tmp_path, say=said.append)
-    assert len(said) == 1 and "cls.predictions" in said[0] and "left out" in said[0]
+    assert len(said) == 1 and "cls.predictions" in said[0] and "ignored" in said[0]
 
 
 def test_a_body_of_other_sizes_is_refused(tmp_path):
     published("bert body").save_pretrained(tmp_path)
     config = ModelConfig.from_dict({**read_config(tmp_path).to_dict(), "head": "question_answering", "d_ff": 60})
     with pytest.raises(UserError, match="d_ff is 56 there and 60 in the new model"):
-        read_backbone(build_model(config), tmp_path)
+        load_backbone(build_model(config), tmp_path)

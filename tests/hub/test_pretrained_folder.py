@@ -11,7 +11,7 @@ from hub_helpers import published
 
 from llmasos import hub
 from llmasos.errors import UserError
-from llmasos.hub.folder import read_model
+from llmasos.hub.pretrained_folder import read_model
 from llmasos.hub.weights import check_plain_name, read_weights
 from llmasos.models import build_model, preset
 from llmasos.tokenizers import train_tokenizer

@@ -18,7 +18,7 @@ from model_helpers import random_ids
 from llmasos import hub
 from llmasos.errors import UserError
 from llmasos.hub import cache, find
-from llmasos.hub.names import shipped_models
+from llmasos.hub.resolve import shipped_models
 from llmasos.tokenizers import train_tokenizer
 
 IDS = random_ids(2, 7, vocab_size=V)

@@ -9,7 +9,7 @@ import pytest
 from llmasos import LLMTrainer
 from llmasos.datasets import open_examples
 from llmasos.datasets.storyworld import stories
-from llmasos.hub.names import SHIPPED, shipped_models
+from llmasos.hub.resolve import SHIPPED, shipped_models
 
 CURRICULUM = Path(__file__).parents[2] / "data/storyworld/chat_curriculum.py"
 SPEC = importlib.util.spec_from_file_location("chat_curriculum", CURRICULUM)

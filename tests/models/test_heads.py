@@ -17,13 +17,12 @@ from transformers import (
 )
 
 from llmasos.errors import UserError
+from llmasos.hub import load_backbone, load_config
 from llmasos.models import (
     ModelConfig,
     SequenceClassifier,
     SpanExtractor,
     build_model,
-    load_backbone,
-    load_config,
     load_model,
     save_model,
 )
@@ -352,5 +351,5 @@ def test_a_body_that_lacks_a_part_is_refused_and_the_part_named(tmp_path):
         UserError, match=r"no pooler.weight of shape \(16, 16\).*'classifier'.*'question_answering'.*without a head"
     ):
         load_backbone(random_model("bert", "classifier").float(), tmp_path)
-    with pytest.raises(UserError, match="no config.json"):
+    with pytest.raises(UserError, match="there is no folder"):
         load_backbone(random_model("bert", "question_answering"), tmp_path / "nowhere")

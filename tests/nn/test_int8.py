@@ -227,7 +227,7 @@ def test_looking_inside_works():
 def shipped():
     """Each shipped model as it is, and rounded."""
     return {name: [hub.load_pretrained(name, quantize=way) for way in (None, "int8")]
-            for name in hub.names.shipped_models()}  # fmt: skip
+            for name in hub.resolve.shipped_models()}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["storyworld-gpt", "storyworld-bert", "storyworld-de-en", "storyworld-chat"])

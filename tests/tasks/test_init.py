@@ -20,7 +20,7 @@ from task_helpers import (
 
 from llmasos.cli.train import compare
 from llmasos.errors import UserError
-from llmasos.models import load_config
+from llmasos.hub import load_config
 from llmasos.storage import load_tensors, read_json
 from llmasos.tasks import open_task
 from llmasos.tokenizers import load_tokenizer

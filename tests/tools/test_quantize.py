@@ -1,4 +1,4 @@
-"""`python -m llmasos quantize`: every family gets a table whose figures are those of its model, float and rounded."""
+"""`python -m llmasos quantize`: the table of every family agrees with its float and its int8 model."""
 
 import json
 import re
@@ -20,7 +20,7 @@ from llmasos.tools.quantize import mean_loss
 from llmasos.training.recipe import Recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore:the text is too small for a vocabulary")
-LINES = {  # run → what its table must say beside memory and speed
+LINES = {  # run → the lines of its table below memory and speed
     "text": ["nats per token", "perplexity", "bits per byte"],
     "bert": ["loss, nats per prediction", "masked-LM accuracy", "next-sentence accuracy"],
     "classify": ["loss, nats per prediction", "accuracy", "macro-F1", "calibration error"],
@@ -31,10 +31,10 @@ LINES = {  # run → what its table must say beside memory and speed
 
 @pytest.fixture(scope="module", autouse=True)
 def place(tmp_path_factory):
-    """A run of each kind, trained a little."""
+    """A run of each family, trained for three steps in fp32, in which `quantize` evaluates too."""
     with workplace(tmp_path_factory.mktemp("quantize")):
         for name in LINES:
-            assert train(*RUNS[name], "--steps", "3", "--out", f"runs/{name}") == 0
+            assert train(*RUNS[name], "--steps", "3", "--precision", "fp32", "--out", f"runs/{name}") == 0
         yield
 
 
@@ -50,11 +50,11 @@ def test_the_table_of_each_family(name, capsys):
     lines = measure(f"runs/{name}")
     out = capsys.readouterr().out
     what, *speeds = list(lines)[:3]
-    does = "writing" if name in ("text", "translate") else "reading"
-    assert what == "weights in memory" and speeds == [f"tokens/s {does} 1 text", f"tokens/s {does} 16 texts"]
+    verb = "writing" if name in ("text", "translate") else "reading"
+    assert what == "weights in memory" and speeds == [f"tokens/s {verb} 1 text", f"tokens/s {verb} 16 texts"]
     assert set(LINES[name]) <= set(lines) and not any("baseline" in line for line in lines)
 
-    floats, rounded = (hub.load_pretrained(f"runs/{name}", quantize=way)[0] for way in (None, "int8"))
+    floats, rounded = (hub.load_pretrained(f"runs/{name}", quantize=quantize)[0] for quantize in (None, "int8"))
     memory = lines["weights in memory"]
     assert (memory["float"], memory["int8"]) == tuple(f"{weight_bytes(m) / 1e6:,.2f} MB" for m in (floats, rounded))
     assert memory["change"] == f"× {weight_bytes(rounded) / weight_bytes(floats):.2f}"
@@ -65,8 +65,8 @@ def test_the_table_of_each_family(name, capsys):
 
 
 @pytest.mark.parametrize("name", LINES)
-def test_the_float_column_is_what_eval_says(name):
-    """And the rounded one differs from it: with weights so rounded some digit of the loss moves."""
+def test_the_float_column_equals_eval(name):
+    """The int8 column differs from it: rounding changes some digit of the loss."""
     assert evaluate(f"runs/{name}", "--beams", "1", "--json", "eval.json") == 0
     lines = measure(f"runs/{name}", "--all")
     for score in read_json(Path("eval.json"))["metrics"]:
@@ -76,8 +76,7 @@ def test_the_float_column_is_what_eval_says(name):
     assert any(float(change) != 0 for change in changes)
 
 
-def test_the_loss_is_that_of_training():
-    """What the last validation of the run said, over the same examples."""
+def test_the_loss_equals_the_validation_loss_of_training():
     run = read_json(Path("runs/translate/recipe.json"))
     task = open_task(Recipe.from_dict(run))
     model, tokenizer = hub.load_pretrained("runs/translate")
@@ -87,16 +86,16 @@ def test_the_loss_is_that_of_training():
     assert mean_loss(task, model, task.encoded("val")) == pytest.approx(best, rel=1e-5)
 
 
-def test_a_chat_model_is_judged_by_its_answers():
-    told = [{"messages": [{"role": "user", "content": f"What is {i}?"}, {"role": "assistant", "content": "a number"}]}
-            for i in range(3)]  # fmt: skip
-    write_jsonl("chat.jsonl", told)
+def test_a_chat_model_is_evaluated_by_its_answers():
+    answer = {"role": "assistant", "content": "a number"}
+    conversations = [{"messages": [{"role": "user", "content": f"What is {i}?"}, answer]} for i in range(3)]
+    write_jsonl("chat.jsonl", conversations)
     lines = measure("storyworld-chat", "--data", "chat.jsonl")
     assert {"loss, nats per prediction", "exact answers", "ROUGE-L"} <= set(lines)
     assert "n = 3" in lines["exact answers"]["change"]  # all of a file of one's own
 
 
-def test_what_is_measured_is_said_before_it_is_and_the_end_sums_it_up(capsys):
+def test_each_section_is_announced_and_the_last_line_sums_up(capsys):
     lines = measure("runs/text")
     out = capsys.readouterr().out
     order = ("size …", "weights in", "speed, best of 1 …", "tokens/s", "quality, ", "nats")
@@ -109,7 +108,7 @@ def test_what_is_measured_is_said_before_it_is_and_the_end_sums_it_up(capsys):
     assert re.fullmatch(r"and predicts .* \(nats per token [+-]\d+\.\d\d%\)", quality)
 
 
-def test_words_for_a_ratio_of_speeds_and_for_a_loss():
+def test_a_speedup_and_a_loss_in_words():
     def describe(low, median, high):
         return quantize.describe_speedup(Measurement("", "", "", "×", median, median, low, high))
 
@@ -121,15 +120,15 @@ def test_words_for_a_ratio_of_speeds_and_for_a_loss():
     assert quantize.describe_loss("loss", 2.0, 2.001) == "and predicts as well as before (loss +0.05%)"
 
 
-def test_some_of_the_data_is_measured_unless_all_is_asked_for(monkeypatch, capsys):
+def test_a_subset_of_the_data_is_measured_by_default(monkeypatch, capsys):
     monkeypatch.setattr(data_subset, "MAX_TOKENS", 50)
     monkeypatch.setattr(data_subset, "MAX_EXAMPLES", 1)
     assert "n = 49)" in measure("runs/text")["perplexity"]["change"]
     assert "split val, its first 50 tokens:" in capsys.readouterr().out
-    some = measure("runs/classify")["accuracy"]["change"]
-    said = re.search(r"split val, (\d) of its (\d+) examples:", capsys.readouterr().out)
-    assert int(said[1]) == 1 < int(said[2]) and f"n = {said[1]})" in some
-    assert f"n = {said[2]})" in measure("runs/classify", "--all")["accuracy"]["change"]
+    subset = measure("runs/classify")["accuracy"]["change"]
+    sizes = re.search(r"split val, (\d) of its (\d+) examples:", capsys.readouterr().out)
+    assert int(sizes[1]) == 1 < int(sizes[2]) and f"n = {sizes[1]})" in subset
+    assert f"n = {sizes[2]})" in measure("runs/classify", "--all")["accuracy"]["change"]
     assert "examples:" not in capsys.readouterr().out
 
 
@@ -158,7 +157,7 @@ def test_other_data_and_another_split(capsys):
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "message"),
     [
         (["runs/none"], "there is no model 'runs/none'"),
         (["runs/text", "--tokens", "0"], "--tokens is 0; it must be at least 1"),
@@ -169,15 +168,15 @@ def test_other_data_and_another_split(capsys):
         (["runs/text", "--task", "bert-pretraining"], "the task bert-pretraining is for models of the family bert"),
     ],
 )
-def test_what_is_wrong_gets_a_sentence(flags, said, capsys):
+def test_a_mistake_is_explained_in_a_sentence(flags, message, capsys):
     assert llmasos(["quantize", *flags]) == 2
-    assert said in the_error(capsys)
+    assert message in the_error(capsys)
 
 
 @pytest.mark.slow
 def test_the_shipped_models_keep_their_quality():
-    """On all that was held out, the loss moves in the fourth digit."""
-    for name in hub.names.shipped_models():
+    """On the whole validation split the loss changes in the fourth digit."""
+    for name in hub.resolve.shipped_models():
         lines = measure(name, "--all")
         change = lines.get("loss, nats per prediction", lines.get("nats per token"))["change"]
         assert abs(float(change.split()[0])) < 0.002, name

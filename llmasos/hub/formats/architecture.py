@@ -1,15 +1,15 @@
-"""What a published format is: another spelling of a `ModelConfig`, and other names for the same tensors.
+"""What a published format is: another `config.json` for a `ModelConfig`, and other names for the same tensors.
 
-A format is three things:
+A format has three parts:
 
-    read_config      their config.json → ours        (what we cannot compute is refused by name)
-    write_config     ours → theirs
-    table            one list of pairs (their name ↔ our name), read from left to right to load and from right to left
-                     to save, so that the two directions cannot disagree
+    read_config      the published config.json → ours        (an unsupported option is an error that names it)
+    write_config     ours → the published one
+    mappings         a table of pairs (published name ↔ our name), read from left to right to load a model and from
+                     right to left to save it, so that the two directions cannot disagree
 
-Most pairs are one tensor under two names. Three spellings differ in more: GPT-2 stores its matrices input first
-(`transposed`) and queries, keys and values as one matrix (several names of ours, laid on top of each other), and Marian
-keeps a bias as a row of a matrix (`as_row`).
+Most entries are one tensor under two names. Three layouts differ in more: GPT-2 stores its matrices as (in, out)
+(`transposed`), and queries, keys and values as one matrix (several of our names, concatenated); Marian stores a bias as
+the row of a matrix (`as_row`).
 """
 
 from abc import ABC, abstractmethod
@@ -25,139 +25,139 @@ from llmasos.models import ModelConfig
 
 
 @dataclass(frozen=True)
-class Pair:
-    """One tensor of theirs, and what it is called here.
+class TensorMapping:
+    """One published tensor and our name for it.
 
     Attributes:
-        theirs: its name in their file.
-        ours: our name; if it is several of our tensors in one, their names in order.
-        transposed: theirs is (in, out) where ours is (out, in).
-        as_row: theirs is (1, n) where ours is (n,).
+        published: its name in the published file.
+        ours: our name; if it concatenates several of our tensors, their names in order.
+        transposed: whether the published tensor is (in, out) where ours is (out, in).
+        as_row: whether the published tensor is (1, n) where ours is (n,).
     """
 
-    theirs: str
+    published: str
     ours: tuple[str, ...]
     transposed: bool = False
     as_row: bool = False
 
     def load(self, tensor: Tensor, sizes: list[int]) -> list[Tensor]:
-        """Their tensor as ours, none of it copied; `sizes` are the first dimensions of ours."""
+        """Convert a published tensor to ours without copying; `sizes` are the first dimensions of ours."""
         tensor = tensor.T if self.transposed else tensor[0] if self.as_row else tensor
         return list(tensor.split(sizes)) if len(self.ours) > 1 else [tensor]
 
     def save(self, tensors: list[Tensor]) -> Tensor:
-        """Our tensors as theirs."""
+        """Convert our tensors to the published one."""
         tensor = torch.cat(tensors) if len(tensors) > 1 else tensors[0]
         return tensor.T if self.transposed else tensor[None] if self.as_row else tensor
 
 
-def pair(theirs: str, *ours: str, transposed: bool = False, as_row: bool = False) -> Pair:
-    """A `Pair`, as it is written in a table."""
-    return Pair(theirs, ours, transposed, as_row)
+def tensor(published: str, *ours: str, transposed: bool = False, as_row: bool = False) -> TensorMapping:
+    """A table entry for one tensor."""
+    return TensorMapping(published, ours, transposed, as_row)
 
 
-def layer(theirs: str, ours: str, bias: bool = True) -> Iterator[Pair]:
-    """The weight and the bias of a layer that has the same layout in both."""
-    yield pair(f"{theirs}.weight", f"{ours}.weight")
+def linear(published: str, ours: str, bias: bool = True) -> Iterator[TensorMapping]:
+    """The table entries for the weight and the bias of a layer with the same layout in both."""
+    yield tensor(f"{published}.weight", f"{ours}.weight")
     if bias:
-        yield pair(f"{theirs}.bias", f"{ours}.bias")
+        yield tensor(f"{published}.bias", f"{ours}.bias")
 
 
 class Format(ABC):
     """One family of published models.
 
     Attributes:
-        model_types: what `model_type` says in the config.json of models in this format.
-        architectures: their class names → the `head` that is ours for it; the first is written for its head.
-        prefix: what stands before the names of the body's tensors, except in files of a body alone.
-        without_values: the ends of names of tensors that hold nothing trained (tables of positions, masks).
-        replaceable: beginnings of *our* names that another pre-training leaves out; they are then initialised anew.
+        model_types: the values of `model_type` in its config.json files.
+        architectures: published class names → our `head`; the first name for a head is the one that is written.
+        prefix: of the names of the backbone's tensors, except in files that hold a backbone alone.
+        ignored: suffixes of tensors that hold nothing trained (position tables, masks).
+        optional: prefixes of *our* names that a published file may omit; they are then initialized at random.
     """
 
     model_types: tuple[str, ...]
     architectures: dict[str, str]
     prefix: str
-    without_values: tuple[str, ...] = ()
-    replaceable: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
 
     @abstractmethod
-    def read_config(self, theirs: "Fields") -> dict[str, Any]:
-        """The fields of a `ModelConfig`, its head and labels left out. Raises UserError for what we cannot compute."""
+    def read_config(self, published: "Fields") -> dict[str, Any]:
+        """Return the fields of a `ModelConfig`, without head and labels. Raises UserError for unsupported options."""
 
     @abstractmethod
     def write_config(self, config: ModelConfig) -> dict[str, Any] | None:
-        """Their config.json without `architectures`, or None if this model is not of their kind."""
+        """Return the published config.json without `architectures`, or None if it cannot represent this model."""
 
     @abstractmethod
-    def backbone(self, config: ModelConfig) -> Iterator[Pair]:
-        """The pairs of the body; their names without the prefix."""
+    def backbone(self, config: ModelConfig) -> Iterator[TensorMapping]:
+        """The table of the backbone; the published names lack the prefix."""
 
-    def top(self, config: ModelConfig) -> Iterator[Pair]:
-        """The pairs of what stands on the body (output layers, heads)."""
+    def head(self, config: ModelConfig) -> Iterator[TensorMapping]:
+        """The table of the head."""
         return iter(())
 
-    def spelling(self, name: str) -> str:
-        """A name in their file as this format's table has it; older files may have another."""
+    def current_name(self, name: str) -> str:
+        """Return the current form of a published name, which is different in some old files."""
         return name
 
     def architecture(self, config: ModelConfig) -> str | None:
-        """The name of their class for this head, if they have one."""
+        """Return the published class name for this head, if there is one."""
         return next((name for name, head in self.architectures.items() if head == config.head), None)
 
-    def table(self, config: ModelConfig, prefix: str | None = None) -> list[Pair]:
-        """All pairs.
+    def mappings(self, config: ModelConfig, prefix: str | None = None) -> list[TensorMapping]:
+        """Return the whole table.
 
         Args:
             config: of the model.
-            prefix: what stands before the body's names in this file; None = the format's own.
+            prefix: of the backbone's names in this file; None = the format's own.
         """
         prefix = self.prefix if prefix is None else prefix
-        ours = "" if config.is_pretraining else "backbone."  # our heads hold the model that they sit on as their body
-        body = [
-            Pair(prefix + p.theirs, tuple(ours + name for name in p.ours), p.transposed, p.as_row)
-            for p in self.backbone(config)
+        our_prefix = "" if config.is_pretraining else "backbone."  # our heads hold the model under them as `backbone`
+        backbone = [
+            TensorMapping(prefix + m.published, tuple(our_prefix + name for name in m.ours), m.transposed, m.as_row)
+            for m in self.backbone(config)
         ]
-        return [*body, *self.top(config)]
+        return [*backbone, *self.head(config)]
 
 
 class Fields:
-    """A config.json of theirs, read field by field; says which file is wrong where it is."""
+    """A published config.json, read field by field, with error messages that name the file."""
 
-    def __init__(self, values: dict[str, Any], where: str):
-        self.values, self.where = values, where
+    def __init__(self, values: dict[str, Any], file: str):
+        self.values, self.file = values, file
 
     def get(self, name: str, default: Any = None) -> Any:
-        """A field, or the default that their class has for it."""
+        """Return a field, or its default in the published class."""
         value = self.values.get(name)
         return default if value is None else value
 
-    def need(self, *names: str) -> Any:
-        """A field without which there is no model, under the first of these names that is there."""
+    def required(self, *names: str) -> Any:
+        """Return a required field, under the first of these names that is present."""
         for name in names:
             if self.values.get(name) is not None:
                 return self.values[name]
-        raise UserError(f"{self.where} has no {names[0]!r}; it is damaged or of another kind: fetch it again.")
+        raise UserError(f"{self.file} has no {names[0]!r}; it is damaged or of another type: fetch it again.")
 
-    def must(self, name: str, *allowed: Any, default: Any = None) -> None:
-        """Raise UserError if a field asks for what is not computed here."""
+    def require(self, name: str, *supported: Any, default: Any = None) -> None:
+        """Raise UserError if a field has an unsupported value."""
         value = self.values.get(name, default)
-        if value is not None and value not in allowed:
-            expected = " or ".join(map(repr, allowed))
+        if value is not None and value not in supported:
+            expected = " or ".join(map(repr, supported))
             raise UserError(
-                f"{self.where} asks for {name} = {value!r}, which llmasos does not compute (only {expected}): "
+                f"{self.file} asks for {name} = {value!r}, which llmasos does not support (only {expected}): "
                 "its outputs would be wrong. Choose another model."
             )
 
-    def choice(self, name: str, known: dict[str, str], default: str) -> str:
-        """Our word for one of theirs."""
+    def choice(self, name: str, ours: dict[str, str], default: str) -> str:
+        """Return our name for the value of a field."""
         value = self.get(name, default)
-        if value not in known:
-            raise UserError(f"{self.where} asks for {name} = {value!r}; llmasos knows {', '.join(known)}.")
-        return known[value]
+        if value not in ours:
+            raise UserError(f"{self.file} asks for {name} = {value!r}; llmasos supports {', '.join(ours)}.")
+        return ours[value]
 
 
-ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu",
-               "silu": "silu", "swish": "silu"}  # fmt: skip
-"""Their names for activations → ours."""
-
-THEIR_ACTIVATION = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu", "silu": "silu"}
+FROM_PUBLISHED_ACTIVATION = {
+    "gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu", "silu": "silu",
+    "swish": "silu",
+}  # fmt: skip
+TO_PUBLISHED_ACTIVATION = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu", "silu": "silu"}

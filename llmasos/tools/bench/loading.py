@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from llmasos.hub.folder import read_model, write_model
+from llmasos.hub.pretrained_folder import read_model, write_model
 from llmasos.models import build_model, n_parameters, preset, weights_of
 from llmasos.storage import load_tensors
 from llmasos.tools.bench.measurement import Measurement, Settings, interleave, ratio, summarize, timed

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from llmasos.errors import UserError
-from llmasos.hub.cache import OTHER_NAMES, Repository, cache_folder, cached, endpoint, fetch, offline
+from llmasos.hub.hub_cache import OTHER_NAMES, Repository, cache_folder, cached, endpoint, fetch, offline
 from llmasos.training.checkpoints import model_folder
 
 SHIPPED = Path(__file__).parent / "shipped"

@@ -1,0 +1,321 @@
+"""Reading and writing the folder of a model, ours or a published one.
+
+    read_config(folder)                  the model's config
+    read_model(folder)                   the model
+    read_tokenizer(folder, config)       its tokenizer
+    copy_weights(model, folder)          its weights, or those of its backbone, into an existing model
+    write_model(folder, model, …)        a folder that transformers opens too, if it supports such a model
+
+A published `config.json` has a `model_type`, our own has a `family`. A model that one of the `formats` can represent is
+written in the published format; any other (a pre-norm BERT, a GPT without positions, …) in our own.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from llmasos.errors import UserError
+from llmasos.hub.formats import FORMATS, Fields, Format
+from llmasos.hub.tokenizers import load_any_tokenizer
+from llmasos.hub.weights import MAX_SHARD_BYTES, read_weights, write_weights
+from llmasos.models import ModelConfig, build_model, load_model, weights_of
+from llmasos.models.heads import HEADS
+from llmasos.models.serialization import (
+    TOKENIZER,
+    assign_weights,
+    build_on_meta,
+    check_same_backbone,
+    read_own_config,
+)
+from llmasos.prompting import TEMPLATES
+from llmasos.storage import load_tensors, read_json, write_json, write_text
+from llmasos.tokenizers import Tokenizer
+
+Say = Callable[[str], None]
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """Read the config of the model in a folder.
+
+    Raises:
+        UserError: there is no `config.json`, or its architecture or one of its options is not supported.
+    """
+    return read_published_config(folder)[0] if is_published(folder) else read_own_config(folder)
+
+
+def read_model(folder: Path, device: torch.device | str = "cpu", say: Say = warnings.warn) -> nn.Module:
+    """Read the model in a folder, in float32 and in evaluation mode.
+
+    Args:
+        folder: ours, or a published one (see `formats`).
+        device: the model's device. On the CPU, float32 weights are memory-mapped, not copied.
+        say: called with a message about weights that are missing from the file, or not needed.
+
+    Raises:
+        UserError: there is no model in the folder, it is not supported, or the weights are damaged or do not match the
+            config.
+    """
+    folder = Path(folder)
+    if not is_published(folder):
+        return load_model(folder, device)
+    config, format = read_published_config(folder)
+    model = build_on_meta(config)
+    tensors = convert_tensors(model, config, format, read_weights(folder), str(folder), say)
+    if missing := [name for name in weights_of(model) if name not in tensors]:
+        say(f"{folder} has no weights for {', '.join(missing)}: these are initialized at random and need training.")
+        initial = weights_of(build_model(config))
+        tensors |= {name: initial[name] for name in missing}
+    assign_weights(model, tensors)
+    return model.to(device).eval()
+
+
+def copy_weights(model: nn.Module, folder: Path, with_head: bool) -> None:
+    """Copy the weights of the model in a folder into `model`, a freshly built one with the same backbone.
+
+    Args:
+        model: with a head (see `models/heads.py`), unless `with_head` is set.
+        folder: of a model with the same family and sizes, ours or published.
+        with_head: whether the head's weights are copied too; the heads must then be equal. Otherwise the head keeps its
+            own weights.
+
+    Raises:
+        UserError: the sizes or parts differ, or the folder is damaged.
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    check_same_backbone(model.config, config, folder)
+    if with_head:
+        tensors, targets = weights_of(read_model(folder)), weights_of(model)
+    elif is_published(folder):
+        _, format = read_published_config(folder)
+        # Weights of another head are ignored; parts that the file leaves out keep their initial weights.
+        tensors = convert_tensors(
+            model.backbone, model.config, format, read_weights(folder), str(folder), say=lambda text: None
+        )
+        targets = weights_of(model.backbone)
+    else:
+        tensors, targets = read_own_backbone(model, config, folder), weights_of(model.backbone)
+    for name, tensor in tensors.items():
+        targets[name].copy_(tensor)
+
+
+def read_own_backbone(model: nn.Module, config: ModelConfig, folder: Path) -> dict[str, Tensor]:
+    """Return the tensors that `model.backbone` needs from a folder in our own format, whose config is `config`.
+
+    Raises:
+        UserError: one of them is missing.
+    """
+    file = folder / "model.safetensors"
+    tensors, needed = load_tensors(file), weights_of(model.backbone)
+    if not config.is_pretraining:
+        tensors = {name.removeprefix("backbone."): tensor for name, tensor in tensors.items()}
+    missing = [name for name in needed if name not in tensors or tensors[name].shape != needed[name].shape]
+    if missing:
+        raise UserError(
+            f"{file} has no {missing[0]} of shape {tuple(needed[missing[0]].shape)}, which the head "
+            f"{model.config.head!r} needs (the model there has the head {config.head!r}): start from the folder of a "
+            "model without a head."
+        )
+    return {name: tensors[name] for name in needed}
+
+
+def read_tokenizer(folder: Path, config: ModelConfig) -> Tokenizer:
+    """Read the tokenizer in a model's folder.
+
+    Raises:
+        UserError: there is none, it is damaged, or it does not belong to the model.
+    """
+    tokenizer = load_any_tokenizer(folder)
+    expected = read_json(Path(folder) / "config.json").get(TOKENIZER, tokenizer.fingerprint())
+    if tokenizer.vocab_size > config.vocab_size or tokenizer.fingerprint() != expected:
+        raise UserError(
+            f"the tokenizer in {folder} ({tokenizer.vocab_size:,} ids) does not belong to the model there, which was "
+            f"trained with another one (of at most {config.vocab_size:,} ids): its predictions would be meaningless. "
+            "Fetch the folder again, or save model and tokenizer together."
+        )
+    return tokenizer
+
+
+def write_model(
+    folder: Path,
+    model: nn.Module,
+    tokenizer: Tokenizer | None = None,
+    dtype: torch.dtype | None = None,
+    max_shard_bytes: int = MAX_SHARD_BYTES,
+) -> str | None:
+    """Write config, weights and tokenizer into a folder that exists.
+
+    Args:
+        folder: where to write.
+        model: not quantized.
+        tokenizer: None writes the model alone.
+        dtype: of the weights in the file; None = unchanged. Half precision halves the file.
+        max_shard_bytes: the maximum size of one file; larger models are split into several.
+
+    Returns:
+        The name of the published architecture, or None for our own format.
+    """
+    config: ModelConfig = model.config
+    weights = {name: t if dtype is None else t.to(dtype) for name, t in weights_of(model).items()}
+    format, fields = published_format(config)
+    if format is None:
+        fields = config.to_dict()
+        tensors: Mapping[str, Tensor] = weights
+    else:
+        fields |= {"architectures": [format.architecture(config)]}
+        fields |= special_ids(fields, tokenizer)
+        tensors = {m.published: m.save([weights[name] for name in m.ours]) for m in format.mappings(config)}
+        dtype_name = str(next(iter(tensors.values())).dtype).removeprefix("torch.")
+        fields |= {"dtype": dtype_name, "torch_dtype": dtype_name}  # the first is for transformers 5, the second before
+    if tokenizer is not None:
+        tokenizer.save(folder)
+        for template in TEMPLATES.values():
+            if template.jinja and set(template.needs) <= set(tokenizer.special_tokens):
+                write_text(folder / "chat_template.jinja", template.jinja)
+        fields[TOKENIZER] = tokenizer.fingerprint()
+    write_json(folder / "config.json", fields)
+    write_weights(folder, tensors, max_shard_bytes)
+    return None if format is None else format.architecture(config)
+
+
+def published_format(config: ModelConfig) -> tuple[Format | None, dict[str, Any]]:
+    """Return the published format that can represent this config, and its config.json; (None, {}) if there is none."""
+    for format in FORMATS:
+        fields = format.write_config(config)
+        if fields is not None and format.architecture(config) is not None:
+            return format, fields
+    return None, {}
+
+
+def special_ids(fields: dict[str, Any], tokenizer: Tokenizer | None) -> dict[str, int]:
+    """Return the ids of the special tokens for a published config.json."""
+    if fields["model_type"] == "marian":  # in its vocabularies </s> is the first token and <pad> the last
+        end, start = (tokenizer.end_of_text, tokenizer.start_of_target) if tokenizer else (0, fields["vocab_size"] - 1)
+        names = ("eos_token_id", "forced_eos_token_id")
+        return dict.fromkeys(names, end) | dict.fromkeys(("pad_token_id", "decoder_start_token_id"), start)
+    if tokenizer is None:
+        return {}
+    end = tokenizer.end_of_text
+    if fields["model_type"] == "bert":
+        return {"pad_token_id": tokenizer.pad_id}
+    return {"bos_token_id": end, "eos_token_id": end}
+
+
+def is_published(folder: Path) -> bool:
+    """Whether the folder's config.json has a published format. Raises UserError if there is none."""
+    file = Path(folder) / "config.json"
+    if not file.is_file():
+        raise UserError(
+            f"{folder} holds no model: no config.json in it. Give the folder of a run or of a model, or a model's name "
+            "(python -m llmasos models lists them)."
+        )
+    fields = read_json(file)
+    if not isinstance(fields, dict):
+        raise UserError(f"{file} is damaged: expected a JSON object; fetch it again.")
+    return "family" not in fields
+
+
+def read_published_config(folder: Path) -> tuple[ModelConfig, Format]:
+    """Read a published config.json; return our config for it, and its format."""
+    file = Path(folder) / "config.json"
+    fields = Fields(read_json(file), str(file))
+    model_type = fields.get("model_type")
+    format = next((format for format in FORMATS if model_type in format.model_types), None)
+    if format is None:
+        known = ", ".join(name for format in FORMATS for name in format.model_types)
+        raise UserError(
+            f"{file} is of the model_type {model_type!r}, which llmasos does not support; it supports: {known}."
+        )
+    names = fields.get("architectures") or list(format.architectures)[:1]
+    name = names[0] if isinstance(names, list) else names
+    if name not in format.architectures:
+        raise UserError(
+            f"{file} is of the architecture {name!r}, which llmasos does not support; of {model_type} it supports: "
+            f"{', '.join(format.architectures)}."
+        )
+    head = format.architectures[name]
+    try:
+        return ModelConfig(**format.read_config(fields), head=head, labels=read_labels(fields, head)), format
+    except UserError as error:
+        if str(error).startswith(str(file)):
+            raise
+        raise UserError(f"{file} describes an impossible model: {error}") from error
+
+
+def read_labels(fields: Fields, head: str) -> tuple[str, ...]:
+    """Return a classifier's labels in the order of their ids."""
+    if head != "classifier":
+        return ()
+    fields.require("problem_type", "single_label_classification")
+    names = fields.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
+    if not isinstance(names, dict) or not all(str(id).isdecimal() for id in names):
+        raise UserError(f"{fields.where} has the id2label {names!r}; expected an object that maps numbers to names.")
+    return tuple(str(names[id]) for id in sorted(names, key=int))
+
+
+def convert_tensors(
+    model: nn.Module, config: ModelConfig, format: Format, published: Mapping[str, Tensor], folder: str, say: Say
+) -> dict[str, Tensor]:
+    """Convert the tensors of a published file to our names and layout.
+
+    Args:
+        model: the model that needs them: a whole model, or the backbone under a head.
+        config: of the whole model.
+        format: of the file.
+        published: the tensors of the file.
+        folder: for messages.
+        say: called with a message about tensors that are not needed.
+
+    Returns:
+        All weights of the model, except those that are `format.optional` and missing from the file.
+
+    Raises:
+        UserError: a tensor is missing or has the wrong shape, or the file's backbone has tensors that the model lacks.
+    """
+    is_backbone = not isinstance(model, HEADS.get(config.head, nn.Module))
+    published = {format.current_name(name): tensor for name, tensor in published.items()}
+    prefix = format.prefix if any(name.startswith(format.prefix) for name in published) else ""
+    needed = weights_of(model)
+    tensors: dict[str, Tensor] = {}
+    used = set()
+    for mapping in format.mappings(config, prefix):
+        ours = tuple(name.removeprefix("backbone.") for name in mapping.ours) if is_backbone else mapping.ours
+        if ours[0] not in needed or mapping.published not in published:
+            continue
+        used.add(mapping.published)
+        tensor = published[mapping.published]
+        shapes = [tuple(needed[name].shape) for name in ours]
+        expected = mapping.save([torch.empty(shape, device="meta") for shape in shapes]).shape
+        if tensor.shape != expected:
+            raise UserError(
+                f"{folder} does not match its config.json: {mapping.published} has the shape {tuple(tensor.shape)}, "
+                f"but the config asks for {tuple(expected)}. Fetch the model again."
+            )
+        tensors |= zip(ours, mapping.load(tensor, [shape[0] for shape in shapes]), strict=True)
+    missing = [name for name in needed if name not in tensors and not name.startswith(format.optional)]
+    if missing:
+        raise UserError(
+            f"{folder} does not hold {missing[0]}, which the model of its config.json has ({len(missing)} tensors are "
+            "missing): the download may be incomplete, or the config belongs to another model; fetch it again."
+        )
+    check_unused([name for name in published if name not in used], config, format, prefix, folder, say)
+    return tensors
+
+
+def check_unused(unused: list[str], config: ModelConfig, format: Format, prefix: str, folder: str, say: Say) -> None:
+    """Report the file's unused tensors. In the backbone they would change the outputs, so there they are an error."""
+    harmless = format.ignored + (("lm_head.weight",) if config.tie_embeddings else ())
+    unused = [name for name in unused if not name.endswith(harmless)]
+    in_backbone = [name for name in unused if name.startswith(prefix)]
+    unexpected = [name for name in in_backbone if not name.removeprefix(prefix).startswith(format.optional)]
+    if unexpected:
+        raise UserError(
+            f"{folder} holds {unexpected[0]}, for which the model of its config.json has no place ({len(unexpected)} "
+            "such tensors): its outputs would be wrong. llmasos does not support this type of model; choose another."
+        )
+    if unused:
+        say(f"{folder} also holds {', '.join(unused[:5])}{', …' * (len(unused) > 5)}: not needed here, ignored.")
