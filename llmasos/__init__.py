@@ -15,10 +15,7 @@ import os
 
 __version__ = "0.1.0"  # the only place; pyproject.toml and the server read it from here
 
-# OpenMP's threads, which torch computes with on a CPU, by default wait for each other in a long busy loop. As soon as
-# another program wants one of the cores, a training step then takes up to tens of times longer, because a thread that
-# spins keeps the one it waits for from running. So: spin for some microseconds only, then sleep. torch must not have
-# been imported before; otherwise these come too late, and do no harm.
+# Set before torch is imported; llmasos/nn/cpu.py says why. If torch was imported earlier, these have no effect.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "4000")
 

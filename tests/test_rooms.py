@@ -11,9 +11,13 @@ ROOMS = ["errors", "capabilities", "storage", "nn", "models", "tokenizers", "dat
 
 
 def imported_rooms(file: Path) -> set[str]:
-    """The rooms that a file imports from, anywhere in it."""
+    """The rooms that a file imports from, anywhere in it, except what it imports for a type checker alone."""
     found = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    tree.body = [
+        node for node in tree.body if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    ]
+    for node in ast.walk(tree):
         names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom) and node.module == "llmasos":

@@ -1,9 +1,9 @@
 """BERT: a stack of encoder blocks that reads a text in both directions (Devlin et al. 2019).
 
-    ids (B, T) → embeddings (B, T, C) → L blocks (B, T, C) → for each position: which token stood here?   (B, T, V)
-                                                           → for the first ([CLS]): do the two texts follow?  (B, 2)
+    ids (B, T) → embeddings (B, T, C) → L blocks (B, T, C) → each position: which token was here?          (B, T, V)
+                                                           → the first, [CLS]: do the two texts follow?    (B, 2)
 
-The embedding of a position is the sum of three: its token, its place, and its segment (first or second text). The
+The embedding of a position is the sum of three: its token, its position, and its segment (first or second text). The
 original has post-norm blocks, the exact GELU, and norm_eps 1e-12.
 """
 
@@ -13,38 +13,38 @@ import torch
 from torch import Tensor, nn
 
 from llmasos.errors import UserError
+from llmasos.models.base import Backbone, check_length, position_ids
 from llmasos.models.config import ModelConfig
 from llmasos.models.init import initialize
-from llmasos.nn import EncoderBlock, LearnedPositions, make_norm, padding_mask, positions_of
+from llmasos.nn import EncoderBlock, LearnedPositions, make_final_norm, make_norm, padding_mask
 from llmasos.nn.feed_forward import ACTIVATIONS
 
 
 class BERTOutput(NamedTuple):
-    """What pre-training asks of BERT."""
+    """The two predictions of pre-training."""
 
-    masked: Tensor  # (B, T, V), or (N, V) for N chosen positions: logits of the token that stood there
+    masked: Tensor  # (B, T, V), or (N, V) for N chosen positions: logits of the token that was there
     next_sentence: Tensor  # (B, 2): logits of [the second text follows the first, it does not]
 
 
-class BERT(nn.Module):
+class BERT(Backbone):
     """An encoder with the two heads of its pre-training, described by a `ModelConfig`.
 
-    Under a head of another task (`models/heads.py`) those two are not built, nor under "span" the pooler, which only
-    judges of whole texts need.
+    Under the head of another task (`models/heads.py`) those two are not built; question answering also does without
+    the pooler, which only predictions about the whole text need.
     """
 
     def __init__(self, config: ModelConfig):
-        super().__init__()
         if config.positions != "learned":
             raise UserError(f"BERT has learned positions; positions is {config.positions!r}.")
-        self.config = config
+        super().__init__(config)
         self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)
         self.position_embedding = LearnedPositions(config.context_length, config.d_model)
         self.segment_embedding = nn.Embedding(config.n_segments, config.d_model)
         self.embedding_norm = make_norm(config)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(EncoderBlock(config) for _ in range(config.n_layers))
-        self.final_norm = make_norm(config) if config.norm_position == "pre" else nn.Identity()
+        self.final_norm = make_final_norm(config)
         if config.head != "question_answering":
             self.pooler = nn.Linear(config.d_model, config.d_model)
         if config.is_pretraining:
@@ -64,58 +64,38 @@ class BERT(nn.Module):
         """Both predictions of pre-training.
 
         Args:
-            ids, attention_mask, segments: see `hidden`.
+            ids, attention_mask, segments: see `Backbone.hidden_states`.
             predict: (B, T) booleans with N True, the positions whose tokens are to be predicted; None = all. The
-                output layer is the largest matrix of a small BERT, and it is asked about one position in seven.
+                output layer is the largest matrix of a small BERT, and only one position in seven needs it.
         """
-        hidden = self.hidden_states(ids, attention_mask, segments)
-        masked = self.masked_lm_head(hidden if predict is None else hidden[predict])
-        return BERTOutput(masked, self.next_sentence_head(self.pooled(hidden, attention_mask)))
+        hidden_states = self.hidden_states(ids, attention_mask, segments)
+        masked = self.masked_lm_head(hidden_states if predict is None else hidden_states[predict])
+        return BERTOutput(masked, self.next_sentence_head(self.pooled(hidden_states, attention_mask)))
 
     def hidden_states(
         self, ids: Tensor, attention_mask: Tensor | None = None, segments: Tensor | None = None
     ) -> Tensor:
-        """What the model has made of each position after the last block.
-
-        Args:
-            ids: token ids (B, T).
-            attention_mask: (B, T) booleans, False = padding, which nobody attends to.
-            segments: (B, T) numbers of the text each token belongs to, 0 or 1; None = all of the first.
-
-        Returns:
-            (B, T, C). What stands at padded positions has no meaning.
-
-        Raises:
-            UserError: the sequence is longer than context_length.
-        """
-        if ids.size(1) > self.config.context_length:
-            raise UserError(
-                f"a sequence of {ids.size(1)} tokens does not fit the model's context of {self.config.context_length}: "
-                "shorten the text, or use a model with a longer context_length."
-            )
-        positions = (
-            torch.arange(ids.size(1), device=ids.device)[None]
-            if attention_mask is None
-            else positions_of(attention_mask)
-        )
+        """The residual stream after the last block: (B, T) → (B, T, C); see `Backbone.hidden_states`."""
+        check_length(ids.size(1), self.config)
+        positions = position_ids(ids, attention_mask)
         segments = torch.zeros_like(ids) if segments is None else segments
         x = self.token_embedding(ids) + self.position_embedding(positions) + self.segment_embedding(segments)
         x = self.dropout(self.embedding_norm(x))  # (B, T, C)
-        mask = None if attention_mask is None else padding_mask(attention_mask)
+        mask = padding_mask(attention_mask)
         for block in self.blocks:
             x = block(x, mask)
         return self.final_norm(x)
 
-    def pooled(self, hidden: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """One vector for the whole sequence, from its first real position ([CLS]): (B, T, C) → (B, C)."""
-        first = (
-            0 if attention_mask is None else attention_mask.long().argmax(dim=1)
-        )  # (B,): argmax gives the first True
-        return torch.tanh(self.pooler(hidden[torch.arange(len(hidden), device=hidden.device), first]))
+    def pooled(self, hidden_states: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """The vector of the first real position, [CLS], through the pooler: (B, T, C) → (B, C)."""
+        if attention_mask is None:
+            return torch.tanh(self.pooler(hidden_states[:, 0]))
+        first = attention_mask.long().argmax(dim=1)  # (B,): argmax gives the first True
+        return torch.tanh(self.pooler(hidden_states[torch.arange(len(first), device=first.device), first]))
 
 
 class MaskedLMHead(nn.Module):
-    """From hidden states to logits over the vocabulary: dense, activation, norm, token embedding transposed."""
+    """From hidden states to logits over the vocabulary: dense layer, activation, norm, token embedding transposed."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()

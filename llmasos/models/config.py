@@ -1,7 +1,7 @@
 """One description for every model of the library.
 
-A `ModelConfig` says which parts are assembled and how large they are. It is checked when it is made, so a model that
-can be described can be built. It is saved as `config.json` beside the weights.
+A `ModelConfig` says which layers are assembled and how large they are. It is checked when it is created, so every model
+that can be described can be built. It is saved as `config.json` next to the weights.
 """
 
 import dataclasses
@@ -11,6 +11,8 @@ from typing import Any
 
 from llmasos.errors import UserError
 from llmasos.nn.positions import RotaryScaling
+
+DERIVED: Any = None  # the default of fields that `__post_init__` derives from the others
 
 CHOICES = {
     "family": ("gpt", "bert", "transformer"),
@@ -29,48 +31,49 @@ class ModelConfig:
     `dataclasses.replace(config, head="classifier", labels=("happy", "sad"))` describes the same model with a head.
 
     Attributes:
-        family: which assembly: "gpt" (decoder), "bert" (encoder) or "transformer" (encoder and decoder).
+        family: "gpt" (decoder), "bert" (encoder) or "transformer" (encoder and decoder).
         vocab_size: V, the number of token ids.
         context_length: the longest sequence the model can read, in tokens.
         n_layers: L, the number of blocks; of a transformer, those of its encoder.
         n_decoder_layers: the number of blocks in a transformer's decoder (None = n_layers).
         n_heads: H, the number of attention heads; divides d_model.
-        n_kv_heads: the number of key/value heads, which divides n_heads (None = n_heads: no sharing).
+        n_kv_heads: the number of key/value heads, which divides n_heads (None = n_heads: each head has its own).
         head_size: D, the width of one head (None = d_model / n_heads, as in nearly all models).
         d_model: C, the width of the residual stream.
         d_ff: the width inside the feed-forward (None = 4·C, or 8/3·C rounded up to a multiple of 32 for swiglu).
         positions: "learned" and "sinusoidal" are added to the embeddings ("sinusoidal_halves": the same waves, first
-            all sines, then all cosines, as Marian's translators have them), "rotary" turns queries and keys.
-        rotary_base: the base of the rotary wave lengths.
-        rotary_scaling: how a model that was trained on short texts stretches them (None = not at all).
-        qk_norm: whether each head's queries and keys are normalised (RMSNorm) before they meet, as in Qwen3.
+            all sines, then all cosines, as in Marian's translators), "rotary" rotates queries and keys.
+        rotary_base: the base of the rotary wavelengths.
+        rotary_scaling: how the rotary frequencies are scaled for long texts (None = not at all).
+        qk_norm: whether each head's queries and keys are normalized (RMSNorm) before RoPE and the dot product (Qwen3).
         norm: "layernorm" or "rmsnorm".
-        norm_position: "pre" (before each part) or "post" (after each residual).
-        norm_eps: what keeps the norm from dividing by zero.
-        activation: "relu", "gelu", "gelu_tanh", or "swiglu" (gated).
+        norm_position: "pre" (before each sublayer) or "post" (after each residual connection).
+        norm_eps: keeps the norm from dividing by zero.
+        activation: "relu", "gelu", "gelu_tanh", "silu", or "swiglu" (gated).
         n_segments: how many texts a bert can tell apart in one sequence.
         bias: whether linear layers and LayerNorms have biases.
         qkv_bias: whether the projections to queries, keys and values have one (None = bias); Qwen2 has no others.
-        output_bias: whether the output layer of a gpt or a transformer has a bias (a bert's always has), as Marian's.
+        output_bias: whether the output layer of a gpt or a transformer has a bias, as Marian's has (a bert's always).
         tie_embeddings: whether the output layer is the token embedding, transposed (Press & Wolf 2017).
         dropout: probability of dropping attention weights, outputs of attention and feed-forward, and embeddings.
-        head: what is asked of the model: "none" (its family's own pre-training), "features" (a vector for each
-            position), "classifier" (a label for the whole text) or "span" (where in the text the answer begins and
-            ends); see `models/heads.py`.
+        head: what the model predicts (None = its family's own pre-training). "lm": the next token (gpt, transformer);
+            "pretraining": masked tokens and the next sentence (bert); "features": nothing, its output is a vector for
+            each position; "classifier": a label for the whole text; "question_answering": where in the text the answer
+            starts and ends. See `models/heads.py`.
         labels: the names of a classifier's classes, in the order of its outputs.
-        fused: use torch's fused kernels for attention, norms and activations; False runs the formulas of `llmasos/nn`.
+        fused: use torch's fused kernels for attention, norms and activations; False computes the formulas of `nn`.
     """
 
     family: str = "gpt"
     vocab_size: int = 50257
     context_length: int = 1024
     n_layers: int = 12
-    n_decoder_layers: int | None = None
+    n_decoder_layers: int = DERIVED
     n_heads: int = 12
-    n_kv_heads: int | None = None
-    head_size: int | None = None
+    n_kv_heads: int = DERIVED
+    head_size: int = DERIVED
     d_model: int = 768
-    d_ff: int | None = None
+    d_ff: int = DERIVED
     positions: str = "learned"
     rotary_base: float = 10_000.0
     rotary_scaling: RotaryScaling | None = None
@@ -81,11 +84,11 @@ class ModelConfig:
     activation: str = "gelu_tanh"
     n_segments: int = 2
     bias: bool = True
-    qkv_bias: bool | None = None
+    qkv_bias: bool = DERIVED
     output_bias: bool = False
     tie_embeddings: bool = True
     dropout: float = 0.0
-    head: str | None = None
+    head: str = DERIVED
     labels: tuple[str, ...] = ()
     fused: bool = True
 
@@ -95,33 +98,37 @@ class ModelConfig:
         if isinstance(self.rotary_scaling, dict):
             object.__setattr__(self, "rotary_scaling", RotaryScaling.from_dict(self.rotary_scaling))
         self._check_each_field()
-        if self.head is None:
-            object.__setattr__(self, "head", "pretraining" if self.family == "bert" else "lm")
-        if self.n_decoder_layers is None:
-            object.__setattr__(self, "n_decoder_layers", self.n_layers)
-        if self.n_kv_heads is None:
-            object.__setattr__(self, "n_kv_heads", self.n_heads)
-        if self.qkv_bias is None:
-            object.__setattr__(self, "qkv_bias", self.bias)
         if self.head_size is None:
-            self._check_heads_divide_the_width()
-            object.__setattr__(self, "head_size", self.d_model // self.n_heads)
-        if self.d_ff is None:
-            gated = self.activation == "swiglu"
-            object.__setattr__(self, "d_ff", math.ceil(8 * self.d_model / 3 / 32) * 32 if gated else 4 * self.d_model)
+            self._check_heads_divide_d_model()
+        for name, value in self._derived().items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
         self._check_together()
 
+    def _derived(self) -> dict[str, Any]:
+        """The values of the fields that are left at None."""
+        gated = self.activation == "swiglu"
+        return {
+            "n_decoder_layers": self.n_layers,
+            "n_kv_heads": self.n_heads,
+            "head_size": self.d_model // self.n_heads,
+            "d_ff": math.ceil(8 * self.d_model / 3 / 32) * 32 if gated else 4 * self.d_model,
+            "qkv_bias": self.bias,
+            "head": "pretraining" if self.family == "bert" else "lm",
+        }
+
     def _check_each_field(self) -> None:
-        """Kind and range of every field by itself. A config may come from a file that a person has edited."""
+        """Type and range of every field by itself. A config may come from a file that a person has edited."""
+        derived = ("n_decoder_layers", "n_kv_heads", "head_size", "d_ff", "qkv_bias", "head")
         for field in dataclasses.fields(self):
             name, value = field.name, getattr(self, field.name)
+            if value is None and name in derived:
+                continue
             if name in CHOICES:
-                if value is None and name == "head":  # derived
-                    continue
                 if value not in CHOICES[name]:
                     raise UserError(f"{name} is {value!r}; it must be one of: {', '.join(CHOICES[name])}.")
             elif name in ("bias", "qkv_bias", "output_bias", "qk_norm", "tie_embeddings", "fused"):
-                if not isinstance(value, bool) and not (name == "qkv_bias" and value is None):
+                if not isinstance(value, bool):
                     raise UserError(f"{name} is {value!r}; it must be true or false.")
             elif name in ("dropout", "norm_eps", "rotary_base"):
                 if type(value) not in (int, float):
@@ -132,9 +139,8 @@ class ModelConfig:
             elif name == "labels":
                 if not (isinstance(value, tuple) and all(isinstance(label, str) and label for label in value)):
                     raise UserError(f"labels is {value!r}; it must be a list of names, none of them empty.")
-            elif not (value is None and name in ("n_decoder_layers", "n_kv_heads", "head_size", "d_ff")):  # derived
-                if type(value) is not int or value < 1:
-                    raise UserError(f"{name} is {value!r}; it must be a whole number of at least 1.")
+            elif type(value) is not int or value < 1:
+                raise UserError(f"{name} is {value!r}; it must be a whole number of at least 1.")
         if not 0.0 <= self.dropout < 1.0:
             raise UserError(f"dropout is {self.dropout}; it must be at least 0 and less than 1.")
         if not self.norm_eps > 0.0:
@@ -142,28 +148,32 @@ class ModelConfig:
         if not self.rotary_base > 1.0:
             raise UserError(f"rotary_base is {self.rotary_base}; it must be above 1.")
 
-    def _check_heads_divide_the_width(self) -> None:
+    def _check_heads_divide_d_model(self) -> None:
         if self.d_model % self.n_heads:
             raise UserError(
-                f"n_heads {self.n_heads} does not divide d_model {self.d_model}: every head gets an equal share of "
-                f"d_model, so choose for example d_model {self.d_model // self.n_heads * self.n_heads or self.n_heads}."
+                f"n_heads {self.n_heads} does not divide d_model {self.d_model}: the heads split d_model "
+                f"evenly, so choose for example d_model {self.d_model // self.n_heads * self.n_heads or self.n_heads}."
             )
 
     def _check_together(self) -> None:
-        """What the sizes must be to each other."""
+        """Fields that must fit each other."""
         if self.n_heads % self.n_kv_heads:
-            raise UserError(f"n_kv_heads {self.n_kv_heads} does not divide n_heads {self.n_heads}; it must.")
+            raise UserError(
+                f"n_kv_heads {self.n_kv_heads} does not divide n_heads {self.n_heads}; choose a divisor of it."
+            )
         if self.positions == "rotary" and self.head_size % 2:
             raise UserError(f"rotary positions need an even head size; here it is {self.head_size}.")
         if self.positions != "rotary" and self.rotary_scaling is not None:
-            raise UserError(f"rotary_scaling is given, but positions is {self.positions!r}: leave it out.")
+            raise UserError(
+                f"rotary_scaling is only for rotary positions, and positions is {self.positions!r}; leave it out."
+            )
         if self.positions.startswith("sinusoidal") and self.d_model % 2:
             raise UserError(f"sinusoidal positions need an even d_model; it is {self.d_model}.")
         if self.is_pretraining and (self.head == "pretraining") != (self.family == "bert"):
             right = "pretraining" if self.family == "bert" else "lm"
             raise UserError(f"head is {self.head!r}, but a {self.family} is pre-trained with the head {right!r}.")
         if self.head == "classifier" and (len(self.labels) < 2 or len(set(self.labels)) < len(self.labels)):
-            raise UserError(f"labels is {list(self.labels)}; a classifier needs at least two, each of them once.")
+            raise UserError(f"labels is {list(self.labels)}; a classifier needs at least two, all different.")
         if self.head != "classifier" and self.labels:
             raise UserError(f"labels is {list(self.labels)}, but head is {self.head!r}: only a classifier has labels.")
 

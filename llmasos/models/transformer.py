@@ -1,7 +1,7 @@
 """The Transformer of "Attention Is All You Need" (Vaswani et al. 2017): an encoder reads, a decoder writes.
 
     source (B, S) → encoder blocks → memory (B, S, C)
-    target (B, T) → decoder blocks, each also looking at the memory → logits (B, T, V)
+    target (B, T) → decoder blocks, each also attending to the memory → logits (B, T, V)
 
 As in section 3.4 of the paper, source, target and output layer share one embedding, which is scaled by √C on the way
 in. The paper's blocks are post-norm; pre-norm is an option of the config.
@@ -9,49 +9,40 @@ in. The paper's blocks are post-norm; pre-norm is an option of the config.
 
 import math
 
-import torch
 from torch import Tensor, nn
 
 from llmasos.errors import UserError
+from llmasos.models.base import Backbone, cached_mask, check_length, position_ids
 from llmasos.models.config import ModelConfig
 from llmasos.models.init import initialize
 from llmasos.nn import (
     DecoderBlock,
     EncoderBlock,
     KVCache,
-    LearnedPositions,
     Linear,
-    SinusoidalPositions,
-    make_norm,
+    make_final_norm,
+    make_position_embedding,
     padding_mask,
-    position_mask,
-    positions_of,
 )
 
 
-class Transformer(nn.Module):
-    """An encoder–decoder, described by a `ModelConfig`; under a head (`models/heads.py`) an encoder without decoder."""
+class Transformer(Backbone):
+    """An encoder–decoder, described by a `ModelConfig`; under a head (`models/heads.py`) only its encoder."""
 
     def __init__(self, config: ModelConfig):
-        super().__init__()
         if config.positions not in ("sinusoidal", "sinusoidal_halves", "learned"):
             raise UserError(f"the Transformer has sinusoidal or learned positions; positions is {config.positions!r}.")
-        self.config = config
-        pre_norm = config.norm_position == "pre"
+        super().__init__(config)
         self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)
-        if config.positions == "learned":
-            self.position_embedding = LearnedPositions(config.context_length, config.d_model)
-        else:
-            halves = config.positions == "sinusoidal_halves"
-            self.position_embedding = SinusoidalPositions(config.context_length, config.d_model, halves)
+        self.position_embedding = make_position_embedding(config)
         self.dropout = nn.Dropout(config.dropout)
         self.encoder_blocks = nn.ModuleList(EncoderBlock(config) for _ in range(config.n_layers))
-        self.encoder_norm = make_norm(config) if pre_norm else nn.Identity()
-        if config.is_pretraining:
+        self.encoder_norm = make_final_norm(config)
+        if config.generates:
             self.decoder_blocks = nn.ModuleList(
                 DecoderBlock(config, cross_attention=True) for _ in range(config.n_decoder_layers)
             )
-            self.final_norm = make_norm(config) if pre_norm else nn.Identity()
+            self.final_norm = make_final_norm(config)
             self.lm_head = Linear(config.d_model, config.vocab_size, bias=config.output_bias)
             if config.tie_embeddings:
                 self.lm_head.weight = self.token_embedding.weight
@@ -62,94 +53,69 @@ class Transformer(nn.Module):
 
         Args:
             source: token ids (B, S).
-            target: token ids (B, T), beginning with a start token. Padding at its end needs no mask: it stands in
-                everybody's future.
+            target: token ids (B, T), beginning with a start token. Padding at its end needs no mask: it is in the
+                future of every real token.
             source_attention_mask: (B, S) booleans, False = padding.
         """
         memory = self.encode(source, source_attention_mask)
-        positions = torch.arange(target.size(1), device=target.device)[None]
-        x = self.embed(target, positions, target.size(1))
-        mask = None if source_attention_mask is None else padding_mask(source_attention_mask)
+        memory_mask = padding_mask(source_attention_mask)
+        x = self.embed(target, position_ids(target))
         for block in self.decoder_blocks:
-            x = block(x, source=memory, source_mask=mask)
+            x = block(x, memory=memory, memory_mask=memory_mask)
         return self.lm_head(self.final_norm(x))
 
     def encode(self, source: Tensor, source_attention_mask: Tensor | None = None) -> Tensor:
-        """What the encoder makes of the source: (B, S) → (B, S, C)."""
-        positions = torch.arange(source.size(1), device=source.device)[None]
-        x = self.embed(
-            source, positions if source_attention_mask is None else positions_of(source_attention_mask), source.size(1)
-        )
-        mask = None if source_attention_mask is None else padding_mask(source_attention_mask)
+        """The encoder's output, the memory: (B, S) → (B, S, C)."""
+        x = self.embed(source, position_ids(source, source_attention_mask))
+        mask = padding_mask(source_attention_mask)
         for block in self.encoder_blocks:
             x = block(x, mask)
         return self.encoder_norm(x)
 
-    def hidden_states(
-        self, ids: Tensor, attention_mask: Tensor | None = None, segments: Tensor | None = None
-    ) -> Tensor:
-        """What a head reads (see `models/heads.py`): (B, T) → (B, T, C). The Transformer ignores segments."""
-        return self.encode(ids, attention_mask)
-
-    def pooled(self, hidden_states: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """One vector for the whole sequence, the mean over its real positions: (B, T, C) → (B, C)."""
-        if attention_mask is None:
-            return hidden_states.mean(dim=1)
-        return hidden_states.masked_fill(~attention_mask[..., None], 0.0).sum(dim=1) / attention_mask.sum(
-            dim=1, keepdim=True
-        )
-
-    def embed(self, ids: Tensor, positions: Tensor, end: int) -> Tensor:
-        """Token embeddings times √C, plus positions, all of them before `end`: (B, T) → (B, T, C).
-
-        Raises:
-            UserError: `end` lies beyond context_length.
-        """
-        if end > self.config.context_length:
-            raise UserError(
-                f"a sequence of {end} tokens does not fit the model's context of {self.config.context_length}: shorten "
-                "the text, or use a model with a longer context_length."
-            )
+    def embed(self, ids: Tensor, positions: Tensor) -> Tensor:
+        """Token embeddings times √C, plus positions: (B, T) → (B, T, C)."""
+        check_length(ids.size(1), self.config)
         x = self.token_embedding(ids) * math.sqrt(self.config.d_model) + self.position_embedding(positions)
         return self.dropout(x)
+
+    # ── Generation: the source is encoded once, each token of the target is computed once ──
 
     def prefill(
         self, source: Tensor, source_attention_mask: Tensor | None = None, length: int | None = None
     ) -> KVCache:
-        """Read the source once and prepare a cache for writing: the memory's keys and values in every decoder block.
+        """Encode the source and make a cache for the target: the memory's keys and values in every decoder block.
 
         Args:
             source, source_attention_mask: as in `forward`.
-            length: how many target tokens there shall be room for (None = context_length).
+            length: the number of target tokens to make room for (None = context_length).
         """
         c, memory = self.config, self.encode(source, source_attention_mask)
-        cache = KVCache.empty(
-            c.n_decoder_layers,
-            source.size(0),
-            c.n_kv_heads,
-            length or c.context_length,
-            c.head_size,
-            memory.dtype,
-            memory.device,
-        )
-        cache.source = [block.cross_attention.keys_values(memory) for block in self.decoder_blocks]
-        cache.source_mask = None if source_attention_mask is None else padding_mask(source_attention_mask)
+        B, length = source.size(0), length or c.context_length
+        cache = KVCache.empty(c.n_decoder_layers, B, c.n_kv_heads, length, c.head_size, memory.dtype, memory.device)
+        cache.memory_kv = [block.cross_attention.keys_values(memory) for block in self.decoder_blocks]
+        cache.memory_mask = padding_mask(source_attention_mask)
         return cache
 
     def decode(self, ids: Tensor, positions: Tensor, cache: KVCache, bounds: tuple[int, int] | None = None) -> Tensor:
-        """Go on writing: what the decoder makes of new target tokens (B, T) at `positions` (B, T), given the cache.
-
-        Returns:
-            (B, T, C), normalised and ready for `lm_head`. Same arguments and meaning as `GPT.hidden` with a cache.
-
-        Raises:
-            UserError: a position lies beyond context_length or beyond the cache.
-        """
-        end = int(positions.max()) + 1
-        x = self.embed(ids, positions, end)
-        if end > cache.length:
-            raise UserError(f"position {end - 1} lies beyond the cache of {cache.length} tokens: make it longer.")
-        mask = position_mask(positions, end)
+        """The hidden states (B, T, C) of new target tokens, given a cache made by `prefill`; see `GPT.decode`."""
+        end, mask = cached_mask(positions, cache, self.config, bounds)
+        x = self.embed(ids, positions)
         for i, block in enumerate(self.decoder_blocks):
-            x = block(x, mask, None, cache.at(i, positions, end), cache.source[i], cache.source_mask)
+            layer, memory_kv = cache.layer(i, positions, end), cache.memory_kv[i]
+            x = block(x, mask, cache=layer, memory_kv=memory_kv, memory_mask=cache.memory_mask)
         return self.final_norm(x)
+
+    # ── Under a head: the encoder alone ──
+
+    def hidden_states(
+        self, ids: Tensor, attention_mask: Tensor | None = None, segments: Tensor | None = None
+    ) -> Tensor:
+        """The encoder's output (B, T, C), for a head; segments are ignored (see `Backbone`)."""
+        return self.encode(ids, attention_mask)
+
+    def pooled(self, hidden_states: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """The mean over the real positions: (B, T, C) → (B, C)."""
+        if attention_mask is None:
+            return hidden_states.mean(dim=1)
+        total = hidden_states.masked_fill(~attention_mask[..., None], 0.0).sum(dim=1)
+        return total / attention_mask.sum(dim=1, keepdim=True)

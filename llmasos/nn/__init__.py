@@ -1,15 +1,22 @@
 """The parts of every Transformer: attention, masks, positions, norms, feed-forward, cache, blocks."""
 
 from llmasos.nn.attention import MultiHeadAttention, explicit_attention, fused_attention
-from llmasos.nn.blocks import DecoderBlock, EncoderBlock, Residual, make_norm
-from llmasos.nn.cache import KVCache
+from llmasos.nn.blocks import DecoderBlock, EncoderBlock, Residual, make_final_norm, make_norm
+from llmasos.nn.cache import KVCache, LayerCache
 from llmasos.nn.feed_forward import FeedForward, SwiGLU, gelu, gelu_tanh
 from llmasos.nn.int8 import Int8Embedding, Int8Linear, is_quantized, quantize
 from llmasos.nn.linear import Linear
 from llmasos.nn.masks import causal_mask, padding_mask, position_mask, positions_of
 from llmasos.nn.modes import eval_mode
 from llmasos.nn.norms import LayerNorm, RMSNorm, layer_norm, rms_norm
-from llmasos.nn.positions import LearnedPositions, Rotary, SinusoidalPositions, apply_rotary
+from llmasos.nn.positions import (
+    LearnedPositions,
+    Rotary,
+    SinusoidalPositions,
+    apply_rotary,
+    make_position_embedding,
+    make_rotary,
+)
 
 __all__ = [
     "DecoderBlock",
@@ -18,6 +25,7 @@ __all__ = [
     "Int8Embedding",
     "Int8Linear",
     "KVCache",
+    "LayerCache",
     "LayerNorm",
     "LearnedPositions",
     "Linear",
@@ -36,7 +44,10 @@ __all__ = [
     "gelu_tanh",
     "is_quantized",
     "layer_norm",
+    "make_final_norm",
     "make_norm",
+    "make_position_embedding",
+    "make_rotary",
     "padding_mask",
     "position_mask",
     "positions_of",

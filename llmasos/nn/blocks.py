@@ -1,10 +1,13 @@
 """Encoder and decoder blocks: attention and feed-forward, each inside a residual connection with a norm.
 
-`EncoderBlock` looks both ways (BERT, the encoder of a translator). `DecoderBlock` looks back only and, if asked, across
-at an encoder's output (GPT without that, the decoder of a translator with it).
+`EncoderBlock` looks in both directions (BERT, the encoder of a translator). `DecoderBlock` looks only back and, if it
+has cross-attention, at an encoder's output (GPT without it, the decoder of a translator with it).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
@@ -13,11 +16,14 @@ from llmasos.nn.cache import LayerCache
 from llmasos.nn.feed_forward import FeedForward, SwiGLU
 from llmasos.nn.norms import LayerNorm, RMSNorm
 
+if TYPE_CHECKING:
+    from llmasos.models.config import ModelConfig
+
 
 class Residual(nn.Module):
     """A residual connection (He et al. 2015) around any function of the residual stream (B, T, C).
 
-    Pre-norm:  x + dropout(f(norm(x)))   — the stream is never squeezed, so deep stacks train easily (GPT-2, Llama).
+    Pre-norm:  x + dropout(f(norm(x)))   — the stream itself is never normalized, so deep stacks train easily (GPT-2).
     Post-norm: norm(x + dropout(f(x)))   — the original order ("Attention Is All You Need", section 5.4; BERT).
     """
 
@@ -25,29 +31,29 @@ class Residual(nn.Module):
         super().__init__()
         self.norm, self.dropout, self.pre_norm = norm, nn.Dropout(dropout), pre_norm
 
-    def forward(self, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    def forward(self, x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
         if self.pre_norm:
-            return x + self.dropout(function(self.norm(x)))
-        return self.norm(x + self.dropout(function(x)))
+            return x + self.dropout(f(self.norm(x)))
+        return self.norm(x + self.dropout(f(x)))
 
 
 class EncoderBlock(nn.Module):
-    """Self-attention in both directions, then feed-forward: (B, T, C) → (B, T, C). `config` is a `ModelConfig`."""
+    """Self-attention in both directions, then feed-forward: (B, T, C) → (B, T, C)."""
 
-    def __init__(self, config):
+    def __init__(self, config: ModelConfig):
         super().__init__()
         self.attention, self.attention_residual = make_attention(config), make_residual(config)
         self.feed_forward, self.feed_forward_residual = make_feed_forward(config), make_residual(config)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, rotary: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        x = self.attention_residual(x, lambda h: self.attention(h, mask=mask, rotary=rotary))
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        x = self.attention_residual(x, lambda h: self.attention(h, mask))
         return self.feed_forward_residual(x, self.feed_forward)
 
 
 class DecoderBlock(nn.Module):
-    """Causal self-attention, then (with `cross_attention`) attention over an encoder's output, then feed-forward."""
+    """Causal self-attention, then (if `cross_attention`) attention to an encoder's output, then feed-forward."""
 
-    def __init__(self, config, cross_attention: bool = False):
+    def __init__(self, config: ModelConfig, cross_attention: bool = False):
         super().__init__()
         self.attention, self.attention_residual = make_attention(config), make_residual(config)
         if cross_attention:
@@ -60,52 +66,66 @@ class DecoderBlock(nn.Module):
         mask: Tensor | None = None,
         rotary: tuple[Tensor, Tensor] | None = None,
         cache: LayerCache | None = None,
-        source: Tensor | tuple[Tensor, Tensor] | None = None,
-        source_mask: Tensor | None = None,
+        memory: Tensor | None = None,
+        memory_kv: tuple[Tensor, Tensor] | None = None,
+        memory_mask: Tensor | None = None,
     ) -> Tensor:
         """(B, T, C) → (B, T, C).
 
         Args:
             x: the residual stream (B, T, C).
-            mask: which keys may be attended to, on top of causality; with a cache it must hold causality itself
-                (`masks.position_mask`), because there the queries stand anywhere.
+            mask: which keys may be attended to, in addition to causality. With a cache the mask must also contain
+                causality (`masks.position_mask`), because there the queries may be at any positions.
             rotary: cos and sin of the positions of x, or None.
             cache: this layer's earlier keys and values, or None.
-            source: the encoder's output (B, S, C), or, computed once and used at every step of decoding, its keys and
-                values in this layer (`self.cross_attention.keys_values(encoded)`).
-            source_mask: (B, 1, 1, S), True where the source has a real token.
+            memory: the encoder's output (B, S, C), or None.
+            memory_kv: in place of `memory`, its keys and values in this layer (`cross_attention.keys_values(memory)`),
+                computed once and used at every step of decoding.
+            memory_mask: (B, 1, 1, S), True where the source has a real token.
         """
-        x = self.attention_residual(
-            x, lambda h: self.attention(h, mask=mask, causal=cache is None, rotary=rotary, cache=cache)
-        )
-        if source is not None:
-            x = self.cross_attention_residual(x, lambda h: self.cross_attention(h, source, mask=source_mask))
+        causal = cache is None
+        x = self.attention_residual(x, lambda h: self.attention(h, mask, causal, rotary, cache))
+        if memory is not None or memory_kv is not None:
+            x = self.cross_attention_residual(
+                x, lambda h: self.cross_attention(h, memory_mask, memory=memory, memory_kv=memory_kv)
+            )
         return self.feed_forward_residual(x, self.feed_forward)
 
 
-def make_attention(config) -> MultiHeadAttention:
-    """The attention that a `ModelConfig` describes."""
-    c = config
-    eps = c.norm_eps if c.qk_norm else None
+def make_attention(config: ModelConfig) -> MultiHeadAttention:
+    """The attention that a config describes."""
     return MultiHeadAttention(
-        c.d_model, c.n_heads, c.n_kv_heads, c.bias, c.dropout, c.fused, c.head_size, c.qkv_bias, eps
+        d_model=config.d_model,
+        n_heads=config.n_heads,
+        n_kv_heads=config.n_kv_heads,
+        bias=config.bias,
+        dropout=config.dropout,
+        fused=config.fused,
+        head_size=config.head_size,
+        qkv_bias=config.qkv_bias,
+        qk_norm_eps=config.norm_eps if config.qk_norm else None,
     )
 
 
-def make_feed_forward(config) -> nn.Module:
-    """The feed-forward that a `ModelConfig` describes."""
+def make_feed_forward(config: ModelConfig) -> FeedForward | SwiGLU:
+    """The feed-forward that a config describes."""
     if config.activation == "swiglu":
         return SwiGLU(config.d_model, config.d_ff, config.bias)
     return FeedForward(config.d_model, config.d_ff, config.activation, config.bias, config.fused)
 
 
-def make_norm(config) -> nn.Module:
-    """The norm that a `ModelConfig` describes."""
+def make_norm(config: ModelConfig) -> LayerNorm | RMSNorm:
+    """The norm that a config describes."""
     if config.norm == "rmsnorm":
         return RMSNorm(config.d_model, config.norm_eps, config.fused)
     return LayerNorm(config.d_model, config.norm_eps, config.bias, config.fused)
 
 
-def make_residual(config) -> Residual:
-    """The residual connection that a `ModelConfig` describes, with its own norm."""
+def make_final_norm(config: ModelConfig) -> nn.Module:
+    """The norm after a stack of blocks: only pre-norm needs one, post-norm blocks end with theirs."""
+    return make_norm(config) if config.norm_position == "pre" else nn.Identity()
+
+
+def make_residual(config: ModelConfig) -> Residual:
+    """The residual connection that a config describes, with its own norm."""
     return Residual(make_norm(config), config.dropout, config.norm_position == "pre")

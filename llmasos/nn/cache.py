@@ -1,37 +1,38 @@
-"""The key/value cache: what lets generation read each token once.
+"""The key/value cache: with it, generation computes each token only once.
 
-A causal model's keys and values at a position never change when later tokens arrive: they are computed once and kept.
-The rule of the whole cache is: **slot p holds position p**. Sequences of different lengths then need no padding of
-their own: each writes at its own positions, and `masks.position_mask` hides every slot beyond a query's own position,
-whether it is empty or holds the left-over of a padded prompt. (So prompts for a cache are padded on the right and their
-positions are simply 0, 1, 2, …: `masks.positions_of`, which gives padding position 0, is not for cached reading.)
+A causal model's keys and values at a position never change when later tokens arrive, so they are computed once and
+kept. The whole cache follows one rule: **slot p holds position p**. Sequences of different lengths then need no padding
+of their own: each writes at its own positions, and `masks.position_mask` hides every slot beyond a query's position,
+whether it is empty or holds the rest of a padded prompt. (So prompts are padded on the right and their positions are
+simply 0, 1, 2, …; `masks.positions_of`, which gives padding position 0, is not for a cache.)
 
-Dimensions: L layers, B sequences, Hkv key/value heads, P slots (context_length), D head size, T new tokens.
+Dimensions: L layers, B sequences, Hkv key/value heads, P slots, D head size, T new tokens, S source tokens.
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+KeysValues = tuple[Tensor, Tensor]
 
+
+@dataclass
 class KVCache:
-    """Keys and values of B sequences for all L layers.
+    """Keys and values of B sequences in all L layers.
 
     Attributes:
         layers: L pairs of tensors (B, Hkv, P, D).
-        source: of an encoder–decoder, the keys and values (B, Hkv, S, D) of what the encoder has read, for each layer;
-            they are computed once and never change.
-        source_mask: (B, 1, 1, S), True where the source has a real token; None = everywhere.
+        memory_kv: for an encoder–decoder, the keys and values (B, Hkv, S, D) of the encoder's output in each layer of
+            the decoder; they are computed once and never change.
+        memory_mask: (B, 1, 1, S), True where the source has a real token; None = everywhere.
     """
 
-    def __init__(
-        self,
-        layers: list[tuple[Tensor, Tensor]],
-        source: list[tuple[Tensor, Tensor]] | None = None,
-        source_mask: Tensor | None = None,
-    ):
-        self.layers, self.source, self.source_mask = layers, source or [], source_mask
+    layers: list[KeysValues]
+    memory_kv: list[KeysValues] = field(default_factory=list)
+    memory_mask: Tensor | None = None
 
     @classmethod
     def empty(
@@ -43,8 +44,8 @@ class KVCache:
         head_size: int,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
-    ) -> "KVCache":
-        """Room for `length` positions, allocated once."""
+    ) -> KVCache:
+        """A cache with `length` empty slots for each sequence, allocated once."""
 
         def zeros() -> Tensor:
             return torch.zeros(batch_size, n_kv_heads, length, head_size, dtype=dtype, device=device)
@@ -52,58 +53,69 @@ class KVCache:
         return cls([(zeros(), zeros()) for _ in range(n_layers)])
 
     @property
+    def batch_size(self) -> int:
+        """B, the number of sequences."""
+        return self.layers[0][0].size(0)
+
+    @property
     def length(self) -> int:
-        """P, the number of positions there is room for."""
+        """P, the number of slots of each sequence."""
         return self.layers[0][0].size(2)
 
-    def at(self, layer: int, positions: Tensor, end: int) -> "LayerCache":
-        """One layer's view for tokens that stand at `positions` (B, T), all of them before `end`."""
-        return LayerCache(*self.layers[layer], positions, end)
+    def layer(self, i: int, positions: Tensor, end: int) -> LayerCache:
+        """Layer i, for new tokens at `positions` (B, T), all of them before `end`."""
+        return LayerCache(*self.layers[i], positions, end)
 
-    def select(self, rows: Tensor) -> "KVCache":
-        """A copy of the sequences `rows` (N,), in that order: for dropping finished ones or ordering beams.
+    def select(self, rows: Tensor) -> KVCache:
+        """A copy of the sequences `rows` (N,), in that order: to drop finished ones or to reorder beams.
 
         `index_select` copies each sequence in one piece, several times faster on a CPU than `k[rows]`.
         """
 
-        def copies(pairs: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+        def copies(pairs: list[KeysValues]) -> list[KeysValues]:
             return [(k.index_select(0, rows), v.index_select(0, rows)) for k, v in pairs]
 
-        mask = None if self.source_mask is None else self.source_mask[rows]
-        return KVCache(copies(self.layers), copies(self.source), mask)
+        mask = None if self.memory_mask is None else self.memory_mask[rows]
+        return KVCache(copies(self.layers), copies(self.memory_kv), mask)
 
-    def part(self, start: int, stop: int) -> "KVCache":
-        """A view of the sequences start … stop - 1 of a decoder-only model: what is written there is written here."""
+    # The methods below are for decoder-only models: sources differ in length, so they cannot be exchanged.
+
+    def rows(self, start: int, stop: int) -> KVCache:
+        """A view of the sequences start … stop - 1: writing to it writes to this cache."""
         return KVCache([(k[start:stop], v[start:stop]) for k, v in self.layers])
 
-    def move(self, source: int, target: int, length: int | None = None) -> None:
-        """Copy one sequence over another: its first `length` positions (None = all)."""
+    def copy_row(self, source: int, target: int, length: int | None = None) -> None:
+        """Copy the first `length` slots (None = all) of one sequence over those of another."""
         for pair in self.layers:
             for x in pair:
                 x[target, :, :length] = x[source, :, :length]
 
-    def grown(self, n: int) -> "KVCache":
-        """A copy with room for n more sequences of a decoder-only model."""
-        return KVCache([tuple(torch.cat([x, x.new_zeros(n, *x.shape[1:])]) for x in pair) for pair in self.layers])
-
-    def put(self, rows: Tensor, other: "KVCache") -> None:
-        """Overwrite the sequences `rows` (N,) with the N sequences of another cache of the same decoder-only model."""
-        if self.source or other.source:
-            raise ValueError("sequences with a source do not change places: every source has its own length")
+    def write_rows(self, rows: Tensor, other: KVCache) -> None:
+        """Overwrite the sequences `rows` (N,) with the N sequences of another cache."""
+        if self.memory_kv or other.memory_kv:
+            raise ValueError("sequences of an encoder–decoder cannot be overwritten: each source has its own length")
         for (k, v), (new_k, new_v) in zip(self.layers, other.layers, strict=True):
             k[rows], v[rows] = new_k, new_v
+
+    def resized(self, batch_size: int) -> KVCache:
+        """A copy with room for more sequences: these, then empty ones, `batch_size` in all."""
+
+        def grow(x: Tensor) -> Tensor:
+            return torch.cat([x, x.new_zeros(batch_size - len(x), *x.shape[1:])])
+
+        return KVCache([(grow(k), grow(v)) for k, v in self.layers])
 
 
 @dataclass
 class LayerCache:
-    """One layer of a `KVCache`, opened at the positions of the tokens now being computed."""
+    """One layer of a `KVCache`, opened at the positions of the tokens that are being computed."""
 
     k: Tensor  # (B, Hkv, P, D)
     v: Tensor  # (B, Hkv, P, D)
     positions: Tensor  # (B, T)
     end: int
 
-    def update(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    def update(self, k: Tensor, v: Tensor) -> KeysValues:
         """Write the new keys and values (B, Hkv, T, D) at their positions; return all of them (B, Hkv, end, D)."""
         index = self.positions[:, None, :, None].expand_as(k)
         self.k.scatter_(2, index, k.to(self.k.dtype))

@@ -1,6 +1,6 @@
 """Every mask of the library, in one convention: boolean, True = may attend, broadcastable to (B, H, T, S).
 
-Masks of this form combine with `&`. llmasos has no other dialect: no 0/1 floats, no -10000, no lists of lengths.
+Masks of this form combine with `&`. There is no other convention here: no 0/1 floats, no -10000, no lists of lengths.
 """
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 def causal_mask(T: int, S: int | None = None, device: torch.device | str | None = None) -> Tensor:
     """(T, S) mask that hides the future from the last T of S positions.
 
-    Query t stands at position t + S - T and sees the keys up to and including itself.
+    Query t is at position t + S - T and sees the keys up to and including its own.
 
     >>> causal_mask(3).int()
     tensor([[1, 0, 0],
@@ -24,15 +24,15 @@ def causal_mask(T: int, S: int | None = None, device: torch.device | str | None 
     return torch.ones(T, S, dtype=torch.bool, device=device).tril(diagonal=S - T)
 
 
-def padding_mask(attention_mask: Tensor) -> Tensor:
-    """(B, S) booleans, True = a real token, to a mask (B, 1, 1, S) that hides the padding from every query."""
-    return attention_mask[:, None, None, :].bool()
+def padding_mask(attention_mask: Tensor | None) -> Tensor | None:
+    """(B, S), True = a real token, to a mask (B, 1, 1, S) that hides the padding from every query; None stays None."""
+    return None if attention_mask is None else attention_mask[:, None, None, :].bool()
 
 
 def position_mask(positions: Tensor, S: int) -> Tensor:
-    """(B, 1, T, S) causal mask for queries at any positions (B, T), over keys that stand at positions 0 … S - 1.
+    """(B, 1, T, S) causal mask for queries at any positions (B, T) over keys at positions 0 … S - 1.
 
-    This is what cached generation needs: each sequence of the batch may be at another place.
+    Cached generation needs it: the sequences of a batch may be at different positions.
 
     >>> position_mask(torch.tensor([[1], [3]]), 4).int().squeeze()
     tensor([[1, 1, 0, 0],
@@ -42,7 +42,7 @@ def position_mask(positions: Tensor, S: int) -> Tensor:
 
 
 def positions_of(attention_mask: Tensor) -> Tensor:
-    """Position of each token among the real ones: (B, T) booleans → (B, T) integers. Padding counts as position 0.
+    """Position of each token among the real ones: (B, T) booleans → (B, T) integers. Padding gets position 0.
 
     Left- and right-padded sequences get the same positions for the same tokens.
 

@@ -87,7 +87,7 @@ def test_a_config_cannot_be_changed_behind_its_models_back():
         ({"head": "classifier", "labels": (1, 2)}, r"labels is \(1, 2\).*names"),
         ({"head": "classifier"}, r"labels is \[\].*at least two"),
         ({"head": "classifier", "labels": ("happy",)}, "labels is .*at least two"),
-        ({"head": "classifier", "labels": ("happy", "sad", "happy")}, "labels is .*each of them once"),
+        ({"head": "classifier", "labels": ("happy", "sad", "happy")}, "labels is .*all different"),
         (
             {"head": "question_answering", "labels": ("happy", "sad")},
             "head is 'question_answering': only a classifier has labels",

@@ -89,11 +89,6 @@ def test_a_mask_of_real_tokens_only_changes_nothing(model):
     torch.testing.assert_close(model(ids, torch.ones(2, 10, dtype=torch.bool)), model(ids), **CLOSE)
 
 
-def test_explicit_positions_equal_the_default_ones(model):
-    ids = random_ids(2, 10)
-    torch.testing.assert_close(model(ids, positions=torch.arange(10).expand(2, 10)), model(ids), **CLOSE)
-
-
 def test_gradients_are_finite_when_whole_rows_are_padding(model):
     ids, attention_mask = random_ids(3, 8), torch.ones(3, 8, dtype=torch.bool)
     attention_mask[0], attention_mask[1, :5] = False, False
@@ -110,7 +105,7 @@ def test_reading_in_chunks_with_a_cache_equals_reading_at_once(model, chunks):
     cache, start, logits = model.make_cache(2), 0, []
     for size in chunks:
         positions = torch.arange(start, start + size).expand(2, size)
-        logits.append(model(ids[:, start : start + size], positions=positions, cache=cache))
+        logits.append(model.lm_head(model.decode(ids[:, start : start + size], positions, cache)))
         start += size
     torch.testing.assert_close(torch.cat(logits, dim=1), model(ids), **CLOSE)
 
@@ -124,11 +119,11 @@ def test_sequences_of_different_lengths_share_a_cache(model):
     prompts = torch.full((3, 7), 28)
     for row, (whole, n) in enumerate(zip(wholes, lengths, strict=True)):
         prompts[row, :n] = whole[:n]
-    prompt_logits = model(prompts, positions=torch.arange(7).expand(3, 7), cache=cache)
+    prompt_logits = model.lm_head(model.decode(prompts, torch.arange(7).expand(3, 7), cache))
     steps = []
     for i in range(n_new):
         ids = torch.stack([whole[n + i] for whole, n in zip(wholes, lengths, strict=True)])[:, None]
-        steps.append(model(ids, positions=torch.tensor(lengths)[:, None] + i, cache=cache))
+        steps.append(model.lm_head(model.decode(ids, torch.tensor(lengths)[:, None] + i, cache)))
     for row, (whole, n) in enumerate(zip(wholes, lengths, strict=True)):
         actual = torch.cat([prompt_logits[row, :n], *(step[row] for step in steps)])
         torch.testing.assert_close(actual, model(whole[None])[0], **CLOSE)
@@ -139,13 +134,17 @@ def test_dropping_and_replacing_sequences_in_a_cache_keeps_the_others_right(mode
     a, b = random_ids(3, 6, seed=1), random_ids(1, 6, seed=2)
     start, last = torch.arange(5)[None], torch.tensor([[5]])
     cache, newcomer = model.make_cache(3), model.make_cache(1)
-    model(a[:, :5], positions=start, cache=cache)
-    model(b[:, :5], positions=start, cache=newcomer)
+    model.decode(a[:, :5], start, cache)
+    model.decode(b[:, :5], start, newcomer)
     kept = cache.select(torch.tensor([2, 0]))
-    torch.testing.assert_close(model(a[[2, 0], 5:], positions=last, cache=kept)[:, 0], model(a[[2, 0]])[:, -1], **CLOSE)
-    cache.put(torch.tensor([1]), newcomer)
+    torch.testing.assert_close(
+        model.decode(a[[2, 0], 5:], last, kept)[:, 0], model.hidden_states(a[[2, 0]])[:, -1], **CLOSE
+    )
+    cache.write_rows(torch.tensor([1]), newcomer)
     mixed = torch.stack((a[0], b[0], a[2]))
-    torch.testing.assert_close(model(mixed[:, 5:], positions=last, cache=cache)[:, 0], model(mixed)[:, -1], **CLOSE)
+    torch.testing.assert_close(
+        model.decode(mixed[:, 5:], last, cache)[:, 0], model.hidden_states(mixed)[:, -1], **CLOSE
+    )
 
 
 def test_a_new_cache_has_the_models_dtype_and_the_stated_length():
@@ -160,23 +159,29 @@ def test_a_new_cache_has_the_models_dtype_and_the_stated_length():
 
 def test_a_text_longer_than_the_context_is_refused_in_one_sentence(model):
     assert model(random_ids(1, P)).shape == (1, P, 29)
-    with pytest.raises(UserError, match=r"16.*context of 16 tokens"):
+    with pytest.raises(UserError, match="17 tokens.*context of 16 tokens"):
         model(random_ids(1, P + 1))
-    with pytest.raises(UserError, match=r"16.*context of 16 tokens"):
-        model(random_ids(1, 1), positions=torch.tensor([[P]]), cache=model.make_cache(1))
+    with pytest.raises(UserError, match="17 tokens.*context of 16 tokens"):
+        model.decode(random_ids(1, 1), torch.tensor([[P]]), model.make_cache(1))
 
 
 def test_a_full_cache_is_refused_in_one_sentence(model):
     with pytest.raises(UserError, match="4.*cache of 4 tokens"):
-        model(random_ids(1, 1), positions=torch.tensor([[4]]), cache=model.make_cache(1, length=4))
+        model.decode(random_ids(1, 1), torch.tensor([[4]]), model.make_cache(1, length=4))
 
 
-def test_a_cache_wants_positions_and_does_not_ignore_a_padding_mask():
-    model, ids = random_gpt(), random_ids(1, 3)
-    with pytest.raises(ValueError, match="positions"):
-        model(ids, cache=model.make_cache(1))
-    with pytest.raises(ValueError, match="attention_mask"):
-        model(ids, ids > 0, torch.tensor([[0, 1, 2]]), model.make_cache(1))
+@torch.no_grad()
+def test_the_bounds_of_the_positions_need_not_be_given(model):
+    """They only spare a GPU the wait for them: the hidden states are the same."""
+    ids = random_ids(2, 6)
+    for positions, bounds in (
+        (torch.arange(5)[None], (0, 5)),
+        (torch.tensor([[3], [5]]), (3, 6)),
+        (torch.tensor([[3]]), (3, 4)),
+    ):
+        new = ids[:, : positions.size(1)]
+        given, computed = (model.decode(new, positions, model.make_cache(2), b) for b in (bounds, None))
+        assert torch.equal(given, computed)
 
 
 # ── the whole ──
@@ -243,6 +248,6 @@ def test_autocast_keeps_all_variants_within_its_precision(model):
     exact = model(ids)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rough = model(ids).float()
-        cached = model(ids, positions=torch.arange(8)[None], cache=model.make_cache(2)).float()
+        cached = model.lm_head(model.decode(ids, torch.arange(8)[None], model.make_cache(2))).float()
     scale = exact.abs().mean()
     assert (rough - exact).abs().mean() < 0.05 * scale and (cached - exact).abs().mean() < 0.05 * scale

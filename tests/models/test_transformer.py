@@ -142,7 +142,7 @@ def test_the_pre_norm_stacks_equal_torchs_in_values_and_gradients():
         .eval()
     )
     give(oracle, torch_weights(ours))
-    source, target = (ours.embed(ids, torch.arange(16)[None, : ids.size(1)], 16).detach() for ids in (SOURCE, TARGET))
+    source, target = (ours.embed(ids, torch.arange(16)[None, : ids.size(1)]).detach() for ids in (SOURCE, TARGET))
     expected = (
         oracle(source, target, tgt_mask=~causal_mask(7), src_key_padding_mask=~REAL, memory_key_padding_mask=~REAL)
         @ ours.lm_head.weight.T.detach()
@@ -235,7 +235,7 @@ def test_what_is_too_long_is_refused_in_one_sentence(model):
 
 def test_sequences_with_a_source_do_not_silently_take_each_others_place(model):
     with pytest.raises(ValueError, match="source"):
-        model.prefill(SOURCE).put(torch.tensor([1]), model.prefill(SOURCE[:1]))
+        model.prefill(SOURCE).write_rows(torch.tensor([1]), model.prefill(SOURCE[:1]))
 
 
 # ── the whole ──
@@ -261,7 +261,7 @@ def test_initial_weights_have_the_spread_of_their_kind_and_of_their_stack():
         if name.endswith(("out_proj.weight", "down_proj.weight")):
             expected /= math.sqrt(2 * 3 if name.startswith("encoder") else 3 * 5)
         assert parameter.std().item() == pytest.approx(expected, rel=0.05), name
-    embedded = wide.embed(random_ids(4, 16, vocab_size=400), torch.arange(16)[None], 16) - wide.position_embedding.table
+    embedded = wide.embed(random_ids(4, 16, vocab_size=400), torch.arange(16)[None]) - wide.position_embedding.table
     assert embedded.std().item() == pytest.approx(1.0, rel=0.05)
 
 

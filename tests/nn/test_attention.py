@@ -229,30 +229,30 @@ def test_self_attention_equals_torchs_module(kind, bias, fused):
 @pytest.mark.parametrize("fused", [False, True])
 def test_cross_attention_equals_torchs_module(fused):
     ours, oracle = module_and_oracle(fused)
-    x, context = stream(T, seed=1), stream(S, seed=2)
+    x, memory = stream(T, seed=1), stream(S, seed=2)
     attention_mask = torch.tensor([[True] * 7, [True] * 4 + [False] * 3])
-    actual = ours(x, context, mask=padding_mask(attention_mask))
-    expected, _ = oracle(x, context, context, key_padding_mask=~attention_mask, need_weights=False)
-    assert_same_as_oracle(ours, oracle, actual, expected, [x, context])
+    actual = ours(x, memory=memory, mask=padding_mask(attention_mask))
+    expected, _ = oracle(x, memory, memory, key_padding_mask=~attention_mask, need_weights=False)
+    assert_same_as_oracle(ours, oracle, actual, expected, [x, memory])
 
 
 @pytest.mark.parametrize("n_kv_heads", [4, 2, 1])
-def test_precomputed_keys_and_values_stand_for_the_context(n_kv_heads):
+def test_precomputed_keys_and_values_stand_for_the_memory(n_kv_heads):
     attention = randomise(MultiHeadAttention(16, 4, n_kv_heads).double())
-    x, context = stream(T, seed=1), stream(S, seed=2)
-    keys_values = attention.keys_values(context)
-    assert keys_values[0].shape == keys_values[1].shape == (B, n_kv_heads, S, 4)
-    assert torch.equal(attention(x, keys_values), attention(x, context))
+    x, memory = stream(T, seed=1), stream(S, seed=2)
+    memory_kv = attention.keys_values(memory)
+    assert memory_kv[0].shape == memory_kv[1].shape == (B, n_kv_heads, S, 4)
+    assert torch.equal(attention(x, memory_kv=memory_kv), attention(x, memory=memory))
 
 
-def test_attention_on_itself_as_context_is_self_attention():
+def test_attention_to_itself_as_memory_is_self_attention():
     attention = randomise(MultiHeadAttention(16, 4).double())
     x = stream(T, seed=1)
-    assert torch.equal(attention(x), attention(x, x))
+    assert torch.equal(attention(x), attention(x, memory=x))
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
-def test_a_recorder_receives_the_weights_and_changes_nothing(dropout):
+def test_recorded_weights_receives_them_and_changes_nothing(dropout):
     attention = randomise(MultiHeadAttention(16, 4, dropout=dropout, fused=True).double()).eval()
     x = stream(T, seed=1)
     silent = attention(x, causal=True)

@@ -117,26 +117,26 @@ def test_decoder_block_with_cross_attention_equals_torchs_layer(norm_position, a
     fields = {"norm_position": norm_position, "activation": activation, "fused": fused}
     ours = randomise(DecoderBlock(config(**fields), cross_attention=True).double())
     oracle = nn.TransformerDecoderLayer(**oracle_options(fields))
-    x, source = stream(T, seed=1), stream(S, seed=2)
+    x, memory = stream(T, seed=1), stream(S, seed=2)
     pairs = [
         *common_pairs(ours, oracle),
         *attention_pairs(ours.cross_attention, oracle.multihead_attn),
         *module_pairs(ours.cross_attention_residual.norm, oracle.norm2),
         *module_pairs(ours.feed_forward_residual.norm, oracle.norm3),
     ]
-    mask, source_mask = (padding_mask(REAL), padding_mask(SOURCE_REAL)) if padded else (None, None)
+    mask, memory_mask = (padding_mask(REAL), padding_mask(SOURCE_REAL)) if padded else (None, None)
     copy_and_compare(
         pairs,
         oracle,
-        lambda: ours(x, mask, source=source, source_mask=source_mask),
+        lambda: ours(x, mask, memory=memory, memory_mask=memory_mask),
         lambda: oracle(
             x,
-            source,
+            memory,
             tgt_mask=~causal_mask(T),
             tgt_key_padding_mask=~REAL if padded else None,
             memory_key_padding_mask=~SOURCE_REAL if padded else None,
         ),
-        [x, source],
+        [x, memory],
     )
 
 
@@ -157,12 +157,12 @@ def test_decoder_block_without_cross_attention_equals_torchs_encoder_layer_made_
     )
 
 
-def test_the_source_can_be_given_as_its_keys_and_values():
+def test_the_memory_can_be_given_as_its_keys_and_values():
     block = randomise(DecoderBlock(config(), cross_attention=True).double())
-    x, source = stream(T, seed=1), stream(S, seed=2)
-    once = block.cross_attention.keys_values(source)
+    x, memory = stream(T, seed=1), stream(S, seed=2)
+    once = block.cross_attention.keys_values(memory)
     mask = padding_mask(SOURCE_REAL)
-    assert torch.equal(block(x, source=once, source_mask=mask), block(x, source=source, source_mask=mask))
+    assert torch.equal(block(x, memory_kv=once, memory_mask=mask), block(x, memory=memory, memory_mask=mask))
 
 
 @pytest.mark.parametrize("positions", ["none", "rotary"])
@@ -170,14 +170,14 @@ def test_a_block_with_a_cache_says_the_same_token_by_token(positions):
     c = config(n_kv_heads=2, norm="rmsnorm", activation="swiglu")
     block = randomise(DecoderBlock(c, cross_attention=True).double())
     rotary = Rotary(16, c.head_size) if positions == "rotary" else None
-    x, source = stream(T, seed=1), stream(S, seed=2)
+    x, memory = stream(T, seed=1), stream(S, seed=2)
     places = torch.arange(T).expand(B, T)
-    whole = block(x, rotary=rotary and rotary(places), source=source)
+    whole = block(x, rotary=rotary and rotary(places), memory=memory)
     cache = KVCache.empty(1, B, 2, 16, c.head_size, dtype=torch.float64)
     for t in range(T):
         place = places[:, t : t + 1]
         step = block(
-            x[:, t : t + 1], position_mask(place, t + 1), rotary and rotary(place), cache.at(0, place, t + 1), source
+            x[:, t : t + 1], position_mask(place, t + 1), rotary and rotary(place), cache.layer(0, place, t + 1), memory
         )
         torch.testing.assert_close(step[:, 0], whole[:, t], rtol=1e-6, atol=1e-6)  # cos and sin are float32
 

@@ -25,7 +25,7 @@ def test_keys_and_values_land_in_the_slots_of_their_positions():
     cache = KVCache.empty(L, B, H, P, D)
     positions = torch.tensor([[0, 1], [3, 4], [6, 2]])
     k, v = new_keys_values(2, seed=0)
-    all_k, all_v = cache.at(1, positions, end=7).update(k, v)
+    all_k, all_v = cache.layer(1, positions, end=7).update(k, v)
     assert all_k.shape == all_v.shape == (B, H, 7, D)
     for b in range(B):
         for t in range(2):
@@ -40,9 +40,9 @@ def test_keys_and_values_land_in_the_slots_of_their_positions():
 def test_a_second_update_keeps_the_first_and_overwrites_only_its_own_slots():
     cache = KVCache.empty(1, B, H, P, D)
     k, v = new_keys_values(3, seed=0)
-    cache.at(0, torch.arange(3).expand(B, 3), 3).update(k, v)
+    cache.layer(0, torch.arange(3).expand(B, 3), 3).update(k, v)
     later_k, later_v = new_keys_values(1, seed=1)
-    all_k, _ = cache.at(0, torch.tensor([[3], [2], [1]]), 4).update(later_k, later_v)
+    all_k, _ = cache.layer(0, torch.tensor([[3], [2], [1]]), 4).update(later_k, later_v)
     assert torch.equal(all_k[0, :, :3], k[0]) and torch.equal(all_k[0, :, 3], later_k[0, :, 0])
     assert torch.equal(all_k[1, :, 2], later_k[1, :, 0]) and torch.equal(all_k[1, :, :2], k[1, :, :2])
     assert torch.equal(all_k[2, :, 1], later_k[2, :, 0]) and torch.equal(all_k[2, :, 2], k[2, :, 2])
@@ -51,7 +51,7 @@ def test_a_second_update_keeps_the_first_and_overwrites_only_its_own_slots():
 def test_one_row_of_positions_serves_all_sequences():
     cache = KVCache.empty(1, B, H, P, D)
     k, v = new_keys_values(2, seed=0)
-    all_k, _ = cache.at(0, torch.tensor([[4, 5]]), 6).update(k, v)
+    all_k, _ = cache.layer(0, torch.tensor([[4, 5]]), 6).update(k, v)
     assert torch.equal(all_k[:, :, 4:], k)
 
 
@@ -74,10 +74,10 @@ def test_select_copies_the_chosen_sequences_in_order():
     assert torch.equal(cache.layers[0][0], before)
 
 
-def test_put_overwrites_the_chosen_sequences_only():
+def test_write_rows_overwrites_the_chosen_sequences_only():
     cache, other = filled(B, seed=0), filled(2, seed=1)
     before = [(k.clone(), v.clone()) for k, v in cache.layers]
-    cache.put(torch.tensor([2, 0]), other)
+    cache.write_rows(torch.tensor([2, 0]), other)
     for pair, old, new in zip(cache.layers, before, other.layers, strict=True):
         for tensor, was, source in zip(pair, old, new, strict=True):
             assert torch.equal(tensor[2], source[0]) and torch.equal(tensor[0], source[1])

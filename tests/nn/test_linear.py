@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from llmasos.nn import Linear
-from llmasos.nn.linear import times_one_row
+from llmasos.nn.cpu import matvec
 
 
 def pair(n_in: int, n_out: int, bias: bool = True) -> tuple[Linear, nn.Linear]:
@@ -27,7 +27,7 @@ def test_it_computes_what_torchs_does(shape, bias, n_out):
 
 def test_one_row_takes_the_fast_way_and_only_without_gradients(monkeypatch):
     calls = []
-    monkeypatch.setattr("llmasos.nn.linear.times_one_row", lambda *a: calls.append(a[0].shape) or times_one_row(*a))
+    monkeypatch.setattr("llmasos.nn.linear.matvec", lambda *a: calls.append(a[0].shape) or matvec(*a))
     ours, _ = pair(5, 6)
     one, two = torch.randn(1, 5, dtype=torch.float64), torch.randn(2, 5, dtype=torch.float64)
     ours(one)

@@ -1,0 +1,88 @@
+"""What every model has in common: its config, what a head reads from it, and the checks before it computes anything."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from llmasos.errors import UserError
+from llmasos.models.config import ModelConfig
+from llmasos.nn import KVCache, position_mask, positions_of
+
+
+class Model(nn.Module):
+    """A model that a `ModelConfig` describes."""
+
+    config: ModelConfig
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+
+
+class Backbone(Model):
+    """A family: GPT, BERT or Transformer. Heads for other tasks (`models/heads.py`) read it by these two methods."""
+
+    @abstractmethod
+    def hidden_states(
+        self, ids: Tensor, attention_mask: Tensor | None = None, segments: Tensor | None = None
+    ) -> Tensor:
+        """One vector for each position: (B, T) → (B, T, C). The vectors of padded positions have no meaning.
+
+        Args:
+            ids: token ids (B, T).
+            attention_mask: (B, T) booleans, False = padding, on either side; None = no padding.
+            segments: (B, T) numbers of the text that each token belongs to, 0 or 1; None = all of the first. Only BERT
+                reads them.
+
+        Raises:
+            UserError: the sequence is longer than context_length.
+        """
+
+    @abstractmethod
+    def pooled(self, hidden_states: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """One vector for the whole sequence: (B, T, C) → (B, C)."""
+
+
+def check_length(length: int, config: ModelConfig) -> None:
+    """Raise UserError if a sequence of this many tokens is longer than the model's context."""
+    if length > config.context_length:
+        raise UserError(
+            f"a sequence of {length} tokens does not fit the model's context of {config.context_length} tokens: "
+            "shorten the text, or use a model with a longer context_length."
+        )
+
+
+def position_ids(ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+    """The position of each token, counting real tokens only: (B, T), or (1, T) for all rows if there is no padding."""
+    if attention_mask is None:
+        return torch.arange(ids.size(1), device=ids.device)[None]
+    return positions_of(attention_mask)
+
+
+def cached_mask(
+    positions: Tensor, cache: KVCache, config: ModelConfig, bounds: tuple[int, int] | None
+) -> tuple[int, Tensor | None]:
+    """The part of the cache that new tokens at `positions` (B, T) may attend to.
+
+    Args:
+        positions: where the new tokens are written.
+        cache: the keys and values of earlier positions.
+        config: the model's.
+        bounds: the lowest position and one more than the highest; None = computed from `positions`, which makes a GPU
+            wait for all its work.
+
+    Returns:
+        The number of slots to read, `end`, and which of them each token sees (B, 1, T, end); None = all of them.
+
+    Raises:
+        UserError: a position is beyond the model's context or the cache.
+    """
+    start, end = bounds or (int(positions.min()), int(positions.max()) + 1)
+    check_length(end, config)
+    if end > cache.length:
+        raise UserError(f"position {end - 1} is beyond the cache of {cache.length} tokens: make a longer cache.")
+    all_last = positions.size(1) == 1 and start == end - 1  # each row's only token comes after everything cached
+    return end, None if all_last else position_mask(positions, end)
