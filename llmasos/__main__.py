@@ -36,15 +36,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The command's exit status; 2 if there is no such command.
     """
-    return run(dispatch, sys.argv[1:] if arguments is None else arguments)
+    return run(dispatch, arguments)
 
 
-def dispatch(arguments: Sequence[str]) -> int:
+def dispatch(arguments: Sequence[str] | None) -> int:
     """Import the named command and call it with the remaining arguments.
 
     Raises:
         UserError: there is no command of that name.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(overview())
         return 0

@@ -1,5 +1,6 @@
-"""Configuration of all tests: the same number format and one thread on every machine, working Ctrl-C, time limits.
+"""Configuration of all tests: the same device, number format and threads on every machine, working Ctrl-C, time limits.
 
+- **Device.** Tests run on the CPU: GPUs are hidden from them and from the processes they start.
 - **Number format.** `--precision auto` is bf16 on CPUs with AVX512-BF16 or AMX and fp32 on others. Tests see a CPU
   without such instructions, so that they compute the same everywhere. `LLMASOS_TEST_PRECISION=bf16` pretends the
   opposite (every CPU computes bf16 correctly, most of them slowly); CI runs part of the tests that way.
@@ -16,7 +17,10 @@ import os
 import signal
 
 import pytest
-import torch
+
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch is imported
+
+import torch  # noqa: E402
 
 torch.set_num_threads(int(os.environ.get("LLMASOS_TEST_THREADS", "1")))
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -27,7 +31,8 @@ LONGEST = ("test_recipes_storyworld.py", "test_train.py", "test_page.py", "test_
 
 
 def pytest_configure() -> None:
-    """Fix what `--precision auto` finds out about the CPU."""
+    """Fix what `--device auto` and `--precision auto` find out about the machine."""
+    torch.backends.mps.is_available = lambda: False
     torch.cpu.get_capabilities = lambda: dict(CAPABILITIES)
 
 

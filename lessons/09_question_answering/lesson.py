@@ -32,7 +32,6 @@ from llmasos.evaluation.squad import squad_values
 from llmasos.hub import load_backbone, load_config, load_tokenizer
 from llmasos.models import build_model
 from llmasos.objectives import SpanExtraction, make_windows, predict_spans
-from llmasos.training.device import autocast, pick_precision
 from llmasos.training.optimizers import make_optimizers, set_learning_rate
 from llmasos.training.recipe import Recipe
 from llmasos.training.schedules import learning_rate_factor
@@ -217,13 +216,11 @@ print(f"{len(examples):,} windows to train on")
 # %%
 STEPS, BATCH, RATE = 130, 32, 3e-3
 objective = SpanExtraction(tokenizer)
-device = torch.device("cpu")
-precision = pick_precision("auto", device)
 
 
 def fine_tune(model):
     """Train a span model on the windows; returns the points of its loss curve."""
-    recipe = Recipe(task="question-answering", optimizer="muon", learning_rate=RATE, weight_decay=0.01)  # Muon: see lesson 05
+    recipe = Recipe(optimizer="muon", learning_rate=RATE, weight_decay=0.01)  # Muon: see lesson 05
     optimizers = make_optimizers(model, recipe)
     order, points, smooth = [], [], None
     model.train()
@@ -231,8 +228,7 @@ def fine_tune(model):
         if len(order) < BATCH:
             order = rng.sample(range(len(examples)), len(examples))
         batch = objective.collate([examples[order.pop()] for _ in range(BATCH)])
-        with autocast(device, precision):
-            loss = objective.loss_sums(model, batch)["span"] / BATCH
+        loss = objective.loss_sums(model, batch)["span"] / BATCH
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         set_learning_rate(optimizers, RATE * learning_rate_factor(step, STEPS, 20, "cosine", 0.1))

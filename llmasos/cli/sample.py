@@ -12,13 +12,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import nn
-
 from llmasos.cli.cli import ArgumentParser
 from llmasos.cli.terminal import Screen, note, typed_lines
 from llmasos.errors import UserError
 from llmasos.generation import BeamOptions, SamplingOptions, generate, stream
 from llmasos.hub import load_pretrained
+from llmasos.models import Model
 from llmasos.prompting import TEMPLATES, ChatTemplate, Message, template_of
 from llmasos.storage import read_json
 from llmasos.tasks import respond
@@ -122,6 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not is_lm or is_chat:
             raise UserError("this model needs an input; pass it with --prompt, or use --interactive.")
         prompts = [default_prompt(Path(args.folder))]
+    writer: Writer | Responder
     if is_lm and isinstance(options, SamplingOptions):
         writer = Writer(model, tokenizer, args.n, args.stream, Screen(sys.stdout), template if is_chat else None)
     else:
@@ -176,7 +176,7 @@ class Writer:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Model,
         tokenizer: Tokenizer,
         n: int,
         stream: bool | None,
@@ -186,8 +186,9 @@ class Writer:
         self.model, self.tokenizer, self.n, self.stream, self.screen = model, tokenizer, n, stream, screen
         self.template = template
 
-    def write(self, prompts: list[str], options: SamplingOptions) -> None:
+    def write(self, prompts: list[str], options: SamplingOptions | BeamOptions) -> None:
         """Continue the prompts, then print the warnings and the speed."""
+        assert isinstance(options, SamplingOptions), "beam search is the job of a Responder"
         started = time.perf_counter()
         if self.template is not None:
             options = options.stopping_at(self.template.stop_id(self.tokenizer))
@@ -204,7 +205,8 @@ class Writer:
     def _write_one(self, prompt: str, options: SamplingOptions) -> tuple[int, list[str]]:
         """Print one text while it is generated."""
         events = stream(self.model, self.tokenizer, [self._encode(prompt)], options)
-        n_tokens, warnings = 0, []
+        n_tokens = 0
+        warnings: list[str] = []
         self._print_prompt(prompt)
         try:
             for event in events:
@@ -247,7 +249,7 @@ class Responder:
         context: for a question-answering model, the text that contains the answers.
     """
 
-    def __init__(self, model: nn.Module, tokenizer: Tokenizer, context: str | None):
+    def __init__(self, model: Model, tokenizer: Tokenizer, context: str | None):
         self.model, self.tokenizer, self.context = model, tokenizer, context
 
     def write(self, prompts: list[str], options: SamplingOptions | BeamOptions) -> None:

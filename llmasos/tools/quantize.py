@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from llmasos.cli.cli import ArgumentParser
 from llmasos.cli.eval import settings_of
@@ -22,7 +21,7 @@ from llmasos.evaluation import Metric, evaluate_text
 from llmasos.generation import SamplingOptions, generate, generate_from
 from llmasos.hub import find, load_pretrained
 from llmasos.hub.weights import weight_files
-from llmasos.models import n_parameters, weight_bytes
+from llmasos.models import Model, n_parameters, weight_bytes
 from llmasos.models.flops import rounded_matrices
 from llmasos.storage import write_json
 from llmasos.tasks import TASKS, Task, open_task
@@ -41,7 +40,7 @@ EXAMPLES = """examples:
 SETTINGS = ("data", "columns", "languages", "skip_bad")  # of a recipe: the data to measure quality on
 BATCH_SIZE = 16  # texts at once in the second measurement of speed
 SIMILAR = 0.005  # relative change of a loss below which it counts as unchanged
-Models = dict[str, nn.Module]  # "float" and "int8" → the model
+Models = dict[str, Model]  # "float" and "int8" → the model
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ def make_parser() -> ArgumentParser:
     return parser
 
 
-def open_held_out(args: argparse.Namespace, model: nn.Module, tokenizer: Tokenizer) -> tuple[Task, str]:
+def open_held_out(args: argparse.Namespace, model: Model, tokenizer: Tokenizer) -> tuple[Task, str]:
     """Open the task to evaluate with, and its split. Translation decodes greedily, because that is faster."""
     changes = {name: getattr(args, name) for name in SETTINGS if hasattr(args, name)}
     own_file = "data" in changes and not is_dataset(changes["data"])
@@ -184,7 +183,7 @@ def describe_speedup(speedup: Measurement) -> str:
     return f"at about the same speed (× {speedup.low:.2f} … {speedup.high:.2f})"
 
 
-def writing(model: nn.Module, tokenizer: Tokenizer, n: int, n_tokens: int) -> Callable[[], object]:
+def writing(model: Model, tokenizer: Tokenizer, n: int, n_tokens: int) -> Callable[[], object]:
     """A function that generates n texts of n_tokens, as one batch."""
     options = SamplingOptions(n_tokens, stop_at_end_of_text=False)
     if model.config.family == "gpt":
@@ -192,7 +191,7 @@ def writing(model: nn.Module, tokenizer: Tokenizer, n: int, n_tokens: int) -> Ca
     return lambda: generate_from(model, tokenizer, ["eins zwei drei"], options, n)
 
 
-def reading(model: nn.Module, n: int, n_tokens: int) -> Callable[[], object]:
+def reading(model: Model, n: int, n_tokens: int) -> Callable[[], object]:
     """A function that reads n texts of n_tokens, as one batch."""
     device = next(model.parameters()).device
     ids = torch.randint(model.config.vocab_size, (n, n_tokens), generator=torch.Generator().manual_seed(0)).to(device)
@@ -219,7 +218,7 @@ def compare_quality(models: Models, task: Task, split: str, tokens: Tokens | Non
             yield Comparison(before.name, f"{a:.{digits}f}", f"{b:.{digits}f}", change, verdict)
 
 
-def evaluate(task: Task, model: nn.Module, split: str, tokens: Tokens | None) -> list[Metric]:
+def evaluate(task: Task, model: Model, split: str, tokens: Tokens | None) -> list[Metric]:
     """The metrics of one model, as `eval` computes them."""
     if tokens is None:
         return task.evaluate(model, split).metrics
@@ -234,7 +233,7 @@ def describe_loss(loss: str, a: float, b: float) -> str:
     return f"and predicts {word} ({loss} {change:+.2%})"
 
 
-def mean_loss(task: Task, model: nn.Module, examples: Sequence) -> float:
+def mean_loss(task: Task, model: Model, examples: Sequence) -> float:
     """The validation loss as in training: for each term the mean over all predictions, then the sum of the terms."""
     sums: dict[str, float] = {}
     counts: dict[str, int] = {}

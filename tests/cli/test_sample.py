@@ -10,7 +10,7 @@ from generation_helpers import lively_model
 
 from llmasos.cli import sample
 from llmasos.cli.cli import run
-from llmasos.cli.terminal import BOLD, PLAIN, Screen
+from llmasos.cli.terminal import BOLD, RESET, Screen
 from llmasos.generation import SamplingOptions, generate
 from llmasos.models import save_model
 from llmasos.tokenizers import ByteTokenizer, CharTokenizer
@@ -93,7 +93,7 @@ def test_a_prompt_file_is_one_prompt_without_its_last_newline(command, tmp_path)
 
 def test_unknown_characters_are_reported_on_stderr(command):
     _, out, err = command("--prompt", "aé", "--max-new-tokens", "3")
-    assert "does not know 'é': it reads <|unknown|>" in err and "does not know" not in out
+    assert "does not contain 'é': the model reads <|unknown|>" in err and "does not contain" not in out
 
 
 def test_interactive_mode_continues_each_line_until_quit(command, monkeypatch):
@@ -201,7 +201,7 @@ def test_a_terminal_shows_the_prompt_in_bold_and_no_control_characters(monkeypat
     screen = Screen(terminal)
     screen.prompt("Once")
     screen.text(" é😀\n\x1b[2J\x07")
-    assert terminal.getvalue() == f"{BOLD}Once{PLAIN} é😀\n\ufffd[2J\ufffd"
+    assert terminal.getvalue() == f"{BOLD}Once{RESET} é😀\n\ufffd[2J\ufffd"
 
 
 def test_no_color_switches_the_bold_off(monkeypatch):

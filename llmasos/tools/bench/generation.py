@@ -35,7 +35,7 @@ def bench_generation(settings: Settings) -> Iterator[Measurement]:
         batch = ContinuousBatch(model, len(prompts))
         for prompt in prompts:
             batch.add(SequenceState(prompt, options))
-        while batch.joined:
+        while batch.prefilling:
             if batch.step(PREFILL_BUDGET):
                 batch.sample()
 

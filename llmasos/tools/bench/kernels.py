@@ -1,6 +1,7 @@
 """Below the training loop: matrix products, and attention as a formula and as a fused kernel."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -24,40 +25,44 @@ def bench_matmul(settings: Settings) -> Iterator[Measurement | str]:
         except (UserError, RuntimeError, TypeError) as error:
             yield f"{precision}: {str(error).splitlines()[0]}"
         else:
-            measures[precision] = lambda p=precision: matmul_peak(settings.device, p, seconds=settings.seconds(0.1))
+            measures[precision] = partial(matmul_peak, settings.device, precision, seconds=settings.seconds(0.1))
     for precision, rates in interleave(measures, settings.repetitions(5)).items():
         yield summarize(f"matmul.{precision}", "", precision, "GFLOP/s", [rate / 1e9 for rate in rates])
 
 
 def bench_attention(settings: Settings) -> Iterator[Measurement]:
-    """Both attentions, causal, forward and backward: time, and memory saved for the backward pass."""
+    """Both attentions at two sizes."""
     for B, H, T, D in SHAPES:
-        # contiguous (B, T, H, D), viewed as (B, H, T, D), as the projections produce them
-        q, k, v, grad = (torch.randn(B, T, H, D, device=settings.device).transpose(1, 2) for _ in range(4))
-        inputs = [x.requires_grad_() for x in (q, k, v)]
+        yield from compare_attention(B, H, T, D, settings)
 
-        def forward(attention: Callable, inputs: list[Tensor] = inputs) -> Tensor:
-            return attention(*inputs, causal=True)[0]
 
-        def step(attention: Callable, inputs: list[Tensor] = inputs, grad: Tensor = grad) -> Callable[[], object]:
-            return timed(
-                lambda: torch.autograd.grad(forward(attention, inputs), inputs, grad),
-                settings.device,
-                settings.seconds(0.05),
-            )
+def compare_attention(B: int, H: int, T: int, D: int, settings: Settings) -> Iterator[Measurement]:
+    """Both attentions, causal, forward and backward: time, and memory saved for the backward pass."""
+    # contiguous (B, T, H, D), viewed as (B, H, T, D), as the projections produce them
+    q, k, v, grad = (torch.randn(B, T, H, D, device=settings.device).transpose(1, 2) for _ in range(4))
+    inputs = [x.requires_grad_() for x in (q, k, v)]
 
-        measures = {"explicit": step(explicit_attention), "fused": step(fused_attention)}
-        seconds = interleave(measures, settings.repetitions(15))
-        key, setup = f"attention.T{T}", f"B {B}, H {H}, T {T}, D {D}"
-        for name, values in seconds.items():
-            yield summarize(f"{key}.{name}_ms", setup, name, "ms", [1e3 * x for x in values], best=min)
-        yield ratio(f"{key}.speedup", setup, "explicit over fused", seconds["explicit"], seconds["fused"], best=min)
+    def forward(attention: Callable) -> Tensor:
+        return attention(*inputs, causal=True)[0]
 
-        saved = [saved_for_backward(lambda f=f: forward(f)) for f in (explicit_attention, fused_attention)]
-        for name, size in zip(seconds, saved, strict=True):
-            what = f"{name}, saved for the backward pass"
-            yield summarize(f"{key}.{name}_saved_mib", setup, what, "MiB", [size / MIB])
-        yield ratio(f"{key}.saved", setup, "saved, explicit over fused", saved[:1], saved[1:])
+    def step(attention: Callable) -> tuple[Tensor, ...]:
+        return torch.autograd.grad(forward(attention), inputs, grad)
+
+    attentions = {"explicit": explicit_attention, "fused": fused_attention}
+    measures = {
+        name: timed(partial(step, attention), settings.device, settings.seconds(0.05))
+        for name, attention in attentions.items()
+    }
+    seconds = interleave(measures, settings.repetitions(15))
+    key, setup = f"attention.T{T}", f"B {B}, H {H}, T {T}, D {D}"
+    for name, values in seconds.items():
+        yield summarize(f"{key}.{name}_ms", setup, name, "ms", [1e3 * x for x in values], best=min)
+    yield ratio(f"{key}.speedup", setup, "explicit over fused", seconds["explicit"], seconds["fused"], best=min)
+
+    saved = {name: [saved_for_backward(partial(forward, attention)) / MIB] for name, attention in attentions.items()}
+    for name, values in saved.items():
+        yield summarize(f"{key}.{name}_saved_mib", setup, f"{name}, saved for the backward pass", "MiB", values)
+    yield ratio(f"{key}.saved", setup, "saved, explicit over fused", saved["explicit"], saved["fused"])
 
 
 def saved_for_backward(forward: Callable[[], object]) -> int:

@@ -7,7 +7,8 @@ is the rise of a process's peak; twice the file's size would mean that every wei
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from llmasos.tools.bench.loading import STATUS, read_model, touch, weights_of
 peak = lambda: int(re.search(r"VmHWM:\s+(\d+)", STATUS.read_text())[1]) * 1024
 before = peak()
 model = read_model(Path(sys.argv[1]))
-touch(weights_of(model))
+touch(lambda: weights_of(model))
 print(peak() - before)
 """
 
@@ -52,7 +53,7 @@ def bench_loading(settings: Settings) -> Iterator[Measurement | str]:
             loaders["baseline"] = lambda: load_file(file)
         else:
             yield "the safetensors package is not installed (pip install safetensors): no baseline"
-        measures = {name: timed(lambda load=load: touch(load()), CPU, 0.01) for name, load in loaders.items()}
+        measures = {name: timed(partial(touch, load), CPU, 0.01) for name, load in loaders.items()}
         seconds = interleave(measures, 3 if settings.quick else 7)
         yield summarize("loading.seconds", setup, "load the model, touch every weight", "s", seconds["model"], min)
         if "baseline" in seconds:
@@ -66,7 +67,7 @@ def bench_loading(settings: Settings) -> Iterator[Measurement | str]:
             yield summarize("loading.memory", setup, "memory over the file's size", "×", [rise / size])
 
 
-def touch(tensors: dict[str, Tensor]) -> None:
-    """Read every weight once, so that nothing is left in the file."""
-    for tensor in tensors.values():
+def touch(load: Callable[[], dict[str, Tensor]]) -> None:
+    """Load tensors and read every weight once, so that nothing is left in the file."""
+    for tensor in load().values():
         tensor.sum()

@@ -10,7 +10,7 @@
 import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,11 +81,11 @@ def ratio(
     return Measurement(key, setup, what, unit, best(a) / best(b), statistics.median(pairs), min(pairs), max(pairs))
 
 
-def interleave(measures: dict[str, Callable[[], float]], repetitions: int) -> dict[str, list[float]]:
+def interleave(measures: Mapping[str, Callable[[], float]], repetitions: int) -> dict[str, list[float]]:
     """Take each measurement `repetitions` times, in turn. Returns name → its values."""
     values: dict[str, list[float]] = {name: [] for name in measures}
     for repetition in range(repetitions):
-        for name in list(measures) if repetition % 2 == 0 else reversed(measures):
+        for name in list(measures) if repetition % 2 == 0 else reversed(list(measures)):
             values[name].append(measures[name]())
     return values
 

@@ -22,7 +22,7 @@ def files() -> Iterator[Check]:
     yield check_folder("cache", cache_folder(), "free some space, or fix the folder's permissions")
     yield data_folder()
     yield Check("data in cache", OK, ", ".join(datasets_in(cache_folder())) or "none; the default recipe needs none")
-    for encoding in openai.FILES:
+    for encoding in openai.OPENAI_FILES:
         yield check_encoding(encoding)
 
 

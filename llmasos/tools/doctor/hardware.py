@@ -5,6 +5,7 @@ import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -75,8 +76,8 @@ def computing(device: torch.device, measure: bool) -> Iterator[Check]:
     """The number formats a device multiplies in, and their speed; whether its fused attention is correct."""
     for precision in PRECISIONS if measure else ():
         severity = PROBLEM if precision == "fp32" else WARNING
-        yield attempt(f"{precision} on {device.type}", device, lambda p=precision: peak_of(device, p), severity)
-    yield attempt("fused attention", device, lambda: compare_attention(device))
+        yield attempt(f"{precision} on {device.type}", device, partial(peak_of, device, precision), severity)
+    yield attempt("fused attention", device, partial(compare_attention, device))
 
 
 def attempt(name: str, device: torch.device, check: Callable[[], str], severity: str = PROBLEM) -> Check:
