@@ -169,7 +169,7 @@ class EncodedPairs:
         self.examples_per_epoch = pairs.examples_per_epoch
 
     def example(self, seed: int, index: int) -> EncodedSentencePair:
-        return self.build_inputs(self.pairs.example(seed, index))
+        return self.encode(self.pairs.example(seed, index))
 
     def validation(self) -> list[EncodedSentencePair]:
         """An epoch of pairs that are always the same."""

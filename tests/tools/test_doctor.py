@@ -302,7 +302,7 @@ def test_the_data_folder(tmp_path, monkeypatch):
 
     monkeypatch.setenv("LLMASOS_DATA", str(tmp_path / "nowhere"))
     check = files.data_folder()
-    assert check.status == WARNING and "no folder" in check.value
+    assert check.status == WARNING and "not a folder" in check.value
 
     monkeypatch.setenv("LLMASOS_DATA", str(tmp_path))
     check = files.data_folder()
@@ -330,7 +330,7 @@ def test_a_dataset_is_found_packed_or_unpacked_if_complete(tmp_path):
 
 def test_an_encoding_is_available_only_if_its_files_are_complete(tmp_path, monkeypatch):
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(openai, "FILES", {"gpt2": {"a/file": hashlib.sha256(b"ranks").hexdigest()}})
+    monkeypatch.setattr(openai, "OPENAI_FILES", {"gpt2": {"a/file": hashlib.sha256(b"ranks").hexdigest()}})
     assert files.check_encoding("gpt2").status == WARNING and str(tmp_path) in files.check_encoding("gpt2").value
     file = tmp_path / hashlib.sha1(f"https://{openai.HOST}/a/file".encode()).hexdigest()
     file.write_bytes(b"torn")
