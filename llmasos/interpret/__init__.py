@@ -1,5 +1,4 @@
-"""Looking inside a model: who attends to whom, what each layer would say, how sure the model is of each token, and how
-much of what it says hangs on each word."""
+"""Looking inside a model: attention maps, each layer's prediction, token probabilities, the influence of each word."""
 
 from llmasos.interpret.attention import attention_maps
 from llmasos.interpret.logit_lens import LensRow, lens_rows, logit_lens

@@ -1,12 +1,12 @@
-"""The logit lens: what the model would say if it stopped after each layer (nostalgebraist 2020).
+"""The logit lens: what the model would predict if it stopped after each layer (nostalgebraist 2020).
 
-A residual stream is one vector that every block adds to, and the output layer reads it at the end. It can be read
-earlier, too: normalise the stream after block l as if it were the last, and multiply with the output layer. Early
-layers often repeat the token just read, middle ones guess at kinds of words, late ones settle on one. Where the guess
-changes is where something was found out.
+The residual stream is one vector to which every block adds, and the output layer reads it at the end. It can be read
+earlier, too: apply the final norm and the output layer to the stream after block l, as if it were the last. Early
+layers often repeat the current token, middle ones predict types of words, late ones settle on one. Where the prediction
+changes, a layer has added something.
 
-That intermediate streams speak the output's language is a habit of such models, not a law: early rows can be nonsense
-although the layer does useful work (Belrose et al. 2023 learn a translation for each layer, the tuned lens).
+That intermediate streams can be read by the output layer is an observation, not a law: early rows can be nonsense
+although the layer does useful work (Belrose et al. 2023 train a translation for each layer, the tuned lens).
 """
 
 from collections.abc import Iterator
@@ -16,11 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from llmasos.errors import UserError
+from llmasos.models import BERT, GPT, Model
 from llmasos.nn import eval_mode
 
 
 class LensRow(NamedTuple):
-    """What one layer would say.
+    """What one layer would predict.
 
     Attributes:
         layer: 0 for the embeddings, l after block l.
@@ -31,39 +32,42 @@ class LensRow(NamedTuple):
     logits: Tensor
 
 
-def logit_lens(model: nn.Module, ids: Tensor) -> list[LensRow]:
-    """What each layer of a GPT or a BERT would say about a text.
+def logit_lens(model: Model, ids: Tensor) -> list[LensRow]:
+    """What each layer of a GPT or a BERT would predict for a text.
 
     Args:
         model: with the output layer of its pre-training.
         ids: (T,) or (1, T) token ids.
 
     Returns:
-        L + 1 rows, from the embeddings to the last block. The last row is what the model says.
+        L + 1 rows, from the embeddings to the last block. The last row is the prediction of the model.
 
     Raises:
-        UserError: a model of another family, or one with another head.
+        UserError: the model is of another family or has another head.
     """
     return list(lens_rows(model, ids))
 
 
 @torch.inference_mode()
-def lens_rows(model: nn.Module, ids: Tensor) -> Iterator[LensRow]:
-    """The rows of `logit_lens` one after the other, for large vocabularies: logits of one layer at a time."""
-    config = model.config
-    if config.family not in ("gpt", "bert") or not config.is_pretraining:
+def lens_rows(model: Model, ids: Tensor) -> Iterator[LensRow]:
+    """The rows of `logit_lens` one by one: with a large vocabulary, the logits of all layers need much memory."""
+    if isinstance(model, GPT) and model.config.is_pretraining:
+        output_layer: nn.Module = model.lm_head
+    elif isinstance(model, BERT) and model.config.is_pretraining:
+        output_layer = model.masked_lm_head
+    else:
+        config = model.config
         raise UserError(
-            f"the logit lens is for a gpt or a bert with its own output layer; the model is a {config.family} with the "
+            f"the logit lens needs a gpt or a bert with its own output layer; this model is a {config.family} with the "
             f"head {config.head!r}."
         )
-    read = model.lm_head if config.family == "gpt" else model.masked_lm_head
     for layer, x in enumerate(residual_stream(model, ids)):
-        yield LensRow(layer, read(model.final_norm(x))[0].float().cpu())
+        yield LensRow(layer, output_layer(model.final_norm(x))[0].float().cpu())
 
 
 @torch.inference_mode()
-def residual_stream(model: nn.Module, ids: Tensor) -> list[Tensor]:
-    """What stands in the residual stream before the first block and after each: L + 1 tensors (1, T, C)."""
+def residual_stream(model: GPT | BERT, ids: Tensor) -> list[Tensor]:
+    """The residual stream before the first block and after each: L + 1 tensors (1, T, C)."""
     streams: list[Tensor] = []
     hooks = [model.blocks[0].register_forward_pre_hook(lambda module, inputs: streams.append(inputs[0]))]
     hooks += [block.register_forward_hook(lambda module, inputs, output: streams.append(output))

@@ -1,4 +1,4 @@
-"""How large a model is and how much work a token costs, by formula.
+"""The size of a model and the FLOPs per token, by formula.
 
 Counting multiply and add as two operations, a matrix of n weights costs 2n FLOPs per token forward and twice that
 backward (one product for the input's gradient, one for the weight's), so training costs 6n. Attention adds, in every
@@ -7,14 +7,13 @@ C in nearly all models. Together (Kaplan et al. 2020, section 2.1; Chowdhery et 
 
     FLOPs per trained token = 6·N + 12·A·H·D·T
 
-N counts the weights that are multiplied: all matrices including the output layer, not the embeddings, which are looked
-up. A is the number of attentions: one in each layer, two in each layer of a Transformer's decoder. Attention is counted
+N counts the weights that are multiplied: all matrices including the output layer, but not the embeddings, which are
+looked up. A is the number of attentions: one per layer, two per layer of a Transformer's decoder. Attention is counted
 over all T positions although a causal kernel may skip half of them: the papers' convention. What a model computes once
-for a whole text (BERT's pooler, a label) is left out.
+for a whole text (BERT's pooler, a label) is not counted.
 
-**What a token is** to a GPT or a BERT needs no saying. A Transformer's is a token of the target together with one of a
-source that is as long, so it passes through the encoder once and through the decoder once. Under a head there is no
-decoder, and a token is one that is read.
+**A token** of a Transformer is one of the target together with one of the source, assumed to be equally long: one pass
+through the encoder and one through the decoder. Under a head there is no decoder, and a token is one of the input.
 """
 
 from torch import nn
@@ -24,27 +23,27 @@ from llmasos.nn import Int8Linear
 
 
 def n_parameters(model: nn.Module) -> int:
-    """Number of trained values, tied ones counted once, and those that have been rounded to int8 since."""
-    rounded = sum(matrix.weight.numel() for matrix in rounded_matrices(model))
-    return sum(parameter.numel() for parameter in model.parameters()) + rounded
+    """The number of trained values, also of those quantized to int8; tied ones are counted once."""
+    quantized = sum(layer.weight.numel() for layer in quantized_layers(model))
+    return sum(parameter.numel() for parameter in model.parameters()) + quantized
 
 
 def weight_bytes(model: nn.Module) -> int:
-    """Bytes of memory that these values take, tied ones counted once; with the scales of rounded ones."""
-    tensors = [*model.parameters(), *(buffer for matrix in rounded_matrices(model) for buffer in matrix.buffers())]
+    """The memory that these values take, in bytes, with the scales of quantized ones."""
+    tensors = [*model.parameters(), *(buffer for layer in quantized_layers(model) for buffer in layer.buffers())]
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def rounded_matrices(model: nn.Module) -> list[Int8Linear]:
-    """The matrices that have been rounded to int8; one that stands in two places once."""
+def quantized_layers(model: nn.Module) -> list[Int8Linear]:
+    """The layers quantized to int8, each once, even if it is tied to another."""
     return [module for module in model.modules() if isinstance(module, Int8Linear)]
 
 
 def n_parameters_of(config: ModelConfig) -> int:
-    """The same by formula, without building the model.
+    """The number of parameters by formula, without building the model.
 
     Embeddings V·C (+ P·C learned positions, + segments and a norm in a BERT); in each layer attention 2·C·D·(H + Hkv),
-    feed-forward 2·C·d_ff (3 for swiglu), two norms; one last norm with pre-norm; the biases; and what comes on top.
+    feed-forward 2·C·d_ff (3 for swiglu) and two norms; a final norm with pre-norm; the biases; and the head.
 
     >>> n_parameters_of(ModelConfig())  # GPT-2 small
     124439808
@@ -55,11 +54,11 @@ def n_parameters_of(config: ModelConfig) -> int:
         embeddings += c.context_length * c.d_model
     if c.family == "bert":
         embeddings += c.n_segments * c.d_model + norm_parameters(c)
-    return embeddings + stack_parameters(c, c.n_layers) + top_parameters(c)
+    return embeddings + stack_parameters(c, c.n_layers) + head_parameters(c)
 
 
-def top_parameters(config: ModelConfig) -> int:
-    """What stands on the embeddings and the first stack: the head, or what the family's own pre-training needs."""
+def head_parameters(config: ModelConfig) -> int:
+    """Parameters after the first stack of blocks: of the head, or what the family's own pre-training needs."""
     c = config
     pooler = c.d_model**2 + c.d_model if c.family == "bert" else 0
     if c.head == "features":
@@ -79,7 +78,7 @@ def top_parameters(config: ModelConfig) -> int:
 
 
 def stack_parameters(config: ModelConfig, n_layers: int, cross_attention: bool = False) -> int:
-    """Parameters of a stack of blocks and of its last norm, if it has one."""
+    """Parameters of a stack of blocks and of its final norm, if it has one."""
     c, n_attentions = config, 2 if cross_attention else 1
     attention = attention_weights(c)
     attention += (c.n_heads + 2 * c.n_kv_heads) * c.head_size if c.qkv_bias else 0
@@ -92,35 +91,35 @@ def stack_parameters(config: ModelConfig, n_layers: int, cross_attention: bool =
 
 
 def norm_parameters(config: ModelConfig) -> int:
-    """Of one norm: a weight, and in a LayerNorm with bias that too."""
+    """Parameters of one norm: a weight, and a bias in a LayerNorm with bias."""
     return config.d_model * (2 if config.norm == "layernorm" and config.bias else 1)
 
 
 def attention_weights(config: ModelConfig) -> int:
-    """Number of weights in the matrices of one attention: q and out, k and v."""
+    """Weights in the matrices of one attention: q and out, k and v."""
     return 2 * config.d_model * config.head_size * (config.n_heads + config.n_kv_heads)
 
 
 def feed_forward_weights(config: ModelConfig) -> int:
-    """Number of weights in the matrices of one feed-forward."""
+    """Weights in the matrices of one feed-forward."""
     return (3 if config.activation == "swiglu" else 2) * config.d_model * config.d_ff
 
 
-def flops_per_token(config: ModelConfig, sequence_length: int | None = None, predicted: float = 1.0) -> int:
-    """Floating-point operations to train on one token; see above for what that is.
+def flops_per_token(config: ModelConfig, sequence_length: int | None = None, predicted_fraction: float = 1.0) -> int:
+    """Floating-point operations to train on one token, by the formula above.
 
     Args:
         config: the model.
         sequence_length: T, the number of tokens in a sequence (None = context_length).
-        predicted: the share of a BERT's tokens that are predicted; only they pass through its output layer.
+        predicted_fraction: the fraction of a BERT's tokens that are predicted; only they pass through its output layer.
     """
     c, T = config, sequence_length or config.context_length
-    N = c.n_layers * (attention_weights(c) + feed_forward_weights(c))
+    N: float = c.n_layers * (attention_weights(c) + feed_forward_weights(c))
     n_attentions = c.n_layers
     if c.head == "question_answering":
         N += 2 * c.d_model
     elif c.is_pretraining and c.family == "bert":
-        N += predicted * (c.d_model**2 + c.vocab_size * c.d_model)
+        N += predicted_fraction * (c.d_model**2 + c.vocab_size * c.d_model)
     elif c.is_pretraining:
         N += c.vocab_size * c.d_model
         if c.family == "transformer":

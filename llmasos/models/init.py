@@ -1,7 +1,7 @@
-"""Every initial weight of every model, set in one place so that it can be read.
+"""The initial weights of every model, all set in one place.
 
 - Matrices and embeddings: normal with standard deviation 0.02 (GPT-2; Radford et al. 2018, section 4.1).
-- An embedding that its model multiplies by √C (`Transformer`): 1 / √C, so that what comes out has variance one.
+- An embedding that its model multiplies by √C (`Transformer`): 1 / √C, so that the product has variance one.
 - Matrices that write into the residual stream (`out_proj`, `down_proj`): 0.02 / √R, where R is the number of such
   writes, so that the stream's variance does not grow with depth (Radford et al. 2019, section 2.3).
 - Biases: zero. Norms: weight one, bias zero.
@@ -15,24 +15,22 @@ from torch import nn
 
 from llmasos.nn import LayerNorm, RMSNorm
 
-STANDARD_DEVIATION = 0.02
+STD = 0.02
 RESIDUAL_WRITERS = ("out_proj.weight", "down_proj.weight")
 
 
-def initialize(
-    model: nn.Module, embedding_std: float = STANDARD_DEVIATION, generator: torch.Generator | None = None
-) -> None:
-    """Set all parameters of `model` in place. A parameter that no rule knows is an error, never left to chance.
+def initialize(model: nn.Module, embedding_std: float = STD, generator: torch.Generator | None = None) -> None:
+    """Initialize all parameters of `model` in place. A parameter without a rule is an error.
 
     Args:
         model: the whole model; R is counted for each of its stacks (`blocks`, `encoder_blocks`, `decoder_blocks`).
         embedding_std: the standard deviation of embeddings.
-        generator: where randomness comes from (None = torch's global one).
+        generator: of the random numbers (None = torch's global one).
     """
     if all(parameter.is_meta for parameter in model.parameters()):
-        return  # a model without values, for weights that are read from a file
+        return  # a model on the meta device: its weights will be read from a file
     n_writes = Counter(stack_of(name) for name, _ in model.named_parameters() if name.endswith(RESIDUAL_WRITERS))
-    done = set()
+    done: set[int] = set()
     for path, module in model.named_modules():
         for name, parameter in module.named_parameters(prefix=path, recurse=False):
             if isinstance(module, LayerNorm | RMSNorm):
@@ -42,16 +40,16 @@ def initialize(
             elif isinstance(module, nn.Embedding):
                 nn.init.normal_(parameter, std=embedding_std, generator=generator)
             elif isinstance(module, nn.Linear):
-                if id(parameter) in done:  # an output layer that is the token embedding, set already
+                if id(parameter) in done:  # an output layer tied to the token embedding
                     continue
                 scale = 1.0 / math.sqrt(n_writes[stack_of(name)]) if name.endswith(RESIDUAL_WRITERS) else 1.0
-                nn.init.normal_(parameter, std=STANDARD_DEVIATION * scale, generator=generator)
+                nn.init.normal_(parameter, std=STD * scale, generator=generator)
             else:
                 continue
             done.add(id(parameter))
-    left = [name for name, parameter in model.named_parameters() if id(parameter) not in done]
-    if left:
-        raise TypeError(f"no initialisation rule for {', '.join(left)}")
+    missing = [name for name, parameter in model.named_parameters() if id(parameter) not in done]
+    if missing:
+        raise TypeError(f"there is no initialization rule for {', '.join(missing)}")
 
 
 def stack_of(name: str) -> str:

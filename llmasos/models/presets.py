@@ -1,8 +1,8 @@
-"""Model sizes that have a name, as the fields in which they differ from `ModelConfig`'s defaults.
+"""Named model sizes, as the fields in which they differ from `ModelConfig`'s defaults.
 
 The four GPT-2 sizes are those of Radford et al. 2019 (table 2; the parameter counts are the published weights'), the
 two of BERT those of Devlin et al. 2019 (section 3), and transformer-base and -big those of Vaswani et al. 2017 (table
-3). Their vocab_size is that of the published model; a tokenizer of one's own brings its own.
+3). Their vocab_size is that of the published model; your own tokenizer brings its own.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ LLAMA_STYLE = {  # the modern decoder: Touvron et al. 2023, section 2.2
     "bias": False,
 }
 
-BERT_STYLE = {  # post-norm also where it is small: so every BERT of ours is one that transformers can open
+BERT_STYLE = {  # post-norm also in small ones, so that transformers can open every BERT trained here
     "family": "bert",
     "norm_position": "post",
     "norm_eps": 1e-12,
@@ -32,7 +32,7 @@ ORIGINAL = {  # the first Transformer: Vaswani et al. 2017, sections 3 and 5.4
     "vocab_size": 37_000,
 }
 
-# The same with the norm before each part: it learns from the first steps on, without a long warmup (Xiong et al. 2020).
+# With the norm before each sublayer it learns from the first steps, without a long warmup (Xiong et al. 2020).
 TRANSLATOR = {**ORIGINAL, "norm_position": "pre"}
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -71,7 +71,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "d_model": 1024,
     },  # 336M
     "transformer-laptop": {**TRANSLATOR, "n_layers": 3, "n_heads": 4, "d_model": 128, "context_length": 160},
-    # With a shared vocabulary of 10,000: 9M. Writing repeats the decoder for every token, so the encoder is the deeper.
+    # 9M with a vocabulary of 10,000. Generation runs the decoder for every token, so the encoder is the deeper one.
     "transformer-small": {
         **TRANSLATOR,
         "n_layers": 4,
@@ -101,14 +101,14 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def preset(name: str, **changes: Any) -> ModelConfig:
-    """The config with this name, with some fields changed.
+    """The config with this name, after changing some fields.
 
     >>> preset("gpt-laptop", vocab_size=65).d_ff
     512
 
     Raises:
-        UserError: there is no preset of that name, or the changed config makes no sense.
+        UserError: there is no preset with this name, or the changed config is not valid.
     """
     if name not in PRESETS:
-        raise UserError(f"there is no model preset {name!r}; there are: {', '.join(PRESETS)}.")
+        raise UserError(f"there is no model preset {name!r}; choose one of: {', '.join(PRESETS)}.")
     return ModelConfig(**{**PRESETS[name], **changes})

@@ -34,7 +34,7 @@ class Transformer(Backbone):
             raise UserError(f"the Transformer has sinusoidal or learned positions; positions is {config.positions!r}.")
         super().__init__(config)
         self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)
-        self.position_embedding = make_position_embedding(config)
+        self.position_embedding: nn.Module = make_position_embedding(config)  # type: ignore[assignment]  # never None
         self.dropout = nn.Dropout(config.dropout)
         self.encoder_blocks = nn.ModuleList(EncoderBlock(config) for _ in range(config.n_layers))
         self.encoder_norm = make_final_norm(config)
@@ -92,7 +92,7 @@ class Transformer(Backbone):
         c, memory = self.config, self.encode(source, source_attention_mask)
         B, length = source.size(0), length or c.context_length
         cache = KVCache.empty(c.n_decoder_layers, B, c.n_kv_heads, length, c.head_size, memory.dtype, memory.device)
-        cache.memory_kv = [block.cross_attention.keys_values(memory) for block in self.decoder_blocks]
+        cache.memory_kv = [block.cross_attention.keys_values(memory) for block in self.decoder_blocks]  # type: ignore[operator]
         cache.memory_mask = padding_mask(source_attention_mask)
         return cache
 

@@ -1,6 +1,7 @@
-"""The feed-forward part of a block: what each position does by itself with what attention brought it."""
+"""The feed-forward of a block: each position transforms by itself what attention has gathered for it."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +16,12 @@ def gelu(x: Tensor) -> Tensor:
 
 
 def gelu_tanh(x: Tensor) -> Tensor:
-    """The paper's own approximation of `gelu` by a tanh, within 0.001 of it. GPT-2's activation."""
+    """The paper's approximation of `gelu` by a tanh, within 0.001 of it. GPT-2's activation."""
     return 0.5 * x * (1.0 + torch.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
 
 
-# Name → (fused, formula). Both give the same numbers; the fused one reads and writes memory once.
-ACTIVATIONS = {
+# Name → (fused, formula). Both compute the same numbers; the fused one reads and writes memory only once.
+ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
     "relu": (F.relu, lambda x: x.clamp(min=0.0)),
     "gelu": (F.gelu, gelu),
     "silu": (F.silu, lambda x: x * torch.sigmoid(x)),
@@ -29,7 +30,7 @@ ACTIVATIONS = {
 
 
 class FeedForward(nn.Module):
-    """Widen, bend, narrow: (…, C) → (…, d_ff) → (…, C).
+    """Expand, apply a nonlinearity, project back: (…, C) → (…, d_ff) → (…, C).
 
     "Attention Is All You Need", section 3.3: FFN(x) = activation(x W₁ + b₁) W₂ + b₂.
     """
@@ -47,8 +48,8 @@ class FeedForward(nn.Module):
 class SwiGLU(nn.Module):
     """A feed-forward with a gate: (silu(x W_gate) ⊙ x W_up) W_down, where silu(x) = x · sigmoid(x).
 
-    Shazeer 2020, "GLU Variants Improve Transformer". Three matrices where FeedForward has two: with d_ff = 8/3 C both
-    have equally many weights.
+    Shazeer 2020, "GLU Variants Improve Transformer". It has three matrices where FeedForward has two; with
+    d_ff = 8/3 C instead of 4 C both have equally many weights.
     """
 
     def __init__(self, d_model: int, d_ff: int, bias: bool = False):

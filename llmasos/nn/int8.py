@@ -1,27 +1,27 @@
-"""Weight-only int8: the large matrices of a trained model in a quarter of their memory, for using it.
+"""Weight-only int8: the large matrices of a trained model in a quarter of their memory, for inference.
 
-A row of a matrix holds numbers of similar size, most of them between −0.1 and 0.1. Divided by one number of its own,
-the *scale*, the row fits the whole numbers from −127 to 127, and is kept so (Dettmers et al. 2022, section 2.1,
-"absmax"; here for every row, that is for every output channel):
+The weights in a row of a matrix have similar sizes, most of them between −0.1 and 0.1. Divided by one number for the
+whole row, its *scale*, they fit the integers from −127 to 127 ("absmax" quantization, Dettmers et al. 2022, section
+2.1; here per channel: one scale for each row, that is for each output channel):
 
     s = max |row| / 127          one float for each row
     q = round(row / s)           one byte for each weight
     row ≈ q · s                  off by at most s / 2
 
-A matrix times a vector needs no float matrix: y = (q x) · s, since s is the same for a whole row and may wait until the
-row's sum is known. Only weights are rounded. Activations stay as they are (their outliers would not survive it, as the
-same paper shows), and so do
+A matrix times a vector needs no float matrix: y = (q x) · s, since s is the same for a whole row and can be multiplied
+with the row's sum. Only weights are quantized. Activations are not (their outliers would not survive it, as the same
+paper shows), and neither are
 
-- norms, biases and tables of positions and segments: together they are a hundredth of a model;
-- the small heads that judge a whole text or a position (`KEPT`): a few rows, whose rounding nothing could even out.
+- norms, biases and the embeddings of positions and segments: together they are a hundredth of a model;
+- the small output layers of heads (`SKIPPED`): they have a few rows, too few for rounding errors to average out.
 
-A token embedding that is also the output layer stays one table: its rows are the output channels of that layer, so one
-table and one scale serve both.
+A token embedding that is tied to the output layer remains one table: its rows are the output channels of that layer, so
+one table and one scale per row serve both.
 
-**Speed.** torch's matrix products are for floats, so the bytes become floats again just before they are multiplied, a
-block of rows at a time, which stay in the processor's cache meanwhile. On a CPU this work costs about what reading less
-memory saves; in small models, which are in the cache anyway, it costs more. `python -m llmasos quantize` measures both.
-What int8 gives is memory.
+**Speed.** torch's matrix products are for floats, so the bytes are converted back to floats just before the product,
+one block of rows at a time, which stays in the processor's cache meanwhile. On a CPU this costs about as much as
+reading less memory saves; for small models, which are in the cache anyway, it costs more. `python -m llmasos quantize`
+measures both. What int8 saves is memory.
 """
 
 from collections.abc import Iterator
@@ -32,88 +32,90 @@ from torch.nn import functional as F
 
 from llmasos.errors import UserError
 
-LARGEST = 127  # of a signed byte; -128 is not used, so that the numbers lie evenly about zero
-BLOCK = 2**20  # weights that are floats at a time: 4 MB, the fastest of 2^17 … 2^21 for one row and for sixteen
-KEPT = ("head", "next_sentence_head")  # small heads: of a classifier, of a span extractor, and BERT's second one
-QUANTIZE = ("int8",)  # what `quantize=` may be, beside None
+Q_MAX = 127  # of a signed byte; -128 is not used, so that the range is symmetric
+BLOCK = 2**20  # weights converted to floats at a time: 4 MB, the fastest of 2^17 … 2^21 for one row and for sixteen
+SKIPPED = ("head", "next_sentence_head")  # small output layers: a classifier's, a span extractor's, BERT's second one
+QUANTIZE = ("int8",)  # the values of `quantize=`, besides None
 
 
 def quantize(model: nn.Module) -> nn.Module:
-    """Round the matrices of a model to int8, in place, and leave the rest as it is.
+    """Quantize the matrices of a model to int8, in place.
 
-    Every `nn.Linear` but the small heads becomes an `Int8Linear`, and the token embedding an `Int8Embedding`. From then
-    on the model is for using: it is in evaluation mode and cannot be trained or saved.
+    Every `nn.Linear` except small heads becomes an `Int8Linear`, and the token embedding an `Int8Embedding`. From then
+    on the model is for inference only: it is in evaluation mode and cannot be trained or saved.
 
     Returns:
         The same model.
     """
-    tables = {}  # id of a float matrix → the layer that has taken its place
+    quantized: dict[int, Int8Linear] = {}  # id of a float matrix → the layer that has replaced it
     for owner, name, layer in children(model):
-        if isinstance(layer, nn.Linear) and name not in KEPT:
-            tables[id(layer.weight)] = Int8Linear(*round_rows(layer.weight), layer.bias)
-            setattr(owner, name, tables[id(layer.weight)])
+        if isinstance(layer, nn.Linear) and name not in SKIPPED:
+            quantized[id(layer.weight)] = Int8Linear(*quantize_rows(layer.weight), layer.bias)
+            setattr(owner, name, quantized[id(layer.weight)])
     for owner, name, layer in children(model):
         if name == "token_embedding" and isinstance(layer, nn.Embedding):
-            table = tables.get(id(layer.weight)) or Int8Linear(*round_rows(layer.weight))
+            table = quantized.get(id(layer.weight)) or Int8Linear(*quantize_rows(layer.weight))
             setattr(owner, name, Int8Embedding(table))
     return model.eval().requires_grad_(False)
 
 
 def children(model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
-    """Every module below a model, with the module it is part of and its name there."""
+    """Every submodule of a model, with its parent and its name there: (parent, name, module)."""
     for owner in list(model.modules()):
         for name, child in list(owner.named_children()):
             yield owner, name, child
 
 
 def is_quantized(model: nn.Module) -> bool:
-    """Whether `quantize` has been here."""
+    """Whether the model has quantized layers."""
     return any(isinstance(module, Int8Linear) for module in model.modules())
 
 
 def check_quantize(quantize: str | None) -> None:
-    """Raise UserError unless this is a way to load a model: "int8", or None for its floats."""
+    """Raise UserError unless `quantize` is "int8", or None for float weights."""
     if quantize is not None and quantize not in QUANTIZE:
         raise UserError(
-            f"quantize is {quantize!r}; it must be {' or '.join(map(repr, QUANTIZE))}, or None for the weights as they "
-            "are."
+            f"quantize is {quantize!r}; it must be {' or '.join(map(repr, QUANTIZE))}, or None for float weights."
         )
 
 
 @torch.no_grad()
-def round_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """A matrix (out, in) as whole numbers and one scale for each row: (out, in) int8, (out,) of the matrix's own dtype.
+def quantize_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Absmax quantization of a matrix (out, in): integers (out, in) int8, and one scale per row (out,) of its dtype.
 
-    |w − q·s| ≤ s/2 for every weight w. In float32 that holds exactly: the quotient is taken in float64, which never
-    lands on the wrong side of a half.
+    |w − q·s| ≤ s/2 for every weight w. In float32 that holds exactly: the quotient is computed in float64, which is
+    never rounded to the wrong side of a half.
 
-    >>> q, s = round_rows(torch.tensor([[0.5, -1.27, 0.0], [0.0, 0.0, 0.0]]))
+    >>> q, s = quantize_rows(torch.tensor([[0.5, -1.27, 0.0], [0.0, 0.0, 0.0]]))
     >>> q.tolist()
     [[50, -127, 0], [0, 0, 0]]
     """
     weight = weight.detach()
-    largest = torch.maximum(weight.amax(dim=1), -weight.amin(dim=1))  # (out,): max |w|
-    scale = (largest / LARGEST).clamp(min=torch.finfo(weight.dtype).tiny)  # a row of zeros has a scale, too
+    absmax = torch.maximum(weight.amax(dim=1), -weight.amin(dim=1))  # (out,): max |w|
+    scale = (absmax / Q_MAX).clamp(min=torch.finfo(weight.dtype).tiny)  # avoids 0 / 0 in a row of zeros
     q = torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
-    rows = rows_in_a_block(weight)
+    rows = rows_per_block(weight)
     for part, floats, s in zip(q.split(rows), weight.split(rows), scale.split(rows), strict=True):
         part.copy_((floats.cpu().double() / s.cpu().double()[:, None]).round())
     return q, scale
 
 
-def rows_in_a_block(matrix: Tensor) -> int:
-    """How many of its rows are floats at the same time."""
+def rows_per_block(matrix: Tensor) -> int:
+    """The number of rows that are converted to floats at a time."""
     return max(1, BLOCK // matrix.size(1))
 
 
 class Int8Linear(nn.Module):
-    """x Wᵀ + b with the rounded weights of a trained `nn.Linear`: (…, in) → (…, out).
+    """x Wᵀ + b with the quantized weights of a trained `nn.Linear`: (…, in) → (…, out).
 
     Attributes:
         weight: q, (out, in) int8.
         scale: s, (out,).
         bias: (out,) or None.
     """
+
+    weight: Tensor
+    scale: Tensor
 
     def __init__(self, weight: Tensor, scale: Tensor, bias: Tensor | None = None):
         super().__init__()
@@ -122,22 +124,22 @@ class Int8Linear(nn.Module):
         self.bias = bias  # the float layer's own nn.Parameter
 
     def forward(self, x: Tensor) -> Tensor:
-        """Raises UserError if gradients shall flow through: the blocks that they would need are not kept."""
+        """Raises UserError if a gradient is needed: the float blocks that it would need are not kept."""
         if torch.is_grad_enabled() and x.requires_grad:
-            raise UserError("the model is quantised to int8 and gives no gradients; load it without quantize.")
-        blocks = self.weight.split(rows_in_a_block(self.weight))
-        floats = x.new_empty(blocks[0].shape)  # the same memory for all blocks: new one is up to ten times slower
+            raise UserError("the model is quantized to int8 and has no gradients; load it without quantize.")
+        blocks = self.weight.split(rows_per_block(self.weight))
+        floats = x.new_empty(blocks[0].shape)  # reused for all blocks: allocating each is up to ten times slower
         parts = [F.linear(x, floats[: len(q)].copy_(q)) for q in blocks]
         y = torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]  # (…, out)
         scale = self.scale.to(y.dtype)
         return y * scale if self.bias is None else torch.addcmul(self.bias.to(y.dtype), y, scale)
 
     def train(self, mode: bool = True) -> "Int8Linear":
-        """Evaluation mode is all there is. Raises UserError for training mode."""
+        """Do nothing in evaluation mode; raise UserError for training mode."""
         if mode:
             raise UserError(
-                "the model is quantised to int8, and rounded weights cannot learn: a small step rounds to none. Load "
-                "the model without quantize, train that, and quantise the result."
+                "the model is quantized to int8, and rounded weights cannot learn: a small step rounds to zero. Load "
+                "the model without quantize, train that, and quantize the result."
             )
         return super().train(False)
 
@@ -147,10 +149,10 @@ class Int8Linear(nn.Module):
 
 
 class Int8Embedding(nn.Module):
-    """Rows of a rounded table, looked up and made floats: ids (…) → (…, C).
+    """Rows of a quantized table, looked up and converted to floats: ids (…) → (…, C).
 
     Attributes:
-        table: (V, C). If it is the output layer as well, the same module stands in both places.
+        table: (V, C). If it is tied to the output layer, both are the same module.
     """
 
     def __init__(self, table: Int8Linear):

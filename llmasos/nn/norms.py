@@ -1,6 +1,6 @@
-"""Normalisation of each position's features: LayerNorm and RMSNorm.
+"""Normalization of each position's features: LayerNorm and RMSNorm.
 
-Each stands here as its formula (a function, the definition) and as a module that asks torch's fused kernel for the same
+Each is here as its formula (a function, the definition) and as a module that calls torch's fused kernel for the same
 numbers. The mean and the mean square are over the last axis: the C features of one token, never over the batch.
 """
 
@@ -11,19 +11,19 @@ from torch.nn import functional as F
 
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
     """(x - mean) / √(variance + eps) · weight + bias over the last axis (Ba et al. 2016). The variance divides by C."""
-    centred = x - x.mean(dim=-1, keepdim=True)
-    variance = centred.square().mean(dim=-1, keepdim=True)
-    y = centred * torch.rsqrt(variance + eps) * weight
+    centered = x - x.mean(dim=-1, keepdim=True)
+    variance = centered.square().mean(dim=-1, keepdim=True)
+    y = centered * torch.rsqrt(variance + eps) * weight
     return y if bias is None else y + bias
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """x / √(mean(x²) + eps) · weight over the last axis (Zhang & Sennrich 2019): LayerNorm without the centring."""
+    """x / √(mean(x²) + eps) · weight over the last axis (Zhang & Sennrich 2019): LayerNorm without the centering."""
     return x * torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + eps) * weight
 
 
 class LayerNorm(nn.Module):
-    """`layer_norm` with its own weight (C,), and bias (C,) if wanted. Input and output (…, C)."""
+    """`layer_norm` with a trained weight (C,) and, if `bias`, a bias (C,): (…, C) → (…, C)."""
 
     def __init__(self, d_model: int, eps: float = 1e-5, bias: bool = True, fused: bool = True):
         super().__init__()
@@ -38,7 +38,7 @@ class LayerNorm(nn.Module):
 
 
 class RMSNorm(nn.Module):
-    """`rms_norm` with its own weight (C,). Input and output (…, C)."""
+    """`rms_norm` with a trained weight (C,): (…, C) → (…, C)."""
 
     def __init__(self, d_model: int, eps: float = 1e-5, fused: bool = True):
         super().__init__()

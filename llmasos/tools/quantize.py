@@ -22,7 +22,7 @@ from llmasos.generation import SamplingOptions, generate, generate_from
 from llmasos.hub import find, load_pretrained
 from llmasos.hub.weights import weight_files
 from llmasos.models import Model, n_parameters, weight_bytes
-from llmasos.models.flops import rounded_matrices
+from llmasos.models.flops import quantized_layers
 from llmasos.storage import write_json
 from llmasos.tasks import TASKS, Task, open_task
 from llmasos.tasks.task import batches
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     task, split = open_held_out(args, model, tokenizer)
     tokens, subset = (None, "") if args.all else take_subset(task, split)
 
-    n_rounded = sum(matrix.weight.numel() for matrix in rounded_matrices(models["int8"]))
+    n_rounded = sum(matrix.weight.numel() for matrix in quantized_layers(models["int8"]))
     megabytes = sum(file.stat().st_size for file in weight_files(folder)) / 1e6
     print(
         f"model    {args.model} ({model.config.family}), {n_parameters(model):,} parameters, {megabytes:,.2f} MB on "

@@ -1,4 +1,4 @@
-"""Looking inside: attention maps, the lens, token scores, occlusion and `look` agree with what the model computes."""
+"""Looking inside: attention maps, the lens, token scores, occlusion and `inspect_model` agree with what the model computes."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from llmasos.errors import UserError
 from llmasos.hub import load_pretrained
-from llmasos.hub.folder import read_model
+from llmasos.hub.pretrained_folder import read_model
 from llmasos.interpret import (
     attention_maps,
     label_evidence,
@@ -25,7 +25,7 @@ from llmasos.interpret import (
 from llmasos.models import ModelConfig, build_model, preset
 from llmasos.nn import MultiHeadAttention
 from llmasos.prompting import template_of
-from llmasos.serving.api.inspect import look
+from llmasos.serving.api.inspect import inspect_model
 from llmasos.tasks import classify, fill_masks
 from llmasos.tokenizers import train_tokenizer
 
@@ -107,8 +107,8 @@ def test_token_scores_add_up_to_the_loss():
         assert [id for id, _, _ in score.alternatives] == row.topk(3).indices.tolist()
 
 
-def test_what_cannot_be_looked_into_gets_a_sentence():
-    with pytest.raises(UserError, match="the model is a transformer"):
+def test_other_models_get_a_sentence():
+    with pytest.raises(UserError, match="this model is a transformer"):
         logit_lens(model(family="transformer", positions="sinusoidal"), IDS[0])
     tokenizer = train_tokenizer("byte", [])
     with pytest.raises(UserError, match="the text is empty"):
@@ -119,9 +119,9 @@ def test_what_cannot_be_looked_into_gets_a_sentence():
 
 @pytest.mark.parametrize(("ids", "sentence"), [
     ([], "the text is an empty list; give at least one token id"),
-    ([1, 99_999], "the text holds 99999, which is no token: ids are whole numbers from 0 to"),
-    ([-1], "holds -1"),
-    (["a"], "holds 'a'"),
+    ([1, 99_999], "the text contains 99999, which is not a token id; they are whole numbers from 0 to"),
+    ([-1], "contains -1"),
+    (["a"], "contains 'a'"),
 ], ids=str)  # fmt: skip
 def test_ids_that_are_no_tokens_get_a_sentence(ids, sentence):
     bert, translator = shipped("storyworld-bert"), shipped("storyworld-de-en")
@@ -149,7 +149,7 @@ def test_scores_of_ids_are_those_of_the_text_however_many_rows_are_in_memory(mon
     text = "Once there was a shy girl."
     whole = score_tokens(gpt, tokenizer, text)
     assert score_tokens(gpt, tokenizer, tokenizer.encode(text)) == whole
-    monkeypatch.setattr("llmasos.interpret.tokens.ROWS", 2)
+    monkeypatch.setattr("llmasos.interpret.tokens.CHUNK", 2)
     in_pieces = score_tokens(gpt, tokenizer, text)
     assert [s.logprob for s in in_pieces[1:]] == pytest.approx([s.logprob for s in whole[1:]], abs=1e-4)
     assert [s.rank for s in in_pieces] == [s.rank for s in whole]
@@ -217,16 +217,16 @@ def test_evidence_is_bounded_and_for_known_labels():
     bert, tokenizer = small_classifier()
     with pytest.raises(UserError, match="has 257 words"):
         label_evidence(bert, tokenizer, "a " * 257)
-    with pytest.raises(UserError, match="no label 'c'; the model knows a, b"):
+    with pytest.raises(UserError, match="no label 'c'; the labels of this model are: a, b"):
         label_evidence(bert, tokenizer, "a", "c")
     with pytest.raises(UserError, match="no classifier"):
         label_evidence(*shipped("storyworld-bert"), "a")
 
 
 @pytest.mark.parametrize("name", ["storyworld-gpt", "storyworld-bert"])
-def test_a_look_at_tokens_is_their_scores(name):
+def test_inspected_tokens_is_their_scores(name):
     one, tokenizer = shipped(name)
-    seen = look(one, tokenizer, "Paul was happy.", n=3)
+    seen = inspect_model(one, tokenizer, "Paul was happy.", n=3)
     ids = [token["id"] for token in seen["tokens"]]
     score = score_tokens if one.config.family == "gpt" else score_masked_tokens
     for token, expected in zip(seen["tokens"], score(one, tokenizer, ids, 3), strict=True):
@@ -236,62 +236,64 @@ def test_a_look_at_tokens_is_their_scores(name):
         assert [math.exp(a["logprob"]) for a in token["alternatives"]] == pytest.approx(
             [a[2] for a in expected.alternatives], rel=1e-3
         )
-    assert look(one, tokenizer, ids, n=3) == seen == json.loads(json.dumps(seen))
+    assert inspect_model(one, tokenizer, ids, n=3) == seen == json.loads(json.dumps(seen))
 
 
 @pytest.mark.parametrize("name", ["storyworld-gpt", "storyworld-bert"])
-def test_a_look_at_attention_is_the_map_of_that_layer(name):
+def test_inspected_attention_is_the_map_of_that_layer(name):
     one, tokenizer = shipped(name)
-    seen = look(one, tokenizer, "Paul was happy.", "attention", layer=2)
-    ids = torch.tensor([[token["id"] for token in seen["tokens"]]])
+    seen = inspect_model(one, tokenizer, "Paul was happy.", "attention", layer=2)
+    ids = torch.tensor([[token["id"] for token in seen["queries"]]])
     expected = attention_maps(one, ids)["blocks.2.attention"][0]
     torch.testing.assert_close(torch.tensor(seen["weights"]), expected, atol=1e-4, rtol=0)
-    assert (seen["layers"], seen["heads"], seen["layer"], seen["kinds"]) == (4, 4, 2, ["attention"])
-    assert seen["keys"] == seen["tokens"] and all(round(w, 4) == w for w in seen["weights"][0][-1])
+    assert (seen["layers"], seen["heads"], seen["layer"], seen["attention_types"]) == (4, 4, 2, ["self_attention"])
+    assert seen["keys"] == seen["queries"] and all(round(w, 4) == w for w in seen["weights"][0][-1])
 
 
-def test_a_look_across_a_translation_is_the_cross_attention_of_its_decoder():
+def test_an_inspected_translation_has_the_cross_attention_of_its_decoder():
     translator, tokenizer = shipped("storyworld-de-en")
     source, target = "Der alte Mann lebte am Fluss.", "The old man lived by the river."
-    seen = look(translator, tokenizer, source, "attention", layer=1, target=target)
-    assert seen["kind"] == "cross_attention" and set(seen["kinds"]) == {"attention", "decoder_attention",
-                                                                        "cross_attention"}  # fmt: skip
-    ids, written = ([[token["id"] for token in seen[side]]] for side in ("keys", "tokens"))
+    seen = inspect_model(translator, tokenizer, source, "attention", layer=1, target=target)
+    assert seen["attention_type"] == "cross_attention"
+    assert set(seen["attention_types"]) == {"self_attention", "decoder_self_attention", "cross_attention"}
+    ids, written = ([[token["id"] for token in seen[side]]] for side in ("keys", "queries"))
     assert ids[0] == [*tokenizer.encode(source), tokenizer.end_of_text]
     assert written[0] == [tokenizer.start_of_target, *tokenizer.encode(target)]
     maps = attention_maps(translator, torch.tensor(ids), torch.tensor(written))
     expected = maps["decoder_blocks.1.cross_attention"][0]
     torch.testing.assert_close(torch.tensor(seen["weights"]), expected, atol=1e-4, rtol=0)
-    own = look(translator, tokenizer, source, "attention", kind="attention")
+    own = inspect_model(translator, tokenizer, source, "attention", attention_type="self_attention")
     torch.testing.assert_close(torch.tensor(own["weights"]), maps["encoder_blocks.0.attention"][0], atol=1e-4, rtol=0)
-    tokens = look(translator, tokenizer, source, target=target)
+    tokens = inspect_model(translator, tokenizer, source, target=target)
     assert "".join(token["text"] for token in tokens["tokens"][:-1]) == target and tokens["tokens"][0]["rank"] == 0
 
 
-def test_a_look_through_the_lens_is_the_lens():
+def test_the_inspected_logit_lens_is_the_logit_lens():
     gpt, tokenizer = shipped("storyworld-gpt")
-    seen = look(gpt, tokenizer, "Paul was", "lens")
+    seen = inspect_model(gpt, tokenizer, "Paul was", "logit_lens")
     rows = logit_lens(gpt, torch.tensor([token["id"] for token in seen["tokens"]]))
     for layer, row in zip(seen["layers"], rows, strict=True):
         best = row.logits.softmax(-1).topk(3)
         assert layer["layer"] == row.layer
-        assert [[one["id"] for one in says] for says in layer["says"]] == best.indices.tolist()
-        assert [one["probability"] for one in layer["says"][-1]] == pytest.approx(best.values[-1].tolist(), abs=1e-4)
+        assert [[one["id"] for one in says] for says in layer["predictions"]] == best.indices.tolist()
+        assert [one["probability"] for one in layer["predictions"][-1]] == pytest.approx(
+            best.values[-1].tolist(), abs=1e-4
+        )
 
 
-def test_a_look_reads_what_the_model_would_read():
+def test_inspection_reads_what_the_model_would_read():
     gpt, tokenizer = shipped("storyworld-chat")
     chat = [{"role": "user", "content": "Tell a story."}, {"role": "assistant", "content": "No."}]
-    ids = [token["id"] for token in look(gpt, tokenizer, chat)["tokens"]]
+    ids = [token["id"] for token in inspect_model(gpt, tokenizer, chat)["tokens"]]
     assert ids == template_of(tokenizer).encode(tokenizer, chat, answer=False).ids
-    assert [token["id"] for token in look(gpt, tokenizer, "")["tokens"]] == [tokenizer.end_of_text]
-    typed = look(gpt, tokenizer, "<|im_end|>")["tokens"]
+    assert [token["id"] for token in inspect_model(gpt, tokenizer, "")["tokens"]] == [tokenizer.end_of_text]
+    typed = inspect_model(gpt, tokenizer, "<|im_end|>")["tokens"]
     assert len(typed) > 1 and tokenizer.special_tokens["<|im_end|>"] not in [token["id"] for token in typed]
     bert, words = shipped("storyworld-bert")
-    masked = look(bert, words, "the [MASK] sat", "lens")["tokens"]
+    masked = inspect_model(bert, words, "the [MASK] sat", "logit_lens")["tokens"]
     assert [token["text"] for token in masked] == ["[CLS]", "the", "[MASK]", "sat", "[SEP]"]
-    heads = look(*small_classifier(), "the man", "attention")
-    assert (heads["heads"], len(heads["tokens"])) == (2, 4)
+    heads = inspect_model(*small_classifier(), "the man", "attention")
+    assert (heads["heads"], len(heads["queries"])) == (2, 4)
 
 
 LONG = [1] * 300
@@ -300,25 +302,25 @@ LONG = [1] * 300
 @pytest.mark.parametrize(("name", "arguments", "sentence"), [
     ("storyworld-gpt", {"input": "a", "show": "all"}, "show is 'all'; it must be one of"),
     ("storyworld-gpt", {"input": []}, "the text is an empty list"),
-    ("storyworld-gpt", {"input": [1024]}, "holds 1024, which is no token: ids are whole numbers from 0 to 1023"),
-    ("storyworld-gpt", {"input": [-1]}, "holds -1"),
-    ("storyworld-gpt", {"input": [True]}, "holds True"),
-    ("storyworld-gpt", {"input": LONG, "show": "attention"}, "300 tokens, and 'attention' is shown for at most 256"),
-    ("storyworld-gpt", {"input": LONG, "show": "lens"}, "for at most 256"),
-    ("storyworld-gpt", {"input": LONG}, "for at most 256"),
-    ("storyworld-bert", {"input": [1] * 65}, "for at most 64"),
-    ("storyworld-gpt", {"input": "a", "show": "attention", "layer": 4}, "layer is 4; the model has 4 of them"),
+    ("storyworld-gpt", {"input": [1024]}, "contains 1024, which is not a token id; they are whole numbers from 0 to 1023"),
+    ("storyworld-gpt", {"input": [-1]}, "contains -1"),
+    ("storyworld-gpt", {"input": [True]}, "contains True"),
+    ("storyworld-gpt", {"input": LONG, "show": "attention"}, "300 tokens, and the limit of 'attention' is 256"),
+    ("storyworld-gpt", {"input": LONG, "show": "logit_lens"}, "the limit of .logit_lens. is 256"),
+    ("storyworld-gpt", {"input": LONG}, "the limit of .tokens. is 256"),
+    ("storyworld-bert", {"input": [1] * 65}, "the limit of .tokens. is 64"),
+    ("storyworld-gpt", {"input": "a", "show": "attention", "layer": 4}, "layer is 4; the model has 4 layers"),
     ("storyworld-gpt", {"input": "a", "show": "attention", "layer": -1}, "layer is -1"),
-    ("storyworld-gpt", {"input": "a", "show": "attention", "kind": "cross_attention"}, "need a translator and a"),
-    ("storyworld-gpt", {"input": "a", "target": "b"}, "target is for translators, and the model is a gpt"),
-    ("storyworld-gpt", {"input": "a", "n": 21}, "n is 21"),
-    ("storyworld-bert", {"input": [{"role": "user", "content": "a"}]}, "is a conversation, and the model is a bert"),
-    ("storyworld-de-en", {"input": "a", "show": "lens"}, "the logit lens is for a gpt or a bert"),
-    ("storyworld-de-en", {"input": "a"}, "give the translation, too"),
-], ids=str)  # fmt: skip
-def test_what_cannot_be_looked_at_gets_a_sentence(name, arguments, sentence):
+    ("storyworld-gpt", {"input": "a", "show": "attention", "attention_type": "cross_attention"}, "need a translator and a"),
+    ("storyworld-gpt", {"input": "a", "target": "b"}, "a target is only for translators, and this model is a gpt"),
+    ("storyworld-gpt", {"input": "a", "n": 21}, "is 21"),
+    ("storyworld-bert", {"input": [{"role": "user", "content": "a"}]}, "is a conversation, and this model is a bert"),
+    ("storyworld-de-en", {"input": "a", "show": "logit_lens"}, "the logit lens needs a gpt or a bert"),
+    ("storyworld-de-en", {"input": "a"}, "send the translation as target"),
+], ids=lambda value: str(value)[:60])  # fmt: skip
+def test_what_cannot_be_inspected_gets_a_sentence(name, arguments, sentence):
     with pytest.raises(UserError, match=sentence):
-        look(*shipped(name), **arguments)
+        inspect_model(*shipped(name), **arguments)
 
 
 @cache

@@ -126,7 +126,7 @@ def test_flops_of_a_bert_without_what_is_done_once_for_a_text(share):
     predict = (torch.arange(10) < share).expand(3, 10)
     once = 6 * 3 * (16 * 16 + 16 * 2)
     counted = counted_flops(model, random_ids(3, 10), None, None, predict)
-    assert counted == flops_per_token(model.config, 10, predicted=share / 10) * 30 + once
+    assert counted == flops_per_token(model.config, 10, predicted_fraction=share / 10) * 30 + once
 
 
 def test_flops_of_a_transformer_for_a_source_as_long_as_the_target():

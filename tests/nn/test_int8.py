@@ -25,7 +25,7 @@ from llmasos.generation import (
 from llmasos.interpret import attention_maps, logit_lens, score_tokens
 from llmasos.models import ModelConfig, build_model, n_parameters, weight_bytes
 from llmasos.nn import Int8Embedding, Int8Linear, is_quantized, quantize
-from llmasos.nn.int8 import round_rows
+from llmasos.nn.int8 import quantize_rows
 from llmasos.tasks import fill_masks
 from llmasos.tasks.embedding import embed
 
@@ -47,7 +47,7 @@ def random_model(name: str) -> nn.Module:
     return randomise(build_model(ModelConfig(**{**SMALL, **MODELS[name]})).double()).eval()
 
 
-def dequantised(model: nn.Module) -> nn.Module:
+def dequantized(model: nn.Module) -> nn.Module:
     """A float model with the weights q·s that a rounded one stands for."""
     model = copy.deepcopy(model)
     done = set()
@@ -85,7 +85,7 @@ def test_no_weight_moves_by_more_than_half_a_scale(rows):
     """In exact arithmetic, for any float32 there is: the largest and the smallest, zeros, ties at a half."""
     width = max(map(len, rows))
     weight = torch.tensor([row + [0.0] * (width - len(row)) for row in rows])
-    q, scale = round_rows(weight)
+    q, scale = quantize_rows(weight)
     assert q.dtype == torch.int8 and scale.dtype == torch.float32 and (scale > 0).all() and scale.isfinite().all()
     assert int(q.min()) >= -127
     for numbers, row, s in zip(q.tolist(), weight.tolist(), scale.tolist(), strict=True):
@@ -97,11 +97,11 @@ def test_no_weight_moves_by_more_than_half_a_scale(rows):
 @given(st.integers(0, 10**6), st.integers(-20, 20))
 def test_a_row_is_rounded_on_its_own_and_symmetrically(seed, power):
     weight = torch.randn(4, 7, generator=torch.Generator().manual_seed(seed))
-    q, scale = round_rows(weight)
-    minus, same_scale = round_rows(-weight)
+    q, scale = quantize_rows(weight)
+    minus, same_scale = quantize_rows(-weight)
     assert torch.equal(minus, -q) and torch.equal(same_scale, scale)
     weight[1:] *= 2.0**power  # exact, and of no concern to the first row
-    again, scales = round_rows(weight)
+    again, scales = quantize_rows(weight)
     assert torch.equal(again, q) and scales[0] == scale[0] and torch.equal(scales[1:], scale[1:] * 2.0**power)
     assert (q.abs().amax(dim=1) == 127).all()  # the whole range is used
 
@@ -109,15 +109,15 @@ def test_a_row_is_rounded_on_its_own_and_symmetrically(seed, power):
 def test_halves_that_float32_takes_for_the_other_side():
     """1107.5089 / s lies a hair above 80.5. Divided in float32 it is 80.5, and would be rounded to the even 80."""
     weight = torch.tensor([[1747.25, float.fromhex("0x1.14e092p+10")]])
-    q, scale = round_rows(weight)
+    q, scale = quantize_rows(weight)
     assert (weight[0, 1] / scale[0]).item() == 80.5 and q.tolist() == [[127, 81]]
 
 
 def test_large_matrices_are_rounded_and_multiplied_in_blocks(monkeypatch):
     weight, x = torch.randn(11, 5, dtype=torch.float64), torch.randn(3, 5, dtype=torch.float64)
-    whole, expected = round_rows(weight), Int8Linear(*round_rows(weight))(x)
+    whole, expected = quantize_rows(weight), Int8Linear(*quantize_rows(weight))(x)
     monkeypatch.setattr("llmasos.nn.int8.BLOCK", 14)  # two rows at a time, and one is left over
-    assert all(torch.equal(a, b) for a, b in zip(round_rows(weight), whole, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(quantize_rows(weight), whole, strict=True))
     torch.testing.assert_close(Int8Linear(*whole)(x), expected, rtol=0, atol=1e-12)
     monkeypatch.setattr("llmasos.nn.int8.BLOCK", 1)
     torch.testing.assert_close(Int8Linear(*whole)(x), expected, rtol=0, atol=1e-12)
@@ -128,15 +128,15 @@ def test_a_matrix_in_the_files_layout_is_rounded_as_it_stands():
     weight = torch.randn(6, 15)
     theirs = weight.T.contiguous().T.split([4, 2])[0]
     assert not theirs.is_contiguous()
-    q, scale = round_rows(theirs)
-    assert q.is_contiguous() and torch.equal(q, round_rows(weight[:4].contiguous())[0])
+    q, scale = quantize_rows(theirs)
+    assert q.is_contiguous() and torch.equal(q, quantize_rows(weight[:4].contiguous())[0])
 
 
 def test_damage_stays_visible():
     for bad in (float("nan"), float("inf")):
         weight = torch.ones(2, 3)
         weight[0, 1] = bad
-        y = Int8Linear(*round_rows(weight))(torch.ones(1, 3))
+        y = Int8Linear(*quantize_rows(weight))(torch.ones(1, 3))
         assert y[0, 0].isnan() and y[0, 1] == 3
 
 
@@ -144,9 +144,9 @@ def test_damage_stays_visible():
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_quantised_model_is_the_float_model_with_rounded_weights(name):
+def test_a_quantized_model_is_the_float_model_with_rounded_weights(name):
     model = random_model(name)
-    expected, before = outputs(dequantised(model)), outputs(model)
+    expected, before = outputs(dequantized(model)), outputs(model)
     assert quantize(model) is model and is_quantized(model)
     torch.testing.assert_close(outputs(model), expected, rtol=0, atol=1e-11)
     assert not torch.allclose(outputs(model), before, rtol=0, atol=1e-6)  # it has been rounded
@@ -261,10 +261,10 @@ def test_another_way_to_quantise_is_named():
             load("storyworld-gpt", quantize="int4")
 
 
-def test_a_quantised_model_cannot_be_trained_or_saved(tmp_path):
+def test_a_quantized_model_cannot_be_trained_or_saved(tmp_path):
     model = LLMTrainer.from_pretrained("storyworld-gpt", "cpu", quantize="int8")
     assert model.generate("Once", max_new_tokens=3) and "0.87M parameters" in repr(model)
-    with pytest.raises(UserError, match="storyworld-gpt is quantised to int8, and rounded weights cannot learn"):
+    with pytest.raises(UserError, match="storyworld-gpt is quanti[sz]ed to int8, and rounded weights cannot learn"):
         model.train("a text")
     with pytest.raises(UserError, match="rounded weights are not saved"):
         model.save_pretrained(tmp_path / "out")
@@ -272,7 +272,7 @@ def test_a_quantised_model_cannot_be_trained_or_saved(tmp_path):
     with pytest.raises(UserError, match="rounded weights cannot learn"):
         model.model.train()
     assert not any(module.training for module in model.model.modules() if isinstance(module, Int8Linear))
-    layer = Int8Linear(*round_rows(torch.randn(4, 3)))
+    layer = Int8Linear(*quantize_rows(torch.randn(4, 3)))
     with pytest.raises(UserError, match="gives no gradients"):
         layer(torch.randn(2, 3, requires_grad=True))
     with torch.no_grad():
