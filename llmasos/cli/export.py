@@ -1,4 +1,4 @@
-"""`python -m llmasos export`: a run's best model as a folder of its own, which transformers opens where it can."""
+"""`python -m llmasos export`: save a run's best model as a separate folder, which transformers opens if it can."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,25 +10,31 @@ from llmasos.training.device import PRECISIONS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Load the model, write it. Returns the exit status.
+    """Load the model and save it. Returns the exit status.
 
     Raises:
-        UserError: no such model, or a folder that holds a model or other files, or cannot be written.
+        UserError: there is no such model, or the folder already holds a model or other files, or cannot be written.
     """
     parser = ArgumentParser(
         prog="python -m llmasos export",
-        description="Write a model (config, weights, tokenizer) into a folder of its own.",
+        description="Save a model (config, weights, tokenizer) in a separate folder.",
         epilog="Example: python -m llmasos export runs/storyworld my_llm --precision fp16",
     )
-    parser.add_argument("model", metavar="MODEL", help="a run's or a model's folder, or a name (see llmasos models)")
-    parser.add_argument("folder", metavar="FOLDER", help="where to; made if needed, never over other files")
-    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the weights (default: fp32)")
-    parser.add_argument("--overwrite", action="store_true", help="replace a model that is in FOLDER")
+    parser.add_argument(
+        "model", metavar="MODEL", help="folder of a run or a model, or a model's name (see python -m llmasos models)"
+    )
+    parser.add_argument(
+        "folder", metavar="FOLDER", help="where to save it; created if needed, never overwrites other files"
+    )
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="fp32", help="data type of the weights (default: fp32)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing model in FOLDER")
     args = parser.parse_args(arguments)
     if Path(args.folder, "config.json").exists() and not args.overwrite:
-        raise UserError(f"{args.folder} holds a model already: choose another folder, or replace it with --overwrite.")
+        raise UserError(f"{args.folder} already holds a model: choose another folder, or replace it with --overwrite.")
     model, tokenizer = load_pretrained(args.model, say=print)
     architecture = save_pretrained(args.folder, model, tokenizer, PRECISIONS[args.precision])
-    opened = f"transformers opens it as {architecture}" if architecture else "in llmasos's own format"
-    print(f"{args.folder} is written: {opened}.")
+    format = f"transformers opens it as {architecture}" if architecture else "in llmasos's own format"
+    print(f"The model is saved in {args.folder}: {format}.")
     return 0

@@ -1,17 +1,17 @@
-"""Models from the Hugging Face hub, in the cache that its own programs use.
+"""Models from the Hugging Face hub, in the cache that its own libraries use.
 
     $HF_HUB_CACHE, else $HF_HOME/hub, else ~/.cache/huggingface/hub
         models--HuggingFaceTB--SmolLM2-135M/
-            refs/main                       the commit that the name `main` stands for
-            blobs/CHECKSUM                  each content once
-            snapshots/COMMIT/config.json    links to blobs: what is read
+            refs/main                       the commit of the branch `main`
+            blobs/CHECKSUM                  each file's content, once
+            snapshots/COMMIT/config.json    links to blobs, under the file names
 
-What transformers has downloaded is found here, and the other way round. A model that is in the cache is used as it is,
-without asking the network; another revision is another name ("gpt2@main", "gpt2@COMMIT").
+We find models that transformers has downloaded, and vice versa. A cached model is used without contacting the hub; for
+another revision, add it to the name ("gpt2@main", "gpt2@COMMIT").
 
-A download asks the hub for the list of files with their sizes and checksums, fetches those that are needed (see
-`storage/download`: checked, resumed, locked), and links them into the snapshot one by one, so that whatever has a name
-there is whole.
+A download requests the list of files with their sizes and checksums from the hub, fetches the ones it needs (see
+`storage/download`: checked, resumable, locked), and links them into the snapshot one by one, so that every file in a
+snapshot is complete.
 """
 
 import hashlib
@@ -30,10 +30,10 @@ from llmasos.storage import sha256_file
 from llmasos.storage.atomic import write_error, write_text
 from llmasos.storage.download import download, make_request, open_address
 
-TIMEOUT = 10.0  # seconds without an answer
+TIMEOUT = 10.0  # seconds without a response
 MAX_LISTING_BYTES = 50_000_000
 MAIN = "main"
-OTHER_NAMES = {  # models that have been moved from a name without an owner
+MOVED = {  # models that were moved from a name without an owner
     "gpt2": "openai-community/gpt2",
     "gpt2-medium": "openai-community/gpt2-medium",
     "gpt2-large": "openai-community/gpt2-large",
@@ -43,7 +43,7 @@ OTHER_NAMES = {  # models that have been moved from a name without an owner
     "bert-base-cased": "google-bert/bert-base-cased",
     "bert-large-uncased": "google-bert/bert-large-uncased",
 }
-WANTED = {  # beside the weights
+NEEDED_FILES = {  # in addition to the weights
     "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
     "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt", "source.spm", "target.spm", "chat_template.jinja",
     "README.md",
@@ -64,7 +64,7 @@ class Repository:
 
     @classmethod
     def parse(cls, text: str) -> "Repository | None":
-        """From "NAME", "OWNER/NAME" or either with "@REVISION"; None if it cannot be such a name."""
+        """Parse "NAME" or "OWNER/NAME", optionally with "@REVISION"; None if it is not such a name."""
         match = re.fullmatch(r"((?:[\w-][\w.-]*/)?[\w-][\w.-]*)(?:@([\w][\w./-]*))?", text)
         if match is None or ".." in text:
             return None
@@ -72,12 +72,12 @@ class Repository:
 
     @property
     def names(self) -> list[str]:
-        """Under which names it may be known."""
-        return [self.name, *([OTHER_NAMES[self.name]] if self.name in OTHER_NAMES else [])]
+        """All names of the model."""
+        return [self.name, *([MOVED[self.name]] if self.name in MOVED else [])]
 
 
 def cache_folder() -> Path:
-    """Where the cache is, as huggingface_hub decides it."""
+    """Return the cache's folder, by the rules of huggingface_hub."""
     for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if os.environ.get(variable):
             return Path(os.environ[variable]).expanduser()
@@ -85,24 +85,24 @@ def cache_folder() -> Path:
 
 
 def home() -> Path:
-    """The folder of Hugging Face's programs."""
+    """Return the folder of the Hugging Face libraries."""
     if os.environ.get("HF_HOME"):
         return Path(os.environ["HF_HOME"]).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "huggingface"
 
 
 def offline() -> bool:
-    """Whether the user has said that the network is not to be asked."""
+    """Whether the user has turned off network access (HF_HUB_OFFLINE)."""
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
 
 
 def endpoint() -> str:
-    """The hub's address."""
+    """Return the hub's address."""
     return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
 
 
 def token() -> str | None:
-    """The user's key, for models that are not public."""
+    """Return the user's access token, for models that are not public."""
     for variable in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         if os.environ.get(variable):
             return os.environ[variable].strip()
@@ -111,12 +111,12 @@ def token() -> str | None:
 
 
 def folder_of(name: str) -> Path:
-    """A model's folder in the cache."""
+    """Return a model's folder in the cache."""
     return cache_folder() / f"models--{name.replace('/', '--')}"
 
 
 def cached(repository: Repository) -> Path | None:
-    """The model's snapshot in the cache, if it is complete."""
+    """Return the model's snapshot in the cache, if it is complete."""
     for name in repository.names:
         ref = folder_of(name) / "refs" / repository.revision
         commit = ref.read_text().strip() if ref.is_file() else repository.revision
@@ -135,28 +135,28 @@ def is_complete(snapshot: Path) -> bool:
 
 
 def cached_models() -> list[tuple[Repository, Path]]:
-    """All complete models of the cache under their names, with their snapshots."""
-    found = []
+    """Return all complete models in the cache, with their snapshots."""
+    models = []
     for folder in sorted(cache_folder().glob("models--*")):
         name = folder.name.removeprefix("models--").replace("--", "/")
         for ref in sorted(path for path in (folder / "refs").rglob("*") if path.is_file()):
             repository = Repository(name, ref.relative_to(folder / "refs").as_posix())
             if snapshot := cached(repository):
-                found.append((repository, snapshot))
-    return found
+                models.append((repository, snapshot))
+    return models
 
 
 def fetch(repository: Repository, progress: bool = True) -> Path:
-    """Download what is missing of a model, and return its snapshot.
+    """Download the missing files of a model, and return its snapshot.
 
     Raises:
-        UserError: it is not on the hub, needs a key, or cannot be fetched or written. Nothing half is left under a name
-            in the snapshot; what has arrived of a large file is kept, to go on from.
+        UserError: it is not on the hub, needs an access token, or cannot be fetched or written. The snapshot never
+            holds incomplete files; a partial download of a large file is kept, to be resumed.
     """
-    commit, files = listing(repository)
+    commit, files = list_files(repository)
     folder = folder_of(repository.name)
     snapshot = folder / "snapshots" / commit
-    for file in wanted(files, repository):
+    for file in select_files(files, repository):
         blob = folder / "blobs" / file.checksum
         address = f"{endpoint()}/{repository.name}/resolve/{commit}/{urllib.parse.quote(file.name)}"
         download(
@@ -171,7 +171,7 @@ def fetch(repository: Repository, progress: bool = True) -> Path:
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file of a model on the hub. Large ones are known by their SHA-256, the others as git knows them."""
+    """A file of a model on the hub. The checksum is the SHA-256 of large files, and git's blob hash of the others."""
 
     name: str
     size: int
@@ -179,11 +179,11 @@ class HubFile:
     is_large: bool
 
 
-def listing(repository: Repository) -> tuple[str, list[HubFile]]:
-    """The commit that a revision stands for, and the files in it.
+def list_files(repository: Repository) -> tuple[str, list[HubFile]]:
+    """Return the commit of a revision, and its files.
 
     Raises:
-        UserError: there is no such model or revision, it needs a key, or the hub does not answer sensibly.
+        UserError: there is no such model or revision, it needs an access token, or the response is not valid.
     """
     revision = urllib.parse.quote(repository.revision, safe="")
     address = f"{endpoint()}/api/models/{repository.name}/revision/{revision}?blobs=true"
@@ -196,8 +196,9 @@ def listing(repository: Repository) -> tuple[str, list[HubFile]]:
             raise ValueError(f"the commit {commit!r}")
     except urllib.error.HTTPError as error:
         reasons = {
-            401: "there is no such model, or it is not public and wants a key: set HF_TOKEN",
-            403: "it wants a key of somebody who has agreed to its terms: agree on its page, then set HF_TOKEN",
+            401: "there is no such model, or it is not public and needs an access token: set HF_TOKEN",
+            403: "it needs the access token of a user who has accepted its terms: accept them on its page, then set "
+            "HF_TOKEN",
             404: "there is no such model or revision",
         }
         raise UserError(f"{reasons.get(error.code, f'it answered {error.code} {error.reason}')} ({address})") from error
@@ -212,7 +213,7 @@ def listing(repository: Repository) -> tuple[str, list[HubFile]]:
 
 
 def read_entry(entry: dict) -> HubFile:
-    """One file of the hub's list."""
+    """Parse one entry of the hub's list of files."""
     large = entry.get("lfs")
     checksum = large["sha256"] if large else entry["blobId"]
     size = large["size"] if large else entry["size"]
@@ -221,22 +222,22 @@ def read_entry(entry: dict) -> HubFile:
     return HubFile(entry["rfilename"], size, checksum, bool(large))
 
 
-def wanted(files: list[HubFile], repository: Repository) -> list[HubFile]:
-    """The files that are needed: config, tokenizer, and the weights in the best form there is; small ones first.
+def select_files(files: list[HubFile], repository: Repository) -> list[HubFile]:
+    """Return the files we need, small ones first: config, tokenizer, and the weights in the best available form.
 
     Raises:
-        UserError: the model has no config or no weights that can be read.
+        UserError: the model has no config or no readable weights.
     """
     by_name = {file.name: file for file in files}
-    chosen = [file for name, file in by_name.items() if name in WANTED]
-    for whole in (SAFETENSORS, PICKLE):
-        if whole in by_name:
-            chosen.append(by_name[whole])
+    selected = [file for name, file in by_name.items() if name in NEEDED_FILES]
+    for weights in (SAFETENSORS, PICKLE):
+        if weights in by_name:
+            selected.append(by_name[weights])
             break
-        if f"{whole}.index.json" in by_name:
-            part = re.escape(whole).replace(r"\.", r"-\d{5}-of-\d{5}\.", 1)  # model-00001-of-00002.safetensors
-            chosen += [file for name, file in by_name.items() if re.fullmatch(part, name)]
-            chosen.append(by_name[f"{whole}.index.json"])
+        if f"{weights}.index.json" in by_name:
+            shard = re.escape(weights).replace(r"\.", r"-\d{5}-of-\d{5}\.", 1)  # model-00001-of-00002.safetensors
+            selected += [file for name, file in by_name.items() if re.fullmatch(shard, name)]
+            selected.append(by_name[f"{weights}.index.json"])
             break
     else:
         raise UserError(
@@ -244,18 +245,18 @@ def wanted(files: list[HubFile], repository: Repository) -> list[HubFile]:
             f"{', '.join(sorted(by_name)[:12])}."
         )
     if "config.json" not in by_name:
-        raise UserError(f"{repository.name} has no config.json, so it is no model that llmasos can open.")
-    return sorted(chosen, key=lambda file: file.size)
+        raise UserError(f"{repository.name} has no config.json, so llmasos cannot open it.")
+    return sorted(selected, key=lambda file: file.size)
 
 
 def git_checksum(path: Path) -> str:
-    """A file's content as git names it: the SHA-1 of "blob SIZE", a zero byte, and the bytes."""
+    """Return git's blob hash of a file: the SHA-1 of "blob SIZE", a zero byte, and the content."""
     data = path.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
 def link(blob: Path, name: Path) -> None:
-    """Give a blob its name in a snapshot: a relative link, or a copy on systems without links."""
+    """Link a blob into a snapshot: a relative symbolic link, or a hard link on systems without them."""
     target = os.path.relpath(blob, name.parent)
     try:
         name.parent.mkdir(parents=True, exist_ok=True)
@@ -264,7 +265,7 @@ def link(blob: Path, name: Path) -> None:
         name.unlink(missing_ok=True)
         try:
             name.symlink_to(target)
-        except OSError:  # Windows without the right to make links
+        except OSError:  # Windows without the permission to create links
             os.link(blob, name)
     except OSError as error:
         raise write_error(name, error) from error

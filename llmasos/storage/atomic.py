@@ -1,14 +1,14 @@
-"""Writing files and folders so that a crash leaves the old one or the new one, never half of either.
+"""Atomic writes: after a crash, a file or folder is the old one or the new one, never half of either.
 
-The recipe is the classical one: write everything to a temporary name *beside* the final place (same file system),
-`fsync` it, rename it into place, `fsync` the parent folder. POSIX makes the rename atomic; without the first `fsync` a
-power cut could leave the new name with empty contents (Pillai et al., "All File Systems Are Not Created Equal", OSDI
+The classic procedure: write everything to a temporary name *next to* the final path (same file system), `fsync` it,
+rename it into place, `fsync` the parent folder. POSIX makes the rename atomic; without the first `fsync`, a power
+failure could leave the new name with empty contents (Pillai et al., "All File Systems Are Not Created Equal", OSDI
 2014).
 
-Temporary names are `.NAME.tmp-PID-N`. What a killed process leaves behind is removed by the next writer of the same
-name (or by `clean_up`): a temporary is stale when its process no longer lives. A folder cannot be renamed over a folder
-that holds something, so replacing one takes two renames: `NAME` -> `.NAME.old-PID-N`, then the new one -> `NAME`. A
-crash between the two leaves the complete old folder under the `.old` name, and `clean_up` puts it back.
+Temporary names are `.NAME.tmp-PID-N`. The next writer of the same name (or `clean_up`) removes the temporary files of a
+killed process: they are stale once their process has ended. A folder cannot be renamed over a non-empty folder, so
+replacing one takes two renames: `NAME` -> `.NAME.old-PID-N`, then the new one -> `NAME`. A crash between the two leaves
+the complete old folder under the `.old` name, and `clean_up` restores it.
 """
 
 import errno
@@ -25,12 +25,12 @@ from typing import Any
 
 from llmasos.errors import UserError
 
-# Names like ".model.tmp-4711-0": what for, which process, the how-many-eth of that process.
+# Names like ".model.tmp-4711-0": the final name, the process, and its counter.
 _TEMPORARY = re.compile(r"\.(?P<name>[^/\\]+)\.(?P<kind>tmp|old)-(?P<pid>\d+)-\d+")
 _numbers = itertools.count()
-_in_progress: set[str] = set()  # this process's own temporaries, so that a recycled PID cannot protect a stale one
+_in_progress: set[str] = set()  # this process's own temporary files, so that a recycled PID cannot protect a stale one
 
-# Why the operating system refused, and what helps.
+# The reason for each error of the operating system, and the remedy.
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space or choose a folder on another disk"),
     errno.EDQUOT: ("your disk quota is used up", "delete something or choose a folder on another disk"),
@@ -49,23 +49,23 @@ _REASONS = {
 def write_error(path: Path, error: OSError) -> Exception:
     """Return a `UserError` that says in one sentence why `path` could not be written and what to do.
 
-    An error whose cause is not a matter of the disk or of permissions is returned as it came.
+    An error that is not about the disk or permissions is returned unchanged.
     """
     if error.errno not in _REASONS:
         return error
     reason, remedy = _REASONS[error.errno]
-    shown = _TEMPORARY.sub(r"\g<name>", str(path))  # a file inside a temporary folder goes by its final name
-    return UserError(f"could not write {shown}: {reason}; what was there before is intact; {remedy}")
+    shown = _TEMPORARY.sub(r"\g<name>", str(path))  # show the final name of a file inside a temporary folder
+    return UserError(f"could not write {shown}: {reason}; what was there before is intact; {remedy}.")
 
 
 @contextmanager
 def write_file(final: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside `final`; what the caller writes there becomes `final` when the block ends.
+    """Yield a temporary path next to `final`; the file that the caller writes there becomes `final` at the block's end.
 
-    If the block raises, the temporary is removed and `final` is as it was. Missing parent folders are made.
+    If the block raises, the temporary file is removed and `final` is unchanged. Missing parent folders are created.
 
     Raises:
-        UserError: disk full, quota, read-only, no permission and the like.
+        UserError: the disk is full, over quota, read-only, not permitted, or similar.
     """
     final = Path(final)
     with _temporary_beside(final) as temporary:
@@ -79,15 +79,15 @@ def write_file(final: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def write_folder(final: Path | str) -> Iterator[Path]:
-    """Yield a new temporary folder beside `final`; with everything written into it, it becomes `final`.
+    """Yield a new temporary folder next to `final`; it becomes `final` when the block ends.
 
         with write_folder("runs/a/checkpoint") as folder:
             write_json(folder / "state.json", {"step": 100})
 
-    A folder that is already there is replaced, and deleted once the new one is in place. Missing parents are made.
+    An existing folder is replaced, and deleted once the new one is in place. Missing parents are created.
 
     Raises:
-        UserError: disk full, quota, read-only, no permission and the like; `final` is then as it was.
+        UserError: the disk is full, over quota, read-only, not permitted, or similar; `final` is then unchanged.
     """
     final = Path(final)
     with _temporary_beside(final) as temporary:
@@ -104,17 +104,17 @@ def write_bytes(path: Path | str, data: bytes) -> None:
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write `text` to `path` as UTF-8, with newlines as they are, atomically."""
+    """Write `text` to `path` as UTF-8, with unchanged newlines, atomically."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: Path | str, value: Any) -> None:
-    """Write `value` to `path` as JSON that a person can read, atomically."""
+    """Write `value` to `path` as indented JSON, atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path | str) -> Any:
-    """Return what the JSON file at `path` holds.
+    """Return the content of the JSON file at `path`.
 
     Raises:
         UserError: the file is missing, unreadable, or not JSON; names the file and the line.
@@ -122,27 +122,27 @@ def read_json(path: Path | str) -> Any:
     try:
         return json.loads(Path(path).read_bytes())
     except OSError as error:
-        raise UserError(f"could not read {path}: {error.strerror or error}; check the path") from error
+        raise UserError(f"could not read {path}: {error.strerror or error}; check the path.") from error
     except json.JSONDecodeError as error:
-        message = f"{path} is not valid JSON ({error.msg} at line {error.lineno}); it is damaged: write it again"
+        message = f"{path} is not valid JSON ({error.msg} at line {error.lineno}); it is damaged: write it again."
         raise UserError(message) from error
     except (UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{path} is not valid JSON ({error}); it is damaged: write it again") from error
+        raise UserError(f"{path} is not valid JSON ({error}); it is damaged: write it again.") from error
 
 
 def sha256_file(path: Path | str) -> str:
-    """Return the SHA-256 of a file's bytes as 64 hexadecimal digits, reading it in pieces of 1 MiB."""
+    """Return the SHA-256 of a file's bytes as 64 hexadecimal digits, reading it in chunks of 1 MiB."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
     return digest.hexdigest()
 
 
 def clean_up(final: Path | str) -> None:
-    """Remove what dead processes left while writing `final`; put the old folder back if one died between two renames.
+    """Remove temporary files that dead processes left of `final`; restore the old folder after a crash between renames.
 
-    Whoever reads a folder that is replaced in place calls this first. Harmless at any time, in any number of processes.
+    Call this before reading a folder that is replaced in place. It is safe at any time, in any number of processes.
     """
     final = Path(final)
     if not final.parent.is_dir() or not os.access(final.parent, os.W_OK):
@@ -154,15 +154,15 @@ def clean_up(final: Path | str) -> None:
         if os.path.abspath(path) in _in_progress or _is_alive(int(match["pid"])):
             continue
         if match["kind"] == "old" and not final.exists():
-            with suppress(OSError):  # another process may be putting it back at this moment
+            with suppress(OSError):  # another process may be restoring it at this moment
                 os.rename(path, final)
         else:
             _remove(path)
 
 
 def sync(path: Path) -> None:
-    """Make the operating system put a file, or a folder's list of names, on the disk itself."""
-    if os.name == "nt" and path.is_dir():  # Windows cannot open folders; its rename is journalled
+    """Make the operating system flush a file, or a folder's list of names, to the disk (`fsync`)."""
+    if os.name == "nt" and path.is_dir():  # Windows cannot open folders; its rename is journaled
         return
     descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
@@ -173,7 +173,7 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def _temporary_beside(final: Path) -> Iterator[Path]:
-    """Yield an unused temporary path for `final`, remove it whatever happens, and explain what the system refuses."""
+    """Yield an unused temporary path for `final`, remove it in any case, and explain errors of the operating system."""
     temporary = _temporary_name(final, "tmp")
     _in_progress.add(os.path.abspath(temporary))
     try:
@@ -188,7 +188,7 @@ def _temporary_beside(final: Path) -> Iterator[Path]:
 
 
 def _rename_folder(temporary: Path, final: Path) -> None:
-    """Move a complete temporary folder to its final place, over the folder that is there."""
+    """Move a complete temporary folder to its final path, replacing an existing folder."""
     if final.exists() and not final.is_dir():
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(final))
     old = _temporary_name(final, "old")
@@ -209,7 +209,7 @@ def _rename_folder(temporary: Path, final: Path) -> None:
 
 
 def _sync_tree(folder: Path) -> None:
-    """`sync` every file in `folder`, then every folder from the inside out."""
+    """`sync` every file in `folder`, then every folder, innermost first."""
     for path, _, names in os.walk(folder, topdown=False):
         for name in names:
             sync(Path(path, name))
@@ -225,13 +225,13 @@ def _escape_glob(name: str) -> str:
 
 
 def _is_alive(pid: int) -> bool:
-    """Whether a process with this number, other than this one, runs on this machine; when in doubt, yes.
+    """Whether another process with this PID is running on this machine; True when in doubt.
 
-    Our own number in a name that is not `_in_progress` is an earlier process's: in containers PIDs repeat.
+    Our own PID in a name that is not `_in_progress` belongs to an earlier process: in containers PIDs repeat.
     """
     if pid == os.getpid():
         return False
-    if os.name == "nt":  # there, os.kill would end the process instead of asking
+    if os.name == "nt":  # there, os.kill would end the process
         return True
     try:
         os.kill(pid, 0)
@@ -243,7 +243,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def _remove(path: Path) -> None:
-    """Delete a file or folder if it is there; never raise, since this runs while another error is on its way."""
+    """Delete a file or folder if it exists; never raise, since another error may be propagating."""
     with suppress(OSError):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

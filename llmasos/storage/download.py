@@ -1,9 +1,9 @@
-"""Downloading one file so that what arrives is whole, is what was meant, and is fetched only once.
+"""Downloading a file: complete, with the right checksum, and only once.
 
-The bytes go to `.NAME.part` beside the destination. An interrupted download, even one killed, goes on from there with
-an HTTP range request; a server that ignores the range starts over. When all is there the checksum decides: right, and
-the file is renamed into place; wrong, and it is fetched once more from the start; wrong again, and the address is given
-up. A lock lets one process download while others wait for its result.
+The bytes go to `.NAME.part` next to the destination. An interrupted (or killed) download resumes there with an HTTP
+range request; if the server ignores the range, it starts over. A complete file is checked: if the checksum is right,
+the file is renamed into place; if not, it is fetched once more from the start, and then the next address is tried. A
+lock lets one process download while others wait for the result.
 """
 
 import http.client
@@ -23,11 +23,11 @@ from llmasos.storage.atomic import sha256_file, sync, write_error
 from llmasos.storage.lock import lock
 
 BLOCK_BYTES = 1 << 16
-ATTEMPTS = 5  # for one address, as long as it brings nothing new
+ATTEMPTS = 5  # in a row without new data, for one address
 
 
 class DownloadError(Exception):
-    """An address did not deliver, with the reason in words."""
+    """An address did not deliver the file; the message says why."""
 
 
 def download(
@@ -36,7 +36,7 @@ def download(
     checksum: str,
     size: int,
     timeout: float = 30.0,
-    patience: float = 1.0,
+    backoff: float = 1.0,
     progress: bool = True,
     checksum_of: Callable[[Path], str] = sha256_file,
     name: str | None = None,
@@ -44,31 +44,31 @@ def download(
 ) -> None:
     """Fetch a file of known size and content to `destination`, from the first address that delivers it.
 
-    Arguments:
+    Args:
         addresses: http(s) addresses of the same bytes, tried in this order.
-        destination: where the file shall be; not replaced if it is there with the right content.
-        checksum: what `checksum_of` says of the right file.
-        size: bytes; more than that is never read from the network.
-        timeout: seconds without a byte after which a connection counts as lost.
-        patience: seconds before the second attempt; doubled before each further one.
-        progress: whether to show a bar.
-        checksum_of: how the content is told; its SHA-256 in 64 hexadecimal digits if nothing else is said.
-        name: what to call the file to a person (None: its name).
-        token: a key for addresses that want one. It is sent to their own host only.
+        destination: the path of the file; kept if it exists with the right content.
+        checksum: the result of `checksum_of` for the right file.
+        size: in bytes; no more than this is read from the network.
+        timeout: seconds without data until a connection counts as lost.
+        backoff: seconds before the second attempt; doubled before each further one.
+        progress: whether to show a progress bar.
+        checksum_of: computes the checksum of a file; by default its SHA-256 in 64 hexadecimal digits.
+        name: of the file, in messages (None: its file name).
+        token: an access token for addresses that need one. It is sent to their own host only.
 
     Raises:
-        UserError: no address delivered the file, or it cannot be written; says how to get it by hand.
+        UserError: no address delivered the file, or it cannot be written; says how to download it by hand.
     """
     name = name or destination.name
-    with lock(destination.with_name(f".{destination.name}.lock"), _say_waiting(name)):
+    with lock(destination.with_name(f".{destination.name}.lock"), _announce_waiting(name)):
         if destination.is_file() and checksum_of(destination) == checksum:
             return
         part = destination.with_name(f".{destination.name}.part")
         failures = []
         for address in addresses:
             try:
-                fetch = _Fetch(address, part, size, timeout, patience, progress, name, token)
-                fetch.checked(checksum, checksum_of)
+                fetch = _Fetch(address, part, size, timeout, backoff, progress, name, token)
+                fetch.complete_and_check(checksum, checksum_of)
                 part.replace(destination)
                 sync(destination.parent)
                 return
@@ -78,37 +78,37 @@ def download(
                 raise write_error(destination, error) from error
     raise UserError(
         f"could not download {name} ({'; '.join(failures)}); check the network and start again (what has"
-        f" arrived is kept), or fetch it by hand and save it as {destination}"
+        f" arrived is kept), or fetch it by hand and save it as {destination}."
     )
 
 
 @dataclass
 class _Fetch:
-    """Completing `part` to `size` bytes from one address; the other fields are those of `download`."""
+    """The download of `part`, up to `size` bytes, from one address; the other fields are arguments of `download`."""
 
     address: str
     part: Path
     size: int
     timeout: float
-    patience: float
+    backoff: float
     progress: bool
     name: str
     token: str | None
 
-    def checked(self, checksum: str, checksum_of: Callable[[Path], str]) -> None:
-        """Complete the file and check it; if it is wrong, once more from the start."""
+    def complete_and_check(self, checksum: str, checksum_of: Callable[[Path], str]) -> None:
+        """Complete the file and check it; if the checksum is wrong, try once more from the start."""
         for _ in range(2):
             self.complete()
-            found = checksum_of(self.part)
-            if found == checksum:
+            actual = checksum_of(self.part)
+            if actual == checksum:
                 return
             self.part.unlink()
-        raise DownloadError(f"it sent another file (checksum {found}, expected {checksum})")
+        raise DownloadError(f"it sent another file (checksum {actual}, expected {checksum})")
 
     def complete(self) -> None:
-        """Receive what is missing, connecting anew after each interruption."""
+        """Receive the missing bytes, reconnecting after each interruption."""
         part, size = self.part, self.size
-        at_first = _size(part)
+        initial_size = _size(part)
         bar = tqdm(total=size, unit="B", unit_scale=True, desc=f"downloading {self.name}", disable=not self.progress)
         with bar:
             attempt = 0
@@ -124,7 +124,7 @@ class _Fetch:
                         raise DownloadError(failure) from error
                 except urllib.error.URLError as error:
                     failure = str(getattr(error.reason, "strerror", None) or error.reason)
-                    if _size(part) == at_first:  # never connected: offline, most likely, where waiting does not help
+                    if _size(part) == initial_size:  # never connected: probably offline, where retrying does not help
                         raise DownloadError(failure) from error
                 except (TimeoutError, ConnectionError, http.client.HTTPException) as error:
                     failure = str(error) or f"the connection was lost ({type(error).__name__})"
@@ -133,11 +133,11 @@ class _Fetch:
                     break
                 attempt = 1 if arrived > before else attempt + 1
                 if attempt >= ATTEMPTS:
-                    raise DownloadError(f"{failure}, {arrived:,} of {size:,} bytes are here")
-                time.sleep(self.patience * 2 ** (attempt - 1))
+                    raise DownloadError(f"{failure}, {arrived:,} of {size:,} bytes have arrived")
+                time.sleep(self.backoff * 2 ** (attempt - 1))
 
     def receive(self, bar: tqdm) -> None:
-        """Ask for the bytes that `part` lacks and append what comes; never more than `size` in all."""
+        """Request the bytes that `part` lacks and append them, up to `size` in total."""
         have = _size(self.part)
         request = make_request(self.address, self.token)
         if have:
@@ -158,15 +158,15 @@ class _Fetch:
 
 
 def make_request(address: str, token: str | None = None) -> urllib.request.Request:
-    """A request for the bytes at an address, with a key if one is needed."""
+    """Build a request for an address, with an access token if there is one."""
     request = urllib.request.Request(address, headers={"User-Agent": "llmasos", "Accept-Encoding": "identity"})
     if token:
         request.add_header("Authorization", f"Bearer {token}")
     return request
 
 
-class _KeepKeyAtHome(urllib.request.HTTPRedirectHandler):
-    """Follows redirections as usual, but takes the key along only where they stay on the same host."""
+class _KeepTokenOnHost(urllib.request.HTTPRedirectHandler):
+    """Follows redirects as usual, but sends the token only to the original host."""
 
     def redirect_request(self, request, file, code, message, headers, address):
         new = super().redirect_request(request, file, code, message, headers, address)
@@ -176,12 +176,12 @@ class _KeepKeyAtHome(urllib.request.HTTPRedirectHandler):
 
 
 def open_address(request: urllib.request.Request, timeout: float):
-    """The answer to a request, redirections followed. Raises what `urllib.request.urlopen` raises."""
-    return urllib.request.build_opener(_KeepKeyAtHome).open(request, timeout=timeout)
+    """Send a request and return the response, following redirects. Raises what `urllib.request.urlopen` raises."""
+    return urllib.request.build_opener(_KeepTokenOnHost).open(request, timeout=timeout)
 
 
 def _read(response: http.client.HTTPResponse, n_bytes: int) -> bytes:
-    """Read from the network; what goes wrong there shall not look like an error of the disk."""
+    """Read from the network; its errors become `ConnectionError`, so that they differ from errors of the disk."""
     try:
         return response.read(n_bytes)
     except OSError as error:
@@ -192,8 +192,8 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def _say_waiting(name: str):
-    def say() -> None:
-        print(f"another process is downloading {name}; waiting for it", file=sys.stderr)
+def _announce_waiting(name: str) -> Callable[[], None]:
+    def announce() -> None:
+        print(f"another process is downloading {name}; waiting for it.", file=sys.stderr)
 
-    return say
+    return announce

@@ -1,4 +1,4 @@
-"""One process at a time: a lock on a file, held by the operating system and therefore released even by `kill -9`."""
+"""One process at a time: a file lock, held by the operating system and therefore released even after `kill -9`."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -14,18 +14,18 @@ else:
 
 
 @contextmanager
-def lock(path: Path | str, waiting: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold the lock named by `path` for the length of the block; wait while another process or thread holds it.
+def lock(path: Path | str, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold the lock at `path` during the block; wait while another process or thread holds it.
 
-    The file is empty and stays when the lock is released: were it removed, two processes could lock two files of one
-    name.
+    The file is empty and remains when the lock is released: if it were removed, two processes could lock two files of
+    the same name.
 
-    Arguments:
-        path: the lock's file; made, with its folder, where missing.
-        waiting: called once before waiting, for example to say so.
+    Args:
+        path: the lock file; created, with its folder, if it is missing.
+        on_wait: called once before waiting, for example to print a message.
 
     Raises:
-        UserError: the file cannot be made.
+        UserError: the file cannot be created.
     """
     path = Path(path)
     try:
@@ -35,8 +35,8 @@ def lock(path: Path | str, waiting: Callable[[], None] | None = None) -> Iterato
         raise write_error(path, error) from error
     with file:
         if not _try_to_lock(file.fileno()):
-            if waiting:
-                waiting()
+            if on_wait:
+                on_wait()
             _wait_for_lock(file.fileno())
         yield  # closing the file releases the lock
 

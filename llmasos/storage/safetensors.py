@@ -1,15 +1,15 @@
-"""The safetensors file format, written by hand: named tensors in one file, without pickle.
+"""The safetensors file format: named tensors in one file, without pickle.
 
-A file is three things in a row (https://huggingface.co/docs/safetensors, "Format"):
+A file has three parts (https://huggingface.co/docs/safetensors, "Format"):
 
     8 bytes     length N of the header, unsigned little-endian
     N bytes     a JSON object {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [begin, end]}, ...},
                 with an optional "__metadata__" object of strings, padded with spaces to a multiple of 8
     the rest    the tensors' raw little-endian bytes, row-major, back to back; offsets count from here
 
-Loading a pickle runs whatever code its author put in; here there is nothing to run, and everything the header claims is
-checked before a tensor is made. Tensors lie in the order of the reference implementation (widest dtype first, then by
-name), so each starts at a multiple of its item size and the same tensors make the same bytes as there.
+Loading a pickle runs whatever code its author put in; here there is nothing to run, and the header is fully checked
+before any tensor is created. Tensors are in the order of the reference implementation (widest dtype first, then by
+name), so each one starts at a multiple of its item size, and the same tensors give the same bytes.
 """
 
 import json
@@ -29,7 +29,7 @@ from llmasos.storage.atomic import write_file
 MAX_HEADER_BYTES = 100_000_000  # the reference implementation's limit
 ALIGNMENT = 8
 
-# The format's names for dtypes, in the order in which the reference lays tensors out.
+# The format's names for dtypes, in the reference implementation's order of tensors.
 DTYPES: dict[str, torch.dtype] = {
     "U64": torch.uint64,
     "I64": torch.int64,
@@ -64,7 +64,7 @@ class TensorEntry:
 
 @dataclass(frozen=True)
 class Header:
-    """A file's checked header: its tensors in the order of their data, its metadata, and where the data starts."""
+    """A file's validated header: its tensors in the order of their data, its metadata, and the start of the data."""
 
     tensors: dict[str, TensorEntry]
     metadata: dict[str, str]
@@ -74,21 +74,21 @@ class Header:
 def save_tensors(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """Write named tensors to a safetensors file, atomically.
 
-    One tensor at a time goes to the CPU and to the disk, so the memory needed is that of the largest tensor that is not
-    already contiguous on the CPU. Two names for the same memory (tied weights) are written twice: leave one out.
+    Tensors are copied to the CPU and written one at a time, so the peak memory is the size of the largest tensor that
+    is not already contiguous on the CPU. Two names for the same memory (tied weights) are written twice: pass only one.
 
-    Arguments:
-        path: the file to write; replaced if it is there.
+    Args:
+        path: the file to write; an existing one is replaced.
         tensors: any shapes, devices and strides; dtypes as in `DTYPES`.
-        metadata: strings to keep in the header. The hub's files say `{"format": "pt"}`.
+        metadata: strings for the header. The hub's files have `{"format": "pt"}`.
 
     Raises:
-        UserError: the file cannot be written (disk full, no permission, ...); an earlier file is then intact.
-        ValueError: a dtype that the format does not have, or the reserved name "__metadata__".
+        UserError: the file cannot be written (disk full, no permission, ...); an existing file is then intact.
+        ValueError: the format has no such dtype, or a tensor has the reserved name "__metadata__".
     """
     for name, tensor in tensors.items():
         if name == "__metadata__" or tensor.dtype not in _NAMES or tensor.is_meta or tensor.layout != torch.strided:
-            raise ValueError(f"safetensors cannot hold {name!r} of {tensor.dtype}, {tensor.layout} on {tensor.device}")
+            raise ValueError(f"safetensors cannot hold {name!r} of {tensor.dtype}, {tensor.layout} on {tensor.device}.")
     names = sorted(tensors, key=lambda name: (_ORDER[tensors[name].dtype], name))
 
     header: dict[str, Any] = {}
@@ -114,9 +114,9 @@ def save_tensors(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapp
 def load_tensors(path: Path | str, device: torch.device | str = "cpu") -> dict[str, Tensor]:
     """Return the tensors of a safetensors file by name.
 
-    On the CPU nothing is copied: the tensors are views of one private memory map, whose pages are read from the disk
-    when first touched. Writing to such a tensor changes memory only, never the file; the map lives as long as any
-    tensor of it. Only a tensor that another program stored at an odd address is copied, and those on another device.
+    On the CPU nothing is copied: the tensors are views of one private memory map, whose pages are read from the disk on
+    first access. Writing to such a tensor changes memory only, never the file; the map lives as long as any of its
+    tensors. Only tensors at an unaligned offset, and those for another device, are copied.
 
     Raises:
         UserError: the file is missing, truncated or damaged; names the file and the tensor.
@@ -129,17 +129,17 @@ def load_tensors(path: Path | str, device: torch.device | str = "cpu") -> dict[s
         try:
             tensor = _view(memory, header.data_start + entry.begin, entry).to(device)
         except (RuntimeError, OverflowError, TypeError) as error:  # such as a shape of (0, 2**62, 2**62)
-            raise UserError(f"{path}: tensor {name!r} of shape {entry.shape} cannot be made ({error})") from error
+            raise UserError(f"{path}: tensor {name!r} of shape {entry.shape} cannot be created ({error}).") from error
         tensors[name] = tensor
     return tensors
 
 
 def _view(memory: mmap.mmap, offset: int, entry: TensorEntry) -> Tensor:
-    """Return the tensor that lies at byte `offset` of the map."""
+    """Return the tensor at byte `offset` of the map."""
     if entry.begin == entry.end:
         return torch.empty(entry.shape, dtype=entry.dtype)
     n_bytes = entry.end - entry.begin
-    if offset % entry.dtype.itemsize:  # vector instructions want aligned data
+    if offset % entry.dtype.itemsize:  # vector instructions need aligned data
         return torch.frombuffer(bytearray(memory[offset : offset + n_bytes]), dtype=entry.dtype).view(entry.shape)
     count = n_bytes // entry.dtype.itemsize
     return torch.frombuffer(memory, dtype=entry.dtype, count=count, offset=offset).view(entry.shape)
@@ -149,9 +149,9 @@ def read_header(path: Path | str) -> Header:
     """Read and check the header of a safetensors file without touching the tensors.
 
     Raises:
-        UserError: with the file's name and what is wrong: too short, header length beyond the file or over 100 MB, not
-            a JSON object, a name twice, an unknown dtype, a shape that does not fit its bytes, data that overlap, leave
-            a hole or end elsewhere than the file.
+        UserError: the file is too short, the header is longer than the file or 100 MB, it is not a JSON object, has a
+            duplicate name, an unknown dtype, or a shape that does not match its bytes, or the data overlap, have a gap
+            or end elsewhere than the file.
     """
     path = Path(path)
     try:
@@ -162,7 +162,7 @@ def read_header(path: Path | str) -> Header:
                 raise _damaged(path, f"its header would be {length:,} bytes long, the file has {file_size:,}")
             text = file.read(length)
     except OSError as error:
-        raise UserError(f"could not read {path}: {error.strerror or error}; check the path") from error
+        raise UserError(f"could not read {path}: {error.strerror or error}; check the path.") from error
     try:
         raw = json.loads(text.decode("utf-8"), object_pairs_hook=_object_without_duplicates)
     except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
@@ -187,7 +187,7 @@ def read_header(path: Path | str) -> Header:
 
 
 def _checked_entry(path: Path, name: str, entry: Any) -> TensorEntry:
-    """Turn one tensor's JSON into a `TensorEntry`, or say what is wrong with it."""
+    """Parse one tensor's JSON into a `TensorEntry`, or raise an error that says what is wrong."""
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise _damaged(path, f"tensor {name!r} is not described by dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
@@ -200,18 +200,19 @@ def _checked_entry(path: Path, name: str, entry: Any) -> TensorEntry:
     begin, end = offsets
     needed = math.prod(shape) * DTYPES[dtype].itemsize
     if end - begin != needed:
-        what = f"tensor {name!r} of {dtype} {shape} needs {needed:,} bytes, its offsets span {end - begin:,}"
-        raise _damaged(path, what)
+        raise _damaged(
+            path, f"tensor {name!r} of {dtype} {shape} needs {needed:,} bytes, its offsets span {end - begin:,}"
+        )
     return TensorEntry(DTYPES[dtype], tuple(shape), begin, end)
 
 
 def _are_counts(value: Any) -> bool:
-    """Whether `value` is a list of whole numbers >= 0 (JSON's true is no number, though Python's True is)."""
+    """Whether `value` is a list of integers >= 0 (JSON's true is not a number, though Python's True is)."""
     return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
 
 
 def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a dict of a JSON object's members; of two with one name, `json` alone would silently keep the last."""
+    """Build a dict from a JSON object's members; for duplicate names, `json` alone would silently keep the last."""
     result: dict[str, Any] = {}
     for name, value in pairs:
         if name in result:
@@ -220,5 +221,5 @@ def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _damaged(path: Path, what: str) -> UserError:
-    return UserError(f"{path} is not a whole safetensors file: {what}; fetch or save it again")
+def _damaged(path: Path, problem: str) -> UserError:
+    return UserError(f"{path} is not a whole safetensors file: {problem}; fetch or save it again.")

@@ -9,7 +9,7 @@ from task_helpers import RUNS, train, workplace
 
 from llmasos import LLMTrainer
 from llmasos.__main__ import main as llmasos
-from llmasos.cli.models import count, licence_of
+from llmasos.cli.models import count, license_of
 from llmasos.hub.resolve import shipped_models
 from llmasos.tokenizers import train_tokenizer
 
@@ -40,10 +40,10 @@ def test_models_lists_what_there_is(place, capsys):
     lines = {line.split()[0]: line for line in out.splitlines() if line.strip()}
     for name in shipped_models():
         assert "comes with llmasos" in lines[name] and " mit " in lines[name]
-    assert "a run of yours" in lines["runs/mine"] and "gpt" in lines["runs/mine"]
+    assert "your run" in lines["runs/mine"] and "gpt" in lines["runs/mine"]
     assert "cannot be used" in lines["runs/broken"]
     assert "cache, main" in lines["someone/tiny"] and "apache-2.0" in lines["someone/tiny"]
-    assert "not fetched yet" in lines["gpt2"] and "124M" in lines["gpt2"]
+    assert "not downloaded" in lines["gpt2"] and "124M" in lines["gpt2"]
     assert "gpt, chat" in lines["storyworld-chat"] and "chat" not in lines["storyworld-gpt"]
 
 
@@ -57,7 +57,7 @@ def test_export_writes_a_folder_that_can_be_used(place, capsys):
     assert "perplexity" in capsys.readouterr().out
     before = (place / "my_llm" / "model.safetensors").read_bytes()
     assert llmasos(["export", "runs/mine", "my_llm"]) != 0
-    assert "my_llm holds a model already" in capsys.readouterr().err
+    assert "my_llm already holds a model" in capsys.readouterr().err
     assert (place / "my_llm" / "model.safetensors").read_bytes() == before
     assert llmasos(["export", "runs/mine", "my_llm", "--overwrite"]) == 0
     assert len((place / "my_llm" / "model.safetensors").read_bytes()) > len(before)  # now in fp32
@@ -86,9 +86,9 @@ def test_a_published_model_is_a_place_to_start_from(place, capsys):
     assert "of them learning" in capsys.readouterr().out
 
 
-def test_numbers_and_licences_for_people(tmp_path):
+def test_formatted_numbers_and_licenses(tmp_path):
     assert [count(n) for n in (938_496, 12_345_678, 1_558_000_000)] == ["0.94M", "12M", "1558M"]
-    assert licence_of(tmp_path) == "–"
+    assert license_of(tmp_path) == "–"
 
 
 def test_a_chat_model_is_told_and_not_continued(place, capsys):
@@ -100,4 +100,4 @@ def test_a_chat_model_is_told_and_not_continued(place, capsys):
     answer = LLMTrainer.from_pretrained("storyworld-chat").chat(question, max_new_tokens=20, temperature=0.0)
     assert shown.removeprefix(question).strip() == answer
     assert llmasos(["sample", "storyworld-chat"]) != 0
-    assert "needs something to work on" in capsys.readouterr().err
+    assert "needs an input" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Downloading from a server on this machine that cuts, corrupts, ignores, stalls and lies; and the registry on top."""
+"""Downloads from a local server that breaks, corrupts, ignores and stalls; and the published data sets on top."""
 
 import hashlib
 import http.server
@@ -28,13 +28,13 @@ SHA256 = hashlib.sha256(DATA).hexdigest()
 
 
 class Server:
-    """An HTTP server that answers each request with the next behaviour of its list, the last one for ever."""
+    """An HTTP server that answers each request with the next behavior of its list, the last one forever."""
 
     def __init__(self, *behaviours: str):
         self.behaviours = list(behaviours)
         self.requests: list[str | None] = []  # the Range header of each
         self.sent = 0
-        self.next_request = threading.Event()  # for "stall": the client came again instead of waiting for ever
+        self.next_request = threading.Event()  # for "stall": the client came again instead of waiting forever
         self.left_waiting = False
         server = self
 
@@ -97,7 +97,7 @@ def serve(monkeypatch):
 
 def _fetch(server_or_address, target, **options) -> None:
     address = getattr(server_or_address, "address", server_or_address)
-    options = {"timeout": 60.0, "patience": 0.001, "progress": False, **options}
+    options = {"timeout": 60.0, "backoff": 0.001, "progress": False, **options}
     download((address,), target, SHA256, len(DATA), **options)
 
 
@@ -105,7 +105,7 @@ def _names(folder) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
 
 
-def test_a_file_is_fetched_once(serve, tmp_path):
+def test_a_file_is_downloaded_once(serve, tmp_path):
     server = serve("good")
     for _ in range(2):
         _fetch(server, tmp_path / "deep" / "data.bin")
@@ -113,7 +113,7 @@ def test_a_file_is_fetched_once(serve, tmp_path):
     assert server.requests == [None] and _names(tmp_path / "deep") == ["data.bin"]
 
 
-def test_a_cut_connection_is_taken_up_where_it_broke(serve, tmp_path):
+def test_a_broken_connection_is_resumed_where_it_broke(serve, tmp_path):
     server = serve("cut", "cut", "good")
     _fetch(server, tmp_path / "data.bin")
     assert (tmp_path / "data.bin").read_bytes() == DATA
@@ -127,20 +127,20 @@ def test_a_server_that_ignores_the_range_starts_over(serve, tmp_path):
     assert (tmp_path / "data.bin").read_bytes() == DATA and len(server.requests) == 2
 
 
-def test_a_stalling_server_is_left_after_the_time_out_and_asked_for_the_rest(serve, tmp_path):
+def test_a_stalled_download_is_resumed_after_the_timeout(serve, tmp_path):
     server = serve("stall", "good")
     _fetch(server, tmp_path / "data.bin", timeout=3.0)
     assert (tmp_path / "data.bin").read_bytes() == DATA
     assert server.requests[0] is None and server.requests[1].startswith("bytes=") and not server.left_waiting
 
 
-def test_a_file_that_arrives_damaged_is_fetched_again_from_the_start(serve, tmp_path):
+def test_a_file_that_arrives_damaged_is_downloaded_again_from_the_start(serve, tmp_path):
     server = serve("corrupt", "good")
     _fetch(server, tmp_path / "data.bin")
     assert (tmp_path / "data.bin").read_bytes() == DATA and server.requests == [None, None]
 
 
-def test_the_rest_of_another_file_under_an_old_beginning_is_noticed(serve, tmp_path):
+def test_resuming_onto_the_start_of_another_file_is_noticed(serve, tmp_path):
     (tmp_path / ".data.bin.part").write_bytes(b"x" * 1000)
     server = serve("good")
     _fetch(server, tmp_path / "data.bin")
@@ -164,7 +164,7 @@ def test_no_more_than_the_expected_size_is_ever_stored(serve, tmp_path):
     assert (tmp_path / "data.bin").read_bytes() == DATA
 
 
-def test_errors_of_the_moment_are_tried_again_and_others_are_not(serve, tmp_path):
+def test_temporary_errors_are_retried_and_others_are_not(serve, tmp_path):
     server = serve("503", "429", "good")
     _fetch(server, tmp_path / "data.bin")
     assert len(server.requests) == 3
@@ -174,7 +174,7 @@ def test_errors_of_the_moment_are_tried_again_and_others_are_not(serve, tmp_path
     assert len(server.requests) == 1
 
 
-def test_as_long_as_something_arrives_it_goes_on(serve, tmp_path):
+def test_attempts_continue_as_long_as_data_arrives(serve, tmp_path):
     server = serve(*["cut"] * (download_module.ATTEMPTS + 3), "good")
     _fetch(server, tmp_path / "data.bin")
     assert (tmp_path / "data.bin").read_bytes() == DATA
@@ -187,7 +187,7 @@ def test_a_range_that_the_server_refuses_makes_it_start_over(serve, tmp_path):
     assert (tmp_path / "data.bin").read_bytes() == DATA and server.requests == ["bytes=10-", None]
 
 
-def test_a_server_that_only_fails_is_given_up(serve, tmp_path):
+def test_a_server_that_always_fails_is_abandoned(serve, tmp_path):
     server = serve("500")
     with pytest.raises(UserError, match="answered 500"):
         _fetch(server, tmp_path / "data.bin")
@@ -200,12 +200,12 @@ def test_the_second_address_is_tried_when_the_first_fails(serve, tmp_path):
     assert (tmp_path / "data.bin").read_bytes() == DATA
 
 
-def test_offline_is_one_sentence_at_once(serve, tmp_path):
+def test_offline_is_reported_at_once_in_one_sentence(serve, tmp_path):
     server = serve("good")
     server.httpd.shutdown()
     server.httpd.server_close()
     with pytest.raises(UserError, match="could not download data.bin .*Connection refused.*fetch it by hand"):
-        _fetch(server, tmp_path / "data.bin", patience=1000.0)
+        _fetch(server, tmp_path / "data.bin", backoff=1000.0)
 
 
 def test_a_killed_download_is_resumed_by_the_next_process(serve, tmp_path):
@@ -228,7 +228,7 @@ download((sys.argv[1],), Path(sys.argv[2]), "0" * 64, 307200, timeout=600, progr
     assert (tmp_path / "data.bin").read_bytes() == DATA and server.requests[1].startswith("bytes=")
 
 
-def test_two_at_once_download_once(serve, tmp_path):
+def test_concurrent_downloads_download_once(serve, tmp_path):
     server = serve("good")
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: _fetch(server, tmp_path / "data.bin"), range(4)))
@@ -251,7 +251,7 @@ def _file(name: str, content: bytes, *addresses: str) -> File:
 
 
 def _archive() -> tuple[Dataset, bytes]:
-    """A small data set in a zip archive, like WikiText-2, and the archive; at its address nobody answers."""
+    """A small data set in a zip archive, like WikiText-2, and the archive; no server answers at its address."""
     members = {"d/train.raw": b"training text\n" * 50, "d/valid.raw": b"validation text\n" * 5}
     buffer = io.BytesIO()
     write_zip(buffer, members)
@@ -266,78 +266,80 @@ def _plain(server: Server) -> Dataset:
     return Dataset("plain", "A plain one", "none", (file,), {"all": file})
 
 
-def test_a_given_file_is_used_and_nothing_is_downloaded(serve, places):
-    given, cache = places
+def test_a_file_in_the_user_folder_is_used_and_nothing_is_downloaded(serve, data_folders):
+    user_data, cache = data_folders
     server = serve("good")
-    (given / "plain").mkdir()
-    (given / "plain" / "data.bin").write_bytes(DATA)
-    assert find_files(_plain(server)) == {"all": given / "plain" / "data.bin"}
+    (user_data / "plain").mkdir()
+    (user_data / "plain" / "data.bin").write_bytes(DATA)
+    assert find_files(_plain(server)) == {"all": user_data / "plain" / "data.bin"}
     assert server.requests == [] and not cache.exists()
 
 
-def test_a_given_file_with_another_content_is_refused(serve, places):
-    given, _ = places
-    (given / "plain").mkdir()
-    (given / "plain" / "data.bin").write_bytes(DATA[:-1])
+def test_a_file_in_the_user_folder_with_other_content_is_refused(serve, data_folders):
+    user_data, _ = data_folders
+    (user_data / "plain").mkdir()
+    (user_data / "plain" / "data.bin").write_bytes(DATA[:-1])
     with pytest.raises(UserError, match="data.bin is not the published file"):
         find_files(_plain(serve("good")))
 
 
-def test_without_a_given_file_it_is_downloaded_into_the_cache_once(serve, places):
-    given, cache = places
+def test_a_missing_file_is_downloaded_into_the_cache_once(serve, data_folders):
+    user_data, cache = data_folders
     server = serve("good")
     for _ in range(2):
         assert find_files(_plain(server), progress=False) == {"all": cache / "plain" / "data.bin"}
-    assert server.requests == [None] and list(given.iterdir()) == []
+    assert server.requests == [None] and list(user_data.iterdir()) == []
 
 
-def test_a_damaged_file_in_the_cache_is_fetched_again(serve, places):
-    _, cache = places
+def test_a_damaged_file_in_the_cache_is_downloaded_again(serve, data_folders):
+    _, cache = data_folders
     (cache / "plain").mkdir(parents=True)
     (cache / "plain" / "data.bin").write_bytes(b"damaged")
     paths = find_files(_plain(serve("good")), progress=False)
     assert paths["all"].read_bytes() == DATA
 
 
-def test_of_several_files_only_what_is_not_given_is_downloaded(serve, places):
-    given, cache = places
+def test_of_several_files_only_missing_ones_are_downloaded(serve, data_folders):
+    user_data, cache = data_folders
     server = serve("good")
-    here, there = _file("here.txt", b"here", "http://127.0.0.1:9/here.txt"), _file("data.bin", DATA, server.address)
-    dataset = Dataset("two", "Two files", "none", (here, there), {"train": here, "val": there}, format="pairs")
-    (given / "two").mkdir()
-    (given / "two" / "here.txt").write_bytes(b"here")
+    local, remote = _file("here.txt", b"here", "http://127.0.0.1:9/here.txt"), _file("data.bin", DATA, server.address)
+    dataset = Dataset("two", "Two files", "none", (local, remote), {"train": local, "val": remote}, format="pairs")
+    (user_data / "two").mkdir()
+    (user_data / "two" / "here.txt").write_bytes(b"here")
     for _ in range(2):
         paths = find_files(dataset, progress=False)
-        assert paths == {"train": given / "two" / "here.txt", "val": cache / "two" / "data.bin"}
+        assert paths == {"train": user_data / "two" / "here.txt", "val": cache / "two" / "data.bin"}
     assert server.requests == [None]
 
 
-@pytest.mark.parametrize("where", ["given archive", "given unpacked", "cached archive"])
-def test_an_archive_is_found_packed_or_unpacked(places, where):
-    given, cache = places
+@pytest.mark.parametrize("where", ["user archive", "user unpacked", "cached archive"])
+def test_an_archive_is_found_packed_or_unpacked(data_folders, where):
+    user_data, cache = data_folders
     dataset, archive = _archive()
-    folder = (cache if where == "cached archive" else given) / "small"
+    folder = (cache if where == "cached archive" else user_data) / "small"
     folder.mkdir(parents=True)
-    if where == "given unpacked":
+    if where == "user unpacked":
         zipfile.ZipFile(io.BytesIO(archive)).extractall(folder)
     else:
         (folder / "d.zip").write_bytes(archive)
     source = open_published(dataset)
     assert "".join(source.documents("train")) == "training text\n" * 50
     assert "".join(source.documents("val")) == "validation text\n" * 5
-    assert not (given / "small" / "unpacked").exists(), "nothing is written to the given folder"
+    assert not (user_data / "small" / "unpacked").exists(), "nothing is written to the user data folder"
 
 
-def test_offline_says_what_was_looked_for_and_where(places):
-    given, cache = places
+def test_offline_reports_the_data_set_and_the_folders(data_folders):
+    user_data, cache = data_folders
     with pytest.raises(UserError) as caught:
         find_files(_archive()[0], progress=False)
     message = str(caught.value)
-    assert f"the data set small is not on this machine (looked in {given / 'small'} and {cache / 'small'})" in message
+    assert (
+        f"the data set small is not on this machine (looked in {user_data / 'small'} and {cache / 'small'})" in message
+    )
     assert f"save it as {cache / 'small' / 'd.zip'}" in message and "\n" not in message
 
 
-def test_a_data_folder_that_is_none_is_said(monkeypatch, tmp_path):
+def test_a_missing_user_folder_is_reported(monkeypatch, tmp_path):
     monkeypatch.setenv("LLMASOS_DATA", str(tmp_path / "missing"))
     with pytest.raises(UserError, match="LLMASOS_DATA is '.*missing', which is not a folder"):
         open_text("shakespeare")

@@ -113,7 +113,7 @@ def test_a_missing_shard_and_a_tensor_that_is_not_where_it_should_be(sharded):
     with pytest.raises(UserError, match=f"{shards[0].name} is missing, though model.safetensors.index.json names it"):
         read_weights(sharded)
     shards[0].write_bytes(shards[1].read_bytes())
-    with pytest.raises(UserError, match="does not hold .*, which the index beside it promises"):
+    with pytest.raises(UserError, match="does not hold .*, which the index next to it lists"):
         read_weights(sharded)
     shards[0].write_bytes(first)
     read_weights(sharded)

@@ -17,7 +17,7 @@ from model_helpers import random_ids
 
 from llmasos import hub
 from llmasos.errors import UserError
-from llmasos.hub import cache, find
+from llmasos.hub import find, hub_cache
 from llmasos.hub.resolve import shipped_models
 from llmasos.tokenizers import train_tokenizer
 
@@ -90,7 +90,7 @@ def test_what_we_fetch_their_programs_find_and_the_other_way_round(server, tmp_p
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert find("someone/sharded").name == COMMIT
-    assert [(r.name, p.name) for r, p in cache.cached_models()] == [("someone/sharded", COMMIT)]
+    assert [(r.name, p.name) for r, p in hub_cache.cached_models()] == [("someone/sharded", COMMIT)]
 
 
 def test_a_cut_a_corrupted_and_a_slow_download(server, tmp_path, monkeypatch):
@@ -155,7 +155,7 @@ def test_two_processes_fetch_once(server, tmp_path):
 
 def test_a_key_is_sent_to_the_hub_and_to_nobody_else(server, files, monkeypatch, tmp_path):
     server.token = "hf_secret"
-    with pytest.raises(UserError, match="it is not public and wants a key: set HF_TOKEN"):
+    with pytest.raises(UserError, match="it is not public and needs an access token: set HF_TOKEN"):
         find("gpt2")
     other = Hub(dict(files))  # another host, to which a file is redirected
     seen = []

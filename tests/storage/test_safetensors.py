@@ -164,7 +164,7 @@ DAMAGED = {
     "impossible strides": (
         {"w": {"dtype": "F32", "shape": [0, 2**62, 2**62], "data_offsets": [0, 0]}},
         b"",
-        "'w' of shape .* cannot be made",
+        "'w' of shape .* cannot be created",
     ),
 }
 
