@@ -1,11 +1,11 @@
-"""What a model can be trained for (`TASKS`) and what it can be used for (`CAPABILITIES`): the only place that lists them.
+"""The only list of what a model can be trained for (`TASKS`) and what it can be used for (`CAPABILITIES`).
 
 Everything that offers a choice reads these two tables: the flag `--task`, the Python API, `eval`, `serve` and its
 client. They hold names only and import nothing, so every room can read them.
 
-**To add a task**, write one file in `llmasos/tasks` with a subclass of `Task`, and add one row to `TASKS` that names it.
-If trained models are used in a way that is new, add a row to `CAPABILITIES`, a function to `llmasos/tasks/respond.py`,
-a method to `llmasos/sdk.py` and a route to `llmasos/serving/api`.
+**To add a task**, write one file in `llmasos/tasks` with a subclass of `Task`, and add one row here.
+If its models are used in a new way, add a row to `CAPABILITIES`, a function to `llmasos/tasks/responses.py`, a method to
+`llmasos/sdk.py` and a route to `llmasos/serving/api`.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,8 @@ class TaskInfo:
         data_format: of the examples (`llmasos/datasets/infer.py`).
         metric: the headline number of its report.
         capability: what the trained model is used for, a name in `CAPABILITIES`.
-        per_example: whether the metric is an average over examples, so that two runs can be compared example by example.
+        per_example: whether the metric is an average over examples, so that two runs can be
+            compared example by example.
     """
 
     summary: str

@@ -1,14 +1,12 @@
-"""The library in one class: a model by name, to fine-tune, measure, use and save.
+"""The library in one class: a model by name, to fine-tune, evaluate, use and save.
 
     model = LLMTrainer.from_pretrained("gpt2")
     model.train("my_book.txt")
     model.save_pretrained("my_llm")
 
-Every method here is a few lines around the room that does the work, and names it.
+Every method here is a few lines that call the part of the library that does the work.
 """
 
-import dataclasses
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from llmasos import hub
-from llmasos.cli.train import train as carry_out
+from llmasos.capabilities import TASKS, tasks_to_learn
 from llmasos.datasets import QA
 from llmasos.datasets.infer import TEXT_PAIRS, DataSpec, infer_format
 from llmasos.errors import UserError
@@ -27,30 +25,25 @@ from llmasos.models import n_parameters
 from llmasos.nn import is_quantized
 from llmasos.objectives import BestAnswer
 from llmasos.prompting import Message
-from llmasos.tasks import Report, answer_questions, classify, fill_masks, open_task, reply
-from llmasos.tasks.embedding import embed
+from llmasos.tasks import Report, answer_questions, classify, embed, fill_masks, reply, task_class
+from llmasos.tasks.evaluate import setup_evaluation
+from llmasos.tasks.run import run_recipe
 from llmasos.tokenizers import Tokenizer
 from llmasos.training.device import pick_device
-from llmasos.training.recipe import Recipe
-from llmasos.training.run_folder import only_one, run_folder, run_name
+from llmasos.training.recipe import Recipe, make_recipe, refuse_set_by_init, without_aliases
+from llmasos.training.run_folder import choose_run_folder, run_name
 
-EPOCHS, MIN_STEPS = 3, 100  # fine-tuning sees every example so often, and takes at least so many steps
-KIND_OF_TASK = {
-    "language-modeling": "text", "bert-pretraining": "text", "text-classification": "labelled_text",
-    "question-answering": "questions", "translation": "pairs", "summarization": "summaries",
-    "instruction-tuning": "conversations",
-}  # fmt: skip
-"""Task → the kind of data it learns from."""
+DEFAULT_EPOCHS, MIN_STEPS = 3, 100  # of fine-tuning, if neither epochs nor steps are given
 
 
 @dataclass(frozen=True)
 class Training:
-    """What came of `train`.
+    """The result of `train`.
 
     Attributes:
-        folder: of the run: recipe, metrics, checkpoints; `python train.py --resume --out FOLDER` goes on with it.
-        val_loss: the lowest validation loss, in nats per prediction; it belongs to the weights that were kept.
-        steps: how many steps were taken.
+        folder: of the run: recipe, metrics, checkpoints; `python train.py --resume --out FOLDER` continues it.
+        val_loss: the lowest validation loss, in nats per target; it belongs to the weights that were kept.
+        steps: the number of steps taken.
         interrupted: whether it was stopped by Ctrl-C, with everything saved.
     """
 
@@ -61,12 +54,12 @@ class Training:
 
 
 class LLMTrainer:
-    """A model with its tokenizer. Made by `from_pretrained`.
+    """A model with its tokenizer, made by `from_pretrained`.
 
     Attributes:
         model: the network, in evaluation mode.
-        tokenizer: what turns text into its token ids and back.
-        name: where it came from.
+        tokenizer: turns text into the model's token ids and back.
+        name: the name or folder it was loaded from.
     """
 
     def __init__(self, model: nn.Module, tokenizer: Tokenizer, name: str):
@@ -84,8 +77,8 @@ class LLMTrainer:
             quantize: "int8" for a quarter of the memory; such a model can be used, but not trained or saved.
 
         Raises:
-            UserError: there is no such model, it cannot be fetched, or it is damaged or of an unknown kind; or there
-                is no such way to quantise.
+            UserError: there is no such model, it cannot be downloaded, or it is corrupt or of an unknown architecture;
+                or there is no such quantization.
         """
         model, tokenizer = hub.load_pretrained(name, pick_device(device), say=print, quantize=quantize)
         return cls(model, tokenizer, str(name))
@@ -98,7 +91,7 @@ class LLMTrainer:
         epochs: float | None = None,
         **settings: Any,
     ) -> Training:
-        """Go on training, on data of your own or any data set's; afterwards this is the trained model.
+        """Fine-tune the model, on your own data or on any dataset. Afterwards, this object is the trained model.
 
             model.train("my_book.txt")
             model.train([("a fine film", "good"), ("a waste of time", "bad"), …], epochs=5)
@@ -106,47 +99,46 @@ class LLMTrainer:
 
         Args:
             train_data: a text, a list of texts, a list of (text, label) or (source, target), a list of dictionaries,
-                a path, or a data set's name (see `datasets/infer.py`).
-            eval_data: the same for what is held out; None = a tenth of the data.
-            objective: language-modeling, bert-pretraining, text-classification, question-answering, translation,
-                summarization or instruction-tuning; None = what fits the model and the
-                data, which is then said.
-            epochs: how often each example is seen; `max_steps` says it directly (None of both: 3, and at least 100 steps).
-            settings: any field of `training/recipe.py`: batch_size, learning_rate, freeze_layers, layerwise_lr_decay, out_dir, …
+                a path, or a dataset's name (see `datasets/infer.py`).
+            eval_data: the same for validation; None = a tenth of the data.
+            objective: a task of `llmasos/capabilities.py`, such as "text-classification"; None = the first that fits
+                the model and the data, which is printed.
+            epochs: how often each example is seen; `max_steps` says it directly (None of both: 3, and at least 100
+                steps).
+            settings: any setting of `training/recipe.py`: batch_size, learning_rate, freeze_layers, out_dir, …
 
         Raises:
             UserError: the data does not fit the model or the objective, a setting is out of range, or the model is
-                quantised.
+                quantized.
         """
         if is_quantized(self.model):
             raise UserError(
-                f"{self.name} is quantised to int8, and rounded weights cannot learn: open it without quantize, train "
-                "that, save it, and open what you have saved with quantize."
+                f"{self.name} is quantized to int8, and rounded weights cannot be trained: open it without quantize, "
+                "train that, save it, and open the saved model with quantize."
             )
+        settings = without_aliases(settings)
         task = objective or self.objective_for(infer_format(train_data))
-        data, val_data = (None if d is None else self.given(d, task).data for d in (train_data, eval_data))
-        chosen = (
-            self.defaults() | settings | {"task": task, "data": data, "val_data": val_data, "init_from": self.folder()}
-        )
-        recipe = Recipe(**{"max_steps": 1} | chosen)
+        data, val_data = (None if d is None else self.spec(d, task).data for d in (train_data, eval_data))
+        fixed = {"task": task, "data": data, "val_data": val_data, "init_from": self.folder()}
+        recipe = make_recipe(**{"max_steps": 1, **self.defaults(), **settings, **fixed})
+        refuse_set_by_init(recipe, settings)
         if "max_steps" not in settings:
-            recipe = dataclasses.replace(recipe, **self.schedule(recipe, epochs, settings))
+            recipe = recipe.replace(**(self.schedule(recipe, epochs) | settings))
         if objective is None:
-            print(f"objective {task}: what fits {self.describe()} and this data; objective=… chooses another")
+            print(f"objective {task}: it fits {self.describe()} and this data; objective=… chooses another")
         name = Path(self.name).name.removesuffix(f"-{task}")
-        run = run_folder(run_name(None, f"{name}-{task}", "run"), settings.get("out_dir"), resume=False)
-        with only_one(run):
-            result = carry_out(recipe, run)
+        run = choose_run_folder(run_name(None, f"{name}-{task}", "run"), settings.get("out_dir"), resume=False)
+        result = run_recipe(recipe, run)
         self.model, self.tokenizer = hub.load_pretrained(run, self.device, say=print)
         self.name = str(run)
         return Training(run, result.state.best_loss, result.state.step, result.interrupted)
 
     def folder(self) -> str:
-        """The folder that holds this model's weights; the name of a run or a shipped model leads there."""
+        """The folder that holds this model's weights."""
         return str(hub.find(self.name))
 
     def defaults(self) -> dict[str, Any]:
-        """Settings of a gentle fine-tuning: pre-trained weights want small steps, and wide models smaller ones."""
+        """Settings of a gentle fine-tuning: small steps from pre-trained weights, and smaller ones for wide models."""
         return {
             "learning_rate": 0.04 / self.model.config.d_model,  # 5e-5 at 768, as in Devlin et al. 2019, appendix A.3
             "weight_decay": 0.01,
@@ -155,73 +147,60 @@ class LLMTrainer:
             "device": self.device.type,
         }
 
-    def schedule(self, recipe: Recipe, epochs: float | None, settings: dict[str, Any]) -> dict[str, Any]:
-        """Steps for so many epochs of a recipe's data, and what depends on them."""
+    def schedule(self, recipe: Recipe, epochs: float | None) -> dict[str, int]:
+        """The number of steps for some epochs of a recipe's data, and the settings that follow from it."""
         if epochs is not None and not epochs > 0:
             raise UserError(f"epochs is {epochs}; it must be above 0.")
-        task = open_task(recipe)
-        task.use(task.make_tokenizer(recipe))
-        task.prepare()
-        steps = round((epochs or EPOCHS) * task.train.examples_per_epoch / recipe.batch_size)
+        per_epoch = task_class(recipe.task).setup(recipe).train.examples_per_epoch
+        steps = round((epochs or DEFAULT_EPOCHS) * per_epoch / recipe.training.batch_size)
         steps = max(steps, 1 if epochs else MIN_STEPS)
-        derived = {"warmup_steps": steps // 10, "eval_interval": max(1, -(-steps // 4))}
-        return {"max_steps": steps} | {name: value for name, value in derived.items() if name not in settings}
+        return {"max_steps": steps, "warmup_steps": steps // 10, "eval_interval": max(1, -(-steps // 4))}
 
-    def objective_for(self, given: DataSpec) -> str:
-        """The task that fits the model and the data. Raises UserError if none or more than one does."""
-        c = self.model.config
-        if c.head == "classifier":
-            candidates = ["text-classification"]
-        elif c.head == "question_answering":
-            candidates = ["question-answering"]
-        elif c.family == "transformer":
-            candidates = ["translation", "text-classification", "question-answering"]
-        else:
-            candidates = ["bert-pretraining"] if c.family == "bert" else ["language-modeling", "instruction-tuning"]
-            candidates += ["text-classification", "question-answering"]
-        kinds = set(given.formats)
-        if TEXT_PAIRS in kinds:  # (text, label), or (source, target) for what writes the one from the other
-            kinds.add("pairs" if "translation" in candidates else "labelled_text")
-        fitting = [task for task in candidates if KIND_OF_TASK[task] in kinds]
+    def objective_for(self, spec: DataSpec) -> str:
+        """The first task that fits the model and the data. Raises UserError if none does."""
+        candidates = tasks_to_learn(self.model.config.family, self.model.config.head)
+        formats = set(spec.formats)
+        if TEXT_PAIRS in formats:  # (source, target) for a model that writes one from the other, else (text, label)
+            formats.add("pairs" if "translation" in candidates else "labelled_text")
+        fitting = [task for task in candidates if TASKS[task].data_format in formats]
         if not fitting:
             raise UserError(
-                f"{self.describe()} can learn {', '.join(candidates)}, and the data is of the kind "
-                f"{' or '.join(given.formats)}; give other data, or another model."
+                f"{self.describe()} can learn {', '.join(candidates)}, and the data is of the format "
+                f"{' or '.join(spec.formats)}; give other data, or another model."
             )
         return fitting[0]
 
-    def given(self, data: Any, task: str) -> DataSpec:
-        """The data as the task reads it. Raises UserError if it is of another kind."""
-        if task not in KIND_OF_TASK:
-            raise UserError(f"objective is {task!r}; it must be one of: {', '.join(KIND_OF_TASK)}.")
-        given = infer_format(data, ("text", "label") if task == "text-classification" else ("source", "target"))
-        kind = KIND_OF_TASK[task]
-        if kind not in given.formats and not (TEXT_PAIRS in given.formats and kind in ("labelled_text", "pairs", "summaries")):
+    def spec(self, data: Any, task: str) -> DataSpec:
+        """The data as the task reads it. Raises UserError if it has another format."""
+        if task not in TASKS:
+            raise UserError(f"objective is {task!r}; it must be one of: {', '.join(TASKS)}.")
+        needed = TASKS[task].data_format
+        spec = infer_format(data, ("text", "label") if needed == "labelled_text" else ("source", "target"))
+        pairs = TEXT_PAIRS in spec.formats and needed in ("labelled_text", "pairs", "summaries")
+        if needed not in spec.formats and not pairs:
             raise UserError(
-                f"the objective {task} learns from {kind}, and this data is of the kind {' or '.join(given.formats)}; "
-                "give other data or choose another objective."
+                f"the objective {task} learns from {needed}, and this data is of the format "
+                f"{' or '.join(spec.formats)}; give other data or choose another objective."
             )
-        return given
+        return spec
 
     def evaluate(self, data: Any, objective: str | None = None, split: str | None = None) -> Report:
-        """How good the model is: scores with their 95 % intervals, and a handful of mistakes.
+        """How good the model is: metrics with their 95 % intervals, and a few mistakes.
 
         Args:
-            data: as for `train`. A data set's own held-out part is measured on; of data of your own, all of it.
+            data: as for `train`. Of a dataset its own held-out part is used; of your own data, all of it.
             objective: as for `train`.
-            split: "train", "val", "test" or "all", to measure on another part.
+            split: "train", "val", "test" or "all", to evaluate on another part.
         """
-        found = infer_format(data)
-        task_name = objective or self.objective_for(found)
-        given = self.given(data, task_name)
-        own = os.path.exists(given.data.split(",")[0])
-        task = open_task(Recipe(task=task_name, data=given.data), whole=own)
-        task.check_model(self.model.config, self.name)
-        task.use(self.tokenizer, self.model.config)
-        return task.evaluate(self.model, split or ("all" if own else "test" if task.has_test else "val"))
+        task_name = objective or self.objective_for(infer_format(data))
+        source = self.spec(data, task_name).data
+        is_file = Path(source.split(",")[0]).exists()
+        recipe = make_recipe(task=task_name, data=source)
+        task = setup_evaluation(recipe, self.model.config, self.tokenizer, self.name, eval_only=is_file)
+        return task.evaluate(self.model, split or task.eval_split)
 
     def generate(self, prompt: str | Sequence[str], n: int = 1, **options: Any) -> Any:
-        """Go on with a text (a GPT). Returns the new text; a list of texts for a list of prompts or n > 1.
+        """Continue a text (a GPT). Returns the new text; a list of texts for a list of prompts or n > 1.
 
         Args:
             prompt: one or several.
@@ -233,61 +212,61 @@ class LLMTrainer:
         return texts[0] if isinstance(prompt, str) and n == 1 else texts
 
     def stream(self, prompt: str, **options: Any) -> Iterator[str]:
-        """The same piece by piece, while it is written."""
+        """The same piece by piece, while it is generated."""
         for event in stream(self.model, self.tokenizer, [prompt], SamplingOptions(**options)):
             yield event.text
 
     def chat(self, messages: str | Sequence[Any], **options: Any) -> str:
-        """What the assistant says next (a GPT that has learned to answer).
+        """The assistant's next message (an instruction-tuned GPT).
 
         Args:
-            messages: what the user says, or the conversation so far: {"role": …, "content": …}, in order.
+            messages: the user's message, or the conversation so far: {"role": …, "content": …}, in order.
             options: as for `generate`.
         """
-        said = [Message("user", messages)] if isinstance(messages, str) else list(messages)
-        return reply(self.model, self.tokenizer, [said], SamplingOptions(**options))[0]
+        conversation = [Message("user", messages)] if isinstance(messages, str) else list(messages)
+        return reply(self.model, self.tokenizer, [conversation], SamplingOptions(**options))[0]
 
     def translate(self, text: str | Sequence[str], **options: Any) -> Any:
-        """Write the text that belongs to a source (a Transformer), by beam search.
+        """Write the target of a source text (a Transformer), by beam search.
 
         Args:
             text: one or several.
             options: fields of `BeamOptions`: beams, length_penalty, max_new_tokens.
         """
         sources = [text] if isinstance(text, str) else list(text)
-        found = beam_search(self.model, self.tokenizer, sources, BeamOptions(**options))
-        texts = [best.text.strip() for best, *_ in found]
+        results = beam_search(self.model, self.tokenizer, sources, BeamOptions(**options))
+        texts = [best.text.strip() for best, *_ in results]
         return texts[0] if isinstance(text, str) else texts
 
-    summarise = translate  # the same to the model: it writes what it was trained to write
+    summarize = translate  # the same to the model: it writes what it was trained to write
 
-    def fill(self, text: str, n: int = 5) -> list[list[tuple[str, float]]]:
-        """For each [MASK] in a text the n likeliest tokens with their probabilities (a BERT)."""
+    def fill_mask(self, text: str, n: int = 5) -> list[list[tuple[str, float]]]:
+        """The n most likely tokens for each [MASK] in a text, with their probabilities (a BERT)."""
         return fill_masks(self.model, self.tokenizer, text, n)
 
     def classify(self, text: str | Sequence[str]) -> Any:
-        """Each label with its probability, the likeliest first (a classifier); a list of that for several texts."""
+        """Each label with its probability, the most likely first (a classifier); a list of that for several texts."""
         texts = [text] if isinstance(text, str) else list(text)
         labels = self.model.config.labels
         rows = classify(self.model, self.tokenizer, texts).tolist()
-        found = [dict(sorted(zip(labels, row, strict=True), key=lambda pair: -pair[1])) for row in rows]
-        return found[0] if isinstance(text, str) else found
+        results = [dict(sorted(zip(labels, row, strict=True), key=lambda pair: -pair[1])) for row in rows]
+        return results[0] if isinstance(text, str) else results
 
     def answer(self, question: str, context: str) -> BestAnswer:
-        """The piece of the context that answers the question (a span extractor); its `text` is "" if none does."""
+        """The piece of the context that answers the question (extractive QA); its `text` is "" if none does."""
         return answer_questions(self.model, self.tokenizer, [QA(context, question, ())])[0]
 
     def embed(self, text: str | Sequence[str], **options: Any) -> Tensor:
-        """A vector (C,) for a text, one long; (N, C) for several. See `tasks/embedding.py` for the options."""
+        """A vector (C,) of unit length for a text; (N, C) for several. See `tasks/embedding.py` for the options."""
         vectors = embed(self.model, self.tokenizer, [text] if isinstance(text, str) else text, **options)
         return vectors[0] if isinstance(text, str) else vectors
 
     def save_pretrained(self, folder: str | Path, half: bool = False) -> None:
-        """Write model and tokenizer to a folder, complete or not at all, which transformers opens where it can.
+        """Write model and tokenizer to a folder, completely or not at all. Where it can, transformers opens it too.
 
         Args:
             folder: made if needed. One that holds other files than a model's is refused.
-            half: store the weights in 16 bits: half the file, and a little precision lost.
+            half: store the weights in 16 bits: half the size, and a little less precision.
 
         Raises:
             UserError: the folder holds other files, or cannot be written.
@@ -295,7 +274,7 @@ class LLMTrainer:
         hub.save_pretrained(folder, self.model, self.tokenizer, torch.float16 if half else None)
 
     def describe(self) -> str:
-        """The model in a few words."""
+        """The model in a few words, for messages."""
         c = self.model.config
         head = "" if c.is_pretraining else f" with the head {c.head!r}"
         return f"{self.name} ({c.family}{head})"

@@ -1,36 +1,35 @@
-"""What models are for, from the data to the result. Read `base` (what a task is), then any of the others."""
+"""What models are trained for, from the data to the result. Read `task` (what a task is), then any of the others.
 
-from llmasos.tasks.bert_pretraining import BertPretraining, fill_masks
-from llmasos.tasks.extractive_qa import QuestionAnswering, answer_questions
-from llmasos.tasks.instruction_tuning import InstructionTuning, reply
-from llmasos.tasks.language_modeling import LanguageModeling
-from llmasos.tasks.respond import respond
-from llmasos.tasks.sequence_to_sequence import Summarization, Translation
-from llmasos.tasks.task import Report, Task, init_folder
-from llmasos.tasks.text_classification import TextClassification, classify
-from llmasos.training.recipe import Recipe
+`llmasos/capabilities.py` lists the tasks. A task's file is imported when the task is first used, so a run loads its own
+task only.
+"""
 
-__all__ = [
-    "TASKS", "AnswerQuestions", "Bert", "Chat", "Classify", "Report", "Summarise", "Task", "Text", "Translate",
-    "answer_questions", "classify", "fill_masks", "init_folder", "open_task", "reply", "respond",
-]  # fmt: skip
+import importlib
 
-TASKS: dict[str, type[Task]] = {  # by the names in `training/recipe.py`
-    "language-modeling": LanguageModeling,
-    "bert-pretraining": BertPretraining,
-    "text-classification": TextClassification,
-    "question-answering": QuestionAnswering,
-    "translation": Translation,
-    "summarization": Summarization,
-    "instruction-tuning": InstructionTuning,
+from llmasos.capabilities import TASKS
+from llmasos.errors import UserError
+from llmasos.tasks.task import Report, Task, check_model
+
+EXPORTS = {  # name → the module that defines it
+    "answer_questions": "extractive_qa",
+    "classify": "text_classification",
+    "embed": "embedding",
+    "fill_masks": "bert_pretraining",
+    "reply": "instruction_tuning",
+    "respond": "responses",
 }
+__all__ = ["Report", "Task", "check_model", "task_class", *EXPORTS]
 
 
-def open_task(recipe: Recipe, whole: bool = False) -> Task:
-    """The task of a recipe, with its data opened. Raises UserError if the data is not as it must be.
+def task_class(name: str) -> type[Task]:
+    """The class of a task. Raises UserError if there is no task of this name."""
+    if name not in TASKS:
+        raise UserError(f"there is no task {name!r}; choose one of {', '.join(TASKS)}.")
+    module, attribute = TASKS[name].implementation.split(":")
+    return getattr(importlib.import_module(module), attribute)
 
-    Args:
-        recipe: of a run.
-        whole: hold out all of a file of the user's own, which is only to be measured on.
-    """
-    return TASKS[recipe.task](recipe, whole)
+
+def __getattr__(name: str):
+    if name not in EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{EXPORTS[name]}"), name)

@@ -1,59 +1,85 @@
-"""What the tasks with finished examples share: labelled texts, questions, pairs. Each example is encoded once."""
+"""The base of tasks whose data are separate examples: labelled texts, questions, pairs, conversations."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from abc import abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, ClassVar
 
+from llmasos.capabilities import TASKS
 from llmasos.datasets import Examples, Splits, by_length, open_examples
 from llmasos.errors import UserError
 from llmasos.tasks.task import Task
 from llmasos.training.recipe import Recipe
 
 
-class ExamplesTask(Task):
-    """A task whose data is lists of examples: to train on, held out and perhaps to test on.
+class ExampleTask(Task):
+    """A task whose data are lists of examples: to train on, to validate on and perhaps to test on.
 
     Attributes:
         data: the examples as texts, some of which may turn out to be unusable; see `split`.
+        example_name: what an example is, in the plural.
     """
 
     data: Splits
-    _checked: dict[str, list]
+    example_name: ClassVar[str] = "examples"
 
-    def set_data(self, recipe: Recipe, format: str, **options: Any) -> None:
-        """Open the recipe's data as examples of a format (`datasets/formats.py`)."""
-        self.recipe, self._checked = recipe, {}
-        self.data = open_examples(
-            format, recipe.data, columns=columns_of(recipe), val=recipe.val_data, skip_bad=recipe.skip_bad, **options
+    @classmethod
+    def open_data(cls, recipe: Recipe, eval_only: bool = False) -> Splits:
+        settings = recipe.data
+        data = open_examples(
+            TASKS[recipe.task].data_format,
+            settings.source,
+            columns=columns_of(settings.columns),
+            val=settings.val_data,
+            skip_bad=settings.skip_bad,
+            eval_only=eval_only,
+            languages=settings.languages,
         )
-        if recipe.train_examples is not None:
-            self.data.train = [Examples(self.data.train).example(recipe.seed, i) for i in range(self.n_train(recipe))]
-        self.name, self.description, self.fingerprint = self.data.name, self.data.description, self.data.fingerprint
+        if settings.train_examples is not None:
+            n, shuffled = min(settings.train_examples, len(data.train)), Examples(data.train)
+            data.train = [shuffled.example(recipe.training.seed, i) for i in range(n)]
+        return data
 
-    def n_train(self, recipe: Recipe) -> int:
-        """How many examples are trained on."""
-        return min(recipe.train_examples or len(self.data.train), len(self.data.train))
+    @abstractmethod
+    def encode(self, example: Any) -> Any:
+        """An example as token ids."""
 
-    def set_examples(self, train: Sequence[Any], val: Sequence[Any], lengths: Callable[[Any], int], what: str) -> None:
-        """Take the encoded examples, sorted by length into batches, and say how many there are.
+    @abstractmethod
+    def length(self, encoded: Any) -> int:
+        """The number of tokens of an encoded example."""
 
-        Args:
-            lengths: the number of tokens of an example.
-            what: their name, in the plural.
-        """
-        self.train = Examples(train, [lengths(example) for example in train], self.recipe.batch_size)
-        self.val = by_length(val, [lengths(example) for example in val])
-        longest = max(lengths(example) for example in [*train, *val])
-        self.lines = [
-            f"tokens   {self.tokenizer.kind}, {self.tokenizer.vocab_size:,} kinds: {len(self.split('train')):,} {what} "
-            f"to train on, {len(self.split('val')):,} held out, the longest of {longest} tokens",
-            *self.left_out,
-        ]
+    def problem(self, example: Any) -> str:
+        """Why the model cannot use an example, in words; "" if it can."""
+        return ""
 
-    def encoded(self, split: str) -> list:  # where one example becomes one thing to learn, which `encode` makes
+    def examples(self, split: str) -> list[Any]:
+        """The encoded examples of one split. Each is one target, unless a task encodes them otherwise."""
         return [self.encode(example) for example in self.split(split)]
 
+    @cached_property
+    def train(self) -> Examples:
+        examples = self.examples("train")
+        return Examples(examples, [self.length(example) for example in examples], self.recipe.training.batch_size)
+
+    @cached_property
+    def val(self) -> Sequence[Any]:
+        examples = self.examples("val")
+        return by_length(examples, [self.length(example) for example in examples])
+
     @property
-    def left_out(self) -> list[str]:
+    def fingerprint(self) -> str:
+        return self.data.fingerprint
+
+    def summarize_data(self) -> list[str]:
+        longest = max(self.length(example) for example in [*self.train.items, *self.val])
+        return [
+            f"tokens   {self.tokenizer.kind}, vocabulary of {self.tokenizer.vocab_size:,}: "
+            f"{len(self.split('train')):,} {self.example_name} to train on, {len(self.split('val')):,} held out, the "
+            f"longest of {longest} tokens"
+        ]
+
+    @property
+    def skipped(self) -> list[str]:
         skipped = self.data.skipped
         return [f"skipped  {len(skipped):,} unusable examples; the first: {skipped[0]}"] if skipped else []
 
@@ -61,47 +87,53 @@ class ExamplesTask(Task):
     def has_test(self) -> bool:
         return bool(self.data.test)
 
-    def split(self, name: str) -> list:
-        """The texts of one split, without unusable ones if they are to be left out; "all" is everything there is.
+    def split(self, name: str) -> list[Any]:
+        """The usable texts of one split; "all" is all splits together.
 
         Raises:
-            UserError: the data has no such split, or an example of it is unusable, or all are.
+            UserError: the data has no such split, or all of its examples are unusable, or one is and they are not to be
+                skipped.
         """
-        names = [one for one in ("train", "val", "test") if getattr(self.data, one)]
+        names = [split for split in ("train", "val", "test") if getattr(self.data, split)]
         if name == "all":
-            return [example for one in names for example in self.split(one)]
+            return [example for split in names for example in self.split(split)]
         if name not in names:
             raise UserError(f"{self.data.name} has no split {name!r}; it has {' and '.join(names)}.")
-        if name not in self._checked:
-            self._checked[name] = self._usable(name)
-        return self._checked[name]
+        if name not in self._usable:
+            self._usable[name] = self._check_examples(name)
+        return self._usable[name]
 
-    def _usable(self, name: str) -> list:
-        """The usable texts of one split; each of the others is an error, or is left out if the recipe says so."""
+    @cached_property
+    def _usable(self) -> dict[str, list[Any]]:
+        """The usable examples of the splits that have been checked."""
+        return {}
+
+    def _check_examples(self, split: str) -> list[Any]:
+        """The usable texts of one split; any other is an error, or is skipped if the recipe says so."""
         usable = []
-        for number, example in enumerate(getattr(self.data, name), start=1):
+        for number, example in enumerate(getattr(self.data, split), start=1):
             if not (problem := self.problem(example)):
                 usable.append(example)
                 continue
-            sentence = f"{example.where or f'{self.data.name}, {name} example {number:,}'}: {problem}"
-            if not self.recipe.skip_bad:
-                raise UserError(f"{sentence} Or leave such examples out with --skip-bad.")
+            sentence = f"{example.where or f'{self.data.name}, {split} example {number:,}'}: {problem}"
+            if not self.recipe.data.skip_bad:
+                raise UserError(f"{sentence} Or skip such examples with --skip-bad.")
             self.data.skipped.append(sentence)
         if not usable:
-            raise UserError(f"no example of the split {name} is usable; the last: {self.data.skipped[-1]}")
+            raise UserError(f"no example of the split {split} is usable; the last: {self.data.skipped[-1]}")
         return usable
 
-    def problem(self, example: Any) -> str:
-        """Why the model cannot take an example, in words; "" if it can."""
-        return ""
 
+def columns_of(columns: str | None) -> dict[str, str] | None:
+    """A recipe's columns as role → name.
 
-def columns_of(recipe: Recipe) -> dict[str, str] | None:
-    """The recipe's columns, as role → name: "text=review,label=stars" is {"text": "review", "label": "stars"}."""
-    if recipe.columns is None:
+    >>> columns_of("text=review,label=stars")
+    {'text': 'review', 'label': 'stars'}
+    """
+    if columns is None:
         return None
-    pairs = [part.partition("=") for part in recipe.columns.split(",")]
+    pairs = [part.partition("=") for part in columns.split(",")]
     roles = {role.strip() for role, _, _ in pairs}
     if len(roles) < len(pairs) or not all(role.strip() and name.strip() for role, _, name in pairs):
-        raise UserError(f"columns is {recipe.columns!r}; write ROLE=NAME,…, for example text=review,label=stars")
+        raise UserError(f"columns is {columns!r}; write ROLE=NAME,…, for example text=review,label=stars.")
     return {role.strip(): name.strip() for role, _, name in pairs}

@@ -1,74 +1,84 @@
-"""Answering instructions: a GPT learns what an assistant says (Ouyang et al. 2022, section 3.5).
+"""Instruction tuning: a GPT learns to answer as an assistant (Ouyang et al. 2022, section 3.5).
 
-    conversations → chat template → token ids, of which the assistant's are learned → GPT → answers
+    conversations → chat template → token ids, with a loss on the assistant's → GPT → answers
 
-How good the answers are is told by how many are the expected one word for word, and by ROUGE-L, which counts what is
+The metrics are the fraction of answers that equal the reference word for word, and ROUGE-L, which also counts what is
 right in longer ones.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any
 
 from torch import nn
 
-from llmasos.datasets import Conversation
+from llmasos.datasets import Conversation, Splits
 from llmasos.evaluation import choose_mistakes, proportion, rouge, show_mistakes
 from llmasos.generation import SamplingOptions, generate
-from llmasos.models import ModelConfig, flops_per_token
+from llmasos.models import flops_per_token
 from llmasos.objectives import Dialogue, SupervisedFineTuning
-from llmasos.prompting import Message, template_of
+from llmasos.prompting import ChatTemplate, Message, template_of
 from llmasos.prompting.chat_template import ASSISTANT, special_tokens_for
-from llmasos.tasks.example_task import ExamplesTask
+from llmasos.tasks.example_task import ExampleTask
 from llmasos.tasks.task import Report
 from llmasos.tokenizers import Tokenizer, train_tokenizer
 from llmasos.training.recipe import Recipe
 
 NEW_TEMPLATE = "chatml"  # of tokenizers that are trained here
-MEASURED = 300  # of the held-out conversations; writing answers takes time
+MAX_EVALUATED = 300  # conversations; writing answers takes time
 
 
-class InstructionTuning(ExamplesTask):
-    """Say what the assistant would say."""
+class InstructionTuning(ExampleTask):
+    """Write what the assistant says next."""
 
-    families = ("gpt",)
     unit = "tokens"
+    example_name = "conversations"
 
-    def __init__(self, recipe: Recipe, whole: bool = False):
-        self.set_data(recipe, "conversations", eval_only=whole)
-
-    def texts(self) -> Iterable[str]:
-        for example in self.data.train:
+    @classmethod
+    def texts(cls, data: Splits) -> Iterable[str]:
+        for example in data.train:
             yield from (content for _, content in example.messages)
 
-    def make_tokenizer(self, recipe: Recipe) -> Tokenizer:
+    @classmethod
+    def make_tokenizer(cls, recipe: Recipe, data: Any) -> Tokenizer:
         """A new tokenizer gets the special tokens of a chat template."""
-        if recipe.init_from is not None or recipe.tokenizer not in ("bpe", "byte", "char"):
-            return super().make_tokenizer(recipe)
+        settings = recipe.data
+        if recipe.model.init_from is not None or settings.tokenizer not in ("bpe", "byte", "char"):
+            return super().make_tokenizer(recipe, data)
         special = special_tokens_for(NEW_TEMPLATE)
-        return train_tokenizer(recipe.tokenizer, self.texts(), recipe.vocab_size, special, recipe.lowercase)
+        return train_tokenizer(settings.tokenizer, cls.texts(data), settings.vocab_size, special, settings.lowercase)
 
-    def use(self, tokenizer: Tokenizer, config: ModelConfig | None = None) -> None:
-        self.tokenizer, self.template = tokenizer, template_of(tokenizer)
-        self.config = config or self.model_config(self.recipe, tokenizer)
-        self.objective = SupervisedFineTuning()
+    def make_objective(self) -> SupervisedFineTuning:
+        return SupervisedFineTuning()
 
-    def prepare(self) -> None:
-        train, val = self.encoded("train"), self.encoded("val")
-        self.set_examples(train, val, lambda dialogue: len(dialogue.ids), "conversations")
-        self.flops_per_token = flops_per_token(self.config)
-        self.lines.append(f"template {self.template.name}")
+    @cached_property
+    def template(self) -> ChatTemplate:
+        """The chat template whose special tokens the tokenizer has."""
+        return template_of(self.tokenizer)
 
-    def encode(self, chat: Conversation) -> Dialogue:
-        """A conversation as token ids."""
-        return Dialogue(*self.template.encode(self.tokenizer, messages_of(chat), answer=False))
+    @property
+    def flops_per_token(self) -> float:
+        return flops_per_token(self.config)
+
+    def encode(self, example: Conversation) -> Dialogue:
+        return Dialogue(*self.template.encode(self.tokenizer, messages_of(example), answer=False))
+
+    def length(self, encoded: Dialogue) -> int:
+        return len(encoded.ids)
 
     def problem(self, example: Conversation) -> str:
-        n, room = len(self.encode(example).ids), self.config.context_length
-        if n <= room:
+        n, context = len(self.encode(example).ids), self.config.context_length
+        if n <= context:
             return ""
-        return f"the conversation has {n} tokens and the model's context {room}: shorten it, or use a longer context."
+        return (
+            f"the conversation has {n} tokens and the model's context {context}: shorten it, or use a longer context."
+        )
+
+    def summarize_data(self) -> list[str]:
+        return [*super().summarize_data(), f"template {self.template.name}"]
 
     def answers(self, model: nn.Module, chats: Sequence[Conversation]) -> list[str]:
-        """What the model says in the place of each conversation's last message."""
+        """The model's answers in place of each conversation's last message."""
         return reply(model, self.tokenizer, [messages_of(chat)[:-1] for chat in chats], SamplingOptions(temperature=0))
 
     def sample(self, model: nn.Module) -> str:
@@ -76,31 +86,31 @@ class InstructionTuning(ExamplesTask):
         return f"{chat.messages[-2][1]}  →  {self.answers(model, [chat])[0]}"
 
     def evaluate(self, model: nn.Module, split: str = "val") -> Report:
-        chats = [chat for chat in self.split(split) if chat.messages[-1][0] == ASSISTANT][:MEASURED]
-        expected = [chat.messages[-1][1].strip() for chat in chats]
-        said = self.answers(model, chats)
-        wrong = [one != other for one, other in zip(said, expected, strict=True)]
+        chats = [chat for chat in self.split(split) if chat.messages[-1][0] == ASSISTANT][:MAX_EVALUATED]
+        references = [chat.messages[-1][1].strip() for chat in chats]
+        answers = self.answers(model, chats)
+        wrong = [answer != reference for answer, reference in zip(answers, references, strict=True)]
         questions = [chat.messages[-2][1] for chat in chats]
-        shown = show_mistakes(choose_mistakes(wrong, n=4), questions, expected, said, width=300)
-        scores = [proportion("exact answers", len(wrong) - sum(wrong), len(wrong)), rouge(said, expected)["ROUGE-L"]]
-        return Report(metrics, mistakes=shown)
+        mistakes = show_mistakes(choose_mistakes(wrong, n=4), questions, references, answers, width=300)
+        exact = proportion("exact answers", len(wrong) - sum(wrong), len(wrong))
+        return Report([exact, rouge(answers, references)["ROUGE-L"]], mistakes=mistakes)
 
 
 def messages_of(chat: Conversation) -> list[Message]:
-    """A conversation's messages as the templates want them."""
+    """A conversation's messages in the form that templates take."""
     return [Message(role, content) for role, content in chat.messages]
 
 
 def reply(
     model: nn.Module, tokenizer: Tokenizer, chats: Sequence[Sequence[Message]], options: SamplingOptions
 ) -> list[str]:
-    """What the assistant says next in each conversation.
+    """The assistant's next message in each conversation.
 
     Args:
-        model: a GPT, preferably one that has learned to answer.
-        tokenizer: the one it was trained with; its special tokens decide the template.
+        model: a GPT, preferably an instruction-tuned one.
+        tokenizer: the one it was trained with; its special tokens determine the template.
         chats: the messages so far of each conversation.
-        options: how to choose tokens; the end of an answer stops it.
+        options: of sampling; generation stops at the end of the answer.
     """
     template = template_of(tokenizer)
     prompts = [template.encode(tokenizer, messages).ids for messages in chats]

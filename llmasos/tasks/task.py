@@ -1,41 +1,45 @@
 """What a task is: everything in a run that depends on what the model is *for*.
 
-The training loop knows no task and no model family. A task brings it a model, an objective and examples, and says
+The training loop knows no task and no model family. `Task.setup(recipe)` prepares everything that it needs, and says
 afterwards how good the result is:
 
-    Task(recipe)   opens the data that a recipe names
-    use            a tokenizer, and with it the model's config and the objective
-    prepare        the examples, as token ids
-    build          the model, from random weights or from those of an earlier run
-    sample         something to look at after each validation
-    evaluate       scores with their intervals, and a handful of real mistakes
+    data        opened, as the recipe names it
+    tokenizer   that of --init-from, or one that is trained on the data
+    config      of the model
+    objective   what is learned
+    train, val  the examples, as token ids
+    sample      a text to look at after each validation
+    evaluate    metrics with their intervals, and a few real mistakes
 
-Each file of this room is one task, from its data to its result, on two pages.
+Each task is one file of this folder, from its data to its result, and one row of `llmasos/capabilities.py`.
 """
 
 import dataclasses
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
+from llmasos.capabilities import TASKS
 from llmasos.errors import UserError
-from llmasos.evaluation import Metric
-from llmasos.hub import find, load_backbone, load_config, load_tokenizer
+from llmasos.evaluation.metric import Metric
 from llmasos.models import ModelConfig, build_model, preset
 from llmasos.nn import eval_mode
 from llmasos.objectives import Batch, Objective
 from llmasos.tokenizers import Tokenizer, train_tokenizer
 from llmasos.training.distributed import to_device
-from llmasos.training.named_recipes import RECIPES
 from llmasos.training.recipe import Recipe
 from llmasos.training.trainer import TrainingData
+
+AnyTask = TypeVar("AnyTask", bound="Task")
+HEADS = {"classifier": "a classifier", "question_answering": "a question-answering head"}  # others: no head
 
 
 @dataclass
@@ -43,93 +47,118 @@ class Report:
     """How good a model is at its task.
 
     Attributes:
-        metrics: each with its interval; the first is the one that counts.
+        metrics: each with its interval; the first is the headline.
         tables: texts to print as they are (a confusion matrix, say).
-        mistakes: a handful of what the model got wrong.
-        outcomes: for the first score, what each example contributed (N,), so that two models can be compared example by
-            example; None where examples do not add up to the score.
+        mistakes: a few examples that the model got wrong.
+        outcomes: for the first metric, what each example contributed (N,), so that two models can be compared example
+            by example; None if the metric is not an average over examples.
+        samples: texts by the model.
     """
 
     metrics: list[Metric]
     tables: list[str] = field(default_factory=list)
     mistakes: list[str] = field(default_factory=list)
     outcomes: np.ndarray | None = None
+    samples: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """The report for a person."""
         mistakes = ["", "Some of its mistakes:", *self.mistakes] if self.mistakes else []
-        return [*map(str, self.metrics), *(f"\n{table}" for table in self.tables), *mistakes]
+        return [*map(str, self.metrics), *(f"\n{table}" for table in self.tables), *mistakes, *self.samples]
 
     def to_dict(self) -> dict[str, Any]:
-        """The scores and outcomes, for `results.json`; the ends of an interval that there is not are null."""
+        """Metrics and outcomes, for `results.json`; an interval that is not known has null ends."""
         metrics = [dataclasses.asdict(metric) for metric in self.metrics]
         metrics = [metric | {end: None for end in ("low", "high") if math.isnan(metric[end])} for metric in metrics]
         outcomes = None if self.outcomes is None else np.asarray(self.outcomes, dtype=float).tolist()
         return {"metrics": metrics, "outcomes": outcomes}
 
 
+@dataclass(frozen=True, eq=False)
 class Task(ABC):
-    """One run's data, model and measure: `use` comes first, then `prepare` for training, then the rest.
+    """A task that is ready to train or to evaluate, made by `setup`. What takes long is computed when first used.
 
     Attributes:
-        families: of models that can learn this task.
-        head: what sits on top of them.
-        unit: what the loop predicts, in the plural, for its speed.
-        examples: what a batch consists of.
-        flops_per_token: what a prediction costs, where predictions are tokens.
-        name, description, fingerprint: of the data; the fingerprint changes when the data does.
-        tokenizer, config, objective: set by `use`.
-        train, val: the examples, set by `prepare`.
-        lines: what to tell the user about them.
+        recipe: the settings.
+        data: the opened data.
+        tokenizer: turns text into token ids.
+        config: of the model.
+        eval_only: whether the data is only to be evaluated on.
+        unit: what the targets are, in the plural, for the training loop's throughput.
     """
 
-    families: tuple[str, ...] = ("gpt", "bert", "transformer")
-    head = "lm"
-    unit = "predictions"
-    examples = "examples"
-    flops_per_token: float | None = None
-
     recipe: Recipe
-    name: str
-    description: str
-    fingerprint: str
-
+    data: Any
     tokenizer: Tokenizer
     config: ModelConfig
-    objective: Objective
-    train: TrainingData
-    val: Sequence[Any]
-    lines: list[str]
+    eval_only: bool = False
 
-    @abstractmethod
-    def __init__(self, recipe: Recipe, whole: bool = False):
-        """Open the data.
+    unit: ClassVar[str] = "targets"
+
+    @classmethod
+    def setup(
+        cls: type[AnyTask],
+        recipe: Recipe,
+        data: Any = None,
+        tokenizer: Tokenizer | None = None,
+        config: ModelConfig | None = None,
+        eval_only: bool = False,
+    ) -> AnyTask:
+        """Prepare a task.
 
         Args:
-            recipe: names it.
-            whole: hold out all of a file of the user's own, which is only to be measured on. (Of running text nothing
-                needs to be done for that: its splits together are all of it.)
+            recipe: all settings.
+            data: what `open_data` returns, if it is already open.
+            tokenizer: of an existing run or model; None = that of `--init-from`, or a new one.
+            config: of an existing run or model; None = as the recipe describes it.
+            eval_only: use all of a user's own file as validation data.
 
         Raises:
-            UserError: the data is not as it must be.
+            UserError: the data cannot be used, or the model cannot do the task.
+        """
+        data = cls.open_data(recipe, eval_only) if data is None else data
+        tokenizer = tokenizer or cls.make_tokenizer(recipe, data)
+        config = config or cls.make_config(recipe, data, tokenizer)
+        return cls(recipe, data, tokenizer, config, eval_only)
+
+    # What each task defines
+
+    @classmethod
+    @abstractmethod
+    def open_data(cls, recipe: Recipe, eval_only: bool = False) -> Any:
+        """Open the data that a recipe names. It has a `name` and a `description`.
+
+        Raises:
+            UserError: the data cannot be used.
         """
 
+    @classmethod
     @abstractmethod
-    def texts(self) -> Iterable[str]:
-        """The training texts, from which a tokenizer may learn."""
+    def texts(cls, data: Any) -> Iterable[str]:
+        """The training texts, from which a tokenizer may be trained."""
 
     @abstractmethod
-    def use(self, tokenizer: Tokenizer, config: ModelConfig | None = None) -> None:
-        """Take the tokenizer and decide the model's config and the objective.
+    def make_objective(self) -> Objective:
+        """What is learned."""
 
-        Args:
-            tokenizer: what makes ids of texts.
-            config: of a model that there is already; None = the one that the recipe describes.
-        """
+    @cached_property
+    @abstractmethod
+    def train(self) -> TrainingData:
+        """The training examples."""
+
+    @cached_property
+    @abstractmethod
+    def val(self) -> Sequence[Any]:
+        """The validation examples."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A string that changes when the data does."""
 
     @abstractmethod
-    def prepare(self) -> None:
-        """Turn the data into examples to train on and to validate on."""
+    def summarize_data(self) -> list[str]:
+        """Lines for the user about the training and validation examples."""
 
     @abstractmethod
     def sample(self, model: nn.Module) -> str:
@@ -147,118 +176,154 @@ class Task(ABC):
             UserError: the data has no such split.
         """
 
-    def encoded(self, split: str) -> Sequence[Any]:
-        """The examples of one split as the objective takes them; none of a task whose `evaluate` gives the loss."""
+    # What a task may define
+
+    def examples(self, split: str) -> Sequence[Any]:
+        """The examples of one split as the objective takes them; none if `evaluate` already measures the loss."""
         return ()
 
     @property
+    def batch_unit(self) -> str:
+        """What a batch consists of, for the user."""
+        return "examples"
+
+    @property
+    def flops_per_token(self) -> float | None:
+        """The cost of a prediction, where predictions are tokens."""
+        return None
+
+    @property
     def has_test(self) -> bool:
-        """Whether there is a split for final numbers only."""
+        """Whether there is a split for final results only."""
         return False
 
     @property
-    def left_out(self) -> list[str]:
-        """For the user: how many examples were found unusable and left out, and the first of them."""
+    def skipped(self) -> list[str]:
+        """For the user: the number of unusable examples so far, and the first of them."""
         return []
 
-    def numbers(self, val_loss: float) -> dict[str, float]:
+    def metrics(self, val_loss: float) -> dict[str, float]:
         """The validation loss in other units, for the log."""
         return {}
 
-    def make_tokenizer(self, recipe: Recipe) -> Tokenizer:
-        """The tokenizer of `--init-from`, or one that is trained on the task's training texts."""
-        if recipe.init_from is not None:
-            return load_tokenizer(init_folder(recipe))
-        return train_tokenizer(recipe.tokenizer, self.texts(), recipe.vocab_size, lowercase=recipe.lowercase)
-
-    def model_config(self, recipe: Recipe, tokenizer: Tokenizer, **changes: Any) -> ModelConfig:
-        """The config that a recipe describes: that of `--init-from` or the preset, with its changes and the task's own.
-
-        Raises:
-            UserError: the model is of a family that this task is not for.
-        """
-        changes = {**recipe.model_changes, **changes}
-        if self.head not in ("lm", "pretraining"):  # these two follow from the family
-            changes["head"] = self.head
-        if recipe.init_from is None:
-            config = preset(recipe.model, vocab_size=tokenizer.vocab_size, **changes)
-            self.check_model(config, recipe.model)
-            return config
-        theirs = load_config(init_folder(recipe))
-        if self.head in ("lm", "pretraining"):
-            self.check_model(theirs, recipe.init_from)  # all of it is needed
-        labels = changes.get("labels", ())
-        if labels and set(labels) <= set(theirs.labels):  # a classifier that knows these labels goes on with its own
-            changes["labels"] = theirs.labels
-        return ModelConfig.from_dict({**theirs.to_dict(), "labels": (), **changes})
-
-    def check_model(self, config: ModelConfig, name: str) -> None:
-        """Raise UserError unless a model of this config, called so by the user, can do the task."""
-        if config.family not in self.families:
-            raise UserError(
-                f"the task {self.recipe.task} is for models of the family {' or '.join(self.families)}, and {name} is "
-                f"a {config.family}; choose another model."
-            )
-        if config.head != self.head:
-            heads = {"classifier": "a classifier", "question_answering": "a span extractor"}
-            raise UserError(
-                f"the task {self.recipe.task} is for models with {heads.get(self.head, 'no head')} on top, and {name} has "
-                f"{heads.get(config.head, 'no head')}; choose another model."
-            )
-
-    def build(self, recipe: Recipe, with_weights: bool = True) -> nn.Module:
-        """A new model of the prepared config, with the weights of `--init-from` if the recipe says so.
-
-        Args:
-            with_weights: False leaves them out, for a run whose weights come from a checkpoint.
-        """
-        model = build_model(self.config)
-        if recipe.init_from is not None and recipe.init_weights and with_weights:
-            folder = init_folder(recipe)
-            theirs = load_config(folder)
-            same_head = (theirs.head, theirs.labels) == (self.config.head, self.config.labels)
-            load_backbone(model, folder, with_head=same_head)
-        return model
-
-    def finish(self, model: nn.Module, say: Callable[[str], None]) -> Report:
-        """Show what the finished model can do and how good it is on the held-out examples."""
-        report = self.evaluate(model)
-        say("\n" + "\n".join(report.lines()) + "\n")
-        return report
+    def report(self, model: nn.Module) -> Report:
+        """What the finished model can do, and how good it is on the validation examples."""
+        return self.evaluate(model)
 
     def describe_loss(self, val_loss: float) -> str:
-        """The lowest validation loss, for a person."""
-        return f"val_loss {val_loss:.4f} (nats per prediction over the whole validation split)"
+        """The lowest validation loss, for the user."""
+        return f"val_loss {val_loss:.4f} (nats per target over the whole validation split)"
 
     def next_command(self, run: Path) -> str:
         """What to do with the finished model."""
         return f"python sample.py {run} --prompt TEXT"
 
+    @property
+    def saved_recipe(self) -> Recipe:
+        """The recipe as it is saved with the run."""
+        return self.recipe
 
-def init_folder(recipe: Recipe) -> Path:
-    """The folder of the model that `--init-from` names. Raises UserError, if a recipe makes that model with its command."""
-    try:
-        return find(recipe.init_from)
-    except UserError as error:
-        path = Path(recipe.init_from)
-        if path.parent.name == "runs" and path.name in RECIPES and not path.exists():
-            raise UserError(
-                f"this recipe starts from the model in {recipe.init_from}, which is not there yet; make it first: "
-                f"python train.py {path.name}"
-            ) from error
-        raise
+    @classmethod
+    def make_tokenizer(cls, recipe: Recipe, data: Any) -> Tokenizer:
+        """The tokenizer of `--init-from`, or one that is trained on the task's training texts."""
+        if recipe.model.init_from is not None:
+            from llmasos.tasks.init_from import pretrained_tokenizer  # loads the hub, which few runs need
+
+            return pretrained_tokenizer(recipe.model.init_from)
+        settings = recipe.data
+        return train_tokenizer(settings.tokenizer, cls.texts(data), settings.vocab_size, lowercase=settings.lowercase)
+
+    @classmethod
+    def make_config(cls, recipe: Recipe, data: Any, tokenizer: Tokenizer, **changes: Any) -> ModelConfig:
+        """The config that a recipe describes: that of `--init-from` or the preset, with some fields changed.
+
+        Raises:
+            UserError: the model is of a family that cannot do the task.
+        """
+        changes = {**recipe.model.overrides, **changes}
+        head = TASKS[recipe.task].head
+        if head not in ("lm", "pretraining"):  # these two follow from the family
+            changes["head"] = head
+        if recipe.model.init_from is None:
+            config = preset(recipe.model.preset, vocab_size=tokenizer.vocab_size, **changes)
+            check_model(recipe.task, config, recipe.model.preset)
+            return config
+        from llmasos.tasks.init_from import pretrained_config
+
+        pretrained = pretrained_config(recipe.model.init_from)
+        if head in ("lm", "pretraining"):
+            check_model(recipe.task, pretrained, recipe.model.init_from)  # its own head is needed
+        labels = changes.get("labels", ())
+        if labels and set(labels) <= set(pretrained.labels):  # a classifier that has these labels keeps its own
+            changes["labels"] = pretrained.labels
+        return ModelConfig.from_dict({**pretrained.to_dict(), "labels": (), **changes})
+
+    # What all tasks share
+
+    @cached_property
+    def objective(self) -> Objective:
+        """What is learned."""
+        return self.make_objective()
+
+    @cached_property
+    def summary(self) -> list[str]:
+        """Lines for the user about the examples, which are prepared for them."""
+        return [*self.summarize_data(), *self.skipped]
+
+    @property
+    def eval_split(self) -> str:
+        """The split to evaluate on if nothing else is said."""
+        return "all" if self.eval_only else "test" if self.has_test else "val"
+
+    def build_model(self, with_weights: bool = True) -> nn.Module:
+        """A new model of the task's config, with the weights of `--init-from` if the recipe says so.
+
+        Args:
+            with_weights: False leaves them out, for a run whose weights come from a checkpoint.
+        """
+        model = build_model(self.config)
+        settings = self.recipe.model
+        if settings.init_from is not None and settings.init_weights and with_weights:
+            from llmasos.tasks.init_from import load_pretrained_weights
+
+            load_pretrained_weights(model, settings.init_from)
+        return model
+
+
+def check_model(task: str, config: ModelConfig, name: str) -> None:
+    """Raise UserError unless a model of this config can do the task.
+
+    Args:
+        task: its name.
+        config: of the model.
+        name: of the model, as the user wrote it.
+    """
+    info = TASKS[task]
+    if config.family not in info.families:
+        raise UserError(
+            f"the task {task} is for models of the family {' or '.join(info.families)}, and {name} is a "
+            f"{config.family}; choose another model."
+        )
+    if config.head != info.head:
+        raise UserError(
+            f"the task {task} is for models with {HEADS.get(info.head, 'no head')} on top, and {name} has "
+            f"{HEADS.get(config.head, 'no head')}; choose another model."
+        )
 
 
 def batches(
     objective: Objective, examples: Sequence[Any], seed: int, model: nn.Module, batch_size: int = 64
 ) -> Iterator[tuple[Sequence[Any], Batch]]:
-    """Examples as batches on the model's device, some at a time; while they are used the model is in eval mode.
+    """Examples in batches on the model's device, with the model in eval mode while they are used.
 
     What is random in a batch (masks) depends on the seed and the example's number alone.
+
+    Yields:
+        Some of the examples, and the batch made of them.
     """
     device = next(model.parameters()).device
     with eval_mode(model), torch.inference_mode():
         for start in range(0, len(examples), batch_size):
-            some = examples[start : start + batch_size]
-            rngs = [lambda row=start + i: np.random.default_rng([seed, row]) for i in range(len(some))]
-            yield some, to_device(objective.collate(some, rngs), device)
+            chunk = examples[start : start + batch_size]
+            rngs = [lambda row=start + i: np.random.default_rng([seed, row]) for i in range(len(chunk))]
+            yield chunk, to_device(objective.collate(chunk, rngs), device)

@@ -1,16 +1,17 @@
 """Text classification: which label does a text have? (Devlin et al. 2019, section 4.1; Radford et al. 2018, section 3)
 
-    labelled texts → frames → any family with a classifier on top → accuracy, macro-F1, confusion matrix
+    labelled texts → token ids → any family with a classifier on top → accuracy, macro-F1, confusion matrix
 
-The score stands beside two that need no neural network: always the most frequent label, and a count of words.
+The accuracy comes with two baselines that need no neural network: the most frequent label, and a bag of words.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from torch import nn
 
-from llmasos.datasets import LabelledText
+from llmasos.datasets import LabelledText, Splits
 from llmasos.errors import UserError
 from llmasos.evaluation import (
     accuracy,
@@ -25,37 +26,35 @@ from llmasos.evaluation import (
 )
 from llmasos.models import ModelConfig
 from llmasos.objectives import Classification, EncodedText
-from llmasos.tasks.example_task import ExamplesTask
+from llmasos.tasks.example_task import ExampleTask
 from llmasos.tasks.task import Report, batches
 from llmasos.tokenizers import Tokenizer
 from llmasos.training.recipe import Recipe
 
 
-class TextClassification(ExamplesTask):
+class TextClassification(ExampleTask):
     """Give each text one of a fixed list of labels."""
 
-    head = "classifier"
-    unit = "texts"
+    unit = example_name = "texts"
 
-    def __init__(self, recipe: Recipe, whole: bool = False):
-        self.set_data(recipe, "labelled_text", eval_only=whole)
-
-    def texts(self) -> Iterable[str]:
-        for example in self.data.train:
+    @classmethod
+    def texts(cls, data: Splits) -> Iterable[str]:
+        for example in data.train:
             yield from (text for text in (example.text, example.second) if text is not None)
 
-    def use(self, tokenizer: Tokenizer, config: ModelConfig | None = None) -> None:
-        self.tokenizer = tokenizer
-        labels = tuple(sorted({example.label for example in self.data.train}))
-        self.config = config or self.model_config(self.recipe, tokenizer, labels=labels)
-        self.objective = Classification(tokenizer, self.config.labels)
+    @classmethod
+    def make_config(cls, recipe: Recipe, data: Splits, tokenizer: Tokenizer, **changes: Any) -> ModelConfig:
+        labels = tuple(sorted({example.label for example in data.train}))
+        return super().make_config(recipe, data, tokenizer, labels=labels, **changes)
 
-    def prepare(self) -> None:
-        train, val = self.encoded("train"), self.encoded("val")
-        self.set_examples(train, val, lambda example: len(example.inputs.ids), "texts")
-        self.lines.append(f"labels   {', '.join(self.config.labels)}")
-        if n_cut := sum(example.n_cut > 0 for example in [*train, *val]):
-            self.lines.append(f"cut      {n_cut:,} texts are longer than the context and lose their middle")
+    def make_objective(self) -> Classification:
+        return Classification(self.tokenizer, self.config.labels)
+
+    def encode(self, example: LabelledText) -> EncodedText:
+        return self.objective.encode(example.text, example.second, example.label, self.config.context_length)
+
+    def length(self, encoded: EncodedText) -> int:
+        return len(encoded.inputs.ids)
 
     def problem(self, example: LabelledText) -> str:
         if example.label in self.config.labels:
@@ -65,38 +64,37 @@ class TextClassification(ExamplesTask):
             f"{', '.join(self.config.labels)}: correct it, or train on examples that have it."
         )
 
-    def encode(self, example: LabelledText) -> EncodedText:
-        """An example as token ids."""
-        return self.objective.encode(example.text, example.second, example.label, self.config.context_length)
+    def summarize_data(self) -> list[str]:
+        lines = [*super().summarize_data(), f"labels   {', '.join(self.config.labels)}"]
+        if n_cut := sum(example.n_cut > 0 for example in [*self.train.items, *self.val]):
+            lines.append(f"cut      {n_cut:,} texts are longer than the context and lose their middle")
+        return lines
 
     def sample(self, model: nn.Module) -> str:
         example = self.split("val")[0]
         probabilities = classify(model, self.tokenizer, [(example.text, example.second)])[0]
-        return f"{describe(probabilities, self.config.labels)}, in truth {example.label}: {example.text}"
+        return f"{describe(probabilities, self.config.labels)}, label {example.label}: {example.text}"
 
     def evaluate(self, model: nn.Module, split: str = "val") -> Report:
         examples = self.split(split)
         probabilities = classify(model, self.tokenizer, [(e.text, e.second) for e in examples])  # (N, n_labels)
-        labels, truths = self.config.labels, [example.label for example in examples]
-        chosen, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
-        answers = [labels[number] for number in chosen]
-        right = np.array([answer == truth for answer, truth in zip(answers, truths, strict=True)])
-        training = self.split("train") if self.data.train else []  # none with a file that is only to be measured on
-        seen, seen_labels = [example.text for example in training], [example.label for example in training]
+        labels, references = self.config.labels, [example.label for example in examples]
+        predictions = [labels[number] for number in probabilities.argmax(axis=1)]
+        confidences = probabilities.max(axis=1)
+        correct = np.array([a == b for a, b in zip(predictions, references, strict=True)])
+        training = self.split("train") if self.data.train else []
+        train_texts, train_labels = [example.text for example in training], [example.label for example in training]
         texts = [example.text for example in examples]
-        mistakes = choose_mistakes(~right, confidences, n=3)
-        shown = show_mistakes(mistakes, texts, truths, answers, confidences, width=300)
+        metrics = [accuracy(predictions, references), majority_baseline(references, train_labels or None)]
+        if training:
+            metrics.append(bag_of_words_baseline(train_texts, train_labels, texts, references))
+        metrics += [macro_f1(predictions, references, labels), calibration_error(confidences, correct)]
+        mistakes = choose_mistakes(~correct, confidences, n=3)
         return Report(
-            [
-                accuracy(answers, truths),
-                majority_baseline(truths, seen_labels or None),
-                *([bag_of_words_baseline(seen, seen_labels, texts, truths)] if training else []),
-                macro_f1(answers, truths, labels),
-                calibration_error(confidences, right),
-            ],
-            [confusion_table(confusion_matrix(answers, truths, labels), labels)],
-            shown,
-            right,
+            metrics,
+            [confusion_table(confusion_matrix(predictions, references, labels), labels)],
+            show_mistakes(mistakes, texts, references, predictions, confidences, width=300),
+            correct,
         )
 
 
@@ -108,7 +106,7 @@ def classify(
     Args:
         model: a `SequenceClassifier`, on any device, in any mode.
         tokenizer: the one it was trained with.
-        texts: N texts, or pairs of texts. What is longer than the context loses its middle.
+        texts: N texts, or pairs of texts. Those longer than the context lose their middle.
         batch_size: how many are computed at once; changes speed and memory only.
 
     Raises:
@@ -127,7 +125,7 @@ def classify(
 
 
 def describe(probabilities: np.ndarray, labels: Sequence[str]) -> str:
-    """The likeliest label and how sure the model is of it.
+    """The most likely label and its probability.
 
     >>> describe(np.array([0.25, 0.75]), ["happy", "sad"])
     'sad (75%)'

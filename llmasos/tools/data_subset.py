@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from llmasos.tasks import Task
-from llmasos.tasks.example_task import ExamplesTask
+from llmasos.tasks.example_task import ExampleTask
 from llmasos.tasks.language_modeling import LanguageModeling, text_splits
 
 MAX_TOKENS, MAX_EXAMPLES = 20_000, 100
@@ -38,7 +38,7 @@ def take_subset(task: Task, split: str) -> tuple[Tokens | None, str]:
     if isinstance(task, LanguageModeling):
         tokens = first_tokens(task, split, MAX_TOKENS)
         return tokens, f", {'its first ' if tokens.truncated else ''}{len(tokens.ids):,} tokens"
-    if not isinstance(task, ExamplesTask):
+    if not isinstance(task, ExampleTask):
         return None, ""
     n_before = 0
     for name in ("train", "val", "test") if split == "all" else (split,):
@@ -54,7 +54,7 @@ def first_tokens(task: LanguageModeling, split: str, n: int) -> Tokens:
     """The first n tokens of a split, equal to those of the array on disk, without building that array."""
     ids: list[int] = []
     n_bytes, tokenizer = 0, task.tokenizer
-    for text, ends_document in (piece for name in text_splits(split) for piece in task.source.pieces(name)):
+    for text, ends_document in (piece for name in text_splits(split) for piece in task.data.pieces(name)):
         new = tokenizer.encode_array(text).tolist() + [tokenizer.end_of_text] * ends_document
         n_missing = n - len(ids)
         if len(new) > n_missing:

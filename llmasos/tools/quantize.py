@@ -13,9 +13,8 @@ from pathlib import Path
 
 import torch
 
+from llmasos.capabilities import TASKS
 from llmasos.cli.cli import ArgumentParser
-from llmasos.cli.eval import settings_of
-from llmasos.datasets import is_dataset
 from llmasos.errors import UserError
 from llmasos.evaluation import Metric, evaluate_text
 from llmasos.generation import SamplingOptions, generate, generate_from
@@ -24,13 +23,14 @@ from llmasos.hub.weights import weight_files
 from llmasos.models import Model, n_parameters, weight_bytes
 from llmasos.models.flops import quantized_layers
 from llmasos.storage import write_json
-from llmasos.tasks import TASKS, Task, open_task
+from llmasos.tasks import Task
+from llmasos.tasks.evaluate import evaluation_recipe, setup_evaluation
 from llmasos.tasks.task import batches
 from llmasos.tokenizers import Tokenizer
 from llmasos.tools.bench.measurement import Measurement, format_number, interleave, ratio, timed
 from llmasos.tools.data_subset import MAX_EXAMPLES, MAX_TOKENS, Tokens, take_subset
 from llmasos.training.device import pick_device
-from llmasos.training.recipe import Recipe, add_flags
+from llmasos.training.recipe import add_flags
 
 EXAMPLES = """examples:
   python -m llmasos quantize storyworld-gpt
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"model    {args.model} ({model.config.family}), {n_parameters(model):,} parameters, {megabytes:,.2f} MB on "
         f"disk; int8 rounds {n_rounded / n_parameters(model):.1%} of them"
     )
-    print(f"data     {task.name}, split {split}{subset}: {task.description}\n")
+    print(f"data     {task.data.name}, split {split}{subset}: {task.data.description}\n")
     print(Comparison("", "float", "int8", "change"))
     lines = []
     for title, section in (
@@ -133,15 +133,12 @@ def make_parser() -> ArgumentParser:
 
 def open_held_out(args: argparse.Namespace, model: Model, tokenizer: Tokenizer) -> tuple[Task, str]:
     """Open the task to evaluate with, and its split. Translation decodes greedily, because that is faster."""
-    changes = {name: getattr(args, name) for name in SETTINGS if hasattr(args, name)}
-    own_file = "data" in changes and not is_dataset(changes["data"])
+    changes = {name: getattr(args, name) for name in SETTINGS if hasattr(args, name)} | {"beams": 1}
     if args.task:
         changes["task"] = args.task
-    settings = settings_of(Path(args.model), model.config, tokenizer)
-    task = open_task(Recipe.from_dict(settings | changes | {"beams": 1}), whole=own_file)
-    task.check_model(model.config, args.model)
-    task.use(tokenizer, model.config)
-    return task, args.split or ("all" if own_file else "val")
+    recipe, eval_only = evaluation_recipe(args.model, model.config, tokenizer, changes)
+    task = setup_evaluation(recipe, model.config, tokenizer, args.model, eval_only)
+    return task, args.split or ("all" if eval_only else "val")
 
 
 def compare_sizes(models: Models) -> Iterator[Comparison]:
@@ -204,7 +201,7 @@ def compare_quality(models: Models, task: Task, split: str, tokens: Tokens | Non
     Args:
         tokens: running text to evaluate on in place of the split.
     """
-    examples = task.encoded(split)
+    examples = task.examples(split)
     if len(examples):
         a, b = (mean_loss(task, model, examples) for model in models.values())
         verdict = describe_loss("loss", a, b)
@@ -237,7 +234,7 @@ def mean_loss(task: Task, model: Model, examples: Sequence) -> float:
     """The validation loss as in training: for each term the mean over all predictions, then the sum of the terms."""
     sums: dict[str, float] = {}
     counts: dict[str, int] = {}
-    for _, batch in batches(task.objective, examples, task.recipe.seed, model):
+    for _, batch in batches(task.objective, examples, task.recipe.training.seed, model):
         for name, loss in task.objective.loss_sums(model, batch).items():
             sums[name] = sums.get(name, 0.0) + loss.item()
         for name, n in task.objective.n_targets(batch).items():

@@ -9,7 +9,7 @@ import torch
 from llmasos.datasets import Windows
 from llmasos.models import ModelConfig, build_model
 from llmasos.objectives import CausalLM
-from llmasos.training.recipe import Recipe
+from llmasos.training.recipe import TrainingSettings
 from llmasos.training.trainer import Trainer
 
 
@@ -20,11 +20,11 @@ def make_step(
     torch.manual_seed(0)
     model = build_model(config).to(device)
     windows = Windows(random_tokens(config.vocab_size), config.context_length)
-    recipe = Recipe(batch_size=batch_size, max_steps=1_000_000, precision=precision)
-    trainer = Trainer(model, CausalLM(), windows, [], recipe, Path("unused"))
+    settings = TrainingSettings(batch_size=batch_size, max_steps=1_000_000, precision=precision)
+    trainer = Trainer(model, CausalLM(), windows, [], settings, Path("unused"))
 
     def step() -> float:
-        loss = trainer.step(model)[0]
+        loss = trainer.step(model).loss
         trainer.state.step += 1
         return loss
 

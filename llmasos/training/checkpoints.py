@@ -1,4 +1,4 @@
-"""Checkpoints: what a run leaves on disk so that it can go on, or be used, after any accident.
+"""Checkpoints: what a run writes to disk so that it can be resumed, or used, after any accident.
 
     runs/storyworld/
         recipe.json                  every setting
@@ -7,12 +7,12 @@
         checkpoints/
             step-00000500/           a model folder …
                 config.json  model.safetensors  vocab.json …
-                optimizer.safetensors           … and with this, a place to go on from
+                optimizer.safetensors           … that, with this, can be resumed
                 state.json           step, best validation loss so far, checksums of the other files
 
-A checkpoint is written into a temporary folder and renamed when it is complete, so one that has its name is whole.
-Should the disk damage it later, the checksums tell, and the one before it serves. The newest two and the best are kept.
-Because data order and dropout are functions of (seed, step), the step number is all that must be remembered of them.
+A checkpoint is written into a temporary folder and renamed when it is complete, so one that has its name is complete.
+If the disk corrupts it later, the checksums reveal it, and the one before it is used. The newest two and the best are
+kept. Data order and dropout are functions of (seed, step), so of those the step number is all that must be saved.
 """
 
 import hashlib
@@ -33,12 +33,12 @@ from llmasos.models import load_weights, save_model
 from llmasos.storage import load_tensors, read_json, save_tensors, sha256_file, write_folder, write_json
 from llmasos.training.optimizers import load_optimizer_tensors, optimizer_tensors
 
-KEPT = 2  # the newest checkpoints, beside the best
+MAX_CHECKPOINTS = 2  # the newest, besides the best
 
 
 @dataclass
 class State:
-    """Where a run stands after `step` optimizer steps."""
+    """The state of a run after `step` optimizer steps, besides weights and optimizers."""
 
     step: int = 0
     best_step: int | None = None  # the checkpoint with the lowest validation loss so far
@@ -53,7 +53,7 @@ def save_checkpoint(
     optimizers: list[torch.optim.Optimizer],
     save_tokenizer: Callable[[Path], None],
 ) -> Path:
-    """Write `run/checkpoints/step-N` and delete what is no longer needed.
+    """Write `run/checkpoints/step-N` and delete the checkpoints that are no longer needed.
 
     Raises:
         UserError: it cannot be written, for example because the disk is full. All earlier checkpoints are still there.
@@ -66,15 +66,15 @@ def save_checkpoint(
         checksums = {path.name: sha256_file(path) for path in sorted(temporary.iterdir())}
         checksums["state"] = digest(asdict(state))
         write_json(temporary / "state.json", {**asdict(state), "sha256": checksums})
-    steps = all_checkpoints(run)
-    for old in steps[:-KEPT]:
+    checkpoints = all_checkpoints(run)
+    for old in checkpoints[:-MAX_CHECKPOINTS]:
         if step_of(old) != state.best_step:
             shutil.rmtree(old, ignore_errors=True)
     return folder
 
 
 def load_checkpoint(folder: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> State:
-    """Put a checkpoint's weights and optimizer state into place and return where it stood."""
+    """Load a checkpoint's weights and optimizer state, and return its `State`."""
     load_weights(model, folder / "model.safetensors")
     load_optimizer_tensors(model, optimizers, load_tensors(folder / "optimizer.safetensors"))
     return read_state(folder)
@@ -87,7 +87,7 @@ def read_state(folder: Path) -> State:
 
 
 def all_checkpoints(run: Path) -> list[Path]:
-    """The checkpoint folders of a run, oldest first, sound or not."""
+    """The checkpoint folders of a run, oldest first, valid or not."""
     folders = (run / "checkpoints").glob("step-*")
     return sorted((path for path in folders if re.fullmatch(r"step-\d+", path.name)), key=step_of)
 
@@ -103,7 +103,7 @@ def step_of(checkpoint: Path) -> int:
 
 
 def find_corruption(checkpoint: Path) -> str | None:
-    """What is wrong with a checkpoint's files, in words, or None if all are as they were written."""
+    """What is wrong with a checkpoint's files, in words; None if all are as they were written."""
     try:
         state = read_json(checkpoint / "state.json")
         checksums = state.pop("sha256")
@@ -125,31 +125,33 @@ def digest(fields: dict[str, Any]) -> str:
 
 
 def is_valid(checkpoint: Path, say: Callable[[str], None]) -> bool:
-    """Whether a checkpoint is undamaged; if it is damaged, that is told through `say`, and it is left alone."""
+    """Whether a checkpoint is as it was written; if not, that is reported through `say`, and nothing is deleted."""
     reason = find_corruption(checkpoint)
     if reason:
-        say(f"checkpoint {checkpoint} is damaged: {reason}; it is skipped.")
+        say(f"checkpoint {checkpoint} is corrupt: {reason}; it is skipped.")
     return reason is None
 
 
 def latest_checkpoint(run: Path, say: Callable[[str], None] = warnings.warn) -> Path:
-    """The newest sound checkpoint. Raises UserError if the run has none."""
+    """The newest valid checkpoint. Raises UserError if the run has none."""
     for checkpoint in reversed(all_checkpoints(run)):
         if is_valid(checkpoint, say):
             return checkpoint
-    remedy = "begin anew with another --out" if all_checkpoints(run) else f"train first: python train.py --out {run}"
+    remedy = (
+        "start a new run with another --out" if all_checkpoints(run) else f"train first: python train.py --out {run}"
+    )
     raise UserError(f"{run} holds no usable checkpoint; {remedy}.")
 
 
 def best_checkpoint(run: Path, say: Callable[[str], None] = warnings.warn) -> Path:
-    """The sound checkpoint with the lowest validation loss, or the newest if none was validated."""
-    last = latest_checkpoint(run, say)
-    best = run / "checkpoints" / name_of(read_state(last).best_step or 0)
-    return best if best != last and best.is_dir() and is_valid(best, say) else last
+    """The valid checkpoint with the lowest validation loss, or the newest if none was validated."""
+    latest = latest_checkpoint(run, say)
+    best = run / "checkpoints" / name_of(read_state(latest).best_step or 0)
+    return best if best != latest and best.is_dir() and is_valid(best, say) else latest
 
 
 def model_folder(path: str | Path, say: Callable[[str], None] = warnings.warn) -> Path:
-    """From what a user names to a folder with a model in it: a run's best checkpoint, or the model folder itself.
+    """The folder with the model that a user names: the model folder itself, or a run's best checkpoint.
 
     Raises:
         UserError: there is no such folder, or neither a run nor a model in it.
@@ -159,7 +161,9 @@ def model_folder(path: str | Path, say: Callable[[str], None] = warnings.warn) -
         raise UserError(f"there is no folder {path}; name a run's folder such as runs/storyworld, or train one first.")
     if (path / "config.json").is_file():
         if (path / "state.json").is_file() and (reason := find_corruption(path)):
-            raise UserError(f"checkpoint {path} is damaged: {reason}. Name the run's folder to use its last sound one.")
+            raise UserError(
+                f"checkpoint {path} is corrupt: {reason}. Name the run's folder to use its latest valid one."
+            )
         return path
     if (path / "checkpoints").is_dir() or (path / "recipe.json").is_file():
         return best_checkpoint(path, say)

@@ -1,4 +1,4 @@
-"""The machine under the training loop: which device, which number format, and how fast it multiplies matrices."""
+"""The device of the training loop: which one, which number format, and how fast it multiplies matrices."""
 
 import time
 from contextlib import nullcontext
@@ -12,17 +12,17 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 
 
 def pick_device(name: str = "auto", local_rank: int = 0) -> torch.device:
-    """The device called `name`; "auto" takes the first there is of cuda, mps, cpu.
+    """The device called `name`; "auto" is the first available of cuda, mps, cpu.
 
     Raises:
-        UserError: the device asked for is not on this machine.
+        UserError: this machine does not have the device.
     """
     has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        name = next(kind for kind, there in has.items() if there)
+        name = next(kind for kind, available in has.items() if available)
     if not has.get(name):
-        there = ", ".join(kind for kind, is_there in has.items() if is_there)
-        raise UserError(f"device {name!r} is not available here; this machine has: {there}. Leave --device at auto.")
+        names = ", ".join(kind for kind, available in has.items() if available)
+        raise UserError(f"device {name!r} is not available here; this machine has: {names}. Leave --device at auto.")
     return torch.device(name, local_rank) if name == "cuda" else torch.device(name)
 
 
@@ -32,7 +32,7 @@ def pick_precision(name: str, device: torch.device) -> str:
     Such hardware multiplies bf16 twice as fast or faster: NVIDIA GPUs since Ampere, CPUs with AVX512-BF16 or AMX.
 
     Raises:
-        UserError: fp16 on a CPU, where it would be slow and gain nothing.
+        UserError: fp16 on a CPU, where it is slow and saves nothing.
     """
     if name == "auto":
         if device.type == "cuda":
@@ -45,50 +45,50 @@ def pick_precision(name: str, device: torch.device) -> str:
 
 
 def autocast(device: torch.device, precision: str):
-    """The context in which a forward pass computes its matrix products in `precision`. Weights stay in fp32."""
+    """A context in which a forward pass computes its matrix products in `precision`. Weights stay in fp32."""
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, dtype=PRECISIONS[precision])
 
 
 def compile_model(model: nn.Module, say=print) -> None:
-    """Compile the model in place with torch.compile, or say in one line why it stays as it is.
+    """Compile the model in place with torch.compile, or report in one line why it cannot be compiled.
 
-    Compilation happens at the first batch and takes a minute or so. A machine without a C++ compiler (CPU) or Triton
-    (GPU) cannot do it: tried out here on one addition, so that training does not stumble over it later.
+    Compilation happens at the first batch and takes about a minute. It needs a C++ compiler (CPU) or Triton (GPU), and
+    is tried here on one addition, so that training does not fail later.
     """
     device = next(model.parameters()).device
     try:
         torch.compile(lambda x: x + 1.0)(torch.ones(2, device=device))
-    except Exception as error:  # whatever the compiler's tool chain raises, training can do without it
+    except Exception as error:  # whatever the compiler's tool chain raises, training works without it
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        say(f"torch.compile does not work here ({reason}); training goes on without it.")
+        say(f"torch.compile does not work here ({reason}); training continues without it.")
         torch.compiler.reset()
         return
     model.compile()
 
 
 def matmul_peak(device: torch.device, precision: str = "fp32", size: int = 1024, seconds: float = 0.3) -> float:
-    """The best rate, in FLOP/s, at which this machine multiplies two (size, size) matrices.
+    """The highest rate, in FLOP/s, at which this machine multiplies two (size, size) matrices.
 
-    "Model FLOPs utilisation" (MFU) is a training step's rate over this one: the share of the machine's best that is
-    turned into training. A measured peak is a fairer measure than a data sheet's, and there is none for a laptop.
+    "Model FLOPs utilization" (MFU) is a training step's rate divided by this one. The peak is measured because laptops
+    have no data sheet that states it, and because it is fairer than those of GPUs.
     """
     if device.type == "cuda":
         size = 8192
     a = torch.randn(size, size, device=device, dtype=PRECISIONS[precision])
     best, end = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < end or best == float("inf"):
-        synchronise(device)
+        synchronize(device)
         start = time.perf_counter()
         a @ a
-        synchronise(device)
+        synchronize(device)
         best = min(best, time.perf_counter() - start)
     return 2.0 * size**3 / best
 
 
-def synchronise(device: torch.device) -> None:
-    """Wait until the device has done all that it was asked to do (a CPU always has)."""
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has finished all its work (a CPU always has)."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

@@ -1,21 +1,21 @@
-"""The recipes that have a name: what `python train.py NAME` trains.
+"""The named recipes: what `python train.py NAME` trains.
 
-Each states what to expect, so that a reader knows before the run what good looks like, and after it whether it was.
-Losses are over the whole validation split, in nats per token; times are for two laptop-class CPU cores unless said.
+Each states what to expect, so that you know before the run what a good result is, and after it whether you got one.
+Losses are over the whole validation split, in nats per token; times are for two laptop-class CPU cores unless stated.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
 from llmasos.errors import UserError
-from llmasos.training.recipe import KINDS, SIZES, Recipe
+from llmasos.training.recipe import MODEL_SIZES, SET_BY_INIT, Recipe, make_recipe, refuse_set_by_init
 
 
 @dataclass(frozen=True)
 class NamedRecipe:
-    """A recipe and what is to be said about it."""
+    """A recipe's settings, what it trains, and what to expect of it."""
 
-    what: str
+    summary: str
     expect: str
     settings: dict[str, Any]
 
@@ -63,9 +63,9 @@ RECIPES: dict[str, NamedRecipe] = {
         {"data": "python-reference", "vocab_size": 2048, "optimizer": "muon", "max_steps": 800, "dropout": 0.1},
     ),
     "bert-storyworld": NamedRecipe(
-        "a small BERT learns which words are hidden, and which sentences follow each other",
-        "hidden words 0.81 right (always the commonest: 0.08), next sentences 0.83 (chance: 0.50); val_loss 1.10 "
-        "after 900 steps, in 2.5 minutes",
+        "a small BERT learns to fill in masked words, and which sentences follow each other",
+        "masked words 0.81 right (always the most common one: 0.08), next sentences 0.83 (chance: 0.50); "
+        "val_loss 1.10 after 900 steps, in 2.5 minutes",
         {
             "task": "bert-pretraining",
             "model": "bert-laptop",
@@ -81,7 +81,7 @@ RECIPES: dict[str, NamedRecipe] = {
         },
     ),
     "classify-storyworld": NamedRecipe(
-        "that BERT learns to tell happy endings from sad ones, from 100 labelled stories; beside it one from nothing",
+        "that BERT learns to tell happy endings from sad ones, from 100 labelled stories; with a baseline from scratch",
         "accuracy 0.94 from pre-trained weights, 0.75 from random ones (always happy); val_loss 0.18 after 60 steps, "
         "in 20 seconds, both together",
         {
@@ -97,8 +97,8 @@ RECIPES: dict[str, NamedRecipe] = {
         },
     ),
     "qa-storyworld": NamedRecipe(
-        "that BERT learns to answer questions about a story; beside it one from nothing",
-        "exact match 74 from pre-trained weights; random ones are at 20, that of never answering; val_loss 0.31 after "
+        "that BERT learns to answer questions about a story; with a baseline from scratch",
+        "exact match 74 from pre-trained weights; 20 from random ones, as much as never answering; val_loss 0.31 after "
         "255 steps, in 3 minutes, both together",
         {
             "task": "question-answering",
@@ -128,7 +128,7 @@ RECIPES: dict[str, NamedRecipe] = {
         },
     ),
     "summarize-storyworld": NamedRecipe(
-        "a small Transformer tells what happens in a story in one sentence",
+        "a small Transformer summarizes a story in one sentence",
         "ROUGE-L 0.999; val_loss 0.11 after 600 steps, in 2.5 minutes",
         {
             "task": "summarization",
@@ -144,7 +144,7 @@ RECIPES: dict[str, NamedRecipe] = {
         },
     ),
     "chat-storyworld": NamedRecipe(
-        "a small GPT answers instructions: tell, continue, summarise, translate, answer",
+        "a small GPT answers instructions: tell, continue, summarize, translate, answer",
         "0.26 of the answers word for word, ROUGE-L 0.53; val_loss 0.47 after 800 steps, in 10 minutes on one core",
         {
             "task": "instruction-tuning",
@@ -178,9 +178,9 @@ RECIPES: dict[str, NamedRecipe] = {
         },
     ),
     "classify-sst": NamedRecipe(
-        "a small BERT, from random weights, sorts film reviews by five degrees of praise (SST-5)",
-        "accuracy 0.39 (0.39, 0.39, 0.39 with three seeds; the commonest class 0.25, naive Bayes 0.40); val_loss 1.39, "
-        "in 1 minute",
+        "a small BERT, from random weights, rates movie reviews from very negative to very positive (SST-5)",
+        "accuracy 0.39 (0.39, 0.39, 0.39 with three seeds; the most common class 0.25, naive Bayes 0.40); "
+        "val_loss 1.39, in 1 minute",
         {
             "task": "text-classification",
             "data": "sst5",
@@ -197,7 +197,7 @@ RECIPES: dict[str, NamedRecipe] = {
     ),
     "qa-squad": NamedRecipe(
         "a BERT answers questions about Wikipedia articles, some of them without an answer (SQuAD 2.0), for a GPU",
-        "for a GPU and --init-from with a pre-trained BERT; not measured yet",
+        "for a GPU and a pre-trained BERT (--init-from); not measured yet",
         {
             "task": "question-answering",
             "data": "squad2",
@@ -234,14 +234,16 @@ RECIPES: dict[str, NamedRecipe] = {
 def named_recipe(name: str, **changes: Any) -> Recipe:
     """The recipe with this name, with some settings changed.
 
-    With another `init_from`, the sizes and the tokenizer that the recipe names give way to those of that model.
+    If `init_from` is among the changes, the sizes and the tokenizer of that model replace those of the recipe.
 
     Raises:
-        UserError: there is no recipe of that name, or a setting is out of range.
+        UserError: there is no recipe with that name, a setting is out of range, or it contradicts another one.
     """
     if name not in RECIPES:
         raise UserError(f"there is no recipe {name!r}; there are: {', '.join(RECIPES)}. See train.py --list.")
     settings = RECIPES[name].settings
     if changes.get("init_from") is not None:
-        settings = {key: value for key, value in settings.items() if key not in (*SIZES, *KINDS)}
-    return Recipe(**{**settings, **changes})
+        settings = {key: value for key, value in settings.items() if key not in (*MODEL_SIZES, *SET_BY_INIT)}
+    recipe = make_recipe(**{**settings, **changes})
+    refuse_set_by_init(recipe, changes)
+    return recipe

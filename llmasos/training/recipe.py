@@ -1,146 +1,162 @@
-"""A recipe: everything that decides a training run, in one typed and checked dataclass.
+"""A recipe: every setting of a training run, in four typed and checked parts.
 
-Each field is a command-line flag of `train.py` with the same name, help text and range, and is saved with the run in
-`recipe.json`. So a run can be told from its recipe alone, and repeated.
+    recipe.data        what to train on, and how text becomes token ids
+    recipe.model       the architecture, and where its weights start
+    recipe.training    objective, optimizer, schedule, loop: all that the training loop needs to know
+    recipe.output      where the run goes, and what is written there
+
+Each field is a command-line flag of `train.py` with the same name, help text and range. A recipe is saved with its run
+in `recipe.json`, flat, as the flags are, so a run can be understood and repeated from that file alone.
 """
 
 import argparse
 import dataclasses
 import typing
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from llmasos.capabilities import TASKS
 from llmasos.errors import UserError
-from llmasos.models import PRESETS
+from llmasos.models.presets import PRESETS
 from llmasos.training.device import PRECISIONS
 from llmasos.training.schedules import SCHEDULES
 
-TASK_NAMES = (
-    "language-modeling",
-    "bert-pretraining",
-    "text-classification",
-    "question-answering",
-    "translation",
-    "summarization",
-    "instruction-tuning",
-)  # see llmasos/tasks
-FOR_EXAMPLES = ("val_data", "columns", "languages", "skip_bad", "train_examples")  # settings that running text has not
-SIZES = ("context_length", "n_layers", "n_heads", "n_kv_heads", "d_model", "d_ff")  # of the model
-KINDS = (
-    "model",
-    "tokenizer",
-    "vocab_size",
-    "lowercase",
-)  # what model and what tokenizer; with --init-from both are given
+EXAMPLE_SETTINGS = ("val_data", "columns", "languages", "skip_bad", "train_examples")  # which plain text does not have
+MODEL_SIZES = ("context_length", "n_layers", "n_heads", "n_kv_heads", "d_model", "d_ff")
+SET_BY_INIT = ("model", "tokenizer", "vocab_size", "lowercase")  # --init-from brings its own
 
 
 def setting(
     default: Any,
     help: str,
+    *,
+    flag: str | None = None,
+    alias: str | None = None,
     at_least: float | None = None,
     above: float | None = None,
     at_most: float | None = None,
     below: float | None = None,
     choices: tuple[str, ...] | None = None,
-    alias: str | None = None,
 ) -> Any:
-    """A recipe field: its default, its help text, and what values make sense."""
-    limits = {
-        "at_least": at_least,
-        "above": above,
-        "at_most": at_most,
-        "below": below,
-        "choices": choices,
-        "alias": alias,
-    }
-    return dataclasses.field(default=default, metadata={"help": help, **limits})
+    """A field of a recipe.
+
+    Args:
+        default: its value if nothing else is said; None = decided elsewhere, as the help says.
+        help: of the flag.
+        flag: the flag's name, where it is not the field's.
+        alias: a shorter second name, of the flag and in Python.
+        at_least, above, at_most, below: the range of a number.
+        choices: the values that a text may have.
+    """
+    limits = {"at_least": at_least, "above": above, "at_most": at_most, "below": below, "choices": choices}
+    return dataclasses.field(default=default, metadata={"help": help, "flag": flag, "alias": alias, **limits})
+
+
+class Part:
+    """A part of a recipe. Its fields are checked when it is made, since a recipe may come from an edited file."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
+            value = getattr(self, field.name)
+            if value is not None and field.metadata:
+                check_type(name_of(field), value, types_of(field))
+                check_range(name_of(field), value, field.metadata)
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """The settings of a run. A field that is None is decided by the model preset, or by what it says in its help."""
+class DataSettings(Part):
+    """What to train on, and how text becomes token ids."""
 
-    # What to learn
-    task: str = setting("language-modeling", "what the model is for (llmasos/tasks)", choices=TASK_NAMES)
-    init_from: str | None = setting(
-        None, "start from this run or model folder: its sizes, its tokenizer and its weights"
-    )
-    init_weights: bool = setting(
-        True, "take the weights of --init-from too; without them it is a baseline of equal size"
-    )
-    compare: bool = setting(False, "then train the same without --init-from's weights, and print what they were worth")
-
-    # What to learn from
-    data: str = setting(
+    source: str = setting(
         "storyworld",
         "a dataset's name, a .txt, .md or .jsonl file or a folder of them; for labelled examples, questions and pairs "
         "a .csv, .tsv or .jsonl file; for pairs also two text files with a comma between them",
+        flag="data",
     )
-    val_data: str | None = setting(None, "a file to validate on (none given: what is held out of --data)")
+    val_data: str | None = setting(None, "a file to validate on (default: a part of --data is held out)")
     columns: str | None = setting(None, "names of a file's columns, for example text=review,label=stars")
-    languages: str | None = setting(None, "from which language into which, for data in two: de-en, en-de")
-    skip_bad: bool = setting(False, "leave out rows that cannot be used, and count them, instead of stopping")
-    train_examples: int | None = setting(None, "train on this many examples only, chosen by the seed", at_least=1)
+    languages: str | None = setting(None, "source and target language of parallel data: de-en or en-de")
+    skip_bad: bool = setting(False, "skip and count unusable examples instead of stopping")
+    train_examples: int | None = setting(None, "train on a random subset of this many examples", at_least=1)
     negatives: str = setting(
-        "other", "the wrong next sentences come from other documents, or the same one", choices=("other", "same")
+        "other",
+        "next-sentence prediction: negatives come from other documents, or from the same one",
+        choices=("other", "same"),
     )
-
-    # How text becomes token ids
     tokenizer: str = setting(
-        "bpe", "the kind of tokenizer", choices=("char", "byte", "bpe", "wordpiece", "gpt2", "cl100k_base")
+        "bpe", "the tokenizer", choices=("char", "byte", "bpe", "wordpiece", "gpt2", "cl100k_base")
     )
-    vocab_size: int = setting(1024, "number of tokens that a bpe or wordpiece tokenizer learns", at_least=257)
-    lowercase: bool = setting(False, "whether the tokenizer takes capital letters for small ones")
+    vocab_size: int = setting(1024, "vocabulary size of a bpe or wordpiece tokenizer that is trained", at_least=257)
+    lowercase: bool = setting(False, "lowercase all text in the tokenizer")
 
-    # The model
-    model: str = setting("gpt-laptop", "the model preset that the following flags change", choices=tuple(PRESETS))
-    context_length: int | None = setting(None, "the longest sequence the model reads, in tokens", at_least=1)
-    n_layers: int | None = setting(None, "number of blocks", at_least=1)
+
+@dataclass(frozen=True)
+class ModelSettings(Part):
+    """The architecture, and where its weights start. A size that is None is that of the preset."""
+
+    preset: str = setting(
+        "gpt-laptop", "the preset, which the following flags change", flag="model", choices=tuple(PRESETS)
+    )
+    context_length: int | None = setting(None, "context length in tokens", at_least=1)
+    n_layers: int | None = setting(None, "number of Transformer blocks", at_least=1)
     n_heads: int | None = setting(None, "number of attention heads; must divide d_model", at_least=1)
     n_kv_heads: int | None = setting(None, "number of key/value heads; must divide n_heads", at_least=1)
     d_model: int | None = setting(None, "width of the residual stream", at_least=1)
-    d_ff: int | None = setting(None, "width inside the feed-forward", at_least=1)
-    dropout: float | None = setting(None, "probability of dropping an activation in training", at_least=0, below=1)
+    d_ff: int | None = setting(None, "hidden width of the feed-forward layers", at_least=1)
+    dropout: float | None = setting(None, "dropout probability", at_least=0, below=1)
+    init_from: str | None = setting(
+        None, "start from the weights, sizes and tokenizer of this run, model folder or named model"
+    )
+    init_weights: bool = setting(True, "with --init-from: load its weights too; without them it is a baseline")
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """The fields of the model's config that differ from the preset."""
+        names = (*MODEL_SIZES, "dropout")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+@dataclass(frozen=True)
+class TrainingSettings(Part):
+    """How to train: all that `Trainer` and `make_optimizers` need to know."""
 
     # The objective
-    next_sentence: bool = setting(True, "bert also learns whether one text follows another")
-    mask_prob: float = setting(0.15, "share of the tokens that a masked language model predicts", above=0, below=1)
+    next_sentence: bool = setting(True, "BERT pre-training: also predict whether one text follows another")
+    mask_prob: float = setting(0.15, "masked language modeling: probability of masking a token", above=0, below=1)
     whole_word_masking: bool = setting(False, "mask all pieces of a word together")
-    label_smoothing: float = setting(0.0, "share of the target's probability that all tokens get", at_least=0, below=1)
-    beams: int = setting(4, "width of the beam search with which results are written; 1 = greedy", at_least=1)
-    length_penalty: float = setting(0.6, "how much beam search favours long results; 0 = not at all", at_least=0)
-
-    # How to learn
-    max_steps: int = setting(800, "number of optimizer steps", at_least=1, alias="steps")
-    batch_size: int = setting(16, "sequences per step, over all accumulation steps and processes", at_least=1)
-    gradient_accumulation_steps: int = setting(
-        1, "in how many parts a batch is computed, one after another", at_least=1
+    label_smoothing: float = setting(
+        0.0, "label smoothing ε: probability mass spread over the whole vocabulary", at_least=0, below=1
     )
-    optimizer: str = setting("adamw", "adamw, or muon for the matrices inside the blocks", choices=("adamw", "muon"))
-    learning_rate: float = setting(3e-3, "the peak learning rate", above=0)
-    schedule: str = setting("cosine", "how the learning rate falls after the warmup", choices=SCHEDULES)
-    warmup_steps: int = setting(100, "steps over which the learning rate rises to its peak", at_least=0)
-    min_lr_ratio: float = setting(0.1, "the last learning rate as a share of the peak", at_least=0, at_most=1)
-    weight_decay: float = setting(0.1, "pull of matrices and embeddings towards zero", at_least=0)
-    beta1: float = setting(0.9, "AdamW's memory for gradients", at_least=0, below=1)
-    beta2: float = setting(0.99, "AdamW's memory for squared gradients", at_least=0, below=1)
-    grad_clip: float = setting(1.0, "longest gradient (its norm over all parameters); 0 = do not clip", at_least=0)
+
+    # The optimizer
+    optimizer: str = setting(
+        "adamw", "adamw, or muon for the matrices inside the blocks and adamw for the rest", choices=("adamw", "muon")
+    )
+    learning_rate: float = setting(3e-3, "peak learning rate", above=0)
+    weight_decay: float = setting(0.1, "decoupled weight decay of matrices and embeddings", at_least=0)
+    beta1: float = setting(0.9, "AdamW β₁: decay rate of the gradient's moving average", at_least=0, below=1)
+    beta2: float = setting(0.99, "AdamW β₂: decay rate of the squared gradient's moving average", at_least=0, below=1)
+    grad_clip: float = setting(1.0, "maximum gradient norm; 0 disables", at_least=0)
     freeze_layers: int | None = setting(
-        None, "keep the embeddings and this many of the first layers as they are (none given: all learn)", at_least=0
+        None, "freeze the embeddings and this many of the first layers (default: train everything)", at_least=0
     )
     layerwise_lr_decay: float = setting(
-        1.0, "each layer's learning rate as a share of that of the layer above it", above=0, at_most=1
+        1.0, "each layer's learning rate as a fraction of that of the layer above it", above=0, at_most=1
     )
-    seed: int = setting(1337, "decides weights, order of the data, and dropout", at_least=0, at_most=2**63 - 1)
 
-    # What to see and keep
+    # The schedule
+    max_steps: int = setting(800, "number of optimizer steps", alias="steps", at_least=1)
+    schedule: str = setting("cosine", "learning-rate schedule after the warmup", choices=SCHEDULES)
+    warmup_steps: int = setting(100, "steps of linear learning-rate warmup", at_least=0)
+    min_lr_ratio: float = setting(0.1, "final learning rate as a fraction of the peak", at_least=0, at_most=1)
+
+    # The loop
+    batch_size: int = setting(16, "sequences per step, over all micro-batches and processes", at_least=1)
+    gradient_accumulation_steps: int = setting(1, "micro-batches per step, computed one after another", at_least=1)
     eval_interval: int = setting(200, "steps between validations, each followed by a checkpoint", at_least=1)
     log_interval: int = setting(10, "steps between lines of metrics.jsonl", at_least=1)
-    out_dir: str | None = setting(
-        None, "the run's folder (none given: runs/RECIPE, or the next free runs/RECIPE-N)", alias="out"
-    )
-    prompt: str | None = setting(None, "the beginning of the sample that is written after each validation")
+    seed: int = setting(1337, "random seed of weights, data order and dropout", at_least=0, at_most=2**63 - 1)
 
     # The machine
     device: str = setting("auto", "where to compute", choices=("auto", "cpu", "cuda", "mps"))
@@ -149,91 +165,168 @@ class Recipe:
         "number format of matrix products; auto is bf16 on hardware made for it, else fp32",
         choices=("auto", *PRECISIONS),
     )
-    compile: bool = setting(False, "compile the model first (a minute's wait, then faster steps)")
+    compile: bool = setting(False, "torch.compile the model first (a minute's wait, then faster steps)")
 
-    def __post_init__(self):
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if value is not None:
-                check_type(field.name, value, typing.get_args(field.type) or (field.type,))
-                check_range(field.name, value, field.metadata)
-        self._check_together()
-
-    def _check_together(self) -> None:
-        """What the settings must be to each other."""
-        if self.init_from is None and (self.compare or not self.init_weights):
-            flag = "compare" if self.compare else "no_init_weights"
-            raise UserError(
-                f"--{flag.replace('_', '-')} is about the weights of --init-from, and there is no --init-from."
-            )
-        if self.compare and self.task not in ("text-classification", "question-answering"):
-            raise UserError(
-                f"--compare counts right answers, for text-classification and question-answering; it cannot compare {self.task}."
-            )
-        given = [name for name in FOR_EXAMPLES if getattr(self, name)]
-        if given and self.task in ("language-modeling", "bert-pretraining"):
-            flag = "--" + given[0].replace("_", "-")
-            raise UserError(f"the task {self.task} learns from running text, where {flag} means nothing: leave it out.")
-        changed = [name for name in SIZES if getattr(self, name) is not None]
-        if self.init_from is not None and changed:
-            raise UserError(
-                f"{changed[0]} cannot be changed, because --init-from {self.init_from} brings the sizes of its model: leave "
-                f"--{changed[0].replace('_', '-')} out, or leave out --init-from."
-            )
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.batch_size % self.gradient_accumulation_steps:
             raise UserError(
-                f"batch_size {self.batch_size} cannot be computed in {self.gradient_accumulation_steps} equal parts; "
-                "gradient_accumulation_steps must divide it."
+                f"batch_size {self.batch_size} cannot be split into {self.gradient_accumulation_steps} equal "
+                "micro-batches; gradient_accumulation_steps must divide it."
             )
 
-    @property
-    def model_changes(self) -> dict[str, Any]:
-        """The fields of the model preset that this recipe changes."""
-        return {name: getattr(self, name) for name in (*SIZES, "dropout") if getattr(self, name) is not None}
 
-    def to_dict(self) -> dict[str, Any]:
-        """All fields, for `recipe.json`."""
-        return dataclasses.asdict(self)
+@dataclass(frozen=True)
+class OutputSettings(Part):
+    """Where the run goes, and how the texts are written that show what the model has learned."""
 
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> "Recipe":
-        """The reverse of `to_dict`."""
-        if not isinstance(fields, dict):
-            raise UserError(f"a recipe must be a JSON object of settings, not {fields!r}.")
-        unknown = set(fields) - {field.name for field in dataclasses.fields(cls)}
-        if unknown:
-            raise UserError(f"a recipe has no setting {', '.join(sorted(unknown))}; see train.py --help.")
-        return cls(**fields)
+    out_dir: str | None = setting(
+        None, "the run's folder (default: runs/RECIPE, or the next free runs/RECIPE-N)", alias="out"
+    )
+    prompt: str | None = setting(None, "the beginning of the sample that is written after each validation")
+    beams: int = setting(4, "beam width with which translations and summaries are written; 1 = greedy", at_least=1)
+    length_penalty: float = setting(0.6, "beam search: strength of the length penalty; 0 disables", at_least=0)
 
 
-# What may differ when a run is resumed: how long and where it goes on, and what is shown. More would be another run.
+@dataclass(frozen=True)
+class Recipe(Part):
+    """All settings of a run. `make_recipe(data=…, learning_rate=…)` makes one from flat names, like those of flags."""
+
+    task: str = setting("language-modeling", "what to learn", choices=tuple(TASKS))
+    compare: bool = setting(False, "then train the same without the weights of --init-from, and print what they gain")
+    data: DataSettings = dataclasses.field(default_factory=DataSettings)
+    model: ModelSettings = dataclasses.field(default_factory=ModelSettings)
+    training: TrainingSettings = dataclasses.field(default_factory=TrainingSettings)
+    output: OutputSettings = dataclasses.field(default_factory=OutputSettings)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        init_from, flat = self.model.init_from, self.flat()
+        if init_from is None and (self.compare or not self.model.init_weights):
+            flag = "--compare" if self.compare else "--no-init-weights"
+            raise UserError(f"{flag} is about the weights of --init-from, and there is no --init-from.")
+        if self.compare and not TASKS[self.task].per_example:
+            able = " and ".join(name for name, task in TASKS.items() if task.per_example)
+            raise UserError(f"--compare counts right answers, for {able}; it cannot compare {self.task}.")
+        unused = [name for name in EXAMPLE_SETTINGS if flat[name]]
+        if unused and TASKS[self.task].data_format == "text":
+            flag = flag_of(unused[0])
+            raise UserError(f"the task {self.task} learns from plain text, where {flag} means nothing: leave it out.")
+        resized = [name for name in MODEL_SIZES if flat[name] is not None]
+        if init_from is not None and resized:
+            raise UserError(
+                f"{resized[0]} cannot be changed, because --init-from {init_from} brings the sizes of its model: leave "
+                f"{flag_of(resized[0])} out, or leave out --init-from."
+            )
+
+    def flat(self) -> dict[str, Any]:
+        """All settings by their flat names, for `recipe.json`."""
+        return {name: getattr(getattr(self, part) if part else self, field.name) for name, part, field in settings()}
+
+    def replace(self, **changes: Any) -> "Recipe":
+        """The same recipe with some settings changed."""
+        return make_recipe(**{**self.flat(), **changes})
+
+
+PARTS = {"data": DataSettings, "model": ModelSettings, "training": TrainingSettings, "output": OutputSettings}
+
+
+def settings() -> Iterator[tuple[str, str, dataclasses.Field]]:
+    """Every setting: its flat name, the part of the recipe that holds it ("" for the recipe itself), and its field."""
+    for part, holder in {"": Recipe, **PARTS}.items():
+        for field in dataclasses.fields(holder):
+            if field.name not in PARTS:
+                yield name_of(field), part, field
+
+
+def without_aliases(values: dict[str, Any]) -> dict[str, Any]:
+    """Settings by their names where they are given by their aliases: `steps` becomes `max_steps`."""
+    names = {field.metadata["alias"]: name for name, _, field in settings() if field.metadata["alias"]}
+    return {names.get(name, name): value for name, value in values.items()}
+
+
+def make_recipe(**values: Any) -> Recipe:
+    """A recipe from settings by their flat names, as the flags, `recipe.json` and the Python API have them.
+
+    Raises:
+        UserError: a setting is unknown or out of range, or two of them contradict each other.
+    """
+    values = without_aliases(values)
+    fields: dict[str, dict[str, Any]] = {part: {} for part in ("", *PARTS)}
+    for name, part, field in settings():
+        if name in values:
+            fields[part][field.name] = values.pop(name)
+    if values:
+        raise UserError(f"a recipe has no setting {', '.join(sorted(values))}; see train.py --help.")
+    return Recipe(**fields[""], **{part: holder(**fields[part]) for part, holder in PARTS.items()})
+
+
+def read_recipe(contents: Any) -> Recipe:
+    """The recipe in the contents of a `recipe.json`. Raises UserError if they are not one."""
+    if not isinstance(contents, dict):
+        raise UserError(f"a recipe must be a JSON object of settings, not {contents!r}.")
+    return make_recipe(**contents)
+
+
+def refuse_set_by_init(recipe: Recipe, names: Collection[str]) -> None:
+    """Raise UserError if one of these settings asks for a model or a tokenizer where `--init-from` brings both."""
+    for name in SET_BY_INIT:
+        if recipe.model.init_from is not None and name in names:
+            raise UserError(
+                f"--init-from {recipe.model.init_from} brings its own model and tokenizer: leave {flag_of(name)} out, "
+                "or leave out --init-from."
+            )
+
+
+# What may change when a run is resumed: its length, and what is shown. Any other change would make it another run.
 RESUMABLE = {
     "max_steps", "eval_interval", "log_interval", "out_dir", "prompt", "beams", "length_penalty", "device", "precision",
     "compile",
 }  # fmt: skip
 
 METAVARS = {int: "N", float: "X", str: "TEXT"}
-ARTICLES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-SECTIONS = {  # the first field of each section of the help text
-    "task": "what to learn",
-    "data": "what to learn from",
-    "tokenizer": "how text becomes token ids",
-    "model": "the model",
-    "next_sentence": "the objective",
-    "max_steps": "how to learn",
-    "eval_interval": "what to see and keep",
-    "device": "the machine",
+TYPE_NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+SECTIONS = {  # the first setting of each section of the help text
+    "task": "task",
+    "data": "data",
+    "tokenizer": "tokenizer",
+    "model": "model",
+    "next_sentence": "objective",
+    "optimizer": "optimizer",
+    "max_steps": "learning-rate schedule",
+    "batch_size": "training loop",
+    "device": "machine",
+    "out_dir": "output",
 }
 
 
+def name_of(field: dataclasses.Field) -> str:
+    """A setting's flat name."""
+    return field.metadata.get("flag") or field.name
+
+
+def flag_of(name: str) -> str:
+    """The command-line flag of a setting.
+
+    >>> flag_of("max_steps")
+    '--max-steps'
+    """
+    return "--" + name.replace("_", "-")
+
+
+def types_of(field: dataclasses.Field) -> tuple[type, ...]:
+    """The types that a setting may have: (int, NoneType) for `int | None`."""
+    return typing.get_args(field.type) or (field.type,)  # type: ignore[return-value]
+
+
 def check_type(name: str, value: Any, types: tuple[type, ...]) -> None:
-    """Raise UserError unless the value is of the field's type. A recipe may come from a file that a person edited."""
+    """Raise UserError unless the value is of the field's type."""
     if type(value) not in types and not (float in types and type(value) is int):
-        raise UserError(f"{name} is {value!r}; it must be {ARTICLES[types[0]]}.")
+        raise UserError(f"{name} is {value!r}; it must be {TYPE_NAMES[types[0]]}.")
 
 
-def check_range(name: str, value: Any, limits: dict[str, Any]) -> None:
-    """Raise UserError unless the value keeps the limits of its `setting`."""
+def check_range(name: str, value: Any, limits: typing.Mapping[str, Any]) -> None:
+    """Raise UserError unless the value is within the limits of its `setting`."""
     if limits["choices"] is not None and value not in limits["choices"]:
         raise UserError(f"{name} is {value!r}; it must be one of: {', '.join(limits['choices'])}.")
     tests = {
@@ -248,25 +341,26 @@ def check_range(name: str, value: Any, limits: dict[str, Any]) -> None:
 
 
 def add_flags(parser: argparse._ActionsContainer, names: Collection[str] | None = None) -> None:
-    """Add a flag for every field of Recipe. A flag that is not given leaves no trace in the parsed arguments.
+    """Add a flag for every setting. A flag that is not given leaves no trace in the parsed arguments.
 
     Args:
         parser: gets the flags.
-        names: of the fields that are wanted, without headings; None = all.
+        names: of the settings that are wanted, without headings; None = all.
     """
     group = parser
-    for field in dataclasses.fields(Recipe):
-        if names is not None and field.name not in names:
+    for name, _, field in settings():
+        if names is not None and name not in names:
             continue
-        if names is None and field.name in SECTIONS:
-            group = parser.add_argument_group(SECTIONS[field.name])
-        limits = field.metadata
-        flags = ["--" + name.replace("_", "-") for name in (field.name, limits["alias"]) if name is not None]
-        shown = "" if field.default is None else f" (default: {field.default})"
-        options: dict[str, Any] = {"help": limits["help"] + shown, "default": argparse.SUPPRESS}
-        types = typing.get_args(field.type) or (field.type,)  # int | None → (int, NoneType)
-        if types[0] is bool:
+        if names is None and name in SECTIONS:
+            group = parser.add_argument_group(SECTIONS[name])
+        flags = [flag_of(spelling) for spelling in (name, field.metadata["alias"]) if spelling]
+        default = "" if field.default is None else f" (default: {field.default})"
+        options: dict[str, Any] = {
+            "help": field.metadata["help"] + default, "default": argparse.SUPPRESS, "dest": name
+        }  # fmt: skip
+        kind, choices = types_of(field)[0], field.metadata["choices"]
+        if kind is bool:
             group.add_argument(*flags, action=argparse.BooleanOptionalAction, **options)
         else:
-            named = "{" + ",".join(limits["choices"]) + "}" if limits["choices"] else METAVARS[types[0]]
-            group.add_argument(*flags, type=types[0], metavar=named, **options)
+            metavar = "{" + ",".join(choices) + "}" if choices else METAVARS[kind]
+            group.add_argument(*flags, type=kind, metavar=metavar, **options)

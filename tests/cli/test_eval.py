@@ -10,15 +10,15 @@ from task_helpers import RUNS, evaluate, pair, the_error, train, workplace, writ
 
 from llmasos import __main__ as llmasos_main
 from llmasos import hub
-from llmasos.cli.eval import settings_of
 from llmasos.storage import read_json
+from llmasos.tasks.evaluate import recipe_of
 from llmasos.training.checkpoints import model_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore:the text is too small for a vocabulary")
 
 FIRST = {  # name of a run → its first score
     "text": "nats per token", "bert": "masked-LM accuracy", "bert-alone": "masked-LM accuracy", "classify": "accuracy",
-    "answer": "exact match", "translate": "BLEU", "summarise": "ROUGE-L",
+    "answer": "exact match", "translate": "BLEU", "summarize": "ROUGE-L",
 }  # fmt: skip
 
 
@@ -111,7 +111,7 @@ OWN = {  # name of a run → a file of one's own, what it counts, and how many t
     "classify": (("--data", "reviews.csv", "--columns", "text=review,label=stars"), "accuracy", 4),
     "answer": (("--data", "own.jsonl", "--columns", "context=passage"), "exact match", 3),
     "translate": (("--data", "own.de,own.en"), "BLEU", 3),
-    "summarise": (("--data", "own.de,own.en"), "ROUGE-L", 3),
+    "summarize": (("--data", "own.de,own.en"), "ROUGE-L", 3),
 }
 
 
@@ -251,8 +251,9 @@ def test_it_is_a_command_of_llmasos(capsys):
 
 
 @pytest.mark.parametrize("name, task", [
-    ("storyworld-gpt", "text"), ("storyworld-chat", "chat"), ("storyworld-bert", "bert"),
-    ("storyworld-de-en", "translate"),
+    ("storyworld-gpt", "language-modeling"), ("storyworld-chat", "instruction-tuning"),
+    ("storyworld-bert", "bert-pretraining"),
+    ("storyworld-de-en", "translation"),
 ])  # fmt: skip
 def test_a_model_without_a_run_is_measured_at_what_it_was_made_for(name, task):
-    assert settings_of(hub.find(name), hub.load_config(name), hub.load_tokenizer(name)) == {"task": task}
+    assert recipe_of(hub.find(name), hub.load_config(name), hub.load_tokenizer(name)).task == task

@@ -16,7 +16,7 @@ from llmasos.cli.train import main
 from llmasos.storage import load_tensors, read_json
 from llmasos.training.checkpoints import all_checkpoints
 from llmasos.training.log import read_metrics
-from llmasos.training.run_folder import only_one
+from llmasos.training.run_folder import run_lock
 
 ROOT = Path(__file__).parents[2]
 
@@ -107,7 +107,7 @@ def test_another_run_and_other_files_are_never_overwritten(capsys):
 
 
 def test_two_processes_never_train_in_one_folder(capsys):
-    with only_one(Path("run")):
+    with run_lock(Path("run")):
         assert train("--out", "run") == 2
     assert "another process is training in run" in capsys.readouterr().err
     assert train("--out", "run") == 0
@@ -117,7 +117,7 @@ def test_a_folder_that_was_filled_after_it_was_chosen_is_not_overwritten(capsys,
     """A second process may have checked the folder before the first one wrote to it, and be let in after it ended."""
     assert train("--out", "run") == 0
     before = {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()}
-    monkeypatch.setattr("llmasos.cli.train.run_folder", lambda name, out, resume: Path(out))
+    monkeypatch.setattr("llmasos.cli.train.choose_run_folder", lambda name, out, resume: Path(out))
     assert train("--out", "run") == 2
     assert "already holds a run" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()} == before
@@ -134,7 +134,7 @@ def test_resume_refuses_to_become_another_run(capsys):
     assert train("--out", "run", "--resume") == 2
     assert "all its 20 steps" in capsys.readouterr().err
     assert train("--out", "run", "--resume", "--d-model", "64") == 2
-    assert "begun with d_model 32" in capsys.readouterr().err
+    assert "started with d_model 32" in capsys.readouterr().err
     Path("foxes.txt").write_text(TEXT + "One more fox.")
     assert train("--out", "run", "--resume", "--steps", "30") == 2
     assert "data has changed" in capsys.readouterr().err

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from model_helpers import randomise
-from training_helpers import tiny_recipe
+from training_helpers import tiny_settings
 
 from llmasos.datasets.batching import Examples
 from llmasos.models import BERT, ModelConfig, Transformer
@@ -78,8 +78,8 @@ def gradients_of(model: torch.nn.Module, losses: dict[str, torch.Tensor]) -> lis
 
 def learn(objective: Objective, model: torch.nn.Module, examples: list, run: Path, steps: int = 60, **more) -> float:
     """Train on these few examples only, in one batch, and return their loss at the end."""
-    recipe = tiny_recipe(
-        max_steps=steps, batch_size=len(examples), learning_rate=1e-2, eval_interval=steps, dropout=0.0, **more
+    settings = tiny_settings(
+        max_steps=steps, batch_size=len(examples), learning_rate=1e-2, eval_interval=steps, **more
     )
     quiet = {"say": lambda text: None}
-    return Trainer(model, objective, Examples(examples), examples, recipe, run, **quiet).train().val_loss
+    return Trainer(model, objective, Examples(examples), examples, settings, run, **quiet).train().val_loss

@@ -46,8 +46,9 @@ RUNS = {  # what a user types for each task, with a file of `write_files`
     "classify": ("--task", "text-classification", "--data", "labelled.csv", *BERT),
     "answer": ("--task", "question-answering", "--data", "questions.jsonl", *BERT),
     "translate": ("--task", "translation", "--data", "pairs.tsv", *TRANSFORMER),
-    "summarise": ("--task", "summarization", "--data", "pairs.tsv", *TRANSFORMER),
+    "summarize": ("--task", "summarization", "--data", "pairs.tsv", *TRANSFORMER),
 }
+TASK_OF = {name: flags[1] for name, flags in RUNS.items()}  # name of a run → its task
 
 
 def write_files() -> None:

@@ -8,7 +8,7 @@ import torch
 from llmasos.datasets import Windows
 from llmasos.models import GPT, ModelConfig
 from llmasos.objectives import CausalLM
-from llmasos.training.recipe import Recipe
+from llmasos.training.recipe import TrainingSettings
 from llmasos.training.trainer import Trainer
 
 TEXT = "".join(f"The {n} little foxes ran over hill number {n * n}.\n" for n in range(120))
@@ -19,13 +19,13 @@ TINY_FLAGS = [
 ]  # fmt: skip
 
 
-def tiny_recipe(**changes) -> Recipe:
+def tiny_settings(**changes) -> TrainingSettings:
     """Twelve steps of a batch of four windows on the CPU."""
     settings = {
         "max_steps": 12, "batch_size": 4, "warmup_steps": 2, "eval_interval": 6, "log_interval": 1, "device": "cpu",
         "precision": "fp32",
     }  # fmt: skip
-    return Recipe(**{**settings, **changes})
+    return TrainingSettings(**{**settings, **changes})
 
 
 def tiny_model(seed: int = 0, **changes) -> GPT:
@@ -41,14 +41,14 @@ def tiny_tokens(n: int = 400, seed: int = 0) -> np.ndarray:
     return (np.cumsum(steps) % 11).astype(np.uint16)
 
 
-def tiny_trainer(run: Path, model: GPT | None = None, recipe: Recipe | None = None, **more) -> Trainer:
+def tiny_trainer(run: Path, model: GPT | None = None, settings: TrainingSettings | None = None, **more) -> Trainer:
     """A trainer over tiny tokens; `more` goes to Trainer."""
     data = {
         "train": Windows(tiny_tokens(), 8),
         "val": Windows(tiny_tokens(61, seed=1), 8, split="val").validation_windows(),
     }
     arguments = {"objective": CausalLM(), "say": lambda text: None, **data, **more}
-    return Trainer(model or tiny_model(), recipe=recipe or tiny_recipe(), run=run, **arguments)
+    return Trainer(model or tiny_model(), settings=settings or tiny_settings(), run=run, **arguments)
 
 
 def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -6,7 +6,7 @@ import torch
 from fine_tuning_helpers import FAMILIES, tokenizer_of
 from model_helpers import randomise
 from torch.nn import functional as F
-from training_helpers import tiny_recipe
+from training_helpers import tiny_settings
 
 from llmasos.datasets.batching import Examples
 from llmasos.errors import UserError
@@ -133,8 +133,8 @@ def test_the_training_loop_can_learn_it(pair, tmp_path):
     examples = encoded(objective)
     torch.manual_seed(0)
     model = build_model(model.config)
-    recipe = tiny_recipe(max_steps=60, batch_size=5, learning_rate=1e-2, eval_interval=60)
-    trainer = Trainer(model, objective, Examples(examples), examples, recipe, tmp_path, say=lambda text: None)
+    settings = tiny_settings(max_steps=60, batch_size=5, learning_rate=1e-2, eval_interval=60)
+    trainer = Trainer(model, objective, Examples(examples), examples, settings, tmp_path, say=lambda text: None)
     assert trainer.train().val_loss < 0.1
     assert objective.n_correct(model.eval(), objective.collate(examples)) == {"label": 5}
 

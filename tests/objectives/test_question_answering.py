@@ -8,7 +8,7 @@ import torch
 from fine_tuning_helpers import FAMILIES, story_tokenizer, tokenizer_of
 from model_helpers import randomise
 from torch.nn import functional as F
-from training_helpers import tiny_recipe
+from training_helpers import tiny_settings
 
 from llmasos.datasets.batching import Examples
 from llmasos.datasets.examples import QA, Answer
@@ -262,8 +262,8 @@ def test_the_training_loop_can_learn_it(pair, tmp_path):
     objective, model = pair
     torch.manual_seed(0)
     model, windows = build_model(model.config), few_windows(objective)
-    recipe = tiny_recipe(max_steps=80, batch_size=3, learning_rate=1e-2, eval_interval=80)
-    trainer = Trainer(model, objective, Examples(windows), windows, recipe, tmp_path, say=lambda text: None)
+    settings = tiny_settings(max_steps=80, batch_size=3, learning_rate=1e-2, eval_interval=80)
+    trainer = Trainer(model, objective, Examples(windows), windows, settings, tmp_path, say=lambda text: None)
     assert trainer.train().val_loss < 0.1
     found = [
         best_answer(context, [window], [logits]).text

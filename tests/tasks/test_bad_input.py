@@ -83,7 +83,7 @@ WRONG = {
     "long source": (
         given("translate", data="long-source.tsv"), ["long-source.tsv, line 22: the source has 10", "context of 48",
                                                      "--skip-bad"]),
-    "long target": (given("summarise", data="long-target.tsv"), ["long-target.tsv, line 2: the target has 100 tokens"]),
+    "long target": (given("summarize", data="long-target.tsv"), ["long-target.tsv, line 2: the target has 100 tokens"]),
     "long line of two files": (given("translate", data="many.de,many.en"), ["many.de, line 21: the source has 10"]),
     "long source, held out": (
         given("translate", "--val-data", "first-long.tsv"), ["first-long.tsv, line 2: the source has"]),
@@ -98,11 +98,13 @@ WRONG = {
     "no [MASK]": (given("bert", tokenizer="bpe"), ["[MASK]", "this bpe tokenizer", "use a wordpiece tokenizer"]),
     "no [MASK], words alone": (given("bert-alone", tokenizer="char"), ["[MASK]", "this char tokenizer"]),
     # Settings that do not go together
-    "bert with a gpt": (given("bert", model="gpt-laptop"), ["task bert-pretraining is for models of the family bert, and gpt-lap"]),
+    "bert with a gpt": (given("bert", model="gpt-laptop"), ["family bert, and gpt-laptop is a gpt"]),
     "text with a bert": (given("text", model="bert-laptop"), ["family gpt, and bert-laptop is a bert"]),
     "translate with a bert": (given("translate", model="bert-laptop"), ["family transformer, and bert-laptop"]),
-    "a second file for text": (given("text", "--val-data", "one-text.txt"), ["the task language-modeling", "--val-data means noth"]),
-    "columns for bert": (given("bert", "--columns", "text=text"), ["the task bert-pretraining", "--columns means nothing"]),
+    "a second file for text": (
+        given("text", "--val-data", "one-text.txt"), ["the task language-modeling", "--val-data means nothing"]),
+    "columns for bert": (
+        given("bert", "--columns", "text=text"), ["the task bert-pretraining", "--columns means nothing"]),
     "skip for text": (given("text", "--skip-bad"), ["--skip-bad means nothing"]),
     # Contexts without room
     "context for a pair": (given("translate", context_length="3"), ["pairs.tsv, line ", "context of 3"]),
@@ -140,7 +142,7 @@ SKIPPED = {
     "empty line": (given("translate", data="three.de,gap.en"), "gap.en, line 2: the line is empty", 2),
     "long source": (given("translate", data="long-source.tsv"), "long-source.tsv, line 22: the source has 10", 20),
     "long source, held out": (
-        given("summarise", "--val-data", "first-long.tsv"), "first-long.tsv, line 2: the source has 101", 40 + 20),
+        given("summarize", "--val-data", "first-long.tsv"), "first-long.tsv, line 2: the source has 101", 40 + 20),
 }  # fmt: skip
 
 

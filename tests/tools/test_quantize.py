@@ -13,11 +13,11 @@ from llmasos.__main__ import main as llmasos
 from llmasos.datasets import build_tokens
 from llmasos.models import weight_bytes
 from llmasos.storage import read_json
-from llmasos.tasks import open_task
+from llmasos.tasks.evaluate import setup_evaluation
 from llmasos.tools import data_subset, quantize
 from llmasos.tools.bench.measurement import Measurement
 from llmasos.tools.quantize import mean_loss
-from llmasos.training.recipe import Recipe
+from llmasos.training.recipe import read_recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore:the text is too small for a vocabulary")
 LINES = {  # run → the lines of its table below memory and speed
@@ -77,13 +77,12 @@ def test_the_float_column_equals_eval(name):
 
 
 def test_the_loss_equals_the_validation_loss_of_training():
-    run = read_json(Path("runs/translate/recipe.json"))
-    task = open_task(Recipe.from_dict(run))
+    recipe = read_recipe(read_json(Path("runs/translate/recipe.json")))
     model, tokenizer = hub.load_pretrained("runs/translate")
-    task.use(tokenizer, model.config)
+    task = setup_evaluation(recipe, model.config, tokenizer, "runs/translate")
     rows = [json.loads(line) for line in Path("runs/translate/metrics.jsonl").read_text().splitlines()]
     best = min(row["val_loss"] for row in rows if "val_loss" in row)
-    assert mean_loss(task, model, task.encoded("val")) == pytest.approx(best, rel=1e-5)
+    assert mean_loss(task, model, task.examples("val")) == pytest.approx(best, rel=1e-5)
 
 
 def test_a_chat_model_is_evaluated_by_its_answers():
@@ -136,10 +135,10 @@ def test_a_subset_of_the_data_is_measured_by_default(monkeypatch, capsys):
 @pytest.mark.parametrize("split", ["val", "train", "all"])
 def test_the_first_tokens_are_those_on_disk(n, split):
     write_jsonl("many.jsonl", [{"text": f"Anna saw {i} castles. " * 3} for i in range(20)])
-    task = open_task(Recipe.from_dict(read_json(Path("runs/text/recipe.json")) | {"data": "many.jsonl"}))
+    recipe = read_recipe(read_json(Path("runs/text/recipe.json"))).replace(data="many.jsonl")
     model, tokenizer = hub.load_pretrained("runs/text")
-    task.use(tokenizer, model.config)
-    data = build_tokens(task.source, tokenizer, progress=False)
+    task = setup_evaluation(recipe, model.config, tokenizer, "runs/text")
+    data = build_tokens(task.data, tokenizer, progress=False)
     parts = [data.train, data.val] if split == "all" else [getattr(data, split)]
     ids = [id for part in parts for id in part.tokens.tolist()]
     first = data_subset.first_tokens(task, split, n)

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import torch
-from training_helpers import tiny_model, tiny_recipe, tiny_trainer, weights
+from training_helpers import tiny_model, tiny_settings, tiny_trainer, weights
 
 from llmasos.errors import UserError
 from llmasos.models import load_model
@@ -15,7 +15,7 @@ from llmasos.training.checkpoints import all_checkpoints, best_checkpoint, find_
 @pytest.fixture
 def run(tmp_path):
     """A finished run with checkpoints at steps 9 and 12 (and a worse best one made up at 3)."""
-    tiny_trainer(tmp_path / "run", recipe=tiny_recipe(eval_interval=3)).train()
+    tiny_trainer(tmp_path / "run", settings=tiny_settings(eval_interval=3)).train()
     return tmp_path / "run"
 
 

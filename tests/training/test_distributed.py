@@ -18,12 +18,12 @@ from llmasos.training.log import read_metrics
 PROGRAM = """
 import sys
 from pathlib import Path
-from llmasos.training.distributed import join_world, leave_world
-from training_helpers import tiny_model, tiny_recipe, tiny_trainer
-world = join_world("cpu")
-recipe = tiny_recipe(batch_size=8, gradient_accumulation_steps=2, max_steps=8, eval_interval=4)
-tiny_trainer(Path(sys.argv[1]), tiny_model().double(), recipe, world=world).train()
-leave_world()
+from llmasos.training.distributed import init_distributed, shutdown_distributed
+from training_helpers import tiny_model, tiny_settings, tiny_trainer
+context = init_distributed("cpu")
+settings = tiny_settings(batch_size=8, gradient_accumulation_steps=2, max_steps=8, eval_interval=4)
+tiny_trainer(Path(sys.argv[1]), tiny_model().double(), settings, context=context).train()
+shutdown_distributed()
 """
 
 
@@ -32,7 +32,7 @@ def start(run: Path, processes: int) -> None:
     program = run.with_suffix(".py")
     program.write_text(PROGRAM)
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
-    path = f"{root}:{root / 'tests'}"
+    path = f"{root}:{root / 'tests' / 'helpers'}"
     environment = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin", "HOME": str(run.parent)}
     done = subprocess.run(
         [sys.executable, *launcher, str(program), str(run)],

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from llmasos.training.muon import Muon, orthogonalise
+from llmasos.training.muon import Muon, orthogonalize
 
 
 @pytest.mark.parametrize("shapes", [[(12, 12)], [(12, 12), (12, 12), (30, 12), (12, 30), (30, 12)]])
@@ -29,7 +29,7 @@ def test_singular_values_end_near_one_and_directions_stay():
     torch.manual_seed(1)
     for shape in [(3, 8, 8), (2, 20, 8), (2, 8, 20)]:
         x = torch.randn(shape, dtype=torch.float64)
-        y = orthogonalise(x)
+        y = orthogonalize(x)
         values = torch.linalg.svdvals(y)
         assert y.shape == x.shape and (values > 0.3).all() and (values < 1.3).all()
         u, _, vt = torch.linalg.svd(x, full_matrices=False)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from training_helpers import tiny_model, tiny_recipe, weights
+from training_helpers import tiny_model, tiny_settings, weights
 
 from llmasos.errors import UserError
 from llmasos.models import ModelConfig, build_model
@@ -22,7 +22,7 @@ from llmasos.training.optimizers import (
 def test_every_parameter_belongs_to_exactly_one_group(kind, tied):
     model = tiny_model(tie_embeddings=tied)
     owned = [
-        p for o in make_optimizers(model, tiny_recipe(optimizer=kind)) for g in o.param_groups for p in g["params"]
+        p for o in make_optimizers(model, tiny_settings(optimizer=kind)) for g in o.param_groups for p in g["params"]
     ]
     assert sorted(map(id, owned)) == sorted(map(id, model.parameters()))
 
@@ -49,7 +49,7 @@ def test_state_that_was_saved_and_loaded_takes_the_same_step(kind):
         for p in model.parameters():
             p.grad = torch.randn_like(p)
 
-    recipe, models = tiny_recipe(optimizer=kind), [tiny_model(), tiny_model()]
+    recipe, models = tiny_settings(optimizer=kind), [tiny_model(), tiny_model()]
     first, second = (make_optimizers(model, recipe) for model in models)
     for seed in range(3):
         gradients(models[0], seed)
@@ -73,7 +73,7 @@ def test_each_layer_learns_more_slowly_than_the_one_above():
     assert factors["blocks.0.feed_forward.up_proj.bias"] == 0.5**n
     assert factors["token_embedding.weight"] == factors["position_embedding.weight"] == 0.5 ** (n + 1)
 
-    optimizers = make_optimizers(model, tiny_recipe(layerwise_lr_decay=0.5))
+    optimizers = make_optimizers(model, tiny_settings(layerwise_lr_decay=0.5))
     set_learning_rate(optimizers, 0.1)
     rates = {id(p): group["lr"] for o in optimizers for group in o.param_groups for p in group["params"]}
     for name, p in model.named_parameters():
@@ -102,7 +102,7 @@ def test_what_is_frozen_is_owned_by_nobody_and_stays(kind):
     model = tiny_model()
     before = {name: tensor.clone() for name, tensor in weights(model).items()}
     freeze(model, 1)
-    optimizers = make_optimizers(model, tiny_recipe(optimizer=kind))
+    optimizers = make_optimizers(model, tiny_settings(optimizer=kind))
     model(torch.tensor([[1, 2, 3]])).logsumexp(-1).sum().backward()
     set_learning_rate(optimizers, 0.1)
     [o.step() for o in optimizers]

@@ -1,15 +1,14 @@
 """Recipes: every field a flag, every value checked."""
 
 import argparse
-import dataclasses
 
 import pytest
 
 from llmasos.errors import UserError
 from llmasos.models import ModelConfig, preset
-from llmasos.tasks import open_task
+from llmasos.tasks import task_class
 from llmasos.training.named_recipes import RECIPES, named_recipe
-from llmasos.training.recipe import RESUMABLE, Recipe, add_flags
+from llmasos.training.recipe import RESUMABLE, add_flags, make_recipe, read_recipe, settings
 
 
 def parse(*arguments):
@@ -21,13 +20,20 @@ def parse(*arguments):
 def test_every_field_is_a_flag_with_help_and_survives_the_way_through_json():
     parser = argparse.ArgumentParser()
     add_flags(parser)
-    text = " ".join(parser.format_help().split())
-    for field in dataclasses.fields(Recipe):
-        assert "--" + field.name.replace("_", "-") in text
-        assert field.metadata["help"].split(",")[0] in text, field.name
-    recipe = Recipe(**parse("--steps", "7", "--learning-rate", "0.5", "--n-heads", "2", "--compile", "--data", "x.txt"))
-    assert (recipe.max_steps, recipe.learning_rate, recipe.n_heads, recipe.compile) == (7, 0.5, 2, True)
-    assert Recipe.from_dict(recipe.to_dict()) == recipe
+    text = "".join(parser.format_help().split())
+    for name, _, field in settings():
+        assert "--" + name.replace("_", "-") in text
+        assert "".join(field.metadata["help"].split(",")[0].split()) in text, name
+    flags = ("--steps", "7", "--learning-rate", "0.5", "--n-heads", "2", "--compile", "--data", "x.txt")
+    recipe = make_recipe(**parse(*flags))
+    assert (recipe.training.max_steps, recipe.training.learning_rate, recipe.training.compile) == (7, 0.5, True)
+    assert (recipe.model.n_heads, recipe.data.source) == (2, "x.txt")
+    assert read_recipe(recipe.flat()) == recipe == make_recipe(steps=7).replace(**recipe.flat())
+
+
+def test_an_alias_is_another_name_of_the_same_setting():
+    assert make_recipe(steps=7, out="x") == make_recipe(max_steps=7, out_dir="x")
+    assert parse("--max-steps", "7", "--out-dir", "x") == parse("--steps", "7", "--out", "x")
 
 
 def test_flags_that_were_not_given_leave_no_trace():
@@ -46,12 +52,12 @@ def test_flags_that_were_not_given_leave_no_trace():
 )  # fmt: skip
 def test_a_value_out_of_range_gets_a_sentence_with_the_name_the_value_and_the_range(field, value, says):
     with pytest.raises(UserError) as error:
-        Recipe(**{field: value})
+        make_recipe(**{field: value})
     assert field in str(error.value) and str(value) in str(error.value) and says in str(error.value)
 
 
 @pytest.mark.parametrize(
-    "settings, says",
+    "values, says",
     [
         ({"compare": True}, "--compare is about the weights of --init-from"),
         ({"init_weights": False}, "--no-init-weights is about the weights of --init-from"),
@@ -60,27 +66,28 @@ def test_a_value_out_of_range_gets_a_sentence_with_the_name_the_value_and_the_ra
             {"task": "text-classification", "init_from": "runs/x", "n_layers": 3},
             "n_layers cannot be changed, because --init-from runs/x",
         ),
-        ({"columns": "text=a"}, "the task text learns from running text, where --columns means nothing"),
+        ({"columns": "text=a"}, "the task language-modeling learns from running text, where --columns means nothing"),
         ({"task": "bert-pretraining", "val_data": "x.csv"}, "where --val-data means nothing"),
         ({"task": "bert-pretraining", "train_examples": 5}, "where --train-examples means nothing"),
         ({"skip_bad": True}, "where --skip-bad means nothing"),
         ({"languages": "de-en"}, "where --languages means nothing"),
     ],
 )
-def test_settings_that_mean_nothing_together_are_refused(settings, says):
+def test_settings_that_mean_nothing_together_are_refused(values, says):
     with pytest.raises(UserError, match=says):
-        Recipe(**settings)
+        make_recipe(**values)
 
 
 def test_dropout_may_be_changed_with_init_since_it_changes_no_size():
-    assert Recipe(task="text-classification", init_from="runs/x", dropout=0.1).model_changes == {"dropout": 0.1}
+    recipe = make_recipe(task="text-classification", init_from="runs/x", dropout=0.1)
+    assert recipe.model.overrides == {"dropout": 0.1}
 
 
 def test_named_recipes_are_sound_and_say_what_to_expect():
     for name, named in RECIPES.items():
         recipe = named_recipe(name)
-        assert isinstance(preset(recipe.model, vocab_size=500, **recipe.model_changes), ModelConfig)
-        assert len(named.what) > 20, name
+        assert isinstance(preset(recipe.model.preset, vocab_size=500, **recipe.model.overrides), ModelConfig)
+        assert len(named.summary) > 20, name
         assert "val_loss" in named.expect or "not measured" in named.expect, f"{name} does not state its result"
     with pytest.raises(UserError, match="storyworld"):
         named_recipe("storyword")
@@ -88,7 +95,7 @@ def test_named_recipes_are_sound_and_say_what_to_expect():
 
 def test_only_what_does_not_change_the_run_may_change_on_resume():
     assert RESUMABLE.isdisjoint({"data", "seed", "batch_size", "learning_rate", "d_model", "optimizer"})
-    assert {field.name for field in dataclasses.fields(Recipe)} >= RESUMABLE
+    assert {name for name, _, _ in settings()} >= RESUMABLE
 
 
 @pytest.mark.parametrize("name", ["translate-storyworld", "translate-multi30k"])
@@ -98,4 +105,4 @@ def test_the_translation_recipes_take_parallel_files_of_ones_own(name, tmp_path)
         lines = "".join(f"{language} line {number}\n" for number in range(60))
         (tmp_path / f"train.{language}").write_text(lines)
     recipe = named_recipe(name, data=f"{tmp_path}/train.de,{tmp_path}/train.en")
-    assert len(open_task(recipe).data.train) > 40
+    assert len(task_class(recipe.task).open_data(recipe).train) > 40

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
-from training_helpers import tiny_model, tiny_recipe, tiny_tokens, tiny_trainer, weights
+from training_helpers import tiny_model, tiny_settings, tiny_tokens, tiny_trainer, weights
 
 from llmasos.errors import UserError
 from llmasos.objectives import IGNORE_INDEX, CausalLM
@@ -31,11 +31,11 @@ def test_accumulated_equals_whole_batch_even_with_ragged_rows(tmp_path, parts):
     results = []
     for accumulation in (1, parts):
         model = tiny_model().double()
-        recipe = tiny_recipe(gradient_accumulation_steps=accumulation, max_steps=6, optimizer="adamw")
-        trainer = tiny_trainer(tmp_path / str(accumulation), model, recipe, train=Ragged())
+        settings = tiny_settings(gradient_accumulation_steps=accumulation, max_steps=6, optimizer="adamw")
+        trainer = tiny_trainer(tmp_path / str(accumulation), model, settings, train=Ragged())
         losses = []
         for _ in range(6):
-            losses.append(trainer.step(model)[0])
+            losses.append(trainer.step(model).loss)
             trainer.state.step += 1
         results.append((losses, weights(model)))
     (whole_losses, whole), (part_losses, part) = results
@@ -50,9 +50,9 @@ def test_the_loss_of_a_step_is_the_mean_over_all_its_predictions(tmp_path):
     batch = CausalLM().collate([Ragged().example(0, i) for i in range(4)])
     targets = batch["targets"].flatten()
     expected = F.cross_entropy(model(batch["ids"]).flatten(0, 1), targets, ignore_index=IGNORE_INDEX).item()
-    loss, tokens, norm, _ = trainer.step(model)
-    assert loss == pytest.approx(expected, rel=1e-6)
-    assert tokens == (targets != IGNORE_INDEX).sum() and norm > 0
+    result = trainer.step(model)
+    assert result.loss == pytest.approx(expected, rel=1e-6)
+    assert result.n_targets == (targets != IGNORE_INDEX).sum() and result.grad_norm > 0
 
 
 def test_validation_counts_every_token_but_the_first_exactly_once(tmp_path):
@@ -63,14 +63,14 @@ def test_validation_counts_every_token_but_the_first_exactly_once(tmp_path):
         losses.append(F.cross_entropy(model(window[None, :-1])[0], window[1:], reduction="sum").item())
     expected = sum(losses) / 60
     assert tiny_trainer(tmp_path, model).validate() == pytest.approx(expected, rel=1e-6)
-    odd = tiny_trainer(tmp_path, model, tiny_recipe(batch_size=1))
+    odd = tiny_trainer(tmp_path, model, tiny_settings(batch_size=1))
     assert odd.validate() == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_the_loop_learns(tmp_path, optimizer):
-    recipe = tiny_recipe(max_steps=150, optimizer=optimizer, learning_rate=0.01, eval_interval=150, batch_size=16)
-    trainer = tiny_trainer(tmp_path, recipe=recipe)
+    settings = tiny_settings(max_steps=150, optimizer=optimizer, learning_rate=0.01, eval_interval=150, batch_size=16)
+    trainer = tiny_trainer(tmp_path, settings=settings)
     before = trainer.validate()
     result = trainer.train()
     entropy = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25))  # of tiny_tokens, in nats
@@ -78,20 +78,20 @@ def test_the_loop_learns(tmp_path, optimizer):
     assert entropy - 0.08 < result.val_loss < entropy + 0.12, "60 predictions of a source whose entropy is 0.56"
 
 
-@pytest.mark.parametrize("settings", [{"dropout": 0.2}, {"optimizer": "muon"}, {"gradient_accumulation_steps": 2}])
-def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, settings):
-    dropout = settings.pop("dropout", 0.0)
-    recipe = tiny_recipe(**settings)
+@pytest.mark.parametrize("changes", [{"dropout": 0.2}, {"optimizer": "muon"}, {"gradient_accumulation_steps": 2}])
+def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, changes):
+    dropout = changes.pop("dropout", 0.0)
+    settings = tiny_settings(**changes)
     model = tiny_model(dropout=dropout)
-    tiny_trainer(tmp_path / "whole", model, recipe).train()
+    tiny_trainer(tmp_path / "whole", model, settings).train()
 
-    tiny_trainer(tmp_path / "parts", tiny_model(dropout=dropout), recipe).train()  # to its end …
+    tiny_trainer(tmp_path / "parts", tiny_model(dropout=dropout), settings).train()  # to its end …
     for folder in (tmp_path / "parts" / "checkpoints").glob("step-00000012"):  # … whose last part is lost
         for path in folder.iterdir():
             path.unlink()
         folder.rmdir()
     other = tiny_model(seed=5, dropout=dropout)
-    trainer = tiny_trainer(tmp_path / "parts", other, recipe)
+    trainer = tiny_trainer(tmp_path / "parts", other, settings)
     trainer.resume()
     assert trainer.state.step == 6
     torch.rand(17)  # whatever else used the global generator makes no difference
@@ -105,11 +105,11 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, settings):
 
 def test_dropout_differs_between_steps_and_repeats_with_the_seed(tmp_path):
     model = tiny_model(dropout=0.5)
-    trainer = tiny_trainer(tmp_path, model, tiny_recipe(learning_rate=1e-9, weight_decay=0.0), train=Same())
+    trainer = tiny_trainer(tmp_path, model, tiny_settings(learning_rate=1e-9, weight_decay=0.0), train=Same())
     losses = []
     for step in (0, 1, 0):
         trainer.state.step = step
-        losses.append(trainer.step(model)[0])
+        losses.append(trainer.step(model).loss)
     assert losses[0] != pytest.approx(losses[1], rel=1e-4), "two steps on the same example drop different activations"
     assert losses[0] == pytest.approx(losses[2], rel=1e-5), "the same step drops the same ones"
 
@@ -174,8 +174,8 @@ def test_ctrl_c_finishes_the_step_saves_and_can_be_resumed(tmp_path):
 
 def test_validation_leaves_no_trace_in_training(tmp_path):
     often, seldom = tiny_model(dropout=0.1), tiny_model(dropout=0.1)
-    tiny_trainer(tmp_path / "a", often, tiny_recipe(eval_interval=1)).train()
-    tiny_trainer(tmp_path / "b", seldom, tiny_recipe(eval_interval=12)).train()
+    tiny_trainer(tmp_path / "a", often, tiny_settings(eval_interval=1)).train()
+    tiny_trainer(tmp_path / "b", seldom, tiny_settings(eval_interval=12)).train()
     assert_same(weights(often), weights(seldom))
 
 
@@ -184,22 +184,22 @@ def test_metrics_are_json_lines_with_what_a_plot_needs(tmp_path):
     lines = read_metrics(tmp_path)
     assert [m["step"] for m in lines if "val_loss" in m] == [6, 12]
     assert all("perplexity" in m for m in lines if "val_loss" in m)
-    assert {"loss", "learning_rate", "gradient_norm", "tokens_per_second"} <= set(lines[0])
+    assert {"loss", "learning_rate", "grad_norm", "tokens_per_second"} <= set(lines[0])
 
 
 def test_bf16_trains_on_the_cpu_and_keeps_its_weights_in_fp32(tmp_path):
     model = tiny_model()
-    result = tiny_trainer(tmp_path, model, tiny_recipe(precision="bf16")).train()
+    result = tiny_trainer(tmp_path, model, tiny_settings(precision="bf16")).train()
     assert np.isfinite(result.val_loss) and all(p.dtype == torch.float32 for p in model.parameters())
     with pytest.raises(UserError, match="fp16 needs a GPU"):
-        tiny_trainer(tmp_path, recipe=tiny_recipe(precision="fp16"))
+        tiny_trainer(tmp_path, settings=tiny_settings(precision="fp16"))
 
 
-def test_compile_without_a_compiler_is_said_and_training_goes_on(tmp_path, monkeypatch):
+def test_compile_without_a_compiler_is_reported_and_training_continues(tmp_path, monkeypatch):
     def no_compiler(*args, **kwargs):
         raise RuntimeError("no C++ compiler found\nand a long trace")
 
     monkeypatch.setattr(torch, "compile", no_compiler)
-    said = []
-    result = tiny_trainer(tmp_path, recipe=tiny_recipe(compile=True), say=said.append).train()
-    assert result.val_loss and any("no C++ compiler found" in line and "without it" in line for line in said)
+    printed = []
+    result = tiny_trainer(tmp_path, settings=tiny_settings(compile=True), say=printed.append).train()
+    assert result.val_loss and any("no C++ compiler found" in line and "without it" in line for line in printed)

@@ -15,7 +15,7 @@ from llmasos.serving.http.errors import RequestError
 from llmasos.serving.http.http_types import Request, Response, Route, json_response
 from llmasos.serving.served_model import ServedModel
 from llmasos.tasks import answer_questions, classify
-from llmasos.tasks.bert_pretraining import MASK, masked_choices
+from llmasos.tasks.bert_pretraining import MASK, fill_mask_ids
 from llmasos.tasks.extractive_qa import stride_of
 
 MAX_CONTEXT = 50_000  # characters of a text in which to find an answer
@@ -136,7 +136,7 @@ def fill_mask(request: Request) -> Response:
             {"id": id, "token": served.tokenizer.decode([id]).strip(), "probability": round(p, DIGITS)}
             for id, p in choices
         ]
-        for choices in request.run(lambda: masked_choices(served.model, served.tokenizer, text, n))
+        for choices in request.run(lambda: fill_mask_ids(served.model, served.tokenizer, text, n))
     ]
     return json_response({"object": "fill_mask", "model": served.name, "masks": masks})
 

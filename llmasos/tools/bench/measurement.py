@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from llmasos.training.device import synchronise
+from llmasos.training.device import synchronize
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,11 @@ def timed(function: Callable[[], Any], device: torch.device, seconds: float) -> 
     """
 
     def measure(n_calls: int) -> float:
-        synchronise(device)
+        synchronize(device)
         start = time.perf_counter()
         for _ in range(n_calls):
             function()
-        synchronise(device)
+        synchronize(device)
         return (time.perf_counter() - start) / n_calls
 
     # The first call may include one-time work, so the second decides how many calls fill the time; but if the first

@@ -1,0 +1,70 @@
+"""Evaluating a trained model: on the held-out data of its own run, or on any other data."""
+
+from pathlib import Path
+from typing import Any
+
+from llmasos.capabilities import default_task
+from llmasos.datasets import is_dataset
+from llmasos.errors import UserError
+from llmasos.models import ModelConfig
+from llmasos.prompting import template_of
+from llmasos.prompting.chat_template import PLAIN
+from llmasos.storage import read_json
+from llmasos.tasks import Task, check_model, task_class
+from llmasos.tokenizers import Tokenizer
+from llmasos.training.recipe import Recipe, make_recipe, read_recipe
+
+OF_THE_DATA = ("val_data", "columns", "languages", "train_examples")  # settings that other data does not inherit
+
+
+def setup_evaluation(
+    recipe: Recipe, config: ModelConfig, tokenizer: Tokenizer, name: str, eval_only: bool = False, data: Any = None
+) -> Task:
+    """The task by which to evaluate a trained model.
+
+    Args:
+        recipe: names the task and the data.
+        config, tokenizer: of the model.
+        name: of the model, as the user wrote it.
+        eval_only: use all of a user's own file.
+        data: what the task's `open_data` returns, if it is already open.
+
+    Raises:
+        UserError: the model cannot do the task, or the data cannot be used.
+    """
+    check_model(recipe.task, config, name)
+    return task_class(recipe.task).setup(recipe, data, tokenizer, config, eval_only)
+
+
+def evaluation_recipe(
+    model: str | Path, config: ModelConfig, tokenizer: Tokenizer, changes: dict[str, Any]
+) -> tuple[Recipe, bool]:
+    """The recipe by which to evaluate a model: that of its run, with some settings changed.
+
+    Args:
+        model: the folder or the name of the model. If it belongs to no run, its config says what it is for.
+        config, tokenizer: of the model.
+        changes: settings by their flat names.
+
+    Returns:
+        The recipe, and whether its data is a file of the user's own, to be used as a whole.
+
+    Raises:
+        UserError: the model's head is not for any task, or a setting is out of range.
+    """
+    recipe = recipe_of(Path(model), config, tokenizer)
+    if "data" in changes:
+        changes = {**dict.fromkeys(OF_THE_DATA), **changes}
+    return recipe.replace(**changes), "data" in changes and not is_dataset(changes["data"])
+
+
+def recipe_of(model: Path, config: ModelConfig, tokenizer: Tokenizer) -> Recipe:
+    """The recipe of the run that a model belongs to; if it belongs to none, the task that it was made for."""
+    folder = model.resolve()
+    for run in (folder, folder.parent.parent):  # a run, or one of its checkpoints
+        if (run / "recipe.json").is_file():
+            return read_recipe({**read_json(run / "recipe.json"), "compare": False})
+    task = default_task(config.family, config.head, chats=template_of(tokenizer).name != PLAIN)
+    if task is None:
+        raise UserError(f"{model} is a {config.family} with the head {config.head!r}, which no task evaluates.")
+    return make_recipe(task=task)

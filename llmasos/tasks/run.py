@@ -1,0 +1,222 @@
+"""A run: a recipe carried out in a folder, from the data to the result.
+
+    data → tokenizer → examples → model → training loop → report
+
+What depends on what the model is for is in the other files of this folder, and how it is trained is in
+`llmasos/training`; here they come together. `train.py` and `LLMTrainer.train` both call `run_recipe`.
+"""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from llmasos.errors import UserError
+from llmasos.models import ModelConfig, load_weights, n_parameters
+from llmasos.storage import read_json, write_json
+from llmasos.tasks import Task, task_class
+from llmasos.tokenizers import Tokenizer
+from llmasos.training.checkpoints import all_checkpoints, best_checkpoint
+from llmasos.training.device import pick_device, pick_precision
+from llmasos.training.distributed import DistributedContext, init_distributed, shutdown_distributed
+from llmasos.training.optimizers import freeze
+from llmasos.training.recipe import Recipe
+from llmasos.training.run_folder import BASELINE, RESULTS, check_same_data, has_finished, make_run_folder, run_lock
+from llmasos.training.trainer import Result, Trainer
+
+Say = Callable[[str], None]
+
+
+def run_recipe(recipe: Recipe, run: Path, resume: bool = False) -> Result:
+    """Carry out a recipe, in all processes that torchrun has started; with `compare`, also its baseline.
+
+    Args:
+        recipe: all settings.
+        run: the run's folder, locked meanwhile.
+        resume: continue from the newest checkpoint in the folder.
+
+    Raises:
+        UserError: something in the recipe, the data or the folder cannot be used. Nothing is lost.
+    """
+    context = init_distributed(pick_device(recipe.training.device).type)
+    try:
+        with run_lock(run) if context.is_main else nullcontext():
+            return (run_and_compare if recipe.compare else run_once)(recipe, run, context, resume)
+    finally:
+        shutdown_distributed()
+
+
+def run_once(recipe: Recipe, run: Path, context: DistributedContext, resume: bool) -> Result:
+    """Carry out a recipe in one process of several, or in the only one."""
+    say: Say = tqdm.write if context.is_main else lambda text: None
+    device = pick_device(recipe.training.device, context.local_rank)
+    pick_precision(recipe.training.precision, device)  # raises an error about bad settings before the work begins
+    context.shard(recipe.training.batch_size)  # likewise
+    torch.set_float32_matmul_precision("high")  # lets a GPU multiply fp32 matrices on its tensor cores (TF32)
+
+    task = setup_task(recipe, run, context, resume, say)
+    torch.manual_seed(recipe.training.seed)
+    resumed = resume and bool(all_checkpoints(run))  # else weights come from --init-from, in a resumed run too
+    model = task.build_model(with_weights=not resumed).to(device)
+    if recipe.training.freeze_layers is not None:
+        freeze(model, recipe.training.freeze_layers)
+    say(f"model    {describe_model(recipe, task.config)}: {describe_size(model)}, on {device.type}")
+
+    trainer = make_trainer(task, model, run, context, say)
+    if resume:
+        resume_trainer(trainer)
+    first, last = trainer.state.step, recipe.training.max_steps
+    steps = f"from step {first:,} to {last:,}" if resumed else f"{last:,} steps"
+    say(f"run      {run}: {steps}, each of {recipe.training.batch_size} {task.batch_unit}\n")
+    result = trainer.train()
+
+    if context.is_main and result.interrupted:
+        command = f"python train.py --resume --out {run}"
+        say(f"stopped at step {result.state.step:,}, everything is saved; to continue: {command}")
+    elif context.is_main:
+        finish(task, model, run, result, say)
+    return result
+
+
+def setup_task(recipe: Recipe, run: Path, context: DistributedContext, resume: bool, say: Say) -> Task:
+    """Prepare the examples, and make the folder of a new run. The main process goes first."""
+    cls = task_class(recipe.task)
+    data = cls.open_data(recipe)
+    say(f"data     {data.name}: {data.description}")
+    if not context.is_main:
+        context.barrier()
+    if is_new := context.is_main and not resume:
+        task = cls.setup(recipe, data)
+    else:
+        task = cls.setup(recipe, data, *tokenizer_and_config(run))
+        check_same_data(run, task.fingerprint)
+    for line in task.summary:
+        say(line)
+    if is_new:
+        task.build_model()  # raises an error if the weights of --init-from do not fit
+        make_run_folder(run, task.saved_recipe, task.tokenizer, task.config, task.fingerprint)
+    elif context.is_main:
+        write_json(run / "recipe.json", task.saved_recipe.flat())  # with what has changed now, for the next time
+    if context.is_main:
+        context.barrier()
+    return task
+
+
+def tokenizer_and_config(run: Path) -> tuple[Tokenizer, ModelConfig]:
+    """What an existing run was started with."""
+    from llmasos.hub.tokenizers import load_any_tokenizer  # a pre-trained model may have brought a published one
+
+    return load_any_tokenizer(run / "tokenizer"), ModelConfig.from_dict(read_json(run / "origin.json")["config"])
+
+
+def make_trainer(task: Task, model: nn.Module, run: Path, context: DistributedContext, say: Say) -> Trainer:
+    """The training loop for a task, which writes a sample after each validation."""
+
+    def after_validation(step: int, val_loss: float) -> dict[str, float]:
+        say("         " + in_one_line(task.sample(model)) + "\n")
+        return task.metrics(val_loss)
+
+    return Trainer(
+        model,
+        task.objective,
+        task.train,
+        task.val,
+        task.recipe.training,
+        run,
+        save_tokenizer=task.tokenizer.save,
+        context=context,
+        flops_per_token=task.flops_per_token,
+        unit=task.unit,
+        after_validation=after_validation,
+        say=say,
+    )
+
+
+def resume_trainer(trainer: Trainer) -> None:
+    """Load the run's newest checkpoint. Raises UserError if the run has already taken all its steps."""
+    trainer.resume()
+    step = trainer.state.step
+    if has_finished(trainer.run, step) and step >= trainer.settings.max_steps:
+        raise UserError(
+            f"the run in {trainer.run} has taken all its {step:,} steps; to train it further, ask for more, for "
+            f"example --steps {2 * step}."
+        )
+
+
+def finish(task: Task, model: nn.Module, run: Path, result: Result, say: Say) -> None:
+    """Load the best weights, report how good they are, and write the results."""
+    best = best_checkpoint(run, say)
+    load_weights(model, best / "model.safetensors")
+    report = task.report(model)
+    say("\n" + "\n".join(report.lines()) + "\n")
+    write_json(run / RESULTS, {"step": result.state.step, **report.to_dict()})
+    say(f"best checkpoint: step {result.state.best_step:,} of {result.state.step:,}, in {best}")
+    if result.state.best_loss is not None:
+        say(task.describe_loss(result.state.best_loss))
+    say(f"Next: {task.next_command(run)}")
+
+
+def run_and_compare(recipe: Recipe, run: Path, context: DistributedContext, resume: bool) -> Result:
+    """Train with the weights of `--init-from`, then the same without them, and print what they gain."""
+    baseline, steps = run / BASELINE, recipe.training.max_steps
+    runs = {run: recipe, baseline: recipe.replace(init_weights=False, compare=False, out_dir=None)}
+    if resume and has_finished(run, steps) and not has_finished(baseline, steps):
+        del runs[run]
+    for folder, settings in runs.items():
+        if folder == baseline and context.is_main:
+            tqdm.write(f"\nNow the same from random weights, for comparison, in {baseline}\n")
+        result = run_once(settings, folder, context, resume and (folder / "recipe.json").is_file())
+        if result.interrupted:
+            return result
+    if context.is_main:
+        tqdm.write(compare(read_json(run / RESULTS), read_json(baseline / RESULTS)))
+    return result
+
+
+def compare(pretrained: dict[str, Any], baseline: dict[str, Any]) -> str:
+    """What pre-training gained, by the first metric: both values and their difference with its interval.
+
+    Args:
+        pretrained, baseline: the `results.json` of a run from pre-trained weights, and of one from random weights.
+    """
+    from llmasos.evaluation import paired_bootstrap  # only for comparisons
+
+    a, b = (results["metrics"][0] for results in (pretrained, baseline))
+    if a["n"] < 2:
+        return "What pre-training gained cannot be measured on a single held-out example."
+    gain = paired_bootstrap(np.array(pretrained["outcomes"]), np.array(baseline["outcomes"]))
+    digits = a["digits"]
+    values = [f"{m['value']:.{digits}f} ({m['low']:.{digits}f}–{m['high']:.{digits}f})" for m in (a, b)]
+    difference = f"{gain.value:+.{digits}f} ({gain.low:+.{digits}f} to {gain.high:+.{digits}f})"
+    return (
+        f"What pre-training gained: {a['name']} {values[0]} from pre-trained weights, {values[1]} from random weights "
+        f"at equal steps: {difference} on the same {a['n']:,} examples, with 95 % intervals."
+    )
+
+
+def describe_model(recipe: Recipe, config: ModelConfig) -> str:
+    """The model's name and sizes."""
+    settings, source = recipe.model, ""
+    if settings.init_from is not None:
+        source = " (its weights)" if settings.init_weights else " (its sizes, random weights)"
+    decoder = f" and {config.n_decoder_layers}" if config.family == "transformer" else ""
+    sizes = f"{config.n_layers}{decoder} layers of width {config.d_model}, context {config.context_length}"
+    return f"{settings.init_from or settings.preset}{source}, {sizes}"
+
+
+def describe_size(model: nn.Module) -> str:
+    """The number of parameters, and how many of them are trained if some are frozen."""
+    size = f"{n_parameters(model) / 1e6:.2f}M parameters"
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    frozen = any(not p.requires_grad for p in model.parameters())
+    return f"{size}, {trained / 1e6:.2f}M of them trained" if frozen else size
+
+
+def in_one_line(text: str) -> str:
+    """A text with its line breaks shown, for the log."""
+    return text.strip().replace("\n", " / ")
