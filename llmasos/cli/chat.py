@@ -17,7 +17,7 @@ from pathlib import Path
 from llmasos.cli.chat_backends import ChatBackend, LocalModel, ServerModel, as_dicts
 from llmasos.cli.cli import ArgumentParser
 from llmasos.cli.terminal import Screen, note, typed_lines
-from llmasos.datasets import open_conversations
+from llmasos.datasets import open_examples
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions
 from llmasos.prompting import Conversation, Message, majority_vote
@@ -125,7 +125,8 @@ def greeting(backend: ChatBackend) -> str:
 
 def read_examples(file: str) -> list[Sequence[Message]]:
     """The conversations in a file. Raises UserError if the file is not in one of their formats."""
-    return [[Message(*message) for message in chat.messages] for chat in open_conversations(file, whole=True).val]
+    chats = open_examples("conversations", file, eval_only=True).val
+    return [[Message(*message) for message in chat.messages] for chat in chats]
 
 
 class Chat:

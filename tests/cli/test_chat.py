@@ -21,8 +21,8 @@ from llmasos.cli.terminal import Screen
 from llmasos.datasets import open_examples
 from llmasos.generation import Decoder, SamplingOptions
 from llmasos.prompting import ChatTemplate, Conversation, Message
-from llmasos.serving.engine import Engine
 from llmasos.serving.app import create_app
+from llmasos.serving.engine import Engine
 from llmasos.tasks import reply
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,7 +71,7 @@ def test_it_says_what_the_model_answers_to_the_whole_conversation(talk, model, s
     status, said, notes = talk("storyworld-chat" if where == "here" else served, STORY, "", "And then?", flags=FEW)
     first = expected(model, STORY)
     assert status == 0 and said == [first, expected(model, STORY, first, "And then?")]
-    assert "a context of 256 tokens, so what was said earlier is soon forgotten; /help shows the commands" in notes
+    assert "a context of 256 tokens, so older messages are soon dropped; /help shows the commands" in notes
     assert "not learned" not in notes
 
 
@@ -99,7 +99,7 @@ def test_the_system_message_is_given_to_the_model_and_can_be_changed(talk, model
     _, said, notes = talk("storyworld-chat", STORY, "/reset", "/system Once more.", STORY, "/reset", "/system", STORY,
                           flags=(*FEW, "--system", "How does the story end?"))  # fmt: skip
     assert said == [with_system("How does the story end?"), with_system("Once more."), expected(model, STORY)]
-    assert "the system message is set" in notes and "there is no system message any more" in notes
+    assert "the system message is set" in notes and "the system message is removed" in notes
 
 
 def test_examples_stand_before_the_conversation(talk, model, tmp_path):
@@ -115,8 +115,8 @@ def test_the_most_frequent_of_several_answers_is_said(talk, served, where, monke
     flags = ("--vote", 3, "--max-new-tokens", 10)
     _, [said], notes = talk(name, STORY, flags=flags)
     assert re.search(r"\([123] of 3 answers agree\)", notes) and said
-    monkeypatch.setattr(chat.LocalModel, "several", lambda *a: ["Rome", " Paris\n", "paris", ""])
-    monkeypatch.setattr(chat.ServerModel, "several", lambda *a: ["Rome", " Paris\n", "paris", ""])
+    monkeypatch.setattr(chat.LocalModel, "sample", lambda *a: ["Rome", " Paris\n", "paris", ""])
+    monkeypatch.setattr(chat.ServerModel, "sample", lambda *a: ["Rome", " Paris\n", "paris", ""])
     _, said, notes = talk(name, "Where?", flags=flags)
     assert said == ["Paris"] and "(2 of 3 answers agree)" in notes
 
@@ -124,7 +124,7 @@ def test_the_most_frequent_of_several_answers_is_said(talk, served, where, monke
 def test_a_model_that_has_not_learned_to_chat_is_asked_in_plain_text_and_that_is_said(talk):
     status, said, notes = talk("storyworld-gpt", "Once there was a girl.", flags=("--max-new-tokens", 15))
     assert status == 0 and len(said) == 1
-    assert "storyworld-gpt has not learned to chat" in notes
+    assert "storyworld-gpt was not trained to chat" in notes
 
 
 @pytest.mark.parametrize("where", ["here", "there"])
@@ -163,12 +163,12 @@ def test_the_examples_of_the_help_are_answered_as_it_says(talk, capsys):
 
 def test_an_address_needs_no_http(talk, model, served, tmp_path, monkeypatch):
     assert talk(served.removeprefix("http://"), STORY, flags=FEW)[1] == [expected(model, STORY)]
-    assert chat.address_of("[::1]:8000") == "http://[::1]:8000"
+    assert chat.server_url("[::1]:8000") == "http://[::1]:8000"
     for name in ("storyworld-chat", "runs/a:1", "gpt2@main", "me/model", "8000", "C:\\models"):
-        assert chat.address_of(name) is None
+        assert chat.server_url(name) is None
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model:8000").mkdir()
-    assert chat.address_of("model:8000") is None and chat.address_of("other:8000")
+    assert chat.server_url("model:8000") is None and chat.server_url("other:8000")
 
 
 # Forgetting
@@ -178,7 +178,7 @@ def test_an_address_needs_no_http(talk, model, served, tmp_path, monkeypatch):
 def test_the_oldest_messages_are_dropped_and_that_is_said(talk, model, served, where):
     lines = [f"{STORY} {'It is windy. ' * n}" for n in (1, 12, 12, 12)]
     _, said, notes = talk("storyworld-chat" if where == "here" else served, *lines, flags=FEW)
-    assert len(said) == 4 and "no longer fit into the context of 256 tokens: they are forgotten" in notes
+    assert len(said) == 4 and "no longer fit into the context of 256 tokens and are dropped" in notes
     assert "only the last" not in notes and "outgrown" not in notes  # neither the decoder nor the server had to cut
     if where == "here":
         kept = [lines[2].strip(), said[2], lines[3].strip()]
@@ -200,14 +200,14 @@ def test_a_remote_speaker_learns_how_long_its_tokens_are(model, served):
     speaker, local = chat.ServerModel(chat.Client(served)), chat.LocalModel("storyworld-chat", "cpu", None)
     for text in (STORY, "x" * 70, "It is windy. " * 10):
         messages = [Message("user", text)]
-        list(speaker.pieces(messages, SamplingOptions(2)))
+        list(speaker.stream(messages, SamplingOptions(2)))
         assert abs(speaker.count(messages) - local.count(messages)) <= 1
 
 
 def test_a_question_that_cannot_fit_is_refused_and_the_conversation_goes_on(talk, model):
     first = expected(model, STORY)
     _, said, notes = talk("storyworld-chat", STORY, "It is windy. " * 100, "And then?", flags=FEW)
-    assert re.search(r"what you say has \d+ tokens, and there is room for 236", notes)
+    assert re.search(r"your message has \d+ tokens, and there is room for 236", notes)
     assert said == [first, expected(model, STORY, first, "And then?")]
 
 
@@ -236,7 +236,7 @@ def test_what_has_been_said_can_be_saved_and_trained_on(talk, model, tmp_path):
     file = tmp_path / "talk.jsonl"
     lines = ("/save", f"/save {file}", STORY, f"/save {file}", f"/save {file}", "/quit", "never said")
     _, said, notes = talk("storyworld-chat", *lines, flags=(*FEW, "--system", "Be kind."))
-    assert len(said) == 1 and f"2 messages are in {file}" in notes
+    assert len(said) == 1 and f"saved 2 messages to {file}" in notes
     for problem in ("say into which file", "nothing has been said yet", "is there already; choose another name"):
         assert problem in notes
     [conversation] = open_examples("conversations", file, eval_only=True).val
@@ -254,7 +254,7 @@ def test_only_a_small_context_is_said_to_be_forgetful():
     for length, forgetful in ((512, True), (513, False)):
         speaker.context_length = length
         said = chat.greeting(speaker)
-        assert f"a context of {length} tokens" in said and ("soon forgotten" in said) == forgetful
+        assert f"a context of {length} tokens" in said and ("soon dropped" in said) == forgetful
 
 
 def test_the_other_commands(talk, model):
@@ -278,7 +278,7 @@ class Scripted:
     def count(self, messages):
         return 1
 
-    def pieces(self, messages, options):
+    def stream(self, messages, options):
         self.seen.append([message.content for message in messages])
         try:
             for piece in self.script.pop(0):
@@ -301,14 +301,14 @@ def test_ctrl_c_stops_the_answer_and_what_has_been_said_counts(capsys):
     chatting(speaker, out).run(["a", "b"])
     assert out.getvalue() == "One two \nFour.\n" and speaker.closed == 2
     assert speaker.seen == [["a"], ["a", "One two", "b"]]
-    assert "(stopped; Ctrl-C once more leaves)" in capsys.readouterr().err
+    assert "(stopped; press Ctrl-C again to quit)" in capsys.readouterr().err
 
 
 def test_ctrl_c_before_the_first_word_takes_the_question_back(capsys):
     speaker = Scripted([ctrl_c], ["Yes."])
     chatting(speaker, io.StringIO()).run(["a", "b"])
     notes = capsys.readouterr().err
-    assert speaker.seen == [["a"], ["b"]] and notes == "(stopped; Ctrl-C once more leaves)\n"
+    assert speaker.seen == [["a"], ["b"]] and notes == "(stopped; press Ctrl-C again to quit)\n"
 
 
 def test_ctrl_c_between_two_answers_leaves():
@@ -331,7 +331,7 @@ def test_an_answer_that_fails_is_told_and_the_question_taken_back(capsys):
     chatting(speaker, out).run(["a", "b", "c"])
     assert out.getvalue() == "One \nTwo\n" and speaker.seen == [["a"], ["b"], ["c"]]
     notes = capsys.readouterr().err
-    assert "(the server is gone.)" in notes and "(there is no answer; say it in another way)" in notes
+    assert "(the server is gone.)" in notes and "(the answer is empty; try to say it differently)" in notes
     assert notes.count("(it is late.)") == 2
 
 
@@ -352,8 +352,8 @@ def test_it_runs_with_a_pipe_and_says_nothing_but_the_answer(tmp_path):
         (["no/such/model"], "there is no model"),
         (["storyworld-chta"], "there is no model 'storyworld-chta'; did you mean 'storyworld-chat'?"),
         ([__file__], "is a file, and a model is a folder"),
-        (["storyworld-bert"], "storyworld-bert is a bert, and that cannot talk"),
-        (["storyworld-de-en"], "storyworld-de-en is a transformer, and that cannot talk"),
+        (["storyworld-bert"], "storyworld-bert is a bert and cannot chat"),
+        (["storyworld-de-en"], "storyworld-de-en is a transformer and cannot chat"),
         (["storyworld-chat", "--vote", "0"], "--vote is 0"),
         (["storyworld-chat", "--vote", "3", "--temperature", "0"], "--vote is 3 with temperature 0"),
         (["storyworld-chat", "--temperature", "-1"], "temperature is -1"),
@@ -371,13 +371,13 @@ def test_what_is_wrong_gets_a_sentence(arguments, said, capsys):
 def test_servers_that_cannot_talk(capsys, monkeypatch):
     monkeypatch.setattr("llmasos.serving.http.transport.sleep", lambda seconds: None)
     assert llmasos(["chat", "http://127.0.0.1:9"]) == 2
-    assert "there is no answer from http://127.0.0.1:9" in the_error(capsys)
+    assert "http://127.0.0.1:9 does not answer" in the_error(capsys)
     with app_of(tiny("classifier"), api_key="right") as app, server_of(app) as server:
         assert llmasos(["chat", server.url]) == 2
-        assert "asks for its API key, and none was given; give it with --api-key KEY, or set LLMASOS_API_KEY" in (
+        assert "requires an API key, and none was given; pass it with --api-key KEY, or set LLMASOS_API_KEY" in (
             the_error(capsys))  # fmt: skip
         assert llmasos(["chat", server.url, "--api-key", "wrong"]) == 2
-        assert "asks for its API key, and another was given" in the_error(capsys)
+        assert "requires an API key, and the one given is wrong" in the_error(capsys)
         monkeypatch.setenv("LLMASOS_API_KEY", "right")
         assert llmasos(["chat", server.url]) == 2
-        assert "can classify, embed, and that is not talking" in the_error(capsys)
+        assert "cannot chat; it supports classification, embedding" in the_error(capsys)

@@ -22,7 +22,7 @@ def write(page, prompt="Once there was a shy girl", seed=3, **settings):
     page.locator("#seed").fill(str(seed))
     for name, value in settings.items():
         page.locator(f"#set-{name}").fill(str(value))
-    page.get_by_role("button", name="Write").click()
+    page.get_by_role("button", name="Generate").click()
     done(page)
 
 
@@ -67,7 +67,7 @@ def no_sideways_scrolling(page):
 def fill_tab(page, title):
     """Bring a tab to where it shows all that it can show."""
     open_tab(page, title)
-    if title == "Write":
+    if title == "Generate":
         write(page, prompt="Tell me a", max_tokens=40, temperature=1.5)
         page.locator("#text .token").nth(4).click()
         card_of(page).get_by_role("button").first.click()
@@ -77,14 +77,14 @@ def fill_tab(page, title):
         done(page)
         page.locator("#chat .token").nth(1).click()
         card_of(page).get_by_role("button").first.click()
-    elif title == "Fill in":
+    elif title == "Fill mask":
         page.locator("#fill").click()
         done(page)
-        page.locator("#surprise").click()
+        page.locator("#score-words").click()
     elif title == "Classify":
-        page.locator("#classified").fill("the cat sat on the mat . Anna was sad .")
+        page.locator("#classified-text").fill("the cat sat on the mat . Anna was sad .")
         page.locator("#classify").click()
-    elif title == "Answer":
+    elif title == "Answer questions":
         page.locator("#question").fill("who ?")
         page.locator("#context").fill("the cat sat on the mat . Anna was sad .")
         page.locator("#answer").click()

@@ -15,8 +15,8 @@ from generation_helpers import lively_model, lively_transformer
 from model_helpers import randomise
 
 from llmasos.models import ModelConfig, build_model
-from llmasos.serving.engine import Engine
 from llmasos.serving.app import App, create_app
+from llmasos.serving.engine import Engine
 from llmasos.serving.http.server import HTTPServer
 from llmasos.tokenizers import ByteTokenizer, train_tokenizer
 
@@ -34,13 +34,13 @@ PATIENT = {"read_seconds": 600.0, "write_seconds": 600.0}
 
 
 def tiny(kind: str) -> Engine:
-    """A model of a kind with random weights, and its engine: gpt, bert, transformer, classifier or span."""
+    """A small model with random weights, and its engine: gpt, bert, transformer, classifier or qa."""
     if kind == "gpt":
         return Engine(lively_model("llama-laptop", vocab_size=257, context_length=64), BYTES)
     if kind == "transformer":
         return Engine(lively_transformer(context_length=48), BYTES)
     tokenizer = train_tokenizer("wordpiece", SENTENCES, 120)
-    head = {"bert": "pretraining", "span": "question_answering"}.get(kind, kind)
+    head = {"bert": "pretraining", "qa": "question_answering"}.get(kind, kind)
     labels = ("happy", "sad", "neither") if head == "classifier" else ()
     config = ModelConfig(family="bert", vocab_size=tokenizer.vocab_size, context_length=64, n_layers=2, n_heads=2,
                          d_model=32, norm_position="post", head=head, labels=labels)  # fmt: skip

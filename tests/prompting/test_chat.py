@@ -97,13 +97,13 @@ def test_nobody_can_speak_for_somebody_else(template):
 def test_the_template_is_chosen_by_the_special_tokens():
     for name in TEMPLATES:
         assert template_of(tokenizer_for(name)).name == name
-    with pytest.raises(UserError, match="no conversation can be written"):
+    with pytest.raises(UserError, match="it cannot encode conversations"):
         template_of(train_tokenizer("wordpiece", TEXTS, 80))
 
 
 @pytest.mark.parametrize("messages, words", [
     ([], "at least one message"),
-    ([{"role": "robot", "content": "Hi"}], "message 1 is by 'robot'"),
+    ([{"role": "robot", "content": "Hi"}], "message 1 has the role 'robot'"),
     ([{"role": "user", "content": " "}], "message 1 .user. has no text"),
     ([{"role": "user"}], "message 1 .user. has no text"),
 ])  # fmt: skip

@@ -40,14 +40,22 @@ def test_the_oldest_goes_first_a_question_with_its_answer():
     one.answer("fff")
     one.ask("ggg")
     assert one.fit(n_letters, 23) == Dropped(2, 0) and texts(one)[5:] == ["eee", "fff", "ggg"]
-    assert [message.content for message in one.said] == ["aaa", "bbb", "ccc", "ddd", "eee", "fff", "ggg"]  # for /save
+    assert [message.content for message in one.history] == [
+        "aaa",
+        "bbb",
+        "ccc",
+        "ddd",
+        "eee",
+        "fff",
+        "ggg",
+    ]  # for /save
 
 
 def test_then_the_first_examples_and_never_the_system_message_or_the_question():
     one = talk("aaa", "bbb", "ccc", system="s", examples=SHOWN)
     assert one.fit(n_letters, 8) == Dropped(2, 1) and texts(one) == ["s", "1+1", "2", "ccc"]
     assert one.fit(n_letters, 4) == Dropped(0, 1) and texts(one) == ["s", "ccc"]
-    with pytest.raises(UserError, match="what you say has 4 tokens with the system message, and there is room for 3"):
+    with pytest.raises(UserError, match="your message has 4 tokens with the system message, and there is room for 3"):
         one.fit(n_letters, 3)
 
 
@@ -62,15 +70,15 @@ def test_examples_come_back_when_what_has_been_said_is_forgotten():
 
 def test_a_conversation_of_messages_has_the_first_as_its_system_message():
     said = [Message("user", "aaa"), Message("system", "bbb"), Message("user", "ccc")]
-    assert Conversation.of(said) == Conversation("", said=said)
-    assert Conversation.of([Message("system", "s"), *said]) == Conversation("s", said=said)
+    assert Conversation.of(said) == Conversation("", history=said)
+    assert Conversation.of([Message("system", "s"), *said]) == Conversation("s", history=said)
     assert Conversation.of([Message("system", "s"), *said]).messages == [Message("system", "s"), *said]
     assert Conversation.of([]).messages == []
 
 
 def test_what_cannot_fit_makes_nothing_forgotten_and_can_be_taken_back():
     one = talk("aaa", "bbb", "c" * 50, examples=SHOWN)
-    with pytest.raises(UserError, match="what you say has 50 tokens, and there is room for 20"):
+    with pytest.raises(UserError, match="your message has 50 tokens, and there is room for 20"):
         one.fit(n_letters, 20)
     one.undo()
     assert texts(one) == ["2+2", "4", "1+1", "2", "aaa", "bbb"]

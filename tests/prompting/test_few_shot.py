@@ -29,7 +29,7 @@ def test_the_first_examples_are_left_out_and_counted():
         assert prompt.n_tokens <= budget
     bare = len(TASK.render([], "dark"))
     assert TASK.fit(BYTES, EXAMPLES, "dark", bare).n_dropped == 3
-    with pytest.raises(UserError, match=f"the question has {bare} tokens even without examples.*room for {bare - 1}"):
+    with pytest.raises(UserError, match=f"the question has {bare} tokens without any example.*room for {bare - 1}"):
         TASK.fit(BYTES, EXAMPLES, "dark", bare - 1)
 
 

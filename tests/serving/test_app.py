@@ -17,9 +17,9 @@ def test_a_model_is_found_under_any_name(name):
 
 def test_what_others_refuse_can_be_counted():
     with app_of(tiny("gpt")) as app:
-        app.count_answer("POST", 413)
-        app.count_answer(None, 503)
-        app.count_answer("BREW", 400)
+        app.count_response("POST", 413)
+        app.count_response(None, 503)
+        app.count_response("BREW", 400)
         lines = ask(app, "GET", "/metrics").body.decode().splitlines()
     for method, status in (("POST", 413), ("other", 503), ("other", 400)):
         assert f'llmasos_http_requests_total{{route="other",method="{method}",status="{status}"}} 1' in lines

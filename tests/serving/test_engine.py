@@ -154,7 +154,7 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_come_again(started):
     [running] = engine.submit("a", ENDLESS)
     wait_until(lambda: engine.n_running == 1)
     waiting = engine.submit("b", GREEDY, n=2)
-    with pytest.raises(QueueFull, match="2 requests are waiting already, and 2 may; ask again in") as caught:
+    with pytest.raises(QueueFull, match="2 requests are queued, and the limit is 2; try again in") as caught:
         engine.submit("c", GREEDY)
     assert caught.value.retry_after >= 1.0
     running.cancel()
@@ -169,7 +169,7 @@ def test_a_request_that_has_had_its_time_ends_with_what_it_has(started):
         assert begun + 600 <= each.deadline <= time.monotonic() + 600
     wait_until(lambda: len(request.tokens) >= 5)
     behind.deadline = request.deadline = time.monotonic()  # first of the one behind, which must not begin now
-    assert request.result().finish_reason == "length" and "stopped after 600 seconds" in request.warnings[-1]
+    assert request.result().finish_reason == "length" and "stopped after 600 s" in request.warnings[-1]
     assert request.text.startswith(engine.submit("a", replace(ENDLESS, max_new_tokens=3))[0].result().text)
     with pytest.raises(QueueFull, match="its turn did not come within 600 seconds"):
         behind.result()
@@ -224,7 +224,7 @@ def test_a_job_whose_turn_does_not_come_is_called_off(started):
     blocker = threading.Thread(target=lambda: engine.run(lambda: (begun.set(), go_on.wait(60)), 60), daemon=True)
     blocker.start()
     assert begun.wait(60)
-    with pytest.raises(QueueFull, match="had no time for this within 0.2 seconds"):
+    with pytest.raises(QueueFull, match="had no time for this within 0.2 s"):
         engine.run(lambda: called.append(1))
     go_on.set()
     blocker.join()
@@ -235,7 +235,7 @@ def test_a_model_that_does_not_write_takes_jobs_only(started):
     engine = Engine(lively_transformer(), TOKENIZER)
     engine.start()
     assert engine.run(lambda: 3) == 3
-    with pytest.raises(UserError, match="cannot be asked to go on with a text"):
+    with pytest.raises(UserError, match="cannot continue a text"):
         engine.submit("a", GREEDY)
     engine.stop()
 
@@ -334,7 +334,7 @@ def test_wrong_token_ids_are_refused_at_the_door(started):
 
 @pytest.mark.parametrize("setting", ["max_batch", "max_waiting", "prefill_budget"])
 def test_settings_are_checked(setting):
-    with pytest.raises(UserError, match=f"{setting} is 0; it must be a whole number of at least 1"):
+    with pytest.raises(UserError, match=f"{setting} is 0; it must be an integer of at least 1"):
         Engine(byte_model(), TOKENIZER, **{setting: 0})
 
 
@@ -358,9 +358,9 @@ def test_a_copy_of_the_process_has_no_thread_and_says_so(started, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(engine, "_thread", threading.Thread())  # all that a fork leaves of it: one that does not run
         assert not engine.alive
-        with pytest.raises(ShuttingDown, match="does not run in this process"):
+        with pytest.raises(ShuttingDown, match="is not running in this process"):
             engine.submit("a", GREEDY)
-        with pytest.raises(ShuttingDown, match="does not run in this process"):
+        with pytest.raises(ShuttingDown, match="is not running in this process"):
             engine.run(lambda: 1)
     assert engine.submit("a", GREEDY)[0].result().finish_reason == "length"
 
@@ -375,7 +375,7 @@ def test_stopping_lets_what_runs_and_waits_finish_and_takes_nothing_new(started)
     stopper = threading.Thread(target=engine.stop, args=(300,), daemon=True)
     stopper.start()
     wait_until(lambda: not engine.alive)
-    with pytest.raises(ShuttingDown, match="takes no more work"):
+    with pytest.raises(ShuttingDown, match="accepts no more work"):
         engine.submit("a", GREEDY)
     stopper.join()
     assert [request.finish_reason for request in requests] == ["length"] * 3

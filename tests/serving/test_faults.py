@@ -335,7 +335,7 @@ def test_huge_bodies(server, expected, monkeypatch):
             connection.request("POST", "/v1/completions", data, {"Content-Type": "application/json"})
             answer = connection.getresponse()
             statuses[answer.status] += 1
-            assert b"may have up to 1,000,000 bytes" in answer.read()
+            assert b"the limit is 1,000,000 bytes" in answer.read()
     report("bodies of 20 MB", statuses)
     assert set(statuses) == {413}
     check_alive(server, expected)
@@ -606,7 +606,7 @@ def test_while_it_stops_it_says_so_and_a_second_signal_ends_it():
         server.send_signal(signal.SIGINT)
         wait_until(lambda: send(port, request_bytes("/ready", method="GET")).status == 503)
         answer = send(port, request_bytes("/v1/completions", GOOD))
-        assert answer.status == 503 and "going down" in answer.error["message"] and "Retry-After" in answer.headers
+        assert answer.status == 503 and "shutting down" in answer.error["message"] and "Retry-After" in answer.headers
         assert send(port, request_bytes("/health", method="GET")).status == 200
         server.send_signal(signal.SIGINT)
         assert server.wait(60) == 130
@@ -618,12 +618,13 @@ def test_while_it_stops_it_says_so_and_a_second_signal_ends_it():
 def test_a_taken_port_is_a_sentence(server, capsys):
     assert run(serve, ["storyworld-gpt", "--port", str(server.port)]) == 2
     said = capsys.readouterr().err
-    assert f"error: port {server.port} of 127.0.0.1 cannot be used: it is taken" in said and said.count("\n") == 1
+    assert f"error: port {server.port} of 127.0.0.1 cannot be used: it is already in use" in said
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize("arguments, words", [
     (["--port", "70000"], "it must be from 0 to 65535"),
-    (["--host", "no.such.host.example.invalid"], "there is no host"),
+    (["--host", "no.such.host.example.invalid"], "this machine has no host"),
     (["--host", "203.0.113.7"], "cannot be used"),
     (["--max-batch", "0"], "max_batch is 0"),
     (["--max-tokens", "0"], "max_tokens is 0"),
@@ -684,6 +685,6 @@ def test_a_port_that_was_let_go_can_be_taken_again(app):
         with socket.create_connection((OURS, port)) as connection:
             connection.sendall(request_bytes("/health", method="GET"))
             assert receive(connection).status == 200
-        with pytest.raises(UserError, match="it is taken"):
+        with pytest.raises(UserError, match="it is already in use"):
             listen(OURS, port)
     listen(OURS, port).close()

@@ -14,8 +14,8 @@ from llmasos import hub
 from llmasos.generation import SamplingOptions, generate, sequence
 from llmasos.generation.sampling import uniform
 from llmasos.serving.http.client import Client
-from llmasos.tools.bench.serving import MODEL, server
 from llmasos.tools.bench.measurement import Settings
+from llmasos.tools.bench.serving import MODEL, server
 
 SETTINGS = Settings(torch.device("cpu"))
 WORDS = "Once there was a brave girl called Anna who lived by the river and wanted to find the old lamp .".split()

@@ -229,7 +229,7 @@ def test_errors_arrive_as_the_clients_own_exceptions(gpt):
     assert caught.value.code == "model_not_found"
     with pytest.raises(openai.NotFoundError):
         client.models.retrieve("gpt-4")
-    with pytest.raises(openai.NotFoundError, match='no "/v1/images/generations" here'):
+    with pytest.raises(openai.NotFoundError, match='no path "/v1/images/generations" here'):
         client.images.generate(prompt="a cat")
     with pytest.raises(openai.AuthenticationError):
         client.with_options(api_key="another").completions.create(**asked)
@@ -266,7 +266,7 @@ def test_an_error_in_mid_stream_is_an_api_error(gpt, monkeypatch):
     original = type(served.engine._batch).sample
     monkeypatch.setattr(type(served.engine._batch), "sample", sample)
     stream = client.completions.create(model=served.name, prompt="a", max_tokens=20, stream=True, seed=1)
-    with pytest.raises(openai.APIError, match="could not be computed"):
+    with pytest.raises(openai.APIError, match="forward pass failed"):
         list(stream)
 
 

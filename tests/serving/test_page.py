@@ -4,26 +4,15 @@ Without Chromium or playwright these tests are skipped; with LLMASOS_BROWSER=req
 """
 
 import json
-import os
 import re
-import shlex
-import shutil
-import subprocess
-import sys
-import threading
-from contextlib import ExitStack
-from urllib.parse import urlsplit
 
 import pytest
 import torch
 from page_helpers import (
     body,
     card_of,
-    contrast,
     done,
     fill_tab,
-    harmless,
-    names,
     no_sideways_scrolling,
     open_tab,
     point_at,
@@ -31,105 +20,22 @@ from page_helpers import (
     texts,
     write,
 )
-from serving_http_helpers import app_of, tiny, wait_until
+from serving_http_helpers import app_of, wait_until
 
 from llmasos.generation import SamplingOptions, generate
-from llmasos.hub import load_pretrained
 from llmasos.interpret import attention_maps, label_evidence, logit_lens, score_tokens
 from llmasos.prompting import template_of
-from llmasos.serving.api.status import PAGE
-from llmasos.serving.engine import Engine
+from llmasos.serving.http.page import page_html
 from llmasos.serving.http.server import HTTPServer
 from llmasos.tasks import classify, fill_masks
 
 pytestmark = pytest.mark.filterwarnings("ignore:the text is too small for a vocabulary")
 slow = pytest.mark.slow
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-             "--disable-component-update", "--disable-sync"]  # fmt: skip
 EXTERNAL = "Failed to load resource"  # what Chromium itself writes to the console about an answer that is an error
 
 
-@pytest.fixture(scope="module")
-def browser():
-    """A browser with an empty profile."""
-    lacking = None if CHROMIUM else "there is no chromium on this machine"
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        lacking = "playwright is not installed (requirements-dev.txt)"
-    if lacking is not None:
-        if os.environ.get("LLMASOS_BROWSER") == "required":
-            pytest.fail(f"LLMASOS_BROWSER=required, but {lacking}")
-        pytest.skip(f"{lacking}; the page is not tested")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture(scope="module")
-def engines():
-    """Name → engine, each made once. A model's name, or what `tiny` knows."""
-    made = {}
-
-    def engine(name):
-        if name not in made:
-            made[name] = Engine(*load_pretrained(name)) if name.startswith("storyworld") else tiny(name)
-        return made[name]
-
-    yield engine
-    for one in made.values():
-        one.stop(0.0)
-
-
-@pytest.fixture
-def visit(browser, engines):
-    """Open the page of a model: visit("storyworld-gpt", width=400). At the end no page may have gone wrong anywhere."""
-    pages = []
-    with ExitStack() as closing:
-
-        def open_page(model, path="", expected=(), app_settings=None, **settings):
-            engine = engines(model) if isinstance(model, str) else model
-            app = closing.enter_context(app_of(engine, name=str(model), **app_settings or {}))
-            server = HTTPServer(app)
-            server.start()
-            stop = once(server.stop)
-            closing.callback(stop, 1.0)
-            width, height = settings.pop("width", 1100), settings.pop("height", 900)
-            context = browser.new_context(viewport={"width": width, "height": height}, **settings)
-            closing.callback(context.close)
-            page = context.new_page()
-            page.app, page.url_asked, page.port, page.stop_server = app, server.url, server.port, stop
-            page.expected, page.said, page.asked = expected, [], []
-            page.on("console", lambda message: page.said.append(message.text) if message.type == "error" else None)
-            page.on("pageerror", lambda error: page.said.append(str(error)))
-            page.on("request", lambda request: page.asked.append(request))
-            page.set_default_timeout(20_000)
-            page.goto(f"{server.url}/{path}")
-            pages.append(page)
-            return page
-
-        yield open_page
-        for page in pages:
-            assert [said for said in page.said if not any(known in said for known in page.expected)] == []
-            hosts = {urlsplit(request.url).netloc for request in page.asked if not request.url.startswith("data:")}
-            assert hosts == {urlsplit(page.url_asked).netloc}, "the page has asked somebody else"
-
-
-def once(function):
-    """A function that does something at its first call only."""
-    calls = []
-
-    def call(*arguments):
-        calls.append(arguments)
-        return function(*arguments) if len(calls) == 1 else None
-
-    return call
-
-
 def test_the_file_stands_alone_and_puts_no_html_into_itself():
-    page = PAGE.read_text(encoding="utf-8")
+    page = page_html().decode()
     assert set(re.findall(r"https?://[^\s'\"`<>]+", page)) == {"http://www.w3.org/2000/svg"}  # a name, not an address
     assert page.count("<script>") == page.count("<script") == 1
     for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function", "@import",
@@ -175,19 +81,19 @@ def test_tokens_stream_in_and_are_what_the_model_writes(visit, engines):
     [expected] = generate(engine.model, engine.tokenizer, ["Paul was"], options)
     plain = page.locator("#text-plain").inner_text()
     assert plain.strip().endswith(("Paul was" + expected.text).strip())
-    shown = page.locator("#numbers").inner_text()
+    shown = page.locator("#statistics").inner_text()
     perplexity = torch.tensor(expected.logprobs).mean().neg().exp()
-    assert f"{len(expected.ids)} tokens written, perplexity {perplexity:.3g}"[:-1] in shown
-    assert ("ended it" in shown) == (expected.finish_reason == "stop")
+    assert f"{len(expected.ids)} tokens generated, perplexity {perplexity:.3g}"[:-1] in shown
+    assert ("ended the text" in shown) == (expected.finish_reason == "stop")
     spoken = page.locator("#status").inner_text()  # to a screen reader, once
-    assert spoken.endswith(plain.removeprefix("The text: ").strip())
+    assert spoken.endswith(plain.removeprefix("Text: ").strip())
 
 
 @slow
 def test_the_prompt_is_coloured_by_how_likely_it_was(visit, engines):
     page, engine = visit("storyworld-gpt"), engines("storyworld-gpt")
     page.locator("#prompt").fill("Once there was a zebra")
-    page.get_by_role("button", name="Only read it").click()
+    page.get_by_role("button", name="Only score it").click()
     done(page)
     scores = score_tokens(engine.model, engine.tokenizer, "Once there was a zebra")
     limits = [0.5, 0.2, 0.05, 0.01, 0.001]
@@ -208,7 +114,7 @@ def test_stop_stops_the_server_too(visit, engines, how):
     with slowed(engine):
         page.locator("#set-max_tokens").fill("400")
         page.locator("#set-temperature").fill("2")
-        page.get_by_role("button", name="Write").click()
+        page.get_by_role("button", name="Generate").click()
         page.wait_for_selector("#text .token >> nth=12")
         if how == "button":
             page.locator(".stop:visible").click()
@@ -217,7 +123,7 @@ def test_stop_stops_the_server_too(visit, engines, how):
         done(page)
         wait_until(lambda: engine.n_running == 0, 5.0)
     assert 12 < len(texts(page)) < 200
-    assert "You stopped it." in page.locator("#numbers").inner_text()
+    assert "You stopped it." in page.locator("#statistics").inner_text()
     assert page.locator("#problem").is_hidden()
 
 
@@ -300,7 +206,7 @@ def test_sampling_settings_are_sent_and_what_is_off_is_not(visit):
     page.locator("#new-seed").set_checked(True)
     seeds = set()
     for _ in range(3):
-        page.get_by_role("button", name="Write").click()
+        page.get_by_role("button", name="Generate").click()
         done(page)
         seeds.add(body(page, "/v1/completions")["seed"])
     assert len(seeds) == 3
@@ -313,17 +219,17 @@ def test_a_text_too_long_to_be_looked_at_is_written_on_all_the_same(visit):
     warning = page.locator("#warnings").inner_text()
     assert warning.startswith("The prompt is") and "only the last" in warning
     assert point_at(page.locator("#text .token").nth(2)).get_by_role("button").count() == 0
-    page.get_by_role("button", name="Look inside this text").click()
+    page.get_by_role("button", name="Inspect this text").click()
     page.wait_for_selector("#problem:not([hidden])")
-    assert "for at most 256" in page.locator("#problem-text").inner_text()
+    assert "is 256 for this model" in page.locator("#problem-text").inner_text()
 
 
 @slow
 def test_attention_shows_the_numbers_of_interpret(visit, engines):
     page, engine = visit("storyworld-gpt"), engines("storyworld-gpt")
     open_tab(page, "Attention")
-    page.locator("#subject").fill("Paul had a drum.")
-    page.get_by_role("button", name="Look", exact=True).or_(page.locator("#look")).first.click()
+    page.locator("#inspected-text").fill("Paul had a drum.")
+    page.get_by_role("button", name="Inspect", exact=True).click()
     done(page)
     ids = engine.tokenizer.encode("Paul had a drum.")
     maps = list(attention_maps(engine.model, torch.tensor([ids])).values())
@@ -340,7 +246,7 @@ def test_attention_shows_the_numbers_of_interpret(visit, engines):
     page.keyboard.press("ArrowRight")
     assert page.locator("#readout").inner_text().endswith(f"weight {maps[2][0, 1, -2, 1]:.3f}.")
     page.locator("#heads label").first.click()
-    row = page.locator("#looks li").nth(3)
+    row = page.locator("#queries li").nth(3)
     row.click()
     assert row.get_attribute("aria-selected") == "true"
     mean = maps[2][0].mean(dim=0)[3]
@@ -350,12 +256,12 @@ def test_attention_shows_the_numbers_of_interpret(visit, engines):
     assert thick == pytest.approx(seen, abs=2e-3)
     page.locator("#map").hover(position={"x": 90, "y": 84})
     assert page.locator("#readout").inner_text().endswith(f"weight {maps[2][0].mean(dim=0)[0, 0]:.3f}.")
-    page.get_by_text("The same as a table").click()
+    page.get_by_text("Show as a table").click()
     page.wait_for_selector("#weights tbody tr")
     assert page.locator("#weights tbody tr").count() == len(ids)
     page.locator("#heads label").nth(3).click()  # while it is open it follows
     most = maps[2][0, 2, -1].argmax()
-    name = page.locator("#seen li").nth(int(most)).evaluate("item => item.firstChild.textContent")
+    name = page.locator("#keys li").nth(int(most)).evaluate("item => item.firstChild.textContent")
     assert f"“{name}” ({most + 1})" in page.locator("#weights tbody tr").last.locator("td").last.inner_text()
 
 
@@ -364,13 +270,13 @@ def test_what_was_written_is_looked_into_token_by_token(visit):
     page = visit("storyworld-gpt")
     write(page, max_tokens=20)
     n = len(texts(page))
-    page.get_by_role("button", name="Look inside this text").click()
+    page.get_by_role("button", name="Inspect this text").click()
     done(page)
     sent = body(page, "/v1/inspect")
-    assert isinstance(sent["input"], list) and len(sent["input"]) == n == page.locator("#looks li").count()
+    assert isinstance(sent["input"], list) and len(sent["input"]) == n == page.locator("#queries li").count()
     open_tab(page, "Logit lens")
-    assert body(page, "/v1/inspect")["input"] == sent["input"] and page.locator("#lens-table tbody tr").count() == n
-    page.locator("#subject").fill("Paul")
+    assert body(page, "/v1/inspect")["input"] == sent["input"] and page.locator("#logit-lens tbody tr").count() == n
+    page.locator("#inspected-text").fill("Paul")
     page.keyboard.press("Control+Enter")
     done(page)
     assert body(page, "/v1/inspect")["input"] == "Paul"
@@ -382,13 +288,14 @@ def test_the_lens_shows_what_each_layer_would_say(visit, engines, name):
     page, engine = visit(name), engines(name)
     open_tab(page, "Logit lens")
     ids = [token["id"] for token in page.request.post(
-        f"{page.url_asked}/v1/inspect", data={"input": body(page, "/v1/inspect")["input"]}).json()["tokens"]]  # fmt: skip
+        f"{page.url_asked}/v1/inspect", data={"input": body(page, "/v1/inspect")["input"]}).json()["tokens"]
+    ]  # fmt: skip
     rows = logit_lens(engine.model, torch.tensor(ids))
-    cells = page.locator("#lens-table td").all_inner_texts()
+    cells = page.locator("#logit-lens-table td").all_inner_texts()
     best = torch.stack([row.logits[:, : engine.tokenizer.vocab_size].argmax(-1) for row in rows], dim=1)  # (T, L + 1)
     said = [engine.tokenizer.token_bytes(id).decode(errors="replace") for id in best.flatten().tolist()]
     assert [cell.strip("␣ ") for cell in cells] == [text.strip(" ") for text in said]
-    page.locator("#lens-table td").first.focus()
+    page.locator("#logit-lens-table td").first.focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowRight")
     focused = page.locator(":focus")
@@ -419,11 +326,11 @@ def test_a_conversation(visit):
     done(page)
     assert page.locator("#chat > li").count() == 4 and len(body(page, "/v1/chat/completions")["messages"]) == 4
     assert "2 of 2" in page.locator("#chat .who").last.inner_text()
-    page.get_by_role("button", name="The version before").click()
+    page.get_by_role("button", name="Previous version").click()
     assert page.locator("#chat .assistant .text").last.inner_text() == said
-    page.get_by_role("button", name="Look inside").click()
+    page.get_by_role("button", name="Inspect").click()
     done(page)
-    assert page.locator("#looks li").first.inner_text() == "<|im_start|>"
+    assert page.locator("#queries li").first.inner_text() == "<|im_start|>"
     open_tab(page, "Chat")
     page.get_by_role("button", name="New conversation").click()
     assert page.locator("#chat > li").count() == 0 and page.locator(":focus").get_attribute("id") == "message"
@@ -455,17 +362,17 @@ def test_an_answer_branches_where_a_token_is_chosen(visit, engines):
     shown = answers.first.locator(".token").all_inner_texts()
     assert shown[:4] == tokens[:4] and shown[4] != tokens[4] and len(shown) == 5 + len(expected.ids)
     content = engine.tokenizer.decode(sent["prefix"]) + expected.text
-    assert page.locator("#status").inner_text() == f"The assistant: {content}".strip()
+    assert page.locator("#status").inner_text() == f"Assistant: {content}".strip()
     assert page.locator("#chat > li").count() == 2  # what followed the other version is not said here
-    assert f"in place of “{tokens[4]}”" in page.locator(".versions").inner_text()
+    assert f"instead of “{tokens[4]}”" in page.locator(".versions").inner_text()
     assert "1 token chosen by you" in page.locator("#chat .numbers").inner_text()
     page.locator("#message").fill("Why?")
     page.keyboard.press("Enter")
     done(page)
     assert body(page, "/v1/chat/completions")["messages"][1]["content"] == content.strip()
-    page.get_by_role("button", name="The version before").click()  # and that one comes back with what followed it
+    page.get_by_role("button", name="Previous version").click()  # and that one comes back with what followed it
     assert [answers.first.inner_text(), answers.last.inner_text()] == [first, last]
-    assert page.locator(":focus").get_attribute("aria-label") == "The next version"
+    assert page.locator(":focus").get_attribute("aria-label") == "Next version"
 
 
 def streamed(*tokens, finish_reason="stop"):
@@ -508,7 +415,7 @@ def test_a_character_of_several_tokens_is_put_together_again(visit):
     chat_with(page, streamed(b"A ", dog[:2], dog[2:], b"<|im_end|>"))
     page.locator("#send").click()
     done(page)
-    assert page.locator("#status").inner_text() == "The assistant: A 🐕"
+    assert page.locator("#status").inner_text() == "Assistant: A 🐕"
     assert "a piece of a character" in point_at(page.locator("#chat .token").nth(1)).inner_text()
     page.locator("#message").fill("What?")
     page.locator("#send").click()
@@ -521,7 +428,7 @@ def test_a_character_of_several_tokens_is_whole_in_a_text_too(visit):
     page = visit("storyworld-gpt")
     write(page, prompt="A naïve 🐕", max_tokens=3)
     assert page.locator("#text .token", has_text="\ufffd").count() > 2
-    assert page.locator("#text-plain").inner_text().startswith("The text: A naïve 🐕")
+    assert page.locator("#text-plain").inner_text().startswith("Text: A naïve 🐕")
 
 
 @slow
@@ -530,7 +437,7 @@ def test_an_answer_that_broke_off_is_tried_again_as_another_version(visit):
     chat_with(page, streamed(b"Once", b" there", finish_reason=None), streamed(b"Well"))
     page.locator("#send").click()
     page.wait_for_selector("#problem:not([hidden])")
-    assert "It broke off." in page.locator("#chat .numbers").inner_text()
+    assert "The text broke off." in page.locator("#chat .numbers").inner_text()
     page.get_by_role("button", name="Try again").click()
     done(page)
     assert texts(page, "#chat .token") == ["Well"] and "2 of 2" in page.locator(".versions").inner_text()
@@ -594,7 +501,7 @@ def test_much_text_at_once_is_measured_once(visit):
     done(page)
     count = """() => {
       let n = 0;
-      const box = $("run"), measure = box.getBoundingClientRect.bind(box);
+      const box = $("generate"), measure = box.getBoundingClientRect.bind(box);
       box.getBoundingClientRect = () => { n++; return measure(); };
       for (let i = 0; i < 500; i++) keepInSight(box);
       return n;
@@ -609,7 +516,7 @@ def test_what_the_page_waits_for_can_be_seen(visit, engines):
     done(page)
     assert page.evaluate(line) == "none"
     with slowed(engines("storyworld-gpt")):
-        page.get_by_role("button", name="Write").click()
+        page.get_by_role("button", name="Generate").click()
         page.wait_for_selector("#text.caret")
         assert page.evaluate(line) != "none"
         page.keyboard.press("Escape")
@@ -626,16 +533,16 @@ def test_the_text_is_copied_without_what_is_no_text(visit):
     stream = f"data: {json.dumps({'choices': [choice]})}\n\ndata: [DONE]\n\n"
     page.route("**/v1/completions", lambda route: route.fulfill(body=stream, content_type="text/event-stream"))
     write(page, prompt="The")
-    page.get_by_role("button", name="Copy the text").click()
+    page.get_by_role("button", name="Copy text").click()
     page.get_by_role("button", name="Copied").wait_for()
     assert page.locator("#status").inner_text() == "Copied"
     assert page.evaluate("navigator.clipboard.readText()") == "The end."
-    assert page.locator("#text-plain").inner_text() == "The text: The end."
-    page.get_by_role("button", name="Only read it").click()
-    page.get_by_role("button", name="Copy the text").wait_for()  # of this one nothing has been copied
+    assert page.locator("#text-plain").inner_text() == "Text: The end."
+    page.get_by_role("button", name="Only score it").click()
+    page.get_by_role("button", name="Copy text").wait_for()  # of this one nothing has been copied
     page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error()); }")
-    page.get_by_role("button", name="Copy the text").click()
-    page.get_by_role("button", name="The browser does not allow it").wait_for()
+    page.get_by_role("button", name="Copy text").click()
+    page.get_by_role("button", name="The browser denied access").wait_for()
 
 
 @slow
@@ -678,15 +585,15 @@ def test_another_model_after_a_restart_is_loaded_anew(visit, engines):
         try:
             page.get_by_role("tab", name="Attention").click()
             page.wait_for_selector("#problem:not([hidden])")
-            assert "there is 'storyworld-bert'" in page.locator("#problem-text").inner_text().replace('"', "'")
-            page.get_by_role("button", name="Load the page anew").click()
+            assert "the model is 'storyworld-bert'" in page.locator("#problem-text").inner_text().replace('"', "'")
+            page.get_by_role("button", name="Reload the page").click()
             page.get_by_role("heading", name="storyworld-bert").wait_for()
-            assert page.get_by_role("tab").first.inner_text() == "Fill in"
+            assert page.get_by_role("tab").first.inner_text() == "Fill mask"
         finally:
             again.stop(1.0)
 
 
-COLOURED = [("storyworld-gpt", "Write"), ("storyworld-chat", "Chat"), ("storyworld-bert", "Fill in"),
+COLOURED = [("storyworld-gpt", "Generate"), ("storyworld-chat", "Chat"), ("storyworld-bert", "Fill mask"),
             ("storyworld-de-en", "Translate")]  # fmt: skip
 
 
@@ -698,7 +605,7 @@ def test_where_there_are_colours_their_meaning_stands_below(visit, model, title)
     assert page.locator(".legend:visible").count() == 0
     fill_tab(page, title)
     legend, text = page.locator(".legend:visible"), page.locator(".text:visible:has(.token)").last
-    assert legend.count() == 1 and legend.locator("span").count() == 6
+    assert legend.count() == 1 and legend.locator("qa").count() == 6
     assert legend.bounding_box()["y"] > text.bounding_box()["y"]
 
 
@@ -706,7 +613,7 @@ def test_where_there_are_colours_their_meaning_stands_below(visit, model, title)
 def test_fill_in_and_choose(visit, engines):
     page, engine = visit("storyworld-bert"), engines("storyworld-bert")
     text = "The shy [MASK] lived by the [MASK]."
-    page.locator("#masked").fill(text)
+    page.locator("#masked-text").fill(text)
     page.locator("#fill").click()
     done(page)
     expected = fill_masks(engine.model, engine.tokenizer, text, n=8)
@@ -714,24 +621,24 @@ def test_fill_in_and_choose(visit, engines):
     second = expected[1][2][0]
     page.locator("#masks section").nth(1).get_by_role("button").nth(2).click()
     done(page)
-    assert page.locator("#masked").input_value() == f"The shy [MASK] lived by the {second}."
+    assert page.locator("#masked-text").input_value() == f"The shy [MASK] lived by the {second}."
     assert body(page, "/v1/fill-mask")["input"] == f"The shy [MASK] lived by the {second}."  # the other is guessed anew
     page.locator("#masks").get_by_role("button").first.click()
     done(page)
-    page.locator("#masked").evaluate("field => field.setSelectionRange(5, 5)")
-    page.get_by_role("button", name="Hide the word").click()
-    assert page.locator("#masked").input_value().startswith("The [MASK] ")
-    page.locator("#masked").fill("The shy girl lived by the lake.")
-    page.get_by_role("button", name="How surprising").click()
+    page.locator("#masked-text").evaluate("field => field.setSelectionRange(5, 5)")
+    page.get_by_role("button", name="Mask the word").click()
+    assert page.locator("#masked-text").input_value().startswith("The [MASK] ")
+    page.locator("#masked-text").fill("The shy girl lived by the lake.")
+    page.get_by_role("button", name="Score each word").click()
     done(page)
-    assert texts(page, "#surprise-text .token")[1:4] == ["the", "shy", "girl"]
+    assert texts(page, "#scored-words .token")[1:4] == ["the", "shy", "girl"]
 
 
 @slow
 def test_a_label_and_its_evidence(visit, engines):
     page, engine = visit("classifier"), engines("classifier")
     text = "Anna 😀 was happy ."
-    page.locator("#classified").fill(text)
+    page.locator("#classified-text").fill(text)
     page.locator("#classify").click()
     done(page)
     [probabilities] = classify(engine.model, engine.tokenizer, [text])
@@ -751,7 +658,7 @@ def test_a_label_and_its_evidence(visit, engines):
 
 @slow
 def test_an_answer_is_marked_in_its_text(visit, engines):
-    page = visit("span")
+    page = visit("qa")
     context = "the cat 😀 sat on the mat . Anna was sad ."
     for question in ("who ?", "the cat", "Anna was", "a dog ran to the river", "mat", "was happy and sad ."):
         page.locator("#question").fill(question)
@@ -773,11 +680,11 @@ def test_what_is_too_long_to_be_read_whole_is_said(visit):
     page = visit("classifier")
     page.locator("#evidence-wanted").uncheck()
     for text, warnings in (("Anna was happy . " * 100, 1), ("Anna was happy .", 0)):
-        page.locator("#classified").fill(text)
+        page.locator("#classified-text").fill(text)
         page.locator("#classify").click()
         done(page)
         assert page.locator("#label-warnings li").count() == warnings
-    page = visit("span")
+    page = visit("qa")
     for question, warnings in (("who ? " * 200, 1), ("who ?", 0)):
         page.locator("#question").fill(question)
         page.locator("#context").fill("the cat sat on the mat .")
@@ -798,368 +705,9 @@ def test_a_translation_and_what_it_looked_at(visit, engines):
     target = [engine.tokenizer.start_of_target, *engine.tokenizer.encode("Paul was a shy boy.")]
     maps = attention_maps(engine.model, torch.tensor([source]), torch.tensor([target]))
     weights = maps["decoder_blocks.0.cross_attention"][0].mean(dim=0)
-    assert page.locator("#looks li").count() == len(target) and page.locator("#seen li").count() == len(source)
+    assert page.locator("#queries li").count() == len(target) and page.locator("#keys li").count() == len(source)
     assert page.locator("#readout").inner_text().endswith(f"weight {weights[-1].max():.3f}.")
-    page.locator("#kind").select_option("attention")
+    page.locator("#attention-type").select_option("self_attention")
     done(page)
-    assert page.locator("#looks li").count() == len(source)
+    assert page.locator("#queries li").count() == len(source)
     assert page.get_by_role("tab").count() == 1
-
-
-@slow
-def test_a_server_that_is_gone_gets_a_sentence_and_a_retry(visit):
-    page = visit("storyworld-gpt", expected=[EXTERNAL])
-    port = page.port
-    page.stop_server(1.0)
-    page.get_by_role("button", name="Write").click()
-    page.wait_for_selector("#problem:not([hidden])")
-    assert "The server does not answer." in page.get_by_role("alert").inner_text()
-    again = HTTPServer(page.app, port=port)
-    again.start()
-    try:
-        page.get_by_role("button", name="Try again").click()
-        done(page)
-        assert page.locator("#problem").is_hidden() and len(texts(page)) > 6
-    finally:
-        again.stop(1.0)
-
-
-@slow
-def test_a_server_that_goes_while_writing_leaves_what_is_there(visit, engines):
-    page = visit("storyworld-gpt", expected=[EXTERNAL])
-    with slowed(engines("storyworld-gpt")):
-        page.get_by_role("button", name="Write").click()
-        page.wait_for_selector("#text .token >> nth=10")
-        page.stop_server(0.0)
-        page.wait_for_selector("#problem:not([hidden])")
-    assert "Is the server still running?" in page.get_by_role("alert").inner_text()
-    assert len(texts(page)) > 10 and "It broke off." in page.locator("#numbers").inner_text()
-
-
-@slow
-def test_what_goes_wrong_in_a_tab_is_said_in_that_tab(visit):
-    page, held = visit("storyworld-gpt", expected=[EXTERNAL]), []
-    page.route("**/v1/chat/completions", lambda route: held.append(route))
-    open_tab(page, "Chat")
-    with page.expect_request("**/v1/chat/completions"):
-        page.locator("#send").click()
-    open_tab(page, "Write")
-    held[0].abort()
-    wait_until(lambda: page.evaluate("!('chat' in running)"))  # `wait_for_function` would eval, which is forbidden
-    assert page.locator("#problem").is_hidden()
-    write(page, max_tokens=3)
-    open_tab(page, "Chat")
-    assert "does not answer" in page.locator("#problem-text").inner_text()
-    page.unroute("**/v1/chat/completions")
-    page.get_by_role("button", name="Try again").click()
-    done(page)
-    assert page.locator("#problem").is_hidden() and page.locator("#chat .assistant .token").count() > 0
-
-
-@slow
-def test_a_busy_server_says_when_to_come_back(visit, engines):
-    first = engines("storyworld-gpt")
-    engine, free = Engine(first.model, first.tokenizer, max_waiting=1), threading.Event()
-    page = visit(engine, expected=[EXTERNAL])
-    held = [threading.Thread(target=engine.run, args=[free.wait], daemon=True) for _ in range(2)]
-    for number, thread in enumerate(held):  # one that runs and one that waits: the queue is full
-        thread.start()
-        wait_until(lambda number=number: engine.n_waiting == number)
-    try:
-        page.get_by_role("button", name="Write").click()
-        page.wait_for_selector("#problem:not([hidden])")
-        assert re.search(r"busy.*ask again in \d+ s", page.get_by_role("alert").inner_text())
-    finally:
-        free.set()
-        for thread in held:
-            thread.join()
-    page.get_by_role("button", name="Try again").click()
-    done(page)
-    assert page.locator("#problem").is_hidden() and len(texts(page)) > 6
-
-
-@slow
-def test_a_bad_request_gets_the_servers_sentence(visit):
-    page = visit("storyworld-bert", expected=[EXTERNAL])
-    page.locator("#masked").fill("nothing hidden")
-    page.locator("#fill").click()
-    page.wait_for_selector("#problem:not([hidden])")
-    assert "[MASK]" in page.locator("#problem-text").inner_text()
-    page.get_by_role("button", name="Close").click()
-    assert page.locator("#problem").is_hidden()
-
-
-@slow
-@pytest.mark.parametrize("status", [None, 503])
-def test_a_server_that_is_not_there_yet_gets_one_sentence_and_a_retry(visit, status):
-    page = visit("gpt", expected=[EXTERNAL])
-    page.route("**/v1/models", lambda route: route.fulfill(status=status) if status else route.abort())
-    page.reload()
-    page.wait_for_selector("#problem:not([hidden])")
-    sentence = "The server does not answer yet. It may still be starting."
-    assert page.locator("main").inner_text() == f"{sentence}\n\nTry again"
-    page.unroute("**/v1/models")
-    page.get_by_role("button", name="Try again").click()
-    done(page)
-    assert page.get_by_role("tab").first.inner_text() == "Write" and page.locator("#problem").is_hidden()
-
-
-def test_a_key_is_asked_for_and_never_shown(visit):
-    page = visit("gpt", expected=[EXTERNAL], app_settings={"api_key": "open-sesame"})
-    said = "This server asks for a key."
-    for wrong in ("", "wrong", "мой ключ", "wrong again"):
-        page.wait_for_selector(f"#problem-text:text-is('{said}')")
-        assert page.locator("#panel").is_hidden() and page.get_by_role("tab").count() == 0
-        assert page.locator(":focus").get_attribute("id") == "key"
-        page.keyboard.type(wrong)  # in place of the one before: it is selected
-        assert page.locator("#key").input_value() == wrong
-        page.keyboard.press("Enter")
-        said = "That key is not the right one." if wrong else said
-    page.locator("#key").fill("open-sesame")
-    page.get_by_role("button", name="Use this key").click()
-    write(page, prompt="abc", max_tokens=5)
-    assert len(texts(page)) == 8
-    assert "open-sesame" not in page.content() and "$LLMASOS_API_KEY" in page.locator("#api-curl").text_content()
-
-
-@slow
-def test_a_model_that_has_learned_to_answer_begins_with_the_chat(visit):
-    page = visit("storyworld-chat")
-    page.wait_for_selector("#message")
-    assert page.get_by_role("tab").all_inner_texts() == ["Chat", "Write", "Attention", "Logit lens"]
-    assert page.get_by_role("tab", selected=True).inner_text() == "Chat" and page.locator("#no-template").is_hidden()
-    page.locator("#send").click()
-    done(page)
-    said = {"role": "user", "content": "Tell me a story about Emma and a lantern."}
-    assert body(page, "/v1/chat/completions")["messages"] == [said]
-    page = visit("storyworld-gpt")
-    page.wait_for_selector("#prompt")
-    assert page.get_by_role("tab").all_inner_texts() == ["Write", "Attention", "Logit lens", "Chat"]
-    open_tab(page, "Chat")
-    assert "has not learned to answer" in page.locator("#no-template").inner_text()
-
-
-FIELDS = [("gpt", "Write", "run", "#prompt"), ("gpt", "Chat", "send", "#message"),
-          ("gpt", "Attention", "look", "#subject"), ("bert", "Fill in", "fill", "#masked"),
-          ("classifier", "Classify", "classify", "#classified"), ("span", "Answer", "answer", "#question"),
-          ("transformer", "Translate", "translate", "#source")]  # fmt: skip
-
-
-@slow
-@pytest.mark.parametrize(("model", "title", "button", "field"), FIELDS)
-def test_of_nothing_the_server_is_not_asked(visit, model, title, button, field):
-    page = visit(model)
-    open_tab(page, title)
-    asked = len(page.asked)
-    page.locator(field).fill("  ")
-    for ask in (page.locator(f"#{button}").click, lambda: page.keyboard.press("Control+Enter")):
-        ask()
-        sentence = page.get_by_text("Write something first.")
-        assert sentence.is_visible() and "#" + page.locator(":focus").get_attribute("id") == field
-        below = sentence.bounding_box()["y"] - page.locator(field).bounding_box()["y"]
-        assert 0 < below < 150
-        page.keyboard.type("a")
-        assert sentence.is_hidden()
-        page.locator(field).fill("")
-    assert len(page.asked) == asked and page.locator("#problem").is_hidden()
-
-
-@slow
-def test_there_is_an_example_to_begin_with(visit):
-    for name, button, answer in (("storyworld-bert", "#fill", "#masks .name"), ("storyworld-gpt", "#run", "#written"),
-                                 ("classifier", "#classify", "#labels .name"), ("span", "#answer", "#answer-scores"),
-                                 ("storyworld-de-en", "#translate", "#translation .token")):  # fmt: skip
-        page = visit(name)
-        page.locator(button).click()
-        page.wait_for_selector(answer)
-        done(page)
-    assert "".join(texts(page, "#translation .token")[:-1]) == "OncetherewasacuriousgirlcalledAnna."
-
-
-@slow
-def test_a_lens_that_goes_on_beyond_the_edge_shows_it(visit):
-    page = visit("storyworld-gpt", width=400)
-    open_tab(page, "Logit lens")
-    box, caption = page.locator("#lens-box"), page.locator("#lens-more")
-    fades = "box => getComputedStyle(box).maskImage !== 'none'"
-    assert caption.is_visible() and box.evaluate(fades)
-    page.locator("#lens-table tr").nth(1).locator("td").last.scroll_into_view_if_needed()
-    page.wait_for_selector("#lens-box:not(.more)")
-    assert caption.is_visible() and not box.evaluate(fades)
-    page.set_viewport_size({"width": 1100, "height": 900})
-    caption.wait_for(state="hidden")
-    assert not box.evaluate(fades)
-
-
-@slow
-def test_the_header_has_room_for_the_model_in_a_narrow_window(visit):
-    page = visit("storyworld-gpt", width=400)
-    done(page)
-    for width, below in ((400, True), (600, False), (1100, False)):
-        page.set_viewport_size({"width": width, "height": 900})
-        facts, button = page.locator("#facts").bounding_box(), page.locator("#theme").bounding_box()
-        assert (button["y"] >= facts["y"] + facts["height"]) == below
-    assert button["x"] > facts["x"] + 300
-
-
-@slow
-def test_the_map_takes_the_room_there_is_and_shows_small_weights(visit):
-    page = visit("storyworld-gpt", width=1200)
-    open_tab(page, "Attention")
-    assert page.locator("#map").bounding_box()["width"] > 0.5 * page.locator("#panel").bounding_box()["width"]
-    alphas = "[...picture([[0, 0.01, 1]], 'rgb(9, 9, 9)').getContext('2d').getImageData(0, 0, 3, 1).data]"
-    nothing, small, all_of_it = page.evaluate(alphas)[3::4]
-    assert (nothing, all_of_it) == (0, 255) and small > 0.15 * 255
-    moves = """() => {
-      let n = 0;
-      const before = picture;
-      picture = (...all) => { n++; return before(...all); };
-      for (const row of [0, 1, 2, 3]) moveTo(row, 1);
-      picture = before;
-      moveTo(view.tokens.length - 1);
-      return n;
-    }"""
-    assert page.evaluate(moves) == 0  # nothing that is slow is done anew while the pointer moves
-    for head in page.locator("#heads label").all():  # of another head, too, what is looked at most comes first
-        head.click()
-        most = page.evaluate("Math.max(...weightsOf(view.head)[view.row])")
-        assert page.locator("#readout").inner_text().endswith(f"weight {most:.3f}.")
-
-
-HOSTILE = "<img src=x onerror='window.hacked=1'><script>window.hacked=1</script>"
-
-
-@slow
-def test_text_is_never_taken_for_html(visit):
-    page = visit("storyworld-gpt")
-    write(page, prompt=HOSTILE, max_tokens=5)
-    assert "<img" in page.locator("#text-plain").inner_text()
-    open_tab(page, "Attention")
-    page.locator("#subject").fill(HOSTILE)
-    page.locator("#look").click()
-    done(page)
-    open_tab(page, "Chat")
-    page.locator("#message").fill(HOSTILE)
-    page.locator("#send").click()
-    done(page)
-    assert page.locator("#chat .user .text").inner_text() == HOSTILE
-    harmless(page)
-
-
-@slow
-def test_what_a_model_writes_is_never_taken_for_html(visit):
-    page = visit("storyworld-gpt")
-    other = {"id": 2, "token": HOSTILE, "logprob": -1.0}
-    look = {"tokens": [{"id": 1, "text": HOSTILE, "logprob": -3.0, "rank": 1, "alternatives": [other]}]}
-    logprobs = {"token_ids": [1], "tokens": [HOSTILE], "token_logprobs": [-2.0], "bytes": [list(HOSTILE.encode())],
-                "alternatives": [[other]]}  # fmt: skip
-    choice = {"index": 0, "text": HOSTILE, "logprobs": logprobs, "finish_reason": HOSTILE, "warnings": [HOSTILE]}
-    stream = f"data: {json.dumps({'choices': [choice]})}\r\n\r\ndata: [DONE]\r\n\r\n"
-    page.route("**/v1/inspect", lambda route: route.fulfill(json=look))
-    page.route("**/v1/completions", lambda route: route.fulfill(body=stream, content_type="text/event-stream"))
-    page.get_by_role("button", name="Write").click()
-    done(page)
-    page.locator("#text .token").last.click()
-    assert HOSTILE in card_of(page).inner_text() and HOSTILE in page.locator("#warnings").inner_text()
-    card_of(page).get_by_role("button").first.click()
-    done(page)
-    harmless(page)
-
-
-@slow
-@pytest.mark.parametrize("path", ["completions", "look"])
-def test_the_request_shown_as_curl_and_python_does_the_same(visit, path):
-    pytest.importorskip("openai")
-    page = visit("storyworld-gpt")
-    if path == "completions":
-        write(page, prompt='It\'s "Paul" who\n', max_tokens=20, top_k=50)
-    else:
-        open_tab(page, "Logit lens")
-    page.locator("#api summary").click()
-    curl, code = page.locator("#api-curl").inner_text(), page.locator("#api-python").inner_text()
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert said.returncode == 0, said.stderr
-    words = shlex.split(curl.replace("\\\n", " "))
-    assert words[0] == "curl" and words[-2] == "-d"
-    url = f"{page.url_asked}/v1/{path}"
-    answer = page.request.post(url, headers={"Content-Type": "application/json"}, data=words[-1])
-    assert answer.ok and url in words
-    if path == "completions":
-        assert page.locator("#text-plain").text_content().endswith(said.stdout) and len(said.stdout) > 10
-    else:
-        assert "'object': 'look'" in said.stdout
-
-
-TABS = [("storyworld-chat", "Write"), ("storyworld-chat", "Chat"), ("storyworld-chat", "Attention"),
-        ("storyworld-chat", "Logit lens"), ("storyworld-bert", "Fill in"), ("classifier", "Classify"),
-        ("span", "Answer"), ("storyworld-de-en", "Translate")]  # fmt: skip
-
-
-@slow
-@pytest.mark.parametrize(("model", "title"), TABS)
-def test_every_tab_fits_can_be_read_and_has_names(visit, model, title):
-    page = visit(model, width=400)
-    fill_tab(page, title)
-    for width in (320, 400, 1100):
-        page.set_viewport_size({"width": width, "height": 800})
-        no_sideways_scrolling(page)
-    tokens = page.locator(".token:visible, .word:visible, .lens td:visible")
-    if tokens.count():
-        point_at(tokens.nth(tokens.count() // 2))
-    nameless, focusable = names(page)
-    assert nameless == [] and focusable > 5
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        faint, looked_at = contrast(page)
-        assert faint == [] and looked_at > 20
-    page.set_viewport_size({"width": 400, "height": 800})
-    no_sideways_scrolling(page)
-
-
-@slow
-def test_every_colour_of_a_token_can_be_read_in_both_themes(visit):
-    page = visit("storyworld-gpt")
-    write(page, max_tokens=3)
-    page.locator("#text").evaluate(
-        "box => { for (const kind of ['p1', 'p2', 'p3', 'p4', 'p5', 'p5 given', 'p0 given', 'special']) "
-        "{ const one = document.createElement('span'); one.className = `token ${kind}`; one.textContent = kind; "
-        "box.append(one); } }"
-    )
-    shades = "all => all.map(one => getComputedStyle(one).backgroundColor)"
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        assert contrast(page)[0] == []
-        colours = page.locator("#written .legend span").evaluate_all(shades)
-        assert len(set(colours)) == 6
-    style = "all => all.map(one => getComputedStyle(one).textDecorationStyle)"
-    marks = page.locator("#written .legend :is(.p4, .p5)").evaluate_all(style)
-    assert marks == ["dotted", "wavy"]  # the least likely can be told without colour
-
-
-@slow
-def test_light_dark_and_the_button_that_decides(visit):
-    page = visit("storyworld-gpt", color_scheme="dark")
-    ground = "getComputedStyle(document.body).backgroundColor"
-    dark = page.evaluate(ground)
-    button = page.locator("#theme")
-    assert button.inner_text() == "Theme: system"
-    button.click()
-    assert button.inner_text() == "Theme: light" and page.evaluate(ground) != dark
-    page.reload()
-    page.wait_for_selector("[role=tab]")
-    assert page.locator("#theme").inner_text() == "Theme: light"
-    page.locator("#theme").click()
-    assert page.evaluate(ground) == dark
-
-
-@slow
-def test_nothing_moves_where_motion_is_not_wanted(visit, engines):
-    page = visit("storyworld-gpt", reduced_motion="reduce")
-    with slowed(engines("storyworld-gpt")):
-        page.get_by_role("button", name="Write").click()
-        page.wait_for_selector("#text.caret .token >> nth=8")
-        for part in ("'text'), '::after'", "'panel'), '::before'"):  # the caret, and the line that says that it works
-            style = f"getComputedStyle(document.getElementById({part})"
-            assert page.evaluate(f"{style}.content") != "none" and page.evaluate(f"{style}.animationName") == "none"
-        page.keyboard.press("Escape")
-        done(page)

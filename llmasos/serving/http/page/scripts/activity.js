@@ -1,13 +1,13 @@
-// ==== One thing at a time in each tab, with its error and its Stop ===================================================
+// ==== One action at a time in each tab, with its error message and its Stop button ===================================
 
 const running = {};     // tab → AbortController
-const problems = {};    // tab → {error, again: what would try it again}
+const problems = {};    // tab → {error, retryAction}
 
 /**
- * Do something that takes time; what the tab was doing before is stopped. Errors become a sentence with a retry, which
- * is shown when its tab is.
+ * Run an action that takes time; the tab's previous action is stopped. An error becomes a message with a retry button,
+ * which is shown with its tab.
  */
-async function act(home, action) {
+async function runAction(home, action) {
   stop(home);
   const controller = running[home] = new AbortController();
   delete problems[home];
@@ -17,11 +17,11 @@ async function act(home, action) {
     await action(controller.signal);
   } catch (error) {
     if (error.name !== "AbortError") {
-      problems[home] = {error, again: () => act(home, action)};
+      problems[home] = {error, retryAction: () => runAction(home, action)};
       showProblem();
-      if (!(error instanceof Problem)) console.error(error);  // a mistake in this page: its place is of use
+      if (!(error instanceof Problem)) console.error(error);  // a bug in this page: show where
     } else if (running[home] === controller) {
-      say("Stopped.");
+      announce("Stopped.");
     }
   } finally {
     if (running[home] === controller) delete running[home];
@@ -37,33 +37,33 @@ function showBusy() {
   const busy = tab in running;
   $("panel").setAttribute("aria-busy", busy);
   for (const button of document.querySelectorAll(".stop")) button.disabled = !busy;
-  for (const id of ["another", "look-chat"]) $(id).disabled = busy || lastMessage().role !== "assistant";
+  for (const id of ["another", "inspect-chat"]) $(id).disabled = busy || lastMessage().role !== "assistant";
 }
 
-/** Show what went wrong in this tab, if anything did. Before there are tabs there is one thing that can: the start. */
+/** Show the error of this tab, if there is one. Before there are tabs, only the start can fail. */
 function showProblem() {
   const {error} = problems[model ? tab : "start"] ?? {};
   $("problem").hidden = !error;
   if (!error) return;
-  const secret = error.status === 401, refused = key ? "That key is not the right one." : "This server asks for a key.";
+  const secret = error.status === 401, refused = key ? "That API key is wrong." : "This server requires an API key.";
   $("problem-text").textContent = secret ? refused : error.message;
   $("problem").classList.toggle("calm", secret || !model);
   $("key-field").hidden = !secret;
-  $("retry").textContent = secret ? "Use this key" : isAnotherModel(error) ? "Load the page anew" : "Try again";
-  $("dismiss").hidden = !model;  // before that there is nothing to go back to
+  $("retry").textContent = secret ? "Use this key" : isAnotherModel(error) ? "Reload the page" : "Try again";
+  $("dismiss").hidden = !model;  // without a model there is nothing to go back to
   if (!model) $("facts").textContent = "";
   $("problem").scrollIntoView({block: "nearest"});
   if (secret) { $("key").focus(); $("key").select(); }
 }
 
-/** The server was started anew, with another model. */
+/** The server was restarted with another model. */
 const isAnotherModel = error => error.code === "model_not_found";
 
 function retry(event) {
   event.preventDefault();
   if (!$("key-field").hidden) key = $("key").value.trim();
-  const {error, again} = problems[model ? tab : "start"];
-  isAnotherModel(error) ? location.reload() : again();
+  const {error, retryAction} = problems[model ? tab : "start"];
+  isAnotherModel(error) ? location.reload() : retryAction();
 }
 
 function dismiss() {
@@ -71,17 +71,18 @@ function dismiss() {
   showProblem();
 }
 
-/** Which fields a button reads. */
-const READS = {
-  run: ["prompt"], read: ["prompt"], send: ["message"], look: ["subject"], fill: ["masked"], surprise: ["masked"],
-  classify: ["classified"], answer: ["question", "context"], translate: ["source"],
+/** The fields that a button needs. */
+const REQUIRED_FIELDS = {
+  generate: ["prompt"], score: ["prompt"], send: ["message"], inspect: ["inspected-text"], fill: ["masked-text"],
+  "score-words": ["masked-text"],
+  classify: ["classified-text"], answer: ["question", "context"], translate: ["source"],
 };
 
-/** Whether something is written in all of these fields. If not, say so below the first that is empty. */
-function areWritten(fields) {
+/** Whether all of these fields are filled in. If not, show a message below the first empty one. */
+function areFilledIn(fields) {
   const empty = fields.map($).find(field => !field.value.trim());
-  $("nothing").hidden = !empty;
-  empty?.after($("nothing"));
+  $("empty-field").hidden = !empty;
+  empty?.after($("empty-field"));
   empty?.focus();
   return !empty;
 }

@@ -1,10 +1,10 @@
 // ==== Moving with the arrow keys =====================================================================================
 
 /**
- * Arrow keys step through the items of a box, only one of which the Tab key stops at ("roving tabindex").
- * Up and down go to the nearest item in the line above or below. `arrived` is called with the item arrived at.
+ * Let arrow keys move between the items of a box, of which only one is in the tab order ("roving tabindex"). Up and down
+ * go to the nearest item in the line above or below. `onMove` is called with the new item.
  */
-function step(box, selector, arrived = () => {}) {
+function arrowKeys(box, selector, onMove = () => {}) {
   if (box.steps) return;
   box.steps = true;
   box.addEventListener("keydown", event => {
@@ -13,28 +13,28 @@ function step(box, selector, arrived = () => {}) {
     if (from < 0 || event.ctrlKey || event.altKey || event.metaKey) return;
     const to = {
       ArrowRight: () => items[from + 1], ArrowLeft: () => items[from - 1],
-      ArrowDown: () => neighbour(items, from, +1), ArrowUp: () => neighbour(items, from, -1),
+      ArrowDown: () => neighbor(items, from, +1), ArrowUp: () => neighbor(items, from, -1),
       Home: () => items[0], End: () => items.at(-1),
     }[event.key]?.();
     if (!to) return;
     event.preventDefault();
-    rove(items, to);
+    moveTabStop(items, to);
     to.focus();
-    arrived(to);
+    onMove(to);
   });
   box.addEventListener("focusin", event => {
     const item = event.target.closest(selector);
-    if (item) rove([...box.querySelectorAll(selector)], item);
+    if (item) moveTabStop([...box.querySelectorAll(selector)], item);
   });
 }
 
-function rove(items, chosen) {
-  for (const item of items) if (item.tabIndex === 0) item.tabIndex = -1;  // one of very many, as a rule
+function moveTabStop(items, chosen) {
+  for (const item of items) if (item.tabIndex === 0) item.tabIndex = -1;  // usually one of very many
   chosen.tabIndex = 0;
 }
 
-/** The item in the next line (direction +1) or the one before (-1) that is nearest in the horizontal. */
-function neighbour(items, from, direction) {
+/** The horizontally nearest item in the next line (direction +1) or the previous one (-1). */
+function neighbor(items, from, direction) {
   const place = item => item.getClientRects()[0] ?? item.getBoundingClientRect();
   const here = place(items[from]);
   let best = null, distance = Infinity, line = null;
@@ -48,12 +48,12 @@ function neighbour(items, from, direction) {
   return best;
 }
 
-// ==== The card beside a token ========================================================================================
+// ==== The card next to a token =======================================================================================
 
-let anchor = null;      // what the card belongs to
+let anchor = null;      // the element that the card belongs to
 let leaving = 0;
 
-/** A row of a list of bars; with `choose` it is a button. */
+/** A row of a bar chart; with `onChoose` it is a button. */
 function bar({name, value, share, chosen = false, against = false, choose = null, label = null}) {
   const content = [make("span", {class: "name"}, name), make("span", {class: "value"}, value)];
   const button = {type: "button", onclick: choose, "aria-label": label};
@@ -67,10 +67,10 @@ function showCard(item, {title, rows, note = ""}) {
   anchor?.classList.remove("shown");
   anchor = item;
   item.classList.add("shown");
-  $("beside-title").textContent = title;
-  $("beside-bars").replaceChildren(...rows.map(bar));
-  $("beside-note").textContent = note;
-  const card = $("beside"), box = item.getClientRects()[0] ?? item.getBoundingClientRect();
+  $("card-title").textContent = title;
+  $("card-bars").replaceChildren(...rows.map(bar));
+  $("card-note").textContent = note;
+  const card = $("card"), box = item.getClientRects()[0] ?? item.getBoundingClientRect();
   card.hidden = false;
   const above = box.bottom + card.offsetHeight > innerHeight && box.top > card.offsetHeight;
   card.style.setProperty("--x", `${scrollX + box.left}px`);
@@ -79,23 +79,23 @@ function showCard(item, {title, rows, note = ""}) {
 
 function hideCard() {
   clearTimeout(leaving);
-  if (anchor && $("beside").contains(document.activeElement)) anchor.focus();
+  if (anchor && $("card").contains(document.activeElement)) anchor.focus();
   anchor?.classList.remove("shown");
   anchor = null;
-  $("beside").hidden = true;
+  $("card").hidden = true;
 }
 
-/** The pointer has left the token: it may be on its way to the card. */
+/** The pointer has left the token, perhaps on its way to the card: hide the card after a moment. */
 function leaveCard() {
   clearTimeout(leaving);
-  leaving = setTimeout(() => { if (!$("beside").contains(document.activeElement)) hideCard(); }, 250);
+  leaving = setTimeout(() => { if (!$("card").contains(document.activeElement)) hideCard(); }, 250);
 }
 
-/** Items of a box show a card when they are pointed at or focused; Enter or a click goes into it. */
-function cards(box, selector, contentOf) {
+/** Show a card for an item of a box when it is pointed at or focused; Enter moves the focus into the card. */
+function attachCards(box, selector, contentOf) {
   let pausing = 0;
   const show = item => { if (item && item !== anchor) showCard(item, contentOf(item)); };
-  box.addEventListener("pointermove", event => {  // not when the pointer only passes, or the page moves under it
+  box.addEventListener("pointermove", event => {  // not when the pointer only passes by, or the page scrolls under it
     clearTimeout(pausing);
     const item = event.target.closest(selector);
     if (item && item === anchor) clearTimeout(leaving);
@@ -108,11 +108,11 @@ function cards(box, selector, contentOf) {
     const item = event.target.closest(selector);
     if (!item) return;
     show(item);
-    $("beside-bars").querySelector("button:not(:disabled)")?.focus();
+    $("card-bars").querySelector("button:not(:disabled)")?.focus();
   };
   box.addEventListener("keydown", event => {
     if (event.key === "Enter" && !event.ctrlKey || event.key === " ") { event.preventDefault(); enter(event); }
   });
   box.addEventListener("click", event => { event.target.closest(selector)?.focus(); });
-  step(box, selector);
+  arrowKeys(box, selector);
 }

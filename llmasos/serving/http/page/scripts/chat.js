@@ -1,9 +1,9 @@
 // ==== Chat ===========================================================================================================
 
-// A conversation is a tree, for an answer can have several versions: another one, or one that branched inside it. Shown
-// is the way from the root down to the last message, always by the version that was chosen last.
-// A message is {role, tokens, parent, next: [the messages that may follow], chosen: which of them, item}; a person's has
-// its `content` in place of tokens, and an answer also {warnings, end, from, at}: it left the answer `from` at token `at`.
+// A conversation is a tree, because an answer can have several versions: a new sample, or one that branched off inside
+// it. The page shows the path from the root to the last message, through the version that was chosen last.
+// A message is {role, tokens, parent, next: [its possible successors], chosen: which of them, item}. A user's message has
+// `content` instead of tokens; an answer also has {warnings, end, from, at}: it branched off from `from` at token `at`.
 
 const root = {next: [], chosen: -1};
 
@@ -13,28 +13,28 @@ function lastMessage() {
   return message;
 }
 
-/** The messages from the first to this one. */
-function wayTo(message) {
-  return message === root ? [] : [...wayTo(message.parent), message];
+/** The messages from the first one to this one. */
+function pathTo(message) {
+  return message === root ? [] : [...pathTo(message.parent), message];
 }
 
-/** What a message says. */
-function contentOf({content, tokens}) {
+/** The text of a message. */
+function messageText({content, tokens}) {
   return content ?? textOf(withoutSpecial(tokens));
 }
 
-/** A conversation up to a message, as a request has it. Who says nothing is left out. */
+/** A conversation up to a message, for a request. Empty messages are left out. */
 function messages(message = lastMessage()) {
-  const all = [{role: "system", content: $("system").value}, ...wayTo(message)];
-  return all.map(one => ({role: one.role, content: contentOf(one).trim()})).filter(({content}) => content);
+  const all = [{role: "system", content: $("system").value}, ...pathTo(message)];
+  return all.map(one => ({role: one.role, content: messageText(one).trim()})).filter(({content}) => content);
 }
 
-/** Add a message after another one, as the version that is shown. */
+/** Add a message after another one, and make it the version that is shown. */
 function addMessage(parent, fields) {
   const message = {parent, next: [], chosen: -1, ...fields};
   parent.chosen = parent.next.push(message) - 1;
   const answers = message.role === "assistant";
-  const hint = "The tokens of the answer. Arrow keys step from one to the next, Enter shows its alternatives.";
+  const hint = "The tokens of the answer. Arrow keys move from token to token, Enter opens the alternatives.";
   const box = make("div", {class: "text", dir: "auto", ...(answers && {role: "group", "aria-label": hint})});
   const who = make("p", {class: "who"}, answers ? "Assistant" : "You");
   message.item = make("li", {class: message.role}, who, box);
@@ -49,13 +49,13 @@ function addMessage(parent, fields) {
   return message;
 }
 
-/** Show the conversation; what is there already stays where it is. */
+/** Show the conversation; messages that are already shown stay where they are. */
 function showChat() {
   hideCard();
-  const way = wayTo(lastMessage()), list = $("chat");
+  const way = pathTo(lastMessage()), list = $("chat");
   const same = way.findIndex((message, i) => message.item !== list.children[i]);
   const kept = same < 0 ? way.length : same, answers = way.filter(message => message.role === "assistant");
-  keepInSight($("send"));
+  keepVisible($("send"));
   while (list.children.length > kept) list.lastChild.remove();
   list.append(...way.slice(kept).map(message => message.item));
   answers.forEach(showVersions);
@@ -63,15 +63,15 @@ function showChat() {
   showBusy();
 }
 
-/** Which of several versions of an answer is shown, and buttons to the others. */
+/** Show which version of an answer this is, with buttons to the others. */
 function showVersions(message) {
   const {next} = message.parent, number = next.indexOf(message);
   const button = (to, sign, label) => make("button", {
     type: "button", "aria-label": label, disabled: !(to in next), onclick: () => showVersion(message.parent, to),
   }, sign);
   message.item.querySelector(".versions").replaceChildren(...(next.length < 2 ? [] : [
-    button(number - 1, "‹", "The version before"), `${number + 1} of ${next.length}`,
-    button(number + 1, "›", "The next version"), message.from ? difference(message, message.from.tokens) : "",
+    button(number - 1, "‹", "Previous version"), `${number + 1} of ${next.length}`,
+    button(number + 1, "›", "Next version"), message.from ? difference(message, message.from.tokens) : "",
   ]));
 }
 
@@ -81,7 +81,7 @@ function showVersion(parent, number) {
   showChat();
   const message = parent.next[number], [back, on] = message.item.querySelectorAll(".versions button");
   (forward && !on.disabled || back.disabled ? on : back).focus();
-  say(`Version ${number + 1} of ${parent.next.length}. ${contentOf(message)}`);
+  announce(`Version ${number + 1} of ${parent.next.length}. ${messageText(message)}`);
 }
 
 function send() {
@@ -91,27 +91,27 @@ function send() {
   reply(addMessage(lastMessage(), {role: "user", content}));
 }
 
-/** An answer to a message. With `begun` ({tokens, from, at}) the model goes on from exactly those tokens. */
-const reply = (parent, begun = {tokens: []}) => act("chat", async signal => {
-  const prefix = begun.tokens.map(token => token.id);
+/** Generate an answer to a message. With `start` ({tokens, from, at}) the model continues exactly those tokens. */
+const reply = (parent, start = {tokens: []}) => runAction("chat", async signal => {
+  const prefix = start.tokens.map(token => token.id);
   const body = {messages: messages(parent), ...(prefix.length && {prefix}), ...sampling()};
   Object.assign(body, {logprobs: true, top_logprobs: ALTERNATIVES, stream: true});
   const response = await post("chat", "v1/chat/completions", body, signal);
-  const answer = addAnswer(parent, begun);
+  const answer = addAnswer(parent, start);
   answer.item.querySelector(".text").classList.add("caret");
-  say("The assistant is writing.");
+  announce("The assistant is typing.");
   try {
     await receive(response, answer, answer.append, $("send"));
   } catch (error) {
     answer.end = error.name === "AbortError" ? "you" : "error";
     throw error;
   } finally {
-    endAnswer(answer);  // what was stopped counts as said
+    endAnswer(answer);  // an answer that was stopped is kept
   }
-  say(`The assistant: ${contentOf(answer)}`);
+  announce(`Assistant: ${messageText(answer)}`);
 });
 
-/** A new answer, with the tokens that it begins with; if it left another one, the token where it did has the focus. */
+/** Add an answer with its first tokens; if it branched off from another one, that token gets the focus. */
 function addAnswer(parent, {tokens, ...branch}) {
   const fields = {role: "assistant", tokens: [...tokens], warnings: [], end: "", ...branch};
   const answer = addMessage(parent, fields);
@@ -120,7 +120,7 @@ function addAnswer(parent, {tokens, ...branch}) {
   return answer;
 }
 
-/** Show how an answer ended. One that did not even begin is taken away. */
+/** Show how an answer ended. An empty answer is removed. */
 function endAnswer(answer) {
   const {next} = answer.parent;
   if (!answer.tokens.length) {
@@ -129,22 +129,22 @@ function endAnswer(answer) {
     showChat();
     return;
   }
-  keepInSight($("send"));
+  keepVisible($("send"));
   answer.item.querySelector(".text").classList.remove("caret");
   answer.item.querySelector(".numbers").textContent = summary(answer);
   showWarnings(answer.item.querySelector(".warnings"), answer.warnings);
 }
 
-/** Go on from another token than the one that stands at place i of an answer. */
+/** Continue an answer with another token at position i. */
 function branchAnswer(from, i, other) {
   hideCard();
-  const token = chosenInstead(from.tokens[i], other);
-  const begun = {tokens: [...from.tokens.slice(0, i), token], from, at: i};
-  if (!isSpecial(token)) return reply(from.parent, begun);
+  const token = replacementOf(from.tokens[i], other);
+  const start = {tokens: [...from.tokens.slice(0, i), token], from, at: i};
+  if (!isSpecial(token)) return reply(from.parent, start);
   stop("chat");
-  const answer = addAnswer(from.parent, {...begun, end: "chosen"});
+  const answer = addAnswer(from.parent, {...start, end: "chosen"});
   endAnswer(answer);
-  say(`The assistant: ${contentOf(answer)}`);
+  announce(`Assistant: ${messageText(answer)}`);
 }
 
 function newConversation() {

@@ -1,8 +1,8 @@
-// ==== The request as curl and as Python ==============================================================================
+// ==== The request in curl and Python =================================================================================
 
 const requests = {};    // tab → {path, body}
 
-/** Which of OpenAI's calls a route is, which fields that knows (others go into extra_body), and what it streams. */
+/** For routes of OpenAI's client: the method, its fields (others go into extra_body), and the text of a chunk. */
 const OPENAI = {
   "v1/completions": {
     call: "completions", piece: "chunk.choices[0].text",
@@ -30,7 +30,7 @@ function asCurl(base, {path, body}) {
   return [`curl ${body.stream ? "-N " : ""}${base}${path}`, ...headers, `-d '${json}'`].join(" \\\n  ");
 }
 
-/** JSON as Python writes it. */
+/** A JSON value as a Python literal. */
 function python(value) {
   if (value === null) return "None";
   if (typeof value === "boolean") return value ? "True" : "False";

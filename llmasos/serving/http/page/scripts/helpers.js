@@ -13,7 +13,7 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** 0.4217 → "42%", 0.0042 → "0.42%". What is nearly certain does not become certain by rounding. */
+/** 0.4217 → "42%", 0.0042 → "0.42%". Rounding never turns a nearly certain event into a certain one. */
 function percent(p) {
   const hundredths = 100 * p;
   if (hundredths < 0.01) return "under 0.01%";
@@ -21,48 +21,48 @@ function percent(p) {
   return hundredths.toFixed(hundredths >= 99 ? 1 : hundredths >= 10 ? 0 : hundredths >= 1 ? 1 : 2) + "%";
 }
 
-/** The server's sentences may begin with a small letter, for they may follow a name. */
-const capitalised = sentence => sentence.slice(0, 1).toUpperCase() + sentence.slice(1);
+/** The server's sentences may begin with a lower-case letter, because they may follow a name. */
+const capitalized = sentence => sentence.slice(0, 1).toUpperCase() + sentence.slice(1);
 
-/** A token's text so that white space can be seen. */
-function visible(text) {
+/** A token's text with visible white space. */
+function visibleText(text) {
   if (text === "") return "⟨end⟩";
   return text.replaceAll("\n", "↵").replaceAll("\t", "⇥").replace(/^ | $/g, "␣");
 }
 
-/** What is said to a screen reader, once, when something is done. */
-function say(sentence) {
+/** Announce something to a screen reader, once. */
+function announce(sentence) {
   $("status").textContent = sentence;
 }
 
-/** e to the mean surprise: among how many tokens it was as if the model had to choose. */
+/** exp of the mean negative log probability: the effective number of tokens that the model chose among. */
 function perplexity(tokens) {
   const known = tokens.filter(token => token.logprob !== null);
   return known.length ? Math.exp(-known.reduce((sum, token) => sum + token.logprob, 0) / known.length) : null;
 }
 
 /** The head of a table. */
-function headings(...names) {
+function tableHead(...names) {
   return make("thead", {}, make("tr", {}, ...names.map(name => make("th", {scope: "col"}, name))));
 }
 
 /** 1.52, 38.1, 16,784 */
-function decimal(x) {
+function formatNumber(x) {
   return x < 100 ? x.toPrecision(3) : Math.round(x).toLocaleString("en");
 }
 
-const keptInSight = new Set();
+const keptVisible = new Set();
 
 /**
- * To be called before something changes above an element: if it can be seen now, it will be seen after the change, too.
- * It is measured once for each picture on the screen, and not for each of the changes that come before the next one.
+ * Call this before something changes above an element: if the element is visible now, it is scrolled back into view
+ * after the change. The layout is measured once per animation frame, not once per change.
  */
-function keepInSight(element) {
-  if (keptInSight.has(element)) return;
-  keptInSight.add(element);
+function keepVisible(element) {
+  if (keptVisible.has(element)) return;
+  keptVisible.add(element);
   const {bottom} = element.getBoundingClientRect(), seen = bottom > 0 && bottom <= innerHeight;
   requestAnimationFrame(() => {
-    keptInSight.delete(element);
+    keptVisible.delete(element);
     if (seen) element.scrollIntoView({block: "nearest"});
   });
 }

@@ -1,43 +1,43 @@
 // ==== Logit lens =====================================================================================================
 
-const showLens = () => act("lens", async signal => {
+const showLens = () => runAction("logit-lens", async signal => {
   const input = subject.input;
-  const {tokens, layers} = await fetchJson("lens", "v1/look", {input, show: "lens"}, signal);
-  subject.shown.lens = input;
-  const ahead = model.family === "gpt" ? 1 : 0;  // a gpt speaks of the next token, a bert of this one
-  $("lens-where").textContent = ahead ? "next" : "there";
-  const table = $("lens-table");
+  const {tokens, layers} = await fetchJson("logit-lens", "v1/inspect", {input, show: "logit_lens"}, signal);
+  subject.shown["logit-lens"] = input;
+  const ahead = model.family === "gpt" ? 1 : 0;  // a GPT predicts the next token, a BERT this one
+  $("logit-lens-position").textContent = ahead ? "next" : "at that position";
+  const table = $("logit-lens-table");
   table.names = layers.map(({layer}) => layer === 0 ? "embeddings" : `layer ${layer}`);
-  table.says = layers.map(({says}) => says);
+  table.predictions = layers.map(({predictions}) => predictions);
   const rows = tokens.map((token, t) => make("tr", {},
-    make("th", {scope: "row"}, visible(token.text)), ...layers.map((_, l) => lensCell(t, l, tokens[t + ahead]))));
-  table.replaceChildren(headings("token", ...table.names), make("tbody", {}, ...rows));
-  reveal("lens");
+    make("th", {scope: "row"}, visibleText(token.text)), ...layers.map((_, l) => lensCell(t, l, tokens[t + ahead]))));
+  table.replaceChildren(tableHead("token", ...table.names), make("tbody", {}, ...rows));
+  reveal("logit-lens");
 });
 
-/** Fade the edge of the table while it goes on beyond it. */
+/** Fade the edge of the table while there is more beyond it. */
 function showLensEdge() {
-  const box = $("lens-box"), beyond = box.scrollWidth - box.clientWidth;
-  $("lens-more").hidden = beyond < 2;
+  const box = $("logit-lens-box"), beyond = box.scrollWidth - box.clientWidth;
+  $("logit-lens-more").hidden = beyond < 2;
   box.classList.toggle("more", beyond - box.scrollLeft >= 2);
 }
 
-/** What layer l would say at place t, where `real` stands. */
-function lensCell(t, l, real) {
-  const {says, names} = $("lens-table"), [best] = says[l][t];
-  const spoken = says[l][t].map(one => `${visible(one.token)} ${percent(one.probability)}`).join(", ");
+/** What layer l would predict at position t, where the right token is `target`. */
+function lensCell(t, l, target) {
+  const {predictions, names} = $("logit-lens-table"), [best] = predictions[l][t];
+  const spoken = predictions[l][t].map(one => `${visibleText(one.token)} ${percent(one.probability)}`).join(", ");
   const cell = make("td", {
-    class: real?.id === best.id ? "right" : null, "aria-label": `${names[l]}: ${spoken}`,
+    class: target?.id === best.id ? "right" : null, "aria-label": `${names[l]}: ${spoken}`,
     tabindex: t + l === 0 ? 0 : -1, "data-t": t, "data-l": l,
-  }, visible(best.token));
+  }, visibleText(best.token));
   cell.style.setProperty("--p", best.probability);
   return cell;
 }
 
 function lensCard(cell) {
-  const {t, l} = cell.dataset, {says, names} = $("lens-table");
-  const rows = says[l][t].map(({token, probability}) => {
-    return {name: visible(token), value: percent(probability), share: probability};
+  const {t, l} = cell.dataset, {predictions, names} = $("logit-lens-table");
+  const rows = predictions[l][t].map(({token, probability}) => {
+    return {name: visibleText(token), value: percent(probability), share: probability};
   });
-  return {title: `After ${names[l].replace("embeddings", "the embeddings")} it would say`, rows};
+  return {title: `Prediction after ${names[l].replace("embeddings", "the embeddings")}`, rows};
 }

@@ -1,37 +1,37 @@
-// ==== Talking to the server ==========================================================================================
+// ==== Requests to the server =========================================================================================
 
-let model = null;       // what /v1/models says about it
+let model = null;       // the model's description in /v1/models
 let key = "";           // the API key, if the server wants one
 
-/** Something that went wrong, as a sentence for a person. */
+/** An error with a message for the user. */
 class Problem extends Error {
   constructor(sentence, status = 0, code = null) {
-    super(capitalised(sentence));
+    super(capitalized(sentence));
     Object.assign(this, {status, code});
   }
 }
 
-/** Ask the server. Raises Problem if it is not there, or refuses; what it says about that is for a person already. */
+/** Send a request. Throws Problem if the server does not respond, or responds with an error, whose message is kept. */
 async function ask(path, body, signal) {
   const headers = {"Content-Type": "application/json", ...(key && {Authorization: `Bearer ${key}`})};
-  if (/[^!-~]/.test(key)) throw new Problem("no key has such characters", 401);  // nor could they be sent
+  if (/[^!-~]/.test(key)) throw new Problem("an API key cannot contain such characters", 401);  // they could not be sent
   const options = body ? {method: "POST", headers, body: JSON.stringify(body), signal} : {headers, signal};
   let response;
   try {
     response = await fetch(path, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Problem("The server does not answer. Is it still running? Start it again, then try again.");
+    throw new Problem("The server is not responding. Is it still running? Start it, then try again.");
   }
   if (response.ok) return response;
   const answer = await response.json().catch(() => null);
   const wait = response.headers.get("Retry-After");
-  const hint = response.status === 429 && wait ? ` (It asks to wait ${wait} s.)` : "";
-  const sentence = answer?.error?.message ?? `The server answered with status ${response.status}.`;
+  const hint = response.status === 429 && wait ? ` (Wait ${wait} s before you try again.)` : "";
+  const sentence = answer?.error?.message ?? `The server responded with status ${response.status}.`;
   throw new Problem(sentence + hint, response.status, answer?.error?.code);
 }
 
-/** Ask for something in the name of a tab: the request is remembered, to be shown as curl and Python. */
+/** Send a request for a tab, and remember it, to show it in curl and Python. */
 async function post(tab, path, body, signal) {
   const whole = {model: model.id, ...body};
   requests[tab] = {path, body: whole};
@@ -39,7 +39,7 @@ async function post(tab, path, body, signal) {
   return ask(path, whole, signal);
 }
 
-/** The same, for an answer that comes in one piece. */
+/** The same, for a response that is not a stream. */
 async function fetchJson(tab, path, body, signal) {
   return (await post(tab, path, body, signal)).json();
 }
@@ -66,7 +66,7 @@ async function* eventsOf(response) {
     }
   } catch (error) {
     if (error instanceof Problem || error.name === "AbortError") throw error;
-    throw new Problem("The connection broke off while the model was writing. Is the server still running?");
+    throw new Problem("The connection broke off while the model was generating. Is the server still running?");
   }
-  throw new Problem("The connection ended before the text did. Is the server still running?");
+  throw new Problem("The connection closed before the text was complete. Is the server still running?");
 }

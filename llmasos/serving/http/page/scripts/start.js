@@ -5,8 +5,8 @@ const THEMES = ["system", "light", "dark"];
 function setTheme(theme) {
   document.documentElement.dataset.theme = theme;
   $("theme").textContent = `Theme: ${theme}`;
-  try { localStorage.setItem("llmasos-theme", theme); } catch { /* storage may be forbidden; then it is forgotten */ }
-  redraw();
+  try { localStorage.setItem("llmasos-theme", theme); } catch { /* storage may be disabled; then the theme is not remembered */ }
+  redrawAttention();
 }
 
 function storedTheme() {
@@ -19,21 +19,21 @@ function storedTheme() {
 
 // ==== Start ==========================================================================================================
 
-function listen() {
+function addListeners() {
   const clicks = {
-    run, read: onlyRead, copy: copyText, "look-inside": lookInsideText,
-    send, another: () => reply(lastMessage().parent), "look-chat": lookInsideChat, "new-chat": newConversation,
-    look, fill, hide: hideWord, surprise, classify, answer, translate, dismiss,
+    generate, score: scorePrompt, copy: copyText, "inspect-text": inspectText,
+    send, another: () => reply(lastMessage().parent), "inspect-chat": inspectChat, "new-chat": newConversation,
+    inspect, fill, hide: maskWord, "score-words": scoreWords, classify, answer, translate, dismiss,
     theme: () => setTheme(THEMES[(THEMES.indexOf(document.documentElement.dataset.theme) + 1) % 3]),
   };
   for (const [id, action] of Object.entries(clicks)) {
-    $(id).addEventListener("click", () => { if (areWritten(READS[id] ?? [])) action(); });
+    $(id).addEventListener("click", () => { if (areFilledIn(REQUIRED_FIELDS[id] ?? [])) action(); });
   }
-  document.addEventListener("input", () => { $("nothing").hidden = true; });
+  document.addEventListener("input", () => { $("empty-field").hidden = true; });
   for (const button of document.querySelectorAll(".stop")) button.addEventListener("click", () => stop(tab));
-  $("subject").addEventListener("input", () => { subject.input = $("subject").value; $("exact").hidden = true; });
-  $("masked").addEventListener("input", () => {
-    for (const id of ["masks", "masks-hint", "surprises"]) $(id).hidden = true;  // they were about another text
+  $("inspected-text").addEventListener("input", () => { subject.input = $("inspected-text").value; $("exact-tokens").hidden = true; });
+  $("masked-text").addEventListener("input", () => {
+    for (const id of ["masks", "masks-hint", "word-scores"]) $(id).hidden = true;  // they belong to the old text
   });
   $("message").addEventListener("keydown", event => {
     if (event.key !== "Enter" || event.shiftKey || event.ctrlKey || event.metaKey || event.isComposing) return;
@@ -51,29 +51,29 @@ function listen() {
     }
     if (event.key === "Escape") anchor ? hideCard() : stop(tab);
   });
-  $("beside").addEventListener("pointerenter", () => clearTimeout(leaving));
-  $("beside").addEventListener("pointerleave", leaveCard);
-  $("beside").addEventListener("focusout", leaveCard);
-  step($("beside-bars"), "button");
-  cards($("lens-table"), "td", lensCard);
-  $("copy").hidden = !navigator.clipboard;  // browsers allow it only on safe connections
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  $("card").addEventListener("pointerenter", () => clearTimeout(leaving));
+  $("card").addEventListener("pointerleave", leaveCard);
+  $("card").addEventListener("focusout", leaveCard);
+  arrowKeys($("card-bars"), "button");
+  attachCards($("logit-lens-table"), "td", lensCard);
+  $("copy").hidden = !navigator.clipboard;  // browsers only allow it on secure connections
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redrawAttention);
   addEventListener("hashchange", () => { if (model) showTabs(); });
   let wide = innerWidth;
-  addEventListener("resize", () => {  // of the height alone: a phone's keyboard; it does not move the text
+  addEventListener("resize", () => {  // if only the height changes, it is a phone's keyboard, and the text does not move
     if (innerWidth !== wide) hideCard();
     wide = innerWidth;
   });
-  $("lens-box").addEventListener("scroll", showLensEdge);
+  $("logit-lens-box").addEventListener("scroll", showLensEdge);
   const edge = new ResizeObserver(showLensEdge);
-  for (const id of ["lens-box", "lens-table"]) edge.observe($(id));
-  listenToAttention();
+  for (const id of ["logit-lens-box", "logit-lens-table"]) edge.observe($(id));
+  addAttentionListeners();
 }
 
-const begin = () => act("start", async signal => {
+const loadModel = () => runAction("start", async signal => {
   const answer = await ask("v1/models", null, signal).catch(error => {
     if (![0, 502, 503, 504].includes(error.status)) throw error;
-    throw new Problem("The server does not answer yet. It may still be starting.");
+    throw new Problem("The server is not responding yet. It may still be starting.");
   });
   const {data} = await answer.json();
   model = data[0];
@@ -84,7 +84,7 @@ const begin = () => act("start", async signal => {
     {gpt: "GPT", bert: "BERT", transformer: "Transformer"}[model.family] ?? model.family,
     `${many(model.parameters)} parameters`, `${model.n_layers} layers of ${model.n_heads} heads`,
     `context of ${many(model.context_length)} tokens`, `vocabulary of ${many(model.vocab_size)}`,
-    ...(model.quantization ? [`quantised to ${model.quantization}`] : []),
+    ...(model.quantization ? [`quantized to ${model.quantization}`] : []),
   ].join("\u00a0· ");
   $("set-max_tokens").max = Math.min(400, model.max_tokens ?? 400);
   $("no-template").hidden = hasLearnedToAnswer(model);
@@ -95,6 +95,6 @@ makeSettings();
 document.querySelectorAll(".legend").forEach(makeLegend);
 if (matchMedia("(max-width: 56rem)").matches) $("sampling").open = false;
 $("address").textContent = location.host;
-listen();
+addListeners();
 setTheme(storedTheme());
-begin();
+loadModel();

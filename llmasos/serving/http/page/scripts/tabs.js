@@ -1,26 +1,26 @@
-// ==== Tabs: what this model can do ===================================================================================
+// ==== Tabs: this model's capabilities=================================================================================
 
 const TABS = [
-  {name: "complete", title: "Write", needs: "complete", start: "run"},
-  {name: "chat", title: "Chat", needs: "chat", start: "send"},
-  {name: "fill", title: "Fill in", needs: "fill", start: "fill"},
-  {name: "classify", title: "Classify", needs: "classify", start: "classify"},
-  {name: "answer", title: "Answer", needs: "answer", start: "answer"},
-  {name: "translate", title: "Translate", needs: "translate", start: "translate"},
-  {name: "attention", title: "Attention", needs: "look", start: "look"},
-  {name: "lens", title: "Logit lens", needs: "look", start: "look"},
+  {name: "generate", title: "Generate", capability: "completion", start: "generate"},
+  {name: "chat", title: "Chat", capability: "chat", start: "send"},
+  {name: "fill-mask", title: "Fill mask", capability: "fill-mask", start: "fill"},
+  {name: "classify", title: "Classify", capability: "classification", start: "classify"},
+  {name: "answer", title: "Answer questions", capability: "question-answering", start: "answer"},
+  {name: "translate", title: "Translate", capability: "translation", start: "translate"},
+  {name: "attention", title: "Attention", capability: "inspect", start: "inspect"},
+  {name: "logit-lens", title: "Logit lens", capability: "inspect", start: "inspect"},
 ];
-const filled = new Set();   // parts that are hidden until there is something in them
+const filled = new Set();   // sections that are hidden until they have content
 let tab = null;
 
 function tabsOf(model) {
-  const translates = model.abilities.includes("translate");  // its attention is shown under the translation
-  const tabs = TABS.filter(one => model.abilities.includes(one.needs) && !(translates && one.needs === "look"));
-  const [chat, others] = [true, false].map(wanted => tabs.filter(one => (one.name === "chat") === wanted));
+  const translates = model.capabilities.includes("translation");  // their attention is shown below the translation
+  const tabs = TABS.filter(entry => model.capabilities.includes(entry.capability) && !(translates && entry.capability === "inspect"));
+  const [chat, others] = [true, false].map(wanted => tabs.filter(entry => (entry.name === "chat") === wanted));
   return hasLearnedToAnswer(model) ? [...chat, ...others] : [...others, ...chat];
 }
 
-/** The template "plain" is for models that know no other. */
+/** Models with the template "plain" were not trained to chat. */
 const hasLearnedToAnswer = model => ![null, "plain"].includes(model.chat_template);
 
 function showTabs() {
@@ -29,7 +29,7 @@ function showTabs() {
   $("tabs").replaceChildren(...tabs.map(one => make("button", {
     role: "tab", type: "button", id: `tab-${one.name}`, "aria-controls": "panel", onclick: () => showTab(one.name),
   }, one.title)));
-  step($("tabs"), "[role=tab]", button => button.click());
+  arrowKeys($("tabs"), "[role=tab]", button => button.click());
   const wanted = location.hash.slice(1);
   if (tabs.length) showTab((tabs.find(one => one.name === wanted) ?? tabs[0]).name);
 }
@@ -45,18 +45,18 @@ function showTab(name) {
   $("panel").setAttribute("aria-labelledby", `tab-${name}`);
   for (const part of document.querySelectorAll("[data-tabs]")) {
     const here = part.dataset.tabs.split(" ").includes(name);
-    const empty = ["written", "attention", "lens"].includes(part.id) && !filled.has(part.id);
+    const empty = ["written", "attention", "logit-lens"].includes(part.id) && !filled.has(part.id);
     part.hidden = !here || empty;
   }
-  $("columns").classList.toggle("single", !["complete", "chat"].includes(name));
+  $("columns").classList.toggle("single", !["generate", "chat"].includes(name));
   history.replaceState(null, "", `#${name}`);
   showProblem();
   showBusy();
   showRequest();
-  if (name === "attention" || name === "lens") lookAgain();
+  if (name === "attention" || name === "logit-lens") inspectIfChanged();
 }
 
-/** Show a part that was empty until now. */
+/** Show a section that was empty until now. */
 function reveal(id) {
   filled.add(id);
   $(id).hidden = !$(id).dataset.tabs.split(" ").includes(tab);

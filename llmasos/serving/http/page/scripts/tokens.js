@@ -1,57 +1,57 @@
 // ==== Text, token by token ===========================================================================================
-// A token is {id, text, logprob, alternatives: [{id, token, logprob}]}, and `given` if it is of the prompt, `chosen` if
-// a person chose it. Its logprob is null if the model was not asked about it.
+// A token is {id, text, logprob, alternatives: [{id, token, logprob}]}, with `given` if it is part of the prompt and
+// `chosen` if the user chose it. Its logprob is null if the model did not predict it.
 
-/** Which colour: the classes p0 … p5 of the style sheet. */
+/** Its color: a class p0 … p5 of the style sheet. */
 function shade(logprob) {
   const limits = [0.5, 0.2, 0.05, 0.01, 0.001];
   return logprob === null ? 0 : limits.filter(limit => Math.exp(logprob) < limit).length;
 }
 
-/** The colours and what they mean, below a text. */
+/** The legend of the colors, below a text. */
 function makeLegend(list) {
   const meanings = ["over 50%", "20–50%", "5–20%", "1–5%", "0.1–1%", "under 0.1%"];
   const items = meanings.map((words, i) => make("li", {}, make("span", {class: `p${i}`}, words)));
-  list.append(make("li", {}, "How likely the model thought each token:"), ...items);
+  list.append(make("li", {}, "Probability of each token:"), ...items);
 }
 
-/** Whether a token is no text, such as the one that ends it. */
+/** Whether a token is not text, such as the one that ends a text. */
 const isSpecial = ({text}) => text === "" || /^(<\|.*\|>|\[(CLS|SEP|PAD|MASK|UNK)\]|<\/?s>)$/.test(text.trim());
 
-/** A token as nodes of the page. The space before a word stays outside of what is coloured. */
+/** A token as nodes of the page. The space before a word is not colored. */
 function tokenNodes(token, i) {
   const special = isSpecial(token);
   const likely = token.logprob === null ? "not predicted" : `probability ${percent(Math.exp(token.logprob))}`;
-  const kinds = {given: token.given, special, chosen: token.chosen};
-  const classes = ["token", `p${shade(token.logprob)}`, ...Object.keys(kinds).filter(kind => kinds[kind])];
+  const types = {given: token.given, special, chosen: token.chosen};
+  const classes = ["token", `p${shade(token.logprob)}`, ...Object.keys(types).filter(kind => types[kind])];
   const [, space, rest] = /^( ?)(.*)$/s.exec(token.text);
   const shown = special ? (rest || "⟨end⟩") : (rest.replaceAll("\n", "↵\n") || "␣");
   return [space, make("span", {
     class: classes.join(" "), role: "button", tabindex: i === 0 ? 0 : -1, "data-i": i,
-    "aria-label": `${visible(token.text)}, ${likely}`,
+    "aria-label": `${visibleText(token.text)}, ${likely}`,
   }, shown)];
 }
 
-/** What the card of a token says. `choose(i, alternative)` is what an alternative does, if anything. */
+/** The content of a token's card. `choose(i, alternative)` is called when an alternative is chosen. */
 function tokenCard(tokens, i, choose = null) {
-  const token = tokens[i], name = `“${visible(token.text)}”`;
-  if (token.logprob === null) return {title: name, rows: [], note: "The model was not asked about this token."};
+  const token = tokens[i], name = `“${visibleText(token.text)}”`;
+  if (token.logprob === null) return {title: name, rows: [], note: "The model does not predict this token."};
   const itself = {id: token.id, token: token.text, logprob: token.logprob};
   const known = token.alternatives.some(other => other.id === token.id);
   const all = known ? token.alternatives : [...token.alternatives, itself];
   const rows = all.map(other => {
     const p = Math.exp(other.logprob), chosen = other.id === token.id;
     return {
-      name: visible(other.token), value: percent(p), share: p, chosen,
+      name: visibleText(other.token), value: percent(p), share: p, chosen,
       choose: choose && !chosen ? () => choose(i, other) : null,
-      label: `Branch here with “${visible(other.token)}”, ${percent(p)}`,
+      label: `Branch here with “${visibleText(other.token)}”, ${percent(p)}`,
     };
   });
   const note = [
-    ...(token.text.includes("\ufffd") ? ["� is a piece of a character: a token is a row of bytes."] : []),
-    ...(choose ? ["Choose another, and the text goes on from there."] : []),
+    ...(token.text.includes("\ufffd") ? ["� is a part of a character: a token is a sequence of bytes."] : []),
+    ...(choose ? ["Choose an alternative to continue the text from there."] : []),
   ].join(" ");
-  return {title: `${name} had ${percent(Math.exp(token.logprob))}. The likeliest here:`, rows, note};
+  return {title: `${name}: ${percent(Math.exp(token.logprob))}. Most likely here:`, rows, note};
 }
 
 /** Show tokens in a box. Returns a function that appends more. */
@@ -59,12 +59,12 @@ function showTokens(box, tokens, choose = null) {
   box.replaceChildren(...tokens.flatMap(tokenNodes));
   box.tokens = tokens;
   box.choose = choose;
-  if (!box.hasCards) cards(box, ".token", item => tokenCard(box.tokens, Number(item.dataset.i), box.choose));
+  if (!box.hasCards) attachCards(box, ".token", item => tokenCard(box.tokens, Number(item.dataset.i), box.choose));
   box.hasCards = true;
   return token => box.append(...tokenNodes(token, box.tokens.push(token) - 1));
 }
 
-/** The text of tokens. They are put together as bytes, because a character may have several. */
+/** The text of tokens. Their bytes are joined, because a character may have several tokens. */
 function textOf(tokens) {
   const bytes = tokens.flatMap(token => token.bytes ?? [...new TextEncoder().encode(token.text)]);
   return new TextDecoder().decode(Uint8Array.from(bytes));
@@ -72,10 +72,10 @@ function textOf(tokens) {
 
 const withoutSpecial = tokens => tokens.filter(token => !isSpecial(token));
 
-// ==== Text while it is written: for Write and Chat ===================================================================
-// What is being written, a branch or an answer, is {tokens, warnings, end, …}: `end` is "" until it has ended.
+// ==== Text while it is generated: for Generate and Chat ==============================================================
+// A text, which is a branch or an answer, is {tokens, warnings, end, …}: `end` is "" while it is being generated.
 
-/** The tokens of a piece of a stream, as /v1/chat/completions and /v1/completions tell them. */
+/** The tokens in an event of /v1/chat/completions or of /v1/completions. */
 function tokensOf(logprobs) {
   if (logprobs?.content) {
     return logprobs.content.map(token => ({...token, text: token.token, alternatives: token.top_logprobs}));
@@ -86,50 +86,50 @@ function tokensOf(logprobs) {
   }));
 }
 
-/** Take the tokens of a stream as they come. `below` is what stands below the text, and stays in sight. */
+/** Append the tokens of a stream as they arrive. `below` is the element below the text, which stays visible. */
 async function receive(response, written, append, below) {
   for await (const event of eventsOf(response)) {
     const choice = event.choices?.[0];
     if (!choice) continue;
-    keepInSight(below);
+    keepVisible(below);
     tokensOf(choice.logprobs).forEach(append);
     written.warnings.push(...choice.warnings ?? []);
     written.end = choice.finish_reason ?? written.end;
   }
 }
 
-/** The token that a person has chosen for the place of another. */
-function chosenInstead(token, other) {
+/** The token that the user has chosen instead of another. */
+function replacementOf(token, other) {
   return {...other, text: other.token, alternatives: token.alternatives, chosen: true};
 }
 
 const ENDS = {
-  stop: "The model ended it.", length: "It was cut off at the most tokens allowed.", you: "You stopped it.",
-  chosen: "You ended it.", error: "It broke off.", read: "", "": "",
+  stop: "The model ended the text.", length: "The text reached its maximum length.", you: "You stopped it.",
+  chosen: "You ended it.", error: "The text broke off.", read: "", "": "",
 };
-const KINDS_OF_TOKENS = {
-  "of the prompt": token => token.given,
+const TOKEN_GROUPS = {
+  "in the prompt": token => token.given,
   "chosen by you": token => token.chosen,
-  "written": token => !token.given && !token.chosen,
+  "generated": token => !token.given && !token.chosen,
 };
 
-/** How many tokens of which kind, how surprising they were, and how it ended. */
+/** The number of tokens and the perplexity, for the prompt and the generated text, and how the text ended. */
 function summary({tokens, end}) {
   const parts = [];
-  for (const [what, belongs] of Object.entries(KINDS_OF_TOKENS)) {
-    const some = tokens.filter(belongs), n = some.length, found = perplexity(some);
-    if (found !== null) parts.push(`${n} token${n === 1 ? "" : "s"} ${what}, perplexity ${decimal(found)}`);
+  for (const [what, belongs] of Object.entries(TOKEN_GROUPS)) {
+    const some = tokens.filter(belongs), n = some.length, result = perplexity(some);
+    if (result !== null) parts.push(`${n} token${n === 1 ? "" : "s"} ${what}, perplexity ${formatNumber(result)}`);
   }
   return `${parts.length ? `${parts.join("; ")}.` : ""} ${ENDS[end] ?? end}`.trim();
 }
 
 function showWarnings(list, warnings) {
-  list.replaceChildren(...warnings.map(warning => make("li", {}, capitalised(warning))));
+  list.replaceChildren(...warnings.map(warning => make("li", {}, capitalized(warning))));
 }
 
-/** What tells a text from another one, which it left at token `at`: its last words up to there, and the word left. */
+/** How a text differs from the one it branched off from at token `at`: its last words up to there, and the old word. */
 function difference({tokens, at}, other) {
   const wordsOf = some => textOf(some.slice(0, at + 1)).split(/\s+/), words = wordsOf(tokens);
   const few = `${words.length > 4 ? "… " : ""}${words.slice(-4).join(" ")}`;
-  return `“${few}” in place of “${wordsOf(other).at(-1) || visible(other[at].text)}”`;
+  return `“${few}” instead of “${wordsOf(other).at(-1) || visibleText(other[at].text)}”`;
 }

@@ -1,4 +1,4 @@
-// ==== Write, and branch ==============================================================================================
+// ==== Generate, and branch ===========================================================================================
 // A branch is {number, parent, at, tokens, ids, written, text, …}: it shares its parent's tokens before number `at`.
 
 const branches = [];
@@ -6,10 +6,10 @@ let current = null;
 
 const ALTERNATIVES = 10;
 
-/** The tokens of a prompt, so that they are coloured, too. */
-async function readPrompt(text, signal) {
+/** The tokens of a prompt with their probabilities, to color them, too. */
+async function scoreTokens(text, signal) {
   const body = {input: text, show: "tokens", n: ALTERNATIVES};
-  const {tokens} = await fetchJson("complete", "v1/look", body, signal);
+  const {tokens} = await fetchJson("generate", "v1/inspect", body, signal);
   return tokens.map(token => ({...token, given: true}));
 }
 
@@ -19,59 +19,59 @@ function newBranch(fields) {
   return branch;
 }
 
-const run = () => act("complete", async signal => {
+const generate = () => runAction("generate", async signal => {
   const text = $("prompt").value;
   const whole = {id: null, text, logprob: null, alternatives: [], given: true};
-  const tokens = await readPrompt(text, signal).catch(error => {
-    if (error.status === 400) return null;  // it is too long to be looked at, but can still be written on
+  const tokens = await scoreTokens(text, signal).catch(error => {
+    if (error.status === 400) return null;  // it is too long to be scored, but can still be continued
     throw error;
   });
-  await write(newBranch({tokens: tokens ?? [whole], exact: tokens !== null}), text, signal);
+  await continueBranch(newBranch({tokens: tokens ?? [whole], exact: tokens !== null}), text, signal);
 });
 
-const onlyRead = () => act("complete", async signal => {
-  const tokens = await readPrompt($("prompt").value, signal);
+const scorePrompt = () => runAction("generate", async signal => {
+  const tokens = await scoreTokens($("prompt").value, signal);
   showBranch(newBranch({tokens, exact: true, end: "read"}));
-  say(`Read. ${$("numbers").textContent}`);
+  announce(`Scored. ${$("statistics").textContent}`);
 });
 
-/** Go on from another token than the one that stands at place i. */
+/** Continue with another token at position i. */
 function branchAt(i, other) {
   hideCard();
   const parent = current;
-  act("complete", async signal => {
-    const tokens = [...parent.tokens.slice(0, i), chosenInstead(parent.tokens[i], other)];
+  runAction("generate", async signal => {
+    const tokens = [...parent.tokens.slice(0, i), replacementOf(parent.tokens[i], other)];
     const branch = newBranch({tokens, parent, at: i, exact: true});
-    const writing = write(branch, tokens.map(token => token.id), signal);
+    const writing = continueBranch(branch, tokens.map(token => token.id), signal);
     $("text").querySelector(`[data-i="${i}"]`)?.focus();
     hideCard();
     await writing;
   });
 }
 
-/** Let the model write at the end of a branch, and show each token as it comes. */
-async function write(branch, prompt, signal) {
+/** Let the model continue a branch, and show each token as it arrives. */
+async function continueBranch(branch, prompt, signal) {
   showBranch(branch);
   const append = showTokens($("text"), branch.tokens, branch.exact ? branchAt : null);
   const before = branch.tokens.length;
-  say("Writing.");
+  announce("Generating.");
   try {
     const body = {prompt, ...sampling(), logprobs: ALTERNATIVES, stream: true};
-    const response = await post("complete", "v1/completions", body, signal);
+    const response = await post("generate", "v1/completions", body, signal);
     const take = token => current === branch ? append(token) : branch.tokens.push(token);
-    await receive(response, branch, take, $("numbers"));
+    await receive(response, branch, take, $("statistics"));
     showEnd(current);
   } catch (error) {
     branch.end = error.name === "AbortError" ? "you" : "error";
     if (branch.tokens.length > before) showEnd(current);
-    else forget(branch);
+    else removeBranch(branch);
     throw error;
   }
-  say(`Done. ${summary(branch)} ${textOf(withoutSpecial(branch.tokens))}`);
+  announce(`Done. ${summary(branch)} ${textOf(withoutSpecial(branch.tokens))}`);
 }
 
-/** Nothing came of a branch. */
-function forget(branch) {
+/** Remove a branch for which nothing was generated. */
+function removeBranch(branch) {
   branches.splice(branches.indexOf(branch), 1);
   if (current !== branch) showBranches();
   else if (branches.length) showBranch(branch.parent ?? branches.at(-1));
@@ -88,34 +88,34 @@ function showBranch(branch) {
 }
 
 function showEnd(branch) {
-  $("numbers").textContent = summary(branch);
+  $("statistics").textContent = summary(branch);
   $("text").classList.toggle("caret", branch.end === "");
   showWarnings($("warnings"), branch.warnings);
-  $("text-plain").textContent = branch.end ? `The text: ${textOf(withoutSpecial(branch.tokens))}` : "";
-  $("copy").textContent = "Copy the text";
+  $("text-plain").textContent = branch.end ? `Text: ${textOf(withoutSpecial(branch.tokens))}` : "";
+  $("copy").textContent = "Copy text";
 }
 
-/** What a branch is called: the prompt, or which token stands in place of which. */
-function nameOf(branch) {
+/** The name of a branch: the prompt, or how it differs from its parent. */
+function branchName(branch) {
   if (branch.parent) return difference(branch, branch.parent.tokens);
-  return textOf(branch.tokens.filter(token => token.given)).slice(0, 60) || "(from nothing)";
+  return textOf(branch.tokens.filter(token => token.given)).slice(0, 60) || "(empty prompt)";
 }
 
 async function copyText() {
   const text = textOf(withoutSpecial(current.tokens));
   const copied = await navigator.clipboard.writeText(text).then(() => true, () => false);
-  $("copy").textContent = copied ? "Copied" : "The browser does not allow it";
-  say($("copy").textContent);
+  $("copy").textContent = copied ? "Copied" : "The browser denied access";
+  announce($("copy").textContent);
 }
 
-/** The tree of branches; each is a button that brings it back. */
+/** Show the tree of branches; each is a button that shows the branch again. */
 function showBranches() {
   const itemOf = branch => {
-    const back = () => { showBranch(branch); say(`Branch ${branch.number}. ${$("numbers").textContent}`); };
+    const back = () => { showBranch(branch); announce(`Branch ${branch.number}. ${$("statistics").textContent}`); };
     const attributes = {type: "button", "aria-current": branch === current ? "true" : null, onclick: back};
     const children = branches.filter(other => other.parent === branch);
     const below = children.length ? [make("ul", {}, ...children.map(itemOf))] : [];
-    return make("li", {}, make("button", attributes, `${branch.number}. ${nameOf(branch)}`), ...below);
+    return make("li", {}, make("button", attributes, `${branch.number}. ${branchName(branch)}`), ...below);
   };
   $("branch-list").hidden = branches.length < 2;
   const focused = $("branches").contains(document.activeElement);
