@@ -1,51 +1,125 @@
-"""The README's Python and its requests with curl run as they are written, in the order in which they stand there."""
+"""Every block of the README runs as it is written, and its pictures, links and verdict are real."""
 
-import json
 import re
 import shutil
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from llmasos import LLMServing, sdk
+from lessons.machinery.discovery import find_lesson
+from llmasos import sdk
 from llmasos.datasets import infer
+from llmasos.training.named_recipes import RECIPES
 
-README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-CURLS = re.findall(r"^curl (?:.*\\\n)*.*", README, re.MULTILINE)
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", ROOT / "llmasos/README.md", ROOT / "llmasos/serving/README.md", ROOT / "lessons/README.md",
+         ROOT / "tests/README.md", ROOT / ".github/CONTRIBUTING.md"]  # fmt: skip
+MAX_WORDS = 1300
+
+
+def blocks(language: str, text: str = README) -> list[str]:
+    """The code blocks of one language, in order."""
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def commands(text: str = README) -> list[str]:
+    """The command lines of the bash blocks, without comments."""
+    lines = [line.partition(" #")[0].strip() for block in blocks("bash", text) for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+def test_it_is_short_enough_to_be_read():
+    assert len(README.split()) <= MAX_WORDS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_and_picture_leads_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+        assert target.startswith("http") or (page.parent / target).exists(), f"{page}: {target}"
+
+
+def test_the_two_commands_are_those_of_ci():
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    first, second = (command for command in commands() if command.startswith("pip install -r"))
+    assert first == "pip install -r requirements.txt && python train.py" and first in ci
+    assert second == "pip install -r requirements-dev.txt && pytest" and second in ci
+
+
+def test_every_recipe_exists():
+    names = re.findall(r"^\| `python train.py ?([\w-]*)`", README, re.MULTILINE)
+    assert len(names) >= 8 and set(names) - {""} <= set(RECIPES)
+
+
+def test_the_syllabus_is_complete():
+    paths = re.findall(r"\]\((lessons/\d\d_\w+)/lesson.py\)", README)
+    assert paths == sorted(str(path.relative_to(ROOT)) for path in (ROOT / "lessons").glob("[0-9][0-9]_*"))
 
 
 @pytest.mark.filterwarnings("ignore:the text is too small for a vocabulary")
-def test_every_snippet_runs_and_prints_what_it_says(tmp_path, monkeypatch, capsys):
-    """With few steps, and with a shipped GPT in the place of gpt2, which would have to be fetched."""
+def test_every_python_block_runs_and_prints_what_it_says(tmp_path, monkeypatch, capsys):
+    """With few steps, and with a model that ships with llmasos instead of gpt2, which would have to be downloaded."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr(infer, "cache_folder", lambda: tmp_path / "cache")
     monkeypatch.setattr(sdk, "MIN_STEPS", 2)
     (tmp_path / "my_book.txt").write_text("Once there was a book. " * 200)
-    assert len(BLOCKS) >= 2
     names: dict = {}
-    for block in BLOCKS:
+    for block in blocks("python"):
         exec(compile(block.replace('"gpt2"', '"storyworld-gpt"'), "README.md", "exec"), names)
     out = capsys.readouterr().out
-    stated = re.findall(r"print\(.*\)\s+# ([^…\n]+)$", "\n".join(BLOCKS), re.MULTILINE)
+    stated = re.findall(r"print\(.*\)\s+# ([^…\n]+)$", "\n".join(blocks("python")), re.MULTILINE)
     assert stated and all(text in out for text in stated), stated
-    assert (tmp_path / "my_llm" / "model.safetensors").is_file()
+    assert (tmp_path / "my_llm" / "model.safetensors").is_file() and tuple(names["vectors"].shape) == (2, 128)
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
-def test_every_curl_is_answered():
-    answers = []
-    with LLMServing.from_pretrained("storyworld-chat").create_service() as service:
-        for command in CURLS:
-            command = command.replace("http://127.0.0.1:8000", service.url)
-            done = subprocess.run([*"sh -c".split(), f"{command} --silent --fail"], capture_output=True, text=True)
-            assert done.returncode == 0, command
-            answers.append(done.stdout)
-    models, story, stream, metrics, chat = answers
-    assert json.loads(models)["data"][0]["id"] == "storyworld-chat"
-    assert json.loads(story)["usage"]["completion_tokens"] <= 40
-    assert stream.count("data: ") > 1 and stream.endswith("data: [DONE]\n\n")
-    assert "llmasos_generated_tokens_total" in metrics
-    assert json.loads(chat)["choices"][0]["message"]["role"] == "assistant"
+def test_the_verdict_is_what_the_grader_says(tmp_path):
+    """The mistake of the README, handed in: divided by D where the formula says √D."""
+    stub = find_lesson(3).path.with_name("exercise.py").read_text(encoding="utf-8")
+    start = stub.index("raise NotImplementedError", stub.index("def attention("))
+    wrong = """scores = q @ k.transpose(-2, -1) / q.size(-1)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf"))
+    return scores.softmax(-1) @ v"""
+    solution = stub[:start] + wrong + stub[start + len("raise NotImplementedError") :]
+    checkout = tmp_path / "checkout"
+    shutil.copytree(ROOT / "llmasos", checkout / "llmasos", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "lessons", checkout / "lessons", ignore=shutil.ignore_patterns("__pycache__", "mine"))
+    (checkout / "lessons" / "mine").mkdir()
+    (checkout / "lessons" / "mine" / "03_attention.py").write_text(solution, encoding="utf-8")
+    command = [sys.executable, "-m", "lessons", "check", "3", "--only", "attention"]
+    output = subprocess.run(command, cwd=checkout, capture_output=True, text=True, encoding="utf-8").stdout
+    [verdict] = blocks("text")
+    assert verdict.strip() in output, output
+
+
+@pytest.mark.slow
+def test_every_command_runs(tmp_path):
+    """In a checkout of its own, in order; training takes two steps, and the server is stopped when it is ready."""
+    checkout = tmp_path / "checkout"
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in tracked.splitlines():
+        if not name.startswith("tests/"):
+            (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, checkout / name)
+    (checkout / "my_book.txt").write_text("Once there was a book. " * 2000)
+    rows = [f"{'good' if i % 2 else 'bad'} film number {i},{i % 2}" for i in range(60)]
+    (checkout / "reviews.csv").write_text("review,stars\n" + "\n".join(rows) + "\n")
+    for command in commands():
+        command = command.split("&&")[-1].strip()
+        if command == "pytest" or command.startswith(("pip ", "torchrun ")):
+            continue
+        words = command.replace("python ", f"{sys.executable} ", 1)
+        if "train.py" in command and "--list" not in command:
+            words += " --max-steps 2 --eval-interval 2"
+        if " serve " in command:
+            server = subprocess.Popen(f"exec {words} --port 0", shell=True, cwd=checkout, stdout=subprocess.PIPE, text=True)
+            assert any("http://127.0.0.1:" in line for line in server.stdout)
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(60) == 0, command
+            continue
+        done = subprocess.run(words, shell=True, cwd=checkout, input="Hello.\n", capture_output=True, text=True)
+        assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
