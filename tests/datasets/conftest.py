@@ -1,4 +1,4 @@
-"""What the tests of the data sets share."""
+"""Fixtures of the data set tests."""
 
 import pytest
 
@@ -6,10 +6,10 @@ from llmasos.datasets import fetch
 
 
 @pytest.fixture
-def places(tmp_path, monkeypatch):
-    """A given folder and a cache of the test's own."""
-    given, cache = tmp_path / "given", tmp_path / "cache"
-    given.mkdir()
-    monkeypatch.setenv("LLMASOS_DATA", str(given))
+def data_folders(tmp_path, monkeypatch):
+    """Return a user data folder and a cache, both empty and used by this test only."""
+    user_data, cache = tmp_path / "user_data", tmp_path / "cache"
+    user_data.mkdir()
+    monkeypatch.setenv("LLMASOS_DATA", str(user_data))
     monkeypatch.setattr(fetch, "cache_folder", lambda: cache)
-    return given, cache
+    return user_data, cache

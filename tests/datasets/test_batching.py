@@ -1,4 +1,4 @@
-"""Lists as endless streams: what comes how often, in which order, and how much filling it saves."""
+"""Endless streams from lists: how often each item occurs, in which order, and how much padding bucketing saves."""
 
 from collections import Counter
 
@@ -13,7 +13,7 @@ SIZES = [(1, 1), (1, 8), (3, 8), (8, 8), (100, 7), (1000, 8), (1037, 4)]
 
 
 def _skewed_lengths(n: int, seed: int = 0) -> np.ndarray:
-    """Lengths as of sentences: many short ones and a few long ones."""
+    """Return lengths like those of sentences: many short ones and a few long ones."""
     return np.maximum(1, np.random.default_rng(seed).lognormal(2.5, 0.7, n)).astype(int)
 
 
@@ -22,13 +22,13 @@ def _stream(examples: Examples, seed: int, n: int, first: int = 0) -> list:
 
 
 def _waste(lengths: np.ndarray, batch_size: int) -> float:
-    """Share of a batch that is filling, over batches of these consecutive lengths."""
+    """Return the fraction of padding in batches of these consecutive lengths."""
     batches = lengths[: len(lengths) // batch_size * batch_size].reshape(-1, batch_size)
     return float(1 - batches.sum() / (batches.max(axis=1) * batch_size).sum())
 
 
 @pytest.mark.parametrize("n", [1, 2, 10, 1000])
-def test_an_epoch_is_every_item_once_in_another_order(n):
+def test_an_epoch_has_every_item_once_in_a_new_order(n):
     examples = Examples(range(n))
     epochs = [_stream(examples, 0, n, first=epoch * n) for epoch in range(6)]
     assert all(sorted(epoch) == list(range(n)) for epoch in epochs) and len(examples) == n
@@ -38,17 +38,17 @@ def test_an_epoch_is_every_item_once_in_another_order(n):
 
 
 @pytest.mark.parametrize("n, batch_size", SIZES)
-def test_a_bucketed_epoch_is_every_item_once_and_less_than_a_batch_twice(n, batch_size):
+def test_a_bucketed_epoch_has_every_item_once_and_fewer_than_a_batch_twice(n, batch_size):
     examples = Examples(range(n), _skewed_lengths(n), batch_size)
     size = examples.examples_per_epoch
     assert size % batch_size == 0 and size - n < batch_size
     for epoch in range(4):
         times = Counter(_stream(examples, 0, size, first=epoch * size))
         assert set(times) == set(range(n))
-        assert max(times.values()) <= -(-size // n), "the topping up is spread over the items"
+        assert max(times.values()) <= -(-size // n), "the repeats are spread over the items"
 
 
-def test_the_items_that_come_twice_are_others_each_time():
+def test_the_repeated_items_differ_between_epochs():
     examples = Examples(range(9), np.arange(9), 8)
     times = Counter(_stream(examples, 0, 200 * 16))
     assert all(250 < times[item] < 460 for item in range(9)), times  # 200 + 200 · 7 / 9 = 356 each
@@ -65,25 +65,25 @@ def test_rows_of_a_step_are_one_bucket_in_every_epoch(n, batch_size):
 
 
 def _spread(lengths: np.ndarray, batch_size: int) -> float:
-    """The mean difference between the longest and the shortest row of a batch."""
+    """Return the mean difference between the longest and the shortest row of a batch."""
     batches = lengths[: len(lengths) // batch_size * batch_size].reshape(-1, batch_size)
     return float(np.ptp(batches, axis=1).mean())
 
 
-def test_batches_come_in_random_order_of_length():
+def test_batches_are_in_random_order_of_length():
     lengths = _skewed_lengths(2000)
     examples = Examples(range(2000), lengths, 8)
     means = lengths[_stream(examples, 0, 2000)].reshape(-1, 8).mean(axis=1)
-    place = np.arange(len(means))
-    assert abs(np.corrcoef(place, means)[0, 1]) < 0.25, "sorted batches would train on short texts first"
+    position = np.arange(len(means))
+    assert abs(np.corrcoef(position, means)[0, 1]) < 0.25, "sorted batches would train on short texts first"
     assert abs(np.corrcoef(means[:-1], means[1:])[0, 1]) < 0.25
 
 
-def test_bucketing_saves_most_of_the_filling():
+def test_bucketing_removes_most_of_the_padding():
     lengths, batch_size = _skewed_lengths(6400), 32
     plain = lengths[_stream(Examples(range(6400)), 0, 6400)]
     bucketed = lengths[_stream(Examples(range(6400), lengths, batch_size), 0, 6400)]
-    assert _waste(plain, batch_size) > 0.6, "72 % of a random batch is filling"
+    assert _waste(plain, batch_size) > 0.6, "72 % of a random batch is padding"
     assert _waste(bucketed, batch_size) < 0.1, "8 % of a bucketed one"
     assert _waste(np.array(by_length(lengths.tolist(), lengths)), batch_size) < 0.03
 
@@ -115,21 +115,21 @@ def test_no_examples_and_wrong_lengths_are_refused():
         Examples("abc", [1, 2])
 
 
-@pytest.mark.parametrize("kind", [list, np.array, tuple, lambda row: np.array(row, dtype=np.uint16)])
-def test_padding_keeps_the_rows_and_says_where_they_are(kind):
+@pytest.mark.parametrize("make_row", [list, np.array, tuple, lambda row: np.array(row, dtype=np.uint16)])
+def test_padding_keeps_the_rows_and_masks_the_rest(make_row):
     rows = [[1, 2, 3], [4], [0, 0, 0, 7, 0], [9, 9]]
-    filled, attention_mask = pad([kind(row) for row in rows], -100)
+    padded, attention_mask = pad([make_row(row) for row in rows], -100)
     assert (
-        filled.shape == attention_mask.shape == (4, 5)
-        and filled.dtype == torch.int64
+        padded.shape == attention_mask.shape == (4, 5)
+        and padded.dtype == torch.int64
         and attention_mask.dtype == torch.bool
     )
-    assert [filled[i][attention_mask[i]].tolist() for i in range(4)] == rows
-    assert (filled[~attention_mask] == -100).all()
+    assert [padded[i][attention_mask[i]].tolist() for i in range(4)] == rows
+    assert (padded[~attention_mask] == -100).all()
     assert all(attention_mask[i].tolist() == [True] * len(row) + [False] * (5 - len(row)) for i, row in enumerate(rows))
 
 
 def test_empty_rows_can_be_padded():
-    filled, attention_mask = pad([[], [5]], 0)
-    assert filled.tolist() == [[0], [5]] and attention_mask.tolist() == [[False], [True]]
+    padded, attention_mask = pad([[], [5]], 0)
+    assert padded.tolist() == [[0], [5]] and attention_mask.tolist() == [[False], [True]]
     assert pad([[], []], 0)[0].shape == (2, 0)

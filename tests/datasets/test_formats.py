@@ -1,4 +1,4 @@
-"""Pairs from tables and parallel files, questions from tables and SQuAD's format, and the downloads of both."""
+"""Pairs from tables and parallel files, questions from tables and SQuAD's format, and the published data sets."""
 
 import gzip
 import hashlib
@@ -48,13 +48,13 @@ def test_a_table_holds_pairs_and_a_path_with_a_comma_is_itself(tmp_path):
     )
 
 
-def test_unequal_numbers_of_lines_are_told_with_both(tmp_path):
+def test_unequal_numbers_of_lines_are_reported_for_both_files(tmp_path):
     source, target = _parallel(tmp_path, n_target=N - 1)
     with pytest.raises(UserError, match="a.de has 30 lines, but .*a.en has 29"):
         open_examples("pairs", f"{source},{target}", skip_bad=True)
 
 
-def test_an_empty_line_is_named_or_left_out_with_its_partner(tmp_path):
+def test_an_empty_line_is_reported_or_skipped_with_its_partner(tmp_path):
     source, target = _parallel(tmp_path)
     _lines(target, [*(f"sentence {i}" for i in range(4)), "  ", *(f"sentence {i}" for i in range(5, N))])
     with pytest.raises(UserError, match="a.en, line 5: the line is empty"):
@@ -64,7 +64,7 @@ def test_an_empty_line_is_named_or_left_out_with_its_partner(tmp_path):
     assert all(pair.source[5:] == pair.target[9:] for pair in splits.train + splits.val)
 
 
-def test_what_pairs_cannot_be_is_said(tmp_path):
+def test_invalid_pairs_are_reported(tmp_path):
     source, target = _parallel(tmp_path)
     both = f"{source},{target}"
     (tmp_path / "torn.gz").write_bytes(gzip.compress(b"x" * 1000)[:-9])
@@ -94,13 +94,15 @@ def test_answers_are_cut_from_the_context_to_the_character(tmp_path):
     second = _row(99)["context"].rindex("99")
     rows = [_row(i) for i in range(N)] + [_row(99, answer_start=second), _row(98, answer="")]
     splits = open_examples("questions", _records(tmp_path / "a.jsonl", *rows))
-    found = {question.question: question for question in splits.train + splits.val}
-    for question in found.values():
+    by_question = {question.question: question for question in splits.train + splits.val}
+    for question in by_question.values():
         for answer in question.answers:
             assert question.context[answer.start : answer.start + len(answer.text)] == answer.text
-    assert found["What did Mia see? 3"].answers == (Answer("3 cats", 12),), "the first place, the context unstripped"
-    assert found["What did Mia see? 99"].answers == (Answer("99 cats", second),)
-    assert found["What did Mia see? 98"].answers == ()
+    assert by_question["What did Mia see? 3"].answers == (Answer("3 cats", 12),), (
+        "the first occurrence, the context unstripped"
+    )
+    assert by_question["What did Mia see? 99"].answers == (Answer("99 cats", second),)
+    assert by_question["What did Mia see? 98"].answers == ()
 
 
 @pytest.mark.parametrize(
@@ -115,7 +117,7 @@ def test_answers_are_cut_from_the_context_to_the_character(tmp_path):
         ({"question": ""}, "the question is empty"),
     ],
 )
-def test_a_bad_question_is_named_by_its_line_or_left_out(tmp_path, changes, message):
+def test_a_bad_question_is_reported_with_its_line_or_skipped(tmp_path, changes, message):
     path = _records(tmp_path / "a.jsonl", *(_row(i) for i in range(N)), _row(9, **changes))
     with pytest.raises(UserError, match=f"a.jsonl, line {N + 1}: .*{message}"):
         open_examples("questions", path)
@@ -145,7 +147,7 @@ def test_squads_format_is_read_and_equal_answers_count_once(tmp_path):
     assert [len(question.answers) for question in questions] == [2, 0, 1]
 
 
-def test_a_bad_squad_file_is_said(tmp_path):
+def test_a_bad_squad_file_is_reported(tmp_path):
     for content in ("[]", '{"data": 3}', "{", '{"data": [{"paragraphs": [{"context": "x"}]}]}'):
         (tmp_path / "a.json").write_text(content)
         with pytest.raises(UserError, match="a.json is not in SQuAD's format"):
@@ -160,16 +162,16 @@ def test_a_bad_squad_file_is_said(tmp_path):
 
 
 @pytest.fixture
-def published(places, monkeypatch):
-    """Put small files of the published form into the given folder, under the names and splits of the table."""
-    given, _ = places
+def published(data_folders, monkeypatch):
+    """Put small files of the published form into the user data folder, with the names and splits of the catalog."""
+    user_data, _ = data_folders
 
     def put(name: str, contents: dict[str, bytes]) -> None:
         real = DATASETS[name]
-        (given / name).mkdir()
+        (user_data / name).mkdir()
         files = {}
         for split, file in real.splits.items():
-            (given / name / file.name).write_bytes(contents[split])
+            (user_data / name / file.name).write_bytes(contents[split])
             digest = hashlib.sha256(contents[split]).hexdigest()
             files[split] = File(file.name, len(contents[split]), digest, file.addresses)
         small = Dataset(name, real.title, real.license, tuple(files.values()), files, real.format, real.names)
@@ -183,13 +185,13 @@ def test_multi30k_is_read_in_both_directions(published):
         f"{split}.{language}": gzip.compress(f"{split} eins {language} \n{split} zwei {language}\n".encode())
         for split in ("train", "val", "test") for language in ("de", "en")
     })  # fmt: skip
-    there, back = open_examples("pairs", "multi30k"), open_examples("pairs", "multi30k", languages="en-de")
-    assert there.train == [Pair("train eins de", "train eins en"), Pair("train zwei de", "train zwei en")]
-    assert [len(part) for part in (there.train, there.val, there.test)] == [2, 2, 2]
-    assert back.test[0] == Pair("test eins en", "test eins de") and there.fingerprint != back.fingerprint
+    forward, backward = open_examples("pairs", "multi30k"), open_examples("pairs", "multi30k", languages="en-de")
+    assert forward.train == [Pair("train eins de", "train eins en"), Pair("train zwei de", "train zwei en")]
+    assert [len(part) for part in (forward.train, forward.val, forward.test)] == [2, 2, 2]
+    assert backward.test[0] == Pair("test eins en", "test eins de") and forward.fingerprint != backward.fingerprint
 
 
-def test_sst_is_cleaned_of_its_escapes_only_and_comes_in_five_or_two_classes(published):
+def test_sst_loses_only_its_escapes_and_has_five_or_two_classes(published):
     texts = [" It 's a writer\\/director 's `` \\*\\* '' .", " Fine .", " So-so .", " Bad .", " -LRB- A -RRB- mess ."]
     rows = [f"{i}\tx{i}\t{text}\t{4 - i}\n" for i, text in enumerate(texts)]
     content = "\tid\tsentence\tsentiment\n" + "".join(rows)
@@ -201,7 +203,7 @@ def test_sst_is_cleaned_of_its_escapes_only_and_comes_in_five_or_two_classes(pub
     assert [example.label for example in two.val] == ["positive", "positive", "negative", "negative"]
 
 
-def test_squad_is_read_from_its_two_files_and_what_is_wrong_in_them_is_told(published):
+def test_squad_is_read_from_its_two_files_and_errors_in_them_are_reported(published):
     good, bad = _squad_entry("1", ("Mia", 0)), _squad_entry("2", ("dog", 3))
     contents = {"train": json.dumps(_squad_file(good, bad)).encode(), "val": json.dumps(_squad_file(good)).encode()}
     published("squad", contents)

@@ -1,4 +1,4 @@
-"""Where caches go, and the scripts and cards in data/."""
+"""Cache folders, and the scripts and cards in data/."""
 
 import os
 import subprocess
@@ -59,7 +59,7 @@ def test_the_summary_counts_what_is_there(tmp_path):
     assert "train: one text, 9 characters, 18 bytes" in summary and "val: one text, 1 characters, 1 bytes" in summary
 
 
-def test_a_summary_of_nothing_ends_with_status_2_and_one_sentence(capsys):
+def test_a_summary_of_an_unknown_name_exits_with_2_and_one_sentence(capsys):
     with pytest.raises(SystemExit) as caught:
         prepare("no-such-thing")
     assert caught.value.code == 2 and capsys.readouterr().err.startswith("there is no file, folder or data set")

@@ -1,4 +1,4 @@
-"""Sentences: where they end, in English and in German."""
+"""Sentence boundaries in English and in German."""
 
 from pydoc_data.topics import topics
 
@@ -29,7 +29,7 @@ TEXTS = [
 
 
 @pytest.mark.parametrize("expected", TEXTS, ids=lambda expected: expected[0][:20])
-def test_sentences_end_where_a_reader_says(expected):
+def test_sentences_end_where_a_reader_expects(expected):
     assert split_sentences(" ".join(expected)) == expected
     assert split_sentences("\n".join(expected)) == expected, "a line break is white space like any other"
 
@@ -49,20 +49,20 @@ def test_limits_that_the_documentation_states():
 
 def test_nothing_is_lost_and_cutting_again_changes_nothing():
     text = "\n\n".join(topics[name] for name in sorted(topics)[:40])
-    found = split_sentences(text)
-    assert len(found) > 500
-    assert "".join("".join(found).split()) == "".join(text.split())
-    assert [part for sentence in found for part in split_sentences(sentence)] == found
+    sentences = split_sentences(text)
+    assert len(sentences) > 500
+    assert "".join("".join(sentences).split()) == "".join(text.split())
+    assert [part for sentence in sentences for part in split_sentences(sentence)] == sentences
 
 
-def test_every_boundary_of_a_story_is_found_in_both_languages():
+def test_every_sentence_boundary_of_a_story_is_detected_in_both_languages():
     for story in stories("val", 100):
         for units in (story.sentences, story.german_sentences):
             assert _ends(units) <= _ends(split_sentences(" ".join(units)))
 
 
 def _ends(units: list[str]) -> set[int]:
-    """How many visible characters there are up to the end of each unit."""
+    """Return the number of visible characters up to the end of each unit."""
     return set(np.cumsum([len("".join(unit.split())) for unit in units]).tolist())
 
 
@@ -79,7 +79,7 @@ class _Source(TextSource):
         return ""
 
 
-def test_documents_end_where_the_source_says_and_need_two_sentences():
+def test_documents_end_as_in_the_source_and_need_two_sentences():
     source = _Source(("One. Tw", False), ("o.\n\nThree.", True), ("Alone.", True), ("Four. Five.", True))
     assert list(documents_of_sentences(source, "train")) == [["One.", "Two.", "Three."], ["Four.", "Five."]]
 

@@ -23,7 +23,7 @@ CARD = (ROOT / "data" / "storyworld" / "README.md").read_text(encoding="utf-8")
 
 @pytest.fixture(scope="module")
 def corpus():
-    """Both default splits."""
+    """Return both default splits."""
     return {split: list(stories(split, n)) for split, n in DEFAULT_SIZES.items()}
 
 
@@ -31,18 +31,18 @@ def words(text: str) -> list[str]:
     return re.findall(r"[a-z']+", text.lower().replace("'s ", " "))
 
 
-def test_the_same_seed_and_index_always_tell_the_same_story_also_in_another_process():
+def test_the_same_seed_and_index_give_the_same_story_in_every_process():
     code = "from llmasos.datasets.storyworld import generate; print(generate(3, 14).text)"
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": "5"}
     )
-    assert told.stdout.strip() == generate(3, 14).text
+    assert result.stdout.strip() == generate(3, 14).text
     assert generate(3, 14).text != generate(4, 14).text
 
 
 @pytest.fixture(scope="module")
 def prepare():
-    """The script beside the card."""
+    """Load data/storyworld/prepare.py."""
     path = ROOT / "data" / "storyworld" / "prepare.py"
     spec = importlib.util.spec_from_file_location("storyworld_prepare", path)
     module = importlib.util.module_from_spec(spec)
@@ -50,7 +50,7 @@ def prepare():
     return module
 
 
-def test_the_default_corpus_has_the_hash_and_the_figures_that_the_card_states(corpus, prepare):
+def test_the_default_corpus_has_the_hash_and_the_statistics_of_the_card(corpus, prepare):
     for split in splits.SPLITS:
         assert prepare.report(split, corpus[split]) in CARD, f"{split} has changed: update the card with prepare.py"
 
@@ -84,7 +84,7 @@ def test_no_combination_of_hero_plot_and_thing_is_in_both_splits(corpus):
     assert len(val) > 100
 
 
-def test_everything_in_val_is_known_from_train_only_not_together(corpus):
+def test_everything_in_val_occurs_in_train_only_not_together(corpus):
     for part in range(3):
         assert {story.combination[part] for story in corpus["val"]} <= {
             story.combination[part] for story in corpus["train"]
@@ -93,14 +93,14 @@ def test_everything_in_val_is_known_from_train_only_not_together(corpus):
     assert {word for story in corpus["val"] for word in words(story.text)} <= train_words
 
 
-def test_a_split_is_what_the_generator_tells_without_the_other_split():
-    told = [generate(0, index) for index in range(60)]
+def test_a_split_is_the_generator_without_the_other_split():
+    all_stories = [generate(0, index) for index in range(60)]
     for split in splits.SPLITS:
-        expected = [story.text for story in told if story.split == split]
+        expected = [story.text for story in all_stories if story.split == split]
         assert [story.text for story in stories(split, len(expected))] == expected
 
 
-def test_asking_for_more_stories_only_adds_to_the_end():
+def test_more_stories_only_add_to_the_end():
     assert [s.text for s in stories("val", 5)] == [s.text for s in stories("val", 9)][:5]
 
 
@@ -125,7 +125,7 @@ def test_the_corpus_is_varied(corpus):
     assert 0.15 < sum(story.ending == "sad" for story in train) / len(train) < 0.4
 
 
-def test_the_english_has_no_slips_of_the_pen(corpus):
+def test_the_english_has_no_slips(corpus):
     for story in corpus["train"][:4000]:
         text = story.text
         assert not re.search(r"[{}<>|()_~]|\s\s|\s[.,!?]|\s$|,,|\.\.", text), text
@@ -150,7 +150,7 @@ def test_pronouns_agree_with_the_hero(corpus):
             assert not re.search(r"\b(she|her|herself)\b", story.text), story.text
 
 
-def test_things_that_cannot_be_are_refused():
+def test_impossible_events_are_refused():
     t = Teller(Chooser(0, 0))
     t.put("friend", "lake")
     t.put("thing", "hero")

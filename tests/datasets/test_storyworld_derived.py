@@ -1,4 +1,4 @@
-"""What is derived from a story: questions, German, summaries, pairs and instructions."""
+"""The data derived from a story: questions, German, summaries, pairs and instructions."""
 
 import re
 from collections import Counter
@@ -42,8 +42,8 @@ def test_each_question_is_asked_once_and_its_answer_is_not_in_it(sample):
             assert question.answer.lower() not in question.question.lower(), question
 
 
-def test_the_place_of_an_answer_cannot_be_guessed(sample):
-    """No sentence of the story holds most of the answers, and the same question is answered in different places."""
+def test_the_position_of_an_answer_is_not_predictable(sample):
+    """No sentence holds most of the answers, and the same question is answered at different positions."""
     where = Counter()
     starts = {}
     for story in sample:
@@ -95,8 +95,8 @@ def test_both_languages_name_the_same_people_in_each_sentence(sample):
                 assert in_english == in_german, (name, english, translated)
 
 
-def test_german_articles_fit_the_gender_of_their_noun(sample):
-    """An oracle apart from the grammar: no article before a noun that its gender does not allow."""
+def test_german_articles_agree_with_the_gender_of_their_noun(sample):
+    """An oracle independent of the grammar: no article before a noun of another gender."""
     allowed = {
         "m": {"der", "den", "dem", "ein", "einen", "einem", "kein", "keinen", "zum", "vom"},
         "f": {"die", "der", "eine", "einer", "keine", "zur"},

@@ -1,4 +1,4 @@
-"""Storyworld's tasks: exact answers, questions that have none, and held-out sentences that training never shows."""
+"""Storyworld's examples: exact answers, unanswerable questions, and held-out sentences that never occur in training."""
 
 import re
 
@@ -53,7 +53,7 @@ def test_answers_are_exact_and_complete(questions, corpus):
     assert len({q.id for q in questions.train}) == len(questions.train)
 
 
-def test_one_question_in_five_has_no_answer_and_presupposes_what_is_not_there(questions):
+def test_one_question_in_five_has_no_answer_and_a_false_presupposition(questions):
     unanswerable = [q for q in questions.train if not q.answers]
     assert 0.17 < len(unanswerable) / len(questions.train) < 0.23  # three standard deviations are 0.024
     answered = {(q.context, q.question) for q in questions.train if q.answers}
@@ -72,7 +72,7 @@ def test_one_question_in_five_has_no_answer_and_presupposes_what_is_not_there(qu
     assert 0.4 < about_children / len(unanswerable) < 0.6
 
 
-def test_the_tasks_are_the_same_every_time_and_their_stories_do_not_depend_on_how_many_there_are(questions):
+def test_the_examples_are_deterministic_and_do_not_depend_on_the_number_of_stories(questions):
     again = open_examples("questions", f"storyworld:{N}")
     assert again.train == questions.train and again.val == questions.val
     assert again.fingerprint == questions.fingerprint

@@ -15,9 +15,9 @@ from llmasos.datasets.storyworld.story import tell
 
 def test_each_story_has_exactly_one_reading_and_its_nats_are_that_readings():
     for story in [generate(11, index) for index in range(60)] + list(stories("val", 20)):
-        found = readings(story.text)
-        assert len(found) == 1, f"{len(found)} ways to tell: {story.text}"
-        assert found[0][1] == pytest.approx(story.information, abs=1e-9)
+        results = readings(story.text)
+        assert len(results) == 1, f"{len(results)} readings of: {story.text}"
+        assert results[0][1] == pytest.approx(story.information, abs=1e-9)
 
 
 @pytest.mark.slow
@@ -25,7 +25,7 @@ def test_every_story_of_the_default_val_split_has_exactly_one_reading():
     assert all(len(readings(story.text)) == 1 for story in stories("val", 500))
 
 
-def test_a_text_that_the_generator_cannot_tell_has_no_reading():
+def test_a_text_that_the_generator_cannot_produce_has_no_reading():
     story = generate(11, 0)
     assert information(story.text + " And then they slept.") == math.inf
     assert information(" ".join(story.sentences[:-1])) == math.inf
@@ -53,18 +53,18 @@ def test_the_proof_notices_a_second_reading_and_adds_the_probabilities():
     assert information("c", ambiguous) == pytest.approx(-math.log(1 / 8))
 
 
-def test_a_chooser_draws_as_often_as_it_says():
+def test_a_chooser_draws_with_the_stated_probabilities():
     draws = [Chooser(1, index) for index in range(6000)]
     picks = [chooser.pick("abc", [1, 0, 3]) for chooser in draws]
-    share = picks.count("a") / len(picks)
+    frequency = picks.count("a") / len(picks)
     assert "b" not in picks
-    assert abs(share - 0.25) < 4 * math.sqrt(0.25 * 0.75 / len(picks))
+    assert abs(frequency - 0.25) < 4 * math.sqrt(0.25 * 0.75 / len(picks))
     for chooser, pick in zip(draws, picks, strict=True):
         assert chooser.nats == pytest.approx(-math.log({"a": 0.25, "c": 0.75}[pick]))
 
 
-def test_the_probabilities_of_all_stories_with_one_beginning_add_up_to_the_beginnings():
-    """Follow a story's decisions up to three before the end, then every way on: the weights must sum to one."""
+def test_the_probabilities_of_all_stories_with_a_prefix_add_up_to_that_of_the_prefix():
+    """Follow a story's decisions except the last three, then every branch: the probabilities must sum to one."""
     for index in range(8):
         reading, _ = readings(generate(12, index).text)[0]
         beginning = reading[:-3]
@@ -96,7 +96,7 @@ def test_a_forced_chooser_follows_the_script_and_offers_the_rest():
     assert chooser.nats == pytest.approx(math.log(3) + math.log(4))
 
 
-def test_the_splits_share_all_probability_and_the_hash_gives_the_share_that_is_seen():
+def test_the_split_probabilities_sum_to_one_and_match_the_observed_frequencies():
     assert math.fsum(splits.probability(split) for split in splits.SPLITS) == pytest.approx(1.0)
     n = 3000
     seen = sum(generate(2, index).split == "val" for index in range(n)) / n
@@ -104,7 +104,7 @@ def test_the_splits_share_all_probability_and_the_hash_gives_the_share_that_is_s
     assert abs(seen - expected) < 4 * math.sqrt(expected * (1 - expected) / n)
 
 
-def test_within_a_split_the_floor_is_lower_by_the_information_that_the_split_gives():
+def test_within_a_split_the_floor_is_lower_by_the_information_of_the_split():
     for split in splits.SPLITS:
         for story in stories(split, 20):
             assert story.split == split
@@ -112,7 +112,7 @@ def test_within_a_split_the_floor_is_lower_by_the_information_that_the_split_giv
             assert story.nats < story.information
 
 
-def test_the_combination_is_drawn_with_the_probability_that_the_split_is_computed_from():
+def test_the_combination_is_drawn_with_the_probability_used_for_the_split():
     """Each story's first draw of name, plot and thing costs log 24, log 14 and log 8: compare observed frequencies."""
     n = 4000
     heroes, plots = {}, {}
@@ -127,7 +127,7 @@ def test_the_combination_is_drawn_with_the_probability_that_the_split_is_compute
         assert chi_square < freedom + 5 * math.sqrt(2 * freedom)
 
 
-def test_the_confidence_interval_covers_the_truth_as_often_as_it_says():
+def test_the_confidence_interval_has_its_nominal_coverage():
     source = random.Random(0)
     covered = 0
     for _ in range(400):

@@ -1,4 +1,4 @@
-"""The user's own tables, above all of labelled texts: what is read, what is refused and how, what is held out."""
+"""The user's tables, mostly of labelled texts: what is read, refused and held out."""
 
 import csv
 import io
@@ -33,7 +33,7 @@ def _all(splits):
 
 
 @pytest.mark.parametrize("form", ["csv", "semicolons", "tsv", "jsonl", "bom and crlf"])
-def test_the_same_examples_come_out_of_every_form(tmp_path, form):
+def test_every_file_format_gives_the_same_examples(tmp_path, form):
     if form == "jsonl":
         path = _write(tmp_path / "a.jsonl", "\n".join(json.dumps({"text": t, "label": x}) for t, x in REVIEWS))
     else:
@@ -56,7 +56,7 @@ def test_whatever_the_csv_module_writes_is_read_back(tmp_path_factory, rows):
     assert [tuple(row.cells.values()) for row in read_table(path).rows] == rows
 
 
-def test_a_row_is_named_by_the_line_on_which_it_begins(tmp_path):
+def test_a_row_is_located_by_its_first_line(tmp_path):
     path = _write(tmp_path / "a.csv", 'text,label\n"one\ntwo\nthree",x\n\n,y\n')
     assert [row.where for row in read_table(path).rows] == [f"{path}, line 2", f"{path}, line 6"]
     with pytest.raises(UserError, match="a.csv, line 6: the text is empty; fix it, or .*--skip-bad"):
@@ -70,7 +70,7 @@ def test_columns_play_the_roles_they_are_given(tmp_path):
     assert LabelledText("first 4", "1", "second 4") in splits.train + splits.val
 
 
-def test_quotes_in_a_tsv_are_letters(tmp_path):
+def test_quotes_in_a_tsv_are_ordinary_characters(tmp_path):
     path = _write(tmp_path / "a.tsv", 'text\tlabel\n"so called\tx\n5" pipe\ty\n' * 1 + "more\tx\nless\ty\n" * 3)
     assert {row.cells["text"] for row in read_table(path).rows} >= {'"so called', '5" pipe'}
 
@@ -125,7 +125,7 @@ def test_a_bad_file_gives_one_sentence(tmp_path, case):
 
 
 @pytest.mark.parametrize("case", BAD_ROWS)
-def test_a_bad_row_is_an_error_or_left_out_and_counted(tmp_path, case):
+def test_a_bad_row_is_an_error_or_skipped_and_counted(tmp_path, case):
     name, content, message = BAD_ROWS[case]
     path = _write(tmp_path / name, content)
     if name.endswith("jsonl"):  # enough that is good around the bad row
@@ -142,13 +142,13 @@ def test_a_bad_row_is_an_error_or_left_out_and_counted(tmp_path, case):
     assert len(splits.train) + len(splits.val) == n_good
 
 
-def test_if_no_row_is_usable_the_first_is_told(tmp_path):
+def test_if_no_row_is_usable_the_first_problem_is_reported(tmp_path):
     path = _write(tmp_path / "a.csv", "text,label\n,x\n,y\n")
     with pytest.raises(UserError, match="no usable row .*line 2: the text is empty"):
         open_examples("labelled_text", path, skip_bad=True)
 
 
-def test_a_label_that_training_never_saw_is_named(tmp_path):
+def test_a_label_missing_from_training_is_reported(tmp_path):
     train, val = _write(tmp_path / "a.csv", GOOD), _write(tmp_path / "b.csv", "text,label\nx,pos\ny,mixed\n")
     with pytest.raises(UserError, match="b.csv, line 3: the label 'mixed' does not occur in .*a.csv"):
         open_examples("labelled_text", train, val=val)
@@ -186,7 +186,7 @@ def test_the_fingerprint_changes_with_the_data_and_how_it_is_read(tmp_path):
     assert len({first, *(splits.fingerprint for splits in others)}) == 4
 
 
-def test_unknown_names_and_roles_are_answered_with_the_nearest():
+def test_unknown_names_and_formats_get_the_nearest_name():
     with pytest.raises(UserError, match="no file, folder or data set 'sts5'; did you mean 'sst5'"):
         open_examples("labelled_text", "sts5")
     with pytest.raises(UserError, match="'multi30k' has the format pairs, not labelled_text"):
@@ -203,12 +203,12 @@ def test_unknown_names_and_roles_are_answered_with_the_nearest():
     assert dataset_names("labelled_text") == ["storyworld", "sst5", "sst2"] and "squad" not in dataset_names()
 
 
-def test_an_unknown_role_is_told_the_roles(tmp_path):
+def test_an_unknown_role_lists_the_roles(tmp_path):
     with pytest.raises(UserError, match="no column role 'txt'; did you mean 'text'. .*text, label, second"):
         open_examples("labelled_text", _write(tmp_path / "a.csv", GOOD), columns={"txt": "text"})
 
 
-def test_long_cells_are_read_and_the_limit_is_put_back(tmp_path):
+def test_long_cells_are_read_and_the_limit_is_restored(tmp_path):
     before = csv.field_size_limit(1000)
     path = _csv(tmp_path / "a.csv", [("long " * 100_000, "a"), ("b", "b"), ("c", "a"), ("d", "b")])
     assert max(len(row.cells["text"]) for row in read_table(path).rows) == 500_000

@@ -1,4 +1,4 @@
-"""From a name or a path to documents: how each kind of file is read, how it is split, and what is refused."""
+"""From a name or a path to documents: how each type of file is read and split, and what is refused."""
 
 import codecs
 import json
@@ -29,7 +29,7 @@ def _write_jsonl(path, records) -> None:
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    """Blocks of 7 bytes and pieces of 20 characters, so that everything is torn somewhere."""
+    """Use blocks of 7 bytes and pieces of 20 characters, so that everything is cut somewhere."""
     monkeypatch.setattr(text_io, "BLOCK_BYTES", 7)
     monkeypatch.setattr(text_io, "PIECE_CHARACTERS", 20)
 
@@ -70,7 +70,7 @@ def test_cutting_into_pieces_changes_no_pretoken(pattern, small_blocks):
     assert [token for piece in pieces for token in regex.findall(pattern, piece)] == whole
 
 
-def test_text_without_newlines_is_cut_all_the_same(small_blocks):
+def test_text_without_newlines_is_cut_too(small_blocks):
     pieces = list(text_io.read_pieces(iter(["x" * 10] * 100)))
     assert "".join(pieces) == "x" * 1000 and max(map(len, pieces)) <= 50
 
@@ -83,7 +83,7 @@ def test_any_other_ending_is_read_as_plain_text(tmp_path):
 # Documents
 
 
-def test_each_line_of_a_jsonl_file_goes_whole_to_one_side(tmp_path):
+def test_each_line_of_a_jsonl_file_is_whole_in_one_split(tmp_path):
     texts = [f"document {i}\nwith two lines\u2028and a separator" for i in range(3000)]
     _write_jsonl(tmp_path / "a.jsonl", [{"text": text} for text in texts])
     source = open_text(tmp_path / "a.jsonl")
@@ -113,7 +113,7 @@ def test_few_documents_still_leave_a_tenth_and_at_least_one_held_out(tmp_path, n
 
 
 @pytest.mark.parametrize("lengths", [(60_000, 6_000), (100, 1_000, 100_000), (50, 50, 50, 9_000), (7, 300, 300, 393)])
-def test_few_documents_of_unequal_length_never_give_most_of_the_text_away(tmp_path, lengths):
+def test_few_documents_of_unequal_length_never_lose_most_of_the_text_to_validation(tmp_path, lengths):
     _write_jsonl(tmp_path / "a.jsonl", [{"text": f"{i}" * n} for i, n in enumerate(lengths)])
     held_out = sum(len(text) for text in open_text(tmp_path / "a.jsonl").documents("val"))
     assert 0 < held_out <= sum(lengths) / 5
@@ -133,13 +133,13 @@ def test_another_field_is_named_in_the_path_or_as_an_argument(tmp_path):
         assert documents == {f"document {i}" for i in range(5)}
 
 
-def test_blank_lines_and_empty_texts_are_passed_over_and_the_last_newline_may_miss(tmp_path):
+def test_blank_lines_and_empty_texts_are_skipped_and_the_last_newline_is_optional(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "a"}\n\n{"text": ""}\n  \n{"text": "b\\r\\nc"}')
     source = open_text(tmp_path / "a.jsonl")
     assert {*source.documents("train"), *source.documents("val")} == {"a", "b\nc"}
 
 
-def test_a_folder_is_read_below_in_the_order_of_paths(tmp_path, small_blocks):
+def test_a_folder_is_read_with_subfolders_sorted_by_path(tmp_path, small_blocks):
     expected = {}
     for name in ("b.txt", "a/z.md", "a/b.PY", "c/d/e.txt"):
         path = tmp_path / name
@@ -221,7 +221,7 @@ def test_a_known_name_wins_over_a_folder_of_that_name(tmp_path, monkeypatch):
         open_text("./storyworld")
 
 
-def test_storyworld_gives_as_many_stories_as_asked_and_knows_their_information():
+def test_storyworld_gives_the_requested_number_of_stories_and_their_information():
     source = open_text("storyworld:30")
     stories = list(source.pieces("train"))
     assert len(stories) == 30 and all(piece.ends_document for piece in stories)
@@ -233,7 +233,7 @@ def test_storyworld_gives_as_many_stories_as_asked_and_knows_their_information()
 
 
 @pytest.mark.parametrize("count", ["", "0", "-3", "many", "999999999999"])
-def test_a_count_of_stories_that_is_none_is_refused(count):
+def test_an_invalid_number_of_stories_is_refused(count):
     with pytest.raises(UserError, match="storyworld:N with N from 1"):
         open_text(f"storyworld:{count}")
 
@@ -251,7 +251,7 @@ def test_the_library_corpus_holds_no_tests_and_no_installed_packages():
     assert not parts & {"site-packages", "dist-packages", "test", "tests"}
 
 
-def test_a_python_without_its_reference_is_said(monkeypatch):
+def test_a_python_without_its_reference_is_reported(monkeypatch):
     def missing(name):
         raise ImportError(name)
 
@@ -276,14 +276,14 @@ BAD_BYTES = {
 
 
 @pytest.mark.parametrize("case", BAD_BYTES)
-def test_a_file_that_is_no_text_is_refused_at_the_door(tmp_path, case):
+def test_a_file_that_is_not_text_is_refused(tmp_path, case):
     content, message = BAD_BYTES[case]
     (tmp_path / "bad.txt").write_bytes(content)
     with pytest.raises(UserError, match=f"bad.txt {message}"):
         list(open_text(tmp_path / "bad.txt").documents("val"))
 
 
-def test_the_byte_that_is_not_utf8_is_found_beyond_the_first_block(tmp_path, small_blocks):
+def test_an_invalid_byte_is_located_beyond_the_first_block(tmp_path, small_blocks):
     content = "ä€😀".encode() * 10
     (tmp_path / "bad.txt").write_bytes(content + b"\xe2\x82x")
     with pytest.raises(UserError, match=f"not UTF-8 text at byte {len(content)};"):
@@ -301,20 +301,20 @@ BAD_LINES = {
 
 
 @pytest.mark.parametrize("case", BAD_LINES)
-def test_a_bad_line_is_named_by_its_number(tmp_path, case):
+def test_a_bad_line_is_reported_with_its_number(tmp_path, case):
     line, message = BAD_LINES[case]
     (tmp_path / "a.jsonl").write_text('{"text": "good"}\n\n' + line + "\n")
     with pytest.raises(UserError, match=f"a.jsonl {message}"):
         list(open_text(tmp_path / "a.jsonl").documents("train"))
 
 
-def test_a_folder_without_text_says_what_was_looked_for(tmp_path):
+def test_a_folder_without_text_lists_the_expected_endings(tmp_path):
     (tmp_path / "picture.png").write_bytes(b"x")
     with pytest.raises(UserError, match=r"holds no text file \(looked for .txt, .md, .py, .jsonl"):
         open_text(tmp_path)
 
 
-def test_an_unknown_split_is_a_mistake_of_the_caller(tmp_path):
+def test_an_unknown_split_is_an_error_of_the_caller(tmp_path):
     (tmp_path / "a.txt").write_text("text")
     with pytest.raises(ValueError, match="unknown split 'test'"):
         list(open_text(tmp_path / "a.txt").pieces("test"))

@@ -1,4 +1,4 @@
-"""Token arrays on disk: right ids and counts, built once, and never half a folder, whatever happens on the way."""
+"""Token arrays on disk: correct ids and counts, built once, and never half a folder, whatever happens."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from llmasos.errors import UserError
 
 
 class Bytes:
-    """A tokenizer of bytes: the least that `build_tokens` needs."""
+    """A byte tokenizer with the minimum that `build_tokens` needs."""
 
     kind = "byte"
     end_of_text = 256
@@ -34,8 +34,8 @@ class Bytes:
         return f"bytes {self.vocab_size}"
 
 
-class Given(TextSource):
-    """A source of the pieces it is given."""
+class FixedSource(TextSource):
+    """A source with fixed pieces."""
 
     name = "given: by a test/here"
     description = "pieces"
@@ -50,15 +50,15 @@ class Given(TextSource):
         return repr(self.splits)
 
 
-SOURCE = Given([Piece("aä", False), Piece("b", True), Piece("", True)], [Piece("c", False)])
-LONG = Given([Piece("x" * 10_000, True)] * 30, [Piece("y", True)])
+SOURCE = FixedSource([Piece("aä", False), Piece("b", True), Piece("", True)], [Piece("c", False)])
+LONG = FixedSource([Piece("x" * 10_000, True)] * 30, [Piece("y", True)])
 
 
 def _names(folder) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
 
 
-def test_documents_end_with_end_of_text_and_counts_are_of_the_text(tmp_path):
+def test_documents_end_with_end_of_text_and_the_counts_are_those_of_the_text(tmp_path):
     data = build_tokens(SOURCE, Bytes(), tmp_path, progress=False)
     assert data.train.tokens.tolist() == [97, 195, 164, 98, 256, 256] and data.val.tokens.tolist() == [99]
     assert (data.train.n_bytes, data.train.n_characters, data.train.n_documents) == (4, 3, 2)
@@ -74,7 +74,7 @@ def test_a_plain_text_has_exactly_its_own_tokens(tmp_path):
 
 
 @pytest.mark.parametrize("vocab_size, dtype", [(257, "uint16"), (65_536, "uint16"), (65_537, "uint32")])
-def test_ids_take_two_bytes_where_the_vocabulary_fits(tmp_path, vocab_size, dtype):
+def test_ids_take_two_bytes_if_the_vocabulary_fits(tmp_path, vocab_size, dtype):
     data = build_tokens(SOURCE, Bytes(vocab_size), tmp_path, progress=False)
     assert data.train.tokens.dtype == dtype and isinstance(data.train.tokens, np.memmap)
     with pytest.raises(ValueError, match="read-only"):
@@ -88,17 +88,17 @@ def test_tokens_are_built_once_for_a_text_and_a_tokenizer(tmp_path):
     again = build_tokens(SOURCE, tokenizer, tmp_path, progress=False)
     assert tokenizer.calls == calls and again.folder == first.folder
     assert again.train.tokens.tolist() == first.train.tokens.tolist() and again.train.n_documents == 2
-    other_text = build_tokens(Given([Piece("x", True)], [Piece("y", True)]), Bytes(), tmp_path, progress=False)
+    other_text = build_tokens(FixedSource([Piece("x", True)], [Piece("y", True)]), Bytes(), tmp_path, progress=False)
     other_tokenizer = build_tokens(SOURCE, Bytes(300), tmp_path, progress=False)
     assert len({first.folder, other_text.folder, other_tokenizer.folder}) == 3
 
 
 def test_an_empty_split_is_an_empty_array(tmp_path):
-    data = build_tokens(Given([Piece("a", True)], []), Bytes(), tmp_path, progress=False)
+    data = build_tokens(FixedSource([Piece("a", True)], []), Bytes(), tmp_path, progress=False)
     assert data.val.tokens.shape == (0,) and data.val.tokens.dtype == np.uint16
 
 
-def test_an_id_beyond_the_vocabulary_is_no_silent_wrap_around(tmp_path):
+def test_an_id_beyond_the_vocabulary_does_not_wrap_around_silently(tmp_path):
     with pytest.raises(ValueError, match="id 195, but its vocabulary has 150"):
         build_tokens(SOURCE, Bytes(150), tmp_path, progress=False)
     assert _names(tmp_path / "tokens") == []
@@ -118,14 +118,14 @@ def test_a_damaged_folder_is_built_again(tmp_path, damage, capsys):
     assert _names(tmp_path / "tokens") == [folder.name]
 
 
-def test_bad_text_half_way_leaves_nothing(tmp_path):
+def test_an_error_in_the_middle_leaves_nothing(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "a"}\n{"text": "b"}\n{"text": "c"}\noops\n')
     with pytest.raises(UserError, match="line 4"):
         build_tokens(open_text(tmp_path / "a.jsonl"), Bytes(), tmp_path, progress=False)
     assert _names(tmp_path / "tokens") == []
 
 
-def test_a_killed_build_leaves_nothing_that_looks_whole_and_the_next_one_builds(tmp_path):
+def test_a_killed_build_leaves_nothing_that_looks_complete_and_the_next_one_builds(tmp_path):
     code = """
 import os, signal, sys
 sys.path[:0] = sys.argv[1].split(os.pathsep)
@@ -155,17 +155,17 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path):
     assert len(build_tokens(LONG, Bytes(), tmp_path, progress=False).train.tokens) == 300_030
 
 
-def test_processes_at_the_same_moment_build_once(tmp_path):
-    """Four at once stand for the ranks of one run: one builds, the others wait and map what it built."""
+def test_concurrent_processes_build_once(tmp_path):
+    """Four processes, as the ranks of one run: one builds, the others wait and map its files."""
     tokenizers = [Bytes() for _ in range(4)]
-    source = Given([Piece("x" * 1000, True)] * 200, [Piece("y", True)])
+    source = FixedSource([Piece("x" * 1000, True)] * 200, [Piece("y", True)])
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(lambda each: build_tokens(source, each, tmp_path, progress=False), tokenizers))
     assert sorted(tokenizer.calls for tokenizer in tokenizers) == [0, 0, 0, 201]
     assert {len(data.train.tokens) for data in results} == {200_200}
 
 
-def test_the_bar_reaches_the_size_of_the_source(tmp_path, capsys):
+def test_the_progress_bar_reaches_the_size_of_the_source(tmp_path, capsys):
     (tmp_path / "a.txt").write_text("0123456789" * 100)
     build_tokens(open_text(tmp_path / "a.txt"), Bytes(), tmp_path, progress=True)
     assert "tokenizing a.txt: 100%" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Unpacking archives: what is right comes out whole, what is hostile or damaged leaves nothing behind."""
+"""Unpacking archives: a good one is unpacked completely, a hostile or damaged one leaves nothing behind."""
 
 import os
 
