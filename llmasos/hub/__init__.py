@@ -12,13 +12,12 @@ import warnings
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from llmasos.errors import UserError
 from llmasos.hub.pretrained_folder import Say, copy_weights, read_config, read_model, read_tokenizer, write_model
 from llmasos.hub.resolve import find
 from llmasos.hub.weights import MAX_SHARD_BYTES
-from llmasos.models import ModelConfig
+from llmasos.models import Model, ModelConfig
 from llmasos.nn import int8
 from llmasos.storage import write_folder
 from llmasos.tokenizers import Tokenizer
@@ -46,7 +45,7 @@ def load_pretrained(
     device: torch.device | str = "cpu",
     say: Say = warnings.warn,
     quantize: str | None = None,
-) -> tuple[nn.Module, Tokenizer]:
+) -> tuple[Model, Tokenizer]:
     """Load the model of this name, in evaluation mode, and its tokenizer.
 
     Args:
@@ -65,7 +64,8 @@ def load_pretrained(
     folder = find(name, say)
     model = read_model(folder, "cpu" if quantize else device, say)
     if quantize:  # before the model moves to its device, which may have no room for its float32 weights
-        model = int8.quantize(model).to(device)
+        int8.quantize(model)
+        model = model.to(device)
     return model, read_tokenizer(folder, model.config)
 
 
@@ -80,7 +80,7 @@ def load_tokenizer(name: str | Path) -> Tokenizer:
     return read_tokenizer(folder, read_config(folder))
 
 
-def load_backbone(model: nn.Module, name: str | Path, with_head: bool = False) -> None:
+def load_backbone(model: Model, name: str | Path, with_head: bool = False) -> None:
     """Copy pre-trained weights into the backbone of a model, where fine-tuning starts.
 
         config = dataclasses.replace(load_config("storyworld-bert"), head="classifier", labels=("happy", "sad"))
@@ -100,7 +100,7 @@ def load_backbone(model: nn.Module, name: str | Path, with_head: bool = False) -
 
 def save_pretrained(
     folder: str | Path,
-    model: nn.Module,
+    model: Model,
     tokenizer: Tokenizer,
     dtype: torch.dtype | None = None,
     max_shard_bytes: int = MAX_SHARD_BYTES,

@@ -22,7 +22,7 @@ from llmasos.errors import UserError
 from llmasos.hub.formats import FORMATS, Fields, Format
 from llmasos.hub.tokenizers import load_any_tokenizer
 from llmasos.hub.weights import MAX_SHARD_BYTES, read_weights, write_weights
-from llmasos.models import ModelConfig, build_model, load_model, weights_of
+from llmasos.models import Model, ModelConfig, build_model, load_model, weights_of
 from llmasos.models.heads import HEADS
 from llmasos.models.serialization import (
     TOKENIZER,
@@ -47,7 +47,7 @@ def read_config(folder: Path) -> ModelConfig:
     return read_published_config(folder)[0] if is_published(folder) else read_own_config(folder)
 
 
-def read_model(folder: Path, device: torch.device | str = "cpu", say: Say = warnings.warn) -> nn.Module:
+def read_model(folder: Path, device: torch.device | str = "cpu", say: Say = warnings.warn) -> Model:
     """Read the model in a folder, in float32 and in evaluation mode.
 
     Args:
@@ -73,7 +73,7 @@ def read_model(folder: Path, device: torch.device | str = "cpu", say: Say = warn
     return model.to(device).eval()
 
 
-def copy_weights(model: nn.Module, folder: Path, with_head: bool) -> None:
+def copy_weights(model: Model, folder: Path, with_head: bool) -> None:
     """Copy the weights of the model in a folder into `model`, a freshly built one with the same backbone.
 
     Args:
@@ -89,36 +89,39 @@ def copy_weights(model: nn.Module, folder: Path, with_head: bool) -> None:
     config = read_config(folder)
     check_same_backbone(model.config, config, folder)
     if with_head:
-        tensors, targets = weights_of(read_model(folder)), weights_of(model)
-    elif is_published(folder):
-        _, format = read_published_config(folder)
-        # Weights of another head are ignored; parts that the file leaves out keep their initial weights.
-        tensors = convert_tensors(
-            model.backbone, model.config, format, read_weights(folder), str(folder), say=lambda text: None
-        )
-        targets = weights_of(model.backbone)
+        target: nn.Module = model
+        tensors = weights_of(read_model(folder))
     else:
-        tensors, targets = read_own_backbone(model, config, folder), weights_of(model.backbone)
+        target = model.get_submodule("backbone")
+        if is_published(folder):
+            _, format = read_published_config(folder)
+            # Weights of another head are ignored; parts that the file leaves out keep their initial weights.
+            tensors = convert_tensors(
+                target, model.config, format, read_weights(folder), str(folder), lambda text: None
+            )
+        else:
+            tensors = read_own_backbone(target, model.config.head, config, folder)
+    weights = weights_of(target)
     for name, tensor in tensors.items():
-        targets[name].copy_(tensor)
+        weights[name].copy_(tensor)
 
 
-def read_own_backbone(model: nn.Module, config: ModelConfig, folder: Path) -> dict[str, Tensor]:
-    """Return the tensors that `model.backbone` needs from a folder in our own format, whose config is `config`.
+def read_own_backbone(backbone: nn.Module, head: str | None, config: ModelConfig, folder: Path) -> dict[str, Tensor]:
+    """Return the tensors of a backbone, under a head of this name, from a folder in our own format with this config.
 
     Raises:
         UserError: one of them is missing.
     """
     file = folder / "model.safetensors"
-    tensors, needed = load_tensors(file), weights_of(model.backbone)
+    tensors, needed = load_tensors(file), weights_of(backbone)
     if not config.is_pretraining:
         tensors = {name.removeprefix("backbone."): tensor for name, tensor in tensors.items()}
     missing = [name for name in needed if name not in tensors or tensors[name].shape != needed[name].shape]
     if missing:
         raise UserError(
             f"{file} has no {missing[0]} of shape {tuple(needed[missing[0]].shape)}, which the head "
-            f"{model.config.head!r} needs (the model there has the head {config.head!r}): start from the folder of a "
-            "model without a head."
+            f"{head!r} needs (the model there has the head {config.head!r}): start from the folder of a model "
+            "without a head."
         )
     return {name: tensors[name] for name in needed}
 
@@ -142,7 +145,7 @@ def read_tokenizer(folder: Path, config: ModelConfig) -> Tokenizer:
 
 def write_model(
     folder: Path,
-    model: nn.Module,
+    model: Model,
     tokenizer: Tokenizer | None = None,
     dtype: torch.dtype | None = None,
     max_shard_bytes: int = MAX_SHARD_BYTES,
@@ -159,7 +162,7 @@ def write_model(
     Returns:
         The name of the published architecture, or None for our own format.
     """
-    config: ModelConfig = model.config
+    config = model.config
     weights = {name: t if dtype is None else t.to(dtype) for name, t in weights_of(model).items()}
     format, fields = published_format(config)
     if format is None:
@@ -253,7 +256,7 @@ def read_labels(fields: Fields, head: str) -> tuple[str, ...]:
     fields.require("problem_type", "single_label_classification")
     names = fields.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
     if not isinstance(names, dict) or not all(str(id).isdecimal() for id in names):
-        raise UserError(f"{fields.where} has the id2label {names!r}; expected an object that maps numbers to names.")
+        raise UserError(f"{fields.file} has the id2label {names!r}; expected an object that maps numbers to names.")
     return tuple(str(names[id]) for id in sorted(names, key=int))
 
 

@@ -1,13 +1,13 @@
 """One process at a time: a file lock, held by the operating system and therefore released even after `kill -9`."""
 
-import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from llmasos.storage.atomic import write_error
 
-if os.name == "nt":
+if sys.platform == "win32":
     import msvcrt
 else:
     import fcntl
@@ -43,7 +43,7 @@ def lock(path: Path | str, on_wait: Callable[[], None] | None = None) -> Iterato
 
 def _try_to_lock(descriptor: int) -> bool:
     try:
-        if os.name == "nt":
+        if sys.platform == "win32":
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         else:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -53,12 +53,12 @@ def _try_to_lock(descriptor: int) -> bool:
 
 
 def _wait_for_lock(descriptor: int) -> None:
-    if os.name != "nt":
+    if sys.platform == "win32":
+        while True:  # LK_LOCK gives up after ten tries, a second apart
+            try:
+                msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)
+                return
+            except OSError:
+                continue
+    else:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        return
-    while True:  # LK_LOCK gives up after ten tries, a second apart
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)
-            return
-        except OSError:
-            continue

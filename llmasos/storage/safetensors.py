@@ -108,7 +108,7 @@ def save_tensors(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapp
         for name in names:
             if tensors[name].numel():
                 flat = tensors[name].detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
-                file.write(memoryview(flat.view(torch.uint8).numpy()))
+                file.write(flat.view(torch.uint8).numpy().data)
 
 
 def load_tensors(path: Path | str, device: torch.device | str = "cpu") -> dict[str, Tensor]:

@@ -259,12 +259,16 @@ class Tokenizer(ABC):
 
     def _rules(self) -> list[object]:
         """Return everything that determines the ids apart from the token table."""
-        rules = [self.kind, self.split_pattern, sorted(self.special_tokens.items())]
+        rules: list[object] = [self.kind, self.split_pattern, sorted(self.special_tokens.items())]
         return [*rules, "lowercase"] if self.lowercase else rules
 
     def _config(self) -> dict[str, object]:
         """Return the content of `tokenizer_config.json`."""
-        config = {"kind": self.kind, "special_tokens": self.special_tokens, "fingerprint": self.fingerprint()}
+        config: dict[str, object] = {
+            "kind": self.kind,
+            "special_tokens": self.special_tokens,
+            "fingerprint": self.fingerprint(),
+        }
         return config | {"lowercase": True} if self.lowercase else config
 
     def __repr__(self) -> str:

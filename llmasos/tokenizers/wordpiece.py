@@ -20,7 +20,6 @@ import re
 import warnings
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -231,7 +230,7 @@ class WordPieceTokenizer(Tokenizer):
         return np.array(ids, np.uint32), np.array(first, np.int64), np.array(last, np.int64)
 
     def _join(self, ids: list[int]) -> bytes:
-        return b"".join([self.added_bytes(id, previous) for previous, id in pairwise([None, *ids])])
+        return b"".join([self.added_bytes(id, previous) for previous, id in zip([None, *ids], ids, strict=False)])
 
     def _rules(self) -> list[object]:
         return [*super()._rules(), self.strip_accents]

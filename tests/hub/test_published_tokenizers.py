@@ -124,7 +124,7 @@ def test_ids_and_texts_equal_those_of_the_rust_package(pair):
 
 @pytest.mark.slow
 def test_ten_thousand_texts_more(pair):
-    """Texts that the two normalise differently are left out: Python knows marks that are newer than Rust's tables."""
+    """Texts that the two normalize differently are skipped: Python has marks that are newer than Rust's tables."""
     ours, theirs, _ = pair
     n_left_out = 0
     for seed in range(N_FUZZED, N_FUZZED + 10_000):

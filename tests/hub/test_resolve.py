@@ -100,7 +100,7 @@ def test_a_cut_a_corrupted_and_a_slow_download(server, tmp_path, monkeypatch):
     assert (folder / "model.safetensors").read_bytes() == (server.models["gpt2"] / "model.safetensors").read_bytes()
     ranges = [r for path, r in server.asked if path.endswith("model.safetensors")]
     size = (folder / "model.safetensors").stat().st_size
-    assert ranges == [None, f"bytes={size // 2}-", f"bytes={size // 2}-", None], "resumed; then anew as it was wrong"
+    assert ranges == [None, f"bytes={size // 2}-", f"bytes={size // 2}-", None], "resumed; then from the start as it was wrong"
     assert left_over(tmp_path) == []
 
 

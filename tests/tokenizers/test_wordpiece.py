@@ -154,7 +154,7 @@ def test_decoded_text_has_the_ids_of_the_original():
 
 
 def test_the_trainer_learns_what_the_definition_learns():
-    """The definition: words as strings, every pair counted anew for each merge; ties by the smaller pair of ids."""
+    """The definition: words as strings, every pair counted again for each merge; ties by the smaller pair of ids."""
     for seed in range(30):
         chance = random.Random(seed)
         documents = ["".join(chance.choices("abé日! ", k=60)) for _ in range(4)]

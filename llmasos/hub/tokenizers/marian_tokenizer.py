@@ -6,7 +6,6 @@ The input of a model with several target languages starts with the language: ">>
 """
 
 import re
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +88,7 @@ class MarianTokenizer(Tokenizer):
         return token.removeprefix(b" ") if previous is None else token
 
     def _join(self, ids: list[int]) -> bytes:
-        return b"".join([self.added_bytes(id, previous) for previous, id in pairwise([None, *ids])])
+        return b"".join([self.added_bytes(id, previous) for previous, id in zip([None, *ids], ids, strict=False)])
 
     def save(self, folder: Path | str) -> None:
         """Write the files from which the tokenizer was loaded."""

@@ -162,7 +162,8 @@ def from_tokenizer_json(content: dict[str, Any], config: dict[str, Any]) -> Publ
             "byte-level BPE only. Choose a model with another tokenizer."
         )
     special = {token["content"]: token["id"] for token in content.get("added_tokens", [])}
-    merges = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in model["merges"]]
+    pairs = (pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"])
+    merges = [(left, right) for left, right in pairs]
     end = token_name(config.get("eos_token")) or (END_OF_TEXT if END_OF_TEXT in special else None)
     if end is None:
         raise UserError(
@@ -226,8 +227,9 @@ def split_pattern(pre_tokenizer: dict[str, Any] | None) -> str:
     Raises:
         UserError: it splits texts in a way that is not supported here.
     """
-    is_sequence = pre_tokenizer and pre_tokenizer["type"] == "Sequence"
-    parts = pre_tokenizer["pretokenizers"] if is_sequence else [pre_tokenizer]
+    parts: list[Any] = [pre_tokenizer]
+    if pre_tokenizer and pre_tokenizer["type"] == "Sequence":
+        parts = pre_tokenizer["pretokenizers"]
     types = [part and part["type"] for part in parts]
     last = parts[-1]
     if types[-1] == "ByteLevel" and not last.get("add_prefix_space", True):

@@ -13,6 +13,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -135,7 +136,7 @@ def read_piece(data: bytes) -> tuple[str, float, int]:
     return values[1].decode("utf-8"), struct.unpack("<f", values.get(2, bytes(4)))[0], values.get(3, NORMAL)
 
 
-def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+def fields(data: bytes) -> Iterator[tuple[int, Any]]:
     """Yield the fields of a protocol buffer: the number and the content, an integer or bytes.
 
     Raises:
