@@ -25,7 +25,7 @@ class LensRow(NamedTuple):
 
     Attributes:
         layer: 0 for the embeddings, l after block l.
-        logits: (T, V), for the token that follows each position (of a BERT: the token that stands there).
+        logits: (T, V), for the token that follows each position (of a BERT: the token at that position).
     """
 
     layer: int

@@ -1,4 +1,4 @@
-"""What a CPU needs to be asked differently, collected here so that the rest of `nn` is only the model.
+"""What a CPU does better when asked differently, collected here so that the rest of `nn` is only the model.
 
 None of it changes a result by more than rounding, and none of it applies to a GPU.
 

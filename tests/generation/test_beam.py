@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 from generation_helpers import lively_model, lively_transformer
-from model_helpers import give, randomise
+from model_helpers import randomize, set_parameters
 from oracle_helpers import marian_weights
 from transformers import MarianConfig, MarianMTModel
 
@@ -24,7 +24,7 @@ ALPHAS = (0.0, 0.6, 1.0, 3.0)
 
 def toy_model(family: str, seed: int = 0, scale: float = 0.35):
     make = lively_transformer if family == "transformer" else lively_model
-    return randomise(make(vocab_size=TOY.vocab_size, context_length=12), seed, scale)
+    return randomize(make(vocab_size=TOY.vocab_size, context_length=12), seed, scale)
 
 
 def read_first(family: str, text: str) -> dict:
@@ -149,11 +149,11 @@ def test_equal_candidates_are_taken_in_the_order_of_their_ids():
 
 def test_each_source_is_encoded_once_and_leaves_the_batch_when_its_search_is_over():
     model, encoded, steps = toy_model("transformer", seed=2), [], []
-    encode, hidden = model.encode, model.decode
+    encode, decode = model.encode, model.decode
     model.encode = lambda source, attention_mask=None: (
         encoded.append(tuple(source.shape)) or encode(source, attention_mask)
     )
-    model.decode = lambda ids, **kwargs: steps.append(ids.size(0)) or hidden(ids, **kwargs)
+    model.decode = lambda ids, *args: steps.append(ids.size(0)) or decode(ids, *args)
     beam_search(model, TOY, TEXTS, BeamOptions(3, 0.0, max_new_tokens=10))
     assert encoded == [(5, 8)]
     assert steps == [5, 15, 15, 12, 6, 3]
@@ -168,7 +168,7 @@ def test_it_finds_what_marian_finds_in_transformers(alpha, monkeypatch):
     monkeypatch.setattr("llmasos.generation.beam.length_penalty", lambda n_tokens, alpha: n_tokens**alpha)
     n_compared = 0
     for seed in range(5):
-        model = randomise(
+        model = randomize(
             lively_transformer(vocab_size=4, context_length=12, norm_position="post", activation="relu"), seed, 0.3
         )
         oracle = (
@@ -196,7 +196,7 @@ def test_it_finds_what_marian_finds_in_transformers(alpha, monkeypatch):
             .double()
             .eval()
         )
-        give(oracle, marian_weights(model))
+        set_parameters(oracle, marian_weights(model))
         model.position_embedding.table = oracle.model.encoder.embed_positions.weight.detach().clone()
         for text, found in zip(TEXTS, beam_search(model, TOY, TEXTS, BeamOptions(4, alpha, 8)), strict=True):
             theirs = oracle.generate(
@@ -239,7 +239,7 @@ def test_what_cannot_be_searched_is_refused_in_one_sentence():
     assert beam_search(model, TOY, []) == []
     with pytest.raises(UserError, match="source line 2 is empty"):
         beam_search(model, TOY, ["a", ""])
-    with pytest.raises(UserError, match="cannot write"):
+    with pytest.raises(UserError, match="cannot generate"):
         beam_search(BERT(ModelConfig(family="bert", vocab_size=4, n_layers=1, n_heads=1, d_model=4)), TOY, ["a"])
     model.lm_head.weight.data[0] = float("nan")
     with pytest.raises(UserError, match="not a number"):

@@ -1,7 +1,7 @@
-"""What several test files of llmasos/generation need: models whose behaviour is known, and one to run commands on."""
+"""What several test files of llmasos/generation need: models with known behavior, and lively random ones."""
 
 import torch
-from model_helpers import randomise
+from model_helpers import randomize
 from torch import nn
 
 from llmasos.models import GPT, ModelConfig, Transformer, preset
@@ -14,11 +14,11 @@ PRESETS = ("gpt-laptop", "llama-laptop")
 def lively_model(name: str = "gpt-laptop", **changes) -> GPT:
     """A preset's model, made small, in float64; with random weights so large that every token changes what follows."""
     config = preset(name, **{"vocab_size": 40, "context_length": 16, "d_model": 32, "n_layers": 2, **changes})
-    return randomise(GPT(config).double(), scale=1.7 / config.d_model**0.5).eval()
+    return randomize(GPT(config).double(), scale=1.7 / config.d_model**0.5).eval()
 
 
 class ScriptedModel(nn.Module):
-    """Knows one text by heart: after position p it is certain of the token `script[p + 1]`, whatever it reads."""
+    """Always predicts one text: after position p it is certain of the token `script[p + 1]`, whatever it reads."""
 
     def __init__(self, script: list[int], vocab_size: int = 257, context_length: int = 1000):
         super().__init__()
@@ -27,8 +27,10 @@ class ScriptedModel(nn.Module):
         self.script = nn.Parameter(torch.tensor(script, dtype=torch.float32))
         self.lm_head = nn.Identity()
 
-    def decode(self, ids, positions, cache, bounds=None):
-        positions = torch.arange(ids.size(1))[None] if positions is None else positions
+    def hidden_states(self, ids):
+        return self.decode(ids, torch.arange(ids.size(1))[None])
+
+    def decode(self, ids, positions, cache=None, bounds=None):
         return 50.0 * nn.functional.one_hot(self.script.long()[positions + 1], self.config.vocab_size)  # (B, T, V)
 
     def make_cache(self, batch_size, length=None):
@@ -36,7 +38,7 @@ class ScriptedModel(nn.Module):
 
 
 def scripted(prompt: str, text: str) -> ScriptedModel:
-    """A model that continues `prompt` (of bytes, for a ByteTokenizer) with `text`, then says end_of_text for ever."""
+    """A model that continues `prompt` (of bytes, for a ByteTokenizer) with `text`, then with end_of_text forever."""
     tokenizer = ByteTokenizer()
     ids = tokenizer.encode(prompt + text)
     return ScriptedModel(ids + [tokenizer.end_of_text] * 500)
@@ -46,4 +48,4 @@ def lively_transformer(scale: float = 0.4, **changes) -> Transformer:
     """A small encoder–decoder in float64, with random weights so large that every token changes what follows."""
     sizes = {"vocab_size": 257, "context_length": 24, "n_layers": 2, "n_heads": 4, "d_model": 32}
     config = ModelConfig(**{"family": "transformer", "positions": "sinusoidal", **sizes, **changes})
-    return randomise(Transformer(config).double(), scale=scale).eval()
+    return randomize(Transformer(config).double(), scale=scale).eval()

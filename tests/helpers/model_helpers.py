@@ -1,4 +1,4 @@
-"""What several test files of llmasos/nn and llmasos/models need: random models, gradients, small masks."""
+"""Shared by the tests of llmasos/nn and llmasos/models: random models, gradients, comparisons."""
 
 import torch
 from torch import nn
@@ -6,7 +6,7 @@ from torch import nn
 from llmasos.models import GPT, ModelConfig
 
 
-def randomise(module: nn.Module, seed: int = 0, scale: float = 0.3) -> nn.Module:
+def randomize(module: nn.Module, seed: int = 0, scale: float = 0.3) -> nn.Module:
     """Give every parameter, biases and norms too, a random value: a zero or a one would hide a mistake."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -19,7 +19,7 @@ def randomise(module: nn.Module, seed: int = 0, scale: float = 0.3) -> nn.Module
 def random_gpt(seed: int = 0, **fields) -> GPT:
     """A very small GPT in float64 and in eval mode, all of whose parameters are random."""
     small = {"vocab_size": 29, "context_length": 16, "n_layers": 2, "n_heads": 4, "d_model": 16}
-    return randomise(GPT(ModelConfig(**{**small, **fields})).double(), seed).eval()
+    return randomize(GPT(ModelConfig(**{**small, **fields})).double(), seed).eval()
 
 
 def random_ids(*shape: int, vocab_size: int = 29, seed: int = 0) -> torch.Tensor:
@@ -39,8 +39,8 @@ def assert_all_close(actual, expected, **tolerance) -> None:
         torch.testing.assert_close(a, b, **tolerance)
 
 
-def give(model: nn.Module, weights: dict[str, torch.Tensor]) -> None:
-    """Write tensors into a model by name. Every trained parameter of it must be among them, and nothing else."""
+def set_parameters(model: nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    """Write tensors into a model by name. They must be exactly its trained parameters."""
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     assert set(weights) == set(parameters), set(weights) ^ set(parameters)
     with torch.no_grad():
@@ -60,7 +60,7 @@ def assert_gradients_equal(ours: nn.Module, our_loss, oracle: nn.Module, their_l
     assert_all_close([weights[name] for name in theirs], list(theirs.values()), **tolerance)
 
 
-# The assemblies that differ in kind: each test of a whole model runs over all of them.
+# The architectures that differ most: each test of a whole model runs over all of them.
 VARIANTS = {
     "gpt2": {},
     "llama": {"positions": "rotary", "norm": "rmsnorm", "activation": "swiglu", "bias": False, "n_kv_heads": 2},

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from model_helpers import randomise
+from model_helpers import randomize
 from training_helpers import tiny_settings
 
 from llmasos.datasets.batching import Examples
@@ -52,7 +52,7 @@ def tiny_bert(seed: int = 0, **changes) -> BERT:
         "family": "bert", "vocab_size": tokenizer().vocab_size, "context_length": 64, "n_layers": 1, "n_heads": 2,
         "d_model": 16, "norm_position": "post",
     }  # fmt: skip
-    return randomise(BERT(ModelConfig(**{**fields, **changes})).double(), seed).eval()
+    return randomize(BERT(ModelConfig(**{**fields, **changes})).double(), seed).eval()
 
 
 def tiny_transformer(seed: int = 0, **changes) -> Transformer:

@@ -12,7 +12,7 @@ from typing import Any
 from wsgiref.util import setup_testing_defaults
 
 from generation_helpers import lively_model, lively_transformer
-from model_helpers import randomise
+from model_helpers import randomize
 
 from llmasos.models import ModelConfig, build_model
 from llmasos.serving.app import App, create_app
@@ -44,7 +44,7 @@ def tiny(kind: str) -> Engine:
     labels = ("happy", "sad", "neither") if head == "classifier" else ()
     config = ModelConfig(family="bert", vocab_size=tokenizer.vocab_size, context_length=64, n_layers=2, n_heads=2,
                          d_model=32, norm_position="post", head=head, labels=labels)  # fmt: skip
-    return Engine(randomise(build_model(config), scale=0.3).eval(), tokenizer)
+    return Engine(randomize(build_model(config), scale=0.3).eval(), tokenizer)
 
 
 @dataclass

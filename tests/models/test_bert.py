@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from model_helpers import assert_all_close, assert_gradients_equal, give, gradients, random_ids, randomise
+from model_helpers import assert_all_close, assert_gradients_equal, gradients, random_ids, randomize, set_parameters
 from oracle_helpers import bert_weights
 from torch.nn import functional as F
 from transformers import BertConfig, BertForPreTraining, BertModel, BertTokenizerFast
@@ -31,7 +31,7 @@ SENTENCES = """The cat sat on the mat. | A cat was sitting on a rug. | Interest 
 def random_bert(**fields) -> BERT:
     """A very small BERT in float64 and in eval mode, all of whose parameters are random."""
     small = {"family": "bert", "vocab_size": 29, "context_length": 16, "n_layers": 3, "n_heads": 4, "d_model": 16}
-    return randomise(BERT(ModelConfig(**{**small, **fields})).double()).eval()
+    return randomize(BERT(ModelConfig(**{**small, **fields})).double()).eval()
 
 
 def pretraining_weights(model):
@@ -67,7 +67,7 @@ def pair(request):
         .double()
         .eval()
     )
-    give(oracle, pretraining_weights(ours))
+    set_parameters(oracle, pretraining_weights(ours))
     return ours, oracle
 
 
@@ -149,7 +149,7 @@ def test_predict_gives_the_logits_of_the_chosen_positions(model):
 
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_a_padded_sequence_equals_the_sequence_alone(model, side):
-    """So padding on either side is the same, whatever stands in it, and so is the company of other sequences."""
+    """Padding on either side, its content and the other sequences of the batch change nothing."""
     ids, attention_mask, segments = (x if side == "right" else x.flip(1) for x in (IDS, REAL, SEGMENTS))
     for filler in (28, 5):
         filled = ids.masked_fill(~attention_mask, filler)

@@ -1,4 +1,4 @@
-"""What must hold for a GPT of any kind: causality, padding, caching, fused = explicit, and that it learns."""
+"""What must hold for every GPT: causality, padding, caching, fused = explicit, and that it learns."""
 
 import pytest
 import torch
@@ -74,7 +74,7 @@ def test_left_padded_right_padded_and_unpadded_agree(model):
 def test_what_stands_in_the_padding_changes_nothing_and_gets_no_gradient(model):
     ids, attention_mask = random_ids(2, 10), torch.ones(2, 10, dtype=torch.bool)
     attention_mask[0, 6:], attention_mask[1, :3] = False, False
-    ids[attention_mask], ids[~attention_mask] = ids[attention_mask] % 28, 28  # token 28 stands in the padding only
+    ids[attention_mask], ids[~attention_mask] = ids[attention_mask] % 28, 28  # token 28 is only in the padding
     other = ids.masked_fill(~attention_mask, 3)
     torch.testing.assert_close(
         model(ids, attention_mask)[attention_mask], model(other, attention_mask)[attention_mask], rtol=0, atol=0

@@ -5,7 +5,7 @@ import json
 
 import pytest
 import torch
-from model_helpers import assert_gradients_equal, give, gradients, random_ids, randomise
+from model_helpers import assert_gradients_equal, gradients, random_ids, randomize, set_parameters
 from oracle_helpers import bert_weights, gpt2_weights
 from torch.nn import functional as F
 from transformers import (
@@ -58,7 +58,7 @@ REAL = torch.arange(11) < torch.tensor([[11], [7], [2]])
 def random_model(family="bert", head="classifier", **fields):
     """A very small model with a head, in float64 and in eval mode, all of whose parameters are random."""
     config = ModelConfig(**{**SMALL, **FAMILIES[family], **HEADS[head], **fields})
-    return randomise(build_model(config).double()).eval()
+    return randomize(build_model(config).double()).eval()
 
 
 @pytest.fixture(params=[(family, head) for family in FAMILIES for head in HEADS], ids=" ".join)
@@ -102,7 +102,7 @@ def bert_pair(theirs, head, weights):
         .double()
         .eval()
     )
-    give(oracle, weights(ours))
+    set_parameters(oracle, weights(ours))
     return ours, oracle, weights
 
 
@@ -128,7 +128,7 @@ def gpt2_pair():
         .double()
         .eval()
     )
-    give(oracle, gpt2_classifier_weights(ours))
+    set_parameters(oracle, gpt2_classifier_weights(ours))
     return ours, oracle, gpt2_classifier_weights
 
 
@@ -186,7 +186,7 @@ def test_gradients_equal_those_of_transformers(pair):
 
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_a_padded_sequence_equals_the_sequence_alone(model, side):
-    """So padding on either side is the same, whatever stands in it, and so is the company of other sequences."""
+    """Padding on either side, its content and the other sequences of the batch change nothing."""
     ids, attention_mask, segments = (x if side == "right" else x.flip(1) for x in (IDS, REAL, SEGMENTS))
     for filler in (28, 5):
         together = model(ids.masked_fill(~attention_mask, filler), attention_mask, segments)
@@ -296,7 +296,7 @@ def test_a_folder_from_before_there_were_heads_can_be_read(tmp_path):
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("head", HEADS)
 def test_fine_tuning_starts_from_a_plain_models_weights(family, head, tmp_path):
-    plain = randomise(build_model(ModelConfig(**{**SMALL, **FAMILIES[family]}))).eval()
+    plain = randomize(build_model(ModelConfig(**{**SMALL, **FAMILIES[family]}))).eval()
     save_model(tmp_path, plain)
     config = dataclasses.replace(load_config(tmp_path), **HEADS[head], dropout=0.1)
     model = build_model(config).eval()

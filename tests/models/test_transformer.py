@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from model_helpers import assert_gradients_equal, give, random_ids, randomise
+from model_helpers import assert_gradients_equal, random_ids, randomize, set_parameters
 from oracle_helpers import marian_weights
 from torch import nn
 from torch.nn import functional as F
@@ -44,7 +44,7 @@ REAL = torch.arange(9) < torch.tensor([[9], [5], [1]])
 
 def random_transformer(**fields) -> Transformer:
     """A very small Transformer in float64 and in eval mode, all of whose parameters are random."""
-    return randomise(Transformer(ModelConfig(**{**SMALL, **fields})).double()).eval()
+    return randomize(Transformer(ModelConfig(**{**SMALL, **fields})).double()).eval()
 
 
 @pytest.fixture(params=VARIANTS)
@@ -81,7 +81,7 @@ def marian_pair(request):
         .double()
         .eval()
     )
-    give(oracle, marian_weights(ours))
+    set_parameters(oracle, marian_weights(ours))
     theirs = oracle.model.encoder.embed_positions.weight  # first all sines, then all cosines; ours alternate
     table = ours.position_embedding.table
     torch.testing.assert_close(torch.cat((table[:, 0::2], table[:, 1::2]), dim=1), theirs, rtol=1e-6, atol=1e-6)
@@ -141,7 +141,7 @@ def test_the_pre_norm_stacks_equal_torchs_in_values_and_gradients():
         .double()
         .eval()
     )
-    give(oracle, torch_weights(ours))
+    set_parameters(oracle, torch_weights(ours))
     source, target = (ours.embed(ids, torch.arange(16)[None, : ids.size(1)]).detach() for ids in (SOURCE, TARGET))
     expected = (
         oracle(source, target, tgt_mask=~causal_mask(7), src_key_padding_mask=~REAL, memory_key_padding_mask=~REAL)
@@ -174,7 +174,7 @@ def test_every_source_token_reaches_every_output(model):
 
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_a_padded_source_equals_the_source_alone(model, side):
-    """Whatever stands in the padding and whoever else is in the batch."""
+    """Whatever the padding contains and whatever else is in the batch."""
     source, attention_mask = (x if side == "right" else x.flip(1) for x in (SOURCE, REAL))
     for filler in (28, 5):
         logits = model(source.masked_fill(~attention_mask, filler), TARGET, attention_mask)
@@ -193,7 +193,7 @@ def test_writing_with_a_cache_equals_the_full_forward(model, chunks):
         (slice(0, 3), REAL),
         (slice(0, 3), None),
         (slice(1, 2), REAL),
-    ):  # one row: see nn/linear.py
+    ):  # one row: see `matvec`
         source, target, attention_mask = (
             SOURCE[rows],
             TARGET[rows],

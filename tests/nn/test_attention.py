@@ -1,8 +1,8 @@
-"""Attention: the explicit formula, the fused kernel and torch's own module say the same, for every kind of mask."""
+"""Attention: the explicit formula, the fused kernel and torch's own module compute the same, for every type of mask."""
 
 import pytest
 import torch
-from model_helpers import assert_all_close, gradients, randomise
+from model_helpers import assert_all_close, gradients, randomize
 from torch import nn
 from torch.nn import functional as F
 
@@ -21,7 +21,7 @@ def queries_keys_values(t=T, s=S, n_kv_heads=H, dtype=torch.float64, device="cpu
 
 
 def make_mask(kind: str, t: int, s: int, device="cpu"):
-    """A mask of that kind; "blind" has queries that may attend to nothing at all, "void" nothing but such queries."""
+    """A mask of that type; "blind" has queries that may attend to nothing at all, "void" nothing but such queries."""
     generator = torch.Generator().manual_seed(3)
     if kind == "none":
         return None
@@ -93,7 +93,7 @@ def test_the_formula_equals_torchs_kernel(kind):
 
 @BOTH
 def test_grouped_heads_equal_torchs_grouped_query_attention(attend):
-    """Query heads 0 and 1 share kv head 0, heads 2 and 3 share kv head 1: neighbours, not every other one."""
+    """Query heads 0 and 1 share kv head 0, heads 2 and 3 share kv head 1: neighbors, not every other one."""
     q, k, v = queries_keys_values(n_kv_heads=2)
     torch.testing.assert_close(attend(q, k, v)[0], F.scaled_dot_product_attention(q, k, v, enable_gqa=True))
 
@@ -155,7 +155,7 @@ def test_large_scores_do_not_overflow(attend):
 @BOTH
 @pytest.mark.parametrize("masked", [False, True])
 def test_dropout_drops_the_stated_share_of_weights_and_scales_the_others(attend, masked):
-    """With the identity as values the output is the dropped weights. 65,536 draws: σ of the share is 0.002."""
+    """With the identity as values the output is the dropped weights. 65,536 draws: σ of the fraction is 0.002."""
     torch.manual_seed(0)
     q, k = torch.randn(16, 4, 32, D), torch.randn(16, 4, 32, D)
     v = torch.eye(32).expand(16, 4, 32, 32)
@@ -177,7 +177,7 @@ def test_weights_are_returned_as_they_were_before_dropout():
 
 def module_and_oracle(fused: bool, bias: bool = True):
     """Our module and torch's, with the same random weights."""
-    ours = randomise(MultiHeadAttention(16, 4, bias=bias, fused=fused).double())
+    ours = randomize(MultiHeadAttention(16, 4, bias=bias, fused=fused).double())
     oracle = nn.MultiheadAttention(16, 4, bias=bias, batch_first=True).double()
     projections = (ours.q_proj, ours.k_proj, ours.v_proj)
     with torch.no_grad():
@@ -238,7 +238,7 @@ def test_cross_attention_equals_torchs_module(fused):
 
 @pytest.mark.parametrize("n_kv_heads", [4, 2, 1])
 def test_precomputed_keys_and_values_stand_for_the_memory(n_kv_heads):
-    attention = randomise(MultiHeadAttention(16, 4, n_kv_heads).double())
+    attention = randomize(MultiHeadAttention(16, 4, n_kv_heads).double())
     x, memory = stream(T, seed=1), stream(S, seed=2)
     memory_kv = attention.keys_values(memory)
     assert memory_kv[0].shape == memory_kv[1].shape == (B, n_kv_heads, S, 4)
@@ -246,14 +246,14 @@ def test_precomputed_keys_and_values_stand_for_the_memory(n_kv_heads):
 
 
 def test_attention_to_itself_as_memory_is_self_attention():
-    attention = randomise(MultiHeadAttention(16, 4).double())
+    attention = randomize(MultiHeadAttention(16, 4).double())
     x = stream(T, seed=1)
     assert torch.equal(attention(x), attention(x, memory=x))
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 def test_recorded_weights_receives_them_and_changes_nothing(dropout):
-    attention = randomise(MultiHeadAttention(16, 4, dropout=dropout, fused=True).double()).eval()
+    attention = randomize(MultiHeadAttention(16, 4, dropout=dropout, fused=True).double()).eval()
     x = stream(T, seed=1)
     silent = attention(x, causal=True)
     attention.recorded_weights = []
@@ -269,18 +269,18 @@ def test_recorded_weights_receives_them_and_changes_nothing(dropout):
 @pytest.mark.parametrize("fused", [False, True])
 def test_dropout_acts_in_training_only(fused):
     torch.manual_seed(0)
-    attention = randomise(MultiHeadAttention(16, 4, dropout=0.5, fused=fused).double())
+    attention = randomize(MultiHeadAttention(16, 4, dropout=0.5, fused=fused).double())
     x = stream(T, seed=1)
     assert not torch.allclose(attention(x), attention(x))
     attention.eval()
     assert torch.equal(attention(x), attention(x))
-    without = randomise(MultiHeadAttention(16, 4, dropout=0.0, fused=fused).double())
+    without = randomize(MultiHeadAttention(16, 4, dropout=0.0, fused=fused).double())
     assert torch.equal(attention(x), without(x))
 
 
 def test_rotary_self_attention_depends_on_distances_only():
     """Moving the whole sequence by 9 positions changes nothing; changing one distance does."""
-    attention, rotary = randomise(MultiHeadAttention(16, 4, 2)), Rotary(32, 4)
+    attention, rotary = randomize(MultiHeadAttention(16, 4, 2)), Rotary(32, 4)
     x = stream(T, seed=1).float()
     here, there = torch.arange(T)[None], torch.arange(T)[None] + 9
     stretched = 2 * torch.arange(T)[None]

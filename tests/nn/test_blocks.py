@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from model_helpers import assert_all_close, gradients, randomise
+from model_helpers import assert_all_close, gradients, randomize
 from torch import nn
 
 from llmasos.models import ModelConfig
@@ -99,7 +99,7 @@ LAYOUTS = pytest.mark.parametrize(
 @pytest.mark.parametrize("padded", [False, True])
 def test_encoder_block_equals_torchs_layer(norm_position, activation, fused, padded):
     fields = {"norm_position": norm_position, "activation": activation, "fused": fused}
-    ours = randomise(EncoderBlock(config(**fields)).double())
+    ours = randomize(EncoderBlock(config(**fields)).double())
     oracle = nn.TransformerEncoderLayer(**oracle_options(fields))
     x = stream(T, seed=1)
     copy_and_compare(
@@ -115,7 +115,7 @@ def test_encoder_block_equals_torchs_layer(norm_position, activation, fused, pad
 @pytest.mark.parametrize("padded", [False, True])
 def test_decoder_block_with_cross_attention_equals_torchs_layer(norm_position, activation, fused, padded):
     fields = {"norm_position": norm_position, "activation": activation, "fused": fused}
-    ours = randomise(DecoderBlock(config(**fields), cross_attention=True).double())
+    ours = randomize(DecoderBlock(config(**fields), cross_attention=True).double())
     oracle = nn.TransformerDecoderLayer(**oracle_options(fields))
     x, memory = stream(T, seed=1), stream(S, seed=2)
     pairs = [
@@ -145,7 +145,7 @@ def test_decoder_block_without_cross_attention_equals_torchs_encoder_layer_made_
     norm_position, activation, fused
 ):
     fields = {"norm_position": norm_position, "activation": activation, "fused": fused}
-    ours = randomise(DecoderBlock(config(**fields)).double())
+    ours = randomize(DecoderBlock(config(**fields)).double())
     oracle = nn.TransformerEncoderLayer(**oracle_options(fields))
     x = stream(T, seed=1)
     copy_and_compare(
@@ -158,7 +158,7 @@ def test_decoder_block_without_cross_attention_equals_torchs_encoder_layer_made_
 
 
 def test_the_memory_can_be_given_as_its_keys_and_values():
-    block = randomise(DecoderBlock(config(), cross_attention=True).double())
+    block = randomize(DecoderBlock(config(), cross_attention=True).double())
     x, memory = stream(T, seed=1), stream(S, seed=2)
     once = block.cross_attention.keys_values(memory)
     mask = padding_mask(SOURCE_REAL)
@@ -168,7 +168,7 @@ def test_the_memory_can_be_given_as_its_keys_and_values():
 @pytest.mark.parametrize("positions", ["none", "rotary"])
 def test_a_block_with_a_cache_says_the_same_token_by_token(positions):
     c = config(n_kv_heads=2, norm="rmsnorm", activation="swiglu")
-    block = randomise(DecoderBlock(c, cross_attention=True).double())
+    block = randomize(DecoderBlock(c, cross_attention=True).double())
     rotary = Rotary(16, c.head_size) if positions == "rotary" else None
     x, memory = stream(T, seed=1), stream(S, seed=2)
     places = torch.arange(T).expand(B, T)
@@ -183,7 +183,7 @@ def test_a_block_with_a_cache_says_the_same_token_by_token(positions):
 
 
 def test_residual_orders():
-    x, norm = stream(T, seed=1), randomise(LayerNorm(C).double())
+    x, norm = stream(T, seed=1), randomize(LayerNorm(C).double())
     double = lambda h: 2 * h  # noqa: E731
     assert torch.equal(Residual(norm, pre_norm=True)(x, double), x + 2 * norm(x))
     assert torch.equal(Residual(norm, pre_norm=False)(x, double), norm(x + 2 * x))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from model_helpers import VARIANTS, random_ids, randomise
+from model_helpers import VARIANTS, random_ids, randomize
 from torch import nn
 
 from llmasos import LLMTrainer, hub
@@ -44,11 +44,11 @@ IDS, REAL = random_ids(3, 9), torch.arange(9) < torch.tensor([[9], [4], [7]])
 
 
 def random_model(name: str) -> nn.Module:
-    return randomise(build_model(ModelConfig(**{**SMALL, **MODELS[name]})).double()).eval()
+    return randomize(build_model(ModelConfig(**{**SMALL, **MODELS[name]})).double()).eval()
 
 
 def dequantized(model: nn.Module) -> nn.Module:
-    """A float model with the weights q·s that a rounded one stands for."""
+    """A float model with the weights q·s of a quantized one."""
     model = copy.deepcopy(model)
     done = set()
     for name, module in model.named_modules():
@@ -62,7 +62,7 @@ def dequantized(model: nn.Module) -> nn.Module:
 
 
 def outputs(model: nn.Module) -> torch.Tensor:
-    """All that a model of any kind says of IDS."""
+    """All outputs of a model of any family for IDS."""
     config = model.config
     with torch.no_grad():
         if not config.is_pretraining:
@@ -107,7 +107,7 @@ def test_a_row_is_rounded_on_its_own_and_symmetrically(seed, power):
 
 
 def test_halves_that_float32_takes_for_the_other_side():
-    """1107.5089 / s lies a hair above 80.5. Divided in float32 it is 80.5, and would be rounded to the even 80."""
+    """1107.5089 / s is barely above 80.5. Divided in float32 it is 80.5, and would be rounded to the even 80."""
     weight = torch.tensor([[1747.25, float.fromhex("0x1.14e092p+10")]])
     q, scale = quantize_rows(weight)
     assert (weight[0, 1] / scale[0]).item() == 80.5 and q.tolist() == [[127, 81]]

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from model_helpers import assert_all_close, gradients, randomise
+from model_helpers import assert_all_close, gradients, randomize
 from torch import nn
 from torch.nn import functional as F
 
@@ -46,7 +46,7 @@ def test_a_constant_zero_input_gives_no_nan(norm):
 
 @pytest.mark.parametrize("norm, options", [(LayerNorm, {}), (LayerNorm, {"bias": False}), (RMSNorm, {})])
 def test_the_fused_norm_equals_the_formula(norm, options):
-    fused, plain = (randomise(norm(6, eps=0.01, fused=f, **options).double()) for f in (True, False))
+    fused, plain = (randomize(norm(6, eps=0.01, fused=f, **options).double()) for f in (True, False))
     x = sample(3, 4, 6)
     torch.testing.assert_close(fused(x), plain(x))
     assert_all_close(gradients(fused(x), [x, *fused.parameters()]), gradients(plain(x), [x, *plain.parameters()]))
@@ -76,7 +76,7 @@ def test_the_tanh_approximation_of_gelu_is_within_a_thousandth():
 @pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("bias", [False, True])
 def test_feed_forward_is_two_layers_with_an_activation_between(activation, oracle, fused, bias):
-    part = randomise(FeedForward(6, 10, activation, bias, fused).double())
+    part = randomize(FeedForward(6, 10, activation, bias, fused).double())
     x = sample(3, 6)
     up, down = part.up_proj, part.down_proj
     expected = F.linear(oracle(F.linear(x, up.weight, up.bias)), down.weight, down.bias)
@@ -88,7 +88,7 @@ def test_feed_forward_is_two_layers_with_an_activation_between(activation, oracl
 
 @pytest.mark.parametrize("bias", [False, True])
 def test_swiglu_gates_one_projection_by_another(bias):
-    part = randomise(SwiGLU(6, 10, bias).double())
+    part = randomize(SwiGLU(6, 10, bias).double())
     x = sample(3, 6)
     gate = part.gate_proj(x)
     expected = part.down_proj(gate * torch.sigmoid(gate) * part.up_proj(x))

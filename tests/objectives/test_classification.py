@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from fine_tuning_helpers import FAMILIES, tokenizer_of
-from model_helpers import randomise
+from model_helpers import randomize
 from torch.nn import functional as F
 from training_helpers import tiny_settings
 
@@ -30,7 +30,7 @@ def objective_and_model(family):
     tokenizer = tokenizer_of(family)
     config = {"vocab_size": tokenizer.vocab_size, "context_length": 48, "n_layers": 2, "n_heads": 2, "d_model": 16}
     model = build_model(ModelConfig(**config, **FAMILIES[family], head="classifier", labels=LABELS))
-    return Classification(tokenizer, LABELS), randomise(model.double()).eval()
+    return Classification(tokenizer, LABELS), randomize(model.double()).eval()
 
 
 @pytest.fixture(params=FAMILIES)

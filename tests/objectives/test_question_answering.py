@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from fine_tuning_helpers import FAMILIES, story_tokenizer, tokenizer_of
-from model_helpers import randomise
+from model_helpers import randomize
 from torch.nn import functional as F
 from training_helpers import tiny_settings
 
@@ -191,7 +191,7 @@ def pair(request):
     tokenizer = tokenizer_of(request.param)
     config = {"vocab_size": tokenizer.vocab_size, "context_length": 64, "n_layers": 2, "n_heads": 2, "d_model": 16}
     model = build_model(ModelConfig(**config, **FAMILIES[request.param], head="question_answering"))
-    return SpanExtraction(tokenizer), randomise(model.double()).eval()
+    return SpanExtraction(tokenizer), randomize(model.double()).eval()
 
 
 def few_windows(objective):

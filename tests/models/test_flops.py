@@ -69,7 +69,7 @@ def test_presets_have_the_published_sizes(name, count):
 @pytest.mark.parametrize("variant, T", [(name, T) for name in VARIANTS for T in (5, 16)])
 def test_flops_per_token_equal_those_counted_in_a_training_step(variant, T):
     """Exactly equal: the formula and torch's counter both count matrix products only, two FLOPs per multiply-add, and
-    the explicit path computes all T·T scores, as the formula's convention says."""
+    the explicit path computes all T·T scores, as is the formula's convention."""
     model = random_gpt(fused=False, **VARIANTS[variant])
     ids = random_ids(3, T)
     with FlopCounterMode(display=False) as counter:
@@ -119,14 +119,14 @@ def counted_flops(model, *inputs) -> int:
 EXPLICIT = {"vocab_size": 29, "context_length": 16, "n_layers": 3, "n_heads": 4, "d_model": 16, "fused": False}
 
 
-@pytest.mark.parametrize("share", [1, 2, 5])
-def test_flops_of_a_bert_without_what_is_done_once_for_a_text(share):
-    """Of its 10 tokens a text has `share` in 10 predicted; pooler and next-sentence head work once."""
+@pytest.mark.parametrize("n_predicted", [1, 2, 5])
+def test_flops_of_a_bert_without_what_is_done_once_for_a_text(n_predicted):
+    """Of each text's 10 tokens `n_predicted` are predicted; pooler and next-sentence head run once."""
     model = build_model(ModelConfig(family="bert", norm_position="post", **EXPLICIT))
-    predict = (torch.arange(10) < share).expand(3, 10)
+    predict = (torch.arange(10) < n_predicted).expand(3, 10)
     once = 6 * 3 * (16 * 16 + 16 * 2)
     counted = counted_flops(model, random_ids(3, 10), None, None, predict)
-    assert counted == flops_per_token(model.config, 10, predicted_fraction=share / 10) * 30 + once
+    assert counted == flops_per_token(model.config, 10, predicted_fraction=n_predicted / 10) * 30 + once
 
 
 def test_flops_of_a_transformer_for_a_source_as_long_as_the_target():
