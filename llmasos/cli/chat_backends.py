@@ -1,6 +1,6 @@
 """Who answers in `llmasos chat`: a model in this process, or one behind a server's URL."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from typing import Any, Protocol
 
@@ -35,7 +35,7 @@ class ChatBackend(Protocol):
     def count(self, messages: Sequence[Message]) -> int:
         """The number of tokens of a conversation."""
 
-    def stream(self, messages: Sequence[Message], options: SamplingOptions) -> Iterator[str]:
+    def stream(self, messages: Sequence[Message], options: SamplingOptions) -> Generator[str, None, None]:
         """The next answer, in pieces as they are generated."""
 
     def sample(self, messages: Sequence[Message], options: SamplingOptions, n: int) -> list[str]:
@@ -62,7 +62,7 @@ class LocalModel:
     def count(self, messages: Sequence[Message]) -> int:
         return self._count(messages)
 
-    def stream(self, messages: Sequence[Message], options: SamplingOptions) -> Iterator[str]:
+    def stream(self, messages: Sequence[Message], options: SamplingOptions) -> Generator[str, None, None]:
         self.warnings = []
         ids = self._template.encode(self.tokenizer, messages).ids
         with closing(stream(self.model, self.tokenizer, [ids], self._with_stops(options))) as events:
@@ -107,7 +107,7 @@ class ServerModel:
     def count(self, messages: Sequence[Message]) -> int:
         return round(self._tokens_per_character * n_characters(messages)) + 1
 
-    def stream(self, messages: Sequence[Message], options: SamplingOptions) -> Iterator[str]:
+    def stream(self, messages: Sequence[Message], options: SamplingOptions) -> Generator[str, None, None]:
         self.warnings = []
         body = {"messages": as_dicts(messages), "stream_options": {"include_usage": True}, **api_fields(options)}
         with closing(self.client.transport.events(CAPABILITIES["chat"].route, body)) as events:

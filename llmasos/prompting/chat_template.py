@@ -181,9 +181,8 @@ def validated(messages: Iterable[Message | Mapping[str, str]]) -> list[Message]:
     """
     results = []
     for number, message in enumerate(messages, start=1):
-        if isinstance(message, Mapping):
-            message = Message(message.get("role"), message.get("content"))
-        role, content = message
+        is_dict = isinstance(message, Mapping)
+        role, content = (message.get("role"), message.get("content")) if is_dict else message
         if role not in ROLES:
             raise UserError(f"message {number} has the role {role!r}; it must be one of {', '.join(ROLES)}.")
         if not isinstance(content, str) or not content.strip():

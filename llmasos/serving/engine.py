@@ -29,10 +29,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout  # before Python 3.11 not the builtin
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
-from torch import nn
 
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions
@@ -40,6 +39,7 @@ from llmasos.generation.continuous_batching import ContinuousBatch
 from llmasos.generation.generate import context_shift_warning
 from llmasos.generation.prompts import prepare
 from llmasos.generation.stop_strings import SequenceStream
+from llmasos.models import Model
 from llmasos.nn import eval_mode
 from llmasos.serving.metrics import Metrics
 from llmasos.serving.requests import GeneratedToken, GenerationRequest, QueueFull, RequestFailed, ShuttingDown
@@ -63,7 +63,7 @@ class Engine:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Model,
         tokenizer: Tokenizer,
         max_batch: int = 16,
         max_waiting: int = 64,
@@ -271,7 +271,8 @@ class Engine:
             self._batch = ContinuousBatch(self.model, self.max_batch, self.tokenizer.vocab_size, self.context_length)
 
     def _running(self) -> list[GenerationRequest]:
-        return [] if self._batch is None else [*self._batch.sequences, *self._batch.prefilling]
+        sequences = [] if self._batch is None else [*self._batch.sequences, *self._batch.prefilling]
+        return cast(list[GenerationRequest], sequences)
 
     def _fail_everything(self) -> None:
         error = ShuttingDown("the server is shutting down; the request was not finished.")
@@ -310,7 +311,7 @@ class Engine:
         self._admit()
         if not self.n_running:
             return
-        requests = list(self._batch.step(self.prefill_budget))
+        requests = cast(list[GenerationRequest], list(self._batch.step(self.prefill_budget)))
         if not requests:
             return  # still prefilling one long prompt
         alternatives = self._alternatives(requests)

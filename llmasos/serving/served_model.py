@@ -6,10 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from llmasos.capabilities import capabilities_of
-from llmasos.models import ModelConfig, n_parameters_of
+from llmasos.models import Model, ModelConfig, n_parameters_of
 from llmasos.nn import is_quantized
 from llmasos.prompting import ChatTemplate, template_of
 from llmasos.serving.engine import Engine
@@ -44,7 +42,7 @@ class ServedModel:
     created: int = field(default_factory=lambda: int(time.time()))
 
     def __post_init__(self):
-        self.model: nn.Module = self.engine.model
+        self.model: Model = self.engine.model
         self.tokenizer: Tokenizer = self.engine.tokenizer
         self.metrics: Metrics = self.engine.metrics
         self.config: ModelConfig = self.engine.model.config

@@ -16,10 +16,9 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from torch import nn
-
 from llmasos import hub
 from llmasos.errors import UserError
+from llmasos.models import Model
 from llmasos.serving.app import MAX_TOKENS, App, create_app
 from llmasos.serving.engine import Engine
 from llmasos.serving.http.client import Client
@@ -40,7 +39,7 @@ class LLMServing:
         name: where the model came from.
     """
 
-    def __init__(self, model: nn.Module, tokenizer: Tokenizer, name: str):
+    def __init__(self, model: Model, tokenizer: Tokenizer, name: str):
         self.model, self.tokenizer, self.name = model, tokenizer, name
         self._service: Service | None = None  # only one engine at a time may use the model
         self._lock = threading.RLock()
@@ -134,7 +133,7 @@ class Service(Client):
         self._running: tuple[App, HTTPServer, Transport] | None = None
 
     @property
-    def transport(self) -> Transport:
+    def transport(self) -> Transport:  # type: ignore[override]
         """The connection to the server. Raises UserError if the service is not running."""
         running = self._running
         if running is None:

@@ -215,7 +215,7 @@ def test_a_server_is_given_what_only_seems_too_long_and_refuses_itself_what_is(t
     short = "a b c d e f g h i j k l m n o p q r s t u v w x y z " * 3  # twice as many tokens as such texts have
     _, said, notes = talk(served, short, "It is windy. " * 100, "And then?", flags=FEW)
     assert said[0] == expected(model, short) and "there is room for" not in notes
-    assert re.search(r"the last message is \d+ tokens long, and the model's context 256: shorten it", notes)
+    assert re.search(r"the last message has \d+ tokens, and the model's context has 256; shorten the message", notes)
     assert len(said) == 2  # and the conversation goes on
 
 
@@ -270,7 +270,7 @@ def test_the_other_commands(talk, model):
 class Scripted:
     """Says what a script says; what is callable in it happens."""
 
-    name, template, context_length, exact = "scripted", "chatml", 100, True
+    name, template, context_length, counts_exactly = "scripted", "chatml", 100, True
 
     def __init__(self, *script):
         self.script, self.warnings, self.closed, self.seen = list(script), [], 0, []

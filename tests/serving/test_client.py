@@ -175,7 +175,7 @@ def test_other_refusals_are_said_at_once(serve, waits, status, code):
 
 def test_a_refusal_of_another_shape_is_told_by_its_status(serve, waits):
     server = serve(answer(b"<html>", "502 Bad Gateway"), answer({"error": "no"}, "418 Teapot"))
-    for said in ("answers 502 Bad Gateway, and does not say why", "answers 418 Teapot"):
+    for said in ("responds with status 502 Bad Gateway, without a message", "responds with status 418 Teapot"):
         with pytest.raises(ServerError, match=said):
             Client(server.url).generate("a")
 

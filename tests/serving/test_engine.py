@@ -142,7 +142,7 @@ def test_with_less_room_than_the_model_has_a_prompt_keeps_its_end(started):
 
 def test_requests_are_served_in_the_order_of_arrival(started, monkeypatch):
     engine, ended = started(max_batch=1), []
-    monkeypatch.setattr(engine, "_has_ended", ended.append)  # called on the model's thread
+    monkeypatch.setattr(engine, "_record_duration", ended.append)  # called on the model's thread
     requests = engine.submit_all(list("abcdef"), replace(GREEDY, max_new_tokens=3))  # all are there at once
     for request in requests:
         request.result()
@@ -171,7 +171,7 @@ def test_a_request_that_has_had_its_time_ends_with_what_it_has(started):
     behind.deadline = request.deadline = time.monotonic()  # first of the one behind, which must not begin now
     assert request.result().finish_reason == "length" and "stopped after 600 s" in request.warnings[-1]
     assert request.text.startswith(engine.submit("a", replace(ENDLESS, max_new_tokens=3))[0].result().text)
-    with pytest.raises(QueueFull, match="its turn did not come within 600 seconds"):
+    with pytest.raises(QueueFull, match="the request was not admitted within 600 s"):
         behind.result()
     assert engine.metrics.request_seconds.count == 2  # the long one is counted, too
 
@@ -282,7 +282,7 @@ def test_when_the_models_thread_dies_nobody_waits_for_it(started, monkeypatch):
     running, waiting = (engine.submit("a", ENDLESS)[0] for _ in range(2))
     wait_until(lambda: engine.n_running == 1)
     monkeypatch.setattr(threading, "excepthook", lambda arguments: None)
-    monkeypatch.setattr(engine, "_give_up", lambda error: 1 // 0)
+    monkeypatch.setattr(engine, "_fail_batch", lambda error: 1 // 0)
     monkeypatch.setattr(engine, "_step", lambda: 1 // 0)
     for request in (running, waiting):
         with pytest.raises(ShuttingDown):
@@ -328,7 +328,7 @@ def test_a_job_is_not_waited_for_without_end(started, monkeypatch):
 
 def test_wrong_token_ids_are_refused_at_the_door(started):
     for ids in ([257], [-1]):
-        with pytest.raises(UserError, match=f"token id {ids[0]}; the model's ids go from 0 to 256"):
+        with pytest.raises(UserError, match=f"token id {ids[0]}; the model's ids are 0 to 256"):
             started().submit(ids, GREEDY)
 
 

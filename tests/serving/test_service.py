@@ -81,7 +81,7 @@ def test_every_call_of_the_client_is_there(story):
     assert story.chat([{"role": "user", "content": "Hello"}], max_tokens=5).raw["object"] == "chat.completion"
     assert "".join(story.stream_chat("Hello", max_tokens=5, seed=1)) == story.chat("Hello", max_tokens=5, seed=1).text
     assert len(story.embed("a lamp")) == 128
-    with pytest.raises(ServerError, match="storyworld-gpt (family gpt, head lm) supports completion"):
+    with pytest.raises(ServerError, match="family gpt, head lm.* supports completion"):
         story.classify("a")
     for kind, ask in {
         "classifier": lambda service: service.classify("the cat").text in ("happy", "sad", "neither"),
@@ -188,7 +188,7 @@ def test_what_goes_wrong_at_the_start_leaves_nothing_behind():
         with pytest.raises(UserError, match=f"port {port} of {OURS} cannot be used: it is already in use"):
             serving().create_service(host=OURS, port=port).start()
     for settings, said in [({"max_batch": 0}, "max_batch is 0"), ({"max_tokens": 0}, "max_tokens is 0"),
-                           ({"api_key": " "}, "the API key"), ({"host": "nowhere.invalid"}, "there is no host"),
+                           ({"api_key": " "}, "the API key"), ({"host": "nowhere.invalid"}, "this machine has no host"),
                            ({"port": 70_000}, "port is 70000"), ({"request_seconds": 0}, "request_seconds is 0"),
                            ({"max_connections": -1}, "max_connections is -1")]:  # fmt: skip
         with pytest.raises(UserError, match=said):

@@ -67,8 +67,8 @@ class MessageValidator(Object):
         role, content = message["role"], message["content"]
         text = content if isinstance(content, str) else "".join(part["text"] for part in content)
         if not text.strip() and role not in MAY_BE_EMPTY:
-            message = f"{where}.content is {show(text)}; it must be a string that is not empty."
-            raise RequestError(message, f"{where}.content")
+            problem = f"{where}.content is {show(text)}; it must be a string that is not empty."
+            raise RequestError(problem, f"{where}.content")
         return {"role": "system" if role == DEVELOPER else role, "content": text}
 
     def schema(self) -> dict[str, Any]:

@@ -32,8 +32,7 @@ def as_list(value: str | list) -> list:
     >>> as_list("a"), as_list(["a", "b"]), as_list([1, 2]), as_list([[1], [2]])
     (['a'], ['a', 'b'], [[1, 2]], [[1], [2]])
     """
-    is_one = isinstance(value, str) or isinstance(value[0], int)
-    return [value] if is_one else value
+    return [value] if isinstance(value, str) or isinstance(value[0], int) else value
 
 
 def field_names(value: str | list[str]) -> list[str]:

@@ -15,15 +15,16 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from llmasos.errors import UserError
 from llmasos.interpret import TokenScore, attention_maps, lens_rows, score_masked_tokens, score_target, score_tokens
 from llmasos.interpret.tokens import checked_ids
+from llmasos.models import Backbone, Model
 from llmasos.prompting import template_of
 from llmasos.serving.api.chat_completions import MessagesValidator
 from llmasos.serving.api.fields import model_field, token_ids
@@ -47,7 +48,8 @@ PASSES_PER_JOB = 4  # forward passes of a BERT in one job
 
 Job = Callable[[], Any]
 Run = Callable[[Job], Any]
-Input = str | Sequence[int] | Sequence[Mapping[str, str]]
+Messages = Sequence[Mapping[str, str]]
+Input = str | Sequence[int] | Messages
 
 
 # The route
@@ -57,7 +59,9 @@ def make_body(served: ServedModel) -> Object:
     """The schema of a request."""
     text_or_ids = (Text(), token_ids(served))
     inputs = (*text_or_ids, MessagesValidator()) if "chat" in served.capabilities else text_or_ids
-    target, views, attention_types = [], VIEWS, ATTENTION_TYPES[:1]
+    target: list[Field] = []
+    views: tuple[str, ...] = VIEWS
+    attention_types: tuple[str, ...] = ATTENTION_TYPES[:1]
     if "translation" in served.capabilities:
         target = [Field("target", AnyOf(text_or_ids), "the translation", required=True)]
         views, attention_types = ("tokens", "attention"), ATTENTION_TYPES
@@ -120,7 +124,7 @@ def run_directly(job: Job) -> Any:
 
 
 def inspect_model(
-    model: nn.Module,
+    model: Model,
     tokenizer: Tokenizer,
     input: Input,
     show: str = "tokens",
@@ -176,9 +180,7 @@ def inspect_model(
     return {"object": "inspection", "show": show, **view}
 
 
-def encode_input(
-    model: nn.Module, tokenizer: Tokenizer, input: Input, target: str | Sequence[int] | None
-) -> ModelInput:
+def encode_input(model: Model, tokenizer: Tokenizer, input: Input, target: str | Sequence[int] | None) -> ModelInput:
     """The ids that the model would read if it were used with this input.
 
     Raises:
@@ -193,9 +195,9 @@ def encode_input(
     if not isinstance(input, str) and input and isinstance(input[0], Mapping):
         if config.family != "gpt" or has_task_head:
             raise UserError(f"the input is a conversation, and this model is a {config.family}; send a text.")
-        ids = template_of(tokenizer).encode(tokenizer, input, answer=False).ids
+        ids = template_of(tokenizer).encode(tokenizer, cast(Messages, input), answer=False).ids
     elif not isinstance(input, str):
-        ids = checked_ids(tokenizer, input)
+        ids = checked_ids(tokenizer, cast(Sequence[int], input))
     elif config.family == "bert":
         ids = tokenizer.build_inputs(tokenizer.encode(input, allow_special=True)).ids  # [MASK] is the special token
     elif is_translator:
@@ -210,7 +212,7 @@ def encode_input(
     return ModelInput(ids, [*target_ids, tokenizer.end_of_text], tokenizer.start_of_target)
 
 
-def check_length(model: nn.Module, model_input: ModelInput, show: str) -> None:
+def check_length(model: Model, model_input: ModelInput, show: str) -> None:
     """Raise UserError if a text is too long for this view."""
     config = model.config
     is_masked = show == "tokens" and config.family == "bert"
@@ -225,7 +227,7 @@ def check_length(model: nn.Module, model_input: ModelInput, show: str) -> None:
 # How likely each token was
 
 
-def token_view(model: nn.Module, tokenizer: Tokenizer, model_input: ModelInput, n: int, run: Run) -> dict[str, Any]:
+def token_view(model: Model, tokenizer: Tokenizer, model_input: ModelInput, n: int, run: Run) -> dict[str, Any]:
     """The probability of each token. Raises UserError for a translator without a target."""
     if (target := model_input.target) is not None:
         scores = run(lambda: score_target(model, tokenizer, model_input.ids, target, n))
@@ -262,7 +264,7 @@ def score_to_dict(tokenizer: Tokenizer, score: TokenScore) -> dict[str, Any]:
 # Logit lens
 
 
-def logit_lens_view(model: nn.Module, tokenizer: Tokenizer, model_input: ModelInput, run: Run) -> dict[str, Any]:
+def logit_lens_view(model: Model, tokenizer: Tokenizer, model_input: ModelInput, run: Run) -> dict[str, Any]:
     """What each layer would predict."""
     rows = ({"layer": row.layer, "predictions": top_predictions(tokenizer, row.logits)}
             for row in lens_rows(model, torch.tensor(model_input.ids)))  # fmt: skip
@@ -288,7 +290,7 @@ def top_predictions(tokenizer: Tokenizer, logits: Tensor) -> list[list[dict[str,
 
 
 def attention_view(
-    model: nn.Module, tokenizer: Tokenizer, model_input: ModelInput, layer: int, attention_type: str | None, run: Run
+    model: Model, tokenizer: Tokenizer, model_input: ModelInput, layer: int, attention_type: str | None, run: Run
 ) -> dict[str, Any]:
     """The attention weights of all heads of one layer."""
     maps = run(lambda: maps_by_type(model, model_input))
@@ -309,14 +311,15 @@ def attention_view(
     }  # fmt: skip
 
 
-def maps_by_type(model: nn.Module, model_input: ModelInput) -> dict[str, list[Tensor]]:
+def maps_by_type(model: Model, model_input: ModelInput) -> dict[str, list[Tensor]]:
     """For each type of attention, the weights (1, H, T, S) of each layer."""
     device = next(model.parameters()).device
     ids = torch.tensor([model_input.ids], device=device)
     if model_input.target is not None:
         maps = attention_maps(model, ids, torch.tensor([model_input.decoder_ids], device=device))
     else:
-        maps = attention_maps(model, ids, run=getattr(model, "backbone", model).hidden_states)
+        backbone = cast(Backbone, getattr(model, "backbone", model))
+        maps = attention_maps(model, ids, run=backbone.hidden_states)
     by_type: dict[str, list[Tensor]] = {}
     for name, weights in maps.items():
         match = re.fullmatch(r"(?:\w+\.)?(\w*blocks)\.(\d+)\.(\w+)", name)

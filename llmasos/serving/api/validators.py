@@ -26,13 +26,12 @@ from llmasos.serving.http.json_body import MAX_SHOWN, show
 
 
 class Validator(ABC):
-    """A type of value.
+    """A type of value."""
 
-    Attributes:
-        expected: what a value must be, in words that follow "it must be".
-    """
-
-    expected: str
+    @property
+    @abstractmethod
+    def expected(self) -> str:
+        """What a value must be, in words that follow "it must be"."""
 
     @abstractmethod
     def accepts(self, value: Any) -> bool:

@@ -80,13 +80,19 @@ class BufferedWriter:
 class Connection(WSGIRequestHandler):
     """Reads one request, has the application answer it, and closes."""
 
+    server: Any  # our HTTPServer; the types of the standard library are those of any server
+    command: Any  # None until the request line has been read
+    rfile: Any
+    wfile: Any
+
     protocol_version = "HTTP/1.1"  # so that `Expect: 100-continue` is understood
     disable_nagle_algorithm = True  # each piece of a stream is sent at once
 
     def setup(self) -> None:
         super().setup()
         self.rfile.close()
-        self.started, self.command, self.path, self.logged = time.monotonic(), None, "", False
+        self.started, self.path, self.logged = time.monotonic(), "", False
+        self.command = None
         self.reader = LimitedReader(self.connection, self.server.read_seconds, MAX_HEAD)
         self.rfile, self.wfile = io.BufferedReader(self.reader), BufferedWriter(self.connection)
 
@@ -221,6 +227,8 @@ class Connection(WSGIRequestHandler):
 class ApplicationHandler(ServerHandler):
     """Calls the application and writes its response."""
 
+    request_handler: Connection
+    headers_sent: bool
     server_software = "llmasos"
     os_environ: dict[str, str] = {}  # requests must not see the process's environment variables
 
@@ -230,7 +238,7 @@ class ApplicationHandler(ServerHandler):
         (The standard library reports nothing about a client that has closed the connection, not even here.)
         """
         error = sys.exc_info()[1]
-        if isinstance(error, OSError):
+        if not isinstance(error, Exception) or isinstance(error, OSError):
             return
         logging.getLogger(__name__).error("a response failed", exc_info=error)
         self.request_handler.log_request(500)

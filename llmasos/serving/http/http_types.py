@@ -19,7 +19,8 @@ JSON = "application/json"
 MAX_BODY = 1_000_000  # bytes
 TEXTS_PER_JOB = 4  # how many texts the model reads before others get a turn
 Environ = dict[str, Any]
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass

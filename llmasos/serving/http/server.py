@@ -160,7 +160,7 @@ class HTTPServer(ThreadingMixIn, WSGIServer):
                 time.sleep(0.05)
             raise
 
-    def process_request(self, connection: socket.socket, client_address: Any) -> None:
+    def process_request(self, connection: Any, client_address: Any) -> None:
         """Give a connection its thread, or reject it."""
         with self._changed:
             has_room = len(self._connections) < self.max_connections
@@ -174,12 +174,12 @@ class HTTPServer(ThreadingMixIn, WSGIServer):
             self._forget(connection)
         self._reject(connection)
 
-    def shutdown_request(self, connection: socket.socket) -> None:
+    def shutdown_request(self, connection: Any) -> None:
         """Called when a connection has ended."""
         super().shutdown_request(connection)
         self._forget(connection)
 
-    def handle_error(self, connection: socket.socket, client_address: Any) -> None:
+    def handle_error(self, connection: Any, client_address: Any) -> None:
         """Called when a connection has failed, usually because the client disconnected."""
         if not isinstance(sys.exc_info()[1], OSError):
             logging.getLogger(__name__).exception("a connection failed")

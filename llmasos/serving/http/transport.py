@@ -22,7 +22,7 @@ import random
 import re
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from time import sleep
@@ -81,7 +81,7 @@ class Transport:
         with response:
             return self._parse(self._read(response))
 
-    def events(self, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def events(self, path: str, body: dict[str, Any]) -> Generator[dict[str, Any], None, None]:
         """Send a request and yield the events of its response, JSON objects. Closing the iterator disconnects.
 
         Raises:
@@ -249,11 +249,11 @@ def parse_url(url: str) -> tuple[str, bool, str, int | None, str]:
         parts = urlsplit(url.strip())
         port = parts.port
     except (ValueError, AttributeError):
-        parts = port = None
-    valid = parts is not None and parts.scheme in ("http", "https") and parts.hostname
-    if not valid or parts.username is not None or parts.query or parts.fragment or not re.fullmatch("[!-~]*", url):
-        shown = "has a user name or a password" if parts is not None and parts.username is not None else f"is {url!r}"
-        raise UserError(f"the server's URL {shown}; it must be http://HOST:PORT or https://HOST.")
+        raise UserError(f"the server's URL is {url!r}; it must be http://HOST:PORT or https://HOST.") from None
+    is_plain = not (parts.username is not None or parts.query or parts.fragment) and re.fullmatch("[!-~]*", url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not is_plain:
+        problem = f"is {url!r}" if parts.username is None else "has a user name or a password"
+        raise UserError(f"the server's URL {problem}; it must be http://HOST:PORT or https://HOST.")
     prefix = parts.path.rstrip("/").removesuffix("/v1")
     return f"{parts.scheme}://{parts.netloc}{prefix}", parts.scheme == "https", parts.hostname, port, prefix
 
