@@ -156,7 +156,7 @@ def test_half_precision_is_half_the_file():
 
 @pytest.mark.parametrize("model, data, words", [
     ("translate", ["a text"], "can learn translation, .*, question-answering, and the data is of the format text"),
-    ("bert", "nothing.csv", "no file, folder or data set 'nothing.csv'"),
+    ("bert", "nothing.csv", "no file, folder or dataset 'nothing.csv'"),
     ("text", "", "the data is an empty text"),
     ("text", [], "the data is an empty list"),
     ("text", 17, "the data is a int; expected"),

@@ -1,4 +1,4 @@
-"""Data sets: text and examples of every format, from names, files and folders, and token arrays on disk.
+"""Datasets: text and examples of every format, from names, files and folders, and token arrays on disk.
 
 There are two paths through this room:
 
@@ -8,7 +8,7 @@ There are two paths through this room:
 - **Examples**: `open_examples` (formats.py) opens a name or a path as `Splits` of examples (examples.py). `Examples`
   and `pad` (batching.py) group them by length and make a batch of them.
 
-The names of all data sets are in catalog.py, which also says how to add one.
+The names of all datasets are in catalog.py, which also says how to add one.
 """
 
 from llmasos.datasets.batching import Examples, by_length, pad

@@ -1,10 +1,10 @@
-"""The catalog: every data set that has a name, with its format and, if it can be downloaded, its files.
+"""The catalog: every dataset that has a name, with its format and, if it can be downloaded, its files.
 
-`DATASETS` lists the published data sets with the address, size, SHA-256, license and split of every file; `fetch.py`
+`DATASETS` lists the published datasets with the address, size, SHA-256, license and split of every file; `fetch.py`
 finds or downloads them. The cards in `data/NAME/README.md` say the same for a person. `EMBEDDED` lists those that need
 no download.
 
-**To add a data set**, add an entry to `DATASETS` and a card in `data/NAME/`. Running text (`format="text"`) needs no
+**To add a dataset**, add an entry to `DATASETS` and a card in `data/NAME/`. Running text (`format="text"`) needs no
 more. For examples of another format, add the function that reads its files to `PUBLISHED` in `readers.py`.
 """
 
@@ -27,7 +27,7 @@ class File:
     """A file of known content.
 
     Attributes:
-        name: its path inside the data set's folder.
+        name: its path inside the dataset's folder.
         size: in bytes.
         sha256: 64 hexadecimal digits.
         addresses: where to download it, tried in order; empty for a file that comes out of an archive.
@@ -41,7 +41,7 @@ class File:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A published data set that can be downloaded.
+    """A published dataset that can be downloaded.
 
     Attributes:
         name: of its folder.
@@ -50,7 +50,7 @@ class Dataset:
         sources: the files that are downloaded.
         splits: split → file. A single entry "all" means one text whose last tenth is held out.
         format: one of `FORMATS`.
-        names: what the user types, if it is not `name`: one data set can be offered in several versions.
+        names: what the user types, if it is not `name`: one dataset can be offered in several versions.
     """
 
     name: str
@@ -184,7 +184,7 @@ DATASETS = {
 
 
 def dataset_names(format: str = "text") -> list[str]:
-    """Return the names of the data sets that have a format, one of `FORMATS`."""
+    """Return the names of the datasets that have a format, one of `FORMATS`."""
     embedded = [name for name, formats in EMBEDDED.items() if format in formats]
     return embedded + [
         name for dataset in DATASETS.values() if dataset.format == format for name in dataset.names or (dataset.name,)
@@ -192,7 +192,7 @@ def dataset_names(format: str = "text") -> list[str]:
 
 
 def is_dataset(name: str) -> bool:
-    """Whether a name is that of a data set of any format, and not a file of the user's own.
+    """Whether a name is that of a dataset of any format, and not a file of the user's own.
 
     Raises:
         UserError: as `story_count`.
@@ -219,15 +219,15 @@ def story_count(name: str) -> int | None:
 
 
 def unknown_name(name: str, format: str = "text") -> UserError:
-    """Return the error for a name that is neither a file nor a data set of this format; it suggests the nearest."""
+    """Return the error for a name that is neither a file nor a dataset of this format; it suggests the nearest."""
     names = dataset_names(format)
     formats = [other for other in FORMATS if name in dataset_names(other)]
     if formats:
-        problem = f"the data set {name!r} has the format {' and '.join(formats)}, not {format}; choose another"
+        problem = f"the dataset {name!r} has the format {' and '.join(formats)}, not {format}; choose another"
     else:
-        suggestion = nearest(name, names) or "; check the path, or name one of the data sets"
-        problem = f"there is no file, folder or data set {name!r}{suggestion}"
-    return UserError(f"{problem} (data sets: {', '.join(names)}).")
+        suggestion = nearest(name, names) or "; check the path, or name one of the datasets"
+        problem = f"there is no file, folder or dataset {name!r}{suggestion}"
+    return UserError(f"{problem} (datasets: {', '.join(names)}).")
 
 
 def nearest(name: str, names: list[str]) -> str:

@@ -1,7 +1,7 @@
-"""What one example of each format is, and a data set of such examples: the types that `open_examples` returns.
+"""What one example of each format is, and a dataset of such examples: the types that `open_examples` returns.
 
-Everything here is text as a person wrote it. Tokens come later (`llmasos/tasks/`, `llmasos/objectives/`), so one data
-set serves any tokenizer and any family of models. An example remembers where it is in the user's files, for messages
+Everything here is text as a person wrote it. Tokens come later (`llmasos/tasks/`, `llmasos/objectives/`), so one
+dataset serves any tokenizer and any family of models. An example remembers where it is in the user's files, for messages
 about it; two examples that differ in nothing else are equal.
 """
 
@@ -26,7 +26,7 @@ class LabelledText:
     text: str
     label: str
     second: str | None = None
-    where: str = field(default="", compare=False, repr=False)  # "FILE, line N"; empty in a built-in data set
+    where: str = field(default="", compare=False, repr=False)  # "FILE, line N"; empty in a built-in dataset
 
 
 @dataclass(frozen=True)
@@ -72,14 +72,14 @@ class Conversation:
 
 @dataclass
 class Splits(Generic[Example]):
-    """The examples of a data set, split into training, validation and test examples.
+    """The examples of a dataset, split into training, validation and test examples.
 
     Attributes:
         name: short, as the user gave it; part of folder names.
         description: one line for a person: what the data is and how it is split.
         train: the examples to learn from.
         val: held out: for choices during training, such as when to stop.
-        test: held out for final numbers only; None if the data set has no such split.
+        test: held out for final numbers only; None if the dataset has no such split.
         fingerprint: hexadecimal digits that change when the data changes.
         skipped: one sentence for each unusable row that was skipped.
     """

@@ -1,4 +1,4 @@
-"""The files of a published data set: found on this machine, or downloaded, unpacked and checked.
+"""The files of a published dataset: found on this machine, or downloaded, unpacked and checked.
 
 A file is looked for in `$LLMASOS_DATA`, then in the cache, and only then downloaded into the cache. Wherever it comes
 from, its SHA-256 is checked, so a number measured on it is a number on the published data.
@@ -24,7 +24,7 @@ BLOCK_BYTES = 1 << 20
 
 
 def find_files(dataset: Dataset, progress: bool = True) -> dict[str, Path]:
-    """Return split → path of a data set's files, each with the right SHA-256. Downloads what is missing.
+    """Return split → path of a dataset's files, each with the right SHA-256. Downloads what is missing.
 
     Raises:
         UserError: a file is not on this machine and cannot be downloaded (says where it was looked for, and how to
@@ -65,12 +65,12 @@ def _find_source(dataset: Dataset, source: File, user_data: Path | None, cache: 
         download(source.addresses, path, source.sha256, source.size, progress=progress)
     except UserError as error:
         folders = f"{user_data / dataset.name} and {cache}" if user_data else f"{cache}; {VARIABLE} is not set"
-        raise UserError(f"the data set {dataset.name} is not on this machine (looked in {folders}): {error}") from error
+        raise UserError(f"the dataset {dataset.name} is not on this machine (looked in {folders}): {error}") from error
     return path
 
 
 def _paths(dataset: Dataset, folder: Path) -> dict[str, Path]:
-    """Return split → path if all files of the data set are in the folder (unpacked or not), else {}."""
+    """Return split → path if all files of the dataset are in the folder (unpacked or not), else {}."""
     paths = {split: path for split, file in dataset.splits.items() if (path := _path(folder, file))}
     return paths if len(paths) == len(dataset.splits) else {}
 

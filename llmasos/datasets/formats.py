@@ -1,6 +1,6 @@
-"""Examples of every format from a data set or from files: `open_examples("pairs", "multi30k")`.
+"""Examples of every format from a dataset or from files: `open_examples("pairs", "multi30k")`.
 
-| format | a row of a table has the columns | or another type of file | built-in data sets |
+| format | a row of a table has the columns | or another type of file | built-in datasets |
 |---|---|---|---|
 | `labelled_text` | text, label, perhaps second (a second text) | | storyworld, sst5, sst2 |
 | `pairs` | source, target | two parallel text files, "SOURCE,TARGET" | storyworld, multi30k |
@@ -11,7 +11,7 @@
 Each is one entry of `FORMATS`; everything else is shared. An empty answer means that the context does not answer the
 question; answer_start counts characters from 0, and without it the first occurrence of the answer is taken.
 
-**To add a data set** of examples: an entry in `catalog.DATASETS`, and in `readers.PUBLISHED` the function that reads
+**To add a dataset** of examples: an entry in `catalog.DATASETS`, and in `readers.PUBLISHED` the function that reads
 its files. **To add a format**: its type in `examples.py`, its name in `catalog.FORMATS`, an entry in `FORMATS`, and,
 for files that are not tables, a reader in `readers.py`.
 """
@@ -201,21 +201,21 @@ def open_examples(
     eval_only: bool = False,
     languages: str | None = None,
 ) -> Splits[Any]:
-    """Open the examples of a data set or of the user's own files.
+    """Open the examples of a dataset or of the user's own files.
 
     Args:
         format: a key of `FORMATS`.
-        name_or_path: a data set's name (see `dataset_names(format)`), "storyworld:N" for N training stories, the path
+        name_or_path: a dataset's name (see `dataset_names(format)`), "storyworld:N" for N training stories, the path
             of a `.csv`, `.tsv` or `.jsonl` file, or another type of file that the format allows.
         columns: role → name of its column, if it is not the role: `{"text": "review", "label": "stars"}`.
         val: a second file (or pair of files) that is held out; without it a tenth of the first is, by a hash of the
             examples. A label that only held-out texts would have stays in training.
         skip_bad: skip unusable rows, with a sentence each in `Splits.skipped`, instead of stopping at the first.
         eval_only: hold out all of the user's file, for evaluation; nothing is left to train on.
-        languages: of a data set with translations: "de-en" (the default) or "en-de".
+        languages: of a dataset with translations: "de-en" (the default) or "en-de".
 
     Raises:
-        UserError: there is no such data set, file or language; a file cannot be read or lacks a column; a row is
+        UserError: there is no such dataset, file or language; a file cannot be read or lacks a column; a row is
             unusable; labels are missing or unknown. Names the file and line.
     """
     spec, name = FORMATS[format], str(name_or_path)
@@ -241,10 +241,10 @@ def open_examples(
 def _open_dataset(
     format: str, name: str, columns: Columns | None, val: str | Path | None, languages: str | None
 ) -> Splits[Any]:
-    """Open a built-in data set, which has its own columns and splits."""
+    """Open a built-in dataset, which has its own columns and splits."""
     for flag, value in (("--columns", columns), ("--val-data", val)):
         if value:
-            raise UserError(f"{flag} is {value!r}, but {name} is a data set with its own splits; leave {flag} out.")
+            raise UserError(f"{flag} is {value!r}, but {name} is a dataset with its own splits; leave {flag} out.")
     options = {}
     if format == "pairs":
         options["languages"] = languages or LANGUAGES[0]

@@ -1,6 +1,6 @@
 """The format of any data that a user passes: a name, a path, a text, or a list of examples.
 
-    "storyworld", "reviews.csv", Path("book.txt")           a data set's name, a file or a folder: used where it is
+    "storyworld", "reviews.csv", Path("book.txt")           a dataset's name, a file or a folder: used where it is
     "It was a dark and stormy night. …"                      a text
     ["one document", "another"]                              documents
     [("a fine film", "good"), …]                             labelled texts or pairs: the caller must know which
@@ -39,7 +39,7 @@ class DataSpec:
     """Data to learn from or to evaluate on.
 
     Attributes:
-        data: a data set's name or a path, as in a recipe's `data`.
+        data: a dataset's name or a path, as in a recipe's `data`.
         formats: the formats that it can be read as: those of `catalog.FORMATS`, or "text_pairs".
     """
 
@@ -62,7 +62,7 @@ def infer_format(data: Any, names: tuple[str, str] | None = None) -> DataSpec:
         return infer_path(data)
     if isinstance(data, str):
         if not data.strip():
-            raise UserError("the data is an empty text; give a text, a list of examples, a path or a data set's name.")
+            raise UserError("the data is an empty text; give a text, a list of examples, a path or a dataset's name.")
         if is_dataset(data):
             name = data.partition(":")[0]  # "storyworld:2000" is "storyworld"
             return DataSpec(data, tuple(format for format in FORMATS if name in dataset_names(format)))
@@ -71,7 +71,7 @@ def infer_format(data: Any, names: tuple[str, str] | None = None) -> DataSpec:
         return DataSpec(write_to_cache(data, ".txt"), ("text",))
     if isinstance(data, Mapping) or not isinstance(data, Iterable):
         raise UserError(
-            f"the data is a {type(data).__name__}; expected a text, a list of examples, a path or a data set's name."
+            f"the data is a {type(data).__name__}; expected a text, a list of examples, a path or a dataset's name."
         )
     return infer_list(list(data), names)
 

@@ -30,7 +30,7 @@ class PythonReference(ManyDocuments):
         except ImportError as error:
             raise UserError(
                 "python-reference needs the module pydoc_data.topics, which this Python lacks; install the full Python"
-                " (on Debian the package libpython3-stdlib) or choose another data set."
+                " (on Debian the package libpython3-stdlib) or choose another dataset."
             ) from error
         self._texts = [topics[name] for name in sorted(topics)]
 
@@ -56,7 +56,7 @@ def python_source() -> FileDocuments:
     folder = Path(sysconfig.get_path("stdlib"))
     paths = [path for path in find_text_files(folder, (".py",), skip=NOT_LIBRARY) if _is_utf8(path)]
     if len(paths) < 2:
-        raise UserError(f"python-source found no .py files in {folder}; choose another data set.")
+        raise UserError(f"python-source found no .py files in {folder}; choose another dataset.")
     description = f"the standard library of Python {platform.python_version()}, {len(paths)} files of source code"
     return FileDocuments(paths, "python-source", description)
 

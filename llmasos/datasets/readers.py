@@ -1,10 +1,10 @@
-"""Examples from files that are not tables, and from the published data sets.
+"""Examples from files that are not tables, and from the published datasets.
 
     train.de,train.en                                    line N of one file is the translation of line N of the other
     {"data": [{"paragraphs": [{"context": …, "qas": […]}]}]}                      SQuAD, one `.json` file
     {"messages": [{"role": "user", "content": …}, {"role": "assistant", …}]}      one conversation per `.jsonl` line
 
-A reader skips a bad example or stops at it, as `BadRows` says. `PUBLISHED` lists how each published data set is read.
+A reader skips a bad example or stops at it, as `BadRows` says. `PUBLISHED` lists how each published dataset is read.
 """
 
 import gzip
@@ -182,7 +182,7 @@ def _conversation(messages: Any, where: str) -> Conversation:
     return Conversation(pairs, where)
 
 
-# ---- Published data sets ---------------------------------------------------------------------------------------------
+# ---- Published datasets ---------------------------------------------------------------------------------------------
 
 SST5_LABELS = ("very negative", "negative", "neutral", "positive", "very positive")
 SST2_LABELS = ("negative", "negative", "", "positive", "positive")  # "": skipped
@@ -254,7 +254,7 @@ def _published_splits(
     note: str,
     skipped: Iterable[str] = (),
 ) -> Splits[Any]:
-    """Return the splits ("train", "val" and perhaps "test") of a published data set, with a description."""
+    """Return the splits ("train", "val" and perhaps "test") of a published dataset, with a description."""
     counts = ", ".join(f"{len(examples):,} {split}" for split, examples in splits.items())
     description = f"{dataset.title} ({dataset.license}); {counts}; {note}"
     fingerprint = fingerprint_of((name, note), list(paths.values()))

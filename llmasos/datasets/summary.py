@@ -1,4 +1,4 @@
-"""A short summary of a data set for a person: what the scripts `data/*/prepare.py` print."""
+"""A short summary of a dataset for a person: what the scripts `data/*/prepare.py` print."""
 
 import sys
 from itertools import islice
@@ -29,7 +29,7 @@ def summarize_text(source: TextSource) -> str:
 
 
 def summarize_examples(splits: Splits) -> str:
-    """Return the description of a data set of examples, the size of each split and its first example."""
+    """Return the description of a dataset of examples, the size of each split and its first example."""
     lines = [f"{splits.name}: {splits.description}"]
     for split, examples in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
         if examples:
@@ -39,10 +39,10 @@ def summarize_examples(splits: Splits) -> str:
 
 
 def prepare(name: str, format: str = "text") -> None:
-    """Download a data set if necessary, check it and print its summary; on an error, print it and exit with 2.
+    """Download a dataset if necessary, check it and print its summary; on an error, print it and exit with 2.
 
     Args:
-        name: of the data set.
+        name: of the dataset.
         format: "text", or one of `formats.FORMATS`.
     """
     try:

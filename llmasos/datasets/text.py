@@ -1,6 +1,6 @@
 """Running text from a name, a file or a folder: `open_text("storyworld")`, `open_text("my.txt")`.
 
-A known name always means the data set; write `./NAME` for a file or folder of the same name. Files are read so:
+A known name always means the dataset; write `./NAME` for a file or folder of the same name. Files are read so:
 
 - **A text file** (`.txt`, `.md`, `.py`, or any other ending) is one long text. Its last tenth of characters is the
   validation text, and no end-of-text is added: Tiny Shakespeare at character level has one token for each character.
@@ -25,15 +25,15 @@ TEXT_ENDINGS = (".txt", ".md", ".py")
 
 
 def open_text(name_or_path: str | Path, field: str = "text") -> TextSource:
-    """Open a data set, a file or a folder as a source of text.
+    """Open a dataset, a file or a folder as a source of text.
 
     Args:
-        name_or_path: a data set's name (`dataset_names`), `storyworld:N` for N training stories, or the path of a text
+        name_or_path: a dataset's name (`dataset_names`), `storyworld:N` for N training stories, or the path of a text
             file, a `.jsonl` file (also `file.jsonl:FIELD`) or a folder.
         field: the field of a `.jsonl` line that holds the text.
 
     Raises:
-        UserError: there is no such data set or file, or it is not text; suggests the nearest names.
+        UserError: there is no such dataset or file, or it is not text; suggests the nearest names.
     """
     name = str(name_or_path)
     if n_stories := catalog.story_count(name):
@@ -57,7 +57,7 @@ def open_text(name_or_path: str | Path, field: str = "text") -> TextSource:
 
 
 def open_published(dataset: Dataset, progress: bool = True) -> TextSource:
-    """Open the text of a published data set, and download it if it is not on this machine.
+    """Open the text of a published dataset, and download it if it is not on this machine.
 
     Raises:
         UserError: as `find_files`.

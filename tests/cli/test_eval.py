@@ -222,7 +222,7 @@ def test_a_plain_folder_is_measured_on_storyworld_if_no_data_is_named(monkeypatc
 WRONG = {
     "no folder": (("runs/nothing",), "there is no folder runs/nothing"),
     "no model": (("cache",), "neither a run nor a model"),
-    "no file": (("runs/classify", "--data", "nowhere.csv"), "there is no file, folder or data set 'nowhere.csv'"),
+    "no file": (("runs/classify", "--data", "nowhere.csv"), "there is no file, folder or dataset 'nowhere.csv'"),
     "no column": (("runs/classify", "--data", "reviews.csv"), "reviews.csv has no column 'text'"),
     "bad columns": (("runs/classify", "--data", "reviews.csv", "--columns", "text"), "columns is 'text'; write ROLE="),
     "unequal lines": (("runs/translate", "--data", "own.de,own.txt"), "own.de has 3 lines, but own.txt has 1"),

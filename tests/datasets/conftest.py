@@ -1,4 +1,4 @@
-"""Fixtures of the data set tests."""
+"""Fixtures of the dataset tests."""
 
 import pytest
 

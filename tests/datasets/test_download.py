@@ -1,4 +1,4 @@
-"""Downloads from a local server that breaks, corrupts, ignores and stalls; and the published data sets on top."""
+"""Downloads from a local server that breaks, corrupts, ignores and stalls; and the published datasets on top."""
 
 import hashlib
 import http.server
@@ -251,7 +251,7 @@ def _file(name: str, content: bytes, *addresses: str) -> File:
 
 
 def _archive() -> tuple[Dataset, bytes]:
-    """A small data set in a zip archive, like WikiText-2, and the archive; no server answers at its address."""
+    """A small dataset in a zip archive, like WikiText-2, and the archive; no server answers at its address."""
     members = {"d/train.raw": b"training text\n" * 50, "d/valid.raw": b"validation text\n" * 5}
     buffer = io.BytesIO()
     write_zip(buffer, members)
@@ -334,7 +334,7 @@ def test_offline_reports_the_data_set_and_the_folders(data_folders):
         find_files(_archive()[0], progress=False)
     message = str(caught.value)
     assert (
-        f"the data set small is not on this machine (looked in {user_data / 'small'} and {cache / 'small'})" in message
+        f"the dataset small is not on this machine (looked in {user_data / 'small'} and {cache / 'small'})" in message
     )
     assert f"save it as {cache / 'small' / 'd.zip'}" in message and "\n" not in message
 

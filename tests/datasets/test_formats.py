@@ -1,4 +1,4 @@
-"""Pairs from tables and parallel files, questions from tables and SQuAD's format, and the published data sets."""
+"""Pairs from tables and parallel files, questions from tables and SQuAD's format, and the published datasets."""
 
 import gzip
 import hashlib

@@ -62,4 +62,4 @@ def test_the_summary_counts_what_is_there(tmp_path):
 def test_a_summary_of_an_unknown_name_exits_with_2_and_one_sentence(capsys):
     with pytest.raises(SystemExit) as caught:
         prepare("no-such-thing")
-    assert caught.value.code == 2 and capsys.readouterr().err.startswith("there is no file, folder or data set")
+    assert caught.value.code == 2 and capsys.readouterr().err.startswith("there is no file, folder or dataset")

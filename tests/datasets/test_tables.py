@@ -187,7 +187,7 @@ def test_the_fingerprint_changes_with_the_data_and_how_it_is_read(tmp_path):
 
 
 def test_unknown_names_and_formats_get_the_nearest_name():
-    with pytest.raises(UserError, match="no file, folder or data set 'sts5'; did you mean 'sst5'"):
+    with pytest.raises(UserError, match="no file, folder or dataset 'sts5'; did you mean 'sst5'"):
         open_examples("labelled_text", "sts5")
     with pytest.raises(UserError, match="'multi30k' has the format pairs, not labelled_text"):
         open_examples("labelled_text", "multi30k")
@@ -196,7 +196,7 @@ def test_unknown_names_and_formats_get_the_nearest_name():
     with pytest.raises(UserError, match="no valid number of stories"):
         open_examples("pairs", "storyworld:many")
     for format in FORMATS:
-        with pytest.raises(UserError, match="--val-data is 'x.csv', but storyworld is a data set"):
+        with pytest.raises(UserError, match="--val-data is 'x.csv', but storyworld is a dataset"):
             open_examples(format, "storyworld", val="x.csv")
         with pytest.raises(UserError, match="nothing.csv"):
             open_examples(format, "nothing.csv")

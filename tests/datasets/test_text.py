@@ -207,9 +207,9 @@ def test_the_fingerprint_of_a_large_file_sees_samples_size_and_time(tmp_path, mo
 
 def test_every_known_name_is_listed_and_an_unknown_one_gets_the_nearest():
     assert {"storyworld", "shakespeare", "wikitext2", "python-reference", "python-source"} <= set(dataset_names())
-    with pytest.raises(UserError, match="data set 'shakespear'; did you mean 'shakespeare'.*wikitext2"):
+    with pytest.raises(UserError, match="dataset 'shakespear'; did you mean 'shakespeare'.*wikitext2"):
         open_text("shakespear")
-    with pytest.raises(UserError, match="no file, folder or data set 'my/missing.txt'; check the path"):
+    with pytest.raises(UserError, match="no file, folder or dataset 'my/missing.txt'; check the path"):
         open_text("my/missing.txt")
 
 

@@ -58,10 +58,10 @@ WRONG = {
     "no such column for questions": (
         given("answer", "--columns", "context=passage"), ["questions.jsonl has no column 'passage' for the context"]),
     "no such role": (given("classify", "--columns", "txt=text"), ["no column role 'txt'", "did you mean 'text'"]),
-    "columns of a data set": (given("classify", "--columns", "text=text", data="storyworld:60"), ["leave --columns"]),
+    "columns of a dataset": (given("classify", "--columns", "text=text", data="storyworld:60"), ["leave --columns"]),
     "no table": (given("classify", data="stories.txt"), ["stories.txt ends in '.txt', expected a table"]),
     "one text for pairs": (given("translate", data="stories.txt"), ["give two parallel ones as SOURCE,TARGET"]),
-    "data of another task": (given("classify", data="multi30k"), ["is one of pairs, not of labelled"]),
+    "data of another task": (given("classify", data="multi30k"), ["has the format pairs, not labelled_text"]),
     # Labels
     "unseen label": (
         given("classify", "--val-data", "other-labels.csv"), ["other-labels.csv, line 3: the label 'furious'",
@@ -72,14 +72,14 @@ WRONG = {
         given("classify", "--train-examples", "3", data="ten-labels.csv"), ["ten-labels.csv, line ", "the known ones"]),
     # Answers
     "stray answer": (
-        given("answer", data="stray-answer.jsonl"), ["stray-answer.jsonl, line 6: the answer 'Clara' does not stand",
+        given("answer", data="stray-answer.jsonl"), ["stray-answer.jsonl, line 6: the answer 'Clara' does not occur",
                                                      "--skip-bad"]),
     "half a line": (given("answer", data="cut-off.jsonl"), ["cut-off.jsonl, line 30", "JSON"]),
     # Pairs
     "empty source": (given("translate", data="empty-source.tsv"), ["empty-source.tsv, line 5: the source is empty"]),
     "empty line": (given("translate", data="three.de,gap.en"), ["gap.en, line 2: the line is empty"]),
     "unequal lines": (
-        given("translate", data="three.de,two.en"), ["three.de has 3 lines, but two.en has 2", "as many"]),
+        given("translate", data="three.de,two.en"), ["three.de has 3 lines, but two.en has 2", "the same number of lines"]),
     "long source": (
         given("translate", data="long-source.tsv"), ["long-source.tsv, line 22: the source has 10", "context of 48",
                                                      "--skip-bad"]),
