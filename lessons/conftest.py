@@ -1,6 +1,6 @@
-"""`pytest lessons/03_attention`: every exercise of the lesson a test, with the feedback of `python -m lessons check`.
+"""`pytest lessons/03_attention`: every exercise is a test, with the feedback of `python -m lessons check`.
 
-What is tested is the student's file, `lessons/mine/03_attention.py`; without one, the stub, where nothing is done yet.
+It tests the student's file, `lessons/mine/03_attention.py`, or the stub if that file does not exist.
 """
 
 from pathlib import Path
@@ -9,14 +9,14 @@ import pytest
 
 
 def pytest_collect_file(file_path: Path, parent):
-    """Take a lesson's `checks.py` for a file of tests."""
+    """Collect a lesson's `checks.py` as a test file."""
     if file_path.name == "checks.py" and (file_path.parent / "exercise.py").exists():
         return LessonChecks.from_parent(parent, path=file_path)
     return None
 
 
 class LessonChecks(pytest.File):
-    """The exercises of one lesson; the student's file is run once for all of them."""
+    """The exercises of one lesson; the student's file runs once for all of them."""
 
     def collect(self):
         from lessons.machinery.discovery import Lesson

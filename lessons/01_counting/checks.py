@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lessons.machinery.exercises import Case, Exercise, Misconception, Written
+from lessons.machinery.exercises import Case, Exercise, Misconception, WrittenAnswer
 
 DERIVED_FOR_YOU = "it differentiates for you; derive the gradient on paper and write it down"
 AUTOGRAD = {
@@ -1244,13 +1244,13 @@ EXERCISES = [
     bits_per_byte,
     table_gradient,
     impossible,
-    Written(
+    WrittenAnswer(
         "WHY_IMPOSSIBLE", "Why does one pair ruin everything, what does smoothing do, and what would be cheating?", 60,
         ["What is the mean of many small numbers and one infinity? Who pays for what smoothing gives to new pairs?"],
         "1.5",
     ),
     mix,
-    Written(
+    WrittenAnswer(
         "EXPERIMENT", "Which two designs, what did you predict for each, what came out, what do you make of it?", 60,
         ["Vary one thing. Where would you expect a gain: in short contexts or in long ones?"], "1.9",
     ),

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from lessons.machinery.exercises import Case, Exercise, Misconception, Written
+from lessons.machinery.exercises import Case, Exercise, Misconception, WrittenAnswer
 from llmasos.tokenizers import bpe_trainer
 from llmasos.tokenizers.bpe import BPETokenizer
 from llmasos.tokenizers.bytes_to_unicode import BYTES_BY_ID, ID_OF_BYTE
@@ -1170,12 +1170,12 @@ EXERCISES = [
     encode,
     decode,
     not_the_shortest,
-    Written(
+    WrittenAnswer(
         "WHY_NOT_SHORTEST", "Why does encode not find it, would the longest match, and what does it do to a model?", 60,
         ["Which merge is carried out first, and can it be taken back?",
          "For the longest match: let the first token that fits be long, and spoil a longer second one."], "2.4",
     ),
-    Written(
+    WrittenAnswer(
         "EXPERIMENT", "What did you change, what did you predict, what came out, what do you make of it?", 60,
         ["One change at a time; three seeds say more than one."], "2.9",
     ),

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from lessons.machinery.exercises import Case, Exercise, Misconception, Written
+from lessons.machinery.exercises import Case, Exercise, Misconception, WrittenAnswer
 from llmasos import nn as library
 
 READY_MADE = {
@@ -815,11 +815,11 @@ EXERCISES = [
     attention,
     multi_head_attention,
     same_to_attention,
-    Written(
+    WrittenAnswer(
         "WHY_SAME", "Why can attention not tell the two apart, and what can be done?", 40,
         ["A sum does not know the order of its terms. What in the formula does know it?"], "3.7",
     ),
-    Written(
+    WrittenAnswer(
         "EXPERIMENT", "What did you change, what did you predict, what came out, what do you make of it?", 60,
         ["One change at a time; three seeds say more than one."], "3.8",
     ),

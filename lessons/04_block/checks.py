@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lessons.machinery.exercises import Case, Exercise, Misconception, Written
+from lessons.machinery.exercises import Case, Exercise, Misconception, WrittenAnswer
 from llmasos import nn as library
 from llmasos.models import ModelConfig, n_parameters_of
 from llmasos.objectives import CausalLM
@@ -1330,12 +1330,12 @@ EXERCISES = [
     block,
     next_token_loss,
     too_good,
-    Written(
+    WrittenAnswer(
         "WHY_TOO_GOOD", "How is a loss of nearly 0 reached, what does that model write, and what gives it away?", 50,
         ["Position t sees positions 0 … t. Which one of them is all that your friend's loss asks for?",
          "Think of ln V and of the floor."], "4.9",
     ),
-    Written(
+    WrittenAnswer(
         "EXPERIMENT", "What did you change, what did you predict, what came out, what do you make of it?", 60,
         ["One change at a time; three seeds say more than one."], "4.10",
     ),

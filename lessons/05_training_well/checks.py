@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lessons.machinery.exercises import Case, Exercise, Misconception, Written
+from lessons.machinery.exercises import Case, Exercise, Misconception, WrittenAnswer
 from llmasos.objectives import IGNORE_INDEX, CausalLM
 from llmasos.training.schedules import learning_rate_factor
 
@@ -1243,11 +1243,11 @@ EXERCISES = [
     adamw_step,
     accumulated_gradient,
     opposite_steps,
-    Written(
+    WrittenAnswer(
         "WHY_OPPOSITE", "Whose gradient is the mean of means, where does this happen, and why does nobody see it?", 40,
         ["Take a micro-batch of 10 tokens and one of 500. What is the share of one token of each?"], "5.9",
     ),
-    Written(
+    WrittenAnswer(
         "EXPERIMENT", "What did you break, what did you predict, what came out, how can one tell it from others?", 60,
         ["One fault at a time. Section 5.11 lists what can be looked at besides the training loss."], "5.12",
     ),

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor, nn
 
-from lessons.machinery.exercises import Case, Exercise, Misconception, Written
+from lessons.machinery.exercises import Case, Exercise, Misconception, WrittenAnswer
 from llmasos.generation import BeamOptions, beam_search_naive, sampling
 from llmasos.nn import explicit_attention
 
@@ -1190,12 +1190,12 @@ EXERCISES = [
     cached_attention,
     beam_search,
     beams_lose,
-    Written(
+    WrittenAnswer(
         "WHY_NOT_LIKELIEST",
         "Why do beams lose, how many make it safe, and why would we not want the likeliest story?", 50,
         ["How many first tokens are there? And what do a hundred tosses of a bent coin look like?"], "6.3",
     ),
-    Written(
+    WrittenAnswer(
         "EXPERIMENT", "Which rule did you try, what did you predict, what came out, is it more than luck?", 60,
         ["One change at a time; three seeds say more than one."], "6.6",
     ),

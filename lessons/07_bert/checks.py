@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lessons.machinery.exercises import Case, Exercise, Misconception, Written
+from lessons.machinery.exercises import Case, Exercise, Misconception, WrittenAnswer
 from llmasos import nn as library
 
 LOSSES = {
@@ -1462,11 +1462,11 @@ EXERCISES = [
     masked_lm_loss,
     next_sentence_pair,
     better_than_it_is,
-    Written(
+    WrittenAnswer(
         "WHY_PSEUDO", "Why are the two numbers apart, in which direction, and what is wrong with the comparison?", 40,
         ["Write both as sums of entropies. Which words does each term know?"], "7.10",
     ),
-    Written(
+    WrittenAnswer(
         "EXPERIMENT", "What did you change, what did you predict, what came out, what do you make of it?", 60,
         ["One change at a time; three seeds say more than one."], "7.8",
     ),

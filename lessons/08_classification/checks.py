@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lessons.machinery.exercises import Case, Exercise, Misconception, Written
+from lessons.machinery.exercises import Case, Exercise, Misconception, WrittenAnswer
 from llmasos import evaluation as library
 from llmasos.evaluation.bag_of_words import words
 from llmasos.models import GPT, Transformer
@@ -1315,11 +1315,11 @@ EXERCISES = [
     expected_calibration_error,
     fit_temperature,
     shortcut,
-    Written(
+    WrittenAnswer(
         "WHY_SHORTCUT", "How does such a word get into a data set, why was there no warning, what would have warned?",
         50, ["Who chose the held-out texts, and from where?"], "8.9",
     ),
-    Written(
+    WrittenAnswer(
         "EXPERIMENT", "What did you change, what did you predict, what came out, what do you make of it?", 60,
         ["One change at a time; three seeds say more than one; compare on the same held-out texts."], "8.5",
     ),

@@ -7,7 +7,7 @@ from collections import Counter
 import torch
 from torch import Tensor
 
-from lessons.machinery.exercises import Case, Exercise, Misconception, Written
+from lessons.machinery.exercises import Case, Exercise, Misconception, WrittenAnswer
 from llmasos.evaluation.squad import exact_match, normalise, squad_values, token_f1
 
 
@@ -1086,11 +1086,11 @@ EXERCISES = [
     best_span,
     answer_over_windows,
     fool_f1,
-    Written(
+    WrittenAnswer(
         "WHY_F1", "Why can a count of words be fooled in both directions, and what could one do about it?", 40,
         ["What does F1 know about a word, and what about the order and the sense of words?"], "9.6",
     ),
-    Written(
+    WrittenAnswer(
         "EXPERIMENT", "What did you change, what did you predict, what came out, what do you make of it?", 60,
         ["One change at a time, and look at both kinds of questions."], "9.8",
     ),

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lessons.machinery.exercises import Case, Exercise, Misconception, Written
+from lessons.machinery.exercises import Case, Exercise, Misconception, WrittenAnswer
 from llmasos import nn as library
 from llmasos.evaluation import bleu_from_sums, bleu_statistics
 from llmasos.objectives.seq2seq import smoothed_cross_entropy as sum_of_smoothed
@@ -1579,12 +1579,12 @@ EXERCISES = [
     cross_attention,
     bleu,
     fool_bleu,
-    Written(
+    WrittenAnswer(
         "WHY_FOOLED", "Why is BLEU fooled, why was it trusted, and when would you not trust it?", 60,
         ["What does BLEU compare: meanings, or runs of words? What is alike when two similar systems are compared on a "
          "thousand sentences, and what is not when two different ones are?"], "10.10",
     ),
-    Written(
+    WrittenAnswer(
         "EXPERIMENT", "What did you change, what did you predict, what came out, what do you make of it?", 60,
         ["One change at a time; three seeds say more than one."], "10.7",
     ),

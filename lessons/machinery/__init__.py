@@ -1,7 +1,7 @@
 """How the course works: lessons, exercises, checks, grading.
 
-In the order in which to read: `exercises` (what an author declares), `cells` and `catalogue` (a lesson's files),
-`values`, `observe` (trying a function on a case), `judge` (right or wrong, and which mistake), `forbidden`, `confine`,
-`alone`, `worker` and `supervise` (somebody else's code, in a process of its own), `check`, `workspace`, `grade`,
-`commands`; and `stage`, `pictures` and `notebook` for the lessons themselves.
+Reading order: `exercises` (what an author declares), `cells` and `discovery` (a lesson's files), `comparison`,
+`execution` (call a function on a case), `static_checks`, `diagnosis` and `grading` (right or wrong, and why),
+`forbidden`, `sandbox`, `worker_main`, `worker` and `runner` (a student's code in its own process), `check`,
+`workspace`, `grade`, `commands`; then `lesson_api`, `pictures` and `notebook`, which the lessons themselves use.
 """

@@ -7,7 +7,7 @@
     print("code")
 
 This is the "percent format" that VS Code, Spyder and Jupytext know. One cell is marked `# %% [setup]`: it finds the
-library when the file is run as a script; in a notebook another takes its place.
+library when the file runs as a script; notebooks replace it.
 """
 
 import re
@@ -30,7 +30,7 @@ def read_cells(path: Path) -> list[Cell]:
     """The cells of a file.
 
     Raises:
-        UserError: a line of prose is not a comment, or the file begins with something else than a cell.
+        UserError: a line of prose is not a comment, or the file does not begin with a cell.
     """
     cells: list[Cell] = []
     kind, lines, start = None, [], 1
@@ -38,7 +38,7 @@ def read_cells(path: Path) -> list[Cell]:
         marker = re.match(r"# %%\s*(?:\[(\w+)\])?", line)
         if marker is None:
             if kind is None and line.strip():
-                raise UserError(f"{path}, line {number}: a lesson begins with a cell, '# %% [markdown]'.")
+                raise UserError(f"{path}, line {number}: a lesson must begin with a cell, '# %% [markdown]'.")
             if kind == "markdown":
                 if line.strip() and not re.match(r"#( |$)", line):
                     raise UserError(f"{path}, line {number}: prose must be a comment ('# …'), but this is {line!r}.")

@@ -1,71 +1,73 @@
-"""Check a student's file: from its text to a verdict for every exercise, and the verdict in words."""
+"""Check a student's file: from its text to a verdict on every exercise, and from the verdict to feedback."""
 
 import ast
 import textwrap
 from pathlib import Path
 
 from lessons.machinery.discovery import Lesson
-from lessons.machinery.exercises import Exercise, Written
+from lessons.machinery.exercises import Exercise, WrittenAnswer
 from lessons.machinery.grading import (
     NOT_DONE,
     RIGHT,
     WRONG,
     Verdict,
-    before_running,
-    explain_place,
-    is_not_done,
-    judge,
-    judge_written,
-    read_source,
+    grade_run,
+    grade_written,
+    section_location,
 )
-from lessons.machinery.runner import MEMORY, run_file
+from lessons.machinery.runner import MEMORY_LIMIT, run_file
+from lessons.machinery.static_checks import find_static_problem, is_not_done, parse_source
 from llmasos.errors import UserError
 
-LARGEST_FILE = 1_000_000  # characters in a student's file
+MAX_FILE_SIZE = 1_000_000  # characters in a student's file
 SIGNS = {RIGHT: "✓", WRONG: "✗", NOT_DONE: "·"}
 
 
 def check_source(
-    lesson: Lesson, source: str, where: str, only: str | None = None, memory: int = MEMORY
+    lesson: Lesson, source: str, filename: str, only: str | None = None, memory: int = MEMORY_LIMIT
 ) -> list[Verdict]:
     """The verdict on every exercise of a lesson.
 
     Args:
-        lesson: which lesson.
+        lesson: the lesson.
         source: the text of the student's file.
-        where: what to call the file.
-        only: the one exercise to check; None = all.
-        memory: bytes that the code may use.
+        filename: the file's name in messages.
+        only: the only exercise to check; None checks all.
+        memory: bytes of memory the code may use.
 
     Raises:
-        UserError: there is no exercise of that name.
+        UserError: the lesson has no exercise with that name.
     """
     tasks = lesson.tasks if only is None else [lesson.task(only)]
-    tree = read_source(source, where)
+    tree = parse_source(source, filename)
     if not isinstance(tree, ast.Module):
         return [Verdict(task, WRONG, tree.mistake, tree.why) for task in tasks]
     stub = ast.parse(lesson.stub)
     verdicts: dict[str, Verdict] = {}
     for task in tasks:
-        if isinstance(task, Written):
-            verdicts[task.name] = judge_written(task, tree, stub, where)
+        if isinstance(task, WrittenAnswer):
+            verdicts[task.name] = grade_written(task, tree, stub, filename)
         elif is_not_done(tree, task.name):
             verdicts[task.name] = Verdict(task, NOT_DONE, cases=len(task.cases))
-        elif (fault := before_running(tree, stub, task, where)) is not None:
+        elif (fault := find_static_problem(tree, stub, task, filename)) is not None:
             verdicts[task.name] = Verdict(task, WRONG, fault.mistake, fault.why, fault.hint, cases=len(task.cases))
     to_run = [task for task in tasks if task.name not in verdicts]
     if to_run:
         run = run_file(source, lesson, [task.name for task in to_run], memory)
         for task in to_run:
-            verdicts[task.name] = judge(task, run, source, where)
+            verdicts[task.name] = grade_run(task, run, source, filename)
     return [verdicts[task.name] for task in tasks]
 
 
 def read_student_file(path: Path) -> str:
-    """The text of a student's file. Raises UserError if there is none, or it is no text."""
+    """Read a student's file.
+
+    Raises:
+        UserError: the file is missing, too large, or not UTF-8 text.
+    """
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise UserError(f"{path} has {path.stat().st_size:,} bytes; a solution has a few thousand.")
+        if path.stat().st_size > MAX_FILE_SIZE:
+            raise UserError(f"{path} has {path.stat().st_size:,} bytes; a solution has only a few thousand.")
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from None
@@ -74,7 +76,7 @@ def read_student_file(path: Path) -> str:
 
 
 def explain(lesson: Lesson, verdict: Verdict) -> str:
-    """The verdict in words, as a student reads it."""
+    """The verdict as feedback for the student."""
     task, lines = verdict.task, []
     title = f"{SIGNS[verdict.status]} {task.name}"
     if verdict.status == RIGHT:
@@ -85,7 +87,7 @@ def explain(lesson: Lesson, verdict: Verdict) -> str:
         return f"{title}: not done yet.  {task.asks}"
     several = verdict.failing and verdict.cases > 1
     failing = f"wrong in {verdict.failing} of {verdict.cases} cases" if several else "wrong"
-    lines += [f"{title}: {failing}", wrap("Asked", task.asks)]
+    lines += [f"{title}: {failing}", wrap("Task", task.asks)]
     if verdict.mistake:
         lines.append(wrap("Mistake", verdict.mistake))
     lines.append(wrap("Why", verdict.why))
@@ -97,13 +99,13 @@ def explain(lesson: Lesson, verdict: Verdict) -> str:
         lines.append(textwrap.indent(verdict.printed.rstrip()[:500], "        | "))
     if verdict.hint:
         lines.append(wrap("Hint", verdict.hint))
-    if place := explain_place(lesson, verdict.section):
+    if place := section_location(lesson, verdict.section):
         lines.append(wrap("Read again", place))
     return "\n".join(lines)
 
 
 def wrap(title: str, text: str) -> str:
-    """A titled paragraph, indented; what follows a line break stays a line of its own."""
+    """A titled, indented paragraph; explicit line breaks are kept."""
     first, *rest = text.splitlines() or [""]
     body = textwrap.fill(f"{title}: {first}", 110, initial_indent="    ", subsequent_indent="      ")
     return "\n".join([body, *("    " + line for line in rest)])

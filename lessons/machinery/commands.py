@@ -1,4 +1,4 @@
-"""`python -m lessons …`: what a student and a teacher type."""
+"""`python -m lessons …`: the command line for students and teachers."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ from llmasos.errors import UserError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command that the arguments name; without any, show the syllabus. Returns the exit status."""
+    """Run the given command; without one, show the syllabus. Returns the exit status."""
     return run(dispatch, sys.argv[1:] if arguments is None else arguments)
 
 
@@ -33,36 +33,42 @@ def make_parser() -> ArgumentParser:
     commands = parser.add_subparsers(dest="command", parser_class=ArgumentParser)
 
     def command(name: str, function, help: str, lesson: bool = True):
-        made = commands.add_parser(name, help=help, description=help)
-        made.set_defaults(function=function)
+        subparser = commands.add_parser(name, help=help, description=help)
+        subparser.set_defaults(function=function)
         if lesson:
-            made.add_argument("lesson", metavar="N", help="the lesson's number")
-        return made
+            subparser.add_argument("lesson", metavar="N", help="the lesson's number")
+        return subparser
 
-    made = command("run", run_command, "run a lesson: its code, its model, its pictures")
-    made.add_argument("--mine", action="store_true", help="with your own parts in place of the library's")
-    made.add_argument("--seed", type=int, help="another seed than the lesson's own")
-    made = command("check", check_command, "check your solutions, and say what is wrong with them")
-    made.add_argument("--only", metavar="NAME", help="one exercise only")
-    made = command("hint", hint_command, "a hint for an exercise; one more each time")
-    made.add_argument("name", metavar="NAME", help="the exercise")
-    made = command("notebook", notebook_command, "write a lesson as a Jupyter notebook")
-    made.add_argument("--out", type=Path, help="where to (default: lessons/mine/NN_name.ipynb)")
-    made = command("grade", grade_command, "grade a folder of submissions", lesson=False)
-    made.add_argument("folder", type=Path, metavar="DIR", help="a folder (or .py file) for each student")
-    made.add_argument("--lesson", metavar="N", help="one lesson only; files may then have any name")
-    made.add_argument("--format", default="table", choices=("table", "json", "csv", "gradescope"), help="of the result")
-    made.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 2) // 2), help="how many at a time")
-    made.add_argument("--out", type=Path, help="a file for the result; for gradescope and many students a folder")
-    command("new-term", new_term_command, "begin anew; your solutions are kept in a backup", lesson=False)
+    subparser = command("run", run_command, "run a lesson: code, model and pictures")
+    subparser.add_argument("--mine", action="store_true", help="use your own solutions instead of the library's code")
+    subparser.add_argument("--seed", type=int, help="use this seed instead of the lesson's default")
+    subparser = command("check", check_command, "check your solutions and explain what is wrong")
+    subparser.add_argument("--only", metavar="NAME", help="check only this exercise")
+    subparser = command("hint", hint_command, "show a hint for an exercise; one more each time")
+    subparser.add_argument("name", metavar="NAME", help="the exercise")
+    subparser = command("notebook", notebook_command, "write a lesson as a Jupyter notebook")
+    subparser.add_argument("--out", type=Path, help="output file (default: lessons/mine/NN_name.ipynb)")
+    subparser = command("grade", grade_command, "grade a folder of submissions", lesson=False)
+    subparser.add_argument(
+        "folder", type=Path, metavar="DIR", help="a folder with one folder (or .py file) per student"
+    )
+    subparser.add_argument("--lesson", metavar="N", help="grade only this lesson; files may then have any name")
+    subparser.add_argument(
+        "--format", default="table", choices=("table", "json", "csv", "gradescope"), help="output format"
+    )
+    subparser.add_argument(
+        "--jobs", type=int, default=max(1, (os.cpu_count() or 2) // 2), help="how many submissions to check in parallel"
+    )
+    subparser.add_argument("--out", type=Path, help="output file; a folder for gradescope with several students")
+    command("reset", reset_command, "start over; your solutions are kept in a backup", lesson=False)
     return parser
 
 
 def syllabus() -> int:
-    """The lessons, what each teaches, and how far the student is."""
+    """Show the lessons, what each one teaches, and the student's progress."""
     workspace = Workspace.default()
     progress = workspace.progress()
-    print("The course, from counting words to models that write, understand and translate.\n")
+    print("The course: from counting words to models that write, understand and translate.\n")
     for lesson in lessons():
         passed = len(progress.get(lesson.name, {"passed": []})["passed"])
         print(f"  {lesson.number:02d}  {lesson.title}   [{passed}/{len(lesson.tasks)} exercises]")
@@ -83,13 +89,13 @@ def run_command(options) -> int:
 
     lesson = find_lesson(options.lesson)
     if options.mine:
-        say_if_started(Workspace.default(), lesson)
+        create_student_file(Workspace.default(), lesson)
     run_lesson(lesson, options.mine, options.seed)
     return 0
 
 
 def check_command(options) -> int:
-    """Check the student's file. Returns 1 if something is wrong, 0 if not."""
+    """Check the student's file. Returns 1 if any exercise is wrong, otherwise 0."""
     from lessons.machinery.check import check_source, explain, read_student_file
     from lessons.machinery.grading import NOT_DONE, RIGHT, WRONG
 
@@ -97,28 +103,28 @@ def check_command(options) -> int:
     if options.only is not None:
         lesson.task(options.only)
     lesson.require("exercise.py")
-    say_if_started(workspace, lesson)
+    create_student_file(workspace, lesson)
     path = workspace.file(lesson)
     verdicts = check_source(lesson, read_student_file(path), path.name, options.only)
     for verdict in verdicts:
         print(explain(lesson, verdict) + "\n")
-    workspace.note(lesson, {v.task.name: v.status == RIGHT for v in verdicts})
+    workspace.record(lesson, {v.task.name: v.status == RIGHT for v in verdicts})
     n = {status: sum(v.status == status for v in verdicts) for status in (RIGHT, WRONG, NOT_DONE)}
     print(f"{n[RIGHT]} right, {n[WRONG]} wrong, {n[NOT_DONE]} not done yet, in {path}")
     return 1 if n[WRONG] else 0
 
 
 def hint_command(options) -> int:
-    """One more hint."""
+    """Show one more hint."""
     lesson, workspace = find_lesson(options.lesson), Workspace.default()
     task = lesson.task(options.name)
-    before = min(workspace.note(lesson, hint=task.name), len(task.hints))
+    before = min(workspace.record(lesson, hint=task.name), len(task.hints))
     for number, hint in enumerate(task.hints[: before + 1], 1):
         print(f"{number}. {hint}")
     if before + 1 < len(task.hints):
-        print(f"\n({len(task.hints) - before - 1} more; ask again when you have tried.)")
+        print(f"\n({len(task.hints) - before - 1} more; run this again after you have tried.)")
     elif task.section in lesson.sections:
-        print(f"\nThat was all. Read again: {lesson.place(task.section)}")
+        print(f"\nThat was the last hint. Read again: {lesson.place(task.section)}")
     return 0
 
 
@@ -129,23 +135,21 @@ def notebook_command(options) -> int:
     lesson = find_lesson(options.lesson)
     path = options.out or Workspace.default().mine / f"{lesson.name}.ipynb"
     write_notebook(lesson, path)
-    print(f"{path} is written; open it with Jupyter, VS Code or Colab.")
+    print(f"Wrote {path}. Open it with Jupyter, VS Code or Colab.")
     return 0
 
 
 def grade_command(options) -> int:
     """Grade submissions."""
-    from lessons.machinery.grade import grade, written
+    from lessons.machinery.grade import grade, render
 
     if options.jobs < 1:
         raise UserError(f"--jobs is {options.jobs}; it must be at least 1.")
     only = find_lesson(options.lesson) if options.lesson else None
-    graded = grade(options.folder, only, options.jobs, say=lambda line: print(line, file=sys.stderr))
-    texts = written(graded, options.format)
+    graded = grade(options.folder, only, options.jobs, log=lambda line: print(line, file=sys.stderr))
+    texts = render(graded, options.format)
     if len(texts) > 1 and options.out is None:
-        raise UserError(
-            f"there are {len(texts)} submissions, and Gradescope wants a file for each: add --out FOLDER, or grade one."
-        )
+        raise UserError(f"There are {len(texts)} submissions, and Gradescope needs one file each. Add --out FOLDER.")
     for student, text in texts.items():
         if options.out is None:
             print(text, end="")
@@ -156,15 +160,19 @@ def grade_command(options) -> int:
     return 0
 
 
-def new_term_command(options) -> int:
-    """Begin anew."""
-    backup = Workspace.default().new_term()
-    print(f"Your solutions and your progress are now in {backup}." if backup else "There was nothing to put away.")
-    print("The next  python -m lessons check N  begins with a fresh stub.")
+def reset_command(options) -> int:
+    """Move all solutions to a backup and start over."""
+    backup = Workspace.default().reset()
+    print(
+        f"Your solutions and your progress have been moved to {backup}." if backup else "There was nothing to back up."
+    )
+    print("The next  python -m lessons check N  starts from a fresh stub.")
     return 0
 
 
-def say_if_started(workspace: Workspace, lesson: Lesson) -> None:
-    """Make the student's file if it is not there, and tell them."""
+def create_student_file(workspace: Workspace, lesson: Lesson) -> None:
+    """Create the student's file if it does not exist, and say so."""
     if workspace.start(lesson):
-        print(f"Your file for this lesson is {workspace.file(lesson)}; it was made from the stub. Solve it there.\n")
+        print(
+            f"Your file for this lesson is {workspace.file(lesson)}, just created from the stub. Solve it there.\n"
+        )

@@ -1,7 +1,7 @@
-"""Values that an exercise returns: sent between processes, compared, and shown to a person.
+"""The values that exercises return: sent between processes, compared, and formatted for people.
 
-Nothing here trusts the sender: a value arrives as JSON (never as a pickle), and what does not fit a number, a string,
-a list, a dictionary, an array or a tensor arrives as a `Foreign` with its description, which equals nothing.
+Nothing here trusts the sender: a value arrives as JSON (never as a pickle), and anything other than a
+number, string, list, dictionary, array or tensor arrives as an `Opaque` description, which equals nothing.
 """
 
 import base64
@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-LARGEST = 100_000  # numbers in a tensor; no expected output of any exercise is larger
-DEEPEST = 6  # lists within lists
+MAX_NUMBERS = 100_000  # numbers in a tensor; no expected output of any exercise is larger
+MAX_DEPTH = 6  # lists within lists
 DTYPES = {
     str(dtype)[6:]: dtype
     for dtype in (
@@ -25,8 +25,8 @@ DTYPES = {
 
 
 @dataclass(frozen=True)
-class Foreign:
-    """Something that cannot be compared, by its description."""
+class Opaque:
+    """The description of a value that cannot be compared."""
 
     description: str
 
@@ -48,21 +48,21 @@ class Difference:
 
 
 def encode(value: Any, depth: int = 0) -> Any:
-    """The value as JSON: numbers and strings as they are, everything else as a list that begins with its kind."""
+    """The value as JSON: numbers and strings as they are, everything else as a list that begins with its type."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | float | str):
         return value
     if isinstance(value, int):
         return value if abs(value) < 10**18 else ["foreign", "an enormous whole number"]
-    if depth > DEEPEST:
+    if depth > MAX_DEPTH:
         return ["foreign", "lists nested too deeply"]
     if isinstance(value, list | tuple):
-        if len(value) > LARGEST:
+        if len(value) > MAX_NUMBERS:
             return ["foreign", f"a list of {len(value):,} items"]
         return ["list", [encode(item, depth + 1) for item in value]]
     if isinstance(value, dict):
-        items = list(value.items())[:LARGEST]
+        items = list(value.items())[:MAX_NUMBERS]
         return ["dict", [[encode(key, depth + 1), encode(item, depth + 1)] for key, item in items]]
     if isinstance(value, Tensor):
         return encode_tensor(value)
@@ -70,8 +70,8 @@ def encode(value: Any, depth: int = 0) -> Any:
         kind, *rest = encode_tensor(torch.from_numpy(np.ascontiguousarray(value)).reshape(value.shape))
         return [kind if kind == "foreign" else "array", *rest]
     if isinstance(value, bytes):
-        return ["bytes", base64.b64encode(value[:LARGEST]).decode()]
-    if isinstance(value, set | frozenset) and len(value) <= LARGEST:
+        return ["bytes", base64.b64encode(value[:MAX_NUMBERS]).decode()]
+    if isinstance(value, set | frozenset) and len(value) <= MAX_NUMBERS:
         return ["set", [encode(item, depth + 1) for item in value]]
     return ["foreign", f"an object of type {type(value).__name__}"]
 
@@ -79,7 +79,7 @@ def encode(value: Any, depth: int = 0) -> Any:
 def encode_tensor(x: Tensor) -> Any:
     """Its dtype, shape and bytes."""
     dtype, shape = str(x.dtype)[6:], list(x.shape)
-    if x.numel() > LARGEST:
+    if x.numel() > MAX_NUMBERS:
         return ["foreign", f"a tensor of shape {tuple(shape)}"]
     if dtype not in DTYPES or x.layout != torch.strided or x.device.type == "meta":
         return ["foreign", f"a tensor of dtype {dtype} on {x.device}"]
@@ -91,11 +91,11 @@ def decode(message: Any, depth: int = 0) -> Any:
     """The reverse of `encode`. Raises ValueError for anything that `encode` does not write."""
     if message is None or isinstance(message, bool | int | float | str):
         return message
-    if depth > DEEPEST + 1 or not isinstance(message, list) or len(message) < 2:
+    if depth > MAX_DEPTH + 1 or not isinstance(message, list) or len(message) < 2:
         raise ValueError("not a value")
     kind, *rest = message
     if kind == "foreign" and isinstance(rest[0], str):
-        return Foreign(rest[0][:200])
+        return Opaque(rest[0][:200])
     if kind == "list" and isinstance(rest[0], list):
         return [decode(item, depth + 1) for item in rest[0]]
     if kind == "bytes":
@@ -123,10 +123,10 @@ def as_key(key: Any) -> Any:
 
 
 def difference(expected: Any, got: Any, rtol: float, atol: float, what: str = "the result") -> Difference | None:
-    """What is wrong with `got`, or None if it is as good as `expected`.
+    """How `got` differs from `expected`, or None if it is equivalent.
 
-    Any floating-point precision will do, a tuple is as good as a list, and a tensor without dimensions as good as a
-    number. But a mask of numbers is no mask, and a NumPy array or a list is no tensor.
+    Any floating-point precision is accepted; tuples equal lists, and zero-dimensional tensors equal numbers. But a mask
+    must be boolean, and a NumPy array or a list is not a tensor.
     """
     if is_number(expected) and is_number(got):
         expected, got = torch.as_tensor(expected), torch.as_tensor(got)
@@ -136,29 +136,29 @@ def difference(expected: Any, got: Any, rtol: float, atol: float, what: str = "t
         return tensor_difference(expected, got, rtol, atol, what)
     if isinstance(expected, list | tuple):
         if not isinstance(got, list | tuple):
-            return Difference("type", f"{what} should be {kind_of(expected)}, but is {kind_of(got)}.")
+            return Difference("type", f"{what} should be {describe_type(expected)}, but is {describe_type(got)}.")
         if len(expected) != len(got):
             return Difference("length", f"{what} should have {len(expected)} items, but has {len(got)}.")
         parts = [(f"item {i} of {what}", a, b) for i, (a, b) in enumerate(zip(expected, got, strict=True))]
     elif isinstance(expected, dict):
         if not isinstance(got, dict):
-            return Difference("type", f"{what} should be {kind_of(expected)}, but is {kind_of(got)}.")
+            return Difference("type", f"{what} should be {describe_type(expected)}, but is {describe_type(got)}.")
         if set(expected) != set(got):
             return Difference("keys", f"{what} should have the keys {list(expected)}, but has {list(got)[:20]}.")
         parts = [(f"{what}[{key!r}]", value, got[key]) for key, value in expected.items()]
     else:
-        if kind_of(expected) != kind_of(got):
-            return Difference("type", f"{what} should be {kind_of(expected)}, but is {kind_of(got)}.")
-        same = not isinstance(expected, Foreign | np.ndarray) and expected == got
-        return None if same else Difference("values", f"{what} has another value.")
-    found = (difference(a, b, rtol, atol, name) for name, a, b in parts)
-    return next((d for d in found if d is not None), None)
+        if describe_type(expected) != describe_type(got):
+            return Difference("type", f"{what} should be {describe_type(expected)}, but is {describe_type(got)}.")
+        same = not isinstance(expected, Opaque | np.ndarray) and expected == got
+        return None if same else Difference("values", f"{what} has a different value.")
+    differences = (difference(a, b, rtol, atol, name) for name, a, b in parts)
+    return next((d for d in differences if d is not None), None)
 
 
 def tensor_difference(expected: Tensor, got: Any, rtol: float, atol: float, what: str) -> Difference | None:
     """`difference` for tensors and numbers."""
     if not isinstance(got, Tensor):
-        return Difference("type", f"{what} should be {kind_of(expected)}, but is {kind_of(got)}.")
+        return Difference("type", f"{what} should be {describe_type(expected)}, but is {describe_type(got)}.")
     if expected.shape != got.shape:
         detail = f"{what} should have shape {tuple(expected.shape)}, but has {tuple(got.shape)}"
         if sorted(expected.shape) == sorted(got.shape):
@@ -167,31 +167,31 @@ def tensor_difference(expected: Tensor, got: Any, rtol: float, atol: float, what
             detail += ": the same up to dimensions of size 1 (squeeze, unsqueeze, keepdim)"
         return Difference("shape", detail + ".")
     same = torch.allclose(expected.double(), got.double(), rtol=rtol, atol=atol, equal_nan=True)
-    if same and number_kind(expected) != number_kind(got):
-        message = f"{what} has the right numbers, but they are {number_kind(got)} ({str(got.dtype)[6:]})"
-        return Difference("dtype", f"{message} where {number_kind(expected)} were asked for.")
+    if same and dtype_class(expected) != dtype_class(got):
+        message = f"{what} has the right numbers, but they are {dtype_class(got)} ({str(got.dtype)[6:]})"
+        return Difference("dtype", f"{message} where {dtype_class(expected)} are expected.")
     if same:
         return None
     if got.is_floating_point() and got.isnan().any() and not (expected.is_floating_point() and expected.isnan().any()):
         return Difference("values", f"{what} contains NaN.")
-    return Difference("values", f"{what} has other values.")
+    return Difference("values", f"{what} has different values.")
 
 
 def is_number(value: Any) -> bool:
-    """A Python number, or a tensor without dimensions."""
+    """Whether the value is a Python number or a zero-dimensional tensor."""
     return isinstance(value, bool | int | float) or (isinstance(value, Tensor) and value.dim() == 0)
 
 
-def number_kind(x: Tensor) -> str:
-    """True and False, whole numbers, or floating-point numbers."""
+def dtype_class(x: Tensor) -> str:
+    """The class of a dtype in words: booleans, whole numbers, or floating-point numbers."""
     if x.dtype == torch.bool:
         return "booleans"
     return "floating-point numbers" if x.is_floating_point() else "whole numbers"
 
 
-def kind_of(value: Any) -> str:
-    """What a value is, for a sentence."""
-    if isinstance(value, Foreign):
+def describe_type(value: Any) -> str:
+    """The type of a value in words, to be used in a sentence."""
+    if isinstance(value, Opaque):
         return value.description
     if value is None:
         return "None (is a return missing?)"
@@ -199,41 +199,41 @@ def kind_of(value: Any) -> str:
         return "a number"
     names = {
         Tensor: "a tensor", np.ndarray: "a NumPy array", bytes: "bytes", set: "a set", list: "a list or tuple",
-        tuple: "a list or tuple", dict: "a dictionary", str: "a text",
+        tuple: "a list or tuple", dict: "a dictionary", str: "a string",
     }  # fmt: skip
     return next((name for kind, name in names.items() if isinstance(value, kind)), f"a {type(value).__name__}")
 
 
-# Showing
+# Formatting
 
 
-def show(value: Any, other: Any = None, indent: str = "") -> str:
-    """A value for a person: whole numbers or two decimals, and of a large tensor the part that matters.
+def format_value(value: Any, other: Any = None, indent: str = "") -> str:
+    """Format a value for people: whole numbers or two decimals, and the relevant part of a large tensor.
 
     Args:
         value: what to show.
-        other: what it differs from; of a tensor with more than two dimensions the first matrix that differs is shown.
-        indent: what every line after the first begins with.
+        other: the value it differs from, which selects the matrix shown of a tensor with more than two dimensions.
+        indent: the prefix of every line after the first.
     """
-    if isinstance(value, Foreign):
+    if isinstance(value, Opaque):
         return value.description
     if isinstance(value, np.ndarray):
         value = torch.from_numpy(value)
         other = torch.from_numpy(other) if isinstance(other, np.ndarray) else None
     if isinstance(value, Tensor):
-        return show_tensor(value, other, indent)
+        return format_tensor(value, other, indent)
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list | tuple):
         others = other if isinstance(other, list | tuple) and len(other) == len(value) else [None] * len(value)
-        shown = [show(a, b, indent + "  ") for a, b in zip(value[:12], others, strict=False)]
+        shown = [format_value(a, b, indent + "  ") for a, b in zip(value[:12], others, strict=False)]
         more = [f"… {len(value)} items"] if len(value) > 12 else []
         if any("\n" in item for item in shown):
             return f"\n{indent}".join("- " + item for item in shown + more)
         return "[" + ", ".join(shown + more) + "]"
     if isinstance(value, dict):
         others = other if isinstance(other, dict) else {}
-        shown = {key: show(item, others.get(key), indent + "  ") for key, item in list(value.items())[:12]}
+        shown = {key: format_value(item, others.get(key), indent + "  ") for key, item in list(value.items())[:12]}
         if any("\n" in item for item in shown.values()):
             return f"\n{indent}".join(f"{key}:\n{indent}  {item}" for key, item in shown.items())
         return "{" + ", ".join(f"{key!r}: {item}" for key, item in shown.items()) + "}"
@@ -241,21 +241,21 @@ def show(value: Any, other: Any = None, indent: str = "") -> str:
     return text if len(text) <= 300 else text[:300] + "…"
 
 
-def show_tensor(x: Tensor, other: Any, indent: str) -> str:
-    """One row a line. More than two dimensions: one matrix; more than 8 rows or columns: the first 8."""
+def format_tensor(x: Tensor, other: Any, indent: str) -> str:
+    """Format a tensor, one row per line: one matrix if it has more dimensions, and at most 8 rows and columns."""
     place = ""
     if x.dim() > 2:
         at = first_difference(x, other)[:-2]
         place = f"[{', '.join(map(str, at))}] of shape {tuple(x.shape)}:\n{indent}"
         x = x[tuple(at)]
     if x.dim() == 0:
-        return number(x)
+        return format_number(x)
     if x.dim() == 1:
-        return place + row(x)
+        return place + format_row(x)
     if 0 in x.shape:
         return f"an empty tensor of shape {tuple(x.shape)}"
-    width = max(len(number(value)) for value in x[:8, :8].flatten())
-    lines = [row(values, width) for values in x[:8]]
+    width = max(len(format_number(value)) for value in x[:8, :8].flatten())
+    lines = [format_row(values, width) for values in x[:8]]
     if x.size(0) > 8:
         lines.append(f"… {x.size(0)} rows")
     return place + f"\n{indent}".join(lines)
@@ -270,14 +270,14 @@ def first_difference(x: Tensor, other: Any) -> list[int]:
     return [0] * x.dim()
 
 
-def row(values: Tensor, width: int = 0) -> str:
+def format_row(values: Tensor, width: int = 0) -> str:
     """One row of numbers."""
     more = f" … {len(values)} columns" if len(values) > 8 else ""
-    return "[" + " ".join(number(value).rjust(width) for value in values[:8]) + more + "]"
+    return "[" + " ".join(format_number(value).rjust(width) for value in values[:8]) + more + "]"
 
 
-def number(value: Tensor) -> str:
-    """A number as short as it can be told: T or F, a whole number, or two decimals."""
+def format_number(value: Tensor) -> str:
+    """A number in its shortest form: T or F, a whole number, or two decimals."""
     if value.dtype == torch.bool:
         return "T" if value else "F"
     if not value.is_floating_point():

@@ -1,4 +1,4 @@
-"""The lessons that there are, and what each consists of.
+"""Find the lessons and read their files.
 
 A lesson is a folder `lessons/NN_name/` with `lesson.py`, `exercise.py` and `checks.py` (see AUTHORS.md).
 """
@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from lessons.machinery.cells import Cell, read_cells
-from lessons.machinery.exercises import Exercise, Written
+from lessons.machinery.exercises import Exercise, WrittenAnswer
 from llmasos.errors import UserError
 
 LESSONS = Path(__file__).resolve().parents[1]
@@ -18,7 +18,7 @@ FACTS = ("Question", "Teaches", "Minutes")  # each a line of the lesson's first 
 
 
 class Lesson:
-    """One lesson, read from its folder when something of it is asked for."""
+    """One lesson; its files are read on demand."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -38,24 +38,24 @@ class Lesson:
     @cached_property
     def title(self) -> str:
         """The heading of the first cell, without its number."""
-        found = re.search(r"^# (?:\d+\W*)?(.+)$", self.cells[0].text, re.MULTILINE)
-        return found[1].strip() if found else self.name[3:]
+        matches = re.search(r"^# (?:\d+\W*)?(.+)$", self.cells[0].text, re.MULTILINE)
+        return matches[1].strip() if matches else self.name[3:]
 
     @cached_property
     def facts(self) -> dict[str, str]:
         """Question, Teaches and Minutes, from the first cell."""
         pattern = r"^- \*\*(\w+):\*\* (.+?)(?=^- \*\*|^\s*$|^#|\Z)"
-        found = re.findall(pattern, self.cells[0].text, re.MULTILINE | re.DOTALL)
-        return {name: " ".join(text.split()) for name, text in found}
+        matches = re.findall(pattern, self.cells[0].text, re.MULTILINE | re.DOTALL)
+        return {name: " ".join(text.split()) for name, text in matches}
 
     @cached_property
     def sections(self) -> dict[str, tuple[str, int]]:
         """Number of a section → its heading and its line in `lesson.py`."""
-        found = {}
+        matches = {}
         for line_number, line in enumerate(self.path.read_text(encoding="utf-8").splitlines(), 1):
             if match := re.match(r"# #{2,3} (\d+\.\d+)\s+(.+)", line):
-                found[match[1]] = (match[2].strip(), line_number)
-        return found
+                matches[match[1]] = (match[2].strip(), line_number)
+        return matches
 
     @cached_property
     def stub(self) -> str:
@@ -63,7 +63,7 @@ class Lesson:
         return self.require("exercise.py").read_text(encoding="utf-8")
 
     @cached_property
-    def tasks(self) -> list[Exercise | Written]:
+    def tasks(self) -> list[Exercise | WrittenAnswer]:
         """What `checks.py` lists as EXERCISES, in the order of `exercise.py`."""
         path = self.require("checks.py")
         spec = importlib.util.spec_from_file_location(f"lessons_{self.name}_checks", path)
@@ -73,11 +73,11 @@ class Lesson:
 
     @property
     def exercises(self) -> list[Exercise]:
-        """The exercises in code."""
+        """The code exercises."""
         return [task for task in self.tasks if isinstance(task, Exercise)]
 
-    def task(self, name: str) -> Exercise | Written:
-        """The exercise of this name. Raises UserError if there is none."""
+    def task(self, name: str) -> Exercise | WrittenAnswer:
+        """The exercise with this name. Raises UserError if there is none."""
         for task in self.tasks:
             if task.name == name:
                 return task
@@ -85,19 +85,19 @@ class Lesson:
         raise UserError(f"lesson {self.number:02d} has no exercise {name!r}; it has: {names}.")
 
     def exercise(self, name: str) -> Exercise:
-        """The exercise in code of this name."""
+        """The code exercise with this name."""
         return next(exercise for exercise in self.exercises if exercise.name == name)
 
     def require(self, name: str) -> Path:
-        """A file of the lesson. Raises UserError if it is gone."""
+        """The path of one of the lesson's files. Raises UserError if it is missing."""
         path = self.folder / name
         if not path.is_file():
             place = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
-            raise UserError(f"{place} is missing; get it back with:  git checkout -- {place}")
+            raise UserError(f"{place} is missing; restore it with:  git checkout -- {place}")
         return path
 
     def place(self, section: str) -> str:
-        """Where a section is to be found, for a reader."""
+        """Where to find a section: file, line and heading."""
         heading, line = self.sections[section]
         return f"lessons/{self.name}/lesson.py, line {line}: {section} {heading}"
 
@@ -112,12 +112,14 @@ def find_lesson(number: str | int) -> Lesson:
     """The lesson with this number ("3", "03") or name ("03_attention", "attention").
 
     Raises:
-        UserError: there is none.
+        UserError: no lesson matches.
     """
-    wanted, found = str(number).strip().rstrip("/"), lessons()
-    for lesson in found:
+    wanted, matches = str(number).strip().rstrip("/"), lessons()
+    for lesson in matches:
         same_number = wanted.isdecimal() and int(wanted) == lesson.number
         if same_number or wanted in (lesson.name, lesson.name[3:]):
             return lesson
-    numbers = ", ".join(f"{lesson.number:02d}" for lesson in found)
-    raise UserError(f"there is no lesson {wanted}; there are: {numbers}. python -m lessons  shows what each is about.")
+    numbers = ", ".join(f"{lesson.number:02d}" for lesson in matches)
+    raise UserError(
+        f"There is no lesson {wanted}; the lessons are {numbers}. Run  python -m lessons  to see what each is about."
+    )

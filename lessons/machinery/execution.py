@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lessons.machinery.comparison import Foreign, decode, difference, encode
+from lessons.machinery.comparison import Opaque, decode, difference, encode
 from lessons.machinery.exercises import Case
 
 
 @dataclass
 class Failure:
-    """An exception, as the student needs to see it.
+    """An exception, with what the student needs to know about it.
 
     Attributes:
         kind: the exception's class; "Forbidden", "Refused" and "TimeUp" are the grader's own.
@@ -36,13 +36,13 @@ class Failure:
 
 @dataclass
 class Observation:
-    """What happened when a function was tried on a case.
+    """What happened when a function was called on a case.
 
     Attributes:
         output: what it returned.
-        gradients: one for each floating-point input, None where none arrived; None if they were not asked for.
-        flows: whether the output depends on its inputs by differentiable operations at all.
-        changed: the inputs that were different afterwards.
+        gradients: one for each floating-point input, None where no gradient arrived; None if not requested.
+        flows: whether the output depends on its inputs through differentiable operations.
+        changed: the inputs that the call modified.
         second: the output of a second call with the same inputs, if it differs.
         failure: the exception, if one ended the call.
         gradient_failure: the exception, if computing the gradients ended in one.
@@ -72,7 +72,7 @@ class Observation:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "Observation":
-        """The reverse of `to_json`, for a message that nobody vouches for. Raises ValueError if it is none."""
+        """The reverse of `to_json`, for an untrusted message. Raises ValueError if it is malformed."""
         try:
             values = {name: decode(fields[name]) for name in ("output", "gradients", "second")}
             failures = {
@@ -100,44 +100,44 @@ def observe(
     """Call the function on the case: once for its output, and once more, with other random numbers, for gradients.
 
     Args:
-        function: the student's, the reference, or a misconception.
-        case: what to try it on.
-        gradients: whether to ask for gradients.
+        function: the student's function, the reference, or a misconception.
+        case: the inputs.
+        gradients: whether to compute gradients.
         file: the student's file, whose lines are reported.
-        on_devices: whether to find out if it would work on another device.
-        printed: gives what the function has printed so far.
+        on_devices: whether to check that it would work on another device.
+        printed: returns what the function has printed so far.
     """
-    seen = Observation()
+    observation = Observation()
     inputs = copy.deepcopy(case.inputs)
     try:
         seed_everything(0)
-        seen.output = case.call(function, inputs)
-        seen.changed = [name for name, value in case.inputs.items() if was_changed(value, inputs[name])]
-        if isinstance(seen.output, Tensor):  # a later in-place operation must not reach what was returned
-            seen.output = seen.output.detach().clone()
+        observation.output = case.call(function, inputs)
+        observation.changed = [name for name, value in case.inputs.items() if was_modified(value, inputs[name])]
+        if isinstance(observation.output, Tensor):  # a later in-place operation must not reach what was returned
+            observation.output = observation.output.detach().clone()
     except BaseException as error:
-        seen.failure = describe(error, file)
-    seen.printed = printed()
-    if seen.failure is not None:
-        return seen
+        observation.failure = describe(error, file)
+    observation.printed = printed()
+    if observation.failure is not None:
+        return observation
 
     try:
         seed_everything(1)
         inputs = copy.deepcopy(case.inputs)
         leaves = [x.requires_grad_() for x in inputs.values() if is_float(x)] if gradients else []
         output = case.call(function, inputs)
-        if difference(decode(encode(seen.output)), decode(encode(output)), 1e-3, 1e-4) is not None:
-            seen.second, seen.unstable = output, not isinstance(decode(encode(output)), Foreign)
+        if difference(decode(encode(observation.output)), decode(encode(output)), 1e-3, 1e-4) is not None:
+            observation.second, observation.unstable = output, not isinstance(decode(encode(output)), Opaque)
         if gradients:
             loss = weighted_sum(output)
-            seen.flows = loss is not None
+            observation.flows = loss is not None
             if loss is not None:
-                seen.gradients = list(torch.autograd.grad(loss, leaves, allow_unused=True))
+                observation.gradients = list(torch.autograd.grad(loss, leaves, allow_unused=True))
     except BaseException as error:
-        seen.gradient_failure = describe(error, file)
-    if on_devices and seen.gradient_failure is None:
-        seen.device = device_trouble(function, case)
-    return seen
+        observation.gradient_failure = describe(error, file)
+    if on_devices and observation.gradient_failure is None:
+        observation.device = device_problem(function, case)
+    return observation
 
 
 def weighted_sum(output: Any) -> Tensor | None:
@@ -149,11 +149,11 @@ def weighted_sum(output: Any) -> Tensor | None:
     return sum((x.double() * torch.linspace(-1, 2, x.numel()).view_as(x)).sum() for x in tensors)
 
 
-def device_trouble(function: Callable[..., Any], case: Case) -> str | None:
-    """Why the function would fail on a GPU, found out without one.
+def device_problem(function: Callable[..., Any], case: Case) -> str | None:
+    """Why the function would fail on a GPU, determined without one.
 
-    torch's "meta" device computes shapes only. A tensor that was made without `device=…` lies on the CPU, and meeting
-    one on the meta device is the same error as on a GPU. Anything else that fails there proves nothing.
+    torch's "meta" device computes shapes only. A tensor created without `device=…` is on the CPU, and combining it
+    with one on the meta device raises the same error as on a GPU. Any other failure there proves nothing.
     """
     if case.run is not None or not any(isinstance(x, Tensor) for x in case.inputs.values()):
         return None
@@ -162,14 +162,14 @@ def device_trouble(function: Callable[..., Any], case: Case) -> str | None:
     except BaseException as error:
         message = str(error)
         if "same device" in message or "two devices" in message or "meta, " in message:
-            return "a tensor is made on the CPU whatever device the inputs are on; give it device=x.device."
+            return "a tensor is created on the CPU regardless of the inputs' device; pass device=x.device."
     return None
 
 
-def was_changed(before: Any, after: Any) -> bool:
-    """Whether an input is another one now; of objects that cannot be compared nothing is claimed."""
+def was_modified(before: Any, after: Any) -> bool:
+    """Whether a call modified an input; always False for objects that cannot be compared."""
     before = decode(encode(before))
-    return not isinstance(before, Foreign) and difference(before, decode(encode(after)), 0.0, 0.0) is not None
+    return not isinstance(before, Opaque) and difference(before, decode(encode(after)), 0.0, 0.0) is not None
 
 
 def is_float(value: Any) -> bool:
@@ -178,14 +178,14 @@ def is_float(value: Any) -> bool:
 
 
 def seed_everything(seed: int) -> None:
-    """Set every global random generator, so that code which uses one by mistake at least does so reproducibly."""
+    """Set every global random generator, so that even code that uses one by mistake is reproducible."""
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
 
 
 def describe(error: BaseException, file: str | None) -> Failure:
-    """The exception with the last line of the student's file that took part in it."""
+    """Describe an exception, with the last line of the student's file in its traceback."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     message = " ".join(str(error).split())[:1000]
     return Failure(type(error).__name__, message, lines[-1] if lines else None)

@@ -1,8 +1,8 @@
-"""What an author declares in a lesson's `checks.py`: exercises, the cases they are tried on, and the known mistakes.
+"""What an author declares in a lesson's `checks.py`: exercises, the cases they run on, and the known mistakes.
 
 A **case** is a set of inputs. The grader hands them to the student's function and to the reference, and compares. A
-**misconception** is a small wrong implementation with a name: a student whose outputs are wrong in the same way as the
-misconception's is told so. `accepted` holds right solutions in an unusual style. Tests try both on every lesson: each
+**misconception** is a small wrong implementation with a name: when a student's outputs match it, the
+feedback names the mistake. `accepted` holds right solutions in an unusual style. Tests run both for every lesson: each
 misconception must be rejected and named, each accepted solution must pass.
 """
 
@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-WAITING = 4  # how many times as long as `seconds` of computing a case may take by the clock on the wall
+WALL_CLOCK_FACTOR = 4  # a case may take this many times its `seconds` of processor time in wall-clock time
 
 
 class Case:
-    """Inputs on which an exercise is tried. Small ones first: the first that fails is shown to the student.
+    """The inputs of one run of an exercise. Put small cases first: the first one that fails is shown to the student.
 
     Args:
         name: what is special about it, in a few words: "two keys, one of them masked".
@@ -39,15 +39,15 @@ class Case:
 
 @dataclass(frozen=True, eq=False)
 class Misconception:
-    """A mistake that students really make.
+    """A mistake that students actually make.
 
     Attributes:
-        name: what it is called, in a few words: "scores are not scaled".
+        name: a short name: "scores are not scaled".
         code: the wrong implementation, used exactly like the student's function.
-        why: what was done and what follows from it, in one or two sentences to the student ("you").
+        why: what the student ("you") did and what follows from it, in one or two sentences.
         hint: what to think about next; not the solution.
         section: the number of the section of the lesson to read again, "3.4".
-        variants: other code of the same mistake that gives other numbers (hidden by -inf, or by -1e9).
+        variants: other versions of the same mistake that give different numbers (hidden by -inf, or by -1e9).
     """
 
     name: str
@@ -64,18 +64,18 @@ class Exercise:
 
     Attributes:
         name: its name there.
-        asks: the task in one sentence.
+        asks: the task in one sentence; shown as "Task".
         reference: the right implementation; the library's own where it has one.
-        cases: what it is tried on, small ones first.
+        cases: the inputs to run it on, small ones first.
         misconceptions: at least six known mistakes.
-        hints: for `hint N NAME`, one more each time, from a nudge to nearly the solution.
+        hints: shown by `hint N NAME`, one more each time, from a nudge to nearly the solution.
         section: the number of the section of the lesson that explains it.
-        accepted: right solutions in an unusual style, by a name that says which.
+        accepted: correct solutions in an unusual style, by a descriptive name.
         forbidden: full names of ready-made functions that would make the exercise pointless, each with the reason. The
             library and the course itself are always forbidden unless `allow_library`.
         allow_library: whether the student may import llmasos.
         gradients: compare the gradients of all floating-point inputs too.
-        points: what it is worth.
+        points: the exercise's points.
         seconds: how long one case may take, in processor time.
         rtol, atol: how far a number may be from the reference's.
     """
@@ -98,14 +98,14 @@ class Exercise:
 
 
 @dataclass(frozen=True, eq=False)
-class Written:
-    """An answer in words, a string in `exercise.py`. That it is there is checked; a person reads it.
+class WrittenAnswer:
+    """A written answer, a string in `exercise.py`. The grader checks that it exists; a teacher reads it.
 
     Attributes:
         name: the name of the variable that holds it.
         asks: the question in one sentence.
-        words: how many words make an answer.
-        hints, section: as of an `Exercise`.
+        words: the minimum number of words.
+        hints, section: as in `Exercise`.
     """
 
     name: str

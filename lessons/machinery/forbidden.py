@@ -1,7 +1,7 @@
-"""Ready-made functions that would make an exercise pointless: refused by reading the code, and again when it runs.
+"""Ready-made functions that would make an exercise pointless: rejected by reading the code, and again at run time.
 
-Reading alone is fooled by `getattr(F, "scaled_" + "dot_product_attention")`; watching alone says nothing about code
-that happens not to run. Together they leave no easy way round, and give the reason with the line.
+Static analysis alone is fooled by `getattr(F, "scaled_" + "dot_product_attention")`; run-time checks alone miss code
+that happens not to run. Together they leave no easy workaround, and the student gets the reason and the line.
 """
 
 import ast
@@ -16,15 +16,15 @@ from torch.overrides import TorchFunctionMode
 from lessons.machinery.exercises import Exercise
 
 LIBRARY = "llmasos"
-LIBRARY_REASON = "it holds the solution; the exercise is to write it yourself"
-COURSE = {"lessons": "the course's own code takes no part in a solution"}
+LIBRARY_REASON = "it contains the solution; the exercise is to write it yourself"
+COURSE = {"lessons": "a solution must not use the course's own code"}
 
 
 class Forbidden(Exception):
     """A forbidden function was called."""
 
 
-def rules_of(exercise: Exercise) -> dict[str, str]:
+def forbidden_names(exercise: Exercise) -> dict[str, str]:
     """Everything that the exercise forbids: full name → the reason."""
     library = {} if exercise.allow_library else {LIBRARY: LIBRARY_REASON}
     return {**library, **COURSE, **exercise.forbidden}
@@ -36,11 +36,11 @@ def rules_of(exercise: Exercise) -> dict[str, str]:
 def find_forbidden(tree: ast.Module, exercise: Exercise) -> tuple[str, str, int] | None:
     """The first forbidden thing that the exercise's code uses: its name, the reason, the line.
 
-    Looks at the function (or class) and at everything of the same file that it uses, directly or not.
+    Searches the function (or class) and everything in the same file that it uses, directly or indirectly.
     """
-    rules = rules_of(exercise)
+    rules = forbidden_names(exercise)
     full_names = imported_names(tree)
-    for node in code_of(tree, exercise.name):
+    for node in reachable_code(tree, exercise.name):
         for inner in ast.walk(node):
             for name in names_in(inner, full_names):
                 for rule, reason in rules.items():
@@ -52,14 +52,14 @@ def find_forbidden(tree: ast.Module, exercise: Exercise) -> tuple[str, str, int]
 def is_same_function(name: str, rule: str) -> bool:
     """Whether a dotted name ends like a forbidden function: `anything.scaled_dot_product_attention`.
 
-    Short names such as `softmax` are also methods of tensors and much else: of them only the full name is certain.
+    Short names such as `softmax` are also methods of tensors and much else: for these, only the full name counts.
     """
     last = rule.rsplit(".", 1)[-1]
     return "." in rule and "." in name and len(last) >= 12 and name.rsplit(".", 1)[-1] == last
 
 
 def imported_names(tree: ast.Module) -> dict[str, str]:
-    """What each imported name stands for: F → torch.nn.functional."""
+    """What each imported name refers to: F → torch.nn.functional."""
     names = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -72,22 +72,22 @@ def imported_names(tree: ast.Module) -> dict[str, str]:
     return names
 
 
-def code_of(tree: ast.Module, name: str) -> list[ast.stmt]:
-    """The statement that defines `name`, and all of the same file that it needs."""
+def reachable_code(tree: ast.Module, name: str) -> list[ast.stmt]:
+    """The statement that defines `name`, and everything in the same file that it uses."""
     defined: dict[str, list[ast.stmt]] = {}
     for node in tree.body:
         for target in defined_by(node):
             defined.setdefault(target, []).append(node)
-    needed, found, waiting = set(), [], [name]
-    while waiting:
-        current = waiting.pop()
+    needed, statements, pending = set(), [], [name]
+    while pending:
+        current = pending.pop()
         if current in needed:
             continue
         needed.add(current)
         for node in defined.get(current, []):
-            found.append(node)
-            waiting += [inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)]
-    return found
+            statements.append(node)
+            pending += [inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)]
+    return statements
 
 
 def defined_by(node: ast.stmt) -> Iterator[str]:
@@ -123,23 +123,23 @@ def names_in(node: ast.AST, full_names: dict[str, str]) -> Iterator[str]:
             yield from (text if called != "getattr" else f".{text}" for text in strings)
 
 
-# Watching it run
+# At run time
 
 
 @contextmanager
-def refused_at_run_time(exercise: Exercise):
-    """While open, every forbidden function raises `Forbidden`, under whichever name it is reached."""
-    rules = rules_of(exercise)
+def forbidden_at_runtime(exercise: Exercise):
+    """Make every forbidden function raise `Forbidden`, whatever name it is reached by."""
+    rules = forbidden_names(exercise)
     functions = {name: reason for name, reason in rules.items() if "." in name}
     reference = exercise.reference
     if not exercise.allow_library and getattr(reference, "__module__", "").startswith(LIBRARY + "."):
         functions[f"{reference.__module__}.{reference.__qualname__}"] = LIBRARY_REASON
     replaced: list[tuple[Any, str, Any]] = []
     for name, reason in functions.items():
-        original = look_up(name)
+        original = resolve_name(name)
         if original is None:
             continue
-        substitute = refusal(name, reason)
+        substitute = make_refusal(name, reason)
         for module in list(sys.modules.values()):  # the same function may be known in several modules
             if (getattr(module, "__name__", "") or "").split(".")[0] not in ("torch", LIBRARY):
                 continue
@@ -149,14 +149,14 @@ def refused_at_run_time(exercise: Exercise):
                     setattr(module, key, substitute)
     torch_names = {name.rsplit(".", 1)[-1]: (name, why) for name, why in functions.items() if name.startswith("torch.")}
     try:
-        with Watch(torch_names):
+        with ForbiddenCallGuard(torch_names):
             yield
     finally:
         for module, key, value in replaced:
             setattr(module, key, value)
 
 
-def look_up(name: str) -> Any:
+def resolve_name(name: str) -> Any:
     """The object with this full name, or None."""
     path, attribute = name.rsplit(".", 1)
     try:
@@ -165,8 +165,8 @@ def look_up(name: str) -> Any:
         return None
 
 
-def refusal(name: str, reason: str) -> Callable[..., Any]:
-    """A function that does nothing but say why."""
+def make_refusal(name: str, reason: str) -> Callable[..., Any]:
+    """A function that only raises `Forbidden` with the reason."""
 
     def refuse(*args, **kwargs):
         raise Forbidden(f"{name} is not allowed here: {reason}")
@@ -174,8 +174,8 @@ def refusal(name: str, reason: str) -> Callable[..., Any]:
     return refuse
 
 
-class Watch(TorchFunctionMode):
-    """Sees every call of torch's functions, also by a name that was saved before, and refuses some."""
+class ForbiddenCallGuard(TorchFunctionMode):
+    """Intercept every call of torch's functions, even through saved references, and reject the forbidden ones."""
 
     def __init__(self, names: dict[str, tuple[str, str]]):
         super().__init__()

@@ -1,7 +1,7 @@
-"""Many submissions at once: each in its own processes, none able to stop the others, the same table every time.
+"""Grade many submissions, each in its own processes: none can stop the others, and the table is always the same.
 
-A submission is a folder (or a single file) with a student's files under their usual names, `03_attention.py`, as deep
-below as you like. With `--lesson N` a file may also be called `exercise.py` or anything else.
+A submission is a folder (or a single file) with a student's files under their usual names, `03_attention.py`, at
+any depth. With `--lesson N` a file may also be called `exercise.py` or anything else.
 """
 
 import csv
@@ -16,15 +16,15 @@ from typing import Any
 from lessons.machinery.check import check_source, explain, read_student_file
 from lessons.machinery.discovery import Lesson, lessons
 from lessons.machinery.exercises import Exercise
-from lessons.machinery.grading import NOT_DONE, RIGHT, WRONG, Verdict, expected, judge_observations, written_text
-from lessons.machinery.grading import read_source as parse
+from lessons.machinery.grading import NOT_DONE, RIGHT, WRONG, Verdict, grade_observations, reference_observations
+from lessons.machinery.static_checks import parse_source, string_constant
 from llmasos.errors import UserError
 
 FORMATS = ("table", "json", "csv", "gradescope")
 
 
 @dataclass
-class Graded:
+class GradedSubmission:
     """One submission's verdicts in one lesson."""
 
     student: str
@@ -37,39 +37,39 @@ class Graded:
         return sum(verdict.score for verdict in self.verdicts)
 
     @property
-    def most(self) -> float:
+    def max_score(self) -> float:
         return sum(verdict.task.points for verdict in self.verdicts)
 
 
 def find_submissions(folder: Path, only: Lesson | None) -> list[tuple[str, Lesson, Path | None]]:
-    """What is to be graded: (student, lesson, file), sorted. The file is None where a student handed in nothing.
+    """The submissions to grade: (student, lesson, file), sorted. The file is None if a student handed in nothing.
 
     Args:
-        folder: one submission, if it holds a lesson's file itself; else each of its entries is one.
-        only: the one lesson to grade; None = every lesson of which somebody handed in a file.
+        folder: one submission if it directly contains a lesson's file; otherwise every entry is a submission.
+        only: the one lesson to grade; None = every lesson that at least one student handed in.
 
     Raises:
-        UserError: there is no such folder, or nothing in it.
+        UserError: the folder does not exist or holds no submissions.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder; give the folder that holds the submissions.")
+        raise UserError(f"{folder} is not a folder; pass the folder that holds the submissions.")
     wanted = [only] if only else lessons()
-    if any(file_of(folder, lesson, only is not None, deep=False) for lesson in wanted):
+    if any(find_file(folder, lesson, only is not None, deep=False) for lesson in wanted):
         entries = [folder]
     else:
         entries = [path for path in sorted(folder.iterdir()) if not path.name.startswith((".", "_"))]
         entries = [path for path in entries if path.is_dir() or path.suffix == ".py"]
-    files = {(entry, lesson): file_of(entry, lesson, only is not None) for entry in entries for lesson in wanted}
+    files = {(entry, lesson): find_file(entry, lesson, only is not None) for entry in entries for lesson in wanted}
     present = [lesson for lesson in wanted if only or any(files[entry, lesson] for entry in entries)]
-    found = [(entry.stem if entry.is_file() else entry.name, lesson, files[entry, lesson])
+    submissions = [(entry.stem if entry.is_file() else entry.name, lesson, files[entry, lesson])
              for entry in entries for lesson in present]  # fmt: skip
-    if not found:
+    if not submissions:
         names = ", ".join(f"{lesson.name}.py" for lesson in wanted[:3])
         raise UserError(f"{folder} holds no submissions: expected files such as {names}, one folder for each student.")
-    return found
+    return submissions
 
 
-def file_of(entry: Path, lesson: Lesson, any_name: bool, deep: bool = True) -> Path | None:
+def find_file(entry: Path, lesson: Lesson, any_name: bool, deep: bool = True) -> Path | None:
     """The file of a submission that belongs to a lesson, or None."""
     if entry.is_file():
         return entry if any_name or entry.name == f"{lesson.name}.py" else None
@@ -82,27 +82,27 @@ def file_of(entry: Path, lesson: Lesson, any_name: bool, deep: bool = True) -> P
 
 
 def grade(
-    folder: Path, only: Lesson | None = None, jobs: int = 1, say: Callable[[str], None] = lambda line: None
-) -> list[Graded]:
+    folder: Path, only: Lesson | None = None, jobs: int = 1, log: Callable[[str], None] = lambda line: None
+) -> list[GradedSubmission]:
     """Grade all submissions of a folder, `jobs` at a time; the result does not depend on `jobs`."""
-    found = find_submissions(folder, only)
-    for lesson in {lesson.name: lesson for _, lesson, _ in found}.values():
-        for exercise in lesson.exercises:  # what all submissions are compared with, computed once
-            expected(exercise)
-            judge_observations(exercise, [])
+    submissions = find_submissions(folder, only)
+    for lesson in {lesson.name: lesson for _, lesson, _ in submissions}.values():
+        for exercise in lesson.exercises:  # the reference results, computed once for all submissions
+            reference_observations(exercise)
+            grade_observations(exercise, [])
 
-    def one(item: tuple[str, Lesson, Path | None]) -> Graded:
+    def grade_item(item: tuple[str, Lesson, Path | None]) -> GradedSubmission:
         student, lesson, path = item
-        graded = grade_one(student, lesson, path)
-        say(f"{student}, {lesson.name}: {graded.score:g} of {graded.most:g}")
+        graded = grade_submission(student, lesson, path)
+        log(f"{student}, {lesson.name}: {graded.score:g} of {graded.max_score:g}")
         return graded
 
     with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
-        return list(pool.map(one, found))
+        return list(pool.map(grade_item, submissions))
 
 
-def grade_one(student: str, lesson: Lesson, path: Path | None) -> Graded:
-    """Grade one file. Whatever goes wrong is a verdict, never an exception."""
+def grade_submission(student: str, lesson: Lesson, path: Path | None) -> GradedSubmission:
+    """Grade one file. Every problem becomes a verdict; nothing is raised."""
     source = ""
     try:
         if path is None:
@@ -111,16 +111,16 @@ def grade_one(student: str, lesson: Lesson, path: Path | None) -> Graded:
         verdicts = check_source(lesson, source, path.name)
     except UserError as error:
         verdicts = [Verdict(task, WRONG, "not handed in", str(error)) for task in lesson.tasks]
-    except Exception as error:  # a bug of ours, which shall not cost the other students their grades
+    except Exception as error:  # a bug in the grader must not cost the other students their grades
         why = f"the grader itself failed ({type(error).__name__}: {error}); please grade this one by hand."
         verdicts = [Verdict(task, WRONG, "grader failed", why) for task in lesson.tasks]
-    return Graded(student, lesson, verdicts, source)
+    return GradedSubmission(student, lesson, verdicts, source)
 
 
 # The four formats
 
 
-def as_table(graded: list[Graded]) -> str:
+def as_table(graded: list[GradedSubmission]) -> str:
     """One line for each submission: a sign for each exercise, the points, and the mistakes by name."""
     lines = []
     for lesson in {item.lesson.name: item.lesson for item in graded}.values():
@@ -131,13 +131,13 @@ def as_table(graded: list[Graded]) -> str:
         for item in rows:
             marks = " ".join(signs[verdict.status] for verdict in item.verdicts)
             mistakes = list(dict.fromkeys(v.mistake for v in item.verdicts if v.status == WRONG and v.mistake))
-            points = f"{item.score:>4g} / {item.most:g}"
+            points = f"{item.score:>4g} / {item.max_score:g}"
             lines.append(f"  {item.student:<{width}}  {marks}  {points}   {'; '.join(mistakes)}".rstrip())
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
 
 
-def as_csv(graded: list[Graded]) -> str:
+def as_csv(graded: list[GradedSubmission]) -> str:
     """One line for each submission and exercise."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -155,13 +155,13 @@ def defused(cell: str) -> str:
     return "'" + cell if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
 
 
-def as_json(graded: list[Graded]) -> str:
-    """Everything, with the feedback and the written answers."""
-    return json.dumps([one_as_json(item) for item in graded], indent=1, ensure_ascii=False) + "\n"
+def as_json(graded: list[GradedSubmission]) -> str:
+    """All verdicts as JSON, with the feedback and the written answers."""
+    return json.dumps([submission_as_json(item) for item in graded], indent=1, ensure_ascii=False) + "\n"
 
 
-def one_as_json(item: Graded) -> dict[str, Any]:
-    """One submission for `as_json`."""
+def submission_as_json(item: GradedSubmission) -> dict[str, Any]:
+    """One submission as a JSON object."""
     exercises = [
         {
             "name": v.task.name, "status": v.status, "score": v.score, "max_score": v.task.points, "mistake": v.mistake,
@@ -170,20 +170,20 @@ def one_as_json(item: Graded) -> dict[str, Any]:
         for v in item.verdicts
     ]  # fmt: skip
     return {
-        "student": item.student, "lesson": item.lesson.name, "score": item.score, "max_score": item.most,
+        "student": item.student, "lesson": item.lesson.name, "score": item.score, "max_score": item.max_score,
         "exercises": exercises,
     }  # fmt: skip
 
 
-def written_answer(item: Graded, verdict: Verdict) -> dict[str, str]:
-    """The student's words, for the person who reads them."""
+def written_answer(item: GradedSubmission, verdict: Verdict) -> dict[str, str]:
+    """The student's written answer, for the teacher to read."""
     if isinstance(verdict.task, Exercise):
         return {}
-    tree = parse(item.source, "")
-    return {"answer": (written_text(tree, verdict.task.name) or "") if hasattr(tree, "body") else ""}
+    tree = parse_source(item.source, "")
+    return {"answer": (string_constant(tree, verdict.task.name) or "") if hasattr(tree, "body") else ""}
 
 
-def as_gradescope(items: list[Graded]) -> dict[str, Any]:
+def as_gradescope(items: list[GradedSubmission]) -> dict[str, Any]:
     """One submission (all its lessons) in the form of Gradescope's `results.json`."""
     tests = []
     for item in items:
@@ -201,15 +201,15 @@ def as_gradescope(items: list[Graded]) -> dict[str, Any]:
             })  # fmt: skip
     return {
         "score": sum(item.score for item in items),
-        "output": "Checked by llmasos. Each test says what was asked, where it fails first, and what to read again.",
+        "output": "Checked by llmasos. Each test states the exercise, the first failing case, and what to read again.",
         "visibility": "visible",
         "stdout_visibility": "hidden",
         "tests": tests,
     }
 
 
-def written(graded: list[Graded], format: str) -> dict[str, str]:
-    """The result as texts: "" → the whole; for gradescope student → the `results.json` of each."""
+def render(graded: list[GradedSubmission], format: str) -> dict[str, str]:
+    """The rendered results by name: {"": text}, or for Gradescope {student: text of results.json}."""
     if format != "gradescope":
         return {"": {"table": as_table, "json": as_json, "csv": as_csv}[format](graded)}
     texts = {}

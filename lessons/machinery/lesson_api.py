@@ -1,4 +1,4 @@
-"""What a `lesson.py` may call: the student's own parts, predictions, and results beside what the lesson states."""
+"""What a `lesson.py` may call: the student's own functions, predictions, and results next to the stated ones."""
 
 import importlib.util
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lessons.machinery.discovery import Lesson
-from lessons.machinery.grading import is_not_done, read_source
+from lessons.machinery.static_checks import is_not_done, parse_source
 from lessons.machinery.workspace import Workspace
 from llmasos.errors import UserError
 
@@ -22,11 +22,11 @@ def seed(default: int = 0) -> int:
 
 
 def part(name: str, ours: Callable[..., Any]) -> Callable[..., Any]:
-    """The student's own function of this name under `run N --mine`, if it is written; else the library's.
+    """The student's own function under `run N --mine`, if it is done; otherwise the library's.
 
     Args:
-        name: an exercise of the lesson that is running.
-        ours: what to use otherwise, with the same arguments and the same result.
+        name: an exercise of the running lesson.
+        ours: the fallback, with the same arguments and results.
     """
     lesson_name = os.environ.get(MINE)
     if not lesson_name:
@@ -34,42 +34,42 @@ def part(name: str, ours: Callable[..., Any]) -> Callable[..., Any]:
     workspace = Workspace.default()
     path = workspace.mine / f"{lesson_name}.py"
     if not path.exists():
-        print(f"{name}: the library's ({path} is not there yet; python -m lessons check makes it).")
+        print(f"{name}: using the library's ({path} does not exist yet; python -m lessons check creates it).")
         return ours
     source = path.read_text(encoding="utf-8")
-    tree = read_source(source, str(path))
+    tree = parse_source(source, str(path))
     if not hasattr(tree, "body"):
         raise UserError(tree.why)
     if is_not_done(tree, name):
-        print(f"{name}: the library's (yours is not done yet).")
+        print(f"{name}: using the library's (yours is not done yet).")
         return ours
     spec = importlib.util.spec_from_file_location("exercise", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     if not hasattr(module, name):
-        raise UserError(f"{path} has no {name!r}; give it its old name back.")
+        raise UserError(f"{path} has no {name!r}; restore the function's old name.")
     passed = name in workspace.progress().get(lesson_name, {"passed": []})["passed"]
-    print(f"{name}: yours" + ("." if passed else " (the checks have not passed it; let us see what becomes of it)."))
+    print(f"{name}: using yours" + ("." if passed else " (it has not passed the checks; let us see what happens)."))
     return getattr(module, name)
 
 
 def predict(question: str) -> None:
-    """Ask for a prediction. At a terminal it waits for an answer; the cell that follows tells."""
+    """Ask for a prediction. At a terminal it waits for an answer; the next cell gives the result."""
     print(f"\n? Predict: {question}")
     if sys.stdin is not None and sys.stdin.isatty() and "ipykernel" not in sys.modules:
-        answer = input("  your prediction (Enter to go on): ").strip()
+        answer = input("  your prediction (Enter to continue): ").strip()
         if answer:
-            print(f"  You said: {answer}")
+            print(f"  You predicted: {answer}")
 
 
 def result(name: str, value: float, expected: float, spread: float) -> float:
-    """Print a number beside the one that the lesson states; the tests read both.
+    """Print a number next to the one the lesson states; the tests compare them.
 
     Args:
         name: what was measured, with its unit.
-        value: what came out.
+        value: the measured value.
         expected: the mean over several seeds, as stated in the lesson's text.
-        spread: how far a run may be from it, a little more than the seeds were.
+        spread: how far a run may be from it, slightly more than the seeds differed.
     """
     verdict = "as expected" if abs(value - expected) <= spread else "NOT as expected"
     print(f"{name:<50} {value:.3f}   ({verdict}: {expected:g} ± {spread:g})")
@@ -80,13 +80,13 @@ def result(name: str, value: float, expected: float, spread: float) -> float:
 
 
 def run_lesson(lesson: Lesson, mine: bool = False, seed: int | None = None, results: Path | None = None) -> None:
-    """Run the cells of a lesson one after another, with the headings of its sections in between.
+    """Run a lesson's cells in order and print the section headings.
 
     Args:
-        lesson: which.
-        mine: use the student's parts.
-        seed: another seed than the lesson's own.
-        results: a file to which the lesson's results are added.
+        lesson: the lesson to run.
+        mine: use the student's functions.
+        seed: replaces the lesson's default seed.
+        results: a file to append the lesson's results to.
     """
     settings = {MINE: lesson.name if mine else "", SEED: seed, RESULTS: results}
     os.environ.update({name: str(value) for name, value in settings.items() if value is not None})

@@ -19,13 +19,13 @@ PASTELS = ("#bcd7f0", "#f8d9a8", "#c9e7c3", "#eac6dd")
 def heatmap(
     matrix: Sequence[Sequence[float]], rows: Sequence[str], columns: Sequence[str], title: str, file: str
 ) -> None:
-    """Numbers from 0 to 1 as shades, one row a line.
+    """Draw numbers from 0 to 1 as shades, one row per line.
 
     Args:
         matrix: (R, C) numbers; the largest of a row is darkest.
-        rows, columns: what they are called. Columns with names longer than two letters have them written downwards.
-        title: what to see.
-        file: the PNG's name without ending.
+        rows, columns: their names. Column names longer than two characters are written vertically.
+        title: the title.
+        file: the PNG's name without the extension.
     """
     plot = pyplot()
     if plot is None:
@@ -37,7 +37,7 @@ def heatmap(
         for name, values in zip(rows, matrix, strict=True):
             print(f"{name:>{width}}  " + "".join(shade(value) * 2 for value in values))
         return
-    across, down = max(map(len, rows)), max(map(len, columns))  # letters of the longest names
+    across, down = max(map(len, rows)), max(map(len, columns))  # characters in the longest names
     upright = down <= 2
     size = 1.5 + 0.08 * across + 0.22 * len(columns), 1.2 + 0.22 * len(rows) + (0 if upright else 0.08 * down)
     figure, axes = plot.subplots(figsize=size)
@@ -49,7 +49,7 @@ def heatmap(
 
 
 def curves(lines: dict[str, Sequence[tuple[float, float]]], title: str, x: str, y: str, file: str) -> None:
-    """Curves through points (x, y), by name."""
+    """Draw named curves through points (x, y)."""
     plot = pyplot()
     if plot is not None:
         figure, axes = plot.subplots(figsize=(6.5, 4))
@@ -77,13 +77,13 @@ def curves(lines: dict[str, Sequence[tuple[float, float]]], title: str, x: str, 
 
 
 def pieces(rows: dict[str, Sequence[str]], title: str, file: str) -> None:
-    """Texts cut into pieces, one text a line: what tokenizers make of them.
+    """Draw texts cut into tokens, one text per line.
 
     Args:
-        rows: name → the pieces of a text, in order. Write what cannot be seen (a space, half a character) as something
-            that can.
-        title: what to see.
-        file: the PNG's name without ending.
+        rows: name → the tokens of a text, in order. Write invisible ones (a space, half a character) as something
+            visible.
+        title: the title.
+        file: the PNG's name without the extension.
     """
     plot, margin = pyplot(), max(map(len, rows))
     if plot is None:
@@ -107,14 +107,14 @@ def pieces(rows: dict[str, Sequence[str]], title: str, file: str) -> None:
 def choices(
     names: Sequence[str], values: Sequence[float], rules: dict[str, Sequence[bool]], title: str, file: str
 ) -> None:
-    """Bars for a few things, the largest first, and which of them each rule keeps.
+    """Draw bars for a few items, largest first, and mark which ones each rule keeps.
 
     Args:
-        names: what the things are called.
-        values: how long their bars are.
-        rules: a rule's name → for each thing, whether it is kept.
-        title: what to see.
-        file: the PNG's name without ending.
+        names: the items' names.
+        values: the lengths of their bars.
+        rules: a rule's name → for each item, whether it is kept.
+        title: the title.
+        file: the PNG's name without the extension.
     """
     plot, margin = pyplot(), max(map(len, names))
     if plot is None:
@@ -156,13 +156,13 @@ def pyplot():
 
 
 def save(plot, figure, file: str, title: str) -> None:
-    """Write the PNG and say where it is; in a notebook show it."""
+    """Save the PNG and print its path; in a notebook, also show it."""
     path: Path = Workspace.default().runs / f"{file}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
     if "ipykernel" in sys.modules:
-        plot.show()
+        plot.format_value()
     plot.close(figure)
     print(f"picture: {title} → {path}")
 

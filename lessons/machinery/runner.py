@@ -1,8 +1,8 @@
-"""Run a student's file in a worker process, and come back with what was observed, whatever the file does.
+"""Run a student's file in a worker process, and return what was observed, whatever the file does.
 
-The worker has a time limit for every case. A function that does not come back even when its alarm rings (one endless
-call inside torch, or an `except` that swallows everything) is ended from here, with all its descendants, and a new
-worker goes on with the exercises that are left. So one endless loop costs one exercise and not the others.
+The worker has a time limit for every case. A function that does not return even when its alarm fires (an endless
+call inside torch, or an `except` that swallows everything) is killed from here, with all its descendants, and a new
+worker continues with the remaining exercises. So an endless loop costs one exercise, not the others.
 """
 
 import json
@@ -20,54 +20,58 @@ from pathlib import Path
 
 from lessons.machinery.discovery import ROOT, Lesson
 from lessons.machinery.execution import Failure, Observation
-from lessons.machinery.exercises import WAITING
+from lessons.machinery.exercises import WALL_CLOCK_FACTOR
 
-MEMORY = 2 * 2**30  # bytes, on top of what torch itself takes
+MEMORY_LIMIT = 2 * 2**30  # bytes, on top of what torch itself uses
 START_SECONDS = 90  # to import torch on a busy machine
 LOAD_SECONDS = 5  # to import the student's file
-GRACE = 3.0  # seconds between the alarm inside the worker and the end from outside
+GRACE_SECONDS = 3.0  # seconds between the alarm inside the worker and the kill from outside
 SUBMISSION_SECONDS = 240  # for all exercises of one file together
-LONGEST_ANSWER = 32 * 2**20  # characters
+MAX_OUTPUT = 32 * 2**20  # characters
 
 
 @dataclass
-class Run:
-    """What was observed of one file.
+class RunResult:
+    """What was observed when one file ran.
 
     Attributes:
-        observations: exercise → the observation of each case, as far as it came.
-        unloadable: why the file could not be imported, if it could not.
-        printed: what the file printed while it was imported, if it could not.
+        observations: exercise → the observations of its cases, up to where it stopped.
+        import_failure: why the file could not be imported, or None.
+        printed: what the file printed during a failed import.
     """
 
     observations: dict[str, list[Observation]] = field(default_factory=dict)
-    unloadable: Failure | None = None
+    import_failure: Failure | None = None
     printed: str = ""
 
 
-def run_file(source: str, lesson: Lesson, names: list[str], memory: int = MEMORY) -> Run:
-    """Try the named exercises of a student's source text on all their cases.
+def run_file(source: str, lesson: Lesson, names: list[str], memory: int = MEMORY_LIMIT) -> RunResult:
+    """Run the named exercises of a student's file on all their cases.
 
     Args:
         source: the text of the student's file.
-        lesson: which lesson it belongs to.
-        names: which of its exercises to try.
-        memory: bytes that it may use on top of what torch takes.
+        lesson: the lesson.
+        names: the exercises to run.
+        memory: bytes it may use on top of what torch uses.
     """
-    run, waiting, deadline = Run(), list(names), time.monotonic() + SUBMISSION_SECONDS
-    while waiting:
+    run, remaining, deadline = RunResult(), list(names), time.monotonic() + SUBMISSION_SECONDS
+    while remaining:
         if time.monotonic() > deadline:
-            for name in waiting:
-                run.observations[name] = [Observation(failure=Failure("TimeUp", "the whole file took too long"))]
+            for name in remaining:
+                run.observations[name] = [
+                    Observation(failure=Failure("TimeLimitExceeded", "the whole file took too long"))
+                ]
             break
-        waiting = one_worker(source, lesson, waiting, memory, deadline, run)
-        if run.unloadable:
+        remaining = run_worker(source, lesson, remaining, memory, deadline, run)
+        if run.import_failure:
             break
     return run
 
 
-def one_worker(source: str, lesson: Lesson, names: list[str], memory: int, deadline: float, run: Run) -> list[str]:
-    """Start one worker, add what it observes to `run`, and return the exercises that a next one has to do."""
+def run_worker(
+    source: str, lesson: Lesson, names: list[str], memory: int, deadline: float, run: RunResult
+) -> list[str]:
+    """Start one worker, add what it observes to `run`, and return the exercises left for the next worker."""
     folder = Path(tempfile.mkdtemp(prefix="llmasos-check-")).resolve()
     try:
         (folder / "exercise.py").write_text(source, encoding="utf-8")
@@ -84,13 +88,13 @@ def one_worker(source: str, lesson: Lesson, names: list[str], memory: int, deadl
         try:
             return listen(worker, lesson, names, deadline, run)
         finally:
-            end(worker)
+            kill_worker(worker)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def clean_environment(folder: Path) -> dict[str, str]:
-    """What the worker gets to know of our environment: where programs lie, and nothing personal."""
+    """The worker's environment variables: program paths, but nothing personal."""
     kept = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "VIRTUAL_ENV")
     return {
         **{name: os.environ[name] for name in kept if name in os.environ},
@@ -100,54 +104,59 @@ def clean_environment(folder: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
-def listen(worker: subprocess.Popen, lesson: Lesson, names: list[str], deadline: float, run: Run) -> list[str]:
-    """Note the worker's messages in `run`; return the exercises it has not come to."""
+def listen(worker: subprocess.Popen, lesson: Lesson, names: list[str], deadline: float, run: RunResult) -> list[str]:
+    """Record the worker's messages in `run`; return the exercises it did not reach."""
     lines: queue.Queue[str | None] = queue.Queue()
     threading.Thread(target=read_lines, args=(worker, lines), daemon=True).start()
-    patience, current, left = START_SECONDS, None, list(names)
+    timeout, current, left = START_SECONDS, None, list(names)
     while True:
         try:
-            line = lines.get(timeout=max(0.1, min(patience, deadline + GRACE - time.monotonic())))
+            line = lines.get(timeout=max(0.1, min(timeout, deadline + GRACE_SECONDS - time.monotonic())))
         except queue.Empty:
-            return gave_up(run, left, current, Failure("TimeUp", f"no answer after {patience:g} seconds"))
+            return record_failure(
+                run, left, current, Failure("TimeLimitExceeded", f"no answer after {timeout:g} seconds")
+            )
         if line is None:
-            end(worker)
-            return gave_up(run, left, current, Failure("Died", how_it_died(worker)))
+            kill_worker(worker)
+            return record_failure(run, left, current, Failure("ProcessDied", exit_reason(worker)))
         try:
             message = json.loads(line)
             kind = message["kind"]
             if kind == "done":
                 return []
             if kind == "ready":
-                patience = WAITING * LOAD_SECONDS + GRACE
-            elif kind == "unloadable":
-                seen = Observation.from_json({**vars(Observation()), **message})
-                run.unloadable, run.printed = seen.failure or Failure("Died", "unreadable answer"), seen.printed[:2000]
+                timeout = WALL_CLOCK_FACTOR * LOAD_SECONDS + GRACE_SECONDS
+            elif kind == "import_failure":
+                observation = Observation.from_json({**vars(Observation()), **message})
+                run.import_failure, run.printed = (
+                    observation.failure or Failure("ProcessDied", "unreadable answer"),
+                    observation.printed[:2000],
+                )
                 return []
             elif kind == "begin":
                 if message["exercise"] != current and current in left:
                     left.remove(current)
                 current = str(message["exercise"])
-                patience = WAITING * lesson.exercise(current).seconds + GRACE
+                timeout = WALL_CLOCK_FACTOR * lesson.exercise(current).seconds + GRACE_SECONDS
             elif kind == "observation":
-                seen = Observation.from_json(message["seen"])
-                run.observations.setdefault(str(message["exercise"]), []).append(seen)
+                observation = Observation.from_json(message["observation"])
+                run.observations.setdefault(str(message["exercise"]), []).append(observation)
         except (ValueError, KeyError, TypeError, RecursionError):
-            return gave_up(run, left, current, Failure("Died", "the code disturbed the channel of the grader"))
+            return record_failure(run, left, current, Failure("ProcessDied", "the code wrote to the grader's channel"))
 
 
-def gave_up(run: Run, left: list[str], current: str | None, failure: Failure) -> list[str]:
-    """Note the failure for the exercise at work, or, before there was one, for the whole file; return what is left."""
+def record_failure(run: RunResult, left: list[str], current: str | None, failure: Failure) -> list[str]:
+    """Record a failure for the current exercise, or for the whole file if none has begun; return what is left."""
     if current is None:
-        run.unloadable = failure
+        run.import_failure = failure
         return []
     run.observations.setdefault(current, []).append(Observation(failure=failure))
     return [name for name in left if name != current]
 
 
 def read_lines(worker: subprocess.Popen, lines: "queue.Queue[str | None]") -> None:
-    """Put the worker's lines into the queue, and None at the end or when it sends far too much."""
-    budget = LONGEST_ANSWER
+    """Put the worker's lines into the queue, then None at the end or when it sends too much."""
+    budget = MAX_OUTPUT
     try:
         while budget > 0 and (line := worker.stdout.readline(budget)):
             budget -= len(line)
@@ -157,18 +166,18 @@ def read_lines(worker: subprocess.Popen, lines: "queue.Queue[str | None]") -> No
     lines.put(None)
 
 
-def how_it_died(worker: subprocess.Popen) -> str:
-    """Why the process is no longer there, as far as its exit status tells."""
+def exit_reason(worker: subprocess.Popen) -> str:
+    """Why the process ended, judging by its exit status."""
     code = worker.returncode
     if code in (-signal.SIGSEGV, 256 - signal.SIGSEGV, -signal.SIGABRT, 256 - signal.SIGABRT):
         return "the whole process crashed; often it ran out of memory"
     if code in (-9, 247):
-        return "the whole process was ended by the system; often it ran out of memory or processor time"
-    return f"the code ended the whole program (exit status {code}) instead of returning"
+        return "the whole process was killed by the system; often it ran out of memory or processor time"
+    return f"the code ended the whole process (exit status {code}) instead of returning"
 
 
-def end(worker: subprocess.Popen) -> None:
-    """End the worker and everything that it has started."""
+def kill_worker(worker: subprocess.Popen) -> None:
+    """Kill the worker and every process it started."""
     try:
         if hasattr(os, "killpg"):
             os.killpg(worker.pid, signal.SIGKILL)

@@ -1,18 +1,18 @@
-"""Limits for a process that runs somebody else's code.
+"""Limits for a process that runs a student's code.
 
-Three layers, each of which takes what the machine offers:
+Three layers, each of which uses what the machine offers:
 
-1. **Namespaces** (Linux, where an ordinary user may make them): a network without any connection, and a process tree of
-   its own, all of which the kernel ends together with its first process. No grandchild survives.
+1. **Namespaces** (Linux, where ordinary users may create them): a network without connections, and a separate process
+   tree, which the kernel kills as a whole when its first process ends. No grandchild survives.
 2. **Resource limits** (Linux, macOS): memory, processor time, the size of files.
-3. **An audit hook** (everywhere): Python reports what it is about to do, and the hook refuses other processes, threads,
-   the network, loading C libraries, and files outside the process's own folder. It cannot be taken away again.
+3. **An audit hook** (everywhere): Python reports what it is about to do, and the hook rejects other processes, threads,
+   the network, loading C libraries, and files outside the process's own folder. It cannot be removed.
 
-This is no container. It stops accidents, and the tricks that a student tries in an afternoon. It does not stop
-somebody who gets machine code to run: that goes past the hook, and where there are no namespaces, past everything but
-the resource limits. Nor does RLIMIT_NPROC help: it counts all processes of a user together, and never binds root.
-A teacher who does not trust the submissions runs the grader in a container or as a user without rights; results are
-decided in another process in any case (see `supervise.py`), so a submission can harm its own result only.
+This is not a container. It stops accidents and an afternoon's worth of tricks. It does not stop machine code, which
+bypasses the hook and, without namespaces, everything except the resource limits. RLIMIT_NPROC would not help: it counts
+all of a user's processes together, and never applies to root. If you do not trust the submissions, run the grader in a
+container or as an unprivileged user. Results are always decided in another process (see `runner.py` and `grading.py`),
+so a submission can harm only its own result.
 """
 
 import ctypes
@@ -31,11 +31,11 @@ PR_SET_PDEATHSIG = 1
 LARGEST_FILE = 16 * 2**20
 
 
-class Refused(PermissionError):
-    """Something that an exercise has no reason to do."""
+class SandboxViolation(PermissionError):
+    """The code tried to do something that no exercise needs."""
 
 
-REFUSED_EVENTS = {  # what Python calls it → what we call it
+FORBIDDEN_EVENTS = {  # Python's audit event → its description
     "os.fork": "start another process",
     "os.forkpty": "start another process",
     "os.exec": "start another program",
@@ -66,10 +66,10 @@ WRITING_EVENTS = {
 READING_EVENTS = {"os.listdir", "os.scandir", "os.chdir", "shutil.copyfile", "shutil.copytree"}
 
 
-def own_process_tree() -> None:
-    """Continue in a child process with its own process tree and without a network, where the system allows it.
+def enter_namespaces() -> None:
+    """Continue in a child process with its own process tree and no network, where the system allows it.
 
-    The parent only waits, and ends with the child's status. Must be called before any thread is started.
+    The parent only waits and exits with the child's status. Call this before any thread starts.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -81,19 +81,21 @@ def own_process_tree() -> None:
         for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
             Path(f"/proc/self/{name}").write_text(text)
     except (OSError, AttributeError):
-        pass  # an unmapped user has fewer rights still, which does no harm
+        pass  # an unmapped user has even fewer rights, which is fine
     child = os.fork()
     if child:
         _, status = os.waitpid(child, 0)
         os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # whoever ends the waiting parent ends us, and so the whole tree
+    libc.prctl(
+        PR_SET_PDEATHSIG, signal.SIGKILL
+    )  # if the waiting parent dies, so does this process, and with it the whole tree
 
 
 def limit_resources(memory: int, seconds: float) -> None:
     """Set what this process may use from now on.
 
     Args:
-        memory: bytes on top of what it has already (torch alone takes some hundred megabytes).
+        memory: bytes on top of current use (torch alone takes several hundred megabytes).
         seconds: of processor time.
     """
     if resource is None:
@@ -104,17 +106,17 @@ def limit_resources(memory: int, seconds: float) -> None:
         "RLIMIT_CPU": int(seconds + resource.getrusage(resource.RUSAGE_SELF).ru_utime) + 1,
     }
     used = data_in_use()
-    if used is not None:  # what is really private; RLIMIT_AS would count the terabytes of addresses that CUDA reserves
+    if used is not None:  # private memory; RLIMIT_AS would count the terabytes of address space that CUDA reserves
         limits["RLIMIT_DATA"] = used + memory
     for name, value in limits.items():
         try:
             resource.setrlimit(getattr(resource, name), (value, value))
         except (ValueError, OSError, AttributeError):
-            pass  # a limit that this system does not know
+            pass  # this system does not support the limit
 
 
 def data_in_use() -> int | None:
-    """Bytes of private memory that this process has, as Linux counts them for RLIMIT_DATA; None elsewhere."""
+    """This process's private memory in bytes, as Linux counts it for RLIMIT_DATA; None on other systems."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData"))
@@ -122,13 +124,13 @@ def data_in_use() -> int | None:
         return None
 
 
-def watch(folder: Path, readable: list[Path], hidden: list[Path]) -> None:
-    """Refuse, from now on and for good, what an exercise has no reason to do.
+def install_audit_hook(folder: Path, readable: list[Path], hidden: list[Path]) -> None:
+    """Permanently reject every operation that no exercise needs.
 
     Args:
         folder: where it may read and write.
         readable: where it may read: Python, its packages.
-        hidden: what it may not read although it lies there.
+        hidden: exceptions inside `readable` that it may not read.
     """
     resolve, separator = os.path.realpath, os.sep
     home = resolve(folder)
@@ -147,15 +149,17 @@ def watch(folder: Path, readable: list[Path], hidden: list[Path]) -> None:
         if within(real, (home,)) or within(asked, devices):
             return
         if writing or not within(real, open_to_read) or within(real, closed):
-            raise Refused(f"the code tried to {'write to' if writing else 'read'} {asked}, outside its own folder")
+            raise SandboxViolation(
+                f"the code tried to {'write to' if writing else 'read'} {asked}, outside its own folder"
+            )
 
     def hook(event: str, args: tuple) -> None:
         if event == "open":
             mode, flags = args[1], args[2] or 0
             writing = bool(flags & (os.O_WRONLY | os.O_RDWR)) or (mode is not None and mode.strip("rbtU") != "")
             check(args[0], writing)
-        elif event in REFUSED_EVENTS:
-            raise Refused(f"the code tried to {REFUSED_EVENTS[event]}; an exercise only computes")
+        elif event in FORBIDDEN_EVENTS:
+            raise SandboxViolation(f"the code tried to {FORBIDDEN_EVENTS[event]}; an exercise should only compute")
         elif event in WRITING_EVENTS:
             for path in args[: 2 if event in ("os.rename", "os.link", "shutil.move") else 1]:
                 check(path, writing=True)

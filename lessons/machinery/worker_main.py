@@ -1,14 +1,14 @@
-"""`python -m lessons.machinery.worker_main JOB`: start a worker in a process tree of its own.
+"""`python -m lessons.machinery.worker_main JOB`: start a worker in its own process tree.
 
-The kernel gives one only to a process without threads, so it is asked for before torch is imported.
+The kernel grants one only to a single-threaded process, so this happens before torch is imported.
 """
 
 import sys
 
-from lessons.machinery.sandbox import own_process_tree
+from lessons.machinery.sandbox import enter_namespaces
 
 if __name__ == "__main__":
-    own_process_tree()
+    enter_namespaces()
     from lessons.machinery.worker import main
 
     main(sys.argv[1])

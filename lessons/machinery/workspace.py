@@ -1,11 +1,11 @@
-"""Where a student's own work lives, so that nothing of it is ever lost.
+"""Where a student's work is kept, so that none of it is ever lost.
 
-`exercise.py` of a lesson is a stub that belongs to the course and is never edited: a `git pull` of a new edition meets
-no conflict. The student works in a copy, `lessons/mine/03_attention.py`, which is made by the first `check`. It is an
-ordinary file: it can be committed, or handed in. Progress (what was passed, which hints were read) and pictures are in
-`runs/lessons/`, outside git. `new-term` moves all of it into `lessons/mine/backup/` before it begins anew.
+`exercise.py` of a lesson is a stub that belongs to the course and is never edited: so a `git pull` never
+conflicts. The student works in a copy, `lessons/mine/03_attention.py`, created by the first `check`. It is an
+ordinary file that can be committed or handed in. Progress (passed exercises, hints read) and pictures are in
+`runs/lessons/`, outside git. `reset` moves everything into `lessons/mine/backup/`.
 
-The environment variable LLMASOS_LESSONS_HOME names another place for both.
+The environment variable LLMASOS_LESSONS_HOME overrides the location of both.
 """
 
 import os
@@ -28,7 +28,7 @@ class Workspace:
 
     @classmethod
     def default(cls) -> "Workspace":
-        """`lessons/mine` and `runs/lessons`, or what the environment says."""
+        """`lessons/mine` and `runs/lessons`, unless LLMASOS_LESSONS_HOME is set."""
         home = os.environ.get("LLMASOS_LESSONS_HOME")
         if home:
             return cls(Path(home) / "mine", Path(home) / "runs")
@@ -39,7 +39,7 @@ class Workspace:
         return self.mine / f"{lesson.name}.py"
 
     def start(self, lesson: Lesson) -> bool:
-        """Make the student's file from the stub, unless there is one. Returns whether it was made."""
+        """Create the student's file from the stub unless it exists. Returns whether it was created."""
         if self.file(lesson).exists():
             return False
         stub = lesson.stub
@@ -47,8 +47,8 @@ class Workspace:
         write_text(self.file(lesson), stub)
         return True
 
-    def new_term(self) -> Path | None:
-        """Move all solutions and the progress aside. Returns where they are now; None if there was nothing."""
+    def reset(self) -> Path | None:
+        """Move all solutions and the progress to a backup. Returns the backup folder, or None if there was nothing."""
         old = [*sorted(self.mine.glob("*.py")), *sorted(self.mine.glob("*.ipynb")), *self.runs.glob("progress.json")]
         if not old:
             return None
@@ -66,31 +66,31 @@ class Workspace:
         if not path.exists():
             return {}
         try:
-            found = read_json(path)
-            return {name: {"passed": [*kept["passed"]], "hints": {**kept["hints"]}} for name, kept in found.items()}
+            stored = read_json(path)
+            return {name: {"passed": [*entry["passed"]], "hints": {**entry["hints"]}} for name, entry in stored.items()}
         except (UserError, KeyError, TypeError, ValueError, AttributeError):
-            move(path, path.with_suffix(".damaged.json"))  # progress is worth less than being able to go on
+            move(path, path.with_suffix(".damaged.json"))  # losing progress is better than not being able to continue
             return {}
 
-    def of(self, lesson: Lesson) -> dict[str, Any]:
+    def lesson_progress(self, lesson: Lesson) -> dict[str, Any]:
         """The progress in one lesson."""
         return self.progress().get(lesson.name, {"passed": [], "hints": {}})
 
-    def note(self, lesson: Lesson, passed: dict[str, bool] | None = None, hint: str | None = None) -> int:
-        """Note which exercises passed or failed now, and that one more hint was read; returns how many there were."""
-        everything = self.progress()
-        here = everything.setdefault(lesson.name, {"passed": [], "hints": {}})
+    def record(self, lesson: Lesson, passed: dict[str, bool] | None = None, hint: str | None = None) -> int:
+        """Record which exercises passed, or that one more hint was read. Returns the number of hints read before."""
+        progress = self.progress()
+        entry = progress.setdefault(lesson.name, {"passed": [], "hints": {}})
         for name, is_right in (passed or {}).items():
-            here["passed"] = [other for other in here["passed"] if other != name] + ([name] if is_right else [])
-        before = int(here["hints"].get(hint, 0))
+            entry["passed"] = [other for other in entry["passed"] if other != name] + ([name] if is_right else [])
+        before = int(entry["hints"].get(hint, 0))
         if hint is not None:
-            here["hints"][hint] = before + 1
+            entry["hints"][hint] = before + 1
         self.runs.mkdir(parents=True, exist_ok=True)
-        write_json(self.runs / "progress.json", everything)
+        write_json(self.runs / "progress.json", progress)
         return before
 
 
 def move(source: Path, target: Path) -> None:
-    """Move a file, also to another disk."""
+    """Move a file, even across disks."""
     target.write_bytes(source.read_bytes())
     source.unlink()

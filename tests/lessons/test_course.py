@@ -81,7 +81,7 @@ def test_a_notebook_is_what_nbformat_4_5_wants(tiny, tmp_path):
     with pytest.raises(UserError, match="ends in .ipynb"):
         write_notebook(tiny, tmp_path / "tiny.txt")
     path.write_text("notes of a student")
-    with pytest.raises(UserError, match="may hold your work"):
+    with pytest.raises(UserError, match="may contain your work"):
         write_notebook(tiny, path)
     assert path.read_text() == "notes of a student"
 
@@ -97,23 +97,23 @@ def test_work_is_never_lost(tiny, home):
     file.write_text("my work")
     file.with_suffix(".ipynb").write_text("my notes")
     assert not workspace.start(tiny) and file.read_text() == "my work"
-    workspace.note(tiny, {"double": True})
-    first = workspace.new_term()
+    workspace.record(tiny, {"double": True})
+    first = workspace.reset()
     assert (first / file.name).read_text() == "my work" and (first / "progress.json").exists()
     assert (first / "90_tiny.ipynb").read_text() == "my notes"
-    assert not file.exists() and workspace.progress() == {} and workspace.new_term() is None
+    assert not file.exists() and workspace.progress() == {} and workspace.reset() is None
     workspace.start(tiny)
-    second = workspace.new_term()
+    second = workspace.reset()
     assert second != first and (first / file.name).read_text() == "my work"
 
 
 def test_progress(tiny, home):
     workspace = Workspace.default()
-    workspace.note(tiny, {"double": True, "other": False})
-    assert workspace.of(tiny)["passed"] == ["double"]
-    workspace.note(tiny, {"double": False})
-    assert workspace.of(tiny)["passed"] == []
-    assert [workspace.note(tiny, hint="double") for _ in range(3)] == [0, 1, 2]
+    workspace.record(tiny, {"double": True, "other": False})
+    assert workspace.lesson_progress(tiny)["passed"] == ["double"]
+    workspace.record(tiny, {"double": False})
+    assert workspace.lesson_progress(tiny)["passed"] == []
+    assert [workspace.record(tiny, hint="double") for _ in range(3)] == [0, 1, 2]
     (workspace.runs / "progress.json").write_text("{ damaged")
     assert workspace.progress() == {} and (workspace.runs / "progress.damaged.json").exists()
     (workspace.runs / "progress.json").write_text("[1]")
@@ -127,7 +127,7 @@ def test_syllabus_check_and_hints(tiny, capsys, home):
     status, out, _ = said(capsys)
     assert status == 0 and "90  Tiny   [0/2 exercises]" in out and "Why not?" in out
     status, out, _ = said(capsys, "check", "90")
-    assert status == 0 and "was made from the stub" in out and "2 not done yet" in out
+    assert status == 0 and "just created from the stub" in out and "2 not done yet" in out
     (home / "mine" / "90_tiny.py").write_text("def double(x):\n    return x + x\n\n\ndef other(x):\n    return x * x\n")
     status, out, _ = said(capsys, "check", "90")
     assert status == 1 and "✓ double" in out and "Mistake: squared" in out and "1 right, 1 wrong" in out
@@ -137,14 +137,14 @@ def test_syllabus_check_and_hints(tiny, capsys, home):
     assert "1. Add it" in (out := said(capsys, "hint", "90", "double")[1]) and "x + x" not in out
     assert "2. x + x" in said(capsys, "hint", "90", "double")[1]
     assert "Read again" in said(capsys, "hint", "90", "double")[1]
-    assert "backup" in said(capsys, "new-term")[1] and "[0/2 exercises]" in said(capsys)[1]
+    assert "backup" in said(capsys, "reset")[1] and "[0/2 exercises]" in said(capsys)[1]
 
 
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["run", "99"], "there is no lesson 99; there are: 90"),
-        (["check", "nonsense"], "there is no lesson nonsense"),
+        (["run", "99"], "There is no lesson 99; the lessons are 90"),
+        (["check", "nonsense"], "There is no lesson nonsense"),
         (["check", "90", "--only", "doubel"], "has no exercise 'doubel'; it has: double, other"),
         (["hint", "90", "x"], "has no exercise 'x'"),
         (["chekc", "90"], "chekc"),
@@ -170,7 +170,7 @@ def test_files_that_are_gone_or_broken(tiny, capsys, home):
     mine.unlink()
     (tiny.folder / "exercise.py").unlink()
     status, _, err = said(capsys, "check", "90")
-    assert status == 2 and "exercise.py is missing; get it back with:  git checkout" in err
+    assert status == 2 and "exercise.py is missing; restore it with:  git checkout" in err
 
 
 # Running
@@ -187,10 +187,10 @@ def test_a_lesson_runs_with_the_students_parts(home, tmp_path, capsys, monkeypat
     mine.write_text("def double(x):\n    return 3 * x\n")
     lesson_api.run_lesson(lesson, mine=True)
     out = capsys.readouterr().out
-    assert "double: yours (the checks have not passed it" in out and "6.000   (NOT as expected" in out
+    assert "double: using yours (it has not passed the checks" in out and "6.000   (NOT as expected" in out
     mine.write_text("def double(x):\n    raise NotImplementedError\n")
     lesson_api.run_lesson(lesson, mine=True)
-    assert "the library's (yours is not done yet)" in capsys.readouterr().out
+    assert "using the library's (yours is not done yet)" in capsys.readouterr().out
     assert json.loads(results.read_text().splitlines()[0]) == {
         "name": "twice two", "value": 4, "expected": 4.0, "spread": 0.1,
     }  # fmt: skip

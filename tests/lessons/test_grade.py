@@ -12,7 +12,7 @@ from lessons.machinery import grade as grading
 from lessons.machinery import runner
 from lessons.machinery.commands import main
 from lessons.machinery.discovery import Lesson, find_lesson
-from lessons.machinery.grade import as_csv, as_gradescope, as_json, as_table, find_submissions, grade, written
+from lessons.machinery.grade import as_csv, as_gradescope, as_json, as_table, find_submissions, grade, render
 from llmasos.errors import UserError
 
 DOUBLE = "def double(x):\n    return {}\n\n\ndef other(x):\n    return x + x\n"
@@ -61,7 +61,7 @@ def test_json_and_csv_say_the_same(graded):
 
 def test_gradescope_has_its_published_form(graded):
     """https://gradescope-autograders.readthedocs.io, "Output format"."""
-    texts = written(graded, "gradescope")
+    texts = render(graded, "gradescope")
     assert list(texts) == ["=cmd()", "anna", "bert", "dora", "emil"]
     result = json.loads(texts["bert"])
     top = {"score", "execution_time", "output", "visibility", "stdout_visibility", "extra_data", "tests", "leaderboard"}
@@ -143,15 +143,15 @@ VARIANTS = {  # student → (what is replaced, by what, the signs in the table, 
     "15-not-done": ("total, out = 0, []", "raise NotImplementedError", "· ✓ ✓ ✓ ✓ ✓ ✓", ""),
     "16-exception": ("total, out = 0, []", "total, out = 0", "✗ ✓ ✓ ✓ ✓ ✓ ✓", "exception (TypeError)"),
     "17-syntax": ("total, out = 0, []", "total, out = (0, []", "✗ ✗ ✗ ✗ ✗ ✗ ✗", "syntax error"),
-    "18-loops": ("total, out = 0, []", "while True: pass", "✗ ✓ ✓ ✓ ✓ ✓ ✓", "it does not come to an end"),
-    "19-loops-first": ("import math", "import math\nwhile True: pass", "✗ ✗ ✗ ✗ ✗ ✓ ✓", "it does not come to an end"),
+    "18-loops": ("total, out = 0, []", "while True: pass", "✗ ✓ ✓ ✓ ✓ ✓ ✓", "it does not terminate"),
+    "19-loops-first": ("import math", "import math\nwhile True: pass", "✗ ✗ ✗ ✗ ✗ ✓ ✓", "it does not terminate"),
     "20-forks": (
         "total, out = 0, []", "import os\n    while True: os.fork()", "✗ ✓ ✓ ✓ ✓ ✓ ✓", "outside an exercise's limits",
     ),
     "21-reads": ("import math", "import math\nopen('/etc/passwd')", "✗ ✗ ✗ ✗ ✗ ✓ ✓", "outside an exercise's limits"),
     "22-prints": ("import math", "import math\nprint('x' * 2**20)", "✓ ✓ ✓ ✓ ✓ ✓ ✓", ""),
     "23-memory": ("total, out = 0, []", "torch.ones(10**10)", "✗ ✓ ✓ ✓ ✓ ✓ ✓", "too much memory"),
-    "24-exits": ("total, out = 0, []", "import os; os._exit(0)", "✗ ✓ ✓ ✓ ✓ ✓ ✓", "it ends the program"),
+    "24-exits": ("total, out = 0, []", "import os; os._exit(0)", "✗ ✓ ✓ ✓ ✓ ✓ ✓", "it ends the process"),
     "25-ready-made": (
         "scores = q @", "return torch.nn.functional.scaled_dot_product_attention(q, k, v, mask)\n    scores = q @",
         "✓ ✓ ✗ ✗ ✓ ✓ ✓", "not allowed",

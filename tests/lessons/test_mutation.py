@@ -8,8 +8,16 @@ import pytest
 from lessons.machinery.check import check_source
 from lessons.machinery.discovery import Lesson, lessons
 from lessons.machinery.exercises import Exercise
-from lessons.machinery.forbidden import look_up, refused_at_run_time
-from lessons.machinery.grading import NOT_DONE, RIGHT, WRONG, expected, judge_observations, top_level, watch
+from lessons.machinery.forbidden import forbidden_at_runtime, resolve_name
+from lessons.machinery.grading import (
+    NOT_DONE,
+    RIGHT,
+    WRONG,
+    grade_observations,
+    observe_all,
+    reference_observations,
+    top_level,
+)
 
 EXERCISES = [(lesson, exercise) for lesson in lessons() for exercise in lesson.exercises]
 NAMES = [f"{lesson.name}-{exercise.name}" for lesson, exercise in EXERCISES]
@@ -22,18 +30,18 @@ def test_every_misconception_is_rejected_and_named(lesson: Lesson, exercise: Exe
     assert len({m.name for m in exercise.misconceptions}) == len(exercise.misconceptions)
     for misconception in exercise.misconceptions:
         for code in (misconception.code, *misconception.variants):
-            verdict = judge_observations(exercise, watch(exercise, code))
+            verdict = grade_observations(exercise, observe_all(exercise, code))
             assert (verdict.status, verdict.mistake) == (WRONG, misconception.name), verdict
 
 
 @pytest.mark.parametrize("lesson, exercise", EXERCISES, ids=NAMES)
 def test_every_unusual_but_right_solution_is_accepted(lesson: Lesson, exercise: Exercise):
     assert len(exercise.accepted) >= 2
-    assert judge_observations(exercise, watch(exercise, exercise.reference)).status == RIGHT
+    assert grade_observations(exercise, observe_all(exercise, exercise.reference)).status == RIGHT
     for name, solution in exercise.accepted.items():
-        with refused_at_run_time(exercise):  # also proves that no case itself calls what is forbidden
-            observations = watch(exercise, solution)
-        verdict = judge_observations(exercise, observations)
+        with forbidden_at_runtime(exercise):  # also proves that no case itself calls what is forbidden
+            observations = observe_all(exercise, solution)
+        verdict = grade_observations(exercise, observations)
         assert verdict.status == RIGHT, f"{name}: {verdict.mistake}: {verdict.why}\n{verdict.example}"
 
 
@@ -42,7 +50,7 @@ def test_a_mistake_that_nobody_knows_is_rejected_without_a_name(lesson: Lesson, 
     def unheard_of(*arguments):
         raise ZeroDivisionError
 
-    verdict = judge_observations(exercise, watch(exercise, unheard_of))
+    verdict = grade_observations(exercise, observe_all(exercise, unheard_of))
     assert (verdict.status, verdict.mistake) == (WRONG, "exception (ZeroDivisionError)")
 
 
@@ -58,8 +66,8 @@ def test_the_parts_of_a_lesson_fit_together(lesson: Lesson):
         if isinstance(task, Exercise):
             assert ast.get_docstring(node), "the docstring states the task"
             assert {m.section for m in task.misconceptions} <= set(lesson.sections)
-            assert all(observation.failure is None for observation in expected(task))
-            missing = [name for name in task.forbidden if "." in name and look_up(name) is None]
+            assert all(observation.failure is None for observation in reference_observations(task))
+            missing = [name for name in task.forbidden if "." in name and resolve_name(name) is None]
             assert not missing, f"forbidden, but there is no such function: {missing}"
             for m in task.misconceptions:
                 assert len(m.why.split()) >= 5 and m.why.rstrip().endswith((".", "?", ")")), m.name

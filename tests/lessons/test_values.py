@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lessons.machinery.comparison import Foreign, decode, difference, encode, show
+from lessons.machinery.comparison import Opaque, decode, difference, encode, format_value
 
 
 def sent(value):
@@ -38,7 +38,7 @@ def test_what_is_sent_arrives(value):
     [object(), np.array(["a"]), torch.zeros(500_000), 10**40, [[[[[[[[[1]]]]]]]]], torch.zeros(2, device="meta"), open],
 )
 def test_what_cannot_be_compared_arrives_as_its_description(value):
-    assert "Foreign" in repr(sent(value))
+    assert "Opaque" in repr(sent(value))
 
 
 @pytest.mark.parametrize(
@@ -81,12 +81,12 @@ def test_these_are_equal(expected, got):
         (torch.tensor([1]), torch.tensor([1.0]), "dtype", "whole numbers"),
         (torch.ones(2), [1.0, 1.0], "type", "a list"),
         (torch.ones(2), None, "type", "return"),
-        (torch.ones(2), Foreign("a NumPy array of shape (2,)"), "type", "NumPy"),
+        (torch.ones(2), Opaque("a NumPy array of shape (2,)"), "type", "NumPy"),
         (torch.ones(2), torch.tensor([1.0, float("nan")]), "values", "NaN"),
         ([1, 2], [1], "length", "1"),
         ({"a": 1}, {"b": 1}, "keys", "'b'"),
         ({"a": torch.ones(1)}, {"a": torch.zeros(1)}, "values", "['a']"),
-        ("fine", "no", "values", "another"),
+        ("fine", "no", "values", "a different value"),
     ],
 )  # fmt: skip
 def test_these_are_not_and_the_message_says_why(expected, got, kind, words):
@@ -95,9 +95,9 @@ def test_these_are_not_and_the_message_says_why(expected, got, kind, words):
 
 
 def test_a_person_sees_whole_numbers_or_two_decimals_and_the_matrix_that_differs():
-    assert show(torch.tensor([[1.0, 2.0], [-3.0, 0.5]])) == "[   1    2]\n[  -3 0.50]"
+    assert format_value(torch.tensor([[1.0, 2.0], [-3.0, 0.5]])) == "[   1    2]\n[  -3 0.50]"
     a, b = torch.zeros(2, 3, 2, 2), torch.zeros(2, 3, 2, 2)
     b[1, 2, 0, 1] = 5.0
-    assert show(b, a).startswith("[1, 2] of shape (2, 3, 2, 2)") and "5" in show(b, a)
-    assert "… 50 rows" in show(torch.zeros(50, 2))
-    assert show(torch.tensor([True, False])) == "[T F]"
+    assert format_value(b, a).startswith("[1, 2] of shape (2, 3, 2, 2)") and "5" in format_value(b, a)
+    assert "… 50 rows" in format_value(torch.zeros(50, 2))
+    assert format_value(torch.tensor([True, False])) == "[T F]"

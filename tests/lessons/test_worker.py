@@ -19,12 +19,12 @@ from lessons.machinery.grading import NOT_DONE, RIGHT, WRONG
 BODIES = {
     "exception": ("return x.nonsense()", "exception (AttributeError)", "mine.py:  return x.nonsense()"),
     "wrong type returned": ("pass", "wrong type", "return"),
-    "endless loop": ("while True:\n    pass", "it does not come to an end", "while True:"),
+    "endless loop": ("while True:\n    pass", "it does not terminate", "while True:"),
     "endless, deaf": (
         "while True:\n    try:\n        while True: pass\n    except BaseException: pass",
-        "it does not come to an end", "",
+        "it does not terminate", "",
     ),
-    "in place": ("x.mul_(2)\nreturn x", "inputs changed in place", "x is no longer"),
+    "in place": ("x.mul_(2)\nreturn x", "inputs changed in place", "modified its input x"),
     "detached": ("return 2 * x.detach()", "gradient does not flow", "no gradient flows back"),
     "data": ("return 2 * x.data", "gradient does not flow", ""),
     "no_grad": ("with torch.no_grad():\n    return 2 * x", "gradient does not flow", ""),
@@ -32,7 +32,7 @@ BODIES = {
     "shape": ("return (2 * x)[None]", "wrong shape", "size 1"),
     "integers": ("return (2 * x).long()", "wrong dtype", "whole numbers"),
     "random": ("return 2 * x + torch.rand(1)", "uncontrolled randomness", ""),
-    "exits": ("import os\nos._exit(0)", "it ends the program", "exit status 0"),
+    "exits": ("import os\nos._exit(0)", "it ends the process", "exit status 0"),
     "sys.exit": ("raise SystemExit", "exception (SystemExit)", ""),
     "forks": ("import os\nwhile True: os.fork()", "outside an exercise's limits", "another process"),
     "runs a program": ("import subprocess\nsubprocess.run(['ls'])", "outside an exercise's limits", "another program"),
@@ -48,13 +48,13 @@ BODIES = {
     "forbidden, by another name": ("return 2 * torch._C._VariableFunctions.roll(x, 0)", "not allowed", "too easy"),
     "the library": ("import llmasos.nn\nreturn 2 * x", "not allowed", "solution"),
     "the library, in disguise": ("return __import__('llma' + 'sos').nn.gelu(x)", "not allowed", "solution"),
-    "the grader": ("from lessons.machinery import judge\nreturn 2 * x", "not allowed", "course"),
+    "the grader": ("from lessons.machinery import grading\nreturn 2 * x", "not allowed", "course"),
     "searches memory": ("import gc\nreturn gc.get_objects()", "outside an exercise's limits", "memory"),
     "writes to the channel": (
         "import os\nfor n in range(3, 30):\n    try: os.write(n, b'[[[\\n')\n    except OSError: pass\nreturn 2 * x",
-        "it ends the program", "channel",
+        "it ends the process", "channel",
     ),
-    "segfault": ("import ctypes\nctypes.string_at(0)", "it ends the program", "crashed"),
+    "segfault": ("import ctypes\nctypes.string_at(0)", "it ends the process", "crashed"),
 }  # fmt: skip
 
 
@@ -116,15 +116,15 @@ def test_a_file_that_cannot_be_imported(tmp_path, monkeypatch):
     assert "cannot be imported" in broken.why and "line 1" in broken.why
     monkeypatch.setattr(runner, "LOAD_SECONDS", 1)
     endless = check_source(lesson, "while True: pass\ndef double(x): return 2 * x", "mine.py")[0]
-    assert endless.mistake == "it does not come to an end"
+    assert endless.mistake == "it does not terminate"
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="process trees are Linux's")
 def test_a_grandchild_with_a_session_of_its_own_does_not_survive():
     code = """
 import os, time
-from lessons.machinery.sandbox import own_process_tree
-own_process_tree()
+from lessons.machinery.sandbox import enter_namespaces
+enter_namespaces()
 alone = os.getpid() == 1
 if os.fork() == 0:
     os.setsid()
@@ -145,7 +145,7 @@ time.sleep(600)
             [sys.executable, "-c", code, marker], stdout=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True
         )
         alone = worker.stdout.readline().strip() == "alone"
-        runner.end(worker)
+        runner.kill_worker(worker)
         worker.stdout.close()
         if alone:
             break
