@@ -147,7 +147,7 @@ predict("which pair is merged first, and which second, when the first is one sym
 # %% [markdown]
 # Here is what happens. The library's trainer (`llmasos/tokenizers/bpe_trainer.py`) learns the merges, and its tokenizer
 # shows the words with the first one, with the first two, and so on. The library numbers the bytes in GPT-2's order
-# (`gpt2_alphabet.py`), while we number them as they are; `tokenizer_of` translates.
+# (`bytes_to_unicode.py`), while we number them as they are; `tokenizer_of` translates.
 
 # %%
 # `run 2 --mine` puts your own functions here

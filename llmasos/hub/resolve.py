@@ -58,7 +58,7 @@ def find(name: str | Path, say: Callable[[str], None] = warnings.warn, progress:
         except UserError as error:
             reason = f"it could not be downloaded: {str(error).rstrip('.')}"
     if text not in MOVED and (hint := did_you_mean(text, MOVED)):
-        raise UserError(f"there is no model {text!r}; {hint} ({reason})")
+        raise UserError(f"there is no model {text!r}; {hint} ({reason}).")
     raise UserError(
         f"there is no model {text!r}: {problem}; it is not one of those that come with llmasos "
         f"({', '.join(shipped_models())}); it is not complete in the cache {cache_folder()}; and "

@@ -25,7 +25,7 @@ def place(tmp_path, monkeypatch):
         yield tmp_path
 
 
-def test_models_lists_what_there_is(place, capsys):
+def test_models_lists_all_sources(place, capsys):
     assert train(*RUNS["text"], "--steps", "3", "--out", "runs/mine") == 0
     (place / "runs" / "broken").mkdir()
     snapshot = place / "hf" / "hub" / "models--someone--tiny" / "snapshots" / "0123456789abcdef"
@@ -63,7 +63,7 @@ def test_export_writes_a_folder_that_can_be_used(place, capsys):
     assert len((place / "my_llm" / "model.safetensors").read_bytes()) > len(before)  # now in fp32
 
 
-def test_export_speaks_up(place, capsys):
+def test_export_reports_errors(place, capsys):
     assert llmasos(["export", "nothing", "my_llm"]) != 0
     assert "there is no model 'nothing'" in capsys.readouterr().err
     (place / "full").mkdir()
@@ -72,7 +72,7 @@ def test_export_speaks_up(place, capsys):
     assert "holds other files than a model's (diary.txt)" in capsys.readouterr().err
 
 
-def test_a_published_model_is_a_place_to_start_from(place, capsys):
+def test_training_starts_from_a_published_model(place, capsys):
     """train.py --init-from takes a name; here that of a folder as transformers writes it."""
     torch.manual_seed(0)
     model = published("gpt2")
@@ -92,7 +92,7 @@ def test_formatted_numbers_and_licenses(tmp_path):
     assert license_of(tmp_path) == "–"
 
 
-def test_a_chat_model_is_told_and_not_continued(place, capsys):
+def test_sample_sends_the_prompt_to_a_chat_model_as_a_message(place, capsys):
     question = "Tell me a story about Anna and a kite."
     flags = ["--prompt", question, "--max-new-tokens", "20", "--temperature", "0"]
     assert llmasos(["sample", "storyworld-chat", *flags]) == 0

@@ -110,7 +110,7 @@ def published(name: str):
     torch.manual_seed(0)
     model = PUBLISHED[name]().eval()
     with torch.no_grad():
-        for parameter in filter(lambda p: p.requires_grad, model.parameters()):  # Marian's table of waves is none
+        for parameter in filter(lambda p: p.requires_grad, model.parameters()):  # not Marian's position table
             parameter.copy_(torch.randn_like(parameter) * 0.1 + (parameter.dim() == 1))
         if hasattr(model, "final_logits_bias"):
             model.final_logits_bias.normal_()
@@ -123,7 +123,7 @@ def published_masked_lm():
 
 
 def outputs(model, ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-    """What one of transformers' models makes of (B, T) ids with padding at the end, as ours gives it."""
+    """The outputs of a transformers model for (B, T) ids with padding at the end, in the form of ours."""
     inputs = {"input_ids": ids, "attention_mask": attention_mask.long()}
     with torch.no_grad():
         if model.config.model_type == "marian":
@@ -137,7 +137,7 @@ def outputs(model, ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Ten
 
 
 def our_outputs(model, ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-    """The same of ours."""
+    """The outputs of our model."""
     with torch.no_grad():
         if model.config.family == "transformer":
             return model(ids, ids[:, :5], attention_mask)

@@ -1,4 +1,4 @@
-"""A hub on this machine: serves a folder in the Hugging Face hub's layout, with accidents on demand."""
+"""A local hub: serves a folder in the layout of the Hugging Face hub, with failures on demand."""
 
 import hashlib
 import http.server
@@ -19,18 +19,18 @@ class Hub:
         models: name → folder with its files.
 
     Attributes:
-        accidents: file → list of what goes wrong with its next requests: "cut", "corrupt", "slow", "stall", "500".
-        go_on: what a "stall" waits for in the middle.
-        asked: the paths that were asked for, with their Range.
-        token: if given, what must be sent as a key.
-        moved: name → the name it has now, to which requests are redirected.
+        failures: file → the failures of its next requests: "cut", "corrupt", "slow", "stall", "500".
+        proceed: the event that a "stall" waits for.
+        requests: the requested paths, with their Range.
+        token: the required access token, if any.
+        moved: name → its new name, to which requests are redirected.
         extra: further entries of the list of files.
     """
 
     def __init__(self, models: dict[str, Path]):
-        self.models, self.accidents, self.asked = models, {}, []
+        self.models, self.failures, self.requests = models, {}, []
         self.token, self.moved, self.extra = None, {}, []
-        self.go_on = threading.Event()
+        self.proceed = threading.Event()
         hub = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -51,7 +51,7 @@ class Hub:
 
     def answer(self, handler) -> None:
         path = urllib.parse.unquote(urllib.parse.urlsplit(handler.path).path)
-        self.asked.append((path, handler.headers.get("Range")))
+        self.requests.append((path, handler.headers.get("Range")))
         if self.token and handler.headers.get("Authorization") != f"Bearer {self.token}":
             handler.send_error(401)
             return
@@ -91,7 +91,7 @@ class Hub:
         if not path.is_file():
             handler.send_error(404)
             return
-        waiting = self.accidents.get(file, [])
+        waiting = self.failures.get(file, [])
         accident = waiting.pop(0) if waiting else ""
         if accident == "500":
             handler.send_error(500)
@@ -114,7 +114,7 @@ class Hub:
             elif accident == "stall":
                 middle = begin + (end - begin) // 2
                 handler.wfile.write(data[begin:middle])
-                self.go_on.wait(300)
+                self.proceed.wait(300)
                 handler.wfile.write(data[middle:end])
             else:
                 handler.wfile.write(data[begin:end])

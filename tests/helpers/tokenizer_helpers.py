@@ -1,4 +1,4 @@
-"""Texts and tokenizers that the tokenizer tests share."""
+"""Texts and tokenizers for the tokenizer tests."""
 
 import os
 import random
@@ -9,8 +9,8 @@ import pytest
 
 from llmasos.tokenizers import Tokenizer, train_tokenizer
 
-# Letters of many scripts, combining marks, emoji (with joiners and skin tones), digits and numerals that are no digits,
-# white space of every kind, control characters, and pieces on which the split pattern decides.
+# Characters of many scripts, combining marks, emoji (with joiners and skin tones), digits and other numerals,
+# all types of white space, control characters, and cases for the split pattern.
 PIECES = [
     "the", " the", " cat", "Hello", "don't", "we'll", "I've", "'s", "'", "''", "naïve", "Straße", "ἀρχή", "привет",
     " мир", "日本語", "中文字", "한국어",
@@ -19,7 +19,7 @@ PIECES = [
     " ", "  ", "     ", " " * 40, "\n", "\n\n", "\r\n", "\t", " \n ", "\u00a0", "\u2003", "\u3000", "\u2028",
     "\x00", "\x1b", "\x1c", "\x7f", "\x85", "\ufeff", "\u200b", "\ufffd",
 ]  # fmt: skip
-STOCK_REASON = "TIKTOKEN_CACHE_DIR names no folder with the gpt2 files"
+GPT2_REASON = "TIKTOKEN_CACHE_DIR names no folder with the gpt2 files"
 
 
 def fuzzed_text(seed: int, n_pieces: int = 60) -> str:
@@ -35,19 +35,19 @@ def english(n_paragraphs: int = 300, seed: int = 0) -> str:
     return "\n\n".join(random.Random(seed).sample(paragraphs, n_paragraphs))
 
 
-def has_stock_gpt2() -> bool:
-    """Whether the gpt2 encoding can be had without a network (as the environment says; nothing is downloaded)."""
+def has_gpt2_files() -> bool:
+    """Whether the gpt2 encoding is available without a network (nothing is downloaded)."""
     from llmasos.tokenizers.openai import missing_files
 
     folder = os.environ.get("TIKTOKEN_CACHE_DIR")
     return bool(folder) and not missing_files("gpt2", Path(folder))
 
 
-needs_stock_gpt2 = pytest.mark.skipif(not has_stock_gpt2(), reason=STOCK_REASON)
-LOSSLESS = ["char", "byte", "bpe", pytest.param("gpt2", marks=needs_stock_gpt2)]
+needs_gpt2_files = pytest.mark.skipif(not has_gpt2_files(), reason=GPT2_REASON)
+LOSSLESS = ["char", "byte", "bpe", pytest.param("gpt2", marks=needs_gpt2_files)]
 EVERY_KIND = [*LOSSLESS, "wordpiece"]
 
 
 def make(kind: str, lowercase: bool = False) -> Tokenizer:
-    """Return a tokenizer of this kind, trained (where there is training) on English and a little of everything else."""
+    """Return a tokenizer of this type, trained (if it is trained) on English and a little of everything else."""
     return train_tokenizer(kind, [english(), *PIECES], vocab_size=600, lowercase=lowercase)

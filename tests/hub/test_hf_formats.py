@@ -21,12 +21,12 @@ CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
 
 def silent(text: str) -> None:
-    """For `say`: nothing may be said."""
-    raise AssertionError(f"nothing was to be said, but: {text}")
+    """A `say` that expects no message."""
+    raise AssertionError(f"unexpected message: {text}")
 
 
 def open_by_transformers(folder, like):
-    """The folder as the class of `like` opens it; every tensor must have been found there and used."""
+    """Open the folder with the class of `like`; every tensor must be present and used."""
     kind = "LlamaForCausalLM" if like.config.model_type == "mistral" else type(like).__name__
     model, report = getattr(transformers, kind).from_pretrained(folder, output_loading_info=True)
     assert not report["missing_keys"] and not report["unexpected_keys"] and not report["mismatched_keys"], report
@@ -63,12 +63,12 @@ def test_round_trip_keeps_the_logits_and_the_config(name, sharded, tmp_path):
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_padding_is_hidden_as_it_is_there(name, tmp_path):
+def test_padding_is_masked_as_in_transformers(name, tmp_path):
     theirs = published(name)
     theirs.save_pretrained(tmp_path)
     ours = our_outputs(read_model(tmp_path, say=silent), IDS, RAGGED)
     expected = outputs(theirs, IDS, RAGGED)
-    if theirs.config.model_type != "marian" and ours.dim() == 3:  # what stands at padded positions has no meaning
+    if theirs.config.model_type != "marian" and ours.dim() == 3:  # outputs at padded positions are meaningless
         ours, expected = ours[RAGGED], expected[RAGGED]
     elif name == "bert pre-training":
         ours, expected = ours[0], expected[0]
@@ -76,7 +76,7 @@ def test_padding_is_hidden_as_it_is_there(name, tmp_path):
 
 
 @pytest.mark.parametrize("style", ["gpt-laptop", "llama-laptop", "bert-laptop"])
-def test_models_of_our_own_are_opened_by_transformers(style, tmp_path):
+def test_transformers_opens_our_models(style, tmp_path):
     torch.manual_seed(0)
     ours = build_model(preset(style, vocab_size=V, n_layers=2)).eval()
     write_model(tmp_path, ours)
@@ -91,7 +91,7 @@ def test_models_of_our_own_are_opened_by_transformers(style, tmp_path):
     {"positions": "rotary", "norm": "rmsnorm", "activation": "swiglu", "bias": True, "qk_norm": True},
     {"head": "classifier", "labels": ("a", "b")},
 ], ids=str)  # fmt: skip
-def test_what_no_published_format_can_hold_is_saved_in_our_own(fields, tmp_path):
+def test_a_model_without_a_published_format_is_saved_in_our_own(fields, tmp_path):
     model = build_model(ModelConfig(**{"vocab_size": V, "n_layers": 2, "n_heads": 4, "d_model": 16} | fields)).eval()
     assert write_model(tmp_path, model) is None
     again = read_model(tmp_path)
@@ -100,18 +100,18 @@ def test_what_no_published_format_can_hold_is_saved_in_our_own(fields, tmp_path)
         assert torch.equal(weights_of(again)[name], tensor), name
 
 
-def test_a_bert_without_next_sentences_says_what_begins_at_random(tmp_path):
+def test_a_bert_without_next_sentence_prediction_reports_its_randomly_initialized_weights(tmp_path):
     published_masked_lm().save_pretrained(tmp_path)
-    said = []
-    model = read_model(tmp_path, say=said.append)
-    assert len(said) == 1 and "pooler.weight" in said[0] and "next_sentence_head.bias" in said[0]
+    messages = []
+    model = read_model(tmp_path, say=messages.append)
+    assert len(messages) == 1 and "pooler.weight" in messages[0] and "next_sentence_head.bias" in messages[0]
     theirs = transformers.BertForMaskedLM.from_pretrained(tmp_path).eval()
     torch.testing.assert_close(model(IDS, REAL).masked, theirs(IDS).logits, **CLOSE)
 
 
 @pytest.mark.parametrize("head", ["classifier", "question_answering", "features"])
 @pytest.mark.parametrize("source", ["bert pre-training", "bert body", "bert classifier"])
-def test_a_body_is_taken_from_any_bert(source, head, tmp_path):
+def test_the_backbone_of_any_bert_can_be_loaded(source, head, tmp_path):
     theirs = published(source)
     theirs.save_pretrained(tmp_path)
     config = read_config(tmp_path)
@@ -177,7 +177,7 @@ def test_a_read_model_can_be_trained_and_leaves_the_file_alone(tmp_path):
     assert (tmp_path / "model.safetensors").read_bytes() == before
 
 
-# ── what is refused ──
+# ── errors ──
 
 
 def spoil(folder, **fields):
@@ -205,22 +205,22 @@ def spoil(folder, **fields):
     ("marian", {"scale_embedding": False}, "scale_embedding = False"),
     ("marian", {"share_encoder_decoder_embeddings": False}, "share_encoder_decoder_embeddings = False"),
 ])  # fmt: skip
-def test_what_we_would_compute_wrongly_is_refused_by_name(name, fields, words, tmp_path):
+def test_unsupported_options_are_errors_that_name_them(name, fields, words, tmp_path):
     published(name).save_pretrained(tmp_path)
     spoil(tmp_path, **fields)
     with pytest.raises(UserError, match=words):
         read_model(tmp_path)
 
 
-def test_what_the_file_holds_beyond_the_model_is_named(tmp_path):
+def test_unused_tensors_of_the_file_are_reported(tmp_path):
     published("bert pre-training").save_pretrained(tmp_path)
     spoil(tmp_path, architectures=["BertModel"])
-    said = []
-    read_model(tmp_path, say=said.append)
-    assert len(said) == 1 and "cls.predictions" in said[0] and "ignored" in said[0]
+    messages = []
+    read_model(tmp_path, say=messages.append)
+    assert len(messages) == 1 and "cls.predictions" in messages[0] and "ignored" in messages[0]
 
 
-def test_a_body_of_other_sizes_is_refused(tmp_path):
+def test_a_backbone_of_another_size_is_an_error(tmp_path):
     published("bert body").save_pretrained(tmp_path)
     config = ModelConfig.from_dict({**read_config(tmp_path).to_dict(), "head": "question_answering", "d_ff": 60})
     with pytest.raises(UserError, match="d_ff is 56 there and 60 in the new model"):

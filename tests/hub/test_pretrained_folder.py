@@ -1,4 +1,4 @@
-"""What may be wrong with a model's files: pickles with code, lying headers, indices that lead elsewhere, full disks."""
+"""Damaged and malicious model files: pickles with code, false headers, indices with bad paths; full disks; saving."""
 
 import json
 import os
@@ -31,7 +31,7 @@ class Evil:
 
 @pytest.fixture
 def folder(tmp_path):
-    """A whole model's folder."""
+    """The folder of a complete model."""
     published("gpt2").save_pretrained(tmp_path / "model")
     return tmp_path / "model"
 
@@ -42,7 +42,7 @@ def sharded(tmp_path):
     return tmp_path / "model"
 
 
-def test_a_pickle_with_code_in_it_is_refused_and_the_code_not_run(folder, tmp_path):
+def test_a_pickle_with_code_is_an_error_and_the_code_is_not_run(folder, tmp_path):
     (folder / WEIGHTS).unlink()
     torch.save({"wte.weight": Evil(tmp_path / "witness")}, folder / "pytorch_model.bin")
     with pytest.raises(UserError, match="pytorch_model.bin is refused: it is a pickle that asks for more than tensors"):
@@ -51,14 +51,14 @@ def test_a_pickle_with_code_in_it_is_refused_and_the_code_not_run(folder, tmp_pa
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 half a zip"], ids=str)
-def test_a_damaged_pickle_gets_a_sentence(folder, content):
+def test_a_damaged_pickle_has_a_clear_error(folder, content):
     (folder / WEIGHTS).unlink()
     (folder / "pytorch_model.bin").write_bytes(content)
     with pytest.raises(UserError, match="pytorch_model.bin (cannot be read|is refused)"):
         read_model(folder)
 
 
-def test_a_pickle_of_something_else_gets_a_sentence(folder):
+def test_a_pickle_of_something_else_has_a_clear_error(folder):
     (folder / WEIGHTS).unlink()
     torch.save([1, 2, 3], folder / "pytorch_model.bin")
     with pytest.raises(UserError, match="does not hold named tensors alone"):
@@ -78,13 +78,13 @@ def write_header(file, header: dict, data: bytes = b"") -> None:
     ({"a": {"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]}}, b"x" * 8, "expected a list of counts"),
     ({"a": {"dtype": "F4", "shape": [2], "data_offsets": [0, 8]}}, b"x" * 8, "unknown dtype 'F4'"),
 ], ids=["too short", "overlap", "absurd", "negative", "dtype"])  # fmt: skip
-def test_a_header_that_lies_is_found(folder, header, data, words):
+def test_a_false_header_is_detected(folder, header, data, words):
     write_header(folder / WEIGHTS, header, data)
     with pytest.raises(UserError, match=words):
         read_model(folder)
 
 
-def test_a_half_downloaded_file_is_found(folder):
+def test_an_incomplete_file_is_detected(folder):
     data = (folder / WEIGHTS).read_bytes()
     (folder / WEIGHTS).write_bytes(data[: len(data) // 2])
     with pytest.raises(UserError, match="its tensors need .* bytes, the file has"):
@@ -92,7 +92,7 @@ def test_a_half_downloaded_file_is_found(folder):
 
 
 @pytest.mark.parametrize("name", ["../other.safetensors", "/etc/passwd", "a/../../b", "..\\b", "C:\\b", "~/b", ""])
-def test_an_index_that_leads_elsewhere_is_refused(sharded, name):
+def test_an_index_that_names_files_outside_its_folder_is_an_error(sharded, name):
     file = sharded / f"{WEIGHTS}.index.json"
     index = json.loads(file.read_text())
     index["weight_map"][next(iter(index["weight_map"]))] = name
@@ -101,12 +101,12 @@ def test_an_index_that_leads_elsewhere_is_refused(sharded, name):
         read_weights(sharded)
 
 
-def test_names_that_stay_inside_are_fine():
+def test_names_inside_the_folder_are_accepted():
     for name in ("model-00001-of-00002.safetensors", "onnx/model.bin", "a..b"):
         check_plain_name(name, "here")
 
 
-def test_a_missing_shard_and_a_tensor_that_is_not_where_it_should_be(sharded):
+def test_a_missing_shard_and_a_misplaced_tensor_are_errors(sharded):
     shards = sorted(sharded.glob("model-*.safetensors"))
     first = shards[0].read_bytes()
     shards[0].unlink()
@@ -120,13 +120,13 @@ def test_a_missing_shard_and_a_tensor_that_is_not_where_it_should_be(sharded):
 
 
 @pytest.mark.parametrize("index", ["[]", "{}", '{"weight_map": {}}', '{"weight_map": {"a": 1}}', "{"])
-def test_a_damaged_index_gets_a_sentence(sharded, index):
+def test_a_damaged_index_has_a_clear_error(sharded, index):
     (sharded / f"{WEIGHTS}.index.json").write_text(index)
     with pytest.raises(UserError, match="index.json is (damaged|not valid JSON)"):
         read_weights(sharded)
 
 
-def test_a_folder_without_config_or_weights_gets_a_sentence(folder):
+def test_a_folder_without_config_or_weights_has_a_clear_error(folder):
     (folder / WEIGHTS).unlink()
     with pytest.raises(UserError, match="holds no weights: expected model.safetensors"):
         read_model(folder)
@@ -150,7 +150,7 @@ def model():
 TOKENIZER = train_tokenizer("bpe", ["the cat sat on the mat"], 257)
 
 
-def test_a_wrong_tokenizer_for_the_weights_is_found(model, tmp_path):
+def test_a_tokenizer_of_another_model_is_detected(model, tmp_path):
     hub.save_pretrained(tmp_path / "m", model, TOKENIZER)
     hub.load_pretrained(tmp_path / "m")
     train_tokenizer("bpe", ["an other text", "an other text"], 260).save(tmp_path / "m")

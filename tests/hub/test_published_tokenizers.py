@@ -123,7 +123,7 @@ def test_ids_and_texts_equal_those_of_the_rust_package(pair):
 
 
 @pytest.mark.slow
-def test_ten_thousand_texts_more(pair):
+def test_ten_thousand_more_texts(pair):
     """Texts that the two normalize differently are skipped: Python has marks that are newer than Rust's tables."""
     ours, theirs, _ = pair
     n_left_out = 0
@@ -137,7 +137,7 @@ def test_ten_thousand_texts_more(pair):
     assert n_left_out < 100
 
 
-def test_special_tokens_are_special_only_if_asked_for(pair):
+def test_special_tokens_need_allow_special(pair):
     ours, theirs, _ = pair
     for name, id in ours.special_tokens.items():
         expected = theirs.encode(f"a {name} b", add_special_tokens=False).ids
@@ -147,7 +147,7 @@ def test_special_tokens_are_special_only_if_asked_for(pair):
         assert ours.decode([id], skip_special=True) == ""
 
 
-def test_spans_are_the_pieces_of_the_text(pair):
+def test_offsets_are_those_of_the_rust_package(pair):
     ours, _, _ = pair
     for seed in range(200):
         text = fuzzed_text(seed, 8)
@@ -157,7 +157,7 @@ def test_spans_are_the_pieces_of_the_text(pair):
         assert covered == set(range(len(text)))
 
 
-def test_saved_and_opened_again_it_is_the_same_to_us_and_to_transformers(pair, tmp_path):
+def test_a_saved_tokenizer_is_unchanged_for_us_and_for_transformers(pair, tmp_path):
     ours, theirs, _ = pair
     ours.save(tmp_path)
     again = load_any_tokenizer(tmp_path)
@@ -172,7 +172,7 @@ def test_saved_and_opened_again_it_is_the_same_to_us_and_to_transformers(pair, t
         )
 
 
-def test_what_stands_at_the_beginning_and_at_the_end(tmp_path):
+def test_the_first_and_the_last_special_token(tmp_path):
     for name, end, begin in (("llama3", "<|end_of_text|>", "<|begin_of_text|>"), ("smollm", "<|im_end|>", None)):
         theirs, config = FORMS[name]()
         theirs.save(str(tmp_path / "tokenizer.json"))
@@ -215,7 +215,7 @@ def test_older_folders_with_vocabulary_and_merges(kind, tmp_path):
     ({"model": None}, "damaged"),
     ({"added_tokens": []}, "'<|endoftext|>' is not in its vocabulary"),
 ], ids=str)  # fmt: skip
-def test_what_is_not_done_here_is_refused_by_name(changes, words, tmp_path):
+def test_unsupported_parts_are_errors_that_name_them(changes, words, tmp_path):
     theirs, config = gpt2_like()
     content = json.loads(theirs.to_str())
     for name, value in changes.items():
@@ -268,7 +268,7 @@ def test_marian_ids_and_texts_equal_those_of_transformers(marian):
         assert ours.decode(known, skip_special=True).strip() == theirs.decode(known, skip_special_tokens=True).strip()
 
 
-def test_a_marian_tokenizer_is_saved_as_it_came(marian, tmp_path):
+def test_a_marian_tokenizer_is_saved_unchanged(marian, tmp_path):
     folder, _ = marian
     ours = load_any_tokenizer(folder)
     ours.save(tmp_path)
@@ -278,7 +278,7 @@ def test_a_marian_tokenizer_is_saved_as_it_came(marian, tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["cut", "bpe", "missing", "no pad", "two vocabularies"])
-def test_a_damaged_marian_tokenizer_gets_a_sentence(marian, damage, tmp_path):
+def test_a_damaged_marian_tokenizer_has_a_clear_error(marian, damage, tmp_path):
     folder, _ = marian
     for name in ("source.spm", "target.spm", "vocab.json", "tokenizer_config.json"):
         shutil.copy(folder / name, tmp_path)

@@ -1,4 +1,4 @@
-"""Where a name leads: folders, runs, shipped models, the Hugging Face cache, and a hub that cuts, corrupts and lies."""
+"""Resolving names: folders, runs, shipped models, the Hugging Face cache, and a hub with failing downloads."""
 
 import errno
 import os
@@ -26,7 +26,7 @@ REAL = torch.ones(2, 7, dtype=torch.bool)
 
 
 def save(model, folder) -> None:
-    """A model folder as transformers writes it, with a tokenizer."""
+    """Write a model folder with transformers, with a tokenizer."""
     model.save_pretrained(folder, max_shard_size="100KB")
     train_tokenizer("bpe", ["the cat sat on the mat"], 257).save(folder)
 
@@ -51,7 +51,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture
 def server(files, tmp_path, monkeypatch):
-    """The hub, an empty cache, and no key."""
+    """The hub, an empty cache, and no access token."""
     for variable in ("HF_HUB_CACHE", "HF_TOKEN", "HF_HUB_OFFLINE", "HUGGINGFACE_HUB_CACHE", "HF_TOKEN_PATH"):
         monkeypatch.delenv(variable, raising=False)
     server = Hub(dict(files))
@@ -63,24 +63,24 @@ def server(files, tmp_path, monkeypatch):
 
 
 def left_over(tmp_path) -> list[str]:
-    """Names in the snapshots of the cache, and what else lies about in it."""
+    """Names of temporary files in the cache."""
     return sorted(p.name for p in (tmp_path / "hf").rglob("*") if p.name.endswith(".part") or "tmp-" in p.name)
 
 
 @pytest.mark.parametrize("name", ["gpt2", "someone/sharded"])
-def test_a_model_is_fetched_once_and_whole(server, name, tmp_path):
+def test_a_model_is_downloaded_once_and_completely(server, name, tmp_path):
     model, tokenizer = hub.load_pretrained(name, say=print)
     theirs = transformers.GPT2LMHeadModel.from_pretrained(server.models[name]).eval()
     torch.testing.assert_close(our_outputs(model, IDS, REAL), outputs(theirs, IDS, REAL), rtol=1e-5, atol=1e-5)
     assert tokenizer.vocab_size == 257
-    asked = list(server.asked)
+    requests = list(server.requests)
     assert find(name) == find(f"{name}@{COMMIT}") == find(name)
-    assert server.asked == asked, "the second time nothing is asked"
-    assert not any("onnx" in path for path, _ in asked)
+    assert server.requests == requests, "the second time there is no request"
+    assert not any("onnx" in path for path, _ in requests)
     assert left_over(tmp_path) == []
 
 
-def test_what_we_fetch_their_programs_find_and_the_other_way_round(server, tmp_path, monkeypatch):
+def test_the_cache_is_shared_with_the_hugging_face_libraries(server, tmp_path, monkeypatch):
     find("someone/sharded")
     folder = str(tmp_path / "hf" / "hub")
     theirs = transformers.GPT2LMHeadModel.from_pretrained("someone/sharded", cache_dir=folder, local_files_only=True)
@@ -93,39 +93,39 @@ def test_what_we_fetch_their_programs_find_and_the_other_way_round(server, tmp_p
     assert [(r.name, p.name) for r, p in hub_cache.cached_models()] == [("someone/sharded", COMMIT)]
 
 
-def test_a_cut_a_corrupted_and_a_slow_download(server, tmp_path, monkeypatch):
+def test_an_interrupted_a_corrupted_and_a_slow_download(server, tmp_path, monkeypatch):
     monkeypatch.setattr("llmasos.storage.download.time.sleep", lambda seconds: None)
-    server.accidents = {"model.safetensors": ["cut", "500", "corrupt", "slow"], "config.json": ["corrupt"]}
+    server.failures = {"model.safetensors": ["cut", "500", "corrupt", "slow"], "config.json": ["corrupt"]}
     folder = find("gpt2")
     assert (folder / "model.safetensors").read_bytes() == (server.models["gpt2"] / "model.safetensors").read_bytes()
-    ranges = [r for path, r in server.asked if path.endswith("model.safetensors")]
+    ranges = [r for path, r in server.requests if path.endswith("model.safetensors")]
     size = (folder / "model.safetensors").stat().st_size
-    assert ranges == [None, f"bytes={size // 2}-", f"bytes={size // 2}-", None], "resumed; then from the start as it was wrong"
+    assert ranges == [None, f"bytes={size // 2}-", f"bytes={size // 2}-", None], "resumed; then from the start"
     assert left_over(tmp_path) == []
 
 
-def test_a_file_that_stays_wrong_gets_no_name(server, tmp_path):
-    server.accidents = {"model.safetensors": ["corrupt"] * 9}
+def test_a_file_with_a_wrong_checksum_is_not_in_the_snapshot(server, tmp_path):
+    server.failures = {"model.safetensors": ["corrupt"] * 9}
     with pytest.raises(UserError, match="no model 'gpt2'.*could not be downloaded.*model.safetensors.*another file"):
         find("gpt2")
     assert not list((tmp_path / "hf").rglob("snapshots/*/model.safetensors"))
     assert left_over(tmp_path) == []
-    server.accidents = {}
+    server.failures = {}
     assert (find("gpt2") / "model.safetensors").is_file()
 
 
-def test_a_half_downloaded_model_is_completed(server, tmp_path):
+def test_an_incomplete_model_is_completed(server, tmp_path):
     folder = find("someone/sharded")
     shard = sorted(folder.glob("model-*.safetensors"))[0]
     (folder / os.readlink(shard)).resolve().unlink()
     shard.unlink()
-    server.asked.clear()
+    server.requests.clear()
     assert find("someone/sharded") == folder and shard.is_file()
-    assert [path.rpartition("/")[2] for path, _ in server.asked if "resolve" in path] == [shard.name]
+    assert [path.rpartition("/")[2] for path, _ in server.requests if "resolve" in path] == [shard.name]
 
 
-def test_a_killed_download_goes_on(server, tmp_path):
-    server.accidents = {"model.safetensors": ["stall"]}
+def test_a_killed_download_resumes(server, tmp_path):
+    server.failures = {"model.safetensors": ["stall"]}
     script = "from llmasos.hub import find; find('gpt2', progress=False)"
     process = subprocess.Popen([sys.executable, "-c", script], cwd=os.getcwd())
     part = None
@@ -138,22 +138,22 @@ def test_a_killed_download_goes_on(server, tmp_path):
     process.wait()
     assert part is not None, "the process was to be killed in the middle"
     have = part.stat().st_size
-    server.go_on.set()
-    server.asked.clear()
+    server.proceed.set()
+    server.requests.clear()
     find("gpt2", progress=False)
-    assert ("/gpt2/resolve/" + COMMIT + "/model.safetensors", f"bytes={have}-") in server.asked
+    assert ("/gpt2/resolve/" + COMMIT + "/model.safetensors", f"bytes={have}-") in server.requests
 
 
-def test_two_processes_fetch_once(server, tmp_path):
-    server.accidents = {"model.safetensors": ["slow"]}
+def test_two_processes_download_once(server, tmp_path):
+    server.failures = {"model.safetensors": ["slow"]}
     script = "from llmasos.hub import find; print(find('gpt2', progress=False))"
     both = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     places = {process.communicate(timeout=300)[0] for process in both}
     assert len(places) == 1 and all(process.returncode == 0 for process in both)
-    assert sum(path.endswith("model.safetensors") for path, _ in server.asked) == 1
+    assert sum(path.endswith("model.safetensors") for path, _ in server.requests) == 1
 
 
-def test_a_key_is_sent_to_the_hub_and_to_nobody_else(server, files, monkeypatch, tmp_path):
+def test_the_token_is_sent_to_the_hub_only(server, files, monkeypatch, tmp_path):
     server.token = "hf_secret"
     with pytest.raises(UserError, match="it is not public and needs an access token: set HF_TOKEN"):
         find("gpt2")
@@ -178,7 +178,7 @@ def test_a_key_is_sent_to_the_hub_and_to_nobody_else(server, files, monkeypatch,
     assert seen == [None]
 
 
-def test_a_model_that_has_moved_is_followed(server, files):
+def test_a_moved_model_is_found(server, files):
     server.models = {"openai-community/gpt2": files["gpt2"]}
     server.moved = {"gpt2": "openai-community/gpt2"}
     assert (find("gpt2") / "config.json").is_file()
@@ -187,11 +187,11 @@ def test_a_model_that_has_moved_is_followed(server, files):
 def test_a_model_cached_under_its_full_name_is_found_under_the_short_one(server, files):
     server.models = {"openai-community/gpt2": files["gpt2"]}
     folder = find("openai-community/gpt2")
-    server.asked.clear()
-    assert find("gpt2") == folder and server.asked == []
+    server.requests.clear()
+    assert find("gpt2") == folder and server.requests == []
 
 
-# ── what is refused ──
+# ── errors ──
 
 
 @pytest.mark.parametrize("name, words", [
@@ -204,7 +204,7 @@ def test_a_model_cached_under_its_full_name_is_found_under_the_short_one(server,
     ("", "the name is empty"),
     ("runs/nothing", "there is no folder runs/nothing"),
 ])  # fmt: skip
-def test_unknown_names_get_a_sentence(server, name, words):
+def test_unknown_names_have_a_clear_error(server, name, words):
     with pytest.raises(UserError, match=words):
         find(name)
 
@@ -214,13 +214,13 @@ def test_unknown_names_get_a_sentence(server, name, words):
     ("storyworld-chta", "storyworld-chat"),
     ("storyworld-gpt@v2", "storyworld-gpt"),
 ])  # fmt: skip
-def test_what_is_nearly_a_shipped_name_gets_that_name_and_no_more(server, name, meant):
+def test_a_misspelled_shipped_name_gets_a_hint_without_a_request(server, name, meant):
     with pytest.raises(UserError) as error:
         find(name)
-    assert str(error.value) == f"there is no model {name!r}; did you mean {meant!r}?" and server.asked == []
+    assert str(error.value) == f"there is no model {name!r}; did you mean {meant!r}?" and server.requests == []
 
 
-def test_a_model_that_only_sounds_like_a_shipped_one_is_found_where_it_is(server, files, tmp_path, monkeypatch):
+def test_an_existing_model_with_a_similar_name_is_found(server, files, tmp_path, monkeypatch):
     """The hint comes after folders and the cache, and says nothing about what has an owner."""
     server.models = {"someone/storyworld-gtp": files["gpt2"]}
     assert (find("someone/storyworld-gtp") / "config.json").is_file()
@@ -229,17 +229,17 @@ def test_a_model_that_only_sounds_like_a_shipped_one_is_found_where_it_is(server
     assert find("storyworld-gtp") == tmp_path.relative_to(tmp_path) / "storyworld-gtp"
 
 
-def test_a_file_is_told_that_a_folder_is_wanted(server, files, tmp_path, monkeypatch):
+def test_a_file_instead_of_a_folder_is_an_error(server, files, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "README.md").write_text("hello")
     for file in ("README.md", files["gpt2"] / "model.safetensors"):
         with pytest.raises(UserError, match=r"is a file, and a model is a folder.*give the name of the folder"):
             find(file)
-    assert server.asked == []
+    assert server.requests == []
 
 
 @pytest.mark.parametrize("evil", ["../../evil.json", "/etc/evil", "a\\..\\evil", "C:evil"])
-def test_a_file_name_that_leaves_its_folder_is_refused(server, evil, tmp_path):
+def test_a_file_name_outside_the_folder_is_an_error(server, evil, tmp_path):
     server.extra = [{"rfilename": evil, "size": 1, "blobId": "0" * 40}]
     with pytest.raises(UserError, match="lies outside its folder"):
         find("gpt2")
@@ -250,13 +250,13 @@ def test_a_file_name_that_leaves_its_folder_is_refused(server, evil, tmp_path):
     {"rfilename": "x", "size": -1, "blobId": "0" * 40}, {"rfilename": "x", "size": 1, "blobId": "../../x"},
     {"rfilename": "x"}, "x",
 ], ids=str)  # fmt: skip
-def test_a_list_that_makes_no_sense_is_refused(server, entry):
+def test_an_invalid_list_of_files_is_an_error(server, entry):
     server.extra = [entry]
     with pytest.raises(UserError, match="did not answer with a list of files"):
         find("gpt2")
 
 
-def test_a_model_without_readable_weights_is_refused_by_what_it_has(server, files, tmp_path):
+def test_a_model_without_readable_weights_is_an_error_that_lists_its_files(server, files, tmp_path):
     (tmp_path / "odd").mkdir()
     (tmp_path / "odd" / "config.json").write_text("{}")
     (tmp_path / "odd" / "model.onnx").write_text("x")
@@ -265,14 +265,14 @@ def test_a_model_without_readable_weights_is_refused_by_what_it_has(server, file
         find("someone/odd")
 
 
-def test_offline_says_what_was_looked_for_where_and_how_to_get_it(server, tmp_path, monkeypatch):
+def test_the_offline_error_says_where_we_looked_and_what_to_do(server, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(UserError) as error:
         find("gpt2")
     sentence = str(error.value)
     for piece in ("'gpt2'", str(tmp_path / "hf" / "hub"), "HF_HUB_OFFLINE is set", "copy the files of", "/gpt2"):
         assert piece in sentence
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_an_unreachable_hub_is_named(server, monkeypatch):

@@ -146,7 +146,7 @@ def test_a_name_with_pattern_characters_is_cleaned_up_too(tmp_path):
     assert not stale.exists()
 
 
-def test_disk_full_is_one_sentence_and_loses_nothing(tmp_path):
+def test_a_full_disk_has_a_clear_error_and_loses_nothing(tmp_path):
     with write_folder(tmp_path / "c") as folder:
         write_text(folder / "a.txt", "good")
     with pytest.raises(UserError) as caught, small_disk():
@@ -162,7 +162,7 @@ def test_disk_full_is_one_sentence_and_loses_nothing(tmp_path):
 @pytest.mark.parametrize(
     "number, reason", [(errno.ENOSPC, "disk is full"), (errno.EDQUOT, "quota"), (errno.EROFS, "read-only")]
 )
-def test_each_refusal_of_the_system_has_its_reason(tmp_path, monkeypatch, number, reason):
+def test_each_error_of_the_operating_system_has_its_reason(tmp_path, monkeypatch, number, reason):
     write_text(tmp_path / "a.txt", "good")
 
     def refuse(path):
@@ -175,7 +175,7 @@ def test_each_refusal_of_the_system_has_its_reason(tmp_path, monkeypatch, number
     assert _names(tmp_path) == ["a.txt"]
 
 
-def test_a_failing_rename_puts_the_old_folder_back(tmp_path, monkeypatch):
+def test_a_failing_rename_restores_the_old_folder(tmp_path, monkeypatch):
     with write_folder(tmp_path / "c") as folder:
         write_text(folder / "a.txt", "good")
     rename = os.rename
@@ -193,7 +193,7 @@ def test_a_failing_rename_puts_the_old_folder_back(tmp_path, monkeypatch):
     assert _names(tmp_path) == ["c"]
 
 
-def test_a_file_in_the_way_of_a_folder_and_the_reverse_are_refused(tmp_path):
+def test_a_file_in_place_of_a_folder_and_the_reverse_are_errors(tmp_path):
     write_text(tmp_path / "taken", "mine")
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match="in the way"):
@@ -224,13 +224,13 @@ def test_missing_json_is_named(tmp_path):
         read_json(tmp_path / "missing.json")
 
 
-def test_json_refuses_nan_instead_of_writing_what_is_not_json(tmp_path):
+def test_nan_is_an_error_instead_of_invalid_json(tmp_path):
     with pytest.raises(ValueError):
         write_json(tmp_path / "a.json", {"loss": float("nan")})
     assert _names(tmp_path) == []
 
 
-def test_sha256_reads_beyond_one_piece(tmp_path):
+def test_sha256_reads_beyond_one_chunk(tmp_path):
     data = os.urandom((1 << 20) + 17)
     (tmp_path / "a").write_bytes(data)
     assert sha256_file(tmp_path / "a") == hashlib.sha256(data).hexdigest()

@@ -32,7 +32,7 @@ def test_only_one_thread_at_a_time_is_inside(tmp_path):
     assert most == 1 and inside == 0
 
 
-def test_who_waits_is_told_so_and_gets_the_lock_when_the_holder_is_killed(tmp_path):
+def test_a_waiting_process_reports_it_and_gets_the_lock_when_the_holder_is_killed(tmp_path):
     code = """
 import sys, time
 from llmasos.storage.lock import lock
@@ -54,7 +54,7 @@ with lock(sys.argv[1]):
     holder.stdout.close()
 
 
-def test_a_lock_that_cannot_be_made_is_one_sentence(tmp_path):
+def test_a_lock_that_cannot_be_created_has_a_clear_error(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match="could not write"):
         with lock(tmp_path / "file" / "x.lock"):

@@ -113,7 +113,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 @pytest.mark.parametrize(
     "tensor", [torch.zeros(2, dtype=torch.complex128), torch.zeros(2, 2).to_sparse(), torch.zeros(2, device="meta")]
 )
-def test_tensors_the_format_cannot_hold_are_refused_before_anything_is_written(tmp_path, tensor):
+def test_unsupported_tensors_are_errors_before_anything_is_written(tmp_path, tensor):
     with pytest.raises(ValueError, match="cannot hold 'w'"):
         save_tensors(tmp_path / "a", {"w": tensor})
     assert not (tmp_path / "a").exists()

@@ -107,7 +107,7 @@ def test_the_smallest_vocabulary_is_the_bytes():
     assert tokenizer.merges == [] and tokenizer.decode(tokenizer.encode("hé")) == "hé"
 
 
-def test_the_fast_encoder_gives_the_ids_of_the_slow_one():
+def test_encode_gives_the_ids_of_encode_naive():
     tokenizer = make("bpe")
     for text in [english(seed=5), *PIECES, *(fuzzed_text(seed) for seed in range(100))]:
         assert tokenizer.encode(text) == tokenizer.encode_naive(text)
@@ -156,7 +156,7 @@ WHITE_SPACE = [" ", "\n", "\r", "\t", "\u3000", "\r\n", "  \n", "\n  "]
 
 
 @pytest.mark.parametrize("pattern", ["gpt2", "cl100k_base"])
-def test_cutting_long_blanks_does_not_change_the_ids(pattern, monkeypatch):
+def test_splitting_long_runs_of_spaces_does_not_change_the_ids(pattern, monkeypatch):
     """With LONG_RUN at 4, almost every text is cut; each must have the ids that tiktoken gives to it uncut."""
     monkeypatch.setattr("llmasos.tokenizers.tiktoken_backed.LONG_RUN", 4)
     monkeypatch.setattr("llmasos.tokenizers.tiktoken_backed._LONG_RUNS", regex.compile(r"(?<!\s)\s{4,}+(?=\S)"))

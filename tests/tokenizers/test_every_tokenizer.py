@@ -67,7 +67,7 @@ def test_a_special_token_typed_by_a_user_is_plain_text_unless_allowed(kind):
 
 
 @every_kind
-def test_the_unknown_id_stands_for_what_cannot_be_spelled(kind):
+def test_the_unknown_id_encodes_unknown_text(kind):
     tokenizer = make(kind)
     assert (tokenizer.unknown_id is None) == (kind not in ("char", "wordpiece"))
     assert tokenizer.unknown_id is None or tokenizer.encode("ꙮ") == [tokenizer.unknown_id]
@@ -93,7 +93,7 @@ def test_the_text_of_a_token_stands_for_itself():
 
 
 @every_kind
-def test_ids_outside_the_vocabulary_are_refused_by_name(kind):
+def test_ids_outside_the_vocabulary_are_errors_that_name_them(kind):
     tokenizer = make(kind)
     for bad in (-1, tokenizer.vocab_size):
         for decode in (tokenizer.decode, tokenizer.decode_bytes, lambda ids: tokenizer.token_bytes(ids[0])):
@@ -111,7 +111,7 @@ def test_decoding_takes_lists_arrays_and_tensors(kind):
 
 
 @every_kind
-def test_a_stream_shows_no_half_characters_and_adds_up_to_decode(kind):
+def test_incremental_detokenization_has_no_partial_characters_and_equals_decode(kind):
     tokenizer = make(kind)
     chance = np.random.default_rng(0)
     texts = [tokenizer.encode(fuzzed_text(seed)) for seed in range(30)]
@@ -123,7 +123,7 @@ def test_a_stream_shows_no_half_characters_and_adds_up_to_decode(kind):
             assert "".join([*pieces, decoder.flush()]) == tokenizer.decode(ids, skip_special)
 
 
-def test_a_stream_holds_bytes_back_until_the_character_is_whole_and_starts_afresh_after_flush():
+def test_the_detokenizer_buffers_bytes_of_incomplete_characters_and_resets_after_flush():
     decoder = IncrementalDetokenizer(ByteTokenizer())
     assert [decoder.push(byte) for byte in "é😀".encode()] == ["", "é", "", "", "", "😀"]
     assert decoder.push(0xF0) == "" and decoder.flush() == "\ufffd"
@@ -201,7 +201,7 @@ def test_byte_ids_are_the_bytes():
     ],
 )
 @pytest.mark.filterwarnings("ignore:the text is too small")
-def test_what_cannot_be_trained_is_refused_with_one_sentence(arguments, message):
+def test_impossible_training_has_a_clear_error(arguments, message):
     with pytest.raises(UserError, match=message.replace("|", r"\|")) as error:
         train_tokenizer(*arguments)
     assert "\n" not in str(error.value)

@@ -1,4 +1,4 @@
-"""Frames, positions, word numbers and lower case: what models that read need of every tokenizer."""
+"""Inputs of encoders, offsets, word indices and lower case, for every tokenizer."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ every_kind = pytest.mark.parametrize("kind", EVERY_KIND)
 SURROGATES = "\ud83d\ude00a\ud800\ud800\udc00b\udfff\ud83dΣ"
 
 
-def test_berts_frame_and_the_plain_one():
+def test_inputs_of_bert_and_of_other_tokenizers():
     bert = make("wordpiece")
     cls, sep = bert.special_tokens["[CLS]"], bert.special_tokens["[SEP]"]
     assert bert.build_inputs([10, 11]) == EncodedInput([cls, 10, 11, sep], [0, 0, 0, 0], 0, 4)
@@ -22,12 +22,12 @@ def test_berts_frame_and_the_plain_one():
     plain = ByteTokenizer()
     assert plain.build_inputs([10, 11]) == EncodedInput([10, 11, 256], [0, 0, 0], 2, 3)
     assert plain.build_inputs([10, 11], [12]) == EncodedInput([10, 11, 256, 12, 256], [0, 0, 0, 1, 1], 4, 3)
-    own = ByteTokenizer(["<|endoftext|>", "[SEP]", "[CLS]", "[PAD]"])
-    assert own.build_inputs([1]).ids == [258, 1, 257] and own.pad_id == 259 and plain.pad_id == 0 == bert.pad_id
+    custom = ByteTokenizer(["<|endoftext|>", "[SEP]", "[CLS]", "[PAD]"])
+    assert custom.build_inputs([1]).ids == [258, 1, 257] and custom.pad_id == 259 and plain.pad_id == 0 == bert.pad_id
 
 
 @every_kind
-def test_a_frame_adds_what_frame_size_says(kind):
+def test_build_inputs_adds_n_special_tokens(kind):
     tokenizer = make(kind)
     for texts in ([[5, 6]], [[5], [6, 7]], [[], []]):
         inputs = tokenizer.build_inputs(*texts)
@@ -37,7 +37,7 @@ def test_a_frame_adds_what_frame_size_says(kind):
 
 @every_kind
 @pytest.mark.parametrize("lowercase", [False, True])
-def test_spans_have_the_ids_of_encode_and_lie_in_the_text_in_order(kind, lowercase):
+def test_encodings_have_the_ids_of_encode_and_ordered_offsets_in_the_text(kind, lowercase):
     if kind == "gpt2" and lowercase:
         return
     tokenizer = make(kind, lowercase)
@@ -50,7 +50,7 @@ def test_spans_have_the_ids_of_encode_and_lie_in_the_text_in_order(kind, lowerca
 
 
 @pytest.mark.parametrize("kind", LOSSLESS)
-def test_the_spans_of_a_lossless_tokenizer_cover_the_text_and_each_character_its_bytes(kind):
+def test_the_offsets_of_a_lossless_tokenizer_cover_the_text_and_each_character_its_bytes(kind):
     tokenizer = make(kind)
     for text in [english(20), *(fuzzed_text(seed) for seed in range(40))]:
         ids, starts, ends, _ = tokenizer.encode_with_offsets(text)
@@ -69,11 +69,11 @@ def test_tokens_that_share_a_character_all_cover_it():
     assert lower.encode_with_offsets("aİB")[:3] == ([97, 105, 0xCC, 0x87, 98], [0, 1, 1, 1, 2], [1, 2, 2, 2, 3])
 
 
-def test_a_pair_of_surrogates_is_two_characters_of_the_text_given():
+def test_a_pair_of_surrogates_is_two_characters_of_the_original_text():
     assert make("char").encode_with_offsets("a\ud83d\ude00b")[1:3] == ([0, 1, 3], [1, 3, 4])
 
 
-def test_origins_tell_as_many_characters_as_there_are():
+def test_origins_has_one_entry_for_each_prepared_character():
     for seed in range(100):
         chance = np.random.default_rng(seed)
         text = "".join(chance.choice([*"aΣİß\ud800\ud83d\udfff\ude00é"], size=12))
@@ -108,7 +108,7 @@ def test_special_tokens_are_marked_and_continue_nothing(kind):
     assert not ByteTokenizer(["<|endoftext|>", "user"]).continues[257], "a special token may begin with a letter"
 
 
-def test_words_of_gpt2s_kind_carry_the_space_before_them():
+def test_words_of_gpt2_include_the_space_before_them():
     tokenizer = make("bpe")
     text = "The tokenizer isn't 42?"
     words: dict[int, str] = {}

@@ -1,4 +1,4 @@
-"""Saved tokenizers: identity after load, damage that is named, GPT-2's own files; stock encodings without network."""
+"""Saved tokenizers: identity after loading, damaged files, GPT-2's own files; OpenAI's encodings without network."""
 
 import json
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import tiktoken
-from tokenizer_helpers import EVERY_KIND, english, fuzzed_text, make, needs_stock_gpt2
+from tokenizer_helpers import EVERY_KIND, english, fuzzed_text, make, needs_gpt2_files
 
 from llmasos.errors import UserError
 from llmasos.tokenizers import END_OF_TEXT, BPETokenizer, load_tokenizer, openai, train_tokenizer
@@ -35,7 +35,7 @@ def test_own_special_tokens_and_their_order_survive_saving(kind, tmp_path):
     assert list(loaded.special_tokens)[:3] == names and loaded.special_tokens == tokenizer.special_tokens
 
 
-def test_saved_files_can_be_read_by_a_person(tmp_path):
+def test_saved_files_are_readable_text(tmp_path):
     BPETokenizer.train(["the cat the hat é"], 259).save(tmp_path)
     assert (tmp_path / "merges.txt").read_text().splitlines() == ["#version: 0.2", "a t", "h e"]
     vocabulary = json.loads((tmp_path / "vocab.json").read_text())
@@ -76,7 +76,7 @@ def test_a_folder_without_a_tokenizer_is_named(tmp_path):
             load_tokenizer(folder)
 
 
-def test_an_unknown_kind_is_named_with_those_there_are(tmp_path):
+def test_an_unknown_type_is_an_error_that_lists_the_known_ones(tmp_path):
     config = {"kind": "unigram", "special_tokens": {END_OF_TEXT: 0}}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match="'unigram' that is not known: expected char, byte, bpe"):
@@ -105,14 +105,14 @@ def test_a_vocabulary_with_ids_out_of_order_is_refused_even_without_a_fingerprin
         load_tokenizer(tmp_path)
 
 
-def test_merges_that_cannot_be_are_refused():
+def test_impossible_merges_are_errors():
     with pytest.raises(UserError, match="256 \\+ 65 uses an id that no merge before it made"):
         BPETokenizer([(256, 65)])
     with pytest.raises(UserError, match="two merges make the same token"):
         BPETokenizer([(0, 0), (0, 256), (256, 0)])
 
 
-@needs_stock_gpt2
+@needs_gpt2_files
 def test_gpt2_has_the_ids_of_tiktoken():
     tokenizer = train_tokenizer("gpt2", [])
     theirs = tiktoken.get_encoding("gpt2")
@@ -125,7 +125,7 @@ def test_gpt2_has_the_ids_of_tiktoken():
     assert all(tokenizer.token_bytes(id) == theirs.decode_single_token_bytes(id) for id in range(50257))
 
 
-@needs_stock_gpt2
+@needs_gpt2_files
 def test_a_hugging_face_gpt2_folder_opens_as_bpe_with_gpt2s_ids(tmp_path):
     cached = [openai.cache_folder() / name for name in cached_names("gpt2")]
     shutil.copy(cached[0], tmp_path / "merges.txt")
@@ -139,12 +139,12 @@ def test_a_hugging_face_gpt2_folder_opens_as_bpe_with_gpt2s_ids(tmp_path):
 
 
 def cached_names(kind: str) -> list[str]:
-    """Return the names of a stock encoding's files in tiktoken's cache, in the order of `openai.FILES`."""
+    """Return the names of an OpenAI encoding's files in tiktoken's cache, in the order of `OPENAI_FILES`."""
     return openai.missing_files(kind, Path("no such folder"))
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "cl100k_base"])
-def test_a_stock_encoding_without_files_and_network_says_where_it_looked_and_what_to_do(kind, tmp_path, monkeypatch):
+def test_an_openai_encoding_without_files_and_network_says_where_it_looked_and_what_to_do(kind, tmp_path, monkeypatch):
     def unreachable(*arguments, **options):
         raise OSError("no route")
 
@@ -159,7 +159,7 @@ def test_a_stock_encoding_without_files_and_network_says_where_it_looked_and_wha
         train_tokenizer(kind, [])
 
 
-def test_a_network_that_never_answers_is_given_up_on(monkeypatch, tmp_path):
+def test_a_network_that_never_answers_times_out(monkeypatch, tmp_path):
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(openai, "PROBE_SECONDS", 0.05)
     monkeypatch.setattr(

@@ -95,7 +95,7 @@ def test_a_real_bert_folder_opens_with_the_ids_of_transformers():
 
 
 @pytest.mark.parametrize("lowercase, strip_accents", OPTIONS)
-def test_words_differ_from_the_reference_only_in_young_characters_and_256_chinese_ones(lowercase, strip_accents):
+def test_words_differ_from_the_reference_only_in_new_characters_and_256_chinese_ones(lowercase, strip_accents):
     strip = lowercase if strip_accents is None else strip_accents
     table, normalizer = CharacterTable(lowercase, strip), BertNormalizer(lowercase=lowercase, strip_accents=strip)
     blocks = [range(0x3400), range(0xA000, 0xAC10), range(0xD7A0, 0xD800), range(0xE000, 0xE010)]
@@ -126,7 +126,7 @@ def test_words_of_more_than_100_characters_are_unknown():
     assert tokenizer.encode("a" * 101) == [1]
 
 
-def test_the_memory_of_words_is_bounded_and_changes_nothing(monkeypatch):
+def test_the_word_cache_is_bounded_and_changes_nothing(monkeypatch):
     tokenizer, text = make("wordpiece"), english(50)
     ids = tokenizer.encode(text)
     monkeypatch.setattr(wordpiece, "MAX_CACHED", 3)
@@ -216,7 +216,7 @@ def test_a_text_too_small_for_the_vocabulary_stops_early_and_says_so():
         (b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na", {"tokenize_chinese_chars": False}, "Chinese text in one piece"),
     ],
 )
-def test_a_folder_that_cannot_be_opened_is_refused_with_one_sentence(vocabulary, config, message, tmp_path):
+def test_a_folder_that_cannot_be_opened_has_a_clear_error(vocabulary, config, message, tmp_path):
     (tmp_path / "vocab.txt").write_bytes(vocabulary)
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match=message) as error:
@@ -224,7 +224,7 @@ def test_a_folder_that_cannot_be_opened_is_refused_with_one_sentence(vocabulary,
     assert "\n" not in str(error.value) and str(tmp_path) in str(error.value)
 
 
-def test_a_vocabulary_without_a_configuration_is_lower_case_as_berts_and_may_come_from_windows(tmp_path):
+def test_a_vocabulary_without_a_config_is_lower_case_and_may_come_from_windows(tmp_path):
     (tmp_path / "vocab.txt").write_bytes(b"[PAD]\r\n[UNK]\r\n[CLS]\r\n[SEP]\r\n[MASK]\r\na\r\n")
     assert load_tokenizer(tmp_path).encode("A Á b") == [5, 5, 1]
     (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
