@@ -138,7 +138,7 @@ class Int8Linear(nn.Module):
         """Do nothing in evaluation mode; raise UserError for training mode."""
         if mode:
             raise UserError(
-                "the model is quantized to int8, and rounded weights cannot learn: a small step rounds to zero. Load "
+                "the model is quantized to int8, and rounded weights cannot be trained: a small step rounds to zero. Load "
                 "the model without quantize, train that, and quantize the result."
             )
         return super().train(False)

@@ -264,12 +264,12 @@ def test_another_way_to_quantise_is_named():
 def test_a_quantized_model_cannot_be_trained_or_saved(tmp_path):
     model = LLMTrainer.from_pretrained("storyworld-gpt", "cpu", quantize="int8")
     assert model.generate("Once", max_new_tokens=3) and "0.87M parameters" in repr(model)
-    with pytest.raises(UserError, match="storyworld-gpt is quanti[sz]ed to int8, and rounded weights cannot learn"):
+    with pytest.raises(UserError, match="storyworld-gpt is quantized to int8, and rounded weights cannot be trained"):
         model.train("a text")
     with pytest.raises(UserError, match="rounded weights are not saved"):
         model.save_pretrained(tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(UserError, match="rounded weights cannot learn"):
+    with pytest.raises(UserError, match="rounded weights cannot be trained"):
         model.model.train()
     assert not any(module.training for module in model.model.modules() if isinstance(module, Int8Linear))
     layer = Int8Linear(*quantize_rows(torch.randn(4, 3)))
