@@ -1,19 +1,20 @@
 # %% [markdown]
 # # 01 Counting and perplexity
 #
-# - **Question:** How well can a text be continued by somebody who only counts, and how do we measure "well"?
-# - **Teaches:** language models from zero: tokens and tensors, bigrams by counting and by gradient descent, smoothing,
-#   cross-entropy, perplexity, bits per byte, training, validation and test, n-grams, and the entropy as a floor
+# - **Question:** How well can you continue a text by counting alone, and how do you measure it?
+# - **Teaches:** language models from scratch: tokens and tensors, bigrams by counting and by gradient descent,
+#   smoothing, cross-entropy, perplexity, bits per byte, training, validation and test sets, n-grams, and entropy as a
+#   floor
 # - **Minutes:** 120 to read and solve, 1 to run
 #
-# You need: Python, logarithms, and what a derivative is. Everything else is made here. If you have never seen a tensor,
-# section 1.2 is your introduction; have a Python prompt open beside it and try each line with numbers of your own.
+# You need Python, logarithms, and derivatives. Everything else is built here. If you have never seen a tensor, section
+# 1.2 is your introduction; keep a Python prompt open and try each line with your own numbers.
 #
 # How a lesson works: read it, run it (`python -m lessons run 1`), answer its predictions *before* you read on, and look
-# at its pictures. Then do the exercises (`python -m lessons check 1`). They say what is wrong and why.
+# at its pictures. Then do the exercises (`python -m lessons check 1`). The checks tell you what is wrong and why.
 #
-# Letters, here and in the whole library: B batch, T length of a text, V size of the vocabulary, N a number of tokens.
-# *ln* is the natural logarithm.
+# Dimension letters, here and throughout the library: B batch, T length of a text, V size of the vocabulary, N a
+# number of tokens. *ln* is the natural logarithm.
 
 # %% [setup]
 import sys
@@ -49,33 +50,33 @@ torch.set_printoptions(precision=2, sci_mode=False)
 #
 # > *Once there was a sh* ▢
 #
-# Which letter comes next? Perhaps y (a *shy boy*), perhaps a, e or o; hardly x. You have just been a **language
-# model**: a rule that looks at the beginning of a text and says, for each token that could come next, how probable it
-# is. (A *token* is whatever the text is cut into: letters for now, words later in this lesson, pieces of words in
-# lesson 02.)
+# Which character comes next? Perhaps y (a *shy boy*), perhaps a, e or o; hardly x. You have just been a **language
+# model**: a rule that looks at the beginning of a text and gives a probability to each token that could come next. (A
+# *token* is a unit that the text is cut into: characters for now, words later in this lesson, pieces of words in lesson
+# 02.)
 #
-# This is all that even the largest language models do. It is enough, for two reasons. Who can say how probable the next
-# token is can *write*: draw a token from these probabilities, append it, ask again. And who can do it for one token can
-# do it for a whole text $x_1 x_2 \dots x_N$, because by the definition of conditional probability
+# This is all that even the largest language models do. It is enough, for two reasons. A model that predicts the next
+# token can *write*: sample a token from these probabilities, append it, and repeat. And it gives a probability to a
+# whole text $x_1 x_2 \dots x_N$, because by the definition of conditional probability
 #
 # $$ p(x_1, \dots, x_N) = p(x_1)\; p(x_2 \mid x_1)\; p(x_3 \mid x_1 x_2) \cdots p(x_N \mid x_1 \dots x_{N-1}). $$
 #
-# This is the **chain rule**. Nothing is assumed and nothing is lost in it. All the difficulty is in the last factor:
-# the beginnings $x_1 \dots x_{N-1}$ are so many that hardly any occurs twice. So we have to forget something. In this
-# lesson we forget nearly everything and keep **the last token only**:
+# This is the **chain rule**. It assumes nothing and loses nothing. All the difficulty is in the last factor: there are
+# so many different beginnings $x_1 \dots x_{N-1}$ that hardly any occurs twice. So we have to forget something. In this
+# lesson, we forget nearly everything and keep **only the last token**:
 #
 # $$ p(x_t \mid x_1 \dots x_{t-1}) \approx p(x_t \mid x_{t-1}). $$
 #
 # A model of pairs is called a **bigram** model. Markov counted by hand how vowels and consonants follow one another in
-# 20,000 letters of Pushkin's *Eugene Onegin* (1913), and Shannon drew imitations of English letter by letter from such
-# statistics (1948, section 3). Two questions carry us through: how good can this be, and what does "good" mean?
+# 20,000 letters of Pushkin's *Eugene Onegin* (1913), and Shannon sampled imitations of English letter by letter from
+# such statistics (1948, section 3). Two questions guide this lesson: how good can this be, and what does "good" mean?
 
 # %% [markdown]
 # ## 1.2 Text as numbers
 #
-# Our texts are stories of a small world that comes with the library. A program makes them up (`storyworld`, described
-# in `data/storyworld/README.md`), so that there are as many as we like. And there is a second reason, which makes them
-# better for learning than any real text: see section 1.10.
+# Our texts are stories from a small world that comes with the library. A program generates them (`storyworld`,
+# described in `data/storyworld/README.md`), so there are as many as we like. A second reason makes them better for
+# learning than any real text: see section 1.10.
 
 # %%
 train_stories = list(stories("train", 2000, seed=seed()))
@@ -84,28 +85,30 @@ val_stories, test_stories = held_out[:300], held_out[300:]
 
 
 def one_text(some) -> str:
-    """Stories one after another. A line break stands before each of them, and after the last."""
+    """Join the stories, with a line break before each one and after the last."""
     return "\n" + "\n".join(story.text for story in some) + "\n"
 
 
 train_text, val_text, test_text = one_text(train_stories), one_text(val_stories), one_text(test_stories)
 print(val_stories[0].text)
-print(f"\n{len(train_text):,} letters for training, {len(val_text):,} for validation, {len(test_text):,} for the test")
+print(
+    f"\n{len(train_text):,} characters for training, {len(val_text):,} for validation, {len(test_text):,} for the test"
+)
 
 # %% [markdown]
 # Three texts, for three purposes:
 #
-# - on the **training** text the model learns: here, it counts;
-# - on the **validation** text we try out what it has learned, and *choose*: this setting or that?
-# - on the **test** text we measure, once, at the end, what came of our choices.
+# - on the **training** text, the model learns: here, it counts;
+# - on the **validation** text, we try out what it has learned and *choose* between settings;
+# - on the **test** text, we measure the result of our choices, once, at the end.
 #
-# Why not one? Because a model does best on what it has already seen, and we want to know how it does on what it has
-# not. Why not two? Because who tries a hundred settings and keeps the best has picked the one that suits this
-# validation text, luck included. A number that was used for choosing is no longer an honest measure. In `storyworld`
-# the two texts that are held out tell of combinations of child, plot and thing which no training story has.
+# Why not one? Because a model does best on text it has already seen, and we want to know how it does on new text. Why
+# not two? Because if you try a hundred settings and keep the best, you pick the one that suits this validation text,
+# luck included. A number used for choosing is no longer an honest measure. In `storyworld`, the two held-out texts
+# contain combinations of child, plot and thing that no training story has.
 #
-# A model calculates, so every token gets a number, its **id**. The library's `CharTokenizer` collects the characters of
-# the training text and numbers them.
+# A model computes with numbers, so every token gets a number, its **id**. The library's `CharTokenizer` collects the
+# characters of the training text and numbers them.
 
 # %%
 tokenizer = CharTokenizer.train([train_text])
@@ -114,9 +117,9 @@ print(V, "ids:", repr(tokenizer.characters), "and", list(tokenizer.special_token
 print("a shy boy →", list(tokenizer.encode("a shy boy")))
 
 # %% [markdown]
-# Rows of numbers are kept in **tensors**: numbers of one kind (`dtype`) in a rectangle of some **shape**. One
+# We keep rows of numbers in **tensors**: numbers of one type (`dtype`) in a rectangle of some **shape**. One
 # dimension: a row, shape (N,). Two: a table, shape (rows, columns). Three and more will come. When code goes wrong,
-# print the shapes first; this is why all code in this course has them as comments.
+# print the shapes first; this is why the code in this course has them in comments.
 
 # %%
 ids = torch.tensor(tokenizer.encode("a shy boy"))  # (9,)
@@ -130,8 +133,8 @@ rows, columns = torch.tensor([0, 0, 1]), torch.tensor([1, 1, 0])
 print("three entries at once:", table[rows, columns])  # (3,): table[0, 1], table[0, 1], table[1, 0]
 
 # %% [markdown]
-# Look at the two slices above, one over the other: `ids[:-1]` and `ids[1:]` hold, side by side, every token and the one
-# that follows it. N tokens have N - 1 such pairs. All of this course is made of these two slices.
+# Compare the two slices above: aligned, `ids[:-1]` and `ids[1:]` pair every token with the one that follows it. N
+# tokens have N - 1 such pairs. This whole course is built on these two slices.
 
 # %% [markdown]
 # ## 1.3 Counting pairs
@@ -141,8 +144,8 @@ print("three entries at once:", table[rows, columns])  # (3,): table[0, 1], tabl
 #
 # $$ p(b \mid a) = \frac{N_{ab}}{\sum_{j} N_{aj}}. $$
 #
-# The sum runs over everything that may come next, so that for each a the probabilities of all b sum to one. For two
-# letters, with Python's own tools:
+# The sum runs over everything that may come next, so for each a, the probabilities of all b sum to one. For two
+# characters, with plain Python:
 
 # %%
 pairs = Counter(zip(train_text, train_text[1:], strict=False))  # (a, b) → how often
@@ -152,13 +155,13 @@ for a in "qh":
     print(f"after {a}: ", ",  ".join(f"{b!r} {after[b] / sum(after.values()):.2f}" for b in best))
 
 # %% [markdown]
-# q is always followed by u (*quickly, quarrel, squirrel*). For the model we want all of it in one table of shape
-# (V, V): **the row is the letter that is known, the column the one to guess.** A row must be divided by its sum,
-# and here waits the first trap. What is wrong with the second line?
+# q is always followed by u (*quickly, quarrel, squirrel*). For the model, we want everything in one table of shape (V,
+# V): **the row is the known character, the column the one to predict.** Each row must be divided by its sum, and here
+# is the first trap. What is wrong with the second line?
 
 # %%
 N2 = torch.tensor([[6.0, 2.0], [1.0, 1.0]])  # (2, 2): counts; the rows sum to 8 and 2
-predict("N2 / N2.sum(dim=1): which numbers stand in row 0? Should it not be 6/8 and 2/8?")
+predict("N2 / N2.sum(dim=1): which numbers are in row 0? Shouldn't they be 6/8 and 2/8?")
 
 # %%
 print("sum(dim=1)               ", N2.sum(dim=1).shape, (N2 / N2.sum(dim=1)).tolist())
@@ -166,13 +169,14 @@ print("sum(dim=1, keepdim=True) ", N2.sum(dim=1, keepdim=True).shape, (N2 / N2.s
 
 # %% [markdown]
 # `dim=1` says that the *columns* are added up: one sum for each row, shape (2,). But when a table (2, 2) is divided by
-# a row (2,), torch lays the row along the columns and repeats it downwards. This is **broadcasting**: shapes are
+# a row (2,), torch aligns the row with the columns and repeats it downward. This is **broadcasting**: shapes are
 # compared from the right, and a missing dimension, or one of size 1, is repeated. So the count in column b was divided
-# by the sum of row b, whatever row it stands in, and the shapes raise no alarm. With `keepdim=True` the sums have shape
-# (2, 1), a column, which is repeated to the right.
+# by the sum of row b, whatever its own row, and no shape error warns you. With `keepdim=True` the sums have shape (2,
+# 1), a column, which is repeated to the right.
 #
-# The second trap is in counting. `N[a, b] += 1` counts one pair. With *tensors* of indices it does not count
-# repetitions: torch reads all the entries, adds one to each, and writes them back; of equal pairs, only one is written.
+# The second trap is in counting. `N[a, b] += 1` counts one pair. With *tensors* of indices, it does not count
+# repetitions: torch reads all the entries, adds one to each, and writes them back; for equal pairs, only one result is
+# kept.
 
 # %%
 N3 = torch.zeros(2, 2)
@@ -180,14 +184,15 @@ N3[rows, columns] += 1  # the pairs (0, 1), (0, 1), (1, 0) from above
 print(N3)
 
 # %% [markdown]
-# There should be a 2. A loop does it; `torch.bincount`, which counts how often each whole number occurs, does it
-# quickly if the pair (a, b) is written as the single number a · V + b. Here are the 1.1 million pairs of our text.
+# There should be a 2. A loop gets it right; so does `torch.bincount`, which counts how often each whole number occurs,
+# and it is fast. We only have to encode the pair (a, b) as the single number a · V + b. Here are the 1.1 million pairs
+# of our text.
 
 # %%
 train_ids, val_ids = (torch.tensor(tokenizer.encode(text)) for text in (train_text, val_text))
 before, after = train_ids[:-1], train_ids[1:]  # (N - 1,) each
 N = torch.bincount(before * V + after, minlength=V * V).view(V, V)  # (V, V): whole numbers
-print(f"{int(N.sum()):,} pairs, {int((N > 0).sum())} different ones, of {V * V:,} that there could be")
+print(f"{int(N.sum()):,} pairs, {int((N > 0).sum())} distinct ones, out of {V * V:,} possible")
 
 letters = [" ", ",", ".", *"abcdefghijklmnopqrstuvwxyz"]
 some = torch.tensor(tokenizer.encode("".join(letters)))  # (29,)
@@ -196,18 +201,18 @@ names = ["·", *letters[1:]]
 heatmap(shares, names, names, "What comes next: the row is known, the column comes", "01-bigrams")
 
 # %% [markdown]
-# **What to see.** · is the blank. A row with one dark square leaves no doubt: q is followed by u, z by e, a comma or a
-# full stop by a blank. A pale row leaves everything open: after a blank a word begins, with t, a, w, s or many another
-# letter. A column that is shaded nearly all the way down belongs to a letter that comes after almost anything: the
-# blank, e, o. The row of t has its darkest squares at h and at the blank, that of h at e: you can read *the* in the
-# picture. And most consonants have their shades in the columns of vowels, which is what Markov had counted.
+# **What to see.** · is the space. A row with one dark square leaves no doubt: q is followed by u, z by e, a comma or a
+# period by a space. A pale row leaves everything open: after a space, a word begins, with t, a, w, s or many other
+# letters. A column shaded nearly all the way down belongs to a character that can follow almost anything: the space, e,
+# o. The row of t is darkest at h and at the space, and the row of h at e: you can read *the* in the picture. And most
+# consonants are shaded in the columns of vowels, which is what Markov counted.
 #
-# A table of probabilities can write. Draw a letter from the row of the last one, append it, and again:
+# A table of probabilities can write. Sample a character from the row of the last one, append it, and repeat:
 
 
 # %%
 def draw(weights, generator) -> int:
-    """A number drawn in proportion to the weights."""
+    """Sample an index in proportion to the weights."""
     return int(torch.multinomial(weights, 1, generator=generator))
 
 
@@ -218,53 +223,53 @@ for _ in range(120):
 print(tokenizer.decode(text).strip())
 
 # %% [markdown]
-# These are no words, but the letters stand as they do in English: you could read it aloud. Exercise **bigram_table**
-# has you make the whole table (with the smoothing of section 1.5).
+# These are not words, but the letters follow each other as in English: you could read it aloud. In exercise
+# **bigram_table**, you compute the whole table (with the smoothing of section 1.5).
 
 # %% [markdown]
-# ## 1.4 How good is a guess?
+# ## 1.4 How good is a prediction?
 #
-# A model is good if it found probable what then happened. So look at the probability that it gave to the whole held-out
-# text: the product over its tokens. There is a practical trouble with products:
+# A model is good if it gave a high probability to what actually happened. So look at the probability it gave to the
+# whole held-out text: the product over its tokens. Products have a practical problem:
 
 # %%
 print("0.1 to the power of 400 is", 0.1**400)
 
 # %% [markdown]
 # It **underflows**: the smallest number that fits in 64 bits is about 10⁻³²⁴. So take the logarithm, which turns the
-# product into a sum, and with a minus sign, because logarithms of probabilities are negative. The **surprise** of a
-# token that had probability $p$ is
+# product into a sum, with a minus sign because logarithms of probabilities are negative. The **surprise** (or
+# surprisal) of a token with probability $p$ is
 #
 # $$ -\ln p \quad \text{nats}. $$
 #
-# Certain: 0. One in two: 0.69. One in a thousand: 6.9. Impossible: infinite. The mean over all tokens that were
-# predicted is the **cross-entropy**, the loss of every language model in this course:
+# Certain: 0. One in two: 0.69. One in a thousand: 6.9. Impossible: infinite. The mean over all predicted tokens is the
+# **cross-entropy**, the loss of every language model in this course:
 #
 # $$ L = -\frac{1}{n} \sum_{t} \ln p(x_t \mid \text{what came before}) \quad \text{nats per token}. $$
 #
-# n is the number of *predictions*. The first token of a text is predicted by nothing, so a text of N tokens has N - 1.
-# If there are several texts, add up all their surprises and all their predictions and divide once: each token counts
-# the same, in a short text as in a long one.
+# n is the number of *predictions*. Nothing predicts the first token of a text, so a text of N tokens has N - 1
+# predictions. For several texts, add up all the surprises and all the predictions and divide once: each token counts
+# the same, in a short text or a long one.
 #
-# How much are 2.3 nats? More tangible is the **perplexity**, e to the power of it:
+# How much is 2.3 nats? The **perplexity**, its exponential, is more tangible:
 #
 # $$ \mathrm{PP} = e^{L} = \Bigl(\prod_t \frac{1}{p_t}\Bigr)^{1/n}. $$
 #
-# A model that chooses evenly among V tokens gives each 1/V; its loss is ln V and its perplexity V. So a perplexity of
-# 10 means: as unsure as if it had to choose evenly among 10. It is a mean too (the geometric mean of 1/p), but not the
-# plain mean of 1/p. Three guesses:
+# A model that chooses uniformly among V tokens gives each 1/V; its loss is ln V and its perplexity V. So a perplexity
+# of 10 means: as uncertain as a uniform choice among 10. It is also a mean (the geometric mean of 1/p), but not the
+# arithmetic mean of 1/p. Three predictions:
 
 # %%
 p = torch.tensor([1 / 2, 1 / 2, 1 / 1000])  # what the model gave to the three tokens that came
 print("surprise of each        ", -p.log())
 print("e to the mean surprise   ", f"{math.exp(-p.log().mean().item()):.1f}")
-print("the plain mean of 1/p    ", f"{(1 / p).mean().item():.1f}   (one bad guess, and nothing else counts)")
+print("the plain mean of 1/p    ", f"{(1 / p).mean().item():.1f}   (one bad prediction, and nothing else counts)")
 
 # %% [markdown]
-# With logarithms to base 2 everything is measured in **bits** instead of nats, and the perplexity is 2 to the power of
-# the mean. The perplexity comes out the same, but only if the base is the same both times.
+# With logarithms to base 2, everything is measured in **bits** instead of nats, and the perplexity is 2 to the power
+# of the mean. The perplexity comes out the same, but only if both steps use the same base.
 #
-# Now the letters. A logarithm of a quotient is a difference of logarithms, so the surprise of b after a is
+# Back to the characters. The logarithm of a quotient is a difference of logarithms, so the surprise of b after a is
 # $\ln \sum_j N_{aj} - \ln N_{ab}$.
 
 # %%
@@ -281,7 +286,7 @@ else:
 
 
 def letter_losses(ids):
-    """The surprise of every letter but the first, in nats: (N - 1,)."""
+    """The surprise of every character except the first, in nats: (N - 1,)."""
     counts = N + K  # (V, V)
     if bigram_table is None:
         return counts.sum(dim=1).log()[ids[:-1]] - counts[ids[:-1], ids[1:]].log()
@@ -290,12 +295,12 @@ def letter_losses(ids):
 
 predict(
     f"there are {V} ids, so a guess at random has perplexity {V}, a loss of {math.log(V):.1f} nats. "
-    "What is the perplexity of the letter bigrams?"
+    "What is the perplexity of the character bigrams?"
 )
 
 # %%
 counted_loss = letter_losses(val_ids).mean().item()
-result("letter bigrams on val, nats per letter", counted_loss, 2.27, 0.02)
+result("letter bigrams on val, nats per character", counted_loss, 2.27, 0.02)
 if perplexity is None:
     letter_perplexity = math.exp(counted_loss)
 else:
@@ -303,23 +308,23 @@ else:
 result("the same as perplexity", letter_perplexity, 9.67, 0.2)
 
 # %% [markdown]
-# Knowing one letter brings the choice down from 60 to fewer than ten. Exercise **perplexity** asks for this measure,
+# Knowing one character narrows the choice from 60 to fewer than ten. Exercise **perplexity** asks for this measure,
 # for several texts.
 
 # %% [markdown]
-# ## 1.5 What was never seen
+# ## 1.5 Pairs that were never seen
 #
-# Letters are soon counted: there are few pairs, and each occurs often. Now take *words* as tokens. We cut the text so
-# that nothing gets lost: a word keeps the blank before it, a mark of punctuation is a token of its own, and the tokens
-# put together are the text again. The vocabulary is that of the training text: the model must not know in advance which
-# words will come in the test. A word that was never seen has the id `unknown`. (There are hardly any: all words of
-# the small world come in the training text sooner or later.)
+# Characters are easy to count: there are few pairs, and each occurs often. Now take *words* as tokens. We cut the text
+# so that nothing is lost: a word keeps the space before it, each punctuation mark is its own token, and joining the
+# tokens gives back the text. The vocabulary comes from the training text: the model must not know in advance which
+# words will appear in the test. A word that was never seen has the id `unknown`. (There are hardly any: sooner or
+# later, every word of the small world appears in the training text.)
 
 # %%
 
 
 def words(text: str) -> list[str]:
-    """Cut a text into words and marks: "a shy boy." → "a", " shy", " boy", "."."""
+    """Cut a text into words and punctuation marks: "a shy boy." → "a", " shy", " boy", "."."""
     return re.findall(r"\n| ?\w+| ?[^\w\s]", text)
 
 
@@ -333,8 +338,8 @@ train_words, val_words, test_words = (
 )
 seen = Counter(zip(train_words, train_words[1:], strict=False))
 new = [pair for pair in zip(val_words, val_words[1:], strict=False) if pair not in seen]
-print(f"{VW:,} words, {len(train_words):,} of them in a row for training, {len(val_words):,} for validation")
-print(f"{VW * VW:,} pairs could be; {len(seen):,} were seen, {len(seen) / VW**2:.2%} of the table")
+print(f"{VW:,} distinct words; {len(train_words):,} words of training text, {len(val_words):,} for validation")
+print(f"{VW * VW:,} pairs are possible; {len(seen):,} were seen, {len(seen) / VW**2:.2%} of the table")
 print(f"{len(new)} pairs of the validation text were never seen, such as:", end="")
 print(*(f"{vocabulary[a]}{vocabulary[b]}" for a, b in new[:4] if unknown not in (a, b)), sep=",")
 
@@ -343,19 +348,19 @@ predict("what is the perplexity of word bigrams, counts alone, on the validation
 
 # %% [markdown]
 # It is infinite. A pair that was never counted has probability 0 and surprise $-\ln 0 = \infty$, and a mean with one
-# infinity in it is infinite, whatever the other 39,000 tokens are like. This is no accident of the measure. A model
-# that says *impossible* of something that happens is wrong without bounds; it would have lost every bet.
+# infinity in it is infinite, whatever the other 39,000 tokens are. This is not a quirk of the measure. A model that
+# calls something *impossible* that then happens is infinitely wrong; it would have lost every bet.
 #
-# That 99 % and more of the table is empty does not mean that all of it is impossible. The text was too short to show
-# it. So nothing must be 0. The simplest remedy is **smoothing** by adding: pretend that every pair was seen k times
-# more than it was,
+# More than 99 % of the table is empty, but that does not make all of it impossible: the text was too short to show
+# everything. So nothing should be 0. The simplest remedy is additive **smoothing**: pretend that every pair was seen k
+# more times than it was,
 #
 # $$ p(b \mid a) = \frac{N_{ab} + k}{\sum_j (N_{aj} + k)} = \frac{N_{ab} + k}{N_a + kV}, \qquad N_a = \sum_j N_{aj}. $$
 #
-# Each of the V counts of a row grows by k, so the sum grows by k V: what the new pairs get is taken from the old ones.
-# (k = 1 is Laplace's rule of succession.) How large should k be? Too small, and unseen pairs cost dearly; too large,
-# and all rows become alike. Training cannot tell: on the training text, no smoothing is best. So we *choose* on the
-# validation text.
+# Each of the V counts in a row grows by k, so the sum grows by k V: the new pairs gain probability at the expense of
+# the old ones. (k = 1 is Laplace's rule of succession.) How large should k be? Too small, and unseen pairs are
+# expensive; too large, and all rows become the same. The training text cannot decide: there, no smoothing is best. So
+# we *choose* on the validation text.
 
 # %%
 NW = torch.zeros(VW, VW, dtype=torch.float64)  # (VW, VW)
@@ -364,7 +369,7 @@ for (a, b), times in seen.items():
 
 
 def word_losses(ids, k, counts=NW):
-    """The surprise of every word but the first under smoothed bigrams: (N - 1,) nats."""
+    """The surprise of every word except the first under smoothed bigrams: (N - 1,) nats."""
     before, after = torch.tensor(ids)[:-1], torch.tensor(ids)[1:]  # (N - 1,) each
     count, total = counts[before, after] + k, counts.sum(dim=1)[before] + k * VW
     return torch.where(count > 0, total.log() - count.log(), math.inf)
@@ -384,10 +389,10 @@ result("word bigrams on val, nats per word", word_val, 2.61, 0.05)
 result("word bigrams on the test text, measured once", word_test, 2.61, 0.05)
 
 # %% [markdown]
-# Read the column *train*: it only rises with k. Read *val*: it falls from infinity and rises again. Laplace's k = 1 is
-# far too much: with 1,547 words it gives a row that was seen ten times 1,547 invented pairs.
+# Look at the *train* column: it only rises with k. Look at *val*: it falls from infinity and rises again. Laplace's k
+# = 1 is far too large: with 1,547 words, it adds 1,547 invented pairs to a row that was seen ten times.
 #
-# There is another way to a better number, and it is a swindle: count the validation text too.
+# There is another way to get a better number, and it is cheating: count the validation text too.
 
 # %%
 counts = NW.clone()
@@ -396,24 +401,23 @@ for a, b in zip(val_words, val_words[1:], strict=False):
 print(f"with the validation text in the counts: {word_losses(val_words, 0, counts).mean():.3f} nats per word on it")
 
 # %% [markdown]
-# No pair is new any more, no smoothing is needed, the number is better, and it says nothing about any other text. This
-# is **leakage**: something about the answers has got into the model. Here the gain is small. With longer memory it
-# becomes grotesque (section 1.10), and in practice it comes in by back doors: the same document twice in a collection,
-# a vocabulary or a mean that was computed on everything, a setting that was chosen on the test text.
+# No pair is new anymore, no smoothing is needed, the number is better, and it says nothing about any other text. This
+# is **leakage**: information about the answers got into the model. Here the gain is small. With longer contexts it
+# becomes grotesque (section 1.10), and in practice it comes in through back doors: the same document twice in a
+# collection, a vocabulary or a mean computed on all the data, a setting chosen on the test text.
 #
-# Exercise **impossible** asks for a text that a model of counts finds impossible, and why.
+# Exercise **impossible** asks for a text that a counting model finds impossible, and why.
 
 # %% [markdown]
 # ## 1.6 Nats, bits, entropy, and why counting is best
 #
-# Where does the surprise $-\ln p$ come from, and how small can its mean become? Suppose that the truth is known: b
-# comes after a with probability $q_b$. Whatever model $p$ we have, its mean surprise is the **cross-entropy** of q and
-# p,
+# Where does the surprise $-\ln p$ come from, and how small can its mean be? Suppose we know the truth: b comes after a
+# with probability $q_b$. Whatever model $p$ we have, its mean surprise is the **cross-entropy** of q and p,
 #
 # $$ H(q, p) = -\sum_b q_b \ln p_b, \qquad\text{and for } p = q\text{:}\qquad H(q) = -\sum_b q_b \ln q_b, $$
 #
-# the **entropy** of q: how surprising the world is to somebody who knows it perfectly. A fair coin has ln 2 = 0.69
-# nats, which is the definition of one **bit**; so bits = nats / ln 2. A coin that shows heads 9 times in 10:
+# the **entropy** of q: how surprising the world is even if you know it perfectly. A fair coin has ln 2 = 0.69 nats,
+# which is the definition of one **bit**; so bits = nats / ln 2. A coin that shows heads 9 times in 10:
 
 # %%
 q = torch.tensor([0.9, 0.1])
@@ -427,37 +431,37 @@ for heads in (0.5, 0.8, 0.9, 0.99):
     print(f"a model that says {heads:.2f}: cross-entropy {-(q * p.log()).sum():.3f} nats")
 
 # %% [markdown]
-# The truth is the best model. This holds always. For $x > 0$, $\ln x \le x - 1$ (the logarithm lies below its tangent
-# at 1). Therefore
+# The truth is always the best model. For $x > 0$, $\ln x \le x - 1$ (the logarithm lies below its tangent at 1).
+# Therefore
 #
 # $$ H(q) - H(q, p) = \sum_b q_b \ln \frac{p_b}{q_b} \;\le\; \sum_b q_b \Bigl(\frac{p_b}{q_b} - 1\Bigr)
 #    = \sum_b p_b - \sum_b q_b \le 0, $$
 #
 # with sums over all b that have $q_b > 0$. So $H(q, p) \ge H(q)$, with equality only for $p = q$. The difference,
-# $\mathrm{KL}(q \,\|\, p) = H(q, p) - H(q)$, is the Kullback–Leibler divergence: the nats that we pay for not knowing
-# the truth (Cover & Thomas, theorem 2.6.3).
+# $\mathrm{KL}(q \,\|\, p) = H(q, p) - H(q)$, is the Kullback–Leibler divergence: the nats we pay for not knowing the
+# truth (Cover & Thomas, theorem 2.6.3).
 #
 # Two things follow. First: **no model has a smaller mean loss than the entropy of the text's source.** We come back to
-# this in section 1.10. Second: **counting is the best there is on the training text.** Its loss is, sorted by what came
-# before,
+# this in section 1.10. Second: **nothing beats counting on the training text.** Grouped by the previous token, its
+# loss is
 #
 # $$ L = \sum_a \frac{N_a}{N} \Bigl( -\sum_b \frac{N_{ab}}{N_a} \ln p(b \mid a) \Bigr), $$
 #
 # and each bracket is a cross-entropy with $q_b = N_{ab} / N_a$. It is smallest for $p(b \mid a) = N_{ab} / N_a$: the
-# shares that were counted. To minimise the cross-entropy on a text is to maximise the probability of this text, since
-# one is the logarithm of the other; so the counted shares are also called the **maximum likelihood** estimate. That it
-# is the best on the *training* text is both its merit and, as section 1.5 has shown, its fault.
+# counted fractions. Minimizing the cross-entropy of a text maximizes its probability, since one is the negative
+# logarithm of the other; so the counted fractions are the **maximum likelihood** estimate. Being the best on the
+# *training* text is both its strength and, as section 1.5 showed, its weakness.
 
 # %% [markdown]
 # ## 1.7 The same table by gradient descent
 #
-# We know the best table. Let us find it again in a way that will still work when there is nothing to count: begin with
-# any table, and improve it step by step. To be free to change the numbers as we like, take **logits** $z_{ab}$, any
-# real numbers, and turn each row into probabilities by the **softmax**:
+# We know the best table. Let us find it in a way that still works when there is nothing to count: start with any
+# table, and improve it step by step. To be free to change the numbers, take **logits** $z_{ab}$, any real numbers, and
+# turn each row into probabilities by the **softmax**:
 #
 # $$ p(b \mid a) = \frac{e^{z_{ab}}}{\sum_j e^{z_{aj}}}. $$
 #
-# (If $z_{ab} = \ln N_{ab}$, this is the counted share. So the table that we look for is among those that can be found.)
+# (If $z_{ab} = \ln N_{ab}$, this is the counted fraction. So gradient descent can reach the table we want.)
 #
 # In which direction does the loss fall? Take one pair: a was followed by b. Its loss is
 #
@@ -465,9 +469,9 @@ for heads in (0.5, 0.8, 0.9, 0.99):
 #    \frac{\partial \ell}{\partial z_{aj}} = \frac{e^{z_{aj}}}{\sum_i e^{z_{ai}}} - [j = b] = p(j \mid a) - [j = b]. $$
 #
 # $[j = b]$ is 1 for the token that came and 0 for the others, the **one-hot** vector of b. *Softmax minus one-hot*:
-# what the model said, minus what happened. A step against it lowers all logits of row a in proportion to how much was
-# claimed for them, and raises that of b. Rows other than a get nothing from this pair. The loss of many pairs is the
-# mean of theirs, and so is the gradient. Let torch confirm it, which can differentiate by itself:
+# what the model predicted, minus what happened. A step against the gradient lowers all logits of row a in proportion to
+# their probabilities, and raises the logit of b. Other rows get nothing from this pair. The loss of many pairs is the
+# mean of their losses, and the same goes for the gradient. Let torch's automatic differentiation confirm it:
 
 # %%
 z = torch.tensor([0.0, math.log(2), 0.0], requires_grad=True)  # (3,): one row; probabilities 1/4, 1/2, 1/4
@@ -477,17 +481,17 @@ print("softmax ", z.detach().softmax(dim=0))
 print("gradient", z.grad)
 
 # %% [markdown]
-# When does it come to rest? Sum the gradients of row a over all pairs: $N_a\, p(j \mid a) - N_{aj}$. It is zero exactly
+# When does it converge? Sum the gradients of row a over all pairs: $N_a\, p(j \mid a) - N_{aj}$. It is zero exactly
 # if $p(j \mid a) = N_{aj} / N_a$: the counts again.
 #
-# As a neural network this is the smallest there is. Multiply the one-hot vector of a, (V,), by the table Z, (V, V), and
-# out comes row a: a *linear layer* whose input says only which token it was. Nobody multiplies by zeros; `nn.Embedding`
-# looks the row up. It takes ids of shape (B, T), B texts of T tokens, and returns logits (B, T, V), as every model of
-# this library does.
+# This is the smallest neural network there is. Multiply the one-hot vector of a, (V,), by the table Z, (V, V), and you
+# get row a: a *linear layer* whose input says only which token it was. Instead of multiplying by zeros, `nn.Embedding`
+# looks the row up. It takes ids of shape (B, T), B texts of T tokens, and returns logits (B, T, V), like every model
+# in this library.
 #
-# Nor is the whole text used for each step. `Windows` cuts it into pieces of T + 1 letters and deals out B of them at a
-# time; the objective `CausalLM` makes inputs of the first T letters and targets of the last T (our two slices), and
-# computes the loss. The mean over such a **batch** is a noisy estimate of the mean over everything, and cheap.
+# A step does not use the whole text. `Windows` cuts it into pieces of T + 1 characters and returns B of them at a
+# time; the objective `CausalLM` uses the first T characters as inputs and the last T as targets (our two slices),
+# and computes the loss. The mean over such a **batch** is a noisy estimate of the mean over everything, and cheap.
 
 # %%
 objective = CausalLM()
@@ -528,44 +532,44 @@ result("more than by counting, nats", descent_loss - counted_loss, 0.013, 0.006)
 best = letter_losses(train_ids).mean().item()
 curves(
     {"by gradient descent": points, "by counting": [(0, best), (STEPS, best)]},
-    "Two ways to the same table", "step", "loss, nats per letter", "01-descent",
+    "Two ways to the same table", "step", "loss, nats per character", "01-descent",
 )  # fmt: skip
-print("    share in text   largest difference between the two rows")
+print("    fraction    largest difference between the two rows")
 for letter in " etmqR":
     a = tokenizer.encode(letter)[0]
     difference = (learned[a].softmax(dim=0) - N[a] / N[a].sum()).abs().max()
     print(f"{letter!r:>4} {N[a].sum() / N.sum():10.4f} {difference:16.3f}")
 
 # %% [markdown]
-# **What to see.** The loss falls quickly and then creeps towards the line of the counts. The rows of common letters are
-# the same in both tables to the second decimal. The rows of rare ones are still on their way: a row gets a gradient
-# only when its letter comes, so the gradient of row a is multiplied by the share of a in the text. One rate for all of
-# them is too slow for q; lesson 05 builds an optimizer that gives each number a rate of its own.
+# **What to see.** The loss falls quickly and then creeps toward the line of the counts. The rows of common characters
+# agree in both tables to the second decimal. The rows of rare ones have not converged: a row gets a gradient only when
+# its character occurs, so the gradient of row a is scaled by the frequency of a in the text. A single learning rate is
+# too slow for q; lesson 05 builds an optimizer with a separate rate for each parameter.
 #
-# No table, then, has to be counted: it is enough that the loss has a gradient. This is what we came for. A table of
-# logits has one row for each context. A neural network *computes* the row from the context, for contexts that it has
-# never seen, and learns by the same loss, the same batches and the same gradient "softmax minus one-hot" at its end.
-# Exercise **table_gradient** has you write this gradient for a whole batch.
+# So we do not have to count a table: it is enough that the loss has a gradient. This is the point of the section. A
+# table of logits has one row for each context. A neural network *computes* the row from the context, for contexts that
+# it has never seen, and learns by the same loss, the same batches and the same gradient "softmax minus one-hot" at its
+# end. In exercise **table_gradient**, you write this gradient for a whole batch.
 
 # %% [markdown]
-# ## 1.8 Letters against words: bits per byte
+# ## 1.8 Characters against words: bits per byte
 #
-# We have two models of the same text: one of letters, with a loss of 2.27 nats, and one of words, with 2.61.
+# We have two models of the same text: one of characters, with a loss of 2.27 nats, and one of words, with 2.61.
 
 # %%
-predict("letters 2.27 nats per letter, words 2.61 nats per word: which model is better, and by how much?")
+predict("characters 2.27 nats per character, words 2.61 nats per word: which model is better, and by how much?")
 
 # %% [markdown]
-# The two numbers cannot be compared, any more than a price per egg with a price per kilo. A word has several letters.
-# So count all the nats that the *text* costs, and divide by something that does not depend on how it was cut: its
-# **bytes** as they lie on the disk. In UTF-8, an English letter has one byte, ü and ß have two, a long dash three.
+# The two numbers cannot be compared, any more than a price per egg with a price per kilo. A word has several
+# characters. So count all the nats that the *text* costs, and divide by something that does not depend on how it was
+# cut: its **bytes** on disk. In UTF-8, an English letter takes one byte, ü and ß take two, and an em dash three.
 # Divided by ln 2, nats become bits:
 #
 # $$ \text{bits per byte} = \frac{\text{nats per token} \times \text{predicted tokens}}{\ln 2 \times \text{bytes}} $$
 #
-# It has a meaning of its own: so many bits an ideal compressor that uses the model's probabilities needs for each byte
-# of text, which without a model takes 8. (Such compressors exist; look for *arithmetic coding*.) Perplexities per
-# token, on the other hand, may be compared only if the tokens are the same.
+# It has a concrete meaning: the number of bits that an ideal compressor with the model's probabilities needs per byte
+# of text, which takes 8 without a model. (Such compressors exist; look up *arithmetic coding*.) Perplexities per token,
+# on the other hand, can be compared only if the tokens are the same.
 
 # %%
 bits_per_byte = part("bits_per_byte", None)
@@ -583,22 +587,22 @@ result("letter bigrams, bits per byte", bits(letter_losses(val_ids), predicted),
 result("word bigrams, bits per byte", bits(word_losses(val_words, best_k), predicted), 0.865, 0.02)
 
 # %% [markdown]
-# The words win by far: who knows the last word knows much more than who knows the last letter. Exercise
-# **bits_per_byte** asks for the conversion. `evaluate_text` in `llmasos/evaluation/language_modelling.py` reports all
-# three numbers for any model of this library, with an interval.
+# Words win by far: the last word tells you much more than the last character. Exercise **bits_per_byte** asks for the
+# conversion. `evaluate_text` in `llmasos/evaluation/language_modelling.py` reports all three numbers for any model in
+# this library, with a confidence interval.
 
 # %% [markdown]
 # ## 1.9 More memory: n-grams
 #
-# If one word is good, two are better. An **n-gram** model knows the last n - 1 tokens, its *context*, and counts what
-# came next; n = 2 is our bigram. The letters or words are called *tokens*, the context and its next token together the
-# *n-gram*. The table has one row for each context, $V^{n-1}$ of them, and V columns. For our 1,547 words and n = 4
-# these are $5.7 \times 10^{12}$ cells. Nobody makes such a table; we keep a dictionary of what did occur.
+# If one word is good, two are better. An **n-gram** model sees the last n - 1 tokens, its *context*, and counts what
+# came next; n = 2 is our bigram. The context together with its next token is the *n-gram*. The table has one row for
+# each context, $V^{n-1}$ of them, and V columns. For our 1,547 words and n = 4 that is $5.7 \times 10^{12}$ cells.
+# Nobody stores such a table; we keep a dictionary of what actually occurred.
 
 
 # %%
 def grams(ids, n):
-    """For every token but the first: itself with up to n - 1 tokens before it (at the beginning there are fewer)."""
+    """For every token except the first: itself with up to n - 1 tokens before it (at the beginning there are fewer)."""
     return [tuple(ids[max(0, i - n + 1) : i + 1]) for i in range(1, len(ids))]
 
 
@@ -636,13 +640,12 @@ for counts in train_counts:
 result("4-grams of val that are new, share", never_seen[4], 0.07, 0.015)
 
 # %% [markdown]
-# This is **sparsity**: the table explodes, the text stays as long as it is. And this is a text from a small world with
-# few words.
+# This is **sparsity**: the table explodes while the text stays the same length. And this text comes from a small world
+# with few words.
 #
-# Adding k cannot repair it. For a context that was never seen it makes all words equally probable, though a context
-# that is shorter by a word may know very well. So **mix** the long context with the shorter one, and that again with a
-# shorter one, down to no context and finally to 1/V. With c' for the context c without its first (that is, oldest)
-# token:
+# Adding k cannot fix this. It makes all words equally probable after an unseen context, although the context shortened
+# by a word may be a good predictor. So **mix** the long context with the shorter one, and that again with a shorter
+# one, down to no context and finally to 1/V. With c' for the context c without its first (that is, oldest) token:
 #
 # $$ p_n(w \mid c) = \lambda\, \frac{N_{cw}}{N_c} + (1 - \lambda)\; p_{n-1}(w \mid c'), \qquad p_0(w) = \frac1V, $$
 #
@@ -652,7 +655,7 @@ result("4-grams of val that are new, share", never_seen[4], 0.07, 0.015)
 
 # %%
 def fixed_shares(count, total, kinds, lower):
-    """0.8 of what the long context says, 0.2 of the shorter one; all of it if the long one was never seen. (M,)"""
+    """0.8 of the long context's probability + 0.2 of the shorter one's; only the latter if the long one is new. (M,)"""
     return torch.where(total > 0, 0.8 * count / total.clamp(min=1) + 0.2 * lower, lower)
 
 
@@ -689,29 +692,29 @@ if mix is fixed_shares:
     result("mixed n-grams on val, best n, nats per word", min(interpolated), 0.86, 0.035)
     result("the same on the test text, measured once", on_test, 0.862, 0.035)
 else:
-    print(f"your mix: {min(interpolated):.3f} on val, {on_test:.3f} on the test text (fixed shares: 0.86 on both)")
+    print(f"your mix: {min(interpolated):.3f} on val, {on_test:.3f} on the test text (fixed weights: 0.86 on both)")
 
 # %% [markdown]
-# (The spread of the results is a little more than five seeds differed by. Another seed is another set of stories.) The
-# picture comes in the next section, when there is one more line to draw in it.
+# (The spread of each result is slightly larger than the range over five seeds. Another seed means another set of
+# stories.) The picture comes in the next section, once there is one more line to draw in it.
 #
-# Look at n = 2 in the table: there the mix is *worse* than adding k. More than 99 % of the pairs of the validation text
-# had been counted, and still a fifth of the probability went to n = 1, which knows nothing. Exercise **mix** asks you
-# for a better mix than fixed shares, which trust a context that was seen once as much as one that was seen a thousand
-# times. It is an open question: there are many answers, some of them well known, and you can measure how good yours is.
+# Look at n = 2 in the table: there the mix is *worse* than adding k. More than 99 % of the pairs in the validation
+# text had been counted, yet a fifth of the probability went to n = 1, which sees no context. Exercise **mix** asks for
+# a better mix than fixed weights, which trust a context seen once as much as one seen a thousand times. It is an open
+# question: there are many answers, some of them well known, and you can measure how good yours is.
 
 # %% [markdown]
 # ## 1.10 The floor
 #
 # Section 1.6 says: no model has a smaller mean loss than the entropy of the source. For English nobody knows this
 # entropy. (Shannon had people guess letters, and found that it is between 0.6 and 1.3 bits per letter, in 1951.) For
-# our stories it is known exactly, because a program tells them. Whenever a story could go on in several ways, this
-# program draws one, and adds up $-\ln$ of the probability that it had. At the end it knows the surprise of the whole
-# story to somebody who knows the program: `story.nats`.
+# our stories it is known exactly, because a program generates them. Whenever a story could continue in several ways,
+# this program samples one and adds up $-\ln$ of its probability. At the end, it has the surprise of the whole story for
+# an ideal model that knows the program: `story.nats`.
 #
-# One thing has to be checked. If the same text could come about in two ways, it would be more probable than either. The
-# library's `proof.readings` searches through all the decisions the program can take, and returns every way to this
-# text:
+# One thing must be checked. If the same text could be generated in two ways, it would be more probable than either.
+# The library's `proof.readings` searches all the decisions the program can make, and returns every way to generate
+# this text:
 
 # %%
 story = val_stories[0]
@@ -738,16 +741,16 @@ curves(
 )  # fmt: skip
 
 # %% [markdown]
-# **What to see.** On the training text the loss falls and falls; at the right end it is *below the floor*. That is no
-# feat. There most contexts were followed by one word only (compare the two columns *seen* in section 1.9), so the model
-# recites: it has **memorised**. On the validation text the
-# same counts, with k added, get better up to n = 4 and then worse and worse: this distance between training and
-# validation is called **overfitting**, and its picture, one curve falling and the other turning up, will come back
-# in other lessons. Mixing softens it. But the mixed curve too has its lowest point, at n = 5, far above the floor.
+# **What to see.** On the training text, the loss keeps falling; at the right end it is *below the floor*. That is not
+# an achievement. There, most contexts were followed by only one word (compare the two *seen* columns in section 1.9),
+# so the model recites: it has **memorized** the text. On the validation text, the same counts, with k added, get better
+# up to n = 4 and then worse and worse: this gap between training and validation is called **overfitting**, and its
+# picture, one curve falling while the other turns up, will come back in other lessons. Mixing softens it. But the mixed
+# curve has a minimum too, at n = 5, far above the floor.
 #
-# The floor is also an alarm. On text that was truly held out, a model can be lucky with single tokens, but not on
-# average. **A model that is below the floor on held-out text is a bug**: it has seen the answers. Let us make one, by
-# counting the validation text as in section 1.5, but with long contexts:
+# The floor is also an alarm. On truly held-out text, a model can be lucky with single tokens, but not on average. **A
+# model below the floor on held-out text is a bug**: it has seen the answers. Let us build one by counting the
+# validation text as in section 1.5, but with long contexts:
 
 # %%
 print(" n    val, honest    val, leaked     (nats per word)")
@@ -758,19 +761,19 @@ result("10-grams with val in the counts, on val", leaked, 0.206, 0.015)
 result("how far below the floor, nats", floor.mean - leaked, 0.061, 0.02)
 
 # %% [markdown]
-# Without the floor this would look like a triumph: 0.21 where the best honest model has 0.86. With a real text there is
+# Without the floor this would look like a triumph: 0.21 where the best honest model has 0.86. With real text there is
 # no such line, and the only protection is care: keep the test text out of everything. When a number is too good, ask
 # what the model has seen before you celebrate.
 
 # %% [markdown]
 # ## 1.11 What counting cannot do
 #
-# Here is what our models write: with one word of memory, and with four.
+# Here is what our models write: with one word of context, and with four.
 
 
 # %%
 def write(n, length=60):
-    """Draw a text word by word: from the longest context that was seen, counts alone."""
+    """Sample a text word by word from the longest context that was seen, with counts alone."""
     text = [id_of["\n"]]
     followers = [{} for _ in range(n + 1)]
     for order in range(1, n + 1):
@@ -788,13 +791,13 @@ for n in (2, 5):
     print(f"n = {n}:  {write(n)}\n")
 
 # %% [markdown]
-# The second is English, nearly sentence for sentence. But read it as a story. In the run that this was written from, it
-# is about a shy girl, without a name; two sentences later somebody called Max pulls up the blanket, and it is he who
-# counts to ten. Who a story is about is said at its beginning, and the model has forgotten it five words later.
+# Nearly every sentence of the second is English. But read it as a story. In the run this was written from, it is about
+# a shy girl without a name; two sentences later, someone called Max pulls up the blanket and counts to ten. The
+# beginning of a story says who it is about, and five words later the model has forgotten.
 #
-# Let us measure that. Each story has one hero, one of 24 children. Take every place where the hero's name comes
-# *again*, tell the models that a child's name comes next, and let them say which. A reader is hardly ever wrong; a
-# guess at random is right in 1 case of 24, which is 4 %.
+# Let us measure that. Each story has one hero, one of 24 children. Take every place where the hero's name occurs
+# *again*, restrict the models to the children's names, and see which one they predict. A reader is hardly ever wrong; a
+# random guess is right in 1 case of 24, which is 4 %.
 
 # %%
 name_of = {child.en: id_of.get(" " + child.en, unknown) for child in CHILDREN}
@@ -812,7 +815,7 @@ candidates = list(name_of.values())
 
 
 def right_names(n):
-    """The share of these places where the mixed model of order n finds the hero's name the most probable of the 24."""
+    """The fraction of these places where the mixed model of order n ranks the hero's name first among the 24."""
     p = torch.full((len(places) * len(candidates),), 1 / VW, dtype=torch.float64)
     for counts in train_counts[:n]:
         asked = [(*val_words[max(0, i - counts.n + 1) : i], name) for i, _ in places for name in candidates]
@@ -828,22 +831,23 @@ result("the hero's name, n = 2, share right", right_names(2), 0.042, 0.04)
 result("the hero's name, n = 6, share right", right_names(6), 0.04, 0.04)
 
 # %% [markdown]
-# More memory does not help: the name stands thirty words back, and a table for thirty words would have $1547^{30}$
-# rows. Nor would it be the right thing if we had it. Of the thirty words, *one* matters here, and the table would treat
-# every change in the other twenty-nine as a new context. What is needed is a way to look back at *one* earlier word,
-# wherever it stands, and to know which. **How can a model use any word it has read, and not just the last one?** That
-# is the question of lesson 03. First, lesson 02 settles what the tokens should be.
+# More context does not help: the name is thirty words back, and a table for thirty words would have $1547^{30}$ rows.
+# Even if we had it, it would be the wrong tool. Of the thirty words, *one* matters here, and the table would treat
+# every change in the other twenty-nine as a new context. We need a way to look back at *one* earlier word, wherever it
+# is, and to know which one. **How can a model use any word it has read, and not just the last one?** That is the
+# question of lesson 03. First, lesson 02 settles what the tokens should be.
 
 # %% [markdown]
 # ## 1.12 What was left out
 #
-# - **Better smoothing.** Kneser and Ney (1995) take the shorter context's probabilities not from counts, but from in
-#   how many different contexts a word was seen. In Chen and Goodman's comparison (1999) a variant of it did best.
-# - **The first neural language model** (Bengio et al. 2003): contexts of a few words again, but similar words get
-#   similar vectors, so that what was learned for *boat* helps with *raft*.
-# - **Intervals.** How sure is a loss that was measured on 300 stories? `evaluate_text` gives 95 % intervals by the
+# - **Better smoothing.** Kneser and Ney (1995) take the shorter context's probabilities not from counts, but from the
+#   number of different contexts in which a word occurred. In Chen and Goodman's comparison (1999) a variant of it did
+#   best.
+# - **The first neural language model** (Bengio et al. 2003): again contexts of a few words, but similar words get
+#   similar vectors, so what the model learns about *boat* helps with *raft*.
+# - **Intervals.** How certain is a loss measured on 300 stories? `evaluate_text` gives 95 % intervals by the
 #   bootstrap.
-# - **The cost of a byte that is no text**: what bits per byte are for other languages is a subject of lesson 02.
+# - **Other languages**: what bits per byte mean for them is a subject of lesson 02.
 #
 # **Further reading.** Markov 1913, *An Example of Statistical Investigation of the Text Eugene Onegin* (in English in
 # Science in Context 19, 2006). Shannon 1948, *A Mathematical Theory of Communication*, sections 2, 3 and 6; Shannon
@@ -853,5 +857,5 @@ result("the hero's name, n = 6, share right", right_names(6), 0.04, 0.04)
 # Language Model*. Cover & Thomas, *Elements of Information Theory*, chapter 2. Jurafsky & Martin, *Speech and Language
 # Processing*, the chapter on n-grams.
 #
-# **Now you.** `python -m lessons check 1` makes your file, `lessons/mine/01_counting.py`, with six exercises in it.
-# When the checks are content, `python -m lessons run 1 --mine` counts, measures and learns with your functions.
+# **Now you.** `python -m lessons check 1` creates your file, `lessons/mine/01_counting.py`, with six exercises. When
+# the checks pass, `python -m lessons run 1 --mine` counts, measures and learns with your functions.

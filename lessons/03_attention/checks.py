@@ -1,4 +1,4 @@
-"""What is checked in lesson 03, and the mistakes that are known."""
+"""The checks of lesson 03, and the known mistakes."""
 
 import math
 
@@ -17,7 +17,7 @@ READY_MADE = {
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
-    """Normal numbers, the same every time."""
+    """Reproducible normal random numbers."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
@@ -60,7 +60,7 @@ counts = lambda x: torch.arange(1, x.size(1) + 1)[:, None]  # noqa: E731  (T, 1)
 
 average_past = Exercise(
     name="average_past",
-    asks="Replace each position by the mean of all positions up to and including itself.",
+    asks="Replace each position with the mean of all positions up to and including itself.",
     reference=past_by_attention,
     section="3.2",
     gradients=True,
@@ -75,14 +75,14 @@ average_past = Exercise(
         Misconception(
             "the future is averaged too",
             lambda x: x.mean(dim=1, keepdim=True).expand_as(x),
-            "You took the mean over all positions, so each of them knows what comes after it.",
-            "For position t only the rows 0 … t count.",
+            "You took the mean over all positions, so each one sees what comes after it.",
+            "For position t, only rows 0 … t count.",
             "3.2",
         ),
         Misconception(
             "a position leaves itself out",
             strict_past,
-            "You took the mean of what comes before a position, without the position itself.",
+            "You averaged only the positions before each position, without the position itself.",
             "x[:t] ends before t; x[:t + 1] includes it.",
             "3.2",
         ),
@@ -90,7 +90,7 @@ average_past = Exercise(
             "a sum, not a mean",
             lambda x: x.cumsum(dim=1),
             "You added up the past and did not divide: late positions get larger and larger vectors.",
-            "By how many positions is the sum at position t to be divided?",
+            "How many terms does the sum at position t have?",
             "3.2",
         ),
         Misconception(
@@ -105,22 +105,22 @@ average_past = Exercise(
             lambda x: x.cumsum(dim=1) / torch.arange(x.size(1))[:, None],
             "You divided the sum at position t by t. Positions are counted from 0, so it has t + 1 terms; and at the "
             "first position you divided by zero.",
-            "How many terms has the sum at position 0?",
+            "How many terms does the sum at position 0 have?",
             "3.2",
         ),
         Misconception(
-            "the divisors lie along the features",
+            "the divisors run along the features",
             lambda x: x.cumsum(dim=1) / torch.arange(1, x.size(1) + 1),
-            "Your divisors are (T,) beside sums of (B, T, C). Broadcasting aligns shapes from the right, so they meet "
-            "the features, not the positions.",
-            "Which shape must the divisors have to go with dimension 1? `[:, None]` adds a dimension at the end.",
+            "Your divisors have shape (T,) and the sums (B, T, C). Broadcasting aligns shapes from the right, so the "
+            "divisors are matched with the features, not the positions.",
+            "What shape must the divisors have to line up with dimension 1? `[:, None]` adds a dimension at the end.",
             "3.2",
         ),
         Misconception(
             "time runs backwards",
             lambda x: x.flip(1).cumsum(dim=1).flip(1) / counts(x).flip(0),
             "You took the mean of each position and everything after it: the future instead of the past.",
-            "An upper triangle looks forwards, a lower one back.",
+            "An upper triangle looks forward, a lower one back.",
             "3.2",
         ),
         Misconception(
@@ -133,16 +133,15 @@ average_past = Exercise(
         Misconception(
             "averaged over the batch",
             lambda x: x.cumsum(dim=0) / torch.arange(1, x.size(0) + 1)[:, None, None],
-            "You averaged along dimension 0: different sequences are mixed with each other.",
+            "You averaged along dimension 0: this mixes different sequences.",
             "x is (B, T, C). Which dimension is time?",
             "3.2",
         ),
         Misconception(
             "each step halves the past",
             exponential_average,
-            "You averaged each position with the mean so far. That weighs the newest position by a half, the one "
-            "before it "
-            "by a quarter, and so on; here all of them count the same.",
+            "You averaged each position with the mean so far. That gives the newest position a weight of one half, "
+            "the one before it a quarter, and so on; here, all positions should count equally.",
             "Keep a running sum instead of a running mean, and divide at the end.",
             "3.2",
         ),
@@ -161,9 +160,9 @@ average_past = Exercise(
     },
     forbidden=READY_MADE,
     hints=[
-        "Do it for one position first: what is the result at t = 2, written with x[:, 0], x[:, 1] and x[:, 2]?",
-        "A running sum (`cumsum`) along the right dimension is nearly it.",
-        "Divide the running sum at position t by t + 1. `torch.arange(1, T + 1)` gives the divisors; think of its "
+        "Start with one position: what is the result at t = 2, in terms of x[:, 0], x[:, 1] and x[:, 2]?",
+        "A running sum (`cumsum`) along the right dimension is almost the answer.",
+        "Divide the running sum at position t by t + 1. `torch.arange(1, T + 1)` gives the divisors; think about its "
         "shape.",
     ],
 )
@@ -192,7 +191,7 @@ causal_mask = Exercise(
         Misconception(
             "True means hidden",
             lambda T, S: ~lower(T, S, S - T),
-            "Your mask is right, but the other way round: here True means that a key may be attended to.",
+            "Your mask is inverted: here, True means that a key may be attended to.",
             "Read the convention in the docstring again. (torch.nn.MultiheadAttention has the opposite one.)",
             "3.5",
         ),
@@ -204,46 +203,47 @@ causal_mask = Exercise(
             "3.5",
         ),
         Misconception(
-            "nobody sees itself",
+            "no query sees itself",
             lambda T, S: lower(T, S, S - T - 1),
-            "You are off by one: a query does not see its own position, and the first may see nothing at all.",
+            "You are off by one: a query does not see its own position, and the first query may see nothing at all.",
             "May attend *up to and including* its own position: is that < or ≤?",
             "3.5",
         ),
         Misconception(
             "one step into the future",
             lambda T, S: lower(T, S, S - T + 1),
-            "You are off by one: each query sees the position after its own, which is the very token it is to predict.",
-            "Which key is the last that query 0 may see? At which position does query 0 stand?",
+            "You are off by one: each query sees the position after its own, which is exactly the token it has to "
+            "predict.",
+            "What is the last key that query 0 may see? At which position is query 0?",
             "3.5",
         ),
         Misconception(
-            "queries stand at the beginning",
+            "queries are at the beginning",
             lambda T, S: lower(T, S, 0),
-            "You let query t see keys 0 … t. That is right when T = S; here the queries stand at the last T positions.",
-            "Query t stands at position t + S - T.",
+            "You let query t see keys 0 … t. That is right when T = S; here the queries are at the last T positions.",
+            "Query t is at position t + S - T.",
             "3.5",
         ),
         Misconception(
             "shifted the wrong way",
             lambda T, S: lower(T, S, T - S),
-            "You moved the diagonal by T - S, to the left; the queries stand later than that, so it moves to the "
+            "You shifted the diagonal by T - S, to the left; the queries are at the end, so it must shift to the "
             "right.",
-            "Try it for one query and four keys: it is the last position and sees everything.",
+            "Try it for one query and four keys: it is at the last position and sees every key.",
             "3.5",
         ),
         Misconception(
             "everything is allowed",
             lambda T, S: torch.ones(T, S, dtype=torch.bool),
-            "Your mask hides nothing, so everybody sees the future.",
+            "Your mask hides nothing, so every query sees the future.",
             "Query t may see the keys s with s ≤ t + S - T.",
             "3.5",
         ),
         Misconception(
-            "rows and columns exchanged",
+            "rows and columns swapped",
             lambda T, S: lower(T, S, S - T).T.contiguous(),
             "Your mask has a row for each key; it should have a row for each query.",
-            "The scores q kᵀ have shape (T, S), and the mask goes on top of them.",
+            "The scores q kᵀ have shape (T, S), and the mask has the same shape.",
             "3.5",
         ),
     ],
@@ -255,9 +255,8 @@ causal_mask = Exercise(
     },
     hints=[
         "Write the mask for T = S = 3 on paper: three rows (queries), three columns (keys).",
-        "Now strike out the first row: that is the mask for T = 2, S = 3. Why?",
-        "Query t stands at position t + S - T and may see key s if s ≤ t + S - T. `torch.arange`, or "
-        "`tril(diagonal=…)`.",
+        "Now cross out the first row: that is the mask for T = 2, S = 3. Why?",
+        "Query t is at position t + S - T and may see key s if s ≤ t + S - T. `torch.arange`, or `tril(diagonal=…)`.",
     ],
 )
 
@@ -266,7 +265,7 @@ causal_mask = Exercise(
 
 
 def formula(q, k, v, mask=None, scale=None, dim=-1, scores_mask=None, weights_mask=None):
-    """softmax(scale · q kᵀ) v with any of its details to be got wrong."""
+    """softmax(scale · q kᵀ) v with every detail open to being wrong."""
     scores = q @ k.transpose(-2, -1) * (1 / math.sqrt(q.size(-1)) if scale is None else scale)
     if mask is not None and scores_mask is not None:
         scores = scores_mask(scores, mask)
@@ -354,31 +353,30 @@ attention = Exercise(
         Misconception(
             "scores are not scaled",
             lambda q, k, v, mask=None: formula(q, k, v, mask, scale=1.0, scores_mask=hide),
-            "You did not divide the scores by √D. They grow with the width of the heads, the softmax saturates, and "
-            "its "
+            "You did not divide the scores by √D. They grow with the head size, so the softmax saturates and its "
             "gradient vanishes.",
-            "Look at the formula once more: what stands under q kᵀ?",
+            "Look at the formula again: what is under q kᵀ?",
             "3.4",
         ),
         Misconception(
             "scores are divided by D",
             lambda q, k, v, mask=None: formula(q, k, v, mask, scale=1 / q.size(-1), scores_mask=hide),
-            "You divided by D, not by its root. Wide heads then look at everything alike: their scores are nearly "
-            "zero.",
+            "You divided by D, not by √D. The scores of wide heads are then nearly zero, so they attend to every key "
+            "equally.",
             "The variance of a sum of D terms is D. What is its standard deviation?",
             "3.4",
         ),
         Misconception(
             "scores are multiplied by √D",
             lambda q, k, v, mask=None: formula(q, k, v, mask, scale=math.sqrt(q.size(-1)), scores_mask=hide),
-            "You multiplied by √D where the formula divides by it.",
+            "You multiplied by √D, but the formula divides by it.",
             "Should wide heads have larger scores or smaller ones?",
             "3.4",
         ),
         Misconception(
             "scaled by the number of keys",
             lambda q, k, v, mask=None: formula(q, k, v, mask, scale=1 / math.sqrt(k.size(-2)), scores_mask=hide),
-            "You divided by √S, the root of the number of keys; D is the width of a query.",
+            "You divided by √S, the square root of the number of keys; D is the width of a query.",
             "A score is a sum over the features of one query and one key. How many terms does it have?",
             "3.4",
         ),
@@ -387,25 +385,25 @@ attention = Exercise(
             lambda q, k, v, mask=None: formula(q, k, v, mask, dim=-2, scores_mask=hide),
             "You took the softmax along the queries (dim -2). The weights of one query over all keys then do not sum "
             "to 1.",
-            "Scores have shape (B, H, T, S). Along which dimension do the weights of one query lie?",
+            "Scores have shape (B, H, T, S). Along which dimension are the weights of one query?",
             "3.3",
             variants=(lambda q, k, v, mask=None: formula(q, k, v, mask, dim=-2, scores_mask=hide_by_infinity),),
         ),
         Misconception(
             "softmax over the heads",
             lambda q, k, v, mask=None: formula(q, k, v, mask, dim=1, scores_mask=hide),
-            "You took the softmax along dimension 1. That would do for scores (T, S); here they are (B, H, T, S), and "
-            "dimension 1 is the heads.",
-            "Count the dimension from the end, and it is right for any number of batches and heads.",
+            "You took the softmax along dimension 1. That would be right for scores of shape (T, S); here they are "
+            "(B, H, T, S), and dimension 1 is the heads.",
+            "Count the dimension from the end; then it is right for any batch size and number of heads.",
             "3.3",
             variants=(lambda q, k, v, mask=None: formula(q, k, v, mask, dim=1, scores_mask=hide_by_infinity),),
         ),
         Misconception(
-            "k.T turns all four dimensions round",
+            "k.T reverses all four dimensions",
             lambda q, k, v, mask=None: q @ k.permute(3, 2, 1, 0) @ v,
-            "`.T` is for matrices. With four dimensions it turns all of them round: (B, H, S, D) becomes (D, S, H, B), "
+            "`.T` is for matrices. With four dimensions, it reverses all of them: (B, H, S, D) becomes (D, S, H, B), "
             "and the product with q fails or mixes batches.",
-            "Exchange the last two dimensions only: `transpose(-2, -1)`.",
+            "Swap only the last two dimensions: `transpose(-2, -1)`.",
             "3.3",
         ),
         Misconception(
@@ -419,14 +417,14 @@ attention = Exercise(
         Misconception(
             "the mask is ignored",
             lambda q, k, v, mask=None: formula(q, k, v, mask),
-            "Without a mask you are right, but the mask makes no difference in your code.",
+            "Your code is right without a mask, but it ignores the mask.",
             "Keys whose mask is False must get weight 0.",
             "3.5",
         ),
         Misconception(
-            "the mask is upside down",
+            "the mask is inverted",
             lambda q, k, v, mask=None: formula(q, k, v, mask, scores_mask=lambda s, m: hide(s, ~m)),
-            "You hid the keys whose mask is True. Here True means: may attend.",
+            "You hid the keys whose mask is True. Here, True means: may attend.",
             "Which entries of the scores does `masked_fill(mask, …)` fill?",
             "3.5",
             variants=(
@@ -436,10 +434,9 @@ attention = Exercise(
         Misconception(
             "masked after the softmax",
             lambda q, k, v, mask=None: formula(q, k, v, mask, weights_mask=lambda w, m: w * m),
-            "You set the weights of hidden keys to zero after the softmax. What is left no longer sums to 1, and the "
-            "hidden "
-            "keys have still taken their share.",
-            "What must a score be so that the softmax itself gives it weight 0?",
+            "You set the weights of hidden keys to zero after the softmax. The remaining weights no longer sum to 1, "
+            "because the hidden keys still took part in the softmax.",
+            "Which score makes the softmax itself give weight 0?",
             "3.5",
         ),
         Misconception(
@@ -452,8 +449,8 @@ attention = Exercise(
         Misconception(
             "the mask is added to the scores",
             lambda q, k, v, mask=None: formula(q, k, v, mask, scores_mask=lambda s, m: s + m),
-            "You added the mask to the scores: that makes an allowed key e times heavier, and hides nothing.",
-            "A mask to be added holds 0 and -inf. Ours holds True and False: `masked_fill` or `torch.where`.",
+            "You added the mask to the scores: that multiplies the weight of an allowed key by e, and hides nothing.",
+            "An additive mask contains 0 and -inf. This one contains True and False: `masked_fill` or `torch.where`.",
             "3.5",
         ),
         Misconception(
@@ -462,7 +459,7 @@ attention = Exercise(
                 (q @ k.mT / math.sqrt(q.size(-1))).masked_fill(torch.tensor(False) if mask is None else ~mask, 0.0) @ v
             ),
             "You used the scores themselves as weights. They may be negative, and do not sum to 1.",
-            "What turns any numbers into positive ones that sum to 1?",
+            "What turns arbitrary numbers into positive ones that sum to 1?",
             "3.3",
         ),
         Misconception(
@@ -470,15 +467,15 @@ attention = Exercise(
             lambda q, k, v, mask=None: formula(
                 q, k, torch.eye(k.size(-2)).expand(*k.shape[:2], -1, -1), mask, scores_mask=hide
             ),
-            "You returned the weights. The result is the mean of the values under these weights.",
+            "You returned the weights. The result is the mean of the values with these weights.",
             "One matrix product with v is missing.",
             "3.3",
         ),
         Misconception(
             "the keys are averaged",
             lambda q, k, v, mask=None: formula(q, k, k, mask, scores_mask=hide),
-            "You took the weighted mean of the keys. Keys decide where to look; what is brought back are the values.",
-            "Where does v come into your code?",
+            "You took the weighted mean of the keys. Keys decide where to look; values are what is returned.",
+            "Where is v in your code?",
             "3.3",
         ),
     ],
@@ -498,12 +495,11 @@ attention = Exercise(
     },
     forbidden=READY_MADE,
     hints=[
-        "First without a mask. The scores are one matrix product: which shapes go in, and which comes out?",
-        "q is (B, H, T, D) and k is (B, H, S, D); the scores shall be (B, H, T, S). So k must be transposed: in "
-        "which two "
+        "Start without a mask. The scores are one matrix product: which shapes go in, and which comes out?",
+        "q is (B, H, T, D) and k is (B, H, S, D); the scores must be (B, H, T, S). So k must be transposed: which two "
         "dimensions?",
-        "Scores, divided by √D; hidden ones set to a hugely negative number (`masked_fill(~mask, -inf)`); softmax over "
-        "the keys; product with v.",
+        "Scores, divided by √D; hidden ones set to negative infinity (`masked_fill(~mask, -inf)`); softmax over the "
+        "keys; product with v.",
     ],
 )
 
@@ -512,7 +508,7 @@ attention = Exercise(
 
 
 def through_the_library(x, w_q, w_k, w_v, w_o, n_heads):
-    """The library's own module with these weights."""
+    """The library's module with these weights."""
     module = library.MultiHeadAttention(x.size(-1), n_heads, bias=False, fused=False)
     weights = {"q_proj.weight": w_q, "k_proj.weight": w_k, "v_proj.weight": w_v, "out_proj.weight": w_o}
     return torch.func.functional_call(module, weights, (x,), {"causal": True})
@@ -527,7 +523,7 @@ def merged(x):
 
 
 def multi(x, w_q, w_k, w_v, w_o, n, split=heads, merge=merged, scale=None, causal=True, project=lambda x, w: x @ w.T):
-    """Multi-head attention with any of its details to be got wrong."""
+    """Multi-head attention with every detail open to being wrong."""
     q, k, v = (split(project(x, w), n) for w in (w_q, w_k, w_v))
     mask = torch.ones(q.size(2), k.size(2), dtype=torch.bool).tril() if causal else None
     out = merge(formula(q, k, v, mask, scale=scale, scores_mask=hide))
@@ -535,7 +531,7 @@ def multi(x, w_q, w_k, w_v, w_o, n, split=heads, merge=merged, scale=None, causa
 
 
 def heads_as_positions(x, w_q, w_k, w_v, w_o, n, causal):
-    """Attention over (B, T, H, D): H stands where T should be."""
+    """Attention over (B, T, H, D): H is where T should be."""
     q, k, v = ((x @ w.T).view(*x.shape[:2], n, -1) for w in (w_q, w_k, w_v))
     mask = library.causal_mask(x.size(1)) if causal else None
     return formula(q, k, v, mask, scores_mask=hide).reshape(x.shape) @ w_o.T
@@ -582,7 +578,7 @@ ROUND_TRIP = {n: random(4, 4, seed=10 + i) for i, n in enumerate(("w_q", "w_k", 
 
 multi_head_attention = Exercise(
     name="multi_head_attention",
-    asks="Project, split into heads, let each attend causally, put the heads side by side, project.",
+    asks="Project, split into heads, let each head attend causally, concatenate the heads, project.",
     reference=through_the_library,
     section="3.6",
     gradients=True,
@@ -602,47 +598,47 @@ multi_head_attention = Exercise(
                 split=lambda x, n: x.reshape(x.size(0), n, x.size(1), -1),
                 merge=lambda x: x.reshape(x.size(0), x.size(2), -1),
             ),
-            "You went from (B, T, C) to (B, H, T, D) by `view`. The shape is right, but view only reads the same "
-            "numbers in "
-            "the same order: a head gets whole positions, not its features of every position.",
-            "View as (B, T, H, D) first, so that the features are cut; then exchange T and H.",
+            "You went from (B, T, C) to (B, H, T, D) by `view`. The shape is right, but view keeps the numbers in the "
+            "same order: a head gets whole positions instead of its features of every position.",
+            "View as (B, T, H, D) first, which splits the features; then swap T and H.",
             "3.6",
             variants=(lambda *a: multi(*a, split=lambda x, n: x.reshape(x.size(0), n, x.size(1), -1)),),
         ),
         Misconception(
-            "heads put together by view alone",
+            "heads merged by view alone",
             lambda *a: multi(*a, merge=lambda x: x.reshape(x.size(0), x.size(2), -1)),
-            "You split the heads rightly, but put them together from (B, H, T, D) by `view` or `reshape`, which mixes "
+            "You split the heads correctly, but merged them from (B, H, T, D) by `view` or `reshape`, which mixes "
             "positions with heads.",
-            "Exchange H and T before you flatten: the way back is the way there, reversed.",
+            "Swap H and T before you flatten: merging is splitting in reverse.",
             "3.6",
         ),
         Misconception(
-            "the heads take turns among the features",
+            "the heads' features are interleaved",
             lambda *a: multi(
                 *a,
                 split=lambda x, n: x.view(*x.shape[:2], -1, n).permute(0, 3, 1, 2),
                 merge=lambda x: x.permute(0, 2, 3, 1).flatten(2),
             ),
-            "You viewed C as (D, H): head 0 gets the features 0, H, 2H, …; it should get the first D in a row.",
-            "The dimension that is cut off first varies slowest: (H, D), not (D, H).",
+            "You viewed C as (D, H): head 0 gets features 0, H, 2H, …; it should get the first D consecutive features.",
+            "The leading dimension varies slowest: (H, D), not (D, H).",
             "3.6",
             variants=(lambda *a: multi(*a, split=lambda x, n: x.view(*x.shape[:2], -1, n).permute(0, 3, 1, 2)),),
         ),
         Misconception(
             "the heads of a position attend to each other",
             lambda *a: heads_as_positions(*a, causal=True),
-            "You did not exchange T and H: with (B, T, H, D), `attention` takes the heads for the positions, and "
-            "each position sees nothing but itself.",
-            "`attention` expects (B, H, T, D). Which `transpose` leads there from (B, T, H, D)?",
+            "You did not swap T and H: given (B, T, H, D), `attention` treats the heads as positions, and each "
+            "position sees only itself.",
+            "`attention` expects (B, H, T, D). Which `transpose` gets you there from (B, T, H, D)?",
             "3.6",
             variants=(lambda *a: heads_as_positions(*a, causal=False),),
         ),
         Misconception(
             "scaled by √C",
             lambda *a: multi(*a, scale=1 / math.sqrt(a[0].size(-1))),
-            "You divided the scores by √C, the root of the model's width. A head's queries have width D = C / H.",
-            "How many terms does the sum of one score have, after the split?",
+            "You divided the scores by √C, the square root of the model's width. A head's queries have width D = C / "
+            "H.",
+            "After the split, how many terms does the sum of one score have?",
             "3.4",
         ),
         Misconception(
@@ -655,16 +651,15 @@ multi_head_attention = Exercise(
         Misconception(
             "not causal",
             lambda *a: multi(*a, causal=False),
-            "Every position sees the later ones. In training the model would read the answer off its input, and be "
-            "useless "
-            "afterwards.",
+            "Every position sees the later ones. In training, the model could read the answer from its input; "
+            "afterwards it would be useless.",
             "Where does your causal mask go?",
             "3.5",
         ),
         Misconception(
             "no output projection",
             lambda x, w_q, w_k, w_v, w_o, n: multi(x, w_q, w_k, w_v, None, n),
-            "You stopped when the heads lay side by side. The last matrix, w_o, lets them speak to each other.",
+            "You stopped after concatenating the heads. The last matrix, w_o, mixes them.",
             "One product is missing.",
             "3.6",
         ),
@@ -680,16 +675,16 @@ multi_head_attention = Exercise(
             ),
         ),
         Misconception(
-            "keys and values exchanged",
+            "keys and values swapped",
             lambda x, w_q, w_k, w_v, w_o, n: multi(x, w_q, w_v, w_k, w_o, n),
-            "Your keys are where the values should be, and the other way round.",
+            "Your keys are where the values should be, and vice versa.",
             "Check the order of the arguments in your calls.",
             "3.3",
         ),
         Misconception(
-            "queries and keys exchanged",
+            "queries and keys swapped",
             lambda x, w_q, w_k, w_v, w_o, n: multi(x, w_k, w_q, w_v, w_o, n),
-            "Your queries are made with w_k, and your keys with w_q.",
+            "You computed the queries with w_k and the keys with w_q.",
             "Check the order of the arguments in your calls.",
             "3.3",
         ),
@@ -697,7 +692,7 @@ multi_head_attention = Exercise(
             "one head only",
             lambda x, w_q, w_k, w_v, w_o, n: multi(x, w_q, w_k, w_v, w_o, 1),
             "You let all C features attend together: one head, whatever n_heads says.",
-            "Where does n_heads come into your code?",
+            "Where is n_heads used in your code?",
             "3.6",
         ),
     ],
@@ -711,8 +706,8 @@ multi_head_attention = Exercise(
     },
     forbidden=READY_MADE,
     hints=[
-        "Begin with n_heads = 1, where nothing has to be split. That is `attention` with projections around it.",
-        "The split: (B, T, C) → view (B, T, H, D) → exchange two dimensions → (B, H, T, D). The merge is the reverse.",
+        "Start with n_heads = 1, where nothing needs splitting. That is `attention` with projections around it.",
+        "The split: (B, T, C) → view (B, T, H, D) → swap two dimensions → (B, H, T, D). The merge is the reverse.",
         "q, k, v = split(x @ w.T) for each; `attention(q, k, v, causal_mask(T, T))`; transpose(1, 2); flatten(2); @ "
         "w_o.T.",
     ],
@@ -723,7 +718,7 @@ multi_head_attention = Exercise(
 
 
 def look(find) -> str:
-    """What is to be said about the two sequences that were found."""
+    """What is wrong with the two sequences, or "fine"."""
     a, b = find()
     if not (torch.is_tensor(a) and torch.is_tensor(b) and a.dim() == b.dim() == 2 and a.shape == b.shape):
         return "the two are not tensors (T, C) of the same shape"
@@ -731,16 +726,16 @@ def look(find) -> str:
     if len(a) < 3:
         return "fewer than three positions"
     if not (a.isfinite().all() and b.isfinite().all()):
-        return "there is NaN or an infinity in them"
+        return "they contain NaN or infinity"
     if (a - b).abs().max() < 0.5:
-        return "the two are the same, or nearly"
+        return "the two are the same, or nearly the same"
     if not torch.allclose(a[-1], b[-1]):
         return "the last vectors differ"
     left = [row for row in a]
     for row in b:
         match = next((i for i, other in enumerate(left) if torch.allclose(row, other)), None)
         if match is None:
-            return "they do not consist of the same vectors"
+            return "they do not contain the same vectors"
         left.pop(match)
     last = [library.explicit_attention(x[None, None], x[None, None], x[None, None])[0][0, 0, -1] for x in (a, b)]
     return "fine" if torch.allclose(*last) else "their outputs at the last position differ"
@@ -758,28 +753,28 @@ same_to_attention = Exercise(
         Misconception(
             "the same sequence twice",
             lambda: (FOUR, FOUR.clone()),
-            "Your two sequences are the same, or nearly: some number must differ by 0.5 or more.",
-            "Exchange two positions.",
+            "Your two sequences are the same, or nearly: some number must differ by at least 0.5.",
+            "Swap two positions.",
             "3.7",
         ),
         Misconception(
-            "the whole sequence turned round",
+            "the whole sequence reversed",
             lambda: (FOUR, FOUR.flip(0)),
-            "Their last vectors differ. So the queries at the last position differ, and naturally the outputs do too.",
+            "Their last vectors differ. So the queries at the last position differ, and therefore the outputs do too.",
             "Which positions may you move, if the last one has to stay?",
             "3.7",
         ),
         Misconception(
-            "other vectors",
+            "different vectors",
             lambda: (FOUR, torch.cat([FOUR[:-1] * 2, FOUR[-1:]])),
-            "The two do not consist of the same vectors, so it is no wonder if attention tells them apart.",
+            "The two do not contain the same vectors, so attention can tell them apart.",
             "The same rows, in another order.",
             "3.7",
         ),
         Misconception(
             "too short",
             lambda: (FOUR[2:], FOUR[2:].flip(0)),
-            "With two positions, of which the last is fixed, there is nothing to exchange.",
+            "With two positions, the last of which is fixed, there is nothing to swap.",
             "Take three or more.",
             "3.7",
         ),
@@ -793,8 +788,8 @@ same_to_attention = Exercise(
         Misconception(
             "not a number",
             lambda: (FOUR / 0, (FOUR / 0).flip(0)),
-            "There is NaN or an infinity in your sequences, which is equal to nothing.",
-            "Small whole numbers do.",
+            "Your sequences contain NaN or infinity, and NaN equals nothing.",
+            "Small whole numbers are enough.",
             "3.7",
         ),
     ],
@@ -804,8 +799,9 @@ same_to_attention = Exercise(
         "float64": lambda: (FOUR.double(), FOUR.double()[[1, 0, 2, 3]]),
     },
     hints=[
-        "The output at the last position is a weighted sum over all positions. Does a sum know the order of its terms?",
-        "Exchange two positions before the last. What happens to their scores, weights and values?",
+        "The output at the last position is a weighted sum over all positions. Does a sum depend on the order of its "
+        "terms?",
+        "Swap two positions before the last. What happens to their scores, weights and values?",
     ],
 )
 
@@ -816,11 +812,11 @@ EXERCISES = [
     multi_head_attention,
     same_to_attention,
     WrittenAnswer(
-        "WHY_SAME", "Why can attention not tell the two apart, and what can be done?", 40,
-        ["A sum does not know the order of its terms. What in the formula does know it?"], "3.7",
+        "WHY_SAME", "Why can attention not tell the two apart, and what can be done about it?", 40,
+        ["A sum does not depend on the order of its terms. Does anything in the formula?"], "3.7",
     ),
     WrittenAnswer(
         "EXPERIMENT", "What did you change, what did you predict, what came out, what do you make of it?", 60,
-        ["One change at a time; three seeds say more than one."], "3.8",
+        ["Make one change at a time; three seeds tell you more than one."], "3.8",
     ),
 ]  # fmt: skip
