@@ -35,7 +35,7 @@ from llmasos.serving.api import ROUTES
 from llmasos.serving.api.openapi import openapi_document
 from llmasos.serving.engine import Engine
 from llmasos.serving.http.errors import RequestError, as_request_error, error_object, status_line
-from llmasos.serving.http.http_types import MAX_BODY, Environ, Request, Response, Route, json_response, read_body
+from llmasos.serving.http.http_types import MAX_BODY, Environ, Request, Response, Route, json_response, parse_body
 from llmasos.serving.http.json_body import show
 from llmasos.serving.metrics import Metrics
 from llmasos.serving.served_model import ServedModel, default_name
@@ -145,7 +145,7 @@ class App:
                 self.check_key(environ)
             route = self.find_route(method, path)
             body = self._bodies.get(route.path)
-            values = {} if body is None else body.check(read_body(environ, self.max_body))
+            values = {} if body is None else body.check(parse_body(environ, self.max_body))
             path_suffix = path[len(route.path) :] if route.is_prefix else ""
             response = route.handler(Request(self.served, values, path_suffix, environ))
         except Exception as exception:

@@ -19,7 +19,8 @@ from llmasos.__main__ import main as llmasos
 from llmasos.cli import chat, chat_backends
 from llmasos.cli.terminal import Screen
 from llmasos.datasets import open_examples
-from llmasos.generation import Decoder, SamplingOptions
+from llmasos.generation import SamplingOptions
+from llmasos.generation.decoder import BatchDecoder
 from llmasos.prompting import ChatTemplate, Conversation, Message
 from llmasos.serving.app import create_app
 from llmasos.serving.engine import Engine
@@ -129,15 +130,15 @@ def test_a_model_that_has_not_learned_to_chat_is_asked_in_plain_text_and_that_is
 
 @pytest.mark.parametrize("where", ["here", "there"])
 def test_a_model_that_has_not_learned_to_chat_does_not_speak_for_the_user(talk, where, monkeypatch):
-    said, choose, engine = b" A dog.\nUser: And that?\nAssistant: A cat.", Decoder.choose, tiny("gpt")
+    said, sample, engine = b" A dog.\nUser: And that?\nAssistant: A cat.", BatchDecoder.sample, tiny("gpt")
 
     def say(self):  # the model knows bytes
-        ids = choose(self)
-        for number, row in enumerate(self.rows):
+        ids = sample(self)
+        for number, row in enumerate(self.sequences):
             row.ids[-1] = ids[number] = said[(len(row.ids) - 1) % len(said)]
         return ids
 
-    monkeypatch.setattr(Decoder, "choose", say)
+    monkeypatch.setattr(BatchDecoder, "sample", say)
     if where == "here":
         monkeypatch.setattr(chat_backends, "load_pretrained", lambda *args, **named: (engine.model, engine.tokenizer))
         _, lines, _ = talk("a-gpt", "What?", flags=("--max-new-tokens", 40))
@@ -190,7 +191,7 @@ def test_what_the_model_cannot_see_any_more_of_its_own_answer_is_said(talk, serv
     def endless(template, options, tokenizer):
         return replace(options, stop_at_end_of_text=False)
 
-    monkeypatch.setattr(ChatTemplate, "ending", endless)  # an answer that does not end by itself
+    monkeypatch.setattr(ChatTemplate, "with_stops", endless)  # an answer that does not end by itself
     name = "storyworld-chat" if where == "here" else served
     _, _, notes = talk(name, STORY, flags=("--max-new-tokens", 250, "--temperature", 0))
     assert "the text has outgrown the model's context of 256 tokens" in notes
@@ -237,7 +238,11 @@ def test_what_has_been_said_can_be_saved_and_trained_on(talk, model, tmp_path):
     lines = ("/save", f"/save {file}", STORY, f"/save {file}", f"/save {file}", "/quit", "never said")
     _, said, notes = talk("storyworld-chat", *lines, flags=(*FEW, "--system", "Be kind."))
     assert len(said) == 1 and f"saved 2 messages to {file}" in notes
-    for problem in ("say into which file", "nothing has been said yet", "is there already; choose another name"):
+    for problem in (
+        "/save needs the name of a file",
+        "the conversation is empty",
+        "already exists; choose another name",
+    ):
         assert problem in notes
     [conversation] = open_examples("conversations", file, eval_only=True).val
     assert conversation.messages == (("system", "Be kind."), ("user", STORY), ("assistant", said[0]))

@@ -1,4 +1,4 @@
-"""What the tests of the page do over and over: open a tab, write, read what is shown, judge colours and names."""
+"""What the tests of the page do over and over: open a tab, write, read what is shown, judge colors and names."""
 
 import time
 from contextlib import contextmanager
@@ -120,11 +120,11 @@ def names(page):
 CONTRAST = """() => {
   // The contrast of each visible piece of text with what is behind it (WCAG 2.2), where it is below 4.5 (large: 3).
   const pen = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
-  const rgba = colour => { pen.clearRect(0, 0, 1, 1); pen.fillStyle = colour; pen.fillRect(0, 0, 1, 1);
+  const rgba = color => { pen.clearRect(0, 0, 1, 1); pen.fillStyle = color; pen.fillRect(0, 0, 1, 1);
     const [r, g, b, a] = pen.getImageData(0, 0, 1, 1).data; return [r, g, b, a / 255]; };
   const over = (top, below) => top.slice(0, 3).map((x, i) => x * top[3] + below[i] * (1 - top[3])).concat(1);
   const linear = x => x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4;
-  const light = colour => { const [r, g, b] = colour.slice(0, 3).map(x => linear(x / 255));
+  const light = color => { const [r, g, b] = color.slice(0, 3).map(x => linear(x / 255));
     return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
   const ratio = (a, b) => { const [x, y] = [light(a), light(b)].sort((p, q) => q - p);
     return (x + 0.05) / (y + 0.05); };
@@ -135,8 +135,8 @@ CONTRAST = """() => {
     for (const style of layers) ground = over(rgba(style.backgroundColor), ground);
     const bar = element.closest(".bars > li > *");
     if (!bar) return [ground];
-    const colour = getComputedStyle(bar).backgroundImage.match(/gradient\\((.*?\\))/)[1];
-    return [ground, rgba(colour)];
+    const color = getComputedStyle(bar).backgroundImage.match(/gradient\\((.*?\\))/)[1];
+    return [ground, rgba(color)];
   };
   const faint = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   let n = 0;

@@ -178,7 +178,7 @@ def test_prompts_with_answers_in_a_table(tmp_path):
 def test_a_small_model_learns_to_answer(tmp_path):
     """It must overfit: thirty prompts, each with its own answer, all of them seen."""
     with workplace(tmp_path):
-        rows = [{"prompt": f"Say the colour {word}.", "answer": f"It is {word}."}
+        rows = [{"prompt": f"Say the color {word}.", "answer": f"It is {word}."}
                 for word in ("red", "green", "blue")] * 10  # fmt: skip
         write_jsonl("chats.jsonl", rows)
         settings = ["--steps", "300", "--eval-interval", "300", "--learning-rate", "5e-3", "--warmup-steps", "10"]

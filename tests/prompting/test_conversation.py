@@ -1,4 +1,4 @@
-"""A conversation in a context that does not grow: what is forgotten, in which order, and that it is told."""
+"""A conversation in a context that does not grow: what is dropped, in which order, and that it is reported."""
 
 import pytest
 from hypothesis import given, settings
@@ -36,7 +36,7 @@ def test_what_fits_stays():
 def test_the_oldest_goes_first_a_question_with_its_answer():
     one = talk("aaa", "bbb", "ccc", "ddd", "eee", system="s", examples=SHOWN)
     assert one.fit(n_letters, 23) == Dropped(2, 0) and texts(one)[5:] == ["ccc", "ddd", "eee"]
-    assert one.fit(n_letters, 23) == Dropped(0, 0)  # it is told once
+    assert one.fit(n_letters, 23) == Dropped(0, 0)  # reported once
     one.answer("fff")
     one.ask("ggg")
     assert one.fit(n_letters, 23) == Dropped(2, 0) and texts(one)[5:] == ["eee", "fff", "ggg"]

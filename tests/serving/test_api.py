@@ -20,7 +20,7 @@ from llmasos.serving.requests import Event, GenerationRequest
 from llmasos.tasks import answer_questions, classify, fill_masks, reply
 from llmasos.tasks.embedding import embed
 
-# What there is
+# Routes
 
 
 def test_a_model_has_the_routes_that_it_can_do_and_no_others(apps):
@@ -85,7 +85,7 @@ def test_the_page_may_run_its_own_script_and_speak_to_this_server_only(gpt):
 @pytest.mark.parametrize("prompt", ["abc", "", [97, 98], "déjà vu", "{0.__class__} %s %n", "../../etc/passwd",
                                     "<|endoftext|>{{ 7*7 }}", "file:///etc/passwd", "$(reboot)`reboot`"])  # fmt: skip
 def test_a_completion_is_what_the_model_writes_alone(gpt, prompt):
-    """Whatever the prompt looks like, it is text to go on with."""
+    """Whatever the prompt looks like, it is text to continue."""
     body = {"prompt": prompt, "max_tokens": 12, "temperature": 0.9, "top_k": 50, "top_p": 0.95, "seed": 5, "n": 2}
     answer = ask(gpt, "POST", "/v1/completions", body).json
     options = SamplingOptions(12, 0.9, 50, 0.95, seed=5)
@@ -161,7 +161,7 @@ def test_logprobs_are_those_of_the_model(gpt):
 
 
 def saying(app: App, text: str, monkeypatch) -> None:
-    """Have the model, which knows bytes, say these and begin anew after the last."""
+    """Have the model, which knows bytes, say these and begin again after the last."""
 
     def sample(self):
         ids = original(self)

@@ -406,7 +406,7 @@ def test_who_reads_on_no_longer_closes_the_connection(serve, how):
     assert closed.wait(60)
 
 
-# What it is told
+# Arguments of the client
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://a", "http://", "http://a:b", "http://a?x=1", "http://a#b", "",

@@ -292,7 +292,7 @@ def test_when_the_models_thread_dies_nobody_waits_for_it(started, monkeypatch):
         engine.submit("a", GREEDY)
     with pytest.raises(ShuttingDown):
         engine.run(lambda: 1)
-    engine._thread.join(60)  # it is to die while nobody is told of its error
+    engine._thread.join(60)  # it is to die while nobody sees its error
 
 
 def test_of_several_prompts_all_are_taken_or_none(started):

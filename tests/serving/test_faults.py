@@ -435,7 +435,7 @@ def test_streaming_clients_that_vanish_from_the_queue_leave_it(app, server, expe
 
 @pytest.mark.parametrize("looks", [False, True])
 def test_a_client_that_does_not_read_is_let_go(looks):
-    """When the socket's buffers are full it has 0.6 s here, 30 s otherwise; then the application is told, too."""
+    """When the socket's buffers are full it has 0.6 s here, 30 s otherwise; then the application hears of it, too."""
     closed = threading.Event()
 
     def endless(environ, start_response):

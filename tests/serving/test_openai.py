@@ -223,7 +223,7 @@ def test_errors_arrive_as_the_clients_own_exceptions(gpt):
         client.completions.create(**asked | {"temperature": -1})
     assert caught.value.param == "temperature" and "temperature is -1" in caught.value.message
     with pytest.raises(openai.BadRequestError, match="no field"):
-        client.completions.create(**asked, extra_body={"colour": "red"})
+        client.completions.create(**asked, extra_body={"color": "red"})
     with pytest.raises(openai.NotFoundError) as caught:
         client.completions.create(**asked | {"model": "gpt-4"})
     assert caught.value.code == "model_not_found"

@@ -90,7 +90,7 @@ def test_tokens_stream_in_and_are_what_the_model_writes(visit, engines):
 
 
 @slow
-def test_the_prompt_is_coloured_by_how_likely_it_was(visit, engines):
+def test_the_prompt_is_colored_by_how_likely_it_was(visit, engines):
     page, engine = visit("storyworld-gpt"), engines("storyworld-gpt")
     page.locator("#prompt").fill("Once there was a zebra")
     page.get_by_role("button", name="Only score it").click()
@@ -593,13 +593,13 @@ def test_another_model_after_a_restart_is_loaded_anew(visit, engines):
             again.stop(1.0)
 
 
-COLOURED = [("storyworld-gpt", "Generate"), ("storyworld-chat", "Chat"), ("storyworld-bert", "Fill mask"),
+COLORED = [("storyworld-gpt", "Generate"), ("storyworld-chat", "Chat"), ("storyworld-bert", "Fill mask"),
             ("storyworld-de-en", "Translate")]  # fmt: skip
 
 
 @slow
-@pytest.mark.parametrize(("model", "title"), COLOURED)
-def test_where_there_are_colours_their_meaning_stands_below(visit, model, title):
+@pytest.mark.parametrize(("model", "title"), COLORED)
+def test_where_there_are_colors_their_meaning_stands_below(visit, model, title):
     page = visit(model)
     open_tab(page, title)
     assert page.locator(".legend:visible").count() == 0
@@ -622,7 +622,9 @@ def test_fill_in_and_choose(visit, engines):
     page.locator("#masks section").nth(1).get_by_role("button").nth(2).click()
     done(page)
     assert page.locator("#masked-text").input_value() == f"The shy [MASK] lived by the {second}."
-    assert body(page, "/v1/fill-mask")["input"] == f"The shy [MASK] lived by the {second}."  # the other is guessed anew
+    assert (
+        body(page, "/v1/fill-mask")["input"] == f"The shy [MASK] lived by the {second}."
+    )  # the other is predicted again
     page.locator("#masks").get_by_role("button").first.click()
     done(page)
     page.locator("#masked-text").evaluate("field => field.setSelectionRange(5, 5)")

@@ -247,7 +247,7 @@ def test_the_map_takes_the_room_there_is_and_shows_small_weights(visit):
       moveTo(view.queries.length - 1);
       return n;
     }"""
-    assert page.evaluate(moves) == 0  # nothing that is slow is done anew while the pointer moves
+    assert page.evaluate(moves) == 0  # nothing that is slow is repeated while the pointer moves
     for head in page.locator("#heads label").all():  # of another head, too, what is looked at most comes first
         head.click()
         most = page.evaluate("Math.max(...weightsOf(view.head)[view.row])")
@@ -345,7 +345,7 @@ def test_every_tab_fits_can_be_read_and_has_names(visit, model, title):
 
 
 @slow
-def test_every_colour_of_a_token_can_be_read_in_both_themes(visit):
+def test_every_color_of_a_token_can_be_read_in_both_themes(visit):
     page = visit("storyworld-gpt")
     write(page, max_tokens=3)
     page.locator("#text").evaluate(
@@ -357,11 +357,11 @@ def test_every_colour_of_a_token_can_be_read_in_both_themes(visit):
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         assert contrast(page)[0] == []
-        colours = page.locator("#written .legend span").evaluate_all(shades)
-        assert len(set(colours)) == 6
+        colors = page.locator("#written .legend span").evaluate_all(shades)
+        assert len(set(colors)) == 6
     style = "all => all.map(one => getComputedStyle(one).textDecorationStyle)"
     marks = page.locator("#written .legend :is(.p4, .p5)").evaluate_all(style)
-    assert marks == ["dotted", "wavy"]  # the least likely can be told without colour
+    assert marks == ["dotted", "wavy"]  # the least likely can be told without color
 
 
 @slow

@@ -56,7 +56,7 @@ def merged_events(generations: Sequence[GenerationRequest]) -> Iterator[tuple[in
     """The events of several texts as they happen, each with the number of its text.
 
     The first event comes at once. After that the reader sleeps for a moment after each event, and the next one holds
-    all the tokens of that time. Nobody notices thirty milliseconds, but every event wakes up a thread, which takes the
+    all the tokens of that time. Thirty milliseconds go unnoticed, but every event wakes up a thread, which takes the
     interpreter from the model's thread: with an event per token, sixteen streams get a third fewer tokens in total.
 
     Of several texts we wait for the first that has not ended: the batch admits them in order and gives each one token

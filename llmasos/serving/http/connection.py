@@ -110,7 +110,7 @@ class Connection(WSGIRequestHandler):
                 return
             if self.request_version not in ("HTTP/1.0", "HTTP/1.1"):
                 raise RequestError("the request line is not HTTP/1.1: it must be a method, a path, and HTTP/1.1.")
-            body = self.read_body()
+            body = self.receive_body()
         except RequestError as error:
             self.respond_with(error)
         else:
@@ -153,7 +153,7 @@ class Connection(WSGIRequestHandler):
             raise body_too_large(self.server.max_body)
         return int(length)
 
-    def read_body(self) -> bytes | None:
+    def receive_body(self) -> bytes | None:
         """The body; None if the client closes before sending all of it. Raises RequestError."""
         length = self.body_length()
         self.reader.bytes_left = length

@@ -59,7 +59,7 @@ class ClientDisconnected(Exception):
 
 
 def as_request_error(error: Exception) -> RequestError:
-    """Turn any exception into what the client is told. One that is not meant for users is a bug and goes to the log."""
+    """Turn any exception into the error that the client receives. One that is not meant for users is a bug and goes to the log."""
     if isinstance(error, RequestError):
         return error
     if isinstance(error, QueueFull):

@@ -147,7 +147,7 @@ class Route:
         return path == self.path or (self.is_prefix and path.startswith(self.path) and len(path) > len(self.path))
 
 
-def read_body(environ: Environ, max_body: int) -> Any:
+def parse_body(environ: Environ, max_body: int) -> Any:
     """Read and parse the JSON body of a request.
 
     Raises:

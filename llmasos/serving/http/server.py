@@ -65,7 +65,7 @@ class HTTPServer(ThreadingMixIn, WSGIServer):
     """
 
     daemon_threads, block_on_close = True, False  # `stop` waits for the threads itself, with a limit
-    timeout = 0  # of `handle_request`, at shutdown: accept whoever has connected
+    timeout = 0  # of `handle_request`, at shutdown: accept pending connections
 
     def __init__(
         self,

@@ -34,7 +34,7 @@ function showLayers() {
   $("layer").setAttribute("aria-valuetext", `${view.layer + 1} of ${view.layers}`);
   $("attention-type-field").hidden = view.attention_types.length < 2;
   $("decoder-note").hidden = view.attention_type === "self_attention";
-  const options = view.attention_types.map(kind => make("option", {value: kind, selected: kind === view.attention_type}, ATTENTION_TYPES[kind]));
+  const options = view.attention_types.map(type => make("option", {value: type, selected: type === view.attention_type}, ATTENTION_TYPES[type]));
   $("attention-type").replaceChildren(...options);
 }
 

@@ -70,9 +70,9 @@ function showEvidence(text, words, label, probability) {
   const box = $("evidence"), pieces = splitAt(text, words);
   box.replaceChildren(...pieces.map(({text, i}) => {
     if (i === undefined) return text;
-    const kind = shareOf(words[i]) < 0.05 ? "" : words[i].influence < 0 ? "against" : "for";
+    const effect = shareOf(words[i]) < 0.05 ? "" : words[i].influence < 0 ? "against" : "for";
     const item = make("span", {
-      class: `word ${kind}`, role: "button", tabindex: i ? -1 : 0, "data-i": i,
+      class: `word ${effect}`, role: "button", tabindex: i ? -1 : 0, "data-i": i,
       "aria-label": `${text}, ${label} without it: ${change(words[i])}`,
     }, text);
     item.style.setProperty("--p", shareOf(words[i]));

@@ -23,7 +23,7 @@ function tokenNodes(token, i) {
   const special = isSpecial(token);
   const likely = token.logprob === null ? "not predicted" : `probability ${percent(Math.exp(token.logprob))}`;
   const types = {given: token.given, special, chosen: token.chosen};
-  const classes = ["token", `p${shade(token.logprob)}`, ...Object.keys(types).filter(kind => types[kind])];
+  const classes = ["token", `p${shade(token.logprob)}`, ...Object.keys(types).filter(name => types[name])];
   const [, space, rest] = /^( ?)(.*)$/s.exec(token.text);
   const shown = special ? (rest || "⟨end⟩") : (rest.replaceAll("\n", "↵\n") || "␣");
   return [space, make("span", {
