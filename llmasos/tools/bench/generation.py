@@ -6,7 +6,7 @@ import torch
 
 from llmasos.generation import Decoder, SamplingOptions, SequenceState, generate_naive
 from llmasos.generation.continuous_batching import ContinuousBatch
-from llmasos.models import ModelConfig, build_model, preset
+from llmasos.models import GPT, ModelConfig, preset
 from llmasos.nn import eval_mode
 from llmasos.tools.bench.measurement import Measurement, Settings, interleave, ratio, summarize, timed
 
@@ -20,7 +20,7 @@ def bench_generation(settings: Settings) -> Iterator[Measurement]:
     if settings.quick:
         config = ModelConfig(vocab_size=65, n_layers=1, n_heads=2, d_model=32, context_length=32)
         n_tokens = 20
-    model = build_model(config).to(settings.device)
+    model = GPT(config).to(settings.device)
     options = SamplingOptions(max_new_tokens=n_tokens, temperature=0.0)
 
     @torch.inference_mode()
