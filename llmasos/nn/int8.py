@@ -138,8 +138,8 @@ class Int8Linear(nn.Module):
         """Do nothing in evaluation mode; raise UserError for training mode."""
         if mode:
             raise UserError(
-                "the model is quantized to int8, and rounded weights cannot be trained: a small step rounds to zero. Load "
-                "the model without quantize, train that, and quantize the result."
+                "the model is quantized to int8, and rounded weights cannot be trained: a small step rounds to zero. "
+                "Load the model without quantize, train that, and quantize the result."
             )
         return super().train(False)
 
