@@ -229,7 +229,7 @@ def test_attention_shows_the_numbers_of_interpret(visit, engines):
     page, engine = visit("storyworld-gpt"), engines("storyworld-gpt")
     open_tab(page, "Attention")
     page.locator("#inspected-text").fill("Paul had a drum.")
-    page.get_by_role("button", name="Inspect", exact=True).click()
+    page.locator("#inspect").click()
     done(page)
     ids = engine.tokenizer.encode("Paul had a drum.")
     maps = list(attention_maps(engine.model, torch.tensor([ids])).values())
@@ -416,7 +416,7 @@ def test_a_character_of_several_tokens_is_put_together_again(visit):
     page.locator("#send").click()
     done(page)
     assert page.locator("#status").inner_text() == "Assistant: A 🐕"
-    assert "a piece of a character" in point_at(page.locator("#chat .token").nth(1)).inner_text()
+    assert "a part of a character" in point_at(page.locator("#chat .token").nth(1)).inner_text()
     page.locator("#message").fill("What?")
     page.locator("#send").click()
     done(page)
@@ -503,7 +503,7 @@ def test_much_text_at_once_is_measured_once(visit):
       let n = 0;
       const box = $("generate"), measure = box.getBoundingClientRect.bind(box);
       box.getBoundingClientRect = () => { n++; return measure(); };
-      for (let i = 0; i < 500; i++) keepInSight(box);
+      for (let i = 0; i < 500; i++) keepVisible(box);
       return n;
     }"""
     assert page.evaluate(count) == 1
@@ -624,7 +624,7 @@ def test_fill_in_and_choose(visit, engines):
     assert page.locator("#masked-text").input_value() == f"The shy [MASK] lived by the {second}."
     assert (
         body(page, "/v1/fill-mask")["input"] == f"The shy [MASK] lived by the {second}."
-    )  # the other is predicted again
+    )  # predicted again
     page.locator("#masks").get_by_role("button").first.click()
     done(page)
     page.locator("#masked-text").evaluate("field => field.setSelectionRange(5, 5)")

@@ -59,7 +59,7 @@ class ClientDisconnected(Exception):
 
 
 def as_request_error(error: Exception) -> RequestError:
-    """Turn any exception into the error that the client receives. One that is not meant for users is a bug and goes to the log."""
+    """The error that the client receives for any exception. One that is not meant for users is a bug, and is logged."""
     if isinstance(error, RequestError):
         return error
     if isinstance(error, QueueFull):
