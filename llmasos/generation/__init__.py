@@ -1,8 +1,8 @@
-"""Ids out: sampling rules, beam search, the cached batched decoder, and text as it grows."""
+"""Text generation: sampling, beam search, the cached batched decoder, continuous batching and streaming."""
 
 from llmasos.generation.beam import Hypothesis, beam_search
 from llmasos.generation.decoder import Decoder
-from llmasos.generation.generate import Event, Generation, generate, generate_from, stream, stream_from
+from llmasos.generation.generate import Generation, TokenEvent, generate, generate_from, stream, stream_from
 from llmasos.generation.naive import beam_search_naive, generate_naive
 from llmasos.generation.options import BeamOptions, SamplingOptions
 from llmasos.generation.sequence import SequenceState
@@ -10,11 +10,11 @@ from llmasos.generation.sequence import SequenceState
 __all__ = [
     "BeamOptions",
     "Decoder",
-    "Event",
     "Generation",
     "Hypothesis",
-    "SequenceState",
     "SamplingOptions",
+    "SequenceState",
+    "TokenEvent",
     "beam_search",
     "beam_search_naive",
     "generate",

@@ -3,23 +3,23 @@
 Greedy decoding cannot take back a token. Beam search carries K unfinished texts, the *beam*, from step to step. For
 each text to be written:
 
-    extend   every text of the beam by every token                → K · V candidates, each with its log-probability
-    set aside the candidates among the K best that end            (with end_of_text): finished hypotheses
-    go on    with the K best candidates that do not end           → the next beam
+    extend     every text of the beam by every token              → K · V candidates, each with its log-probability
+    finish     those of the K best candidates that end            (with end_of_text): finished hypotheses
+    continue   with the K best candidates that do not end         → the next beam
 
-Only K finished hypotheses are kept, the best by *score*. A log-probability alone would favour short texts, for every
+Only K finished hypotheses are kept, the best by *score*. A log-probability alone would favor short texts, because every
 token makes it smaller; it is therefore divided by a length penalty (Wu et al. 2016, "Google's Neural Machine
 Translation System", equation 14, without its coverage term), with |Y| tokens, end_of_text included:
 
     score(Y) = log P(Y) / lp(Y),        lp(Y) = ((5 + |Y|) / 6)^α
 
 α = 0 ranks by log P(Y). The search for one text stops when nothing that is still in the beam can become better than the
-worst of K finished hypotheses (see `_is_over`), at the latest after max_new_tokens tokens; what has not ended by then
-comes after all that has, cut off as it is. With K = 1 the search follows the greedy path and ends where it ends.
+worst of K finished hypotheses (see `_is_over`), at the latest after max_new_tokens tokens; texts that are still
+unfinished then come after all finished ones, cut off as they are. With K = 1 the search is greedy decoding.
 
-All texts take their steps together, in one batch of B · K rows of the cached decoder (`decoder.py`); a text whose
+All texts take their steps together, in one batch of B · K sequences of the cached decoder (`decoder.py`); a text whose
 search is over leaves the batch. Of equal candidates, the one that continues the better text comes first, then the one
-with the lower token id. `plain.py` has the same search for one text, without batch, cache and stopping rule.
+with the lower token id. `naive.py` has the same search for one text, without batch, cache and stopping rule.
 
 Dimensions: B texts, K beams, V vocabulary.
 """
@@ -29,26 +29,26 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import nn
 
 from llmasos.generation.decoder import Decoder
 from llmasos.generation.options import BeamOptions
-from llmasos.generation.prompts import Prompt, by_length, prepare
+from llmasos.generation.prompts import Prompt, batches_by_length, prepare
 from llmasos.generation.sequence import SequenceState
+from llmasos.models import Model
 from llmasos.nn import eval_mode
 from llmasos.tokenizers.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """One text that beam search has found.
+    """A result of beam search.
 
     Attributes:
         text: the new text, without prompt and special tokens.
         ids: its tokens; the last one is end_of_text if it is finished.
-        logprob: ln of the probability that the model gives to these tokens.
+        logprob: the natural logarithm of the model's probability of these tokens.
         score: logprob / lp, by which hypotheses are ranked.
-        finished: whether it has ended by itself; otherwise it was cut off after max_new_tokens.
+        finished: whether it ended with end_of_text; otherwise it was cut off after max_new_tokens.
     """
 
     text: str
@@ -59,7 +59,7 @@ class Hypothesis:
 
 
 def beam_search(
-    model: nn.Module,
+    model: Model,
     tokenizer: Tokenizer,
     texts: Sequence[str],
     options: BeamOptions | None = None,
@@ -73,24 +73,24 @@ def beam_search(
         model: a GPT or a Transformer, on any device, in any mode (dropout is off while this runs).
         tokenizer: the one the model was trained with.
         texts: prompts as in `generate`, or sources as in `generate_from`.
-        options: how wide to search and what to prefer (None = the defaults of `BeamOptions`).
-        batch_size: how many texts are worked on at once; those of similar length go together.
+        options: the number of beams and the length penalty (None = the defaults of `BeamOptions`).
+        batch_size: how many texts are searched at once; texts of similar length are batched together.
 
     Returns:
         for each text its best hypotheses, at most K, best first: the finished ones, then those that were cut off.
 
     Raises:
-        UserError: a source is empty or too long, the tokenizer does not fit the model, the model cannot write, or its
-            output is not a number.
+        UserError: a source is empty or too long, the tokenizer does not fit the model, the model cannot generate, or
+            its output is not a number.
     """
     prompts, options = prepare(model, tokenizer, texts, options or BeamOptions())
-    found: list[list[Hypothesis]] = [[] for _ in prompts]
+    results: list[list[Hypothesis]] = [[] for _ in prompts]
     with eval_mode(model):
-        for numbers in by_length(prompts, batch_size):
-            best = _search(model, tokenizer, [prompts[number] for number in numbers], options)
-            for number, rows in zip(numbers, best, strict=True):
-                found[number] = [_hypothesis(row, tokenizer) for row in rows]
-    return found
+        for indices in batches_by_length(prompts, batch_size):
+            best = _search(model, tokenizer, [prompts[i] for i in indices], options)
+            for i, sequences in zip(indices, best, strict=True):
+                results[i] = [_hypothesis(sequence, tokenizer, options) for sequence in sequences]
+    return results
 
 
 def length_penalty(n_tokens: int, alpha: float) -> float:
@@ -98,87 +98,89 @@ def length_penalty(n_tokens: int, alpha: float) -> float:
     return ((5 + n_tokens) / 6) ** alpha
 
 
-def score(row: SequenceState) -> float:
-    """log P(Y) / lp(Y) of what the row has written."""
-    return sum(row.logprobs) / length_penalty(len(row.ids), row.options.length_penalty)
+def score(sequence: SequenceState, options: BeamOptions) -> float:
+    """log P(Y) / lp(Y) of the text that a sequence has generated."""
+    return sum(sequence.logprobs) / length_penalty(len(sequence.ids), options.length_penalty)
 
 
 @torch.inference_mode()
 def _search(
-    model: nn.Module, tokenizer: Tokenizer, prompts: list[Prompt], options: BeamOptions
+    model: Model, tokenizer: Tokenizer, prompts: list[Prompt], options: BeamOptions
 ) -> list[list[SequenceState]]:
-    """The best rows for each prompt, best first."""
+    """The best sequences for each prompt, best first."""
     K, end = options.beams, tokenizer.end_of_text
-    rows = [SequenceState(prompt.ids, options, source=prompt.source) for prompt in prompts]
-    decoder = Decoder(model, rows, tokenizer.vocab_size)
-    found: list[list[SequenceState]] = [[] for _ in prompts]
-    alive = list(range(len(prompts)))  # the texts whose beams are in the decoder, one after the other
+    sequences = [SequenceState(prompt.ids, options, source=prompt.source) for prompt in prompts]
+    decoder = Decoder(model, sequences, tokenizer.vocab_size)
+    results: list[list[SequenceState]] = [[] for _ in prompts]
+    active = list(range(len(prompts)))  # the texts whose beams are in the decoder, one after the other
     for length in range(1, options.max_new_tokens + 1):
-        unfinished, parents, rows = [], [], []
-        for text, candidates in zip(alive, _best_candidates(decoder, len(alive), 2 * K), strict=True):
-            ended = [c for c in candidates[:K] if c.id == end]
+        unfinished, parents, sequences = [], [], []
+        for text, candidates in zip(active, _best_candidates(decoder, len(active), 2 * K), strict=True):
+            ended = [c.extend(decoder) for c in candidates[:K] if c.id == end]
             beam = [c for c in candidates if c.id != end][:K]  # of 2K at most K end: one for each row of the old beam
-            found[text] = sorted(found[text] + [c.row(decoder) for c in ended], key=score, reverse=True)[:K]
+            results[text] = sorted(results[text] + ended, key=lambda s: score(s, options), reverse=True)[:K]
             if length == options.max_new_tokens:
-                found[text] += [c.row(decoder) for c in beam][: K - len(found[text])]
-            elif not _is_over(found[text], beam, options):
+                results[text] += [c.extend(decoder) for c in beam][: K - len(results[text])]
+            elif not _is_over(results[text], beam, options):
                 unfinished.append(text)
                 parents += [c.parent for c in beam]
-                rows += [c.row(decoder) for c in beam]
-        alive = unfinished
-        if not alive or length == options.max_new_tokens:
+                sequences += [c.extend(decoder) for c in beam]
+        active = unfinished
+        if not active or length == options.max_new_tokens:
             break
-        decoder.reorder(parents, rows)
+        decoder.reorder(parents, sequences)
         decoder.step()
-    return found
+    return results
 
 
 class _Candidate(NamedTuple):
-    """The row number `parent` of the decoder, followed by the token `id`; log P of both together is `total`."""
+    """Sequence number `parent` of the decoder, followed by the token `id`; log P of both together is `total`."""
 
     total: float
     parent: int
     id: int
     logprob: float
 
-    def row(self, decoder: Decoder) -> SequenceState:
-        return decoder.rows[self.parent].followed_by(self.id, self.logprob)
+    def extend(self, decoder: Decoder) -> SequenceState:
+        return decoder.sequences[self.parent].extended(self.id, self.logprob)
 
 
 def _best_candidates(decoder: Decoder, n_texts: int, m: int) -> list[list[_Candidate]]:
     """For each text the m most probable candidates, best first; all, if there are fewer.
 
-    `topk` may choose any of equal values, and float32 makes unequal totals equal. So it only says which total is the
-    m-th; everything that is at least that is looked at again, in double precision and in order of place.
+    `topk` may choose any of equal values, and float32 can make different totals equal. So it only determines the m-th
+    largest total; all candidates that reach it are then sorted in double precision, ties by parent and token id.
     """
-    logprobs = decoder.logprobs()  # (B·K, V), the K rows of one text in order, best first; in the first step K is 1
-    n_rows, V = len(decoder.rows) // n_texts, logprobs.size(1)
-    so_far = [sum(row.logprobs) for row in decoder.rows]
-    totals = (logprobs + torch.tensor(so_far).to(logprobs)[:, None]).view(n_texts, n_rows * V)
-    least = totals.topk(min(m, n_rows * V)).values[:, -1:]  # (B, 1)
-    texts, places = (totals >= least).nonzero(as_tuple=True)
-    values = logprobs.view(n_texts, n_rows * V)[texts, places]
+    logprobs = decoder.logprobs()  # (B·K, V), the K beams of one text in order, best first; in the first step K is 1
+    n_beams, V = len(decoder.sequences) // n_texts, logprobs.size(1)
+    sums = [sum(sequence.logprobs) for sequence in decoder.sequences]
+    totals = (logprobs + torch.tensor(sums).to(logprobs)[:, None]).view(n_texts, n_beams * V)
+    smallest = totals.topk(min(m, n_beams * V)).values[:, -1:]  # (B, 1)
+    texts, places = (totals >= smallest).nonzero(as_tuple=True)
+    values = logprobs.view(n_texts, n_beams * V)[texts, places]
     candidates: list[list[_Candidate]] = [[] for _ in range(n_texts)]
     for text, place, value in zip(texts.tolist(), places.tolist(), values.tolist(), strict=True):
-        parent = text * n_rows + place // V
-        candidates[text].append(_Candidate(so_far[parent] + value, parent, place % V, value))
-    return [sorted(own, key=lambda c: (-c.total, c.parent, c.id))[:m] for own in candidates]
+        parent = text * n_beams + place // V
+        candidates[text].append(_Candidate(sums[parent] + value, parent, place % V, value))
+    return [sorted(items, key=lambda c: (-c.total, c.parent, c.id))[:m] for items in candidates]
 
 
 def _is_over(finished: list[SequenceState], beam: list[_Candidate], options: BeamOptions) -> bool:
-    """Whether going on can no longer change the K best. Both lists are sorted, best first.
+    """Whether continuing can no longer change the K best. Both lists are sorted, best first.
 
-    Proof: log P ≤ 0 falls with every token, and lp is largest at the largest length M. So whatever Y grows from an X in
-    the beam has score(Y) = log P(Y) / lp(Y) ≤ log P(X) / lp(Y) ≤ log P(X) / lp(M); beam[0] has the largest log P(X).
+    Proof: log P ≤ 0 falls with every token, and lp is largest at the largest length M. So for every Y that continues an
+    X in the beam, score(Y) = log P(Y) / lp(Y) ≤ log P(X) / lp(Y) ≤ log P(X) / lp(M), and beam[0] has the largest
+    log P(X).
     """
     if options.beams == 1 and finished:  # greedy: the only path has ended
         return True
     if not beam or len(finished) < options.beams:
         return not beam
     bound = beam[0].total / length_penalty(options.max_new_tokens, options.length_penalty)
-    return bound <= score(finished[-1])
+    return bound <= score(finished[-1], options)
 
 
-def _hypothesis(row: SequenceState, tokenizer: Tokenizer) -> Hypothesis:
-    finished = row.ids[-1] == tokenizer.end_of_text
-    return Hypothesis(tokenizer.decode(row.ids, skip_special=True), row.ids, sum(row.logprobs), score(row), finished)
+def _hypothesis(sequence: SequenceState, tokenizer: Tokenizer, options: BeamOptions) -> Hypothesis:
+    ids, text = sequence.ids, tokenizer.decode(sequence.ids, skip_special=True)
+    finished = ids[-1] == tokenizer.end_of_text
+    return Hypothesis(text, ids, sum(sequence.logprobs), score(sequence, options), finished)

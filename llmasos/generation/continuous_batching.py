@@ -1,210 +1,209 @@
-"""The cached decoder for rows that come and go: continuous batching (Yu et al. 2022, "Orca", section 3.2).
+"""Continuous batching: the cached decoder for sequences that come and go (Yu et al. 2022, "Orca", section 3.2).
 
-`Decoder` works on a batch from its first token to its last. A server cannot: its requests arrive one by one and end one
-by one, and whoever arrives would have to wait for the longest of the batch before. So here the batch is a set of
-*slots*, and at every step rows may join it and leave it:
+`Decoder` works on a batch from its first token to its last. In a server, requests arrive and end one by one, and a new
+one would have to wait for the longest of the batch before it. So here the batch is a set of *slots*, and sequences may
+be added and removed at every step:
 
     slot      0   1   2   3   4   5   6   7
               a   b   c   d   e   ·   ·   ·        a, b, c: decoding, one token a step
-                                                   d, e: joined, their prompts are being read
+                                                   d, e: added, their prompts are being prefilled
 
-Rows that decode stand in the first slots, without gaps: a step then is one pass through the model over the front part
-of the cache, without copying it. When b leaves, c moves into its slot, and d, if it has begun to read, into that of c.
+The sequences that decode have the first slots, without gaps: a step is one forward pass over the front of the cache,
+without copying it. When b is removed, c moves into its slot, and d, if its prefill has begun, into that of c.
 
-**Chunked prefill** (Agrawal et al. 2023, "Sarathi"). Reading a prompt of a thousand tokens at once would make everybody
-else wait for it. A step reads at most `prefill_budget` tokens of prompts, in the order of arrival, beside the one token of each
-row that decodes: a long prompt is read over several steps, and short ones several in one step. At most one prompt
-is ever read in part, the first of those that have joined. A row whose context is full makes room (see `decoder.py`) in
-the same way: it leaves, and joins again with the end of its text to read.
+**Chunked prefill** (Agrawal et al. 2023, "Sarathi"). Computing a prompt of a thousand tokens at once would make all
+other sequences wait. A step computes at most `prefill_budget` tokens of prompts, in the order of arrival, beside the
+one token of each sequence that decodes: a long prompt takes several steps, and several short ones share a step. At most
+one prompt is ever partly computed, the first of those being prefilled. A sequence whose context is full is shifted (see
+`decoder.py`) in the same way: it goes back to prefilling, with the end of its text as the prompt.
 
-**Shared prefixes** (Kwon et al. 2023, "PagedAttention", section 4.4; they share the memory, here it is copied). What a
-text begins with may stand in another slot already: several samples are asked of one prompt, or many people's prompts
-begin with the same examples. Keys and values of a prefix depend on nothing that follows it, so they are copied, and
-only the rest is read.
+**Prefix sharing** (Kwon et al. 2023, "PagedAttention", section 4.4; there the memory is shared, here it is copied). The
+beginning of a text may be in another slot already: several samples of one prompt, or the prompts of many users that
+begin with the same examples. The keys and values of a prefix do not depend on what follows, so they are copied, and
+only the rest is computed.
 
-What a row gets does not depend on the others. It is what `Decoder` gives it alone, and what `plain.py` defines.
+The text of a sequence does not depend on the others. It is the same as `Decoder` gives it alone, and as `naive.py`
+defines.
+
+Dimensions: N texts that are prefilled together, T their padded length, V vocabulary.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from llmasos.datasets.batching import pad
-from llmasos.generation.decoder import Decoder
+from llmasos.generation.decoder import BatchDecoder
 from llmasos.generation.sequence import SequenceState
+from llmasos.models import Model
 
-FIRST_SLOTS = 4  # memory for more is taken when more rows are there at once
-WORTH_SHARING = 16  # tokens; a shorter prefix is read faster than looked for
+INITIAL_SLOTS = 4  # memory for more is allocated when more sequences are there at once
+MIN_SHARED_PREFIX = 16  # tokens; a shorter prefix is computed faster than looked for
 
 
-class ContinuousBatch(Decoder):
-    """Up to `n_slots` rows of a GPT, each at its own place.
+class ContinuousBatch(BatchDecoder):
+    """Up to `n_slots` sequences of a GPT, each at its own position.
 
     Attributes:
-        rows: those that decode, in the order of their slots.
-        joined: those that have something to read before they can decode, in the order in which they read it: a prompt
-            or, when their context was full, the end of their text.
+        sequences: those that decode, in the order of their slots.
+        prefilling: those with tokens to prefill before they can decode, in the order of their slots, which come next:
+            a prompt or, after a context shift, the end of a text.
     """
 
-    def __init__(
-        self, model: nn.Module, n_slots: int, vocab_size: int | None = None, context_length: int | None = None
-    ):
-        """Begin without any row.
+    def __init__(self, model: Model, n_slots: int, vocab_size: int | None = None, context_length: int | None = None):
+        """Begin without any sequence.
 
         Args:
-            model: a GPT in eval mode.
-            n_slots: how many rows there may be at once.
-            vocab_size: only ids below it are chosen (None = all).
+            model, vocab_size: as for `BatchDecoder`; a GPT.
+            n_slots: the largest number of sequences at once.
             context_length: how many tokens each slot has room for (None = the model's). With fewer, the slots need less
-                memory and a row makes room sooner (see `Decoder`).
+                memory and contexts are shifted earlier.
         """
-        self.model, self.n_slots, self.vocab_size = model, n_slots, vocab_size
-        self.device = next(model.parameters()).device
-        self.context_length = min(context_length or model.config.context_length, model.config.context_length)
-        self.rows: list[SequenceState] = []
-        self.joined: list[SequenceState] = []
-        self.slots = model.make_cache(min(FIRST_SLOTS, n_slots), self.context_length)
+        super().__init__(model, vocab_size)
+        self.n_slots = n_slots
+        self.context_length = min(context_length or self.context_length, self.context_length)
+        self.prefilling: list[SequenceState] = []
+        self.slots = self.model.make_cache(min(INITIAL_SLOTS, n_slots), self.context_length)
 
     @property
     def n_free(self) -> int:
-        """How many rows may still join."""
-        return self.n_slots - len(self.rows) - len(self.joined)
+        """How many sequences may still be added."""
+        return self.n_slots - len(self.sequences) - len(self.prefilling)
 
-    def add(self, row: SequenceState) -> None:
-        """Give a row a slot; its prompt, at most context_length tokens, is read in the steps that follow."""
+    def add(self, sequence: SequenceState) -> None:
+        """Give a sequence a slot; its prompt, at most context_length tokens, is prefilled in the steps that follow."""
         if self.n_free < 1:
             raise ValueError("no slot is free")
-        n_slots = len(self.slots.layers[0][0])
-        if len(self.rows) + len(self.joined) == n_slots:
-            self.slots = self.slots.resized(min(2 * n_slots, self.n_slots))  # twice as many, if so many are allowed
-        row.n_computed, row.pending = 0, row.prompt
-        self.joined.append(row)
+        if len(self.sequences) + len(self.prefilling) == self.slots.batch_size:
+            self.slots = self.slots.resized(min(2 * self.slots.batch_size, self.n_slots))
+        sequence.n_computed, sequence.pending = 0, sequence.prompt
+        self.prefilling.append(sequence)
 
     @torch.inference_mode()
     def step(self, prefill_budget: int) -> list[SequenceState]:
-        """Let every row that decodes read its last token, and those that have joined some of their texts.
+        """Compute the last token of every sequence that decodes, and some tokens of those being prefilled.
 
         Args:
-            prefill_budget: how many tokens of those texts to read at most, padding included.
+            prefill_budget: how many tokens to prefill at most, padding included.
 
         Returns:
-            The rows that have logits now and can `choose` their next token: those that decode, and those whose text
-            has just been read to its end, which from now on are among them.
+            The sequences that have logits now, so that `sample` can be called: those that decode, among them from now
+            on those whose prefill has just been completed.
         """
-        self._make_room()
-        logits = self._read_texts(prefill_budget)
-        n_new = len(logits)
-        if self.rows:
-            self.cache = self.slots.rows(0, len(self.rows))
-            super().step()
-            logits = torch.cat([self.logits, logits]) if n_new else self.logits
+        self._shift_contexts()
+        logits = self._prefill(prefill_budget)
+        n_completed = len(logits)
+        if self.sequences:
+            self.cache = self.slots.rows(0, len(self.sequences))
+            self._decode_last_tokens()
+            logits = torch.cat([self.logits, logits]) if n_completed else self.logits
         self.logits = logits
-        self.rows += self.joined[:n_new]
-        self.joined = self.joined[n_new:]
-        return self.rows
+        self.sequences += self.prefilling[:n_completed]
+        self.prefilling = self.prefilling[n_completed:]
+        return self.sequences
 
-    def remove(self, rows: Sequence[SequenceState]) -> None:
-        """Take rows out of the batch, wherever they are."""
-        gone = {id(row) for row in rows}
-        self.joined = [row for row in self.joined if id(row) not in gone]
-        self._free_slots(gone)
+    def remove(self, sequences: Sequence[SequenceState]) -> None:
+        """Take sequences out of the batch, wherever they are."""
+        removed = {id(sequence) for sequence in sequences}
+        self.prefilling = [sequence for sequence in self.prefilling if id(sequence) not in removed]
+        self._free_slots(removed)
 
-    def _free_slots(self, gone: set[int]) -> None:
-        """Let rows that decode, named by their `id`, give up their slots; the last row moves into the slot of each."""
-        n_before = len(self.rows)
-        for i in reversed(range(len(self.rows))):
-            if id(self.rows[i]) in gone:
-                last = self.rows.pop()
-                if i < len(self.rows):
-                    self.rows[i] = last
-                    self.slots.copy_row(len(self.rows), i)
-        if self.joined and self.joined[0].n_computed > 0 and len(self.rows) < n_before:
-            self.slots.copy_row(n_before, len(self.rows))  # the one that is read in part stands behind those that decode
+    def _free_slots(self, removed: Collection[int]) -> None:
+        """Free the slots of sequences that decode, given by their `id`; the last sequence moves into each free slot."""
+        n_before = len(self.sequences)
+        for i in reversed(range(len(self.sequences))):
+            if id(self.sequences[i]) in removed:
+                last = self.sequences.pop()
+                if i < len(self.sequences):
+                    self.sequences[i] = last
+                    self.slots.copy_row(len(self.sequences), i)
+        if self.prefilling and self.prefilling[0].n_computed > 0 and len(self.sequences) < n_before:
+            self.slots.copy_row(n_before, len(self.sequences))  # the slot of the prompt that is partly computed
 
-    def _make_room(self) -> None:
-        """Let full rows join again, before those that are new, to read the most recent half of their context."""
-        full = [row for row in self.rows if row.n_computed == self.context_length]
+    def _shift_contexts(self) -> None:
+        """Put full sequences back to prefilling, before new ones: the most recent half of their context."""
+        full = [sequence for sequence in self.sequences if sequence.n_computed == self.context_length]
         if full:
-            for row in full:
-                row.pending = (*row.prompt, *row.ids)[-(self.context_length // 2) - 1 :]  # with the token chosen last
-                row.n_computed = 0
-                row.n_context_shifts += 1
-            place = 1 if self.joined and self.joined[0].n_computed else 0
-            self.joined[place:place] = full
-            self._free_slots({id(row) for row in full})
+            for sequence in full:
+                text = (*sequence.prompt, *sequence.ids)
+                sequence.pending = text[-(self.context_length // 2) - 1 :]  # the last token included
+                sequence.n_computed = 0
+                sequence.n_context_shifts += 1
+            place = 1 if self.prefilling and self.prefilling[0].n_computed else 0
+            self.prefilling[place:place] = full
+            self._free_slots({id(sequence) for sequence in full})
 
-    def _read_texts(self, prefill_budget: int) -> Tensor:
-        """Read on in the texts. Returns logits (N, V) for the first N of `joined`, which are read to their end."""
+    def _prefill(self, prefill_budget: int) -> Tensor:
+        """Prefill some tokens. Returns logits (N, V) for the first N of `prefilling`, which are then complete."""
         texts = self._next_texts(prefill_budget)
         if not texts:
             return torch.empty(0)
-        ids, positions = self._padded(texts)  # (N, T)
-        first = len(self.rows)
+        ids, positions = self._pad(texts)  # (N, T)
+        bounds = int(positions.min()), int(positions.max()) + 1
+        first = len(self.sequences)
         cache = self.slots.rows(first, first + len(texts))
-        hidden = self.model.decode(ids, positions, cache)  # (N, T, C)
-        done = []
-        for i, (row, text) in enumerate(zip(self.joined, texts, strict=False)):
-            row.n_computed += len(text)
-            if row.n_computed == len(row.pending):
-                done.append(i)
-        last = torch.tensor([len(texts[i]) - 1 for i in done], dtype=torch.long, device=self.device)
-        return self._logits(hidden[: len(done)].gather(1, last[:, None, None].expand(-1, 1, hidden.size(2)))[:, 0])
+        ids, positions = ids.to(self.device), positions.to(self.device)
+        hidden_states = self._hidden_states(ids, positions, cache, bounds)  # (N, T, C)
+        for sequence, text in zip(self.prefilling, texts, strict=False):
+            sequence.n_computed += len(text)
+        # Only the last text can be incomplete.
+        completed = [
+            len(text) for text, s in zip(texts, self.prefilling, strict=False) if s.n_computed == len(s.pending)
+        ]
+        last = torch.tensor(completed, dtype=torch.long, device=self.device) - 1
+        return self._to_logits(hidden_states[torch.arange(len(completed), device=self.device), last])
 
     def _next_texts(self, prefill_budget: int) -> list[Sequence[int]]:
-        """What to read in one pass: of the first prompt as much as the prefill_budget allows, of others only all of it.
+        """What to compute in one pass: of the first prompt as much as the budget allows, of others only all of it.
 
-        A beginning that another slot has is copied from there, and is not part of what is returned.
+        A prefix that another slot has is copied from there, and is not part of what is returned.
         """
         texts: list[Sequence[int]] = []
         longest = 0
-        for i, row in enumerate(self.joined):
-            n_shared, slot = self._donor(row)
-            if any(shared_prefix(row, reading.pending) > n_shared for reading in self.joined[:i]):
+        for i, sequence in enumerate(self.prefilling):
+            n_shared, slot = self._find_prefix(sequence)
+            if any(shared_prefix(sequence, other.pending) > n_shared for other in self.prefilling[:i]):
                 return texts  # in the next step there is more to copy
-            text = row.pending[row.n_computed + n_shared :]
+            text = sequence.pending[sequence.n_computed + n_shared :]
             longest = max(longest, len(text))
-            too_long = longest * (len(texts) + 1) > prefill_budget  # with padding
-            if too_long and texts:
+            is_too_long = longest * (len(texts) + 1) > prefill_budget  # with padding
+            if is_too_long and texts:
                 return texts
             if n_shared:
-                self.slots.copy_row(slot, len(self.rows) + i, n_shared)
-                row.n_computed = n_shared
+                self.slots.copy_row(slot, len(self.sequences) + i, n_shared)
+                sequence.n_computed = n_shared
             texts.append(text[:prefill_budget])
-            if too_long:
+            if is_too_long:
                 return texts
         return texts
 
-    def _donor(self, row: SequenceState) -> tuple[int, int]:
-        """How many tokens of a row's beginning another slot has, and which slot: (0, 0) if none is worth it."""
-        texts = [
-            (*other.prompt, *other.ids)[: other.n_computed] if other.n_context_shifts == 0 else ()
-            for other in self.rows
-        ]
-        return max(((shared_prefix(row, text), slot) for slot, text in enumerate(texts)), default=(0, 0))
+    def _find_prefix(self, sequence: SequenceState) -> tuple[int, int]:
+        """How many tokens of a sequence's beginning another slot has, and which slot: (0, 0) if too few."""
+        computed = [(*s.prompt, *s.ids)[: s.n_computed] if s.n_context_shifts == 0 else () for s in self.sequences]
+        return max(((shared_prefix(sequence, text), slot) for slot, text in enumerate(computed)), default=(0, 0))
 
-    def _padded(self, texts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """Token ids and positions (N, T) of texts that go on where each row has been read to.
+    def _pad(self, texts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Token ids and positions (N, T) of texts that continue where each sequence has been computed to.
 
-        Padding is the last token once more, at its own position: it writes the keys and values again that stand there.
+        Padding repeats the last token at its own position, so it only writes the same keys and values again.
         """
         length = max(map(len, texts))
-        places = torch.arange(length).clamp(max=torch.tensor([[len(text) - 1] for text in texts]))  # (N, T)
-        ids = pad(texts, 0)[0].gather(1, places)  # (N, T)
-        read = torch.tensor([[row.n_computed] for row in self.joined[: len(texts)]])
-        return ids.to(self.device), (places + read).to(self.device)
+        indices = torch.arange(length).clamp(max=torch.tensor([[len(text) - 1] for text in texts]))  # (N, T)
+        ids = pad(texts, 0)[0].gather(1, indices)  # (N, T)
+        return ids, indices + torch.tensor([[sequence.n_computed] for sequence in self.prefilling[: len(texts)]])
 
 
-def shared_prefix(row: SequenceState, text: Sequence[int]) -> int:
-    """How many tokens at the beginning of a row that has read nothing yet stand in another text, too.
+def shared_prefix(sequence: SequenceState, text: Sequence[int]) -> int:
+    """How many tokens at the beginning of a sequence that is not computed yet are also at the beginning of a text.
 
-    At most all but its last, which has to be read to say what follows; 0 if they are fewer than are worth sharing.
+    At most all but its last, which has to be computed to get its logits; 0 if they are fewer than MIN_SHARED_PREFIX.
     """
-    if row.n_computed:
+    if sequence.n_computed:
         return 0
     n = 0
-    for own, other in zip(row.pending[:-1], text, strict=False):
-        if own != other:
+    for a, b in zip(sequence.pending[:-1], text, strict=False):
+        if a != b:
             break
         n += 1
-    return n if n >= WORTH_SHARING else 0
+    return n if n >= MIN_SHARED_PREFIX else 0

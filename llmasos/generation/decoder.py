@@ -1,152 +1,188 @@
-"""The one cached decoder: continues a batch of token sequences, reading each token once.
+"""The cached decoder: continues a batch of sequences and computes each token only once.
 
-The plain way to generate (`plain.py`) runs the model over the whole text for every new token. But a causal model's keys
-and values at earlier positions never change, so the decoder keeps them (`nn/cache.py`) and reads only what is new:
+The naive way to generate (`naive.py`) runs the model over the whole text for every new token. But a causal model's keys
+and values at earlier positions never change, so the decoder keeps them (`nn/cache.py`) and computes only what is new:
 
-    read     the prompts, all positions at once              → cache, logits of the next token
-    choose   one token for every row                         (the caller decides which rows are finished)
-    keep     the unfinished rows, drop the others
-    advance  read the chosen tokens, one position per row    → logits of the next token; again from `choose`
+    prefill  run the prompts through the model, all positions at once        → cache, logits of the next token
+    sample   one token for each sequence                   (the caller decides which sequences are finished)
+    keep     the unfinished sequences, drop the others
+    step     run the sampled tokens through the model, one per sequence      → logits of the next token; back to sample
 
-Rows do not know of each other: prompts may have different lengths (slot p of the cache holds position p, so every row
-simply stands at its own position), each row has its own options and random numbers, and each gets the same text as it
-would get alone. Equal prompts are read once and their cache is copied: N samples of one prompt cost one reading.
+Sequences are independent: prompts may have different lengths (slot p of the cache holds position p, so every sequence
+is at its own position), each sequence has its own options and random numbers, and each gets the same text as it would
+get alone. Equal prompts are computed once and their cache is copied: N samples of one prompt cost one prefill.
 
-**An encoder–decoder** differs only in what is read first: its encoder reads the source, whose keys and values for every
+**An encoder–decoder** differs only in the prefill: its encoder reads the source, whose keys and values for every
 decoder block become part of the cache, and then its decoder reads the start token as a GPT reads a prompt.
 
-**Beam search** (`beam.py`) puts `branch` in the place of choose and keep: several rows may go on from the same one.
+**Beam search** (`beam.py`) calls `reorder` in place of sample and keep: several beams may continue the same one.
 
-**Beyond the context.** A model has positions for P tokens (context_length). When a row has filled them all, its most
-recent ⌊P/2⌋ tokens are read again as positions 0, 1, 2, …, and it goes on from there: from then on it sees between half
-and all of its context. Positions are part of what a key and a value say, so they cannot just be moved along.
-An encoder–decoder never gets there, as its max_new_tokens is limited (`prompts.py`).
+**Context shift.** A model has positions for P tokens (context_length). When a sequence has filled them all, its most
+recent ⌊P/2⌋ tokens are computed again as positions 0, 1, 2, …, and it continues from there: from then on the model sees
+between half a context and a full one. Keys and values depend on their positions, so they cannot just be moved. An
+encoder–decoder never gets there, as its max_new_tokens is limited (`prompts.py`).
 
-Dimensions: B rows, T prompt length, V vocabulary, P context length.
+Dimensions: B sequences, T prompt length, V vocabulary, P context length.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from llmasos.datasets.batching import pad
 from llmasos.errors import UserError
 from llmasos.generation.sequence import SequenceState, next_tokens
+from llmasos.models import Model
 from llmasos.nn import KVCache
 
 
-class Decoder:
-    """A batch of rows, their cache, and the logits (B, V) of each row's next token."""
+class BatchDecoder:
+    """What `Decoder` and `ContinuousBatch` share: a batch of sequences that decode, one token each at a time.
 
-    @torch.inference_mode()
-    def __init__(self, model: nn.Module, rows: Sequence[SequenceState], vocab_size: int | None = None):
-        """Read the prompts.
+    Args:
+        model: a GPT or a Transformer in eval mode (see `llmasos.nn.eval_mode`).
+        vocab_size: only ids below it are sampled (None = all): for a model with more rows in its output layer than
+            the tokenizer has tokens.
 
-        Args:
-            model: a GPT (`make_cache`, `decode`, `lm_head`) or, for rows with a source, a Transformer (`prefill`,
-                `decode`, `lm_head`), in eval mode (see `eval_mode`).
-            rows: what to continue; nothing is generated yet.
-            vocab_size: only ids below it are chosen (None = all): for a model with more rows in its output layer than
-                the tokenizer has tokens.
-        """
-        self.model, self.rows, self.vocab_size = model, list(rows), vocab_size
+    Attributes:
+        sequences: those that decode.
+        cache: their keys and values.
+        logits: (B, V), for the next token of each.
+    """
+
+    def __init__(self, model: Model, vocab_size: int | None = None):
+        self.model: Any = model
+        self.vocab_size = vocab_size
         self.device = next(model.parameters()).device
         self.context_length = model.config.context_length
-        longest = max(len(row.prompt) + row.options.max_new_tokens for row in self.rows)
-        keys = [(row.source, row.prompt) for row in self.rows]
-        different = list(dict.fromkeys(keys))  # each different text is read once
-        cache = self._open([source for source, _ in different], min(longest, self.context_length))
-        self.logits = self._logits(self._read([prompt for _, prompt in different], cache))
-        self.cache = cache
-        for row in self.rows:
-            row.n_computed = len(row.prompt)
-        if len(different) < len(keys):
-            number = {key: i for i, key in enumerate(different)}
-            self._select([number[key] for key in keys])
+        self.sequences: list[SequenceState] = []
+        self.cache: KVCache
+        self.logits: Tensor
 
     def logprobs(self) -> Tensor:
-        """ln of the model's probability (B, V) of every token as each row's next one."""
+        """The natural logarithm of the model's probability (B, V) of every token as the next one."""
         logprobs = self.logits.log_softmax(dim=-1)
-        if logprobs[:, 0].isnan().any():  # one NaN among the logits makes the whole row NaN
+        if logprobs[:, 0].isnan().any():  # a single NaN among the logits makes the whole row NaN
             raise UserError(
-                "the model's output is not a number (NaN), so no token can be chosen: its weights are damaged or "
-                "its training had diverged; sample from an earlier checkpoint."
+                "the model's output is not a number (NaN), so no token can be sampled: its weights are damaged or its "
+                "training diverged; use an earlier checkpoint."
             )
         return logprobs
 
     @torch.inference_mode()
     def sample(self) -> list[int]:
-        """Choose the next token of every row, by its options, and add it to the row. Returns the ids, one per row."""
+        """Sample the next token of every sequence by its options, and append it. Returns the ids, one per sequence."""
         logprobs = self.logprobs()
-        chosen = next_tokens(self.logits, self.rows)
-        values = logprobs.gather(1, chosen[:, None])[:, 0].tolist()
-        ids = chosen.tolist()
-        for row, id, value in zip(self.rows, ids, values, strict=True):
-            row.ids.append(id)
-            row.logprobs.append(value)
+        tokens = next_tokens(self.logits, self.sequences)
+        values = logprobs.gather(1, tokens[:, None])[:, 0].tolist()
+        ids = tokens.tolist()
+        for sequence, id, value in zip(self.sequences, ids, values, strict=True):
+            sequence.ids.append(id)
+            sequence.logprobs.append(value)
         return ids
+
+    def _decode_last_tokens(self) -> None:
+        """Compute the token that each sequence has just got: set `logits` to those of the tokens that follow."""
+        places = [sequence.n_computed for sequence in self.sequences]
+        ids = torch.tensor([[sequence.ids[-1]] for sequence in self.sequences], device=self.device)  # (B, 1)
+        positions = torch.tensor(places, device=self.device)[:, None]  # (B, 1)
+        hidden_states = self._hidden_states(ids, positions, self.cache, (min(places), max(places) + 1))  # (B, 1, C)
+        self.logits = self._to_logits(hidden_states[:, 0])
+        for sequence in self.sequences:
+            sequence.n_computed += 1
+
+    def _hidden_states(self, ids: Tensor, positions: Tensor, cache: KVCache, bounds: tuple[int, int]) -> Tensor:
+        """Run new tokens (B, T) at `positions` (B, T) through the model: (B, T, C).
+
+        Args:
+            bounds: the smallest position, and one more than the largest: reading them from the tensor would make a GPU
+                wait for all its work before every token.
+        """
+        return self.model.decode(ids, positions, cache, bounds)
+
+    def _to_logits(self, hidden_states: Tensor) -> Tensor:
+        """(B, C) → (B, V), at least in float32, because probabilities are added up next."""
+        logits = self.model.lm_head(hidden_states)[:, : self.vocab_size]
+        return logits if logits.dtype == torch.float64 else logits.float()
+
+
+class Decoder(BatchDecoder):
+    """A batch of sequences from their first token to their last."""
+
+    @torch.inference_mode()
+    def __init__(self, model: Model, sequences: Sequence[SequenceState], vocab_size: int | None = None):
+        """Prefill the prompts.
+
+        Args:
+            model, vocab_size: as for `BatchDecoder`; a Transformer if the sequences have a source, else a GPT.
+            sequences: what to continue; nothing is generated yet.
+        """
+        super().__init__(model, vocab_size)
+        self.sequences = list(sequences)
+        length = max(len(sequence.prompt) + sequence.options.max_new_tokens for sequence in self.sequences)
+        keys = [(sequence.source, sequence.prompt) for sequence in self.sequences]
+        unique = list(dict.fromkeys(keys))  # equal prompts are computed once
+        self.cache = self._make_cache([source for source, _ in unique], min(length, self.context_length))
+        self.logits = self._to_logits(self._prefill([prompt for _, prompt in unique], self.cache))
+        for sequence in self.sequences:
+            sequence.n_computed = len(sequence.prompt)
+        if len(unique) < len(keys):
+            index = {key: i for i, key in enumerate(unique)}
+            self._select([index[key] for key in keys])
 
     @torch.inference_mode()
     def keep(self, indices: list[int]) -> None:
-        """Go on with these rows only, in this order; the others are dropped from the batch and its cache."""
-        if indices != list(range(len(self.rows))):
-            self.rows = [self.rows[i] for i in indices]
+        """Continue only these sequences, in this order; drop the others from the batch and its cache."""
+        if indices != list(range(len(self.sequences))):
+            self.sequences = [self.sequences[i] for i in indices]
             self._select(indices)
 
     @torch.inference_mode()
-    def reorder(self, parents: list[int], rows: Sequence[SequenceState]) -> None:
-        """Put other rows in the place of these: `rows[i]` is row `parents[i]` with one more token, yet to be read."""
-        self.rows = list(rows)
+    def reorder(self, parents: list[int], sequences: Sequence[SequenceState]) -> None:
+        """Replace the sequences: `sequences[i]` is sequence `parents[i]` with one more token, not computed yet."""
+        self.sequences = list(sequences)
         self._select(parents)
 
     @torch.inference_mode()
     def step(self) -> list[int]:
-        """Read the token that each row has just chosen. Returns which rows were full and had to make room first."""
-        full = [i for i, row in enumerate(self.rows) if row.n_computed == self.context_length]
-        self._slide(full)
-        ids = torch.tensor([[row.ids[-1]] for row in self.rows], device=self.device)  # (B, 1)
-        positions = torch.tensor([[row.n_computed] for row in self.rows], device=self.device)  # (B, 1)
-        hidden = self.model.decode(ids, positions, self.cache)  # (B, 1, C)
-        self.logits = self._logits(hidden[:, 0])
-        for row in self.rows:
-            row.n_computed += 1
+        """Compute the token that each sequence has just got. Returns the indices of those that had a context shift."""
+        full = [i for i, sequence in enumerate(self.sequences) if sequence.n_computed == self.context_length]
+        self._shift_context(full)
+        self._decode_last_tokens()
         return full
 
-    def _slide(self, full: list[int]) -> None:
-        """Make room in full rows: read the most recent half of their context again, from position 0."""
+    def _shift_context(self, full: list[int]) -> None:
+        """Make room in full sequences: compute the most recent half of their context again, from position 0."""
         half = self.context_length // 2
         for i in full:
-            self.rows[i].n_computed = half
-            self.rows[i].n_context_shifts += 1
-        if full and half:  # the token chosen last is not part of the half: `advance` reads it next
-            texts = [(*self.rows[i].prompt, *self.rows[i].ids)[-half - 1 : -1] for i in full]
-            fresh = self._open([None] * len(full), self.cache.length)
-            self._read(texts, fresh)
-            self.cache.write_rows(torch.tensor(full, device=self.device), fresh)
+            self.sequences[i].n_computed = half
+            self.sequences[i].n_context_shifts += 1
+        if full and half:  # the last token is not part of this half: `_decode_last_tokens` computes it next
+            texts = [(*self.sequences[i].prompt, *self.sequences[i].ids)[-half - 1 : -1] for i in full]
+            cache = self.model.make_cache(len(full), self.cache.length)
+            self._prefill(texts, cache)
+            self.cache.write_rows(torch.tensor(full, device=self.device), cache)
 
-    def _open(self, sources: Sequence[Sequence[int] | None], length: int) -> KVCache:
-        """A cache with room for `length` tokens of each row, which holds what its source says, if it has one."""
-        if sources[0] is None:
+    def _make_cache(self, sources: Sequence[Sequence[int] | None], length: int) -> KVCache:
+        """A cache with room for `length` tokens of each sequence; with the encoder output if there are sources."""
+        texts = [source for source in sources if source is not None]
+        if not texts:
             return self.model.make_cache(len(sources), length)
-        ids, attention_mask = pad(sources, 0)  # (B, S)
+        ids, attention_mask = pad(texts, 0)  # (B, S)
         return self.model.prefill(ids.to(self.device), attention_mask.to(self.device), length)
 
-    def _read(self, texts: Sequence[Sequence[int]], cache: KVCache) -> Tensor:
-        """Read whole sequences of any lengths into an empty cache: the last hidden state of each (B, C).
+    def _prefill(self, texts: Sequence[Sequence[int]], cache: KVCache) -> Tensor:
+        """Run whole sequences of any lengths into an empty cache: the last hidden state of each (B, C).
 
-        They are padded on the right. What padding writes into the cache stands beyond the row's own position, where
-        nobody looks, until a real token takes the slot.
+        They are padded on the right. What the padding writes into the cache is beyond the sequence's own position,
+        where no query looks before a real token has taken the slot.
         """
         ids, attention_mask = (x.to(self.device) for x in pad(texts, 0))  # (B, T)
         positions = torch.arange(ids.size(1), device=self.device).expand_as(ids)
-        hidden = self.model.decode(ids, positions, cache)  # (B, T, C)
-        return hidden[torch.arange(len(texts), device=self.device), attention_mask.sum(1) - 1]
-
-    def _logits(self, hidden: Tensor) -> Tensor:
-        """(B, C) → (B, V), at least in float32: what follows adds up probabilities."""
-        logits = self.model.lm_head(hidden)[:, : self.vocab_size]
-        return logits if logits.dtype == torch.float64 else logits.float()
+        hidden_states = self._hidden_states(ids, positions, cache, (0, ids.size(1)))  # (B, T, C)
+        return hidden_states[torch.arange(len(texts), device=self.device), attention_mask.sum(1) - 1]
 
     def _select(self, indices: list[int]) -> None:
         index = torch.tensor(indices, dtype=torch.long, device=self.device)

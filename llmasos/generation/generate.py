@@ -1,39 +1,39 @@
-"""Text in, text out: prompts are encoded, the decoder runs, its tokens come back as text, piece by piece or whole.
+"""Text in, text out: prompts are encoded, the decoder runs, and its tokens come back as text, streamed or complete.
 
-`generate` and `stream` continue prompts with a GPT, `generate_from` and `stream_from` write from sources with an
-encoder–decoder. What is read first is prepared in two ways (`_prepare`); everything after that is the same.
+`generate` and `stream` continue prompts with a GPT; `generate_from` and `stream_from` generate from sources with an
+encoder–decoder. Only the preparation of the inputs differs.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
-
-from torch import nn
 
 from llmasos.errors import UserError
 from llmasos.generation.decoder import Decoder
 from llmasos.generation.options import SamplingOptions
-from llmasos.generation.prompts import Prompt, by_length, prepare
+from llmasos.generation.prompts import Prompt, batches_by_length, prepare
 from llmasos.generation.sequence import SequenceState
-from llmasos.generation.stop_strings import RowStream
+from llmasos.generation.stop_strings import SequenceStream
+from llmasos.models import Model
 from llmasos.nn import eval_mode
 from llmasos.tokenizers.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
-class Event:
-    """One new token of one row.
+class TokenEvent:
+    """One new token of one continuation.
 
     Attributes:
-        row: which continuation: sample s of prompt (or source) p is row p · n_samples + s.
+        index: of the continuation: sample s of prompt (or source) p has index p · n_samples + s.
         id: the token.
         text: what can be shown now; may be empty (half a character, perhaps the beginning of a stop string) and may
-            hold what was kept back before.
-        logprob: ln of the probability that the model gave this token.
-        finish_reason: None while the row goes on; "stop" (end of text or a stop string) or "length" (max_new_tokens).
-        warnings: sentences for a person about this row that have become true now.
+            contain what was held back before.
+        logprob: the natural logarithm of the probability that the model gave this token.
+        finish_reason: None while the text continues; "stop" (end of text or a stop string) or "length"
+            (max_new_tokens).
+        warnings: new sentences for the user about this continuation.
     """
 
-    row: int
+    index: int
     id: int
     text: str
     logprob: float
@@ -47,10 +47,10 @@ class Generation:
 
     Attributes:
         text: the new text, without the prompt and without the stop string.
-        ids: all ids that were chosen; the last ones may be end_of_text or belong to a stop string.
-        logprobs: ln of the probability that the model gave each of them.
+        ids: all ids that were sampled; the last ones may be end_of_text or belong to a stop string.
+        logprobs: the natural logarithm of the probability that the model gave each of them.
         finish_reason: "stop" (end of text or a stop string) or "length" (max_new_tokens).
-        warnings: sentences for a person, e.g. that the prompt was longer than the context.
+        warnings: sentences for the user, e.g. that the prompt was longer than the context.
         n_prompt_tokens: how many tokens of the prompt, or of the source, the model has read.
     """
 
@@ -63,7 +63,7 @@ class Generation:
 
 
 def generate(
-    model: nn.Module,
+    model: Model,
     tokenizer: Tokenizer,
     prompts: Sequence[str | Sequence[int]],
     options: SamplingOptions | None = None,
@@ -76,10 +76,10 @@ def generate(
     Args:
         model: a causal language model, on any device, in any mode (dropout is off while this runs).
         tokenizer: the one the model was trained with.
-        prompts: texts of any lengths, or their token ids; an empty one lets the model begin a document of its own.
-        options: how to choose tokens and when to stop (None = the defaults of `SamplingOptions`).
-        n_samples: how many continuations of each prompt. They differ from each other unless temperature is 0; what a
-            prompt gets does not depend on the other prompts (so the same prompt given twice gets the same texts twice).
+        prompts: texts of any lengths, or their token ids; an empty one makes the model begin a new document.
+        options: how to sample and when to stop (None = the defaults of `SamplingOptions`).
+        n_samples: the number of continuations of each prompt. They differ from each other unless temperature is 0, and
+            do not depend on the other prompts (so two equal prompts get the same texts).
 
     Returns:
         len(prompts) · n_samples continuations: all of the first prompt, then all of the second, …
@@ -92,24 +92,24 @@ def generate(
 
 
 def generate_from(
-    model: nn.Module,
+    model: Model,
     tokenizer: Tokenizer,
     sources: Sequence[str],
     options: SamplingOptions | None = None,
     n_samples: int = 1,
     batch_size: int = 64,
 ) -> list[Generation]:
-    """Write `n_samples` texts from each source with an encoder–decoder: translate it, say, or summarise it.
+    """Generate `n_samples` texts from each source with an encoder–decoder: translations or summaries, for example.
 
         generate_from(model, tokenizer, ["ein Hund schläft ."], SamplingOptions(temperature=0))[0].text
 
     Args:
         model: an encoder–decoder trained as in `objectives/seq2seq.py`, on any device, in any mode.
         tokenizer: the one the model was trained with.
-        sources: texts of any lengths that fit the context, as many as you like.
-        options, n_samples: as in `generate`. A text ends with "length" when it fills the model's context, too.
-        batch_size: how many sources are worked on at once; sources of similar length go together. It changes the
-            memory needed and the time, not the texts.
+        sources: texts of any lengths that fit the context, any number of them.
+        options, n_samples: as in `generate`. A text that fills the model's context also ends with "length".
+        batch_size: how many sources to process at once; sources of similar length are batched together. It changes
+            memory and time, not the texts.
 
     Returns:
         len(sources) · n_samples texts: all of the first source, then all of the second, …
@@ -119,24 +119,24 @@ def generate_from(
     """
     prepared, options = _prepare(model, tokenizer, sources, options, "transformer")
     results: list[list[Generation]] = [[] for _ in prepared]
-    for numbers in by_length(prepared, batch_size):
-        chunk = [prepared[number] for number in numbers]
-        written = _gather(_run(model, tokenizer, chunk, options, n_samples), chunk, n_samples)
-        for place, number in enumerate(numbers):
-            results[number] = written[place * n_samples : (place + 1) * n_samples]
-    return [generation for own in results for generation in own]
+    for indices in batches_by_length(prepared, batch_size):
+        batch = [prepared[i] for i in indices]
+        generations = _gather(_run(model, tokenizer, batch, options, n_samples), batch, n_samples)
+        for place, i in enumerate(indices):
+            results[i] = generations[place * n_samples : (place + 1) * n_samples]
+    return [generation for samples in results for generation in samples]
 
 
 def stream(
-    model: nn.Module,
+    model: Model,
     tokenizer: Tokenizer,
     prompts: Sequence[str | Sequence[int]],
     options: SamplingOptions | None = None,
     n_samples: int = 1,
-) -> Iterator[Event]:
-    """The same as `generate`, as it happens: one `Event` for every token of every row.
+) -> Generator[TokenEvent, None, None]:
+    """The same as `generate`, streamed: one `TokenEvent` for every token of every continuation.
 
-    The arguments are checked at once, the work is done as the events are asked for. The model is in eval mode from the
+    The arguments are checked at once; tokens are generated as the iterator is read. The model is in eval mode from the
     first event until the iterator is exhausted or closed.
     """
     prepared, options = _prepare(model, tokenizer, prompts, options)
@@ -144,34 +144,35 @@ def stream(
 
 
 def stream_from(
-    model: nn.Module,
+    model: Model,
     tokenizer: Tokenizer,
     sources: Sequence[str],
     options: SamplingOptions | None = None,
     n_samples: int = 1,
-) -> Iterator[Event]:
-    """The same as `generate_from`, as it happens, all sources in one batch: see `stream`."""
+) -> Generator[TokenEvent, None, None]:
+    """The same as `generate_from`, streamed, with all sources in one batch: see `stream`."""
     prepared, options = _prepare(model, tokenizer, sources, options, "transformer")
     return _run(model, tokenizer, prepared, options, n_samples)
 
 
 def _prepare(
-    model: nn.Module,
+    model: Model,
     tokenizer: Tokenizer,
     texts: Sequence[str | Sequence[int]],
     options: SamplingOptions | None,
     family: str = "gpt",
 ) -> tuple[list[Prompt], SamplingOptions]:
-    right = {"gpt": "generate and stream", "transformer": "generate_from and stream_from"}
-    if model.config.family != family and model.config.family in right:
-        raise UserError(f"the model is a {model.config.family}: for it there are {right[model.config.family]}.")
+    functions = {"gpt": "generate or stream", "transformer": "generate_from or stream_from"}
+    config = model.config
+    if config.family != family and config.family in functions:
+        raise UserError(f"the model is a {config.family}: use {functions[config.family]}.")
     return prepare(model, tokenizer, texts, options or SamplingOptions())
 
 
-def _gather(events: Iterable[Event], prompts: list[Prompt], n_samples: int) -> list[Generation]:
-    generations = [Generation(n_prompt_tokens=prompt.n_read) for prompt in prompts for _ in range(n_samples)]
+def _gather(events: Iterable[TokenEvent], prompts: list[Prompt], n_samples: int) -> list[Generation]:
+    generations = [Generation(n_prompt_tokens=prompt.n_tokens) for prompt in prompts for _ in range(n_samples)]
     for event in events:
-        generation = generations[event.row]
+        generation = generations[event.index]
         generation.text += event.text
         generation.ids.append(event.id)
         generation.logprobs.append(event.logprob)
@@ -181,37 +182,34 @@ def _gather(events: Iterable[Event], prompts: list[Prompt], n_samples: int) -> l
 
 
 def _run(
-    model: nn.Module, tokenizer: Tokenizer, prompts: list[Prompt], options: SamplingOptions, n_samples: int
-) -> Iterator[Event]:
-    rows = [
-        SequenceState(prompt.ids, options, sample, source=prompt.source)
-        for prompt in prompts
-        for sample in range(n_samples)
-    ]
+    model: Model, tokenizer: Tokenizer, prompts: list[Prompt], options: SamplingOptions, n_samples: int
+) -> Generator[TokenEvent, None, None]:
+    sequences = [SequenceState(p.ids, options, sample, source=p.source) for p in prompts for sample in range(n_samples)]
     warnings = [prompt.warnings for prompt in prompts for _ in range(n_samples)]
-    texts = [RowStream(tokenizer, options) for _ in rows]
-    if not rows:
+    streams = [SequenceStream(tokenizer, options) for _ in sequences]
+    if not sequences:
         return
     with eval_mode(model):
-        decoder, alive = Decoder(model, rows, tokenizer.vocab_size), list(range(len(rows)))
-        while alive:
+        decoder = Decoder(model, sequences, tokenizer.vocab_size)
+        active = list(range(len(sequences)))  # the indices of those in the decoder
+        while active:
             unfinished = []
-            for place, (number, id) in enumerate(zip(alive, decoder.sample(), strict=True)):
-                piece, reason = texts[number].push(id)
+            for place, (index, id) in enumerate(zip(active, decoder.sample(), strict=True)):
+                text, reason = streams[index].push(id)
                 if reason is None:
                     unfinished.append(place)
-                yield Event(number, id, piece, rows[number].logprobs[-1], reason, warnings[number])
-                warnings[number] = ()
+                yield TokenEvent(index, id, text, sequences[index].logprobs[-1], reason, warnings[index])
+                warnings[index] = ()
             decoder.keep(unfinished)
-            alive = [alive[place] for place in unfinished]
-            if alive:
+            active = [active[place] for place in unfinished]
+            if active:
                 for place in decoder.step():
-                    if rows[alive[place]].n_context_shifts == 1:
-                        warnings[alive[place]] = (context_shift_warning(model.config.context_length),)
+                    if sequences[active[place]].n_context_shifts == 1:
+                        warnings[active[place]] = (context_shift_warning(decoder.context_length),)
 
 
 def context_shift_warning(context_length: int) -> str:
-    """What a person is told when a text first outgrows the context."""
+    """The warning when a text first exceeds the context."""
     return (
         f"the text has outgrown the model's context of {context_length} tokens: from here on the model sees only the "
         f"most recent {context_length // 2 + 1} to {context_length}."

@@ -5,27 +5,27 @@ from dataclasses import dataclass, replace
 
 from llmasos.errors import UserError
 
-LOWEST_TEMPERATURE = 1e-3  # below this the division overflows, and the result is the greedy one anyway
+LOWEST_TEMPERATURE = 1e-3  # below this logits / temperature can overflow, and sampling is greedy anyway
 
 
 @dataclass(frozen=True)
 class SamplingOptions:
-    """How the next token is chosen and when to stop. The exact rules are in `sampling.py`.
+    """How to sample the next token and when to stop. The exact rules are in `sampling.py`.
 
     Attributes:
-        max_new_tokens: how many tokens to generate at most.
-        temperature: 1 is the model's own distribution, less is safer, more is wilder, 0 is greedy: always the most
-            likely token. Otherwise at least 0.001.
-        top_k: choose among the k most likely tokens only (None = all).
-        top_p: choose among the fewest tokens that hold this much of the probability, in (0, 1] (None = all).
-        min_p: choose among tokens at least this many times as likely as the most likely one, in (0, 1] (None = all).
+        max_new_tokens: the largest number of tokens to generate.
+        temperature: 1 samples from the model's own distribution, less is safer, more is wilder, 0 is greedy: always
+            the most likely token. Otherwise at least 0.001.
+        top_k: sample from the k most likely tokens only (None = all).
+        top_p: sample from the fewest tokens that together have this probability, in (0, 1] (None = all).
+        min_p: sample from tokens at least this many times as likely as the most likely one, in (0, 1] (None = all).
         repetition_penalty: above 1, tokens of the prompt and of the text so far become less likely; 1 = off.
-        stop: end as soon as the generated text holds one of these strings, which is not part of the result.
-        stop_ids: end at any of these tokens, too; special tokens have no text that `stop` could find.
-        stop_at_end_of_text: end when the model says `<|endoftext|>`. False is for measuring speed.
-        seed: which random numbers; the same seed gives the same text.
-        presence_penalty: is taken off the logit of every token that the new text already holds, from -2 to 2; 0 = off.
-        frequency_penalty: the same, times how often the new text holds it.
+        stop: stop when the generated text contains one of these strings, which is not part of the result.
+        stop_ids: stop at any of these tokens, too; special tokens have no text that `stop` could find.
+        stop_at_end_of_text: stop when the model generates `<|endoftext|>`. False is for measuring speed.
+        seed: of the random numbers; the same seed gives the same text.
+        presence_penalty: subtracted from the logit of every token that the new text contains, from -2 to 2; 0 = off.
+        frequency_penalty: the same, times how often the token is in the new text.
     """
 
     max_new_tokens: int = 200
@@ -44,14 +44,14 @@ class SamplingOptions:
     def __post_init__(self):
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
         object.__setattr__(self, "stop", stop)
-        _check_whole("max_new_tokens", self.max_new_tokens)
+        _check_positive_integer("max_new_tokens", self.max_new_tokens)
         if not (self.temperature == 0.0 or LOWEST_TEMPERATURE <= self.temperature < math.inf):
             raise UserError(
                 f"temperature is {self.temperature}; it must be 0 (always the most likely token) or at least "
                 f"{LOWEST_TEMPERATURE}, and 1 samples from the model as it is."
             )
         if self.top_k is not None:
-            _check_whole("top_k", self.top_k)
+            _check_positive_integer("top_k", self.top_k)
         for name in ("top_p", "min_p"):
             value = getattr(self, name)
             if value is not None and not 0.0 < value <= 1.0:
@@ -63,19 +63,19 @@ class SamplingOptions:
         for name in ("presence_penalty", "frequency_penalty"):
             value = getattr(self, name)
             if not -2.0 <= value <= 2.0:
-                raise UserError(f"{name} is {value}; it must be from -2 to 2: 0 is off, more favours new words.")
+                raise UserError(f"{name} is {value}; it must be from -2 to 2: 0 is off, larger values favor new words.")
         if not all(isinstance(s, str) and s for s in stop):
             raise UserError(f"stop is {stop!r}; each stop string must be text of at least one character.")
         if not isinstance(self.seed, int) or isinstance(self.seed, bool):
             raise UserError(f"seed is {self.seed!r}; it must be a whole number.")
 
     def stopping_at(self, id: int) -> "SamplingOptions":
-        """The same options, with one more token to end at."""
+        """The same options, with one more token to stop at."""
         return replace(self, stop_ids=(*self.stop_ids, id))
 
     @property
-    def shaping(self) -> tuple:
-        """What shapes the distribution that a token is drawn from: where it is equal, rows can be drawn together."""
+    def processing(self) -> tuple:
+        """The fields that decide how logits are processed: where they are equal, sequences can be sampled together."""
         penalties = self.repetition_penalty, self.presence_penalty, self.frequency_penalty
         return self.temperature, self.top_k, self.top_p, self.min_p, *penalties
 
@@ -87,12 +87,13 @@ class SamplingOptions:
 
 @dataclass(frozen=True)
 class BeamOptions:
-    """How wide beam search looks and what it prefers. The exact rules are in `beam.py`.
+    """The width of beam search and its length penalty. The exact rules are in `beam.py`.
 
     Attributes:
-        beams: K, how many unfinished texts are followed at once and how many finished ones are kept; 1 is greedy.
-        length_penalty: α, from 0 to 10. The larger, the more longer texts are preferred; 0 ranks by probability alone.
-        max_new_tokens: how many tokens a text may have at most, its end_of_text included.
+        beams: K, the number of unfinished texts that are followed at once and of finished ones that are kept; 1 is
+            greedy.
+        length_penalty: α, from 0 to 10. Larger values favor longer texts; 0 ranks by probability alone.
+        max_new_tokens: the largest number of tokens of a text, its end_of_text included.
     """
 
     beams: int = 4
@@ -100,14 +101,14 @@ class BeamOptions:
     max_new_tokens: int = 200
 
     def __post_init__(self):
-        _check_whole("beams", self.beams)
-        _check_whole("max_new_tokens", self.max_new_tokens)
+        _check_positive_integer("beams", self.beams)
+        _check_positive_integer("max_new_tokens", self.max_new_tokens)
         if not 0.0 <= self.length_penalty <= 10.0:
             raise UserError(
                 f"length_penalty is {self.length_penalty}; it must be from 0 to 10: 0 is off, 0.6 usual, 1 strong."
             )
 
 
-def _check_whole(name: str, value: int) -> None:
+def _check_positive_integer(name: str, value: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise UserError(f"{name} is {value!r}; it must be a whole number of at least 1.")

@@ -1,4 +1,4 @@
-"""One sequence that is being continued, and the choice of its next token."""
+"""The state of one sequence that is being continued, and the sampling of its next token."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -7,25 +7,26 @@ import torch
 from torch import Tensor
 
 from llmasos.generation.options import BeamOptions, SamplingOptions
-from llmasos.generation.sampling import greedy, sample, shape_logits, uniform
+from llmasos.generation.sampling import greedy, process_logits, sample, uniform
 
 
 @dataclass(eq=False)
 class SequenceState:
-    """One sequence that is being continued. Two rows are never the same one, whatever they hold.
+    """One sequence that is being continued. Two states are never equal, whatever they hold.
 
     Attributes:
-        prompt: the ids to continue: at least one, at most context_length. Of an encoder–decoder, its start token.
-        options: how to choose its tokens, and how many at most.
-        sample: which of several samples of this prompt it is; decides its random numbers together with the seed.
-        ids: the ids chosen so far.
+        prompt: the ids to continue: at least one, at most context_length. For an encoder–decoder, its start token.
+        options: how to sample, and how many tokens at most.
+        sample: the index of this sample of the prompt; together with the seed it decides the random numbers.
+        ids: the ids generated so far.
         logprobs: for each of them, the natural logarithm of the probability that the model itself gave it, before
             temperature and filters.
-        n_computed: how many of its most recent tokens are in the cache, which is the position of the next token.
+        n_computed: how many of its most recent tokens have keys and values in the cache. This is also the position of
+            the next token.
         n_context_shifts: how often its context was full.
-        pending: of a row that joins a batch (`slots.py`), what it has to read before it can go on: its prompt or, when
-            its context was full, the end of its text.
         source: the ids that the encoder reads; None for a model without an encoder.
+        pending: in continuous batching, the tokens to prefill before it can decode: its prompt or, after a context
+            shift, the end of its text.
     """
 
     prompt: tuple[int, ...]
@@ -39,44 +40,38 @@ class SequenceState:
     pending: tuple[int, ...] = ()
 
     @property
-    def seen(self) -> list[int]:
-        """The ids so far: the prompt's and those chosen. An encoder–decoder's start token is not part of a text."""
+    def penalized_ids(self) -> list[int]:
+        """The ids that the repetition penalty applies to: those of the prompt (not a start token) and the new ones."""
         return [*(self.prompt if self.source is None else ()), *self.ids]
 
-    def followed_by(self, id: int, logprob: float) -> "SequenceState":
-        """A new row that has one token more."""
+    def extended(self, id: int, logprob: float) -> "SequenceState":
+        """A new state with one token more."""
         return replace(self, ids=[*self.ids, id], logprobs=[*self.logprobs, logprob])
 
 
-def next_tokens(logits: Tensor, rows: Sequence[SequenceState]) -> Tensor:
-    """One token for each row, by its own options: logits (B, V) → ids (B,).
+def next_tokens(logits: Tensor, sequences: Sequence[SequenceState]) -> Tensor:
+    """Sample one token for each sequence by its own options: logits (B, V) → ids (B,).
 
-    Rows whose options shape the distribution in the same way are drawn together, each with its own random number.
+    Sequences whose options process logits in the same way are sampled together, each with its own random number.
     """
     groups: dict[tuple, list[int]] = {}
-    for i, row in enumerate(rows):
-        groups.setdefault(row.options.shaping, []).append(i)
+    for i, sequence in enumerate(sequences):
+        assert isinstance(sequence.options, SamplingOptions)  # beam search does not sample
+        groups.setdefault(sequence.options.processing, []).append(i)
     if len(groups) == 1:
-        return _draw(logits, rows)
-    chosen = torch.empty(len(rows), dtype=torch.long, device=logits.device)
+        return _sample_group(logits, sequences)
+    tokens = torch.empty(len(sequences), dtype=torch.long, device=logits.device)
     for members in groups.values():
-        chosen[members] = _draw(logits[members], [rows[i] for i in members])
-    return chosen
+        tokens[members] = _sample_group(logits[members], [sequences[i] for i in members])
+    return tokens
 
 
-def _draw(logits: Tensor, rows: Sequence[SequenceState]) -> Tensor:
-    """`next_tokens` for rows whose options agree in everything that shapes the distribution."""
-    options, seen, counts = rows[0].options, None, None
-    if options.repetition_penalty != 1.0:
-        seen = torch.zeros(logits.shape, dtype=torch.bool)
-        for i, row in enumerate(rows):
-            seen[i, row.seen] = True
-        seen = seen.to(logits.device)
-    if options.presence_penalty or options.frequency_penalty:
-        ids = [torch.tensor(row.ids, dtype=torch.long) for row in rows]
-        counts = torch.stack([own.bincount(minlength=logits.size(1)) for own in ids]).to(logits.device)  # (B, V)
-    logits = shape_logits(logits, options, seen, counts)
+def _sample_group(logits: Tensor, sequences: Sequence[SequenceState]) -> Tensor:
+    """`next_tokens` for sequences whose options process logits in the same way."""
+    options = sequences[0].options
+    assert isinstance(options, SamplingOptions)
+    logits = process_logits(logits, options, [s.penalized_ids for s in sequences], [s.ids for s in sequences])
     if options.greedy:
         return greedy(logits)
-    uniforms = [uniform(row.options.seed, row.sample, len(row.ids)) for row in rows]
+    uniforms = [uniform(s.options.seed, s.sample, len(s.ids)) for s in sequences]
     return sample(logits, torch.tensor(uniforms, dtype=logits.dtype, device=logits.device))

@@ -1,8 +1,8 @@
-"""The text of one row while it grows: what may be shown already, and when it has come to its end.
+"""The text of one sequence while it grows: which part is final, and whether it has come to its end.
 
-Two things must be held back: bytes that are not yet a whole character (`tokenizers/incremental_detokenizer.py`), and text that
-may turn out to be the beginning of a stop string. If the stop string is "\\n\\n", a newline can only be shown when
-the next character is there and is not a newline. So a stop string is never seen, however it is cut into tokens.
+Two things must be held back: bytes that are not yet a complete character (`tokenizers/incremental_detokenizer.py`), and
+text that may be the beginning of a stop string. If the stop string is "\\n\\n", a newline can only be shown when the
+next character is there and is not a newline. So a stop string is never shown, however it is split into tokens.
 """
 
 from llmasos.generation.options import SamplingOptions
@@ -10,66 +10,70 @@ from llmasos.tokenizers.incremental_detokenizer import IncrementalDetokenizer
 from llmasos.tokenizers.tokenizer import Tokenizer
 
 
-class RowStream:
-    """Turns the ids of one row into text, and says with which of them it ends."""
+class SequenceStream:
+    """Turns the ids of one sequence into text, and detects its end.
+
+    Args:
+        tokenizer: decodes the ids.
+        options: decide where to stop.
+    """
 
     def __init__(self, tokenizer: Tokenizer, options: SamplingOptions):
-        """Args:
-        tokenizer: what the ids belong to.
-        options: say where to stop.
-        """
         self._text = TextStream(tokenizer, options.stop)
-        self._last = {*options.stop_ids, *([tokenizer.end_of_text] if options.stop_at_end_of_text else [])}
+        self._stop_ids = {*options.stop_ids, *([tokenizer.end_of_text] if options.stop_at_end_of_text else [])}
         self._n_left = options.max_new_tokens
 
     def push(self, id: int) -> tuple[str, str | None]:
-        """Take the next id.
+        """Add the next id.
 
         Returns:
-            the text that is now certain, and None while the row goes on, "stop" (end of text, another of `stop_ids`, or
-            a stop string) or "length" (max_new_tokens).
+            the text that is now final, and the finish reason: None while the sequence continues, "stop" (end of text,
+            another of `stop_ids`, or a stop string) or "length" (max_new_tokens).
         """
         self._n_left -= 1
         text, reason = self._text.push(id), None
-        if id in self._last or self._text.stopped:
+        if id in self._stop_ids or self._text.stopped:
             reason = "stop"
         elif self._n_left == 0:
             reason = "length"
         return text if reason is None else text + self._text.close(), reason
 
     def close(self) -> str:
-        """The row is ended from outside: what is still held back."""
+        """End the sequence early: return the text that is still held back."""
         return self._text.close()
 
 
 class TextStream:
-    """Turns the ids of one row into pieces of text that never have to be taken back.
+    """Turns the ids of one sequence into pieces of text that never have to be taken back.
 
     The text ends just before the stop string that is complete first (of several that end at the same character, the
-    longest). This depends on the text alone, not on how it was cut into tokens.
+    longest). This depends on the text alone, not on how it is split into tokens.
 
         stream = TextStream(tokenizer, stop=("END",))
         [stream.push(id) for id in tokenizer.encode("to be E")]     # …, "b", "e", " ", "": the E is held back
         stream.close()                                             # "E": no stop string after all
+
+    Args:
+        tokenizer: decodes the ids. Special tokens have no text.
+        stop: the stop strings, none of them empty.
+
+    Attributes:
+        stopped: whether a stop string is complete.
     """
 
     def __init__(self, tokenizer: Tokenizer, stop: tuple[str, ...] = ()):
-        """Args:
-        tokenizer: what the ids belong to. Special tokens have no text.
-        stop: the stop strings, none of them empty.
-        """
         self.stopped = False
-        self._decoder = IncrementalDetokenizer(tokenizer, skip_special=True)
+        self._detokenizer = IncrementalDetokenizer(tokenizer, skip_special=True)
         self._stop = stop
         self._held = ""
 
     def push(self, id: int) -> str:
-        """Take the next id and return the text that is now certain. Sets `stopped` when a stop string is complete."""
-        return self._release(self._decoder.push(id))
+        """Add the next id and return the text that is now final. Sets `stopped` when a stop string is complete."""
+        return self._release(self._detokenizer.push(id))
 
     def close(self) -> str:
-        """There are no more ids: return what is still held back, with U+FFFD for a character that was cut off."""
-        piece = self._release(self._decoder.flush())
+        """End the text: return what is still held back, with U+FFFD for a character that was cut off."""
+        piece = self._release(self._detokenizer.flush())
         rest, self._held = self._held, ""
         return piece + rest
 
@@ -77,16 +81,16 @@ class TextStream:
         if self.stopped:
             return ""
         self._held += text
-        found = [(start + len(stop), start) for stop in self._stop if (start := self._held.find(stop)) >= 0]
-        if found:
+        matches = [(start + len(stop), start) for stop in self._stop if (start := self._held.find(stop)) >= 0]
+        if matches:
             self.stopped = True
-            piece, self._held = self._held[: min(found)[1]], ""
+            piece, self._held = self._held[: min(matches)[1]], ""
             return piece
-        certain = len(self._held) - self._n_doubtful()
-        piece, self._held = self._held[:certain], self._held[certain:]
+        n_final = len(self._held) - self._n_ambiguous()
+        piece, self._held = self._held[:n_final], self._held[n_final:]
         return piece
 
-    def _n_doubtful(self) -> int:
+    def _n_ambiguous(self) -> int:
         """How many of the last characters may be the beginning of a stop string."""
         longest = max((len(stop) - 1 for stop in self._stop), default=0)
         for n in range(min(longest, len(self._held)), 0, -1):

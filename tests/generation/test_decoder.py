@@ -19,10 +19,10 @@ PROMPTS = [(5,), (1, 2, 3, 4, 5, 6, 7), tuple(range(16)), (39, 0, 39)]
 def run(model, rows: list[SequenceState], vocab_size: int | None = None) -> list[list[int]]:
     """Let the decoder continue all rows to their full length."""
     decoder = Decoder(model, rows, vocab_size)
-    while decoder.rows:
+    while decoder.sequences:
         decoder.sample()
-        decoder.keep([i for i, row in enumerate(decoder.rows) if len(row.ids) < row.options.max_new_tokens])
-        if decoder.rows:
+        decoder.keep([i for i, row in enumerate(decoder.sequences) if len(row.ids) < row.options.max_new_tokens])
+        if decoder.sequences:
             decoder.step()
     return [row.ids for row in rows]
 

@@ -94,7 +94,7 @@ def test_streamed_events_add_up_to_what_generate_from_returns():
     model = lively_transformer()
     events = list(stream_from(model, BYTES, SOURCES, OPTIONS["sampled"], n_samples=2))
     for row, result in enumerate(generate_from(model, BYTES, SOURCES, OPTIONS["sampled"], n_samples=2)):
-        own = [event for event in events if event.row == row]
+        own = [event for event in events if event.index == row]
         assert [event.id for event in own] == result.ids
         assert "".join(event.text for event in own) == result.text
         assert own[-1].finish_reason == result.finish_reason
@@ -111,11 +111,16 @@ def test_the_start_token_is_not_penalised_as_if_it_had_been_written():
 @pytest.mark.parametrize(
     "tokenizer, known, unknown, warning",
     [
-        (CharTokenizer("abc "), "ab c", "é a éx", "does not know 'é', 'x': it reads <|unknown|> instead"),
-        (CharTokenizer("abc ", lowercase=True), "AB c", "É", "does not know 'É': it reads <|unknown|> instead"),
-        (CharTokenizer("a"), "a", "bcdefghij", "'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', …: it reads"),
-        (WORDS, "[UNK] aab", "aab xa! Éb Xa", "does not know 'xa', '!', 'Éb', 'Xa': it reads [UNK] instead"),
-        (WORDS, "a" * 20, "b" + "a" * 100, "does not know 'b" + "a" * 28 + "…': it reads"),
+        (CharTokenizer("abc "), "ab c", "é a éx", "does not contain 'é', 'x': the model reads <|unknown|> instead"),
+        (
+            CharTokenizer("abc ", lowercase=True),
+            "AB c",
+            "É",
+            "does not contain 'É': the model reads <|unknown|> instead",
+        ),
+        (CharTokenizer("a"), "a", "bcdefghij", "'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', …: the model reads"),
+        (WORDS, "[UNK] aab", "aab xa! Éb Xa", "does not contain 'xa', '!', 'Éb', 'Xa': the model reads [UNK] instead"),
+        (WORDS, "a" * 20, "b" + "a" * 100, "does not contain 'b" + "a" * 28 + "…': the model reads"),
     ],
 )
 def test_what_the_vocabulary_cannot_spell_is_named(tokenizer, known, unknown, warning):
@@ -138,10 +143,10 @@ def test_no_sources_give_no_texts_and_the_model_keeps_its_mode():
         (lambda t, g: generate_from(t, BYTES, ["a", "b", "x" * 24]), "source line 3 is 25 tokens.*context is 24"),
         (lambda t, g: generate_from(t, BYTES, "a dog"), "list of strings"),
         (lambda t, g: generate_from(t, BYTES, ["a"], batch_size=0), "batch_size is 0"),
-        (lambda t, g: generate(t, BYTES, ["a"]), "is a transformer: for it there are generate_from"),
+        (lambda t, g: generate(t, BYTES, ["a"]), "is a transformer: use generate_from"),
         (lambda t, g: stream(t, BYTES, ["a"]), "is a transformer"),
-        (lambda t, g: generate_from(g, BYTES, ["a"]), "is a gpt: for it there are generate and"),
-        (lambda t, g: generate_from(lively_transformer(vocab_size=40), BYTES, ["a"]), "257 ids and the model knows 40"),
+        (lambda t, g: generate_from(g, BYTES, ["a"]), "is a gpt: use generate or"),
+        (lambda t, g: generate_from(lively_transformer(vocab_size=40), BYTES, ["a"]), "257 ids and the model only 40"),
     ],
 )
 def test_what_cannot_be_read_is_refused_in_one_sentence(call, words):

@@ -173,7 +173,7 @@ def test_streamed_events_add_up_to_what_generate_returns():
     prompts = ["Hello", "", "a long prompt, a very long prompt"]
     events = list(stream(model, BYTES, prompts, options, n_samples=2))
     for row, result in enumerate(generate(model, BYTES, prompts, options, n_samples=2)):
-        own = [event for event in events if event.row == row]
+        own = [event for event in events if event.index == row]
         assert "".join(event.text for event in own) == result.text
         assert [event.id for event in own] == result.ids
         assert [event.logprob for event in own] == result.logprobs
@@ -226,7 +226,7 @@ def test_the_consumer_of_a_stream_can_compute_gradients_between_two_events():
 
 
 def test_a_tokenizer_that_does_not_fit_the_model_is_refused_at_once():
-    with pytest.raises(UserError, match="257 ids and the model knows 40"):
+    with pytest.raises(UserError, match="257 ids and the model only 40"):
         stream(lively_model(vocab_size=40), BYTES, ["a"])
 
 

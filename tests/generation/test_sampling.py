@@ -11,9 +11,9 @@ from llmasos.generation.sampling import (
     count_penalties,
     greedy,
     min_p,
+    process_logits,
     repetition_penalty,
     sample,
-    shape_logits,
     temperature,
     top_k,
     top_p,
@@ -162,25 +162,25 @@ def test_all_rules_agree_with_transformers():
 
 
 def test_without_options_the_logits_pass_unchanged():
-    assert torch.equal(shape_logits(random_logits(0), SamplingOptions()), random_logits(0))
+    assert torch.equal(process_logits(random_logits(0), SamplingOptions()), random_logits(0))
 
 
 def test_top_p_sees_what_temperature_has_made():
     logits = logits_of(0.6, 0.3, 0.1)  # at temperature 2 about 0.47, 0.33, 0.19
-    assert kept(shape_logits(logits, SamplingOptions(top_p=0.55))) == [0]
-    assert kept(shape_logits(logits, SamplingOptions(top_p=0.55, temperature=2.0))) == [0, 1]
+    assert kept(process_logits(logits, SamplingOptions(top_p=0.55))) == [0]
+    assert kept(process_logits(logits, SamplingOptions(top_p=0.55, temperature=2.0))) == [0, 1]
 
 
 def test_top_p_counts_the_probability_that_top_k_has_left():
     logits = logits_of(0.4, 0.3, 0.2, 0.1)  # the first two alone: 0.57, 0.43
-    assert kept(shape_logits(logits, SamplingOptions(top_p=0.5))) == [0, 1]
-    assert kept(shape_logits(logits, SamplingOptions(top_p=0.5, top_k=2))) == [0]
+    assert kept(process_logits(logits, SamplingOptions(top_p=0.5))) == [0, 1]
+    assert kept(process_logits(logits, SamplingOptions(top_p=0.5, top_k=2))) == [0]
 
 
 def test_greedy_takes_the_penalty_into_account():
-    logits, seen = torch.tensor([[3.0, 2.0]]), torch.tensor([[True, False]])
+    logits = torch.tensor([[3.0, 2.0]])
     options = SamplingOptions(temperature=0, repetition_penalty=2.0)
-    assert greedy(shape_logits(logits, options, seen)).tolist() == [1]
+    assert greedy(process_logits(logits, options, [[0]], [[]])).tolist() == [1]
 
 
 def test_greedy_takes_the_most_likely_token():
@@ -203,7 +203,7 @@ FILTERED = SamplingOptions(temperature=0.7, top_k=8, top_p=0.9, min_p=0.02)
 @pytest.mark.parametrize("options", [SamplingOptions(), FILTERED])
 def test_sampled_frequencies_match_the_softmax(options):
     n = 20_000
-    shaped = shape_logits(random_logits(2, n_rows=1, vocab_size=15) / 2.0, options)
+    shaped = process_logits(random_logits(2, n_rows=1, vocab_size=15) / 2.0, options)
     draws = sample(shaped.expand(n, -1), torch.tensor([uniform(5, i, 3) for i in range(n)]))
     counts, expected = draws.bincount(minlength=15), n * shaped.softmax(-1)[0]
     possible = expected > 0
