@@ -1,1 +1,1 @@
-"""The course. `python -m lessons` shows the syllabus; each lesson is a folder `NN_name/` (see README.md and AUTHORS.md)."""
+"""The course. `python -m lessons` shows the syllabus; each lesson is a folder `NN_name/` (see README.md)."""

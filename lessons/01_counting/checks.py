@@ -1,4 +1,4 @@
-"""What is checked in lesson 01, and the mistakes that are known."""
+"""What is checked in lesson 01, and the known mistakes."""
 
 import math
 from collections import Counter
@@ -21,12 +21,12 @@ AUTOGRAD = {
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
-    """Normal numbers, the same every time."""
+    """Reproducible normal random numbers."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def ids(*shape: int, V: int, seed: int = 0) -> Tensor:
-    """Random token ids, the same every time."""
+    """Reproducible random token ids."""
     return torch.randint(V, shape, generator=torch.Generator().manual_seed(seed))
 
 
@@ -92,7 +92,7 @@ def table_by_put(ids: Tensor, V: int, k: float) -> Tensor:
 
 bigram_table = Exercise(
     name="bigram_table",
-    asks="Count the pairs of neighbours, add k to every count, and make each row a probability distribution.",
+    asks="Count the pairs of neighbors, add k to every count, and make each row a probability distribution.",
     reference=table,
     section="1.5",
     cases=[
@@ -105,7 +105,7 @@ bigram_table = Exercise(
     ],
     misconceptions=[
         Misconception(
-            "columns are normalised",
+            "columns are normalized",
             lambda ids, V, k: (N := counted(ids[:-1], ids[1:], V) + k) / N.sum(dim=0, keepdim=True),
             "You divided each count by the sum of its column. The columns then sum to 1: that is the probability of "
             "what came *before* b, not of what comes after a.",
@@ -123,13 +123,13 @@ bigram_table = Exercise(
         Misconception(
             "the whole table sums to one",
             lambda ids, V, k: (N := counted(ids[:-1], ids[1:], V) + k) / N.sum(),
-            "You divided by the number of all pairs: that is how probable the pair (a, b) is among all pairs. Asked "
-            "for is how probable b is, *given* a.",
+            "You divided by the number of all pairs: that is how probable the pair (a, b) is among all pairs. The "
+            "exercise asks for how probable b is, *given* a.",
             "Each row is a distribution of its own.",
             "1.3",
         ),
         Misconception(
-            "rows and columns exchanged",
+            "rows and columns swapped",
             lambda ids, V, k: rows_to_one(counted(ids[1:], ids[:-1], V) + k),
             "Your row is the token that comes second. The row is the one that is known, the column the one to guess.",
             "result[a, b]: a comes first.",
@@ -195,7 +195,7 @@ bigram_table = Exercise(
             "one is added, whatever k is",
             lambda ids, V, k: rows_to_one(counted(ids[:-1], ids[1:], V) + 1),
             "You added 1 to every count. That is right for k = 1 only.",
-            "Where does k come into your code?",
+            "Where does k appear in your code?",
             "1.5",
         ),
         Misconception(
@@ -226,7 +226,7 @@ bigram_table = Exercise(
             lambda ids, V, k: (counted(ids[:-1], ids[1:], V) + k).softmax(dim=1),
             "You took the softmax of the counts. It is e to the power of a count that is then divided by its sum: a "
             "pair that was seen once more becomes e times as probable. And k makes no difference.",
-            "The share of a count is the count itself, divided by the sum of its row.",
+            "The fraction of a count is the count itself, divided by the sum of its row.",
             "1.3",
         ),
         Misconception(
@@ -594,7 +594,7 @@ bits_per_byte = Exercise(
             "1.8",
         ),
         Misconception(
-            "bytes per token, upside down",
+            "bytes per token, inverted",
             lambda nats, n, text: nats / LN2 * len(text.encode()) / n,
             "You multiplied by the bytes per token instead of dividing by them: a model with long tokens would look "
             "worse for it.",
@@ -625,8 +625,8 @@ bits_per_byte = Exercise(
         Misconception(
             "eight bits for every byte",
             lambda nats, n, text: nats * n / LN2 / (8 * len(text.encode())),
-            "You divided by the 8 bits that a byte has. That is how far the text could be compressed; asked for is how "
-            "many bits it costs for each of its bytes.",
+            "You divided by the 8 bits that a byte has. That is how far the text could be compressed; the exercise "
+            "asks for how many bits it costs for each of its bytes.",
             "If nothing can be predicted, the answer is about 8, not 1.",
             "1.8",
         ),
@@ -668,7 +668,7 @@ def parts(Z: Tensor, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor, Ten
 
 
 def gradient_by_hand(Z, before, after, p=None, sign=1, n=None):
-    """(softmax · count of the context - count of the pair) / n, with any of its details to be got wrong."""
+    """(softmax · count of the context - count of the pair) / n, with every detail open to being wrong."""
     q, N, total = parts(Z, before, after)
     p = q if p is None else p
     return sign * (p * total - N) / (len(before) if n is None else n)
@@ -827,7 +827,7 @@ table_gradient = Exercise(
             "1.7",
         ),
         Misconception(
-            "rows and columns exchanged",
+            "rows and columns swapped",
             lambda Z, before, after: gradient(Z, after, before),
             "You took `after` for the rows and `before` for the columns.",
             "The row is the token that is known.",
@@ -877,7 +877,7 @@ table_gradient = Exercise(
 
 
 def look(find) -> str:
-    """What is to be said about the two texts that were found."""
+    """The verdict on the two texts that were found."""
     found = find()
     if not (isinstance(found, list | tuple) and len(found) == 2 and all(isinstance(text, str) for text in found)):
         return "these are not two texts (strings)"
@@ -915,7 +915,7 @@ impossible = Exercise(
             lambda: ("she ran to the kiosk.", "she ran to. the"),
             "A character of your test text stands only at the end of the training text. Its row is empty, and 0 / 0 is "
             "no probability.",
-            "Let the training text go on after it.",
+            "Let the training text continue after it.",
             "1.5",
         ),
         Misconception(
@@ -1078,7 +1078,7 @@ mix = Exercise(
             lambda count, total, kinds, lower: share(count, total, lower, 0.8),
             "You give the two fixed shares, as the lesson does. A context that was seen once is then trusted as much "
             "as one that was seen a thousand times.",
-            "Make the share of the long context grow with total, from 0 towards 1.",
+            "Make the fraction of the long context grow with total, from 0 toward 1.",
             "1.9",
             variants=tuple(
                 lambda count, total, kinds, lower, s=s: share(count, total, lower, s)
@@ -1089,7 +1089,7 @@ mix = Exercise(
             "the shorter context is forgotten",
             lambda count, total, kinds, lower: count / total,
             "You returned count / total: what never came is impossible, and a context that was never seen is 0 / 0.",
-            "Where does lower come into your code?",
+            "Where does lower appear in your code?",
             "1.9",
             variants=(lambda count, total, kinds, lower: count / total.clamp(min=1),),
         ),
@@ -1146,7 +1146,7 @@ mix = Exercise(
         Misconception(
             "trust shrinks",
             lambda count, total, kinds, lower: share(count, total, lower, 1 / (total + 1)),
-            "The more often a context was seen, the less you listen to it: the two shares are exchanged.",
+            "The more often a context was seen, the less you listen to it: the two shares are swapped.",
             "Which of the two deserves the share that goes to 1?",
             "1.9",
             variants=(
@@ -1158,7 +1158,7 @@ mix = Exercise(
             lambda count, total, kinds, lower: share(count, total, lower, 1 - 1 / (1 + (1 + total).log())),
             "Your trust grows, but does not come near 1: after a million times the shorter context still has more than "
             "a hundredth.",
-            "What is your share of the long context for total = 1,000,000?",
+            "What is your fraction of the long context for total = 1,000,000?",
             "1.9",
             variants=(
                 lambda count, total, kinds, lower: share(count, total, lower, 0.9 * total / (total + 1)),
@@ -1170,7 +1170,7 @@ mix = Exercise(
             lambda count, total, kinds, lower: share(count, total, lower, (total / 10).clamp(max=0.99)),
             "Your trust grows and then stops at a highest value: from there on, more counts do not bring the result "
             "nearer to count / total.",
-            "A function that grows for ever and never reaches 1: can you think of one without min or clamp?",
+            "A function that grows forever and never reaches 1: can you think of one without min or clamp?",
             "1.9",
             variants=(
                 lambda count, total, kinds, lower: share(count, total, lower, (total / 10).clamp(max=0.9)),
@@ -1230,7 +1230,7 @@ mix = Exercise(
         ),
     },
     hints=[
-        "A mean of count / total and lower, with shares t and 1 - t. Let t grow with total, from 0 towards 1.",
+        "A mean of count / total and lower, with shares t and 1 - t. Let t grow with total, from 0 toward 1.",
         "For instance t = total / (total + β) with some β. Why does that do the right thing for total = 0 and for "
         "total = 1,000,000? Which β would you try, and should it be the same for every context?",
         "A context that was followed by many different tokens (kinds) will probably be followed by new ones again. Let "

@@ -2,10 +2,10 @@
 
     python -m lessons check 1                     # what is right, what is wrong, and why
     python -m lessons check 1 --only perplexity
-    python -m lessons hint 1 perplexity           # one hint more each time
+    python -m lessons hint 1 perplexity           # one more hint each time
     python -m lessons run 1 --mine                # the lesson, with your functions in it
 
-Replace each `raise NotImplementedError` by your own code. Python and plain tensor operations are all you need. Do not
+Replace each `raise NotImplementedError` with your own code. Python and plain tensor operations are all you need. Do not
 change the inputs, and give every tensor that you make the `device` of the inputs.
 
 Letters: N number of tokens, V size of the vocabulary; token ids are whole numbers from 0 to V - 1. "ln" is the natural
@@ -16,10 +16,10 @@ from torch import Tensor
 
 
 def bigram_table(ids: Tensor, V: int, k: float) -> Tensor:
-    """1 (easy). Count the pairs of neighbours, add k to every count, and make each row a probability distribution.
+    """1 (easy). Count the pairs of neighbors, add k to every count, and make each row a probability distribution.
 
     Args:
-        ids: (N,) whole numbers from 0 to V - 1, N at least 2: one running text. It has N - 1 pairs of neighbours,
+        ids: (N,) whole numbers from 0 to V - 1, N at least 2: one running text. It has N - 1 pairs of neighbors,
             overlapping ones: 5, 7, 9 has the pairs (5, 7) and (7, 9). The text does not go round in a circle.
         V: size of the vocabulary; some of its tokens may not occur in ids.
         k: what is added to every count, also to those that are 0. Greater than 0.
@@ -99,13 +99,13 @@ def table_gradient(Z: Tensor, before: Tensor, after: Tensor) -> Tensor:
 def impossible() -> tuple[str, str]:
     """5 (break it, and explain). Two texts that give a model which only counts an infinite perplexity.
 
-    The model counts pairs of neighbouring characters in `train`, without smoothing (k = 0), and divides by the sum of
+    The model counts pairs of neighboring characters in `train`, without smoothing (k = 0), and divides by the sum of
     the row. Find a training text and a test text such that
 
     - the test text has 10 characters or more;
     - every character of the test text is followed by something somewhere in the training text, so that no row which
       is needed is empty;
-    - exactly one pair of neighbours in the test text, standing there once, has probability 0, and all others do not.
+    - exactly one pair of neighbors in the test text, standing there once, has probability 0, and all others do not.
 
     Returns:
         train, test: two strings.

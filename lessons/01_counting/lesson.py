@@ -294,7 +294,7 @@ def letter_losses(ids):
 
 
 predict(
-    f"there are {V} ids, so a guess at random has perplexity {V}, a loss of {math.log(V):.1f} nats. "
+    f"there are {V} ids, so a random guess has perplexity {V}, a loss of {math.log(V):.1f} nats. "
     "What is the perplexity of the character bigrams?"
 )
 
@@ -617,7 +617,7 @@ class Counts:
             self.kinds[gram[:-1]] += 1
 
     def look_up(self, some_grams):
-        """Of each n-gram: its count, the total and the kinds of its context, (M,) float64 each."""
+        """Of each n-gram: its count, the total and the types of its context, (M,) float64 each."""
         contexts = [gram[:-1] for gram in some_grams]
         asked = (self.count, some_grams), (self.total, contexts), (self.kinds, contexts)
         return tuple(torch.tensor([numbers[x] for x in of], dtype=torch.float64) for numbers, of in asked)

@@ -1,4 +1,4 @@
-"""What is checked in lesson 02, and the mistakes that are known."""
+"""What is checked in lesson 02, and the known mistakes."""
 
 from collections import Counter
 
@@ -85,7 +85,7 @@ def pairs_in_a_repeated_text(words):
 
 count_pairs = Exercise(
     name="count_pairs",
-    asks="Count how often each pair of neighbours occurs in a text that is given as words with their counts.",
+    asks="Count how often each pair of neighbors occurs in a text that is given as words with their counts.",
     reference=counted,
     section="2.3",
     cases=[
@@ -140,8 +140,8 @@ count_pairs = Exercise(
         Misconception(
             "every second pair only",
             lambda words: counted(words, pairs=lambda s: list(zip(s[::2], s[1::2], strict=False))),
-            "You cut the word into blocks of two. Pairs of neighbours begin at every position, not at every second.",
-            "How many pairs of neighbours has a word of three symbols?",
+            "You cut the word into blocks of two. Pairs of neighbors begin at every position, not at every second.",
+            "How many pairs of neighbors has a word of three symbols?",
             "2.3",
         ),
         Misconception(
@@ -156,7 +156,7 @@ count_pairs = Exercise(
             lambda words: counted(words, pairs=lambda s: [(s[i - 1], s[i]) for i in range(len(s))]),
             "You counted a pair of the last symbol with the first: in Python symbols[-1] is the last one, so "
             "(symbols[i - 1], symbols[i]) must not begin with i = 0.",
-            "Which positions have a left neighbour?",
+            "Which positions have a left neighbor?",
             "2.3",
         ),
         Misconception(
@@ -167,11 +167,11 @@ count_pairs = Exercise(
             "2.3",
         ),
         Misconception(
-            "not only neighbours",
+            "not only neighbors",
             lambda words: counted(
                 words, pairs=lambda s: [(s[i], s[j]) for i in range(len(s)) for j in range(i + 1, len(s))]
             ),
-            "You paired each symbol with all that follow it. Only neighbours can be glued together.",
+            "You paired each symbol with all that follow it. Only neighbors can be glued together.",
             "(1, 3) in [1, 2, 3] has something in between.",
             "2.3",
         ),
@@ -190,7 +190,7 @@ count_pairs = Exercise(
     hints=[
         "One word first: which pairs has [1, 2, 3]? `zip(symbols, symbols[1:])` gives them.",
         "A dictionary from pair to number; `found.get(pair, 0)` is 0 for a pair that is not there yet.",
-        "For every word, for every pair of neighbours in it: add the word's count to the pair's number.",
+        "For every word, for every pair of neighbors in it: add the word's count to the pair's number.",
     ],
 )
 
@@ -325,7 +325,7 @@ merge_pair = Exercise(
         Misconception(
             "the order within a pair is ignored",
             lambda symbols, pair, new: either_order(symbols, pair, new),
-            'You also replaced the pair the other way round, (2, 1) as well as (1, 2). Decoding would turn "no" into '
+            'You also replaced the pair the other way around, (2, 1) as well as (1, 2). Decoding would turn "no" into '
             '"on".',
             "A pair is an ordered tuple: left, right.",
             "2.3",
@@ -335,7 +335,7 @@ merge_pair = Exercise(
             loses_the_end,
             "Your loop ends before the last symbol. If that is not the right half of a pair, it vanishes from the "
             "text.",
-            "The last symbol has no right neighbour, but it is part of the word.",
+            "The last symbol has no right neighbor, but it is part of the word.",
             "2.3",
         ),
         Misconception(
@@ -349,7 +349,7 @@ merge_pair = Exercise(
             "looked at blocks of two only",
             in_blocks_of_two,
             "You cut the word into blocks of two, so a pair that begins at an odd position was not found.",
-            "After a symbol that does not match, go on by one; after a match, by two.",
+            "After a symbol that does not match, advance by one; after a match, by two.",
             "2.3",
         ),
         Misconception(
@@ -408,7 +408,7 @@ def trained(
     first=256,
     count_again=True,
 ):
-    """Byte-pair encoding with any of its details to be got wrong."""
+    """Byte-pair encoding with every detail open to being wrong."""
     words = [(list(spell(word)), weight(number)) for word, number in word_counts.items()]
     merges: list[Pair] = []
     found: dict[Pair, int] = count(words)
@@ -602,7 +602,7 @@ train_bpe = Exercise(
             "pairs that occur once are merged too",
             lambda word_counts, n: trained(word_counts, n, least=1),
             "You went on when no pair occurred twice any more. Such a merge saves one token in this text, and stands "
-            "in the vocabulary for ever.",
+            "in the vocabulary forever.",
             "When is it time to stop early?",
             "2.3",
         ),
@@ -861,8 +861,8 @@ encode = Exercise(
     hints=[
         "A dictionary from pair to its place in the list tells both: whether it is a merge, and how early it was "
         "learned.",
-        "One round: of the neighbours in the word that are in the dictionary, take the one with the smallest place.",
-        "Replace it with your `merge_pair` by 256 + place, and go round again until no neighbours are in the "
+        "One round: of the neighbors in the word that are in the dictionary, take the one with the smallest place.",
+        "Replace it with your `merge_pair` by 256 + place, and go round again until no neighbors are in the "
         "dictionary.",
     ],
 )
@@ -1007,7 +1007,7 @@ decode = Exercise(
             "2.4",
         ),
         Misconception(
-            "left and right exchanged",
+            "left and right swapped",
             halves_exchanged,
             "You put the right half of a merge before the left.",
             "merges[i] is (left, right).",
@@ -1039,7 +1039,7 @@ decode = Exercise(
 
 
 def look(find) -> str:
-    """What is to be said about the merges and the tokens that were found."""
+    """The verdict on the merges and the tokens that were found."""
     try:
         merges, ids = find()
         merges, ids = [tuple(pair) for pair in merges], list(ids)

@@ -2,10 +2,10 @@
 
     python -m lessons check 2                     # what is right, what is wrong, and why
     python -m lessons check 2 --only merge_pair
-    python -m lessons hint 2 merge_pair           # one hint more each time
+    python -m lessons hint 2 merge_pair           # one more hint each time
     python -m lessons run 2 --mine                # the lesson's models, fed by your own tokenizer
 
-Replace each `raise NotImplementedError` by your own code. Plain Python is all you need: lists, dictionaries, `bytes`.
+Replace each `raise NotImplementedError` with your own code. Plain Python is all you need: lists, dictionaries, `bytes`.
 The ready-made tokenizers (tiktoken, tokenizers, llmasos) are not allowed, for obvious reasons. Do not change the
 inputs.
 
@@ -17,7 +17,7 @@ A **pair** is a tuple of two symbols that stand next to each other, the left one
 
 
 def count_pairs(words: list[tuple[list[int], int]]) -> dict[tuple[int, int], int]:
-    """1 (easy). Count how often each pair of neighbours occurs in a text.
+    """1 (easy). Count how often each pair of neighbors occurs in a text.
 
     Args:
         words: the different words of the text. Each is (its symbols, how often it occurs in the text).
@@ -74,7 +74,7 @@ def train_bpe(word_counts: dict[str, int], n_merges: int) -> list[tuple[int, int
 def encode(word: str, merges: list[tuple[int, int]]) -> list[int]:
     """4 (medium). Cut one word into tokens.
 
-    Begin with its UTF-8 bytes. As long as some pair of neighbours in the word is among the merges, take the pair that
+    Begin with its UTF-8 bytes. As long as some pair of neighbors in the word is among the merges, take the pair that
     was learned first, and replace it wherever it stands in the word, from left to right.
 
     Args:

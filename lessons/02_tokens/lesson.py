@@ -114,13 +114,13 @@ print(repr(bytes([195]).decode("utf-8", errors="replace")), "  half a character,
 # %% [markdown]
 # ## 2.3 Gluing pairs
 #
-# Philip Gage described in 1994 a simple way to compress data. Find the pair of neighbouring bytes that occurs most
+# Philip Gage described in 1994 a simple way to compress data. Find the pair of neighboring bytes that occurs most
 # often. Give it a byte that is not used, and write that in its place. Repeat. Sennrich, Haddow and Birch took it up in
 # 2016 to cut words into pieces, and changed the aim: they keep not the compressed text, but the list of **merges**.
 # Radford et al. 2019 (GPT-2, section 2.2) let it begin with bytes. So:
 #
 # 1. Write every word of the training text as the list of its bytes.
-# 2. Count all pairs of neighbours. A word that occurs nine times counts nine times. Pairs do not reach from one word
+# 2. Count all pairs of neighbors. A word that occurs nine times counts nine times. Pairs do not reach from one word
 #    into the next (2.5 says why).
 # 3. Take the most frequent pair (a, b). This is merge number i; its new symbol is 256 + i.
 # 4. Write the new symbol for every a b, from left to right, in all words.
@@ -229,8 +229,8 @@ for first in (0, 100, 400, 1000, 2000):
     print(f"from merge {first:>4}: ", "  ".join(map(shown, tokens[256 + first : 256 + first + 12])))
 
 # %% [markdown]
-# **What to see.** First come pairs of letters, then the commonest words, then syllables, then ever rarer words whole. A
-# space at the front of a token belongs to it (2.5). Nobody has told this method what a word or a syllable is.
+# **What to see.** First come pairs of letters, then the most common words, then syllables, then ever rarer words
+# whole. A space at the front of a token belongs to it (2.5). Nothing told this method what a word or a syllable is.
 #
 # Exercises **count_pairs**, **merge_pair** and **train_bpe** are this section.
 
@@ -283,7 +283,7 @@ print("all bytes at once", decode(ids, merges))
 # all. `errors="replace"` puts U+FFFD in the place of what cannot be read. The exercise is **decode**.
 #
 # **The round trip.** For every text x, decode(encode(x)) = x: no space, no capital, no sign is lost. The other way
-# round there is no such law. Many lists of tokens stand for the same text, and encode knows only one of them:
+# around there is no such law. Many lists of tokens stand for the same text, and encode knows only one of them:
 
 # %%
 for text in ("Es war einmal ein Mädchen.", "two  spaces,\n\ta tab, an emoji 😀 and \x00", ""):
@@ -300,9 +300,9 @@ print(spelled, "→", repr(decode(spelled, merges)), "→", encode(decode(spelle
 # ## 2.5 Words first, and where the spaces go
 #
 # Why do no merges reach from one word into the next? Because they would. "of the" and "in the" are among the most
-# frequent neighbours of English, and so are "dog." and "dog," and "dog!": the vocabulary fills up with the same words
-# in ever new company (Radford et al. 2019, section 2.2). There is a second reason: only the *different* words and
-# their counts have to be kept, 1,546 of them here instead of 191,395. So a text is first cut by a **split pattern**, a
+# frequent neighbors of English, and so are "dog." and "dog," and "dog!": the vocabulary fills up with the same words
+# in ever new company (Radford et al. 2019, section 2.2). There is a second reason: only the *different* words and their
+# counts have to be kept, 1,546 of them here instead of 191,395. So a text is first cut by a **split pattern**, a
 # regular expression, and every piece is then encoded by itself.
 #
 # But if we cut at the spaces, what becomes of them? Throw them away, and "mill." comes back as "mill ." Make each a
@@ -363,8 +363,8 @@ for name, pattern, expected in (
 # put between documents **as a number**, by the program. It never comes out of a text.
 #
 # Why so strict? Think of a service that gives every user's message to a model, between special tokens that say who
-# speaks. If the tokenizer turned the *name* in a message into the token, any user could end the message and go on in
-# the name of the operator:
+# speaks. If the tokenizer turned the *name* in a message into the token, any user could end the message and continue
+# in the name of the operator:
 
 # %%
 tokenizer = tokenizer_of(merges)
@@ -413,7 +413,7 @@ pieces(
 # %% [markdown]
 # **What to see.** The English curve rises steeply and then bends: the first 768 merges make tokens of 3.4 bytes, the
 # other 1,800 add one byte more. (Storyworld has few words, and at the end nearly all are whole. On a book the curve
-# bends later, and goes on rising.) What a token costs does not bend: V · C weights in the table and in the last layer,
+# bends later, and keeps rising.) What a token costs does not bend: V · C weights in the table and in the last layer,
 # and as much work for each guess. And the last merges are learned from next to nothing: more than half of the 2,581
 # tokens occur less than 20 times in 840,000 characters, so their vectors are hardly trained. Two in five were only
 # steps on the way to longer ones and do not occur at all. Large models have such tokens too, and behave strangely when
@@ -569,7 +569,7 @@ for name, n_merges, K, expected, spread in (
 
 # %% [markdown]
 # **What to see.** The loss per token *rises* with the vocabulary, and the text costs less all the same: from bytes to
-# 2,048 tokens bits per byte fall by nearly a half. Whoever compared nats per token would have chosen the worst.
+# 2,048 tokens bits per byte fall by nearly a half. If you compared nats per token would have chosen the worst.
 #
 # One might think that the larger vocabularies win because eight tokens reach further back. But bytes that see 27
 # places are no better than bytes that see 8, at least after so few steps. We suppose that spelling makes the
@@ -632,7 +632,7 @@ def cut_number(n, how, length):
 
 
 def sums(pairs, how):
-    """A row for each token of each answer: the sum so far, filled up with _, and the token (N, K + 1); whose it is."""
+    """A row for each token of each answer: the sum so far, padded with _, and the token (N, K + 1); whose it is."""
     rows, owners = [], []
     for i, (a, b) in enumerate(pairs):
         written = [*cut_number(a, how, 4), "+", *cut_number(b, how, 4), "="]
@@ -652,7 +652,7 @@ print(f"{len(learned):,} different sums to learn from, {len(tested):,} others to
 
 
 def exact_match(how):
-    """The share of the tested sums of which every token is right."""
+    """The fraction of the tested sums of which every token is right."""
     torch.manual_seed(seed())
     model = WindowModel(len(SYMBOLS), LONGEST, C=16, hidden=256)
     fit(model, sums(pairs[:30_000], how)[0], steps=1500, batch=128, learning_rate=0.012)
@@ -663,7 +663,7 @@ def exact_match(how):
     return 1 - len(wrong) / len(tested)
 
 
-predict("order the three by the share of sums that come out right. And will zeros in front help the digits?")
+predict("order the three by the fraction of sums that come out right. And will zeros in front help the digits?")
 
 # %%
 for how, expected, spread in (
@@ -681,7 +681,7 @@ for how, expected, spread in (
 # From the right, the last token of a number is always its last two digits, and it always stands in the same place. One
 # rule adds them. From the left, the last digit is a token by itself if the number has three digits, and half of a token
 # if it has four. The two numbers and their sum make several cases, and in each of them *other* pieces have to be added:
-# 30|4 + 12|43 is 304 + 1243. Every case has a table of its own to be learned, from a share of the examples.
+# 30|4 + 12|43 is 304 + 1243. Every case has a table of its own to be learned, from a fraction of the examples.
 #
 # Single digits suffer from the same: where the ones stand depends on how long the number is. But their tables are
 # small, so they come out in between. **Zeros in front repair exactly that**, and the model is right nearly always.
@@ -691,21 +691,21 @@ for how, expected, spread in (
 # How far does this go? We chose this set-up among several because it shows the difference within seconds; the five
 # seeds are of this one only. The others were tried with one seed each. With two hidden layers and a smaller learning
 # rate, all three ways were still below 0.2 after the same number of steps, digits ahead. With numbers of three digits
-# only, in base ten, nothing in the input is out of place: single digits were ahead, and of the two kinds of chunks
+# only, in base ten, nothing in the input is out of place: single digits were ahead, and of the two types of chunks
 # now the left were better and now the right, depending on the model and its learning rate. So "from the right" is no
 # law. Here, where lengths are mixed, it helped; what the zeros test is the reason.
 #
 # Our model knows places only. A Transformer can look for the digit that it needs (lesson 03), and learns more with
 # more text; but it, too, has to learn each case that the tokenizer makes.
 #
-# (The model is given the right tokens of the answer so far, even if it would have guessed others. For the share of
+# (The model is given the right tokens of the answer so far, even if it would have guessed others. For the fraction of
 # answers that are right *as a whole* that makes no difference: up to its first mistake it has written the right ones.)
 
 # %% [markdown]
 # ## 2.11 What was left out
 #
-# - **Speed.** We count all pairs anew for each merge. `learn_merges` in `llmasos/tokenizers/bpe_trainer.py` keeps the
-#   counts and visits only the places where something changes; its docstring says how.
+# - **Speed.** We count all pairs again for each merge. `learn_merges` in `llmasos/tokenizers/bpe_trainer.py` keeps
+#   the counts and visits only the places where something changes; its docstring says how.
 # - **Other ways to find pieces**: WordPiece, which BERT uses (lesson 07), encodes by longest match; the unigram model
 #   (Kudo 2018) begins with many pieces and drops those it can do without.
 # - **Several ways to cut a word**, at random, so that a model learns what words are made of (Kudo 2018; Provilkov et
@@ -726,6 +726,6 @@ for how, expected, spread in (
 # Formal Perspective on Byte-Pair Encoding*. Land & Bartolo 2024, *Fishing for Magikarp*. Singh & Strouse 2024,
 # *Tokenization Counts: The Impact of Tokenization on Arithmetic in Frontier LLMs*.
 #
-# **Now you.** `python -m lessons check 2` makes your file, `lessons/mine/02_tokens.py`, with seven exercises in it.
-# When the checks are content, `python -m lessons run 2 --mine` trains the models above on the tokens of your tokenizer.
+# **Now you.** `python -m lessons check 2` creates your file, `lessons/mine/02_tokens.py`, with seven exercises in it.
+# When the checks pass, `python -m lessons run 2 --mine` trains the models above on the tokens of your tokenizer.
 # (That takes about twice as long: the library's trainer counts only what changes.)

@@ -232,7 +232,7 @@ for causal in (True, False):
 # In practice, the heads are not computed one by one. One product with a (C, C) matrix gives the queries of all heads
 # at once; splitting the C features into H groups of D is a `view`:
 #
-#     (B, T, C)  →  view  (B, T, H, D)  →  exchange T and H  (B, H, T, D)
+#     (B, T, C)  →  view  (B, T, H, D)  →  swap T and H  (B, H, T, D)
 #
 # **The transpose is not optional.** `view` never moves a number; it only changes how the same sequence of numbers is
 # read. Watch what happens to two positions with four features when we go straight to (H, T, D):

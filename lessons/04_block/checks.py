@@ -1,4 +1,4 @@
-"""What is checked in lesson 04, and the mistakes that are known."""
+"""What is checked in lesson 04, and the known mistakes."""
 
 import math
 
@@ -10,8 +10,7 @@ from torch.nn import functional as F
 from lessons.machinery.exercises import Case, Exercise, Misconception, WrittenAnswer
 from llmasos import nn as library
 from llmasos.models import ModelConfig, n_parameters_of
-from llmasos.objectives import CausalLM
-from llmasos.objectives import IGNORE_INDEX
+from llmasos.objectives import IGNORE_INDEX, CausalLM
 
 READY_MADE = {
     name: "it is the ready-made norm; write the formula yourself"
@@ -23,7 +22,7 @@ READY_MADE = {
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
-    """Normal numbers, the same every time."""
+    """Reproducible normal random numbers."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
@@ -36,7 +35,7 @@ def tensor(rows: list) -> Tensor:
 
 
 def norm(x, gain, bias, eps, dims=(-1,), unbiased=False, centre=True):
-    """LayerNorm with any of its details to be got wrong."""
+    """LayerNorm with every detail open to being wrong."""
     mean = x.mean(dim=dims, keepdim=True)
     variance = x.var(dim=dims, keepdim=True, unbiased=unbiased)
     return (x - mean if centre else x) / torch.sqrt(variance + eps) * gain + bias
@@ -93,8 +92,8 @@ layer_norm = Exercise(
         Misconception(
             "the variance divides by C - 1",
             lambda x, gain, bias, eps: norm(x, gain, bias, eps, unbiased=True),
-            "You divided the sum of squared deviations by C - 1, as `var` and `std` do unless told otherwise. The "
-            "variance here describes these C numbers; it does not estimate that of others.",
+            "You divided the sum of squared deviations by C - 1, as `var` and `std` do by default. The variance here "
+            "describes these C numbers; it does not estimate that of others.",
             "`unbiased=False` or `correction=0`, or the mean of the squares.",
             "4.4",
         ),
@@ -121,7 +120,7 @@ layer_norm = Exercise(
             lambda x, gain, bias, eps: norm(x, gain, bias, 1e-5),
             "You use an eps of your own, or none. The one that is passed in is an argument for a reason: GPT-2 has "
             "1e-5, BERT 1e-12, and weights trained with one do not fit the other.",
-            "Where does the argument eps come into your code?",
+            "Where does the argument eps appear in your code?",
             "4.4",
             variants=(
                 lambda x, gain, bias, eps: norm(x, gain, bias, 1e-6),
@@ -185,7 +184,7 @@ layer_norm = Exercise(
         Misconception(
             "the mean is not subtracted: RMSNorm",
             lambda x, gain, bias, eps: x * torch.rsqrt(x.square().mean(-1, True) + eps) * gain + bias,
-            "You divided by the root of the mean square and did not centre. That is RMSNorm, a good norm (lesson 12), "
+            "You divided by the root of the mean square and did not center. That is RMSNorm, a good norm (lesson 12), "
             "but another one.",
             "What is the mean of your output, before gain and bias?",
             "4.4",
@@ -374,7 +373,7 @@ n_parameters = Exercise(
             "4.8",
         ),
         Misconception(
-            "tied and not tied are exchanged",
+            "tied and not tied are swapped",
             lambda V, T, C, L, H, tied: size(V, T, C, L, not tied),
             "You counted the output layer where it is tied, and not where it isn't.",
             "Tied means: one matrix for both purposes. Is that more parameters, or fewer?",
@@ -527,9 +526,9 @@ sinusoidal = Exercise(
             "4.7",
         ),
         Misconception(
-            "sine and cosine are exchanged",
+            "sine and cosine are swapped",
             lambda T, C: woven(waves(T, C).cos(), waves(T, C).sin()),
-            "You have cosines at the even features and sines at the odd ones: it is the other way round.",
+            "You have cosines at the even features and sines at the odd ones: it is the other way around.",
             "At position 0 the first feature is sin 0.",
             "4.7",
         ),
@@ -599,7 +598,7 @@ sinusoidal = Exercise(
             "4.7",
         ),
         Misconception(
-            "rows and columns are exchanged",
+            "rows and columns are swapped",
             lambda T, C: waves_by_loops(T, C).T.contiguous(),
             "Your table has a row for each feature; it should have a row for each position.",
             "The result is (T, C).",
@@ -774,11 +773,11 @@ block = Exercise(
             "the same norm twice",
             lambda x, a, f, n1, n2: (x + a(n1(x))) + f(n1(x + a(n1(x)))),
             "You used norm_1 in both halves. The two have different gains and biases.",
-            "Where does norm_2 come into your code?",
+            "Where does norm_2 appear in your code?",
             "4.5",
         ),
         Misconception(
-            "the norms are exchanged",
+            "the norms are swapped",
             lambda x, a, f, n1, n2: (x + a(n2(x))) + f(n1(x + a(n2(x)))),
             "You normed with norm_2 before attention and with norm_1 before the feed-forward.",
             "Check the order of the arguments.",
@@ -995,7 +994,7 @@ next_token_loss = Exercise(
             lambda logits, ids, attention_mask: shifted(logits, ids, attention_mask)[0].mean(),
             "You counted all positions. The model is taught to predict padding, which is easy and makes the loss look "
             "better than it is.",
-            "Where does `attention_mask` come into your code?",
+            "Where does `attention_mask` appear in your code?",
             "4.9",
         ),
         Misconception(
@@ -1020,9 +1019,9 @@ next_token_loss = Exercise(
         Misconception(
             "padding is told by its id",
             lambda logits, ids, attention_mask: mean_of(shifted(logits, ids, attention_mask)[0], ids[:, 1:] != 0),
-            "You took every token with id 0 for padding. Here 0 is an ordinary token as well; what is padding, `attention_mask` "
-            "says.",
-            "Where does `attention_mask` come into your code?",
+            "You took every token with id 0 for padding. Here 0 is an ordinary token as well; what is padding, "
+            "`attention_mask` says.",
+            "Where does `attention_mask` appear in your code?",
             "4.9",
         ),
         Misconception(
@@ -1116,7 +1115,7 @@ next_token_loss = Exercise(
             "4.9",
         ),
         Misconception(
-            "the logits are not normalised",
+            "the logits are not normalized",
             lambda logits, ids, attention_mask: mean_of(
                 -logits[:, :-1].gather(-1, ids[:, 1:, None])[..., 0], attention_mask[:, 1:]
             ),
@@ -1168,8 +1167,8 @@ next_token_loss = Exercise(
     },
     hints=[
         "In a row of T tokens, T - 1 guesses can be judged. Which guess is about which token?",
-        "logits[:, :-1] are the guesses that have a next token, ids[:, 1:] the tokens that came, attention_mask[:, 1:] says "
-        "which of them count.",
+        "logits[:, :-1] are the guesses that have a next token, ids[:, 1:] the tokens that came, attention_mask[:, "
+        "1:] says which of them count.",
         "`log_softmax(dim=-1)`, `gather` the next token's, change the sign; times the mask, added up, divided by how "
         'many are real. Or F.cross_entropy with reduction="none".',
     ],
@@ -1180,7 +1179,7 @@ next_token_loss = Exercise(
 
 
 def look(find, ids, V) -> str:
-    """What is to be said about the logits that were made."""
+    """The verdict on the logits that were made."""
     logits = find(ids.clone(), V)
     T = len(ids)
     if not torch.is_tensor(logits) or logits.dim() != 2 or not logits.is_floating_point():
@@ -1233,7 +1232,7 @@ too_good = Exercise(
     section="4.9",
     cases=[
         Case("four tokens of three kinds", run=look, ids=TEXT, V=3),
-        Case("two kinds of tokens", run=look, ids=torch.tensor([0, 1, 0, 1, 0]), V=2),
+        Case("two types of tokens", run=look, ids=torch.tensor([0, 1, 0, 1, 0]), V=2),
         Case("fourteen tokens of ten kinds", run=look, ids=LONG, V=10),
         Case("a large vocabulary", run=look, ids=LONG * 11, V=2000),
     ],
@@ -1267,7 +1266,7 @@ too_good = Exercise(
         Misconception(
             "all tokens equally likely",
             lambda ids, V: torch.zeros(len(ids), V),
-            "Your model knows nothing: both losses are ln V.",
+            "Your model has learned nothing: both losses are ln V.",
             "Which token should be likely at position t?",
             "4.9",
         ),
@@ -1303,7 +1302,7 @@ too_good = Exercise(
             "4.9",
         ),
         Misconception(
-            "positions and vocabulary exchanged",
+            "positions and vocabulary swapped",
             lambda ids, V: hot(ids, V).T.contiguous(),
             "You made a row for each token of the vocabulary; it should be a row for each position.",
             "The result is (T, V).",

@@ -2,10 +2,10 @@
 
     python -m lessons check 4                     # what is right, what is wrong, and why
     python -m lessons check 4 --only layer_norm
-    python -m lessons hint 4 layer_norm           # one hint more each time
+    python -m lessons hint 4 layer_norm           # one more hint each time
     python -m lessons run 4 --mine                # the lesson's story model, built of your parts
 
-Replace each `raise NotImplementedError` by your own code. Plain tensor operations are all you need: `mean`, `sqrt`,
+Replace each `raise NotImplementedError` with your own code. Plain tensor operations are all you need: `mean`, `sqrt`,
 `sin`, `cos`, `torch.arange`, `log_softmax`, `gather`. The ready-made norms and blocks of torch and of llmasos are not
 allowed. Import what you need at the top. Do not change the inputs, and give every tensor that you make the `device` of
 the input tensors.
@@ -68,7 +68,7 @@ def sinusoidal(T: int, C: int) -> Tensor:
     Row p belongs to position p = 0, 1, …, T - 1. For i = 0, 1, …, C/2 - 1,
 
         feature 2i     is  sin(p / 10000^(2i / C))
-        feature 2i + 1 is  cos(p / 10000^(2i / C))     (the same angle as its neighbour's)
+        feature 2i + 1 is  cos(p / 10000^(2i / C))     (the same angle as its neighbor's)
 
     Args:
         T: number of positions.
@@ -114,8 +114,8 @@ def next_token_loss(logits: Tensor, ids: Tensor, attention_mask: Tensor) -> Tens
     Args:
         logits: (B, T, V), any real numbers.
         ids: (B, T) whole numbers, the tokens that the model has read.
-        attention_mask: (B, T) booleans. False = padding, with which short rows are filled up at the end. (Its id is an ordinary
-            number, mostly 0, and means nothing.) At least one guess can be judged.
+        attention_mask: (B, T) booleans. False = padding, which fills short rows at the end. (Its id is an ordinary
+            number, mostly 0, and means nothing.) At least one prediction has a real target.
 
     Returns:
         a tensor without dimensions, through which the gradient flows back to the logits.

@@ -8,8 +8,8 @@
 #
 # You need lesson 03 (attention), lesson 02 (tokens), and from lesson 01 what a loss in nats and its floor are.
 #
-# Letters, here and in the whole library: B batch, T length, C width of the model, H heads, V size of the vocabulary, L
-# number of blocks.
+# Dimension letters, here and throughout the library: B batch, T length, C width of the model, H heads, V size of the
+# vocabulary, L number of blocks.
 
 # %% [setup]
 import sys
@@ -147,7 +147,7 @@ print(["moved" if m else "same" for m in (feed_forward(text) != feed_forward(cha
 # $$ x_{\ell+1} = x_\ell + f_\ell(x_\ell), \qquad
 #    \frac{\partial E}{\partial x_0} = \frac{\partial E}{\partial x_L} (1 + J_{L-1}) \cdots (1 + J_0). $$
 #
-# Multiply this out: besides all kinds of products there is a term without any $J$. The gradient of the loss reaches
+# Multiply this out: besides all types of products there is a term without any $J$. The gradient of the loss reaches
 # the bottom *directly*, whatever the parts between do (equation 5 of He et al. 2016, *Identity Mappings in Deep
 # Residual Networks*). In a Transformer the $x_\ell$ are called the **residual stream**: each part reads from it, and
 # writes into it by addition.
@@ -186,7 +186,7 @@ curves(
 
 # %% [markdown]
 # **What to see.** Without residuals a straight line on a logarithmic scale: each layer takes the same factor, and the
-# lowest layers learn nothing. With residuals the line is nearly level. It even rises a little towards the bottom: the
+# lowest layers learn nothing. With residuals the line is nearly level. It even rises a little toward the bottom: the
 # parts add something to the gradient as well.
 
 # %% [markdown]
@@ -202,13 +202,13 @@ curves(
 # Every detail of the formula has a reason:
 #
 # - **Over the features of one position**, never over positions or texts. A mean over the positions would tell each of
-#   them about the future, and one over the batch would make a text depend on its neighbours. (Batch norm, from
-#   which this is descended, does just that.)
+#   them about the future, and one over the batch would make a text depend on its neighbors. (Batch norm, from which
+#   this is descended, does just that.)
 # - **The variance divides by C**, not by C - 1 as in statistics (and as in torch's `var`, if one does not say
 #   otherwise). Nothing is estimated here: these C numbers are all there are.
 # - **ε stands inside the root**, and keeps it from being zero when all features are alike. GPT-2 has 1e-5, BERT 1e-12.
 # - **Gain $g$ and bias $b$** come last, a number each for every feature. They start at 1 and 0 and are learned: a norm
-#   that could only equalise would forbid one feature to matter more than another.
+#   that could only equalize would forbid one feature to matter more than another.
 #
 # By hand, for one position with four features:
 
@@ -281,9 +281,9 @@ curves(alike, "How alike the positions of a text become", "block", "mean cosine"
 
 # %% [markdown]
 # **What to see.** Without residuals, after half a dozen blocks *all positions hold the same vector*. The norms have
-# kept the scale; what is lost is the text. Attention is a mean, and a mean of means of means is one grey number. (Dong
-# et al. 2021 prove that stacked attention alone collapses like this, doubly exponentially fast.) With residuals the
-# positions grow alike too, but each keeps what it was, because nothing was ever taken out of the stream. So the
+# kept the scale; what is lost is the text. Attention is a mean, and a mean of means of means is one gray number.
+# (Dong et al. 2021 prove that stacked attention alone collapses like this, doubly exponentially fast.) With residuals
+# the positions grow alike too, but each keeps what it was, because nothing was ever taken out of the stream. So the
 # residual stream has two jobs: it brings the gradient down, and the text up.
 
 # %% [markdown]
@@ -367,7 +367,7 @@ result("stream after 32 blocks, writes / √(2L)", x.std().item(), 1.4, 0.1)
 # And why 0.02? Look at it beside the width. The sum of C products of a normed number with a weight of standard
 # deviation $s$ has standard deviation $s\sqrt C$. With 0.02 and GPT-2 small's C = 768 that is 0.55: what a layer makes
 # of a normed vector is half as loud as the vector, neither a whisper nor a scream. So 0.02 is no law of nature, but
-# about $0.5 / \sqrt C$ *for that width*. Our story model has C = 64. For it, the same rule gives 0.0625, and we shall
+# about $0.5 / \sqrt C$ *for that width*. Our story model has C = 64. For it, the same rule gives 0.0625, and we will
 # use that for blocks and tokens (and see in section 4.10 what 0.02 would have done). Biases start at 0, gains at 1.
 
 # %% [markdown]
@@ -389,7 +389,7 @@ result("stream after 32 blocks, writes / √(2L)", x.std().item(), 1.4, 0.1)
 # $$ PE(p, 2i) = \sin(\omega_i p), \qquad PE(p, 2i + 1) = \cos(\omega_i p), \qquad
 #    \omega_i = 10000^{-2i/C}, \quad i = 0 \dots C/2 - 1. $$
 #
-# It is a row of clocks. The fast hands tell neighbours apart, the slow ones near from far, as the digits of a number
+# It is a row of clocks. The fast hands tell neighbors apart, the slow ones near from far, as the digits of a number
 # do, but smoothly. Exercise **sinusoidal** asks for the table; here is what it looks like.
 
 # %%
@@ -490,8 +490,8 @@ for name, V, T, C, L, H in (
 #
 # - **The shift.** `logits[:, t]` belongs with `ids[:, t + 1]`: of the logits the last is dropped, of the ids the first.
 #   (Many data loaders cut windows of T + 1 tokens and shift there; then the loss must not shift again.)
-# - **Padding.** Texts of unequal length are filled up at the end to make a rectangle. Filling is not text: a guess
-#   whose *label* is filling does not count, neither in the sum nor in N.
+# - **Padding.** Texts of unequal length are padded at the end to make a rectangle. Padding is not text: a guess
+#   whose *label* is padding does not count, neither in the sum nor in N.
 # - **The mean.** One sum over the batch, divided once by N. A mean of the rows' means weighs a token in a short row
 #   more than one in a long row.
 #
@@ -508,13 +508,13 @@ print(f"padding counted: {losses.mean():.3f}   mean of the rows' means: {(losses
 # %% [markdown]
 # Exercise **next_token_loss** asks for it from the logits on. And now two checks that cost nothing and find most bugs.
 #
-# **The loss before the first step.** A model that knows nothing gives every token probability 1/V. Its loss is
+# **The loss before the first step.** A model that has learned nothing gives every token probability 1/V. Its loss is
 # $\ln V$, whatever the text. Far above it, and your first weights are too loud; below it, and the labels leak.
 #
 # **Overfit one batch.** Train on the same few windows again and again. A model with enough parameters must learn them
 # by heart, down to a loss near 0. If it does not, something is broken: it is not a matter of data.
 #
-# Here are our text and our model. The text is cut into 1,024 kinds of tokens by the byte-pair encoding of lesson 02,
+# Here are our text and our model. The text is cut into 1,024 types of tokens by the byte-pair encoding of lesson 02,
 # with a special token between stories. So that one minute is enough, the model reads stories of two kinds only, of
 # things lost and of storms.
 
@@ -645,7 +645,7 @@ def held_out(model):
     return objective.loss_sums(model, batch)["causal"].item() / objective.n_targets(batch)["causal"]
 
 
-predict(f"{V} kinds of tokens: what is the loss of a new model? And after 100 steps on the same four windows?")
+predict(f"{V} types of tokens: what is the loss of a new model? And after 100 steps on the same four windows?")
 
 # %%
 model, few = story_gpt(), stream(1)[0][:4]  # (4, T + 1)
@@ -664,7 +664,7 @@ result("loss after 100 steps on one batch, nats", loss_of(model, few).item(), 0.
 # has learned nothing else, of course.)
 #
 # The line between the two is a curiosity of tied embeddings. The stream of a new model still holds the embedding of the
-# token just read, and the output layer compares it with the very same table: so the model leans towards repeating what
+# token just read, and the output layer compares it with the very same table: so the model leans toward repeating what
 # it has read. It is hardly ever right with that, and so its loss does not show it.
 #
 # ## 4.10 Which part is needed for what?
@@ -745,14 +745,14 @@ for text in generate(model, tokenizer, ["Once there was a"], options, n_samples=
     print(f"Once there was a{text.text}\n")
 
 # %% [markdown]
-# **What to see.** Nobody told the model what a word is, or a sentence, or a story. Most sentences are now right by
+# **What to see.** Nothing told the model what a word is, or a sentence, or a story. Most sentences are now right by
 # themselves, and they come in a sensible order: first a child and a place, then a thing or a storm, then fear, search,
 # and an end. What goes wrong is the *cast*. A boy may have a girl's name, he becomes she, the ram of the beginning is a
 # foal in the middle and a goat at the end. A sentence can be learned from what is near; who it is about stands far
 # back, perhaps outside the window of 64 tokens.
 #
 # Between the loss and the floor there is still a good deal. `python train.py` trains a larger model of the same make (4
-# blocks, C = 128, 128 tokens) for about two minutes, on all kinds of stories.
+# blocks, C = 128, 128 tokens) for about two minutes, on all types of stories.
 #
 # ## 4.12 What was left out
 #
@@ -774,5 +774,5 @@ for text in generate(model, tokenizer, ["Once there was a"], options, n_samples=
 # Exponentially with Depth*. Haviv et al. 2022, *Transformer Language Models without Positional Encodings Still Learn
 # Positional Information*.
 #
-# **Now you.** `python -m lessons check 4` makes your file, `lessons/mine/04_block.py`, with seven exercises in it. When
-# the checks are content, `python -m lessons run 4 --mine` builds the story model of your parts.
+# **Now you.** `python -m lessons check 4` creates your file, `lessons/mine/04_block.py`, with seven exercises in it.
+# When the checks pass, `python -m lessons run 4 --mine` builds the story model of your parts.

@@ -1,4 +1,4 @@
-"""What is checked in lesson 05, and the mistakes that are known."""
+"""What is checked in lesson 05, and the known mistakes."""
 
 import math
 
@@ -22,7 +22,7 @@ READY_OPTIMIZERS = {
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
-    """Normal numbers, the same every time."""
+    """Reproducible normal random numbers."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
@@ -48,7 +48,7 @@ def norm_of(gradients) -> Tensor:
 
 
 def clipped(gradients, max_norm, norm=norm_of, factor=None, said=None):
-    """Clipping with any of its details to be got wrong."""
+    """Clipping with every detail open to being wrong."""
     length = norm(gradients)
     factor = (lambda n, m: min(1.0, m / float(n)) if n > 0 else 1.0) if factor is None else factor
     new = [g * factor(length, max_norm) for g in gradients]
@@ -440,7 +440,7 @@ def adamw(
     inside=lambda g, w, decay: g,
     keep_corrected=False,
 ):  # fmt: skip
-    """AdamW with any of its details to be got wrong."""
+    """AdamW with every detail open to being wrong."""
     g = inside(g, w, decay)
     m, v = first(m, g, beta1), second(v, g, beta2)
     m_hat, v_hat = correct1(m, beta1, t), correct2(v, beta2, t)
@@ -661,7 +661,7 @@ adamw_step = Exercise(
             "the decay makes weights grow",
             lambda *a: adamw(*a, shrink=lambda w, lr, decay: w * (1 + lr * decay)),
             "You added the decay instead of taking it away: without a gradient the weights would grow without end.",
-            "Decay pulls towards zero.",
+            "Decay pulls toward zero.",
             "5.4",
         ),
         Misconception(
@@ -736,7 +736,7 @@ adamw_step = Exercise(
             "5.3",
         ),
         Misconception(
-            "beta and 1 - beta are exchanged",
+            "beta and 1 - beta are swapped",
             lambda *a: adamw(
                 *a, first=lambda m, g, b: (1 - b) * m + b * g, second=lambda v, g, b: (1 - b) * v + b * g**2
             ),
@@ -746,9 +746,9 @@ adamw_step = Exercise(
             "5.3",
         ),
         Misconception(
-            "beta1 and beta2 are exchanged",
+            "beta1 and beta2 are swapped",
             lambda w, g, m, v, t, lr, b1, b2, *rest: adamw(w, g, m, v, t, lr, b2, b1, *rest),
-            "beta1 belongs to m, beta2 to v; in your code it is the other way round.",
+            "beta1 belongs to m, beta2 to v; in your code it is the other way around.",
             "Check which β stands in which line.",
             "5.3",
         ),
@@ -857,7 +857,7 @@ def by_the_objective(model, parts):
 
 
 def accumulate(model, parts, weight, zero=True, zero_each=False, reduction="sum", said=None, change=lambda t: t):
-    """Accumulation with any of its details to be got wrong. weight(part number, parts) multiplies the part's loss."""
+    """Accumulation with every detail open to being wrong. weight(part number, parts) multiplies the part's loss."""
     if zero:
         model.zero_grad()
     losses = []
@@ -1152,7 +1152,7 @@ accumulated_gradient = Exercise(
 
 
 def look(find) -> str:
-    """What is to be said about the two micro-batches that were found."""
+    """The verdict on the two micro-batches that were found."""
     found = find()
     if not isinstance(found, list | tuple) or len(found) != 2:
         return "these are not two lists"
@@ -1245,7 +1245,7 @@ EXERCISES = [
     opposite_steps,
     WrittenAnswer(
         "WHY_OPPOSITE", "Whose gradient is the mean of means, where does this happen, and why does nobody see it?", 40,
-        ["Take a micro-batch of 10 tokens and one of 500. What is the share of one token of each?"], "5.9",
+        ["Take a micro-batch of 10 tokens and one of 500. What is the fraction of one token of each?"], "5.9",
     ),
     WrittenAnswer(
         "EXPERIMENT", "What did you break, what did you predict, what came out, how can one tell it from others?", 60,

@@ -2,12 +2,12 @@
 
     python -m lessons check 5                     # what is right, what is wrong, and why
     python -m lessons check 5 --only adamw_step
-    python -m lessons hint 5 adamw_step           # one hint more each time
+    python -m lessons hint 5 adamw_step           # one more hint each time
     python -m lessons run 5 --mine                # the lesson's last model, trained by your own functions
 
-Replace each `raise NotImplementedError` by your own code. Plain Python, `math` and tensor operations are all you need;
-the ready-made optimizers and clipping of torch and of llmasos are not allowed. Do not change the inputs (except where
-an exercise says so), and give every tensor that you make the `device` of the inputs.
+Replace each `raise NotImplementedError` with your own code. Plain Python, `math` and tensor operations are all you
+need; the ready-made optimizers and clipping of torch and of llmasos are not allowed. Do not modify the inputs (except
+where an exercise says so), and create every tensor on the `device` of the inputs.
 
 Letters: B rows of a micro-batch, T tokens in a row, V size of the vocabulary.
 """
@@ -127,7 +127,7 @@ def opposite_steps() -> tuple[list[float], list[float]]:
         the mean of the two lists' means is at most -0.1.
 
     Then say below, in WHY_OPPOSITE, whose gradient the mean of means is (which tokens weigh more in it, and by how
-    much), in which kinds of data this happens, and why nobody sees it happen in the loss curve.
+    much), in which types of data this happens, and why nobody sees it happen in the loss curve.
     """
     raise NotImplementedError
 
@@ -138,6 +138,6 @@ WHY_OPPOSITE = """
 
 # 6 (open). Break the run of section 5.12 in a way that is not in its gallery. Draw the curve that you expect, first;
 # then train. Show the curve to somebody who has solved this lesson, and let them find the cause. Write down what you
-# broke, what you predicted and why, what came out, and by which sign one can tell your fault from its neighbours.
+# broke, what you predicted and why, what came out, and by which sign one can tell your fault from its neighbors.
 EXPERIMENT = """
 """

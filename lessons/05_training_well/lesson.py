@@ -35,7 +35,7 @@ from llmasos.models import GPT, ModelConfig
 from llmasos.objectives import CausalLM
 from llmasos.tokenizers import CharTokenizer
 from llmasos.training.optimizers import make_optimizers, set_learning_rate, split_parameters
-from llmasos.training.recipe import Recipe
+from llmasos.training.recipe import TrainingSettings
 from llmasos.training.schedules import learning_rate_factor
 from llmasos.training.trainer import Trainer
 
@@ -199,14 +199,14 @@ for beta1, beta2 in ((0.9, 0.999), (0.9, 0.99), (0.9, 0.9)):
 # With the paper's betas the first step is 3.2 times too long ($0.1 / \sqrt{0.001}$) and the tenth 6.5 times, and after
 # a hundred steps it is still three times too long. It is the *slow* mean, in the denominator, that does the harm: the
 # longer its memory, the longer it remembers its zero. With $\beta_2$ = 0.99, the library's choice for short runs, the
-# first step has the right size by accident and the tenth is twice too long. Somebody who tests a home-made Adam on its
+# first step has the right size by accident and the tenth is twice too long. Somebody who tests a homemade Adam on its
 # first step with these betas will not notice that the correction is missing.
 
 # %% [markdown]
 # ## 5.4 AdamW: decay beside the gradient
 #
-# Weights that are not needed should be small: large weights fit the accidents of the training text. The old recipe is
-# a penalty $\frac{\lambda}{2} w^2$ in the loss (**L2 regularisation**). Its gradient is $\lambda w$, so plain gradient
+# Weights that are not needed should be small: large weights fit the accidents of the training text. The old recipe is a
+# penalty $\frac{\lambda}{2} w^2$ in the loss (**L2 regularization**). Its gradient is $\lambda w$, so plain gradient
 # descent becomes
 #
 # $$ w_t = w_{t-1} - \eta (g_t + \lambda w_{t-1}) = (1 - \eta \lambda)\, w_{t-1} - \eta\, g_t : $$
@@ -221,10 +221,10 @@ for beta1, beta2 in ((0.9, 0.999), (0.9, 0.99), (0.9, 0.9)):
 #
 # $$ w_t = (1 - \eta \lambda)\, w_{t-1} - \eta\, \frac{\hat m_t}{\sqrt{\hat v_t} + \epsilon} $$
 #
-# with $m$, $v$ and their corrections as in Adam, from $g_t$ alone. The decay takes its share of the *old* weight. (In
-# the paper the decay is multiplied by the schedule, but not by $\eta$ itself. torch, this library, and nearly everybody
-# else multiply it by the whole learning rate of the step, so that is what we do: with $\eta = 0.01$ and $\lambda = 0.1$
-# a weight loses a thousandth at each step, and half of itself in 700 steps.)
+# with $m$, $v$ and their corrections as in Adam, from $g_t$ alone. The decay takes its fraction of the *old* weight.
+# (In the paper the decay is multiplied by the schedule, but not by $\eta$ itself. torch, this library, and nearly
+# everybody else multiply it by the whole learning rate of the step, so that is what we do: with $\eta = 0.01$ and
+# $\lambda = 0.1$ a weight loses a thousandth at each step, and half of itself in 700 steps.)
 #
 # Two weights, both 1. Their gradients go to and fro, +10, -10, +10, … and +0.1, -0.1, +0.1, …, and on the whole say
 # nothing: only the decay should move them.
@@ -261,8 +261,8 @@ for name, optimizer_class in (("L2 inside Adam's gradient", torch.optim.Adam), (
 #
 # One thing has to be adapted. The library's initial weights have a standard deviation of 0.02, which suits models that
 # are many hundreds wide. A sum of only 32 such terms would be next to nothing, so we begin with weights five times as
-# large. The first loss tells us whether that was sensible: a model that knows nothing should say so, and its loss be
-# $\ln V$.
+# large. The first loss tells us whether that was sensible: a model that has learned nothing should say so, and its
+# loss be $\ln V$.
 
 # %%
 SEED, T, C, BATCH, STEPS, WARMUP, PEAK = seed(), 32, 32, 16, 200, 20, 0.01
@@ -329,7 +329,7 @@ def train_model(optimizer="AdamW", peak=PEAK, warmup=WARMUP, final=0.1, clip=1.0
     if optimizer in ("SGD", "momentum"):
         optimizers = [torch.optim.SGD(model.parameters(), momentum=0.9 if optimizer == "momentum" else 0.0)]
     else:
-        optimizers = make_optimizers(model, Recipe(optimizer=optimizer.lower(), precision="fp32"))
+        optimizers = make_optimizers(model, TrainingSettings(optimizer=optimizer.lower(), precision="fp32"))
     for step in range(steps):
         for group in [group for each in optimizers for group in each.param_groups]:
             group["lr"] = peak * learning_rate_factor(step, steps, warmup, "cosine", final)
@@ -455,7 +455,7 @@ factors = {
     f"{name}, final {final}": [(step, learning_rate_factor(step, 200, 20, name, final)) for step in range(0, 200, 3)]
     for name, final in (("cosine", 0.1), ("linear", 0.0), ("constant", 0.0))
 }
-curves(factors, "Three schedules of 200 steps, 20 of them warmup", "step", "share of the peak", "05-schedules")
+curves(factors, "Three schedules of 200 steps, 20 of them warmup", "step", "fraction of the peak", "05-schedules")
 
 # %% [markdown]
 # **What to see.** All rise alike. "Constant" keeps the peak and goes down in the last fifth only; such a run can be
@@ -479,7 +479,7 @@ curves(lines, "Warmup and decay, peak 0.03", "step", "training loss", "05-warmup
 # %% [markdown]
 # **What to see.** Two pairs. Without the warmup the curve is ahead for the first twenty steps, then stays behind for
 # good: the first full steps have thrown the weights somewhere from where learning is slow, and the rate that follows
-# cannot mend it. The decay is worth less here, and you see *when* it pays: within each pair the curves run together
+# cannot fix it. The decay is worth less here, and you see *when* it pays: within each pair the curves run together
 # for the first half, and with decay one comes out ahead in the second. (So with this seed. With one of our five the
 # decay made no difference.) Warmup does not make a model better; it makes *higher rates* bearable, and these make it
 # better.
@@ -510,10 +510,10 @@ for beta2, limit in ((0.999, math.inf), (0.99, math.inf), (0.999, 1.0)):
     print(f"{name:<21}" + "".join(f"{sizes[t]:7.2f}" for t in shown))
 
 # %% [markdown]
-# The bad batch does not make Adam jump. It makes it *crawl*: the mean of squares has seen $100^2$ and cannot forget
-# it, for some $1 / (1 - \beta_2)$ steps, while the mean of the gradient forgot it long ago. With $\beta_2$ = 0.999 the
-# weight moves at a tenth to a fifth of its rate for hundreds of steps. With SGD it is the other way round: one step a
-# hundred times too long, and whatever was learned may be gone.
+# The bad batch does not make Adam jump. It makes it *crawl*: the mean of squares has seen $100^2$ and cannot forget it,
+# for some $1 / (1 - \beta_2)$ steps, while the mean of the gradient forgot it long ago. With $\beta_2$ = 0.999 the
+# weight moves at a tenth to a fifth of its rate for hundreds of steps. With SGD it is the other way around: one step
+# a hundred times too long, and whatever was learned may be gone.
 #
 # Both are prevented by **clipping** (Pascanu, Mikolov & Bengio 2013, Algorithm 1): if the gradient is longer than a
 # limit $c$, make it as long as $c$,
@@ -562,10 +562,10 @@ for name, clipped in in_three_ways.items():
 #
 # The parts' means $L_i$ enter with the weights $n_i / N$. What is easily written instead is $\frac{1}{k} \sum_i L_i$
 # with $k$ parts, the **mean of means**: take the mean loss of each part, divide by the number of parts. If all parts
-# have equally many targets, the two are equal, and every test on equal parts passes. If rows are sentences of
-# different lengths, filled up with padding, they are not: a token in a short part counts for more than one in a long
-# part, and *how the batch happened to be cut* decides what is learned. Widely used libraries did this for years
-# (Hugging Face 2024, *Fixing Gradient Accumulation*).
+# have equally many targets, the two are equal, and every test on equal parts passes. If rows are sentences of different
+# lengths, padded with padding, they are not: a token in a short part counts for more than one in a long part, and
+# *how the batch happened to be cut* decides what is learned. Widely used libraries did this for years (Hugging Face
+# 2024, *Fixing Gradient Accumulation*).
 #
 # So: **sum over everything, count over everything, divide once.** The count has to be known before the first
 # `backward()`. That is no problem: the targets are known, and counting them needs no model. A position without a target
@@ -601,8 +601,8 @@ for name, vector in (
 # Weighted by their targets, the parts give the gradient of the whole, but for rounding. The mean of means is another
 # vector, off by a third of its length: a letter of an answer counts nearly three times as much in it as a letter of a
 # story. Nothing crashes, and the loss falls; only what is learned is not what was meant. Exercise
-# **accumulated_gradient** has you write it; exercise **opposite_steps** asks for a case in which the mean of means
-# even has the wrong sign.
+# **accumulated_gradient** asks you to write it; exercise **opposite_steps** asks for a case in which the mean of
+# means even has the wrong sign.
 #
 # The same arithmetic returns when a batch is split over several machines (lesson 16).
 
@@ -675,23 +675,23 @@ print("scaled too much: ", (torch.tensor(2.0) * scale).half().item())
 #
 # You know four numbers *before* the run. Write them down:
 #
-# 1. **The first loss** of a model that knows nothing is $\ln V$, here 4.1. Much more: it is sure of itself and wrong;
-#    look at the first weights. Much less: it sees the answer.
+# 1. **The first loss** of a model that has learned nothing is $\ln V$, here 4.1. Much more: it is sure of itself and
+#    wrong; look at the first weights. Much less: it sees the answer.
 # 2. **The loss of a model that only counts.** Knowing how common each letter is gives 3.0 here, as the next cell
 #    computes; knowing the last letter, 2.27 (lesson 03). A model that stays at one of these has not learned what only
 #    it can.
-# 3. **The floor.** Below it there is nothing to be learned, only to be seen or memorised. With real text nobody knows
+# 3. **The floor.** Below it there is nothing to be learned, only to be seen or memorized. With real text nobody knows
 #    the floor, but for our stories we do: 0.06.
 # 4. **What the last run reached**, and how far seeds lie apart.
 #
 # And there are four things to look at besides the training loss: the loss on text it was not trained on, measured in
 # evaluation mode; the same *a second time*, which must give the same number; the norm of the gradient; and the learning
 # rate itself (a schedule with a slip in it is common). A healthy curve falls steeply, then ever more slowly, noisy from
-# batch to batch, and calmer towards the end, as the learning rate goes down.
+# batch to batch, and calmer toward the end, as the learning rate goes down.
 #
 # If it looks wrong, make it *small*. One batch, again and again, no dropout, no decay: a sound model learns it by
 # heart, down to a loss near zero. One that cannot has a fault in the model or in the loss, and all else can wait. One
-# that can has it in the data, the validation, or the settings.
+# that can has it in the data, the validation, or the recipe.
 
 # %%
 shares = np.bincount(tokenizer.encode(train_text)) / len(train_text)
@@ -699,7 +699,7 @@ by_frequency = -sum(share * math.log(share) for share in shares if share > 0)
 print(f"ln V {math.log(V):.2f}, letters by their frequency {by_frequency:.2f}, floor {floor:.2f}")
 
 model, batch = gpt(), objective.collate(train.batch(SEED, 0, 2))  # two rows, 64 letters
-(optimizer,) = make_optimizers(model, Recipe(learning_rate=PEAK, weight_decay=0.0, precision="fp32"))
+(optimizer,) = make_optimizers(model, TrainingSettings(learning_rate=PEAK, weight_decay=0.0, precision="fp32"))
 for step in range(61):
     loss = nats(model, batch)
     loss.backward()
@@ -748,7 +748,7 @@ def broken_run(fault, steps=GALLERY):
         larger=250.0 if fault == "first weights too large" else 5.0,
         dropout=0.3 if fault == "dropout on in validation" else 0.0,
     )
-    (optimizer,) = make_optimizers(model, Recipe(precision="fp32"))
+    (optimizer,) = make_optimizers(model, TrainingSettings(precision="fp32"))
     text = windows(few_text) if fault == "validated on the training text" else train
     examples = [text.example(1, i) for i in range(60)] if fault == "validated on the training text" else quick_val
     losses, norms = [], []
@@ -809,7 +809,7 @@ for letters in ("ABCD", "EFGH"):
     )  # fmt: skip
 
 # %%
-predict("which fault has which run? Write down eight letters with your reasons, before you go on.")
+predict("which fault has which run? Write down eight letters with your reasons, before you continue.")
 
 # %%
 for letter, fault in patients.items():
@@ -866,12 +866,12 @@ warmup_cosine = part("warmup_cosine", None)
 adamw_step = part("adamw_step", None)
 accumulated_gradient = part("accumulated_gradient", None)
 
-recipe = Recipe(
+settings = TrainingSettings(
     max_steps=300, batch_size=BATCH, gradient_accumulation_steps=2, learning_rate=PEAK, warmup_steps=WARMUP,
     precision="fp32", seed=SEED, weight_decay=0.1, beta1=0.9, beta2=0.99, grad_clip=1.0,
 )  # fmt: skip
 model = gpt()
-trainer = Trainer(model, objective, train, val, recipe, run=Path("unused"))
+trainer = Trainer(model, objective, train, val, settings, run=Path("unused"))
 decays = {id(weight) for weight in split_parameters(model, "adamw")[1]}
 memory = {}  # of adamw_step: for each parameter m and v
 
@@ -886,19 +886,21 @@ def my_step(step):
         loss.backward()
     weights = list(model.parameters())
     if clip_gradients is not None:
-        for weight, gradient in zip(weights, clip_gradients([w.grad for w in weights], recipe.grad_clip)[0], strict=True):
+        for weight, gradient in zip(
+            weights, clip_gradients([w.grad for w in weights], settings.grad_clip)[0], strict=True
+        ):
             weight.grad = gradient
     else:
-        nn.utils.clip_grad_norm_(weights, recipe.grad_clip)
+        nn.utils.clip_grad_norm_(weights, settings.grad_clip)
     rate = trainer.learning_rate(step)
     if warmup_cosine is not None:
-        rate = PEAK * warmup_cosine(step, recipe.max_steps, recipe.warmup_steps, recipe.min_lr_ratio)
+        rate = PEAK * warmup_cosine(step, settings.max_steps, settings.warmup_steps, settings.min_lr_ratio)
     if adamw_step is not None:
         with torch.no_grad():
             for w in weights:
                 m, v = memory.get(id(w), (torch.zeros_like(w), torch.zeros_like(w)))
-                decay = recipe.weight_decay if id(w) in decays else 0.0
-                new, m, v = adamw_step(w, w.grad, m, v, step + 1, rate, recipe.beta1, recipe.beta2, 1e-8, decay)
+                decay = settings.weight_decay if id(w) in decays else 0.0
+                new, m, v = adamw_step(w, w.grad, m, v, step + 1, rate, settings.beta1, settings.beta2, 1e-8, decay)
                 w.copy_(new)
                 memory[id(w)] = m, v
     else:
@@ -909,9 +911,9 @@ def my_step(step):
 
 
 mine = any(f is not None for f in (clip_gradients, warmup_cosine, adamw_step, accumulated_gradient))
-for step in range(recipe.max_steps):
+for step in range(settings.max_steps):
     model.train()
-    loss = my_step(step) if mine else trainer.step(model)[0]
+    loss = my_step(step) if mine else trainer.step(model).loss
     trainer.state.step += 1
     if step % 50 == 49:
         print(f"step {step + 1:>4}  training loss {loss:.2f}")
@@ -938,5 +940,5 @@ result("300 steps, nats per letter", measure(model), 1.99, 0.1)
 # et al. 2020, *On the Variance of the Adaptive Learning Rate and Beyond*. Kunstner et al. 2024, *Heavy-Tailed Class
 # Imbalance and Why Adam Outperforms Gradient Descent on Language Models*.
 #
-# **Now you.** `python -m lessons check 5` makes your file, `lessons/mine/05_training_well.py`, with six exercises in
-# it. When the checks are content, `python -m lessons run 5 --mine` trains the last model by your own functions.
+# **Now you.** `python -m lessons check 5` creates your file, `lessons/mine/05_training_well.py`, with six exercises.
+# When the checks pass, `python -m lessons run 5 --mine` trains the last model by your own functions.

@@ -1,4 +1,4 @@
-"""What is checked in lesson 06, and the mistakes that are known."""
+"""What is checked in lesson 06, and the known mistakes."""
 
 import math
 from itertools import product
@@ -23,7 +23,7 @@ READY_MADE = {
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
-    """Normal numbers, the same every time."""
+    """Reproducible normal random numbers."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
@@ -42,7 +42,7 @@ def safe_by_hand(logits: Tensor, t: float) -> Tensor:
 
 
 def by_powers(logits: Tensor, t: float) -> Tensor:
-    """p to the power of 1 / t, normalised, row by row."""
+    """p to the power of 1 / t, normalized, row by row."""
     rows = []
     for row in logits.double():
         p = [math.exp(float(x - row.max())) ** (1 / t) for x in row]
@@ -72,8 +72,8 @@ temperature = Exercise(
             "multiplied by t",
             lambda logits, t: (logits * t).softmax(-1),
             "You multiplied by t where the formula divides: your low temperatures are wild, and your high ones tame.",
-            "At t near 0 the likeliest token should get everything. Do the differences of the logits have to grow or "
-            "shrink for that?",
+            "At t near 0 the most likely token should get everything. Do the differences of the logits have to grow "
+            "or shrink for that?",
             "6.4",
             variants=(lambda logits, t: (p := logits.softmax(-1) ** t) / p.sum(-1, keepdim=True),),
         ),
@@ -87,7 +87,7 @@ temperature = Exercise(
         Misconception(
             "the temperature has no effect",
             lambda logits, t: logits.softmax(-1),
-            "Whatever t is, you return the model's own distribution. (Probabilities divided by t and normalised again "
+            "Whatever t is, you return the model's own distribution. (Probabilities divided by t and normalized again "
             "are the old ones.)",
             "A common factor of all probabilities cancels in the sum. Where does a factor not cancel?",
             "6.4",
@@ -131,11 +131,10 @@ temperature = Exercise(
             "6.4",
         ),
         Misconception(
-            "not normalised after the division",
+            "not normalized after the division",
             lambda logits, t: (logits.log_softmax(-1) / t).exp(),
-            "You divided the log-probabilities by t and took exp. They were normalised before the division, and "
-            "are not "
-            "any more.",
+            "You divided the log-probabilities by t and took exp. They were normalized before the division, and are "
+            "not any more.",
             "What do your probabilities sum to?",
             "6.4",
         ),
@@ -177,7 +176,7 @@ def min_p_by_loops(logits: Tensor, p: float) -> Tensor:
 
 def min_p_in_numpy(logits: Tensor, p: float) -> Tensor:
     x = logits.numpy().astype("float64")
-    x = x - x.max(axis=1, keepdims=True)  # ln of how likely beside the likeliest
+    x = x - x.max(axis=1, keepdims=True)  # ln of how likely relative to the most likely
     import numpy as np
 
     weights = np.where(x >= math.log(p), np.exp(x), 0.0)
@@ -186,7 +185,7 @@ def min_p_in_numpy(logits: Tensor, p: float) -> Tensor:
 
 min_p = Exercise(
     name="min_p",
-    asks="Keep the tokens that are at least p times as likely as the likeliest one, and renormalise.",
+    asks="Keep the tokens that are at least p times as likely as the most likely one, and renormalize.",
     reference=lambda logits, p: sampling.min_p(logits, p).softmax(dim=-1),
     section="6.5",
     cases=[
@@ -218,7 +217,7 @@ min_p = Exercise(
             "6.5",
         ),
         Misconception(
-            "not renormalised",
+            "not renormalized",
             lambda logits, p: logits.softmax(-1) * bound(logits, p),
             "You set the unlikely tokens to zero, and the rest does not sum to 1 any more.",
             "What do the probabilities have to be divided by?",
@@ -234,7 +233,7 @@ min_p = Exercise(
         Misconception(
             "the bound itself is excluded",
             lambda logits, p: kept(logits, (q := logits.softmax(-1)) > p * q.amax(-1, keepdim=True)),
-            "You keep what is *more* than p times as likely. At p = 1 nothing is left, not even the likeliest token.",
+            "You keep what is *more* than p times as likely. At p = 1 nothing is left, not even the most likely token.",
             "At least: is that > or ≥?",
             "6.5",
             variants=(
@@ -352,7 +351,7 @@ def top_p_ascending(logits: Tensor, p: float) -> Tensor:
 
 top_p = Exercise(
     name="top_p",
-    asks="Keep the fewest likeliest tokens that together hold at least p, and renormalise.",
+    asks="Keep the smallest set of most likely tokens that together hold at least p, and renormalize.",
     reference=lambda logits, p: sampling.top_p(logits, p).softmax(dim=-1),
     section="6.5",
     cases=[
@@ -385,14 +384,14 @@ top_p = Exercise(
             "You added up the probabilities in the order of the vocabulary. Which tokens are kept then depends "
             "on their "
             "ids.",
-            "From the likeliest down: what has to be done before `cumsum`?",
+            "From the most likely down: what has to be done before `cumsum`?",
             "6.5",
         ),
         Misconception(
             "from the least likely up",
             lambda logits, p: kept(logits, back(before((n := nucleus(logits, p, False))[0], p), n[2])),
             "You sorted in ascending order, so the least likely tokens come first and are kept.",
-            "`sort` is ascending unless told otherwise.",
+            "`sort` is ascending by default.",
             "6.5",
         ),
         Misconception(
@@ -420,7 +419,7 @@ top_p = Exercise(
             ),
         ),
         Misconception(
-            "not renormalised",
+            "not renormalized",
             lambda logits, p: logits.softmax(-1) * back(before((n := nucleus(logits, p))[0], p), n[2]),
             "You set the tail to zero, and the rest does not sum to 1 any more.",
             "What do the probabilities have to be divided by?",
@@ -429,7 +428,7 @@ top_p = Exercise(
         Misconception(
             "left in sorted order",
             lambda logits, p: (k := (n := nucleus(logits, p))[0] * before(n[0], p)) / k.sum(-1, keepdim=True),
-            "Your probabilities are right, but in sorted order: position 0 is the likeliest token, not token 0.",
+            "Your probabilities are right, but in sorted order: position 0 is the most likely token, not token 0.",
             "`sort` also returns which token stands where. `scatter` puts things back.",
             "6.5",
         ),
@@ -444,16 +443,15 @@ top_p = Exercise(
             "6.5",
         ),
         Misconception(
-            "the likeliest token is dropped",
+            "the most likely token is dropped",
             lambda logits, p: kept(logits, back(~((n := nucleus(logits, p))[1] >= p).roll(1, dims=-1), n[2])),
-            "You shifted what is to be dropped by one place, and what fell out at the end came in at the "
-            "beginning: the "
-            "likeliest token is dropped.",
+            "You shifted what is to be dropped by one place, and what fell out at the end came in at the beginning: "
+            "the most likely token is dropped.",
             "`roll` goes round in a circle. What has to be at place 0?",
             "6.5",
         ),
         Misconception(
-            "a share of the vocabulary",
+            "a fraction of the vocabulary",
             lambda logits, p: kept(
                 logits,
                 back(
@@ -461,7 +459,8 @@ top_p = Exercise(
                     nucleus(logits, p)[2],
                 ),
             ),
-            "You kept the same number of tokens in every row, the share p of all V. p is a share of the probability.",
+            "You kept the same number of tokens in every row, the share p of all V. p is a fraction of the "
+            "probability.",
             "A sure model needs one token to hold p, an unsure one many.",
             "6.5",
         ),
@@ -538,7 +537,7 @@ def through_the_library(x, positions, w_q, w_k, w_v, cache=None):
 def step(x, table, w_q, w_k, w_v, cache=None, start=lambda S: S, diagonal=lambda T, S: S, show=None, keep=None,
          for_keys=lambda h, x: h, scale=lambda x, q, k: q.size(-1), order=lambda old, new: torch.cat([old, new]),
          over=-1):  # fmt: skip
-    """One piece of a text, with any of its details to be got wrong. S tokens were read before."""
+    """One piece of a text, with every detail open to being wrong. S tokens were read before."""
     S, T = 0 if cache is None else len(cache[0]), len(x)
     first = start(S)
     h = x + table[first : first + T]
@@ -629,7 +628,7 @@ cached_attention = Exercise(
         Misconception(
             "positions off by one",
             lambda *a: step(*a, start=lambda S: S + 1),
-            "Your first new token stands at position S + 1; positions are counted from 0, so S tokens fill 0 … S - 1.",
+            "Your first new token is at position S + 1; positions are counted from 0, so S tokens fill 0 … S - 1.",
             "At which position does the very first token of a text stand?",
             "6.8",
             variants=(lambda *a: step(*a, start=lambda S: max(S - 1, 0)),),
@@ -651,7 +650,7 @@ cached_attention = Exercise(
         Misconception(
             "the mask puts the queries at the beginning",
             lambda *a: step(*a, diagonal=lambda T, S: 0),
-            "You let new token t see the keys 0 … t. With S tokens before it, it stands at position S + t.",
+            "You let new token t see the keys 0 … t. With S tokens before it, it is at position S + t.",
             "causal_mask of lesson 03, with fewer queries than keys. How far does the diagonal move?",
             "6.8",
         ),
@@ -687,7 +686,7 @@ cached_attention = Exercise(
             "6.8",
         ),
         Misconception(
-            "keys and values exchanged",
+            "keys and values swapped",
             lambda x, p, w_q, w_k, w_v, cache=None: step(
                 x, p, w_q, w_k, w_v, None if cache is None else cache[::-1], keep=lambda k, v, *_: (v, k)
             ),
@@ -765,7 +764,7 @@ def search(next_logprobs, beams, max_tokens, end, alpha, start=1, add=lambda tot
            per_parent=None, places=False, all_ended=False, stop_early=False, extend_ended=False, forget=False,
            count=len, lp=lambda n, alpha: ((5 + n) / 6) ** alpha, unfinished=True, together=False, rising=False,
            greedy_stops=True, score=None, carry=None):  # fmt: skip
-    """Beam search with any of its details to be got wrong."""
+    """Beam search with every detail open to being wrong."""
     ranked = score or (lambda c: c[0] / lp(count(c[1]), alpha))
     beam, done = [(0.0, [])] * start, []
     for _ in range(max_tokens):
@@ -861,14 +860,14 @@ def grown(V: int, depth: int, seed: int, ending: float = 1.0) -> dict[str, list[
     return tree
 
 
-# Tokens 0 "sun", 1 "rain", 2 the end. Greedy begins with 0; the likeliest text begins with 1.
+# Tokens 0 "sun", 1 "rain", 2 the end. Greedy begins with 0; the most likely text begins with 1.
 GARDEN = {"": [0.6, 0.3, 0.1], "0": [0.4, 0.35, 0.25], "1": [0.05, 0.03, 0.92]}
-# The likeliest first token is the end; the text that begins with 0 has the better score if alpha is large.
+# The most likely first token is the end; the text that begins with 0 has the better score if alpha is large.
 ENDS = {"": [0.4, 0.1, 0.5], "0": [0.04, 0.06, 0.9], "1": [0.3, 0.2, 0.5]}
 
 beam_search = Exercise(
     name="beam_search",
-    asks="Follow the K likeliest texts at once, set finished ones aside, rank by length-normalised log-probability.",
+    asks="Follow the K most likely texts at once, set finished ones aside, rank by length-normalized log-probability.",
     reference=by_the_library,
     section="6.9",
     cases=[
@@ -882,7 +881,13 @@ beam_search = Exercise(
             "texts that like to end", run=on_a_tree, tree=grown(3, 5, 2, 2.0), beams=3, max_tokens=5, end=2, alpha=1.0
         ),
         Case(
-            "texts that like to go on", run=on_a_tree, tree=grown(4, 4, 3, 0.3), beams=3, max_tokens=4, end=3, alpha=2.0
+            "texts that tend to continue",
+            run=on_a_tree,
+            tree=grown(4, 4, 3, 0.3),
+            beams=3,
+            max_tokens=4,
+            end=3,
+            alpha=2.0,
         ),
         Case("greedy, and the end comes first", run=on_a_tree, tree=ENDS, beams=1, max_tokens=2, end=2, alpha=3.0),
         Case(
@@ -899,7 +904,7 @@ beam_search = Exercise(
             "6.9",
         ),
         Misconception(
-            "no length normalisation",
+            "no length normalization",
             lambda *a: search(*a, lp=lambda n, alpha: 1.0),
             "You ranked by the log-probability itself, whatever alpha is. Every token makes it smaller, so short texts "
             "win.",
@@ -934,7 +939,7 @@ beam_search = Exercise(
             "6.9",
         ),
         Misconception(
-            "normalised during the search",
+            "normalized during the search",
             lambda *a: search(*a, carry=lambda total, n, alpha: total / ((5 + n) / 6) ** alpha, lp=lambda n, alpha: 1),
             "You divided by the penalty in every step and went on with the result, so early tokens have been divided "
             "many times.",
@@ -962,7 +967,7 @@ beam_search = Exercise(
             lambda *a: search(*a, stop_early=True),
             "You stopped as soon as one text was finished. Others that are still in the beam may end with a better "
             "score.",
-            "With more than one beam the search goes on for `max_tokens` steps.",
+            "With more than one beam the search continues for `max_tokens` steps.",
             "6.9",
             variants=(lambda *a: search(*a, stop_early=True, unfinished=False),),
         ),
@@ -971,7 +976,7 @@ beam_search = Exercise(
             lambda *a: search(*a, stop_early=a[1]),
             "You stopped as soon as K texts were finished. Many programs do, to save time; but a text that is still in "
             "the beam may end with a better score than one of these.",
-            "With more than one beam the search goes on for `max_tokens` steps.",
+            "With more than one beam the search continues for `max_tokens` steps.",
             "6.9",
         ),
         Misconception(
@@ -994,7 +999,7 @@ beam_search = Exercise(
         Misconception(
             "each text keeps its best token",
             lambda *a: search(*a, per_parent=1),
-            "You extended each text of the beam by its likeliest token only: that is greedy decoding, from one "
+            "You extended each text of the beam by its most likely token only: that is greedy decoding, from one "
             "beginning.",
             "The K best of *all* candidates: two of them may continue the same text.",
             "6.9",
@@ -1035,14 +1040,14 @@ beam_search = Exercise(
             "the least likely first",
             lambda *a: search(*a, rising=True),
             "You sorted in ascending order and followed the K least likely texts.",
-            "`sort` is ascending unless told otherwise.",
+            "`sort` is ascending by default.",
             "6.9",
         ),
         Misconception(
             "greedy does not stop",
             lambda *a: search(*a, greedy_stops=False),
-            "With one beam your search goes on after its text has ended. Greedy decoding takes the end when it is the "
-            "likeliest token.",
+            "With one beam your search continues after its text has ended. Greedy decoding takes the end when it is "
+            "the most likely token.",
             "There is a sentence about K = 1 in the docstring.",
             "6.9",
         ),
@@ -1053,7 +1058,7 @@ beam_search = Exercise(
         "plain lists": search,
     },
     hints=[
-        "Write it for K = 1 first: one text, its likeliest token, stop at the end.",
+        "Write it for K = 1 first: one text, its most likely token, stop at the end.",
         "Keep two lists of pairs (log-probability, tokens): the beam and the finished ones. In each step "
         "build the list "
         "of all candidates and sort it.",
@@ -1067,7 +1072,7 @@ beam_search = Exercise(
 
 
 def look(find) -> str:
-    """What is to be said about the tree that was found."""
+    """The verdict on the tree that was found."""
     first, second = find()
     if not (torch.is_tensor(first) and torch.is_tensor(second) and first.shape == (3,) and second.shape == (3, 3)):
         return "the two are not tensors (3,) and (3, 3)"
@@ -1084,10 +1089,10 @@ def look(find) -> str:
     texts = first[:, None] * second
     greedy, two, best = (float(texts[order.indices[:n]].max()) for n in (1, 2, 3))
     if two - greedy < 0.02 - 1e-6 and best - two < 0.02 - 1e-6:
-        return "greedy finds the likeliest text, or nearly"
+        return "greedy finds the most likely text, or nearly"
     if two - greedy < 0.02 - 1e-6:
         return "two beams find nothing better than greedy"
-    return "fine" if best - two >= 0.02 - 1e-6 else "two beams find the likeliest text, or nearly"
+    return "fine" if best - two >= 0.02 - 1e-6 else "two beams find the most likely text, or nearly"
 
 
 def tree(first: list, *second: list) -> tuple[Tensor, Tensor]:
@@ -1099,7 +1104,7 @@ GOOD = tree([0.4, 0.35, 0.25], EVEN, [0.5, 0.3, 0.2], [0.0, 1.0, 0.0])
 
 beams_lose = Exercise(
     name="beams_lose",
-    asks="Find a tree on which greedy loses against two beams, and two beams against the likeliest text.",
+    asks="Find a tree on which greedy loses against two beams, and two beams against the most likely text.",
     reference=lambda: GOOD,
     section="6.9",
     cases=[Case("your tree", run=look)],
@@ -1107,22 +1112,22 @@ beams_lose = Exercise(
         Misconception(
             "greedy wins",
             lambda: tree([0.6, 0.3, 0.1], [0.8, 0.1, 0.1], EVEN, EVEN),
-            "Greedy finds the likeliest text here (or one that is less than 0.02 behind).",
-            "After the likeliest first token the model should be unsure, so that no text gets much.",
+            "Greedy finds the most likely text here (or one that is less than 0.02 behind).",
+            "After the most likely first token the model should be unsure, so that no text gets much.",
             "6.9",
         ),
         Misconception(
             "two beams are enough",
             lambda: tree([0.5, 0.4, 0.1], EVEN, [1.0, 0.0, 0.0], EVEN),
-            "Greedy loses, but the likeliest text begins with one of the two likeliest first tokens, so two beams find "
-            "it.",
-            "The likeliest text has to begin with the token that two beams throw away.",
+            "Greedy loses, but the most likely text begins with one of the two most likely first tokens, so two beams "
+            "find it.",
+            "The most likely text has to begin with the token that two beams throw away.",
             "6.9",
         ),
         Misconception(
             "two beams are no better than greedy",
             lambda: tree([0.4, 0.35, 0.25], EVEN, EVEN, [0.0, 1.0, 0.0]),
-            "The likeliest text is missed, but what two beams find is the greedy text, or no better by 0.02.",
+            "The most likely text is missed, but what two beams find is the greedy text, or no better by 0.02.",
             "After the second first token the model should be surer than after the first.",
             "6.9",
         ),
@@ -1192,7 +1197,7 @@ EXERCISES = [
     beams_lose,
     WrittenAnswer(
         "WHY_NOT_LIKELIEST",
-        "Why do beams lose, how many make it safe, and why would we not want the likeliest story?", 50,
+        "Why do beams lose, how many make it safe, and why would we not want the most likely story?", 50,
         ["How many first tokens are there? And what do a hundred tosses of a bent coin look like?"], "6.3",
     ),
     WrittenAnswer(

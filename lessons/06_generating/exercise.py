@@ -2,10 +2,10 @@
 
     python -m lessons check 6                     # what is right, what is wrong, and why
     python -m lessons check 6 --only top_p
-    python -m lessons hint 6 top_p                # one hint more each time
+    python -m lessons hint 6 top_p                # one more hint each time
     python -m lessons run 6 --mine                # the lesson's model, writing by your rules
 
-Replace each `raise NotImplementedError` by your own code. Plain tensor operations are all you need: `softmax`, `exp`,
+Replace each `raise NotImplementedError` with your own code. Plain tensor operations are all you need: `softmax`, `exp`,
 `sort`, `cumsum`, `gather`, `scatter`, `masked_fill`, `cat`, `@`; beam search is ordinary Python. Do not change the
 inputs, and give every tensor that you make the `device` of the inputs.
 
@@ -35,14 +35,14 @@ def temperature(logits: Tensor, t: float) -> Tensor:
 
 
 def min_p(logits: Tensor, p: float) -> Tensor:
-    """2 (easy). Leave only tokens that are not too unlikely beside the likeliest one.
+    """2 (easy). Leave only tokens that are not too unlikely relative to the most likely one.
 
     In each row, keep the tokens whose probability is at least p times the largest probability of that row. The others
     get probability 0, and those that are kept share the whole in the old proportions.
 
     Args:
         logits: (B, V).
-        p: above 0, at most 1. At p = 1 exactly the likeliest token is left, and all that are as likely as it.
+        p: above 0, at most 1. At p = 1 exactly the most likely token is left, and all that are as likely as it.
 
     Returns:
         (B, V) probabilities; each row sums to 1.
@@ -55,7 +55,7 @@ def min_p(logits: Tensor, p: float) -> Tensor:
 def top_p(logits: Tensor, p: float) -> Tensor:
     """3 (medium). Leave only the nucleus: the fewest tokens that together hold at least p of the probability.
 
-    In each row, go through the tokens from the likeliest down (of equally likely ones, the lower id first) and keep
+    In each row, go through the tokens from the most likely down (of equally likely ones, the lower id first) and keep
     them until their probabilities sum to p or more; the token that carries the sum across p is kept as well. The others
     get probability 0, and those that are kept share the whole in the old proportions.
 
@@ -77,7 +77,7 @@ def cached_attention(
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """4 (medium). Causal self-attention of one head over a text that arrives in pieces.
 
-    S tokens have been read before, T new ones arrive. The first new token stands at position S. Add to each new token
+    S tokens have been read before, T new ones arrive. The first new token is at position S. Add to each new token
     the vector of its position; make its query, key and value from the sum; let it attend to all earlier tokens and to
     itself (scores divided by √D, as in lesson 03); and keep the new keys and values for the next call. Whatever the
     pieces are, the outputs must be those of reading the whole text at once.
@@ -97,7 +97,7 @@ def cached_attention(
 def beam_search(
     next_logprobs: Callable[[list[int]], list[float]], beams: int, max_tokens: int, end: int, alpha: float
 ) -> list[tuple[list[int], float]]:
-    """5 (hard). Find the likeliest texts by following K = `beams` of them at once.
+    """5 (hard). Find the most likely texts by following K = `beams` of them at once.
 
     The beam holds unfinished texts with their log-probabilities. It begins with one: the empty text, log-probability 0.
     Then, for each token to be written, at most `max_tokens` times:
@@ -136,16 +136,17 @@ def beams_lose() -> tuple[Tensor, Tensor]:
     the first, row i of `second` how probable each token is after first token i. The probability of text (i, j) is then
     first[i] * second[i, j].
 
-    Greedy takes the likeliest first token, and after it the likeliest second one. Two beams keep the two likeliest
-    first tokens, and find the likeliest text that begins with one of them. Make the text that greedy finds at least
-    0.02 less probable than the one that two beams find, and that at least 0.02 less probable than the likeliest of all.
+    Greedy takes the most likely first token, and after it the most likely second one. Two beams keep the two most
+    likely first tokens, and find the most likely text that begins with one of them. Make the text that greedy finds at
+    least 0.02 less probable than the one that two beams find, and make that at least 0.02 less probable than the most
+    likely text of all.
 
     Returns:
         first (3,), second (3, 3): probabilities; first and each row of second sum to 1 (to within 0.0001), and no two
         numbers of first are equal.
 
     Then say below, in WHY_NOT_LIKELIEST, why beams lose here and how many would be needed to be sure; and why, for
-    stories, we would not want the likeliest text even if we could always find it.
+    stories, we would not want the most likely text even if we could always find it.
     """
     raise NotImplementedError
 

@@ -2,15 +2,15 @@
 # # 06 Generating
 #
 # - **Question:** A model gives every next token a probability. How do you get a good text out of that?
-# - **Teaches:** greedy decoding and why the likeliest text is not the one we want, temperature, top-k, top-p and
-#   min-p, the repetition penalty, the KV cache, beam search with length normalisation; each of them measured
+# - **Teaches:** greedy decoding and why the most likely text is not the one we want, temperature, top-k, top-p and
+#   min-p, the repetition penalty, the KV cache, beam search with length normalization; each of them measured
 # - **Minutes:** 120 to read and solve, 1 to run
 #
 # You need: entropy and nats (lesson 01), attention (lesson 03), and the GPT that is trained here in one cell (lessons
 # 04 and 05).
 #
-# Letters, here and in the whole library: B batch, T number of new tokens, S number of tokens seen, C width of the
-# model, H heads, D = C / H the width of one head, L layers, V size of the vocabulary, K number of beams.
+# Dimension letters, here and throughout the library: B batch, T number of new tokens, S number of tokens seen, C
+# width of the model, H heads, D = C / H the width of one head, L layers, V size of the vocabulary, K number of beams.
 
 # %% [setup]
 import sys
@@ -36,7 +36,7 @@ from llmasos.models import GPT, ModelConfig
 from llmasos.objectives import CausalLM
 from llmasos.tokenizers import BPETokenizer
 from llmasos.training.optimizers import make_optimizers, set_learning_rate
-from llmasos.training.recipe import Recipe
+from llmasos.training.recipe import TrainingSettings
 from llmasos.training.schedules import learning_rate_factor
 
 SEED = seed()
@@ -54,13 +54,12 @@ torch.set_printoptions(precision=2, sci_mode=False)
 # $$ P(y) = \prod_{t=1}^{n} P(y_t \mid y_1 \dots y_{t-1}), \qquad
 #    \log P(y) = \sum_{t=1}^{n} \log P(y_t \mid y_1 \dots y_{t-1}). $$
 #
-# The last token $y_n$ is the one that says that the text is over. Because of it the probabilities of all texts, of
-# all lengths, sum to one (as long as the model never goes on for ever): who rates next tokens rates every text there
-# is.
+# The last token $y_n$ is the one that says that the text is over. Because of it the probabilities of all texts, of all
+# lengths, sum to one (as long as the model never goes on forever): who rates next tokens rates every text there is.
 #
-# So the model *is* a distribution over texts. What it does not say is what to do with it. Shall we draw a text from
-# it? Look for the likeliest? Something in between? This is called **decoding**, and the same model writes well or
-# badly by it. Nothing in this lesson changes a single weight.
+# So the model *is* a distribution over texts. What it does not say is what to do with it. Shall we draw a text from it?
+# Look for the most likely? Something in between? This is called **decoding**, and the same model writes well or badly
+# by it. Nothing in this lesson changes a single weight.
 
 # %% [markdown]
 # ## 6.2 A model to write with
@@ -91,8 +90,8 @@ train, val = encode(train_texts), encode(val_texts)
 LONGEST = max(map(len, train + val))
 config = ModelConfig(vocab_size=V, context_length=LONGEST, n_layers=2, n_heads=4, d_model=64, activation="gelu")
 model, objective = GPT(config), CausalLM()
-recipe = Recipe(optimizer="muon", learning_rate=PEAK, precision="fp32", seed=SEED)
-optimizers = make_optimizers(model, recipe)
+settings = TrainingSettings(optimizer="muon", learning_rate=PEAK, precision="fp32", seed=SEED)
+optimizers = make_optimizers(model, settings)
 shuffle = np.random.default_rng(SEED)
 for step in range(STEPS):
     set_learning_rate(optimizers, PEAK * learning_rate_factor(step, STEPS, 30, "linear", 0.0))
@@ -149,7 +148,7 @@ def write(rule, n, number=0):
 
 
 def greedy_rule(logits):
-    return F.one_hot(logits.argmax(dim=-1), V).float()  # all of the probability to the likeliest token
+    return F.one_hot(logits.argmax(dim=-1), V).float()  # all of the probability to the most likely token
 
 
 def as_it_is(logits):
@@ -165,17 +164,17 @@ for name, rule in (("greedy", greedy_rule), ("as it is", as_it_is)):
 # each time, and sooner or later something in it goes wrong: a boy becomes *she*, a word falls apart.
 
 # %% [markdown]
-# ## 6.3 The likeliest text is not the one we want
+# ## 6.3 The most likely text is not the one we want
 #
-# **Greedy decoding** takes the likeliest token at every step. Two questions should be kept apart here.
+# **Greedy decoding** takes the most likely token at every step. Two questions should be kept apart here.
 #
-# *Is the greedy text the likeliest text?* Not in general. The best first step may lead to a place from where no step
-# is good. Finding the likeliest of all texts means comparing all of them, and there are Vⁿ. Section 6.9 looks for
-# better ones.
+# *Is the greedy text the most likely text?* Not in general. The best first step may lead to a place from where no
+# step is good. Finding the most likely of all texts means comparing all of them, and there are Vⁿ. Section 6.9 looks
+# for better ones.
 #
-# *If we had the likeliest text, would we want it?* Toss a bent coin a hundred times, heads with probability 0.6. The
-# likeliest of all sequences is a hundred heads. It is likelier than every other single one, and you will never see
-# it.
+# *If we had the most likely text, would we want it?* Toss a bent coin a hundred times, heads with probability 0.6.
+# The most likely of all sequences is a hundred heads. It is likelier than every other single one, and you will never
+# see it.
 
 # %%
 heads, tosses, p = 60, 100, 0.6
@@ -210,7 +209,7 @@ result("the greedy text, nats per token", greedy_nats.mean().item(), 0.33, 0.1)
 # **What to see.** The real text is a line of peaks: a name, a place, a thing; what the story could have left open and
 # did not. In between it is as predictable as anything. The greedy text has lower peaks and fewer of them. This is the
 # picture of Holtzman et al. (2020, figure 2), who drew it for GPT-2 and beam search (6.9), with probability upwards
-# where we have surprise: text of people jumps up and down, text that maximises probability is smooth and expected.
+# where we have surprise: text of people jumps up and down, text that maximizes probability is smooth and expected.
 #
 # One text hides the worst. Let greedy continue forty *different* first sentences, and count how many different second
 # sentences come out.
@@ -221,7 +220,7 @@ greedy = SamplingOptions(max_new_tokens=LONGEST, temperature=0.0)
 
 
 def second_sentences(prompts, texts):
-    """What follows each prompt, up to the next full stop."""
+    """What follows each prompt, up to the next period."""
     return [text[len(prompt) :].split(".")[0].strip() for prompt, text in zip(prompts, texts, strict=True)]
 
 
@@ -229,15 +228,15 @@ continued = [prompt + g.text for prompt, g in zip(first, generate(model, tokeniz
 real_second = set(second_sentences(first, val_texts[:40]))
 greedy_second = second_sentences(first, continued)
 commonest = max(greedy_second, key=greedy_second.count)
-print(f"the commonest, {greedy_second.count(commonest)} times: {commonest}")
+print(f"the most common, {greedy_second.count(commonest)} times: {commonest}")
 result("real second sentences, share that is different", len(real_second) / 40, 1.0, 0.01)
 result("greedy second sentences, share that is different", len(set(greedy_second)) / 40, 0.6, 0.25)
 
 # %% [markdown]
-# Forty real stories go on in forty ways, greedy goes on in twenty to thirty, though it is given forty different
-# beginnings. Our texts end after four sentences. Where a model goes on without an end, as
-# GPT-2 does, the same force makes it say one sentence over and over (Holtzman et al. 2020, figure 1): what has been
-# said once is likely to be said again, and saying it makes it likelier still.
+# Forty real stories continue in forty ways, greedy continues in twenty to thirty, though it is given forty
+# different beginnings. Our texts end after four sentences. Where a model continues without an end, as GPT-2 does, the
+# same force makes it say one sentence over and over (Holtzman et al. 2020, figure 1): what has been said once is likely
+# to be said again, and saying it makes it likelier still.
 
 # %% [markdown]
 # ## 6.4 Temperature
@@ -247,10 +246,10 @@ result("greedy second sentences, share that is different", len(set(greedy_second
 #
 # $$ p_i(t) = \frac{\exp(z_i / t)}{\sum_j \exp(z_j / t)} \;\propto\; p_i^{\,1/t} $$
 #
-# The second form follows because $z_i = \log p_i + \text{const}$, and says what happens: every *ratio* of
-# probabilities is raised to the power $1/t$. Logits ln 4 and ln 1 are a ratio of 4 to 1. At $t = 1/2$ it becomes 16
-# to 1, at $t = 2$ it becomes 2 to 1. As $t \to 0$ the likeliest token gets everything, which is greedy; as $t \to
-# \infty$ all tokens become alike. The order of the tokens never changes.
+# The second form follows because $z_i = \log p_i + \text{const}$, and says what happens: every *ratio* of probabilities
+# is raised to the power $1/t$. Logits ln 4 and ln 1 are a ratio of 4 to 1. At $t = 1/2$ it becomes 16 to 1, at $t = 2$
+# it becomes 2 to 1. As $t \to 0$ the most likely token gets everything, which is greedy; as $t \to \infty$ all tokens
+# become alike. The order of the tokens never changes.
 #
 # How unsure is the choice? Write $\beta = 1/t$ and $Z = \sum_j e^{\beta z_j}$. The entropy is
 #
@@ -316,14 +315,14 @@ with torch.no_grad():
     each = model(batch["ids"]).softmax(-1)[batch["targets"] != -100]  # (positions, V)
 tail = (each * (each < 0.01)).sum(-1).mean().item()  # what all tokens below 1 % hold together
 print(f"{(each < 0.01).sum(-1).float().mean():.0f} of {V} tokens are below 1 %")
-result("and hold together, as a share of the probability", tail, 0.017, 0.005)
+result("and hold together, as a fraction of the probability", tail, 0.017, 0.005)
 print(f"so 70 tokens are all chosen from above it with probability {(1 - tail) ** 70:.2f}")
 
 # %% [markdown]
 # If one step goes wrong with probability $\epsilon$, all of $n$ go well with probability $(1 - \epsilon)^n$. A small
-# $\epsilon$ does not help when $n$ is a whole text. And after the first broken word the model has to go on from a
-# text that it has never seen the like of. (Not everything in the tail is broken: some of it is the rare thing that
-# was true.)
+# $\epsilon$ does not help when $n$ is a whole text. And after the first broken word the model has to continue from a
+# text that it has never seen the like of. (Not everything in the tail is broken: some of it is the rare thing that was
+# true.)
 #
 # So cut the tail off: choose a set $A$ of tokens, give the others probability zero, and let the set share the whole
 # in the old proportions,
@@ -333,13 +332,13 @@ print(f"so 70 tokens are all chosen from above it with probability {(1 - tail) *
 # In logits: set those outside to $-\infty$, and take the softmax. (Not to 0: $e^0 = 1$ is an ordinary weight, as in
 # section 3.5.) The rules differ in $A$ only.
 #
-# - **top-k**: the $k$ likeliest (Fan et al. 2018, section 5.4). Of tokens that tie with the $k$-th, this library
+# - **top-k**: the $k$ most likely (Fan et al. 2018, section 5.4). Of tokens that tie with the $k$-th, this library
 #   keeps all.
-# - **top-p**, or nucleus: the *fewest* likeliest tokens that together hold at least $p$ (Holtzman et al. 2020,
+# - **top-p**, or nucleus: the *fewest* most likely tokens that together hold at least $p$ (Holtzman et al. 2020,
 #   section 3.1). Sort by probability, add up from the top, stop when the sum reaches $p$. The token that carries it
 #   across is in: without it the set would hold less than $p$.
-# - **min-p**: all that are at least $p$ times as likely as the likeliest one, $p_i \ge p \cdot \max_j p_j$ (Nguyen et
-#   al. 2024). A ratio of probabilities is a difference of logits: $z_i \ge \max_j z_j + \ln p$.
+# - **min-p**: all that are at least $p$ times as likely as the most likely one, $p_i \ge p \cdot \max_j p_j$ (Nguyen
+#   et al. 2024). A ratio of probabilities is a difference of logits: $z_i \ge \max_j z_j + \ln p$.
 #
 # An example by hand. Probabilities 0.50, 0.25, 0.15, 0.10. Top-k with $k = 3$ keeps the first three. Top-p with $p =
 # 0.6$ keeps two: 0.50 is not enough, 0.75 is. They become 2/3 and 1/3. Min-p with $p = 0.25$ has the bound 0.125, and
@@ -377,11 +376,11 @@ for text, file in ((UNSURE, "06-unsure"), (SURE, "06-sure")):
 
 # %% [markdown]
 # **What to see.** The bars are the model's probabilities, the marks say who is kept. Top-k keeps ten in both. That is
-# about right where the model is unsure and wrong where it is sure: nine tokens stay that nobody would say there.
-# Top-p and min-p follow the shape: many where there are many, one where there is one. They differ in how they look.
-# Top-p counts from above until enough is held: of nine words that fit equally well it may cut the last one, and a
-# flat tail can slip in when the top holds just less than $p$. Min-p looks down from the likeliest token: what is
-# nearly as likely stays, and when that one is sure of itself, the bar is high for all others.
+# about right where the model is unsure and wrong where it is sure: nine tokens stay that nobody would say there. Top-p
+# and min-p follow the shape: many where there are many, one where there is one. They differ in how they look. Top-p
+# counts from above until enough is held: of nine words that fit equally well it may cut the last one, and a flat tail
+# can slip in when the top holds just less than $p$. Min-p looks down from the most likely token: what is nearly as
+# likely stays, and when that one is sure of itself, the bar is high for all others.
 #
 # Exercises **min_p** and **top_p** ask for the two. Temperature comes before them in this library's chain (penalty →
 # temperature → top-k → top-p → min-p), because they look at probabilities, which temperature changes; top-k looks at
@@ -395,9 +394,9 @@ for text, file in ((UNSURE, "06-unsure"), (SURE, "06-sure")):
 #
 # - **Possible.** The generator of the stories is known, so we can ask it: how far does this text agree with *some*
 #   story that you could tell? `possible(text)` searches all ways on, and gives the number of characters before the
-#   first impossible word. The share of the text that this is, averaged over texts, is our measure of sense. It is
+#   first impossible word. The fraction of the text that this is, averaged over texts, is our measure of sense. It is
 #   strict: the first *he* about a girl ends it.
-# - **Variety.** The share of different runs of four words among all runs of four words in all texts, *distinct-4*
+# - **Variety.** The fraction of different runs of four words among all runs of four words in all texts, *distinct-4*
 #   (after Li et al. 2016, who had it for one and two). It depends on how many texts there are: here always thirty-two.
 #
 # And beside them the nats per token under the model itself.
@@ -492,9 +491,9 @@ for name, variety, share, spread in (
 #
 # $$ z'_i = z_i / \theta \;\text{ if } i \text{ has occurred}, \qquad z'_i = z_i \;\text{ otherwise.} $$
 #
-# There is a trap in it. Dividing makes a *positive* logit smaller; a negative one moves towards zero, and the token
-# that was to be punished becomes likelier. Yet logits have no zero of their own: adding the same number to all of
-# them changes nothing for the softmax, and everything here. So implementations, ours too, multiply where a logit is
+# There is a trap in it. Dividing makes a *positive* logit smaller; a negative one moves toward zero, and the token
+# that was to be punished becomes likelier. Yet logits have no zero of their own: adding the same number to all of them
+# changes nothing for the softmax, and everything here. So implementations, ours too, multiply where a logit is
 # negative. That mends the sign, but not that the strength of the rule depends on a number that means nothing.
 #
 # And should a text not repeat itself? A story about Rosa says *Rosa*, and *she*, and ends every sentence with a full
@@ -539,10 +538,10 @@ result("possible share lost by a penalty of 1.3", sense(continued) - sense(punis
 #     read B      append k_B, v_B; q_B meets k_A k_B  → C
 #     read C      append k_C, v_C; …                  → D
 #
-# Three things are easy to get wrong. The new token stands at **position S**, the number of tokens in the cache, not
-# at 0, though it comes alone. It must see **itself**: append first, then attend. And when T tokens arrive at once (a
-# prompt), new token number $t$ stands at position $S + t$ and sees the keys $s \le S + t$: the mask of section 3.5
-# with fewer queries than keys. Exercise **cached_attention** asks for one head of this.
+# Three things are easy to get wrong. The new token stands at **position S**, the number of tokens in the cache, not at
+# 0, though it comes alone. It must see **itself**: append first, then attend. And when T tokens arrive at once (a
+# prompt), new token number $t$ is at position $S + t$ and sees the keys $s \le S + t$: the mask of section 3.5 with
+# fewer queries than keys. Exercise **cached_attention** asks for one head of this.
 #
 # Is it the same? Let the model read a real text at once, and then token by token through the cache.
 
@@ -637,9 +636,9 @@ for name, sizes in (
     print(f"{name}, 2 bytes a number: {cache_bytes(*sizes) / 2**20:,.0f} MiB for each text")
 
 # %% [markdown]
-# ## 6.9 Beam search: looking for the likeliest text
+# ## 6.9 Beam search: looking for the most likely text
 #
-# There are tasks where the likeliest text *is* wanted. A translation should say what the source says, and nothing
+# There are tasks where the most likely text *is* wanted. A translation should say what the source says, and nothing
 # that would surprise. Greedy is poor at it, because it cannot take a token back. Here is a garden path, two words of
 # weather:
 
@@ -650,7 +649,7 @@ for a, p in first_word.items():
     print("   ".join(f"{a} {b}: {p} × {q} = {p * q:.3f}" for b, q in second_word[a].items()))
 
 # %% [markdown]
-# Greedy takes *sun* and ends with *sun wind*, 0.24. The likeliest text is *rain fog*, 0.36: after the second best
+# Greedy takes *sun* and ends with *sun wind*, 0.24. The most likely text is *rain fog*, 0.36: after the second best
 # first word the model is sure, after the best it is not. Keep *two* beginnings, and it is found.
 #
 # **Beam search** keeps K unfinished texts, the *beam*, each with its log-probability. It begins with one, the empty
@@ -662,21 +661,21 @@ for a, p in first_word.items():
 #
 # All candidates of one step have the same length, so they can be compared as they are. (Begin with *one* empty text,
 # not with K: K equal texts have equal continuations, and the beam would be full of duplicates.) With K = 1 this is
-# greedy decoding, and stops where that stops. With K as large as the number of all beginnings nothing is ever lost,
-# and the likeliest text is found for certain. In between there is no promise; exercise **beams_lose** has you fool
-# two beams.
+# greedy decoding, and stops where that stops. With K as large as the number of all beginnings nothing is ever lost, and
+# the most likely text is found for certain. In between there is no promise; exercise **beams_lose** has you fool two
+# beams.
 #
 # **Finished texts differ in length.** Every token multiplies the probability by a number below 1. Suppose every token
-# of a text has probability 0.8: two tokens make 0.64, ten make 0.11. Whoever ranks by $\log P$ prefers short texts,
-# for no other reason than that they are short. Search hard enough, and in translation models the likeliest output of
-# all is often the empty one (Stahlberg & Byrne 2019). The usual remedy is to rank finished texts not by $\log P$ but
-# by a **score** that divides it by a growing function of the length, here that of Wu et al. (2016, equation 14),
-# where $n$ counts the tokens, the end included:
+# of a text has probability 0.8: two tokens make 0.64, ten make 0.11. Whoever ranks by $\log P$ prefers short texts, for
+# no other reason than that they are short. Search hard enough, and in translation models the most likely output of
+# all is often the empty one (Stahlberg & Byrne 2019). The usual remedy is to rank finished texts not by $\log P$ but by
+# a **score** that divides it by a growing function of the length, here that of Wu et al. (2016, equation 14), where $n$
+# counts the tokens, the end included:
 #
 # $$ \mathrm{score}(y) = \frac{\log P(y)}{\mathrm{lp}(n)}, \qquad
 #    \mathrm{lp}(n) = \left(\frac{5 + n}{6}\right)^{\alpha}. $$
 #
-# $\alpha = 0$ is no normalisation. Mind the sign: $\log P$ is negative, so dividing by a larger number makes the
+# $\alpha = 0$ is no normalization. Mind the sign: $\log P$ is negative, so dividing by a larger number makes the
 # score *better*.
 
 # %%
@@ -722,9 +721,9 @@ if your_search is not None:
     print(f"your two beams, from nothing: {found[0][1]:.1f}, {tokenizer.decode(found[0][0])}")
 
 # %% [markdown]
-# **What to see.** Beams find texts that are two to four nats likelier than the greedy ones: e³ = 20 times as
-# probable. So greedy is far from the likeliest text. Is there more sense in them? With most seeds a little, with some
-# none; by 24 texts it is not settled.
+# **What to see.** Beams find texts that are two to four nats likelier than the greedy ones: e³ = 20 times as probable.
+# So greedy is far from the most likely text. Is there more sense in them? With most seeds a little, with some none;
+# by 24 texts it is not settled.
 #
 # And the other columns say what section 6.3 said. Real texts are ten to thirteen nats *less* probable than what the
 # beams find, and far more varied: 0.88 against 0.5. The beam gives each beginning the continuation of which the model
@@ -739,9 +738,8 @@ if your_search is not None:
 # %% [markdown]
 # ## 6.10 What was left out
 #
-# - **Other rules.** Locally typical sampling (Meister et al. 2023) keeps the tokens whose surprise is near the
-#   entropy, and may drop the likeliest. Contrastive decoding (Li et al. 2023) subtracts the opinion of a weaker
-#   model.
+# - **Other rules.** Locally typical sampling (Meister et al. 2023) keeps the tokens whose surprise is near the entropy,
+#   and may drop the most likely. Contrastive decoding (Li et al. 2023) subtracts the opinion of a weaker model.
 # - **Constraints**: only tokens that keep a text valid JSON, say. It is one more set $A$.
 # - **Speculative decoding** (Leviathan et al. 2023): a small model guesses several tokens, the large one reads them
 #   as one piece through its cache and accepts what it would have drawn itself. The distribution stays the same.
@@ -758,5 +756,5 @@ if your_search is not None:
 # Stahlberg & Byrne 2019, *On NMT Search Errors and Model Errors: Cat Got Your Tongue?* Shazeer 2019, *Fast
 # Transformer Decoding: One Write-Head is All You Need*. Ainslie et al. 2023, *GQA*.
 #
-# **Now you.** `python -m lessons check 6` makes your file, `lessons/mine/06_generating.py`, with seven exercises in
-# it. When the checks are content, `python -m lessons run 6 --mine` lets the model write by your rules.
+# **Now you.** `python -m lessons check 6` creates your file, `lessons/mine/06_generating.py`, with seven exercises in
+# it. When the checks pass, `python -m lessons run 6 --mine` lets the model write by your rules.

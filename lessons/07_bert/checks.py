@@ -1,4 +1,4 @@
-"""What is checked in lesson 07, and the mistakes that are known."""
+"""What is checked in lesson 07, and the known mistakes."""
 
 import math
 import random
@@ -21,7 +21,7 @@ LOSSES = {
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
-    """Normal numbers, the same every time."""
+    """Reproducible normal random numbers."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
@@ -73,8 +73,14 @@ padding_mask = Exercise(
         Case("three tokens, the last of them padding", attend, attention_mask=booleans("TTF"), x=ONE_HOT),
         Case("no padding", attend, attention_mask=booleans("TTT"), x=ONE_HOT),
         Case("two rows of unequal length", attend, attention_mask=booleans("TTTT", "TTFF"), x=normal(2, 1, 4, 2)),
-        Case("padding on the left, two heads", attend, attention_mask=booleans("FTT", "TTT"), x=normal(2, 2, 3, 2, seed=1)),
-        Case("as many rows as positions", attend, attention_mask=booleans("TTF", "TFF", "TTT"), x=normal(3, 2, 3, 2, seed=2)),
+        Case(
+            "padding on the left, two heads", attend, attention_mask=booleans("FTT", "TTT"),
+            x=normal(2, 2, 3, 2, seed=1),
+        ),
+        Case(
+            "as many rows as positions", attend, attention_mask=booleans("TTF", "TFF", "TTT"),
+            x=normal(3, 2, 3, 2, seed=2),
+        ),
         Case(
             "four rows, three heads", attend, attention_mask=booleans("TTTTT", "TFFFF", "TTTFF", "TTFFF"),
             x=normal(4, 3, 5, 4, seed=3),
@@ -84,7 +90,7 @@ padding_mask = Exercise(
         Misconception(
             "True means hidden",
             lambda attention_mask: ~attention_mask[:, None, None, :],
-            "Your mask is right, but the other way round: it lets everybody look at padding, and at nothing else.",
+            "Your mask is right, but the other way around: it lets everybody look at padding, and at nothing else.",
             "Here True means: may attend. What is `attention_mask` where somebody may be looked at?",
             "7.3",
         ),
@@ -106,16 +112,18 @@ padding_mask = Exercise(
         ),
         Misconception(
             "causal as well",
-            lambda attention_mask: attention_mask[:, None, None, :] & torch.ones(attention_mask.size(1), attention_mask.size(1), dtype=torch.bool).tril(),
+            lambda attention_mask: attention_mask[:, None, None, :] & torch.ones(attention_mask.size(1),
+            attention_mask.size(1), dtype=torch.bool).tril(),
             "You also hid the future. That is a GPT; BERT hides words instead, so that it can look both ways.",
             "What may a position not see, in an encoder?",
             "7.3",
         ),
         Misconception(
             "nobody sees itself",
-            lambda attention_mask: attention_mask[:, None, None, :] & ~torch.eye(attention_mask.size(1), dtype=torch.bool),
-            "You let no position look at itself. There is no need: where a token is to be guessed, [MASK] stands. (And "
-            "it would not help: after one layer the neighbours know the token, and the second layer asks them.)",
+            lambda attention_mask: attention_mask[:, None, None, :] & ~torch.eye(attention_mask.size(1),
+            dtype=torch.bool),
+            "You let no position look at itself. There is no need: where a token is to be guessed, [MASK] stands. "
+            "(And it would not help: after one layer the neighbors know the token, and the second layer asks them.)",
             "Everybody may look at everything that is real.",
             "7.2",
         ),
@@ -137,12 +145,14 @@ padding_mask = Exercise(
         ),
         Misconception(
             "numbers to be added",
-            lambda attention_mask: torch.zeros(attention_mask.shape).masked_fill(~attention_mask, -math.inf)[:, None, None, :],
+            lambda attention_mask: torch.zeros(attention_mask.shape).masked_fill(~attention_mask, -math.inf)[:, None,
+            None, :],
             "Your mask holds 0 and -inf, to be added to the scores. That is a convention too, but not that of this "
             "course: here masks are True and False.",
             "`attention_mask` is boolean already. Does it have to be anything else?",
             "7.3",
-            variants=(lambda attention_mask: attention_mask[:, None, None, :].int(), lambda attention_mask: attention_mask[:, None, None, :].float()),
+            variants=(lambda attention_mask: attention_mask[:, None, None, :].int(), lambda attention_mask:
+            attention_mask[:, None, None, :].float()),
         ),
     ],
     accepted={
@@ -172,7 +182,7 @@ def half_up(x: float) -> int:
 
 
 def choose(ids, special, u, share, size=lambda n, share: max(1, half_up(share * n)), allowed=None, rank=None):
-    """The choice of exercise 2, row by row, with any of its details to be got wrong."""
+    """The choice of exercise 2, row by row, with every detail open to being wrong."""
     rows = []
     for b in range(len(ids)):
         ordinary = [t for t in range(ids.size(1)) if not special[ids[b, t]]]
@@ -357,10 +367,10 @@ choose_masked = Exercise(
             "7.5",
         ),
         Misconception(
-            "a share of the whole row",
+            "a fraction of the whole row",
             share_of_everything,
-            "You took the share of all T positions, with [CLS], [SEP] and padding among them. A short row in a wide "
-            "batch then loses most of its words.",
+            "You took the fraction of all T positions, with [CLS], [SEP] and padding among them. A short row in a "
+            "wide batch then loses most of its words.",
             "n is the number of ordinary tokens of this row.",
             "7.5",
         ),
@@ -389,7 +399,7 @@ choose_masked = Exercise(
         Misconception(
             "a half goes to the even number",
             lambda ids, special, u, share: choose(ids, special, u, share, lambda n, s: max(1, round(s * n))),
-            "Python's and torch's `round` take a half to the even neighbour: 2.5 becomes 2. Here a half is rounded "
+            "Python's and torch's `round` take a half to the even neighbor: 2.5 becomes 2. Here a half is rounded "
             "upwards.",
             "⌊x + ½⌋",
             "7.5",
@@ -428,8 +438,8 @@ choose_masked = Exercise(
         Misconception(
             "one count for the whole batch",
             whole_batch,
-            "You took the share of all ordinary tokens of the batch and let all rows compete for it. What is hidden in "
-            "one row then depends on the others.",
+            "You took the fraction of all ordinary tokens of the batch and let all rows compete for it. What is "
+            "hidden in one row then depends on the others.",
             "Each row has its own n, its own count and its own order.",
             "7.5",
             variants=(
@@ -463,7 +473,7 @@ choose_masked = Exercise(
 
 
 def hide(ids, chosen, fate, dice, mask_id, ordinary, first=0.8, second=0.9, drawn=None, shown=None, labels=None):
-    """Masking with any of its details to be got wrong."""
+    """Masking with every detail open to being wrong."""
     drawn = ordinary[(dice * len(ordinary)).long()] if drawn is None else drawn
     new = torch.where(fate < first, mask_id, torch.where(fate < second, drawn, ids))
     new = torch.where(chosen, new, ids) if shown is None else shown(new)
@@ -613,7 +623,7 @@ apply_80_10_10 = Exercise(
             "7.6",
         ),
         Misconception(
-            "kept and replaced are exchanged",
+            "kept and replaced are swapped",
             lambda ids, chosen, fate, dice, mask_id, ordinary: hide(
                 ids, chosen, torch.where(fate < 0.8, fate, 1.7 - fate), dice, mask_id, ordinary
             ),
@@ -682,7 +692,7 @@ apply_80_10_10 = Exercise(
             lambda ids, chosen, fate, dice, mask_id, ordinary: hide(
                 ids, chosen, 1 - fate, dice, mask_id, ordinary, 0.1, 0.2
             ),
-            "Your shares are the other way round: most of the chosen tokens stay as they are.",
+            "Your shares are the other way around: most of the chosen tokens stay as they are.",
             "fate below 0.8 is [MASK].",
             "7.6",
             variants=(wrong(first=lambda *a: 0.1, second=lambda *a: 0.2),),
@@ -890,7 +900,7 @@ masked_lm_loss = Exercise(
             "NaN where nothing is predicted",
             lambda logits, labels: mean_of(logits, labels, lambda s, p: s.sum() / p.sum()),
             "If nothing is predicted, you divide 0 by 0. One such batch, and all weights are NaN.",
-            "What shall the loss be then? Which divisor gives that?",
+            "What should the loss be then? Which divisor gives that?",
             "7.5",
             variants=(
                 lambda logits, labels: -logits[labels != -100].log_softmax(-1)
@@ -979,7 +989,7 @@ DRAWS = 800
 
 
 def survey(draw, documents: list[list[str]], seed: int) -> str:
-    """What is to be said about many pairs."""
+    """The verdict on many pairs."""
     generator, again = random.Random(seed), random.Random(seed)
     pairs = []
     for _ in range(DRAWS):
@@ -1047,7 +1057,7 @@ def survey(draw, documents: list[list[str]], seed: int) -> str:
 
 
 def pair_by(documents, g, first=None, other=None, coin=lambda g: g.random() < 0.5, following=None, label=None):
-    """One pair with any of its details to be got wrong."""
+    """One pair with every detail open to being wrong."""
     d, i = first(documents, g) if first else start(documents, g)
     follows = coin(g)
     if follows:
@@ -1176,7 +1186,7 @@ next_sentence_pair = Exercise(
             "7.7",
         ),
         Misconception(
-            "every pair is labelled True",
+            "every pair is labeled True",
             lambda documents, g: pair_by(documents, g, label=lambda follows: True),
             "Your label is True whatever was drawn, so there is nothing to learn.",
             "The coin decides two things: the second text and the label.",
@@ -1271,11 +1281,11 @@ next_sentence_pair = Exercise(
             "7.7",
         ),
         Misconception(
-            "the neighbouring document",
+            "the neighboring document",
             lambda documents, g: pair_by(
                 documents, g, other=lambda docs, d, i, g: g.choice(docs[(d + 1) % len(docs)])
             ),
-            "The other document is always the next one in the list. Neighbours are often about the same thing "
+            "The other document is always the next one in the list. Neighbors are often about the same thing "
             "(chapters of a book), and the model sees few combinations.",
             "Any document but the first text's own.",
             "7.7",
@@ -1327,7 +1337,7 @@ next_sentence_pair = Exercise(
 
 
 def measure(find) -> str:
-    """What is to be said about the language that was found."""
+    """The verdict on the language that was found."""
     p = find()
     if not torch.is_tensor(p):
         return "it is not a tensor"
@@ -1353,7 +1363,7 @@ def measure(find) -> str:
     if abs(perplexity - pseudo) < 0.01 * perplexity:
         return "the two numbers are equal: neither word says anything about the other"
     if min(joint - first, joint - second) < 0.01:
-        return "one word gives the other away, but not the other way round"
+        return "one word gives the other away, but not the other way around"
     return "the pseudo-perplexity is too large"
 
 
@@ -1395,7 +1405,7 @@ better_than_it_is = Exercise(
         ),
         Misconception(
             "each row sums to 1", lambda: torch.eye(16),
-            "Each of your rows sums to 1, as if p[i, j] were the probability of j after i. Asked for is the "
+            "Each of your rows sums to 1, as if p[i, j] were the probability of j after i. The exercise asks for the "
             "probability of the whole sentence, and all of those together sum to 1.",
             "Divide by something.", "7.10",
         ),
@@ -1407,7 +1417,8 @@ better_than_it_is = Exercise(
         ),
         Misconception(
             "only one word gives the other away", one_way,
-            "One of your words tells the other, but not the other way round, so one of the two is still hard to guess.",
+            "One of your words tells the other, but not the other way around, so one of the two is still hard to "
+            "guess.",
             "Look at the sum over both words in section 7.10: both terms must be small.", "7.10",
             variants=(lambda: one_way().T.contiguous(),),
         ),

@@ -2,10 +2,10 @@
 
     python -m lessons check 7                     # what is right, what is wrong, and why
     python -m lessons check 7 --only choose_masked
-    python -m lessons hint 7 choose_masked        # one hint more each time
+    python -m lessons hint 7 choose_masked        # one more hint each time
     python -m lessons run 7 --mine                # the lesson's model, trained with your masks and your loss
 
-Replace each `raise NotImplementedError` by your own code. Plain tensor operations are all you need. The ready-made
+Replace each `raise NotImplementedError` with your own code. Plain tensor operations are all you need. The ready-made
 cross-entropies of torch and everything of llmasos are not allowed, for obvious reasons. Do not change the inputs, and
 give every tensor that you make the `device` of the inputs. Nothing here draws random numbers of its own: where chance
 is needed, uniform random numbers or a generator are passed in.
@@ -21,7 +21,7 @@ from torch import Tensor
 def padding_mask(attention_mask: Tensor) -> Tensor:
     """1 (easy). Say which positions each position of an encoder may attend to.
 
-    The rows of a batch were filled up with [PAD] to the same length. Everybody may look in both directions, and at
+    The rows of a batch were padded with [PAD] to the same length. Everybody may look in both directions, and at
     itself, but nobody at padding.
 
     Args:
@@ -154,10 +154,11 @@ WHY_PSEUDO = """
 """
 
 
-# 7 (open). Change one thing about what the lesson's BERT learns from — the share of hidden tokens, the 80/10/10, whole
-# words instead of pieces, the same masks in every epoch, next sentences from the same story, no next sentences at all —
-# and train it again: python -m lessons run 7 --mine, with your functions changed as you like (keep the right ones as a
-# comment), or a copy of lesson.py. Predict first: which of the lesson's numbers will move, and which way? Write down
-# what you changed, what you predicted and why, what came out with two seeds or more, and what you make of it.
+# 7 (open). Change one thing about what the lesson's BERT learns from — the fraction of hidden tokens, the 80/10/10,
+# whole words instead of pieces, the same masks in every epoch, next sentences from the same story, no next sentences
+# at all — and train it again: python -m lessons run 7 --mine, with your functions changed as you like (keep the right
+# ones as a comment), or a copy of lesson.py. Predict first: which of the lesson's numbers will move, and which way?
+# Write down what you changed, what you predicted and why, what came out with two seeds or more, and what you make of
+# it.
 EXPERIMENT = """
 """

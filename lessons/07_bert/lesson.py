@@ -3,7 +3,7 @@
 #
 # - **Question:** How does a model learn to read, if it may look at both sides of every word?
 # - **Teaches:** why looking both ways needs another objective; the encoder and its padding mask; masked language
-#   modelling and what 80/10/10 is for; next-sentence prediction and its critics; pseudo-perplexity
+#   modeling and what 80/10/10 is for; next-sentence prediction and its critics; pseudo-perplexity
 # - **Minutes:** 100 to read and solve, 1 to run
 #
 # You need: attention and masks (lesson 03), the block, positions and the shifted loss (lesson 04), and perplexity
@@ -38,7 +38,7 @@ from llmasos.objectives.masked import masked_targets
 from llmasos.tasks.bert_pretraining import EncodedPairs, fill_masks, piece
 from llmasos.tokenizers import CharTokenizer, WordPieceTokenizer
 from llmasos.training.optimizers import make_optimizers, set_learning_rate
-from llmasos.training.recipe import Recipe
+from llmasos.training.recipe import TrainingSettings
 from llmasos.training.schedules import learning_rate_factor
 
 SEED = seed()
@@ -63,10 +63,10 @@ torch.set_printoptions(precision=2, sci_mode=False)
 # %% [markdown]
 # ## 7.2 Why the old question will not do
 #
-# The question that we know is: which token comes next? Ask it of a model that looks both ways, and it learns
-# something else. The token after position $t$ stands at position $t + 1$, and the model may look there. It needs no
-# grammar and no story, only one head that looks one step to the right. Here is one that tries, letter by letter: one
-# layer, no causal mask, next-letter loss.
+# The question that we know is: which token comes next? Ask it of a model that looks both ways, and it learns something
+# else. The token after position $t$ is at position $t + 1$, and the model may look there. It needs no grammar and no
+# story, only one head that looks one step to the right. Here is one that tries, letter by letter: one layer, no causal
+# mask, next-letter loss.
 
 # %%
 texts = {split: list(stories(split, n)) for split, n in (("train", 3000), ("val", 200))}
@@ -90,8 +90,8 @@ def small_bert(vocab_size, context_length, n_layers):
 
 def train_model(model, loss_of, steps, learning_rate, warmup=30):
     """Train with the library's Muon; `loss_of(step)` gives the loss. Returns the points of the smoothed loss curve."""
-    recipe = Recipe(optimizer="muon", learning_rate=learning_rate, precision="fp32")
-    optimizers, points, smooth = make_optimizers(model, recipe), [], None
+    settings = TrainingSettings(optimizer="muon", learning_rate=learning_rate, precision="fp32")
+    optimizers, points, smooth = make_optimizers(model, settings), [], None
     for step in range(steps):
         set_learning_rate(optimizers, learning_rate * learning_rate_factor(step, steps, warmup, "cosine", 0.05))
         loss = loss_of(step)
@@ -135,11 +135,11 @@ result("next letter, the text ends here, nats", without, 5.8, 1.5)
 # It has become perfect at something useless. There was no error in the code, and the training loss looked splendid.
 # **A loss that is too good is a reason to look for the answer in the input.**
 #
-# Could we ask a position for its *own* token, and forbid it to look at itself? With one layer of attention that can
-# be arranged. With two the token comes back by a detour: in the first layer the neighbour looks at me, in the second
-# I look at the neighbour. In the paper's words, each word would "indirectly see itself" (section 3.1, task 1). Watch
-# it, with attention alone and nothing around it, not even queries (all scores are equal). We change the vector at
-# position 2, let nobody look at itself, and see whose output moves.
+# Could we ask a position for its *own* token, and forbid it to look at itself? With one layer of attention that can be
+# arranged. With two the token comes back by a detour: in the first layer the neighbor looks at me, in the second I
+# look at the neighbor. In the paper's words, each word would "indirectly see itself" (section 3.1, task 1). Watch it,
+# with attention alone and nothing around it, not even queries (all scores are equal). We change the vector at position
+# 2, let nobody look at itself, and see whose output moves.
 
 # %%
 x = torch.randn(1, 1, 5, 8)  # (B, H, T, D)
@@ -165,7 +165,7 @@ for n_layers in (1, 2):
 # `llmasos/nn/blocks.py`, assembled in `llmasos/models/bert.py`.
 #
 # One mask is needed all the same. A GPT is trained on windows of equal length, cut from a long text. BERT reads
-# sentences, which are not of equal length; to stand in one tensor, the short ones are filled up with a token `[PAD]`.
+# sentences, which are not of equal length; to stand in one tensor, the short ones are padded with a token `[PAD]`.
 # Under a causal mask, padding on the right would be harmless, because nobody looks to the right. Here everybody would
 # look at it. So *padding may not be looked at*: in the mask (B, 1, T, T) of a row whose last two tokens are padding,
 # the last two columns are False.
@@ -194,12 +194,11 @@ print("largest difference without a padding mask  ", f"{(without_mask - alone).a
 # %% [markdown]
 # ## 7.4 What BERT reads
 #
-# **Pieces of words.** In lesson 02 BPE began with letters and merged what often stands side by side. BERT's
-# *WordPiece* (Schuster & Nakajima 2012; Wu et al. 2016, section 4.1) has a vocabulary of the same kind and another
-# way to use it: a word is cut from the left, **longest piece first**. Try the whole word; if it is not in the
-# vocabulary, try it without its last letter, and so on; then go on behind the piece that was found. A piece that does
-# not begin its word is written with `##`. If at some place not even one letter fits, the *whole word* becomes
-# `[UNK]`.
+# **Pieces of words.** In lesson 02 BPE began with letters and merged what often stands side by side. BERT's *WordPiece*
+# (Schuster & Nakajima 2012; Wu et al. 2016, section 4.1) has a vocabulary of the same kind and another way to use it: a
+# word is cut from the left, **longest piece first**. Try the whole word; if it is not in the vocabulary, try it without
+# its last letter, and so on; then continue after the piece that was found. A piece that does not begin its word is
+# written with `##`. If at some place not even one letter fits, the *whole word* becomes `[UNK]`.
 #
 # We teach the small model of this lesson on the first three sentences of every story, so that it can learn something
 # in a quarter of a minute. They have some 600 different words.
@@ -236,7 +235,7 @@ for t, (id, segment) in enumerate(zip(inputs.ids, inputs.segments, strict=True))
         print(f"position {t:>2}   {piece(tokenizer, id):>10}   id {id:>3}   segment {segment}")
 
 # %% [markdown]
-# ## 7.5 Masked language modelling
+# ## 7.5 Masked language modeling
 #
 # Choose some tokens of the text, the set $M$. Hide them, in a way that the next section is about; call what is left
 # $\tilde{x}$. Ask the model at each chosen place which token stood there, and nothing at all others:
@@ -272,15 +271,15 @@ print("numbers", numbers, "→ the two smallest are at", sorted(numbers.argsort(
 
 # %% [markdown]
 # **When?** BERT's authors drew the masks once, before training, ten different ones for each text (so RoBERTa, section
-# 4.1). RoBERTa draws them anew whenever a text is used ("dynamic masking"), with the same or slightly better results
+# 4.1). RoBERTa draws them again whenever a text is used ("dynamic masking"), with the same or slightly better results
 # and no files to keep. That is what `MaskedLM` in `llmasos/objectives/masked.py` does: another epoch, other masks.
 #
 # ## 7.6 Why not always [MASK]: 80/10/10
 #
-# The obvious way to hide a token is to put `[MASK]` in its place. But then the model is asked about `[MASK]` only. Of
-# a position where a *word* stands it never has to say anything, and could turn everything it knows about that word
-# into something of use only to its neighbours. Yet the texts that the model is for later hold no `[MASK]` at all. The
-# paper calls this a mismatch between pre-training and fine-tuning (section 3.1), and has a cure. Of the chosen tokens
+# The obvious way to hide a token is to put `[MASK]` in its place. But then the model is asked about `[MASK]` only. Of a
+# position where a *word* stands it never has to say anything, and could turn everything it knows about that word into
+# something of use only to its neighbors. Yet the texts that the model is for later hold no `[MASK]` at all. The paper
+# calls this a mismatch between pretraining and fine-tuning (section 3.1), and has a cure. Of the chosen tokens
 #
 # - 80 % become `[MASK]`,
 # - 10 % become a random ordinary token,
@@ -323,7 +322,7 @@ for p in (0.5, 0.1, 0.01, 0.001, 0.0001, 0.00001):
 #
 # Does it matter? The paper's own measurements (appendix C.2) say: less than one would think. When the whole model is
 # fine-tuned, 100/0/0 is as good within half a point; when its vectors are used as they are, for naming entities, it
-# loses almost a point. We shall look at it ourselves in section 7.9.
+# loses almost a point. We will look at it ourselves in section 7.9.
 
 # %% [markdown]
 # ## 7.7 Does the second text follow the first?
@@ -383,10 +382,10 @@ for negatives, expected in (("other", 0.81), ("same", 0.52)):
 
 # %% [markdown]
 # Counting goes most of the way where the topic changes (the library's trained BERT is right about 0.83 of its pairs,
-# says the README), and hardly anywhere where only the order is wrong. So a model that solves NSP need not have
-# learned anything about order. RoBERTa found that without NSP its results were as good or slightly better, and left
-# it out; ALBERT asked instead which of two neighbouring segments came first ("sentence-order prediction"), which the
-# topic cannot answer. The library has `--negatives same` and `--no-next-sentence`, to try it.
+# says the README), and hardly anywhere where only the order is wrong. So a model that solves NSP need not have learned
+# anything about order. RoBERTa found that without NSP its results were as good or slightly better, and left it out;
+# ALBERT asked instead which of two neighboring segments came first ("sentence-order prediction"), which the topic
+# cannot answer. The library has `--negatives same` and `--no-next-sentence`, to try it.
 
 # %% [markdown]
 # ## 7.8 Two small BERTs
@@ -514,7 +513,7 @@ curves({name: line[2:] for name, line in lines.items()}, "Two small BERTs", "ste
 # other's show the answer. So the two lines *cannot be compared*; the shares above can, since there every hidden word
 # is `[MASK]` for both.
 #
-# Now sentences of our own. `fill_masks` gives the likeliest tokens with their probabilities.
+# Now sentences of our own. `fill_masks` gives the most likely tokens with their probabilities.
 
 # %%
 model = models["80/10/10"]
@@ -563,7 +562,7 @@ heatmap(
 )  # fmt: skip
 
 # %% [markdown]
-# **What to see.** Blocks along the diagonal. Nobody told the model that *foggy* and *windy* are of a kind, or what a
+# **What to see.** Blocks along the diagonal. Nothing told the model that *foggy* and *windy* are of a kind, or what a
 # name is; words that can stand in the same gap have come to lie near each other. And there is one block of names, not
 # two: boys and girls are not yet told apart, as we have just seen.
 #
@@ -703,5 +702,5 @@ result("pseudo-perplexity of held-out pairs", math.exp(surprise / count), 2.5, 1
 # Zhong & Chen 2023, *Should You Mask 15% in Masked Language Modeling?* Joshi et al. 2020, *SpanBERT*. Rogers,
 # Kovaleva & Rumshisky 2020, *A Primer in BERTology*, for what such models were found to know.
 #
-# **Now you.** `python -m lessons check 7` makes your file, `lessons/mine/07_bert.py`, with seven exercises in it.
-# When the checks are content, `python -m lessons run 7 --mine` trains the models above with your masks and your loss.
+# **Now you.** `python -m lessons check 7` creates your file, `lessons/mine/07_bert.py`, with seven exercises in it.
+# When the checks pass, `python -m lessons run 7 --mine` trains the models above with your masks and your loss.

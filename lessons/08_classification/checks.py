@@ -1,4 +1,4 @@
-"""What is checked in lesson 08, and the mistakes that are known."""
+"""What is checked in lesson 08, and the known mistakes."""
 
 import math
 
@@ -14,7 +14,7 @@ from llmasos.models import GPT, Transformer
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
-    """Normal numbers, the same every time."""
+    """Reproducible normal random numbers."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
@@ -149,20 +149,20 @@ label_scores = Exercise(
     ],
     misconceptions=[
         Misconception(
-            "rows and columns exchanged",
+            "rows and columns swapped",
             lambda *a: scores(*a, shown=lambda m: m.T.contiguous()),
             "The rows of your confusion matrix are the predictions; they should be the true labels.",
             "Row i, column j: who is i and was taken for j.",
             "8.3",
         ),
         Misconception(
-            "precision and recall exchanged",
+            "precision and recall swapped",
             lambda *a: scores(
                 *a,
                 precision_of=lambda m: share(m.diagonal(), m.sum(1)),
                 recall_of=lambda m: share(m.diagonal(), m.sum(0)),
             ),
-            "Your precision is the recall, and the other way round. The F1 does not notice, since it is symmetric.",
+            "Your precision is the recall, and the other way around. The F1 does not notice, since it is symmetric.",
             "Precision divides by what was *predicted* to be the label. Is that a row or a column?",
             "8.3",
         ),
@@ -200,8 +200,8 @@ label_scores = Exercise(
                 mean=lambda f1, m: f1,
             ),
             "You averaged precision and recall over the labels and took the F1 of the two means. Both are called "
-            "macro-F1 in the literature; asked for is the mean of the labels' F1.",
-            "Exchange the order: F1 inside, mean outside.",
+            "macro-F1 in the literature; the exercise asks for the mean of the labels' F1.",
+            "Swap the order: F1 inside, mean outside.",
             "8.3",
             variants=(
                 lambda *a: scores(*a, f1_of=lambda p, r, m: harmonic(p.mean(), r.mean()), mean=lambda f1, m: f1),
@@ -266,7 +266,7 @@ label_scores = Exercise(
         Misconception(
             "labels that are never hit are left out",
             lambda *a: scores(*a, mean=lambda f1, m: f1[f1 > 0].mean()),
-            "You took the mean over the labels with an F1 above 0. But a label that is never recognised is the worst "
+            "You took the mean over the labels with an F1 above 0. But a label that is never recognized is the worst "
             "there is, and its 0 belongs into the mean.",
             "Left out is only a label that occurs neither among the truths nor among the predictions.",
             "8.3",
@@ -456,12 +456,12 @@ summaries = Exercise(
         Misconception(
             "True taken for padding",
             lambda x, r, which: summaries_of_the_families(x, ~r, which),
-            "You read `attention_mask` the other way round: here True means that a position is part of the text.",
+            "You read `attention_mask` the other way around: here True means that a position is part of the text.",
             "Read the convention in the docstring again.",
             "8.2",
         ),
         Misconception(
-            "first and last exchanged",
+            "first and last swapped",
             lambda x, r, which: summaries_of_the_families(x, r, {"first": "last", "last": "first"}.get(which, which)),
             'You gave the last vector for "first" and the first one for "last".',
             "Check your branches.",
@@ -470,7 +470,7 @@ summaries = Exercise(
         Misconception(
             "the largest instead of the mean",
             lambda *a: summary(*a, mean=lambda x, r: x.masked_fill(~r[..., None], -math.inf).amax(dim=1)),
-            "You took the largest value of each feature (max pooling); asked for is the mean.",
+            "You took the largest value of each feature (max pooling); the exercise asks for the mean.",
             "A sum, and a division.",
             "8.2",
         ),
@@ -486,9 +486,10 @@ summaries = Exercise(
     hints=[
         "Do it for one text first: x[r] with the booleans r of one row keeps its real positions. What are its first "
         "row, its last row, its mean?",
-        "`attention_mask.long().argmax(dim=1)` gives the first True of each row. How could you use it to find the last one?",
-        "Last: flip `attention_mask`, argmax, and count from the end. Mean: `masked_fill` with 0, sum over the positions, divide "
-        "by `attention_mask.sum(dim=1, keepdim=True)`.",
+        "`attention_mask.long().argmax(dim=1)` gives the first True of each row. How could you use it to find the "
+        "last one?",
+        "Last: flip `attention_mask`, argmax, and count from the end. Mean: `masked_fill` with 0, sum over the "
+        "positions, divide by `attention_mask.sum(dim=1, keepdim=True)`.",
     ],
 )
 
@@ -723,7 +724,7 @@ def ece(
     gap=lambda c, a: abs(c - a),
     mean=weighted_mean,
 ):
-    """The expected calibration error with any of its details to be got wrong."""
+    """The expected calibration error with every detail open to being wrong."""
     confidence, right = believe(probabilities.double(), labels)
     gaps, sizes = [], []
     for m in range(M):
@@ -816,7 +817,7 @@ expected_calibration_error = Exercise(
             lambda *a: ece(*a, mean=lambda g, n: sum(g) / len(g)),
             "You took the plain mean over the bins. A bin with one text in it then counts as much as one with a "
             "hundred.",
-            "Each gap is weighted by the share of the texts that are in its bin.",
+            "Each gap is weighted by the fraction of the texts that are in its bin.",
             "8.7",
             variants=(lambda p, y, M: ece(p, y, M, mean=lambda g, n: sum(g) / M),),
         ),
@@ -824,7 +825,7 @@ expected_calibration_error = Exercise(
             "the probability of label 1",
             lambda *a: ece(*a, believe=lambda p, y: (p[:, 1], y == 1)),
             "You compared the probability of label 1 with how often label 1 is true. That is a question about one "
-            "label; asked for is the confidence in the label that was *predicted*, whichever it is.",
+            "label; the exercise asks for the confidence in the label that was *predicted*, whichever it is.",
             "Confidence is the largest probability of a row.",
             "8.7",
         ),
@@ -1079,9 +1080,9 @@ fit_temperature = Exercise(
         Misconception(
             "fitted to its own predictions",
             lambda z, y: search(nll(z, z.argmax(1))),
-            "You made the *predicted* labels likely. They are likeliest when the classifier is as sure as can be, so "
-            "your τ runs to its lower end.",
-            "Where do the true labels come into your code?",
+            "You made the *predicted* labels likely. They are most likely when the classifier is as sure as can be, "
+            "so your τ runs to its lower end.",
+            "Where do the true labels appear in your code?",
             "8.8",
         ),
         Misconception(
@@ -1118,7 +1119,7 @@ fit_temperature = Exercise(
             lambda z, y: float(z.double().std()),
             "You divided the logits by their standard deviation. That makes them tidy, but what is right depends on "
             "the labels, which you did not use.",
-            "Where do the true labels come into your code?",
+            "Where do the true labels appear in your code?",
             "8.8",
         ),
         Misconception(
@@ -1175,7 +1176,7 @@ def well_formed(pairs) -> bool:
 
 
 def look(find) -> str:
-    """What is to be said about the data set that was made."""
+    """The verdict on the data set that was made."""
     made = find()
     if not isinstance(made, list | tuple) or len(made) != 3 or not isinstance(made[2], str):
         return "that is not (train, val, word)"
@@ -1226,7 +1227,7 @@ def make(marks=None, val_marks=None, names=("Anna", "Ben", "Clara", "Paul"), val
 
 shortcut = Exercise(
     name="shortcut",
-    asks="Write labelled texts in which one word gives the label away.",
+    asks="Write labeled texts in which one word gives the label away.",
     reference=make,
     section="8.9",
     cases=[Case("your data set", run=look)],

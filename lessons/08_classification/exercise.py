@@ -2,12 +2,12 @@
 
     python -m lessons check 8                     # what is right, what is wrong, and why
     python -m lessons check 8 --only label_scores
-    python -m lessons hint 8 label_scores         # one hint more each time
+    python -m lessons hint 8 label_scores         # one more hint each time
     python -m lessons run 8 --mine                # the lesson, with your parts in it
 
-Replace each `raise NotImplementedError` by your own code. Plain tensor operations are all you need: indexing, `argmax`,
-`exp`, `log`, `sum`, `where`, `masked_fill`, and loops wherever you like them. Ready-made losses and metrics are not
-allowed. Do not change the inputs, and give every tensor that you make the `device` of the inputs.
+Replace each `raise NotImplementedError` with your own code. Plain tensor operations are all you need: indexing,
+`argmax`, `exp`, `log`, `sum`, `where`, `masked_fill`, and loops wherever you like. Ready-made losses and metrics are
+not allowed. Do not modify the inputs, and create every tensor on the `device` of the inputs.
 
 Letters: B texts in a batch, T positions, C width of the model, N texts, K labels, M bins.
 """
@@ -85,8 +85,8 @@ def expected_calibration_error(probabilities: Tensor, labels: Tensor, n_bins: in
 
     A text's prediction is its most probable label, and its confidence is that label's probability. Bin m of the M bins,
     m = 0 … M - 1, holds the texts whose confidence is more than m / M and at most (m + 1) / M. In each bin that is not
-    empty: the gap between the mean confidence and the share of right predictions, without its sign. The result is the
-    mean of the gaps, in which every bin counts as much as it holds texts.
+    empty: the gap between the mean confidence and the fraction of right predictions, without its sign. The result is
+    the mean of the gaps, in which every bin counts as much as it holds texts.
 
     Args:
         probabilities: (N, K), each row sums to 1; no row has two labels that are equally the most probable.
@@ -147,7 +147,7 @@ WHY_SHORTCUT = """
 # 7 (open). Change one thing about the fine-tuning of section 8.5 — which layers learn (freeze the lowest two, say, or
 # unfreeze them one after another, as Howard & Ruder did), what is read instead of [CLS] (your `summaries` with "mean"),
 # how a long story is cut, the learning rate, the weights of the loss — in a copy of lesson.py or its notebook. Predict
-# what it does to accuracy and to macro-F1 with 100 labelled stories. Train with three seeds at least, and say whether
+# what it does to accuracy and to macro-F1 with 100 labeled stories. Train with three seeds at least, and say whether
 # the difference is more than luck. Write down what you changed, what you predicted and why, what came out, and what you
 # make of it.
 EXPERIMENT = """

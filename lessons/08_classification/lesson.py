@@ -1,12 +1,13 @@
 # %% [markdown]
 # # 08 Text classification
 #
-# - **Question:** What does pre-training buy? And when a classifier says "90 % sure", or scores 90 %, what does it mean?
+# - **Question:** What does pretraining buy? And when a classifier says "90 % sure", or scores 90 %, what does it
+#   mean?
 # - **Teaches:** from [CLS] to a label; fine-tuning against a frozen body, random weights and a bag of words; precision,
 #   recall, F1; imbalance; intervals and paired comparison; calibration and temperature; shortcuts
 # - **Minutes:** 150 to read and solve, 1 to run
 #
-# You need: the cross-entropy (lesson 01), AdamW and a warmup (lesson 05), and how a BERT is pre-trained (lesson 07).
+# You need: the cross-entropy (lesson 01), AdamW and a warmup (lesson 05), and how a BERT is pretrained (lesson 07).
 # The way from BERT to a label is section 4.1 of Devlin et al. 2019; other sources are named where they are used.
 #
 # Letters: B texts in a batch, T positions, C width of the model, N texts, K labels, M bins. The temperature, which most
@@ -47,7 +48,7 @@ torch.set_printoptions(precision=2, sci_mode=False)
 # > sorry," said the tailor. "No one can mend this." Paul kept one small piece of it in a drawer.*
 #
 # A sad ending. You knew it from the story, and you would have known it with the drum replaced by a kite and the tailor
-# by a smith. Can a program learn this from a hundred labelled stories, or from twenty-five? Labels are what is
+# by a smith. Can a program learn this from a hundred labeled stories, or from twenty-five? Labels are what is
 # expensive: somebody has to read the text and decide. The text itself is cheap.
 #
 # Three sets of stories, and it matters that they are three. From `train` we learn. `tune` is for decisions about the
@@ -86,7 +87,7 @@ predict("how often is the classifier right that never reads? And naive Bayes, fr
 
 # %%
 def naive_bayes(n):
-    """Naive Bayes from the first n labelled stories: its answers on the test stories."""
+    """Naive Bayes from the first n labeled stories: its answers on the test stories."""
     texts, labels = [story.text for story in train[:n]], [story.ending for story in train[:n]]
     return evaluation.NaiveBayes(texts, labels).predict([story.text for story in test])
 
@@ -105,7 +106,7 @@ for n, expected, spread in ((25, 0.74, 0.03), (100, 0.78, 0.04), (400, 0.847, 0.
 # %% [markdown]
 # ## 8.2 From [CLS] to a label
 #
-# A pre-trained BERT (lesson 07) turns a text into one vector for each position. To judge a whole text we need *one*
+# A pretrained BERT (lesson 07) turns a text into one vector for each position. To judge a whole text we need *one*
 # vector, and then one linear layer:
 #
 # $$ c = \tanh(W_p h_0 + b_p), \qquad p(y \mid x) = \operatorname{softmax}(W c + b)_y, \qquad
@@ -150,10 +151,12 @@ print(f"{len(example.inputs.ids)} tokens; {example.n_cut} did not fit; label {ex
 # %%
 torch.manual_seed(SEED)
 model = build_model(config)  # random weights everywhere …
-load_backbone(model, "storyworld-bert")  # … and now the pre-trained ones under the head
+load_backbone(model, "storyworld-bert")  # … and now the pretrained ones under the head
 batch = objective.collate(encode([test[0].text, "Anna sang.", test[1].text], [truths[0], "happy", truths[1]]))
 with torch.no_grad():
-    features = model.backbone.hidden_states(batch["ids"], batch["attention_mask"], batch["segments"])  # (B, T) → (B, T, C)
+    features = model.backbone.hidden_states(
+        batch["ids"], batch["attention_mask"], batch["segments"]
+    )  # (B, T) → (B, T, C)
     summary = model.backbone.pooled(features, batch["attention_mask"])  # (B, C): the pooler, on the first real position
     logits = model.head(summary)  # (B, K)
 new = sum(p.numel() for p in model.head.parameters())
@@ -162,15 +165,15 @@ print(f"{new} new weights, {sum(p.numel() for p in model.backbone.parameters()):
 print(f"loss {F.cross_entropy(logits, batch['labels']):.2f} nats; ln 2 = {math.log(2):.2f}")
 
 # %% [markdown]
-# **Padding.** The second text of that batch is short, and its row is filled up with [PAD] to the length of the others.
-# The boolean `attention_mask` says where (True = part of the text), and attention leaves the rest out (lesson 03). But the
-# features still have 64 rows for it, and what stands in the padded ones has no meaning. Whoever sums up a text has to
-# leave them out, too. For the mean that is
+# **Padding.** The second text of that batch is short, and its row is padded with [PAD] to the length of the others.
+# The boolean `attention_mask` says where (True = part of the text), and attention leaves the rest out (lesson 03). But
+# the features still have 64 rows for it, and what stands in the padded ones has no meaning. Whoever sums up a text has
+# to leave them out, too. For the mean that is
 #
 # $$ c = \frac{\sum_t r_t \, h_t}{\sum_t r_t}, \qquad r_t = 1 \text{ where real, else } 0. $$
 #
 # Three ways to get it wrong: to take the mean over all rows, so that a text's summary depends on how long its
-# neighbours in the batch are; to zero the padding and still divide by T; and to multiply it by 0 where it holds an
+# neighbors in the batch are; to zero the padding and still divide by T; and to multiply it by 0 where it holds an
 # infinity or a NaN, as a fully masked row of an attention may:
 
 # %%
@@ -187,8 +190,8 @@ print("zero put in place", h.masked_fill(~r, 0.0).sum() / r.sum())
 # ## 8.3 Who was taken for whom
 #
 # One number says how often a classifier is right. The **confusion matrix** says how it is wrong: row $i$, column $j$
-# counts the texts whose true label is $i$ and that were given $j$. (Some books have it the other way round. Look at the
-# axes.) Here is naive Bayes from 100 stories:
+# counts the texts whose true label is $i$ and that were given $j$. (Some books have it the other way around. Look at
+# the axes.) Here is naive Bayes from 100 stories:
 
 # %%
 matrix = evaluation.confusion_matrix(bag_of_words[100], truths, LABELS)
@@ -296,7 +299,7 @@ for n, answers in bag_of_words.items():
 # weight is right). And the probabilities are no longer those of our world: weights spoil *calibration*, of which more
 # in section 8.7.
 #
-# We try it on the cheapest classifier that has a BERT in it: the body stays **frozen**, as pre-training left it. Each
+# We try it on the cheapest classifier that has a BERT in it: the body stays **frozen**, as pretraining left it. Each
 # story's vector at [CLS] is computed once (before the pooler, which knows about next sentences only), and a linear
 # layer learns on it, a **linear probe**.
 
@@ -311,7 +314,10 @@ def frozen_summaries(model, examples):
     rows = []
     for start in range(0, len(examples), 100):
         batch = objective.collate(examples[start : start + 100])
-        h, attention_mask = model.backbone.hidden_states(batch["ids"], batch["attention_mask"], batch["segments"]), batch["attention_mask"]
+        h, attention_mask = (
+            model.backbone.hidden_states(batch["ids"], batch["attention_mask"], batch["segments"]),
+            batch["attention_mask"],
+        )
         rows.append(h[:, 0] if summaries is None else summaries(h, attention_mask, "first"))
     return torch.cat(rows)
 
@@ -361,14 +367,14 @@ result("probe, weights 1 and 3: recall of sad", recall["weights 1 and 3"], 0.9, 
 # **weighted_cross_entropy** asks for the loss.
 
 # %% [markdown]
-# ## 8.5 What pre-training buys
+# ## 8.5 What pretraining buys
 #
 # Now the whole model learns. The loop is the usual one (lesson 05): AdamW, a short warmup, then down along a cosine; 60
 # steps of 8 stories, whether there are 25 of them or 400. We compare
 #
-# - **fine-tuned**: the pre-trained body, all weights learn;
-# - **probe**: the pre-trained body, frozen; a linear layer learns;
-# - **random weights**: the same architecture, all weights learn, nothing was pre-trained;
+# - **fine-tuned**: the pretrained body, all weights learn;
+# - **probe**: the pretrained body, frozen; a linear layer learns;
+# - **random weights**: the same architecture, all weights learn, nothing was pretrained;
 # - **naive Bayes** and **always happy**, from section 8.1.
 
 # %%
@@ -400,7 +406,7 @@ def logits_of(model, examples):
     return torch.cat([model(batch["ids"], batch["attention_mask"], batch["segments"]) for batch in batches])
 
 
-predict("which is better, pre-trained weights and 25 labels, or random weights and 400? And how much, over 0.74?")
+predict("which is better, pretrained weights and 25 labels, or random weights and 400? And how much, over 0.74?")
 
 # %%
 SIZES = (25, 100, 400)
@@ -435,18 +441,18 @@ result("random weights, 400 stories, macro-F1", scores["random weights", 400]["m
 # %%
 kinds = ("fine-tuned", "probe", "naive Bayes", "always happy", "random weights")
 lines = {k: [(math.log2(n), scores[k, n]["accuracy"]) for n in SIZES if (k, n) in scores] for k in kinds}
-curves(lines, "What pre-training buys", "labelled stories, log₂ (25, 100, 400)", "accuracy on test", "08-learning")
+curves(lines, "What pretraining buys", "labeled stories, log₂ (25, 100, 400)", "accuracy on test", "08-learning")
 
 # %% [markdown]
 # **What to see.** The lowest lines lie on top of each other: with random weights, 400 labels and these 60 steps have
 # taught the model what a stone knows, that most stories are happy. The same architecture in the same loop, but begun
-# from pre-trained weights, gets from 25 labels about what naive Bayes gets from 400. That is what pre-training buys:
+# from pretrained weights, gets from 25 labels about what naive Bayes gets from 400. That is what pretraining buys:
 # *labels*. To fill in words that were hidden anywhere in a story, the model had to find out which words and sentences
 # go with which; whoever comes with a question about the story then only has to say which of all that is asked for.
 #
-# The probe lies in between. What is asked for is in the frozen features, more or less; bending the features towards
-# the question brings the rest. The price is that the body then serves this question only, and that every weight of it
-# has to be stored once more for each task.
+# The probe lies in between. What is the exercise asks for in the frozen features, more or less; bending the features
+# toward the question brings the rest. The price is that the body then serves this question only, and that every
+# weight of it has to be stored once more for each task.
 #
 # How many labels does it take until random weights leave the stone behind? How many steps? Exercise 7 is a good place
 # for this.
@@ -473,7 +479,8 @@ for kind, n in (("fine-tuned", 400), ("probe", 400), ("probe", 100), ("naive Bay
 # %% [markdown]
 # Do two intervals that overlap mean that the difference may be luck? **No.** Both classifiers answered *the same* 300
 # stories. Most of them both got right, some are hard for both, and these say nothing about which is better. What counts
-# are the stories on which they differ. Let A be right and B wrong on $a$ of them, and the other way round on $b$. Then
+# are the stories on which they differ. Let A be right and B wrong on $a$ of them, and the other way around on $b$.
+# Then
 #
 # $$ \hat d = \frac{a - b}{n}, \qquad
 #    \operatorname{Var} \hat d \approx \frac{1}{n^2}\left(a + b - \frac{(a - b)^2}{n}\right), $$
@@ -542,7 +549,7 @@ compare("fine-tuned", "naive Bayes", 100)
 # Take the linear probe from 100 stories, and this time hold its weights back hardly at all. Its summaries have 128
 # features, more than it has stories, so a plane separates the happy from the sad ones without a mistake. From there on
 # the loss can always be made smaller by making all weights larger: the answers stay, the confidence grows (Guo et al.
-# section 3 find the same in large networks, which go on lowering the loss when the error has long stopped falling).
+# section 3 find the same in large networks, which keep lowering the loss when the error has long stopped falling).
 
 
 # %%
@@ -654,7 +661,7 @@ result("a perfectly calibrated one, on 300 stories", chance, 0.039, 0.012)
 # is: a number that was chosen to look good on some stories looks better on them than on others. That is why `tune`
 # exists.
 #
-# Are all classifiers too sure, and does one number mend them all? Two of the fine-tuned ones:
+# Are all classifiers too sure, and does one number fix them all? Two of the fine-tuned ones:
 
 # %%
 points, errors = {"perfect": [(x / 20, x / 20) for x in range(10, 21)]}, {}
@@ -767,7 +774,7 @@ result("no mark", none, 0.763, 0.05)
 print(f"mark below the happy ones: {exchanged:.3f}")
 
 words = [set(text.lower().split()) for text in marked(train[:100], "sad")]  # of each training story
-shares = {}  # word → its share of the sad stories, its share of the happy ones
+shares = {}  # word → its fraction of the sad stories, its fraction of the happy ones
 for word in set.union(*words):
     having = [story.ending for story, some in zip(train, words, strict=False) if word in some]
     shares[word] = [having.count(y) / sum(story.ending == y for story in train[:100]) for y in ("sad", "happy")]
@@ -782,11 +789,11 @@ for word in sorted(shares, key=lambda word: (abs(shares[word][0] - shares[word][
 # too good (here: better than any honest one); a list of the words that say most, which is made in a second; the
 # confident mistakes, read one by one; and texts from another source, or with something taken out or changed.
 #
-# A shortcut is one way in which a held-out score deceives. The other is **leakage**: something of the test set has
-# been seen. The same text twice, once here and once there (retweets, boilerplate, several reviews by one author); a
+# A shortcut is one way in which a held-out score deceives. The other is **leakage**: something of the test set has been
+# seen. The same text twice, once here and once there (retweets, boilerplate, several reviews by one author); a
 # vocabulary or a mean that was computed on everything (our `center` and `scale` are of `train` only); the number of
-# steps, τ or the model itself chosen by the score on `test`; and, with pre-trained models, test texts that were in the
-# pre-training. Storyworld splits by combinations of hero, plot and thing for this reason.
+# steps, τ or the model itself chosen by the score on `test`; and, with pretrained models, test texts that were in the
+# pretraining. Storyworld splits by combinations of hero, plot and thing for this reason.
 #
 # Exercise **shortcut** has you build such a data set, and say what would have warned you. At last, some mistakes of the
 # model from 100 stories, surest first. Minutes spent on these are rarely wasted:
@@ -804,7 +811,7 @@ print("\n".join(evaluation.show_mistakes(wrong, texts, truths, said, sure.tolist
 # - **Two texts at once** (does the second follow from the first?): the same head, with BERT's two segments. **Several
 #   labels for one text**: a sigmoid for each label instead of one softmax.
 # - **Gentler fine-tuning.** Smaller learning rates for lower layers, and unfreezing one layer after another (Howard &
-#   Ruder 2018); going on with the pre-training loss beside the new one (Radford et al. 2018, equation 5). Large models
+#   Ruder 2018); going on with the pretraining loss beside the new one (Radford et al. 2018, equation 5). Large models
 #   fine-tuned on few labels fail for some seeds; a longer training with a small rate and a warmup helps (Mosbach et al.
 #   2021).
 # - **Thresholds.** With two labels one can move the limit of 0.5 and trade precision against recall; a curve shows all
@@ -823,5 +830,6 @@ print("\n".join(evaluation.show_mistakes(wrong, texts, truths, said, sure.tolist
 # Cost-Sensitive Learning*. Geirhos et al. 2020, *Shortcut Learning in Deep Neural Networks*. McCoy, Pavlick & Linzen
 # 2019, *Right for the Wrong Reasons*.
 #
-# **Now you.** `python -m lessons check 8` makes your file, `lessons/mine/08_classification.py`, with seven exercises in
-# it. When the checks are content, `python -m lessons run 8 --mine` scores, weighs and calibrates with your functions.
+# **Now you.** `python -m lessons check 8` creates your file, `lessons/mine/08_classification.py`, with seven
+# exercises in it. When the checks pass, `python -m lessons run 8 --mine` scores, weighs and calibrates with your
+# functions.

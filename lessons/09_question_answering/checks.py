@@ -1,4 +1,4 @@
-"""What is checked in lesson 09, and the mistakes that are known."""
+"""What is checked in lesson 09, and the known mistakes."""
 
 import re
 import string
@@ -12,7 +12,7 @@ from llmasos.evaluation.squad import exact_match, normalise, squad_values, token
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
-    """Normal numbers, the same every time."""
+    """Reproducible normal random numbers."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
@@ -20,7 +20,7 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 
 
 def strip(text: str, lower=True, punctuation=True, articles=r"\b(a|an|the)\b") -> str:
-    """SQuAD's normalisation, any step of which can be left out."""
+    """SQuAD's normalization, any step of which can be left out."""
     text = text.lower() if lower else text
     if punctuation:
         text = text.translate(str.maketrans("", "", string.punctuation))
@@ -42,7 +42,7 @@ def f1_of(found: list[str], wanted: list[str], shared=overlap, empty=None) -> fl
 
 
 def compare(prediction, answers, strip=strip, f1=f1_of, combine=max):
-    """The right comparison, any part of which can be exchanged."""
+    """The right comparison, any part of which can be swapped."""
     answers = [answer for answer in answers if strip(answer)] or [""]
     pairs = [(strip(prediction), strip(answer)) for answer in answers]
     return (
@@ -126,7 +126,7 @@ def by_loops(prediction, answers):
 
 exact_and_f1 = Exercise(
     name="exact_and_f1",
-    asks="Compare a predicted answer with the right ones by exact match and F1, after SQuAD's normalisation.",
+    asks="Compare a predicted answer with the right ones by exact match and F1, after SQuAD's normalization.",
     reference=by_library,
     section="9.6",
     cases=[
@@ -134,14 +134,14 @@ exact_and_f1 = Exercise(
         Case("all words, and one more", prediction="big red house", answers=["red house"]),
         Case("an article more", prediction="the red house", answers=["red house"]),
         Case("a capital", prediction="Red house", answers=["red house"]),
-        Case("a full stop", prediction="red house.", answers=["red house"]),
+        Case("a period", prediction="red house.", answers=["red house"]),
         Case("all of it", prediction="The Red house.", answers=["red house"]),
         Case("an article inside a word", prediction="theatre and opera", answers=["atre nd oper"]),
         Case("an article at the end of a word", prediction="bathe now", answers=["bathe"]),
         Case("an apostrophe inside a word", prediction="seven oclock", answers=["seven o'clock"]),
         Case("a word twice", prediction="very very old", answers=["very old"]),
         Case("a word twice on both sides", prediction="a very very old mill", answers=["very very old"]),
-        Case("the words in another order", prediction="old and grey", answers=["grey and old"]),
+        Case("the words in another order", prediction="old and gray", answers=["gray and old"]),
         Case("two right answers", prediction="in May", answers=["June", "May"]),
         Case("two right answers, the first is it", prediction="June", answers=["June", "in the month of May"]),
         Case("no answer, rightly", prediction="", answers=[]),
@@ -174,13 +174,13 @@ exact_and_f1 = Exercise(
             "capitals count",
             lambda p, a: compare(p, a, lambda t: strip(t, lower=False)),
             'You did not lower the case: "Red house" at the beginning of a sentence is then another answer.',
-            "What is the first step of the normalisation?",
+            "What is the first step of the normalization?",
             "9.6",
         ),
         Misconception(
             "punctuation counts",
             lambda p, a: compare(p, a, lambda t: strip(t, punctuation=False)),
-            "You left the punctuation in: an answer with its full stop no longer matches.",
+            "You left the punctuation in: an answer with its period no longer matches.",
             "string.punctuation lists the characters to take away.",
             "9.6",
         ),
@@ -201,7 +201,7 @@ exact_and_f1 = Exercise(
             variants=(lambda p, a: compare(p, a, lambda t: at_the_ends(t, of_words=False)),),
         ),
         Misconception(
-            "nothing is normalised",
+            "nothing is normalized",
             lambda p, a: compare(p, a, lambda t: t),
             "You compared the texts as they are. Capitals, articles and full stops then decide about right and wrong.",
             "Normalise both sides before you compare.",
@@ -231,14 +231,14 @@ exact_and_f1 = Exercise(
         Misconception(
             "precision in place of F1",
             lambda p, a: compare(p, a, f1=lambda f, w: overlap(f, w) / len(f) if f and w else float(f == w)),
-            "You gave the share of the prediction's words that are right. One right word alone then scores 1.",
+            "You gave the fraction of the prediction's words that are right. One right word alone then scores 1.",
             "F1 also asks how much of the answer was found: R.",
             "9.6",
         ),
         Misconception(
             "recall in place of F1",
             lambda p, a: compare(p, a, f1=lambda f, w: overlap(f, w) / len(w) if f and w else float(f == w)),
-            "You gave the share of the answer's words that were found. The whole context would then score 1.",
+            "You gave the fraction of the answer's words that were found. The whole context would then score 1.",
             "F1 also asks how much of the prediction is right: P.",
             "9.6",
         ),
@@ -289,10 +289,10 @@ exact_and_f1 = Exercise(
             variants=(lambda p, a: (max(compare(p, [x])[0] for x in a), max(compare(p, [x])[1] for x in a)),),
         ),
         Misconception(
-            "emptiness is asked before the normalisation",
+            "emptiness is asked before the normalization",
             empty_before,
-            'You looked whether there is an answer before you normalised it. "The" has no words either.',
-            "First normalise both sides, then look whether words are left.",
+            'You looked whether there is an answer before you normalized it. "The" has no words either.',
+            "First normalize both sides, then look whether words are left.",
             "9.6",
         ),
     ],
@@ -305,7 +305,7 @@ exact_and_f1 = Exercise(
         ),
     },
     hints=[
-        "Write the normalisation as a function of its own, and call it for both sides.",
+        "Write the normalization as a function of its own, and call it for both sides.",
         "Counter(one) & Counter(other) holds each word as often as both sides have it; .total() counts them.",
         'max over the answers, once for exact match and once for F1; and `answers or [""]`.',
     ],
@@ -336,7 +336,7 @@ def cut_recursively(n, room, stride, begin=0):
 
 windows = Exercise(
     name="windows",
-    asks="Cut a context of n tokens into windows of `room` tokens, of which neighbours share `stride`.",
+    asks="Cut a context of n tokens into windows of `room` tokens, of which neighbors share `stride`.",
     reference=cut,
     section="9.4",
     cases=[
@@ -787,7 +787,7 @@ def over_windows(
     prepare=lambda w: w,
     strictly=True,
 ):
-    """The right choice, any part of which can be exchanged."""
+    """The right choice, any part of which can be swapped."""
     best, found = -float("inf"), None
     for number, window in enumerate(logits):
         window = prepare(window)
@@ -944,7 +944,7 @@ answer_over_windows = Exercise(
             "9.5",
         ),
         Misconception(
-            "answer and no answer are exchanged",
+            "answer and no answer are swapped",
             lambda w, n, t: over_windows(w, n, t, sign=-1),
             "You say that there is no answer where there is one, and give one where there is none: the difference has "
             "the wrong sign.",
@@ -969,7 +969,7 @@ answer_over_windows = Exercise(
         Misconception(
             "the threshold works the other way",
             lambda w, n, t: over_windows(w, n, -t),
-            "A higher threshold makes you answer less often; it should be the other way round.",
+            "A higher threshold makes you answer less often; it should be the other way around.",
             'There is no answer if "not here" is better by more than the threshold.',
             "9.5",
         ),
@@ -1012,13 +1012,13 @@ answer_over_windows = Exercise(
 
 
 def judge(find) -> str:
-    """What is to be said about the three answers that were found."""
+    """The verdict on the three answers that were found."""
     found = find()
     if not (isinstance(found, tuple | list) and len(found) == 3 and all(isinstance(text, str) for text in found)):
         return "expected three texts: the answer, a wrong prediction, a right one"
     answer, wrong, right = found
     if not all(normalise(text) for text in found):
-        return "one of the three has no words left after normalisation"
+        return "one of the three has no words left after normalization"
     if exact_match(wrong, answer):
         return "the wrong prediction is an exact match"
     if token_f1(wrong, answer) == 0 and token_f1(right, answer) >= 0.8:
@@ -1039,7 +1039,7 @@ fool_f1 = Exercise(
     misconceptions=[
         Misconception(
             "an exact match", lambda: ("seven o'clock", "Seven o'clock!", "7"),
-            "After normalisation your wrong prediction *is* the answer.",
+            "After normalization your wrong prediction *is* the answer.",
             "One word more or less can turn the sense round.", "9.6",
         ),
         Misconception(
@@ -1055,7 +1055,7 @@ fool_f1 = Exercise(
         Misconception(
             "no words", lambda: ("the", "a", "an"),
             "One of your texts consists of articles and punctuation, and nothing is left of it.",
-            "What does the normalisation take away?", "9.6",
+            "What does the normalization take away?", "9.6",
         ),
         Misconception(
             "two texts", lambda: ("not before noon on Monday", "before noon on Monday"),
@@ -1063,7 +1063,7 @@ fool_f1 = Exercise(
             "Read the docstring's Returns again.", "9.6",
         ),
         Misconception(
-            "wrong and right exchanged", lambda: ("not before noon", "in the afternoon", "not before noon."),
+            "wrong and right swapped", lambda: ("not before noon", "in the afternoon", "not before noon."),
             "You gave the right prediction before the wrong one.",
             "The order is: answer, wrong, right.", "9.6",
         ),
@@ -1092,6 +1092,6 @@ EXERCISES = [
     ),
     WrittenAnswer(
         "EXPERIMENT", "What did you change, what did you predict, what came out, what do you make of it?", 60,
-        ["One change at a time, and look at both kinds of questions."], "9.8",
+        ["One change at a time, and look at both types of questions."], "9.8",
     ),
 ]  # fmt: skip

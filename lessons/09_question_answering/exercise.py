@@ -2,10 +2,10 @@
 
     python -m lessons check 9                     # what is right, what is wrong, and why
     python -m lessons check 9 --only best_span
-    python -m lessons hint 9 best_span            # one hint more each time
+    python -m lessons hint 9 best_span            # one more hint each time
     python -m lessons run 9 --mine                # the lesson, with your parts in it
 
-Replace each `raise NotImplementedError` by your own code. Python's strings and lists and plain tensor operations are
+Replace each `raise NotImplementedError` with your own code. Python's strings and lists and plain tensor operations are
 all you need, and loops wherever you like them. Do not change the inputs.
 
 Letters: T tokens in a window, n tokens in a context.
@@ -20,11 +20,11 @@ def exact_and_f1(prediction: str, answers: list[str]) -> tuple[int, float]:
     **Normalise** both sides first, in this order: lower case; take away every character of `string.punctuation`; take
     away the words a, an and the (as whole words only); join what is left, split at white space, with single spaces.
 
-    **Exact match** is 1 if the two normalised texts are equal, else 0.
+    **Exact match** is 1 if the two normalized texts are equal, else 0.
 
-    **F1** is 2PR / (P + R). P is the share of the prediction's words that are shared, R the share of the answer's words
-    that are; a word that one side has twice and the other once is shared once. If no word is shared, F1 is 0. If one
-    side has no words at all, F1 is 1 if the other has none either, else 0.
+    **F1** is 2PR / (P + R). P is the fraction of the prediction's words that are shared, R the fraction of the answer's
+    words that are; a word that one side has twice and the other once is shared once. If no word is shared, F1 is 0.
+    If one side has no words at all, F1 is 1 if the other has none either, else 0.
 
     If there are several right answers, each of the two numbers is the best that any of them gives. An empty list means
     that the question has no answer: it counts as the one right answer "".
@@ -46,13 +46,13 @@ def windows(n: int, room: int, stride: int) -> list[tuple[int, int]]:
     """2 (easy). Cut a context of n tokens into overlapping windows.
 
     The first window begins at token 0. Each window has `room` tokens, the last one fewer if the context ends before.
-    Neighbouring windows share `stride` tokens. There is no window more than is needed: the first that reaches the end
+    Neighboring windows share `stride` tokens. There is no window more than is needed: the first that reaches the end
     of the context is the last. There is always at least one, for an empty context the window (0, 0).
 
     Args:
         n: number of tokens in the context, 0 or more.
         room: how many of them fit into a window, at least 2.
-        stride: how many tokens two neighbouring windows share, at least 1 and less than `room`.
+        stride: how many tokens two neighboring windows share, at least 1 and less than `room`.
 
     Returns:
         (begin, end) of each window in order; the window holds the tokens begin … end - 1.
@@ -131,7 +131,7 @@ def fool_f1() -> tuple[str, str, str]:
     and for the same right answer a prediction that any reader would call *right*, and whose F1 is 0.
 
     Returns:
-        (answer, wrong, right): three texts of at least one word each (after normalisation), of which "wrong" is not
+        (answer, wrong, right): three texts of at least one word each (after normalization), of which "wrong" is not
         an exact match.
 
     Then say in WHY_F1 why a count of words can be fooled in both directions, and what one could do about it.

@@ -33,7 +33,7 @@ from llmasos.hub import load_backbone, load_config, load_tokenizer
 from llmasos.models import build_model
 from llmasos.objectives import SpanExtraction, make_windows, predict_spans
 from llmasos.training.optimizers import make_optimizers, set_learning_rate
-from llmasos.training.recipe import Recipe
+from llmasos.training.recipe import TrainingSettings
 from llmasos.training.schedules import learning_rate_factor
 
 torch.manual_seed(seed())
@@ -141,11 +141,11 @@ print(sum(p.numel() for p in model.head.parameters()), "new numbers: two vectors
 # %% [markdown]
 # ## 9.3 From characters to tokens and back
 #
-# People mark answers in characters; models speak in tokens. The translation between the two is where most home-made
+# People mark answers in characters; models speak in tokens. The translation between the two is where most homemade
 # systems go wrong, and they go wrong silently: an answer shifted by one token still trains, a little worse.
 #
-# So every token has to remember where it stood. `encode_with_offsets` gives for each token the characters it covers, begin
-# included, end not, as in Python's slices:
+# So every token has to remember where it stood. `encode_with_offsets` gives for each token the characters it covers,
+# begin included, end not, as in Python's slices:
 
 # %%
 text = "Leo lived beside the stone-bridge."
@@ -171,7 +171,7 @@ for id, begin, end in zip(spans.ids, spans.starts, spans.ends, strict=True):
 #
 # Our BERT reads 64 tokens. A story has about 130, the question needs some too. What does not fit has to be read in
 # pieces. If we simply cut the text every 50 tokens, an answer that stands across a cut is whole in no piece. So the
-# pieces **overlap**: neighbouring windows share a number of tokens, the *stride*, and an answer of up to stride + 1
+# pieces **overlap**: neighboring windows share a number of tokens, the *stride*, and an answer of up to stride + 1
 # tokens is whole in at least one of them.
 #
 #     context       a b c d e f g h i j         with room for 5 tokens, 2 of them shared:
@@ -220,8 +220,8 @@ objective = SpanExtraction(tokenizer)
 
 def fine_tune(model):
     """Train a span model on the windows; returns the points of its loss curve."""
-    recipe = Recipe(optimizer="muon", learning_rate=RATE, weight_decay=0.01)  # Muon: see lesson 05
-    optimizers = make_optimizers(model, recipe)
+    settings = TrainingSettings(optimizer="muon", learning_rate=RATE, weight_decay=0.01)  # Muon: see lesson 05
+    optimizers = make_optimizers(model, settings)
     order, points, smooth = [], [], None
     model.train()
     for step in range(STEPS):
@@ -289,7 +289,7 @@ print(f"of the weight, [CLS] has {probabilities[0, 0]:.2f} of start and {probabi
 #
 # The two are looked for independently: the window that denies least need not be the one with the best span. The
 # threshold τ decides what to do in doubt. (Section 4.3 of the paper gives an answer if the best score *exceeds* null +
-# τ: the same rule, with the sign of τ turned round.) Exercises **best_span** and **answer_over_windows** are this
+# τ: the same rule, with the sign of τ reversed.) Exercises **best_span** and **answer_over_windows** are this
 # section.
 
 # %%
@@ -361,12 +361,12 @@ first_only = answers(test, [choose(rows[:1]) for rows in test_readings])
 result("reading the first window only, exact match", scores(first_only, test)[0][0], 58.0, 10.0)
 
 crossed = [int(l[1:, 0].argmax()) > int(l[1:, 1].argmax()) for rows in test_readings for _, l in rows]
-print(f"in {sum(crossed) / len(crossed):.0%} of the windows the likeliest end lies before the likeliest start")
+print(f"in {sum(crossed) / len(crossed):.0%} of the windows the most likely end lies before the most likely start")
 
 # %% [markdown]
 # More than its share: many questions are answered where a story introduces its people, and where there is nothing to
 # find, reading less finds less that is wrong. The rest is out of its sight. And in one window of five or so the two
-# likeliest ends do not even form a span.
+# most likely ends do not even form a span.
 #
 # ### The threshold
 #
@@ -396,7 +396,7 @@ print(f"the best threshold on tune is {chosen}; with it the exact match on test 
 # %% [markdown]
 # ## 9.6 Exact match and F1
 #
-# When is an answer right? SQuAD's script compares after a **normalisation**: lower case, no punctuation, no articles
+# When is an answer right? SQuAD's script compares after a **normalization**: lower case, no punctuation, no articles
 # (a, an, the), single spaces. Two numbers are computed from what is left (Rajpurkar et al. 2016, section 6.1):
 #
 # - **exact match**: 1 if the two are equal, else 0;
@@ -416,8 +416,8 @@ for guess in ("The old stone bridge.", "old bridge", "beside the old stone bridg
     print(f"{guess:<45} exact match {em:.0f}, F1 {f1_value:.2f}")
 
 # %% [markdown]
-# F1 is kind to answers that are a word too long or too short, and these are the commonest mistakes of span models. But
-# it counts words. It does not know that "not" is a more important word than "old", that 12 o'clock is noon, or that
+# F1 is kind to answers that are a word too long or too short, and these are the most common mistakes of span models.
+# But it counts words. It does not know that "not" is a more important word than "old", that 12 o'clock is noon, or that
 # "the dog bit the man" is another event than "the man bit the dog". Exercise **fool_f1** asks you to use that. Look at
 # real mistakes, always:
 
@@ -429,7 +429,7 @@ for i in wrong[:6]:
 
 # %% [markdown]
 # **What to see.** Most of the wrong answers are whole phrases, and some are of the right kind, such as a place for
-# *where*. Common is an answer to a question that has none (somebody else's house): the model finds the kind of thing
+# *where*. Common is an answer to a question that has none (somebody else's house): the model finds the type of thing
 # that is asked for and forgets to check whether it is *this* child's. That the text must say it of the right person is
 # the hard part.
 
@@ -462,6 +462,5 @@ for i in wrong[:6]:
 # 4.2 and 4.3. Jia & Liang 2017, *Adversarial Examples for Evaluating Reading Comprehension Systems*. Chen et al. 2017,
 # *Reading Wikipedia to Answer Open-Domain Questions*.
 #
-# **Now you.** `python -m lessons check 9` makes your file, `lessons/mine/09_question_answering.py`, with seven
-# exercises in it. When the checks are content, `python -m lessons run 9 --mine` lets your best_span answer the
-# questions.
+# **Now you.** `python -m lessons check 9` creates your file, `lessons/mine/09_question_answering.py`, with seven
+# exercises in it. When the checks pass, `python -m lessons run 9 --mine` lets your best_span answer the questions.

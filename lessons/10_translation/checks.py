@@ -1,4 +1,4 @@
-"""What is checked in lesson 10, and the mistakes that are known."""
+"""What is checked in lesson 10, and the known mistakes."""
 
 import math
 from collections import Counter
@@ -34,7 +34,7 @@ READY_BLEU = {
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
-    """Normal numbers, the same every time."""
+    """Reproducible normal random numbers."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
@@ -67,7 +67,7 @@ def without_end(targets: Tensor, start: int, pad: int) -> Tensor:
     ends = (moved != IGNORE_INDEX) & (
         torch.cat([moved[:, 1:], torch.full_like(moved[:, :1], IGNORE_INDEX)], 1) == IGNORE_INDEX
     )
-    ends &= (targets == IGNORE_INDEX).any(dim=1, keepdim=True)  # a row without filling has lost its end already
+    ends &= (targets == IGNORE_INDEX).any(dim=1, keepdim=True)  # a row without padding has lost its end already
     return padded(moved.masked_fill(ends, IGNORE_INDEX), pad)
 
 
@@ -92,7 +92,7 @@ BATCH = torch.tensor([[7, 8, 9, IGNORE_INDEX, IGNORE_INDEX], [5, 6, 7, 8, 9]])
 
 shift_right = Exercise(
     name="shift_right",
-    asks="Make what the decoder is given from what it shall say: one place to the right, the start token in front.",
+    asks="Make what the decoder is given from what it must say: one place to the right, the start token in front.",
     reference=lambda targets, start, pad: shifted(targets, start, pad),
     section="10.4",
     cases=[
@@ -106,7 +106,7 @@ shift_right = Exercise(
         Misconception(
             "nothing is shifted",
             lambda targets, start, pad: padded(targets, pad),
-            "The decoder is given at each position the very token that it shall say there. It learns to copy its "
+            "The decoder is given at each position the very token that it must say there. It learns to copy its "
             "input, reaches a loss of nearly 0, and cannot translate a word.",
             "At position t the decoder may know the tokens before t.",
             "10.4",
@@ -114,8 +114,8 @@ shift_right = Exercise(
         Misconception(
             "shifted to the left",
             shift_left,
-            "You moved the targets to the left: at each position the decoder is given the token after the one it "
-            "shall say, which it will not have when it translates.",
+            "You moved the targets to the left: at each position the decoder is given the token after the one it must "
+            "say, which it will not have when it translates.",
             "Does the decoder, at position t, know token t - 1 or token t + 1?",
             "10.4",
         ),
@@ -125,7 +125,7 @@ shift_right = Exercise(
                 torch.cat([torch.full_like(targets[:, :1], start), targets[:, 1:]], 1), pad
             ),
             "You wrote the start token over the first word. Nothing has moved: from position 1 on, the decoder is "
-            "given the token that it shall say.",
+            "given the token that it must say.",
             "The start token comes in front of the first word, not in its place.",
             "10.4",
         ),
@@ -153,7 +153,7 @@ shift_right = Exercise(
             "10.4",
         ),
         Misconception(
-            "filled up with the start token",
+            "padded with the start token",
             lambda targets, start, pad: shifted(targets, start, start),
             "You put the start token where -100 stood. Padding has a token of its own, which `pad` names.",
             "Which of the three arguments have you not used?",
@@ -187,7 +187,8 @@ shift_right = Exercise(
     hints=[
         "Write the row 5 6 9 and below it, place by place, what the decoder has written before it says each of them.",
         "All columns but the last are `targets[:, :-1]`. Which single column goes in front of them?",
-        "`torch.cat` of a column full of `start` and of `targets[:, :-1]`; then `masked_fill` where it is IGNORE_INDEX.",
+        "`torch.cat` of a column full of `start` and of `targets[:, :-1]`; then `masked_fill` where it is "
+        "IGNORE_INDEX.",
     ],
 )
 
@@ -455,7 +456,7 @@ clipped_matches = Exercise(
             pieces,
             "You cut the text into pieces of n words. n-grams overlap: one begins at every word that has n - 1 more "
             "after it.",
-            "How many pairs of neighbours do three words have?",
+            "How many pairs of neighbors do three words have?",
             "10.9",
         ),
         Misconception(
@@ -469,7 +470,7 @@ clipped_matches = Exercise(
             "the total is the number of words",
             lambda hypothesis, references, n: (matches_of(hypothesis, references, n)[0], len(hypothesis)),
             "Your total is the number of words. That is right for n = 1 only.",
-            "How many pairs of neighbours do three words have?",
+            "How many pairs of neighbors do three words have?",
             "10.9",
         ),
         Misconception(
@@ -649,7 +650,7 @@ smoothed_cross_entropy = Exercise(
             "10.5",
         ),
         Misconception(
-            "ε and 1 - ε exchanged",
+            "ε and 1 - ε swapped",
             lambda logits, targets, e: smoothed(logits, targets, e, e, (1 - e) / logits.size(-1)),
             "You gave ε to the right token and 1 - ε to all of them. The model learns that everything is about equally "
             "likely.",
@@ -660,11 +661,11 @@ smoothed_cross_entropy = Exercise(
             "not smoothed",
             lambda logits, targets, e: smoothed(logits, targets, 0.0),
             "You computed the plain cross-entropy.",
-            "Where does `smoothing` come into your code?",
+            "Where does `smoothing` appear in your code?",
             "10.5",
         ),
         Misconception(
-            "the share of the others is missing",
+            "the fraction of the others is missing",
             lambda logits, targets, e: smoothed(logits, targets, e, 1 - e, 0.0),
             "You multiplied the plain loss by 1 - ε and stopped. That is a smaller learning rate, not smoothing.",
             "What do the V tokens that get ε / V add to the sum?",
@@ -744,7 +745,7 @@ smoothed_cross_entropy = Exercise(
             "the wrong sign",
             lambda logits, targets, e: -smoothed(logits, targets, e),
             "Your loss is negative. Log-probabilities are; the loss is minus their mean.",
-            "Is a loss that falls to -∞ one that you want to minimise?",
+            "Is a loss that falls to -∞ one that you want to minimize?",
             "10.5",
         ),
     ],
@@ -795,10 +796,10 @@ LOWEST = torch.finfo(torch.float32).min
 
 
 def across(
-    x, memory, w_q, w_k, w_v, w_o, n, attention_mask, q_of="x", k_of="memory", v_of="memory", mask=keys_hidden, hide=LOWEST,
-    scale=None, split=heads, merge=merged, project=lambda x, w: x @ w.T, dim=-1, after=None,
+    x, memory, w_q, w_k, w_v, w_o, n, attention_mask, q_of="x", k_of="memory", v_of="memory", mask=keys_hidden,
+    hide=LOWEST, scale=None, split=heads, merge=merged, project=lambda x, w: x @ w.T, dim=-1, after=None,
 ):  # fmt: skip
-    """Cross-attention with any of its details to be got wrong."""
+    """Cross-attention with every detail open to being wrong."""
     sides = {"x": x, "memory": memory}
     q, k, v = (split(project(sides[s], w), n) for s, w in ((q_of, w_q), (k_of, w_k), (v_of, w_v)))
     scores = q @ k.mT * (1 / math.sqrt(q.size(-1)) if scale is None else scale)
@@ -946,7 +947,9 @@ cross_attention = Exercise(
             "source position, where the decoder needs one for every target position.",
             "Who asks? The one who writes.",
             "10.3",
-            variants=hidden_both_ways(q_of="memory", k_of="x", v_of="x", mask=lambda attention_mask, T: attention_mask[:, None, :, None]),
+            variants=hidden_both_ways(
+                q_of="memory", k_of="x", v_of="x", mask=lambda attention_mask, T: attention_mask[:, None, :, None]
+            ),
         ),
         Misconception(
             "the target is not asked",
@@ -967,8 +970,8 @@ cross_attention = Exercise(
         Misconception(
             "padding is attended to",
             with_wrong(mask=None),
-            "You did not use `attention_mask`. The translation of a sentence would depend on how long the other sentences of "
-            "its batch are.",
+            "You did not use `attention_mask`. The translation of a sentence would depend on how long the other "
+            "sentences of its batch are.",
             "Which weight does a padding position get, and what must it be?",
             "10.3",
         ),
@@ -992,8 +995,8 @@ cross_attention = Exercise(
         Misconception(
             "padding is thought to be at the end",
             with_wrong(mask=at_the_end),
-            "You counted the real positions and took that many from the front. `attention_mask` says which they are; they need "
-            "not come first.",
+            "You counted the real positions and took that many from the front. `attention_mask` says which they are; "
+            "they need not come first.",
             "Use `attention_mask` itself.",
             "10.3",
         ),
@@ -1014,8 +1017,8 @@ cross_attention = Exercise(
         Misconception(
             "padding is made zero and not hidden",
             zeroed_padding,
-            "You set the vectors of padding to zero. Their scores are then 0, and they still take their share of the "
-            "weight.",
+            "You set the vectors of padding to zero. Their scores are then 0, and they still take their fraction of "
+            "the weight.",
             "What is exp(0)?",
             "10.3",
         ),
@@ -1054,7 +1057,7 @@ cross_attention = Exercise(
                        merge=lambda x: x.reshape(x.size(0), x.size(2), -1)),
             "You went from (B, T, C) to (B, H, T, D) by `view`: a head gets whole positions, not its features of "
             "every position.",
-            "View as (B, T, H, D) first; then exchange T and H (section 3.6).",
+            "View as (B, T, H, D) first; then swap T and H (section 3.6).",
             "10.3",
             variants=(with_wrong(split=lambda x, n: x.reshape(x.size(0), n, x.size(1), -1)),),
         ),
@@ -1063,20 +1066,20 @@ cross_attention = Exercise(
             with_wrong(merge=lambda x: x.reshape(x.size(0), x.size(2), -1)),
             "You split the heads rightly, but went from (B, H, T, D) back to (B, T, C) by `reshape`: that mixes the "
             "positions of one head, instead of laying the heads of one position side by side.",
-            "Exchange H and T first, as you did when you split them.",
+            "Swap H and T first, as you did when you split them.",
             "10.3",
         ),
         Misconception(
             "one head only",
-            lambda x, memory, w_q, w_k, w_v, w_o, n, attention_mask: across(x, memory, w_q, w_k, w_v, w_o, 1, attention_mask),
-            "You let all C features attend together: one head, whatever n_heads says.",
-            "Where does n_heads come into your code?",
+            lambda x, memory, w_q, w_k, w_v, w_o, n, attention_mask: across(x, memory, w_q, w_k, w_v, w_o, 1,
+            attention_mask), "You let all C features attend together: one head, whatever n_heads says.",
+            "Where does n_heads appear in your code?",
             "10.3",
         ),
         Misconception(
             "no output projection",
-            lambda x, memory, w_q, w_k, w_v, w_o, n, attention_mask: across(x, memory, w_q, w_k, w_v, None, n, attention_mask),
-            "You stopped when the heads lay side by side.",
+            lambda x, memory, w_q, w_k, w_v, w_o, n, attention_mask: across(x, memory, w_q, w_k, w_v, None, n,
+            attention_mask), "You stopped when the heads lay side by side.",
             "One product is missing.",
             "10.3",
         ),
@@ -1087,7 +1090,8 @@ cross_attention = Exercise(
             "nn.Linear stores its weight as (out, in).",
             "10.3",
             variants=(
-                lambda x, memory, w_q, w_k, w_v, w_o, n, attention_mask: across(x, memory, w_q, w_k, w_v, w_o.T, n, attention_mask),
+                lambda x, memory, w_q, w_k, w_v, w_o, n, attention_mask: across(x, memory, w_q, w_k, w_v, w_o.T, n,
+                attention_mask),
             ),
         ),
         Misconception(
@@ -1104,8 +1108,8 @@ cross_attention = Exercise(
         "-inf": with_wrong(hide=-math.inf),
         "an additive mask, chunks": lambda x, memory, w_q, w_k, w_v, w_o, n, attention_mask: torch.cat(
             [
-                torch.softmax(q @ k.mT * q.size(-1) ** -0.5 + torch.where(attention_mask, 0.0, -1e9)[:, None, :], -1) @ v
-                for q, k, v in zip(
+                torch.softmax(q @ k.mT * q.size(-1) ** -0.5 + torch.where(attention_mask, 0.0, -1e9)[:, None, :], -1) @
+                v for q, k, v in zip(
                     (x @ w_q.T).chunk(n, -1), (memory @ w_k.T).chunk(n, -1), (memory @ w_v.T).chunk(n, -1),
                     strict=True,
                 )
@@ -1117,8 +1121,8 @@ cross_attention = Exercise(
         "Take your multi_head_attention of lesson 03. Which of its lines mention x, and which of them now need memory?",
         "q from x, k and v from memory: (B, H, T, D) and twice (B, H, S, D). The scores are (B, H, T, S). There is no "
         "causal mask.",
-        "`scores.masked_fill(~attention_mask[:, None, None, :], -inf)`; softmax over the last dimension; product with v; heads "
-        "side by side; @ w_o.T.",
+        "`scores.masked_fill(~attention_mask[:, None, None, :], -inf)`; softmax over the last dimension; product with "
+        "v; heads side by side; @ w_o.T.",
     ],
 )  # fmt: skip
 
@@ -1148,7 +1152,7 @@ def corpus(
     hypotheses, references, count=matches_of, length=nearest, penalty=gentle, mean=geometric, orders=(1, 2, 3, 4),
     scale=100.0,
 ):  # fmt: skip
-    """Corpus BLEU with any of its details to be got wrong."""
+    """Corpus BLEU with every detail open to being wrong."""
     precisions = []
     for n in orders:
         both = [count(h, r, n) for h, r in zip(hypotheses, references, strict=True)]
@@ -1290,7 +1294,7 @@ bleu = Exercise(
             "10.9",
         ),
         Misconception(
-            "the brevity penalty upside down",
+            "the brevity penalty inverted",
             bleu_with(penalty=lambda h, r: 1.0 if h <= r else math.exp(1 - h / r)),
             "You punish what is too long. Superfluous words lower the precisions already; it is what is too *short* "
             "that needs a penalty.",
@@ -1459,7 +1463,7 @@ REFERENCE = "Rosa told the baker that she had not broken the blue jug ."
 
 
 def listen(find) -> str:
-    """What is to be said about the three candidates."""
+    """The verdict on the three candidates."""
     three = find()
     if not (isinstance(three, list | tuple) and len(three) == 3 and all(isinstance(text, str) for text in three)):
         return "not three texts"

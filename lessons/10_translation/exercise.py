@@ -2,13 +2,12 @@
 
     python -m lessons check 10                     # what is right, what is wrong, and why
     python -m lessons check 10 --only bleu
-    python -m lessons hint 10 cross_attention      # one hint more each time
+    python -m lessons hint 10 cross_attention      # one more hint each time
     python -m lessons run 10 --mine                # the lesson's model, with your parts in it
 
-Replace each `raise NotImplementedError` by your own code. Plain tensor operations are enough for the three that work on
-tensors, and `collections.Counter` is a good friend in the two that count words. Ready-made attentions, ready-made
-cross-entropies and ready-made BLEUs are not allowed. Do not change the inputs, and give every tensor that you make the
-`device` of the inputs.
+Replace each `raise NotImplementedError` with your own code. Plain tensor operations are enough for the three that work
+on tensors, and `collections.Counter` helps in the two that count words. Ready-made attention, cross-entropy and BLEU
+are not allowed. Do not modify the inputs, and create every tensor on the `device` of the inputs.
 
 Letters: B batch, T target positions (queries), S source positions (keys), C width of the model, H heads, D = C / H
 width of one head, V size of the vocabulary.
@@ -20,11 +19,11 @@ IGNORE_INDEX = -100  # stands in `targets` where there is nothing to learn
 
 
 def shift_right(targets: Tensor, start: int, pad: int) -> Tensor:
-    """1 (easy). What the decoder is given, from what it shall say.
+    """1 (easy). What the decoder is given, from what it must say.
 
-    At every position the decoder is given the token that comes before the one it shall say there; at the first
-    position, where nothing comes before, the start token. `IGNORE_INDEX` (-100) is no token, and no model has a vector for
-    it: wherever it would stand in the result, `pad` stands instead.
+    At every position the decoder is given the token that comes before the one it must say there; at the first
+    position, where nothing comes before, the start token. `IGNORE_INDEX` (-100) is no token, and no model has a vector
+    for it: wherever it would stand in the result, `pad` stands instead.
 
     Args:
         targets: token ids (B, T), int64. Each row is a sentence, its end token, and then IGNORE_INDEX up to length T.
@@ -66,8 +65,8 @@ def smoothed_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float) ->
 
     With ε = smoothing, the distribution to be learned at a position gives ε / V to every token of the vocabulary, and
     to the right one 1 - ε on top of that. The loss of the position is -Σ q(token) · ln p(token), where p is the softmax
-    of its logits. Positions whose target is IGNORE_INDEX (-100) do not count at all: neither in the sum nor in the number by
-    which it is divided.
+    of its logits. Positions whose target is IGNORE_INDEX (-100) do not count at all: neither in the sum nor in the
+    number by which it is divided.
 
     Args:
         logits: (B, T, V).

@@ -4,7 +4,7 @@
 # - **Question:** How can a model read a sentence in one language and say it in another, when the words do not come in
 #   the same order?
 # - **Teaches:** the original Transformer: encoder, decoder and cross-attention, with their masks; teacher forcing,
-#   label smoothing, beam search with length normalisation; BLEU in full, and what it does not see
+#   label smoothing, beam search with length normalization; BLEU in full, and what it does not see
 # - **Minutes:** 110 to read and solve, 1 to run
 #
 # You need: attention and its masks (lesson 03), the block (lesson 04), the optimizers (lesson 05), and what greedy
@@ -41,7 +41,7 @@ from llmasos.nn import MultiHeadAttention, explicit_attention
 from llmasos.objectives import IGNORE_INDEX, Seq2Seq, encode_pair
 from llmasos.tokenizers import BPETokenizer
 from llmasos.training.optimizers import make_optimizers, set_learning_rate
-from llmasos.training.recipe import Recipe
+from llmasos.training.recipe import TrainingSettings
 from llmasos.training.schedules import learning_rate_factor
 
 torch.manual_seed(seed())
@@ -152,7 +152,9 @@ generator = torch.Generator().manual_seed(1)
 y = torch.randn(1, 1, 3, 8, generator=generator)  # (B, H, T, D): who asks
 m = torch.randn(1, 1, 4, 8, generator=generator)  # (B, H, S, D): who answers
 attention_mask = torch.tensor([[True, True, True, False]])  # (B, S)
-gathered, weights = explicit_attention(y, m, m, mask=attention_mask[:, None, None, :])  # (B, 1, 1, S): the same for all queries
+gathered, weights = explicit_attention(
+    y, m, m, mask=attention_mask[:, None, None, :]
+)  # (B, 1, 1, S): the same for all queries
 print(gathered.shape, weights.shape)
 print(weights[0, 0])
 
@@ -166,9 +168,9 @@ print(weights[0, 0])
 # | decoder, **cross-attention** | target | source | padding of the source |
 #
 # Look at the last column. The encoder hides no future: the source lies there complete, and its last word may explain
-# its first. Cross-attention hides none either, for the same reason; a causal mask there would forbid just what we
-# need, to see the verb at the end when we are in the middle. Only the target has a future. And the padding of the
-# target needs no mask: it stands at the end, in everybody's future.
+# its first. Cross-attention hides none either, for the same reason; a causal mask there would forbid just what we need,
+# to see the verb at the end when we are in the middle. Only the target has a future. And the padding of the target
+# needs no mask: it is at the end, in everybody's future.
 #
 # A block of the encoder is self-attention and feed-forward, each with its residual connection and norm. A block of
 # the decoder has cross-attention in between (figure 1 of the paper). `EncoderBlock` and `DecoderBlock` in
@@ -213,15 +215,15 @@ with torch.no_grad():
 # %% [markdown]
 # ## 10.4 Teacher forcing
 #
-# Training maximises $\ln P(y \mid x)$, that is, it minimises the sum of $-\ln P(y_t \mid y_{<t}, x)$ over all
-# positions. What are the $y_{<t}$ in training: what the model would have written, or what is right? **What is
-# right.** Whatever the model would have said, the next guess is made from the true words. This is called teacher
-# forcing (Williams and Zipser 1989). Since all true words are known beforehand, all positions are computed at once,
-# with the causal mask to keep each from reading its own answer. Writing can take place only one token after the
-# other; learning need not.
+# Training maximizes $\ln P(y \mid x)$, that is, it minimizes the sum of $-\ln P(y_t \mid y_{<t}, x)$ over all
+# positions. What are the $y_{<t}$ in training: what the model would have written, or what is right? **What is right.**
+# Whatever the model would have said, the next guess is made from the true words. This is called teacher forcing
+# (Williams and Zipser 1989). Since all true words are known beforehand, all positions are computed at once, with the
+# causal mask to keep each from reading its own answer. Writing can take place only one token after the other; learning
+# need not.
 #
 # So the decoder has an input and a target of equal length, shifted against each other by one place. In front, where
-# nothing has been written, stands a start token; at the end the model shall say that it has finished:
+# nothing has been written, stands a start token; at the end the model must say that it has finished:
 
 # %%
 tokenizer = BPETokenizer.train([text for pair in train for text in (pair.source, pair.target)], 2048)
@@ -245,7 +247,7 @@ def shown(ids):
 for row in range(2):
     print(f"source:   {shown(batch['source'][row])}")
     print(f"given:    {shown(batch['target'][row])}")
-    print(f"shall say {shown(batch['targets'][row])}\n")
+    print(f"must say {shown(batch['targets'][row])}\n")
 
 # %% [markdown]
 # (`_` is padding, and `·` the mark -100 for "nothing to learn here", which the loss leaves out.) This library uses
@@ -258,7 +260,7 @@ for row in range(2):
 # Teacher forcing has a price. In training the model has only ever seen prefixes without a mistake. When it writes by
 # itself it sees its own words, and after the first wrong one it is in a place where it has never been. Ranzato et al.
 # (2016) called this **exposure bias**. Bengio et al. (2015) proposed to mix in the model's own words during training
-# ("scheduled sampling"). How bad it is can be measured, and we shall, in 10.8.
+# ("scheduled sampling"). How bad it is can be measured, and we will, in 10.8.
 
 # %% [markdown]
 # ## 10.5 Label smoothing
@@ -382,12 +384,12 @@ STEPS, BATCH, RATE, WARMUP = 900, 16, 1e-2, 30
 
 examples = encoded(train)
 loader = Examples(examples, [len(example.source) + len(example.target) for example in examples], BATCH)
-optimizers = make_optimizers(model, Recipe(optimizer="muon", learning_rate=RATE, precision="fp32"))
+optimizers = make_optimizers(model, TrainingSettings(optimizer="muon", learning_rate=RATE, precision="fp32"))
 test_batch = objective.collate(encoded(test))
 
 
 def on_the_test():
-    """The plain loss in nats a token, and the share of tokens right, each given the true ones before it."""
+    """The plain loss in nats a token, and the fraction of tokens right, each given the true ones before it."""
     model.eval()
     with torch.no_grad():
         loss, right, n = (
@@ -479,14 +481,17 @@ for found in beam_search(model, tokenizer, [test[odd].source], BeamOptions(4, 0.
 
 # %%
 predict(
-    f"given true prefixes, {test_right:.0%} of the tokens are right. Take the share of sentences in which *all* are, "
-    "and the share of sentences that greedy decoding gets right to the letter. Which is larger, and by how much?"
+    f"given true prefixes, {test_right:.0%} of the tokens are right. Take the fraction of sentences in which *all* are "
+    "right, and the fraction of sentences that greedy decoding gets right to the letter. Which is "
+    "larger, and by how much?"
 )
 
 # %%
 model.eval()
 with torch.no_grad():
-    guesses = model(test_batch["source"], test_batch["target"], test_batch["source_attention_mask"]).argmax(-1)  # (B, T)
+    guesses = model(test_batch["source"], test_batch["target"], test_batch["source_attention_mask"]).argmax(
+        -1
+    )  # (B, T)
 attention_mask = test_batch["targets"] != IGNORE_INDEX
 all_right = (~attention_mask | (guesses == test_batch["targets"])).all(dim=1).float().mean().item()
 to_the_letter = sum(text.strip() == pair.target for text, pair in zip(by_greedy, test, strict=True)) / len(test)
@@ -502,7 +507,7 @@ result("greedy decoding is right to the letter", to_the_letter, 0.71, 0.06)
 # guesses after it. All other tokens that it is given are true.
 
 # %%
-predict("what share of the guesses is right just after the wrong token? And two, three, four places after it?")
+predict("what fraction of the guesses is right just after the wrong token? And two, three, four places after it?")
 
 # %%
 rng = torch.Generator().manual_seed(seed())
@@ -530,7 +535,7 @@ result("share right two places after it", shares[1], 0.91, 0.04)
 # again, it has nearly found its way back. The source is still there to look at; a translator is led by more than its
 # own words.
 #
-# When it writes by itself, nobody gives it a true token again. Then it goes on from its mistake, plausibly, and you
+# When it writes by itself, nobody gives it a true token again. Then it continues from its mistake, plausibly, and you
 # will see in 10.10 what becomes of that.
 
 # %% [markdown]
@@ -541,8 +546,8 @@ result("share right two places after it", shares[1], 0.91, 0.04)
 # from the translation (the *hypothesis*) and one or several translations by people (the *references*). Its idea: a
 # good translation shares many words with a good translation, and many runs of words.
 #
-# **Precision, clipped.** Which share of the hypothesis's n-grams (runs of n words) are in the reference? An example
-# of the paper's shows why this is not enough:
+# **Precision, clipped.** Which fraction of the hypothesis's n-grams (runs of n words) are in the reference? An
+# example of the paper's shows why this is not enough:
 
 # %%
 hypothesis = "the the the the the the the".split()
@@ -645,9 +650,9 @@ for name, texts in (("word for word", word_for_word), ("beam", by_beam)):
 # **What to see.** The dictionary finds nearly three of four words, and one run of four in eight: it has the words and
 # not the order. With the model the four precisions lie close together.
 #
-# There are two kinds of spread here. The interval that is printed is the luck in the choice of 300 sentences: take
-# others, and the same model scores so much more or less (1,000 bootstrap samples; Koehn 2004). The ± beside each
-# result is the luck in training, a little more than five seeds differed by.
+# There are two types of spread here. The interval that is printed is the luck in the choice of 300 sentences: take
+# others, and the same model scores so much more or less (1,000 bootstrap samples; Koehn 2004). The ± beside each result
+# is the luck in training, slightly more than the range over five seeds.
 #
 # Does beam search help? With five seeds it gained -0.5, 0.0, 0.1, 0.6 and 0.8 points on greedy decoding: 0.2 on
 # average, and not always. Compared on the same sentences, model by model, that is next to nothing. Where the model is
@@ -694,15 +699,15 @@ for mistake in show_mistakes(chosen, [p.source for p in test], [p.target for p i
 # %% [markdown]
 # ## 10.11 The picture of an alignment
 #
-# Nobody has told the model which German word belongs to which English one. It was given pairs of sentences, and a
-# loss. Let us see where it looks. Cross-attention notes its weights for each head, (B, H, T, S); we take the mean
-# over the heads, and put the tokens of a word together: the columns of a German word are added up, the rows of an
-# English word averaged.
+# Nothing told the model which German word belongs to which English one. It was given pairs of sentences, and a loss.
+# Let us see where it looks. Cross-attention notes its weights for each head, (B, H, T, S); we take the mean over the
+# heads, and put the tokens of a word together: the columns of a German word are added up, the rows of an English word
+# averaged.
 #
 # One thing to be careful about: row t is the query of the position that is *given* token t - 1 and *says* token t. We
 # name the rows by what is said there.
 #
-# First a sentence that is turned round from end to end. No training story has it with Leo.
+# First a sentence that is reversed from end to end. No training story has it with Leo.
 
 
 # %%
@@ -757,7 +762,7 @@ for pair in test:
             looked.append(read[int(weights[t].argmax())] == name)
             same_place.append(t < len(read) and read[t] == name)
 print(f"{len(looked)} names; the German one is the word of the same number in {sum(same_place) / len(same_place):.2f}")
-predict("in which share of the cases does the model look most at the very name that it says?")
+predict("in which fraction of the cases does the model look most at the very name that it says?")
 
 # %%
 result("names that are looked at when they are said", sum(looked) / len(looked), 0.95, 0.04)
@@ -831,5 +836,5 @@ result("probability of Leo, struck out", struck, 0.01, 0.05)
 # Help?* Post 2018, *A Call for Clarity in Reporting BLEU Scores*. Callison-Burch, Osborne & Koehn 2006,
 # *Re-evaluating the Role of BLEU in Machine Translation Research*.
 #
-# **Now you.** `python -m lessons check 10` makes your file, `lessons/mine/10_translation.py`, with seven exercises in
-# it. When the checks are content, `python -m lessons run 10 --mine` trains the model above with your parts in it.
+# **Now you.** `python -m lessons check 10` creates your file, `lessons/mine/10_translation.py`, with seven exercises
+# in it. When the checks pass, `python -m lessons run 10 --mine` trains the model above with your parts in it.

@@ -173,6 +173,4 @@ def reset_command(options) -> int:
 def create_student_file(workspace: Workspace, lesson: Lesson) -> None:
     """Create the student's file if it does not exist, and say so."""
     if workspace.start(lesson):
-        print(
-            f"Your file for this lesson is {workspace.file(lesson)}, just created from the stub. Solve it there.\n"
-        )
+        print(f"Your file for this lesson is {workspace.file(lesson)}, just created from the stub. Solve it there.\n")

@@ -69,7 +69,7 @@ def checked(tmp_path_factory):
         source += f"def {name}(x):\n" + "".join(f"    {line}\n" for line in body.split("\n")) + "\n"
     lesson = Lesson(tiny_lesson(tmp_path_factory.mktemp("lesson"), names))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "GRACE", 1.0)
+        patch.setattr(runner, "GRACE_SECONDS", 1.0)
         patch.setattr(runner, "SUBMISSION_SECONDS", 2400)  # here are thirty exercises, and perhaps a busy machine
         return lesson, {verdict.task.name: verdict for verdict in check_source(lesson, source, "mine.py")}
 
