@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from llmasos import hub
 from llmasos.capabilities import TASKS, tasks_to_learn
@@ -21,7 +21,7 @@ from llmasos.datasets import QA
 from llmasos.datasets.infer import TEXT_PAIRS, DataSpec, infer_format
 from llmasos.errors import UserError
 from llmasos.generation import BeamOptions, SamplingOptions, beam_search, generate, stream
-from llmasos.models import n_parameters
+from llmasos.models import Model, n_parameters
 from llmasos.nn import is_quantized
 from llmasos.objectives import BestAnswer
 from llmasos.prompting import Message
@@ -62,7 +62,7 @@ class LLMTrainer:
         name: the name or folder it was loaded from.
     """
 
-    def __init__(self, model: nn.Module, tokenizer: Tokenizer, name: str):
+    def __init__(self, model: Model, tokenizer: Tokenizer, name: str):
         self.model, self.tokenizer, self.name = model, tokenizer, name
         self.device = next(model.parameters()).device
 

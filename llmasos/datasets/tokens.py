@@ -38,7 +38,9 @@ class Encoder(Protocol):
 
     kind: str
     vocab_size: int
-    end_of_text: int
+
+    @property
+    def end_of_text(self) -> int: ...
 
     def encode_array(self, text: str) -> np.ndarray: ...
 

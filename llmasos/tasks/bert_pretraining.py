@@ -12,17 +12,18 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from torch import nn
 
 from llmasos.datasets import SentencePair, SentencePairs, Windows, build_tokens, documents_of_sentences
 from llmasos.errors import UserError
 from llmasos.evaluation import proportion
+from llmasos.models import Model, ModelConfig
 from llmasos.nn import eval_mode
 from llmasos.objectives import IGNORE_INDEX, BERTPretraining, EncodedSentencePair, MaskedLM
 from llmasos.objectives.masked import MASK
 from llmasos.tasks.language_modeling import PlainTextTask, text_splits
 from llmasos.tasks.task import Report, batches
 from llmasos.tokenizers import EncodedInput, Tokenizer
+from llmasos.training.recipe import Recipe
 
 MAX_SHOWN = 300  # characters of a text with predictions
 
@@ -35,10 +36,11 @@ class BertPretraining(PlainTextTask):
         """Whether next-sentence prediction is part of the objective."""
         return self.recipe.training.next_sentence
 
-    def make_objective(self) -> MaskedLM:
-        objective = BERTPretraining if self.next_sentence else MaskedLM
-        settings = self.recipe.training
-        return objective(self.tokenizer, settings.mask_prob, settings.whole_word_masking)
+    @classmethod
+    def make_objective(cls, recipe: Recipe, tokenizer: Tokenizer, config: ModelConfig) -> MaskedLM | BERTPretraining:
+        settings = recipe.training
+        objective = BERTPretraining if settings.next_sentence else MaskedLM
+        return objective(tokenizer, settings.mask_prob, settings.whole_word_masking)
 
     @cached_property
     def train(self) -> "EncodedPairs | EncodedWindows":
@@ -93,11 +95,11 @@ class BertPretraining(PlainTextTask):
             raise UserError(f"a context of {context} tokens has no room for a text; use a longer one.")
         return length
 
-    def sample(self, model: nn.Module) -> str:
+    def sample(self, model: Model) -> str:
         """A held-out text as the model fills it in."""
         return self.predictions(model, self.val[:1])[0].show(self.tokenizer)
 
-    def evaluate(self, model: nn.Module, split: str = "val") -> Report:
+    def evaluate(self, model: Model, split: str = "val") -> Report:
         """The accuracy on masked tokens and on pairs, each with its baseline."""
         predictions = self.predictions(model, self.examples(split))
         labels = np.concatenate([prediction.labels for prediction in predictions])
@@ -121,7 +123,7 @@ class BertPretraining(PlainTextTask):
         legend = "(each masked token as [prediction], or as [prediction, not LABEL])"
         return Report(metrics, mistakes=[legend, *mistakes])
 
-    def predictions(self, model: nn.Module, examples: Sequence) -> list["Prediction"]:
+    def predictions(self, model: Model, examples: Sequence) -> list["Prediction"]:
         """The model's predictions for some examples, of which the same tokens are masked every time."""
         predictions = []
         for chunk, batch in batches(self.objective, examples, self.recipe.training.seed, model):
@@ -225,13 +227,13 @@ def join_pieces(words: Sequence[str]) -> str:
     return " ".join(word for word in words if word).replace(" ##", "")
 
 
-def fill_masks(model: nn.Module, tokenizer: Tokenizer, text: str, n: int = 5) -> list[list[tuple[str, float]]]:
+def fill_masks(model: Model, tokenizer: Tokenizer, text: str, n: int = 5) -> list[list[tuple[str, float]]]:
     """The n most likely tokens for each [MASK] in a text, with their probabilities. Raises as `fill_mask_ids` does."""
     choices = fill_mask_ids(model, tokenizer, text, n)
     return [[(tokenizer.decode([id]).strip(), p) for id, p in best] for best in choices]
 
 
-def fill_mask_ids(model: nn.Module, tokenizer: Tokenizer, text: str, n: int = 5) -> list[list[tuple[int, float]]]:
+def fill_mask_ids(model: Model, tokenizer: Tokenizer, text: str, n: int = 5) -> list[list[tuple[int, float]]]:
     """The same as token ids.
 
     Raises:

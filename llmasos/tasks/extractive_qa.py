@@ -7,14 +7,14 @@ The baseline never answers, which is right for every question without an answer.
 
 from collections.abc import Iterable, Sequence
 
-from torch import nn
-
 from llmasos.datasets import QA, Splits
 from llmasos.evaluation import Metric, choose_mistakes, proportion, show_mistakes, squad, squad_values
+from llmasos.models import Model, ModelConfig
 from llmasos.objectives import BestAnswer, ContextWindow, SpanExtraction, best_answer, make_windows, predict_spans
 from llmasos.tasks.example_task import ExampleTask
 from llmasos.tasks.task import Report
 from llmasos.tokenizers import Tokenizer
+from llmasos.training.recipe import Recipe
 
 
 class QuestionAnswering(ExampleTask):
@@ -29,8 +29,9 @@ class QuestionAnswering(ExampleTask):
         for question in data.train:
             yield question.question
 
-    def make_objective(self) -> SpanExtraction:
-        return SpanExtraction(self.tokenizer)
+    @classmethod
+    def make_objective(cls, recipe: Recipe, tokenizer: Tokenizer, config: ModelConfig) -> SpanExtraction:
+        return SpanExtraction(tokenizer)
 
     def encode(self, example: QA) -> list[ContextWindow]:
         """All windows of a question's context."""
@@ -47,13 +48,13 @@ class QuestionAnswering(ExampleTask):
         windows = f"windows  {len(self.train):,} to train on, {len(self.val):,} held out"
         return [*super().summarize_data(), windows]
 
-    def sample(self, model: nn.Module) -> str:
+    def sample(self, model: Model) -> str:
         question = self.split("val")[0]
         answer = answer_questions(model, self.tokenizer, [question])[0].text
         reference = question.answers[0].text if question.answers else ""
         return f"{question.question}  {answer or '(no answer)'}   [reference: {reference or '(no answer)'}]"
 
-    def evaluate(self, model: nn.Module, split: str = "val") -> Report:
+    def evaluate(self, model: Model, split: str = "val") -> Report:
         questions = self.split(split)
         answers = answer_questions(model, self.tokenizer, questions)
         predictions = [answer.text for answer in answers]
@@ -71,7 +72,7 @@ class QuestionAnswering(ExampleTask):
 
 
 def answer_questions(
-    model: nn.Module, tokenizer: Tokenizer, questions: Sequence[QA], batch_size: int = 64
+    model: Model, tokenizer: Tokenizer, questions: Sequence[QA], batch_size: int = 64
 ) -> list[BestAnswer]:
     """The model's answer to each question; an empty text means that the context contains none.
 

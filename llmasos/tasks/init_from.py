@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-from torch import nn
-
 from llmasos.errors import UserError
 from llmasos.hub import find, load_backbone, load_config, load_tokenizer
-from llmasos.models import ModelConfig
+from llmasos.models import Model, ModelConfig
 from llmasos.tokenizers import Tokenizer
 from llmasos.training.named_recipes import RECIPES
 
@@ -21,7 +19,7 @@ def pretrained_config(init_from: str) -> ModelConfig:
     return load_config(find_pretrained(init_from))
 
 
-def load_pretrained_weights(model: nn.Module, init_from: str) -> None:
+def load_pretrained_weights(model: Model, init_from: str) -> None:
     """Load the weights of the model that `--init-from` names: all of them, or the backbone's if the head is another."""
     folder = find_pretrained(init_from)
     pretrained = load_config(folder)

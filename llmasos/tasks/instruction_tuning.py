@@ -10,12 +10,10 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
-from torch import nn
-
 from llmasos.datasets import Conversation, Splits
 from llmasos.evaluation import choose_mistakes, proportion, rouge, show_mistakes
 from llmasos.generation import SamplingOptions, generate
-from llmasos.models import flops_per_token
+from llmasos.models import Model, ModelConfig, flops_per_token
 from llmasos.objectives import Dialogue, SupervisedFineTuning
 from llmasos.prompting import ChatTemplate, Message, template_of
 from llmasos.prompting.chat_template import ASSISTANT, special_tokens_for
@@ -48,7 +46,8 @@ class InstructionTuning(ExampleTask):
         special = special_tokens_for(NEW_TEMPLATE)
         return train_tokenizer(settings.tokenizer, cls.texts(data), settings.vocab_size, special, settings.lowercase)
 
-    def make_objective(self) -> SupervisedFineTuning:
+    @classmethod
+    def make_objective(cls, recipe: Recipe, tokenizer: Tokenizer, config: ModelConfig) -> SupervisedFineTuning:
         return SupervisedFineTuning()
 
     @cached_property
@@ -77,15 +76,15 @@ class InstructionTuning(ExampleTask):
     def summarize_data(self) -> list[str]:
         return [*super().summarize_data(), f"template {self.template.name}"]
 
-    def answers(self, model: nn.Module, chats: Sequence[Conversation]) -> list[str]:
+    def answers(self, model: Model, chats: Sequence[Conversation]) -> list[str]:
         """The model's answers in place of each conversation's last message."""
         return reply(model, self.tokenizer, [messages_of(chat)[:-1] for chat in chats], SamplingOptions(temperature=0))
 
-    def sample(self, model: nn.Module) -> str:
+    def sample(self, model: Model) -> str:
         chat = self.split("val")[0]
         return f"{chat.messages[-2][1]}  →  {self.answers(model, [chat])[0]}"
 
-    def evaluate(self, model: nn.Module, split: str = "val") -> Report:
+    def evaluate(self, model: Model, split: str = "val") -> Report:
         chats = [chat for chat in self.split(split) if chat.messages[-1][0] == ASSISTANT][:MAX_EVALUATED]
         references = [chat.messages[-1][1].strip() for chat in chats]
         answers = self.answers(model, chats)
@@ -102,7 +101,7 @@ def messages_of(chat: Conversation) -> list[Message]:
 
 
 def reply(
-    model: nn.Module, tokenizer: Tokenizer, chats: Sequence[Sequence[Message]], options: SamplingOptions
+    model: Model, tokenizer: Tokenizer, chats: Sequence[Sequence[Message]], options: SamplingOptions
 ) -> list[str]:
     """The assistant's next message in each conversation.
 

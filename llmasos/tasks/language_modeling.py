@@ -7,21 +7,21 @@ text itself.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from torch import nn
 
 from llmasos.datasets import TextSource, TokenData, Windows, build_tokens, open_text
 from llmasos.datasets.source import SPLITS
 from llmasos.errors import UserError
 from llmasos.evaluation.perplexity import evaluate_text
 from llmasos.generation import SamplingOptions, generate
-from llmasos.models import flops_per_token
+from llmasos.models import Model, ModelConfig, flops_per_token
 from llmasos.objectives import CausalLM
 from llmasos.tasks.task import Report, Task
+from llmasos.tokenizers import Tokenizer
 from llmasos.training.recipe import Recipe
 
 
@@ -49,7 +49,8 @@ class LanguageModeling(PlainTextTask):
 
     unit = "tokens"
 
-    def make_objective(self) -> CausalLM:
+    @classmethod
+    def make_objective(cls, recipe: Recipe, tokenizer: Tokenizer, config: ModelConfig) -> CausalLM:
         return CausalLM()
 
     @cached_property
@@ -62,7 +63,7 @@ class LanguageModeling(PlainTextTask):
         return Windows(self.tokens.train.tokens, self.config.context_length)
 
     @cached_property
-    def val(self) -> np.ndarray:
+    def val(self) -> Sequence[np.ndarray]:
         return Windows(self.tokens.val.tokens, self.config.context_length, split="val").validation_windows()
 
     @cached_property
@@ -108,16 +109,16 @@ class LanguageModeling(PlainTextTask):
         metrics = {"perplexity": math.exp(min(val_loss, 700.0)), "bits_per_byte": bits_per_byte}
         return metrics if self.floor is None else {**metrics, "floor": self.floor}
 
-    def sample(self, model: nn.Module) -> str:
+    def sample(self, model: Model) -> str:
         return self.prompt + self.continuations(model, max_new_tokens=60)[0]
 
-    def continuations(self, model: nn.Module, max_new_tokens: int, n: int = 1) -> list[str]:
+    def continuations(self, model: Model, max_new_tokens: int, n: int = 1) -> list[str]:
         """Texts that continue the prompt, sampled at a low temperature."""
         seed = self.recipe.training.seed
         options = SamplingOptions(max_new_tokens, temperature=0.7, top_p=0.95, seed=seed)
         return [g.text for g in generate(model, self.tokenizer, [self.prompt], options, n_samples=n)]
 
-    def evaluate(self, model: nn.Module, split: str = "val") -> Report:
+    def evaluate(self, model: Model, split: str = "val") -> Report:
         """Perplexity and bits per byte, each token predicted from at least half a context of text before it."""
         parts = [getattr(self.tokens, name) for name in text_splits(split)]
         ids = np.concatenate([part.tokens for part in parts])
@@ -125,7 +126,7 @@ class LanguageModeling(PlainTextTask):
         n_bytes = sum(part.n_bytes for part in parts)
         return Report(evaluate_text(model, ids, stride, n_bytes=n_bytes).metrics())
 
-    def report(self, model: nn.Module) -> Report:
+    def report(self, model: Model) -> Report:
         """Three texts by the finished model; the loop has already measured its loss."""
         texts = [(self.prompt + text).strip() for text in self.continuations(model, max_new_tokens=240, n=3)]
         return Report([], samples=["\n\n".join(["Three texts by the model:", *texts])])

@@ -1,10 +1,9 @@
 """What any trained model says to a text, by what it was trained for."""
 
-from torch import nn
-
 from llmasos.datasets import QA
 from llmasos.errors import UserError
 from llmasos.generation import BeamOptions, SamplingOptions, beam_search, generate, generate_from
+from llmasos.models import Model
 from llmasos.tasks.bert_pretraining import MASK, fill_masks
 from llmasos.tasks.extractive_qa import answer_questions
 from llmasos.tasks.text_classification import classify
@@ -12,7 +11,7 @@ from llmasos.tokenizers import Tokenizer
 
 
 def respond(
-    model: nn.Module,
+    model: Model,
     tokenizer: Tokenizer,
     text: str,
     options: SamplingOptions | BeamOptions,

@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 from tqdm import tqdm
 
 from llmasos.errors import UserError
-from llmasos.models import ModelConfig, load_weights, n_parameters
+from llmasos.models import Model, ModelConfig, load_weights, n_parameters
 from llmasos.storage import read_json, write_json
 from llmasos.tasks import Task, task_class
 from llmasos.tokenizers import Tokenizer
@@ -114,7 +113,7 @@ def tokenizer_and_config(run: Path) -> tuple[Tokenizer, ModelConfig]:
     return load_any_tokenizer(run / "tokenizer"), ModelConfig.from_dict(read_json(run / "origin.json")["config"])
 
 
-def make_trainer(task: Task, model: nn.Module, run: Path, context: DistributedContext, say: Say) -> Trainer:
+def make_trainer(task: Task, model: Model, run: Path, context: DistributedContext, say: Say) -> Trainer:
     """The training loop for a task, which writes a sample after each validation."""
 
     def after_validation(step: int, val_loss: float) -> dict[str, float]:
@@ -148,7 +147,7 @@ def resume_trainer(trainer: Trainer) -> None:
         )
 
 
-def finish(task: Task, model: nn.Module, run: Path, result: Result, say: Say) -> None:
+def finish(task: Task, model: Model, run: Path, result: Result, say: Say) -> None:
     """Load the best weights, report how good they are, and write the results."""
     best = best_checkpoint(run, say)
     load_weights(model, best / "model.safetensors")
@@ -209,7 +208,7 @@ def describe_model(recipe: Recipe, config: ModelConfig) -> str:
     return f"{settings.init_from or settings.preset}{source}, {sizes}"
 
 
-def describe_size(model: nn.Module) -> str:
+def describe_size(model: Model) -> str:
     """The number of parameters, and how many of them are trained if some are frozen."""
     size = f"{n_parameters(model) / 1e6:.2f}M parameters"
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -8,15 +8,16 @@ The two differ only in their data and in the metrics of the texts they write.
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 
-from torch import nn
-
 from llmasos.datasets import Pair, Splits
 from llmasos.errors import UserError
 from llmasos.evaluation import Metric, bleu, choose_mistakes, chrf, rouge, show_mistakes
 from llmasos.generation import BeamOptions, SamplingOptions, beam_search, generate_from
+from llmasos.models import Model, ModelConfig
 from llmasos.objectives import EncodedPair, Seq2Seq, encode_pair
 from llmasos.tasks.example_task import ExampleTask
 from llmasos.tasks.task import Report
+from llmasos.tokenizers import Tokenizer
+from llmasos.training.recipe import Recipe
 
 
 class SequenceToSequence(ExampleTask):
@@ -32,8 +33,9 @@ class SequenceToSequence(ExampleTask):
             yield pair.source
             yield pair.target
 
-    def make_objective(self) -> Seq2Seq:
-        return Seq2Seq(self.tokenizer, self.recipe.training.label_smoothing)
+    @classmethod
+    def make_objective(cls, recipe: Recipe, tokenizer: Tokenizer, config: ModelConfig) -> Seq2Seq:
+        return Seq2Seq(tokenizer, recipe.training.label_smoothing)
 
     def encode(self, example: Pair) -> EncodedPair:
         """A pair as token ids. Raises UserError if it is too long for the model."""
@@ -49,7 +51,7 @@ class SequenceToSequence(ExampleTask):
             return str(error)
         return ""
 
-    def write(self, model: nn.Module, sources: Sequence[str], beams: int) -> list[str]:
+    def write(self, model: Model, sources: Sequence[str], beams: int) -> list[str]:
         """The model's target for each source."""
         length = self.config.context_length  # the same for each, so that the others in its batch change nothing
         if beams == 1:
@@ -59,11 +61,11 @@ class SequenceToSequence(ExampleTask):
         search = BeamOptions(beams=beams, length_penalty=penalty, max_new_tokens=length)
         return [best.text for best, *_ in beam_search(model, self.tokenizer, sources, search)]
 
-    def sample(self, model: nn.Module) -> str:
+    def sample(self, model: Model) -> str:
         pair = self.split("val")[0]
         return f"{self.write(model, [pair.source], beams=1)[0].strip()}   [reference: {pair.target}]"
 
-    def evaluate(self, model: nn.Module, split: str = "val") -> Report:
+    def evaluate(self, model: Model, split: str = "val") -> Report:
         pairs = self.split(split)
         sources = [pair.source for pair in pairs]
         references = [self.reference(pair.target) for pair in pairs]

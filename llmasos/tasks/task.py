@@ -25,12 +25,11 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
-from torch import nn
 
 from llmasos.capabilities import TASKS
 from llmasos.errors import UserError
 from llmasos.evaluation.metric import Metric
-from llmasos.models import ModelConfig, build_model, preset
+from llmasos.models import Model, ModelConfig, build_model, preset
 from llmasos.nn import eval_mode
 from llmasos.objectives import Batch, Objective
 from llmasos.tokenizers import Tokenizer, train_tokenizer
@@ -83,6 +82,7 @@ class Task(ABC):
         data: the opened data.
         tokenizer: turns text into token ids.
         config: of the model.
+        objective: what is learned.
         eval_only: whether the data is only to be evaluated on.
         unit: what the targets are, in the plural, for the training loop's throughput.
     """
@@ -91,6 +91,7 @@ class Task(ABC):
     data: Any
     tokenizer: Tokenizer
     config: ModelConfig
+    objective: Objective
     eval_only: bool = False
 
     unit: ClassVar[str] = "targets"
@@ -119,7 +120,7 @@ class Task(ABC):
         data = cls.open_data(recipe, eval_only) if data is None else data
         tokenizer = tokenizer or cls.make_tokenizer(recipe, data)
         config = config or cls.make_config(recipe, data, tokenizer)
-        return cls(recipe, data, tokenizer, config, eval_only)
+        return cls(recipe, data, tokenizer, config, cls.make_objective(recipe, tokenizer, config), eval_only)
 
     # What each task defines
 
@@ -137,9 +138,10 @@ class Task(ABC):
     def texts(cls, data: Any) -> Iterable[str]:
         """The training texts, from which a tokenizer may be trained."""
 
+    @classmethod
     @abstractmethod
-    def make_objective(self) -> Objective:
-        """What is learned."""
+    def make_objective(cls, recipe: Recipe, tokenizer: Tokenizer, config: ModelConfig) -> Objective:
+        """What is learned. Raises UserError if the tokenizer lacks a special token that it needs."""
 
     @cached_property
     @abstractmethod
@@ -161,11 +163,11 @@ class Task(ABC):
         """Lines for the user about the training and validation examples."""
 
     @abstractmethod
-    def sample(self, model: nn.Module) -> str:
+    def sample(self, model: Model) -> str:
         """A short text that shows what the model can do at this moment."""
 
     @abstractmethod
-    def evaluate(self, model: nn.Module, split: str = "val") -> Report:
+    def evaluate(self, model: Model, split: str = "val") -> Report:
         """How good the model is on one split of the data.
 
         Args:
@@ -206,7 +208,7 @@ class Task(ABC):
         """The validation loss in other units, for the log."""
         return {}
 
-    def report(self, model: nn.Module) -> Report:
+    def report(self, model: Model) -> Report:
         """What the finished model can do, and how good it is on the validation examples."""
         return self.evaluate(model)
 
@@ -261,11 +263,6 @@ class Task(ABC):
     # What all tasks share
 
     @cached_property
-    def objective(self) -> Objective:
-        """What is learned."""
-        return self.make_objective()
-
-    @cached_property
     def summary(self) -> list[str]:
         """Lines for the user about the examples, which are prepared for them."""
         return [*self.summarize_data(), *self.skipped]
@@ -275,7 +272,7 @@ class Task(ABC):
         """The split to evaluate on if nothing else is said."""
         return "all" if self.eval_only else "test" if self.has_test else "val"
 
-    def build_model(self, with_weights: bool = True) -> nn.Module:
+    def build_model(self, with_weights: bool = True) -> Model:
         """A new model of the task's config, with the weights of `--init-from` if the recipe says so.
 
         Args:
@@ -312,7 +309,7 @@ def check_model(task: str, config: ModelConfig, name: str) -> None:
 
 
 def batches(
-    objective: Objective, examples: Sequence[Any], seed: int, model: nn.Module, batch_size: int = 64
+    objective: Objective, examples: Sequence[Any], seed: int, model: Model, batch_size: int = 64
 ) -> Iterator[tuple[Sequence[Any], Batch]]:
     """Examples in batches on the model's device, with the model in eval mode while they are used.
 

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from llmasos.datasets import LabelledText, Splits
 from llmasos.errors import UserError
@@ -24,7 +23,7 @@ from llmasos.evaluation import (
     majority_baseline,
     show_mistakes,
 )
-from llmasos.models import ModelConfig
+from llmasos.models import Model, ModelConfig
 from llmasos.objectives import Classification, EncodedText
 from llmasos.tasks.example_task import ExampleTask
 from llmasos.tasks.task import Report, batches
@@ -36,6 +35,7 @@ class TextClassification(ExampleTask):
     """Give each text one of a fixed list of labels."""
 
     unit = example_name = "texts"
+    objective: Classification
 
     @classmethod
     def texts(cls, data: Splits) -> Iterable[str]:
@@ -47,8 +47,9 @@ class TextClassification(ExampleTask):
         labels = tuple(sorted({example.label for example in data.train}))
         return super().make_config(recipe, data, tokenizer, labels=labels, **changes)
 
-    def make_objective(self) -> Classification:
-        return Classification(self.tokenizer, self.config.labels)
+    @classmethod
+    def make_objective(cls, recipe: Recipe, tokenizer: Tokenizer, config: ModelConfig) -> Classification:
+        return Classification(tokenizer, config.labels)
 
     def encode(self, example: LabelledText) -> EncodedText:
         return self.objective.encode(example.text, example.second, example.label, self.config.context_length)
@@ -70,12 +71,12 @@ class TextClassification(ExampleTask):
             lines.append(f"cut      {n_cut:,} texts are longer than the context and lose their middle")
         return lines
 
-    def sample(self, model: nn.Module) -> str:
+    def sample(self, model: Model) -> str:
         example = self.split("val")[0]
         probabilities = classify(model, self.tokenizer, [(example.text, example.second)])[0]
         return f"{describe(probabilities, self.config.labels)}, label {example.label}: {example.text}"
 
-    def evaluate(self, model: nn.Module, split: str = "val") -> Report:
+    def evaluate(self, model: Model, split: str = "val") -> Report:
         examples = self.split(split)
         probabilities = classify(model, self.tokenizer, [(e.text, e.second) for e in examples])  # (N, n_labels)
         labels, references = self.config.labels, [example.label for example in examples]
@@ -88,8 +89,11 @@ class TextClassification(ExampleTask):
         metrics = [accuracy(predictions, references), majority_baseline(references, train_labels or None)]
         if training:
             metrics.append(bag_of_words_baseline(train_texts, train_labels, texts, references))
-        metrics += [macro_f1(predictions, references, labels), calibration_error(confidences, correct)]
-        mistakes = choose_mistakes(~correct, confidences, n=3)
+        metrics += [
+            macro_f1(predictions, references, labels),
+            calibration_error(confidences.tolist(), correct.tolist()),
+        ]
+        mistakes = choose_mistakes((~correct).tolist(), confidences, n=3)
         return Report(
             metrics,
             [confusion_table(confusion_matrix(predictions, references, labels), labels)],
@@ -99,7 +103,7 @@ class TextClassification(ExampleTask):
 
 
 def classify(
-    model: nn.Module, tokenizer: Tokenizer, texts: Sequence[str | tuple[str, str | None]], batch_size: int = 64
+    model: Model, tokenizer: Tokenizer, texts: Sequence[str | tuple[str, str | None]], batch_size: int = 64
 ) -> np.ndarray:
     """The probability of each label for each text: (N, n_labels), in the order of `model.config.labels`.
 

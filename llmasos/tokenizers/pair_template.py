@@ -14,6 +14,8 @@ other, it is the first, [CLS] (Devlin et al. 2019, section 3.1). A GPT only sees
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 
 class EncodedInput(NamedTuple):
     """One or two encoded texts with their special tokens.
@@ -32,7 +34,7 @@ class EncodedInput(NamedTuple):
 
 
 def build_inputs(
-    first: Sequence[int], second: Sequence[int] | None, prefix: Sequence[int], separator: int
+    first: Sequence[int] | np.ndarray, second: Sequence[int] | np.ndarray | None, prefix: Sequence[int], separator: int
 ) -> EncodedInput:
     """Put special tokens around one or two encoded texts.
 

@@ -173,7 +173,9 @@ class Tokenizer(ABC):
         character = characters_of_bytes(prepared)
         return ids, character[ends - sizes], character[ends - 1]
 
-    def build_inputs(self, first: Sequence[int], second: Sequence[int] | None = None) -> EncodedInput:
+    def build_inputs(
+        self, first: Sequence[int] | np.ndarray, second: Sequence[int] | np.ndarray | None = None
+    ) -> EncodedInput:
         """Build the input of an encoder or a classifier from one or two encoded texts.
 
         If `[CLS]` and `[SEP]` are among the special tokens, it is BERT's `[CLS] first [SEP] second [SEP]`; otherwise

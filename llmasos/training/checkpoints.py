@@ -26,10 +26,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from llmasos.errors import UserError
-from llmasos.models import load_weights, save_model
+from llmasos.models import Model, load_weights, save_model
 from llmasos.storage import load_tensors, read_json, save_tensors, sha256_file, write_folder, write_json
 from llmasos.training.optimizers import load_optimizer_tensors, optimizer_tensors
 
@@ -49,7 +48,7 @@ class State:
 def save_checkpoint(
     run: Path,
     state: State,
-    model: nn.Module,
+    model: Model,
     optimizers: list[torch.optim.Optimizer],
     save_tokenizer: Callable[[Path], None],
 ) -> Path:
@@ -73,7 +72,7 @@ def save_checkpoint(
     return folder
 
 
-def load_checkpoint(folder: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> State:
+def load_checkpoint(folder: Path, model: Model, optimizers: list[torch.optim.Optimizer]) -> State:
     """Load a checkpoint's weights and optimizer state, and return its `State`."""
     load_weights(model, folder / "model.safetensors")
     load_optimizer_tensors(model, optimizers, load_tensors(folder / "optimizer.safetensors"))

@@ -32,7 +32,7 @@ class MetricsLog:
         try:
             from torch.utils.tensorboard import SummaryWriter
 
-            self.tensorboard = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
+            self.tensorboard: SummaryWriter | None = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
         except ImportError:  # optional: nothing depends on it
             self.tensorboard = None
 

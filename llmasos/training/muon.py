@@ -11,6 +11,7 @@ shape are orthogonalized as one batch, which takes half the time for small model
 
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,7 +35,7 @@ class Muon(torch.optim.Optimizer):
 
     def __init__(
         self,
-        matrices: Iterable[Tensor],
+        matrices: Iterable[Tensor] | Iterable[dict[str, Any]],
         lr: float,
         weight_decay: float = 0.0,
         momentum: float = 0.95,
@@ -46,7 +47,7 @@ class Muon(torch.optim.Optimizer):
             raise ValueError("Muon is for matrices; give vectors and embeddings to AdamW.")
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]  # no closure
         """One step along the orthogonalized Nesterov momentum.
 
         An orthogonal update has entries of size 1/√max(rows, columns); AdamW's are about 0.2. Scaling by

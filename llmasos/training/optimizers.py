@@ -15,10 +15,11 @@ above it (Howard & Ruder 2018, section 3.2).
 import re
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import Parameter
 
 from llmasos.errors import UserError
-from llmasos.models import ModelConfig
+from llmasos.models import Model, ModelConfig
 from llmasos.training.device import pick_precision
 from llmasos.training.muon import Muon
 from llmasos.training.recipe import TrainingSettings
@@ -27,14 +28,14 @@ from llmasos.training.recipe import TrainingSettings
 HIDDEN = re.compile(r"blocks\.|\bpooler\.|\bdense\.")
 
 
-def make_optimizers(model: nn.Module, settings: TrainingSettings) -> list[torch.optim.Optimizer]:
+def make_optimizers(model: Model, settings: TrainingSettings) -> list[torch.optim.Optimizer]:
     """The optimizers that together hold every trainable parameter exactly once."""
     device = next(model.parameters()).device
     factors = learning_rate_factors(model, settings.layerwise_lr_decay)
 
-    def groups(parameters: list[Tensor], **options) -> list[dict]:
+    def groups(parameters: list[Parameter], **options) -> list[dict]:
         """Parameter groups, one for each learning-rate factor."""
-        by_factor: dict[float, list[Tensor]] = {}
+        by_factor: dict[float, list[Parameter]] = {}
         for parameter in parameters:
             by_factor.setdefault(factors[parameter], []).append(parameter)
         return [{"params": params, "factor": factor, **options} for factor, params in by_factor.items()]
@@ -60,9 +61,11 @@ def make_optimizers(model: nn.Module, settings: TrainingSettings) -> list[torch.
     return optimizers
 
 
-def split_parameters(model: nn.Module, optimizer: str) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+def split_parameters(model: Model, optimizer: str) -> tuple[list[Parameter], list[Parameter], list[Parameter]]:
     """(matrices for Muon, AdamW with weight decay, AdamW without): each trainable parameter is in one of them."""
-    matrices, decayed, plain = [], [], []
+    matrices: list[Parameter] = []
+    decayed: list[Parameter] = []
+    plain: list[Parameter] = []
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
@@ -75,7 +78,7 @@ def split_parameters(model: nn.Module, optimizer: str) -> tuple[list[Tensor], li
     return matrices, decayed, plain
 
 
-def learning_rate_factors(model: nn.Module, decay: float) -> dict[Tensor, float]:
+def learning_rate_factors(model: Model, decay: float) -> dict[Parameter, float]:
     """For each parameter, `decay` to the power of the number of layers above it."""
     if decay == 1.0:
         return dict.fromkeys(model.parameters(), 1.0)
@@ -103,7 +106,7 @@ def depth_of(name: str, config: ModelConfig) -> int:
     return config.n_layers if "encoder_norm" in name else n_blocks(config) + 1
 
 
-def freeze(model: nn.Module, n_layers: int) -> None:
+def freeze(model: Model, n_layers: int) -> None:
     """Freeze the embeddings and the first blocks of a model; the rest is trained.
 
     Raises:
@@ -123,9 +126,9 @@ def set_learning_rate(optimizers: list[torch.optim.Optimizer], learning_rate: fl
             group["lr"] = learning_rate * group.get("factor", 1.0)
 
 
-def optimizer_tensors(model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:
+def optimizer_tensors(model: Model, optimizers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:
     """The optimizers' state as named tensors: "exp_avg/blocks.0.attention.q_proj.weight" and the like."""
-    names = {parameter: name for name, parameter in model.named_parameters()}
+    names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     return {
         f"{key}/{names[parameter]}": value
         for optimizer in optimizers
@@ -134,9 +137,7 @@ def optimizer_tensors(model: nn.Module, optimizers: list[torch.optim.Optimizer])
     }
 
 
-def load_optimizer_tensors(
-    model: nn.Module, optimizers: list[torch.optim.Optimizer], tensors: dict[str, Tensor]
-) -> None:
+def load_optimizer_tensors(model: Model, optimizers: list[torch.optim.Optimizer], tensors: dict[str, Tensor]) -> None:
     """The reverse of `optimizer_tensors`, on the device of each parameter."""
     parameters = dict(model.named_parameters())
     owner = {p: optimizer for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}

@@ -37,7 +37,7 @@ def setting(
     above: float | None = None,
     at_most: float | None = None,
     below: float | None = None,
-    choices: tuple[str, ...] | None = None,
+    choices: Collection[str] | None = None,
 ) -> Any:
     """A field of a recipe.
 
@@ -192,7 +192,7 @@ class OutputSettings(Part):
 class Recipe(Part):
     """All settings of a run. `make_recipe(data=…, learning_rate=…)` makes one from flat names, like those of flags."""
 
-    task: str = setting("language-modeling", "what to learn", choices=tuple(TASKS))
+    task: str = setting("language-modeling", "what to learn", choices=TASKS)
     compare: bool = setting(False, "then train the same without the weights of --init-from, and print what they gain")
     data: DataSettings = dataclasses.field(default_factory=DataSettings)
     model: ModelSettings = dataclasses.field(default_factory=ModelSettings)

@@ -26,6 +26,7 @@ import torch
 from torch import nn
 
 from llmasos.errors import UserError
+from llmasos.models import Model
 from llmasos.objectives import Batch, Objective
 from llmasos.training.checkpoints import State, all_checkpoints, latest_checkpoint, load_checkpoint, save_checkpoint
 from llmasos.training.device import autocast, compile_model, matmul_peak, pick_precision
@@ -97,7 +98,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Model,
         objective: Objective,
         train: TrainingData,
         val: Sequence[Any],
@@ -174,10 +175,10 @@ class Trainer:
             with maybe_no_sync(ddp_model, last=i == len(batches) - 1):
                 with autocast(self.device, self.precision):
                     loss_sums = self.objective.loss_sums(ddp_model, batch)
-                    loss = sum(loss_sums[term] / n_targets[term] for term in loss_sums)
+                    batch_loss: torch.Tensor = sum(loss_sums[t] / n_targets[t] for t in loss_sums)  # type: ignore
                 # DDP averages gradients over processes; this loss is divided by the targets of all, so undo that
-                self.scaler.scale(loss * self.context.size).backward()
-            local_loss += loss.detach()
+                self.scaler.scale(batch_loss * self.context.size).backward()
+            local_loss += batch_loss.detach()
         loss, stopping = self.context.all_reduce_sum([local_loss.item(), float(stop_requested())], self.device)
         if not math.isfinite(loss):
             raise UserError(self.explain_divergence("loss", loss))

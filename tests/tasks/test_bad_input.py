@@ -79,7 +79,7 @@ WRONG = {
     "empty source": (given("translate", data="empty-source.tsv"), ["empty-source.tsv, line 5: the source is empty"]),
     "empty line": (given("translate", data="three.de,gap.en"), ["gap.en, line 2: the line is empty"]),
     "unequal lines": (
-        given("translate", data="three.de,two.en"), ["three.de has 3 lines, but two.en has 2", "the same number of lines"]),
+        given("translate", data="three.de,two.en"), ["three.de has 3 lines, but two.en has 2", "same number"]),
     "long source": (
         given("translate", data="long-source.tsv"), ["long-source.tsv, line 22: the source has 10", "context of 48",
                                                      "--skip-bad"]),

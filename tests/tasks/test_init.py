@@ -221,13 +221,13 @@ WRONG = {
     "translate from a bert": (
         ("--task", "translation", "--data", "pairs.tsv", "--init-from", "runs/bert"), "family transformer, and runs/b"),
     "bert from a classifier": (
-        ("--task", "bert-pretraining", "--data", "stories.txt", "--init-from", "runs/classify"), "classify has a classifier"),
+        ("--task", "bert-pretraining", "--data", "stories.txt", "--init-from", "runs/classify"), "has a classifier"),
     "damaged": ((*CLASSIFY, "--init-from", "damaged"), "damaged/model.safetensors"),
     "nothing to compare": ((*CLASSIFY, "--compare"), "--compare is about the weights of --init-from"),
     "no weights to leave": ((*CLASSIFY, "--no-init-weights"), "--no-init-weights is about the weights of --init-from"),
     "no right answers to compare": (
         ("--task", "translation", "--data", "pairs.tsv", "--init-from", "runs/translate", "--compare"),
-        "it cannot compare translate"),
+        "it cannot compare translation"),
 }  # fmt: skip
 
 
