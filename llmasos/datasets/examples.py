@@ -1,8 +1,8 @@
 """What one example of each format is, and a dataset of such examples: the types that `open_examples` returns.
 
 Everything here is text as a person wrote it. Tokens come later (`llmasos/tasks/`, `llmasos/objectives/`), so one
-dataset serves any tokenizer and any family of models. An example remembers where it is in the user's files, for messages
-about it; two examples that differ in nothing else are equal.
+dataset serves any tokenizer and any family of models. An example remembers where it is in the user's files, for
+messages about it; two examples that differ in nothing else are equal.
 """
 
 import hashlib
