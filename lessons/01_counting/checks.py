@@ -1,4 +1,4 @@
-"""What is checked in lesson 01, and the known mistakes."""
+"""The checks of lesson 01, and the known mistakes."""
 
 import math
 from collections import Counter
@@ -92,7 +92,7 @@ def table_by_put(ids: Tensor, V: int, k: float) -> Tensor:
 
 bigram_table = Exercise(
     name="bigram_table",
-    asks="Count the pairs of neighbors, add k to every count, and make each row a probability distribution.",
+    asks="Count neighboring pairs, add k to every count, and turn each row into a probability distribution.",
     reference=table,
     section="1.5",
     cases=[
@@ -109,29 +109,29 @@ bigram_table = Exercise(
             lambda ids, V, k: (N := counted(ids[:-1], ids[1:], V) + k) / N.sum(dim=0, keepdim=True),
             "You divided each count by the sum of its column. The columns then sum to 1: that is the probability of "
             "what came *before* b, not of what comes after a.",
-            "Which index has to run for the sum over everything that may come next?",
+            "Which index do you sum over to cover everything that may come next?",
             "1.3",
         ),
         Misconception(
             "the sums are broadcast the wrong way",
             lambda ids, V, k: (N := counted(ids[:-1], ids[1:], V) + k) / N.sum(dim=1),
-            "You summed the rows, but the sums have shape (V,), and broadcasting lays them along the *columns*: the "
+            "You summed the rows, but the sums have shape (V,), and broadcasting aligns them with the *columns*: the "
             "count in row a and column b is divided by the sum of row b.",
-            "Which shape must the V sums have, so that sum a meets all of row a? Look for keepdim in the section.",
+            "What shape must the V sums have so that sum a divides all of row a? Look for keepdim in the section.",
             "1.3",
         ),
         Misconception(
             "the whole table sums to one",
             lambda ids, V, k: (N := counted(ids[:-1], ids[1:], V) + k) / N.sum(),
-            "You divided by the number of all pairs: that is how probable the pair (a, b) is among all pairs. The "
-            "exercise asks for how probable b is, *given* a.",
+            "You divided by the number of all pairs: that is the joint probability of the pair (a, b). The exercise "
+            "asks for the probability of b *given* a.",
             "Each row is a distribution of its own.",
             "1.3",
         ),
         Misconception(
             "rows and columns swapped",
             lambda ids, V, k: rows_to_one(counted(ids[1:], ids[:-1], V) + k),
-            "Your row is the token that comes second. The row is the one that is known, the column the one to guess.",
+            "Your row is the second token. The row must be the known token, and the column the one to predict.",
             "result[a, b]: a comes first.",
             "1.3",
         ),
@@ -139,12 +139,12 @@ bigram_table = Exercise(
             "equal pairs are counted once",
             each_pair_once,
             "Each pair is counted once, however often it occurs. N[a, b] += 1 with many indices at once reads, adds "
-            "and writes; of two equal pairs the second write overwrites the first.",
+            "and writes; for two equal pairs, the second write overwrites the first.",
             "A loop, torch.bincount, or index_put_ with accumulate=True counts repetitions.",
             "1.3",
         ),
         Misconception(
-            "the text goes round in a circle",
+            "the text wraps around",
             lambda ids, V, k: rows_to_one(counted(ids, ids.roll(-1), V) + k),
             "You counted one pair too many: the last token followed by the first. N tokens have N - 1 pairs.",
             "What does roll put at the end?",
@@ -160,14 +160,14 @@ bigram_table = Exercise(
         Misconception(
             "pairs do not overlap",
             lambda ids, V, k: rows_to_one(counted(ids[: len(ids) // 2 * 2][::2], ids[1::2], V) + k),
-            "You cut the text into pairs and counted every second one. Every token but the last begins a pair.",
+            "You cut the text into pairs and counted every second one. Every token except the last begins a pair.",
             "5, 7, 9 has the pairs (5, 7) and (7, 9).",
             "1.3",
         ),
         Misconception(
             "nothing is added",
             lambda ids, V, k: rows_to_one(counted(ids[:-1], ids[1:], V)),
-            "Your table is the one without smoothing: k makes no difference, and an empty row is 0 / 0.",
+            "Your table has no smoothing: k makes no difference, and an empty row is 0 / 0.",
             "Add k before you divide.",
             "1.5",
             variants=(lambda ids, V, k: (N := counted(ids[:-1], ids[1:], V)) / N.sum(1, keepdim=True).clamp(min=1),),
@@ -194,7 +194,7 @@ bigram_table = Exercise(
         Misconception(
             "one is added, whatever k is",
             lambda ids, V, k: rows_to_one(counted(ids[:-1], ids[1:], V) + 1),
-            "You added 1 to every count. That is right for k = 1 only.",
+            "You added 1 to every count. That is right only for k = 1.",
             "Where does k appear in your code?",
             "1.5",
         ),
@@ -207,13 +207,13 @@ bigram_table = Exercise(
             "1.5",
         ),
         Misconception(
-            "k is added to the shares",
+            "k is added to the fractions",
             lambda ids, V, k: rows_to_one(
                 (N := counted(ids[:-1], ids[1:], V)) / N.sum(dim=1, keepdim=True).clamp(min=1) + k
             ),
-            "You divided by the sums first and added k to the shares. A row that was seen a thousand times is then "
+            "You divided by the sums first and added k to the fractions. A row that was seen a thousand times is then "
             "smoothed as much as one that was seen once.",
-            "k is added to the counts: so many times more was each pair seen.",
+            "k is added to the counts: it is how many extra times each pair was seen.",
             "1.5",
             variants=(
                 lambda ids, V, k: (N := counted(ids[:-1], ids[1:], V)) / N.sum(dim=1, keepdim=True).clamp(min=1) + k,
@@ -224,16 +224,16 @@ bigram_table = Exercise(
         Misconception(
             "the softmax of the counts",
             lambda ids, V, k: (counted(ids[:-1], ids[1:], V) + k).softmax(dim=1),
-            "You took the softmax of the counts. It is e to the power of a count that is then divided by its sum: a "
-            "pair that was seen once more becomes e times as probable. And k makes no difference.",
+            "You took the softmax of the counts. The softmax exponentiates the counts first, so a pair seen once more "
+            "becomes e times as probable. And k makes no difference.",
             "The fraction of a count is the count itself, divided by the sum of its row.",
             "1.3",
         ),
         Misconception(
             "the last token counts as a context",
             last_token_is_a_context,
-            "You divided by how often a occurs. That is one too many for the last token of the text, which is followed "
-            "by nothing: its row sums to less than 1.",
+            "You divided by how often a occurs. That is one too many for the last token of the text, which nothing "
+            "follows: its row sums to less than 1.",
             "Divide by the sum of the row; then it cannot happen.",
             "1.3",
         ),
@@ -246,9 +246,9 @@ bigram_table = Exercise(
         "index_put_": table_by_put,
     },
     hints=[
-        "First only the counts. Do the example of the docstring with pencil and paper; how many pairs are there?",
-        "The tokens that come first are ids[:-1], those that come second ids[1:]. A loop over both at once (zip) and "
-        "N[a, b] += 1 for each pair is fine.",
+        "Start with the counts. Work through the docstring's example with pencil and paper; how many pairs are there?",
+        "The first tokens of the pairs are ids[:-1], the second ones ids[1:]. A loop over both at once (zip) and N[a, "
+        "b] += 1 for each pair is fine.",
         "Add k to the whole table. Then divide by N.sum(dim=1, keepdim=True), of shape (V, 1).",
     ],
 )
@@ -361,16 +361,16 @@ perplexity = Exercise(
         Misconception(
             "the mean of the tokens' perplexities",
             lambda P, texts: torch.cat(nats_of(P, texts)).exp().mean().item(),
-            "You took 1 / p for each token and then the mean. The mean comes first, of the logarithms, and e to the "
-            "power of it last; your number is larger, because rare surprises weigh too much.",
-            "Of what is the mean taken: of 1 / p, or of -ln p?",
+            "You took 1 / p for each token and then the mean. Take the mean of the logarithms first and exponentiate "
+            "last; your number is too large because rare surprises dominate it.",
+            "Which quantity do you average: 1 / p, or -ln p?",
             "1.4",
         ),
         Misconception(
             "one over the mean probability",
             lambda P, texts: 1 / torch.cat([(-nats).exp() for nats in nats_of(P, texts)]).mean().item(),
-            "You averaged the probabilities and turned the mean over. A token with probability 0 then does no harm, "
-            "though the model called it impossible.",
+            "You averaged the probabilities and inverted the mean. A token with probability 0 then does no harm, "
+            "although the model called it impossible.",
             "Probabilities of independent steps are multiplied. What has to be averaged so that products become sums?",
             "1.4",
         ),
@@ -394,7 +394,7 @@ perplexity = Exercise(
             lambda P, texts: e_to(torch.cat(nats_of(P, texts)).sum().item()),
             "You took e to the power of the sum of all surprises: one over the probability of the whole text. It grows "
             "with every token and is no measure of the model.",
-            "By how many predicted tokens is the sum to be divided?",
+            "How many predicted tokens should you divide the sum by?",
             "1.4",
         ),
         Misconception(
@@ -415,8 +415,8 @@ perplexity = Exercise(
         Misconception(
             "every text counts the same",
             lambda P, texts: e_to(sum(mean_of_texts(P, texts)) / len(texts)),
-            "You took the mean of each text and then the mean of these. The tokens of a short text then count more "
-            "than those of a long one.",
+            "You took the mean of each text and then the mean of these. Tokens of a short text then count more than "
+            "tokens of a long one.",
             "Add up all surprises of all texts; then divide once.",
             "1.4",
         ),
@@ -430,15 +430,14 @@ perplexity = Exercise(
         Misconception(
             "divided by the number of texts",
             lambda P, texts: e_to(torch.cat(nats_of(P, texts)).sum().item() / len(texts)),
-            "You divided the sum of all surprises by the number of texts. It is to be divided by the number of "
-            "predicted tokens.",
+            "You divided the sum of all surprises by the number of texts. Divide it by the number of predicted tokens.",
             "The perplexity is per token.",
             "1.4",
         ),
         Misconception(
             "the first token is counted",
             lambda P, texts: e_to(torch.cat(nats_of(P, texts)).sum().item() / sum(map(len, texts))),
-            "You divided by the number of all tokens. The first of each text is predicted by nothing, so it must not "
+            "You divided by the number of all tokens. Nothing predicts the first token of each text, so it must not "
             "be counted; your perplexity looks better than it is.",
             "A text of n tokens has n - 1 predictions.",
             "1.4",
@@ -446,20 +445,19 @@ perplexity = Exercise(
         Misconception(
             "the texts are joined",
             joined,
-            "You put the texts together and predicted the first token of each from the last token of the one before. "
-            "No model was asked that.",
+            "You joined the texts and predicted the first token of each from the last token of the previous one.",
             "Pairs lie within one text.",
             "1.4",
         ),
         Misconception(
             "the table is read the wrong way",
             lambda P, texts: perplexity_of(P.T, texts),
-            "You looked up P[b, a] for b after a. The row is the token that is known, the column the one to guess.",
+            "You looked up P[b, a] for b after a. The row is the known token, the column the one to predict.",
             "P[a, b] is the probability of b after a.",
             "1.3",
         ),
         Misconception(
-            "probabilities are taken for logits",
+            "probabilities are treated as logits",
             lambda P, texts: perplexity_of(P.softmax(dim=1), texts),
             "A softmax was applied to P (cross_entropy has one inside). P holds probabilities already; the softmax "
             "makes them nearly equal, and what is impossible becomes possible.",
@@ -487,24 +485,24 @@ perplexity = Exercise(
         Misconception(
             "the logarithm of 0 fails",
             as_many_write_it,
-            "Everything is right but for tokens of probability 0: math.log(0) is an exception. Their surprise is "
-            "infinite, and so is then the perplexity.",
-            "Look for a probability of 0 before you take the logarithm, or use torch.log, which returns -inf.",
+            "Everything is right except for tokens with probability 0: math.log(0) is an exception. Their surprise is "
+            "infinite, and therefore so is the perplexity.",
+            "Check for a probability of 0 before you take the logarithm, or use torch.log, which returns -inf.",
             "1.5",
         ),
         Misconception(
             "impossible tokens are skipped",
             zeros_skipped,
-            "You left out the tokens that have probability 0. The model is then rewarded for calling impossible what "
-            "it cannot predict.",
+            "You left out the tokens that have probability 0. The model is then rewarded for giving probability 0 to "
+            "whatever it cannot predict.",
             "What is -ln 0? What follows for the mean?",
             "1.5",
         ),
         Misconception(
             "zero is made a small number",
             zeros_clamped,
-            "You replaced probability 0 by a tiny number, so a surprise that is infinite became a finite one, of a "
-            "size that you made up. Smoothing is the model's business, and its rows must still sum to 1.",
+            "You replaced probability 0 by a tiny number, so an infinite surprise became a finite one of arbitrary "
+            "size. Smoothing belongs in the model, whose rows must still sum to 1.",
             "What is -ln 0? What follows for the mean?",
             "1.5",
             variants=tuple(
@@ -519,7 +517,7 @@ perplexity = Exercise(
         "NumPy": perplexity_by_numpy,
     },
     hints=[
-        "Compute the example of the docstring by hand: two probabilities, two surprises, their mean, e to the power.",
+        "Work through the docstring's example by hand: two probabilities, two surprises, their mean, its exponential.",
         "One sum and one number of tokens for all texts together: in a double loop over texts and pairs.",
         "total -= math.log(p), n += 1 for each pair; at the end math.exp(total / n). Before that, if p is 0: inf.",
     ],
@@ -538,7 +536,7 @@ LN2 = math.log(2)
 
 bits_per_byte = Exercise(
     name="bits_per_byte",
-    asks="All the bits that a text costs, divided by its bytes in UTF-8.",
+    asks="The total bits of a text, divided by its bytes in UTF-8.",
     reference=bits,
     section="1.8",
     cases=[
@@ -567,7 +565,7 @@ bits_per_byte = Exercise(
         Misconception(
             "the base-2 logarithm of the nats",
             lambda nats, n, text: math.log2(nats) * n / len(text.encode()),
-            "You took log2 of the nats. They are logarithms already; only their unit changes, by a constant factor.",
+            "You took log2 of the nats. Nats are already logarithms; only the unit changes, by a constant factor.",
             "log2 x = ln x / ln 2.",
             "1.6",
         ),
@@ -611,22 +609,22 @@ bits_per_byte = Exercise(
         Misconception(
             "the perplexity was taken for the loss",
             lambda nats, n, text: math.exp(nats) * n / LN2 / len(text.encode()),
-            "You took e to the power of the nats first. Perplexities cannot be added up; nats can.",
+            "You exponentiated the nats first. Perplexities cannot be added up; nats can.",
             "Which of the two is a sum over tokens, divided by their number?",
             "1.6",
         ),
         Misconception(
             "one token fewer",
             lambda nats, n, text: nats * (n - 1) / LN2 / len(text.encode()),
-            "You multiplied by n_tokens - 1. It is the number of the tokens that were predicted already.",
+            "You multiplied by n_tokens - 1. It already is the number of predicted tokens.",
             "Read again what n_tokens counts.",
             "1.8",
         ),
         Misconception(
             "eight bits for every byte",
             lambda nats, n, text: nats * n / LN2 / (8 * len(text.encode())),
-            "You divided by the 8 bits that a byte has. That is how far the text could be compressed; the exercise "
-            "asks for how many bits it costs for each of its bytes.",
+            "You divided by the 8 bits of a byte. That is the compression ratio; the exercise asks for the number of "
+            "bits per byte.",
             "If nothing can be predicted, the answer is about 8, not 1.",
             "1.8",
         ),
@@ -707,7 +705,7 @@ ROW = torch.tensor([[0.0, math.log(3)], [math.log(4), 0.0]])
 
 table_gradient = Exercise(
     name="table_gradient",
-    asks="The gradient of the mean cross-entropy in a table of logits, without automatic differentiation.",
+    asks="The gradient of the mean cross-entropy with respect to a table of logits, without automatic differentiation.",
     reference=gradient,
     section="1.7",
     atol=1e-5,
@@ -734,21 +732,21 @@ table_gradient = Exercise(
             "the sign is wrong",
             lambda *a: gradient_by_hand(*a, sign=-1),
             "You computed the negative gradient. A step against it would make the loss *larger*.",
-            "Should a step of descent raise or lower the logit of the token that came?",
+            "Should a descent step raise or lower the logit of the token that came?",
             "1.7",
         ),
         Misconception(
             "the sum over the pairs, not the mean",
             lambda *a: gradient_by_hand(*a, n=1),
             "You added up the gradients of the pairs. The loss is their mean, and so is its gradient.",
-            "Divide by the number of pairs. Which number is that?",
+            "Divide by the number of pairs.",
             "1.7",
         ),
         Misconception(
-            "each row has a mean of its own",
+            "each row has its own mean",
             lambda Z, before, after: gradient_by_hand(Z, before, after, n=parts(Z, before, after)[2].clamp(min=1)),
-            "You divided each row by how often its token came. The loss is the mean over all pairs, so a row that is "
-            "needed often has a larger gradient.",
+            "You divided each row by how often its token came. The loss is the mean over all pairs, so a row that "
+            "occurs often has a larger gradient.",
             "Every pair weighs 1 / N, whichever row it is in.",
             "1.7",
         ),
@@ -762,7 +760,7 @@ table_gradient = Exercise(
         Misconception(
             "equal contexts are counted once",
             pairs_once,
-            "Of several pairs that begin with the same token, only one arrives: G[before] += … with many indices at "
+            "Of several pairs that begin with the same token, only one counts: G[before] += … with many indices at "
             "once overwrites instead of adding.",
             "A loop, index_add_, or index_put_ with accumulate=True adds up repetitions.",
             "1.3",
@@ -770,8 +768,8 @@ table_gradient = Exercise(
         Misconception(
             "equal pairs are subtracted once",
             lambda Z, before, after: ((q := parts(Z, before, after))[0] * q[2] - q[1].clamp(max=1)) / len(before),
-            "The softmax arrives once for each pair, but of equal pairs the 1 is subtracted only once: "
-            "G[before, after] -= 1 with many indices at once overwrites instead of adding.",
+            "You add the softmax for each pair, but for equal pairs you subtract the 1 only once: G[before, after] -= "
+            "1 with many indices at once overwrites instead of adding.",
             "A loop, or index_put_ with accumulate=True, counts repetitions.",
             "1.3",
         ),
@@ -779,7 +777,7 @@ table_gradient = Exercise(
             "only the token that came gets a gradient",
             lambda Z, before, after: (q := parts(Z, before, after))[1] * (q[0] - 1) / len(before),
             "You gave a gradient to the logit of the token that came, and none to the others. But they are in the "
-            "denominator of the softmax: whoever raises them lowers the probability of the one that came.",
+            "denominator of the softmax: raising them lowers the probability of the one that came.",
             "Differentiate ln Σ exp(z_i) by a z_j that did not come.",
             "1.7",
         ),
@@ -799,8 +797,7 @@ table_gradient = Exercise(
         Misconception(
             "the token that came is not subtracted",
             lambda Z, before, after: (q := parts(Z, before, after))[0] * q[2] / len(before),
-            "You have the softmax, but what came makes no difference: `after` is missing. Every logit would be "
-            "pushed down.",
+            "You have the softmax, but you do not use `after`. Every logit would be pushed down.",
             "The derivative of ln Σ exp is one term; the loss has another.",
             "1.7",
         ),
@@ -834,7 +831,7 @@ table_gradient = Exercise(
             "1.3",
         ),
         Misconception(
-            "every row is treated alike",
+            "every row is treated the same",
             lambda Z, before, after: (q := parts(Z, before, after))[0] - q[1] / q[2].clamp(min=1),
             "You computed softmax minus observed share for each row by itself, also for rows that are not needed. How "
             "often a row was needed is missing, and a row that was never needed has gradient 0.",
@@ -897,7 +894,7 @@ def look(find) -> str:
 
 impossible = Exercise(
     name="impossible",
-    asks="Find a training and a test text: one pair of the test text has probability 0, the rest is well known.",
+    asks="Find a training and a test text: one pair of the test text has probability 0, and no other pair does.",
     reference=lambda: ("the old mill and the old boat", "the old mill and the old ant"),
     section="1.5",
     cases=[Case("your two texts", run=look)],
@@ -905,16 +902,16 @@ impossible = Exercise(
         Misconception(
             "a character that was never seen",
             lambda: ("the old mill and the boat", "the old zoo and the boat"),
-            "A character of your test text does not occur in training at all. That is another trouble: no row and no "
-            "column knows it. Here every single character is known.",
-            "Use the characters of the training text only, in another order.",
+            "A character of your test text does not occur in training at all. That is a different problem: it has no "
+            "row and no column. Here, every single character must be known.",
+            "Use only characters of the training text, in a different order.",
             "1.5",
         ),
         Misconception(
             "a character that nothing follows",
             lambda: ("she ran to the kiosk.", "she ran to. the"),
-            "A character of your test text stands only at the end of the training text. Its row is empty, and 0 / 0 is "
-            "no probability.",
+            "A character of your test text occurs only at the end of the training text. Its row is empty, and 0 / 0 "
+            "is not a probability.",
             "Let the training text continue after it.",
             "1.5",
         ),
@@ -922,15 +919,15 @@ impossible = Exercise(
             "nothing is impossible",
             lambda: ("the old mill and the boat", "the old mill and the"),
             "Every pair of your test text occurs in training, so every probability is above 0.",
-            "You need two characters that both occur, but nowhere side by side in this order.",
+            "You need two characters that both occur, but never next to each other in this order.",
             "1.5",
         ),
         Misconception(
             "more than one impossible pair",
             lambda: ("the old mill and the boat", "boat the dim old hat"),
-            "More than one pair of your test text never occurs in training (a pair that stands there twice counts "
-            "twice). One is enough; find it.",
-            "Begin with the training text itself, and change its end.",
+            "More than one pair of your test text never occurs in training (a pair that occurs twice counts twice). "
+            "Exactly one is allowed.",
+            "Start with the training text itself, and change its end.",
             "1.5",
         ),
         Misconception(
@@ -943,7 +940,7 @@ impossible = Exercise(
         Misconception(
             "ids instead of texts",
             lambda: ([0, 1, 0, 1], [0, 1, 0, 1, 0, 1, 0, 1, 0, 0]),
-            "You returned something else than two strings.",
+            "You returned something other than two strings.",
             'Such as "abab…".',
             "1.5",
             variants=(lambda: "the old mill and the boat", lambda: None),
@@ -956,7 +953,7 @@ impossible = Exercise(
     },
     hints=[
         "Take a training text of two letters, such as abababab. Which pairs never occur in it?",
-        "Begin the test text as the training text, and let it end in a pair that is new.",
+        "Begin the test text like the training text, and end it with a new pair.",
     ],
 )
 
@@ -1074,11 +1071,11 @@ mix = Exercise(
     ],
     misconceptions=[
         Misconception(
-            "fixed shares",
+            "fixed weights",
             lambda count, total, kinds, lower: share(count, total, lower, 0.8),
-            "You give the two fixed shares, as the lesson does. A context that was seen once is then trusted as much "
-            "as one that was seen a thousand times.",
-            "Make the fraction of the long context grow with total, from 0 toward 1.",
+            "You give the two fixed weights, as the lesson does. A context seen once is then trusted as much as one "
+            "seen a thousand times.",
+            "Make the weight of the long context grow with total, from 0 toward 1.",
             "1.9",
             variants=tuple(
                 lambda count, total, kinds, lower, s=s: share(count, total, lower, s)
@@ -1088,7 +1085,8 @@ mix = Exercise(
         Misconception(
             "the shorter context is forgotten",
             lambda count, total, kinds, lower: count / total,
-            "You returned count / total: what never came is impossible, and a context that was never seen is 0 / 0.",
+            "You returned count / total: tokens that never occurred become impossible, and an unseen context gives 0 "
+            "/ 0.",
             "Where does lower appear in your code?",
             "1.9",
             variants=(lambda count, total, kinds, lower: count / total.clamp(min=1),),
@@ -1096,9 +1094,9 @@ mix = Exercise(
         Misconception(
             "the shorter context only where there is no count",
             lambda count, total, kinds, lower: torch.where(count > 0, count / total.clamp(min=1), lower),
-            "You kept count / total for what was seen, and took lower for the rest. The counts alone sum to 1 already, "
-            "so that all together is more than 1, and the perplexity too good to be true.",
-            "Before something can be given to tokens that were not seen, it must be taken from those that were.",
+            "You kept count / total for what was seen, and took lower for the rest. The counts alone already sum to "
+            "1, so the total is more than 1, and the perplexity is too good to be true.",
+            "Probability given to unseen tokens must first be taken from the seen ones.",
             "1.9",
             variants=(
                 lambda count, total, kinds, lower: torch.where(count > 0, count / total.clamp(min=1), 0.4 * lower),
@@ -1107,9 +1105,9 @@ mix = Exercise(
         Misconception(
             "the shorter context only if the longer was never seen",
             lambda count, total, kinds, lower: torch.where(total > 0, count / total.clamp(min=1), lower),
-            "You took count / total as soon as the context was seen at all. Whatever did not come after it is then "
+            "You took count / total as soon as the context was seen at all. Tokens that never followed it are then "
             "impossible.",
-            "Let lower have a share in every context.",
+            "Give lower some weight in every context.",
             "1.9",
         ),
         Misconception(
@@ -1120,10 +1118,10 @@ mix = Exercise(
             "1.9",
         ),
         Misconception(
-            "never seen is not a number",
+            "an unseen context gives NaN",
             lambda count, total, kinds, lower: (count + kinds * lower) / (total + kinds),
-            "For a context that was seen you are right. For one that was not, you divide 0 by 0.",
-            "torch.where(total > 0, …, lower), and keep the division itself from meeting a 0: clamp(min=1).",
+            "Seen contexts are right. For an unseen one, you divide 0 by 0.",
+            "torch.where(total > 0, …, lower), and protect the division itself with clamp(min=1).",
             "1.9",
             variants=(
                 lambda count, total, kinds, lower: ((count - 0.75).clamp(min=0) + 0.75 * kinds * lower) / total,
@@ -1146,8 +1144,8 @@ mix = Exercise(
         Misconception(
             "trust shrinks",
             lambda count, total, kinds, lower: share(count, total, lower, 1 / (total + 1)),
-            "The more often a context was seen, the less you listen to it: the two shares are swapped.",
-            "Which of the two deserves the share that goes to 1?",
+            "The more often a context was seen, the less you trust it: the two weights are swapped.",
+            "Which of the two deserves the weight that goes to 1?",
             "1.9",
             variants=(
                 lambda count, total, kinds, lower: share(count, total, lower, kinds / (total + kinds).clamp(min=1)),
@@ -1178,10 +1176,10 @@ mix = Exercise(
             ),
         ),
         Misconception(
-            "each token has a trust of its own",
+            "each token has its own weights",
             lambda count, total, kinds, lower: share(count, total, lower, count / (count + 1)),
-            "You let the shares depend on the count of the token. For one context they must be the same for all "
-            "tokens, or else the results do not sum to 1.",
+            "You let the weights depend on the token's count. For one context they must be the same for all tokens, "
+            "or else the results do not sum to 1.",
             "Which of the inputs are the same for all tokens of one context?",
             "1.9",
         ),
@@ -1209,14 +1207,14 @@ mix = Exercise(
             "the two are multiplied",
             lambda count, total, kinds, lower: torch.where(total > 0, count / total.clamp(min=1) * lower, lower),
             "You multiplied the two. The results do not sum to 1, and a token whose count is 0 stays impossible.",
-            "A mean of the two, with shares that sum to 1.",
+            "Take a weighted mean of the two, with weights that sum to 1.",
             "1.9",
         ),
         Misconception(
             "the larger of the two",
             lambda count, total, kinds, lower: torch.maximum(count / total.clamp(min=1), lower),
             "You took the larger of the two for each token. The results sum to more than 1.",
-            "A mean of the two, with shares that sum to 1.",
+            "Take a weighted mean of the two, with weights that sum to 1.",
             "1.9",
         ),
     ],
@@ -1230,11 +1228,11 @@ mix = Exercise(
         ),
     },
     hints=[
-        "A mean of count / total and lower, with shares t and 1 - t. Let t grow with total, from 0 toward 1.",
+        "Take a mean of count / total and lower, with weights t and 1 - t. Let t grow with total, from 0 toward 1.",
         "For instance t = total / (total + β) with some β. Why does that do the right thing for total = 0 and for "
         "total = 1,000,000? Which β would you try, and should it be the same for every context?",
-        "A context that was followed by many different tokens (kinds) will probably be followed by new ones again. Let "
-        "kinds have a say in β.",
+        "A context that was followed by many different tokens (kinds) will probably be followed by new ones again. "
+        "Let β depend on kinds.",
     ],
 )  # fmt: skip
 
@@ -1251,7 +1249,7 @@ EXERCISES = [
     ),
     mix,
     WrittenAnswer(
-        "EXPERIMENT", "Which two designs, what did you predict for each, what came out, what do you make of it?", 60,
+        "EXPERIMENT", "Which two designs did you try, what did you predict, what came out, and what do you conclude?", 60,
         ["Vary one thing. Where would you expect a gain: in short contexts or in long ones?"], "1.9",
     ),
 ]  # fmt: skip

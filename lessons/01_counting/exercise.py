@@ -3,7 +3,7 @@
     python -m lessons check 1                     # what is right, what is wrong, and why
     python -m lessons check 1 --only perplexity
     python -m lessons hint 1 perplexity           # one more hint each time
-    python -m lessons run 1 --mine                # the lesson, with your functions in it
+    python -m lessons run 1 --mine                # the lesson, with your own functions
 
 Replace each `raise NotImplementedError` with your own code. Python and plain tensor operations are all you need. Do not
 change the inputs, and give every tensor that you make the `device` of the inputs.
@@ -16,16 +16,16 @@ from torch import Tensor
 
 
 def bigram_table(ids: Tensor, V: int, k: float) -> Tensor:
-    """1 (easy). Count the pairs of neighbors, add k to every count, and make each row a probability distribution.
+    """1 (easy). Count neighboring pairs, add k to every count, and turn each row into a probability distribution.
 
     Args:
-        ids: (N,) whole numbers from 0 to V - 1, N at least 2: one running text. It has N - 1 pairs of neighbors,
-            overlapping ones: 5, 7, 9 has the pairs (5, 7) and (7, 9). The text does not go round in a circle.
+        ids: (N,) whole numbers from 0 to V - 1, N at least 2: one text. It has N - 1 overlapping neighboring pairs: 5,
+            7, 9 has the pairs (5, 7) and (7, 9). The text does not wrap around.
         V: size of the vocabulary; some of its tokens may not occur in ids.
-        k: what is added to every count, also to those that are 0. Greater than 0.
+        k: added to every count, including those that are 0. Greater than 0.
 
     Returns:
-        (V, V) floating-point numbers: result[a, b] is the probability that b comes next after a. Every row sums to 1.
+        (V, V) floating-point numbers: result[a, b] is the probability that b follows a. Every row sums to 1.
 
     Example: ids 0, 0, 1, 0, 1 and V = 2 have the counts (rows a, columns b)
         1 2
@@ -36,15 +36,15 @@ def bigram_table(ids: Tensor, V: int, k: float) -> Tensor:
 
 
 def perplexity(P: Tensor, texts: list[list[int]]) -> float:
-    """2 (easy). How unsure a bigram model is about some texts: e to the power of the mean surprise of a token.
+    """2 (easy). The perplexity of a bigram model on some texts: e to the power of the mean surprise of a token.
 
-    Every token of a text but its first is predicted from the token before it, and costs -ln p nats. The mean is over
-    all predicted tokens of all texts together, each token counting the same. The first token of a text is predicted by
-    nothing: it adds no surprise, and it is not counted. Nothing is predicted from one text to the next.
+    Every token of a text except the first is predicted from the token before it, and costs -ln p nats. The mean is over
+    all predicted tokens of all texts together, each token counting the same. Nothing predicts the first token of a
+    text: it adds no surprise and is not counted. Nothing is predicted from one text to the next.
 
     Args:
-        P: (V, V), as from `bigram_table`: P[a, b] is the probability of b after a. Some may be 0.
-        texts: token ids, each text at least two. A text may have thousands of tokens.
+        P: (V, V), as returned by `bigram_table`: P[a, b] is the probability of b after a. Some may be 0.
+        texts: token ids, at least two per text. A text may have thousands of tokens.
 
     Returns:
         The perplexity, a number; infinity (math.inf) if a token has probability 0.
@@ -56,15 +56,15 @@ def perplexity(P: Tensor, texts: list[list[int]]) -> float:
 
 
 def bits_per_byte(nats_per_token: float, n_tokens: int, text: str) -> float:
-    """3 (easy). From nats per token to bits per byte, in which models with different tokens can be compared.
+    """3 (easy). Convert nats per token to bits per byte, which makes models with different tokens comparable.
 
     Args:
         nats_per_token: the mean surprise of the predicted tokens.
-        n_tokens: how many were predicted. (How many characters or bytes a token has is not said, and not needed.)
-        text: the text they make up together. Its bytes are those of its UTF-8 encoding: "für" has four.
+        n_tokens: the number of predicted tokens. (You do not need to know how long a token is.)
+        text: the text that these tokens make up. Its bytes are those of its UTF-8 encoding: "für" has four.
 
     Returns:
-        All the bits that the text costs, divided by its bytes. One bit is ln 2 nats.
+        The total bits of the text, divided by its bytes. One bit is ln 2 nats.
 
     Example: 2 tokens of ln 16 nats each cost 8 bits together. If they make up the text "read", of four bytes, that is
     2 bits per byte.
@@ -73,23 +73,23 @@ def bits_per_byte(nats_per_token: float, n_tokens: int, text: str) -> float:
 
 
 def table_gradient(Z: Tensor, before: Tensor, after: Tensor) -> Tensor:
-    """4 (medium). The gradient of the mean cross-entropy in a table of logits, by hand.
+    """4 (medium). The gradient of the mean cross-entropy with respect to a table of logits, by hand.
 
     Row a of Z holds the logits of what comes next after a: the model's probabilities are the softmax of that row. Its
     loss is L = mean over the pairs i of -ln softmax(Z[before[i]])[after[i]].
 
     Args:
-        Z: (V, V) floating-point logits. Some may be large: e to the power of 90 is too much for float32, and
-            `torch.softmax` copes with that.
+        Z: (V, V) floating-point logits. Some may be large: e to the power of 90 overflows float32, but `torch.softmax`
+        handles that.
         before, after: (N,) whole numbers: pair i is the token before[i], followed by after[i]. Pairs may repeat.
 
     Returns:
-        (V, V): result[a, b] = ∂L / ∂Z[a, b]. Rows of tokens that are not in `before` are 0.
+        (V, V): result[a, b] = ∂L / ∂Z[a, b]. Rows of tokens that do not occur in `before` are 0.
 
-    Automatic differentiation (`backward`, `torch.autograd`, `torch.func`) is not allowed here: it is what you are
-    about to understand.
+    Automatic differentiation (`backward`, `torch.autograd`, `torch.func`) is not allowed here: this exercise is about
+    understanding it.
 
-    Example: Z is (2, 2) with nothing but zeros, and the one pair is (0, 1). The gradient is
+    Example: Z is (2, 2) all zeros, and the only pair is (0, 1). The gradient is
          1/2 -1/2
           0    0
     """
@@ -97,22 +97,22 @@ def table_gradient(Z: Tensor, before: Tensor, after: Tensor) -> Tensor:
 
 
 def impossible() -> tuple[str, str]:
-    """5 (break it, and explain). Two texts that give a model which only counts an infinite perplexity.
+    """5 (break it, and explain). Find two texts that give a pure counting model an infinite perplexity.
 
     The model counts pairs of neighboring characters in `train`, without smoothing (k = 0), and divides by the sum of
     the row. Find a training text and a test text such that
 
-    - the test text has 10 characters or more;
-    - every character of the test text is followed by something somewhere in the training text, so that no row which
-      is needed is empty;
-    - exactly one pair of neighbors in the test text, standing there once, has probability 0, and all others do not.
+    - the test text has at least 10 characters;
+    - every character of the test text is followed by something somewhere in the training text, so that no row
+      the model needs is empty;
+    - exactly one neighboring pair in the test text has probability 0, and it occurs only once.
 
     Returns:
         train, test: two strings.
 
-    Then say below, in WHY_IMPOSSIBLE: why does one pair ruin the perplexity of a whole text, however long and well
-    predicted the rest? What does smoothing do about it, and at whose expense? And why is it cheating to repair it by
-    adding the pairs of the test text to the counts, although the perplexity becomes so much better?
+    Then explain in WHY_IMPOSSIBLE below: why does one pair ruin the perplexity of a whole text, however long and well
+    predicted the rest is? What does smoothing do about it, and at what cost? And why is it cheating to fix it by adding
+    the test text's pairs to the counts, although the perplexity becomes much better?
     """
     raise NotImplementedError
 
@@ -122,33 +122,33 @@ WHY_IMPOSSIBLE = """
 
 
 def mix(count: Tensor, total: Tensor, kinds: Tensor, lower: Tensor) -> Tensor:
-    """6 (hard, and open). Your own way to combine what a long context says with what a shorter one says.
+    """6 (hard, and open). Your own way to combine the predictions of a long context and a shorter one.
 
     The lesson's n-gram model goes from short contexts to long ones. At each step it knows, for a context c and a token
-    w, the numbers below, and needs p(w | c). The lesson's own mix gives fixed shares to the two. Do better. There are
-    many right answers; the checks ask for what all of them have in common:
+    w, the numbers below, and needs p(w | c). The lesson's mix gives the two fixed weights. Do better.
+    There are many right answers; the checks test what they all have in common:
 
     - For one context, the results for all w of the vocabulary sum to 1, if those of `lower` do.
     - Every result is greater than 0, if `lower` is.
-    - A context that was never seen (total 0; then count and kinds are 0 too) says nothing: the result is `lower`.
+    - A context that was never seen (total 0; then count and kinds are also 0) gives `lower`.
     - Of two tokens with the same `lower`, the one with the larger count gets more; of two with the same count, the one
       with the larger `lower` gets more.
-    - Trust grows: if all counts of a context are doubled, the results come nearer to count / total. If the context was
-      seen a million times, they are count / total, up to 0.01.
+    - Trust grows: if all counts of a context are doubled, the results move closer to count / total. If the context was
+    seen a million times, they are within 0.01 of count / total.
 
     Args:
         count: (M,) how often w came after c in training, for M different pairs (c, w).
         total: (M,) how often c was followed by anything: the sum of its counts over all w.
-        kinds: (M,) by how many different tokens c was followed. You may use it or not.
+        kinds: (M,) the number of different tokens that followed c. You may use it or ignore it.
         lower: (M,) the probability of w given c without its first token.
             All four are float64, on the same device.
 
     Returns:
         (M,) float64: p(w | c) for each of the pairs.
 
-    `python -m lessons run 1 --mine` then measures your n-gram model beside the floor. Predict first how many nats per
-    token you gain over fixed shares. Below, in EXPERIMENT, write down two designs, what you predicted for each and
-    why, what came out, and what you make of it.
+    `python -m lessons run 1 --mine` then compares your n-gram model with the floor. First predict how many nats
+    per token you gain over fixed weights. In EXPERIMENT below, describe two designs, what you predicted for each and
+    why, what came out, and what you conclude.
     """
     raise NotImplementedError
 

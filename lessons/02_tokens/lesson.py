@@ -1,15 +1,15 @@
 # %% [markdown]
 # # 02 Tokens
 #
-# - **Question:** What should a language model read: letters, words, or something in between?
+# - **Question:** What should a language model read: characters, words, or something in between?
 # - **Teaches:** UTF-8 bytes, byte-pair encoding from scratch (training, encoding, decoding), split patterns and special
 #   tokens; what a vocabulary costs and buys, in compression, in other languages, in bits per byte and in arithmetic
 # - **Minutes:** 100 to read and solve, 1 to run
 #
-# You need: the bigram model of lesson 01, the softmax, and what a loss in nats is. Byte-pair encoding is from Gage 1994
-# (as a compressor) and from Sennrich, Haddow & Birch 2016, section 3.2 (for language models).
+# You need the bigram model of lesson 01, the softmax, and a loss in nats. Byte-pair encoding is from Gage 1994 (as a
+# compressor) and from Sennrich, Haddow & Birch 2016, section 3.2 (for language models).
 #
-# Letters: V size of the vocabulary, K how many tokens a model reads before it guesses, C width of a token's vector,
+# Letters: V size of the vocabulary, K how many tokens a model reads before it predicts, C width of a token's vector,
 # N number of examples, B batch.
 
 # %% [setup]
@@ -44,17 +44,17 @@ val_text = "\n".join(story.text for story in val_stories)
 print(f"{len(train_text):,} characters to learn from, {len(val_text):,} to test on")
 
 # %% [markdown]
-# ## 2.1 What is a model to read?
+# ## 2.1 What should a model read?
 #
 # A model reads whole numbers. Each of them, a **token**, has a vector in a table, and the last layer has one logit for
-# each. Before there is any model, somebody has to say which piece of text gets which number. This is not
-# learned by gradient descent, and it decides what the model can see at all.
+# each. Before there is any model, we must decide which piece of text gets which number. This is not learned by
+# gradient descent, and it determines what the model can see at all.
 #
 # Two answers suggest themselves.
 #
-# **Words.** A word means something, and a text has few of them. But the list of words has no end. A model that knows
-# the words of its training text has one number for all others, "unknown", and what it reads as unknown it can never
-# write.
+# **Words.** A word means something, and a text has relatively few of them. But the list of words never ends. A model
+# that knows the words of its training text has one number for all others, "unknown", and what it reads as unknown it
+# can never write.
 
 # %%
 words = regex.findall(r"\w+|[^\w\s]", train_text)  # words and signs, without the spaces
@@ -64,22 +64,22 @@ for text in ("The fisherman mended the drum.", "The fisherwoman re-tuned the uku
     print(" ".join(word if word in known else "<unknown>" for word in regex.findall(r"\w+|[^\w\s]", text)))
 
 # %% [markdown]
-# **Characters.** There are few, and nothing that is made of them is unknown. Lesson 01 began with them. But a
-# text has many: what was one guess is now five or ten, most of them boring (after "fisherma" comes "n"). A model that
-# sees the last K tokens sees the last K letters only, and every token costs the same computation, be it "n" or
-# "fisherman".
+# **Characters.** There are few of them, and no text is unknown. Lesson 01 started with them. But a text has many: one
+# prediction becomes five or ten, most of them trivial (after "fisherma" comes "n"). A model that sees the last K tokens
+# sees only the last K characters, and every token costs the same computation, whether it is "n" or "fisherman".
 #
 # Nor are the characters as few as they look. Unicode counts more than 150,000, and a model that was trained on English
 # meets "é", "ж" and "😀" sooner or later.
 #
-# So what we want lies in between: frequent words whole, rare ones in pieces, and nothing unknown. There are two steps
+# So we want something in between: frequent words whole, rare ones in pieces, and nothing unknown. There are two steps
 # to it. The first gets rid of "unknown" for good (2.2), the second makes the text short again (2.3).
 
 # %% [markdown]
 # ## 2.2 Bytes: nothing is unknown
 #
-# Every text on a computer is bytes, and there are only 256 different ones. Unicode gives every character a number, its
-# *code point* ("h" 104, "é" 233, "€" 8364, "😀" 128512). **UTF-8** (RFC 3629) writes a code point as one to four bytes:
+# Every text on a computer is a sequence of bytes, and there are only 256 different bytes. Unicode gives every
+# character a number, its *code point* ("h" 104, "é" 233, "€" 8364, "😀" 128512). **UTF-8** (RFC 3629) writes a code
+# point as one to four bytes:
 #
 # | code points | bytes in binary; x are the bits of the code point |
 # |---|---|
@@ -105,19 +105,19 @@ print(repr(bytes([195, 169]).decode("utf-8")), "  both bytes as UTF-8")
 print(repr(bytes([195]).decode("utf-8", errors="replace")), "  half a character, with errors='replace': U+FFFD")
 
 # %% [markdown]
-# A model that reads bytes has a vocabulary of 256 and can read every text of the world. Such models exist and work
-# (ByT5, Xue et al. 2022). But they share the trouble of characters, and outside English they have more of it: their
-# texts are long.
+# A model that reads bytes has a vocabulary of 256 and can read every text in the world. Such models exist and work
+# (ByT5, Xue et al. 2022). But they share the problem of characters, and more so outside English: their texts are
+# long.
 #
 # In this lesson, **symbols 0 … 255 are the bytes**, whatever else we do.
 
 # %% [markdown]
 # ## 2.3 Gluing pairs
 #
-# Philip Gage described in 1994 a simple way to compress data. Find the pair of neighboring bytes that occurs most
-# often. Give it a byte that is not used, and write that in its place. Repeat. Sennrich, Haddow and Birch took it up in
-# 2016 to cut words into pieces, and changed the aim: they keep not the compressed text, but the list of **merges**.
-# Radford et al. 2019 (GPT-2, section 2.2) let it begin with bytes. So:
+# In 1994, Philip Gage described a simple way to compress data. Find the pair of neighboring bytes that occurs most
+# often. Replace it with an unused byte. Repeat. In 2016, Sennrich, Haddow and Birch used this to cut words into
+# pieces, with a different goal: they keep not the compressed text, but the list of **merges**. Radford et al. 2019
+# (GPT-2, section 2.2) start from bytes. So:
 #
 # 1. Write every word of the training text as the list of its bytes.
 # 2. Count all pairs of neighbors. A word that occurs nine times counts nine times. Pairs do not reach from one word
@@ -126,15 +126,15 @@ print(repr(bytes([195]).decode("utf-8", errors="replace")), "  half a character,
 # 4. Write the new symbol for every a b, from left to right, in all words.
 # 5. Repeat from step 2, until there are as many merges as we want, or until no pair occurs twice.
 #
-# The list of merges, in this order, *is* the tokenizer. Two rules are needed so that two people get the same one.
+# The list of merges, in this order, *is* the tokenizer. Two rules make the result unique.
 #
 # **Ties.** If several pairs are equally frequent, the one with the smaller left symbol is merged first; if those are
 # equal too, the one with the smaller right symbol. (Pairs are compared as Python compares tuples of numbers.)
 #
-# **Overlaps.** In "aaa" the pair (a, a) stands twice, and both places are *counted*. But only one can be *merged*, or
-# the middle a would be used twice: going from left to right, "aaa" becomes "aa", "a".
+# **Overlaps.** In "aaa", the pair (a, a) occurs twice, and both places are *counted*. But only one can be *merged*,
+# or the middle a would be used twice: going from left to right, "aaa" becomes "aa", "a".
 #
-# Five words, for a text to be followed by hand:
+# Here is a text of five words that you can follow by hand:
 
 # %%
 text_of_five = {"see": 5, "seed": 3, "tree": 4, "trees": 2, "bees": 2}  # word → how often it occurs
@@ -209,8 +209,8 @@ for n in range(10):
 
 # %% [markdown]
 # Read it line by line. The first merge saves 16 symbols, because "ee" stands 16 times in the text: **one merge saves as
-# many symbols as it has places** (where places overlap, fewer). So each merge is the best single step there is. That
-# makes it a greedy method: the best step now need not lead to the best vocabulary of size V.
+# many symbols as it has places** (where places overlap, fewer). So each merge is the best single step. That makes it
+# a greedy method: the best step now need not lead to the best vocabulary of size V.
 #
 # The third merge was a tie. (r, ee) and (t, r) both stand six times, in "tree" and "trees". "r" is 114 and "t" is 116,
 # so (r, ee) goes first, and the next round glues "t" to it. Notice also what is *not* in the list: "tr". In these words
@@ -235,16 +235,17 @@ for first in (0, 100, 400, 1000, 2000):
 # Exercises **count_pairs**, **merge_pair** and **train_bpe** are this section.
 
 # %% [markdown]
-# ## 2.4 Cutting a text, and putting it together again
+# ## 2.4 Encoding and decoding
 #
-# Training is over; now a new text comes. How is it cut? By doing to it what training did to the training text: write it
-# in bytes, and **carry out the merges in the order in which they were learned**. Of all merges that are possible in a
-# word, the one that was learned first comes first, wherever in the word it stands. Its number is called its **rank**.
+# Training is over; now we encode a new text. How is it cut? By doing to it what training did to the training text:
+# write it in bytes, and **carry out the merges in the order in which they were learned**. Of all merges that are
+# possible in a word, the one that was learned first comes first, wherever in the word it is. Its number is called its
+# **rank**.
 #
-# There are two other ideas that are natural, and wrong. One is to go through the text from left to right and merge what
-# can be merged. The other is to take the longest token that fits, and then the longest that fits after it (WordPiece,
-# BERT's tokenizer, does so). Both give token lists that the model has never seen in training. Here is a word that none
-# of our five is:
+# Two other ideas are natural, and wrong. One is to go through the text from left to right and merge what can be
+# merged. The other is to take the longest token that fits, and then the longest that fits after it (WordPiece, BERT's
+# tokenizer, does so). Both give token sequences that the model never saw in training. Here is a word that is not among
+# our five:
 
 # %%
 merges = train_bpe(text_of_five, 9)
@@ -381,7 +382,7 @@ for allowed in (False, True):
 # oneself.
 
 # %% [markdown]
-# ## 2.7 How large a vocabulary?
+# ## 2.7 How large should the vocabulary be?
 #
 # More merges make a text shorter, but ever more slowly: the first merges have the most frequent pairs. The measure of
 # it is the **compression**, bytes of text per token. Because merge i does not depend on how many come after it, one
@@ -414,17 +415,17 @@ pieces(
 # **What to see.** The English curve rises steeply and then bends: the first 768 merges make tokens of 3.4 bytes, the
 # other 1,800 add one byte more. (Storyworld has few words, and at the end nearly all are whole. On a book the curve
 # bends later, and keeps rising.) What a token costs does not bend: V · C weights in the table and in the last layer,
-# and as much work for each guess. And the last merges are learned from next to nothing: more than half of the 2,581
-# tokens occur less than 20 times in 840,000 characters, so their vectors are hardly trained. Two in five were only
-# steps on the way to longer ones and do not occur at all. Large models have such tokens too, and behave strangely when
-# they meet one (Land & Bartolo 2024).
+# and as much computation per prediction. And the last merges are learned from next to nothing: more than half of the
+# 2,581 tokens occur less than 20 times in 840,000 characters, so their vectors are hardly trained. Two in five were
+# only steps on the way to longer ones and do not occur at all. Large models have such tokens too, and behave strangely
+# when they meet one (Land & Bartolo 2024).
 #
 # In the second picture, follow one word downwards, say "valley": letters, pairs, pieces, whole.
 #
 # The lower curve is the subject of the next section.
 
 # %% [markdown]
-# ## 2.8 What other languages pay
+# ## 2.8 What tokens cost in other languages
 #
 # The merges were learned from English. What is frequent in other languages is not among them, so those are cut into
 # smaller pieces. And before any merge they start from more bytes: a letter of Greek or Russian is two bytes, one of
@@ -481,8 +482,8 @@ result("German per English token, merges from both", needed["both"][1] / needed[
 
 # %% [markdown]
 # **What to see.** With merges from both, German costs hardly more than its bytes do (they are 1.11 times the English
-# ones), and English pays for it: 17 % more tokens than with a vocabulary of its own. Vocabulary is a budget, and
-# somebody decides who gets how much.
+# ones), and English pays for it: 17 % more tokens than with a vocabulary of its own. A vocabulary is a budget, and
+# someone decides how to spend it.
 
 # %% [markdown]
 # ## 2.9 The same model at four vocabularies
@@ -492,11 +493,11 @@ result("German per English token, merges from both", needed["both"][1] / needed[
 #
 #     ids (B, K) → a vector for each (B, K, C) → side by side (B, K·C) → hidden layer (B, 128) → logits (B, V)
 #
-# We train it on the same stories, cut with 0, 256, 768 and 1792 merges, and change nothing else. Each step uses as many
-# guesses as make 512 bytes of text, so that all models have been taught by the same amount of text.
+# We train it on the same stories, cut with 0, 256, 768 and 1792 merges, and change nothing else. Each step uses as
+# many predictions as make up 512 bytes of text, so all models train on the same amount of text.
 #
-# How are they to be compared? As in lesson 01, section 1.8: not by the loss per token, because a guess among 2,048
-# tokens is harder than one among 256, and a text needs fewer of them; but by what the same text costs, divided by its
+# How are they to be compared? As in lesson 01, section 1.8: not by the loss per token, because predicting one of 2,048
+# tokens is harder than one of 256, and a text needs fewer predictions; but by what the same text costs, divided by its
 # bytes.
 #
 # $$ \text{bits per byte} = \frac{\sum_i -\ln p(t_i \mid t_{i-K}, \dots, t_{i-1})}{\ln 2 \times \text{bytes}}
@@ -568,8 +569,8 @@ for name, n_merges, K, expected, spread in (
     result(f"{name}, bits per byte", bits_per_byte(n_merges, K), expected, spread)
 
 # %% [markdown]
-# **What to see.** The loss per token *rises* with the vocabulary, and the text costs less all the same: from bytes to
-# 2,048 tokens bits per byte fall by nearly a half. If you compared nats per token would have chosen the worst.
+# **What to see.** The loss per token *rises* with the vocabulary, and yet the text costs less: from bytes to 2,048
+# tokens, bits per byte fall by nearly half. If you had compared nats per token, you would have chosen the worst.
 #
 # One might think that the larger vocabularies win because eight tokens reach further back. But bytes that see 27
 # places are no better than bytes that see 8, at least after so few steps. We suppose that spelling makes the
@@ -580,15 +581,15 @@ for name, n_merges, K, expected, spread in (
 # brought more weights (the second number in each line). On real text the rare tokens of 2.7 and the price of the last
 # layer weigh against it, and the size is found by trying: GPT-2 has 50,257 tokens.
 #
-# (Here and in 2.10 the expected numbers are means over five seeds; the spread is a little more than the seeds differed
-# by.)
+# (Here and in 2.10 the expected numbers are means over five seeds; the spread is slightly larger than the range over
+# the seeds.)
 
 # %% [markdown]
 # ## 2.10 What tokens do to arithmetic
 #
-# Who adds on paper writes ones under ones and tens under tens. A model sees tokens, and which digits share a token was
-# decided by the tokenizer. GPT-2's glues digits like letters: whether a number is one token or two depends on how often
-# it was seen. LLaMA's cuts every number into digits (Touvron et al. 2023, section 2.1). The pattern of GPT-4's
+# To add on paper, you write ones under ones and tens under tens. A model sees tokens, and which digits share a token
+# was decided by the tokenizer. GPT-2's glues digits like letters: whether a number is one token or two depends on how
+# often it was seen. LLaMA's cuts every number into digits (Touvron et al. 2023, section 2.1). The pattern of GPT-4's
 # tokenizer (`cl100k_base` in tiktoken) takes up to three digits at a time, **from the left**:
 
 # %%
@@ -601,7 +602,7 @@ print("|".join(regex.findall(r"\p{N}{1,3}", "1234567")), "   we would write 1,23
 #
 # Let us try it with the model of 2.9. To need seconds only, we count on one hand: numbers are written in base five,
 # with the digits 0 … 4. (In base ten two digits make 100 tokens and 10,000 pairs of tokens to be learned, in base five
-# 25 and 625.) The model learns sums of two numbers of three or four digits each, and guesses the answer token by
+# 25 and 625.) The model learns sums of two numbers of three or four digits each, and predicts the answer token by
 # token. It sees the sum so far. Three ways to write the same sum, and a fourth that we keep for the end:
 #
 #     digits                     3 0 4 + 1 2 4 3 = 2 1 0 2
@@ -685,8 +686,8 @@ for how, expected, spread in (
 #
 # Single digits suffer from the same: where the ones stand depends on how long the number is. But their tables are
 # small, so they come out in between. **Zeros in front repair exactly that**, and the model is right nearly always.
-# (They also give all answers the same length.) Digits were not the trouble, nor chunks; what counts is that *what
-# belongs together stands in the same place and means the same*.
+# (They also give all answers the same length.) Neither digits nor chunks were the problem; what counts is that *digits
+# that belong together have the same position and the same meaning*.
 #
 # How far does this go? We chose this set-up among several because it shows the difference within seconds; the five
 # seeds are of this one only. The others were tried with one seed each. With two hidden layers and a smaller learning
@@ -698,8 +699,9 @@ for how, expected, spread in (
 # Our model knows places only. A Transformer can look for the digit that it needs (lesson 03), and learns more with
 # more text; but it, too, has to learn each case that the tokenizer makes.
 #
-# (The model is given the right tokens of the answer so far, even if it would have guessed others. For the fraction of
-# answers that are right *as a whole* that makes no difference: up to its first mistake it has written the right ones.)
+# (The model is given the right tokens of the answer so far, even if it would have predicted others. For the fraction
+# of answers that are right *as a whole* that makes no difference: up to its first mistake it has written the right
+# ones.)
 
 # %% [markdown]
 # ## 2.11 What was left out
@@ -714,8 +716,8 @@ for how, expected, spread in (
 # - **The best vocabulary.** Each merge is the best step, but the sum of the best steps is not the best vocabulary
 #   (Zouhar et al. 2023 say how far off it can be), and the shortest text is not the easiest to learn (Bostrom &
 #   Durrett 2020).
-# - **Normalisation.** "é" can also be written as "e" and an accent, two code points, and is then other bytes and other
-#   tokens that look the same.
+# - **Normalization.** "é" can also be written as "e" and an accent, two code points, and is then other bytes and
+#   other tokens that look the same.
 #
 # **Further reading.** Gage 1994, *A New Algorithm for Data Compression*. Sennrich, Haddow & Birch 2016, *Neural Machine
 # Translation of Rare Words with Subword Units*, section 3.2. Radford et al. 2019, *Language Models are Unsupervised
@@ -726,6 +728,6 @@ for how, expected, spread in (
 # Formal Perspective on Byte-Pair Encoding*. Land & Bartolo 2024, *Fishing for Magikarp*. Singh & Strouse 2024,
 # *Tokenization Counts: The Impact of Tokenization on Arithmetic in Frontier LLMs*.
 #
-# **Now you.** `python -m lessons check 2` creates your file, `lessons/mine/02_tokens.py`, with seven exercises in it.
-# When the checks pass, `python -m lessons run 2 --mine` trains the models above on the tokens of your tokenizer.
-# (That takes about twice as long: the library's trainer counts only what changes.)
+# **Now you.** `python -m lessons check 2` creates your file, `lessons/mine/02_tokens.py`, with seven exercises. When
+# the checks pass, `python -m lessons run 2 --mine` trains the models above on the tokens of your tokenizer. (That
+# takes about twice as long: the library's trainer counts only what changes.)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lessons.machinery.exercises import Case, Exercise, Misconception, WrittenAnswer
-from llmasos.evaluation.squad import exact_match, normalise, squad_values, token_f1
+from llmasos.evaluation.squad import exact_match, normalize, squad_values, token_f1
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -1017,7 +1017,7 @@ def judge(find) -> str:
     if not (isinstance(found, tuple | list) and len(found) == 3 and all(isinstance(text, str) for text in found)):
         return "expected three texts: the answer, a wrong prediction, a right one"
     answer, wrong, right = found
-    if not all(normalise(text) for text in found):
+    if not all(normalize(text) for text in found):
         return "one of the three has no words left after normalization"
     if exact_match(wrong, answer):
         return "the wrong prediction is an exact match"

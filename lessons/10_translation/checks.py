@@ -1132,7 +1132,7 @@ cross_attention = Exercise(
 
 def by_the_library_too(hypotheses, references):
     several = [[" ".join(words) for words in own] for own in references]
-    statistics = bleu_statistics([" ".join(words) for words in hypotheses], several, tokenise="none")
+    statistics = bleu_statistics([" ".join(words) for words in hypotheses], several, tokenize="none")
     return float(bleu_from_sums(statistics.sum(axis=0, keepdims=True), smoothing="none")[0][0])
 
 

@@ -586,7 +586,7 @@ shares = (0.5, 0.7, 0.8, 0.9, 0.95, 1.0, 1.2)
 print("h / r  " + "".join(f"{share:6.2f}" for share in shares))
 print("BP     " + "".join(f"{min(1, math.exp(1 - 1 / share)):6.2f}" for share in shares))
 
-plain = {"tokenise": "none", "smoothing": "none"}
+plain = {"tokenize": "none", "smoothing": "none"}
 score = corpus_bleu(["the cat sat on a mat ."], ["the cat sat on the mat ."], **plain)
 print("\none wrong word of seven: precisions", [round(p, 1) for p in score.precisions], f"BLEU {score.value:.1f}")
 predict("6/7, 4/6, 2/5, 1/4: why does one wrong word cost two pairs, three triples and three of the four runs of four?")

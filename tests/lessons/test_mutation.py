@@ -16,8 +16,8 @@ from lessons.machinery.grading import (
     grade_observations,
     observe_all,
     reference_observations,
-    top_level,
 )
+from lessons.machinery.static_checks import top_level
 
 EXERCISES = [(lesson, exercise) for lesson in lessons() for exercise in lesson.exercises]
 NAMES = [f"{lesson.name}-{exercise.name}" for lesson, exercise in EXERCISES]
