@@ -1249,7 +1249,7 @@ EXERCISES = [
     ),
     mix,
     WrittenAnswer(
-        "EXPERIMENT", "Which two designs did you try, what did you predict, what came out, and what do you conclude?", 60,
+        "EXPERIMENT", "Which two designs did you try, what did you predict, what came out, what do you conclude?", 60,
         ["Vary one thing. Where would you expect a gain: in short contexts or in long ones?"], "1.9",
     ),
 ]  # fmt: skip

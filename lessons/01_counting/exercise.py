@@ -134,7 +134,7 @@ def mix(count: Tensor, total: Tensor, kinds: Tensor, lower: Tensor) -> Tensor:
     - Of two tokens with the same `lower`, the one with the larger count gets more; of two with the same count, the one
       with the larger `lower` gets more.
     - Trust grows: if all counts of a context are doubled, the results move closer to count / total. If the context was
-    seen a million times, they are within 0.01 of count / total.
+      seen a million times, they are within 0.01 of count / total.
 
     Args:
         count: (M,) how often w came after c in training, for M different pairs (c, w).
