@@ -227,8 +227,8 @@ def second_sentences(prompts, texts):
 continued = [prompt + g.text for prompt, g in zip(first, generate(model, tokenizer, first, greedy), strict=True)]
 real_second = set(second_sentences(first, val_texts[:40]))
 greedy_second = second_sentences(first, continued)
-commonest = max(greedy_second, key=greedy_second.count)
-print(f"the most common, {greedy_second.count(commonest)} times: {commonest}")
+most_common = max(greedy_second, key=greedy_second.count)
+print(f"the most common, {greedy_second.count(most_common)} times: {most_common}")
 result("real second sentences, share that is different", len(real_second) / 40, 1.0, 0.01)
 result("greedy second sentences, share that is different", len(set(greedy_second)) / 40, 0.6, 0.25)
 
