@@ -504,7 +504,11 @@ def test_a_refused_connection_is_told_when_to_come_back(app):
     with server_of(app, max_connections=1) as server, connect(server.port):
         wait_until(lambda: server.n_connections == 1)
         answer = send(server.port, request_bytes("/v1/models", method="GET"))
-        assert answer.status == 503 and answer.headers["Retry-After"] == "1" and answer.error["code"] == "too_many_connections"
+        assert (
+            answer.status == 503
+            and answer.headers["Retry-After"] == "1"
+            and answer.error["code"] == "too_many_connections"
+        )
 
 
 @pytest.mark.slow

@@ -622,9 +622,7 @@ def test_fill_in_and_choose(visit, engines):
     page.locator("#masks section").nth(1).get_by_role("button").nth(2).click()
     done(page)
     assert page.locator("#masked-text").input_value() == f"The shy [MASK] lived by the {second}."
-    assert (
-        body(page, "/v1/fill-mask")["input"] == f"The shy [MASK] lived by the {second}."
-    )  # predicted again
+    assert body(page, "/v1/fill-mask")["input"] == f"The shy [MASK] lived by the {second}."  # predicted again
     page.locator("#masks").get_by_role("button").first.click()
     done(page)
     page.locator("#masked-text").evaluate("field => field.setSelectionRange(5, 5)")
