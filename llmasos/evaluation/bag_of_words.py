@@ -1,10 +1,10 @@
-"""What can be had without any neural network: naive Bayes over the words of a text, whatever their order.
+"""A baseline without a neural network: naive Bayes over the words of a text, in any order.
 
     log p(label | text)  =  log p(label)  +  Σ over the words w of the text  log p(w | label)  +  constant
     p(w | label)         =  (count of w in the texts of the label + 1) / (words in the texts of the label + V)
 
 The added 1 (Laplace) keeps a word that a label never had from ruling the label out; words that no training text had are
-passed over (McCallum and Nigam 1998, the multinomial model). A classifier that reads order and context should beat it.
+skipped (McCallum and Nigam 1998, the multinomial model). A classifier that reads order and context should beat it.
 """
 
 import re
@@ -45,7 +45,7 @@ class NaiveBayes:
         self.log_prior = np.log([labels.count(label) / len(labels) for label in self.labels])  # (labels,)
 
     def predict(self, texts: Sequence[str]) -> list[str]:
-        """The likeliest label of each text."""
+        """The most likely label of each text."""
         return [self.labels[int(self.log_probabilities(text).argmax())] for text in texts]
 
     def log_probabilities(self, text: str) -> np.ndarray:

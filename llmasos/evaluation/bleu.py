@@ -1,17 +1,17 @@
-"""BLEU: how much of a translation stands in the reference, counted in runs of one to four words.
+"""BLEU: how much of a translation occurs in the reference, counted in runs of one to four words.
 
 (Papineni et al. 2002, section 2; made comparable by Post 2018, whose program sacrebleu this file equals.)
 
-Precision p_n is the share of the hypotheses' n-grams that occur in the reference, each at most as often as there
-("the the the" does not score three times). It is a share over the whole corpus, not a mean over sentences. A hypothesis
-could have high precision by saying little, so a corpus shorter than its reference is punished:
+Precision p_n is the fraction of the hypotheses' n-grams that occur in the reference, each at most as often as there
+("the the the" does not score three times). It is a fraction of the whole corpus, not a mean over sentences. A
+hypothesis could have high precision by saying little, so a corpus shorter than its reference is punished:
 
     BLEU = 100 · BP · (p₁ p₂ p₃ p₄)^(1/4)          BP = 1 if h ≥ r, else exp(1 - r/h)
 
 with h the number of words of all hypotheses, and r that of the references (of several, the one nearest in length).
 
-**Tokenisation** decides what a word is, so a BLEU without it says nothing: "13a" separates punctuation as the WMT
-evaluations do, "intl" does it for all of Unicode, "none" takes the words between spaces (for text tokenised already).
+**Tokenization** decides what a word is, so a BLEU without it says nothing: "13a" separates punctuation as the WMT
+evaluations do, "intl" does it for all of Unicode, "none" takes the words between spaces (for text tokenized already).
 
 **Smoothing** speaks for an order without any match, which would make the product 0 (Chen and Cherry 2014): "none"
 leaves it; "floor" counts 0.1 matches; "add-k" adds 1 to matches and totals of the orders 2 to 4; "exp" gives the first
@@ -55,7 +55,7 @@ class BLEU(Metric):
 def bleu(
     predictions: Sequence[str],
     references: Sequence[str | Sequence[str]],
-    tokenise: str = "13a",
+    tokenize: str = "13a",
     lowercase: bool = False,
     smoothing: str = "exp",
     smoothing_value: float | None = None,
@@ -70,20 +70,20 @@ def bleu(
     Args:
         predictions: n sentences.
         references: for each of them one sentence or several.
-        tokenise: "13a", "intl" or "none".
+        tokenize: "13a", "intl" or "none".
         lowercase: compare without regard to case.
         smoothing: "exp", "none", "floor" or "add-k".
         smoothing_value: of floor (None = 0.1) or add-k (None = 1).
         effective_order: leave out orders for which no hypothesis is long enough; for scores of single sentences.
 
     Raises:
-        UserError: unequal numbers of predictions and references, none at all, an unknown tokeniser or smoothing.
+        UserError: unequal numbers of predictions and references, none at all, an unknown tokenizer or smoothing.
     """
     if smoothing not in SMOOTHING_VALUES:
         raise UserError(f"smoothing {smoothing!r} is not known: choose one of {', '.join(SMOOTHING_VALUES)}")
     value = SMOOTHING_VALUES[smoothing] if smoothing_value is None else smoothing_value
     lists = reference_lists(predictions, references)
-    statistics = bleu_statistics(predictions, lists, tokenise, lowercase)
+    statistics = bleu_statistics(predictions, lists, tokenize, lowercase)
 
     def combine(sums: np.ndarray) -> np.ndarray:
         return bleu_from_sums(sums, smoothing, value, effective_order)[0]
@@ -94,7 +94,7 @@ def bleu(
     shown = smoothing if SMOOTHING_VALUES[smoothing] is None else f"{smoothing}[{value:.2f}]"
     signature = (
         f"nrefs:{number_of_references(lists)}|case:{'lc' if lowercase else 'mixed'}"
-        f"|eff:{'yes' if effective_order else 'no'}|tok:{tokenise}|smooth:{shown}"
+        f"|eff:{'yes' if effective_order else 'no'}|tok:{tokenize}|smooth:{shown}"
     )
     return BLEU(
         "BLEU", float(scores[0]), low, high, len(predictions), signature, digits=2,
@@ -104,17 +104,17 @@ def bleu(
 
 
 def bleu_statistics(
-    predictions: Sequence[str], references: Sequence[Sequence[str]], tokenise: str = "13a", lowercase: bool = False
+    predictions: Sequence[str], references: Sequence[Sequence[str]], tokenize: str = "13a", lowercase: bool = False
 ) -> np.ndarray:
     """What each sentence adds to the corpus score: (n, 10) integers.
 
     Columns: hypothesis length, reference length, matches of order 1 … 4, n-grams of order 1 … 4.
     """
-    if tokenise not in TOKENISERS:
-        raise UserError(f"the BLEU tokeniser {tokenise!r} is not known: choose one of {', '.join(TOKENISERS)}")
+    if tokenize not in TOKENIZERS:
+        raise UserError(f"the BLEU tokenizer {tokenize!r} is not known: choose one of {', '.join(TOKENIZERS)}")
 
     def words(text: str) -> list[str]:
-        return TOKENISERS[tokenise]((text.lower() if lowercase else text).rstrip()).split()
+        return TOKENIZERS[tokenize]((text.lower() if lowercase else text).rstrip()).split()
 
     rows = []
     for prediction, several in zip(predictions, references, strict=True):
@@ -173,7 +173,7 @@ def number_of_references(references: Sequence[Sequence[str]]) -> str:
     return str(numbers.pop()) if len(numbers) == 1 else "var"
 
 
-# Tokenisers. Each takes a text and returns it with spaces around its words.
+# Tokenizers. Each takes a text and returns it with spaces around its words.
 
 ENTITIES = {"&quot;": '"', "&amp;": "&", "&lt;": "<", "&gt;": ">"}
 RULES_13A = [
@@ -189,10 +189,10 @@ RULES_INTL = [
 ]
 
 
-def tokenise_13a(text: str) -> str:
+def tokenize_13a(text: str) -> str:
     """As mteval-v13a.pl, the program of the WMT evaluations.
 
-    >>> tokenise_13a('"Well," he said, "1,000.5 is it."').split()
+    >>> tokenize_13a('"Well," he said, "1,000.5 is it."').split()
     ['"', 'Well', ',', '"', 'he', 'said', ',', '"', '1,000.5', 'is', 'it', '.', '"']
     """
     text = text.replace("<skipped>", "").replace("-\n", "").replace("\n", " ")
@@ -201,7 +201,7 @@ def tokenise_13a(text: str) -> str:
     return _substitute(RULES_13A, f" {text} ")
 
 
-def tokenise_intl(text: str) -> str:
+def tokenize_intl(text: str) -> str:
     """As mteval-v14.pl: all punctuation and symbols of Unicode."""
     return _substitute(RULES_INTL, text)
 
@@ -212,4 +212,4 @@ def _substitute(rules: list, text: str) -> str:
     return text
 
 
-TOKENISERS: dict[str, Callable[[str], str]] = {"13a": tokenise_13a, "intl": tokenise_intl, "none": str}
+TOKENIZERS: dict[str, Callable[[str], str]] = {"13a": tokenize_13a, "intl": tokenize_intl, "none": str}

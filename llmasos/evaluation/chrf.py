@@ -1,15 +1,15 @@
-"""chrF: BLEU's idea for letters, with recall.
+"""chrF: BLEU's idea for characters, with recall.
 
 (Popović 2015; chrF++ Popović 2017, which adds words; equal to sacrebleu 2.)
 
 Runs of one to six characters, white space left out, are compared between hypothesis and reference. For each order the
-share of the hypothesis's n-grams that match is its precision, that of the reference's its recall; both are averaged
+fraction of the hypothesis's n-grams that match is its precision, that of the reference's its recall; both are averaged
 over the orders, and
 
     chrF = 100 · (1 + β²) · P · R / (β² · P + R)          β = 2: recall weighs more than precision
 
-A word with a wrong ending scores nothing in BLEU but most of its letters here, which is why chrF agrees better with
-people where words have many forms. It needs no tokeniser. chrF++ averages over runs of one and two words as well.
+A word with a wrong ending scores nothing in BLEU but most of its characters here, which is why chrF agrees better with
+people where words have many forms. It needs no tokenizer. chrF++ averages over runs of one and two words as well.
 """
 
 import string

@@ -1,8 +1,8 @@
-"""How often a classifier is right, where it is wrong, and whether it knows.
+"""Metrics of a classifier: accuracy, precision, recall, F1, the confusion matrix and calibration.
 
     accuracy   right / all
-    precision  of those given this label, the share that has it        P = TP / (TP + FP)
-    recall     of those that have this label, the share given it       R = TP / (TP + FN)
+    precision  of those given this label, the fraction that has it        P = TP / (TP + FP)
+    recall     of those that have this label, the fraction given it       R = TP / (TP + FN)
     F1         their harmonic mean                                     F1 = 2 TP / (2 TP + FP + FN)
     macro-F1   the mean of the classes' F1: a rare class counts as much as a frequent one
 
@@ -11,7 +11,7 @@ where TP, FP, FN count true positives, false positives and false negatives of on
 right and has learned nothing (`majority_baseline`).
 
 **Calibration**: of the answers given with 80 % confidence, 80 % should be right (`calibration_error`). A classifier
-that is too sure of itself, or not sure enough, is mended by one number (`fit_temperature`).
+that is too sure of itself, or not sure enough, is fixed by one number (`fit_temperature`).
 
 Labels may be names or numbers.
 """
@@ -31,7 +31,7 @@ Label = Hashable
 
 
 def accuracy(predictions: Sequence[Label], references: Sequence[Label], name: str = "accuracy") -> Metric:
-    """The share of predictions that equal their reference, with its exact interval.
+    """The proportion of predictions that equal their reference, with its exact interval.
 
     >>> print(accuracy(["good", "bad", "bad", "good"], ["good", "bad", "good", "good"]))
     accuracy 0.750 (95 % interval 0.194–0.994, n = 4)
@@ -113,7 +113,9 @@ def per_class(
     return scores
 
 
-def macro_f1(predictions: Sequence[Label], references: Sequence[Label], labels: Sequence[Label] | None = None) -> Metric:
+def macro_f1(
+    predictions: Sequence[Label], references: Sequence[Label], labels: Sequence[Label] | None = None
+) -> Metric:
     """The mean F1 over the labels, with a bootstrap interval.
 
     A label that occurs neither among the predictions nor among the references has no F1 and is left out of the mean.
@@ -155,9 +157,9 @@ def calibration_error(confidences: Sequence[float], correct: Sequence[bool], bin
     confidence, right = np.asarray(confidences, dtype=np.float64), np.asarray(correct, dtype=np.float64)
     if not ((confidence >= 0) & (confidence <= 1)).all():
         wrong = confidence[~((confidence >= 0) & (confidence <= 1))][0]
-        raise UserError(f"a confidence of {wrong:g} is no probability: give numbers between 0 and 1")
+        raise UserError(f"a confidence of {wrong:g} is no probability: give numbers between 0 and 1.")
     if bins < 1:
-        raise UserError(f"calibration over {bins} bins was asked for: give at least 1")
+        raise UserError(f"bins is {bins}; it must be at least 1.")
     number = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)  # bin m holds (m/M, (m + 1)/M]
     statistics = np.zeros((len(confidence), bins + 1))
     statistics[np.arange(len(confidence)), number] = confidence - right
@@ -193,11 +195,11 @@ def fit_temperature(logits: np.ndarray, labels: Sequence[int]) -> float:
     Raises:
         UserError: unequal numbers, nothing at all, or a label that has no logit.
     """
-    check_pairs(logits, labels)
+    check_pairs(list(logits), labels)
     scores, true = np.asarray(logits, dtype=np.float64), np.asarray(labels)
     if not ((true >= 0) & (true < scores.shape[1])).all():
         wrong = true[~((true >= 0) & (true < scores.shape[1]))][0]
-        raise UserError(f"there is a label {wrong}, but logits for {scores.shape[1]} labels only, 0 and up: use these")
+        raise UserError(f"there is a label {wrong}, but logits for {scores.shape[1]} labels only: number them from 0.")
     scores = scores - scores.max(axis=1, keepdims=True)  # (n, C), so that no exponential is too large
     low, high = math.log(0.05), math.log(20)
     for _ in range(40):
@@ -217,7 +219,7 @@ def _labels(predictions: Sequence[Label], references: Sequence[Label]) -> list[L
     try:
         return sorted(occurring)  # type: ignore[type-var]
     except TypeError:
-        raise UserError("the labels are of several types, such as names and numbers: use one type for all") from None
+        raise UserError("the labels are of several types, such as names and numbers: use one type for all.") from None
 
 
 def _numbered(
@@ -230,6 +232,6 @@ def _numbered(
     for label in [*references, *predictions]:
         if label not in numbers:
             known = ", ".join(repr(known) for known in labels)
-            raise UserError(f"the label {label!r} is not among the known ones: {known}; add it or correct the data")
+            raise UserError(f"the label {label!r} is not among the known ones: {known}; add it or correct the data.")
     true, predicted = ([numbers[label] for label in side] for side in (references, predictions))
     return np.array(true), np.array(predicted), labels

@@ -1,11 +1,11 @@
-"""How far a score can be trusted: intervals that hold the true value in 95 of 100 repetitions.
+"""Confidence intervals: they contain the true value in 95 of 100 repetitions.
 
-**Exact, for shares.** Of n independent examples k are right. A share p is believable as long as seeing k or more (or k
-or fewer) right ones is not too rare under it (Clopper and Pearson 1934):
+**Exact, for proportions.** Of n independent examples k are right. A proportion p is in the interval as long as k or
+more (or k or fewer) right ones are not too rare under it (Clopper and Pearson 1934):
 
     low:  the p with  P(X ≥ k | n, p) = 2.5 %          high: the p with  P(X ≤ k | n, p) = 2.5 %
 
-It never promises too much: it holds the truth in at least 95 % of the cases, whatever the share and however small n.
+It is conservative: it contains the truth in at least 95 % of the cases, for every proportion and every n.
 
 **Bootstrap, for everything else** (Efron 1979; for BLEU Koehn 2004). Draw n examples out of the n with replacement,
 score them, do it a thousand times: the middle 95 % of these scores are the interval. A corpus score such as BLEU is no
@@ -29,7 +29,7 @@ Combine = Callable[[np.ndarray], np.ndarray]  # sums of statistics (R, k) → sc
 
 
 def exact_interval(right: int, n: int) -> tuple[float, float]:
-    """The Clopper–Pearson interval of a share of which `right` out of `n` were seen.
+    """The Clopper–Pearson interval of a proportion, `right` out of `n`.
 
     >>> low, high = exact_interval(9, 10)
     >>> f"{low:.3f} {high:.3f}"
@@ -39,11 +39,12 @@ def exact_interval(right: int, n: int) -> tuple[float, float]:
         UserError: n is not positive, or `right` is not one of 0 … n.
     """
     if n < 1 or not 0 <= right <= n:
-        raise UserError(f"{right} right ones out of {n} is not a share: give n ≥ 1 and a number of 0 … n")
-    return _lowest_share(right, n), 1 - _lowest_share(n - right, n)  # "at most k right" is "at least n - k wrong"
+        raise UserError(f"{right} right out of {n} is not a proportion: give n ≥ 1 and a number from 0 to n.")
+    # "At most k right" is "at least n - k wrong".
+    return _lowest_proportion(right, n), 1 - _lowest_proportion(n - right, n)
 
 
-def _lowest_share(k: int, n: int) -> float:
+def _lowest_proportion(k: int, n: int) -> float:
     """The p with P(X ≥ k) = 2.5 % for X ~ Binomial(n, p), by halving: the probability grows with p."""
     if k == 0:
         return 0.0
@@ -86,7 +87,7 @@ def bootstrap(statistics: np.ndarray, combine: Combine, n_resamples: int = 1000,
         seed: decides which examples are drawn.
 
     Returns:
-        The low and the high end; NaN for a single example, which says nothing about the next one.
+        The low and the high end; NaN for a single example, which has no spread.
 
     Raises:
         UserError: there are no examples.
@@ -94,7 +95,7 @@ def bootstrap(statistics: np.ndarray, combine: Combine, n_resamples: int = 1000,
     statistics = np.asarray(statistics, dtype=np.float64)
     n = len(statistics)
     if n == 0:
-        raise UserError("an interval over no examples was asked for: give at least one")
+        raise UserError("there are no examples to compute an interval from: give at least one.")
     if n == 1:
         return math.nan, math.nan
     bits = np.random.PCG64(np.random.SeedSequence([seed]))
@@ -145,11 +146,11 @@ def paired_bootstrap(
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if a.shape != b.shape:
         raise UserError(
-            f"one system has results on {len(a):,} examples and the other on {len(b):,}: compare them on the same ones"
+            f"one system has results on {len(a):,} examples and the other on {len(b):,}: compare them on the same ones."
         )
     if combine is None:
         a, b, combine = with_ones(a), with_ones(b), mean_of_column
-    both, k = np.concatenate([a, b], axis=1), a.shape[1]  # side by side: whoever draws an example draws it for both
+    both, k = np.concatenate([a, b], axis=1), a.shape[1]  # side by side: an example is drawn for both
 
     def difference(sums: np.ndarray) -> np.ndarray:
         return combine(sums[:, :k]) - combine(sums[:, k:])

@@ -1,9 +1,9 @@
-"""What a metric returns: a number and how far it can be trusted.
+"""The result of a metric: a number and its confidence interval.
 
-A score over few examples is a rough guess at the score over all the text there is. So every metric here comes with a
-95 % interval, exact for shares (accuracy) and by bootstrap for the rest, see `intervals.py`.
+A score over a few examples is a rough estimate of the score over all texts. So every metric here comes with a 95 %
+confidence interval: exact for proportions (accuracy), by bootstrap for the rest, see `intervals.py`.
 
-Scales are those of the literature: BLEU, chrF and the SQuAD figures run from 0 to 100, accuracy, F1 and ROUGE from 0
+Scales are those of the literature: BLEU, chrF and the SQuAD metrics run from 0 to 100, accuracy, F1 and ROUGE from 0
 to 1.
 """
 
@@ -16,18 +16,18 @@ from llmasos.errors import UserError
 
 @dataclass(frozen=True)
 class Metric:
-    """One figure with its 95 % interval.
+    """One number with its 95 % confidence interval.
 
-    >>> print(Score("accuracy", 0.912, 0.893, 0.929, 1000))
+    >>> print(Metric("accuracy", 0.912, 0.893, 0.929, 1000))
     accuracy 0.912 (95 % interval 0.893–0.929, n = 1,000)
 
     Attributes:
-        name: what was measured.
-        value: the figure.
-        low, high: the ends of its 95 % interval; NaN where one example cannot give any.
-        n: the number of examples (or tokens) it is over.
-        note: how it was measured, where that could be done in several ways.
-        digits: how many digits after the point are printed.
+        name: of the metric.
+        value: the number.
+        low, high: the ends of its 95 % interval; NaN for a single example, which gives none.
+        n: the number of examples (or tokens) it is computed from.
+        note: how it was measured, where there are several ways.
+        digits: how many decimals are printed.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """How well a causal language model predicts a text: nats per token, perplexity, bits per byte.
 
     nats        the mean of -ln p(token | the tokens before it)
-    perplexity  e^nats: as unsure as if it chose evenly among so many tokens
+    perplexity  e^nats: as uncertain as a uniform choice among this many tokens
     bits per byte  the sum of the nats / (ln 2 · bytes of the text): comparable between models with different tokens
 
 **Stride.** A model sees at most T tokens, so a long text is cut into windows, and the first tokens of each window are
@@ -25,12 +25,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from llmasos.errors import UserError
 from llmasos.evaluation.intervals import bootstrap, mean_of_column
 from llmasos.evaluation.metric import Metric
+from llmasos.models import Model
 from llmasos.nn import eval_mode
 from llmasos.objectives.causal import CausalLM
 
@@ -43,12 +43,12 @@ class TextMetrics(NamedTuple):
     bits_per_byte: Metric | None
 
     def metrics(self) -> list[Metric]:
-        """Those that there are."""
+        """The metrics that were computed."""
         return [score for score in self if score is not None]
 
 
 def evaluate_text(
-    model: nn.Module,
+    model: Model,
     tokens: Sequence[int] | np.ndarray,
     stride: int | None = None,
     batch_size: int = 8,
@@ -77,7 +77,7 @@ def evaluate_text(
     value, (low, high) = float(losses.mean()), bootstrap(blocks, mean_of_column)
     note = f"context {T}, stride {stride or T}"
     nats = Metric("nats per token", value, low, high, len(losses), note, 4)
-    # Perplexity and bits per byte grow with the nats, so the ends of the interval go along.
+    # Perplexity and bits per byte grow with the nats, so so do the ends of the interval.
     perplexity = Metric("perplexity", _exp(value), _exp(low), _exp(high), len(losses), note, 2)
     if n_bytes is None:
         return TextMetrics(nats, perplexity, None)
@@ -87,18 +87,19 @@ def evaluate_text(
 
 
 def token_losses(
-    model: nn.Module, tokens: Sequence[int] | np.ndarray, stride: int | None = None, batch_size: int = 8
+    model: Model, tokens: Sequence[int] | np.ndarray, stride: int | None = None, batch_size: int = 8
 ) -> np.ndarray:
     """What each token but the first cost, -ln p(token | the tokens before it in its window): (N - 1,) nats, float64.
 
-    Arguments and errors are those of `evaluate_text`.
+    The arguments and errors are those of `evaluate_text`.
     """
     T = model.config.context_length
-    stride, tokens = T if stride is None else stride, np.asarray(tokens)
+    stride = T if stride is None else stride
+    tokens = np.asarray(tokens)
     if not 1 <= stride <= T:
-        raise UserError(f"a stride of {stride} is not possible with a context of {T} tokens: give one of 1 … {T}")
+        raise UserError(f"a stride of {stride} is not possible with a context of {T} tokens: give one from 1 to {T}.")
     if len(tokens) < 2:
-        raise UserError(f"a text of {len(tokens)} tokens has none to predict: give at least two")
+        raise UserError(f"a text of {len(tokens)} tokens has none to predict: give at least two.")
     losses = np.empty(len(tokens) - 1)
     windows = list(scored_windows(len(tokens), T, stride))
     collate, device = CausalLM().collate, next(model.parameters()).device
@@ -113,7 +114,10 @@ def token_losses(
                 nats = F.cross_entropy(logits[row, new].float(), targets[row, new], reduction="none")
                 losses[scored - 1 : end - 1] = nats.double().cpu().numpy()
     if np.isnan(losses).any():
-        raise UserError("the model's loss on this text is not a number: its weights are damaged or its training failed")
+        raise UserError(
+            "the model's loss on this text is not a number: its weights are damaged or its training failed; use another "
+            "checkpoint."
+        )
     return losses
 
 

@@ -1,4 +1,4 @@
-"""ROUGE: how much of a reference summary a summary holds.
+"""ROUGE: how much of a reference summary a summary contains.
 
 (Lin 2004; ROUGE-1 and -2 are section 2, ROUGE-L section 3.1.)
 
@@ -9,9 +9,9 @@ subsequence, words in the same order but not necessarily next to each other, so 
 
 Reported is the mean of F1 over the examples, from 0 to 1.
 
-**Tokenisation** is that of the `rouge_score` package without stemming: lower case, then runs of a–z and 0–9. All else
+**Tokenization** is that of the `rouge_score` package without stemming: lower case, then runs of a–z and 0–9. All else
 separates words, so of German "schön" remain "sch" and "n". For languages other than English give
-`tokenise=unicode_words`. What is not here: ROUGE-Lsum, which compares sentence by sentence.
+`tokenize=unicode_words`. What is not here: ROUGE-Lsum, which compares sentence by sentence.
 """
 
 import re
@@ -24,7 +24,7 @@ from llmasos.evaluation.bleu import ngrams
 from llmasos.evaluation.intervals import mean
 from llmasos.evaluation.metric import Metric, reference_lists
 
-Tokenise = Callable[[str], list[str]]
+Tokenize = Callable[[str], list[str]]
 
 
 class Rouge(NamedTuple):
@@ -54,7 +54,7 @@ def unicode_words(text: str) -> list[str]:
 
 
 def rouge(
-    predictions: Sequence[str], references: Sequence[str | Sequence[str]], tokenise: Tokenise = english_words
+    predictions: Sequence[str], references: Sequence[str | Sequence[str]], tokenize: Tokenize = english_words
 ) -> dict[str, Metric]:
     """ROUGE-1, ROUGE-2 and ROUGE-L: mean F1 (0–1) with bootstrap intervals, mean precision and recall in the note.
 
@@ -64,12 +64,12 @@ def rouge(
     Args:
         predictions: n summaries.
         references: for each of them one text or several; of several, the one with the best F1 counts.
-        tokenise: how a text becomes words.
+        tokenize: how a text becomes words.
 
     Raises:
         UserError: unequal numbers of predictions and references, or none at all.
     """
-    table = rouge_table(predictions, reference_lists(predictions, references), tokenise)  # (n, 3, 3)
+    table = rouge_table(predictions, reference_lists(predictions, references), tokenize)  # (n, 3, 3)
     scores = {}
     for name, values in zip(("ROUGE-1", "ROUGE-2", "ROUGE-L"), table.transpose(1, 0, 2), strict=True):
         precision, recall, _ = values.mean(axis=0)
@@ -78,12 +78,12 @@ def rouge(
 
 
 def rouge_table(
-    predictions: Sequence[str], references: Sequence[Sequence[str]], tokenise: Tokenise = english_words
+    predictions: Sequence[str], references: Sequence[Sequence[str]], tokenize: Tokenize = english_words
 ) -> np.ndarray:
-    """Every example's figures: (n, 3, 3), [ROUGE-1, ROUGE-2, ROUGE-L] by [precision, recall, F1]."""
+    """Every example's values: (n, 3, 3), [ROUGE-1, ROUGE-2, ROUGE-L] by [precision, recall, F1]."""
     rows = []
     for prediction, several in zip(predictions, references, strict=True):
-        words, candidates = tokenise(prediction), [tokenise(reference) for reference in several]
+        words, candidates = tokenize(prediction), [tokenize(reference) for reference in several]
         rows.append([
             max((rouge_n(words, candidate, 1) for candidate in candidates), key=_f1),
             max((rouge_n(words, candidate, 2) for candidate in candidates), key=_f1),

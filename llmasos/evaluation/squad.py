@@ -2,13 +2,14 @@
 
 (Rajpurkar et al. 2016, section 6.1, and 2018, whose script also serves version 1.1.)
 
-Two answers are compared after normalisation: lower case, no ASCII punctuation, no articles (a, an, the), single spaces.
+Two answers are compared after normalization: lower case, no ASCII punctuation, no articles (a, an, the), single spaces.
 
     exact match   1 if they are then equal, else 0
     F1            of the words that both hold, each counted at most as often as on the other side: 2PR / (P + R)
 
 If a question has several right answers, the best comparison counts. **Unanswerable** questions have no right answer;
-the right prediction is then the empty string, and anything else scores 0. Figures are means over questions in per cent.
+the right prediction is then the empty string, and anything else scores 0. The metrics are means over questions
+in percent.
 """
 
 import re
@@ -25,18 +26,18 @@ ARTICLES = re.compile(r"\b(a|an|the)\b")
 NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
-def normalise(answer: str) -> str:
+def normalize(answer: str) -> str:
     """What of an answer is compared.
 
-    >>> normalise("The  U.S. Army, an ally")
+    >>> normalize("The  U.S. Army, an ally")
     'us army ally'
     """
     return " ".join(ARTICLES.sub(" ", answer.lower().translate(NO_PUNCTUATION)).split())
 
 
 def exact_match(prediction: str, answer: str) -> int:
-    """1 if prediction and answer are equal after normalisation, else 0."""
-    return int(normalise(prediction) == normalise(answer))
+    """1 if prediction and answer are equal after normalization, else 0."""
+    return int(normalize(prediction) == normalize(answer))
 
 
 def token_f1(prediction: str, answer: str) -> float:
@@ -45,7 +46,7 @@ def token_f1(prediction: str, answer: str) -> float:
     >>> token_f1("the red house", "a big red house")  # 2 words of 2, and 2 of 3
     0.8
     """
-    found, wanted = normalise(prediction).split(), normalise(answer).split()
+    found, wanted = normalize(prediction).split(), normalize(answer).split()
     if not found or not wanted:
         return float(found == wanted)
     shared = (Counter(found) & Counter(wanted)).total()
@@ -53,11 +54,11 @@ def token_f1(prediction: str, answer: str) -> float:
 
 
 def squad_values(predictions: Sequence[str], answers: Sequence[Sequence[str]]) -> np.ndarray:
-    """Every question's figures: (n, 2), [exact match, F1], each 0 … 1. Arguments as for `squad`."""
+    """Every question's values: (n, 2), [exact match, F1], each 0 … 1. The arguments are those of `squad`."""
     check_pairs(predictions, answers)
     rows = []
     for prediction, right in zip(predictions, answers, strict=True):
-        right = [answer for answer in right if normalise(answer)] or [""]
+        right = [answer for answer in right if normalize(answer)] or [""]
         rows.append([
             max(exact_match(prediction, answer) for answer in right),
             max(token_f1(prediction, answer) for answer in right),
@@ -87,7 +88,7 @@ def squad(predictions: Sequence[str], answers: Sequence[Sequence[str]]) -> dict[
     """
     values = squad_values(predictions, answers)
     scores = _scores(values, "")
-    answerable = np.array([any(normalise(answer) for answer in right) for right in answers])
+    answerable = np.array([any(normalize(answer) for answer in right) for right in answers])
     if not answerable.all():
         if answerable.any():
             scores |= _scores(values[answerable], " (has answer)")
@@ -98,6 +99,8 @@ def squad(predictions: Sequence[str], answers: Sequence[Sequence[str]]) -> dict[
 
 def _scores(values: np.ndarray, kind: str) -> dict[str, Metric]:
     return {
-        f"exact match{kind}": proportion(f"exact match{kind}", int(values[:, 0].sum()), len(values), scale=100, digits=1),
+        f"exact match{kind}": proportion(
+            f"exact match{kind}", int(values[:, 0].sum()), len(values), scale=100, digits=1
+        ),
         f"F1{kind}": mean(f"F1{kind}", values[:, 1], scale=100, digits=1),
     }

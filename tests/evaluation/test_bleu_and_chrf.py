@@ -8,7 +8,7 @@ from evaluation_helpers import texts, variations
 
 from llmasos.errors import UserError
 from llmasos.evaluation import bleu, bleu_from_sums, bleu_statistics, chrf, chrf_statistics, paired_bootstrap
-from llmasos.evaluation.bleu import tokenise_13a, tokenise_intl
+from llmasos.evaluation.bleu import tokenize_13a, tokenize_intl
 
 sacrebleu = pytest.importorskip("sacrebleu")
 from sacrebleu.metrics import BLEU as OracleBLEU  # noqa: E402
@@ -32,7 +32,7 @@ def transposed(references: list[list[str]]) -> list[list[str | None]]:
 
 def assert_bleu_equal(hypotheses, references, **options):
     oracle = OracleBLEU(
-        tokenize=options.get("tokenise", "13a"),
+        tokenize=options.get("tokenize", "13a"),
         lowercase=options.get("lowercase", False),
         smooth_method=options.get("smoothing", "exp"),
         smooth_value=options.get("smoothing_value"),
@@ -53,11 +53,11 @@ def assert_bleu_equal(hypotheses, references, **options):
 
 
 @pytest.mark.parametrize("lowercase", [False, True])
-@pytest.mark.parametrize("tokenise", ["13a", "intl", "none"])
+@pytest.mark.parametrize("tokenize", ["13a", "intl", "none"])
 @pytest.mark.parametrize("n_references", [1, 3])
-def test_bleu_of_a_corpus_is_sacrebleus(n_references, tokenise, lowercase):
+def test_bleu_of_a_corpus_is_sacrebleus(n_references, tokenize, lowercase):
     for seed in range(5):
-        score = assert_bleu_equal(*corpus(seed, 30, n_references), tokenise=tokenise, lowercase=lowercase)
+        score = assert_bleu_equal(*corpus(seed, 30, n_references), tokenize=tokenize, lowercase=lowercase)
         assert 5 < score.value < 95, "a score at the end of the scale would prove little"
 
 
@@ -72,8 +72,8 @@ def test_bleu_of_single_sentences_with_every_smoothing_is_sacrebleus(smoothing, 
     assert len(set(values)) > 50
 
 
-def test_the_tokenisers_are_sacrebleus():
-    oracles = {tokenise_13a: OracleBLEU(tokenize="13a").tokenizer, tokenise_intl: OracleBLEU(tokenize="intl").tokenizer}
+def test_the_tokenizers_are_sacrebleus():
+    oracles = {tokenize_13a: OracleBLEU(tokenize="13a").tokenizer, tokenize_intl: OracleBLEU(tokenize="intl").tokenizer}
     for seed in range(20):
         for text in texts(seed, 50):
             for ours, theirs in oracles.items():
@@ -109,7 +109,7 @@ def test_degenerate_corpora_score_as_in_sacrebleu(hypotheses, references, smooth
 
 def test_bleu_by_hand():
     """8 words, of which 7 match; then 5 of 7, 3 of 6 and 2 of 5; the reference has 9 words."""
-    score = bleu(["a b c d x f g h"], ["a b c d e f g h i"], tokenise="none")
+    score = bleu(["a b c d x f g h"], ["a b c d e f g h i"], tokenize="none")
     assert score.precisions == pytest.approx([100 * 7 / 8, 100 * 5 / 7, 100 * 3 / 6, 100 * 1 / 5])
     assert score.value == pytest.approx(100 * np.exp(1 - 9 / 8) * (7 / 8 * 5 / 7 * 3 / 6 * 1 / 5) ** 0.25)
 
@@ -206,7 +206,7 @@ def test_what_cannot_be_scored_is_said(metric):
 
 
 def test_unknown_names_are_said_with_the_known_ones():
-    with pytest.raises(UserError, match="tokeniser '14' is not known: choose one of 13a, intl, none"):
-        bleu(["a"], ["a"], tokenise="14")
+    with pytest.raises(UserError, match="tokenizer '14' is not known: choose one of 13a, intl, none"):
+        bleu(["a"], ["a"], tokenize="14")
     with pytest.raises(UserError, match="smoothing 'exponential' is not known: choose one of exp, none, floor, add-k"):
         bleu(["a"], ["a"], smoothing="exponential")

@@ -150,7 +150,7 @@ def test_labels_and_confidences_that_cannot_be_are_said():
     for confidence in (1.5, -0.1, float("nan")):
         with pytest.raises(UserError, match=f"confidence of {confidence:g} is no probability"):
             calibration_error([0.5, confidence], [True, True])
-    with pytest.raises(UserError, match="0 bins"):
+    with pytest.raises(UserError, match="bins is 0"):
         calibration_error([0.5], [True], bins=0)
 
 

@@ -53,7 +53,7 @@ def test_exact_intervals_hold_the_truth_in_at_least_95_of_100_cases(p):
 
 @pytest.mark.parametrize("right, n", [(1, 0), (-1, 5), (6, 5)])
 def test_what_is_no_share_is_said(right, n):
-    with pytest.raises(UserError, match=f"{right} right ones out of {n}"):
+    with pytest.raises(UserError, match=f"{right} right out of {n}"):
         exact_interval(right, n)
 
 
@@ -124,4 +124,6 @@ def test_scores_are_printed_with_interval_number_and_note():
     assert str(proportion("exact match", 912, 1000, "lower-cased", scale=100, digits=1)) == (
         "exact match 91.2 (95 % interval 89.3–92.9, n = 1,000; lower-cased)"
     )
-    assert str(Metric("difference", 0.01, -0.02, 0.04, 12)) == "difference 0.010 (95 % interval -0.020 to 0.040, n = 12)"
+    assert (
+        str(Metric("difference", 0.01, -0.02, 0.04, 12)) == "difference 0.010 (95 % interval -0.020 to 0.040, n = 12)"
+    )

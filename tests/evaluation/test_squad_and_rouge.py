@@ -7,7 +7,7 @@ from evaluation_helpers import texts, variations
 from llmasos.errors import UserError
 from llmasos.evaluation import exact_match, mean, rouge, rouge_table, squad, squad_values, token_f1, unicode_words
 from llmasos.evaluation.rouge import longest_common_subsequence, rouge_l, rouge_n
-from llmasos.evaluation.squad import normalise
+from llmasos.evaluation.squad import normalize
 
 # SQuAD
 
@@ -18,7 +18,7 @@ def test_exact_match_and_f1_are_the_official_ones():
     for seed in range(5):
         answers = ["", "the", "A.", "an apple", "...", *texts(seed, 100, longest=5)]
         for prediction, answer in zip(variations(answers, seed), answers, strict=True):
-            assert normalise(prediction) == official.normalize_answer(prediction)
+            assert normalize(prediction) == official.normalize_answer(prediction)
             assert exact_match(prediction, answer) == official.compute_exact(answer, prediction)
             assert token_f1(prediction, answer) == pytest.approx(official.compute_f1(answer, prediction))
             compared.append(token_f1(prediction, answer))
@@ -125,12 +125,12 @@ def test_of_several_references_the_best_counts_for_each_figure_by_itself():
     assert tuple(longest) == rouge_l(words.split(), several[1].split())
 
 
-def test_words_of_other_scripts_need_their_own_tokeniser():
+def test_words_of_other_scripts_need_their_own_tokenizer():
     german = (["Grösse"], ["Gr sse"])
     assert rouge(*german)["ROUGE-1"].value == 1, "the umlaut is lost"
-    assert rouge(*german, tokenise=unicode_words)["ROUGE-1"].value == 0
+    assert rouge(*german, tokenize=unicode_words)["ROUGE-1"].value == 0
     assert rouge(["мир"], ["мир"])["ROUGE-1"].value == 0
-    assert rouge(["мир"], ["Мир!"], tokenise=unicode_words)["ROUGE-1"].value == 1
+    assert rouge(["мир"], ["Мир!"], tokenize=unicode_words)["ROUGE-1"].value == 1
 
 
 def test_the_longest_common_subsequence_is_the_longest_of_all():
