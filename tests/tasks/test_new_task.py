@@ -23,7 +23,7 @@ class LengthPrediction(TextClassification):
     def open_data(cls, recipe, eval_only=False):
         data = super().open_data(recipe, eval_only)
         for split in (data.train, data.val):
-            split[:] = [replace(e, label="long" if len(e.text) > 45 else "short") for e in split]
+            split[:] = [replace(e, label="long" if len(e.text) > 40 else "short") for e in split]
         return data
 
 
