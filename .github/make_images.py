@@ -23,7 +23,7 @@ from llmasos import LLMServing  # noqa: E402
 from llmasos.training.log import read_metrics  # noqa: E402
 
 IMAGES = ROOT / ".github" / "images"
-PROMPT = "One cold morning"
+PROMPT = "Once there was a shy girl"
 
 
 def loss_curve(run: Path, file: Path) -> None:
@@ -62,14 +62,15 @@ def page(file: Path) -> None:
     try:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=flags)
-            tab = browser.new_page(viewport={"width": 1180, "height": 640})
+            tab = browser.new_page(viewport={"width": 1180, "height": 1000})
             tab.goto(service.url)
             tab.get_by_role("textbox").first.fill(PROMPT)
-            tab.get_by_role("button", name="Write").first.click()
-            tab.wait_for_timeout(4000)
-            tab.locator(".token").nth(24).hover()
+            tab.locator("button.main").first.click()
+            tab.wait_for_selector(".stop:disabled")
+            tab.wait_for_timeout(3000)
+            tab.locator("#text .token.p2:not(.given)").nth(4).hover()  # one that was not very likely
             tab.wait_for_timeout(400)
-            tab.screenshot(path=file)
+            tab.screenshot(path=file, clip={"x": 0, "y": 0, "width": 1180, "height": 780})
             browser.close()
     finally:
         service.stop()
