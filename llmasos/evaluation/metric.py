@@ -51,10 +51,10 @@ def check_pairs(predictions: Sequence, references: Sequence) -> None:
     if len(predictions) != len(references):
         raise UserError(
             f"there are {len(predictions):,} predictions but {len(references):,} references: give one reference (or"
-            " list of references) for each prediction, in the same order"
+            " list of references) for each prediction, in the same order."
         )
     if not len(predictions):
-        raise UserError("there is nothing to score: the list of predictions is empty; give at least one")
+        raise UserError("there is nothing to score: the list of predictions is empty; give at least one.")
 
 
 def reference_lists(predictions: Sequence[str], references: Sequence[str | Sequence[str]]) -> list[list[str]]:
@@ -67,5 +67,5 @@ def reference_lists(predictions: Sequence[str], references: Sequence[str | Seque
     lists = [[reference] if isinstance(reference, str) else list(reference) for reference in references]
     for i, several in enumerate(lists):
         if not several:
-            raise UserError(f"prediction number {i + 1} has no reference: give at least one for each prediction")
+            raise UserError(f"prediction number {i + 1} has no reference: give at least one for each prediction.")
     return lists

@@ -5,7 +5,7 @@
     bits per byte  the sum of the nats / (ln 2 · bytes of the text): comparable between models with different tokens
 
 **Stride.** A model sees at most T tokens, so a long text is cut into windows, and the first tokens of each window are
-predicted from little. Windows that overlap repair this: each moves on by `stride` tokens, and only its last `stride`
+predicted from little. Windows that overlap repair this: each starts `stride` tokens after the last, and only its last `stride`
 targets are scored, which have at least T - stride + 1 tokens before them. With T = 4 and stride 2 (. read, x scored: it
 is the target of the position before it):
 
@@ -56,7 +56,7 @@ def evaluate_text(
 ) -> TextMetrics:
     """Nats per token, perplexity and bits per byte of a text.
 
-    The interval is by bootstrap over blocks of context_length tokens: neighbouring tokens are hard or easy together,
+    The interval is by bootstrap over blocks of context_length tokens: neighboring tokens are hard or easy together,
     so drawing single ones would make the interval too narrow.
 
     Args:
@@ -115,8 +115,8 @@ def token_losses(
                 losses[scored - 1 : end - 1] = nats.double().cpu().numpy()
     if np.isnan(losses).any():
         raise UserError(
-            "the model's loss on this text is not a number: its weights are damaged or its training failed; use another "
-            "checkpoint."
+            "the model's loss on this text is not a number: its weights are damaged or its training failed; use "
+            "another checkpoint."
         )
     return losses
 

@@ -120,7 +120,7 @@ def test_a_single_reference_may_be_a_plain_string():
 
 
 def test_the_interval_is_that_of_resampling_whole_sentences():
-    """Against the long way: draw sentences, score the drawn corpus anew."""
+    """Against the long way: draw sentences, score the drawn corpus again."""
     hypotheses, references = corpus(2, 40, 1)
     score, rng = bleu(hypotheses, references), np.random.default_rng(0)
     oracle, resampled = OracleBLEU(force=True), []
