@@ -5,9 +5,9 @@
     bits per byte  the sum of the nats / (ln 2 · bytes of the text): comparable between models with different tokens
 
 **Stride.** A model sees at most T tokens, so a long text is cut into windows, and the first tokens of each window are
-predicted from little. Windows that overlap repair this: each starts `stride` tokens after the last, and only its last `stride`
-targets are scored, which have at least T - stride + 1 tokens before them. With T = 4 and stride 2 (. read, x scored: it
-is the target of the position before it):
+predicted from little context. Overlapping windows avoid this: each starts `stride` tokens after the one before, and
+only its last `stride` targets are scored, which have at least T - stride + 1 tokens before them. With T = 4 and stride
+2 (. read, x scored: it is the target of the position before it):
 
     tokens     a b c d e f g h
     window 1   . x x x x
