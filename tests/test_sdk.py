@@ -42,7 +42,7 @@ def test_the_three_lines_of_the_proposal():
     model = LLMTrainer.from_pretrained("runs/text")
     result = model.train("Once there was a house. " * 300, **FEW)
     model.save_pretrained("my_llm")
-    assert result.steps == 2 and result.folder == Path("runs/text-text") and not result.interrupted
+    assert result.steps == 2 and result.folder == Path("runs/text-language-modeling") and not result.interrupted
     again = LLMTrainer.from_pretrained("my_llm")
     assert same(again.model, model.model) and again.generate("Once", max_new_tokens=5) == model.generate(
         "Once", max_new_tokens=5
@@ -66,7 +66,7 @@ def test_the_three_lines_of_the_proposal():
 def test_the_objective_that_fits_is_found_and_said(model, data, task, capsys):
     trainer = LLMTrainer.from_pretrained(f"runs/{model}")
     trainer.train(data, **FEW)
-    assert f"objective {task}: what fits" in capsys.readouterr().out
+    assert f"objective {task}: it fits" in capsys.readouterr().out
     recipe = json.loads((Path(trainer.name) / "recipe.json").read_text())
     assert (recipe["task"], recipe["max_steps"]) == (task, 2)
     assert recipe["init_from"].startswith(f"runs/{model}/checkpoints")
@@ -121,7 +121,7 @@ def test_uses_are_those_of_the_rooms():
     assert isinstance(gpt.chat("Hello", max_new_tokens=3), str)
 
     bert = LLMTrainer.from_pretrained("runs/bert")
-    assert len(bert.fill("Anna saw the [MASK] house.", n=3)[0]) == 3
+    assert len(bert.fill_mask("Anna saw the [MASK] house.", n=3)[0]) == 3
     vectors = bert.embed(["Anna saw the house.", "Ben."])
     assert vectors.shape == (2, 32) and torch.allclose(vectors.norm(dim=1), torch.ones(2))
     torch.testing.assert_close(bert.embed("Ben."), vectors[1], rtol=1e-5, atol=1e-5)
@@ -134,7 +134,7 @@ def test_uses_are_those_of_the_rooms():
 
     translator = LLMTrainer.from_pretrained("runs/translate")
     assert isinstance(translator.translate("eins zwei", beams=2, max_new_tokens=4), str)
-    assert len(translator.summarise(["eins", "zwei"], max_new_tokens=4)) == 2
+    assert len(translator.summarize(["eins", "zwei"], max_new_tokens=4)) == 2
     assert translator.evaluate("pairs.tsv").metrics[0].name == "BLEU"
 
     reader = LLMTrainer.from_pretrained("runs/bert")
@@ -172,7 +172,7 @@ def test_data_that_cannot_be_learned_from_gets_a_sentence(model, data, words):
 
 
 @pytest.mark.parametrize("settings, words", [
-    ({"objective": "sing"}, "objective is 'sing'; it must be one of: language-modeling, bert"),
+    ({"objective": "sing"}, "objective is 'sing'; it must be one of: language-modeling"),
     ({"objective": "translation"}, "learns from pairs, and this data is of the format text"),
     ({"epochs": 0}, "epochs is 0; it must be above 0"),
     ({"learning_rate": -1.0}, "learning_rate is -1.0"),
@@ -188,9 +188,9 @@ def test_what_a_model_cannot_do_gets_a_sentence():
     for use, words in (
         (lambda: bert.generate("Anna"), "is a bert: it cannot generate text"),
         (lambda: gpt.classify("Anna"), "classifier|labels"),
-        (lambda: gpt.fill("no mask here"), "MASK"),
+        (lambda: gpt.fill_mask("no mask here"), "MASK"),
         (lambda: gpt.embed(["a"], pooling="max"), "pooling is 'max'"),
-        (lambda: gpt.chat([{"role": "robot", "content": "a"}]), "message 1 is by 'robot'"),
+        (lambda: gpt.chat([{"role": "robot", "content": "a"}]), "message 1 has the role 'robot'"),
         (lambda: gpt.chat([]), "at least one message"),
     ):
         with pytest.raises(UserError, match=words):
@@ -216,6 +216,6 @@ def test_a_shipped_model_can_be_trained_and_used_offline(monkeypatch):
     german = "Es war einmal ein neugieriges Mädchen namens Anna."
     assert model.translate(german) == "Once there was a curious girl called Anna."
     bert = LLMTrainer.from_pretrained("storyworld-bert")
-    assert bert.fill("Once there was a [MASK] girl called Anna.")[0][0][1] > 0.1
+    assert bert.fill_mask("Once there was a [MASK] girl called Anna.")[0][0][1] > 0.1
     bert.train(REVIEWS, **FEW)
     assert hub.load_config(bert.name).head == "classifier"
