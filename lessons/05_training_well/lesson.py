@@ -367,8 +367,8 @@ def train_model(
 # mean of a matrix's gradient and gives all of its directions the same strength; see `llmasos/training/muon.py`.)
 
 # %%
-predict("SGD, SGD with momentum, AdamW, Muon: put them in order. The last character alone (lesson 03's model "
-        "without attention) gives 2.27 nats per character. Which of the four are below that after 200 steps?")  # fmt: skip
+predict("SGD, SGD with momentum, AdamW, Muon: put them in order. Knowing only the last character (lesson 03's "
+        "model without attention) gives 2.27 nats. Which of the four are below that after 200 steps?")  # fmt: skip
 
 # %%
 lines, reached = {}, {}
