@@ -64,7 +64,8 @@ def recipe_of(model: Path, config: ModelConfig, tokenizer: Tokenizer) -> Recipe:
     for run in (folder, folder.parent.parent):  # a run, or one of its checkpoints
         if (run / "recipe.json").is_file():
             return read_recipe({**read_json(run / "recipe.json"), "compare": False})
-    task = default_task(config.family, config.head, chats=template_of(tokenizer).name != PLAIN)
+    chats = config.family == "gpt" and template_of(tokenizer).name != PLAIN  # has the special tokens of a chat
+    task = default_task(config.family, config.head, chats)
     if task is None:
         raise UserError(f"{model} is a {config.family} with the head {config.head!r}, which no task evaluates.")
     return make_recipe(task=task)

@@ -264,7 +264,8 @@ class Task(ABC):
 
     @cached_property
     def summary(self) -> list[str]:
-        """Lines for the user about the examples, which are prepared for them."""
+        """Lines for the user about the examples, which are prepared first, so that errors in them appear here."""
+        _ = self.train, self.val
         return [*self.summarize_data(), *self.skipped]
 
     @property

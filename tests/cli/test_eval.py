@@ -228,7 +228,10 @@ WRONG = {
     "unequal lines": (("runs/translate", "--data", "own.de,own.txt"), "own.de has 3 lines, but own.txt has 1"),
     "task of another family": (("runs/bert", "--task", "language-modeling"), "family gpt, and runs/bert is a bert"),
     "task without its head": (("runs/bert", "--task", "text-classification"), "runs/bert has no head"),
-    "task of another head": (("runs/answer", "--task", "text-classification"), "runs/answer has a span extractor"),
+    "task of another head": (
+        ("runs/answer", "--task", "text-classification"),
+        "runs/answer has a question-answering head",
+    ),
     "task of no head": (("runs/classify", "--task", "bert-pretraining"), "runs/classify has a classifier"),
     "no such task": (("runs/classify", "--task", "sing"), "task is 'sing'; it must be one of: language-modeling"),
     "no documents": (("runs/bert", "--data", "verse.txt"), "verse.txt, split all: there are 0 documents"),
