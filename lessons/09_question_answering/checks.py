@@ -1,4 +1,4 @@
-"""What is checked in lesson 09, and the known mistakes."""
+"""The checks of lesson 09 and its known mistakes."""
 
 import re
 import string
@@ -20,7 +20,7 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 
 
 def strip(text: str, lower=True, punctuation=True, articles=r"\b(a|an|the)\b") -> str:
-    """SQuAD's normalization, any step of which can be left out."""
+    """SQuAD's normalization; every step can be switched off."""
     text = text.lower() if lower else text
     if punctuation:
         text = text.translate(str.maketrans("", "", string.punctuation))
@@ -29,25 +29,25 @@ def strip(text: str, lower=True, punctuation=True, articles=r"\b(a|an|the)\b") -
     return " ".join(text.split())
 
 
-def overlap(one: list[str], other: list[str]) -> int:
-    return (Counter(one) & Counter(other)).total()
+def overlap(a: list[str], b: list[str]) -> int:
+    return (Counter(a) & Counter(b)).total()
 
 
-def f1_of(found: list[str], wanted: list[str], shared=overlap, empty=None) -> float:
-    if not found or not wanted:
-        return float(found == wanted) if empty is None else empty
-    n = shared(found, wanted)
-    precision, recall = n / len(found), n / len(wanted)
+def f1_of(predicted: list[str], reference: list[str], shared=overlap, empty=None) -> float:
+    if not predicted or not reference:
+        return float(predicted == reference) if empty is None else empty
+    n = shared(predicted, reference)
+    precision, recall = n / len(predicted), n / len(reference)
     return 2 * precision * recall / (precision + recall) if n else 0.0
 
 
 def compare(prediction, answers, strip=strip, f1=f1_of, combine=max):
-    """The right comparison, any part of which can be swapped."""
+    """The right comparison; every part can be replaced."""
     answers = [answer for answer in answers if strip(answer)] or [""]
     pairs = [(strip(prediction), strip(answer)) for answer in answers]
     return (
-        combine([int(one == other) for one, other in pairs]),
-        combine([f1(one.split(), other.split()) for one, other in pairs]),
+        combine([int(a == b) for a, b in pairs]),
+        combine([f1(a.split(), b.split()) for a, b in pairs]),
     )
 
 
@@ -55,8 +55,8 @@ def mean(values):
     return sum(values) / len(values)
 
 
-def in_turn(*words):
-    """The articles taken out one after another, as pieces of text."""
+def one_after_another(*words):
+    """Articles removed one after another, as substrings."""
 
     def normal(text):
         text = strip(text, articles=None)
@@ -68,30 +68,30 @@ def in_turn(*words):
 
 
 def spaced(text):
-    """Punctuation becomes a space."""
+    """Punctuation replaced by a space."""
     return strip(text.translate(str.maketrans({c: " " for c in string.punctuation})))
 
 
 def at_the_ends(text, of_words=True):
-    """Punctuation is taken away at the ends of words, or of the whole text, and stays within them."""
+    """Punctuation removed only at the ends of words, or of the whole text."""
     pieces = text.split() if of_words else [text]
     return strip(" ".join(piece.strip(string.punctuation) for piece in pieces), punctuation=False)
 
 
-def as_sets(found, wanted):
-    return len(set(found) & set(wanted))
+def as_sets(predicted, reference):
+    return len(set(predicted) & set(reference))
 
 
-def by_formula(found, wanted):
-    """2PR / (P + R), whatever P and R are."""
-    if not found or not wanted:
-        return float(found == wanted)
-    precision, recall = overlap(found, wanted) / len(found), overlap(found, wanted) / len(wanted)
+def by_formula(predicted, reference):
+    """2PR / (P + R), even if P and R are 0."""
+    if not predicted or not reference:
+        return float(predicted == reference)
+    precision, recall = overlap(predicted, reference) / len(predicted), overlap(predicted, reference) / len(reference)
     return 2 * precision * recall / (precision + recall)
 
 
 def empty_before(prediction, answers):
-    """Whether there is an answer is asked of the text as it came."""
+    """Emptiness tested on the raw texts."""
     if not prediction or not answers:
         same = int(bool(prediction) == bool(answers))
         return same, float(same)
@@ -110,189 +110,192 @@ def by_loops(prediction, answers):
 
     best_exact, best_f1 = 0, 0.0
     for answer in answers or [""]:
-        found, left, shared = words(prediction), words(answer), 0
-        n_wanted = len(left)
-        for word in found:
-            if word in left:
-                left.remove(word)
+        predicted, unmatched, shared = words(prediction), words(answer), 0
+        n_reference = len(unmatched)
+        for word in predicted:
+            if word in unmatched:
+                unmatched.remove(word)
                 shared += 1
-        best_exact = max(best_exact, int(found == words(answer)))
-        if found and n_wanted:
-            best_f1 = max(best_f1, 2 * shared / (len(found) + n_wanted))
-        elif not found and not n_wanted:
+        best_exact = max(best_exact, int(predicted == words(answer)))
+        if predicted and n_reference:
+            best_f1 = max(best_f1, 2 * shared / (len(predicted) + n_reference))
+        elif not predicted and not n_reference:
             best_f1 = 1.0
     return best_exact, best_f1
 
 
 exact_and_f1 = Exercise(
     name="exact_and_f1",
-    asks="Compare a predicted answer with the right ones by exact match and F1, after SQuAD's normalization.",
+    asks="Compare a predicted answer with the right answers by exact match and F1, after SQuAD's normalization.",
     reference=by_library,
     section="9.6",
     cases=[
         Case("one word of two", prediction="red house", answers=["red boat"]),
-        Case("all words, and one more", prediction="big red house", answers=["red house"]),
-        Case("an article more", prediction="the red house", answers=["red house"]),
-        Case("a capital", prediction="Red house", answers=["red house"]),
+        Case("all words and an extra one", prediction="big red house", answers=["red house"]),
+        Case("an extra article", prediction="the red house", answers=["red house"]),
+        Case("a capital letter", prediction="Red house", answers=["red house"]),
         Case("a period", prediction="red house.", answers=["red house"]),
-        Case("all of it", prediction="The Red house.", answers=["red house"]),
+        Case("article, capital letter and period", prediction="The Red house.", answers=["red house"]),
         Case("an article inside a word", prediction="theatre and opera", answers=["atre nd oper"]),
         Case("an article at the end of a word", prediction="bathe now", answers=["bathe"]),
         Case("an apostrophe inside a word", prediction="seven oclock", answers=["seven o'clock"]),
         Case("a word twice", prediction="very very old", answers=["very old"]),
-        Case("a word twice on both sides", prediction="a very very old mill", answers=["very very old"]),
+        Case("a repeated word on both sides", prediction="a very very old mill", answers=["very very old"]),
         Case("the words in another order", prediction="old and gray", answers=["gray and old"]),
         Case("two right answers", prediction="in May", answers=["June", "May"]),
-        Case("two right answers, the first is it", prediction="June", answers=["June", "in the month of May"]),
-        Case("no answer, rightly", prediction="", answers=[]),
-        Case("no answer, wrongly", prediction="", answers=["the mill"]),
+        Case("two right answers, the first one matches", prediction="June", answers=["June", "in the month of May"]),
+        Case("correctly no answer", prediction="", answers=[]),
+        Case("wrongly no answer", prediction="", answers=["the mill"]),
         Case("an answer where there is none", prediction="the mill", answers=[]),
-        Case("nothing but an article, where there is no answer", prediction="The", answers=[]),
-        Case("nothing in common", prediction="the mill", answers=["a boat"]),
+        Case("only an article, where there is no answer", prediction="The", answers=[]),
+        Case("no word in common", prediction="the mill", answers=["a boat"]),
     ],
     misconceptions=[
         Misconception(
-            "articles are kept",
+            "articles kept",
             lambda p, a: compare(p, a, lambda t: strip(t, articles=None)),
-            'You left a, an and the in: "the mill" and "mill" are then different answers.',
-            "Which words are taken away before anything is compared?",
+            'You did not remove a, an and the, so "the mill" and "mill" are different answers.',
+            "Which words does the normalization remove?",
             "9.6",
         ),
         Misconception(
-            "articles are taken out of words, too",
+            "articles removed inside words",
             lambda p, a: compare(p, a, lambda t: strip(t, articles="(the|an|a)")),
-            'You took the letters a, an and the out wherever they stand, also in the middle of a word: "theatre" '
+            'You removed the characters a, an and the everywhere, even in the middle of a word: "theatre" '
             'becomes "tre".',
-            "As whole words only: compare words, or use \\b in a regular expression.",
+            "Remove whole words only: compare words, or use \\b in a regular expression.",
             "9.6",
             variants=tuple(
-                lambda p, a, words=words: compare(p, a, in_turn(*words))
+                lambda p, a, words=words: compare(p, a, one_after_another(*words))
                 for words in (("a ", "an ", "the "), ("the ", "an ", "a "), ("the ", "a ", "an "), ("the", "an", "a"))
             ),
         ),
         Misconception(
-            "capitals count",
+            "case-sensitive comparison",
             lambda p, a: compare(p, a, lambda t: strip(t, lower=False)),
-            'You did not lower the case: "Red house" at the beginning of a sentence is then another answer.',
+            'You did not convert to lower case, so "Red house" at the beginning of a sentence is a different answer.',
             "What is the first step of the normalization?",
             "9.6",
         ),
         Misconception(
-            "punctuation counts",
+            "punctuation kept",
             lambda p, a: compare(p, a, lambda t: strip(t, punctuation=False)),
-            "You left the punctuation in: an answer with its period no longer matches.",
-            "string.punctuation lists the characters to take away.",
+            "You did not remove the punctuation, so an answer with its period does not match.",
+            "string.punctuation lists the characters to remove.",
             "9.6",
         ),
         Misconception(
-            "punctuation becomes a space",
+            "punctuation replaced by a space",
             lambda p, a: compare(p, a, spaced),
-            'You put a space where there was punctuation: "o\'clock" becomes two words. SQuAD takes the character '
-            "away, and nothing comes in its place.",
-            'Which word is left of "o\'clock" if its apostrophe is taken away?',
+            'You replaced punctuation by a space: "o\'clock" becomes two words. SQuAD removes the character '
+            "without a replacement.",
+            'What is left of "o\'clock" without its apostrophe?',
             "9.6",
         ),
         Misconception(
-            "punctuation inside a word stays",
+            "punctuation stripped only at the ends",
             lambda p, a: compare(p, a, at_the_ends),
-            'You took punctuation away at the ends only; the apostrophe of "o\'clock" is still there.',
-            "strip looks at the ends only. *Every* character of string.punctuation has to go.",
+            'You removed punctuation only at the ends; the apostrophe of "o\'clock" is still there.',
+            "strip() looks only at the ends. Remove *every* character of string.punctuation.",
             "9.6",
             variants=(lambda p, a: compare(p, a, lambda t: at_the_ends(t, of_words=False)),),
         ),
         Misconception(
-            "nothing is normalized",
+            "no normalization",
             lambda p, a: compare(p, a, lambda t: t),
-            "You compared the texts as they are. Capitals, articles and full stops then decide about right and wrong.",
-            "Normalise both sides before you compare.",
+            "You compared the raw texts. Capital letters, articles and periods then decide what is right.",
+            "Normalize both sides before you compare.",
             "9.6",
         ),
         Misconception(
-            "a repeated word counts each time",
+            "repeated words counted without clipping",
             lambda p, a: compare(p, a, f1=lambda f, w: f1_of(f, w, lambda f, w: sum(word in w for word in f))),
-            "You counted a word of the prediction as shared each time it occurs, also where the answer has it once.",
-            "Cross out a word of the answer when it has been used; collections.Counter has & for that.",
+            "You counted a word of the prediction as shared every time it occurs, even if the answer has it only once.",
+            "Cross out each word of the answer once you have used it; or use & of two collections.Counter objects.",
             "9.6",
         ),
         Misconception(
-            "a word that both have twice is shared once",
+            "shared words counted as a set",
             lambda p, a: compare(p, a, f1=lambda f, w: f1_of(f, w, as_sets)),
-            "You counted different words (a set), so that a word which *both* sides have twice counts once.",
-            'How often is "very" shared if both sides have it twice?',
+            "You counted distinct words (a set), so a word that *both* sides have twice counts only once.",
+            'How many times is "very" shared if both sides have it twice?',
             "9.6",
         ),
         Misconception(
-            "repeated words count once",
+            "F1 over sets of words",
             lambda p, a: compare(p, a, f1=lambda f, w: f1_of(sorted(set(f)), sorted(set(w)))),
-            'You made sets of the words, so that "very very old" and "very old" have the same F1 as equal answers.',
-            "The lengths in P and R are numbers of words, repetitions included.",
+            'You turned the words into sets, so "very very old" and "very old" get an F1 of 1.',
+            "The denominators of P and R count every word, including repetitions.",
             "9.6",
         ),
         Misconception(
-            "precision in place of F1",
+            "precision instead of F1",
             lambda p, a: compare(p, a, f1=lambda f, w: overlap(f, w) / len(f) if f and w else float(f == w)),
-            "You gave the fraction of the prediction's words that are right. One right word alone then scores 1.",
-            "F1 also asks how much of the answer was found: R.",
+            "You returned precision: the fraction of the prediction's words that are right. A single right "
+            "word then scores 1.",
+            "F1 also includes R: how much of the answer was found.",
             "9.6",
         ),
         Misconception(
-            "recall in place of F1",
+            "recall instead of F1",
             lambda p, a: compare(p, a, f1=lambda f, w: overlap(f, w) / len(w) if f and w else float(f == w)),
-            "You gave the fraction of the answer's words that were found. The whole context would then score 1.",
-            "F1 also asks how much of the prediction is right: P.",
+            "You returned recall: the fraction of the answer's words that were found. The whole context would "
+            "then score 1.",
+            "F1 also includes P: how much of the prediction is right.",
             "9.6",
         ),
         Misconception(
-            "the arithmetic mean of P and R",
+            "arithmetic mean of P and R",
             lambda p, a: compare(
                 p, a, f1=lambda f, w: overlap(f, w) * (1 / len(f) + 1 / len(w)) / 2 if f and w else float(f == w)
             ),
-            "You took (P + R) / 2. F1 is the harmonic mean, which is small as soon as one of the two is.",
+            "You computed (P + R) / 2. F1 is the harmonic mean, which is small if either of the two is small.",
             "2PR / (P + R).",
             "9.6",
         ),
         Misconception(
-            "only the first answer counts",
+            "only the first right answer used",
             lambda p, a: compare(p, a[:1]),
-            "You compared with the first right answer alone; any of them is right.",
-            "What is done with several right answers?",
+            "You compared only with the first right answer. A match with any of them is right.",
+            "What does the task say about several right answers?",
             "9.6",
         ),
         Misconception(
-            "the mean over the right answers",
+            "mean over the right answers",
             lambda p, a: compare(p, a, combine=mean),
-            "You averaged over the right answers. Whoever gives one of two right answers would then be half wrong.",
-            "The best comparison counts.",
+            "You averaged over the right answers. A prediction that matches one of two right answers would be "
+            "only half right.",
+            "Take the best comparison, not the mean.",
             "9.6",
             variants=(lambda p, a: (compare(p, a)[0], compare(p, a, combine=mean)[1]),),
         ),
         Misconception(
-            "nothing against nothing is 0",
+            "F1 of two empty texts is 0",
             lambda p, a: compare(p, a, f1=lambda f, w: f1_of(f, w, empty=0.0)),
-            "You gave 0 where both sides have no words. But to say that there is no answer is right if there is none.",
-            "Treat the case without words before you divide.",
+            'You returned 0 when neither side has any words. But "no answer" is right if there is none.',
+            "Handle empty texts before you divide.",
             "9.6",
         ),
         Misconception(
-            "nothing in common is 0 / 0",
+            "division by zero without shared words",
             lambda p, a: compare(p, a, f1=by_formula),
-            "Without a shared word P and R are 0, and 2PR / (P + R) divides by 0. F1 is then 0.",
-            "Treat the case without shared words before you divide; or use the form 2m / (f + w).",
+            "Without a shared word, P and R are 0, and 2PR / (P + R) divides by 0. F1 is 0 in this case.",
+            "Handle the case without shared words before you divide; or use the form 2m / (f + w).",
             "9.6",
         ),
         Misconception(
-            "an empty list scores nothing",
+            "empty list of answers scored 0",
             lambda p, a: compare(p, a) if a else (0, 0.0),
-            'You gave 0 wherever there is no right answer. But then "" *is* the right answer.',
-            "With which text is the prediction to be compared if the list is empty?",
+            'You returned 0 whenever the list of answers is empty. But then "" *is* the right answer.',
+            "What should the prediction be compared with if the list is empty?",
             "9.6",
             variants=(lambda p, a: (max(compare(p, [x])[0] for x in a), max(compare(p, [x])[1] for x in a)),),
         ),
         Misconception(
-            "emptiness is asked before the normalization",
+            "emptiness tested before normalization",
             empty_before,
-            'You looked whether there is an answer before you normalized it. "The" has no words either.',
-            "First normalize both sides, then look whether words are left.",
+            'You tested for an empty text before you normalized it. After normalization "The" has no words either.',
+            "Normalize both sides first, then test whether any words are left.",
             "9.6",
         ),
     ],
@@ -305,9 +308,9 @@ exact_and_f1 = Exercise(
         ),
     },
     hints=[
-        "Write the normalization as a function of its own, and call it for both sides.",
-        "Counter(one) & Counter(other) holds each word as often as both sides have it; .total() counts them.",
-        'max over the answers, once for exact match and once for F1; and `answers or [""]`.',
+        "Write the normalization as a separate function, and call it for both sides.",
+        "Counter(a) & Counter(b) holds each word as often as both sides have it; .total() counts them.",
+        'Take the max over the answers, once for exact match and once for F1, and use `answers or [""]`.',
     ],
 )
 
@@ -316,16 +319,16 @@ exact_and_f1 = Exercise(
 
 
 def cut(n, room, stride):
-    """The library's own loop (`make_windows`)."""
+    """The library's loop (`make_windows`)."""
     return [(begin, min(begin + room, n)) for begin in range(0, max(1, n - stride), room - stride)]
 
 
 def cut_by_while(n, room, stride):
-    found = [(0, min(room, n))]
-    while found[-1][1] < n:
-        begin = found[-1][1] - stride
-        found.append((begin, min(begin + room, n)))
-    return found
+    spans = [(0, min(room, n))]
+    while spans[-1][1] < n:
+        begin = spans[-1][1] - stride
+        spans.append((begin, min(begin + room, n)))
+    return spans
 
 
 def cut_recursively(n, room, stride, begin=0):
@@ -336,26 +339,27 @@ def cut_recursively(n, room, stride, begin=0):
 
 windows = Exercise(
     name="windows",
-    asks="Cut a context of n tokens into windows of `room` tokens, of which neighbors share `stride`.",
+    asks="Cut a context of n tokens into windows of `room` tokens; neighboring windows share `stride`.",
     reference=cut,
     section="9.4",
     cases=[
-        Case("ten tokens, five fit, two are shared", n=10, room=5, stride=2),
-        Case("all fits into one", n=4, room=5, stride=2),
-        Case("it fits exactly", n=5, room=5, stride=2),
+        Case("ten tokens, room for five, two shared", n=10, room=5, stride=2),
+        Case("everything fits into one window", n=4, room=5, stride=2),
+        Case("an exact fit", n=5, room=5, stride=2),
         Case("one token too many", n=6, room=5, stride=2),
-        Case("one token is shared", n=7, room=3, stride=1),
-        Case("as small as can be", n=5, room=2, stride=1),
-        Case("all but one are shared", n=5, room=3, stride=2),
+        Case("one shared token", n=7, room=3, stride=1),
+        Case("the smallest windows", n=5, room=2, stride=1),
+        Case("all tokens but one shared", n=5, room=3, stride=2),
         Case("an empty context", n=0, room=4, stride=1),
         Case("the last window ends with the context", n=8, room=5, stride=2),
-        Case("long", n=170, room=50, stride=16),
+        Case("a long context", n=170, room=50, stride=16),
     ],
     misconceptions=[
         Misconception(
-            "the step is the stride",
+            "windows moved by the stride",
             lambda n, room, stride: [(b, min(b + room, n)) for b in range(0, max(1, n - room + stride), stride)],
-            "You moved each window by `stride`. Here the stride is what two windows *share*, so they move by the rest.",
+            "You moved each window by `stride`. Here the stride is the number of *shared* tokens, so each "
+            "window moves by the rest.",
             "If 2 of 5 tokens are shared, how many are new?",
             "9.4",
             variants=(
@@ -364,68 +368,70 @@ windows = Exercise(
             ),
         ),
         Misconception(
-            "nothing is shared",
+            "no overlap",
             lambda n, room, stride: cut(n, room, 0),
-            "Your windows do not overlap. An answer that stands across a border is whole in none of them.",
-            "The next window begins `stride` tokens before the last one ends.",
+            "Your windows do not overlap. An answer across a boundary is not complete in any of them.",
+            "The next window begins `stride` tokens before this one ends.",
             "9.4",
         ),
         Misconception(
-            "the last tokens are left out",
+            "last partial window dropped",
             lambda n, room, stride: [w for w in cut(n, room, stride) if w[1] - w[0] == room] or [(0, n)],
-            "You left out the last window because it is not full: what stands in the last tokens is never read.",
-            "The last window may be shorter.",
+            "You left out the last window because it is not full, so the model never reads the last tokens.",
+            "The last window may be shorter than the others.",
             "9.4",
         ),
         Misconception(
-            "one window too many",
+            "an extra window at the end",
             lambda n, room, stride: [(b, min(b + room, n)) for b in range(0, max(1, n), room - stride)],
-            "Your last window lies wholly inside the one before it: it was begun although the end had been reached.",
+            "Your last window is entirely inside the one before it: you started it although the end had been reached.",
             "Stop after the first window that reaches the end of the context.",
             "9.4",
             variants=(lambda n, room, stride: [(b, min(b + room, n)) for b in range(0, n, room - stride)],),
         ),
         Misconception(
-            "windows reach beyond the end",
+            "windows beyond the end of the context",
             lambda n, room, stride: [(b, b + room) for b, _ in cut(n, room, stride)],
-            "Your last window ends after the context does.",
-            "min(…, n).",
+            "Your last window ends after the end of the context.",
+            "Use min(…, n) for the end.",
             "9.4",
         ),
         Misconception(
-            "the last window is moved back",
+            "last window moved back",
             lambda n, room, stride: [*cut(n, room, stride)[:-1], (max(0, n - room), n)],
-            "You moved the last window back to make it full. A good idea, but then it shares more than `stride` tokens "
-            "with the one before it, and the task says otherwise.",
-            "The last window may be shorter; where does it begin?",
+            "You moved the last window back to make it full. That is a good idea, but then it shares more than "
+            "`stride` tokens with the window before it, which the task does not allow.",
+            "The last window may be shorter. Where does it begin?",
             "9.4",
         ),
         Misconception(
-            "the end is included",
+            "inclusive end",
             lambda n, room, stride: [(b, e - 1) for b, e in cut(n, room, stride)],
-            "You gave the number of the last token; `end` is the one after it, as in Python's slices.",
-            "context[begin:end] should be the window.",
+            "You returned the index of the last token; `end` is one past it, as in Python's slices.",
+            "context[begin:end] must be the window.",
             "9.4",
         ),
         Misconception(
-            "an empty context has no window",
+            "no window for an empty context",
             lambda n, room, stride: cut(n, room, stride) if n else [],
-            'You gave no window for an empty context. The question would never be read, and never be answered "no".',
-            "There is always at least one window.",
+            "You returned no window for an empty context. The model would never read the question and could "
+            'not say "no answer".',
+            "There must always be at least one window.",
             "9.4",
         ),
         Misconception(
-            "only the beginning is read",
+            "only one window",
             lambda n, room, stride: [(0, min(room, n))],
-            "You made one window and dropped the rest of the context.",
+            "You returned one window and dropped the rest of the context.",
             "How many windows does the example have?",
             "9.4",
         ),
     ],
     accepted={"a while loop": cut_by_while, "recursion, lists": cut_recursively},
     hints=[
-        "Write down begin and end of each window for n = 10, room = 5, stride = 2. By how much do the begins differ?",
-        "A window begins `room - stride` tokens after the one before it.",
+        "Write down the begin and the end of each window for n = 10, room = 5, stride = 2. How far apart are "
+        "the begins?",
+        "Each window begins `room - stride` tokens after the one before it.",
         "Append windows until one of them ends at n.",
     ],
 )
@@ -456,8 +462,8 @@ def first_of(condition, starts, default=0):
 
 
 def last_of(condition, starts, default=None):
-    found = [i for i in range(len(starts)) if condition(i)]
-    return found[-1] if found else (len(starts) - 1 if default is None else default)
+    matches = [i for i in range(len(starts)) if condition(i)]
+    return matches[-1] if matches else (len(starts) - 1 if default is None else default)
 
 
 MILL = {"starts": [0, 3, 7, 11], "ends": [2, 6, 10, 15]}  # at the old mill
@@ -473,43 +479,44 @@ token_span = Exercise(
         Case("one token", **MILL, begin=7, end=10),
         Case("all tokens", **MILL, begin=0, end=15),
         Case("the last token", **MILL, begin=11, end=15),
-        Case("it begins inside a token", **MILL, begin=4, end=10),
-        Case("it ends inside a token", **MILL, begin=3, end=8),
+        Case("beginning inside a token", **MILL, begin=4, end=10),
+        Case("ending inside a token", **MILL, begin=3, end=8),
         Case("inside one token", **MILL, begin=12, end=13),
-        Case("with the spaces around it", **MILL, begin=2, end=11),
-        Case("pieces side by side", **PIECES, begin=3, end=7),
-        Case("one character between pieces", **PIECES, begin=3, end=4),
-        Case("up to the border of a piece", **PIECES, begin=0, end=3),
+        Case("with the surrounding spaces", **MILL, begin=2, end=11),
+        Case("adjacent tokens", **PIECES, begin=3, end=7),
+        Case("a token of one character", **PIECES, begin=3, end=4),
+        Case("up to the boundary of a token", **PIECES, begin=0, end=3),
     ],
     misconceptions=[
         Misconception(
-            "the token after the answer, too",
+            "token after the answer included",
             lambda s, e, b, n: (covering(s, e, b, n)[0], last_of(lambda i: s[i] <= n, s)),
-            "You took a token in that begins where the answer has already ended: `end` is the character *after* it.",
+            "You included a token that begins where the answer has already ended: `end` is the character "
+            "*after* the answer.",
             "Is a token that begins at `end` part of the answer?",
             "9.3",
         ),
         Misconception(
-            "the token before the answer, too",
+            "token before the answer included",
             lambda s, e, b, n: (first_of(lambda i: e[i] >= b, s), covering(s, e, b, n)[1]),
-            "You took a token in that ends where the answer begins: ends[i] is the character *after* the token.",
+            "You included a token that ends where the answer begins: ends[i] is the character *after* the token.",
             "Does a token with ends[i] = begin share a character with the answer?",
             "9.3",
         ),
         Misconception(
-            "tokens that only touch the answer",
+            "adjacent tokens included on both sides",
             lambda s, e, b, n: (first_of(lambda i: e[i] >= b, s), last_of(lambda i: s[i] <= n, s)),
-            "You took tokens in that end where the answer begins, or begin where it ends. `end` and ends[i] are the "
-            "characters *after* answer and token, so these share nothing.",
+            "You included tokens that end where the answer begins, or begin where it ends. `end` and ends[i] "
+            "are the characters *after* the answer and the token, so these do not overlap.",
             "< or ≤?",
             "9.3",
         ),
         Misconception(
-            "only whole tokens",
+            "only tokens inside the answer",
             lambda s, e, b, n: (first_of(lambda i: s[i] >= b, s, len(s) - 1), last_of(lambda i: e[i] <= n, s, 0)),
-            "You took only tokens that lie in the answer as a whole. An answer that begins or ends inside a token "
-            "loses that token, and may have none left.",
-            "A token that shares one character with the answer is in.",
+            "You included only tokens that are completely inside the answer. An answer that begins or ends in "
+            "the middle of a token loses that token, and may have none left.",
+            "Include every token that shares at least one character with the answer.",
             "9.3",
             variants=(
                 lambda s, e, b, n: (
@@ -524,23 +531,24 @@ token_span = Exercise(
             ),
         ),
         Misconception(
-            "the begin must fit exactly",
+            "exact match of the offsets required",
             lambda s, e, b, n: (s.index(b) if b in s else 0, e.index(n) if n in e else len(e) - 1),
-            "You looked for a token that begins exactly where the answer does, and one that ends exactly where it "
-            "ends. There may be none: answers in characters do not know where your tokens end.",
-            "Compare with < and >, not with ==.",
+            "You searched for a token that begins exactly where the answer begins, and for one that ends "
+            "exactly where it ends. There may be none: answers are marked in characters, without regard to the "
+            "tokens.",
+            "Compare offsets with < and >, not with ==.",
             "9.3",
             variants=(lambda s, e, b, n: (s.index(b), e.index(n)),),
         ),
         Misconception(
-            "spaces at the ends are not expected",
+            "spaces at the ends of the answer",
             lambda s, e, b, n: (
                 next(i for i in range(len(s)) if s[i] <= b < e[i]),
                 next(i for i in range(len(s)) if s[i] < n <= e[i]),
             ),
-            "You looked for the tokens that hold the answer's first and last character. Right, unless such a character "
-            "is a space: it belongs to no token, and your search ends with nothing.",
-            "Compare the answer as a whole with each token: which tokens share a character with it?",
+            "You searched for the tokens that contain the answer's first and last character. That works unless "
+            "such a character is a space: it belongs to no token, and your search finds nothing.",
+            "Compare the whole answer with each token: which tokens share a character with it?",
             "9.3",
             variants=(
                 lambda s, e, b, n: (
@@ -550,35 +558,35 @@ token_span = Exercise(
             ),
         ),
         Misconception(
-            "the last token is not included",
+            "exclusive end index",
             lambda s, e, b, n: (covering(s, e, b, n)[0], covering(s, e, b, n)[1] + 1),
-            "You gave the number after the last token, as a slice has it. Here both ends are included.",
+            "You returned the index after the last token, as in a slice. Here both ends are included.",
             "In the example the tokens are (1, 2), not (1, 3).",
             "9.3",
         ),
         Misconception(
-            "characters in place of tokens",
+            "character offsets instead of tokens",
             lambda s, e, b, n: (b, n - 1),
-            "You gave the characters back. The model speaks in tokens: it needs their numbers.",
+            "You returned character offsets. The model needs the indices of tokens.",
             "Which i has starts[i] ≤ begin < ends[i]?",
             "9.3",
         ),
         Misconception(
-            "one token for all",
+            "same token for start and end",
             lambda s, e, b, n: (covering(s, e, b, n)[0],) * 2,
-            "You gave the first token twice: an answer of several words loses all but the first.",
-            "Look for the last token by itself, from the answer's end.",
+            "You returned the first token twice: an answer of several words loses all but the first.",
+            "Find the last token separately, from the end of the answer.",
             "9.3",
         ),
         Misconception(
-            "the end is looked for by its own token only",
+            "end searched at the character `end`",
             lambda s, e, b, n: (
                 first_of(lambda i: s[i] <= b < e[i], s, 0),
                 last_of(lambda i: s[i] <= n < e[i], s, len(s) - 1),
             ),
-            "You looked for the token that holds the character `end`. But that one no longer belongs to the answer; "
-            "its last character is end - 1.",
-            "Try it for an answer that ends with the text.",
+            "You searched for the token that contains the character `end`. But that character is no longer "
+            "part of the answer: its last character is end - 1.",
+            "Try an answer at the end of the text.",
             "9.3",
         ),
     ],
@@ -590,9 +598,9 @@ token_span = Exercise(
         ),
     },
     hints=[
-        "When do two pieces of a text, a … b - 1 and c … d - 1, share a character? Draw both on a line.",
-        "They do if a < d and c < b.",
-        "All tokens i with starts[i] < end and ends[i] > begin; the first and the last of them.",
+        "When do the characters a … b - 1 and c … d - 1 of a text overlap? Draw both on a line.",
+        "They overlap if a < d and c < b.",
+        "Find all tokens i with starts[i] < end and ends[i] > begin, and take the first and the last of them.",
     ],
 )
 
@@ -616,12 +624,12 @@ def by_matrix(starts, ends, max_length):
 
 
 def by_running_best(starts, ends, max_length):
-    best, found = -float("inf"), None
+    best, span = -float("inf"), None
     for i in range(len(starts)):
         for j in range(i, min(len(starts), i + max_length)):
             if (total := starts[i].item() + ends[j].item()) > best:
-                best, found = total, [i, j]
-    return found
+                best, span = total, [i, j]
+    return span
 
 
 def start_first(starts, ends, max_length):
@@ -639,117 +647,118 @@ def logits(*rows):
     return [torch.tensor(row, dtype=torch.float32) for row in rows]
 
 
-def named(s, e, max_length):
+def span_arguments(s, e, max_length):
     return {"start_logits": s, "end_logits": e, "max_length": max_length}
 
 
 best_span = Exercise(
     name="best_span",
-    asks="Find i ≤ j, at most max_length tokens apart, with the highest start_logits[i] + end_logits[j].",
+    asks="Find i ≤ j, spanning at most max_length tokens, with the highest start_logits[i] + end_logits[j].",
     reference=by_matrix,
     section="9.5",
     cases=[
-        Case("three tokens", **named(*logits([1, 3, 0], [0, 1, 4]), 3)),
-        Case("the best end lies before the best start", **named(*logits([1, 0, 5], [4, 0, 1]), 3)),
-        Case("a good start without a good end", **named(*logits([4, 0, 5, 0], [0, 4, 0, 0]), 4)),
-        Case("a good end without a good start", **named(*logits([0, 3, 0, 0], [6, 0, 5, 0]), 4)),
-        Case("the best is too long", **named(*logits([5, 0, 0, 1], [0, 2, 0, 5]), 2)),
-        Case("exactly as long as allowed", **named(*logits([5, 0, 0, 0], [0, 0, 5, 0]), 3)),
-        Case("one token only", **named(*logits([0, 2, 1, 0], [0, 0, 2, 4]), 1)),
-        Case("all negative", **named(*logits([-2, -5, -9], [-7, -6, -1]), 2)),
-        Case("one end surer than both of another", **named(*logits([5, 4, 0], [-4, 0, 2]), 1)),
-        Case("one token in the window", **named(*logits([3], [-2]), 5)),
-        Case("equal scores", **named(*logits([1, 0, 1, 0], [0, 1, 0, 1]), 2)),
-        Case("random numbers", **named(random(12, seed=1), random(12, seed=2), 4)),
-        Case("more random numbers", **named(3 * random(20, seed=3), 3 * random(20, seed=4), 6)),
+        Case("three tokens", **span_arguments(*logits([1, 3, 0], [0, 1, 4]), 3)),
+        Case("the best end before the best start", **span_arguments(*logits([1, 0, 5], [4, 0, 1]), 3)),
+        Case("a good start without a good end", **span_arguments(*logits([4, 0, 5, 0], [0, 4, 0, 0]), 4)),
+        Case("a good end without a good start", **span_arguments(*logits([0, 3, 0, 0], [6, 0, 5, 0]), 4)),
+        Case("the best span is too long", **span_arguments(*logits([5, 0, 0, 1], [0, 2, 0, 5]), 2)),
+        Case("exactly the maximum length", **span_arguments(*logits([5, 0, 0, 0], [0, 0, 5, 0]), 3)),
+        Case("spans of one token", **span_arguments(*logits([0, 2, 1, 0], [0, 0, 2, 4]), 1)),
+        Case("all negative", **span_arguments(*logits([-2, -5, -9], [-7, -6, -1]), 2)),
+        Case("one very high logit against two high ones", **span_arguments(*logits([5, 4, 0], [-4, 0, 2]), 1)),
+        Case("a window of one token", **span_arguments(*logits([3], [-2]), 5)),
+        Case("equal scores", **span_arguments(*logits([1, 0, 1, 0], [0, 1, 0, 1]), 2)),
+        Case("random numbers", **span_arguments(random(12, seed=1), random(12, seed=2), 4)),
+        Case("more random numbers", **span_arguments(3 * random(20, seed=3), 3 * random(20, seed=4), 6)),
     ],
     misconceptions=[
         Misconception(
-            "start and end by themselves",
+            "independent argmax of start and end",
             lambda s, e, n: (int(s.argmax()), int(e.argmax())),
-            "You took the best start and the best end independently. The end may then lie before the start.",
-            "Which pairs (i, j) are possible at all? The best of those.",
+            "You took the best start and the best end independently. The end may then come before the start.",
+            "Which pairs (i, j) are valid? Take the best of those.",
             "9.5",
         ),
         Misconception(
-            "the best start, then the best end after it",
+            "greedy choice of the start",
             start_first,
-            "You settled the start first. A slightly worse start with a much better end is never found.",
-            "Compare whole spans, not one end after the other.",
+            "You fixed the start first. This misses spans with a slightly worse start and a much better end.",
+            "Compare the scores of whole spans.",
             "9.5",
         ),
         Misconception(
-            "the best end, then the best start before it",
+            "greedy choice of the end",
             end_first,
-            "You settled the end first. A slightly worse end with a much better start is never found.",
-            "Compare whole spans, not one end after the other.",
+            "You fixed the end first. This misses spans with a slightly worse end and a much better start.",
+            "Compare the scores of whole spans.",
             "9.5",
         ),
         Misconception(
-            "any length",
+            "no maximum length",
             lambda s, e, n: by_matrix(s, e, len(s)),
-            "You did not look at max_length: half a story may become the answer.",
-            "How many tokens has the span from i to j?",
+            "You ignored max_length: half a story may become the answer.",
+            "How many tokens are in the span from i to j?",
             "9.5",
         ),
         Misconception(
-            "one token too long",
+            "maximum length off by one, too long",
             lambda s, e, n: by_matrix(s, e, n + 1),
-            "You allowed j - i up to max_length; the span from i to j has j - i + 1 tokens.",
-            "How many tokens has the span from 3 to 3?",
+            "You allowed j - i up to max_length, but the span from i to j has j - i + 1 tokens.",
+            "How many tokens are in the span from 3 to 3?",
             "9.5",
         ),
         Misconception(
-            "one token too short",
+            "maximum length off by one, too short",
             lambda s, e, n: by_matrix(s, e, max(1, n - 1)),
-            "You did not allow spans of exactly max_length tokens.",
+            "You excluded spans of exactly max_length tokens.",
             "At most max_length: is that < or ≤?",
             "9.5",
         ),
         Misconception(
-            "scores are multiplied",
+            "product of the logits",
             lambda s, e, n: search(s, e, n, lambda a, b: a * b),
-            "You multiplied the logits. Probabilities are multiplied, logits are their logarithms and are added; two "
-            "negative logits would make a large product.",
+            "You multiplied the logits. We multiply probabilities; logits are log-probabilities up to a "
+            "constant, so we add them. Two negative logits would give a large product.",
             "log(p · q) = log p + log q.",
             "9.5",
         ),
         Misconception(
-            "probabilities are added",
+            "sum of the probabilities",
             lambda s, e, n: search(s.softmax(0), e.softmax(0), n),
-            "You added the probabilities of start and end. A span with one sure end and one impossible end then beats "
-            "one with two likely ends.",
-            "Start *and* end have to be right: what is done with the probabilities of two things that both have to be?",
+            "You added the probabilities of start and end. A span with one certain end and one impossible end "
+            "then beats a span with two likely ends.",
+            "Both start *and* end must be right. How do you combine the probabilities of two events that must "
+            "both happen?",
             "9.5",
         ),
         Misconception(
-            "the end may lie before the start",
+            "end before the start allowed",
             lambda s, e, n: search(
                 s, e, n, candidates=lambda T, n: [(i, j) for i in range(T) for j in range(T) if abs(i - j) < n]
             ),
-            "You allowed j < i: such a span holds no text.",
-            "i ≤ j.",
+            "You allowed j < i, but such a span contains no text.",
+            "A span needs i ≤ j.",
             "9.5",
         ),
         Misconception(
-            "an answer has at least two tokens",
+            "spans of one token excluded",
             lambda s, e, n: search(s, e, n, candidates=lambda T, n: spans_of(T, max(n, 2), 1) or [(0, 0)]),
-            "You left out spans of one token, for which i = j.",
-            "i ≤ j, not i < j.",
+            "You excluded spans of one token, for which i = j.",
+            "The condition is i ≤ j, not i < j.",
             "9.5",
         ),
         Misconception(
-            "of equal scores the last",
+            "last of several equal scores",
             lambda s, e, n: max(spans_of(len(s), n), key=lambda ij: (float(s[ij[0]] + e[ij[1]]), ij)),
-            "Of several spans with the same score you gave the last one.",
+            "Of several spans with the same score, you returned the last one.",
             "> or ≥?",
             "9.5",
         ),
         Misconception(
-            "the best so far begins at 0",
+            "best score initialized with 0",
             lambda s, e, n: search(s, e, n) if max(s[i] + e[j] for i, j in spans_of(len(s), n)) > 0 else (0, 0),
-            "You began the search with 0 as the best score so far. If all scores are negative, none is ever better.",
-            "What is below every score? Or begin with the first span.",
+            "You initialized the best score with 0. If all scores are negative, no span is ever better.",
+            "Which number is below every score? Or start with the first span.",
             "9.5",
             variants=(
                 lambda s, e, n: search(s, e, n) if max(s[i] + e[j] for i, j in spans_of(len(s), n)) > 0 else None,
@@ -763,11 +772,11 @@ best_span = Exercise(
         "logarithms of softmaxes": lambda s, e, n: search(s.double().log_softmax(0), e.double().log_softmax(0), n),
     },
     hints=[
-        "Write down all possible (i, j) for three tokens and max_length 2. There are five.",
-        "Two loops: i over all tokens, j from i on as far as is allowed. Keep the best so far, and replace it only if "
-        "the new one is better.",
-        "Without loops: start_logits[:, None] + end_logits is a matrix of all scores. Which half of it is possible? "
-        "triu and tril.",
+        "Write down all valid (i, j) for three tokens and max_length 2. There are five.",
+        "Use two loops: i over all tokens, and j from i as far as allowed. Keep the best span so far, and "
+        "replace it only if the new one is better.",
+        "Without loops: start_logits[:, None] + end_logits is the matrix of all scores. Which part of it is "
+        "valid? Use triu and tril.",
     ],
 )
 
@@ -787,28 +796,28 @@ def over_windows(
     prepare=lambda w: w,
     strictly=True,
 ):
-    """The right choice, any part of which can be swapped."""
-    best, found = -float("inf"), None
+    """The right choice; every part can be replaced."""
+    best, span = -float("inf"), None
     for number, window in enumerate(logits):
         window = prepare(window)
         i, j = by_matrix(window[first:, 0], window[first:, 1], max_length)
         score = float(window[first + i, 0] + window[first + j, 1])
         if score > best:
-            best, found = score, (number, i + offset, j + offset)
+            best, span = score, (number, i + offset, j + offset)
     margin = null(float(null_of(prepare(window))) for window in logits) - best
-    none = sign * margin > threshold if strictly else sign * margin >= threshold
-    return None if none else found
+    no_answer = sign * margin > threshold if strictly else sign * margin >= threshold
+    return None if no_answer else span
 
 
 def null_of_its_window(logits, max_length, threshold):
-    """ "Not here" from the window in which the best span stands."""
-    found = over_windows(logits, max_length, float("inf"))
-    window, score = logits[found[0]], float(logits[found[0]][found[1], 0] + logits[found[0]][found[2], 1])
-    return None if float(window[0].sum()) - score > threshold else found
+    """The "not here" score of the window with the best span."""
+    span = over_windows(logits, max_length, float("inf"))
+    window, score = logits[span[0]], float(logits[span[0]][span[1], 0] + logits[span[0]][span[2], 1])
+    return None if float(window[0].sum()) - score > threshold else span
 
 
-def window_by_window(logits, max_length, threshold):
-    """Windows that say "not here" are passed over; the best span of the others."""
+def decided_per_window(logits, max_length, threshold):
+    """Skips windows that say "not here" and takes the best span of the others."""
     kept = [n for n, w in enumerate(logits) if over_windows([w], max_length, threshold)]
     if not kept:
         return None
@@ -834,7 +843,7 @@ def average(values):
 
 
 def table(*rows):
-    """A window: one (start, end) for each token, [CLS] first."""
+    """A window: one (start, end) pair for each token, [CLS] first."""
     return torch.tensor(rows, dtype=torch.float32)
 
 
@@ -847,163 +856,168 @@ NEARLY = table((4, 4), (1, 0), (3, 1), (0, 4))  # "not here" 8, the best span 7
 SURE_OF_NOTHING = table((-9, -9), (2, 0), (0, 2))  # the best span 4 has nearly all of this window's probability
 
 
-def asked(logits, max_length=3, threshold=0.0):
+def case_arguments(logits, max_length=3, threshold=0.0):
     return {"logits": logits, "max_length": max_length, "threshold": threshold}
 
 
-def many(seed):
+def random_windows(seed):
     return [2 * random(T, 2, seed=seed + T) for T in (6, 9, 5)]
 
 
 answer_over_windows = Exercise(
     name="answer_over_windows",
-    asks='Give the best span over all windows, or None if even the least sure "not here" beats it by the threshold.',
+    asks='Return the best span over all windows, or None if even the lowest "not here" score beats it by more '
+    "than the threshold.",
     reference=over_windows,
     section="9.5",
     cases=[
-        Case("one window with an answer", **asked([HERE])),
-        Case("one window without", **asked([NOT_HERE])),
-        Case("the answer is in the second window", **asked([NOT_HERE, HERE])),
-        Case("in none of two", **asked([NOT_HERE, NOWHERE])),
-        Case("two windows with an answer", **asked([table((0, 0), (1, 1), (0, 0)), HERE])),
-        Case("a window that is sure of little", **asked([SURE_OF_NOTHING, HERE])),
-        Case("[CLS] and the end of an answer", **asked([table((2, 0), (0, 1), (0, 3))])),
-        Case("the answer is in the first window", **asked([HERE, NOT_HERE])),
-        Case("one window is very sure", **asked([VERY_SURE, HERE])),
-        Case("a little better than the best span", **asked([NEARLY])),
-        Case("the window of the best span denies, another does not", **asked([NEARLY, UNSURE])),
-        Case("a high threshold for an unsure answer", **asked([UNSURE], threshold=5.0)),
-        Case("below the threshold", **asked([NOWHERE], threshold=5.0)),
-        Case("exactly at the threshold", **asked([NOWHERE], threshold=4.0)),
-        Case("a negative threshold", **asked([HERE], threshold=-8.0)),
-        Case("the best is too long", **asked([table((0, 0), (5, 0), (0, 1), (1, 2), (0, 5))], max_length=2)),
-        Case("equal scores in two windows", **asked([HERE, HERE])),
-        *(Case(f"random numbers, seed {seed}", **asked(many(seed))) for seed in (20, 40, 60)),
+        Case("one window with an answer", **case_arguments([HERE])),
+        Case("one window without an answer", **case_arguments([NOT_HERE])),
+        Case("the answer is in the second window", **case_arguments([NOT_HERE, HERE])),
+        Case("no answer in two windows", **case_arguments([NOT_HERE, NOWHERE])),
+        Case("two windows with an answer", **case_arguments([table((0, 0), (1, 1), (0, 0)), HERE])),
+        Case("a window of low logits", **case_arguments([SURE_OF_NOTHING, HERE])),
+        Case("[CLS] and the end of an answer", **case_arguments([table((2, 0), (0, 1), (0, 3))])),
+        Case("the answer is in the first window", **case_arguments([HERE, NOT_HERE])),
+        Case('one very confident "not here"', **case_arguments([VERY_SURE, HERE])),
+        Case('"not here" slightly better than the best span', **case_arguments([NEARLY])),
+        Case('"not here" in the window of the best span, not in another', **case_arguments([NEARLY, UNSURE])),
+        Case("a high threshold for an uncertain answer", **case_arguments([UNSURE], threshold=5.0)),
+        Case("below the threshold", **case_arguments([NOWHERE], threshold=5.0)),
+        Case("exactly at the threshold", **case_arguments([NOWHERE], threshold=4.0)),
+        Case("a negative threshold", **case_arguments([HERE], threshold=-8.0)),
+        Case(
+            "the best span is too long", **case_arguments([table((0, 0), (5, 0), (0, 1), (1, 2), (0, 5))], max_length=2)
+        ),
+        Case("equal scores in two windows", **case_arguments([HERE, HERE])),
+        *(Case(f"random numbers, seed {seed}", **case_arguments(random_windows(seed))) for seed in (20, 40, 60)),
     ],
     misconceptions=[
         Misconception(
-            "every window has an answer",
+            "always an answer",
             lambda w, n, t: over_windows(w, n, float("inf")),
-            "You never say that there is no answer, so every unanswerable question is answered wrongly.",
-            "Compare with what pointing at [CLS] scores.",
+            "You never return None, so every unanswerable question gets a wrong answer.",
+            "Compare with the score of pointing at [CLS].",
             "9.5",
         ),
         Misconception(
-            "the window that denies most decides",
+            'highest "not here" score decides',
             lambda w, n, t: over_windows(w, n, t, null=max),
-            "You let the window decide that is most sure that the answer is not in it. But in a long text most windows "
-            "do not hold the answer, and say so rightly.",
-            "A question has no answer if *no* window has one. Which window is then the one to ask?",
+            'You used the highest "not here" score. But in a long text most windows do not contain the answer, '
+            "and are right to say so.",
+            "A question has no answer if *no* window has one. Which window must you look at?",
             "9.5",
         ),
         Misconception(
-            "the first window decides",
+            'first window\'s "not here" score decides',
             lambda w, n, t: over_windows(w, n, t, null=lambda v: list(v)[0]),
-            'You took "not here" from the first window only. The answer may stand in a later one.',
-            "The lowest over all windows.",
+            'You took the "not here" score of the first window. The answer may be in a later one.',
+            "Take the lowest score over all windows.",
             "9.5",
         ),
         Misconception(
-            "the windows' mean decides",
+            'mean "not here" score decides',
             lambda w, n, t: over_windows(w, n, t, null=average),
-            'You averaged "not here" over the windows. The more windows without the answer there are, the less the '
-            "one with it counts.",
-            "The lowest over all windows.",
+            'You averaged the "not here" scores over the windows. The more windows without the answer there '
+            "are, the less the one with the answer counts.",
+            "Take the lowest score over all windows.",
             "9.5",
         ),
         Misconception(
-            "only the first window is read",
+            "only the first window used",
             lambda w, n, t: over_windows(w[:1], n, t),
-            "You looked at the first window only. What stands later in the text is never found.",
-            "All windows take part.",
+            "You used only the first window, so you never find an answer later in the text.",
+            "Loop over all windows.",
             "9.5",
         ),
         Misconception(
-            "probabilities of each window by itself",
+            "softmax in each window",
             lambda w, n, t: over_windows(w, n, t, prepare=lambda x: x.log_softmax(dim=0)),
-            "You turned each window into probabilities first. They sum to one in every window, also where there is "
-            "nothing to be found, so that a window without the answer is as sure as the one with it. Logits of "
-            "different windows can be compared, their softmaxes cannot.",
-            "Which of the two is lost in a softmax: differences, or the common height?",
+            "You applied a softmax to each window first. Probabilities sum to one in every window, even in one "
+            "without the answer, so that window seems as confident as the one with the answer. Logits of "
+            "different windows can be compared; softmax probabilities cannot.",
+            "What does a softmax lose: the differences between logits, or a constant added to all of them?",
             "9.5",
         ),
         Misconception(
-            "the window of the best span decides",
+            '"not here" score of the best span\'s window',
             null_of_its_window,
-            'You took "not here" from the window in which the best span stands. The rule asks all of them: no answer '
-            "only if even the window that denies least denies enough.",
-            "Two minima or maxima over the windows, each by itself: of which two numbers?",
+            'You took the "not here" score of the window with the best span. The rule takes the lowest over '
+            "all windows: there is no answer only if even that one is high enough.",
+            "You need a minimum and a maximum over the windows, independent of each other. Of which two numbers?",
             "9.5",
         ),
         Misconception(
-            "each window decides for itself",
-            window_by_window,
-            'You passed over every window that says "not here" and took the best span of the others. Whether there '
-            'is an answer is decided once, by the lowest "not here"; then the best span of *all* windows is given.',
-            "Two minima or maxima over the windows, each by itself: of which two numbers?",
+            "a separate decision in each window",
+            decided_per_window,
+            'You skipped every window that says "not here" and took the best span of the others. Whether there '
+            'is an answer is decided once, by the lowest "not here" score; then you return the best span of '
+            "*all* windows.",
+            "You need a minimum and a maximum over the windows, independent of each other. Of which two numbers?",
             "9.5",
         ),
         Misconception(
-            "answer and no answer are swapped",
+            "answer and no answer swapped",
             lambda w, n, t: over_windows(w, n, t, sign=-1),
-            "You say that there is no answer where there is one, and give one where there is none: the difference has "
+            "You return None where there is an answer, and an answer where there is none: the difference has "
             "the wrong sign.",
-            'If "not here" has a much *higher* score than the best span, what is to be returned?',
+            'What should you return if "not here" has a much *higher* score than the best span?',
             "9.5",
             variants=(lambda w, n, t: None if over_windows(w, n, t) else over_windows(w, n, float("inf")),),
         ),
         Misconception(
-            "[CLS] is part of the context",
+            "[CLS] included in the spans",
             lambda w, n, t: over_windows(w, n, t, first=0, offset=0),
-            "You let spans begin at [CLS], which is no token of the context.",
+            "You allowed spans that begin at [CLS], which is not a token of the context.",
             "The context begins at token 1.",
             "9.5",
         ),
         Misconception(
-            "tokens are numbered from the context",
+            "indices relative to the context",
             lambda w, n, t: over_windows(w, n, t, offset=0),
-            "Your tokens are numbered without [CLS], so all of them are one too low.",
-            "As numbered in the window: the first token of the context is 1.",
+            "You counted the tokens without [CLS], so all your indices are one too low.",
+            "Return indices in the window: the first token of the context is 1.",
             "9.5",
         ),
         Misconception(
-            "the threshold works the other way",
+            "threshold with the wrong sign",
             lambda w, n, t: over_windows(w, n, -t),
-            "A higher threshold makes you answer less often; it should be the other way around.",
+            "With a higher threshold you answer less often; it should be the other way around.",
             'There is no answer if "not here" is better by more than the threshold.',
             "9.5",
         ),
         Misconception(
-            "there is no threshold",
+            "threshold ignored",
             lambda w, n, t: over_windows(w, n, 0.0),
             "You compared the two scores without the threshold.",
-            '"Not here" has to be better by more than `threshold`.',
+            '"Not here" must be better by more than `threshold`.',
             "9.5",
         ),
         Misconception(
-            "at the threshold there is no answer",
+            "≥ instead of > at the threshold",
             lambda w, n, t: over_windows(w, n, t, strictly=False),
-            "At exactly the threshold you give no answer; only above it there is none.",
+            "At exactly the threshold you return None; there is no answer only above it.",
             "By *more* than the threshold: > or ≥?",
             "9.5",
         ),
         Misconception(
-            "only the start of [CLS]",
+            "only the start logit of [CLS]",
             lambda w, n, t: over_windows(w, n, t, null_of=lambda x: x[0, 0]),
-            'You took one logit for "not here" and two for a span: one cannot be compared with a sum of two.',
-            '"Not here" is start and end, both at [CLS].',
+            'You used one logit for "not here" and two for a span. A single logit cannot be compared with a '
+            "sum of two.",
+            'The "not here" score is the start logit plus the end logit of [CLS].',
             "9.5",
         ),
     ],
     accepted={
         "a list of all spans of all windows": all_at_once,
         "float64": lambda w, n, t: over_windows([x.double() for x in w], n, t),
-        "a list in place of a tuple": lambda w, n, t: list(found) if (found := over_windows(w, n, t)) else None,
+        "a list instead of a tuple": lambda w, n, t: list(span) if (span := over_windows(w, n, t)) else None,
     },
     hints=[
-        "First forget that there may be no answer: go through the windows and keep the best span with its window.",
-        "best_span(window[1:, 0], window[1:, 1], max_length) numbers the tokens without [CLS]. What is to be added?",
-        "null = min over the windows of window[0, 0] + window[0, 1]; None if null - best > threshold.",
+        "First ignore the case of no answer: loop over the windows and keep the best span and its window.",
+        "best_span(window[1:, 0], window[1:, 1], max_length) counts the tokens without [CLS]. What do you have to add?",
+        "null is the min over the windows of window[0, 0] + window[0, 1]; return None if null - best > threshold.",
     ],
 )
 
@@ -1011,13 +1025,13 @@ answer_over_windows = Exercise(
 # 6. fool_f1
 
 
-def judge(find) -> str:
-    """The verdict on the three answers that were found."""
-    found = find()
-    if not (isinstance(found, tuple | list) and len(found) == 3 and all(isinstance(text, str) for text in found)):
+def judge(student) -> str:
+    """The verdict on the student's three texts."""
+    texts = student()
+    if not (isinstance(texts, tuple | list) and len(texts) == 3 and all(isinstance(text, str) for text in texts)):
         return "expected three texts: the answer, a wrong prediction, a right one"
-    answer, wrong, right = found
-    if not all(normalize(text) for text in found):
+    answer, wrong, right = texts
+    if not all(normalize(text) for text in texts):
         return "one of the three has no words left after normalization"
     if exact_match(wrong, answer):
         return "the wrong prediction is an exact match"
@@ -1032,39 +1046,39 @@ def judge(find) -> str:
 
 fool_f1 = Exercise(
     name="fool_f1",
-    asks="Find a wrong prediction with F1 of 0.8 or more, and a right one with F1 of 0, for the same answer.",
+    asks="Find a wrong prediction with an F1 of 0.8 or more, and a right one with an F1 of 0, for the same answer.",
     reference=lambda: ("not before noon on Monday", "before noon on Monday", "Monday's afternoon"),
     section="9.6",
     cases=[Case("your three answers", run=judge)],
     misconceptions=[
         Misconception(
-            "an exact match", lambda: ("seven o'clock", "Seven o'clock!", "7"),
-            "After normalization your wrong prediction *is* the answer.",
-            "One word more or less can turn the sense round.", "9.6",
+            "wrong prediction is an exact match", lambda: ("seven o'clock", "Seven o'clock!", "7"),
+            "After normalization, your wrong prediction *is* the answer.",
+            "One extra or missing word can reverse the meaning.", "9.6",
         ),
         Misconception(
-            "the wrong one shares too little", lambda: ("in May", "in June", "the fifth month"),
-            "Your wrong prediction is wrong, and F1 knows it: it shares too few words with the answer.",
-            "Take a longer answer and change one word of it.", "9.6",
+            "F1 of the wrong prediction too low", lambda: ("in May", "in June", "the fifth month"),
+            "Your wrong prediction is wrong, and F1 sees it: it shares too few words with the answer.",
+            "Take a longer answer and change one of its words.", "9.6",
         ),
         Misconception(
-            "the right one shares a word", lambda: ("he did not come to the fair", "he did come to the fair", "not he"),
+            "right one shares a word", lambda: ("he did not come to the fair", "he did come to the fair", "not he"),
             "Your right prediction shares a word with the answer, so its F1 is above 0.",
-            "The same thing in other words, or as a number in place of a word.", "9.6",
+            "Say the same thing in other words, or write a number instead of a word.", "9.6",
         ),
         Misconception(
-            "no words", lambda: ("the", "a", "an"),
-            "One of your texts consists of articles and punctuation, and nothing is left of it.",
-            "What does the normalization take away?", "9.6",
+            "no words left after normalization", lambda: ("the", "a", "an"),
+            "One of your texts consists of articles and punctuation, so nothing is left after normalization.",
+            "What does the normalization remove?", "9.6",
         ),
         Misconception(
-            "two texts", lambda: ("not before noon on Monday", "before noon on Monday"),
-            "Three texts are asked for: the answer, a wrong prediction, a right one.",
+            "fewer than three texts", lambda: ("not before noon on Monday", "before noon on Monday"),
+            "You must return three texts: the answer, a wrong prediction, a right prediction.",
             "Read the docstring's Returns again.", "9.6",
         ),
         Misconception(
-            "wrong and right swapped", lambda: ("not before noon", "in the afternoon", "not before noon."),
-            "You gave the right prediction before the wrong one.",
+            "wrong and right prediction swapped", lambda: ("not before noon", "in the afternoon", "not before noon."),
+            "You returned the right prediction before the wrong one.",
             "The order is: answer, wrong, right.", "9.6",
         ),
     ],
@@ -1073,9 +1087,9 @@ fool_f1 = Exercise(
         "a name": lambda: ("King George the Third of England", "King George the Second of England", "He"),
     },
     hints=[
-        "Which small word turns the sense of a sentence round?",
-        "If a long answer differs in one word of n, then F1 is about (n - 1) / n.",
-        "Twelve o'clock is noon, and shares no word with it.",
+        "Which small word reverses the meaning of a sentence?",
+        "If a long answer differs in one word of n, F1 is about (n - 1) / n.",
+        "Twelve o'clock is noon, but the two share no word.",
     ],
 )  # fmt: skip
 
@@ -1088,10 +1102,10 @@ EXERCISES = [
     fool_f1,
     WrittenAnswer(
         "WHY_F1", "Why can a count of words be fooled in both directions, and what could one do about it?", 40,
-        ["What does F1 know about a word, and what about the order and the sense of words?"], "9.6",
+        ["What does F1 know about a word, and about the order and the meaning of words?"], "9.6",
     ),
     WrittenAnswer(
-        "EXPERIMENT", "What did you change, what did you predict, what came out, what do you make of it?", 60,
-        ["One change at a time, and look at both types of questions."], "9.8",
+        "EXPERIMENT", "What did you change, what did you predict, what was the result, and what do you conclude?", 60,
+        ["Change one thing at a time, and look at both types of questions."], "9.8",
     ),
 ]  # fmt: skip

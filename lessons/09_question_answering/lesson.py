@@ -1,15 +1,17 @@
 # %% [markdown]
 # # 09 Question answering
 #
-# - **Question:** How can a model answer a question about a text, say when the text has no answer, and never invent one?
-# - **Teaches:** answers as spans; from characters to tokens and back; long texts in overlapping windows; the best span;
-#   "there is no answer" and its threshold; exact match and F1, and what they do not see
+# - **Question:** How can a model answer a question about a text, say when the text has no answer, and never make one
+#   up?
+# - **Teaches:** answers as spans; from characters to tokens and back; long texts in overlapping windows; the best
+#   span; "no answer" and its threshold; exact match and F1, and what they miss
 # - **Minutes:** 120 to read and solve, 1 to run
 #
-# You need: BERT and its segments (lesson 07), fine-tuning (lesson 08), the cross-entropy (lesson 01). The method is
-# Devlin et al. 2019, sections 4.2 and 4.3; the task and its measures are those of SQuAD (Rajpurkar et al. 2016, 2018).
+# You need BERT and its segments (lesson 07), fine-tuning (lesson 08), and the cross-entropy (lesson 01). The method
+# is that of Devlin et al. 2019, sections 4.2 and 4.3. The task and its metrics are those of SQuAD (Rajpurkar et al.
+# 2016, 2018).
 #
-# Letters: B windows in a batch, T tokens in a window, C width of the model, n tokens in a context.
+# Dimension letters: B windows in a batch, T tokens in a window, C width of the model, n tokens in a context.
 
 # %% [setup]
 import sys
@@ -48,23 +50,24 @@ torch.set_printoptions(precision=2, sci_mode=False)
 # > Where did Anna live?
 #
 # There are two ways to answer. A model can *write* an answer, word by word, as the GPT of lesson 04 would. Or it can
-# *point* at the answer: "beside the stone bridge", from the eighth word to the eleventh. Pointing is the humbler way.
-# It cannot answer in its own words, cannot count, cannot say yes or no. But it cannot invent anything either: whatever
-# it says stands in the text, and you can see where. For a law, a manual or a patient's record, that is worth a lot.
+# *point* at the answer: "beside the stone bridge", from the eighth word to the eleventh. Pointing is more modest. A
+# model that points cannot use its own words, count, or say yes or no. But it cannot invent anything either: every
+# answer is a piece of the text, and you can see where it comes from. For a law, a manual or a patient's record, that
+# is worth a lot.
 #
-# So the answer is a **span**: a begin and an end. And to find it is a classification, twice: at which of the T tokens
-# does the answer begin, and at which does it end?
+# So the answer is a **span**: a start and an end. Finding it takes two classifications: at which of the T tokens does
+# the answer start, and at which does it end?
 #
-# The stories of our small world come with questions. One question in five has *no* answer in its story. It asks for
-# somebody or something that does not occur there, so that a model that always answers is caught.
+# The stories of our small world come with questions. One question in five has *no* answer in its story: it asks about
+# a person or a thing that the story does not mention. This catches a model that always answers.
 
 # %%
 SEED = seed()
 questions = storyworld_questions(300)
 train, held_out = questions.train, questions.val
 random.Random(0).shuffle(held_out)
-tune, test = held_out[:200], held_out[200:500]  # to decide by, and to measure on: stories of other combinations
-print(f"{len(train):,} questions to learn from, {len(tune)} to decide by, {len(test)} to measure on\n")
+tune, test = held_out[:200], held_out[200:500]  # held-out questions: some to choose τ, the others to measure on
+print(f"{len(train):,} training questions, {len(tune)} for the threshold, {len(test)} for the test\n")
 
 example = next(qa for qa in test if qa.answers and len(qa.context) > 400)
 (answer, *_) = example.answers
@@ -72,23 +75,23 @@ print(example.context, "\n\n", example.question)
 print(f" → characters {answer.start} to {answer.start + len(answer.text) - 1}: {answer.text!r}")
 
 # %% [markdown]
-# What would one score without reading? Two baselines. The first never answers. The second takes the sentence that
-# shares most words with the question, and answers with all of it.
+# What score can you get without reading? Here are two baselines. The first never answers. The second picks the
+# sentence that shares the most words with the question and returns all of it.
 
 # %%
-predict("how many of the 300 questions does the first get right, word for word? And the second?")
+predict("how many of the 300 questions does the first baseline answer exactly right? And the second?")
 
 
 # %%
-def scores(said, asked):
-    """Mean exact match and F1 of answers, in per cent: over all, those with an answer, those without."""
-    values = torch.tensor(squad_values(said, [[a.text for a in qa.answers] for qa in asked])) * 100  # (N, 2)
-    has = torch.tensor([bool(qa.answers) for qa in asked])
-    return [values[rows].mean(dim=0).tolist() for rows in (torch.ones_like(has), has, ~has)]
+def scores(predictions, qas):
+    """Mean exact match and F1, in percent: over all questions, those with an answer, and those without."""
+    values = torch.tensor(squad_values(predictions, [[a.text for a in qa.answers] for qa in qas])) * 100  # (N, 2)
+    answerable = torch.tensor([bool(qa.answers) for qa in qas])
+    return [values[rows].mean(dim=0).tolist() for rows in (torch.ones_like(answerable), answerable, ~answerable)]
 
 
 def most_similar_sentence(qa):
-    """The sentence that shares most words with the question."""
+    """The sentence that shares the most words with the question."""
     words = set(qa.question.lower().strip("?").split())
     return max(qa.context.split(". "), key=lambda sentence: len(words & set(sentence.lower().split())))
 
@@ -99,35 +102,35 @@ result("the most similar sentence, exact match", exact, 0.0, 0.1)
 result("the most similar sentence, F1", f1, 10.6, 0.1)
 
 # %% [markdown]
-# The sentence is hardly ever the answer word for word, but it often *holds* it, and gets a little credit for that in
-# F1. Section 9.6 says what F1 counts.
+# The sentence is almost never the answer word for word, but it often *contains* the answer, and F1 gives a little
+# credit for that. Section 9.6 explains what F1 counts.
 
 # %% [markdown]
 # ## 9.2 The span model
 #
-# The model reads question and context together, so that every token of the context can look at the question:
+# The model reads question and context together, so that every token of the context can attend to the question:
 #
 #     [CLS] where did anna live ? [SEP] anna was a curious girl who lived beside the stone bridge . [SEP]
 #
-# BERT makes a vector $h_t$ (C,) of each token. New are two vectors of the same width, $s$ and $e$ (and a bias for each,
-# which changes no softmax). How well the answer could begin at token $t$ is the scalar product $s \cdot h_t$; a softmax
-# over the tokens makes probabilities of that (Devlin et al. 2019, section 4.2):
+# BERT turns each token into a vector $h_t$ (C,). We add two vectors of the same width, $s$ and $e$ (each with a bias,
+# which does not change the softmax). The dot product $s \cdot h_t$ scores token $t$ as the start of the answer. A
+# softmax over the tokens turns these scores into probabilities (Devlin et al. 2019, section 4.2):
 #
 # $$ p_{\text{start}}(t) = \frac{\exp(s \cdot h_t)}{\sum_r \exp(s \cdot h_r)}, \qquad
 #    p_{\text{end}}(t) = \frac{\exp(e \cdot h_t)}{\sum_r \exp(e \cdot h_r)} $$
 #
-# Note over what the softmax runs: in lessons 03 to 08 the classes were tokens of the *vocabulary*, or labels. Here the
-# classes are *positions* of this very text, of which there are T, another number in every text. The loss is the mean
-# of the two cross-entropies,
+# Notice what the softmax runs over. In lessons 03 to 08 the classes were tokens of the *vocabulary*, or labels. Here
+# the classes are the *positions* of this particular text, so their number T differs from text to text. The loss is
+# the mean of the two cross-entropies,
 #
 # $$ L = -\tfrac12 \left( \log p_{\text{start}}(i) + \log p_{\text{end}}(j) \right), $$
 #
-# for an answer from token $i$ to token $j$. The question and the [SEP] are left out of the softmax (their logits are
-# set to $-\infty$): no answer stands there. **No answer** is a position, too: start and end both point at [CLS], which
-# always is token 0 (section 4.3 of the paper).
+# for an answer from token $i$ to token $j$. The question and the [SEP] tokens cannot be part of an answer, so the
+# softmax leaves them out (their logits are set to $-\infty$). **No answer** is a position, too: start and end both
+# point at [CLS], which is always token 0 (section 4.3 of the paper).
 
 # %%
-tokenizer = load_tokenizer("storyworld-bert")  # the small BERT that comes with the library (lesson 08)
+tokenizer = load_tokenizer("storyworld-bert")  # the library's small BERT (lesson 08)
 config = dataclasses.replace(load_config("storyworld-bert"), head="question_answering")
 torch.manual_seed(SEED)
 model = build_model(config)
@@ -135,83 +138,88 @@ load_backbone(model, "storyworld-bert")
 
 question, context = tokenizer.encode("Where did Anna live?"), tokenizer.encode("Anna lived here.")
 ids = torch.tensor([tokenizer.build_inputs(question, context).ids])
-print(ids.shape, "→", model(ids).shape)  # (B, T) → (B, T, 2): start and end logits of every token
-print(sum(p.numel() for p in model.head.parameters()), "new numbers: two vectors of", config.d_model, "and two biases")
+print(ids.shape, "→", model(ids).shape)  # (B, T) → (B, T, 2): a start and an end logit for every token
+print(
+    sum(p.numel() for p in model.head.parameters()), "new parameters: two vectors of", config.d_model, "and two biases"
+)
 
 # %% [markdown]
 # ## 9.3 From characters to tokens and back
 #
-# People mark answers in characters; models speak in tokens. The translation between the two is where most homemade
-# systems go wrong, and they go wrong silently: an answer shifted by one token still trains, a little worse.
+# People mark answers in characters; models work with tokens. Most homemade systems go wrong in the conversion between
+# the two, and they go wrong silently: with answers that are shifted by one token the model still trains, just a
+# little worse.
 #
-# So every token has to remember where it stood. `encode_with_offsets` gives for each token the characters it covers,
-# begin included, end not, as in Python's slices:
+# So we keep the position of every token in the text. For each token, `encode_with_offsets` returns the characters
+# that it covers, start included and end excluded, as in Python's slices:
 
 # %%
 text = "Leo lived beside the stone-bridge."
-spans = tokenizer.encode_with_offsets(text)
-for id, begin, end in zip(spans.ids, spans.starts, spans.ends, strict=True):
+encoding = tokenizer.encode_with_offsets(text)
+for id, begin, end in zip(encoding.ids, encoding.starts, encoding.ends, strict=True):
     print(f"{tokenizer.decode([id]):>10}  {begin:2}…{end:<2}  {text[begin:end]!r}")
 
 # %% [markdown]
-# Take the answer "the stone", characters 17 to 25, so begin = 17 and end = 26. Which tokens hold it? Those that share a
-# character with it. Two intervals $[a, b)$ and $[c, d)$ share something exactly if each begins before the other ends:
+# Take the answer "the stone", characters 17 to 25, so begin = 17 and end = 26. Which tokens contain it? Those that
+# share a character with it. Two intervals $[a, b)$ and $[c, d)$ overlap exactly when each begins before the other
+# ends:
 #
 # $$ a < d \quad\text{and}\quad c < b . $$
 #
-# That also answers the awkward cases. An answer may begin in the middle of a token (the label is "bridge", the token is
-# "stone-bridge" in another vocabulary): the whole token is taken in. Spaces belong to no token and drop out. Exercise
-# **token_span** asks for first and last token.
+# This also settles the awkward cases. An answer may begin in the middle of a token (the label is "bridge", but
+# another vocabulary has the token "stone-bridge"): then the whole token is included. Spaces belong to no token and
+# drop out. Exercise **token_span** asks for the first and the last token.
 #
-# And back? The predicted answer is *cut out of the original text*, from the first token's begin to the last token's
-# end. Never decode it from the tokens: this BERT knows no capitals, and would say "anna" where the text says "Anna".
+# And back? The predicted answer is *cut out of the original text*, from the start of the first token to the end of
+# the last one. Never decode it from the tokens: this BERT is uncased, and would return "anna" where the text has
+# "Anna".
 
 # %% [markdown]
 # ## 9.4 A long text through a small window
 #
-# Our BERT reads 64 tokens. A story has about 130, the question needs some too. What does not fit has to be read in
-# pieces. If we simply cut the text every 50 tokens, an answer that stands across a cut is whole in no piece. So the
-# pieces **overlap**: neighboring windows share a number of tokens, the *stride*, and an answer of up to stride + 1
-# tokens is whole in at least one of them.
+# Our BERT reads 64 tokens. A story has about 130, and the question needs some room as well, so a long context has to
+# be read in pieces. If we simply cut the text every 50 tokens, an answer across a cut is not complete in any piece.
+# So the pieces **overlap**: neighboring windows share a number of tokens, the *stride*, and an answer of up to stride
+# + 1 tokens is complete in at least one of them.
 #
 #     context       a b c d e f g h i j         with room for 5 tokens, 2 of them shared:
 #     windows       a b c d e
 #                         d e f g h
 #                               g h i j
 #
-# Each window is framed with the whole question. Why is stride + 1 the limit? An answer that is in no window whole must
-# begin before the place where the next window begins, and end behind the place where this one ends. Between these two
-# places lie `stride` tokens; with one more on either side that makes stride + 2 at least. The windows move by what is
-# new, `room` − `stride`, and the first one that reaches the end of the context is the last. Exercise **windows** asks
-# for begin and end of every window.
+# Each window is paired with the whole question. Why is stride + 1 the limit? An answer that is complete in neither of
+# two neighboring windows must begin before the second window begins, and end after the first one ends. The windows
+# share `stride` tokens; with one more token on either side, that makes at least stride + 2. Each window starts `room`
+# − `stride` tokens after the one before, and the first window that reaches the end of the context is the last.
+# Exercise **windows** asks for the begin and the end of every window.
 #
-# In training, a window without the whole answer is an example of "not here". There are many more of these than of the
-# others:
+# In training, a window that does not contain the whole answer is an example of "not here". There are many more of
+# these than of the others:
 
 # %%
 T, STRIDE = config.context_length, 16
 all_windows = [make_windows(qa, tokenizer, T, STRIDE) for qa in train]
-has_answer = [window.answer[0] != window.inputs.cls_index for some in all_windows for window in some]
+has_answer = [window.answer[0] != window.inputs.cls_index for windows in all_windows for window in windows]
 print(f"{len(train):,} questions, {len(has_answer):,} windows, {sum(has_answer) / len(has_answer):.0%} with the answer")
 
-one = make_windows(example, tokenizer, T, STRIDE)
-for number, window in enumerate(one):
+example_windows = make_windows(example, tokenizer, T, STRIDE)
+for number, window in enumerate(example_windows):
     first, last = window.answer
-    said = tokenizer.decode(window.inputs.ids[first : last + 1])
-    print(f"window {number}: {len(window.inputs.ids)} tokens, answer at {first}…{last}: {said!r}")
+    decoded = tokenizer.decode(window.inputs.ids[first : last + 1])
+    print(f"window {number}: {len(window.inputs.ids)} tokens, answer at {first}…{last}: {decoded!r}")
 
 # %% [markdown]
-# Three windows in four say "not here". Trained on all of them, a model learns first of all to deny. We keep every
-# window with the answer, and of each question's other windows one.
+# Three windows in four are labeled "not here". A model trained on all of them mostly learns to predict "no answer".
+# We keep every window that contains the answer, and one of the other windows of each question.
 
 # %%
 rng = random.Random(SEED)
 examples = []
-for some in all_windows:
-    without = [window for window in some if window.answer[0] == window.inputs.cls_index]
-    examples += [window for window in some if window.answer[0] != window.inputs.cls_index]
-    examples += rng.sample(without, min(1, len(without)))
-print(f"{len(examples):,} windows to train on")
+for windows in all_windows:
+    not_here = [window for window in windows if window.answer[0] == window.inputs.cls_index]
+    examples += [window for window in windows if window.answer[0] != window.inputs.cls_index]
+    examples += rng.sample(not_here, min(1, len(not_here)))
+print(f"{len(examples):,} training windows")
 
 # %%
 STEPS, BATCH, RATE = 130, 32, 3e-3
@@ -219,7 +227,7 @@ objective = SpanExtraction(tokenizer)
 
 
 def fine_tune(model):
-    """Train a span model on the windows; returns the points of its loss curve."""
+    """Train a span model on the windows and return the points of its loss curve."""
     settings = TrainingSettings(optimizer="muon", learning_rate=RATE, weight_decay=0.01)  # Muon: see lesson 05
     optimizers = make_optimizers(model, settings)
     order, points, smooth = [], [], None
@@ -243,224 +251,233 @@ def fine_tune(model):
 
 
 points = fine_tune(model)
-curves({"start and end, mean": points[1:]}, "Learning to point", "step", "training loss, nats", "09-curve")
+curves({"mean of start and end": points[1:]}, "Learning to point", "step", "training loss, nats", "09-curve")
 
 # %% [markdown]
-# **What to see.** At the beginning all tokens are alike to the model, and the loss is the logarithm of their number: of
-# the 64, about 50 are the context's, and ln 50 = 3.9. It begins to fall when the warmup lets it, and has not come to
-# its end after 130 steps; the recipe `qa-storyworld` takes twice as many, on four times as many questions.
+# **What to see.** At first the model cannot tell the tokens apart, and the loss is the logarithm of their number:
+# about 50 of the 64 belong to the context, and ln 50 = 3.9. The loss begins to fall once the warmup lets it, and is
+# still falling after 130 steps. The recipe `qa-storyworld` takes twice as many steps, on four times as many
+# questions.
 
 # %% [markdown]
 # ## 9.5 The best span
 #
-# The two softmaxes know nothing of each other. Their most likely positions, each taken by itself, may be an end that
-# lies *before* the start. And yet the model has said all that is needed: take as the score of a span the logarithm of
-# the product of the two probabilities, up to a constant
+# The two softmaxes are independent of each other. The most likely end, taken by itself, may come *before* the most
+# likely start. Still, the logits contain all we need: as the score of a span we take the logarithm of the product of
+# its two probabilities, up to a constant,
 #
 # $$ \text{score}(i, j) = s \cdot h_i + e \cdot h_j , \qquad i \le j < i + \text{longest}, $$
 #
-# and choose the best of all spans that are *possible*. There are at most T · longest of them, so trying all is cheap.
+# and choose the best of all *valid* spans, where *longest* is the maximum length of an answer in tokens. There are at
+# most T · longest of them, so it is cheap to try them all.
 
 # %%
-window = next(w for w in one if w.answer[0] != w.inputs.cls_index)
+window = next(w for w in example_windows if w.answer[0] != w.inputs.cls_index)
 (logits,) = predict_spans(model, objective, [window])  # (T, 2)
 shown = slice(window.inputs.second_start, window.inputs.second_start + 24)
-probabilities = logits.softmax(dim=0).T  # (2, T): every row sums to one
+probabilities = logits.softmax(dim=0).T  # (2, T): each row sums to one
 words = [tokenizer.decode([id]) for id in window.inputs.ids[shown]]
 heatmap(probabilities[:, shown].tolist(), ["start", "end"], words, example.question, "09-span")
 print(example.question, "→", answer.text)
-print(f"of the weight, [CLS] has {probabilities[0, 0]:.2f} of start and {probabilities[1, 0]:.2f} of end")
+print(f"the probability of [CLS] is {probabilities[0, 0]:.2f} as the start and {probabilities[1, 0]:.2f} as the end")
 
 # %% [markdown]
-# **What to see.** The darkest token of the upper row is the first of the answer, that of the lower row its last. What
-# is left of the weight is on tokens that begin or end some other phrase (in some runs such a phrase wins), and on
-# [CLS], which is out of the picture.
+# **What to see.** The darkest token in the upper row is the first token of the answer, and the darkest one in the
+# lower row is its last. The remaining probability is on tokens that start or end some other phrase (in some runs such
+# a phrase wins), and on [CLS], which is not in the picture.
 #
-# How often would it matter that start and end are chosen together? And what is the best span over *several* windows?
-# Each window proposes its best one, and the highest score wins. Mind the word *score*: it is the logits that are
-# compared, not the probabilities. A softmax sums to one in every window, also in those in which there is nothing to
-# find, and so loses just what we want to know: how much this window has to offer compared with that one.
+# How often does it matter that start and end are chosen together? And what is the best span over *several* windows?
+# Each window proposes its best span, and the highest score wins. Mind the word *score*: we compare logits, not
+# probabilities. The softmax sums to one in every window, even in a window without the answer, and so loses exactly
+# what we want to know: how much this window has to offer compared with another.
 #
-# **No answer.** In each window, pointing at [CLS] twice says "not here", with the score $s \cdot h_0 + e \cdot h_0$. A
-# question has no answer if no window has one. So the window to ask is the one that denies *least*:
+# **No answer.** In each window, pointing at [CLS] twice means "not here", with the score $s \cdot h_0 + e \cdot h_0$.
+# A question has no answer only if no window has one. So what counts is the window with the *lowest* "not here" score:
 #
 # $$ \text{null} = \min_{\text{windows}} \left( s \cdot h_0 + e \cdot h_0 \right), \qquad
 #    \text{no answer if } \text{null} - \max_{\text{windows}, i, j} \text{score}(i, j) > \tau . $$
 #
-# The two are looked for independently: the window that denies least need not be the one with the best span. The
-# threshold τ decides what to do in doubt. (Section 4.3 of the paper gives an answer if the best score *exceeds* null +
-# τ: the same rule, with the sign of τ reversed.) Exercises **best_span** and **answer_over_windows** are this
-# section.
+# The minimum and the maximum are independent: the window with the lowest "not here" score need not be the one with
+# the best span. The threshold τ decides when in doubt. (In section 4.3 of the paper, the model answers if the best
+# score *exceeds* null + τ: the same rule, with the sign of τ reversed.) Exercises **best_span** and
+# **answer_over_windows** implement this section.
 
 # %%
 LONGEST = 20
 
 
 def span_by_matrix(start_logits, end_logits, max_length):
-    """The best possible span of one window: all scores at once, (T, T)."""
-    possible = torch.ones(len(start_logits), len(end_logits), dtype=torch.bool).triu().tril(max_length - 1)
-    scores = (start_logits[:, None] + end_logits).masked_fill(~possible, -torch.inf)
+    """The best valid span of one window, from the matrix of all scores (T, T)."""
+    valid = torch.ones(len(start_logits), len(end_logits), dtype=torch.bool).triu().tril(max_length - 1)
+    scores = (start_logits[:, None] + end_logits).masked_fill(~valid, -torch.inf)
     return divmod(int(scores.argmax()), len(end_logits))
 
 
-best_span = part("best_span", span_by_matrix)  # `run 9 --mine` puts your own here
+best_span = part("best_span", span_by_matrix)  # `run 9 --mine` uses your function here
 
 
-def read(model, asked):
-    """For each question its windows with their logits of [CLS] and the context: [(window, (1 + n, 2)), …]."""
-    windows = [make_windows(QA(qa.context, qa.question, ()), tokenizer, T, STRIDE) for qa in asked]
-    flat = iter(predict_spans(model, objective, [window for some in windows for window in some]))
-    found = []
-    for some in windows:
+def read(model, qas):
+    """The windows of each question, with the logits of [CLS] and of the context: [(window, (1 + n, 2)), …]."""
+    windows_of = [make_windows(QA(qa.context, qa.question, ()), tokenizer, T, STRIDE) for qa in qas]
+    all_logits = iter(predict_spans(model, objective, [window for windows in windows_of for window in windows]))
+    readings = []
+    for windows in windows_of:
         rows = []
-        for window in some:
-            logits, first = next(flat), window.inputs.second_start
+        for window in windows:
+            logits, first = next(all_logits), window.inputs.second_start
             rows.append((window, torch.cat([logits[:1], logits[first : first + len(window.starts)]])))
-        found.append(rows)
-    return found
+        readings.append(rows)
+    return readings
 
 
-def choose(rows):
-    """((begin, end), margin): the best span over the windows of a question, in characters, and null minus its score."""
-    best, place = -torch.inf, None
+def choose_answer(rows):
+    """((begin, end), margin): a question's best span over all windows, in characters, and null minus its score."""
+    best, span = -torch.inf, None
     for window, logits in rows:
         i, j = best_span(logits[1:, 0], logits[1:, 1], LONGEST)
         score = float(logits[1 + i, 0] + logits[1 + j, 1])
         if score > best:
-            best, place = score, (int(window.starts[i]), int(window.ends[j]))
-    return place, min(float(logits[0].sum()) for _, logits in rows) - best
+            best, span = score, (int(window.starts[i]), int(window.ends[j]))
+    return span, min(float(logits[0].sum()) for _, logits in rows) - best
 
 
-def answers(asked, choices, threshold=0.0):
+def answers(qas, choices, threshold=0.0):
     """The answers to questions, cut out of their contexts; "" for no answer."""
     return [
         "" if margin > threshold else qa.context[begin:end]
-        for qa, ((begin, end), margin) in zip(asked, choices, strict=True)
+        for qa, ((begin, end), margin) in zip(qas, choices, strict=True)
     ]
 
 
 # %%
 test_readings = read(model, test)
-test_choices, tune_choices = [choose(rows) for rows in test_readings], [choose(rows) for rows in read(model, tune)]
-said = answers(test, test_choices)
-(exact, f1), (with_exact, _), (without_exact, _) = scores(said, test)
+test_choices = [choose_answer(rows) for rows in test_readings]
+tune_choices = [choose_answer(rows) for rows in read(model, tune)]
+predictions = answers(test, test_choices)
+(exact, f1), (with_exact, _), (without_exact, _) = scores(predictions, test)
 result("span model, exact match", exact, 70.0, 13.0)
 result("span model, F1", f1, 71.0, 13.0)
-print(f"of the questions with an answer {with_exact:.1f} are right, of those without one {without_exact:.1f}")
+print(f"right: {with_exact:.1f} % of the questions with an answer, {without_exact:.1f} % of those without one")
 
 # %% [markdown]
-# (The five seeds gave 60 to 75: what a model learns from so few steps still hangs on luck, and a difference of five
-# points between two such models means nothing.) It finds seven or eight answers of ten, and does worse where there is
-# none: having learned what sort of thing a question asks for, it takes the next best one.
+# (Five seeds gave 60 to 75. After so few steps, the result still depends on luck, and a difference of five points
+# between two such models means nothing.) The model finds seven or eight of ten answers. It does worse on questions
+# without an answer: it has learned what type of phrase a question asks for, and picks the next best one.
 
 # %%
-predict("a first window holds two fifths of a story. How much of the exact match is left if nothing else is read?")
+predict(
+    "the first window holds two fifths of a story. How much of the exact match is left if the model reads only that?"
+)
 
 # %%
-first_only = answers(test, [choose(rows[:1]) for rows in test_readings])
+first_only = answers(test, [choose_answer(rows[:1]) for rows in test_readings])
 result("reading the first window only, exact match", scores(first_only, test)[0][0], 58.0, 10.0)
 
 crossed = [int(l[1:, 0].argmax()) > int(l[1:, 1].argmax()) for rows in test_readings for _, l in rows]
-print(f"in {sum(crossed) / len(crossed):.0%} of the windows the most likely end lies before the most likely start")
+print(f"in {sum(crossed) / len(crossed):.0%} of the windows, the most likely end comes before the most likely start")
 
 # %% [markdown]
-# More than its share: many questions are answered where a story introduces its people, and where there is nothing to
-# find, reading less finds less that is wrong. The rest is out of its sight. And in one window of five or so the two
-# most likely ends do not even form a span.
+# Much more than two fifths: many questions are answered where a story introduces its characters, and where there is no
+# answer, reading less also means fewer wrong candidates. The remaining answers are out of reach. And in about one
+# window of five, the two most likely positions do not even form a valid span.
 #
 # ### The threshold
 #
-# So far τ was zero. Is that the best choice? On `tune` we may try.
+# So far τ was zero. Is that the best choice? We can try other values on `tune`.
 
 # %%
 thresholds = [step / 2 for step in range(-16, 17)]
-tried = [scores(answers(tune, tune_choices, t), tune) for t in thresholds]
+tuning_scores = [scores(answers(tune, tune_choices, t), tune) for t in thresholds]
 curves(
     {
-        name: [(t, row[kind][0]) for t, row in zip(thresholds, tried, strict=True)]
-        for kind, name in enumerate(("all", "with an answer", "without"))
+        name: [(t, row[group][0]) for t, row in zip(thresholds, tuning_scores, strict=True)]
+        for group, name in enumerate(("all questions", "with an answer", "without an answer"))
     },
-    "What to do in doubt", "threshold", "exact match, %", "09-threshold",
+    "Exact match by threshold", "threshold", "exact match, %", "09-threshold",
 )  # fmt: skip
-chosen = max(thresholds, key=lambda t: tried[thresholds.index(t)][0][0])
-(better, _), *_ = scores(answers(test, test_choices, chosen), test)
-print(f"the best threshold on tune is {chosen}; with it the exact match on test is {better:.1f}, with 0 {exact:.1f}")
+best_threshold = max(thresholds, key=lambda t: tuning_scores[thresholds.index(t)][0][0])
+(tuned_exact, _), *_ = scores(answers(test, test_choices, best_threshold), test)
+print(
+    f"the best threshold on tune is {best_threshold}; exact match on test: {tuned_exact:.1f} (with τ = 0: {exact:.1f})"
+)
 
 # %% [markdown]
-# **What to see.** Two curves that cross. Far to the left the model answers hardly anything: the questions without an
-# answer are right, the others wrong. Far to the right it always answers. The curve for all questions is flat on top, so
-# the exact place hardly matters for the sum. What it decides is which of two errors there will be: a wrong answer, or a
-# missing one. The threshold is chosen on `tune`: chosen on `test`, it would be fitted to the very questions it is
-# measured on (lesson 08 met the same with its temperature).
+# **What to see.** Two of the curves cross. On the far left the model answers hardly any question: those without an
+# answer are right, the others wrong. On the far right it always answers. The curve for all questions is flat at the
+# top, so the exact threshold hardly matters for the total. What it decides is which of two errors you get: a wrong
+# answer, or a missing one. We choose the threshold on `tune`. Chosen on `test`, it would be fitted to the very
+# questions that we measure on (lesson 08 made the same point about its temperature).
 
 # %% [markdown]
 # ## 9.6 Exact match and F1
 #
-# When is an answer right? SQuAD's script compares after a **normalization**: lower case, no punctuation, no articles
-# (a, an, the), single spaces. Two numbers are computed from what is left (Rajpurkar et al. 2016, section 6.1):
+# When is an answer right? SQuAD's script first applies a **normalization**: lower case, no punctuation, no articles
+# (a, an, the), single spaces. Then it computes two numbers (Rajpurkar et al. 2016, section 6.1):
 #
-# - **exact match**: 1 if the two are equal, else 0;
-# - **F1**: both texts are taken as bags of words. With $m$ words in common (a word that one side has twice and the
-#   other once is common once), $f$ words found and $w$ wanted,
+# - **exact match**: 1 if the two texts are equal, else 0;
+# - **F1**: both texts are treated as bags of words. With $m$ words in common (a word that one side has twice and the
+#   other once counts once), $f$ words in the prediction and $w$ words in the right answer,
 #
 # $$ P = \frac{m}{f}, \qquad R = \frac{m}{w}, \qquad F_1 = \frac{2PR}{P + R} = \frac{2m}{f + w} . $$
 #
-# Without a common word F1 is 0. Where one side has no words at all, F1 is 1 if the other has none either, and 0
-# otherwise. With several right answers the best comparison counts, for each number by itself. Over a data set one takes
-# the mean.
+# Without a common word, F1 is 0. If one side has no words at all, F1 is 1 if the other has none either, and 0
+# otherwise. With several right answers, the best comparison counts, separately for each of the two numbers. The score
+# of a dataset is the mean over its questions.
 
 # %%
-truth = "the old stone bridge"
-for guess in ("The old stone bridge.", "old bridge", "beside the old stone bridge of the village", "the mill"):
-    ((em, f1_value),) = squad_values([guess], [[truth]])
-    print(f"{guess:<45} exact match {em:.0f}, F1 {f1_value:.2f}")
+reference = "the old stone bridge"
+for prediction in ("The old stone bridge.", "old bridge", "beside the old stone bridge of the village", "the mill"):
+    ((em, f1_value),) = squad_values([prediction], [[reference]])
+    print(f"{prediction:<45} exact match {em:.0f}, F1 {f1_value:.2f}")
 
 # %% [markdown]
-# F1 is kind to answers that are a word too long or too short, and these are the most common mistakes of span models.
-# But it counts words. It does not know that "not" is a more important word than "old", that 12 o'clock is noon, or that
-# "the dog bit the man" is another event than "the man bit the dog". Exercise **fool_f1** asks you to use that. Look at
-# real mistakes, always:
+# F1 is lenient with answers that are a word too long or too short, and these are the most common mistakes of span
+# models. But it only counts words. It does not know that "not" matters more than "old", that 12 o'clock is noon, or
+# that "the dog bit the man" and "the man bit the dog" are different events. Exercise **fool_f1** asks you to exploit
+# that. And always look at real mistakes:
 
 # %%
-wrong = [i for i, qa in enumerate(test) if not squad_values([said[i]], [[a.text for a in qa.answers]])[0][0]]
+wrong = [i for i, qa in enumerate(test) if not squad_values([predictions[i]], [[a.text for a in qa.answers]])[0][0]]
 for i in wrong[:6]:
-    right = test[i].answers[0].text if test[i].answers else "(no answer)"
-    print(f"{test[i].question}\n    said: {said[i] or '(no answer)'}\n    true: {right}")
+    reference = test[i].answers[0].text if test[i].answers else "(no answer)"
+    print(f"{test[i].question}\n    predicted: {predictions[i] or '(no answer)'}\n    reference: {reference}")
 
 # %% [markdown]
-# **What to see.** Most of the wrong answers are whole phrases, and some are of the right kind, such as a place for
-# *where*. Common is an answer to a question that has none (somebody else's house): the model finds the type of thing
-# that is asked for and forgets to check whether it is *this* child's. That the text must say it of the right person is
-# the hard part.
+# **What to see.** Most of the wrong answers are complete phrases, and some are of the right type, such as a place for
+# *where*. A common mistake is an answer to a question that has none (somebody else's house): the model finds the type
+# of thing that the question asks for, but does not check whether it belongs to *this* child. Matching the answer to
+# the right person is the hard part.
 
 # %% [markdown]
-# ## 9.7 What the pointing rests on
+# ## 9.7 Why pointing works
 #
-# Nothing told the model what a "where" question is. It learned from some two thousand examples that *where* goes with
-# *in, beside, at, behind*, and *who* with a name. It could learn this from so few because the body already knew which
-# words belong together (lesson 07): from random weights, as many steps lead to a model that does no better than never
-# answering (the recipe `qa-storyworld` trains both; the README has the figures).
+# Nobody programmed what a "where" question is. The model learned from about two thousand examples that *where* goes
+# with *in, beside, at, behind*, and *who* with a name. This few examples are enough because the backbone already knew
+# which words belong together (lesson 07). From random weights, the same number of steps leads to a model that does no
+# better than never answering (the recipe `qa-storyworld` trains both; the README has the numbers).
 #
-# And it reads the question *with* the context, in every layer. A model that turned question and context into one vector
-# each, and compared these, would be far faster on a million texts, as nothing has to be read again for a new question.
-# Search engines do that first, and let a reader like ours look at the best hundred (Karpukhin et al. 2020).
+# And the model reads the question *with* the context, in every layer. A model that encodes question and context
+# separately, one vector each, and compares the vectors, would be far faster on a million texts: a new question does
+# not require reading the texts again. Search engines do this first, and then let a reader like ours look at the best
+# hundred (Karpukhin et al. 2020).
 
 # %% [markdown]
 # ## 9.8 What was left out
 #
-# - **Answers that are no span**: yes and no, numbers that must be counted, lists (Dua et al. 2019).
-# - **Finding the text** in which the answer may stand, among millions (Chen et al. 2017, Karpukhin et al. 2020).
-# - **Answers in words of one's own**: what instruction-tuned GPTs do (lesson 13), with the freedom to be wrong in a way
-#   that no pointer can be.
-# - **A proper probability over all windows** in training as well: here each window has its own softmax (Clark & Gardner
-#   2018 train with one over all).
-# - **Real questions.** SQuAD's were written by people who had the text before them, so that question and answer share
-#   words; a model that matches words goes far on them (Jia & Liang 2017 show how easily it is led astray).
+# - **Answers that are not spans**: yes and no, numbers that must be counted, lists (Dua et al. 2019).
+# - **Retrieval**: finding the text that may contain the answer, among millions (Chen et al. 2017, Karpukhin et al.
+#   2020).
+# - **Free-form answers**: this is what instruction-tuned GPTs do (lesson 13), and they can be wrong in ways that a
+#   pointer cannot.
+# - **One probability over all windows** in training: here each window has its own softmax (Clark & Gardner 2018 train
+#   with one over all of them).
+# - **Real questions.** SQuAD's were written by people who had the text in front of them, so question and answer share
+#   words, and a model that matches words goes a long way (Jia & Liang 2017 show how easily it is misled).
 #
-# **Further reading.** Rajpurkar et al. 2016, *SQuAD: 100,000+ Questions for Machine Comprehension of Text*. Rajpurkar,
-# Jia & Liang 2018, *Know What You Don't Know: Unanswerable Questions for SQuAD*. Devlin et al. 2019, *BERT*, sections
-# 4.2 and 4.3. Jia & Liang 2017, *Adversarial Examples for Evaluating Reading Comprehension Systems*. Chen et al. 2017,
-# *Reading Wikipedia to Answer Open-Domain Questions*.
+# **Further reading.** Rajpurkar et al. 2016, *SQuAD: 100,000+ Questions for Machine Comprehension of Text*.
+# Rajpurkar, Jia & Liang 2018, *Know What You Don't Know: Unanswerable Questions for SQuAD*. Devlin et al. 2019,
+# *BERT*, sections 4.2 and 4.3. Jia & Liang 2017, *Adversarial Examples for Evaluating Reading Comprehension Systems*.
+# Chen et al. 2017, *Reading Wikipedia to Answer Open-Domain Questions*.
 #
 # **Now you.** `python -m lessons check 9` creates your file, `lessons/mine/09_question_answering.py`, with seven
-# exercises in it. When the checks pass, `python -m lessons run 9 --mine` lets your best_span answer the questions.
+# exercises. When the checks pass, `python -m lessons run 9 --mine` answers the questions with your best_span.
