@@ -4,8 +4,8 @@ Everything that offers a choice reads these two tables: the flag `--task`, the P
 client. They hold names only and import nothing, so every room can read them.
 
 **To add a task**, write one file in `llmasos/tasks` with a subclass of `Task`, and add one row here.
-If its models are used in a new way, add a row to `CAPABILITIES`, a function to `llmasos/tasks/responses.py`, a method to
-`llmasos/sdk.py` and a route to `llmasos/serving/api`.
+If its models are used in a new way, add a row to `CAPABILITIES`, a branch to `llmasos/tasks/responses.py`, a method
+to `llmasos/sdk.py` and a route to `llmasos/serving/api`.
 """
 
 from dataclasses import dataclass

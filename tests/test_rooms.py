@@ -7,7 +7,8 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "llmasos"
 ROOMS = ["errors", "capabilities", "storage", "nn", "models", "tokenizers", "datasets", "objectives", "training",
-         "generation", "evaluation", "prompting", "hub", "tasks", "interpret", "serving", "cli", "tools", "sdk"]  # fmt: skip
+         "generation", "evaluation", "prompting", "hub", "tasks", "interpret", "serving", "cli", "tools",
+         "sdk"]  # fmt: skip
 
 
 def imported_rooms(file: Path) -> set[str]:

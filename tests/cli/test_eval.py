@@ -230,7 +230,7 @@ WRONG = {
     "task without its head": (("runs/bert", "--task", "text-classification"), "runs/bert has no head"),
     "task of another head": (
         ("runs/answer", "--task", "text-classification"),
-        "runs/answer has a question-answering head",
+        "has a question-answering head",
     ),
     "task of no head": (("runs/classify", "--task", "bert-pretraining"), "runs/classify has a classifier"),
     "no such task": (("runs/classify", "--task", "sing"), "task is 'sing'; it must be one of: language-modeling"),
