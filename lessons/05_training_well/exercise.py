@@ -140,7 +140,7 @@ WHY_OPPOSITE = """
 
 
 # 6 (open). Break the run of section 5.12 in a way that is not among its eight faults. First sketch the curve that you
-# expect; then train. Show the curve to somebody who has solved this lesson, and let them find the cause. Write down what
+# expect; then train. Show the curve to someone who has solved this lesson and let them find the cause. Write down what
 # you broke, what you predicted and why, what happened, and which symptom tells your fault apart from similar ones.
 EXPERIMENT = """
 """
