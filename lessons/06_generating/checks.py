@@ -11,11 +11,11 @@ from lessons.machinery.exercises import Case, Exercise, Misconception, WrittenAn
 from llmasos.generation import BeamOptions, beam_search_naive, sampling
 from llmasos.nn import explicit_attention
 
-WARPERS = {
+FORBIDDEN_WARPERS = {
     f"transformers.{name}": "it is the ready-made rule; write it yourself"
     for name in ("TopPLogitsWarper", "MinPLogitsWarper", "TemperatureLogitsWarper")
 }
-READY_MADE = {
+FORBIDDEN_ATTENTION = {
     "torch.nn.functional.scaled_dot_product_attention": "it is the ready-made attention; write the formula yourself",
     "torch.nn.functional.multi_head_attention_forward": "it is the ready-made attention; write the formula yourself",
     "torch.nn.MultiheadAttention": "it is the ready-made attention; write the formula yourself",
@@ -23,12 +23,12 @@ READY_MADE = {
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
-    """Reproducible normal random numbers."""
+    """Return reproducible normal random numbers."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def logits_of(*rows: list[float]) -> Tensor:
-    """Logits whose softmax is in proportion to these numbers."""
+    """Return logits whose softmax is proportional to these numbers."""
     return torch.tensor(rows, dtype=torch.float32).log()
 
 
@@ -42,7 +42,7 @@ def safe_by_hand(logits: Tensor, t: float) -> Tensor:
 
 
 def by_powers(logits: Tensor, t: float) -> Tensor:
-    """p to the power of 1 / t, normalized, row by row."""
+    """Compute p to the power of 1 / t, normalized, row by row."""
     rows = []
     for row in logits.double():
         p = [math.exp(float(x - row.max())) ** (1 / t) for x in row]
@@ -56,7 +56,7 @@ def unsafe(x: Tensor) -> Tensor:
 
 temperature = Exercise(
     name="temperature",
-    asks="Turn logits into the probabilities with which a model draws at temperature t.",
+    asks="Turn logits into the probabilities from which a model samples at temperature t.",
     reference=lambda logits, t: sampling.temperature(logits, t).softmax(dim=-1),
     section="6.4",
     cases=[
@@ -69,35 +69,35 @@ temperature = Exercise(
     ],
     misconceptions=[
         Misconception(
-            "multiplied by t",
+            "logits multiplied by t",
             lambda logits, t: (logits * t).softmax(-1),
-            "You multiplied by t where the formula divides: your low temperatures are wild, and your high ones tame.",
-            "At t near 0 the most likely token should get everything. Do the differences of the logits have to grow "
-            "or shrink for that?",
+            "You multiplied by t where the formula divides: your low temperatures are wild and your high ones tame.",
+            "At t near 0 the most likely token should get everything. Must the differences of the logits grow or "
+            "shrink for that?",
             "6.4",
             variants=(lambda logits, t: (p := logits.softmax(-1) ** t) / p.sum(-1, keepdim=True),),
         ),
         Misconception(
-            "the probabilities are divided by t",
+            "probabilities divided by t",
             lambda logits, t: logits.softmax(-1) / t,
             "You divided by t after the softmax. The result no longer sums to 1.",
             "Which comes first, the division or the softmax?",
             "6.4",
         ),
         Misconception(
-            "the temperature has no effect",
+            "temperature without effect",
             lambda logits, t: logits.softmax(-1),
-            "Whatever t is, you return the model's own distribution. (Probabilities divided by t and normalized again "
-            "are the old ones.)",
-            "A common factor of all probabilities cancels in the sum. Where does a factor not cancel?",
+            "Whatever t is, you return the model's own distribution. (Probabilities divided by t and renormalized "
+            "are the same as before.)",
+            "A common factor of all probabilities cancels in the normalization. Where does a factor not cancel?",
             "6.4",
         ),
         Misconception(
-            "a softmax of probabilities",
+            "softmax applied twice",
             lambda logits, t: (logits.softmax(-1) / t).softmax(-1),
-            "You took the softmax, divided by t, and took the softmax of that once more. Probabilities differ by less "
-            "than 1, so taken as logits they are nearly all alike.",
-            "One softmax is enough. What goes into it?",
+            "You took the softmax, divided by t, and applied softmax again. Probabilities differ by less than 1, so "
+            "as logits they are almost equal.",
+            "One softmax is enough. What is its input?",
             "6.4",
         ),
         Misconception(
@@ -111,30 +111,29 @@ temperature = Exercise(
             "softmax over the batch",
             lambda logits, t: (logits / t).softmax(0),
             "You took the softmax along dimension 0, so the probabilities of one token sum to 1 over the texts.",
-            "logits is (B, V). Along which dimension do the tokens of one text lie?",
+            "logits is (B, V). Which dimension holds the tokens?",
             "6.4",
         ),
         Misconception(
-            "exp overflows",
+            "overflow in exp",
             lambda logits, t: unsafe(logits / t),
             "Your formula is right, but exp(2000) is infinite in floating point, and infinity divided by infinity is "
             "NaN.",
-            "Softmax does not change when the same number is subtracted from a whole row. Which number keeps exp "
-            "small?",
+            "Softmax does not change when you subtract the same number from a whole row. Which number keeps exp small?",
             "6.4",
         ),
         Misconception(
-            "divided by the root of t",
+            "logits divided by √t",
             lambda logits, t: (logits / t**0.5).softmax(-1),
-            "You divided by √t. The root belongs to attention's √D; the temperature stands there as it is.",
-            "Look at the formula once more.",
+            "You divided by √t. The square root belongs to attention's √D; the temperature has no root.",
+            "Look at the formula again.",
             "6.4",
         ),
         Misconception(
-            "not normalized after the division",
+            "no normalization after the division",
             lambda logits, t: (logits.log_softmax(-1) / t).exp(),
-            "You divided the log-probabilities by t and took exp. They were normalized before the division, and are "
-            "not any more.",
+            "You divided the log-probabilities by t and took exp. They were normalized before the division, but no "
+            "longer are.",
             "What do your probabilities sum to?",
             "6.4",
         ),
@@ -145,9 +144,9 @@ temperature = Exercise(
         "log-probabilities instead of logits": lambda logits, t: (logits.log_softmax(-1) / t).softmax(-1),
         "log-softmax, then exp": lambda logits, t: torch.log_softmax(logits / t, dim=1).exp(),
     },
-    forbidden=WARPERS,
+    forbidden=FORBIDDEN_WARPERS,
     hints=[
-        "Work the example through by hand: how do 16 and 1 come from ln 4 and ln 1 at t = 0.5?",
+        "Work through the example by hand: how do you get 16 and 1 from ln 4 and ln 1 at t = 0.5?",
         "Dividing a logit ln a by t makes it ln a^(1/t).",
         "Divide the logits by t, then take torch's softmax along the last dimension; it is safe for large numbers.",
     ],
@@ -176,7 +175,7 @@ def min_p_by_loops(logits: Tensor, p: float) -> Tensor:
 
 def min_p_in_numpy(logits: Tensor, p: float) -> Tensor:
     x = logits.numpy().astype("float64")
-    x = x - x.max(axis=1, keepdims=True)  # ln of how likely relative to the most likely
+    x = x - x.max(axis=1, keepdims=True)  # log of the probability relative to the most likely token
     import numpy as np
 
     weights = np.where(x >= math.log(p), np.exp(x), 0.0)
@@ -190,26 +189,26 @@ min_p = Exercise(
     section="6.5",
     cases=[
         Case("three tokens, p = 0.25", logits=logits_of([6, 3, 1]), p=0.25),
-        Case("an unsure model, p = 0.5", logits=logits_of([9, 8, 8, 7, 7, 1]), p=0.5),
+        Case("an uncertain model, p = 0.5", logits=logits_of([9, 8, 8, 7, 7, 1]), p=0.5),
         Case("p = 1, two tokens tie", logits=torch.tensor([[2.0, 0.0, 2.0]]), p=1.0),
-        Case("a sure text and an unsure one", logits=logits_of([90, 6, 3, 1], [4, 5, 4, 1]), p=0.3),
+        Case("a certain text and an uncertain one", logits=logits_of([90, 6, 3, 1], [4, 5, 4, 1]), p=0.3),
         Case("logits below zero", logits=torch.tensor([[-1.0, -2.0, -3.0, -6.0]]), p=0.2),
         Case("random numbers", logits=random(3, 9, seed=3), p=0.15),
     ],
     misconceptions=[
         Misconception(
-            "an absolute bound",
+            "absolute threshold",
             lambda logits, p: kept(logits, logits.softmax(-1) >= p),
-            "You compared each probability with p itself. Where the model is unsure, no token may reach that, and you "
-            "divide by zero or throw nearly everything away.",
-            "The bound is p *times* something that each row has of its own.",
+            "You compared each probability with p itself. Where the model is uncertain, no token may reach p, and "
+            "you divide by zero or drop nearly everything.",
+            "The threshold is p *times* a quantity that each row has of its own.",
             "6.5",
             variants=(
                 lambda logits, p: (q := logits.softmax(-1) * (logits.softmax(-1) >= p)) / q.sum(-1, keepdim=True),
             ),
         ),
         Misconception(
-            "compared with the largest logit",
+            "logits compared instead of probabilities",
             lambda logits, p: kept(logits, logits >= p * logits.amax(-1, keepdim=True)),
             "You compared logits with p times the largest logit. The ratio that counts is one of probabilities, and a "
             "ratio of probabilities is a *difference* of logits.",
@@ -217,23 +216,24 @@ min_p = Exercise(
             "6.5",
         ),
         Misconception(
-            "not renormalized",
+            "no renormalization",
             lambda logits, p: logits.softmax(-1) * bound(logits, p),
-            "You set the unlikely tokens to zero, and the rest does not sum to 1 any more.",
-            "What do the probabilities have to be divided by?",
+            "You set the unlikely tokens to zero, and the rest no longer sums to 1.",
+            "What do you have to divide the probabilities by?",
             "6.5",
         ),
         Misconception(
-            "the maximum of the whole batch",
+            "maximum over the whole batch",
             lambda logits, p: kept(logits, (q := logits.softmax(-1)) >= p * q.max()),
-            "You compared with the largest probability of all texts. Each row has a maximum of its own.",
+            "You compared with the largest probability of all texts. Each row has its own maximum.",
             "`max()` without a dimension looks at everything.",
             "6.5",
         ),
         Misconception(
-            "the bound itself is excluded",
+            "> instead of ≥",
             lambda logits, p: kept(logits, (q := logits.softmax(-1)) > p * q.amax(-1, keepdim=True)),
-            "You keep what is *more* than p times as likely. At p = 1 nothing is left, not even the most likely token.",
+            "You keep the tokens that are *more* than p times as likely. At p = 1 nothing is left, not even the most "
+            "likely token.",
             "At least: is that > or ≥?",
             "6.5",
             variants=(
@@ -245,31 +245,30 @@ min_p = Exercise(
             ),
         ),
         Misconception(
-            "removed logits are set to 0",
+            "removed logits set to 0 instead of -inf",
             lambda logits, p: (logits * bound(logits, p)).softmax(-1),
             "You set the logits of unlikely tokens to 0. But exp(0) = 1: a logit of 0 is an ordinary logit.",
             "Which logit has probability 0?",
             "6.5",
         ),
         Misconception(
-            "the unlikely ones are kept",
+            "mask inverted",
             lambda logits, p: kept(logits, ~bound(logits, p)),
-            "You kept the tokens below the bound and threw away those above it.",
+            "You kept the tokens below the threshold and dropped those above it.",
             "Which entries does `masked_fill(mask, …)` fill?",
             "6.5",
         ),
         Misconception(
-            "1 - p for p",
+            "1 - p instead of p",
             lambda logits, p: kept(logits, (q := logits.softmax(-1)) >= (1 - p) * q.amax(-1, keepdim=True)),
-            "Your bound is 1 - p times the largest probability. In min-p a small p is the one that keeps much.",
-            "The bound is p times the largest probability.",
+            "Your threshold is 1 - p times the largest probability. In min-p, a small p keeps many tokens.",
+            "The threshold is p times the largest probability.",
             "6.5",
         ),
         Misconception(
-            "a softmax of probabilities",
+            "softmax applied twice",
             lambda logits, p: kept(logits.softmax(-1), bound(logits, p)),
-            "You took the softmax of probabilities. They differ by less than 1, so as logits they are nearly all "
-            "alike: "
+            "You took the softmax of probabilities. They differ by less than 1, so as logits they are almost equal: "
             "the proportions are lost.",
             "To make probabilities sum to 1 again, divide by their sum.",
             "6.5",
@@ -285,10 +284,10 @@ min_p = Exercise(
             bound(logits, p), logits.log_softmax(-1), torch.tensor(-1e30)
         ).softmax(-1),
     },
-    forbidden=WARPERS,
+    forbidden=FORBIDDEN_WARPERS,
     hints=[
-        "Begin with the probabilities, and with the largest of each row (`amax(-1, keepdim=True)`).",
-        "A boolean tensor says which tokens are kept. What is probability 0 as a logit?",
+        "Start with the probabilities, and with the largest of each row (`amax(-1, keepdim=True)`).",
+        "A boolean tensor says which tokens are kept. Which logit means probability 0?",
         "Either set the others' logits to -inf and take the softmax, or set their probabilities to 0 and "
         "divide each row "
         "by its sum.",
@@ -300,13 +299,13 @@ min_p = Exercise(
 
 
 def nucleus(logits: Tensor, p: float, descending: bool = True) -> tuple[Tensor, Tensor, Tensor]:
-    """Sorted probabilities (B, V), the sums up to and including each, and which token stands where."""
+    """Return the sorted probabilities (B, V), their running sums, and the token at each place."""
     sorted_, order = logits.softmax(-1).sort(dim=-1, descending=descending, stable=True)
     return sorted_, sorted_.cumsum(-1), order
 
 
 def back(keep: Tensor, order: Tensor) -> Tensor:
-    """From sorted order to the order of the vocabulary."""
+    """Map decisions from sorted order back to the order of the vocabulary."""
     return torch.zeros_like(keep).scatter(-1, order, keep)
 
 
@@ -315,7 +314,7 @@ def first_kept(keep: Tensor) -> Tensor:
 
 
 def before(p_sorted: Tensor, p: float) -> Tensor:
-    """Which places of a sorted row are kept: those before which less than p has been gathered."""
+    """Return which places of a sorted row are kept: those with less than p before them."""
     return p_sorted.cumsum(-1) - p_sorted < p
 
 
@@ -333,7 +332,7 @@ def top_p_by_loops(logits: Tensor, p: float) -> Tensor:
 
 
 def top_p_by_ranks(logits: Tensor, p: float) -> Tensor:
-    """No sorting: what is likelier than a token (or as likely, and earlier) holds less than p."""
+    """Avoid sorting: keep a token if all tokens ahead of it (more likely, or tied and earlier) have less than p."""
     q = logits.softmax(-1)
     place = torch.arange(q.size(-1))
     ahead = (q[:, None, :] > q[:, :, None]) | ((q[:, None, :] == q[:, :, None]) & (place[None, :] < place[:, None]))
@@ -342,7 +341,7 @@ def top_p_by_ranks(logits: Tensor, p: float) -> Tensor:
 
 
 def top_p_ascending(logits: Tensor, p: float) -> Tensor:
-    """From the least likely up: drop as long as what is dropped leaves p."""
+    """Start from the least likely token and drop tokens as long as the rest still has p."""
     q, order = logits.flip(-1).softmax(-1).sort(dim=-1, stable=True)
     kept_here = 1 - q.cumsum(-1) < p
     keep = torch.zeros_like(kept_here).scatter(-1, order, kept_here).flip(-1)
@@ -351,7 +350,7 @@ def top_p_ascending(logits: Tensor, p: float) -> Tensor:
 
 top_p = Exercise(
     name="top_p",
-    asks="Keep the smallest set of most likely tokens that together hold at least p, and renormalize.",
+    asks="Keep the smallest set of most likely tokens that together have at least probability p, and renormalize.",
     reference=lambda logits, p: sampling.top_p(logits, p).softmax(dim=-1),
     section="6.5",
     cases=[
@@ -359,17 +358,17 @@ top_p = Exercise(
         Case("the first token is enough", logits=logits_of([5, 80, 15]), p=0.7),
         Case("all are needed", logits=logits_of([5, 1, 4]), p=0.95),
         Case("four equal tokens", logits=torch.zeros(1, 4), p=0.4),
-        Case("a sure text and an unsure one", logits=logits_of([3, 90, 6, 1], [24, 22, 28, 26]), p=0.8),
+        Case("a certain text and an uncertain one", logits=logits_of([3, 90, 6, 1], [24, 22, 28, 26]), p=0.8),
         Case("five tokens", logits=logits_of([10, 35, 5, 30, 20]), p=0.5),
         Case("random numbers", logits=random(3, 9, seed=4), p=0.75),
     ],
     misconceptions=[
         Misconception(
-            "the token that crosses p is dropped",
+            "token that crosses p dropped",
             lambda logits, p: kept(logits, back(first_kept((n := nucleus(logits, p))[1] <= p), n[2])),
-            "You keep tokens as long as the sum stays below p. The one that carries the sum across p belongs to the "
-            "nucleus too: without it the rest holds less than p.",
-            "Ask of each token how much was held *before* it.",
+            "You keep tokens as long as the sum stays below p. The token that crosses p belongs to the nucleus too: "
+            "without it, the set has less than p.",
+            "For each token, ask how much probability came *before* it.",
             "6.5",
             variants=(
                 lambda logits, p: kept(logits, back((n := nucleus(logits, p))[1] <= p, n[2])),
@@ -379,39 +378,40 @@ top_p = Exercise(
             ),
         ),
         Misconception(
-            "not sorted",
+            "cumsum without sorting",
             lambda logits, p: kept(logits, before(logits.softmax(-1), p)),
             "You added up the probabilities in the order of the vocabulary. Which tokens are kept then depends "
             "on their "
             "ids.",
-            "From the most likely down: what has to be done before `cumsum`?",
+            "From the most likely down: what has to happen before `cumsum`?",
             "6.5",
         ),
         Misconception(
-            "from the least likely up",
+            "sorted in ascending order",
             lambda logits, p: kept(logits, back(before((n := nucleus(logits, p, False))[0], p), n[2])),
             "You sorted in ascending order, so the least likely tokens come first and are kept.",
             "`sort` is ascending by default.",
             "6.5",
         ),
         Misconception(
-            "ties with the last token are kept",
+            "ties with the last token kept",
             lambda logits, p: kept(
                 logits,
                 logits.softmax(-1)
                 >= (n := nucleus(logits, p))[0].masked_fill(~before(n[0], p), 1.0).amin(-1, keepdim=True),
             ),
-            "You took the probability of the last token of the nucleus as a bound. Tokens that are exactly as likely "
-            "then come in with it, and the set is not the smallest. Of equally likely ones the lower id is first.",
-            "Decide place by place in the sorted row, and carry the decisions back.",
+            "You used the probability of the last token of the nucleus as a threshold. Tokens that are exactly as "
+            "likely are then kept too, and the set is not the smallest. Among equally likely tokens, the lower id "
+            "comes first.",
+            "Decide place by place in the sorted row, and map the decisions back.",
             "6.5",
         ),
         Misconception(
-            "each token is compared with p",
+            "single tokens compared with a threshold",
             lambda logits, p: kept(logits, (q := logits.softmax(-1)) >= (1 - p) * q.amax(-1, keepdim=True)),
-            "You compared single tokens with a bound. Top-p looks at what the tokens hold *together*; a bound for each "
-            "is min-p.",
-            "`cumsum` adds up what has been gathered so far.",
+            "You compared single tokens with a threshold. Top-p looks at how much probability the tokens have "
+            "*together*; a threshold for each token is min-p.",
+            "`cumsum` adds up the probability so far.",
             "6.5",
             variants=(
                 lambda logits, p: kept(logits, logits.softmax(-1) >= p),
@@ -419,39 +419,38 @@ top_p = Exercise(
             ),
         ),
         Misconception(
-            "not renormalized",
+            "no renormalization",
             lambda logits, p: logits.softmax(-1) * back(before((n := nucleus(logits, p))[0], p), n[2]),
-            "You set the tail to zero, and the rest does not sum to 1 any more.",
-            "What do the probabilities have to be divided by?",
+            "You set the tail to zero, and the rest no longer sums to 1.",
+            "What do you have to divide the probabilities by?",
             "6.5",
         ),
         Misconception(
-            "left in sorted order",
+            "result in sorted order",
             lambda logits, p: (k := (n := nucleus(logits, p))[0] * before(n[0], p)) / k.sum(-1, keepdim=True),
             "Your probabilities are right, but in sorted order: position 0 is the most likely token, not token 0.",
-            "`sort` also returns which token stands where. `scatter` puts things back.",
+            "`sort` also returns the token at each place. `scatter` puts things back.",
             "6.5",
         ),
         Misconception(
-            "put back by the wrong permutation",
+            "permutation applied twice instead of inverted",
             lambda logits, p: kept(logits, before((n := nucleus(logits, p))[0], p).gather(-1, n[2])),
-            "You went back to the vocabulary's order with `gather` (or x[order]). That applies the same "
-            "permutation once "
-            "more; to undo it takes its inverse.",
-            "out.scatter(-1, order, kept) writes place i of the sorted row to token order[i]. (Or gather with "
+            "You went back to the vocabulary's order with `gather` (or x[order]). That applies the same permutation "
+            "again; to undo it, you need its inverse.",
+            "out.scatter(-1, order, kept) writes place i of the sorted row to token order[i]. (Or use gather with "
             "order.argsort(-1).)",
             "6.5",
         ),
         Misconception(
-            "the most likely token is dropped",
+            "most likely token dropped",
             lambda logits, p: kept(logits, back(~((n := nucleus(logits, p))[1] >= p).roll(1, dims=-1), n[2])),
-            "You shifted what is to be dropped by one place, and what fell out at the end came in at the beginning: "
-            "the most likely token is dropped.",
-            "`roll` goes round in a circle. What has to be at place 0?",
+            "You shifted the mask of dropped tokens by one place with wraparound, so its last entry came in at the "
+            "front: the most likely token is dropped.",
+            "`roll` wraps around. What has to be at place 0?",
             "6.5",
         ),
         Misconception(
-            "a fraction of the vocabulary",
+            "fraction of the vocabulary instead of the probability",
             lambda logits, p: kept(
                 logits,
                 back(
@@ -459,41 +458,40 @@ top_p = Exercise(
                     nucleus(logits, p)[2],
                 ),
             ),
-            "You kept the same number of tokens in every row, the share p of all V. p is a fraction of the "
+            "You kept the same number of tokens in every row, the fraction p of all V. p is a fraction of the "
             "probability.",
-            "A sure model needs one token to hold p, an unsure one many.",
+            "A model that is certain needs one token to reach p, an uncertain one needs many.",
             "6.5",
         ),
         Misconception(
-            "the first row decides for all",
+            "first row decides for the whole batch",
             lambda logits, p: kept(logits, back(before((n := nucleus(logits, p))[0], p)[:1].expand_as(logits), n[2])),
-            "You counted in the first row how many tokens are kept, and kept as many in every row. Each row is a "
-            "context of its own, sure or unsure.",
+            "You counted the kept tokens in the first row, and kept the same number in every row. Each row is a "
+            "context of its own, certain or uncertain.",
             "The decision is a boolean tensor (B, V), not one number.",
             "6.5",
         ),
         Misconception(
-            "logits are added up",
+            "cumsum of logits",
             lambda logits, p: kept(
                 logits,
                 back(first_kept(before((s := logits.sort(-1, descending=True, stable=True)).values, p)), s.indices),
             ),
-            "You took the running sum of logits. Only probabilities can be added up to a share.",
+            "You took the running sum of logits. Only probabilities add up to a fraction of the whole.",
             "Softmax before `cumsum`.",
             "6.5",
         ),
         Misconception(
-            "removed logits are set to 0",
+            "removed logits set to 0 instead of -inf",
             lambda logits, p: (logits * back(before((n := nucleus(logits, p))[0], p), n[2])).softmax(-1),
             "You set the logits of the tail to 0. But exp(0) = 1: a logit of 0 is an ordinary logit.",
             "Which logit has probability 0?",
             "6.5",
         ),
         Misconception(
-            "a softmax of probabilities",
+            "softmax applied twice",
             lambda logits, p: kept(logits.softmax(-1), back(before((n := nucleus(logits, p))[0], p), n[2])),
-            "You took the softmax of probabilities. They differ by less than 1, so as logits they are nearly all "
-            "alike: "
+            "You took the softmax of probabilities. They differ by less than 1, so as logits they are almost equal: "
             "the proportions are lost.",
             "To make probabilities sum to 1 again, divide by their sum.",
             "6.5",
@@ -508,15 +506,14 @@ top_p = Exercise(
             / k.sum(-1, keepdim=True)
         ),
     },
-    forbidden=WARPERS,
+    forbidden=FORBIDDEN_WARPERS,
     hints=[
-        "Do one row first. Sort its probabilities, the largest first, and write the running sum beneath "
-        "them. Which are "
-        "kept?",
-        "A token is kept when what was held before it, `cumsum` minus itself, is less than p.",
+        "Do one row first. Sort its probabilities, the largest first, and write the running sum below them. Which "
+        "are kept?",
+        "A token is kept if the probability before it, `cumsum` minus its own, is less than p.",
         "`sorted, order = probabilities.sort(descending=True, stable=True)`; decide in sorted order; "
         "`torch.zeros_like(keep).scatter(-1, order, keep)` is the decision in the vocabulary's order; then "
-        "renormalise.",
+        "renormalize.",
     ],
 )
 
@@ -524,7 +521,7 @@ top_p = Exercise(
 # 4. cached_attention
 
 
-def through_the_library(x, positions, w_q, w_k, w_v, cache=None):
+def with_the_library(x, positions, w_q, w_k, w_v, cache=None):
     S = 0 if cache is None else len(cache[0])
     h = x + positions[S : S + len(x)]
     k, v = h @ w_k.T, h @ w_v.T
@@ -537,7 +534,7 @@ def through_the_library(x, positions, w_q, w_k, w_v, cache=None):
 def step(x, table, w_q, w_k, w_v, cache=None, start=lambda S: S, diagonal=lambda T, S: S, show=None, keep=None,
          for_keys=lambda h, x: h, scale=lambda x, q, k: q.size(-1), order=lambda old, new: torch.cat([old, new]),
          over=-1):  # fmt: skip
-    """One piece of a text, with every detail open to being wrong. S tokens were read before."""
+    """Process one piece of a text after S earlier tokens; each argument can replace a detail with a wrong one."""
     S, T = 0 if cache is None else len(cache[0]), len(x)
     first = start(S)
     h = x + table[first : first + T]
@@ -552,7 +549,7 @@ def step(x, table, w_q, w_k, w_v, cache=None, start=lambda S: S, diagonal=lambda
 
 
 def token_by_token(x, positions, w_q, w_k, w_v, cache=None):
-    """Loops over the new tokens, in float64, one growing list of keys and one of values."""
+    """Loop over the new tokens in float64, with one growing list of keys and one of values."""
     keys = [] if cache is None else list(cache[0].double())
     values = [] if cache is None else list(cache[1].double())
     outs = []
@@ -566,7 +563,7 @@ def token_by_token(x, positions, w_q, w_k, w_v, cache=None):
 
 
 def preallocated(x, positions, w_q, w_k, w_v, cache=None):
-    """Room for all first, then filled, as the library does; a mask by comparing positions, einsum."""
+    """Preallocate the cache, then fill it, as the library does; mask by comparing positions; einsum."""
     S, T = 0 if cache is None else cache[0].size(0), x.size(0)
     k, v = (torch.empty(S + T, w_k.size(0)) for _ in range(2))
     if cache is not None:
@@ -580,13 +577,13 @@ def preallocated(x, positions, w_q, w_k, w_v, cache=None):
 
 
 def feed(function, pieces, x, positions, w_q, w_k, w_v):
-    """Read a text in pieces of these lengths: the outputs of each, and the cache at the end."""
+    """Process a text in pieces of these lengths; return the outputs of each piece and the final cache."""
     cache, seen, at = None, {}, 0
     for i, n in enumerate(pieces, start=1):
         seen[f"outputs of piece {i}"], cache = function(x[at : at + n], positions, w_q, w_k, w_v, cache)
         at += n
     if isinstance(cache, list | tuple) and len(cache) == 2:
-        return {**seen, "keys at the end": cache[0], "values at the end": cache[1]}
+        return {**seen, "final keys": cache[0], "final values": cache[1]}
     return {**seen, "the cache": cache}
 
 
@@ -605,84 +602,85 @@ SMALL = {
 
 cached_attention = Exercise(
     name="cached_attention",
-    asks="Causal self-attention of one head over a text in pieces, with the keys and values of earlier pieces kept.",
-    reference=through_the_library,
+    asks="Compute causal self-attention of one head over a text in pieces, with cached keys and values.",
+    reference=with_the_library,
     section="6.8",
     cases=[
         Case("one token, nothing before it", run=feed, pieces=[1], **SMALL),
         Case("one token, then another", run=feed, pieces=[1, 1], **SMALL),
         Case("three tokens at once", run=feed, pieces=[3], **SMALL),
         Case("one token, then two", run=feed, pieces=[1, 2], **SMALL),
-        Case("four tokens one by one", run=feed, **text([1, 1, 1, 1], 4, 3, 20)),
+        Case("four tokens, one by one", run=feed, **text([1, 1, 1, 1], 4, 3, 20)),
         Case("three, then two, then one", run=feed, **text([3, 2, 1], 5, 2, 30)),
     ],
     misconceptions=[
         Misconception(
-            "positions begin at 0 in every piece",
+            "positions restart at 0 in every piece",
             lambda *a: step(*a, start=lambda S: 0),
-            "You gave the new tokens the positions 0, 1, … as if the text began with them. Generating one token at a "
-            "time, every token would stand at position 0.",
-            "How many tokens have been read before? The cache knows.",
+            "You gave the new tokens the positions 0, 1, … as if the text started with them. When you generate one "
+            "token at a time, every token would be at position 0.",
+            "How many tokens came before? The cache tells you.",
             "6.8",
         ),
         Misconception(
-            "positions off by one",
+            "off-by-one in the positions",
             lambda *a: step(*a, start=lambda S: S + 1),
             "Your first new token is at position S + 1; positions are counted from 0, so S tokens fill 0 … S - 1.",
-            "At which position does the very first token of a text stand?",
+            "What is the position of the very first token of a text?",
             "6.8",
             variants=(lambda *a: step(*a, start=lambda S: max(S - 1, 0)),),
         ),
         Misconception(
-            "the cache is not looked at",
+            "cache ignored",
             lambda *a: step(*a, show=lambda cache, k, v: (k, v)),
-            "You keep the old keys and values, but the new tokens attend to one another only: the past is forgotten.",
-            "Over which keys is the softmax taken?",
+            "You keep the old keys and values, but the new tokens attend only to one another: the past is ignored.",
+            "Which keys does the softmax cover?",
             "6.8",
         ),
         Misconception(
-            "the cache holds the last piece only",
+            "cache holds only the last piece",
             lambda *a: step(*a, keep=lambda all_k, all_v, k, v: (k, v)),
-            "You return the keys and values of this piece alone, so the piece after next no longer knows the first.",
+            "You return only the keys and values of this piece, so the first piece is lost when the third arrives.",
             "What does the next call need?",
             "6.8",
         ),
         Misconception(
-            "the mask puts the queries at the beginning",
+            "off-by-S in the causal mask",
             lambda *a: step(*a, diagonal=lambda T, S: 0),
             "You let new token t see the keys 0 … t. With S tokens before it, it is at position S + t.",
-            "causal_mask of lesson 03, with fewer queries than keys. How far does the diagonal move?",
+            "This is causal_mask of lesson 03, with fewer queries than keys. By how much does the diagonal shift?",
             "6.8",
         ),
         Misconception(
-            "no mask",
+            "no causal mask",
             lambda *a: step(*a, diagonal=None),
-            "Within a piece your tokens see those that come after them. One token at a time, nobody would notice; when "
-            "a prompt is read as one piece, its keys and values in the next layer are wrong.",
+            "Within a piece, your tokens see the tokens after them. One token at a time, nobody would notice; when a "
+            "prompt is processed in one piece, its keys and values in the next layer are wrong.",
             "Which keys may the first of two new tokens see?",
             "6.8",
         ),
         Misconception(
-            "a token does not see itself",
+            "token cannot attend to itself",
             lambda *a: step(*a, show=lambda cache, k, v: cache if cache is not None else (k, v), diagonal=None),
-            "You append the new key and value after looking, so a new token attends to the old ones but not to itself.",
-            "First append, then look.",
+            "You append the new key and value after attending, so a new token attends to the old ones but not to "
+            "itself.",
+            "First append, then attend.",
             "6.8",
             variants=(lambda *a: step(*a, diagonal=lambda T, S: S - 1),),
         ),
         Misconception(
-            "the newest come first",
+            "new keys before the old ones",
             lambda *a: step(*a, order=lambda old, new: torch.cat([new, old])),
             "You put the new keys and values before the old ones. Then the mask hides the wrong ones, and the order of "
             "the cache is not that of the text.",
-            "`torch.cat` takes its arguments in the order in which they are to stand.",
+            "`torch.cat` concatenates its arguments in the given order.",
             "6.8",
         ),
         Misconception(
-            "keys without their positions",
+            "no positions in the keys",
             lambda *a: step(*a, for_keys=lambda h, x: x),
-            "You made the keys from x without its position, so nobody can find a token by where it stands.",
-            "Query, key and value are all made from the sum.",
+            "You computed the keys from x without the position vectors, so no query can find a token by its position.",
+            "Query, key and value are all computed from the sum.",
             "6.8",
         ),
         Misconception(
@@ -690,32 +688,32 @@ cached_attention = Exercise(
             lambda x, p, w_q, w_k, w_v, cache=None: step(
                 x, p, w_q, w_k, w_v, None if cache is None else cache[::-1], keep=lambda k, v, *_: (v, k)
             ),
-            "Your outputs are right, but your cache is (values, keys). Whoever reads it expects (keys, values).",
+            "Your outputs are right, but your cache is (values, keys). The caller expects (keys, values).",
             "Check the order in which you return them.",
             "6.8",
             variants=(lambda *a: step(*a, keep=lambda k, v, *_: (v, k)),),
         ),
         Misconception(
-            "scores are not scaled",
+            "scores not scaled by √D",
             lambda *a: step(*a, scale=lambda x, q, k: 1),
             "You did not divide the scores by √D.",
             "A cache changes nothing about attention itself; see lesson 03.",
             "6.8",
         ),
         Misconception(
-            "scores are divided by the root of the width",
+            "scores divided by √C instead of √D",
             lambda *a: step(*a, scale=lambda x, q, k: x.size(-1)),
             "You divided the scores by √C, the width of the model. A score is a sum over the D numbers of a head.",
-            "Which size has the dimension that q @ k.T sums over?",
+            "What is the size of the dimension that q @ k.T sums over?",
             "6.8",
             variants=(lambda *a: step(*a, scale=lambda x, q, k: len(k)),),
         ),
         Misconception(
-            "softmax over the queries",
+            "softmax over the wrong axis",
             lambda *a: step(*a, over=0),
-            "Your softmax runs down the columns: it shares each key among the queries. It is each query, a row of the "
-            "scores, whose weights sum to 1.",
-            "The scores are (T, S + T). Along which dimension lie the keys?",
+            "Your softmax runs down the columns: it distributes each key over the queries. The weights of each "
+            "query, a row of the scores, must sum to 1.",
+            "The scores are (T, S + T). Which dimension is the keys?",
             "6.8",
         ),
     ],
@@ -724,10 +722,10 @@ cached_attention = Exercise(
         "preallocated, einsum, lists": preallocated,
         "a mask of -1e9": step,
     },
-    forbidden=READY_MADE,
+    forbidden=FORBIDDEN_ATTENTION,
     hints=[
         "First without a cache: positions 0 … T - 1, a causal mask (T, T). Then let the cache be one token.",
-        "S is `len(cache[0])`. Which rows of `positions` are the new tokens' own? What shape have the scores?",
+        "S is `len(cache[0])`. Which rows of `positions` belong to the new tokens? What is the shape of the scores?",
         "h = x + positions[S : S + T]; append h @ w_k.T and h @ w_v.T to the cache with `torch.cat`; scores "
         "(T, S + T); "
         "query t may see key s if s ≤ S + t.",
@@ -739,7 +737,7 @@ cached_attention = Exercise(
 
 
 class Tree(nn.Module):
-    """A function from texts to log-probabilities, in the shape of a GPT. The text begins after one token of prompt."""
+    """A function from texts to log-probabilities with the interface of a GPT. The prompt is one token."""
 
     def __init__(self, next_logprobs):
         super().__init__()
@@ -750,21 +748,21 @@ class Tree(nn.Module):
     def parameters(self, recurse: bool = True):
         return iter([self.device])
 
-    def hidden(self, ids):  # (1, 1 + n) → (1, 1, V)
+    def hidden_states(self, ids):  # (1, 1 + n) → (1, 1, V)
         return torch.tensor([[self.next_logprobs(ids[0, 1:].tolist())]])
 
 
 def by_the_library(next_logprobs, beams, max_tokens, end, alpha):
     options = BeamOptions(beams=beams, length_penalty=alpha, max_new_tokens=max_tokens)
-    found = beam_search_naive(Tree(next_logprobs), [0], options, end_of_text=end)
-    return [(ids, total / ((5 + len(ids)) / 6) ** alpha) for total, ids in found]
+    results = beam_search_naive(Tree(next_logprobs), [0], options, end_of_text=end)
+    return [(ids, total / ((5 + len(ids)) / 6) ** alpha) for total, ids in results]
 
 
 def search(next_logprobs, beams, max_tokens, end, alpha, start=1, add=lambda total, logprob: total + logprob,
            per_parent=None, places=False, all_ended=False, stop_early=False, extend_ended=False, forget=False,
            count=len, lp=lambda n, alpha: ((5 + n) / 6) ** alpha, unfinished=True, together=False, rising=False,
            greedy_stops=True, score=None, carry=None):  # fmt: skip
-    """Beam search with every detail open to being wrong."""
+    """Run a beam search; each argument can replace a detail with a wrong one."""
     ranked = score or (lambda c: c[0] / lp(count(c[1]), alpha))
     beam, done = [(0.0, [])] * start, []
     for _ in range(max_tokens):
@@ -794,14 +792,14 @@ def search(next_logprobs, beams, max_tokens, end, alpha, start=1, add=lambda tot
 
 
 def past_the_end(next_logprobs, beams, max_tokens, end, alpha):
-    """Finished texts are extended like any other (what follows `end` is as after the text without it)."""
+    """Extend finished texts like any other (`end` is ignored in the context)."""
     return search(
         lambda ids: next_logprobs([i for i in ids if i != end]), beams, max_tokens, end, alpha, extend_ended=True
     )
 
 
 def recursive(next_logprobs, beams, max_tokens, end, alpha):
-    """By recursion, with dictionaries and heapq."""
+    """Recurse, with dictionaries and heapq."""
     import heapq
 
     def go(beam: dict, done: dict, steps: int) -> dict:
@@ -826,7 +824,7 @@ def recursive(next_logprobs, beams, max_tokens, end, alpha):
 
 
 def in_tensors(next_logprobs, beams, max_tokens, end, alpha):
-    """The beam as tensors, with topk over all K · V candidates."""
+    """Keep the beam as tensors, with topk over all K · V candidates."""
     texts, totals, done = [[]], torch.zeros(1, dtype=torch.float64), []
     for n in range(1, max_tokens + 1):
         table = totals[:, None] + torch.tensor([next_logprobs(ids) for ids in texts], dtype=torch.float64)  # (K, V)
@@ -844,12 +842,12 @@ def in_tensors(next_logprobs, beams, max_tokens, end, alpha):
 
 
 def on_a_tree(function, tree, beams, max_tokens, end, alpha):
-    """Use the student's search on a table: "01" → probabilities of what follows the tokens 0, 1."""
+    """Run the student's search on a table: "01" → probabilities of the token after the tokens 0, 1."""
     return function(lambda ids: [math.log(p) for p in tree["".join(map(str, ids))]], beams, max_tokens, end, alpha)
 
 
 def grown(V: int, depth: int, seed: int, ending: float = 1.0) -> dict[str, list[float]]:
-    """A random tree; the last token ends a text and is `ending` times as likely as drawn."""
+    """Return a random tree; the last token ends a text, and its weight is multiplied by `ending`."""
     tree, i = {}, 0
     for length in range(depth):
         for ids in product(range(V - 1), repeat=length):
@@ -860,9 +858,9 @@ def grown(V: int, depth: int, seed: int, ending: float = 1.0) -> dict[str, list[
     return tree
 
 
-# Tokens 0 "sun", 1 "rain", 2 the end. Greedy begins with 0; the most likely text begins with 1.
+# Tokens 0 "sun", 1 "rain", 2 the end token. Greedy starts with 0; the most likely text starts with 1.
 GARDEN = {"": [0.6, 0.3, 0.1], "0": [0.4, 0.35, 0.25], "1": [0.05, 0.03, 0.92]}
-# The most likely first token is the end; the text that begins with 0 has the better score if alpha is large.
+# The most likely first token is the end token; the text that starts with 0 has the better score if alpha is large.
 ENDS = {"": [0.4, 0.1, 0.5], "0": [0.04, 0.06, 0.9], "1": [0.3, 0.2, 0.5]}
 
 beam_search = Exercise(
@@ -878,7 +876,7 @@ beam_search = Exercise(
         Case("one token only", run=on_a_tree, tree={"": [0.5, 0.2, 0.3]}, beams=2, max_tokens=1, end=2, alpha=1.0),
         Case("a larger tree", run=on_a_tree, tree=grown(3, 4, 20), beams=2, max_tokens=4, end=2, alpha=0.6),
         Case(
-            "texts that like to end", run=on_a_tree, tree=grown(3, 5, 2, 2.0), beams=3, max_tokens=5, end=2, alpha=1.0
+            "texts that tend to end", run=on_a_tree, tree=grown(3, 5, 2, 2.0), beams=3, max_tokens=5, end=2, alpha=1.0
         ),
         Case(
             "texts that tend to continue",
@@ -889,7 +887,7 @@ beam_search = Exercise(
             end=3,
             alpha=2.0,
         ),
-        Case("greedy, and the end comes first", run=on_a_tree, tree=ENDS, beams=1, max_tokens=2, end=2, alpha=3.0),
+        Case("greedy, end token first", run=on_a_tree, tree=ENDS, beams=1, max_tokens=2, end=2, alpha=3.0),
         Case(
             "greedy on a larger tree", run=on_a_tree, tree=grown(3, 5, 4, 2.0), beams=1, max_tokens=5, end=2, alpha=1.0
         ),
@@ -897,10 +895,10 @@ beam_search = Exercise(
     ],
     misconceptions=[
         Misconception(
-            "probabilities are added",
+            "probabilities added instead of log-probabilities",
             lambda *a: search(*a, add=lambda total, logprob: total + math.exp(logprob)),
-            "You added up probabilities. The probability of a text is a product; what is added are the logarithms.",
-            "next_logprobs gives logarithms already: what are they for?",
+            "You added up probabilities. The probability of a text is a product; the logarithms are what you add.",
+            "next_logprobs already returns logarithms. Why?",
             "6.9",
         ),
         Misconception(
@@ -908,62 +906,62 @@ beam_search = Exercise(
             lambda *a: search(*a, lp=lambda n, alpha: 1.0),
             "You ranked by the log-probability itself, whatever alpha is. Every token makes it smaller, so short texts "
             "win.",
-            "What is the score divided by?",
+            "What do you divide the log-probability by to get the score?",
             "6.9",
         ),
         Misconception(
-            "divided by the length",
+            "length as the length penalty",
             lambda *a: search(*a, lp=lambda n, alpha: n**alpha),
-            "You divided by n to the power alpha. The penalty here is ((5 + n) / 6) to the power alpha, which is "
-            "gentler "
-            "with short texts.",
-            "Look at the formula once more.",
+            "You divided by n to the power of alpha. The penalty here is ((5 + n) / 6) to the power of alpha, which "
+            "is milder for short texts.",
+            "Look at the formula again.",
             "6.9",
         ),
         Misconception(
             "multiplied by the length penalty",
             lambda *a: search(*a, lp=lambda n, alpha: ((5 + n) / 6) ** -alpha),
             "You multiplied by the penalty. A log-probability is negative: multiplied by more than 1 it becomes "
-            "smaller, and long texts are punished twice.",
+            "smaller, and long texts are penalized twice.",
             "Divide.",
             "6.9",
         ),
         Misconception(
-            "the end is not counted",
+            "end token not counted in the length",
             lambda next_logprobs, beams, max_tokens, end, alpha: search(
                 next_logprobs, beams, max_tokens, end, alpha, count=lambda ids: sum(i != end for i in ids)
             ),
-            "You left the end token out when you counted a text's length. Its probability is in the numerator, so it "
+            "You did not count the end token in the length of a text. Its probability is in the numerator, so it "
             "counts.",
-            "n is the number of tokens, `end` included.",
+            "n is the number of tokens, including `end`.",
             "6.9",
         ),
         Misconception(
-            "normalized during the search",
+            "length normalization during the search",
             lambda *a: search(*a, carry=lambda total, n, alpha: total / ((5 + n) / 6) ** alpha, lp=lambda n, alpha: 1),
-            "You divided by the penalty in every step and went on with the result, so early tokens have been divided "
+            "You divided by the penalty in every step and continued with the result, so the early tokens are divided "
             "many times.",
-            "The beam carries plain log-probabilities; scores are made when texts are ranked.",
+            "The beam carries plain log-probabilities; compute the scores when you rank the texts.",
             "6.9",
         ),
         Misconception(
-            "finished texts are extended",
+            "finished texts extended",
             past_the_end,
-            "You went on after the end token: finished texts stay in the beam and grow.",
+            "You continued after the end token: finished texts stay in the beam and grow.",
             "A candidate that ends with `end` leaves the beam.",
             "6.9",
             variants=(lambda *a: search(*a, extend_ended=True),),
         ),
         Misconception(
-            "finished texts are dropped",
+            "finished texts dropped",
             lambda *a: search(*a, forget=True, greedy_stops=False),
-            "You took finished texts out of the beam, but did not keep them anywhere: only unfinished ones come back.",
+            "You removed finished texts from the beam but did not keep them anywhere: only unfinished ones are "
+            "returned.",
             "Where do you set them aside?",
             "6.9",
             variants=(lambda *a: search(*a, forget=True),),
         ),
         Misconception(
-            "stops at the first finished text",
+            "search stops at the first finished text",
             lambda *a: search(*a, stop_early=True),
             "You stopped as soon as one text was finished. Others that are still in the beam may end with a better "
             "score.",
@@ -972,7 +970,7 @@ beam_search = Exercise(
             variants=(lambda *a: search(*a, stop_early=True, unfinished=False),),
         ),
         Misconception(
-            "stops when K texts are finished",
+            "search stops at K finished texts",
             lambda *a: search(*a, stop_early=a[1]),
             "You stopped as soon as K texts were finished. Many programs do, to save time; but a text that is still in "
             "the beam may end with a better score than one of these.",
@@ -980,75 +978,73 @@ beam_search = Exercise(
             "6.9",
         ),
         Misconception(
-            "log-probabilities are returned",
+            "log-probabilities returned instead of scores",
             lambda *a: [(ids, value * ((5 + len(ids)) / 6) ** a[4]) for ids, value in search(*a)],
-            "Your texts are right, and in the right order, but beside each stands its log-probability. The score was "
-            "asked for.",
+            "Your texts are right, and in the right order, but you returned each with its log-probability instead of "
+            "its score.",
             "What did you sort by at the end?",
             "6.9",
         ),
         Misconception(
-            "begins with K empty texts",
+            "search starts with K empty texts",
             lambda *a: search(*a, start=a[1]),
-            "You began with K copies of the empty text. They all do the same, so the beam is full of duplicates "
-            "and you "
-            "search as if K were 1.",
+            "You started with K copies of the empty text. They all have the same continuations, so the beam is full "
+            "of duplicates and you search as if K were 1.",
             "How many different texts are there before the first token?",
             "6.9",
         ),
         Misconception(
-            "each text keeps its best token",
+            "only the best token of each text kept",
             lambda *a: search(*a, per_parent=1),
-            "You extended each text of the beam by its most likely token only: that is greedy decoding, from one "
+            "You extended each text of the beam by its most likely token only: that is greedy decoding from one "
             "beginning.",
-            "The K best of *all* candidates: two of them may continue the same text.",
+            "The K best of *all* candidates: two of them may extend the same text.",
             "6.9",
         ),
         Misconception(
-            "finished texts take up places in the beam",
+            "finished texts occupy the beam",
             lambda *a: search(*a, places=True),
-            "Your beam becomes smaller with every text that finishes. Here the next beam is the first K "
-            "candidates that "
-            "are not finished.",
+            "Your beam shrinks with every text that finishes. Here the next beam is the first K candidates that are "
+            "not finished.",
             "Read step 3 again.",
             "6.9",
         ),
         Misconception(
-            "every candidate that ends is kept",
+            "all finished candidates kept",
             lambda *a: search(*a, all_ended=True),
-            "You set aside all candidates that end. Only those among the first K candidates count; else the search "
-            "fills up with short texts that it never believed in.",
+            "You set aside all candidates that end. Only those among the first K candidates count; otherwise the "
+            "search fills up with short, improbable texts.",
             "Read step 2 again.",
             "6.9",
         ),
         Misconception(
-            "unfinished texts are left out",
+            "unfinished texts not returned",
             lambda *a: search(*a, unfinished=False),
-            "If fewer than K texts have finished, the best of the last beam fill up the list; you left them out.",
+            "If fewer than K texts have finished, the best texts of the last beam fill up the list; you left them out.",
             "What does the docstring say about the result?",
             "6.9",
         ),
         Misconception(
-            "finished and unfinished are ranked together",
+            "finished and unfinished texts ranked together",
             lambda *a: search(*a, together=True),
-            "You ranked unfinished texts together with finished ones. A text that has not ended is not a text yet: it "
-            "comes after all that have.",
+            "You ranked unfinished texts together with finished ones. A text that has not ended is incomplete: it "
+            "comes after all finished ones.",
             "First the finished ones, then the others.",
             "6.9",
         ),
         Misconception(
-            "the least likely first",
+            "sorted in ascending order",
             lambda *a: search(*a, rising=True),
             "You sorted in ascending order and followed the K least likely texts.",
             "`sort` is ascending by default.",
             "6.9",
         ),
         Misconception(
-            "greedy does not stop",
+            "greedy search does not stop",
             lambda *a: search(*a, greedy_stops=False),
-            "With one beam your search continues after its text has ended. Greedy decoding takes the end when it is "
-            "the most likely token.",
-            "There is a sentence about K = 1 in the docstring.",
+            "With one beam, your search continues after its text has ended. Greedy decoding stops when the end token "
+            "is the most likely one.",
+            "The docstring has a sentence about K = 1.",
             "6.9",
         ),
     ],
@@ -1058,12 +1054,11 @@ beam_search = Exercise(
         "plain lists": search,
     },
     hints=[
-        "Write it for K = 1 first: one text, its most likely token, stop at the end.",
-        "Keep two lists of pairs (log-probability, tokens): the beam and the finished ones. In each step "
-        "build the list "
-        "of all candidates and sort it.",
-        "finished += those of candidates[:K] that end; beam = [those that do not end][:K]. After the loop sort the "
-        "finished by score, and fill up from the beam.",
+        "Write it for K = 1 first: one text, its most likely token, stop at the end token.",
+        "Keep two lists of pairs (log-probability, tokens): the beam and the finished texts. In each step, build the "
+        "list of all candidates and sort it.",
+        "finished += the texts of candidates[:K] that end; beam = [the candidates that do not end][:K]. After the "
+        "loop, sort the finished texts by score, and fill up from the beam.",
     ],
 )
 
@@ -1071,14 +1066,14 @@ beam_search = Exercise(
 # 6. beams_lose
 
 
-def look(find) -> str:
-    """The verdict on the tree that was found."""
-    first, second = find()
+def verdict(student) -> str:
+    """Describe in one sentence how good the student's tree is."""
+    first, second = student()
     if not (torch.is_tensor(first) and torch.is_tensor(second) and first.shape == (3,) and second.shape == (3, 3)):
         return "the two are not tensors (3,) and (3, 3)"
     first, second = first.double(), second.double()
     if not (first.isfinite().all() and second.isfinite().all() and (first >= 0).all() and (second >= 0).all()):
-        return "there is a negative number, an infinity or NaN among the probabilities"
+        return "there is a negative number, an infinity or a NaN among the probabilities"
     if abs(float(first.sum()) - 1) > 1e-4:
         return "first does not sum to 1"
     if (second.sum(dim=1) - 1).abs().max() > 1e-4:
@@ -1104,67 +1099,67 @@ GOOD = tree([0.4, 0.35, 0.25], EVEN, [0.5, 0.3, 0.2], [0.0, 1.0, 0.0])
 
 beams_lose = Exercise(
     name="beams_lose",
-    asks="Find a tree on which greedy loses against two beams, and two beams against the most likely text.",
+    asks="Find a tree where greedy loses to two beams, and two beams lose to the most likely text.",
     reference=lambda: GOOD,
     section="6.9",
-    cases=[Case("your tree", run=look)],
+    cases=[Case("your tree", run=verdict)],
     misconceptions=[
         Misconception(
-            "greedy wins",
+            "greedy decoding wins",
             lambda: tree([0.6, 0.3, 0.1], [0.8, 0.1, 0.1], EVEN, EVEN),
-            "Greedy finds the most likely text here (or one that is less than 0.02 behind).",
-            "After the most likely first token the model should be unsure, so that no text gets much.",
+            "Greedy decoding finds the most likely text here (or one that is less than 0.02 behind).",
+            "After the most likely first token the model should be uncertain, so that no text gets a high probability.",
             "6.9",
         ),
         Misconception(
             "two beams are enough",
             lambda: tree([0.5, 0.4, 0.1], EVEN, [1.0, 0.0, 0.0], EVEN),
-            "Greedy loses, but the most likely text begins with one of the two most likely first tokens, so two beams "
-            "find it.",
-            "The most likely text has to begin with the token that two beams throw away.",
+            "Greedy decoding loses, but the most likely text starts with one of the two most likely first tokens, so "
+            "two beams find it.",
+            "The most likely text has to start with the token that two beams drop.",
             "6.9",
         ),
         Misconception(
             "two beams are no better than greedy",
             lambda: tree([0.4, 0.35, 0.25], EVEN, EVEN, [0.0, 1.0, 0.0]),
-            "The most likely text is missed, but what two beams find is the greedy text, or no better by 0.02.",
-            "After the second first token the model should be surer than after the first.",
+            "The most likely text is missed, but what two beams find is the greedy text, or better by less than 0.02.",
+            "After the second most likely first token, the model should be more certain than after the most likely "
+            "one.",
             "6.9",
         ),
         Misconception(
-            "rows that do not sum to 1",
+            "rows not normalized",
             lambda: (GOOD[0], GOOD[1].T.contiguous()),
-            "A row of your `second` does not sum to 1. Row i is the distribution of what comes second, *given* that i "
+            "A row of your `second` does not sum to 1. Row i is the distribution of the second token, *given* that i "
             "came first.",
-            "Are your columns what should be rows? Or have you multiplied by first already? That is done when "
-            "texts are "
-            "compared.",
+            "Did you swap rows and columns? Or have you already multiplied by first? The check does that when it "
+            "compares texts.",
             "6.9",
             variants=(lambda: (GOOD[0], GOOD[0][:, None] * GOOD[1]),),
         ),
         Misconception(
-            "first is not a distribution",
+            "first not normalized",
             lambda: (2 * GOOD[0], GOOD[1]),
             "The numbers of `first` do not sum to 1.",
             "Divide by their sum.",
             "6.9",
         ),
         Misconception(
-            "logarithms",
+            "log-probabilities instead of probabilities",
             lambda: (GOOD[0].log(), GOOD[1].clamp(min=1e-9).log()),
-            "There is a negative number, an infinity or NaN among your probabilities. Are they logarithms?",
+            "There is a negative number, an infinity or a NaN among your probabilities. Are they logarithms?",
             "Return the probabilities themselves.",
             "6.9",
         ),
         Misconception(
-            "a tie",
+            "tie between first tokens",
             lambda: tree([0.4, 0.3, 0.3], EVEN, [0.6, 0.2, 0.2], [0.0, 1.0, 0.0]),
-            "Two numbers of `first` are equal, so it depends on the order of the tokens which of them two beams keep.",
+            "Two numbers of `first` are equal, so the order of the tokens decides which of them two beams keep.",
             "Make the three differ a little.",
             "6.9",
         ),
         Misconception(
-            "lists",
+            "lists instead of tensors",
             lambda: (GOOD[0].tolist(), GOOD[1].tolist()),
             "The two must be tensors of shape (3,) and (3, 3).",
             "torch.tensor(…)",
@@ -1178,13 +1173,11 @@ beams_lose = Exercise(
         ),
     },
     hints=[
-        "What does a first token need, to be loved by greedy and yet lead to no probable text?",
-        "A first token with probability 0.4 leads to texts of 0.13 if everything may follow it. One with "
-        "0.25 leads to a "
-        "text of 0.25 if only one thing may.",
-        "Let the three first tokens be nearly as likely, and the model the surer of the second token the "
-        "less likely the "
-        "first one was.",
+        "What does a first token need so that greedy decoding picks it, although it leads to no probable text?",
+        "A first token with probability 0.4 leads to texts of 0.13 if three tokens are equally likely after it. One "
+        "with 0.25 leads to a text of 0.25 if only one token is possible after it.",
+        "Make the three first tokens nearly equally likely, and the model more certain of the second token the less "
+        "likely the first one was.",
     ],
 )
 
@@ -1196,12 +1189,12 @@ EXERCISES = [
     beam_search,
     beams_lose,
     WrittenAnswer(
-        "WHY_NOT_LIKELIEST",
-        "Why do beams lose, how many make it safe, and why would we not want the most likely story?", 50,
-        ["How many first tokens are there? And what do a hundred tosses of a bent coin look like?"], "6.3",
+        "WHY_NOT_MOST_LIKELY",
+        "Why do two beams fail, how many would be safe, and why would we not want the most likely story?", 50,
+        ["How many first tokens are there? And what do a hundred tosses of a biased coin look like?"], "6.3",
     ),
     WrittenAnswer(
-        "EXPERIMENT", "Which rule did you try, what did you predict, what came out, is it more than luck?", 60,
+        "EXPERIMENT", "Which rule did you try, what did you predict, what happened, is it more than luck?", 60,
         ["One change at a time; three seeds say more than one."], "6.6",
     ),
 ]  # fmt: skip

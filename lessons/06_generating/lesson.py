@@ -745,7 +745,7 @@ if your_search is not None:
 # ## 6.10 What was left out
 #
 # - **Other rules.** Locally typical sampling (Meister et al. 2023) keeps the tokens with a surprise near the entropy,
-#   and may drop the most likely one. Contrastive decoding (Li et al. 2023) subtracts a weaker model's log-probabilities.
+#   and may drop the top one. Contrastive decoding (Li et al. 2023) subtracts a weaker model's log-probabilities.
 # - **Constraints**: allow only tokens that keep a text valid JSON, for example. That is one more set $A$.
 # - **Speculative decoding** (Leviathan et al. 2023): a small model drafts several tokens; the large one processes them
 #   in one pass through its cache and accepts them with a rule that leaves its distribution unchanged.
