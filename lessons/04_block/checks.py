@@ -1,4 +1,4 @@
-"""What is checked in lesson 04, and the known mistakes."""
+"""The checks of lesson 04, and the common mistakes."""
 
 import math
 
@@ -13,7 +13,7 @@ from llmasos.models import ModelConfig, n_parameters_of
 from llmasos.objectives import IGNORE_INDEX, CausalLM
 
 READY_MADE = {
-    name: "it is the ready-made norm; write the formula yourself"
+    name: "it is a ready-made norm; write the formula yourself"
     for name in (
         "torch.nn.functional.layer_norm", "torch.layer_norm", "torch.native_layer_norm", "torch.nn.LayerNorm",
         "torch.nn.functional.group_norm", "torch.group_norm", "torch.nn.GroupNorm",
@@ -34,11 +34,11 @@ def tensor(rows: list) -> Tensor:
 # 1. layer_norm
 
 
-def norm(x, gain, bias, eps, dims=(-1,), unbiased=False, centre=True):
-    """LayerNorm with every detail open to being wrong."""
+def norm(x, gain, bias, eps, dims=(-1,), unbiased=False, center=True):
+    """LayerNorm in which every detail can be wrong."""
     mean = x.mean(dim=dims, keepdim=True)
     variance = x.var(dim=dims, keepdim=True, unbiased=unbiased)
-    return (x - mean if centre else x) / torch.sqrt(variance + eps) * gain + bias
+    return (x - mean if center else x) / torch.sqrt(variance + eps) * gain + bias
 
 
 def norm_by_loops(x, gain, bias, eps):
@@ -53,12 +53,12 @@ def norm_by_loops(x, gain, bias, eps):
 
 
 def norm_by_einsum(x, gain, bias, eps):
-    """Centring is a matrix product too: with 1 - 1/C on the diagonal and -1/C elsewhere."""
+    """Center by a matrix product, with 1 - 1/C on the diagonal and -1/C elsewhere."""
     C = x.size(-1)
-    centring = torch.eye(C, dtype=torch.float64) - 1 / C
-    centred = torch.einsum("...c,cd->...d", x.double(), centring)
-    squares = torch.einsum("...c,...c->...", centred, centred) / C
-    return torch.einsum("...c,...,c->...c", centred, (squares + eps).rsqrt(), gain.double()) + bias
+    centering = torch.eye(C, dtype=torch.float64) - 1 / C
+    centered = torch.einsum("...c,cd->...d", x.double(), centering)
+    squares = torch.einsum("...c,...c->...", centered, centered) / C
+    return torch.einsum("...c,...,c->...c", centered, (squares + eps).rsqrt(), gain.double()) + bias
 
 
 def norm_features_first(x, gain, bias, eps):
@@ -75,7 +75,7 @@ WIDE = {"gain": random(6, seed=1), "bias": random(6, seed=2)}
 
 layer_norm = Exercise(
     name="layer_norm",
-    asks="Norm each position's features to mean 0 and variance 1, then multiply by gain and add bias.",
+    asks="Normalize each position's features to mean 0 and variance 1, then multiply by gain and add bias.",
     reference=library.layer_norm,
     section="4.4",
     gradients=True,
@@ -84,42 +84,42 @@ layer_norm = Exercise(
         Case("one position: mean 4, variance 16, and an eps of 9", x=tensor([[0, 0, 8, 8]]), **ONE, eps=9.0),
         Case("one position, with gain and bias", x=tensor([[1, 1, 5, 5]]), **STEEP, eps=1e-6),
         Case("two positions", x=tensor([[1, 1, 5, 5], [2, 6, 2, 6]]), **STEEP, eps=1e-6),
-        Case("a position whose features are all alike", x=tensor([[7, 7, 7, 7], [1, 5, 1, 5]]), **STEEP, eps=0.5),
+        Case("a position whose features are all equal", x=tensor([[7, 7, 7, 7], [1, 5, 1, 5]]), **STEEP, eps=0.5),
         Case("a batch of two texts, three positions each", x=random(2, 3, 6, seed=3) * 2 + 1, **WIDE, eps=1e-5),
         Case("small features and an eps of 0.01", x=random(3, 1, 6, seed=4) * 0.1 + 2, **WIDE, eps=0.01),
     ],
     misconceptions=[
         Misconception(
-            "the variance divides by C - 1",
+            "variance divided by C - 1",
             lambda x, gain, bias, eps: norm(x, gain, bias, eps, unbiased=True),
             "You divided the sum of squared deviations by C - 1, as `var` and `std` do by default. The variance here "
-            "describes these C numbers; it does not estimate that of others.",
+            "describes these C numbers; it does not estimate the variance of a larger population.",
             "`unbiased=False` or `correction=0`, or the mean of the squares.",
             "4.4",
         ),
         Misconception(
-            "eps is added outside the root",
+            "eps outside the square root",
             lambda x, gain, bias, eps: (
                 (x - x.mean(-1, True)) / (x.std(-1, unbiased=False, keepdim=True) + eps) * gain + bias
             ),
-            "You divided by √variance + eps. With a tiny eps one hardly sees the difference, but where the features "
-            "are nearly alike it is large: √1e-5 is 300 times 1e-5.",
-            "What exactly stands under the root in the formula?",
+            "You divided by √variance + eps. With a tiny eps you hardly see the difference, but where the features "
+            "are nearly equal it is large: √1e-5 is 300 times 1e-5.",
+            "What exactly is under the root in the formula?",
             "4.4",
         ),
         Misconception(
-            "two slips: C - 1, and eps outside the root",
+            "C - 1, and eps outside the square root",
             lambda x, gain, bias, eps: (x - x.mean(-1, True)) / (x.std(-1, keepdim=True) + eps) * gain + bias,
-            "You divided by x.std(…) + eps. `std` divides the squared deviations by C - 1, where their mean over C is "
-            "asked for; and eps belongs inside the root.",
+            "You divided by x.std(…) + eps. `std` divides the squared deviations by C - 1, but the formula takes "
+            "their mean over C; and eps belongs inside the root.",
             "Compute the variance first, as the mean of the squares; add eps; then take the root.",
             "4.4",
         ),
         Misconception(
-            "another eps than the one given",
+            "eps argument ignored",
             lambda x, gain, bias, eps: norm(x, gain, bias, 1e-5),
-            "You use an eps of your own, or none. The one that is passed in is an argument for a reason: GPT-2 has "
-            "1e-5, BERT 1e-12, and weights trained with one do not fit the other.",
+            "You use your own eps, or none. It is an argument for a reason: GPT-2 uses 1e-5, BERT 1e-12, and weights "
+            "trained with one do not work as well with the other.",
             "Where does the argument eps appear in your code?",
             "4.4",
             variants=(
@@ -128,97 +128,97 @@ layer_norm = Exercise(
             ),
         ),
         Misconception(
-            "normed over the positions",
+            "normalized over the positions",
             lambda x, gain, bias, eps: norm(x, gain, bias, eps, dims=(-2,)),
-            "You took mean and variance over the positions, for each feature. So a position is changed by what stands "
-            "elsewhere in the text, after it too: the model could read the future through its norms.",
+            "You took mean and variance over the positions, for each feature. Each position then depends on all "
+            "others, also on later ones: the model could see the future through its norms.",
             "The features are the last dimension.",
             "4.4",
         ),
         Misconception(
-            "normed over the batch",
+            "batch norm instead of LayerNorm",
             lambda x, gain, bias, eps: norm(x, gain, bias, eps, dims=tuple(range(x.dim() - 1))),
-            "You took mean and variance of each feature over all positions of all texts: that is batch norm. What a "
-            "text gives then depends on which other texts happen to be in its batch.",
-            "For each position by itself: how many numbers go into one mean?",
+            "You took mean and variance of each feature over all positions of all texts: that is batch norm. A "
+            "text's result then depends on which other texts happen to be in its batch.",
+            "For each position on its own: how many numbers go into one mean?",
             "4.4",
             variants=(lambda x, gain, bias, eps: norm(x, gain, bias, eps, dims=(0,)),),
         ),
         Misconception(
-            "one mean for everything",
+            "a single mean for all positions",
             lambda x, gain, bias, eps: norm(x, gain, bias, eps, dims=tuple(range(x.dim()))),
-            "You took a single mean and variance of all numbers. Every position has its own.",
+            "You took one mean and variance over all numbers. Every position has its own.",
             "`x.mean()` is one number; `x.mean(dim=-1, keepdim=True)` is one for each position.",
             "4.4",
             variants=(lambda x, gain, bias, eps: norm(x, gain, bias, eps, dims=(-2, -1)),),
         ),
         Misconception(
-            "gain and bias are forgotten",
+            "no gain and bias",
             lambda x, gain, bias, eps: norm(x, 1.0, 0.0, eps),
-            "You normed, and stopped. Without gain and bias no feature could ever be louder than another.",
-            "Two arguments of the function do not occur in your code.",
+            "You normalized and stopped. Without gain and bias, no feature could ever matter more than another.",
+            "Your code does not use two of the function's arguments.",
             "4.4",
         ),
         Misconception(
-            "the bias is forgotten",
+            "no bias",
             lambda x, gain, bias, eps: norm(x, gain, 0.0, eps),
             "You multiplied by the gain, but did not add the bias.",
-            "One argument of the function does not occur in your code.",
+            "Your code does not use one of the function's arguments.",
             "4.4",
         ),
         Misconception(
-            "gain and bias come first",
+            "gain and bias before the norm",
             lambda x, gain, bias, eps: norm(x * gain + bias, 1.0, 0.0, eps),
-            "You applied gain and bias before the norm, which takes away most of what they did: the output has mean 0 "
+            "You applied gain and bias before normalizing, which undoes most of what they did: the output has mean 0 "
             "and variance 1 whatever they are.",
-            "First norm, then scale and shift.",
+            "First normalize, then scale and shift.",
             "4.4",
         ),
         Misconception(
-            "the bias is scaled by the gain",
+            "bias scaled by the gain",
             lambda x, gain, bias, eps: (norm(x, 1.0, 0.0, eps) + bias) * gain,
-            "You added the bias and then multiplied by the gain, so the bias was multiplied too.",
+            "You added the bias and then multiplied by the gain, so the bias was scaled too.",
             "Which comes first, · gain or + bias?",
             "4.4",
         ),
         Misconception(
-            "the mean is not subtracted: RMSNorm",
+            "RMSNorm: the mean is not subtracted",
             lambda x, gain, bias, eps: x * torch.rsqrt(x.square().mean(-1, True) + eps) * gain + bias,
-            "You divided by the root of the mean square and did not center. That is RMSNorm, a good norm (lesson 12), "
-            "but another one.",
+            "You divided by the root of the mean square and did not center. That is RMSNorm, a good norm (lesson "
+            "12), but a different one.",
             "What is the mean of your output, before gain and bias?",
             "4.4",
         ),
         Misconception(
-            "divided by the deviation, but not centred",
-            lambda x, gain, bias, eps: norm(x, gain, bias, eps, centre=False),
-            "You divided by the standard deviation, but left the mean where it was.",
+            "divided by the standard deviation without centering",
+            lambda x, gain, bias, eps: norm(x, gain, bias, eps, center=False),
+            "You divided by the standard deviation, but did not subtract the mean.",
             "The mean is needed twice: in the variance, and in the numerator.",
             "4.4",
         ),
         Misconception(
-            "keepdim is forgotten",
+            "keepdim=True missing",
             lambda x, gain, bias, eps: (x - x.mean(-1)) / (x.var(-1, unbiased=False) + eps).sqrt() * gain + bias,
-            "Your mean has lost the last dimension: it is (T,) beside an x of (T, C), and broadcasting aligns shapes "
-            "from the right. It is the mean of another position that is subtracted, or an error.",
+            "Your mean has lost the last dimension: it has shape (T,) next to an x of shape (T, C), and broadcasting "
+            "aligns shapes from the right. So you subtract the mean of another position, or get an error.",
             "What does `keepdim=True` do?",
             "4.4",
         ),
         Misconception(
-            "divided by the variance",
+            "divided by the variance instead of its root",
             lambda x, gain, bias, eps: (
                 (x - x.mean(-1, True)) / (x.var(-1, unbiased=False, keepdim=True) + eps) * gain + bias
             ),
-            "You divided by the variance, not by its root: features twice as large come out half as large.",
+            "You divided by the variance, not by its square root: features twice as large come out half as large.",
             "If all of x doubles, the output should not change. Does yours?",
             "4.4",
         ),
         Misconception(
-            "multiplied by the deviation",
+            "multiplied by the standard deviation",
             lambda x, gain, bias, eps: (
                 (x - x.mean(-1, True)) * (x.var(-1, unbiased=False, keepdim=True) + eps).sqrt() * gain + bias
             ),
-            "You multiplied by the standard deviation where the formula divides by it.",
+            "You multiplied by the standard deviation, but the formula divides by it.",
             "If all of x doubles, the output should not change. Does yours?",
             "4.4",
         ),
@@ -238,7 +238,8 @@ layer_norm = Exercise(
     hints=[
         "Do it for [1, 1, 5, 5] on paper: the mean, the four deviations, the mean of their squares, its root.",
         "`x.mean(dim=-1, keepdim=True)` keeps a dimension of size 1, so that it can be subtracted from x.",
-        "centred = x minus its mean; variance = mean of centred²; centred / √(variance + eps), times gain, plus bias.",
+        "centered = x minus its mean; variance = mean of centered²; centered / √(variance + eps), times gain, plus "
+        "bias.",
     ],
 )
 
@@ -247,14 +248,14 @@ layer_norm = Exercise(
 
 
 def size(V, T, C, L, tied, attention=4, wide=4, biases=9, norms=2, norm_size=2, last=1, positions=1, embeddings=None):
-    """The number of parameters with any of its terms to be forgotten."""
+    """The number of parameters; each term can be left out."""
     per_block = attention * C * C + 2 * wide * C * C + biases * C + norms * norm_size * C
     embeddings = (1 if tied else 2) if embeddings is None else embeddings
     return embeddings * V * C + positions * T * C + L * per_block + last * norm_size * C
 
 
 def built(V, T, C, L, H, tied):
-    """Build it of torch's layers on the device that has no numbers, and count."""
+    """Build it from torch's layers on the meta device, which stores no values, and count."""
     with torch.device("meta"):
         parts = [torch.nn.Embedding(V, C), torch.nn.Embedding(T, C), torch.nn.LayerNorm(C)]
         for _ in range(L):
@@ -272,30 +273,31 @@ def by_shapes(V, T, C, L, H, tied):
 
 n_parameters = Exercise(
     name="n_parameters",
-    asks="Count the parameters of a GPT: embeddings, positions, blocks with biases and norms, last norm, output.",
+    asks="Count the parameters of a GPT: embeddings, positions, blocks with biases and norms, final norm, output.",
     reference=lambda V, T, C, L, H, tied: n_parameters_of(
         ModelConfig(vocab_size=V, context_length=T, d_model=C, n_layers=L, n_heads=H, tie_embeddings=tied)
     ),
     section="4.8",
     cases=[
         Case("one block of width 1", V=5, T=3, C=1, L=1, H=1, tied=True),
-        Case("the same with an output layer of its own", V=5, T=3, C=1, L=1, H=1, tied=False),
+        Case("the same with an untied output layer", V=5, T=3, C=1, L=1, H=1, tied=False),
         Case("one block of width 10", V=100, T=20, C=10, L=1, H=1, tied=True),
         Case("two heads", V=100, T=20, C=10, L=1, H=2, tied=True),
         Case("three blocks, tied", V=100, T=20, C=10, L=3, H=5, tied=True),
-        Case("three blocks, not tied", V=100, T=20, C=10, L=3, H=5, tied=False),
+        Case("three blocks, untied", V=100, T=20, C=10, L=3, H=5, tied=False),
         Case("GPT-2", V=50257, T=1024, C=768, L=12, H=12, tied=True),
     ],
     misconceptions=[
         Misconception(
-            "the biases are forgotten",
+            "no biases",
             lambda V, T, C, L, H, tied: size(V, T, C, L, tied, biases=0),
-            "You counted the matrices, but not the biases of the layers: every C → C has C of them, C → 4C has 4C.",
+            "You counted the matrices, but not the biases of the layers: every layer C → C has C of them, the layer "
+            "C → 4C has 4C.",
             "Six layers of a block have a bias. How long is each?",
             "4.8",
         ),
         Misconception(
-            "the matrices only",
+            "matrices only",
             lambda V, T, C, L, H, tied: size(V, T, C, L, tied, biases=0, norms=0, last=0),
             "You counted the matrices: the formula of the lesson, which leaves out the biases and the norms.",
             "Six layers of a block have a bias, and every LayerNorm a gain and a bias. How long is each?",
@@ -303,87 +305,87 @@ n_parameters = Exercise(
             variants=(lambda V, T, C, L, H, tied: size(V, T, C, L, True, biases=0, norms=0, last=0),),
         ),
         Misconception(
-            "attention without its biases",
+            "no biases in attention",
             lambda V, T, C, L, H, tied: size(V, T, C, L, tied, biases=5),
             "You did not count the biases in attention: queries, keys, values and output have C of them each.",
             "Which layers of a block have a bias?",
             "4.8",
         ),
         Misconception(
-            "the feed-forward without its biases",
+            "no biases in the feed-forward",
             lambda V, T, C, L, H, tied: size(V, T, C, L, tied, biases=4),
             "You did not count the biases in the feed-forward: C → 4C has 4C of them, 4C → C has C.",
             "Which layers of a block have a bias?",
             "4.8",
         ),
         Misconception(
-            "every bias is counted as C",
+            "every bias counted as C",
             lambda V, T, C, L, H, tied: size(V, T, C, L, tied, biases=6),
-            "You counted C numbers for each of the six biases. The one of the layer C → 4C has 4C.",
+            "You counted C numbers for each of the six biases. That of the layer C → 4C has 4C.",
             "A bias is as long as the layer's output.",
             "4.8",
         ),
         Misconception(
-            "the norms are forgotten",
+            "no norms",
             lambda V, T, C, L, H, tied: size(V, T, C, L, tied, norms=0, last=0),
-            "You did not count the LayerNorms: gain and bias, 2C each, two in a block and one at the end.",
-            "What is learned in a LayerNorm?",
+            "You did not count the LayerNorms: 2C numbers each (gain and bias), two in every block and one at the end.",
+            "What does a LayerNorm learn?",
             "4.8",
         ),
         Misconception(
-            "norms without their bias",
+            "no bias in the norms",
             lambda V, T, C, L, H, tied: size(V, T, C, L, tied, norm_size=1),
             "You counted C numbers for each LayerNorm: a gain. It also has a bias.",
             "Look at the arguments of exercise layer_norm.",
             "4.8",
         ),
         Misconception(
-            "the last norm is forgotten",
+            "no final norm",
             lambda V, T, C, L, H, tied: size(V, T, C, L, tied, last=0),
             "You counted the norms of the blocks. A pre-norm model has one more, after the last block.",
-            "What norms the stream before it goes into the output layer?",
+            "What normalizes the stream before it goes into the output layer?",
             "4.8",
         ),
         Misconception(
-            "one norm in a block",
+            "one norm per block",
             lambda V, T, C, L, H, tied: size(V, T, C, L, tied, norms=1),
             "You counted one LayerNorm in each block. Attention and feed-forward have one each.",
-            "How many norms does exercise block get?",
+            "How many norms are passed to exercise block?",
             "4.8",
         ),
         Misconception(
-            "the positions are forgotten",
+            "no position embeddings",
             lambda V, T, C, L, H, tied: size(V, T, C, L, tied, positions=0),
             "You did not count the learned positions, a table of T rows of C.",
             "Where does T come into your formula?",
             "4.7",
         ),
         Misconception(
-            "the output layer is always counted",
+            "output layer counted although tied",
             lambda V, T, C, L, H, tied: size(V, T, C, L, tied, embeddings=2),
-            "You counted V·C twice also where the two are tied: there it is one and the same matrix.",
+            "You counted V·C twice even when the two are tied: then they are one and the same matrix.",
             "What does `tied` mean?",
             "4.8",
         ),
         Misconception(
-            "the output layer is never counted",
+            "untied output layer not counted",
             lambda V, T, C, L, H, tied: size(V, T, C, L, tied, embeddings=1),
-            "You counted V·C once also where the output layer has a matrix of its own.",
+            "You counted V·C once even when the output layer has its own matrix.",
             "What does `tied` mean?",
             "4.8",
         ),
         Misconception(
-            "tied and not tied are swapped",
+            "tied and untied swapped",
             lambda V, T, C, L, H, tied: size(V, T, C, L, not tied),
-            "You counted the output layer where it is tied, and not where it isn't.",
-            "Tied means: one matrix for both purposes. Is that more parameters, or fewer?",
+            "You counted the output layer when it is tied, and left it out when it is not.",
+            "Tied means: one matrix for both purposes. Does that make more parameters, or fewer?",
             "4.8",
         ),
         Misconception(
-            "every head has full-sized projections",
+            "full-width projections for every head",
             lambda V, T, C, L, H, tied: size(V, T, C, L, tied, attention=3 * H + 1, biases=3 * H + 6),
             "You counted queries, keys and values of width C for each head. A head is C / H wide, so all H of them "
-            "together have C × C.",
+            "together need C × C.",
             "What does the number of heads change in lesson 03's matrices?",
             "4.8",
             variants=(
@@ -394,52 +396,52 @@ n_parameters = Exercise(
         Misconception(
             "no output projection in attention",
             lambda V, T, C, L, H, tied: size(V, T, C, L, tied, attention=3, biases=8),
-            "You counted queries, keys and values. The heads' results are also projected once more, C → C.",
-            "Which matrix lets the heads speak to each other?",
+            "You counted queries, keys and values. The heads' outputs also go through one more projection, C → C.",
+            "Which matrix combines the outputs of the heads?",
             "4.8",
         ),
         Misconception(
-            "the way back from 4C is forgotten",
+            "no down projection 4C → C",
             lambda V, T, C, L, H, tied: size(V, T, C, L, tied, wide=2, biases=8),
-            "You counted C → 4C, but not 4C → C, which is as large.",
+            "You counted C → 4C, but not 4C → C, which is just as large.",
             "The result of the feed-forward is added to the stream. How wide must it be?",
             "4.2",
         ),
         Misconception(
-            "the feed-forward is as wide as the stream",
+            "feed-forward of width C",
             lambda V, T, C, L, H, tied: size(V, T, C, L, tied, wide=1, biases=6),
-            "You counted a feed-forward C → C → C. It is four times as wide inside.",
-            "How wide is the middle of the feed-forward?",
+            "You counted a feed-forward C → C → C. Its hidden layer is four times as wide.",
+            "How wide is the hidden layer of the feed-forward?",
             "4.2",
         ),
         Misconception(
-            "one block only",
+            "only one block",
             lambda V, T, C, L, H, tied: size(V, T, C, 1, tied),
-            "You counted one block, whatever L is. The blocks do not share their weights.",
+            "You counted one block, whatever L is. The blocks do not share weights.",
             "Where does L come into your formula?",
             "4.8",
         ),
         Misconception(
-            "the output layer has a bias",
+            "bias in the output layer",
             lambda V, T, C, L, H, tied: size(V, T, C, L, tied) + V,
             "You gave the output layer a bias of V numbers; it has none.",
-            "Read the docstring's last line about what is counted.",
+            "Read the last line of the docstring's list of what to count.",
             "4.8",
         ),
     ],
     accepted={
-        "built of torch's layers": built,
+        "built from torch's layers": built,
         "a list of shapes, NumPy": by_shapes,
-        "added up by loops": lambda V, T, C, L, H, tied: (
+        "summed in loops": lambda V, T, C, L, H, tied: (
             (V + T + 2) * C
             + (not tied) * V * C
             + sum(sum(H * C * (C // H) + C for _ in "qkvo") + 8 * C**2 + 5 * C + 4 * C for _ in range(L))
         ),
     },
     hints=[
-        "Write one line for each part: its name, the shapes of its matrices and vectors, their product. Then add.",
-        "Work it out for V = 5, T = 3, C = 1, L = 1 first, where a matrix C × C is one number.",
-        "A block has 4·C² + 8·C² in its matrices; the biases are 4·C + 4·C + C, the two norms 4·C.",
+        "Write one line for each part: its name, the shapes of its matrices and vectors, their sizes. Then add.",
+        "Work it out for V = 5, T = 3, C = 1, L = 1 first, where a C × C matrix is a single number.",
+        "A block has 4·C² + 8·C² numbers in its matrices; the biases are 4·C + 4·C + C, the two norms 4·C.",
     ],
 )
 
@@ -448,14 +450,14 @@ n_parameters = Exercise(
 
 
 def waves(T, C, base=10000.0, first=0, exponent=lambda i, C: 2 * i / C, multiply=False):
-    """(T, C/2) angles with any of their details to be got wrong, in float64."""
+    """Angles (T, C/2) in float64; every detail can be wrong."""
     p = torch.arange(first, first + T, dtype=torch.float64)[:, None]
     wavelength = base ** exponent(torch.arange(C // 2, dtype=torch.float64), C)
     return p * wavelength if multiply else p / wavelength
 
 
 def woven(a, b):
-    """Even features from a, odd ones from b: (T, C/2) twice → (T, C)."""
+    """Interleave even features from a and odd ones from b: (T, C/2) twice → (T, C)."""
     return torch.stack((a, b), dim=-1).flatten(1).float()
 
 
@@ -466,7 +468,7 @@ def one_wave_for_each_feature(T, C):
 
 
 def every_feature_for_a_pair(T, C):
-    """The exponent 2i / C with i running over all C features: it gets to 2."""
+    """The exponent 2i / C with i running over all C features, up to 2."""
     j = torch.arange(C, dtype=torch.float64)
     angles = torch.arange(T, dtype=torch.float64)[:, None] / 10000 ** (2 * j / C)
     return torch.where(j % 2 == 0, angles.sin(), angles.cos()).float()
@@ -494,7 +496,7 @@ def waves_by_numpy(T, C):
 
 
 def waves_by_rotation(T, C):
-    """Each position is the one before it, turned: a complex number multiplied by one of length 1."""
+    """Each position is the previous one rotated: a complex number multiplied by one of absolute value 1."""
     turn = torch.exp(1j * 10000.0 ** (-2 * torch.arange(C // 2, dtype=torch.float64) / C))
     rows, now = [], torch.ones(C // 2, dtype=torch.complex128)
     for _ in range(T):
@@ -505,7 +507,8 @@ def waves_by_rotation(T, C):
 
 sinusoidal = Exercise(
     name="sinusoidal",
-    asks="Make sinusoidal position vectors: sin(p / 10000^(2i/C)) at feature 2i, the cosine of the same at 2i + 1.",
+    asks="Compute sinusoidal position vectors: sin(p / 10000^(2i/C)) at feature 2i, the cosine of the same angle at "
+    "2i + 1.",
     reference=lambda T, C: library.SinusoidalPositions(T, C).table,
     section="4.7",
     cases=[
@@ -518,70 +521,71 @@ sinusoidal = Exercise(
     ],
     misconceptions=[
         Misconception(
-            "all sines first, then all cosines",
+            "sines and cosines in halves, not interleaved",
             lambda T, C: torch.cat((waves(T, C).sin(), waves(T, C).cos()), dim=1).float(),
             "You put the sines into the first half of the features and the cosines into the second. Some "
-            "implementations do so, and a model would learn as well; but here they alternate, as in the paper.",
+            "implementations do this, and a model would learn just as well; but here they alternate, as in the paper.",
             "Feature 0 is a sine, feature 1 the cosine of the same angle.",
             "4.7",
         ),
         Misconception(
-            "sine and cosine are swapped",
+            "sine and cosine swapped",
             lambda T, C: woven(waves(T, C).cos(), waves(T, C).sin()),
-            "You have cosines at the even features and sines at the odd ones: it is the other way around.",
+            "Your even features are cosines and your odd ones sines: it should be the other way around.",
             "At position 0 the first feature is sin 0.",
             "4.7",
         ),
         Misconception(
-            "every feature has its own wavelength",
+            "a different wavelength for every feature",
             one_wave_for_each_feature,
-            "You computed the exponent from the number of the feature, so a cosine has another wavelength than the "
-            "sine beside it. The two share an angle: only so is a shift of the position a rotation.",
+            "You computed the exponent from the index of the feature, so each cosine has a different wavelength than "
+            "the sine next to it. They must share an angle: only then is a shift of the position a rotation.",
             "Features 2i and 2i + 1 have the same i.",
             "4.7",
             variants=(every_feature_for_a_pair,),
         ),
         Misconception(
-            "the exponent is i / C",
+            "exponent i / C instead of 2i / C",
             lambda T, C: woven(*(f(waves(T, C, exponent=lambda i, C: i / C)) for f in (torch.sin, torch.cos))),
-            "Your exponent is i / C where it should be 2i / C, with i the number of the *pair*. Your longest wave is "
+            "Your exponent is i / C instead of 2i / C, where i is the index of the *pair*. Your longest wave is "
             "about 100 times 2π, not 10000 times.",
-            "i runs to C / 2 - 1, and the exponent should run nearly to 1.",
+            "i runs up to C / 2 - 1, so the exponent should get close to 1.",
             "4.7",
         ),
         Misconception(
-            "the exponent is 4i / C",
+            "exponent 4i / C instead of 2i / C",
             lambda T, C: woven(*(f(waves(T, C, exponent=lambda i, C: 4 * i / C)) for f in (torch.sin, torch.cos))),
-            "You doubled twice: the 2i of the exponent is already the number of the even feature.",
+            "You doubled twice: the 2i of the exponent is already the index of the even feature.",
             "The exponents are 0, 2/C, 4/C, …",
             "4.7",
         ),
         Misconception(
-            "multiplied by the power, not divided",
+            "multiplied by the power instead of divided",
             lambda T, C: woven(*(f(waves(T, C, multiply=True)) for f in (torch.sin, torch.cos))),
-            "You multiplied the position by 10000^(2i/C). The waves should get longer, so the angles grow more slowly.",
-            "Which grows faster from position to position, the angle of pair 0 or that of pair 1?",
+            "You multiplied the position by 10000^(2i/C). The waves should get longer, so the angles must grow more "
+            "slowly.",
+            "Which grows faster from position to position, the angle of pair 0 or the angle of pair 1?",
             "4.7",
             variants=(multiplied_in_float32,),
         ),
         Misconception(
-            "positions are counted from 1",
+            "positions counted from 1",
             lambda T, C: woven(*(f(waves(T, C, first=1)) for f in (torch.sin, torch.cos))),
-            "Your first position is 1; it is 0, and the first row alternates between 0 and 1.",
+            "Your first position is 1. It should be 0, and the first row should alternate between 0 and 1.",
             "Which row does p = 0 go to?",
             "4.7",
         ),
         Misconception(
-            "sines only",
+            "sines only, no cosines",
             lambda T, C: woven(waves(T, C).sin(), waves(T, C).sin()),
-            "Every feature of yours is a sine. Without the cosine, a wave does not know if it is rising or falling.",
+            "All your features are sines. From the sine alone you cannot tell whether the wave is rising or falling.",
             "What belongs at the odd features?",
             "4.7",
         ),
         Misconception(
-            "another base than 10000",
+            "base is not 10000",
             lambda T, C: woven(*(f(waves(T, C, base=1000.0)) for f in (torch.sin, torch.cos))),
-            "Your waves have the right form, but not the base 10000.",
+            "Your waves have the right form, but their base is not 10000.",
             "Count the zeros.",
             "4.7",
             variants=tuple(
@@ -590,15 +594,15 @@ sinusoidal = Exercise(
             ),
         ),
         Misconception(
-            "the angle is multiplied by 2π",
+            "angle multiplied by 2π",
             lambda T, C: woven(*(f(2 * math.pi * waves(T, C)) for f in (torch.sin, torch.cos))),
-            "You took 10000^(2i/C) for the wavelength and multiplied by 2π. In the paper the angle is p / 10000^(2i/C) "
-            "radians. (In yours, pair 0 is the same at every position.)",
+            "You treated 10000^(2i/C) as the wavelength and multiplied by 2π. In the paper the angle is p / "
+            "10000^(2i/C) radians. (In your table, pair 0 is the same at every position.)",
             "The angle of pair 0 at position 1 is 1.",
             "4.7",
         ),
         Misconception(
-            "rows and columns are swapped",
+            "table transposed",
             lambda T, C: waves_by_loops(T, C).T.contiguous(),
             "Your table has a row for each feature; it should have a row for each position.",
             "The result is (T, C).",
@@ -608,15 +612,15 @@ sinusoidal = Exercise(
     accepted={
         "loops": waves_by_loops,
         "NumPy, exp and log, float64": waves_by_numpy,
-        "complex numbers that turn": waves_by_rotation,
+        "complex rotations": waves_by_rotation,
         "cosine as a shifted sine": lambda T, C: torch.sin(
             torch.arange(T).double()[:, None] / 10000 ** (torch.arange(C).double() // 2 * 2 / C)
             + torch.arange(C) % 2 * math.pi / 2
         ),
     },
     hints=[
-        "Write the table for T = 3, C = 4 on paper. There are two pairs of features; their angles are p and p / 100.",
-        "`torch.arange(T)[:, None]` divided by a row of C / 2 numbers gives all angles, (T, C / 2).",
+        "Write the table for T = 3, C = 4 on paper. There are two pairs of features, with the angles p and p / 100.",
+        "`torch.arange(T)[:, None]` divided by a row of C / 2 numbers gives all the angles, (T, C / 2).",
         "`table[:, 0::2] = angles.sin()` fills the even features of a `torch.zeros(T, C)`; the odd ones are `1::2`.",
     ],
 )
@@ -643,7 +647,7 @@ def normed_stream(x, attention, feed_forward, norm_1, norm_2):
 
 
 def two_streams(x, attention, feed_forward, norm_1, norm_2):
-    """Write down both contributions and add them at the very end."""
+    """Compute both contributions and add them at the very end."""
     first = attention(norm_1(x.clone()))
     second = feed_forward(norm_2(torch.add(first, x)))
     return torch.stack((x, first, second)).sum(dim=0)
@@ -656,7 +660,7 @@ def list_of_parts(x, attention, feed_forward, norm_1, norm_2):
 
 
 def toy(f, x):
-    """Parts that can be worked through in one's head."""
+    """Parts simple enough for mental arithmetic."""
     return f(x, lambda h: h + 10, lambda h: h * h, lambda h: 2 * h, lambda h: 3 * h)
 
 
@@ -684,7 +688,8 @@ REAL = {
 
 block = Exercise(
     name="block",
-    asks="Put together a pre-norm block: each part reads a normed copy of the stream and adds its result to it.",
+    asks="Assemble a pre-norm block: each part reads a normalized copy of the stream and adds its result to the "
+    "stream.",
     reference=through_the_library,
     section="4.5",
     gradients=True,
@@ -696,127 +701,127 @@ block = Exercise(
             x=tensor([[[1], [2], [4]]]),
         ),
         Case("real attention, feed-forward and norms", run=real_parts, x=random(2, 3, 4, seed=1), **REAL),
-        Case("the same with a louder stream", run=real_parts, x=random(1, 5, 4, seed=6) * 8, **REAL),
+        Case("the same with a larger stream", run=real_parts, x=random(1, 5, 4, seed=6) * 8, **REAL),
     ],
     misconceptions=[
         Misconception(
             "no residual connections",
             lambda x, a, f, n1, n2: f(n2(a(n1(x)))),
-            "Your block hands on what its parts made, and not the stream itself. With every block more of the input is "
-            "lost, and with it the gradient.",
-            "What is added to what?",
+            "Your block passes on only the output of its parts, not the stream itself. Every block loses more of the "
+            "input, and with it the gradient.",
+            "Which two things does a residual connection add?",
             "4.3",
         ),
         Misconception(
             "no residual around attention",
             lambda x, a, f, n1, n2: a(n1(x)) + f(n2(a(n1(x)))),
-            "What comes out of the first half is only what attention gathered; the stream that went in is lost.",
-            "Both halves of a block are built alike.",
+            "The first half returns only what attention gathered; the incoming stream is lost.",
+            "Both halves of a block have the same structure.",
             "4.3",
         ),
         Misconception(
             "no residual around the feed-forward",
             lambda x, a, f, n1, n2: f(n2(x + a(n1(x)))),
-            "You return what the feed-forward made, without the stream that it was made of.",
-            "Both halves of a block are built alike.",
+            "You return the output of the feed-forward without the stream it was computed from.",
+            "Both halves of a block have the same structure.",
             "4.3",
         ),
         Misconception(
-            "post-norm",
+            "post-norm instead of pre-norm",
             post_norm,
-            "You normed each sum. That is the order of 2017 (and of BERT): right, but not pre-norm. It needs a careful "
-            "warmup to train, since the stream never passes a block untouched.",
-            "What does attention read: the stream, or a normed copy of it?",
+            "You normalized each sum. That is the order of 2017 (and of BERT): it works, but it is not pre-norm. It "
+            "needs a careful warmup to train, since the stream never passes through a block unchanged.",
+            "What does attention read: the stream, or a normalized copy of it?",
             "4.5",
         ),
         Misconception(
-            "the stream itself is normed",
+            "the residual stream itself is normalized",
             normed_stream,
-            "You normed x and went on with the result: the residual is added to the normed input. So the straight way "
-            "through the block goes through both norms.",
-            "The norm's result needs a name of its own; it is read once, and forgotten.",
+            "You normalized x and continued with the result, so the residual is added to the normalized input. The "
+            "direct path through the block then passes through both norms.",
+            "Give the norm's result its own variable; it is read once and then no longer needed.",
             "4.5",
         ),
         Misconception(
-            "attention and feed-forward side by side",
+            "parallel attention and feed-forward",
             lambda x, a, f, n1, n2: x + a(n1(x)) + f(n2(x)),
-            "Your feed-forward reads the stream as it was before attention, so it cannot think about what attention "
-            "has just gathered. (There are models like that, for speed; it is not what is asked.)",
-            "What does norm_2 get?",
+            "Your feed-forward reads the stream as it was before attention, so it cannot use what attention has just "
+            "gathered. (Some models do this for speed, but it is not the task here.)",
+            "What is the input of norm_2?",
             "4.5",
         ),
         Misconception(
-            "the second half goes back to the input",
+            "second residual added to the block's input",
             lambda x, a, f, n1, n2: x + f(n2(x + a(n1(x)))),
-            "You added the feed-forward's result to the x that came into the block. What attention brought is read by "
-            "the feed-forward and then lost.",
+            "You added the feed-forward's result to the x that entered the block. The feed-forward reads what "
+            "attention gathered, but then it is lost.",
             "Which stream does the second half continue?",
             "4.5",
         ),
         Misconception(
-            "the feed-forward reads attention's result only",
+            "feed-forward reads only attention's output",
             lambda x, a, f, n1, n2: x + a(n1(x)) + f(n2(a(n1(x)))),
-            "Your feed-forward reads what attention has just gathered, but not the stream it was added to: it cannot "
-            "combine what is new with what was there.",
-            "What does norm_2 get? The stream *after* attention's result was added.",
+            "Your feed-forward reads what attention has just gathered, but not the stream it was added to, so it "
+            "cannot combine the two.",
+            "What does norm_2 get? It is the stream *after* attention's result was added.",
             "4.5",
             variants=(lambda x, a, f, n1, n2: x + f(n2(a(n1(x)))),),
         ),
         Misconception(
             "feed-forward before attention",
             lambda x, a, f, n1, n2: (x + f(n2(x))) + a(n1(x + f(n2(x)))),
-            "You let each position think first and gather afterwards.",
+            "You applied the feed-forward first and attention second.",
             "Attention first, then feed-forward.",
             "4.5",
         ),
         Misconception(
-            "the same norm twice",
+            "norm_1 used twice",
             lambda x, a, f, n1, n2: (x + a(n1(x))) + f(n1(x + a(n1(x)))),
             "You used norm_1 in both halves. The two have different gains and biases.",
-            "Where does norm_2 appear in your code?",
+            "Where does your code use norm_2?",
             "4.5",
         ),
         Misconception(
-            "the norms are swapped",
+            "norm_1 and norm_2 swapped",
             lambda x, a, f, n1, n2: (x + a(n2(x))) + f(n1(x + a(n2(x)))),
-            "You normed with norm_2 before attention and with norm_1 before the feed-forward.",
+            "You used norm_2 before attention and norm_1 before the feed-forward.",
             "Check the order of the arguments.",
             "4.5",
         ),
         Misconception(
             "no norms",
             lambda x, a, f, n1, n2: (x + a(x)) + f(x + a(x)),
-            "Attention and feed-forward read the stream as it is, however loud it has become.",
-            "Two arguments of the function do not occur in your code.",
+            "Attention and feed-forward read the stream as it is, however large it has become.",
+            "Your code does not use two of the function's arguments.",
             "4.4",
         ),
         Misconception(
-            "the norm comes after the part",
+            "norm after the sublayer",
             lambda x, a, f, n1, n2: (x + n1(a(x))) + n2(f(x + n1(a(x)))),
-            "You normed what attention and feed-forward returned. It is what they *read* that is normed.",
+            "You normalized what attention and feed-forward returned. You should normalize what they *read*.",
             "norm_1 goes between the stream and attention. On which side?",
             "4.5",
         ),
         Misconception(
-            "only attention reads a normed copy",
+            "no norm before the feed-forward",
             lambda x, a, f, n1, n2: (x + a(n1(x))) + f(x + a(n1(x))),
             "The feed-forward reads the stream as it is, without norm_2.",
-            "Both halves of a block are built alike.",
+            "Both halves of a block have the same structure.",
             "4.5",
         ),
         Misconception(
-            "the result is normed once more",
+            "extra norm at the end of the block",
             lambda x, a, f, n1, n2: n2((x + a(n1(x))) + f(n2(x + a(n1(x))))),
-            "You normed what leaves the block. In a pre-norm model that happens once, after the last block, and is not "
-            "the block's business.",
-            "The stream itself is never normed.",
+            "You normalized the output of the block. In a pre-norm model that happens only once, after the last "
+            "block, and outside of it.",
+            "The stream itself is never normalized.",
             "4.5",
         ),
         Misconception(
-            "attention's result is counted twice",
+            "stream added twice",
             lambda x, a, f, n1, n2: x + a(n1(x)) + f(n2(x + a(n1(x)))) + (x + a(n1(x))),
             "You added the stream to itself: it is in your sum twice.",
-            "Write down the sum that leaves the block. It has three terms: x, and what two parts made.",
+            "Write down the sum that the block returns. It has three terms: x, and the outputs of the two parts.",
             "4.5",
         ),
     ],
@@ -829,13 +834,13 @@ block = Exercise(
         ),
     },
     forbidden={
-        "torch.nn.TransformerEncoderLayer": "it is the ready-made block; put it together yourself",
-        "torch.nn.TransformerDecoderLayer": "it is the ready-made block; put it together yourself",
+        "torch.nn.TransformerEncoderLayer": "it is a ready-made block; assemble it yourself",
+        "torch.nn.TransformerDecoderLayer": "it is a ready-made block; assemble it yourself",
     },
     hints=[
-        "Write the first half only: what attention reads, and where its result goes.",
-        "Both halves have the form  stream = stream + part(norm(stream)).",
-        "Mind which stream the second half continues: the one that the first half has made.",
+        "Write only the first half: what attention reads, and where its result goes.",
+        "Both halves have the form `stream = stream + part(norm(stream))`.",
+        "Note which stream the second half continues: the one after attention's result was added.",
     ],
 )
 
@@ -844,19 +849,19 @@ block = Exercise(
 
 
 def through_the_objective(logits, ids, attention_mask):
-    """The library's objective, given a model that has these logits."""
+    """The library's objective for a model that returns these logits."""
     targets = ids[:, 1:].masked_fill(~attention_mask[:, 1:], IGNORE_INDEX)
     batch, objective = {"ids": ids[:, :-1], "targets": targets}, CausalLM()
     return objective.loss_sums(lambda _: logits[:, :-1], batch)["causal"] / objective.n_targets(batch)["causal"]
 
 
 def surprise(logits, ids):
-    """-ln p of each id under the logits of the same place: (B, T, V), (B, T) → (B, T)."""
+    """-ln p of each id under the logits at the same position: (B, T, V), (B, T) → (B, T)."""
     return -logits.log_softmax(dim=-1).gather(-1, ids[..., None])[..., 0]
 
 
 def shifted(logits, ids, attention_mask):
-    """(B, T - 1) losses, and which of them count."""
+    """The losses (B, T - 1), and which of them count."""
     return surprise(logits[:, :-1], ids[:, 1:]), attention_mask[:, 1:]
 
 
@@ -896,14 +901,14 @@ def loss_by_einsum(logits, ids, attention_mask):
 
 
 def loss_by_moved_ids(logits, ids, attention_mask):
-    """Move the ids instead of cutting: the last position's target is the padding's."""
+    """Roll the ids instead of slicing: the last position's target is ignored, like padding."""
     targets = torch.where(attention_mask, ids, -100).roll(-1, dims=1)
     targets[:, -1] = -100
     return F.cross_entropy(logits.transpose(1, 2), targets)
 
 
 def softmax_then_log_chosen(logits, ids, attention_mask):
-    """The same with the padding left out by indexing, so that nothing multiplies an infinity by 0."""
+    """The same with the padding left out by indexing, so that no infinity is multiplied by 0."""
     p = logits[:, :-1].softmax(-1).gather(-1, ids[:, 1:, None])[..., 0]
     return -p.log()[attention_mask[:, 1:]].mean()
 
@@ -948,7 +953,7 @@ next_token_loss = Exercise(
         ),
         Case("a long row and a short one", logits=random(2, 5, 3, seed=1) * 2, ids=WORDS, attention_mask=SHORT),
         Case(
-            "a row with one token, which has no next",
+            "a row with a single token, which has no next token",
             logits=random(3, 4, 5, seed=2) * 2,
             ids=torch.tensor([[1, 4, 2, 0], [3, 0, 0, 0], [0, 3, 3, 1]]),
             attention_mask=LONELY,
@@ -962,17 +967,17 @@ next_token_loss = Exercise(
     ],
     misconceptions=[
         Misconception(
-            "the labels are not shifted",
+            "labels not shifted",
             lambda logits, ids, attention_mask: mean_of(surprise(logits, ids), attention_mask),
-            "You compared the guess at position t with the token at t, which the model has just read. It learns to "
-            "copy, its loss falls to nearly 0, and it cannot write a single word.",
-            "Whose guess is logits[b, 0], and which token is it about?",
+            "You compared the prediction at position t with the token at t, which the model has just read. The model "
+            "learns to copy, its loss falls to nearly 0, and it cannot write a single word.",
+            "Which token does logits[b, 0] predict?",
             "4.9",
         ),
         Misconception(
-            "shifted the wrong way",
+            "labels shifted the wrong way",
             lambda logits, ids, attention_mask: mean_of(surprise(logits[:, 1:], ids[:, :-1]), attention_mask[:, 1:]),
-            "You compared each guess with the token *before* it, which the model has read long since.",
+            "You compared each prediction with the token *before* it, which the model has already read.",
             "Which of the two loses its first position, logits or ids?",
             "4.9",
             variants=(
@@ -982,54 +987,55 @@ next_token_loss = Exercise(
             ),
         ),
         Misconception(
-            "shifted twice",
+            "labels shifted twice",
             lambda logits, ids, attention_mask: mean_of(surprise(logits[:, :-2], ids[:, 2:]), attention_mask[:, 2:]),
-            "You compared the guess at t with the token at t + 2: the labels are shifted once too often. (It happens "
-            "when the data are shifted, and the loss shifts them again.)",
-            "How many guesses can be judged in a row of three tokens?",
+            "You compared the prediction at t with the token at t + 2: the labels are shifted once too often. (This "
+            "happens when the data loader shifts them and the loss shifts them again.)",
+            "How many predictions have a target in a row of three tokens?",
             "4.9",
         ),
         Misconception(
-            "padding is predicted too",
+            "loss includes padding",
             lambda logits, ids, attention_mask: shifted(logits, ids, attention_mask)[0].mean(),
-            "You counted all positions. The model is taught to predict padding, which is easy and makes the loss look "
-            "better than it is.",
-            "Where does `attention_mask` appear in your code?",
+            "You averaged over all positions. The model learns to predict padding, which is easy and makes the loss "
+            "look better than it is.",
+            "Where does your code use `attention_mask`?",
             "4.9",
         ),
         Misconception(
-            "padding is counted in the divisor",
+            "padding counted in the denominator",
             lambda logits, ids, attention_mask: (
                 shifted(logits, ids, attention_mask)[0] * attention_mask[:, 1:]
             ).mean(),
-            "You set the losses of padding to 0, but divided by the number of all positions. Short rows then make the "
-            "loss smaller.",
-            "By how many is the sum to be divided?",
+            "You set the losses of padding to 0, but divided by the number of all positions. Short rows then make "
+            "the loss look smaller.",
+            "What should you divide the sum by?",
             "4.9",
         ),
         Misconception(
-            "all real tokens are counted in the divisor",
+            "all real tokens counted in the denominator",
             lambda logits, ids, attention_mask: (
                 torch.mul(*shifted(logits, ids, attention_mask)).sum() / attention_mask.sum()
             ),
-            "You divided by the number of real tokens. The first of each row is nobody's label: no guess is about it.",
-            "How many guesses can be judged in a row of three tokens?",
+            "You divided by the number of real tokens. The first token of each row is not a label: nothing predicts "
+            "it.",
+            "How many predictions have a target in a row of three tokens?",
             "4.9",
         ),
         Misconception(
-            "padding is told by its id",
+            "padding detected by id 0",
             lambda logits, ids, attention_mask: mean_of(shifted(logits, ids, attention_mask)[0], ids[:, 1:] != 0),
-            "You took every token with id 0 for padding. Here 0 is an ordinary token as well; what is padding, "
-            "`attention_mask` says.",
-            "Where does `attention_mask` appear in your code?",
+            "You treated every token with id 0 as padding. Here 0 is also an ordinary token; only `attention_mask` "
+            "says what is padding.",
+            "Where does your code use `attention_mask`?",
             "4.9",
         ),
         Misconception(
-            "the end is joined to the beginning",
+            "roll wraps around to the first token",
             lambda logits, ids, attention_mask: mean_of(surprise(logits, ids.roll(-1, 1)), attention_mask),
-            "You moved the ids by `roll`, which brings the first token of a row to its end: the last guess is compared "
-            "with the beginning.",
-            "Which token follows the last one? Leave that guess out.",
+            "You shifted the ids with `roll`, which moves the first token of a row to its end: the last prediction "
+            "is compared with the beginning.",
+            "Which token follows the last one? Leave that prediction out.",
             "4.9",
             variants=(
                 lambda logits, ids, attention_mask: mean_of(
@@ -1042,118 +1048,118 @@ next_token_loss = Exercise(
             lambda logits, ids, attention_mask: mean_of(
                 surprise(logits.flatten(0, 1)[None, :-1], ids.flatten()[None, 1:]), attention_mask.flatten()[None, 1:]
             ),
-            "You laid the rows end to end and shifted then: the last guess of each row is compared with the first "
+            "You concatenated the rows before shifting: the last prediction of each row is compared with the first "
             "token of the next row, which is another text.",
             "Shift within each row; flatten afterwards.",
             "4.9",
         ),
         Misconception(
-            "the softmax underflows",
+            "log of softmax underflows",
             lambda logits, ids, attention_mask: mean_of(
                 -logits[:, :-1].softmax(-1).gather(-1, ids[:, 1:, None])[..., 0].log(), attention_mask[:, 1:]
             ),
             "You took the softmax and then its logarithm. A probability below 1e-45 is rounded to 0 (or exp "
             "overflows), and the loss becomes infinite or NaN.",
-            "`log_softmax` does both in one step, and never meets a zero.",
+            "`log_softmax` does both in one step and never takes the log of 0.",
             "4.9",
             variants=(exponentials_and_log, softmax_then_log_chosen),
         ),
         Misconception(
-            "the mask is not shifted",
+            "mask not shifted",
             lambda logits, ids, attention_mask: mean_of(
                 shifted(logits, ids, attention_mask)[0], attention_mask[:, :-1]
             ),
-            "You asked whether the position of the *guess* is real; it matters whether its *target* is. So the first "
-            "padding token of each row is still predicted.",
-            "logits, ids and attention_mask: which are cut at the front, which at the back?",
+            "You masked by whether the *input* position is real; what matters is whether its *target* is. So the "
+            "first padding token of each row is still predicted.",
+            "logits, ids and attention_mask: which lose their first position, which their last?",
             "4.9",
         ),
         Misconception(
-            "a mean for each row, then their mean",
+            "mean of row means",
             by_rows,
-            "You averaged within each row and then over the rows. A token of a short row counts more than one of a "
+            "You averaged within each row and then over the rows. A token in a short row counts more than one in a "
             "long row.",
             "One sum over everything, divided once.",
             "4.9",
             variants=(mean_of_rows_with_empty_ones, mean_of_rows_with_nan),
         ),
         Misconception(
-            "the softmax is taken twice",
+            "softmax applied twice",
             lambda logits, ids, attention_mask: mean_of(*shifted(logits.softmax(-1), ids, attention_mask)),
-            "You took the softmax and gave it to something that takes the softmax again (`cross_entropy` and "
-            "`log_softmax` want logits). Probabilities differ by 1 at most, so the loss can never become small.",
+            "You applied the softmax and passed the result to a function that applies it again (`cross_entropy` and "
+            "`log_softmax` expect logits). Probabilities differ by 1 at most, so the loss can never become small.",
             "What does `F.cross_entropy` expect?",
             "4.9",
         ),
         Misconception(
-            "a sum, not a mean",
+            "sum instead of mean",
             lambda logits, ids, attention_mask: torch.mul(*shifted(logits, ids, attention_mask)).sum(),
-            "You added the losses and did not divide: a larger batch has a larger loss, and larger gradients.",
-            "By how many is the sum to be divided?",
+            "You summed the losses and did not divide: a larger batch has a larger loss and larger gradients.",
+            "What should you divide the sum by?",
             "4.9",
         ),
         Misconception(
             "divided by the number of rows",
             lambda logits, ids, attention_mask: torch.mul(*shifted(logits, ids, attention_mask)).sum() / len(ids),
-            "You divided by the number of rows: that is the loss of a text, not of a token.",
-            "How many guesses are judged?",
+            "You divided by the number of rows: that is the loss per text, not per token.",
+            "How many predictions have a target?",
             "4.9",
         ),
         Misconception(
-            "the sign is forgotten",
+            "missing minus sign",
             lambda logits, ids, attention_mask: -mean_of(*shifted(logits, ids, attention_mask)),
-            "Your loss is negative: the mean of ln p. A better model would have a larger one, and training would make "
-            "it worse.",
+            "Your loss is negative: the mean of ln p. A better model would have a larger value, so minimizing it "
+            "would make the model worse.",
             "Is ln p positive or negative?",
             "4.9",
         ),
         Misconception(
-            "bits, not nats",
+            "bits instead of nats",
             lambda logits, ids, attention_mask: mean_of(*shifted(logits, ids, attention_mask)) / math.log(2),
-            "You took the logarithm to base 2. That gives bits; nats have the natural logarithm.",
+            "You took the logarithm to base 2. That gives bits; nats use the natural logarithm.",
             "`log2` or `log`?",
             "4.9",
         ),
         Misconception(
-            "the logits are not normalized",
+            "no softmax over the logits",
             lambda logits, ids, attention_mask: mean_of(
                 -logits[:, :-1].gather(-1, ids[:, 1:, None])[..., 0], attention_mask[:, 1:]
             ),
-            "You took the logit of the right token for its log-probability. All logits could grow together, and your "
-            "loss would fall without end.",
-            "What makes probabilities of logits?",
+            "You used the logit of the correct token as its log-probability. All logits could grow together, and "
+            "your loss would fall without end.",
+            "What turns logits into probabilities?",
             "4.9",
         ),
         Misconception(
-            "perplexity",
+            "perplexity instead of the loss",
             lambda logits, ids, attention_mask: mean_of(*shifted(logits, ids, attention_mask)).exp(),
-            "You returned e to the power of the loss.",
-            "The mean itself is asked for.",
+            "You returned e to the power of the loss, which is the perplexity.",
+            "Return the mean itself.",
             "4.9",
         ),
         Misconception(
-            "the log of the mean",
+            "log of the mean probability",
             log_of_the_mean,
-            "You averaged the probabilities and took the logarithm at the end. One token that the model thought "
-            "impossible is then hardly noticed.",
-            "First -ln of each, then the mean.",
+            "You averaged the probabilities and took the logarithm at the end. A token that the model considered "
+            "impossible then hardly changes the loss.",
+            "First take -ln of each probability, then the mean.",
             "4.9",
         ),
         Misconception(
-            "reshaped to (B, V, T)",
+            "reshape instead of transpose",
             lambda logits, ids, attention_mask: mean_of(
                 surprise(logits[:, :-1].reshape(len(ids), logits.size(-1), -1).mT, ids[:, 1:]), attention_mask[:, 1:]
             ),
-            "You brought the vocabulary to dimension 1 by `view` or `reshape`, which only reads the same numbers in "
-            "another grid. The guesses of different positions are mixed.",
-            "`transpose(1, 2)` exchanges dimensions; or flatten batch and time together.",
+            "You moved the vocabulary to dimension 1 with `view` or `reshape`, which only rearranges the same "
+            "numbers into another shape. This mixes the predictions of different positions.",
+            "`transpose(1, 2)` swaps the dimensions; or flatten batch and time together.",
             "4.9",
         ),
     ],
     accepted={
         "loops, logsumexp": loss_by_loops,
         "einsum, one-hot, float64": loss_by_einsum,
-        "targets moved, ignore_index": loss_by_moved_ids,
+        "targets rolled, ignore_index": loss_by_moved_ids,
         "boolean indexing": lambda logits, ids, attention_mask: F.cross_entropy(
             logits[:, :-1][attention_mask[:, 1:]], ids[:, 1:][attention_mask[:, 1:]]
         ),
@@ -1166,11 +1172,11 @@ next_token_loss = Exercise(
         ),
     },
     hints=[
-        "In a row of T tokens, T - 1 guesses can be judged. Which guess is about which token?",
-        "logits[:, :-1] are the guesses that have a next token, ids[:, 1:] the tokens that came, attention_mask[:, "
-        "1:] says which of them count.",
-        "`log_softmax(dim=-1)`, `gather` the next token's, change the sign; times the mask, added up, divided by how "
-        'many are real. Or F.cross_entropy with reduction="none".',
+        "In a row of T tokens, T - 1 predictions have a target. Which prediction is about which token?",
+        "logits[:, :-1] are the predictions that have a next token, ids[:, 1:] are those tokens, and "
+        "attention_mask[:, 1:] says which of them count.",
+        "Take `log_softmax(dim=-1)`, `gather` the next tokens, change the sign; multiply by the mask, sum, and "
+        'divide by the number of real targets. Or use F.cross_entropy with reduction="none".',
     ],
 )
 
@@ -1179,33 +1185,36 @@ next_token_loss = Exercise(
 
 
 def look(find, ids, V) -> str:
-    """The verdict on the logits that were made."""
+    """Return a verdict on the student's logits."""
     logits = find(ids.clone(), V)
     T = len(ids)
     if not torch.is_tensor(logits) or logits.dim() != 2 or not logits.is_floating_point():
         return "this is not a floating-point tensor (T, V)"
     if tuple(logits.shape) != (T, V):
-        known = {(T - 1, V): "there is a row too few: one for each of the T tokens", (V, T): "this is (V, T)"}
+        known = {
+            (T - 1, V): "there is one row too few: you need one for each of the T tokens",
+            (V, T): "this is (V, T)",
+        }
         return known.get(tuple(logits.shape), "the shape is not (T, V)")
     if not logits.isfinite().all():
-        return "there is NaN or an infinity in them"
+        return "the logits contain NaN or an infinity"
     logits = logits.detach().double()
     same, next_, before = (
         float(surprise(a[None], b[None]).mean())
         for a, b in ((logits, ids), (logits[:-1], ids[1:]), (logits[1:], ids[:-1]))
     )
     if same < 0.01:
-        return "fine" if next_ > math.log(V) else "the real next-token loss is not above ln V"
+        return "fine" if next_ > math.log(V) else "the true next-token loss is not above ln V"
     if bool((logits.max(-1).values - logits.min(-1).values < 1e-3).all()):
         return "your friend's loss is too large: every token is equally likely everywhere"
     if next_ < 0.01:
-        return "your friend's loss is too large: this is an honest model, which knows the next token"
+        return "your friend's loss is too large: this is an honest model, which predicts the next token"
     if before < 0.01:
-        return "your friend's loss is too large: this model names the token before the last"
+        return "your friend's loss is too large: this model predicts the token before"
     if bool((logits.argmin(-1) == ids).all()) and V > 2:
-        return "your friend's loss is too large: at every position its own token is the least likely"
+        return "your friend's loss is too large: at every position, the current token is the least likely"
     if bool((logits.argmax(-1) == ids).all()):
-        return "your friend's loss is too large: each position prefers its own token, but is not sure enough"
+        return "your friend's loss is too large: each position prefers the current token, but is not confident enough"
     return "your friend's loss is too large"
 
 
@@ -1227,40 +1236,40 @@ LONG = torch.tensor([3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7])
 
 too_good = Exercise(
     name="too_good",
-    asks="Make logits for which the loss without a shift is below 0.01 and the real next-token loss above ln V.",
+    asks="Make logits for which the unshifted loss is below 0.01 and the true next-token loss is above ln V.",
     reference=hot,
     section="4.9",
     cases=[
-        Case("four tokens of three kinds", run=look, ids=TEXT, V=3),
-        Case("two types of tokens", run=look, ids=torch.tensor([0, 1, 0, 1, 0]), V=2),
-        Case("fourteen tokens of ten kinds", run=look, ids=LONG, V=10),
+        Case("four tokens, vocabulary of three", run=look, ids=TEXT, V=3),
+        Case("vocabulary of two", run=look, ids=torch.tensor([0, 1, 0, 1, 0]), V=2),
+        Case("fourteen tokens, vocabulary of ten", run=look, ids=LONG, V=10),
         Case("a large vocabulary", run=look, ids=LONG * 11, V=2000),
     ],
     misconceptions=[
         Misconception(
-            "an honest model",
+            "logits for the next token",
             lambda ids, V: torch.cat((hot(ids[1:], V), torch.zeros(1, V))),
-            "Your logits name the token that really comes next. That is what a model should do, and your friend's loss "
-            "would punish it.",
+            "Your logits predict the token that actually comes next. That is what a model should do, but your "
+            "friend's loss would penalize it.",
             "Which token does your friend compare logits[t] with?",
             "4.9",
             variants=(lambda ids, V: hot(ids.roll(-1), V),),
         ),
         Misconception(
-            "too timid",
+            "logits too small",
             lambda ids, V: hot(ids, V, 1.0),
-            "The right token has the largest logit everywhere, but the softmax makes far less than 0.99 of it. (Did "
-            "you write probabilities? These are logits.)",
-            "How much larger must one logit be than V - 1 others, if its probability is to be above 0.99?",
+            "The right token has the largest logit everywhere, but after the softmax its probability is far below "
+            "0.99. (Did you write probabilities? These are logits.)",
+            "How much larger than V - 1 others must one logit be for a probability above 0.99?",
             "4.9",
             variants=(lambda ids, V: hot(ids, V, 3.0), lambda ids, V: hot(ids, V, 0.9) + 0.1 / V),
         ),
         Misconception(
-            "the log of zeros",
+            "log of zero",
             lambda ids, V: F.one_hot(ids, V).float().log(),
             "You took the logarithm of probabilities that are exactly 0. The logits must be finite, and so must the "
-            "real loss.",
-            "e^-20 is near enough to 0.",
+            "true loss.",
+            "e^-20 is close enough to 0.",
             "4.9",
         ),
         Misconception(
@@ -1271,17 +1280,17 @@ too_good = Exercise(
             "4.9",
         ),
         Misconception(
-            "the token before",
+            "logits for the previous token",
             lambda ids, V: torch.cat((torch.zeros(1, V), hot(ids[:-1], V))),
-            "Your logits name the token before the one that your friend compares them with.",
+            "Your logits predict the token before the one that your friend compares them with.",
             "Which token does your friend compare logits[t] with?",
             "4.9",
             variants=(lambda ids, V: hot(ids.roll(1), V),),
         ),
         Misconception(
-            "the sign is turned",
+            "sign flipped",
             lambda ids, V: -hot(ids, V),
-            "Each position's own token has the *lowest* logit: your friend's loss is enormous.",
+            "At each position, the current token has the *lowest* logit, so your friend's loss is enormous.",
             "Likely tokens have large logits.",
             "4.9",
         ),
@@ -1294,17 +1303,17 @@ too_good = Exercise(
             variants=(lambda ids, V: hot(ids, V)[None],),
         ),
         Misconception(
-            "a row too few",
+            "one row too few",
             lambda ids, V: hot(ids[:-1], V),
-            "You made T - 1 rows. The model guesses at every position, also after the last token; it is the loss that "
-            "leaves the last guess out.",
+            "You made T - 1 rows. The model makes a prediction at every position, even after the last token; the "
+            "loss leaves the last prediction out.",
             "How many logits does a model return for T tokens?",
             "4.9",
         ),
         Misconception(
             "positions and vocabulary swapped",
             lambda ids, V: hot(ids, V).T.contiguous(),
-            "You made a row for each token of the vocabulary; it should be a row for each position.",
+            "You made one row per token of the vocabulary; it should be one row per position.",
             "The result is (T, V).",
             "4.9",
         ),
@@ -1316,9 +1325,9 @@ too_good = Exercise(
         "a comparison": lambda ids, V: 30.0 * (torch.arange(V) == ids[:, None]).float() - 15,
     },
     hints=[
-        "Your friend's loss is small if logits[t] makes ids[t] very likely. Begin with one position.",
-        "One large number in each row, at column ids[t]. How large? Try the softmax of (10, 0, 0).",
-        "`torch.nn.functional.one_hot(ids, V)` has a 1 in each of these places.",
+        "Your friend's loss is small if logits[t] makes ids[t] very likely. Start with one position.",
+        "Put one large number in each row, at column ids[t]. How large? Try the softmax of (10, 0, 0).",
+        "`torch.nn.functional.one_hot(ids, V)` has a 1 at each of these places.",
     ],
 )
 
@@ -1330,12 +1339,12 @@ EXERCISES = [
     next_token_loss,
     too_good,
     WrittenAnswer(
-        "WHY_TOO_GOOD", "How is a loss of nearly 0 reached, what does that model write, and what gives it away?", 50,
-        ["Position t sees positions 0 … t. Which one of them is all that your friend's loss asks for?",
+        "WHY_TOO_GOOD", "How does the model reach a loss of nearly 0, what does it write, and what gives it away?", 50,
+        ["Position t sees positions 0 … t. Which one of them is enough for your friend's loss?",
          "Think of ln V and of the floor."], "4.9",
     ),
     WrittenAnswer(
-        "EXPERIMENT", "What did you change, what did you predict, what came out, what do you make of it?", 60,
+        "EXPERIMENT", "What did you change, what did you predict, what did you measure, and what do you conclude?", 60,
         ["One change at a time; three seeds say more than one."], "4.10",
     ),
 ]  # fmt: skip

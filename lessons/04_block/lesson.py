@@ -702,8 +702,8 @@ pairs /= pairs.sum(axis=1, keepdims=True)
 print(f"frequencies only: {-np.log(frequent[val_ids[1:]]).mean():.2f} nats per token")
 print(f"a table of pairs: {-np.log(pairs[val_ids[:-1], val_ids[1:]]).mean():.2f} nats per token")
 predict(
-    "which loss is worst: the one without residuals, norms, positions or feed-forward? And which of the four "
-    "hardly matters? residuals, norms, positions or feed-forward? And which hardly suffers?"
+    "which loss is worst: the one without residuals, norms, positions or feed-forward? And which of the four parts "
+    "hardly matters?"
 )
 
 # %%
