@@ -1,17 +1,17 @@
 # %% [markdown]
 # # 07 BERT
 #
-# - **Question:** How does a model learn to read, if it may look at both sides of every word?
-# - **Teaches:** why looking both ways needs another objective; the encoder and its padding mask; masked language
+# - **Question:** How can a model learn from text if it sees both sides of every word?
+# - **Teaches:** why bidirectional attention needs a new objective; the encoder and its padding mask; masked language
 #   modeling and what 80/10/10 is for; next-sentence prediction and its critics; pseudo-perplexity
 # - **Minutes:** 100 to read and solve, 1 to run
 #
 # You need: attention and masks (lesson 03), the block, positions and the shifted loss (lesson 04), and perplexity
-# (lesson 01). The method is that of *BERT: Pre-training of Deep Bidirectional Transformers for Language
-# Understanding* (Devlin, Chang, Lee & Toutanova 2019), called "the paper" here; "RoBERTa" is Liu et al. 2019, which
-# took it apart and put it together again.
+# (lesson 01). The method comes from *BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding*
+# (Devlin, Chang, Lee & Toutanova 2019), called "the paper" here; "RoBERTa" is Liu et al. 2019, a careful study of which
+# parts of BERT matter.
 #
-# Letters: B batch, T length of a row, C width of the model, V size of the vocabulary, N number of ordinary tokens.
+# Notation: B batch size, T sequence length, C model width, V vocabulary size, N number of ordinary tokens.
 
 # %% [setup]
 import sys
@@ -33,7 +33,7 @@ from llmasos.datasets.storyworld import stories
 from llmasos.models import BERT, ModelConfig
 from llmasos.nn import explicit_attention
 from llmasos.objectives import IGNORE_INDEX, BERTPretraining, MaskedLM, collate_inputs
-from llmasos.objectives.masked import forward as ask
+from llmasos.objectives.masked import forward as predict_masked
 from llmasos.objectives.masked import masked_targets
 from llmasos.tasks.bert_pretraining import EncodedPairs, fill_masks, piece
 from llmasos.tokenizers import CharTokenizer, WordPieceTokenizer
@@ -47,39 +47,39 @@ torch.set_num_threads(min(2, torch.get_num_threads()))
 torch.set_printoptions(precision=2, sci_mode=False)
 
 # %% [markdown]
-# ## 7.1 A word between two sides
+# ## 7.1 Context on both sides
 #
 # > *Once there was a shy* ▢ *called Paul, who lived next to the old mill.*
 #
-# Which word is missing? You know it, because you have read on: *boy*. The GPT of lesson 04 cannot know it. At this
-# place it has seen *Once there was a shy*, and the best it can do is to give half of its probability to *boy* and
-# half to *girl*. For a model that is to write, that is right: what comes next does not exist yet. But for a model
-# that is to *understand* a text which lies there complete (is this review friendly? where in the story is the
-# answer?), it is a strange rule. Half of what tells the meaning of a word stands to its right.
+# Which word is missing? You know it, because you have read the rest: *boy*. The GPT of lesson 04 cannot know it. At
+# this position it has seen *Once there was a shy*, and the best it can do is to give half of its probability to
+# *boy* and half to *girl*. For a model that writes, this is right: what comes next does not exist yet. But for a model
+# that should *understand* a complete text (is this review positive? where in the story is the answer?), it is a strange
+# rule. Half of the evidence about a word is to its right.
 #
-# So take the blocks of lesson 04, and take away the causal mask: every position may look at every other. That is
-# easily done. What is hard is the next question: **what should such a model be asked in training?**
+# So take the blocks of lesson 04 and remove the causal mask: every position may attend to every other. That is easy.
+# The hard part is the next question: **what should such a model predict in training?**
 
 # %% [markdown]
-# ## 7.2 Why the old question will not do
+# ## 7.2 Why next-token prediction fails
 #
-# The question that we know is: which token comes next? Ask it of a model that looks both ways, and it learns something
-# else. The token after position $t$ is at position $t + 1$, and the model may look there. It needs no grammar and no
-# story, only one head that looks one step to the right. Here is one that tries, letter by letter: one layer, no causal
-# mask, next-letter loss.
+# The objective that we know is: which token comes next? Train a bidirectional model on it, and it learns something
+# else. The token after position $t$ is at position $t + 1$, and the model may attend to it. It needs no grammar and no
+# story, only one attention head that looks one position to the right. Here is a model that tries this on characters:
+# one layer, no causal mask, next-character loss.
 
 # %%
 texts = {split: list(stories(split, n)) for split, n in (("train", 3000), ("val", 200))}
-letters = CharTokenizer.train([story.text for story in texts["train"]])
-T_LETTERS = 24
-windows = Windows(np.concatenate([letters.encode(s.text + "\n") for s in texts["train"][:500]]), T_LETTERS)
-val_windows = Windows(np.concatenate([letters.encode(s.text + "\n") for s in texts["val"][:60]]), T_LETTERS, "val")
-whole_windows = [window for window in val_windows.validation_windows() if len(window) == T_LETTERS + 1]
+characters = CharTokenizer.train([story.text for story in texts["train"]])
+T_CHARS = 24
+windows = Windows(np.concatenate([characters.encode(s.text + "\n") for s in texts["train"][:500]]), T_CHARS)
+val_windows = Windows(np.concatenate([characters.encode(s.text + "\n") for s in texts["val"][:60]]), T_CHARS, "val")
+whole_windows = [window for window in val_windows.validation_windows() if len(window) == T_CHARS + 1]
 val_windows = torch.from_numpy(np.stack(whole_windows).astype(np.int64))  # (W, T + 1)
 
 
 def small_bert(vocab_size, context_length, n_layers):
-    """A BERT of width 64 with four heads."""
+    """Build a BERT of width 64 with four heads."""
     torch.manual_seed(SEED)
     config = ModelConfig(
         family="bert", vocab_size=vocab_size, context_length=context_length, n_layers=n_layers, n_heads=4, d_model=64,
@@ -89,7 +89,7 @@ def small_bert(vocab_size, context_length, n_layers):
 
 
 def train_model(model, loss_of, steps, learning_rate, warmup=30):
-    """Train with the library's Muon; `loss_of(step)` gives the loss. Returns the points of the smoothed loss curve."""
+    """Train with Muon on the loss `loss_of(step)`; returns the points of the smoothed loss curve."""
     settings = TrainingSettings(optimizer="muon", learning_rate=learning_rate, precision="fp32")
     optimizers, points, smooth = make_optimizers(model, settings), [], None
     for step in range(steps):
@@ -106,74 +106,75 @@ def train_model(model, loss_of, steps, learning_rate, warmup=30):
     return points
 
 
-copier = small_bert(letters.vocab_size, T_LETTERS, n_layers=1)
+copier = small_bert(characters.vocab_size, T_CHARS, n_layers=1)
 
 
-def next_letter_loss(step):
+def next_character_loss(step):
     rows = torch.from_numpy(windows.batch(SEED, step * 16, 16))  # (B, T + 1)
     logits = copier(rows[:, :-1]).masked  # (B, T, V): every position has seen every other
     return F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten())
 
 
-points = train_model(copier, next_letter_loss, steps=150, learning_rate=2e-2)
-print(f"after {points[-1][0]} steps the training loss is {points[-1][1]:.2f} nats per letter")
+points = train_model(copier, next_character_loss, steps=150, learning_rate=2e-2)
+print(f"after {points[-1][0]} steps the training loss is {points[-1][1]:.2f} nats per character")
 predict(
-    "a model that knows one letter only is at 2.3 (lesson 03). Now this one is given the first 12 letters of a window, "
-    "and nothing else, and asked for letter 13. Is its loss 0.1, 1, 2.3, or more than without training (4.1)?"
+    "a model that sees only one character is at 2.3 (lesson 03). Now this model gets the first 12 characters of a "
+    "window, and nothing else, and must predict character 13. Is its loss 0.1, 1, 2.3, or worse than untrained (4.1)?"
 )
 
 # %%
 with torch.no_grad():
-    seen = copier(val_windows[:, :-1]).masked[:, :-1]  # asked about what it can see, except at the last position
+    seen = copier(val_windows[:, :-1]).masked[:, :-1]  # it sees the target everywhere but at the last position
     with_answer = F.cross_entropy(seen.flatten(0, 1), val_windows[:, 1:-1].flatten()).item()
-    blind = copier(val_windows[:, :12]).masked[:, -1]  # (W, V): at the end of what there is
+    blind = copier(val_windows[:, :12]).masked[:, -1]  # (W, V): at the last position
     without = F.cross_entropy(blind, val_windows[:, 12]).item()
-result("next letter, the answer in sight, nats", with_answer, 0.008, 0.01)
-result("next letter, the text ends here, nats", without, 5.8, 1.5)
+result("next character, answer visible, nats", with_answer, 0.008, 0.01)
+result("next character, answer not visible, nats", without, 5.8, 1.5)
 
 # %% [markdown]
-# It has become perfect at something useless. There was no error in the code, and the training loss looked splendid.
-# **A loss that is too good is a reason to look for the answer in the input.**
+# The model is perfect at something useless. There was no bug in the code, and the training loss looked great. **If a
+# loss is too good, look for the answer in the input.**
 #
-# Could we ask a position for its *own* token, and forbid it to look at itself? With one layer of attention that can be
-# arranged. With two the token comes back by a detour: in the first layer the neighbor looks at me, in the second I
-# look at the neighbor. In the paper's words, each word would "indirectly see itself" (section 3.1, task 1). Watch it,
-# with attention alone and nothing around it, not even queries (all scores are equal). We change the vector at position
-# 2, let nobody look at itself, and see whose output moves.
+# Could we predict each position's *own* token, and forbid it to attend to itself? With one layer of attention this
+# works. With two, the token comes back by a detour: in the first layer the neighbor attends to me, in the second I
+# attend to the neighbor. In the paper's words, each word would "indirectly see itself" (section 3.1, task 1). We can
+# watch this in attention alone, with nothing around it, not even queries (all scores are equal). We change the vector
+# at position 2, forbid every position to attend to itself, and see which outputs change.
 
 # %%
 x = torch.randn(1, 1, 5, 8)  # (B, H, T, D)
 changed = x.clone()
 changed[..., 2, :] += 1.0
-not_itself = ~torch.eye(5, dtype=torch.bool)  # (T, T): everybody but oneself
+not_itself = ~torch.eye(5, dtype=torch.bool)  # (T, T): all positions but itself
 for n_layers in (1, 2):
     a, b = x, changed
     for _ in range(n_layers):
         a, b = (explicit_attention(0 * y, 0 * y, y, not_itself)[0] for y in (a, b))  # the mean of all the others
     moved = (a != b).any(dim=-1)[0, 0]
-    print(f"{n_layers} layer{'s' * (n_layers - 1)}:", ["moved" if m else "same" for m in moved])
+    print(f"{n_layers} layer{'s' * (n_layers - 1)}:", ["changed" if m else "same" for m in moved])
 
 # %% [markdown]
-# With one layer position 2 alone does not notice its own change; with two it does. There is only one safe way not to
-# let a word be seen: **take it out of the input.** That is the idea of BERT. Hide some words, and ask for those.
+# With one layer, only position 2 does not see its own change; with two layers it does. There is only one safe way to
+# keep a word from being seen: **take it out of the input.** That is the idea of BERT: mask some words, and predict
+# those.
 
 # %% [markdown]
-# ## 7.3 The encoder: no causal mask, but a padding mask
+# ## 7.3 The encoder: a padding mask, no causal mask
 #
-# An encoder block is the block of lesson 04 without the causal mask: attention, then feed-forward, each in a residual
-# connection with a norm (after the sum, "post-norm", in BERT). In the library: `EncoderBlock` in
-# `llmasos/nn/blocks.py`, assembled in `llmasos/models/bert.py`.
+# An encoder block is the block of lesson 04 without the causal mask: attention, then the feed-forward network, each in
+# a residual connection with a norm (after the sum, "post-norm", in BERT). In the library it is `EncoderBlock` in
+# `llmasos/nn/blocks.py`, used in `llmasos/models/bert.py`.
 #
-# One mask is needed all the same. A GPT is trained on windows of equal length, cut from a long text. BERT reads
-# sentences, which are not of equal length; to stand in one tensor, the short ones are padded with a token `[PAD]`.
-# Under a causal mask, padding on the right would be harmless, because nobody looks to the right. Here everybody would
-# look at it. So *padding may not be looked at*: in the mask (B, 1, T, T) of a row whose last two tokens are padding,
-# the last two columns are False.
+# We still need one mask. A GPT is trained on windows of equal length, cut from a long text. BERT reads sentences of
+# different lengths; to fit them into one tensor, we pad the short ones with a token `[PAD]`. Under a causal mask,
+# padding on the right would be harmless, because no token attends to the right. Here every token would attend to it. So
+# *no position may attend to padding*: in the mask (B, 1, T, T) of a row whose last two tokens are padding, the last two
+# columns are False.
 #
-# $$ \mathrm{mask}_{b,t,s} = \mathrm{real}_{b,s} \qquad\text{(whoever looks, $t$, and in every head)} $$
+# $$ \mathrm{mask}_{b,t,s} = \mathrm{attention\_mask}_{b,s} \qquad\text{(for every query $t$ and every head)} $$
 #
-# What padding itself looks at does not matter: nobody reads its output. How do you test such a mask? As in lesson 03:
-# change what must not matter. The same sentence, alone and in the company of a longer one, must get the same vectors.
+# What padding itself attends to does not matter: nothing uses its output. How do you test such a mask? As in lesson 03:
+# change what must not matter. A sentence must get the same vectors alone and in a batch with a longer one.
 
 # %%
 model = small_bert(vocab_size=50, context_length=12, n_layers=2)
@@ -188,20 +189,20 @@ print("largest difference with the padding mask   ", f"{(with_mask - alone).abs(
 print("largest difference without a padding mask  ", f"{(without_mask - alone).abs().max():.6f}")
 
 # %% [markdown]
-# Without the mask a sentence means something else in another batch. (And the loss of a test set depends on the batch
-# size. When you see that happen, look for the padding.) Exercise **padding_mask**.
+# Without the mask, the vectors of a sentence depend on its batch. (And the loss on a test set depends on the batch
+# size. If you ever see that, check the padding.) Exercise **padding_mask** asks for this mask.
 
 # %% [markdown]
-# ## 7.4 What BERT reads
+# ## 7.4 BERT's input: WordPiece, [CLS] and [SEP], segments
 #
-# **Pieces of words.** In lesson 02 BPE began with letters and merged what often stands side by side. BERT's *WordPiece*
-# (Schuster & Nakajima 2012; Wu et al. 2016, section 4.1) has a vocabulary of the same kind and another way to use it: a
-# word is cut from the left, **longest piece first**. Try the whole word; if it is not in the vocabulary, try it without
-# its last letter, and so on; then continue after the piece that was found. A piece that does not begin its word is
-# written with `##`. If at some place not even one letter fits, the *whole word* becomes `[UNK]`.
+# **Subwords.** In lesson 02, BPE started with characters and merged frequent neighbors. BERT's *WordPiece* (Schuster &
+# Nakajima 2012; Wu et al. 2016, section 4.1) has a similar vocabulary but uses it differently: it splits a word from
+# the left, **longest match first**. Try the whole word; if it is not in the vocabulary, try it without its last
+# character, and so on; then continue after the matched piece. A piece that does not start its word is written with
+# `##`. If at some point not even a single character matches, the *whole word* becomes `[UNK]`.
 #
-# We teach the small model of this lesson on the first three sentences of every story, so that it can learn something
-# in a quarter of a minute. They have some 600 different words.
+# We train the small model of this lesson on the first three sentences of every story, so that it can learn something in
+# a quarter of a minute. They contain about 600 different words.
 
 # %%
 openings = {split: [story.sentences[:3] for story in texts[split]] for split in texts}
@@ -212,17 +213,17 @@ for word in ("morning", "mornings", "Drummer", "unfriendly", "drumΩ"):
     print(f"{word:>12}  ", " ".join(piece(tokenizer, id) for id in tokenizer.encode(word)))
 
 # %% [markdown]
-# Greedy is simple and fast, and not always what a linguist would do: the longest piece from the left may leave an
-# ugly rest.
+# Greedy matching is simple and fast, but not always what a linguist would do: the longest piece from the left may leave
+# an awkward remainder.
 #
-# **A frame.** BERT reads one text or two, in this frame:
+# **Special tokens.** BERT reads one text or two, in this format:
 #
 #     ids        [CLS]  once  there  was  …  mill  .  [SEP]  he  had  a  …  .  [SEP]
 #     segments     0      0     0     0        0   0    0     1    1   1     1    1
 #
-# `[SEP]` closes each text. `[CLS]` ("classification") stands for no word: its output vector is where the model is
-# asked about the whole. Each position also gets a *segment*: 0 for the first text and what frames it, 1 for the
-# second. The embedding of a position is the sum of three learned vectors (the paper's figure 2), and then a norm:
+# `[SEP]` ends each text. `[CLS]` ("classification") is not a word: its output vector represents the whole input. Each
+# position also gets a *segment*: 0 for the first text and its special tokens, 1 for the second text and its `[SEP]`.
+# The embedding of a position is the sum of three learned vectors (the paper's figure 2), followed by a norm:
 #
 # $$ x_t = \mathrm{norm}\big(E_{\text{token}}[\mathrm{id}_t] + E_{\text{position}}[t] +
 #    E_{\text{segment}}[\mathrm{segment}_t]\big) $$
@@ -237,72 +238,73 @@ for t, (id, segment) in enumerate(zip(inputs.ids, inputs.segments, strict=True))
 # %% [markdown]
 # ## 7.5 Masked language modeling
 #
-# Choose some tokens of the text, the set $M$. Hide them, in a way that the next section is about; call what is left
-# $\tilde{x}$. Ask the model at each chosen place which token stood there, and nothing at all others:
+# Choose some tokens of the text, the set $M$. Mask them, in a way that the next section explains; call the result
+# $\tilde{x}$. At each chosen position the model predicts the original token, and nothing at all others:
 #
 # $$ L = \frac{1}{|M|} \sum_{t \in M} -\log p(x_t \mid \tilde{x}, t), \qquad
 #    p(\cdot \mid \tilde{x}, t) = \operatorname{softmax}(z_t) $$
 #
 # where $z_t$ (V) are the logits of position $t$, made from its output vector by the *masked-LM head*: a dense layer,
 # GELU, a norm, and the transposed token embedding. Note two differences from lesson 04. **Nothing is shifted:** the
-# answer to position $t$ is the token at position $t$. And **most positions are not asked.** In the labels they carry
-# the number -100, which can be no id, and the loss passes over them: they count neither in the sum nor in its
-# divisor. For a batch $|M|$ is the number of chosen tokens of the *whole batch*, so that each of them weighs the
-# same. Where nothing is chosen the loss is 0. And as always $-\log p(y) = \log \sum_v e^{z_v} - z_y$ is computed from
-# the logits, not by way of $e^z$, which overflows. (Exercise **masked_lm_loss**.)
+# target of position $t$ is the token at position $t$. And **most positions have no target.** Their label is -100, which
+# cannot be a token id, and the loss ignores them: they count neither in the sum nor in the divisor. For a batch, $|M|$
+# is the number of chosen tokens in the *whole batch*, so that each of them has the same weight. If no token is chosen,
+# the loss is 0. And as always, $-\log p(y) = \log \sum_v e^{z_v} - z_y$ is computed from the logits, not from $e^z$,
+# which overflows. (Exercise **masked_lm_loss** asks for it.)
 #
-# **Which tokens?** Special tokens take no part: where `[CLS]` or `[PAD]` stands is no secret. Of the others the paper
-# takes 15 %. With few, learning is slow (already at 15 %, six tokens of seven teach nothing); with many, too little is
-# left to guess from. In this library the *number* is fixed, and chance decides only *which*: of the $n$ ordinary tokens
-# of a row,
+# **Which tokens?** Never special tokens: predicting `[CLS]` or `[PAD]` teaches nothing. Of the others the paper masks
+# 15 %. With fewer, learning is slow (even at 15 %, six of seven tokens teach nothing); with more, too little context is
+# left to predict from. In this library the *number* is fixed, and only the *choice* is random: of the $n$ ordinary
+# tokens of a sequence,
 #
 # $$ k = \max\big(1, \lfloor 0.15 \, n + \tfrac12 \rfloor\big) $$
 #
-# are chosen (none if $n = 0$). To choose $k$ of $n$ fairly, give each of the $n$ a random number and take the $k$
-# smallest. (Exercise **choose_masked**. Tossing a coin for each token, as some implementations do, gives 15 % on the
-# average, but leaves many a short sentence without any.)
+# are chosen (none if $n = 0$). To choose $k$ of $n$ uniformly, give each of the $n$ a random number and take the $k$
+# smallest. (Exercise **choose_masked** asks for this. Choosing each token independently, as some implementations do,
+# gives 15 % on average, but leaves many a short sentence with no masked token.)
 
 # %%
 print("    n   0.15 n   k")
 for n in (1, 3, 5, 10, 17, 30):
     print(f"{n:>5} {0.15 * n:8.2f} {max(1, math.floor(0.15 * n + 0.5)):>3}")
 numbers = torch.rand(8, generator=torch.Generator().manual_seed(3))
-print("numbers", numbers, "→ the two smallest are at", sorted(numbers.argsort()[:2].tolist()))
+print("numbers", numbers, "→ the two smallest are at positions", sorted(numbers.argsort()[:2].tolist()))
 
 # %% [markdown]
-# **When?** BERT's authors drew the masks once, before training, ten different ones for each text (so RoBERTa, section
-# 4.1). RoBERTa draws them again whenever a text is used ("dynamic masking"), with the same or slightly better results
-# and no files to keep. That is what `MaskedLM` in `llmasos/objectives/masked.py` does: another epoch, other masks.
+# **When?** BERT's authors drew the masks once, before training, ten different ones for each text (according to RoBERTa,
+# section 4.1). RoBERTa draws new masks each time a text is used ("dynamic masking"), with equal or slightly better
+# results and no files to store. `MaskedLM` in `llmasos/objectives/masked.py` does the same: new masks in every epoch.
 #
 # ## 7.6 Why not always [MASK]: 80/10/10
 #
-# The obvious way to hide a token is to put `[MASK]` in its place. But then the model is asked about `[MASK]` only. Of a
-# position where a *word* stands it never has to say anything, and could turn everything it knows about that word into
-# something of use only to its neighbors. Yet the texts that the model is for later hold no `[MASK]` at all. The paper
-# calls this a mismatch between pretraining and fine-tuning (section 3.1), and has a cure. Of the chosen tokens
+# The obvious way to mask a token is to replace it by `[MASK]`. But then the model only ever predicts at `[MASK]`. At
+# the position of a visible *word* it never has to predict anything, so it could replace everything it knows about that
+# word by whatever helps the neighbors. Yet downstream texts contain no `[MASK]` at all. The paper calls this a mismatch
+# between pretraining and fine-tuning (section 3.1), and has a remedy. Of the chosen tokens
 #
 # - 80 % become `[MASK]`,
 # - 10 % become a random ordinary token,
 # - 10 % stay as they are,
 #
-# and **all** of them are asked about. The shares are of the *chosen* tokens: of the whole text 12, 1.5 and 1.5 %.
+# and the model predicts **all** of them. The percentages refer to the *chosen* tokens: of the whole text they are 12,
+# 1.5 and 1.5 %.
 #
-# Why a random token, and why one that stays? Put yourself in the place of the model. You are asked about a position
-# that shows the word $w$. Either it was kept, or it came there by chance. Write $p(w)$ for the probability of $w$
-# judged by the rest of the text, and N for the number of ordinary tokens. Of all chosen tokens a share of $0.1 \,
-# p(w)$ was $w$ and was kept; a share of $0.1 / N$ was replaced by $w$. So (Bayes)
+# Why a random token, and why keep one? Put yourself in the model's place. You must predict a position that shows the
+# word $w$. Either the word was kept, or it was put there at random. Write $p(w)$ for the probability of $w$ given the
+# rest of the text, and N for the number of ordinary tokens. Of all chosen tokens, a fraction $0.1 \, p(w)$ was $w$ and
+# was kept; a fraction $0.1 / N$ was replaced by $w$. So by Bayes' rule
 #
-# $$ P(\text{kept} \mid w \text{ stands here}) = \frac{0.1 \, p(w)}{0.1 \, p(w) + 0.1 / N} = \frac{p(w)}{p(w) + 1/N} $$
+# $$ P(\text{kept} \mid w \text{ is shown}) = \frac{0.1 \, p(w)}{0.1 \, p(w) + 0.1 / N} = \frac{p(w)}{p(w) + 1/N} $$
 #
-# The best answer to "which token was it?" is: believe what you see, unless the rest of the text makes it less
-# probable than a draw from the urn. And to know that, you must work out $p(w)$ *at every position*, also where a word
-# is in plain sight. That is what the 10 + 10 % are for.
+# The best prediction is: believe what you see, unless the rest of the text makes it less probable than a uniform random
+# draw. And to know that, you must estimate $p(w)$ *at every position*, even where the word is visible. That is what the
+# 10 + 10 % are for.
 
 # %%
 N = int((~tokenizer.special_mask).sum())
 predict(
-    f"N = {N}. The text makes the word that stands here improbable: p(w) = 0.001. How sure should the model be that it "
-    "is the true one: 0.001, 0.1, 0.5 or 0.9?"
+    f"N = {N}. Given the text, the visible word is improbable: p(w) = 0.001. With what probability should the model "
+    "believe that it is the original: 0.001, 0.1, 0.5 or 0.9?"
 )
 
 # %%
@@ -311,44 +313,44 @@ for p in (0.5, 0.1, 0.01, 0.001, 0.0001, 0.00001):
     print(f"{p:>10}   {p / (p + 1 / N):.3f}")
 
 # %% [markdown]
-# Even a one-in-a-thousand word is believed by half: most improbable words are just what somebody wrote. If 20 % were
-# kept and none replaced, "believe what you see" would always be right, and there would be no reason to look at the
-# rest; if 20 % were replaced and none kept, what stands there would never be right. It takes both.
+# Even a one-in-a-thousand word is believed with probability one half: most improbable words are exactly what somebody
+# wrote. If 20 % were kept and none replaced, "believe what you see" would always be right, and there would be no reason
+# to use the context; if 20 % were replaced and none kept, the visible word would never be right. It takes both.
 #
-# Two classical mistakes wait here. Who asks "u < 0.15?" to choose a token, and then "u < 0.8?" of the *same* number,
-# always masks, for every chosen token has u < 0.15. And who asks "u < 0.8?" and then, with a *new* number, "u <
-# 0.1?", replaces only 2 %. In exercise **apply_80_10_10** each chosen token has one number for its fate, cut at 0.8
-# and at 0.9; a second, independent number says *which* random token, if it is to be one.
+# There are two classic mistakes. If you choose a token by u < 0.15 and then test u < 0.8 with the *same* number, you
+# always mask, because every chosen token has u < 0.15. And if you test u < 0.8 and then, with a *new* number, u < 0.1,
+# you replace only 2 %. In exercise **apply_80_10_10** each chosen token has one random number, `fate`, with thresholds
+# at 0.8 and 0.9; a second, independent number, `dice`, selects the random token.
 #
-# Does it matter? The paper's own measurements (appendix C.2) say: less than one would think. When the whole model is
-# fine-tuned, 100/0/0 is as good within half a point; when its vectors are used as they are, for naming entities, it
-# loses almost a point. We will look at it ourselves in section 7.9.
+# Does it matter? Less than one would think, according to the paper's own measurements (appendix C.2). When the whole
+# model is fine-tuned, 100/0/0 is as good to within half a point; when its vectors are used as fixed features for
+# named-entity recognition, it loses almost a point. We will look at it ourselves in section 7.9.
 
 # %% [markdown]
-# ## 7.7 Does the second text follow the first?
+# ## 7.7 Next-sentence prediction
 #
-# Many tasks are about two texts: a question and a paragraph, a statement and a consequence. To learn something about
-# pairs, BERT has a second objective, *next-sentence prediction*, NSP. The first text comes from some document. In
-# half of the examples the second is what really follows it; in the other half it comes from another document. The
-# model says which, from the vector of `[CLS]`: a dense layer with tanh (the "pooler") and two logits. The loss of
-# both objectives together is the sum of their means (appendix A.2).
+# Many tasks are about two texts: a question and a paragraph, a premise and a hypothesis. To learn something about
+# pairs, BERT has a second objective, *next-sentence prediction* (NSP). The first text comes from some document. In half
+# of the examples the second text is what really follows it; in the other half it comes from another document. The model
+# predicts which, from the vector of `[CLS]`: a dense layer with tanh (the "pooler") and two logits. The total loss is
+# the sum of the mean losses of both objectives (appendix A.2).
 #
-# It is easily said and easily got wrong (exercise **next_sentence_pair**). The last sentence of a document has no
-# successor. A "wrong" second text must not, by accident, be the right one. And nothing but the meaning may tell the
-# two kinds apart: if wrong ones always began a document, "Once there was" would give them away.
+# This is easy to say and easy to get wrong (exercise **next_sentence_pair**). The last sentence of a document has no
+# successor. A negative pair must not, by accident, be a positive one. And nothing but the meaning may tell the two
+# classes apart: if the second text of a negative pair always started a document, "Once there was" would give it away.
 #
-# What does it teach? The critics (RoBERTa, section 4.2; Lan et al. 2020, ALBERT, sections 3.1 and 4.6) said: not much
+# What does it teach? The critics (RoBERTa, section 4.2; Lan et al. 2020, ALBERT, sections 3.1 and 4.6) found: not much
 # about how sentences follow each other. A text from another document is mostly about something else, and to see that
 # the *topic* changes, it is enough to know which words go together. Let us try that without any model and without any
-# order. In 2,000 whole stories we count in how many the words $a$ and $b$ occur, $n_a$ and $n_b$, and in how many
-# both, $n_{ab}$. Of $S$ stories,
+# word order. In 2,000 whole stories we count how many contain the words $a$ and $b$, $n_a$ and $n_b$, and how many
+# contain both, $n_{ab}$. With $S$ stories, the pointwise mutual information
 #
 # $$ \mathrm{PMI}(a, b) = \log \frac{n_{ab} / S}{(n_a / S)(n_b / S)} $$
 #
-# is positive for words that seek each other's company and negative for such as avoid each other. (To be safe from log
-# 0, each $n_{ab}$ is mixed with one story's worth of chance.) Two texts get the mean of the PMI of all words of the
-# one with all words of the other; we say "follows" where it is above the median of the training pairs. Once the wrong
-# text comes from another story; once from elsewhere in the same story.
+# is positive for words that tend to occur together and negative for words that avoid each other. (To avoid log 0, each
+# $n_{ab}$ is smoothed with one story's worth of chance.) The score of two texts is the mean PMI of all words of the
+# first with all words of the second; we predict "follows" if it is above the median of the training pairs. We try it
+# with negatives from another story, and with negatives from elsewhere in the same story.
 
 # %%
 whole = {
@@ -366,39 +368,39 @@ for a, b in (("thunder", "storm"), ("kite", "windy"), ("race", "prize"), ("paul"
     print(f"PMI({a}, {b}) = {pmi[tokenizer.encode(a)[0], tokenizer.encode(b)[0]]:.1f}")
 
 
-def company(pair):
-    """How well the words of two texts go together, whatever their order."""
+def mean_pmi(pair):
+    """How well the words of two texts go together, regardless of their order."""
     return pmi[np.ix_(np.unique(pair.first), np.unique(pair.second))].mean()
 
 
-predict("how often is this right where the wrong text is from another story, and how often where it is from the same?")
+predict("how accurate is this if the negatives come from another story, and how accurate if they come from the same?")
 
 # %%
 for negatives, expected in (("other", 0.81), ("same", 0.52)):
     pairs = {split: SentencePairs(whole[split], max_tokens=60, negatives=negatives) for split in whole}
-    threshold = np.median([company(pair) for pair in pairs["train"].validation(SEED, 1000)])
-    right = np.mean([(company(pair) > threshold) == pair.follows for pair in pairs["val"].validation(SEED, 1000)])
-    result(f"counted words, wrong text from {negatives} story", right, expected, 0.05)
+    threshold = np.median([mean_pmi(pair) for pair in pairs["train"].validation(SEED, 1000)])
+    right = np.mean([(mean_pmi(pair) > threshold) == pair.follows for pair in pairs["val"].validation(SEED, 1000)])
+    result(f"word counts, negatives from {negatives} story", right, expected, 0.05)
 
 # %% [markdown]
-# Counting goes most of the way where the topic changes (the library's trained BERT is right about 0.83 of its pairs,
-# says the README), and hardly anywhere where only the order is wrong. So a model that solves NSP need not have learned
-# anything about order. RoBERTa found that without NSP its results were as good or slightly better, and left it out;
-# ALBERT asked instead which of two neighboring segments came first ("sentence-order prediction"), which the topic
-# cannot answer. The library has `--negatives same` and `--no-next-sentence`, to try it.
+# Counting words is most of the way to a good score when the topic changes (the library's trained BERT is right about
+# 0.83 of its pairs, says the README), and almost useless when only the order is wrong. So a model that solves NSP need
+# not have learned anything about order. RoBERTa got equal or slightly better results without NSP and dropped it; ALBERT
+# instead predicts which of two consecutive segments came first ("sentence-order prediction"), which the topic does not
+# reveal. To try this in the library, use `--negatives same` and `--no-next-sentence`.
 
 # %% [markdown]
 # ## 7.8 Two small BERTs
 #
-# Now everything together: one block of width 64, rows of at most 32 tokens, both objectives. Rows are short on
-# purpose: attention begins as an average over everything it sees, and learns sooner to look at the right place where
-# there are fewer. And as in section 7.2 the optimizer is Muon. With AdamW, NSP did not get going in the library's own
-# trials; we suppose that the pooler's tanh saturates (README, "Where the house differs").
+# Now everything together: one block of width 64, sequences of at most 32 tokens, both objectives. The sequences are
+# short on purpose: attention starts as an average over all positions, and with fewer positions it learns sooner to
+# attend to the right one. As in section 7.2, the optimizer is Muon. With AdamW, NSP did not start to learn in the
+# library's own experiments; we suspect that the pooler's tanh saturates (README, "Where the house differs").
 #
-# We train it twice on the same pairs with the same places hidden: once with 80/10/10, once with 100/0/0.
+# We train it twice on the same pairs with the same masked positions: once with 80/10/10, once with 100/0/0.
 
 # %%
-ROOM, BATCH, STEPS = 32, 64, 400
+CONTEXT, BATCH, STEPS = 32, 64, 400
 
 # `run 7 --mine` puts your own functions here
 choose_masked = part("choose_masked", None)
@@ -407,7 +409,7 @@ masked_lm_loss = part("masked_lm_loss", None)
 
 
 class Masking(MaskedLM):
-    """The library's, or yours."""
+    """The library's masking, or yours."""
 
     def choose_positions(self, ids, rng):  # (T,) → positions (k,)
         if choose_masked is None:
@@ -426,45 +428,45 @@ class Masking(MaskedLM):
         return shown[0].numpy(), labels[0].numpy()
 
 
-def framed_pairs(split):
+def encoded_pairs(split):
     documents = [[np.array(tokenizer.encode(sentence)) for sentence in opening] for opening in openings[split]]
-    return EncodedPairs(SentencePairs(documents, ROOM - tokenizer.n_special_tokens(2)), tokenizer)
+    return EncodedPairs(SentencePairs(documents, CONTEXT - tokenizer.n_special_tokens(2)), tokenizer)
 
 
-train, val = framed_pairs("train"), framed_pairs("val").validation()
+train, val = encoded_pairs("train"), encoded_pairs("val").validation()
 objective = BERTPretraining(tokenizer)
 objective.masked = Masking(tokenizer)
 MASK = objective.masked.mask_id
 
 
-def hidden_by_80_10_10(examples, stream):
-    """A batch with hidden tokens."""
+def masked_80_10_10(examples, stream):
+    """Collate examples into a batch with masked tokens."""
     rngs = [lambda row=row: np.random.default_rng([SEED, stream, row]) for row in range(len(examples))]
     return objective.collate(examples, rngs)
 
 
-def hidden_by_mask_only(batch):
-    """The same batch with [MASK] wherever something is asked: 100/0/0."""
+def masked_100_0_0(batch):
+    """The same batch with [MASK] at every position to predict: 100/0/0."""
     return {**batch, "ids": batch["ids"].masked_fill(batch["targets"] != IGNORE_INDEX, MASK)}
 
 
-examples = [train.example(SEED, index) for index in range(4000)]  # used several times, each time with other masks
+examples = [train.example(SEED, index) for index in range(4000)]  # used several times, each time with new masks
 batches = [
-    hidden_by_80_10_10([examples[(step * BATCH + row) % len(examples)] for row in range(BATCH)], stream=step)
+    masked_80_10_10([examples[(step * BATCH + row) % len(examples)] for row in range(BATCH)], stream=step)
     for step in range(STEPS)
 ]
 
 
 def pretrain(always_mask):
-    """Train one BERT; returns it with its loss curve."""
-    model = small_bert(V, ROOM, n_layers=1)
+    """Train one BERT; returns the model and its loss curve."""
+    model = small_bert(V, CONTEXT, n_layers=1)
 
     def loss_of(step):
-        batch = hidden_by_mask_only(batches[step]) if always_mask else batches[step]
+        batch = masked_100_0_0(batches[step]) if always_mask else batches[step]
         if masked_lm_loss is None:
             losses, counts = objective.loss_sums(model, batch), objective.n_targets(batch)
             return losses["masked"] / counts["masked"] + losses["next_sentence"] / counts["next_sentence"]
-        output = ask(model, batch)  # output.masked: (N, V), the hidden places only
+        output = predict_masked(model, batch)  # output.masked: (N, V), the masked positions only
         follows = objective.next_sentence.loss_from(output, batch) / BATCH
         return masked_lm_loss(output.masked[None], masked_targets(batch)[None]) + follows
 
@@ -475,18 +477,18 @@ batch = batches[0]
 print({name: tuple(value.shape) for name, value in batch.items()}, f"{len(train.pairs.documents):,} openings")
 for row in range(2):
     shown = [piece(tokenizer, id) for id in batch["ids"][row].tolist() if id]
-    print(("follows:   " if batch["follows"][row] else "does not:  ") + " ".join(shown))
-    print("   asked for:", [piece(tokenizer, id) for id in batch["targets"][row].tolist() if id != IGNORE_INDEX])
+    print(("follows:     " if batch["follows"][row] else "does not:    ") + " ".join(shown))
+    print("   to predict:", [piece(tokenizer, id) for id in batch["targets"][row].tolist() if id != IGNORE_INDEX])
 
 # %%
-usual = np.bincount(np.concatenate([np.concatenate(d) for d in train.pairs.documents]), minlength=V)
-batch = hidden_by_mask_only(hidden_by_80_10_10(val, stream=10**6))  # the same hidden places for every model
-wanted = masked_targets(batch)
-hits = (wanted == usual.argmax()).float().mean().item()
-result("always the most frequent token, share right", hits, 0.08, 0.03)
+frequencies = np.bincount(np.concatenate([np.concatenate(d) for d in train.pairs.documents]), minlength=V)
+batch = masked_100_0_0(masked_80_10_10(val, stream=10**6))  # the same masked positions for every model
+targets = masked_targets(batch)
+baseline = (targets == frequencies.argmax()).float().mean().item()
+result("always the most frequent token, accuracy", baseline, 0.08, 0.03)
 predict(
-    f"always saying '{piece(tokenizer, usual.argmax())}' is right about one hidden word in thirteen. What share will "
-    "the two models get? And will the one that always saw [MASK] be better or worse at it?"
+    f"always predicting '{piece(tokenizer, frequencies.argmax())}' is right for about one masked word in thirteen. How "
+    "accurate will the two models be? And will the model that always saw [MASK] be better or worse?"
 )
 
 # %%
@@ -494,26 +496,26 @@ models, lines = {}, {}
 for name, always_mask, expected in (("80/10/10", False, (0.68, 0.72)), ("100/0/0", True, (0.67, 0.70))):
     models[name], lines[name] = pretrain(always_mask)
     with torch.no_grad():
-        output = ask(models[name].eval(), batch)
-    words_right = (output.masked.argmax(-1) == wanted).float().mean().item()
+        output = predict_masked(models[name].eval(), batch)
+    words_right = (output.masked.argmax(-1) == targets).float().mean().item()
     pairs_right = objective.next_sentence.n_correct_from(output, batch) / len(val)
-    result(f"{name}: hidden words, share right", words_right, expected[0], 0.1)
-    result(f"{name}: next sentence, share right", pairs_right, expected[1], 0.12)
+    result(f"{name}: masked words, accuracy", words_right, expected[0], 0.1)
+    result(f"{name}: next sentence, accuracy", pairs_right, expected[1], 0.12)
 
 # %%
-curves({name: line[2:] for name, line in lines.items()}, "Two small BERTs", "step", "both losses", "07-curves")
+curves({name: line[2:] for name, line in lines.items()}, "Two small BERTs", "step", "sum of both losses", "07-curves")
 
 # %% [markdown]
-# **What to see.** Both models fill about two gaps in three, and neither does it better: for *filling gaps* the 10 +
-# 10 % are neither needed nor harmful. (Over five seeds the first was right about 0.65 to 0.73 of the words, the
-# second about 0.66 to 0.70.) And both are well above a coin at telling which sentences follow each other, from a
+# **What to see.** Both models predict about two of three masked words, and neither is better: for *filling in masks*,
+# the 10 + 10 % neither help nor hurt. (Over five seeds the first was right for about 0.65 to 0.73 of the words, the
+# second for about 0.66 to 0.70.) And both are well above chance at predicting which sentences follow each other, from a
 # dozen words each.
 #
-# The line of 100/0/0 lies a little higher for a simple reason: all of its questions are gaps, while one tenth of the
-# other's show the answer. So the two lines *cannot be compared*; the shares above can, since there every hidden word
-# is `[MASK]` for both.
+# The curve of 100/0/0 is a little higher for a simple reason: all of its targets are masked, while one tenth of the
+# other model's targets are visible. So the two curves *cannot be compared*; the accuracies above can, since there every
+# target is `[MASK]` for both models.
 #
-# Now sentences of our own. `fill_masks` gives the most likely tokens with their probabilities.
+# Now try our own sentences. `fill_masks` returns the most likely tokens with their probabilities.
 
 # %%
 model = models["80/10/10"]
@@ -532,18 +534,18 @@ chances = [
     dict(fill_masks(model, tokenizer, f"Once there was a shy [MASK] called {name}.", n=V)[0])["boy"]
     for name in ("Paul", "Anna")
 ]
-result("what Paul instead of Anna adds to p(boy)", chances[0] - chances[1], 0.01, 0.06)
+result("p(boy) with Paul minus p(boy) with Anna", chances[0] - chances[1], 0.01, 0.06)
 
 # %% [markdown]
-# **What to see.** The model knows *what kind* of word is missing: a trait before *girl* (several, alike, as in the
-# stories), a time of day after *cold*, the street *behind* the market. In the last two it knows that a boy or a girl
-# is missing. But which of the two, the blank of section 7.1, it does not know: the name makes no difference. To know
-# that, it would have to learn two dozen names one by one, from the few gaps where it matters; so far it has learned
-# what is the same for all of them. (`python train.py bert-storyworld` trains longer, on whole stories. Does that one
-# know?)
+# **What to see.** The model knows *what type* of word is missing: an adjective before *girl* (several, with similar
+# probabilities, as in the stories), a time of day after *cold*, a preposition such as *behind* before the market. In
+# the last two sentences it knows that *boy* or *girl* is missing. But it does not know which of the two, the blank of
+# section 7.1: the name makes no difference. To know that, it would have to learn two dozen names one by one, from the
+# few masks where they matter; so far it has learned what all names have in common. (`python train.py bert-storyworld`
+# trains longer, on whole stories. Does that model know?)
 #
-# What has it learned about words? We compare the rows of its token embedding (which is also its output layer) by
-# their cosines, after subtracting the mean of all rows.
+# What has it learned about words? We compare the rows of its token embedding (which is also its output layer) by cosine
+# similarity, after subtracting the mean of all rows.
 
 # %%
 groups = {
@@ -558,91 +560,89 @@ similar = vectors @ vectors.T  # (W, W)
 marks = [chr(ord("a") + i) for i in range(len(words))]
 heatmap(
     similar.clamp(min=0).tolist(), [f"{word} {mark}" for word, mark in zip(words, marks, strict=True)], marks,
-    "Cosines of word embeddings", "07-neighbours",
+    "Cosine similarity of word embeddings", "07-neighbours",
 )  # fmt: skip
 
 # %% [markdown]
-# **What to see.** Blocks along the diagonal. Nothing told the model that *foggy* and *windy* are of a kind, or what a
-# name is; words that can stand in the same gap have come to lie near each other. And there is one block of names, not
-# two: boys and girls are not yet told apart, as we have just seen.
+# **What to see.** There are blocks along the diagonal. Nobody labeled *foggy* and *windy* as similar, or said what a
+# name is; words that fit the same masks ended up with similar vectors. And there is one block of names, not two: the
+# model does not yet distinguish boys from girls, as we have just seen.
 #
 # ## 7.9 What 80/10/10 was for
 #
-# Now the question of section 7.6. Both models are as they would be in use: they are shown held-out texts *without
-# any* `[MASK]`. We ask at every ordinary position: which token stands here? It is in plain sight. Then we put a
-# random token in place of one in each pair, and ask there.
+# Back to the question of section 7.6. Now we use both models as downstream tasks do: on held-out texts *without any*
+# `[MASK]`. At every ordinary position we look at the model's prediction. The word is plainly visible. Then we replace
+# one token in each pair by a random one, and look at the prediction there.
 
 # %%
 predict(
-    "one model was asked about words in sight one time in five, the other never. At how many places out of 100 does "
-    "each of them say the word that it sees?"
+    "one model had a visible word at one target in five, the other never. At how many positions out of 100 does each "
+    "of them predict the visible word?"
 )
 
 # %%
 batch = collate_inputs([example.inputs for example in val], tokenizer.pad_id)
 ordinary = torch.from_numpy(~tokenizer.special_mask)[batch["ids"]] & batch["attention_mask"]  # (B, T)
 generator = torch.Generator().manual_seed(SEED)
-place = (torch.rand(ordinary.shape, generator=generator) * ordinary).argmax(dim=1)  # (B,): one place in each row
+position = (torch.rand(ordinary.shape, generator=generator) * ordinary).argmax(dim=1)  # (B,): one in each row
 rows = torch.arange(len(val))
-truth = batch["ids"][rows, place]
-stranger = torch.randint(5, V, (len(val),), generator=generator)
-spoiled = batch["ids"].clone()
-spoiled[rows, place] = stranger
+truth = batch["ids"][rows, position]
+random_ids = torch.randint(5, V, (len(val),), generator=generator)
+corrupted = batch["ids"].clone()
+corrupted[rows, position] = random_ids
 
 for name, expected in (("80/10/10", (0.78, 0.89, 0.02, 0.61)), ("100/0/0", (0.28, 0.40, 0.002, 0.41))):
     with torch.no_grad():
         intact = models[name](batch["ids"], batch["attention_mask"], batch["segments"]).masked  # (B, T, V)
-        said = models[name](spoiled, batch["attention_mask"], batch["segments"]).masked[rows, place]  # (B, V)
-    first_guess = (intact.argmax(-1) == batch["ids"])[ordinary].float().mean().item()
+        logits = models[name](corrupted, batch["attention_mask"], batch["segments"]).masked[rows, position]  # (B, V)
+    top_1 = (intact.argmax(-1) == batch["ids"])[ordinary].float().mean().item()
     p_right = intact.softmax(-1).gather(-1, batch["ids"][..., None])[..., 0][ordinary].mean().item()
-    p_wrong = said.softmax(-1).gather(-1, stranger[:, None]).mean().item()
-    mended = (said.argmax(-1) == truth).float().mean().item()
-    result(f"{name}: the right word in sight, its probability", p_right, expected[0], 0.1)
-    result(f"{name}: the right word in sight, first guess", first_guess, expected[1], 0.1)
-    result(f"{name}: a wrong word in sight, its probability", p_wrong, expected[2], 0.03)
-    result(f"{name}: a wrong word in sight, mended", mended, expected[3], 0.15)
+    p_wrong = logits.softmax(-1).gather(-1, random_ids[:, None]).mean().item()
+    corrected = (logits.argmax(-1) == truth).float().mean().item()
+    result(f"{name}: correct word visible, its probability", p_right, expected[0], 0.1)
+    result(f"{name}: correct word visible, top-1 accuracy", top_1, expected[1], 0.1)
+    result(f"{name}: wrong word visible, its probability", p_wrong, expected[2], 0.03)
+    result(f"{name}: wrong word visible, corrected", corrected, expected[3], 0.15)
 
 # %% [markdown]
-# **What to see.** The model of 100/0/0 does not say what it is looking at. At six places out of ten its first guess
-# is not the word that stands there in plain sight. It is not blind: it fills gaps as well as the other, and for that
-# it must have read the words around them. But at a word's own position nobody ever asked, so nothing taught it to
-# keep the word there. The other model says what it sees, and yet does not believe everything: a stranger that does
-# not fit gets next to nothing, as the formula of section 7.6 wants it, and more often than not the right word is
-# named in its place. (100/0/0 mends too, since it takes little notice of what it sees at the place itself; but less
-# often.)
+# **What to see.** The 100/0/0 model does not predict the word that it sees. At six positions out of ten, its top
+# prediction is not the visible word. It has not ignored the words: it fills in masks as well as the other model, and
+# for that it must use the words around them. But it never had a target at a visible word, so nothing taught it to keep
+# the word there. The other model predicts what it sees, but not blindly: a random word that does not fit gets almost no
+# probability, as the formula of section 7.6 demands, and more often than not the model predicts the original word
+# instead. (100/0/0 also corrects words, since it pays little attention to the position itself; but less often.)
 #
-# So 80/10/10 is not for gaps. It is for the vectors of *words in sight*, which is all that a later task gets to read.
-# Fine-tuning the whole model can repair the rest, and that fits with the small differences that the paper found
-# there.
+# So 80/10/10 is not for filling in masks. It is for the vectors of *visible words*, which are all that a downstream
+# task uses. Fine-tuning the whole model can fix the rest, which agrees with the small differences that the paper found.
 
 # %% [markdown]
 # ## 7.10 Pseudo-perplexity is not perplexity
 #
-# How good is BERT as a language model? A GPT gives every text a probability, by the chain rule, and perplexity is
-# what that probability is per word (lesson 01). BERT never multiplies anything up: it fills gaps. What people compute
-# is this: hide one token at a time, each once, and add up the logarithms (Salazar et al. 2020, *Masked Language Model
-# Scoring*; the idea, for other models, is Besag's, 1975):
+# How good is BERT as a language model? A GPT assigns every text a probability, by the chain rule, and perplexity turns
+# that probability into a number per word (lesson 01). BERT has no chain rule: it fills in masks. What people compute is
+# this: mask each token in turn, one at a time, and add up the log-probabilities (Salazar et al. 2020, *Masked Language
+# Model Scoring*; the idea, for other models, is Besag's, 1975):
 #
 # $$ \text{perplexity} = \exp\Big(-\frac{1}{T} \sum_t \log p(x_t \mid x_1 \dots x_{t-1})\Big), \qquad
 #    \text{pseudo-perplexity} = \exp\Big(-\frac{1}{T} \sum_t \log p(x_t \mid \text{all others})\Big) $$
 #
-# They look alike. Here is a language of four sentences, all equally probable: *Paul he, Tom he, Anna she, Lily she*.
+# The two look alike. Here is a language of four sentences, all equally probable: *Paul he, Tom he, Anna she, Lily she*.
 # A perfect model knows these probabilities. What are its two numbers?
 #
-# - From left to right: the first word is one of four, ln 4 nats. Then the second is certain, 0 nats. Together ln 4
+# - From left to right: the first word is one of four, ln 4 nats. Then the second is certain, 0 nats. The sum is ln 4
 #   for two words, and the perplexity is $e^{(\ln 4) / 2} = 2$.
-# - One word hidden at a time: with *he* in sight, the first is one of *two*, ln 2 nats. With *Paul* in sight, the
-#   second is certain. Together ln 2, and the pseudo-perplexity is $e^{(\ln 2) / 2} = 1.41$.
+# - One word masked at a time: with *he* visible, the first word is one of *two*, ln 2 nats. With *Paul* visible, the
+#   second is certain. The sum is ln 2, and the pseudo-perplexity is $e^{(\ln 2) / 2} = 1.41$.
 #
-# The fact that *Paul* goes with *he* was used twice: *he* helped to guess *Paul*, and *Paul* to guess *he*. In
-# general, with $H$ for entropy, for two words $X$ and $Y$ and a perfect model,
+# The fact that *Paul* goes with *he* was used twice: *he* helped to predict *Paul*, and *Paul* to predict *he*. In
+# general, for two words $X$ and $Y$ and a perfect model, with entropy $H$,
 #
 # $$ 2 \ln \text{perplexity} = H(X) + H(Y \mid X) = H(X, Y), \qquad
 #    2 \ln \text{pseudo-perplexity} = H(X \mid Y) + H(Y \mid X) $$
 #
-# and $H(X \mid Y) = H(X, Y) - H(Y) \le H(X)$: to know more never makes a word harder on the average. So the second
-# number is never larger. It is no probability of anything: the numbers $\exp(\text{sum of logs})$ of all sentences do
-# not add up to one. Let us check:
+# and $H(X \mid Y) = H(X, Y) - H(Y) \le H(X)$: on average, more context never makes a word harder to predict. So the
+# second number is never larger. It does not come from a probability: the numbers $\exp(\text{sum of logs})$ of all
+# sentences do not add up to one. Let us check:
 
 # %%
 p = torch.tensor([[1, 0], [1, 0], [0, 1], [0, 1]]) / 4  # p[i, j]: (Paul, Tom, Anna, Lily) × (he, she)
@@ -660,47 +660,49 @@ likelihood = p / p.sum(dim=0) * (p / p.sum(dim=1, keepdim=True))  # p(name | pro
 print("'probabilities' of the four sentences sum to", likelihood.sum().item())
 
 # %% [markdown]
-# How far apart can they be? Exercise **better_than_it_is**. And here is the number for our BERT: each token of some
-# held-out pairs is hidden once.
+# How far apart can they be? Find out in exercise **better_than_it_is**. And here is the number for our BERT: we mask
+# each token of a few held-out pairs once.
 
 # %%
-surprise, count = 0.0, 0
+total_nats, n_tokens = 0.0, 0
 for example in val[:40]:
     ids = torch.tensor(example.inputs.ids)
-    places = torch.from_numpy(np.flatnonzero(~tokenizer.special_mask[example.inputs.ids]))  # (n,)
-    copies = ids.repeat(len(places), 1)  # (n, T): one copy for each place
-    copies[torch.arange(len(places)), places] = MASK
+    positions = torch.from_numpy(np.flatnonzero(~tokenizer.special_mask[example.inputs.ids]))  # (n,)
+    copies = ids.repeat(len(positions), 1)  # (n, T): one copy per position
+    copies[torch.arange(len(positions)), positions] = MASK
     segments = torch.tensor(example.inputs.segments).expand_as(copies)
     with torch.no_grad():
         logits = models["80/10/10"](copies, segments=segments, predict=copies == MASK).masked  # (n, V)
-    surprise += F.cross_entropy(logits, ids[places], reduction="sum").item()
-    count += len(places)
-result("pseudo-perplexity of held-out pairs", math.exp(surprise / count), 2.5, 1.0)
+    total_nats += F.cross_entropy(logits, ids[positions], reduction="sum").item()
+    n_tokens += len(positions)
+result("pseudo-perplexity of held-out pairs", math.exp(total_nats / n_tokens), 2.5, 1.0)
 
 # %% [markdown]
-# It may stand beside the pseudo-perplexity of another BERT with the same tokens, and beside no perplexity. What it is
-# good for is to compare sentences: which of two is the more natural?
+# Compare it with the pseudo-perplexity of another BERT with the same tokenizer, but never with a perplexity. It is
+# useful for comparing sentences: which of two is more natural?
 #
 # ## 7.11 What was left out
 #
-# - **What it is all for.** A BERT that fills gaps is of no use by itself. Its vectors are: with a new head on `[CLS]`
-#   or on every position, and a little training, it sorts texts (lesson 08) and answers questions (lesson 09).
-# - **Whole words.** Of a word in three pieces, one piece hidden is easily guessed from the other two.
+# - **What it is all for.** A BERT that fills in masks is not useful by itself. Its vectors are: with a new head on
+#   `[CLS]` or on every position, and a little fine-tuning, it classifies texts (lesson 08) and answers questions
+#   (lesson 09).
+# - **Whole-word masking.** If one of a word's three pieces is masked, it is easy to predict from the other two.
 #   `whole_word_masking=True` masks all pieces of a word together, as BERT's authors did in a later release. SpanBERT
 #   (Joshi et al. 2020) masks spans of words.
-# - **How much to hide.** 15 % was a guess of 2018. Wettig et al. 2023 found 40 % as good or better for large models.
-# - **Asking about every token.** ELECTRA (Clark et al. 2020) lets a small BERT replace some words and asks a second
-#   model of *all* of them: is this the true one? It is the lie detector of section 7.6 as the only objective.
+# - **How much to mask.** 15 % was a guess in 2018. Wettig et al. 2023 found 40 % as good or better for large models.
+# - **A target at every token.** In ELECTRA (Clark et al. 2020), a small BERT replaces some words, and a second model
+#   predicts for *every* token whether it is the original. This is the "kept or replaced?" question of section 7.6 as
+#   the only objective.
 # - **Size.** The paper's BERT-base has 12 layers of width 768 and 110 million parameters, ours 0.2 million. `python
 #   train.py bert-storyworld` trains a larger one on whole stories, in some minutes.
-# - **Writing with BERT.** It is not made for it: the gaps are filled independently of each other. Two `[MASK]` in a
-#   row may get *Anna* and *he*.
+# - **Generating text with BERT.** BERT is not made for it: it predicts each mask independently of the others. Two
+#   `[MASK]` in a row may become *Anna* and *he*.
 #
-# **Further reading.** Devlin, Chang, Lee & Toutanova 2019, *BERT* (sections 3.1, A.1, C.2). Liu et al. 2019,
-# *RoBERTa: A Robustly Optimized BERT Pretraining Approach* (section 4). Lan et al. 2020, *ALBERT*. Salazar, Liang,
-# Nguyen & Kirchhoff 2020, *Masked Language Model Scoring*. Clark, Luong, Le & Manning 2020, *ELECTRA*. Wettig, Gao,
-# Zhong & Chen 2023, *Should You Mask 15% in Masked Language Modeling?* Joshi et al. 2020, *SpanBERT*. Rogers,
-# Kovaleva & Rumshisky 2020, *A Primer in BERTology*, for what such models were found to know.
+# **Further reading.** Devlin, Chang, Lee & Toutanova 2019, *BERT* (sections 3.1, A.1, C.2). Liu et al. 2019, *RoBERTa:
+# A Robustly Optimized BERT Pretraining Approach* (section 4). Lan et al. 2020, *ALBERT*. Salazar, Liang, Nguyen &
+# Kirchhoff 2020, *Masked Language Model Scoring*. Clark, Luong, Le & Manning 2020, *ELECTRA*. Wettig, Gao, Zhong & Chen
+# 2023, *Should You Mask 15% in Masked Language Modeling?* Joshi et al. 2020, *SpanBERT*. Rogers, Kovaleva & Rumshisky
+# 2020, *A Primer in BERTology*, for what such models have been found to know.
 #
 # **Now you.** `python -m lessons check 7` creates your file, `lessons/mine/07_bert.py`, with seven exercises in it.
 # When the checks pass, `python -m lessons run 7 --mine` trains the models above with your masks and your loss.
