@@ -476,7 +476,7 @@ for name, variety, fraction, spread in (
 #
 # So is a cut better than a moderate temperature? In the picture, the lines of temperature, top-p and min-p are close
 # together, and a fraction from 32 texts has a standard error of about 0.05: at these temperatures, **the results do not
-# decide it**. The difference shows in the heat. At t = 1.5 the tail is heavy. Min-p does not care: it cuts whatever is
+# decide it**. The difference shows at t = 1.5, where the tail is heavy. Min-p does not care: it cuts whatever is
 # less than a twentieth as likely as the best token, however much there is of it, and the texts make as much sense as at
 # t = 1 and are as varied. Top-p 0.9 has to collect 90 %, and where the best tokens have less than that after the
 # heating, it collects the rest from the tail. It ends at 1.6 nats per token, min-p at 0.9. This is what min-p was made
