@@ -1,4 +1,4 @@
-"""What is checked in lesson 02, and the known mistakes."""
+"""The checks of lesson 02, and the common mistakes."""
 
 from collections import Counter
 
@@ -17,12 +17,12 @@ READY_MADE = {
 Pair = tuple[int, int]
 
 
-def neighbours(symbols: list[int]) -> list[Pair]:
+def neighbors(symbols: list[int]) -> list[Pair]:
     return list(zip(symbols, symbols[1:], strict=False))
 
 
 def merged(symbols: list[int], pair: Pair, new: int) -> list[int]:
-    """Like the library's `merge_pair`, which the checks may not call while it is refused."""
+    """Like the library's `merge_pair`, which is forbidden while the checks run."""
     out: list[int] = []
     for symbol in symbols:
         if out and (out[-1], symbol) == pair:
@@ -35,46 +35,46 @@ def merged(symbols: list[int], pair: Pair, new: int) -> list[int]:
 # 1. count_pairs
 
 
-def counted(words, weight=lambda count: count, pairs=neighbours) -> dict[Pair, int]:
-    """Count pairs with any of the details to be got wrong."""
-    found: dict[Pair, int] = {}
+def counted(words, weight=lambda count: count, pairs=neighbors) -> dict[Pair, int]:
+    """Count pairs; every detail can be wrong."""
+    pair_counts: dict[Pair, int] = {}
     for symbols, count in words:
         for pair in pairs(symbols):
-            found[pair] = found.get(pair, 0) + weight(count)
-    return found
+            pair_counts[pair] = pair_counts.get(pair, 0) + weight(count)
+    return pair_counts
 
 
 def without_overlaps(symbols: list[int]) -> list[Pair]:
-    found, last = [], {}
-    for i, pair in enumerate(neighbours(symbols)):
+    pairs, last = [], {}
+    for i, pair in enumerate(neighbors(symbols)):
         if last.get(pair) != i - 1:
-            found.append(pair)
+            pairs.append(pair)
             last[pair] = i
-    return found
+    return pairs
 
 
 def across_words(words, repeated: bool) -> dict[Pair, int]:
-    """All words in one row, each as often as it occurs, or once."""
+    """Put all words in one row, each as often as it occurs, or once."""
     row = [(symbol, count) for symbols, count in words for _ in range(count if repeated else 1) for symbol in symbols]
-    found: dict[Pair, int] = {}
-    for (left, count), (right, _) in neighbours(row):
-        found[left, right] = found.get((left, right), 0) + (1 if repeated else count)
-    return found
+    pair_counts: dict[Pair, int] = {}
+    for (left, count), (right, _) in neighbors(row):
+        pair_counts[left, right] = pair_counts.get((left, right), 0) + (1 if repeated else count)
+    return pair_counts
 
 
 def last_word_wins(words) -> dict[Pair, int]:
-    return {pair: count for symbols, count in words for pair in neighbours(symbols)}
+    return {pair: count for symbols, count in words for pair in neighbors(symbols)}
 
 
 def each_place_by_hand(words):
-    found = {}
+    pair_counts = {}
     for symbols, count in words:
         position = 1
         while position < len(symbols):
             pair = symbols[position - 1], symbols[position]
-            found.setdefault(pair, []).append(count)
+            pair_counts.setdefault(pair, []).append(count)
             position += 1
-    return {pair: sum(counts) for pair, counts in found.items()}
+    return {pair: sum(counts) for pair, counts in pair_counts.items()}
 
 
 def pairs_in_a_repeated_text(words):
@@ -85,100 +85,101 @@ def pairs_in_a_repeated_text(words):
 
 count_pairs = Exercise(
     name="count_pairs",
-    asks="Count how often each pair of neighbors occurs in a text that is given as words with their counts.",
+    asks="Count how often each pair of neighbors occurs in a text, given as words with their counts.",
     reference=counted,
     section="2.3",
     cases=[
         Case("two words", words=[([1, 2, 3], 5), ([1, 2], 2)]),
         Case("one word, the same pair twice", words=[([1, 2, 1, 2], 1)]),
-        Case("one word, pairs that overlap", words=[([7, 7, 7], 3)]),
+        Case("one word, overlapping pairs", words=[([7, 7, 7], 3)]),
         Case("a pair in both orders", words=[([4, 5], 2), ([5, 4, 6], 1)]),
-        Case("words of one symbol, and none", words=[([9], 4), ([], 2), ([9, 8], 1)]),
+        Case("words with one symbol, and with none", words=[([9], 4), ([], 2), ([9, 8], 1)]),
         Case("no words", words=[]),
         Case("more words", words=[([1, 1, 1, 1, 2], 2), ([2, 1, 2, 3], 3), ([3, 1, 2], 1), ([1, 2, 3, 1, 2], 4)]),
     ],
     misconceptions=[
         Misconception(
-            "words are not weighted by their counts",
+            "words not weighted by their counts",
             lambda words: counted(words, weight=lambda count: 1),
-            "You counted each different word once. A pair in a word that occurs a thousand times then weighs no more "
-            "than one in a misprint, and the merges go to the wrong pairs.",
-            "What does the number beside the symbols say, and where is it in your code?",
+            "You counted each distinct word once. A pair in a word that occurs a thousand times then weighs no more "
+            "than one in a typo, and the merges go to the wrong pairs.",
+            "What is the number next to the symbols, and where does your code use it?",
             "2.3",
         ),
         Misconception(
-            "pairs reach across words",
+            "pairs cross word boundaries",
             lambda words: across_words(words, repeated=True),
-            "You put the words in one row, so the last symbol of one and the first of the next became a pair. Words "
-            "are there in no order: those two may never have stood side by side.",
-            "Look for pairs in one word after the other.",
+            "You joined the words into one sequence, so the last symbol of one and the first of the next became a "
+            "pair. The words are in no particular order: these two may never have been neighbors in the text.",
+            "Look for pairs within each word separately.",
             "2.5",
             variants=(lambda words: across_words(words, repeated=False),),
         ),
         Misconception(
-            "a pair counts once in a word",
-            lambda words: counted(words, pairs=lambda symbols: set(neighbours(symbols))),
-            "You noted which pairs are in a word, and not how often: two places in the same word counted as one.",
-            "How often does (1, 2) stand in [1, 2, 1, 2]?",
+            "pair counted once per word",
+            lambda words: counted(words, pairs=lambda symbols: set(neighbors(symbols))),
+            "You recorded which pairs a word contains, but not how often: two occurrences in the same word counted "
+            "as one.",
+            "How often does (1, 2) occur in [1, 2, 1, 2]?",
             "2.3",
         ),
         Misconception(
-            "places that overlap are left out",
+            "overlapping occurrences not counted",
             lambda words: counted(words, pairs=without_overlaps),
-            "You skipped a place where the pair overlaps with itself. (That is how `merge_pair` replaces, and how "
-            "`str.count` counts; here every place counts.)",
-            "[7, 7, 7] has two places where 7 stands before 7.",
+            "You skipped occurrences that overlap with the previous one. (That is how `merge_pair` replaces and how "
+            "`str.count` counts; here every occurrence counts.)",
+            "In [7, 7, 7], a 7 is followed by a 7 at two places.",
             "2.3",
         ),
         Misconception(
-            "the order within a pair is ignored",
-            lambda words: counted(words, pairs=lambda symbols: [tuple(sorted(p)) for p in neighbours(symbols)]),
-            'You took (5, 4) for the same pair as (4, 5). But "on" and "no" are different pieces of text.',
+            "order within the pair ignored",
+            lambda words: counted(words, pairs=lambda symbols: [tuple(sorted(p)) for p in neighbors(symbols)]),
+            'You treated (5, 4) and (4, 5) as the same pair. But "on" and "no" are different pieces of text.',
             "A pair is an ordered tuple: left, right.",
             "2.3",
         ),
         Misconception(
-            "every second pair only",
+            "only every second pair",
             lambda words: counted(words, pairs=lambda s: list(zip(s[::2], s[1::2], strict=False))),
-            "You cut the word into blocks of two. Pairs of neighbors begin at every position, not at every second.",
-            "How many pairs of neighbors has a word of three symbols?",
+            "You cut the word into blocks of two. Pairs of neighbors start at every position, not at every second one.",
+            "How many pairs of neighbors does a word of three symbols have?",
             "2.3",
         ),
         Misconception(
-            "the last pair is missing",
-            lambda words: counted(words, pairs=lambda s: neighbours(s[:-1])),
-            "Your loop ends one step early: the pair at the end of each word was not counted.",
+            "last pair missing",
+            lambda words: counted(words, pairs=lambda s: neighbors(s[:-1])),
+            "Your loop ends one step early: the last pair of each word was not counted.",
             "A word of n symbols has n - 1 pairs. What does range(len(symbols) - 2) give for n = 2?",
             "2.3",
         ),
         Misconception(
-            "the word is a ring",
+            "last symbol paired with the first",
             lambda words: counted(words, pairs=lambda s: [(s[i - 1], s[i]) for i in range(len(s))]),
-            "You counted a pair of the last symbol with the first: in Python symbols[-1] is the last one, so "
-            "(symbols[i - 1], symbols[i]) must not begin with i = 0.",
+            "You also paired the last symbol with the first: in Python, symbols[-1] is the last one, so (symbols[i - "
+            "1], symbols[i]) must not start at i = 0.",
             "Which positions have a left neighbor?",
             "2.3",
         ),
         Misconception(
-            "the count of the last word replaces the others",
+            "counts overwritten instead of added",
             last_word_wins,
-            "You wrote the word's count into the dictionary where it has to be added to what is there already.",
-            "found[pair] = count, or found[pair] += count?",
+            "You stored the word's count in the dictionary instead of adding it to what was already there.",
+            "counts[pair] = count, or counts[pair] += count?",
             "2.3",
         ),
         Misconception(
-            "not only neighbors",
+            "pairs of non-neighbors",
             lambda words: counted(
                 words, pairs=lambda s: [(s[i], s[j]) for i in range(len(s)) for j in range(i + 1, len(s))]
             ),
-            "You paired each symbol with all that follow it. Only neighbors can be glued together.",
-            "(1, 3) in [1, 2, 3] has something in between.",
+            "You paired each symbol with all symbols after it. Only neighbors can be merged.",
+            "In [1, 2, 3], there is a symbol between 1 and 3.",
             "2.3",
         ),
     ],
     accepted={
         "positions, lists of counts": each_place_by_hand,
-        "Counter over the text written out": pairs_in_a_repeated_text,
+        "Counter over the repeated text": pairs_in_a_repeated_text,
         "sum of Counters": lambda words: dict(
             sum(
                 (Counter({p: c * n for p, n in Counter(zip(s, s[1:], strict=False)).items()}) for s, c in words),
@@ -188,9 +189,9 @@ count_pairs = Exercise(
     },
     forbidden=READY_MADE,
     hints=[
-        "One word first: which pairs has [1, 2, 3]? `zip(symbols, symbols[1:])` gives them.",
-        "A dictionary from pair to number; `found.get(pair, 0)` is 0 for a pair that is not there yet.",
-        "For every word, for every pair of neighbors in it: add the word's count to the pair's number.",
+        "Start with one word: which pairs does [1, 2, 3] have? `zip(symbols, symbols[1:])` gives them.",
+        "Use a dictionary from pair to number; `counts.get(pair, 0)` is 0 for a new pair.",
+        "For every word, and for every pair of neighbors in it: add the word's count to the pair's number.",
     ],
 )
 
@@ -199,7 +200,7 @@ count_pairs = Exercise(
 
 
 def pair_and_half(symbols, pair, new):
-    """Forgets to step over the right half."""
+    """Does not skip the right half."""
     out = []
     for i, symbol in enumerate(symbols):
         out.append(new if tuple(symbols[i : i + 2]) == pair else symbol)
@@ -207,7 +208,7 @@ def pair_and_half(symbols, pair, new):
 
 
 def overlapping(symbols, pair, new):
-    """Marks every place first, and then lets each become a new symbol."""
+    """Marks all occurrences first, and then replaces every one of them."""
     starts = [tuple(symbols[i : i + 2]) == pair for i in range(len(symbols))]
     out = []
     for i, symbol in enumerate(symbols):
@@ -274,18 +275,18 @@ def in_a_copy(symbols, pair, new):
 
 merge_pair = Exercise(
     name="merge_pair",
-    asks="Replace each occurrence of a pair, from left to right, by a new symbol.",
+    asks="Replace each occurrence of a pair with a new symbol, from left to right.",
     reference=bpe_trainer.merge_pair,
     section="2.3",
     cases=[
-        Case("the pair twice, something in between", symbols=[1, 2, 3, 1, 2], pair=(1, 2), new=256),
+        Case("the pair twice, with a symbol in between", symbols=[1, 2, 3, 1, 2], pair=(1, 2), new=256),
         Case("the pair in the middle", symbols=[3, 1, 2, 3], pair=(1, 2), new=256),
-        Case("the pair is not there", symbols=[1, 3, 2, 1], pair=(1, 2), new=256),
-        Case("two of the same", symbols=[7, 7], pair=(7, 7), new=256),
-        Case("three of the same", symbols=[7, 7, 7], pair=(7, 7), new=256),
-        Case("four of the same, and more", symbols=[8, 7, 7, 7, 7, 8], pair=(7, 7), new=256),
-        Case("five of the same", symbols=[7, 7, 7, 7, 7], pair=(7, 7), new=256),
-        Case("the left one twice", symbols=[1, 1, 2, 2], pair=(1, 2), new=256),
+        Case("the pair does not occur", symbols=[1, 3, 2, 1], pair=(1, 2), new=256),
+        Case("two equal symbols", symbols=[7, 7], pair=(7, 7), new=256),
+        Case("three equal symbols", symbols=[7, 7, 7], pair=(7, 7), new=256),
+        Case("four equal symbols, and others", symbols=[8, 7, 7, 7, 7, 8], pair=(7, 7), new=256),
+        Case("five equal symbols", symbols=[7, 7, 7, 7, 7], pair=(7, 7), new=256),
+        Case("the left symbol twice", symbols=[1, 1, 2, 2], pair=(1, 2), new=256),
         Case("symbols of several digits", symbols=[11, 2, 1, 23, 1, 2], pair=(1, 2), new=300),
         Case("a pair of merged symbols", symbols=[256, 257, 256, 256, 257], pair=(256, 257), new=258),
         Case("an empty word", symbols=[], pair=(1, 2), new=256),
@@ -293,37 +294,38 @@ merge_pair = Exercise(
     ],
     misconceptions=[
         Misconception(
-            "overlapping occurrences are both merged",
+            "overlapping occurrences both merged",
             overlapping,
-            "You let one symbol be half of two new ones: in [7, 7, 7] the middle 7 was used twice. The new word then "
-            "stands for more text than the old one, and decoding gives another text.",
-            "What has become of the symbol in the middle once the first pair is merged?",
+            "You used one symbol as half of two new ones: in [7, 7, 7] the middle 7 was used twice. The new word "
+            "then stands for more text than the old one, and decoding gives a different text.",
+            "What happens to the middle symbol once the first pair is merged?",
             "2.3",
         ),
         Misconception(
-            "the right half stays",
+            "right half not skipped",
             pair_and_half,
-            "You wrote the new symbol but went on with the very next one, so the right half of the pair is still "
+            "You wrote the new symbol but continued with the very next one, so the right half of the pair is still "
             "there.",
-            "How many symbols of the old word are used up by a match?",
+            "How many symbols of the old word does a match use up?",
             "2.3",
         ),
         Misconception(
-            "only the first occurrence is replaced",
+            "only the first occurrence replaced",
             first_only,
-            "You stopped after the first match. The pair was counted at every place, and is replaced at every place.",
+            "You stopped after the first match. The pair was counted at every occurrence and must be replaced at "
+            "every occurrence.",
             "What comes after the first match?",
             "2.3",
         ),
         Misconception(
-            "merged from the right",
+            "merged from right to left",
             lambda symbols, pair, new: merged(symbols[::-1], pair[::-1], new)[::-1],
-            "You went from right to left. In [7, 7, 7] that merges the last two, where the rule merges the first two.",
-            "Of two occurrences that overlap, the left one is replaced.",
+            "You went from right to left. In [7, 7, 7] that merges the last two, but the rule merges the first two.",
+            "Of two overlapping occurrences, the left one is replaced.",
             "2.3",
         ),
         Misconception(
-            "the order within a pair is ignored",
+            "order within the pair ignored",
             lambda symbols, pair, new: either_order(symbols, pair, new),
             'You also replaced the pair the other way around, (2, 1) as well as (1, 2). Decoding would turn "no" into '
             '"on".',
@@ -331,9 +333,9 @@ merge_pair = Exercise(
             "2.3",
         ),
         Misconception(
-            "the last symbol is lost",
+            "last symbol lost",
             loses_the_end,
-            "Your loop ends before the last symbol. If that is not the right half of a pair, it vanishes from the "
+            "Your loop ends before the last symbol. If that is not the right half of a pair, it disappears from the "
             "text.",
             "The last symbol has no right neighbor, but it is part of the word.",
             "2.3",
@@ -341,22 +343,22 @@ merge_pair = Exercise(
         Misconception(
             "numbers replaced as text",
             as_text,
-            'You wrote the numbers as text and replaced "1 2", which also stands in "11 2" and in "1 23".',
+            'You converted the numbers to text and replaced "1 2", which also occurs in "11 2" and in "1 23".',
             "Compare symbols, not their digits.",
             "2.3",
         ),
         Misconception(
-            "looked at blocks of two only",
+            "only blocks of two compared",
             in_blocks_of_two,
             "You cut the word into blocks of two, so a pair that begins at an odd position was not found.",
             "After a symbol that does not match, advance by one; after a match, by two.",
             "2.3",
         ),
         Misconception(
-            "nothing is replaced",
+            "nothing replaced",
             lambda symbols, pair, new: list(symbols),
-            "The word comes back as it was; no place was found that equals the pair. A likely reason: a slice of a "
-            "list is a list, the pair is a tuple, and in Python [1, 2] == (1, 2) is False.",
+            "The word came back unchanged; no place was equal to the pair. A likely reason: a slice of a list is a "
+            "list, the pair is a tuple, and in Python [1, 2] == (1, 2) is False.",
             "Print both sides of your comparison, with their types.",
             "2.3",
         ),
@@ -364,14 +366,14 @@ merge_pair = Exercise(
     accepted={
         "recursion": recursive,
         "a string of characters": by_characters,
-        "in a copy, by slices": in_a_copy,
+        "in a copy, with slices": in_a_copy,
         "a stack": merged,
     },
     forbidden=READY_MADE,
     hints=[
-        "Go through the word with a position that you move yourself (`while`), and build a new list.",
-        "At each position: do this symbol and the next one make the pair? Then append `new`. By how much do you move?",
-        "By two after a match, by one otherwise. `tuple(symbols[i : i + 2]) == pair` is also right at the end.",
+        "Go through the word with an index that you advance yourself (`while`), and build a new list.",
+        "At each position: do this symbol and the next one make the pair? Then append `new`. How far do you advance?",
+        "Advance by two after a match, by one otherwise. `tuple(symbols[i : i + 2]) == pair` also works at the end.",
     ],
 )
 
@@ -401,62 +403,62 @@ def trained(
     n_merges,
     spell=to_bytes,
     count=counted,
-    best=lambda found: min(found, key=lambda pair: (-found[pair], pair)),
+    best=lambda pair_counts: min(pair_counts, key=lambda pair: (-pair_counts[pair], pair)),
     merge=merged,
     least=2,
     weight=lambda count: count,
     first=256,
     count_again=True,
 ):
-    """Byte-pair encoding with every detail open to being wrong."""
+    """Byte-pair encoding in which every detail can be wrong."""
     words = [(list(spell(word)), weight(number)) for word, number in word_counts.items()]
     merges: list[Pair] = []
-    found: dict[Pair, int] = count(words)
+    pair_counts: dict[Pair, int] = count(words)
     while len(merges) < n_merges:
         if count_again:
-            found = count(words)
-        if not found:
+            pair_counts = count(words)
+        if not pair_counts:
             break
-        pair = best(found)
-        if found[pair] < least:
+        pair = best(pair_counts)
+        if pair_counts[pair] < least:
             break
         new = first + len(merges)
         merges.append(pair)
         words = [(merge(symbols, pair, new), number) for symbols, number in words]
         if not count_again:
-            del found[pair]
+            del pair_counts[pair]
     return merges
 
 
 def ties_by(key):
-    return lambda found: min(found, key=lambda pair: (-found[pair], *key(pair)))
+    return lambda pair_counts: min(pair_counts, key=lambda pair: (-pair_counts[pair], *key(pair)))
 
 
 def one_row(word_counts, n_merges):
-    """The words in one row, each as often as it occurs: pairs may reach from one into the next."""
+    """Put the words in one row, each as often as it occurs: pairs may cross from one into the next."""
     row = [byte for word, count in word_counts.items() for _ in range(count) for byte in word.encode()]
     words, merges = row, []
     while len(merges) < n_merges:
-        found = Counter(neighbours(words))
-        if not found or max(found.values()) < 2:
+        pair_counts = Counter(neighbors(words))
+        if not pair_counts or max(pair_counts.values()) < 2:
             break
-        pair = min(found, key=lambda p: (-found[p], p))
+        pair = min(pair_counts, key=lambda p: (-pair_counts[p], p))
         words = merged(words, pair, 256 + len(merges))
         merges.append(pair)
     return merges
 
 
 def by_bytes_objects(word_counts, n_merges):
-    """Symbols are pieces of bytes; numbers come at the very end."""
+    """Symbols are bytes objects; the merges are numbers."""
     number = {bytes([b]): b for b in range(256)}
     words = {word: [bytes([b]) for b in word.encode()] for word in word_counts}
     merges = []
     for step in range(n_merges):
-        found = Counter()
+        pair_counts = Counter()
         for word, pieces in words.items():
             for left, right in zip(pieces, pieces[1:], strict=False):
-                found[number[left], number[right]] += word_counts[word]
-        candidates = [(-n, pair) for pair, n in found.items() if n > 1]
+                pair_counts[number[left], number[right]] += word_counts[word]
+        candidates = [(-n, pair) for pair, n in pair_counts.items() if n > 1]
         if not candidates:
             return merges
         left, right = min(candidates)[1]
@@ -476,11 +478,11 @@ def by_bytes_objects(word_counts, n_merges):
 
 
 class MergedBytes(bytes):
-    """Equal to its bytes."""
+    """A merged piece; it equals its bytes."""
 
 
 def sorted_twice(word_counts, n_merges):
-    """Sorts by pair first, then, which keeps the order of equals, by frequency."""
+    """Sorts by pair first, then by frequency; a stable sort keeps the order of ties."""
     words = [[list(word.encode()), count] for word, count in sorted(word_counts.items())]
     merges = []
     for new in range(256, 256 + n_merges):
@@ -500,7 +502,7 @@ STORY = {
 
 train_bpe = Exercise(
     name="train_bpe",
-    asks="Learn the merges of byte-pair encoding from words and their counts, ties by the smaller pair.",
+    asks="Learn the merges of byte-pair encoding from words and their counts; ties go to the smaller pair.",
     reference=lambda word_counts, n_merges: bpe_trainer.learn_merges_naive(
         word_counts, n_merges, min_frequency=2, spell=str.encode
     ),
@@ -510,114 +512,117 @@ train_bpe = Exercise(
         Case("a tie: the smaller left symbol", word_counts={"bd": 3, "ac": 3}, n_merges=2),
         Case("a tie: the smaller right symbol", word_counts={"ad": 3, "ac": 3}, n_merges=2),
         Case("the second merge uses the first", word_counts={"abc": 3, "ab": 2, "dd": 4}, n_merges=3),
-        Case("no pair is left that occurs twice", word_counts={"abc": 2, "cde": 1}, n_merges=10),
+        Case("no remaining pair occurs twice", word_counts={"abc": 2, "cde": 1}, n_merges=10),
         Case("a run of the same letter", word_counts={"aaaa": 2, "aaa": 1}, n_merges=3),
-        Case("a pair that overlaps with itself", word_counts={"aaa": 2, "bc": 3}, n_merges=2),
+        Case("a pair that overlaps itself", word_counts={"aaa": 2, "bc": 3}, n_merges=2),
         Case("a common word among rare ones", word_counts={"pq": 3, "ab": 1, "abc": 1}, n_merges=1),
-        Case("a letter of two bytes", word_counts={"é": 2, "és": 1}, n_merges=2),
-        Case("words in a row", word_counts={"ab": 3, "ba": 1}, n_merges=4),
+        Case("a two-byte character", word_counts={"é": 2, "és": 1}, n_merges=2),
+        Case("words that would form pairs if joined", word_counts={"ab": 3, "ba": 1}, n_merges=4),
         Case("nothing to merge", word_counts={"a": 9}, n_merges=5),
-        Case("no merges wanted", word_counts={"ab": 9}, n_merges=0),
+        Case("zero merges", word_counts={"ab": 9}, n_merges=0),
         Case("a small story", word_counts=STORY, n_merges=20),
     ],
     misconceptions=[
         Misconception(
-            "words are not weighted by their counts",
+            "words not weighted by their counts",
             lambda word_counts, n: trained(word_counts, n, weight=lambda count: 1),
-            "You counted each different word once, however often it occurs. The merges then serve a list of words and "
+            "You counted each distinct word once, however often it occurs. The merges then fit a list of words and "
             "not the text.",
             "Multiply by the word's count, or check `count_pairs` first.",
             "2.3",
         ),
         Misconception(
-            "ties: the larger pair",
+            "ties broken by the larger pair",
             lambda word_counts, n: trained(
-                word_counts, n, best=lambda found: max(found, key=lambda pair: (found[pair], pair))
+                word_counts, n, best=lambda pair_counts: max(pair_counts, key=lambda pair: (pair_counts[pair], pair))
             ),
-            "You broke ties the other way: of equally frequent pairs you merged the larger. `max` over (frequency, "
+            "You broke ties the other way: of equally frequent pairs, you merged the larger. `max` over (frequency, "
             "pair) does that.",
-            "The most frequent first, but the smallest pair first: the two want opposite signs.",
+            "The highest frequency first, but the smallest pair first: these need opposite signs.",
             "2.3",
         ),
         Misconception(
-            "ties: whichever was met first",
-            lambda word_counts, n: trained(word_counts, n, best=lambda found: max(found, key=found.get)),
+            "ties broken by first occurrence",
+            lambda word_counts, n: trained(
+                word_counts, n, best=lambda pair_counts: max(pair_counts, key=pair_counts.get)
+            ),
             "Of equally frequent pairs you merged the one that came first in the dictionary. The tokenizer then "
             "depends on the order of the documents, and two people with the same text get different tokens.",
-            "max(found, key=found.get) keeps the first of several equals. What decides a tie in the docstring?",
+            "max(counts, key=counts.get) keeps the first of several equals. What decides a tie in the docstring?",
             "2.3",
         ),
         Misconception(
-            "ties: by the right symbol first",
+            "ties broken by the right symbol first",
             lambda word_counts, n: trained(word_counts, n, best=ties_by(lambda pair: (pair[1], pair[0]))),
             "You compared the right symbols of tied pairs before the left ones.",
-            "Left first, then right: just as Python compares tuples.",
+            "First left, then right, as Python compares tuples.",
             "2.3",
         ),
         Misconception(
-            "ties: by the text of the pair",
+            "ties broken by the pair as text",
             lambda word_counts, n: trained(word_counts, n, best=ties_by(lambda pair: (str(pair),))),
-            'You compared tied pairs as texts. As text "(100, 1)" comes before "(99, 1)", as numbers it does not.',
+            'You compared tied pairs as strings. As a string, "(100, 1)" comes before "(99, 1)"; as numbers it does '
+            "not.",
             "Compare the tuples themselves.",
             "2.3",
         ),
         Misconception(
-            "the pairs are counted only once",
+            "pairs counted only once",
             lambda word_counts, n: trained(word_counts, n, count_again=False),
-            "You counted the pairs at the beginning and took the n most frequent. But every merge makes new pairs, and "
-            "makes others rarer: no token can then become longer than two bytes.",
+            "You counted the pairs once at the beginning and took the n most frequent. But every merge creates new "
+            "pairs and makes others rarer: this way, no token can be longer than two bytes.",
             "What belongs inside the loop?",
             "2.3",
         ),
         Misconception(
-            "pairs reach across words",
+            "pairs cross word boundaries",
             one_row,
-            "You put the words in one row, so the end of one and the beginning of the next became a pair.",
-            "Look for pairs in one word after the other.",
+            "You joined the words into one sequence, so the end of one and the beginning of the next became a pair.",
+            "Look for pairs within each word separately.",
             "2.5",
         ),
         Misconception(
-            "overlapping occurrences are both merged",
+            "overlapping occurrences both merged",
             lambda word_counts, n: trained(word_counts, n, merge=overlapping),
-            'Your merge lets one symbol be half of two new ones: "aaaa" became three pairs.',
+            'Your merge uses one symbol as half of two new ones: "aaaa" became three pairs.',
             "Check `merge_pair` first, on [7, 7, 7].",
             "2.3",
         ),
         Misconception(
-            "places that overlap are not counted",
+            "overlapping occurrences not counted",
             lambda word_counts, n: trained(word_counts, n, count=lambda words: counted(words, pairs=without_overlaps)),
-            'You counted "aaa" as one place for (a, a). Here every place counts, also where two overlap.',
+            'You counted "aaa" as one occurrence of (a, a). Here every occurrence counts, even if two overlap.',
             "Check `count_pairs` first, on [7, 7, 7].",
             "2.3",
         ),
         Misconception(
-            "characters, not bytes",
+            "characters instead of bytes",
             lambda word_counts, n: trained(word_counts, n, spell=lambda word: [ord(c) for c in word]),
-            'You began with the characters\' code points. "é" is the code point 233, but two bytes, 195 and 169; and '
+            'You started with the characters\' code points. "é" is code point 233, but two bytes, 195 and 169; and '
             "code points from 256 on would collide with the merges.",
-            "word.encode() gives the UTF-8 bytes, and list(…) of it the numbers.",
+            "word.encode() gives the UTF-8 bytes, and list(…) turns them into numbers.",
             "2.2",
         ),
         Misconception(
-            "pairs that occur once are merged too",
+            "pairs that occur once merged too",
             lambda word_counts, n: trained(word_counts, n, least=1),
-            "You went on when no pair occurred twice any more. Such a merge saves one token in this text, and stands "
-            "in the vocabulary forever.",
-            "When is it time to stop early?",
+            "You continued when no pair occurred twice anymore. Such a merge saves one token in this text and takes "
+            "up a place in the vocabulary forever.",
+            "When should training stop early?",
             "2.3",
         ),
         Misconception(
-            "new symbols begin at 257",
+            "new symbols start at 257",
             lambda word_counts, n: trained(word_counts, n, first=257),
-            "Your first merge makes the symbol 257; it is 256 + 0.",
-            "How many merges have there been before the first one?",
+            "Your first merge makes the symbol 257; it should be 256 + 0.",
+            "How many merges come before the first one?",
             "2.3",
         ),
         Misconception(
-            "the merge is not carried out",
+            "merge not applied",
             lambda word_counts, n: trained(word_counts, n, merge=lambda symbols, pair, new: symbols),
-            "You noted the pair but did not replace it in the words, so it is the most frequent again and again.",
-            "After a merge the words look different. Where do you keep the new ones?",
+            "You recorded the pair but did not replace it in the words, so it stays the most frequent pair.",
+            "After a merge the words are different. Where do you store the new ones?",
             "2.3",
         ),
     ],
@@ -625,14 +630,14 @@ train_bpe = Exercise(
         "pieces of bytes": by_bytes_objects,
         "sorted twice, pairs as lists": sorted_twice,
         "the fast trainer's rule": lambda word_counts, n: trained(
-            word_counts, n, best=lambda found: sorted(found, key=lambda p: (-found[p], p[0], p[1]))[0]
+            word_counts, n, best=lambda pair_counts: sorted(pair_counts, key=lambda p: (-pair_counts[p], p[0], p[1]))[0]
         ),
     },
     forbidden=READY_MADE,
     hints=[
-        "Spell the words first: [(list(word.encode()), count), …]. That is what your `count_pairs` takes.",
-        "One round: count the pairs of all words; choose one; note it; replace it in all words. How many rounds?",
-        "For the choice with its tie rule: min over the pairs with the key (-frequency, pair).",
+        "Convert the words to bytes first: [(list(word.encode()), count), …]. That is what your `count_pairs` takes.",
+        "One round: count the pairs of all words; choose one; record it; replace it in all words. How many rounds?",
+        "For the choice with its tie rule: min over the pairs, with the key (-frequency, pair).",
     ],
 )
 
@@ -641,7 +646,7 @@ train_bpe = Exercise(
 
 
 def library_ids(merges) -> list[Pair]:
-    """Merges of bytes as they are → merges in GPT-2's order of the bytes, which the library has."""
+    """Merges with bytes as symbols → merges in GPT-2's byte order, which the library uses."""
     place = [*ID_OF_BYTE]
     return [tuple(place[symbol] if symbol < 256 else symbol for symbol in pair) for pair in merges]
 
@@ -660,10 +665,10 @@ def pieces_of(merges) -> list[bytes]:
 
 
 def by_choice(word, merges, choose, everywhere=True, spell=to_bytes, first=256, rounds=10**6):
-    """Merge in the word as long as something can be merged; `choose` says which of the possible pairs is next."""
+    """Merge in the word while anything can be merged; `choose` picks the next of the possible pairs."""
     symbols, rank = spell(word), {pair: i for i, pair in enumerate(merges)}
     for _ in range(rounds):
-        possible = [(rank[pair], i, pair) for i, pair in enumerate(neighbours(symbols)) if pair in rank]
+        possible = [(rank[pair], i, pair) for i, pair in enumerate(neighbors(symbols)) if pair in rank]
         if not possible:
             break
         r, i, pair = choose(possible)
@@ -695,10 +700,10 @@ def fewest_tokens(word, merges):
 
 
 def each_merge_once(word, merges, spell=to_bytes, merge=merged, stop=False):
-    """All merges in the order of the list, each carried out once: the same as by rank."""
+    """Apply every merge once, in the order of the list: the same as by rank."""
     symbols = spell(word)
     for i, pair in enumerate(merges):
-        if stop and pair not in neighbours(symbols):
+        if stop and pair not in neighbors(symbols):
             break
         symbols = merge(symbols, pair, 256 + i)
     return symbols
@@ -706,20 +711,20 @@ def each_merge_once(word, merges, spell=to_bytes, merge=merged, stop=False):
 
 def most_frequent_in_the_word(word, merges):
     symbols, rank = to_bytes(word), {pair: i for i, pair in enumerate(merges)}
-    while possible := Counter(pair for pair in neighbours(symbols) if pair in rank):
+    while possible := Counter(pair for pair in neighbors(symbols) if pair in rank):
         pair = min(possible, key=lambda p: (-possible[p], rank[p]))
         symbols = merged(symbols, pair, 256 + rank[pair])
     return symbols
 
 
 def with_a_heap(word, merges):
-    """Linked list and heap, as fast encoders do it."""
+    """Linked list and heap, as in fast encoders."""
     import heapq
 
     symbols, rank = to_bytes(word), {tuple(pair): i for i, pair in enumerate(merges)}
     after = list(range(1, len(symbols) + 1))
     before = list(range(-1, len(symbols) - 1))
-    heap = [(rank[pair], i) for i, pair in enumerate(neighbours(symbols)) if pair in rank]
+    heap = [(rank[pair], i) for i, pair in enumerate(neighbors(symbols)) if pair in rank]
     heapq.heapify(heap)
     while heap:
         r, i = heapq.heappop(heap)
@@ -744,19 +749,19 @@ STORY_MERGES = bpe_trainer.learn_merges_naive(STORY, 30, 2, str.encode)
 
 encode = Exercise(
     name="encode",
-    asks="Cut a word into tokens: again and again, merge the pair that was learned first, wherever it stands.",
+    asks="Cut a word into tokens: repeatedly merge the pair that was learned first, wherever it occurs.",
     reference=through_the_library,
     section="2.4",
     cases=[
         Case("one merge", word="aab", merges=[(A, B), (A, A)]),
-        Case("two merges want the same letter", word="abc", merges=AB_BC),
+        Case("two merges compete for the same letter", word="abc", merges=AB_BC),
         Case("a merge of a merge", word="abcd", merges=CHAIN),
-        Case("the pair stands there twice", word="abab", merges=[(A, B)]),
+        Case("the pair occurs twice", word="abab", merges=[(A, B)]),
         Case("a run of the same letter", word="aaaaa", merges=[(A, A), (256, A)]),
-        Case("a long token that is out of reach", word="abcd", merges=LONG_LAST),
+        Case("a long token that cannot be reached", word="abcd", merges=LONG_LAST),
         Case("the first merge of the list is not in the word", word="cdcd", merges=[(A, B), (C, D), (257, 257)]),
-        Case("many of one pair, an earlier one once", word="bcbcab", merges=[(A, B), (C, B), (B, C), (257, C)]),
-        Case("a letter of two bytes", word="hé", merges=[(195, 169), (104, 256)]),
+        Case("one pair several times, an earlier one once", word="bcbcab", merges=[(A, B), (C, B), (B, C), (257, C)]),
+        Case("a two-byte character", word="hé", merges=[(195, 169), (104, 256)]),
         Case("nothing to merge", word="dec", merges=AB_BC),
         Case("no merges at all", word="né", merges=[]),
         Case("an empty word", word="", merges=AB_BC),
@@ -765,105 +770,104 @@ encode = Exercise(
     ],
     misconceptions=[
         Misconception(
-            "the longest token first",
+            "longest match",
             longest_match,
-            "You took the longest token that fits at each place, from left to right. WordPiece encodes so; BPE repeats "
-            "its merges in the order in which they were learned, and a long token may never come about.",
-            "Do not look at tokens as pieces of text. Begin with bytes, and merge.",
+            "You took the longest token that matches at each position, from left to right. WordPiece does this; BPE "
+            "applies its merges in the order in which they were learned, and a long token may never be formed.",
+            "Do not compare tokens as pieces of text. Start with bytes, and merge.",
             "2.4",
         ),
         Misconception(
-            "as few tokens as possible",
+            "fewest tokens",
             fewest_tokens,
-            "You looked for the shortest list of tokens. That is sometimes shorter than what BPE finds, and the model "
-            "has never seen it.",
+            "You looked for the shortest list of tokens. That is sometimes shorter than what BPE finds, and the "
+            "model has never seen it.",
             "Which merge was learned first? That one comes first.",
             "2.4",
         ),
         Misconception(
-            "merges in the order of the text",
+            "merged from left to right, not by rank",
             lambda word, merges: by_choice(word, merges, lambda possible: min(possible, key=lambda p: p[1]), False),
-            "You merged the first pair from the left that can be merged. Of all that can, the one that was learned "
-            "first comes first, wherever it stands.",
+            "You merged the leftmost pair that can be merged. Of all that can, the one that was learned first comes "
+            "first, wherever it occurs.",
             "Look at the whole word before you choose.",
             "2.4",
             variants=(lambda word, merges: stack_of_merges(word, merges),),
         ),
         Misconception(
-            "the merge learned last comes first",
+            "last-learned merge first",
             lambda word, merges: by_choice(word, merges, max),
-            "You took the pair with the highest number. The frequent pairs were learned first and have the lowest.",
+            "You took the pair with the highest rank. The frequent pairs were learned first and have the lowest.",
             "min or max?",
             "2.4",
         ),
         Misconception(
-            "the smallest pair first",
+            "smallest pair first",
             lambda word, merges: by_choice(word, merges, lambda possible: min(possible, key=lambda p: p[2])),
-            "You took the pair with the smallest symbols. That was the rule for ties in training; here the place of "
+            "You took the pair with the smallest symbols. That was the tie rule in training; here the position of "
             "the pair in the list of merges decides.",
-            "What does min compare, if you give it pairs? Give it a key.",
+            "What does min compare if you pass it pairs? Give it a key.",
             "2.4",
         ),
         Misconception(
-            "the most frequent pair of the word first",
+            "most frequent pair of the word first",
             most_frequent_in_the_word,
-            "You counted pairs in the word, as in training. What is frequent was settled in training; now only the "
-            "order of the merges counts.",
-            "In encoding nothing is counted.",
+            "You counted pairs in the word, as in training. Frequencies were settled in training; now only the order "
+            "of the merges matters.",
+            "Encoding does not count anything.",
             "2.4",
         ),
         Misconception(
-            "one merge only",
+            "only one merge",
             lambda word, merges: by_choice(word, merges, min, rounds=1),
             "You merged once and stopped. After a merge there may be new pairs that can be merged.",
-            "Repeat, until no pair of the word is among the merges.",
+            "Repeat until no pair of the word is among the merges.",
             "2.4",
         ),
         Misconception(
-            "each merge at its first place only",
+            "each merge only at its first occurrence",
             lambda word, merges: each_merge_once(word, merges, merge=first_only),
-            "You went through the merges once and replaced each only where it first stands in the word.",
-            "Your `merge_pair` replaces a pair wherever it stands.",
+            "You went through the merges once and replaced each one only at its first occurrence in the word.",
+            "Your `merge_pair` replaces every occurrence of a pair.",
             "2.4",
         ),
         Misconception(
-            "stops at the first merge that does not fit",
+            "stops at the first merge that does not match",
             lambda word, merges: each_merge_once(word, merges, stop=True),
-            "You went through the list of merges and stopped at the first whose pair is not in the word. Those after "
-            "it may well be.",
+            "You went through the list of merges and stopped at the first pair that is not in the word. Later ones "
+            "may still occur.",
             "break or continue?",
             "2.4",
         ),
         Misconception(
-            "characters, not bytes",
+            "characters instead of bytes",
             lambda word, merges: each_merge_once(word, merges, spell=lambda w: [ord(c) for c in w]),
-            'You began with the characters\' code points. "é" is two bytes, 195 and 169; code points know no limit of '
-            "256, and collide with the merges.",
+            'You started with the characters\' code points. "é" is two bytes, 195 and 169; code points are not '
+            "limited to 256, and collide with the merges.",
             "word.encode() gives the UTF-8 bytes.",
             "2.2",
         ),
         Misconception(
-            "the number of the merge, without 256",
+            "256 not added",
             lambda word, merges: [s - 256 if s >= 256 else s for s in each_merge_once(word, merges)],
             "Your new symbols are 0, 1, 2, …, which are bytes already. Merge i makes the symbol 256 + i.",
-            "Which symbols are taken by the bytes?",
+            "Which symbols are already used for the bytes?",
             "2.4",
             variants=(lambda word, merges: by_choice(word, merges, min, first=0),),
         ),
     ],
     accepted={
         "every merge once, in order": each_merge_once,
-        "one place at a time": lambda word, merges: by_choice(word, merges, min, everywhere=False),
+        "one occurrence at a time": lambda word, merges: by_choice(word, merges, min, everywhere=False),
         "linked list and heap": with_a_heap,
         "a tuple": lambda word, merges: tuple(each_merge_once(word, [tuple(pair) for pair in merges])),
     },
     forbidden=READY_MADE,
     hints=[
-        "A dictionary from pair to its place in the list tells both: whether it is a merge, and how early it was "
-        "learned.",
-        "One round: of the neighbors in the word that are in the dictionary, take the one with the smallest place.",
-        "Replace it with your `merge_pair` by 256 + place, and go round again until no neighbors are in the "
-        "dictionary.",
+        "A dictionary from each pair to its index in the list tells you both: whether it is a merge, and how early "
+        "it was learned.",
+        "One round: of the neighbors in the word that are in the dictionary, take the pair with the smallest index.",
+        "Replace it by 256 + index with your `merge_pair`, and repeat until no neighbors are in the dictionary.",
     ],
 )
 
@@ -900,7 +904,7 @@ def one_level(ids, merges):
     return bytes(flat).decode("utf-8", errors="replace")
 
 
-def halves_exchanged(ids, merges):
+def halves_swapped(ids, merges):
     tokens = [bytes([value]) for value in range(256)]
     for left, right in merges:
         tokens.append(tokens[right] + tokens[left])
@@ -940,7 +944,7 @@ EURO = list("€".encode())  # 226, 130, 172
 
 decode = Exercise(
     name="decode",
-    asks="Put the bytes of all tokens together and decode them as UTF-8; what cannot be decoded becomes U+FFFD.",
+    asks="Concatenate the bytes of all tokens and decode them as UTF-8; what cannot be decoded becomes U+FFFD.",
     reference=decode_by_the_library,
     section="2.4",
     cases=[
@@ -948,89 +952,90 @@ decode = Exercise(
         Case("one merge", ids=[256, 99], merges=[(A, B)]),
         Case("a merge of merges", ids=[258, 257], merges=CHAIN),
         Case("words with their spaces", ids=[256, 32, 97, 257, 32], merges=[(32, 98), (97, 32)]),
-        Case("a letter of two bytes", ids=[104, 195, 169], merges=[]),
-        Case("a letter that is spread over two tokens", ids=[256, 257], merges=SPLIT_LETTER),
-        Case("a sign of three bytes, in two tokens", ids=[256, 172], merges=[(226, 130)]),
-        Case("half a letter at the end", ids=[104, 195], merges=[]),
-        Case("half a letter in the middle", ids=[*EURO[:2], 97], merges=[]),
-        Case("a byte that no letter has", ids=[97, 255, 98], merges=[]),
+        Case("a two-byte character", ids=[104, 195, 169], merges=[]),
+        Case("a character spread over two tokens", ids=[256, 257], merges=SPLIT_LETTER),
+        Case("a three-byte character in two tokens", ids=[256, 172], merges=[(226, 130)]),
+        Case("half a character at the end", ids=[104, 195], merges=[]),
+        Case("half a character in the middle", ids=[*EURO[:2], 97], merges=[]),
+        Case("a byte that never occurs in UTF-8", ids=[97, 255, 98], merges=[]),
         Case("no tokens", ids=[], merges=[(A, B)]),
         Case("a word of a small story", ids=[261, 280, 97, 270, 265], merges=STORY_MERGES),
     ],
     misconceptions=[
         Misconception(
-            "token by token",
+            "tokens decoded one by one",
             lambda ids, merges: "".join(pieces_of(merges)[id].decode("utf-8", errors="replace") for id in ids),
-            "You decoded each token by itself. A letter whose bytes are spread over two tokens is then broken: each "
-            "half becomes U+FFFD.",
-            "Put all bytes together first; decode once.",
+            "You decoded each token on its own. A character whose bytes are spread over two tokens is then broken: "
+            "each half becomes U+FFFD.",
+            "Concatenate all bytes first; decode once.",
             "2.4",
         ),
         Misconception(
-            "each byte is a character",
+            "each byte decoded as a character (Latin-1)",
             lambda ids, merges: "".join(map(chr, b"".join(pieces_of(merges)[id] for id in ids))),
-            'You made a character of every byte (that is Latin-1): "é" becomes "Ã©".',
+            'You turned every byte into a character (that is Latin-1): "é" becomes "Ã©".',
             'bytes(…).decode("utf-8", …) knows which bytes belong together.',
             "2.2",
         ),
         Misconception(
-            "damaged bytes are left out",
+            "invalid bytes dropped",
             lambda ids, merges: joined(ids, merges, errors="ignore"),
-            "You dropped what cannot be decoded. Nobody sees then that something was wrong, and two different lists of "
-            "tokens look the same.",
+            "You dropped what cannot be decoded. Then nobody can see that something was wrong, and two different "
+            "token lists look the same.",
             'errors="replace"',
             "2.4",
         ),
         Misconception(
-            "damaged bytes are an error",
+            "invalid bytes raise an error",
             lambda ids, merges: joined(ids, merges, errors="strict"),
-            "Your decoding fails on bytes that are not UTF-8. A model may sample half a letter at any time, and the "
-            "program must not end because of it.",
+            "Your decoding fails on bytes that are not UTF-8. A model may sample half a character at any time, and "
+            "the program must not crash because of it.",
             "bytes.decode has an argument for that.",
             "2.4",
         ),
         Misconception(
-            "spaces between the tokens",
+            "spaces inserted between tokens",
             lambda ids, merges: joined(ids, merges, between=b" "),
-            "You put a space between the tokens. The spaces are in the tokens already.",
-            'What does " ".join do, and what b"".join?',
+            "You put a space between the tokens. The spaces are already in the tokens.",
+            'What does " ".join do, and what does b"".join do?',
             "2.5",
             variants=(
                 lambda ids, merges: " ".join(pieces_of(merges)[id].decode("utf-8", errors="replace") for id in ids),
             ),
         ),
         Misconception(
-            "merges are opened only once",
+            "merges expanded only once",
             one_level,
             "You replaced a token by its two halves and stopped. The halves may be merges themselves.",
             "Build the bytes of every symbol, in the order of the merges: each uses only earlier ones.",
             "2.4",
         ),
         Misconception(
-            "left and right swapped",
-            halves_exchanged,
+            "left and right halves swapped",
+            halves_swapped,
             "You put the right half of a merge before the left.",
             "merges[i] is (left, right).",
             "2.4",
         ),
         Misconception(
-            "spaces at the ends are stripped",
+            "whitespace stripped",
             lambda ids, merges: joined(ids, merges).strip(),
-            "You removed white space at the ends. It belongs to the text: decode(encode(text)) must be the text.",
-            "Leave the text as the bytes say.",
+            "You removed whitespace at the ends. It belongs to the text: decode(encode(text)) must return the text.",
+            "Keep the text exactly as the bytes have it.",
             "2.5",
         ),
     ],
     accepted={
         "a stack": with_a_stack,
-        "the merges undone, last first": merges_undone,
+        "merges undone, last first": merges_undone,
         "an incremental decoder": by_an_incremental_decoder,
     },
     forbidden=READY_MADE,
     hints=[
         "What are the bytes of token 256? And of 257, if merge 1 uses 256?",
-        "A list with the bytes of every symbol: 256 of one byte each, then for every merge the sum of its two halves.",
-        'Join the bytes of all ids to one bytes object, and decode that with errors="replace".',
+        "Make a list with the bytes of every symbol: 256 of one byte each, then, for every merge, the bytes of its "
+        "two halves joined.",
+        'Join the bytes of all ids into one bytes object, and decode it with errors="replace".',
     ],
 )
 
@@ -1039,21 +1044,21 @@ decode = Exercise(
 
 
 def look(find) -> str:
-    """The verdict on the merges and the tokens that were found."""
+    """Return a verdict on the student's merges and tokens."""
     try:
         merges, ids = find()
         merges, ids = [tuple(pair) for pair in merges], list(ids)
     except (TypeError, ValueError):
-        return "that is not (a list of pairs, a list of tokens)"
+        return "this is not (a list of pairs, a list of tokens)"
     if not all(len(pair) == 2 and all(type(symbol) is int for symbol in pair) for pair in merges):
-        return "a merge is not a pair of whole numbers"
+        return "a merge is not a pair of integers"
     if not all(type(id) is int for id in ids):
-        return "the tokens are not whole numbers"
+        return "the tokens are not integers"
     if len(merges) > 12 or len(ids) > 40:
         return "more than 12 merges, or more than 40 tokens"
     for i, pair in enumerate(merges):
         if not all(0 <= symbol < 256 + i for symbol in pair):
-            return f"merge {i} uses a symbol that no merge before it made"
+            return f"merge {i} uses a symbol that no earlier merge made"
     if not all(0 <= id < 256 + len(merges) for id in ids):
         return "one of the tokens does not exist"
     if len(set(pieces_of(merges))) < 256 + len(merges):
@@ -1061,52 +1066,51 @@ def look(find) -> str:
     try:
         word = joined(ids, merges, errors="strict")
     except UnicodeDecodeError:
-        return "the tokens are not the bytes of a text"
+        return "the bytes of the tokens are not valid UTF-8"
     canonical = each_merge_once(word, merges)
     if canonical == ids:
-        return "it is what encode finds"
+        return "this is what encode finds"
     if len(canonical) == len(ids):
-        return "encode finds as many tokens"
+        return "encode finds equally many tokens"
     return "fine" if len(canonical) > len(ids) else "encode finds fewer tokens"
 
 
-def found_pair():
+def two_spoiled_merges():
     return [(B, C), (A, B), (C, D)], [257, 258]
 
 
 not_the_shortest = Exercise(
     name="not_the_shortest",
-    asks="Find merges and tokens so that encode writes the same word with more tokens than yours.",
-    reference=found_pair,
+    asks="Find merges and tokens such that encode writes the same word with more tokens than yours.",
+    reference=two_spoiled_merges,
     section="2.4",
     cases=[Case("your merges and your tokens", run=look)],
     misconceptions=[
         Misconception(
-            "the canonical tokens",
+            "the same tokens as encode",
             lambda: ([(A, B), (256, C)], [257]),
             "Your list is exactly what encode finds.",
-            "A merge that comes early must spoil two that come later.",
+            "An early merge must spoil two later ones.",
             "2.4",
         ),
         Misconception(
-            "other tokens, but as many",
+            "different tokens, but equally many",
             lambda: (AB_BC, [257, C]),
-            "Your list differs from what encode finds, but has as many tokens. You are nearly there.",
-            "The pair that is merged too early sits in the middle. What could stand to the right of it?",
+            "Your list differs from what encode finds but has the same number of tokens. You are nearly there.",
+            "The pair that is merged too early is in the middle. What could come to the right of it?",
             "2.4",
         ),
         Misconception(
-            "longer, not shorter",
+            "longer instead of shorter",
             lambda: ([(A, B)], [A, B]),
-            "Your list is a longer way to write the word; that is always possible, byte by byte. A shorter one is "
-            "asked for.",
-            "encode must be the one that wastes tokens.",
+            "Your list is a longer way to write the word; that is always possible, byte by byte. Find a shorter one.",
+            "It is encode that must waste tokens.",
             "2.4",
         ),
         Misconception(
-            "a merge from the future",
+            "merge uses a later symbol",
             lambda: ([(256, C), (A, B), (257, D)], [258]),
-            "One of your merges uses a symbol that is made only later, or by itself.",
+            "One of your merges uses a symbol that is made only later, or by that merge itself.",
             "Merge i may use the bytes and the symbols 256 … 255 + i.",
             "2.3",
             variants=(
@@ -1115,23 +1119,23 @@ not_the_shortest = Exercise(
             ),
         ),
         Misconception(
-            "the same bytes by two merges",
+            "two merges make the same bytes",
             lambda: ([(A, B), (B, C), (256, C), (A, 257)], [259]),
             "Two of your merges make the same bytes, which makes the vocabulary ambiguous.",
-            "Let every merge make a piece of text of its own.",
+            "Each merge must make a different piece of text.",
             "2.4",
         ),
         Misconception(
-            "half a letter",
+            "half a character",
             lambda: ([(195, 169)], [195]),
-            "The bytes of your tokens are not UTF-8, so there is no word that encode could be given.",
+            "The bytes of your tokens are not valid UTF-8, so there is no word to pass to encode.",
             "Plain letters a, b, c, … will do.",
             "2.2",
         ),
         Misconception(
-            "letters, not numbers",
+            "letters instead of numbers",
             lambda: ([("a", "b"), ("b", "c")], ["ab", "c"]),
-            'Merges and tokens are whole numbers here: "a" is 97.',
+            'Merges and tokens are integers here: "a" is 97.',
             'ord("a") is 97.',
             "2.3",
             variants=(lambda: ([(A, B), (B, C), (C, D)], "abcd"), lambda: ([(A, B), (B, C), (C, D)], ["ab", "cd"])),
@@ -1139,14 +1143,14 @@ not_the_shortest = Exercise(
         Misconception(
             "a token that does not exist",
             lambda: ([(B, C), (A, B), (C, D)], [258, 259]),
-            "One of your tokens has no merge: with n merges the last token is 255 + n.",
+            "One of your tokens has no merge: with n merges, the last token is 255 + n.",
             "The first merge makes 256.",
             "2.4",
         ),
         Misconception(
-            "merges or tokens are missing",
+            "merges or tokens missing",
             lambda: [(B, C), (A, B), (C, D)],
-            "Two things are to be returned, both lists: the merges, and your tokens.",
+            "Return two things, both lists: the merges and your tokens.",
             "return merges, ids",
             "2.4",
         ),
@@ -1158,7 +1162,7 @@ not_the_shortest = Exercise(
     },
     hints=[
         'Take the word "abcd". Which two tokens would be the shortest way to write it?',
-        "Which pair, merged first of all, makes both of them impossible?",
+        "Which pair, if merged first, makes both of them impossible?",
         'If "bc" is merged before "ab" and "cd", what is left of "abcd"?',
     ],
 )
@@ -1172,11 +1176,11 @@ EXERCISES = [
     not_the_shortest,
     WrittenAnswer(
         "WHY_NOT_SHORTEST", "Why does encode not find it, would the longest match, and what does it do to a model?", 60,
-        ["Which merge is carried out first, and can it be taken back?",
-         "For the longest match: let the first token that fits be long, and spoil a longer second one."], "2.4",
+        ["Which merge is applied first, and can it be undone?",
+         "For the longest match: let the first matching token be long, and spoil a longer second one."], "2.4",
     ),
     WrittenAnswer(
-        "EXPERIMENT", "What did you change, what did you predict, what came out, what do you make of it?", 60,
+        "EXPERIMENT", "What did you change, what did you predict, what did you measure, and what do you conclude?", 60,
         ["One change at a time; three seeds say more than one."], "2.9",
     ),
 ]  # fmt: skip

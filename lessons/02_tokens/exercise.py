@@ -127,8 +127,8 @@ WHY_NOT_SHORTEST = """
 
 # 7 (open). Change one thing about tokens in the lesson, and measure: how numbers are written in section 2.10 (answers
 # from the last digit to the first; a chunk with leading zeros; chunks of three; base ten), what the split pattern keeps
-# together in 2.5, the tie rule, or the text that the merges are learned from in 2.8. Copy lesson.py and change the copy,
-# or change your own functions and run `python -m lessons run 2 --mine`. Predict the number first. Write down what you
-# changed, what you predicted and why, what you measured with three seeds, and what you conclude.
+# together in 2.5, the tie rule, or the text that the merges are learned from in 2.8. Copy lesson.py and change the
+# copy, or change your own functions and run `python -m lessons run 2 --mine`. Predict the number first. Write down what
+# you changed, what you predicted and why, what you measured with three seeds, and what you conclude.
 EXPERIMENT = """
 """

@@ -640,7 +640,7 @@ def cut_number(n, how, length):
 
 
 def sums(pairs, how):
-    """Return a row for each token of each answer: the sum so far, padded, and the token (N, K + 1); and its sum's index."""
+    """Return a row (N, K + 1) for each answer token: the sum so far, padded, then the token; and each row's sum (N)."""
     rows, owners = [], []
     for i, (a, b) in enumerate(pairs):
         written = [*cut_number(a, how, 4), "+", *cut_number(b, how, 4), "="]
