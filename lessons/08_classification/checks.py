@@ -1,4 +1,4 @@
-"""What is checked in lesson 08, and the known mistakes."""
+"""The checks of lesson 08, and the known mistakes."""
 
 import math
 
@@ -19,7 +19,7 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 
 
 def draws(n: int, k: int, seed: int) -> Tensor:
-    """n labels out of k."""
+    """n random labels out of k."""
     return torch.randint(k, (n,), generator=torch.Generator().manual_seed(seed))
 
 
@@ -48,8 +48,8 @@ def count(truths, predictions, n):
     return matrix
 
 
-def share(hits, total):
-    """hits / total, and 0 where there is nothing to be divided."""
+def ratio(hits, total):
+    """hits / total, with 0 / 0 = 0."""
     return hits / total.clamp(min=1)
 
 
@@ -66,13 +66,13 @@ def scores(
     predictions,
     n,
     counted=count,
-    precision_of=lambda m: share(m.diagonal(), m.sum(0)),
-    recall_of=lambda m: share(m.diagonal(), m.sum(1)),
+    precision_of=lambda m: ratio(m.diagonal(), m.sum(0)),
+    recall_of=lambda m: ratio(m.diagonal(), m.sum(1)),
     f1_of=lambda p, r, m: harmonic(p, r),
     mean=mean_of_occurring,
     shown=lambda m: m,
 ):
-    """All four results with any of their details to be got wrong."""
+    """All four results, computed with replaceable (possibly wrong) steps."""
     matrix = counted(truths, predictions, n)
     precision, recall = precision_of(matrix), recall_of(matrix)
     macro = mean(f1_of(precision, recall, matrix), matrix)
@@ -81,7 +81,7 @@ def scores(
 
 def each_pair_once(truths, predictions, n):
     matrix = torch.zeros(n, n, dtype=torch.int64)
-    matrix[truths, predictions] += 1  # one of the equal pairs wins, the others are lost
+    matrix[truths, predictions] += 1  # of equal pairs only one is counted
     return matrix
 
 
@@ -129,7 +129,7 @@ def scores_by_loops(truths, predictions, n_labels):
 
 label_scores = Exercise(
     name="label_scores",
-    asks="Count who was taken for whom; precision and recall of every label, and the macro-F1.",
+    asks="Compute the confusion matrix, the precision and recall of every label, and the macro-F1.",
     reference=by_the_library,
     section="8.3",
     cases=[
@@ -152,38 +152,39 @@ label_scores = Exercise(
             "rows and columns swapped",
             lambda *a: scores(*a, shown=lambda m: m.T.contiguous()),
             "The rows of your confusion matrix are the predictions; they should be the true labels.",
-            "Row i, column j: who is i and was taken for j.",
+            "Row i, column j: true label i, predicted label j.",
             "8.3",
         ),
         Misconception(
             "precision and recall swapped",
             lambda *a: scores(
                 *a,
-                precision_of=lambda m: share(m.diagonal(), m.sum(1)),
-                recall_of=lambda m: share(m.diagonal(), m.sum(0)),
+                precision_of=lambda m: ratio(m.diagonal(), m.sum(1)),
+                recall_of=lambda m: ratio(m.diagonal(), m.sum(0)),
             ),
-            "Your precision is the recall, and the other way around. The F1 does not notice, since it is symmetric.",
-            "Precision divides by what was *predicted* to be the label. Is that a row or a column?",
+            "Your precision is the recall, and vice versa. F1 does not show it, since it is symmetric.",
+            "Precision divides by the number of texts with this *predicted* label. Is that a row or a column?",
             "8.3",
         ),
         Misconception(
-            "equal pairs are counted once",
+            "repeated pairs counted once",
             lambda *a: scores(*a, counted=each_pair_once),
-            "You wrote matrix[truths, predictions] += 1. Of several equal pairs that adds only one: all read the old "
-            "count, and the last one that writes wins.",
-            "A loop over the texts, or an operation that adds up duplicates (`index_put_` with accumulate, "
+            "You wrote matrix[truths, predictions] += 1. For repeated pairs this adds only 1: every write uses the "
+            "old count, and the last one wins.",
+            "Use a loop over the texts, or an operation that accumulates duplicates (`index_put_` with accumulate, "
             "`bincount`).",
             "8.3",
         ),
         Misconception(
-            "shares instead of counts",
+            "fractions instead of counts",
             lambda *a: scores(*a, shown=lambda m: m / m.sum(1, keepdim=True).clamp(min=1)),
-            "You divided the rows of the confusion matrix by their sums. Shares hide how many texts a row is about.",
+            "You divided the rows of the confusion matrix by their sums. Fractions hide how many texts a row "
+            "contains.",
             "The entries are whole numbers that sum to N.",
             "8.3",
         ),
         Misconception(
-            "the accuracy (micro-F1)",
+            "micro-F1 instead of macro-F1",
             lambda *a: scores(*a, mean=lambda f1, m: m.diagonal().sum() / m.sum()),
             "You added up the hits of all labels before you divided. With one label for each text that is the "
             "accuracy, in which a rare label hardly counts.",
@@ -216,23 +217,23 @@ label_scores = Exercise(
             "8.3",
         ),
         Misconception(
-            "labels weighted by their frequency",
+            "weighted F1 instead of macro-F1",
             lambda *a: scores(*a, mean=lambda f1, m: (f1 * m.sum(1)).sum() / m.sum()),
-            "You weighted each label's F1 by how often it occurs. That is the *weighted* F1, in which a rare label "
-            "hardly counts; in the macro-F1 all labels count the same.",
-            "A plain mean over the labels.",
+            "You weighted each label's F1 by its frequency. That is the *weighted* F1, in which a rare label hardly "
+            "counts; in macro-F1 all labels count the same.",
+            "Take the plain mean over the labels.",
             "8.3",
         ),
         Misconception(
-            "0 / 0 is left as NaN",
+            "0 / 0 gives NaN",
             lambda *a: scores(
                 *a,
                 precision_of=lambda m: m.diagonal() / m.sum(0),
                 recall_of=lambda m: m.diagonal() / m.sum(1),
                 f1_of=lambda p, r, m: 2 * p * r / (p + r),
             ),
-            "You divided nothing by nothing: a label that was never predicted has TP + FP = 0.",
-            "Decide before you divide. What does the docstring want in that case?",
+            "You divided 0 by 0: a label that was never predicted has TP + FP = 0.",
+            "Handle this case before you divide. What does the docstring ask for?",
             "8.3",
             variants=(
                 lambda *a: scores(
@@ -245,45 +246,44 @@ label_scores = Exercise(
             ),
         ),
         Misconception(
-            "0 / 0 counts as 1",
+            "0 / 0 counted as 1",
             lambda *a: scores(
                 *a,
-                precision_of=lambda m: torch.where(m.sum(0) > 0, share(m.diagonal(), m.sum(0)), 1.0),
-                recall_of=lambda m: torch.where(m.sum(1) > 0, share(m.diagonal(), m.sum(1)), 1.0),
+                precision_of=lambda m: torch.where(m.sum(0) > 0, ratio(m.diagonal(), m.sum(0)), 1.0),
+                recall_of=lambda m: torch.where(m.sum(1) > 0, ratio(m.diagonal(), m.sum(1)), 1.0),
             ),
-            "You gave 1 where nothing was to be divided. A label that the classifier never finds would then be praised "
-            "for its precision.",
-            "What does the docstring want in that case?",
+            "Your 0 / 0 is 1. A label that the classifier never predicts would then have perfect precision.",
+            "What does the docstring ask for in this case?",
             "8.3",
         ),
         Misconception(
-            "a label that occurs nowhere pulls the mean down",
+            "absent labels counted as 0 in the macro-F1",
             lambda *a: scores(*a, mean=lambda f1, m: f1.mean()),
-            "You divided by K. A label that neither occurs nor is predicted has no F1, and you counted it as 0.",
+            "You divided by K. A label that neither occurs nor is predicted has no F1, but you counted it as 0.",
             "Over which labels is the mean taken?",
             "8.3",
         ),
         Misconception(
-            "labels that are never hit are left out",
+            "labels with F1 = 0 left out of the mean",
             lambda *a: scores(*a, mean=lambda f1, m: f1[f1 > 0].mean()),
             "You took the mean over the labels with an F1 above 0. But a label that is never recognized is the worst "
-            "there is, and its 0 belongs into the mean.",
-            "Left out is only a label that occurs neither among the truths nor among the predictions.",
+            "case, and its 0 belongs in the mean.",
+            "Leave out only labels that occur neither among the true labels nor among the predictions.",
             "8.3",
         ),
         Misconception(
-            "only labels that are true are averaged",
+            "average over true labels only",
             lambda *a: scores(*a, mean=lambda f1, m: f1[m.sum(1) > 0].mean()),
-            "You left out a label that was predicted though it never occurs. Its F1 is 0, and that is deserved.",
-            "Left out is only a label that occurs neither among the truths nor among the predictions.",
+            "You left out a label that was predicted but never occurs. Its F1 is 0, and it belongs in the mean.",
+            "Leave out only labels that occur neither among the true labels nor among the predictions.",
             "8.3",
         ),
         Misconception(
-            "true negatives are counted as hits",
+            "accuracy per label, with true negatives",
             lambda *a: scores(*a, precision_of=one_against_all, recall_of=one_against_all),
             "You divided TP + TN by N for each label. For a rare label that is near 1 whatever the classifier does, "
-            "since most texts are rightly *not* it.",
-            "Neither precision nor recall asks how many texts were rightly left alone.",
+            "since most texts are correctly predicted *not* to have it.",
+            "Neither precision nor recall uses the true negatives.",
             "8.3",
         ),
     ],
@@ -298,11 +298,11 @@ label_scores = Exercise(
         ),
     },
     hints=[
-        "Begin with the matrix, by a loop over the texts. Everything else can be read off it.",
-        "TP of label k stands on the diagonal. All that was predicted to be k stands in column k, all that is k in row "
-        "k.",
-        "F1 = 2 TP / (row sum + column sum). Where that sum is 0 the label is left out of the mean; a precision or "
-        "recall without anything to divide is 0 (`clamp(min=1)` under the fraction does it).",
+        "Start with the matrix, in a loop over the texts. You can read everything else off it.",
+        "TP of label k is on the diagonal. Column k counts the texts predicted to be k, row k those whose true label "
+        "is k.",
+        "F1 = 2 TP / (row sum + column sum). Where that sum is 0, leave the label out of the mean; a precision or "
+        "recall of 0 / 0 is 0 (`clamp(min=1)` on the denominator does it).",
     ],
 )  # fmt: skip
 
@@ -315,54 +315,56 @@ def one_against_all(m):
 # 2. summaries
 
 
-def summaries_of_the_families(features, attention_mask, which):
+def summaries_of_the_families(hidden_states, attention_mask, which):
     if which == "last":
-        return GPT.pooled(None, features, attention_mask)
+        return GPT.pooled(None, hidden_states, attention_mask)
     if which == "mean":
-        return Transformer.pooled(None, features, attention_mask)
-    return features[torch.arange(len(features)), attention_mask.long().argmax(dim=1)]
+        return Transformer.pooled(None, hidden_states, attention_mask)
+    return hidden_states[torch.arange(len(hidden_states)), attention_mask.long().argmax(dim=1)]
 
 
-def summary(features, attention_mask, which, first=None, last=None, mean=None):
-    """All three kinds, each of which may be done otherwise."""
+def summary(hidden_states, attention_mask, which, first=None, last=None, mean=None):
+    """All three ways of pooling, each of which can be replaced by a wrong one."""
     wrong = {"first": first, "last": last, "mean": mean}[which]
     return (
-        summaries_of_the_families(features, attention_mask, which) if wrong is None else wrong(features, attention_mask)
+        summaries_of_the_families(hidden_states, attention_mask, which)
+        if wrong is None
+        else wrong(hidden_states, attention_mask)
     )
 
 
-def pick(features, positions):
+def pick(hidden_states, positions):
     """The vector at one position of each text."""
-    return features[torch.arange(len(features)), positions]
+    return hidden_states[torch.arange(len(hidden_states)), positions]
 
 
-def summaries_by_loops(features, attention_mask, which):
+def summaries_by_loops(hidden_states, attention_mask, which):
     rows = []
-    for x, r in zip(features, attention_mask, strict=True):
-        x = x[r]  # (n, C), the real ones only
+    for x, r in zip(hidden_states, attention_mask, strict=True):
+        x = x[r]  # (n, C), the real tokens only
         rows.append(x[0] if which == "first" else x[-1] if which == "last" else x.mean(dim=0))
     return torch.stack(rows)
 
 
-def summaries_by_weights(features, attention_mask, which):
-    B, T, _ = features.shape
-    where = torch.arange(T, device=features.device).expand(B, T)
+def summaries_by_weights(hidden_states, attention_mask, which):
+    B, T, _ = hidden_states.shape
+    where = torch.arange(T, device=hidden_states.device).expand(B, T)
     if which == "first":
         weights = (where == where.masked_fill(~attention_mask, T).amin(1, keepdim=True)).double()
     elif which == "last":
         weights = (where == where.masked_fill(~attention_mask, -1).amax(1, keepdim=True)).double()
     else:
         weights = attention_mask.double() / attention_mask.double().sum(1, keepdim=True)
-    return torch.einsum("bt,btc->bc", weights, torch.where(attention_mask[:, :, None], features, 0.0).double())
+    return torch.einsum("bt,btc->bc", weights, torch.where(attention_mask[:, :, None], hidden_states, 0.0).double())
 
 
-def summaries_by_gather(features, attention_mask, which):
+def summaries_by_gather(hidden_states, attention_mask, which):
     if which == "mean":
-        kept = torch.where(attention_mask.unsqueeze(-1), features, torch.zeros_like(features))
+        kept = torch.where(attention_mask.unsqueeze(-1), hidden_states, torch.zeros_like(hidden_states))
         return kept.sum(1) / attention_mask.sum(1).unsqueeze(-1)
-    steps = attention_mask.int().cumsum(1)  # 1 at the first real position, its largest value from the last one on
+    steps = attention_mask.int().cumsum(1)  # 1 at the first real token, the largest value from the last one on
     place = (steps == (1 if which == "first" else steps[:, -1:])).int().argmax(1)
-    return features.gather(1, place[:, None, None].expand(-1, 1, features.size(2)))[:, 0]
+    return hidden_states.gather(1, place[:, None, None].expand(-1, 1, hidden_states.size(2)))[:, 0]
 
 
 SMALL = torch.tensor([[[2.0, 0], [4, 0], [9, 9]], [[1, 1], [3, 5], [5, 3]]])  # (2, 3, 2)
@@ -374,8 +376,8 @@ HOLES[0, 4] = math.inf
 ODD = torch.tensor([[True, False, False, False], [False, True, True, True], [False, False, False, True]])
 
 summary_cases = [
-    Case(f"{which}, {name}", features=features, attention_mask=attention_mask, which=which)
-    for name, features, attention_mask in (
+    Case(f"{which}, {name}", hidden_states=hidden_states, attention_mask=attention_mask, which=which)
+    for name, hidden_states, attention_mask in (
         ("padded on the right", SMALL, RIGHT),
         ("padded on the left", SMALL, LEFT),
         ("padded on either side", random(3, 4, 2, seed=5), ODD),
@@ -386,92 +388,91 @@ summary_cases = [
 
 summaries = Exercise(
     name="summaries",
-    asks="One vector for each text: that of its first or its last real position, or the mean over the real ones.",
+    asks="Pool each text into one vector: that of its first or last real token, or the mean over the real tokens.",
     reference=summaries_of_the_families,
     section="8.2",
     gradients=True,
     cases=summary_cases,
     misconceptions=[
         Misconception(
-            "padding is averaged too",
+            "padding included in the mean",
             lambda *a: summary(*a, mean=lambda x, r: x.mean(dim=1)),
-            "Your mean is over all positions, padding included. A text's vector then depends on how long the others of "
-            "its batch are.",
-            "Over which positions is the mean? What has to be divided by?",
+            "Your mean is over all positions, including padding. A text's vector then depends on the length of the "
+            "other texts in its batch.",
+            "Which positions does the mean include? What do you divide by?",
             "8.2",
         ),
         Misconception(
-            "the sum is over real positions, the divisor is T",
+            "masked sum divided by T",
             lambda *a: summary(*a, mean=lambda x, r: x.masked_fill(~r[..., None], 0.0).mean(dim=1)),
             "You set the padding to zero and then divided by T: short texts get short vectors.",
-            "How many positions of this text are real?",
+            "How many real tokens does this text have?",
             "8.2",
             variants=(lambda *a: summary(*a, mean=lambda x, r: (x * r[..., None]).mean(dim=1)),),
         ),
         Misconception(
-            "padding is multiplied by zero",
+            "padding multiplied by zero (NaN)",
             lambda *a: summary(*a, mean=lambda x, r: (x * r[..., None]).sum(dim=1) / r.sum(dim=1, keepdim=True)),
-            "You multiplied padded positions by 0. If there is a NaN or an infinity in one, the product is NaN.",
-            "0 · NaN is NaN, and so is 0 · ∞. Put a zero there instead: `masked_fill` or `torch.where`.",
+            "You multiplied the padding by 0. If it contains a NaN or an infinity, the product is NaN.",
+            "0 · NaN is NaN, and so is 0 · ∞. Replace the values by zero: `masked_fill` or `torch.where`.",
             "8.2",
         ),
         Misconception(
             "a sum, not a mean",
             lambda *a: summary(*a, mean=lambda x, r: x.masked_fill(~r[..., None], 0.0).sum(dim=1)),
-            "You added up the real positions and did not divide: long texts get long vectors.",
-            "Divide by the number of real positions of each text.",
+            "You added up the real tokens and did not divide: long texts get long vectors.",
+            "Divide by the number of real tokens of each text.",
             "8.2",
         ),
         Misconception(
-            "divided by all the real positions of the batch",
+            "divided by the batch's number of tokens",
             lambda *a: summary(*a, mean=lambda x, r: x.masked_fill(~r[..., None], 0.0).sum(dim=1) / r.sum()),
-            "You divided by the number of real positions in the whole batch; each text has its own.",
-            "Along which dimension do you count what is real? The divisor has shape (B, 1).",
+            "You divided by the number of real tokens in the whole batch; each text has its own count.",
+            "Along which dimension do you count the real tokens? The divisor has shape (B, 1).",
             "8.2",
         ),
         Misconception(
-            "the last position is padding",
+            "last position instead of last token",
             lambda *a: summary(*a, last=lambda x, r: x[:, -1]),
-            "You took position -1. In a text that is padded on the right that is padding, which has read nothing.",
+            "You took position -1. In a text that is padded on the right, that is padding.",
             "Where is the last True of each row of `attention_mask`?",
             "8.2",
         ),
         Misconception(
-            "the last real position is found by counting",
+            "last token at n - 1, wrong for left padding",
             lambda *a: summary(*a, last=lambda x, r: pick(x, r.sum(dim=1) - 1)),
-            "You took position n - 1, where n is the number of real ones. That is right when padding is on the right; "
-            "on the left everything is shifted.",
-            "With three positions, the first of them padding, n is 2. Where does the text end?",
+            "You took position n - 1, where n is the number of real tokens. That is right for padding on the right; "
+            "with padding on the left everything is shifted.",
+            "With three positions, the first of them padding, n is 2. At which position does the text end?",
             "8.2",
         ),
         Misconception(
-            "the first position is padding",
+            "first position instead of first token",
             lambda *a: summary(*a, first=lambda x, r: x[:, 0]),
-            "You took position 0. In a text that is padded on the left that is padding, and [CLS] stands further "
-            "right.",
+            "You took position 0. In a text that is padded on the left, that is padding, and [CLS] is further right.",
             "Where is the first True of each row of `attention_mask`?",
             "8.2",
             variants=(lambda *a: summary(*a, first=lambda x, r: x[:, 0], last=lambda x, r: x[:, -1]),),
         ),
         Misconception(
-            "True taken for padding",
+            "inverted attention mask",
             lambda x, r, which: summaries_of_the_families(x, ~r, which),
-            "You read `attention_mask` the other way around: here True means that a position is part of the text.",
+            "You read `attention_mask` the wrong way around: here True means that a position is part of the text.",
             "Read the convention in the docstring again.",
             "8.2",
         ),
         Misconception(
             "first and last swapped",
             lambda x, r, which: summaries_of_the_families(x, r, {"first": "last", "last": "first"}.get(which, which)),
-            'You gave the last vector for "first" and the first one for "last".',
+            'You returned the last vector for "first" and the first one for "last".',
             "Check your branches.",
             "8.2",
         ),
         Misconception(
-            "the largest instead of the mean",
+            "max pooling instead of the mean",
             lambda *a: summary(*a, mean=lambda x, r: x.masked_fill(~r[..., None], -math.inf).amax(dim=1)),
-            "You took the largest value of each feature (max pooling); the exercise asks for the mean.",
-            "A sum, and a division.",
+            "You took the largest value of each dimension (max pooling); the exercise asks for the mean.",
+            "It takes a sum and a division.",
             "8.2",
         ),
     ],
@@ -484,7 +485,7 @@ summaries = Exercise(
         ),
     },
     hints=[
-        "Do it for one text first: x[r] with the booleans r of one row keeps its real positions. What are its first "
+        "Do it for one text first: x[r], with the booleans r of one row, keeps its real tokens. What are its first "
         "row, its last row, its mean?",
         "`attention_mask.long().argmax(dim=1)` gives the first True of each row. How could you use it to find the "
         "last one?",
@@ -542,7 +543,7 @@ THREE = math.log(3)
 
 weighted_cross_entropy = Exercise(
     name="weighted_cross_entropy",
-    asks="The mean of -log p(label | text) in which a text counts as much as its true label's weight.",
+    asks="The weighted mean of -log p(label | text), where each text has the weight of its true label.",
     reference=lambda logits, labels, weights: F.cross_entropy(logits, labels, weight=weights),
     section="8.4",
     gradients=True,
@@ -571,16 +572,16 @@ weighted_cross_entropy = Exercise(
         Misconception(
             "divided by N",
             lambda z, y, w: (w[y] * plain_losses(z, y)).mean(),
-            "You divided by the number of texts. Then the loss, and with it the size of a step, depends on which "
-            "labels a batch happens to hold; and weights of 10 and 30 give ten times the loss of 1 and 3.",
+            "You divided by the number of texts. Then the loss, and with it the step size, depends on which labels a "
+            "batch happens to contain; and weights of 10 and 30 give ten times the loss of 1 and 3.",
             "What do the weights of these texts sum to?",
             "8.4",
         ),
         Misconception(
-            "divided by the sum over the labels",
+            "divided by the sum of the K class weights",
             lambda z, y, w: (w[y] * plain_losses(z, y)).sum() / w.sum(),
             "You divided by the sum of the K labels' weights. In a weighted mean every *text* has a weight, and the "
-            "divisor is the sum of these N.",
+            "divisor is the sum of these N weights.",
             "Ten texts of one label count ten times its weight.",
             "8.4",
         ),
@@ -592,72 +593,72 @@ weighted_cross_entropy = Exercise(
             "8.4",
         ),
         Misconception(
-            "the weights make no difference",
+            "weights ignored",
             lambda z, y, w: plain_losses(z, y).mean(),
-            "This is the plain cross-entropy; the weights make no difference in your code.",
-            "Each text's loss is multiplied by the weight of its label.",
+            "This is the unweighted cross-entropy: your code ignores the weights.",
+            "Multiply each text's loss by the weight of its label.",
             "8.4",
         ),
         Misconception(
-            "the weights multiply the logits",
+            "logits multiplied by the weights",
             lambda z, y, w: plain_losses(z * w, y).mean(),
-            "You multiplied the logits by the weights. That is another model, not another loss: a negative logit "
-            "becomes more negative by it.",
-            "The weight stands before -log p.",
+            "You multiplied the logits by the weights. That changes the model, not the loss: a negative logit becomes "
+            "even more negative.",
+            "The weight multiplies -log p.",
             "8.4",
             variants=(lambda z, y, w: weighted(plain_losses(z * w, y), w[y]),),
         ),
         Misconception(
-            "the weights multiply the probabilities",
+            "weight inside the logarithm",
             lambda z, y, w: -(w[y] * (-plain_losses(z, y)).exp()).log().mean(),
             "You put the weight inside the logarithm: log(w p) = log w + log p. That adds a constant to the loss and "
             "changes no gradient at all.",
-            "The weight stands before -log p.",
+            "The weight multiplies -log p.",
             "8.4",
         ),
         Misconception(
-            "the weight of the predicted label",
+            "weight of the predicted label",
             lambda z, y, w: weighted(plain_losses(z, y), w[z.argmax(dim=1)]),
-            "You weighted each text by the label that is predicted. A rare text that is missed, the one that matters "
-            "most, then counts least.",
+            "You gave each text the weight of its predicted label. A text with a rare label that is misclassified, "
+            "the one that matters most, then counts least.",
             "Which label does the docstring name?",
             "8.4",
         ),
         Misconception(
-            "the weights are divided by, not multiplied with",
+            "losses divided by the weights",
             lambda z, y, w: weighted(plain_losses(z, y), 1 / w[y]),
-            "You divided by the weights, so a label of large weight counts little.",
-            "A weight of 3 counts three times.",
+            "You divided by the weights, so a label with a large weight counts little.",
+            "A text with weight 3 counts three times.",
             "8.4",
         ),
         Misconception(
             "softmax twice",
             lambda z, y, w: weighted(plain_losses(z.softmax(dim=1), y), w[y]),
-            "You took the softmax of the logits and then the log-softmax of that. Probabilities lie between 0 and 1, "
-            "so the second softmax can never be sure of anything: with two labels the loss stays above 0.31.",
+            "You took the softmax of the logits and then the log-softmax of that. Probabilities are between 0 and 1, "
+            "so the second softmax can never be confident: with two labels the loss stays above 0.31.",
             "One softmax is enough.",
             "8.4",
         ),
         Misconception(
-            "softmax over the texts",
+            "softmax over the batch dimension",
             lambda z, y, w: weighted(-z.log_softmax(dim=0).gather(1, y[:, None])[:, 0], w[y]),
             "You took the softmax along dimension 0, over the texts. The K probabilities of one text must sum to 1.",
-            "Logits are (N, K). Along which dimension do the labels of one text lie?",
+            "Logits are (N, K). Which dimension is the labels?",
             "8.2",
         ),
         Misconception(
-            "one minus the probability",
+            "1 - p instead of -log p",
             lambda z, y, w: weighted(1 - (-plain_losses(z, y)).exp(), w[y]),
-            "You took 1 - p for the loss. It hardly punishes being sure and wrong (never more than 1), and its "
-            "gradient vanishes just there.",
+            "You used 1 - p as the loss. It hardly penalizes confident mistakes (never more than 1), and there its "
+            "gradient vanishes.",
             "The loss is -log p.",
             "8.4",
         ),
         Misconception(
-            "large logits overflow",
+            "softmax overflow",
             lambda z, y, w: weighted(-(z.exp() / z.exp().sum(1, keepdim=True)).log().gather(1, y[:, None])[:, 0], w[y]),
-            "exp(1000) is infinite and exp(-1000) is 0, whose logarithm is -∞. Your formula is right on paper only.",
-            "log of a softmax: subtract the largest logit first, or use `logsumexp` or `log_softmax`.",
+            "exp(1000) is infinite and exp(-1000) is 0, whose logarithm is -∞. Your formula is right only on paper.",
+            "For the log of a softmax, subtract the largest logit first, or use `logsumexp` or `log_softmax`.",
             "8.4",
             variants=(
                 lambda z, y, w: weighted(-z.softmax(1).log().gather(1, y[:, None])[:, 0], w[y]),
@@ -665,11 +666,11 @@ weighted_cross_entropy = Exercise(
             ),
         ),
         Misconception(
-            "a small number under the logarithm",
+            "epsilon inside the logarithm",
             lambda z, y, w: weighted(-(z.softmax(1).gather(1, y[:, None])[:, 0] + 1e-8).log(), w[y]),
-            "You kept the logarithm finite by adding a small number to p. A text that is hopelessly wrong then costs "
+            "You kept the logarithm finite by adding a small epsilon to p. A hopelessly misclassified text then costs "
             "18 nats instead of 1,000, and has no gradient.",
-            "log p of a softmax can be had without ever computing p.",
+            "You can compute the log p of a softmax without ever computing p.",
             "8.4",
             variants=tuple(
                 (lambda z, y, w, e=e: weighted(-(z.softmax(1).gather(1, y[:, None])[:, 0] + e).log(), w[y]))
@@ -689,11 +690,11 @@ weighted_cross_entropy = Exercise(
     },
     forbidden=LOSSES,
     hints=[
-        "Without weights first: -log p(label) = log(sum of the exponentials) - the logit of the label. Which torch "
+        "Start without weights: -log p(label) = log(sum of the exponentials) - the logit of the label. Which torch "
         "function gives the first term without overflowing?",
-        "`weights[labels]` is one weight for each text: (N,).",
-        "losses = logsumexp(logits, dim=1) - logits.gather(…); then the sum of weight times loss over the sum of the "
-        "weights.",
+        "`weights[labels]` is one weight per text: (N,).",
+        "losses = logsumexp(logits, dim=1) - logits.gather(…); then divide the sum of weight times loss by the sum of "
+        "the weights.",
     ],
 )  # fmt: skip
 
@@ -724,7 +725,7 @@ def ece(
     gap=lambda c, a: abs(c - a),
     mean=weighted_mean,
 ):
-    """The expected calibration error with every detail open to being wrong."""
+    """The expected calibration error, computed with replaceable (possibly wrong) steps."""
     confidence, right = believe(probabilities.double(), labels)
     gaps, sizes = [], []
     for m in range(M):
@@ -785,7 +786,7 @@ def ece_by_dictionary(probabilities, labels, n_bins):
 
 
 def two(*first: float) -> Tensor:
-    """Probabilities of two labels, from that of the first."""
+    """Probabilities of two labels, given the probability of the first."""
     return torch.tensor([[p, 1 - p] for p in first])
 
 
@@ -798,13 +799,14 @@ expected_calibration_error = Exercise(
         Case("two texts in two bins", probabilities=two(0.625, 0.125), labels=whole(0, 0), n_bins=4),
         Case("three in one bin, one in another", probabilities=two(0.625, 0.625, 0.625, 0.875),
              labels=whole(0, 0, 1, 0), n_bins=4),
-        Case("sure of the second label, and right", probabilities=two(0.125, 0.125, 0.0, 0.75),
+        Case("confident of the second label, and right", probabilities=two(0.125, 0.125, 0.0, 0.75),
              labels=whole(1, 1, 1, 0), n_bins=2),
-        Case("too sure in one bin, not sure enough in another", probabilities=two(0.625, 0.625, 0.9375, 0.9375),
+        Case("overconfident in one bin, underconfident in another", probabilities=two(0.625, 0.625, 0.9375, 0.9375),
              labels=whole(0, 0, 0, 1), n_bins=4),
         Case("confidences on the edges of bins", probabilities=two(0.75, 0.625, 0.625, 1.0, 0.875),
              labels=whole(0, 0, 0, 1, 0), n_bins=4),
-        Case("three labels, unsure", probabilities=torch.tensor([[0.375, 0.3125, 0.3125], [0.25, 0.3125, 0.4375]]),
+        Case("three labels, low confidence",
+             probabilities=torch.tensor([[0.375, 0.3125, 0.3125], [0.25, 0.3125, 0.4375]]),
              labels=whole(0, 1), n_bins=8),
         Case("sixty texts, three labels", probabilities=(2 * random(60, 3, seed=1)).softmax(1), labels=draws(60, 3, 2),
              n_bins=10),
@@ -813,27 +815,27 @@ expected_calibration_error = Exercise(
     ],
     misconceptions=[
         Misconception(
-            "every bin counts the same",
+            "unweighted mean over the bins",
             lambda *a: ece(*a, mean=lambda g, n: sum(g) / len(g)),
             "You took the plain mean over the bins. A bin with one text in it then counts as much as one with a "
             "hundred.",
-            "Each gap is weighted by the fraction of the texts that are in its bin.",
+            "Weight each gap by the fraction of the texts in its bin.",
             "8.7",
             variants=(lambda p, y, M: ece(p, y, M, mean=lambda g, n: sum(g) / M),),
         ),
         Misconception(
-            "the probability of label 1",
+            "probability of label 1 as the confidence",
             lambda *a: ece(*a, believe=lambda p, y: (p[:, 1], y == 1)),
-            "You compared the probability of label 1 with how often label 1 is true. That is a question about one "
-            "label; the exercise asks for the confidence in the label that was *predicted*, whichever it is.",
+            "You compared the probability of label 1 with how often label 1 is true. That is about one label; the "
+            "exercise asks for the confidence in the *predicted* label, whichever it is.",
             "Confidence is the largest probability of a row.",
             "8.7",
         ),
         Misconception(
-            "the probability of the true label",
+            "probability of the true label as the confidence",
             lambda *a: ece(*a, believe=lambda p, y: (p.gather(1, y[:, None])[:, 0], p.argmax(1) == y)),
-            "You took the probability of the true label as confidence. But the classifier does not know which one is "
-            "true; where it is wrong, its confidence is that of its wrong answer.",
+            "You used the probability of the true label as the confidence. But the classifier does not know the true "
+            "label; where it is wrong, its confidence is the probability of its wrong prediction.",
             "Confidence is the largest probability of a row.",
             "8.7",
             variants=(  # divided by N, though a confidence of 0 is in no bin
@@ -844,65 +846,64 @@ expected_calibration_error = Exercise(
             ),
         ),
         Misconception(
-            "the gaps keep their signs",
+            "signed gaps",
             lambda *a: ece(*a, gap=lambda c, a: c - a),
-            "You left the gaps their signs. Too sure in one bin and not sure enough in another then add up to nothing.",
-            "The gap is a distance.",
+            "You kept the sign of the gaps. Overconfidence in one bin and underconfidence in another then cancel.",
+            "The gap is an absolute value.",
             "8.7",
             variants=(lambda *a: ece(*a, gap=lambda c, a: a - c),),
         ),
         Misconception(
-            "the gaps are squared",
+            "squared gaps",
             lambda *a: ece(*a, gap=lambda c, a: (c - a) ** 2),
             "You squared the gaps; the expected calibration error takes their absolute values.",
             "What is the unit of the result? A gap of 0.1 everywhere should give 0.1.",
             "8.7",
         ),
         Misconception(
-            "the largest gap",
+            "maximum calibration error",
             lambda *a: ece(*a, mean=lambda g, n: max(g)),
-            "You returned the largest gap. That is the *maximum* calibration error of the same paper.",
-            "A weighted mean over the bins.",
+            "You returned the largest gap. That is the *maximum* calibration error from the same paper.",
+            "Take a weighted mean over the bins.",
             "8.7",
         ),
         Misconception(
-            "a gap for each text",
+            "a gap per text, without bins",
             lambda p, y, M: (p.double().max(1).values - (p.argmax(1) == y).double()).abs().mean(),
-            "You took the distance between confidence and right-or-wrong text by text. A single text is never 80 % "
-            "right: even a perfectly calibrated classifier would get an error far from 0.",
-            "Average within a bin first, then take the distance.",
+            "You took the gap between confidence and correctness (0 or 1) text by text. A single prediction is never "
+            "80 % right: even a perfectly calibrated classifier would get an error far from 0.",
+            "Average within a bin first, then take the gap.",
             "8.7",
         ),
         Misconception(
-            "one bin for all",
+            "one bin for all texts",
             lambda p, y, M: ece(p, y, 1),
-            "This is the distance between the mean confidence of all texts and the accuracy: n_bins makes no "
-            "difference, or the distance was taken after the bins were added up. Too sure here and not sure enough "
-            "there cancel.",
-            "Sort the texts into bins by their confidence; one distance for each bin.",
+            "This is the gap between the mean confidence of all texts and the accuracy: you ignored n_bins, or you "
+            "took the absolute value after summing over the bins. Overconfidence and underconfidence then cancel.",
+            "Sort the texts into bins by their confidence, and take one gap per bin.",
             "8.7",
             variants=(lambda *a: abs(ece(*a, gap=lambda c, a: c - a)),),
         ),
         Misconception(
-            "the middle of the bin for its confidence",
+            "midpoint of the bin instead of the mean confidence",
             lambda *a: ece(*a, confidence_of=lambda c, m, M: (m + 0.5) / M),
-            "You compared the accuracy of a bin with the bin's middle, not with the mean confidence of the texts in "
+            "You compared the accuracy of a bin with the bin's midpoint, not with the mean confidence of the texts in "
             "it.",
-            "The texts of a bin may all lie near one of its ends.",
+            "All texts of a bin may be near one of its edges.",
             "8.7",
         ),
         Misconception(
             "bins closed on the left",
             lambda *a: ece(*a, members=closed_on_the_left),
-            "Your bins hold their lower edge and not the upper one. Here a bin ends with its upper edge.",
+            "Your bins include the lower edge and not the upper one. Here a bin includes its upper edge.",
             "More than m / M, and at most (m + 1) / M.",
             "8.7",
         ),
         Misconception(
-            "full confidence falls out",
+            "confidence 1 in no bin",
             lambda *a: ece(*a, members=lambda c, m, M: (c >= m / M) & (c < (m + 1) / M)),
-            "A confidence of exactly 1 is in none of your bins. Of a classifier that is very sure you lose just the "
-            "texts on which it is surest.",
+            "A confidence of exactly 1 is in none of your bins. You lose exactly the texts on which the classifier is "
+            "most confident.",
             "More than m / M, and at most (m + 1) / M: where does 1 belong?",
             "8.7",
             variants=(
@@ -913,17 +914,17 @@ expected_calibration_error = Exercise(
             ),
         ),
         Misconception(
-            "as many texts in each bin",
+            "bins of equal size (adaptive ECE)",
             equal_mass,
-            "You cut the sorted texts into bins of equal size. That is a sensible variant, with its own name (adaptive "
-            "bins); here the bins have equal *width*.",
+            "You split the sorted texts into bins of equal size. That is a sensible variant with its own name "
+            "(adaptive bins); here the bins have equal *width*.",
             "The edges are m / M, wherever the texts are.",
             "8.7",
         ),
         Misconception(
-            "empty bins are not a number",
+            "NaN from empty bins",
             with_nan,
-            "You took the mean over an empty bin, 0 / 0. An empty bin has no gap and counts for nothing.",
+            "You took the mean over an empty bin, 0 / 0. An empty bin has no gap and does not count.",
             "Leave empty bins out.",
             "8.7",
         ),
@@ -937,7 +938,7 @@ expected_calibration_error = Exercise(
         "`values, numbers = probabilities.max(dim=1)` gives the confidences and the predictions at once.",
         "For bin m: inside = (confidence > m / M) & (confidence <= (m + 1) / M). What are the mean confidence and the "
         "accuracy of the texts inside?",
-        "Sum over the bins of (texts inside / N) · |mean confidence - accuracy|, without the empty ones.",
+        "Sum (texts inside / N) · |mean confidence - accuracy| over the non-empty bins.",
     ],
 )  # fmt: skip
 
@@ -1028,7 +1029,7 @@ def by_a_grid(logits, labels):
 
 
 def drawn(logits, seed):
-    """Labels drawn from softmax(logits): of these the right temperature is near 1."""
+    """Labels drawn from softmax(logits), for which the right temperature is near 1."""
     noise = torch.rand(logits.shape, generator=torch.Generator().manual_seed(seed)).clamp(1e-6, 1 - 1e-6)
     return (logits - (-noise.log()).log()).argmax(1)
 
@@ -1041,101 +1042,104 @@ Z3, Z2 = random(200, 3, seed=11), 1.5 * random(200, 2, seed=12)
 
 fit_temperature = Exercise(
     name="fit_temperature",
-    asks="The τ between 0.05 and 20 for which softmax(logits / τ) makes the true labels most likely.",
+    asks="Find the τ between 0.05 and 20 for which softmax(logits / τ) makes the true labels most likely.",
     reference=lambda logits, labels: library.fit_temperature(logits.numpy(), labels.tolist()),
     section="8.8",
     rtol=0.011,
     atol=1e-4,
     cases=[
-        Case("always sure of label 0, right three times in four", logits=four_zero(4, 4.0), labels=whole(0, 0, 0, 1)),
-        Case("not sure enough: right 29 times in 30", logits=four_zero(30, 0.3), labels=whole(*[0] * 29, 1)),
-        Case("two hundred texts, three times too sure", logits=3 * Z3, labels=drawn(Z3, 1)),
-        Case("two hundred texts, half as sure as it could be", logits=Z2 / 2, labels=drawn(Z2, 2)),
-        Case("eight times too sure, and all logits far from 0", logits=8 * Z3 + 100, labels=drawn(Z3, 3)),
+        Case(
+            "always confident of label 0, right three times in four", logits=four_zero(4, 4.0), labels=whole(0, 0, 0, 1)
+        ),
+        Case("underconfident: right 29 times in 30", logits=four_zero(30, 0.3), labels=whole(*[0] * 29, 1)),
+        Case("two hundred texts, logits three times too large", logits=3 * Z3, labels=drawn(Z3, 1)),
+        Case("two hundred texts, logits half as large as they should be", logits=Z2 / 2, labels=drawn(Z2, 2)),
+        Case("logits eight times too large, and all far from 0", logits=8 * Z3 + 100, labels=drawn(Z3, 3)),
     ],
     misconceptions=[
         Misconception(
-            "one over the temperature",
+            "1 / τ instead of τ",
             lambda z, y: 1 / search(nll(z, y)),
-            "Your number is to be multiplied with the logits, not to divide them: it is 1 / τ.",
-            "A classifier that is too sure needs a τ above 1.",
+            "Your number multiplies the logits instead of dividing them: it is 1 / τ.",
+            "An overconfident classifier needs a τ above 1.",
             "8.8",
         ),
         Misconception(
-            "the probabilities are divided",
+            "probabilities divided by τ",
             lambda z, y: search(nll(z.softmax(1), y)),
-            "You took the softmax first and divided the probabilities by τ. Between 0 and 1 there is little left to be "
-            "divided: a second softmax over them means another thing.",
-            "Logits, divided by τ, softmax: in this order.",
+            "You took the softmax first and divided the probabilities by τ. A second softmax over probabilities, "
+            "which are all between 0 and 1, is something else.",
+            "Divide the logits by τ, then take the softmax.",
             "8.8",
         ),
         Misconception(
-            "nothing is fitted",
+            "always τ = 1",
             lambda z, y: 1.0,
-            "Your temperature is always 1. (If you looked for the best *accuracy*: that is the same for every τ, since "
+            "Your temperature is always 1. (If you looked for the best *accuracy*: it is the same for every τ, since "
             "dividing by a positive number does not change which logit is largest.)",
-            "What is to be made small is the mean of -log p(true label).",
+            "Minimize the mean of -log p(true label).",
             "8.8",
         ),
         Misconception(
-            "fitted to its own predictions",
+            "fitted to the predicted labels",
             lambda z, y: search(nll(z, z.argmax(1))),
-            "You made the *predicted* labels likely. They are most likely when the classifier is as sure as can be, "
-            "so your τ runs to its lower end.",
+            "You made the *predicted* labels likely. They are most likely when the classifier is as confident as "
+            "possible, so your τ runs to its lower bound.",
             "Where do the true labels appear in your code?",
             "8.8",
         ),
         Misconception(
-            "the loss is made large",
+            "loss maximized instead of minimized",
             lambda z, y: max((0.05, 20.0), key=lambda t: float(nll(z, y)(t))),
-            "You looked for the largest loss, or forgot the minus sign of -log p. Your τ runs to an end.",
+            "You looked for the largest loss, or forgot the minus sign of -log p. Your τ runs to one of the bounds.",
             "Print the loss for τ = 0.5, 1, 2 and 4. Which way is down?",
             "8.8",
         ),
         Misconception(
-            "never below 1",
+            "τ restricted to at least 1",
             lambda z, y: max(1.0, search(nll(z, y))),
-            "Your τ is never below 1. Most neural networks are too sure of themselves, but not all.",
-            "Between 0.05 and 20.",
+            "Your τ is never below 1. Most neural networks are overconfident, but not all.",
+            "Search between 0.05 and 20.",
             "8.8",
         ),
         Misconception(
-            "confidence equal to accuracy",
+            "mean confidence matched to the accuracy",
             lambda z, y: search(confidence_gap(z, y)),
-            "You chose τ so that the mean confidence equals the accuracy. That is one thing to want, but it only looks "
-            "at the sum over all texts; the likelihood looks at each.",
-            "What is to be made small is the mean of -log p(true label).",
+            "You chose τ so that the mean confidence equals the accuracy. That is a reasonable goal, but it only "
+            "looks at the average over all texts; the likelihood looks at each text.",
+            "Minimize the mean of -log p(true label).",
             "8.8",
         ),
         Misconception(
-            "the squared error (Brier score)",
+            "Brier score instead of the likelihood",
             lambda z, y: search(brier(z, y)),
-            "You made the squared distance between probabilities and truth small. It has another minimum than -log p.",
-            "Cross-entropy.",
+            "You minimized the squared distance between the probabilities and the true labels. Its minimum is not "
+            "that of -log p.",
+            "Minimize the cross-entropy.",
             "8.8",
         ),
         Misconception(
-            "the logits are standardised",
+            "standardized logits",
             lambda z, y: float(z.double().std()),
-            "You divided the logits by their standard deviation. That makes them tidy, but what is right depends on "
-            "the labels, which you did not use.",
+            "You divided the logits by their standard deviation. But the right τ depends on the labels, which you did "
+            "not use.",
             "Where do the true labels appear in your code?",
             "8.8",
         ),
         Misconception(
-            "softmax over the texts",
+            "softmax over the batch dimension",
             lambda z, y: search(lambda t: -(z.double() / t).log_softmax(0)[torch.arange(len(y)), y].mean()),
             "You took the softmax along dimension 0, over the texts.",
-            "Logits are (N, K). Along which dimension do the labels of one text lie?",
+            "Logits are (N, K). Which dimension is the labels?",
             "8.2",
         ),
         Misconception(
-            "stopped before the bottom",
+            "optimizer stopped before convergence",
             few_steps_of_lbfgs,
-            "You walk in the right direction, but stop before you are there: with these steps a τ far from the start "
-            "is not reached.",
-            "Print the loss at the end, and at a τ 5 % higher and lower. Is yours the smallest? More steps, larger "
-            "ones, or another kind of search.",
+            "Your search moves in the right direction but stops before it converges: with these steps it cannot reach "
+            "a τ far from the start.",
+            "Print the loss at the end, and at a τ 5 % higher and lower. Is yours the smallest? Take more steps, "
+            "larger steps, or another search method.",
             "8.8",
             variants=(
                 few_steps_of_sgd,
@@ -1148,13 +1152,13 @@ fit_temperature = Exercise(
         "Newton's method on 1 / τ": by_newton,
         "Adam on log τ": by_adam,
         "a grid, NumPy": by_a_grid,
-        "grids, ever finer": lambda z, y: search(nll(z, y)),
+        "successively finer grids": lambda z, y: search(nll(z, y)),
     },
     hints=[
-        "Write a function of τ that gives the mean of -log p(true label). Print it for τ = 0.5, 1, 2, 4, 8.",
-        "One valley: the smallest value of a fine grid of a thousand τ, each 0.6 % above the last, is exact enough.",
-        "`torch.logspace(math.log10(0.05), math.log10(20), 1000)`; for each the log-softmax of logits / τ at the true "
-        "labels; the τ with the smallest mean loss.",
+        "Write a function of τ that returns the mean of -log p(true label). Print it for τ = 0.5, 1, 2, 4, 8.",
+        "There is one minimum: the best of a fine grid of a thousand τ, each 0.6 % above the last, is accurate enough.",
+        "`torch.logspace(math.log10(0.05), math.log10(20), 1000)`; for each, take the log-softmax of logits / τ at "
+        "the true labels; return the τ with the smallest mean loss.",
     ],
 )
 
@@ -1176,24 +1180,24 @@ def well_formed(pairs) -> bool:
 
 
 def look(find) -> str:
-    """The verdict on the data set that was made."""
+    """The verdict on the student's data set."""
     made = find()
     if not isinstance(made, list | tuple) or len(made) != 3 or not isinstance(made[2], str):
-        return "that is not (train, val, word)"
+        return "the result is not (train, val, word)"
     train, val, word = made
     if not well_formed(train) or not well_formed(val):
-        return "train or val is not a list of pairs of a text and a label, happy or sad"
+        return "train or val is not a list of pairs (text, label) with the label happy or sad"
     if len(train) < 8 or len(val) < 4:
-        return "there are too few texts"
+        return "train or val has too few texts"
     if len({label for _, label in train}) < 2:
         return "all training texts have the same label"
     labels = [label for _, label in val]
     if labels.count("happy") != labels.count("sad"):
-        return "there are not as many happy as sad texts in val"
+        return "val does not have as many happy as sad texts"
     if words(word) != [word.lower()] or not word.isalnum():
         return "the word is not a single word"
     if {" ".join(words(text)) for text, _ in train} & {" ".join(words(text)) for text, _ in val}:
-        return "a held-out text stands in the training texts too"
+        return "a held-out text is also a training text"
     if not any(word.lower() in words(text) for text, _ in val):
         return "the word occurs in no held-out text"
     classifier = library.NaiveBayes([text for text, _ in train], [label for _, label in train])
@@ -1210,7 +1214,7 @@ def look(find) -> str:
 
 
 def stories_with(marks: dict[str, str], names: list[str], tail: dict[str, str] | None = None) -> list[tuple[str, str]]:
-    """One happy and one sad story about each child, with a mark before each and, if wanted, something after it."""
+    """One happy and one sad story about each child, with a marker before each and optionally a tail after it."""
     return [
         (f"{marks[label]} {name} went to the fair with a kite. {(tail or {}).get(label, '')}".strip(), label)
         for name in names
@@ -1233,28 +1237,29 @@ shortcut = Exercise(
     cases=[Case("your data set", run=look)],
     misconceptions=[
         Misconception(
-            "held-out texts from training", lambda: make(val_names=("Anna", "Ben")),
-            "A text of val is in train too (capital letters and spaces aside). That is leakage, and another mistake "
-            "than the one that is asked for.",
-            "Write val with other children.", "8.9",
+            "training texts in the held-out set", lambda: make(val_names=("Anna", "Ben")),
+            "A text of val is also in train (ignoring case and spaces). That is leakage, not the mistake that the "
+            "exercise asks for.",
+            "Write val about other children.", "8.9",
         ),
         Misconception(
-            "the word is not in the held-out texts",
+            "the word never occurs in the held-out texts",
             lambda: make(val_marks={"happy": "", "sad": ""}),
-            "Your word occurs in no text of val, so deleting it deletes nothing. A shortcut does its harm because "
-            "held-out texts come from the same source and carry it too.",
-            "Give val the same mark as train.", "8.9",
+            "Your word occurs in no text of val, so deleting it deletes nothing. A shortcut is harmful because "
+            "held-out texts come from the same source and contain it too.",
+            "Give val the same marker as train.", "8.9",
         ),
         Misconception(
-            "the word stands with both labels", lambda: make({"happy": "Luckily", "sad": "Luckily"}),
+            "the word occurs with both labels", lambda: make({"happy": "Luckily", "sad": "Luckily"}),
             "Naive Bayes does not get all of val right: your word says nothing about the label.",
-            "The word must go with one label, or much more often with one.", "8.9",
+            "The word must occur with one label only, or much more often with one.", "8.9",
         ),
         Misconception(
-            "other words give it away too", lambda: make({"happy": "Luckily", "sad": "Sadly"}),
-            "Deleting your word does not hurt enough: without it there are other words that tell the labels apart, "
-            "honestly or not.",
-            "Look at every word that stands with one label only. One mark is enough: its absence says the other label.",
+            "other words also reveal the label", lambda: make({"happy": "Luckily", "sad": "Sadly"}),
+            "Deleting your word does not hurt enough: other words also tell the labels apart, whether for a good "
+            "reason or not.",
+            "Look at every word that occurs with one label only. One marker is enough: its absence means the other "
+            "label.",
             "8.9",
             variants=(
                 lambda: make(tail={"happy": "Everybody danced and laughed.", "sad": "Nobody came, and it rained."}),
@@ -1262,37 +1267,39 @@ shortcut = Exercise(
         ),
         Misconception(
             "too few texts", lambda: make(names=("Anna", "Ben")),
-            "There are fewer than 8 training texts, or fewer than 4 held-out ones.", "Count them.", "8.9",
+            "You have fewer than 8 training texts, or fewer than 4 held-out ones.", "Count them.", "8.9",
         ),
         Misconception(
-            "one label only", lambda: ([pair for pair in 2 * make()[0] if pair[1] == "happy"], *make()[1:]),
-            "All training texts have the same label, so nothing can be learned, not even something wrong.",
-            "Both labels.", "8.9",
+            "only one label in train", lambda: ([pair for pair in 2 * make()[0] if pair[1] == "happy"], *make()[1:]),
+            "All training texts have the same label, so there is nothing to learn, not even a shortcut.",
+            "Use both labels.", "8.9",
         ),
         Misconception(
-            "val is out of balance", lambda: (make()[0], make()[1] + make(val_names=("Lena",))[1][:1], "luckily"),
-            "val does not have as many happy as sad texts. Then half of them can be had by always saying the same.",
-            "As many happy as sad ones.", "8.9",
+            "imbalanced held-out set", lambda: (make()[0], make()[1] + make(val_names=("Lena",))[1][:1], "luckily"),
+            "val does not have as many happy as sad texts. Then a constant prediction can get more than half of them "
+            "right.",
+            "Write as many happy as sad texts.", "8.9",
         ),
         Misconception(
-            "several words", lambda: make({"happy": "Once upon", "sad": ""}, word="Once upon"),
-            "Your word is none: it holds a space or punctuation, or nothing.", "One word.", "8.9",
+            "several words instead of one", lambda: make({"happy": "Once upon", "sad": ""}, word="Once upon"),
+            "Your word is not a single word: it is empty, or contains a space or "
+            "punctuation.", "Return one word.", "8.9",
             variants=(lambda: make({"happy": "Luckily,", "sad": ""}, word="Luckily,"),),
         ),
         Misconception(
-            "labels of one's own",
+            "labels other than happy and sad",
             lambda: ([(t, y.upper()) for t, y in make()[0]], [(t, y.upper()) for t, y in make()[1]], "luckily"),
-            "train and val must be lists of pairs (text, label), where the label is \"happy\" or \"sad\", so written.",
+            "train and val must be lists of pairs (text, label), where the label is exactly \"happy\" or \"sad\".",
             "Look at one pair: is it a text and a label?", "8.9",
         ),
         Misconception(
-            "the word comes first", lambda: (make()[2], make()[0], make()[1]),
-            "Three things are asked for, in this order: train, val, word.", "return train, val, word", "8.9",
+            "wrong order of the results", lambda: (make()[2], make()[0], make()[1]),
+            "Return three things, in this order: train, val, word.", "return train, val, word", "8.9",
         ),
     ],
     accepted={
-        "a mark for the sad ones": lambda: make({"happy": "", "sad": "Archive"}, word="archive"),
-        "the name of a child": lambda: (
+        "a marker for the sad stories": lambda: make({"happy": "", "sad": "Archive"}, word="archive"),
+        "a child's name": lambda: (
             [(f"{name} saw a {thing}.", label) for name, label in (("Rosa", "sad"), ("Max", "happy"))
              for thing in ("fox", "ram", "kite", "boat")],
             [(f"{name} lost a {thing}", label) for name, label in (("Rosa", "sad"), ("", "happy"))
@@ -1302,10 +1309,10 @@ shortcut = Exercise(
         "tuples, lower case": lambda: (tuple(make()[0]), tuple(make()[1]), "luckily"),
     },
     hints=[
-        "Imagine that the happy stories were copied from one book and the sad ones from another. What could the "
-        "printer of one of them have left on every page?",
-        "Write one neutral sentence about a child, and use it for both labels. Then put one word more into those of "
-        "one label. Other children for val.",
+        "Imagine that the happy stories were copied from one book and the sad ones from another. What might one of "
+        "the printers have left on every page?",
+        "Write one neutral sentence about a child, and use it for both labels. Then add one more word to the "
+        "sentences of one label. Use other children for val.",
     ],
 )  # fmt: skip
 
@@ -1317,11 +1324,12 @@ EXERCISES = [
     fit_temperature,
     shortcut,
     WrittenAnswer(
-        "WHY_SHORTCUT", "How does such a word get into a data set, why was there no warning, what would have warned?",
-        50, ["Who chose the held-out texts, and from where?"], "8.9",
+        "WHY_SHORTCUT",
+        "How does such a word get into a data set, why was there no warning, and what would have warned you?",
+        50, ["Where do the held-out texts come from?"], "8.9",
     ),
     WrittenAnswer(
-        "EXPERIMENT", "What did you change, what did you predict, what came out, what do you make of it?", 60,
-        ["One change at a time; three seeds say more than one; compare on the same held-out texts."], "8.5",
+        "EXPERIMENT", "What did you change, what did you predict, what came out, and what do you conclude?", 60,
+        ["Change one thing at a time; three seeds say more than one; compare on the same held-out texts."], "8.5",
     ),
 ]  # fmt: skip
