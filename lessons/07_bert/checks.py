@@ -1,4 +1,4 @@
-"""What is checked in lesson 07, and the known mistakes."""
+"""The checks of lesson 07, and the known mistakes."""
 
 import math
 import random
@@ -26,25 +26,25 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 
 def uniform(*shape: int, seed: int = 0) -> Tensor:
-    """Numbers from 0 to 1, the same every time."""
+    """Reproducible uniform random numbers from 0 to 1."""
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def booleans(*rows: str) -> Tensor:
     """TTF → True, True, False."""
-    return torch.tensor([[letter == "T" for letter in row] for row in rows])
+    return torch.tensor([[character == "T" for character in row] for row in rows])
 
 
 # 1. padding_mask
 
 
 def attend(make, attention_mask: Tensor, x: Tensor) -> Tensor | str:
-    """What comes out at the real positions, (N, H, D), if x (B, H, T, D) attends to itself under the mask."""
+    """The outputs at real tokens, (N, H, D), if x (B, H, T, D) attends to itself under the mask."""
     mask = make(attention_mask)
     if not torch.is_tensor(mask):
         return "the mask is not a tensor"
     if mask.dtype != torch.bool:
-        return "the mask does not consist of booleans"
+        return "the mask is not boolean"
     B, H, T, _ = x.shape
     try:
         fits = torch.broadcast_shapes(mask.shape, (B, H, T, T)) == (B, H, T, T)
@@ -66,7 +66,7 @@ ONE_HOT = torch.eye(3).expand(1, 1, 3, 3) * 3
 
 padding_mask = Exercise(
     name="padding_mask",
-    asks="Say who may attend to whom in an encoder: everybody to every real token, nobody to padding.",
+    asks="Return an encoder's attention mask: every position may attend to every real token, and none to padding.",
     reference=library.padding_mask,
     section="7.3",
     cases=[
@@ -88,68 +88,70 @@ padding_mask = Exercise(
     ],
     misconceptions=[
         Misconception(
-            "True means hidden",
+            "inverted mask",
             lambda attention_mask: ~attention_mask[:, None, None, :],
-            "Your mask is right, but the other way around: it lets everybody look at padding, and at nothing else.",
-            "Here True means: may attend. What is `attention_mask` where somebody may be looked at?",
+            "Your mask is inverted: every position may attend to padding, and to nothing else.",
+            "Here True means that a position may be attended to. What is `attention_mask` at real tokens?",
             "7.3",
         ),
         Misconception(
-            "two dimensions only",
+            "mask of shape (B, T)",
             lambda attention_mask: attention_mask,
-            "You returned a mask (B, T). Broadcasting fits dimensions from the right, so it is read as (query, key): "
-            "row b of the batch becomes the mask of query b, in every row.",
+            "You returned a mask (B, T). Broadcasting aligns dimensions from the right, so it is read as (query, "
+            "key): the mask of sequence b becomes the mask of query b, in every sequence.",
             "(B, T) must become (B, 1, 1, T). `attention_mask[:, None]` inserts a dimension of size 1.",
             "7.3",
         ),
         Misconception(
-            "three dimensions",
+            "mask of shape (B, 1, T)",
             lambda attention_mask: attention_mask[:, None, :],
-            "You returned a mask (B, 1, T). Broadcasting fits dimensions from the right, so B comes to stand where the "
-            "heads are.",
+            "You returned a mask (B, 1, T). Broadcasting aligns dimensions from the right, so B is aligned with the "
+            "heads.",
             "Write (B, H, T, T) and below it, aligned on the right, the shape of your mask.",
             "7.3",
         ),
         Misconception(
-            "causal as well",
+            "causal mask",
             lambda attention_mask: attention_mask[:, None, None, :] & torch.ones(attention_mask.size(1),
             attention_mask.size(1), dtype=torch.bool).tril(),
-            "You also hid the future. That is a GPT; BERT hides words instead, so that it can look both ways.",
-            "What may a position not see, in an encoder?",
+            "You also masked the future, as in a GPT. BERT masks words instead, so that it can attend in both "
+            "directions.",
+            "What must a position not attend to in an encoder?",
             "7.3",
         ),
         Misconception(
-            "nobody sees itself",
+            "no attention to the position itself",
             lambda attention_mask: attention_mask[:, None, None, :] & ~torch.eye(attention_mask.size(1),
             dtype=torch.bool),
-            "You let no position look at itself. There is no need: where a token is to be guessed, [MASK] stands. "
-            "(And it would not help: after one layer the neighbors know the token, and the second layer asks them.)",
-            "Everybody may look at everything that is real.",
+            "No position may attend to itself in your mask. That is not needed: the input at a position to predict is "
+            "[MASK]. (And it would not help: after one layer the neighbors' vectors contain the token, and the second "
+            "layer attends to them.)",
+            "Every position may attend to every real token.",
             "7.2",
         ),
         Misconception(
-            "padding is looked at",
+            "padding not masked",
             lambda attention_mask: attention_mask[:, None, :, None],
-            "Your mask lets words attend to padding. Perhaps it hides the rows of padding, the queries, and not the "
-            "columns; perhaps it hides nothing. Either way the same text gives another result in a longer batch.",
-            "The last dimension of the mask is the position that is looked at. Which of its columns must be False?",
+            "Your mask lets words attend to padding. Perhaps it masks the rows of padding (the queries) instead of "
+            "the columns; perhaps it masks nothing. Either way, the same text gives another result in a longer batch.",
+            "The last dimension of the mask is the key position. Which of its columns must be False?",
             "7.3",
             variants=(lambda attention_mask: torch.ones_like(attention_mask)[:, None, None, :],),
         ),
         Misconception(
-            "one mask for all rows",
+            "one mask for the whole batch",
             lambda attention_mask: attention_mask[:1, None, None, :],
-            "You took the padding of the first row for all. The rows of a batch have different lengths.",
-            "Where did the dimension B go?",
+            "You used the padding of the first sequence for all. The sequences of a batch have different lengths.",
+            "What happened to the dimension B?",
             "7.3",
         ),
         Misconception(
-            "numbers to be added",
+            "additive mask (0 and -inf)",
             lambda attention_mask: torch.zeros(attention_mask.shape).masked_fill(~attention_mask, -math.inf)[:, None,
             None, :],
-            "Your mask holds 0 and -inf, to be added to the scores. That is a convention too, but not that of this "
-            "course: here masks are True and False.",
-            "`attention_mask` is boolean already. Does it have to be anything else?",
+            "Your mask is additive: 0 and -inf, to be added to the scores. That is a common convention too, but in "
+            "this course masks are boolean.",
+            "`attention_mask` is already boolean. Do you have to convert it?",
             "7.3",
             variants=(lambda attention_mask: attention_mask[:, None, None, :].int(), lambda attention_mask:
             attention_mask[:, None, None, :].float()),
@@ -158,15 +160,15 @@ padding_mask = Exercise(
     accepted={
         "view": lambda attention_mask: attention_mask.view(attention_mask.size(0), 1, 1, -1),
         "both must be real": lambda attention_mask: (attention_mask[:, :, None] & attention_mask[:, None, :])[:, None],
-        "lists, written out": by_lengths,
+        "nested lists": by_lengths,
         "by einsum": lambda attention_mask: torch.einsum(
             "bt,bs->bts", torch.ones(attention_mask.shape), attention_mask.float()
         ).gt(0.5).unsqueeze(1),
     },
     hints=[
         "Draw the (T, T) mask of one row with one padded position at the end: queries are rows, keys are columns.",
-        "All rows of that drawing are the same: a key is padding or not, whoever looks. So the query's dimension can "
-        "have size 1.",
+        "All rows of that drawing are the same: whether a key is padding does not depend on the query. So the query "
+        "dimension can have size 1.",
         "(B, T) → (B, 1, 1, T), by indexing with None twice.",
     ],
 )  # fmt: skip
@@ -181,81 +183,81 @@ def half_up(x: float) -> int:
     return math.floor(x + 0.5)
 
 
-def choose(ids, special, u, share, size=lambda n, share: max(1, half_up(share * n)), allowed=None, rank=None):
-    """The choice of exercise 2, row by row, with every detail open to being wrong."""
+def choose(ids, special, u, fraction, size=lambda n, fraction: max(1, half_up(fraction * n)), allowed=None, rank=None):
+    """The choice of exercise 2, row by row, with replaceable (possibly wrong) steps."""
     rows = []
     for b in range(len(ids)):
         ordinary = [t for t in range(ids.size(1)) if not special[ids[b, t]]]
         candidates = ordinary if allowed is None else allowed(ids[b])
-        count = size(len(ordinary), share) if ordinary else 0
+        count = size(len(ordinary), fraction) if ordinary else 0
         order = sorted(candidates, key=lambda t: float(u[b, t]) if rank is None else rank(u, b, t))
         rows.append([t in order[:count] for t in range(ids.size(1))])
     return torch.tensor(rows)
 
 
-def by_sorting(ids: Tensor, special: Tensor, u: Tensor, share: float) -> Tensor:
-    """The reference: the ranks of the numbers, special tokens last."""
+def by_sorting(ids: Tensor, special: Tensor, u: Tensor, fraction: float) -> Tensor:
+    """The reference: rank the numbers, special tokens last."""
     ordinary = ~special[ids]
     n = ordinary.sum(dim=1)
-    count = (share * n + 0.5).floor().long().clamp(min=1)[:, None]  # (B, 1)
+    count = (fraction * n + 0.5).floor().long().clamp(min=1)[:, None]  # (B, 1)
     ranks = u.masked_fill(~ordinary, math.inf).argsort(dim=1).argsort(dim=1)  # (B, T): 0 for the smallest
     return ordinary & (ranks < count)
 
 
-def by_threshold(ids, special, u, share):
+def by_threshold(ids, special, u, fraction):
     out = torch.zeros_like(ids, dtype=torch.bool)
     for b in range(ids.size(0)):
         candidates = torch.nonzero(~special[ids[b]])[:, 0]
         if candidates.numel():
-            k = max(1, int(share * candidates.numel() + 0.5))
+            k = max(1, int(fraction * candidates.numel() + 0.5))
             limit = u[b, candidates].kthvalue(k).values
             out[b, candidates] = u[b, candidates] <= limit
     return out
 
 
-def by_numpy(ids, special, u, share):
+def by_numpy(ids, special, u, fraction):
     ids, special, u = ids.numpy(), special.numpy(), u.double().numpy()
     out = np.zeros(ids.shape, dtype=bool)
     for row, numbers, result in zip(ids, u, out, strict=True):
         candidates = np.flatnonzero(~special[row])
         if len(candidates):
-            k = max(1, int(np.floor(share * len(candidates) + 0.5)))
+            k = max(1, int(np.floor(fraction * len(candidates) + 0.5)))
             result[candidates[np.argsort(numbers[candidates])[:k]]] = True
     return torch.from_numpy(out)
 
 
-def by_topk(ids, special, u, share):
+def by_topk(ids, special, u, fraction):
     keys = torch.where(special[ids], torch.full_like(u, -1.0), 1 - u)
     result = torch.zeros(ids.shape)
     for b, row in enumerate(keys):
         n = int((row >= 0).sum())
         if n:
-            result[b].scatter_(0, row.topk(max(1, half_up(share * n))).indices, 1.0)
+            result[b].scatter_(0, row.topk(max(1, half_up(fraction * n))).indices, 1.0)
     return result > 0
 
 
-def counts(ids, special, share):
-    """How many are to be chosen in each row, (B, 1)."""
-    return (share * (~special[ids]).sum(dim=1, keepdim=True) + 0.5).floor().clamp(min=1)
+def counts(ids, special, fraction):
+    """How many tokens to choose in each row, (B, 1)."""
+    return (fraction * (~special[ids]).sum(dim=1, keepdim=True) + 0.5).floor().clamp(min=1)
 
 
-def whole_batch(ids, special, u, share):
+def whole_batch(ids, special, u, fraction):
     """One count and one ranking for all rows together."""
-    return choose(ids.view(1, -1), special, u.reshape(1, -1), share).view(ids.shape)
+    return choose(ids.view(1, -1), special, u.reshape(1, -1), fraction).view(ids.shape)
 
 
-def special_removed_afterwards(ids, special, u, share):
+def special_removed_afterwards(ids, special, u, fraction):
     everything = torch.zeros_like(special)
     n = (~special[ids]).sum(dim=1)
     rows = []
     for b in range(len(ids)):
-        count = max(1, half_up(share * int(n[b])))
-        rows.append(choose(ids[b : b + 1], everything, u[b : b + 1], share, lambda _, __, count=count: count)[0])
+        count = max(1, half_up(fraction * int(n[b])))
+        rows.append(choose(ids[b : b + 1], everything, u[b : b + 1], fraction, lambda _, __, count=count: count)[0])
     return torch.stack(rows) & ~special[ids]
 
 
-def share_of_everything(ids, special, u, share):
-    return choose(ids, special, u, share, lambda n, share: max(1, half_up(share * ids.size(1))))
+def fraction_of_everything(ids, special, u, fraction):
+    return choose(ids, special, u, fraction, lambda n, fraction: max(1, half_up(fraction * ids.size(1))))
 
 
 def row(*ids: int) -> Tensor:
@@ -277,174 +279,178 @@ LONG = torch.where(
 
 choose_masked = Exercise(
     name="choose_masked",
-    asks="In each row choose share · n of its n ordinary tokens: those with the smallest random numbers.",
+    asks="In each row, choose fraction · n of its n ordinary tokens: those with the smallest random numbers.",
     reference=by_sorting,
     section="7.5",
     cases=[
         Case(
             "four ordinary tokens, half of them", ids=row(2, 7, 8, 9, 6, 3, 0), special=FIRST_FIVE,
-            uniform=torch.tensor([[0.1, 0.9, 0.2, 0.4, 0.7, 0.3, 0.0]]), share=0.5,
+            uniform=torch.tensor([[0.1, 0.9, 0.2, 0.4, 0.7, 0.3, 0.0]]), fraction=0.5,
         ),
         Case(
             "ten ordinary tokens, a quarter: 2.5", ids=row(2, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 3),
-            special=FIRST_FIVE, uniform=uniform(1, 12, seed=1), share=0.25,
+            special=FIRST_FIVE, uniform=uniform(1, 12, seed=1), fraction=0.25,
         ),
         Case(
             "nine ordinary tokens, a quarter: 2.25", ids=row(2, 5, 6, 7, 8, 9, 10, 11, 12, 13, 3),
-            special=FIRST_FIVE, uniform=uniform(1, 11, seed=2), share=0.25,
+            special=FIRST_FIVE, uniform=uniform(1, 11, seed=2), fraction=0.25,
         ),
         Case(
             "eleven ordinary tokens, a quarter: 2.75", ids=row(2, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 3),
-            special=FIRST_FIVE, uniform=uniform(1, 13, seed=3), share=0.25,
+            special=FIRST_FIVE, uniform=uniform(1, 13, seed=3), fraction=0.25,
         ),
         Case(
             "two ordinary tokens, 15 %: 0.3, but at least one", ids=row(2, 9, 8, 3), special=FIRST_FIVE,
-            uniform=torch.tensor([[0.5, 0.8, 0.4, 0.1]]), share=0.15,
+            uniform=torch.tensor([[0.5, 0.8, 0.4, 0.1]]), fraction=0.15,
         ),
         Case(
             "a row without ordinary tokens", ids=torch.tensor([[2, 3, 0], [2, 6, 3]]), special=FIRST_FIVE,
-            uniform=torch.tensor([[0.3, 0.2, 0.1], [0.2, 0.6, 0.4]]), share=0.15,
+            uniform=torch.tensor([[0.3, 0.2, 0.1], [0.2, 0.6, 0.4]]), fraction=0.15,
         ),
-        Case("three rows of unequal length", ids=RAGGED, special=FIRST_FIVE, uniform=uniform(3, 14, seed=4), share=0.3),
-        Case("all of them", ids=RAGGED, special=FIRST_FIVE, uniform=uniform(3, 14, seed=6), share=1.0),
-        Case("four long rows, 15 %", ids=LONG, special=FIRST_FIVE, uniform=uniform(4, 40, seed=7), share=0.15),
+        Case(
+            "three rows of unequal length", ids=RAGGED, special=FIRST_FIVE, uniform=uniform(3, 14, seed=4),
+            fraction=0.3,
+        ),
+        Case("all of them", ids=RAGGED, special=FIRST_FIVE, uniform=uniform(3, 14, seed=6), fraction=1.0),
+        Case("four long rows, 15 %", ids=LONG, special=FIRST_FIVE, uniform=uniform(4, 40, seed=7), fraction=0.15),
     ],
     misconceptions=[
         Misconception(
-            "special tokens are chosen too",
-            lambda ids, special, u, share: choose(ids, special, u, share, allowed=lambda row: range(len(row))),
-            "Your choice falls on [CLS], [SEP] and padding as on words. To guess padding teaches nothing, and would be "
+            "special tokens chosen",
+            lambda ids, special, u, fraction: choose(ids, special, u, fraction, allowed=lambda row: range(len(row))),
+            "You choose [CLS], [SEP] and padding as well as words. Predicting padding teaches nothing, and would be "
             "most of the loss in a short row.",
-            "Which tokens take part at all? `special[ids]` says of every position whether its token is special.",
+            "Which tokens are candidates? `special[ids]` says for every position whether its token is special.",
             "7.5",
             variants=(
-                lambda ids, special, u, share: choose(
-                    ids, torch.zeros_like(special), u, share, lambda n, share: max(1, half_up(share * n))
+                lambda ids, special, u, fraction: choose(
+                    ids, torch.zeros_like(special), u, fraction, lambda n, fraction: max(1, half_up(fraction * n))
                 ),
             ),
         ),
         Misconception(
-            "only padding is spared",
-            lambda ids, special, u, share: choose(ids, torch.arange(len(special)) < 1, u, share),
-            "You left out padding, but [CLS], [SEP] and the other special tokens can be chosen. They stand where they "
-            "always stand: there is nothing to guess.",
+            "only padding excluded",
+            lambda ids, special, u, fraction: choose(ids, torch.arange(len(special)) < 1, u, fraction),
+            "You excluded padding, but you can choose [CLS], [SEP] and the other special tokens. Their positions are "
+            "always the same, so there is nothing to predict.",
             "`special` is a table of all special ids, not only of [PAD].",
             "7.5",
             variants=(
-                lambda ids, special, u, share: choose(
-                    ids, special, u, share, allowed=lambda row: [t for t in range(len(row)) if row[t] != 0]
+                lambda ids, special, u, fraction: choose(
+                    ids, special, u, fraction, allowed=lambda row: [t for t in range(len(row)) if row[t] != 0]
                 ),
             ),
         ),
         Misconception(
-            "special tokens are removed afterwards",
+            "special tokens removed after ranking",
             special_removed_afterwards,
-            "You took the smallest numbers of the whole row and then struck out the special tokens. They had taken up "
-            "places, so too few tokens are left.",
-            "Take the special tokens out of the competition before you look for the smallest numbers.",
+            "You took the smallest numbers of the whole row and then removed the special tokens. They counted toward "
+            "k, so too few tokens are left.",
+            "Exclude the special tokens before you look for the smallest numbers.",
             "7.5",
             variants=(
-                lambda ids, special, u, share: ~special[ids]
-                & ((u * ~special[ids]).argsort(1).argsort(1) < counts(ids, special, share)),
+                lambda ids, special, u, fraction: ~special[ids]
+                & ((u * ~special[ids]).argsort(1).argsort(1) < counts(ids, special, fraction)),
             ),
         ),
         Misconception(
-            "places taken for ranks",
-            lambda ids, special, u, share: ~special[ids]
-            & (u.masked_fill(special[ids], math.inf).argsort(dim=1) < counts(ids, special, share)),
-            "`argsort` says which position comes first, second, third, …; you read it as the rank of position 0, 1, 2, "
-            "… The one is the inverse of the other. For the numbers 0.2, 0.3, 0.1 it gives 2, 0, 1, and the ranks are "
-            "1, 2, 0.",
-            "Either take the first k of the order and mark those positions, or apply `argsort` to the order once more: "
-            "that gives ranks.",
+            "argsort used as ranks",
+            lambda ids, special, u, fraction: ~special[ids]
+            & (u.masked_fill(special[ids], math.inf).argsort(dim=1) < counts(ids, special, fraction)),
+            "`argsort` says which position comes first, second, third, …; you used it as the rank of position 0, 1, "
+            "2, … One is the inverse of the other. For the numbers 0.2, 0.3, 0.1, argsort is 2, 0, 1, and the ranks "
+            "are 1, 2, 0.",
+            "Either take the first k entries of the order and mark those positions, or apply `argsort` once more to "
+            "get the ranks.",
             "7.5",
         ),
         Misconception(
-            "one too many",
-            lambda ids, special, u, share: choose(ids, special, u, share, lambda n, s: max(1, half_up(s * n)) + 1),
-            "In rows that have enough of them, you chose one token too many.",
-            "Ranks count from 0: who is the k-th smallest has the rank k - 1. `<` or `<=`?",
+            "off by one: k + 1 tokens",
+            lambda ids, special, u, fraction: choose(
+                ids, special, u, fraction, lambda n, s: max(1, half_up(s * n)) + 1
+            ),
+            "You chose one token too many, in rows that have enough tokens.",
+            "Ranks start at 0: the k-th smallest number has rank k - 1. `<` or `<=`?",
             "7.5",
         ),
         Misconception(
-            "a fraction of the whole row",
-            share_of_everything,
-            "You took the fraction of all T positions, with [CLS], [SEP] and padding among them. A short row in a "
-            "wide batch then loses most of its words.",
+            "fraction of all T positions",
+            fraction_of_everything,
+            "You took the fraction of all T positions, including [CLS], [SEP] and padding. A short row in a wide "
+            "batch then loses most of its words.",
             "n is the number of ordinary tokens of this row.",
             "7.5",
         ),
         Misconception(
-            "each token decides for itself",
-            lambda ids, special, u, share: ~special[ids] & (u < share),
-            "You chose every token whose number is below the share. That is 15 % on the average, but a short row often "
-            "has none; here the number is fixed, and chance only says which.",
-            "Two questions: how many? (share · n, rounded) And which? (the smallest numbers)",
+            "independent choice (u < fraction)",
+            lambda ids, special, u, fraction: ~special[ids] & (u < fraction),
+            "You chose every token whose number is below the fraction. That is 15 % on average, but a short row often "
+            "has none; here the count is fixed, and only the choice is random.",
+            "First, how many? (fraction · n, rounded) Then, which? (the smallest numbers)",
             "7.5",
         ),
         Misconception(
-            "rounded down",
-            lambda ids, special, u, share: choose(ids, special, u, share, lambda n, s: max(1, int(s * n))),
-            "You rounded share · n down. Here it is rounded to the nearest whole number.",
-            "`int(x)` and `//` cut off. What do they make of x + 0.5?",
+            "rounded down instead of to nearest",
+            lambda ids, special, u, fraction: choose(ids, special, u, fraction, lambda n, s: max(1, int(s * n))),
+            "You rounded fraction · n down. Here it is rounded to the nearest integer.",
+            "`int(x)` and `//` truncate. What do they do with x + 0.5?",
             "7.5",
         ),
         Misconception(
-            "rounded up",
-            lambda ids, special, u, share: choose(ids, special, u, share, lambda n, s: max(1, math.ceil(s * n))),
-            "You rounded share · n up. Here it is rounded to the nearest whole number.",
+            "rounded up instead of to nearest",
+            lambda ids, special, u, fraction: choose(ids, special, u, fraction, lambda n, s: max(1, math.ceil(s * n))),
+            "You rounded fraction · n up. Here it is rounded to the nearest integer.",
             "2.25 should become 2, 2.5 and 2.75 become 3.",
             "7.5",
         ),
         Misconception(
-            "a half goes to the even number",
-            lambda ids, special, u, share: choose(ids, special, u, share, lambda n, s: max(1, round(s * n))),
-            "Python's and torch's `round` take a half to the even neighbor: 2.5 becomes 2. Here a half is rounded "
-            "upwards.",
+            "banker's rounding (half to even)",
+            lambda ids, special, u, fraction: choose(ids, special, u, fraction, lambda n, s: max(1, round(s * n))),
+            "`round` in Python and torch rounds a half to the even neighbor: 2.5 becomes 2. Here a half is rounded "
+            "up.",
             "⌊x + ½⌋",
             "7.5",
         ),
         Misconception(
-            "short rows may have none",
-            lambda ids, special, u, share: choose(ids, special, u, share, lambda n, s: half_up(s * n)),
-            "Where share · n is less than a half you chose nothing, so the model learns nothing from such a row. At "
-            "least one is asked for.",
-            "max(1, …), but only where there is an ordinary token at all.",
+            "no minimum of one token",
+            lambda ids, special, u, fraction: choose(ids, special, u, fraction, lambda n, s: half_up(s * n)),
+            "Where fraction · n is less than a half you chose nothing, so the model learns nothing from such a row. "
+            "Choose at least one.",
+            "Use max(1, …), but only if the row has an ordinary token at all.",
             "7.5",
         ),
         Misconception(
-            "the largest numbers",
-            lambda ids, special, u, share: choose(ids, special, u, share, rank=lambda u, b, t: -float(u[b, t])),
-            "You chose the tokens with the largest numbers. For chance it is all the same; for the checks, which pass "
-            "in the numbers, it is not.",
+            "largest numbers instead of smallest",
+            lambda ids, special, u, fraction: choose(ids, special, u, fraction, rank=lambda u, b, t: -float(u[b, t])),
+            "You chose the tokens with the largest numbers. As a random choice that is just as good; but the checks "
+            "pass in the numbers, so it matters here.",
             "Ascending or descending?",
             "7.5",
         ),
         Misconception(
-            "the first tokens",
-            lambda ids, special, u, share: choose(ids, special, u, share, rank=lambda u, b, t: t),
-            "You chose the first tokens of every row, so the numbers in `uniform` make no difference, and the end of a "
-            "text is never asked about.",
+            "first k tokens of each row",
+            lambda ids, special, u, fraction: choose(ids, special, u, fraction, rank=lambda u, b, t: t),
+            "You chose the first tokens of every row and ignored `uniform`, so the end of a text is never predicted.",
             "Order the candidates by their random numbers first.",
             "7.5",
         ),
         Misconception(
-            "the same numbers for all rows",
-            lambda ids, special, u, share: choose(ids, special, u, share, rank=lambda u, b, t: float(u[0, t])),
-            "You used the random numbers of the first row for all, so all rows are hidden at the same places.",
+            "same random numbers for all rows",
+            lambda ids, special, u, fraction: choose(ids, special, u, fraction, rank=lambda u, b, t: float(u[0, t])),
+            "You used the random numbers of the first row for all, so all rows are masked at the same positions.",
             "`uniform` has a row for each row of ids.",
             "7.5",
         ),
         Misconception(
-            "one count for the whole batch",
+            "count and ranking over the whole batch",
             whole_batch,
-            "You took the fraction of all ordinary tokens of the batch and let all rows compete for it. What is "
-            "hidden in one row then depends on the others.",
-            "Each row has its own n, its own count and its own order.",
+            "You took the fraction of all ordinary tokens of the batch and ranked all rows together. The masks of one "
+            "row then depend on the other rows.",
+            "Each row has its own n, its own count and its own ranking.",
             "7.5",
             variants=(
-                lambda ids, special, u, share: choose(
-                    ids, special, u, share, lambda n, s: max(1, half_up(s * int((~special[ids]).sum())))
+                lambda ids, special, u, fraction: choose(
+                    ids, special, u, fraction, lambda n, s: max(1, half_up(s * int((~special[ids]).sum())))
                 ),
             ),
         ),
@@ -453,18 +459,18 @@ choose_masked = Exercise(
         "threshold by kthvalue": by_threshold,
         "NumPy": by_numpy,
         "topk and scatter": by_topk,
-        "lists and sorted": lambda ids, special, u, share: choose(ids, special, u, share),
-        "numbers before it are counted": lambda ids, special, u, share: ~special[ids] & (
+        "lists and sorted": lambda ids, special, u, fraction: choose(ids, special, u, fraction),
+        "rank by counting smaller numbers": lambda ids, special, u, fraction: ~special[ids] & (
             ((u[:, None, :] < u[:, :, None]) & ~special[ids][:, None, :]).sum(-1)
-            < (share * (~special[ids]).sum(1, keepdim=True) + 0.5).floor().clamp(min=1)
+            < (fraction * (~special[ids]).sum(1, keepdim=True) + 0.5).floor().clamp(min=1)
         ),
     },
     hints=[
-        "Do it for one row with a loop first: a list of the positions of ordinary tokens, sorted by their numbers; how "
+        "Do it for one row with a loop first: list the positions of ordinary tokens, sorted by their numbers. How "
         "many of them do you take?",
-        "The count of a row is max(1, ⌊share · n + ½⌋). For n = 0 there is nobody to be chosen, so the 1 does no harm.",
-        "For all rows at once: put infinity where a token is special, and find each position's rank with "
-        "`argsort(dim=1).argsort(dim=1)`. Chosen is who is ordinary and whose rank is below the count.",
+        "The count of a row is max(1, ⌊fraction · n + ½⌋). For n = 0 there is no candidate, so the 1 does no harm.",
+        "For all rows at once: put infinity at special tokens, and compute each position's rank with "
+        "`argsort(dim=1).argsort(dim=1)`. Choose the ordinary tokens whose rank is below the count.",
     ],
 )  # fmt: skip
 
@@ -473,7 +479,7 @@ choose_masked = Exercise(
 
 
 def hide(ids, chosen, fate, dice, mask_id, ordinary, first=0.8, second=0.9, drawn=None, shown=None, labels=None):
-    """Masking with every detail open to being wrong."""
+    """Masking with replaceable (possibly wrong) steps."""
     drawn = ordinary[(dice * len(ordinary)).long()] if drawn is None else drawn
     new = torch.where(fate < first, mask_id, torch.where(fate < second, drawn, ids))
     new = torch.where(chosen, new, ids) if shown is None else shown(new)
@@ -500,8 +506,8 @@ def hide_in_a_copy(ids, chosen, fate, dice, mask_id, ordinary):
     shown, labels = ids.clone(), torch.full_like(ids, -100)
     labels[chosen] = ids[chosen]
     shown[chosen & (fate < 0.8)] = mask_id
-    some = chosen & (fate >= 0.8) & (fate < 0.9)
-    shown[some] = ordinary[(dice[some] * ordinary.numel()).floor().long()]
+    replaced = chosen & (fate >= 0.8) & (fate < 0.9)
+    shown[replaced] = ordinary[(dice[replaced] * ordinary.numel()).floor().long()]
     return shown, labels
 
 
@@ -527,7 +533,7 @@ def second_step_overwrites(ids, chosen, fate, dice, mask_id, ordinary):
 
 
 def wrong(**how):
-    """A misconception of exercise 3 from what is done differently, each a function of the arguments."""
+    """A misconception of exercise 3, from the steps that it replaces, each a function of the arguments."""
     return lambda *a: hide(*a, **{name: f(*a) for name, f in how.items()})
 
 
@@ -537,7 +543,7 @@ BIG_CHOSEN = uniform(6, 50, seed=9) < 0.5
 
 apply_80_10_10 = Exercise(
     name="apply_80_10_10",
-    asks="Turn chosen tokens into [MASK], a random token or themselves, by their fate; label all of them, no others.",
+    asks="Replace chosen tokens by [MASK] or a random token, or keep them, by `fate`; label all of them, no others.",
     reference=hide,
     section="7.6",
     cases=[
@@ -577,38 +583,38 @@ apply_80_10_10 = Exercise(
     ],
     misconceptions=[
         Misconception(
-            "one number decides what and which",
+            "same random number for fate and token",
             lambda ids, chosen, fate, dice, mask_id, ordinary: hide(ids, chosen, fate, fate, mask_id, ordinary),
-            "You took the number in `fate` also to draw the random token. Where a token is replaced, fate lies between "
-            "0.8 and 0.9: so only a tenth of the vocabulary ever comes up.",
-            "Two decisions need two independent numbers. What is `dice` for?",
+            "You also used `fate` to draw the random token. Where a token is replaced, fate is between 0.8 and 0.9, "
+            "so only a tenth of the vocabulary is ever drawn.",
+            "Two decisions need two independent random numbers. What is `dice` for?",
             "7.6",
         ),
         Misconception(
-            "the same random token everywhere",
+            "one random token for all positions",
             wrong(drawn=lambda ids, c, f, dice, m, o: o[int(dice.flatten()[0] * len(o))].expand(ids.shape)),
-            "You drew one random token and used it at all places. The model soon knows that one: whoever sees it, "
-            "distrusts it.",
-            "Each place has its own number in `dice`.",
+            "You drew one random token and used it at all positions. The model soon learns to distrust just this "
+            "token.",
+            "Each position has its own number in `dice`.",
             "7.6",
             variants=(
                 wrong(drawn=lambda ids, c, f, dice, m, o: o[(dice[:, :1] * len(o)).long()].expand(ids.shape)),
             ),
         ),
         Misconception(
-            "the random token may be special",
+            "random id instead of an ordinary token",
             wrong(drawn=lambda ids, c, f, dice, m, o: (dice * len(o)).long()),
-            "You used ⌊dice · N⌋ itself as the id. Ordinary ids need not begin at 0, so special tokens can come up in "
+            "You used ⌊dice · N⌋ itself as the id. Ordinary ids need not start at 0, so special tokens can appear in "
             "the middle of a text, and some ordinary ones never do.",
             "⌊dice · N⌋ is an index into `ordinary`.",
             "7.6",
         ),
         Misconception(
-            "rounded, not cut off",
+            "index rounded instead of floored",
             wrong(drawn=lambda ids, c, f, dice, m, o: o[(dice * (len(o) - 1)).round().long()]),
-            "You rounded to the nearest index. Then the first and the last ordinary token come up half as often as "
+            "You rounded to the nearest index. Then the first and the last ordinary token are drawn half as often as "
             "the others.",
-            "⌊dice · N⌋: times N, and cut off. Since dice is below 1, the result is at most N - 1.",
+            "⌊dice · N⌋: multiply by N and round down. Since dice is below 1, the result is at most N - 1.",
             "7.6",
             variants=(
                 wrong(drawn=lambda ids, c, f, dice, m, o: o[(dice * (len(o) - 1)).long()]),
@@ -616,59 +622,59 @@ apply_80_10_10 = Exercise(
             ),
         ),
         Misconception(
-            "labels first",
+            "wrong order of the results",
             lambda *a: hide(*a)[::-1],
-            "You returned the labels first, and then what the model is shown.",
+            "You returned the labels first, and then the input ids.",
             "return shown, labels",
             "7.6",
         ),
         Misconception(
-            "kept and replaced are swapped",
+            "kept and replaced swapped",
             lambda ids, chosen, fate, dice, mask_id, ordinary: hide(
                 ids, chosen, torch.where(fate < 0.8, fate, 1.7 - fate), dice, mask_id, ordinary
             ),
-            "You keep tokens where fate lies between 0.8 and 0.9 and replace them from 0.9 on. As chance it comes to "
-            "the same; but the checks pass in the numbers.",
-            "From 0.8 on and below 0.9: random. From 0.9 on: as it was.",
+            "You keep tokens where fate is between 0.8 and 0.9 and replace them from 0.9 on. As a random choice that "
+            "is equivalent; but the checks pass in the numbers.",
+            "0.8 ≤ fate < 0.9: random. 0.9 ≤ fate: unchanged.",
             "7.6",
         ),
         Misconception(
-            "labels everywhere",
+            "labels at every position",
             wrong(labels=lambda ids, *rest: lambda new: ids.clone()),
-            "Your labels are the whole text. At six places out of seven the answer stands in the input, so the loss is "
+            "Your labels are the whole text. At six positions out of seven the answer is in the input, so the loss is "
             "mostly about copying.",
-            "What is the label of a place that was not chosen?",
+            "What is the label of a position that was not chosen?",
             "7.6",
         ),
         Misconception(
-            "tokens that are kept are not predicted",
+            "no labels for kept tokens",
             wrong(labels=lambda ids, chosen, fate, *rest: lambda new: torch.where(chosen & (fate < 0.9), ids, -100)),
-            "Chosen tokens that stayed as they are have no label in your code. Then there was no reason to choose "
-            "them: it is just they that teach the model that a word it sees may be right.",
-            "`fate` decides what the model sees. Does it decide what is asked?",
+            "Chosen tokens that were kept have no label in your code. Then there was no reason to choose them: "
+            "exactly these tokens teach the model that a visible word may be right.",
+            "`fate` decides what the model sees. Does it also decide what the model predicts?",
             "7.6",
         ),
         Misconception(
-            "only [MASK] is predicted",
+            "labels only at [MASK]",
             wrong(labels=lambda ids, chosen, fate, *rest: lambda new: torch.where(chosen & (fate < 0.8), ids, -100)),
-            "Only where [MASK] stands you have a label. Random and kept tokens then teach nothing: the model never "
-            "says anything about a word that it sees.",
-            "`fate` decides what the model sees. Does it decide what is asked?",
+            "You have labels only at [MASK]. Random and kept tokens then teach nothing: the model never predicts "
+            "anything at a visible word.",
+            "`fate` decides what the model sees. Does it also decide what the model predicts?",
             "7.6",
         ),
         Misconception(
-            "labels are taken after hiding",
+            "labels taken after masking",
             wrong(labels=lambda ids, chosen, *rest: lambda new: torch.where(chosen, new, -100)),
-            "Your labels are what the model is shown, [MASK] itself among them. It learns to say: here stands [MASK].",
-            "The label is what stood there before. Did you overwrite it first?",
+            "Your labels are the model's own input, including [MASK]. It learns to predict [MASK].",
+            "The label is the original token. Did you overwrite it first?",
             "7.6",
         ),
         Misconception(
-            "the whole text is hidden",
+            "masking applied to all tokens",
             wrong(shown=lambda *a: lambda new: new),
-            "You applied the three fates to all tokens, chosen or not: 80 % of the whole text became [MASK], and "
-            "hardly anything is left to guess from.",
-            "80, 10 and 10 % are shares of the chosen tokens.",
+            "You applied 80/10/10 to all tokens, chosen or not: 80 % of the whole text became [MASK], and there is "
+            "hardly any context left to predict from.",
+            "80, 10 and 10 % are fractions of the chosen tokens.",
             "7.6",
             variants=(
                 lambda ids, chosen, fate, dice, mask_id, ordinary: (
@@ -678,61 +684,61 @@ apply_80_10_10 = Exercise(
             ),
         ),
         Misconception(
-            "nothing is replaced at random",
+            "no random replacement",
             wrong(second=lambda *a: 0.1),
-            "In your code no token is ever replaced by a random one, so the model may trust every word that it sees. "
-            "(Who asks `fate < 0.8`, and then `fate < 0.1` of the same number, has this result: after the first "
-            "question no number below 0.1 is left.)",
-            "The three fates are intervals of one number, one after another. Where does the second begin, and where "
-            "does it end?",
+            "In your code no token is ever replaced by a random one, so the model may trust every visible word. (This "
+            "happens if you test `fate < 0.8` and then `fate < 0.1` on the same number: after the first test, no "
+            "number below 0.1 is left.)",
+            "The three cases are consecutive intervals of one number. Where does the second start, and where does it "
+            "end?",
             "7.6",
         ),
         Misconception(
-            "80 % are kept",
+            "80 % kept instead of masked",
             lambda ids, chosen, fate, dice, mask_id, ordinary: hide(
                 ids, chosen, 1 - fate, dice, mask_id, ordinary, 0.1, 0.2
             ),
-            "Your shares are the other way around: most of the chosen tokens stay as they are.",
-            "fate below 0.8 is [MASK].",
+            "Your fractions are reversed: most of the chosen tokens are kept.",
+            "A fate below 0.8 means [MASK].",
             "7.6",
             variants=(wrong(first=lambda *a: 0.1, second=lambda *a: 0.2),),
         ),
         Misconception(
-            "always [MASK]",
+            "always [MASK] (100/0/0)",
             wrong(first=lambda *a: 2.0),
-            "All chosen tokens became [MASK]. That is 100/0/0: the model never has to say anything about a word that "
-            "it sees, and later, in use, it sees nothing else.",
-            "What becomes of a token with fate 0.85, and with 0.95?",
+            "All chosen tokens became [MASK]. That is 100/0/0: the model never has to predict anything at a visible "
+            "word, but downstream texts contain only visible words.",
+            "What happens to a token with fate 0.85, and with 0.95?",
             "7.6",
         ),
         Misconception(
             "the second step overwrites the first",
             second_step_overwrites,
             "You wrote [MASK] where fate < 0.8, and then a random token where fate < 0.9. But numbers below 0.8 are "
-            "below 0.9 too: the [MASK] are gone.",
-            "Ask for 0.8 ≤ fate < 0.9, or turn the order round.",
+            "also below 0.9, so you overwrote every [MASK].",
+            "Test 0.8 ≤ fate < 0.9, or reverse the order.",
             "7.6",
         ),
         Misconception(
-            "0 where nothing is predicted",
+            "label 0 instead of -100",
             wrong(labels=lambda ids, chosen, *rest: lambda new: torch.where(chosen, ids, 0)),
-            "Where nothing is to be predicted your label is 0. But 0 is an id, and the loss will take it for an "
-            "answer.",
-            "Which label means: not asked?",
+            "Where the model predicts nothing, your label is 0. But 0 is a token id, and the loss will treat it as a "
+            "target.",
+            "Which label is ignored by the loss?",
             "7.6",
         ),
     ],
     accepted={
         "loops": hide_by_loops,
-        "writing into copies": hide_in_a_copy,
+        "boolean indexing into copies": hide_in_a_copy,
         "buckets and gather, float64": hide_by_buckets,
         "NumPy": hide_in_numpy,
     },
     hints=[
-        "Labels first, they are the easier half: `torch.where(chosen, ids, -100)`. Fate has no part in them.",
-        "Make three tensors (B, T): all [MASK], random tokens everywhere, the ids themselves. Then take each position "
+        "Start with the labels, the easier half: `torch.where(chosen, ids, -100)`. They do not depend on fate.",
+        "Make three (B, T) tensors: all [MASK], random tokens everywhere, the ids themselves. Then take each position "
         "from one of them.",
-        "`torch.where` twice for the three fates, and once more so that tokens that are not chosen stay as they are.",
+        "Use `torch.where` twice for the three cases, and once more to keep the tokens that were not chosen.",
     ],
 )  # fmt: skip
 
@@ -746,7 +752,7 @@ def reference_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def surprises(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """-log p(label) at each position, 0 where nothing is predicted; and where something is."""
+    """-log p(label) at each position, 0 where nothing is predicted; and the predicted positions as booleans."""
     predicted = labels != -100
     picked = logits.log_softmax(-1).gather(-1, labels.clamp(min=0)[..., None])[..., 0]  # (B, T)
     return -picked * predicted, predicted
@@ -770,7 +776,7 @@ def log_of_softmax(logits: Tensor, labels: Tensor) -> Tensor:
     return -picked.log().sum() / predicted.sum().clamp(min=1)
 
 
-def small_number_beside(tiny: float, how=torch.add):
+def with_epsilon(tiny: float, how=torch.add):
     """log(p + tiny), or log of p clamped at tiny."""
 
     def loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -814,10 +820,10 @@ masked_lm_loss = Exercise(
     section="7.5",
     gradients=True,
     cases=[
-        Case("p = 1/4, 1/2, 1/4 at the one predicted place", logits=LN[:, :1], labels=row(1)),
-        Case("two of four places are predicted", logits=LN, labels=row(-100, 0, -100, 2)),
+        Case("p = 1/4, 1/2, 1/4 at the only predicted position", logits=LN[:, :1], labels=row(1)),
+        Case("two of four positions are predicted", logits=LN, labels=row(-100, 0, -100, 2)),
         Case(
-            "one row with one, one with three", logits=normal(2, 4, 3, seed=1),
+            "one row with one label, one with three", logits=normal(2, 4, 3, seed=1),
             labels=torch.tensor([[-100, 2, -100, -100], [0, 1, -100, 2]]),
         ),
         Case(
@@ -835,19 +841,19 @@ masked_lm_loss = Exercise(
     ],
     misconceptions=[
         Misconception(
-            "averaged over all positions",
+            "mean over all B · T positions",
             lambda logits, labels: mean_of(logits, labels, lambda s, p: s.sum() / p.numel()),
             "You divided by B · T. Six positions out of seven are not predicted, so your loss is about a seventh of "
-            "what it says it is, and smaller the more padding there is.",
+            "the true loss, and more padding makes it even smaller.",
             "Divide by the number of positions that were predicted.",
             "7.5",
         ),
         Misconception(
-            "-100 is taken for token 0",
+            "-100 treated as token 0",
             zero_is_an_answer,
-            "Where the label is -100 you asked for token 0, and averaged over everything: the model learns to say "
+            "Where the label is -100 your target is token 0, and it counts in the loss: the model learns to predict "
             "[PAD].",
-            "Positions with label -100 must not count, neither in the sum nor in the number.",
+            "Positions with label -100 must not count, neither in the sum nor in the divisor.",
             "7.5",
             variants=(
                 lambda logits, labels: -logits.log_softmax(-1).gather(-1, labels.clamp(min=0)[..., None]).sum()
@@ -855,13 +861,13 @@ masked_lm_loss = Exercise(
             ),
         ),
         Misconception(
-            "a mean of the rows' means",
+            "mean of per-row means",
             lambda logits, labels: mean_of(
                 logits, labels, lambda s, p: (s.sum(1) / p.sum(1).clamp(min=1)).mean()
             ),
-            "You averaged within each row, and then the rows. A token in a row with one hidden token then counts three "
-            "times as much as one in a row with three.",
-            "One sum and one number for the whole batch.",
+            "You averaged within each row, and then the rows. A token in a row with one masked token then counts "
+            "three times as much as one in a row with three.",
+            "Use one sum and one divisor for the whole batch.",
             "7.5",
             variants=(
                 lambda logits, labels: mean_of(
@@ -873,24 +879,24 @@ masked_lm_loss = Exercise(
         Misconception(
             "a sum, not a mean",
             lambda logits, labels: mean_of(logits, labels, lambda s, p: s.sum()),
-            "You added up and did not divide. A long text would have a larger loss than a short one, and larger "
-            "gradients.",
-            "By how many is the sum to be divided?",
+            "You added up the losses and did not divide. A long text would have a larger loss than a short one, and "
+            "larger gradients.",
+            "By what number should you divide the sum?",
             "7.5",
         ),
         Misconception(
             "divided by the number of rows",
             lambda logits, labels: mean_of(logits, labels, lambda s, p: s.sum() / len(s)),
-            "You divided the sum by B, the number of rows. Rows have different numbers of hidden tokens.",
-            "By how many is the sum to be divided?",
+            "You divided the sum by B, the number of rows. Rows have different numbers of masked tokens.",
+            "By what number should you divide the sum?",
             "7.5",
         ),
         Misconception(
-            "shifted as in a GPT",
+            "labels shifted as in a GPT",
             shifted,
-            "You compared the logits of position t with the label of position t + 1, as a GPT does. BERT says at each "
-            "place what stood at this very place.",
-            "What does the logit at the position of [MASK] answer?",
+            "You compared the logits of position t with the label of position t + 1, as a GPT does. BERT predicts at "
+            "each position the original token of that same position.",
+            "Which token do the logits at the position of [MASK] predict?",
             "7.5",
             variants=(
                 lambda logits, labels: mean_of(logits[:, :-1], labels[:, 1:], lambda s, p: s.sum() / p.sum()),
@@ -899,8 +905,8 @@ masked_lm_loss = Exercise(
         Misconception(
             "NaN where nothing is predicted",
             lambda logits, labels: mean_of(logits, labels, lambda s, p: s.sum() / p.sum()),
-            "If nothing is predicted, you divide 0 by 0. One such batch, and all weights are NaN.",
-            "What should the loss be then? Which divisor gives that?",
+            "If nothing is predicted, you divide 0 by 0. After one such batch, all weights are NaN.",
+            "What should the loss be in this case? Which divisor gives that?",
             "7.5",
             variants=(
                 lambda logits, labels: -logits[labels != -100].log_softmax(-1)
@@ -908,33 +914,34 @@ masked_lm_loss = Exercise(
             ),
         ),
         Misconception(
-            "the exponentials overflow",
+            "softmax overflow",
             naive_softmax,
-            "exp(1000) is infinite in floating-point numbers, and ∞ / ∞ is NaN; or p is so small that it becomes 0, "
-            "and log 0 is -∞. With small logits you are right.",
+            "exp(1000) is infinite in floating point, and ∞ / ∞ is NaN; or p underflows to 0, and log 0 is -∞. With "
+            "small logits your loss is right.",
             "log p = logit - log Σ exp(logits): `torch.log_softmax` and `torch.logsumexp` compute it safely.",
             "7.5",
             variants=(log_of_softmax,),
         ),
         Misconception(
-            "a small number beside p",
-            small_number_beside(1e-9),
-            "You put a small number beside p, so that log 0 does not come up. That keeps NaN away and tells a lie: 500 "
-            "nats of surprise become 20, and where p is small there is hardly a gradient left to learn from.",
+            "epsilon inside the logarithm",
+            with_epsilon(1e-9),
+            "You added a small epsilon to p, to avoid log 0. That avoids NaN, but the loss is wrong: 500 nats become "
+            "20, and where p is small there is hardly any gradient left to learn from.",
             "log p = logit - log Σ exp(logits) needs no p: `torch.log_softmax` or `torch.logsumexp`.",
             "7.5",
             variants=(
-                *(small_number_beside(10.0**-k) for k in (7, 8, 10, 12)),
-                *(small_number_beside(10.0**-k, torch.clamp) for k in (7, 8, 9, 10, 12)),
+                *(with_epsilon(10.0**-k) for k in (7, 8, 10, 12)),
+                *(with_epsilon(10.0**-k, torch.clamp) for k in (7, 8, 9, 10, 12)),
             ),
         ),
         Misconception(
-            "probabilities without the logarithm",
+            "-p instead of -log p",
             lambda logits, labels: mean_of(
                 logits, labels, lambda s, p: -((-s).exp() * p).sum() / p.sum().clamp(min=1)
             ),
-            "You averaged -p, not -log p. To be sure of the wrong word costs 1 then, and not infinitely much.",
-            "Surprise is measured in nats (lesson 01).",
+            "You averaged -p, not -log p. A confidently wrong prediction then costs at most 1, instead of an "
+            "unbounded amount.",
+            "The loss is measured in nats (lesson 01).",
             "7.5",
             variants=(
                 lambda logits, labels: mean_of(
@@ -943,16 +950,16 @@ masked_lm_loss = Exercise(
             ),
         ),
         Misconception(
-            "bits, not nats",
+            "bits instead of nats",
             lambda logits, labels: reference_loss(logits, labels) / math.log(2),
-            "You used the logarithm to base 2. That gives bits; asked for are nats.",
-            "Nats belong to the natural logarithm.",
+            "You used the logarithm to base 2. That gives bits; the exercise asks for nats.",
+            "Nats use the natural logarithm.",
             "7.5",
         ),
         Misconception(
-            "the sign is missing",
+            "missing minus sign",
             lambda logits, labels: -reference_loss(logits, labels),
-            "Your loss is the mean of log p, which is negative: to make it smaller, the model would have to be wrong.",
+            "Your loss is the mean of log p, which is negative: to minimize it, the model would have to be wrong.",
             "-log p",
             "7.5",
         ),
@@ -961,9 +968,9 @@ masked_lm_loss = Exercise(
             lambda logits, labels: -(
                 logits.log_softmax(1).gather(-1, labels.clamp(min=0)[..., None])[..., 0] * (labels != -100)
             ).sum() / (labels != -100).sum().clamp(min=1),
-            "Your softmax runs along the positions. Probabilities have to sum to 1 over the vocabulary, at each "
-            "position.",
-            "logits are (B, T, V). Which dimension are the words?",
+            "Your softmax is over the positions. At each position, the probabilities must sum to 1 over the "
+            "vocabulary.",
+            "Logits are (B, T, V). Which dimension is the vocabulary?",
             "7.5",
         ),
     ],
@@ -976,9 +983,10 @@ masked_lm_loss = Exercise(
     },
     forbidden=LOSSES,
     hints=[
-        "Forget the batch: for one position with logits z and label y, what is -log p(y)? (lesson 01, or log_softmax)",
-        "`predicted = labels != -100` says where. `logits[predicted]` is (N, V), `labels[predicted]` is (N,).",
-        "log_softmax along V, `gather` the labels' column, sum, divide by max(1, N), minus.",
+        "Ignore the batch: for one position with logits z and label y, what is -log p(y)? (lesson 01, or log_softmax)",
+        "`predicted = labels != -100` marks the predicted positions. `logits[predicted]` is (N, V), "
+        "`labels[predicted]` is (N,).",
+        "Take log_softmax along V, `gather` the labels' column, sum, divide by max(1, N), and negate.",
     ],
 )  # fmt: skip
 
@@ -996,9 +1004,9 @@ def survey(draw, documents: list[list[str]], seed: int) -> str:
         copies = [[list(d) for d in documents] for _ in range(2)]
         pair, same = (draw(copy, g) for copy, g in zip(copies, (generator, again), strict=True))
         if copies != [documents, documents]:
-            return "the documents are no longer what they were"
+            return "the documents were modified"
         if not (isinstance(pair, tuple | list) and len(pair) == 3):
-            return "it does not return three things"
+            return "it does not return three values"
         first, second, follows = pair
         if not (isinstance(first, str) and isinstance(second, str) and isinstance(follows, bool | np.bool_)):
             return "it does not return two texts and True or False"
@@ -1010,29 +1018,29 @@ def survey(draw, documents: list[list[str]], seed: int) -> str:
 
     place = {sentence: (d, i) for d, document in enumerate(documents) for i, sentence in enumerate(document)}
     if any(sentence not in place for pair in pairs for sentence in pair[:2]):
-        return "it returns texts that are no sentences of the documents"
+        return "it returns texts that are not sentences of the documents"
     if any(place[first][1] == len(documents[place[first][0]]) - 1 for first, _, _ in pairs):
-        return "the first text is sometimes the last sentence of its document, which nothing follows"
+        return "the first text is sometimes the last sentence of its document, which has no successor"
     really = [place[second] == (place[first][0], place[first][1] + 1) for first, second, _ in pairs]
-    said = [follows for _, _, follows in pairs]
+    labels = [follows for _, _, follows in pairs]
     same = [place[first][0] == place[second][0] for first, second, _ in pairs]
-    if all(a != b for a, b in zip(really, said, strict=True)):
-        return "it says True of all pairs that do not follow, and False of all that do"
+    if all(a != b for a, b in zip(really, labels, strict=True)):
+        return "all labels are inverted"
     for (first, second, follows), next_one, same_document in zip(pairs, really, same, strict=True):
         if follows and not next_one:
             if not same_document:
-                return "it says True of some pairs from different documents"
+                return "some pairs from different documents are labeled True"
             where = "comes before the first" if place[second] < place[first] else "is not next"
-            return f"it says True of some pairs whose second text {where}"
-    if any(next_one and not follows for next_one, follows in zip(really, said, strict=True)):
-        return "it says False of some pairs of which the second follows the first"
-    if any(same_document and not follows for same_document, follows in zip(same, said, strict=True)):
-        return "it says False of some pairs from the same document"
-    share = sum(said) / DRAWS
-    if share in (0, 1):
-        return "all pairs follow" if share else "no pair follows"
-    if not 0.42 < share < 0.58:
-        return f"{'more' if share > 0.5 else 'less'} than half of the pairs follow"
+            return f"some pairs are labeled True whose second text {where}"
+    if any(next_one and not follows for next_one, follows in zip(really, labels, strict=True)):
+        return "some pairs are labeled False although the second text follows the first"
+    if any(same_document and not follows for same_document, follows in zip(same, labels, strict=True)):
+        return "some pairs from the same document are labeled False"
+    fraction = sum(labels) / DRAWS
+    if fraction in (0, 1):
+        return "all pairs follow" if fraction else "no pair follows"
+    if not 0.42 < fraction < 0.58:
+        return f"{'more' if fraction > 0.5 else 'fewer'} than half of the pairs follow"
 
     starts = {(d, i) for d, document in enumerate(documents) for i in range(len(document) - 1)}
     if starts != {place[first] for first, _, _ in pairs}:
@@ -1040,24 +1048,24 @@ def survey(draw, documents: list[list[str]], seed: int) -> str:
         if all(i == 0 for _, i in used):
             return "the first text is always the first sentence of its document"
         if all(i + 2 == len(documents[d]) for d, i in starts - used):
-            return "the last sentence but one is never the first text, except in documents of two"
+            return "the second-to-last sentence is never the first text, except in documents of two sentences"
         return "some sentences are never the first text"
     negatives = {(place[first][0], place[second]) for first, second, follows in pairs if not follows}
     for d, e in product(range(len(documents)), repeat=2):
         if d != e and not any(a == d and b[0] == e for a, b in negatives):
-            return "beside sentences of some documents, sentences of some other documents never stand"
+            return "sentences of some documents are never paired with sentences of some other documents"
     never = set(place.values()) - {b for _, b in negatives}
     if never and all(i == 0 for _, (_, i) in negatives):
         return "a second text that does not follow is always the first sentence of its document"
     if never and all(i + 1 == len(documents[d]) for d, i in never):
         return "a second text that does not follow is never the last sentence of its document"
     if never:
-        return "some sentences of other documents never stand second where nothing follows"
+        return "some sentences are never the second text of a negative pair"
     return "fine"
 
 
 def pair_by(documents, g, first=None, other=None, coin=lambda g: g.random() < 0.5, following=None, label=None):
-    """One pair with every detail open to being wrong."""
+    """One pair, drawn with replaceable (possibly wrong) steps."""
     d, i = first(documents, g) if first else start(documents, g)
     follows = coin(g)
     if follows:
@@ -1103,7 +1111,7 @@ def by_shuffling(documents, g):
 
 
 def by_removal(documents, g, order=None):
-    """Takes the first text's document out of the caller's list (and may change its order)."""
+    """Remove the first text's document from the caller's list (and perhaps change its order)."""
     documents[:] = order or documents
     first = documents.pop(g.randrange(len(documents)))
     i = g.randrange(len(first) - 1)
@@ -1139,7 +1147,7 @@ THREE_STORIES = [[f"{name} {i}" for i in range(n)] for name, n in (("red", 2), (
 
 next_sentence_pair = Exercise(
     name="next_sentence_pair",
-    asks="Draw a sentence and, with probability one half, the one that follows it, else one of another document.",
+    asks="Draw a sentence and, with probability one half, its successor, otherwise a sentence of another document.",
     reference=pair_by,
     section="7.7",
     cases=[
@@ -1148,13 +1156,13 @@ next_sentence_pair = Exercise(
     ],
     misconceptions=[
         Misconception(
-            "the last sentence as the first text",
+            "first text without a successor",
             lambda documents, g: pair_by(
                 documents, g, first=any_start,
                 following=lambda docs, d, i, g: docs[d][(i + 1) % len(docs[d])],
             ),
-            "Your first text can be the last sentence of a document, and nothing follows that.",
-            "From how many sentences of a document with n sentences may you draw?",
+            "Your first text can be the last sentence of a document, which has no successor.",
+            "How many sentences of a document with n sentences have a successor?",
             "7.7",
             variants=(
                 lambda documents, g: pair_by(documents, g, first=any_start),
@@ -1162,140 +1170,142 @@ next_sentence_pair = Exercise(
             ),
         ),
         Misconception(
-            "wrong pairs from the same document",
+            "negatives from the same document",
             lambda documents, g: pair_by(documents, g, other=same_document),
-            "A second text that does not follow comes from the same document in your code. That is another, harder "
-            "question (about order, not topic); asked for was another document.",
+            "The second text of your negative pairs comes from the same document. That is another, harder task (about "
+            "order, not topic); the exercise asks for another document.",
             "Draw another document first, and then one of its sentences.",
             "7.7",
         ),
         Misconception(
-            "a wrong pair may be a right one",
+            "accidental positives among the negatives",
             lambda documents, g: pair_by(documents, g, other=anywhere),
-            "You draw the second text from all sentences. Now and then that is the very sentence that follows, with "
-            "the label False.",
+            "You draw the second text from all sentences. Sometimes that is the very sentence that follows, with the "
+            "label False.",
             "Which document must be left out of the draw?",
             "7.7",
         ),
         Misconception(
-            "the label is inverted",
+            "inverted labels",
             lambda documents, g: pair_by(documents, g, label=lambda follows: not follows),
-            "Your labels are the wrong way round. (In BERT's weights class 0 is 'follows', which confuses many; here "
+            "Your labels are inverted. (In BERT's weights class 0 means 'follows', which confuses many people; here "
             "it is simply True.)",
             "What should the third result be when the second text is the next sentence?",
             "7.7",
         ),
         Misconception(
-            "every pair is labeled True",
+            "constant label True",
             lambda documents, g: pair_by(documents, g, label=lambda follows: True),
-            "Your label is True whatever was drawn, so there is nothing to learn.",
+            "Your label is True for every pair, so there is nothing to learn.",
             "The coin decides two things: the second text and the label.",
             "7.7",
         ),
         Misconception(
-            "any later sentence counts as the next",
+            "any later sentence instead of the next",
             lambda documents, g: pair_by(documents, g, following=later),
-            "Where the pair should follow, you take any later sentence of the document. Next is the one right after.",
-            "At which index stands the sentence after sentence i?",
+            "In positive pairs you take any later sentence of the document. The next sentence is the one right after "
+            "the first.",
+            "What is the index of the sentence after sentence i?",
             "7.7",
         ),
         Misconception(
-            "the sentence before",
+            "previous sentence instead of the next",
             lambda documents, g: pair_by(
                 documents, g, following=lambda docs, d, i, g: docs[d][i - 1] if i else docs[d][1]
             ),
-            "Where the pair should follow, your second text comes before the first one in the document.",
+            "In your positive pairs, the second text comes before the first one in the document.",
             "First i, then i + 1.",
             "7.7",
         ),
         Misconception(
-            "more than half follow",
+            "more positives than negatives",
             lambda documents, g: pair_by(documents, g, coin=lambda g: g.randrange(3) > 0),
-            "More than half of your pairs follow. Then always saying 'follows' is right more often than not, and that "
-            "is what a model learns first.",
+            "More than half of your pairs are positive. Then always predicting 'follows' is right more often than "
+            "not, and that is what a model learns first.",
             "How probable should True be?",
             "7.7",
         ),
         Misconception(
-            "fewer than half follow",
+            "more negatives than positives",
             lambda documents, g: pair_by(documents, g, coin=lambda g: g.randrange(3) == 0),
-            "Fewer than half of your pairs follow. Then always saying 'does not follow' is right more often than not.",
+            "Fewer than half of your pairs are positive. Then always predicting 'does not follow' is right more often "
+            "than not.",
             "How probable should True be?",
             "7.7",
         ),
         Misconception(
-            "no wrong pairs",
+            "no negatives",
             lambda documents, g: pair_by(documents, g, coin=lambda g: True),
-            "All your pairs follow. From right examples alone nobody learns to tell right from wrong.",
+            "All your pairs are positive. A classifier needs negatives, too.",
             "Toss a coin with the generator.",
             "7.7",
         ),
         Misconception(
-            "wrong pairs begin a document",
+            "negatives always start a document",
             lambda documents, g: pair_by(
                 documents, g, other=lambda docs, d, i, g: docs[g.choice([e for e in range(len(docs)) if e != d])][0]
             ),
-            "A second text that does not follow is always the first sentence of its document. 'Once there was a …' "
-            "then gives it away: the model need not read the first text at all.",
-            "Any sentence of the other document.",
+            "The second text of a negative pair is always the first sentence of its document. 'Once there was a …' "
+            "then gives it away, and the model can ignore the first text.",
+            "Draw any sentence of the other document.",
             "7.7",
         ),
         Misconception(
-            "wrong pairs never end a document",
+            "negatives never end a document",
             lambda documents, g: pair_by(
                 documents, g, other=lambda docs, d, i, g: g.choice(
                     docs[g.choice([e for e in range(len(docs)) if e != d])][:-1]
                 )
             ),
-            "A second text that does not follow is never the last sentence of its document. Who sees how a story ends "
-            "then knows that it follows, without reading the first text.",
-            "That the last sentence has no successor matters for the first text only. Any sentence of the other "
-            "document may be the second.",
+            "The second text of a negative pair is never the last sentence of its document. The end of a story then "
+            "always means 'follows', and the model can ignore the first text.",
+            "Only the first text needs a successor. The second text can be any sentence of the other document.",
             "7.7",
         ),
         Misconception(
-            "the last pair is left out",
+            "off by one: last pair left out",
             lambda documents, g: pair_by(
                 documents, g,
                 first=lambda docs, g: (d := g.randrange(len(docs)), g.randrange(max(1, len(docs[d]) - 2))),
             ),
-            "The last sentence but one of a document is never your first text. But it has a successor, the last.",
+            "The second-to-last sentence of a document is never your first text. But it has a successor, the last "
+            "sentence.",
             "`randrange(n - 1)` draws from 0 … n - 2. Which is the last index that has a successor?",
             "7.7",
         ),
         Misconception(
-            "the documents are changed",
+            "caller's documents modified",
             by_removal,
-            "Your function leaves the documents other than they were: something was removed, added or put in another "
-            "order. After some calls there would be nothing left to draw from.",
-            "`remove`, `pop`, `sort` and `shuffle` change the list of the caller. Make a list of your own: "
+            "Your function modifies the documents: it removes, adds or reorders something. After a few calls there "
+            "may be nothing left to draw from.",
+            "`remove`, `pop`, `sort` and `shuffle` change the caller's list. Make a new list: "
             "[d for d in documents if d is not …].",
             "7.7",
             variants=(lambda documents, g: by_removal(documents, g, g.sample(documents, len(documents))),),
         ),
         Misconception(
-            "always the same beginning",
+            "first text always starts a document",
             lambda documents, g: pair_by(documents, g, first=lambda docs, g: (g.randrange(len(docs)), 0)),
             "Your first text is always the first sentence of its document.",
             "Draw i as well.",
             "7.7",
         ),
         Misconception(
-            "the neighboring document",
+            "negatives always from the next document",
             lambda documents, g: pair_by(
                 documents, g, other=lambda docs, d, i, g: g.choice(docs[(d + 1) % len(docs)])
             ),
-            "The other document is always the next one in the list. Neighbors are often about the same thing "
-            "(chapters of a book), and the model sees few combinations.",
-            "Any document but the first text's own.",
+            "The other document is always the next one in the list. Neighbors often have the same topic (chapters of "
+            "a book), and the model sees few combinations.",
+            "Draw any document except that of the first text.",
             "7.7",
         ),
         Misconception(
-            "chance from elsewhere",
+            "global random state instead of the generator",
             lambda documents, g: pair_by(documents, random),
-            "You draw from the global `random`, not from the generator that was passed in. So nobody can repeat your "
-            "pairs, and two processes that should draw different ones may draw the same.",
-            "Every call of `random.…` becomes `generator.…`.",
+            "You draw from the global `random`, not from the generator that was passed in. So your pairs are not "
+            "reproducible, and two processes that should draw different pairs may draw the same.",
+            "Replace every call of `random.…` by `generator.…`.",
             "7.7",
             variants=(
                 lambda documents, g: pair_by(documents, g, coin=lambda g: random.random() < 0.5),
@@ -1303,16 +1313,16 @@ next_sentence_pair = Exercise(
             ),
         ),
         Misconception(
-            "a new generator at every call",
+            "generator reseeded at every call",
             lambda documents, g: pair_by(documents, random.Random(0)),
-            "You make a generator of your own with a fixed seed at every call, so every call gives the same pair.",
-            "The generator that is passed in moves on by itself.",
+            "You create a new generator with a fixed seed in every call, so every call gives the same pair.",
+            "Use the generator that is passed in: its state advances with every draw.",
             "7.7",
         ),
         Misconception(
-            "a number for the label",
+            "label 0 or 1 instead of a boolean",
             lambda documents, g: pair_by(documents, g, label=int),
-            "Your label is a number. True and False were asked for.",
+            "Your label is a number. It should be True or False.",
             "`generator.random() < 0.5` is a boolean.",
             "7.7",
             variants=(lambda documents, g: pair_by(documents, g, label=lambda follows: int(not follows)),),
@@ -1325,10 +1335,10 @@ next_sentence_pair = Exercise(
         "NumPy's booleans": lambda documents, g: pair_by(documents, g, label=np.bool_),
     },
     hints=[
-        "Four draws, one after another: a document, a sentence of it, a coin, and, if the coin says so, another "
-        "document with a sentence of it.",
-        "Document d, then i = generator.randrange(len(documents[d]) - 1): so sentence i + 1 exists.",
-        "The other document: generator.choice([e for e in range(len(documents)) if e != d]).",
+        "Make up to four draws: a document, one of its sentences, a coin toss, and, for a negative pair, another "
+        "document and one of its sentences.",
+        "Draw a document d, then i = generator.randrange(len(documents[d]) - 1), so that sentence i + 1 exists.",
+        "For the other document: generator.choice([e for e in range(len(documents)) if e != d]).",
     ],
 )  # fmt: skip
 
@@ -1337,7 +1347,7 @@ next_sentence_pair = Exercise(
 
 
 def measure(find) -> str:
-    """The verdict on the language that was found."""
+    """The verdict on the student's language."""
     p = find()
     if not torch.is_tensor(p):
         return "it is not a tensor"
@@ -1347,7 +1357,7 @@ def measure(find) -> str:
         return "V is not from 2 to 100"
     p = p.double()
     if not p.isfinite().all() or (p < 0).any():
-        return "some probabilities are negative or no numbers"
+        return "some probabilities are negative, infinite or NaN"
     if abs(float(p.sum()) - 1) > 1e-3:
         by_row = torch.allclose(p.sum(1), torch.ones(len(p), dtype=p.dtype), atol=1e-3)
         return f"the probabilities do not sum to 1{', but each row does' if by_row else ''}"
@@ -1361,9 +1371,9 @@ def measure(find) -> str:
     if perplexity < 2.99 and pseudo <= 1.0101:
         return "the pseudo-perplexity is small enough, but the perplexity is too small"
     if abs(perplexity - pseudo) < 0.01 * perplexity:
-        return "the two numbers are equal: neither word says anything about the other"
+        return "the two numbers are equal: the two words are independent"
     if min(joint - first, joint - second) < 0.01:
-        return "one word gives the other away, but not the other way around"
+        return "one word determines the other, but not vice versa"
     return "the pseudo-perplexity is too large"
 
 
@@ -1392,63 +1402,64 @@ better_than_it_is = Exercise(
     cases=[Case("your language", run=measure)],
     misconceptions=[
         Misconception(
-            "all sentences are equally probable", lambda: torch.full((10, 10), 0.01),
-            "In your language neither word says anything about the other. Then it makes no difference whether the "
-            "other is seen: the two numbers are equal.",
-            "What must seeing one word tell about the other, for the pseudo-perplexity to be small?", "7.10",
+            "independent words", lambda: torch.full((10, 10), 0.01),
+            "In your language the two words are independent. Then seeing one does not help to predict the other, and "
+            "the two numbers are equal.",
+            "What must one word reveal about the other to make the pseudo-perplexity small?", "7.10",
             variants=(lambda: torch.outer(torch.arange(1, 11.0), torch.arange(2, 12.0)) / (55 * 65),),
         ),
         Misconception(
             "only one sentence", lambda: F.one_hot(torch.tensor(34), 100).view(10, 10) * 1.0,
-            "Your language has a single sentence. That is easy to guess for everybody: both numbers are 1.",
-            "The perplexity has to be large. How many sentences does that need?", "7.10",
+            "Your language has a single sentence, which is easy to predict in either direction: both numbers are 1.",
+            "The perplexity must be large. How many sentences do you need?", "7.10",
         ),
         Misconception(
-            "each row sums to 1", lambda: torch.eye(16),
+            "conditional instead of joint probabilities", lambda: torch.eye(16),
             "Each of your rows sums to 1, as if p[i, j] were the probability of j after i. The exercise asks for the "
-            "probability of the whole sentence, and all of those together sum to 1.",
-            "Divide by something.", "7.10",
+            "probability of the whole sentence, and all sentences together sum to 1.",
+            "Divide by the number of rows.", "7.10",
         ),
         Misconception(
             "too few sentences", lambda: torch.eye(4) / 4,
             "You have the idea, but too few sentences: N equally probable ones have a perplexity per word of √N.",
-            "How large must N be, for √N to be 3?", "7.10",
+            "How large must N be to make √N at least 3?", "7.10",
             variants=(lambda: torch.tensor([[0.5, 0.0], [0.0, 0.5]]),),
         ),
         Misconception(
-            "only one word gives the other away", one_way,
-            "One of your words tells the other, but not the other way around, so one of the two is still hard to "
-            "guess.",
+            "only one word determines the other", one_way,
+            "One of your words determines the other, but not vice versa, so one of the two is still hard to predict.",
             "Look at the sum over both words in section 7.10: both terms must be small.", "7.10",
             variants=(lambda: one_way().T.contiguous(),),
         ),
         Misconception(
-            "nearly", lambda: 0.9 * torch.eye(16) / 16 + 0.1 * torch.full((16, 16), 1 / 256),
-            "Your words help each other, but leave too much to chance: the pseudo-perplexity is above 1.01.",
-            "How sure can one be of a word when its partner is seen?", "7.10",
+            "pseudo-perplexity slightly too large",
+            lambda: 0.9 * torch.eye(16) / 16 + 0.1 * torch.full((16, 16), 1 / 256),
+            "Your words help to predict each other, but not well enough: the pseudo-perplexity is above 1.01.",
+            "How certain is a word once the other one is known?", "7.10",
         ),
         Misconception(
-            "does not sum to one", lambda: torch.eye(16) / 8,
-            "Your probabilities do not sum to 1.", "All sentences of the language together.", "7.10",
+            "probabilities do not sum to 1", lambda: torch.eye(16) / 8,
+            "Your probabilities do not sum to 1.", "The sum over all sentences of the language must be 1.", "7.10",
             variants=(lambda: torch.eye(16) / 20, lambda: torch.full((16, 16), 0.01)),
         ),
         Misconception(
-            "logits, not probabilities", lambda: torch.eye(16).log(),
-            "Some of your probabilities are negative or no numbers.", "Numbers from 0 to 1.", "7.10",
+            "logits instead of probabilities", lambda: torch.eye(16).log(),
+            "Some of your probabilities are negative, infinite or NaN.", "Use numbers from 0 to 1.", "7.10",
             variants=(lambda: 2 * torch.eye(16) - 1,),
         ),
         Misconception(
-            "a list of sentences", lambda: torch.full((16,), 1 / 16),
-            "p should have a row for each first word and a column for each second word.", "(V, V), V from 2 to 100.",
+            "a vector instead of a matrix", lambda: torch.full((16,), 1 / 16),
+            "p should have a row for each first word and a column for each second word.",
+            "Return (V, V), with V from 2 to 100.",
             "7.10", variants=(lambda: torch.full((9, 16), 1 / 144),),
         ),
         Misconception(
             "not a tensor", lambda: (torch.eye(16) / 16).tolist(),
-            "Your p is not a tensor. Lists become one by `torch.tensor(…)`.", "`torch.tensor(p)`", "7.10",
+            "Your p is not a tensor. Convert lists with `torch.tensor(…)`.", "`torch.tensor(p)`", "7.10",
         ),
         Misconception(
-            "more words than are allowed", lambda: torch.eye(200) / 200,
-            "Your language has more than a hundred words, or only one. A hundred are more than enough.",
+            "vocabulary size out of range", lambda: torch.eye(200) / 200,
+            "Your language has more than a hundred words, or only one. A hundred is more than enough.",
             "N equally probable sentences have a perplexity per word of √N.", "7.10",
         ),
     ],
@@ -1458,11 +1469,11 @@ better_than_it_is = Exercise(
         "a hundred sentences": lambda: torch.eye(100, dtype=torch.float64).flip(0) / 100,
     },
     hints=[
-        "Perplexity is about how many sentences there are; pseudo-perplexity about how hard a word is once its partner "
-        "is known. Make the first large and the second easy.",
-        "In section 7.10, he and she gave half of the names away. What if every first word had a second word of its "
-        "own?",
-        "One entry in each row and each column of p. How many words do you need, for √V to be at least 3?",
+        "Perplexity is about how many sentences there are; pseudo-perplexity is about how hard a word is once the "
+        "other one is known. Use many sentences whose words are easy to predict from each other.",
+        "In section 7.10, *he* and *she* ruled out half of the names. What if every first word had its own second "
+        "word?",
+        "Put one nonzero entry in each row and each column of p. How large must V be to make √V at least 3?",
     ],
 )  # fmt: skip
 
@@ -1474,11 +1485,11 @@ EXERCISES = [
     next_sentence_pair,
     better_than_it_is,
     WrittenAnswer(
-        "WHY_PSEUDO", "Why are the two numbers apart, in which direction, and what is wrong with the comparison?", 40,
-        ["Write both as sums of entropies. Which words does each term know?"], "7.10",
+        "WHY_PSEUDO", "Why do the two numbers differ, in which direction, and what is wrong with the comparison?", 40,
+        ["Write both as sums of entropies. Which words is each term conditioned on?"], "7.10",
     ),
     WrittenAnswer(
-        "EXPERIMENT", "What did you change, what did you predict, what came out, what do you make of it?", 60,
-        ["One change at a time; three seeds say more than one."], "7.8",
+        "EXPERIMENT", "What did you change, what did you predict, what came out, and what do you conclude?", 60,
+        ["Change one thing at a time; three seeds say more than one."], "7.8",
     ),
 ]  # fmt: skip

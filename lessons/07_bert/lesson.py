@@ -383,11 +383,11 @@ for negatives, expected in (("other", 0.81), ("same", 0.52)):
     result(f"word counts, negatives from {negatives} story", right, expected, 0.05)
 
 # %% [markdown]
-# Counting words is most of the way to a good score when the topic changes (the library's trained BERT is right about
-# 0.83 of its pairs, says the README), and almost useless when only the order is wrong. So a model that solves NSP need
-# not have learned anything about order. RoBERTa got equal or slightly better results without NSP and dropped it; ALBERT
-# instead predicts which of two consecutive segments came first ("sentence-order prediction"), which the topic does not
-# reveal. To try this in the library, use `--negatives same` and `--no-next-sentence`.
+# Counting words goes most of the way when the topic changes (the library's trained BERT is right for about 0.83 of its
+# pairs, see the README), and is almost useless when only the order is wrong. So a model that solves NSP need not have
+# learned anything about order. RoBERTa got equal or slightly better results without NSP and dropped it; ALBERT instead
+# predicts which of two consecutive segments came first ("sentence-order prediction"), which the topic does not reveal.
+# To try this in the library, use `--negatives same` and `--no-next-sentence`.
 
 # %% [markdown]
 # ## 7.8 Two small BERTs
@@ -560,7 +560,7 @@ similar = vectors @ vectors.T  # (W, W)
 marks = [chr(ord("a") + i) for i in range(len(words))]
 heatmap(
     similar.clamp(min=0).tolist(), [f"{word} {mark}" for word, mark in zip(words, marks, strict=True)], marks,
-    "Cosine similarity of word embeddings", "07-neighbours",
+    "Cosine similarity of word embeddings", "07-neighbors",
 )  # fmt: skip
 
 # %% [markdown]
