@@ -87,7 +87,7 @@ TASKS: dict[str, TaskInfo] = {
     "text-classification": TaskInfo(
         "give each text one of a fixed list of labels",
         "llmasos.tasks.text_classification:TextClassification",
-        FAMILIES, "classifier", "labelled_text", "accuracy", "classification", per_example=True,
+        FAMILIES, "classifier", "labeled_text", "accuracy", "classification", per_example=True,
     ),
     "question-answering": TaskInfo(
         "find the answer to a question in a text",

@@ -161,7 +161,7 @@ class LLMTrainer:
         candidates = tasks_to_learn(self.model.config.family, self.model.config.head)
         formats = set(spec.formats)
         if TEXT_PAIRS in formats:  # (source, target) for a model that writes one from the other, else (text, label)
-            formats.add("pairs" if "translation" in candidates else "labelled_text")
+            formats.add("pairs" if "translation" in candidates else "labeled_text")
         fitting = [task for task in candidates if TASKS[task].data_format in formats]
         if not fitting:
             raise UserError(
@@ -175,8 +175,8 @@ class LLMTrainer:
         if task not in TASKS:
             raise UserError(f"objective is {task!r}; it must be one of: {', '.join(TASKS)}.")
         needed = TASKS[task].data_format
-        spec = infer_format(data, ("text", "label") if needed == "labelled_text" else ("source", "target"))
-        pairs = TEXT_PAIRS in spec.formats and needed in ("labelled_text", "pairs", "summaries")
+        spec = infer_format(data, ("text", "label") if needed == "labeled_text" else ("source", "target"))
+        pairs = TEXT_PAIRS in spec.formats and needed in ("labeled_text", "pairs", "summaries")
         if needed not in spec.formats and not pairs:
             raise UserError(
                 f"the objective {task} learns from {needed}, and this data is of the format "

@@ -99,7 +99,7 @@ def test_steps_follow_from_epochs_and_the_data():
 def open_held_out(data: str) -> int:
     from llmasos.datasets import open_examples
 
-    return len(open_examples("labelled_text", data).val)
+    return len(open_examples("labeled_text", data).val)
 
 
 def test_frozen_layers_stay_as_they_are():

@@ -7,5 +7,5 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that it also 
 
 from llmasos.datasets.summary import prepare
 
-prepare("sst5", "labelled_text")
-prepare("sst2", "labelled_text")
+prepare("sst5", "labeled_text")
+prepare("sst2", "labeled_text")

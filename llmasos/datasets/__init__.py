@@ -13,7 +13,7 @@ The names of all datasets are in catalog.py, which also says how to add one.
 
 from llmasos.datasets.batching import Examples, by_length, pad
 from llmasos.datasets.catalog import dataset_names, is_dataset
-from llmasos.datasets.examples import QA, Answer, Conversation, LabelledText, Pair, Splits
+from llmasos.datasets.examples import QA, Answer, Conversation, LabeledText, Pair, Splits
 from llmasos.datasets.formats import open_examples
 from llmasos.datasets.sentence_pairs import SentencePair, SentencePairs
 from llmasos.datasets.sentences import documents_of_sentences, split_sentences
@@ -27,7 +27,7 @@ __all__ = [
     "Answer",
     "Conversation",
     "Examples",
-    "LabelledText",
+    "LabeledText",
     "Pair",
     "SentencePair",
     "SentencePairs",

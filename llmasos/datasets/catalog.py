@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from llmasos.datasets.storyworld import DEFAULT_SIZES
 from llmasos.errors import UserError
 
-FORMATS = ("text", "labelled_text", "pairs", "summaries", "questions", "conversations")
+FORMATS = ("text", "labeled_text", "pairs", "summaries", "questions", "conversations")
 STORYWORLD = "storyworld"
 PYTHON_REFERENCE = "python-reference"
 PYTHON_SOURCE = "python-source"
@@ -156,7 +156,7 @@ DATASETS = {
         ),
         Dataset(
             name="sst",
-            format="labelled_text",
+            format="labeled_text",
             names=("sst5", "sst2"),
             title="Stanford Sentiment Treebank: sentences of film reviews",
             license="for research; no license is stated",

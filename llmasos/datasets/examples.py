@@ -20,7 +20,7 @@ Example = TypeVar("Example")
 
 
 @dataclass(frozen=True)
-class LabelledText:
+class LabeledText:
     """A text, or two texts together, and the class they belong to."""
 
     text: str
@@ -35,7 +35,7 @@ class Pair:
 
     source: str
     target: str
-    where: str = field(default="", compare=False, repr=False)  # as in LabelledText
+    where: str = field(default="", compare=False, repr=False)  # as in LabeledText
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class QA:
     question: str
     answers: tuple[Answer, ...]
     id: str = ""
-    where: str = field(default="", compare=False, repr=False)  # as in LabelledText
+    where: str = field(default="", compare=False, repr=False)  # as in LabeledText
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Conversation:
     """Messages in order, each as (role, content); a role is "system", "user" or "assistant"."""
 
     messages: tuple[tuple[str, str], ...]
-    where: str = field(default="", compare=False, repr=False)  # as in LabelledText
+    where: str = field(default="", compare=False, repr=False)  # as in LabeledText
 
     @property
     def prompt(self) -> str:

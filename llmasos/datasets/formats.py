@@ -2,7 +2,7 @@
 
 | format | a row of a table has the columns | or another type of file | built-in datasets |
 |---|---|---|---|
-| `labelled_text` | text, label, perhaps second (a second text) | | storyworld, sst5, sst2 |
+| `labeled_text` | text, label, perhaps second (a second text) | | storyworld, sst5, sst2 |
 | `pairs` | source, target | two parallel text files, "SOURCE,TARGET" | storyworld, multi30k |
 | `summaries` | source, target | the same | storyworld |
 | `questions` | context, question, answer, perhaps answer_start | SQuAD's `.json` | storyworld, squad, squad2 |
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from llmasos.datasets import catalog
-from llmasos.datasets.examples import QA, Conversation, LabelledText, Pair, Splits, fingerprint_of, split_off_validation
+from llmasos.datasets.examples import QA, Conversation, LabeledText, Pair, Splits, fingerprint_of, split_off_validation
 from llmasos.datasets.readers import (
     PUBLISHED,
     check_question,
@@ -36,7 +36,7 @@ from llmasos.datasets.readers import (
 from llmasos.datasets.storyworld.task_examples import (
     LANGUAGES,
     storyworld_conversations,
-    storyworld_labelled_texts,
+    storyworld_labeled_texts,
     storyworld_pairs,
     storyworld_questions,
     storyworld_summaries,
@@ -50,9 +50,9 @@ Reader = Callable[[BadRows], list[Any]]  # reads the files it was made for
 # ---- A row of a table → an example -----------------------------------------------------------------------------------
 
 
-def make_labelled_text(cells: dict[str, str]) -> LabelledText:
-    """Make a labelled text of the cells of a row."""
-    return LabelledText(cell(cells, "text"), cell(cells, "label"), cells["second"].strip() or None)
+def make_labeled_text(cells: dict[str, str]) -> LabeledText:
+    """Make a labeled text of the cells of a row."""
+    return LabeledText(cell(cells, "text"), cell(cells, "label"), cells["second"].strip() or None)
 
 
 def make_pair(cells: dict[str, str]) -> Pair:
@@ -145,12 +145,12 @@ class Format:
 
 
 FORMATS = {
-    "labelled_text": Format(
+    "labeled_text": Format(
         roles={"text": True, "label": True, "second": False},
-        make_example=make_labelled_text,
+        make_example=make_labeled_text,
         split_by="text",
         split_key=lambda example: f"{example.text}\0{example.second or ''}",
-        storyworld=storyworld_labelled_texts,
+        storyworld=storyworld_labeled_texts,
     ),
     "pairs": Format(
         roles={"source": True, "target": True},
@@ -233,7 +233,7 @@ def open_examples(
         train, held_out = split_off_validation(train, spec.split_key, name)
     else:
         held_out = _read(spec, val_paths, columns, bad_rows)
-    if format == "labelled_text":
+    if format == "labeled_text":
         train, held_out = _check_labels(train, held_out, paths[0], val_paths, bad_rows)
     return _file_splits(format, train, held_out, paths, val_paths, columns, bad_rows)
 
@@ -268,8 +268,8 @@ def _read(spec: Format, paths: list[Path], columns: Columns | None, bad_rows: Ba
 
 
 def _check_labels(
-    train: list[LabelledText], val: list[LabelledText], path: Path, val_paths: list[Path] | None, bad_rows: BadRows
-) -> tuple[list[LabelledText], list[LabelledText]]:
+    train: list[LabeledText], val: list[LabeledText], path: Path, val_paths: list[Path] | None, bad_rows: BadRows
+) -> tuple[list[LabeledText], list[LabeledText]]:
     """Return both splits without validation labels that training lacks.
 
     In a second file such a text is a bad row. If the validation texts were split off, it moves back to training.

@@ -3,7 +3,7 @@
     "storyworld", "reviews.csv", Path("book.txt")           a dataset's name, a file or a folder: used where it is
     "It was a dark and stormy night. …"                      a text
     ["one document", "another"]                              documents
-    [("a fine film", "good"), …]                             labelled texts or pairs: the caller must know which
+    [("a fine film", "good"), …]                             labeled texts or pairs: the caller must know which
     [{"text": …, "label": …}, …]                             examples with named parts, as in a .jsonl file
 
 Data in memory is written to a file that is named by its content, so that a run on it can be resumed and repeated like
@@ -26,12 +26,12 @@ from llmasos.storage import write_text
 
 COLUMNS = {  # format → the columns that identify it
     "questions": ({"context", "question"},),
-    "labelled_text": ({"text", "label"},),
+    "labeled_text": ({"text", "label"},),
     "pairs": ({"source", "target"},),
     "conversations": ({"messages"}, {"prompt", "answer"}),
     "text": ({"text"},),
 }
-TEXT_PAIRS = "text_pairs"  # two texts in each example: labelled texts or pairs
+TEXT_PAIRS = "text_pairs"  # two texts in each example: labeled texts or pairs
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from llmasos.datasets.catalog import DATASETS, Dataset
-from llmasos.datasets.examples import QA, Answer, Conversation, LabelledText, Pair, Splits, fingerprint_of
+from llmasos.datasets.examples import QA, Answer, Conversation, LabeledText, Pair, Splits, fingerprint_of
 from llmasos.datasets.fetch import find_files
 from llmasos.datasets.tables import BadRow, BadRows, cell, read_examples
 from llmasos.datasets.text_io import parse_object, read_blocks, read_lines
@@ -188,7 +188,7 @@ SST5_LABELS = ("very negative", "negative", "neutral", "positive", "very positiv
 SST2_LABELS = ("negative", "negative", "", "positive", "positive")  # "": skipped
 
 
-def open_sst(name: str, labels: tuple[str, ...]) -> Splits[LabelledText]:
+def open_sst(name: str, labels: tuple[str, ...]) -> Splits[LabeledText]:
     """Open the Stanford Sentiment Treebank in five or two classes.
 
     The file has escapes of the parser that once read it, `\\/` and `\\*` for `/` and `*`, and a blank before each
@@ -203,9 +203,9 @@ def open_sst(name: str, labels: tuple[str, ...]) -> Splits[LabelledText]:
     paths = find_files(dataset)
     roles = {"sentence": True, "sentiment": True}
 
-    def make_example(cells: dict[str, str]) -> LabelledText:
+    def make_example(cells: dict[str, str]) -> LabeledText:
         text = cell(cells, "sentence").replace("\\/", "/").replace("\\*", "*")
-        return LabelledText(text, labels[int(cells["sentiment"])])
+        return LabeledText(text, labels[int(cells["sentiment"])])
 
     splits = {}
     for split, path in paths.items():

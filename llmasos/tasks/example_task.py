@@ -1,4 +1,4 @@
-"""The base of tasks whose data are separate examples: labelled texts, questions, pairs, conversations."""
+"""The base of tasks whose data are separate examples: labeled texts, questions, pairs, conversations."""
 
 from abc import abstractmethod
 from collections.abc import Sequence

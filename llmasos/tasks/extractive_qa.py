@@ -83,8 +83,8 @@ def answer_questions(
         batch_size: how many windows are computed at once; changes speed and memory only.
     """
     length = model.config.context_length
-    unlabelled = [QA(question.context, question.question, ()) for question in questions]
-    windows = [make_windows(question, tokenizer, length, stride_of(length)) for question in unlabelled]
+    unlabeled = [QA(question.context, question.question, ()) for question in questions]
+    windows = [make_windows(question, tokenizer, length, stride_of(length)) for question in unlabeled]
     flat = [window for group in windows for window in group]
     logits = iter(predict_spans(model, SpanExtraction(tokenizer), flat, batch_size))
     return [

@@ -1,6 +1,6 @@
 """Text classification: which label does a text have? (Devlin et al. 2019, section 4.1; Radford et al. 2018, section 3)
 
-    labelled texts → token ids → any family with a classifier on top → accuracy, macro-F1, confusion matrix
+    labeled texts → token ids → any family with a classifier on top → accuracy, macro-F1, confusion matrix
 
 The accuracy comes with two baselines that need no neural network: the most frequent label, and a bag of words.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from llmasos.datasets import LabelledText, Splits
+from llmasos.datasets import LabeledText, Splits
 from llmasos.errors import UserError
 from llmasos.evaluation import (
     accuracy,
@@ -51,13 +51,13 @@ class TextClassification(ExampleTask):
     def make_objective(cls, recipe: Recipe, tokenizer: Tokenizer, config: ModelConfig) -> Classification:
         return Classification(tokenizer, config.labels)
 
-    def encode(self, example: LabelledText) -> EncodedText:
+    def encode(self, example: LabeledText) -> EncodedText:
         return self.objective.encode(example.text, example.second, example.label, self.config.context_length)
 
     def length(self, encoded: EncodedText) -> int:
         return len(encoded.inputs.ids)
 
-    def problem(self, example: LabelledText) -> str:
+    def problem(self, example: LabeledText) -> str:
         if example.label in self.config.labels:
             return ""
         return (
@@ -117,7 +117,7 @@ def classify(
         UserError: the model has no classifier.
     """
     if model.config.head != "classifier":
-        raise UserError("the model has no classifier: train it on labelled texts first, or use one that has been.")
+        raise UserError("the model has no classifier: train it on labeled texts first, or use one that has been.")
     objective = Classification(tokenizer, model.config.labels)
     pairs = [(text, None) if isinstance(text, str) else text for text in texts]
     examples = [objective.encode(first, second, None, model.config.context_length) for first, second in pairs]

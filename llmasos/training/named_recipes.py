@@ -81,7 +81,7 @@ RECIPES: dict[str, NamedRecipe] = {
         },
     ),
     "classify-storyworld": NamedRecipe(
-        "that BERT learns to tell happy endings from sad ones, from 100 labelled stories; with a baseline from scratch",
+        "that BERT learns to tell happy endings from sad ones, from 100 labeled stories; with a baseline from scratch",
         "accuracy 0.94 from pre-trained weights, 0.75 from random ones (always happy); val_loss 0.18 after 60 steps, "
         "in 20 seconds, both together",
         {

@@ -70,7 +70,7 @@ class DataSettings(Part):
 
     source: str = setting(
         "storyworld",
-        "a dataset's name, a .txt, .md or .jsonl file or a folder of them; for labelled examples, questions and pairs "
+        "a dataset's name, a .txt, .md or .jsonl file or a folder of them; for labeled examples, questions and pairs "
         "a .csv, .tsv or .jsonl file; for pairs also two text files with a comma between them",
         flag="data",
     )

@@ -139,10 +139,10 @@ def test_own_data_inherits_nothing_that_belongs_to_the_data_of_the_run(capsys):
     rows = [(f"{name} was there.", mood) for name in ("Anna", "Ben", "Clara") for mood in ("glad", "sad")]
     write_csv("named.csv", ("t", "l"), rows)
     of_the_data = ("--columns", "text=t,label=l", "--val-data", "named.csv", "--train-examples", "4")
-    flags = ["--data" if word == "--data" else "named.csv" if word == "labelled.csv" else word
+    flags = ["--data" if word == "--data" else "named.csv" if word == "labeled.csv" else word
              for word in RUNS["classify"]]  # fmt: skip
     assert train(*flags, *of_the_data, "--steps", "1", "--out", "runs/named") == 0
-    assert evaluate("runs/named", "--data", "labelled.csv") == 0
+    assert evaluate("runs/named", "--data", "labeled.csv") == 0
     assert figures(capsys.readouterr().out)["accuracy"][1] == 30
 
 
@@ -199,12 +199,12 @@ def test_a_checkpoint_and_a_plain_model_folder_are_measured_alike(name, capsys, 
 
 def test_a_checkpoint_named_from_inside_knows_its_run(capsys, monkeypatch):
     """Else it would know nothing of the data, and look at storyworld."""
-    data = Path("labelled.csv").read_text()
+    data = Path("labeled.csv").read_text()
     monkeypatch.chdir(model_folder("runs/classify"))
-    Path("labelled.csv").write_text(data)
+    Path("labeled.csv").write_text(data)
     assert evaluate(".") == 0
     assert figures(capsys.readouterr().out)["accuracy"][1] == 3
-    Path("labelled.csv").unlink()
+    Path("labeled.csv").unlink()
 
 
 def test_a_plain_folder_is_measured_on_storyworld_if_no_data_is_named(monkeypatch, capsys):
@@ -242,7 +242,7 @@ WRONG = {
 @pytest.mark.parametrize("case", WRONG)
 def test_a_wrong_call_gets_one_sentence(case, capsys):
     flags, says = WRONG[case]
-    data = () if "--data" in flags or "--task" not in flags else ("--data", {"classify": "labelled.csv"}.get(
+    data = () if "--data" in flags or "--task" not in flags else ("--data", {"classify": "labeled.csv"}.get(
         flags[-1], "stories.txt"))  # fmt: skip
     assert evaluate(*flags, *data) == 2
     assert says in the_error(capsys)

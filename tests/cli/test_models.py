@@ -81,7 +81,7 @@ def test_training_starts_from_a_published_model(place, capsys):
     assert train("--init-from", "theirs", "--data", "stories.txt", "--steps", "2", "--out", "run") != 0
     assert "does not belong to the model there" in capsys.readouterr().err  # 257 bytes for a vocabulary of 61
 
-    flags = ("--task", "text-classification", "--init-from", "storyworld-bert", "--data", "labelled.csv")
+    flags = ("--task", "text-classification", "--init-from", "storyworld-bert", "--data", "labeled.csv")
     partly = ("--freeze-layers", "2", "--layerwise-lr-decay", "0.9")
     assert train(*flags, *partly, "--steps", "2", "--out", "run") == 0
     assert "of them trained" in capsys.readouterr().out

@@ -196,7 +196,7 @@ def test_sst_loses_only_its_escapes_and_has_five_or_two_classes(published):
     rows = [f"{i}\tx{i}\t{text}\t{4 - i}\n" for i, text in enumerate(texts)]
     content = "\tid\tsentence\tsentiment\n" + "".join(rows)
     published("sst", {"train": content.encode(), "val": content.encode()})
-    five, two = open_examples("labelled_text", "sst5"), open_examples("labelled_text", "sst2")
+    five, two = open_examples("labeled_text", "sst5"), open_examples("labeled_text", "sst2")
     assert [example.label for example in five.train] == list(reversed(readers.SST5_LABELS))
     assert five.train[0].text == "It 's a writer/director 's `` ** '' ."
     assert five.train[4].text == "-LRB- A -RRB- mess ."

@@ -28,7 +28,7 @@ def _is_stretch(positions: list[tuple[int, int]]) -> bool:
 
 @pytest.mark.parametrize("negatives", ["other", "same"])
 @pytest.mark.parametrize("max_tokens", [2, 3, 20, 64, 1000])
-def test_segments_are_consecutive_sentences_that_fit_and_follow_as_labelled(negatives, max_tokens):
+def test_segments_are_consecutive_sentences_that_fit_and_follow_as_labeled(negatives, max_tokens):
     documents = _documents()
     pairs = SentencePairs(documents, max_tokens, negatives)
     for index in range(400):

@@ -22,14 +22,14 @@ def corpus():
 
 
 def test_endings_and_summaries_are_those_of_the_stories(corpus):
-    labelled, summaries = (
-        open_examples("labelled_text", f"storyworld:{N}"),
+    labeled, summaries = (
+        open_examples("labeled_text", f"storyworld:{N}"),
         open_examples("summaries", f"storyworld:{N}"),
     )
-    assert [(e.text, e.label) for e in labelled.train] == [(story.text, story.ending) for story in corpus]
+    assert [(e.text, e.label) for e in labeled.train] == [(story.text, story.ending) for story in corpus]
     assert [(e.source, e.target) for e in summaries.train] == [(story.text, story.summary) for story in corpus]
-    assert len(labelled.val) == len(summaries.val) == 500
-    assert labelled.fingerprint != summaries.fingerprint != open_examples("summaries", "storyworld:401").fingerprint
+    assert len(labeled.val) == len(summaries.val) == 500
+    assert labeled.fingerprint != summaries.fingerprint != open_examples("summaries", "storyworld:401").fingerprint
 
 
 @pytest.mark.parametrize("languages", [None, "en-de"])

@@ -1,4 +1,4 @@
-"""The user's tables, mostly of labelled texts: what is read, refused and held out."""
+"""The user's tables, mostly of labeled texts: what is read, refused and held out."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmasos.datasets import LabelledText, dataset_names, open_examples, open_text
+from llmasos.datasets import LabeledText, dataset_names, open_examples, open_text
 from llmasos.datasets.formats import FORMATS
 from llmasos.datasets.tables import read_table
 from llmasos.errors import UserError
@@ -42,7 +42,7 @@ def test_every_file_format_gives_the_same_examples(tmp_path, form):
         lines = [separator.join(row) for row in [("text", "label"), *REVIEWS]]
         content = ("\ufeff" if form == "bom and crlf" else "") + end.join(lines) + end
         path = _write(tmp_path / ("a.tsv" if form == "tsv" else "a.csv"), content)
-    splits = open_examples("labelled_text", path)
+    splits = open_examples("labeled_text", path)
     assert _all(splits) == sorted(REVIEWS) and splits.test is None and splits.skipped == []
     assert str(path) in splits.description and "hash" in splits.description
 
@@ -60,14 +60,14 @@ def test_a_row_is_located_by_its_first_line(tmp_path):
     path = _write(tmp_path / "a.csv", 'text,label\n"one\ntwo\nthree",x\n\n,y\n')
     assert [row.where for row in read_table(path).rows] == [f"{path}, line 2", f"{path}, line 6"]
     with pytest.raises(UserError, match="a.csv, line 6: the text is empty; fix it, or .*--skip-bad"):
-        open_examples("labelled_text", path)
+        open_examples("labeled_text", path)
 
 
 def test_columns_play_the_roles_they_are_given(tmp_path):
     rows = [(f"n{i}", f"first {i}", f"second {i}", i % 3) for i in range(30)]
     path = _csv(tmp_path / "a.csv", rows, ("id", "premise", "hypothesis", "gold"))
-    splits = open_examples("labelled_text", path, columns={"text": "premise", "second": "hypothesis", "label": "gold"})
-    assert LabelledText("first 4", "1", "second 4") in splits.train + splits.val
+    splits = open_examples("labeled_text", path, columns={"text": "premise", "second": "hypothesis", "label": "gold"})
+    assert LabeledText("first 4", "1", "second 4") in splits.train + splits.val
 
 
 def test_quotes_in_a_tsv_are_ordinary_characters(tmp_path):
@@ -81,7 +81,7 @@ def test_json_values_become_text_and_missing_ones_are_empty(tmp_path):
     path = _write(tmp_path / "a.jsonl", "\n".join(lines))
     assert [row.cells["label"] for row in read_table(path).rows] == ["3", "2.5", "true", "", "1"]
     with pytest.raises(UserError, match="line 4: the label is empty"):
-        open_examples("labelled_text", path)
+        open_examples("labeled_text", path)
 
 
 GOOD = "text,label\n" + "".join(f"{t},{x}\n" for t, x in REVIEWS)
@@ -120,7 +120,7 @@ def test_a_bad_file_gives_one_sentence(tmp_path, case):
     name, content, message = BAD_FILES[case]
     for skip_bad in (False, True):
         with pytest.raises(UserError, match=message) as caught:
-            open_examples("labelled_text", _write(tmp_path / name, content), skip_bad=skip_bad)
+            open_examples("labeled_text", _write(tmp_path / name, content), skip_bad=skip_bad)
         assert "\n" not in str(caught.value)
 
 
@@ -131,8 +131,8 @@ def test_a_bad_row_is_an_error_or_skipped_and_counted(tmp_path, case):
     if name.endswith("jsonl"):  # enough that is good around the bad row
         path.write_text(content + "\n" + "\n".join(json.dumps({"text": t, "label": x}) for t, x in REVIEWS))
     with pytest.raises(UserError, match=message):
-        open_examples("labelled_text", path)
-    splits = open_examples("labelled_text", path, skip_bad=True)
+        open_examples("labeled_text", path)
+    splits = open_examples("labeled_text", path, skip_bad=True)
     assert (
         len(splits.skipped) == 1
         and f"{path}, line 24: " in splits.skipped[0]
@@ -145,22 +145,22 @@ def test_a_bad_row_is_an_error_or_skipped_and_counted(tmp_path, case):
 def test_if_no_row_is_usable_the_first_problem_is_reported(tmp_path):
     path = _write(tmp_path / "a.csv", "text,label\n,x\n,y\n")
     with pytest.raises(UserError, match="no usable row .*line 2: the text is empty"):
-        open_examples("labelled_text", path, skip_bad=True)
+        open_examples("labeled_text", path, skip_bad=True)
 
 
 def test_a_label_missing_from_training_is_reported(tmp_path):
     train, val = _write(tmp_path / "a.csv", GOOD), _write(tmp_path / "b.csv", "text,label\nx,pos\ny,mixed\n")
     with pytest.raises(UserError, match="b.csv, line 3: the label 'mixed' does not occur in .*a.csv"):
-        open_examples("labelled_text", train, val=val)
-    splits = open_examples("labelled_text", train, val=val, skip_bad=True)
-    assert splits.val == [LabelledText("x", "pos")] and len(splits.train) == len(REVIEWS) and len(splits.skipped) == 1
+        open_examples("labeled_text", train, val=val)
+    splits = open_examples("labeled_text", train, val=val, skip_bad=True)
+    assert splits.val == [LabeledText("x", "pos")] and len(splits.train) == len(REVIEWS) and len(splits.skipped) == 1
 
 
 @pytest.mark.parametrize("n", [10, 30, 500, 3000])
 def test_a_tenth_is_held_out_whatever_the_order_and_equal_texts_stay_together(tmp_path, n):
     rows = [(f"text {i // 2}", "ab"[i % 2]) for i in range(n)]
-    splits = open_examples("labelled_text", _csv(tmp_path / "a.csv", rows))
-    again = open_examples("labelled_text", _csv(tmp_path / "b.csv", rows[::-1]))
+    splits = open_examples("labeled_text", _csv(tmp_path / "a.csv", rows))
+    again = open_examples("labeled_text", _csv(tmp_path / "b.csv", rows[::-1]))
     assert {e.text for e in splits.train}.isdisjoint(e.text for e in splits.val)
     assert sorted(e.text for e in splits.val) == sorted(e.text for e in again.val)
     assert 0 < len(splits.val) <= n // 5 and (n < 500 or len(splits.val) > n / 14)
@@ -168,29 +168,29 @@ def test_a_tenth_is_held_out_whatever_the_order_and_equal_texts_stay_together(tm
 
 def test_a_rare_label_stays_in_training(tmp_path):
     for i in range(60):  # wherever the hash would put it
-        splits = open_examples("labelled_text", _csv(tmp_path / "a.csv", [*REVIEWS, (f"rare {i}", "rare")]))
+        splits = open_examples("labeled_text", _csv(tmp_path / "a.csv", [*REVIEWS, (f"rare {i}", "rare")]))
         assert {e.label for e in splits.val} <= {e.label for e in splits.train} >= {"rare", "pos", "neg"}
         assert splits.val and _all(splits) == sorted([*REVIEWS, (f"rare {i}", "rare")])
 
 
 def test_the_fingerprint_changes_with_the_data_and_how_it_is_read(tmp_path):
     path = _csv(tmp_path / "a.csv", [(t, x, x) for t, x in REVIEWS], ("text", "label", "other"))
-    first = open_examples("labelled_text", path).fingerprint
-    assert first == open_examples("labelled_text", path).fingerprint
+    first = open_examples("labeled_text", path).fingerprint
+    assert first == open_examples("labeled_text", path).fingerprint
     others = [
-        open_examples("labelled_text", path, columns={"label": "other"}),
-        open_examples("labelled_text", path, val=path),
+        open_examples("labeled_text", path, columns={"label": "other"}),
+        open_examples("labeled_text", path, val=path),
     ]
     changed = [(text + "!", label, label) for text, label in REVIEWS]
-    others.append(open_examples("labelled_text", _csv(path, changed, ("text", "label", "other"))))
+    others.append(open_examples("labeled_text", _csv(path, changed, ("text", "label", "other"))))
     assert len({first, *(splits.fingerprint for splits in others)}) == 4
 
 
 def test_unknown_names_and_formats_get_the_nearest_name():
     with pytest.raises(UserError, match="no file, folder or dataset 'sts5'; did you mean 'sst5'"):
-        open_examples("labelled_text", "sts5")
-    with pytest.raises(UserError, match="'multi30k' has the format pairs, not labelled_text"):
-        open_examples("labelled_text", "multi30k")
+        open_examples("labeled_text", "sts5")
+    with pytest.raises(UserError, match="'multi30k' has the format pairs, not labeled_text"):
+        open_examples("labeled_text", "multi30k")
     with pytest.raises(UserError, match="'squad' has the format questions, not text"):
         open_text("squad")
     with pytest.raises(UserError, match="no valid number of stories"):
@@ -200,12 +200,12 @@ def test_unknown_names_and_formats_get_the_nearest_name():
             open_examples(format, "storyworld", val="x.csv")
         with pytest.raises(UserError, match="nothing.csv"):
             open_examples(format, "nothing.csv")
-    assert dataset_names("labelled_text") == ["storyworld", "sst5", "sst2"] and "squad" not in dataset_names()
+    assert dataset_names("labeled_text") == ["storyworld", "sst5", "sst2"] and "squad" not in dataset_names()
 
 
 def test_an_unknown_role_lists_the_roles(tmp_path):
     with pytest.raises(UserError, match="no column role 'txt'; did you mean 'text'. .*text, label, second"):
-        open_examples("labelled_text", _write(tmp_path / "a.csv", GOOD), columns={"txt": "text"})
+        open_examples("labeled_text", _write(tmp_path / "a.csv", GOOD), columns={"txt": "text"})
 
 
 def test_long_cells_are_read_and_the_limit_is_restored(tmp_path):
@@ -217,7 +217,7 @@ def test_long_cells_are_read_and_the_limit_is_restored(tmp_path):
 
 @pytest.mark.skipif(not os.environ.get("LLMASOS_DATA"), reason="LLMASOS_DATA is not set")
 def test_the_real_sst_has_its_published_counts_and_no_escapes():
-    five, two = open_examples("labelled_text", "sst5"), open_examples("labelled_text", "sst2")
+    five, two = open_examples("labeled_text", "sst5"), open_examples("labeled_text", "sst2")
     assert (len(five.train), len(five.val), len(two.train), len(two.val)) == (8544, 1101, 6920, 872)
     assert {e.label for e in five.train} == {"very negative", "negative", "neutral", "positive", "very positive"}
     assert {e.label for e in two.val} == {"negative", "positive"}

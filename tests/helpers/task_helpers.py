@@ -43,7 +43,7 @@ RUNS = {  # what a user types for each task, with a file of `write_files`
     "text": ("--task", "language-modeling", "--data", "stories.txt", *GPT),
     "bert": ("--task", "bert-pretraining", "--data", "stories.txt", *BERT),
     "bert-alone": ("--task", "bert-pretraining", "--no-next-sentence", "--data", "stories.txt", *BERT),
-    "classify": ("--task", "text-classification", "--data", "labelled.csv", *BERT),
+    "classify": ("--task", "text-classification", "--data", "labeled.csv", *BERT),
     "answer": ("--task", "question-answering", "--data", "questions.jsonl", *BERT),
     "translate": ("--task", "translation", "--data", "pairs.tsv", *TRANSFORMER),
     "summarize": ("--task", "summarization", "--data", "pairs.tsv", *TRANSFORMER),
@@ -59,9 +59,9 @@ def write_files() -> None:
         return [f"{rng.choice(NAMES)} saw the {rng.choice(COLOURS)} {rng.choice(PLACES)}." for _ in range(n)]
 
     Path("stories.txt").write_text("\n\n".join(" ".join(sentences(5)) for _ in range(60)))
-    labelled = [(f"{text} It was {mood}.", label) for text in sentences(30)
+    labeled = [(f"{text} It was {mood}.", label) for text in sentences(30)
                 for mood, label in [rng.choice([("lovely", "glad"), ("awful", "sad")])]]  # fmt: skip
-    write_csv("labelled.csv", ("text", "label"), labelled)
+    write_csv("labeled.csv", ("text", "label"), labeled)
     write_jsonl("questions.jsonl", [question(rng) for _ in range(30)])
     write_csv("pairs.tsv", ("source", "target"), [pair(rng) for _ in range(40)], "\t")
 

@@ -53,7 +53,7 @@ def given(name: str, *flags: str, **changed: str) -> list[str]:
 WRONG = {
     # Tables and their columns
     "no such column": (
-        given("classify", "--columns", "text=review"), ["labelled.csv has no column 'review' for the text",
+        given("classify", "--columns", "text=review"), ["labeled.csv has no column 'review' for the text",
                                                         "--columns text=NAME", "its columns: 'text', 'label'"]),
     "no such column for questions": (
         given("answer", "--columns", "context=passage"), ["questions.jsonl has no column 'passage' for the context"]),
@@ -61,11 +61,11 @@ WRONG = {
     "columns of a dataset": (given("classify", "--columns", "text=text", data="storyworld:60"), ["leave --columns"]),
     "no table": (given("classify", data="stories.txt"), ["stories.txt ends in '.txt', expected a table"]),
     "one text for pairs": (given("translate", data="stories.txt"), ["give two parallel ones as SOURCE,TARGET"]),
-    "data of another task": (given("classify", data="multi30k"), ["has the format pairs, not labelled_text"]),
+    "data of another task": (given("classify", data="multi30k"), ["has the format pairs, not labeled_text"]),
     # Labels
     "unseen label": (
         given("classify", "--val-data", "other-labels.csv"), ["other-labels.csv, line 3: the label 'furious'",
-                                                              "does not occur in labelled.csv", "--skip-bad"]),
+                                                              "does not occur in labeled.csv", "--skip-bad"]),
     "no label": (given("classify", data="no-label.csv"), ["no-label.csv, line 3: the label is empty"]),
     "one label": (given("classify", data="all-glad.csv"), ["all texts of all-glad.csv have the label 'glad'"]),
     "label lost with --train-examples": (

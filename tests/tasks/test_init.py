@@ -32,7 +32,7 @@ from llmasos.training.recipe import make_recipe
 pytestmark = pytest.mark.filterwarnings("ignore:the text is too small for a vocabulary")
 
 TASKS = {
-    "classify": ("--task", "text-classification", "--data", "labelled.csv"),
+    "classify": ("--task", "text-classification", "--data", "labeled.csv"),
     "answer": ("--task", "question-answering", "--data", "questions.jsonl"),
 }
 FAMILIES = {"bert": "bert", "text": "gpt", "translate": "transformer"}  # pre-trained run → its family

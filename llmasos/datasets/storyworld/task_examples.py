@@ -18,7 +18,7 @@ import hashlib
 import random
 from collections.abc import Callable, Iterable, Iterator
 
-from llmasos.datasets.examples import QA, Answer, Conversation, LabelledText, Pair, Splits
+from llmasos.datasets.examples import QA, Answer, Conversation, LabeledText, Pair, Splits
 from llmasos.datasets.storyworld import Story, stories
 from llmasos.datasets.storyworld.lines import Line
 from llmasos.datasets.storyworld.people import CHILDREN
@@ -55,11 +55,11 @@ _EVENTS = (
 _WORDING = {plot.name: plot.questions for plot in PLOTS}
 
 
-def storyworld_labelled_texts(n_train: int) -> Splits[LabelledText]:
+def storyworld_labeled_texts(n_train: int) -> Splits[LabeledText]:
     """Return stories with their endings, "happy" (three in four) or "sad", as labels."""
     source = StoryworldText(n_train)
     train, val = (
-        [LabelledText(story.text, story.ending) for story in _stories(source, split)] for split in source.counts
+        [LabeledText(story.text, story.ending) for story in _stories(source, split)] for split in source.counts
     )
     return _splits(source, "endings", f"happy and sad endings of {source.description}", train, val)
 
