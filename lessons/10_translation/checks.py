@@ -1476,8 +1476,9 @@ bleu = Exercise(
         "they are complete.",
         "If one of the four sums of matches is 0, return 0.0; otherwise the fourth root of the product of four "
         "fractions.",
-        "h is the number of words in all hypotheses; for r, `min(references, key=lambda x: (abs(len(x) - "
-        "len(h)), len(x)))` for each sentence h; BP = 1 if h ≥ r else exp(1 - r / h).",
+        "h is the number of words in all hypotheses; for r, add up the length of `min(several, key=lambda x: "
+        "(abs(len(x) - len(hypothesis)), len(x)))` for each hypothesis and its references `several`; "
+        "BP = 1 if h ≥ r else exp(1 - r / h).",
     ],
 )  # fmt: skip
 

@@ -424,7 +424,7 @@ curves(lines, "A Transformer learns to translate", "step", "nats per token", "10
 # %%
 test_loss, test_accuracy = evaluate()
 result("held-out loss, not smoothed, nats per token", test_loss, 0.35, 0.04)
-result("fraction of tokens right, given the reference prefix", test_accuracy, 0.960, 0.012)
+result("fraction of tokens right, given reference prefixes", test_accuracy, 0.960, 0.012)
 
 # %% [markdown]
 # **What to see.** The training loss levels off at 1.3 nats, and that is good news: 1.09 of these are the floor, which
