@@ -1,4 +1,4 @@
-"""The checks of lesson 01, and the known mistakes."""
+"""The checks of lesson 01, and the common mistakes."""
 
 import math
 from collections import Counter
@@ -43,11 +43,11 @@ def rows_to_one(N: Tensor) -> Tensor:
 
 
 def table(ids: Tensor, V: int, k: float) -> Tensor:
-    """The right one: every pair counted, k added, each row divided by its sum."""
+    """The reference: count every pair, add k, divide each row by its sum."""
     return rows_to_one(counted(ids[:-1], ids[1:], V) + k).float()
 
 
-def each_pair_once(ids: Tensor, V: int, k: float) -> Tensor:
+def repeated_pairs_once(ids: Tensor, V: int, k: float) -> Tensor:
     N = torch.full((V, V), float(k))
     N[ids[:-1], ids[1:]] += 1  # of equal pairs only one is written
     return rows_to_one(N)
@@ -96,8 +96,8 @@ bigram_table = Exercise(
     reference=table,
     section="1.5",
     cases=[
-        Case("five tokens of two kinds", ids=torch.tensor([0, 0, 1, 0, 1]), V=2, k=1),
-        Case("three kinds, one pair three times", ids=torch.tensor([0, 1, 2, 0, 1, 0, 1, 1]), V=3, k=1),
+        Case("five tokens, vocabulary of two", ids=torch.tensor([0, 0, 1, 0, 1]), V=2, k=1),
+        Case("vocabulary of three, one pair three times", ids=torch.tensor([0, 1, 2, 0, 1, 0, 1, 1]), V=3, k=1),
         Case("a token that never occurs", ids=torch.tensor([2, 0, 2, 2, 0, 0]), V=4, k=1),
         Case("one pair", ids=torch.tensor([1, 0]), V=2, k=2),
         Case("a small k", ids=torch.tensor([0, 1, 0, 2, 0, 1]), V=3, k=0.5),
@@ -105,15 +105,15 @@ bigram_table = Exercise(
     ],
     misconceptions=[
         Misconception(
-            "columns are normalized",
+            "columns normalized instead of rows",
             lambda ids, V, k: (N := counted(ids[:-1], ids[1:], V) + k) / N.sum(dim=0, keepdim=True),
-            "You divided each count by the sum of its column. The columns then sum to 1: that is the probability of "
-            "what came *before* b, not of what comes after a.",
+            "You divided each count by the sum of its column. The columns then sum to 1: this is the distribution of "
+            "what comes *before* b, not of what comes after a.",
             "Which index do you sum over to cover everything that may come next?",
             "1.3",
         ),
         Misconception(
-            "the sums are broadcast the wrong way",
+            "row sums broadcast along the wrong axis",
             lambda ids, V, k: (N := counted(ids[:-1], ids[1:], V) + k) / N.sum(dim=1),
             "You summed the rows, but the sums have shape (V,), and broadcasting aligns them with the *columns*: the "
             "count in row a and column b is divided by the sum of row b.",
@@ -121,7 +121,7 @@ bigram_table = Exercise(
             "1.3",
         ),
         Misconception(
-            "the whole table sums to one",
+            "joint probability instead of conditional",
             lambda ids, V, k: (N := counted(ids[:-1], ids[1:], V) + k) / N.sum(),
             "You divided by the number of all pairs: that is the joint probability of the pair (a, b). The exercise "
             "asks for the probability of b *given* a.",
@@ -136,36 +136,37 @@ bigram_table = Exercise(
             "1.3",
         ),
         Misconception(
-            "equal pairs are counted once",
-            each_pair_once,
+            "repeated pairs counted once",
+            repeated_pairs_once,
             "Each pair is counted once, however often it occurs. N[a, b] += 1 with many indices at once reads, adds "
             "and writes; for two equal pairs, the second write overwrites the first.",
             "A loop, torch.bincount, or index_put_ with accumulate=True counts repetitions.",
             "1.3",
         ),
         Misconception(
-            "the text wraps around",
+            "roll wraps around: last token paired with the first",
             lambda ids, V, k: rows_to_one(counted(ids, ids.roll(-1), V) + k),
             "You counted one pair too many: the last token followed by the first. N tokens have N - 1 pairs.",
             "What does roll put at the end?",
             "1.3",
         ),
         Misconception(
-            "the last pair is missing",
+            "last pair missing",
             lambda ids, V, k: rows_to_one(counted(ids[:-2], ids[1:-1], V) + k),
             "You counted one pair too few: the last one is missing.",
             "N tokens have N - 1 pairs; range(n) ends before n, and a slice ends before its end.",
             "1.3",
         ),
         Misconception(
-            "pairs do not overlap",
+            "only non-overlapping pairs counted",
             lambda ids, V, k: rows_to_one(counted(ids[: len(ids) // 2 * 2][::2], ids[1::2], V) + k),
-            "You cut the text into pairs and counted every second one. Every token except the last begins a pair.",
+            "You cut the text into separate pairs, which skips every second one. Every token except the last begins "
+            "a pair.",
             "5, 7, 9 has the pairs (5, 7) and (7, 9).",
             "1.3",
         ),
         Misconception(
-            "nothing is added",
+            "no smoothing",
             lambda ids, V, k: rows_to_one(counted(ids[:-1], ids[1:], V)),
             "Your table has no smoothing: k makes no difference, and an empty row is 0 / 0.",
             "Add k before you divide.",
@@ -173,7 +174,7 @@ bigram_table = Exercise(
             variants=(lambda ids, V, k: (N := counted(ids[:-1], ids[1:], V)) / N.sum(1, keepdim=True).clamp(min=1),),
         ),
         Misconception(
-            "k is not in the denominator",
+            "k missing in the denominator",
             lambda ids, V, k: (N := counted(ids[:-1], ids[1:], V) + k) / (N - k).sum(dim=1, keepdim=True),
             "You added k to the counts, but divided by the sum of the counts without it: the rows sum to more than 1.",
             "If every one of V counts grows by k, by how much does the sum of the row grow?",
@@ -185,21 +186,21 @@ bigram_table = Exercise(
             ),
         ),
         Misconception(
-            "k is added once to the denominator",
+            "k added only once to the denominator",
             lambda ids, V, k: (N := counted(ids[:-1], ids[1:], V) + k) / ((N - k).sum(dim=1, keepdim=True) + k),
             "You added k to each of the V counts of a row, but only once to their sum: the rows sum to more than 1.",
             "If every one of V counts grows by k, by how much does the sum of the row grow?",
             "1.5",
         ),
         Misconception(
-            "one is added, whatever k is",
+            "1 added instead of k",
             lambda ids, V, k: rows_to_one(counted(ids[:-1], ids[1:], V) + 1),
             "You added 1 to every count. That is right only for k = 1.",
-            "Where does k appear in your code?",
+            "Where does your code use k?",
             "1.5",
         ),
         Misconception(
-            "k is added to zeros only",
+            "k added only to zero counts",
             lambda ids, V, k: rows_to_one(torch.where((N := counted(ids[:-1], ids[1:], V)) == 0, float(k), N)),
             "You gave k to the pairs that never occurred, and nothing to the others. With k = 1, a pair that was never "
             "seen is then as probable as one that was seen once.",
@@ -207,7 +208,7 @@ bigram_table = Exercise(
             "1.5",
         ),
         Misconception(
-            "k is added to the fractions",
+            "k added after normalizing",
             lambda ids, V, k: rows_to_one(
                 (N := counted(ids[:-1], ids[1:], V)) / N.sum(dim=1, keepdim=True).clamp(min=1) + k
             ),
@@ -222,19 +223,19 @@ bigram_table = Exercise(
             ),
         ),
         Misconception(
-            "the softmax of the counts",
+            "softmax of the counts",
             lambda ids, V, k: (counted(ids[:-1], ids[1:], V) + k).softmax(dim=1),
             "You took the softmax of the counts. The softmax exponentiates the counts first, so a pair seen once more "
             "becomes e times as probable. And k makes no difference.",
-            "The fraction of a count is the count itself, divided by the sum of its row.",
+            "The probability is the count itself, divided by the sum of its row.",
             "1.3",
         ),
         Misconception(
-            "the last token counts as a context",
+            "last token counted as a context",
             last_token_is_a_context,
-            "You divided by how often a occurs. That is one too many for the last token of the text, which nothing "
-            "follows: its row sums to less than 1.",
-            "Divide by the sum of the row; then it cannot happen.",
+            "You divided by how often a occurs. For the last token of the text, which nothing follows, that is one "
+            "too many: its row sums to less than 1.",
+            "Divide by the sum of the row; then this cannot happen.",
             "1.3",
         ),
     ],
@@ -258,7 +259,7 @@ bigram_table = Exercise(
 
 
 def nats_of(P: Tensor, texts: list[list[int]]) -> list[Tensor]:
-    """What each predicted token of each text costs."""
+    """The surprise of each predicted token of each text, in nats."""
     rows = [torch.tensor(text) for text in texts]
     return [-P.double()[row[:-1], row[1:]].log() for row in rows]
 
@@ -268,7 +269,7 @@ def e_to(x: float) -> float:
 
 
 def perplexity_of(P: Tensor, texts: list[list[int]]) -> float:
-    """The right one: e to the mean over all predicted tokens of all texts."""
+    """The reference: e to the mean surprise over all predicted tokens of all texts."""
     return e_to(torch.cat(nats_of(P, texts)).mean().item())
 
 
@@ -324,8 +325,8 @@ def perplexity_by_numpy(P: Tensor, texts: list[list[int]]) -> float:
         return float(np.exp(-np.concatenate([np.log(P.numpy()[text[:-1], text[1:]]) for text in texts]).mean()))
 
 
-def as_many_write_it(P: Tensor, texts: list[list[int]], of_all=None) -> float:
-    """With Python's own numbers, and so with Python's own exceptions: all probabilities, then `of_all`."""
+def with_math_log(P: Tensor, texts: list[list[int]], of_all=None) -> float:
+    """With Python's numbers, and so with Python's exceptions: all probabilities, then `of_all`."""
     p = [float(P[a, b]) for text in texts for a, b in zip(text, text[1:], strict=False)]
     if of_all is not None:
         return of_all(math.prod(p), len(p))
@@ -340,14 +341,14 @@ LONG = [int(i % 3 == 1) for i in range(3000)]
 
 perplexity = Exercise(
     name="perplexity",
-    asks="e to the power of the mean surprise, over all predicted tokens of all texts.",
+    asks="Compute e to the power of the mean surprise, over all predicted tokens of all texts.",
     reference=perplexity_of,
     section="1.4",
     atol=1e-3,
     cases=[
         Case("one text, two predictions: 1/2 and 1/8", P=HALVES, texts=[[0, 1, 0]]),
         Case("two texts: three predictions of 1/2, one of 1/8", P=HALVES, texts=[[0, 0, 0, 1], [1, 0]]),
-        Case("two texts, whose boundary is no pair", P=THIRDS, texts=[[0, 1, 1, 2, 0, 0], [1, 0]]),
+        Case("two texts; their boundary is not a pair", P=THIRDS, texts=[[0, 1, 1, 2, 0, 0], [1, 0]]),
         Case("a pair of probability 0", P=THIRDS, texts=[[0, 0, 2, 1, 0]]),
         Case("one token, nearly certain", P=HALVES, texts=[[1, 1]]),
         Case("a text of 3,000 tokens", P=HALVES, texts=[LONG]),
@@ -359,7 +360,7 @@ perplexity = Exercise(
     ],
     misconceptions=[
         Misconception(
-            "the mean of the tokens' perplexities",
+            "mean of the tokens' perplexities",
             lambda P, texts: torch.cat(nats_of(P, texts)).exp().mean().item(),
             "You took 1 / p for each token and then the mean. Take the mean of the logarithms first and exponentiate "
             "last; your number is too large because rare surprises dominate it.",
@@ -367,15 +368,15 @@ perplexity = Exercise(
             "1.4",
         ),
         Misconception(
-            "one over the mean probability",
+            "reciprocal of the mean probability",
             lambda P, texts: 1 / torch.cat([(-nats).exp() for nats in nats_of(P, texts)]).mean().item(),
             "You averaged the probabilities and inverted the mean. A token with probability 0 then does no harm, "
             "although the model called it impossible.",
-            "Probabilities of independent steps are multiplied. What has to be averaged so that products become sums?",
+            "Probabilities of independent steps are multiplied. What should you average so that products become sums?",
             "1.4",
         ),
         Misconception(
-            "two to the power of nats",
+            "2 to the power of nats",
             lambda P, texts: 2 ** min(torch.cat(nats_of(P, texts)).mean().item(), math.inf),
             "You took natural logarithms and then 2 to the power of their mean. The base must be the same both times.",
             "Either ln and e, or log2 and 2.",
@@ -390,15 +391,15 @@ perplexity = Exercise(
             "1.4",
         ),
         Misconception(
-            "the sum, not the mean",
+            "sum instead of mean",
             lambda P, texts: e_to(torch.cat(nats_of(P, texts)).sum().item()),
-            "You took e to the power of the sum of all surprises: one over the probability of the whole text. It grows "
-            "with every token and is no measure of the model.",
+            "You took e to the power of the sum of all surprises: that is 1 / the probability of the whole text, "
+            "which grows with every token and does not measure the model.",
             "How many predicted tokens should you divide the sum by?",
             "1.4",
         ),
         Misconception(
-            "the sign is missing",
+            "missing minus sign",
             lambda P, texts: math.exp(-torch.cat(nats_of(P, texts)).mean().item()),
             "You took e to the power of the mean of ln p, which is negative: a number below 1. A perplexity is at "
             "least 1.",
@@ -406,25 +407,25 @@ perplexity = Exercise(
             "1.4",
         ),
         Misconception(
-            "the loss, not the perplexity",
+            "loss instead of perplexity",
             lambda P, texts: torch.cat(nats_of(P, texts)).mean().item(),
             "You returned the mean surprise in nats. The perplexity is e to the power of it.",
             "One step is missing.",
             "1.4",
         ),
         Misconception(
-            "every text counts the same",
+            "mean of text means",
             lambda P, texts: e_to(sum(mean_of_texts(P, texts)) / len(texts)),
-            "You took the mean of each text and then the mean of these. Tokens of a short text then count more than "
-            "tokens of a long one.",
+            "You took the mean of each text and then the mean of those means. Tokens of a short text then count more "
+            "than tokens of a long one.",
             "Add up all surprises of all texts; then divide once.",
             "1.4",
         ),
         Misconception(
-            "the mean of the texts' perplexities",
+            "mean of the texts' perplexities",
             lambda P, texts: sum(map(e_to, mean_of_texts(P, texts))) / len(texts),
-            "You took the perplexity of each text and then the mean of these.",
-            "Add up all surprises of all texts; divide once; take e to the power of it once.",
+            "You took the perplexity of each text and then the mean of those.",
+            "Add up all surprises of all texts; divide once; exponentiate once.",
             "1.4",
         ),
         Misconception(
@@ -435,7 +436,7 @@ perplexity = Exercise(
             "1.4",
         ),
         Misconception(
-            "the first token is counted",
+            "first token counted",
             lambda P, texts: e_to(torch.cat(nats_of(P, texts)).sum().item() / sum(map(len, texts))),
             "You divided by the number of all tokens. Nothing predicts the first token of each text, so it must not "
             "be counted; your perplexity looks better than it is.",
@@ -443,29 +444,29 @@ perplexity = Exercise(
             "1.4",
         ),
         Misconception(
-            "the texts are joined",
+            "texts joined",
             joined,
             "You joined the texts and predicted the first token of each from the last token of the previous one.",
-            "Pairs lie within one text.",
+            "Every pair is within one text.",
             "1.4",
         ),
         Misconception(
-            "the table is read the wrong way",
+            "table transposed",
             lambda P, texts: perplexity_of(P.T, texts),
             "You looked up P[b, a] for b after a. The row is the known token, the column the one to predict.",
             "P[a, b] is the probability of b after a.",
             "1.3",
         ),
         Misconception(
-            "probabilities are treated as logits",
+            "softmax applied to probabilities",
             lambda P, texts: perplexity_of(P.softmax(dim=1), texts),
             "A softmax was applied to P (cross_entropy has one inside). P holds probabilities already; the softmax "
-            "makes them nearly equal, and what is impossible becomes possible.",
+            "makes them nearly equal, and impossible tokens become possible.",
             "Which function takes the logarithm and nothing else?",
             "1.4",
         ),
         Misconception(
-            "the product underflows",
+            "product of probabilities underflows",
             by_product,
             "You multiplied the probabilities and took the root at the end. For a short text this is right; for a long "
             "one the product is too small for a floating-point number, and becomes 0.",
@@ -477,33 +478,33 @@ perplexity = Exercise(
                     if (p := math.prod((-nats).exp().prod().item() for nats in nats_of(P, texts))) > 0
                     else math.inf
                 ),
-                lambda P, texts: as_many_write_it(P, texts, lambda p, n: p ** (-1 / n)),
-                lambda P, texts: as_many_write_it(P, texts, lambda p, n: (1 / p) ** (1 / n)),
-                lambda P, texts: as_many_write_it(P, texts, lambda p, n: math.exp(-math.log(p) / n)),
+                lambda P, texts: with_math_log(P, texts, lambda p, n: p ** (-1 / n)),
+                lambda P, texts: with_math_log(P, texts, lambda p, n: (1 / p) ** (1 / n)),
+                lambda P, texts: with_math_log(P, texts, lambda p, n: math.exp(-math.log(p) / n)),
             ),
         ),
         Misconception(
-            "the logarithm of 0 fails",
-            as_many_write_it,
-            "Everything is right except for tokens with probability 0: math.log(0) is an exception. Their surprise is "
-            "infinite, and therefore so is the perplexity.",
+            "math.log(0) raises an error",
+            with_math_log,
+            "Everything is correct except for tokens with probability 0: math.log(0) raises an exception. Their "
+            "surprise is infinite, and therefore so is the perplexity.",
             "Check for a probability of 0 before you take the logarithm, or use torch.log, which returns -inf.",
             "1.5",
         ),
         Misconception(
-            "impossible tokens are skipped",
+            "tokens with probability 0 skipped",
             zeros_skipped,
             "You left out the tokens that have probability 0. The model is then rewarded for giving probability 0 to "
             "whatever it cannot predict.",
-            "What is -ln 0? What follows for the mean?",
+            "What is -ln 0? What does that mean for the average?",
             "1.5",
         ),
         Misconception(
-            "zero is made a small number",
+            "probability 0 clamped to a small number",
             zeros_clamped,
             "You replaced probability 0 by a tiny number, so an infinite surprise became a finite one of arbitrary "
             "size. Smoothing belongs in the model, whose rows must still sum to 1.",
-            "What is -ln 0? What follows for the mean?",
+            "What is -ln 0? What does that mean for the average?",
             "1.5",
             variants=tuple(
                 lambda P, texts, least=10.0**-i: zeros_clamped(P, texts, least) for i in (5, 6, 7, 8, 9, 12, 15, 16, 20)
@@ -528,7 +529,7 @@ perplexity = Exercise(
 
 
 def bits(nats_per_token: float, n_tokens: int, text: str) -> float:
-    """The right one: all nats, as bits, over all bytes (as `evaluate_text` of the library has it)."""
+    """The reference: all nats, as bits, over all bytes (like the library's `evaluate_text`)."""
     return nats_per_token * n_tokens / math.log(2) / len(text.encode("utf-8"))
 
 
@@ -536,20 +537,20 @@ LN2 = math.log(2)
 
 bits_per_byte = Exercise(
     name="bits_per_byte",
-    asks="The total bits of a text, divided by its bytes in UTF-8.",
+    asks="Compute the total bits of a text, divided by its bytes in UTF-8.",
     reference=bits,
     section="1.8",
     cases=[
         Case("8 bits, 4 bytes", nats_per_token=math.log(16), n_tokens=2, text="read"),
         Case("12 bits, 6 bytes", nats_per_token=math.log(64), n_tokens=2, text="Mia sa"),
-        Case("one token for each of 8 letters", nats_per_token=math.log(8), n_tokens=8, text="the pony"),
+        Case("one token for each of 8 characters", nats_per_token=math.log(8), n_tokens=8, text="the pony"),
         Case("German, with two bytes for ü", nats_per_token=2.5, n_tokens=6, text="Sie grüßte früh ihre Tür."),
-        Case("a dash of three bytes", nats_per_token=1.75, n_tokens=9, text="“Nothing!” said Maya — quickly."),
-        Case("less than a bit for a token", nats_per_token=0.25, n_tokens=40, text="once there was a shy boy " * 8),
+        Case("a dash with three bytes", nats_per_token=1.75, n_tokens=9, text="“Nothing!” said Maya — quickly."),
+        Case("less than one bit per token", nats_per_token=0.25, n_tokens=40, text="once there was a shy boy " * 8),
     ],
     misconceptions=[
         Misconception(
-            "nats, not bits",
+            "nats instead of bits",
             lambda nats, n, text: nats * n / len(text.encode()),
             "You computed nats per byte.",
             "One bit is ln 2 = 0.69 nats. Are there more bits or more nats?",
@@ -563,7 +564,7 @@ bits_per_byte = Exercise(
             "1.6",
         ),
         Misconception(
-            "the base-2 logarithm of the nats",
+            "log2 of the nats",
             lambda nats, n, text: math.log2(nats) * n / len(text.encode()),
             "You took log2 of the nats. Nats are already logarithms; only the unit changes, by a constant factor.",
             "log2 x = ln x / ln 2.",
@@ -572,56 +573,56 @@ bits_per_byte = Exercise(
         Misconception(
             "bits per character",
             lambda nats, n, text: nats * n / LN2 / len(text),
-            "You divided by len(text), the number of characters. The letters ü and ß have two bytes each in UTF-8, "
-            "a dash has three.",
+            "You divided by len(text), the number of characters. In UTF-8, the letters ü and ß have two bytes each "
+            "and a dash has three.",
             "text.encode() is the text as bytes.",
             "1.8",
         ),
         Misconception(
             "bits per token",
             lambda nats, n, text: nats / LN2,
-            "You computed bits per token. Tokens are of any size, so this cannot be compared between models.",
+            "You computed bits per token. Tokens differ in size, so you cannot compare this between models.",
             "How many bits do all tokens cost together, and how many bytes do they make up?",
             "1.8",
         ),
         Misconception(
-            "one token's bits for the whole text",
+            "bits of one token only",
             lambda nats, n, text: nats / LN2 / len(text.encode()),
             "You divided the bits of one token by the bytes of the whole text.",
             "First all the bits: the mean times the number of tokens.",
             "1.8",
         ),
         Misconception(
-            "bytes per token, inverted",
+            "multiplied by bytes per token",
             lambda nats, n, text: nats / LN2 * len(text.encode()) / n,
-            "You multiplied by the bytes per token instead of dividing by them: a model with long tokens would look "
-            "worse for it.",
+            "You multiplied by the bytes per token instead of dividing by them: this would make a model with long "
+            "tokens look worse.",
             "All bits, divided by all bytes.",
             "1.8",
         ),
         Misconception(
-            "divided by words",
+            "bits per word",
             lambda nats, n, text: nats * n / LN2 / len(text.split()),
             "You divided by the number of words.",
             "text.encode() is the text as bytes.",
             "1.8",
         ),
         Misconception(
-            "the perplexity was taken for the loss",
+            "perplexity used as the loss",
             lambda nats, n, text: math.exp(nats) * n / LN2 / len(text.encode()),
             "You exponentiated the nats first. Perplexities cannot be added up; nats can.",
             "Which of the two is a sum over tokens, divided by their number?",
             "1.6",
         ),
         Misconception(
-            "one token fewer",
+            "n_tokens - 1 instead of n_tokens",
             lambda nats, n, text: nats * (n - 1) / LN2 / len(text.encode()),
             "You multiplied by n_tokens - 1. It already is the number of predicted tokens.",
             "Read again what n_tokens counts.",
             "1.8",
         ),
         Misconception(
-            "eight bits for every byte",
+            "divided by 8 bits per byte",
             lambda nats, n, text: nats * n / LN2 / (8 * len(text.encode())),
             "You divided by the 8 bits of a byte. That is the compression ratio; the exercise asks for the number of "
             "bits per byte.",
@@ -642,7 +643,7 @@ bits_per_byte = Exercise(
         ),
     },
     hints=[
-        "Three steps: the nats of the whole text, the same in bits, divided by its bytes.",
+        "Three steps: find the nats of the whole text, convert them to bits, divide by its bytes.",
         "nats = bits · ln 2. Solve for bits.",
         "nats_per_token * n_tokens / math.log(2), divided by len(text.encode()).",
     ],
@@ -653,20 +654,20 @@ bits_per_byte = Exercise(
 
 
 def gradient(Z: Tensor, before: Tensor, after: Tensor) -> Tensor:
-    """By automatic differentiation."""
+    """Compute the gradient by automatic differentiation."""
     Z = Z.detach().clone().requires_grad_()
     with torch.enable_grad():
         return torch.autograd.grad(F.cross_entropy(Z[before], after), Z)[0]
 
 
 def parts(Z: Tensor, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Softmax of every row, counts of the pairs (V, V), counts of the contexts (V, 1)."""
+    """Return the softmax of every row, counts of the pairs (V, V), counts of the contexts (V, 1)."""
     N = counted(before, after, len(Z)).to(Z.dtype)
     return Z.softmax(dim=1), N, N.sum(dim=1, keepdim=True)
 
 
 def gradient_by_hand(Z, before, after, p=None, sign=1, n=None):
-    """(softmax · count of the context - count of the pair) / n, with every detail open to being wrong."""
+    """(softmax · count of the context - count of the pair) / n; every detail can be wrong."""
     q, N, total = parts(Z, before, after)
     p = q if p is None else p
     return sign * (p * total - N) / (len(before) if n is None else n)
@@ -705,7 +706,8 @@ ROW = torch.tensor([[0.0, math.log(3)], [math.log(4), 0.0]])
 
 table_gradient = Exercise(
     name="table_gradient",
-    asks="The gradient of the mean cross-entropy with respect to a table of logits, without automatic differentiation.",
+    asks="Compute the gradient of the mean cross-entropy with respect to a table of logits, without automatic "
+    "differentiation.",
     reference=gradient,
     section="1.7",
     atol=1e-5,
@@ -729,24 +731,24 @@ table_gradient = Exercise(
     ],
     misconceptions=[
         Misconception(
-            "the sign is wrong",
+            "wrong sign",
             lambda *a: gradient_by_hand(*a, sign=-1),
             "You computed the negative gradient. A step against it would make the loss *larger*.",
-            "Should a descent step raise or lower the logit of the token that came?",
+            "Should a descent step raise or lower the logit of the token that came next?",
             "1.7",
         ),
         Misconception(
-            "the sum over the pairs, not the mean",
+            "sum over the pairs instead of mean",
             lambda *a: gradient_by_hand(*a, n=1),
             "You added up the gradients of the pairs. The loss is their mean, and so is its gradient.",
             "Divide by the number of pairs.",
             "1.7",
         ),
         Misconception(
-            "each row has its own mean",
+            "mean per row instead of over all pairs",
             lambda Z, before, after: gradient_by_hand(Z, before, after, n=parts(Z, before, after)[2].clamp(min=1)),
-            "You divided each row by how often its token came. The loss is the mean over all pairs, so a row that "
-            "occurs often has a larger gradient.",
+            "You divided each row by how often its token occurred. The loss is the mean over all pairs, so a row "
+            "that occurs often has a larger gradient.",
             "Every pair weighs 1 / N, whichever row it is in.",
             "1.7",
         ),
@@ -758,7 +760,7 @@ table_gradient = Exercise(
             "1.7",
         ),
         Misconception(
-            "equal contexts are counted once",
+            "repeated contexts counted once",
             pairs_once,
             "Of several pairs that begin with the same token, only one counts: G[before] += … with many indices at "
             "once overwrites instead of adding.",
@@ -766,7 +768,7 @@ table_gradient = Exercise(
             "1.3",
         ),
         Misconception(
-            "equal pairs are subtracted once",
+            "repeated pairs subtracted once",
             lambda Z, before, after: ((q := parts(Z, before, after))[0] * q[2] - q[1].clamp(max=1)) / len(before),
             "You add the softmax for each pair, but for equal pairs you subtract the 1 only once: G[before, after] -= "
             "1 with many indices at once overwrites instead of adding.",
@@ -774,19 +776,19 @@ table_gradient = Exercise(
             "1.3",
         ),
         Misconception(
-            "only the token that came gets a gradient",
+            "gradient only for the target token",
             lambda Z, before, after: (q := parts(Z, before, after))[1] * (q[0] - 1) / len(before),
-            "You gave a gradient to the logit of the token that came, and none to the others. But they are in the "
-            "denominator of the softmax: raising them lowers the probability of the one that came.",
-            "Differentiate ln Σ exp(z_i) by a z_j that did not come.",
+            "You gave a gradient only to the logit of the target, the token that came next. But the others are in "
+            "the denominator of the softmax: raising them lowers the probability of the target.",
+            "Differentiate ln Σ exp(z_i) with respect to a z_j that is not the target.",
             "1.7",
         ),
         Misconception(
-            "the sums of the softmax are broadcast the wrong way",
+            "softmax sums broadcast along the wrong axis",
             lambda Z, before, after: gradient_by_hand(Z, before, after, p=(e := Z.exp()) / e.sum(dim=1)),
-            "You divided e to the power of the logits by sums of shape (V,), which broadcasting lays along the "
+            "You divided the exponentials of the logits by sums of shape (V,), which broadcasting aligns with the "
             "columns: your rows do not sum to 1.",
-            "keepdim, as in the first exercise.",
+            "Use keepdim, as in the first exercise.",
             "1.3",
             variants=(
                 lambda Z, before, after: gradient_by_hand(
@@ -795,14 +797,14 @@ table_gradient = Exercise(
             ),
         ),
         Misconception(
-            "the token that came is not subtracted",
+            "target not subtracted",
             lambda Z, before, after: (q := parts(Z, before, after))[0] * q[2] / len(before),
             "You have the softmax, but you do not use `after`. Every logit would be pushed down.",
             "The derivative of ln Σ exp is one term; the loss has another.",
             "1.7",
         ),
         Misconception(
-            "the softmax is missing",
+            "softmax missing",
             lambda Z, before, after: gradient_by_hand(Z, before, after, p=Z),
             "You took the logits themselves instead of their softmax. That is the gradient of a squared error, not of "
             "the cross-entropy.",
@@ -810,9 +812,9 @@ table_gradient = Exercise(
             "1.7",
         ),
         Misconception(
-            "logarithms of the probabilities",
+            "log-softmax instead of softmax",
             lambda Z, before, after: gradient_by_hand(Z, before, after, p=Z.log_softmax(dim=1)),
-            "You took the log-softmax where the softmax belongs.",
+            "You used the log-softmax instead of the softmax.",
             "What is ∂/∂z_j of ln Σ exp(z_i)? Is it between 0 and 1?",
             "1.7",
         ),
@@ -827,27 +829,27 @@ table_gradient = Exercise(
             "rows and columns swapped",
             lambda Z, before, after: gradient(Z, after, before),
             "You took `after` for the rows and `before` for the columns.",
-            "The row is the token that is known.",
+            "The row is the known token.",
             "1.3",
         ),
         Misconception(
-            "every row is treated the same",
+            "rows not weighted by their counts",
             lambda Z, before, after: (q := parts(Z, before, after))[0] - q[1] / q[2].clamp(min=1),
-            "You computed softmax minus observed share for each row by itself, also for rows that are not needed. How "
-            "often a row was needed is missing, and a row that was never needed has gradient 0.",
+            "You computed softmax minus observed fraction for each row on its own, even for unused rows. You must "
+            "also weight each row by how often it is used; a row that is never used has gradient 0.",
             "Start from one pair: to which row does it give a gradient? Then add up the pairs.",
             "1.7",
         ),
         Misconception(
-            "unused rows are pushed too",
+            "softmax not multiplied by the context count",
             lambda Z, before, after: parts(Z, before, after)[0] - parts(Z, before, after)[1] / len(before),
-            "You subtracted the counts from the softmax of the whole table. A row gets the softmax once for each pair "
-            "that begins with its token: perhaps never, perhaps often.",
+            "You subtracted the counts from the softmax of the whole table. A row gets the softmax once for each "
+            "pair that begins with its token: maybe never, maybe often.",
             "Start from one pair: to which row does it give a gradient? Then add up the pairs.",
             "1.7",
         ),
         Misconception(
-            "the softmax overflows",
+            "exp overflows in the softmax",
             lambda Z, before, after: gradient_by_hand(Z, before, after, p=(e := Z.exp()) / e.sum(dim=1, keepdim=True)),
             "Your exponentials are too large for a floating-point number, and inf / inf is not a number.",
             "The softmax does not change if the same number is subtracted from all logits of a row.",
@@ -862,10 +864,11 @@ table_gradient = Exercise(
     },
     forbidden=AUTOGRAD,
     hints=[
-        "One pair (a, b) only. Its loss is ln Σ_j exp(Z[a, j]) - Z[a, b]. Differentiate by Z[a, j], once for j = b and "
-        "once for j ≠ b.",
-        "So one pair gives row a the gradient softmax(Z[a]), minus 1 at b. All other rows get nothing from it.",
-        "A loop over the pairs, G[a] += Z[a].softmax(-1) and G[a, b] -= 1; at the end divide by the number of pairs.",
+        "Take a single pair (a, b). Its loss is ln Σ_j exp(Z[a, j]) - Z[a, b]. Differentiate with respect to Z[a, "
+        "j], once for j = b and once for j ≠ b.",
+        "So one pair gives row a the gradient softmax(Z[a]), minus 1 at b. All other rows get nothing from this pair.",
+        "Loop over the pairs with G[a] += Z[a].softmax(-1) and G[a, b] -= 1; at the end, divide by the number of "
+        "pairs.",
     ],
 )
 
@@ -874,11 +877,11 @@ table_gradient = Exercise(
 
 
 def look(find) -> str:
-    """The verdict on the two texts that were found."""
-    found = find()
-    if not (isinstance(found, list | tuple) and len(found) == 2 and all(isinstance(text, str) for text in found)):
+    """Return a verdict on the student's two texts."""
+    texts = find()
+    if not (isinstance(texts, list | tuple) and len(texts) == 2 and all(isinstance(text, str) for text in texts)):
         return "these are not two texts (strings)"
-    train, test = found
+    train, test = texts
     if len(test) < 10:
         return "the test text has fewer than 10 characters"
     if set(test) - set(train):
@@ -900,7 +903,7 @@ impossible = Exercise(
     cases=[Case("your two texts", run=look)],
     misconceptions=[
         Misconception(
-            "a character that was never seen",
+            "character not in the training text",
             lambda: ("the old mill and the boat", "the old zoo and the boat"),
             "A character of your test text does not occur in training at all. That is a different problem: it has no "
             "row and no column. Here, every single character must be known.",
@@ -908,7 +911,7 @@ impossible = Exercise(
             "1.5",
         ),
         Misconception(
-            "a character that nothing follows",
+            "character with an empty row",
             lambda: ("she ran to the kiosk.", "she ran to. the"),
             "A character of your test text occurs only at the end of the training text. Its row is empty, and 0 / 0 "
             "is not a probability.",
@@ -916,7 +919,7 @@ impossible = Exercise(
             "1.5",
         ),
         Misconception(
-            "nothing is impossible",
+            "no impossible pair",
             lambda: ("the old mill and the boat", "the old mill and the"),
             "Every pair of your test text occurs in training, so every probability is above 0.",
             "You need two characters that both occur, but never next to each other in this order.",
@@ -931,17 +934,17 @@ impossible = Exercise(
             "1.5",
         ),
         Misconception(
-            "too short",
+            "test text too short",
             lambda: ("abab", "aa"),
             "Your test text has fewer than 10 characters. The point is that *one* pair ruins a text of any length.",
             "Put well-known pairs before it.",
             "1.5",
         ),
         Misconception(
-            "ids instead of texts",
+            "not two strings",
             lambda: ([0, 1, 0, 1], [0, 1, 0, 1, 0, 1, 0, 1, 0, 0]),
             "You returned something other than two strings.",
-            'Such as "abab…".',
+            'For example "abab…".',
             "1.5",
             variants=(lambda: "the old mill and the boat", lambda: None),
         ),
@@ -952,8 +955,8 @@ impossible = Exercise(
         "a long text": lambda: ("One cold day he ran home. " * 50, "One cold day he ran home. " * 30 + "he ran home.."),
     },
     hints=[
-        "Take a training text of two letters, such as abababab. Which pairs never occur in it?",
-        "Begin the test text like the training text, and end it with a new pair.",
+        "Take a training text of only two letters, such as abababab. Which pairs never occur in it?",
+        "Start the test text like the training text, and end it with a new pair.",
     ],
 )
 
@@ -961,12 +964,12 @@ impossible = Exercise(
 # 6. mix
 
 
-def tensors(count, total, kinds, lower) -> list[Tensor]:
-    return [torch.as_tensor(x, dtype=torch.float64).expand(len(lower)).clone() for x in (count, total, kinds, lower)]
+def tensors(count, total, n_types, lower) -> list[Tensor]:
+    return [torch.as_tensor(x, dtype=torch.float64).expand(len(lower)).clone() for x in (count, total, n_types, lower)]
 
 
 def of_context(f, count: list[float], lower: list[float]) -> Tensor:
-    """p(w | c) for all w of a small vocabulary, from the counts of one context."""
+    """Return p(w | c) for all w of a small vocabulary, from the counts of one context."""
     count = torch.tensor(count, dtype=torch.float64)
     arguments = tensors(count, count.sum(), (count > 0).sum(), torch.tensor(lower, dtype=torch.float64))
     return torch.as_tensor(f(*arguments)).double()
@@ -986,17 +989,17 @@ def order(f, count, lower) -> str:
 
 
 def growing_trust(f, count, lower) -> str:
-    """How far the result is from count / total as the counts are doubled, again and again."""
-    share = torch.tensor(count, dtype=torch.float64) / sum(count)
-    far = [float((of_context(f, [n * 2**i for n in count], lower) - share).abs().max()) for i in range(6)]
-    if max(far) < 1e-9:
-        return "count / total from the beginning"
-    steps = [b - a for a, b in zip(far, far[1:], strict=False)]
+    """Say whether the result approaches count / total as the counts are doubled repeatedly."""
+    fractions = torch.tensor(count, dtype=torch.float64) / sum(count)
+    distances = [float((of_context(f, [n * 2**i for n in count], lower) - fractions).abs().max()) for i in range(6)]
+    if max(distances) < 1e-9:
+        return "count / total from the start"
+    steps = [b - a for a, b in zip(distances, distances[1:], strict=False)]
     if all(step < -1e-9 for step in steps):
-        return "nearer to count / total with every doubling"
+        return "closer to count / total with every doubling"
     if max(map(abs, steps)) < 1e-9:
-        return "as far from count / total as before"
-    return "farther from count / total" if max(steps) > 1e-9 else "not nearer to count / total with every doubling"
+        return "no closer to count / total"
+    return "farther from count / total" if max(steps) > 1e-9 else "not closer to count / total with every doubling"
 
 
 def in_the_end(f, count, lower) -> str:
@@ -1006,7 +1009,7 @@ def in_the_end(f, count, lower) -> str:
 
 
 def together(f, contexts) -> list[float]:
-    """Several contexts in one call, one after another: the sum of each. One of them was never seen."""
+    """Call once with several contexts concatenated, one of them unseen, and return the sum of each."""
     pieces = []
     for count, lower in contexts:
         count = torch.tensor(count, dtype=torch.float64)
@@ -1015,37 +1018,37 @@ def together(f, contexts) -> list[float]:
     return [float(part.sum()) for part in p.split([len(lower) for _, lower in contexts])]
 
 
-def more_by_lower(count, total, kinds, lower):
-    """The reference: as if every context had been seen once more, with the shares of the shorter one."""
+def more_by_lower(count, total, n_types, lower):
+    """The reference: as if every context had been seen once more, distributed like the shorter one."""
     return (count + lower) / (total + 1)
 
 
-def witten_bell(count, total, kinds, lower):
-    share = torch.where(total > 0, kinds / (total + kinds).clamp(min=1), 1.0)
-    return (1 - share) * count / total.clamp(min=1) + share * lower
+def witten_bell(count, total, n_types, lower):
+    weight = torch.where(total > 0, n_types / (total + n_types).clamp(min=1), 1.0)
+    return (1 - weight) * count / total.clamp(min=1) + weight * lower
 
 
-def discounted(count, total, kinds, lower, d=0.75):
-    high = (count - d).clamp(min=0) / total.clamp(min=1) + d * kinds / total.clamp(min=1) * lower
+def discounted(count, total, n_types, lower, d=0.75):
+    high = (count - d).clamp(min=0) / total.clamp(min=1) + d * n_types / total.clamp(min=1) * lower
     return torch.where(total > 0, high, lower)
 
 
-def mix_by_loops(count, total, kinds, lower):
+def mix_by_loops(count, total, n_types, lower):
     out = []
-    for c, t, _, p in zip(*(x.tolist() for x in (count, total, kinds, lower)), strict=True):
+    for c, t, _, p in zip(*(x.tolist() for x in (count, total, n_types, lower)), strict=True):
         trust = t / (t + 4)
         out.append(trust * (c / t) + (1 - trust) * p if t else p)
     return torch.tensor(out, dtype=torch.float64)
 
 
-def mix_by_numpy(count, total, kinds, lower):
+def mix_by_numpy(count, total, n_types, lower):
     count, total, lower = count.numpy(), total.numpy(), lower.numpy()
     trust = 1 - 1 / np.sqrt(1 + total)
     return torch.from_numpy(trust * count / np.maximum(total, 1) + (1 - trust) * lower)
 
 
-def share(count, total, lower, trust):
-    """trust · count / total + (1 - trust) · lower; for a context that was never seen, lower."""
+def interpolate(count, total, lower, trust):
+    """trust · count / total + (1 - trust) · lower; lower for an unseen context."""
     return torch.where(total > 0, trust * count / total.clamp(min=1) + (1 - trust) * lower, lower)
 
 
@@ -1059,12 +1062,12 @@ mix = Exercise(
     section="1.9",
     points=2,
     cases=[
-        Case("a context that was never seen: the results", run=of_context, count=[0, 0, 0, 0], lower=UNEVEN),
+        Case("an unseen context: the results", run=of_context, count=[0, 0, 0, 0], lower=UNEVEN),
         Case("counts 3, 1, 0, 0: the sum of the results", run=sums, context=([3, 1, 0, 0], EVEN)),
         Case("counts 0, 2, 0, 0: the sum of the results", run=sums, context=([0, 2, 0, 0], UNEVEN)),
         Case("counts 3, 1, 0, 0: is every token possible?", run=impossible_tokens, count=[3, 1, 0, 0], lower=EVEN),
-        Case("same lower, counts 3, 2, 0", run=order, count=[3, 2, 0], lower=[1 / 3] * 3),
-        Case("same count, lower 1/2, 1/3, 1/6", run=order, count=[2, 2, 2], lower=[1 / 2, 1 / 3, 1 / 6]),
+        Case("equal lower, counts 3, 2, 0", run=order, count=[3, 2, 0], lower=[1 / 3] * 3),
+        Case("equal counts, lower 1/2, 1/3, 1/6", run=order, count=[2, 2, 2], lower=[1 / 2, 1 / 3, 1 / 6]),
         Case("counts 1, 3, 0, 0, doubled five times", run=growing_trust, count=[1, 3, 0, 0], lower=EVEN),
         Case("counts 300,000, 700,000, 0, 0", run=in_the_end, count=[3, 7, 0, 0], lower=EVEN),
         Case("four contexts in one call: the sum of each", run=together, contexts=SEVERAL),
@@ -1072,167 +1075,171 @@ mix = Exercise(
     misconceptions=[
         Misconception(
             "fixed weights",
-            lambda count, total, kinds, lower: share(count, total, lower, 0.8),
-            "You give the two fixed weights, as the lesson does. A context seen once is then trusted as much as one "
+            lambda count, total, n_types, lower: interpolate(count, total, lower, 0.8),
+            "You gave the two fixed weights, as the lesson does. A context seen once is then trusted as much as one "
             "seen a thousand times.",
             "Make the weight of the long context grow with total, from 0 toward 1.",
             "1.9",
             variants=tuple(
-                lambda count, total, kinds, lower, s=s: share(count, total, lower, s)
+                lambda count, total, n_types, lower, s=s: interpolate(count, total, lower, s)
                 for s in (0.5, 0.6, 0.7, 0.75, 0.9, 0.95, 0.99)
             ),
         ),
         Misconception(
-            "the shorter context is forgotten",
-            lambda count, total, kinds, lower: count / total,
+            "lower not used",
+            lambda count, total, n_types, lower: count / total,
             "You returned count / total: tokens that never occurred become impossible, and an unseen context gives 0 "
             "/ 0.",
-            "Where does lower appear in your code?",
+            "Where does your code use lower?",
             "1.9",
-            variants=(lambda count, total, kinds, lower: count / total.clamp(min=1),),
+            variants=(lambda count, total, n_types, lower: count / total.clamp(min=1),),
         ),
         Misconception(
-            "the shorter context only where there is no count",
-            lambda count, total, kinds, lower: torch.where(count > 0, count / total.clamp(min=1), lower),
-            "You kept count / total for what was seen, and took lower for the rest. The counts alone already sum to "
-            "1, so the total is more than 1, and the perplexity is too good to be true.",
+            "lower used only for zero counts",
+            lambda count, total, n_types, lower: torch.where(count > 0, count / total.clamp(min=1), lower),
+            "You kept count / total for seen tokens and used lower for the rest. The first part alone already sums "
+            "to 1, so the total is more than 1, and the perplexity is too good to be true.",
             "Probability given to unseen tokens must first be taken from the seen ones.",
             "1.9",
             variants=(
-                lambda count, total, kinds, lower: torch.where(count > 0, count / total.clamp(min=1), 0.4 * lower),
+                lambda count, total, n_types, lower: torch.where(count > 0, count / total.clamp(min=1), 0.4 * lower),
             ),
         ),
         Misconception(
-            "the shorter context only if the longer was never seen",
-            lambda count, total, kinds, lower: torch.where(total > 0, count / total.clamp(min=1), lower),
-            "You took count / total as soon as the context was seen at all. Tokens that never followed it are then "
+            "lower used only for unseen contexts",
+            lambda count, total, n_types, lower: torch.where(total > 0, count / total.clamp(min=1), lower),
+            "You used count / total as soon as the context was seen at all. Tokens that never followed it are then "
             "impossible.",
             "Give lower some weight in every context.",
             "1.9",
         ),
         Misconception(
-            "the sum was not made larger",
-            lambda count, total, kinds, lower: torch.where(total > 0, (count + lower) / total.clamp(min=1), lower),
-            "You added lower to the counts, but still divide by their old sum: the results sum to more than 1.",
-            "By how much do all counts of a context grow together, if each grows by its lower?",
+            "denominator not increased",
+            lambda count, total, n_types, lower: torch.where(total > 0, (count + lower) / total.clamp(min=1), lower),
+            "You added lower to the counts, but still divided by their old sum: the results sum to more than 1.",
+            "If each count of a context grows by its lower, by how much does their sum grow?",
             "1.9",
         ),
         Misconception(
-            "an unseen context gives NaN",
-            lambda count, total, kinds, lower: (count + kinds * lower) / (total + kinds),
-            "Seen contexts are right. For an unseen one, you divide 0 by 0.",
-            "torch.where(total > 0, …, lower), and protect the division itself with clamp(min=1).",
+            "NaN for an unseen context",
+            lambda count, total, n_types, lower: (count + n_types * lower) / (total + n_types),
+            "Seen contexts are correct. For an unseen one, you divide 0 by 0.",
+            "Use torch.where(total > 0, …, lower), and protect the division itself with clamp(min=1).",
             "1.9",
             variants=(
-                lambda count, total, kinds, lower: ((count - 0.75).clamp(min=0) + 0.75 * kinds * lower) / total,
-                lambda count, total, kinds, lower: (t := total / (total + 1)) * count / total + (1 - t) * lower,
+                lambda count, total, n_types, lower: ((count - 0.75).clamp(min=0) + 0.75 * n_types * lower) / total,
+                lambda count, total, n_types, lower: (t := total / (total + 1)) * count / total + (1 - t) * lower,
             ),
         ),
         Misconception(
-            "one is added",
-            lambda count, total, kinds, lower: (count + 1) / (total + kinds + 1),
-            "You added 1 to every count, as in section 1.5, and lower makes no difference. All that never came after "
-            "this context is then equally probable, and the results do not sum to 1 either.",
-            "Add something to a count that is in proportion to lower.",
+            "add-one smoothing",
+            lambda count, total, n_types, lower: (count + 1) / (total + n_types + 1),
+            "You added 1 to every count, as in section 1.5, so lower makes no difference. All tokens that never "
+            "followed this context are then equally probable, and the results do not sum to 1 either.",
+            "Add something that is proportional to lower.",
             "1.9",
             variants=(
-                lambda count, total, kinds, lower: (count + 1) / (total + kinds).clamp(min=1),
-                lambda count, total, kinds, lower: (count + 1) / (total + 1),
-                lambda count, total, kinds, lower: (count + 1) / (total + len(lower)),
+                lambda count, total, n_types, lower: (count + 1) / (total + n_types).clamp(min=1),
+                lambda count, total, n_types, lower: (count + 1) / (total + 1),
+                lambda count, total, n_types, lower: (count + 1) / (total + len(lower)),
             ),
         ),
         Misconception(
-            "trust shrinks",
-            lambda count, total, kinds, lower: share(count, total, lower, 1 / (total + 1)),
+            "weights swapped: trust shrinks",
+            lambda count, total, n_types, lower: interpolate(count, total, lower, 1 / (total + 1)),
             "The more often a context was seen, the less you trust it: the two weights are swapped.",
-            "Which of the two deserves the weight that goes to 1?",
+            "Which of the two should get the weight that goes to 1?",
             "1.9",
             variants=(
-                lambda count, total, kinds, lower: share(count, total, lower, kinds / (total + kinds).clamp(min=1)),
+                lambda count, total, n_types, lower: interpolate(
+                    count, total, lower, n_types / (total + n_types).clamp(min=1)
+                ),
             ),
         ),
         Misconception(
             "trust grows too slowly",
-            lambda count, total, kinds, lower: share(count, total, lower, 1 - 1 / (1 + (1 + total).log())),
-            "Your trust grows, but does not come near 1: after a million times the shorter context still has more than "
-            "a hundredth.",
-            "What is your fraction of the long context for total = 1,000,000?",
+            lambda count, total, n_types, lower: interpolate(count, total, lower, 1 - 1 / (1 + (1 + total).log())),
+            "Your trust grows, but does not get close to 1: after a million occurrences, the shorter context still "
+            "has a weight of more than 0.01.",
+            "What is the weight of your long context for total = 1,000,000?",
             "1.9",
             variants=(
-                lambda count, total, kinds, lower: share(count, total, lower, 0.9 * total / (total + 1)),
-                lambda count, total, kinds, lower: share(count, total, lower, 0.95 * total / (total + 1)),
+                lambda count, total, n_types, lower: interpolate(count, total, lower, 0.9 * total / (total + 1)),
+                lambda count, total, n_types, lower: interpolate(count, total, lower, 0.95 * total / (total + 1)),
             ),
         ),
         Misconception(
             "trust stops growing",
-            lambda count, total, kinds, lower: share(count, total, lower, (total / 10).clamp(max=0.99)),
-            "Your trust grows and then stops at a highest value: from there on, more counts do not bring the result "
-            "nearer to count / total.",
+            lambda count, total, n_types, lower: interpolate(count, total, lower, (total / 10).clamp(max=0.99)),
+            "Your trust grows and then stops at a maximum: from there on, more counts do not bring the result closer "
+            "to count / total.",
             "A function that grows forever and never reaches 1: can you think of one without min or clamp?",
             "1.9",
             variants=(
-                lambda count, total, kinds, lower: share(count, total, lower, (total / 10).clamp(max=0.9)),
-                lambda count, total, kinds, lower: share(count, total, lower, (total / 10).clamp(max=1)),
+                lambda count, total, n_types, lower: interpolate(count, total, lower, (total / 10).clamp(max=0.9)),
+                lambda count, total, n_types, lower: interpolate(count, total, lower, (total / 10).clamp(max=1)),
             ),
         ),
         Misconception(
-            "each token has its own weights",
-            lambda count, total, kinds, lower: share(count, total, lower, count / (count + 1)),
-            "You let the weights depend on the token's count. For one context they must be the same for all tokens, "
-            "or else the results do not sum to 1.",
+            "weights depend on the token",
+            lambda count, total, n_types, lower: interpolate(count, total, lower, count / (count + 1)),
+            "Your weights depend on the token's count. Within one context they must be the same for all tokens, or "
+            "the results do not sum to 1.",
             "Which of the inputs are the same for all tokens of one context?",
             "1.9",
         ),
         Misconception(
-            "what was taken goes to new tokens only",
-            lambda count, total, kinds, lower: torch.where(
-                count > 0, (count - 0.5) / total.clamp(min=1), torch.where(total > 0, 0.5 * kinds / total, 1.0) * lower
+            "discount given only to unseen tokens",
+            lambda count, total, n_types, lower: torch.where(
+                count > 0,
+                (count - 0.5) / total.clamp(min=1),
+                torch.where(total > 0, 0.5 * n_types / total, 1.0) * lower,
             ),
-            "You took something from the tokens that came, and gave it, in proportion to lower, to those that did not. "
-            "But the lower of those alone sums to less than 1, so that part of it is lost.",
-            "Simplest is to give to all tokens of the context, also to those that came.",
+            "You took something from the seen tokens and gave it, in proportion to lower, to the unseen ones. But "
+            "lower sums to less than 1 over the unseen tokens alone, so part of it is lost.",
+            "The simplest fix is to give to all tokens of the context, including the seen ones.",
             "1.9",
         ),
         Misconception(
-            "what was taken is not given",
-            lambda count, total, kinds, lower: torch.where(
+            "discount not fully redistributed",
+            lambda count, total, n_types, lower: torch.where(
                 total > 0, ((count - 0.75).clamp(min=0) + 0.75 * lower) / total.clamp(min=1), lower
             ),
-            "You took the discount from each kind of token that came, but gave it to lower only once: the results sum "
-            "to less than 1.",
-            "From how many tokens did you take something?",
+            "You subtracted the discount from every distinct token that was seen, but gave it to lower only once: "
+            "the results sum to less than 1.",
+            "From how many distinct tokens did you subtract it?",
             "1.9",
         ),
         Misconception(
-            "the two are multiplied",
-            lambda count, total, kinds, lower: torch.where(total > 0, count / total.clamp(min=1) * lower, lower),
+            "product of the two",
+            lambda count, total, n_types, lower: torch.where(total > 0, count / total.clamp(min=1) * lower, lower),
             "You multiplied the two. The results do not sum to 1, and a token whose count is 0 stays impossible.",
             "Take a weighted mean of the two, with weights that sum to 1.",
             "1.9",
         ),
         Misconception(
-            "the larger of the two",
-            lambda count, total, kinds, lower: torch.maximum(count / total.clamp(min=1), lower),
+            "maximum of the two",
+            lambda count, total, n_types, lower: torch.maximum(count / total.clamp(min=1), lower),
             "You took the larger of the two for each token. The results sum to more than 1.",
             "Take a weighted mean of the two, with weights that sum to 1.",
             "1.9",
         ),
     ],
     accepted={
-        "shares by the number of kinds": witten_bell,
-        "a discount": discounted,
+        "Witten-Bell smoothing": witten_bell,
+        "absolute discounting": discounted,
         "loops, trust t / (t + 4)": mix_by_loops,
         "NumPy, trust by a square root": mix_by_numpy,
-        "trust by an exponential": lambda count, total, kinds, lower: share(
+        "trust by an exponential": lambda count, total, n_types, lower: interpolate(
             count, total, lower, 1 - torch.exp(-total / 8)
         ),
     },
     hints=[
         "Take a mean of count / total and lower, with weights t and 1 - t. Let t grow with total, from 0 toward 1.",
-        "For instance t = total / (total + β) with some β. Why does that do the right thing for total = 0 and for "
+        "For example, t = total / (total + β) with some β. Why does that do the right thing for total = 0 and for "
         "total = 1,000,000? Which β would you try, and should it be the same for every context?",
-        "A context that was followed by many different tokens (kinds) will probably be followed by new ones again. "
-        "Let β depend on kinds.",
+        "A context that was followed by many different tokens (n_types) will probably be followed by new ones again. "
+        "Let β depend on n_types.",
     ],
 )  # fmt: skip
 
@@ -1244,12 +1251,14 @@ EXERCISES = [
     impossible,
     WrittenAnswer(
         "WHY_IMPOSSIBLE", "Why does one pair ruin everything, what does smoothing do, and what would be cheating?", 60,
-        ["What is the mean of many small numbers and one infinity? Who pays for what smoothing gives to new pairs?"],
+        ["What is the mean of many small numbers and one infinity? Where does the probability that smoothing gives "
+         "to new pairs come from?"],
         "1.5",
     ),
     mix,
     WrittenAnswer(
-        "EXPERIMENT", "Which two designs did you try, what did you predict, what came out, what do you conclude?", 60,
-        ["Vary one thing. Where would you expect a gain: in short contexts or in long ones?"], "1.9",
+        "EXPERIMENT", "Which two designs did you try, what did you predict, what did you measure, and what do you "
+                      "conclude?", 60,
+        ["Vary one thing at a time. Where would you expect a gain: in short contexts or in long ones?"], "1.9",
     ),
 ]  # fmt: skip

@@ -121,7 +121,7 @@ WHY_IMPOSSIBLE = """
 """
 
 
-def mix(count: Tensor, total: Tensor, kinds: Tensor, lower: Tensor) -> Tensor:
+def mix(count: Tensor, total: Tensor, n_types: Tensor, lower: Tensor) -> Tensor:
     """6 (hard, and open). Your own way to combine the predictions of a long context and a shorter one.
 
     The lesson's n-gram model goes from short contexts to long ones. At each step it knows, for a context c and a token
@@ -130,7 +130,7 @@ def mix(count: Tensor, total: Tensor, kinds: Tensor, lower: Tensor) -> Tensor:
 
     - For one context, the results for all w of the vocabulary sum to 1, if those of `lower` do.
     - Every result is greater than 0, if `lower` is.
-    - A context that was never seen (total 0; then count and kinds are also 0) gives `lower`.
+    - A context that was never seen (total 0; then count and n_types are also 0) gives `lower`.
     - Of two tokens with the same `lower`, the one with the larger count gets more; of two with the same count, the one
       with the larger `lower` gets more.
     - Trust grows: if all counts of a context are doubled, the results move closer to count / total. If the context was
@@ -139,7 +139,7 @@ def mix(count: Tensor, total: Tensor, kinds: Tensor, lower: Tensor) -> Tensor:
     Args:
         count: (M,) how often w came after c in training, for M different pairs (c, w).
         total: (M,) how often c was followed by anything: the sum of its counts over all w.
-        kinds: (M,) the number of different tokens that followed c. You may use it or ignore it.
+        n_types: (M,) the number of different tokens that followed c. You may use it or ignore it.
         lower: (M,) the probability of w given c without its first token.
             All four are float64, on the same device.
 

@@ -84,9 +84,9 @@ held_out = list(stories("val", 600, seed=seed()))
 val_stories, test_stories = held_out[:300], held_out[300:]
 
 
-def one_text(some) -> str:
+def one_text(selection) -> str:
     """Join the stories, with a line break before each one and after the last."""
-    return "\n" + "\n".join(story.text for story in some) + "\n"
+    return "\n" + "\n".join(story.text for story in selection) + "\n"
 
 
 train_text, val_text, test_text = one_text(train_stories), one_text(val_stories), one_text(test_stories)
@@ -195,10 +195,12 @@ N = torch.bincount(before * V + after, minlength=V * V).view(V, V)  # (V, V): wh
 print(f"{int(N.sum()):,} pairs, {int((N > 0).sum())} distinct ones, out of {V * V:,} possible")
 
 letters = [" ", ",", ".", *"abcdefghijklmnopqrstuvwxyz"]
-some = torch.tensor(tokenizer.encode("".join(letters)))  # (29,)
-shares = [[N[a, b].item() / N[a].sum().item() for b in some] for a in some]
+letter_ids = torch.tensor(tokenizer.encode("".join(letters)))  # (29,)
+fractions = [[N[a, b].item() / N[a].sum().item() for b in letter_ids] for a in letter_ids]
 names = ["·", *letters[1:]]
-heatmap(shares, names, names, "What comes next: the row is known, the column comes", "01-bigrams")
+heatmap(
+    fractions, names, names, "What comes next: the row is the known character, the column the next one", "01-bigrams"
+)
 
 # %% [markdown]
 # **What to see.** · is the space. A row with one dark square leaves no doubt: q is followed by u, z by e, a comma or a
@@ -260,10 +262,10 @@ print("0.1 to the power of 400 is", 0.1**400)
 # arithmetic mean of 1/p. Three predictions:
 
 # %%
-p = torch.tensor([1 / 2, 1 / 2, 1 / 1000])  # what the model gave to the three tokens that came
+p = torch.tensor([1 / 2, 1 / 2, 1 / 1000])  # the model's probabilities for the three tokens that came next
 print("surprise of each        ", -p.log())
 print("e to the mean surprise   ", f"{math.exp(-p.log().mean().item()):.1f}")
-print("the plain mean of 1/p    ", f"{(1 / p).mean().item():.1f}   (one bad prediction, and nothing else counts)")
+print("the plain mean of 1/p    ", f"{(1 / p).mean().item():.1f}   (one bad prediction dominates it)")
 
 # %% [markdown]
 # With logarithms to base 2, everything is measured in **bits** instead of nats, and the perplexity is 2 to the power
@@ -280,13 +282,13 @@ perplexity = part("perplexity", None)
 
 K = 0.01  # see section 1.5
 if bigram_table is None:
-    letter_table = (N + K).log().softmax(dim=1)  # (V, V): the shares, as section 1.7 will explain
+    letter_table = (N + K).log().softmax(dim=1)  # (V, V): the same probabilities, as section 1.7 will explain
 else:
     letter_table = bigram_table(train_ids, V, K)
 
 
 def letter_losses(ids):
-    """The surprise of every character except the first, in nats: (N - 1,)."""
+    """Return the surprise of every character except the first, in nats (N - 1,)."""
     counts = N + K  # (V, V)
     if bigram_table is None:
         return counts.sum(dim=1).log()[ids[:-1]] - counts[ids[:-1], ids[1:]].log()
@@ -300,7 +302,7 @@ predict(
 
 # %%
 counted_loss = letter_losses(val_ids).mean().item()
-result("letter bigrams on val, nats per character", counted_loss, 2.27, 0.02)
+result("character bigrams on val, nats per character", counted_loss, 2.27, 0.02)
 if perplexity is None:
     letter_perplexity = math.exp(counted_loss)
 else:
@@ -308,8 +310,8 @@ else:
 result("the same as perplexity", letter_perplexity, 9.67, 0.2)
 
 # %% [markdown]
-# Knowing one character narrows the choice from 60 to fewer than ten. Exercise **perplexity** asks for this measure,
-# for several texts.
+# Knowing one character narrows the choice from 60 to fewer than ten. In exercise **perplexity**, you compute this
+# measure for several texts.
 
 # %% [markdown]
 # ## 1.5 Pairs that were never seen
@@ -369,7 +371,7 @@ for (a, b), times in seen.items():
 
 
 def word_losses(ids, k, counts=NW):
-    """The surprise of every word except the first under smoothed bigrams: (N - 1,) nats."""
+    """Return the surprise of every word except the first under smoothed bigrams, in nats (N - 1,)."""
     before, after = torch.tensor(ids)[:-1], torch.tensor(ids)[1:]  # (N - 1,) each
     count, total = counts[before, after] + k, counts.sum(dim=1)[before] + k * VW
     return torch.where(count > 0, total.log() - count.log(), math.inf)
@@ -406,7 +408,7 @@ print(f"with the validation text in the counts: {word_losses(val_words, 0, count
 # becomes grotesque (section 1.10), and in practice it comes in through back doors: the same document twice in a
 # collection, a vocabulary or a mean computed on all the data, a setting chosen on the test text.
 #
-# Exercise **impossible** asks for a text that a counting model finds impossible, and why.
+# In exercise **impossible**, you find a text that a counting model considers impossible, and explain why.
 
 # %% [markdown]
 # ## 1.6 Nats, bits, entropy, and why counting is best
@@ -468,14 +470,15 @@ for heads in (0.5, 0.8, 0.9, 0.99):
 # $$ \ell = -\ln p(b \mid a) = \ln \sum_j e^{z_{aj}} - z_{ab}, \qquad\text{so}\qquad
 #    \frac{\partial \ell}{\partial z_{aj}} = \frac{e^{z_{aj}}}{\sum_i e^{z_{ai}}} - [j = b] = p(j \mid a) - [j = b]. $$
 #
-# $[j = b]$ is 1 for the token that came and 0 for the others, the **one-hot** vector of b. *Softmax minus one-hot*:
-# what the model predicted, minus what happened. A step against the gradient lowers all logits of row a in proportion to
-# their probabilities, and raises the logit of b. Other rows get nothing from this pair. The loss of many pairs is the
-# mean of their losses, and the same goes for the gradient. Let torch's automatic differentiation confirm it:
+# $[j = b]$ is 1 for the token that came next and 0 for the others, the **one-hot** vector of b. *Softmax minus
+# one-hot*: what the model predicted, minus what happened. A step against the gradient lowers all logits of row a in
+# proportion to their probabilities, and raises the logit of b. Other rows get nothing from this pair. The loss of many
+# pairs is the mean of their losses, and the same goes for the gradient. Let torch's automatic differentiation confirm
+# it:
 
 # %%
 z = torch.tensor([0.0, math.log(2), 0.0], requires_grad=True)  # (3,): one row; probabilities 1/4, 1/2, 1/4
-loss = torch.logsumexp(z, dim=0) - z[2]  # token 2 came
+loss = torch.logsumexp(z, dim=0) - z[2]  # token 2 came next
 loss.backward()
 print("softmax ", z.detach().softmax(dim=0))
 print("gradient", z.grad)
@@ -506,7 +509,7 @@ table_gradient = part("table_gradient", None)
 
 windows = Windows(np.array(tokenizer.encode(train_text)), T)
 model = nn.Embedding(V, V)
-nn.init.zeros_(model.weight)  # all logits 0: every letter equally probable
+nn.init.zeros_(model.weight)  # all logits 0: every character equally probable
 points, smooth = [], math.log(V)
 for step in range(STEPS):
     batch = objective.collate(list(windows.batch(seed(), step * BATCH, BATCH)))
@@ -583,13 +586,13 @@ def bits(losses: torch.Tensor, text: str) -> float:
 
 
 predicted = val_text[1:]  # the first line break is predicted by nothing
-result("letter bigrams, bits per byte", bits(letter_losses(val_ids), predicted), 3.27, 0.03)
+result("character bigrams, bits per byte", bits(letter_losses(val_ids), predicted), 3.27, 0.03)
 result("word bigrams, bits per byte", bits(word_losses(val_words, best_k), predicted), 0.865, 0.02)
 
 # %% [markdown]
-# Words win by far: the last word tells you much more than the last character. Exercise **bits_per_byte** asks for the
-# conversion. `evaluate_text` in `llmasos/evaluation/language_modelling.py` reports all three numbers for any model in
-# this library, with a confidence interval.
+# Words win by far: the last word tells you much more than the last character. In exercise **bits_per_byte**, you write
+# the conversion. `evaluate_text` in `llmasos/evaluation/perplexity.py` reports all three numbers for any model
+# in this library, with a confidence interval.
 
 # %% [markdown]
 # ## 1.9 More memory: n-grams
@@ -602,7 +605,7 @@ result("word bigrams, bits per byte", bits(word_losses(val_words, best_k), predi
 
 # %%
 def grams(ids, n):
-    """For every token except the first: itself with up to n - 1 tokens before it (at the beginning there are fewer)."""
+    """Return each token except the first, with up to n - 1 tokens before it (fewer at the beginning)."""
     return [tuple(ids[max(0, i - n + 1) : i + 1]) for i in range(1, len(ids))]
 
 
@@ -611,16 +614,16 @@ class Counts:
 
     def __init__(self, n, *texts):
         self.n, self.count = n, Counter(gram for text in texts for gram in grams(text, n))
-        self.total, self.kinds = Counter(), Counter()  # of a context: by how many, and by how many different ones
+        self.total, self.n_types = Counter(), Counter()  # of a context: tokens after it, distinct tokens after it
         for gram, times in self.count.items():
             self.total[gram[:-1]] += times
-            self.kinds[gram[:-1]] += 1
+            self.n_types[gram[:-1]] += 1
 
-    def look_up(self, some_grams):
-        """Of each n-gram: its count, the total and the types of its context, (M,) float64 each."""
-        contexts = [gram[:-1] for gram in some_grams]
-        asked = (self.count, some_grams), (self.total, contexts), (self.kinds, contexts)
-        return tuple(torch.tensor([numbers[x] for x in of], dtype=torch.float64) for numbers, of in asked)
+    def look_up(self, queries):
+        """Return each n-gram's count, and the total and the number of types after its context, (M,) float64 each."""
+        contexts = [gram[:-1] for gram in queries]
+        lookups = (self.count, queries), (self.total, contexts), (self.n_types, contexts)
+        return tuple(torch.tensor([numbers[x] for x in keys], dtype=torch.float64) for numbers, keys in lookups)
 
 
 LONGEST = 10
@@ -637,7 +640,7 @@ for counts in train_counts:
         f"{counts.n:>2} {float(VW) ** counts.n:18.1e} {len(counts.count):14,} {len(counts.total):15,} "
         f"{never_seen[counts.n]:19.1%} {(total == 0).double().mean():20.1%}"
     )
-result("4-grams of val that are new, share", never_seen[4], 0.07, 0.015)
+result("4-grams of val that are new, fraction", never_seen[4], 0.07, 0.015)
 
 # %% [markdown]
 # This is **sparsity**: the table explodes while the text stays the same length. And this text comes from a small world
@@ -654,16 +657,16 @@ result("4-grams of val that are new, share", never_seen[4], 0.07, 0.015)
 
 
 # %%
-def fixed_shares(count, total, kinds, lower):
+def fixed_weights(count, total, n_types, lower):
     """0.8 of the long context's probability + 0.2 of the shorter one's; only the latter if the long one is new. (M,)"""
     return torch.where(total > 0, 0.8 * count / total.clamp(min=1) + 0.2 * lower, lower)
 
 
-mix = part("mix", fixed_shares)
+mix = part("mix", fixed_weights)
 
 
 def mixed(all_counts, ids):
-    """The loss on a text of the model with n = 1, of that with n = 2, … that are mixed from one another: nats."""
+    """Return the losses on a text, in nats, of the mixed models with n = 1, n = 2, …, each built on the one before."""
     p = torch.full((len(ids) - 1,), 1 / VW, dtype=torch.float64)  # (N - 1,)
     losses = []
     for counts in all_counts:
@@ -673,7 +676,7 @@ def mixed(all_counts, ids):
 
 
 def alone(counts, ids, k=0.0):
-    """The loss on a text of one order, without any shorter one: counts, and k added to each."""
+    """Return the loss on a text of a single order, without any shorter one, with k added to every count."""
     count, total, _ = counts.look_up(grams(ids, counts.n))
     return ((total + k * VW).log() - (count + k).log()).mean().item()
 
@@ -688,7 +691,7 @@ for n, a, b, c in zip(orders, on_train, added, interpolated, strict=True):
 best_n = 1 + interpolated.index(min(interpolated))
 on_test = mixed(train_counts[:best_n], test_words)[-1]
 print("chosen on val: n =", best_n)
-if mix is fixed_shares:
+if mix is fixed_weights:
     result("mixed n-grams on val, best n, nats per word", min(interpolated), 0.86, 0.035)
     result("the same on the test text, measured once", on_test, 0.862, 0.035)
 else:
@@ -698,10 +701,10 @@ else:
 # (The spread of each result is slightly larger than the range over five seeds. Another seed means another set of
 # stories.) The picture comes in the next section, once there is one more line to draw in it.
 #
-# Look at n = 2 in the table: there the mix is *worse* than adding k. More than 99 % of the pairs in the validation
-# text had been counted, yet a fifth of the probability went to n = 1, which sees no context. Exercise **mix** asks for
-# a better mix than fixed weights, which trust a context seen once as much as one seen a thousand times. It is an open
-# question: there are many answers, some of them well known, and you can measure how good yours is.
+# Look at n = 2 in the table: there the mix is *worse* than adding k. More than 99 % of the pairs in the validation text
+# had been counted, yet a fifth of the probability went to n = 1, which sees no context. In exercise **mix**, you look
+# for a better mix than fixed weights, which trust a context seen once as much as one seen a thousand times. It is an
+# open question: there are many answers, some of them well known, and you can measure how good yours is.
 
 # %% [markdown]
 # ## 1.10 The floor
@@ -718,8 +721,9 @@ else:
 
 # %%
 story = val_stories[0]
-found = readings(story.text)
-print(len(found), "way to tell it, with", len(found[0][0]), "decisions, probability e to the power of", -found[0][1])
+derivations = readings(story.text)
+choices, nats = derivations[0]
+print(len(derivations), "way to tell it, with", len(choices), "decisions, probability e to the power of", -nats)
 print(f"story.information: {story.information:.3f} nats; story.nats: {story.nats:.3f}, since we know it is from val")
 
 words_of = [len(words(story.text)) + 1 for story in val_stories]  # with the line break at its end
@@ -815,20 +819,20 @@ candidates = list(name_of.values())
 
 
 def right_names(n):
-    """The fraction of these places where the mixed model of order n ranks the hero's name first among the 24."""
+    """Return the fraction of these places where the mixed model of order n ranks the hero's name first of the 24."""
     p = torch.full((len(places) * len(candidates),), 1 / VW, dtype=torch.float64)
     for counts in train_counts[:n]:
-        asked = [(*val_words[max(0, i - counts.n + 1) : i], name) for i, _ in places for name in candidates]
-        p = mix(*counts.look_up(asked), p)
+        queries = [(*val_words[max(0, i - counts.n + 1) : i], name) for i, _ in places for name in candidates]
+        p = mix(*counts.look_up(queries), p)
     best = p.view(len(places), len(candidates)).argmax(dim=1)  # (places,)
     return sum(candidates[b] == hero for b, (_, hero) in zip(best.tolist(), places, strict=True)) / len(places)
 
 
-predict(f"{len(places)} places. How often does the bigram model get the name right? And the model with n = 6?")
+predict(f"{len(places)} places. How often does the bigram model predict the correct name? And the model with n = 6?")
 
 # %%
-result("the hero's name, n = 2, share right", right_names(2), 0.042, 0.04)
-result("the hero's name, n = 6, share right", right_names(6), 0.04, 0.04)
+result("the hero's name, n = 2, fraction correct", right_names(2), 0.042, 0.04)
+result("the hero's name, n = 6, fraction correct", right_names(6), 0.04, 0.04)
 
 # %% [markdown]
 # More context does not help: the name is thirty words back, and a table for thirty words would have $1547^{30}$ rows.
