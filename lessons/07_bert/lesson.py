@@ -37,9 +37,8 @@ from llmasos.objectives.masked import forward as predict_masked
 from llmasos.objectives.masked import masked_targets
 from llmasos.tasks.bert_pretraining import EncodedPairs, fill_masks, piece
 from llmasos.tokenizers import CharTokenizer, WordPieceTokenizer
-from llmasos.training.optimizers import make_optimizers, set_learning_rate
+from llmasos.training.optimizers import learning_rate_factor, make_optimizers, set_learning_rate
 from llmasos.training.recipe import TrainingSettings
-from llmasos.training.schedules import learning_rate_factor
 
 SEED = seed()
 torch.manual_seed(SEED)
@@ -395,7 +394,8 @@ for negatives, expected in (("other", 0.81), ("same", 0.52)):
 # Now everything together: one block of width 64, sequences of at most 32 tokens, both objectives. The sequences are
 # short on purpose: attention starts as an average over all positions, and with fewer positions it learns sooner to
 # attend to the right one. As in section 7.2, the optimizer is Muon. With AdamW, NSP did not start to learn in the
-# library's own experiments; we suspect that the pooler's tanh saturates (README, "Where the house differs").
+# library's own experiments; we suspect that the pooler's tanh saturates (`llmasos/README.md`, "Where the code differs
+# from its first plan").
 #
 # We train it twice on the same pairs with the same masked positions: once with 80/10/10, once with 100/0/0.
 

@@ -36,7 +36,7 @@ from llmasos.datasets.storyworld import stories
 from llmasos.hub import load_backbone, load_config, load_tokenizer
 from llmasos.models import build_model
 from llmasos.objectives import Classification
-from llmasos.training.schedules import learning_rate_factor
+from llmasos.training.optimizers import learning_rate_factor
 
 torch.manual_seed(seed())
 torch.set_num_threads(min(2, torch.get_num_threads()))
@@ -188,7 +188,7 @@ print("filled with zero  ", h.masked_fill(~r, 0.0).sum() / r.sum())
 # %% [markdown]
 # The first real position is not always position 0 either, and the last one is not always T - 1: texts can be padded on
 # the left, as is usual for models that generate text. Exercise **summaries** asks for all three ways of pooling, on
-# whichever side the padding is. Exercise **summaries** asks for all three summaries, whatever side the padding is on.
+# whichever side the padding is.
 
 # %% [markdown]
 # ## 8.3 Confusion matrix, precision, recall and F1
@@ -460,7 +460,7 @@ curves(lines, "What pretraining buys", "labeled stories, log₂ (25, 100, 400)",
 # store a full copy of its weights for each task.
 #
 # How many labels do random weights need before they beat the majority baseline? How many steps? Exercise 7 is a good
-# place to find out.
+# way to find out.
 
 # %% [markdown]
 # ## 8.6 Is it luck?
