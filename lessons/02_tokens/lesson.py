@@ -217,7 +217,7 @@ for n in range(10):
 #
 # The third merge was a tie. (r, ee) and (t, r) both occur six times, in "tree" and "trees". "r" is 114 and "t" is 116,
 # so (r, ee) goes first, and the next merge adds the "t". Notice also what is *not* in the list: "tr". In these words it
-# never occurs without "ee", so no token is spent on it. When no pair occurs twice any more, training ends: every word
+# never occurs without "ee", so no token is spent on it. When no pair occurs twice anymore, training ends: every word
 # is one symbol.
 #
 # On 1500 stories, the same rules find this:
@@ -640,7 +640,7 @@ def cut_number(n, how, length):
 
 
 def sums(pairs, how):
-    """Return a row (N, K + 1) for each answer token: the sum so far, padded, then the token; and each row's sum (N)."""
+    """Return a row (N, K + 1) per answer token: the sum so far, padded, then the token; and the index of its pair (N,)."""
     rows, owners = [], []
     for i, (a, b) in enumerate(pairs):
         written = [*cut_number(a, how, 4), "+", *cut_number(b, how, 4), "="]
