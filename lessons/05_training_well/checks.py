@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from lessons.machinery.exercises import Case, Exercise, Misconception, WrittenAnswer
 from llmasos.objectives import IGNORE_INDEX, CausalLM
-from llmasos.training.schedules import learning_rate_factor
+from llmasos.training.optimizers import learning_rate_factor
 
 FORBIDDEN_CLIPPING = {
     f"torch.nn.utils.{name}": "it is the ready-made clipping; compute the norm yourself"

@@ -33,9 +33,8 @@ from llmasos.datasets.storyworld import stories
 from llmasos.models import GPT, ModelConfig
 from llmasos.objectives import CausalLM
 from llmasos.tokenizers import CharTokenizer
-from llmasos.training.optimizers import make_optimizers, set_learning_rate, split_parameters
+from llmasos.training.optimizers import learning_rate_factor, make_optimizers, set_learning_rate, split_parameters
 from llmasos.training.recipe import TrainingSettings
-from llmasos.training.schedules import learning_rate_factor
 from llmasos.training.trainer import Trainer
 
 torch.manual_seed(seed())
@@ -462,7 +461,7 @@ result("standard deviation of four seeds", float(np.std(losses, ddof=1)), 0.03, 
 # %%
 factors = {
     f"{name}, final {final}": [(step, learning_rate_factor(step, 200, 20, name, final)) for step in range(0, 200, 3)]
-    for name, final in (("cosine", 0.1), ("linear", 0.0), ("constant", 0.0))
+    for name, final in (("cosine", 0.1), ("linear", 0.0), ("wsd", 0.0))
 }
 curves(factors, "Three schedules of 200 steps, 20 of them warmup", "step", "fraction of the peak", "05-schedules")
 

@@ -35,9 +35,8 @@ from llmasos.generation import BeamOptions, SamplingOptions, beam_search, genera
 from llmasos.models import GPT, ModelConfig
 from llmasos.objectives import CausalLM
 from llmasos.tokenizers import BPETokenizer
-from llmasos.training.optimizers import make_optimizers, set_learning_rate
+from llmasos.training.optimizers import learning_rate_factor, make_optimizers, set_learning_rate
 from llmasos.training.recipe import TrainingSettings
-from llmasos.training.schedules import learning_rate_factor
 
 SEED = seed()
 torch.manual_seed(SEED)

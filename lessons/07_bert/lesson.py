@@ -31,8 +31,8 @@ from lessons.machinery.pictures import curves, heatmap
 from llmasos.datasets import SentencePairs, Windows
 from llmasos.datasets.storyworld import stories
 from llmasos.models import BERT, ModelConfig
-from llmasos.nn import explicit_attention
-from llmasos.objectives import IGNORE_INDEX, BERTPretraining, MaskedLM, collate_inputs
+from llmasos.nn import naive_attention
+from llmasos.objectives import IGNORE_INDEX, MaskedLMAndNextSentence, MaskedLM, collate_inputs
 from llmasos.objectives.masked import forward as predict_masked
 from llmasos.objectives.masked import masked_targets
 from llmasos.tasks.bert_pretraining import EncodedPairs, fill_masks, piece
@@ -148,7 +148,7 @@ not_itself = ~torch.eye(5, dtype=torch.bool)  # (T, T): all positions but itself
 for n_layers in (1, 2):
     a, b = x, changed
     for _ in range(n_layers):
-        a, b = (explicit_attention(0 * y, 0 * y, y, not_itself)[0] for y in (a, b))  # the mean of all the others
+        a, b = (naive_attention(0 * y, 0 * y, y, not_itself)[0] for y in (a, b))  # the mean of all the others
     moved = (a != b).any(dim=-1)[0, 0]
     print(f"{n_layers} layer{'s' * (n_layers - 1)}:", ["changed" if m else "same" for m in moved])
 
@@ -434,7 +434,7 @@ def encoded_pairs(split):
 
 
 train, val = encoded_pairs("train"), encoded_pairs("val").validation()
-objective = BERTPretraining(tokenizer)
+objective = MaskedLMAndNextSentence(tokenizer)
 objective.masked = Masking(tokenizer)
 MASK = objective.masked.mask_id
 
@@ -694,7 +694,7 @@ result("pseudo-perplexity of held-out pairs", math.exp(total_nats / n_tokens), 2
 #   predicts for *every* token whether it is the original. This is the "kept or replaced?" question of section 7.6 as
 #   the only objective.
 # - **Size.** The paper's BERT-base has 12 layers of width 768 and 110 million parameters, ours 0.2 million. `python
-#   train.py bert-storyworld` trains a larger one on whole stories, in some minutes.
+#   train.py bert-storyworld` trains a larger one on whole stories, in a few minutes.
 # - **Generating text with BERT.** BERT is not made for it: it predicts each mask independently of the others. Two
 #   `[MASK]` in a row may become *Anna* and *he*.
 #

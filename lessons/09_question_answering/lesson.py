@@ -34,9 +34,8 @@ from llmasos.evaluation.squad import squad_values
 from llmasos.hub import load_backbone, load_config, load_tokenizer
 from llmasos.models import build_model
 from llmasos.objectives import SpanExtraction, make_windows, predict_spans
-from llmasos.training.optimizers import make_optimizers, set_learning_rate
+from llmasos.training.optimizers import learning_rate_factor, make_optimizers, set_learning_rate
 from llmasos.training.recipe import TrainingSettings
-from llmasos.training.schedules import learning_rate_factor
 
 torch.manual_seed(seed())
 torch.set_num_threads(min(2, torch.get_num_threads()))

@@ -36,12 +36,11 @@ from llmasos.evaluation import bleu as corpus_bleu
 from llmasos.evaluation import choose_mistakes, show_mistakes
 from llmasos.generation import BeamOptions, SamplingOptions, beam_search, generate_from
 from llmasos.models import ModelConfig, Transformer
-from llmasos.nn import MultiHeadAttention, explicit_attention
+from llmasos.nn import MultiHeadAttention, naive_attention
 from llmasos.objectives import IGNORE_INDEX, Seq2Seq, encode_pair
 from llmasos.tokenizers import BPETokenizer
-from llmasos.training.optimizers import make_optimizers, set_learning_rate
+from llmasos.training.optimizers import learning_rate_factor, make_optimizers, set_learning_rate
 from llmasos.training.recipe import TrainingSettings
-from llmasos.training.schedules import learning_rate_factor
 
 torch.manual_seed(seed())
 torch.set_num_threads(min(2, torch.get_num_threads()))
@@ -152,7 +151,7 @@ y = torch.randn(1, 1, 3, 8, generator=generator)  # (B, H, T, D): the queries
 m = torch.randn(1, 1, 4, 8, generator=generator)  # (B, H, S, D): the keys and values
 attention_mask = torch.tensor([[True, True, True, False]])  # (B, S)
 mask = attention_mask[:, None, None, :]  # (B, 1, 1, S): the same for all queries
-output, weights = explicit_attention(y, m, m, mask=mask)
+output, weights = naive_attention(y, m, m, mask=mask)
 print(output.shape, weights.shape)
 print(weights[0, 0])
 

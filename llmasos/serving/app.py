@@ -34,9 +34,8 @@ from llmasos.errors import UserError
 from llmasos.serving.api import ROUTES
 from llmasos.serving.api.openapi import openapi_document
 from llmasos.serving.engine import Engine
-from llmasos.serving.http.errors import RequestError, as_request_error, error_object, status_line
+from llmasos.serving.http.errors import RequestError, as_request_error, error_object, show, status_line
 from llmasos.serving.http.http_types import MAX_BODY, Environ, Request, Response, Route, json_response, parse_body
-from llmasos.serving.http.json_body import show
 from llmasos.serving.metrics import Metrics
 from llmasos.serving.served_model import ServedModel, default_name
 from llmasos.training.device import pick_device

@@ -55,6 +55,20 @@ class ServedModel:
         """Whether the engine accepts work."""
         return self.engine.alive
 
+    def n_tokens(self, text: str) -> int:
+        """How many tokens a text has, including the special tokens around it."""
+        return len(self.tokenizer.encode(text)) + self.tokenizer.n_special_tokens(1)
+
+    def truncation_warnings(self, n_tokens: int, what_is_read: str) -> dict[str, list[str]]:
+        """The field `warnings` of a response to a text of n tokens; empty if the model reads all of it."""
+        context_length = self.config.context_length
+        if n_tokens <= context_length:
+            return {}
+        length = (
+            f"the text has {n_tokens} tokens, special tokens included, and the model's context has {context_length}"
+        )
+        return {"warnings": [f"{length}: only {what_is_read} read."]}
+
     def describe(self) -> dict[str, Any]:
         """The model as `/v1/models` shows it: OpenAI's fields, and what the page needs to adapt to the model."""
         config = self.config

@@ -6,9 +6,7 @@ task only.
 
 import importlib
 
-from llmasos.capabilities import TASKS
-from llmasos.errors import UserError
-from llmasos.tasks.task import Report, Task, check_model
+from llmasos.tasks.task import Report, Task, check_model, task_class
 
 EXPORTS = {  # name → the module that defines it
     "answer_questions": "extractive_qa",
@@ -19,14 +17,6 @@ EXPORTS = {  # name → the module that defines it
     "respond": "responses",
 }
 __all__ = ["Report", "Task", "check_model", "task_class", *EXPORTS]
-
-
-def task_class(name: str) -> type[Task]:
-    """The class of a task. Raises UserError if there is no task of this name."""
-    if name not in TASKS:
-        raise UserError(f"there is no task {name!r}; choose one of {', '.join(TASKS)}.")
-    module, attribute = TASKS[name].implementation.split(":")
-    return getattr(importlib.import_module(module), attribute)
 
 
 def __getattr__(name: str):

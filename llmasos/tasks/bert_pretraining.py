@@ -18,7 +18,7 @@ from llmasos.errors import UserError
 from llmasos.evaluation import proportion
 from llmasos.models import Model, ModelConfig
 from llmasos.nn import eval_mode
-from llmasos.objectives import IGNORE_INDEX, BERTPretraining, EncodedSentencePair, MaskedLM
+from llmasos.objectives import IGNORE_INDEX, MaskedLMAndNextSentence, EncodedSentencePair, MaskedLM
 from llmasos.objectives.masked import MASK
 from llmasos.tasks.language_modeling import PlainTextTask, text_splits
 from llmasos.tasks.task import Report, batches
@@ -37,9 +37,9 @@ class BertPretraining(PlainTextTask):
         return self.recipe.training.next_sentence
 
     @classmethod
-    def make_objective(cls, recipe: Recipe, tokenizer: Tokenizer, config: ModelConfig) -> MaskedLM | BERTPretraining:
+    def make_objective(cls, recipe: Recipe, tokenizer: Tokenizer, config: ModelConfig) -> MaskedLM | MaskedLMAndNextSentence:
         settings = recipe.training
-        objective = BERTPretraining if settings.next_sentence else MaskedLM
+        objective = MaskedLMAndNextSentence if settings.next_sentence else MaskedLM
         return objective(tokenizer, settings.mask_prob, settings.whole_word_masking)
 
     @cached_property

@@ -15,6 +15,7 @@ Each task is one file of this folder, from its data to its result, and one row o
 """
 
 import dataclasses
+import importlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
@@ -325,3 +326,11 @@ def batches(
             chunk = examples[start : start + batch_size]
             rngs = [lambda row=start + i: np.random.default_rng([seed, row]) for i in range(len(chunk))]
             yield chunk, to_device(objective.collate(chunk, rngs), device)
+
+
+def task_class(name: str) -> type[Task]:
+    """The class of a task. Raises UserError if there is no task of this name."""
+    if name not in TASKS:
+        raise UserError(f"there is no task {name!r}; choose one of {', '.join(TASKS)}.")
+    module, attribute = TASKS[name].implementation.split(":")
+    return getattr(importlib.import_module(module), attribute)

@@ -1,4 +1,4 @@
-"""The optimizers: AdamW for everything, or Muon for the hidden matrices and AdamW for the rest.
+"""Optimizers and learning-rate schedules: AdamW for everything, or Muon for the hidden matrices and AdamW for the rest.
 
 AdamW (Loshchilov & Hutter 2019) keeps a moving average of each gradient and of its square. Muon (Jordan et al. 2024)
 keeps a moving average of a matrix's gradient and steps along the nearest orthogonal matrix, so that no direction of the
@@ -12,6 +12,7 @@ embeddings and the first blocks as they are, and with `layerwise_lr_decay` each 
 above it (Howard & Ruder 2018, section 3.2).
 """
 
+import math
 import re
 
 import torch
@@ -24,6 +25,7 @@ from llmasos.training.device import pick_precision
 from llmasos.training.muon import Muon
 from llmasos.training.recipe import TrainingSettings
 
+DECAY_FRACTION = 0.2  # of the steps: the last part of a run, in which the "wsd" schedule decays
 # Matrices from features to features: those inside the blocks, BERT's pooler, and the first layer of its masked-LM head.
 HIDDEN = re.compile(r"blocks\.|\bpooler\.|\bdense\.")
 
@@ -117,6 +119,35 @@ def freeze(model: Model, n_layers: int) -> None:
         raise UserError(f"freeze_layers is {n_layers}, and the model has {depth} layers; freeze at most {depth}.")
     for name, parameter in model.named_parameters():
         parameter.requires_grad = depth_of(name, model.config) > n_layers
+
+
+def learning_rate_factor(step: int, max_steps: int, warmup_steps: int, schedule: str, min_lr_ratio: float) -> float:
+    """The factor by which the peak learning rate is multiplied at a step.
+
+    The warmup rises linearly to 1. After that:
+
+    - cosine: half a cosine wave from 1 to `min_lr_ratio` (Loshchilov & Hutter 2017).
+    - linear: a straight line from 1 to `min_lr_ratio`.
+    - wsd: 1 until the last fifth of the run, then a straight line to `min_lr_ratio` ("warmup-stable-decay", Hu et
+      al. 2024); such a run can be extended without having planned its length.
+
+    Args:
+        step: counted from 0; the last is max_steps - 1.
+        max_steps: the length of the run.
+        warmup_steps: the length of the warmup.
+        schedule: one of SCHEDULES.
+        min_lr_ratio: the factor at the end, 0 … 1.
+
+    >>> [round(learning_rate_factor(s, 10, 2, "linear", 0.0), 2) for s in range(10)]
+    [0.5, 1.0, 1.0, 0.86, 0.71, 0.57, 0.43, 0.29, 0.14, 0.0]
+    """
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    start = warmup_steps if schedule != "wsd" else max(warmup_steps, round((1.0 - DECAY_FRACTION) * max_steps))
+    progress = min(1.0, max(0.0, (step - start) / max(1, max_steps - 1 - start)))
+    if schedule == "cosine":
+        progress = 0.5 * (1.0 - math.cos(math.pi * progress))
+    return 1.0 + (min_lr_ratio - 1.0) * progress
 
 
 def set_learning_rate(optimizers: list[torch.optim.Optimizer], learning_rate: float) -> None:

@@ -20,7 +20,8 @@ from llmasos.capabilities import TASKS
 from llmasos.errors import UserError
 from llmasos.models.presets import PRESETS
 from llmasos.training.device import PRECISIONS
-from llmasos.training.schedules import SCHEDULES
+
+SCHEDULES = ("cosine", "linear", "wsd")
 
 EXAMPLE_SETTINGS = ("val_data", "columns", "languages", "skip_bad", "train_examples")  # which plain text does not have
 MODEL_SIZES = ("context_length", "n_layers", "n_heads", "n_kv_heads", "d_model", "d_ff")

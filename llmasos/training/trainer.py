@@ -32,9 +32,8 @@ from llmasos.training.checkpoints import State, all_checkpoints, latest_checkpoi
 from llmasos.training.device import autocast, compile_model, matmul_peak, pick_precision
 from llmasos.training.distributed import DistributedContext, maybe_no_sync, to_device
 from llmasos.training.log import RunLog
-from llmasos.training.optimizers import make_optimizers, set_learning_rate
+from llmasos.training.optimizers import learning_rate_factor, make_optimizers, set_learning_rate
 from llmasos.training.recipe import TrainingSettings
-from llmasos.training.schedules import learning_rate_factor
 
 
 class TrainingData(Protocol):

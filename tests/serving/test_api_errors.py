@@ -19,7 +19,7 @@ from llmasos.serving.api import ROUTES
 from llmasos.serving.api.generation import MAX_RECORDED
 from llmasos.serving.app import create_app
 from llmasos.serving.http.errors import RequestError
-from llmasos.serving.http.json_body import read_json
+from llmasos.serving.http.http_types import read_json
 from llmasos.serving.metrics import Counter, Histogram
 from llmasos.serving.requests import QueueFull
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from llmasos.training.schedules import SCHEDULES, learning_rate_factor
+from llmasos.training.optimizers import learning_rate_factor
+from llmasos.training.recipe import SCHEDULES
 
 
 def factors(schedule, steps=100, warmup=10, final=0.1):
@@ -24,8 +25,8 @@ def test_cosine_is_half_way_in_the_middle_and_linear_is_a_line():
     assert values == pytest.approx([1 - i / 99 for i in range(100)])
 
 
-def test_constant_stays_at_the_peak_for_four_fifths():
-    values = factors("constant", warmup=10)
+def test_wsd_stays_at_the_peak_for_four_fifths():
+    values = factors("wsd", warmup=10)
     assert values[10:81] == [1.0] * 71 and values[85] < 1.0
 
 

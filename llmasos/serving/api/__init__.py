@@ -1,7 +1,7 @@
 """The routes: what can be requested over HTTP, one file per group.
 
 Each file of routes has, for each route, a function that makes the schema of its body (`validators.py`), a handler, and
-the schema of its response (`openapi.py`). `fields.py` and `generation.py` hold what several routes share.
+the schema of its response (`openapi.py`). `generation.py` holds what completions and chat share.
 """
 
 from llmasos.serving.api import (

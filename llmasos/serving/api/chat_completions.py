@@ -13,7 +13,6 @@ from typing import Any
 
 from llmasos.prompting import Conversation, Message
 from llmasos.prompting.chat_template import ASSISTANT, PLAIN, ROLES
-from llmasos.serving.api.fields import max_tokens_field, model_field, token_ids
 from llmasos.serving.api.generation import (
     DEFAULT_TOKENS,
     MAX_ALTERNATIVES,
@@ -26,10 +25,22 @@ from llmasos.serving.api.generation import (
     token_object,
 )
 from llmasos.serving.api.openapi import STRING, array_of, enum, nullable, object_of
-from llmasos.serving.api.validators import AnyOf, Boolean, Choice, Const, Field, Integer, ListOf, Object, Text
-from llmasos.serving.http.errors import RequestError
+from llmasos.serving.api.validators import (
+    AnyOf,
+    Boolean,
+    Choice,
+    Const,
+    Field,
+    Integer,
+    ListOf,
+    Object,
+    Text,
+    max_tokens_field,
+    model_field,
+    token_ids,
+)
+from llmasos.serving.http.errors import RequestError, show
 from llmasos.serving.http.http_types import Request, Response, Route
-from llmasos.serving.http.json_body import show
 from llmasos.serving.requests import Event, GeneratedToken, GenerationRequest
 from llmasos.serving.served_model import ServedModel
 from llmasos.tokenizers import Tokenizer

@@ -4,7 +4,6 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from llmasos.serving.api.fields import as_list, max_tokens_field, model_field, token_ids
 from llmasos.serving.api.generation import (
     DEFAULT_TOKENS,
     MAX_ALTERNATIVES,
@@ -18,7 +17,19 @@ from llmasos.serving.api.generation import (
     sampling_options,
 )
 from llmasos.serving.api.openapi import INTEGER, NUMBER, STRING, array_of, nullable, object_of
-from llmasos.serving.api.validators import AnyOf, Const, Field, Integer, ListOf, Object, Text
+from llmasos.serving.api.validators import (
+    AnyOf,
+    Const,
+    Field,
+    Integer,
+    ListOf,
+    Object,
+    Text,
+    as_list,
+    max_tokens_field,
+    model_field,
+    token_ids,
+)
 from llmasos.serving.http.http_types import Request, Response, Route
 from llmasos.serving.requests import Event, GeneratedToken, GenerationRequest
 from llmasos.serving.served_model import ServedModel

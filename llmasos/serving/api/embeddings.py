@@ -5,9 +5,8 @@ from functools import partial
 
 from torch import Tensor
 
-from llmasos.serving.api.fields import as_list, input_field, model_field, n_tokens, truncation_warnings
 from llmasos.serving.api.openapi import INTEGER, NUMBER, STRING, array_of, enum, object_of
-from llmasos.serving.api.validators import Choice, Const, Field, Object, Text
+from llmasos.serving.api.validators import Choice, Const, Field, Object, Text, as_list, input_field, model_field
 from llmasos.serving.http.http_types import Request, Response, Route, json_response
 from llmasos.serving.served_model import ServedModel
 from llmasos.tasks.embedding import embed
@@ -34,14 +33,14 @@ def embed_texts(request: Request) -> Response:
     served, texts = request.served, as_list(request.values["input"])
     vectors = request.run_in_chunks(partial(embed, served.model, served.tokenizer), texts)
     encode = to_base64 if request.values["encoding_format"] == "base64" else Tensor.tolist
-    lengths = [n_tokens(served, text) for text in texts]
+    lengths = [served.n_tokens(text) for text in texts]
     n_read = sum(min(length, served.config.context_length) for length in lengths)
     response = {
         "object": "list",
         "model": served.name,
         "data": [
             {"object": "embedding", "index": index, "embedding": encode(vector),
-             **truncation_warnings(served, length, "its beginning is")}
+             **served.truncation_warnings(length, "its beginning is")}
             for index, (vector, length) in enumerate(zip(vectors, lengths, strict=True))
         ],
         "usage": {"prompt_tokens": n_read, "total_tokens": n_read},

@@ -27,9 +27,8 @@ from llmasos.interpret.tokens import checked_ids
 from llmasos.models import Backbone, Model
 from llmasos.prompting import template_of
 from llmasos.serving.api.chat_completions import MessagesValidator
-from llmasos.serving.api.fields import model_field, token_ids
 from llmasos.serving.api.openapi import STRING, enum, object_of
-from llmasos.serving.api.validators import AnyOf, Choice, Field, Integer, Object, Text
+from llmasos.serving.api.validators import AnyOf, Choice, Field, Integer, Object, Text, model_field, token_ids
 from llmasos.serving.http.http_types import Request, Response, Route, json_response
 from llmasos.serving.served_model import ServedModel
 from llmasos.tokenizers import Tokenizer

@@ -8,9 +8,8 @@ from llmasos.datasets import QA
 from llmasos.interpret import occlusion
 from llmasos.objectives.question_answering import make_windows
 from llmasos.serving.api.embeddings import MAX_INPUT, MAX_INPUTS
-from llmasos.serving.api.fields import as_list, input_field, model_field, n_tokens, truncation_warnings
 from llmasos.serving.api.openapi import INTEGER, NUMBER, STRING, array_of, enum, nullable, object_of
-from llmasos.serving.api.validators import Boolean, Field, Integer, Object, Text
+from llmasos.serving.api.validators import Boolean, Field, Integer, Object, Text, as_list, input_field, model_field
 from llmasos.serving.http.errors import RequestError
 from llmasos.serving.http.http_types import Request, Response, Route, json_response
 from llmasos.serving.served_model import ServedModel
@@ -47,7 +46,7 @@ def classify_texts(request: Request) -> Response:
     for index, (text, row) in enumerate(zip(texts, probabilities(request, texts), strict=True)):
         best = row.index(max(row))
         scores = {label: round(p, DIGITS) for label, p in zip(labels, row, strict=True)}
-        warnings = truncation_warnings(served, n_tokens(served, text), "its beginning and its end are")
+        warnings = served.truncation_warnings(served.n_tokens(text), "its beginning and its end are")
         entry = {"index": index, "label": labels[best], "scores": scores, **warnings}
         if request.values["evidence"]:
             entry["evidence"] = evidence(request, text, best)

@@ -1,9 +1,8 @@
 """Everything that is requested with GET: the page, the server's health and metrics, and what it serves."""
 
 from llmasos.serving.api.openapi import INTEGER, STRING, array_of, enum, nullable, object_of
-from llmasos.serving.http.errors import RESTART_SECONDS, RequestError, retry_after
+from llmasos.serving.http.errors import RESTART_SECONDS, RequestError, retry_after, show
 from llmasos.serving.http.http_types import Request, Response, Route, json_response
-from llmasos.serving.http.json_body import show
 from llmasos.serving.http.page import page_headers, page_html
 from llmasos.serving.metrics import CONTENT_TYPE
 

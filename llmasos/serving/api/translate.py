@@ -1,10 +1,20 @@
 """`/v1/translate`: translate or summarize a text with an encoder–decoder, by beam search."""
 
 from llmasos.generation import BeamOptions, beam_search
-from llmasos.serving.api.fields import as_list, field_names, input_field, max_tokens_field, model_field
 from llmasos.serving.api.generation import usage
 from llmasos.serving.api.openapi import INTEGER, STRING, USAGE, array_of, enum, object_of
-from llmasos.serving.api.validators import Field, Integer, Number, Object, Text
+from llmasos.serving.api.validators import (
+    Field,
+    Integer,
+    Number,
+    Object,
+    Text,
+    as_list,
+    field_names,
+    input_field,
+    max_tokens_field,
+    model_field,
+)
 from llmasos.serving.http.errors import RequestError
 from llmasos.serving.http.http_types import Request, Response, Route, json_response
 from llmasos.serving.served_model import ServedModel

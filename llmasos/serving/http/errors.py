@@ -4,6 +4,7 @@
            "param": "n", "code": null}}
 """
 
+import json
 import logging
 import math
 import uuid
@@ -19,6 +20,7 @@ TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_e
 CLIENT_CLOSED = 499  # no client reads this status; it is for the log and the metrics
 PHRASES = {status.value: status.phrase for status in HTTPStatus} | {CLIENT_CLOSED: "Client Closed Request"}
 RESTART_SECONDS = 5  # after which to retry while a server is starting or shutting down
+MAX_SHOWN = 60  # characters of a wrong value in an error message
 Headers = tuple[tuple[str, str], ...]
 
 
@@ -95,3 +97,19 @@ def status_line(status: int) -> str:
     '404 Not Found'
     """
     return f"{status} {PHRASES[status]}"
+
+
+def show(value: Any) -> str:
+    """A wrong value for an error message: short, on one line, and in ASCII if it is not printable.
+
+    >>> show("hot"), show(True), show([1, 2, 3]), show({"a": 1}), show({})
+    ('"hot"', 'true', 'a list of 3', 'an object', 'an empty object')
+    """
+    if isinstance(value, list):
+        return f"a list of {len(value)}" if value else "an empty list"
+    if isinstance(value, dict):
+        return "an object" if value else "an empty object"
+    if isinstance(value, str):
+        short = value if len(value) <= MAX_SHOWN else value[: MAX_SHOWN - 1] + "…"
+        return json.dumps(short, ensure_ascii=not short.isprintable())
+    return json.dumps(value)

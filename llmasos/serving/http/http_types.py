@@ -5,18 +5,19 @@ the request (`environ`) and of another function that starts the response.
 """
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from llmasos.serving.http.errors import ClientDisconnected, DeadlineExceeded, Headers, RequestError
-from llmasos.serving.http.json_body import read_json
+from llmasos.serving.http.errors import MAX_SHOWN, ClientDisconnected, DeadlineExceeded, Headers, RequestError, show
 from llmasos.serving.served_model import ServedModel
 
 JSON = "application/json"
 MAX_BODY = 1_000_000  # bytes
+MAX_DIGITS = 25  # of an integer in a body; converting a million digits would take minutes
 TEXTS_PER_JOB = 4  # how many texts the model reads before others get a turn
 Environ = dict[str, Any]
 Item = TypeVar("Item")
@@ -182,3 +183,58 @@ def content_length(environ: Environ, max_body: int) -> int:
 def body_too_large(max_body: int) -> RequestError:
     """The error for a body above the limit."""
     return RequestError(f"the body is too large; the limit is {max_body:,} bytes.", status=413, code="too_large")
+
+
+def read_json(data: bytes) -> Any:
+    """Parse a request's body, more strictly than Python's `json`: what could be read in two ways is an error.
+
+    Raises:
+        RequestError: the body is empty, not UTF-8 or not JSON; an object has a field twice; or the body holds NaN, a
+            number that is too large (1e999) or has too many digits, or lists nested too deeply.
+    """
+    if not data.strip():
+        raise RequestError("the body is empty; it must be a JSON object.")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RequestError(f"the body is not UTF-8 text (byte {error.start}); send JSON in UTF-8.") from None
+    try:
+        return json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_int=_integer,
+            parse_float=_finite_float,
+            parse_constant=_reject_constant,
+        )
+    except json.JSONDecodeError as error:
+        raise RequestError(
+            f"the body is not JSON: {error.msg[:1].lower()}{error.msg[1:]} (line {error.lineno}, column {error.colno})."
+        ) from None
+    except RecursionError:
+        raise RequestError("the body is nested too deeply; no request needs more than three levels.") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in fields:
+            raise RequestError(f"the body has the field {show(name)} twice in one object; send it once.")
+        fields[name] = value
+    return fields
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise RequestError(f"the body has a number of {len(digits)} digits; the limit is {MAX_DIGITS}.")
+    return int(digits)
+
+
+def _finite_float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise RequestError(f"the body has the number {text[:MAX_SHOWN]}, which is too large.")
+    return value
+
+
+def _reject_constant(name: str) -> None:
+    raise RequestError(f"the body has the value {name}, which is not JSON; send a number or null.")
