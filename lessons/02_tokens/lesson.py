@@ -640,7 +640,7 @@ def cut_number(n, how, length):
 
 
 def sums(pairs, how):
-    """Return a row (N, K + 1) per answer token: the sum so far, padded, then the token; and the index of its pair (N,)."""
+    """Return a row (N, K + 1) per answer token: the sum so far, padded, then the token; and its pair (N,)."""
     rows, owners = [], []
     for i, (a, b) in enumerate(pairs):
         written = [*cut_number(a, how, 4), "+", *cut_number(b, how, 4), "="]
