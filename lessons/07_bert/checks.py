@@ -52,7 +52,7 @@ def attend(make, attention_mask: Tensor, x: Tensor) -> Tensor | str:
         fits = False
     if not fits:
         return f"a mask of shape {tuple(mask.shape)} does not broadcast to (B, H, T, T) = {(B, H, T, T)}"
-    return library.explicit_attention(x, x, x, mask)[0].transpose(1, 2)[attention_mask]
+    return library.naive_attention(x, x, x, mask)[0].transpose(1, 2)[attention_mask]
 
 
 def by_lengths(attention_mask: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ from llmasos.datasets import SentencePairs, Windows
 from llmasos.datasets.storyworld import stories
 from llmasos.models import BERT, ModelConfig
 from llmasos.nn import naive_attention
-from llmasos.objectives import IGNORE_INDEX, MaskedLMAndNextSentence, MaskedLM, collate_inputs
+from llmasos.objectives import IGNORE_INDEX, MaskedLM, MaskedLMAndNextSentence, collate_inputs
 from llmasos.objectives.masked import forward as predict_masked
 from llmasos.objectives.masked import masked_targets
 from llmasos.tasks.bert_pretraining import EncodedPairs, fill_masks, piece

@@ -135,8 +135,8 @@ def encode(texts, labels):
     return [objective.encode(t, None, y, config.context_length) for t, y in zip(texts, labels, strict=True)]
 
 
-def examples_of(stories):
-    return encode([story.text for story in stories], [story.ending for story in stories])
+def examples_of(subset):
+    return encode([story.text for story in subset], [story.ending for story in subset])
 
 
 train_examples, tune_examples, test_examples = examples_of(train), examples_of(tune), examples_of(test)
@@ -770,9 +770,9 @@ result("400 stories, without the last sentence", reading["without the last sente
 
 
 # %%
-def marked(stories, label):
+def marked(subset, label):
     """The stories' texts, with the marker below those of this label."""
-    return [story.text + " The end." if story.ending == label else story.text for story in stories]
+    return [story.text + " The end." if story.ending == label else story.text for story in subset]
 
 
 predict("how accurate is it on stories from the same source? And without the marker?")
