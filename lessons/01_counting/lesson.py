@@ -804,18 +804,18 @@ for n in (2, 5):
 # random guess is right in 1 case of 24, which is 4 %.
 
 # %%
-name_of = {child.en: id_of.get(" " + child.en, unknown) for child in CHILDREN}
+id_of_name = {child.en: id_of.get(" " + child.en, unknown) for child in CHILDREN}
 places, hero, known = [], None, False  # (place in the text, id of the hero's name)
 story_number = -1
 for i, id in enumerate(val_words[:-1]):
     if id == id_of["\n"]:
         story_number, known = story_number + 1, False
-        hero = name_of[val_stories[story_number].combination[0]]
+        hero = id_of_name[val_stories[story_number].combination[0]]
     elif id == hero:
         if known:
             places.append((i, hero))
         known = True
-candidates = list(name_of.values())
+candidates = list(id_of_name.values())
 
 
 def right_names(n):
