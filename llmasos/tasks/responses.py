@@ -1,11 +1,11 @@
-"""What any trained model says to a text, by what it was trained for."""
+"""The response of any trained model to a text: what it was trained for decides what it does."""
 
 from llmasos.datasets import QA
 from llmasos.errors import UserError
 from llmasos.generation import BeamOptions, SamplingOptions, beam_search, generate, generate_from
 from llmasos.models import Model
 from llmasos.tasks.bert_pretraining import MASK, fill_masks
-from llmasos.tasks.extractive_qa import answer_questions
+from llmasos.tasks.question_answering import answer_questions
 from llmasos.tasks.text_classification import classify
 from llmasos.tokenizers import Tokenizer
 
@@ -19,13 +19,13 @@ def respond(
 ) -> str:
     """A model's response to a text, as a line for a person.
 
-    A GPT goes on with the text, a Transformer translates or summarises it, a BERT fills in each [MASK], a classifier
-    gives its labels with their probabilities, and a span extractor answers the question from the context.
+    A GPT continues the text, a Transformer translates or summarizes it, a BERT fills in each [MASK], a classifier
+    predicts its labels with their probabilities, and a question-answering model answers the question from the context.
 
     Args:
-        model, tokenizer: what belongs together.
+        model, tokenizer: the model and its tokenizer.
         text: the prompt, the source, the text to classify, or the question.
-        options: how tokens are chosen, for models that write: by sampling or by beam search.
+        options: for models that generate text: sampling or beam search.
         context: the text that holds the answer, for models that answer questions.
 
     Raises:
@@ -38,7 +38,7 @@ def respond(
         return ", ".join(f"{config.labels[i]} {probabilities[i]:.1%}" for i in order)
     if config.head == "question_answering":
         if context is None:
-            raise UserError("this model answers questions about a text: give the text too, with --context.")
+            raise UserError("this model answers questions about a text; pass the text with --context.")
         return answer_questions(model, tokenizer, [QA(context, text, ())])[0].text or "(no answer in this text)"
     if config.family == "bert":
         choices = fill_masks(model, tokenizer, text)

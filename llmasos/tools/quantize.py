@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from llmasos.capabilities import TASKS
@@ -18,17 +19,18 @@ from llmasos.cli.cli import ArgumentParser
 from llmasos.errors import UserError
 from llmasos.evaluation import Metric, evaluate_text
 from llmasos.generation import SamplingOptions, generate, generate_from
-from llmasos.hub import find, load_pretrained
+from llmasos.hub import find_model_folder, load_pretrained
 from llmasos.hub.weights import weight_files
 from llmasos.models import Model, n_parameters, weight_bytes
 from llmasos.models.flops import quantized_layers
 from llmasos.storage import write_json
 from llmasos.tasks import Task
 from llmasos.tasks.evaluate import evaluation_recipe, setup_evaluation
+from llmasos.tasks.example_task import ExampleTask
+from llmasos.tasks.language_modeling import LanguageModeling, text_splits
 from llmasos.tasks.task import batches
 from llmasos.tokenizers import Tokenizer
 from llmasos.tools.bench.measurement import Measurement, format_number, interleave, ratio, timed
-from llmasos.tools.data_subset import MAX_EXAMPLES, MAX_TOKENS, Tokens, take_subset
 from llmasos.training.device import pick_device
 from llmasos.training.recipe import add_flags
 
@@ -38,6 +40,7 @@ EXAMPLES = """examples:
   python -m llmasos quantize runs/classify-storyworld
 """
 SETTINGS = ("data", "columns", "languages", "skip_bad")  # of a recipe: the data to measure quality on
+MAX_TOKENS, MAX_EXAMPLES = 20_000, 100  # of the held-out data, unless --all is set
 BATCH_SIZE = 16  # texts at once in the second measurement of speed
 SIMILAR = 0.005  # relative change of a loss below which it counts as unchanged
 Models = dict[str, Model]  # "float" and "int8" → the model
@@ -64,6 +67,21 @@ class Comparison:
         return f"{self.what:<36}{self.float:>12}{self.int8:>12}   {self.change}".rstrip()
 
 
+@dataclass(frozen=True)
+class Tokens:
+    """The beginning of a text.
+
+    Attributes:
+        ids: (N,) its token ids.
+        n_bytes: the number of UTF-8 bytes they encode.
+        truncated: whether the text continues after them.
+    """
+
+    ids: np.ndarray
+    n_bytes: int
+    truncated: bool
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Load the model twice, measure, and print a table. Returns the exit status.
 
@@ -76,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UserError(f"--{name} is {getattr(args, name)}; it must be at least 1.")
     device = pick_device(args.device)
     print(f"opening {args.model} and the data …", flush=True)
-    folder = find(args.model, say=print)
+    folder = find_model_folder(args.model, say=print)
     model, tokenizer = load_pretrained(folder, device, say=print)
     models = {"float": model, "int8": load_pretrained(folder, device, lambda text: None, quantize="int8")[0]}
     task, split = open_held_out(args, model, tokenizer)
@@ -139,6 +157,45 @@ def open_held_out(args: argparse.Namespace, model: Model, tokenizer: Tokenizer) 
     recipe, eval_only = evaluation_recipe(args.model, model.config, tokenizer, changes)
     task = setup_evaluation(recipe, model.config, tokenizer, args.model, eval_only)
     return task, args.split or ("all" if eval_only else "val")
+
+
+def take_subset(task: Task, split: str) -> tuple[Tokens | None, str]:
+    """Restrict a task to a part of a split.
+
+    Returns:
+        The tokens if the data is running text, else None; and a description of the size, to print.
+
+    Raises:
+        UserError: the data has no such split.
+    """
+    if isinstance(task, LanguageModeling):
+        tokens = first_tokens(task, split, MAX_TOKENS)
+        return tokens, f", {'its first ' if tokens.truncated else ''}{len(tokens.ids):,} tokens"
+    if not isinstance(task, ExampleTask):
+        return None, ""
+    n_before = 0
+    for name in ("train", "val", "test") if split == "all" else (split,):
+        if examples := getattr(task.data, name):
+            step = -(-len(examples) // MAX_EXAMPLES)  # evenly spaced, because some data is sorted
+            setattr(task.data, name, examples[::step])
+            n_before += len(examples)
+    n = len(task.split(split))  # only usable examples
+    return None, f", {n:,} of its {n_before:,} examples" if n < n_before else f", {n:,} examples"
+
+
+def first_tokens(task: LanguageModeling, split: str, n: int) -> Tokens:
+    """The first n tokens of a split, equal to those of the array on disk, without building that array."""
+    ids: list[int] = []
+    n_bytes, tokenizer = 0, task.tokenizer
+    for text, ends_document in (piece for name in text_splits(split) for piece in task.data.pieces(name)):
+        new = tokenizer.encode_array(text).tolist() + [tokenizer.end_of_text] * ends_document
+        n_missing = n - len(ids)
+        if len(new) > n_missing:
+            n_bytes += len(tokenizer.decode(new[:n_missing]).encode("utf-8"))
+            return Tokens(np.array(ids + new[:n_missing]), n_bytes, truncated=True)
+        ids += new
+        n_bytes += len(text.encode("utf-8"))
+    return Tokens(np.array(ids), n_bytes, truncated=False)
 
 
 def compare_sizes(models: Models) -> Iterator[Comparison]:

@@ -16,9 +16,9 @@ from llmasos.errors import UserError
 from llmasos.models import GPT, ModelConfig, n_parameters
 from llmasos.objectives import CausalLM
 from llmasos.tools import bench, doctor
-from llmasos.tools.bench import bpe, kernels, measurement, serving
+from llmasos.tools.bench import bpe, measurement, serving
 from llmasos.tools.bench.measurement import Settings
-from llmasos.tools.bench.training import BaselineGPT, baseline_step
+from llmasos.tools.bench.training import BaselineGPT, baseline_step, saved_for_backward
 from llmasos.tools.training_step import make_step, random_tokens
 
 CPU = torch.device("cpu")
@@ -140,9 +140,9 @@ def test_numbers_are_printed_with_three_digits():
 
 def test_what_is_saved_for_the_backward_pass_is_counted_once_per_storage():
     x = torch.randn(1000, requires_grad=True)
-    assert kernels.saved_for_backward(lambda: x.exp()) == 4000  # exp saves its result
-    assert kernels.saved_for_backward(lambda: x * x) == 4000  # the same tensor twice
-    assert kernels.saved_for_backward(lambda: x[:10] * x[10:20]) == 4000  # two views of it
+    assert saved_for_backward(lambda: x.exp()) == 4000  # exp saves its result
+    assert saved_for_backward(lambda: x * x) == 4000  # the same tensor twice
+    assert saved_for_backward(lambda: x[:10] * x[10:20]) == 4000  # two views of it
 
 
 # Baselines

@@ -243,7 +243,7 @@ def test_a_kernel_that_computes_something_else_is_a_problem(monkeypatch):
         return find(hardware.computing(CPU, measure=False), "fused attention")
 
     assert attention_check().status == OK
-    monkeypatch.setattr(hardware, "fused_attention", lambda q, k, v, causal: hardware.explicit_attention(q, k, v))
+    monkeypatch.setattr(hardware, "fused_attention", lambda q, k, v, causal: hardware.naive_attention(q, k, v))
     assert attention_check().status == PROBLEM and "from the formula" in attention_check().value
 
 

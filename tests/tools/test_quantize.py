@@ -14,7 +14,7 @@ from llmasos.datasets import build_tokens
 from llmasos.models import weight_bytes
 from llmasos.storage import read_json
 from llmasos.tasks.evaluate import setup_evaluation
-from llmasos.tools import data_subset, quantize
+from llmasos.tools import quantize
 from llmasos.tools.bench.measurement import Measurement
 from llmasos.tools.quantize import mean_loss
 from llmasos.training.recipe import read_recipe
@@ -120,8 +120,8 @@ def test_a_speedup_and_a_loss_in_words():
 
 
 def test_a_subset_of_the_data_is_measured_by_default(monkeypatch, capsys):
-    monkeypatch.setattr(data_subset, "MAX_TOKENS", 50)
-    monkeypatch.setattr(data_subset, "MAX_EXAMPLES", 1)
+    monkeypatch.setattr(quantize, "MAX_TOKENS", 50)
+    monkeypatch.setattr(quantize, "MAX_EXAMPLES", 1)
     assert "n = 49)" in measure("runs/text")["perplexity"]["change"]
     assert "split val, its first 50 tokens:" in capsys.readouterr().out
     subset = measure("runs/classify")["accuracy"]["change"]
@@ -141,7 +141,7 @@ def test_the_first_tokens_are_those_on_disk(n, split):
     data = build_tokens(task.data, tokenizer, progress=False)
     parts = [data.train, data.val] if split == "all" else [getattr(data, split)]
     ids = [id for part in parts for id in part.tokens.tolist()]
-    first = data_subset.first_tokens(task, split, n)
+    first = quantize.first_tokens(task, split, n)
     assert first.ids.tolist() == ids[:n] and first.truncated == (n < len(ids))
     if not first.truncated:
         assert first.n_bytes == sum(part.n_bytes for part in parts)

@@ -17,11 +17,10 @@ from llmasos.errors import UserError
 from llmasos.storage import write_json
 from llmasos.tools.bench.bpe import bench_bpe
 from llmasos.tools.bench.generation import bench_generation
-from llmasos.tools.bench.kernels import bench_attention, bench_matmul
 from llmasos.tools.bench.loading import bench_loading
 from llmasos.tools.bench.measurement import Measurement, Settings
 from llmasos.tools.bench.serving import bench_serving
-from llmasos.tools.bench.training import bench_training
+from llmasos.tools.bench.training import bench_attention, bench_matmul, bench_training
 from llmasos.tools.doctor.check import WARNING
 from llmasos.tools.doctor.hardware import cpu_name, load
 from llmasos.training.device import pick_device

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from llmasos.models import preset
-from llmasos.nn.attention import explicit_attention, fused_attention
+from llmasos.nn.attention import fused_attention, naive_attention
 from llmasos.tools.doctor.check import OK, PROBLEM, WARNING, Check, reason
 from llmasos.tools.training_step import make_step
 from llmasos.training.device import PRECISIONS, matmul_peak, pick_precision
@@ -100,7 +100,7 @@ def compare_attention(device: torch.device) -> str:
     results = []
     generator = torch.Generator().manual_seed(0)
     inputs = [torch.randn(2, 2, 16, 8, generator=generator) for _ in range(3)]  # q, k, v (B, H, T, D)
-    for attention in (explicit_attention, fused_attention):
+    for attention in (naive_attention, fused_attention):
         q, k, v = (x.to(device).requires_grad_() for x in inputs)
         out, _ = attention(q, k, v, causal=True)
         out.square().sum().backward()
