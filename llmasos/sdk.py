@@ -37,7 +37,7 @@ DEFAULT_EPOCHS, MIN_STEPS = 3, 100  # of fine-tuning, if neither epochs nor step
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainResult:
     """The result of `train`.
 
     Attributes:
@@ -87,10 +87,10 @@ class LLMTrainer:
         self,
         train_data: Any,
         eval_data: Any = None,
-        objective: str | None = None,
+        task: str | None = None,
         epochs: float | None = None,
         **settings: Any,
-    ) -> Training:
+    ) -> TrainResult:
         """Fine-tune the model, on your own data or on any dataset. Afterwards, this object is the trained model.
 
             model.train("my_book.txt")
@@ -101,14 +101,14 @@ class LLMTrainer:
             train_data: a text, a list of texts, a list of (text, label) or (source, target), a list of dictionaries,
                 a path, or a dataset's name (see `datasets/infer.py`).
             eval_data: the same for validation; None = a tenth of the data.
-            objective: a task of `llmasos/capabilities.py`, such as "text-classification"; None = the first that fits
+            task: a name in `llmasos/capabilities.py`, such as "text-classification"; None = the first that fits
                 the model and the data, which is printed.
             epochs: how often each example is seen; `max_steps` says it directly (None of both: 3, and at least 100
                 steps).
             settings: any setting of `training/recipe.py`: batch_size, learning_rate, freeze_layers, out_dir, …
 
         Raises:
-            UserError: the data does not fit the model or the objective, a setting is out of range, or the model is
+            UserError: the data does not fit the model or the task, a setting is out of range, or the model is
                 quantized.
         """
         if is_quantized(self.model):
@@ -117,28 +117,29 @@ class LLMTrainer:
                 "train that, save it, and open the saved model with quantize."
             )
         settings = without_aliases(settings)
-        task = objective or self.objective_for(infer_format(train_data))
+        chosen = task is None
+        task = task or self.task_for(infer_format(train_data))
         data, val_data = (None if d is None else self.spec(d, task).data for d in (train_data, eval_data))
         fixed = {"task": task, "data": data, "val_data": val_data, "init_from": self.folder()}
         recipe = make_recipe(**{"max_steps": 1, **self.defaults(), **settings, **fixed})
         refuse_set_by_init(recipe, settings)
         if "max_steps" not in settings:
             recipe = recipe.replace(**(self.schedule(recipe, epochs) | settings))
-        if objective is None:
-            print(f"objective {task}: it fits {self.describe()} and this data; objective=… chooses another")
+        if chosen:
+            print(f"task {task}: it fits {self.describe()} and this data; task=… chooses another")
         name = Path(self.name).name.removesuffix(f"-{task}")
         run = choose_run_folder(run_name(None, f"{name}-{task}", "run"), settings.get("out_dir"), resume=False)
         result = run_recipe(recipe, run)
         self.model, self.tokenizer = hub.load_pretrained(run, self.device, say=print)
         self.name = str(run)
-        return Training(run, result.state.best_loss, result.state.step, result.interrupted)
+        return TrainResult(run, result.state.best_loss, result.state.step, result.interrupted)
 
     def folder(self) -> str:
         """The folder that holds this model's weights."""
-        return str(hub.find(self.name))
+        return str(hub.find_model_folder(self.name))
 
     def defaults(self) -> dict[str, Any]:
-        """Settings of a gentle fine-tuning: small steps from pre-trained weights, and smaller ones for wide models."""
+        """Settings of a gentle fine-tuning: small steps from pretrained weights, and smaller ones for wide models."""
         return {
             "learning_rate": 0.04 / self.model.config.d_model,  # 5e-5 at 768, as in Devlin et al. 2019, appendix A.3
             "weight_decay": 0.01,
@@ -156,7 +157,7 @@ class LLMTrainer:
         steps = max(steps, 1 if epochs else MIN_STEPS)
         return {"max_steps": steps, "warmup_steps": steps // 10, "eval_interval": max(1, -(-steps // 4))}
 
-    def objective_for(self, spec: DataSpec) -> str:
+    def task_for(self, spec: DataSpec) -> str:
         """The first task that fits the model and the data. Raises UserError if none does."""
         candidates = tasks_to_learn(self.model.config.family, self.model.config.head)
         formats = set(spec.formats)
@@ -173,31 +174,31 @@ class LLMTrainer:
     def spec(self, data: Any, task: str) -> DataSpec:
         """The data as the task reads it. Raises UserError if it has another format."""
         if task not in TASKS:
-            raise UserError(f"objective is {task!r}; it must be one of: {', '.join(TASKS)}.")
+            raise UserError(f"task is {task!r}; it must be one of: {', '.join(TASKS)}.")
         needed = TASKS[task].data_format
         spec = infer_format(data, ("text", "label") if needed == "labeled_text" else ("source", "target"))
         pairs = TEXT_PAIRS in spec.formats and needed in ("labeled_text", "pairs", "summaries")
         if needed not in spec.formats and not pairs:
             raise UserError(
-                f"the objective {task} learns from {needed}, and this data is of the format "
-                f"{' or '.join(spec.formats)}; give other data or choose another objective."
+                f"the task {task} learns from {needed}, and this data is of the format "
+                f"{' or '.join(spec.formats)}; give other data or choose another task."
             )
         return spec
 
-    def evaluate(self, data: Any, objective: str | None = None, split: str | None = None) -> Report:
+    def evaluate(self, data: Any, task: str | None = None, split: str | None = None) -> Report:
         """How good the model is: metrics with their 95 % intervals, and a few mistakes.
 
         Args:
             data: as for `train`. Of a dataset its own held-out part is used; of your own data, all of it.
-            objective: as for `train`.
+            task: as for `train`.
             split: "train", "val", "test" or "all", to evaluate on another part.
         """
-        task_name = objective or self.objective_for(infer_format(data))
+        task_name = task or self.task_for(infer_format(data))
         source = self.spec(data, task_name).data
         is_file = Path(source.split(",")[0]).exists()
         recipe = make_recipe(task=task_name, data=source)
-        task = setup_evaluation(recipe, self.model.config, self.tokenizer, self.name, eval_only=is_file)
-        return task.evaluate(self.model, split or task.eval_split)
+        prepared = setup_evaluation(recipe, self.model.config, self.tokenizer, self.name, eval_only=is_file)
+        return prepared.evaluate(self.model, split or prepared.eval_split)
 
     def generate(self, prompt: str | Sequence[str], n: int = 1, **options: Any) -> Any:
         """Continue a text (a GPT). Returns the new text; a list of texts for a list of prompts or n > 1.

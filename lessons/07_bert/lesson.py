@@ -7,7 +7,7 @@
 # - **Minutes:** 100 to read and solve, 1 to run
 #
 # You need: attention and masks (lesson 03), the block, positions and the shifted loss (lesson 04), and perplexity
-# (lesson 01). The method comes from *BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding*
+# (lesson 01). The method comes from *BERT: Pretraining of Deep Bidirectional Transformers for Language Understanding*
 # (Devlin, Chang, Lee & Toutanova 2019), called "the paper" here; "RoBERTa" is Liu et al. 2019, a careful study of which
 # parts of BERT matter.
 #

@@ -3,7 +3,7 @@
     model, tokenizer = load_pretrained("storyworld-gpt")
     save_pretrained("my_llm", model, tokenizer)
 
-Read `formats/architecture` and any of the formats (other names for the same tensors), `weights` (the files),
+Read `formats/hf_format` and any of the formats (other names for the same tensors), `weights` (the files),
 `pretrained_folder` (reading and writing a model), then `resolve` and `hub_cache` (from a name to a folder).
 """
 
@@ -15,7 +15,7 @@ import torch
 
 from llmasos.errors import UserError
 from llmasos.hub.pretrained_folder import Say, copy_weights, read_config, read_model, read_tokenizer, write_model
-from llmasos.hub.resolve import find
+from llmasos.hub.resolve import find_model_folder
 from llmasos.hub.weights import MAX_SHARD_BYTES
 from llmasos.models import Model, ModelConfig
 from llmasos.nn import int8
@@ -37,7 +37,7 @@ MODEL_FILES = (
     "chat_template.jinja",
 )  # suffixes of the files in a model's folder
 
-__all__ = ["find", "load_backbone", "load_config", "load_pretrained", "load_tokenizer", "save_pretrained"]
+__all__ = ["find_model_folder", "load_backbone", "load_config", "load_pretrained", "load_tokenizer", "save_pretrained"]
 
 
 def load_pretrained(
@@ -61,7 +61,7 @@ def load_pretrained(
             unknown.
     """
     int8.check_quantize(quantize)
-    folder = find(name, say)
+    folder = find_model_folder(name, say)
     model = read_model(folder, "cpu" if quantize else device, say)
     if quantize:  # before the model moves to its device, which may have no room for its float32 weights
         int8.quantize(model)
@@ -71,17 +71,17 @@ def load_pretrained(
 
 def load_config(name: str | Path) -> ModelConfig:
     """Load the config of the model of this name; see `load_pretrained`."""
-    return read_config(find(name))
+    return read_config(find_model_folder(name))
 
 
 def load_tokenizer(name: str | Path) -> Tokenizer:
     """Load the tokenizer of the model of this name; see `load_pretrained`."""
-    folder = find(name)
+    folder = find_model_folder(name)
     return read_tokenizer(folder, read_config(folder))
 
 
 def load_backbone(model: Model, name: str | Path, with_head: bool = False) -> None:
-    """Copy pre-trained weights into the backbone of a model, where fine-tuning starts.
+    """Copy pretrained weights into the backbone of a model, where fine-tuning starts.
 
         config = dataclasses.replace(load_config("storyworld-bert"), head="classifier", labels=("happy", "sad"))
         model = build_model(config)
@@ -89,13 +89,13 @@ def load_backbone(model: Model, name: str | Path, with_head: bool = False) -> No
 
     Args:
         model: freshly built.
-        name: of the pre-trained model; see `load_pretrained`.
+        name: of the pretrained model; see `load_pretrained`.
         with_head: whether the head's weights are copied too; the two models must then have the same head.
 
     Raises:
         UserError: the sizes of the two backbones differ, or `load_pretrained` would raise.
     """
-    copy_weights(model, find(name), with_head)
+    copy_weights(model, find_model_folder(name), with_head)
 
 
 def save_pretrained(

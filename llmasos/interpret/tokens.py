@@ -86,7 +86,7 @@ def score_masked_tokens(
         UserError: the model is not such a BERT, the text is empty or too long, or an id is not in the vocabulary.
     """
     if not (isinstance(model, BERT) and model.config.is_pretraining):
-        raise UserError("only a bert with its pre-training head predicts masked tokens; use such a model.")
+        raise UserError("only a bert with its pretraining head predicts masked tokens; use such a model.")
     ids = checked_ids(tokenizer, ids)
     positions = range(len(ids)) if positions is None else positions
     scored = [position for position in positions if not tokenizer.special_mask[ids[position]]]

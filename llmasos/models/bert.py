@@ -21,14 +21,14 @@ from llmasos.nn.feed_forward import ACTIVATIONS
 
 
 class BERTOutput(NamedTuple):
-    """The two predictions of pre-training."""
+    """The two predictions of pretraining."""
 
     masked: Tensor  # (B, T, V), or (N, V) for N chosen positions: logits of the token that was there
     next_sentence: Tensor  # (B, 2): logits of [the second text follows the first, it does not]
 
 
 class BERT(Backbone):
-    """An encoder with the two heads of its pre-training, described by a `ModelConfig`.
+    """An encoder with the two heads of its pretraining, described by a `ModelConfig`.
 
     Under the head of another task (`models/heads.py`) those two are not built; question answering also does without
     the pooler, which only predictions about the whole text need.
@@ -61,7 +61,7 @@ class BERT(Backbone):
         segments: Tensor | None = None,
         predict: Tensor | None = None,
     ) -> BERTOutput:
-        """Both predictions of pre-training.
+        """Both predictions of pretraining.
 
         Args:
             ids, attention_mask, segments: see `Backbone.hidden_states`.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmasos.errors import UserError
-from llmasos.nn.positions import RotaryScaling
+from llmasos.nn.positions import RopeScaling
 
 DERIVED: Any = None  # the default of fields that `__post_init__` derives from the others
 
@@ -43,8 +43,8 @@ class ModelConfig:
         d_ff: the width inside the feed-forward (None = 4·C, or 8/3·C rounded up to a multiple of 32 for swiglu).
         positions: "learned" and "sinusoidal" are added to the embeddings ("sinusoidal_halves": the same waves, first
             all sines, then all cosines, as in Marian's translators), "rotary" rotates queries and keys.
-        rotary_base: the base of the rotary wavelengths.
-        rotary_scaling: how the rotary frequencies are scaled for long texts (None = not at all).
+        rope_theta: the base of the rotary wavelengths.
+        rope_scaling: how the rotary frequencies are scaled for long texts (None = not at all).
         qk_norm: whether each head's queries and keys are normalized (RMSNorm) before RoPE and the dot product (Qwen3).
         norm: "layernorm" or "rmsnorm".
         norm_position: "pre" (before each sublayer) or "post" (after each residual connection).
@@ -56,7 +56,7 @@ class ModelConfig:
         output_bias: whether the output layer of a gpt or a transformer has a bias, as Marian's has (a bert's always).
         tie_embeddings: whether the output layer is the token embedding, transposed (Press & Wolf 2017).
         dropout: probability of dropping attention weights, outputs of attention and feed-forward, and embeddings.
-        head: what the model predicts (None = its family's own pre-training). "lm": the next token (gpt, transformer);
+        head: what the model predicts (None = its family's own pretraining). "lm": the next token (gpt, transformer);
             "pretraining": masked tokens and the next sentence (bert); "features": nothing, its output is a vector for
             each position; "classifier": a label for the whole text; "question_answering": where in the text the answer
             starts and ends. See `models/heads.py`.
@@ -75,8 +75,8 @@ class ModelConfig:
     d_model: int = 768
     d_ff: int = DERIVED
     positions: str = "learned"
-    rotary_base: float = 10_000.0
-    rotary_scaling: RotaryScaling | None = None
+    rope_theta: float = 10_000.0
+    rope_scaling: RopeScaling | None = None
     qk_norm: bool = False
     norm: str = "layernorm"
     norm_position: str = "pre"
@@ -95,8 +95,8 @@ class ModelConfig:
     def __post_init__(self):
         if isinstance(self.labels, list):  # JSON has no tuples
             object.__setattr__(self, "labels", tuple(self.labels))
-        if isinstance(self.rotary_scaling, dict):
-            object.__setattr__(self, "rotary_scaling", RotaryScaling.from_dict(self.rotary_scaling))
+        if isinstance(self.rope_scaling, dict):
+            object.__setattr__(self, "rope_scaling", RopeScaling.from_dict(self.rope_scaling))
         self._check_each_field()
         if self.head_size is None:
             self._check_heads_divide_d_model()
@@ -130,12 +130,12 @@ class ModelConfig:
             elif name in ("bias", "qkv_bias", "output_bias", "qk_norm", "tie_embeddings", "fused"):
                 if not isinstance(value, bool):
                     raise UserError(f"{name} is {value!r}; it must be true or false.")
-            elif name in ("dropout", "norm_eps", "rotary_base"):
+            elif name in ("dropout", "norm_eps", "rope_theta"):
                 if type(value) not in (int, float):
                     raise UserError(f"{name} is {value!r}; it must be a number.")
-            elif name == "rotary_scaling":
-                if value is not None and not isinstance(value, RotaryScaling):
-                    raise UserError(f"rotary_scaling is {value!r}; it must be null or an object of four numbers.")
+            elif name == "rope_scaling":
+                if value is not None and not isinstance(value, RopeScaling):
+                    raise UserError(f"rope_scaling is {value!r}; it must be null or an object of four numbers.")
             elif name == "labels":
                 if not (isinstance(value, tuple) and all(isinstance(label, str) and label for label in value)):
                     raise UserError(f"labels is {value!r}; it must be a list of names, none of them empty.")
@@ -145,8 +145,8 @@ class ModelConfig:
             raise UserError(f"dropout is {self.dropout}; it must be at least 0 and less than 1.")
         if not self.norm_eps > 0.0:
             raise UserError(f"norm_eps is {self.norm_eps}; it must be above 0.")
-        if not self.rotary_base > 1.0:
-            raise UserError(f"rotary_base is {self.rotary_base}; it must be above 1.")
+        if not self.rope_theta > 1.0:
+            raise UserError(f"rope_theta is {self.rope_theta}; it must be above 1.")
 
     def _check_heads_divide_d_model(self) -> None:
         if self.d_model % self.n_heads:
@@ -163,15 +163,15 @@ class ModelConfig:
             )
         if self.positions == "rotary" and self.head_size % 2:
             raise UserError(f"rotary positions need an even head size; here it is {self.head_size}.")
-        if self.positions != "rotary" and self.rotary_scaling is not None:
+        if self.positions != "rotary" and self.rope_scaling is not None:
             raise UserError(
-                f"rotary_scaling is only for rotary positions, and positions is {self.positions!r}; leave it out."
+                f"rope_scaling is only for rotary positions, and positions is {self.positions!r}; leave it out."
             )
         if self.positions.startswith("sinusoidal") and self.d_model % 2:
             raise UserError(f"sinusoidal positions need an even d_model; it is {self.d_model}.")
         if self.is_pretraining and (self.head == "pretraining") != (self.family == "bert"):
             right = "pretraining" if self.family == "bert" else "lm"
-            raise UserError(f"head is {self.head!r}, but a {self.family} is pre-trained with the head {right!r}.")
+            raise UserError(f"head is {self.head!r}, but a {self.family} is pretrained with the head {right!r}.")
         if self.head == "classifier" and (len(self.labels) < 2 or len(set(self.labels)) < len(self.labels)):
             raise UserError(f"labels is {list(self.labels)}; a classifier needs at least two, all different.")
         if self.head != "classifier" and self.labels:
@@ -179,7 +179,7 @@ class ModelConfig:
 
     @property
     def is_pretraining(self) -> bool:
-        """Whether the head is that of the family's own pre-training, "lm" or "pretraining"."""
+        """Whether the head is that of the family's own pretraining, "lm" or "pretraining"."""
         return self.head in ("lm", "pretraining")
 
     @property

@@ -58,7 +58,7 @@ def n_parameters_of(config: ModelConfig) -> int:
 
 
 def head_parameters(config: ModelConfig) -> int:
-    """Parameters after the first stack of blocks: of the head, or what the family's own pre-training needs."""
+    """Parameters after the first stack of blocks: of the head, or what the family's own pretraining needs."""
     c = config
     pooler = c.d_model**2 + c.d_model if c.family == "bert" else 0
     if c.head == "features":

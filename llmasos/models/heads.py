@@ -1,10 +1,10 @@
-"""Heads for other tasks than pre-training: a small layer on top of any family, trained together with it (fine-tuning).
+"""Heads for other tasks than pretraining: a small layer on top of any family, trained together with it (fine-tuning).
 
     ids (B, T) → backbone → hidden states (B, T, C) ┬→ pooled (B, C) → SequenceClassifier → logits (B, n_labels)
                                                     ├→                 SpanExtractor      → logits (B, T, 2)
                                                     └→                 FeatureExtractor   → the hidden states themselves
 
-The backbone is a BERT, a GPT or a Transformer without the layers that only its own pre-training needs. Each family
+The backbone is a BERT, a GPT or a Transformer without the layers that only its own pretraining needs. Each family
 pools a text in its own way: BERT takes its first token, [CLS], which is trained for that; GPT the last real token, the
 only one that has seen all others; the Transformer the mean of its encoder's output. In a pair of texts, BERT tells one
 from the other by segments, the other families only by the token between them.

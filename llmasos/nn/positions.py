@@ -49,7 +49,7 @@ class SinusoidalPositions(nn.Module):
         return self.table[positions]
 
 
-class Rotary(nn.Module):
+class RotaryEmbedding(nn.Module):
     """Rotary position embedding (Su et al. 2021, RoFormer): the cos and sin with which `apply_rotary` rotates q and k.
 
     Args:
@@ -57,15 +57,13 @@ class Rotary(nn.Module):
         head_size: D, even; D/2 planes are rotated, plane i by position / base^(2i/D) radians.
         base: the slowest plane completes a rotation in about 2π·base positions (10,000 in the paper, 500,000 in Llama
             3).
-        scaling: how the frequencies are scaled for texts longer than those of pre-training; None = not at all.
+        scaling: how the frequencies are scaled for texts longer than those of pretraining; None = not at all.
     """
 
     cos: Tensor  # (P, D/2)
     sin: Tensor  # (P, D/2)
 
-    def __init__(
-        self, context_length: int, head_size: int, base: float = 10_000.0, scaling: RotaryScaling | None = None
-    ):
+    def __init__(self, context_length: int, head_size: int, base: float = 10_000.0, scaling: RopeScaling | None = None):
         super().__init__()
         angles = wave_angles(context_length, head_size, base, scaling)  # (P, D/2)
         self.register_buffer("cos", angles.cos(), persistent=False)
@@ -96,16 +94,16 @@ def make_position_embedding(config: ModelConfig) -> LearnedPositions | Sinusoida
     return None
 
 
-def make_rotary(config: ModelConfig) -> Rotary | None:
+def make_rotary(config: ModelConfig) -> RotaryEmbedding | None:
     """The rotary positions that a config describes, or None if it has others."""
     if config.positions != "rotary":
         return None
-    return Rotary(config.context_length, config.head_size, config.rotary_base, config.rotary_scaling)
+    return RotaryEmbedding(config.context_length, config.head_size, config.rope_theta, config.rope_scaling)
 
 
 @dataclass(frozen=True)
-class RotaryScaling:
-    """Llama 3's way to read texts longer than those of its pre-training (Llama 3.1; `rope_type` "llama3").
+class RopeScaling:
+    """Llama 3's way to read texts longer than those of its pretraining (Llama 3.1; `rope_type` "llama3").
 
     A plane that rotates many times within the original context distinguishes near positions, and is left as it is. One
     that does not complete a single rotation distinguishes far ones: its frequency is divided by `factor`, so that it
@@ -115,7 +113,7 @@ class RotaryScaling:
         factor: by how much low frequencies are divided, at least 1.
         low_freq_factor: planes that rotate less often than this within the original context have low frequencies.
         high_freq_factor: planes that rotate more often than this have high frequencies; above `low_freq_factor`.
-        original_context_length: the context of pre-training, in tokens.
+        original_context_length: the context of pretraining, in tokens.
     """
 
     factor: float
@@ -127,18 +125,18 @@ class RotaryScaling:
         for field in fields(self):
             value = getattr(self, field.name)
             if type(value) not in (int, float) or not 0 < value < math.inf:
-                raise UserError(f"rotary_scaling: {field.name} is {value!r}; it must be a number above 0.")
+                raise UserError(f"rope_scaling: {field.name} is {value!r}; it must be a number above 0.")
         if self.factor < 1 or self.high_freq_factor <= self.low_freq_factor:
             raise UserError(
-                f"rotary_scaling is {self}; factor must be at least 1 and high_freq_factor above low_freq_factor."
+                f"rope_scaling is {self}; factor must be at least 1 and high_freq_factor above low_freq_factor."
             )
 
     @classmethod
-    def from_dict(cls, values: dict) -> RotaryScaling:
+    def from_dict(cls, values: dict) -> RopeScaling:
         """From the object in a `config.json`. Raises UserError if its fields are others."""
         names = {field.name for field in fields(cls)}
         if set(values) != names:
-            raise UserError(f"rotary_scaling has the fields {sorted(values)}; expected {sorted(names)}.")
+            raise UserError(f"rope_scaling has the fields {sorted(values)}; expected {sorted(names)}.")
         return cls(**values)
 
     def scale(self, frequencies: Tensor) -> Tensor:
@@ -153,7 +151,7 @@ def wave_angles(
     n_positions: int,
     width: int,
     base: float,
-    scaling: RotaryScaling | None = None,
+    scaling: RopeScaling | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
     """(n_positions, width/2) angles p / base^(2i/width) in radians, with frequencies scaled by `scaling` if given.

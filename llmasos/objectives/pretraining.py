@@ -1,4 +1,4 @@
-"""BERT's pre-training: masked language modeling and next-sentence prediction on the same pairs of texts.
+"""BERT's pretraining: masked language modeling and next-sentence prediction on the same pairs of texts.
 
 One forward pass serves both. The loss is the sum of the two means: over all masked tokens, and over all pairs (Devlin
 et al. 2019, appendix A.2).
@@ -16,7 +16,7 @@ from llmasos.objectives.objective import Batch, MakeRng
 from llmasos.tokenizers.tokenizer import Tokenizer
 
 
-class BERTPretraining:
+class MaskedLMAndNextSentence:
     """Both objectives, with the arguments of `MaskedLM`. An example is an `EncodedSentencePair`."""
 
     def __init__(self, tokenizer: Tokenizer, mask_prob: float = 0.15, whole_word_masking: bool = False):

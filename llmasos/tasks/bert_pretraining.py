@@ -1,4 +1,4 @@
-"""BERT pre-training: masked language modeling and next-sentence prediction (Devlin et al. 2019, section 3.1).
+"""BERT pretraining: masked language modeling and next-sentence prediction (Devlin et al. 2019, section 3.1).
 
     documents of sentences → pairs of segments, half of which belong together → [CLS] a [SEP] b [SEP] → BERT
 
@@ -18,7 +18,7 @@ from llmasos.errors import UserError
 from llmasos.evaluation import proportion
 from llmasos.models import Model, ModelConfig
 from llmasos.nn import eval_mode
-from llmasos.objectives import IGNORE_INDEX, MaskedLMAndNextSentence, EncodedSentencePair, MaskedLM
+from llmasos.objectives import IGNORE_INDEX, EncodedSentencePair, MaskedLM, MaskedLMAndNextSentence
 from llmasos.objectives.masked import MASK
 from llmasos.tasks.language_modeling import PlainTextTask, text_splits
 from llmasos.tasks.task import Report, batches
@@ -37,7 +37,9 @@ class BertPretraining(PlainTextTask):
         return self.recipe.training.next_sentence
 
     @classmethod
-    def make_objective(cls, recipe: Recipe, tokenizer: Tokenizer, config: ModelConfig) -> MaskedLM | MaskedLMAndNextSentence:
+    def make_objective(
+        cls, recipe: Recipe, tokenizer: Tokenizer, config: ModelConfig
+    ) -> MaskedLM | MaskedLMAndNextSentence:
         settings = recipe.training
         objective = MaskedLMAndNextSentence if settings.next_sentence else MaskedLM
         return objective(tokenizer, settings.mask_prob, settings.whole_word_masking)

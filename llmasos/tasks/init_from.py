@@ -1,9 +1,9 @@
-"""What `--init-from` brings: the tokenizer, the config and the weights of a pre-trained model."""
+"""What `--init-from` brings: the tokenizer, the config and the weights of a pretrained model."""
 
 from pathlib import Path
 
 from llmasos.errors import UserError
-from llmasos.hub import find, load_backbone, load_config, load_tokenizer
+from llmasos.hub import find_model_folder, load_backbone, load_config, load_tokenizer
 from llmasos.models import Model, ModelConfig
 from llmasos.tokenizers import Tokenizer
 from llmasos.training.named_recipes import RECIPES
@@ -34,7 +34,7 @@ def find_pretrained(init_from: str) -> Path:
         UserError: there is no such model; if it is that of a named recipe, the message says how to train it.
     """
     try:
-        return find(init_from)
+        return find_model_folder(init_from)
     except UserError as error:
         path = Path(init_from)
         if path.parent.name == "runs" and path.name in RECIPES and not path.exists():

@@ -108,7 +108,7 @@ def setup_task(recipe: Recipe, run: Path, context: DistributedContext, resume: b
 
 def tokenizer_and_config(run: Path) -> tuple[Tokenizer, ModelConfig]:
     """What an existing run was started with."""
-    from llmasos.hub.tokenizers import load_any_tokenizer  # a pre-trained model may have brought a published one
+    from llmasos.hub.tokenizers import load_any_tokenizer  # a pretrained model may have brought a published one
 
     return load_any_tokenizer(run / "tokenizer"), ModelConfig.from_dict(read_json(run / "origin.json")["config"])
 
@@ -178,22 +178,22 @@ def run_and_compare(recipe: Recipe, run: Path, context: DistributedContext, resu
 
 
 def compare(pretrained: dict[str, Any], baseline: dict[str, Any]) -> str:
-    """What pre-training gained, by the first metric: both values and their difference with its interval.
+    """What pretraining gained, by the first metric: both values and their difference with its interval.
 
     Args:
-        pretrained, baseline: the `results.json` of a run from pre-trained weights, and of one from random weights.
+        pretrained, baseline: the `results.json` of a run from pretrained weights, and of one from random weights.
     """
     from llmasos.evaluation import paired_bootstrap  # only for comparisons
 
     a, b = (results["metrics"][0] for results in (pretrained, baseline))
     if a["n"] < 2:
-        return "What pre-training gained cannot be measured on a single held-out example."
+        return "What pretraining gained cannot be measured on a single held-out example."
     gain = paired_bootstrap(np.array(pretrained["outcomes"]), np.array(baseline["outcomes"]))
     digits = a["digits"]
     values = [f"{m['value']:.{digits}f} ({m['low']:.{digits}f}–{m['high']:.{digits}f})" for m in (a, b)]
     difference = f"{gain.value:+.{digits}f} ({gain.low:+.{digits}f} to {gain.high:+.{digits}f})"
     return (
-        f"What pre-training gained: {a['name']} {values[0]} from pre-trained weights, {values[1]} from random weights "
+        f"What pretraining gained: {a['name']} {values[0]} from pretrained weights, {values[1]} from random weights "
         f"at equal steps: {difference} on the same {a['n']:,} examples, with 95 % intervals."
     )
 

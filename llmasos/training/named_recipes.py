@@ -82,7 +82,7 @@ RECIPES: dict[str, NamedRecipe] = {
     ),
     "classify-storyworld": NamedRecipe(
         "that BERT learns to tell happy endings from sad ones, from 100 labeled stories; with a baseline from scratch",
-        "accuracy 0.94 from pre-trained weights, 0.75 from random ones (always happy); val_loss 0.18 after 60 steps, "
+        "accuracy 0.94 from pretrained weights, 0.75 from random ones (always happy); val_loss 0.18 after 60 steps, "
         "in 20 seconds, both together",
         {
             "task": "text-classification",
@@ -98,7 +98,7 @@ RECIPES: dict[str, NamedRecipe] = {
     ),
     "qa-storyworld": NamedRecipe(
         "that BERT learns to answer questions about a story; with a baseline from scratch",
-        "exact match 74 from pre-trained weights; 20 from random ones, as much as never answering; val_loss 0.31 after "
+        "exact match 74 from pretrained weights; 20 from random ones, as much as never answering; val_loss 0.31 after "
         "255 steps, in 3 minutes, both together",
         {
             "task": "question-answering",
@@ -197,7 +197,7 @@ RECIPES: dict[str, NamedRecipe] = {
     ),
     "qa-squad": NamedRecipe(
         "a BERT answers questions about Wikipedia articles, some of them without an answer (SQuAD 2.0), for a GPU",
-        "for a GPU and a pre-trained BERT (--init-from); not measured yet",
+        "for a GPU and a pretrained BERT (--init-from); not measured yet",
         {
             "task": "question-answering",
             "data": "squad2",

@@ -61,8 +61,8 @@ class Part:
         for field in dataclasses.fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
             value = getattr(self, field.name)
             if value is not None and field.metadata:
-                check_type(name_of(field), value, types_of(field))
-                check_range(name_of(field), value, field.metadata)
+                check_type(flag_name(field), value, types_of(field))
+                check_range(flag_name(field), value, field.metadata)
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class TrainingSettings(Part):
     """How to train: all that `Trainer` and `make_optimizers` need to know."""
 
     # The objective
-    next_sentence: bool = setting(True, "BERT pre-training: also predict whether one text follows another")
+    next_sentence: bool = setting(True, "BERT pretraining: also predict whether one text follows another")
     mask_prob: float = setting(0.15, "masked language modeling: probability of masking a token", above=0, below=1)
     whole_word_masking: bool = setting(False, "mask all pieces of a word together")
     label_smoothing: float = setting(
@@ -237,7 +237,7 @@ def settings() -> Iterator[tuple[str, str, dataclasses.Field]]:
     for part, holder in {"": Recipe, **PARTS}.items():
         for field in dataclasses.fields(holder):
             if field.name not in PARTS:
-                yield name_of(field), part, field
+                yield flag_name(field), part, field
 
 
 def without_aliases(values: dict[str, Any]) -> dict[str, Any]:
@@ -301,7 +301,7 @@ SECTIONS = {  # the first setting of each section of the help text
 }
 
 
-def name_of(field: dataclasses.Field) -> str:
+def flag_name(field: dataclasses.Field) -> str:
     """A setting's flat name."""
     return field.metadata.get("flag") or field.name
 

@@ -86,7 +86,7 @@ PUBLISHED = {
         GPT2Config(**GPT2, tie_word_embeddings=False, activation_function="gelu", n_inner=40)
     ),
     "gpt2 body": lambda: GPT2Model(GPT2Config(**GPT2)),
-    "bert pre-training": lambda: BertForPreTraining(BertConfig(**BERT)),
+    "bert pretraining": lambda: BertForPreTraining(BertConfig(**BERT)),
     "bert body": lambda: BertModel(BertConfig(**BERT)),
     "bert classifier": lambda: BertForSequenceClassification(
         BertConfig(**BERT, id2label={0: "bad", 1: "fair", 2: "good"}, label2id={"bad": 0, "fair": 1, "good": 2})

@@ -1,4 +1,4 @@
-"""What the tests of the pre-training objectives share: a tokenizer, tiny models, examples."""
+"""What the tests of the pretraining objectives share: a tokenizer, tiny models, examples."""
 
 from functools import cache
 from pathlib import Path
@@ -78,8 +78,6 @@ def gradients_of(model: torch.nn.Module, losses: dict[str, torch.Tensor]) -> lis
 
 def learn(objective: Objective, model: torch.nn.Module, examples: list, run: Path, steps: int = 60, **more) -> float:
     """Train on these few examples only, in one batch, and return their loss at the end."""
-    settings = tiny_settings(
-        max_steps=steps, batch_size=len(examples), learning_rate=1e-2, eval_interval=steps, **more
-    )
+    settings = tiny_settings(max_steps=steps, batch_size=len(examples), learning_rate=1e-2, eval_interval=steps, **more)
     quiet = {"say": lambda text: None}
     return Trainer(model, objective, Examples(examples), examples, settings, run, **quiet).train().val_loss

@@ -70,7 +70,7 @@ def test_padding_is_masked_as_in_transformers(name, tmp_path):
     expected = outputs(theirs, IDS, RAGGED)
     if theirs.config.model_type != "marian" and ours.dim() == 3:  # outputs at padded positions are meaningless
         ours, expected = ours[RAGGED], expected[RAGGED]
-    elif name == "bert pre-training":
+    elif name == "bert pretraining":
         ours, expected = ours[0], expected[0]
     torch.testing.assert_close(ours, expected, **CLOSE)
 
@@ -110,7 +110,7 @@ def test_a_bert_without_next_sentence_prediction_reports_its_randomly_initialize
 
 
 @pytest.mark.parametrize("head", ["classifier", "question_answering", "features"])
-@pytest.mark.parametrize("source", ["bert pre-training", "bert body", "bert classifier"])
+@pytest.mark.parametrize("source", ["bert pretraining", "bert body", "bert classifier"])
 def test_the_backbone_of_any_bert_can_be_loaded(source, head, tmp_path):
     theirs = published(source)
     theirs.save_pretrained(tmp_path)
@@ -213,7 +213,7 @@ def test_unsupported_options_are_errors_that_name_them(name, fields, words, tmp_
 
 
 def test_unused_tensors_of_the_file_are_reported(tmp_path):
-    published("bert pre-training").save_pretrained(tmp_path)
+    published("bert pretraining").save_pretrained(tmp_path)
     spoil(tmp_path, architectures=["BertModel"])
     messages = []
     read_model(tmp_path, say=messages.append)

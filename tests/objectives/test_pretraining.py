@@ -1,4 +1,4 @@
-"""Next-sentence prediction, and BERT's pre-training, which adds masked language modeling."""
+"""Next-sentence prediction, and BERT's pretraining, which adds masked language modeling."""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 from objective_helpers import cut, framed_pairs, gradients_of, learn, rngs, tiny_bert, tokenizer
 from torch.nn import functional as F
 
-from llmasos.objectives import BERTPretraining, MaskedLM, NextSentence
+from llmasos.objectives import MaskedLM, MaskedLMAndNextSentence, NextSentence
 
 
 def test_frames_are_stacked_and_follow_as_they_say():
@@ -43,7 +43,7 @@ def test_the_loss_without_any_knowledge_is_log_2():
 
 
 def test_pretraining_is_both_objectives_with_one_forward_pass():
-    both, masked, following = (kind(tokenizer()) for kind in (BERTPretraining, MaskedLM, NextSentence))
+    both, masked, following = (kind(tokenizer()) for kind in (MaskedLMAndNextSentence, MaskedLM, NextSentence))
     model, pairs = tiny_bert(), framed_pairs(6)
     batch = both.collate(pairs, rngs(6))
     hidden = masked.collate([pair.inputs for pair in pairs], rngs(6))
@@ -60,7 +60,7 @@ def test_pretraining_is_both_objectives_with_one_forward_pass():
     assert correct == {**masked.n_correct(model, batch), **following.n_correct(model, batch)}
 
 
-@pytest.mark.parametrize("kind", [NextSentence, BERTPretraining])
+@pytest.mark.parametrize("kind", [NextSentence, MaskedLMAndNextSentence])
 def test_neither_padding_nor_other_rows_change_the_loss_or_a_gradient(kind):
     objective, model = kind(tokenizer()), tiny_bert()
     batch = objective.collate(framed_pairs(6), rngs(6))
@@ -74,7 +74,7 @@ def test_neither_padding_nor_other_rows_change_the_loss_or_a_gradient(kind):
         torch.testing.assert_close(gradient, sum(part[i] for part in parts), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind, limit", [(NextSentence, 0.1), (BERTPretraining, 1.1)])
+@pytest.mark.parametrize("kind, limit", [(NextSentence, 0.1), (MaskedLMAndNextSentence, 1.1)])
 def test_a_few_pairs_can_be_overfitted(tmp_path, kind, limit):
     objective, model, pairs = kind(tokenizer()), tiny_bert(d_model=32).float(), framed_pairs(4)
     loss = learn(objective, model, pairs, tmp_path, steps=300)

@@ -35,8 +35,8 @@ TASKS = {
     "classify": ("--task", "text-classification", "--data", "labeled.csv"),
     "answer": ("--task", "question-answering", "--data", "questions.jsonl"),
 }
-FAMILIES = {"bert": "bert", "text": "gpt", "translate": "transformer"}  # pre-trained run → its family
-WORTH = "What pre-training gained"
+FAMILIES = {"bert": "bert", "text": "gpt", "translate": "transformer"}  # pretrained run → its family
+WORTH = "What pretraining gained"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -81,7 +81,7 @@ def test_weights_sizes_and_tokenizer_come_from_the_run_named_by_init(task, pretr
 
 
 def test_training_begins_with_those_weights():
-    """With a learning rate of next to nothing the trained body is still the pre-trained one."""
+    """With a learning rate of next to nothing the trained body is still the pretrained one."""
     for flags, out in (((), "still"), (("--no-init-weights",), "still-random")):
         still = ("--learning-rate", "1e-12", "--weight-decay", "0", "--steps", "1", *flags)
         assert train(*TASKS["classify"], "--init-from", "runs/bert", *still, "--out", out) == 0
@@ -186,7 +186,7 @@ def test_the_figures_of_a_comparison_are_those_of_the_two_results():
         return {"metrics": [score], "outcomes": outcomes}
 
     line = compare(results([1.0] * 8, 1.0), results([0.0] * 4 + [1.0] * 4, 0.5))
-    assert "accuracy 1.00 (0.90–1.10) from pre-trained weights, 0.50 (0.40–0.60) from random" in line
+    assert "accuracy 1.00 (0.90–1.10) from pretrained weights, 0.50 (0.40–0.60) from random" in line
     assert "+0.50 (+" in line and "on the same 8 examples" in line
 
 
