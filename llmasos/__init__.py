@@ -5,9 +5,9 @@
     model = LLMTrainer.from_pretrained("storyworld-gpt")
     print(model.generate("One cold morning"))
 
-The rooms in the order in which to read them: `storage`, `nn` (the parts), `models`, `tokenizers`, `datasets`,
-`objectives`, `training`, `generation`, `evaluation`, `prompting`, `hub`, `tasks`, `interpret`, `serving`,
-`commands`, `sdk`. A room imports only from rooms before it.
+The packages, in reading order: `storage`, `nn` (the parts), `models`, `tokenizers`, `datasets`, `objectives`,
+`training`, `generation`, `evaluation`, `prompting`, `hub`, `tasks`, `interpret`, `serving`, `cli`, `tools`, `sdk`. Each
+imports only from those before it.
 """
 
 import importlib
@@ -19,13 +19,15 @@ __version__ = "0.1.0"  # the only place; pyproject.toml and the server read it f
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "4000")
 
-# name → the module that has it, imported when it is first asked for
-FACE = {"LLMTrainer": "llmasos.sdk", "LLMServing": "llmasos.serving.service"}
-__all__ = list(FACE)
+# name → the module that defines it, imported on first use
+EXPORTS = {"LLMTrainer": "llmasos.sdk", "LLMServing": "llmasos.serving.service"}
+__all__ = list(EXPORTS)
 
 
 def __getattr__(name: str):
-    """`from llmasos import LLMTrainer`, without torch being imported for those who want a single room."""
-    if name not in FACE:
-        raise AttributeError(f"module 'llmasos' has no attribute {name!r}; it has {', '.join(FACE)} and its rooms")
-    return getattr(importlib.import_module(FACE[name]), name)
+    """Import an exported class on first use, so that a single package can be imported without the others."""
+    if name not in EXPORTS:
+        raise AttributeError(
+            f"module 'llmasos' has no attribute {name!r}; it has {', '.join(EXPORTS)} and its packages."
+        )
+    return getattr(importlib.import_module(EXPORTS[name]), name)

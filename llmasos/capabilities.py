@@ -1,7 +1,7 @@
 """The only list of what a model can be trained for (`TASKS`) and what it can be used for (`CAPABILITIES`).
 
 Everything that offers a choice reads these two tables: the flag `--task`, the Python API, `eval`, `serve` and its
-client. They hold names only and import nothing, so every room can read them.
+client. They hold names only and import nothing, so every package can read them.
 
 **To add a task**, write one file in `llmasos/tasks` with a subclass of `Task`, and add one row here.
 If its models are used in a new way, add a row to `CAPABILITIES`, a branch to `llmasos/tasks/responses.py`, a method
@@ -25,8 +25,8 @@ class TaskInfo:
         data_format: of the examples (`llmasos/datasets/infer.py`).
         metric: the headline number of its report.
         capability: what the trained model is used for, a name in `CAPABILITIES`.
-        per_example: whether the metric is an average over examples, so that two runs can be
-            compared example by example.
+        per_example: whether the metric is an average over examples, so that two runs can be compared example by
+            example.
     """
 
     summary: str
@@ -47,7 +47,7 @@ class Capability:
         route: of the HTTP API.
         method: of `LLMTrainer`; "" if there is none.
         families, heads: of the models that have the capability.
-        example: a JSON body with which to try the route; "" if it is not one to begin with.
+        example: a JSON body to try the route with; "" if there is none.
     """
 
     route: str
@@ -70,7 +70,7 @@ TASKS: dict[str, TaskInfo] = {
         ("gpt",), "lm", "conversations", "exact answers", "chat",
     ),
     "bert-pretraining": TaskInfo(
-        "fill in masked tokens, and tell whether two texts belong together",
+        "fill in masked tokens, and predict whether one text follows the other",
         "llmasos.tasks.bert_pretraining:BertPretraining",
         ("bert",), "pretraining", "text", "masked-LM accuracy", "fill-mask",
     ),
@@ -80,7 +80,7 @@ TASKS: dict[str, TaskInfo] = {
         ("transformer",), "lm", "pairs", "BLEU", "translation",
     ),
     "summarization": TaskInfo(
-        "write what a text says in one sentence",
+        "summarize a text in one sentence",
         "llmasos.tasks.sequence_to_sequence:Summarization",
         ("transformer",), "lm", "summaries", "ROUGE-L", "translation",
     ),
@@ -91,7 +91,7 @@ TASKS: dict[str, TaskInfo] = {
     ),
     "question-answering": TaskInfo(
         "find the answer to a question in a text",
-        "llmasos.tasks.extractive_qa:QuestionAnswering",
+        "llmasos.tasks.question_answering:QuestionAnswering",
         FAMILIES, "question_answering", "questions", "exact match", "question-answering", per_example=True,
     ),
 }  # fmt: skip
@@ -139,19 +139,19 @@ def capabilities_of(family: str, head: str) -> tuple[str, ...]:
 
 
 def tasks_to_learn(family: str, head: str) -> list[str]:
-    """The tasks that a model can be fine-tuned for. One that already has a task's head keeps to that task.
+    """The tasks that a model can be fine-tuned for. A model with the head of one task can only learn that task.
 
     >>> tasks_to_learn("bert", "pretraining")
     ['bert-pretraining', 'text-classification', 'question-answering']
     """
-    own = [name for name, row in TASKS.items() if family in row.families and row.head == head]
+    same_head = [name for name, row in TASKS.items() if family in row.families and row.head == head]
     if head not in ("lm", "pretraining"):
-        return own
-    return own + [name for name, row in TASKS.items() if family in row.families and name not in own]
+        return same_head
+    return same_head + [name for name, row in TASKS.items() if family in row.families and name not in same_head]
 
 
 def default_task(family: str, head: str, chats: bool = False) -> str | None:
-    """The task by which to measure a model that says nothing about how it was trained; None if there is none.
+    """The task to evaluate a model on if the recipe of its run is unknown; None if there is none.
 
     Args:
         chats: whether its tokenizer has the special tokens of a chat template.

@@ -103,8 +103,7 @@ class LLMTrainer:
             eval_data: the same for validation; None = a tenth of the data.
             task: a name in `llmasos/capabilities.py`, such as "text-classification"; None = the first that fits
                 the model and the data, which is printed.
-            epochs: how often each example is seen; `max_steps` says it directly (None of both: 3, and at least 100
-                steps).
+            epochs: how often each example is seen, unless `max_steps` is set (default: 3, but at least 100 steps).
             settings: any setting of `training/recipe.py`: batch_size, learning_rate, freeze_layers, out_dir, …
 
         Raises:
@@ -266,8 +265,8 @@ class LLMTrainer:
         """Write model and tokenizer to a folder, completely or not at all. Where it can, transformers opens it too.
 
         Args:
-            folder: made if needed. One that holds other files than a model's is refused.
-            half: store the weights in 16 bits: half the size, and a little less precision.
+            folder: created if needed. A folder with other files in it is rejected.
+            half: store the weights in fp16: half the size, slightly less precision.
 
         Raises:
             UserError: the folder holds other files, or cannot be written.

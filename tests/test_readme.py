@@ -116,7 +116,9 @@ def test_every_command_runs(tmp_path):
         if "train.py" in command and "--list" not in command:
             words += " --max-steps 2 --eval-interval 2"
         if " serve " in command:
-            server = subprocess.Popen(f"exec {words} --port 0", shell=True, cwd=checkout, stdout=subprocess.PIPE, text=True)
+            server = subprocess.Popen(
+                f"exec {words} --port 0", shell=True, cwd=checkout, stdout=subprocess.PIPE, text=True
+            )
             assert any("http://127.0.0.1:" in line for line in server.stdout)
             server.send_signal(signal.SIGTERM)
             assert server.wait(60) == 0, command

@@ -66,7 +66,7 @@ def test_the_three_lines_of_the_proposal():
 def test_the_objective_that_fits_is_found_and_said(model, data, task, capsys):
     trainer = LLMTrainer.from_pretrained(f"runs/{model}")
     trainer.train(data, **FEW)
-    assert f"objective {task}: it fits" in capsys.readouterr().out
+    assert f"task {task}: it fits" in capsys.readouterr().out
     recipe = json.loads((Path(trainer.name) / "recipe.json").read_text())
     assert (recipe["task"], recipe["max_steps"]) == (task, 2)
     assert recipe["init_from"].startswith(f"runs/{model}/checkpoints")
@@ -172,8 +172,8 @@ def test_data_that_cannot_be_learned_from_gets_a_sentence(model, data, words):
 
 
 @pytest.mark.parametrize("settings, words", [
-    ({"objective": "sing"}, "objective is 'sing'; it must be one of: language-modeling"),
-    ({"objective": "translation"}, "learns from pairs, and this data is of the format text"),
+    ({"task": "sing"}, "task is 'sing'; it must be one of: language-modeling"),
+    ({"task": "translation"}, "learns from pairs, and this data is of the format text"),
     ({"epochs": 0}, "epochs is 0; it must be above 0"),
     ({"learning_rate": -1.0}, "learning_rate is -1.0"),
     ({"freeze_layers": 7, "max_steps": 1}, "the model has 1 layers"),

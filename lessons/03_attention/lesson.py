@@ -30,7 +30,7 @@ from lessons.machinery.lesson_api import part, predict, result, seed
 from lessons.machinery.pictures import curves, heatmap
 from llmasos.datasets import Windows
 from llmasos.datasets.storyworld import stories
-from llmasos.nn import MultiHeadAttention, causal_mask, explicit_attention
+from llmasos.nn import MultiHeadAttention, causal_mask, naive_attention
 from llmasos.objectives import CausalLM
 from llmasos.tokenizers import CharTokenizer
 
@@ -123,11 +123,11 @@ print("output ", weights @ v)  # (T, S) @ (S, D) → (T, D)
 # all values, weighted by how well their keys match the query. Because it is soft, it has a gradient everywhere, so the
 # three matrices can be learned.
 #
-# The library has exactly this function, for any batch size and number of heads: `explicit_attention(q, k, v)` in
+# The library has exactly this function, for any batch size and number of heads: `naive_attention(q, k, v)` in
 # `llmasos/nn/attention.py`, with q (B, H, T, D). You will write it in exercise **attention**.
 
 # %%
-output, weights = explicit_attention(q[None, None], k[None, None], v[None, None])  # B = H = 1
+output, weights = naive_attention(q[None, None], k[None, None], v[None, None])  # B = H = 1
 print(output.shape, weights.shape)
 print(output[0, 0])
 
@@ -208,7 +208,7 @@ text = torch.randn(1, 1, 5, 8)  # (B, H, T, D)
 changed = text.clone()
 changed[..., 3, :] += 1.0
 for causal in (True, False):
-    before, after = (explicit_attention(a, a, a, causal=causal)[0] for a in (text, changed))
+    before, after = (naive_attention(a, a, a, causal=causal)[0] for a in (text, changed))
     moved = (before != after).any(dim=-1)[0, 0]
     print("causal:    " if causal else "no mask:   ", ["moved" if m else "same" for m in moved])
 
@@ -325,7 +325,7 @@ class LookBack(nn.Module):
             if average_past is not None:
                 return a.out_proj(average_past(values))
             alike = torch.zeros_like(x)[:, None]  # all scores 0, so all weights equal
-            return a.out_proj(explicit_attention(alike, alike, values[:, None], causal=True)[0][:, 0])
+            return a.out_proj(naive_attention(alike, alike, values[:, None], causal=True)[0][:, 0])
         if multi_head_attention is None:
             return a(x, causal=True)
         weights = (a.q_proj.weight, a.k_proj.weight, a.v_proj.weight, a.out_proj.weight)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lessons.machinery.exercises import Case, Exercise, Misconception, WrittenAnswer
 from llmasos.generation import BeamOptions, beam_search_naive, sampling
-from llmasos.nn import explicit_attention
+from llmasos.nn import naive_attention
 
 FORBIDDEN_WARPERS = {
     f"transformers.{name}": "it is the ready-made rule; write it yourself"
@@ -527,7 +527,7 @@ def with_the_library(x, positions, w_q, w_k, w_v, cache=None):
     k, v = h @ w_k.T, h @ w_v.T
     if cache is not None:
         k, v = torch.cat([cache[0], k]), torch.cat([cache[1], v])
-    out = explicit_attention((h @ w_q.T)[None, None], k[None, None], v[None, None], causal=True)[0]
+    out = naive_attention((h @ w_q.T)[None, None], k[None, None], v[None, None], causal=True)[0]
     return out[0, 0], (k, v)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llmasos.cli.cli import ArgumentParser
-from llmasos.hub import find, load_config, load_pretrained, load_tokenizer
+from llmasos.hub import find_model_folder, load_config, load_pretrained, load_tokenizer
 from llmasos.storage import write_json
 from llmasos.tasks.evaluate import evaluation_recipe, setup_evaluation
 from llmasos.training.device import pick_device
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         UserError: there is no such model or split, or the data cannot be used.
     """
     args = make_parser().parse_args(arguments)
-    folder = find(args.model, say=print)
+    folder = find_model_folder(args.model, say=print)
     config, tokenizer = load_config(folder), load_tokenizer(folder)
     changes = {name: getattr(args, name) for name in CHANGES if hasattr(args, name)}
     recipe, eval_only = evaluation_recipe(args.model, config, tokenizer, changes)

@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         server.start()
         print(welcome(app, server), flush=True)
         if not is_loopback(server.host) and app.api_key is None:
-            note(f"everybody who can reach this machine can use the server; set {API_KEY_VARIABLE} to require a key.")
+            note(f"anyone who can reach this machine can use the server; set {API_KEY_VARIABLE} to require a key.")
         while not stop_signal.wait(0.1):  # Python handles a signal only between two waits
             pass
         if app.engine.n_running or app.engine.n_waiting:

@@ -119,7 +119,7 @@ def formats_of(columns: set[str], where: str) -> tuple[str, ...]:
     expected = "; ".join(" and ".join(sorted(names)) for alternatives in COLUMNS.values() for names in alternatives)
     raise UserError(
         f"{where} has the columns {', '.join(sorted(columns))}; expected {expected}. Rename them, or pass "
-        'objective= and columns="text=…,label=…".'
+        'task= and columns="text=…,label=…".'
     )
 
 

@@ -1,11 +1,12 @@
 """How to generate: frozen dataclasses, checked when they are made."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from llmasos.errors import UserError
 
 LOWEST_TEMPERATURE = 1e-3  # below this logits / temperature can overflow, and sampling is greedy anyway
+NOT_ABOUT_LOGITS = ("max_new_tokens", "stop", "stop_token_ids", "stop_at_end_of_text", "seed")  # of `SamplingOptions`
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class SamplingOptions:
         min_p: sample from tokens at least this many times as likely as the most likely one, in (0, 1] (None = all).
         repetition_penalty: above 1, tokens of the prompt and of the text so far become less likely; 1 = off.
         stop: stop when the generated text contains one of these strings, which is not part of the result.
-        stop_ids: stop at any of these tokens, too; special tokens have no text that `stop` could find.
+        stop_token_ids: stop at any of these tokens, too; special tokens have no text that `stop` could find.
         stop_at_end_of_text: stop when the model generates `<|endoftext|>`. False is for measuring speed.
         seed: of the random numbers; the same seed gives the same text.
         presence_penalty: subtracted from the logit of every token that the new text contains, from -2 to 2; 0 = off.
@@ -35,7 +36,7 @@ class SamplingOptions:
     min_p: float | None = None
     repetition_penalty: float = 1.0
     stop: tuple[str, ...] = ()
-    stop_ids: tuple[int, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
     stop_at_end_of_text: bool = True
     seed: int = 0
     presence_penalty: float = 0.0
@@ -69,15 +70,14 @@ class SamplingOptions:
         if not isinstance(self.seed, int) or isinstance(self.seed, bool):
             raise UserError(f"seed is {self.seed!r}; it must be a whole number.")
 
-    def stopping_at(self, id: int) -> "SamplingOptions":
+    def with_stop_token(self, id: int) -> "SamplingOptions":
         """The same options, with one more token to stop at."""
-        return replace(self, stop_ids=(*self.stop_ids, id))
+        return replace(self, stop_token_ids=(*self.stop_token_ids, id))
 
     @property
-    def processing(self) -> tuple:
+    def sampling_key(self) -> tuple:
         """The fields that decide how logits are processed: where they are equal, sequences can be sampled together."""
-        penalties = self.repetition_penalty, self.presence_penalty, self.frequency_penalty
-        return self.temperature, self.top_k, self.top_p, self.min_p, *penalties
+        return tuple(getattr(self, field.name) for field in fields(self) if field.name not in NOT_ABOUT_LOGITS)
 
     @property
     def greedy(self) -> bool:

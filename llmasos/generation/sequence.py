@@ -57,7 +57,7 @@ def next_tokens(logits: Tensor, sequences: Sequence[SequenceState]) -> Tensor:
     groups: dict[tuple, list[int]] = {}
     for i, sequence in enumerate(sequences):
         assert isinstance(sequence.options, SamplingOptions)  # beam search does not sample
-        groups.setdefault(sequence.options.processing, []).append(i)
+        groups.setdefault(sequence.options.sampling_key, []).append(i)
     if len(groups) == 1:
         return _sample_group(logits, sequences)
     tokens = torch.empty(len(sequences), dtype=torch.long, device=logits.device)

@@ -20,7 +20,7 @@ class SequenceStream:
 
     def __init__(self, tokenizer: Tokenizer, options: SamplingOptions):
         self._text = TextStream(tokenizer, options.stop)
-        self._stop_ids = {*options.stop_ids, *([tokenizer.end_of_text] if options.stop_at_end_of_text else [])}
+        self._stop_ids = {*options.stop_token_ids, *([tokenizer.end_of_text] if options.stop_at_end_of_text else [])}
         self._n_left = options.max_new_tokens
 
     def push(self, id: int) -> tuple[str, str | None]:
@@ -28,7 +28,7 @@ class SequenceStream:
 
         Returns:
             the text that is now final, and the finish reason: None while the sequence continues, "stop" (end of text,
-            another of `stop_ids`, or a stop string) or "length" (max_new_tokens).
+            another of `stop_token_ids`, or a stop string) or "length" (max_new_tokens).
         """
         self._n_left -= 1
         text, reason = self._text.push(id), None

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from llmasos.errors import UserError
-from llmasos.hub.formats import FORMATS, Fields, Format
+from llmasos.hub.formats import FORMATS, HFConfig, HFFormat
 from llmasos.hub.tokenizers import load_any_tokenizer
 from llmasos.hub.weights import MAX_SHARD_BYTES, read_weights, write_weights
 from llmasos.models import Model, ModelConfig, build_model, load_model, weights_of
@@ -185,7 +185,7 @@ def write_model(
     return None if format is None else format.architecture(config)
 
 
-def published_format(config: ModelConfig) -> tuple[Format | None, dict[str, Any]]:
+def published_format(config: ModelConfig) -> tuple[HFFormat | None, dict[str, Any]]:
     """Return the published format that can represent this config, and its config.json; (None, {}) if there is none."""
     for format in FORMATS:
         fields = format.write_config(config)
@@ -222,10 +222,10 @@ def is_published(folder: Path) -> bool:
     return "family" not in fields
 
 
-def read_published_config(folder: Path) -> tuple[ModelConfig, Format]:
+def read_published_config(folder: Path) -> tuple[ModelConfig, HFFormat]:
     """Read a published config.json; return our config for it, and its format."""
     file = Path(folder) / "config.json"
-    fields = Fields(read_json(file), str(file))
+    fields = HFConfig(read_json(file), str(file))
     model_type = fields.get("model_type")
     format = next((format for format in FORMATS if model_type in format.model_types), None)
     if format is None:
@@ -249,7 +249,7 @@ def read_published_config(folder: Path) -> tuple[ModelConfig, Format]:
         raise UserError(f"{file} describes an impossible model: {error}") from error
 
 
-def read_labels(fields: Fields, head: str) -> tuple[str, ...]:
+def read_labels(fields: HFConfig, head: str) -> tuple[str, ...]:
     """Return a classifier's labels in the order of their ids."""
     if head != "classifier":
         return ()
@@ -261,7 +261,7 @@ def read_labels(fields: Fields, head: str) -> tuple[str, ...]:
 
 
 def convert_tensors(
-    model: nn.Module, config: ModelConfig, format: Format, published: Mapping[str, Tensor], folder: str, say: Say
+    model: nn.Module, config: ModelConfig, format: HFFormat, published: Mapping[str, Tensor], folder: str, say: Say
 ) -> dict[str, Tensor]:
     """Convert the tensors of a published file to our names and layout.
 
@@ -309,7 +309,7 @@ def convert_tensors(
     return tensors
 
 
-def check_unused(unused: list[str], config: ModelConfig, format: Format, prefix: str, folder: str, say: Say) -> None:
+def check_unused(unused: list[str], config: ModelConfig, format: HFFormat, prefix: str, folder: str, say: Say) -> None:
     """Report the file's unused tensors. In the backbone they would change the outputs, so there they are an error."""
     harmless = format.ignored + (("lm_head.weight",) if config.tie_embeddings else ())
     unused = [name for name in unused if not name.endswith(harmless)]

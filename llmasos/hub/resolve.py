@@ -20,7 +20,7 @@ from llmasos.training.checkpoints import model_folder
 SHIPPED = Path(__file__).parent / "shipped"
 
 
-def find(name: str | Path, say: Callable[[str], None] = warnings.warn, progress: bool = True) -> Path:
+def find_model_folder(name: str | Path, say: Callable[[str], None] = warnings.warn, progress: bool = True) -> Path:
     """Return the folder of the model with this name.
 
     Args:

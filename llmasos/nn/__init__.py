@@ -1,6 +1,6 @@
 """The parts of every Transformer: attention, masks, positions, norms, feed-forward, cache, blocks."""
 
-from llmasos.nn.attention import MultiHeadAttention, explicit_attention, fused_attention
+from llmasos.nn.attention import MultiHeadAttention, fused_attention, naive_attention
 from llmasos.nn.blocks import DecoderBlock, EncoderBlock, Residual, make_final_norm, make_norm
 from llmasos.nn.cache import KVCache, LayerCache
 from llmasos.nn.feed_forward import FeedForward, SwiGLU, gelu, gelu_tanh
@@ -11,7 +11,7 @@ from llmasos.nn.modes import eval_mode
 from llmasos.nn.norms import LayerNorm, RMSNorm, layer_norm, rms_norm
 from llmasos.nn.positions import (
     LearnedPositions,
-    Rotary,
+    RotaryEmbedding,
     SinusoidalPositions,
     apply_rotary,
     make_position_embedding,
@@ -32,13 +32,13 @@ __all__ = [
     "MultiHeadAttention",
     "RMSNorm",
     "Residual",
-    "Rotary",
+    "RotaryEmbedding",
     "SinusoidalPositions",
     "SwiGLU",
     "apply_rotary",
     "causal_mask",
     "eval_mode",
-    "explicit_attention",
+    "naive_attention",
     "fused_attention",
     "gelu",
     "gelu_tanh",

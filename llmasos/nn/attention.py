@@ -4,7 +4,7 @@ Attention is a pure function of queries, keys, values and a mask ("Attention Is 
 
     attention(q, k, v) = softmax(q kᵀ / √D) v
 
-It is here twice, with one signature. `explicit_attention` is the formula as written above and also returns the weights.
+It is here twice, with one signature. `naive_attention` is the formula as written above and also returns the weights.
 `fused_attention` calls torch's kernel, which computes the same numbers without ever storing the (T, S) weights.
 `MultiHeadAttention` only projects: into heads before, out of heads after. Self- and cross-attention, causal and padded,
 grouped-query, rotary and cached attention are all this one module.
@@ -27,7 +27,7 @@ from llmasos.nn.norms import RMSNorm
 from llmasos.nn.positions import apply_rotary
 
 
-def explicit_attention(
+def naive_attention(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, causal: bool = False, dropout: float = 0.0
 ) -> tuple[Tensor, Tensor]:
     """Attention by its formula.
@@ -59,7 +59,7 @@ def explicit_attention(
 def fused_attention(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, causal: bool = False, dropout: float = 0.0
 ) -> tuple[Tensor, None]:
-    """`explicit_attention` by torch's fused kernel, which never stores the weights: they are returned as None."""
+    """`naive_attention` by torch's fused kernel, which never stores the weights: they are returned as None."""
     k, v = repeat_kv(k, q.size(1)), repeat_kv(v, q.size(1))
     if causal and (mask is not None or q.size(2) != k.size(2)):  # the kernel's own flag is only for a bare square
         past = causal_mask(q.size(2), k.size(2), q.device)
@@ -142,8 +142,8 @@ class MultiHeadAttention(nn.Module):
 
         Args:
             x: (B, T, C).
-            mask, causal: see `explicit_attention`.
-            rotary: cos and sin for the positions of x (see `positions.Rotary`), applied to queries and keys.
+            mask, causal: see `naive_attention`.
+            rotary: cos and sin for the positions of x (see `positions.RotaryEmbedding`), applied to queries and keys.
             cache: keys and values of earlier positions; those of x are added to it (see `cache.LayerCache`).
             memory: the encoder's output (B, S, C), for cross-attention.
             memory_kv: its `keys_values`, computed once, in place of `memory`.
@@ -158,7 +158,7 @@ class MultiHeadAttention(nn.Module):
         if cache is not None:
             k, v = cache.update(k, v)
 
-        attend = fused_attention if self.fused and self.recorded_weights is None else explicit_attention
+        attend = fused_attention if self.fused and self.recorded_weights is None else naive_attention
         out, weights = attend(q, k, v, mask, causal, self.dropout if self.training else 0.0)  # (B, H, T, D)
         if self.recorded_weights is not None:
             self.recorded_weights.append(weights.detach())

@@ -6,7 +6,7 @@ from llmasos.objectives.collation import collate_inputs
 from llmasos.objectives.masked import MaskedLM
 from llmasos.objectives.next_sentence import EncodedSentencePair, NextSentence
 from llmasos.objectives.objective import IGNORE_INDEX, Batch, Objective
-from llmasos.objectives.pretraining import BERTPretraining
+from llmasos.objectives.pretraining import MaskedLMAndNextSentence
 from llmasos.objectives.question_answering import (
     BestAnswer,
     ContextWindow,
@@ -19,8 +19,8 @@ from llmasos.objectives.seq2seq import EncodedPair, Seq2Seq, encode_pair
 from llmasos.objectives.supervised_fine_tuning import Dialogue, SupervisedFineTuning
 
 __all__ = [
-    "IGNORE_INDEX", "BERTPretraining", "Batch", "BestAnswer", "CausalLM", "Classification", "ContextWindow", "Dialogue",
-    "EncodedPair", "EncodedSentencePair", "EncodedText", "MaskedLM", "NextSentence", "Objective", "Seq2Seq",
+    "IGNORE_INDEX", "Batch", "BestAnswer", "CausalLM", "Classification", "ContextWindow", "Dialogue", "EncodedPair",
+    "EncodedSentencePair", "EncodedText", "MaskedLM", "MaskedLMAndNextSentence", "NextSentence", "Objective", "Seq2Seq",
     "SpanExtraction", "SupervisedFineTuning", "best_answer", "collate_inputs", "encode_pair", "make_windows",
     "predict_spans",
 ]  # fmt: skip

@@ -75,15 +75,15 @@ class ChatTemplate:
     jinja: str = ""
 
     def encode(
-        self, tokenizer: Tokenizer, messages: Sequence[Message | Mapping[str, str]], answer: bool = True
+        self, tokenizer: Tokenizer, messages: Sequence[Message | Mapping[str, str]], add_generation_prompt: bool = True
     ) -> EncodedChat:
         """Encode a conversation.
 
         Args:
             tokenizer: has the special tokens that the template needs.
             messages: in order; dictionaries with "role" and "content" are fine, too.
-            answer: end with the beginning of the assistant's next message, for the model to continue. False for a
-                conversation to train on.
+            add_generation_prompt: end with the beginning of the assistant's next message, for the model to continue.
+                False for a conversation to train on.
 
         Returns:
             The tokens, and which of them the loss is computed on.
@@ -100,7 +100,7 @@ class ChatTemplate:
             tail = tokenizer.encode(self.after)
             ids += [*header, *content, *tail]
             loss_mask += [False] * len(header) + [message.role == ASSISTANT] * len(content) + [False] * len(tail)
-        if answer:
+        if add_generation_prompt:
             header = self._header(tokenizer, ASSISTANT)
             ids, loss_mask = [*ids, *header], [*loss_mask, *[False] * len(header)]
         return EncodedChat(ids, loss_mask)
@@ -122,14 +122,14 @@ class ChatTemplate:
 
     def with_stops(self, options: SamplingOptions, tokenizer: Tokenizer) -> SamplingOptions:
         """The same options, with which generation also stops at the end of the message."""
-        options = options.stopping_at(self.stop_id(tokenizer))
+        options = options.with_stop_token(self.stop_id(tokenizer))
         return replace(options, stop=(*options.stop, *self.stop_strings))
 
     def token_counter(self, tokenizer: Tokenizer) -> Callable[[Sequence[Message]], int]:
         """A function that counts the tokens of a conversation to be answered. It encodes each message only once."""
         opening = len(tokenizer.encode(self.opening, allow_special=True))
         header = len(self._header(tokenizer, ASSISTANT))
-        size = cache(lambda message: len(self.encode(tokenizer, [message], answer=False).ids) - opening)
+        size = cache(lambda message: len(self.encode(tokenizer, [message], add_generation_prompt=False).ids) - opening)
         return lambda messages: opening + sum(map(size, messages)) + header
 
     def _header(self, tokenizer: Tokenizer, role: str) -> list[int]:

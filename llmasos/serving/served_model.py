@@ -50,11 +50,6 @@ class ServedModel:
         self.capabilities = capabilities_of(self.config.family, self.config.head)
         self.template: ChatTemplate | None = template_of(self.tokenizer) if "chat" in self.capabilities else None
 
-    @property
-    def ready(self) -> bool:
-        """Whether the engine accepts work."""
-        return self.engine.alive
-
     def n_tokens(self, text: str) -> int:
         """How many tokens a text has, including the special tokens around it."""
         return len(self.tokenizer.encode(text)) + self.tokenizer.n_special_tokens(1)

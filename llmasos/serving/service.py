@@ -6,8 +6,8 @@
     response = service.predict(text="Hello, world!")
     service.stop()
 
-A service is a `Client` of its own server: its calls take the same way as everybody else's requests to `service.url`,
-and wait in the same queue.
+A service is a `Client` of its own server: its calls take the same path as any other client's requests to
+`service.url`, and wait in the same queue.
 """
 
 import threading
@@ -168,7 +168,7 @@ class Service(Client):
                 server.start()
                 cleanup.pop_all()
             if server.public and app.api_key is None:
-                warnings.warn("everybody who can reach this machine can use the service; set an api_key.",
+                warnings.warn("anyone who can reach this machine can use the service; set an api_key.",
                               stacklevel=2)  # fmt: skip
             self._running, serving._service = (app, server, transport), self
         return self

@@ -9,7 +9,7 @@ import importlib
 from llmasos.tasks.task import Report, Task, check_model, task_class
 
 EXPORTS = {  # name → the module that defines it
-    "answer_questions": "extractive_qa",
+    "answer_questions": "question_answering",
     "classify": "text_classification",
     "embed": "embedding",
     "fill_masks": "bert_pretraining",

@@ -29,7 +29,7 @@ MAX_SHOWN = 300  # characters of a text with predictions
 
 
 class BertPretraining(PlainTextTask):
-    """Fill in masked tokens, and tell whether two texts belong together."""
+    """Fill in masked tokens, and predict whether one text follows the other."""
 
     @property
     def next_sentence(self) -> bool:
@@ -98,7 +98,7 @@ class BertPretraining(PlainTextTask):
         return length
 
     def sample(self, model: Model) -> str:
-        """A held-out text as the model fills it in."""
+        """A held-out text with the model's predictions for its masked tokens."""
         return self.predictions(model, self.val[:1])[0].show(self.tokenizer)
 
     def evaluate(self, model: Model, split: str = "val") -> Report:
@@ -141,7 +141,7 @@ class BertPretraining(PlainTextTask):
         return predictions
 
     def most_frequent_token(self) -> int:
-        """The ordinary token that occurs most in the training text."""
+        """The most frequent token of the training text, special tokens aside."""
         counts = np.bincount(self.tokens("train"), minlength=self.tokenizer.vocab_size)
         return int(np.where(self.tokenizer.special_mask, 0, counts).argmax())
 
@@ -155,7 +155,7 @@ class Prediction:
         positions: (n,) of the masked tokens.
         tokens: (n,) the predicted tokens.
         is_next: whether the second text follows the first.
-        predicts_next: whether the model says so.
+        predicts_next: whether the model predicts that it does.
     """
 
     inputs: EncodedInput

@@ -14,7 +14,7 @@ from llmasos.nn import eval_mode
 from llmasos.objectives.collation import collate_inputs
 from llmasos.tokenizers import Tokenizer
 
-POOLING = ("mean", "summary")
+POOLING = ("mean", "pooled")
 
 
 def embed(
@@ -31,7 +31,7 @@ def embed(
         model: of any family, with any head.
         tokenizer: the one it was trained with.
         texts: N texts; those longer than the context are truncated.
-        pooling: "mean" over the text's tokens, or "summary": the token that represents the whole text in the family.
+        pooling: "mean" over the text's tokens, or "pooled": the token that represents the whole text in the family.
         normalize: scale every vector to unit length, so that the dot product of two is their cosine similarity.
         batch_size: how many are computed at once; changes speed and memory only.
 

@@ -60,7 +60,7 @@ class InstructionTuning(ExampleTask):
         return flops_per_token(self.config)
 
     def encode(self, example: Conversation) -> Dialogue:
-        return Dialogue(*self.template.encode(self.tokenizer, messages_of(example), answer=False))
+        return Dialogue(*self.template.encode(self.tokenizer, messages_of(example), add_generation_prompt=False))
 
     def length(self, encoded: Dialogue) -> int:
         return len(encoded.ids)

@@ -32,7 +32,7 @@ class PlainTextTask(Task):
 
     @classmethod
     def open_data(cls, recipe: Recipe, eval_only: bool = False) -> TextSource:
-        """Open the text. Also for evaluation alone: its two splits together are all of it."""
+        """Open the text. `eval_only` changes nothing, because the two splits together are the whole text."""
         return open_text(recipe.data.source)
 
     @classmethod

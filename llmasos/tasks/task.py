@@ -76,7 +76,7 @@ class Report:
 
 @dataclass(frozen=True, eq=False)
 class Task(ABC):
-    """A task that is ready to train or to evaluate, made by `setup`. What takes long is computed when first used.
+    """A task that is ready to train or to evaluate, made by `setup`. Anything slow is computed on first use.
 
     Attributes:
         recipe: the settings.
@@ -271,7 +271,7 @@ class Task(ABC):
 
     @property
     def eval_split(self) -> str:
-        """The split to evaluate on if nothing else is said."""
+        """The split to evaluate on by default."""
         return "all" if self.eval_only else "test" if self.has_test else "val"
 
     def build_model(self, with_weights: bool = True) -> Model:

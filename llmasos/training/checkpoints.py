@@ -36,7 +36,7 @@ MAX_CHECKPOINTS = 2  # the newest, besides the best
 
 
 @dataclass
-class State:
+class TrainingState:
     """The state of a run after `step` optimizer steps, besides weights and optimizers."""
 
     step: int = 0
@@ -47,7 +47,7 @@ class State:
 
 def save_checkpoint(
     run: Path,
-    state: State,
+    state: TrainingState,
     model: Model,
     optimizers: list[torch.optim.Optimizer],
     save_tokenizer: Callable[[Path], None],
@@ -57,7 +57,7 @@ def save_checkpoint(
     Raises:
         UserError: it cannot be written, for example because the disk is full. All earlier checkpoints are still there.
     """
-    folder = run / "checkpoints" / name_of(state.step)
+    folder = run / "checkpoints" / checkpoint_name(state.step)
     with write_folder(folder) as temporary:
         save_model(temporary, model)
         save_tokenizer(temporary)
@@ -67,36 +67,36 @@ def save_checkpoint(
         write_json(temporary / "state.json", {**asdict(state), "sha256": checksums})
     checkpoints = all_checkpoints(run)
     for old in checkpoints[:-MAX_CHECKPOINTS]:
-        if step_of(old) != state.best_step:
+        if checkpoint_step(old) != state.best_step:
             shutil.rmtree(old, ignore_errors=True)
     return folder
 
 
-def load_checkpoint(folder: Path, model: Model, optimizers: list[torch.optim.Optimizer]) -> State:
-    """Load a checkpoint's weights and optimizer state, and return its `State`."""
+def load_checkpoint(folder: Path, model: Model, optimizers: list[torch.optim.Optimizer]) -> TrainingState:
+    """Load a checkpoint's weights and optimizer state, and return its `TrainingState`."""
     load_weights(model, folder / "model.safetensors")
     load_optimizer_tensors(model, optimizers, load_tensors(folder / "optimizer.safetensors"))
     return read_state(folder)
 
 
-def read_state(folder: Path) -> State:
-    """The `State` in a checkpoint folder."""
+def read_state(folder: Path) -> TrainingState:
+    """The `TrainingState` in a checkpoint folder."""
     fields = read_json(folder / "state.json")
-    return State(**{name: value for name, value in fields.items() if name != "sha256"})
+    return TrainingState(**{name: value for name, value in fields.items() if name != "sha256"})
 
 
 def all_checkpoints(run: Path) -> list[Path]:
     """The checkpoint folders of a run, oldest first, valid or not."""
     folders = (run / "checkpoints").glob("step-*")
-    return sorted((path for path in folders if re.fullmatch(r"step-\d+", path.name)), key=step_of)
+    return sorted((path for path in folders if re.fullmatch(r"step-\d+", path.name)), key=checkpoint_step)
 
 
-def name_of(step: int) -> str:
+def checkpoint_name(step: int) -> str:
     """The name of the checkpoint after `step` steps."""
     return f"step-{step:08d}"
 
 
-def step_of(checkpoint: Path) -> int:
+def checkpoint_step(checkpoint: Path) -> int:
     """The step number in a checkpoint's name."""
     return int(checkpoint.name.removeprefix("step-"))
 
@@ -145,7 +145,7 @@ def latest_checkpoint(run: Path, say: Callable[[str], None] = warnings.warn) -> 
 def best_checkpoint(run: Path, say: Callable[[str], None] = warnings.warn) -> Path:
     """The valid checkpoint with the lowest validation loss, or the newest if none was validated."""
     latest = latest_checkpoint(run, say)
-    best = run / "checkpoints" / name_of(read_state(latest).best_step or 0)
+    best = run / "checkpoints" / checkpoint_name(read_state(latest).best_step or 0)
     return best if best != latest and best.is_dir() and is_valid(best, say) else latest
 
 

@@ -22,7 +22,6 @@ from llmasos.models.presets import PRESETS
 from llmasos.training.device import PRECISIONS
 
 SCHEDULES = ("cosine", "linear", "wsd")
-
 EXAMPLE_SETTINGS = ("val_data", "columns", "languages", "skip_bad", "train_examples")  # which plain text does not have
 MODEL_SIZES = ("context_length", "n_layers", "n_heads", "n_kv_heads", "d_model", "d_ff")
 SET_BY_INIT = ("model", "tokenizer", "vocab_size", "lowercase")  # --init-from brings its own
@@ -43,7 +42,7 @@ def setting(
     """A field of a recipe.
 
     Args:
-        default: its value if nothing else is said; None = decided elsewhere, as the help says.
+        default: its default value; None = decided elsewhere, as the help says.
         help: of the flag.
         flag: the flag's name, where it is not the field's.
         alias: a shorter second name, of the flag and in Python.
@@ -179,13 +178,13 @@ class TrainingSettings(Part):
 
 @dataclass(frozen=True)
 class OutputSettings(Part):
-    """Where the run goes, and how the texts are written that show what the model has learned."""
+    """Where the run goes, and how its sample texts are generated."""
 
     out_dir: str | None = setting(
         None, "the run's folder (default: runs/RECIPE, or the next free runs/RECIPE-N)", alias="out"
     )
     prompt: str | None = setting(None, "the beginning of the sample that is written after each validation")
-    beams: int = setting(4, "beam width with which translations and summaries are written; 1 = greedy", at_least=1)
+    beams: int = setting(4, "beam width for translations and summaries; 1 is greedy decoding", at_least=1)
     length_penalty: float = setting(0.6, "beam search: strength of the length penalty; 0 disables", at_least=0)
 
 
@@ -342,11 +341,11 @@ def check_range(name: str, value: Any, limits: typing.Mapping[str, Any]) -> None
 
 
 def add_flags(parser: argparse._ActionsContainer, names: Collection[str] | None = None) -> None:
-    """Add a flag for every setting. A flag that is not given leaves no trace in the parsed arguments.
+    """Add a flag for every setting. A flag that is not used is absent from the parsed arguments.
 
     Args:
         parser: gets the flags.
-        names: of the settings that are wanted, without headings; None = all.
+        names: the settings to add, without headings; None = all.
     """
     group = parser
     for name, _, field in settings():
@@ -356,9 +355,8 @@ def add_flags(parser: argparse._ActionsContainer, names: Collection[str] | None 
             group = parser.add_argument_group(SECTIONS[name])
         flags = [flag_of(spelling) for spelling in (name, field.metadata["alias"]) if spelling]
         default = "" if field.default is None else f" (default: {field.default})"
-        options: dict[str, Any] = {
-            "help": field.metadata["help"] + default, "default": argparse.SUPPRESS, "dest": name
-        }  # fmt: skip
+        help = field.metadata["help"] + default
+        options: dict[str, Any] = {"help": help, "default": argparse.SUPPRESS, "dest": name}
         kind, choices = types_of(field)[0], field.metadata["choices"]
         if kind is bool:
             group.add_argument(*flags, action=argparse.BooleanOptionalAction, **options)

@@ -1,4 +1,4 @@
-"""The folder of a run: choosing it, making it and resuming it, without ever overwriting anybody's work."""
+"""The folder of a run: choosing, creating and resuming it, without ever overwriting a user's work."""
 
 import re
 from collections.abc import Iterator
@@ -105,7 +105,7 @@ def make_run_folder(
 
 
 def resumed_recipe(run: Path, changes: dict[str, Any]) -> Recipe:
-    """The run's recipe with the flags of now, which may change its length but not what it is.
+    """The recipe of a run with the flags of this call, which may change its length and output but nothing else.
 
     Raises:
         UserError: a flag would make it another run.

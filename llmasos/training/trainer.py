@@ -28,7 +28,13 @@ from torch import nn
 from llmasos.errors import UserError
 from llmasos.models import Model
 from llmasos.objectives import Batch, Objective
-from llmasos.training.checkpoints import State, all_checkpoints, latest_checkpoint, load_checkpoint, save_checkpoint
+from llmasos.training.checkpoints import (
+    TrainingState,
+    all_checkpoints,
+    latest_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from llmasos.training.device import autocast, compile_model, matmul_peak, pick_precision
 from llmasos.training.distributed import DistributedContext, maybe_no_sync, to_device
 from llmasos.training.log import RunLog
@@ -72,7 +78,7 @@ class Result:
         interrupted: whether Ctrl-C or SIGTERM stopped it early, with everything saved.
     """
 
-    state: State
+    state: TrainingState
     val_loss: float | None
     interrupted: bool
 
@@ -125,7 +131,7 @@ class Trainer:
         self.precision = pick_precision(settings.precision, self.device)
         self.optimizers = make_optimizers(model, settings)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
-        self.state = State()
+        self.state = TrainingState()
 
     def train(self) -> Result:
         """Take the remaining steps, with a validation and a checkpoint every `eval_interval` steps and at the end.
@@ -149,7 +155,7 @@ class Trainer:
                 log.step(state.step, result, self.learning_rate(state.step - 1), seconds, writes)
                 if validates := is_last or state.step % settings.eval_interval == 0:
                     val_loss = self.validate()
-                    self.note_validation(result.loss, val_loss, log)
+                    self.record_validation(result.loss, val_loss, log)
                 if validates or result.stop_requested:
                     self.save()
                 if result.stop_requested:
@@ -235,7 +241,7 @@ class Trainer:
         rngs = [lambda row=row: np.random.default_rng([self.settings.seed, row]) for row in rows]
         return to_device(self.objective.collate([self.val[row] for row in rows], rngs), self.device)
 
-    def note_validation(self, train_loss: float, val_loss: float, log: RunLog) -> None:
+    def record_validation(self, train_loss: float, val_loss: float, log: RunLog) -> None:
         """Keep the best validation loss, and report this one. Raises UserError if it is not a number."""
         state = self.state
         if not math.isfinite(val_loss):

@@ -259,4 +259,4 @@ def test_it_is_a_command_of_llmasos(capsys):
     ("storyworld-de-en", "translation"),
 ])  # fmt: skip
 def test_a_model_without_a_run_is_measured_at_what_it_was_made_for(name, task):
-    assert recipe_of(hub.find(name), hub.load_config(name), hub.load_tokenizer(name)).task == task
+    assert recipe_of(hub.find_model_folder(name), hub.load_config(name), hub.load_tokenizer(name)).task == task

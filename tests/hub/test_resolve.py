@@ -17,7 +17,7 @@ from model_helpers import random_ids
 
 from llmasos import hub
 from llmasos.errors import UserError
-from llmasos.hub import find, hub_cache
+from llmasos.hub import find_model_folder, hub_cache
 from llmasos.hub.resolve import shipped_models
 from llmasos.tokenizers import train_tokenizer
 
@@ -74,14 +74,14 @@ def test_a_model_is_downloaded_once_and_completely(server, name, tmp_path):
     torch.testing.assert_close(our_outputs(model, IDS, REAL), outputs(theirs, IDS, REAL), rtol=1e-5, atol=1e-5)
     assert tokenizer.vocab_size == 257
     requests = list(server.requests)
-    assert find(name) == find(f"{name}@{COMMIT}") == find(name)
+    assert find_model_folder(name) == find_model_folder(f"{name}@{COMMIT}") == find_model_folder(name)
     assert server.requests == requests, "the second time there is no request"
     assert not any("onnx" in path for path, _ in requests)
     assert left_over(tmp_path) == []
 
 
 def test_the_cache_is_shared_with_the_hugging_face_libraries(server, tmp_path, monkeypatch):
-    find("someone/sharded")
+    find_model_folder("someone/sharded")
     folder = str(tmp_path / "hf" / "hub")
     theirs = transformers.GPT2LMHeadModel.from_pretrained("someone/sharded", cache_dir=folder, local_files_only=True)
     assert theirs.config.n_embd == 64
@@ -89,14 +89,14 @@ def test_the_cache_is_shared_with_the_hugging_face_libraries(server, tmp_path, m
     assert not huggingface_hub.scan_cache_dir(folder).warnings
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert find("someone/sharded").name == COMMIT
+    assert find_model_folder("someone/sharded").name == COMMIT
     assert [(r.name, p.name) for r, p in hub_cache.cached_models()] == [("someone/sharded", COMMIT)]
 
 
 def test_an_interrupted_a_corrupted_and_a_slow_download(server, tmp_path, monkeypatch):
     monkeypatch.setattr("llmasos.storage.download.time.sleep", lambda seconds: None)
     server.failures = {"model.safetensors": ["cut", "500", "corrupt", "slow"], "config.json": ["corrupt"]}
-    folder = find("gpt2")
+    folder = find_model_folder("gpt2")
     assert (folder / "model.safetensors").read_bytes() == (server.models["gpt2"] / "model.safetensors").read_bytes()
     ranges = [r for path, r in server.requests if path.endswith("model.safetensors")]
     size = (folder / "model.safetensors").stat().st_size
@@ -107,26 +107,26 @@ def test_an_interrupted_a_corrupted_and_a_slow_download(server, tmp_path, monkey
 def test_a_file_with_a_wrong_checksum_is_not_in_the_snapshot(server, tmp_path):
     server.failures = {"model.safetensors": ["corrupt"] * 9}
     with pytest.raises(UserError, match="no model 'gpt2'.*could not be downloaded.*model.safetensors.*another file"):
-        find("gpt2")
+        find_model_folder("gpt2")
     assert not list((tmp_path / "hf").rglob("snapshots/*/model.safetensors"))
     assert left_over(tmp_path) == []
     server.failures = {}
-    assert (find("gpt2") / "model.safetensors").is_file()
+    assert (find_model_folder("gpt2") / "model.safetensors").is_file()
 
 
 def test_an_incomplete_model_is_completed(server, tmp_path):
-    folder = find("someone/sharded")
+    folder = find_model_folder("someone/sharded")
     shard = sorted(folder.glob("model-*.safetensors"))[0]
     (folder / os.readlink(shard)).resolve().unlink()
     shard.unlink()
     server.requests.clear()
-    assert find("someone/sharded") == folder and shard.is_file()
+    assert find_model_folder("someone/sharded") == folder and shard.is_file()
     assert [path.rpartition("/")[2] for path, _ in server.requests if "resolve" in path] == [shard.name]
 
 
 def test_a_killed_download_resumes(server, tmp_path):
     server.failures = {"model.safetensors": ["stall"]}
-    script = "from llmasos.hub import find; find('gpt2', progress=False)"
+    script = "from llmasos.hub import find_model_folder; find_model_folder('gpt2', progress=False)"
     process = subprocess.Popen([sys.executable, "-c", script], cwd=os.getcwd())
     part = None
     for _ in range(20_000):
@@ -140,13 +140,13 @@ def test_a_killed_download_resumes(server, tmp_path):
     have = part.stat().st_size
     server.proceed.set()
     server.requests.clear()
-    find("gpt2", progress=False)
+    find_model_folder("gpt2", progress=False)
     assert ("/gpt2/resolve/" + COMMIT + "/model.safetensors", f"bytes={have}-") in server.requests
 
 
 def test_two_processes_download_once(server, tmp_path):
     server.failures = {"model.safetensors": ["slow"]}
-    script = "from llmasos.hub import find; print(find('gpt2', progress=False))"
+    script = "from llmasos.hub import find_model_folder; print(find_model_folder('gpt2', progress=False))"
     both = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     places = {process.communicate(timeout=300)[0] for process in both}
     assert len(places) == 1 and all(process.returncode == 0 for process in both)
@@ -156,7 +156,7 @@ def test_two_processes_download_once(server, tmp_path):
 def test_the_token_is_sent_to_the_hub_only(server, files, monkeypatch, tmp_path):
     server.token = "hf_secret"
     with pytest.raises(UserError, match="it is not public and needs an access token: set HF_TOKEN"):
-        find("gpt2")
+        find_model_folder("gpt2")
     other = Hub(dict(files))  # another host, to which a file is redirected
     seen = []
     original = other.answer
@@ -173,7 +173,7 @@ def test_the_token_is_sent_to_the_hub_only(server, files, monkeypatch, tmp_path)
     server.send_file = redirect
     monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    find("gpt2")
+    find_model_folder("gpt2")
     other.close()
     assert seen == [None]
 
@@ -181,14 +181,14 @@ def test_the_token_is_sent_to_the_hub_only(server, files, monkeypatch, tmp_path)
 def test_a_moved_model_is_found(server, files):
     server.models = {"openai-community/gpt2": files["gpt2"]}
     server.moved = {"gpt2": "openai-community/gpt2"}
-    assert (find("gpt2") / "config.json").is_file()
+    assert (find_model_folder("gpt2") / "config.json").is_file()
 
 
 def test_a_model_cached_under_its_full_name_is_found_under_the_short_one(server, files):
     server.models = {"openai-community/gpt2": files["gpt2"]}
-    folder = find("openai-community/gpt2")
+    folder = find_model_folder("openai-community/gpt2")
     server.requests.clear()
-    assert find("gpt2") == folder and server.requests == []
+    assert find_model_folder("gpt2") == folder and server.requests == []
 
 
 # ── errors ──
@@ -206,7 +206,7 @@ def test_a_model_cached_under_its_full_name_is_found_under_the_short_one(server,
 ])  # fmt: skip
 def test_unknown_names_have_a_clear_error(server, name, words):
     with pytest.raises(UserError, match=words):
-        find(name)
+        find_model_folder(name)
 
 
 @pytest.mark.parametrize("name, meant", [
@@ -216,17 +216,17 @@ def test_unknown_names_have_a_clear_error(server, name, words):
 ])  # fmt: skip
 def test_a_misspelled_shipped_name_gets_a_hint_without_a_request(server, name, meant):
     with pytest.raises(UserError) as error:
-        find(name)
+        find_model_folder(name)
     assert str(error.value) == f"there is no model {name!r}; did you mean {meant!r}?" and server.requests == []
 
 
 def test_an_existing_model_with_a_similar_name_is_found(server, files, tmp_path, monkeypatch):
     """The hint comes after folders and the cache, and says nothing about what has an owner."""
     server.models = {"someone/storyworld-gtp": files["gpt2"]}
-    assert (find("someone/storyworld-gtp") / "config.json").is_file()
+    assert (find_model_folder("someone/storyworld-gtp") / "config.json").is_file()
     shutil.copytree(files["gpt2"], tmp_path / "storyworld-gtp")
     monkeypatch.chdir(tmp_path)
-    assert find("storyworld-gtp") == tmp_path.relative_to(tmp_path) / "storyworld-gtp"
+    assert find_model_folder("storyworld-gtp") == tmp_path.relative_to(tmp_path) / "storyworld-gtp"
 
 
 def test_a_file_instead_of_a_folder_is_an_error(server, files, tmp_path, monkeypatch):
@@ -234,7 +234,7 @@ def test_a_file_instead_of_a_folder_is_an_error(server, files, tmp_path, monkeyp
     (tmp_path / "README.md").write_text("hello")
     for file in ("README.md", files["gpt2"] / "model.safetensors"):
         with pytest.raises(UserError, match=r"is a file, and a model is a folder.*give the name of the folder"):
-            find(file)
+            find_model_folder(file)
     assert server.requests == []
 
 
@@ -242,7 +242,7 @@ def test_a_file_instead_of_a_folder_is_an_error(server, files, tmp_path, monkeyp
 def test_a_file_name_outside_the_folder_is_an_error(server, evil, tmp_path):
     server.extra = [{"rfilename": evil, "size": 1, "blobId": "0" * 40}]
     with pytest.raises(UserError, match="lies outside its folder"):
-        find("gpt2")
+        find_model_folder("gpt2")
     assert not (tmp_path / "hf").exists() or not list((tmp_path / "hf").rglob("*.json"))
 
 
@@ -253,7 +253,7 @@ def test_a_file_name_outside_the_folder_is_an_error(server, evil, tmp_path):
 def test_an_invalid_list_of_files_is_an_error(server, entry):
     server.extra = [entry]
     with pytest.raises(UserError, match="did not answer with a list of files"):
-        find("gpt2")
+        find_model_folder("gpt2")
 
 
 def test_a_model_without_readable_weights_is_an_error_that_lists_its_files(server, files, tmp_path):
@@ -262,13 +262,13 @@ def test_a_model_without_readable_weights_is_an_error_that_lists_its_files(serve
     (tmp_path / "odd" / "model.onnx").write_text("x")
     server.models = {"someone/odd": tmp_path / "odd"}
     with pytest.raises(UserError, match="has no weights that llmasos can read.*config.json, model.onnx"):
-        find("someone/odd")
+        find_model_folder("someone/odd")
 
 
 def test_the_offline_error_says_where_we_looked_and_what_to_do(server, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(UserError) as error:
-        find("gpt2")
+        find_model_folder("gpt2")
     sentence = str(error.value)
     for piece in ("'gpt2'", str(tmp_path / "hf" / "hub"), "HF_HUB_OFFLINE is set", "copy the files of", "/gpt2"):
         assert piece in sentence
@@ -278,7 +278,7 @@ def test_the_offline_error_says_where_we_looked_and_what_to_do(server, tmp_path,
 def test_an_unreachable_hub_is_named(server, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(UserError, match="http://127.0.0.1:9 cannot be reached"):
-        find("gpt2")
+        find_model_folder("gpt2")
 
 
 @pytest.mark.parametrize("number, words", [(errno.ENOSPC, "the disk is full"), (errno.EROFS, "read-only")])
@@ -290,14 +290,14 @@ def test_a_disk_that_cannot_be_written_is_explained(server, number, words, monke
 
     monkeypatch.setattr(download._Fetch, "receive", fail)
     with pytest.raises(UserError, match=words):
-        find("gpt2")
+        find_model_folder("gpt2")
 
 
 def test_every_shipped_model_has_a_card_and_opens_offline(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert "storyworld-bert" in shipped_models()
     for name in shipped_models():
-        folder = find(name)
+        folder = find_model_folder(name)
         assert (folder / "README.md").read_text(encoding="utf-8").startswith("---\nlicense: mit\n"), name
         model, tokenizer = hub.load_pretrained(name, say=lambda text: pytest.fail(text))
         assert not model.training and tokenizer.vocab_size <= model.config.vocab_size

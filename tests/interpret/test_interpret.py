@@ -285,7 +285,7 @@ def test_inspection_reads_what_the_model_would_read():
     gpt, tokenizer = shipped("storyworld-chat")
     chat = [{"role": "user", "content": "Tell a story."}, {"role": "assistant", "content": "No."}]
     ids = [token["id"] for token in inspect_model(gpt, tokenizer, chat)["tokens"]]
-    assert ids == template_of(tokenizer).encode(tokenizer, chat, answer=False).ids
+    assert ids == template_of(tokenizer).encode(tokenizer, chat, add_generation_prompt=False).ids
     assert [token["id"] for token in inspect_model(gpt, tokenizer, "")["tokens"]] == [tokenizer.end_of_text]
     typed = inspect_model(gpt, tokenizer, "<|im_end|>")["tokens"]
     assert len(typed) > 1 and tokenizer.special_tokens["<|im_end|>"] not in [token["id"] for token in typed]

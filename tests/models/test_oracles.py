@@ -62,7 +62,7 @@ def llama_pair(fused, tie_embeddings):
         n_kv_heads=2,
         d_ff=40,
         norm_eps=0.01,
-        rotary_base=500.0,
+        rope_theta=500.0,
         tie_embeddings=tie_embeddings,
         fused=fused,
     )

@@ -7,11 +7,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from llmasos.errors import UserError
-from llmasos.nn import MultiHeadAttention, Rotary, causal_mask, explicit_attention, fused_attention, padding_mask
+from llmasos.nn import MultiHeadAttention, RotaryEmbedding, causal_mask, fused_attention, naive_attention, padding_mask
 
 B, H, T, S, D = 2, 4, 5, 7, 8
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
-BOTH = pytest.mark.parametrize("attend", [explicit_attention, fused_attention])
+BOTH = pytest.mark.parametrize("attend", [naive_attention, fused_attention])
 
 
 def queries_keys_values(t=T, s=S, n_kv_heads=H, dtype=torch.float64, device="cpu"):
@@ -48,7 +48,7 @@ MASKS = ["none", "padding", "arbitrary", "two axes", "blind", "void"]
 @pytest.mark.parametrize("kind", MASKS)
 def test_fused_attention_equals_the_formula_in_values_and_gradients(kind, causal, t, s, n_kv_heads, device):
     qkv, mask = queries_keys_values(t, s, n_kv_heads, device=device), make_mask(kind, t, s, device)
-    expected, _ = explicit_attention(*qkv, mask, causal)
+    expected, _ = naive_attention(*qkv, mask, causal)
     actual, no_weights = fused_attention(*qkv, mask, causal)
     assert no_weights is None
     torch.testing.assert_close(actual, expected)
@@ -64,8 +64,8 @@ def test_fused_attention_equals_the_formula_in_values_and_gradients(kind, causal
 def test_both_paths_keep_the_accuracy_of_their_dtype(kind, dtype, tolerance, device):
     exact = queries_keys_values(dtype=dtype, device=device)
     mask = make_mask(kind, T, S, device)
-    reference, _ = explicit_attention(*[x.double() for x in exact], mask)
-    for attend in (explicit_attention, fused_attention):
+    reference, _ = naive_attention(*[x.double() for x in exact], mask)
+    for attend in (naive_attention, fused_attention):
         out, _ = attend(*exact, mask)
         assert out.dtype == dtype
         torch.testing.assert_close(out.double(), reference, rtol=tolerance, atol=tolerance)
@@ -76,7 +76,7 @@ def test_the_formula_is_a_softmax_of_scaled_products():
     q, k = torch.tensor([[[[1.0, 0, 0, 0]]]]), torch.tensor([[[[2.0, 0, 0, 0], [0, 2.0, 0, 0]]]])
     v = torch.tensor([[[[1.0], [3.0]]]])
     e = torch.tensor(1.0).exp()
-    out, weights = explicit_attention(q, k, v)
+    out, weights = naive_attention(q, k, v)
     torch.testing.assert_close(weights.flatten(), torch.stack((e, torch.tensor(1.0))) / (e + 1))
     torch.testing.assert_close(out.flatten(), ((e + 3) / (e + 1))[None])
 
@@ -86,7 +86,7 @@ def test_the_formula_equals_torchs_kernel(kind):
     """Not through fused_attention: torch's function straight, so that a mistake common to both paths shows."""
     qkv, mask = queries_keys_values(), make_mask(kind, T, S)
     expected = F.scaled_dot_product_attention(*qkv, attn_mask=mask)
-    actual, _ = explicit_attention(*qkv, mask)
+    actual, _ = naive_attention(*qkv, mask)
     torch.testing.assert_close(actual, expected)
     assert_all_close(gradients(actual, qkv), gradients(expected, qkv))
 
@@ -115,7 +115,7 @@ def test_fewer_causal_queries_than_keys_are_the_last_ones(attend):
 
 def test_weights_sum_to_one_and_respect_the_mask():
     qkv, mask = queries_keys_values(), make_mask("arbitrary", T, S)
-    _, weights = explicit_attention(*qkv, mask)
+    _, weights = naive_attention(*qkv, mask)
     torch.testing.assert_close(weights.sum(dim=-1), torch.ones(B, H, T, dtype=torch.float64))
     assert (weights[~mask] == 0).all() and (weights[mask] > 0).all()
 
@@ -160,7 +160,7 @@ def test_dropout_drops_the_stated_share_of_weights_and_scales_the_others(attend,
     q, k = torch.randn(16, 4, 32, D), torch.randn(16, 4, 32, D)
     v = torch.eye(32).expand(16, 4, 32, 32)
     mask = torch.ones(32, 32, dtype=torch.bool) if masked else None
-    _, weights = explicit_attention(q, k, v)
+    _, weights = naive_attention(q, k, v)
     dropped, _ = attend(q, k, v, mask, dropout=0.3)
     zero = dropped == 0
     assert abs(zero.float().mean() - 0.3) < 0.01
@@ -169,7 +169,7 @@ def test_dropout_drops_the_stated_share_of_weights_and_scales_the_others(attend,
 
 def test_weights_are_returned_as_they_were_before_dropout():
     qkv = queries_keys_values()
-    assert torch.equal(explicit_attention(*qkv, dropout=0.9)[1], explicit_attention(*qkv)[1])
+    assert torch.equal(naive_attention(*qkv, dropout=0.9)[1], naive_attention(*qkv)[1])
 
 
 # ── the module ──
@@ -280,7 +280,7 @@ def test_dropout_acts_in_training_only(fused):
 
 def test_rotary_self_attention_depends_on_distances_only():
     """Moving the whole sequence by 9 positions changes nothing; changing one distance does."""
-    attention, rotary = randomize(MultiHeadAttention(16, 4, 2)), Rotary(32, 4)
+    attention, rotary = randomize(MultiHeadAttention(16, 4, 2)), RotaryEmbedding(32, 4)
     x = stream(T, seed=1).float()
     here, there = torch.arange(T)[None], torch.arange(T)[None] + 9
     stretched = 2 * torch.arange(T)[None]

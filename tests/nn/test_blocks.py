@@ -13,7 +13,7 @@ from llmasos.nn import (
     LayerNorm,
     Residual,
     RMSNorm,
-    Rotary,
+    RotaryEmbedding,
     causal_mask,
     make_norm,
     padding_mask,
@@ -169,7 +169,7 @@ def test_the_memory_can_be_given_as_its_keys_and_values():
 def test_a_block_with_a_cache_says_the_same_token_by_token(positions):
     c = config(n_kv_heads=2, norm="rmsnorm", activation="swiglu")
     block = randomize(DecoderBlock(c, cross_attention=True).double())
-    rotary = Rotary(16, c.head_size) if positions == "rotary" else None
+    rotary = RotaryEmbedding(16, c.head_size) if positions == "rotary" else None
     x, memory = stream(T, seed=1), stream(S, seed=2)
     places = torch.arange(T).expand(B, T)
     whole = block(x, rotary=rotary and rotary(places), memory=memory)

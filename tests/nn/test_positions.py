@@ -7,7 +7,7 @@ import torch
 from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding, apply_rotary_pos_emb
 
-from llmasos.nn import LearnedPositions, Rotary, SinusoidalPositions, apply_rotary
+from llmasos.nn import LearnedPositions, RotaryEmbedding, SinusoidalPositions, apply_rotary
 
 
 def test_sinusoids_follow_the_papers_formula():
@@ -30,7 +30,7 @@ def test_a_position_has_the_same_vector_in_every_row_and_order():
 
 
 def test_fixed_tables_are_not_parameters_and_not_saved():
-    for module in (SinusoidalPositions(10, 6), Rotary(10, 6)):
+    for module in (SinusoidalPositions(10, 6), RotaryEmbedding(10, 6)):
         assert not list(module.parameters()) and not module.state_dict()
     assert LearnedPositions(10, 6).weight.requires_grad
 
@@ -49,7 +49,7 @@ def score(q, k, rotary, q_position, k_position):
 
 def test_rotary_scores_depend_on_the_distance_alone():
     q, k = q_and_k()
-    rotary = Rotary(200, 16)
+    rotary = RotaryEmbedding(200, 16)
     for distance in (0, 1, 7, 50):
         scores = [score(q, k, rotary, p + distance, p) for p in (0, 3, 31, 140)]
         assert scores == pytest.approx([scores[0]] * 4, abs=1e-3)
@@ -60,7 +60,7 @@ def test_rotary_scores_depend_on_the_distance_alone():
 def test_rotation_keeps_lengths_and_position_zero_stays():
     x = torch.randn(2, 3, 5, 8, generator=torch.Generator().manual_seed(0))
     positions = torch.arange(5).expand(2, 5)
-    turned = apply_rotary(x, *Rotary(16, 8)(positions))
+    turned = apply_rotary(x, *RotaryEmbedding(16, 8)(positions))
     torch.testing.assert_close(turned.norm(dim=-1), x.norm(dim=-1))
     assert torch.equal(turned[:, :, 0], x[:, :, 0])
     assert not torch.allclose(turned[:, :, 1], x[:, :, 1])
@@ -69,7 +69,7 @@ def test_rotation_keeps_lengths_and_position_zero_stays():
 def test_rotation_turns_each_plane_by_its_angle():
     """Plane 1 of 2 (dimensions 1 and 3) at position 3 with base 16: 3 / 16^(2/4) = 0.75 radians, anticlockwise."""
     x = torch.tensor([0.0, 1.0, 0.0, 0.0]).view(1, 1, 1, 4)
-    turned = apply_rotary(x, *Rotary(4, 4, base=16.0)(torch.tensor([[3]]))).flatten()
+    turned = apply_rotary(x, *RotaryEmbedding(4, 4, base=16.0)(torch.tensor([[3]]))).flatten()
     torch.testing.assert_close(turned, torch.tensor([0.0, math.cos(0.75), 0.0, math.sin(0.75)]))
 
 
@@ -83,6 +83,6 @@ def test_rotary_equals_llamas_up_to_long_contexts(base):
     q, k = torch.randn(1, H, T, D, generator=generator), torch.randn(1, H, T, D, generator=generator)
     positions = torch.arange(T)[None]
     expected = apply_rotary_pos_emb(q, k, *LlamaRotaryEmbedding(config)(q, positions))
-    ours = Rotary(T, D, base)(positions)
+    ours = RotaryEmbedding(T, D, base)(positions)
     torch.testing.assert_close(apply_rotary(q, *ours), expected[0], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(apply_rotary(k, *ours), expected[1], rtol=1e-5, atol=1e-5)

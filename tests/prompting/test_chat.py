@@ -51,7 +51,7 @@ def test_ids_equal_those_of_transformers(tmp_path):
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_only_what_the_assistant_says_is_learned(template):
     tokenizer = tokenizer_for(template)
-    ids, learn = TEMPLATES[template].encode(tokenizer, CHAT, answer=False)
+    ids, learn = TEMPLATES[template].encode(tokenizer, CHAT, add_generation_prompt=False)
     assert len(ids) == len(learn)
     learned = [id for id, one in zip(ids, learn, strict=True) if one]
     assert learned == [*tokenizer.encode("Fine."), TEMPLATES[template].stop_id(tokenizer)]
@@ -70,10 +70,10 @@ def test_tokens_are_counted_as_they_are_encoded_and_each_message_once(template, 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_an_answer_ends_where_the_template_says(template):
     tokenizer, chosen = tokenizer_for(template), TEMPLATES[template]
-    options = chosen.with_stops(SamplingOptions(9, stop="END", stop_ids=(5,)), tokenizer)
-    assert options.stop_ids == (5, chosen.stop_id(tokenizer)) and options.max_new_tokens == 9
+    options = chosen.with_stops(SamplingOptions(9, stop="END", stop_token_ids=(5,)), tokenizer)
+    assert options.stop_token_ids == (5, chosen.stop_id(tokenizer)) and options.max_new_tokens == 9
     assert options.stop == ("END", *chosen.stop_strings)
-    begun = [chosen.encode(tokenizer, [Message(role, "x")], answer=False).ids for role in ROLES]
+    begun = [chosen.encode(tokenizer, [Message(role, "x")], add_generation_prompt=False).ids for role in ROLES]
     special = [any(id in tokenizer.special_tokens.values() for id in ids[:2]) for ids in begun]
     if chosen.stop_strings:  # nothing else tells that somebody else speaks
         assert not any(special)

@@ -39,8 +39,8 @@ def test_a_row_and_a_class_make_a_task(tmp_path, monkeypatch, capsys):
         model = LLMTrainer.from_pretrained("run", device="cpu")
         assert set(model.classify("Ben ran.")) == {"long", "short"}
         assert isinstance(model.embed("Ben ran."), Tensor)
-        assert model.evaluate("labeled.csv", objective="length-prediction").metrics[0].name == "accuracy"
-        training = model.train("labeled.csv", objective="length-prediction", steps=1, out="further")
+        assert model.evaluate("labeled.csv", task="length-prediction").metrics[0].name == "accuracy"
+        training = model.train("labeled.csv", task="length-prediction", steps=1, out="further")
         assert training.steps == 1
         assert train("--task", "no-such-task", "--out", "other") == 2
         assert "text-classification, question-answering, length-prediction" in capsys.readouterr().err

@@ -9,7 +9,13 @@ from training_helpers import tiny_model, tiny_settings, tiny_trainer, weights
 
 from llmasos.errors import UserError
 from llmasos.models import load_model
-from llmasos.training.checkpoints import all_checkpoints, best_checkpoint, find_corruption, model_folder, step_of
+from llmasos.training.checkpoints import (
+    all_checkpoints,
+    best_checkpoint,
+    checkpoint_step,
+    find_corruption,
+    model_folder,
+)
 
 
 @pytest.fixture
@@ -26,8 +32,8 @@ def test_the_newest_two_and_the_best_are_kept(tmp_path):
         if trainer.state.best_loss is None or loss < trainer.state.best_loss:
             trainer.state.best_step, trainer.state.best_loss = step, loss
         trainer.save()
-    assert [step_of(path) for path in all_checkpoints(tmp_path)] == [2, 4, 5]
-    assert step_of(best_checkpoint(tmp_path)) == 2
+    assert [checkpoint_step(path) for path in all_checkpoints(tmp_path)] == [2, 4, 5]
+    assert checkpoint_step(best_checkpoint(tmp_path)) == 2
 
 
 def test_a_checkpoint_is_a_model_folder(run):

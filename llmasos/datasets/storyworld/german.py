@@ -38,7 +38,6 @@ CONTRACTED = {
     "am": ("am", "an der", "an"),
 }
 CASE_OF_ENDING = {"": "nominative", "en": "accusative", "em": "dative"}
-POSSESSIVE_ENDINGS = ("", "e", "en", "em", "er", "es")
 
 
 def possessive(word: str, owner: Noun) -> str:

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
-from llmasos.hub.formats.architecture import (
+from llmasos.hub.formats.hf_format import (
     FROM_PUBLISHED_ACTIVATION,
     TO_PUBLISHED_ACTIVATION,
-    Fields,
-    Format,
+    HFConfig,
+    HFFormat,
     TensorMapping,
     linear,
     tensor,
@@ -17,7 +17,7 @@ from llmasos.models import ModelConfig
 OLD_NAMES = {".gamma": ".weight", ".beta": ".bias"}  # LayerNorms in the files of the first BERTs
 
 
-class BertFormat(Format):
+class BertFormat(HFFormat):
     """`BERT` with post-norm and biases."""
 
     model_types = ("bert",)
@@ -32,7 +32,7 @@ class BertFormat(Format):
     ignored = (".position_ids", "predictions.decoder.weight", "predictions.decoder.bias")
     optional = ("pooler.", "backbone.pooler.", "next_sentence_head.")
 
-    def read_config(self, published: Fields) -> dict[str, Any]:
+    def read_config(self, published: HFConfig) -> dict[str, Any]:
         published.require("position_embedding_type", "absolute")
         published.require("is_decoder", False)
         published.require("add_cross_attention", False)

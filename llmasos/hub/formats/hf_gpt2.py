@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
-from llmasos.hub.formats.architecture import (
+from llmasos.hub.formats.hf_format import (
     FROM_PUBLISHED_ACTIVATION,
     TO_PUBLISHED_ACTIVATION,
-    Fields,
-    Format,
+    HFConfig,
+    HFFormat,
     TensorMapping,
     linear,
     tensor,
@@ -15,7 +15,7 @@ from llmasos.hub.formats.architecture import (
 from llmasos.models import ModelConfig
 
 
-class GPT2Format(Format):
+class GPT2Format(HFFormat):
     """`GPT` with learned positions, pre-norm LayerNorms, and biases."""
 
     model_types = ("gpt2",)
@@ -23,7 +23,7 @@ class GPT2Format(Format):
     prefix = "transformer."
     ignored = (".attn.bias", ".attn.masked_bias")  # the causal mask, in older files
 
-    def read_config(self, published: Fields) -> dict[str, Any]:
+    def read_config(self, published: HFConfig) -> dict[str, Any]:
         published.require("scale_attn_weights", True)
         published.require("scale_attn_by_inverse_layer_idx", False)
         published.require("add_cross_attention", False)

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from llmasos.errors import UserError
-from llmasos.hub.formats.architecture import Fields, Format, TensorMapping, linear, tensor
+from llmasos.hub.formats.hf_format import HFConfig, HFFormat, TensorMapping, linear, tensor
 from llmasos.models import ModelConfig
-from llmasos.nn.positions import RotaryScaling
+from llmasos.nn.positions import RopeScaling
 
 CLASSES = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3"}
 
 
-class LlamaFormat(Format):
+class LlamaFormat(HFFormat):
     """`GPT` with rotary positions, RMSNorm and SwiGLU."""
 
     model_types = tuple(CLASSES)
@@ -26,7 +26,7 @@ class LlamaFormat(Format):
     prefix = "model."
     ignored = (".rotary_emb.inv_freq",)
 
-    def read_config(self, published: Fields) -> dict[str, Any]:
+    def read_config(self, published: HFConfig) -> dict[str, Any]:
         model_type = published.required("model_type")
         published.require("hidden_act", "silu")
         published.require("partial_rotary_factor", 1.0)
@@ -43,7 +43,7 @@ class LlamaFormat(Format):
                 "biases everywhere, nowhere, or on queries, keys and values only (qwen2). Choose another model."
             )
         rope = published.get("rope_parameters") or {}  # newer files keep both RoPE fields here
-        scaling = rotary_scaling(published.get("rope_scaling") or rope, published.file)
+        scaling = rope_scaling(published.get("rope_scaling") or rope, published.file)
         n_heads = published.required("num_attention_heads")
         return {
             "family": "gpt",
@@ -56,8 +56,8 @@ class LlamaFormat(Format):
             "d_model": published.required("hidden_size"),
             "d_ff": published.required("intermediate_size"),
             "positions": "rotary",
-            "rotary_base": float(rope.get("rope_theta") or published.get("rope_theta", 10_000.0)),
-            "rotary_scaling": scaling,
+            "rope_theta": float(rope.get("rope_theta") or published.get("rope_theta", 10_000.0)),
+            "rope_scaling": scaling,
             "qk_norm": model_type == "qwen3",
             "norm": "rmsnorm",
             "norm_eps": published.get("rms_norm_eps", 1e-6),
@@ -91,13 +91,13 @@ class LlamaFormat(Format):
             "intermediate_size": c.d_ff,
             "hidden_act": "silu",
             "rms_norm_eps": c.norm_eps,
-            "rope_theta": c.rotary_base,
+            "rope_theta": c.rope_theta,
             "rope_scaling": None,
             "tie_word_embeddings": c.tie_embeddings,
             "attention_dropout": c.dropout,
         }
-        if c.rotary_scaling is not None:
-            s = c.rotary_scaling
+        if c.rope_scaling is not None:
+            s = c.rope_scaling
             fields["rope_scaling"] = {
                 "rope_type": "llama3",
                 "factor": float(s.factor),
@@ -141,7 +141,7 @@ class LlamaFormat(Format):
             yield tensor("lm_head.weight", "lm_head.weight")
 
 
-def rotary_scaling(rope: dict[str, Any], file: str) -> RotaryScaling | None:
+def rope_scaling(rope: dict[str, Any], file: str) -> RopeScaling | None:
     """Return Llama 3's scaling of the rotary frequencies, None for no scaling. Raises UserError for any other."""
     rope_type = rope.get("rope_type", rope.get("type", "default"))
     if rope_type == "default":
@@ -152,4 +152,4 @@ def rotary_scaling(rope: dict[str, Any], file: str) -> RotaryScaling | None:
             f"{file} scales rotary positions by {rope_type!r} with {sorted(rope)}; llmasos supports no scaling and "
             f"'llama3' (with {', '.join(names)}). Choose another model."
         )
-    return RotaryScaling(*(rope[name] for name in names))
+    return RopeScaling(*(rope[name] for name in names))

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
-from llmasos.hub.formats.architecture import (
+from llmasos.hub.formats.hf_format import (
     FROM_PUBLISHED_ACTIVATION,
     TO_PUBLISHED_ACTIVATION,
-    Fields,
-    Format,
+    HFConfig,
+    HFFormat,
     TensorMapping,
     linear,
     tensor,
@@ -15,7 +15,7 @@ from llmasos.hub.formats.architecture import (
 from llmasos.models import ModelConfig
 
 
-class MarianFormat(Format):
+class MarianFormat(HFFormat):
     """`Transformer` with post-norm, sinusoidal positions (sines first), one shared embedding, and an output bias."""
 
     model_types = ("marian",)
@@ -25,7 +25,7 @@ class MarianFormat(Format):
         ".embed_positions.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight",
     )  # fmt: skip
 
-    def read_config(self, published: Fields) -> dict[str, Any]:
+    def read_config(self, published: HFConfig) -> dict[str, Any]:
         n_heads, d_ff = published.required("encoder_attention_heads"), published.required("encoder_ffn_dim")
         published.require("decoder_attention_heads", n_heads)
         published.require("decoder_ffn_dim", d_ff)

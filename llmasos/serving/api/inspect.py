@@ -194,7 +194,7 @@ def encode_input(model: Model, tokenizer: Tokenizer, input: Input, target: str |
     if not isinstance(input, str) and input and isinstance(input[0], Mapping):
         if config.family != "gpt" or has_task_head:
             raise UserError(f"the input is a conversation, and this model is a {config.family}; send a text.")
-        ids = template_of(tokenizer).encode(tokenizer, cast(Messages, input), answer=False).ids
+        ids = template_of(tokenizer).encode(tokenizer, cast(Messages, input), add_generation_prompt=False).ids
     elif not isinstance(input, str):
         ids = checked_ids(tokenizer, cast(Sequence[int], input))
     elif config.family == "bert":

@@ -15,7 +15,7 @@ from llmasos.serving.http.http_types import Request, Response, Route, json_respo
 from llmasos.serving.served_model import ServedModel
 from llmasos.tasks import answer_questions, classify
 from llmasos.tasks.bert_pretraining import MASK, fill_mask_ids
-from llmasos.tasks.extractive_qa import stride_of
+from llmasos.tasks.question_answering import stride_of
 
 MAX_CONTEXT = 50_000  # characters of a text in which to find an answer
 MAX_CHOICES = 100

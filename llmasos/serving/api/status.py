@@ -20,10 +20,10 @@ def get_health(request: Request) -> Response:
 
 def get_ready(request: Request) -> Response:
     """Readiness: work is accepted. Raises RequestError (503) while the server is starting or shutting down."""
-    if not request.served.ready:
+    engine = request.served.engine
+    if not engine.alive:
         raise RequestError("the server is not accepting work: it is starting or shutting down.", status=503,
                            code="not_ready", headers=retry_after(RESTART_SECONDS))  # fmt: skip
-    engine = request.served.engine
     return json_response({"status": "ready", "running": engine.n_running, "waiting": engine.n_waiting})
 
 

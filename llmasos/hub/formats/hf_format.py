@@ -63,7 +63,7 @@ def linear(published: str, ours: str, bias: bool = True) -> Iterator[TensorMappi
         yield tensor(f"{published}.bias", f"{ours}.bias")
 
 
-class Format(ABC):
+class HFFormat(ABC):
     """One family of published models.
 
     Attributes:
@@ -81,7 +81,7 @@ class Format(ABC):
     optional: tuple[str, ...] = ()
 
     @abstractmethod
-    def read_config(self, published: "Fields") -> dict[str, Any]:
+    def read_config(self, published: "HFConfig") -> dict[str, Any]:
         """Return the fields of a `ModelConfig`, without head and labels. Raises UserError for unsupported options."""
 
     @abstractmethod
@@ -120,7 +120,7 @@ class Format(ABC):
         return [*backbone, *self.head(config)]
 
 
-class Fields:
+class HFConfig:
     """A published config.json, read field by field, with error messages that name the file."""
 
     def __init__(self, values: dict[str, Any], file: str):
