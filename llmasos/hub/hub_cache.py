@@ -201,13 +201,13 @@ def list_files(repository: Repository) -> tuple[str, list[HubFile]]:
             "HF_TOKEN",
             404: "there is no such model or revision",
         }
-        reason = reasons.get(error.code, f"it answered {error.code} {error.reason}")
+        reason = reasons.get(error.code, f"it responded with {error.code} {error.reason}")
         raise UserError(f"{reason} ({address}).") from error
     except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        raise UserError(f"{endpoint()} cannot be reached ({getattr(reason, 'strerror', None) or reason}).") from error
+        cause = getattr(error, "reason", error)
+        raise UserError(f"{endpoint()} cannot be reached ({getattr(cause, 'strerror', None) or cause}).") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{address} did not answer with a list of files ({type(error).__name__}: {error}).") from error
+        raise UserError(f"{address} did not respond with a list of files ({type(error).__name__}: {error}).") from error
     for file in files:
         check_plain_name(file.name, address)
     return commit, files

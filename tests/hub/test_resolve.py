@@ -252,7 +252,7 @@ def test_a_file_name_outside_the_folder_is_an_error(server, evil, tmp_path):
 ], ids=str)  # fmt: skip
 def test_an_invalid_list_of_files_is_an_error(server, entry):
     server.extra = [entry]
-    with pytest.raises(UserError, match="did not answer with a list of files"):
+    with pytest.raises(UserError, match="did not respond with a list of files"):
         find_model_folder("gpt2")
 
 

@@ -42,7 +42,7 @@ function showLayers() {
 function weightsOf(head) {
   if (head >= 0) return view.weights[head];
   return view.mean ??= view.queries.map((_, t) => {
-    return view.keys.map((_, s) => sum(view.weights.map(one => one[t][s])) / view.heads);
+    return view.keys.map((_, s) => sum(view.weights.map(head => head[t][s])) / view.heads);
   });
 }
 
@@ -232,10 +232,10 @@ function addAttentionListeners() {
     if (inside && (row !== view.row || column !== view.column)) moveTo(row, column);
   });
   $("map").addEventListener("keydown", event => {
-    const way = {ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1]}[event.key];
-    if (!way) return;
+    const step = {ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1]}[event.key];
+    if (!step) return;
     event.preventDefault();
-    moveTo(view.row + way[0], view.column + way[1]);
+    moveTo(view.row + step[0], view.column + step[1]);
   });
   $("queries").addEventListener("click", event => { if (element(event)) moveTo(Number(element(event).dataset.i)); });
   $("queries").addEventListener("keydown", event => {

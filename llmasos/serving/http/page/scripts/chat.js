@@ -26,7 +26,8 @@ function messageText({content, tokens}) {
 /** A conversation up to a message, for a request. Empty messages are left out. */
 function messages(message = lastMessage()) {
   const all = [{role: "system", content: $("system").value}, ...pathTo(message)];
-  return all.map(one => ({role: one.role, content: messageText(one).trim()})).filter(({content}) => content);
+  const trimmed = all.map(message => ({role: message.role, content: messageText(message).trim()}));
+  return trimmed.filter(({content}) => content);
 }
 
 /** Add a message after another one, and make it the version that is shown. */
@@ -52,12 +53,12 @@ function addMessage(parent, fields) {
 /** Show the conversation; messages that are already shown stay where they are. */
 function showChat() {
   hideCard();
-  const way = pathTo(lastMessage()), list = $("chat");
-  const same = way.findIndex((message, i) => message.item !== list.children[i]);
-  const kept = same < 0 ? way.length : same, answers = way.filter(message => message.role === "assistant");
+  const path = pathTo(lastMessage()), list = $("chat");
+  const same = path.findIndex((message, i) => message.item !== list.children[i]);
+  const kept = same < 0 ? path.length : same, answers = path.filter(message => message.role === "assistant");
   keepVisible($("send"));
   while (list.children.length > kept) list.lastChild.remove();
-  list.append(...way.slice(kept).map(message => message.item));
+  list.append(...path.slice(kept).map(message => message.item));
   answers.forEach(showVersions);
   $("chat-legend").hidden = answers.length === 0;
   showBusy();

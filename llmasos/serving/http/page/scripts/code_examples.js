@@ -36,7 +36,7 @@ function python(value) {
   if (typeof value === "boolean") return value ? "True" : "False";
   if (Array.isArray(value)) return `[${value.map(python).join(", ")}]`;
   if (typeof value !== "object") return JSON.stringify(value);
-  const fields = Object.entries(value).map(([name, one]) => `${JSON.stringify(name)}: ${python(one)}`);
+  const fields = Object.entries(value).map(([name, item]) => `${JSON.stringify(name)}: ${python(item)}`);
   return `{${fields.join(", ")}}`;
 }
 
@@ -49,13 +49,13 @@ function asPython(base, {path, body}) {
     lines.push(`answer = client.post("${where}", cast_to=object, body=${python(body)})`, "print(answer)");
     return lines.join("\n");
   }
-  const {call, fields, piece} = OPENAI[path], given = [], extra = {};
+  const {call, fields, piece} = OPENAI[path], keywords = [], extra = {};
   for (const [field, value] of Object.entries(body)) {
-    if (fields.includes(field)) given.push(`    ${field}=${python(value)},`);
+    if (fields.includes(field)) keywords.push(`    ${field}=${python(value)},`);
     else extra[field] = value;
   }
-  if (Object.keys(extra).length) given.push(`    extra_body=${python(extra)},`);
-  lines.push(`stream = client.${call}.create(`, ...given, ")");
+  if (Object.keys(extra).length) keywords.push(`    extra_body=${python(extra)},`);
+  lines.push(`stream = client.${call}.create(`, ...keywords, ")");
   lines.push("for chunk in stream:", `    print(${piece}, end="", flush=True)`);
   return lines.join("\n");
 }

@@ -25,9 +25,9 @@ function showLensEdge() {
 /** What layer l would predict at position t, where the right token is `target`. */
 function lensCell(t, l, target) {
   const {predictions, names} = $("logit-lens-table"), [best] = predictions[l][t];
-  const spoken = predictions[l][t].map(one => `${visibleText(one.token)} ${percent(one.probability)}`).join(", ");
+  const described = predictions[l][t].map(({token, probability}) => `${visibleText(token)} ${percent(probability)}`);
   const cell = make("td", {
-    class: target?.id === best.id ? "right" : null, "aria-label": `${names[l]}: ${spoken}`,
+    class: target?.id === best.id ? "right" : null, "aria-label": `${names[l]}: ${described.join(", ")}`,
     tabindex: t + l === 0 ? 0 : -1, "data-t": t, "data-l": l,
   }, visibleText(best.token));
   cell.style.setProperty("--p", best.probability);

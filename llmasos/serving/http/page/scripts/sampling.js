@@ -16,20 +16,20 @@ const SETTINGS = [
 ];
 
 function makeSettings() {
-  for (const one of SETTINGS) {
-    const id = `set-${one.name}`;
+  for (const setting of SETTINGS) {
+    const id = `set-${setting.name}`;
     const output = make("output", {for: id});
-    const {min, max, step, value} = one;
+    const {min, max, step, value} = setting;
     const input = make("input", {id, type: "range", min, max, step, value, "aria-describedby": `${id}-help`});
     const show = () => {
-      output.textContent = Number(input.value) === one.off ? "off" : input.value + (one.unit ?? "");
+      output.textContent = Number(input.value) === setting.off ? "off" : input.value + (setting.unit ?? "");
       input.setAttribute("aria-valuetext", output.textContent);
     };
     input.addEventListener("input", show);
     show();
     $("settings").append(make("div", {class: "setting"},
-      make("div", {class: "top"}, make("label", {for: id}, one.title), output), input,
-      make("p", {id: `${id}-help`, class: "soft"}, one.help)));
+      make("div", {class: "top"}, make("label", {for: id}, setting.title), output), input,
+      make("p", {id: `${id}-help`, class: "soft"}, setting.help)));
   }
   $("settings").append(make("div", {class: "setting"},
     make("label", {for: "seed"}, "Seed"),

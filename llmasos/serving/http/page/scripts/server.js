@@ -1,7 +1,7 @@
 // ==== Requests to the server =========================================================================================
 
 let model = null;       // the model's description in /v1/models
-let key = "";           // the API key, if the server wants one
+let key = "";           // the API key, if the server requires one
 
 /** An error with a message for the user. */
 class Problem extends Error {
@@ -14,7 +14,7 @@ class Problem extends Error {
 /** Send a request. Throws Problem if the server does not respond, or responds with an error, whose message is kept. */
 async function ask(path, body, signal) {
   const headers = {"Content-Type": "application/json", ...(key && {Authorization: `Bearer ${key}`})};
-  if (/[^!-~]/.test(key)) throw new Problem("an API key cannot contain such characters", 401);  // they could not be sent
+  if (/[^!-~]/.test(key)) throw new Problem("an API key cannot contain spaces or non-ASCII characters", 401);
   const options = body ? {method: "POST", headers, body: JSON.stringify(body), signal} : {headers, signal};
   let response;
   try {

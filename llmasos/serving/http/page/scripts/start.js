@@ -47,7 +47,7 @@ function addListeners() {
   document.addEventListener("keydown", event => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
-      $(TABS.find(one => one.name === tab)?.start)?.click();
+      $(TABS.find(entry => entry.name === tab)?.start)?.click();
     }
     if (event.key === "Escape") anchor ? hideCard() : stop(tab);
   });

@@ -1,4 +1,4 @@
-// ==== Tabs: this model's capabilities=================================================================================
+// ==== Tabs: this model's capabilities ================================================================================
 
 const TABS = [
   {name: "generate", title: "Generate", capability: "completion", start: "generate"},
@@ -26,12 +26,12 @@ const hasLearnedToAnswer = model => ![null, "plain"].includes(model.chat_templat
 function showTabs() {
   const tabs = tabsOf(model);
   $("tabs").hidden = $("panel").hidden = false;
-  $("tabs").replaceChildren(...tabs.map(one => make("button", {
-    role: "tab", type: "button", id: `tab-${one.name}`, "aria-controls": "panel", onclick: () => showTab(one.name),
-  }, one.title)));
+  $("tabs").replaceChildren(...tabs.map(entry => make("button", {
+    role: "tab", type: "button", id: `tab-${entry.name}`, "aria-controls": "panel", onclick: () => showTab(entry.name),
+  }, entry.title)));
   arrowKeys($("tabs"), "[role=tab]", button => button.click());
   const wanted = location.hash.slice(1);
-  if (tabs.length) showTab((tabs.find(one => one.name === wanted) ?? tabs[0]).name);
+  if (tabs.length) showTab((tabs.find(entry => entry.name === wanted) ?? tabs[0]).name);
 }
 
 function showTab(name) {

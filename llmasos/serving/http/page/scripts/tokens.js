@@ -117,7 +117,7 @@ const TOKEN_GROUPS = {
 function summary({tokens, end}) {
   const parts = [];
   for (const [what, belongs] of Object.entries(TOKEN_GROUPS)) {
-    const some = tokens.filter(belongs), n = some.length, result = perplexity(some);
+    const group = tokens.filter(belongs), n = group.length, result = perplexity(group);
     if (result !== null) parts.push(`${n} token${n === 1 ? "" : "s"} ${what}, perplexity ${formatNumber(result)}`);
   }
   return `${parts.length ? `${parts.join("; ")}.` : ""} ${ENDS[end] ?? end}`.trim();
@@ -129,7 +129,7 @@ function showWarnings(list, warnings) {
 
 /** How a text differs from the one it branched off from at token `at`: its last words up to there, and the old word. */
 function difference({tokens, at}, other) {
-  const wordsOf = some => textOf(some.slice(0, at + 1)).split(/\s+/), words = wordsOf(tokens);
+  const wordsOf = tokens => textOf(tokens.slice(0, at + 1)).split(/\s+/), words = wordsOf(tokens);
   const few = `${words.length > 4 ? "… " : ""}${words.slice(-4).join(" ")}`;
   return `“${few}” instead of “${wordsOf(other).at(-1) || visibleText(other[at].text)}”`;
 }
