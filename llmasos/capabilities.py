@@ -75,7 +75,7 @@ TASKS: dict[str, TaskInfo] = {
         ("bert",), "pretraining", "text", "masked-LM accuracy", "fill-mask",
     ),
     "translation": TaskInfo(
-        "write a text in another language",
+        "translate a text into another language",
         "llmasos.tasks.sequence_to_sequence:Translation",
         ("transformer",), "lm", "pairs", "BLEU", "translation",
     ),

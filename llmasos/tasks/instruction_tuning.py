@@ -2,8 +2,8 @@
 
     conversations → chat template → token ids, with a loss on the assistant's → GPT → answers
 
-The metrics are the fraction of answers that equal the reference word for word, and ROUGE-L, which also counts what is
-right in longer ones.
+The metrics are the fraction of answers that equal the reference word for word, and ROUGE-L, which also gives partial
+credit.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Question answering: find the answer in a text, or say that it is not there (Rajpurkar et al. 2016, 2018).
+"""Question answering: find the answer in a text, or predict that there is none (Rajpurkar et al. 2016, 2018).
 
     questions about texts → overlapping windows → any family with a question-answering head → exact match and F1
 
@@ -18,7 +18,7 @@ from llmasos.training.recipe import Recipe
 
 
 class QuestionAnswering(ExampleTask):
-    """Answer questions about a text with a piece of it."""
+    """Answer a question with a span of its context."""
 
     unit = "windows"
     example_name = "questions"

@@ -2,7 +2,7 @@
 
     pairs of texts → token ids → Transformer, source in, target out → beam search → BLEU and chrF, or ROUGE
 
-The two differ only in their data and in the metrics of the texts they write.
+The two differ only in their data and metrics.
 """
 
 from abc import abstractmethod
@@ -21,7 +21,7 @@ from llmasos.training.recipe import Recipe
 
 
 class SequenceToSequence(ExampleTask):
-    """Write the target that belongs to a source."""
+    """Generate the target of a source text."""
 
     unit = "tokens"
     example_name = "pairs"
@@ -80,18 +80,18 @@ class SequenceToSequence(ExampleTask):
 
     @abstractmethod
     def text_metrics(self, predictions: list[str], references: list[str]) -> list[Metric]:
-        """How good the written texts are."""
+        """The metrics of the generated texts."""
 
 
 class Translation(SequenceToSequence):
-    """Write a text in another language."""
+    """Translate a text into another language."""
 
     def text_metrics(self, predictions: list[str], references: list[str]) -> list[Metric]:
         return [bleu(predictions, references), chrf(predictions, references)]
 
 
 class Summarization(SequenceToSequence):
-    """Write what a text says in one sentence."""
+    """Summarize a text in one sentence."""
 
     def text_metrics(self, predictions: list[str], references: list[str]) -> list[Metric]:
         metrics = rouge(predictions, references)

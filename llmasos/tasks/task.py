@@ -165,7 +165,7 @@ class Task(ABC):
 
     @abstractmethod
     def sample(self, model: Model) -> str:
-        """A short text that shows what the model can do at this moment."""
+        """A short text that shows what the model has learned so far."""
 
     @abstractmethod
     def evaluate(self, model: Model, split: str = "val") -> Report:
@@ -210,7 +210,7 @@ class Task(ABC):
         return {}
 
     def report(self, model: Model) -> Report:
-        """What the finished model can do, and how good it is on the validation examples."""
+        """The report at the end of a run: by default, the evaluation on the validation examples."""
         return self.evaluate(model)
 
     def describe_loss(self, val_loss: float) -> str:
@@ -218,7 +218,7 @@ class Task(ABC):
         return f"val_loss {val_loss:.4f} (nats per target over the whole validation split)"
 
     def next_command(self, run: Path) -> str:
-        """What to do with the finished model."""
+        """A command to try the trained model with."""
         return f"python sample.py {run} --prompt TEXT"
 
     @property
