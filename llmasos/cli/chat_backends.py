@@ -54,8 +54,8 @@ class LocalModel:
         config = self.model.config
         if config.family != "gpt" or not config.is_pretraining:
             head = "" if config.is_pretraining else f" with the head {config.head!r}"
-            raise UserError(f"{name} is a {config.family}{head} and cannot chat; choose a GPT, or use this model with  "
-                            "python -m llmasos sample")  # fmt: skip
+            raise UserError(f"{name} is a {config.family}{head} and cannot chat; choose a GPT, or use this model with "
+                            "`python -m llmasos sample`.")  # fmt: skip
         self.context_length, self._template = config.context_length, template_of(self.tokenizer)
         self.template, self._count = self._template.name, self._template.token_counter(self.tokenizer)
 

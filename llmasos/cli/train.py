@@ -41,6 +41,6 @@ def make_parser() -> ArgumentParser:
 
 
 def print_recipes() -> None:
-    """Print what there is to train, what to expect, and how long it takes."""
+    """Print the recipes with their expected results and times."""
     for name, recipe in RECIPES.items():
         print(f"{name}\n    {recipe.summary}\n    {recipe.expect}")

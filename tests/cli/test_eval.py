@@ -97,7 +97,7 @@ def test_the_search_can_be_changed(capsys):
 
 
 def test_another_measure_of_the_same_model(capsys):
-    """A model that translates can be measured as one that summarises: both write a text for a text."""
+    """A translation model can be evaluated on summarization: both map a text to a text."""
     assert evaluate("runs/translate", "--task", "summarization") == 0
     assert next(iter(figures(capsys.readouterr().out))) == "ROUGE-L"
 

@@ -30,8 +30,8 @@ SHA256 = hashlib.sha256(DATA).hexdigest()
 class Server:
     """An HTTP server that answers each request with the next behavior of its list, the last one forever."""
 
-    def __init__(self, *behaviours: str):
-        self.behaviours = list(behaviours)
+    def __init__(self, *behaviors: str):
+        self.behaviors = list(behaviors)
         self.requests: list[str | None] = []  # the Range header of each
         self.sent = 0
         self.next_request = threading.Event()  # for "stall": the client came again instead of waiting forever
@@ -43,8 +43,8 @@ class Server:
                 server.requests.append(self.headers.get("Range"))
                 if len(server.requests) > 1:
                     server.next_request.set()
-                behaviour = server.behaviours.pop(0) if len(server.behaviours) > 1 else server.behaviours[0]
-                server.answer(self, behaviour)
+                behavior = server.behaviors.pop(0) if len(server.behaviors) > 1 else server.behaviors[0]
+                server.answer(self, behavior)
 
             def log_message(self, *arguments):
                 pass
@@ -54,14 +54,14 @@ class Server:
         self.address = f"http://127.0.0.1:{self.httpd.server_port}/data.bin"
         threading.Thread(target=self.httpd.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
-    def answer(self, handler, behaviour: str) -> None:
-        if behaviour.isdigit():
-            handler.send_error(int(behaviour))
+    def answer(self, handler, behavior: str) -> None:
+        if behavior.isdigit():
+            handler.send_error(int(behavior))
             return
         contents = {"corrupt": DATA[:-1] + b"X", "other": b"<html>please log in</html>", "endless": DATA * 2}
-        content = contents.get(behaviour, DATA)
+        content = contents.get(behavior, DATA)
         begin = int((handler.headers.get("Range") or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
-        if behaviour == "ignores range" or not handler.headers.get("Range"):
+        if behavior == "ignores range" or not handler.headers.get("Range"):
             begin = 0
             handler.send_response(200)
         else:
@@ -69,11 +69,11 @@ class Server:
             handler.send_header("Content-Range", f"bytes {begin}-{len(content) - 1}/{len(content)}")
         handler.send_header("Content-Length", str(len(content) - begin))
         handler.end_headers()
-        end = {"cut": begin + (len(content) - begin) // 2, "stall": begin + 70_000}.get(behaviour, len(content))
+        end = {"cut": begin + (len(content) - begin) // 2, "stall": begin + 70_000}.get(behavior, len(content))
         try:
             handler.wfile.write(content[begin:end])
             self.sent += end - begin
-            if behaviour == "stall":
+            if behavior == "stall":
                 self.left_waiting = not self.next_request.wait(120)
         except OSError:
             pass
@@ -85,8 +85,8 @@ def serve(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     servers = []
 
-    def start(*behaviours: str) -> Server:
-        servers.append(Server(*behaviours))
+    def start(*behaviors: str) -> Server:
+        servers.append(Server(*behaviors))
         return servers[-1]
 
     yield start

@@ -7,7 +7,7 @@ import pytest
 
 from llmasos.datasets.storyworld import german, stories, things
 from llmasos.datasets.storyworld.entities import Noun
-from llmasos.datasets.storyworld.people import CHILDREN, FAMILY, GRANDMOTHER, NEIGHBOURS
+from llmasos.datasets.storyworld.people import CHILDREN, FAMILY, GRANDMOTHER, NEIGHBORS
 from llmasos.datasets.storyworld.places import PLACES
 
 
@@ -86,7 +86,7 @@ def test_the_german_story_is_aligned_sentence_by_sentence_and_deterministic(samp
 def test_both_languages_name_the_same_people_in_each_sentence(sample):
     names = {child.en: child.de for child in CHILDREN}
     names |= {relative.en: relative.de for relative in FAMILY}
-    names |= {f"the {person.en}": person.de for person in NEIGHBOURS}
+    names |= {f"the {person.en}": person.de for person in NEIGHBORS}
     for story in sample:
         for english, translated in zip(story.sentences, story.german_sentences, strict=True):
             for name, german_name in names.items():
@@ -103,7 +103,7 @@ def test_german_articles_agree_with_the_gender_of_their_noun(sample):
         "n": {"das", "dem", "ein", "einem", "kein", "zum", "vom"},
     }
     nouns = [thing for table in vars(things).values() if isinstance(table, tuple) for thing in table]
-    genders = {noun.de: noun.gender for noun in [*nouns, *NEIGHBOURS] if isinstance(noun, Noun)}
+    genders = {noun.de: noun.gender for noun in [*nouns, *NEIGHBORS] if isinstance(noun, Noun)}
     articles = set().union(*allowed.values())
     seen = 0
     for story in sample:

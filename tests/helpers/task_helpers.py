@@ -24,7 +24,7 @@ from llmasos.training.trainer import Trainer
 
 NAMES = ("Anna", "Ben", "Clara", "David", "Emma", "Felix", "Greta", "Henry")
 PLACES = ("house", "forest", "tower", "village", "garden", "castle")
-COLOURS = ("red", "green", "yellow", "white")
+COLORS = ("red", "green", "yellow", "white")
 NUMBERS = {
     "one": "eins", "two": "zwei", "three": "drei", "four": "vier", "five": "fünf", "six": "sechs", "seven": "sieben",
     "eight": "acht",
@@ -56,7 +56,7 @@ def write_files() -> None:
     rng = random.Random(0)
 
     def sentences(n: int) -> list[str]:
-        return [f"{rng.choice(NAMES)} saw the {rng.choice(COLOURS)} {rng.choice(PLACES)}." for _ in range(n)]
+        return [f"{rng.choice(NAMES)} saw the {rng.choice(COLORS)} {rng.choice(PLACES)}." for _ in range(n)]
 
     Path("stories.txt").write_text("\n\n".join(" ".join(sentences(5)) for _ in range(60)))
     labeled = [(f"{text} It was {mood}.", label) for text in sentences(30)
@@ -69,7 +69,7 @@ def write_files() -> None:
 def question(rng: random.Random) -> dict[str, str]:
     """A context with two people in it, and a question about one of them, or in one case of five about a third."""
     first, second, third = rng.sample(NAMES, 3)
-    where = {name: f"the {rng.choice(COLOURS)} {rng.choice(PLACES)}" for name in (first, second)}
+    where = {name: f"the {rng.choice(COLORS)} {rng.choice(PLACES)}" for name in (first, second)}
     who = rng.choice([first, first, second, second, third])
     context = " ".join(f"{name} lives in {place}." for name, place in where.items())
     return {"context": context, "question": f"Where does {who} live?", "answer": where.get(who, "")}

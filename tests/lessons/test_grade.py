@@ -56,7 +56,7 @@ def test_json_and_csv_say_the_same(graded):
     everything = [(one["student"], e["name"], e["status"], e["mistake"])
                   for one in json.loads(as_json(graded)) for e in one["exercises"]]  # fmt: skip
     assert [(r["student"].lstrip("'"), r["exercise"], r["status"], r["mistake"]) for r in rows] == everything
-    assert rows[0]["student"] == "'=cmd()", "no spreadsheet shall run a student's name"
+    assert rows[0]["student"] == "'=cmd()", "no spreadsheet may run a student's name"
 
 
 def test_gradescope_has_its_published_form(graded):

@@ -1,4 +1,4 @@
-"""A student's file in its own process: what it may not do, what becomes of it when it misbehaves, what it is told."""
+"""A student's file in its own process: what it may not do, how it is stopped, and the feedback it gets."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""A model on disk: read back it is the same, and what does not fit is said in one sentence."""
+"""A model on disk: loading restores it exactly, and a mismatch is reported in one sentence."""
 
 import json
 

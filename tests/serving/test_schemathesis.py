@@ -18,9 +18,9 @@ from schemathesis import GenerationMode  # noqa: E402
 from schemathesis.checks import CHECKS, load_all_checks  # noqa: E402
 
 load_all_checks()
-KINDS = ["gpt", "bert", "transformer", "classifier", "span"]
+KINDS = ["gpt", "bert", "transformer", "classifier", "qa"]
 CONFIG = {"checks": {"negative_data_rejection": {"expected-statuses": ["4xx"]}}}  # 413, too, says that it is too much
-TOO_LONG = "at most 8 at once", "give a shorter text", "shorten it", "longer than"
+TOO_LONG = "at most 8 at once", "shorter text", "shorten it", "longer than"
 HEALTH = list(HealthCheck)
 COUNTS: dict[str, int] = {}
 
@@ -35,7 +35,7 @@ def roomy(kind: str):
 @pytest.fixture(scope="module", params=KINDS)
 def document(request):
     """The document of a running server with a small model of each kind, some of which ask for a key."""
-    key = "open-sesame" if request.param in ("gpt", "span") else None
+    key = "open-sesame" if request.param in ("gpt", "qa") else None
     with app_of(roomy(request.param), max_tokens=8, api_key=key) as app, server_of(app) as server:
         config = schemathesis.Config.from_dict(CONFIG)
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}

@@ -93,7 +93,7 @@ WRONG = {
     "languages of one's own file": (given("translate", "--languages", "de-en"), ["languages is 'de-en'"]),
     # Text for BERT
     "no documents": (
-        given("bert", data="one-text.txt"), ["one-text.txt, split val", "--negatives same", "--no-next-sentence"]),
+        given("bert", data="one-text.txt"), ["one-text.txt, split train", "--negatives same", "--no-next-sentence"]),
     "no sentences": (given("bert", "--negatives", "same", data="verse.txt"), ["verse.txt", "--no-next-sentence"]),
     "no [MASK]": (given("bert", tokenizer="bpe"), ["[MASK]", "this bpe tokenizer", "use a wordpiece tokenizer"]),
     "no [MASK], words alone": (given("bert-alone", tokenizer="char"), ["[MASK]", "this char tokenizer"]),

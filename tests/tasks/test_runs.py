@@ -85,7 +85,7 @@ def test_a_run_that_was_stopped_while_it_was_measured_is_measured_on_resume(monk
 
 
 def test_one_held_out_example_gives_a_result_without_interval():
-    """What there is not is null in `results.json`, since JSON has no NaN."""
+    """A missing value is null in `results.json`, since JSON has no NaN."""
     lines = Path("pairs.tsv").read_text().splitlines(keepends=True)
     Path("one.tsv").write_text("".join(lines[:2]))
     assert train(*RUNS["translate"], "--val-data", "one.tsv", "--out", "one") == 0
