@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-import torch
 from torch import Tensor, nn
 
 from llmasos.errors import UserError
 from llmasos.models.config import ModelConfig
-from llmasos.nn import KVCache, position_mask, positions_of
+from llmasos.nn import KVCache, position_mask
 
 
 class Model(nn.Module):
@@ -55,13 +54,6 @@ def check_length(length: int, config: ModelConfig) -> None:
         )
 
 
-def position_ids(ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-    """The position of each token, counting real tokens only: (B, T), or (1, T) for all rows if there is no padding."""
-    if attention_mask is None:
-        return torch.arange(ids.size(1), device=ids.device)[None]
-    return positions_of(attention_mask)
-
-
 def cached_mask(
     positions: Tensor, cache: KVCache, config: ModelConfig, bounds: tuple[int, int] | None
 ) -> tuple[int, Tensor | None]:
@@ -71,8 +63,7 @@ def cached_mask(
         positions: where the new tokens are written.
         cache: the keys and values of earlier positions.
         config: the model's.
-        bounds: the lowest position and one more than the highest; None = computed from `positions`, which makes a GPU
-            wait for all its work.
+        bounds: see `GPT.decode`.
 
     Returns:
         The number of slots to read, `end`, and which of them each token sees (B, 1, T, end); None = all of them.
@@ -84,5 +75,5 @@ def cached_mask(
     check_length(end, config)
     if end > cache.length:
         raise UserError(f"position {end - 1} is beyond the cache of {cache.length} tokens: make a longer cache.")
-    all_last = positions.size(1) == 1 and start == end - 1  # each row's only token comes after everything cached
+    all_last = positions.size(1) == 1 and start == end - 1  # each new token comes after everything cached
     return end, None if all_last else position_mask(positions, end)

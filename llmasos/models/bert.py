@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from llmasos.errors import UserError
-from llmasos.models.base import Backbone, check_length, position_ids
+from llmasos.models.base import Backbone, check_length
 from llmasos.models.config import ModelConfig
 from llmasos.models.init import initialize
-from llmasos.nn import EncoderBlock, LearnedPositions, make_final_norm, make_norm, padding_mask
+from llmasos.nn import EncoderBlock, LearnedPositions, make_final_norm, make_norm, padding_mask, position_ids
 from llmasos.nn.feed_forward import ACTIVATIONS
 
 

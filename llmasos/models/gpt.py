@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from llmasos.models.base import Backbone, cached_mask, check_length, position_ids
+from llmasos.models.base import Backbone, cached_mask, check_length
 from llmasos.models.config import ModelConfig
 from llmasos.models.init import initialize
 from llmasos.nn import (
@@ -23,6 +23,7 @@ from llmasos.nn import (
     make_position_embedding,
     make_rotary,
     padding_mask,
+    position_ids,
 )
 
 
@@ -92,8 +93,8 @@ class GPT(Backbone):
 
         Args:
             ids: token ids (B, T).
-            positions: where each of them stands, (B, T) or (1, T). Each sees every cached position up to its own, so
-                padding on the right needs no mask (see `nn/cache.py`).
+            positions: of these tokens, (B, T) or (1, T). Each sees every cached position up to its own, so padding on the
+                right needs no mask (see `nn/cache.py`).
             cache: keys and values of earlier positions.
             bounds: the lowest position and one more than the highest; None = computed from `positions`, which makes a
                 GPU wait for all its work.

@@ -12,7 +12,7 @@ import math
 from torch import Tensor, nn
 
 from llmasos.errors import UserError
-from llmasos.models.base import Backbone, cached_mask, check_length, position_ids
+from llmasos.models.base import Backbone, cached_mask, check_length
 from llmasos.models.config import ModelConfig
 from llmasos.models.init import initialize
 from llmasos.nn import (
@@ -23,6 +23,7 @@ from llmasos.nn import (
     make_final_norm,
     make_position_embedding,
     padding_mask,
+    position_ids,
 )
 
 

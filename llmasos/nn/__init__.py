@@ -3,10 +3,10 @@
 from llmasos.nn.attention import MultiHeadAttention, fused_attention, naive_attention
 from llmasos.nn.blocks import DecoderBlock, EncoderBlock, Residual, make_final_norm, make_norm
 from llmasos.nn.cache import KVCache, LayerCache
+from llmasos.nn.cpu import Linear
 from llmasos.nn.feed_forward import FeedForward, SwiGLU, gelu, gelu_tanh
 from llmasos.nn.int8 import Int8Embedding, Int8Linear, is_quantized, quantize
-from llmasos.nn.linear import Linear
-from llmasos.nn.masks import causal_mask, padding_mask, position_mask, positions_of
+from llmasos.nn.masks import causal_mask, padding_mask, position_mask
 from llmasos.nn.modes import eval_mode
 from llmasos.nn.norms import LayerNorm, RMSNorm, layer_norm, rms_norm
 from llmasos.nn.positions import (
@@ -16,6 +16,7 @@ from llmasos.nn.positions import (
     apply_rotary,
     make_position_embedding,
     make_rotary,
+    position_ids,
 )
 
 __all__ = [
@@ -49,8 +50,8 @@ __all__ = [
     "make_position_embedding",
     "make_rotary",
     "padding_mask",
+    "position_ids",
     "position_mask",
-    "positions_of",
     "quantize",
     "rms_norm",
 ]

@@ -20,8 +20,7 @@ from torch.nn import functional as F
 
 from llmasos.errors import UserError
 from llmasos.nn.cache import LayerCache
-from llmasos.nn.cpu import sdpa
-from llmasos.nn.linear import Linear
+from llmasos.nn.cpu import Linear, sdpa
 from llmasos.nn.masks import causal_mask
 from llmasos.nn.norms import RMSNorm
 from llmasos.nn.positions import apply_rotary

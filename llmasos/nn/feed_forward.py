@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from llmasos.nn.linear import Linear
+from llmasos.nn.cpu import Linear
 
 
 def gelu(x: Tensor) -> Tensor:

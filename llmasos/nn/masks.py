@@ -39,15 +39,3 @@ def position_mask(positions: Tensor, S: int) -> Tensor:
             [1, 1, 1, 1]], dtype=torch.int32)
     """
     return torch.arange(S, device=positions.device) <= positions[:, None, :, None]
-
-
-def positions_of(attention_mask: Tensor) -> Tensor:
-    """Position of each token among the real ones: (B, T) booleans → (B, T) integers. Padding gets position 0.
-
-    Left- and right-padded sequences get the same positions for the same tokens.
-
-    >>> positions_of(torch.tensor([[False, False, True, True, True], [True, True, True, False, False]]))
-    tensor([[0, 0, 0, 1, 2],
-            [0, 1, 2, 0, 0]])
-    """
-    return (attention_mask.long().cumsum(dim=1) - 1) * attention_mask.long()

@@ -85,6 +85,21 @@ def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
 
 
+def position_ids(ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+    """The position of each token, counting real tokens only: (B, T), or (1, T) for all sequences without padding.
+
+    Left- and right-padded sequences get the same positions for the same tokens. Padding gets position 0.
+
+    >>> attention_mask = torch.tensor([[False, False, True, True, True], [True, True, True, False, False]])
+    >>> position_ids(torch.zeros(2, 5), attention_mask)
+    tensor([[0, 0, 0, 1, 2],
+            [0, 1, 2, 0, 0]])
+    """
+    if attention_mask is None:
+        return torch.arange(ids.size(1), device=ids.device)[None]
+    return (attention_mask.long().cumsum(dim=1) - 1) * attention_mask.long()
+
+
 def make_position_embedding(config: ModelConfig) -> LearnedPositions | SinusoidalPositions | None:
     """The positions that a config adds to the token embeddings, or None: rotary ones or none at all."""
     if config.positions == "learned":

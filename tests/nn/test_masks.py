@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from llmasos.nn import causal_mask, padding_mask, position_mask, positions_of
+from llmasos.nn import causal_mask, padding_mask, position_ids, position_mask
 
 
 @pytest.mark.parametrize("T, S", [(1, 1), (4, 4), (2, 5), (5, 2)])
@@ -38,14 +38,14 @@ def test_position_mask_treats_each_sequence_by_its_own_positions():
     assert mask.sum(dim=-1).squeeze(1).tolist() == [[1, 2], [5, 6]]
 
 
-def test_real_tokens_count_up_from_zero_wherever_the_padding_stands():
+def test_real_tokens_count_up_from_zero_wherever_the_padding_is():
     generator = torch.Generator().manual_seed(0)
     attention_mask = torch.rand(20, 9, generator=generator) < 0.6
-    positions = positions_of(attention_mask)
+    positions = position_ids(torch.zeros(20, 9), attention_mask)
     for row, keep in zip(positions, attention_mask, strict=True):
         assert row[keep].tolist() == list(range(int(keep.sum())))
         assert (row[~keep] == 0).all()
 
 
 def test_a_sequence_of_nothing_but_padding_has_positions_within_the_table():
-    assert positions_of(torch.zeros(1, 3, dtype=torch.bool)).tolist() == [[0, 0, 0]]
+    assert position_ids(torch.zeros(1, 3), torch.zeros(1, 3, dtype=torch.bool)).tolist() == [[0, 0, 0]]
