@@ -2,11 +2,9 @@
 
 from llmasos.objectives.causal import CausalLM
 from llmasos.objectives.classification import Classification, EncodedText
-from llmasos.objectives.collation import collate_inputs
 from llmasos.objectives.masked import MaskedLM
-from llmasos.objectives.next_sentence import EncodedSentencePair, NextSentence
-from llmasos.objectives.objective import IGNORE_INDEX, Batch, Objective
-from llmasos.objectives.pretraining import MaskedLMAndNextSentence
+from llmasos.objectives.objective import IGNORE_INDEX, Batch, Objective, collate_inputs
+from llmasos.objectives.pretraining import EncodedSentencePair, MaskedLMAndNextSentence, NextSentence
 from llmasos.objectives.question_answering import (
     BestAnswer,
     ContextWindow,

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from llmasos.errors import UserError
-from llmasos.objectives.collation import collate_inputs
-from llmasos.objectives.objective import IGNORE_INDEX, Batch, MakeRng
+from llmasos.objectives.objective import IGNORE_INDEX, Batch, MakeRng, collate_inputs
 from llmasos.tokenizers import EncodedInput, Tokenizer
 
 

@@ -13,9 +13,9 @@ Two mistakes are classical here. If a token is chosen when u < 0.15 and the *sam
 every chosen token becomes [MASK], as each has u < 0.15. And if one number is compared with 0.8 and then a *new* one
 with 0.1, only 2 % become random tokens. Here each chosen token has one fresh number u, compared with 0.8 and 0.9.
 
-Masks are drawn when a batch is made, with one random generator for each row. So each epoch masks other tokens
-(dynamic masking, Liu et al. 2019, section 4.1), and the masks of a row depend neither on the other rows nor on the
-number of processes.
+Masks are drawn when a batch is made, with one random generator for each sequence. So each epoch masks other tokens
+(dynamic masking, Liu et al. 2019, section 4.1), and the masks of a sequence depend neither on the rest of the batch nor
+on the number of processes.
 """
 
 from collections.abc import Sequence
@@ -28,8 +28,7 @@ from torch.nn import functional as F
 from llmasos.datasets.batching import pad
 from llmasos.errors import UserError
 from llmasos.models.bert import BERTOutput
-from llmasos.objectives.collation import collate_inputs
-from llmasos.objectives.objective import IGNORE_INDEX, Batch, MakeRng
+from llmasos.objectives.objective import IGNORE_INDEX, Batch, MakeRng, collate_inputs
 from llmasos.tokenizers.pair_template import EncodedInput
 from llmasos.tokenizers.tokenizer import MASK, Tokenizer
 
@@ -61,7 +60,7 @@ class MaskedLM:
         self.starts_word = ~tokenizer.continues  # (V,) bool; special tokens start a word too, so no word crosses them
 
     def collate(self, examples: Sequence[EncodedInput], rngs: Sequence[MakeRng]) -> Batch:
-        """Mask each row: `ids` (after masking), `attention_mask`, `segments` and `targets`, all (B, T)."""
+        """Mask each sequence: `ids` (after masking), `attention_mask`, `segments` and `targets`, all (B, T)."""
         rows = [self.mask_tokens(np.asarray(item.ids), rng()) for item, rng in zip(examples, rngs, strict=True)]
         ids, _ = pad([ids for ids, _ in rows], self.pad_id)
         targets, _ = pad([targets for _, targets in rows], IGNORE_INDEX)
@@ -129,7 +128,7 @@ def choose_whole_words(
         rng: decides.
 
     Returns:
-        the positions chosen, in order.
+        The chosen positions, in order.
     """
     words = np.cumsum(starts_word)[candidates]  # (N,) the number of the word that each token belongs to
     words = np.cumsum(np.diff(words, prepend=words[0]) > 0)  # renumbered without gaps: 0, 1, 2 …
@@ -146,5 +145,5 @@ def forward(model: nn.Module, batch: Batch) -> BERTOutput:
 
 
 def masked_targets(batch: Batch) -> Tensor:
-    """The original tokens at the N masked positions of the batch, row by row: (N,)."""
+    """The original tokens at the N masked positions of the batch, sequence by sequence: (N,)."""
     return batch["targets"][batch["targets"] != IGNORE_INDEX]

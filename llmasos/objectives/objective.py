@@ -18,6 +18,9 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor, nn
 
+from llmasos.datasets.batching import pad
+from llmasos.tokenizers.pair_template import EncodedInput
+
 IGNORE_INDEX = -100  # the target of a position with nothing to predict; the default `ignore_index` of F.cross_entropy
 
 Batch = Mapping[str, Tensor]  # named tensors; the first dimension of each is the batch
@@ -31,9 +34,9 @@ class Objective(Protocol):
         """Turn B examples into one batch.
 
         Args:
-            examples: one example for each row.
-            rngs: for each row, a function that makes its random generator (for masking and the like). The generator
-                depends on (seed, step, row) alone. Only objectives that need random numbers call it.
+            examples: one for each sequence of the batch.
+            rngs: for each of them, a function that makes its random generator (for masking and the like). The generator
+                depends on (seed, step, number in the batch) alone. Only objectives that need random numbers call it.
         """
         ...
 
@@ -44,3 +47,15 @@ class Objective(Protocol):
     def loss_sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """For each term, the sum (not the mean) of the losses of its targets: scalars, in nats."""
         ...
+
+
+def collate_inputs(inputs: Sequence[EncodedInput], pad_id: int) -> Batch:
+    """Stack B encoded texts to `ids`, `attention_mask` and `segments`, all (B, T), padded on the right.
+
+    >>> batch = collate_inputs([EncodedInput([5, 6, 7], [0, 0, 1], 0, 2), EncodedInput([8], [0], 0, 1)], pad_id=9)
+    >>> batch["ids"].tolist(), batch["segments"].tolist()
+    ([[5, 6, 7], [8, 9, 9]], [[0, 0, 1], [0, 0, 0]])
+    """
+    ids, attention_mask = pad([item.ids for item in inputs], pad_id)
+    segments, _ = pad([item.segments for item in inputs], 0)
+    return {"ids": ids, "attention_mask": attention_mask, "segments": segments}

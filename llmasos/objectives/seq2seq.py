@@ -73,7 +73,7 @@ class Seq2Seq:
         self.label_smoothing = label_smoothing
 
     def collate(self, examples: Sequence[EncodedPair], rngs: Sequence[MakeRng] = ()) -> Batch:
-        """Frame and stack the pairs: `source` and `source_attention_mask` (B, S), `target` and `targets` (B, T)."""
+        """Add start and end, and stack: `source` and `source_attention_mask` (B, S), `target` and `targets` (B, T)."""
         end = self.end_of_text
         source, source_attention_mask = pad([[*example.source, end] for example in examples], self.pad_id)
         target, _ = pad([[self.start, *example.target] for example in examples], self.pad_id)

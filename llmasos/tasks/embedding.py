@@ -11,7 +11,7 @@ from llmasos.errors import UserError
 from llmasos.models import Model
 from llmasos.models.base import Backbone
 from llmasos.nn import eval_mode
-from llmasos.objectives.collation import collate_inputs
+from llmasos.objectives.objective import collate_inputs
 from llmasos.tokenizers import Tokenizer
 
 POOLING = ("mean", "pooled")
