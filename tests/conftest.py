@@ -43,6 +43,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         faulthandler.cancel_dump_traceback_later()
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Group and sort the tests for `--dist loadgroup`, the same way in every worker."""
     if config.getoption("dist", "no") != "loadgroup" and "PYTEST_XDIST_WORKER" not in os.environ:
