@@ -65,9 +65,8 @@ class SentencePairs:
             )
         self.n_truncated = sum(len(sentence) >= max_tokens for document in self.documents for sentence in document)
         sizes = np.array([sum(map(len, document)) for document in self.documents])
-        self._turns = np.repeat(
-            np.arange(len(sizes)), np.maximum(1, sizes // max_tokens)
-        )  # example of an epoch → document
+        # Example of an epoch → document.
+        self._turns = np.repeat(np.arange(len(sizes)), np.maximum(1, sizes // max_tokens))
         self._order: tuple[tuple[int, int], np.ndarray] | None = None
 
     @property

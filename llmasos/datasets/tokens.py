@@ -155,7 +155,7 @@ def _open(folder: Path) -> TokenData | None:
     splits = {}
     for split in SPLITS:
         counts, path = record["splits"][split], folder / f"{split}.bin"
-        # an empty file cannot be mapped
+        # An empty file cannot be mapped.
         tokens = np.memmap(path, dtype, mode="r") if counts["tokens"] else np.empty(0, dtype)
         splits[split] = TokenSplit(tokens, counts["bytes"], counts["characters"], counts["documents"])
     return TokenData(splits["train"], splits["val"], folder)

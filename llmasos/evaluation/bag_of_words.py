@@ -50,12 +50,12 @@ class NaiveBayes:
 
     def log_probabilities(self, text: str) -> np.ndarray:
         """log p(label | text) for each label, up to a constant: (labels,)."""
-        known = [self.vocabulary[word] for word in words(text) if word in self.vocabulary]
-        return self.log_prior + self.log_words[:, known].sum(axis=1)
+        ids = [self.vocabulary[word] for word in words(text) if word in self.vocabulary]
+        return self.log_prior + self.log_words[:, ids].sum(axis=1)
 
 
 def words(text: str) -> list[str]:
-    """The words of a text in small letters, and each mark of punctuation by itself."""
+    """The words of a text in lower case, and each punctuation mark by itself."""
     return re.findall(r"\w+|[^\w\s]", text.lower())
 
 

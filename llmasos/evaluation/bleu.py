@@ -13,7 +13,7 @@ with h the number of words of all hypotheses, and r that of the references (of s
 **Tokenization** decides what a word is, so a BLEU without it says nothing: "13a" separates punctuation as the WMT
 evaluations do, "intl" does it for all of Unicode, "none" takes the words between spaces (for text tokenized already).
 
-**Smoothing** speaks for an order without any match, which would make the product 0 (Chen and Cherry 2014): "none"
+**Smoothing** handles an order without any match, which would make the product 0 (Chen and Cherry 2014): "none"
 leaves it; "floor" counts 0.1 matches; "add-k" adds 1 to matches and totals of the orders 2 to 4; "exp" gives the first
 order without a match half a match, the next a quarter, and so on. It matters for single sentences only.
 """
@@ -39,7 +39,7 @@ class BLEU(Metric):
     """A BLEU score (0–100) and what it is made of.
 
     Attributes:
-        precisions: p₁ … p₄ in per cent, after smoothing.
+        precisions: p₁ … p₄ in percent, after smoothing.
         brevity_penalty: BP, between 0 and 1.
         hypothesis_length, reference_length: h and r, in words.
         signature: how it was measured, in the words of sacrebleu.
@@ -80,7 +80,7 @@ def bleu(
         UserError: unequal numbers of predictions and references, none at all, an unknown tokenizer or smoothing.
     """
     if smoothing not in SMOOTHING_VALUES:
-        raise UserError(f"smoothing {smoothing!r} is not known: choose one of {', '.join(SMOOTHING_VALUES)}")
+        raise UserError(f"smoothing {smoothing!r} is not known: choose one of {', '.join(SMOOTHING_VALUES)}.")
     value = SMOOTHING_VALUES[smoothing] if smoothing_value is None else smoothing_value
     lists = reference_lists(predictions, references)
     statistics = bleu_statistics(predictions, lists, tokenize, lowercase)
@@ -111,7 +111,7 @@ def bleu_statistics(
     Columns: hypothesis length, reference length, matches of order 1 … 4, n-grams of order 1 … 4.
     """
     if tokenize not in TOKENIZERS:
-        raise UserError(f"the BLEU tokenizer {tokenize!r} is not known: choose one of {', '.join(TOKENIZERS)}")
+        raise UserError(f"the BLEU tokenizer {tokenize!r} is not known: choose one of {', '.join(TOKENIZERS)}.")
 
     def words(text: str) -> list[str]:
         return TOKENIZERS[tokenize]((text.lower() if lowercase else text).rstrip()).split()
@@ -122,12 +122,12 @@ def bleu_statistics(
         nearest = min(map(len, candidates), key=lambda length: (abs(length - len(hypothesis)), length))
         matches, totals = [], []
         for n in range(1, ORDERS + 1):
-            found = ngrams(hypothesis, n)
+            counts = ngrams(hypothesis, n)
             allowed: Counter = Counter()
             for candidate in candidates:
                 allowed |= ngrams(candidate, n)  # the larger count of the two
-            matches.append((found & allowed).total())  # the smaller count
-            totals.append(found.total())
+            matches.append((counts & allowed).total())  # the smaller count
+            totals.append(counts.total())
         rows.append([len(hypothesis), nearest, *matches, *totals])
     return np.array(rows, dtype=np.int64)
 
@@ -178,19 +178,19 @@ def number_of_references(references: Sequence[Sequence[str]]) -> str:
 ENTITIES = {"&quot;": '"', "&amp;": "&", "&lt;": "<", "&gt;": ">"}
 RULES_13A = [
     (re.compile(r"([!-&(-+/:-@\[-`{-~])"), r" \1 "),  # ASCII punctuation and symbols but ' , - .
-    (re.compile(r"([^0-9])([.,])"), r"\1 \2 "),  # a point or comma, unless a digit stands before it …
-    (re.compile(r"([.,])([^0-9])"), r" \1 \2"),  # … and unless one stands after it
+    (re.compile(r"([^0-9])([.,])"), r"\1 \2 "),  # a point or comma, unless a digit is before it …
+    (re.compile(r"([.,])([^0-9])"), r" \1 \2"),  # … and unless one is after it
     (re.compile(r"([0-9])(-)"), r"\1 \2 "),  # a hyphen after a digit
 ]
 RULES_INTL = [
-    (regex.compile(r"(\P{N})(\p{P})"), r"\1 \2 "),  # punctuation, unless a digit stands before it …
-    (regex.compile(r"(\p{P})(\P{N})"), r" \1 \2"),  # … and unless one stands after it
+    (regex.compile(r"(\P{N})(\p{P})"), r"\1 \2 "),  # punctuation, unless a digit is before it …
+    (regex.compile(r"(\p{P})(\P{N})"), r" \1 \2"),  # … and unless one is after it
     (regex.compile(r"(\p{S})"), r" \1 "),  # symbols
 ]
 
 
 def tokenize_13a(text: str) -> str:
-    """As mteval-v13a.pl, the program of the WMT evaluations.
+    """Tokenize as mteval-v13a.pl, the program of the WMT evaluations.
 
     >>> tokenize_13a('"Well," he said, "1,000.5 is it."').split()
     ['"', 'Well', ',', '"', 'he', 'said', ',', '"', '1,000.5', 'is', 'it', '.', '"']
@@ -202,7 +202,7 @@ def tokenize_13a(text: str) -> str:
 
 
 def tokenize_intl(text: str) -> str:
-    """As mteval-v14.pl: all punctuation and symbols of Unicode."""
+    """Tokenize as mteval-v14.pl: separate all punctuation and symbols of Unicode."""
     return _substitute(RULES_INTL, text)
 
 

@@ -74,10 +74,11 @@ def chrf_statistics(
         candidates = []
         for reference in several:
             row: list[int] = []
-            for found, wanted in zip(hypothesis, _counts(reference, char_order, word_order, lowercase), strict=True):
-                n_wanted = wanted.total()
+            reference_counts = _counts(reference, char_order, word_order, lowercase)
+            for predicted, expected in zip(hypothesis, reference_counts, strict=True):
+                n_expected = expected.total()
                 # Where the reference is too short for this order, the hypothesis is not blamed for its n-grams.
-                row += [found.total() if n_wanted else 0, n_wanted, (found & wanted).total()]
+                row += [predicted.total() if n_expected else 0, n_expected, (predicted & expected).total()]
             candidates.append(row)
         best = int(chrf_from_sums(np.array(candidates), beta).argmax()) if len(candidates) > 1 else 0
         rows.append(candidates[best])
@@ -94,8 +95,8 @@ def chrf_from_sums(sums: np.ndarray, beta: float = 2) -> np.ndarray:
         orders += counted
     precision /= np.maximum(orders, 1)
     recall /= np.maximum(orders, 1)
-    below = beta**2 * precision + recall
-    return 100 * np.where(below > 0, (1 + beta**2) * precision * recall / np.where(below > 0, below, 1), 0)
+    numerator, denominator = (1 + beta**2) * precision * recall, beta**2 * precision + recall
+    return 100 * np.divide(numerator, denominator, out=np.zeros(len(sums)), where=denominator > 0)
 
 
 def _counts(text: str, char_order: int, word_order: int, lowercase: bool) -> list[Counter]:

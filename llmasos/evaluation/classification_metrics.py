@@ -90,7 +90,7 @@ def confusion_table(matrix: np.ndarray, labels: Sequence[Label]) -> str:
 
 
 class ClassMetrics(NamedTuple):
-    """One label's precision, recall and F1; 0 where nothing was to be divided. n is how many examples have it."""
+    """One label's precision, recall and F1; 0 where the denominator is 0. n examples have it."""
 
     label: Label
     precision: float
@@ -139,11 +139,11 @@ def macro_f1(
 
 
 def calibration_error(confidences: Sequence[float], correct: Sequence[bool], bins: int = 15) -> Metric:
-    """The expected calibration error: how far confidence and accuracy lie apart (Guo et al. 2017, equation 3).
+    """The expected calibration error: the gap between confidence and accuracy (Guo et al. 2017, equation 3).
 
     The answers are sorted into bins of equal width by their confidence. In each bin mean confidence and accuracy are
     compared, and the gaps are averaged, weighted by the bins' sizes. Chance alone makes gaps: of few examples even a
-    perfectly calibrated model shows an error above 0, and the interval of the bootstrap lies a little too high.
+    perfectly calibrated model shows an error above 0, and the bootstrap interval is a little too high.
 
     Args:
         confidences: (n,) the probability that the model gave to the label it chose.
@@ -177,7 +177,7 @@ def fit_temperature(logits: np.ndarray, labels: Sequence[int]) -> float:
     """The temperature τ for which softmax(logits / τ) makes the true labels most likely (Guo et al. 2017, section 4.2).
 
     It changes how sure a classifier is, never what it answers. Fit it on examples that were not trained on, and measure
-    it on others. The mean loss is convex in 1/τ, and its derivative says on which side of a τ the smallest one lies:
+    it on others. The mean loss is convex in 1/τ, and its derivative says on which side of a τ its minimum is:
 
         d loss / d (1/τ)  =  mean over the examples of (mean logit under softmax(logits / τ) - logit of the true label)
 
@@ -190,7 +190,7 @@ def fit_temperature(logits: np.ndarray, labels: Sequence[int]) -> float:
         labels: (n,) the number of each example's true label.
 
     Returns:
-        A number from 0.05 to 20: these ends where the best τ lies beyond them (if every answer is right, say).
+        A number from 0.05 to 20: one of these ends if the best τ is beyond it (if every answer is right, say).
 
     Raises:
         UserError: unequal numbers, nothing at all, or a label that has no logit.

@@ -72,7 +72,7 @@ def _upper_tail(k: int, n: int, p: float) -> float:
 
 
 def proportion(name: str, right: int, n: int, note: str = "", scale: float = 1.0, digits: int = 3) -> Metric:
-    """The score "`right` out of `n`" with its exact interval; scale 100 gives per cent."""
+    """The score "`right` out of `n`" with its exact interval; scale 100 gives percent."""
     low, high = exact_interval(right, n)
     return Metric(name, scale * right / n, scale * low, scale * high, n, note, digits)
 

@@ -16,7 +16,7 @@ from llmasos.evaluation.metric import check_pairs
 def choose_mistakes(
     wrong: Sequence[bool], confidences: Sequence[float] | None = None, n: int = 5, seed: int = 0
 ) -> list[int]:
-    """The numbers of up to n examples that are wrong, always the same ones.
+    """The indices of up to n wrong examples, the same ones every time.
 
     >>> choose_mistakes([True, False, True, True], confidences=[0.5, 0.9, 0.8, 0.6], n=2)
     [2, 3]
@@ -44,7 +44,7 @@ def show_mistakes(
     confidences: Sequence[float] | None = None,
     width: int = 100,
 ) -> list[str]:
-    """Each chosen mistake as three lines of text: what was read, what was expected and what came.
+    """Each chosen mistake as three lines of text: the input, the expected output and the prediction.
 
     >>> texts, references, predictions = ["Fine.", "Not   bad at all."], ["good", "good"], ["good", "bad"]
     >>> print(show_mistakes([1], texts, references, predictions, confidences=[0.7, 0.93])[0])
@@ -53,7 +53,7 @@ def show_mistakes(
        predicted: bad (0.93)
 
     Args:
-        chosen: numbers of examples, from `choose_mistakes`.
+        chosen: indices of examples, from `choose_mistakes`.
         texts: what the model read: a sentence, a question with its context, a source.
         references, predictions: labels, answers or translations; empty ones are shown as "(nothing)".
         confidences: shown behind the prediction.

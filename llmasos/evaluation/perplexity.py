@@ -44,7 +44,7 @@ class TextMetrics(NamedTuple):
 
     def metrics(self) -> list[Metric]:
         """The metrics that were computed."""
-        return [score for score in self if score is not None]
+        return [metric for metric in self if metric is not None]
 
 
 def evaluate_text(
@@ -91,7 +91,7 @@ def token_losses(
 ) -> np.ndarray:
     """What each token but the first cost, -ln p(token | the tokens before it in its window): (N - 1,) nats, float64.
 
-    The arguments and errors are those of `evaluate_text`.
+    See `evaluate_text` for the arguments and errors.
     """
     T = model.config.context_length
     stride = T if stride is None else stride
@@ -105,11 +105,11 @@ def token_losses(
     collate, device = CausalLM().collate, next(model.parameters()).device
     with eval_mode(model), torch.inference_mode():
         for first in range(0, len(windows), batch_size):
-            some = windows[first : first + batch_size]
-            batch = collate([tokens[start:end].astype(np.int64) for start, _, end in some])
+            chunk = windows[first : first + batch_size]
+            batch = collate([tokens[start:end].astype(np.int64) for start, _, end in chunk])
             logits = model(batch["ids"].to(device))  # (B, T, V)
             targets = batch["targets"].to(device)
-            for row, (start, scored, end) in enumerate(some):  # one row at a time: float32 logits take much memory
+            for row, (start, scored, end) in enumerate(chunk):  # one row at a time: float32 logits take much memory
                 new = slice(scored - start - 1, end - start - 1)  # the positions before the scored tokens
                 nats = F.cross_entropy(logits[row, new].float(), targets[row, new], reduction="none")
                 losses[scored - 1 : end - 1] = nats.double().cpu().numpy()

@@ -94,8 +94,8 @@ def rouge_table(
 
 def rouge_n(prediction: Sequence[str], reference: Sequence[str], n: int) -> Rouge:
     """ROUGE-N of two texts in words."""
-    found, wanted = ngrams(prediction, n), ngrams(reference, n)
-    return _from_counts((found & wanted).total(), found.total(), wanted.total())
+    predicted, expected = ngrams(prediction, n), ngrams(reference, n)
+    return _from_counts((predicted & expected).total(), predicted.total(), expected.total())
 
 
 def rouge_l(prediction: Sequence[str], reference: Sequence[str]) -> Rouge:

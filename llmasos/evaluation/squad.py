@@ -1,4 +1,4 @@
-"""Exact match and F1 for answers that are pieces of a text, as the official script of SQuAD 2.0 counts them.
+"""Exact match and F1 for extractive answers, as the official script of SQuAD 2.0 computes them.
 
 (Rajpurkar et al. 2016, section 6.1, and 2018, whose script also serves version 1.1.)
 
@@ -27,7 +27,7 @@ NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def normalize(answer: str) -> str:
-    """What of an answer is compared.
+    """The form of an answer that is compared.
 
     >>> normalize("The  U.S. Army, an ally")
     'us army ally'
@@ -46,15 +46,15 @@ def token_f1(prediction: str, answer: str) -> float:
     >>> token_f1("the red house", "a big red house")  # 2 words of 2, and 2 of 3
     0.8
     """
-    found, wanted = normalize(prediction).split(), normalize(answer).split()
-    if not found or not wanted:
-        return float(found == wanted)
-    shared = (Counter(found) & Counter(wanted)).total()
-    return 2 * shared / (len(found) + len(wanted))
+    predicted, expected = normalize(prediction).split(), normalize(answer).split()
+    if not predicted or not expected:
+        return float(predicted == expected)
+    shared = (Counter(predicted) & Counter(expected)).total()
+    return 2 * shared / (len(predicted) + len(expected))
 
 
 def squad_values(predictions: Sequence[str], answers: Sequence[Sequence[str]]) -> np.ndarray:
-    """Every question's values: (n, 2), [exact match, F1], each 0 … 1. The arguments are those of `squad`."""
+    """Exact match and F1 (0 … 1) of each question: (n, 2). See `squad` for the arguments."""
     check_pairs(predictions, answers)
     rows = []
     for prediction, right in zip(predictions, answers, strict=True):
@@ -67,7 +67,7 @@ def squad_values(predictions: Sequence[str], answers: Sequence[Sequence[str]]) -
 
 
 def squad(predictions: Sequence[str], answers: Sequence[Sequence[str]]) -> dict[str, Metric]:
-    """Exact match and F1 in per cent, over all questions and, if some are unanswerable, over either kind.
+    """Exact match and F1 in percent, over all questions and, if some are unanswerable, over each of the two groups.
 
     >>> scores = squad(["red house", "in May", ""], [["a red house", "house"], ["June"], []])
     >>> print(scores["exact match"])
@@ -87,20 +87,19 @@ def squad(predictions: Sequence[str], answers: Sequence[Sequence[str]]) -> dict[
         UserError: unequal numbers of predictions and answers, or none at all.
     """
     values = squad_values(predictions, answers)
-    scores = _scores(values, "")
+    scores = _metrics(values, "")
     answerable = np.array([any(normalize(answer) for answer in right) for right in answers])
     if not answerable.all():
         if answerable.any():
-            scores |= _scores(values[answerable], " (has answer)")
-        unanswerable = _scores(values[~answerable], " (no answer)")
+            scores |= _metrics(values[answerable], " (has answer)")
+        unanswerable = _metrics(values[~answerable], " (no answer)")
         scores["exact match (no answer)"] = unanswerable["exact match (no answer)"]
     return scores
 
 
-def _scores(values: np.ndarray, kind: str) -> dict[str, Metric]:
+def _metrics(values: np.ndarray, suffix: str) -> dict[str, Metric]:
+    exact, f1 = f"exact match{suffix}", f"F1{suffix}"
     return {
-        f"exact match{kind}": proportion(
-            f"exact match{kind}", int(values[:, 0].sum()), len(values), scale=100, digits=1
-        ),
-        f"F1{kind}": mean(f"F1{kind}", values[:, 1], scale=100, digits=1),
+        exact: proportion(exact, int(values[:, 0].sum()), len(values), scale=100, digits=1),
+        f1: mean(f1, values[:, 1], scale=100, digits=1),
     }

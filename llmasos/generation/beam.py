@@ -77,7 +77,7 @@ def beam_search(
         batch_size: how many texts are searched at once; texts of similar length are batched together.
 
     Returns:
-        for each text its best hypotheses, at most K, best first: the finished ones, then those that were cut off.
+        For each text its best hypotheses, at most K, best first: the finished ones, then those that were cut off.
 
     Raises:
         UserError: a source is empty or too long, the tokenizer does not fit the model, the model cannot generate, or
@@ -117,7 +117,7 @@ def _search(
         unfinished, parents, sequences = [], [], []
         for text, candidates in zip(active, _best_candidates(decoder, len(active), 2 * K), strict=True):
             ended = [c.extend(decoder) for c in candidates[:K] if c.id == end]
-            beam = [c for c in candidates if c.id != end][:K]  # of 2K at most K end: one for each row of the old beam
+            beam = [c for c in candidates if c.id != end][:K]  # of 2K at most K end, one per old beam
             results[text] = sorted(results[text] + ended, key=lambda s: score(s, options), reverse=True)[:K]
             if length == options.max_new_tokens:
                 results[text] += [c.extend(decoder) for c in beam][: K - len(results[text])]

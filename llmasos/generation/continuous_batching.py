@@ -38,8 +38,8 @@ from llmasos.generation.decoder import BatchDecoder
 from llmasos.generation.sequence import SequenceState
 from llmasos.models import Model
 
-INITIAL_SLOTS = 4  # memory for more is allocated when more sequences are there at once
-MIN_SHARED_PREFIX = 16  # tokens; a shorter prefix is computed faster than looked for
+INITIAL_SLOTS = 4  # memory for more is allocated when it is needed
+MIN_SHARED_PREFIX = 16  # tokens; computing a shorter prefix is faster than looking for it
 
 
 class ContinuousBatch(BatchDecoder):
@@ -68,7 +68,7 @@ class ContinuousBatch(BatchDecoder):
 
     @property
     def n_free(self) -> int:
-        """How many sequences may still be added."""
+        """The number of sequences that can still be added."""
         return self.n_slots - len(self.sequences) - len(self.prefilling)
 
     def add(self, sequence: SequenceState) -> None:
@@ -144,27 +144,26 @@ class ContinuousBatch(BatchDecoder):
         first = len(self.sequences)
         cache = self.slots.rows(first, first + len(texts))
         ids, positions = ids.to(self.device), positions.to(self.device)
-        hidden_states = self._hidden_states(ids, positions, cache, bounds)  # (N, T, C)
+        hidden_states = self.model.decode(ids, positions, cache, bounds)  # (N, T, C)
+        lengths = []  # of the texts that complete their prompts: all but perhaps the last
         for sequence, text in zip(self.prefilling, texts, strict=False):
             sequence.n_computed += len(text)
-        # Only the last text can be incomplete.
-        completed = [
-            len(text) for text, s in zip(texts, self.prefilling, strict=False) if s.n_computed == len(s.pending)
-        ]
-        last = torch.tensor(completed, dtype=torch.long, device=self.device) - 1
-        return self._to_logits(hidden_states[torch.arange(len(completed), device=self.device), last])
+            if sequence.n_computed == len(sequence.pending):
+                lengths.append(len(text))
+        last = torch.tensor(lengths, dtype=torch.long, device=self.device) - 1
+        return self._to_logits(hidden_states[torch.arange(len(lengths), device=self.device), last])
 
     def _next_texts(self, prefill_budget: int) -> list[Sequence[int]]:
         """What to compute in one pass: of the first prompt as much as the budget allows, of others only all of it.
 
-        A prefix that another slot has is copied from there, and is not part of what is returned.
+        A prefix that another slot has is copied from there, and is not returned.
         """
         texts: list[Sequence[int]] = []
         longest = 0
         for i, sequence in enumerate(self.prefilling):
             n_shared, slot = self._find_prefix(sequence)
             if any(shared_prefix(sequence, other.pending) > n_shared for other in self.prefilling[:i]):
-                return texts  # in the next step there is more to copy
+                return texts  # in the next step, more can be copied
             text = sequence.pending[sequence.n_computed + n_shared :]
             longest = max(longest, len(text))
             is_too_long = longest * (len(texts) + 1) > prefill_budget  # with padding
@@ -179,7 +178,7 @@ class ContinuousBatch(BatchDecoder):
         return texts
 
     def _find_prefix(self, sequence: SequenceState) -> tuple[int, int]:
-        """How many tokens of a sequence's beginning another slot has, and which slot: (0, 0) if too few."""
+        """The longest prefix of a sequence that another slot has: its length and the slot, (0, 0) if too short."""
         computed = [(*s.prompt, *s.ids)[: s.n_computed] if s.n_context_shifts == 0 else () for s in self.sequences]
         return max(((shared_prefix(sequence, text), slot) for slot, text in enumerate(computed)), default=(0, 0))
 

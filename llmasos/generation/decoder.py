@@ -10,7 +10,7 @@ and values at earlier positions never change, so the decoder keeps them (`nn/cac
 
 Sequences are independent: prompts may have different lengths (slot p of the cache holds position p, so every sequence
 is at its own position), each sequence has its own options and random numbers, and each gets the same text as it would
-get alone. Equal prompts are computed once and their cache is copied: N samples of one prompt cost one prefill.
+alone. Equal prompts are computed once and their cache is copied: N samples of one prompt cost one prefill.
 
 **An encoder–decoder** differs only in the prefill: its encoder reads the source, whose keys and values for every
 decoder block become part of the cache, and then its decoder reads the start token as a GPT reads a prompt.
@@ -84,23 +84,14 @@ class BatchDecoder:
         return ids
 
     def _decode_last_tokens(self) -> None:
-        """Compute the token that each sequence has just got: set `logits` to those of the tokens that follow."""
+        """Run the newest token of each sequence through the model; `logits` then predict the next one."""
         places = [sequence.n_computed for sequence in self.sequences]
         ids = torch.tensor([[sequence.ids[-1]] for sequence in self.sequences], device=self.device)  # (B, 1)
         positions = torch.tensor(places, device=self.device)[:, None]  # (B, 1)
-        hidden_states = self._hidden_states(ids, positions, self.cache, (min(places), max(places) + 1))  # (B, 1, C)
+        hidden_states = self.model.decode(ids, positions, self.cache, (min(places), max(places) + 1))  # (B, 1, C)
         self.logits = self._to_logits(hidden_states[:, 0])
         for sequence in self.sequences:
             sequence.n_computed += 1
-
-    def _hidden_states(self, ids: Tensor, positions: Tensor, cache: KVCache, bounds: tuple[int, int]) -> Tensor:
-        """Run new tokens (B, T) at `positions` (B, T) through the model: (B, T, C).
-
-        Args:
-            bounds: the smallest position, and one more than the largest: reading them from the tensor would make a GPU
-                wait for all its work before every token.
-        """
-        return self.model.decode(ids, positions, cache, bounds)
 
     def _to_logits(self, hidden_states: Tensor) -> Tensor:
         """(B, C) → (B, V), at least in float32, because probabilities are added up next."""
@@ -147,7 +138,7 @@ class Decoder(BatchDecoder):
 
     @torch.inference_mode()
     def step(self) -> list[int]:
-        """Compute the token that each sequence has just got. Returns the indices of those that had a context shift."""
+        """Compute the newest token of each sequence. Returns the indices of those that had a context shift."""
         full = [i for i, sequence in enumerate(self.sequences) if sequence.n_computed == self.context_length]
         self._shift_context(full)
         self._decode_last_tokens()
@@ -181,7 +172,7 @@ class Decoder(BatchDecoder):
         """
         ids, attention_mask = (x.to(self.device) for x in pad(texts, 0))  # (B, T)
         positions = torch.arange(ids.size(1), device=self.device).expand_as(ids)
-        hidden_states = self._hidden_states(ids, positions, cache, (0, ids.size(1)))  # (B, T, C)
+        hidden_states = self.model.decode(ids, positions, cache, (0, ids.size(1)))  # (B, T, C)
         return hidden_states[torch.arange(len(texts), device=self.device), attention_mask.sum(1) - 1]
 
     def _select(self, indices: list[int]) -> None:

@@ -1,4 +1,4 @@
-"""Generation as on a blackboard: no cache, no batch, the whole text goes through the model again for every new token.
+"""Naive generation: no cache, no batch; the whole text goes through the model again for every new token.
 
     logits = model(text)[-1]                 one number for each token of the vocabulary
     logits = processed by the options        penalties, temperature, top-k, top-p, min-p (`sampling.py`)
@@ -43,7 +43,7 @@ def generate_naive(
         source: the ids that the encoder of a Transformer reads.
 
     Returns:
-        the new ids, `end_of_text` included.
+        The new ids, `end_of_text` included.
     """
     ids: list[int] = []
     with eval_mode(model):
@@ -79,7 +79,7 @@ def beam_search_naive(
         options: the number of beams K and the length penalty.
 
     Returns:
-        at most K pairs (log P, new ids): first those that end with `end_of_text`, best first, then those cut off.
+        At most K pairs (log P, new ids): first those that end with `end_of_text`, best first, then those cut off.
     """
 
     def score(hypothesis: tuple[float, list[int]]) -> float:

@@ -1,4 +1,4 @@
-"""How to generate: frozen dataclasses, checked when they are made."""
+"""How to generate: frozen dataclasses, validated when they are created."""
 
 import math
 from dataclasses import dataclass, fields, replace

@@ -18,7 +18,7 @@ class Prompt:
 
     Attributes:
         ids: at least one token id, at most the model's context.
-        warnings: sentences for the user about what could not be read as it was written.
+        warnings: sentences for the user about parts that the model cannot read as written.
         source: for an encoder–decoder, what the encoder reads; `ids` then is the start token alone.
     """
 
@@ -75,7 +75,7 @@ def prepare(
 def batches_by_length(prompts: Sequence[Prompt], batch_size: int) -> Iterator[list[int]]:
     """Indices of prompts in batches of similar length, so that there is little padding; the longest come first.
 
-    (A batch that is too large for the memory then fails at once, and not after an hour.)
+    (A batch that is too large for the memory then fails at once, not after an hour.)
     """
     if not isinstance(batch_size, int) or batch_size < 1:
         raise UserError(f"batch_size is {batch_size!r}; it must be a whole number of at least 1.")
@@ -144,7 +144,7 @@ def _unknown_warnings(tokenizer: Tokenizer, text: str) -> list[str]:
 
 
 def unknown_pieces(tokenizer: Tokenizer, text: str) -> list[str]:
-    """The different pieces of `text` that are not in the tokenizer's vocabulary, in order of appearance.
+    """The distinct pieces of `text` that are not in the tokenizer's vocabulary, in order of appearance.
 
     They are characters for a character tokenizer and words for WordPiece; the others can encode everything.
 

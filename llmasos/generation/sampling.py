@@ -88,9 +88,9 @@ def process_logits(
 
     Args:
         logits: (B, V).
-        options: the same for all rows; with temperature 0 everything after the penalties is left to `argmax`.
-        penalized: for each row the ids that the repetition penalty applies to: its prompt and its new text.
-        generated: for each row the ids of its new text, which the presence and frequency penalties apply to.
+        options: the same for all sequences; with temperature 0 everything after the penalties is left to `argmax`.
+        penalized: for each sequence the ids that the repetition penalty applies to: its prompt and its new text.
+        generated: for each sequence the ids of its new text, which the presence and frequency penalties apply to.
 
     Returns:
         (B, V), -inf where a token must not be sampled.
@@ -120,15 +120,15 @@ def token_counts(texts: Sequence[Sequence[int]], logits: Tensor) -> Tensor:
 
 
 def greedy(logits: Tensor) -> Tensor:
-    """The most likely token of each row: (B, V) → (B,). Of equally likely ones, the first."""
+    """The most likely token of each sequence: (B, V) → (B,). Of equally likely ones, the first."""
     return logits.argmax(dim=-1)
 
 
 def sample(logits: Tensor, uniforms: Tensor) -> Tensor:
-    """Draw one token per row with the probabilities softmax(logits).
+    """Draw one token per sequence with the probabilities softmax(logits).
 
-    Inverse transform sampling: add up probabilities along the vocabulary until the sum exceeds the row's uniform
-    number. Token i is sampled when the number falls into the i-th interval of [0, 1), which is as long as its
+    Inverse transform sampling: add up probabilities along the vocabulary until the sum exceeds the sequence's
+    uniform number. Token i is sampled when the number falls into the i-th interval of [0, 1), which is as long as its
     probability.
 
     Args:
@@ -136,7 +136,7 @@ def sample(logits: Tensor, uniforms: Tensor) -> Tensor:
         uniforms: (B,) numbers in [0, 1), multiples of 2⁻²⁴ (see `uniform`) so that float32 holds them exactly.
 
     Returns:
-        token ids (B,), never one with probability zero.
+        Token ids (B,), never one with probability zero.
     """
     probabilities = logits.softmax(dim=-1)
     sums = probabilities.cumsum(dim=-1) * (probabilities > 0)  # 0 where p = 0, even if a GPU's sums are inexact

@@ -12,7 +12,7 @@ from llmasos.generation.sampling import greedy, process_logits, sample, uniform
 
 @dataclass(eq=False)
 class SequenceState:
-    """One sequence that is being continued. Two states are never equal, whatever they hold.
+    """One sequence that is being continued. States are compared by identity.
 
     Attributes:
         prompt: the ids to continue: at least one, at most context_length. For an encoder–decoder, its start token.

@@ -1,4 +1,4 @@
-"""The text of one sequence while it grows: which part is final, and whether it has come to its end.
+"""The text of one sequence while it grows: which part is final, and whether it has ended.
 
 Two things must be held back: bytes that are not yet a complete character (`tokenizers/incremental_detokenizer.py`), and
 text that may be the beginning of a stop string. If the stop string is "\\n\\n", a newline can only be shown when the
@@ -27,7 +27,7 @@ class SequenceStream:
         """Add the next id.
 
         Returns:
-            the text that is now final, and the finish reason: None while the sequence continues, "stop" (end of text,
+            The text that is now final, and the finish reason: None while the sequence continues, "stop" (end of text,
             another of `stop_token_ids`, or a stop string) or "length" (max_new_tokens).
         """
         self._n_left -= 1

@@ -36,7 +36,8 @@ class Objective(Protocol):
         Args:
             examples: one for each sequence of the batch.
             rngs: for each of them, a function that makes its random generator (for masking and the like). The generator
-                depends on (seed, step, number in the batch) alone. Only objectives that need random numbers call it.
+                depends on (seed, step, number in the global batch) alone. Only objectives that need random numbers
+                call it.
         """
         ...
 

@@ -77,7 +77,7 @@ def learn_merges_naive(
 ) -> list[tuple[int, int]]:
     """Learn merges straight from the definition, recounting every pair of every word for each merge.
 
-    Takes the arguments of `learn_merges`, returns the same merges; 8,000 merges on 1 MB of text take several minutes.
+    It has the arguments of `learn_merges` and returns the same merges; 8,000 of them on 1 MB take several minutes.
     """
     words = [(list(spell(word)), count) for word, count in word_counts.items()]
     merges: list[tuple[int, int]] = []
@@ -128,9 +128,8 @@ def learn_merges(
 
     frequency: defaultdict[tuple[int, int], int] = defaultdict(int)
     positions_of: dict[tuple[int, int], list[int]] = {}
-    heap: list[
-        tuple[int, tuple[int, int]]
-    ] = []  # (-upper bound of the frequency, pair): the most frequent on top, ties as above
+    # (-upper bound of the frequency, pair): the most frequent pair is on top, ties are broken as above.
+    heap: list[tuple[int, tuple[int, int]]] = []
     merges: list[tuple[int, int]] = []
     while True:
         for pair, positions in new_pairs.items():
@@ -152,9 +151,8 @@ def learn_merges(
         merged = []  # the positions of the new symbol
         for p in positions_of.pop(pair):
             second = after[p]
-            if (
-                symbol[p] == left and symbol[second] == right
-            ):  # else consumed by another merge, or by the first "aa" of "aaa"
+            # Otherwise the pair was consumed by another merge, or by the first "aa" of "aaa".
+            if symbol[p] == left and symbol[second] == right:
                 third = after[second]
                 frequency[symbol[before[p]], left] -= weight[p]
                 frequency[right, symbol[third]] -= weight[p]

@@ -39,7 +39,7 @@ PROBE_SECONDS = 4.0
 class OpenAITokenizer(TiktokenTokenizer):
     """One of OpenAI's encodings, with its special tokens.
 
-    OpenAITokenizer("gpt2").encode("Hello world")         # [15496, 995]
+        OpenAITokenizer("gpt2").encode("Hello world")         # [15496, 995]
 
     The few ids that cl100k_base leaves unused have no bytes.
     """

@@ -88,7 +88,7 @@ class Tokenizer(ABC):
 
     @property
     def pad_id(self) -> int:
-        """The id that pads the shorter rows of a batch: `[PAD]` if there is one, else 0. Models mask it out."""
+        """The id that pads the shorter sequences of a batch: `[PAD]` if there is one, else 0. Models mask it out."""
         return self.special_tokens.get(PAD, 0)
 
     @property
