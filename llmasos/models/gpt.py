@@ -93,8 +93,8 @@ class GPT(Backbone):
 
         Args:
             ids: token ids (B, T).
-            positions: of these tokens, (B, T) or (1, T). Each sees every cached position up to its own, so padding on the
-                right needs no mask (see `nn/cache.py`).
+            positions: of these tokens, (B, T) or (1, T). Each sees every cached position up to its own, so padding
+                on the right needs no mask (see `nn/cache.py`).
             cache: keys and values of earlier positions.
             bounds: the lowest position and one more than the highest; None = computed from `positions`, which makes a
                 GPU wait for all its work.
