@@ -8,8 +8,8 @@
   `LLMASOS_TEST_THREADS` sets another number.
 - **Ctrl-C.** A shell that runs pytest in the background makes it ignore Ctrl-C, which some tests send.
 - **Time limit.** pytest ends a test that hangs (`faulthandler_timeout` in pyproject.toml), except slow ones.
-- **Workers.** With `pytest -n 2 --dist loadgroup`, every lesson is a unit of its own and every other file is one unit,
-  because its tests share fixtures. The longest come first, so that no worker is idle at the end.
+- **Workers.** `pytest -n 2 --dist loadfile --no-loadscope-reorder` runs two files at a time, the longest first, so that
+  no worker is idle at the end.
 """
 
 import faulthandler
@@ -27,7 +27,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PRECISION = os.environ.get("LLMASOS_TEST_PRECISION", "fp32")
 CAPABILITIES = {"avx512_bf16": PRECISION == "bf16", "amx_bf16": False}
-LONGEST = ("test_recipes_storyworld.py", "test_train.py", "test_page.py", "test_mutation.py", "test_shipped.py")
+LONGEST = (
+    "test_recipes_storyworld.py",
+    "test_course.py",
+    "test_train.py",
+    "test_page.py",
+    "test_mutation.py",
+    "test_shipped.py",
+)
 
 
 def pytest_configure() -> None:
@@ -43,18 +50,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         faulthandler.cancel_dump_traceback_later()
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the groups
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Group and sort the tests for `--dist loadgroup`, the same way in every worker."""
-    if config.getoption("dist", "no") != "loadgroup" and "PYTEST_XDIST_WORKER" not in os.environ:
-        return
-    places = {name: i for i, name in enumerate(LONGEST)}
-
-    def place(item: pytest.Item) -> int:
-        is_lesson = item.get_closest_marker("lessons") is not None
-        return places.get(item.path.name, len(places) + (0 if is_lesson else 1))
-
-    for item in items:
-        if not item.get_closest_marker("lessons"):
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
-    items.sort(key=place)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let several workers begin with the longest files."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))

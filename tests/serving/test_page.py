@@ -607,7 +607,7 @@ def test_where_there_are_colors_their_meaning_stands_below(visit, model, title):
     assert page.locator(".legend:visible").count() == 0
     fill_tab(page, title)
     legend, text = page.locator(".legend:visible"), page.locator(".text:visible:has(.token)").last
-    assert legend.count() == 1 and legend.locator("qa").count() == 6
+    assert legend.count() == 1 and legend.locator("span").count() == 6
     assert legend.bounding_box()["y"] > text.bounding_box()["y"]
 
 
