@@ -38,7 +38,7 @@ def generate_naive(
         prompt: at least one id, at most context_length; for a Transformer, its start token.
         options: how to sample; its stop strings are about text and not used here.
         sample: the index of this sample of the prompt; with `options.seed` it decides the random numbers.
-        end_of_text: the id after which to stop (None = none).
+        end_of_text: the id after which to stop (None = never stop early).
         vocab_size: only ids below it are sampled (None = all).
         source: the ids that the encoder of a Transformer reads.
 
@@ -53,12 +53,12 @@ def generate_naive(
             penalized = text if source is None else ids  # a start token is not part of the text
             logits = sampling.process_logits(logits, options, [penalized], [ids])
             if options.greedy:
-                token = sampling.greedy(logits)
+                token = int(sampling.greedy(logits))
             else:
                 u = sampling.uniform(options.seed, sample, step)
-                token = sampling.sample(logits, torch.tensor([u], dtype=logits.dtype, device=logits.device))
-            ids.append(int(token))
-            if ids[-1] == end_of_text:
+                token = int(sampling.sample(logits, torch.tensor([u], dtype=logits.dtype, device=logits.device)))
+            ids.append(token)
+            if token == end_of_text:
                 break
     return ids
 
@@ -115,7 +115,9 @@ def next_token_logits(model: GPT | Transformer, text: Sequence[int], source: Seq
 
 
 def context_window(text: Sequence[int], context_length: int) -> Sequence[int]:
-    """The part of a text that the model reads: all of it while it fits, then between half a context and a full one.
+    """The part of a text that the model reads: all of it while it fits.
+
+    Whenever the text outgrows the context, only the last half of it is kept, which then grows until it is full again.
 
     >>> [context_window("abcdefgh"[:n], context_length=4) for n in range(3, 9)]
     ['abc', 'abcd', 'cde', 'cdef', 'efg', 'efgh']

@@ -1,4 +1,4 @@
-"""What every model has in common: its config, what a head reads from it, and the checks before it computes anything."""
+"""What all models share: the config, what a head reads, the length check, which cached positions a token attends to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from llmasos.errors import UserError
 from llmasos.models.config import ModelConfig
-from llmasos.nn import KVCache, position_mask
+from llmasos.nn import KVCache, cached_causal_mask
 
 
 class Model(nn.Module):
@@ -75,5 +75,5 @@ def cached_mask(
     check_length(end, config)
     if end > cache.length:
         raise UserError(f"position {end - 1} is beyond the cache of {cache.length} tokens: make a longer cache.")
-    all_last = positions.size(1) == 1 and start == end - 1  # each new token comes after everything cached
-    return end, None if all_last else position_mask(positions, end)
+    attends_to_all = positions.size(1) == 1 and start == end - 1  # each new token comes after everything cached
+    return end, None if attends_to_all else cached_causal_mask(positions, end)

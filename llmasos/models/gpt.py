@@ -84,20 +84,20 @@ class GPT(Backbone):
 
     def make_cache(self, batch_size: int, length: int | None = None) -> KVCache:
         """An empty cache for `batch_size` sequences of up to `length` tokens (None = the whole context)."""
-        c, weight = self.config, next(self.parameters())  # of a quantized model any parameter that is still a float
+        c, weight = self.config, next(self.parameters())  # any float parameter: a quantized model still has some
         length = length or c.context_length
         return KVCache.empty(c.n_layers, batch_size, c.n_kv_heads, length, c.head_size, weight.dtype, weight.device)
 
     def decode(self, ids: Tensor, positions: Tensor, cache: KVCache, bounds: tuple[int, int] | None = None) -> Tensor:
-        """The hidden states (B, T, C) of new tokens, given the cache of earlier ones, to which they are added.
+        """Compute the hidden states (B, T, C) of new tokens; their keys and values are written to the cache.
 
         Args:
             ids: token ids (B, T).
             positions: of these tokens, (B, T) or (1, T). Each sees every cached position up to its own, so padding
                 on the right needs no mask (see `nn/cache.py`).
             cache: keys and values of earlier positions.
-            bounds: the lowest position and one more than the highest; None = computed from `positions`, which makes a
-                GPU wait for all its work.
+            bounds: (lowest position, highest position + 1); None = read from `positions`, which forces a GPU to
+                synchronize.
 
         Raises:
             UserError: a position is beyond context_length or beyond the cache.

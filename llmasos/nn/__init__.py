@@ -6,7 +6,7 @@ from llmasos.nn.cache import KVCache, LayerCache
 from llmasos.nn.cpu import Linear
 from llmasos.nn.feed_forward import FeedForward, SwiGLU, gelu, gelu_tanh
 from llmasos.nn.int8 import Int8Embedding, Int8Linear, is_quantized, quantize
-from llmasos.nn.masks import causal_mask, padding_mask, position_mask
+from llmasos.nn.masks import cached_causal_mask, causal_mask, padding_mask
 from llmasos.nn.modes import eval_mode
 from llmasos.nn.norms import LayerNorm, RMSNorm, layer_norm, rms_norm
 from llmasos.nn.positions import (
@@ -51,7 +51,7 @@ __all__ = [
     "make_rotary",
     "padding_mask",
     "position_ids",
-    "position_mask",
+    "cached_causal_mask",
     "quantize",
     "rms_norm",
 ]

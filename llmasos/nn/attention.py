@@ -6,8 +6,8 @@ Attention is a pure function of queries, keys, values and a mask ("Attention Is 
 
 It is here twice, with one signature. `naive_attention` is the formula as written above and also returns the weights.
 `fused_attention` calls torch's kernel, which computes the same numbers without ever storing the (T, S) weights.
-`MultiHeadAttention` only projects: into heads before, out of heads after. Self- and cross-attention, causal and padded,
-grouped-query, rotary and cached attention are all this one module.
+`MultiHeadAttention` adds the learned projections around it and, if asked, RoPE, QK-norm and a KV cache. Self- and
+cross-attention, causal, padded, grouped-query and cached attention are all this one module.
 
 Dimensions: B batch, T query length, S key length, C d_model, H heads, Hkv key/value heads, D head size.
 """
@@ -45,8 +45,8 @@ def naive_attention(
     k, v = repeat_kv(k, q.size(1)), repeat_kv(v, q.size(1))
     scores = q @ k.transpose(-2, -1) / math.sqrt(q.size(-1))  # (B, H, T, S)
     if causal:
-        past = causal_mask(q.size(2), k.size(2), q.device)
-        mask = past if mask is None else mask & past
+        causal_keys = causal_mask(q.size(2), k.size(2), q.device)
+        mask = causal_keys if mask is None else mask & causal_keys
     if mask is not None:
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
     weights = scores.softmax(dim=-1)
@@ -61,13 +61,14 @@ def fused_attention(
     """`naive_attention` by torch's fused kernel, which never stores the weights: they are returned as None."""
     k, v = repeat_kv(k, q.size(1)), repeat_kv(v, q.size(1))
     if causal and (mask is not None or q.size(2) != k.size(2)):  # the kernel's own flag is only for a bare square
-        past = causal_mask(q.size(2), k.size(2), q.device)
-        mask, causal = (past if mask is None else mask & past), False
+        causal_keys = causal_mask(q.size(2), k.size(2), q.device)
+        mask, causal = (causal_keys if mask is None else mask & causal_keys), False
     if mask is None:
         return sdpa(q, k, v, dropout_p=dropout, is_causal=causal), None
-    # Kernels differ on a row without any True (zero, average or NaN, also in gradients): let it see all, then zero it.
-    blind = ~mask.any(dim=-1, keepdim=True)
-    return sdpa(q, k, v, attn_mask=mask | blind, dropout_p=dropout).masked_fill(blind, 0.0), None
+    # Kernels disagree on a query that may attend to nothing (zero, average or NaN, also in gradients).
+    # So let such a query attend to every key, then zero its output.
+    fully_masked = ~mask.any(dim=-1, keepdim=True)
+    return sdpa(q, k, v, attn_mask=mask | fully_masked, dropout_p=dropout).masked_fill(fully_masked, 0.0), None
 
 
 def repeat_kv(x: Tensor, n_heads: int) -> Tensor:
@@ -115,7 +116,9 @@ class MultiHeadAttention(nn.Module):
         if head_size is None and d_model % n_heads:
             raise UserError(f"d_model {d_model} cannot be split among {n_heads} heads: n_heads must divide d_model.")
         if n_kv_heads is not None and n_heads % n_kv_heads:
-            raise UserError(f"{n_heads} query heads cannot share {n_kv_heads} kv heads: n_kv_heads must divide them.")
+            raise UserError(
+                f"{n_heads} query heads cannot share {n_kv_heads} kv heads: n_kv_heads must divide n_heads."
+            )
         self.n_heads, self.n_kv_heads, self.head_size = n_heads, n_kv_heads or n_heads, head_size or d_model // n_heads
         self.dropout, self.fused = dropout, fused
         qkv_bias = bias if qkv_bias is None else qkv_bias

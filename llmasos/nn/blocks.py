@@ -74,8 +74,8 @@ class DecoderBlock(nn.Module):
 
         Args:
             x: the residual stream (B, T, C).
-            mask: which keys may be attended to, in addition to causality. With a cache the mask must also contain
-                causality (`masks.position_mask`), because there the queries may be at any positions.
+            mask: which keys may be attended to, in addition to causality. With a cache the mask itself must be causal
+                (`masks.cached_causal_mask`), because there the queries may be at any positions.
             rotary: cos and sin of the positions of x, or None.
             cache: this layer's earlier keys and values, or None.
             memory: the encoder's output (B, S, C), or None.

@@ -2,7 +2,7 @@
 
 A causal model's keys and values at a position never change when later tokens arrive, so they are computed once and
 kept. The whole cache follows one rule: **slot p holds position p**. Sequences of different lengths then need no padding
-of their own: each writes at its own positions, and `masks.position_mask` hides every slot beyond a query's position,
+of their own: each writes at its own positions, and `cached_causal_mask` hides every slot beyond a query's position,
 whether it is empty or holds the rest of a padded prompt. (So prompts are padded on the right and their positions are
 simply 0, 1, 2, …; `positions.position_ids`, which gives padding position 0, is not for a cache.)
 

@@ -29,12 +29,12 @@ def padding_mask(attention_mask: Tensor | None) -> Tensor | None:
     return None if attention_mask is None else attention_mask[:, None, None, :].bool()
 
 
-def position_mask(positions: Tensor, S: int) -> Tensor:
+def cached_causal_mask(positions: Tensor, S: int) -> Tensor:
     """(B, 1, T, S) causal mask for queries at any positions (B, T) over keys at positions 0 … S - 1.
 
     Cached generation needs it: the sequences of a batch may be at different positions.
 
-    >>> position_mask(torch.tensor([[1], [3]]), 4).int().squeeze()
+    >>> cached_causal_mask(torch.tensor([[1], [3]]), 4).int().squeeze()
     tensor([[1, 1, 0, 0],
             [1, 1, 1, 1]], dtype=torch.int32)
     """

@@ -4,10 +4,10 @@
     ids        Once   upon   a      time                the inputs: the first T
     targets    upon   a      time   there               the inputs shifted left by one: the last T
 
-One forward pass predicts all T targets at once: the causal mask lets position t attend to positions 1 … t only, so no
+One forward pass predicts all T targets at once: the causal mask lets position t attend to positions 0 … t only, so no
 position sees its own target. The loss is the cross-entropy in nats, averaged over all N targets of a batch:
 
-    loss = - 1/N · Σ log p(target at t | ids at 1 … t)
+    loss = - 1/N · Σ log p(target at t | ids at 0 … t)
 
 A model that gives every token of the vocabulary the same probability 1/V has the loss log V. The exponential of the
 loss is the perplexity.
@@ -24,7 +24,7 @@ from llmasos.objectives.objective import IGNORE_INDEX, Batch, MakeRng
 
 
 class CausalLM:
-    """An example is a window of T + 1 token ids.
+    """Next-token prediction. An example is a window of T + 1 token ids.
 
     >>> batch = CausalLM().collate([np.array([5, 6, 7, 8]), np.array([1, 2])])
     >>> batch["ids"].tolist(), batch["targets"].tolist()
@@ -32,7 +32,7 @@ class CausalLM:
     """
 
     def collate(self, examples: Sequence[np.ndarray], rngs: Sequence[MakeRng] = ()) -> Batch:
-        """Stack windows to `ids` and `targets`, both (B, T).
+        """Stack windows into `ids` and `targets`, both (B, T).
 
         Shorter windows are padded on the right, and their padding has the target IGNORE_INDEX. It needs no attention
         mask: every real token comes before the padding and cannot attend to it.
@@ -46,7 +46,7 @@ class CausalLM:
         return {"causal": int((batch["targets"] != IGNORE_INDEX).sum())}
 
     def loss_sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """The summed cross-entropy of these tokens."""
+        """The summed cross-entropy of all targets; the trainer divides it by their number."""
         logits = model(batch["ids"])  # (B, T, V)
         loss = F.cross_entropy(logits.flatten(0, 1).float(), batch["targets"].flatten(), reduction="sum")
         return {"causal": loss}

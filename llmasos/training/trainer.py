@@ -4,11 +4,12 @@ It is given a model, an objective, data and settings, and for each step computes
 
     examples of this step  →  micro-batches  →  loss  →  gradients  →  clipping  →  optimizer
 
-The loss of a step is the sum of the losses of all its targets, divided by their number in the *whole* global batch:
-all micro-batches and all processes. So it makes no difference into how many parts a batch is split.
+Each term of the loss is summed over its targets and divided by their number in the *whole* global batch: all
+micro-batches and all processes. So it makes no difference into how many parts a batch is split. Then the terms are
+added.
 
-Everything random is a function of (seed, step, row or rank). A step can be replayed by itself, a resumed run needs
-nothing but its step number, and the number of processes does not change what the model is trained on.
+Everything random is a function of (seed, step, row or rank). So a step can be replayed by itself, a checkpoint needs no
+state of a random number generator, and the number of processes does not change what the model is trained on.
 """
 
 import math
@@ -56,8 +57,8 @@ class StepResult:
     """What one optimizer step reports: over the global batch, of all processes.
 
     Attributes:
-        loss: in nats per target.
-        n_targets: the number of targets.
+        loss: the mean loss of the targets in nats, added up over the terms of the objective.
+        n_targets: the number of targets, of all terms.
         grad_norm: the norm of the gradient before clipping.
         stop_requested: whether any process has been asked to stop.
     """
@@ -74,7 +75,7 @@ class Result:
 
     Attributes:
         state: after the last step.
-        val_loss: of the last validation, in nats per target; None if there was none.
+        val_loss: of the last validation, in nats; None if there was none.
         interrupted: whether Ctrl-C or SIGTERM stopped it early, with everything saved.
     """
 
@@ -84,7 +85,7 @@ class Result:
 
 
 class Trainer:
-    """One run, carried out by `train()`.
+    """Trains a model: make a trainer, call `resume()` if the run continues, then `train()`.
 
     Args:
         model: on its device.
@@ -151,12 +152,12 @@ class Trainer:
                 state.step += 1
 
                 is_last = state.step == settings.max_steps
-                writes = is_last or state.step % settings.log_interval == 0
-                log.step(state.step, result, self.learning_rate(state.step - 1), seconds, writes)
-                if validates := is_last or state.step % settings.eval_interval == 0:
+                should_log = is_last or state.step % settings.log_interval == 0
+                log.step(state.step, result, self.learning_rate(state.step - 1), seconds, should_log)
+                if should_validate := is_last or state.step % settings.eval_interval == 0:
                     val_loss = self.validate()
                     self.record_validation(result.loss, val_loss, log)
-                if validates or result.stop_requested:
+                if should_validate or result.stop_requested:
                     self.save()
                 if result.stop_requested:
                     return Result(state, val_loss, interrupted=not is_last)
@@ -181,7 +182,8 @@ class Trainer:
                 with autocast(self.device, self.precision):
                     loss_sums = self.objective.loss_sums(ddp_model, batch)
                     batch_loss: torch.Tensor = sum(loss_sums[t] / n_targets[t] for t in loss_sums)  # type: ignore
-                # DDP averages gradients over processes; this loss is divided by the targets of all, so undo that
+                # DDP averages gradients over the processes, but this loss is already divided by the targets of all
+                # of them. Multiplying by the number of processes turns the average into the sum.
                 self.scaler.scale(batch_loss * self.context.size).backward()
             local_loss += batch_loss.detach()
         loss, stopping = self.context.all_reduce_sum([local_loss.item(), float(stop_requested())], self.device)
@@ -209,7 +211,7 @@ class Trainer:
         for first in range(self.rows.start, self.rows.stop, n):
             rows = range(first, first + n)
             examples = [self.train_data.example(seed, step * self.settings.batch_size + row) for row in rows]
-            rngs = [lambda row=row: np.random.default_rng([seed, step, row]) for row in rows]
+            rngs = [lambda row=row: np.random.default_rng([seed, step, row]) for row in rows]  # binds each row now
             yield to_device(self.objective.collate(examples, rngs), self.device)
 
     def total_targets(self, batches: Sequence[Batch]) -> dict[str, float]:

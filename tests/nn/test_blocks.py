@@ -14,10 +14,10 @@ from llmasos.nn import (
     Residual,
     RMSNorm,
     RotaryEmbedding,
+    cached_causal_mask,
     causal_mask,
     make_norm,
     padding_mask,
-    position_mask,
 )
 
 B, T, S, C = 2, 5, 7, 16
@@ -177,7 +177,11 @@ def test_a_block_with_a_cache_says_the_same_token_by_token(positions):
     for t in range(T):
         place = places[:, t : t + 1]
         step = block(
-            x[:, t : t + 1], position_mask(place, t + 1), rotary and rotary(place), cache.layer(0, place, t + 1), memory
+            x[:, t : t + 1],
+            cached_causal_mask(place, t + 1),
+            rotary and rotary(place),
+            cache.layer(0, place, t + 1),
+            memory,
         )
         torch.testing.assert_close(step[:, 0], whole[:, t], rtol=1e-6, atol=1e-6)  # cos and sin are float32
 

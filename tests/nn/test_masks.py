@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from llmasos.nn import causal_mask, padding_mask, position_ids, position_mask
+from llmasos.nn import cached_causal_mask, causal_mask, padding_mask, position_ids
 
 
 @pytest.mark.parametrize("T, S", [(1, 1), (4, 4), (2, 5), (5, 2)])
@@ -27,14 +27,14 @@ def test_padding_is_hidden_from_every_query_and_head(dtype):
     assert torch.equal(mask.expand(2, 4, 5, 3), attention_mask[:, None, None, :].expand(2, 4, 5, 3))
 
 
-def test_position_mask_is_the_causal_mask_when_positions_count_up():
+def test_cached_causal_mask_is_the_causal_mask_when_positions_count_up():
     for T, S in [(4, 4), (2, 6)]:
         positions = torch.arange(S - T, S).expand(3, T)
-        assert torch.equal(position_mask(positions, S), causal_mask(T, S).expand(3, 1, T, S))
+        assert torch.equal(cached_causal_mask(positions, S), causal_mask(T, S).expand(3, 1, T, S))
 
 
-def test_position_mask_treats_each_sequence_by_its_own_positions():
-    mask = position_mask(torch.tensor([[0, 1], [4, 5]]), 6)
+def test_cached_causal_mask_treats_each_sequence_by_its_own_positions():
+    mask = cached_causal_mask(torch.tensor([[0, 1], [4, 5]]), 6)
     assert mask.sum(dim=-1).squeeze(1).tolist() == [[1, 2], [5, 6]]
 
 

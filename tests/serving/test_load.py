@@ -51,7 +51,7 @@ def test_two_hundred_requests_over_http_each_get_the_text_that_they_get_alone(mo
     with server(SETTINGS) as (url, _), ThreadPoolExecutor(24) as pool:
         client = Client(url)
         start = time.perf_counter()
-        texts = list(pool.map(lambda request: client.complete(request[0], **request[1]).text, asked))
+        texts = list(pool.map(lambda request: client.generate(request[0], **request[1]).text, asked))
         seconds = time.perf_counter() - start
     model, tokenizer = hub.load_pretrained(MODEL, torch.device("cpu"))
     alone = [generate(model, tokenizer, [prompt], options_of(fields))[0].text for prompt, fields in asked]
@@ -75,7 +75,7 @@ def test_memory_stays_the_same_over_two_thousand_requests():
     with server(SETTINGS) as (url, process), ThreadPoolExecutor(16) as pool:
         client, sizes = Client(url), []
         for n in (200, 600, 600, 600):
-            list(pool.map(lambda seed: client.complete("One cold morning", max_tokens=3, seed=seed).text, range(n)))
+            list(pool.map(lambda seed: client.generate("One cold morning", max_tokens=3, seed=seed).text, range(n)))
             status = Path(f"/proc/{process.pid}/status")
             if not status.exists():
                 pytest.skip("this system does not tell how much memory a process has")
