@@ -76,10 +76,9 @@ def syllabus() -> int:
             if fact in lesson.facts:
                 print(textwrap.indent(textwrap.fill(f"{fact}: {lesson.facts[fact]}", 104), " " * 6))
         print()
-    first = lessons()[0].number if lessons() else 1
     print("Read lessons/NN_name/lesson.py (or:  python -m lessons notebook N), then:")
     for line in ("run N", "check N", "hint N NAME", "run N --mine"):
-        print(f"  python -m lessons {line.replace('N ', f'{first} ') if line.startswith('hint') else line}")
+        print(f"  python -m lessons {line}")
     return 0
 
 

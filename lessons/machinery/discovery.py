@@ -121,5 +121,5 @@ def find_lesson(number: str | int) -> Lesson:
             return lesson
     numbers = ", ".join(f"{lesson.number:02d}" for lesson in matches)
     raise UserError(
-        f"There is no lesson {wanted}; the lessons are {numbers}. Run  python -m lessons  to see what each is about."
+        f"there is no lesson {wanted}; the lessons are {numbers}. Run  python -m lessons  to see what each is about."
     )

@@ -56,8 +56,8 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     flag = parser.add_argument
-    flag("model", metavar="MODEL|URL", help="a model's folder or name (see llmasos models), or a server's URL: "
-         "http://HOST:PORT, or HOST:PORT")  # fmt: skip
+    flag("model", metavar="MODEL|URL", help="a model's folder or name (see python -m llmasos models), or a "
+         "server's URL: http://HOST:PORT, or HOST:PORT")  # fmt: skip
     flag("--system", default="", metavar="TEXT", help="system message: how the assistant should behave")
     flag("--few-shot", metavar="FILE", help="example conversations: a .jsonl, .csv or .tsv file with the columns "
          "prompt and answer, or with messages")  # fmt: skip

@@ -65,5 +65,5 @@ def make_parser() -> ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--json", metavar="FILE", help="also write the metrics to this file")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="where to compute")
-    add_flags(parser.add_argument_group("what to evaluate on, where it differs from the run"), CHANGES)
+    add_flags(parser.add_argument_group("what to evaluate on (default: as in the run)"), CHANGES)
     return parser

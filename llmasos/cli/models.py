@@ -9,7 +9,7 @@ from llmasos.hub import load_config
 from llmasos.hub.hub_cache import cache_folder, cached_models
 from llmasos.hub.resolve import SHIPPED, shipped_models
 from llmasos.models import n_parameters_of
-from llmasos.training.checkpoints import model_folder
+from llmasos.training.checkpoints import all_checkpoints, model_folder
 from llmasos.training.run_folder import RUNS
 
 CARD = "README.md"
@@ -56,7 +56,8 @@ def row(name: str, folder: Path, source: str) -> tuple[str, ...]:
         folder = model_folder(folder, say=lambda text: None)
         config = load_config(folder)
     except UserError as error:
-        return name, "–", "–", "–", "–", f"cannot be used: {str(error)[:60]}…"
+        reason = "no checkpoint yet" if (folder / "recipe.json").is_file() and not all_checkpoints(folder) else error
+        return name, "–", "–", "–", "–", f"cannot be used: {str(reason)[:60]}"
     size = sum(file.stat().st_size for file in folder.glob("*") if file.name != "optimizer.safetensors")
     chat = ["chat"] if (folder / "chat_template.jinja").is_file() else []
     type = ", ".join([config.family, *([] if config.is_pretraining else [config.head]), *chat])

@@ -225,7 +225,7 @@ def unknown_name(name: str, format: str = "text") -> UserError:
     if formats:
         problem = f"the dataset {name!r} has the format {' and '.join(formats)}, not {format}; choose another"
     else:
-        suggestion = nearest(name, names) or "; check the path, or name one of the datasets"
+        suggestion = nearest(name, names) or "; check the path, or choose a dataset"
         problem = f"there is no file, folder or dataset {name!r}{suggestion}"
     return UserError(f"{problem} (datasets: {', '.join(names)}).")
 

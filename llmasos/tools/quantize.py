@@ -145,7 +145,7 @@ def make_parser() -> ArgumentParser:
     flag("--repetitions", type=int, default=3, metavar="N", help="of each timing (default: 3)")
     flag("--json", metavar="FILE", help="also write the table to this file")
     flag("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="where to compute")
-    add_flags(parser.add_argument_group("the data to measure quality on"), SETTINGS)
+    add_flags(parser.add_argument_group("the data to measure quality on (default: as in the run)"), SETTINGS)
     return parser
 
 

@@ -345,7 +345,7 @@ def add_flags(parser: argparse._ActionsContainer, names: Collection[str] | None 
 
     Args:
         parser: gets the flags.
-        names: the settings to add, without headings; None = all.
+        names: the settings to add, without headings and defaults, for commands that take those of a run; None = all.
     """
     group = parser
     for name, _, field in settings():
@@ -354,7 +354,7 @@ def add_flags(parser: argparse._ActionsContainer, names: Collection[str] | None 
         if names is None and name in SECTIONS:
             group = parser.add_argument_group(SECTIONS[name])
         flags = [flag_of(spelling) for spelling in (name, field.metadata["alias"]) if spelling]
-        default = "" if field.default is None else f" (default: {field.default})"
+        default = "" if field.default is None or names is not None else f" (default: {field.default})"
         help = field.metadata["help"] + default
         options: dict[str, Any] = {"help": help, "default": argparse.SUPPRESS, "dest": name}
         kind, choices = types_of(field)[0], field.metadata["choices"]

@@ -143,8 +143,8 @@ def test_syllabus_check_and_hints(tiny, capsys, home):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["run", "99"], "There is no lesson 99; the lessons are 90"),
-        (["check", "nonsense"], "There is no lesson nonsense"),
+        (["run", "99"], "there is no lesson 99; the lessons are 90"),
+        (["check", "nonsense"], "there is no lesson nonsense"),
         (["check", "90", "--only", "doubel"], "has no exercise 'doubel'; it has: double, other"),
         (["hint", "90", "x"], "has no exercise 'x'"),
         (["chekc", "90"], "chekc"),
