@@ -57,7 +57,7 @@ GARDENER = _grown_up("gardener", "Gärtner", "m", "garden")
 COBBLER = _grown_up("cobbler", "Schuster", "m", "workshop")
 POTTER = _grown_up("potter", "Töpferin", "f", "workshop")
 DOCTOR = _grown_up("doctor", "Ärztin", "f", "market")
-NEIGHBOURS = [BAKER, CARPENTER, SMITH, MILLER, SHEPHERD, FISHERMAN, TEACHER, TAILOR, GARDENER, COBBLER, POTTER, DOCTOR]
+NEIGHBORS = [BAKER, CARPENTER, SMITH, MILLER, SHEPHERD, FISHERMAN, TEACHER, TAILOR, GARDENER, COBBLER, POTTER, DOCTOR]
 
 
 def animal(en: str, de: str, gender: str, oblique: str = "", **tags: object) -> Noun:

@@ -2,7 +2,7 @@
 
 from llmasos.datasets.storyworld import phrases, scenery, scenes, things
 from llmasos.datasets.storyworld.entities import Word
-from llmasos.datasets.storyworld.people import NEIGHBOURS
+from llmasos.datasets.storyworld.people import NEIGHBORS
 from llmasos.datasets.storyworld.places import PLACES
 from llmasos.datasets.storyworld.plots.plot import Plot
 from llmasos.datasets.storyworld.teller import Teller
@@ -27,7 +27,7 @@ GAMES = [  # German with the verb at the end
 
 
 def tell(t: Teller) -> str:
-    t.plan("elder", [other for other in NEIGHBOURS if other.tags["place"] not in ("meadow", "lake")])
+    t.plan("elder", [other for other in NEIGHBORS if other.tags["place"] not in ("meadow", "lake")])
     scenes.plan_day(t)
     t.say("""
         {Day} {he} helped <owner:{the elder}> to tidy up.

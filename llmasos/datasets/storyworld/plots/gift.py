@@ -1,7 +1,7 @@
 """A present is made by hand for a birthday; something goes wrong; the present turns out not to be what matters."""
 
 from llmasos.datasets.storyworld import phrases, scenes, things
-from llmasos.datasets.storyworld.people import CAT, CROW, DOG, FAMILY, GOAT, NEIGHBOURS
+from llmasos.datasets.storyworld.people import CAT, CROW, DOG, FAMILY, GOAT, NEIGHBORS
 from llmasos.datasets.storyworld.places import PLACES
 from llmasos.datasets.storyworld.plots.plot import Plot
 from llmasos.datasets.storyworld.teller import Teller
@@ -20,7 +20,7 @@ def tell(t: Teller) -> str:
     """)
     t.put("giver", "home")
     t.put("thing", "hero")
-    t.plan("elder", NEIGHBOURS)
+    t.plan("elder", NEIGHBORS)
     t.plan("long", phrases.LONG)
     t.say("""
         <helper:{The elder}> showed {him} how to do it.

@@ -1,7 +1,7 @@
 """Something dear is lost, looked for where the hero has been, and found by luck, by help, by wit, or never."""
 
 from llmasos.datasets.storyworld import phrases, scenery, scenes, things
-from llmasos.datasets.storyworld.people import FAMILY, NEIGHBOURS
+from llmasos.datasets.storyworld.people import FAMILY, NEIGHBORS
 from llmasos.datasets.storyworld.places import ELSEWHERE, OUTDOORS, SPOTS
 from llmasos.datasets.storyworld.plots.plot import Plot
 from llmasos.datasets.storyworld.teller import Teller
@@ -106,7 +106,7 @@ def _in_its_spot(t: Teller) -> str:
 
 
 def _neighbour(t: Teller) -> str:
-    t.plan("elder", NEIGHBOURS)
+    t.plan("elder", NEIGHBORS)
     t.say("""
         On the way home {he} met <finder:{the elder}>, who was holding something.
             Auf dem Heimweg traf {er} {den elder}, {relativ elder} etwas in der Hand hielt.

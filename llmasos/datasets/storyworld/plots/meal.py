@@ -2,7 +2,7 @@
 
 from llmasos.datasets.storyworld import scenery, scenes, things
 from llmasos.datasets.storyworld.entities import Word
-from llmasos.datasets.storyworld.people import CAT, DOG, FAMILY, GOAT, NEIGHBOURS
+from llmasos.datasets.storyworld.people import CAT, DOG, FAMILY, GOAT, NEIGHBORS
 from llmasos.datasets.storyworld.plots.plot import Plot
 from llmasos.datasets.storyworld.teller import Teller
 
@@ -51,7 +51,7 @@ def tell(t: Teller) -> str:
         "Oh no," said {hero}, "we have run out of <missing:{missing}>!"
             "O nein", sagte {hero}, "wir haben {missing.none} mehr!"
     """)
-    t.plan("elder", NEIGHBOURS)
+    t.plan("elder", NEIGHBORS)
     t.say("""
         So {he} ran across the street and knocked on the door of <helper:{the elder}>.
             Also lief {er} über die Straße und klopfte bei {dem elder} an die Tür.
@@ -142,7 +142,7 @@ def _at_the_stove(t: Teller, answer: str) -> str:
                 Als alles fertig war, trug {hero} {den thing} mit beiden Händen zum Tisch.
         """)
     if t.branch(more=2 + t.lean("kindness"), few=2) == "more":
-        t.plan("elder2", [other for other in NEIGHBOURS if other is not t.roles["elder"]])
+        t.plan("elder2", [other for other in NEIGHBORS if other is not t.roles["elder"]])
         t.plan("brought", BROUGHT)
         t.say("""
             The smell brought {the elder2} to the door, and {he elder2} had brought <brought:{brought}>.
