@@ -1,8 +1,9 @@
 """Distributed data-parallel training: several processes, each with a copy of the model and a part of every batch.
 
 `torchrun --nproc-per-node N train.py …` starts N processes, which learn their ranks from environment variables. Each
-computes the gradient of its rows of the global batch; DistributedDataParallel averages the gradients, so all copies
-take the same step. Without torchrun there is one process, and every function here does nothing.
+computes the gradient of its rows of the global batch; the model (not the objective) is wrapped in
+DistributedDataParallel, whose backward pass averages the gradients, so all copies take the same step. Without torchrun
+there is one process, and every function here does nothing.
 """
 
 import os
