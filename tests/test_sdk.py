@@ -42,7 +42,8 @@ def test_the_three_lines_of_the_proposal():
     model = LLMTrainer.from_pretrained("runs/text")
     result = model.train("Once there was a house. " * 300, **FEW)
     model.save_pretrained("my_llm")
-    assert result.steps == 2 and result.folder == Path("runs/text-language-modeling") and not result.interrupted
+    assert result.steps == 2 and result.folder.parent == Path("runs") and not result.interrupted
+    assert result.folder.name.startswith("text-language-modeling")  # with a number if other tests came first
     again = LLMTrainer.from_pretrained("my_llm")
     assert same(again.model, model.model) and again.generate("Once", max_new_tokens=5) == model.generate(
         "Once", max_new_tokens=5
