@@ -78,6 +78,7 @@ def prove(corpus: list[Story]) -> None:
 
 
 def main() -> None:
+    """Read the flags, then write each split and print a report of it, or rewrite the sample."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0].split(":  ")[0])
     parser.add_argument(
         "--train", type=int, default=DEFAULT_SIZES["train"], help="number of training stories (%(default)s)"

@@ -10,6 +10,7 @@ HTML = "text/html; charset=utf-8"
 
 
 def get_page(request: Request) -> Response:
+    """The page: one response that loads nothing else."""
     return Response(page_html(), HTML, headers=page_headers())
 
 
@@ -28,10 +29,12 @@ def get_ready(request: Request) -> Response:
 
 
 def get_metrics(request: Request) -> Response:
+    """Counters and gauges in the text format of Prometheus."""
     return Response(request.served.metrics.text().encode(), CONTENT_TYPE)
 
 
 def get_models(request: Request) -> Response:
+    """The served model as a list of one, in the format of OpenAI's API."""
     return json_response({"object": "list", "data": [request.served.describe()]})
 
 
