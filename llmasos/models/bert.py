@@ -16,7 +16,15 @@ from llmasos.errors import UserError
 from llmasos.models.base import Backbone, check_length
 from llmasos.models.config import ModelConfig
 from llmasos.models.init import initialize
-from llmasos.nn import EncoderBlock, LearnedPositions, make_final_norm, make_norm, padding_mask, position_ids
+from llmasos.nn import (
+    Embedding,
+    EncoderBlock,
+    LearnedPositions,
+    make_final_norm,
+    make_norm,
+    padding_mask,
+    position_ids,
+)
 from llmasos.nn.feed_forward import ACTIVATIONS
 
 
@@ -38,9 +46,9 @@ class BERT(Backbone):
         if config.positions != "learned":
             raise UserError(f"BERT has learned positions; positions is {config.positions!r}.")
         super().__init__(config)
-        self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.token_embedding = Embedding(config.vocab_size, config.d_model)
         self.position_embedding = LearnedPositions(config.context_length, config.d_model)
-        self.segment_embedding = nn.Embedding(config.n_segments, config.d_model)
+        self.segment_embedding = Embedding(config.n_segments, config.d_model)
         self.embedding_norm = make_norm(config)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(EncoderBlock(config) for _ in range(config.n_layers))

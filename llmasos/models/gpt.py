@@ -16,6 +16,7 @@ from llmasos.models.config import ModelConfig
 from llmasos.models.init import initialize
 from llmasos.nn import (
     DecoderBlock,
+    Embedding,
     KVCache,
     LayerCache,
     Linear,
@@ -32,7 +33,7 @@ class GPT(Backbone):
 
     def __init__(self, config: ModelConfig):
         super().__init__(config)
-        self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.token_embedding = Embedding(config.vocab_size, config.d_model)
         self.position_embedding = make_position_embedding(config)
         self.rotary = make_rotary(config)
         self.dropout = nn.Dropout(config.dropout)

@@ -17,6 +17,7 @@ from llmasos.models.config import ModelConfig
 from llmasos.models.init import initialize
 from llmasos.nn import (
     DecoderBlock,
+    Embedding,
     EncoderBlock,
     KVCache,
     Linear,
@@ -34,7 +35,7 @@ class Transformer(Backbone):
         if config.positions not in ("sinusoidal", "sinusoidal_halves", "learned"):
             raise UserError(f"the Transformer has sinusoidal or learned positions; positions is {config.positions!r}.")
         super().__init__(config)
-        self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.token_embedding = Embedding(config.vocab_size, config.d_model)
         self.position_embedding: nn.Module = make_position_embedding(config)  # type: ignore[assignment]  # never None
         self.dropout = nn.Dropout(config.dropout)
         self.encoder_blocks = nn.ModuleList(EncoderBlock(config) for _ in range(config.n_layers))

@@ -16,12 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from llmasos.errors import UserError
+from llmasos.nn.embedding import Embedding
 
 if TYPE_CHECKING:
     from llmasos.models.config import ModelConfig
 
 
-class LearnedPositions(nn.Embedding):
+class LearnedPositions(Embedding):
     """A table (P, C) with one trained vector for each position: (B, T) positions → (B, T, C). (GPT-2, BERT)"""
 
     def __init__(self, context_length: int, d_model: int):

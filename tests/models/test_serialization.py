@@ -1,6 +1,8 @@
 """A model on disk: loading restores it exactly, and a mismatch is reported in one sentence."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -57,3 +59,23 @@ def test_missing_weights_are_refused(tmp_path):
 
 def test_the_family_of_the_config_decides_what_is_built():
     assert type(build_model(random_gpt().config)) is GPT
+
+
+def test_building_a_model_whose_weights_come_from_a_file_does_not_import_the_compiler():
+    """In a process of its own: another test may have imported it, and an import is never forgotten."""
+    program = """
+import sys
+from llmasos.models import ModelConfig
+from llmasos.models.serialization import build_on_meta
+sizes = {"vocab_size": 64, "context_length": 16, "n_layers": 1, "n_heads": 2, "d_model": 32, "d_ff": 64}
+for config in (
+    ModelConfig(family="gpt", **sizes),
+    ModelConfig(family="gpt", positions="rotary", norm="rmsnorm", **sizes),
+    ModelConfig(family="bert", **sizes),
+    ModelConfig(family="bert", head="classifier", labels=("good", "bad"), **sizes),
+    ModelConfig(family="transformer", positions="sinusoidal", **sizes),
+):
+    assert all(weight.is_meta for weight in build_on_meta(config).parameters()), config
+    assert "torch._dynamo" not in sys.modules, config
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
