@@ -8,3 +8,24 @@ print that sentence and exit with status 2. Any other exception is a bug in this
 
 class UserError(ValueError):
     """A problem that the user can fix. The message says what was wrong, what was expected, and what to do."""
+
+
+def in_words(value: object) -> str:
+    """Return what a value is, in a word that needs no Python.
+
+    >>> in_words(None), in_words({}), in_words(3), in_words(b"")
+    ('null', 'an object', 'a number', 'bytes')
+    """
+    for types, words in (
+        (type(None), "null"),
+        (bool, "true or false"),
+        ((int, float), "a number"),
+        (str, "a text"),
+        (bytes, "bytes"),
+        ((list, tuple), "a list"),
+        (dict, "an object"),
+        ((set, frozenset), "a set"),
+    ):
+        if isinstance(value, types):  # type: ignore[arg-type]
+            return words
+    return f"an object of the type {type(value).__name__}"

@@ -41,7 +41,8 @@ from llmasos.datasets.storyworld.task_examples import (
     storyworld_questions,
     storyworld_summaries,
 )
-from llmasos.datasets.tables import TABLE_ENDINGS, BadRow, BadRows, Columns, cell, read_examples
+from llmasos.datasets.tables import TABLE_ENDINGS, Columns, cell, read_examples
+from llmasos.datasets.values import BadRow, BadRows
 from llmasos.errors import UserError
 
 Reader = Callable[[BadRows], list[Any]]  # reads the files it was made for

@@ -18,8 +18,9 @@ from typing import Any
 from llmasos.datasets.catalog import DATASETS, Dataset
 from llmasos.datasets.examples import QA, Answer, Conversation, LabeledText, Pair, Splits, fingerprint_of
 from llmasos.datasets.fetch import find_files
-from llmasos.datasets.tables import BadRow, BadRows, cell, read_examples
+from llmasos.datasets.tables import cell, read_examples
 from llmasos.datasets.text_io import parse_object, read_blocks, read_lines
+from llmasos.datasets.values import BadRow, BadRows
 from llmasos.errors import UserError
 
 SHOWN = 40  # characters of an answer in an error message

@@ -10,8 +10,6 @@ An unusable row (too few cells, not an object) is not an error in `read_table`: 
 """
 
 import csv
-import json
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +20,7 @@ from typing import Any
 
 from llmasos.datasets.catalog import nearest
 from llmasos.datasets.text_io import parse_object, read_lines
+from llmasos.datasets.values import BadRow, BadRows, to_text
 from llmasos.errors import UserError
 
 TABLE_ENDINGS = (".csv", ".tsv", ".jsonl")
@@ -128,47 +127,10 @@ def _json_row(where: str, line: str) -> Row:
     cells = {}
     try:
         for name, value in parse_object(line).items():
-            cells[name] = _json_cell(name, value)
-    except ValueError as error:
+            cells[name] = to_text(value, name)
+    except (BadRow, ValueError) as error:
         return Row(where, {}, str(error))
     return Row(where, cells)
-
-
-def _json_cell(name: str, value: object) -> str:
-    """Return a JSON value as the text of a cell; raise `ValueError` if it is neither text nor number."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, str):
-        try:
-            value.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise ValueError(f"{name!r} holds half a character (a lone surrogate {value[error.start]!r}).") from error
-        return value
-    if isinstance(value, (bool, int, float)):
-        return json.dumps(value)
-    raise ValueError(f"{name!r} is a {type(value).__name__}, expected a text or a number.")
-
-
-class BadRow(Exception):
-    """A row cannot become an example; the message is a sentence that says why."""
-
-
-class BadRows:
-    """The policy for bad rows: the first one is an error, or (`skip`) all are skipped and reported in `sentences`."""
-
-    def __init__(self, skip: bool):
-        self.skip = skip
-        self.sentences: list[str] = []
-
-    def add(self, where: str, problem: str) -> None:
-        """Report a bad row.
-
-        Raises:
-            UserError: bad rows are not skipped.
-        """
-        if not self.skip:
-            raise UserError(f"{where}: {problem.removesuffix('.')}; fix it, or skip such rows with --skip-bad.")
-        self.sentences.append(f"{where}: {problem}")
 
 
 def read_examples(

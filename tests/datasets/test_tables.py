@@ -109,7 +109,7 @@ BAD_ROWS = {
     "many cells": ("a.csv", GOOD + "x,y,z\n", "line 24: the row has 3 cells"),
     "no object": ("a.jsonl", OBJECTS + "[1]\n", "line 24: not a JSON object"),
     "no json": ("a.jsonl", OBJECTS + "{oops\n", "line 24: not valid JSON"),
-    "a list": ("a.jsonl", OBJECTS + '{"text": [], "label": 1}', "'text' is a list"),
+    "a list": ("a.jsonl", OBJECTS + '{"text": [], "label": 1}', "the text is a list"),
     "surrogate": ("a.jsonl", OBJECTS + '{"text": "\\ud800", "label": 1}', "half a character"),
     "no field": ("a.jsonl", OBJECTS + '{"label": "x"}', "line 24: the text is empty"),
 }

@@ -1,0 +1,136 @@
+"""What a single value of the user's data means: of a JSON file, of a table's cell, or of an object in memory.
+
+    "fine", 3, 2.5, true, numpy.int64(3)                     the texts fine, 3, 2.5, true, 3
+    null, None, NaN, pandas.NA                               nothing: an empty text
+    [{"type": "text", "text": "Hi"}, …]                      content parts, as in chat APIs: the text Hi…
+    anything else (other lists, objects, bytes, images)      a `BadRow`
+
+`str(value)` would turn them all into words, "None" and "nan" and "[{'type'…" among them, and a model would learn to
+write these. Neither is anything judged by its truth value: the text "false" is true to Python.
+"""
+
+import json
+import math
+import numbers
+from typing import Any
+
+from llmasos.errors import UserError, in_words
+
+PARTS_WITH_TEXT = ("text", "input_text", "output_text")
+
+
+class BadRow(Exception):
+    """A row cannot become an example; the message is a sentence that says why."""
+
+
+class BadRows:
+    """The policy for bad rows: the first one is an error, or (`skip`) all are skipped and reported in `sentences`."""
+
+    def __init__(self, skip: bool):
+        self.skip = skip
+        self.sentences: list[str] = []
+
+    def add(self, where: str, problem: str) -> None:
+        """Report a bad row.
+
+        Raises:
+            UserError: bad rows are not skipped.
+        """
+        if not self.skip:
+            raise UserError(f"{where}: {problem.removesuffix('.')}; fix it, or skip such rows with --skip-bad.")
+        self.sentences.append(f"{where}: {problem}")
+
+
+def to_plain(value: Any) -> Any:
+    """Return a value as JSON knows it: numpy's and torch's numbers as Python's, and None for any way to say nothing.
+
+    >>> to_plain(float("nan")), to_plain(None), to_plain(0), to_plain("")
+    (None, None, 0, '')
+    """
+    if not isinstance(value, str) and hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        value = value.item()  # numpy.int64(3), torch.tensor(3)
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return None if type(value).__name__ in ("NAType", "NaTType") else value  # pandas' own ways to say nothing
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value says nothing: null, NaN, or a text of white space alone."""
+    value = to_plain(value)
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def to_text(value: Any, name: str) -> str:
+    """Return a value as a text, "" if it says nothing.
+
+    Args:
+        value: any.
+        name: of the value, for the message.
+
+    Raises:
+        BadRow: it is neither a text nor a number nor a list of content parts with text alone.
+
+    >>> [to_text(value, "answer") for value in ("fine", 3, True, None, [{"type": "text", "text": "Hi"}])]
+    ['fine', '3', 'true', '', 'Hi']
+    """
+    value = to_plain(value)
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError as error:
+            half = value[error.start]
+            raise BadRow(f"the {name} holds half a character (a lone surrogate {half!r}).") from error
+        return str(value)  # also of numpy.str_
+    if isinstance(value, bool | int | float):
+        return json.dumps(value)
+    if isinstance(value, list | tuple) and value and all(isinstance(part, dict) and "type" in part for part in value):
+        return "".join(_text_of_part(part, name) for part in value)
+    raise BadRow(f"the {name} is {in_words(value)}, expected a text.")
+
+
+def _text_of_part(part: dict, name: str) -> str:
+    if part["type"] not in PARTS_WITH_TEXT:
+        raise BadRow(f"the {name} has a part of the type {part['type']!r}; the models here read text only.")
+    return to_text(part.get("text"), name)
+
+
+def filled_text(value: Any, name: str) -> str:
+    """Return a value as a text without surrounding white space; raise `BadRow` if it says nothing."""
+    text = to_text(value, name).strip()
+    if not text:
+        raise BadRow(f"the {name} is {'null' if to_plain(value) is None else 'empty'}.")
+    return text
+
+
+def to_whole_number(value: Any, name: str) -> int:
+    """Return a whole number, also one written as a text or as 3.0; raise `BadRow` for anything else.
+
+    >>> [to_whole_number(value, "start") for value in (3, 3.0, " 3 ", "3.0")]
+    [3, 3, 3, 3]
+    """
+    value = to_plain(value)
+    try:
+        if isinstance(value, bool) or not isinstance(value, str | numbers.Real) or float(value) != int(float(value)):
+            raise ValueError
+        return int(value) if isinstance(value, int) else int(float(value))
+    except (ValueError, OverflowError) as error:
+        shown = repr(value) if isinstance(value, str | int | float) else in_words(value)
+        raise BadRow(f"{name} is {shown:.60}, expected a whole number.") from error
+
+
+def to_bool(value: Any, name: str) -> bool:
+    """Return true or false, also written as a text; raise `BadRow` for anything else.
+
+    >>> to_bool("false", "is_impossible"), to_bool(True, "is_impossible")
+    (False, True)
+    """
+    value = to_plain(value)
+    word = value.strip().lower() if isinstance(value, str) else value
+    if word in ("true", "false"):
+        return word == "true"
+    if not isinstance(word, bool):
+        shown = repr(value) if isinstance(value, str | int | float) else in_words(value)
+        raise BadRow(f"{name} is {shown:.60}, expected true or false.")
+    return word
