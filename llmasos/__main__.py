@@ -4,14 +4,13 @@ Each command is a module of `llmasos/cli` or `llmasos/tools` with a function `ma
 it is called, so that `doctor` works even where torch cannot be imported, and the list of commands appears at once.
 """
 
-import difflib
 import importlib
 import sys
 from collections.abc import Sequence
 
 from llmasos import __version__
 from llmasos.cli.cli import run
-from llmasos.errors import UserError
+from llmasos.errors import UserError, nearest
 
 COMMANDS = {  # name → (module, what it does)
     "train": ("llmasos.cli.train", "train or fine-tune a GPT, BERT or Transformer"),
@@ -54,9 +53,8 @@ def dispatch(arguments: Sequence[str] | None) -> int:
         print(f"llmasos {__version__}")
         return 0
     if name not in COMMANDS:
-        close = difflib.get_close_matches(name, COMMANDS, n=1)
-        hint = f"Did you mean {close[0]!r}?" if close else "Run python -m llmasos to see what each command does."
-        raise UserError(f"there is no command {name!r}; the commands are {', '.join(COMMANDS)}. {hint}")
+        hint = nearest(name, COMMANDS) or "; python -m llmasos says what each does."
+        raise UserError(f"there is no command {name!r} (there are: {', '.join(COMMANDS)}){hint}")
     return importlib.import_module(COMMANDS[name][0]).main(rest)
 
 

@@ -1,7 +1,7 @@
 """The only list of what a model can be trained for (`TASKS`) and what it can be used for (`CAPABILITIES`).
 
 Everything that offers a choice reads these two tables: the flag `--task`, the Python API, `eval`, `serve` and its
-client. They hold names only and import nothing, so every package can read them.
+client. They hold names only, so every package can read them.
 
 **To add a task**, write one file in `llmasos/tasks` with a subclass of `Task`, and add one row here.
 If its models are used in a new way, add a row to `CAPABILITIES`, a branch to `llmasos/tasks/responses.py`, a method
@@ -9,6 +9,8 @@ to `llmasos/sdk.py` and a route to `llmasos/serving/api`.
 """
 
 from dataclasses import dataclass
+
+from llmasos.errors import UserError
 
 FAMILIES = ("gpt", "bert", "transformer")
 
@@ -44,12 +46,14 @@ class Capability:
     """A row of `CAPABILITIES`.
 
     Attributes:
+        summary: what such a model can do.
         route: of the HTTP API.
         method: of `LLMTrainer`; "" if there is none.
         families, heads: of the models that have the capability.
         example: a JSON body to try the route with; "" if there is none.
     """
 
+    summary: str
     route: str
     method: str
     families: tuple[str, ...]
@@ -98,32 +102,32 @@ TASKS: dict[str, TaskInfo] = {
 
 CAPABILITIES: dict[str, Capability] = {
     "completion": Capability(
-        "/v1/completions", "generate", ("gpt",), ("lm",),
+        "continue a text", "/v1/completions", "generate", ("gpt",), ("lm",),
         '{"prompt": "Once there was a shy girl", "max_tokens": 60, "temperature": 0.8}',
     ),
     "chat": Capability(
-        "/v1/chat/completions", "chat", ("gpt",), ("lm",),
+        "chat", "/v1/chat/completions", "chat", ("gpt",), ("lm",),
         '{"messages": [{"role": "user", "content": "Tell me a story about Emma and a kite."}], "temperature": 0}',
     ),
     "fill-mask": Capability(
-        "/v1/fill-mask", "fill_mask", ("bert",), ("pretraining",),
+        "fill in masked tokens", "/v1/fill-mask", "fill_mask", ("bert",), ("pretraining",),
         '{"input": "Once there was a [MASK] girl called Anna."}',
     ),
     "translation": Capability(
-        "/v1/translate", "translate", ("transformer",), ("lm",),
+        "translate or summarize", "/v1/translate", "translate", ("transformer",), ("lm",),
         '{"input": "Es war einmal ein neugieriges Mädchen namens Anna."}',
     ),
     "classification": Capability(
-        "/v1/classify", "classify", FAMILIES, ("classifier",),
+        "classify texts", "/v1/classify", "classify", FAMILIES, ("classifier",),
         '{"input": "Everybody was happy again."}',
     ),
     "question-answering": Capability(
-        "/v1/question-answering", "answer", FAMILIES, ("question_answering",),
+        "answer questions about a text", "/v1/question-answering", "answer", FAMILIES, ("question_answering",),
         '{"question": "Where did Paul live?", "context": "Paul lived by the river."}',
     ),
-    "inspect": Capability("/v1/inspect", "", FAMILIES, ("lm", "pretraining"), ""),
+    "inspect": Capability("show its attention", "/v1/inspect", "", FAMILIES, ("lm", "pretraining"), ""),
     "embedding": Capability(
-        "/v1/embeddings", "embed", FAMILIES, ("lm", "pretraining", "features", "classifier", "question_answering"),
+        "embed texts", "/v1/embeddings", "embed", FAMILIES, ("lm", "pretraining", "features", "classifier", "question_answering"),
         '{"input": "Once there was a shy girl"}',
     ),
 }  # fmt: skip
@@ -136,6 +140,39 @@ def capabilities_of(family: str, head: str) -> tuple[str, ...]:
     ('classification', 'embedding')
     """
     return tuple(name for name, row in CAPABILITIES.items() if family in row.families and head in row.heads)
+
+
+def check_capability(capability: str, family: str, head: str, name: str = "the model") -> None:
+    """Check that a model can be used in some way.
+
+    Args:
+        capability: a name in `CAPABILITIES`.
+        family, head: of the model.
+        name: of the model, for the message.
+
+    Raises:
+        UserError: it cannot; says what the model is, what it can do, and what to do.
+    """
+    able = capabilities_of(family, head)
+    if capability in able:
+        return
+    row = CAPABILITIES[capability]
+    uses = [f"{CAPABILITIES[use].summary} ({CAPABILITIES[use].method})" for use in able if CAPABILITIES[use].method]
+    tasks = [task for task in tasks_to_learn(family, head) if TASKS[task].capability == capability]
+    teach = f"train it with task={tasks[0]!r}, or " if tasks else ""
+    raise UserError(
+        f"{name} is a {describe_model(family, head)}: it cannot {row.summary}. It can {' and '.join(uses)}. "
+        f"Instead, {teach}use a {describe_model(' or '.join(row.families), row.heads[0])}."
+    )
+
+
+def describe_model(family: str, head: str) -> str:
+    """Return what a model is, in words; the head it was pretrained with goes without saying.
+
+    >>> describe_model("gpt", "lm"), describe_model("bert", "classifier")
+    ('gpt', "bert with the head 'classifier'")
+    """
+    return family if head in ("lm", "pretraining") else f"{family} with the head {head!r}"
 
 
 def tasks_to_learn(family: str, head: str) -> list[str]:

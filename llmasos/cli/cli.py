@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from llmasos.errors import UserError
+from llmasos.errors import UserError, nearest
 
 
 def run(command: Callable[[Sequence[str] | None], int | None], arguments: Sequence[str] | None = None) -> int:
@@ -33,4 +33,6 @@ class ArgumentParser(argparse.ArgumentParser):
     """An `argparse.ArgumentParser` that raises a `UserError` for a wrong flag instead of printing the usage."""
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see --help.")
+        flag = message.removeprefix("unrecognized arguments: ").split(" ")[0].split("=")[0]
+        hint = nearest(flag, self._option_string_actions) if flag.startswith("-") else ""
+        raise UserError(f"{message}{hint or '; see --help.'}")

@@ -8,11 +8,10 @@ no download.
 more. For examples of another format, add the function that reads its files to `PUBLISHED` in `readers.py`.
 """
 
-import difflib
 from dataclasses import dataclass
 
 from llmasos.datasets.storyworld import DEFAULT_SIZES
-from llmasos.errors import UserError
+from llmasos.errors import UserError, nearest
 
 FORMATS = ("text", "labeled_text", "pairs", "summaries", "questions", "conversations")
 STORYWORLD = "storyworld"
@@ -228,13 +227,3 @@ def unknown_name(name: str, format: str = "text") -> UserError:
         suggestion = nearest(name, names) or "; check the path, or choose a dataset"
         problem = f"there is no file, folder or dataset {name!r}{suggestion}"
     return UserError(f"{problem} (datasets: {', '.join(names)}).")
-
-
-def nearest(name: str, names: list[str]) -> str:
-    """Return "; did you mean 'NAME'?" with the most similar of the names, or "" if none is similar.
-
-    >>> nearest("storyword", ["shakespeare", "storyworld"])
-    "; did you mean 'storyworld'?"
-    """
-    matches = difflib.get_close_matches(name, names, n=1)
-    return f"; did you mean {matches[0]!r}?" if matches else ""

@@ -18,10 +18,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from llmasos.datasets.catalog import nearest
 from llmasos.datasets.text_io import parse_object, read_lines
 from llmasos.datasets.values import BadRow, BadRows, to_text
-from llmasos.errors import UserError
+from llmasos.errors import UserError, nearest
 
 TABLE_ENDINGS = (".csv", ".tsv", ".jsonl")
 SEPARATORS = ",;\t"

@@ -8,16 +8,16 @@
 They are tried in this order. A misspelled name of a shipped model is not looked up on the hub.
 """
 
-import difflib
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
-from llmasos.errors import UserError
+from llmasos.errors import UserError, nearest
 from llmasos.hub.hub_cache import MOVED, Repository, cache_folder, cached, endpoint, fetch, offline
 from llmasos.training.checkpoints import model_folder
 
 SHIPPED = Path(__file__).parent / "shipped"
+SIMILAR = 0.75  # from here on, a name that nobody knows is a misspelled one
 
 
 def find_model_folder(name: str | Path, say: Callable[[str], None] = warnings.warn, progress: bool = True) -> Path:
@@ -42,8 +42,9 @@ def find_model_folder(name: str | Path, say: Callable[[str], None] = warnings.wa
     repository = None if isinstance(name, Path) else Repository.parse(text)
     if repository and (snapshot := cached(repository)):
         return snapshot
-    if hint := did_you_mean(text, shipped_models()):
-        raise UserError(f"there is no model {text!r}; {hint}")
+    is_word = "/" not in text  # a name with an owner is meant as it is
+    if is_word and (hint := nearest(text, shipped_models(), SIMILAR)):
+        raise UserError(f"there is no model {text!r}{hint}")
     problem = f"there is no folder {text}" if text else "the name is empty"
     if repository is None or text.startswith("runs/"):
         raise UserError(
@@ -57,8 +58,8 @@ def find_model_folder(name: str | Path, say: Callable[[str], None] = warnings.wa
             return fetch(repository, progress)
         except UserError as error:
             reason = f"it could not be downloaded: {str(error).rstrip('.')}"
-    if text not in MOVED and (hint := did_you_mean(text, MOVED)):
-        raise UserError(f"there is no model {text!r}; {hint} ({reason}).")
+    if is_word and text not in MOVED and (hint := nearest(text, MOVED, SIMILAR)):
+        raise UserError(f"there is no model {text!r}{hint} ({reason}).")
     raise UserError(
         f"there is no model {text!r}: {problem}; it is not one of those that come with llmasos "
         f"({', '.join(shipped_models())}); it is not complete in the cache {cache_folder()}; and "
@@ -70,9 +71,3 @@ def find_model_folder(name: str | Path, say: Callable[[str], None] = warnings.wa
 def shipped_models() -> list[str]:
     """Return the names of the models that come with the library."""
     return sorted(path.parent.name for path in SHIPPED.glob("*/config.json"))
-
-
-def did_you_mean(text: str, names: Iterable[str]) -> str:
-    """Return a hint at the most similar of these names; "" if none is similar, or if `text` has an owner."""
-    similar = [] if "/" in text else difflib.get_close_matches(text, names, n=1, cutoff=0.75)
-    return f"did you mean {similar[0]!r}?" if similar else ""

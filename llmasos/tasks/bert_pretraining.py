@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from llmasos.capabilities import check_capability
 from llmasos.datasets import SentencePair, SentencePairs, Windows, build_tokens, documents_of_sentences
 from llmasos.errors import UserError
 from llmasos.evaluation import proportion
@@ -239,10 +240,9 @@ def fill_mask_ids(model: Model, tokenizer: Tokenizer, text: str, n: int = 5) -> 
     """The same as token ids.
 
     Raises:
-        UserError: the text has no [MASK], or is too long for the model, or the model has not learned to fill one in.
+        UserError: the text has no [MASK], or is too long for the model, or the model is not a pretrained BERT.
     """
-    if model.config.head != "pretraining":
-        raise UserError(f"the model has not learned to fill in {MASK}; use a BERT without another head.")
+    check_capability("fill-mask", model.config.family, model.config.head)
     inputs = tokenizer.build_inputs(tokenizer.encode(text, allow_special=True))
     device = next(model.parameters()).device
     ids = torch.tensor([inputs.ids], device=device)  # (1, T)

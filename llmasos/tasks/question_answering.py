@@ -7,6 +7,7 @@ The baseline never answers, which is right for every question without an answer.
 
 from collections.abc import Iterable, Sequence
 
+from llmasos.capabilities import check_capability
 from llmasos.datasets import QA, Splits
 from llmasos.evaluation import Metric, choose_mistakes, proportion, show_mistakes, squad, squad_values
 from llmasos.models import Model, ModelConfig
@@ -81,7 +82,11 @@ def answer_questions(
         tokenizer: the one it was trained with.
         questions: with their texts, which may be longer than the model's context; their `answers` are not used.
         batch_size: how many windows are computed at once; changes speed and memory only.
+
+    Raises:
+        UserError: the model has not learned to answer questions.
     """
+    check_capability("question-answering", model.config.family, model.config.head)
     length = model.config.context_length
     unlabeled = [QA(question.context, question.question, ()) for question in questions]
     windows = [make_windows(question, tokenizer, length, stride_of(length)) for question in unlabeled]

@@ -35,7 +35,7 @@ from llmasos.nn import eval_mode
 from llmasos.objectives import Batch, Objective
 from llmasos.tokenizers import Tokenizer, train_tokenizer
 from llmasos.training.distributed import to_device
-from llmasos.training.recipe import Recipe
+from llmasos.training.recipe import Recipe, check_choice
 from llmasos.training.trainer import TrainingData
 
 AnyTask = TypeVar("AnyTask", bound="Task")
@@ -330,7 +330,6 @@ def batches(
 
 def task_class(name: str) -> type[Task]:
     """The class of a task. Raises UserError if there is no task of this name."""
-    if name not in TASKS:
-        raise UserError(f"there is no task {name!r}; choose one of {', '.join(TASKS)}.")
+    check_choice("task", name, TASKS)
     module, attribute = TASKS[name].implementation.split(":")
     return getattr(importlib.import_module(module), attribute)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from llmasos.capabilities import check_capability
 from llmasos.datasets import LabeledText, Splits
-from llmasos.errors import UserError
 from llmasos.evaluation import (
     accuracy,
     bag_of_words_baseline,
@@ -114,10 +114,9 @@ def classify(
         batch_size: how many are computed at once; changes speed and memory only.
 
     Raises:
-        UserError: the model has no classifier.
+        UserError: the model is not a classifier.
     """
-    if model.config.head != "classifier":
-        raise UserError("the model has no classifier: train it on labeled texts first, or use one that has been.")
+    check_capability("classification", model.config.family, model.config.head)
     objective = Classification(tokenizer, model.config.labels)
     pairs = [(text, None) if isinstance(text, str) else text for text in texts]
     examples = [objective.encode(first, second, None, model.config.context_length) for first, second in pairs]

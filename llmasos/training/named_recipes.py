@@ -4,11 +4,10 @@ Each states what to expect, so that you know before the run what a good result i
 Losses are over the whole validation split, in nats per token; times are for two laptop-class CPU cores unless stated.
 """
 
-import difflib
 from dataclasses import dataclass
 from typing import Any
 
-from llmasos.errors import UserError
+from llmasos.errors import UserError, nearest
 from llmasos.training.recipe import MODEL_SIZES, SET_BY_INIT, Recipe, make_recipe, refuse_set_by_init
 
 
@@ -241,9 +240,8 @@ def named_recipe(name: str, **changes: Any) -> Recipe:
         UserError: there is no recipe with that name, a setting is out of range, or it contradicts another one.
     """
     if name not in RECIPES:
-        near = difflib.get_close_matches(name, RECIPES, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "python train.py --list describes them."
-        raise UserError(f"there is no recipe {name!r} (there are: {', '.join(RECIPES)}); {hint}")
+        hint = nearest(name, RECIPES) or "; python train.py --list describes them."
+        raise UserError(f"there is no recipe {name!r} (there are: {', '.join(RECIPES)}){hint}")
     settings = RECIPES[name].settings
     if changes.get("init_from") is not None:
         settings = {key: value for key, value in settings.items() if key not in (*MODEL_SIZES, *SET_BY_INIT)}

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmasos.capabilities import TASKS
-from llmasos.errors import UserError
+from llmasos.errors import UserError, nearest
 from llmasos.models.presets import PRESETS
 from llmasos.training.device import PRECISIONS
 
@@ -245,6 +245,14 @@ def without_aliases(values: dict[str, Any]) -> dict[str, Any]:
     return {names.get(name, name): value for name, value in values.items()}
 
 
+def check_names(names: Collection[str], *others: str) -> None:
+    """Raise UserError unless all of these are settings, or one of the other names that the caller knows."""
+    known = [*(name for name, _, _ in settings()), *others]
+    for name in names:
+        if name not in known:
+            raise UserError(f"there is no setting {name!r}{nearest(name, known) or '; train.py --help lists them.'}")
+
+
 def make_recipe(**values: Any) -> Recipe:
     """A recipe from settings by their flat names, as the flags, `recipe.json` and the Python API have them.
 
@@ -252,12 +260,11 @@ def make_recipe(**values: Any) -> Recipe:
         UserError: a setting is unknown or out of range, or two of them contradict each other.
     """
     values = without_aliases(values)
+    check_names(values)
     fields: dict[str, dict[str, Any]] = {part: {} for part in ("", *PARTS)}
     for name, part, field in settings():
         if name in values:
-            fields[part][field.name] = values.pop(name)
-    if values:
-        raise UserError(f"a recipe has no setting {', '.join(sorted(values))}; see train.py --help.")
+            fields[part][field.name] = values[name]
     return Recipe(**fields[""], **{part: holder(**fields[part]) for part, holder in PARTS.items()})
 
 
@@ -325,10 +332,17 @@ def check_type(name: str, value: Any, types: tuple[type, ...]) -> None:
         raise UserError(f"{name} is {value!r}; it must be {TYPE_NAMES[types[0]]}.")
 
 
+def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
+    """Raise UserError unless the value is one of the choices."""
+    if value not in choices:
+        hint = nearest(str(value), choices) or "."
+        raise UserError(f"{name} is {value!r}; it must be one of: {', '.join(choices)}{hint}")
+
+
 def check_range(name: str, value: Any, limits: typing.Mapping[str, Any]) -> None:
     """Raise UserError unless the value is within the limits of its `setting`."""
-    if limits["choices"] is not None and value not in limits["choices"]:
-        raise UserError(f"{name} is {value!r}; it must be one of: {', '.join(limits['choices'])}.")
+    if limits["choices"] is not None:
+        check_choice(name, value, limits["choices"])
     tests = {
         "at_least": lambda bound: value >= bound,
         "above": lambda bound: value > bound,

@@ -1,0 +1,123 @@
+"""The arguments of public functions, checked before anything else happens.
+
+    @checked
+    def translate(self, text: str | Iterable[str]) -> …
+
+The signature is the only list of what is allowed. A wrong name, a missing argument, or a value of another type is a
+`UserError` with one sentence. What is the same thing in another library's type is converted: numpy's and torch's
+numbers to Python's, and arrays, tuples and generators to lists where an `Iterable` is expected.
+"""
+
+import functools
+import inspect
+import os
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from llmasos.errors import UserError, in_words, nearest
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "True or False", Path: "a path",
+         Mapping: "a dictionary", type(None): "None"}  # fmt: skip
+
+
+def checked(function: Callable[P, R]) -> Callable[P, R]:
+    """Check the arguments of every call of a function against its signature."""
+    parameters = inspect.signature(function).parameters
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        bound = _bind(function, args, kwargs)
+        for name, value in bound.arguments.items():
+            if parameters[name].kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
+                bound.arguments[name] = convert(value, parameters[name].annotation, name)
+        return function(*bound.args, **bound.kwargs)
+
+    return call
+
+
+def convert(value: Any, annotation: Any, name: str) -> Any:
+    """Return a value as the type of an annotation.
+
+    >>> convert(("Anna", "Ben"), str | Iterable[str], "text")
+    ['Anna', 'Ben']
+
+    Args:
+        value: what was passed.
+        annotation: a class, `Iterable[…]`, `Any`, or a union of them.
+        name: of the argument, for the message.
+
+    Raises:
+        UserError: the value is of another type.
+    """
+    if annotation in (Any, inspect.Parameter.empty):
+        return value
+    value = as_python(value)
+    options = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
+    for option in options:
+        if typing.get_origin(option) is not Iterable and _accepts(option, value):
+            return Path(value) if option is Path else float(value) if option is float else value
+    items = next((typing.get_args(option)[0] for option in options if typing.get_origin(option) is Iterable), None)
+    if items is not None and isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping, set)):
+        return [convert(item, items, f"{name} {number}") for number, item in enumerate(value, start=1)]
+    shown = repr(value) if value is None or isinstance(value, (str, Real)) else in_words(value)
+    raise UserError(f"{name} is {shown:.100}; it must be {expected(options)}.")
+
+
+def as_python(value: Any) -> Any:
+    """Return a number or an array of numpy or torch, or a column of a table, as Python's own numbers and lists.
+
+    >>> import numpy as np
+    >>> as_python(np.int64(7)), as_python(np.array(["a", "b"])), as_python("text")
+    (7, ['a', 'b'], 'text')
+    """
+    for method in ("tolist", "to_pylist", "to_list"):  # numpy, torch, pandas; pyarrow; polars
+        if not isinstance(value, type) and callable(convert := getattr(value, method, None)):
+            return convert()
+    return value
+
+
+def expected(options: Iterable[Any]) -> str:
+    """Return the types that an argument may have, in words.
+
+    >>> expected((str, Iterable[str])), expected((int, type(None)))
+    ('a text or a list of texts', 'a whole number or None')
+    """
+    words = []
+    for option in options:
+        if typing.get_origin(option) is Iterable:
+            item = typing.get_args(option)[0]
+            one = expected(typing.get_args(item) if _is_union(item) else (item,))
+            words.append("a list of texts" if one == "a text" else f"a list, each item {one}")
+        else:
+            words.append(WORDS.get(option) or f"a {option.__name__}")
+    return " or ".join(words)
+
+
+def _is_union(annotation: Any) -> bool:
+    return typing.get_origin(annotation) in (typing.Union, types.UnionType)
+
+
+def _accepts(option: Any, value: Any) -> bool:
+    if option in (int, float):
+        return isinstance(value, Integral if option is int else Real) and not isinstance(value, bool)
+    return isinstance(value, os.PathLike if option is Path else option)
+
+
+def _bind(function: Callable, args: tuple, kwargs: dict[str, Any]) -> inspect.BoundArguments:
+    """Return the arguments by name. Raises UserError if one has a wrong name, is missing, or is one too many."""
+    signature = inspect.signature(function)
+    try:
+        return signature.bind(*args, **kwargs)
+    except TypeError as error:
+        names = [name for name in signature.parameters if name not in ("self", "cls")]
+        if unknown := next((name for name in kwargs if name not in names), None):
+            hint = nearest(unknown, names) or f"; it has {', '.join(names)}."
+            raise UserError(f"{function.__name__} has no argument {unknown!r}{hint}") from error
+        raise UserError(f"{function.__name__}({', '.join(names)}): {error}.") from error
