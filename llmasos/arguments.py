@@ -62,7 +62,7 @@ def convert(value: Any, annotation: Any, name: str) -> Any:
     options = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
     for option in options:
         if typing.get_origin(option) is not Iterable and _accepts(option, value):
-            return Path(value) if option is Path else float(value) if option is float else value
+            return Path(value) if option is Path else value
     items = next((typing.get_args(option)[0] for option in options if typing.get_origin(option) is Iterable), None)
     if items is not None and isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping, set)):
         return [convert(item, items, f"{name} {number}") for number, item in enumerate(value, start=1)]
@@ -121,3 +121,10 @@ def _bind(function: Callable, args: tuple, kwargs: dict[str, Any]) -> inspect.Bo
             hint = nearest(unknown, names) or f"; it has {', '.join(names)}."
             raise UserError(f"{function.__name__} has no argument {unknown!r}{hint}") from error
         raise UserError(f"{function.__name__}({', '.join(names)}): {error}.") from error
+
+
+def at_least_one(name: str, value: int) -> int:
+    """Return a number of things that there must be at least one of. Raises UserError if there is none."""
+    if value < 1:
+        raise UserError(f"{name} is {value}; it must be at least 1.")
+    return value

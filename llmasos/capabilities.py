@@ -127,7 +127,8 @@ CAPABILITIES: dict[str, Capability] = {
     ),
     "inspect": Capability("show its attention", "/v1/inspect", "", FAMILIES, ("lm", "pretraining"), ""),
     "embedding": Capability(
-        "embed texts", "/v1/embeddings", "embed", FAMILIES, ("lm", "pretraining", "features", "classifier", "question_answering"),
+        "embed texts", "/v1/embeddings", "embed", FAMILIES,
+        ("lm", "pretraining", "features", "classifier", "question_answering"),
         '{"input": "Once there was a shy girl"}',
     ),
 }  # fmt: skip
@@ -161,7 +162,7 @@ def check_capability(capability: str, family: str, head: str, name: str = "the m
     tasks = [task for task in tasks_to_learn(family, head) if TASKS[task].capability == capability]
     teach = f"train it with task={tasks[0]!r}, or " if tasks else ""
     raise UserError(
-        f"{name} is a {describe_model(family, head)}: it cannot {row.summary}. It can {' and '.join(uses)}. "
+        f"{name} is a {describe_model(family, head)}: it cannot {row.summary}. It can {', '.join(uses)}. "
         f"Instead, {teach}use a {describe_model(' or '.join(row.families), row.heads[0])}."
     )
 

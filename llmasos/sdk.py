@@ -7,7 +7,7 @@
 Every method here is a few lines that call the part of the library that does the work.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from llmasos import hub
-from llmasos.capabilities import TASKS, tasks_to_learn
+from llmasos.arguments import at_least_one, checked
+from llmasos.capabilities import TASKS, check_capability, describe_model, tasks_to_learn
 from llmasos.datasets import QA
 from llmasos.datasets.infer import TEXT_PAIRS, DataSpec, infer_format
 from llmasos.errors import UserError
@@ -30,7 +31,7 @@ from llmasos.tasks.evaluate import setup_evaluation
 from llmasos.tasks.run import run_recipe
 from llmasos.tokenizers import Tokenizer
 from llmasos.training.device import pick_device
-from llmasos.training.recipe import Recipe, make_recipe, refuse_set_by_init, without_aliases
+from llmasos.training.recipe import Recipe, check_choice, check_names, make_recipe, refuse_set_by_init, without_aliases
 from llmasos.training.run_folder import choose_run_folder, run_name
 
 DEFAULT_EPOCHS, MIN_STEPS = 3, 100  # of fine-tuning, if neither epochs nor steps are given
@@ -67,13 +68,16 @@ class LLMTrainer:
         self.device = next(model.parameters()).device
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, device: str = "auto", quantize: str | None = None) -> "LLMTrainer":
+    @checked
+    def from_pretrained(
+        cls, name: str | Path, device: str | torch.device = "auto", quantize: str | None = None
+    ) -> "LLMTrainer":
         """Open a model.
 
         Args:
             name: a folder (a model's or a run's), a shipped model (`python -m llmasos models`), or a model of the
                 Hugging Face hub such as "gpt2": from its cache, or downloaded.
-            device: "auto", "cpu", "cuda" or "mps".
+            device: "auto", "cpu", "cuda", "cuda:1", "mps", or a `torch.device`.
             quantize: "int8" for a quarter of the memory; such a model can be used, but not trained or saved.
 
         Raises:
@@ -83,6 +87,7 @@ class LLMTrainer:
         model, tokenizer = hub.load_pretrained(name, pick_device(device), say=print, quantize=quantize)
         return cls(model, tokenizer, str(name))
 
+    @checked
     def train(
         self,
         train_data: Any,
@@ -116,6 +121,7 @@ class LLMTrainer:
                 "train that, save it, and open the saved model with quantize."
             )
         settings = without_aliases(settings)
+        check_names(settings, "eval_data", "epochs")
         chosen = task is None
         task = task or self.task_for(infer_format(train_data))
         data, val_data = (None if d is None else self.spec(d, task).data for d in (train_data, eval_data))
@@ -144,7 +150,7 @@ class LLMTrainer:
             "weight_decay": 0.01,
             "beta2": 0.999,
             "batch_size": 16,
-            "device": self.device.type,
+            "device": str(self.device),
         }
 
     def schedule(self, recipe: Recipe, epochs: float | None) -> dict[str, int]:
@@ -172,8 +178,7 @@ class LLMTrainer:
 
     def spec(self, data: Any, task: str) -> DataSpec:
         """The data as the task reads it. Raises UserError if it has another format."""
-        if task not in TASKS:
-            raise UserError(f"task is {task!r}; it must be one of: {', '.join(TASKS)}.")
+        check_choice("task", task, TASKS)
         needed = TASKS[task].data_format
         spec = infer_format(data, ("text", "label") if needed == "labeled_text" else ("source", "target"))
         pairs = TEXT_PAIRS in spec.formats and needed in ("labeled_text", "pairs", "summaries")
@@ -184,6 +189,7 @@ class LLMTrainer:
             )
         return spec
 
+    @checked
     def evaluate(self, data: Any, task: str | None = None, split: str | None = None) -> Report:
         """How good the model is: metrics with their 95 % intervals, and a few mistakes.
 
@@ -199,7 +205,8 @@ class LLMTrainer:
         prepared = setup_evaluation(recipe, self.model.config, self.tokenizer, self.name, eval_only=is_file)
         return prepared.evaluate(self.model, split or prepared.eval_split)
 
-    def generate(self, prompt: str | Sequence[str], n: int = 1, **options: Any) -> Any:
+    @checked
+    def generate(self, prompt: str | Iterable[str], n: int = 1, **options: Any) -> Any:
         """Continue a text (a GPT). Returns the new text; a list of texts for a list of prompts or n > 1.
 
         Args:
@@ -207,32 +214,43 @@ class LLMTrainer:
             n: how many continuations of each.
             options: fields of `SamplingOptions`: max_new_tokens, temperature, top_p, stop, seed, …
         """
+        self.check("completion")
+        at_least_one("n", n)
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         texts = [g.text for g in generate(self.model, self.tokenizer, prompts, SamplingOptions(**options), n)]
         return texts[0] if isinstance(prompt, str) and n == 1 else texts
 
+    @checked
     def stream(self, prompt: str, **options: Any) -> Iterator[str]:
         """The same piece by piece, while it is generated."""
-        for event in stream(self.model, self.tokenizer, [prompt], SamplingOptions(**options)):
-            yield event.text
+        self.check("completion")
+        events = stream(self.model, self.tokenizer, [prompt], SamplingOptions(**options))
+        return (event.text for event in events)
 
-    def chat(self, messages: str | Sequence[Any], **options: Any) -> str:
+    @checked
+    def chat(self, messages: str | Mapping | Iterable[Mapping | Message], **options: Any) -> str:
         """The assistant's next message (an instruction-tuned GPT).
 
         Args:
             messages: the user's message, or the conversation so far: {"role": …, "content": …}, in order.
             options: as for `generate`.
         """
-        conversation = [Message("user", messages)] if isinstance(messages, str) else list(messages)
+        self.check("chat")
+        if isinstance(messages, str):
+            conversation: list[Mapping | Message] = [Message("user", messages)]
+        else:
+            conversation = [messages] if isinstance(messages, Mapping) else list(messages)
         return reply(self.model, self.tokenizer, [conversation], SamplingOptions(**options))[0]
 
-    def translate(self, text: str | Sequence[str], **options: Any) -> Any:
+    @checked
+    def translate(self, text: str | Iterable[str], **options: Any) -> Any:
         """Write the target of a source text (a Transformer), by beam search.
 
         Args:
             text: one or several.
             options: fields of `BeamOptions`: beams, length_penalty, max_new_tokens.
         """
+        self.check("translation")
         sources = [text] if isinstance(text, str) else list(text)
         results = beam_search(self.model, self.tokenizer, sources, BeamOptions(**options))
         texts = [best.text.strip() for best, *_ in results]
@@ -240,27 +258,40 @@ class LLMTrainer:
 
     summarize = translate  # the same to the model: it writes what it was trained to write
 
+    @checked
     def fill_mask(self, text: str, n: int = 5) -> list[list[tuple[str, float]]]:
         """The n most likely tokens for each [MASK] in a text, with their probabilities (a BERT)."""
+        self.check("fill-mask")
+        at_least_one("n", n)
         return fill_masks(self.model, self.tokenizer, text, n)
 
-    def classify(self, text: str | Sequence[str]) -> Any:
+    @checked
+    def classify(self, text: str | Iterable[str]) -> Any:
         """Each label with its probability, the most likely first (a classifier); a list of that for several texts."""
+        self.check("classification")
         texts = [text] if isinstance(text, str) else list(text)
         labels = self.model.config.labels
         rows = classify(self.model, self.tokenizer, texts).tolist()
         results = [dict(sorted(zip(labels, row, strict=True), key=lambda pair: -pair[1])) for row in rows]
         return results[0] if isinstance(text, str) else results
 
+    @checked
     def answer(self, question: str, context: str) -> BestAnswer:
         """The piece of the context that answers the question (extractive QA); its `text` is "" if none does."""
+        self.check("question-answering")
         return answer_questions(self.model, self.tokenizer, [QA(context, question, ())])[0]
 
-    def embed(self, text: str | Sequence[str], **options: Any) -> Tensor:
-        """A vector (C,) of unit length for a text; (N, C) for several. See `tasks/embedding.py` for the options."""
-        vectors = embed(self.model, self.tokenizer, [text] if isinstance(text, str) else text, **options)
+    @checked
+    def embed(
+        self, text: str | Iterable[str], pooling: str = "mean", normalize: bool = True, batch_size: int = 64
+    ) -> Tensor:
+        """A vector (C,) of unit length for a text; (N, C) for several. `tasks/embedding.py` explains the options."""
+        self.check("embedding")
+        texts = [text] if isinstance(text, str) else list(text)
+        vectors = embed(self.model, self.tokenizer, texts, pooling, normalize, at_least_one("batch_size", batch_size))
         return vectors[0] if isinstance(text, str) else vectors
 
+    @checked
     def save_pretrained(self, folder: str | Path, half: bool = False) -> None:
         """Write model and tokenizer to a folder, completely or not at all. Where it can, transformers opens it too.
 
@@ -275,9 +306,11 @@ class LLMTrainer:
 
     def describe(self) -> str:
         """The model in a few words, for messages."""
-        c = self.model.config
-        head = "" if c.is_pretraining else f" with the head {c.head!r}"
-        return f"{self.name} ({c.family}{head})"
+        return f"{self.name} ({describe_model(self.model.config.family, self.model.config.head)})"
+
+    def check(self, capability: str) -> None:
+        """Raise UserError unless the model has this capability, a name in `llmasos/capabilities.py`."""
+        check_capability(capability, self.model.config.family, self.model.config.head, self.name)
 
     def __repr__(self) -> str:
         millions = n_parameters(self.model) / 1e6

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "llmasos"
-ROOMS = ["errors", "arguments", "capabilities", "storage", "nn", "models", "tokenizers", "datasets", "objectives", "training",
-         "generation", "evaluation", "prompting", "hub", "tasks", "interpret", "serving", "cli", "tools",
+ROOMS = ["errors", "arguments", "capabilities", "storage", "nn", "models", "tokenizers", "datasets", "objectives",
+         "training", "generation", "evaluation", "prompting", "hub", "tasks", "interpret", "serving", "cli", "tools",
          "sdk"]  # fmt: skip
 
 

@@ -8,6 +8,7 @@
 They are tried in this order. A misspelled name of a shipped model is not looked up on the hub.
 """
 
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -32,11 +33,12 @@ def find_model_folder(name: str | Path, say: Callable[[str], None] = warnings.wa
         UserError: there is no such model; says where we looked and how to get it.
     """
     text = str(name)
-    if text and Path(name).expanduser().is_dir():
-        return model_folder(Path(name).expanduser(), say)
+    path = os.path.expanduser(text)  # os.path: a name that is no possible path is not an error there
+    if text and os.path.isdir(path):
+        return model_folder(Path(path), say)
     if text in shipped_models():
         return SHIPPED / text
-    if text and Path(name).expanduser().is_file():
+    if os.path.isfile(path):
         raise UserError(f"{text} is a file, and a model is a folder with its config, weights and tokenizer; give "
                         "the name of the folder.")  # fmt: skip
     repository = None if isinstance(name, Path) else Repository.parse(text)

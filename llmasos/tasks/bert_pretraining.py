@@ -250,5 +250,5 @@ def fill_mask_ids(model: Model, tokenizer: Tokenizer, text: str, n: int = 5) -> 
     if not masked.any():
         raise UserError(f"the text {text!r} has no {MASK}; write {MASK} where the model should fill in a token.")
     with eval_mode(model), torch.inference_mode():
-        best = model(ids, predict=masked).masked.softmax(-1).topk(n)  # (N, n)
+        best = model(ids, predict=masked).masked.softmax(-1).topk(min(n, model.config.vocab_size))  # (N, n)
     return [list(zip(*row, strict=True)) for row in zip(best.indices.tolist(), best.values.tolist(), strict=True)]

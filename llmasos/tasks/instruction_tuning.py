@@ -6,7 +6,7 @@ The metrics are the fraction of answers that equal the reference word for word, 
 credit.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -101,7 +101,7 @@ def messages_of(chat: Conversation) -> list[Message]:
 
 
 def reply(
-    model: Model, tokenizer: Tokenizer, chats: Sequence[Sequence[Message]], options: SamplingOptions
+    model: Model, tokenizer: Tokenizer, chats: Sequence[Sequence[Message | Mapping]], options: SamplingOptions
 ) -> list[str]:
     """The assistant's next message in each conversation.
 

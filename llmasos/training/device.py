@@ -11,19 +11,28 @@ from llmasos.errors import UserError
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def pick_device(name: str = "auto", local_rank: int = 0) -> torch.device:
+def pick_device(name: str | torch.device = "auto", local_rank: int = 0) -> torch.device:
     """The device called `name`; "auto" is the first available of cuda, mps, cpu.
+
+    Args:
+        name: also with a number, "cuda:1", or a `torch.device`.
+        local_rank: the number of a GPU that is given without one.
 
     Raises:
         UserError: this machine does not have the device.
     """
-    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        name = next(kind for kind, available in has.items() if available)
-    if not has.get(name):
-        names = ", ".join(kind for kind, available in has.items() if available)
-        raise UserError(f"device {name!r} is not available here; this machine has: {names}. Leave --device at auto.")
-    return torch.device(name, local_rank) if name == "cuda" else torch.device(name)
+    count = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}
+    available = [kind for kind, n in count.items() if n]
+    kind, colon, number = str(name).partition(":")
+    if kind == "auto" and not colon:
+        kind = available[0]
+    index = local_rank if kind == "cuda" and not colon else int(number) if number.isdecimal() else 0
+    if kind not in available or index >= count[kind] or (colon and not number.isdecimal()):
+        names = ", ".join(f"{kind} (number 0 to {count[kind] - 1})" if count[kind] > 1 else kind for kind in available)
+        raise UserError(f"device {str(name)!r} is not available here; this machine has: {names}. Leave it at auto.")
+    if colon and local_rank:
+        raise UserError(f"device {str(name)!r} is a single one, and there are several processes; write {kind}.")
+    return torch.device(kind, index) if kind == "cuda" else torch.device(kind)
 
 
 def pick_precision(name: str, device: torch.device) -> str:

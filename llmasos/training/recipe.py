@@ -159,7 +159,7 @@ class TrainingSettings(Part):
     seed: int = setting(1337, "random seed of weights, data order and dropout", at_least=0, at_most=2**63 - 1)
 
     # The machine
-    device: str = setting("auto", "where to compute", choices=("auto", "cpu", "cuda", "mps"))
+    device: str = setting("auto", "where to compute: auto, cpu, cuda, cuda:1 (the second GPU), mps")
     precision: str = setting(
         "auto",
         "number format of matrix products; auto is bf16 on hardware made for it, else fp32",

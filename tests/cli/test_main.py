@@ -79,13 +79,13 @@ def test_the_arguments_default_to_those_of_the_process(fake_command, monkeypatch
 def test_a_mistyped_command_gets_a_suggestion(capsys):
     assert llmasos_main.main(["trian"]) == 2
     error = capsys.readouterr().err
-    assert "'trian'" in error and "Did you mean 'train'?" in error and error.count("\n") == 1
+    assert "'trian'" in error and "did you mean 'train'?" in error and error.count("\n") == 1
 
 
 def test_an_unknown_command_gets_the_list_of_commands(capsys):
     assert llmasos_main.main(["xyzzy"]) == 2
     error = capsys.readouterr().err
-    assert ", ".join(llmasos_main.COMMANDS) in error and "Did you mean" not in error
+    assert ", ".join(llmasos_main.COMMANDS) in error and "did you mean" not in error
 
 
 def test_a_user_error_is_one_sentence_and_status_2(fake_command, capsys):

@@ -219,7 +219,7 @@ def test_evidence_is_bounded_and_for_known_labels():
         label_evidence(bert, tokenizer, "a " * 257)
     with pytest.raises(UserError, match="no label 'c'; the labels of this model are: a, b"):
         label_evidence(bert, tokenizer, "a", "c")
-    with pytest.raises(UserError, match="no classifier"):
+    with pytest.raises(UserError, match="cannot classify texts"):
         label_evidence(*shipped("storyworld-bert"), "a")
 
 

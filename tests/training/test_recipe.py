@@ -46,7 +46,7 @@ def test_flags_that_were_not_given_leave_no_trace():
     [
         ("max_steps", 0, "at least 1"), ("batch_size", -1, "at least 1"), ("learning_rate", 0.0, "above 0"),
         ("dropout", 1.0, "below 1"), ("beta2", 1.0, "below 1"), ("min_lr_ratio", 1.5, "at most 1"),
-        ("optimizer", "sgd", "adamw, muon"), ("model", "gpt5", "gpt-laptop"), ("device", "tpu", "auto, cpu"),
+        ("optimizer", "sgd", "adamw, muon"), ("model", "gpt5", "gpt-laptop"),
         ("vocab_size", 100, "at least 257"), ("gradient_accumulation_steps", 3, "divide"),
     ],
 )  # fmt: skip
