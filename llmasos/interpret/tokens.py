@@ -31,7 +31,7 @@ class TokenScore(NamedTuple):
         logprob: ln of its probability; None where the model predicts nothing: for a GPT's first token, which has no
             context, and for a BERT's special tokens.
         rank: how many tokens are more likely; None where there is no logprob.
-        alternatives: the most likely tokens at this position, (id, text, probability), the most likely first.
+        alternatives: the most likely tokens at this position, (id, text, logprob), the most likely first.
     """
 
     id: int
@@ -153,8 +153,8 @@ def score_rows(tokenizer: Tokenizer, logits: Iterable[Tensor], ids: Sequence[int
         logprobs = chunk[:, : tokenizer.vocab_size].float().log_softmax(dim=-1).cpu()
         for row, id in zip(logprobs, ids[len(scores) : len(scores) + len(logprobs)], strict=True):
             values, indices = row.topk(min(n, len(row)))
-            best = zip(indices.tolist(), values.exp().tolist(), strict=True)
-            alternatives = [(other, tokenizer.token_text(other), probability) for other, probability in best]
+            best = zip(indices.tolist(), values.tolist(), strict=True)
+            alternatives = [(other, tokenizer.token_text(other), logprob) for other, logprob in best]
             rank = int((row > row[id]).sum())
             scores.append(TokenScore(id, tokenizer.token_text(id), float(row[id]), rank, alternatives))
     return scores

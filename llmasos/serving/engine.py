@@ -181,11 +181,22 @@ class Engine:
             QueueFull: there is no room for all of them; then none is accepted.
             ShuttingDown: the engine is not running.
         """
+        requests = self.make_requests(prompts, options, n, alternatives)
+        with self._changed:
+            self._check_room(self._queue, len(requests))
+            self._queue.extend(requests)
+            self._changed.notify_all()
+        return requests
+
+    def make_requests(
+        self, prompts: Sequence[str | Sequence[int]], options: SamplingOptions, n: int = 1, alternatives: int = 0
+    ) -> list[GenerationRequest]:
+        """Make the requests of `submit_all` without submitting them. Raises UserError as it does."""
         if not self._generates:
             raise UserError("this model cannot continue a text; that takes a GPT with a language-model head.")
         prepared, options = prepare(self.model, self.tokenizer, prompts, options, self.context_length)
         deadline = time.monotonic() + self.request_seconds
-        requests = [
+        return [
             GenerationRequest(
                 prompt.ids,
                 options,
@@ -198,11 +209,6 @@ class Engine:
             for prompt in prepared
             for sample in range(n)
         ]
-        with self._changed:
-            self._check_room(self._queue, len(requests))
-            self._queue.extend(requests)
-            self._changed.notify_all()
-        return requests
 
     def run(self, job: Callable[[], Result], seconds: float | None = None) -> Result:
         """Call a function on the model's thread, between two steps, and return its result.

@@ -32,19 +32,19 @@ class RequestFailed(RuntimeError):
 
 
 class GeneratedToken(NamedTuple):
-    """One generated token.
+    """One generated token, or one of a prompt.
 
     Attributes:
         id: the token.
         text: its own text; U+FFFD for a part of a character. A special token has its name, which is not part of the
             generated text.
-        logprob: the natural logarithm of its probability under the model.
+        logprob: the natural logarithm of its probability under the model; None for the first token of a prompt.
         alternatives: the most likely tokens at this position, each (id, text, logprob), most likely first.
     """
 
     id: int
     text: str
-    logprob: float
+    logprob: float | None
     alternatives: tuple[tuple[int, str, float], ...] = ()
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from llmasos.prompting import Conversation, Message
 from llmasos.prompting.chat_template import ASSISTANT, PLAIN, ROLES
+from llmasos.serving.api import openai_fields
 from llmasos.serving.api.generation import (
     DEFAULT_TOKENS,
     MAX_ALTERNATIVES,
@@ -29,7 +30,6 @@ from llmasos.serving.api.validators import (
     AnyOf,
     Boolean,
     Choice,
-    Const,
     Field,
     Integer,
     ListOf,
@@ -51,35 +51,47 @@ MAX_DEFAULT_TOKENS = 1024  # of a reply, if the request has no limit and the con
 MAX_MESSAGES = 1000
 DEVELOPER = "developer"  # OpenAI's newer name for the system role
 MAY_BE_EMPTY = ("system", DEVELOPER, "assistant")
-"""Roles whose messages may be empty: many programs send an empty system message, and a reply may have been empty."""
+"""Roles whose messages may be empty or null: many programs send an empty system message, and a reply may have been
+empty, which is null in OpenAI's API."""
 
 PART = Object(
     Field("type", Choice(("text",)), "the type of the part; only text is supported", required=True),
-    Field("text", Text(not_blank=True), "the text", required=True),
+    Field("text", Text(), "the text", required=True),
+    *openai_fields.PART,
 )
-NOT_BLANK = {"properties": {"content": {"pattern": r"\S"}}}
-"""In JSON Schema: a message that is not blank. (A pattern applies to strings only; parts are never blank.)"""
+NOT_BLANK = {
+    "required": ["content"],
+    "properties": {
+        "content": {
+            "anyOf": [
+                {"type": "string", "pattern": r"\S"},
+                {"type": "array", "contains": {"properties": {"text": {"pattern": r"\S"}}}},
+            ]
+        }
+    },
+}
+"""In JSON Schema: a message that is not blank."""
 
 
 class MessageValidator(Object):
     """A message: its role and its content, a string or a list of parts, which are joined. Users' must not be blank."""
 
     def __init__(self):
-        content = AnyOf((Text(), ListOf(PART, 1, 100)))
+        content = AnyOf((Text(), ListOf(PART, 0, 100)))
         super().__init__(
             Field("role", Choice((*ROLES, DEVELOPER)), f"whose message it is; {DEVELOPER} means system", required=True),
             Field("content", content, "the message, as a string or in parts; an empty one is left out, unless it is "
-                  "the user's", required=True),
-            Field("name", Const(None, "the model only sees roles; put the name into the content"), "not supported"),
+                  "the user's"),
+            *openai_fields.MESSAGE,
         )  # fmt: skip
 
     def convert(self, value: Any, where: str) -> dict[str, str]:
         message = super().convert(value, where)
-        role, content = message["role"], message["content"]
+        role, content = message["role"], message["content"] or ""
         text = content if isinstance(content, str) else "".join(part["text"] for part in content)
         if not text.strip() and role not in MAY_BE_EMPTY:
-            problem = f"{where}.content is {show(text)}; it must be a string that is not empty."
-            raise RequestError(problem, f"{where}.content")
+            problem = f"is {show(value['content'])}" if "content" in value else "is missing"
+            raise RequestError(f"{where}.content {problem}; it must be a text that is not blank.", f"{where}.content")
         return {"role": "system" if role == DEVELOPER else role, "content": text}
 
     def schema(self) -> dict[str, Any]:
@@ -118,9 +130,7 @@ def make_body(served: ServedModel) -> Object:
         Field("logprobs", Boolean(), "return each token's log probability", False),
         Field("top_logprobs", Integer(0, MAX_ALTERNATIVES), "return this many alternatives, too (implies logprobs)"),
         Field("response_format", response_format, "the format of the reply"),
-        Field("tools", Const([], "the models here do not call tools"), "not supported"),
-        Field("tool_choice", Choice(("none", "auto")), "there are no tools, so both mean the same"),
-        Field("store", Const(False, "replies are not stored here"), "not supported"),
+        *openai_fields.CHAT_COMPLETIONS,
     )
 
 

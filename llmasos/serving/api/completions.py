@@ -4,6 +4,8 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
+from llmasos.serving.api import openai_fields
+from llmasos.serving.api.echo import Echo, OffsetCounter, read_prompts
 from llmasos.serving.api.generation import (
     DEFAULT_TOKENS,
     MAX_ALTERNATIVES,
@@ -19,7 +21,7 @@ from llmasos.serving.api.generation import (
 from llmasos.serving.api.openapi import INTEGER, NUMBER, STRING, array_of, nullable, object_of
 from llmasos.serving.api.validators import (
     AnyOf,
-    Const,
+    Boolean,
     Field,
     Integer,
     ListOf,
@@ -34,7 +36,6 @@ from llmasos.serving.http.http_types import Request, Response, Route
 from llmasos.serving.requests import Event, GeneratedToken, GenerationRequest
 from llmasos.serving.served_model import ServedModel
 from llmasos.tokenizers import Tokenizer
-from llmasos.tokenizers.incremental_detokenizer import IncrementalDetokenizer
 
 
 def make_body(served: ServedModel) -> Object:
@@ -45,52 +46,36 @@ def make_body(served: ServedModel) -> Object:
     prompt = AnyOf((Text(), ListOf(Text(), 1, max_prompts), ids, ListOf(ids, 1, max_prompts)), description)
     return Object(
         model_field(served),
-        Field("prompt", prompt, "the text to continue, or several: as strings or token ids", required=True),
-        max_tokens_field(served, "max_tokens", min(DEFAULT_TOKENS, served.max_tokens)),
+        Field("prompt", prompt, "the text to continue, or several: as strings or token ids; null begins a new text", "",
+              required=True),
+        max_tokens_field(served, "max_tokens", min(DEFAULT_TOKENS, served.max_tokens), low=0),
         *sampling_fields(served),
         Field("logprobs", Integer(0, MAX_ALTERNATIVES), "return each token's log probability, and this many "
               "alternatives"),
-        Field("echo", Const(False, "the prompt is not repeated here"), "not supported"),
-        Field("suffix", Const(None, "the models here only continue a text"), "not supported"),
-        Field("best_of", Const(1, "ask for n texts with logprobs and choose one"), "not supported"),
+        Field("echo", Boolean(), "repeat the prompt before its continuation, with its log probabilities if there are "
+              "logprobs", False),
+        *openai_fields.COMPLETIONS,
     )  # fmt: skip
 
 
 def complete(request: Request) -> Response:
     """Continue each prompt, n times."""
-    values, prompts = request.values, as_list(request.values["prompt"])
-    tokenizer = request.served.tokenizer
+    values, prompts, served = request.values, as_list(request.values["prompt"]), request.served
+    n = values["n"]
+    echoes = read_prompts(request, prompts, values["logprobs"]) if values["echo"] else [Echo()] * len(prompts)
+    counters = [OffsetCounter(served.tokenizer, len(echo.text)) for echo in echoes for _ in range(n)]
     head = {"id": f"cmpl-{uuid.uuid4().hex}", "object": "text_completion"}
-    counters = [OffsetCounter(tokenizer) for _ in range(len(prompts) * values["n"])]
 
     def render(index: int, result: GenerationRequest | Event, first: bool) -> dict[str, Any]:
+        echo = echoes[index // n] if first else Echo()
+        text = echo.text + result.text
         if values["logprobs"] is None:
-            return {"text": result.text, "logprobs": None}
-        offsets = counters[index].offsets_of(result.tokens)
-        return {"text": result.text, "logprobs": logprobs_object(tokenizer, result.tokens, offsets)}
+            return {"text": text, "logprobs": None}
+        offsets = [*echo.offsets, *counters[index].offsets_of(token.id for token in result.tokens)]
+        return {"text": text, "logprobs": logprobs_object(served.tokenizer, [*echo.tokens, *result.tokens], offsets)}
 
-    options = sampling_options(values, values["max_tokens"])
+    options = sampling_options(values, max(1, values["max_tokens"]))
     return generate(request, prompts, options, values["logprobs"] or 0, head, render)
-
-
-class OffsetCounter:
-    """Where the tokens of a text begin, in characters. If a character has several tokens, all have its offset.
-
-    >>> from llmasos.tokenizers import ByteTokenizer
-    >>> OffsetCounter(ByteTokenizer()).offsets_of([GeneratedToken(id, "", 0.0) for id in "aéb".encode()])
-    [0, 1, 1, 2]
-    """
-
-    def __init__(self, tokenizer: Tokenizer):
-        self._detokenizer, self._n_characters = IncrementalDetokenizer(tokenizer, skip_special=True), 0
-
-    def offsets_of(self, tokens: Sequence[GeneratedToken]) -> list[int]:
-        """The offsets of the next tokens of the text."""
-        offsets = []
-        for token in tokens:
-            offsets.append(self._n_characters)
-            self._n_characters += len(self._detokenizer.push(token.id))
-        return offsets
 
 
 def logprobs_object(tokenizer: Tokenizer, tokens: Sequence[GeneratedToken], offsets: list[int]) -> dict[str, Any]:
@@ -110,9 +95,12 @@ def logprobs_object(tokenizer: Tokenizer, tokens: Sequence[GeneratedToken], offs
     }
 
 
-def top_logprobs(token: GeneratedToken) -> dict[str, float]:
-    """The most likely texts at a token's position with their log probabilities, and the token itself."""
-    logprobs: dict[str, float] = {}
+def top_logprobs(token: GeneratedToken) -> dict[str, float | None] | None:
+    """The most likely texts at a token's position with their log probabilities, and the token itself; None for a
+    prompt's first token, which the model does not predict."""
+    if token.logprob is None:
+        return None
+    logprobs: dict[str, float | None] = {}
     for _, text, value in token.alternatives:
         logprobs.setdefault(text, rounded_logprob(value))
     logprobs.setdefault(token.text, rounded_logprob(token.logprob))
@@ -121,8 +109,8 @@ def top_logprobs(token: GeneratedToken) -> dict[str, float]:
 
 LOGPROBS = object_of(
     tokens=array_of(STRING),
-    token_logprobs=array_of(NUMBER),
-    top_logprobs=array_of({"type": "object", "additionalProperties": NUMBER}),
+    token_logprobs=array_of(nullable(NUMBER)),
+    top_logprobs=array_of(nullable({"type": "object", "additionalProperties": NUMBER})),
     text_offset=array_of(INTEGER),
     token_ids=array_of(INTEGER),
     bytes=array_of(array_of(INTEGER)),

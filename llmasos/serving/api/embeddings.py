@@ -5,8 +5,9 @@ from functools import partial
 
 from torch import Tensor
 
+from llmasos.serving.api.openai_fields import embeddings_fields
 from llmasos.serving.api.openapi import INTEGER, NUMBER, STRING, array_of, enum, object_of
-from llmasos.serving.api.validators import Choice, Const, Field, Object, Text, as_list, input_field, model_field
+from llmasos.serving.api.validators import Choice, Field, Object, Text, as_list, input_field, model_field
 from llmasos.serving.http.http_types import Request, Response, Route, json_response
 from llmasos.serving.served_model import ServedModel
 from llmasos.tasks.embedding import embed
@@ -23,8 +24,7 @@ def make_body(served: ServedModel) -> Object:
         Field(
             "encoding_format", Choice(("float", "base64")), "numbers, or the bytes of little-endian float32", "float"
         ),
-        Field("dimensions", Const(None, "the vectors have the model's dimension"), "not supported"),
-        Field("user", Text(), "ignored"),
+        *embeddings_fields(served.config.d_model),
     )
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from llmasos.generation import SamplingOptions
 from llmasos.generation.options import LOWEST_TEMPERATURE
+from llmasos.serving.api import openai_fields
 from llmasos.serving.api.openapi import INTEGER, NUMBER, STRING, USAGE, Schema, array_of, enum, object_of
 from llmasos.serving.api.sse import CHECK_CLIENT_SECONDS, cancel_all, stream
-from llmasos.serving.api.validators import AnyOf, Boolean, Const, Field, Integer, ListOf, Number, Object, Text
+from llmasos.serving.api.validators import AnyOf, Boolean, Field, Integer, ListOf, Number, Object, Text
 from llmasos.serving.http.errors import RequestError
 from llmasos.serving.http.http_types import Request, Response, json_response
 from llmasos.serving.requests import Event, GeneratedToken, GenerationRequest
@@ -26,44 +27,44 @@ MIN_LOGPROB = -9999.0  # in place of minus infinity, which JSON does not have; O
 
 def sampling_fields(served: ServedModel) -> tuple[Field, ...]:
     """How to sample and when to stop: OpenAI's fields, and a few more."""
-    stop = Text(1, MAX_STOP_LENGTH)
+    stop = Text(0, MAX_STOP_LENGTH)
     return (
         Field("temperature", Number(LOWEST_TEMPERATURE, 10, or_value=0), "1 samples from the model's own distribution; "
               "below 1 likely tokens become more likely, above 1 less; 0 always takes the most likely token", 1.0),
         Field("top_p", Number(0, 1), "nucleus sampling: sample from the smallest set of tokens with this probability "
               "in total; 0 always takes the most likely token"),
-        Field("top_k", Integer(0, 1_000_000), "sample from the k most likely tokens; 0 disables"),
+        Field("top_k", Integer(-1, 1_000_000), "sample from the k most likely tokens; 0 or -1 disables"),
         Field("min_p", Number(0, 1), "sample from tokens at least this fraction as likely as the most likely one; 0 "
               "disables"),
         Field("repetition_penalty", Number(0.1, 10), "above 1, tokens that have occurred become less likely", 1.0),
         Field("presence_penalty", Number(-2, 2), "above 0, tokens of the generated text become less likely", 0.0),
         Field("frequency_penalty", Number(-2, 2), "above 0, the same in proportion to how often they occur", 0.0),
         Field("n", Integer(1, min(MAX_TEXTS, served.engine.max_waiting)), "how many texts to generate", 1),
-        Field("stop", AnyOf((stop, ListOf(stop, 0, MAX_STOPS))), "stop before the first of these strings"),
+        Field("stop", AnyOf((stop, ListOf(stop, 0, MAX_STOPS))), "stop before the first of these strings; empty ones "
+              "are ignored"),
         Field("seed", Integer(-(2**63), 2**63 - 1), "the same seed gives the same text; by default a random one"),
         Field("stream", Boolean(), "send the text while it is generated, as server-sent events", False),
         Field("stream_options", Object(
             Field("include_usage", Boolean(), "count the tokens at the end", False),
-            Field("include_obfuscation", Const(False, "events are not padded here"), "not supported"),
+            *openai_fields.STREAM_OPTIONS,
         ), "of a stream"),
-        Field("logit_bias", Const({}, "biases of single tokens are not supported"), "not supported"),
-        Field("user", Text(), "ignored"),
+        *openai_fields.EVERY_TEXT,
     )  # fmt: skip
 
 
 def sampling_options(values: dict[str, Any], max_tokens: int) -> SamplingOptions:
     """The options in a validated body."""
-    stop, top_p = values["stop"] or (), values["top_p"]
+    stop, top_k, top_p = values["stop"] or (), values["top_k"] or 0, values["top_p"]
     return SamplingOptions(
         max_new_tokens=max_tokens,
         temperature=0.0 if top_p == 0 else values["temperature"],
-        top_k=values["top_k"] or None,
+        top_k=top_k if top_k > 0 else None,
         top_p=top_p or None,
         min_p=values["min_p"] or None,
         repetition_penalty=values["repetition_penalty"],
         presence_penalty=values["presence_penalty"],
         frequency_penalty=values["frequency_penalty"],
-        stop=(stop,) if isinstance(stop, str) else tuple(stop),
+        stop=tuple(filter(None, [stop] if isinstance(stop, str) else stop)),
         seed=secrets.randbits(31) if values["seed"] is None else values["seed"],
     )
 
@@ -99,7 +100,12 @@ def generate(
     """
     values, served, n = request.values, request.served, request.values["n"]
     check_amount(served, len(prompts), n, options.max_new_tokens, alternatives)
-    generations = served.engine.submit_all(prompts, options, n, alternatives)
+    if values["max_tokens"] == 0:  # only the prompt was asked for, with echo
+        generations = served.engine.make_requests(prompts, options, n)
+        for generation in generations:
+            generation.finish("length")
+    else:
+        generations = served.engine.submit_all(prompts, options, n, alternatives)
     head = head | {"created": int(time.time()), "model": served.name, "seed": options.seed}
 
     def choice(index: int, result: GenerationRequest | Event, first: bool = True) -> dict[str, Any]:
@@ -170,12 +176,12 @@ def usage_of(generations: Sequence[GenerationRequest], n: int) -> dict[str, int]
     return usage(sum(generation.n_prompt_tokens for generation in generations[::n]), n_new_tokens)
 
 
-def rounded_logprob(value: float) -> float:
-    """A log probability as JSON can hold it."""
-    return round(max(value, MIN_LOGPROB), 6)
+def rounded_logprob(value: float | None) -> float | None:
+    """A log probability as JSON can hold it; None where the model predicts nothing."""
+    return None if value is None else round(max(value, MIN_LOGPROB), 6)
 
 
-def token_object(tokenizer: Tokenizer, id: int, text: str, logprob: float) -> dict[str, Any]:
+def token_object(tokenizer: Tokenizer, id: int, text: str, logprob: float | None) -> dict[str, Any]:
     """A token as in OpenAI's chat API, with its id. Its bytes are its own, even if they are half a character."""
     return {
         "id": id,

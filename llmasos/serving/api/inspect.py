@@ -10,7 +10,6 @@ a number for every pair of tokens, and other clients wait meanwhile) and rounds 
 goes through `run` in small jobs, which the server passes to the engine's thread.
 """
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -245,19 +244,19 @@ def token_view(model: Model, tokenizer: Tokenizer, model_input: ModelInput, n: i
 
 
 def score_to_dict(tokenizer: Tokenizer, score: TokenScore) -> dict[str, Any]:
-    """One token and its alternatives. A probability of 0 (in float) has no logarithm; it counts as 1e-45."""
+    """One token and its alternatives."""
     alternatives = [
         {
             "id": id,
             "token": text,
-            "logprob": round(math.log(max(probability, 1e-45)), DIGITS),
+            "logprob": round(logprob, DIGITS),
             "bytes": list(tokenizer.token_bytes(id)),
         }
-        for id, text, probability in score.alternatives
+        for id, text, logprob in score.alternatives
     ]
-    logprob = None if score.logprob is None else round(score.logprob, DIGITS)
     [token] = token_list(tokenizer, [score.id])
-    return token | {"logprob": logprob, "rank": score.rank, "alternatives": alternatives}
+    own_logprob = None if score.logprob is None else round(score.logprob, DIGITS)
+    return token | {"logprob": own_logprob, "rank": score.rank, "alternatives": alternatives}
 
 
 # Logit lens

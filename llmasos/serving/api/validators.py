@@ -12,11 +12,13 @@ Each validator has a few parts: `check(value, where)` returns the value as the r
 `expected` says in words what a value must be; `schema()` says it in JSON Schema (draft 2020-12, as in OpenAPI 3.1).
 A check has two steps: does the value have the right type (`accepts`), and is it allowed (`convert`)?
 
-An optional field may also be null, which means the same as leaving it out. Even an unknown field may be null, because
-OpenAI's client sends a response's message back with all its fields, and null where there is nothing.
+An optional field may also be null, which means the same as leaving it out; a required one only if it has a default.
+Even an unknown field may be null, because OpenAI's client sends a response's message back with all its fields, and null
+where there is nothing.
 """
 
 import difflib
+import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, final
@@ -25,6 +27,13 @@ from llmasos.serving.http.errors import MAX_SHOWN, RequestError, show
 from llmasos.serving.served_model import ServedModel
 
 MAX_IDS = 100_000  # of a text that is sent as token ids
+JSON_TYPES = {
+    "string": (str, "a string"),
+    "boolean": (bool, "true or false"),
+    "array": (list, "a list"),
+    "object": (dict, "a JSON object"),
+}
+"""Types whose values `Ignored` takes: in Python, and in words."""
 
 
 class Validator(ABC):
@@ -211,26 +220,49 @@ class Choice(Validator):
 
 
 @dataclass(frozen=True)
-class Const(Validator):
-    """One value and no other: for fields of OpenAI's API that are supported here only with their default.
+class Unsupported(Validator):
+    """A few values and no others: of a field that nothing here implements, those that ask for what happens anyway.
 
     Attributes:
-        value: the allowed value.
-        reason: why, or what to do instead.
+        harmless: the allowed values; (None,) = only null.
+        reason: why there are no others, or what to do instead.
     """
 
-    value: Any
+    harmless: tuple[Any, ...]
     reason: str
 
     @property
     def expected(self) -> str:
-        return f"{show(self.value)}: {self.reason}"
+        values = (json.dumps(value) if value else show(value) for value in self.harmless)
+        return f"{' or '.join(values)}: {self.reason}"
 
     def accepts(self, value: Any) -> bool:
-        return value == self.value and isinstance(value, bool) == isinstance(self.value, bool)  # for 0 == False
+        is_boolean = isinstance(value, bool)  # for 0 == False
+        return any(value == harmless and is_boolean == isinstance(harmless, bool) for harmless in self.harmless)
 
     def schema(self) -> dict[str, Any]:
-        return {"const": self.value}
+        return {"enum": list(self.harmless)}
+
+
+@dataclass(frozen=True)
+class Ignored(Validator):
+    """Any value of a JSON type: of a field that could not change the answer, whatever it holds.
+
+    Attributes:
+        type: "string", "boolean", "array" or "object".
+    """
+
+    type: str
+
+    @property
+    def expected(self) -> str:
+        return JSON_TYPES[self.type][1]
+
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, JSON_TYPES[self.type][0])
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": self.type}
 
 
 @dataclass(frozen=True)
@@ -323,7 +355,7 @@ class Field:
         validator: what it must be.
         help: what it does, in a sentence or less.
         default: what it is if it is left out or null.
-        required: whether it must be present.
+        required: whether it must be present. It may be null only if it has a default.
     """
 
     name: str
@@ -331,6 +363,11 @@ class Field:
     help: str
     default: Any = None
     required: bool = False
+
+    @property
+    def nullable(self) -> bool:
+        """Whether null is allowed."""
+        return not self.required or self.default is not None
 
 
 class Object(Validator):
@@ -354,7 +391,7 @@ class Object(Validator):
         values = {}
         for name, field in self.fields.items():
             if value.get(name) is None:
-                if field.required:
+                if field.required and not (field.nullable and name in value):
                     message = f"{prefix}{name} is missing; it must be {field.validator.expected}."
                     raise RequestError(message, prefix + name)
                 values[name] = field.default
@@ -370,7 +407,7 @@ class Object(Validator):
         properties: dict[str, Any] = {}
         for name, field in self.fields.items():
             rules = field.validator.schema()
-            if not field.required:
+            if field.nullable:
                 rules = {"anyOf": [rules, {"type": "null"}]}
             properties[name] = rules | {"description": field.help}
             if field.default is not None:
@@ -388,9 +425,9 @@ def model_field(served: ServedModel) -> Field:
     return Field("model", ModelName(served.name), "the model; there is only one, so it may be left out")
 
 
-def max_tokens_field(served: ServedModel, name: str, default: int | None) -> Field:
+def max_tokens_field(served: ServedModel, name: str, default: int | None, low: int = 1) -> Field:
     """The length limit of a generated text."""
-    return Field(name, Integer(1, served.max_tokens), "how many tokens to generate at most", default)
+    return Field(name, Integer(low, served.max_tokens), "how many tokens to generate at most", default)
 
 
 def input_field(text: Text, max_texts: int) -> Field:

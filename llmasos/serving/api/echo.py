@@ -1,0 +1,107 @@
+"""`echo` of `/v1/completions`: the prompt as a part of the response and, with `logprobs`, how likely each token was.
+
+This is how a program scores a text instead of generating one:
+
+    {"prompt": "Paul lived by the river.", "echo": true, "logprobs": 1, "max_tokens": 0}
+
+The sum of the log probabilities of an answer's tokens is what evaluation harnesses compare between several answers.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from llmasos.interpret import score_tokens
+from llmasos.serving.api.generation import check_amount
+from llmasos.serving.http.errors import RequestError
+from llmasos.serving.http.http_types import Request
+from llmasos.serving.requests import GeneratedToken
+from llmasos.serving.served_model import ServedModel
+from llmasos.tokenizers import Tokenizer
+from llmasos.tokenizers.incremental_detokenizer import IncrementalDetokenizer
+
+
+@dataclass(frozen=True)
+class Echo:
+    """A prompt that is repeated before its continuation.
+
+    Attributes:
+        text: of the prompt.
+        tokens: as far as they are part of the text; () if no log probabilities were asked for. The first has none,
+            unless the model's begin-of-text token is before it.
+        offsets: where each token begins in the text, in characters.
+    """
+
+    text: str = ""
+    tokens: tuple[GeneratedToken, ...] = ()
+    offsets: tuple[int, ...] = ()
+
+
+def read_prompts(request: Request, prompts: Sequence[str | list[int]], alternatives: int | None) -> list[Echo]:
+    """The echo of each prompt.
+
+    Args:
+        request: whose client waits.
+        prompts: texts or token ids.
+        alternatives: how many of the most likely tokens to add at each position; None = no log probabilities, either.
+
+    Raises:
+        RequestError: a prompt whose tokens are to be scored does not fit the context, or they are too many.
+        QueueFull, ShuttingDown: as `Request.run`.
+    """
+    served = request.served
+    if alternatives is None:
+        return [Echo(text_and_offsets(served, prompt)[0]) for prompt in prompts]
+    lengths = [len(served.tokenizer.encode_prompt(p) if isinstance(p, str) else p) for p in prompts]
+    for index, length in enumerate(lengths):
+        check_length(served, length, "prompt" if len(prompts) == 1 else f"prompt[{index}]")
+    values = request.values
+    check_amount(served, len(prompts), values["n"], max(lengths) + values["max_tokens"], alternatives)
+    echoes = []
+    for prompt in prompts:
+        text, offsets = text_and_offsets(served, prompt)
+        score = partial(score_tokens, served.model, served.tokenizer, prompt, alternatives)
+        tokens = [
+            GeneratedToken(score.id, score.text, score.logprob, tuple(score.alternatives))
+            for score in (request.run(score) if prompt else [])
+        ]
+        echoes.append(Echo(text, tuple(tokens), offsets))
+    return echoes
+
+
+def check_length(served: ServedModel, n_tokens: int, where: str) -> None:
+    """Raise RequestError if a prompt does not fit the context: a score of its end would not be a score of the text."""
+    if n_tokens > served.engine.context_length:
+        raise RequestError(
+            f"{where} has {n_tokens} tokens, and the model's context has {served.engine.context_length}; with echo and "
+            "logprobs it must fit.",
+            where, code="context_length_exceeded",
+        )  # fmt: skip
+
+
+def text_and_offsets(served: ServedModel, prompt: str | list[int]) -> tuple[str, tuple[int, ...]]:
+    """The text of a prompt, and where each of its tokens begins. Special tokens have no text."""
+    if isinstance(prompt, str):
+        return prompt, tuple(served.tokenizer.encode_with_offsets(prompt).starts)
+    offsets = OffsetCounter(served.tokenizer).offsets_of(prompt)
+    return served.tokenizer.decode(prompt, skip_special=True), tuple(offsets)
+
+
+class OffsetCounter:
+    """Where the tokens of a text begin, in characters. If a character has several tokens, all have its offset.
+
+    >>> from llmasos.tokenizers import ByteTokenizer
+    >>> OffsetCounter(ByteTokenizer()).offsets_of("aéb".encode())
+    [0, 1, 1, 2]
+    """
+
+    def __init__(self, tokenizer: Tokenizer, start: int = 0):
+        self._detokenizer, self._n_characters = IncrementalDetokenizer(tokenizer, skip_special=True), start
+
+    def offsets_of(self, ids: Iterable[int]) -> list[int]:
+        """The offsets of the next tokens of the text."""
+        offsets = []
+        for id in ids:
+            offsets.append(self._n_characters)
+            self._n_characters += len(self._detokenizer.push(id))
+        return offsets

@@ -1,0 +1,84 @@
+"""Fields of OpenAI's API that nothing here implements, and the values with which they are accepted all the same.
+
+Programs written for OpenAI's API send such fields out of habit. What cannot change the answer is accepted; any other
+value is refused by name: a program that asks for a tool and gets prose instead would be harder to fix.
+"""
+
+from typing import Any
+
+from llmasos.serving.api.validators import Field, Ignored, Unsupported
+
+Harmless = tuple[Any, ...] | str
+"""The values that change nothing; or a JSON type, if none of its values does. (Null, which all fields may be, is not
+listed; (None,) = only null.)"""
+
+NO_TOOLS = "the models here do not call tools"
+ONLY_TEXT = "the models here read and write text only"
+
+
+def inert_fields(*rows: tuple[str, Harmless, str]) -> tuple[Field, ...]:
+    """Fields without an effect.
+
+    Args:
+        rows: the name of each, its harmless values, and why it has no effect.
+    """
+    return tuple(
+        Field(name, Ignored(harmless), f"ignored: {reason}")
+        if isinstance(harmless, str)
+        else Field(name, Unsupported(harmless, reason), f"not supported: {reason}")
+        for name, harmless, reason in rows
+    )
+
+
+USER = ("user", "string", "users are not told apart")
+EVERY_TEXT = inert_fields(
+    USER,
+    ("logit_bias", ({},), "biases of single tokens are not supported"),
+)
+STREAM_OPTIONS = inert_fields(("include_obfuscation", (False,), "events are not padded here"))
+COMPLETIONS = inert_fields(
+    ("best_of", (1,), "ask for n texts with logprobs and choose one"),
+    ("suffix", (None, ""), "the models here only continue a text"),
+)
+CHAT_COMPLETIONS = inert_fields(
+    ("audio", (None,), ONLY_TEXT),
+    ("function_call", ("none", "auto"), NO_TOOLS),
+    ("functions", ([],), NO_TOOLS),
+    ("metadata", "object", "replies are not stored here, so they have no labels"),
+    ("modalities", (["text"],), ONLY_TEXT),
+    ("moderation", (None,), "texts are not moderated here"),
+    ("parallel_tool_calls", "boolean", NO_TOOLS),
+    ("prediction", "object", "a predicted reply would only save time"),
+    ("prompt_cache_key", "string", "a prompt's beginning is shared without a key"),
+    ("prompt_cache_options", "object", "a prompt's beginning is shared without options"),
+    ("prompt_cache_retention", "string", "a prompt's beginning is shared while another request uses it"),
+    ("reasoning_effort", ("none", "minimal", "low", "medium", "high", "xhigh", "max"),
+     "the models here do not reason before they reply"),
+    ("safety_identifier", "string", "users are not told apart"),
+    ("service_tier", ("auto", "default", "flex", "scale", "priority", "fast"), "all requests wait in one queue"),
+    ("store", (False,), "replies are not stored here"),
+    ("tool_choice", ("none", "auto"), NO_TOOLS),
+    ("tools", ([],), NO_TOOLS),
+    ("verbosity", ("medium",), "the models here have one style; limit the length with max_tokens"),
+    ("web_search_options", (None,), "the models here do not search the web"),
+)  # fmt: skip
+MESSAGE = inert_fields(
+    ("annotations", "array", "the model reads the text, not the notes on it"),
+    ("audio", (None,), ONLY_TEXT),
+    ("function_call", (None,), NO_TOOLS),
+    ("name", (None, ""), "the model only sees roles; put the name into the content"),
+    ("refusal", (None, ""), "put a refusal into the content, as the reply that it was"),
+    ("tool_calls", ([],), NO_TOOLS),
+)
+PART = inert_fields(
+    ("file", (None,), ONLY_TEXT),
+    ("image_url", (None,), ONLY_TEXT),
+    ("input_audio", (None,), ONLY_TEXT),
+    ("prompt_cache_breakpoint", "object", "a prompt's beginning is shared wherever it ends"),
+    ("refusal", (None,), "put a refusal into a text part"),
+)
+
+
+def embeddings_fields(dimension: int) -> tuple[Field, ...]:
+    """The fields of `/v1/embeddings`, whose vectors have one dimension."""
+    return inert_fields(USER, ("dimensions", (dimension,), "the vectors have the model's dimension"))
