@@ -1,6 +1,7 @@
 """`python -m lessons …`: the command line for students and teachers."""
 
 import os
+import secrets
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -59,7 +60,12 @@ def make_parser() -> ArgumentParser:
     subparser.add_argument(
         "--jobs", type=int, default=max(1, (os.cpu_count() or 2) // 2), help="how many submissions to check in parallel"
     )
+    subparser.add_argument(
+        "--seed", type=int, help="seed of the random cases that are added to the visible ones (default: a new one)"
+    )
     subparser.add_argument("--out", type=Path, help="output file; a folder for gradescope with several students")
+    subparser = command("mutants", mutants_command, "for authors: which small changes of right solutions are accepted?")
+    subparser.add_argument("--only", metavar="NAME", help="only this exercise")
     command("reset", reset_command, "start over; your solutions are kept in a backup", lesson=False)
     return parser
 
@@ -145,7 +151,8 @@ def grade_command(options) -> int:
     if options.jobs < 1:
         raise UserError(f"--jobs is {options.jobs}; it must be at least 1.")
     only = find_lesson(options.lesson) if options.lesson else None
-    graded = grade(options.folder, only, options.jobs, log=lambda line: print(line, file=sys.stderr))
+    seed = secrets.randbelow(10**6) if options.seed is None else options.seed
+    graded = grade(options.folder, only, options.jobs, lambda line: print(line, file=sys.stderr), seed)
     texts = render(graded, options.format)
     if len(texts) > 1 and options.out is None:
         raise UserError(f"There are {len(texts)} submissions, and Gradescope needs one file each. Add --out FOLDER.")
@@ -157,6 +164,24 @@ def grade_command(options) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     return 0
+
+
+def mutants_command(options) -> int:
+    """Change right solutions mechanically and show the mutants that all cases accept. Returns 1 if there are any."""
+    from lessons.machinery.mutants import mutants, survivors
+
+    lesson = find_lesson(options.lesson)
+    exercises = lesson.exercises if options.only is None else [lesson.exercise(lesson.task(options.only).name)]
+    n_survivors = 0
+    for exercise in exercises:
+        alive = survivors(lesson, exercise)
+        n_survivors += len(alive)
+        print(
+            f"{exercise.name}: {sum(1 for _ in mutants(lesson, exercise))} mutants, {len(alive)} unexplained survivors"
+        )
+        for mutant in alive:
+            print(f"    {mutant.solution}:  {mutant.change}")
+    return 1 if n_survivors else 0
 
 
 def reset_command(options) -> int:

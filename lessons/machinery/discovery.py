@@ -5,8 +5,10 @@ A lesson is a folder `lessons/NN_name/` with `lesson.py`, `exercise.py` and `che
 
 import importlib.util
 import re
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 
 from lessons.machinery.cells import Cell, read_cells
 from lessons.machinery.exercises import Exercise, WrittenAnswer
@@ -18,10 +20,15 @@ FACTS = ("Question", "Teaches", "Minutes")  # each a line of the lesson's first 
 
 
 class Lesson:
-    """One lesson; its files are read on demand."""
+    """One lesson; its files are read on demand.
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    Args:
+        folder: `lessons/NN_name`.
+        seed: adds the random cases of this seed to every exercise that has some; None = only the visible cases.
+    """
+
+    def __init__(self, folder: Path, seed: int | None = None):
+        self.folder, self.seed = folder, seed
         self.name = folder.name  # "03_attention"
         self.number = int(folder.name[:2])
 
@@ -63,13 +70,18 @@ class Lesson:
         return self.require("exercise.py").read_text(encoding="utf-8")
 
     @cached_property
-    def tasks(self) -> list[Exercise | WrittenAnswer]:
-        """What `checks.py` lists as EXERCISES, in the order of `exercise.py`."""
+    def checks(self) -> ModuleType:
+        """`checks.py` as a module."""
         path = self.require("checks.py")
         spec = importlib.util.spec_from_file_location(f"lessons_{self.name}_checks", path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        return list(module.EXERCISES)
+        return module
+
+    @cached_property
+    def tasks(self) -> list[Exercise | WrittenAnswer]:
+        """What `checks.py` lists as EXERCISES, in the order of `exercise.py`."""
+        return [task if self.seed is None else add_random_cases(task, self.seed) for task in self.checks.EXERCISES]
 
     @property
     def exercises(self) -> list[Exercise]:
@@ -100,6 +112,16 @@ class Lesson:
         """Where to find a section: file, line and heading."""
         heading, line = self.sections[section]
         return f"lessons/{self.name}/lesson.py, line {line}: {section} {heading}"
+
+
+def add_random_cases(task: Exercise | WrittenAnswer, seed: int) -> Exercise | WrittenAnswer:
+    """The exercise with its random cases after its visible ones."""
+    if not isinstance(task, Exercise) or task.random_cases is None:
+        return task
+    cases = task.random_cases(seed)
+    for case in cases:
+        case.name = f"random, seed {seed}: {case.name}"
+    return replace(task, cases=[*task.cases, *cases])
 
 
 def lessons() -> list[Lesson]:

@@ -74,6 +74,8 @@ class Exercise:
         forbidden: full names of ready-made functions that would make the exercise pointless, each with the reason. The
             library and the course itself are always forbidden unless `allow_library`.
         allow_library: whether the student may import llmasos.
+        random_cases: random_cases(seed) makes more cases, of sizes that differ from the visible ones, for `grade`: an
+            answer that only knows the visible cases by heart is worth nothing.
         gradients: compare the gradients of all floating-point inputs too.
         points: the exercise's points.
         seconds: how long one case may take, in processor time.
@@ -90,6 +92,7 @@ class Exercise:
     accepted: dict[str, Callable[..., Any]] = field(default_factory=dict)
     forbidden: dict[str, str] = field(default_factory=dict)
     allow_library: bool = False
+    random_cases: Callable[[int], list[Case]] | None = None
     gradients: bool = False
     points: float = 1.0
     seconds: float = 5.0

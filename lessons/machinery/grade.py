@@ -82,11 +82,25 @@ def find_file(entry: Path, lesson: Lesson, any_name: bool, deep: bool = True) ->
 
 
 def grade(
-    folder: Path, only: Lesson | None = None, jobs: int = 1, log: Callable[[str], None] = lambda line: None
+    folder: Path,
+    only: Lesson | None = None,
+    jobs: int = 1,
+    log: Callable[[str], None] = lambda line: None,
+    seed: int | None = None,
 ) -> list[GradedSubmission]:
-    """Grade all submissions of a folder, `jobs` at a time; the result does not depend on `jobs`."""
+    """Grade all submissions of a folder, `jobs` at a time; the result depends on the seed, but not on `jobs`.
+
+    Args:
+        folder: the submissions.
+        only: the lesson; None = every lesson that was handed in.
+        jobs: how many to check in parallel.
+        log: called with a line for every graded submission.
+        seed: of the random cases, the same ones for everybody; None = only the visible cases.
+    """
     submissions = find_submissions(folder, only)
-    for lesson in {lesson.name: lesson for _, lesson, _ in submissions}.values():
+    seeded = {lesson.name: Lesson(lesson.folder, seed) for _, lesson, _ in submissions}
+    submissions = [(student, seeded[lesson.name], path) for student, lesson, path in submissions]
+    for lesson in seeded.values():
         for exercise in lesson.exercises:  # the reference results, computed once for all submissions
             reference_observations(exercise)
             grade_observations(exercise, [])
@@ -134,6 +148,8 @@ def as_table(graded: list[GradedSubmission]) -> str:
             points = f"{item.score:>4g} / {item.max_score:g}"
             lines.append(f"  {item.student:<{width}}  {marks}  {points}   {'; '.join(mistakes)}".rstrip())
         lines.append("")
+    if seeds := {item.lesson.seed for item in graded} - {None}:
+        lines.append(f"With random cases; --seed {min(seeds)} repeats them.")
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -170,8 +186,8 @@ def submission_as_json(item: GradedSubmission) -> dict[str, Any]:
         for v in item.verdicts
     ]  # fmt: skip
     return {
-        "student": item.student, "lesson": item.lesson.name, "score": item.score, "max_score": item.max_score,
-        "exercises": exercises,
+        "student": item.student, "lesson": item.lesson.name, "seed": item.lesson.seed, "score": item.score,
+        "max_score": item.max_score, "exercises": exercises,
     }  # fmt: skip
 
 
@@ -186,6 +202,7 @@ def written_answer(item: GradedSubmission, verdict: Verdict) -> dict[str, str]:
 def as_gradescope(items: list[GradedSubmission]) -> dict[str, Any]:
     """One submission (all its lessons) in the form of Gradescope's `results.json`."""
     tests = []
+    with_seed = f" with --seed {items[0].lesson.seed}" if items and items[0].lesson.seed is not None else ""
     for item in items:
         for number, v in enumerate(item.verdicts, 1):
             answer = written_answer(item, v).get("answer", "")
@@ -201,7 +218,8 @@ def as_gradescope(items: list[GradedSubmission]) -> dict[str, Any]:
             })  # fmt: skip
     return {
         "score": sum(item.score for item in items),
-        "output": "Checked by llmasos. Each test states the exercise, the first failing case, and what to read again.",
+        "output": f"Checked by llmasos{with_seed}. "
+        "Each test states the exercise, the first failing case, and what to read again.",
         "visibility": "visible",
         "stdout_visibility": "hidden",
         "tests": tests,

@@ -76,8 +76,9 @@ def run_worker(
     try:
         (folder / "exercise.py").write_text(source, encoding="utf-8")
         job = {
-            "lesson": str(lesson.folder), "exercises": names, "source": str(folder / "exercise.py"), "memory": memory,
-            "load_seconds": LOAD_SECONDS, "processor_seconds": SUBMISSION_SECONDS,
+            "lesson": str(lesson.folder), "seed": lesson.seed, "exercises": names,
+            "source": str(folder / "exercise.py"), "memory": memory, "load_seconds": LOAD_SECONDS,
+            "processor_seconds": SUBMISSION_SECONDS,
         }  # fmt: skip
         (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
         worker = subprocess.Popen(

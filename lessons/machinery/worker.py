@@ -85,7 +85,7 @@ def main(job_file: str) -> None:
 
     torch.set_num_threads(1)
     torch.ones(2, requires_grad=True).sum().backward()  # make torch load now what it loads lazily
-    lesson = Lesson(Path(job["lesson"]))
+    lesson = Lesson(Path(job["lesson"]), job["seed"])
     exercises = [lesson.exercise(name) for name in job["exercises"]]
 
     drop_privileges(folder, job)
