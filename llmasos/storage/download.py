@@ -54,7 +54,7 @@ def download(
         progress: whether to show a progress bar.
         checksum_of: computes the checksum of a file; by default its SHA-256 in 64 hexadecimal digits.
         name: of the file, in messages (None: its file name).
-        token: an access token for addresses that need one. It is sent to their own host only.
+        token: an access token for addresses that need one. It is sent to their own scheme, host and port only.
 
     Raises:
         UserError: no address delivered the file, or it cannot be written; says how to download it by hand.
@@ -165,19 +165,36 @@ def make_request(address: str, token: str | None = None) -> urllib.request.Reque
     return request
 
 
-class _KeepTokenOnHost(urllib.request.HTTPRedirectHandler):
-    """Follows redirects as usual, but sends the token only to the original host."""
+class _KeepTokenAtOrigin(urllib.request.HTTPRedirectHandler):
+    """Follows redirects as usual, but sends the token only to the scheme, host and port for which it was given.
+
+    The scheme counts too: from https to http, the token would cross the network in plain text.
+    """
 
     def redirect_request(self, request, file, code, message, headers, address):
         new = super().redirect_request(request, file, code, message, headers, address)
-        if new is not None and urllib.parse.urlsplit(address).netloc != urllib.parse.urlsplit(request.full_url).netloc:
+        if new is not None and origin_of(address) != origin_of(request.full_url):
             new.remove_header("Authorization")
         return new
 
 
+def origin_of(address: str) -> tuple[str, str | None, int | str | None]:
+    """The scheme, host and port of an address (RFC 6454).
+
+    >>> origin_of("https://Example.org/a") == origin_of("https://example.org:443/b")
+    True
+    """
+    parts = urllib.parse.urlsplit(address)
+    try:
+        port: int | str | None = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:  # not a number: no other address has the same origin, and opening it fails
+        port = parts.netloc
+    return parts.scheme, parts.hostname, port
+
+
 def open_address(request: urllib.request.Request, timeout: float):
     """Send a request and return the response, following redirects. Raises what `urllib.request.urlopen` raises."""
-    return urllib.request.build_opener(_KeepTokenOnHost).open(request, timeout=timeout)
+    return urllib.request.build_opener(_KeepTokenAtOrigin).open(request, timeout=timeout)
 
 
 def _read(response: http.client.HTTPResponse, n_bytes: int) -> bytes:
