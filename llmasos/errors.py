@@ -4,11 +4,19 @@ Where a user can do something wrong (a file that does not exist, a flag out of r
 raises `UserError` with one sentence: what was wrong (with the value), what was expected, and what to do. The commands
 print that sentence and exit with status 2. Any other exception is a bug in this library and keeps its traceback.
 
-Here are also the two phrases that such sentences share: what a value is, and which name the user probably meant.
+Here are also the phrases that such sentences share: what a value is, and which name the user probably meant. And
+`check_number` is the one place that decides what counts as a number: every size, rate and count that a user can give,
+in a flag, a file or an argument, passes through it.
 """
 
 import difflib
+import math
+import operator
+import sys
 from collections.abc import Iterable
+from typing import Any
+
+COMPARISONS = {"at least": operator.ge, "above": operator.gt, "at most": operator.le, "below": operator.lt}
 
 
 class UserError(ValueError):
@@ -45,3 +53,54 @@ def nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
     known = {known.lower(): known for known in names}
     matches = difflib.get_close_matches(name[:100].lower(), known, n=1, cutoff=cutoff)
     return f"; did you mean {known[matches[0]]!r}?" if matches else ""
+
+
+def check_number(
+    name: str,
+    value: Any,
+    *,
+    whole: bool = False,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+    advice: str = "",
+) -> None:
+    """Raise UserError unless a value is a finite number within its limits. Texts, lists, null and true are no numbers.
+
+    >>> check_number("learning_rate", float("inf"), above=0)
+    Traceback (most recent call last):
+    llmasos.errors.UserError: learning_rate is inf; it must be a number above 0.
+
+    Args:
+        name: of the value, for the message.
+        value: anything.
+        whole: whether it must be an integer; 3.0 is not.
+        at_least, above, at_most, below: its limits.
+        advice: what to do, added to the message as a further clause.
+    """
+    limits = zip(COMPARISONS, (at_least, above, at_most, below), strict=True)
+    given = {words: limit for words, limit in limits if limit is not None}
+    is_finite = abs(value) <= sys.float_info.max if type(value) in (int, float) else False  # NaN is not
+    if not (is_finite and (type(value) is int or not whole)) or not all(
+        COMPARISONS[words](value, limit) for words, limit in given.items()
+    ):
+        expected = " and ".join(f"{words} {limit:,}" for words, limit in given.items())
+        of = " of " if whole and (at_least is not None or at_most is not None) else " "
+        kind = ("a whole number" if whole else "a number") + (of + expected if expected else "")
+        raise UserError(f"{name} is {shown(value)}; it must be {kind}{advice and ': ' + advice}.")
+
+
+def shown(value: Any) -> str:
+    """A value as it is shown in a message: in Python's notation, shortened if it is long.
+
+    >>> shown("text"), shown(10**5000)
+    ("'text'", 'a number of about 5,001 digits')
+    """
+    if type(value) is int and abs(value) >= 10**40:
+        return f"a number of about {int(value.bit_length() * math.log10(2)) + 1:,} digits"
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a list of such numbers, or a list in a list in a list …
+        return in_words(value)
+    return text if len(text) <= 200 else text[:200] + " …"

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from llmasos.errors import UserError
+from llmasos.errors import UserError, shown
 from llmasos.hub.formats import FORMATS, HFConfig, HFFormat
 from llmasos.hub.tokenizers import load_any_tokenizer
 from llmasos.hub.weights import MAX_SHARD_BYTES, read_weights, write_weights
@@ -63,8 +63,9 @@ def read_model(folder: Path, device: torch.device | str = "cpu", say: Say = warn
     if not is_published(folder):
         return load_model(folder, device)
     config, format = read_published_config(folder)
-    model = build_on_meta(config)
-    tensors = convert_tensors(model, config, format, read_weights(folder), str(folder), say)
+    published = read_weights(folder)
+    model = build_on_meta(config, published)
+    tensors = convert_tensors(model, config, format, published, str(folder), say)
     if missing := [name for name in weights_of(model) if name not in tensors]:
         say(f"{folder} has no weights for {', '.join(missing)}: these are initialized at random and need training.")
         initial = weights_of(build_model(config))
@@ -228,16 +229,16 @@ def read_published_config(folder: Path) -> tuple[ModelConfig, HFFormat]:
     fields = HFConfig(read_json(file), str(file))
     model_type = fields.get("model_type")
     format = next((format for format in FORMATS if model_type in format.model_types), None)
-    if format is None:
+    if format is None or not isinstance(model_type, str):
         known = ", ".join(name for format in FORMATS for name in format.model_types)
         raise UserError(
-            f"{file} is of the model_type {model_type!r}, which llmasos does not support; it supports: {known}."
+            f"{file} is of the model_type {shown(model_type)}, which llmasos does not support; it supports: {known}."
         )
     names = fields.get("architectures") or list(format.architectures)[:1]
     name = names[0] if isinstance(names, list) else names
-    if name not in format.architectures:
+    if not isinstance(name, str) or name not in format.architectures:
         raise UserError(
-            f"{file} is of the architecture {name!r}, which llmasos does not support; of {model_type} it supports: "
+            f"{file} is of the architecture {shown(name)}, which llmasos does not support; of {model_type} it supports: "
             f"{', '.join(format.architectures)}."
         )
     head = format.architectures[name]
@@ -255,9 +256,13 @@ def read_labels(fields: HFConfig, head: str) -> tuple[str, ...]:
         return ()
     fields.require("problem_type", "single_label_classification")
     names = fields.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
-    if not isinstance(names, dict) or not all(str(id).isdecimal() for id in names):
-        raise UserError(f"{fields.file} has the id2label {names!r}; expected an object that maps numbers to names.")
-    return tuple(str(names[id]) for id in sorted(names, key=int))
+    if not isinstance(names, dict) or not all(
+        id.isdecimal() and len(id) < 10 and isinstance(label, str) for id, label in names.items()
+    ):
+        raise UserError(
+            f"{fields.file} has the id2label {shown(names)}; expected an object that maps numbers to names."
+        )
+    return tuple(names[id] for id in sorted(names, key=int))
 
 
 def convert_tensors(

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from llmasos.errors import UserError
+from llmasos.errors import UserError, check_number, shown
 from llmasos.nn.positions import RopeScaling
 
 DERIVED: Any = None  # the default of fields that `__post_init__` derives from the others
@@ -22,6 +22,27 @@ CHOICES = {
     "activation": ("relu", "gelu", "gelu_tanh", "silu", "swiglu"),
     "head": ("lm", "pretraining", "features", "classifier", "question_answering"),
 }
+
+# Far above every model that was ever published, and far below a typing error: no hour of swapping, but a sentence.
+# Whether a model within these limits fits into this machine is checked when it is built (`models/memory.py`).
+LARGEST = {
+    "vocab_size": 2**24,
+    "context_length": 2**27,
+    "n_layers": 1_000,
+    "n_decoder_layers": 1_000,
+    "n_heads": 2**16,
+    "n_kv_heads": 2**16,
+    "head_size": 2**16,
+    "d_model": 2**20,
+    "d_ff": 2**24,
+    "n_segments": 2**16,
+}
+NUMBERS: dict[str, dict[str, float]] = {  # the ranges of the fields that are not whole numbers
+    "dropout": {"at_least": 0, "below": 1},
+    "norm_eps": {"above": 0, "at_most": 1},
+    "rope_theta": {"above": 1, "at_most": 1e15},
+}
+FLAGS = ("bias", "qkv_bias", "output_bias", "qk_norm", "tie_embeddings", "fused")
 
 
 @dataclass(frozen=True)
@@ -124,29 +145,21 @@ class ModelConfig:
             name, value = field.name, getattr(self, field.name)
             if value is None and name in derived:
                 continue
-            if name in CHOICES:
+            if name in LARGEST:
+                check_number(name, value, whole=True, at_least=1, at_most=LARGEST[name])
+            elif name in NUMBERS:
+                check_number(name, value, **NUMBERS[name])
+            elif name in CHOICES:
                 if value not in CHOICES[name]:
-                    raise UserError(f"{name} is {value!r}; it must be one of: {', '.join(CHOICES[name])}.")
-            elif name in ("bias", "qkv_bias", "output_bias", "qk_norm", "tie_embeddings", "fused"):
+                    raise UserError(f"{name} is {shown(value)}; it must be one of: {', '.join(CHOICES[name])}.")
+            elif name in FLAGS:
                 if not isinstance(value, bool):
-                    raise UserError(f"{name} is {value!r}; it must be true or false.")
-            elif name in ("dropout", "norm_eps", "rope_theta"):
-                if type(value) not in (int, float):
-                    raise UserError(f"{name} is {value!r}; it must be a number.")
+                    raise UserError(f"{name} is {shown(value)}; it must be true or false.")
             elif name == "rope_scaling":
                 if value is not None and not isinstance(value, RopeScaling):
-                    raise UserError(f"rope_scaling is {value!r}; it must be null or an object of four numbers.")
-            elif name == "labels":
-                if not (isinstance(value, tuple) and all(isinstance(label, str) and label for label in value)):
-                    raise UserError(f"labels is {value!r}; it must be a list of names, none of them empty.")
-            elif type(value) is not int or value < 1:
-                raise UserError(f"{name} is {value!r}; it must be a whole number of at least 1.")
-        if not 0.0 <= self.dropout < 1.0:
-            raise UserError(f"dropout is {self.dropout}; it must be at least 0 and less than 1.")
-        if not self.norm_eps > 0.0:
-            raise UserError(f"norm_eps is {self.norm_eps}; it must be above 0.")
-        if not self.rope_theta > 1.0:
-            raise UserError(f"rope_theta is {self.rope_theta}; it must be above 1.")
+                    raise UserError(f"rope_scaling is {shown(value)}; it must be null or an object of four numbers.")
+            elif not (isinstance(value, tuple) and all(isinstance(label, str) and label for label in value)):
+                raise UserError(f"labels is {shown(value)}; it must be a list of names, none of them empty.")
 
     def _check_heads_divide_d_model(self) -> None:
         if self.d_model % self.n_heads:
@@ -196,5 +209,5 @@ class ModelConfig:
         """The reverse of `to_dict`. Raises UserError for a field that does not exist."""
         unknown = set(fields) - {field.name for field in dataclasses.fields(cls)}
         if unknown:
-            raise UserError(f"unknown field {', '.join(sorted(unknown))} in the model's config.")
+            raise UserError(f"unknown field {', '.join(sorted(unknown))[:200]} in the model's config.")
         return cls(**fields)

@@ -57,6 +57,13 @@ def n_parameters_of(config: ModelConfig) -> int:
     return embeddings + stack_parameters(c, c.n_layers) + head_parameters(c)
 
 
+def n_position_values(config: ModelConfig) -> int:
+    """The number of values in the tables of sinusoidal (P, C) or rotary positions (twice P, D/2): not trained."""
+    if config.positions.startswith("sinusoidal"):
+        return config.context_length * config.d_model
+    return config.context_length * config.head_size if config.positions == "rotary" else 0
+
+
 def head_parameters(config: ModelConfig) -> int:
     """Parameters after the first stack of blocks: of the head, or what the family's own pretraining needs."""
     c = config

@@ -19,6 +19,7 @@ from llmasos.errors import UserError
 from llmasos.models.base import Model
 from llmasos.models.config import ModelConfig
 from llmasos.models.heads import FAMILIES, HEADS
+from llmasos.models.memory import check_model_fits
 from llmasos.nn import is_quantized
 from llmasos.storage import load_tensors, read_json, save_tensors, write_json
 
@@ -29,7 +30,9 @@ NOT_BACKBONE = ("head", "labels", "dropout", "fused", "tie_embeddings", "n_decod
 
 
 def build_model(config: ModelConfig) -> Model:
-    """Build the config's model with random weights."""
+    """Build the config's model with random weights. Raises UserError if the machine has no memory for it."""
+    if torch.get_default_device().type != "meta":
+        check_model_fits(config)
     return FAMILIES[config.family](config) if config.is_pretraining else HEADS[config.head](config)
 
 
@@ -45,8 +48,9 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> Model:
     Raises:
         UserError: there is no such folder, it holds no model or a damaged one, or the weights do not match the config.
     """
-    model, file = build_on_meta(read_own_config(folder)), Path(folder) / "model.safetensors"
+    config, file = read_own_config(folder), Path(folder) / "model.safetensors"
     tensors = load_tensors(file)
+    model = build_on_meta(config, tensors)
     check_weights(model, tensors, file)
     assign_weights(model, tensors)
     return model.to(device).eval()
@@ -75,8 +79,13 @@ def check_same_backbone(config: ModelConfig, saved: ModelConfig, folder: Path) -
         )
 
 
-def build_on_meta(config: ModelConfig) -> Model:
-    """Build the config's model on the meta device: its weights have shapes but no values yet (see `assign_weights`)."""
+def build_on_meta(config: ModelConfig, tensors: Mapping[str, Tensor]) -> Model:
+    """Build the config's model on the meta device: its weights have shapes but no values yet (see `assign_weights`).
+
+    Raises:
+        UserError: the config describes a much larger model than that of the tensors that are to become its weights.
+    """
+    check_model_fits(config, sum(tensor.numel() for tensor in tensors.values()))
     with torch.device("meta"):
         return build_model(config)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from llmasos.errors import UserError
+from llmasos.errors import UserError, check_number
 from llmasos.nn.embedding import Embedding
 
 if TYPE_CHECKING:
@@ -139,9 +139,7 @@ class RopeScaling:
 
     def __post_init__(self):
         for field in fields(self):
-            value = getattr(self, field.name)
-            if type(value) not in (int, float) or not 0 < value < math.inf:
-                raise UserError(f"rope_scaling: {field.name} is {value!r}; it must be a number above 0.")
+            check_number(f"rope_scaling: {field.name}", getattr(self, field.name), above=0, at_most=1e15)
         if self.factor < 1 or self.high_freq_factor <= self.low_freq_factor:
             raise UserError(
                 f"rope_scaling is {self}; factor must be at least 1 and high_freq_factor above low_freq_factor."

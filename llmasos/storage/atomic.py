@@ -126,7 +126,7 @@ def read_json(path: Path | str) -> Any:
     except json.JSONDecodeError as error:
         message = f"{path} is not valid JSON ({error.msg} at line {error.lineno}); it is damaged: write it again."
         raise UserError(message) from error
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, a number of 5,000 digits, or lists in lists in lists …
         raise UserError(f"{path} is not valid JSON ({error}); it is damaged: write it again.") from error
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from llmasos.errors import UserError
+from llmasos.errors import UserError, shown
 from llmasos.models import ModelConfig
 
 
@@ -121,22 +121,39 @@ class HFFormat(ABC):
 
 
 class HFConfig:
-    """A published config.json, read field by field, with error messages that name the file."""
+    """A published config.json, read field by field, with error messages that name the file.
+
+    A field has the type of its default: a text is no number, and null stands for the default. (The range of a size is
+    checked by `ModelConfig`.)
+    """
 
     def __init__(self, values: dict[str, Any], file: str):
         self.values, self.file = values, file
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Return a field, or its default in the published class."""
-        value = self.values.get(name)
-        return default if value is None else value
+        """Return a field, or its default in the published class. Raises UserError if it is not of the default's type.
 
-    def required(self, *names: str) -> Any:
-        """Return a required field, under the first of these names that is present."""
+        Args:
+            name: of the field.
+            default: for a field that is missing or null; None = a field of any type.
+        """
+        value = self.values.get(name)
+        if value is None:
+            return default
+        return value if default is None else self.checked(name, value, type(default))
+
+    def required(self, *names: str, type: type = int) -> Any:
+        """Return a required field of a type, under the first of these names that is present."""
         for name in names:
             if self.values.get(name) is not None:
-                return self.values[name]
+                return self.checked(name, self.values[name], type)
         raise UserError(f"{self.file} has no {names[0]!r}; it is damaged or of another type: fetch it again.")
+
+    def checked(self, name: str, value: Any, expected: type) -> Any:
+        """Return a value if it has the type. Raises UserError if not; only integers also count as floats."""
+        if type(value) is not expected and not (expected is float and type(value) is int):
+            raise UserError(f"{self.file} has {name} = {shown(value)}; it must be {JSON_TYPES[expected]}.")
+        return value
 
     def require(self, name: str, *supported: Any, default: Any = None) -> None:
         """Raise UserError if a field has an unsupported value."""
@@ -144,7 +161,7 @@ class HFConfig:
         if value is not None and value not in supported:
             expected = " or ".join(map(repr, supported))
             raise UserError(
-                f"{self.file} asks for {name} = {value!r}, which llmasos does not support (only {expected}): "
+                f"{self.file} asks for {name} = {shown(value)}, which llmasos does not support (only {expected}): "
                 "its outputs would be wrong. Choose another model."
             )
 
@@ -156,6 +173,9 @@ class HFConfig:
         return ours[value]
 
 
+JSON_TYPES = {
+    bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "an object",
+}  # fmt: skip
 FROM_PUBLISHED_ACTIVATION = {
     "gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu", "silu": "silu",
     "swish": "silu",

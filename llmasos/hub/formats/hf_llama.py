@@ -27,7 +27,7 @@ class LlamaFormat(HFFormat):
     ignored = (".rotary_emb.inv_freq",)
 
     def read_config(self, published: HFConfig) -> dict[str, Any]:
-        model_type = published.required("model_type")
+        model_type = published.required("model_type", type=str)
         published.require("hidden_act", "silu")
         published.require("partial_rotary_factor", 1.0)
         if model_type in ("qwen2", "qwen3"):
@@ -42,8 +42,8 @@ class LlamaFormat(HFFormat):
                 f"{published.file} has attention_bias = {attention_bias} and mlp_bias = {bias}; llmasos supports "
                 "biases everywhere, nowhere, or on queries, keys and values only (qwen2). Choose another model."
             )
-        rope = published.get("rope_parameters") or {}  # newer files keep both RoPE fields here
-        scaling = rope_scaling(published.get("rope_scaling") or rope, published.file)
+        rope = HFConfig(published.get("rope_parameters", {}), published.file)  # newer files keep both RoPE fields here
+        scaling = rope_scaling(published.get("rope_scaling", {}) or rope.values, published.file)
         n_heads = published.required("num_attention_heads")
         return {
             "family": "gpt",
@@ -56,7 +56,7 @@ class LlamaFormat(HFFormat):
             "d_model": published.required("hidden_size"),
             "d_ff": published.required("intermediate_size"),
             "positions": "rotary",
-            "rope_theta": float(rope.get("rope_theta") or published.get("rope_theta", 10_000.0)),
+            "rope_theta": rope.get("rope_theta", published.get("rope_theta", 10_000.0)),
             "rope_scaling": scaling,
             "qk_norm": model_type == "qwen3",
             "norm": "rmsnorm",

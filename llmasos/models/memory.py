@@ -1,0 +1,99 @@
+"""Whether something fits into memory: computed before it is allocated, and a sentence where it does not.
+
+A machine that runs out of memory swaps for an hour, or its system kills the process without a word. Both are avoided by
+a lower bound of what is needed, from the sizes alone. What passes this check may still fail (activations, other
+programs); then the error of the allocator becomes a sentence, too (`explain_out_of_memory`).
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import torch
+
+from llmasos.errors import UserError
+from llmasos.models.config import ModelConfig
+from llmasos.models.flops import n_parameters_of, n_position_values
+
+BYTES = 4  # of a float32
+FULL = ("can't allocate memory", "out of memory", "not enough memory", "invalid buffer size")  # of RuntimeErrors
+
+
+def memory_limit(device: torch.device | str = "cpu") -> float:
+    """The bytes that this process can have at most: of the GPU, or of the machine, its container and `ulimit -v`."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.mem_get_info(device)[1]
+    limits = [float("inf")]
+    with suppress(AttributeError, ValueError, OSError):  # Windows does not have it
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):  # no container, or "max"
+            limits.append(int(Path(file).read_text()))
+    with suppress(ImportError):  # Windows
+        import resource
+
+        soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+        limits += [] if soft == resource.RLIM_INFINITY else [soft]
+    return min(limits)
+
+
+def check_fits(what: str, n_bytes: float, advice: str, device: torch.device | str = "cpu") -> None:
+    """Raise UserError if something needs more bytes than there are.
+
+    Args:
+        what: it needs the memory; the subject of the sentence.
+        n_bytes: a lower bound.
+        advice: what to change.
+        device: where it is allocated.
+    """
+    limit = memory_limit(device)
+    if n_bytes > limit:
+        raise UserError(
+            f"{what} needs at least {gibibytes(n_bytes)} of memory, and this machine's {torch.device(device).type} has "
+            f"{gibibytes(limit)}: {advice}."
+        )
+
+
+def check_model_fits(config: ModelConfig, n_stored: int | None = None) -> None:
+    """Raise UserError if a model cannot be built on this machine, or is not the one whose weights are at hand.
+
+    Args:
+        config: of the model.
+        n_stored: the number of values in the file of its weights, which need no memory of their own (they are
+            memory-mapped); None = the model is new.
+    """
+    n_values, n_table = n_parameters_of(config), n_position_values(config)
+    sizes = ", ".join(
+        f"{name} {getattr(config, name):,}" for name in ("n_layers", "d_model", "d_ff", "vocab_size", "context_length")
+    )
+    if n_stored is None:
+        check_fits(f"a model with {sizes}", BYTES * (n_values + n_table), "choose smaller sizes")
+        return
+    check_fits(f"the table of positions of a model with {sizes}", BYTES * n_table, "choose a smaller context_length")
+    if n_values > 2 * n_stored:  # a head or two may be missing from the file, but not the larger part of the model
+        raise UserError(
+            f"a model with {sizes} has {n_values:,} weights, and its file holds {n_stored:,}: the config does not "
+            "belong to these weights, or is damaged; fetch the folder again."
+        )
+
+
+@contextmanager
+def explain_out_of_memory(advice: Callable[[], str]) -> Iterator[None]:
+    """Turn an allocator's error in this block into a UserError with advice. CPU, CUDA and MPS each have their own."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
+        is_full = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        if not is_full and not any(words in str(error) for words in FULL):
+            raise
+        raise UserError(f"there is not enough memory: {advice()}.") from error
+
+
+def gibibytes(n_bytes: float) -> str:
+    """A number of bytes for a person.
+
+    >>> gibibytes(23.5 * 2**30), gibibytes(2e24)
+    ('23.5 GiB', '1,862,645,149,230,957.0 GiB')
+    """
+    return f"{n_bytes / 2**30:,.1f} GiB"
