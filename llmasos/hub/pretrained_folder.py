@@ -64,7 +64,7 @@ def read_model(folder: Path, device: torch.device | str = "cpu", say: Say = warn
         return load_model(folder, device)
     config, format = read_published_config(folder)
     published = read_weights(folder)
-    model = build_on_meta(config, published)
+    model = build_on_meta(config, sum(tensor.numel() for tensor in published.values()))
     tensors = convert_tensors(model, config, format, published, str(folder), say)
     if missing := [name for name in weights_of(model) if name not in tensors]:
         say(f"{folder} has no weights for {', '.join(missing)}: these are initialized at random and need training.")
@@ -238,8 +238,8 @@ def read_published_config(folder: Path) -> tuple[ModelConfig, HFFormat]:
     name = names[0] if isinstance(names, list) else names
     if not isinstance(name, str) or name not in format.architectures:
         raise UserError(
-            f"{file} is of the architecture {shown(name)}, which llmasos does not support; of {model_type} it supports: "
-            f"{', '.join(format.architectures)}."
+            f"{file} is of the architecture {shown(name)}, which llmasos does not support; of {model_type} it "
+            f"supports: {', '.join(format.architectures)}."
         )
     head = format.architectures[name]
     try:

@@ -37,7 +37,7 @@ LARGEST = {
     "d_ff": 2**24,
     "n_segments": 2**16,
 }
-NUMBERS: dict[str, dict[str, float]] = {  # the ranges of the fields that are not whole numbers
+NUMBERS: dict[str, dict[str, Any]] = {  # the ranges of the fields that are not whole numbers
     "dropout": {"at_least": 0, "below": 1},
     "norm_eps": {"above": 0, "at_most": 1},
     "rope_theta": {"above": 1, "at_most": 1e15},

@@ -50,7 +50,7 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> Model:
     """
     config, file = read_own_config(folder), Path(folder) / "model.safetensors"
     tensors = load_tensors(file)
-    model = build_on_meta(config, tensors)
+    model = build_on_meta(config, sum(tensor.numel() for tensor in tensors.values()))
     check_weights(model, tensors, file)
     assign_weights(model, tensors)
     return model.to(device).eval()
@@ -79,13 +79,17 @@ def check_same_backbone(config: ModelConfig, saved: ModelConfig, folder: Path) -
         )
 
 
-def build_on_meta(config: ModelConfig, tensors: Mapping[str, Tensor]) -> Model:
+def build_on_meta(config: ModelConfig, n_stored: int) -> Model:
     """Build the config's model on the meta device: its weights have shapes but no values yet (see `assign_weights`).
 
+    Args:
+        config: of the model.
+        n_stored: the number of values in the file of its weights.
+
     Raises:
-        UserError: the config describes a much larger model than that of the tensors that are to become its weights.
+        UserError: the config describes a much larger model than the file can hold.
     """
-    check_model_fits(config, sum(tensor.numel() for tensor in tensors.values()))
+    check_model_fits(config, n_stored)
     with torch.device("meta"):
         return build_model(config)
 

@@ -17,13 +17,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmasos.capabilities import TASKS
-from llmasos.errors import UserError, nearest
+from llmasos.errors import UserError, check_number, nearest, shown
+from llmasos.models.config import LARGEST
 from llmasos.models.presets import PRESETS
 from llmasos.training.device import PRECISIONS
 
 SCHEDULES = ("cosine", "linear", "wsd")
 EXAMPLE_SETTINGS = ("val_data", "columns", "languages", "skip_bad", "train_examples")  # which plain text does not have
 MODEL_SIZES = ("context_length", "n_layers", "n_heads", "n_kv_heads", "d_model", "d_ff")
+LARGEST_COUNT = 2**31 - 1  # of a setting that states no limit of its own
 SET_BY_INIT = ("model", "tokenizer", "vocab_size", "lowercase")  # --init-from brings its own
 
 
@@ -59,9 +61,8 @@ class Part:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
             value = getattr(self, field.name)
-            if value is not None and field.metadata:
-                check_type(flag_name(field), value, types_of(field))
-                check_range(flag_name(field), value, field.metadata)
+            if field.metadata and (value is not None or type(None) not in types_of(field)):
+                check_setting(flag_name(field), value, types_of(field)[0], field.metadata)
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,12 @@ class DataSettings(Part):
     tokenizer: str = setting(
         "bpe", "the tokenizer", choices=("char", "byte", "bpe", "wordpiece", "gpt2", "cl100k_base")
     )
-    vocab_size: int = setting(1024, "vocabulary size of a bpe or wordpiece tokenizer that is trained", at_least=257)
+    vocab_size: int = setting(
+        1024,
+        "vocabulary size of a bpe or wordpiece tokenizer that is trained",
+        at_least=257,
+        at_most=LARGEST["vocab_size"],
+    )
     lowercase: bool = setting(False, "lowercase all text in the tokenizer")
 
 
@@ -98,12 +104,18 @@ class ModelSettings(Part):
     preset: str = setting(
         "gpt-laptop", "the preset, which the following flags change", flag="model", choices=tuple(PRESETS)
     )
-    context_length: int | None = setting(None, "context length in tokens", at_least=1)
-    n_layers: int | None = setting(None, "number of Transformer blocks", at_least=1)
-    n_heads: int | None = setting(None, "number of attention heads; must divide d_model", at_least=1)
-    n_kv_heads: int | None = setting(None, "number of key/value heads; must divide n_heads", at_least=1)
-    d_model: int | None = setting(None, "width of the residual stream", at_least=1)
-    d_ff: int | None = setting(None, "hidden width of the feed-forward layers", at_least=1)
+    context_length: int | None = setting(
+        None, "context length in tokens", at_least=1, at_most=LARGEST["context_length"]
+    )
+    n_layers: int | None = setting(None, "number of Transformer blocks", at_least=1, at_most=LARGEST["n_layers"])
+    n_heads: int | None = setting(
+        None, "number of attention heads; must divide d_model", at_least=1, at_most=LARGEST["n_heads"]
+    )
+    n_kv_heads: int | None = setting(
+        None, "number of key/value heads; must divide n_heads", at_least=1, at_most=LARGEST["n_kv_heads"]
+    )
+    d_model: int | None = setting(None, "width of the residual stream", at_least=1, at_most=LARGEST["d_model"])
+    d_ff: int | None = setting(None, "hidden width of the feed-forward layers", at_least=1, at_most=LARGEST["d_ff"])
     dropout: float | None = setting(None, "dropout probability", at_least=0, below=1)
     init_from: str | None = setting(
         None, "start from the weights, sizes and tokenizer of this run, model folder or named model"
@@ -185,7 +197,9 @@ class OutputSettings(Part):
     )
     prompt: str | None = setting(None, "the beginning of the sample that is written after each validation")
     beams: int = setting(4, "beam width for translations and summaries; 1 is greedy decoding", at_least=1)
-    length_penalty: float = setting(0.6, "beam search: strength of the length penalty; 0 disables", at_least=0)
+    length_penalty: float = setting(
+        0.6, "beam search: strength of the length penalty; 0 disables", at_least=0, at_most=10
+    )
 
 
 @dataclass(frozen=True)
@@ -292,7 +306,7 @@ RESUMABLE = {
 }  # fmt: skip
 
 METAVARS = {int: "N", float: "X", str: "TEXT"}
-TYPE_NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+TYPE_NAMES = {str: "text", bool: "true or false"}
 SECTIONS = {  # the first setting of each section of the help text
     "task": "task",
     "data": "data",
@@ -326,32 +340,24 @@ def types_of(field: dataclasses.Field) -> tuple[type, ...]:
     return typing.get_args(field.type) or (field.type,)  # type: ignore[return-value]
 
 
-def check_type(name: str, value: Any, types: tuple[type, ...]) -> None:
-    """Raise UserError unless the value is of the field's type."""
-    if type(value) not in types and not (float in types and type(value) is int):
-        raise UserError(f"{name} is {value!r}; it must be {TYPE_NAMES[types[0]]}.")
+def check_setting(name: str, value: Any, type_: type, limits: typing.Mapping[str, Any]) -> None:
+    """Raise UserError unless the value has the type of its `setting` and is within its limits."""
+    if type_ in (int, float):
+        limits = {limit: limits[limit] for limit in ("at_least", "above", "at_most", "below")}
+        if type_ is int and limits["at_most"] is None:
+            limits["at_most"] = LARGEST_COUNT
+        check_number(name, value, whole=type_ is int, **limits)
+    elif type(value) is not type_:
+        raise UserError(f"{name} is {shown(value)}; it must be {TYPE_NAMES[type_]}.")
+    elif limits["choices"] is not None:
+        check_choice(name, value, limits["choices"])
 
 
 def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
     """Raise UserError unless the value is one of the choices."""
     if value not in choices:
         hint = nearest(str(value), choices) or "."
-        raise UserError(f"{name} is {value!r}; it must be one of: {', '.join(choices)}{hint}")
-
-
-def check_range(name: str, value: Any, limits: typing.Mapping[str, Any]) -> None:
-    """Raise UserError unless the value is within the limits of its `setting`."""
-    if limits["choices"] is not None:
-        check_choice(name, value, limits["choices"])
-    tests = {
-        "at_least": lambda bound: value >= bound,
-        "above": lambda bound: value > bound,
-        "at_most": lambda bound: value <= bound,
-        "below": lambda bound: value < bound,
-    }
-    for limit, holds in tests.items():
-        if limits[limit] is not None and not holds(limits[limit]):
-            raise UserError(f"{name} is {value}; it must be {limit.replace('_', ' ')} {limits[limit]}.")
+        raise UserError(f"{name} is {shown(value)}; it must be one of: {', '.join(choices)}{hint}")
 
 
 def add_flags(parser: argparse._ActionsContainer, names: Collection[str] | None = None) -> None:

@@ -95,6 +95,17 @@ def test_a_config_cannot_be_changed_behind_its_models_back():
         ({"labels": ("happy", "sad")}, "head is 'lm': only a classifier"),
         ({"bias": "no"}, "bias is 'no'"),
         ({"tie_embeddings": 1}, "tie_embeddings is 1"),
+        ({"context_length": 10**9}, "context_length is 1000000000; .* at most 134,217,728"),
+        ({"n_layers": 10**6}, "n_layers is 1000000; .* at most 1,000"),
+        ({"n_heads": 10**18, "head_size": 64}, "n_heads is 1000000000000000000; .* at most 65,536"),
+        ({"vocab_size": 10**12}, "vocab_size is 1000000000000; .* at most 16,777,216"),
+        ({"d_ff": 10**5000}, "d_ff is a number of about 5,001 digits; "),
+        ({"d_ff": [10**5000]}, "d_ff is a list; "),
+        ({"rope_theta": 10**400}, "rope_theta is a number of about 401 digits; it must be a number above 1"),
+        ({"rope_theta": float("inf")}, "rope_theta is inf"),
+        ({"norm_eps": True}, "norm_eps is True; it must be a number above 0"),
+        ({"dropout": [0.1]}, r"dropout is \[0.1\]"),
+        ({"labels": ["x" * 300, 1]}, "labels is .{200} …; "),
     ],
 )
 def test_an_impossible_model_is_refused_in_one_sentence(fields, words):

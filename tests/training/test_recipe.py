@@ -48,6 +48,15 @@ def test_flags_that_were_not_given_leave_no_trace():
         ("dropout", 1.0, "below 1"), ("beta2", 1.0, "below 1"), ("min_lr_ratio", 1.5, "at most 1"),
         ("optimizer", "sgd", "adamw, muon"), ("model", "gpt5", "gpt-laptop"),
         ("vocab_size", 100, "at least 257"), ("gradient_accumulation_steps", 3, "divide"),
+        ("learning_rate", float("inf"), "a number above 0"), ("weight_decay", float("nan"), "a number at least 0"),
+        ("grad_clip", float("inf"), "at least 0"), ("learning_rate", "fast", "a number above 0"),
+        ("learning_rate", None, "a number above 0"), ("learning_rate", [0.1], "a number"),
+        ("dropout", True, "a number"),
+        ("batch_size", 2.0, "a whole number"), ("max_steps", 10**18, "at most 2,147,483,647"),
+        ("seed", 2**63, "at most 9,223,372,036,854,775,807"), ("context_length", 10**9, "at most 134,217,728"),
+        ("n_layers", 10**6, "at most 1,000"), ("n_heads", 10**18, "at most 65,536"), ("beams", "4", "a whole number"),
+        ("length_penalty", float("inf"), "at most 10"), ("prompt", ["a"], "must be text"),
+        ("compile", 1, "true or false"),
     ],
 )  # fmt: skip
 def test_a_value_out_of_range_gets_a_sentence_with_the_name_the_value_and_the_range(field, value, says):
