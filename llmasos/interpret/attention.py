@@ -5,7 +5,7 @@ vector adds little (Kobayashi et al. 2020), and other weights can lead to the sa
 Attention maps are a place to start looking, not an explanation.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -48,3 +48,37 @@ def attention_maps(model: nn.Module, *inputs: Any, run: Callable[..., Any] | Non
     with eval_mode(model), record_weights(model) as weights:
         (run or model)(*inputs)
     return {name: torch.cat(calls) if len(calls) > 1 else calls[0] for name, calls in weights.items() if calls}
+
+
+def telling_head(maps: Sequence[Tensor], trivial: Tensor) -> tuple[int, int]:
+    """The layer and the head with the strongest pattern to look at first.
+
+    Most heads look at the token itself, its neighbor, or the first token, where attention goes that is not needed
+    (Xiao et al. 2023, "attention sinks"). The measure of a head is the largest weight that a query gives to any other
+    key, averaged over the queries. It says that there is a pattern, not that the pattern matters.
+
+    Args:
+        maps: the weights (1, H, T, S) of each layer.
+        trivial: (T, S) or (S,) booleans, True = this key does not count.
+
+    Returns:
+        The numbers of the layer and the head, from 0.
+    """
+    strengths = [
+        layer[0].masked_fill(trivial.to(layer.device), 0.0).amax(dim=-1).mean(dim=-1) for layer in maps
+    ]  # (H,)
+    layer = max(range(len(maps)), key=lambda number: float(strengths[number].max()))
+    return layer, int(strengths[layer].argmax())
+
+
+def trivial_keys(length: int) -> Tensor:
+    """The keys that every head of self-attention may look at without a reason: (T, T) booleans.
+
+    They are the query's own position, its two neighbors, and the first position.
+
+    >>> trivial_keys(4).int().tolist()
+    [[1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1], [1, 0, 1, 1]]
+    """
+    positions = torch.arange(length)
+    near = (positions[:, None] - positions).abs() <= 1
+    return near | (positions == 0)

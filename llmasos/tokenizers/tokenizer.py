@@ -147,19 +147,37 @@ class Tokenizer(ABC):
         prefix = [] if self.begin_of_text is None else [self.begin_of_text]
         return [*prefix, *self.encode(text)] or [self.end_of_text]
 
-    def encode_with_offsets(self, text: str) -> Encoding:
-        """Return the ids of `encode(text)`, each with its offsets in `text` and the index of its word.
+    def encode_with_offsets(self, text: str, allow_special: bool = False) -> Encoding:
+        """Return the ids of `encode(text, allow_special)`, each with its offsets in `text` and the index of its word.
 
         >>> from llmasos.tokenizers import train_tokenizer
         >>> tokenizer = train_tokenizer("bpe", ["the cat sat on the mat", "the cat ate"], vocab_size=262)
         >>> tokenizer.encode_with_offsets("the mat")
         Encoding(ids=[258, 220, 76, 256], starts=[0, 3, 4, 5], ends=[3, 4, 5, 7], words=[0, 1, 1, 1])
         """
+        if allow_special:
+            return self._encode_parts_with_offsets(text)
         ids, first, last = self._locate(self._prepare(text))
         starts, ends = self._origins(text)
         new_word = ~self.continues[ids]
         new_word[:1] = False  # the first word has index 0, whatever its first token
         return Encoding(ids.tolist(), starts[first].tolist(), ends[last].tolist(), np.cumsum(new_word).tolist())
+
+    def _encode_parts_with_offsets(self, text: str) -> Encoding:
+        """Return the encoding of a text whose names of special tokens are those tokens, each a word of its own."""
+        whole = Encoding([], [], [], [])
+        start = n_words = 0
+        for part in self._special_pattern.split(text):
+            encoding = self.encode_with_offsets(part)
+            if part in self.special_tokens:
+                encoding = Encoding([self.special_tokens[part]], [0], [len(part)], [0])
+            whole.ids.extend(encoding.ids)
+            whole.starts.extend(start + offset for offset in encoding.starts)
+            whole.ends.extend(start + offset for offset in encoding.ends)
+            whole.words.extend(n_words + word for word in encoding.words)
+            start += len(part)
+            n_words = whole.words[-1] + 1 if whole.words else 0
+        return whole
 
     def _origins(self, text: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the original position in `text` of each character of the prepared text (`offsets.origins`)."""

@@ -11,6 +11,7 @@ BODIES = {  # route → a body that is right
     "/v1/question-answering": {"question": "who ?", "context": "the cat sat on the mat"},
     "/v1/fill-mask": {"input": "the [MASK] sat"},
     "/v1/translate": {"input": "abc", "beams": 2, "max_tokens": 5},
+    "/v1/tokenize": {"input": "abc"},
     "/v1/inspect": {"input": "abc"},  # and of a translator, the target
 }
 
@@ -22,5 +23,6 @@ def has(app: App, path: str) -> bool:
 def kinds_with(path: str) -> list[str]:
     families = {"/v1/completions": ["gpt"], "/v1/chat/completions": ["gpt"], "/v1/embeddings": list(KINDS),
                 "/v1/classify": ["classifier"], "/v1/question-answering": ["qa"], "/v1/fill-mask": ["bert"],
-                "/v1/translate": ["transformer"], "/v1/inspect": ["gpt", "bert", "transformer"]}  # fmt: skip
+                "/v1/translate": ["transformer"], "/v1/tokenize": list(KINDS),
+                "/v1/inspect": ["gpt", "bert", "transformer"]}  # fmt: skip
     return families[path]

@@ -36,11 +36,12 @@ def test_the_curl_commands_are_answered():
             process = subprocess.run(["sh", "-c", f"{command} --silent --fail"], capture_output=True, text=True)
             assert process.returncode == 0, command
             responses.append(process.stdout)
-    models, completion, stream, inspection, metrics, chat = responses
+    models, completion, stream, inspection, tokenization, metrics, chat = responses
     assert json.loads(models)["data"][0]["id"] == "storyworld-chat"
     assert json.loads(completion)["usage"]["completion_tokens"] <= 40
     assert stream.count("data: ") > 1 and stream.endswith("data: [DONE]\n\n")
     assert len(json.loads(inspection)["layers"]) > 2
+    assert json.loads(tokenization)["n_bytes"] == 30
     assert "llmasos_generated_tokens_total" in metrics
     assert json.loads(chat)["choices"][0]["message"]["role"] == "assistant"
 

@@ -49,6 +49,21 @@ def test_encodings_have_the_ids_of_encode_and_ordered_offsets_in_the_text(kind, 
         assert words == [sum(~tokenizer.continues[ids[1 : i + 1]]) for i in range(len(ids))]
 
 
+@every_kind
+def test_names_of_special_tokens_have_offsets_too(kind):
+    tokenizer = make(kind)
+    name = next(iter(tokenizer.special_tokens))
+    assert tokenizer.encode_with_offsets(name).ids != [tokenizer.special_tokens[name]]  # only if they are allowed
+    for text in (name, f"{name}{name}", f"é {name} 😀 b{name}", f"a{name}b", "", "no name"):
+        ids, starts, ends, words = tokenizer.encode_with_offsets(text, allow_special=True)
+        assert ids == tokenizer.encode(text, allow_special=True)
+        named = [text[start:end] for id, start, end in zip(ids, starts, ends, strict=True)
+                 if id == tokenizer.special_tokens[name]]  # fmt: skip
+        assert named == [name] * text.count(name)
+        assert starts == sorted(starts) and words == sorted(words)
+        assert words[:1] in ([], [0]) and set(words) == set(range(len(set(words))))
+
+
 @pytest.mark.parametrize("kind", LOSSLESS)
 def test_the_offsets_of_a_lossless_tokenizer_cover_the_text_and_each_character_its_bytes(kind):
     tokenizer = make(kind)

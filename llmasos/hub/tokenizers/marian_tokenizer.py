@@ -78,7 +78,7 @@ class MarianTokenizer(Tokenizer):
         pieces = [language[0], *pieces] if language else pieces
         return np.array([self._id_of.get(piece, self.unknown_id) for piece in pieces], dtype=np.uint32)
 
-    def encode_with_offsets(self, text: str) -> Encoding:
+    def encode_with_offsets(self, text: str, allow_special: bool = False) -> Encoding:
         """Raise `UserError`: normalization does not keep track of where a character came from."""
         raise UserError("a Marian tokenizer has no offsets; use another model.")
 

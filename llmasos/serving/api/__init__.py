@@ -11,6 +11,7 @@ from llmasos.serving.api import (
     inspect,
     predictions,
     status,
+    tokenize,
     translate,
 )
 from llmasos.serving.http.http_types import Route
@@ -23,4 +24,5 @@ ROUTES: list[Route] = [
     *predictions.ROUTES,
     *translate.ROUTES,
     *inspect.ROUTES,
+    *tokenize.ROUTES,
 ]

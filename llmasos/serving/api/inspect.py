@@ -3,6 +3,7 @@
     inspect_model(model, tokenizer, "Once there was", "tokens")
     inspect_model(model, tokenizer, "Once there was", "attention", layer=2)
     inspect_model(model, tokenizer, "Once there was", "logit_lens")
+    inspect_model(model, tokenizer, "Once there was", "forward_trace", head=1)
     inspect_model(translator, tokenizer, "ein Hund", "attention", attention_type="cross_attention", target="a dog")
 
 The numbers come from `llmasos/interpret`. This file turns a text into the model's input, limits its size (attention has
@@ -21,27 +22,40 @@ import torch
 from torch import Tensor
 
 from llmasos.errors import UserError
-from llmasos.interpret import TokenScore, attention_maps, lens_rows, score_masked_tokens, score_target, score_tokens
+from llmasos.generation import SamplingOptions
+from llmasos.interpret import (
+    TokenScore,
+    attention_maps,
+    lens_rows,
+    score_masked_tokens,
+    score_target,
+    score_tokens,
+    telling_head,
+    trivial_keys,
+)
 from llmasos.interpret.tokens import checked_ids
 from llmasos.models import Backbone, Model
 from llmasos.prompting import template_of
 from llmasos.serving.api.chat_completions import MessagesValidator
+from llmasos.serving.api.generation import sampling_fields, sampling_options
 from llmasos.serving.api.openapi import STRING, enum, object_of
+from llmasos.serving.api.trace import trace_view
 from llmasos.serving.api.validators import AnyOf, Choice, Field, Integer, Object, Text, model_field, token_ids
 from llmasos.serving.http.http_types import Request, Response, Route, json_response
 from llmasos.serving.served_model import ServedModel
 from llmasos.tokenizers import Tokenizer
 
-VIEWS = ("tokens", "attention", "logit_lens")
+VIEWS = ("tokens", "attention", "logit_lens", "forward_trace")
 ATTENTION_TYPES = ("self_attention", "decoder_self_attention", "cross_attention")
 """A text attends to itself (in a translator, the source), the translation to itself, or it to the source."""
 
-MAX_TOKENS = {"tokens": 1024, "attention": 256, "logit_lens": 256}  # of a GPT, or of a translation
+MAX_TOKENS = {"tokens": 1024, "attention": 256, "logit_lens": 256, "forward_trace": 256}  # not of a BERT's tokens
 MAX_MASKED_TOKENS = 128  # of a BERT, which reads a text once for each of its tokens
 MAX_ALTERNATIVES = 20
 LENS_TOP_K = 3  # how many tokens each layer predicts at each position
 DIGITS = 4
 
+TRACED_FIELDS = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed")
 PASSES_PER_JOB = 4  # forward passes of a BERT in one job
 
 Job = Callable[[], Any]
@@ -60,26 +74,34 @@ def make_body(served: ServedModel) -> Object:
     target: list[Field] = []
     views: tuple[str, ...] = VIEWS
     attention_types: tuple[str, ...] = ATTENTION_TYPES[:1]
+    trace = [Field("head", Integer(0, served.config.n_heads - 1), "the attention head of the forward trace", 0)]
+    if "completion" in served.capabilities:
+        sampling = [field for field in sampling_fields(served) if field.name in TRACED_FIELDS]
+        trace.append(Field("sampling", Object(*sampling), "how the forward trace samples its token"))
     if "translation" in served.capabilities:
         target = [Field("target", AnyOf(text_or_ids), "the translation", required=True)]
-        views, attention_types = ("tokens", "attention"), ATTENTION_TYPES
+        views, attention_types, trace = ("tokens", "attention"), ATTENTION_TYPES, []
     n_layers = max(served.config.n_layers, served.config.n_decoder_layers)
     return Object(
         model_field(served),
         Field("input", AnyOf(inputs), "the text to read, as a string or token ids", required=True),
         *target,
         Field("show", Choice(views), "tokens: how likely each token was; attention: the attention weights; logit_lens: "
-              "what each layer would predict", "tokens"),
+              "what each layer would predict; forward_trace: how one token is made, step by step", "tokens"),
         Field("layer", Integer(0, n_layers - 1), "the layer whose attention to show", 0),
         Field("attention_type", Choice(attention_types), "which attention, if there are several"),
         Field("n", Integer(0, MAX_ALTERNATIVES), "how many alternatives to return for each token", 10),
+        *trace,
     )  # fmt: skip
 
 
 def inspect(request: Request) -> Response:
     """Show one view of the model."""
     served = request.served
-    arguments = {name: value for name, value in request.values.items() if name != "model"}
+    arguments = {name: value for name, value in request.values.items() if name not in ("model", "sampling")}
+    if sampling := request.values.get("sampling"):
+        unset = {"stop": None, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+        arguments["options"] = sampling_options(unset | sampling, max_tokens=1)
     return json_response(inspect_model(served.model, served.tokenizer, **arguments, run=request.run))
 
 
@@ -130,6 +152,8 @@ def inspect_model(
     attention_type: str | None = None,
     target: str | Sequence[int] | None = None,
     n: int = 10,
+    head: int = 0,
+    options: SamplingOptions | None = None,
     run: Run = run_directly,
 ) -> dict[str, Any]:
     """Look inside a model while it reads a text.
@@ -138,11 +162,13 @@ def inspect_model(
         model: any model of the library, in any mode.
         tokenizer: the one that the model was trained with.
         input: a string, or token ids (which are read as they are), or the messages of a conversation.
-        show: "tokens", "attention" or "logit_lens".
+        show: "tokens", "attention", "logit_lens" or "forward_trace".
         layer: whose attention, from 0.
         attention_type: one of `ATTENTION_TYPES`; None = self-attention, or cross-attention if there is a target.
         target: of a translator, the translation of the input.
         n: how many alternatives to return for each token, up to 20.
+        head: of the forward trace, the attention head to show, from 0.
+        options: of the forward trace of a GPT, how the token is sampled; None = the defaults of `SamplingOptions`.
         run: runs each job that uses the model, and returns its result.
 
     Returns:
@@ -153,11 +179,18 @@ def inspect_model(
         the tokens are those of the target, and there is "source": [{"id", "text", "bytes"}, …];
 
         for "attention": "attention_type", "attention_types" (those that the model has here), "layer", "layers": L,
-        "heads": H, "queries" (T) and "keys" (S), both [{"id", "text", "bytes"}, …], and "weights": [H][T][S];
+        "heads": H, "telling_head": {"layer", "head"} of all layers, "queries" (T) and "keys" (S), both [{"id", "text",
+        "bytes"}, …], and "weights": [H][T][S];
 
         for "logit_lens": "tokens": [{"id", "text", "bytes"}, …] and "layers": [{"layer": 0, "predictions": [[{"id",
-        "token", "probability"} × 3], … T of them]}, … L + 1 of them], for the next token (for a BERT, the token at
-        that position).
+        "token", "bytes", "probability"} × 3], … T of them]}, … L + 1 of them], for the next token (for a BERT, the
+        token at that position);
+
+        for "forward_trace": "tokens" as above, "position" (which is followed), "head", "heads": H, "steps": [{"name",
+        "block", "formula", "sentence", "shape", "values"}, …], "candidates": the most likely tokens [{"id", "text",
+        "bytes", "logit", "probability", "stages": [logit after each stage, None = excluded], "sampled": the final
+        probability}, …], "stages": [{"rule", "sentence", "kept"}, …], "uniform" (the random number; None = greedy) and
+        "chosen" (the token's id).
 
     Raises:
         UserError: the text is empty or too long, there is no such layer, attention type or token id, or the model does
@@ -173,6 +206,12 @@ def inspect_model(
         view = token_view(model, tokenizer, model_input, n, run)
     elif show == "logit_lens":
         view = logit_lens_view(model, tokenizer, model_input, run)
+    elif show == "forward_trace":
+        tokens = token_list(tokenizer, model_input.ids)
+        view = {
+            "tokens": tokens,
+            **trace_view(model, tokenizer, model_input.ids, head, options or SamplingOptions(), run),
+        }
     else:
         view = attention_view(model, tokenizer, model_input, layer, attention_type, run)
     return {"object": "inspection", "show": show, **view}
@@ -277,7 +316,12 @@ def top_predictions(tokenizer: Tokenizer, logits: Tensor) -> list[list[dict[str,
     top = logits[:, : tokenizer.vocab_size].softmax(dim=-1).topk(min(LENS_TOP_K, tokenizer.vocab_size))
     return [
         [
-            {"id": id, "token": tokenizer.token_text(id), "probability": probability}
+            {
+                "id": id,
+                "token": tokenizer.token_text(id),
+                "bytes": list(tokenizer.token_bytes(id)),
+                "probability": probability,
+            }
             for id, probability in zip(ids, probabilities, strict=True)
         ]
         for ids, probabilities in zip(top.indices.tolist(), rounded(top.values), strict=True)
@@ -297,15 +341,19 @@ def attention_view(
         hint = "; the others need a translator and a target" if attention_type in ATTENTION_TYPES else ""
         raise UserError(f"attention_type is {attention_type!r}; here it must be one of {', '.join(maps)}{hint}.")
     layers = maps[attention_type]
+    queries = model_input.ids if attention_type == "self_attention" else model_input.decoder_ids
+    keys = model_input.decoder_ids if attention_type == "decoder_self_attention" else model_input.ids
+    trivial = torch.from_numpy(tokenizer.special_mask[keys])
+    if attention_type != "cross_attention":
+        trivial = trivial | trivial_keys(len(keys))
     if type(layer) is not int or not 0 <= layer < len(layers):
         raise UserError(f"layer is {layer!r}; the model has {len(layers)} layers, from 0 to {len(layers) - 1}.")
     weights = layers[layer][0]  # (H, T, S)
-    queries = model_input.ids if attention_type == "self_attention" else model_input.decoder_ids
-    keys = model_input.decoder_ids if attention_type == "decoder_self_attention" else model_input.ids
+    telling = dict(zip(("layer", "head"), telling_head(layers, trivial), strict=True))
     return {
         "attention_type": attention_type, "attention_types": list(maps), "layer": layer, "layers": len(layers),
-        "heads": len(weights), "queries": token_list(tokenizer, queries), "keys": token_list(tokenizer, keys),
-        "weights": rounded(weights),
+        "heads": len(weights), "telling_head": telling, "queries": token_list(tokenizer, queries),
+        "keys": token_list(tokenizer, keys), "weights": rounded(weights),
     }  # fmt: skip
 
 

@@ -1,0 +1,64 @@
+"""How logits become a token: what each sampling rule makes of them, and the random number that decides.
+
+logits → repetition penalty → temperature → top-k → top-p → min-p → softmax → sampled token
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from llmasos.generation import SamplingOptions
+from llmasos.generation.sampling import greedy, process_logits, sample, uniform
+
+RULES = {  # in the order in which they are applied → what each does
+    "repetition_penalty": "Tokens that the text already contains become less likely.",
+    "temperature": "All logits are divided by the temperature: below 1 likely tokens become more likely, above 1 less.",
+    "top_k": "Only the k most likely tokens are kept.",
+    "top_p": "Only the smallest set of most likely tokens with this total probability is kept.",
+    "min_p": "Only tokens at least this fraction as likely as the most likely one are kept.",
+}
+
+
+@dataclass(frozen=True)
+class SamplingTrace:
+    """The choice of one token.
+
+    Attributes:
+        stages: for each rule that is switched on, its name in `RULES` and the logits (V,) after it.
+        probabilities: (V,) from which the token is sampled; after greedy decoding all but one are 0.
+        uniform: the random number in [0, 1) that decides; None = greedy, the most likely token is taken.
+        id: the token.
+    """
+
+    stages: list[tuple[str, Tensor]]
+    probabilities: Tensor
+    uniform: float | None
+    id: int
+
+
+def sampling_trace(logits: Tensor, options: SamplingOptions, ids: Sequence[int] = ()) -> SamplingTrace:
+    """Choose a token as `generate` does for the first new token, and keep what each rule makes of the logits.
+
+    Args:
+        logits: (V,), of the last position.
+        options: how to sample. Its presence and frequency penalties have no effect on a first token.
+        ids: of the prompt, to which the repetition penalty applies.
+    """
+    off = {rule: getattr(SamplingOptions(), rule) for rule in RULES}
+    on = [rule for rule in RULES if getattr(options, rule) != off[rule]]
+    if options.greedy:
+        on = [rule for rule in on if rule == "repetition_penalty"]  # the others do not change which is most likely
+    stages: list[tuple[str, Tensor]] = []
+    rows = logits.float()[None]  # (1, V)
+    for n, rule in enumerate(on):
+        so_far = replace(options, **off | {name: getattr(options, name) for name in on[: n + 1]})
+        stages.append((rule, process_logits(rows, so_far, [ids], [[]])[0]))
+    last = stages[-1][1][None] if stages else rows
+    if options.greedy:
+        id = int(greedy(last))
+        return SamplingTrace(stages, F.one_hot(torch.tensor(id), last.size(1)).float(), None, id)
+    number = uniform(options.seed, sample=0, step=0)
+    return SamplingTrace(stages, last.softmax(dim=-1)[0], number, int(sample(last, torch.tensor([number]))))

@@ -1,0 +1,100 @@
+"""The view `forward_trace` of `/v1/inspect`: how one token is made, from the text to the sampled token."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from llmasos.generation import SamplingOptions
+from llmasos.interpret import SamplingTrace, TraceStep, forward_trace, sampling_trace
+from llmasos.interpret.sampling_trace import RULES
+from llmasos.models import Model
+from llmasos.objectives.masked import MASK
+from llmasos.tokenizers import Tokenizer
+
+SHOWN_VALUES = 8  # of a vector
+SHOWN_TOKENS = 12  # of the vocabulary
+DIGITS = 4
+
+
+def trace_view(
+    model: Model,
+    tokenizer: Tokenizer,
+    ids: Sequence[int],
+    head: int,
+    options: SamplingOptions,
+    run: Callable[[Callable[[], Any]], Any],
+) -> dict[str, Any]:
+    """Follow one prediction: of a GPT the token after the text, of a BERT the one at the first [MASK].
+
+    Args:
+        model: a GPT or a BERT with the output layer of its pretraining.
+        tokenizer: the model's.
+        ids: the text.
+        head: the attention head to show.
+        options: how a GPT's token is sampled. A BERT's most likely token is taken.
+        run: runs a job that uses the model.
+
+    Raises:
+        UserError: as `forward_trace`.
+    """
+    position = predicted_position(model, tokenizer, ids)
+    steps = run(lambda: forward_trace(model, torch.tensor(ids), position, head))
+    logits = steps[-1].values[: tokenizer.vocab_size].float().cpu()
+    generates = model.config.generates
+    choice = sampling_trace(logits, options if generates else SamplingOptions(temperature=0), ids if generates else ())
+    return {
+        "position": position,
+        "head": head,
+        "heads": model.config.n_heads,
+        "steps": [step_to_dict(step) for step in steps],
+        **choice_to_dict(tokenizer, logits, choice),
+    }
+
+
+def predicted_position(model: Model, tokenizer: Tokenizer, ids: Sequence[int]) -> int:
+    """The position whose prediction is followed: the first [MASK] if there is one, else the last."""
+    mask = tokenizer.special_tokens.get(MASK)
+    return ids.index(mask) if model.config.family == "bert" and mask in ids else len(ids) - 1
+
+
+def step_to_dict(step: TraceStep) -> dict[str, Any]:
+    """A step with the beginning of its values; scores and weights are whole, one for each visible token."""
+    n = len(step.values) if step.name in ("scores", "weights") else SHOWN_VALUES
+    return {
+        "name": step.name,
+        "block": step.block,
+        "formula": step.formula,
+        "sentence": step.sentence,
+        "shape": list(step.values.shape),
+        "values": numbers(step.values[:n]),
+    }
+
+
+def choice_to_dict(tokenizer: Tokenizer, logits: Tensor, choice: SamplingTrace) -> dict[str, Any]:
+    """The most likely tokens with their numbers at each stage, and the token that was sampled."""
+    best = logits.topk(min(SHOWN_TOKENS, len(logits))).indices.tolist()
+    shown = best if choice.id in best else [*best[:-1], choice.id]
+    candidates = [
+        {
+            "id": id, "text": tokenizer.token_text(id), "bytes": list(tokenizer.token_bytes(id)),
+            "logit": number(logits[id]), "probability": number(logits.softmax(dim=0)[id]),
+            "stages": [number(values[id]) for _, values in choice.stages], "sampled": number(choice.probabilities[id]),
+        }
+        for id in shown
+    ]  # fmt: skip
+    stages = [
+        {"rule": rule, "sentence": RULES[rule], "kept": int(values.isfinite().sum())} for rule, values in choice.stages
+    ]
+    return {"candidates": candidates, "stages": stages, "uniform": choice.uniform, "chosen": choice.id}
+
+
+def number(value: Tensor) -> float | None:
+    """A number as JSON can hold it; None for a token that a rule has excluded."""
+    return round(float(value), DIGITS) if value.isfinite() else None
+
+
+def numbers(values: Tensor) -> list[float | None]:
+    """A vector as JSON can hold it."""
+    return [number(value) for value in values.float().cpu()]
