@@ -21,8 +21,7 @@ token is chosen, `decoder.py` the fast way. The command itself is `llmasos/cli/s
 
 import sys
 
-from llmasos.cli.cli import run
-from llmasos.cli.sample import main
+from llmasos.__main__ import main
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(main(["sample", *sys.argv[1:]]))

@@ -1,9 +1,11 @@
-"""Train a language model: `python train.py`, `python train.py --help`, `python train.py --list`."""
+"""Train a language model: `python train.py`, `python train.py --help`, `python train.py --list`.
+
+The command itself is `llmasos/cli/train.py`.
+"""
 
 import sys
 
-from llmasos.cli.cli import run
-from llmasos.cli.train import main
+from llmasos.__main__ import main
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(main(["train", *sys.argv[1:]]))

@@ -18,6 +18,7 @@ from torch import Tensor
 from llmasos import hub
 from llmasos.arguments import at_least_one, checked
 from llmasos.capabilities import TASKS, check_capability, describe_model, tasks_to_learn
+from llmasos.console import quiet, say
 from llmasos.datasets import QA
 from llmasos.datasets.infer import TEXT_PAIRS, DataSpec, infer_format
 from llmasos.errors import UserError
@@ -70,7 +71,11 @@ class LLMTrainer:
     @classmethod
     @checked
     def from_pretrained(
-        cls, name: str | Path, device: str | torch.device = "auto", quantize: str | None = None
+        cls,
+        name: str | Path,
+        device: str | torch.device = "auto",
+        quantize: str | None = None,
+        verbose: bool = True,
     ) -> "LLMTrainer":
         """Open a model.
 
@@ -79,12 +84,14 @@ class LLMTrainer:
                 Hugging Face hub such as "gpt2": from its cache, or downloaded.
             device: "auto", "cpu", "cuda", "cuda:1", "mps", or a `torch.device`.
             quantize: "int8" for a quarter of the memory; such a model can be used, but not trained or saved.
+            verbose: False prints nothing, not even the progress of a download.
 
         Raises:
             UserError: there is no such model, it cannot be downloaded, or it is corrupt or of an unknown architecture;
                 or there is no such quantization.
         """
-        model, tokenizer = hub.load_pretrained(name, pick_device(device), say=print, quantize=quantize)
+        with quiet(not verbose):
+            model, tokenizer = hub.load_pretrained(name, pick_device(device), say=say, quantize=quantize)
         return cls(model, tokenizer, str(name))
 
     @checked

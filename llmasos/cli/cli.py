@@ -3,30 +3,69 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
+from llmasos.console import Output, OutputLost, say
 from llmasos.errors import UserError, nearest
+from llmasos.signals import Terminated, raise_on_signals
 
 
 def run(command: Callable[[Sequence[str] | None], int | None], arguments: Sequence[str] | None = None) -> int:
     """Call a command's `main` and return the exit status.
 
-    A `UserError` is printed to stderr as one sentence; the status is 2. Ctrl-C is 130, as in the shell. A closed pipe
-    (`… | head`) is not an error. Any other exception is a bug and keeps its traceback.
+    A `UserError` is printed to stderr as one sentence; the status is 2, and so it is for output that cannot be written.
+    Ctrl-C is 130 and SIGTERM 143, as in the shell. A closed pipe (`… | head`) is not an error. Any other exception is a
+    bug and keeps its traceback.
     """
+    with checked_output() as out, raise_on_signals() as stop_request:
+        try:
+            status = command(arguments) or 0
+            out.flush()
+            return status
+        except UserError as error:
+            return fail(f"error: {error}", 2)
+        except OutputLost as error:
+            if isinstance(error.__cause__, BrokenPipeError):
+                return 0
+            return fail(f"error: the output cannot be written ({error.strerror or error}); check where it goes.", 2)
+        except (KeyboardInterrupt, Terminated) as error:
+            return fail("stopped.", error.status if isinstance(error, Terminated) else 130)
+        except Exception:
+            if not stop_request.is_set():
+                raise
+            return fail("stopped.", stop_request.status)  # half-imported packages turn Ctrl-C into errors of their own
+
+
+def fail(message: str, status: int) -> int:
+    """Print why a command ends, and return its exit status. Under torchrun, only one of the processes prints."""
+    if os.environ.get("RANK", "0") == "0":
+        say(message, error=True)
+    return status
+
+
+@contextmanager
+def checked_output() -> Iterator[Output]:
+    """While open, standard output raises `OutputLost`, and standard error drops what cannot be written.
+
+    A program that is started with a closed stream (`>&-`) would open its first file in that stream's place, and what
+    torch prints would end up in it. The null device takes the place first.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
+    before = sys.stdout, sys.stderr
+    out, error = Output(sys.stdout), Output(sys.stderr, forgiving=True)
+    sys.stdout, sys.stderr = out, error  # type: ignore[assignment]
     try:
-        return command(arguments) or 0
-    except UserError as error:
-        if os.environ.get("RANK", "0") == "0":  # under torchrun, only one of the processes prints it
-            print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped.", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+        yield out
+    finally:
+        sys.stdout, sys.stderr = before
+        out.finish()
+        error.finish()
 
 
 class ArgumentParser(argparse.ArgumentParser):

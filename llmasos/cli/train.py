@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     new = named_recipe(name or DEFAULT_RECIPE, **({} if resume else flags))  # an unknown name is the first error
     run = choose_run_folder(run_name(name, flags.get("data"), DEFAULT_RECIPE), flags.get("out_dir"), resume)
     recipe = resumed_recipe(run, flags) if resume else new
-    return 130 if run_recipe(recipe, run, resume).interrupted else 0
+    return run_recipe(recipe, run, resume).stop_status
 
 
 def make_parser() -> ArgumentParser:

@@ -16,14 +16,14 @@ not kill the process (a write to a mapped page without room on the disk is a bus
 
 import hashlib
 import re
-import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
-from tqdm import tqdm
 
+from llmasos.console import progress_bar, say
 from llmasos.datasets.paths import cache_folder as default_cache_folder
 from llmasos.datasets.source import SPLITS, TextSource
 from llmasos.errors import UserError
@@ -82,7 +82,7 @@ def build_tokens(
         source: the text.
         tokenizer: turns it into ids.
         cache_folder: where they are kept; by default `llmasos.datasets.paths.cache_folder()`.
-        progress: whether to show a progress bar while building.
+        progress: whether to show a progress bar while building, on a terminal or in a notebook.
 
     Raises:
         UserError: the text cannot be read, or the disk is full; nothing half-built is left behind.
@@ -92,8 +92,8 @@ def build_tokens(
     folder = Path(cache_folder or default_cache_folder()) / "tokens" / f"{name}-{tokenizer.kind}-{key}"
     if data := _open(folder):
         return data
-    message = "another process is building these tokens; waiting for it"
-    with lock(folder.with_name(f".{folder.name}.lock"), lambda: _say(message)):
+    message = f"another process is tokenizing {source.name}; waiting for it."
+    with lock(folder.with_name(f".{folder.name}.lock"), partial(say, message, error=True)):
         if data := _open(folder):  # built by the process that held the lock
             return data
         with write_folder(folder) as temporary:
@@ -107,8 +107,8 @@ def _build(source: TextSource, tokenizer: Encoder, folder: Path, progress: bool)
     """Write the arrays and the counts of both splits."""
     dtype = np.dtype("<u2" if tokenizer.vocab_size <= 1 << 16 else "<u4")
     counts = {}
-    bar = tqdm(total=source.size(), unit="B", unit_scale=True, desc=f"tokenizing {source.name}", disable=not progress)
-    with bar:
+    title, hidden = f"tokenizing {source.name}", None if progress else True
+    with progress_bar(total=source.size(), unit="B", unit_scale=True, desc=title, disable=hidden) as bar:
         for split in SPLITS:
             counts[split] = _build_split(source, tokenizer, split, folder / f"{split}.bin", dtype, bar)
     origin = {"source": source.name, "source_fingerprint": source.fingerprint()}
@@ -117,7 +117,7 @@ def _build(source: TextSource, tokenizer: Encoder, folder: Path, progress: bool)
 
 
 def _build_split(
-    source: TextSource, tokenizer: Encoder, split: str, path: Path, dtype: np.dtype, bar: tqdm
+    source: TextSource, tokenizer: Encoder, split: str, path: Path, dtype: np.dtype, bar: Any
 ) -> dict[str, int]:
     """Write the array of one split and return its counts."""
     end_of_text = np.array([tokenizer.end_of_text], dtype).tobytes()
@@ -150,7 +150,7 @@ def _open(folder: Path) -> TokenData | None:
         complete = False
     if not complete:
         if folder.is_dir():
-            _say(f"{folder} is damaged; building it again.")
+            say("the token cache is damaged; building it again.", error=True)
         return None
     splits = {}
     for split in SPLITS:
@@ -159,7 +159,3 @@ def _open(folder: Path) -> TokenData | None:
         tokens = np.memmap(path, dtype, mode="r") if counts["tokens"] else np.empty(0, dtype)
         splits[split] = TokenSplit(tokens, counts["bytes"], counts["characters"], counts["documents"])
     return TokenData(splits["train"], splits["val"], folder)
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr)

@@ -7,17 +7,17 @@ lock lets one process download while others wait for the result.
 """
 
 import http.client
-import sys
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from tqdm import tqdm
-
+from llmasos.console import progress_bar, say
 from llmasos.errors import UserError
 from llmasos.storage.atomic import sha256_file, sync, write_error
 from llmasos.storage.lock import lock
@@ -60,7 +60,8 @@ def download(
         UserError: no address delivered the file, or it cannot be written; says how to download it by hand.
     """
     name = name or destination.name
-    with lock(destination.with_name(f".{destination.name}.lock"), _announce_waiting(name)):
+    on_wait = partial(say, f"another process is downloading {name}; waiting for it.", error=True)
+    with lock(destination.with_name(f".{destination.name}.lock"), on_wait):
         if destination.is_file() and checksum_of(destination) == checksum:
             return
         part = destination.with_name(f".{destination.name}.part")
@@ -109,8 +110,8 @@ class _Fetch:
         """Receive the missing bytes, reconnecting after each interruption."""
         part, size = self.part, self.size
         initial_size = _size(part)
-        bar = tqdm(total=size, unit="B", unit_scale=True, desc=f"downloading {self.name}", disable=not self.progress)
-        with bar:
+        title, hidden = f"downloading {self.name}", None if self.progress else True
+        with progress_bar(total=size, unit="B", unit_scale=True, desc=title, disable=hidden) as bar:
             attempt = 0
             while (before := _size(part)) < size:
                 try:
@@ -136,7 +137,7 @@ class _Fetch:
                     raise DownloadError(f"{failure}, {arrived:,} of {size:,} bytes have arrived")
                 time.sleep(self.backoff * 2 ** (attempt - 1))
 
-    def receive(self, bar: tqdm) -> None:
+    def receive(self, bar: Any) -> None:
         """Request the bytes that `part` lacks and append them, up to `size` in total."""
         have = _size(self.part)
         request = make_request(self.address, self.token)
@@ -207,10 +208,3 @@ def _read(response: http.client.HTTPResponse, n_bytes: int) -> bytes:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
-
-
-def _announce_waiting(name: str) -> Callable[[], None]:
-    def announce() -> None:
-        print(f"another process is downloading {name}; waiting for it.", file=sys.stderr)
-
-    return announce

@@ -86,7 +86,7 @@ class BertPretraining(PlainTextTask):
 
     def tokens(self, split: str) -> np.ndarray:
         """The token ids of one split."""
-        data = build_tokens(self.data, self.tokenizer, progress=False)
+        data = build_tokens(self.data, self.tokenizer)
         return np.concatenate([getattr(data, name).tokens for name in text_splits(split)])
 
     @property

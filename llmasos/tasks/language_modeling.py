@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from llmasos.console import command
 from llmasos.datasets import TextSource, TokenData, Windows, build_tokens, open_text
 from llmasos.datasets.source import SPLITS
 from llmasos.errors import UserError
@@ -140,7 +141,7 @@ class LanguageModeling(PlainTextTask):
         )
 
     def next_command(self, run: Path) -> str:
-        return f"python sample.py {run} --interactive"
+        return command("sample", run, "--interactive")
 
 
 def text_splits(split: str) -> tuple[str, ...]:

@@ -6,29 +6,28 @@ What depends on what the model is for is in the other files of this folder, and 
 `llmasos/training`; here they come together. `train.py` and `LLMTrainer.train` both call `run_recipe`.
 """
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
+from llmasos import console
+from llmasos.console import Say
 from llmasos.errors import UserError
 from llmasos.models import Model, ModelConfig, load_weights, n_parameters
+from llmasos.signals import Terminated
 from llmasos.storage import read_json, write_json
 from llmasos.tasks import Task, task_class
 from llmasos.tokenizers import Tokenizer
-from llmasos.training.checkpoints import all_checkpoints, best_checkpoint
+from llmasos.training.checkpoints import all_checkpoints, best_checkpoint, checkpoint_step
 from llmasos.training.device import pick_device, pick_precision
 from llmasos.training.distributed import DistributedContext, init_distributed, shutdown_distributed
 from llmasos.training.optimizers import freeze
 from llmasos.training.recipe import Recipe
 from llmasos.training.run_folder import BASELINE, RESULTS, check_same_data, has_finished, make_run_folder, run_lock
 from llmasos.training.trainer import Result, Trainer
-
-Say = Callable[[str], None]
 
 
 def run_recipe(recipe: Recipe, run: Path, resume: bool = False) -> Result:
@@ -46,13 +45,17 @@ def run_recipe(recipe: Recipe, run: Path, resume: bool = False) -> Result:
     try:
         with run_lock(run) if context.is_main else nullcontext():
             return (run_and_compare if recipe.compare else run_once)(recipe, run, context, resume)
+    except (KeyboardInterrupt, Terminated):
+        if context.is_main and (checkpoints := all_checkpoints(run)):
+            console.say(how_to_continue(run, checkpoint_step(checkpoints[-1])))
+        raise
     finally:
         shutdown_distributed()
 
 
 def run_once(recipe: Recipe, run: Path, context: DistributedContext, resume: bool) -> Result:
     """Carry out a recipe in one process of several, or in the only one."""
-    say: Say = tqdm.write if context.is_main else lambda text: None
+    say: Say = console.say if context.is_main else lambda text: None
     device = pick_device(recipe.training.device, context.local_rank)
     pick_precision(recipe.training.precision, device)  # raises an error about bad settings before the work begins
     context.shard(recipe.training.batch_size)  # likewise
@@ -75,11 +78,16 @@ def run_once(recipe: Recipe, run: Path, context: DistributedContext, resume: boo
     result = trainer.train()
 
     if context.is_main and result.interrupted:
-        command = f"python train.py --resume --out {run}"
-        say(f"stopped at step {result.state.step:,}, everything is saved; to continue: {command}")
+        say(how_to_continue(run, result.state.step))
     elif context.is_main:
         finish(task, model, run, result, say)
     return result
+
+
+def how_to_continue(run: Path, step: int) -> str:
+    """The line for the user of a run that was stopped."""
+    command = console.command("train", "--resume", "--out", run)
+    return f"stopped at step {step:,}, everything is saved; to continue: {command}"
 
 
 def setup_task(recipe: Recipe, run: Path, context: DistributedContext, resume: bool, say: Say) -> Task:
@@ -168,12 +176,12 @@ def run_and_compare(recipe: Recipe, run: Path, context: DistributedContext, resu
         del runs[run]
     for folder, settings in runs.items():
         if folder == baseline and context.is_main:
-            tqdm.write(f"\nNow the same from random weights, for comparison, in {baseline}\n")
+            console.say(f"\nNow the same from random weights, for comparison, in {baseline}\n")
         result = run_once(settings, folder, context, resume and (folder / "recipe.json").is_file())
         if result.interrupted:
             return result
     if context.is_main:
-        tqdm.write(compare(read_json(run / RESULTS), read_json(baseline / RESULTS)))
+        console.say(compare(read_json(run / RESULTS), read_json(baseline / RESULTS)))
     return result
 
 

@@ -28,6 +28,7 @@ import numpy as np
 import torch
 
 from llmasos.capabilities import TASKS
+from llmasos.console import command
 from llmasos.errors import UserError
 from llmasos.evaluation.metric import Metric
 from llmasos.models import Model, ModelConfig, build_model, preset
@@ -219,7 +220,7 @@ class Task(ABC):
 
     def next_command(self, run: Path) -> str:
         """A command to try the trained model with."""
-        return f"python sample.py {run} --prompt TEXT"
+        return command("sample", run, "--prompt", "TEXT")
 
     @property
     def saved_recipe(self) -> Recipe:

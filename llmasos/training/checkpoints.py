@@ -27,6 +27,7 @@ from typing import Any
 
 import torch
 
+from llmasos.console import command
 from llmasos.errors import UserError
 from llmasos.models import Model, load_weights, save_model
 from llmasos.storage import load_tensors, read_json, save_tensors, sha256_file, write_folder, write_json
@@ -42,6 +43,7 @@ class TrainingState:
     step: int = 0
     best_step: int | None = None  # the checkpoint with the lowest validation loss so far
     best_loss: float | None = None  # that loss, in nats per prediction
+    validated_step: int = 0  # the step of the last validation, which a run that was stopped in one must repeat
     scaler: dict[str, Any] = field(default_factory=dict)  # of fp16's gradient scaler
 
 
@@ -136,9 +138,8 @@ def latest_checkpoint(run: Path, say: Callable[[str], None] = warnings.warn) -> 
     for checkpoint in reversed(all_checkpoints(run)):
         if is_valid(checkpoint, say):
             return checkpoint
-    remedy = (
-        "start a new run with another --out" if all_checkpoints(run) else f"train first: python train.py --out {run}"
-    )
+    first = f"train first: {command('train', '--out', run)}"
+    remedy = "start a new run with another --out" if all_checkpoints(run) else first
     raise UserError(f"{run} holds no usable checkpoint; {remedy}.")
 
 

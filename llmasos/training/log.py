@@ -5,8 +5,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
+from llmasos.console import progress_bar
 from llmasos.storage import write_text
 from llmasos.storage.atomic import write_error
 
@@ -83,8 +82,7 @@ class RunLog:
     def __init__(self, run: Path, step: int, max_steps: int, unit: str, mfu_per_rate: float | None, is_main: bool):
         self.unit, self.mfu_per_rate = unit, mfu_per_rate
         self.metrics = MetricsLog(run, step) if is_main else None
-        show = None if is_main else True  # None: tqdm disables itself unless there is a terminal
-        self.bar = tqdm(total=max_steps, initial=step, unit="step", disable=show, dynamic_ncols=True)
+        self.bar = progress_bar(total=max_steps, initial=step, unit="step", disable=None if is_main else True)
         self.seconds = 0.0  # per step, an exponential moving average
 
     def step(self, step: int, result: "StepResult", learning_rate: float, seconds: float, write: bool) -> None:

@@ -13,11 +13,8 @@ state of a random number generator, and the number of processes does not change 
 """
 
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,9 +23,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from llmasos.console import Say, progress_bar, say
 from llmasos.errors import UserError
 from llmasos.models import Model
 from llmasos.objectives import Batch, Objective
+from llmasos.signals import stop_requests
 from llmasos.training.checkpoints import (
     TrainingState,
     all_checkpoints,
@@ -41,6 +40,9 @@ from llmasos.training.distributed import DistributedContext, maybe_no_sync, to_d
 from llmasos.training.log import RunLog
 from llmasos.training.optimizers import learning_rate_factor, make_optimizers, set_learning_rate
 from llmasos.training.recipe import TrainingSettings
+
+STOPPING = "stopping, as soon as it can be saved; press Ctrl-C again to stop at once."
+STOPPED_ELSEWHERE = 143  # the exit status where another process was asked to stop: that of SIGTERM
 
 
 class TrainingData(Protocol):
@@ -76,12 +78,17 @@ class Result:
     Attributes:
         state: after the last step.
         val_loss: of the last validation, in nats; None if there was none.
-        interrupted: whether Ctrl-C or SIGTERM stopped it early, with everything saved.
+        stop_status: if a signal stopped it early, with everything saved, the exit status for the shell; else 0.
     """
 
     state: TrainingState
     val_loss: float | None
-    interrupted: bool
+    stop_status: int = 0
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C, SIGTERM or a closed terminal stopped it early."""
+        return self.stop_status != 0
 
 
 class Trainer:
@@ -115,7 +122,7 @@ class Trainer:
         flops_per_token: float | None = None,
         unit: str = "tokens",
         after_validation: Callable[[int, float], dict[str, float]] = lambda step, val_loss: {},
-        say: Callable[[str], None] = print,
+        say: Say = say,
     ):
         self.model, self.objective, self.train_data, self.val = model, objective, train, val
         self.settings, self.run, self.save_tokenizer = settings, Path(run), save_tokenizer
@@ -140,28 +147,40 @@ class Trainer:
         Raises:
             UserError: the loss is no longer a number, or a checkpoint cannot be written. Earlier ones are intact.
         """
-        settings, state, val_loss = self.settings, self.state, None
+        settings, state = self.settings, self.state
+        train_loss = val_loss = None
         if settings.compile:
             compile_model(self.model, self.say)
         ddp_model = self.context.wrap(self.model)
-        with stop_signals() as stop, self.open_log() as log:
-            while state.step < settings.max_steps:
+        with stop_requests(STOPPING if self.context.is_main else None) as stop, self.open_log() as log:
+            stopping = False
+            while True:
+                if should_validate := not stopping and self.should_validate():
+                    loss = self.validate(stop.is_set)
+                    if stopping := loss is None:
+                        continue
+                    val_loss = loss
+                    self.record_validation(train_loss, val_loss, log)
+                if should_validate or stopping:
+                    self.save()
+                if stopping or state.step >= settings.max_steps:
+                    break
                 start = time.perf_counter()
                 result = self.step(ddp_model, stop.is_set)
                 seconds = time.perf_counter() - start
                 state.step += 1
-
-                is_last = state.step == settings.max_steps
-                should_log = is_last or state.step % settings.log_interval == 0
+                train_loss, stopping = result.loss, result.stop_requested
+                should_log = state.step == settings.max_steps or state.step % settings.log_interval == 0
                 log.step(state.step, result, self.learning_rate(state.step - 1), seconds, should_log)
-                if should_validate := is_last or state.step % settings.eval_interval == 0:
-                    val_loss = self.validate()
-                    self.record_validation(result.loss, val_loss, log)
-                if should_validate or result.stop_requested:
-                    self.save()
-                if result.stop_requested:
-                    return Result(state, val_loss, interrupted=not is_last)
-        return Result(state, val_loss, interrupted=False)
+        if stop.is_set():
+            return Result(state, val_loss, stop.status)
+        return Result(state, val_loss, STOPPED_ELSEWHERE if stopping else 0)
+
+    def should_validate(self) -> bool:
+        """Whether a validation is due, every `eval_interval` steps and at the end, and there was none at this step."""
+        step, settings = self.state.step, self.settings
+        is_due = step >= settings.max_steps or step % settings.eval_interval == 0
+        return is_due and step > 0 and step != self.state.validated_step
 
     def step(self, ddp_model: nn.Module, stop_requested: Callable[[], bool] = lambda: False) -> StepResult:
         """One optimizer step.
@@ -222,20 +241,31 @@ class Trainer:
         return {term: max(1.0, total) for term, total in zip(terms, totals, strict=True)}
 
     @torch.inference_mode()
-    def validate(self) -> float:
-        """The loss over the whole validation set, each target once, in nats per target."""
+    def validate(self, stop_requested: Callable[[], bool] = lambda: False) -> float | None:
+        """The loss over the whole validation set, each target once, in nats per target.
+
+        Args:
+            stop_requested: whether this process has been asked to stop. If any has, the result is None.
+        """
         self.model.eval()
         n = 2 * len(self.rows) // self.settings.gradient_accumulation_steps  # twice the rows fit without gradients
         terms = list(self.objective.n_targets(self.val_batch(range(1))))
         sums, counts = dict.fromkeys(terms, 0.0), dict.fromkeys(terms, 0.0)
-        for start in range(self.context.rank * n, len(self.val), self.context.size * n):
+        starts = range(self.context.rank * n, len(self.val), self.context.size * n)
+        hidden = None if self.context.is_main else True
+        for start in progress_bar(iterable=starts, desc="validation", leave=False, delay=1.0, disable=hidden):
+            if stop_requested():
+                break
             batch = self.val_batch(range(start, min(start + n, len(self.val))))
             with autocast(self.device, self.precision):
                 loss_sums = self.objective.loss_sums(self.model, batch)
             for term, count in self.objective.n_targets(batch).items():
                 sums[term] += loss_sums[term].item()
                 counts[term] += count
-        totals = self.context.all_reduce_sum([*sums.values(), *counts.values()], self.device)
+        numbers = [float(stop_requested()), *sums.values(), *counts.values()]
+        stopping, *totals = self.context.all_reduce_sum(numbers, self.device)
+        if stopping:
+            return None
         return sum(s / c for s, c in zip(totals[: len(terms)], totals[len(terms) :], strict=True))
 
     def val_batch(self, rows: range) -> Batch:
@@ -243,14 +273,16 @@ class Trainer:
         rngs = [lambda row=row: np.random.default_rng([self.settings.seed, row]) for row in rows]
         return to_device(self.objective.collate([self.val[row] for row in rows], rngs), self.device)
 
-    def record_validation(self, train_loss: float, val_loss: float, log: RunLog) -> None:
+    def record_validation(self, train_loss: float | None, val_loss: float, log: RunLog) -> None:
         """Keep the best validation loss, and report this one. Raises UserError if it is not a number."""
         state = self.state
         if not math.isfinite(val_loss):
             raise UserError(self.explain_divergence("validation loss", val_loss, state.step))
         if state.best_loss is None or val_loss < state.best_loss:
             state.best_loss, state.best_step = val_loss, state.step
-        self.say(f"step {state.step:>6,}  train loss {train_loss:.4f}  val loss {val_loss:.4f}")
+        state.validated_step = state.step
+        last = "" if train_loss is None else f"  train loss {train_loss:.4f}"
+        self.say(f"step {state.step:>6,}{last}  val loss {val_loss:.4f}")
         if self.context.is_main:
             log.write(state.step, val_loss=val_loss, **self.after_validation(state.step, val_loss))
 
@@ -303,24 +335,3 @@ class Trainer:
 def derive_seed(*numbers: int) -> int:
     """One seed from several numbers; a change in any of them gives an unrelated seed."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
-
-
-@contextmanager
-def stop_signals() -> Iterator[threading.Event]:
-    """While open, Ctrl-C and SIGTERM only set the event that it yields; a second Ctrl-C interrupts at once."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():  # Python delivers signals to the main thread only
-        yield stop
-        return
-
-    def request_stop(number, frame):
-        if stop.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        stop.set()
-
-    previous = {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -165,7 +165,8 @@ def test_concurrent_processes_build_once(tmp_path):
     assert {len(data.train.tokens) for data in results} == {200_200}
 
 
-def test_the_progress_bar_reaches_the_size_of_the_source(tmp_path, capsys):
+def test_the_progress_bar_reaches_the_size_of_the_source(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     (tmp_path / "a.txt").write_text("0123456789" * 100)
     build_tokens(open_text(tmp_path / "a.txt"), Bytes(), tmp_path, progress=True)
     assert "tokenizing a.txt: 100%" in capsys.readouterr().err

@@ -1,0 +1,99 @@
+"""Requests to stop: Ctrl-C, SIGTERM, and SIGHUP of a closed terminal.
+
+Most work may be interrupted anywhere; for it, `raise_on_signals` turns a signal into an exception. Training and serving
+finish what they have begun; for them, `stop_requests` only notes the signal. Python runs a signal's handler between two
+instructions of the main thread, so everywhere else these functions do nothing.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from llmasos.console import say
+
+STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
+
+
+class Terminated(SystemExit):
+    """SIGTERM or SIGHUP. Unlike Ctrl-C, which a chat understands as "stop this answer", it ends every command."""
+
+    def __init__(self, number: int):
+        self.status = 128 + number  # tells the shell which signal it was
+        super().__init__(self.status)
+
+
+class StopRequest:
+    """The signal by which somebody has asked this process to stop, if there was one."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def is_set(self) -> bool:
+        """Whether there was one."""
+        return self.number != 0
+
+    @property
+    def status(self) -> int:
+        """The exit status that tells the shell which signal it was."""
+        return 128 + self.number
+
+
+@contextmanager
+def raise_on_signals() -> Iterator[StopRequest]:
+    """While open, Ctrl-C raises KeyboardInterrupt, and the other signals `Terminated`."""
+    request = StopRequest()
+
+    def handle(number: int, frame: object) -> None:
+        request.number = number
+        raise_stop(number)
+
+    with handlers(handle):
+        yield request
+
+
+@contextmanager
+def stop_requests(acknowledgment: str | None) -> Iterator[StopRequest]:
+    """While open, the first signal is only noted and acknowledged; the second one raises.
+
+    torchrun passes Ctrl-C on to its processes, which the terminal has already sent it to. So theirs are all the first.
+
+    Args:
+        acknowledgment: the line to print at the first signal, if any.
+    """
+    request = StopRequest()
+
+    def handle(number: int, frame: object) -> None:
+        if request.is_set() and "TORCHELASTIC_RUN_ID" not in os.environ:
+            raise_stop(number)
+        if not request.is_set() and acknowledgment:
+            try:
+                say(acknowledgment, error=True)
+            except RuntimeError:  # the signal arrived in the middle of another print
+                os.write(2, f"{acknowledgment}\n".encode("ascii", "replace"))
+        request.number = number
+
+    with handlers(handle):
+        yield request
+
+
+def raise_stop(number: int) -> None:
+    """Raise what a signal means."""
+    raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
+
+
+@contextmanager
+def handlers(handle: Callable[[int, Any], None]) -> Iterator[None]:
+    """Handle the signals to stop while open. A SIGHUP that is ignored, as under `nohup`, stays ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard = [n for n in STOP_SIGNALS if n == signal.SIGINT or signal.getsignal(n) != signal.SIG_IGN]
+    previous = {number: signal.signal(number, handle) for number in heard}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
