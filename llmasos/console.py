@@ -10,12 +10,13 @@ import shlex
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
+Item = TypeVar("Item")
 Say = Callable[[str], None]  # prints one line for the user
 
 _verbose = ContextVar("verbose", default=True)
@@ -129,6 +130,11 @@ def progress_bar(**settings: Any) -> Any:
         return notebook_tqdm(**settings)
     file: Any = Output(sys.stderr, forgiving=True)
     return tqdm(**{"disable": None, "dynamic_ncols": True, **settings}, file=file)  # None: unless it is a terminal
+
+
+def track(items: Sequence[Item], title: str) -> Iterable[Item]:
+    """Iterate over items, with a progress bar while it takes longer than a second."""
+    return items if len(items) < 2 else progress_bar(iterable=items, desc=title, leave=False, delay=1.0)
 
 
 def in_notebook() -> bool:

@@ -101,6 +101,7 @@ class LLMTrainer:
         eval_data: Any = None,
         task: str | None = None,
         epochs: float | None = None,
+        verbose: bool = True,
         **settings: Any,
     ) -> TrainResult:
         """Fine-tune the model, on your own data or on any dataset. Afterwards, this object is the trained model.
@@ -116,6 +117,7 @@ class LLMTrainer:
             task: a name in `llmasos/capabilities.py`, such as "text-classification"; None = the first that fits
                 the model and the data, which is printed.
             epochs: how often each example is seen, unless `max_steps` is set (default: 3, but at least 100 steps).
+            verbose: False prints nothing.
             settings: any setting of `training/recipe.py`: batch_size, learning_rate, freeze_layers, out_dir, …
 
         Raises:
@@ -128,21 +130,22 @@ class LLMTrainer:
                 "train that, save it, and open the saved model with quantize."
             )
         settings = without_aliases(settings)
-        check_names(settings, "eval_data", "epochs")
+        check_names(settings, "eval_data", "epochs", "verbose")
         chosen = task is None
         task = task or self.task_for(infer_format(train_data))
         data, val_data = (None if d is None else self.spec(d, task).data for d in (train_data, eval_data))
         fixed = {"task": task, "data": data, "val_data": val_data, "init_from": self.folder()}
         recipe = make_recipe(**{"max_steps": 1, **self.defaults(), **settings, **fixed})
         refuse_set_by_init(recipe, settings)
-        if "max_steps" not in settings:
-            recipe = recipe.replace(**(self.schedule(recipe, epochs) | settings))
-        if chosen:
-            print(f"task {task}: it fits {self.describe()} and this data; task=… chooses another")
         name = Path(self.name).name.removesuffix(f"-{task}")
         run = choose_run_folder(run_name(None, f"{name}-{task}", "run"), settings.get("out_dir"), resume=False)
-        result = run_recipe(recipe, run)
-        self.model, self.tokenizer = hub.load_pretrained(run, self.device, say=print)
+        with quiet(not verbose):
+            if "max_steps" not in settings:
+                recipe = recipe.replace(**(self.schedule(recipe, epochs) | settings))
+            if chosen:
+                say(f"task {task}: it fits {self.describe()} and this data; task=… chooses another")
+            result = run_recipe(recipe, run)
+            self.model, self.tokenizer = hub.load_pretrained(run, self.device, say=say)
         self.name = str(run)
         return TrainResult(run, result.state.best_loss, result.state.step, result.interrupted)
 
@@ -197,20 +200,22 @@ class LLMTrainer:
         return spec
 
     @checked
-    def evaluate(self, data: Any, task: str | None = None, split: str | None = None) -> Report:
+    def evaluate(self, data: Any, task: str | None = None, split: str | None = None, verbose: bool = True) -> Report:
         """How good the model is: metrics with their 95 % intervals, and a few mistakes.
 
         Args:
             data: as for `train`. Of a dataset its own held-out part is used; of your own data, all of it.
             task: as for `train`.
             split: "train", "val", "test" or "all", to evaluate on another part.
+            verbose: False prints nothing.
         """
         task_name = task or self.task_for(infer_format(data))
         source = self.spec(data, task_name).data
         is_file = Path(source.split(",")[0]).exists()
         recipe = make_recipe(task=task_name, data=source)
-        prepared = setup_evaluation(recipe, self.model.config, self.tokenizer, self.name, eval_only=is_file)
-        return prepared.evaluate(self.model, split or prepared.eval_split)
+        with quiet(not verbose):
+            prepared = setup_evaluation(recipe, self.model.config, self.tokenizer, self.name, eval_only=is_file)
+            return prepared.evaluate(self.model, split or prepared.eval_split)
 
     @checked
     def generate(self, prompt: str | Iterable[str], n: int = 1, **options: Any) -> Any:

@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from llmasos.console import track
 from llmasos.errors import UserError
 from llmasos.evaluation.intervals import bootstrap, mean_of_column
 from llmasos.evaluation.metric import Metric
@@ -104,7 +105,7 @@ def token_losses(
     windows = list(scored_windows(len(tokens), T, stride))
     collate, device = CausalLM().collate, next(model.parameters()).device
     with eval_mode(model), torch.inference_mode():
-        for first in range(0, len(windows), batch_size):
+        for first in track(range(0, len(windows), batch_size), "scoring"):
             chunk = windows[first : first + batch_size]
             batch = collate([tokens[start:end].astype(np.int64) for start, _, end in chunk])
             logits = model(batch["ids"].to(device))  # (B, T, V)

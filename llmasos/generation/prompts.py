@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from llmasos.console import track
 from llmasos.errors import UserError
 from llmasos.generation.options import BeamOptions, SamplingOptions
 from llmasos.models import Model
@@ -80,7 +81,7 @@ def batches_by_length(prompts: Sequence[Prompt], batch_size: int) -> Iterator[li
     if not isinstance(batch_size, int) or batch_size < 1:
         raise UserError(f"batch_size is {batch_size!r}; it must be a whole number of at least 1.")
     order = sorted(range(len(prompts)), key=lambda i: -prompts[i].n_tokens)
-    for start in range(0, len(order), batch_size):
+    for start in track(range(0, len(order), batch_size), "generating"):
         yield order[start : start + batch_size]
 
 

@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from llmasos import hub
+from llmasos.console import quiet, say
 from llmasos.errors import UserError
 from llmasos.models import Model
 from llmasos.serving.app import MAX_TOKENS, App, create_app
@@ -45,7 +46,9 @@ class LLMServing:
         self._lock = threading.RLock()
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, device: str = "auto", quantize: str | None = None) -> "LLMServing":
+    def from_pretrained(
+        cls, name: str | Path, device: str = "auto", quantize: str | None = None, verbose: bool = True
+    ) -> "LLMServing":
         """Load a model.
 
         Args:
@@ -53,12 +56,14 @@ class LLMServing:
                 Hugging Face hub, which is downloaded if it is not in the cache.
             device: "auto", "cpu", "cuda" or "mps".
             quantize: "int8" for a quarter of the memory.
+            verbose: False prints nothing.
 
         Raises:
             UserError: there is no such model, it cannot be downloaded, it is damaged or of an unknown format, or
                 `quantize` is unknown.
         """
-        model, tokenizer = hub.load_pretrained(name, pick_device(device), say=print, quantize=quantize)
+        with quiet(not verbose):
+            model, tokenizer = hub.load_pretrained(name, pick_device(device), say=say, quantize=quantize)
         return cls(model, tokenizer, str(name))
 
     def create_service(

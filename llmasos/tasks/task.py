@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 from llmasos.capabilities import TASKS
-from llmasos.console import command
+from llmasos.console import command, track
 from llmasos.errors import UserError
 from llmasos.evaluation.metric import Metric
 from llmasos.models import Model, ModelConfig, build_model, preset
@@ -323,7 +323,7 @@ def batches(
     """
     device = next(model.parameters()).device
     with eval_mode(model), torch.inference_mode():
-        for start in range(0, len(examples), batch_size):
+        for start in track(range(0, len(examples), batch_size), "scoring"):
             chunk = examples[start : start + batch_size]
             rngs = [lambda row=start + i: np.random.default_rng([seed, row]) for i in range(len(chunk))]
             yield chunk, to_device(objective.collate(chunk, rngs), device)

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from llmasos.console import Say, progress_bar, say
+from llmasos.console import Say, say, track
 from llmasos.errors import UserError
 from llmasos.models import Model
 from llmasos.objectives import Batch, Objective
@@ -252,8 +252,7 @@ class Trainer:
         terms = list(self.objective.n_targets(self.val_batch(range(1))))
         sums, counts = dict.fromkeys(terms, 0.0), dict.fromkeys(terms, 0.0)
         starts = range(self.context.rank * n, len(self.val), self.context.size * n)
-        hidden = None if self.context.is_main else True
-        for start in progress_bar(iterable=starts, desc="validation", leave=False, delay=1.0, disable=hidden):
+        for start in track(starts, "validation") if self.context.is_main else starts:
             if stop_requested():
                 break
             batch = self.val_batch(range(start, min(start + n, len(self.val))))

@@ -39,7 +39,7 @@ def test_from_data_to_a_result_and_a_model_that_can_be_loaded(name, capsys):
     family, head, score, besides = SAID[name]
     assert train(*RUNS[name], "--out", name) == 0
     out = capsys.readouterr().out
-    assert besides in out and "best checkpoint: step" in out and f"Next: python sample.py {name}" in out
+    assert besides in out and "best checkpoint: step" in out and f"Next: python -m llmasos sample {name}" in out
     results = read_json(Path(name) / "results.json")
     assert results["step"] == 6
     assert [one["name"] for one in results["metrics"]][:1] == ([] if score is None else [score])

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from llmasos.console import track
 from llmasos.nn import eval_mode
 from llmasos.objectives.question_answering.context_windows import ContextWindow
 from llmasos.objectives.question_answering.span_extraction import SpanExtraction, candidate_logits
@@ -37,7 +38,7 @@ def predict_spans(
     order = sorted(range(len(windows)), key=lambda i: len(windows[i].inputs.ids))
     results: dict[int, Tensor] = {}
     with eval_mode(model):
-        for first in range(0, len(order), batch_size):
+        for first in track(range(0, len(order), batch_size), "scoring"):
             indices = order[first : first + batch_size]
             batch = objective.collate([windows[i] for i in indices])
             logits = candidate_logits(model, {name: tensor.to(device) for name, tensor in batch.items()}).cpu()
