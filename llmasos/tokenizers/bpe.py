@@ -27,6 +27,7 @@ from llmasos.tokenizers.tokenizer import END_OF_TEXT, number_special_tokens, pre
 
 VOCAB_FILE = "vocab.json"
 MERGES_FILE = "merges.txt"
+MAX_TOKEN_BYTES = 2**16  # merges of merges could double a token's length 40 times
 
 
 class BPETokenizer(TiktokenTokenizer):
@@ -62,6 +63,10 @@ class BPETokenizer(TiktokenTokenizer):
         for left, right in self.merges:
             if not (0 <= left < len(tokens) and 0 <= right < len(tokens)):
                 raise UserError(f"merge {left} + {right} uses an id that no merge before it made: keep them in order.")
+            if len(tokens[left]) + len(tokens[right]) > MAX_TOKEN_BYTES:
+                raise UserError(
+                    f"merge {left} + {right} makes a token of more than {MAX_TOKEN_BYTES:,} bytes: no text has it."
+                )
             tokens.append(tokens[left] + tokens[right])
         ranks = {token: rank for rank, token in enumerate(tokens)}
         if len(ranks) < len(tokens):

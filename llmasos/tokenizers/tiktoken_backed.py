@@ -12,6 +12,7 @@ import numpy as np
 import regex
 import tiktoken
 
+from llmasos.errors import UserError
 from llmasos.tokenizers.tokenizer import Tokenizer
 
 LONG_RUN = 100_000  # characters; the engine can handle more than 600,000
@@ -45,7 +46,10 @@ class TiktokenTokenizer(Tokenizer):
 
     def _encode_ordinary(self, text: str) -> np.ndarray:
         parts = self._safe_parts(text)
-        return np.concatenate([self.encoding.encode_to_numpy(part, disallowed_special=()) for part in parts])
+        try:
+            return np.concatenate([self.encoding.encode_to_numpy(part, disallowed_special=()) for part in parts])
+        except ValueError as error:  # the engine of the regular expression has given up
+            raise UserError(f"the tokenizer's pattern cannot split this text into words ({error}).") from error
 
     def _safe_parts(self, text: str) -> list[str]:
         """Split `text` so that no part has a very long run of spaces before a word.

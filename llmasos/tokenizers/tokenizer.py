@@ -29,7 +29,7 @@ from pathlib import Path
 
 import numpy as np
 
-from llmasos.errors import UserError
+from llmasos.errors import UserError, check_number, shown
 from llmasos.storage import read_json, write_json
 from llmasos.tokenizers.offsets import Encoding, characters_of_bytes, continues_word, origins
 from llmasos.tokenizers.pair_template import EncodedInput, build_inputs
@@ -300,6 +300,24 @@ class Tokenizer(ABC):
                 f"token id {id} is not in this {self.kind} vocabulary: ids go from 0 to {self.vocab_size - 1}; "
                 "use the tokenizer that was saved with the model."
             )
+
+
+def token_table(tokens: Sequence[tuple[bytes, int]]) -> list[bytes]:
+    """The table from ids to bytes of tokens with their ids; an id that no token has gets no bytes.
+
+    >>> token_table([(b"a", 0), (b"c", 2)])
+    [b'a', b'', b'c']
+
+    Raises:
+        UserError: an id is no whole number, or far above the number of tokens: the table would fill the memory.
+    """
+    limit = 10 * len(tokens) + 1_000
+    for token, id in tokens:
+        check_number(f"the id of the token {shown(token)}", id, whole=True, at_least=0, below=limit)
+    table = [b""] * (1 + max((id for _, id in tokens), default=-1))
+    for token, id in tokens:
+        table[id] = token
+    return table
 
 
 def read_tokenizer_config(folder: Path) -> dict:

@@ -15,7 +15,7 @@ from llmasos.hub.tokenizers.sentencepiece_file import SPACE, read_sentencepiece
 from llmasos.hub.tokenizers.unigram import Unigram
 from llmasos.storage import read_json, write_bytes, write_json
 from llmasos.tokenizers.offsets import Encoding
-from llmasos.tokenizers.tokenizer import Tokenizer, replace_surrogates
+from llmasos.tokenizers.tokenizer import Tokenizer, replace_surrogates, token_table
 
 SOURCE_FILE, TARGET_FILE, VOCAB_FILE = "source.spm", "target.spm", "vocab.json"
 END, UNKNOWN, PAD = "</s>", "<unk>", "<pad>"
@@ -40,9 +40,7 @@ class MarianTokenizer(Tokenizer):
         self._source = read_sentencepiece(source)
         read_sentencepiece(target)  # raises an error if it is damaged
         self._unigram = Unigram(self._source.pieces)
-        tokens = [b""] * (1 + max(vocabulary.values()))
-        for piece, id in vocabulary.items():
-            tokens[id] = piece.replace(SPACE, " ").encode()
+        tokens = token_table([(piece.replace(SPACE, " ").encode(), id) for piece, id in vocabulary.items()])
         super().__init__(tokens, {name: vocabulary[name] for name in (END, UNKNOWN, PAD)})
 
     @property
@@ -120,6 +118,6 @@ class MarianTokenizer(Tokenizer):
         if (folder / "target_vocab.json").is_file():
             raise UserError(f"{folder} has two vocabularies, one for each language, which llmasos does not support.")
         vocabulary = read_json(folder / VOCAB_FILE)
-        if not isinstance(vocabulary, dict) or not all(type(id) is int and id >= 0 for id in vocabulary.values()):
+        if not isinstance(vocabulary, dict):
             raise UserError(f"{folder / VOCAB_FILE} is damaged: expected an id for each piece; fetch it again.")
         return cls(vocabulary, folder / SOURCE_FILE, folder / TARGET_FILE)

@@ -19,12 +19,13 @@ import numpy as np
 import tiktoken
 
 from llmasos.errors import UserError
+from llmasos.hub.tokenizers.pattern_limits import check_pattern
 from llmasos.storage import read_json, write_json
 from llmasos.tokenizers.bpe_trainer import SPLIT_PATTERN
 from llmasos.tokenizers.bytes_to_unicode import BYTE_TO_CHARACTER, BYTES_BY_ID, from_visible
 from llmasos.tokenizers.offsets import CLUSTER, origins
 from llmasos.tokenizers.tiktoken_backed import TiktokenTokenizer
-from llmasos.tokenizers.tokenizer import CONFIG_FILE, END_OF_TEXT, prepare
+from llmasos.tokenizers.tokenizer import CONFIG_FILE, END_OF_TEXT, prepare, token_table
 
 JSON_FILE = "tokenizer.json"
 # Qwen's words: GPT-4's, but each digit on its own.
@@ -67,8 +68,10 @@ class PublishedBPETokenizer(TiktokenTokenizer):
             files: name → content of the original JSON files, to be saved again.
 
         Raises:
-            UserError: a byte or a merge's token is not in the vocabulary, or `end` or `begin` is not a special token.
+            UserError: a byte or a merge's token is not in the vocabulary, an id is impossible, the pattern could take
+                for ever, or `end` or `begin` is not a special token.
         """
+        check_pattern(pattern)
         for name in (end, *([begin] if begin else [])):
             if name not in special_tokens:
                 raise UserError(f"the tokenizer's special token {name!r} is not in its vocabulary; fetch it again.")
@@ -83,16 +86,15 @@ class PublishedBPETokenizer(TiktokenTokenizer):
             merged = set(ranked)
             ranked += [token for token in ordinary if token not in merged]
         as_bytes = [from_visible(token) for token in ranked]
+        tokens = token_table(
+            [(from_visible(token), id) for token, id in ordinary.items()]
+            + [(name.encode(), id) for name, id in special_tokens.items()]
+        )
         self._id_of_rank = np.array([ordinary[token] for token in ranked], dtype=np.uint32)
         encoding = tiktoken.Encoding(
             "published", pat_str=pattern, mergeable_ranks={token: rank for rank, token in enumerate(as_bytes)},
             special_tokens={},
         )  # fmt: skip
-        tokens = [b""] * (1 + max([*vocabulary.values(), *special_tokens.values()]))
-        for token, id in ordinary.items():
-            tokens[id] = from_visible(token)
-        for name, id in special_tokens.items():
-            tokens[id] = name.encode()
         super().__init__(encoding, tokens, dict(sorted(special_tokens.items(), key=lambda item: item[1])))
         self.newlines_end_words = r"[\r\n]" in pattern
 
