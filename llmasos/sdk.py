@@ -176,6 +176,8 @@ class LLMTrainer:
         """The first task that fits the model and the data. Raises UserError if none does."""
         candidates = tasks_to_learn(self.model.config.family, self.model.config.head)
         formats = set(spec.formats)
+        if spec.problem:
+            raise UserError(spec.problem)
         if TEXT_PAIRS in formats:  # (source, target) for a model that writes one from the other, else (text, label)
             formats.add("pairs" if "translation" in candidates else "labeled_text")
         fitting = [task for task in candidates if TASKS[task].data_format in formats]
@@ -192,7 +194,7 @@ class LLMTrainer:
         needed = TASKS[task].data_format
         spec = infer_format(data, ("text", "label") if needed == "labeled_text" else ("source", "target"))
         pairs = TEXT_PAIRS in spec.formats and needed in ("labeled_text", "pairs", "summaries")
-        if needed not in spec.formats and not pairs:
+        if needed not in spec.formats and not pairs and not spec.problem:  # the columns setting may solve a problem
             raise UserError(
                 f"the task {task} learns from {needed}, and this data is of the format "
                 f"{' or '.join(spec.formats)}; give other data or choose another task."

@@ -6,10 +6,12 @@
 | `pairs` | source, target | two parallel text files, "SOURCE,TARGET" | storyworld, multi30k |
 | `summaries` | source, target | the same | storyworld |
 | `questions` | context, question, answer, perhaps answer_start | SQuAD's `.json` | storyworld, squad, squad2 |
-| `conversations` | prompt, answer, perhaps system | `.jsonl` with messages | storyworld |
+| `conversations` | messages; or prompt, answer, perhaps input and system | | storyworld |
 
-Each is one entry of `FORMATS`; everything else is shared. An empty answer means that the context does not answer the
-question; answer_start counts characters from 0, and without it the first occurrence of the answer is taken.
+The columns may also have the names that published files give them (`ROLES`): sentence and gold_label; instruction,
+input and output; conversations with "from" and "value". Each format is one entry of `FORMATS`; everything else is
+shared. An empty answer means that the context does not answer the question; answer_start counts characters from 0, and
+without it the first occurrence of the answer is taken.
 
 **To add a dataset** of examples: an entry in `catalog.DATASETS`, and in `readers.PUBLISHED` the function that reads
 its files. **To add a format**: its type in `examples.py`, its name in `catalog.FORMATS`, an entry in `FORMATS`, and,
@@ -28,8 +30,8 @@ from llmasos.datasets.readers import (
     PUBLISHED,
     check_question,
     find_answer,
-    has_messages,
-    read_messages,
+    is_squad,
+    make_conversation,
     read_parallel,
     read_squad,
 )
@@ -41,8 +43,9 @@ from llmasos.datasets.storyworld.task_examples import (
     storyworld_questions,
     storyworld_summaries,
 )
-from llmasos.datasets.tables import TABLE_ENDINGS, Columns, cell, read_examples
-from llmasos.datasets.values import BadRow, BadRows
+from llmasos.datasets.tables import TABLE_ENDINGS, Columns, Role, RowFormat, read_examples
+from llmasos.datasets.text_io import ending_of
+from llmasos.datasets.values import BadRow, BadRows, filled_text, is_missing, to_text, to_whole_number
 from llmasos.errors import UserError
 
 Reader = Callable[[BadRows], list[Any]]  # reads the files it was made for
@@ -50,34 +53,69 @@ Reader = Callable[[BadRows], list[Any]]  # reads the files it was made for
 
 # ---- A row of a table → an example -----------------------------------------------------------------------------------
 
+ROLES = {  # role → the names of its column in files that are often met, the role's own first
+    "text": ("text", "sentence", "sentence1", "premise", "review"),
+    "second": ("second", "sentence2", "hypothesis"),
+    "label": ("label", "gold_label", "class", "sentiment"),
+    "source": ("source",),
+    "target": ("target",),
+    "context": ("context",),
+    "question": ("question",),
+    "answer": ("answer", "output", "completion", "response"),
+    "answer_start": ("answer_start",),
+    "answers": ("answers",),
+    "messages": ("messages", "conversations", "conversation"),
+    "prompt": ("prompt", "instruction", "question", "input"),
+    "input": ("input", "context"),
+    "system": ("system",),
+}
 
-def make_labeled_text(cells: dict[str, str]) -> LabeledText:
+
+def roles(*required: str, optional: tuple[str, ...] = ()) -> dict[str, Role]:
+    """Return the roles of a row."""
+    return {role: Role(ROLES[role], role not in optional) for role in (*required, *optional)}
+
+
+def make_labeled_text(cells: dict[str, Any]) -> LabeledText:
     """Make a labeled text of the cells of a row."""
-    return LabeledText(cell(cells, "text"), cell(cells, "label"), cells["second"].strip() or None)
+    second = to_text(cells["second"], "second").strip()
+    return LabeledText(filled_text(cells["text"], "text"), filled_text(cells["label"], "label"), second or None)
 
 
-def make_pair(cells: dict[str, str]) -> Pair:
+def make_pair(cells: dict[str, Any]) -> Pair:
     """Make a pair of the cells of a row."""
-    return Pair(cell(cells, "source"), cell(cells, "target"))
+    return Pair(filled_text(cells["source"], "source"), filled_text(cells["target"], "target"))
 
 
-def make_question(cells: dict[str, str]) -> QA:
+def make_question(cells: dict[str, Any]) -> QA:
     """Make a question of the cells of a row. The context is not stripped: answers are positions in it."""
-    start = cells["answer_start"].strip()
-    try:
-        number = int(float(start)) if start else None
-    except (ValueError, OverflowError) as error:
-        raise BadRow(f"answer_start is {start!r}, expected a whole number.") from error
-    answer = cells["answer"].strip() if number is None else cells["answer"]
-    answers = (find_answer(cells["context"], answer, number),) if answer.strip() else ()
-    return check_question(QA(cells["context"], cells["question"].strip(), answers))
+    context, text = to_text(cells["context"], "context"), to_text(cells["answer"], "answer")
+    start = None if is_missing(cells["answer_start"]) else to_whole_number(cells["answer_start"], "answer_start")
+    has_none = not text and start in (None, -1)
+    answers = () if has_none else (find_answer(context, text if start is not None else text.strip(), start),)
+    return check_question(QA(context, to_text(cells["question"], "question").strip(), answers))
 
 
-def make_conversation(cells: dict[str, str]) -> Conversation:
-    """Make a conversation of one question and its answer of the cells of a row."""
-    system = cells["system"].strip()
+def make_question_with_answers(cells: dict[str, Any]) -> QA:
+    """Make a question of a row as `datasets` has those of SQuAD: answers is {"text": […], "answer_start": […]}."""
+    context, answers = to_text(cells["context"], "context"), cells["answers"]
+    if not isinstance(answers, dict) or not all(isinstance(answers.get(key), list) for key in ("text", "answer_start")):
+        raise BadRow('answers is not an object with two lists, "text" and "answer_start".')
+    if len(answers["text"]) != len(answers["answer_start"]):
+        raise BadRow("answers has a different number of texts and of answer_starts.")
+    spans = [
+        find_answer(context, to_text(text, "answer"), to_whole_number(start, "answer_start"))
+        for text, start in zip(answers["text"], answers["answer_start"], strict=True)
+    ]
+    return check_question(QA(context, to_text(cells["question"], "question").strip(), tuple(dict.fromkeys(spans))))
+
+
+def make_instruction(cells: dict[str, Any]) -> Conversation:
+    """Make a conversation of one question and its answer of the cells of a row; an input follows the instruction."""
+    system, text = (to_text(cells[role], role).strip() for role in ("system", "input"))
+    prompt = "\n\n".join(filter(None, (filled_text(cells["prompt"], "prompt"), text)))
     opening = (("system", system),) if system else ()
-    return Conversation((*opening, ("user", cell(cells, "prompt")), ("assistant", cell(cells, "answer"))))
+    return Conversation((*opening, ("user", prompt), ("assistant", filled_text(cells["answer"], "answer"))))
 
 
 # ---- Files that are not tables ---------------------------------------------------------------------------------------
@@ -97,7 +135,7 @@ def _table_or_parallel_files(name: str, format: str) -> list[Path]:
     if comma and not Path(name).expanduser().exists():
         return [path for part in (source, target) for path in _one_file(part.strip(), format)]
     [path] = _one_file(name, format)
-    if path.is_file() and path.suffix.lower() not in TABLE_ENDINGS:
+    if path.is_file() and ending_of(path) not in TABLE_ENDINGS:
         endings = ", ".join(TABLE_ENDINGS)
         raise UserError(f"{path} is one text file; give two parallel ones as SOURCE,TARGET or a table ({endings}).")
     return [path]
@@ -112,11 +150,7 @@ def _parallel_reader(paths: list[Path]) -> Reader | None:
 
 
 def _squad_reader(paths: list[Path]) -> Reader | None:
-    return partial(read_squad, paths[0]) if paths[0].suffix.lower() == ".json" else None
-
-
-def _messages_reader(paths: list[Path]) -> Reader | None:
-    return partial(read_messages, paths[0]) if has_messages(paths[0]) else None
+    return partial(read_squad, paths[0]) if is_squad(paths[0]) else None
 
 
 # ---- The table of formats --------------------------------------------------------------------------------------------
@@ -127,8 +161,7 @@ class Format:
     """How examples of one format are read.
 
     Attributes:
-        roles: the roles that the columns of a table play, and whether a table must have each.
-        make_example: role → text of one row, to an example; raises `BadRow`.
+        rows: the ways in which a row of a table may be written.
         split_by: the role by whose text examples are split into training and validation.
         split_key: an example → that text.
         storyworld: number of training stories → its examples.
@@ -136,8 +169,7 @@ class Format:
         reader: files → how to read them if they are not a table, else None.
     """
 
-    roles: dict[str, bool]
-    make_example: Callable[[dict[str, str]], Any]
+    rows: tuple[RowFormat, ...]
     split_by: str
     split_key: Callable[[Any], str]
     storyworld: Callable[..., Splits]
@@ -147,15 +179,13 @@ class Format:
 
 FORMATS = {
     "labeled_text": Format(
-        roles={"text": True, "label": True, "second": False},
-        make_example=make_labeled_text,
+        rows=(RowFormat(roles("text", "label", optional=("second",)), make_labeled_text),),
         split_by="text",
         split_key=lambda example: f"{example.text}\0{example.second or ''}",
         storyworld=storyworld_labeled_texts,
     ),
     "pairs": Format(
-        roles={"source": True, "target": True},
-        make_example=make_pair,
+        rows=(RowFormat(roles("source", "target"), make_pair),),
         split_by="source",
         split_key=lambda pair: pair.source,
         storyworld=storyworld_pairs,
@@ -163,8 +193,7 @@ FORMATS = {
         reader=_parallel_reader,
     ),
     "summaries": Format(
-        roles={"source": True, "target": True},
-        make_example=make_pair,
+        rows=(RowFormat(roles("source", "target"), make_pair),),
         split_by="source",
         split_key=lambda pair: pair.source,
         storyworld=storyworld_summaries,
@@ -172,20 +201,23 @@ FORMATS = {
         reader=_parallel_reader,
     ),
     "questions": Format(
-        roles={"context": True, "question": True, "answer": True, "answer_start": False},
-        make_example=make_question,
+        rows=(
+            RowFormat(roles("context", "question", "answers"), make_question_with_answers),
+            RowFormat(roles("context", "question", "answer", optional=("answer_start",)), make_question),
+        ),
         split_by="context",
         split_key=lambda question: question.context,
         storyworld=storyworld_questions,
         reader=_squad_reader,
     ),
     "conversations": Format(
-        roles={"prompt": True, "answer": True, "system": False},
-        make_example=make_conversation,
+        rows=(
+            RowFormat(roles("messages", optional=("system",)), make_conversation),
+            RowFormat(roles("prompt", "answer", optional=("input", "system")), make_instruction),
+        ),
         split_by="prompt",
         split_key=lambda conversation: conversation.prompt,
         storyworld=storyworld_conversations,
-        reader=_messages_reader,
     ),
 }
 
@@ -207,8 +239,9 @@ def open_examples(
     Args:
         format: a key of `FORMATS`.
         name_or_path: a dataset's name (see `dataset_names(format)`), "storyworld:N" for N training stories, the path
-            of a `.csv`, `.tsv` or `.jsonl` file, or another type of file that the format allows.
-        columns: role → name of its column, if it is not the role: `{"text": "review", "label": "stars"}`.
+            of a `.csv`, `.tsv`, `.jsonl` or `.json` file, or another type of file that the format allows.
+        columns: role → name of its column, or its number in a table without names, if it is not one of `ROLES`:
+            `{"text": "review", "label": "stars"}`.
         val: a second file (or pair of files) that is held out; without it a tenth of the first is, by a hash of the
             examples. A label that only held-out texts would have stays in training.
         skip_bad: skip unusable rows, with a sentence each in `Splits.skipped`, instead of stopping at the first.
@@ -262,7 +295,7 @@ def _read(spec: Format, paths: list[Path], columns: Columns | None, bad_rows: Ba
     """Return the examples of a table or of another type of file."""
     reader = spec.reader(paths)
     if reader is None:
-        return read_examples(paths[0], spec.roles, columns, spec.make_example, bad_rows)
+        return read_examples(paths[0], spec.rows, columns, bad_rows)
     if columns:
         raise UserError(f"{_joined(paths)}: this type of file has no columns; leave the columns out.")
     return reader(bad_rows)

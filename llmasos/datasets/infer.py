@@ -18,19 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from llmasos.datasets.catalog import FORMATS, dataset_names, is_dataset, unknown_name
+from llmasos.datasets.formats import FORMATS as EXAMPLE_FORMATS
+from llmasos.datasets.json_records import JSON_ENDINGS, read_records
 from llmasos.datasets.paths import cache_folder
-from llmasos.datasets.tables import TABLE_ENDINGS, read_table
-from llmasos.datasets.text_io import parse_object, read_lines
+from llmasos.datasets.readers import is_squad
+from llmasos.datasets.tables import TABLE_ENDINGS, find_columns, read_table
+from llmasos.datasets.text_io import ending_of
 from llmasos.errors import UserError
 from llmasos.storage import write_text
 
-COLUMNS = {  # format → the columns that identify it
-    "questions": ({"context", "question"},),
-    "labeled_text": ({"text", "label"},),
-    "pairs": ({"source", "target"},),
-    "conversations": ({"messages"}, {"prompt", "answer"}),
-    "text": ({"text"},),
-}
 TEXT_PAIRS = "text_pairs"  # two texts in each example: labeled texts or pairs
 
 
@@ -40,11 +36,14 @@ class DataSpec:
 
     Attributes:
         data: a dataset's name or a path, as in a recipe's `data`.
-        formats: the formats that it can be read as: those of `catalog.FORMATS`, or "text_pairs".
+        formats: the formats that it can be read as: those of `catalog.FORMATS`, or "text_pairs". None for a table
+            whose columns say nothing, so that the caller must say what they mean.
+        problem: the sentence to raise if the caller does not.
     """
 
     data: str
     formats: tuple[str, ...]
+    problem: str = ""
 
 
 def infer_format(data: Any, names: tuple[str, str] | None = None) -> DataSpec:
@@ -93,33 +92,33 @@ def infer_path(path: Path) -> DataSpec:
         return DataSpec(str(path), ("pairs", "summaries"))  # two parallel files
     if not path.exists():
         raise unknown_name(str(path))
-    if path.suffix.lower() == ".json":
-        return DataSpec(str(path), ("questions",))
-    if path.is_dir() or path.suffix.lower() not in TABLE_ENDINGS:
+    if path.is_dir() or ending_of(path) not in TABLE_ENDINGS:
         return DataSpec(str(path), ("text",))
-    return DataSpec(str(path), formats_of(columns_of(path), str(path)))
+    if is_squad(path):
+        return DataSpec(str(path), ("questions",))
+    if ending_of(path) in JSON_ENDINGS:
+        first = next(read_records(path), None)
+        if first is not None and isinstance(first.value, str):
+            return DataSpec(str(path), ("text",))
+    columns = read_table(path).columns
+    formats = formats_of(columns)
+    return DataSpec(str(path), formats, "" if formats else unknown_columns(columns, str(path)))
 
 
-def columns_of(path: Path) -> set[str]:
-    """Return the names of a table's columns; for a .jsonl file, whose lines may hold lists, those of its first line."""
-    if path.suffix.lower() != ".jsonl":
-        return set(read_table(path).columns)
-    first = next((line for line in read_lines(path) if line.strip()), "")
-    try:
-        return set(parse_object(first))
-    except ValueError as error:
-        raise UserError(f"{path}, line 1: {error}") from error
-
-
-def formats_of(columns: set[str], where: str) -> tuple[str, ...]:
-    """Return the formats that examples with these columns can be read as."""
-    for format, alternatives in COLUMNS.items():
-        if any(names <= columns for names in alternatives):
+def formats_of(columns: list[str]) -> tuple[str, ...]:
+    """Return the formats that examples with these columns can be read as; none if the columns have other names."""
+    for format in ("questions", "labeled_text", "pairs", "conversations"):
+        if any(not find_columns(row, columns, {})[1] for row in EXAMPLE_FORMATS[format].rows):
             return (format, "summaries") if format == "pairs" else (format,)
-    expected = "; ".join(" and ".join(sorted(names)) for alternatives in COLUMNS.values() for names in alternatives)
-    raise UserError(
-        f"{where} has the columns {', '.join(sorted(columns))}; expected {expected}. Rename them, or pass "
-        'task= and columns="text=…,label=…".'
+    return ("text",) if "text" in columns else ()
+
+
+def unknown_columns(columns: list[str], where: str) -> str:
+    """Return the sentence for examples whose columns have unknown names."""
+    return (
+        f"{where} has the columns {', '.join(columns)}; expected text; text and label; source and target; context, "
+        "question and answer; messages; or prompt and answer. Rename them, or pass task= and "
+        'columns="text=…,label=…", with names or, in a table without names, with numbers.'
     )
 
 
@@ -137,7 +136,9 @@ def infer_list(examples: list[Any], names: tuple[str, str] | None) -> DataSpec:
     if isinstance(first, str):
         return DataSpec(write_rows([{"text": text} for text in examples]), ("text",))
     if isinstance(first, Mapping):
-        return DataSpec(write_rows(examples), formats_of(set(first), "example 1"))
+        if not (formats := formats_of(list(first))):
+            raise UserError(unknown_columns(list(map(str, first)), "example 1"))
+        return DataSpec(write_rows(examples), formats)
     if isinstance(first, tuple | list):
         if bad := next((i for i, e in enumerate(examples, 1) if len(e) != 2 or not isinstance(e[0], str)), 0):
             raise UserError(f"example {bad} is {examples[bad - 1]!r:.80}; expected two texts, or a text and its label.")

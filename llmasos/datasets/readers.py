@@ -1,15 +1,12 @@
-"""Examples from files that are not tables, and from the published datasets.
+"""Examples from files that are not tables, conversations, and the published datasets.
 
     train.de,train.en                                    line N of one file is the translation of line N of the other
     {"data": [{"paragraphs": [{"context": …, "qas": […]}]}]}                      SQuAD, one `.json` file
-    {"messages": [{"role": "user", "content": …}, {"role": "assistant", …}]}      one conversation per `.jsonl` line
 
 A reader skips a bad example or stops at it, as `BadRows` says. `PUBLISHED` lists how each published dataset is read.
 """
 
-import gzip
 import json
-import zlib
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -18,21 +15,22 @@ from typing import Any
 from llmasos.datasets.catalog import DATASETS, Dataset
 from llmasos.datasets.examples import QA, Answer, Conversation, LabeledText, Pair, Splits, fingerprint_of
 from llmasos.datasets.fetch import find_files
-from llmasos.datasets.tables import cell, read_examples
-from llmasos.datasets.text_io import parse_object, read_blocks, read_lines
-from llmasos.datasets.values import BadRow, BadRows
+from llmasos.datasets.json_records import holds_lines
+from llmasos.datasets.tables import Role, RowFormat, read_examples
+from llmasos.datasets.text_io import ending_of, read_blocks, read_lines
+from llmasos.datasets.values import BadRow, BadRows, filled_text, to_bool, to_text, to_whole_number
 from llmasos.errors import UserError
 
 SHOWN = 40  # characters of an answer in an error message
 
 
 def read_parallel(source: Path, target: Path, bad_rows: BadRows) -> list[Pair]:
-    """Return the pairs of lines of two parallel text files, plain or `.gz`.
+    """Return the pairs of lines of two parallel text files.
 
     Raises:
         UserError: a file cannot be read; the numbers of lines differ; an empty line is not skipped; no pair is left.
     """
-    sides = [_text_lines(path) for path in (source, target)]
+    sides = [[line.strip() for line in read_lines(path)] for path in (source, target)]
     if len(sides[0]) != len(sides[1]):
         raise UserError(
             f"{source} has {len(sides[0]):,} lines, but {target} has {len(sides[1]):,}; parallel files need the same"
@@ -49,31 +47,14 @@ def read_parallel(source: Path, target: Path, bad_rows: BadRows) -> list[Pair]:
     return pairs
 
 
-def _text_lines(path: Path) -> list[str]:
-    """Return the lines of a text file, plain or `.gz`, without surrounding white space."""
-    if path.suffix.lower() == ".gz":
-        try:
-            text = gzip.decompress(path.read_bytes()).decode("utf-8")
-        except (OSError, EOFError, zlib.error) as error:
-            raise UserError(f"{path} cannot be unpacked ({error}); download it again.") from error
-        except UnicodeDecodeError as error:
-            raise UserError(
-                f"{path} is not UTF-8 text at byte {error.start:,} of its unpacked content; convert it to UTF-8."
-            ) from error
-        lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
-    else:
-        lines = list(read_lines(path))
-    if lines and not lines[-1]:  # nothing follows the last line end
-        lines.pop()
-    return [line.strip() for line in lines]
-
-
 def find_answer(context: str, text: str, start: int | None) -> Answer:
     """Return an answer with its position in the context; `start` None means its first occurrence.
 
     Raises:
-        BadRow: it does not occur there.
+        BadRow: it does not occur there, or is blank.
     """
+    if not text.strip():
+        raise BadRow("the answer is blank; write the words that answer the question, or no answer at all.")
     shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
     if start is None:
         if text not in context:
@@ -105,9 +86,7 @@ def read_squad(path: Path, bad_rows: BadRows) -> list[QA]:
         articles = json.loads("".join(read_blocks(path)))["data"]
         paragraphs = [paragraph for article in articles for paragraph in article["paragraphs"]]
         entries = [
-            (str(paragraph["context"]), str(entry["id"]), entry)
-            for paragraph in paragraphs
-            for entry in paragraph["qas"]
+            (paragraph["context"], str(entry["id"]), entry) for paragraph in paragraphs for entry in paragraph["qas"]
         ]
     except (ValueError, RecursionError, KeyError, TypeError) as error:
         if isinstance(error, UserError):
@@ -125,62 +104,68 @@ def read_squad(path: Path, bad_rows: BadRows) -> list[QA]:
     return questions
 
 
-def _squad_question(context: str, name: str, entry: dict) -> QA:
-    try:
-        question, is_impossible = str(entry["question"]).strip(), entry.get("is_impossible", False)
-        records = [] if is_impossible else entry["answers"]
-        answers = [find_answer(context, str(record["text"]), int(record["answer_start"])) for record in records]
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadRow(f"it is not in SQuAD's format ({type(error).__name__}: {error}).") from error
+def _squad_question(context: object, name: str, entry: dict) -> QA:
+    text = to_text(context, "context")
+    is_impossible = to_bool(entry.get("is_impossible", False), "is_impossible")
+    records = [] if is_impossible else entry.get("answers")
+    if not isinstance(records, list) or not all(
+        isinstance(r, dict) and {"text", "answer_start"} <= set(r) for r in records
+    ):
+        raise BadRow('"answers" is not a list of objects with "text" and "answer_start".')
+    answers = [
+        find_answer(text, to_text(record["text"], "answer"), to_whole_number(record["answer_start"], "answer_start"))
+        for record in records
+    ]
     if not answers and not is_impossible:
         raise BadRow("it has no answer and is not marked as impossible.")
-    return check_question(QA(context, question, tuple(dict.fromkeys(answers)), name))
+    question = to_text(entry.get("question"), "question").strip()
+    return check_question(QA(text, question, tuple(dict.fromkeys(answers)), name))
 
 
-def has_messages(path: Path) -> bool:
-    """Whether a file is a `.jsonl` file whose first line is an object with messages."""
-    if path.suffix.lower() != ".jsonl":
+def is_squad(path: Path) -> bool:
+    """Whether a file is a single JSON object, as SQuAD's is, rather than a list or lines of them."""
+    if ending_of(path) != ".json":
         return False
-    first = next((line for line in read_lines(path) if line.strip()), "")
-    try:
-        return "messages" in parse_object(first)
-    except ValueError:
-        return False
+    block = next(read_blocks(path)).lstrip()
+    return block.startswith("{") and ('"paragraphs"' in block or not holds_lines(path))
 
 
-def read_messages(path: Path, bad_rows: BadRows) -> list[Conversation]:
-    """Return the conversations of a `.jsonl` file with messages.
+# ---- Conversations --------------------------------------------------------------------------------------------------
 
-    Raises:
-        UserError: the file cannot be read, or a bad conversation is not skipped, or none is left.
-    """
-    conversations = []
-    for number, line in enumerate(read_lines(path), start=1):
-        if line.strip():
-            where = f"{path}, line {number:,}"
-            try:
-                conversations.append(_conversation(parse_object(line).get("messages"), where))
-            except (BadRow, ValueError) as problem:
-                bad_rows.add(where, str(problem))
-    if not conversations:
-        raise UserError(f"{path} holds no usable conversation; give another file.")
-    return conversations
+SPEAKERS = {  # as files name them → the role
+    "human": "user",
+    "gpt": "assistant",
+    "developer": "system",
+    **{role: role for role in ("system", "user", "assistant")},
+}
 
 
-def _conversation(messages: Any, where: str) -> Conversation:
-    """Make a conversation of objects with role and content; raise `BadRow` if there is nothing to learn from it."""
-    try:
-        pairs = tuple((str(message["role"]), str(message["content"])) for message in messages)
-    except (TypeError, KeyError) as error:
-        raise BadRow('messages is not a list of objects with "role" and "content".') from error
-    for role, content in pairs:
-        if role not in ("system", "user", "assistant"):
-            raise BadRow(f"the role {role!r} is unknown; expected system, user or assistant.")
-        if not content.strip():
-            raise BadRow(f"a message of the {role} is empty.")
+def make_conversation(cells: dict[str, Any]) -> Conversation:
+    """Make a conversation of a row whose messages are objects with role and content, or with from and value."""
+    messages = cells["messages"]
+    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
+        raise BadRow('the messages are not a list of objects with "role" and "content".')
+    pairs = [("system", to_text(cells["system"], "system")), *map(_message, messages)]
+    pairs = [(role, content) for role, content in pairs if role != "system" or content.strip()]
+    if blank := next((role for role, content in pairs if not content.strip()), ""):
+        raise BadRow(f"a message of the {blank} is empty.")
     if not any(role == "assistant" for role, _ in pairs):
         raise BadRow("it has no message of the assistant, so there is nothing to learn.")
-    return Conversation(pairs, where)
+    return Conversation(tuple(pairs))
+
+
+def _message(message: dict) -> tuple[str, str]:
+    """Return the role and the content of a message."""
+    speaker, content = ("role", "content") if "role" in message else ("from", "value")
+    if not {speaker, content} <= set(message):
+        raise BadRow('a message has not both "role" and "content" (or "from" and "value").')
+    role = to_text(message[speaker], speaker)
+    if role not in SPEAKERS:
+        tools = "; calls of tools cannot be learned here" if role in ("tool", "function", "observation") else ""
+        raise BadRow(f"the role {role!r} is unknown; expected system, user or assistant{tools}.")
+    if message.get("tool_calls") or message.get("function_call"):
+        raise BadRow("the assistant calls a tool, which cannot be learned here.")
+    return SPEAKERS[role], to_text(message[content], "content")
 
 
 # ---- Published datasets ---------------------------------------------------------------------------------------------
@@ -202,15 +187,16 @@ def open_sst(name: str, labels: tuple[str, ...]) -> Splits[LabeledText]:
     """
     dataset = DATASETS["sst"]
     paths = find_files(dataset)
-    roles = {"sentence": True, "sentiment": True}
 
-    def make_example(cells: dict[str, str]) -> LabeledText:
-        text = cell(cells, "sentence").replace("\\/", "/").replace("\\*", "*")
+    def make_example(cells: dict[str, Any]) -> LabeledText:
+        text = filled_text(cells["sentence"], "sentence").replace("\\/", "/").replace("\\*", "*")
         return LabeledText(text, labels[int(cells["sentiment"])])
+
+    rows = RowFormat({name: Role((name,)) for name in ("sentence", "sentiment")}, make_example)
 
     splits = {}
     for split, path in paths.items():
-        examples = read_examples(path, roles, None, make_example, BadRows(skip=False))
+        examples = read_examples(path, (rows,), None, BadRows(skip=False))
         splits[split] = [example for example in examples if example.label]
     classes = ", ".join(dict.fromkeys(label for label in labels if label))
     return _published_splits(dataset, name, splits, paths, f"classes: {classes}")

@@ -4,12 +4,13 @@ Two rules decide what is held out. Neither depends on the machine, the order of 
 
 - **One long text** (a single file): the last tenth of its characters is the validation text, as is the convention for
   Tiny Shakespeare. The cut is exact, so `train + val` is the text.
-- **Many documents** (a folder, a `.jsonl` file): each document goes *whole* to one side, by a hash of its content. So
-  nothing of a validation document is ever trained on, two copies of a document land on the same side, and documents
-  that are added later do not move the others. The hash is uniform, hence a tenth is held out. Below 1,000 documents,
-  chance and unequal lengths could leave nothing or nearly everything; there, documents are taken in the order of their
-  hashes until they hold a tenth of the characters, skipping any that would make it more than a fifth. If all are
-  that long, the shortest is held out.
+- **Many documents** (a folder, a `.jsonl` or `.json` file, a text with `<|endoftext|>` between its documents, as in
+  TinyStories): each document goes *whole* to one side, by a hash of its content. So nothing of a validation document
+  is ever trained on, two copies of a document land on the same side, and documents that are added later do not move
+  the others. The hash is uniform, hence a tenth is held out. Below 1,000 documents, chance and unequal lengths could
+  leave nothing or nearly everything; there, documents are taken in the order of their hashes until they hold a tenth
+  of the characters, skipping any that would make it more than a fifth. If all are that long, the shortest is held
+  out.
 
 A document may be larger than memory. It then comes in several `Piece`s, cut after a newline.
 """
@@ -22,11 +23,20 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from llmasos.datasets.text_io import file_digest, file_fingerprint, read_blocks, read_jsonl, read_pieces
+from llmasos.datasets.json_records import JSON_ENDINGS, read_texts
+from llmasos.datasets.text_io import (
+    COMPRESSED_ENDINGS,
+    ending_of,
+    file_digest,
+    file_fingerprint,
+    read_blocks,
+    read_pieces,
+)
 from llmasos.errors import UserError
 
 SPLITS = ("train", "val")
-JSONL_ENDING = ".jsonl"
+END_OF_TEXT = "<|endoftext|>"  # between the documents of a text, whatever the end-of-text of the tokenizer is
+UNMARKED_ENDINGS = (".py", ".md")  # of texts that may write about the mark
 VALIDATION_ONE_IN = 10
 FEW_DOCUMENTS = 1_000  # below this many, the held-out tenth is measured instead of left to the hash
 
@@ -102,8 +112,8 @@ class PlainText(TextSource):
     def fingerprint(self) -> str:
         return hashlib.sha256(f"plain text {file_fingerprint(self.path)}".encode()).hexdigest()
 
-    def size(self) -> int:
-        return self.path.stat().st_size
+    def size(self) -> int | None:
+        return size_of([self.path])
 
     def _side(self, split: str) -> Iterator[str]:
         """Yield the blocks of the file on one side of the cut."""
@@ -134,8 +144,8 @@ class SplitText(TextSource):
         both = " ".join(file_fingerprint(path) for path in self.paths.values())
         return hashlib.sha256(f"text pair {both}".encode()).hexdigest()
 
-    def size(self) -> int:
-        return sum(path.stat().st_size for path in self.paths.values())
+    def size(self) -> int | None:
+        return size_of(self.paths.values())
 
 
 class ManyDocuments(TextSource):
@@ -170,7 +180,10 @@ class ManyDocuments(TextSource):
 
 
 class FileDocuments(ManyDocuments):
-    """Documents in files: each line of a `.jsonl` file is one, and each other file is one as a whole."""
+    """Documents in files: each record of a `.jsonl` or `.json` file is one, and each other file is one as a whole.
+
+    Where there is an `END_OF_TEXT` inside, it ends a document.
+    """
 
     def __init__(self, paths: Iterable[Path], name: str, description: str, field: str = "text"):
         self.paths = list(paths)
@@ -183,11 +196,20 @@ class FileDocuments(ManyDocuments):
         """One digest of each file's content."""
         return [file_digest(path) for path in self.paths]
 
+    @cached_property
+    def marked(self) -> set[Path]:
+        """The files with an `END_OF_TEXT` inside."""
+        return {path for path in self.paths if has_marks(path)}
+
     def entries(self) -> Iterator[tuple[int, Iterable[str]]]:
         for path, digest in zip(self.paths, self.digests, strict=True):
-            if path.suffix.lower() == JSONL_ENDING:
-                for text in read_jsonl(path, self.field):
-                    yield text_key(text), [text]
+            if ending_of(path) in JSON_ENDINGS:
+                for text in read_texts(path, self.field):
+                    for document in split_at_marks([text]) if END_OF_TEXT in text else [text]:
+                        yield text_key(document), [document]
+            elif path in self.marked:
+                for document in split_at_marks(read_blocks(path)):
+                    yield text_key(document), [document]
             elif path.stat().st_size:  # an empty file among many is not an error
                 yield document_key(digest), read_pieces(read_blocks(path))
 
@@ -197,8 +219,49 @@ class FileDocuments(ManyDocuments):
             digest.update(f"{path.suffix} {file_fingerprint(path)}".encode())
         return digest.hexdigest()
 
-    def size(self) -> int:
-        return sum(path.stat().st_size for path in self.paths)
+    def size(self) -> int | None:
+        return size_of(self.paths)
+
+
+def has_marks(path: Path) -> bool:
+    """Whether a text file has an `END_OF_TEXT` inside. It is read up to the first."""
+    if ending_of(path) in (*UNMARKED_ENDINGS, *JSON_ENDINGS) or not path.stat().st_size:
+        return False
+    tail = ""  # the start of a mark that the end of a block cut in two
+    for block in read_blocks(path):
+        if END_OF_TEXT in tail + block:
+            return True
+        tail = block[1 - len(END_OF_TEXT) :]
+    return False
+
+
+def split_at_marks(blocks: Iterable[str]) -> Iterator[str]:
+    """Yield the documents of a text with an `END_OF_TEXT` between them, without the newlines next to it.
+
+    >>> list(split_at_marks(["One.\\n<|endof", "text|>\\nTwo.", "\\n<|endoftext|>\\n"]))
+    ['One.', 'Two.']
+    """
+    parts: list[str] = []  # of the current document
+    tail = ""
+    for block in blocks:
+        *ended, last = (tail + block).split(END_OF_TEXT)
+        for text in ended:
+            if document := "".join([*parts, text]).strip("\n"):
+                yield document
+            parts = []
+        cut = max(0, len(last) - len(END_OF_TEXT) + 1)  # the rest may be the start of a mark
+        parts.append(last[:cut])
+        tail = last[cut:]
+    if document := "".join([*parts, tail]).strip("\n"):
+        yield document
+
+
+def size_of(paths: Iterable[Path]) -> int | None:
+    """Return how many bytes some files have together; None if that of their text is unknown."""
+    paths = list(paths)
+    if any(path.suffix.lower() in COMPRESSED_ENDINGS for path in paths):
+        return None
+    return sum(path.stat().st_size for path in paths)
 
 
 def in_hashed_tenth(key: int) -> bool:

@@ -1,104 +1,169 @@
-"""Tables of the user's own examples: `.csv`, `.tsv` and `.jsonl` files, their rows, and examples made of the rows.
+"""Tables of the user's own examples: `.csv`, `.tsv`, `.jsonl` and `.json` files, their rows, and examples of the rows.
 
 - **`.csv`**: the first line names the columns. The separator is the most frequent one in that line: comma, semicolon or
-  tab (a European Excel writes semicolons). A cell in "quotes" may hold separators and line breaks.
+  tab (a European Excel writes semicolons), or the one that Excel's line `sep=;` names. A cell in "quotes" may hold
+  separators and line breaks.
 - **`.tsv`**: separated by tabs; a quote is an ordinary character, so a cell holds neither a tab nor a line break.
-- **`.jsonl`**: one JSON object per line. Numbers, true and false become their text; null and NaN become empty cells.
+- **`.jsonl`, `.json`**: one JSON object per line, or a list of them (`json_records.py`).
+
+A table without names is read with the columns' numbers: `--columns text=4,label=2`. Any of these may be compressed
+(`reviews.csv.gz`).
 
 An unusable row (too few cells, not an object) is not an error in `read_table`: it carries its `problem`, and
 `read_examples` stops at it or skips it (`BadRows`). A file that cannot be read any further is an error.
 """
 
 import csv
-from collections import Counter
+import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from itertools import chain
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from llmasos.datasets.text_io import parse_object, read_lines
-from llmasos.datasets.values import BadRow, BadRows, to_text
+from llmasos.datasets.json_records import JSON_ENDINGS, read_records
+from llmasos.datasets.text_io import ending_of, read_lines
+from llmasos.datasets.values import BadRow, BadRows
 from llmasos.errors import UserError, nearest
 
-TABLE_ENDINGS = (".csv", ".tsv", ".jsonl")
+TABLE_ENDINGS = (".csv", ".tsv", *JSON_ENDINGS)
 SEPARATORS = ",;\t"
 MAX_CELL = 1 << 30  # characters; the csv module's limit of 131,072 is less than a long document
+_EXCEL_SEPARATOR = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+_RETURN = "\udc0d"  # stands for a lone "\r" in the csv module, which would take it for a line end; in no text is it
 
 Columns = dict[str, str]  # role → name of the column that plays it
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row: its location ("FILE, line N"), column → text, and what makes it unusable ("" if nothing does)."""
+    """One row: its location ("FILE, line N"), column → value, and what makes it unusable ("" if nothing does)."""
 
     where: str
-    cells: dict[str, str]
+    cells: dict[str, Any]
     problem: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of a file and the names of its columns, in the order of the file."""
+    """The rows of a file and the names of its columns, in the order of the file.
+
+    Attributes:
+        header: the cells of the line with the names; empty if the file has none.
+    """
 
     path: Path
     columns: list[str]
     rows: list[Row]
+    header: list[str] = field(default_factory=list)
 
 
-def read_table(path: Path) -> Table:
-    """Read a `.csv`, `.tsv` or `.jsonl` file.
+@dataclass(frozen=True)
+class Role:
+    """What a column means to an example: the names it usually has, and whether a table must have it."""
+
+    names: tuple[str, ...]
+    required: bool = True
+
+
+@dataclass(frozen=True)
+class RowFormat:
+    """One way to write an example as a row.
+
+    Attributes:
+        roles: the name of each role, to how to find its column.
+        make_example: role → value, to an example (`examples.py`); raises `BadRow`. A role without a column is None.
+    """
+
+    roles: dict[str, Role]
+    make_example: Callable[[dict[str, Any]], Any]
+
+
+def read_table(path: Path, has_names: bool = True) -> Table:
+    """Read a `.csv`, `.tsv`, `.jsonl` or `.json` file.
+
+    Args:
+        path: of the file.
+        has_names: whether the first line of a `.csv` or `.tsv` file names the columns; else they are "1", "2", …
 
     Raises:
-        UserError: the file has another ending, is missing, empty or not UTF-8, has no row, two columns of the same
-            name, or a quote that is never closed. Names the file and, if possible, the line.
+        UserError: the file has another ending, is missing, empty or not Unicode, has no row, or a quote that is never
+            closed. Names the file and, if possible, the line.
     """
-    ending = path.suffix.lower()
+    ending = ending_of(path)
     if path.is_dir() or ending not in TABLE_ENDINGS:
         problem = "is a folder" if path.is_dir() else f"ends in {ending!r}"
         raise UserError(f"{path} {problem}, expected a table ({', '.join(TABLE_ENDINGS)}); convert it or give another.")
-    table = _read_jsonl(path) if ending == ".jsonl" else _read_separated(path, ending)
+    table = _read_json(path) if ending in JSON_ENDINGS else _read_separated(path, has_names)
     if not table.rows:
-        raise UserError(f"{path} holds no row below its header; give a file with examples in it.")
+        below = " below its header" if table.header else ""
+        raise UserError(f"{path} holds no row{below}; give a file with examples in it.")
     if not table.columns:
         first = table.rows[0]
         raise UserError(f"{first.where}: {first.problem or 'the row names no column'}; no row of the file is usable.")
     return table
 
 
-def _read_separated(path: Path, ending: str) -> Table:
-    lines = (line + "\n" for line in read_lines(path))
-    header = next(lines)
-    separator = "\t" if ending == ".tsv" else max(SEPARATORS, key=header.count)
-    quoting = csv.QUOTE_NONE if ending == ".tsv" else csv.QUOTE_MINIMAL
-    numbered = _numbered_rows(path, chain([header], lines), separator, quoting)
-    columns = [name.strip() for name in next(numbered)[1]]
-    duplicates = [name for name, count in Counter(columns).items() if count > 1 and name]
-    if duplicates:
-        raise UserError(f"{path}, line 1: two columns are named {duplicates[0]!r}; rename one of them.")
+def _read_separated(path: Path, has_names: bool) -> Table:
+    numbered = _numbered_rows(path)
+    _, first = next(numbered, (1, []))
+    if has_names:
+        header = names = [name.strip() for name in first]
+    else:
+        header, names = [], [str(number + 1) for number in range(len(first))]
+        numbered = chain([(1, first)], numbered)
     rows = []
     for number, cells in numbered:
         where = f"{path}, line {number:,}"
-        if len(cells) == len(columns):
-            rows.append(Row(where, dict(zip(columns, cells, strict=True))))
-        elif cells:  # a blank line is not a row
-            rows.append(Row(where, {}, f"the row has {len(cells)} cells, but the header names {len(columns)}."))
-    return Table(path, [name for name in columns if name], rows)
+        if len(cells) == len(names):
+            rows.append(Row(where, dict(zip(names, cells, strict=True))))
+        else:
+            n = f"{len(cells)} cell{'s' * (len(cells) != 1)}"
+            rows.append(Row(where, {}, f"the row has {n}, but the {'header names' if header else 'first row has'} "
+                                       f"{len(names)}."))  # fmt: skip
+    return Table(path, [name for name in names if name], rows, header)
 
 
-def _numbered_rows(path: Path, lines: Iterator[str], separator: str, quoting: Any) -> Iterator[tuple[int, list[str]]]:
-    """Yield each row of cells with the number of its first line."""
-    reader = csv.reader(lines, delimiter=separator, quoting=quoting, strict=True)
+def _numbered_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield each row of cells with the number of its first line. Blank lines are no rows."""
+    lines = read_lines(path)
+    first = next(lines, "")
+    n_skipped = 0
+    excel = _EXCEL_SEPARATOR.fullmatch(first.strip(" "))
+    if excel:
+        first, n_skipped = next(lines, ""), 1
+    if ending_of(path) == ".tsv":
+        for number, line in enumerate(chain([first], lines), start=1 + n_skipped):
+            if line:
+                yield number, line.split("\t")
+        return
+    unquoted = re.sub(r'"[^"]*"', "", first)
+    separator = excel[1] if excel else max(SEPARATORS, key=unquoted.count)
+    rows = list(_csv_rows(path, chain([first], lines), separator, n_skipped, skipinitialspace=False))
+    if any(cell[:1] == " " and cell.lstrip(" ").startswith('"') for _, cells in rows for cell in cells):
+        lines = islice(read_lines(path), n_skipped, None)  # "text", "label": perhaps the second quote opens a cell, too
+        with suppress(UserError):  # or it is part of the text
+            rows = list(_csv_rows(path, lines, separator, n_skipped, skipinitialspace=True))
+    yield from rows
+
+
+def _csv_rows(
+    path: Path, lines: Iterator[str], separator: str, n_skipped: int, skipinitialspace: bool
+) -> Iterator[tuple[int, list[str]]]:
+    protected = (line.replace("\r", _RETURN) + "\n" for line in lines)
+    reader = csv.reader(protected, delimiter=separator, strict=True, skipinitialspace=skipinitialspace)
     first_line = 1
     with _long_cells():
         try:
             for cells in reader:
-                yield first_line, cells
+                if cells:
+                    yield first_line + n_skipped, [cell.replace(_RETURN, "\r") for cell in cells]
                 first_line = reader.line_num + 1
         except csv.Error as error:
+            where = f"{path}, line {first_line + n_skipped:,}"
             remedy = 'write a quote inside a quoted cell twice (""), and close every quoted cell'
-            raise UserError(f"{path}, line {first_line:,}: the row is not valid CSV ({error}); {remedy}.") from error
+            raise UserError(f"{where}: the row is not valid CSV ({error}); {remedy}.") from error
 
 
 @contextmanager
@@ -111,55 +176,50 @@ def _long_cells() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def _read_jsonl(path: Path) -> Table:
+def _read_json(path: Path) -> Table:
     columns: dict[str, None] = {}
     rows = []
-    for number, line in enumerate(read_lines(path), start=1):
-        if line.strip():
-            row = _json_row(f"{path}, line {number:,}", line)
-            rows.append(row)
-            columns.update(dict.fromkeys(row.cells))
+    for record in read_records(path):
+        is_object = isinstance(record.value, dict)
+        problem = record.problem or ("" if is_object else 'not a JSON object; write lines like {"text": "..."}.')
+        rows.append(Row(record.where, record.value if is_object else {}, problem))
+        columns.update(dict.fromkeys(rows[-1].cells))
     return Table(path, list(columns), rows)
 
 
-def _json_row(where: str, line: str) -> Row:
-    cells = {}
-    try:
-        for name, value in parse_object(line).items():
-            cells[name] = to_text(value, name)
-    except (BadRow, ValueError) as error:
-        return Row(where, {}, str(error))
-    return Row(where, cells)
-
-
-def read_examples(
-    path: Path,
-    roles: dict[str, bool],
-    columns: Columns | None,
-    make_example: Callable[[dict[str, str]], Any],
-    bad_rows: BadRows,
-) -> list[Any]:
-    """Return the examples in a `.csv`, `.tsv` or `.jsonl` file.
+def read_examples(path: Path, formats: tuple[RowFormat, ...], columns: Columns | None, bad_rows: BadRows) -> list[Any]:
+    """Return the examples in a table.
 
     Args:
         path: of the file.
-        roles: the roles that columns play, and whether a table must have a column for each.
-        columns: role → name of its column, if that is not the role itself.
-        make_example: makes an example (`examples.py`) of role → text ("" for an optional column that is missing), or
-            raises `BadRow`.
+        formats: the ways in which its rows may be written; the first one whose columns it has is taken.
+        columns: role → name or number of its column, if that is not one of the role's usual names.
         bad_rows: the policy for bad rows.
 
     Raises:
         UserError: as `read_table`; a column is missing; a bad row that is not skipped; no usable row.
     """
+    columns = columns or {}
     table = read_table(path)
-    column_of = _choose_columns(table, roles, columns or {})
+    numbers = [name for name in columns.values() if name.isascii() and name.isdecimal()]
+    by_number = table.header and numbers and len(numbers) == len(columns) and not set(numbers) <= set(table.header)
+    if by_number:
+        names = {name for format in formats for role in format.roles.values() for name in role.names}
+        starts_with_names = any(
+            int(number) <= len(table.header) and table.header[int(number) - 1].lower() in names
+            for number in numbers
+            if int(number)
+        )
+        table = read_table(path, has_names=False)
+        if starts_with_names:
+            del table.rows[0]
+    format, column_of = choose_columns(table, formats, columns)
     examples = []
     for row in table.rows:
         try:
             if row.problem:
                 raise BadRow(row.problem)
-            example = make_example({role: row.cells.get(column, "") for role, column in column_of.items()})
+            example = format.make_example({role: row.cells.get(column) for role, column in column_of.items()})
             examples.append(replace(example, where=row.where))
         except BadRow as problem:
             bad_rows.add(row.where, str(problem))
@@ -169,28 +229,80 @@ def read_examples(
     return examples
 
 
-def _choose_columns(table: Table, roles: dict[str, bool], columns: Columns) -> Columns:
-    """Return role → column for all roles; by default a column has the name of its role."""
-    for role in columns:
-        if role not in roles:
-            suggestion = nearest(role, list(roles))
-            raise UserError(f"there is no column role {role!r}{suggestion} (the roles here are {', '.join(roles)}).")
-    column_of = {role: columns.get(role, role) for role in roles}
-    for role, column in column_of.items():
-        if column not in table.columns and (roles[role] or role in columns):
-            names = ", ".join(map(repr, table.columns)) or "none"
-            remedy = nearest(column, table.columns) or f"; say which one it is, for example --columns {role}=NAME"
-            raise UserError(f"{table.path} has no column {column!r} for the {role}{remedy} (its columns: {names}).")
-    return column_of
+def find_columns(format: RowFormat, names: list[str], columns: Columns) -> tuple[Columns, str]:
+    """Return role → column for all roles ("" for an optional one that is missing), and the first role without one.
+
+    Args:
+        format: of the rows.
+        names: of the table's columns.
+        columns: those that the user named.
+    """
+    column_of = {role: columns[role] for role in format.roles if role in columns}
+    for role, usual in format.roles.items():
+        free = [name for name in usual.names if name in names and name not in column_of.values()]
+        column_of.setdefault(role, free[0] if free else "")
+    missing = (role for role, usual in format.roles.items() if column_of[role] not in names)
+    return column_of, next((role for role in missing if format.roles[role].required or role in columns), "")
 
 
-def cell(cells: dict[str, str], role: str) -> str:
-    """Return the text that plays a role, without surrounding white space.
+def choose_columns(table: Table, formats: tuple[RowFormat, ...], columns: Columns) -> tuple[RowFormat, Columns]:
+    """Return the first of the formats that a table has the columns for, and role → column.
 
     Raises:
-        BadRow: it is empty.
+        UserError: there is none; says which column is missing and how to name it.
     """
-    text = cells[role].strip()
-    if not text:
-        raise BadRow(f"the {role} is empty.")
-    return text
+    roles = list(dict.fromkeys(role for format in formats for role in format.roles))
+    for role in columns:
+        if role not in roles:
+            suggestion = nearest(role, roles)
+            raise UserError(f"there is no column role {role!r}{suggestion} (the roles here are {', '.join(roles)}).")
+    able = [format for format in formats if set(columns) <= set(format.roles)]
+    for format in able:
+        column_of, missing = find_columns(format, table.columns, columns)
+        if not missing:
+            duplicate = next((name for name in column_of.values() if name and table.columns.count(name) > 1), "")
+            if duplicate:
+                raise UserError(f"{table.path}, line 1: two columns are named {duplicate!r}; rename one of them.")
+            return format, column_of
+    if not able:
+        raise UserError(f"the columns {', '.join(columns)} belong to different forms of a row; name those of one form.")
+    raise _missing_column(table, able[-1], columns)
+
+
+def _missing_column(table: Table, format: RowFormat, columns: Columns) -> UserError:
+    """Return the error for a table without the columns of a format."""
+    _, role = find_columns(format, table.columns, columns)
+    column = columns.get(role, role)
+    if table.header and not columns and _seems_to_be_data(table.header):
+        required = [role for role in format.roles if format.roles[role].required]
+        numbers = ",".join(
+            f"{role}={number}" for role, number in zip(required, _guess(table.path, required), strict=True)
+        )
+        cells = ", ".join(f"{cell:.30}" for cell in table.header)
+        return UserError(
+            f"the first line of {table.path} seems to be data ({cells}), expected the names of the columns; say by "
+            f"number which ones to use, for example --columns {numbers}, or add a line of names."
+        )
+    names = ", ".join(map(repr, table.columns)) or "none"
+    number = ", or --columns by numbers (1, 2, …) if the first line is data already" if table.header else ""
+    remedy = nearest(column, table.columns)
+    remedy = remedy or f"; say which one it is, for example --columns {role}=NAME{number}"
+    return UserError(f"{table.path} has no column {column!r} for the {role}{remedy} (its columns: {names}).")
+
+
+def _seems_to_be_data(header: list[str]) -> bool:
+    """Whether the cells of a first line look like those of a row rather than names; pandas' index has the name ""."""
+    names = header[1:] if not header[0] else header
+    numbers = any(re.fullmatch(r"[\d.,+-]*", name) for name in names)
+    return numbers or len(set(names)) < len(names) or any(len(name.split()) > 3 or len(name) > 40 for name in names)
+
+
+def _guess(path: Path, roles: list[str]) -> list[int]:
+    """Return the numbers of the columns that probably play the roles: labels are few, texts are long."""
+    rows = read_table(path, has_names=False).rows[:1000]
+    columns = {int(name): [row.cells[name] for row in rows if row.cells] for name in rows[0].cells}
+    n_values = {number: len(set(cells)) for number, cells in columns.items() if all(cells)}
+    labels = sorted((number for number, n in n_values.items() if n > 1), key=n_values.__getitem__)[: "label" in roles]
+    longest = sorted(set(columns) - set(labels), key=lambda number: -sum(map(len, columns[number])))
+    texts = iter(sorted(longest[: len(roles) - len(labels)]))
+    return [labels[0] if role == "label" and labels else next(texts, 1) for role in roles]

@@ -4,10 +4,15 @@ A known name always means the dataset; write `./NAME` for a file or folder of th
 
 - **A text file** (`.txt`, `.md`, `.py`, or any other ending) is one long text. Its last tenth of characters is the
   validation text, and no end-of-text is added: Tiny Shakespeare at character level has one token for each character.
-- **A `.jsonl` file** has one document per line, `{"text": "..."}`; write `file.jsonl:field` for another field.
+- **A text file with `<|endoftext|>`** between its documents, as that of TinyStories, is split there; the tokenizer's
+  own end-of-text follows each document. In `.py` and `.md` files, it is part of the text.
+- **A `.jsonl` file** has one document per line, `{"text": "..."}`; write `file.jsonl:field` for another field. A
+  `.json` file is a list of such objects, or of texts.
 - **A folder** is read with all its subfolders: each `.txt`, `.md` and `.py` file is a document, and so is each line of
   a `.jsonl` file. They are sorted by path. Names that start with a dot are skipped, and links to folders are not
   followed.
+
+Any of these may be compressed (`book.txt.gz`).
 """
 
 from pathlib import Path
@@ -15,10 +20,11 @@ from pathlib import Path
 from llmasos.datasets import catalog
 from llmasos.datasets.catalog import DATASETS, Dataset
 from llmasos.datasets.fetch import find_files
+from llmasos.datasets.json_records import JSON_ENDINGS, holds_lines
 from llmasos.datasets.python_docs import PythonReference, python_source
-from llmasos.datasets.source import JSONL_ENDING, FileDocuments, PlainText, SplitText, TextSource
+from llmasos.datasets.source import END_OF_TEXT, FileDocuments, PlainText, SplitText, TextSource, has_marks
 from llmasos.datasets.storyworld.text_source import StoryworldText
-from llmasos.datasets.text_io import find_text_files, read_blocks
+from llmasos.datasets.text_io import ending_of, find_text_files
 from llmasos.errors import UserError
 
 TEXT_ENDINGS = (".txt", ".md", ".py")
@@ -29,8 +35,8 @@ def open_text(name_or_path: str | Path, field: str = "text") -> TextSource:
 
     Args:
         name_or_path: a dataset's name (`dataset_names`), `storyworld:N` for N training stories, or the path of a text
-            file, a `.jsonl` file (also `file.jsonl:FIELD`) or a folder.
-        field: the field of a `.jsonl` line that holds the text.
+            file, a `.jsonl` or `.json` file (also `file.jsonl:FIELD`) or a folder.
+        field: the field of a JSON object that holds the text.
 
     Raises:
         UserError: there is no such dataset or file, or it is not text; suggests the nearest names.
@@ -47,7 +53,7 @@ def open_text(name_or_path: str | Path, field: str = "text") -> TextSource:
 
     path = Path(name).expanduser()
     front, colon, last = name.rpartition(":")
-    if colon and not path.exists() and front.lower().endswith(JSONL_ENDING):
+    if colon and not path.exists() and ending_of(Path(front)) in JSON_ENDINGS:
         path, field = Path(front).expanduser(), last
     if path.is_dir():
         return open_folder(path, field)
@@ -73,10 +79,12 @@ def open_published(dataset: Dataset, progress: bool = True) -> TextSource:
 
 
 def open_file(path: Path, field: str = "text") -> TextSource:
-    """Open a file as `PlainText` or, if it ends in `.jsonl`, as one document per line."""
-    if path.suffix.lower() == JSONL_ENDING:
-        next(read_blocks(path))
-        return FileDocuments([path], path.name, f"{path}, one document per line", field)
+    """Open a file as documents if it holds several, else as `PlainText`."""
+    if ending_of(path) in JSON_ENDINGS:
+        per = "line" if holds_lines(path) else "item of its list"
+        return FileDocuments([path], path.name, f"{path}, one document per {per}", field)
+    if has_marks(path):
+        return FileDocuments([path], path.name, f"{path}, documents with {END_OF_TEXT} between them")
     return PlainText(path)
 
 
@@ -86,7 +94,7 @@ def open_folder(folder: Path, field: str = "text") -> TextSource:
     Raises:
         UserError: the folder has no file with a known ending.
     """
-    endings = (*TEXT_ENDINGS, JSONL_ENDING)
+    endings = (*TEXT_ENDINGS, ".jsonl")
     paths = find_text_files(folder, endings)
     if not paths:
         raise UserError(

@@ -1,18 +1,22 @@
-"""Reading text files of any size, strictly: UTF-8, or an error that says where the file is not.
+"""Reading text files of any size, strictly: Unicode, or an error that says where the file is not.
 
-A file is read in blocks and never held in memory as a whole. A byte-order mark at the start is dropped, and line ends
-become "\\n" (from Windows' "\\r\\n" and the old Mac's "\\r"), so the same text gives the same tokens wherever it was
-saved.
+A file is read in blocks and never held in memory as a whole. It may be compressed (gzip, bzip2, xz; with Python 3.14
+also zstd) and may be UTF-16 or UTF-32 if it starts with a byte-order mark; else it is UTF-8. The mark is dropped.
+
+**What ends a line**: "\\n" or "\\r\\n", of which "\\n" is kept, and nothing else. So a line here is one of `wc -l` and
+of editors, and the two files of a translation stay in step. `str.splitlines` and Python's text files would also cut at
+a lone "\\r", the former at U+0085, U+2028 and six more, which occur inside lines of real corpora.
 """
 
 import codecs
 import hashlib
-import io
-import json
+import importlib
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from llmasos.errors import UserError
 from llmasos.storage import sha256_file
@@ -21,46 +25,76 @@ BLOCK_BYTES = 1 << 20
 PIECE_CHARACTERS = 1 << 22  # long texts are tokenized in pieces of about 4 million characters
 LARGE_FILE = 256 << 20  # bytes; up to this size a file's digest is that of its whole content
 SAMPLES = 64
+COMPRESSED_ENDINGS = (".gz", ".bz2", ".xz", ".zst")
+UNPACKERS = {  # module with an `open` → how the files begin that it unpacks
+    "gzip": rb"\x1f\x8b",
+    "bz2": rb"BZh\d1AY&SY",
+    "lzma": rb"\xfd7zXZ\0",
+    "compression.zstd": rb"\x28\xb5\x2f\xfd",
+}
+BYTE_ORDER_MARKS = (  # that of UTF-32 starts with that of UTF-16
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 
 # No match of the GPT-2 or cl100k split patterns crosses a single newline between two visible characters, so a text
 # that is cut there gives the same ids as the whole text.
 _SAFE_CUT = re.compile(r"(?<=\S)\n(?=\S)")
 
 
+def ending_of(path: Path) -> str:
+    """Return what a file's name says that it holds, in lower case.
+
+    >>> ending_of(Path("reviews.CSV")), ending_of(Path("reviews.csv.gz"))
+    ('.csv', '.csv')
+    """
+    ending = path.suffix.lower()
+    return Path(path.stem).suffix.lower() if ending in COMPRESSED_ENDINGS else ending
+
+
 def read_blocks(path: Path) -> Iterator[str]:
     """Yield a text file's content in blocks of about 1 MiB.
 
     Raises:
-        UserError: the file is missing or unreadable, empty, binary (holds a zero byte), or not UTF-8; names the byte.
+        UserError: the file is missing or unreadable, empty, binary (holds a zero character), not Unicode (names the
+            byte of the unpacked content), or has lone carriage returns instead of line ends.
     """
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    newlines = io.IncrementalNewlineDecoder(None, translate=True)
-    position = 0  # of the block in the file
-    try:
-        with open(path, "rb") as file:
-            while block := file.read(BLOCK_BYTES):
-                if position == 0:
-                    _check_start(path, block)
-                if (zero := block.find(0)) >= 0:
-                    where = f"a zero byte at byte {position + zero:,}"
-                    raise UserError(f"{path} is a binary file ({where}), expected UTF-8 text; give a text file.")
-                n_pending = len(decoder.getstate()[0])  # bytes of a character that the last block cut in two
-                try:
-                    text = decoder.decode(block)
-                except UnicodeDecodeError as error:
-                    raise _not_utf8(path, position - n_pending + error.start) from error
-                if position == 0:
-                    text = text.removeprefix("\ufeff")
-                position += len(block)
-                yield newlines.decode(text)
-    except OSError as error:
-        raise UserError(f"could not read {path}: {error.strerror or error}; check the path.") from error
-    if position == 0:
+    encoding, position = "", 0  # of the block in the unpacked content
+    held_back = ""  # a "\r" at the end of a block, which may belong to a "\n" in the next one
+    has_newline = has_return = False
+    with _open_unpacked(path) as file:
+        while block := file.read(BLOCK_BYTES):
+            if not encoding:
+                encoding = _encoding_of(path, block)
+                decoder = codecs.getincrementaldecoder(encoding)()
+            n_pending = len(decoder.getstate()[0])  # bytes of a character that the last block cut in two
+            try:
+                text = decoder.decode(block)
+            except UnicodeDecodeError as error:
+                raise _not_unicode(path, encoding, position - n_pending + error.start) from error
+            if "\0" in text:
+                raise _binary(path, block, position)
+            if position == 0:
+                text = text.removeprefix("\ufeff")
+            position += len(block)
+            text = held_back + text
+            held_back = "\r" if text.endswith("\r") else ""
+            text = text.removesuffix("\r").replace("\r\n", "\n")
+            has_newline, has_return = has_newline or "\n" in text, has_return or "\r" in text
+            yield text
+    if not encoding:
         raise UserError(f"{path} is empty; give a file with text in it.")
     if n_pending := len(decoder.getstate()[0]):
-        raise _not_utf8(path, position - n_pending)
-    if last := newlines.decode("", final=True):
-        yield last
+        raise _not_unicode(path, encoding, position - n_pending)
+    if (has_return or held_back) and not has_newline:
+        raise UserError(
+            f"{path} ends its lines with carriage returns alone, as Macs did before 2001, expected line feeds; convert "
+            f"it: tr '\\r' '\\n' < {path} > new.txt."
+        )
+    if held_back:
+        yield held_back
 
 
 def read_pieces(blocks: Iterator[str]) -> Iterator[str]:
@@ -84,7 +118,7 @@ def read_pieces(blocks: Iterator[str]) -> Iterator[str]:
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a file. Only "\\n" ends one: str.splitlines would also cut at U+2028, which JSON allows."""
+    """Yield the lines of a file without their ends; nothing follows the last line end."""
     rest: list[str] = []
     for block in read_blocks(path):
         first, *others = block.split("\n")
@@ -92,52 +126,8 @@ def read_lines(path: Path) -> Iterator[str]:
         for line in others:
             yield "".join(rest)
             rest = [line]
-    yield "".join(rest)
-
-
-def parse_object(line: str) -> dict:
-    """Return the JSON object on a line of a `.jsonl` file.
-
-    Raises:
-        ValueError: the line is not a JSON object; says what it is instead.
-    """
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"not valid JSON ({getattr(error, 'msg', error)}); every line must be one object.") from error
-    if not isinstance(record, dict):
-        raise ValueError('not a JSON object; write lines like {"text": "..."}.')
-    return record
-
-
-def read_jsonl(path: Path, field: str) -> Iterator[str]:
-    """Yield the string `field` of each line's JSON object. Blank lines and empty strings are skipped.
-
-    Raises:
-        UserError: as `read_blocks`, or a line is not a JSON object with that field; names the line.
-    """
-    for number, line in enumerate(read_lines(path), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = parse_object(line)
-        except ValueError as error:
-            raise UserError(f"{path} line {number:,} is {error}") from error
-        if field not in record:
-            fields = ", ".join(map(repr, record)) or "none"
-            raise UserError(
-                f"{path} line {number:,} has no field {field!r} (its fields: {fields}); name another as {path}:FIELD."
-            )
-        text = record[field]
-        if not isinstance(text, str):
-            raise UserError(f"{path} line {number:,}: field {field!r} is {type(text).__name__}, expected a string.")
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError as error:
-            problem = f"half a character (a lone surrogate {text[error.start]!r})"
-            raise UserError(f"{path} line {number:,} holds {problem}; fix this line.") from error
-        if text:
-            yield text.replace("\r\n", "\n").replace("\r", "\n")
+    if last := "".join(rest):
+        yield last
 
 
 def file_digest(path: Path) -> bytes:
@@ -175,22 +165,59 @@ def _cut(text: str) -> int:
     return newline + 1 if newline > 0 else PIECE_CHARACTERS
 
 
-def _check_start(path: Path, block: bytes) -> None:
-    """Raise `UserError` for the files that are most often given by mistake, recognized by their first bytes."""
-    if block.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise UserError(f"{path} is UTF-16, expected UTF-8; convert it: iconv -f UTF-16 -t UTF-8 {path} > new.txt.")
+@contextmanager
+def _open_unpacked(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file for reading, unpacked if it is compressed. Its first bytes decide: names are wrong too often."""
+    unpacker = ""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(10)
+        unpacker = next((module for module, magic in UNPACKERS.items() if re.match(magic, start, re.DOTALL)), "")
+        with importlib.import_module(unpacker).open(path, "rb") if unpacker else open(path, "rb") as file:
+            yield file
+    except ImportError as error:
+        raise UserError(f"{path} is compressed, and this Python has no {unpacker}; unpack it first.") from error
+    except UserError:
+        raise
+    except Exception as error:  # each module has its own
+        if unpacker:
+            raise UserError(f"{path} cannot be unpacked ({error}); download it again.") from error
+        if not isinstance(error, OSError):
+            raise
+        raise UserError(f"could not read {path}: {error.strerror or error}; check the path.") from error
+
+
+def _encoding_of(path: Path, block: bytes) -> str:
+    """Return the encoding that a file's byte-order mark names, or UTF-8.
+
+    Raises:
+        UserError: it is one of the files that are most often given by mistake, recognized by their first bytes.
+    """
     for magic, file_type, remedy in (
         (b"%PDF-", "a PDF", "convert it to text first (pdftotext)"),
-        (b"PK\x03\x04", "a zip archive (or a .docx, .epub, ...)", "unpack or convert it first"),
-        (b"\x1f\x8b", "gzip-compressed", "unpack it first (gunzip)"),
+        (b"PK\x03\x04", "a zip archive (or a .docx, .xlsx, .epub, ...)", "unpack or convert it first"),
+        (b"PAR1", "a Parquet file", "convert it to .jsonl or .csv first"),
     ):
         if block.startswith(magic):
             raise UserError(f"{path} is {file_type}, expected text; {remedy}.")
+    if block[257:262] == b"ustar":
+        raise UserError(f"{path} is a tar archive, expected text; unpack it first (tar -xf).")
+    return next((encoding for mark, encoding in BYTE_ORDER_MARKS if block.startswith(mark)), "utf-8")
 
 
-def _not_utf8(path: Path, position: int) -> UserError:
+def _binary(path: Path, block: bytes, position: int) -> UserError:
+    """Return the error for a file with a zero character in this block."""
+    if position == 0 and block[1::2].count(0) + block[::2].count(0) > len(block) // 3:
+        endian = "LE" if block[1::2].count(0) > block[::2].count(0) else "BE"
+        remedy = f"convert it: iconv -f UTF-16{endian} -t UTF-8 {path} > new.txt"
+        return UserError(f"{path} seems to be UTF-16 without a byte-order mark, expected UTF-8; {remedy}.")
+    where = f"a zero byte at byte {position + block.find(0):,}"
+    return UserError(f"{path} is a binary file ({where}), expected UTF-8 text; give a text file.")
+
+
+def _not_unicode(path: Path, encoding: str, position: int) -> UserError:
     remedy = f"convert it, for example: iconv -f WINDOWS-1252 -t UTF-8 {path} > new.txt"
-    return UserError(f"{path} is not UTF-8 text at byte {position:,}; {remedy}.")
+    return UserError(f"{path} is not {encoding.upper()} text at byte {position:,}; {remedy}.")
 
 
 def find_text_files(folder: Path, endings: tuple[str, ...], skip: frozenset[str] = frozenset()) -> list[Path]:
@@ -204,5 +231,5 @@ def find_text_files(folder: Path, endings: tuple[str, ...], skip: frozenset[str]
     paths = []
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".") and name not in skip]
-        paths += [Path(parent, name) for name in names if name.lower().endswith(endings) and not name.startswith(".")]
+        paths += [Path(parent, name) for name in names if ending_of(Path(name)) in endings and not name.startswith(".")]
     return sorted((path for path in paths if path.is_file()), key=lambda path: path.relative_to(folder).parts)

@@ -30,7 +30,7 @@ from llmasos.errors import UserError
 from llmasos.storage import read_json, write_folder, write_json
 from llmasos.storage.lock import lock
 
-FORMAT = 2  # raise it when the layout, the splits or the cutting into pieces change: older folders are then left alone
+FORMAT = 3  # raise it when the layout, the splits or the cutting into pieces change: older folders are then left alone
 
 
 class Encoder(Protocol):

@@ -100,7 +100,7 @@ def filled_text(value: Any, name: str) -> str:
     """Return a value as a text without surrounding white space; raise `BadRow` if it says nothing."""
     text = to_text(value, name).strip()
     if not text:
-        raise BadRow(f"the {name} is {'null' if to_plain(value) is None else 'empty'}.")
+        raise BadRow(f"the {name} is empty.")
     return text
 
 

