@@ -71,12 +71,14 @@ class DataSettings(Part):
 
     source: str = setting(
         "storyworld",
-        "a dataset's name, a .txt, .md or .jsonl file or a folder of them; for labeled examples, questions and pairs "
-        "a .csv, .tsv or .jsonl file; for pairs also two text files with a comma between them",
+        "a dataset's name, a .txt, .md, .jsonl or .json file or a folder of them; for labeled examples, questions, "
+        "pairs and chats a .csv, .tsv, .jsonl or .json file; for pairs also two text files with a comma between them",
         flag="data",
     )
     val_data: str | None = setting(None, "a file to validate on (default: a part of --data is held out)")
-    columns: str | None = setting(None, "names of a file's columns, for example text=review,label=stars")
+    columns: str | None = setting(
+        None, "names or numbers of a file's columns: text=review,label=stars or text=4,label=2"
+    )
     languages: str | None = setting(None, "source and target language of parallel data: de-en or en-de")
     skip_bad: bool = setting(False, "skip and count unusable examples instead of stopping")
     train_examples: int | None = setting(None, "train on a random subset of this many examples", at_least=1)
