@@ -52,6 +52,9 @@ def make_parser() -> argparse.ArgumentParser:
          "machine cannot see)")  # fmt: skip
     flag("--allow-host", action="append", metavar="NAME", help="another host name of the server, for example behind a "
          "proxy; may be repeated")  # fmt: skip
+    flag("--allow-origin", action="append", default=[], metavar="URL", help="let pages of this origin use the server, "
+         "for example http://localhost:3000; may be repeated; '*' allows every page of the web: without a key, any "
+         "that you visit")  # fmt: skip
 
     flag = parser.add_argument_group("limits").add_argument
     flag("--threads", type=int, metavar="N", help="CPU threads for computation (default: torch's choice; 1 is fastest "
@@ -92,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             device=args.device,
             api_key=args.api_key,
             hosts=allowed_hosts(args),
+            allow_origins=args.allow_origin,
             max_batch=args.max_batch,
             max_waiting=args.max_waiting,
             max_tokens=args.max_tokens,

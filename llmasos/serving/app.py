@@ -15,6 +15,8 @@ A request passes these checks, each of which can reject it with a sentence:
 
     host → API key → path → method → Content-Type → size → JSON → fields → the route's handler
 
+A page of another site can read the answers only if its origin is allowed (`http/cors.py`): `allow_origins=[…]`.
+
 Behind a proxy that passes its public name on, `create_app` needs that name: `hosts=["models.example.com"]`.
 """
 
@@ -34,7 +36,8 @@ from llmasos.errors import UserError
 from llmasos.serving.api import ROUTES
 from llmasos.serving.api.openapi import openapi_document
 from llmasos.serving.engine import Engine
-from llmasos.serving.http.errors import RequestError, as_request_error, error_object, show, status_line
+from llmasos.serving.http.cors import AllowedOrigins, is_preflight
+from llmasos.serving.http.errors import Headers, RequestError, as_request_error, error_object, show, status_line
 from llmasos.serving.http.http_types import MAX_BODY, Environ, Request, Response, Route, json_response, parse_body
 from llmasos.serving.metrics import Metrics
 from llmasos.serving.served_model import ServedModel, default_name
@@ -55,6 +58,7 @@ def create_app(
     device: str = "auto",
     api_key: str | None = None,
     hosts: Sequence[str] | None = None,
+    allow_origins: Sequence[str] = (),
     max_batch: int = 16,
     max_waiting: int = 64,
     max_tokens: int = MAX_TOKENS,
@@ -73,6 +77,8 @@ def create_app(
         hosts: the host names that requests may use, without port, or ["*"] for any. None = any if an API key is
             required, otherwise the names of this machine only: a page of another site could resolve its own name to
             this machine's address and read what the model writes ("DNS rebinding").
+        allow_origins: whose pages may use the server from a browser, for example ["http://localhost:3000"], or ["*"]
+            for any page of the web, which without an API key means anyone whose page you visit.
         max_batch, max_waiting: how many requests are decoded at once, and how many more may wait.
         max_tokens: how many tokens a request may ask for.
         max_body: how many bytes a body may have.
@@ -84,8 +90,10 @@ def create_app(
     api_key = os.environ.get(API_KEY_VARIABLE) if api_key is None else api_key
     if api_key is not None and not re.fullmatch("[!-~]+", api_key):
         raise UserError("the API key is empty or has a space or a non-ASCII character; choose another one.")
-    if isinstance(hosts, str):
-        raise UserError(f"hosts is {hosts!r}; it must be a list of names, for example [{hosts!r}].")
+    for setting, names in (("hosts", hosts), ("allow_origins", allow_origins)):
+        if isinstance(names, str):
+            raise UserError(f"{setting} is {names!r}; it must be a list of names, for example [{names!r}].")
+    origins = AllowedOrigins(allow_origins)
     for setting, value in (("max_tokens", max_tokens), ("max_body", max_body)):
         if not isinstance(value, int) or value < 1:
             raise UserError(f"{setting} is {value!r}; it must be an integer of at least 1.")
@@ -95,7 +103,7 @@ def create_app(
         name = name or default_name(model)
     else:
         engine = model
-    app = App(ServedModel(name or "model", engine, max_tokens), api_key, hosts, max_body)
+    app = App(ServedModel(name or "model", engine, max_tokens), api_key, hosts, origins, max_body)
     engine.start()
     return app
 
@@ -109,9 +117,16 @@ class App:
         routes: those that the model supports.
     """
 
-    def __init__(self, served: ServedModel, api_key: str | None, hosts: Sequence[str] | None, max_body: int):
+    def __init__(
+        self,
+        served: ServedModel,
+        api_key: str | None,
+        hosts: Sequence[str] | None,
+        origins: AllowedOrigins,
+        max_body: int,
+    ):
         self.served, self.engine = served, served.engine
-        self.api_key, self.max_body = api_key, max_body
+        self.api_key, self.origins, self.max_body = api_key, origins, max_body
         self.hosts = None if hosts is None else [normalize_host(host) for host in hosts]
         openapi_route = Route(
             "GET", "/openapi.json", lambda request: json_response(self.document), "This document (OpenAPI 3.1)."
@@ -140,18 +155,25 @@ class App:
         route: Route | None = None
         try:
             self.check_host(environ)
-            if not any(public.public and public.path == path for public in self.routes):
-                self.check_key(environ)
-            route = self.find_route(method, path)
-            body = self._bodies.get(route.path)
-            values = {} if body is None else body.check(parse_body(environ, self.max_body))
-            path_suffix = path[len(route.path) :] if route.is_prefix else ""
-            response = route.handler(Request(self.served, values, path_suffix, environ))
+            if is_preflight(environ):  # without a key: browsers send none here
+                response = Response(b"", headers=self.origins.preflight_headers(environ))
+            else:
+                if not any(public.public and public.path == path for public in self.routes):
+                    self.check_key(environ)
+                route = self.find_route(method, path)
+                body = self._bodies.get(route.path)
+                values = {} if body is None else body.check(parse_body(environ, self.max_body))
+                path_suffix = path[len(route.path) :] if route.is_prefix else ""
+                response = route.handler(Request(self.served, values, path_suffix, environ))
         except Exception as exception:
             error = as_request_error(exception)
             response = json_response(error_object(error), error.status, error.headers)
         self.count_response(method, response.status, route)
-        return send(response, method == "HEAD", start_response)
+        return send(response, self.cors_headers(environ.get("HTTP_ORIGIN")), method == "HEAD", start_response)
+
+    def cors_headers(self, origin: str | None) -> Headers:
+        """The headers that let a page of this origin read a response. A server adds them to what it rejects itself."""
+        return self.origins.headers(origin)
 
     def count_response(self, method: str | None, status: int, route: Route | None = None) -> None:
         """Count a response. The server also calls this for what it rejects itself, even before it knows the method."""
@@ -236,9 +258,10 @@ def normalize_host(host: str) -> str:
     return re.sub(":[0-9]*$", "", host).removesuffix(".")
 
 
-def send(response: Response, head_only: bool, start_response: StartResponse) -> Iterable[bytes]:
-    """Pass a response to the WSGI server."""
-    headers = [("Content-Type", response.content_type), ("X-Content-Type-Options", "nosniff"), *response.headers]
+def send(response: Response, more: Headers, head_only: bool, start_response: StartResponse) -> Iterable[bytes]:
+    """Pass a response to the WSGI server, with more headers than its own."""
+    headers = [("Content-Type", response.content_type), ("X-Content-Type-Options", "nosniff")]
+    headers += [*response.headers, *more]
     if isinstance(response.body, bytes):
         headers.append(("Content-Length", str(len(response.body))))
     start_response(status_line(response.status), headers)

@@ -74,6 +74,7 @@ class LLMServing:
         api_key: str | None = None,
         name: str | None = None,
         hosts: Sequence[str] | None = None,
+        allow_origins: Sequence[str] = (),
         max_batch: int = 16,
         max_waiting: int = 64,
         max_tokens: int = MAX_TOKENS,
@@ -87,7 +88,8 @@ class LLMServing:
             host: where to listen; "127.0.0.1" can be reached from this machine only, "0.0.0.0" from everywhere.
             port: 0 chooses a free one; `service.url` then has it.
             max_connections: how many clients may be connected at once.
-            api_key, name, hosts, max_batch, max_waiting, max_tokens, max_body, request_seconds: as in `create_app`.
+            api_key, name, hosts, allow_origins, max_batch, max_waiting, max_tokens, max_body, request_seconds: as in
+                `create_app`.
         """
 
         def make_app() -> App:
@@ -97,6 +99,7 @@ class LLMServing:
                 name=name or default_name(self.name),
                 api_key=api_key,
                 hosts=hosts,
+                allow_origins=allow_origins,
                 max_tokens=max_tokens,
                 max_body=max_body,
             )

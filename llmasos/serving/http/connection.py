@@ -14,7 +14,14 @@ from http import HTTPStatus
 from typing import Any
 from wsgiref.simple_server import ServerHandler, WSGIRequestHandler
 
-from llmasos.serving.http.errors import CLIENT_CLOSED, RequestError, as_request_error, error_object, status_line
+from llmasos.serving.http.errors import (
+    CLIENT_CLOSED,
+    Headers,
+    RequestError,
+    as_request_error,
+    error_object,
+    status_line,
+)
 from llmasos.serving.http.http_types import JSON, body_too_large, to_json
 
 MAX_REQUEST_LINE = 8_192  # bytes
@@ -210,9 +217,14 @@ class Connection(WSGIRequestHandler):
         """Answer a request that could not be read."""
         self.server.count_response(self.command, error.status)
         self.connection.settimeout(self.server.write_seconds)
-        self.wfile.write(error_response(error))
+        self.wfile.write(error_response(error, self.cors_headers()))
         self.wfile.flush()
         self.log_request(error.status)
+
+    def cors_headers(self) -> Headers:
+        """The application's, for what it does not answer itself; () if the headers have not been read."""
+        headers = getattr(self, "headers", None)
+        return () if headers is None else self.server.cors_headers(headers.get("Origin"))
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Log the time, the request, its status and how long it took."""
@@ -243,7 +255,7 @@ class ApplicationHandler(ServerHandler):
         logging.getLogger(__name__).error("a response failed", exc_info=error)
         self.request_handler.log_request(500)
         if not self.headers_sent:
-            self.stdout.write(error_response(as_request_error(error)))
+            self.stdout.write(error_response(as_request_error(error), self.request_handler.cors_headers()))
             self.stdout.flush()
 
 
@@ -260,9 +272,10 @@ def linger(connection: socket.socket) -> None:
             return
 
 
-def error_response(error: RequestError) -> bytes:
-    """A whole HTTP response that reports an error."""
+def error_response(error: RequestError, more: Headers = ()) -> bytes:
+    """A whole HTTP response that reports an error, with more headers than the error's own."""
     body = to_json(error_object(error)) + b"\n"
-    headers = [("Content-Type", JSON), ("Content-Length", str(len(body))), ("Connection", "close"), *error.headers]
+    headers = [("Content-Type", JSON), ("Content-Length", str(len(body))), ("Connection", "close")]
+    headers += [*error.headers, *more]
     lines = [f"HTTP/1.1 {status_line(error.status)}", *(f"{name}: {value}" for name, value in headers)]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body

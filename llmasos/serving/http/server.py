@@ -34,7 +34,7 @@ from wsgiref.simple_server import WSGIServer
 
 from llmasos.errors import UserError
 from llmasos.serving.http.connection import LINGER, Connection, error_response
-from llmasos.serving.http.errors import RequestError, retry_after
+from llmasos.serving.http.errors import Headers, RequestError, retry_after
 from llmasos.serving.http.http_types import MAX_BODY
 
 BACKLOG = 1024  # connections that the system keeps until we accept them
@@ -83,8 +83,8 @@ class HTTPServer(ThreadingMixIn, WSGIServer):
 
         Args:
             app: the application (PEP 3333). Its attribute `max_body`, if it has one, limits the size of a body; its
-                method `count_response`, if it has one, is called with the method and the status of every request that
-                is rejected before it reaches the application.
+                methods `count_response`, called with the method and the status of every request that is rejected
+                before it reaches the application, and `cors_headers`, called with its Origin, may be missing, too.
             host, port: where to listen; port 0 is any free one.
             max_connections: how many connections are served at once.
             read_seconds: how long the whole request may take to arrive.
@@ -110,6 +110,7 @@ class HTTPServer(ThreadingMixIn, WSGIServer):
         self.public, self.log = not is_loopback(self.host), log
         self.max_connections, self.max_body = max_connections, getattr(app, "max_body", MAX_BODY)
         self.count_response: Callable[[str | None, int], None] = getattr(app, "count_response", lambda *response: None)
+        self.cors_headers: Callable[[str | None], Headers] = getattr(app, "cors_headers", lambda origin: ())
         self.read_seconds, self.write_seconds = read_seconds, write_seconds
         self._connections: set[socket.socket] = set()
         self._changed = threading.Condition()  # guards the set
