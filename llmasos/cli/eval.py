@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = find_model_folder(args.model, say=print)
     config, tokenizer = load_config(folder), load_tokenizer(folder)
     changes = {name: getattr(args, name) for name in CHANGES if hasattr(args, name)}
-    recipe, eval_only = evaluation_recipe(args.model, config, tokenizer, changes)
+    recipe, eval_only = evaluation_recipe(folder, config, tokenizer, changes)
     task = setup_evaluation(recipe, config, tokenizer, args.model, eval_only)
     split = args.split or task.eval_split
     print(f"data     {task.data.name}: {task.data.description}")

@@ -16,12 +16,12 @@ from llmasos.cli.cli import ArgumentParser
 from llmasos.cli.terminal import Screen, note, typed_lines
 from llmasos.errors import UserError
 from llmasos.generation import BeamOptions, SamplingOptions, generate, stream
-from llmasos.hub import load_pretrained
+from llmasos.hub import find_model_folder, load_pretrained
 from llmasos.models import Model
 from llmasos.prompting import TEMPLATES, ChatTemplate, Message, template_of
-from llmasos.storage import read_json
 from llmasos.tasks import respond
 from llmasos.tokenizers import Tokenizer
+from llmasos.training.checkpoints import read_origin
 from llmasos.training.device import pick_device
 
 EXAMPLES = """examples:
@@ -112,7 +112,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise UserError(f"--stream prints a single text while it is generated, not {n_texts}; leave it out.")
 
     device = pick_device(args.device)
-    model, tokenizer = load_pretrained(args.folder, device, say=note)
+    folder = find_model_folder(args.folder, say=note)
+    model, tokenizer = load_pretrained(folder, device, say=note)
     options = parse_options(args, model.config.family)
     is_lm = model.config.family == "gpt" and model.config.is_pretraining
     template = template_of(tokenizer) if is_lm else TEMPLATES["plain"]
@@ -120,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not prompts and not args.interactive:
         if not is_lm or is_chat:
             raise UserError("this model needs an input; pass it with --prompt, or use --interactive.")
-        prompts = [default_prompt(Path(args.folder))]
+        prompts = [default_prompt(folder)]
     writer: Writer | Responder
     if is_lm and isinstance(options, SamplingOptions):
         writer = Writer(model, tokenizer, args.n, args.stream, Screen(sys.stdout), template if is_chat else None)
@@ -147,8 +148,8 @@ def parse_options(args: argparse.Namespace, family: str = "gpt") -> SamplingOpti
 def default_prompt(folder: Path) -> str:
     """The prompt of the run's own samples; empty for a model without a run."""
     try:
-        return read_json(folder / "recipe.json")["prompt"] or ""
-    except (UserError, KeyError, TypeError):  # a model folder, or an unreadable recipe, which is no reason to stop
+        return read_origin(folder)["recipe"]["prompt"] or ""
+    except (UserError, KeyError, TypeError):  # not a checkpoint
         return ""
 
 

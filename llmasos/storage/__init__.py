@@ -1,8 +1,9 @@
 """Files that survive a crash: atomic writes, and tensors in the safetensors format.
 
 `atomic` writes a file or a whole folder under a temporary name and renames it into place, so that a reader sees the old
-version or the new one, never half of either. `safetensors` reads and writes the tensor format of the Hugging Face hub,
-implemented here without pickle. `download` fetches files with checksums, and `lock` lets one process at a time do so.
+version or the new one, never half of either. `checksums` finds damaged files, and proves which files are ours.
+`safetensors` reads and writes the tensor format of the Hugging Face hub, implemented here without pickle. `download`
+fetches files with checksums, and `lock` lets one process at a time do so.
 """
 
 from llmasos.storage.atomic import (

@@ -9,6 +9,8 @@ Temporary names are `.NAME.tmp-PID-N`. The next writer of the same name (or `cle
 killed process: they are stale once their process has ended. A folder cannot be renamed over a non-empty folder, so
 replacing one takes two renames: `NAME` -> `.NAME.old-PID-N`, then the new one -> `NAME`. A crash between the two leaves
 the complete old folder under the `.old` name, and `clean_up` restores it.
+
+A symbolic link is followed: the file or folder that it names is replaced, not the link.
 """
 
 import errno
@@ -30,7 +32,7 @@ _TEMPORARY = re.compile(r"\.(?P<name>[^/\\]+)\.(?P<kind>tmp|old)-(?P<pid>\d+)-\d
 _numbers = itertools.count()
 _in_progress: set[str] = set()  # this process's own temporary files, so that a recycled PID cannot protect a stale one
 
-# The reason for each error of the operating system, and the remedy.
+# The reason for each error of the operating system, and the remedy when writing.
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space or choose a folder on another disk"),
     errno.EDQUOT: ("your disk quota is used up", "delete something or choose a folder on another disk"),
@@ -43,6 +45,11 @@ _REASONS = {
     errno.EISDIR: ("a folder of that name is in the way", "choose another path"),
     errno.EEXIST: ("a file of that name is in the way", "choose another path"),
     errno.ENAMETOOLONG: ("the name is too long for the file system", "choose a shorter one"),
+    errno.ELOOP: ("its symbolic links lead in a circle", "choose another path"),
+    errno.EBUSY: ("the system is using it", "choose a folder inside it, or another one"),
+    errno.ENOLCK: ("the file system has no locks", "choose a folder on another disk"),
+    errno.EOPNOTSUPP: ("the file system does not support this", "choose a folder on another disk"),
+    errno.ESTALE: ("the network drive has lost it", "mount the drive again"),
 }
 
 
@@ -58,6 +65,36 @@ def write_error(path: Path, error: OSError) -> Exception:
     return UserError(f"could not write {shown}: {reason}; what was there before is intact; {remedy}.")
 
 
+def read_error(path: Path | str, error: OSError) -> UserError:
+    """Return a `UserError` that says in one sentence why `path` could not be read and what to do."""
+    remedies = {
+        errno.EACCES: "it is intact as far as is known: allow yourself to read it (chmod u+rX), or ask its owner",
+        errno.EPERM: "it is intact as far as is known: allow yourself to read it (chmod u+rX), or ask its owner",
+        errno.EISDIR: "a folder is in its place: move that away",
+        errno.EIO: "the disk reported an error: check the disk",
+    }
+    remedy = remedies.get(error.errno or 0, "check the path")
+    return UserError(f"could not read {path}: {error.strerror or error}; {remedy}.")
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and its parents if they are missing. Raises UserError, whatever the reason."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        unknown = (error.strerror or str(error)).lower(), "choose another path"
+        reason, remedy = _REASONS.get(error.errno or 0, unknown)
+        raise UserError(f"could not write to {folder}, which cannot be made: {reason}; {remedy}.") from error
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a file or folder that is in the way to `NAME.old`, `NAME.old-2`, …, and return that path."""
+    names = (f"{path.name}.old" + (f"-{number}" if number > 1 else "") for number in itertools.count(1))
+    free = next(other for name in names if not os.path.lexists(other := path.with_name(name)))
+    os.rename(path, free)
+    return free
+
+
 @contextmanager
 def write_file(final: Path | str) -> Iterator[Path]:
     """Yield a temporary path next to `final`; the file that the caller writes there becomes `final` at the block's end.
@@ -67,7 +104,7 @@ def write_file(final: Path | str) -> Iterator[Path]:
     Raises:
         UserError: the disk is full, over quota, read-only, not permitted, or similar.
     """
-    final = Path(final)
+    final = _followed(final)
     with _temporary_beside(final) as temporary:
         yield temporary
         sync(temporary)
@@ -78,7 +115,7 @@ def write_file(final: Path | str) -> Iterator[Path]:
 
 
 @contextmanager
-def write_folder(final: Path | str) -> Iterator[Path]:
+def write_folder(final: Path | str, keep_others: bool = False) -> Iterator[Path]:
     """Yield a new temporary folder next to `final`; it becomes `final` when the block ends.
 
         with write_folder("runs/a/checkpoint") as folder:
@@ -86,13 +123,20 @@ def write_folder(final: Path | str) -> Iterator[Path]:
 
     An existing folder is replaced, and deleted once the new one is in place. Missing parents are created.
 
+    Args:
+        final: the folder's path.
+        keep_others: move along what the existing folder holds under other names than the new one, because it is not
+            known to be ours. Without it, the caller knows that all of it is.
+
     Raises:
         UserError: the disk is full, over quota, read-only, not permitted, or similar; `final` is then unchanged.
     """
-    final = Path(final)
+    final = _followed(final)
     with _temporary_beside(final) as temporary:
         temporary.mkdir()
         yield temporary
+        if keep_others and final.is_dir():
+            _copy_others(final, temporary)
         _sync_tree(temporary)
         _rename_folder(temporary, final)
 
@@ -122,7 +166,7 @@ def read_json(path: Path | str) -> Any:
     try:
         return json.loads(Path(path).read_bytes())
     except OSError as error:
-        raise UserError(f"could not read {path}: {error.strerror or error}; check the path.") from error
+        raise read_error(path, error) from error
     except json.JSONDecodeError as error:
         message = f"{path} is not valid JSON ({error.msg} at line {error.lineno}); it is damaged: write it again."
         raise UserError(message) from error
@@ -144,15 +188,21 @@ def clean_up(final: Path | str) -> None:
 
     Call this before reading a folder that is replaced in place. It is safe at any time, in any number of processes.
     """
-    final = Path(final)
-    if not final.parent.is_dir() or not os.access(final.parent, os.W_OK):
+    final = _followed(final)
+    clean_up_folder(final.parent, final.name)
+
+
+def clean_up_folder(folder: Path, name: str | None = None) -> None:
+    """Do what `clean_up` does for everything in a folder of our own, or for one name in it."""
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
         return
-    for path in sorted(final.parent.glob(f".{_escape_glob(final.name)}.*-*")):
+    for path in sorted(folder.iterdir()):
         match = _TEMPORARY.fullmatch(path.name)
-        if not match or match["name"] != final.name:
+        if not match or match["name"] != (name or match["name"]):
             continue
         if os.path.abspath(path) in _in_progress or _is_alive(int(match["pid"])):
             continue
+        final = folder / match["name"]
         if match["kind"] == "old" and not final.exists():
             with suppress(OSError):  # another process may be restoring it at this moment
                 os.rename(path, final)
@@ -177,7 +227,7 @@ def _temporary_beside(final: Path) -> Iterator[Path]:
     temporary = _temporary_name(final, "tmp")
     _in_progress.add(os.path.abspath(temporary))
     try:
-        final.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(final.parent)
         clean_up(final)
         yield temporary
     except OSError as error:
@@ -208,6 +258,22 @@ def _rename_folder(temporary: Path, final: Path) -> None:
         _in_progress.discard(os.path.abspath(old))
 
 
+def _copy_others(old: Path, new: Path) -> None:
+    """Copy (as hard links where possible) the files of `old` into `new`, except those that `new` has, too."""
+    for path in (path for path in sorted(old.rglob("*")) if path.is_symlink() or not path.is_dir()):
+        target = new / path.relative_to(old)
+        if target.is_file():
+            continue
+        blocked = next((part for part in (target, *target.parents) if part != new and os.path.lexists(part)), None)
+        if blocked and (blocked == target or not blocked.is_dir()):  # a file of ours has the name of their folder
+            target = blocked.with_name(f"{blocked.name}.old") / target.relative_to(blocked)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(path, target, follow_symlinks=False)
+        except (OSError, NotImplementedError):
+            shutil.copy2(path, target, follow_symlinks=False)
+
+
 def _sync_tree(folder: Path) -> None:
     """`sync` every file in `folder`, then every folder, innermost first."""
     for path, _, names in os.walk(folder, topdown=False):
@@ -216,12 +282,13 @@ def _sync_tree(folder: Path) -> None:
         sync(Path(path))
 
 
+def _followed(path: Path | str) -> Path:
+    """The path that a symbolic link names."""
+    return Path(os.path.realpath(path))
+
+
 def _temporary_name(final: Path, kind: str) -> Path:
     return final.parent / f".{final.name}.{kind}-{os.getpid()}-{next(_numbers)}"
-
-
-def _escape_glob(name: str) -> str:
-    return re.sub(r"([*?[])", r"[\1]", name)
 
 
 def _is_alive(pid: int) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from llmasos.storage.atomic import write_error
+from llmasos.storage.atomic import make_folder, write_error
 
 if sys.platform == "win32":
     import msvcrt
@@ -28,16 +28,19 @@ def lock(path: Path | str, on_wait: Callable[[], None] | None = None) -> Iterato
         UserError: the file cannot be created.
     """
     path = Path(path)
+    make_folder(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         file = open(path, "a+b")
     except OSError as error:
         raise write_error(path, error) from error
     with file:
-        if not _try_to_lock(file.fileno()):
-            if on_wait:
-                on_wait()
-            _wait_for_lock(file.fileno())
+        try:
+            if not _try_to_lock(file.fileno()):
+                if on_wait:
+                    on_wait()
+                _wait_for_lock(file.fileno())
+        except OSError as error:
+            raise write_error(path, error) from error
         yield  # closing the file releases the lock
 
 

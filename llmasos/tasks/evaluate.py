@@ -9,9 +9,9 @@ from llmasos.errors import UserError
 from llmasos.models import ModelConfig
 from llmasos.prompting import template_of
 from llmasos.prompting.chat_template import PLAIN
-from llmasos.storage import read_json
 from llmasos.tasks import Task, check_model, task_class
 from llmasos.tokenizers import Tokenizer
+from llmasos.training.checkpoints import STATE, read_origin
 from llmasos.training.recipe import Recipe, make_recipe, read_recipe
 
 OF_THE_DATA = ("val_data", "columns", "languages", "train_examples")  # settings that other data does not inherit
@@ -37,12 +37,12 @@ def setup_evaluation(
 
 
 def evaluation_recipe(
-    model: str | Path, config: ModelConfig, tokenizer: Tokenizer, changes: dict[str, Any]
+    model: Path, config: ModelConfig, tokenizer: Tokenizer, changes: dict[str, Any]
 ) -> tuple[Recipe, bool]:
     """The recipe by which to evaluate a model: that of its run, with some settings changed.
 
     Args:
-        model: the folder or the name of the model. If it belongs to no run, its config says what it is for.
+        model: the folder of the model. If it belongs to no run, its config says what it is for.
         config, tokenizer: of the model.
         changes: settings by their flat names.
 
@@ -52,18 +52,16 @@ def evaluation_recipe(
     Raises:
         UserError: the model's head is not for any task, or a setting is out of range.
     """
-    recipe = recipe_of(Path(model), config, tokenizer)
+    recipe = recipe_of(model, config, tokenizer)
     if "data" in changes:
         changes = {**dict.fromkeys(OF_THE_DATA), **changes}
     return recipe.replace(**changes), "data" in changes and not is_dataset(changes["data"])
 
 
 def recipe_of(model: Path, config: ModelConfig, tokenizer: Tokenizer) -> Recipe:
-    """The recipe of the run that a model belongs to; if it belongs to none, the task that it was made for."""
-    folder = model.resolve()
-    for run in (folder, folder.parent.parent):  # a run, or one of its checkpoints
-        if (run / "recipe.json").is_file():
-            return read_recipe({**read_json(run / "recipe.json"), "compare": False})
+    """The recipe of the run that a checkpoint belongs to; of another model, the task that it was made for."""
+    if (model / STATE).is_file():
+        return read_recipe({**read_origin(model)["recipe"], "compare": False})
     chats = config.family == "gpt" and template_of(tokenizer).name != PLAIN  # has the special tokens of a chat
     task = default_task(config.family, config.head, chats)
     if task is None:

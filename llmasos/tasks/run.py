@@ -6,6 +6,7 @@ What depends on what the model is for is in the other files of this folder, and 
 `llmasos/training`; here they come together. `train.py` and `LLMTrainer.train` both call `run_recipe`.
 """
 
+import hashlib
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,28 @@ import torch
 from llmasos import console
 from llmasos.console import Say
 from llmasos.errors import UserError
-from llmasos.models import Model, ModelConfig, load_weights, n_parameters
+from llmasos.models import Model, ModelConfig, load_weights, n_parameters, weights_of
 from llmasos.signals import Terminated
-from llmasos.storage import read_json, write_json
+from llmasos.storage import read_json
 from llmasos.tasks import Task, task_class
-from llmasos.tokenizers import Tokenizer
 from llmasos.training.checkpoints import all_checkpoints, best_checkpoint, checkpoint_step
 from llmasos.training.device import pick_device, pick_precision
 from llmasos.training.distributed import DistributedContext, init_distributed, shutdown_distributed
 from llmasos.training.optimizers import freeze
 from llmasos.training.recipe import Recipe
-from llmasos.training.run_folder import BASELINE, RESULTS, check_same_data, has_finished, make_run_folder, run_lock
+from llmasos.training.run_folder import (
+    BASELINE,
+    RESULTS,
+    check_same_start,
+    find_origin,
+    has_finished,
+    holds_run,
+    make_run_folder,
+    new_origin,
+    run_lock,
+    update_origin,
+    write_results,
+)
 from llmasos.training.trainer import Result, Trainer
 
 
@@ -61,15 +73,18 @@ def run_once(recipe: Recipe, run: Path, context: DistributedContext, resume: boo
     context.shard(recipe.training.batch_size)  # likewise
     torch.set_float32_matmul_precision("high")  # lets a GPU multiply fp32 matrices on its tensor cores (TF32)
 
-    task = setup_task(recipe, run, context, resume, say)
+    task, origin = setup_task(recipe, run, context, resume, say)
     torch.manual_seed(recipe.training.seed)
     resumed = resume and bool(all_checkpoints(run))  # else weights come from --init-from, in a resumed run too
-    model = task.build_model(with_weights=not resumed).to(device)
+    model = task.build_model(with_weights=not resumed)
+    if resume and not resumed:
+        check_same_start(run, "the weights of --init-from have", origin["initial_weights"], initial_weights(task))
+    model = model.to(device)
     if recipe.training.freeze_layers is not None:
         freeze(model, recipe.training.freeze_layers)
     say(f"model    {describe_model(recipe, task.config)}: {describe_size(model)}, on {device.type}")
 
-    trainer = make_trainer(task, model, run, context, say)
+    trainer = make_trainer(task, model, run, origin, context, say)
     if resume:
         resume_trainer(trainer)
     first, last = trainer.state.step, recipe.training.max_steps
@@ -90,8 +105,14 @@ def how_to_continue(run: Path, step: int) -> str:
     return f"stopped at step {step:,}, everything is saved; to continue: {command}"
 
 
-def setup_task(recipe: Recipe, run: Path, context: DistributedContext, resume: bool, say: Say) -> Task:
-    """Prepare the examples, and make the folder of a new run. The main process goes first."""
+def setup_task(
+    recipe: Recipe, run: Path, context: DistributedContext, resume: bool, say: Say
+) -> tuple[Task, dict[str, Any]]:
+    """Prepare the examples, and make the folder of a new run. The main process goes first.
+
+    Returns:
+        The task, and what the run was started with (see `run_folder`).
+    """
     cls = task_class(recipe.task)
     data = cls.open_data(recipe)
     say(f"data     {data.name}: {data.description}")
@@ -100,28 +121,38 @@ def setup_task(recipe: Recipe, run: Path, context: DistributedContext, resume: b
     if is_new := context.is_main and not resume:
         task = cls.setup(recipe, data)
     else:
-        task = cls.setup(recipe, data, *tokenizer_and_config(run))
-        check_same_data(run, task.fingerprint)
+        from llmasos.hub.tokenizers import load_any_tokenizer  # a pretrained model may have brought a published one
+
+        origin, tokenizer_folder = find_origin(run, say)
+        task = cls.setup(recipe, data, load_any_tokenizer(tokenizer_folder), ModelConfig.from_dict(origin["config"]))
+        check_same_start(run, "the data has", origin["data_fingerprint"], task.fingerprint)
     for line in task.summary:
         say(line)
     if is_new:
-        task.build_model()  # raises an error if the weights of --init-from do not fit
-        make_run_folder(run, task.saved_recipe, task.tokenizer, task.config, task.fingerprint)
+        origin = new_origin(task.saved_recipe, task.config, task.fingerprint, initial_weights(task))
+        make_run_folder(run, origin, task.tokenizer)
     elif context.is_main:
-        write_json(run / "recipe.json", task.saved_recipe.flat())  # with what has changed now, for the next time
+        origin = update_origin(run, origin, task.saved_recipe, task.tokenizer, say)
     if context.is_main:
         context.barrier()
-    return task
+    return task, origin
 
 
-def tokenizer_and_config(run: Path) -> tuple[Tokenizer, ModelConfig]:
-    """What an existing run was started with."""
-    from llmasos.hub.tokenizers import load_any_tokenizer  # a pretrained model may have brought a published one
+def initial_weights(task: Task) -> str | None:
+    """A checksum of the weights that `--init-from` brings. Raises UserError if they do not fit."""
+    if task.recipe.model.init_from is None or not task.recipe.model.init_weights:
+        task.build_model()
+        return None
+    torch.manual_seed(task.recipe.training.seed)  # for what the pretrained model does not have, such as a new head
+    digest = hashlib.sha256()
+    for tensor in weights_of(task.build_model()).values():
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
-    return load_any_tokenizer(run / "tokenizer"), ModelConfig.from_dict(read_json(run / "origin.json")["config"])
 
-
-def make_trainer(task: Task, model: Model, run: Path, context: DistributedContext, say: Say) -> Trainer:
+def make_trainer(
+    task: Task, model: Model, run: Path, origin: dict[str, Any], context: DistributedContext, say: Say
+) -> Trainer:
     """The training loop for a task, which writes a sample after each validation."""
 
     def after_validation(step: int, val_loss: float) -> dict[str, float]:
@@ -136,6 +167,7 @@ def make_trainer(task: Task, model: Model, run: Path, context: DistributedContex
         task.recipe.training,
         run,
         save_tokenizer=task.tokenizer.save,
+        origin=origin,
         context=context,
         flops_per_token=task.flops_per_token,
         unit=task.unit,
@@ -161,7 +193,7 @@ def finish(task: Task, model: Model, run: Path, result: Result, say: Say) -> Non
     load_weights(model, best / "model.safetensors")
     report = task.report(model)
     say("\n" + "\n".join(report.lines()) + "\n")
-    write_json(run / RESULTS, {"step": result.state.step, **report.to_dict()})
+    write_results(run, {"step": result.state.step, **report.to_dict()}, say)
     say(f"best checkpoint: step {result.state.best_step:,} of {result.state.step:,}, in {best}")
     if result.state.best_loss is not None:
         say(task.describe_loss(result.state.best_loss))
@@ -177,7 +209,7 @@ def run_and_compare(recipe: Recipe, run: Path, context: DistributedContext, resu
     for folder, settings in runs.items():
         if folder == baseline and context.is_main:
             console.say(f"\nNow the same from random weights, for comparison, in {baseline}\n")
-        result = run_once(settings, folder, context, resume and (folder / "recipe.json").is_file())
+        result = run_once(settings, folder, context, resume and holds_run(folder))
         if result.interrupted:
             return result
     if context.is_main:

@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = find_model_folder(args.model, say=print)
     model, tokenizer = load_pretrained(folder, device, say=print)
     models = {"float": model, "int8": load_pretrained(folder, device, lambda text: None, quantize="int8")[0]}
-    task, split = open_held_out(args, model, tokenizer)
+    task, split = open_held_out(args, folder, model, tokenizer)
     tokens, subset = (None, "") if args.all else take_subset(task, split)
 
     n_rounded = sum(matrix.weight.numel() for matrix in quantized_layers(models["int8"]))
@@ -149,12 +149,12 @@ def make_parser() -> ArgumentParser:
     return parser
 
 
-def open_held_out(args: argparse.Namespace, model: Model, tokenizer: Tokenizer) -> tuple[Task, str]:
+def open_held_out(args: argparse.Namespace, folder: Path, model: Model, tokenizer: Tokenizer) -> tuple[Task, str]:
     """Open the task to evaluate with, and its split. Translation decodes greedily, because that is faster."""
     changes = {name: getattr(args, name) for name in SETTINGS if hasattr(args, name)} | {"beams": 1}
     if args.task:
         changes["task"] = args.task
-    recipe, eval_only = evaluation_recipe(args.model, model.config, tokenizer, changes)
+    recipe, eval_only = evaluation_recipe(folder, model.config, tokenizer, changes)
     task = setup_evaluation(recipe, model.config, tokenizer, args.model, eval_only)
     return task, args.split or ("all" if eval_only else "val")
 

@@ -1,27 +1,26 @@
 """Checkpoints: what a run writes to disk so that it can be resumed, or used, after any accident.
 
     runs/storyworld/
-        recipe.json                  every setting
+        recipe.json                  every setting, to be read
         metrics.jsonl                one line of numbers every few steps
-        tokenizer/
+        origin.json  tokenizer/      what the run was started with (see `run_folder`)
         checkpoints/
             step-00000500/           a model folder …
                 config.json  model.safetensors  vocab.json …
                 optimizer.safetensors           … that, with this, can be resumed
-                state.json           step, best validation loss so far, checksums of the other files
+                state.json           step, best validation loss so far, what the run was started with, and checksums
 
 A checkpoint is written into a temporary folder and renamed when it is complete, so one that has its name is complete.
-If the disk corrupts it later, the checksums reveal it, and the one before it is used. The newest two and the best are
-kept. Data order and dropout are functions of (seed, step), so of those the step number is all that must be saved.
+If the disk corrupts it later, the checksums reveal it, and the one before it is used. It needs nothing outside its own
+folder. The newest two and the best are kept; older ones are removed if they are exactly as this run wrote them. Data
+order and dropout are functions of (seed, step), so of those the step number is all that must be saved.
 """
 
-import hashlib
-import json
 import re
-import shutil
 import warnings
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +29,13 @@ import torch
 from llmasos.console import command
 from llmasos.errors import UserError
 from llmasos.models import Model, load_weights, save_model
-from llmasos.storage import load_tensors, read_json, save_tensors, sha256_file, write_folder, write_json
+from llmasos.storage import load_tensors, read_json, save_tensors, write_folder
+from llmasos.storage.checksums import find_corruption as find_corruption_of
+from llmasos.storage.checksums import read_sealed, remove_own, seal
 from llmasos.training.optimizers import load_optimizer_tensors, optimizer_tensors
 
 MAX_CHECKPOINTS = 2  # the newest, besides the best
+CHECKPOINTS, STATE, ORIGIN = "checkpoints", "state.json", "origin.json"
 
 
 @dataclass
@@ -53,25 +55,31 @@ def save_checkpoint(
     model: Model,
     optimizers: list[torch.optim.Optimizer],
     save_tokenizer: Callable[[Path], None],
+    origin: Mapping[str, Any],
 ) -> Path:
-    """Write `run/checkpoints/step-N` and delete the checkpoints that are no longer needed.
+    """Write `run/checkpoints/step-N` and remove this run's checkpoints that are no longer needed.
 
     Raises:
         UserError: it cannot be written, for example because the disk is full. All earlier checkpoints are still there.
     """
-    folder = run / "checkpoints" / checkpoint_name(state.step)
-    with write_folder(folder) as temporary:
+    folder = run / CHECKPOINTS / checkpoint_name(state.step)
+    with write_folder(folder, keep_others=True) as temporary:
         save_model(temporary, model)
         save_tokenizer(temporary)
         save_tensors(temporary / "optimizer.safetensors", optimizer_tensors(model, optimizers))
-        checksums = {path.name: sha256_file(path) for path in sorted(temporary.iterdir())}
-        checksums["state"] = digest(asdict(state))
-        write_json(temporary / "state.json", {**asdict(state), "sha256": checksums})
-    checkpoints = all_checkpoints(run)
-    for old in checkpoints[:-MAX_CHECKPOINTS]:
+        seal(temporary / STATE, {**asdict(state), "origin": dict(origin)})
+    own = [path for path in all_checkpoints(run) if is_own(path, origin) and checkpoint_step(path) <= state.step]
+    for old in own[:-MAX_CHECKPOINTS]:
         if checkpoint_step(old) != state.best_step:
-            shutil.rmtree(old, ignore_errors=True)
+            with suppress(OSError):  # an old checkpoint that stays is no reason to stop the training
+                remove_own(old / STATE)
     return folder
+
+
+def is_own(checkpoint: Path, origin: Mapping[str, Any]) -> bool:
+    """Whether the run with this origin wrote a checkpoint, under the name that it has now."""
+    state = read_sealed(checkpoint / STATE) or {}
+    return state.get("step") == checkpoint_step(checkpoint) and state.get("origin", {}).get("run") == origin.get("run")
 
 
 def load_checkpoint(folder: Path, model: Model, optimizers: list[torch.optim.Optimizer]) -> TrainingState:
@@ -83,13 +91,18 @@ def load_checkpoint(folder: Path, model: Model, optimizers: list[torch.optim.Opt
 
 def read_state(folder: Path) -> TrainingState:
     """The `TrainingState` in a checkpoint folder."""
-    fields = read_json(folder / "state.json")
-    return TrainingState(**{name: value for name, value in fields.items() if name != "sha256"})
+    saved = read_json(folder / STATE)
+    return TrainingState(**{field.name: saved[field.name] for field in fields(TrainingState)})
+
+
+def read_origin(checkpoint: Path) -> dict[str, Any]:
+    """What the run was started with, from a checkpoint."""
+    return read_json(checkpoint / STATE)["origin"]
 
 
 def all_checkpoints(run: Path) -> list[Path]:
     """The checkpoint folders of a run, oldest first, valid or not."""
-    folders = (run / "checkpoints").glob("step-*")
+    folders = (run / CHECKPOINTS).glob("step-*")
     return sorted((path for path in folders if re.fullmatch(r"step-\d+", path.name)), key=checkpoint_step)
 
 
@@ -105,38 +118,35 @@ def checkpoint_step(checkpoint: Path) -> int:
 
 def find_corruption(checkpoint: Path) -> str | None:
     """What is wrong with a checkpoint's files, in words; None if all are as they were written."""
-    try:
-        state = read_json(checkpoint / "state.json")
-        checksums = state.pop("sha256")
-        if digest(state) != checksums.pop("state"):
-            return "state.json is not as it was written (its checksum differs)"
-        for name, expected in checksums.items():
-            if not (checkpoint / name).is_file():
-                return f"{name} is missing"
-            if sha256_file(checkpoint / name) != expected:
-                return f"{name} is not as it was written (its checksum differs)"
-    except (UserError, KeyError, TypeError, AttributeError, OSError) as error:
-        return f"state.json cannot be read ({error})"
-    return None
+    return find_corruption_of(checkpoint / STATE)
 
 
-def digest(fields: dict[str, Any]) -> str:
-    """The SHA-256 of a state's fields, whatever their order."""
-    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+def is_valid(checkpoint: Path, say: Callable[[str], None], run: Path | None = None) -> bool:
+    """Whether a checkpoint can be used; if not, the reason is reported through `say`, and nothing is deleted.
 
+    Args:
+        checkpoint: its folder.
+        say: called with the reason.
+        run: the folder of the run that it must belong to, as far as that is known; None = any.
 
-def is_valid(checkpoint: Path, say: Callable[[str], None]) -> bool:
-    """Whether a checkpoint is as it was written; if not, that is reported through `say`, and nothing is deleted."""
+    Raises:
+        UserError: it may not be read.
+    """
     reason = find_corruption(checkpoint)
     if reason:
         say(f"checkpoint {checkpoint} is corrupt: {reason}; it is skipped.")
-    return reason is None
+        return False
+    origin = run and read_sealed(run / ORIGIN)
+    if origin and not is_own(checkpoint, origin):
+        say(f"checkpoint {checkpoint} was not written here by this run; it is skipped.")
+        return False
+    return True
 
 
 def latest_checkpoint(run: Path, say: Callable[[str], None] = warnings.warn) -> Path:
-    """The newest valid checkpoint. Raises UserError if the run has none."""
+    """The newest checkpoint that can be used. Raises UserError if the run has none."""
     for checkpoint in reversed(all_checkpoints(run)):
-        if is_valid(checkpoint, say):
+        if is_valid(checkpoint, say, run):
             return checkpoint
     first = f"train first: {command('train', '--out', run)}"
     remedy = "start a new run with another --out" if all_checkpoints(run) else first
@@ -146,8 +156,8 @@ def latest_checkpoint(run: Path, say: Callable[[str], None] = warnings.warn) -> 
 def best_checkpoint(run: Path, say: Callable[[str], None] = warnings.warn) -> Path:
     """The valid checkpoint with the lowest validation loss, or the newest if none was validated."""
     latest = latest_checkpoint(run, say)
-    best = run / "checkpoints" / checkpoint_name(read_state(latest).best_step or 0)
-    return best if best != latest and best.is_dir() and is_valid(best, say) else latest
+    best = run / CHECKPOINTS / checkpoint_name(read_state(latest).best_step or 0)
+    return best if best != latest and best.is_dir() and is_valid(best, say, run) else latest
 
 
 def model_folder(path: str | Path, say: Callable[[str], None] = warnings.warn) -> Path:
@@ -160,11 +170,11 @@ def model_folder(path: str | Path, say: Callable[[str], None] = warnings.warn) -
     if not path.is_dir():
         raise UserError(f"there is no folder {path}; name a run's folder such as runs/storyworld, or train one first.")
     if (path / "config.json").is_file():
-        if (path / "state.json").is_file() and (reason := find_corruption(path)):
+        if (path / STATE).is_file() and (reason := find_corruption(path)):
             raise UserError(
                 f"checkpoint {path} is corrupt: {reason}. Name the run's folder to use its latest valid one."
             )
         return path
-    if (path / "checkpoints").is_dir() or (path / "recipe.json").is_file():
+    if (path / CHECKPOINTS).is_dir() or (path / "recipe.json").is_file():
         return best_checkpoint(path, say)
     raise UserError(f"{path} is neither a run nor a model: there is no recipe.json and no config.json in it.")

@@ -2,15 +2,23 @@
 
 import json
 import math
+import os
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmasos import console
 from llmasos.console import progress_bar
 from llmasos.storage import write_text
-from llmasos.storage.atomic import write_error
+from llmasos.storage.atomic import set_aside, write_error
 
 if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
     from llmasos.training.trainer import StepResult
+
+METRICS = "metrics.jsonl"
+FIRST_BYTES = b'{"step": '  # of each line
 
 
 class MetricsLog:
@@ -19,21 +27,30 @@ class MetricsLog:
     Args:
         run: the run's folder.
         step: where the run starts. Lines of later steps, left by a run that was killed after its last checkpoint, are
-            removed, since those steps will be repeated.
+            removed, since those steps will be repeated. A file with other lines is kept under another name.
     """
 
     def __init__(self, run: Path, step: int):
-        self.path = run / "metrics.jsonl"
-        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
-        kept = [line for line in lines if (number := step_of_line(line)) is not None and number <= step]
+        self.path = run / METRICS
+        lines, n_damaged = read_lines(self.path)
+        if n_damaged:
+            console.say(
+                f"{self.path}: {n_damaged} damaged lines are skipped; they are kept in {set_aside(self.path).name}."
+            )
+        kept = [json.dumps(line) for line in lines if line["step"] <= step]
         write_text(self.path, "".join(line + "\n" for line in kept))
         self.file = open(self.path, "ab", buffering=0)  # unbuffered: a line is written when `write` returns
+        self.folder, self.first_step = run / "tensorboard", step + 1
+
+    @cached_property
+    def tensorboard(self) -> "SummaryWriter | None":
+        """Opened with the first numbers; None if it is not installed, or if a file has the folder's name."""
         try:
             from torch.utils.tensorboard import SummaryWriter
 
-            self.tensorboard: SummaryWriter | None = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
-        except ImportError:  # optional: nothing depends on it
-            self.tensorboard = None
+            return SummaryWriter(str(self.folder), purge_step=self.first_step)
+        except (ImportError, OSError):  # optional: nothing depends on it
+            return None
 
     def write(self, step: int, **values: Any) -> None:
         """Add the numbers of one step."""
@@ -50,22 +67,39 @@ class MetricsLog:
     def close(self) -> None:
         """Finish the files."""
         self.file.close()
-        if self.tensorboard is not None:
+        if vars(self).get("tensorboard") is not None:  # else it was not opened
             self.tensorboard.close()
-
-
-def step_of_line(line: str) -> int | None:
-    """The step of one line of metrics.jsonl, or None for a line torn by a crash."""
-    try:
-        return json.loads(line)["step"]
-    except (ValueError, KeyError, TypeError):
-        return None
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
     """All whole lines of a run's metrics.jsonl, in order."""
-    lines = (Path(run) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines if step_of_line(line) is not None]
+    return read_lines(Path(run) / METRICS)[0]
+
+
+def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """The whole lines of a metrics.jsonl, in order, and the number of those that nobody can read.
+
+    The beginning of a line at the end was torn by a crash and does not count. An unreadable file is one damaged line.
+    """
+    if not os.path.lexists(path):
+        return [], 0
+    try:
+        *lines, last = path.read_bytes().split(b"\n")
+    except OSError:
+        return [], 1
+    if values_of_line(last) or not FIRST_BYTES.startswith(last[: len(FIRST_BYTES)]):
+        lines.append(last)
+    whole = [values for line in lines if (values := values_of_line(line))]
+    return whole, len(lines) - len(whole)
+
+
+def values_of_line(line: bytes) -> dict[str, Any] | None:
+    """The numbers in one line of metrics.jsonl, or None for a damaged one."""
+    try:
+        values = json.loads(line)
+        return values if type(values["step"]) is int else None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 class RunLog:

@@ -1,7 +1,19 @@
-"""The folder of a run: choosing, creating and resuming it, without ever overwriting a user's work."""
+"""The folder of a run: choosing, creating and resuming it, without ever touching what is not its own.
 
+    origin.json      what the run was started with: its id, all settings, the model's config, the data's fingerprint, …
+    tokenizer/       likewise; its checksums are in origin.json
+    recipe.json      the settings once more, to be read by people
+    metrics.jsonl    see `log`
+    checkpoints/     see `checkpoints`; each holds the origin and the tokenizer, too
+    results.json     how good the model is, after the last step
+
+Everything outside `checkpoints/` can be lost or damaged: the newest checkpoint has all that is needed to continue.
+"""
+
+import os
 import re
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,16 +23,19 @@ import torch
 from llmasos.errors import UserError
 from llmasos.models import ModelConfig
 from llmasos.storage import read_json, write_folder, write_json
+from llmasos.storage.atomic import clean_up_folder, make_folder, set_aside, write_error
+from llmasos.storage.checksums import find_corruption, is_plain_file, own_files, read_sealed, seal, strangers
 from llmasos.storage.lock import lock
 from llmasos.tokenizers import Tokenizer
-from llmasos.training.checkpoints import all_checkpoints
+from llmasos.training.checkpoints import CHECKPOINTS, ORIGIN, all_checkpoints, latest_checkpoint, read_origin
+from llmasos.training.log import METRICS, read_metrics
 from llmasos.training.recipe import RESUMABLE, Recipe, read_recipe
 
 RUNS = Path("runs")
+RECIPE, TOKENIZER = "recipe.json", "tokenizer"
 RESULTS = "results.json"  # the report of a run that has taken all its steps
 BASELINE = "without-init"  # inside a run's folder, the same run without the weights of --init-from
-RUN_FILES = {"recipe.json", "origin.json", "tokenizer", "checkpoints", "metrics.jsonl", "tensorboard", RESULTS,
-             BASELINE}  # fmt: skip
+Say = Callable[[str], None]
 
 
 def choose_run_folder(name: str, out_dir: str | None, resume: bool) -> Path:
@@ -35,25 +50,33 @@ def choose_run_folder(name: str, out_dir: str | None, resume: bool) -> Path:
     Raises:
         UserError: a new run would overwrite another one or other files, or there is no run to resume.
     """
-    if out_dir is None:
-        candidates = [RUNS / name, *(RUNS / f"{name}-{number}" for number in range(2, 10_000))]
-        free = next(i for i, folder in enumerate(candidates) if not holds_work(folder))
-        run = candidates[max(0, free - 1) if resume else free]
-    else:
-        run = Path(out_dir)
-    if resume and not (run / "recipe.json").is_file():
-        raise UserError(f"there is no run to resume in {run} (no recipe.json); leave out --resume to start one there.")
-    if not resume:
-        refuse_to_overwrite(run)
+    run = RUNS / name if out_dir is None else Path(out_dir).expanduser()
+    try:
+        if out_dir is None:
+            candidates = [run, *(RUNS / f"{name}-{number}" for number in range(2, 10_000))]
+            free = next(i for i, folder in enumerate(candidates) if is_free(folder))
+            run = candidates[max(0, free - 1) if resume else free]
+        if resume and not holds_run(run):
+            raise UserError(
+                f"there is no run to resume in {run} (no {ORIGIN} and no checkpoint); leave out --resume to start one, "
+                "or name another --out."
+            )
+        if not resume:
+            refuse_to_overwrite(run)
+    except OSError as error:
+        raise write_error(run, error) from error
     return run
 
 
 def refuse_to_overwrite(run: Path) -> None:
-    """Raise UserError if a new run in this folder would replace another one or other files."""
-    if holds_work(run):
-        if (run / "recipe.json").is_file():
-            raise UserError(f"{run} already holds a run; add --resume to continue it, or choose another --out.")
-        raise UserError(f"{run} holds other files; choose another --out, so that nothing there is overwritten.")
+    """Raise UserError if a new run in this folder would get mixed up with another one or other files."""
+    if is_free(run):
+        return
+    if not run.is_dir():
+        raise UserError(f"{run} is a file, and a run needs a folder; choose another --out.")
+    if holds_run(run):
+        raise UserError(f"{run} already holds a run; add --resume to continue it, or choose another --out.")
+    raise UserError(f"{run} holds other files; choose another --out, so that nothing there is overwritten.")
 
 
 def run_name(recipe: str | None, data: str | None, default: str) -> str:
@@ -74,34 +97,169 @@ def run_lock(run: Path) -> Iterator[None]:
     def refuse() -> None:
         raise UserError(f"another process is training in {run} at this moment; wait for it, or choose another --out.")
 
-    with lock(run.parent / f".{run.name}.lock", on_wait=refuse):
+    folder = Path(os.path.realpath(run))  # a run with two names is one run
+    with lock(folder.parent / f".{folder.name}.lock", on_wait=refuse):
+        for path in (folder, folder / CHECKPOINTS):
+            clean_up_folder(path)  # after a process that was killed while it wrote
         yield
 
 
-def holds_work(folder: Path) -> bool:
-    """Whether a new run in this folder would destroy something. A run without any checkpoint is no loss."""
-    if not folder.exists():
-        return False
-    if not folder.is_dir():
+def is_free(run: Path) -> bool:
+    """Whether a new run may use this folder: it is missing or empty, or holds a run of ours that never took a step."""
+    if not run.is_dir():
+        return not run.exists()
+    if not any(run.iterdir()):
         return True
-    return bool(all_checkpoints(folder)) or any(path.name not in RUN_FILES for path in folder.iterdir())
+    origin = read_sealed(run / ORIGIN)
+    return origin is not None and all(is_unused(path, origin) for path in strangers(run / ORIGIN))
+
+
+def is_unused(path: Path, origin: dict[str, Any]) -> bool:
+    """Whether a path besides origin and tokenizer is as it is in a run that has not taken a step."""
+    try:
+        return (
+            (path.name == RECIPE and read_json(path) == origin["recipe"])
+            or (path.name == METRICS and is_plain_file(path) and path.stat().st_size == 0)
+            or (path.name == CHECKPOINTS and path.is_dir() and not any(path.iterdir()))
+        )
+    except UserError:
+        return False
+
+
+def holds_run(run: Path) -> bool:
+    """Whether there is, or was, a run in this folder."""
+    return any((run / name).is_file() for name in (ORIGIN, RECIPE)) or bool(all_checkpoints(run))
 
 
 def has_finished(run: Path, steps: int) -> bool:
     """Whether a run has taken this many steps and written its results."""
-    return (run / RESULTS).is_file() and read_json(run / RESULTS)["step"] >= steps
+    results = read_results(run)
+    return results is not None and results["step"] >= steps
 
 
-def make_run_folder(
-    run: Path, recipe: Recipe, tokenizer: Tokenizer, config: ModelConfig, data_fingerprint: str
-) -> None:
-    """Make the folder of a new run, completely or not at all. Another process may have used it since it was chosen."""
+def read_results(run: Path) -> dict[str, Any] | None:
+    """The results of a run; None if there are none, or not as they were written."""
+    try:
+        results = read_json(run / RESULTS)
+        return results if type(results["step"]) is int and "metrics" in results else None
+    except (UserError, KeyError, TypeError):
+        return None
+
+
+def write_results(run: Path, results: dict[str, Any], say: Say) -> None:
+    """Write the results of a run; something else under their name is kept under another."""
+    if os.path.lexists(run / RESULTS) and read_results(run) is None:
+        say(f"{run / RESULTS} held no results of a run; it is now {set_aside(run / RESULTS).name}.")
+    write_json(run / RESULTS, results)
+
+
+def new_origin(recipe: Recipe, config: ModelConfig, data_fingerprint: str, initial_weights: str | None) -> dict:
+    """What a new run is started with.
+
+    Args:
+        recipe: all settings.
+        config: of the model.
+        data_fingerprint: changes with the data.
+        initial_weights: a checksum of the weights of `--init-from`; None = random weights.
+    """
+    return {
+        "run": uuid.uuid4().hex,  # tells its checkpoints from those of other runs
+        "recipe": recipe.flat(),
+        "config": config.to_dict(),
+        "data_fingerprint": data_fingerprint,
+        "initial_weights": initial_weights,
+        "torch": torch.__version__,
+    }
+
+
+def make_run_folder(run: Path, origin: dict[str, Any], tokenizer: Tokenizer) -> None:
+    """Make the folder of a new run. Another process may have used it since it was chosen.
+
+    A folder that does not exist appears completely or not at all. An existing one stays (it may be a link, or belong to
+    a container); there `origin.json` comes last.
+    """
     refuse_to_overwrite(run)
-    with write_folder(run) as folder:
-        tokenizer.save(folder / "tokenizer")
-        origin = {"data_fingerprint": data_fingerprint, "torch": torch.__version__, "config": config.to_dict()}
-        write_json(folder / "origin.json", origin)
-        write_json(folder / "recipe.json", recipe.flat())
+    if not run.is_dir():
+        with write_folder(run) as folder:
+            write_origin(folder, origin, tokenizer)
+        return
+    if (run / ORIGIN).is_file():  # of a run that never took a step, with another tokenizer perhaps
+        for name in own_files(run / ORIGIN):
+            (run / name).unlink()
+    write_origin(run, origin, tokenizer)
+
+
+def write_origin(run: Path, origin: dict[str, Any], tokenizer: Tokenizer) -> None:
+    """Write what a run was started with into its folder."""
+    with write_folder(run / TOKENIZER, keep_others=True) as folder:
+        tokenizer.save(folder)
+        names = [path.name for path in folder.iterdir()]
+    write_json(run / RECIPE, origin["recipe"])
+    seal(run / ORIGIN, origin, [run / TOKENIZER / name for name in names])
+
+
+def find_origin(run: Path, say: Say) -> tuple[dict[str, Any], Path]:
+    """What a run was started with, and the folder of its tokenizer: from the run's folder or its newest checkpoint.
+
+    Raises:
+        UserError: it is damaged and there is no checkpoint, or a file may not be read.
+    """
+    reason = find_corruption(run / ORIGIN)
+    origin = read_sealed(run / ORIGIN)
+    if reason is None and origin is not None:
+        return origin, run / TOKENIZER
+    if not all_checkpoints(run):
+        raise UserError(
+            f"the run in {run} cannot be continued: {reason}, and there is no checkpoint; start it anew with another "
+            "--out."
+        )
+    checkpoint = latest_checkpoint(run, say)
+    say(f"{run}: {reason}; what it says is taken from {checkpoint} and written again.")
+    return read_origin(checkpoint), checkpoint
+
+
+def update_origin(run: Path, origin: dict[str, Any], recipe: Recipe, tokenizer: Tokenizer, say: Say) -> dict[str, Any]:
+    """Write the settings of a resumed run for the next time, and once more what is damaged or lost in its folder.
+
+    Returns:
+        The origin with these settings.
+    """
+    check_checkpoints_are_there(run)
+    make_folder(run / CHECKPOINTS)
+    intact = {
+        RECIPE: is_plain_file(run / RECIPE) and is_json(run / RECIPE, origin["recipe"]),
+        ORIGIN: read_sealed(run / ORIGIN) is not None,
+        TOKENIZER: (run / TOKENIZER).is_dir(),
+    }
+    for name in (name for name, is_intact in intact.items() if not is_intact):
+        kept = f" (what was there is now {set_aside(run / name).name})" if os.path.lexists(run / name) else ""
+        say(f"{run / name} is not as this run wrote it, and is written again from the run's own record{kept}.")
+    resumed = {**origin, "recipe": recipe.flat()}
+    if resumed != origin or not all(intact.values()) or find_corruption(run / ORIGIN):
+        write_origin(run, resumed, tokenizer)
+    return resumed
+
+
+def is_json(path: Path, value: Any) -> bool:
+    """Whether a file holds this value as JSON."""
+    try:
+        return read_json(path) == value
+    except UserError:
+        return False
+
+
+def check_checkpoints_are_there(run: Path) -> None:
+    """Raise UserError if the run has written checkpoints that are gone, so that it would start from the beginning.
+
+    A checkpoint follows every validation. So if there are numbers of later steps than that, there was one.
+    """
+    lines = read_metrics(run)
+    validated = [line["step"] for line in lines if "val_loss" in line]
+    if not all_checkpoints(run) and validated and lines[-1]["step"] > validated[0]:
+        raise UserError(
+            f"the run in {run} has taken {lines[-1]['step']:,} steps, but its checkpoints are gone; put them back into "
+            f"{run / CHECKPOINTS}, or start a new run with another --out."
+        )
 
 
 def resumed_recipe(run: Path, changes: dict[str, Any]) -> Recipe:
@@ -110,7 +268,7 @@ def resumed_recipe(run: Path, changes: dict[str, Any]) -> Recipe:
     Raises:
         UserError: a flag would make it another run.
     """
-    recipe = read_recipe(read_json(run / "recipe.json"))
+    recipe = read_recipe(find_origin(run, say=lambda text: None)[0]["recipe"])
     saved = recipe.flat()
     for name, value in changes.items():
         if name not in RESUMABLE and value != saved[name]:
@@ -121,10 +279,10 @@ def resumed_recipe(run: Path, changes: dict[str, Any]) -> Recipe:
     return recipe.replace(**changes)
 
 
-def check_same_data(run: Path, data_fingerprint: str) -> None:
-    """Raise UserError if the data is no longer what the run was started with."""
-    if read_json(run / "origin.json").get("data_fingerprint") != data_fingerprint:
+def check_same_start(run: Path, what: str, saved: str | None, now: str | None) -> None:
+    """Raise UserError if what the run was started from (its data, its initial weights) is no longer the same."""
+    if saved != now:
         raise UserError(
-            f"the data has changed since the run in {run} was started, so it cannot be resumed as the same run; "
-            "restore the data, or start a new run with another --out."
+            f"{what} changed since the run in {run} was started, so it cannot be resumed as the same run; restore what "
+            "it was, or start a new run with another --out."
         )

@@ -14,7 +14,7 @@ state of a random number generator, and the number of processes does not change 
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -102,6 +102,7 @@ class Trainer:
         settings: the hyperparameters.
         run: the run's folder.
         save_tokenizer: writes the tokenizer into a checkpoint's folder.
+        origin: what the run was started with, which every checkpoint holds (see `run_folder`).
         context: this process's place among several.
         flops_per_token: the cost of a prediction, for the MFU; None = not shown.
         unit: what the targets are, in the plural, for the throughput.
@@ -118,6 +119,7 @@ class Trainer:
         settings: TrainingSettings,
         run: Path,
         save_tokenizer: Callable[[Path], None] = lambda folder: None,
+        origin: Mapping[str, Any] | None = None,
         context: DistributedContext | None = None,
         flops_per_token: float | None = None,
         unit: str = "tokens",
@@ -126,6 +128,7 @@ class Trainer:
     ):
         self.model, self.objective, self.train_data, self.val = model, objective, train, val
         self.settings, self.run, self.save_tokenizer = settings, Path(run), save_tokenizer
+        self.origin = origin or {}
         self.context, self.say = context or DistributedContext(), say
         self.flops_per_token, self.unit, self.after_validation = flops_per_token, unit, after_validation
         self.rows = self.context.shard(settings.batch_size)
@@ -302,7 +305,7 @@ class Trainer:
         """Write a checkpoint (the main process does; the others wait)."""
         if self.context.is_main:
             self.state.scaler = self.scaler.state_dict()
-            save_checkpoint(self.run, self.state, self.model, self.optimizers, self.save_tokenizer)
+            save_checkpoint(self.run, self.state, self.model, self.optimizers, self.save_tokenizer, self.origin)
         self.context.barrier()
 
     def resume(self) -> None:
