@@ -210,7 +210,7 @@ def find_origin(run: Path, say: Say) -> tuple[dict[str, Any], Path]:
         return origin, run / TOKENIZER
     if not all_checkpoints(run):
         raise UserError(
-            f"the run in {run} cannot be continued: {reason}, and there is no checkpoint; start it anew with another "
+            f"the run in {run} cannot be continued: {reason}, and there is no checkpoint; start a new run with another "
             "--out."
         )
     checkpoint = latest_checkpoint(run, say)
