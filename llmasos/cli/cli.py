@@ -39,9 +39,14 @@ def run(command: Callable[[Sequence[str] | None], int | None], arguments: Sequen
 
 
 def fail(message: str, status: int) -> int:
-    """Print why a command ends, and return its exit status. Under torchrun, only one of the processes prints."""
-    if os.environ.get("RANK", "0") == "0":
-        say(message, error=True)
+    """Print why a command ends, and return its exit status. Of several processes, one prints what all would say."""
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        from llmasos.training.distributed import is_first_report, rank_in_words
+
+        if not is_first_report(message):
+            return status
+        message += rank_in_words()
+    say(message, error=True)
     return status
 
 

@@ -7,6 +7,7 @@ What depends on what the model is for is in the other files of this folder, and 
 """
 
 import hashlib
+import platform
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from llmasos.storage import read_json
 from llmasos.tasks import Task, task_class
 from llmasos.training.checkpoints import all_checkpoints, best_checkpoint, checkpoint_step
 from llmasos.training.device import pick_device, pick_precision
-from llmasos.training.distributed import DistributedContext, init_distributed, shutdown_distributed
+from llmasos.training.distributed import DistributedContext, init_distributed, lost_connection, shutdown_distributed
 from llmasos.training.optimizers import freeze
 from llmasos.training.recipe import Recipe
 from llmasos.training.run_folder import (
@@ -55,7 +56,7 @@ def run_recipe(recipe: Recipe, run: Path, resume: bool = False) -> Result:
     """
     context = init_distributed(pick_device(recipe.training.device).type)
     try:
-        with run_lock(run) if context.is_main else nullcontext():
+        with lost_connection(run, context), run_lock(run) if context.is_main else nullcontext():
             return (run_and_compare if recipe.compare else run_once)(recipe, run, context, resume)
     except (KeyboardInterrupt, Terminated):
         if context.is_main and (checkpoints := all_checkpoints(run)):
@@ -118,6 +119,11 @@ def setup_task(
     say(f"data     {data.name}: {data.description}")
     if not context.is_main:
         context.barrier()
+        if not run.is_dir():
+            raise UserError(
+                f"{run.absolute()} does not exist on {platform.node()}, though the main process has made it: all "
+                "machines need one shared folder; name it with --out."
+            )
     if is_new := context.is_main and not resume:
         task = cls.setup(recipe, data)
     else:

@@ -4,19 +4,31 @@
 computes the gradient of its rows of the global batch; the model (not the objective) is wrapped in
 DistributedDataParallel, whose backward pass averages the gradients, so all copies take the same step. Without torchrun
 there is one process, and every function here does nothing.
+
+**When a process fails** it says why, whatever its rank: a file may be missing on one machine only. What fails in all of
+them is said once (`is_first_report`). The others lose their connection, and end without a message of their own unless
+nobody else has left one (`lost_connection`): a process that was killed cannot.
 """
 
+import hashlib
 import os
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from llmasos.errors import UserError
+from llmasos.errors import UserError, shown
+
+TIMEOUT = timedelta(minutes=10)  # without a sign of the other processes
+USE_TORCHRUN = "start several processes with `torchrun --nproc-per-node N train.py …`, or unset WORLD_SIZE"
+DISCONNECTED = ("Connection closed", "Connection reset", "Broken pipe", "Timed out waiting", "Socket closed")  # of gloo
+REPORTS = "llmasos/reports"  # the number of error messages, in the table of keys that the processes share
 
 
 @dataclass(frozen=True)
@@ -53,14 +65,8 @@ class DistributedContext:
 
     def barrier(self) -> None:
         """Wait until every process has reached this point."""
-        if self.size == 1:
-            return
-        try:
+        if self.size > 1:
             dist.barrier()
-        except RuntimeError:
-            if self.is_main:
-                raise
-            raise SystemExit(1) from None  # the main process has stopped, and has printed why
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """The model, with a backward pass that averages gradients over all processes."""
@@ -75,12 +81,17 @@ def init_distributed(device_type: str) -> DistributedContext:
     """Connect to the other processes that torchrun has started; a single process needs no connection.
 
     Raises:
-        UserError: there are fewer GPUs than processes, or the device does not support several processes.
+        UserError: torchrun's variables are incomplete or contradict each other, the processes do not find each other,
+            there are fewer GPUs than processes, or the device does not support several processes.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    size = read_variable("WORLD_SIZE", at_least=1, at_most=2**20, default=1)
     if size == 1:
         return DistributedContext()
-    context = DistributedContext(int(os.environ["RANK"]), size, int(os.environ["LOCAL_RANK"]))
+    rank = read_variable("RANK", at_least=0, at_most=size - 1)
+    context = DistributedContext(rank, size, read_variable("LOCAL_RANK", at_least=0, at_most=rank))
+    read_variable("MASTER_PORT", at_least=1, at_most=2**16 - 1)
+    if not os.environ.get("MASTER_ADDR"):
+        raise UserError(f"WORLD_SIZE is {size}, but MASTER_ADDR is not set; {USE_TORCHRUN}.")
     if device_type == "cuda":
         processes = int(os.environ.get("LOCAL_WORLD_SIZE", size))
         if processes > torch.cuda.device_count():
@@ -91,8 +102,78 @@ def init_distributed(device_type: str) -> DistributedContext:
         torch.cuda.set_device(context.local_rank)
     elif device_type != "cpu":
         raise UserError(f"several processes can train on cpu or cuda, not on {device_type}; add --device cpu.")
-    dist.init_process_group("nccl" if device_type == "cuda" else "gloo", timeout=timedelta(minutes=10))
+    try:
+        dist.init_process_group("nccl" if device_type == "cuda" else "gloo", timeout=TIMEOUT)
+    except (RuntimeError, ValueError) as error:
+        raise UserError(
+            f"process {rank} of {size} did not find the others at {os.environ['MASTER_ADDR']}:"
+            f"{os.environ['MASTER_PORT']} ({str(error).splitlines()[0][:200]}); {USE_TORCHRUN}."
+        ) from error
     return context
+
+
+def read_variable(name: str, at_least: int, at_most: int, default: int | None = None) -> int:
+    """A whole number from the environment. Raises UserError if it is missing, no number, or out of range."""
+    text = os.environ.get(name, "" if default is None else str(default))
+    if not text:
+        raise UserError(f"WORLD_SIZE is {os.environ.get('WORLD_SIZE')}, but {name} is not set; {USE_TORCHRUN}.")
+    is_number = text.isascii() and text.isdigit() and len(text) < 10
+    if not is_number or not at_least <= int(text) <= at_most:
+        raise UserError(
+            f"the environment variable {name} is {shown(text)}; it must be a whole number from {at_least} to "
+            f"{at_most}: {USE_TORCHRUN}."
+        )
+    return int(text)
+
+
+def rank_in_words() -> str:
+    """Which process this is, for a message; "" if it is the only one or the main one."""
+    rank, size = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+    return "" if rank == "0" or size == "1" else f" (in process {rank} of {size})"
+
+
+def is_first_report(message: str) -> bool:
+    """Whether no other process of this launch has reported this message. True where nobody can be asked."""
+    store = launch_store()
+    if store is None:
+        return True
+    try:
+        store.add(f"{REPORTS}/{os.environ.get('TORCHELASTIC_RESTART_COUNT')}", 1)
+        return store.add(f"{REPORTS}/{hashlib.sha256(message.encode()).hexdigest()}", 1) == 1
+    except RuntimeError:
+        return True
+
+
+@contextmanager
+def lost_connection(run: Path, context: DistributedContext) -> Iterator[None]:
+    """What a process says that loses its connection in this block: nothing, if the one that failed has said why.
+
+    Raises:
+        UserError: the other one was killed, or has crashed.
+        SystemExit: it has reported its error.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if context.size == 1 or not (isinstance(error, dist.DistError) or any(w in str(error) for w in DISCONNECTED)):
+            raise
+        store = launch_store()
+        with suppress(RuntimeError):  # the store was in the process that failed
+            if store is not None and store.check([f"{REPORTS}/{os.environ.get('TORCHELASTIC_RESTART_COUNT')}"]):
+                raise SystemExit(1) from None
+        raise UserError(
+            f"another of the {context.size} processes has ended early: it was killed, or its error is printed above. "
+            f"The checkpoints in {run} are intact; continue with --resume --out {run}."
+        ) from error
+
+
+def launch_store() -> dist.TCPStore | None:
+    """The table of keys that the processes of this launch share, if it can be reached."""
+    try:
+        address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        return dist.TCPStore(address, port, is_master=False, timeout=timedelta(seconds=5), wait_for_workers=False)
+    except (KeyError, ValueError, TypeError, RuntimeError):  # not set, or no address at all
+        return None
 
 
 def shutdown_distributed() -> None:

@@ -3,8 +3,12 @@
 In float64, because AdamW divides a gradient by its own size: rounding in a tiny one would become a visible step.
 """
 
+import os
+import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -70,7 +74,90 @@ def test_without_torchrun_there_is_one_process(monkeypatch):
 
 
 def test_a_device_that_cannot_work_in_a_group_is_refused_before_training(monkeypatch):
-    for name, value in {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}.items():
+    for name, value in COMPLETE.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match="not on mps"):
         init_distributed("mps")
+
+
+# ── errors ──
+
+COMPLETE = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+
+
+@pytest.mark.parametrize("variable, value, words", [
+    ("RANK", None, "WORLD_SIZE is 2, but RANK is not set; start several processes with `torchrun"),
+    ("LOCAL_RANK", None, "WORLD_SIZE is 2, but LOCAL_RANK is not set; "),
+    ("MASTER_ADDR", None, "WORLD_SIZE is 2, but MASTER_ADDR is not set; "),
+    ("MASTER_PORT", None, "WORLD_SIZE is 2, but MASTER_PORT is not set; "),
+    ("RANK", "2", "RANK is '2'; it must be a whole number from 0 to 1: start"),
+    ("RANK", "-1", "RANK is '-1'"), ("LOCAL_RANK", "1", "LOCAL_RANK is '1'"), ("MASTER_PORT", "99999", "MASTER_PORT"),
+    ("WORLD_SIZE", "two", "WORLD_SIZE is 'two'; it must be a whole number"), ("WORLD_SIZE", "0", "WORLD_SIZE is '0'"),
+])  # fmt: skip
+def test_incomplete_or_contradictory_variables_are_one_sentence(variable, value, words, monkeypatch):
+    for name, text in {**COMPLETE, variable: value}.items():
+        monkeypatch.delenv(name, raising=False)
+        if text is not None:
+            monkeypatch.setenv(name, text)
+    with pytest.raises(UserError, match=words):
+        init_distributed("cpu")
+
+
+ROOT = Path(__file__).parents[2]
+SMALL = ("--n-layers 1 --d-model 16 --n-heads 2 --context-length 16 --batch-size 4 --tokenizer byte --eval-interval 2 "
+         "--device cpu --precision fp32 --out run --steps 100000").split()  # fmt: skip
+
+
+def start_pair(port: int, folders: list[Path]) -> list[subprocess.Popen]:
+    """Two processes of one run by hand, as on two machines: each with a folder of its own."""
+    processes = []
+    for rank, folder in enumerate(folders):
+        folder.mkdir(exist_ok=True)
+        own = {**COMPLETE, "RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, str(ROOT / "train.py"), *SMALL], cwd=folder, env={**os.environ, **own}, text=True,
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            )
+        )  # fmt: skip
+    return processes
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def errors_of(process: subprocess.Popen) -> list[str]:
+    return [line for line in process.communicate(timeout=240)[1].splitlines() if line.startswith("error: ")]
+
+
+@pytest.mark.slow
+def test_a_folder_that_another_machine_does_not_see_is_named_there(tmp_path):
+    main, other = start_pair(free_port(), [tmp_path / "here", tmp_path / "there"])
+    (error,), silent = errors_of(other), errors_of(main)
+    assert f"{tmp_path}/there/run does not exist on " in error and error.endswith("(in process 1 of 2)")
+    assert silent == [] and (main.returncode, other.returncode) == (1, 2)
+
+
+@pytest.mark.slow
+def test_a_killed_process_ends_the_other_one_with_a_sentence_and_the_checkpoints_intact(tmp_path):
+    main, other = start_pair(free_port(), [tmp_path, tmp_path])
+    while main.poll() is None and not list(tmp_path.glob("run/checkpoints/step-*")):
+        time.sleep(0.05)
+    other.send_signal(signal.SIGKILL)
+    (error,) = errors_of(main)
+    other.communicate()
+    assert error.startswith("error: another of the 2 processes has ended early") and main.returncode == 2
+    assert "continue with --resume --out run." in error
+
+
+@pytest.mark.slow
+def test_what_all_processes_would_say_is_said_once(tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    arguments = [*SMALL, "--batch-size", "3"]
+    done = subprocess.run(
+        [*command, str(ROOT / "train.py"), *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 1 and done.stderr.count("error: batch_size 3 cannot be split evenly") == 1
