@@ -66,8 +66,16 @@ def convert(value: Any, annotation: Any, name: str) -> Any:
     items = next((typing.get_args(option)[0] for option in options if typing.get_origin(option) is Iterable), None)
     if items is not None and isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping, set)):
         return [convert(item, items, f"{name} {number}") for number, item in enumerate(value, start=1)]
-    shown = repr(value) if value is None or isinstance(value, (str, Real)) else in_words(value)
-    raise UserError(f"{name} is {shown:.100}; it must be {expected(options)}.")
+    raise UserError(f"{name} is {shown(value)}; it must be {expected(options)}.")
+
+
+def shown(value: Any) -> str:
+    """Return a value for a message: itself if it is short and simple, else what it is in words.
+
+    >>> shown("Anna"), shown(3), shown(None), shown(["Anna"])
+    ("'Anna'", '3', 'None', 'a list')
+    """
+    return f"{value!r:.100}" if value is None or isinstance(value, str | Real) else in_words(value)
 
 
 def as_python(value: Any) -> Any:

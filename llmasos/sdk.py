@@ -20,6 +20,7 @@ from llmasos.arguments import at_least_one, checked
 from llmasos.capabilities import TASKS, check_capability, describe_model, tasks_to_learn
 from llmasos.console import quiet, say
 from llmasos.datasets import QA
+from llmasos.datasets.in_memory import materialize, split_by_name
 from llmasos.datasets.infer import TEXT_PAIRS, DataSpec, infer_format
 from llmasos.errors import UserError
 from llmasos.generation import BeamOptions, SamplingOptions, beam_search, generate, stream
@@ -29,12 +30,16 @@ from llmasos.objectives import BestAnswer
 from llmasos.prompting import Message
 from llmasos.tasks import Report, answer_questions, classify, embed, fill_masks, reply, task_class
 from llmasos.tasks.evaluate import setup_evaluation
+from llmasos.tasks.example_task import columns_of
 from llmasos.tasks.run import run_recipe
 from llmasos.tokenizers import Tokenizer
 from llmasos.training.device import pick_device
 from llmasos.training.recipe import Recipe, check_choice, check_names, make_recipe, refuse_set_by_init, without_aliases
 from llmasos.training.run_folder import choose_run_folder, run_name
 
+ROLES_OF = {"labeled_text": ("text", "label"), "pairs": ("source", "target"), "summaries": ("source", "target"),
+            "conversations": ("prompt", "answer"), "questions": ("context", "question", "answer")}  # fmt: skip
+PAIR_NAMES = {format: roles for format, roles in ROLES_OF.items() if len(roles) == 2}  # of the parts of a pair
 DEFAULT_EPOCHS, MIN_STEPS = 3, 100  # of fine-tuning, if neither epochs nor steps are given
 
 
@@ -131,9 +136,15 @@ class LLMTrainer:
             )
         settings = without_aliases(settings)
         check_names(settings, "eval_data", "epochs", "verbose")
+        train_data, held_out = split_by_name(train_data)
+        if held_out is not None and eval_data is not None:
+            raise UserError("the data has a part to validate on, and there is eval_data, too; leave one of them out.")
+        eval_data = held_out if eval_data is None else eval_data
+        train_data, eval_data = (None if data is None else materialize(data) for data in (train_data, eval_data))
         chosen = task is None
-        task = task or self.task_for(infer_format(train_data))
-        data, val_data = (None if d is None else self.spec(d, task).data for d in (train_data, eval_data))
+        roles = tuple(columns_of(settings.get("columns")) or ())
+        task = task or self.task_for(infer_format(train_data, roles=roles))
+        data, val_data = (None if d is None else self.spec(d, task, roles).data for d in (train_data, eval_data))
         fixed = {"task": task, "data": data, "val_data": val_data, "init_from": self.folder()}
         recipe = make_recipe(**{"max_steps": 1, **self.defaults(), **settings, **fixed})
         refuse_set_by_init(recipe, settings)
@@ -176,11 +187,19 @@ class LLMTrainer:
         """The first task that fits the model and the data. Raises UserError if none does."""
         candidates = tasks_to_learn(self.model.config.family, self.model.config.head)
         formats = set(spec.formats)
-        if spec.problem:
-            raise UserError(spec.problem)
-        if TEXT_PAIRS in formats:  # (source, target) for a model that writes one from the other, else (text, label)
-            formats.add("pairs" if "translation" in candidates else "labeled_text")
+        if TEXT_PAIRS in formats:
+            if "translation" in candidates:
+                formats.add("pairs")
+            elif spec.labels_repeat or candidates == ["text-classification"]:
+                formats.add("labeled_text")
+            else:
+                formats.add("conversations")
         fitting = [task for task in candidates if TASKS[task].data_format in formats]
+        if TEXT_PAIRS in formats and not fitting:
+            raise UserError(
+                "the second of the two texts is different in most examples, so they are no labels; "
+                f"{self.describe()} learns from labels, for which task='text-classification' chooses, or from texts."
+            )
         if not fitting:
             raise UserError(
                 f"{self.describe()} can learn {', '.join(candidates)}, and the data is of the format "
@@ -188,13 +207,12 @@ class LLMTrainer:
             )
         return fitting[0]
 
-    def spec(self, data: Any, task: str) -> DataSpec:
+    def spec(self, data: Any, task: str, roles: tuple[str, ...] = ()) -> DataSpec:
         """The data as the task reads it. Raises UserError if it has another format."""
         check_choice("task", task, TASKS)
         needed = TASKS[task].data_format
-        spec = infer_format(data, ("text", "label") if needed == "labeled_text" else ("source", "target"))
-        pairs = TEXT_PAIRS in spec.formats and needed in ("labeled_text", "pairs", "summaries")
-        if needed not in spec.formats and not pairs and not spec.problem:  # the columns setting may solve a problem
+        spec = infer_format(data, PAIR_NAMES.get(needed), roles or ROLES_OF.get(needed, ()))
+        if needed not in spec.formats and not (TEXT_PAIRS in spec.formats and needed in PAIR_NAMES):
             raise UserError(
                 f"the task {task} learns from {needed}, and this data is of the format "
                 f"{' or '.join(spec.formats)}; give other data or choose another task."
@@ -202,19 +220,31 @@ class LLMTrainer:
         return spec
 
     @checked
-    def evaluate(self, data: Any, task: str | None = None, split: str | None = None, verbose: bool = True) -> Report:
+    def evaluate(
+        self,
+        data: Any,
+        task: str | None = None,
+        split: str | None = None,
+        columns: str | Mapping | None = None,
+        verbose: bool = True,
+    ) -> Report:
         """How good the model is: metrics with their 95 % intervals, and a few mistakes.
 
         Args:
             data: as for `train`. Of a dataset its own held-out part is used; of your own data, all of it.
             task: as for `train`.
             split: "train", "val", "test" or "all", to evaluate on another part.
+            columns: the names of a table's columns, for example "text=review,label=stars".
             verbose: False prints nothing.
         """
-        task_name = task or self.task_for(infer_format(data))
-        source = self.spec(data, task_name).data
+        train_data, held_out = split_by_name(data, split)
+        data, split = (train_data, split) if held_out is None else (held_out, None)
+        data, columns = materialize(data), as_setting(columns)
+        roles = tuple(columns_of(columns) or ())
+        task_name = task or self.task_for(infer_format(data, roles=roles))
+        source = self.spec(data, task_name, roles).data
         is_file = Path(source.split(",")[0]).exists()
-        recipe = make_recipe(task=task_name, data=source)
+        recipe = make_recipe(task=task_name, data=source, columns=columns)
         with quiet(not verbose):
             prepared = setup_evaluation(recipe, self.model.config, self.tokenizer, self.name, eval_only=is_file)
             return prepared.evaluate(self.model, split or prepared.eval_split)

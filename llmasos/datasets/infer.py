@@ -1,10 +1,16 @@
-"""The format of any data that a user passes: a name, a path, a text, or a list of examples.
+"""The format of any data that a user passes: a name, a path, a text, or examples in memory.
 
     "storyworld", "reviews.csv", Path("book.txt")           a dataset's name, a file or a folder: used where it is
     "It was a dark and stormy night. …"                      a text
     ["one document", "another"]                              documents
-    [("a fine film", "good"), …]                             labeled texts or pairs: the caller must know which
-    [{"text": …, "label": …}, …]                             examples with named parts, as in a .jsonl file
+    [("a fine film", "good"), …]                             labeled texts, pairs, or prompts with their answers
+    [{"text": …, "label": …}, …], a table, …                 examples with named parts (see `in_memory.py`)
+
+A string is a path if there is such a file or folder, or if it can hardly be anything else: one word that is a name or
+has a separator, or a single line that ends like a file (`my book.txt`). Any other string is the text itself.
+
+Of two texts, the second is a label if such labels repeat: on average, each occurs twice or more. Else they are a prompt
+and its answer, or a source and its target.
 
 Data in memory is written to a file that is named by its content, so that a run on it can be resumed and repeated like
 any other.
@@ -12,22 +18,26 @@ any other.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from llmasos.datasets.catalog import FORMATS, dataset_names, is_dataset, unknown_name
 from llmasos.datasets.formats import FORMATS as EXAMPLE_FORMATS
+from llmasos.datasets.in_memory import examples_of, materialize
 from llmasos.datasets.json_records import JSON_ENDINGS, read_records
 from llmasos.datasets.paths import cache_folder
 from llmasos.datasets.readers import is_squad
 from llmasos.datasets.tables import TABLE_ENDINGS, find_columns, read_table
-from llmasos.datasets.text_io import ending_of
+from llmasos.datasets.text_io import COMPRESSED_ENDINGS, ending_of
 from llmasos.errors import UserError
 from llmasos.storage import write_text
 
-TEXT_PAIRS = "text_pairs"  # two texts in each example: labeled texts or pairs
+MAX_PATH = 260  # characters; on Windows a path has no more
+TEXT_PAIRS = "text_pairs"  # two texts in each example, whose roles the task decides
+TEXT_FILES = (".txt", ".md", ".py", *COMPRESSED_ENDINGS, *TABLE_ENDINGS)
 
 
 @dataclass(frozen=True)
@@ -36,58 +46,59 @@ class DataSpec:
 
     Attributes:
         data: a dataset's name or a path, as in a recipe's `data`.
-        formats: the formats that it can be read as: those of `catalog.FORMATS`, or "text_pairs". None for a table
-            whose columns say nothing, so that the caller must say what they mean.
-        problem: the sentence to raise if the caller does not.
+        formats: the formats that it can be read as: those of `catalog.FORMATS`, or "text_pairs".
+        labels_repeat: whether the second texts of text pairs repeat as labels do.
     """
 
     data: str
     formats: tuple[str, ...]
-    problem: str = ""
+    labels_repeat: bool = False
 
 
-def infer_format(data: Any, names: tuple[str, str] | None = None) -> DataSpec:
+def infer_format(data: Any, names: tuple[str, str] | None = None, roles: Iterable[str] = ()) -> DataSpec:
     """Infer the format of data, and write it to a file if it is in memory.
 
     Args:
         data: see the docstring of this file.
-        names: of the two parts of text pairs: ("text", "label") or ("source", "target"); None = only infer the format
-            of text pairs and write nothing.
+        names: of the two parts of text pairs, such as ("text", "label"); None = only infer the format of text pairs and
+            write nothing.
+        roles: those for which the setting `columns` names the columns of a table.
 
     Raises:
         UserError: there is no such file, the data is empty, or its format is unknown.
     """
+    data = materialize(data)
+    if isinstance(data, list):
+        return infer_list(data, names, roles)
     if isinstance(data, Path):
-        return infer_path(data)
-    if isinstance(data, str):
-        if not data.strip():
-            raise UserError("the data is an empty text; give a text, a list of examples, a path or a dataset's name.")
-        if is_dataset(data):
-            name = data.partition(":")[0]  # "storyworld:2000" is "storyworld"
-            return DataSpec(data, tuple(format for format in FORMATS if name in dataset_names(format)))
-        if looks_like_path(data):
-            return infer_path(Path(data))
-        return DataSpec(write_to_cache(data, ".txt"), ("text",))
-    if isinstance(data, Mapping) or not isinstance(data, Iterable):
-        raise UserError(
-            f"the data is a {type(data).__name__}; expected a text, a list of examples, a path or a dataset's name."
-        )
-    return infer_list(list(data), names)
+        return infer_path(data, roles)
+    if is_dataset(data):
+        name = data.partition(":")[0]  # "storyworld:2000" is "storyworld"
+        return DataSpec(data, tuple(format for format in FORMATS if name in dataset_names(format)))
+    if looks_like_path(data):
+        return infer_path(Path(data), roles)
+    [text] = examples_of([data])
+    return DataSpec(write_to_cache(text, ".txt"), ("text",))
 
 
 def looks_like_path(text: str) -> bool:
-    """Whether a string is meant as a path: it exists, or is one word with an ending or a separator."""
-    try:
-        if all(Path(part).exists() for part in text.split(",")):
-            return True
-    except (OSError, ValueError):  # too long for a file name, or with a zero byte: a text
-        return False
-    one_word = len(text.split()) == 1 and len(text) < 200
-    return one_word and (bool(Path(text).suffix[1:]) or "/" in text or "\\" in text or text.isidentifier())
+    """Whether a string is meant as a path; see the docstring of this file.
+
+    >>> [looks_like_path(text) for text in ("reviews.csv", "my book.txt", "Anna met Ben.", "from a.txt to b.txt\\n")]
+    [True, True, False, False]
+    """
+    if all(os.path.exists(os.path.expanduser(part.strip())) for part in text.split(",")):
+        return True
+    is_line = len(text) < MAX_PATH and "\n" not in text and "\0" not in text
+    if is_line and len(text.split()) == 1:
+        is_name = text.isascii() and text.isidentifier()
+        return is_name or bool(Path(text).suffix[1:]) or "/" in text or "\\" in text
+    return is_line and text.lower().endswith(TEXT_FILES)
 
 
-def infer_path(path: Path) -> DataSpec:
+def infer_path(path: Path, roles: Iterable[str] = ()) -> DataSpec:
     """Infer the format of a file or folder from its ending and, for a table, its columns."""
+    path = Path(os.path.expanduser(path))
     if "," in str(path) and not path.exists():
         return DataSpec(str(path), ("pairs", "summaries"))  # two parallel files
     if not path.exists():
@@ -100,66 +111,49 @@ def infer_path(path: Path) -> DataSpec:
         first = next(read_records(path), None)
         if first is not None and isinstance(first.value, str):
             return DataSpec(str(path), ("text",))
-    columns = read_table(path).columns
-    formats = formats_of(columns)
-    return DataSpec(str(path), formats, "" if formats else unknown_columns(columns, str(path)))
+    return DataSpec(str(path), formats_of(read_table(path).columns, roles, str(path)))
 
 
-def formats_of(columns: list[str]) -> tuple[str, ...]:
-    """Return the formats that examples with these columns can be read as; none if the columns have other names."""
+def formats_of(columns: list[str], roles: Iterable[str], where: str) -> tuple[str, ...]:
+    """Return the formats that examples can be read as, by the names of their columns and the roles that are named.
+
+    Raises:
+        UserError: the columns have other names.
+    """
+    known = [*columns, *roles]
     for format in ("questions", "labeled_text", "pairs", "conversations"):
-        if any(not find_columns(row, columns, {})[1] for row in EXAMPLE_FORMATS[format].rows):
+        if any(not find_columns(row, known, {})[1] for row in EXAMPLE_FORMATS[format].rows):
             return (format, "summaries") if format == "pairs" else (format,)
-    return ("text",) if "text" in columns else ()
-
-
-def unknown_columns(columns: list[str], where: str) -> str:
-    """Return the sentence for examples whose columns have unknown names."""
-    return (
+    if "text" in known:
+        return ("text",)
+    raise UserError(
         f"{where} has the columns {', '.join(columns)}; expected text; text and label; source and target; context, "
-        "question and answer; messages; or prompt and answer. Rename them, or pass task= and "
+        "question and answer; messages; or prompt and answer. Rename them, or pass "
         'columns="text=…,label=…", with names or, in a table without names, with numbers.'
     )
 
 
-def infer_list(examples: list[Any], names: tuple[str, str] | None) -> DataSpec:
-    """Infer the format of a list of examples."""
-    if not examples:
-        raise UserError("the data is an empty list; give at least a few examples.")
+def infer_list(examples: list[Any], names: tuple[str, str] | None, roles: Iterable[str] = ()) -> DataSpec:
+    """Infer the format of a list of examples that are all texts, all pairs, or all rows."""
     first = examples[0]
-    for number, example in enumerate(examples, start=1):
-        if type(example) is not type(first):
-            raise UserError(
-                f"example {number} is a {type(example).__name__} and example 1 a {type(first).__name__}; all must have "
-                "the same type."
-            )
     if isinstance(first, str):
         return DataSpec(write_rows([{"text": text} for text in examples]), ("text",))
-    if isinstance(first, Mapping):
-        if not (formats := formats_of(list(first))):
-            raise UserError(unknown_columns(list(map(str, first)), "example 1"))
-        return DataSpec(write_rows(examples), formats)
-    if isinstance(first, tuple | list):
-        if bad := next((i for i, e in enumerate(examples, 1) if len(e) != 2 or not isinstance(e[0], str)), 0):
-            raise UserError(f"example {bad} is {examples[bad - 1]!r:.80}; expected two texts, or a text and its label.")
-        rows = [dict(zip(names, map(str, example), strict=True)) for example in examples] if names else None
-        return DataSpec(write_rows(rows) if rows else "", (TEXT_PAIRS,))
-    raise UserError(f"example 1 is a {type(first).__name__}; expected texts, pairs of texts, or dictionaries.")
+    if isinstance(first, dict):
+        columns = list(dict.fromkeys(name for example in examples for name in example))
+        return DataSpec(write_rows(examples), formats_of(columns, roles, "the data"))
+    seconds = {json.dumps(second) for _, second in examples}
+    rows = [dict(zip(names, example, strict=True)) for example in examples] if names else None
+    return DataSpec(write_rows(rows) if rows else "", (TEXT_PAIRS,), 2 * len(seconds) <= len(examples))
 
 
-def write_rows(rows: list[Any]) -> str:
+def write_rows(rows: list[dict[str, Any]]) -> str:
     """Write examples to a .jsonl file in the cache and return its path."""
-    try:
-        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
-    except (TypeError, ValueError) as error:
-        raise UserError(f"the examples cannot be written as JSON ({error}); give texts and numbers only.") from error
-    return write_to_cache("".join(lines), ".jsonl")
+    return write_to_cache("".join(json.dumps(row) + "\n" for row in rows), ".jsonl")
 
 
 def write_to_cache(text: str, ending: str) -> str:
     """Write a text to a file in the cache that is named by its content, and return its path."""
-    encoded = text.encode("utf-8", errors="replace")
-    path = cache_folder() / "in-memory" / f"{hashlib.sha256(encoded).hexdigest()[:20]}{ending}"
+    path = cache_folder() / "in-memory" / f"{hashlib.sha256(text.encode()).hexdigest()[:20]}{ending}"
     if not path.is_file():
-        write_text(path, encoded.decode("utf-8"))
+        write_text(path, text)
     return str(path)

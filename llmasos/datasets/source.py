@@ -10,14 +10,14 @@ Two rules decide what is held out. Neither depends on the machine, the order of 
   the others. The hash is uniform, hence a tenth is held out. Below 1,000 documents, chance and unequal lengths could
   leave nothing or nearly everything; there, documents are taken in the order of their hashes until they hold a tenth
   of the characters, skipping any that would make it more than a fifth. If all are that long, the shortest is held
-  out.
+  out. A single document (or copies of it) is cut like one long text.
 
 A document may be larger than memory. It then comes in several `Piece`s, cut after a newline.
 """
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -101,12 +101,11 @@ class PlainText(TextSource):
     @cached_property
     def n_train_characters(self) -> int:
         """The number of characters before the cut. Counting them reads the file once, in blocks."""
-        n_characters = sum(map(len, read_blocks(self.path)))
-        return n_characters * (VALIDATION_ONE_IN - 1) // VALIDATION_ONE_IN
+        return n_before_cut(sum(map(len, read_blocks(self.path))))
 
     def pieces(self, split: str) -> Iterator[Piece]:
         check_split(split)
-        for text in read_pieces(self._side(split)):
+        for text in read_pieces(one_side(read_blocks(self.path), self.n_train_characters, split)):
             yield Piece(text, False)
 
     def fingerprint(self) -> str:
@@ -114,17 +113,6 @@ class PlainText(TextSource):
 
     def size(self) -> int | None:
         return size_of([self.path])
-
-    def _side(self, split: str) -> Iterator[str]:
-        """Yield the blocks of the file on one side of the cut."""
-        n_left = self.n_train_characters
-        for block in read_blocks(self.path):
-            part = block[:n_left] if split == "train" else block[n_left:]
-            n_left = max(0, n_left - len(block))
-            if part:
-                yield part
-            if split == "train" and not n_left:
-                return
 
 
 class SplitText(TextSource):
@@ -157,26 +145,24 @@ class ManyDocuments(TextSource):
 
     def pieces(self, split: str) -> Iterator[Piece]:
         check_split(split)
-        is_held_out = self._held_out()
+        sizes = self._sizes()
+        is_held_out = in_hashed_tenth if sizes is None else measured_tenth(sizes).__contains__
         for key, parts in self.entries():
-            if is_held_out(key) == (split == "val"):
+            if sizes is not None and len(sizes) == 1:
+                yield from document_pieces(one_side(parts, n_before_cut(sizes[key]), split))
+            elif is_held_out(key) == (split == "val"):
                 yield from document_pieces(parts)
 
-    def _held_out(self) -> Callable[[int], bool]:
-        """Return the rule that says from a document's key whether it is held out."""
-        sizes: dict[int, int] = {}  # characters of each document; copies share a key
+    def _sizes(self) -> dict[int, int] | None:
+        """Return the number of characters of each document by its key, which copies share; None for many documents."""
+        sizes: dict[int, int] = {}
         n_documents = 0
         for key, parts in islice(self.entries(), FEW_DOCUMENTS):
             sizes[key] = sum(len(part) for part in parts)
             n_documents += 1
-        if n_documents == FEW_DOCUMENTS:
-            return in_hashed_tenth
-        if len(sizes) < 2:
-            raise UserError(
-                f"{self.name} has {n_documents} documents, {len(sizes)} of them different, so none can be held out for"
-                " validation; give at least two, or one plain text file, of which the last tenth is held out."
-            )
-        return measured_tenth(sizes).__contains__
+        if not n_documents:
+            raise UserError(f"{self.name} has no text in it; give at least one document.")
+        return None if n_documents == FEW_DOCUMENTS else sizes
 
 
 class FileDocuments(ManyDocuments):
@@ -264,6 +250,22 @@ def size_of(paths: Iterable[Path]) -> int | None:
     return sum(path.stat().st_size for path in paths)
 
 
+def one_side(blocks: Iterable[str], n_train: int, split: str) -> Iterator[str]:
+    """Yield the part of a text that is in one split, if its first `n_train` characters are to train on."""
+    for block in blocks:
+        part = block[:n_train] if split == "train" else block[n_train:]
+        n_train = max(0, n_train - len(block))
+        if part:
+            yield part
+        if split == "train" and not n_train:
+            return
+
+
+def n_before_cut(n_characters: int) -> int:
+    """Return how many characters of a text come before the tenth that is held out."""
+    return n_characters * (VALIDATION_ONE_IN - 1) // VALIDATION_ONE_IN
+
+
 def in_hashed_tenth(key: int) -> bool:
     """Whether a document is held out, from its `document_key` alone: one in ten is."""
     return key < 2**64 // VALIDATION_ONE_IN
@@ -273,7 +275,7 @@ def measured_tenth(sizes: dict[int, int]) -> set[int]:
     """Return the keys of a held-out tenth of few documents: in the order of the keys, until they hold a tenth.
 
     Args:
-        sizes: `document_key` → size, of two documents or more.
+        sizes: `document_key` → size, of one document or more.
     """
     tenth = sum(sizes.values()) / VALIDATION_ONE_IN
     held_out: set[int] = set()

@@ -194,7 +194,9 @@ def test_a_first_line_of_data_gets_one_sentence_whose_remedy_works(tmp_path, nam
     with pytest.raises(UserError, match=f"the first line of .*{name} seems to be data .*--columns {expected}, or add"):
         read_all("labeled_text", path)
     assert len(read_all("labeled_text", path, columns=columns)) == 20
-    assert infer_format(path).problem  # a sentence for a caller who names no columns
+    with pytest.raises(UserError, match="has the columns .*; expected text; text and label"):
+        infer_format(path)
+    assert infer_format(path, roles=columns).formats == ("labeled_text",)
     with pytest.raises(UserError, match="no column '9' for the text"):
         read_all("labeled_text", path, columns={"text": "9", "label": "1"})
 

@@ -11,7 +11,7 @@ import pytest
 import regex
 
 from llmasos.datasets import dataset_names, open_text, python_docs, text_io
-from llmasos.datasets.source import PlainText
+from llmasos.datasets.source import Piece, PlainText
 from llmasos.datasets.storyworld import DEFAULT_SIZES
 from llmasos.errors import UserError
 
@@ -116,10 +116,17 @@ def test_few_documents_of_unequal_length_never_lose_most_of_the_text_to_validati
     assert 0 < held_out <= sum(lengths) / 5
 
 
-@pytest.mark.parametrize("texts", [["only one"], ["same", "same"]])
-def test_documents_that_cannot_be_split_are_refused(tmp_path, texts):
-    _write_jsonl(tmp_path / "a.jsonl", [{"text": text} for text in texts])
-    with pytest.raises(UserError, match="none can be held out"):
+@pytest.mark.parametrize("n_copies", [1, 2])
+def test_of_a_single_document_or_its_copies_the_end_is_held_out(tmp_path, n_copies):
+    _write_jsonl(tmp_path / "a.jsonl", [{"text": "0123456789" * 2}] * n_copies)
+    source = open_text(tmp_path / "a.jsonl")
+    assert list(source.pieces("train")) == [Piece("012345678901234567", True)] * n_copies
+    assert list(source.pieces("val")) == [Piece("89", True)] * n_copies
+
+
+def test_documents_without_text_are_refused(tmp_path):
+    _write_jsonl(tmp_path / "a.jsonl", [{"text": ""}, {"text": ""}])
+    with pytest.raises(UserError, match="no text in it"):
         list(open_text(tmp_path / "a.jsonl").documents("train"))
 
 
