@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from llmasos import hub
-from llmasos.arguments import at_least_one, checked
+from llmasos.arguments import as_python, at_least_one, checked
 from llmasos.capabilities import TASKS, check_capability, describe_model, tasks_to_learn
 from llmasos.console import quiet, say
 from llmasos.datasets import QA
@@ -58,6 +58,19 @@ class TrainResult:
     val_loss: float | None
     steps: int
     interrupted: bool
+
+
+def as_setting(value: Any) -> Any:
+    """A setting as recipes have it: a path, a device and the names of columns are text there, and numbers Python's.
+
+    >>> as_setting(Path("runs")), as_setting(torch.device("cpu")), as_setting({"text": "review", "label": "stars"})
+    ('runs', 'cpu', 'text=review,label=stars')
+    """
+    if isinstance(value, Path | torch.device):
+        return str(value)
+    if isinstance(value, Mapping):
+        return ",".join(f"{role}={name}" for role, name in value.items())
+    return as_python(value)
 
 
 class LLMTrainer:
@@ -134,13 +147,13 @@ class LLMTrainer:
                 f"{self.name} is quantized to int8, and rounded weights cannot be trained: open it without quantize, "
                 "train that, save it, and open the saved model with quantize."
             )
-        settings = without_aliases(settings)
+        settings = {name: as_setting(value) for name, value in without_aliases(settings).items()}
         check_names(settings, "eval_data", "epochs", "verbose")
         train_data, held_out = split_by_name(train_data)
         if held_out is not None and eval_data is not None:
             raise UserError("the data has a part to validate on, and there is eval_data, too; leave one of them out.")
         eval_data = held_out if eval_data is None else eval_data
-        train_data, eval_data = (None if data is None else materialize(data) for data in (train_data, eval_data))
+        train_data, eval_data = materialize(train_data), None if eval_data is None else materialize(eval_data)
         chosen = task is None
         roles = tuple(columns_of(settings.get("columns")) or ())
         task = task or self.task_for(infer_format(train_data, roles=roles))

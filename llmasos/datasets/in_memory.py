@@ -45,6 +45,11 @@ def materialize(data: Any) -> str | Path | list[Any]:
         raise UserError('the data is bytes, expected text; decode it first: data.decode("utf-8").')
     if isinstance(data, set | frozenset):
         raise UserError("the data is a set, which has no order, so a run could not be repeated; give sorted(data).")
+    return examples_of(data)
+
+
+def examples_of(data: Any) -> list[Any]:
+    """Return the examples in a table or an iterable: all texts, all pairs, or all rows. Raises as `materialize`."""
     examples = [_example(number, item) for number, item in enumerate(_items(data), start=1)]
     if not any(example.strip() if isinstance(example, str) else example for example in examples):
         raise UserError(f"the data is empty or holds only empty texts ({len(examples):,}); give a few examples.")
@@ -121,7 +126,7 @@ def _read_file(file: Any) -> Path | list[Any]:
     except (OSError, ValueError) as error:  # closed, opened for writing, or not of this encoding
         raise UserError(f"the open file cannot be read ({error}); give its path.") from error
     if isinstance(text, str):
-        return materialize([text])
+        return examples_of([text])
     if path:
         return path
     raise UserError('the file has bytes, expected text; open it as a text: open(…, encoding="utf-8").')
@@ -169,7 +174,7 @@ def as_json(value: Any) -> Any:
 
 def _check_same_form(examples: Sequence[Any]) -> None:
     """Raise UserError unless all examples are texts, or all pairs, or all dictionaries."""
-    forms = {str: "a text", tuple: "a pair", dict: "a dictionary"}
+    forms: dict[type, str] = {str: "a text", tuple: "a pair", dict: "a dictionary"}
     for number, example in enumerate(examples, start=1):
         if type(example) is not type(examples[0]):
             raise UserError(
