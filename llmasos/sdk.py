@@ -252,12 +252,12 @@ class LLMTrainer:
         """
         train_data, held_out = split_by_name(data, split)
         data, split = (train_data, split) if held_out is None else (held_out, None)
-        data, columns = materialize(data), as_setting(columns)
-        roles = tuple(columns_of(columns) or ())
+        data, named = materialize(data), as_setting(columns)
+        roles = tuple(columns_of(named) or ())
         task_name = task or self.task_for(infer_format(data, roles=roles))
         source = self.spec(data, task_name, roles).data
         is_file = Path(source.split(",")[0]).exists()
-        recipe = make_recipe(task=task_name, data=source, columns=columns)
+        recipe = make_recipe(task=task_name, data=source, columns=named)
         with quiet(not verbose):
             prepared = setup_evaluation(recipe, self.model.config, self.tokenizer, self.name, eval_only=is_file)
             return prepared.evaluate(self.model, split or prepared.eval_split)

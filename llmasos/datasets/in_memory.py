@@ -89,9 +89,9 @@ def _items(data: Any) -> Iterable[Any]:
 
 
 def _pandas_rows(table: Any) -> list[Any]:
-    """Return the rows of a DataFrame as dictionaries; of one or two columns that are only numbered, as texts or pairs."""
+    """Return the rows of a DataFrame as dictionaries; of one or two columns without names, as texts or pairs."""
     names = list(table.columns)
-    if twice := next((name for name in names if names.count(name) > 1), None):
+    if (twice := next((name for name in names if names.count(name) > 1), None)) is not None:
         raise UserError(f"the table has two columns {twice!r}; rename one of them.")
     rows = table.to_dict("records")
     if len(names) in (1, 2) and all(type(as_python(name)) is int for name in names):
