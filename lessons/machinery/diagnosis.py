@@ -94,7 +94,7 @@ def diagnose_gradients(
 
 def diagnose_failure(failure: Failure, source: str, filename: str) -> Diagnosis:
     """Explain an exception, with the student's own line."""
-    lines = source.splitlines()
+    lines = source.split("\n")  # as Python counts them: a form feed ends no line
     at = ""
     if failure.line is not None and 0 < failure.line <= len(lines):
         at = f"\n    line {failure.line} of {filename}:  {lines[failure.line - 1].strip()}"

@@ -59,7 +59,7 @@ class Lesson:
     def sections(self) -> dict[str, tuple[str, int]]:
         """Number of a section → its heading and its line in `lesson.py`."""
         matches = {}
-        for line_number, line in enumerate(self.path.read_text(encoding="utf-8").splitlines(), 1):
+        for line_number, line in enumerate(self.path.read_text(encoding="utf-8").split("\n"), 1):
             if match := re.match(r"# #{2,3} (\d+\.\d+)\s+(.+)", line):
                 matches[match[1]] = (match[2].strip(), line_number)
         return matches

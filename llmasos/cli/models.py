@@ -79,7 +79,7 @@ def license_of(folder: Path) -> str:
     card = folder / CARD
     if not card.is_file():
         return "–"
-    lines = card.read_text(encoding="utf-8", errors="replace").splitlines()[:30]
+    lines = card.read_text(encoding="utf-8", errors="replace").split("\n")[:30]
     licenses = (line.partition(":")[2].strip() for line in lines if line.startswith("license:"))
     return next(licenses, "–") or "–"
 

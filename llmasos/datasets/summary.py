@@ -24,7 +24,7 @@ def summarize_text(source: TextSource) -> str:
         documents = f"{n_documents:,} documents" if n_documents else "one text"
         lines.append(f"\n{split}: {documents}, {n_characters:,} characters, {n_bytes:,} bytes. It starts:")
         start = "".join(text[:SAMPLE_CHARACTERS] for text in islice(source.documents(split), 1))
-        lines += [f"    {line}".rstrip() for line in start.splitlines()]
+        lines += [f"    {line}".rstrip() for line in start.removesuffix("\n").split("\n")]
     return "\n".join(lines)
 
 

@@ -9,6 +9,7 @@ fetches files with checksums, and `lock` lets one process at a time do so.
 from llmasos.storage.atomic import (
     clean_up,
     read_json,
+    read_small_lines,
     sha256_file,
     write_bytes,
     write_file,
@@ -23,6 +24,7 @@ __all__ = [
     "load_tensors",
     "read_header",
     "read_json",
+    "read_small_lines",
     "save_tensors",
     "sha256_file",
     "write_bytes",

@@ -157,6 +157,18 @@ def write_json(path: Path | str, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def read_small_lines(path: Path) -> list[str]:
+    """Return the lines of a small text file, such as a vocabulary. Only "\n" and "\r\n" end one, as in the user's data.
+
+    `Path.read_text` would also cut at a lone "\r", and every later token would get another id.
+
+    Raises:
+        OSError: the file cannot be read.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    return path.read_bytes().decode("utf-8").replace("\r\n", "\n").split("\n")
+
+
 def read_json(path: Path | str) -> Any:
     """Return the content of the JSON file at `path`.
 

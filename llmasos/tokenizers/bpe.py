@@ -19,7 +19,7 @@ from pathlib import Path
 import tiktoken
 
 from llmasos.errors import UserError
-from llmasos.storage import read_json, write_json, write_text
+from llmasos.storage import read_json, read_small_lines, write_json, write_text
 from llmasos.tokenizers.bpe_trainer import SPLIT, SPLIT_PATTERN, count_words, learn_merges, merge_pair
 from llmasos.tokenizers.bytes_to_unicode import BYTES_BY_ID, ID_OF_BYTE, from_visible, to_visible
 from llmasos.tokenizers.tiktoken_backed import TiktokenTokenizer
@@ -194,7 +194,7 @@ def _numbers_from_zero(ids: object) -> bool:
 def _read_merges(path: Path) -> list[tuple[int, int]]:
     """Return the pairs of ids in a `merges.txt`: per line, two tokens in GPT-2's alphabet, separated by a space."""
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = read_small_lines(path)
     except OSError as error:
         raise UserError(
             f"could not read {path}: {error.strerror}; a BPE tokenizer needs {VOCAB_FILE} and this file."

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from llmasos.errors import UserError
-from llmasos.storage import write_text
+from llmasos.storage import read_small_lines, write_text
 from llmasos.tokenizers.bert_pretokenizer import CharacterTable
 from llmasos.tokenizers.tokenizer import CLS, MASK, PAD, SEP, Tokenizer, replace_surrogates
 from llmasos.tokenizers.wordpiece_trainer import CONTINUES, MAX_WORD, count_bert_words, learn_pieces
@@ -171,7 +171,7 @@ class WordPieceTokenizer(Tokenizer):
         """
         path = Path(folder) / VOCAB_FILE
         try:
-            lines = path.read_text(encoding="utf-8").split("\n")
+            lines = read_small_lines(path)
         except OSError as error:
             raise UserError(
                 f"could not read {path}: {error.strerror}; a WordPiece tokenizer needs this file."

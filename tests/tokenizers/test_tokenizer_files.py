@@ -10,7 +10,8 @@ import tiktoken
 from tokenizer_helpers import EVERY_KIND, english, fuzzed_text, make, needs_gpt2_files
 
 from llmasos.errors import UserError
-from llmasos.tokenizers import END_OF_TEXT, BPETokenizer, load_tokenizer, openai, train_tokenizer
+from llmasos.tokenizers import END_OF_TEXT, BPETokenizer, WordPieceTokenizer, load_tokenizer, openai, train_tokenizer
+from llmasos.tokenizers.tokenizer import CLS, MASK, PAD, SEP
 
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
@@ -68,6 +69,14 @@ def test_any_damage_to_a_file_is_found(kind, tmp_path):
             else:  # a changed blank, the version line, what is only for transformers
                 assert loaded.fingerprint() == tokenizer.fingerprint()
     assert n_found > 0.6 * n_tried
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_only_a_line_feed_ends_a_line_of_a_vocabulary(tmp_path, end):
+    tokens = [PAD, "[UNK]", CLS, SEP, MASK, "a\rb", "c\x85d", "e\u2028f", "g\x0ch", "cat"]
+    (tmp_path / "vocab.txt").write_bytes(end.join([*tokens, ""]).encode())
+    tokenizer = WordPieceTokenizer.load(tmp_path)
+    assert tokenizer.encode("cat") == [9] and tokenizer.vocab_size == 10
 
 
 def test_a_folder_without_a_tokenizer_is_named(tmp_path):

@@ -20,7 +20,7 @@ import tiktoken
 
 from llmasos.errors import UserError
 from llmasos.hub.tokenizers.pattern_limits import check_pattern
-from llmasos.storage import read_json, write_json
+from llmasos.storage import read_json, read_small_lines, write_json
 from llmasos.tokenizers.bpe_trainer import SPLIT_PATTERN
 from llmasos.tokenizers.bytes_to_unicode import BYTE_TO_CHARACTER, BYTES_BY_ID, from_visible
 from llmasos.tokenizers.offsets import CLUSTER, origins
@@ -217,7 +217,7 @@ def to_tokenizer_json(vocabulary: dict[str, int], merges: list[str], config: dic
 def read_merges(path: Path) -> list[str]:
     """Return the lines of a `merges.txt`, without its header."""
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = read_small_lines(path)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read ({error}); fetch it again.") from error
     return [line for line in lines if line and not line.startswith("#version")]
