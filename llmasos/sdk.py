@@ -28,13 +28,14 @@ from llmasos.models import Model, n_parameters
 from llmasos.nn import is_quantized
 from llmasos.objectives import BestAnswer
 from llmasos.prompting import Message
+from llmasos.settings import check_choice
 from llmasos.tasks import Report, answer_questions, classify, embed, fill_masks, reply, task_class
 from llmasos.tasks.evaluate import setup_evaluation
 from llmasos.tasks.example_task import columns_of
 from llmasos.tasks.run import run_recipe
 from llmasos.tokenizers import Tokenizer
 from llmasos.training.device import pick_device
-from llmasos.training.recipe import Recipe, check_choice, check_names, make_recipe, refuse_set_by_init, without_aliases
+from llmasos.training.recipe import Recipe, check_names, make_recipe, refuse_set_by_init, without_aliases
 from llmasos.training.run_folder import choose_run_folder, run_name
 
 ROLES_OF = {"labeled_text": ("text", "label"), "pairs": ("source", "target"), "summaries": ("source", "target"),

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lessons.machinery.exercises import Case, Exercise, Misconception, WrittenAnswer
 from llmasos.generation import BeamOptions, beam_search_naive, sampling
+from llmasos.models import GenerationConfig
 from llmasos.nn import naive_attention
 
 FORBIDDEN_WARPERS = {
@@ -743,6 +744,7 @@ class Tree(nn.Module):
         super().__init__()
         self.next_logprobs, self.lm_head = next_logprobs, nn.Identity()
         self.config = SimpleNamespace(context_length=10**6)
+        self.generation_config = GenerationConfig()
         self.register_buffer("device", torch.zeros(1))
 
     def parameters(self, recurse: bool = True):
@@ -754,7 +756,7 @@ class Tree(nn.Module):
 
 def by_the_library(next_logprobs, beams, max_tokens, end, alpha):
     options = BeamOptions(beams=beams, length_penalty=alpha, max_new_tokens=max_tokens)
-    results = beam_search_naive(Tree(next_logprobs), [0], options, end_of_text=end)
+    results = beam_search_naive(Tree(next_logprobs), [0], options, stop_ids=[end])
     return [(ids, total / ((5 + len(ids)) / 6) ** alpha) for total, ids in results]
 
 

@@ -65,19 +65,16 @@ class LocalModel:
     def stream(self, messages: Sequence[Message], options: SamplingOptions) -> Generator[str, None, None]:
         self.warnings = []
         ids = self._template.encode(self.tokenizer, messages).ids
-        with closing(stream(self.model, self.tokenizer, [ids], self._with_stops(options))) as events:
+        with closing(stream(self.model, self.tokenizer, [ids], self._template.with_stops(options))) as events:
             for event in events:
                 self.warnings += event.warnings
                 yield event.text
 
     def sample(self, messages: Sequence[Message], options: SamplingOptions, n: int) -> list[str]:
         ids = self._template.encode(self.tokenizer, messages).ids
-        generations = generate(self.model, self.tokenizer, [ids], self._with_stops(options), n)
+        generations = generate(self.model, self.tokenizer, [ids], self._template.with_stops(options), n)
         self.warnings = [warning for generation in generations for warning in generation.warnings]
         return [generation.text for generation in generations]
-
-    def _with_stops(self, options: SamplingOptions) -> SamplingOptions:
-        return self._template.with_stops(options, self.tokenizer)
 
 
 class ServerModel:

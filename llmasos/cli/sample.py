@@ -191,8 +191,6 @@ class Writer:
         """Continue the prompts, then print the warnings and the speed."""
         assert isinstance(options, SamplingOptions), "beam search is the job of a Responder"
         started = time.perf_counter()
-        if self.template is not None:
-            options = options.with_stop_token(self.template.stop_id(self.tokenizer))
         if len(prompts) * self.n == 1 and self.stream is not False:
             n_tokens, warnings = self._write_one(prompts[0], options)
         else:

@@ -4,12 +4,12 @@ Greedy decoding cannot take back a token. Beam search carries K unfinished texts
 each text to be written:
 
     extend     every text of the beam by every token              → K · V candidates, each with its log-probability
-    finish     those of the K best candidates that end            (with end_of_text): finished hypotheses
+    finish     those of the K best candidates that end            (with a stop token): finished hypotheses
     continue   with the K best candidates that do not end         → the next beam
 
 Only K finished hypotheses are kept, the best by *score*. A log-probability alone would favor short texts, because every
 token makes it smaller; it is therefore divided by a length penalty (Wu et al. 2016, "Google's Neural Machine
-Translation System", equation 14, without its coverage term), with |Y| tokens, end_of_text included:
+Translation System", equation 14, without its coverage term), with |Y| tokens, the stop token included:
 
     score(Y) = log P(Y) / lp(Y),        lp(Y) = ((5 + |Y|) / 6)^α
 
@@ -24,6 +24,7 @@ with the lower token id. `naive.py` has the same search for one text, without ba
 Dimensions: B texts, K beams, V vocabulary.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -45,10 +46,10 @@ class Hypothesis:
 
     Attributes:
         text: the new text, without prompt and special tokens.
-        ids: its tokens; the last one is end_of_text if it is finished.
+        ids: its tokens; the last one is a stop token if it is finished.
         logprob: the natural logarithm of the model's probability of these tokens.
         score: logprob / lp, by which hypotheses are ranked.
-        finished: whether it ended with end_of_text; otherwise it was cut off after max_new_tokens.
+        finished: whether it ended with a stop token; otherwise it was cut off after max_new_tokens.
     """
 
     text: str
@@ -108,19 +109,21 @@ def _search(
     model: Model, tokenizer: Tokenizer, prompts: list[Prompt], options: BeamOptions
 ) -> list[list[SequenceState]]:
     """The best sequences for each prompt, best first."""
-    K, end = options.beams, tokenizer.end_of_text
+    K, ends = options.beams, frozenset(options.stop_token_ids)
+    m = K + K * len(ends)  # enough for K that continue: of each old beam at most len(ends) candidates end
     sequences = [SequenceState(prompt.ids, options, source=prompt.source) for prompt in prompts]
     decoder = Decoder(model, sequences, tokenizer.vocab_size)
     results: list[list[SequenceState]] = [[] for _ in prompts]
     active = list(range(len(prompts)))  # the texts whose beams are in the decoder, one after the other
     for length in range(1, options.max_new_tokens + 1):
         unfinished, parents, sequences = [], [], []
-        for text, candidates in zip(active, _best_candidates(decoder, len(active), 2 * K), strict=True):
-            ended = [c.extend(decoder) for c in candidates[:K] if c.id == end]
-            beam = [c for c in candidates if c.id != end][:K]  # of 2K at most K end, one per old beam
+        for text, candidates in zip(active, _best_candidates(decoder, len(active), m), strict=True):
+            ended = [c.extend(decoder) for c in candidates[:K] if c.id in ends and c.is_possible]
+            beam = [c for c in candidates if c.id not in ends][:K]
             results[text] = sorted(results[text] + ended, key=lambda s: score(s, options), reverse=True)[:K]
             if length == options.max_new_tokens:
-                results[text] += [c.extend(decoder) for c in beam][: K - len(results[text])]
+                cut_off = [c.extend(decoder) for c in beam if c.is_possible]
+                results[text] += cut_off[: K - len(results[text])]
             elif not _is_over(results[text], beam, options):
                 unfinished.append(text)
                 parents += [c.parent for c in beam]
@@ -140,6 +143,11 @@ class _Candidate(NamedTuple):
     parent: int
     id: int
     logprob: float
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether its probability is not zero. (If the model must begin with a certain token, all others have zero.)"""
+        return self.total > -math.inf
 
     def extend(self, decoder: Decoder) -> SequenceState:
         return decoder.sequences[self.parent].extended(self.id, self.logprob)
@@ -182,5 +190,5 @@ def _is_over(finished: list[SequenceState], beam: list[_Candidate], options: Bea
 
 def _hypothesis(sequence: SequenceState, tokenizer: Tokenizer, options: BeamOptions) -> Hypothesis:
     ids, text = sequence.ids, tokenizer.decode(sequence.ids, skip_special=True)
-    finished = ids[-1] == tokenizer.end_of_text
+    finished = ids[-1] in options.stop_token_ids
     return Hypothesis(text, ids, sum(sequence.logprobs), score(sequence, options), finished)

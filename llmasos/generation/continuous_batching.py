@@ -150,8 +150,9 @@ class ContinuousBatch(BatchDecoder):
             sequence.n_computed += len(text)
             if sequence.n_computed == len(sequence.pending):
                 lengths.append(len(text))
+        completed = self.prefilling[: len(lengths)]
         last = torch.tensor(lengths, dtype=torch.long, device=self.device) - 1
-        return self._to_logits(hidden_states[torch.arange(len(lengths), device=self.device), last])
+        return self._to_logits(hidden_states[torch.arange(len(lengths), device=self.device), last], completed)
 
     def _next_texts(self, prefill_budget: int) -> list[Sequence[int]]:
         """What to compute in one pass: of the first prompt as much as the budget allows, of others only all of it.

@@ -33,8 +33,9 @@ from torch import Tensor
 
 from llmasos.datasets.batching import pad
 from llmasos.errors import UserError
+from llmasos.generation.sampling import constrain
 from llmasos.generation.sequence import SequenceState, next_tokens
-from llmasos.models import Model
+from llmasos.models import GenerationConfig, Model
 from llmasos.nn import KVCache
 
 
@@ -49,7 +50,7 @@ class BatchDecoder:
     Attributes:
         sequences: those that decode.
         cache: their keys and values.
-        logits: (B, V), for the next token of each.
+        logits: (B, V), for the next token of each, -inf where the model must not write it.
     """
 
     def __init__(self, model: Model, vocab_size: int | None = None):
@@ -89,14 +90,18 @@ class BatchDecoder:
         ids = torch.tensor([[sequence.ids[-1]] for sequence in self.sequences], device=self.device)  # (B, 1)
         positions = torch.tensor(places, device=self.device)[:, None]  # (B, 1)
         hidden_states = self.model.decode(ids, positions, self.cache, (min(places), max(places) + 1))  # (B, 1, C)
-        self.logits = self._to_logits(hidden_states[:, 0])
+        self.logits = self._to_logits(hidden_states[:, 0], self.sequences)
         for sequence in self.sequences:
             sequence.n_computed += 1
 
-    def _to_logits(self, hidden_states: Tensor) -> Tensor:
+    def _to_logits(self, hidden_states: Tensor, sequences: Sequence[SequenceState]) -> Tensor:
         """(B, C) → (B, V), at least in float32, because probabilities are added up next."""
         logits = self.model.lm_head(hidden_states)[:, : self.vocab_size]
-        return logits if logits.dtype == torch.float64 else logits.float()
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        config: GenerationConfig = self.model.generation_config
+        if not config.constrains:
+            return logits
+        return constrain(logits, config, [(*s.prompt, *s.ids) for s in sequences], [s.ids for s in sequences])
 
 
 class Decoder(BatchDecoder):
@@ -114,9 +119,10 @@ class Decoder(BatchDecoder):
         self.sequences = list(sequences)
         length = max(len(sequence.prompt) + sequence.options.max_new_tokens for sequence in self.sequences)
         keys = [(sequence.source, sequence.prompt) for sequence in self.sequences]
-        unique = list(dict.fromkeys(keys))  # equal prompts are computed once
+        unique = dict(zip(keys, self.sequences, strict=True))  # equal prompts are computed once
         self.cache = self._make_cache([source for source, _ in unique], min(length, self.context_length))
-        self.logits = self._to_logits(self._prefill([prompt for _, prompt in unique], self.cache))
+        hidden_states = self._prefill([prompt for _, prompt in unique], self.cache)
+        self.logits = self._to_logits(hidden_states, list(unique.values()))
         for sequence in self.sequences:
             sequence.n_computed = len(sequence.prompt)
         if len(unique) < len(keys):

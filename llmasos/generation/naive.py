@@ -10,7 +10,7 @@ same tokens.
 Dimensions: T text length, S source length, V vocabulary.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ def generate_naive(
     prompt: Sequence[int],
     options: SamplingOptions,
     sample: int = 0,
-    end_of_text: int | None = None,
+    stop_ids: Collection[int] = (),
     vocab_size: int | None = None,
     source: Sequence[int] | None = None,
 ) -> list[int]:
@@ -38,18 +38,19 @@ def generate_naive(
         prompt: at least one id, at most context_length; for a Transformer, its start token.
         options: how to sample; its stop strings are about text and not used here.
         sample: the index of this sample of the prompt; with `options.seed` it decides the random numbers.
-        end_of_text: the id after which to stop (None = never stop early).
+        stop_ids: the ids after which to stop.
         vocab_size: only ids below it are sampled (None = all).
         source: the ids that the encoder of a Transformer reads.
 
     Returns:
-        The new ids, `end_of_text` included.
+        The new ids, the one of `stop_ids` included.
     """
     ids: list[int] = []
     with eval_mode(model):
         for step in range(options.max_new_tokens):
             text = [*prompt, *ids]
             logits = next_token_logits(model, text, source)[:, :vocab_size]  # (1, V)
+            logits = sampling.constrain(logits, model.generation_config, [text], [ids])
             penalized = text if source is None else ids  # a start token is not part of the text
             logits = sampling.process_logits(logits, options, [penalized], [ids])
             if options.greedy:
@@ -58,7 +59,7 @@ def generate_naive(
                 u = sampling.uniform(options.seed, sample, step)
                 token = int(sampling.sample(logits, torch.tensor([u], dtype=logits.dtype, device=logits.device)))
             ids.append(token)
-            if token == end_of_text:
+            if token in stop_ids:
                 break
     return ids
 
@@ -68,18 +69,18 @@ def beam_search_naive(
     model: GPT | Transformer,
     prompt: Sequence[int],
     options: BeamOptions,
-    end_of_text: int,
+    stop_ids: Collection[int],
     vocab_size: int | None = None,
     source: Sequence[int] | None = None,
 ) -> list[tuple[float, list[int]]]:
     """Find the best continuations of one sequence of ids, as `beam.py` explains, without its stopping rule.
 
     Args:
-        model, prompt, end_of_text, vocab_size, source: as in `generate_naive`.
+        model, prompt, stop_ids, vocab_size, source: as in `generate_naive`.
         options: the number of beams K and the length penalty.
 
     Returns:
-        At most K pairs (log P, new ids): first those that end with `end_of_text`, best first, then those cut off.
+        At most K pairs (log P, new ids): first those that end with one of `stop_ids`, best first, then those cut off.
     """
 
     def score(hypothesis: tuple[float, list[int]]) -> float:
@@ -93,13 +94,15 @@ def beam_search_naive(
         for _ in range(options.max_new_tokens):
             candidates = []
             for total, ids in beam:
-                logits = next_token_logits(model, [*prompt, *ids], source)[0, :vocab_size]  # (V,)
-                logprobs = logits.log_softmax(dim=-1).tolist()
+                text = [*prompt, *ids]
+                logits = next_token_logits(model, text, source)[:, :vocab_size]  # (1, V)
+                logits = sampling.constrain(logits, model.generation_config, [text], [ids])
+                logprobs = logits[0].log_softmax(dim=-1).tolist()
                 candidates += [(total + logprob, [*ids, token]) for token, logprob in enumerate(logprobs)]
             candidates.sort(key=lambda candidate: -candidate[0])  # a stable sort: equal candidates stay in order
-            finished += [c for c in candidates[:K] if c[1][-1] == end_of_text]
+            finished += [c for c in candidates[:K] if c[1][-1] in stop_ids]
             finished = sorted(finished, key=score, reverse=True)[:K]
-            beam = [c for c in candidates if c[1][-1] != end_of_text][:K]
+            beam = [c for c in candidates if c[1][-1] not in stop_ids][:K]
             if K == 1 and finished:
                 break
     return [*finished, *beam][:K]

@@ -1,83 +1,109 @@
-"""How to generate: frozen dataclasses, validated when they are created."""
+"""How to generate: frozen dataclasses, validated when they are created.
 
-import math
-from dataclasses import dataclass, fields, replace
+The help and range of each option are spelled here only; the flags of `sample.py` and `chat`, the fields of the HTTP API
+and the sliders of its page are made from them.
+"""
 
-from llmasos.errors import UserError
+from collections.abc import Iterator
+from dataclasses import Field, dataclass, fields
+from typing import Any, TypeVar
 
-LOWEST_TEMPERATURE = 1e-3  # below this logits / temperature can overflow, and sampling is greedy anyway
+from llmasos.errors import UserError, nearest
+from llmasos.models import Model
+from llmasos.settings import Settings, setting
+
 NOT_ABOUT_LOGITS = ("max_new_tokens", "stop", "stop_token_ids", "stop_at_end_of_text", "seed")  # of `SamplingOptions`
 
 
 @dataclass(frozen=True)
-class SamplingOptions:
+class SamplingOptions(Settings):
     """How to sample the next token and when to stop. The exact rules are in `sampling.py`.
 
     Attributes:
-        max_new_tokens: the largest number of tokens to generate.
-        temperature: 1 samples from the model's own distribution, less is safer, more is wilder, 0 is greedy: always
-            the most likely token. Otherwise at least 0.001.
-        top_k: sample from the k most likely tokens only (None = all).
-        top_p: sample from the fewest tokens that together have this probability, in (0, 1] (None = all).
-        min_p: sample from tokens at least this many times as likely as the most likely one, in (0, 1] (None = all).
-        repetition_penalty: above 1, tokens of the prompt and of the text so far become less likely; 1 = off.
         stop: stop when the generated text contains one of these strings, which is not part of the result.
         stop_token_ids: stop at any of these tokens, too; special tokens have no text that `stop` could find.
-        stop_at_end_of_text: stop when the model generates `<|endoftext|>`. False is for measuring speed.
+        stop_at_end_of_text: stop at the tokens that end the model's texts. False is for measuring speed.
         seed: of the random numbers; the same seed gives the same text.
-        presence_penalty: subtracted from the logit of every token that the new text contains, from -2 to 2; 0 = off.
-        frequency_penalty: the same, times how often the token is in the new text.
     """
 
-    max_new_tokens: int = 200
-    temperature: float = 1.0
-    top_k: int | None = None
-    top_p: float | None = None
-    min_p: float | None = None
-    repetition_penalty: float = 1.0
+    max_new_tokens: int = setting(
+        200, "the largest number of tokens to generate", at_least=1, api="max_tokens", slider=(1, 400, 1)
+    )
+    temperature: float = setting(  # below 0.001 logits / temperature can overflow, and sampling is greedy anyway
+        1.0,
+        "divides the logits: 1 samples from the model's own distribution, below 1 likely tokens become more likely, "
+        "above 1 less; 0 is greedy, always the most likely token",
+        at_least=0.001,
+        at_most=100,
+        or_value=0,
+        slider=(0, 2, 0.05),
+    )
+    top_k: int | None = setting(
+        None,
+        "sample from the K most likely tokens only",
+        at_least=1,
+        at_most=1_000_000,
+        off=(0, -1),
+        slider=(0, 100, 1),
+    )
+    top_p: float | None = setting(
+        None,
+        "nucleus sampling: sample from the fewest tokens that together have this probability",
+        at_least=0,
+        at_most=1,
+        off=(1,),
+        slider=(0.05, 1, 0.05),
+    )
+    min_p: float | None = setting(
+        None,
+        "sample from the tokens at least this many times as likely as the most likely one",
+        at_least=0,
+        at_most=1,
+        off=(0,),
+        slider=(0, 0.5, 0.01),
+    )
+    repetition_penalty: float = setting(
+        1.0,
+        "above 1, tokens of the prompt and of the text so far become less likely: 1.1 is mild, 1.5 strong",
+        at_least=0.1,
+        at_most=10,
+        off=(1,),
+        slider=(1, 2, 0.05),
+    )
     stop: tuple[str, ...] = ()
     stop_token_ids: tuple[int, ...] = ()
     stop_at_end_of_text: bool = True
     seed: int = 0
-    presence_penalty: float = 0.0
-    frequency_penalty: float = 0.0
+    presence_penalty: float = setting(
+        0.0,
+        "subtracted from the logit of every token that the new text contains",
+        at_least=-2,
+        at_most=2,
+        off=(0,),
+        slider=(-2, 2, 0.1),
+    )
+    frequency_penalty: float = setting(
+        0.0,
+        "the same, times how often the token is in the new text",
+        at_least=-2,
+        at_most=2,
+        off=(0,),
+        slider=(-2, 2, 0.1),
+    )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
+        super().__post_init__()
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
         object.__setattr__(self, "stop", stop)
-        _check_positive_integer("max_new_tokens", self.max_new_tokens)
-        if not (self.temperature == 0.0 or LOWEST_TEMPERATURE <= self.temperature < math.inf):
-            raise UserError(
-                f"temperature is {self.temperature}; it must be 0 (always the most likely token) or at least "
-                f"{LOWEST_TEMPERATURE}, and 1 samples from the model as it is."
-            )
-        if self.top_k is not None:
-            _check_positive_integer("top_k", self.top_k)
-        for name in ("top_p", "min_p"):
-            value = getattr(self, name)
-            if value is not None and not 0.0 < value <= 1.0:
-                raise UserError(f"{name} is {value}; it must be above 0 and at most 1. Leave it out to switch it off.")
-        if not 0.0 < self.repetition_penalty < math.inf:
-            raise UserError(
-                f"repetition_penalty is {self.repetition_penalty}; it must be above 0: 1 is off, 1.1 mild, 1.5 strong."
-            )
-        for name in ("presence_penalty", "frequency_penalty"):
-            value = getattr(self, name)
-            if not -2.0 <= value <= 2.0:
-                raise UserError(f"{name} is {value}; it must be from -2 to 2: 0 is off, larger values favor new words.")
         if not all(isinstance(s, str) and s for s in stop):
             raise UserError(f"stop is {stop!r}; each stop string must be text of at least one character.")
         if not isinstance(self.seed, int) or isinstance(self.seed, bool):
             raise UserError(f"seed is {self.seed!r}; it must be a whole number.")
 
-    def with_stop_token(self, id: int) -> "SamplingOptions":
-        """The same options, with one more token to stop at."""
-        return replace(self, stop_token_ids=(*self.stop_token_ids, id))
-
     @property
     def sampling_key(self) -> tuple:
         """The fields that decide how logits are processed: where they are equal, sequences can be sampled together."""
-        return tuple(getattr(self, field.name) for field in fields(self) if field.name not in NOT_ABOUT_LOGITS)
+        return tuple(getattr(self, field.name) for field in sampler_fields())
 
     @property
     def greedy(self) -> bool:
@@ -86,29 +112,64 @@ class SamplingOptions:
 
 
 @dataclass(frozen=True)
-class BeamOptions:
+class BeamOptions(Settings):
     """The width of beam search and its length penalty. The exact rules are in `beam.py`.
 
     Attributes:
-        beams: K, the number of unfinished texts that are followed at once and of finished ones that are kept; 1 is
-            greedy.
-        length_penalty: α, from 0 to 10. Larger values favor longer texts; 0 ranks by probability alone.
-        max_new_tokens: the largest number of tokens of a text, its end_of_text included.
+        stop_token_ids: a text also ends with any of these tokens.
     """
 
-    beams: int = 4
-    length_penalty: float = 0.6
-    max_new_tokens: int = 200
+    beams: int = setting(
+        4, "beam search: K, the number of texts that are followed at once; 1 is greedy", at_least=1, slider=(1, 16, 1)
+    )
+    length_penalty: float = setting(
+        0.6,
+        "beam search: exponent α of the length norm; larger values favor longer texts, 0 ranks by probability alone",
+        at_least=0,
+        at_most=10,
+        off=(0,),
+        slider=(0, 2, 0.1),
+    )
+    max_new_tokens: int = setting(
+        200,
+        "the largest number of tokens of a text, its end included",
+        at_least=1,
+        api="max_tokens",
+        slider=(1, 400, 1),
+    )
+    stop_token_ids: tuple[int, ...] = ()
 
-    def __post_init__(self):
-        _check_positive_integer("beams", self.beams)
-        _check_positive_integer("max_new_tokens", self.max_new_tokens)
-        if not 0.0 <= self.length_penalty <= 10.0:
-            raise UserError(
-                f"length_penalty is {self.length_penalty}; it must be from 0 to 10: 0 is off, 0.6 usual, 1 strong."
-            )
+
+def sampler_fields() -> Iterator[Field]:
+    """The fields of `SamplingOptions` that decide how logits are processed."""
+    return (field for field in fields(SamplingOptions) if field.name not in NOT_ABOUT_LOGITS)
 
 
-def _check_positive_integer(name: str, value: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise UserError(f"{name} is {value!r}; it must be a whole number of at least 1.")
+def api_name(field: Field) -> str:
+    """The name of an option in the HTTP API: `max_tokens` for `max_new_tokens`, as in OpenAI's."""
+    return field.metadata.get("api") or field.name
+
+
+Options = TypeVar("Options", SamplingOptions, BeamOptions)
+
+
+def options_for(model: Model, kind: type[Options], **values: Any) -> Options:
+    """Options with these values; the others are those that the model recommends, or else the defaults.
+
+    Args:
+        model: its `generation_config` holds the recommendations.
+        kind: `SamplingOptions` or `BeamOptions`.
+        values: fields of `kind`; None switches off what is recommended.
+
+    Raises:
+        UserError: there is no such option, or a value is out of range.
+    """
+    names = [field.name for field in fields(kind)]
+    for name in values:
+        if name not in names:
+            hint = nearest(name, names) or f"; the options are {', '.join(names)}."
+            raise UserError(f"there is no option {name!r}{hint}")
+    recommended = {name: value for name, value in model.generation_config.recommended.items() if name in names}
+    defaults = {field.name: field.default for field in fields(kind)}
+    values = {name: defaults[name] if value is None else value for name, value in values.items()}
+    return kind(**{**recommended, **values})

@@ -2,15 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from llmasos.console import track
 from llmasos.errors import UserError
-from llmasos.generation.options import BeamOptions, SamplingOptions
+from llmasos.generation.options import Options, SamplingOptions
 from llmasos.models import Model
 from llmasos.tokenizers.tokenizer import Tokenizer
-
-Options = TypeVar("Options", SamplingOptions, BeamOptions)
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,9 @@ def prepare(
     options: Options,
     context_length: int | None = None,
 ) -> tuple[list[Prompt], Options]:
-    """Turn each text into what the model reads, and limit the options to what the model can do.
+    """Turn each text into what the model reads, and fit the options to the model.
+
+    The options get the tokens that end the model's texts: those that its tokenizer and its `generation_config` name.
 
     For a GPT the texts are prompts (or the ids of prompts), for an encoder–decoder sources. An encoder–decoder cannot
     generate beyond its context, which limits max_new_tokens: its first token is generated at position 0, so it can
@@ -66,11 +65,19 @@ def prepare(
             f"the tokenizer has {tokenizer.vocab_size} ids and the model only {config.vocab_size}: they do not belong "
             "together; use the tokenizer that was saved with the model."
         )
+    if not isinstance(options, SamplingOptions) or options.stop_at_end_of_text:
+        options = replace(options, stop_token_ids=stop_ids(model, tokenizer, options))
     if config.family == "gpt":
         length = context_length or config.context_length
         return [prepare_prompt(tokenizer, text, length, options) for text in texts], options
     options = replace(options, max_new_tokens=min(options.max_new_tokens, config.context_length))
     return prepare_sources(tokenizer, texts, config.context_length), options
+
+
+def stop_ids(model: Model, tokenizer: Tokenizer, options: Options) -> tuple[int, ...]:
+    """The tokens that end a text: those of the tokenizer, the model and the options, each once."""
+    ids = (*tokenizer.stop_ids, *model.generation_config.stop_token_ids, *options.stop_token_ids)
+    return tuple(dict.fromkeys(ids))
 
 
 def batches_by_length(prompts: Sequence[Prompt], batch_size: int) -> Iterator[list[int]]:

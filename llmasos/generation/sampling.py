@@ -4,12 +4,13 @@ A language model ends in one number for each token of its vocabulary. Each rule 
 ones; a token that must not be sampled gets -inf, which softmax turns into probability zero. The rules are applied in
 this order (`process_logits`):
 
-    penalties → temperature → top-k → top-p → min-p → sample
+    constraints → penalties → temperature → top-k → top-p → min-p → sample
 
-The penalties are defined on the model's own logits, so they come first. Temperature comes before top-p and min-p
-because these depend on probabilities, which temperature changes: a flatter distribution then also lets more tokens
-through (top-k depends on the order only, which temperature keeps). Each filter applies to what the one before it has
-left, renormalized: top-p 0.9 after top-k 50 means 90 % of the probability of those fifty.
+The constraints (`constrain`) are the model's own: what it must not write. The penalties are defined on the model's own
+logits, so they come before the rest. Temperature comes before top-p and min-p because these depend on probabilities,
+which temperature changes: a flatter distribution then also lets more tokens through (top-k depends on the order only,
+which temperature keeps). Each filter applies to what the one before it has left, renormalized: top-p 0.9 after top-k 50
+means 90 % of the probability of those fifty.
 
 Random numbers are a function of (seed, sample, step) alone, see `uniform`: a sequence gets the same numbers in any
 batch and on any device.
@@ -23,6 +24,32 @@ import torch
 from torch import Tensor
 
 from llmasos.generation.options import SamplingOptions
+from llmasos.models import GenerationConfig
+
+
+def constrain(
+    logits: Tensor, config: GenerationConfig, texts: Sequence[Sequence[int]], generated: Sequence[Sequence[int]]
+) -> Tensor:
+    """Make the tokens that the model's `generation_config` forbids impossible, or all but one.
+
+    Args:
+        logits: (B, V).
+        config: of the model.
+        texts: for each sequence the ids of its prompt and its new text.
+        generated: for each sequence the ids of its new text.
+    """
+    allowed = torch.ones_like(logits, dtype=torch.bool)
+    for row, text, new in zip(allowed, texts, generated, strict=True):
+        if config.forced_bos_token_id is not None and not new:
+            row[:] = False
+            row[config.forced_bos_token_id] = True
+            continue
+        forbidden = [*config.suppress_tokens, *(() if new else config.begin_suppress_tokens)]
+        for *start, last in config.bad_words_ids:
+            if list(text[len(text) - len(start) :]) == start:
+                forbidden.append(last)
+        row[forbidden] = False
+    return logits.masked_fill(~allowed, -math.inf)
 
 
 def repetition_penalty(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:

@@ -15,20 +15,20 @@ class SequenceStream:
 
     Args:
         tokenizer: decodes the ids.
-        options: decide where to stop.
+        options: decide where to stop; see `prepare`, which adds the tokens that end the model's texts.
     """
 
     def __init__(self, tokenizer: Tokenizer, options: SamplingOptions):
         self._text = TextStream(tokenizer, options.stop)
-        self._stop_ids = {*options.stop_token_ids, *([tokenizer.end_of_text] if options.stop_at_end_of_text else [])}
+        self._stop_ids = frozenset(options.stop_token_ids)
         self._n_left = options.max_new_tokens
 
     def push(self, id: int) -> tuple[str, str | None]:
         """Add the next id.
 
         Returns:
-            The text that is now final, and the finish reason: None while the sequence continues, "stop" (end of text,
-            another of `stop_token_ids`, or a stop string) or "length" (max_new_tokens).
+            The text that is now final, and the finish reason: None while the sequence continues, "stop" (one of
+            `stop_token_ids`, or a stop string) or "length" (max_new_tokens).
         """
         self._n_left -= 1
         text, reason = self._text.push(id), None

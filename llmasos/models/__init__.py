@@ -4,6 +4,7 @@ from llmasos.models.base import Backbone, Model
 from llmasos.models.bert import BERT
 from llmasos.models.config import ModelConfig
 from llmasos.models.flops import flops_per_token, n_parameters, n_parameters_of, weight_bytes
+from llmasos.models.generation_config import GenerationConfig
 from llmasos.models.gpt import GPT
 from llmasos.models.heads import FeatureExtractor, SequenceClassifier, SpanExtractor
 from llmasos.models.presets import PRESETS, preset
@@ -23,6 +24,7 @@ __all__ = [
     "Model",
     "PRESETS",
     "FeatureExtractor",
+    "GenerationConfig",
     "ModelConfig",
     "SequenceClassifier",
     "SpanExtractor",

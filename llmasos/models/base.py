@@ -8,13 +8,20 @@ from torch import Tensor, nn
 
 from llmasos.errors import UserError
 from llmasos.models.config import ModelConfig
+from llmasos.models.generation_config import GenerationConfig
 from llmasos.nn import KVCache, cached_causal_mask
 
 
 class Model(nn.Module):
-    """A model that a `ModelConfig` describes."""
+    """A model that a `ModelConfig` describes.
+
+    Attributes:
+        config: the architecture.
+        generation_config: how its makers recommend to generate with it.
+    """
 
     config: ModelConfig
+    generation_config: GenerationConfig = GenerationConfig()
 
     def __init__(self, config: ModelConfig):
         super().__init__()

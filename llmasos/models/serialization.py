@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from llmasos.errors import UserError
 from llmasos.models.base import Model
 from llmasos.models.config import ModelConfig
+from llmasos.models.generation_config import write_generation_config
 from llmasos.models.heads import FAMILIES, HEADS
 from llmasos.models.memory import check_model_fits
 from llmasos.nn import is_quantized
@@ -37,8 +38,9 @@ def build_model(config: ModelConfig) -> Model:
 
 
 def save_model(folder: Path, model: Model) -> None:
-    """Write config and weights into an existing folder. Tied weights are written once."""
+    """Write config, recommendations and weights into an existing folder. Tied weights are written once."""
     write_json(Path(folder) / "config.json", model.config.to_dict())
+    write_generation_config(folder, model.generation_config, {})
     save_tensors(Path(folder) / "model.safetensors", weights_of(model), metadata={"format": "pt"})
 
 

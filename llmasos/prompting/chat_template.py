@@ -105,10 +105,6 @@ class ChatTemplate:
             ids, loss_mask = [*ids, *header], [*loss_mask, *[False] * len(header)]
         return EncodedChat(ids, loss_mask)
 
-    def stop_id(self, tokenizer: Tokenizer) -> int:
-        """The token that ends an answer."""
-        return tokenizer.special_tokens[self.end]
-
     @property
     def stop_strings(self) -> tuple[str, ...]:
         """The beginnings of further messages, where no special token marks them: an answer ends there, too.
@@ -120,9 +116,11 @@ class ChatTemplate:
             return ()
         return tuple(self.after + self.before.format(role=role).rstrip() for role in self.roles)
 
-    def with_stops(self, options: SamplingOptions, tokenizer: Tokenizer) -> SamplingOptions:
-        """The same options, with which generation also stops at the end of the message."""
-        options = options.with_stop_token(self.stop_id(tokenizer))
+    def with_stops(self, options: SamplingOptions) -> SamplingOptions:
+        """The same options, with which generation also stops where another message begins.
+
+        The special token that ends a message is one of `Tokenizer.stop_ids`, and always stops it.
+        """
         return replace(options, stop=(*options.stop, *self.stop_strings))
 
     def token_counter(self, tokenizer: Tokenizer) -> Callable[[Sequence[Message]], int]:

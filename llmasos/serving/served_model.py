@@ -1,5 +1,6 @@
 """The model that a server serves: its name, its capabilities, and the limits of a request."""
 
+import dataclasses
 import os
 import time
 from dataclasses import dataclass, field
@@ -7,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from llmasos.capabilities import capabilities_of
+from llmasos.generation import BeamOptions, SamplingOptions
+from llmasos.generation.options import api_name, options_for
 from llmasos.models import Model, ModelConfig, n_parameters_of
 from llmasos.nn import is_quantized
 from llmasos.prompting import ChatTemplate, template_of
@@ -50,6 +53,30 @@ class ServedModel:
         self.capabilities = capabilities_of(self.config.family, self.config.head)
         self.template: ChatTemplate | None = template_of(self.tokenizer) if "chat" in self.capabilities else None
 
+    @property
+    def sampling(self) -> dict[str, dict[str, Any]]:
+        """The options of generation with their API names, for the page: what the model recommends, and a slider."""
+        if not {"completion", "translation"} & set(self.capabilities):
+            return {}
+        options: SamplingOptions | BeamOptions = options_for(self.model, BeamOptions)
+        if "completion" in self.capabilities:
+            options = options_for(self.model, SamplingOptions)
+        sliders = {}
+        for option in dataclasses.fields(options):
+            if option.metadata and option.metadata["slider"]:
+                low, high, step = option.metadata["slider"]
+                off = next(iter(option.metadata["off"]), None)
+                default = getattr(options, option.name)
+                sliders[api_name(option)] = {
+                    "default": off if default is None else default,
+                    "min": low,
+                    "max": high,
+                    "step": step,
+                    "off": off,
+                    "help": option.metadata["help"],
+                }
+        return sliders
+
     def n_tokens(self, text: str) -> int:
         """How many tokens a text has, including the special tokens around it."""
         return len(self.tokenizer.encode(text)) + self.tokenizer.n_special_tokens(1)
@@ -83,4 +110,5 @@ class ServedModel:
             "quantization": "int8" if is_quantized(self.model) else None,
             "chat_template": None if self.template is None else self.template.name,
             "max_tokens": self.max_tokens,
+            "sampling": self.sampling,
         }

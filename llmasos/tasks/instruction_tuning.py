@@ -113,5 +113,5 @@ def reply(
     """
     template = template_of(tokenizer)
     prompts = [template.encode(tokenizer, messages).ids for messages in chats]
-    options = template.with_stops(options, tokenizer)
-    return [generation.text.strip() for generation in generate(model, tokenizer, prompts, options)]
+    generations = generate(model, tokenizer, prompts, template.with_stops(options))
+    return [generation.text.strip() for generation in generations]

@@ -34,9 +34,10 @@ from llmasos.evaluation.metric import Metric
 from llmasos.models import Model, ModelConfig, build_model, preset
 from llmasos.nn import eval_mode
 from llmasos.objectives import Batch, Objective
+from llmasos.settings import check_choice
 from llmasos.tokenizers import Tokenizer, train_tokenizer
 from llmasos.training.distributed import to_device
-from llmasos.training.recipe import Recipe, check_choice
+from llmasos.training.recipe import Recipe
 from llmasos.training.trainer import TrainingData
 
 AnyTask = TypeVar("AnyTask", bound="Task")

@@ -35,6 +35,7 @@ from llmasos.tokenizers.offsets import Encoding, characters_of_bytes, continues_
 from llmasos.tokenizers.pair_template import EncodedInput, build_inputs
 
 END_OF_TEXT = "<|endoftext|>"
+END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>")  # in the chat formats of published models
 PAD, CLS, SEP, MASK = "[PAD]", "[CLS]", "[SEP]", "[MASK]"  # BERT's; other tokenizers may have them too
 CONFIG_FILE = "tokenizer_config.json"
 
@@ -80,6 +81,12 @@ class Tokenizer(ABC):
     def end_of_text(self) -> int:
         """The id of `<|endoftext|>`, which ends every document."""
         return self.special_tokens[END_OF_TEXT]
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        """The ids that end a generated text: `end_of_text`, and in the tokenizer of a chat model its end of a turn."""
+        turns = (self.special_tokens[name] for name in END_OF_TURN if name in self.special_tokens)
+        return tuple(dict.fromkeys((self.end_of_text, *turns)))
 
     @property
     def start_of_target(self) -> int:

@@ -11,62 +11,25 @@ in `recipe.json`, flat, as the flags are, so a run can be understood and repeate
 
 import argparse
 import dataclasses
-import typing
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from llmasos.capabilities import TASKS
-from llmasos.errors import UserError, check_number, nearest, shown
+from llmasos.errors import UserError, nearest
 from llmasos.models.config import LARGEST
 from llmasos.models.presets import PRESETS
+from llmasos.settings import Settings, add_flag, flag_name, flag_of, setting
 from llmasos.training.device import PRECISIONS
 
 SCHEDULES = ("cosine", "linear", "wsd")
 EXAMPLE_SETTINGS = ("val_data", "columns", "languages", "skip_bad", "train_examples")  # which plain text does not have
 MODEL_SIZES = ("context_length", "n_layers", "n_heads", "n_kv_heads", "d_model", "d_ff")
-LARGEST_COUNT = 2**31 - 1  # of a setting that states no limit of its own
 SET_BY_INIT = ("model", "tokenizer", "vocab_size", "lowercase")  # --init-from brings its own
 
 
-def setting(
-    default: Any,
-    help: str,
-    *,
-    flag: str | None = None,
-    alias: str | None = None,
-    at_least: float | None = None,
-    above: float | None = None,
-    at_most: float | None = None,
-    below: float | None = None,
-    choices: Collection[str] | None = None,
-) -> Any:
-    """A field of a recipe.
-
-    Args:
-        default: its default value; None = decided elsewhere, as the help says.
-        help: of the flag.
-        flag: the flag's name, where it is not the field's.
-        alias: a shorter second name, of the flag and in Python.
-        at_least, above, at_most, below: the range of a number.
-        choices: the values that a text may have.
-    """
-    limits = {"at_least": at_least, "above": above, "at_most": at_most, "below": below, "choices": choices}
-    return dataclasses.field(default=default, metadata={"help": help, "flag": flag, "alias": alias, **limits})
-
-
-class Part:
-    """A part of a recipe. Its fields are checked when it is made, since a recipe may come from an edited file."""
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
-            value = getattr(self, field.name)
-            if field.metadata and (value is not None or type(None) not in types_of(field)):
-                check_setting(flag_name(field), value, types_of(field)[0], field.metadata)
-
-
 @dataclass(frozen=True)
-class DataSettings(Part):
+class DataSettings(Settings):
     """What to train on, and how text becomes token ids."""
 
     source: str = setting(
@@ -100,7 +63,7 @@ class DataSettings(Part):
 
 
 @dataclass(frozen=True)
-class ModelSettings(Part):
+class ModelSettings(Settings):
     """The architecture, and where its weights start. A size that is None is that of the preset."""
 
     preset: str = setting(
@@ -132,7 +95,7 @@ class ModelSettings(Part):
 
 
 @dataclass(frozen=True)
-class TrainingSettings(Part):
+class TrainingSettings(Settings):
     """How to train: all that `Trainer` and `make_optimizers` need to know."""
 
     # The objective
@@ -191,7 +154,7 @@ class TrainingSettings(Part):
 
 
 @dataclass(frozen=True)
-class OutputSettings(Part):
+class OutputSettings(Settings):
     """Where the run goes, and how its sample texts are generated."""
 
     out_dir: str | None = setting(
@@ -205,7 +168,7 @@ class OutputSettings(Part):
 
 
 @dataclass(frozen=True)
-class Recipe(Part):
+class Recipe(Settings):
     """All settings of a run. `make_recipe(data=…, learning_rate=…)` makes one from flat names, like those of flags."""
 
     task: str = setting("language-modeling", "what to learn", choices=TASKS)
@@ -307,8 +270,6 @@ RESUMABLE = {
     "compile",
 }  # fmt: skip
 
-METAVARS = {int: "N", float: "X", str: "TEXT"}
-TYPE_NAMES = {str: "text", bool: "true or false"}
 SECTIONS = {  # the first setting of each section of the help text
     "task": "task",
     "data": "data",
@@ -321,45 +282,6 @@ SECTIONS = {  # the first setting of each section of the help text
     "device": "machine",
     "out_dir": "output",
 }
-
-
-def flag_name(field: dataclasses.Field) -> str:
-    """A setting's flat name."""
-    return field.metadata.get("flag") or field.name
-
-
-def flag_of(name: str) -> str:
-    """The command-line flag of a setting.
-
-    >>> flag_of("max_steps")
-    '--max-steps'
-    """
-    return "--" + name.replace("_", "-")
-
-
-def types_of(field: dataclasses.Field) -> tuple[type, ...]:
-    """The types that a setting may have: (int, NoneType) for `int | None`."""
-    return typing.get_args(field.type) or (field.type,)  # type: ignore[return-value]
-
-
-def check_setting(name: str, value: Any, type_: type, limits: typing.Mapping[str, Any]) -> None:
-    """Raise UserError unless the value has the type of its `setting` and is within its limits."""
-    if type_ in (int, float):
-        limits = {limit: limits[limit] for limit in ("at_least", "above", "at_most", "below")}
-        if type_ is int and limits["at_most"] is None:
-            limits["at_most"] = LARGEST_COUNT
-        check_number(name, value, whole=type_ is int, **limits)
-    elif type(value) is not type_:
-        raise UserError(f"{name} is {shown(value)}; it must be {TYPE_NAMES[type_]}.")
-    elif limits["choices"] is not None:
-        check_choice(name, value, limits["choices"])
-
-
-def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
-    """Raise UserError unless the value is one of the choices."""
-    if value not in choices:
-        hint = nearest(str(value), choices) or "."
-        raise UserError(f"{name} is {shown(value)}; it must be one of: {', '.join(choices)}{hint}")
 
 
 def add_flags(parser: argparse._ActionsContainer, names: Collection[str] | None = None) -> None:
@@ -375,13 +297,4 @@ def add_flags(parser: argparse._ActionsContainer, names: Collection[str] | None 
             continue
         if names is None and name in SECTIONS:
             group = parser.add_argument_group(SECTIONS[name])
-        flags = [flag_of(spelling) for spelling in (name, field.metadata["alias"]) if spelling]
-        default = "" if field.default is None or names is not None else f" (default: {field.default})"
-        help = field.metadata["help"] + default
-        options: dict[str, Any] = {"help": help, "default": argparse.SUPPRESS, "dest": name}
-        kind, choices = types_of(field)[0], field.metadata["choices"]
-        if kind is bool:
-            group.add_argument(*flags, action=argparse.BooleanOptionalAction, **options)
-        else:
-            metavar = "{" + ",".join(choices) + "}" if choices else METAVARS[kind]
-            group.add_argument(*flags, type=kind, metavar=metavar, **options)
+        add_flag(group, field, field.default if names is None else None)

@@ -188,7 +188,7 @@ def test_the_oldest_messages_are_dropped_and_that_is_said(talk, model, served, w
 
 @pytest.mark.parametrize("where", ["here", "there"])
 def test_what_the_model_cannot_see_any_more_of_its_own_answer_is_said(talk, served, where, monkeypatch):
-    def endless(template, options, tokenizer):
+    def endless(template, options):
         return replace(options, stop_at_end_of_text=False)
 
     monkeypatch.setattr(ChatTemplate, "with_stops", endless)  # an answer that does not end by itself

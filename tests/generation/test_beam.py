@@ -72,7 +72,7 @@ def test_batched_cached_and_stopped_early_is_the_plain_search_to_the_end(family,
     for seed, K in ((0, 2), (0, 5), (1, 3), (2, 5)):
         model, options = toy_model(family, seed), BeamOptions(K, alpha, max_new_tokens=9)
         for text, found in zip(TEXTS, beam_search(model, TOY, TEXTS, options), strict=True):
-            expected = beam_search_naive(model, options=options, end_of_text=END, **read_first(family, text))
+            expected = beam_search_naive(model, options=options, stop_ids=[END], **read_first(family, text))
             assert [h.ids for h in found] == [ids for _, ids in expected]
             assert [h.logprob for h in found] == pytest.approx([total for total, _ in expected], abs=1e-9)
 
@@ -83,7 +83,7 @@ def test_a_gpt_searches_beyond_its_context():
     found = beam_search(model, TOY, ["ab", "bbbb"], options)
     assert max(len(h.ids) for own in found for h in own) > 12
     for text, own in zip(["ab", "bbbb"], found, strict=True):
-        expected = beam_search_naive(model, TOY.encode(text), options, END)
+        expected = beam_search_naive(model, TOY.encode(text), options, [END])
         assert [h.ids for h in own] == [ids for _, ids in expected]
 
 

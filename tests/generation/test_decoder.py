@@ -246,5 +246,5 @@ def test_eval_mode_gives_every_module_back_its_own_mode():
 
 def test_the_plain_version_stops_after_end_of_text():
     model = ScriptedModel([7, 8, 9, 4, 5, 6], vocab_size=10)
-    assert generate_naive(model, (7,), SamplingOptions(max_new_tokens=5), end_of_text=4) == [8, 9, 4]
+    assert generate_naive(model, (7,), SamplingOptions(max_new_tokens=5), stop_ids=[4]) == [8, 9, 4]
     assert generate_naive(model, (7,), SamplingOptions(max_new_tokens=5)) == [8, 9, 4, 5, 6]

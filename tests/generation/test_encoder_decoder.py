@@ -31,7 +31,7 @@ OPTIONS = {
 
 def plain(model, source: str, options: SamplingOptions, sample: int = 0) -> list[int]:
     options = SamplingOptions(**{**vars(options), "max_new_tokens": min(options.max_new_tokens, 24)})
-    return generate_naive(model, [END], options, sample, END, source=[*BYTES.encode(source), END])
+    return generate_naive(model, [END], options, sample, [END], source=[*BYTES.encode(source), END])
 
 
 @pytest.mark.parametrize("name", OPTIONS)

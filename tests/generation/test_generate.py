@@ -160,7 +160,7 @@ def test_generate_gives_the_plain_versions_tokens_for_prompts_of_any_length():
     results = generate(model, BYTES, prompts, options, n_samples=2)
     for i, result in enumerate(results):
         ids = prepare_prompt(BYTES, prompts[i // 2], 16, options).ids
-        assert result.ids == generate_naive(model, ids, options, i % 2, BYTES.end_of_text)
+        assert result.ids == generate_naive(model, ids, options, i % 2, [BYTES.end_of_text])
         assert result.text == BYTES.decode(result.ids, skip_special=True)
         assert result.n_prompt_tokens == len(ids)
         assert len(result.logprobs) == len(result.ids)

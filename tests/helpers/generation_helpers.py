@@ -4,7 +4,7 @@ import torch
 from model_helpers import randomize
 from torch import nn
 
-from llmasos.models import GPT, ModelConfig, Transformer, preset
+from llmasos.models import GPT, GenerationConfig, ModelConfig, Transformer, preset
 from llmasos.nn import KVCache
 from llmasos.tokenizers import ByteTokenizer
 
@@ -24,6 +24,7 @@ class ScriptedModel(nn.Module):
         super().__init__()
         sizes = {"n_layers": 1, "n_heads": 1, "d_model": 2}
         self.config = ModelConfig(vocab_size=vocab_size, context_length=context_length, **sizes)
+        self.generation_config = GenerationConfig()
         self.script = nn.Parameter(torch.tensor(script, dtype=torch.float32))
         self.lm_head = nn.Identity()
 

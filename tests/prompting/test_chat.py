@@ -54,7 +54,7 @@ def test_only_what_the_assistant_says_is_learned(template):
     ids, learn = TEMPLATES[template].encode(tokenizer, CHAT, add_generation_prompt=False)
     assert len(ids) == len(learn)
     learned = [id for id, one in zip(ids, learn, strict=True) if one]
-    assert learned == [*tokenizer.encode("Fine."), TEMPLATES[template].stop_id(tokenizer)]
+    assert learned == [*tokenizer.encode("Fine."), tokenizer.special_tokens[TEMPLATES[template].end]]
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
@@ -70,8 +70,9 @@ def test_tokens_are_counted_as_they_are_encoded_and_each_message_once(template, 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_an_answer_ends_where_the_template_says(template):
     tokenizer, chosen = tokenizer_for(template), TEMPLATES[template]
-    options = chosen.with_stops(SamplingOptions(9, stop="END", stop_token_ids=(5,)), tokenizer)
-    assert options.stop_token_ids == (5, chosen.stop_id(tokenizer)) and options.max_new_tokens == 9
+    options = chosen.with_stops(SamplingOptions(9, stop="END", stop_token_ids=(5,)))
+    assert tokenizer.special_tokens[chosen.end] in tokenizer.stop_ids
+    assert options.stop_token_ids == (5,) and options.max_new_tokens == 9
     assert options.stop == ("END", *chosen.stop_strings)
     begun = [chosen.encode(tokenizer, [Message(role, "x")], add_generation_prompt=False).ids for role in ROLES]
     special = [any(id in tokenizer.special_tokens.values() for id in ids[:2]) for ids in begun]

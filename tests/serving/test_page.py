@@ -355,9 +355,7 @@ def test_an_answer_branches_where_a_token_is_chosen(visit, engines):
     sent = body(page, "/v1/chat/completions")
     template = template_of(engine.tokenizer)
     ids = [*template.encode(engine.tokenizer, sent["messages"]).ids, *sent["prefix"]]
-    options = SamplingOptions(200, temperature=0.8, seed=sent["seed"]).with_stop_token(
-        template.stop_id(engine.tokenizer)
-    )
+    options = SamplingOptions(200, temperature=0.8, seed=sent["seed"])
     [expected] = generate(engine.model, engine.tokenizer, [ids], options)
     assert [message["role"] for message in sent["messages"]] == ["user"] and len(sent["prefix"]) == 5
     assert chosen.startswith("Branch here with") and page.locator(":focus").get_attribute("data-i") == "4"

@@ -145,7 +145,7 @@ def reply(request: Request) -> Response:
     prompt = [*served.template.encode(tokenizer, messages).ids, *prefix_ids]
     room = max(DEFAULT_TOKENS, served.engine.context_length - len(prompt))
     options = sampling_options(values, min(limits, default=min(room, MAX_DEFAULT_TOKENS, served.max_tokens)))
-    options = served.template.with_stops(options, tokenizer)
+    options = served.template.with_stops(options)
     with_logprobs = values["logprobs"] or values["top_logprobs"] is not None
     object, part = ("chat.completion.chunk", "delta") if values["stream"] else ("chat.completion", "message")
     head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": object}

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from llmasos.generation import SamplingOptions
-from llmasos.generation.options import LOWEST_TEMPERATURE
+from llmasos.generation.options import options_for, sampler_fields
 from llmasos.serving.api import openai_fields
 from llmasos.serving.api.openapi import INTEGER, NUMBER, STRING, USAGE, Schema, array_of, enum, object_of
 from llmasos.serving.api.sse import CHECK_CLIENT_SECONDS, cancel_all, stream
-from llmasos.serving.api.validators import AnyOf, Boolean, Field, Integer, ListOf, Number, Object, Text
+from llmasos.serving.api.validators import AnyOf, Boolean, Field, Integer, ListOf, Object, Text, option_field
 from llmasos.serving.http.errors import RequestError
 from llmasos.serving.http.http_types import Request, Response, json_response
 from llmasos.serving.requests import Event, GeneratedToken, GenerationRequest
@@ -26,19 +26,10 @@ MIN_LOGPROB = -9999.0  # in place of minus infinity, which JSON does not have; O
 
 
 def sampling_fields(served: ServedModel) -> tuple[Field, ...]:
-    """How to sample and when to stop: OpenAI's fields, and a few more."""
-    stop = Text(0, MAX_STOP_LENGTH)
+    """How to sample and when to stop: OpenAI's fields, and a few more. The defaults are what the model recommends."""
+    stop, recommended = Text(0, MAX_STOP_LENGTH), options_for(served.model, SamplingOptions)
     return (
-        Field("temperature", Number(LOWEST_TEMPERATURE, 10, or_value=0), "1 samples from the model's own distribution; "
-              "below 1 likely tokens become more likely, above 1 less; 0 always takes the most likely token", 1.0),
-        Field("top_p", Number(0, 1), "nucleus sampling: sample from the smallest set of tokens with this probability "
-              "in total; 0 always takes the most likely token"),
-        Field("top_k", Integer(-1, 1_000_000), "sample from the k most likely tokens; 0 or -1 disables"),
-        Field("min_p", Number(0, 1), "sample from tokens at least this fraction as likely as the most likely one; 0 "
-              "disables"),
-        Field("repetition_penalty", Number(0.1, 10), "above 1, tokens that have occurred become less likely", 1.0),
-        Field("presence_penalty", Number(-2, 2), "above 0, tokens of the generated text become less likely", 0.0),
-        Field("frequency_penalty", Number(-2, 2), "above 0, the same in proportion to how often they occur", 0.0),
+        *(option_field(field, getattr(recommended, field.name)) for field in sampler_fields()),
         Field("n", Integer(1, min(MAX_TEXTS, served.engine.max_waiting)), "how many texts to generate", 1),
         Field("stop", AnyOf((stop, ListOf(stop, 0, MAX_STOPS))), "stop before the first of these strings; empty ones "
               "are ignored"),
@@ -54,18 +45,12 @@ def sampling_fields(served: ServedModel) -> tuple[Field, ...]:
 
 def sampling_options(values: dict[str, Any], max_tokens: int) -> SamplingOptions:
     """The options in a validated body."""
-    stop, top_k, top_p = values["stop"] or (), values["top_k"] or 0, values["top_p"]
+    stop = values["stop"] or ()
     return SamplingOptions(
         max_new_tokens=max_tokens,
-        temperature=0.0 if top_p == 0 else values["temperature"],
-        top_k=top_k if top_k > 0 else None,
-        top_p=top_p or None,
-        min_p=values["min_p"] or None,
-        repetition_penalty=values["repetition_penalty"],
-        presence_penalty=values["presence_penalty"],
-        frequency_penalty=values["frequency_penalty"],
         stop=tuple(filter(None, [stop] if isinstance(stop, str) else stop)),
         seed=secrets.randbits(31) if values["seed"] is None else values["seed"],
+        **{field.name: values[field.name] for field in sampler_fields()},
     )
 
 

@@ -1,6 +1,6 @@
 """Everything that is requested with GET: the page, the server's health and metrics, and what it serves."""
 
-from llmasos.serving.api.openapi import INTEGER, STRING, array_of, enum, nullable, object_of
+from llmasos.serving.api.openapi import INTEGER, NUMBER, STRING, array_of, enum, nullable, object_of
 from llmasos.serving.http.errors import RESTART_SECONDS, RequestError, retry_after, show
 from llmasos.serving.http.http_types import Request, Response, Route, json_response
 from llmasos.serving.http.page import page_headers, page_html
@@ -46,6 +46,7 @@ def get_model(request: Request) -> Response:
     return json_response(request.served.describe())
 
 
+OPTION = object_of(default=NUMBER, min=NUMBER, max=NUMBER, step=NUMBER, off=nullable(NUMBER), help=STRING)
 MODEL = object_of(
     id=STRING,
     object=enum("model"),
@@ -62,6 +63,7 @@ MODEL = object_of(
     quantization=nullable(STRING),
     chat_template=nullable(STRING),
     max_tokens=INTEGER,
+    sampling={"type": "object", "additionalProperties": OPTION},
 )
 MODELS = object_of(object=enum("list"), data=array_of(MODEL))
 STATUS = object_of(status=STRING)

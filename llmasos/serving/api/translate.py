@@ -1,12 +1,12 @@
 """`/v1/translate`: translate or summarize a text with an encoder–decoder, by beam search."""
 
+import dataclasses
+
 from llmasos.generation import BeamOptions, beam_search
+from llmasos.generation.options import options_for
 from llmasos.serving.api.generation import usage
 from llmasos.serving.api.openapi import INTEGER, STRING, USAGE, array_of, enum, object_of
 from llmasos.serving.api.validators import (
-    Field,
-    Integer,
-    Number,
     Object,
     Text,
     as_list,
@@ -14,6 +14,7 @@ from llmasos.serving.api.validators import (
     input_field,
     max_tokens_field,
     model_field,
+    option_field,
 )
 from llmasos.serving.http.errors import RequestError
 from llmasos.serving.http.http_types import Request, Response, Route, json_response
@@ -26,13 +27,14 @@ MAX_SOURCE = 10_000  # characters
 
 def make_body(served: ServedModel) -> Object:
     """The schema of a request."""
-    default = BeamOptions()
+    recommended = options_for(served.model, BeamOptions)
+    options = {field.name: field for field in dataclasses.fields(BeamOptions)}
     return Object(
         model_field(served),
         input_field(Text(max_length=MAX_SOURCE, not_blank=True), MAX_SOURCES),
-        Field("beams", Integer(1, MAX_BEAMS), "beam size: how many hypotheses are kept", default.beams),
-        Field("length_penalty", Number(0, 10), "larger values prefer longer texts", default.length_penalty),
-        max_tokens_field(served, "max_tokens", min(default.max_new_tokens, served.max_tokens)),
+        option_field(options["beams"], min(recommended.beams, MAX_BEAMS), MAX_BEAMS),
+        option_field(options["length_penalty"], recommended.length_penalty),
+        max_tokens_field(served, "max_tokens", min(recommended.max_new_tokens, served.max_tokens)),
     )
 
 

@@ -17,14 +17,17 @@ Even an unknown field may be null, because OpenAI's client sends a response's me
 where there is nothing.
 """
 
+import dataclasses
 import difflib
 import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, final
 
+from llmasos.generation.options import api_name
 from llmasos.serving.http.errors import MAX_SHOWN, RequestError, show
 from llmasos.serving.served_model import ServedModel
+from llmasos.settings import types_of
 
 MAX_IDS = 100_000  # of a text that is sent as token ids
 JSON_TYPES = {
@@ -428,6 +431,23 @@ def model_field(served: ServedModel) -> Field:
 def max_tokens_field(served: ServedModel, name: str, default: int | None, low: int = 1) -> Field:
     """The length limit of a generated text."""
     return Field(name, Integer(low, served.max_tokens), "how many tokens to generate at most", default)
+
+
+def option_field(option: dataclasses.Field, default: Any, at_most: int = 0) -> Field:
+    """An option of generation (`generation/options.py`) as a field of a body, with the same name, help and range.
+
+    Args:
+        option: the option.
+        default: what the model recommends.
+        at_most: a limit of the server's, where the option has none.
+    """
+    limits = option.metadata
+    low, high, off = limits["at_least"], limits["at_most"] or at_most, limits["off"]
+    validator: Validator = Number(low, high, limits["or_value"])
+    if types_of(option)[0] is int:
+        validator = Integer(min(low, *off, low), high)
+    help = limits["help"] + (f"; {off[0]} switches it off" if off else "")
+    return Field(api_name(option), validator, help, default)
 
 
 def input_field(text: Text, max_texts: int) -> Field:
