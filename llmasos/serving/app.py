@@ -34,7 +34,9 @@ from typing import Any
 from llmasos import __version__, hub
 from llmasos.errors import UserError
 from llmasos.serving.api import ROUTES
+from llmasos.serving.api.docs import base_url_of, docs_page
 from llmasos.serving.api.openapi import openapi_document
+from llmasos.serving.api.status import HTML, html_response
 from llmasos.serving.engine import Engine
 from llmasos.serving.http.cors import AllowedOrigins, is_preflight
 from llmasos.serving.http.errors import Headers, RequestError, as_request_error, error_object, show, status_line
@@ -128,11 +130,14 @@ class App:
         self.served, self.engine = served, served.engine
         self.api_key, self.origins, self.max_body = api_key, origins, max_body
         self.hosts = None if hosts is None else [normalize_host(host) for host in hosts]
-        openapi_route = Route(
-            "GET", "/openapi.json", lambda request: json_response(self.document), "This document (OpenAPI 3.1)."
-        )
+        own_routes = [
+            Route("GET", "/docs", self.get_docs, "The routes and their fields, for people.", content_type=HTML,
+                  public=True),
+            Route("GET", "/openapi.json", lambda request: json_response(self.document), "The same for programs "
+                  "(OpenAPI 3.1)."),
+        ]  # fmt: skip
         self.routes = [
-            route for route in [*ROUTES, openapi_route]
+            route for route in [*ROUTES, *own_routes]
             if route.capability is None or route.capability in served.capabilities
         ]  # fmt: skip
         self.document = openapi_document(served, self.routes, __version__, requires_key=api_key is not None)
@@ -147,6 +152,11 @@ class App:
         """Accept no more work, and give what is running this long to finish. May be called again."""
         atexit.unregister(self.close)
         self.engine.stop(drain_seconds)
+
+    def get_docs(self, request: Request) -> Response:
+        """The page for people."""
+        base_url = base_url_of(request.environ)
+        return html_response(docs_page(self.served, self.routes, base_url, requires_key=self.api_key is not None))
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request (PEP 3333)."""

@@ -79,12 +79,13 @@ def make_body(served: ServedModel) -> Object:
         sampling = [field for field in sampling_fields(served) if field.name in TRACED_FIELDS]
         trace.append(Field("sampling", Object(*sampling), "how the forward trace samples its token"))
     if "translation" in served.capabilities:
-        target = [Field("target", AnyOf(text_or_ids), "the translation", required=True)]
+        target = [Field("target", AnyOf(text_or_ids), "the translation", required=True, example="Paul was a boy.")]
         views, attention_types, trace = ("tokens", "attention"), ATTENTION_TYPES, []
     n_layers = max(served.config.n_layers, served.config.n_decoder_layers)
     return Object(
         model_field(served),
-        Field("input", AnyOf(inputs), "the text to read, as a string or token ids", required=True),
+        Field("input", AnyOf(inputs), "the text to read, as a string or token ids", required=True,
+              example="Paul lived by the river."),
         *target,
         Field("show", Choice(views), "tokens: how likely each token was; attention: the attention weights; logit_lens: "
               "what each layer would predict; forward_trace: how one token is made, step by step", "tokens"),

@@ -9,9 +9,14 @@ from llmasos.serving.metrics import CONTENT_TYPE
 HTML = "text/html; charset=utf-8"
 
 
+def html_response(html: bytes) -> Response:
+    """A page that may run its own script and nothing else."""
+    return Response(html, HTML, headers=page_headers(html))
+
+
 def get_page(request: Request) -> Response:
     """The page: one response that loads nothing else."""
-    return Response(page_html(), HTML, headers=page_headers())
+    return html_response(page_html())
 
 
 def get_health(request: Request) -> Response:

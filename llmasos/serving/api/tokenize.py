@@ -45,7 +45,7 @@ def make_body(served: ServedModel) -> Object:
     """The schema of a request."""
     return Object(
         model_field(served),
-        Field("input", Text(max_length=MAX_LENGTH), "the text", required=True),
+        Field("input", Text(max_length=MAX_LENGTH), "the text", required=True, example="Once there was a shy girl"),
         Field("tokenizer", Choice(tuple(tokenizer_names(served))), "which tokenizer; by default the model's"),
         Field("allow_special", Boolean(), "read names of special tokens in the text as those tokens", False),
     )

@@ -359,6 +359,7 @@ class Field:
         help: what it does, in a sentence or less.
         default: what it is if it is left out or null.
         required: whether it must be present. It may be null only if it has a default.
+        example: of a required field's value, where `capabilities.py` has no example of the whole body.
     """
 
     name: str
@@ -366,6 +367,7 @@ class Field:
     help: str
     default: Any = None
     required: bool = False
+    example: Any = None
 
     @property
     def nullable(self) -> bool:
