@@ -83,6 +83,8 @@ def chat_conversations(n_stories: int, seed: int = 0) -> list[Turns]:
 
 def write(file: Path, conversations: list[Turns]) -> None:
     """Write one conversation per line."""
+    if file.exists():
+        sys.exit(f"{file} already exists; delete it or name another folder.")
     with file.open("w", encoding="utf-8") as out:
         for turns in conversations:
             pairs = [pair for prompt, answer in turns for pair in (("user", prompt), ("assistant", answer))]

@@ -15,9 +15,12 @@ from tqdm import tqdm
 from llmasos.datasets.storyworld import DEFAULT_SIZES, Story, stories
 from llmasos.datasets.storyworld.entropy import entropy
 from llmasos.datasets.storyworld.proof import readings
+from llmasos.storage import write_text
+from llmasos.storage.checksums import seal, strangers
 
 HERE = Path(__file__).resolve().parent
 SAMPLE_SIZE = 30
+CORPUS = "corpus.json"  # the sizes, the seed, and the checksums of the files
 
 
 def record(story: Story) -> dict:
@@ -36,14 +39,17 @@ def record(story: Story) -> dict:
 
 def write(out: Path, split: str, corpus: list[Story]) -> None:
     """Write one split as plain text (one story per line) and as .jsonl."""
-    out.mkdir(parents=True, exist_ok=True)
-    with (
-        open(out / f"{split}.txt", "w", encoding="utf-8", newline="\n") as text,
-        open(out / f"{split}.jsonl", "w", encoding="utf-8", newline="\n") as records,
-    ):
-        for story in corpus:
-            text.write(story.text + "\n")
-            records.write(json.dumps(record(story), ensure_ascii=False) + "\n")
+    write_text(out / f"{split}.txt", "".join(story.text + "\n" for story in corpus))
+    records = (json.dumps(record(story), ensure_ascii=False) + "\n" for story in corpus)
+    write_text(out / f"{split}.jsonl", "".join(records))
+
+
+def check_replaceable(out: Path, files: list[Path]) -> None:
+    """Exit with a message if one of the files exists and is not as this program wrote it."""
+    if others := [path for path in strangers(out / CORPUS) if path in (*files, out / CORPUS)]:
+        sys.exit(
+            f"{others[0]} was not written by this program, or was changed since; delete it or choose another --out-dir."
+        )
 
 
 def report(split: str, corpus: list[Story]) -> str:
@@ -98,14 +104,18 @@ def main() -> None:
     parser.add_argument("--sample", action="store_true", help="rewrite sample.txt instead")
     args = parser.parse_args()
     if args.sample:
-        (HERE / "sample.txt").write_text(sample(), encoding="utf-8", newline="\n")
+        write_text(HERE / "sample.txt", sample())
         return
-    for split, size in (("train", args.train), ("val", args.val)):
+    sizes, out = {"train": args.train, "val": args.val}, args.out_dir
+    files = [out / f"{split}.{ending}" for split in sizes for ending in ("txt", "jsonl")]
+    check_replaceable(out, files)
+    for split, size in sizes.items():
         corpus = list(stories(split, size, args.seed))
-        write(args.out_dir, split, corpus)
+        write(out, split, corpus)
         print(report(split, corpus))
         if args.prove:
             prove(corpus)
+    seal(out / CORPUS, {**sizes, "seed": args.seed}, files)
 
 
 if __name__ == "__main__":

@@ -3,20 +3,22 @@
 `exercise.py` of a lesson is a stub that belongs to the course and is never edited: so a `git pull` never
 conflicts. The student works in a copy, `lessons/mine/03_attention.py`, created by the first `check`. It is an
 ordinary file that can be committed or handed in. Progress (passed exercises, hints read) and pictures are in
-`runs/lessons/`, outside git. `reset` moves everything into `lessons/mine/backup/`.
+`runs/lessons/`, outside git. `reset` moves the files of the lessons into `lessons/mine/backup/`.
 
 The environment variable LLMASOS_LESSONS_HOME overrides the location of both.
 """
 
 import os
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lessons.machinery.discovery import LESSONS, ROOT, Lesson
+from lessons.machinery.discovery import LESSONS, ROOT, Lesson, lessons
 from llmasos.errors import UserError
 from llmasos.storage import read_json, write_json, write_text
+from llmasos.storage.atomic import set_aside
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,13 @@ class Workspace:
         return True
 
     def reset(self) -> Path | None:
-        """Move all solutions and the progress to a backup. Returns the backup folder, or None if there was nothing."""
-        old = [*sorted(self.mine.glob("*.py")), *sorted(self.mine.glob("*.ipynb")), *self.runs.glob("progress.json")]
+        """Move all solutions and the progress to a backup, but no other file that the student keeps beside them.
+
+        Returns:
+            The backup folder, or None if there was nothing.
+        """
+        solutions = [self.mine / f"{lesson.name}{ending}" for lesson in lessons() for ending in (".py", ".ipynb")]
+        old = [path for path in (*solutions, self.runs / "progress.json") if path.is_file()]
         if not old:
             return None
         name, n = time.strftime("%Y-%m-%d-%H%M%S"), 1
@@ -57,7 +64,7 @@ class Workspace:
             n += 1
         backup.mkdir(parents=True)
         for path in old:
-            os.replace(path, backup / path.name) if path.parent == self.mine else move(path, backup / path.name)
+            shutil.move(path, backup / path.name)  # even across disks
         return backup
 
     def progress(self) -> dict[str, Any]:
@@ -69,7 +76,7 @@ class Workspace:
             stored = read_json(path)
             return {name: {"passed": [*entry["passed"]], "hints": {**entry["hints"]}} for name, entry in stored.items()}
         except (UserError, KeyError, TypeError, ValueError, AttributeError):
-            move(path, path.with_suffix(".damaged.json"))  # losing progress is better than not being able to continue
+            set_aside(path)  # losing progress is better than not being able to continue
             return {}
 
     def lesson_progress(self, lesson: Lesson) -> dict[str, Any]:
@@ -88,9 +95,3 @@ class Workspace:
         self.runs.mkdir(parents=True, exist_ok=True)
         write_json(self.runs / "progress.json", progress)
         return before
-
-
-def move(source: Path, target: Path) -> None:
-    """Move a file, even across disks."""
-    target.write_bytes(source.read_bytes())
-    source.unlink()

@@ -1,11 +1,13 @@
 """What all commands share: errors become one sentence for the user and an exit status for the shell."""
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
 from llmasos.console import Output, OutputLost, say
 from llmasos.errors import UserError, nearest
@@ -36,6 +38,26 @@ def run(command: Callable[[Sequence[str] | None], int | None], arguments: Sequen
             if not stop_request.is_set():
                 raise
             return fail("stopped.", stop_request.status)  # half-imported packages turn Ctrl-C into errors of their own
+
+
+def check_json_target(file: Path | str | None, is_ours: Callable[[Any], bool]) -> None:
+    """Refuse to write `--json FILE` over anything but earlier numbers of the same command.
+
+    Args:
+        file: the file; None = no such flag.
+        is_ours: whether the content of an existing file is such numbers.
+
+    Raises:
+        UserError: the file holds something else, or is a folder.
+    """
+    if file is None or not os.path.lexists(file):
+        return
+    try:
+        ours = is_ours(json.loads(Path(file).read_bytes()))
+    except (OSError, ValueError, TypeError, AttributeError):
+        ours = False
+    if not ours:
+        raise UserError(f"--json {file}: there is another file of that name; choose another, so that it is not lost.")
 
 
 def fail(message: str, status: int) -> int:

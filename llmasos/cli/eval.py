@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from llmasos.cli.cli import ArgumentParser
+from llmasos.cli.cli import ArgumentParser, check_json_target
 from llmasos.hub import find_model_folder, load_config, load_pretrained, load_tokenizer
 from llmasos.storage import write_json
 from llmasos.tasks.evaluate import evaluation_recipe, setup_evaluation
@@ -30,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         UserError: there is no such model or split, or the data cannot be used.
     """
     args = make_parser().parse_args(arguments)
+    check_json_target(args.json, lambda old: {*old} == {"metrics", "outcomes"})
     folder = find_model_folder(args.model, say=print)
     config, tokenizer = load_config(folder), load_tokenizer(folder)
     changes = {name: getattr(args, name) for name in CHANGES if hasattr(args, name)}

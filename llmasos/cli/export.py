@@ -1,7 +1,7 @@
 """`python -m llmasos export`: save a run's best model as a separate folder, which transformers opens if it can."""
 
+import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from llmasos.cli.cli import ArgumentParser
 from llmasos.errors import UserError
@@ -29,9 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="fp32", help="data type of the weights (default: fp32)"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing model in FOLDER")
+    parser.add_argument("--overwrite", action="store_true", help="replace a model that llmasos saved in FOLDER")
     args = parser.parse_args(arguments)
-    if Path(args.folder, "config.json").exists() and not args.overwrite:
+    if os.path.exists(os.path.join(args.folder, "config.json")) and not args.overwrite:
         raise UserError(f"{args.folder} already holds a model: choose another folder, or replace it with --overwrite.")
     model, tokenizer = load_pretrained(args.model, say=print)
     architecture = save_pretrained(args.folder, model, tokenizer, PRECISIONS[args.precision])

@@ -91,7 +91,7 @@ def _check(path: Path, file: File) -> None:
 
 
 def unpack_zip(archive: Path, folder: Path, max_bytes: int) -> None:
-    """Unpack a zip archive into `folder`, which appears complete or not at all.
+    """Unpack a zip archive into `folder`, completely or not at all; other files in the folder stay.
 
     Args:
         archive: the zip file.
@@ -103,7 +103,7 @@ def unpack_zip(archive: Path, folder: Path, max_bytes: int) -> None:
             the folder.
     """
     try:
-        with zipfile.ZipFile(archive) as file, write_folder(folder) as temporary:
+        with zipfile.ZipFile(archive) as file, write_folder(folder, keep_others=True) as temporary:
             bytes_left = max_bytes
             for member in file.infolist():
                 target = temporary / _checked_name(archive, member)

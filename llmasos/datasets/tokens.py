@@ -4,7 +4,7 @@ Each pair of a source and a tokenizer has a folder `tokens/NAME-KIND-KEY`, whose
 other text or another tokenizer gets another folder, and nothing is ever out of date. It holds
 
     train.bin, val.bin    the ids, uint16 if the vocabulary fits, else uint32
-    counts.json           their origin, and the number of tokens, bytes, characters and documents
+    counts.json           their origin, the number of tokens, bytes, characters and documents, and checksums
 
 Each document is followed by the tokenizer's end-of-text. A single plain text has no end-of-text, neither between its
 pieces nor at its end: Tiny Shakespeare at character level has exactly one token for each character.
@@ -26,10 +26,11 @@ import numpy as np
 from llmasos.console import progress_bar, say
 from llmasos.datasets.paths import cache_folder as default_cache_folder
 from llmasos.datasets.source import SPLITS, TextSource
-from llmasos.errors import UserError
-from llmasos.storage import read_json, write_folder, write_json
+from llmasos.storage import read_json, write_folder
+from llmasos.storage.checksums import find_corruption, seal
 from llmasos.storage.lock import lock
 
+COUNTS = "counts.json"
 FORMAT = 3  # raise it when the layout, the splits or the cutting into pieces change: older folders are then left alone
 
 
@@ -96,7 +97,7 @@ def build_tokens(
     with lock(folder.with_name(f".{folder.name}.lock"), partial(say, message, error=True)):
         if data := _open(folder):  # built by the process that held the lock
             return data
-        with write_folder(folder) as temporary:
+        with write_folder(folder, keep_others=True) as temporary:
             _build(source, tokenizer, temporary, progress)
     data = _open(folder)
     assert data, f"{folder} was written but cannot be opened"
@@ -113,7 +114,7 @@ def _build(source: TextSource, tokenizer: Encoder, folder: Path, progress: bool)
             counts[split] = _build_split(source, tokenizer, split, folder / f"{split}.bin", dtype, bar)
     origin = {"source": source.name, "source_fingerprint": source.fingerprint()}
     origin |= {"tokenizer": tokenizer.kind, "tokenizer_fingerprint": tokenizer.fingerprint()}
-    write_json(folder / "counts.json", {"format": FORMAT, "dtype": dtype.str, **origin, "splits": counts})
+    seal(folder / COUNTS, {"format": FORMAT, "dtype": dtype.str, **origin, "splits": counts})
 
 
 def _build_split(
@@ -140,18 +141,14 @@ def _build_split(
 
 
 def _open(folder: Path) -> TokenData | None:
-    """Map the arrays of a finished folder; return None if it is missing or incomplete."""
-    try:
-        record = read_json(folder / "counts.json")
-        dtype = np.dtype(record["dtype"])
-        sizes = {split: record["splits"][split]["tokens"] * dtype.itemsize for split in SPLITS}
-        complete = all((folder / f"{split}.bin").stat().st_size == sizes[split] for split in SPLITS)
-    except (UserError, OSError, KeyError, TypeError):
-        complete = False
-    if not complete:
-        if folder.is_dir():
-            say("the token cache is damaged; building it again.", error=True)
+    """Map the arrays of a finished folder; return None if it is missing or damaged."""
+    if not folder.is_dir():
         return None
+    if reason := find_corruption(folder / COUNTS):
+        say(f"{folder} is damaged; building it again: {reason}.", error=True)
+        return None
+    record = read_json(folder / COUNTS)
+    dtype = np.dtype(record["dtype"])
     splits = {}
     for split in SPLITS:
         counts, path = record["splits"][split], folder / f"{split}.bin"

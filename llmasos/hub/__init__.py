@@ -19,24 +19,12 @@ from llmasos.hub.resolve import find_model_folder
 from llmasos.hub.weights import MAX_SHARD_BYTES
 from llmasos.models import Model, ModelConfig
 from llmasos.nn import int8
-from llmasos.storage import write_folder
+from llmasos.storage import read_json, write_folder
+from llmasos.storage.atomic import write_error
+from llmasos.storage.checksums import seal, strangers
 from llmasos.tokenizers import Tokenizer
 
-CARD = "README.md"
-MODEL_FILES = (
-    "config.json",
-    ".safetensors",
-    ".safetensors.index.json",
-    "tokenizer.json",
-    "vocab.json",
-    "merges.txt",
-    "vocab.txt",
-    "special_tokens_map.json",
-    ".spm",
-    "characters.txt",
-    "chat_template.jinja",
-)  # suffixes of the files in a model's folder
-
+CARD, CONFIG = "README.md", "config.json"
 __all__ = ["find_model_folder", "load_backbone", "load_config", "load_pretrained", "load_tokenizer", "save_pretrained"]
 
 
@@ -111,21 +99,27 @@ def save_pretrained(
         The name of the published architecture that transformers opens, or None for our own format.
 
     Raises:
-        UserError: the folder holds other files than a model's, or it cannot be written.
+        UserError: the folder holds other files than those of a model that we saved there (and its card), or it cannot
+            be written.
     """
-    folder = Path(folder)
-    foreign = [path for path in folder.iterdir() if not is_model_file(path)] if folder.is_dir() else []
-    if foreign:
-        raise UserError(
-            f"{folder} holds other files than a model's ({foreign[0].name}); choose another folder, so that nothing "
-            "there is lost."
-        )
+    folder = Path(folder).expanduser()
+    check_replaceable(folder)
     with write_folder(folder) as temporary:
+        architecture = write_model(temporary, model, tokenizer, dtype, max_shard_bytes)
+        seal(temporary / CONFIG, read_json(temporary / CONFIG))
         if (folder / CARD).is_file():
             shutil.copy(folder / CARD, temporary)
-        return write_model(temporary, model, tokenizer, dtype, max_shard_bytes)
+    return architecture
 
 
-def is_model_file(path: Path) -> bool:
-    """Whether a file belongs to a model's folder; saving a model there replaces all of them except the card."""
-    return path.is_file() and (path.name == CARD or path.name.endswith(MODEL_FILES))
+def check_replaceable(folder: Path) -> None:
+    """Raise UserError if a folder holds anything but a model that we saved there, as we saved it, and its card."""
+    try:
+        others = [path for path in strangers(folder / CONFIG) if path != folder / CARD] if folder.is_dir() else []
+    except OSError as error:
+        raise write_error(folder, error) from error
+    if others:
+        raise UserError(
+            f"{folder} holds other files than a model's ({others[0].name}: llmasos did not write it, or it was changed "
+            "later); choose another folder, so that nothing there is lost."
+        )

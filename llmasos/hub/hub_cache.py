@@ -27,7 +27,7 @@ from pathlib import Path
 from llmasos.errors import UserError
 from llmasos.hub.weights import PICKLE, SAFETENSORS, check_plain_name, weight_files
 from llmasos.storage import sha256_file
-from llmasos.storage.atomic import write_error, write_text
+from llmasos.storage.atomic import set_aside, write_error, write_text
 from llmasos.storage.download import download, make_request, open_address
 
 TIMEOUT = 10.0  # seconds without a response
@@ -261,9 +261,10 @@ def link(blob: Path, name: Path) -> None:
     target = os.path.relpath(blob, name.parent)
     try:
         name.parent.mkdir(parents=True, exist_ok=True)
-        if name.is_symlink() and os.readlink(name) == target:
-            return
-        name.unlink(missing_ok=True)
+        if os.path.lexists(name):
+            if os.path.exists(name) and os.path.samefile(name, blob):
+                return
+            set_aside(name)  # a changed file of the user's, or a link to another revision's content
         try:
             name.symlink_to(target)
         except OSError:  # Windows without the permission to create links

@@ -23,8 +23,10 @@ from llmasos.models.heads import FAMILIES, HEADS
 from llmasos.models.memory import check_model_fits
 from llmasos.nn import is_quantized
 from llmasos.storage import load_tensors, read_json, save_tensors, write_json
+from llmasos.storage.checksums import CHECKSUMS
 
 TOKENIZER = "tokenizer_sha256"  # the field of config.json with the fingerprint of the tokenizer
+NOT_CONFIG = (TOKENIZER, CHECKSUMS)  # fields of config.json that are not about the model
 
 # Fields that may differ when a backbone's weights are copied: they do not change the meaning of its tensors.
 NOT_BACKBONE = ("head", "labels", "dropout", "fused", "tie_embeddings", "n_decoder_layers")
@@ -66,7 +68,7 @@ def read_own_config(folder: Path) -> ModelConfig:
     fields = read_json(file)
     if not isinstance(fields, dict):
         raise UserError(f"{file} is damaged: expected a JSON object; copy it again.")
-    return ModelConfig.from_dict({name: value for name, value in fields.items() if name != TOKENIZER})
+    return ModelConfig.from_dict({name: value for name, value in fields.items() if name not in NOT_CONFIG})
 
 
 def check_same_backbone(config: ModelConfig, saved: ModelConfig, folder: Path) -> None:

@@ -60,10 +60,12 @@ def find_corruption(path: Path) -> str | None:
                 return f"{name} is not as it was written (its checksum differs)"
     except PermissionError as error:
         raise read_error(Path(error.filename), error) from error
-    except (UserError, KeyError, TypeError, AttributeError, OSError) as error:
+    except (UserError, OSError) as error:
         if isinstance(error.__cause__, PermissionError):
             raise
         return f"{path.name} cannot be read ({error})"
+    except (KeyError, TypeError, AttributeError):
+        return f"{path.name} has no checksums"
     return None
 
 

@@ -2,11 +2,12 @@
 
 The bytes go to `.NAME.part` next to the destination. An interrupted (or killed) download resumes there with an HTTP
 range request; if the server ignores the range, it starts over. A complete file is checked: if the checksum is right,
-the file is renamed into place; if not, it is fetched once more from the start, and then the next address is tried. A
-lock lets one process download while others wait for the result.
+the file is renamed into place, and another file that was there is kept as `NAME.old`; if not, it is fetched once more
+from the start, and then the next address is tried. A lock lets one process download while others wait for the result.
 """
 
 import http.client
+import os
 import time
 import urllib.error
 import urllib.parse
@@ -19,7 +20,7 @@ from typing import Any
 
 from llmasos.console import progress_bar, say
 from llmasos.errors import UserError
-from llmasos.storage.atomic import sha256_file, sync, write_error
+from llmasos.storage.atomic import set_aside, sha256_file, sync, write_error
 from llmasos.storage.lock import lock
 
 BLOCK_BYTES = 1 << 16
@@ -70,7 +71,9 @@ def download(
             try:
                 fetch = _Fetch(address, part, size, timeout, backoff, progress, name, token)
                 fetch.complete_and_check(checksum, checksum_of)
-                part.replace(destination)
+                if destination.name != checksum and os.path.lexists(destination):  # not known to be ours
+                    set_aside(destination)
+                os.replace(part, destination)
                 sync(destination.parent)
                 return
             except DownloadError as error:

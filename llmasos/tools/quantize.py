@@ -8,14 +8,14 @@ rounded whenever a model is loaded with `quantize="int8"`.
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from llmasos.capabilities import TASKS
-from llmasos.cli.cli import ArgumentParser
+from llmasos.cli.cli import ArgumentParser, check_json_target
 from llmasos.errors import UserError
 from llmasos.evaluation import Metric, evaluate_text
 from llmasos.generation import SamplingOptions, generate, generate_from
@@ -92,6 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("tokens", "repetitions"):
         if getattr(args, name) < 1:
             raise UserError(f"--{name} is {getattr(args, name)}; it must be at least 1.")
+    names = {field.name for field in fields(Comparison)}
+    check_json_target(args.json, lambda old: isinstance(old, list) and all({*row} == names for row in old))
     device = pick_device(args.device)
     print(f"opening {args.model} and the data …", flush=True)
     folder = find_model_folder(args.model, say=print)

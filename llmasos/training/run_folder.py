@@ -204,8 +204,7 @@ def find_origin(run: Path, say: Say) -> tuple[dict[str, Any], Path]:
     Raises:
         UserError: it is damaged and there is no checkpoint, or a file may not be read.
     """
-    reason = find_corruption(run / ORIGIN)
-    origin = read_sealed(run / ORIGIN)
+    reason, origin = find_corruption(run / ORIGIN), read_sealed(run / ORIGIN)
     if reason is None and origin is not None:
         return origin, run / TOKENIZER
     if not all_checkpoints(run):
@@ -214,8 +213,8 @@ def find_origin(run: Path, say: Say) -> tuple[dict[str, Any], Path]:
             "--out."
         )
     checkpoint = latest_checkpoint(run, say)
-    say(f"{run}: {reason}; what it says is taken from {checkpoint} and written again.")
-    return read_origin(checkpoint), checkpoint
+    say(f"{run}: {reason}; it is written again from {checkpoint}.")
+    return origin or read_origin(checkpoint), checkpoint
 
 
 def update_origin(run: Path, origin: dict[str, Any], recipe: Recipe, tokenizer: Tokenizer, say: Say) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from llmasos.cli.cli import check_json_target
 from llmasos.errors import UserError
 from llmasos.storage import write_json
 from llmasos.tools.bench.bpe import bench_bpe
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     if args.json and not args.json.absolute().parent.is_dir():
         raise UserError(f"--json {args.json}: there is no folder {args.json.parent}; create it or choose another.")
+    check_json_target(args.json, lambda old: {*old} == {"machine", "quick", "seconds", "measurements"})
     report = run_benches(args.only or list(BENCHES), Settings(pick_device(args.device), args.quick))
     if args.json:
         write_json(args.json, report)
