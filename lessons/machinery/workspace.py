@@ -76,7 +76,10 @@ class Workspace:
             stored = read_json(path)
             return {name: {"passed": [*entry["passed"]], "hints": {**entry["hints"]}} for name, entry in stored.items()}
         except (UserError, KeyError, TypeError, ValueError, AttributeError):
-            set_aside(path)  # losing progress is better than not being able to continue
+            damaged = path.with_suffix(".damaged.json")
+            if damaged.exists():
+                set_aside(damaged)
+            path.rename(damaged)  # losing progress is better than not being able to continue
             return {}
 
     def lesson_progress(self, lesson: Lesson) -> dict[str, Any]:
