@@ -26,6 +26,7 @@ from typing import Any
 
 from llmasos.datasets import catalog
 from llmasos.datasets.examples import QA, Conversation, LabeledText, Pair, Splits, fingerprint_of, split_off_validation
+from llmasos.datasets.paths import title_of
 from llmasos.datasets.readers import (
     PUBLISHED,
     check_question,
@@ -264,7 +265,7 @@ def open_examples(
         return _file_splits(format, [], train, paths, None, columns, bad_rows)
     val_paths = None if val is None else spec.paths(str(val), format)
     if val_paths is None:
-        train, held_out = split_off_validation(train, spec.split_key, name)
+        train, held_out = split_off_validation(train, spec.split_key, _joined(paths))
     else:
         held_out = _read(spec, val_paths, columns, bad_rows)
     if format == "labeled_text":
@@ -314,7 +315,8 @@ def _check_labels(
     if val_paths is not None:
         for example in unknown:
             bad_rows.add(
-                example.where, f"the label {example.label!r} does not occur in {path}, so it cannot be learned."
+                example.where,
+                f"the label {example.label!r} does not occur in {title_of(path)}, so it cannot be learned.",
             )
         if not known:
             raise UserError(f"{_joined(val_paths)} has no usable row ({bad_rows.sentences[-1]}); give another file.")
@@ -323,10 +325,12 @@ def _check_labels(
         known = [example for example in val if (example.text, example.second) not in keys]
         train = train + [example for example in val if (example.text, example.second) in keys]
     if not known:
-        raise UserError(f"{path} has too few examples of each label to hold some out; add examples or a second file.")
+        raise UserError(
+            f"{title_of(path)} has too few examples of each label to hold some out; add examples or a second file."
+        )
     if len({example.label for example in train}) < 2:
         raise UserError(
-            f"all texts of {path} have the label {train[0].label!r}; a classifier needs at least two labels."
+            f"all texts of {title_of(path)} have the label {train[0].label!r}; a classifier needs at least two labels."
         )
     return train, known
 
@@ -352,8 +356,8 @@ def _file_splits(
         counts = f"{len(train):,} examples; the {len(val):,} of {_joined(val_paths)} are held out"
     skipped = f"; {len(bad_rows.sentences):,} bad rows skipped" if bad_rows.sentences else ""
     description = f"{_joined(train_paths)}, {counts}{skipped}"
-    return Splits(paths[0].name, description, train, val, None, fingerprint, bad_rows.sentences)
+    return Splits(Path(title_of(paths[0])).name, description, train, val, None, fingerprint, bad_rows.sentences)
 
 
 def _joined(paths: list[Path]) -> str:
-    return " and ".join(map(str, paths))
+    return " and ".join(map(title_of, paths))

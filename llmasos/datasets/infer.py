@@ -28,7 +28,7 @@ from llmasos.datasets.catalog import FORMATS, dataset_names, is_dataset, unknown
 from llmasos.datasets.formats import FORMATS as EXAMPLE_FORMATS
 from llmasos.datasets.in_memory import examples_of, materialize
 from llmasos.datasets.json_records import JSON_ENDINGS, read_records
-from llmasos.datasets.paths import cache_folder
+from llmasos.datasets.paths import IN_MEMORY, cache_folder
 from llmasos.datasets.readers import is_squad
 from llmasos.datasets.tables import TABLE_ENDINGS, find_columns, read_table
 from llmasos.datasets.text_io import COMPRESSED_ENDINGS, ending_of
@@ -153,7 +153,7 @@ def write_rows(rows: list[dict[str, Any]]) -> str:
 
 def write_to_cache(text: str, ending: str) -> str:
     """Write a text to a file in the cache that is named by its content, and return its path."""
-    path = cache_folder() / "in-memory" / f"{hashlib.sha256(text.encode()).hexdigest()[:20]}{ending}"
+    path = cache_folder() / IN_MEMORY / f"{hashlib.sha256(text.encode()).hexdigest()[:20]}{ending}"
     if not path.is_file():
         write_text(path, text)
     return str(path)

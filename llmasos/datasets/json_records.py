@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from llmasos.datasets.paths import title_of
 from llmasos.datasets.text_io import ending_of, read_blocks, read_lines
 from llmasos.datasets.values import BadRow, to_text
 from llmasos.errors import UserError, in_words
@@ -38,12 +39,12 @@ def read_records(path: Path) -> Iterator[Record]:
     if holds_lines(path):
         for number, line in enumerate(read_lines(path), start=1):
             if line.strip():
-                yield _record(f"{path}, line {number:,}", line)
+                yield _record(f"{title_of(path)}, line {number:,}", line)
         return
     text = "".join(read_blocks(path))
     try:
         for number, value in _list_items(text):
-            yield Record(f"{path}, line {number:,}", value)
+            yield Record(f"{title_of(path)}, line {number:,}", value)
     except (ValueError, RecursionError) as error:
         reason = f"{path} is not a JSON list ({_reason(error)})"
         raise UserError(f"{reason}; write [{{…}}, {{…}}], or one object per line.") from error

@@ -12,6 +12,7 @@ from pathlib import Path
 from llmasos.errors import UserError
 
 VARIABLE = "LLMASOS_DATA"
+IN_MEMORY = "in-memory"
 
 
 def user_data_folder() -> Path | None:
@@ -37,3 +38,12 @@ def cache_folder() -> Path:
     if (clone / "pyproject.toml").is_file() and (clone / "data").is_dir() and os.access(clone / "data", os.W_OK):
         return clone / "data" / "cache"
     return Path("~/.cache/llmasos").expanduser()
+
+
+def title_of(path: Path) -> str:
+    """Return what a file is called in messages: its path, unless its name is a hash that nobody has seen.
+
+    >>> title_of(Path("reviews.csv")), title_of(Path("data/cache/in-memory/0a1b2c.jsonl"))
+    ('reviews.csv', 'the data in memory')
+    """
+    return "the data in memory" if path.parent.name == IN_MEMORY else str(path)

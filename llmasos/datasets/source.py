@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from llmasos.datasets.json_records import JSON_ENDINGS, read_texts
+from llmasos.datasets.paths import title_of
 from llmasos.datasets.text_io import (
     COMPRESSED_ENDINGS,
     ending_of,
@@ -71,6 +72,11 @@ class TextSource(ABC):
     def fingerprint(self) -> str:
         """Return hexadecimal digits that change when the text changes; cheaper than reading a large text."""
 
+    def all_pieces(self) -> Iterator[Piece]:
+        """Yield the text of both splits."""
+        for split in SPLITS:
+            yield from self.pieces(split)
+
     def documents(self, split: str) -> Iterator[str]:
         """Yield the texts of one split. A document that is too large for memory comes in several texts."""
         for piece in self.pieces(split):
@@ -94,8 +100,8 @@ class PlainText(TextSource):
 
     def __init__(self, path: Path | str, name: str | None = None):
         self.path = Path(path)
-        self.name = name or self.path.name
-        self.description = f"{self.path}, one text; the last tenth of its characters is held out"
+        self.name = name or Path(title_of(self.path)).name
+        self.description = f"{title_of(self.path)}, one text; the last tenth of its characters is held out"
         next(read_blocks(self.path))  # reports a problem in the first block at once
 
     @cached_property
@@ -108,6 +114,10 @@ class PlainText(TextSource):
         for text in read_pieces(one_side(read_blocks(self.path), self.n_train_characters, split)):
             yield Piece(text, False)
 
+    def all_pieces(self) -> Iterator[Piece]:
+        for text in read_pieces(read_blocks(self.path)):
+            yield Piece(text, False)
+
     def fingerprint(self) -> str:
         return hashlib.sha256(f"plain text {file_fingerprint(self.path)}".encode()).hexdigest()
 
@@ -116,24 +126,25 @@ class PlainText(TextSource):
 
 
 class SplitText(TextSource):
-    """Two text files, one per split, as in many published corpora. Each is one long text without end-of-text."""
+    """Two sources, one per split, as many corpora are published, or as the user names a second one to validate on."""
 
-    def __init__(self, train: Path, val: Path, name: str):
-        self.paths = {"train": Path(train), "val": Path(val)}
+    def __init__(self, train: TextSource, val: TextSource, name: str):
+        self.sources = {"train": train, "val": val}
         self.name = name
-        self.description = f"{train} to train on, {val} held out"
+        train_name, val_name = (source.description.partition(",")[0] for source in (train, val))
+        self.description = f"{train_name} to train on, {val_name} held out"
 
     def pieces(self, split: str) -> Iterator[Piece]:
         check_split(split)
-        for text in read_pieces(read_blocks(self.paths[split])):
-            yield Piece(text, False)
+        return self.sources[split].all_pieces()
 
     def fingerprint(self) -> str:
-        both = " ".join(file_fingerprint(path) for path in self.paths.values())
+        both = " ".join(source.fingerprint() for source in self.sources.values())
         return hashlib.sha256(f"text pair {both}".encode()).hexdigest()
 
     def size(self) -> int | None:
-        return size_of(self.paths.values())
+        sizes = [source.size() for source in self.sources.values()]
+        return None if None in sizes else sum(size for size in sizes if size)
 
 
 class ManyDocuments(TextSource):
@@ -152,6 +163,10 @@ class ManyDocuments(TextSource):
                 yield from document_pieces(one_side(parts, n_before_cut(sizes[key]), split))
             elif is_held_out(key) == (split == "val"):
                 yield from document_pieces(parts)
+
+    def all_pieces(self) -> Iterator[Piece]:
+        for _, parts in self.entries():
+            yield from document_pieces(parts)
 
     def _sizes(self) -> dict[int, int] | None:
         """Return the number of characters of each document by its key, which copies share; None for many documents."""

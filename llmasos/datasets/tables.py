@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from llmasos.datasets.json_records import JSON_ENDINGS, read_records
+from llmasos.datasets.paths import title_of
 from llmasos.datasets.text_io import ending_of, read_lines
 from llmasos.datasets.values import BadRow, BadRows
 from llmasos.errors import UserError, nearest
@@ -225,7 +226,7 @@ def read_examples(path: Path, formats: tuple[RowFormat, ...], columns: Columns |
             bad_rows.add(row.where, str(problem))
     if not examples:
         first = bad_rows.sentences[-len(table.rows)]  # every row was bad, so each added its sentence
-        raise UserError(f"{path} has no usable row ({first}); give another file.")
+        raise UserError(f"{title_of(path)} has no usable row ({first}); give another file.")
     return examples
 
 
@@ -262,7 +263,9 @@ def choose_columns(table: Table, formats: tuple[RowFormat, ...], columns: Column
         if not missing:
             duplicate = next((name for name in column_of.values() if name and table.columns.count(name) > 1), "")
             if duplicate:
-                raise UserError(f"{table.path}, line 1: two columns are named {duplicate!r}; rename one of them.")
+                raise UserError(
+                    f"{title_of(table.path)}, line 1: two columns are named {duplicate!r}; rename one of them."
+                )
             return format, column_of
     if not able:
         raise UserError(f"the columns {', '.join(columns)} belong to different forms of a row; name those of one form.")
@@ -287,7 +290,7 @@ def _missing_column(table: Table, format: RowFormat, columns: Columns) -> UserEr
     number = ", or --columns by numbers (1, 2, …) if the first line is data already" if table.header else ""
     remedy = nearest(column, table.columns)
     remedy = remedy or f"; say which one it is, for example --columns {role}=NAME{number}"
-    return UserError(f"{table.path} has no column {column!r} for the {role}{remedy} (its columns: {names}).")
+    return UserError(f"{title_of(table.path)} has no column {column!r} for the {role}{remedy} (its columns: {names}).")
 
 
 def _seems_to_be_data(header: list[str]) -> bool:

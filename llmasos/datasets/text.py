@@ -21,6 +21,7 @@ from llmasos.datasets import catalog
 from llmasos.datasets.catalog import DATASETS, Dataset
 from llmasos.datasets.fetch import find_files
 from llmasos.datasets.json_records import JSON_ENDINGS, holds_lines
+from llmasos.datasets.paths import title_of
 from llmasos.datasets.python_docs import PythonReference, python_source
 from llmasos.datasets.source import END_OF_TEXT, FileDocuments, PlainText, SplitText, TextSource, has_marks
 from llmasos.datasets.storyworld.text_source import StoryworldText
@@ -30,18 +31,21 @@ from llmasos.errors import UserError
 TEXT_ENDINGS = (".txt", ".md", ".py")
 
 
-def open_text(name_or_path: str | Path, field: str = "text") -> TextSource:
+def open_text(name_or_path: str | Path, field: str = "text", val: str | Path | None = None) -> TextSource:
     """Open a dataset, a file or a folder as a source of text.
 
     Args:
         name_or_path: a dataset's name (`dataset_names`), `storyworld:N` for N training stories, or the path of a text
             file, a `.jsonl` or `.json` file (also `file.jsonl:FIELD`) or a folder.
         field: the field of a JSON object that holds the text.
+        val: a second file or folder, all of which is held out; without it, a part of the first is.
 
     Raises:
         UserError: there is no such dataset or file, or it is not text; suggests the nearest names.
     """
     name = str(name_or_path)
+    if val is not None:
+        return open_both(name, str(val), field)
     if n_stories := catalog.story_count(name):
         return StoryworldText(n_stories)
     if name == catalog.PYTHON_REFERENCE:
@@ -62,6 +66,19 @@ def open_text(name_or_path: str | Path, field: str = "text") -> TextSource:
     raise catalog.unknown_name(name)
 
 
+def open_both(name: str, val: str, field: str = "text") -> TextSource:
+    """Open one text to train on and another to validate on.
+
+    Raises:
+        UserError: as `open_text`, or one of them is a dataset, which has its own splits.
+    """
+    for flag, dataset in (("--data", name), ("--val-data", val)):
+        if catalog.is_dataset(dataset):
+            raise UserError(f"{flag} is {dataset!r}, a dataset with its own splits; leave --val-data out.")
+    train = open_text(name, field)
+    return SplitText(train, open_text(val, field), train.name)
+
+
 def open_published(dataset: Dataset, progress: bool = True) -> TextSource:
     """Open the text of a published dataset, and download it if it is not on this machine.
 
@@ -73,18 +90,21 @@ def open_published(dataset: Dataset, progress: bool = True) -> TextSource:
     if "all" in paths:
         source = PlainText(paths["all"], name=dataset.name)
     else:
-        source = SplitText(paths["train"], paths["val"], name=dataset.name)
+        source = SplitText(PlainText(paths["train"]), PlainText(paths["val"]), name=dataset.name)
     source.description = f"{dataset.title} ({dataset.license}); {source.description}"
     return source
 
 
 def open_file(path: Path, field: str = "text") -> TextSource:
     """Open a file as documents if it holds several, else as `PlainText`."""
+    title = title_of(path)
     if ending_of(path) in JSON_ENDINGS:
         per = "line" if holds_lines(path) else "item of its list"
-        return FileDocuments([path], path.name, f"{path}, one document per {per}", field)
+        return FileDocuments([path], Path(title).name, f"{title}, one document per {per}", field)
+    if field != "text":
+        raise UserError(f"{title} has no field {field!r}, because it is one text; leave the columns out.")
     if has_marks(path):
-        return FileDocuments([path], path.name, f"{path}, documents with {END_OF_TEXT} between them")
+        return FileDocuments([path], Path(title).name, f"{title}, documents with {END_OF_TEXT} between them")
     return PlainText(path)
 
 

@@ -21,6 +21,7 @@ from llmasos.evaluation.perplexity import evaluate_text
 from llmasos.generation import SamplingOptions, generate
 from llmasos.models import Model, ModelConfig, flops_per_token
 from llmasos.objectives import CausalLM
+from llmasos.tasks.example_task import columns_of
 from llmasos.tasks.task import Report, Task
 from llmasos.tokenizers import Tokenizer
 from llmasos.training.recipe import Recipe
@@ -34,7 +35,10 @@ class PlainTextTask(Task):
     @classmethod
     def open_data(cls, recipe: Recipe, eval_only: bool = False) -> TextSource:
         """Open the text. `eval_only` changes nothing, because the two splits together are the whole text."""
-        return open_text(recipe.data.source)
+        columns = columns_of(recipe.data.columns) or {"text": "text"}
+        if list(columns) != ["text"]:
+            raise UserError(f"columns is {recipe.data.columns!r}, and this task reads text alone; write text=NAME.")
+        return open_text(recipe.data.source, columns["text"], recipe.data.val_data)
 
     @classmethod
     def texts(cls, data: TextSource) -> Iterable[str]:

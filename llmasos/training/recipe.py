@@ -23,7 +23,7 @@ from llmasos.settings import Settings, add_flag, flag_name, flag_of, setting
 from llmasos.training.device import PRECISIONS
 
 SCHEDULES = ("cosine", "linear", "wsd")
-EXAMPLE_SETTINGS = ("val_data", "columns", "languages", "skip_bad", "train_examples")  # which plain text does not have
+EXAMPLE_SETTINGS = ("languages", "skip_bad", "train_examples")  # which plain text does not have
 MODEL_SIZES = ("context_length", "n_layers", "n_heads", "n_kv_heads", "d_model", "d_ff")
 SET_BY_INIT = ("model", "tokenizer", "vocab_size", "lowercase")  # --init-from brings its own
 

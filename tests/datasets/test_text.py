@@ -336,3 +336,17 @@ def test_a_file_larger_than_memory_allows_is_streamed(tmp_path, monkeypatch):
     (tmp_path / "a.txt").write_text("a line of text\n" * 200_000)
     longest = max(len(piece.text) for piece in open_text(tmp_path / "a.txt").pieces("train"))
     assert longest < 1 << 18
+
+
+def test_a_second_text_is_held_out_as_a_whole(tmp_path):
+    (tmp_path / "train.txt").write_text("One two three. " * 20)
+    (tmp_path / "val.txt").write_text("Four five six. " * 20)
+    _write_jsonl(tmp_path / "val.jsonl", [{"body": f"document {i}"} for i in range(5)])
+    source = open_text(tmp_path / "train.txt", val=tmp_path / "val.txt")
+    assert list(source.pieces("train")) == [Piece("One two three. " * 20, False)]
+    assert list(source.pieces("val")) == [Piece("Four five six. " * 20, False)]
+    documents = open_text(tmp_path / "val.jsonl", "body", tmp_path / "val.jsonl")
+    for split in ("train", "val"):
+        assert [*documents.documents(split)] == [f"document {i}" for i in range(5)]
+    other = open_text(tmp_path / "train.txt", val=tmp_path / "train.txt")
+    assert len({source.fingerprint(), other.fingerprint(), open_text(tmp_path / "train.txt").fingerprint()}) == 3

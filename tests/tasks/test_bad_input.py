@@ -101,10 +101,11 @@ WRONG = {
     "bert with a gpt": (given("bert", model="gpt-laptop"), ["family bert, and gpt-laptop is a gpt"]),
     "text with a bert": (given("text", model="bert-laptop"), ["family gpt, and bert-laptop is a bert"]),
     "translate with a bert": (given("translate", model="bert-laptop"), ["family transformer, and bert-laptop"]),
-    "a second file for text": (
-        given("text", "--val-data", "one-text.txt"), ["the task language-modeling", "--val-data means nothing"]),
-    "columns for bert": (
-        given("bert", "--columns", "text=text"), ["the task bert-pretraining", "--columns means nothing"]),
+    "columns for text": (given("text", "--columns", "text=a"), ["has no field 'a'", "leave the columns out"]),
+    "a label for bert": (given("bert", "--columns", "label=a"), ["this task reads text alone", "text=NAME"]),
+    "a second text for a dataset": (
+        given("text", "--data", "storyworld:50", "--val-data", "one-text.txt"), ["a dataset with its own splits"]),
+    "a second text that is not there": (given("text", "--val-data", "nothing.txt"), ["no file", "'nothing.txt'"]),
     "skip for text": (given("text", "--skip-bad"), ["--skip-bad means nothing"]),
     # Contexts without room
     "context for a pair": (given("translate", context_length="3"), ["pairs.tsv, line ", "context of 3"]),

@@ -76,7 +76,7 @@ def test_a_value_out_of_range_gets_a_sentence_with_the_name_the_value_and_the_ra
             "n_layers cannot be changed, because --init-from runs/x",
         ),
         ({"columns": "text=a"}, "the task language-modeling learns from plain text, where --columns means nothing"),
-        ({"task": "bert-pretraining", "val_data": "x.csv"}, "where --val-data means nothing"),
+        ({"task": "bert-pretraining", "skip_bad": True}, "where --skip-bad means nothing"),
         ({"task": "bert-pretraining", "train_examples": 5}, "where --train-examples means nothing"),
         ({"skip_bad": True}, "where --skip-bad means nothing"),
         ({"languages": "de-en"}, "where --languages means nothing"),
