@@ -75,7 +75,7 @@ def test_a_value_out_of_range_gets_a_sentence_with_the_name_the_value_and_the_ra
             {"task": "text-classification", "init_from": "runs/x", "n_layers": 3},
             "n_layers cannot be changed, because --init-from runs/x",
         ),
-        ({"columns": "text=a"}, "the task language-modeling learns from plain text, where --columns means nothing"),
+        ({"languages": "de-en"}, "the task language-modeling learns from plain text, where --languages means nothing"),
         ({"task": "bert-pretraining", "skip_bad": True}, "where --skip-bad means nothing"),
         ({"task": "bert-pretraining", "train_examples": 5}, "where --train-examples means nothing"),
         ({"skip_bad": True}, "where --skip-bad means nothing"),
