@@ -1,7 +1,16 @@
 """`python -m lessons`."""
 
 import sys
+from collections.abc import Sequence
 
-from lessons.machinery.commands import main
+from llmasos.cli.cli import run
 
-sys.exit(main())
+
+def main(arguments: Sequence[str] | None) -> int:
+    """Import the commands inside `run`, which hears Ctrl-C while torch is being imported, and carry one out."""
+    from lessons.machinery.commands import dispatch
+
+    return dispatch(sys.argv[1:])
+
+
+sys.exit(run(main))

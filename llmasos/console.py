@@ -23,8 +23,8 @@ _verbose = ContextVar("verbose", default=True)
 
 SPELLED_OUT = {
     "–": "-", "—": "-", "−": "-", "…": "...", "‘": "'", "’": "'", "“": '"', "”": '"', "→": "->", "×": "x", "±": "+-",
-    "·": ".", "─": "-", "│": "|", "└": "+", "█": "#", "▓": "#", "▒": "+", "░": ".", "≤": "<=", "≥": ">=", "√": "sqrt",
-    "•": "*", "✓": "v", "\ufffd": "?",
+    "·": ".", "─": "-", "│": "|", "└": "+", "░": ".", "▒": "+", "▓": "%", "█": "#", "≤": "<=", "≥": ">=", "√": "sqrt",
+    "●": "*", "○": "o", "◆": "@", "△": "^", "□": "=", "✓": "v", "\ufffd": "?",
 }  # fmt: skip
 """Characters that the library itself prints, in ASCII."""
 
@@ -39,18 +39,22 @@ class Output:
     Args:
         stream: the stream; None, as Python has it for a closed one, is the null device.
         forgiving: drop what cannot be written, instead of raising `OutputLost`.
+
+    Attributes:
+        lost: why something could not be written, if that has happened.
     """
 
     def __init__(self, stream: Any, forgiving: bool = False):
         self.stream: TextIO = open(os.devnull, "w") if stream is None else stream
         self.forgiving = forgiving
+        self.lost: OutputLost | None = None
 
     def write(self, text: str) -> int:
         """Write a text. Returns its length."""
         try:
             self.stream.write(text)
-        except UnicodeEncodeError as error:
-            return self.write("".join(spell_out(character, error.encoding) for character in text))
+        except UnicodeEncodeError:
+            return self.write("".join(spell_out(character, self.stream.encoding) for character in text))
         except (OSError, ValueError) as error:  # a closed stream is a ValueError
             self._lose(error)
         return len(text)
@@ -62,6 +66,10 @@ class Output:
         except (OSError, ValueError) as error:
             self._lose(error)
 
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return not getattr(self.stream, "closed", False) and self.stream.isatty()
+
     def finish(self) -> None:
         """Flush; if that fails, send the rest to the null device, so that Python itself does not fail when it ends."""
         try:
@@ -71,14 +79,22 @@ class Output:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
 
     def _lose(self, error: Exception) -> None:
+        self.lost = OutputLost(*error.args)
         if not self.forgiving:
-            raise OutputLost(*error.args) from error
+            raise self.lost from error
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
 
-    def __eq__(self, other: object) -> bool:  # tqdm asks whether its bar and a line are on the same stream
-        return self.stream == getattr(other, "stream", other)
+
+class BarOutput(Output):
+    """The output of bars and of the lines above them. To tqdm they are one, so that it makes room for a line."""
+
+    def __init__(self, stream: Any):
+        super().__init__(stream, forgiving=True)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BarOutput)
 
 
 def spell_out(character: str, encoding: str) -> str:
@@ -103,7 +119,7 @@ def say(text: str, error: bool = False) -> None:
     """
     if not _verbose.get():
         return
-    out = Output(sys.stderr if error else sys.stdout, forgiving=True)
+    out = BarOutput(sys.stderr if error else sys.stdout)
     if "tqdm" in sys.modules:  # else there can be no bar
         from tqdm import tqdm
 
@@ -128,7 +144,7 @@ def progress_bar(**settings: Any) -> Any:
             warnings.simplefilter("ignore")  # without ipywidgets, it is the bar of a terminal
             from tqdm.auto import tqdm as notebook_tqdm
         return notebook_tqdm(**settings)
-    file: Any = Output(sys.stderr, forgiving=True)
+    file: Any = BarOutput(sys.stderr)
     return tqdm(**{"disable": None, "dynamic_ncols": True, **settings}, file=file)  # None: unless it is a terminal
 
 

@@ -20,9 +20,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def dispatch(arguments: Sequence[str]) -> int:
     """Read the arguments and call one of the functions below."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
     options = make_parser().parse_args(arguments)
     return options.function(options) if options.command else syllabus()
 

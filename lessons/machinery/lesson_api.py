@@ -57,7 +57,10 @@ def predict(question: str) -> None:
     """Ask for a prediction. At a terminal it waits for an answer; the next cell gives the result."""
     print(f"\n? Predict: {question}")
     if sys.stdin is not None and sys.stdin.isatty() and "ipykernel" not in sys.modules:
-        answer = input("  your prediction (Enter to continue): ").strip()
+        try:
+            answer = input("  your prediction (Enter to continue): ").strip()
+        except EOFError:  # Ctrl-D
+            answer = ""
         if answer:
             print(f"  You predicted: {answer}")
 

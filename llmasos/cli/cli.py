@@ -1,6 +1,7 @@
 """What all commands share: errors become one sentence for the user and an exit status for the shell."""
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from llmasos.cli.terminal import well_formed
 from llmasos.console import Output, OutputLost, say
 from llmasos.errors import UserError, nearest
 from llmasos.signals import Terminated, raise_on_signals
@@ -25,11 +27,13 @@ def run(command: Callable[[Sequence[str] | None], int | None], arguments: Sequen
         try:
             status = command(arguments) or 0
             out.flush()
+            if out.lost:  # training drops what it cannot print, and says so at its end
+                raise out.lost
             return status
         except UserError as error:
             return fail(f"error: {error}", 2)
         except OutputLost as error:
-            if isinstance(error.__cause__, BrokenPipeError):
+            if error.errno in (errno.EPIPE, errno.EINVAL):  # the second one is that of Windows
                 return 0
             return fail(f"error: the output cannot be written ({error.strerror or error}); check where it goes.", 2)
         except (KeyboardInterrupt, Terminated) as error:
@@ -85,6 +89,8 @@ def checked_output() -> Iterator[Output]:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
     before = sys.stdout, sys.stderr
+    if hasattr(sys.stdin, "reconfigure"):
+        sys.stdin.reconfigure(errors="surrogateescape")  # see `well_formed`
     out, error = Output(sys.stdout), Output(sys.stderr, forgiving=True)
     sys.stdout, sys.stderr = out, error  # type: ignore[assignment]
     try:
@@ -102,3 +108,8 @@ class ArgumentParser(argparse.ArgumentParser):
         flag = message.removeprefix("unrecognized arguments: ").split(" ")[0].split("=")[0]
         hint = nearest(flag, self._option_string_actions) if flag.startswith("-") else ""
         raise UserError(f"{message}{hint or '; see --help.'}")
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[override]
+        """Parse arguments, whose characters are right in every locale. The name of an existing file stays as it is."""
+        words = sys.argv[1:] if args is None else args
+        return super().parse_known_args([w if os.path.exists(w) else well_formed(w) for w in words], namespace)

@@ -5,9 +5,8 @@ import contextlib
 import functools
 import math
 import os
-import signal
 import sys
-import threading
+import time
 from collections.abc import Sequence
 
 import torch
@@ -15,11 +14,13 @@ import torch
 from llmasos.capabilities import CAPABILITIES
 from llmasos.cli.cli import ArgumentParser
 from llmasos.cli.terminal import note
+from llmasos.console import say
 from llmasos.errors import UserError
 from llmasos.prompting.chat_template import PLAIN
 from llmasos.serving.app import API_KEY_VARIABLE, LOOPBACK, MAX_TOKENS, App, create_app
 from llmasos.serving.http.http_types import MAX_BODY
 from llmasos.serving.http.server import HTTPServer, is_loopback, listen
+from llmasos.signals import stop_requests
 
 EXAMPLES = """examples:
   python -m llmasos serve storyworld-chat
@@ -27,6 +28,7 @@ EXAMPLES = """examples:
   python -m llmasos serve gpt2 --quantize int8 --max-batch 32
   LLMASOS_API_KEY=… python -m llmasos serve storyworld-gpt --host 0.0.0.0
 """
+STOPPING = "stopping; press Ctrl-C again to stop at once."
 THREADS_PER_CORE = 4  # more only slow each other down, and far too many cannot be created at all
 
 
@@ -109,17 +111,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             max_connections=args.max_connections,
             log=functools.partial(print, file=sys.stderr, flush=True) if args.verbose else None,
         )
-        stop_signal = handle_signals()
-        server.start()
-        print(welcome(app, server), flush=True)
-        if not is_loopback(server.host) and app.api_key is None:
-            note(f"anyone who can reach this machine can use the server; set {API_KEY_VARIABLE} to require a key.")
-        while not stop_signal.wait(0.1):  # Python handles a signal only between two waits
-            pass
-        if app.engine.n_running or app.engine.n_waiting:
-            note(f"stopping: running requests have {args.drain_seconds:g} s to finish; press Ctrl-C again to stop now.")
-        app.close(args.drain_seconds)  # meanwhile the server answers new requests with 503
-        server.stop()
+        with stop_requests(STOPPING) as stop:
+            server.start()
+            say(welcome(app, server))
+            if not is_loopback(server.host) and app.api_key is None:
+                note(f"anyone who can reach this machine can use the server; set {API_KEY_VARIABLE} to require a key.")
+            while not stop.is_set():
+                time.sleep(0.1)  # Python handles a signal only between two instructions
+            if app.engine.n_running or app.engine.n_waiting:
+                note(f"running requests have {args.drain_seconds:g} s to finish.")
+            app.close(args.drain_seconds)  # meanwhile the server answers new requests with 503
+            server.stop()
         note("stopped.")
     return 0
 
@@ -127,20 +129,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def allowed_hosts(args: argparse.Namespace) -> list[str] | None:
     """The host names that requests may use; None = the default of `create_app`."""
     return None if args.allow_host is None else [*LOOPBACK, args.host, *args.allow_host]
-
-
-def handle_signals() -> threading.Event:
-    """An event that the first Ctrl-C or SIGTERM sets. The second one ends the process at once."""
-    stop_signal = threading.Event()
-
-    def handle(number: int, frame: object) -> None:
-        if stop_signal.is_set():
-            os._exit(128 + number)
-        stop_signal.set()
-
-    signal.signal(signal.SIGINT, handle)
-    signal.signal(signal.SIGTERM, handle)
-    return stop_signal
 
 
 def welcome(app: App, server: HTTPServer) -> str:

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterator
 from typing import TextIO
 
+from llmasos.console import say
+
 BOLD, DIM, RESET = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 
 
@@ -21,8 +23,6 @@ class Screen:
         self.styled = self.is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         if self.styled and sys.platform == "win32":
             os.system("")  # makes the Windows console understand the codes above
-        if hasattr(out, "reconfigure"):
-            out.reconfigure(errors="replace")  # a terminal that lacks a character shows ? instead of failing
 
     def heading(self, text: str) -> None:
         """Write a line above one of several texts."""
@@ -64,12 +64,20 @@ def typed_lines() -> Iterator[str]:
     while True:
         try:
             line = input("> " if sys.stdin.isatty() else "")
-        except EOFError:
+        except (EOFError, OSError):  # Ctrl-D, or the terminal is gone
             print(file=sys.stderr)
             return
-        yield line
+        yield well_formed(line)
+
+
+def well_formed(text: str) -> str:
+    """A text from the command line or the terminal, without the surrogates in which Python wraps unexpected bytes.
+
+    Where the system's encoding is not UTF-8, UTF-8 arrives as such bytes; others become U+FFFD.
+    """
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def note(text: str) -> None:
     """Print a note to the user, which is not part of the generated text, on standard error."""
-    print(f"({text})", file=sys.stderr, flush=True)
+    say(f"({text})", error=True)
