@@ -20,7 +20,7 @@ from schemathesis.checks import CHECKS, load_all_checks  # noqa: E402
 load_all_checks()
 KINDS = ["gpt", "bert", "transformer", "classifier", "qa"]
 CONFIG = {"checks": {"negative_data_rejection": {"expected-statuses": ["4xx"]}}}  # 413, too, says that it is too much
-TOO_LONG = "at most 8 at once", "shorter text", "shorten it", "longer than"
+TOO_LONG = "at most 8 at once", "shorter text", "shorten", "longer than"
 HEALTH = list(HealthCheck)
 COUNTS: dict[str, int] = {}
 

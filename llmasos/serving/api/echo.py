@@ -74,7 +74,7 @@ def check_length(served: ServedModel, n_tokens: int, where: str) -> None:
     if n_tokens > served.engine.context_length:
         raise RequestError(
             f"{where} has {n_tokens} tokens, and the model's context has {served.engine.context_length}; with echo and "
-            "logprobs it must fit.",
+            "logprobs all of it is read, so shorten it.",
             where, code="context_length_exceeded",
         )  # fmt: skip
 
