@@ -77,9 +77,10 @@ class ServedModel:
                 }
         return sliders
 
-    def n_tokens(self, text: str) -> int:
-        """How many tokens a text has, including the special tokens around it."""
-        return len(self.tokenizer.encode(text)) + self.tokenizer.n_special_tokens(1)
+    def n_tokens(self, text: str | list[int]) -> int:
+        """How many tokens a text, or the ids of one, have with the special tokens around them."""
+        ids = self.tokenizer.encode(text) if isinstance(text, str) else text
+        return len(ids) + self.tokenizer.n_special_tokens(1)
 
     def truncation_warnings(self, n_tokens: int, what_is_read: str) -> dict[str, list[str]]:
         """The field `warnings` of a response to a text of n tokens; empty if the model reads all of it."""

@@ -20,7 +20,7 @@ POOLING = ("mean", "pooled")
 def embed(
     model: Model,
     tokenizer: Tokenizer,
-    texts: Sequence[str],
+    texts: Sequence[str | Sequence[int]],
     pooling: str = "mean",
     normalize: bool = True,
     batch_size: int = 64,
@@ -30,7 +30,7 @@ def embed(
     Args:
         model: of any family, with any head.
         tokenizer: the one it was trained with.
-        texts: N texts; those longer than the context are truncated.
+        texts: N texts, as strings or token ids; those longer than the context are truncated.
         pooling: "mean" over the text's tokens, or "pooled": the token that represents the whole text in the family.
         normalize: scale every vector to unit length, so that the dot product of two is their cosine similarity.
         batch_size: how many are computed at once; changes speed and memory only.
@@ -44,7 +44,8 @@ def embed(
         raise UserError("the texts are one string; they must be a list of strings, for example [text].")
     backbone = cast(Backbone, getattr(model, "backbone", model))
     max_length = model.config.context_length - tokenizer.n_special_tokens(1)
-    encoded = [tokenizer.build_inputs(tokenizer.encode(text)[:max_length]) for text in texts]
+    ids = [tokenizer.encode(text) if isinstance(text, str) else list(text) for text in texts]
+    encoded = [tokenizer.build_inputs(text_ids[:max_length]) for text_ids in ids]
     order = sorted(range(len(encoded)), key=lambda i: len(encoded[i].ids))  # similar lengths together: little padding
     vectors = torch.zeros(len(encoded), model.config.d_model)
     device = next(model.parameters()).device

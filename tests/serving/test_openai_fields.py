@@ -50,6 +50,23 @@ def test_the_vectors_may_be_asked_for_with_the_dimension_they_have(gpt):
     assert f"dimensions is {d_model + 1}; it must be {d_model}: the vectors have" in error["message"]
 
 
+@pytest.mark.parametrize("kind", ["gpt", "bert"])
+def test_texts_to_embed_may_be_token_ids(apps, kind):
+    """OpenAI's type allows them; they are those of the model's own tokenizer."""
+    app, texts = apps[kind], ["the cat sat", "a dog"]
+    ids = [app.served.tokenizer.encode(text) for text in texts]
+    for as_text, as_ids in ((texts, ids), (texts[0], ids[0]), (["the cat " * 80], [ids[0] * 80])):
+        expected, received = (ask(app, "POST", EMBEDDINGS, {"input": value}) for value in (as_text, as_ids))
+        assert received.status == 200, received.body
+        if as_text in (texts, texts[0]):
+            assert received.json == expected.json
+        else:
+            assert "only its beginning is read" in received.json["data"][0]["warnings"][0]
+    n_ids = app.served.vocab_size
+    error = ask(app, "POST", EMBEDDINGS, {"input": [n_ids]}).error
+    assert f"input[0] is {n_ids}; it must be an integer from 0 to {n_ids - 1}" in error["message"]
+
+
 def test_null_is_an_empty_prompt(gpt):
     """OpenAI's type is nullable, and means the beginning of a new document."""
     body = {"max_tokens": 6, "seed": 3}

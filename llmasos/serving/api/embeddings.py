@@ -7,7 +7,7 @@ from torch import Tensor
 
 from llmasos.serving.api.openai_fields import embeddings_fields
 from llmasos.serving.api.openapi import INTEGER, NUMBER, STRING, array_of, enum, object_of
-from llmasos.serving.api.validators import Choice, Field, Object, Text, as_list, input_field, model_field
+from llmasos.serving.api.validators import AnyOf, Choice, Field, ListOf, Object, Text, as_list, model_field, token_ids
 from llmasos.serving.http.http_types import Request, Response, Route, json_response
 from llmasos.serving.served_model import ServedModel
 from llmasos.tasks.embedding import embed
@@ -18,9 +18,12 @@ MAX_INPUT = 100_000  # characters; tokenization takes time, too
 
 def make_body(served: ServedModel) -> Object:
     """The schema of a request."""
+    text, ids = Text(max_length=MAX_INPUT), token_ids(served)
+    description = f"a string, token ids, or a list of up to {MAX_INPUTS} of them"
+    inputs = AnyOf((text, ListOf(text, 1, MAX_INPUTS), ids, ListOf(ids, 1, MAX_INPUTS)), description)
     return Object(
         model_field(served),
-        input_field(Text(max_length=MAX_INPUT), MAX_INPUTS),
+        Field("input", inputs, "a text or several, as strings or token ids", required=True),
         Field(
             "encoding_format", Choice(("float", "base64")), "numbers, or the bytes of little-endian float32", "float"
         ),
