@@ -24,10 +24,16 @@ EXPORTS = {"LLMTrainer": "llmasos.sdk", "LLMServing": "llmasos.serving.service"}
 __all__ = list(EXPORTS)
 
 
+def __dir__() -> list[str]:
+    """The names that completion offers: also those that are imported on first use."""
+    return sorted({*globals(), *EXPORTS})
+
+
 def __getattr__(name: str):
     """Import an exported class on first use, so that a single package can be imported without the others."""
     if name not in EXPORTS:
-        raise AttributeError(
-            f"module 'llmasos' has no attribute {name!r}; it has {', '.join(EXPORTS)} and its packages."
-        )
+        from llmasos.errors import nearest  # here, because `import llmasos` should take no time
+
+        hint = nearest(name, EXPORTS) or f"; it has {', '.join(EXPORTS)} and its packages."
+        raise AttributeError(f"module 'llmasos' has no attribute {name!r}{hint}")
     return getattr(importlib.import_module(EXPORTS[name]), name)

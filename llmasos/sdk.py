@@ -23,6 +23,7 @@ from llmasos.datasets import QA
 from llmasos.datasets.in_memory import materialize, split_by_name
 from llmasos.datasets.infer import TEXT_PAIRS, DataSpec, infer_format
 from llmasos.errors import UserError
+from llmasos.evaluation.show_table import ShownAsTable
 from llmasos.generation import BeamOptions, SamplingOptions, beam_search, generate, stream
 from llmasos.models import Model, n_parameters
 from llmasos.nn import is_quantized
@@ -44,8 +45,8 @@ PAIR_NAMES = {format: roles for format, roles in ROLES_OF.items() if len(roles) 
 DEFAULT_EPOCHS, MIN_STEPS = 3, 100  # of fine-tuning, if neither epochs nor steps are given
 
 
-@dataclass(frozen=True)
-class TrainResult:
+@dataclass(frozen=True, repr=False)
+class TrainResult(ShownAsTable):
     """The result of `train`.
 
     Attributes:
@@ -59,6 +60,11 @@ class TrainResult:
     val_loss: float | None
     steps: int
     interrupted: bool
+
+    def table(self) -> list[tuple[str, ...]]:
+        loss = "not measured" if self.val_loss is None else f"{self.val_loss:.4f}"
+        steps = f"{self.steps:,}{', interrupted' if self.interrupted else ''}"
+        return [("run", "steps", "val_loss"), (str(self.folder), steps, loss)]
 
 
 def as_setting(value: Any) -> Any:

@@ -1,6 +1,8 @@
 """LLMTrainer: opening, training on whatever is given, measuring, using, saving; and that its rooms agree with it."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -127,7 +129,9 @@ def test_uses_are_those_of_the_rooms():
     assert vectors.shape == (2, 32) and torch.allclose(vectors.norm(dim=1), torch.ones(2))
     torch.testing.assert_close(bert.embed("Ben."), vectors[1], rtol=1e-5, atol=1e-5)
 
-    bert.train(REVIEWS, **FEW)
+    result = bert.train(REVIEWS, **FEW)
+    assert str(result).split() == ["run", "steps", "val_loss", str(result.folder), "2", f"{result.val_loss:.4f}"]
+    assert result._repr_html_().startswith("<table><tr><th>run</th><th>steps</th><th>val_loss</th></tr><tr><td>")
     answer = bert.classify("a lovely film")
     assert set(answer) == {"good", "bad"} and sum(answer.values()) == pytest.approx(1.0)
     assert list(answer.values()) == sorted(answer.values(), reverse=True)
@@ -203,8 +207,18 @@ def test_messages_in_a_file_are_recognised():
 
 def test_the_face_names_what_there_is():
     assert llmasos.LLMTrainer is LLMTrainer
-    with pytest.raises(AttributeError, match="no attribute 'Trainer'; it has LLMTrainer"):
+    assert {"LLMTrainer", "LLMServing", "__version__"} <= set(dir(llmasos))
+    with pytest.raises(AttributeError, match="no attribute 'Trainer'; did you mean 'LLMTrainer'"):
         _ = llmasos.Trainer
+    with pytest.raises(AttributeError, match="no attribute 'numpy'; it has LLMTrainer"):
+        _ = llmasos.numpy
+
+
+def test_importing_llmasos_imports_nothing_large():
+    code = "import sys; before = set(sys.modules); import llmasos; dir(llmasos); print(*set(sys.modules) - before)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {module for module in result.stdout.split() if module.startswith("llmasos")} == {"llmasos"}
+    assert not {"torch", "numpy", "difflib", "tiktoken"} & set(result.stdout.split())
 
 
 def test_a_shipped_model_can_be_trained_and_used_offline(monkeypatch):

@@ -38,12 +38,17 @@ class Metric:
     note: str = ""
     digits: int = 3
 
-    def __str__(self) -> str:
+    @property
+    def cells(self) -> tuple[str, str, str, str, str]:
+        """The name, the value, its interval ("" if there is none), n and the note, as text."""
         value, low, high = (f"{number:.{self.digits}f}" for number in (self.value, self.low, self.high))
         dash = " to " if self.low < 0 else "–"  # a dash before a minus sign is hard to read
-        interval = "no interval" if math.isnan(self.low) else f"95 % interval {low}{dash}{high}"
-        note = f"; {self.note}" if self.note else ""
-        return f"{self.name} {value} ({interval}, n = {self.n:,}{note})"
+        return self.name, value, "" if math.isnan(self.low) else f"{low}{dash}{high}", f"{self.n:,}", self.note
+
+    def __str__(self) -> str:
+        name, value, interval, n, note = self.cells
+        interval = f"95 % interval {interval}" if interval else "no interval"
+        return f"{name} {value} ({interval}, n = {n}{f'; {note}' if note else ''})"
 
 
 def check_pairs(predictions: Sequence, references: Sequence) -> None:

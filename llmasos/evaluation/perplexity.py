@@ -136,5 +136,5 @@ def scored_windows(n_tokens: int, context_length: int, stride: int) -> Iterator[
 
 
 def _exp(nats: float) -> float:
-    """e^nats, infinite where a float cannot hold it."""
-    return math.exp(nats) if nats < 700 else math.inf
+    """e^nats, infinite where a float cannot hold it; NaN stays NaN."""
+    return math.inf if nats >= 700 else math.exp(nats)

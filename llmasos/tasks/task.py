@@ -31,6 +31,7 @@ from llmasos.capabilities import TASKS
 from llmasos.console import command, track
 from llmasos.errors import UserError
 from llmasos.evaluation.metric import Metric
+from llmasos.evaluation.show_table import ShownAsTable
 from llmasos.models import Model, ModelConfig, build_model, preset
 from llmasos.nn import eval_mode
 from llmasos.objectives import Batch, Objective
@@ -44,8 +45,8 @@ AnyTask = TypeVar("AnyTask", bound="Task")
 HEADS = {"classifier": "a classifier", "question_answering": "a question-answering head"}  # others: no head
 
 
-@dataclass
-class Report:
+@dataclass(repr=False)
+class Report(ShownAsTable):
     """How good a model is at its task.
 
     Attributes:
@@ -64,9 +65,16 @@ class Report:
     samples: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """The report for a person."""
+        """The report for the log."""
+        return [*map(str, self.metrics), *self.notes()]
+
+    def table(self) -> list[Sequence[str]]:
+        return [("metric", "value", "95 % interval", "n", ""), *(metric.cells for metric in self.metrics)]
+
+    def notes(self) -> list[str]:
+        """What the metrics do not say."""
         mistakes = ["", "Some of its mistakes:", *self.mistakes] if self.mistakes else []
-        return [*map(str, self.metrics), *(f"\n{table}" for table in self.tables), *mistakes, *self.samples]
+        return [*(f"\n{table}" for table in self.tables), *mistakes, *self.samples]
 
     def to_dict(self) -> dict[str, Any]:
         """Metrics and outcomes, for `results.json`; an interval that is not known has null ends."""
