@@ -31,6 +31,7 @@ from llmasos.datasets.json_records import JSON_ENDINGS, read_records
 from llmasos.datasets.paths import IN_MEMORY, cache_folder
 from llmasos.datasets.readers import is_squad
 from llmasos.datasets.tables import TABLE_ENDINGS, find_columns, read_table
+from llmasos.datasets.text import split_field
 from llmasos.datasets.text_io import COMPRESSED_ENDINGS, ending_of
 from llmasos.errors import UserError
 from llmasos.storage import write_text
@@ -101,9 +102,9 @@ def infer_path(path: Path, roles: Iterable[str] = ()) -> DataSpec:
     path = Path(os.path.expanduser(path))
     if "," in str(path) and not path.exists():
         return DataSpec(str(path), ("pairs", "summaries"))  # two parallel files
-    if not path.exists():
+    if not path.exists() and not split_field(path)[0].exists():
         raise unknown_name(str(path))
-    if path.is_dir() or ending_of(path) not in TABLE_ENDINGS:
+    if path.is_dir() or ending_of(path) not in TABLE_ENDINGS:  # also books.jsonl:body
         return DataSpec(str(path), ("text",))
     if is_squad(path):
         return DataSpec(str(path), ("questions",))

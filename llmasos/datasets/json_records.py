@@ -14,7 +14,6 @@ from typing import Any
 
 from llmasos.datasets.paths import title_of
 from llmasos.datasets.text_io import ending_of, read_blocks, read_lines
-from llmasos.datasets.values import BadRow, to_text
 from llmasos.errors import UserError, in_words
 
 JSON_ENDINGS = (".jsonl", ".json")
@@ -56,37 +55,6 @@ def holds_lines(path: Path) -> bool:
     if not lines or (ending_of(path) == ".jsonl" and not lines[0].lstrip().startswith("[")):
         return True
     return len(lines) == 2 and _is_json(lines[0])
-
-
-def read_texts(path: Path, field: str) -> Iterator[str]:
-    """Yield the text of each record: the record itself, or its `field`. Empty texts are skipped.
-
-    Raises:
-        UserError: as `read_records`, or a record has no such text; names the line.
-    """
-    for record in read_records(path):
-        try:
-            text = _text_of(record, field, path)
-        except BadRow as problem:
-            raise UserError(f"{record.where}: {problem}") from problem
-        if text:
-            yield text.replace("\r\n", "\n")
-
-
-def _text_of(record: Record, field: str, path: Path) -> str:
-    value = record.value
-    if record.problem:
-        raise BadRow(record.problem)
-    if not isinstance(value, dict | str):
-        raise BadRow(f'it is {in_words(value)}, not a JSON object; write lines like {{"text": "..."}}.')
-    if isinstance(value, dict):
-        if field not in value:
-            fields = ", ".join(map(repr, value)) or "none"
-            raise BadRow(f"it has no field {field!r} (its fields: {fields}); name another as {path}:FIELD.")
-        value = value[field]
-    if value is None or isinstance(value, bool | int | float):  # in a table a number, here a mistake
-        raise BadRow(f"the field {field!r} is {in_words(value)}, expected a text; fix it, or remove this line.")
-    return to_text(value, f"field {field!r}")
 
 
 def _record(where: str, line: str) -> Record:

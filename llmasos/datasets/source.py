@@ -23,8 +23,8 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from llmasos.datasets.json_records import JSON_ENDINGS, read_texts
 from llmasos.datasets.paths import title_of
+from llmasos.datasets.tables import TABLE_ENDINGS, read_texts
 from llmasos.datasets.text_io import (
     COMPRESSED_ENDINGS,
     ending_of,
@@ -107,7 +107,7 @@ class PlainText(TextSource):
     @cached_property
     def n_train_characters(self) -> int:
         """The number of characters before the cut. Counting them reads the file once, in blocks."""
-        return n_before_cut(sum(map(len, read_blocks(self.path))))
+        return n_before_cut(sum(map(len, read_blocks(self.path))), self.name)
 
     def pieces(self, split: str) -> Iterator[Piece]:
         check_split(split)
@@ -160,7 +160,7 @@ class ManyDocuments(TextSource):
         is_held_out = in_hashed_tenth if sizes is None else measured_tenth(sizes).__contains__
         for key, parts in self.entries():
             if sizes is not None and len(sizes) == 1:
-                yield from document_pieces(one_side(parts, n_before_cut(sizes[key]), split))
+                yield from document_pieces(one_side(parts, n_before_cut(sizes[key], self.name), split))
             elif is_held_out(key) == (split == "val"):
                 yield from document_pieces(parts)
 
@@ -181,7 +181,7 @@ class ManyDocuments(TextSource):
 
 
 class FileDocuments(ManyDocuments):
-    """Documents in files: each record of a `.jsonl` or `.json` file is one, and each other file is one as a whole.
+    """Documents in files: each row of a table is one, and each other file is one as a whole.
 
     Where there is an `END_OF_TEXT` inside, it ends a document.
     """
@@ -204,7 +204,7 @@ class FileDocuments(ManyDocuments):
 
     def entries(self) -> Iterator[tuple[int, Iterable[str]]]:
         for path, digest in zip(self.paths, self.digests, strict=True):
-            if ending_of(path) in JSON_ENDINGS:
+            if ending_of(path) in TABLE_ENDINGS:
                 for text in read_texts(path, self.field):
                     for document in split_at_marks([text]) if END_OF_TEXT in text else [text]:
                         yield text_key(document), [document]
@@ -226,7 +226,7 @@ class FileDocuments(ManyDocuments):
 
 def has_marks(path: Path) -> bool:
     """Whether a text file has an `END_OF_TEXT` inside. It is read up to the first."""
-    if ending_of(path) in (*UNMARKED_ENDINGS, *JSON_ENDINGS) or not path.stat().st_size:
+    if ending_of(path) in (*UNMARKED_ENDINGS, *TABLE_ENDINGS) or not path.stat().st_size:
         return False
     tail = ""  # the start of a mark that the end of a block cut in two
     for block in read_blocks(path):
@@ -276,8 +276,10 @@ def one_side(blocks: Iterable[str], n_train: int, split: str) -> Iterator[str]:
             return
 
 
-def n_before_cut(n_characters: int) -> int:
-    """Return how many characters of a text come before the tenth that is held out."""
+def n_before_cut(n_characters: int, name: str) -> int:
+    """Return how many characters of a text come before the tenth that is held out; `name` is for the message."""
+    if n_characters < 2:
+        raise UserError(f"{name} has a single character, so none can be held out for validation; give a longer text.")
     return n_characters * (VALIDATION_ONE_IN - 1) // VALIDATION_ONE_IN
 
 

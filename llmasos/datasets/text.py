@@ -7,7 +7,7 @@ A known name always means the dataset; write `./NAME` for a file or folder of th
 - **A text file with `<|endoftext|>`** between its documents, as that of TinyStories, is split there; the tokenizer's
   own end-of-text follows each document. In `.py` and `.md` files, it is part of the text.
 - **A `.jsonl` file** has one document per line, `{"text": "..."}`; write `file.jsonl:field` for another field. A
-  `.json` file is a list of such objects, or of texts.
+  `.json` file is a list of such objects, or of texts. A `.csv` or `.tsv` file with such a column has one per row.
 - **A folder** is read with all its subfolders: each `.txt`, `.md` and `.py` file is a document, and so is each line of
   a `.jsonl` file. They are sorted by path. Names that start with a dot are skipped, and links to folders are not
   followed.
@@ -25,6 +25,7 @@ from llmasos.datasets.paths import title_of
 from llmasos.datasets.python_docs import PythonReference, python_source
 from llmasos.datasets.source import END_OF_TEXT, FileDocuments, PlainText, SplitText, TextSource, has_marks
 from llmasos.datasets.storyworld.text_source import StoryworldText
+from llmasos.datasets.tables import TABLE_ENDINGS, has_column
 from llmasos.datasets.text_io import ending_of, find_text_files
 from llmasos.errors import UserError
 
@@ -36,8 +37,8 @@ def open_text(name_or_path: str | Path, field: str = "text", val: str | Path | N
 
     Args:
         name_or_path: a dataset's name (`dataset_names`), `storyworld:N` for N training stories, or the path of a text
-            file, a `.jsonl` or `.json` file (also `file.jsonl:FIELD`) or a folder.
-        field: the field of a JSON object that holds the text.
+            file, a table (also `file.jsonl:FIELD`) or a folder.
+        field: the column of a table that holds the text.
         val: a second file or folder, all of which is held out; without it, a part of the first is.
 
     Raises:
@@ -55,15 +56,23 @@ def open_text(name_or_path: str | Path, field: str = "text", val: str | Path | N
     if name in catalog.dataset_names("text"):
         return open_published(DATASETS[name])
 
-    path = Path(name).expanduser()
-    front, colon, last = name.rpartition(":")
-    if colon and not path.exists() and ending_of(Path(front)) in JSON_ENDINGS:
-        path, field = Path(front).expanduser(), last
+    path, last = split_field(Path(name).expanduser())
+    field = last or field
     if path.is_dir():
         return open_folder(path, field)
     if path.exists():
         return open_file(path, field)
     raise catalog.unknown_name(name)
+
+
+def split_field(path: Path) -> tuple[Path, str]:
+    """Return the path of a table and the name of the column that holds the text, "" if there is none.
+
+    >>> [str(part) for part in split_field(Path("books.jsonl:body"))]
+    ['books.jsonl', 'body']
+    """
+    front, _, field = str(path).rpartition(":")
+    return (path, "") if path.exists() or ending_of(Path(front)) not in TABLE_ENDINGS else (Path(front), field)
 
 
 def open_both(name: str, val: str, field: str = "text") -> TextSource:
@@ -98,8 +107,8 @@ def open_published(dataset: Dataset, progress: bool = True) -> TextSource:
 def open_file(path: Path, field: str = "text") -> TextSource:
     """Open a file as documents if it holds several, else as `PlainText`."""
     title = title_of(path)
-    if ending_of(path) in JSON_ENDINGS:
-        per = "line" if holds_lines(path) else "item of its list"
+    if has_column(path, field):
+        per = "item of its list" if ending_of(path) in JSON_ENDINGS and not holds_lines(path) else "row"
         return FileDocuments([path], Path(title).name, f"{title}, one document per {per}", field)
     if field != "text":
         raise UserError(f"{title} has no field {field!r}, because it is one text; leave the columns out.")

@@ -1,12 +1,15 @@
 """The forms in which courses and published datasets hand out examples, and a sentence for each that is broken."""
 
 import json
+import os
 
+import numpy as np
 import pytest
 
-from llmasos.datasets import Answer, LabeledText, Pair, open_examples, open_text
+from llmasos.datasets import Answer, LabeledText, Pair, build_tokens, open_examples, open_text
 from llmasos.datasets.infer import infer_format
 from llmasos.errors import UserError
+from llmasos.tokenizers import train_tokenizer
 
 USER, ANSWER = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}
 HI = (("user", "Hi"), ("assistant", "Hello."))
@@ -284,6 +287,43 @@ def test_a_json_file_of_texts_holds_documents(tmp_path, rows, as_list):
     source = open_text(path)
     assert {*source.documents("train"), *source.documents("val")} == {"one", "two"}
     assert infer_format(path).formats == ("text",)
+
+
+@pytest.mark.parametrize("kind", ["char", "byte", "bpe", "wordpiece", "gpt2"])
+def test_the_mark_becomes_the_end_of_text_of_any_tokenizer(tmp_path, kind):
+    path = tmp_path / "stories.txt"
+    path.write_text("\n<|endoftext|>\n".join(STORIES))
+    if kind == "gpt2" and not os.environ.get("TIKTOKEN_CACHE_DIR"):
+        pytest.skip("TIKTOKEN_CACHE_DIR is not set")
+    source = open_text(path)
+    tokenizer = train_tokenizer(kind, source.documents("train"), 270 if kind == "bpe" else 60)
+    tokens = build_tokens(source, tokenizer, tmp_path, progress=False)
+    for split, n in ((tokens.train, 27), (tokens.val, 3)):
+        ends = np.flatnonzero(split.tokens == tokenizer.end_of_text)
+        assert len(ends) == n == split.n_documents and ends[-1] == len(split.tokens) - 1
+        assert "endoftext" not in tokenizer.decode(split.tokens[: ends[0]].tolist())
+
+
+def test_a_column_of_a_table_holds_documents(tmp_path):
+    rows = "".join(f'"Hi, {i}",x\n' for i in range(5))
+    for name, content, field in (
+        ("a.csv", f"text,y\n{rows}", ""), ("b.csv", f"sep=,\nbody,y\n{rows}", "body"), ("c.csv", rows, "1"),
+        ("d.tsv", rows.replace('"', "").replace(",x", "\tx"), "1"),
+    ):  # fmt: skip
+        (tmp_path / name).write_text(content)
+        where = f"{tmp_path / name}:{field}" if field else tmp_path / name
+        source = open_text(where)
+        assert {*source.documents("train"), *source.documents("val")} == {f"Hi, {i}" for i in range(5)}
+        if field:
+            assert infer_format(where).formats == ("text",)
+    (tmp_path / "e.csv").write_text("names\nAnna\n")  # no such column: the text as it is
+    assert "".join(open_text(tmp_path / "e.csv").documents("train")) == "names\nAnn"
+
+
+def test_a_single_character_is_too_short(tmp_path):
+    (tmp_path / "a.txt").write_text("a")
+    with pytest.raises(UserError, match="a.txt has a single character"):
+        list(open_text(tmp_path / "a.txt").documents("train"))
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), 5, ["a"], {"a": 1}, True])
