@@ -50,8 +50,8 @@ def attention_maps(model: nn.Module, *inputs: Any, run: Callable[..., Any] | Non
     return {name: torch.cat(calls) if len(calls) > 1 else calls[0] for name, calls in weights.items() if calls}
 
 
-def telling_head(maps: Sequence[Tensor], trivial: Tensor) -> tuple[int, int]:
-    """The layer and the head with the strongest pattern to look at first.
+def telling_head(maps: Sequence[Tensor], trivial: Tensor) -> tuple[int, int, int]:
+    """The layer and the head with the strongest pattern, to look at first, and its strongest query.
 
     Most heads look at the token itself, its neighbor, or the first token, where attention goes that is not needed
     (Xiao et al. 2023, "attention sinks"). The measure of a head is the largest weight that a query gives to any other
@@ -62,13 +62,12 @@ def telling_head(maps: Sequence[Tensor], trivial: Tensor) -> tuple[int, int]:
         trivial: (T, S) or (S,) booleans, True = this key does not count.
 
     Returns:
-        The numbers of the layer and the head, from 0.
+        The numbers of the layer, the head and the query, from 0.
     """
-    strengths = [
-        layer[0].masked_fill(trivial.to(layer.device), 0.0).amax(dim=-1).mean(dim=-1) for layer in maps
-    ]  # (H,)
-    layer = max(range(len(maps)), key=lambda number: float(strengths[number].max()))
-    return layer, int(strengths[layer].argmax())
+    layers = [weights[0].masked_fill(trivial.to(weights.device), 0.0) for weights in maps]  # L times (H, T, S)
+    largest = torch.stack([weights.amax(dim=-1) for weights in layers])  # (L, H, T)
+    layer, head = divmod(int(largest.mean(dim=-1).argmax()), largest.size(1))
+    return layer, head, int(largest[layer, head].argmax())
 
 
 def trivial_keys(length: int) -> Tensor:

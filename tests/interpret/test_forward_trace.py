@@ -121,9 +121,9 @@ def test_the_telling_head_is_the_one_whose_pattern_is_not_trivial():
     itself, previous, first = to(range(n)), to([0, 0, 1, 2, 3, 4]), to([0] * n)
     repeated = 0.6 * to([0, 1, 2, 0, 1, 2]) + 0.4 * to([0] * n)  # looks three tokens back
     dull, telling = torch.stack([itself, previous, first])[None], torch.stack([first, itself, repeated])[None]
-    assert telling_head([dull, telling, dull], trivial_keys(n)) == (1, 2)
-    everything = torch.zeros(n, dtype=torch.bool)
-    assert telling_head([dull, telling], everything) == (0, 0)  # of equally strong ones, the first
+    assert telling_head([dull, telling, dull], trivial_keys(n)) == (1, 2, 4)  # query 3 looks at the first token
+    nothing = torch.zeros(n, dtype=torch.bool)
+    assert telling_head([dull, telling], nothing) == (0, 0, 0)  # of equally strong ones, the first
 
 
 def test_the_inspected_trace_is_the_trace():

@@ -180,8 +180,8 @@ def inspect_model(
         the tokens are those of the target, and there is "source": [{"id", "text", "bytes"}, …];
 
         for "attention": "attention_type", "attention_types" (those that the model has here), "layer", "layers": L,
-        "heads": H, "telling_head": {"layer", "head"} of all layers, "queries" (T) and "keys" (S), both [{"id", "text",
-        "bytes"}, …], and "weights": [H][T][S];
+        "heads": H, "telling_head": {"layer", "head", "query"} of all layers, "queries" (T) and "keys" (S), both [{"id",
+        "text", "bytes"}, …], and "weights": [H][T][S];
 
         for "logit_lens": "tokens": [{"id", "text", "bytes"}, …] and "layers": [{"layer": 0, "predictions": [[{"id",
         "token", "bytes", "probability"} × 3], … T of them]}, … L + 1 of them], for the next token (for a BERT, the
@@ -350,7 +350,7 @@ def attention_view(
     if type(layer) is not int or not 0 <= layer < len(layers):
         raise UserError(f"layer is {layer!r}; the model has {len(layers)} layers, from 0 to {len(layers) - 1}.")
     weights = layers[layer][0]  # (H, T, S)
-    telling = dict(zip(("layer", "head"), telling_head(layers, trivial), strict=True))
+    telling = dict(zip(("layer", "head", "query"), telling_head(layers, trivial), strict=True))
     return {
         "attention_type": attention_type, "attention_types": list(maps), "layer": layer, "layers": len(layers),
         "heads": len(weights), "telling_head": telling, "queries": token_list(tokenizer, queries),

@@ -19,8 +19,8 @@ from llmasos.serving.http.errors import Headers
 
 FOLDER = Path(__file__).parent
 SCRIPTS = (
-    "helpers", "server", "activity", "tabs", "cards", "tokens", "sampling", "write", "chat", "inspect", "attention",
-    "logit_lens", "predictions", "code_examples", "start",
+    "helpers", "server", "activity", "tabs", "examples", "cards", "characters", "tokens", "sampling", "write", "chat",
+    "inspect", "attention", "logit_lens", "trace", "tokenizer", "predictions", "code_examples", "start",
 )  # fmt: skip
 
 

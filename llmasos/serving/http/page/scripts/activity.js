@@ -74,6 +74,7 @@ function dismiss() {
 /** The fields that a button needs. */
 const REQUIRED_FIELDS = {
   generate: ["prompt"], score: ["prompt"], send: ["message"], inspect: ["inspected-text"], fill: ["masked-text"],
+  trace: ["traced-text"], "trace-on": ["traced-text"], tokenize: ["tokenized-text"],
   "score-words": ["masked-text"],
   classify: ["classified-text"], answer: ["question", "context"], translate: ["source"],
 };

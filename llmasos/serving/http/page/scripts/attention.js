@@ -6,6 +6,22 @@ const ATTENTION_TYPES = {
 };
 let view = null;        // {layer, attention_type, queries, keys, weights, request, head, row, column, pictures}
 
+/** Show the attention of a new text, beginning with the head that has most to tell. */
+async function showNewAttention(request) {
+  view = null;
+  await showAttention(request);
+  if (!view) return;
+  const {layer, head, query} = view.telling_head;
+  if (layer !== view.layer) await showAttention({...view.request, layer});
+  view.head = head;
+  showHeads();
+  drawAttention();
+  moveTo(query);
+  const trivial = view.attention_type === "cross_attention" ? "the end" : "itself, its neighbors and the first one";
+  $("telling").textContent = `Opened on layer ${layer + 1}, head ${head + 1}: of all heads, this one attends most strongly `
+    + `to tokens other than ${trivial}.`;
+}
+
 /** Fetch the weights of a layer and draw them; the selected head and row are kept if possible. */
 const showAttention = request => runAction(tab, async signal => {
   const home = tab, before = view;
@@ -14,6 +30,7 @@ const showAttention = request => runAction(tab, async signal => {
   if (before && before.queries.length === view.queries.length) view.row = before.row;
   if (before && before.head < view.heads) view.head = before.head;
   view.column = mostAttended(view.row);
+  view.names = {queries: tokenNames(view.queries), keys: tokenNames(view.keys)};
   subject.shown[home] = request.input;
   reveal("attention");
   showLayers();
@@ -123,15 +140,15 @@ function drawMap() {
   pen.fillStyle = style.color;
   pen.textBaseline = "middle";
   pen.textAlign = "right";
-  if (named) view.queries.forEach((token, t) => {
-    pen.fillText(short(token.text), left - 5, top + (t + 0.5) * cell, left - 6);
+  if (named) view.names.queries.forEach((name, t) => {
+    pen.fillText(short(name), left - 5, top + (t + 0.5) * cell, left - 6);
   });
   pen.textAlign = "left";
-  if (named) view.keys.forEach((token, s) => {
+  if (named) view.names.keys.forEach((name, s) => {
     pen.save();
     pen.translate(left + (s + 0.5) * cell, top - 5);
     pen.rotate(-Math.PI / 2);
-    pen.fillText(short(token.text), 0, 0, top - 6);
+    pen.fillText(short(name), 0, 0, top - 6);
     pen.restore();
   });
   pen.strokeStyle = style.color;
@@ -144,14 +161,16 @@ function drawMap() {
   canvas.cells = {left, top, cell};
 }
 
-const short = text => { const shown = visibleText(text); return shown.length > 11 ? shown.slice(0, 10) + "…" : shown; };
+const short = name => [...name].length > 11 ? [...name].slice(0, 10).join("") + "…" : name;
 
 /** The tokens on both sides, with room for the weights. */
 function showNames() {
-  $("queries").replaceChildren(...view.queries.map(({text}, t) => {
-    return make("li", {role: "option", "data-i": t, "aria-selected": "false", tabindex: -1}, visibleText(text));
+  $("queries").replaceChildren(...view.names.queries.map((name, t) => {
+    return make("li", {role: "option", "data-i": t, "aria-selected": "false", tabindex: -1}, name);
   }));
-  $("keys").replaceChildren(...view.keys.map(({text}) => make("li", {}, visibleText(text), make("span", {class: "weight"}))));
+  $("keys").replaceChildren(...view.names.keys.map(name => {
+    return make("li", {}, make("span", {class: "name", title: name}, name), make("span", {class: "weight"}));
+  }));
 }
 
 /** Select the query token on the left, and draw curves to the keys on the right. */
@@ -194,16 +213,16 @@ function drawTable() {
   if (!$("weights-box").open) return;
   const weights = weightsOf(view.head);
   const most = row => row.map((weight, s) => [weight, s]).sort((a, b) => b[0] - a[0]).slice(0, 3)
-    .map(([weight, s]) => `“${visibleText(view.keys[s].text)}” (${s + 1}) ${percent(weight)}`).join(", ");
-  const rows = view.queries.map((token, t) => make("tr", {},
-    make("td", {}, `${t + 1}`), make("th", {scope: "row"}, visibleText(token.text)), make("td", {}, most(weights[t]))));
+    .map(([weight, s]) => `“${view.names.keys[s]}” (${s + 1}) ${percent(weight)}`).join(", ");
+  const rows = view.names.queries.map((name, t) => make("tr", {},
+    make("td", {}, `${t + 1}`), make("th", {scope: "row"}, name), make("td", {}, most(weights[t]))));
   $("weights").replaceChildren(tableHead("Position", "Token", "attends most to (position)"), make("tbody", {}, ...rows));
 }
 
 function showReadout() {
   const weight = weightsOf(view.head)[view.row][view.column];
-  const [query, key] = [view.queries[view.row], view.keys[view.column]].map(token => `“${visibleText(token.text)}”`);
-  $("readout").textContent = `${query} attends to ${key} with weight ${weight.toFixed(3)}.`;
+  const {queries, keys} = view.names;
+  $("readout").textContent = `“${queries[view.row]}” attends to “${keys[view.column]}” with weight ${weight.toFixed(3)}.`;
 }
 
 /** The column with the largest weight in a row. */

@@ -53,22 +53,23 @@ function neighbor(items, from, direction) {
 let anchor = null;      // the element that the card belongs to
 let leaving = 0;
 
-/** A row of a bar chart; with `onChoose` it is a button. */
-function bar({name, value, share, chosen = false, against = false, choose = null, label = null}) {
-  const content = [make("span", {class: "name"}, name), make("span", {class: "value"}, value)];
-  const button = {type: "button", onclick: choose, "aria-label": label};
-  const row = choose ? make("button", button, ...content) : make("div", {}, ...content);
+/** A row of a bar chart: its name, its bar, its value. With `choose` it is a button for a purpose. */
+function bar({name, value, share, chosen = false, against = false, choose = null, purpose = ""}) {
+  const content = [make("span", {class: "name", title: name}, name), " ", make("span", {class: "value"}, value)];
+  const what = make("span", {class: "unseen"}, `, ${purpose}`);
+  const row = choose ? make("button", {type: "button", onclick: choose}, ...content, what) : make("div", {}, ...content);
   row.style.setProperty("--p", Math.max(0, Math.min(1, share)));
   return make("li", {class: chosen ? "this" : against ? "against" : null}, row);
 }
 
-function showCard(item, {title, rows, note = ""}) {
+function showCard(item, {title, rows, note = "", list = null}) {
   clearTimeout(leaving);
   anchor?.classList.remove("shown");
   anchor = item;
   item.classList.add("shown");
   $("card-title").textContent = title;
-  $("card-bars").replaceChildren(...rows.map(bar));
+  $("card-bars").replaceChildren(...(list ?? rows.map(bar)));
+  $("card-bars").classList.toggle("bars", !list);
   $("card-note").textContent = note;
   const card = $("card"), box = item.getClientRects()[0] ?? item.getBoundingClientRect();
   card.hidden = false;

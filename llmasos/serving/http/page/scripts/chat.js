@@ -85,17 +85,21 @@ function showVersion(parent, number) {
   announce(`Version ${number + 1} of ${parent.next.length}. ${messageText(message)}`);
 }
 
-function send() {
+/** Send the message. As an example, with a limit of its own; the first message of the user's own replaces it. */
+function send(limits = null) {
   const content = $("message").value.trim();
   stop("chat");
   $("message").value = "";
-  reply(addMessage(lastMessage(), {role: "user", content}));
+  if (root.example) Object.assign(root, {next: [], chosen: -1});
+  root.example = limits !== null;
+  reply(addMessage(lastMessage(), {role: "user", content}), {tokens: []}, limits);
 }
 
 /** Generate an answer to a message. With `start` ({tokens, from, at}) the model continues exactly those tokens. */
-const reply = (parent, start = {tokens: []}) => runAction("chat", async signal => {
+const reply = (parent, start = {tokens: []}, limits = null) => runAction("chat", async signal => {
+  if (!limits) root.example = false;
   const prefix = start.tokens.map(token => token.id);
-  const body = {messages: messages(parent), ...(prefix.length && {prefix}), ...sampling()};
+  const body = {messages: messages(parent), ...(prefix.length && {prefix}), ...sampling(), ...limits};
   Object.assign(body, {logprobs: true, top_logprobs: ALTERNATIVES, stream: true});
   const response = await post("chat", "v1/chat/completions", body, signal);
   const answer = addAnswer(parent, start);
@@ -133,7 +137,8 @@ function endAnswer(answer) {
   keepVisible($("send"));
   answer.item.querySelector(".text").classList.remove("caret");
   answer.item.querySelector(".numbers").textContent = summary(answer);
-  showWarnings(answer.item.querySelector(".warnings"), answer.warnings);
+  const known = pathTo(answer.parent).flatMap(message => message.warnings ?? []);  // each is shown once
+  showWarnings(answer.item.querySelector(".warnings"), answer.warnings.filter(warning => !known.includes(warning)));
 }
 
 /** Continue an answer with another token at position i. */
@@ -150,7 +155,7 @@ function branchAnswer(from, i, other) {
 
 function newConversation() {
   stop("chat");
-  Object.assign(root, {next: [], chosen: -1});
+  Object.assign(root, {next: [], chosen: -1, example: false});
   dismiss();
   showChat();
   $("message").focus();

@@ -25,14 +25,10 @@ function inspectChat() {
 
 /** Inspect the text in the field, if this tab does not show it already. */
 function inspectIfChanged() {
-  if (!$("inspected-text").value) setSubject(startText(), startText());
-  if (subject.shown[tab] !== subject.input) inspect();
+  if (subject.input.length && subject.shown[tab] !== subject.input) inspect();
 }
-
-const startText = () => model.family === "bert"
-  ? "The old man lived by the [MASK]." : "Once there was a shy girl who lived by the river.";
 
 function inspect() {
   if (typeof subject.input === "string") setSubject($("inspected-text").value, $("inspected-text").value);
-  return tab === "logit-lens" ? showLens() : showAttention({input: subject.input, layer: Number($("layer").value)});
+  return tab === "logit-lens" ? showLens() : showNewAttention({input: subject.input});
 }

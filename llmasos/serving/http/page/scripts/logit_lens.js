@@ -9,8 +9,9 @@ const showLens = () => runAction("logit-lens", async signal => {
   const table = $("logit-lens-table");
   table.names = layers.map(({layer}) => layer === 0 ? "embeddings" : `layer ${layer}`);
   table.predictions = layers.map(({predictions}) => predictions);
+  const names = tokenNames(tokens);
   const rows = tokens.map((token, t) => make("tr", {},
-    make("th", {scope: "row"}, visibleText(token.text)), ...layers.map((_, l) => lensCell(t, l, tokens[t + ahead]))));
+    make("th", {scope: "row"}, names[t]), ...layers.map((_, l) => lensCell(t, l, tokens[t + ahead]))));
   table.replaceChildren(tableHead("token", ...table.names), make("tbody", {}, ...rows));
   reveal("logit-lens");
 });
@@ -25,19 +26,19 @@ function showLensEdge() {
 /** What layer l would predict at position t, where the right token is `target`. */
 function lensCell(t, l, target) {
   const {predictions, names} = $("logit-lens-table"), [best] = predictions[l][t];
-  const described = predictions[l][t].map(({token, probability}) => `${visibleText(token)} ${percent(probability)}`);
+  const described = predictions[l][t].map(token => `${tokenName(token)} ${percent(token.probability)}`);
   const cell = make("td", {
     class: target?.id === best.id ? "right" : null, "aria-label": `${names[l]}: ${described.join(", ")}`,
     tabindex: t + l === 0 ? 0 : -1, "data-t": t, "data-l": l,
-  }, visibleText(best.token));
+  }, tokenName(best));
   cell.style.setProperty("--p", best.probability);
   return cell;
 }
 
 function lensCard(cell) {
   const {t, l} = cell.dataset, {predictions, names} = $("logit-lens-table");
-  const rows = predictions[l][t].map(({token, probability}) => {
-    return {name: visibleText(token), value: percent(probability), share: probability};
+  const rows = predictions[l][t].map(token => {
+    return {name: tokenName(token), value: percent(token.probability), share: token.probability};
   });
   return {title: `Prediction after ${names[l].replace("embeddings", "the embeddings")}`, rows};
 }

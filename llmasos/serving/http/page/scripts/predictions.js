@@ -6,10 +6,10 @@ const fill = () => runAction("fill-mask", async signal => {
   $("masks").replaceChildren(...masks.map((best, k) => {
     const rows = best.map(({token, probability}) => bar({
       name: token, value: percent(probability), share: probability,
-      choose: () => fillIn(k, token), label: `Fill in “${token}”, ${percent(probability)}`,
+      choose: () => fillIn(k, token), purpose: "fill it in",
     }));
     const title = masks.length > 1 ? `Hidden word ${k + 1}` : "Hidden word";
-    return make("section", {}, make("h3", {}, title), make("ul", {class: "bars"}, ...rows));
+    return make("section", {}, make("h2", {}, title), make("ul", {class: "bars"}, ...rows));
   }));
   $("masks").hidden = $("masks-hint").hidden = false;
   announce(masks.map((best, k) => `Hidden word ${k + 1}: ${best[0].token}, ${percent(best[0].probability)}.`).join(" "));
@@ -131,5 +131,5 @@ async function translate() {
     $("translated").hidden = false;
     announce(`Translation: ${text}`);
   });
-  if (done) showAttention({...done, attention_type: view?.attention_type ?? "cross_attention", layer: view?.layer ?? 0});
+  if (done) showNewAttention({...done, attention_type: "cross_attention"});
 }

@@ -44,29 +44,34 @@ async function fetchJson(tab, path, body, signal) {
   return (await post(tab, path, body, signal)).json();
 }
 
-/** The JSON of each server-sent event: lines "data: {…}", an empty line after each, and "data: [DONE]" at the end. */
+/**
+ * The JSON of each server-sent event: lines "data: {…}", an empty line after each, and "data: [DONE]" at the end. The
+ * response is read to its end, without a `TextDecoderStream`: otherwise Chromium counts the request as aborted.
+ */
 async function* eventsOf(response) {
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let buffer = "";
+  const reader = response.body.getReader(), decoder = new TextDecoder();
+  let buffer = "", ended = false;
   try {
     for (;;) {
       const {value, done} = await reader.read();
       if (done) break;
-      const parts = (buffer + value).split(/\r?\n\r?\n/);
+      const parts = (buffer + decoder.decode(value, {stream: true})).split(/\r?\n\r?\n/);
       buffer = parts.pop();
       for (const part of parts) {
         const lines = part.split(/\r?\n/).filter(line => line.startsWith("data:"));
         const data = lines.map(line => line.slice("data:".length).trim()).join("\n");
-        if (data === "[DONE]") return;
-        if (!data) continue;
+        if (data === "[DONE]") ended = true;
+        if (!data || ended) continue;
         const event = JSON.parse(data);
         if (event.error) throw new Problem(event.error.message);
         yield event;
       }
     }
   } catch (error) {
+    if (ended) return;  // the text is complete
     if (error instanceof Problem || error.name === "AbortError") throw error;
     throw new Problem("The connection broke off while the model was generating. Is the server still running?");
   }
+  if (ended) return;
   throw new Problem("The connection closed before the text was complete. Is the server still running?");
 }

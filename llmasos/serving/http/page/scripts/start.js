@@ -23,13 +23,21 @@ function addListeners() {
   const clicks = {
     generate, score: scorePrompt, copy: copyText, "inspect-text": inspectText,
     send, another: () => reply(lastMessage().parent), "inspect-chat": inspectChat, "new-chat": newConversation,
-    inspect, fill, hide: maskWord, "score-words": scoreWords, classify, answer, translate, dismiss,
+    inspect, trace, "trace-on": traceOn, tokenize, fill, hide: maskWord, "score-words": scoreWords, classify, answer, translate, dismiss,
     theme: () => setTheme(THEMES[(THEMES.indexOf(document.documentElement.dataset.theme) + 1) % 3]),
   };
   for (const [id, action] of Object.entries(clicks)) {
     $(id).addEventListener("click", () => { if (areFilledIn(REQUIRED_FIELDS[id] ?? [])) action(); });
   }
-  document.addEventListener("input", () => { $("empty-field").hidden = true; });
+  document.addEventListener("input", event => {
+    typedIn.add(event.target.id);
+    $("empty-field").hidden = true;
+  });
+  document.addEventListener("visibilitychange", () => { if (model) runExample(); });
+  for (const id of ["tokenizer-1", "tokenizer-2", "allow-special"]) $(id).addEventListener("change", () => $("tokenize").click());
+  for (const id of ["trace-head", "settings"]) {
+    $(id).addEventListener("change", () => { if (tab === "trace" && traced) trace(); });
+  }
   for (const button of document.querySelectorAll(".stop")) button.addEventListener("click", () => stop(tab));
   $("inspected-text").addEventListener("input", () => { subject.input = $("inspected-text").value; $("exact-tokens").hidden = true; });
   $("masked-text").addEventListener("input", () => {
@@ -86,14 +94,12 @@ const loadModel = () => runAction("start", async signal => {
     `context of ${many(model.context_length)} tokens`, `vocabulary of ${many(model.vocab_size)}`,
     ...(model.quantization ? [`quantized to ${model.quantization}`] : []),
   ].join("\u00a0· ");
-  $("set-max_tokens").max = Math.min(400, model.max_tokens ?? 400);
-  $("no-template").hidden = hasLearnedToAnswer(model);
+  makeSettings();
+  makeExamples();
   showTabs();
 });
 
-makeSettings();
 document.querySelectorAll(".legend").forEach(makeLegend);
-if (matchMedia("(max-width: 56rem)").matches) $("sampling").open = false;
 $("address").textContent = location.host;
 addListeners();
 setTheme(storedTheme());

@@ -1,21 +1,26 @@
 // ==== Tabs: this model's capabilities ================================================================================
 
 const TABS = [
-  {name: "generate", title: "Generate", capability: "completion", start: "generate"},
-  {name: "chat", title: "Chat", capability: "chat", start: "send"},
-  {name: "fill-mask", title: "Fill mask", capability: "fill-mask", start: "fill"},
-  {name: "classify", title: "Classify", capability: "classification", start: "classify"},
-  {name: "answer", title: "Answer questions", capability: "question-answering", start: "answer"},
-  {name: "translate", title: "Translate", capability: "translation", start: "translate"},
-  {name: "attention", title: "Attention", capability: "inspect", start: "inspect"},
-  {name: "logit-lens", title: "Logit lens", capability: "inspect", start: "inspect"},
+  {name: "generate", title: "Generate", capability: "completion", start: "generate",
+   example: () => generate({max_tokens: EXAMPLE_TOKENS})},
+  {name: "chat", title: "Chat", capability: "chat", start: "send", example: () => send({max_tokens: EXAMPLE_TOKENS})},
+  {name: "fill-mask", title: "Fill mask", capability: "fill-mask", start: "fill", example: () => fill()},
+  {name: "classify", title: "Classify", capability: "classification", start: "classify", example: () => classify()},
+  {name: "answer", title: "Answer questions", capability: "question-answering", start: "answer", example: () => answer()},
+  {name: "translate", title: "Translate", capability: "translation", start: "translate", example: () => translate()},
+  {name: "attention", title: "Attention", capability: "inspect", start: "inspect", example: null},
+  {name: "logit-lens", title: "Logit lens", capability: "inspect", start: "inspect", example: null},
+  {name: "trace", title: "How one token is made", capability: "inspect", start: "trace", example: () => trace()},
+  {name: "tokenizer", title: "Tokenizer", capability: null, start: "tokenize", example: () => tokenize()},
 ];
+const EMPTY_AT_FIRST = ["written", "attention", "logit-lens", "traced"];  // sections
 const filled = new Set();   // sections that are hidden until they have content
 let tab = null;
 
 function tabsOf(model) {
   const translates = model.capabilities.includes("translation");  // their attention is shown below the translation
-  const tabs = TABS.filter(entry => model.capabilities.includes(entry.capability) && !(translates && entry.capability === "inspect"));
+  const tabs = TABS.filter(({capability}) => capability === null
+    || model.capabilities.includes(capability) && !(translates && capability === "inspect"));
   const [chat, others] = [true, false].map(wanted => tabs.filter(entry => (entry.name === "chat") === wanted));
   return hasLearnedToAnswer(model) ? [...chat, ...others] : [...others, ...chat];
 }
@@ -45,15 +50,16 @@ function showTab(name) {
   $("panel").setAttribute("aria-labelledby", `tab-${name}`);
   for (const part of document.querySelectorAll("[data-tabs]")) {
     const here = part.dataset.tabs.split(" ").includes(name);
-    const empty = ["written", "attention", "logit-lens"].includes(part.id) && !filled.has(part.id);
-    part.hidden = !here || empty;
+    const empty = EMPTY_AT_FIRST.includes(part.id) && !filled.has(part.id);
+    const unused = part.tagName === "ASIDE" && !model.capabilities.includes("completion");  // a BERT does not sample
+    part.hidden = !here || empty || unused;
   }
-  $("columns").classList.toggle("single", !["generate", "chat"].includes(name));
+  $("columns").classList.toggle("single", $("sampling").parentElement.hidden);
   history.replaceState(null, "", `#${name}`);
   showProblem();
   showBusy();
   showRequest();
-  if (name === "attention" || name === "logit-lens") inspectIfChanged();
+  runExample();
 }
 
 /** Show a section that was empty until now. */

@@ -18,57 +18,65 @@ function makeLegend(list) {
 /** Whether a token is not text, such as the one that ends a text. */
 const isSpecial = ({text}) => text === "" || /^(<\|.*\|>|\[(CLS|SEP|PAD|MASK|UNK)\]|<\/?s>)$/.test(text.trim());
 
-/** A token as nodes of the page. The space before a word is not colored. */
-function tokenNodes(token, i) {
-  const special = isSpecial(token);
-  const likely = token.logprob === null ? "not predicted" : `probability ${percent(Math.exp(token.logprob))}`;
-  const types = {given: token.given, special, chosen: token.chosen};
-  const classes = ["token", `p${shade(token.logprob)}`, ...Object.keys(types).filter(name => types[name])];
-  const [, space, rest] = /^( ?)(.*)$/s.exec(token.text);
+/** A character, mostly a single token, as nodes of the page. The space before a word is not colored. */
+function characterNodes(character) {
+  const {start, tokens} = character, [first] = tokens, special = isSpecial(first), text = characterText(character);
+  const logprob = first.logprob === null ? null : sum(tokens.map(token => token.logprob ?? 0));
+  const likely = logprob === null ? "not predicted" : `probability ${percent(Math.exp(logprob))}`;
+  const types = {given: first.given, special, chosen: tokens.some(token => token.chosen)};
+  const classes = ["token", `p${shade(logprob)}`, ...Object.keys(types).filter(name => types[name])];
+  const [, space, rest] = /^( ?)(.*)$/s.exec(text);
   const shown = special ? (rest || "⟨end⟩") : (rest.replaceAll("\n", "↵\n") || "␣");
-  return [space, make("span", {
-    class: classes.join(" "), role: "button", tabindex: i === 0 ? 0 : -1, "data-i": i,
-    "aria-label": `${visibleText(token.text)}, ${likely}`,
+  return [document.createTextNode(space), make("span", {
+    class: classes.join(" "), role: "button", tabindex: start === 0 ? 0 : -1, "data-i": start,
+    "aria-label": `${visibleText(text)}, ${likely}`,
   }, shown)];
 }
 
-/** The content of a token's card. `choose(i, alternative)` is called when an alternative is chosen. */
-function tokenCard(tokens, i, choose = null) {
-  const token = tokens[i], name = `“${visibleText(token.text)}”`;
-  if (token.logprob === null) return {title: name, rows: [], note: "The model does not predict this token."};
-  const itself = {id: token.id, token: token.text, logprob: token.logprob};
+/** The content of the card of a character. `choose(i, alternative)` is called when an alternative is chosen. */
+function tokenCard(character, choose = null) {
+  const {start, tokens} = character, [token] = tokens, name = `“${visibleText(characterText(character))}”`;
+  const pieces = tokens.map(({id, bytes, logprob}) => {
+    return `${id} (${hex(bytes)})${logprob === null ? "" : ` ${percent(Math.exp(logprob))}`}`;
+  });
+  const together = tokens.length > 1 ? [`One character of ${tokens.length} tokens: ${pieces.join(", ")}.`] : [];
+  if (token.logprob === null) {
+    return {title: name, rows: [], note: ["The model does not predict this token.", ...together].join(" ")};
+  }
+  const itself = {id: token.id, token: token.text, bytes: token.bytes, logprob: token.logprob};
   const known = token.alternatives.some(other => other.id === token.id);
   const all = known ? token.alternatives : [...token.alternatives, itself];
   const rows = all.map(other => {
     const p = Math.exp(other.logprob), chosen = other.id === token.id;
     return {
-      name: visibleText(other.token), value: percent(p), share: p, chosen,
-      choose: choose && !chosen ? () => choose(i, other) : null,
-      label: `Branch here with “${visibleText(other.token)}”, ${percent(p)}`,
+      name: tokenName(other), value: percent(p), share: p, chosen,
+      choose: choose && !chosen ? () => choose(start, other) : null, purpose: "branch here",
     };
   });
-  const note = [
-    ...(token.text.includes("\ufffd") ? ["� is a part of a character: a token is a sequence of bytes."] : []),
-    ...(choose ? ["Choose an alternative to continue the text from there."] : []),
-  ].join(" ");
-  return {title: `${name}: ${percent(Math.exp(token.logprob))}. Most likely here:`, rows, note};
+  const note = [...together, ...(choose ? ["Choose an alternative to continue the text from there."] : [])].join(" ");
+  const p = Math.exp(sum(tokens.map(token => token.logprob ?? 0)));
+  return {title: `${name}: ${percent(p)}. Most likely here:`, rows, note};
 }
 
 /** Show tokens in a box. Returns a function that appends more. */
 function showTokens(box, tokens, choose = null) {
-  box.replaceChildren(...tokens.flatMap(tokenNodes));
-  box.tokens = tokens;
-  box.choose = choose;
-  if (!box.hasCards) attachCards(box, ".token", item => tokenCard(box.tokens, Number(item.dataset.i), box.choose));
+  box.replaceChildren();
+  Object.assign(box, {choose, characters: []});
+  const add = i => {
+    for (const replaced of addToCharacters(box.characters, tokens[i], i)) replaced.nodes.forEach(node => node.remove());
+    const character = box.characters.at(-1);
+    character.nodes = characterNodes(character);
+    box.append(...character.nodes);
+  };
+  tokens.forEach((_, i) => add(i));
+  const cardOf = item => tokenCard(box.characters.find(({start}) => start === Number(item.dataset.i)), box.choose);
+  if (!box.hasCards) attachCards(box, ".token", cardOf);
   box.hasCards = true;
-  return token => box.append(...tokenNodes(token, box.tokens.push(token) - 1));
+  return token => add(tokens.push(token) - 1);
 }
 
 /** The text of tokens. Their bytes are joined, because a character may have several tokens. */
-function textOf(tokens) {
-  const bytes = tokens.flatMap(token => token.bytes ?? [...new TextEncoder().encode(token.text)]);
-  return new TextDecoder().decode(Uint8Array.from(bytes));
-}
+const textOf = tokens => decoded(tokens.flatMap(bytesOf));
 
 const withoutSpecial = tokens => tokens.filter(token => !isSpecial(token));
 
@@ -129,7 +137,8 @@ function showWarnings(list, warnings) {
 
 /** How a text differs from the one it branched off from at token `at`: its last words up to there, and the old word. */
 function difference({tokens, at}, other) {
-  const wordsOf = tokens => textOf(tokens.slice(0, at + 1)).split(/\s+/), words = wordsOf(tokens);
+  const whole = tokens => charactersOf(tokens).filter(({start}) => start <= at).map(characterText).join("");
+  const wordsOf = tokens => whole(tokens).split(/\s+/), words = wordsOf(tokens);
   const few = `${words.length > 4 ? "… " : ""}${words.slice(-4).join(" ")}`;
-  return `“${few}” instead of “${wordsOf(other).at(-1) || visibleText(other[at].text)}”`;
+  return `“${few}” instead of “${wordsOf(other).at(-1) || tokenName(other[at])}”`;
 }

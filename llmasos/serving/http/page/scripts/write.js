@@ -13,20 +13,26 @@ async function scoreTokens(text, signal) {
   return tokens.map(token => ({...token, given: true}));
 }
 
+/** A new branch. The example that ran on opening makes room for it, unless it continues the example. */
 function newBranch(fields) {
+  const example = branches.findIndex(branch => branch.example);
+  if (example >= 0 && fields.parent !== branches[example]) branches.splice(example, 1);
+  else if (example >= 0) branches[example].example = false;
   const branch = {number: 1 + (branches.at(-1)?.number ?? 0), parent: null, at: 0, warnings: [], end: "", ...fields};
   branches.push(branch);
   return branch;
 }
 
-const generate = () => runAction("generate", async signal => {
+/** Continue the prompt. As an example, with a limit of its own. */
+const generate = (limits = null) => runAction("generate", async signal => {
   const text = $("prompt").value;
   const whole = {id: null, text, logprob: null, alternatives: [], given: true};
   const tokens = await scoreTokens(text, signal).catch(error => {
     if (error.status === 400) return null;  // it is too long to be scored, but can still be continued
     throw error;
   });
-  await continueBranch(newBranch({tokens: tokens ?? [whole], exact: tokens !== null}), text, signal);
+  const branch = newBranch({tokens: tokens ?? [whole], exact: tokens !== null, example: limits !== null});
+  await continueBranch(branch, text, signal, limits);
 });
 
 const scorePrompt = () => runAction("generate", async signal => {
@@ -50,13 +56,13 @@ function branchAt(i, other) {
 }
 
 /** Let the model continue a branch, and show each token as it arrives. */
-async function continueBranch(branch, prompt, signal) {
+async function continueBranch(branch, prompt, signal, limits = {}) {
   showBranch(branch);
   const append = showTokens($("text"), branch.tokens, branch.exact ? branchAt : null);
   const before = branch.tokens.length;
   announce("Generating.");
   try {
-    const body = {prompt, ...sampling(), logprobs: ALTERNATIVES, stream: true};
+    const body = {prompt, ...sampling(), ...limits, logprobs: ALTERNATIVES, stream: true};
     const response = await post("generate", "v1/completions", body, signal);
     const take = token => current === branch ? append(token) : branch.tokens.push(token);
     await receive(response, branch, take, $("statistics"));
@@ -72,7 +78,7 @@ async function continueBranch(branch, prompt, signal) {
 
 /** Remove a branch for which nothing was generated. */
 function removeBranch(branch) {
-  branches.splice(branches.indexOf(branch), 1);
+  if (branches.includes(branch)) branches.splice(branches.indexOf(branch), 1);
   if (current !== branch) showBranches();
   else if (branches.length) showBranch(branch.parent ?? branches.at(-1));
   else { current = null; filled.delete("written"); $("written").hidden = true; }

@@ -1,0 +1,70 @@
+// ==== Examples: one runs when a tab is opened, the others are a click away ============================================
+// An example is a list with a value for each field of REQUIRED_FIELDS. Those of the model's card come first.
+
+const EXAMPLES = {
+  generate: [["Once there was a shy girl"], ["Paul had a drum."], ["One stormy night, the old man"]],
+  chat: [["Tell me a story about Emma and a lantern."], ["Tell me a story about a brave boy."], ["Who are you?"]],
+  inspect: [["Once there was a shy girl who lived by the river."], ["Paul had a drum. One day, Paul lost the drum."]],
+  trace: [["The old man lived by the"], ["One day, she lost her"], ["Once there was a"]],
+  masked: [["Once there was a [MASK] girl called Anna."], ["The old man lived by the [MASK]."],
+           ["Anna lost her [MASK] in the [MASK]."]],
+  classify: [["Anna lost her kite in the storm. She was sad all day."], ["Everybody was happy again."]],
+  answer: [["Where did Anna live?", "Anna lived by the river. One day she lost her kite in a storm."],
+           ["What did she lose?", "Anna lived by the river. One day she lost her kite in a storm."],
+           ["Who found the drum?", "Anna lived by the river. One day she lost her kite in a storm."]],
+  translate: [["Es war einmal ein neugieriges Mädchen namens Anna."], ["Der alte Mann lebte am Fluss."],
+              ["Paul war ein schüchterner Junge."]],
+  tokenizer: [["Once there was a shy girl.<|endoftext|>"], ["Tokenization: 3 × 1,024 = 3072"],
+              ["Grüße, 日本語, 한국어, 👩‍👧 🐕"], ["def f(x):\n    return x ** 2"]],
+};
+const EXAMPLE_TOKENS = 60;      // of a text that nobody has asked for
+const typedIn = new Set();      // the fields that the user has changed
+const opened = new Set();       // the tabs whose example has run, or need not run
+
+/** The examples of a tab that fit the model. */
+function examplesOf({start}) {
+  const fields = REQUIRED_FIELDS[start].length, bert = model.family === "bert";
+  const own = {
+    inspect: bert ? "masked" : "inspect", trace: bert ? "masked" : "trace", "fill-mask": "masked",
+  }[start] ?? start;
+  const kind = {fill: "masked", send: "chat", tokenize: "tokenizer"}[start] ?? own;
+  const fromCard = ["inspect", "trace", "tokenize"].includes(start) ? [] : (model.examples ?? []).filter(values => {
+    return values.length === fields && (kind !== "masked" || values[0].includes("[MASK]"));
+  });
+  return (fromCard.length ? fromCard : EXAMPLES[kind]).slice(0, 4);
+}
+
+/** Put an example into the fields of a tab. */
+function useExample({start}, values) {
+  REQUIRED_FIELDS[start].forEach((id, i) => {
+    $(id).value = values[i];
+    $(id).dispatchEvent(new Event("input", {bubbles: true}));
+    typedIn.delete(id);
+  });
+}
+
+/** A button for each example of each tab, and the first one in the fields that are still empty. */
+function makeExamples() {
+  for (const box of document.querySelectorAll("[data-examples]")) {
+    const entry = TABS.find(({name}) => box.dataset.examples.split(" ").includes(name));
+    const examples = examplesOf(entry), fields = REQUIRED_FIELDS[entry.start];
+    box.replaceChildren(...examples.map(values => {
+      const choose = () => { useExample(entry, values); $(entry.start).click(); };
+      return make("button", {type: "button", class: "chip", onclick: choose}, values[0].replaceAll("\n", "↵"));
+    }));
+    if (fields.every(id => !$(id).value)) useExample(entry, examples[0]);
+  }
+}
+
+/**
+ * Run the example of a tab when it is opened for the first time, unless the user has typed or started something there.
+ * A page in the background waits until somebody looks at it.
+ */
+function runExample() {
+  const entry = TABS.find(({name}) => name === tab), seen = document.visibilityState === "visible";
+  if (entry.start === "inspect" && (seen || navigator.userActivation?.hasBeenActive)) return inspectIfChanged();
+  if (!entry.example || opened.has(tab) || !seen) return;
+  opened.add(tab);
+  if (tab in running || REQUIRED_FIELDS[entry.start].some(id => typedIn.has(id) || !$(id).value.trim())) return;
+  entry.example();
+}
