@@ -17,6 +17,7 @@ from llmasos.serving.http.server import HTTPServer
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
              "--disable-component-update", "--disable-sync"]  # fmt: skip
+IN_THE_BACKGROUND = "Object.defineProperty(document, 'visibilityState', {get: () => 'hidden'})"
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,10 @@ def engines():
 
 @pytest.fixture
 def visit(browser, engines):
-    """Open the page of a model: visit("storyworld-gpt", width=400). At the end no page may have gone wrong anywhere."""
+    """Open the page of a model: visit("storyworld-gpt", width=400). At the end no page may have gone wrong anywhere.
+
+    With `examples=True` each tab runs its example when it is opened.
+    """
     pages = []
     with ExitStack() as closing:
 
@@ -79,7 +83,10 @@ def visit(browser, engines):
             stop = once(server.stop)
             closing.callback(stop, 1.0)
             width, height = settings.pop("width", 1100), settings.pop("height", 900)
+            runs_examples = settings.pop("examples", False)
             context = browser.new_context(viewport={"width": width, "height": height}, **settings)
+            if not runs_examples:  # a page in the background runs none
+                context.add_init_script(IN_THE_BACKGROUND)
             closing.callback(context.close)
             page = context.new_page()
             page.app, page.url_asked, page.port, page.stop_server = app, server.url, server.port, stop

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions
+from llmasos.generation.options import options_for, sampler_fields
 from llmasos.interpret import (
     TokenScore,
     attention_maps,
@@ -55,7 +56,6 @@ MAX_ALTERNATIVES = 20
 LENS_TOP_K = 3  # how many tokens each layer predicts at each position
 DIGITS = 4
 
-TRACED_FIELDS = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed")
 PASSES_PER_JOB = 4  # forward passes of a BERT in one job
 
 Job = Callable[[], Any]
@@ -76,7 +76,8 @@ def make_body(served: ServedModel) -> Object:
     attention_types: tuple[str, ...] = ATTENTION_TYPES[:1]
     trace = [Field("head", Integer(0, served.config.n_heads - 1), "the attention head of the forward trace", 0)]
     if "completion" in served.capabilities:
-        sampling = [field for field in sampling_fields(served) if field.name in TRACED_FIELDS]
+        names = ["seed", *(option.name for option in sampler_fields())]
+        sampling = [field for field in sampling_fields(served) if field.name in names]
         trace.append(Field("sampling", Object(*sampling), "how the forward trace samples its token"))
     if "translation" in served.capabilities:
         target = [Field("target", AnyOf(text_or_ids), "the translation", required=True, example="Paul was a boy.")]
@@ -101,8 +102,7 @@ def inspect(request: Request) -> Response:
     served = request.served
     arguments = {name: value for name, value in request.values.items() if name not in ("model", "sampling")}
     if sampling := request.values.get("sampling"):
-        unset = {"stop": None, "presence_penalty": 0.0, "frequency_penalty": 0.0}
-        arguments["options"] = sampling_options(unset | sampling, max_tokens=1)
+        arguments["options"] = sampling_options({"stop": None} | sampling, max_tokens=1)
     return json_response(inspect_model(served.model, served.tokenizer, **arguments, run=request.run))
 
 
@@ -169,7 +169,7 @@ def inspect_model(
         target: of a translator, the translation of the input.
         n: how many alternatives to return for each token, up to 20.
         head: of the forward trace, the attention head to show, from 0.
-        options: of the forward trace of a GPT, how the token is sampled; None = the defaults of `SamplingOptions`.
+        options: of the forward trace of a GPT, how the token is sampled; None = as the model recommends.
         run: runs each job that uses the model, and returns its result.
 
     Returns:
@@ -208,11 +208,9 @@ def inspect_model(
     elif show == "logit_lens":
         view = logit_lens_view(model, tokenizer, model_input, run)
     elif show == "forward_trace":
-        tokens = token_list(tokenizer, model_input.ids)
-        view = {
-            "tokens": tokens,
-            **trace_view(model, tokenizer, model_input.ids, head, options or SamplingOptions(), run),
-        }
+        options = options or options_for(model, SamplingOptions)
+        trace = trace_view(model, tokenizer, model_input.ids, head, options, run)
+        view = {"tokens": token_list(tokenizer, model_input.ids), **trace}
     else:
         view = attention_view(model, tokenizer, model_input, layer, attention_type, run)
     return {"object": "inspection", "show": show, **view}

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from llmasos.generation import SamplingOptions
+from llmasos.generation.sampling import constrain
 from llmasos.interpret import SamplingTrace, TraceStep, forward_trace, sampling_trace
 from llmasos.interpret.sampling_trace import RULES
 from llmasos.models import Model
@@ -42,8 +43,11 @@ def trace_view(
     position = predicted_position(model, tokenizer, ids)
     steps = run(lambda: forward_trace(model, torch.tensor(ids), position, head))
     logits = steps[-1].values[: tokenizer.vocab_size].float().cpu()
-    generates = model.config.generates
-    choice = sampling_trace(logits, options if generates else SamplingOptions(temperature=0), ids if generates else ())
+    if model.config.generates:
+        allowed = constrain(logits[None], model.generation_config, [ids], [[]])[0]
+        choice = sampling_trace(allowed, options, ids)
+    else:
+        choice = sampling_trace(logits, SamplingOptions(temperature=0))
     return {
         "position": position,
         "head": head,
