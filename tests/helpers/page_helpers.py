@@ -3,6 +3,8 @@
 import time
 from contextlib import contextmanager
 
+from llmasos.generation import SamplingOptions
+
 
 def open_tab(page, title):
     page.get_by_role("tab", name=title, exact=True).click()
@@ -14,9 +16,21 @@ def done(page):
     page.wait_for_selector("#panel[aria-busy=false]")
 
 
+def open_sampling(page):
+    """Unfold the sampling settings, which need the model."""
+    page.wait_for_selector("#set-max_tokens", state="attached")
+    page.locator("#sampling").evaluate("details => { details.open = true; }")
+
+
+def options_of(sent):
+    """The sampling options in the body of a request."""
+    names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed")
+    return SamplingOptions(sent["max_tokens"], **{name: sent[name] for name in names if name in sent})
+
+
 def write(page, prompt="Once there was a shy girl", seed=3, **settings):
     """Write with a certain seed."""
-    page.locator("#sampling").evaluate("details => { details.open = true; }")
+    open_sampling(page)
     page.locator("#prompt").fill(prompt)
     page.locator("#new-seed").set_checked(False)
     page.locator("#seed").fill(str(seed))
@@ -88,6 +102,8 @@ def fill_tab(page, title):
         page.locator("#question").fill("who ?")
         page.locator("#context").fill("the cat sat on the mat . Anna was sad .")
         page.locator("#answer").click()
+    elif title in ("How one token is made", "Tokenizer"):
+        page.get_by_role("button", name="Follow the next token" if title[0] == "H" else "Tokenize").click()
     elif title == "Translate":
         page.locator("#source").fill("Paul war ein schüchterner Junge.")
         page.locator("#translate").click()
@@ -128,15 +144,12 @@ CONTRAST = """() => {
     return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
   const ratio = (a, b) => { const [x, y] = [light(a), light(b)].sort((p, q) => q - p);
     return (x + 0.05) / (y + 0.05); };
-  const grounds = element => {   // what may be behind its text: the ground, and the bar of a list of bars
+  const behind = element => {  // its text; bars are next to theirs
     const layers = [];
     for (let one = element; one; one = one.parentElement) layers.unshift(getComputedStyle(one));
     let ground = [255, 255, 255, 1];
     for (const style of layers) ground = over(rgba(style.backgroundColor), ground);
-    const bar = element.closest(".bars > li > *");
-    if (!bar) return [ground];
-    const color = getComputedStyle(bar).backgroundImage.match(/gradient\\((.*?\\))/)[1];
-    return [ground, rgba(color)];
+    return ground;
   };
   const faint = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   let n = 0;
@@ -144,10 +157,8 @@ CONTRAST = """() => {
     const element = walker.currentNode.parentElement, text = walker.currentNode.textContent.trim();
     if (!text || !element.checkVisibility() || element.closest("script, svg, .unseen, :disabled, option")) continue;
     const style = getComputedStyle(element), large = parseFloat(style.fontSize) >= 24;
-    for (const ground of grounds(element)) {
-      const found = ratio(over(rgba(style.color), ground), ground);
-      if (found < (large ? 3 : 4.5)) faint.push(`${found.toFixed(2)} ${element.className}: ${text.slice(0, 30)}`);
-    }
+    const ground = behind(element), found = ratio(over(rgba(style.color), ground), ground);
+    if (found < (large ? 3 : 4.5)) faint.push(`${found.toFixed(2)} ${element.className}: ${text.slice(0, 30)}`);
     n++;
   }
   return [faint, n];

@@ -153,17 +153,22 @@ def test_a_key_is_asked_for_and_never_shown(visit):
 def test_a_model_that_has_learned_to_answer_begins_with_the_chat(visit):
     page = visit("storyworld-chat")
     page.wait_for_selector("#message")
-    assert page.get_by_role("tab").all_inner_texts() == ["Chat", "Generate", "Attention", "Logit lens"]
-    assert page.get_by_role("tab", selected=True).inner_text() == "Chat" and page.locator("#no-template").is_hidden()
+    inside = ["Attention", "Logit lens", "How one token is made", "Tokenizer"]
+    assert page.get_by_role("tab").all_inner_texts() == ["Chat", "Generate", *inside]
+    assert page.get_by_role("tab", selected=True).inner_text() == "Chat"
     page.locator("#send").click()
     done(page)
     said = {"role": "user", "content": "Tell me a story about Emma and a lantern."}
     assert body(page, "/v1/chat/completions")["messages"] == [said]
     page = visit("storyworld-gpt")
     page.wait_for_selector("#prompt")
-    assert page.get_by_role("tab").all_inner_texts() == ["Generate", "Attention", "Logit lens", "Chat"]
+    assert page.get_by_role("tab").all_inner_texts() == ["Generate", *inside, "Chat"]
     open_tab(page, "Chat")
-    assert "was not trained to chat" in page.locator("#no-template").inner_text()
+    for message in ("Hello!", "And then?"):
+        page.locator("#message").fill(message)
+        page.locator("#send").click()
+        done(page)
+    assert page.locator("main").inner_text().count("was not trained to chat") == 1  # once, not with every answer
 
 
 FIELDS = [("gpt", "Generate", "generate", "#prompt"), ("gpt", "Chat", "send", "#message"),
@@ -319,7 +324,9 @@ def test_the_request_shown_as_curl_and_python_does_the_same(visit, path):
 
 
 TABS = [("storyworld-chat", "Generate"), ("storyworld-chat", "Chat"), ("storyworld-chat", "Attention"),
-        ("storyworld-chat", "Logit lens"), ("storyworld-bert", "Fill mask"), ("classifier", "Classify"),
+        ("storyworld-chat", "Logit lens"), ("storyworld-chat", "How one token is made"),
+        ("storyworld-chat", "Tokenizer"), ("storyworld-bert", "How one token is made"),
+        ("storyworld-bert", "Fill mask"), ("classifier", "Classify"),
         ("qa", "Answer questions"), ("storyworld-de-en", "Translate")]  # fmt: skip
 
 
@@ -331,7 +338,7 @@ def test_every_tab_fits_can_be_read_and_has_names(visit, model, title):
     for width in (320, 400, 1100):
         page.set_viewport_size({"width": width, "height": 800})
         no_sideways_scrolling(page)
-    tokens = page.locator(".token:visible, .word:visible, .lens td:visible")
+    tokens = page.locator(".token:visible, .word:visible, .piece:visible, .lens td:visible")
     if tokens.count():
         point_at(tokens.nth(tokens.count() // 2))
     nameless, focusable = names(page)

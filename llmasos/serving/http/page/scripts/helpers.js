@@ -60,7 +60,7 @@ const keptVisible = new Set();
 function keepVisible(element) {
   if (keptVisible.has(element)) return;
   keptVisible.add(element);
-  const {bottom} = element.getBoundingClientRect(), seen = bottom > 0 && bottom <= innerHeight;
+  const {bottom} = element.getBoundingClientRect(), seen = bottom > 0 && bottom <= innerHeight + 1;  // less than a pixel
   requestAnimationFrame(() => {
     keptVisible.delete(element);
     if (seen) element.scrollIntoView({block: "nearest"});

@@ -36,8 +36,8 @@ function characterNodes(character) {
 /** The content of the card of a character. `choose(i, alternative)` is called when an alternative is chosen. */
 function tokenCard(character, choose = null) {
   const {start, tokens} = character, [token] = tokens, name = `“${visibleText(characterText(character))}”`;
-  const pieces = tokens.map(({id, bytes, logprob}) => {
-    return `${id} (${hex(bytes)})${logprob === null ? "" : ` ${percent(Math.exp(logprob))}`}`;
+  const pieces = tokens.map(token => {
+    return `${token.id} (${hex(bytesOf(token))})${token.logprob === null ? "" : ` ${percent(Math.exp(token.logprob))}`}`;
   });
   const together = tokens.length > 1 ? [`One character of ${tokens.length} tokens: ${pieces.join(", ")}.`] : [];
   if (token.logprob === null) {
