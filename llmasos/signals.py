@@ -41,6 +41,16 @@ class StopRequest:
         return 128 + self.number
 
 
+def raise_stop(number: int) -> None:
+    """Raise what a signal means."""
+    raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
+
+
+def exit_at_once(number: int) -> None:
+    """End the process without unwinding it, where other threads are inside of torch."""
+    os._exit(128 + number)
+
+
 @contextmanager
 def raise_on_signals() -> Iterator[StopRequest]:
     """While open, Ctrl-C raises KeyboardInterrupt, and the other signals `Terminated`."""
@@ -55,19 +65,20 @@ def raise_on_signals() -> Iterator[StopRequest]:
 
 
 @contextmanager
-def stop_requests(acknowledgment: str | None) -> Iterator[StopRequest]:
-    """While open, the first signal is only noted and acknowledged; the second one raises.
+def stop_requests(acknowledgment: str | None, repeated: Callable[[int], None] = raise_stop) -> Iterator[StopRequest]:
+    """While open, the first signal is only noted and acknowledged.
 
     torchrun passes Ctrl-C on to its processes, which the terminal has already sent it to. So theirs are all the first.
 
     Args:
         acknowledgment: the line to print at the first signal, if any.
+        repeated: called with the number of the second signal; by default, it raises.
     """
     request = StopRequest()
 
     def handle(number: int, frame: object) -> None:
         if request.is_set() and "TORCHELASTIC_RUN_ID" not in os.environ:
-            raise_stop(number)
+            repeated(number)
         if not request.is_set() and acknowledgment:
             try:
                 say(acknowledgment, error=True)
@@ -77,11 +88,6 @@ def stop_requests(acknowledgment: str | None) -> Iterator[StopRequest]:
 
     with handlers(handle):
         yield request
-
-
-def raise_stop(number: int) -> None:
-    """Raise what a signal means."""
-    raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from llmasos.prompting.chat_template import PLAIN
 from llmasos.serving.app import API_KEY_VARIABLE, LOOPBACK, MAX_TOKENS, App, create_app
 from llmasos.serving.http.http_types import MAX_BODY
 from llmasos.serving.http.server import HTTPServer, is_loopback, listen
-from llmasos.signals import stop_requests
+from llmasos.signals import exit_at_once, stop_requests
 
 EXAMPLES = """examples:
   python -m llmasos serve storyworld-chat
@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             max_connections=args.max_connections,
             log=functools.partial(print, file=sys.stderr, flush=True) if args.verbose else None,
         )
-        with stop_requests(STOPPING) as stop:
+        with stop_requests(STOPPING, exit_at_once) as stop:
             server.start()
             say(welcome(app, server))
             if not is_loopback(server.host) and app.api_key is None:

@@ -1,5 +1,7 @@
 """`python train.py` as a user meets it: from a text file to samples, killed and resumed, and every wrong turn."""
 
+import errno
+import io
 import os
 import random
 import signal
@@ -92,6 +94,50 @@ def test_bad_input_gets_one_sentence_and_leaves_no_run_behind(case, capsys, tmp_
 def test_unknown_recipe_names_the_known_ones(capsys):
     assert run_command(main, ["storyworlds"]) == 2
     assert "shakespeare" in capsys.readouterr().err
+
+
+def test_a_signal_while_the_data_is_prepared_leaves_nothing_behind(capsys, monkeypatch):
+    monkeypatch.setattr("llmasos.tasks.language_modeling.build_tokens", lambda *args: signal.raise_signal(15))
+    assert train("--out", "run") == 143
+    assert "stopped." in capsys.readouterr().err and not Path("run").exists()
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_the_result_is_scored_can_be_made_up_for(number, status, capsys, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("llmasos.tasks.run.load_weights", lambda *args: signal.raise_signal(number))
+        assert train("--out", "run") == status
+    captured = capsys.readouterr()
+    command = "python -m llmasos train --resume --out run"
+    assert f"stopped at step 20, everything is saved; to continue: {command}" in captured.out
+    assert captured.err.endswith("stopped.\n") and not Path("run/results.json").exists()
+    assert run_command(main, command.split()[4:]) == 0 and Path("run/results.json").is_file()
+
+
+class Broken(io.TextIOBase):
+    """An output that has been lost."""
+
+    def __init__(self, number: int):
+        self.number = number
+
+    def write(self, text):
+        raise OSError(self.number, "lost")
+
+
+@pytest.mark.parametrize("number, status", [(errno.EPIPE, 0), (errno.ENOSPC, 2), (errno.EIO, 2)])
+def test_training_does_not_depend_on_being_watched(number, status, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", Broken(number))
+    monkeypatch.setattr(sys, "stderr", Broken(number))
+    assert train("--out", "run") == status
+    assert read_json(Path("run/results.json"))["step"] == 20
+
+
+def test_training_in_another_encoding(monkeypatch):
+    Path("foxes.txt").write_text(TEXT.replace("foxes", "Füchse → Ω"), encoding="utf-8")
+    data = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(data, encoding="ascii"))
+    assert train("--out", "run", "--prompt", "Füchse → Ω") == 0
+    assert b"F\\xfcchse -> \\u03a9" in data.getvalue() and b"Next: " in data.getvalue() and b"\r" not in data.getvalue()
 
 
 def test_another_run_and_other_files_are_never_overwritten(capsys):

@@ -172,6 +172,50 @@ def test_ctrl_c_finishes_the_step_saves_and_can_be_resumed(tmp_path):
     assert signal.getsignal(signal.SIGINT) is handler, "the handler is given back"
 
 
+class Ringing(list):
+    """Validation examples, of which one sends a signal when it is read for the nth time."""
+
+    def __init__(self, examples, number, nth):
+        super().__init__(examples)
+        self.number, self.left = number, nth
+
+    def __getitem__(self, index):
+        if index == 5:
+            self.left -= 1
+            if self.left == 0:
+                signal.raise_signal(self.number)
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("nth, step", [(1, 6), (2, 12)])  # in the first validation, in that of the last step
+def test_a_stop_in_a_validation_is_heard_and_a_resumed_run_repeats_it(nth, step, tmp_path, capsys):
+    whole_model, model = tiny_model(), tiny_model()
+    whole = tiny_trainer(tmp_path / "whole", whole_model)
+    whole.train()
+    stopped = tiny_trainer(tmp_path / "run", model)
+    stopped.val = Ringing(stopped.val, signal.SIGTERM, nth)
+    result = stopped.train()
+    assert result.interrupted and result.stop_status == 143 and result.state.step == step
+    assert capsys.readouterr().err.count("stopping, as soon as it can be saved") == 1
+    assert [m["step"] for m in read_metrics(tmp_path / "run") if "val_loss" in m] == [6][: nth - 1]
+    resumed = tiny_trainer(tmp_path / "run", model)
+    resumed.resume()
+    result = resumed.train()
+    assert not result.interrupted and result.state == whole.state
+    assert_same(weights(whole_model), weights(model))
+    losses = [[m for m in read_metrics(tmp_path / run) if "val_loss" in m] for run in ("run", "whole")]
+    assert losses[0] == losses[1]
+
+
+def test_a_stop_after_the_last_validation_is_heard(tmp_path):
+    def sample(step, val_loss):
+        signal.raise_signal(signal.SIGINT)
+        return {}
+
+    result = tiny_trainer(tmp_path, settings=tiny_settings(eval_interval=12), after_validation=sample).train()
+    assert result.stop_status == 130 and result.state.validated_step == 12
+
+
 def test_validation_leaves_no_trace_in_training(tmp_path):
     often, seldom = tiny_model(dropout=0.1), tiny_model(dropout=0.1)
     tiny_trainer(tmp_path / "a", often, tiny_settings(eval_interval=1)).train()
