@@ -216,7 +216,8 @@ def test_the_face_names_what_there_is():
 
 def test_importing_llmasos_imports_nothing_large():
     code = "import sys; before = set(sys.modules); import llmasos; dir(llmasos); print(*set(sys.modules) - before)"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    root = Path(llmasos.__file__).resolve().parents[1]
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert {module for module in result.stdout.split() if module.startswith("llmasos")} == {"llmasos"}
     assert not {"torch", "numpy", "difflib", "tiktoken"} & set(result.stdout.split())
 
