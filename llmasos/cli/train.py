@@ -6,7 +6,7 @@ from llmasos.cli.cli import ArgumentParser
 from llmasos.tasks.run import run_recipe
 from llmasos.training.named_recipes import RECIPES, named_recipe
 from llmasos.training.recipe import add_flags
-from llmasos.training.run_folder import choose_run_folder, resumed_recipe, run_name
+from llmasos.training.run_folder import choose_run_folder, resumed_recipe, run_name, run_of_this_launch
 
 DEFAULT_RECIPE = "storyworld"
 
@@ -19,7 +19,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_recipes()
         return 0
     new = named_recipe(name or DEFAULT_RECIPE, **({} if resume else flags))  # an unknown name is the first error
-    run = choose_run_folder(run_name(name, flags.get("data"), DEFAULT_RECIPE), flags.get("out_dir"), resume)
+    place = run_name(name, flags.get("data"), DEFAULT_RECIPE), flags.get("out_dir")
+    restarted = None if resume else run_of_this_launch(*place)
+    resume = resume or restarted is not None
+    run = restarted or choose_run_folder(*place, resume)
     recipe = resumed_recipe(run, flags) if resume else new
     return run_recipe(recipe, run, resume).stop_status
 

@@ -12,6 +12,7 @@ nobody else has left one (`lost_connection`): a process that was killed cannot.
 
 import hashlib
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -103,7 +104,11 @@ def init_distributed(device_type: str) -> DistributedContext:
     elif device_type != "cpu":
         raise UserError(f"several processes can train on cpu or cuda, not on {device_type}; add --device cpu.")
     try:
-        dist.init_process_group("nccl" if device_type == "cuda" else "gloo", timeout=TIMEOUT)
+        store, _, _ = next(iter(dist.rendezvous("env://", timeout=TIMEOUT)))
+        # torchrun keeps its table of keys when it restarts the processes, with addresses at which nobody listens now.
+        attempt = dist.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+        backend = "nccl" if device_type == "cuda" else "gloo"
+        dist.init_process_group(backend, store=attempt, rank=rank, world_size=size, timeout=TIMEOUT)
     except (RuntimeError, ValueError) as error:
         raise UserError(
             f"process {rank} of {size} did not find the others at {os.environ['MASTER_ADDR']}:"
@@ -124,6 +129,20 @@ def read_variable(name: str, at_least: int, at_most: int, default: int | None = 
             f"{at_most}: {USE_TORCHRUN}."
         )
     return int(text)
+
+
+def launch_id() -> str | None:
+    """What tells this call of torchrun from all others, also after a restart of its processes; None without torchrun.
+
+    It is the `--rdzv-id`, which several machines need. Without one, torchrun's own process stands for it.
+    """
+    name = os.environ.get("TORCHELASTIC_RUN_ID")
+    return f"{platform.node()}-{os.getppid()}" if name == "none" else name
+
+
+def is_restart() -> bool:
+    """Whether torchrun has started these processes again, after one of them had failed."""
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
 
 
 def rank_in_words() -> str:

@@ -14,7 +14,7 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from llmasos.storage.checksums import find_corruption, is_plain_file, own_files,
 from llmasos.storage.lock import lock
 from llmasos.tokenizers import Tokenizer
 from llmasos.training.checkpoints import CHECKPOINTS, ORIGIN, all_checkpoints, latest_checkpoint, read_origin
+from llmasos.training.distributed import is_restart, launch_id
 from llmasos.training.log import METRICS, read_metrics
 from llmasos.training.recipe import RESUMABLE, Recipe, read_recipe
 
@@ -66,6 +67,21 @@ def choose_run_folder(name: str, out_dir: str | None, resume: bool) -> Path:
     except OSError as error:
         raise write_error(run, error) from error
     return run
+
+
+def run_of_this_launch(name: str, out_dir: str | None) -> Path | None:
+    """The run that this call of torchrun started before it had to restart its processes (`--max-restarts`), if any.
+
+    See `choose_run_folder` for the arguments. The run is then continued without `--resume`: nobody is there to add it.
+    """
+    if not is_restart():
+        return None
+    numbered = [RUNS / name, *RUNS.glob(f"{name}-*")] if out_dir is None else [Path(out_dir).expanduser()]
+    for run in filter(holds_run, numbered):
+        with suppress(UserError):  # a damaged one, or that of somebody else
+            if find_origin(run, lambda text: None)[0].get("launch") == launch_id():
+                return run
+    return None
 
 
 def refuse_to_overwrite(run: Path) -> None:
@@ -168,6 +184,7 @@ def new_origin(recipe: Recipe, config: ModelConfig, data_fingerprint: str, initi
         "config": config.to_dict(),
         "data_fingerprint": data_fingerprint,
         "initial_weights": initial_weights,
+        "launch": launch_id(),
         "torch": torch.__version__,
     }
 

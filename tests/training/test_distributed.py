@@ -16,8 +16,10 @@ import torch
 
 from llmasos.errors import UserError
 from llmasos.storage import load_tensors
+from llmasos.storage.checksums import seal
 from llmasos.training.distributed import DistributedContext, init_distributed
 from llmasos.training.log import read_metrics
+from llmasos.training.run_folder import run_of_this_launch
 
 PROGRAM = """
 import sys
@@ -105,10 +107,10 @@ def test_incomplete_or_contradictory_variables_are_one_sentence(variable, value,
 
 ROOT = Path(__file__).parents[2]
 SMALL = ("--n-layers 1 --d-model 16 --n-heads 2 --context-length 16 --batch-size 4 --tokenizer byte --eval-interval 2 "
-         "--device cpu --precision fp32 --out run --steps 100000").split()  # fmt: skip
+         "--device cpu --precision fp32 --out run --steps 100000 --data").split()  # fmt: skip
 
 
-def start_pair(port: int, folders: list[Path]) -> list[subprocess.Popen]:
+def start_pair(port: int, text: str, folders: list[Path]) -> list[subprocess.Popen]:
     """Two processes of one run by hand, as on two machines: each with a folder of its own."""
     processes = []
     for rank, folder in enumerate(folders):
@@ -116,11 +118,18 @@ def start_pair(port: int, folders: list[Path]) -> list[subprocess.Popen]:
         own = {**COMPLETE, "RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
         processes.append(
             subprocess.Popen(
-                [sys.executable, str(ROOT / "train.py"), *SMALL], cwd=folder, env={**os.environ, **own}, text=True,
-                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                [sys.executable, str(ROOT / "train.py"), *SMALL, text], cwd=folder, env={**os.environ, **own},
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
             )
         )  # fmt: skip
     return processes
+
+
+@pytest.fixture
+def text(tmp_path) -> str:
+    """A small text, so that validation takes no time."""
+    (tmp_path / "small.txt").write_text("The cat sat on the mat. The dog lay in the fog.\n" * 60)
+    return str(tmp_path / "small.txt")
 
 
 def free_port() -> int:
@@ -134,16 +143,16 @@ def errors_of(process: subprocess.Popen) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_folder_that_another_machine_does_not_see_is_named_there(tmp_path):
-    main, other = start_pair(free_port(), [tmp_path / "here", tmp_path / "there"])
+def test_a_folder_that_another_machine_does_not_see_is_named_there(text, tmp_path):
+    main, other = start_pair(free_port(), text, [tmp_path / "here", tmp_path / "there"])
     (error,), silent = errors_of(other), errors_of(main)
     assert f"{tmp_path}/there/run does not exist on " in error and error.endswith("(in process 1 of 2)")
     assert silent == [] and (main.returncode, other.returncode) == (1, 2)
 
 
 @pytest.mark.slow
-def test_a_killed_process_ends_the_other_one_with_a_sentence_and_the_checkpoints_intact(tmp_path):
-    main, other = start_pair(free_port(), [tmp_path, tmp_path])
+def test_a_killed_process_ends_the_other_one_with_a_sentence_and_the_checkpoints_intact(text, tmp_path):
+    main, other = start_pair(free_port(), text, [tmp_path, tmp_path])
     while main.poll() is None and not list(tmp_path.glob("run/checkpoints/step-*")):
         time.sleep(0.05)
     other.send_signal(signal.SIGKILL)
@@ -154,10 +163,51 @@ def test_a_killed_process_ends_the_other_one_with_a_sentence_and_the_checkpoints
 
 
 @pytest.mark.slow
-def test_what_all_processes_would_say_is_said_once(tmp_path):
+def test_what_all_processes_would_say_is_said_once(text, tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    arguments = [*SMALL, "--batch-size", "3"]
+    arguments = [*SMALL, text, "--batch-size", "3"]
     done = subprocess.run(
         [*command, str(ROOT / "train.py"), *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=240
     )
     assert done.returncode == 1 and done.stderr.count("error: batch_size 3 cannot be split evenly") == 1
+
+
+@pytest.mark.slow
+def test_after_a_restart_the_run_of_the_same_launch_continues_without_a_flag(text, tmp_path):
+    """A worker kills itself at step 5, which happens once: the file that it leaves tells the second attempt."""
+    program = tmp_path / "train.py"
+    program.write_text(f"""
+import os, signal, sys
+sys.path.insert(0, {str(ROOT)!r})
+from llmasos.cli import train
+from llmasos.cli.cli import run
+from llmasos.training.trainer import Trainer
+step = Trainer.step
+def step_or_die(self, *arguments):
+    if self.state.step == 5 and self.context.rank == 1 and not os.path.exists("died"):
+        open("died", "w").close()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self, *arguments)
+Trainer.step = step_or_die
+sys.exit(run(train.main))
+""")
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
+    arguments = [*SMALL[: SMALL.index("--out")], "--steps", "8", "--data", text]
+    done = subprocess.run([*launcher, str(program), *arguments], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "from step 4 to 8" in done.stdout
+    run = tmp_path / "runs/small"
+    assert (run / "checkpoints/step-00000008").is_dir() and (run / "results.json").is_file()
+    assert [path.name for path in run.parent.iterdir() if path.is_dir()] == ["small"]
+
+
+def test_a_restart_takes_only_the_run_of_its_own_launch(tmp_path, monkeypatch):
+    run, other = tmp_path / "runs/x", tmp_path / "runs/x-2"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "mine")
+    for folder, launch in ((run, "theirs"), (other, "mine")):
+        seal(folder / "origin.json", {"launch": launch}, [])
+    assert run_of_this_launch("x", None) is None, "the first attempt owns nothing"
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert run_of_this_launch("x", None) == Path("runs/x-2")
+    assert run_of_this_launch("x", "runs/x") is None and run_of_this_launch("x", "runs/x-2") == Path("runs/x-2")
