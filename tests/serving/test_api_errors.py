@@ -157,7 +157,8 @@ def test_what_is_wrong_with_a_body_is_said(gpt, body, words):
             "messages[0].tool_calls is a list of 1",
         ),
         ([{"role": "assistant", "content": None, "refusal": "No."}], 'messages[0].refusal is "No."; it must be null'),
-        ([{"role": "tool", "content": "a", "tool_call_id": "1"}], 'no field "tool_call_id" in messages[0]'),
+        ([{"role": "user", "content": "a", "tool_call_id": "1"}], 'tool_call_id is "1"; it must be null: the models'),
+        ([{"role": "tool", "content": "a", "tool_call_id": "1"}], 'messages[0].role is "tool"; it must be "system"'),
         ("hello", 'messages is "hello"'),
     ],
 )

@@ -68,6 +68,7 @@ MESSAGE = inert_fields(
     ("function_call", (None,), NO_TOOLS),
     ("name", (None, ""), "the model only sees roles; put the name into the content"),
     ("refusal", (None, ""), "put a refusal into the content, as the reply that it was"),
+    ("tool_call_id", (None,), NO_TOOLS),
     ("tool_calls", ([],), NO_TOOLS),
 )
 PART = inert_fields(
