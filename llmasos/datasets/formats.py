@@ -58,8 +58,8 @@ ROLES = {  # role → the names of its column in files that are often met, the r
     "text": ("text", "sentence", "sentence1", "premise", "review"),
     "second": ("second", "sentence2", "hypothesis"),
     "label": ("label", "gold_label", "class", "sentiment"),
-    "source": ("source",),
-    "target": ("target",),
+    "source": ("source", "article", "document", "dialogue"),
+    "target": ("target", "highlights", "summary"),
     "context": ("context",),
     "question": ("question",),
     "answer": ("answer", "output", "completion", "response"),
@@ -112,7 +112,12 @@ def make_question_with_answers(cells: dict[str, Any]) -> QA:
 
 
 def make_instruction(cells: dict[str, Any]) -> Conversation:
-    """Make a conversation of one question and its answer of the cells of a row; an input follows the instruction."""
+    """Make a conversation of one question and its answer of the cells of a row; an input follows the instruction.
+
+    Both may be lists of messages, as TRL writes them.
+    """
+    if isinstance(cells["prompt"], list) and isinstance(cells["answer"], list):
+        return make_conversation({"messages": cells["prompt"] + cells["answer"], "system": cells["system"]})
     system, text = (to_text(cells[role], role).strip() for role in ("system", "input"))
     prompt = "\n\n".join(filter(None, (filled_text(cells["prompt"], "prompt"), text)))
     opening = (("system", system),) if system else ()

@@ -149,9 +149,13 @@ def make_conversation(cells: dict[str, Any]) -> Conversation:
     pairs = [(role, content) for role, content in pairs if role != "system" or content.strip()]
     if blank := next((role for role, content in pairs if not content.strip()), ""):
         raise BadRow(f"a message of the {blank} is empty.")
-    if not any(role == "assistant" for role, _ in pairs):
+    roles = [role for role, _ in pairs]
+    if "assistant" not in roles:
         raise BadRow("it has no message of the assistant, so there is nothing to learn.")
-    return Conversation(tuple(pairs))
+    n = len(roles) - roles[::-1].index("assistant")  # what follows the assistant's last message teaches nothing
+    if "user" not in roles[:n]:
+        raise BadRow("the user says nothing before the assistant does, so there is nothing to answer.")
+    return Conversation(tuple(pairs[:n]))
 
 
 def _message(message: dict) -> tuple[str, str]:

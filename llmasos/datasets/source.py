@@ -107,7 +107,10 @@ class PlainText(TextSource):
     @cached_property
     def n_train_characters(self) -> int:
         """The number of characters before the cut. Counting them reads the file once, in blocks."""
-        return n_before_cut(sum(map(len, read_blocks(self.path))), self.name)
+        sizes = [(len(block), block.isspace()) for block in read_blocks(self.path)]
+        if all(is_space for _, is_space in sizes):
+            raise UserError(f"{self.name} holds nothing but white space; give a file with text in it.")
+        return n_before_cut(sum(n for n, _ in sizes), self.name)
 
     def pieces(self, split: str) -> Iterator[Piece]:
         check_split(split)

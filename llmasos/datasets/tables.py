@@ -95,14 +95,17 @@ def read_table(path: Path, has_names: bool = True) -> Table:
     ending = ending_of(path)
     if path.is_dir() or ending not in TABLE_ENDINGS:
         problem = "is a folder" if path.is_dir() else f"ends in {ending!r}"
-        raise UserError(f"{path} {problem}, expected a table ({', '.join(TABLE_ENDINGS)}); convert it or give another.")
+        raise UserError(
+            f"{path} {problem}, expected a table ({', '.join(TABLE_ENDINGS)}); rename it if it is one, or convert it."
+        )
     table = _read_json(path) if ending in JSON_ENDINGS else _read_separated(path, has_names)
     if not table.rows:
         below = " below its header" if table.header else ""
         raise UserError(f"{path} holds no row{below}; give a file with examples in it.")
     if not table.columns:
         first = table.rows[0]
-        raise UserError(f"{first.where}: {first.problem or 'the row names no column'}; no row of the file is usable.")
+        problem = first.problem.removesuffix(".") or "the row names no column"
+        raise UserError(f"{first.where}: {problem}; no row of the file is usable.")
     return table
 
 

@@ -13,6 +13,7 @@ import hashlib
 import importlib
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,10 +90,9 @@ def read_blocks(path: Path) -> Iterator[str]:
     if n_pending := len(decoder.getstate()[0]):
         raise _not_unicode(path, encoding, position - n_pending)
     if (has_return or held_back) and not has_newline:
-        raise UserError(
-            f"{path} ends its lines with carriage returns alone, as Macs did before 2001, expected line feeds; convert "
-            f"it: tr '\\r' '\\n' < {path} > new.txt."
-        )
+        remedy = _convert(path, r"tr '\r' '\n' <")
+        problem = "ends its lines with carriage returns alone, as Macs did before 2001, expected line feeds"
+        raise UserError(f"{path} {problem}; {remedy}.")
     if held_back:
         yield held_back
 
@@ -202,21 +202,29 @@ def _encoding_of(path: Path, block: bytes) -> str:
             raise UserError(f"{path} is {file_type}, expected text; {remedy}.")
     if block[257:262] == b"ustar":
         raise UserError(f"{path} is a tar archive, expected text; unpack it first (tar -xf).")
-    return next((encoding for mark, encoding in BYTE_ORDER_MARKS if block.startswith(mark)), "utf-8")
+    encoding = next((encoding for mark, encoding in BYTE_ORDER_MARKS if block.startswith(mark)), "utf-8")
+    n_high, n_low = block[::2].count(0), block[1::2].count(0)  # most letters of most languages are below 256
+    if encoding == "utf-8" and max(n_high, n_low) > len(block) // 4 and 4 * min(n_high, n_low) < max(n_high, n_low):
+        remedy = _convert(path, f"iconv -f UTF-16{'LE' if n_low > n_high else 'BE'} -t UTF-8")
+        raise UserError(f"{path} seems to be UTF-16 without a byte-order mark, expected UTF-8; {remedy}.")
+    return encoding
 
 
 def _binary(path: Path, block: bytes, position: int) -> UserError:
     """Return the error for a file with a zero character in this block."""
-    if position == 0 and block[1::2].count(0) + block[::2].count(0) > len(block) // 3:
-        endian = "LE" if block[1::2].count(0) > block[::2].count(0) else "BE"
-        remedy = f"convert it: iconv -f UTF-16{endian} -t UTF-8 {path} > new.txt"
-        return UserError(f"{path} seems to be UTF-16 without a byte-order mark, expected UTF-8; {remedy}.")
     where = f"a zero byte at byte {position + block.find(0):,}"
     return UserError(f"{path} is a binary file ({where}), expected UTF-8 text; give a text file.")
 
 
+def _convert(path: Path, command: str) -> str:
+    """Return the remedy that converts a file into one of the same ending."""
+    unpacked = "unpack it and convert it" if path.suffix.lower() in COMPRESSED_ENDINGS else "convert it"
+    name = path.with_suffix("") if path.suffix.lower() in COMPRESSED_ENDINGS else path
+    return f"{unpacked}: {command} {shlex.quote(str(name))} > new{name.suffix}"
+
+
 def _not_unicode(path: Path, encoding: str, position: int) -> UserError:
-    remedy = f"convert it, for example: iconv -f WINDOWS-1252 -t UTF-8 {path} > new.txt"
+    remedy = _convert(path, "iconv -f WINDOWS-1252 -t UTF-8") + ", if that is its encoding"
     return UserError(f"{path} is not {encoding.upper()} text at byte {position:,}; {remedy}.")
 
 

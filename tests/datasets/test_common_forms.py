@@ -44,6 +44,9 @@ CONVERSATIONS = {
     "Dolly": ({"instruction": "Write it in capitals.", "context": "hello", "response": "HELLO"}, JOINED),
     "input and output": ({"input": "Hi", "output": "Hello."}, HI),
     "question and answer": ({"question": "Hi", "answer": "Hello."}, HI),
+    "TRL": ({"prompt": [USER], "completion": [ANSWER]}, HI),
+    "a last word of the user": ({"messages": [USER, ANSWER, USER]}, HI),
+    "a first word of the assistant": ({"messages": [ANSWER, USER, ANSWER]}, HI[1:] + HI),
     "a number": ({"prompt": "1 + 1?", "answer": 2}, (("user", "1 + 1?"), ("assistant", "2"))),
 }
 
@@ -87,6 +90,7 @@ BAD_CONVERSATIONS = {
     "null": ({"messages": None}, "the messages are not a list"),
     "texts": ({"messages": ["Hi", "Hello."]}, "the messages are not a list"),
     "a list": ({"prompt": ["Hi"], "answer": "Hello."}, "the prompt is a list, expected a text"),
+    "no user before": ({"messages": [ANSWER, USER]}, "the user says nothing before"),
     "no assistant": ({"messages": [USER]}, "no message of the assistant"),
 }
 
@@ -249,6 +253,13 @@ def test_a_json_file_that_is_no_list_of_objects_gets_one_sentence(tmp_path, cont
         read_all("labeled_text", tmp_path / "a.json")
 
 
+@pytest.mark.parametrize("names", [("article", "highlights"), ("document", "summary"), ("dialogue", "summary")])
+def test_published_summaries_have_their_own_names(tmp_path, names):
+    path = write(tmp_path / "a.jsonl", [dict(zip(names, ("a long text", "short"), strict=True))] * 2)
+    assert read_all("summaries", path) == [Pair("a long text", "short")] * 2
+    assert "summaries" in infer_format(path).formats
+
+
 def test_pairs_come_from_a_list_too(tmp_path):
     path = write(tmp_path / "a.json", [{"source": "eins", "target": "one"}] * 2, as_list=True)
     assert read_all("pairs", path) == [Pair("eins", "one")] * 2 and infer_format(path).formats == ("pairs", "summaries")
@@ -320,9 +331,10 @@ def test_a_column_of_a_table_holds_documents(tmp_path):
     assert "".join(open_text(tmp_path / "e.csv").documents("train")) == "names\nAnn"
 
 
-def test_a_single_character_is_too_short(tmp_path):
-    (tmp_path / "a.txt").write_text("a")
-    with pytest.raises(UserError, match="a.txt has a single character"):
+@pytest.mark.parametrize(("text", "message"), [("a", "a single character"), (" \n\n", "nothing but white space")])
+def test_a_text_without_text_is_one_sentence(tmp_path, text, message):
+    (tmp_path / "a.txt").write_text(text)
+    with pytest.raises(UserError, match=f"a.txt (has|holds) {message}"):
         list(open_text(tmp_path / "a.txt").documents("train"))
 
 

@@ -4,6 +4,8 @@ import bz2
 import gzip
 import json
 import lzma
+import shutil
+import subprocess
 
 import pytest
 
@@ -80,6 +82,26 @@ def test_tables_and_documents_may_be_packed_and_a_folder_has_them_too(tmp_path):
     source = open_text(tmp_path)
     documents = {*source.documents("train"), *source.documents("val")}
     assert documents == {"a whole text", *(row["text"] for row in rows)}
+
+
+@pytest.mark.skipif(not all(map(shutil.which, ("iconv", "tr"))), reason="the remedies need iconv and tr")
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"text,label\rone,a\rtwo,b\r",
+        "text,label\ncafé,a\ntwo,b\n".encode("cp1252"),
+        "text,label\n€,a\n".encode("utf-16-le"),
+    ],
+    ids=["old Mac", "cp1252", "UTF-16 without a mark"],
+)  # fmt: skip
+def test_the_command_in_a_message_makes_a_file_that_is_read(tmp_path, content):
+    path = tmp_path / "my file.csv"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="convert it: ") as caught:
+        open_examples("labeled_text", path)
+    command = str(caught.value).partition("convert it: ")[2].partition(", if")[0].removesuffix(".")
+    subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+    assert read_table(tmp_path / "new.csv").rows[0].cells["label"] == "a"
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.tsv", "a.jsonl", "a.json"])
