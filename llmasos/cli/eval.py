@@ -9,6 +9,7 @@ from pathlib import Path
 
 from llmasos.cli.cli import ArgumentParser, check_json_target
 from llmasos.hub import find_model_folder, load_config, load_pretrained, load_tokenizer
+from llmasos.hub.resolve import name_of
 from llmasos.storage import write_json
 from llmasos.tasks.evaluate import evaluation_recipe, setup_evaluation
 from llmasos.training.device import pick_device
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     task = setup_evaluation(recipe, config, tokenizer, args.model, eval_only)
     split = args.split or task.eval_split
     print(f"data     {task.data.name}: {task.data.description}")
-    print(f"model    {folder}, on the split {split}\n")
+    print(f"model    {name_of(folder)}, on the split {split}\n")
     model, _ = load_pretrained(folder, pick_device(args.device), say=print)
     report = task.evaluate(model, split)
     print("\n".join([*task.skipped, *report.lines()]))

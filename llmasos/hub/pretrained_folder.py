@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from llmasos.errors import UserError, shown
 from llmasos.hub.formats import FORMATS, HFConfig, HFFormat
+from llmasos.hub.resolve import name_of
 from llmasos.hub.tokenizers import load_any_tokenizer
 from llmasos.hub.weights import MAX_SHARD_BYTES, read_weights, write_weights
 from llmasos.models import Model, ModelConfig, build_model, load_model, weights_of
@@ -65,9 +66,10 @@ def read_model(folder: Path, device: torch.device | str = "cpu", say: Say = warn
     config, format = read_published_config(folder)
     published = read_weights(folder)
     model = build_on_meta(config, sum(tensor.numel() for tensor in published.values()))
-    tensors = convert_tensors(model, config, format, published, str(folder), say)
+    tensors = convert_tensors(model, config, format, published, name_of(folder), say)
     if missing := [name for name in weights_of(model) if name not in tensors]:
-        say(f"{folder} has no weights for {', '.join(missing)}: these are initialized at random and need training.")
+        what = f"{name_of(folder)} has no weights for {', '.join(missing)}"
+        say(f"{what}: these are initialized at random and need training.")
         initial = weights_of(build_model(config))
         tensors |= {name: initial[name] for name in missing}
     assign_weights(model, tensors)
@@ -98,7 +100,7 @@ def copy_weights(model: Model, folder: Path, with_head: bool) -> None:
             _, format = read_published_config(folder)
             # Weights of another head are ignored; parts that the file leaves out keep their initial weights.
             tensors = convert_tensors(
-                target, model.config, format, read_weights(folder), str(folder), lambda text: None
+                target, model.config, format, read_weights(folder), name_of(folder), lambda text: None
             )
         else:
             tensors = read_own_backbone(target, model.config.head, config, folder)

@@ -70,6 +70,21 @@ def find_model_folder(name: str | Path, say: Callable[[str], None] = warnings.wa
     )
 
 
+def name_of(folder: str | Path) -> str:
+    """Return the name by which the user knows a model's folder: a shipped model's, that on the hub, or the path.
+
+    >>> name_of("/home/me/.cache/huggingface/hub/models--OWNER--NAME/snapshots/607a30d7"), name_of("runs/storyworld")
+    ('OWNER/NAME', 'runs/storyworld')
+    """
+    folder = Path(folder)
+    if folder.parent == SHIPPED:
+        return folder.name
+    repository = folder.parent.parent.name
+    if folder.parent.name == "snapshots" and repository.startswith("models--"):
+        return repository.removeprefix("models--").replace("--", "/")
+    return str(folder)
+
+
 def shipped_models() -> list[str]:
     """Return the names of the models that come with the library."""
     return sorted(path.parent.name for path in SHIPPED.glob("*/config.json"))

@@ -246,12 +246,15 @@ def compare(pretrained: dict[str, Any], baseline: dict[str, Any]) -> str:
 
 def describe_model(recipe: Recipe, config: ModelConfig) -> str:
     """The model's name and sizes."""
-    settings, source = recipe.model, ""
+    settings, name, source = recipe.model, recipe.model.preset, ""
     if settings.init_from is not None:
+        from llmasos.hub.resolve import name_of  # loads the hub, which few runs need
+
+        name = name_of(settings.init_from)
         source = " (its weights)" if settings.init_weights else " (its sizes, random weights)"
     decoder = f" and {config.n_decoder_layers}" if config.family == "transformer" else ""
     sizes = f"{config.n_layers}{decoder} layers of width {config.d_model}, context {config.context_length}"
-    return f"{settings.init_from or settings.preset}{source}, {sizes}"
+    return f"{name}{source}, {sizes}"
 
 
 def describe_size(model: Model) -> str:
