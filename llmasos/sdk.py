@@ -104,6 +104,9 @@ class LLMTrainer:
     ) -> "LLMTrainer":
         """Open a model.
 
+        >>> LLMTrainer.from_pretrained("storyworld-gpt", device="cpu")
+        LLMTrainer(storyworld-gpt (gpt), 0.87M parameters, bpe, cpu)
+
         Args:
             name: a folder (a model's or a run's), a shipped model (`python -m llmasos models`), or a model of the
                 Hugging Face hub such as "gpt2": from its cache, or downloaded.
@@ -132,12 +135,21 @@ class LLMTrainer:
         """Fine-tune the model, on your own data or on any dataset. Afterwards, this object is the trained model.
 
             model.train("my_book.txt")
-            model.train([("a fine film", "good"), ("a waste of time", "bad"), …], epochs=5)
+            model.train(zip(texts, labels), epochs=5)
             model.train("storyworld", max_steps=100, freeze_layers=2, learning_rate=1e-4)
 
+        >>> things = ("story", "song", "house", "kite", "lamp", "drum")
+        >>> model = LLMTrainer.from_pretrained("storyworld-bert")
+        >>> reviews = [(f"a lovely {thing}", "good") for thing in things]
+        >>> reviews += [(f"a broken {thing}", "bad") for thing in things]
+        >>> _ = model.train(reviews, max_steps=40, learning_rate=2e-3, verbose=False)
+        >>> [next(iter(model.classify(text))) for text in ("a lovely boat", "a broken chair")]
+        ['good', 'bad']
+
         Args:
-            train_data: a text, a list of texts, a list of (text, label) or (source, target), a list of dictionaries,
-                a path, or a dataset's name (see `datasets/infer.py`).
+            train_data: a text, a list of texts, a list of (text, label) or (source, target), a table or a list of
+                dictionaries, a path, a dataset's name, or {"train": …, "validation": …} (see `datasets/infer.py` and
+                `datasets/in_memory.py`).
             eval_data: the same for validation; None = a tenth of the data.
             task: a name in `llmasos/capabilities.py`, such as "text-classification"; None = the first that fits
                 the model and the data, which is printed.
@@ -250,6 +262,13 @@ class LLMTrainer:
     ) -> Report:
         """How good the model is: metrics with their 95 % intervals, and a few mistakes.
 
+        >>> model = LLMTrainer.from_pretrained("storyworld-de-en")
+        >>> german, english = "Es war einmal ein mutiger Junge namens Paul.", "Once there was a brave boy called Paul."
+        >>> print(model.evaluate([(german, english)], verbose=False))
+        metric  value   95 % interval  n
+        BLEU    100.00                 1  nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp
+        chrF2   100.00                 1  nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no
+
         Args:
             data: as for `train`. Of a dataset its own held-out part is used; of your own data, all of it.
             task: as for `train`.
@@ -273,6 +292,10 @@ class LLMTrainer:
     def generate(self, prompt: str | Iterable[str], n: int = 1, **options: Any) -> Any:
         """Continue a text (a GPT). Returns the new text; a list of texts for a list of prompts or n > 1.
 
+        >>> model = LLMTrainer.from_pretrained("storyworld-gpt")
+        >>> model.generate("One cold morning", temperature=0, stop=".")
+        ' she started to make a blue shawl for Uncle Otto'
+
         Args:
             prompt: one or several.
             n: how many continuations of each.
@@ -286,7 +309,12 @@ class LLMTrainer:
 
     @checked
     def stream(self, prompt: str, **options: Any) -> Iterator[str]:
-        """The same piece by piece, while it is generated."""
+        """The same piece by piece, while it is generated.
+
+        >>> model = LLMTrainer.from_pretrained("storyworld-gpt")
+        >>> list(model.stream("One cold morning", temperature=0, max_new_tokens=6))
+        [' she', ' start', 'ed', ' to', ' make', ' a']
+        """
         self.check("completion")
         events = stream(self.model, self.tokenizer, [prompt], SamplingOptions(**options))
         return (event.text for event in events)
@@ -294,6 +322,10 @@ class LLMTrainer:
     @checked
     def chat(self, messages: str | Mapping | Iterable[Mapping | Message], **options: Any) -> str:
         """The assistant's next message (an instruction-tuned GPT).
+
+        >>> model = LLMTrainer.from_pretrained("storyworld-chat")
+        >>> model.chat("Tell me a story about Emma and a kite.", temperature=0, stop=".")
+        'Emma was small and cheerful and lived in a small house on the hill'
 
         Args:
             messages: the user's message, or the conversation so far: {"role": …, "content": …}, in order.
@@ -310,6 +342,9 @@ class LLMTrainer:
     def translate(self, text: str | Iterable[str], **options: Any) -> Any:
         """Write the target of a source text (a Transformer), by beam search.
 
+        >>> LLMTrainer.from_pretrained("storyworld-de-en").translate("Es war einmal ein mutiger Junge namens Paul.")
+        'Once there was a brave boy called Paul.'
+
         Args:
             text: one or several.
             options: fields of `BeamOptions`: beams, length_penalty, max_new_tokens.
@@ -324,14 +359,27 @@ class LLMTrainer:
 
     @checked
     def fill_mask(self, text: str, n: int = 5) -> list[list[tuple[str, float]]]:
-        """The n most likely tokens for each [MASK] in a text, with their probabilities (a BERT)."""
+        """The n most likely tokens for each [MASK] in a text, with their probabilities (a BERT).
+
+        >>> model = LLMTrainer.from_pretrained("storyworld-bert")
+        >>> [word for word, probability in model.fill_mask("Once there was a [MASK] girl called Anna.", n=3)[0]]
+        ['careful', 'proud', 'shy']
+        """
         self.check("fill-mask")
         at_least_one("n", n)
         return fill_masks(self.model, self.tokenizer, text, n)
 
     @checked
     def classify(self, text: str | Iterable[str]) -> Any:
-        """Each label with its probability, the most likely first (a classifier); a list of that for several texts."""
+        """Each label with its probability, the most likely first (a classifier); a list of that for several texts.
+
+        >>> model = LLMTrainer.from_pretrained("storyworld-bert")
+        >>> things = ("story", "song", "house", "kite", "lamp", "drum")
+        >>> reviews = [(f"a {word} {thing}", word) for word in ("good", "bad") for thing in things]
+        >>> _ = model.train(reviews, max_steps=40, learning_rate=2e-3, verbose=False)
+        >>> {label: round(probability) for label, probability in model.classify("a bad chair").items()}
+        {'bad': 1, 'good': 0}
+        """
         self.check("classification")
         texts = [text] if isinstance(text, str) else list(text)
         labels = self.model.config.labels
@@ -341,7 +389,21 @@ class LLMTrainer:
 
     @checked
     def answer(self, question: str, context: str) -> BestAnswer:
-        """The piece of the context that answers the question (extractive QA); its `text` is "" if none does."""
+        """The piece of the context that answers the question (extractive QA); its `text` is "" if none does.
+
+        >>> places = ("by the river", "in the red house", "near the forest", "in the village")
+        >>> model = LLMTrainer.from_pretrained("storyworld-bert")
+        >>> _ = model.train(
+        ...     [
+        ...         {"context": f"{name} lived {place} and had a kite.", "question": f"Where did {name} live?",
+        ...          "answer": place}
+        ...         for name in ("Anna", "Paul", "Emma", "Leo") for place in places
+        ...     ],
+        ...     max_steps=40, learning_rate=2e-3, verbose=False,
+        ... )
+        >>> model.answer("Where did Clara live?", "Clara lived under the old bridge and had a drum.").text
+        'under the old bridge'
+        """
         self.check("question-answering")
         return answer_questions(self.model, self.tokenizer, [QA(context, question, ())])[0]
 
@@ -349,7 +411,13 @@ class LLMTrainer:
     def embed(
         self, text: str | Iterable[str], pooling: str = "mean", normalize: bool = True, batch_size: int = 64
     ) -> Tensor:
-        """A vector (C,) of unit length for a text; (N, C) for several. `tasks/embedding.py` explains the options."""
+        """A vector (C,) of unit length for a text; (N, C) for several. `tasks/embedding.py` explains the options.
+
+        >>> model = LLMTrainer.from_pretrained("storyworld-bert")
+        >>> lost, found, river = model.embed(["The lamp was lost.", "The lamp was found.", "Paul lived by the river."])
+        >>> bool(lost @ found > lost @ river)  # the cosine of the angle between two vectors
+        True
+        """
         self.check("embedding")
         texts = [text] if isinstance(text, str) else list(text)
         vectors = embed(self.model, self.tokenizer, texts, pooling, normalize, at_least_one("batch_size", batch_size))
@@ -358,6 +426,10 @@ class LLMTrainer:
     @checked
     def save_pretrained(self, folder: str | Path, half: bool = False) -> None:
         """Write model and tokenizer to a folder, completely or not at all. Where it can, transformers opens it too.
+
+        >>> LLMTrainer.from_pretrained("storyworld-gpt").save_pretrained("my_llm")
+        >>> LLMTrainer.from_pretrained("my_llm").generate("One cold morning", temperature=0, stop=".")
+        ' she started to make a blue shawl for Uncle Otto'
 
         Args:
             folder: created if needed. A folder with other files in it is rejected.

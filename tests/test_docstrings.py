@@ -7,13 +7,16 @@ import pkgutil
 import pytest
 
 import llmasos
+from llmasos.datasets import infer
 
 MODULES = sorted(module.name for module in pkgutil.walk_packages(llmasos.__path__, "llmasos."))
 WITH_EXAMPLES = ["nn", "models", "tokenizers", "datasets", "objectives", "training", "evaluation"]
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_the_examples_of(name):
+def test_the_examples_of(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where some save a model
+    monkeypatch.setattr(infer, "cache_folder", lambda: tmp_path)
     assert doctest.testmod(importlib.import_module(name)).failed == 0, f"run  python -m doctest -v  on {name}"
 
 
