@@ -90,7 +90,7 @@ def checked_output() -> Iterator[Output]:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
     before = sys.stdout, sys.stderr
     if hasattr(sys.stdin, "reconfigure"):
-        sys.stdin.reconfigure(errors="surrogateescape")  # see `well_formed`
+        sys.stdin.reconfigure(errors="surrogateescape", newline="\n")  # see `well_formed`, `typed_lines`
     out, error = Output(sys.stdout), Output(sys.stderr, forgiving=True)
     sys.stdout, sys.stderr = out, error  # type: ignore[assignment]
     try:

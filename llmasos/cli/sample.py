@@ -14,6 +14,7 @@ from pathlib import Path
 
 from llmasos.cli.cli import ArgumentParser
 from llmasos.cli.terminal import Screen, note, typed_lines
+from llmasos.datasets.text_io import read_blocks
 from llmasos.errors import UserError
 from llmasos.generation import BeamOptions, SamplingOptions, generate, stream
 from llmasos.hub import find_model_folder, load_pretrained
@@ -155,13 +156,12 @@ def default_prompt(folder: Path) -> str:
 
 def read_prompt_file(name: str) -> str:
     """The text of a prompt file, without the newline at its end; "-" is standard input."""
+    if name != "-":
+        return "".join(read_blocks(Path(name))).removesuffix("\n")
     try:
-        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-        return data.decode("utf-8").removesuffix("\n")
-    except OSError as error:
-        raise UserError(f"the prompt file {name} cannot be read ({error.strerror}); check the path.") from error
+        return sys.stdin.buffer.read().decode("utf-8-sig").replace("\r\n", "\n").removesuffix("\n")
     except UnicodeDecodeError as error:
-        raise UserError(f"the prompt file {name} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from error
+        raise UserError(f"standard input is not UTF-8 text (byte {error.start}); convert it to UTF-8.") from error
 
 
 class Writer:

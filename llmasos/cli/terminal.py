@@ -67,7 +67,7 @@ def typed_lines() -> Iterator[str]:
         except (EOFError, OSError):  # Ctrl-D, or the terminal is gone
             print(file=sys.stderr)
             return
-        yield well_formed(line)
+        yield well_formed(line.removesuffix("\r"))  # a lone "\r" inside ends no line
 
 
 def well_formed(text: str) -> str:

@@ -27,6 +27,7 @@ from llmasos.datasets.paths import title_of
 from llmasos.datasets.tables import TABLE_ENDINGS, read_texts
 from llmasos.datasets.text_io import (
     COMPRESSED_ENDINGS,
+    contains,
     ending_of,
     file_digest,
     file_fingerprint,
@@ -228,15 +229,8 @@ class FileDocuments(ManyDocuments):
 
 
 def has_marks(path: Path) -> bool:
-    """Whether a text file has an `END_OF_TEXT` inside. It is read up to the first."""
-    if ending_of(path) in (*UNMARKED_ENDINGS, *TABLE_ENDINGS) or not path.stat().st_size:
-        return False
-    tail = ""  # the start of a mark that the end of a block cut in two
-    for block in read_blocks(path):
-        if END_OF_TEXT in tail + block:
-            return True
-        tail = block[1 - len(END_OF_TEXT) :]
-    return False
+    """Whether a text file has an `END_OF_TEXT` inside."""
+    return ending_of(path) not in (*UNMARKED_ENDINGS, *TABLE_ENDINGS) and contains(path, END_OF_TEXT)
 
 
 def split_at_marks(blocks: Iterable[str]) -> Iterator[str]:

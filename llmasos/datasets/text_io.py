@@ -34,10 +34,10 @@ UNPACKERS = {  # module with an `open` → how the files begin that it unpacks
     "compression.zstd": rb"\x28\xb5\x2f\xfd",
 }
 BYTE_ORDER_MARKS = (  # that of UTF-32 starts with that of UTF-16
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 
 # No match of the GPT-2 or cl100k split patterns crosses a single newline between two visible characters, so a text
@@ -95,6 +95,18 @@ def read_blocks(path: Path) -> Iterator[str]:
         raise UserError(f"{path} {problem}; {remedy}.")
     if held_back:
         yield held_back
+
+
+def contains(path: Path, text: str) -> bool:
+    """Whether a text file contains an ASCII text. Bytes are searched, several times as fast as reading the text."""
+    wanted, tail = b"", b""
+    with _open_unpacked(path) as file:
+        while block := file.read(BLOCK_BYTES):
+            wanted = wanted or text.encode(_encoding_of(path, block))
+            if wanted in block or wanted in tail + block[: len(wanted)]:
+                return True
+            tail = (tail + block)[1 - len(wanted) :]  # of the text, the end of a block may hold the start
+    return False
 
 
 def read_pieces(blocks: Iterator[str]) -> Iterator[str]:
@@ -225,7 +237,7 @@ def _convert(path: Path, command: str) -> str:
 
 def _not_unicode(path: Path, encoding: str, position: int) -> UserError:
     remedy = _convert(path, "iconv -f WINDOWS-1252 -t UTF-8") + ", if that is its encoding"
-    return UserError(f"{path} is not {encoding.upper()} text at byte {position:,}; {remedy}.")
+    return UserError(f"{path} is not {encoding[:6].upper()} text at byte {position:,}; {remedy}.")
 
 
 def find_text_files(folder: Path, endings: tuple[str, ...], skip: frozenset[str] = frozenset()) -> list[Path]:

@@ -85,8 +85,9 @@ def test_the_same_seed_prints_the_same_text(command):
     assert texts[0] == texts[1] != texts[2]
 
 
-def test_a_prompt_file_is_one_prompt_without_its_last_newline(command, tmp_path):
-    (tmp_path / "prompt.txt").write_text("first line\nsecond line\n")
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_prompt_file_is_one_prompt_without_its_last_newline(command, tmp_path, encoding):
+    (tmp_path / "prompt.txt").write_bytes("first line\r\nsecond line\r\n".encode(encoding))
     _, out, _ = command("--prompt-file", str(tmp_path / "prompt.txt"), "--max-new-tokens", "3")
     assert out.startswith("first line\nsecond line") and not out.startswith("first line\nsecond line\n")
 
@@ -139,7 +140,7 @@ BAD_FLAGS = [
     (["--n", "0"], "n is 0"),
     (["--stop", ""], "stop string"),
     (["--n", "2", "--stream"], "not 2"),
-    (["--prompt-file", "no/such/file"], "no/such/file cannot be read"),
+    (["--prompt-file", "no/such/file"], "could not read no/such/file"),
 ]
 
 
@@ -153,7 +154,7 @@ def test_a_bad_flag_is_one_sentence_on_stderr(command, flags, sentence):
 def test_a_prompt_file_that_is_not_utf8_is_an_error(command, tmp_path):
     (tmp_path / "binary").write_bytes(b"ab\xff\xfe")
     status, _, err = command("--prompt-file", str(tmp_path / "binary"))
-    assert status == 2 and "not UTF-8 text (byte 2)" in err
+    assert status == 2 and "not UTF-8 text at byte 2" in err
 
 
 def test_a_missing_folder_or_one_without_a_model_is_an_error(command, tmp_path):

@@ -1,6 +1,7 @@
 """What ends a line, and how a file is packed and encoded: every reader of the library sees the same lines."""
 
 import bz2
+import codecs
 import gzip
 import json
 import lzma
@@ -71,6 +72,19 @@ def test_a_text_is_the_same_however_it_is_packed_or_encoded(tmp_path, form):
     assert "".join(source.documents("train")) + "".join(source.documents("val")) == expected
     assert list(read_lines(path)) == expected.split("\n")
     assert infer_format(path).formats == ("text",)
+
+
+@pytest.mark.parametrize("form", ["", *PACKED, *ENCODINGS, "utf-16-be"])
+def test_marks_between_documents_are_found_in_every_form(tmp_path, form):
+    path = tmp_path / f"a.txt{form if form in PACKED else ''}"
+    for text, documents in (("eins<|endoftext|>zwei\n", {"eins", "zwei"}), ("eins<|endoftext|\r\n>zwei drei", None)):
+        content = text.encode(form) if form and form not in PACKED else text.encode()
+        path.write_bytes(PACKED[form](content) if form in PACKED else content)
+        if form == "utf-16-be":
+            path.write_bytes(codecs.BOM_UTF16_BE + content)
+        source = open_text(path)
+        assert not documents or {*source.documents("train"), *source.documents("val")} == documents
+        assert ("between them" in source.description) == bool(documents)
 
 
 def test_tables_and_documents_may_be_packed_and_a_folder_has_them_too(tmp_path):
