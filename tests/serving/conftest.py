@@ -17,7 +17,7 @@ from llmasos.serving.http.server import HTTPServer
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
              "--disable-component-update", "--disable-sync"]  # fmt: skip
-IN_THE_BACKGROUND = "Object.defineProperty(document, 'visibilityState', {get: () => 'hidden'})"
+IN_THE_BACKGROUND = "Object.defineProperty(document, 'visibilityState', {get: () => 'hidden', configurable: true})"
 
 
 @pytest.fixture(scope="module")

@@ -44,18 +44,17 @@ async function fetchJson(tab, path, body, signal) {
   return (await post(tab, path, body, signal)).json();
 }
 
-/**
- * The JSON of each server-sent event: lines "data: {…}", an empty line after each, and "data: [DONE]" at the end. The
- * response is read to its end, without a `TextDecoderStream`: otherwise Chromium counts the request as aborted.
- */
+/** The JSON of each server-sent event: lines "data: {…}", an empty line after each, and "data: [DONE]" at the end. */
 async function* eventsOf(response) {
-  const reader = response.body.getReader(), decoder = new TextDecoder();
+  // Chromium calls a request aborted if a reader alone has read a response of unknown length. So a copy is read as well.
+  response.clone().text().catch(() => {});
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let buffer = "", ended = false;
   try {
     for (;;) {
       const {value, done} = await reader.read();
       if (done) break;
-      const parts = (buffer + decoder.decode(value, {stream: true})).split(/\r?\n\r?\n/);
+      const parts = (buffer + value).split(/\r?\n\r?\n/);
       buffer = parts.pop();
       for (const part of parts) {
         const lines = part.split(/\r?\n/).filter(line => line.startsWith("data:"));
