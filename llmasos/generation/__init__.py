@@ -4,7 +4,7 @@ from llmasos.generation.beam import Hypothesis, beam_search
 from llmasos.generation.decoder import Decoder
 from llmasos.generation.generate import Generation, TokenEvent, generate, generate_from, stream, stream_from
 from llmasos.generation.naive import beam_search_naive, generate_naive
-from llmasos.generation.options import BeamOptions, SamplingOptions
+from llmasos.generation.options import BeamOptions, SamplingOptions, options_for
 from llmasos.generation.sequence import SequenceState
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "generate",
     "generate_from",
     "generate_naive",
+    "options_for",
     "stream",
     "stream_from",
 ]

@@ -32,7 +32,7 @@ from typing import NamedTuple
 import torch
 
 from llmasos.generation.decoder import Decoder
-from llmasos.generation.options import BeamOptions
+from llmasos.generation.options import BeamOptions, options_for
 from llmasos.generation.prompts import Prompt, batches_by_length, prepare
 from llmasos.generation.sequence import SequenceState
 from llmasos.models import Model
@@ -74,7 +74,7 @@ def beam_search(
         model: a GPT or a Transformer, on any device, in any mode (dropout is off while this runs).
         tokenizer: the one the model was trained with.
         texts: prompts as in `generate`, or sources as in `generate_from`.
-        options: the number of beams and the length penalty (None = the defaults of `BeamOptions`).
+        options: the number of beams and the length penalty (None = as the model recommends, see `options_for`).
         batch_size: how many texts are searched at once; texts of similar length are batched together.
 
     Returns:
@@ -84,7 +84,7 @@ def beam_search(
         UserError: a source is empty or too long, the tokenizer does not fit the model, the model cannot generate, or
             its output is not a number.
     """
-    prompts, options = prepare(model, tokenizer, texts, options or BeamOptions())
+    prompts, options = prepare(model, tokenizer, texts, options or options_for(model, BeamOptions))
     results: list[list[Hypothesis]] = [[] for _ in prompts]
     with eval_mode(model):
         for indices in batches_by_length(prompts, batch_size):

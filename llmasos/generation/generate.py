@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from llmasos.errors import UserError
 from llmasos.generation.decoder import Decoder
-from llmasos.generation.options import SamplingOptions
+from llmasos.generation.options import SamplingOptions, options_for
 from llmasos.generation.prompts import Prompt, batches_by_length, prepare
 from llmasos.generation.sequence import SequenceState
 from llmasos.generation.stop_strings import SequenceStream
@@ -77,7 +77,7 @@ def generate(
         model: a causal language model, on any device, in any mode (dropout is off while this runs).
         tokenizer: the one the model was trained with.
         prompts: texts of any lengths, or their token ids; an empty one makes the model begin a new document.
-        options: how to sample and when to stop (None = the defaults of `SamplingOptions`).
+        options: how to sample and when to stop (None = as the model recommends, see `options_for`).
         n_samples: the number of continuations of each prompt. They differ from each other unless temperature is 0, and
             do not depend on the other prompts (so two equal prompts get the same texts).
 
@@ -166,7 +166,7 @@ def _prepare(
     config = model.config
     if config.family != family and config.family in functions:
         raise UserError(f"the model is a {config.family}: use {functions[config.family]}.")
-    return prepare(model, tokenizer, texts, options or SamplingOptions())
+    return prepare(model, tokenizer, texts, options or options_for(model, SamplingOptions))
 
 
 def _gather(events: Iterable[TokenEvent], prompts: list[Prompt], n_samples: int) -> list[Generation]:

@@ -48,7 +48,7 @@ def constrain(
         for *start, last in config.bad_words_ids:
             if list(text[len(text) - len(start) :]) == start:
                 forbidden.append(last)
-        row[forbidden] = False
+        row[[id for id in forbidden if 0 <= id < len(row)]] = False
     return logits.masked_fill(~allowed, -math.inf)
 
 

@@ -20,6 +20,12 @@ from torch import Tensor, nn
 
 from llmasos.errors import UserError, shown
 from llmasos.hub.formats import FORMATS, HFConfig, HFFormat
+from llmasos.hub.generation_config import (
+    TEMPLATE_FILE,
+    read_chat_template,
+    read_generation_config,
+    write_generation_config,
+)
 from llmasos.hub.resolve import name_of
 from llmasos.hub.tokenizers import load_any_tokenizer
 from llmasos.hub.weights import MAX_SHARD_BYTES, read_weights, write_weights
@@ -62,7 +68,9 @@ def read_model(folder: Path, device: torch.device | str = "cpu", say: Say = warn
     """
     folder = Path(folder)
     if not is_published(folder):
-        return load_model(folder, device)
+        model = load_model(folder, device)
+        model.generation_config = read_generation_config(folder, model.config, say)
+        return model
     config, format = read_published_config(folder)
     published = read_weights(folder)
     model = build_on_meta(config, sum(tensor.numel() for tensor in published.values()))
@@ -73,6 +81,7 @@ def read_model(folder: Path, device: torch.device | str = "cpu", say: Say = warn
         initial = weights_of(build_model(config))
         tensors |= {name: initial[name] for name in missing}
     assign_weights(model, tensors)
+    model.generation_config = read_generation_config(folder, config, say)
     return model.to(device).eval()
 
 
@@ -104,6 +113,7 @@ def copy_weights(model: Model, folder: Path, with_head: bool) -> None:
             )
         else:
             tensors = read_own_backbone(target, model.config.head, config, folder)
+    model.generation_config = read_generation_config(folder, model.config, lambda text: None)
     weights = weights_of(target)
     for name, tensor in tensors.items():
         weights[name].copy_(tensor)
@@ -143,6 +153,7 @@ def read_tokenizer(folder: Path, config: ModelConfig) -> Tokenizer:
             f"trained with another one (of at most {config.vocab_size:,} ids): its predictions would be meaningless. "
             "Fetch the folder again, or save model and tokenizer together."
         )
+    tokenizer.chat_template = read_chat_template(Path(folder))
     return tokenizer
 
 
@@ -168,22 +179,27 @@ def write_model(
     config = model.config
     weights = {name: t if dtype is None else t.to(dtype) for name, t in weights_of(model).items()}
     format, fields = published_format(config)
+    special: dict[str, int] = {}
     if format is None:
         fields = config.to_dict()
         tensors: Mapping[str, Tensor] = weights
     else:
-        fields |= {"architectures": [format.architecture(config)]}
-        fields |= special_ids(fields, tokenizer)
+        special = special_ids(fields, tokenizer)
+        fields |= {"architectures": [format.architecture(config)], **special}
         tensors = {m.published: m.save([weights[name] for name in m.ours]) for m in format.mappings(config)}
         dtype_name = str(next(iter(tensors.values())).dtype).removeprefix("torch.")
         fields |= {"dtype": dtype_name, "torch_dtype": dtype_name}  # the first is for transformers 5, the second before
     if tokenizer is not None:
         tokenizer.save(folder)
-        for template in TEMPLATES.values():
-            if template.jinja and set(template.needs) <= set(tokenizer.special_tokens):
-                write_text(folder / "chat_template.jinja", template.jinja)
+        names = set(tokenizer.special_tokens)
+        ours = [
+            template.jinja for template in TEMPLATES.values() if template.jinja and names.issuperset(template.needs)
+        ]
+        for program in [tokenizer.chat_template] if tokenizer.chat_template else ours:
+            write_text(folder / TEMPLATE_FILE, program)
         fields[TOKENIZER] = tokenizer.fingerprint()
     write_json(folder / "config.json", fields)
+    write_generation_config(folder, model, special, tokenizer)
     write_weights(folder, tensors, max_shard_bytes)
     return None if format is None else format.architecture(config)
 

@@ -1,11 +1,18 @@
 """How to prompt a model: chat templates, few-shot prompts, and several answers to choose from."""
 
-from llmasos.prompting.chat_template import TEMPLATES, ChatTemplate, EncodedChat, Message, template_of
+from llmasos.prompting.chat_template import (
+    TEMPLATES,
+    ChatTemplate,
+    EncodedChat,
+    Message,
+    own_template_note,
+    template_of,
+)
 from llmasos.prompting.conversation import Conversation, Dropped
 from llmasos.prompting.few_shot import FewShot, FewShotPrompt
 from llmasos.prompting.self_consistency import MajorityVote, majority_vote
 
 __all__ = [
     "TEMPLATES", "ChatTemplate", "Conversation", "Dropped", "EncodedChat", "FewShot", "FewShotPrompt", "MajorityVote",
-    "Message", "majority_vote", "template_of",
+    "Message", "majority_vote", "own_template_note", "template_of",
 ]  # fmt: skip

@@ -13,8 +13,8 @@ characters, and cannot write a message in another role. (The template `plain`, f
 guarantee that.)
 
 Published models have their template as a Jinja program in `tokenizer_config.json`. We do not run it: it is code from
-the internet. Instead, one of the templates below is chosen by the model's special tokens. If such a program would add a
-default system message, it is not added.
+the internet. Instead, one of the templates below is chosen by the model's special tokens, and `own_template_note` says
+so. If such a program would add a default system message, it is not added.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -156,14 +156,34 @@ TEMPLATES = {  # in the order in which they are tried
 def template_of(tokenizer: Tokenizer) -> ChatTemplate:
     """The first template for which the tokenizer has the special tokens.
 
+    The plain template ends a message with the token that ends a text, whatever its name is.
+
     Raises:
         UserError: the tokenizer has no end-of-text token, so it cannot even use the plain template.
     """
     for template in TEMPLATES.values():
         if all(name in tokenizer.special_tokens for name in (*template.needs, template.end)):
             return template
+    try:
+        return replace(TEMPLATES[PLAIN], end=tokenizer.token_text(tokenizer.end_of_text))
+    except KeyError:  # a BERT's
+        pass
     raise UserError(f"a {tokenizer.kind} tokenizer has no {END_OF_TEXT} token, so it cannot encode conversations; use "
                     "one that has.")  # fmt: skip
+
+
+def own_template_note(tokenizer: Tokenizer) -> str:
+    """A sentence for who chats with a model that brings a template of its own; "" if it brings none, or one of ours."""
+    program = tokenizer.chat_template
+    if program is None or program.strip() in [template.jinja.strip() for template in TEMPLATES.values()]:
+        return ""
+    template = template_of(tokenizer)
+    user, assistant = (template.before.format(role=role) for role in template.roles[1:])
+    form = f"{user}…{template.end}{template.after}{assistant}"
+    return (
+        f"the model brings a chat template of its own, a program that is not run here; it is asked in the form "
+        f"{template.name} instead, {form!r}, so it may answer worse than it can."
+    )
 
 
 def special_tokens_for(template: str) -> tuple[str, ...]:

@@ -60,6 +60,7 @@ class Tokenizer(ABC):
 
     kind: str
     begin_of_text: int | None = None  # the id that the model expects before a text, if any
+    chat_template: str | None = None  # the Jinja program that a published model brings, which is not run here
     split_pattern: str | None = None  # the regular expression that splits a text into words, if any
 
     def __init__(self, tokens: Sequence[bytes], special_tokens: dict[str, int], lowercase: bool = False):
