@@ -24,11 +24,11 @@ from llmasos.datasets.in_memory import materialize, split_by_name
 from llmasos.datasets.infer import TEXT_PAIRS, DataSpec, infer_format
 from llmasos.errors import UserError
 from llmasos.evaluation.show_table import ShownAsTable
-from llmasos.generation import BeamOptions, SamplingOptions, beam_search, generate, stream
+from llmasos.generation import BeamOptions, SamplingOptions, beam_search, generate, options_for, stream
 from llmasos.models import Model, n_parameters
 from llmasos.nn import is_quantized
 from llmasos.objectives import BestAnswer
-from llmasos.prompting import Message
+from llmasos.prompting import Message, own_template_note
 from llmasos.settings import check_choice
 from llmasos.tasks import Report, answer_questions, classify, embed, fill_masks, reply, task_class
 from llmasos.tasks.evaluate import setup_evaluation
@@ -92,6 +92,7 @@ class LLMTrainer:
     def __init__(self, model: Model, tokenizer: Tokenizer, name: str):
         self.model, self.tokenizer, self.name = model, tokenizer, name
         self.device = next(model.parameters()).device
+        self._template_noted = False  # whether `chat` has said in which form it asks
 
     @classmethod
     @checked
@@ -299,12 +300,14 @@ class LLMTrainer:
         Args:
             prompt: one or several.
             n: how many continuations of each.
-            options: fields of `SamplingOptions`: max_new_tokens, temperature, top_p, stop, seed, …
+            options: fields of `SamplingOptions`: max_new_tokens, temperature, top_p, stop, seed, …; the others are
+                as the model recommends.
         """
         self.check("completion")
         at_least_one("n", n)
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-        texts = [g.text for g in generate(self.model, self.tokenizer, prompts, SamplingOptions(**options), n)]
+        chosen = options_for(self.model, SamplingOptions, **options)
+        texts = [g.text for g in generate(self.model, self.tokenizer, prompts, chosen, n)]
         return texts[0] if isinstance(prompt, str) and n == 1 else texts
 
     @checked
@@ -316,7 +319,7 @@ class LLMTrainer:
         [' she', ' start', 'ed', ' to', ' make', ' a']
         """
         self.check("completion")
-        events = stream(self.model, self.tokenizer, [prompt], SamplingOptions(**options))
+        events = stream(self.model, self.tokenizer, [prompt], options_for(self.model, SamplingOptions, **options))
         return (event.text for event in events)
 
     @checked
@@ -336,7 +339,10 @@ class LLMTrainer:
             conversation: list[Mapping | Message] = [Message("user", messages)]
         else:
             conversation = [messages] if isinstance(messages, Mapping) else list(messages)
-        return reply(self.model, self.tokenizer, [conversation], SamplingOptions(**options))[0]
+        if (note := own_template_note(self.tokenizer)) and not self._template_noted:
+            say(note)
+            self._template_noted = True
+        return reply(self.model, self.tokenizer, [conversation], options_for(self.model, SamplingOptions, **options))[0]
 
     @checked
     def translate(self, text: str | Iterable[str], **options: Any) -> Any:
@@ -351,7 +357,7 @@ class LLMTrainer:
         """
         self.check("translation")
         sources = [text] if isinstance(text, str) else list(text)
-        results = beam_search(self.model, self.tokenizer, sources, BeamOptions(**options))
+        results = beam_search(self.model, self.tokenizer, sources, options_for(self.model, BeamOptions, **options))
         texts = [best.text.strip() for best, *_ in results]
         return texts[0] if isinstance(text, str) else texts
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from llmasos.cli.chat_backends import ChatBackend, LocalModel, ServerModel, as_dicts
 from llmasos.cli.cli import ArgumentParser
+from llmasos.cli.option_flags import add_option_flags, options_of
 from llmasos.cli.terminal import Screen, note, typed_lines
 from llmasos.datasets import open_examples
 from llmasos.errors import UserError
@@ -63,16 +64,10 @@ def make_parser() -> argparse.ArgumentParser:
          "prompt and answer, or with messages")  # fmt: skip
     flag("--vote", type=int, default=1, metavar="N", help="self-consistency: sample N answers and show the most common "
          "one (default: 1)")  # fmt: skip
-    flag("--max-new-tokens", type=int, default=200, metavar="N", help="maximum length of an answer, in tokens "
-         "(default: 200)")  # fmt: skip
-    flag("--temperature", type=float, default=0.8, metavar="X", help="sampling temperature; 0 is greedy (default: 0.8)")
-    flag("--top-p", type=float, metavar="P", help="nucleus sampling: sample from the smallest set of tokens with total "
-         "probability P")  # fmt: skip
-    flag("--seed", type=int, default=0, metavar="N", help="random seed; the same seed gives the same conversation "
-         "(default: 0)")  # fmt: skip
     flag("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="device to run on (default: auto)")
     flag("--quantize", choices=("int8",), help="store the weights in a quarter of the memory")
     flag("--api-key", metavar="KEY", help=f"API key of a server (better: set {API_KEY_VARIABLE})")
+    add_option_flags(parser, SamplingOptions)
     return parser
 
 
@@ -83,25 +78,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         UserError: there is no such model or server, it cannot chat, or a flag or a file is invalid.
     """
     args = make_parser().parse_args(arguments)
-    options = SamplingOptions(args.max_new_tokens, args.temperature, top_p=args.top_p, seed=args.seed)
-    if args.vote < 1:
-        raise UserError(f"--vote is {args.vote}; it must be at least 1.")
-    if args.vote > 1 and options.greedy:
-        raise UserError(f"--vote is {args.vote} with temperature {args.temperature:g}; it needs a temperature above 0, "
-                        "because otherwise all answers are the same.")  # fmt: skip
+    check_vote(args.vote, options_of(args, SamplingOptions))  # also checks the ranges, before anything is loaded
     examples = read_examples(args.few_shot) if args.few_shot else []
     backend: ChatBackend
     if url := server_url(args.model):
         backend = ServerModel(Client(url, args.api_key or os.environ.get(API_KEY_VARIABLE) or None))
     else:
         backend = LocalModel(args.model, args.device, args.quantize)
-    if backend.template == "plain":
+    options = options_of(args, SamplingOptions, backend.recommended)
+    check_vote(args.vote, options)
+    if backend.template_note:
+        note(backend.template_note)
+    elif backend.template == "plain":
         note(f"{backend.name} was not trained to chat: it sees the conversation as a text with the lines User: and "
              "Assistant:, and continues it as well as it can")  # fmt: skip
     note(greeting(backend))
     chat = Chat(backend, Conversation(args.system.strip(), examples), options, args.vote, Screen(sys.stdout))
     chat.run(typed_lines())
     return 0
+
+
+def check_vote(n_votes: int, options: SamplingOptions) -> None:
+    """Raise UserError if there is nobody to vote, or if all votes would be the same."""
+    if n_votes < 1:
+        raise UserError(f"--vote is {n_votes}; it must be at least 1.")
+    if n_votes > 1 and options.greedy:
+        raise UserError(f"--vote is {n_votes} with temperature 0; it needs a --temperature above 0, because otherwise "
+                        "all answers are the same.")  # fmt: skip
 
 
 def server_url(text: str) -> str | None:

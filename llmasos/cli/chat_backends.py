@@ -1,15 +1,17 @@
 """Who answers in `llmasos chat`: a model in this process, or one behind a server's URL."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import fields
 from typing import Any, Protocol
 
 from llmasos.capabilities import CAPABILITIES
 from llmasos.cli.terminal import note
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions, generate, stream
+from llmasos.generation.options import api_name
 from llmasos.hub import load_pretrained
-from llmasos.prompting import Message, template_of
+from llmasos.prompting import Message, own_template_note, template_of
 from llmasos.serving.app import API_KEY_VARIABLE
 from llmasos.serving.http.client import Client, ServerError, expected_shape
 from llmasos.training.device import pick_device
@@ -21,6 +23,8 @@ class ChatBackend(Protocol):
     Attributes:
         name: of the model.
         template: the name of its chat template.
+        template_note: a sentence about a template that the model brings and that is not run; "" if there is none.
+        recommended: options that the model recommends.
         context_length: of the model, in tokens.
         counts_exactly: whether `count` is exact, or an estimate.
         warnings: sentences about the last answer.
@@ -28,6 +32,8 @@ class ChatBackend(Protocol):
 
     name: str
     template: str
+    template_note: str
+    recommended: Mapping[str, Any]
     context_length: int
     counts_exactly: bool
     warnings: list[str]
@@ -57,6 +63,8 @@ class LocalModel:
             raise UserError(f"{name} is a {config.family}{head} and cannot chat; choose a GPT, or use this model with "
                             "`python -m llmasos sample`.")  # fmt: skip
         self.context_length, self._template = config.context_length, template_of(self.tokenizer)
+        self.recommended = self.model.generation_config.recommended
+        self.template_note = own_template_note(self.tokenizer)
         self.template, self._count = self._template.name, self._template.token_counter(self.tokenizer)
 
     def count(self, messages: Sequence[Message]) -> int:
@@ -85,6 +93,7 @@ class ServerModel:
     def __init__(self, client: Client):
         self.client = client
         self.warnings: list[str] = []
+        self.recommended: Mapping[str, Any]
         try:
             capabilities = client.capabilities
         except ServerError as error:
@@ -99,6 +108,13 @@ class ServerModel:
             served = client.served
             self.name = f"{served['id']} at {client.url}"
             self.template, self.context_length = str(served["chat_template"]), int(served["context_length"])
+            self.template_note = str(served["chat_template_note"])
+            recommended = {api: option for api, option in served["sampling"].items() if option["recommended"]}
+            self.recommended = {
+                field.name: recommended[api_name(field)]["default"]
+                for field in fields(SamplingOptions)
+                if api_name(field) in recommended
+            }
         self._tokens_per_character = 0.3  # typical; corrected after each answer
 
     def count(self, messages: Sequence[Message]) -> int:
@@ -123,7 +139,8 @@ class ServerModel:
 
     def _update(self, messages: Sequence[Message], response: dict[str, Any]) -> None:
         """Collect a response's warnings, and learn from it how many tokens the messages have."""
-        self.warnings += [warning for choice in response["choices"] for warning in choice.get("warnings", [])]
+        new = [warning for choice in response["choices"] for warning in choice.get("warnings", [])]
+        self.warnings += [warning for warning in new if warning != self.template_note]  # that is said at the beginning
         if response.get("usage"):
             self._tokens_per_character = response["usage"]["prompt_tokens"] / n_characters(messages)
 
@@ -140,10 +157,10 @@ def as_dicts(messages: Sequence[Message]) -> list[dict[str, str]]:
 
 def api_fields(options: SamplingOptions) -> dict[str, Any]:
     """Options as fields of the server's API."""
-    fields: dict[str, Any] = {
-        "max_tokens": options.max_new_tokens,
-        "temperature": options.temperature,
-        "seed": options.seed,
-    }
-    fields |= {"stop": list(options.stop)} if options.stop else {}
-    return fields | ({"top_p": options.top_p} if options.top_p else {})
+    values = {}
+    for field in fields(options):
+        if field.metadata:
+            value = getattr(options, field.name)
+            values[api_name(field)] = field.metadata["off"][0] if value is None else value
+    stop = {"stop": list(options.stop)} if options.stop else {}
+    return {**values, **stop, "seed": options.seed}

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llmasos.cli.cli import ArgumentParser
+from llmasos.cli.option_flags import add_option_flags, options_of
 from llmasos.cli.terminal import Screen, note, typed_lines
 from llmasos.datasets.text_io import read_blocks
 from llmasos.errors import UserError
@@ -63,29 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     flag("--n", type=int, default=1, metavar="N", help="samples per prompt (default: 1)")
 
-    flag = parser.add_argument_group("decoding").add_argument
-    flag("--max-new-tokens", type=int, default=200, metavar="N", help="maximum number of new tokens (default: 200)")
-    flag(
-        "--temperature",
-        type=float,
-        metavar="X",
-        help="divides the logits: 1 is the model's own distribution, lower is safer, higher more random, 0 is greedy "
-        "(default: 0.8; a Transformer uses beam search instead)",
-    )
-    flag("--beams", type=int, metavar="K", help="beam search with K beams instead of sampling")
-    flag("--length-penalty", type=float, metavar="X", help="beam search: exponent of the length norm (default: 0.6)")
-    flag("--top-k", type=int, metavar="K", help="sample from the K most likely tokens only")
-    flag("--top-p", type=float, metavar="P", help="sample from the smallest set of tokens with total probability P")
-    flag("--min-p", type=float, metavar="P", help="drop tokens less likely than P times the most likely one")
-    flag(
-        "--repetition-penalty",
-        type=float,
-        default=1.0,
-        metavar="X",
-        help="above 1, tokens that have occurred become less likely (default: 1, off)",
-    )
-    flag("--stop", action="append", default=[], metavar="TEXT", help=r"stop before this text; repeatable; \n works")
-    flag("--seed", type=int, default=0, metavar="N", help="the same seed gives the same text (default: 0)")
+    add_option_flags(parser, SamplingOptions, BeamOptions)
 
     flag = parser.add_argument_group("device and output").add_argument
     flag("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="where to compute (default: auto)")
@@ -115,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = pick_device(args.device)
     folder = find_model_folder(args.folder, say=note)
     model, tokenizer = load_pretrained(folder, device, say=note)
-    options = parse_options(args, model.config.family)
+    options = parse_options(args, model)
     is_lm = model.config.family == "gpt" and model.config.is_pretraining
     template = template_of(tokenizer) if is_lm else TEMPLATES["plain"]
     is_chat = template.name != "plain"  # a chat model answers the prompt instead of continuing it
@@ -134,16 +113,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         read_prompts(writer, options)
 
 
-def parse_options(args: argparse.Namespace, family: str = "gpt") -> SamplingOptions | BeamOptions:
-    """The checked decoding options: beam search with --beams, or by default for a Transformer; else sampling."""
-    flags = {name: value for name, value in vars(args).items() if value is not None}
-    if args.beams is not None or (family == "transformer" and args.temperature is None):
-        names = {field.name for field in dataclasses.fields(BeamOptions)}
-        return BeamOptions(**{name: value for name, value in flags.items() if name in names})
-    names = {field.name for field in dataclasses.fields(SamplingOptions)}
-    flags = {"temperature": 0.8} | {name: value for name, value in flags.items() if name in names}
-    flags["stop"] = tuple(stop.replace("\\n", "\n").replace("\\t", "\t") for stop in args.stop)
-    return SamplingOptions(**flags)
+def parse_options(args: argparse.Namespace, model: Model | None = None) -> SamplingOptions | BeamOptions:
+    """The checked decoding options: beam search with --beams, or by default for a Transformer; else sampling.
+
+    Args:
+        args: the parsed flags, which come first.
+        model: recommends the rest (None = nothing).
+    """
+    recommended = None if model is None else model.generation_config.recommended
+    is_transformer = model is not None and model.config.family == "transformer"
+    if "beams" in args or (is_transformer and "temperature" not in args):
+        return options_of(args, BeamOptions, recommended)
+    return options_of(args, SamplingOptions, recommended)
 
 
 def default_prompt(folder: Path) -> str:

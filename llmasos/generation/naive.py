@@ -10,6 +10,7 @@ same tokens.
 Dimensions: T text length, S source length, V vocabulary.
 """
 
+import math
 from collections.abc import Collection, Sequence
 
 import torch
@@ -98,7 +99,8 @@ def beam_search_naive(
                 logits = next_token_logits(model, text, source)[:, :vocab_size]  # (1, V)
                 logits = sampling.constrain(logits, model.generation_config, [text], [ids])
                 logprobs = logits[0].log_softmax(dim=-1).tolist()
-                candidates += [(total + logprob, [*ids, token]) for token, logprob in enumerate(logprobs)]
+                possible = [(token, logprob) for token, logprob in enumerate(logprobs) if logprob > -math.inf]
+                candidates += [(total + logprob, [*ids, token]) for token, logprob in possible]
             candidates.sort(key=lambda candidate: -candidate[0])  # a stable sort: equal candidates stay in order
             finished += [c for c in candidates[:K] if c[1][-1] in stop_ids]
             finished = sorted(finished, key=score, reverse=True)[:K]

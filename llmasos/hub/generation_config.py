@@ -39,10 +39,12 @@ def read_generation_config(folder: Path, config: ModelConfig, say: Callable[[str
     fields = read_json(file)
     if not isinstance(fields, dict):
         raise UserError(f"{file} is damaged: expected a JSON object; fetch it again, or delete it.")
-    if file.name == "config.json" and "family" in fields:  # our own format, which has no such fields
+    if file.name != FILE and "family" in fields:  # our own format, which has no such fields
         return GenerationConfig()
     if config.family == "transformer":
         fields = fields | encoder_decoder_fields(fields, published)
+    else:  # a prompt, which transformers never lets begin with another token
+        fields = {name: value for name, value in fields.items() if name != "forced_bos_token_id"}
     try:
         result = GenerationConfig.from_dict(fields, lambda text: say(f"{file}: {text}"))
         for kind in (SamplingOptions, BeamOptions):

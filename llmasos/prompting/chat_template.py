@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions
-from llmasos.tokenizers.tokenizer import END_OF_TEXT, Tokenizer
+from llmasos.tokenizers.tokenizer import CLS, END_OF_TEXT, Tokenizer
 
 ROLES = ("system", "user", "assistant")
 ASSISTANT = "assistant"
@@ -164,10 +164,8 @@ def template_of(tokenizer: Tokenizer) -> ChatTemplate:
     for template in TEMPLATES.values():
         if all(name in tokenizer.special_tokens for name in (*template.needs, template.end)):
             return template
-    try:
+    if CLS not in tokenizer.special_tokens:  # which a BERT's tokenizer has
         return replace(TEMPLATES[PLAIN], end=tokenizer.token_text(tokenizer.end_of_text))
-    except KeyError:  # a BERT's
-        pass
     raise UserError(f"a {tokenizer.kind} tokenizer has no {END_OF_TEXT} token, so it cannot encode conversations; use "
                     "one that has.")  # fmt: skip
 
@@ -182,7 +180,7 @@ def own_template_note(tokenizer: Tokenizer) -> str:
     form = f"{user}…{template.end}{template.after}{assistant}"
     return (
         f"the model brings a chat template of its own, a program that is not run here; it is asked in the form "
-        f"{template.name} instead, {form!r}, so it may answer worse than it can."
+        f"{form!r} ({template.name}) instead, so it may answer worse than it can."
     )
 
 

@@ -12,7 +12,7 @@ from llmasos.generation import BeamOptions, SamplingOptions
 from llmasos.generation.options import api_name, options_for
 from llmasos.models import Model, ModelConfig, n_parameters_of
 from llmasos.nn import is_quantized
-from llmasos.prompting import ChatTemplate, template_of
+from llmasos.prompting import ChatTemplate, own_template_note, template_of
 from llmasos.serving.engine import Engine
 from llmasos.serving.metrics import Metrics
 from llmasos.tokenizers import Tokenizer
@@ -52,6 +52,7 @@ class ServedModel:
         self.vocab_size = min(self.tokenizer.vocab_size, self.config.vocab_size)
         self.capabilities = capabilities_of(self.config.family, self.config.head)
         self.template: ChatTemplate | None = template_of(self.tokenizer) if "chat" in self.capabilities else None
+        self.template_note = "" if self.template is None else own_template_note(self.tokenizer)
 
     @property
     def sampling(self) -> dict[str, dict[str, Any]]:
@@ -69,6 +70,7 @@ class ServedModel:
                 default = getattr(options, option.name)
                 sliders[api_name(option)] = {
                     "default": off if default is None else default,
+                    "recommended": option.name in self.model.generation_config.recommended,
                     "min": low,
                     "max": high,
                     "step": step,
@@ -76,6 +78,10 @@ class ServedModel:
                     "help": option.metadata["help"],
                 }
         return sliders
+
+    def default_tokens(self, default: int) -> int:
+        """How many tokens a request without a limit gets: what the model recommends, or else the route's default."""
+        return min(self.model.generation_config.recommended.get("max_new_tokens", default), self.max_tokens)
 
     def n_tokens(self, text: str | list[int]) -> int:
         """How many tokens a text, or the ids of one, have with the special tokens around them."""
@@ -110,6 +116,7 @@ class ServedModel:
             "labels": list(config.labels),
             "quantization": "int8" if is_quantized(self.model) else None,
             "chat_template": None if self.template is None else self.template.name,
+            "chat_template_note": self.template_note,
             "max_tokens": self.max_tokens,
             "sampling": self.sampling,
         }

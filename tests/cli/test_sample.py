@@ -131,9 +131,9 @@ def test_ctrl_c_while_generating_returns_to_the_prompt(command, monkeypatch):
 
 
 BAD_FLAGS = [
-    (["--top-p", "0"], "top_p is 0.0"),
+    (["--top-p", "2"], "top_p is 2.0"),
     (["--temperature", "-1"], "temperature is -1.0"),
-    (["--top-k", "0"], "top_k is 0"),
+    (["--top-k", "-2"], "top_k is -2"),
     (["--min-p", "2"], "min_p is 2.0"),
     (["--repetition-penalty", "0"], "repetition_penalty is 0.0"),
     (["--max-new-tokens", "0"], "max_new_tokens is 0"),

@@ -144,7 +144,7 @@ def reply(request: Request) -> Response:
     messages, warnings = fit_context(served, conversation, len(prefix_ids), min(limits, default=served.max_tokens))
     prompt = [*served.template.encode(tokenizer, messages).ids, *prefix_ids]
     room = max(DEFAULT_TOKENS, served.engine.context_length - len(prompt))
-    options = sampling_options(values, min(limits, default=min(room, MAX_DEFAULT_TOKENS, served.max_tokens)))
+    options = sampling_options(values, min(limits, default=min(room, served.default_tokens(MAX_DEFAULT_TOKENS))))
     options = served.template.with_stops(options)
     with_logprobs = values["logprobs"] or values["top_logprobs"] is not None
     object, part = ("chat.completion.chunk", "delta") if values["stream"] else ("chat.completion", "message")
@@ -155,7 +155,8 @@ def reply(request: Request) -> Response:
         logprobs = {"content": logprobs_list(tokenizer, result.tokens)} if with_logprobs else None
         return {part: message, "logprobs": logprobs}
 
-    warnings += [NOT_A_CHAT_MODEL] if served.template.name == PLAIN else []
+    note = served.template_note or (NOT_A_CHAT_MODEL if served.template.name == PLAIN else "")
+    warnings += [note] if note else []
     return generate(request, [prompt], options, values["top_logprobs"] or 0, head, render, warnings)
 
 

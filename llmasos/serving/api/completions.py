@@ -48,7 +48,7 @@ def make_body(served: ServedModel) -> Object:
         model_field(served),
         Field("prompt", prompt, "the text to continue, or several: as strings or token ids; null begins a new text", "",
               required=True),
-        max_tokens_field(served, "max_tokens", min(DEFAULT_TOKENS, served.max_tokens), low=0),
+        max_tokens_field(served, "max_tokens", served.default_tokens(DEFAULT_TOKENS), low=0),
         *sampling_fields(served),
         Field("logprobs", Integer(0, MAX_ALTERNATIVES), "return each token's log probability, and this many "
               "alternatives"),

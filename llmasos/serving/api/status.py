@@ -51,7 +51,15 @@ def get_model(request: Request) -> Response:
     return json_response(request.served.describe())
 
 
-OPTION = object_of(default=NUMBER, min=NUMBER, max=NUMBER, step=NUMBER, off=nullable(NUMBER), help=STRING)
+OPTION = object_of(
+    default=NUMBER,
+    recommended={"type": "boolean"},
+    min=NUMBER,
+    max=NUMBER,
+    step=NUMBER,
+    off=nullable(NUMBER),
+    help=STRING,
+)
 MODEL = object_of(
     id=STRING,
     object=enum("model"),
@@ -67,6 +75,7 @@ MODEL = object_of(
     labels=array_of(STRING),
     quantization=nullable(STRING),
     chat_template=nullable(STRING),
+    chat_template_note=STRING,
     max_tokens=INTEGER,
     sampling={"type": "object", "additionalProperties": OPTION},
 )

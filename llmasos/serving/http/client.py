@@ -11,12 +11,13 @@ min_p, stop, seed, n, beams, … How requests are sent and retried is in `transp
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
 from llmasos.capabilities import CAPABILITIES
 from llmasos.errors import UserError
+from llmasos.generation.options import SamplingOptions, api_name
 from llmasos.prompting.chat_template import PLAIN
 from llmasos.serving.http.transport import ServerError, Transport
 from llmasos.tokenizers.tokenizer import MASK
@@ -210,7 +211,7 @@ class Client:
 
 def with_options(body: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """The body with those options that have a value; `max_new_tokens` means max_tokens."""
-    names = {"max_new_tokens": "max_tokens"}  # its name in the rest of the library
+    names = {field.name: api_name(field) for field in fields(SamplingOptions)}
     return body | {names.get(name, name): value for name, value in options.items() if value is not None}
 
 

@@ -1,0 +1,38 @@
+"""The flags of `sample.py` and `chat` that say how to generate, made from the options of `generation/options.py`."""
+
+import argparse
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from llmasos.generation import BeamOptions, SamplingOptions
+from llmasos.generation.options import Options
+from llmasos.settings import add_flag
+
+DEFAULTS = {"temperature": 0.8}  # of a model that recommends nothing: a small one says more sense below 1
+
+
+def add_option_flags(parser: argparse.ArgumentParser, *kinds: type[SamplingOptions | BeamOptions]) -> None:
+    """Add a flag for every option of these kinds, each once."""
+    group = parser.add_argument_group("decoding", "Defaults are for a model that recommends no other values.")
+    options = {field.name: field for kind in reversed(kinds) for field in dataclasses.fields(kind) if field.metadata}
+    for name, field in options.items():
+        add_flag(group, field, DEFAULTS.get(name, field.default))
+    group.add_argument(
+        "--stop", action="append", metavar="TEXT", help=r"stop before this text; repeatable; \n works", default=[]
+    )
+    group.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="random seed; the same seed gives the same text (default: 0)"
+    )
+
+
+def options_of(args: argparse.Namespace, kind: type[Options], recommended: Mapping[str, Any] | None = None) -> Options:
+    """The options that the flags set; the others are those that the model recommends, or else the defaults.
+
+    Raises:
+        UserError: one is out of range.
+    """
+    names = {field.name for field in dataclasses.fields(kind)}
+    chosen = vars(args) | {"stop": tuple(stop.replace("\\n", "\n").replace("\\t", "\t") for stop in args.stop)}
+    values = {**DEFAULTS, **(recommended or {}), **chosen}
+    return kind(**{name: value for name, value in values.items() if name in names})
