@@ -18,8 +18,9 @@ from llmasos.evaluation.intervals import bootstrap, exact_interval, mean, paired
 from llmasos.evaluation.metric import Metric
 from llmasos.evaluation.mistakes import choose_mistakes, show_mistakes
 from llmasos.evaluation.perplexity import TextMetrics, evaluate_text, token_losses
-from llmasos.evaluation.rouge import english_words, rouge, rouge_table, unicode_words
+from llmasos.evaluation.rouge import rouge, rouge_table
 from llmasos.evaluation.squad import exact_match, squad, squad_values, token_f1
+from llmasos.evaluation.words import is_mostly_unspaced, rouge_words, unicode_words
 
 __all__ = [
     "BLEU",
@@ -40,7 +41,6 @@ __all__ = [
     "chrf_statistics",
     "confusion_matrix",
     "confusion_table",
-    "english_words",
     "evaluate_text",
     "exact_interval",
     "exact_match",
@@ -52,6 +52,8 @@ __all__ = [
     "per_class",
     "rouge",
     "rouge_table",
+    "rouge_words",
+    "is_mostly_unspaced",
     "proportion",
     "show_mistakes",
     "squad",

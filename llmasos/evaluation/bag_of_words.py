@@ -7,7 +7,6 @@ The added 1 (Laplace) keeps a word that a label never had from ruling the label 
 skipped (McCallum and Nigam 1998, the multinomial model). A classifier that reads order and context should beat it.
 """
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from llmasos.evaluation.classification_metrics import accuracy
 from llmasos.evaluation.metric import Metric, check_pairs
+from llmasos.evaluation.words import words_and_punctuation as words
 
 
 class NaiveBayes:
@@ -52,11 +52,6 @@ class NaiveBayes:
         """log p(label | text) for each label, up to a constant: (labels,)."""
         ids = [self.vocabulary[word] for word in words(text) if word in self.vocabulary]
         return self.log_prior + self.log_words[:, ids].sum(axis=1)
-
-
-def words(text: str) -> list[str]:
-    """The words of a text in lower case, and each punctuation mark by itself."""
-    return re.findall(r"\w+|[^\w\s]", text.lower())
 
 
 def bag_of_words_baseline(

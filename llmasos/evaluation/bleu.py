@@ -11,7 +11,9 @@ hypothesis could have high precision by saying little, so a corpus shorter than 
 with h the number of words of all hypotheses, and r that of the references (of several, the one nearest in length).
 
 **Tokenization** decides what a word is, so a BLEU without it says nothing: "13a" separates punctuation as the WMT
-evaluations do, "intl" does it for all of Unicode, "none" takes the words between spaces (for text tokenized already).
+evaluations do, "intl" does it for all of Unicode, "zh" takes each Chinese character and "char" each character of any
+script as a word (for Japanese, Thai, and others without spaces), "none" takes the words between spaces (for text
+tokenized already).
 
 **Smoothing** handles an order without any match, which would make the product 0 (Chen and Cherry 2014): "none"
 leaves it; "floor" counts 0.1 matches; "add-k" adds 1 to matches and totals of the orders 2 to 4; "exp" gives the first
@@ -70,7 +72,7 @@ def bleu(
     Args:
         predictions: n sentences.
         references: for each of them one sentence or several.
-        tokenize: "13a", "intl" or "none".
+        tokenize: "13a", "intl", "zh", "char" or "none".
         lowercase: compare without regard to case.
         smoothing: "exp", "none", "floor" or "add-k".
         smoothing_value: of floor (None = 0.1) or add-k (None = 1).
@@ -188,6 +190,12 @@ RULES_INTL = [
     (regex.compile(r"(\p{S})"), r" \1 "),  # symbols
 ]
 
+# sacrebleu's ranges, which hold much more than Chinese characters: punctuation, symbols, and full-width forms.
+CHINESE = re.compile(
+    "[\u2001-\u2a6d\u2e80-\u2eff\u2f00-\u2fdf\u2ff0-\u303f\u3100-\u312f\u31a0-\u31bf\u31c0-\u31ef\u3200-\u33ff"
+    "\u3400-\u4db5\u4e00-\u9fbb\uf900-\ufa2d\ufa30-\ufa6a\ufa70-\ufad9\ufe10-\ufe1f\ufe30-\ufe4f\uff00-\uffef]"
+)
+
 
 def tokenize_13a(text: str) -> str:
     """Tokenize as mteval-v13a.pl, the program of the WMT evaluations.
@@ -212,4 +220,15 @@ def _substitute(rules: list, text: str) -> str:
     return text
 
 
-TOKENIZERS: dict[str, Callable[[str], str]] = {"13a": tokenize_13a, "intl": tokenize_intl, "none": str}
+def tokenize_zh(text: str) -> str:
+    """Tokenize Chinese: each character of Chinese is a word, and the rest is tokenized by the rules of 13a."""
+    return _substitute(RULES_13A, CHINESE.sub(r" \g<0> ", text.strip()))
+
+
+TOKENIZERS: dict[str, Callable[[str], str]] = {
+    "13a": tokenize_13a,
+    "intl": tokenize_intl,
+    "zh": tokenize_zh,
+    "char": " ".join,  # each character but white space
+    "none": str,
+}

@@ -2,6 +2,9 @@
 
 (Rajpurkar et al. 2016, section 6.1, and 2018, whose script also serves version 1.1.)
 
+In scripts without spaces between words (Chinese, Japanese, Thai) each character counts as a word, and their punctuation
+is dropped as well (Lewis et al. 2020, MLQA, section 4); the values of all European texts are the official ones.
+
 Two answers are compared after normalization: lower case, no ASCII punctuation, no articles (a, an, the), single spaces.
 
     exact match   1 if they are then equal, else 0
@@ -21,6 +24,7 @@ import numpy as np
 
 from llmasos.evaluation.intervals import mean, proportion
 from llmasos.evaluation.metric import Metric, check_pairs
+from llmasos.evaluation.words import split_unspaced, without_foreign_punctuation
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -32,7 +36,8 @@ def normalize(answer: str) -> str:
     >>> normalize("The  U.S. Army, an ally")
     'us army ally'
     """
-    return " ".join(ARTICLES.sub(" ", answer.lower().translate(NO_PUNCTUATION)).split())
+    text = without_foreign_punctuation(answer.lower().translate(NO_PUNCTUATION))
+    return " ".join(ARTICLES.sub(" ", text).split())
 
 
 def exact_match(prediction: str, answer: str) -> int:
@@ -45,8 +50,10 @@ def token_f1(prediction: str, answer: str) -> float:
 
     >>> token_f1("the red house", "a big red house")  # 2 words of 2, and 2 of 3
     0.8
+    >>> token_f1("北京市", "北京。")
+    0.8
     """
-    predicted, expected = normalize(prediction).split(), normalize(answer).split()
+    predicted, expected = split_unspaced(normalize(prediction)), split_unspaced(normalize(answer))
     if not predicted or not expected:
         return float(predicted == expected)
     shared = (Counter(predicted) & Counter(expected)).total()

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from llmasos.datasets import Pair, Splits
 from llmasos.errors import UserError
-from llmasos.evaluation import Metric, bleu, choose_mistakes, chrf, rouge, show_mistakes
+from llmasos.evaluation import Metric, bleu, choose_mistakes, chrf, is_mostly_unspaced, rouge, show_mistakes
 from llmasos.generation import BeamOptions, SamplingOptions, beam_search, generate_from
 from llmasos.models import Model, ModelConfig
 from llmasos.objectives import EncodedPair, Seq2Seq, encode_pair
@@ -87,7 +87,8 @@ class Translation(SequenceToSequence):
     """Translate a text into another language."""
 
     def text_metrics(self, predictions: list[str], references: list[str]) -> list[Metric]:
-        return [bleu(predictions, references), chrf(predictions, references)]
+        tokenize = "char" if is_mostly_unspaced(references) else "13a"  # Chinese, Japanese or Thai has no spaces
+        return [bleu(predictions, references, tokenize), chrf(predictions, references)]
 
 
 class Summarization(SequenceToSequence):

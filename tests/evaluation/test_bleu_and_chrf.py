@@ -53,7 +53,7 @@ def assert_bleu_equal(hypotheses, references, **options):
 
 
 @pytest.mark.parametrize("lowercase", [False, True])
-@pytest.mark.parametrize("tokenize", ["13a", "intl", "none"])
+@pytest.mark.parametrize("tokenize", ["13a", "intl", "zh", "char", "none"])
 @pytest.mark.parametrize("n_references", [1, 3])
 def test_bleu_of_a_corpus_is_sacrebleus(n_references, tokenize, lowercase):
     for seed in range(5):
@@ -206,7 +206,7 @@ def test_what_cannot_be_scored_is_said(metric):
 
 
 def test_unknown_names_are_said_with_the_known_ones():
-    with pytest.raises(UserError, match="tokenizer '14' is not known: choose one of 13a, intl, none"):
+    with pytest.raises(UserError, match="tokenizer '14' is not known: choose one of 13a, intl, zh, char, none"):
         bleu(["a"], ["a"], tokenize="14")
     with pytest.raises(UserError, match="smoothing 'exponential' is not known: choose one of exp, none, floor, add-k"):
         bleu(["a"], ["a"], smoothing="exponential")
