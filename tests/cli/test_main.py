@@ -115,3 +115,13 @@ def test_it_runs_as_a_module_and_its_main_is_the_console_script():
     done = subprocess.run([sys.executable, "-m", "llmasos"], capture_output=True, text=True, cwd=ROOT, timeout=300)
     assert done.returncode == 0 and "python -m llmasos train" in done.stdout
     assert 'llmasos = "llmasos.__main__:main"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", [("quantize", "storyworld-gpt"), ("eval", "storyworld-gpt"), ("bench", "--quick")])
+@pytest.mark.parametrize("content", ["my thesis", '{"mine": 1}', "[1]", None])
+def test_json_never_replaces_another_file(command, content, tmp_path, capsys):
+    file = tmp_path / "numbers.json"
+    file.mkdir() if content is None else file.write_text(content)
+    assert llmasos_main.main([*command, "--json", str(file)]) == 2
+    assert "there is another file of that name" in capsys.readouterr().err
+    assert file.is_dir() if content is None else file.read_text() == content

@@ -297,6 +297,7 @@ def test_a_damaged_file_in_the_cache_is_downloaded_again(serve, data_folders):
     (cache / "plain" / "data.bin").write_bytes(b"damaged")
     paths = find_files(_plain(serve("good")), progress=False)
     assert paths["all"].read_bytes() == DATA
+    assert (cache / "plain" / "data.bin.old").read_bytes() == b"damaged", "it may have been the user's own"
 
 
 def test_of_several_files_only_missing_ones_are_downloaded(serve, data_folders):

@@ -166,3 +166,16 @@ def test_impossible_events_are_refused():
         t.take("hero", "thing")
     with pytest.raises(Impossible):
         t.move("hero", "moon")
+
+
+@pytest.mark.parametrize("name", ["train.txt", "val.jsonl", "corpus.json"])
+def test_prepare_replaces_its_own_files_and_no_others(prepare, tmp_path, monkeypatch, name):
+    monkeypatch.setattr("sys.argv", ["prepare.py", "--train", "2", "--val", "2", "--out", str(tmp_path)])
+    (tmp_path / "notes.txt").write_text("mine")
+    prepare.main()
+    prepare.main()
+    (tmp_path / name).write_text("mine")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(SystemExit, match="was not written by this program"):
+        prepare.main()
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -104,17 +104,25 @@ def test_an_id_beyond_the_vocabulary_does_not_wrap_around_silently(tmp_path):
     assert _names(tmp_path / "tokens") == []
 
 
-@pytest.mark.parametrize("damage", ["shorter", "missing", "no counts", "other counts"])
+@pytest.mark.parametrize("damage", ["a bit", "a count", "shorter", "missing", "no counts", "other counts"])
 def test_a_damaged_folder_is_built_again(tmp_path, damage, capsys):
     folder = build_tokens(SOURCE, Bytes(), tmp_path, progress=False).folder
+    (folder / "notes.txt").write_text("mine")
     if damage == "shorter":
         os.truncate(folder / "train.bin", 4)
     elif damage == "missing":
         (folder / "val.bin").unlink()
+    elif damage == "a bit":
+        (folder / "train.bin").write_bytes(b"\x60" + (folder / "train.bin").read_bytes()[1:])
+    elif damage == "a count":
+        counts = (folder / "counts.json").read_text()
+        (folder / "counts.json").write_text(counts.replace('"bytes": 4', '"bytes": 5'))
     else:
         (folder / "counts.json").write_text('{"splits": 1}' if damage == "other counts" else "")
     data = build_tokens(SOURCE, Bytes(), tmp_path, progress=False)
-    assert len(data.train.tokens) == 6 and "is damaged; building it again" in capsys.readouterr().err
+    assert data.train.tokens.tolist() == [97, 195, 164, 98, 256, 256] and data.train.n_bytes == 4
+    assert capsys.readouterr().err.count("is damaged; building it again") == 1
+    assert (folder / "notes.txt").read_text() == "mine"
     assert _names(tmp_path / "tokens") == [folder.name]
 
 

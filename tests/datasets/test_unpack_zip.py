@@ -19,6 +19,15 @@ def test_a_zip_archive_is_unpacked_with_its_folders(tmp_path):
     assert (tmp_path / "out/x/one.txt").read_bytes() == b"1" and (tmp_path / "out/x/y/two.txt").read_bytes() == b"22"
 
 
+def test_other_files_in_the_folder_stay_when_it_is_unpacked_again(tmp_path):
+    write_zip(tmp_path / "a.zip", {"x/one.txt": b"1"})
+    (tmp_path / "out" / "x").mkdir(parents=True)
+    (tmp_path / "out" / "x" / "one.txt").write_bytes(b"damaged")
+    (tmp_path / "out" / "x" / "mine.txt").write_bytes(b"mine")
+    unpack_zip(tmp_path / "a.zip", tmp_path / "out", 3)
+    assert (tmp_path / "out/x/one.txt").read_bytes() == b"1" and (tmp_path / "out/x/mine.txt").read_bytes() == b"mine"
+
+
 @pytest.mark.parametrize("name", ["../evil.txt", "/evil.txt", "x/../../evil.txt", "..\\evil.txt", "C:evil.txt"])
 def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path, name):
     write_zip(tmp_path / "a.zip", {"good.txt": b"1", name: b"evil"})

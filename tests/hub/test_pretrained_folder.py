@@ -185,6 +185,27 @@ def test_other_files_are_never_lost(model, tmp_path):
         hub.save_pretrained(tmp_path / "file", model, TOKENIZER)
 
 
+@pytest.mark.parametrize("name", ["mine.safetensors", "config.json", "vocab.json", "sub/notes.txt", WEIGHTS])
+@pytest.mark.parametrize("over_ours", [False, True])
+def test_only_a_model_that_we_saved_and_nobody_changed_is_replaced(model, tmp_path, name, over_ours):
+    """A name like those that we write proves nothing."""
+    if over_ours:
+        hub.save_pretrained(tmp_path / "m", model, TOKENIZER)
+    (tmp_path / "m" / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "m" / name).write_bytes(b"mine")
+    with pytest.raises(UserError, match="holds other files than a model's"):
+        hub.save_pretrained(tmp_path / "m", model, TOKENIZER)
+    assert (tmp_path / "m" / name).read_bytes() == b"mine"
+
+
+def test_a_link_to_a_folder_is_followed(model, tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    for _ in range(2):
+        hub.save_pretrained(tmp_path / "link", model, TOKENIZER)
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real" / WEIGHTS).is_file()
+
+
 def test_a_full_disk_leaves_the_old_model(model, tmp_path):
     small = build_model(preset("gpt-laptop", vocab_size=257, n_layers=1, d_model=16))
     hub.save_pretrained(tmp_path / "m", small, TOKENIZER)

@@ -119,8 +119,14 @@ def test_an_incomplete_model_is_completed(server, tmp_path):
     shard = sorted(folder.glob("model-*.safetensors"))[0]
     (folder / os.readlink(shard)).resolve().unlink()
     shard.unlink()
+    (folder / "config.json.mine").write_text("mine")
+    (folder / "config.json").unlink()
+    (folder / "config.json").write_text("changed by the user")
     server.requests.clear()
     assert find_model_folder("someone/sharded") == folder and shard.is_file()
+    assert (folder / "config.json").read_text() != "changed by the user", "it is what the hub has"
+    assert (folder / "config.json.old").read_text() == "changed by the user", "and nothing is lost"
+    assert (folder / "config.json.mine").read_text() == "mine"
     assert [path.rpartition("/")[2] for path, _ in server.requests if "resolve" in path] == [shard.name]
 
 

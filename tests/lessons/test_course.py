@@ -98,7 +98,9 @@ def test_work_is_never_lost(tiny, home):
     file.with_suffix(".ipynb").write_text("my notes")
     assert not workspace.start(tiny) and file.read_text() == "my work"
     workspace.record(tiny, {"double": True})
+    (workspace.mine / "helpers.py").write_text("my own file")
     first = workspace.reset()
+    assert (workspace.mine / "helpers.py").read_text() == "my own file"
     assert (first / file.name).read_text() == "my work" and (first / "progress.json").exists()
     assert (first / "90_tiny.ipynb").read_text() == "my notes"
     assert not file.exists() and workspace.progress() == {} and workspace.reset() is None
@@ -118,6 +120,7 @@ def test_progress(tiny, home):
     assert workspace.progress() == {} and (workspace.runs / "progress.damaged.json").exists()
     (workspace.runs / "progress.json").write_text("[1]")
     assert workspace.progress() == {}
+    assert {path.read_text() for path in workspace.runs.iterdir()} == {"{ damaged", "[1]"}
 
 
 # The commands
