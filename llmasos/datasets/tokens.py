@@ -95,7 +95,7 @@ def build_tokens(
         return data
     message = f"another process is tokenizing {source.name}; waiting for it."
     with lock(folder.with_name(f".{folder.name}.lock"), partial(say, message, error=True)):
-        if data := _open(folder):  # built by the process that held the lock
+        if data := _open(folder, report=True):  # built by the process that held the lock
             return data
         with write_folder(folder, keep_others=True) as temporary:
             _build(source, tokenizer, temporary, progress)
@@ -140,12 +140,13 @@ def _build_split(
     return {"tokens": n_tokens, "bytes": n_bytes, "characters": n_characters, "documents": n_documents}
 
 
-def _open(folder: Path) -> TokenData | None:
-    """Map the arrays of a finished folder; return None if it is missing or damaged."""
+def _open(folder: Path, report: bool = False) -> TokenData | None:
+    """Map the arrays of a finished folder; return None if it is missing or damaged, and with `report` say so."""
     if not folder.is_dir():
         return None
     if reason := find_corruption(folder / COUNTS):
-        say(f"{folder} is damaged; building it again: {reason}.", error=True)
+        if report:
+            say(f"{folder} is damaged; building it again: {reason}.", error=True)
         return None
     record = read_json(folder / COUNTS)
     dtype = np.dtype(record["dtype"])
