@@ -10,7 +10,7 @@ import torch
 from task_helpers import RUNS, train, workplace, write_jsonl
 
 import llmasos
-from llmasos import LLMTrainer, hub
+from llmasos import LLMServing, LLMTrainer, hub
 from llmasos.cli.train import main as train_main
 from llmasos.datasets import infer as infer_module
 from llmasos.datasets.infer import infer_format
@@ -231,3 +231,18 @@ def test_a_shipped_model_can_be_trained_and_used_offline(monkeypatch):
     assert bert.fill_mask("Once there was a [MASK] girl called Anna.")[0][0][1] > 0.1
     bert.train(REVIEWS, **FEW)
     assert hub.load_config(bert.name).head == "classifier"
+
+
+def test_verbose_false_prints_nothing(tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("llmasos.datasets.tokens.default_cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)  # so that there would be bars
+    model = LLMTrainer.from_pretrained("storyworld-gpt", verbose=False)
+    texts = [f"Once there was a fox who lived on hill {i}. " * 12 for i in range(20)]
+    model.train(texts, max_steps=1, batch_size=2, verbose=False)
+    model.evaluate(texts, verbose=False)
+    LLMServing.from_pretrained("storyworld-gpt", verbose=False)
+    assert capfd.readouterr() == ("", "")
+    model.train(texts, max_steps=1, batch_size=2)
+    captured = capfd.readouterr()
+    assert "tokens " in captured.out and "Next: " in captured.out and "step/s" in captured.err
