@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from llmasos.cli.cli import ArgumentParser
+from llmasos.console import say
 from llmasos.tasks.run import run_recipe
-from llmasos.training.named_recipes import RECIPES, named_recipe
+from llmasos.training.named_recipes import RECIPES, named_recipe, or_from_shipped
 from llmasos.training.recipe import add_flags
 from llmasos.training.run_folder import choose_run_folder, resumed_recipe, run_name, run_of_this_launch
 
@@ -23,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     restarted = None if resume else run_of_this_launch(*place)
     resume = resume or restarted is not None
     run = restarted or choose_run_folder(*place, resume)
+    if not resume and "init_from" not in flags:
+        new = or_from_shipped(new, say)
     recipe = resumed_recipe(run, flags) if resume else new
     return run_recipe(recipe, run, resume).stop_status
 

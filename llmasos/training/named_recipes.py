@@ -4,11 +4,15 @@ Each states what to expect, so that you know before the run what a good result i
 Losses are over the whole validation split, in nats per token; times are for two laptop-class CPU cores unless stated.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from llmasos.errors import UserError, nearest
 from llmasos.training.recipe import MODEL_SIZES, SET_BY_INIT, Recipe, make_recipe, refuse_set_by_init
+
+SHIPPED = {"runs/bert-storyworld": "storyworld-bert"}  # runs that recipes start from, and the same as a shipped model
 
 
 @dataclass(frozen=True)
@@ -248,3 +252,18 @@ def named_recipe(name: str, **changes: Any) -> Recipe:
     recipe = make_recipe(**{**settings, **changes})
     refuse_set_by_init(recipe, changes)
     return recipe
+
+
+def or_from_shipped(recipe: Recipe, say: Callable[[str], None]) -> Recipe:
+    """A named recipe that can start: if the run that it starts from is not there, it starts from a shipped model.
+
+    Args:
+        recipe: by `named_recipe`, without an `init_from` of the user's.
+        say: called with a sentence if it is changed.
+    """
+    run = recipe.model.init_from
+    if run not in SHIPPED or Path(run).exists():
+        return recipe
+    say(f"{run} is not there, so this run starts from {SHIPPED[run]}, which comes with llmasos; to start from a model "
+        f"of your own, first run: python train.py {Path(run).name}")  # fmt: skip
+    return recipe.replace(init_from=SHIPPED[run])

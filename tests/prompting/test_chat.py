@@ -1,5 +1,6 @@
 """Chat templates: equal to those of transformers, safe against what users type; and learning from conversations."""
 
+import io
 import json
 from pathlib import Path
 
@@ -9,14 +10,19 @@ import torch
 from task_helpers import GPT, train, workplace, write_jsonl
 from transformers import AutoTokenizer
 
+from llmasos import LLMTrainer
+from llmasos.cli.chat import main as chat_command
 from llmasos.datasets import open_examples
 from llmasos.datasets.storyworld import stories
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions
+from llmasos.hub import load_tokenizer, save_pretrained
 from llmasos.models import build_model, preset
 from llmasos.objectives import CausalLM, Dialogue, SupervisedFineTuning
-from llmasos.prompting import TEMPLATES, Message, template_of
+from llmasos.prompting import TEMPLATES, Message, own_template_note, template_of
 from llmasos.prompting.chat_template import ROLES, special_tokens_for
+from llmasos.serving.engine import Engine
+from llmasos.serving.served_model import ServedModel
 from llmasos.tokenizers import train_tokenizer
 
 TEXTS = ["How are you? I am fine. Tell me a story about Anna and a kite. system user assistant"] * 3
@@ -187,3 +193,51 @@ def test_a_small_model_learns_to_answer(tmp_path):
         assert train("--task", "instruction-tuning", *data, *GPT, "--dropout", "0", *settings, "--out", "run") == 0
         score = json.loads(Path("run", "results.json").read_text())["metrics"][0]
         assert (score["name"], score["value"]) == ("exact answers", 1.0)
+
+
+THEIRS = "{% for m in messages %}{{ ('Q: ' if m['role'] == 'user' else 'A: ') + m['content'] }}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    "template, program, form",
+    [
+        ("plain", THEIRS, r"'User: …<|endoftext|>\nAssistant: ' (plain)"),
+        ("chatml", THEIRS, r"'<|im_start|>user\n…<|im_end|>\n<|im_start|>assistant\n' (chatml)"),
+        ("llama3", THEIRS, "<|eot_id|><|start_header_id|>assistant<|end_header_id|>"),
+        ("chatml", TEMPLATES["chatml"].jinja + "\n", None),
+        ("plain", None, None),
+    ],
+)
+def test_a_template_of_the_models_own_is_named_with_the_form_that_is_used_instead(template, program, form):
+    tokenizer = tokenizer_for(template)
+    tokenizer.chat_template = program
+    note = own_template_note(tokenizer)
+    assert form in note and "not run" in note if form else note == ""
+
+
+@pytest.mark.parametrize("place", ["chat_template.jinja", "tokenizer_config.json", "list", "chat_template.json"])
+def test_whoever_chats_with_it_is_told_once(place, tmp_path, capsys, monkeypatch):
+    """In the SDK, in the terminal and by the server, wherever the folder keeps the template; it is saved again."""
+    tokenizer = train_tokenizer("byte", [""], 300)
+    model = build_model(preset("gpt-laptop", vocab_size=tokenizer.vocab_size, n_layers=1, context_length=64))
+    save_pretrained(tmp_path / "model", model, tokenizer)
+    file = tmp_path / "model" / ("tokenizer_config.json" if place == "list" else place)
+    if file.suffix == ".jinja":
+        file.write_text(THEIRS)
+    else:
+        value = [{"name": "tools", "template": "x"}, {"name": "default", "template": THEIRS}]
+        fields = json.loads(file.read_text()) if file.is_file() else {}
+        file.write_text(json.dumps(fields | {"chat_template": value if place == "list" else THEIRS}))
+    sdk = LLMTrainer.from_pretrained(tmp_path / "model", device="cpu")
+    capsys.readouterr()
+    for _ in range(2):
+        sdk.chat("hi", max_new_tokens=1)
+    assert "".join(capsys.readouterr()).count("a chat template of its own") == 1
+    monkeypatch.setattr("sys.stdin", io.StringIO("hi\nho\n"))
+    chat_command([str(tmp_path / "model"), "--max-new-tokens", "1"])
+    notes = "".join(capsys.readouterr())
+    assert notes.count("a chat template of its own") == 1 and "not trained to chat" not in notes
+    served = ServedModel("model", Engine(sdk.model, sdk.tokenizer), 100)
+    assert "a chat template of its own" in served.describe()["chat_template_note"]
+    sdk.save_pretrained(tmp_path / "again")
+    assert load_tokenizer(tmp_path / "again").chat_template == THEIRS

@@ -277,3 +277,36 @@ def test_the_model_is_the_one_of_the_library(gpt):
     answer = client.completions.create(model=served.name, prompt="Anna", max_tokens=30, temperature=0)
     [expected] = generate(model, tokenizer, ["Anna"], SamplingOptions(30, temperature=0.0))
     assert answer.choices[0].text == expected.text
+
+
+def test_a_completion_of_a_chat_model_ends_at_the_end_of_a_turn(chat):
+    """Two at once, whole and streamed: as the library writes them, with what the model recommends."""
+    served, client = chat
+    asked = {"model": served.name, "prompt": "Once there was", "n": 2, "seed": 5}
+    answer = client.completions.create(**asked)
+    expected = generate(served.model, served.tokenizer, ["Once there was"], SamplingOptions(240, 0.3, seed=5), 2)
+    assert [choice.text for choice in answer.choices] == [one.text for one in expected]
+    assert [choice.finish_reason for choice in answer.choices] == ["stop", "stop"]
+    assert not any("<|" in choice.text for choice in answer.choices)
+    with client.completions.create(**asked, stream=True) as stream:
+        texts = {0: "", 1: ""}
+        for chunk in stream:
+            texts[chunk.choices[0].index] += chunk.choices[0].text
+    assert list(texts.values()) == [one.text for one in expected]
+
+
+@pytest.mark.parametrize("kind, temperature", [("gpt", 0.5), ("chat", 0.3)])
+def test_what_a_model_recommends_is_the_default_of_the_api_and_told_to_the_page(kind, temperature, request):
+    served, client = request.getfixturevalue(kind)
+    sampling = client.models.retrieve(served.name).sampling
+    assert sampling["temperature"]["default"] == temperature and sampling["temperature"]["recommended"]
+    assert sampling["max_tokens"]["default"] == 240 and not sampling["min_p"]["recommended"]
+    assert all(s["min"] <= s["default"] <= s["max"] and s["help"] and s["step"] > 0 for s in sampling.values())
+    asked = {"model": served.name, "prompt": "One cold morning", "max_tokens": 9, "seed": 5}
+    texts = [
+        client.completions.create(**asked, **body).choices[0].text
+        for body in ({}, {"temperature": temperature}, {"temperature": 1.0, "extra_body": {"top_k": 40, "min_p": 0}})
+    ]
+    options = (SamplingOptions(9, temperature, seed=5), SamplingOptions(9, 1.0, top_k=40, seed=5))
+    expected = [generate(served.model, served.tokenizer, ["One cold morning"], o)[0].text for o in options]
+    assert texts == [expected[0], expected[0], expected[1]]

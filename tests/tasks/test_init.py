@@ -26,7 +26,7 @@ from llmasos.tasks import task_class
 from llmasos.tasks.run import compare
 from llmasos.tokenizers import load_tokenizer
 from llmasos.training.checkpoints import all_checkpoints, model_folder
-from llmasos.training.named_recipes import RECIPES, named_recipe
+from llmasos.training.named_recipes import RECIPES, named_recipe, or_from_shipped
 from llmasos.training.recipe import make_recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore:the text is too small for a vocabulary")
@@ -229,6 +229,17 @@ WRONG = {
         ("--task", "translation", "--data", "pairs.tsv", "--init-from", "runs/translate", "--compare"),
         "it cannot compare translation"),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["classify-storyworld", "qa-storyworld"])
+def test_a_recipe_starts_from_the_shipped_model_if_its_run_is_not_there_and_says_so(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = []
+    recipe = or_from_shipped(named_recipe(name), said.append)
+    assert recipe == named_recipe(name).replace(init_from="storyworld-bert")
+    assert len(said) == 1 and "runs/bert-storyworld is not there" in said[0] and "storyworld-bert" in said[0]
+    (tmp_path / "runs/bert-storyworld").mkdir(parents=True)
+    assert or_from_shipped(named_recipe(name), said.append) == named_recipe(name) and len(said) == 1
 
 
 @pytest.mark.parametrize("case", WRONG)
