@@ -5,7 +5,7 @@
 
 The signature is the only list of what is allowed. A wrong name, a missing argument, or a value of another type is a
 `UserError` with one sentence. What is the same thing in another library's type is converted: numpy's and torch's
-numbers to Python's, and arrays, tuples and generators to lists where an `Iterable` is expected.
+numbers to Python's, and arrays, tuples and generators to lists where several values are expected.
 """
 
 import functools
@@ -13,7 +13,7 @@ import inspect
 import os
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -25,6 +25,8 @@ R = TypeVar("R")
 
 WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "True or False", Path: "a path",
          Mapping: "a dictionary", type(None): "None"}  # fmt: skip
+LISTS = (Iterable, Sequence)  # annotations that take any iterable, as a list
+NOT_LISTS = (str, bytes, Mapping, set, frozenset)  # whose items are no list of values, or have no order
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
@@ -50,7 +52,7 @@ def convert(value: Any, annotation: Any, name: str) -> Any:
 
     Args:
         value: what was passed.
-        annotation: a class, `Iterable[…]`, `Any`, or a union of them.
+        annotation: a class, `Iterable[…]` or `Sequence[…]`, `Any`, or a union of them.
         name: of the argument, for the message.
 
     Raises:
@@ -61,10 +63,10 @@ def convert(value: Any, annotation: Any, name: str) -> Any:
     value = as_python(value)
     options = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
     for option in options:
-        if typing.get_origin(option) is not Iterable and _accepts(option, value):
+        if typing.get_origin(option) not in LISTS and _accepts(option, value):
             return Path(value) if option is Path else value
-    items = next((typing.get_args(option)[0] for option in options if typing.get_origin(option) is Iterable), None)
-    if items is not None and isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping, set)):
+    items = next((typing.get_args(option)[0] for option in options if typing.get_origin(option) in LISTS), None)
+    if items is not None and isinstance(value, Iterable) and not isinstance(value, NOT_LISTS):
         return [convert(item, items, f"{name} {number}") for number, item in enumerate(value, start=1)]
     raise UserError(f"{name} is {shown(value)}; it must be {expected(options)}.")
 
@@ -99,7 +101,7 @@ def expected(options: Iterable[Any]) -> str:
     """
     words = []
     for option in options:
-        if typing.get_origin(option) is Iterable:
+        if typing.get_origin(option) in LISTS:
             item = typing.get_args(option)[0]
             one = expected(typing.get_args(item) if _is_union(item) else (item,))
             words.append("a list of texts" if one == "a text" else f"a list, each item {one}")

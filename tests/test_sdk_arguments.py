@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from llmasos import LLMTrainer
+from llmasos import LLMServing, LLMTrainer
 from llmasos.capabilities import CAPABILITIES, capabilities_of
 from llmasos.errors import UserError, in_words
 from llmasos.models import build_model
@@ -61,6 +61,10 @@ def test_every_use_of_every_model_works_or_is_one_sentence(models, method):
         assert all(f"({CAPABILITIES[other].method})" in sentence for other in able if CAPABILITIES[other].method)
 
 
+def serving(model: LLMTrainer) -> LLMServing:
+    return LLMServing(model.model, model.tokenizer, model.name)
+
+
 WRONG = [  # (model, call, words of the sentence)
     ("storyworld-gpt", lambda m: m.generate(None), r"prompt is None; it must be a text or a list of texts\.$"),
     ("storyworld-gpt", lambda m: m.generate(7), "prompt is 7; it must be a text"),
@@ -95,6 +99,12 @@ WRONG = [  # (model, call, words of the sentence)
     ("storyworld-de-en", lambda m: m.translate(["Anna", 3]), "text 2 is 3; it must be a text"),
     ("storyworld-bert with classifier", lambda m: m.classify({"text": "a"}), "text is an object; it must be a text"),
     ("storyworld-bert with question_answering", lambda m: m.answer("Who?", None), "context is None"),
+    (None, lambda m: LLMTrainer.from_pretrained("x" * 5000), "there is no model"),
+    (None, lambda m: LLMServing.from_pretrained(None), "name is None; it must be a text or a path"),
+    (None, lambda m: LLMServing.from_pretrained("storyworld-gpt", devise="cpu"), "did you mean 'device'"),
+    ("storyworld-gpt", lambda m: serving(m).create_service(prt=0), "no argument 'prt'; did you mean 'port'"),
+    ("storyworld-gpt", lambda m: serving(m).create_service(port="80"), "port is '80'; it must be a whole number"),
+    ("storyworld-gpt", lambda m: serving(m).create_service(hosts="a"), "hosts is 'a'; it must be a list of texts"),
     (None, lambda m: LLMTrainer.from_pretrained(None), "name is None; it must be a text or a path"),
     (None, lambda m: LLMTrainer.from_pretrained("storyworld-gpt", device=3), "device is 3; it must be a text"),
     (None, lambda m: LLMTrainer.from_pretrained("storyworld-gpt", devise="cpu"), "did you mean 'device'"),

@@ -4,10 +4,11 @@ The help and range of each option are spelled here only; the flags of `sample.py
 and the sliders of its page are made from them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import Field, dataclass, fields
 from typing import Any, TypeVar
 
+from llmasos.arguments import convert
 from llmasos.errors import UserError, nearest
 from llmasos.models import Model
 from llmasos.settings import Settings, setting
@@ -93,9 +94,10 @@ class SamplingOptions(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+        stop = convert(self.stop, str | Iterable[str], "stop")
+        stop = (stop,) if isinstance(stop, str) else tuple(stop)
         object.__setattr__(self, "stop", stop)
-        if not all(isinstance(s, str) and s for s in stop):
+        if not all(stop):
             raise UserError(f"stop is {stop!r}; each stop string must be text of at least one character.")
         if not isinstance(self.seed, int) or isinstance(self.seed, bool):
             raise UserError(f"seed is {self.seed!r}; it must be a whole number.")

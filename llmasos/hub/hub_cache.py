@@ -33,6 +33,7 @@ from llmasos.storage.download import download, make_request, open_address
 TIMEOUT = 10.0  # seconds without a response
 MAX_LISTING_BYTES = 50_000_000
 MAIN = "main"
+MAX_NAME = 250  # characters; no file or repository has a longer one
 MOVED = {  # models that were moved from a name without an owner
     "gpt2": "openai-community/gpt2",
     "gpt2-medium": "openai-community/gpt2-medium",
@@ -66,7 +67,7 @@ class Repository:
     def parse(cls, text: str) -> "Repository | None":
         """Parse "NAME" or "OWNER/NAME", optionally with "@REVISION"; None if it is not such a name."""
         match = re.fullmatch(r"((?:[\w-][\w.-]*/)?[\w-][\w.-]*)(?:@([\w][\w./-]*))?", text)
-        if match is None or ".." in text:
+        if match is None or ".." in text or len(text) > MAX_NAME:
             return None
         return cls(match[1], match[2] or MAIN)
 

@@ -16,7 +16,10 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import torch
+
 from llmasos import hub
+from llmasos.arguments import checked
 from llmasos.console import quiet, say
 from llmasos.errors import UserError
 from llmasos.models import Model
@@ -46,15 +49,16 @@ class LLMServing:
         self._lock = threading.RLock()
 
     @classmethod
+    @checked
     def from_pretrained(
-        cls, name: str | Path, device: str = "auto", quantize: str | None = None, verbose: bool = True
+        cls, name: str | Path, device: str | torch.device = "auto", quantize: str | None = None, verbose: bool = True
     ) -> "LLMServing":
         """Load a model.
 
         Args:
             name: a folder (a model's or a run's), a shipped model (`python -m llmasos models`), or a model of the
                 Hugging Face hub, which is downloaded if it is not in the cache.
-            device: "auto", "cpu", "cuda" or "mps".
+            device: "auto", "cpu", "cuda", "cuda:1", "mps", or a `torch.device`.
             quantize: "int8" for a quarter of the memory.
             verbose: False prints nothing.
 
@@ -66,6 +70,7 @@ class LLMServing:
             model, tokenizer = hub.load_pretrained(name, pick_device(device), say=say, quantize=quantize)
         return cls(model, tokenizer, str(name))
 
+    @checked
     def create_service(
         self,
         host: str = "127.0.0.1",

@@ -15,7 +15,7 @@ BAD = [
     ("min_p", 1.5), ("min_p", math.nan),
     ("repetition_penalty", 0.0), ("repetition_penalty", -1.0), ("repetition_penalty", math.nan),
     ("presence_penalty", 2.1), ("frequency_penalty", -2.1), ("presence_penalty", math.nan),
-    ("stop", ("",)), ("stop", ("ok", "")), ("stop", (3,)), ("seed", 1.5),
+    ("stop", ("",)), ("stop", ("ok", "")), ("stop", 3), ("stop", None), ("seed", 1.5),
 ]  # fmt: skip
 
 
