@@ -64,7 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
          "prompt and answer, or with messages")  # fmt: skip
     flag("--vote", type=int, default=1, metavar="N", help="self-consistency: sample N answers and show the most common "
          "one (default: 1)")  # fmt: skip
-    flag("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="device to run on (default: auto)")
+    flag("--device", default="auto", metavar="DEVICE", help="device to run on: cpu, cuda, cuda:1, mps (default: auto)")
     flag("--quantize", choices=("int8",), help="store the weights in a quarter of the memory")
     flag("--api-key", metavar="KEY", help=f"API key of a server (better: set {API_KEY_VARIABLE})")
     add_option_flags(parser, SamplingOptions)

@@ -66,6 +66,8 @@ def make_parser() -> ArgumentParser:
         help="the part of the data (default: all of a file of your own; else test if there is one, else val)",
     )  # fmt: skip
     parser.add_argument("--json", metavar="FILE", help="also write the metrics to this file")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="where to compute")
+    parser.add_argument(
+        "--device", default="auto", metavar="DEVICE", help="where to compute: auto, cpu, cuda, cuda:1, mps"
+    )
     add_flags(parser.add_argument_group("what to evaluate on (default: as in the run)"), CHANGES)
     return parser

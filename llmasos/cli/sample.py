@@ -67,7 +67,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_option_flags(parser, SamplingOptions, BeamOptions)
 
     flag = parser.add_argument_group("device and output").add_argument
-    flag("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="where to compute (default: auto)")
+    flag("--device", default="auto", metavar="DEVICE", help="where to compute: cpu, cuda, cuda:1, mps (default: auto)")
     flag(
         "--stream",
         action=argparse.BooleanOptionalAction,

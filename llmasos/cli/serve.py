@@ -44,7 +44,9 @@ def make_parser() -> argparse.ArgumentParser:
         "model", metavar="MODEL", help="a model's or run's folder, or a name (see python -m llmasos models)"
     )
     parser.add_argument("--name", help="the model's name in requests (default: its own)")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="device to run on")
+    parser.add_argument(
+        "--device", default="auto", metavar="DEVICE", help="device to run on: auto, cpu, cuda, cuda:1, mps"
+    )
     parser.add_argument("--quantize", choices=("int8",), help="store the weights in a quarter of the memory")
 
     flag = parser.add_argument_group("access").add_argument

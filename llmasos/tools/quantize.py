@@ -146,7 +146,7 @@ def make_parser() -> ArgumentParser:
     flag("--tokens", type=int, default=60, metavar="N", help="tokens per text when timing (default: 60)")
     flag("--repetitions", type=int, default=3, metavar="N", help="of each timing (default: 3)")
     flag("--json", metavar="FILE", help="also write the table to this file")
-    flag("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="where to compute")
+    flag("--device", default="auto", metavar="DEVICE", help="where to compute: auto, cpu, cuda, cuda:1, mps")
     add_flags(parser.add_argument_group("the data to measure quality on (default: as in the run)"), SETTINGS)
     return parser
 

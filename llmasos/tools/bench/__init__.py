@@ -46,7 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", action="append", choices=list(BENCHES), help="run only this benchmark; repeatable")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it runs, says nothing about speed")
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the results to this file")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="where to compute")
+    parser.add_argument(
+        "--device", default="auto", metavar="DEVICE", help="where to compute: auto, cpu, cuda, cuda:1, mps"
+    )
     args = parser.parse_args(arguments)
     if args.json and not args.json.absolute().parent.is_dir():
         raise UserError(f"--json {args.json}: there is no folder {args.json.parent}; create it or choose another.")
