@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from llmasos import __version__
 from llmasos.cli.terminal import well_formed
 from llmasos.console import Output, OutputLost, say
 from llmasos.errors import UserError, nearest
@@ -102,7 +103,11 @@ def checked_output() -> Iterator[Output]:
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """An `argparse.ArgumentParser` that raises a `UserError` for a wrong flag instead of printing the usage."""
+    """An `argparse.ArgumentParser` with --version, which raises a `UserError` for a wrong flag."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.add_argument("--version", action="version", version=f"llmasos {__version__}", help="show the version")
 
     def error(self, message: str) -> NoReturn:
         flag = message.removeprefix("unrecognized arguments: ").split(" ")[0].split("=")[0]

@@ -10,6 +10,7 @@ import pytest
 
 import llmasos
 from llmasos import __main__ as llmasos_main
+from llmasos.cli.cli import ArgumentParser
 from llmasos.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,6 +35,18 @@ def test_the_version_is_stated_once(capsys):
     assert llmasos_main.main(["--version"]) == 0
     assert capsys.readouterr().out == f"llmasos {llmasos.__version__}\n"
     assert 'version = { attr = "llmasos.__version__" }' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+
+def test_every_parser_knows_the_version_and_the_nearest_flag(capsys):
+    parser = ArgumentParser(prog="train.py")
+    parser.add_argument("--learning-rate", type=float)
+    with pytest.raises(SystemExit) as stop:
+        parser.parse_args(["--version"])
+    assert stop.value.code == 0 and capsys.readouterr().out == f"llmasos {llmasos.__version__}\n"
+    with pytest.raises(UserError, match=r"unrecognized arguments: --learnig-rate=3; did you mean '--learning-rate'\?$"):
+        parser.parse_args(["--learnig-rate=3"])
+    with pytest.raises(UserError, match="unrecognized arguments: --xyzzy; see --help"):
+        parser.parse_args(["--xyzzy"])
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["help"]])
