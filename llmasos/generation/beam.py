@@ -33,7 +33,7 @@ import torch
 
 from llmasos.generation.decoder import Decoder
 from llmasos.generation.options import BeamOptions, options_for
-from llmasos.generation.prompts import Prompt, batches_by_length, prepare
+from llmasos.generation.prompts import Prompt, batches_by_length, check_sequences_fit, prepare
 from llmasos.generation.sequence import SequenceState
 from llmasos.models import Model
 from llmasos.nn import eval_mode
@@ -85,6 +85,7 @@ def beam_search(
             its output is not a number.
     """
     prompts, options = prepare(model, tokenizer, texts, options or options_for(model, BeamOptions))
+    check_sequences_fit(model, prompts[:1], options.beams, "beams")
     results: list[list[Hypothesis]] = [[] for _ in prompts]
     with eval_mode(model):
         for indices in batches_by_length(prompts, batch_size):

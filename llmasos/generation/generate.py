@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from llmasos.errors import UserError
 from llmasos.generation.decoder import Decoder
 from llmasos.generation.options import SamplingOptions, options_for
-from llmasos.generation.prompts import Prompt, batches_by_length, prepare
+from llmasos.generation.prompts import Prompt, batches_by_length, check_sequences_fit, prepare
 from llmasos.generation.sequence import SequenceState
 from llmasos.generation.stop_strings import SequenceStream
 from llmasos.models import Model
@@ -87,7 +87,7 @@ def generate(
     Raises:
         UserError: the tokenizer does not fit the model, or the model's output is not a number.
     """
-    prepared, options = _prepare(model, tokenizer, prompts, options)
+    prepared, options = _prepare(model, tokenizer, prompts, options, n_samples)
     return _gather(_run(model, tokenizer, prepared, options, n_samples), prepared, n_samples)
 
 
@@ -117,7 +117,7 @@ def generate_from(
     Raises:
         UserError: a source is empty or longer than the context, or as in `generate`.
     """
-    prepared, options = _prepare(model, tokenizer, sources, options, "transformer")
+    prepared, options = _prepare(model, tokenizer, sources, options, n_samples, "transformer")
     results: list[list[Generation]] = [[] for _ in prepared]
     for indices in batches_by_length(prepared, batch_size):
         batch = [prepared[i] for i in indices]
@@ -139,7 +139,7 @@ def stream(
     The arguments are checked at once; tokens are generated as the iterator is read. The model is in eval mode from the
     first event until the iterator is exhausted or closed.
     """
-    prepared, options = _prepare(model, tokenizer, prompts, options)
+    prepared, options = _prepare(model, tokenizer, prompts, options, n_samples)
     return _run(model, tokenizer, prepared, options, n_samples)
 
 
@@ -151,7 +151,7 @@ def stream_from(
     n_samples: int = 1,
 ) -> Generator[TokenEvent, None, None]:
     """The same as `generate_from`, streamed, with all sources in one batch: see `stream`."""
-    prepared, options = _prepare(model, tokenizer, sources, options, "transformer")
+    prepared, options = _prepare(model, tokenizer, sources, options, n_samples, "transformer")
     return _run(model, tokenizer, prepared, options, n_samples)
 
 
@@ -160,13 +160,16 @@ def _prepare(
     tokenizer: Tokenizer,
     texts: Sequence[str | Sequence[int]],
     options: SamplingOptions | None,
+    n_samples: int,
     family: str = "gpt",
 ) -> tuple[list[Prompt], SamplingOptions]:
     functions = {"gpt": "generate or stream", "transformer": "generate_from or stream_from"}
     config = model.config
     if config.family != family and config.family in functions:
         raise UserError(f"the model is a {config.family}: use {functions[config.family]}.")
-    return prepare(model, tokenizer, texts, options or options_for(model, SamplingOptions))
+    prompts, options = prepare(model, tokenizer, texts, options or options_for(model, SamplingOptions))
+    check_sequences_fit(model, prompts, n_samples, "n")
+    return prompts, options
 
 
 def _gather(events: Iterable[TokenEvent], prompts: list[Prompt], n_samples: int) -> list[Generation]:

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from llmasos.console import track
-from llmasos.errors import UserError
+from llmasos.errors import UserError, check_number
 from llmasos.generation.options import Options, SamplingOptions
 from llmasos.models import Model
+from llmasos.models.memory import BYTES, check_fits
 from llmasos.tokenizers.tokenizer import Tokenizer
 
 
@@ -78,6 +79,24 @@ def stop_ids(model: Model, tokenizer: Tokenizer, options: Options) -> tuple[int,
     """The tokens that end a text: those of the tokenizer, the model and the options, each once."""
     ids = (*tokenizer.stop_ids, *model.generation_config.stop_token_ids, *options.stop_token_ids)
     return tuple(dict.fromkeys(ids))
+
+
+def check_sequences_fit(model: Model, prompts: Sequence[Prompt], n_each: int, name: str) -> None:
+    """Raise UserError if the keys, values and logits of the prompts' sequences alone fill the memory.
+
+    Args:
+        model: which continues the prompts.
+        prompts: in one batch.
+        n_each: the number of sequences of each.
+        name: of this number, for the message.
+    """
+    check_number(name, n_each, whole=True, at_least=1)
+    c = model.config
+    n_layers = c.n_decoder_layers if c.family == "transformer" else c.n_layers
+    per_token = 2 * n_layers * c.n_kv_heads * c.head_size  # keys and values
+    n_values = n_each * sum(len(prompt.ids) * per_token + c.vocab_size for prompt in prompts)
+    device = next(model.parameters()).device
+    check_fits(f"a batch of {name} {n_each:,}", BYTES * n_values, f"choose a smaller {name}, or fewer prompts", device)
 
 
 def batches_by_length(prompts: Sequence[Prompt], batch_size: int) -> Iterator[list[int]]:

@@ -26,6 +26,7 @@ from torch import nn
 from llmasos.console import Say, say, track
 from llmasos.errors import UserError
 from llmasos.models import Model
+from llmasos.models.memory import check_fits, explain_out_of_memory
 from llmasos.objectives import Batch, Objective
 from llmasos.signals import stop_requests
 from llmasos.training.checkpoints import (
@@ -139,6 +140,7 @@ class Trainer:
                 "gradient_accumulation_steps."
             )
         self.device = next(model.parameters()).device
+        self.check_batch_fits()
         self.precision = pick_precision(settings.precision, self.device)
         self.optimizers = make_optimizers(model, settings)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
@@ -148,14 +150,16 @@ class Trainer:
         """Take the remaining steps, with a validation and a checkpoint every `eval_interval` steps and at the end.
 
         Raises:
-            UserError: the loss is no longer a number, or a checkpoint cannot be written. Earlier ones are intact.
+            UserError: the loss is no longer a number, the memory is full, or a checkpoint cannot be written. Earlier
+                ones are intact.
         """
         settings, state = self.settings, self.state
         train_loss = val_loss = None
         if settings.compile:
             compile_model(self.model, self.say)
         ddp_model = self.context.wrap(self.model)
-        with stop_requests(STOPPING if self.context.is_main else None) as stop, self.open_log() as log:
+        stop_signals = stop_requests(STOPPING if self.context.is_main else None)
+        with explain_out_of_memory(self.memory_advice), stop_signals as stop, self.open_log() as log:
             stopping = False
             while True:
                 if should_validate := not stopping and self.should_validate():
@@ -318,6 +322,25 @@ class Trainer:
         self.state = load_checkpoint(latest_checkpoint(self.run, self.say), self.model, self.optimizers)
         if self.state.scaler:
             self.scaler.load_state_dict(self.state.scaler)
+
+    def check_batch_fits(self) -> None:
+        """Raise UserError if the ids of a step and the residual stream of a micro-batch alone fill the memory."""
+        config, example = self.model.config, self.train_data.example(self.settings.seed, 0)
+        batch = self.objective.collate([example], [lambda: np.random.default_rng([self.settings.seed, 0])])
+        n_tokens = min(config.context_length, max(tensor.shape[-1] if tensor.dim() else 1 for tensor in batch.values()))
+        n_bytes = 8 * len(self.rows) * n_tokens  # of the ids
+        n_rows = len(self.rows) // self.settings.gradient_accumulation_steps
+        n_bytes += 2 * n_rows * n_tokens * config.n_layers * config.d_model
+        check_fits(f"a step with batch_size {self.settings.batch_size:,}", n_bytes, self.memory_advice(), self.device)
+
+    def memory_advice(self) -> str:
+        """What to change where the memory is full."""
+        s, checkpoints = self.settings, all_checkpoints(self.run)
+        last = f"the last checkpoint, {checkpoints[-1]}, is intact" if checkpoints else "there is no checkpoint yet"
+        return (
+            f"lower --batch-size (now {s.batch_size}), raise --gradient-accumulation-steps (now "
+            f"{s.gradient_accumulation_steps}), or choose a smaller --context-length or model; {last}"
+        )
 
     def explain_divergence(self, what: str, value: float, step: int | None = None) -> str:
         """The message for a loss or a gradient that is no longer a number."""

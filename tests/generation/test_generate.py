@@ -7,7 +7,7 @@ import torch
 from generation_helpers import ScriptedModel, lively_model, scripted
 
 from llmasos.errors import UserError
-from llmasos.generation import SamplingOptions, generate, generate_naive, stream
+from llmasos.generation import BeamOptions, SamplingOptions, beam_search, generate, generate_naive, stream
 from llmasos.generation.prompts import prepare_prompt
 from llmasos.generation.stop_strings import TextStream
 from llmasos.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer
@@ -233,3 +233,17 @@ def test_a_tokenizer_that_does_not_fit_the_model_is_refused_at_once():
 def test_one_string_instead_of_a_list_of_prompts_is_refused():
     with pytest.raises(UserError, match="list of strings"):
         generate(lively_model(vocab_size=257), BYTES, "Hello")
+
+
+@pytest.mark.parametrize("n, words", [
+    (10**12, "a batch of n 1,000,000,000,000 needs at least .* GiB of memory"),
+    (0, "n is 0; it must be a whole number"), (-1, "n is -1"), (1.5, "n is 1.5"),
+    ("two", "n is 'two'"), (True, "n is True"), (None, "n is None"),
+])  # fmt: skip
+def test_an_absurd_number_of_texts_is_refused_before_anything_is_allocated(n, words):
+    for function in (generate, lambda *arguments: list(stream(*arguments))):
+        with pytest.raises(UserError, match=words):
+            function(lively_model(vocab_size=257), BYTES, ["a"], SamplingOptions(), n)
+    if n == 10**12:
+        with pytest.raises(UserError, match="a batch of beams 2,000,000,000 needs at least"):
+            beam_search(lively_model(vocab_size=257), BYTES, ["a"], BeamOptions(beams=2 * 10**9))

@@ -247,3 +247,45 @@ def test_compile_without_a_compiler_is_reported_and_training_continues(tmp_path,
     printed = []
     result = tiny_trainer(tmp_path, settings=tiny_settings(compile=True), say=printed.append).train()
     assert result.val_loss and any("no C++ compiler found" in line and "without it" in line for line in printed)
+
+
+# ── memory ──
+
+ALLOCATORS = [
+    RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried to …"),
+    RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)"),
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("error", ALLOCATORS, ids=["cpu", "mps", "cuda", "python"])
+def test_a_full_memory_says_what_to_change_and_the_last_checkpoint_is_intact(error, tmp_path, monkeypatch):
+    trainer = tiny_trainer(tmp_path, settings=tiny_settings(max_steps=8, eval_interval=2))
+    step = trainer.step
+
+    def step_or_fail(*arguments):
+        if trainer.state.step == 5:
+            raise error
+        return step(*arguments)
+
+    monkeypatch.setattr(trainer, "step", step_or_fail)
+    with pytest.raises(UserError, match=r"not enough memory: lower --batch-size .*step-00000004, is intact\.$"):
+        trainer.train()
+    again = tiny_trainer(tmp_path)
+    again.resume()
+    assert again.state.step == 4
+
+
+def test_another_error_is_not_about_memory(tmp_path, monkeypatch):
+    trainer = tiny_trainer(tmp_path)
+    monkeypatch.setattr(trainer, "step", lambda *arguments: torch.ones(2) @ torch.ones(3))
+    with pytest.raises(RuntimeError, match="size"):
+        trainer.train()
+
+
+def test_a_batch_that_cannot_fit_is_refused_before_it_is_made(tmp_path):
+    with pytest.raises(
+        UserError, match="a step with batch_size 2,000,000,000 needs at least .* GiB of memory, and this"
+    ):
+        tiny_trainer(tmp_path, settings=tiny_settings(batch_size=2_000_000_000))
