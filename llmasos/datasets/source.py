@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from llmasos.datasets.paths import title_of
-from llmasos.datasets.tables import TABLE_ENDINGS, read_texts
+from llmasos.datasets.table_texts import read_texts
+from llmasos.datasets.tables import TABLE_ENDINGS
 from llmasos.datasets.text_io import (
     COMPRESSED_ENDINGS,
     contains,

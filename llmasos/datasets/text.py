@@ -25,7 +25,8 @@ from llmasos.datasets.paths import title_of
 from llmasos.datasets.python_docs import PythonReference, python_source
 from llmasos.datasets.source import END_OF_TEXT, FileDocuments, PlainText, SplitText, TextSource, has_marks
 from llmasos.datasets.storyworld.text_source import StoryworldText
-from llmasos.datasets.tables import TABLE_ENDINGS, has_column
+from llmasos.datasets.table_texts import has_column
+from llmasos.datasets.tables import TABLE_ENDINGS
 from llmasos.datasets.text_io import ending_of, find_text_files
 from llmasos.errors import UserError
 
