@@ -53,16 +53,22 @@ _REASONS = {
 }
 
 
-def write_error(path: Path, error: OSError) -> Exception:
+def write_error(path: Path, error: OSError, whatever: bool = False) -> Exception:
     """Return a `UserError` that says in one sentence why `path` could not be written and what to do.
 
-    An error that is not about the disk or permissions is returned unchanged.
+    An error that is not about the disk or permissions is returned unchanged, unless `whatever` is set because nothing
+    but writing can have raised it.
     """
-    if error.errno not in _REASONS:
+    if error.errno not in _REASONS and not whatever:
         return error
-    reason, remedy = _REASONS[error.errno]
+    reason, remedy = explain(error)
     shown = _TEMPORARY.sub(r"\g<name>", str(path))  # show the final name of a file inside a temporary folder
     return UserError(f"could not write {shown}: {reason}; what was there before is intact; {remedy}.")
+
+
+def explain(error: OSError) -> tuple[str, str]:
+    """The reason for an error of the operating system when writing, and the remedy."""
+    return _REASONS.get(error.errno or 0, ((error.strerror or str(error)).lower(), "choose another path"))
 
 
 def read_error(path: Path | str, error: OSError) -> UserError:
@@ -82,8 +88,7 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        unknown = (error.strerror or str(error)).lower(), "choose another path"
-        reason, remedy = _REASONS.get(error.errno or 0, unknown)
+        reason, remedy = explain(error)
         raise UserError(f"could not write to {folder}, which cannot be made: {reason}; {remedy}.") from error
 
 

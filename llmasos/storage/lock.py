@@ -32,7 +32,7 @@ def lock(path: Path | str, on_wait: Callable[[], None] | None = None) -> Iterato
     try:
         file = open(path, "a+b")
     except OSError as error:
-        raise write_error(path, error) from error
+        raise write_error(path, error, whatever=True) from error
     with file:
         try:
             if not _try_to_lock(file.fileno()):
@@ -40,7 +40,7 @@ def lock(path: Path | str, on_wait: Callable[[], None] | None = None) -> Iterato
                     on_wait()
                 _wait_for_lock(file.fileno())
         except OSError as error:
-            raise write_error(path, error) from error
+            raise write_error(path, error, whatever=True) from error
         yield  # closing the file releases the lock
 
 

@@ -65,7 +65,7 @@ def choose_run_folder(name: str, out_dir: str | None, resume: bool) -> Path:
         if not resume:
             refuse_to_overwrite(run)
     except OSError as error:
-        raise write_error(run, error) from error
+        raise write_error(run, error, whatever=True) from error
     return run
 
 

@@ -59,3 +59,15 @@ def test_a_lock_that_cannot_be_created_has_a_clear_error(tmp_path):
     with pytest.raises(UserError, match="could not write"):
         with lock(tmp_path / "file" / "x.lock"):
             pass
+
+
+def test_a_file_system_that_takes_no_files_has_a_clear_error(tmp_path, monkeypatch):
+    """As /proc does: its folder exists, and a new file in it does not."""
+
+    def refuse(*arguments):
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(UserError, match="could not write .*: no such file or directory; .*; choose another path"):
+        with lock(tmp_path / "x.lock"):
+            pass
