@@ -168,7 +168,8 @@ def test_a_notebook_without_widgets_gets_a_bar_and_no_warning(monkeypatch):
     kernel = types.SimpleNamespace(config={"IPKernelApp": {}})
     monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: kernel))
     monkeypatch.setitem(sys.modules, "ipywidgets", None)  # cannot be imported
-    monkeypatch.delitem(sys.modules, "tqdm.auto", raising=False)
+    for name in ("tqdm.auto", "tqdm.autonotebook", "tqdm.notebook"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     stream = io.StringIO()  # the stream of a notebook is no terminal
     monkeypatch.setattr(sys, "stderr", stream)
     with warnings.catch_warnings(record=True) as caught:

@@ -57,12 +57,12 @@ def test_a_request_is_acknowledged_once_and_the_second_one_raises(capsys, monkey
         signal.raise_signal(signal.SIGINT)
 
 
-def test_what_torchrun_repeats_is_not_a_second_request(monkeypatch):
+def test_what_torchrun_repeats_is_not_a_second_request(monkeypatch, capsys):
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
-    with stop_requests(None) as stop:
+    with stop_requests("stopping soon.") as stop:
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
-        assert stop.is_set()
+        assert stop.is_set() and capsys.readouterr().err == "stopping soon.\n"
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
