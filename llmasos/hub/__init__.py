@@ -14,6 +14,8 @@ from pathlib import Path
 import torch
 
 from llmasos.errors import UserError
+from llmasos.hub import model_card
+from llmasos.hub.model_card import CARD
 from llmasos.hub.pretrained_folder import Say, copy_weights, read_config, read_model, read_tokenizer, write_model
 from llmasos.hub.resolve import find_model_folder
 from llmasos.hub.weights import MAX_SHARD_BYTES
@@ -24,8 +26,9 @@ from llmasos.storage.atomic import write_error
 from llmasos.storage.checksums import seal, strangers
 from llmasos.tokenizers import Tokenizer
 
-CARD, CONFIG = "README.md", "config.json"
-__all__ = ["find_model_folder", "load_backbone", "load_config", "load_pretrained", "load_tokenizer", "save_pretrained"]
+CONFIG = "config.json"
+__all__ = ["card_examples", "find_model_folder", "load_backbone", "load_config", "load_pretrained", "load_tokenizer",
+           "save_pretrained"]  # fmt: skip
 
 
 def load_pretrained(
@@ -55,6 +58,14 @@ def load_pretrained(
         int8.quantize(model)
         model = model.to(device)
     return model, read_tokenizer(folder, model.config)
+
+
+def card_examples(name: str | Path) -> list[list[str]]:
+    """Load the examples in the card of the model of this name (see `model_card.card_examples`); none if it has none."""
+    try:
+        return model_card.card_examples(find_model_folder(name, say=lambda message: None))
+    except UserError:
+        return []
 
 
 def load_config(name: str | Path) -> ModelConfig:

@@ -1,25 +1,19 @@
 """How logits become a token: what each sampling rule makes of them, and the random number that decides.
 
-logits → repetition penalty → temperature → top-k → top-p → min-p → softmax → sampled token
+logits → penalties → temperature → top-k → top-p → min-p → softmax → sampled token
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from llmasos.generation import SamplingOptions
+from llmasos.generation.options import sampler_fields
 from llmasos.generation.sampling import greedy, process_logits, sample, uniform
-
-RULES = {  # in the order in which they are applied → what each does
-    "repetition_penalty": "Tokens that the text already contains become less likely.",
-    "temperature": "All logits are divided by the temperature: below 1 likely tokens become more likely, above 1 less.",
-    "top_k": "Only the k most likely tokens are kept.",
-    "top_p": "Only the smallest set of most likely tokens with this total probability is kept.",
-    "min_p": "Only tokens at least this fraction as likely as the most likely one are kept.",
-}
 
 
 @dataclass(frozen=True)
@@ -27,7 +21,7 @@ class SamplingTrace:
     """The choice of one token.
 
     Attributes:
-        stages: for each rule that is switched on, its name in `RULES` and the logits (V,) after it.
+        stages: for each rule that is switched on, its field of `SamplingOptions` and the logits (V,) after it.
         probabilities: (V,) from which the token is sampled; after greedy decoding all but one are 0.
         uniform: the random number in [0, 1) that decides; None = greedy, the most likely token is taken.
         id: the token.
@@ -47,10 +41,10 @@ def sampling_trace(logits: Tensor, options: SamplingOptions, ids: Sequence[int] 
         options: how to sample. Its presence and frequency penalties have no effect on a first token.
         ids: of the prompt, to which the repetition penalty applies.
     """
-    off = {rule: getattr(SamplingOptions(), rule) for rule in RULES}
-    on = [rule for rule in RULES if getattr(options, rule) != off[rule]]
+    off: dict[str, Any] = {rule.name: rule.default for rule in sampler_fields()}
+    on = [rule for rule in rules_in_order() if getattr(options, rule) != off[rule]]
     if options.greedy:
-        on = [rule for rule in on if rule == "repetition_penalty"]  # the others do not change which is most likely
+        on = [rule for rule in on if is_penalty(rule)]  # the others do not change which is most likely
     stages: list[tuple[str, Tensor]] = []
     rows = logits.float()[None]  # (1, V)
     for n, rule in enumerate(on):
@@ -62,3 +56,13 @@ def sampling_trace(logits: Tensor, options: SamplingOptions, ids: Sequence[int] 
         return SamplingTrace(stages, F.one_hot(torch.tensor(id), last.size(1)).float(), None, id)
     number = uniform(options.seed, sample=0, step=0)
     return SamplingTrace(stages, last.softmax(dim=-1)[0], number, int(sample(last, torch.tensor([number]))))
+
+
+def rules_in_order() -> list[str]:
+    """The fields of `SamplingOptions` that process logits, in the order in which they do: penalties come first."""
+    return sorted((rule.name for rule in sampler_fields()), key=lambda name: not is_penalty(name))
+
+
+def is_penalty(rule: str) -> bool:
+    """Whether a rule is a penalty, which applies to greedy decoding, too."""
+    return rule.endswith("_penalty")

@@ -66,6 +66,7 @@ def create_app(
     max_tokens: int = MAX_TOKENS,
     max_body: int = MAX_BODY,
     request_seconds: float = 120.0,
+    examples: Sequence[Sequence[str]] | None = None,
 ) -> "App":
     """Load a model, start its engine, and make the application.
 
@@ -85,6 +86,7 @@ def create_app(
         max_tokens: how many tokens a request may ask for.
         max_body: how many bytes a body may have.
         request_seconds: how long a request may take.
+        examples: inputs to try on the page, such as [["Once there was"]] (None = those of the model's card).
 
     Raises:
         UserError: there is no such model, it is damaged, or an argument is invalid.
@@ -103,9 +105,10 @@ def create_app(
         network, tokenizer = hub.load_pretrained(model, pick_device(device), quantize=quantize)
         engine = Engine(network, tokenizer, max_batch, max_waiting, request_seconds=request_seconds, metrics=Metrics())
         name = name or default_name(model)
+        examples = hub.card_examples(model) if examples is None else examples
     else:
         engine = model
-    app = App(ServedModel(name or "model", engine, max_tokens), api_key, hosts, origins, max_body)
+    app = App(ServedModel(name or "model", engine, max_tokens, examples or ()), api_key, hosts, origins, max_body)
     engine.start()
     return app
 

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,12 +37,14 @@ class ServedModel:
         name: of the model in requests.
         engine: runs the model.
         max_tokens: how many tokens a request may ask for.
+        examples: inputs to try on the page, each with one text, or with a question and its text.
         created: when it was loaded, in Unix time.
     """
 
     name: str
     engine: Engine
     max_tokens: int
+    examples: Sequence[Sequence[str]] = ()
     created: int = field(default_factory=lambda: int(time.time()))
 
     def __post_init__(self):
@@ -119,4 +122,5 @@ class ServedModel:
             "chat_template_note": self.template_note,
             "max_tokens": self.max_tokens,
             "sampling": self.sampling,
+            "examples": list(self.examples),
         }

@@ -41,10 +41,11 @@ class LLMServing:
         model: the network, in evaluation mode.
         tokenizer: the one that the model was trained with.
         name: where the model came from.
+        examples: inputs to try on the page.
     """
 
-    def __init__(self, model: Model, tokenizer: Tokenizer, name: str):
-        self.model, self.tokenizer, self.name = model, tokenizer, name
+    def __init__(self, model: Model, tokenizer: Tokenizer, name: str, examples: Sequence[Sequence[str]] = ()):
+        self.model, self.tokenizer, self.name, self.examples = model, tokenizer, name, examples
         self._service: Service | None = None  # only one engine at a time may use the model
         self._lock = threading.RLock()
 
@@ -68,7 +69,7 @@ class LLMServing:
         """
         with quiet(not verbose):
             model, tokenizer = hub.load_pretrained(name, pick_device(device), say=say, quantize=quantize)
-        return cls(model, tokenizer, str(name))
+        return cls(model, tokenizer, str(name), hub.card_examples(name))
 
     @checked
     def create_service(
@@ -107,6 +108,7 @@ class LLMServing:
                 allow_origins=allow_origins,
                 max_tokens=max_tokens,
                 max_body=max_body,
+                examples=self.examples,
             )
 
         return Service(self, make_app, host, port, max_connections, timeout=request_seconds + 10.0)

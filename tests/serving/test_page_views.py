@@ -263,7 +263,7 @@ def test_how_one_token_is_made_has_the_models_numbers(visit, engines):
     page.locator("#seed").fill("5")
     page.locator("#trace").click()
     done(page)
-    page.locator("#trace-head").select_option(value="2")
+    page.locator("#trace-head").select_option(index=2)
     done(page)
     sent = body(page, "/v1/inspect")
     ids = engine.tokenizer.encode("Paul was happy because the")

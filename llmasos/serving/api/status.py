@@ -77,6 +77,7 @@ MODEL = object_of(
     chat_template=nullable(STRING),
     chat_template_note=STRING,
     max_tokens=INTEGER,
+    examples=array_of(array_of(STRING)),
     sampling={"type": "object", "additionalProperties": OPTION},
 )
 MODELS = object_of(object=enum("list"), data=array_of(MODEL))

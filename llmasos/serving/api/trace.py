@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from llmasos.generation import SamplingOptions
+from llmasos.generation.options import sampler_fields
 from llmasos.generation.sampling import constrain
 from llmasos.interpret import SamplingTrace, TraceStep, forward_trace, sampling_trace
-from llmasos.interpret.sampling_trace import RULES
 from llmasos.models import Model
 from llmasos.objectives.masked import MASK
 from llmasos.tokenizers import Tokenizer
@@ -88,8 +88,10 @@ def choice_to_dict(tokenizer: Tokenizer, logits: Tensor, choice: SamplingTrace) 
         }
         for id in shown
     ]  # fmt: skip
+    help = {rule.name: rule.metadata["help"] for rule in sampler_fields()}
     stages = [
-        {"rule": rule, "sentence": RULES[rule], "kept": int(values.isfinite().sum())} for rule, values in choice.stages
+        {"rule": rule, "sentence": f"{help[rule][:1].upper()}{help[rule][1:]}.", "kept": int(values.isfinite().sum())}
+        for rule, values in choice.stages
     ]
     return {"candidates": candidates, "stages": stages, "uniform": choice.uniform, "chosen": choice.id}
 

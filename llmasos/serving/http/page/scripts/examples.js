@@ -3,10 +3,10 @@
 
 const EXAMPLES = {
   generate: [["Once there was a shy girl"], ["Paul had a drum."], ["One stormy night, the old man"]],
-  chat: [["Tell me a story about Emma and a lantern."], ["Tell me a story about a brave boy."], ["Who are you?"]],
+  send: [["Tell me a story about Emma and a lantern."], ["Tell me a story about a brave boy."], ["Who are you?"]],
   inspect: [["Once there was a shy girl who lived by the river."], ["Paul had a drum. One day, Paul lost the drum."]],
   trace: [["The old man lived by the"], ["One day, she lost her"], ["Once there was a"]],
-  masked: [["Once there was a [MASK] girl called Anna."], ["The old man lived by the [MASK]."],
+  fill: [["Once there was a [MASK] girl called Anna."], ["The old man lived by the [MASK]."],
            ["Anna lost her [MASK] in the [MASK]."]],
   classify: [["Anna lost her kite in the storm. She was sad all day."], ["Everybody was happy again."]],
   answer: [["Where did Anna live?", "Anna lived by the river. One day she lost her kite in a storm."],
@@ -14,24 +14,19 @@ const EXAMPLES = {
            ["Who found the drum?", "Anna lived by the river. One day she lost her kite in a storm."]],
   translate: [["Es war einmal ein neugieriges Mädchen namens Anna."], ["Der alte Mann lebte am Fluss."],
               ["Paul war ein schüchterner Junge."]],
-  tokenizer: [["Once there was a shy girl.<|endoftext|>"], ["Tokenization: 3 × 1,024 = 3072"],
+  tokenize: [["Once there was a shy girl.<|endoftext|>"], ["Tokenization: 3 × 1,024 = 3072"],
               ["Grüße, 日本語, 한국어, 👩‍👧 🐕"], ["def f(x):\n    return x ** 2"]],
 };
 const EXAMPLE_TOKENS = 60;      // of a text that nobody has asked for
 const typedIn = new Set();      // the fields that the user has changed
 const opened = new Set();       // the tabs whose example has run, or need not run
 
-/** The examples of a tab that fit the model. */
-function examplesOf({start}) {
-  const fields = REQUIRED_FIELDS[start].length, bert = model.family === "bert";
-  const own = {
-    inspect: bert ? "masked" : "inspect", trace: bert ? "masked" : "trace", "fill-mask": "masked",
-  }[start] ?? start;
-  const kind = {fill: "masked", send: "chat", tokenize: "tokenizer"}[start] ?? own;
-  const fromCard = ["inspect", "trace", "tokenize"].includes(start) ? [] : (model.examples ?? []).filter(values => {
-    return values.length === fields && (kind !== "masked" || values[0].includes("[MASK]"));
-  });
-  return (fromCard.length ? fromCard : EXAMPLES[kind]).slice(0, 4);
+/** The examples of a tab that fit the model; those of its card are for what it is made for, its first tab. */
+function examplesOf({name, start}) {
+  const isFirst = tabsOf(model)[0].name === name, n = REQUIRED_FIELDS[start].length;
+  const fromCard = isFirst ? (model.examples ?? []).filter(values => values.length === n) : [];
+  const masked = model.family === "bert" && ["inspect", "trace"].includes(start);
+  return fromCard.length ? fromCard.slice(0, 4) : EXAMPLES[masked ? "fill" : start];
 }
 
 /** Put an example into the fields of a tab. */

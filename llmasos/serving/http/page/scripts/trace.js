@@ -7,7 +7,6 @@ const STEP_TITLES = {
   attention_residual: "Residual connection", hidden: "Feed-forward: expand", feed_forward: "Feed-forward: project back",
   feed_forward_residual: "Residual connection", final_norm: "Final norm", logits: "Logits",
 };
-const RULE_TITLES = {temperature: "Temperature", top_k: "Top-k", top_p: "Top-p", min_p: "Min-p", repetition_penalty: "Repetition penalty"};
 const openBlocks = new Set([0]);
 let traced = null;      // the last trace, with the text it belongs to
 
@@ -57,7 +56,7 @@ function traceItems({tokens, position, steps, head, stages, candidates, uniform,
     ...range(blocks).map(number => blockItem(number, blocks, steps.filter(({block}) => block === number), head, item, names)),
     ...after.map(item),
     make("li", {}, ...stepHead(last), valuesOf(last.values, last.shape), bestTokens(candidates)),
-    ...stages.map(({rule, sentence, kept}) => make("li", {}, make("h3", {}, RULE_TITLES[rule]), make("p", {}, sentence,
+    ...stages.map(({rule, sentence, kept}) => make("li", {}, make("h3", {}, settingTitle(rule)), make("p", {}, sentence,
       kept < last.shape[0] ? ` ${kept.toLocaleString("en")} of ${last.shape[0].toLocaleString("en")} tokens are left.` : ""))),
     make("li", {}, make("h3", {}, uniform === null ? "The most likely token" : "Softmax, and a random number"),
       make("p", {}, choiceSentence(candidates, chosen, uniform)), candidateTable(candidates, stages, chosen)),
@@ -128,7 +127,7 @@ function choiceSentence(candidates, chosen, uniform) {
 
 /** The most likely tokens with their numbers after each step. */
 function candidateTable(candidates, stages, chosen) {
-  const head = ["token", "id", "logit", ...stages.map(({rule}) => `after ${RULE_TITLES[rule].toLowerCase()}`), "probability"];
+  const head = ["token", "id", "logit", ...stages.map(({rule}) => `after ${settingTitle(rule).toLowerCase()}`), "probability"];
   const rows = candidates.map(token => make("tr", {class: token.id === chosen ? "here" : null},
     make("th", {scope: "row"}, tokenName(token)), ...[token.id, decimal(token.logit), ...token.stages.map(decimal),
       token.sampled ? percent(token.sampled) : "0%"].map(value => make("td", {}, `${value}`))));
