@@ -192,6 +192,16 @@ def test_rouge_equals_rouge_score_on_random_texts_where_it_is_installed():
         np.testing.assert_allclose(table, [expected[name] for name in names], rtol=0, atol=1e-9)
 
 
+def test_stems_are_those_of_nltk():
+    words = (
+        "hopefully connections relational radically hopping sized agreed feed flies dies skies geology troubles "
+        "conflated happily possibly adoption cease controlled"
+    )
+    assert " ".join(map(stem, words.split())) == (
+        "hope connect relat radic hop size agre feed fli die sky geolog troubl conflat happili possibl adopt ceas control"
+    )
+
+
 def test_the_stemmer_is_nltks_where_it_is_installed():
     oracle = pytest.importorskip("nltk.stem.porter").PorterStemmer()
     suffixes = [

@@ -253,13 +253,14 @@ def test_compile_without_a_compiler_is_reported_and_training_continues(tmp_path,
 
 ALLOCATORS = [
     RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried to …"),
+    RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes."),  # on Windows
     RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)"),
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
     MemoryError(),
 ]
 
 
-@pytest.mark.parametrize("error", ALLOCATORS, ids=["cpu", "mps", "cuda", "python"])
+@pytest.mark.parametrize("error", ALLOCATORS, ids=["cpu", "windows", "mps", "cuda", "python"])
 def test_a_full_memory_says_what_to_change_and_the_last_checkpoint_is_intact(error, tmp_path, monkeypatch):
     trainer = tiny_trainer(tmp_path, settings=tiny_settings(max_steps=8, eval_interval=2))
     step = trainer.step
