@@ -198,7 +198,8 @@ def test_stems_are_those_of_nltk():
         "conflated happily possibly adoption cease controlled"
     )
     assert " ".join(map(stem, words.split())) == (
-        "hope connect relat radic hop size agre feed fli die sky geolog troubl conflat happili possibl adopt ceas control"
+        "hope connect relat radic hop size agre feed fli die sky geolog troubl conflat happili possibl adopt ceas "
+        "control"
     )
 
 
