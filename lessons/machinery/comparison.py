@@ -69,7 +69,7 @@ def encode(value: Any, depth: int = 0) -> Any:
     if isinstance(value, np.ndarray) and str(value.dtype) in DTYPES:
         kind, *rest = encode_tensor(torch.from_numpy(np.ascontiguousarray(value)).reshape(value.shape))
         return [kind if kind == "foreign" else "array", *rest]
-    if isinstance(value, bytes):
+    if isinstance(value, bytes | bytearray):
         return ["bytes", base64.b64encode(value[:MAX_NUMBERS]).decode()]
     if isinstance(value, set | frozenset) and len(value) <= MAX_NUMBERS:
         return ["set", [encode(item, depth + 1) for item in value]]
@@ -125,11 +125,12 @@ def as_key(key: Any) -> Any:
 def difference(expected: Any, got: Any, rtol: float, atol: float, what: str = "the result") -> Difference | None:
     """How `got` differs from `expected`, or None if it is equivalent.
 
-    Any floating-point precision is accepted; tuples equal lists, and zero-dimensional tensors equal numbers. But a mask
-    must be boolean, and a NumPy array or a list is not a tensor.
+    Any floating-point precision is accepted; tuples equal lists, tensors and arrays without dimensions equal numbers,
+    and as a single number True is 1 and 1 is 1.0. But a mask must be boolean, a whole number must be exact and not a
+    float, and a NumPy array or a list is not a tensor.
     """
     if is_number(expected) and is_number(got):
-        expected, got = torch.as_tensor(expected), torch.as_tensor(got)
+        return number_difference(as_number(expected), as_number(got), rtol, atol, what)
     if isinstance(expected, np.ndarray) and isinstance(got, np.ndarray):
         expected, got = torch.from_numpy(expected), torch.from_numpy(got)
     if isinstance(expected, Tensor):
@@ -155,6 +156,23 @@ def difference(expected: Any, got: Any, rtol: float, atol: float, what: str = "t
     return next((d for d in differences if d is not None), None)
 
 
+def number_difference(expected: float, got: float, rtol: float, atol: float, what: str) -> Difference | None:
+    """`difference` for two numbers."""
+    are_whole = isinstance(expected, int) and isinstance(got, int)
+    if are_whole or math.isinf(expected) or math.isinf(got):
+        same = expected == got
+    else:
+        same = abs(expected - got) <= atol + rtol * abs(expected) or (math.isnan(expected) and math.isnan(got))
+    if not same:
+        return Difference("values", f"{what} " + ("is NaN." if math.isnan(got) else "has a different value."))
+    rank = [bool, int, float]  # a narrower type is accepted, except that a truth value must be one
+    if rank.index(type(got)) > rank.index(type(expected)):
+        words = {bool: "a truth value", int: "a whole number", float: "a floating-point number"}
+        message = f"{what} has the right value, but it is {words[type(got)]} where {words[type(expected)]} is expected."
+        return Difference("dtype", message)
+    return None
+
+
 def tensor_difference(expected: Tensor, got: Any, rtol: float, atol: float, what: str) -> Difference | None:
     """`difference` for tensors and numbers."""
     if not isinstance(got, Tensor):
@@ -166,7 +184,9 @@ def tensor_difference(expected: Tensor, got: Any, rtol: float, atol: float, what
         elif [n for n in expected.shape if n != 1] == [n for n in got.shape if n != 1]:
             detail += ": the same up to dimensions of size 1 (squeeze, unsqueeze, keepdim)"
         return Difference("shape", detail + ".")
-    same = torch.allclose(expected.double(), got.double(), rtol=rtol, atol=atol, equal_nan=True)
+    if not (expected.is_floating_point() or got.is_floating_point()):
+        rtol = atol = 0.0  # 5,000 is not 5,001
+    same = torch.allclose(got.double(), expected.double(), rtol=rtol, atol=atol, equal_nan=True)
     if same and dtype_class(expected) != dtype_class(got):
         message = f"{what} has the right numbers, but they are {dtype_class(got)} ({str(got.dtype)[6:]})"
         return Difference("dtype", f"{message} where {dtype_class(expected)} are expected.")
@@ -178,8 +198,13 @@ def tensor_difference(expected: Tensor, got: Any, rtol: float, atol: float, what
 
 
 def is_number(value: Any) -> bool:
-    """Whether the value is a Python number or a zero-dimensional tensor."""
-    return isinstance(value, bool | int | float) or (isinstance(value, Tensor) and value.dim() == 0)
+    """Whether the value is a Python number, or a tensor or array without dimensions."""
+    return isinstance(value, bool | int | float) or (isinstance(value, Tensor | np.ndarray) and value.ndim == 0)
+
+
+def as_number(value: Any) -> float:
+    """The Python number of a value for which `is_number` holds."""
+    return value.item() if isinstance(value, Tensor | np.ndarray | np.generic) else value
 
 
 def dtype_class(x: Tensor) -> str:

@@ -1,6 +1,7 @@
 """Values survive the way between processes, nothing hostile does, and equal means what a teacher would mean by it."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -66,10 +67,18 @@ def test_a_hostile_message_is_an_exception_and_nothing_else(message):
         (2.0, torch.tensor(2.0)),
         ([1, 2], (1, 2)),
         (torch.tensor([3]), torch.tensor([3], dtype=torch.int32)),
+        (2.0, np.array(2.0)),
+        (torch.tensor(2.0), np.array(2.0)),
+        (math.inf, np.array(math.inf)),
+        (math.nan, math.nan),
+        ([1, 0.5], (True, np.float64(0.5))),
+        (0.0, 0),
+        (1.0, True),
+        (b"ab", bytearray(b"ab")),
     ],
 )
 def test_these_are_equal(expected, got):
-    assert difference(expected, got, 1e-3, 1e-4) is None
+    assert difference(sent(expected), sent(got), 1e-3, 1e-4) is None
 
 
 @pytest.mark.parametrize(
@@ -87,6 +96,12 @@ def test_these_are_equal(expected, got):
         ({"a": 1}, {"b": 1}, "keys", "'b'"),
         ({"a": torch.ones(1)}, {"a": torch.zeros(1)}, "values", "['a']"),
         ("fine", "no", "values", "a different value"),
+        (5000, 5001, "values", "a different value"),
+        (torch.tensor([5000]), torch.tensor([5001]), "values", "different values"),
+        (math.inf, 1e300, "values", "a different value"),
+        (3, 3.0, "dtype", "a whole number is expected"),
+        (True, 1, "dtype", "a truth value is expected"),
+        (1.0, math.nan, "values", "NaN"),
     ],
 )  # fmt: skip
 def test_these_are_not_and_the_message_says_why(expected, got, kind, words):
