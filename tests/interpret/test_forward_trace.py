@@ -45,6 +45,8 @@ def test_a_trace_has_the_numbers_of_the_forward_pass(name, position):
     maps = list(attention_maps(model, ids, run=model.hidden_states).values())
     before = [step for step in steps if step.block is None and step.name.endswith(("embedding", "embedding_norm"))]
     close(before[-1].values, streams[0])
+    if MODELS[name]["family"] == "bert":
+        close(model.embedding_norm(before[-2].values), streams[0])  # the sum of the three embeddings
     for block in range(3):
         named = {step.name: step.values for step in steps if step.block == block}
         last = [step for step in steps if step.block == block][-1]
