@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from llmasos.errors import UserError
 from llmasos.storage.atomic import make_folder, write_error
 
 if sys.platform == "win32":
@@ -32,8 +31,6 @@ def lock(path: Path | str, on_wait: Callable[[], None] | None = None) -> Iterato
     make_folder(path.parent)
     try:
         file = open(path, "a+b")
-    except FileNotFoundError as error:  # the folder is there, but takes no files: /proc
-        raise UserError(f"no file can be made in {path.parent}; choose another folder.") from error
     except OSError as error:
         raise write_error(path, error, whatever=True) from error
     with file:
