@@ -1,7 +1,8 @@
 """What is checked in lesson 06, and the known mistakes."""
 
 import math
-from itertools import product
+from itertools import pairwise, product
+from random import Random
 from types import SimpleNamespace
 
 import torch
@@ -55,6 +56,17 @@ def unsafe(x: Tensor) -> Tensor:
     return x.exp() / x.exp().sum(dim=1, keepdim=True)
 
 
+def temperature_cases(seed: int) -> list[Case]:
+    generator = Random(seed)
+    B, V = generator.randint(2, 5), generator.randint(10, 40)
+    logits, far_apart = 3 * random(B, V, seed=seed), torch.linspace(-1000, 1000, B)[:, None]
+    return [
+        Case("ordinary logits", logits=logits, t=generator.uniform(0.3, 0.8)),
+        Case("every text at another height", logits=logits + far_apart, t=generator.uniform(1.2, 3.0)),
+        Case("one text", logits=logits[-1:], t=generator.uniform(3.0, 9.0)),
+    ]
+
+
 temperature = Exercise(
     name="temperature",
     asks="Turn logits into the probabilities from which a model samples at temperature t.",
@@ -67,7 +79,18 @@ temperature = Exercise(
         Case("two texts, three tokens, t = 0.5", logits=logits_of([4, 2, 1], [1, 6, 2]), t=0.5),
         Case("random numbers", logits=random(3, 7), t=1.7),
         Case("large logits", logits=torch.tensor([[1000.0, 999.0, 0.0]]), t=0.5),
+        Case(
+            "a text with large logits and one with small ones",
+            logits=torch.tensor([[1000.0, 999.0, 998.0], [-1000.0, -1001.0, -999.0]]),
+            t=1.5,
+        ),
+        Case("one token", logits=torch.tensor([[3.0], [-2.0]]), t=0.7),
+        Case("t = 0.01", logits=torch.tensor([[2.0, 1.96875, 0.0]]), t=0.01),
+        Case("t = 100", logits=torch.tensor([[50.0, 0.0, -50.0]]), t=100.0),
+        Case("a transposed tensor", logits=random(6, 2, seed=1).T, t=0.8),
     ],
+    random_cases=temperature_cases,
+    atol=1e-6,
     misconceptions=[
         Misconception(
             "logits multiplied by t",
@@ -138,6 +161,28 @@ temperature = Exercise(
             "What do your probabilities sum to?",
             "6.4",
         ),
+        Misconception(
+            "exp without normalization",
+            lambda logits, t: (logits / t).exp(),
+            "You took exp of the scaled logits. These numbers are in the right proportions, but they do not sum to 1.",
+            "What does softmax do after exp?",
+            "6.4",
+        ),
+        Misconception(
+            "normalized over the whole batch",
+            lambda logits, t: (logits / t).flatten().softmax(0).view_as(logits),
+            "You divided by the sum over all texts, so all rows together sum to 1. Each row is a distribution.",
+            "`sum()` without a dimension adds up everything.",
+            "6.4",
+        ),
+        Misconception(
+            "one maximum for the whole batch",
+            lambda logits, t: (e := (logits / t - (logits / t).max()).exp()) / e.sum(-1, keepdim=True),
+            "You subtracted the largest logit of all texts. In a text whose logits are far below it, every exp is 0, "
+            "and 0 / 0 is NaN.",
+            "Each row has its own maximum: `amax(-1, keepdim=True)`.",
+            "6.4",
+        ),
     ],
     accepted={
         "by hand, float64, maximum subtracted": safe_by_hand,
@@ -183,6 +228,22 @@ def min_p_in_numpy(logits: Tensor, p: float) -> Tensor:
     return torch.from_numpy(weights / weights.sum(axis=1, keepdims=True))
 
 
+def min_p_cases(seed: int) -> list[Case]:
+    """No token is near the threshold: the ratios to the most likely token are below 0.95 p or above 1.05 p."""
+    generator = Random(seed)
+    cases = []
+    for name, height in (("ordinary logits", 0.0), ("logits far below zero", -2000.0)):
+        B, V, p = generator.randint(2, 5), generator.randint(10, 40), generator.uniform(0.05, 0.6)
+        rows = []
+        for _ in range(B):
+            ratios = [1.0, *(generator.choice((generator.uniform(0.01, 0.95) * p,
+                             generator.uniform(1.05 * p, 0.99))) for _ in range(V - 1))]  # fmt: skip
+            generator.shuffle(ratios)
+            rows.append([math.log(ratio) + height for ratio in ratios])
+        cases.append(Case(name, logits=torch.tensor(rows), p=p))
+    return cases
+
+
 min_p = Exercise(
     name="min_p",
     asks="Keep the tokens that are at least p times as likely as the most likely one, and renormalize.",
@@ -195,7 +256,16 @@ min_p = Exercise(
         Case("a certain text and an uncertain one", logits=logits_of([90, 6, 3, 1], [4, 5, 4, 1]), p=0.3),
         Case("logits below zero", logits=torch.tensor([[-1.0, -2.0, -3.0, -6.0]]), p=0.2),
         Case("random numbers", logits=random(3, 9, seed=3), p=0.15),
+        Case("one token", logits=torch.tensor([[3.0], [-2.0]]), p=0.5),
+        Case("p = 1, every text has its own most likely token", logits=logits_of([1, 4, 2], [7, 1, 7]), p=1.0),
+        Case("p = 0.001", logits=logits_of([9000, 10, 8, 1]), p=0.001),
+        Case("logits far below zero", logits=torch.tensor([[-2000.0, -2001.0, -2009.0]]), p=0.2),
+        Case("large logits", logits=torch.tensor([[1000.0, 999.0, 990.0], [-1000.0, -1001.0, -1009.0]]), p=0.2),
+        Case("a transposed tensor", logits=random(6, 2, seed=5).T, p=0.3),
+        Case("two hundred tokens", logits=random(2, 200, seed=6), p=0.1),
     ],
+    random_cases=min_p_cases,
+    atol=1e-6,
     misconceptions=[
         Misconception(
             "absolute threshold",
@@ -274,6 +344,53 @@ min_p = Exercise(
             "To make probabilities sum to 1 again, divide by their sum.",
             "6.5",
         ),
+        Misconception(
+            "maximum over the batch dimension",
+            lambda logits, p: kept(logits, (q := logits.softmax(-1)) >= p * q.amax(0, keepdim=True)),
+            "You compared each token with the largest probability that the *same token* has in any text. With a single "
+            "text nothing is dropped.",
+            "logits is (B, V). Along which dimension are the tokens that compete?",
+            "6.5",
+            variants=(
+                lambda logits, p: (
+                    (q := logits.softmax(-1) * ((r := logits.softmax(-1)) >= p * r.amax(0, keepdim=True)))
+                    / q.sum(-1, keepdim=True)
+                ),
+            ),
+        ),
+        Misconception(
+            "difference instead of ratio",
+            lambda logits, p: kept(logits, (q := logits.softmax(-1)) >= q.amax(-1, keepdim=True) - p),
+            "You kept the tokens whose probability is at most p below the largest. The bound is a fraction of the "
+            "largest probability, not a distance from it.",
+            "'p times as likely': which operation is that?",
+            "6.5",
+        ),
+        Misconception(
+            "top-p instead of min-p",
+            lambda logits, p: kept(logits, back(before((n := nucleus(logits, p))[0], p), n[2])),
+            "You kept the most likely tokens that together have probability p. That is top-p, the next exercise.",
+            "Compare every token with the most likely one; nothing is added up.",
+            "6.5",
+        ),
+        Misconception(
+            "sum over the whole batch",
+            lambda logits, p: (q := logits.softmax(-1) * bound(logits, p)) / q.sum(),
+            "You divided by the sum over all texts, so all rows together sum to 1. Each row is a distribution.",
+            "`sum()` without a dimension adds up everything.",
+            "6.5",
+        ),
+        Misconception(
+            "softmax over the batch",
+            lambda logits, p: (
+                (q := logits.softmax(0) * ((r := logits.softmax(0)) >= p * r.amax(-1, keepdim=True)))
+                / q.sum(-1, keepdim=True)
+            ),
+            "Your softmax is along dimension 0, over the texts. The probabilities of one text's tokens sum to 1.",
+            "logits is (B, V). Which dimension holds the tokens?",
+            "6.5",
+            variants=(lambda logits, p: kept(logits, bound(logits.T, p).T),),
+        ),
     ],
     accepted={
         "loops, float64": min_p_by_loops,
@@ -349,6 +466,20 @@ def top_p_ascending(logits: Tensor, p: float) -> Tensor:
     return kept(logits, keep)
 
 
+def top_p_cases(seed: int) -> list[Case]:
+    """No running sum is near p, except where the probabilities are powers of 2 and all sums are exact."""
+    generator, cases = Random(seed), []
+    while len(cases) < 2:
+        B, V, p = generator.randint(2, 4), generator.randint(10, 40), generator.uniform(0.2, 0.9)
+        logits = 1.5 * random(B, V, seed=generator.randrange(10**6)) - 1000 * len(cases)
+        sums = logits.double().softmax(-1).sort(descending=True).values.cumsum(-1)
+        if (sums - p).abs().min() > 1e-3:
+            cases.append(Case("logits far below zero" if cases else "ordinary logits", logits=logits, p=p))
+    V = generator.choice((32, 64, 128, 256))
+    p = (generator.randrange(V // 4, V // 2) + 0.5) / V
+    return [*cases, Case(f"{V} equal tokens", logits=torch.full((2, V), generator.uniform(-5, 5)), p=p)]
+
+
 top_p = Exercise(
     name="top_p",
     asks="Keep the smallest set of most likely tokens that together have at least probability p, and renormalize.",
@@ -362,7 +493,22 @@ top_p = Exercise(
         Case("a certain text and an uncertain one", logits=logits_of([3, 90, 6, 1], [24, 22, 28, 26]), p=0.8),
         Case("five tokens", logits=logits_of([10, 35, 5, 30, 20]), p=0.5),
         Case("random numbers", logits=random(3, 9, seed=4), p=0.75),
+        Case("two of four equal tokens have exactly p", logits=torch.zeros(1, 4), p=0.5),
+        Case("one token", logits=torch.tensor([[3.0], [-2.0]]), p=0.5),
+        Case("p = 0.01", logits=logits_of([3, 4, 2]), p=0.01),
+        Case("p = 0.99", logits=logits_of([400, 500, 60, 35, 5]), p=0.99),
+        Case(
+            "equal tokens in two texts",
+            logits=torch.tensor([[0.0, 1.0, 0.0, 0.0, 1.0], [2.0, 0.0, 2.0, 2.0, 2.0]]),
+            p=0.5,
+        ),
+        Case("large logits", logits=torch.tensor([[990.0, 1000.0, 999.0], [-1009.0, -1001.0, -1000.0]]), p=0.8),
+        Case("a transposed tensor", logits=random(6, 2, seed=7).T, p=0.7),
+        Case("64 equal tokens: lower ids come first", logits=torch.zeros(1, 64), p=0.4),
+        Case("two hundred tokens", logits=random(2, 200, seed=8), p=0.9),
     ],
+    random_cases=top_p_cases,
+    atol=1e-6,
     misconceptions=[
         Misconception(
             "token that crosses p dropped",
@@ -497,6 +643,43 @@ top_p = Exercise(
             "To make probabilities sum to 1 again, divide by their sum.",
             "6.5",
         ),
+        Misconception(
+            "higher id first among equally likely tokens",
+            lambda logits, p: kept(logits, back(before((n := nucleus(logits.flip(-1), p))[0], p), n[2]).flip(-1)),
+            "Of equally likely tokens, you keep those with the higher id. The lower id comes first.",
+            "A stable sort keeps equal numbers in their order. What does reversing an ascending one do to them?",
+            "6.5",
+        ),
+        Misconception(
+            "one token too many",
+            lambda logits, p: kept(
+                logits, back(torch.cat([(k := before((n := nucleus(logits, p))[0], p))[:, :1], k[:, :-1]], 1), n[2])
+            ),
+            "You also keep the token after the one that crosses p. The set is not the smallest.",
+            "A token is kept if the tokens before it have less than p together.",
+            "6.5",
+        ),
+        Misconception(
+            "≤ instead of <",
+            lambda logits, p: kept(logits, back((n := nucleus(logits, p))[1] - n[0] <= p, n[2])),
+            "You keep a token even if those before it have exactly p already. They are enough.",
+            "'Until their probabilities sum to p *or more*.'",
+            "6.5",
+        ),
+        Misconception(
+            "1 - p instead of p",
+            lambda logits, p: kept(logits, back(before((n := nucleus(logits, p))[0], 1 - p), n[2])),
+            "Your nucleus has probability 1 - p. In top-p, a large p keeps many tokens.",
+            "Does p say how much to keep, or how much to drop?",
+            "6.5",
+        ),
+        Misconception(
+            "sum over the whole batch",
+            lambda logits, p: (q := logits.softmax(-1) * back(before((n := nucleus(logits, p))[0], p), n[2])) / q.sum(),
+            "You divided by the sum over all texts, so all rows together sum to 1. Each row is a distribution.",
+            "`sum()` without a dimension adds up everything.",
+            "6.5",
+        ),
     ],
     accepted={
         "loops, float64": top_p_by_loops,
@@ -533,13 +716,15 @@ def with_the_library(x, positions, w_q, w_k, w_v, cache=None):
 
 
 def step(x, table, w_q, w_k, w_v, cache=None, start=lambda S: S, diagonal=lambda T, S: S, show=None, keep=None,
-         for_keys=lambda h, x: h, scale=lambda x, q, k: q.size(-1), order=lambda old, new: torch.cat([old, new]),
+         for_queries=lambda h, x: h, for_keys=lambda h, x: h,
+         for_values=lambda h, x: h, project=lambda h, w: h @ w.T,
+         scale=lambda x, q, k: q.size(-1), order=lambda old, new: torch.cat([old, new]),
          over=-1):  # fmt: skip
     """Process one piece of a text after S earlier tokens; each argument can replace a detail with a wrong one."""
     S, T = 0 if cache is None else len(cache[0]), len(x)
     first = start(S)
     h = x + table[first : first + T]
-    q, k, v = h @ w_q.T, for_keys(h, x) @ w_k.T, h @ w_v.T
+    q, k, v = project(for_queries(h, x), w_q), project(for_keys(h, x), w_k), project(for_values(h, x), w_v)
     all_k, all_v = (k, v) if cache is None else (order(cache[0], k), order(cache[1], v))
     seen_k, seen_v = show(cache, k, v) if show else (all_k, all_v)
     scores = q @ seen_k.T / math.sqrt(scale(x, q, seen_k))
@@ -547,6 +732,18 @@ def step(x, table, w_q, w_k, w_v, cache=None, start=lambda S: S, diagonal=lambda
         allowed = torch.ones(T, len(seen_k)).tril(diagonal(T, len(seen_k) - T)).bool()
         scores = scores.masked_fill(~allowed, -1e9)
     return scores.softmax(over) @ seen_v, (keep(all_k, all_v, k, v) if keep else (all_k, all_v))
+
+
+def with_a_large_number(x, positions, w_q, w_k, w_v, cache=None):
+    """A mask of -1e9, and the scores of all positions at once."""
+    S = 0 if cache is None else len(cache[0])
+    h = x + positions[S : S + len(x)]
+    k, v = h @ w_k.T, h @ w_v.T
+    if cache is not None:
+        k, v = torch.cat((cache[0], k)), torch.cat((cache[1], v))
+    future = torch.ones(len(x), len(k)).triu(S + 1).bool()
+    scores = (h @ w_q.T @ k.T / k.size(1) ** 0.5).masked_fill(future, -1e9)
+    return scores.softmax(1) @ v, (k, v)
 
 
 def token_by_token(x, positions, w_q, w_k, w_v, cache=None):
@@ -588,10 +785,32 @@ def feed(function, pieces, x, positions, w_q, w_k, w_v):
     return {**seen, "the cache": cache}
 
 
-def text(pieces: list[int], C: int, D: int, seed: int) -> dict:
+def without_a_cache(function, x, positions, w_q, w_k, w_v):
+    """Call it without the last argument."""
+    outputs, (keys, values) = function(x, positions, w_q, w_k, w_v)
+    return {"outputs": outputs, "keys": keys, "values": values}
+
+
+def two_continuations(function, n, x, positions, w_q, w_k, w_v):
+    """Continue the first n tokens with the next one, and then, from the same cache, with all the others."""
+    _, cache = function(x[:n], positions, w_q, w_k, w_v, None)
+    before = [part.clone() for part in cache]
+    one, _ = function(x[n : n + 1], positions, w_q, w_k, w_v, cache)
+    other, (keys, values) = function(x[n + 1 :], positions, w_q, w_k, w_v, cache)
+    same = [a.shape == b.shape and bool((a == b).all()) for a, b in zip(before, cache, strict=True)]
+    return {"one": one, "the other": other, "keys": keys, "values": values, "the cache is as it was": all(same)}
+
+
+def text(pieces: list[int], C: int, D: int, seed: int, unused: int = 3) -> dict:
+    """A random text of these pieces, and a table with more positions than it needs."""
     T = sum(pieces)
     weights = {name: random(D, C, seed=seed + i) for i, name in enumerate(("w_q", "w_k", "w_v"), start=2)}
-    return {"pieces": pieces, "x": random(T, C, seed=seed), "positions": random(T + 3, C, seed=seed + 1), **weights}
+    return {
+        "pieces": pieces,
+        "x": random(T, C, seed=seed),
+        "positions": random(T + unused, C, seed=seed + 1),
+        **weights,
+    }
 
 
 EYE = torch.eye(2)
@@ -600,6 +819,24 @@ SMALL = {
     "positions": torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [2.0, 0.0], [0.0, 2.0]]),
     "w_q": EYE, "w_k": torch.tensor([[1.0, 0.0], [1.0, 1.0]]), "w_v": torch.tensor([[0.0, 3.0], [1.0, 0.0]]),
 }  # fmt: skip
+
+FORK = {name: value for name, value in text([5], 4, 3, 40).items() if name != "pieces"}
+LOW = {
+    "x": torch.ones(4, 1), "positions": torch.tensor([[1.0], [0.5], [0.0], [0.25]]), "w_q": torch.tensor([[-5.0]]),
+    "w_k": torch.tensor([[10.0]]), "w_v": torch.tensor([[2.0]]),
+}  # fmt: skip
+
+
+def cached_attention_cases(seed: int) -> list[Case]:
+    generator, cases = Random(seed), []
+    for _ in range(2):
+        pieces = [generator.randint(1, 9) for _ in range(generator.randint(2, 5))]
+        C, D, unused = generator.randint(2, 8), generator.randint(2, 8), generator.randint(0, 9)
+        inputs = text(pieces, C, D, generator.randrange(10**6), unused)
+        cases.append(Case(f"pieces of {pieces}", run=feed, **inputs))
+    del inputs["pieces"]
+    return [*cases, Case("two continuations", run=two_continuations, n=max(1, sum(pieces) - 3), **inputs)]
+
 
 cached_attention = Exercise(
     name="cached_attention",
@@ -613,7 +850,24 @@ cached_attention = Exercise(
         Case("one token, then two", run=feed, pieces=[1, 2], **SMALL),
         Case("four tokens, one by one", run=feed, **text([1, 1, 1, 1], 4, 3, 20)),
         Case("three, then two, then one", run=feed, **text([3, 2, 1], 5, 2, 30)),
+        Case("no cache given", run=without_a_cache, **SMALL),
+        Case("two tokens, continued in two ways", run=two_continuations, n=2, **FORK),
+        Case("one number for each token, very low scores", run=feed, pieces=[2, 1, 1], **LOW),
+        Case("a position for each token, no more", run=feed, **text([2, 3], 3, 4, 50, unused=0)),
+        Case("forty tokens", run=feed, **text([17, 1, 14, 8], 6, 4, 60)),
+        Case(
+            "transposed tensors",
+            run=feed,
+            pieces=[2, 2],
+            **{
+                name: random(*shape, seed=70 + i).T
+                for i, (name, shape) in enumerate(
+                    {"x": (3, 4), "positions": (3, 6), "w_q": (3, 2), "w_k": (3, 2), "w_v": (3, 2)}.items()
+                )
+            },
+        ),
     ],
+    random_cases=cached_attention_cases,
     misconceptions=[
         Misconception(
             "positions restart at 0 in every piece",
@@ -685,6 +939,34 @@ cached_attention = Exercise(
             "6.8",
         ),
         Misconception(
+            "no positions in the queries",
+            lambda *a: step(*a, for_queries=lambda h, x: x),
+            "You computed the queries from x without the position vectors, so no token knows where it is itself.",
+            "Query, key and value are all computed from the sum.",
+            "6.8",
+        ),
+        Misconception(
+            "no positions in the values",
+            lambda *a: step(*a, for_values=lambda h, x: x),
+            "You computed the values from x without the position vectors, so no token learns where the others are.",
+            "Query, key and value are all computed from the sum.",
+            "6.8",
+        ),
+        Misconception(
+            "no positions",
+            lambda *a: step(*a, for_queries=lambda h, x: x, for_keys=lambda h, x: x, for_values=lambda h, x: x),
+            "You did not use `positions` at all. Attention then sees a set of tokens, not a sequence.",
+            "What is added to each token before its query, key and value are computed?",
+            "6.8",
+        ),
+        Misconception(
+            "h @ w instead of h @ w.T",
+            lambda *a: step(*a, project=lambda h, w: h @ w),
+            "You multiplied by w, not by its transpose. A weight is (D, C), as in nn.Linear.",
+            "(T, C) times what gives (T, D)?",
+            "6.8",
+        ),
+        Misconception(
             "keys and values swapped",
             lambda x, p, w_q, w_k, w_v, cache=None: step(
                 x, p, w_q, w_k, w_v, None if cache is None else cache[::-1], keep=lambda k, v, *_: (v, k)
@@ -721,7 +1003,7 @@ cached_attention = Exercise(
     accepted={
         "token by token, float64": token_by_token,
         "preallocated, einsum, lists": preallocated,
-        "a mask of -1e9": step,
+        "a mask of -1e9": with_a_large_number,
     },
     forbidden=FORBIDDEN_ATTENTION,
     hints=[
@@ -807,15 +1089,15 @@ def recursive(next_logprobs, beams, max_tokens, end, alpha):
     def go(beam: dict, done: dict, steps: int) -> dict:
         if not steps or (beams == 1 and done):
             return done, beam
-        grown = {
+        extended = {
             (*ids, i): total + logprob
             for ids, total in beam.items()
             for i, logprob in enumerate(next_logprobs(list(ids)))
         }
-        first = heapq.nlargest(beams, grown, key=grown.get)
-        done = {**done, **{ids: grown[ids] for ids in first if ids[-1] == end}}
-        alive = heapq.nlargest(beams, (ids for ids in grown if ids[-1] != end), key=grown.get)
-        return go({ids: grown[ids] for ids in alive}, done, steps - 1)
+        first = heapq.nlargest(beams, extended, key=extended.get)
+        done = {**done, **{ids: extended[ids] for ids in first if ids[-1] == end}}
+        alive = heapq.nlargest(beams, (ids for ids in extended if ids[-1] != end), key=extended.get)
+        return go({ids: extended[ids] for ids in alive}, done, steps - 1)
 
     done, beam = go({(): 0.0}, {}, max_tokens)
     scores = [
@@ -823,6 +1105,24 @@ def recursive(next_logprobs, beams, max_tokens, end, alpha):
         for group in (done, beam)
     ]
     return [(list(ids), value) for value, ids in (scores[0] + scores[1])[:beams]]
+
+
+def by_lists(next_logprobs, beams, max_tokens, end, alpha):
+    """Two lists of pairs (log-probability, tokens)."""
+
+    def score(candidate):
+        return candidate[0] / ((5 + len(candidate[1])) / 6) ** alpha
+
+    beam, finished = [(0.0, [])], []
+    for _ in range(max_tokens):
+        candidates = [(total + lp, [*ids, i]) for total, ids in beam for i, lp in enumerate(next_logprobs(ids))]
+        candidates.sort(reverse=True)
+        finished += [c for c in candidates[:beams] if c[1][-1] == end]
+        beam = [c for c in candidates if c[1][-1] != end][:beams]
+        if beams == 1 and finished:
+            break
+    best = [*sorted(finished, key=score, reverse=True), *beam][:beams]
+    return [(c[1], score(c)) for c in best]
 
 
 def in_tensors(next_logprobs, beams, max_tokens, end, alpha):
@@ -844,26 +1144,59 @@ def in_tensors(next_logprobs, beams, max_tokens, end, alpha):
 
 
 def on_a_tree(function, tree, beams, max_tokens, end, alpha):
-    """Run the student's search on a table: "01" → probabilities of the token after the tokens 0, 1."""
-    return function(lambda ids: [math.log(p) for p in tree["".join(map(str, ids))]], beams, max_tokens, end, alpha)
+    """Run the student's search on a table: "0 1" → probabilities of the token after the tokens 0, 1."""
+    return function(lambda ids: [math.log(p) for p in tree[" ".join(map(str, ids))]], beams, max_tokens, end, alpha)
 
 
-def grown(V: int, depth: int, seed: int, ending: float = 1.0) -> dict[str, list[float]]:
-    """Return a random tree; the last token ends a text, and its weight is multiplied by `ending`."""
+def grown(V: int, depth: int, seed: int, ending: float = 1.0, end: int = -1) -> dict[str, list[float]]:
+    """Return a random tree; the token `end` ends a text, and its weight is multiplied by `ending`."""
     tree, i = {}, 0
+    others = [token for token in range(V) if token != end % V]
     for length in range(depth):
-        for ids in product(range(V - 1), repeat=length):
+        for ids in product(others, repeat=length):
             weights = (random(V, seed=1000 * seed + i) * 1.3).exp()
-            weights[-1] *= ending
-            tree["".join(map(str, ids))] = (weights / weights.sum()).tolist()
+            weights[end] *= ending
+            tree[" ".join(map(str, ids))] = (weights / weights.sum()).tolist()
             i += 1
     return tree
+
+
+def closest(tree: dict[str, list[float]], alpha: float) -> float:
+    """Return how near two texts of a tree come to each other, in log-probability or in score."""
+    totals, lengths = {"": 0.0}, {"": 0}
+    for ids, probabilities in tree.items():
+        for token, p in enumerate(probabilities):
+            longer = f"{ids} {token}".strip()
+            totals[longer], lengths[longer] = totals[ids] + math.log(p), lengths[ids] + 1
+    scores = [total / ((5 + lengths[ids]) / 6) ** alpha for ids, total in totals.items()]
+    return min(b - a for values in (sorted(totals.values()), sorted(scores)) for a, b in pairwise(values))
+
+
+def beam_search_cases(seed: int) -> list[Case]:
+    """Three trees in which no two texts are nearly equal."""
+    generator, cases = Random(seed), []
+    while len(cases) < 3:
+        V, depth = generator.choice(((3, 4), (4, 3), (3, 5), (6, 2), (2, 6)))
+        end, alpha = generator.randrange(V), generator.uniform(0.3, 2.5)
+        tree = grown(V, depth, generator.randrange(10**6), generator.choice((0.4, 1.0, 2.0)), end)
+        K = generator.randint(1 if cases else 2, 5)
+        if closest(tree, alpha) > 1e-5:
+            search_of = {"tree": tree, "beams": K, "max_tokens": depth, "end": end, "alpha": alpha}
+            cases.append(Case(f"{V} tokens, {depth} steps", run=on_a_tree, **search_of))
+    return cases
 
 
 # Tokens 0 "sun", 1 "rain", 2 the end token. Greedy starts with 0; the most likely text starts with 1.
 GARDEN = {"": [0.6, 0.3, 0.1], "0": [0.4, 0.35, 0.25], "1": [0.05, 0.03, 0.92]}
 # The most likely first token is the end token; the text that starts with 0 has the better score if alpha is large.
 ENDS = {"": [0.4, 0.1, 0.5], "0": [0.04, 0.06, 0.9], "1": [0.3, 0.2, 0.5]}
+# The log-probability of its least likely text is about -170.
+UNLIKELY = {"": [1e-37, 0.7, 0.3], "0": [1e-37, 1e-33, 1.0], "1": [1e-36, 1.0, 1e-32]}
+# After two steps two texts have finished, both more likely than any other; but "0 0 2" will have a better score.
+LATE = {
+    "": [0.3, 0.2, 0.5], "0": [0.4, 0.01, 0.59], "1": [0.55, 0.25, 0.2], "0 0": [0.04, 0.06, 0.9],
+    "0 1": [0.2, 0.3, 0.5], "1 0": [0.5, 0.3, 0.2], "1 1": [0.1, 0.2, 0.7],
+}  # fmt: skip
 
 beam_search = Exercise(
     name="beam_search",
@@ -894,7 +1227,16 @@ beam_search = Exercise(
             "greedy on a larger tree", run=on_a_tree, tree=grown(3, 5, 4, 2.0), beams=1, max_tokens=5, end=2, alpha=1.0
         ),
         Case("four beams", run=on_a_tree, tree=grown(3, 5, 5), beams=4, max_tokens=5, end=2, alpha=0.0),
+        Case("a text that finishes late", run=on_a_tree, tree=LATE, beams=2, max_tokens=3, end=2, alpha=3.0),
+        Case("greedy, no end in sight", run=on_a_tree, tree=GARDEN, beams=1, max_tokens=1, end=2, alpha=1.0),
+        Case("more beams than texts", run=on_a_tree, tree=grown(2, 3, 6), beams=9, max_tokens=3, end=1, alpha=0.7),
+        Case("token 0 ends", run=on_a_tree, tree=grown(3, 3, 7, end=0), beams=2, max_tokens=3, end=0, alpha=0.6),
+        Case("token 1 ends", run=on_a_tree, tree=grown(3, 4, 8, 0.4, 1), beams=3, max_tokens=4, end=1, alpha=0.0),
+        Case("thirteen tokens", run=on_a_tree, tree=grown(13, 2, 9, 2.0, 11), beams=6, max_tokens=2, end=11, alpha=1.0),
+        Case("very unlikely texts", run=on_a_tree, tree=UNLIKELY, beams=9, max_tokens=2, end=2, alpha=0.5),
+        Case("long texts win", run=on_a_tree, tree=grown(2, 7, 10, 1.5), beams=2, max_tokens=7, end=1, alpha=3.0),
     ],
+    random_cases=beam_search_cases,
     misconceptions=[
         Misconception(
             "probabilities added instead of log-probabilities",
@@ -1053,7 +1395,7 @@ beam_search = Exercise(
     accepted={
         "recursion, dictionaries, heapq": recursive,
         "tensors and topk": in_tensors,
-        "plain lists": search,
+        "plain lists": by_lists,
     },
     hints=[
         "Write it for K = 1 first: one text, its most likely token, stop at the end token.",
@@ -1117,7 +1459,7 @@ beams_lose = Exercise(
             "two beams are enough",
             lambda: tree([0.5, 0.4, 0.1], EVEN, [1.0, 0.0, 0.0], EVEN),
             "Greedy decoding loses, but the most likely text starts with one of the two most likely first tokens, so "
-            "two beams find it.",
+            "two beams find it (or one that is less than 0.02 behind).",
             "The most likely text has to start with the token that two beams drop.",
             "6.9",
         ),

@@ -7,7 +7,8 @@
 
 Replace each `raise NotImplementedError` with your own code. Plain tensor operations are all you need: `softmax`, `exp`,
 `sort`, `cumsum`, `gather`, `scatter`, `masked_fill`, `cat`, `@`; beam search is ordinary Python. Do not modify the
-inputs, and create every tensor on the `device` of the inputs.
+inputs, and create every tensor on the `device` of the inputs. An input may be a view of another tensor (a transposed
+one, for example), so do not rely on its layout in memory.
 
 Dimension letters: B batch, V size of the vocabulary, T number of new tokens, S number of tokens in the cache, C width
 of the model, D width of the head, K number of beams.
@@ -22,7 +23,7 @@ def temperature(logits: Tensor, t: float) -> Tensor:
     """1 (easy). Compute the distribution from which a model samples at temperature t.
 
     Args:
-        logits: (B, V), one row per text. They may be large: a thousand is possible.
+        logits: (B, V), one row per text. They may be large: a thousand is possible, and minus a thousand, too.
         t: the temperature, above 0.
 
     Returns:
@@ -41,7 +42,7 @@ def min_p(logits: Tensor, p: float) -> Tensor:
     get probability 0; renormalize the rest, so that the kept tokens stay in proportion and sum to 1.
 
     Args:
-        logits: (B, V).
+        logits: (B, V); they may be as large or as small as in `temperature`.
         p: above 0, at most 1. At p = 1 only the most likely token is left, and any token exactly as likely.
 
     Returns:
@@ -60,7 +61,7 @@ def top_p(logits: Tensor, p: float) -> Tensor:
     probability 0; renormalize the rest, so that the kept tokens stay in proportion and sum to 1.
 
     Args:
-        logits: (B, V).
+        logits: (B, V); they may be as large or as small as in `temperature`.
         p: above 0, below 1.
 
     Returns:
@@ -86,7 +87,8 @@ def cached_attention(
         x: (T, C), the embeddings of the new tokens, T at least 1.
         positions: (P, C), the learned vector of each position 0 … P - 1, with P at least S + T.
         w_q, w_k, w_v: (D, C). As in nn.Linear, the projection of h is h @ w.T.
-        cache: keys (S, D) and values (S, D) of the tokens so far, or None if there are none.
+        cache: keys (S, D) and values (S, D) of the tokens so far, or None if there are none. Like every input it must
+            not be changed: several texts may continue the same beginning.
 
     Returns:
         The outputs (T, D), and the new cache: keys (S + T, D) and values (S + T, D), the oldest first.
@@ -119,7 +121,7 @@ def beam_search(
             with texts of `max_tokens` tokens or more, or with finished texts: it is defined only for the others.
         beams: K, at least 1.
         max_tokens: the maximum number of tokens in a text, including `end`.
-        end: the token that ends a text.
+        end: the token that ends a text, one of 0 … V - 1.
         alpha: 0 ranks by log-probability; larger values favor long texts.
 
     Returns:
