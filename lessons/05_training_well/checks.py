@@ -44,6 +44,10 @@ def clip_with_torch(gradients: list[Tensor], max_norm: float) -> tuple[list[Tens
 
 
 def norm_of(gradients) -> Tensor:
+    return torch.stack([(g.double() ** 2).sum() for g in gradients]).sum().sqrt()
+
+
+def norm_in_their_precision(gradients) -> Tensor:
     return torch.stack([(g**2).sum() for g in gradients]).sum().sqrt()
 
 
@@ -78,8 +82,32 @@ def one_long_vector(gradients, max_norm):
 
 
 def by_numpy(gradients, max_norm):
-    norm = math.hypot(*(float(np.linalg.norm(g.numpy())) for g in gradients))
-    return tuple(torch.from_numpy(g.numpy() / max(1.0, norm / max_norm)) for g in gradients), norm
+    norm = math.hypot(*(np.linalg.norm(g.double().numpy()) for g in gradients))
+    return tuple(torch.tensor(g.numpy() / max(1.0, norm / max_norm)) for g in gradients), norm
+
+
+def untouched(gradients, max_norm):
+    """Return the caller's own tensors if there is nothing to clip."""
+    norm = float(norm_of(gradients))
+    return gradients if norm <= max_norm else [g * (max_norm / norm) for g in gradients], norm
+
+
+def own_or_new(f, gradients, max_norm):
+    """Return what the function does, and whether its tensors share memory with the inputs."""
+    new, norm = f(gradients, max_norm)
+    shared = {g.untyped_storage().data_ptr() for g in gradients} & {g.untyped_storage().data_ptr() for g in new}
+    return [new, norm, "an input is returned" if shared else "all tensors are new"]
+
+
+def random_gradients(seed: int) -> list[Case]:
+    """Two to five tensors of random shapes, once too long and once short enough."""
+    generator = torch.Generator().manual_seed(seed)
+    sizes = [torch.randint(1, 7, (n % 3 + 1,), generator=generator).tolist() for n in range(2 + seed % 4)]
+    gradients = [torch.randn(*size, generator=generator) for size in sizes]
+    return [
+        Case("too long", gradients=gradients, max_norm=0.5 + seed % 3 / 4),
+        Case("short enough", gradients=[g / 100 for g in gradients], max_norm=3.0 + seed % 5),
+    ]
 
 
 clip_gradients = Exercise(
@@ -95,7 +123,17 @@ clip_gradients = Exercise(
         Case("all zeros", gradients=[tensor([0, 0]), tensor([[0]])], max_norm=1.0),
         Case("one small and one large gradient", gradients=[tensor([0.1, 0.2]), tensor([2, 14, -5])], max_norm=3.0),
         Case("random numbers", gradients=[random(3, 4), random(5, seed=1), random(2, 2, 2, seed=2)], max_norm=2.0),
+        Case("half precision, norm 640", gradients=[tensor([384]).half(), tensor([512]).half()], max_norm=10.0),
+        Case(
+            "tensors without dimensions and without numbers",
+            gradients=[tensor(3.0), torch.zeros(0, 2), random(2, 3, seed=3).T],
+            max_norm=0.5,
+        ),
+        Case(
+            "new tensors, also below the limit", run=own_or_new, gradients=[tensor([0, 3]), tensor([4])], max_norm=5.5
+        ),
     ],
+    random_cases=random_gradients,
     misconceptions=[
         Misconception(
             "clipping per parameter",
@@ -195,6 +233,55 @@ clip_gradients = Exercise(
             "Keep the direction, change the length.",
             "5.8",
         ),
+        Misconception(
+            "squares too large for half precision",
+            lambda g, limit: clipped(g, limit, norm=norm_in_their_precision),
+            "You squared the numbers in the precision in which they came. fp16 ends at 65504, so the square of 300 is "
+            "infinite, and the factor becomes 0; and the square of 0.0001 is 0, so tiny gradients have no norm.",
+            "In which precision should the sum of squares be computed? `.float()`.",
+            "5.10",
+            variants=(
+                lambda g, limit: clipped(
+                    g, limit, norm=norm_in_their_precision, factor=lambda n, m: min(1.0, m / (float(n) + 1e-6))
+                ),
+                lambda g, limit: clipped(
+                    g,
+                    limit,
+                    norm=lambda g: math.sqrt(sum(float((x * x).sum()) for x in g)),
+                ),
+            ),
+        ),
+        Misconception(
+            "the caller's own tensors returned",
+            untouched,
+            "Below the limit you returned the tensors that you were given. If someone then changes the result, the "
+            "gradients of the model change too.",
+            "The docstring promises new tensors: multiply by 1, or `clone`.",
+            "5.8",
+            variants=(lambda g, limit: (untouched(g, limit)[0][:], untouched(g, limit)[1]),),
+        ),
+        Misconception(
+            "norm of the last tensor only",
+            lambda g, limit: clipped(g, limit, norm=lambda g: norm_of(g[-1:])),
+            "You used the norm of one tensor, the last one, for all of them. (Is a variable overwritten in a loop?)",
+            "All numbers of all tensors belong to one vector. Where do you add them up?",
+            "5.8",
+        ),
+        Misconception(
+            "largest number used as the norm",
+            lambda g, limit: clipped(g, limit, norm=lambda g: max(x.abs().max() if x.numel() else 0.0 for x in g)),
+            "You used the largest absolute value as the norm. That is the maximum norm; a thousand numbers of that "
+            "size make a vector that is thirty times as long.",
+            "The square root of the sum of the squares.",
+            "5.8",
+        ),
+        Misconception(
+            "max instead of min in the factor",
+            lambda g, limit: clipped(g, limit, factor=lambda n, m: max(1.0, m / float(n + 1e-9))),
+            "Your factor is never below 1: long gradients stay long, and short ones are scaled up.",
+            "Clipping only ever makes a gradient shorter. What can the factor be at most?",
+            "5.8",
+        ),
     ],
     accepted={
         "loops over numbers": by_loops,
@@ -254,9 +341,31 @@ def by_a_table(step, steps, warmup, final):
     return table[step] if step < len(table) else final
 
 
+def single_step_for_ever(step, steps, warmup, final):
+    """Let the exception for a single step after the warmup last beyond the end of the run."""
+    if step >= warmup >= steps - 1:
+        return 1.0
+    return schedule(step, steps, warmup, final)
+
+
 def all_factors(f, steps, warmup, final):
     """Return the factors of all steps."""
     return [f(step, steps, warmup, final) for step in range(steps)]
+
+
+def factors_beyond(f, steps, warmup, final):
+    """Return the factors of the last step and of later ones."""
+    return [f(step, steps, warmup, final) for step in (steps - 1, steps, steps + 1, 2 * steps, 10 * steps)]
+
+
+def random_schedules(seed: int) -> list[Case]:
+    """Runs of random lengths."""
+    steps, warmup = 20 + seed % 37, 1 + seed % 11
+    return [
+        Case("all steps", run=all_factors, steps=steps, warmup=warmup, final=seed % 7 / 10),
+        Case("no warmup", run=all_factors, steps=steps + 3, warmup=0, final=seed % 5 / 10),
+        Case("after the end", run=factors_beyond, steps=steps, warmup=warmup, final=seed % 9 / 10),
+    ]
 
 
 warmup_cosine = Exercise(
@@ -277,7 +386,16 @@ warmup_cosine = Exercise(
         Case("seven steps, two of them warmup: all steps", run=all_factors, steps=7, warmup=2, final=0.0),
         Case("a warmup longer than the run: all steps", run=all_factors, steps=3, warmup=6, final=0.1),
         Case("one step after the warmup: all steps", run=all_factors, steps=4, warmup=3, final=0.1),
+        Case("warmup = steps - 1, the step after the end", step=5, steps=5, warmup=4, final=0.1),
+        Case("no warmup: the last step, and later ones", run=factors_beyond, steps=4, warmup=0, final=0.3),
+        Case("a single step", step=0, steps=1, warmup=0, final=0.2),
+        Case("a single step, and later ones", run=factors_beyond, steps=1, warmup=0, final=0.2),
+        Case("warmup as long as the run: all steps", run=all_factors, steps=4, warmup=4, final=0.1),
+        Case("a warmup of one step: all steps", run=all_factors, steps=4, warmup=1, final=0.0),
+        Case("final 1: all steps", run=all_factors, steps=5, warmup=2, final=1.0),
+        Case("two steps after the warmup: all steps", run=all_factors, steps=6, warmup=4, final=0.25),
     ],
+    random_cases=random_schedules,
     misconceptions=[
         Misconception(
             "warmup starts at zero",
@@ -396,6 +514,43 @@ warmup_cosine = Exercise(
             "How large can the progress be at most?",
             "5.7",
         ),
+        Misconception(
+            "a single step left: 1 even after the end",
+            single_step_for_ever,
+            "With warmup = steps - 1 your factor is 1 for ever. The last step of the run has the factor 1, but every "
+            "step after it has the factor `final`.",
+            "To which steps does your special case apply? It is about one.",
+            "5.7",
+        ),
+        Misconception(
+            "factor after the end is 0",
+            lambda s, n, w, f: schedule(s, n, w, f) if s < n else 0.0,
+            "After the last step your factor drops to 0. It should stay at `final`.",
+            "What should the model learn with a learning rate of 0?",
+            "5.7",
+        ),
+        Misconception(
+            "warmup from 0 to 1",
+            lambda s, n, w, f: schedule(s, n, w, f, rise=lambda s, w: s / max(1, w - 1)),
+            "Your warmup ends at 1 as it should, but it starts at 0: the first batch is computed for nothing.",
+            "`warmup` equal increments: from 0 *before* the first step to 1 at the last one.",
+            "5.7",
+            variants=(lambda s, n, w, f: schedule(s, n, w, f, rise=lambda s, w: s / (w - 1)),),
+        ),
+        Misconception(
+            "no warmup",
+            lambda s, n, w, f: schedule(s, n, w, f, rise=lambda s, w: 1.0),
+            "Your factor is 1 during the warmup, so the first steps are as long as any.",
+            "How large is the factor at step 0 of a warmup of four?",
+            "5.7",
+        ),
+        Misconception(
+            "π forgotten",
+            lambda s, n, w, f: schedule(s, n, w, f, fall=lambda p, f: f + (1 - f) * 0.5 * (1 + math.cos(p))),
+            "You took the cosine of the progress p itself. It ends at cos 1 = 0.54, so the factor hardly falls.",
+            "cos goes from 1 to -1 while its argument goes from 0 to … ?",
+            "5.7",
+        ),
     ],
     accepted={
         "NumPy's interpolation, float32": by_interpolation,
@@ -484,7 +639,7 @@ def old_moments(w, g, m, v, t, lr, beta1, beta2, eps, decay):
 
 
 def number_by_number(w, gradient, m, v, t, lr, beta1, beta2, eps, weight_decay):
-    out_w, out_m, out_v = w.clone(), m.clone(), v.clone()
+    out_w, out_m, out_v = (x.clone(memory_format=torch.contiguous_format) for x in (w, m, v))
     for i in range(w.numel()):
         g = gradient.reshape(-1)[i].item()
         a = beta1 * m.reshape(-1)[i].item() + (1 - beta1) * g
@@ -519,6 +674,22 @@ def one_factor(w, gradient, m, v, t, lr, beta1, beta2, eps, weight_decay):
     return torch.addcdiv(shrunk, m, v.sqrt() + eps * root, value=-lr * root / (1 - beta1**t)), m, v
 
 
+def correction_before_the_update(w, g, m, v, t, lr, beta1, beta2, eps, decay):
+    """Correct the old means, then put the new gradient in."""
+    m = beta1 * m / (1 - beta1**t) + (1 - beta1) * g
+    v = beta2 * v / (1 - beta2**t) + (1 - beta2) * g**2
+    return w * (1 - lr * decay) - lr * m / (v.sqrt() + eps), m, v
+
+
+def old_means_returned(w, g, m, v, *rest):
+    return adamw(w, g, m, v, *rest)[0], m.clone(), v.clone()
+
+
+def means_in_the_wrong_order(*arguments):
+    w, m, v = adamw(*arguments)
+    return w, v, m
+
+
 START = {"w": tensor([1]), "gradient": tensor([2]), "m": tensor([0]), "v": tensor([0])}
 USUAL = {"lr": 0.1, "beta1": 0.9, "beta2": 0.99, "eps": 0.0, "weight_decay": 0.0}
 LATER = {
@@ -537,6 +708,18 @@ def several_steps(f, w, gradients):
         w, m, v = f(w, g, m, v, t, 0.05, 0.9, 0.999, 1e-8, 0.1)
         path.append(w)
     return path
+
+
+def random_steps(seed: int) -> list[Case]:
+    """Tensors of random sizes; v away from 0, where the root is steep."""
+    generator = torch.Generator().manual_seed(seed)
+    size = torch.randint(1, 7, (1 + seed % 3,), generator=generator).tolist()
+    w, gradient, m, v = (torch.randn(*size, generator=generator) for _ in range(4))
+    state = {"w": w, "gradient": gradient, "m": m, "v": v**2 + 0.1}
+    return [
+        Case("early", **state, t=2 + seed % 9, lr=0.2, beta1=0.8, beta2=0.95, eps=0.01, weight_decay=0.3),
+        Case("late", **state, t=300 + seed, lr=0.1, beta1=0.9, beta2=0.999, eps=0.1, weight_decay=0.5),
+    ]
 
 
 adamw_step = Exercise(
@@ -560,7 +743,18 @@ adamw_step = Exercise(
         ),
         Case("random numbers, step 1000", **RANDOM, t=1000, lr=0.1, beta1=0.8, beta2=0.9, eps=0.1, weight_decay=0.7),
         Case("five steps in a row", run=several_steps, w=random(3, seed=4), gradients=list(random(5, 3, seed=5))),
+        Case(
+            "a weight without dimensions", **{name: x[0, 1].abs() for name, x in RANDOM.items()}, t=2,
+            **{**USUAL, "weight_decay": 0.5, "eps": 0.5},
+        ),
+        Case(
+            "transposed tensors", **{name: x.T for name, x in RANDOM.items()}, t=5,
+            **{**USUAL, "weight_decay": 0.5, "eps": 0.01},
+        ),
+        Case("betas of 0: no memory", **LATER, t=4, lr=0.5, beta1=0.0, beta2=0.0, eps=1.0, weight_decay=0.5),
+        Case("a learning rate of 0", **LATER, t=4, **{**USUAL, "lr": 0.0, "eps": 1.0, "weight_decay": 0.5}),
     ],
+    random_cases=random_steps,
     misconceptions=[
         Misconception(
             "no bias correction",
@@ -787,6 +981,38 @@ adamw_step = Exercise(
             "The correction is for this step only; the state to keep is m and v.",
             "5.3",
         ),
+        Misconception(
+            "bias of v corrected with beta1",
+            lambda w, g, m, v, t, lr, b1, b2, *rest: adamw(
+                w, g, m, v, t, lr, b1, b2, *rest, correct2=lambda v, b, t: v / (1 - b1**t)
+            ),
+            "You used beta1 in both corrections. v forgets with beta2, so its bias is 1 - β₂ᵗ.",
+            "Check which β is in which line.",
+            "5.3",
+        ),
+        Misconception(
+            "bias correction before the update",
+            correction_before_the_update,
+            "You corrected the old means and then added the new gradient, and you keep the corrected means. The "
+            "correction applies to the updated means, and only for this step.",
+            "In which order are the lines m, v, m̂, v̂ in the lesson?",
+            "5.3",
+        ),
+        Misconception(
+            "old running means returned",
+            old_means_returned,
+            "The weight is right, but you returned m and v as they came in. The next step would know nothing of this "
+            "gradient.",
+            "What should the next step get as m and v?",
+            "5.3",
+        ),
+        Misconception(
+            "m and v returned in the wrong order",
+            means_in_the_wrong_order,
+            "You returned w, v, m. The next step would take the square root of a mean gradient, which may be negative.",
+            "Compare your return line with the docstring's: w, m, v.",
+            "5.3",
+        ),
     ],
     accepted={
         "number by number": number_by_number,
@@ -831,9 +1057,16 @@ class WithBias(nn.Module):
         return self.embedding(ids) + self.bias
 
 
-def one_step(f, table, parts, make=Bigram, left=None):
-    """Return the loss, every .grad, and whether the parameters are still the same."""
-    model = make(table)
+class Noisy(Bigram):
+    """A model that behaves differently in training mode, like one with dropout."""
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.table[ids] * (0.5 if self.training else 1.0)
+
+
+def one_step(f, table, parts, make=Bigram, left=None, training=True):
+    """Return the loss, every .grad, and whether parameters and mode are still the same."""
+    model = make(table).train(training)
     before = [parameter.detach().clone() for parameter in model.parameters()]
     for parameter in model.parameters():
         parameter.grad = None if left is None else torch.full_like(parameter, left)
@@ -842,7 +1075,28 @@ def one_step(f, table, parts, make=Bigram, left=None):
         loss = loss.detach()
     gradients = [parameter.grad for parameter in model.parameters()]
     moved = any(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    if model.training != training:
+        return [loss, *gradients, "the model is in another mode"]
     return [loss, *gradients, "the parameters moved" if moved else "the parameters did not move"]
+
+
+def random_parts(seed: int) -> list[Case]:
+    """Parts of random sizes, with random targets left out."""
+    generator = torch.Generator().manual_seed(seed)
+    V, parts = 3 + seed % 5, []
+    for _ in range(2 + seed % 3):
+        B, T = torch.randint(1, 6, (2,), generator=generator).tolist()
+        ids, targets = torch.randint(V, (2, B, T + 1), generator=generator)
+        targets[torch.rand(B, T + 1, generator=generator) < 0.4] = -100
+        targets[0, 0] = seed % V
+        parts.append((ids, targets))
+    table = torch.randn(V, V, generator=generator)
+    return [
+        Case("fresh gradients", run=one_step, table=table, parts=parts),
+        Case(
+            "old gradients", run=lambda f, table, parts: one_step(f, table, parts, left=2.0), table=table, parts=parts
+        ),
+    ]
 
 
 def with_the_objective(model, parts):
@@ -859,7 +1113,10 @@ def with_the_objective(model, parts):
     return value
 
 
-def accumulate(model, parts, weight, zero=True, zero_each=False, reduction="sum", reported=None, change=lambda t: t):
+def accumulate(
+    model, parts, weight, zero=True, zero_each=False, reduction="sum", reported=None, change=lambda t: t, flat=True,
+    activation=lambda logits: logits,
+):  # fmt: skip
     """Accumulate gradients; each argument can replace a detail. weight(part number, parts) multiplies the loss."""
     if zero:
         model.zero_grad()
@@ -867,8 +1124,10 @@ def accumulate(model, parts, weight, zero=True, zero_each=False, reduction="sum"
     for i, (ids, targets) in enumerate(parts):
         if zero_each:
             model.zero_grad()
-        logits = model(ids).flatten(0, 1)
-        loss = F.cross_entropy(logits, change(targets).flatten(), reduction=reduction) * weight(i, parts)
+        logits, labels = activation(model(ids)), change(targets)
+        if flat:
+            logits, labels = logits.flatten(0, 1), labels.flatten()
+        loss = F.cross_entropy(logits, labels, reduction=reduction) * weight(i, parts)
         loss.backward()
         losses.append(loss.item())
     return sum(losses) if reported is None else reported(losses)
@@ -968,11 +1227,58 @@ def a_step_each(model, parts):
     return value
 
 
+def in_evaluation_mode(model, parts):
+    model.eval()
+    return with_the_objective(model, parts)
+
+
+def in_training_mode(model, parts):
+    model.train()
+    return with_the_objective(model, parts)
+
+
+def cleared_at_the_end(model, parts):
+    value = with_the_objective(model, parts)
+    model.zero_grad()
+    return value
+
+
+def never_backward(model, parts, zero=True):
+    if zero:
+        model.zero_grad()
+    return sum(
+        F.cross_entropy(model(ids).mT, targets, reduction="sum").item() / n_targets(parts) for ids, targets in parts
+    )
+
+
+def shifted_again(model, parts, count=n_targets):
+    """Leave out the last prediction and the first target of each row."""
+    model.zero_grad()
+    value = 0.0
+    cut = [(ids, targets[:, 1:]) for ids, targets in parts]
+    for ids, targets in cut:
+        loss = F.cross_entropy(model(ids)[:, :-1].mT, targets, reduction="sum") / count(cut)
+        loss.backward()
+        value += loss.item()
+    return value
+
+
+def exp_and_log(model, parts):
+    model.zero_grad()
+    value = 0.0
+    for ids, targets in parts:
+        p = model(ids).exp() / model(ids).exp().sum(-1, keepdim=True)
+        loss = -p.gather(-1, targets.clamp(min=0)[..., None])[..., 0][targets >= 0].log().sum() / n_targets(parts)
+        loss.backward()
+        value += loss.item()
+    return value
+
+
 def part(ids: list, targets: list) -> tuple[Tensor, Tensor]:
     return torch.tensor(ids), torch.tensor(targets)
 
 
-X = IGNORE_INDEX
+X = -100
 FLAT = torch.zeros(2, 2)
 TABLE = tensor([[0, 1, 2], [2, 0, -1], [1, 1, 0]])
 RAGGED = [part([[0, 1, 2, 0, 1]], [[1, 2, 0, 1, 0]]), part([[2, 0], [1, 1]], [[1, X], [2, X]])]
@@ -1002,7 +1308,22 @@ accumulated_gradient = Exercise(
             "a model with two parameters", run=lambda f, table, parts: one_step(f, table, parts, WithBias, left=-1.0),
             table=TABLE, parts=THREE,
         ),
+        Case("a first part without targets", run=one_step, table=TABLE, parts=EMPTY_LAST[::-1]),
+        Case(
+            "a single target in all parts", run=one_step, table=TABLE,
+            parts=[part([[0, 1]], [[X, X]]), part([[2]], [[1]]), part([[1], [0]], [[X], [X]])],
+        ),
+        Case("large logits", run=one_step, table=TABLE * 100 + 50, parts=RAGGED),
+        Case(
+            "a model in evaluation mode",
+            run=lambda f, table, parts: one_step(f, table, parts, Noisy, training=False), table=TABLE, parts=RAGGED,
+        ),
+        Case(
+            "a model in training mode",
+            run=lambda f, table, parts: one_step(f, table, parts, Noisy), table=TABLE, parts=RAGGED,
+        ),
     ],
+    random_cases=random_parts,
     misconceptions=[
         Misconception(
             "mean of means",
@@ -1139,6 +1460,68 @@ accumulated_gradient = Exercise(
             "The model must stay the same from part to part.",
             "5.9",
         ),
+        Misconception(
+            "cross_entropy of (B, T, V) without flattening",
+            lambda model, parts: accumulate(model, parts, per_target, flat=False),
+            "You passed logits (B, T, V) to cross_entropy. It takes dimension 1 for the classes, which is T here: an "
+            "error, or, if T and V happen to be equal, wrong numbers without one.",
+            "`logits.flatten(0, 1)` and `targets.flatten()`: one row for each prediction. Or move V to dimension 1.",
+            "5.9",
+        ),
+        Misconception(
+            "targets shifted once more",
+            shifted_again,
+            "You left out the last prediction and the first target of each row. But the targets are already shifted: "
+            "targets[b, t] belongs to the prediction at position t.",
+            "Which target belongs to logits[b, 0]?",
+            "5.9",
+            variants=(lambda model, parts: shifted_again(model, parts, lambda _: n_targets(parts)),),
+        ),
+        Misconception(
+            "softmax before cross_entropy",
+            lambda model, parts: accumulate(model, parts, per_target, activation=lambda logits: logits.softmax(-1)),
+            "You applied the softmax and passed the result to cross_entropy, which applies it again. Probabilities "
+            "differ by 1 at most, so the loss can never become small.",
+            "What does F.cross_entropy expect: probabilities or logits?",
+            "5.9",
+        ),
+        Misconception(
+            "softmax and logarithm by hand overflow",
+            exp_and_log,
+            "You computed e to the power of the logits. Beyond 88 that is infinite in fp32, and the loss becomes NaN.",
+            "`log_softmax` and `cross_entropy` subtract the largest logit first.",
+            "5.9",
+        ),
+        Misconception(
+            "gradient cleared at the end",
+            cleared_at_the_end,
+            "The loss is right, but .grad is empty: you cleared it after the last backward pass (or never called "
+            "backward), and the optimizer has nothing to work with.",
+            "When does the caller need .grad?",
+            "5.9",
+            variants=(never_backward,),
+        ),
+        Misconception(
+            "backward never called",
+            lambda model, parts: never_backward(model, parts, zero=False),
+            "The loss is right, but .grad is as it was before: nothing cleared it, and `backward` is missing.",
+            "Which call computes gradients?",
+            "5.9",
+        ),
+        Misconception(
+            "model switched to evaluation mode",
+            in_evaluation_mode,
+            "You called model.eval(). Dropout is then off for this batch and for all that follow.",
+            "The caller has chosen the mode. Leave it as it is.",
+            "5.9",
+        ),
+        Misconception(
+            "model switched to training mode",
+            in_training_mode,
+            "You called model.train(). The gradient of a model in evaluation mode is another one.",
+            "The caller has chosen the mode. Leave it as it is.",
+            "5.9",
+        ),
     ],
     accepted={
         "one graph for all parts": one_graph,
@@ -1158,11 +1541,18 @@ accumulated_gradient = Exercise(
 # 5. opposite_steps
 
 
+ENOUGH = 0.1 - 1e-6  # rounded numbers may be a little below 0.1
+
+
 def verdict(student) -> str:
     """Describe in one sentence how good the student's two micro-batches are."""
     answer = student()
     if not isinstance(answer, list | tuple) or len(answer) != 2:
         return "these are not two lists"
+    if not all(isinstance(part, list | tuple | Tensor | np.ndarray) for part in answer):
+        return "these are not two lists of numbers"
+    if any(isinstance(number, str) for part in answer for number in part):
+        return "these are not two lists of numbers"
     try:
         a, b = (np.array(list(map(float, part))) for part in answer)
     except (TypeError, ValueError):
@@ -1174,14 +1564,14 @@ def verdict(student) -> str:
     if len(a) == len(b):
         return "the two lists have the same length, so the two means are equal"
     whole, means = np.concatenate([a, b]).mean(), (a.mean() + b.mean()) / 2
-    if whole < -0.0999 and means > 0.0999:
+    if whole < -ENOUGH and means > ENOUGH:
         return "the overall mean is negative and the mean of means is positive: the wrong way around"
     if whole > 0 and means > 0:
         return "both means are positive"
     if whole < 0 and means < 0:
         return "both means are negative"
     return (
-        "fine" if whole > 0.0999 and means < -0.0999 else "the signs differ, but one of the means is too close to zero"
+        "fine" if whole > ENOUGH and means < -ENOUGH else "the signs differ, but one of the means is too close to zero"
     )
 
 
@@ -1232,6 +1622,12 @@ opposite_steps = Exercise(
             "more than two lists", lambda: ([0.5] * 4, [0.5] * 4, [-1.0]),
             "You returned more than two lists; the exercise asks for two.",
             "Merge the long ones. (Why is that a different problem?)", "5.9",
+        ),
+        Misconception(
+            "not lists of numbers", lambda: (0.5, -1.0),
+            "You returned something other than two lists of numbers: perhaps two numbers, or text.",
+            "A micro-batch with one token is a list with one number.", "5.9",
+            variants=(lambda: (["0.5"] * 8, ["-1"]), lambda: ([[0.5]] * 8, [[-1.0]])),
         ),
     ],
     accepted={

@@ -23,7 +23,8 @@ def clip_gradients(gradients: list[Tensor], max_norm: float) -> tuple[list[Tenso
     max_norm, multiply every number by max_norm / norm. If not, leave everything as it is.
 
     Args:
-        gradients: tensors of any shapes; all of their numbers may be zero.
+        gradients: tensors of any shapes; all of their numbers may be zero. They may be in half precision (fp16), in
+            which the square of 300 is already infinite: compute the norm in fp32.
         max_norm: the maximum gradient norm, above 0.
 
     Returns:
@@ -43,13 +44,14 @@ def warmup_cosine(step: int, steps: int, warmup: int, final: float) -> float:
     - After that: half a cosine wave. Step `warmup` still has the factor 1, the last step of the run, steps - 1, has
       the factor `final`, and halfway between these two the factor is halfway between 1 and `final`. If only one step
       is left after the warmup (warmup = steps - 1), it has the factor 1.
-    - For steps after the last one, the factor stays at `final`.
+    - For steps after the last one, the factor stays at `final` (also if warmup = steps - 1).
 
     Args:
         step: the step, counted from 0.
         steps: the number of steps in the run.
-        warmup: the number of warmup steps; 0 = none, then step 0 has the factor 1. It may be larger than `steps`; the
-            factor then rises from the first step of the run to the last.
+        warmup: the number of warmup steps; 0 = none, then step 0 has the factor 1. It may be as large as `steps` or
+            larger; the factor then rises from the first step of the run to the last, and nothing is asked about steps
+            after that.
         final: the factor at the end, 0 … 1.
 
     Returns:
@@ -104,7 +106,8 @@ def accumulated_gradient(model: nn.Module, parts: list[tuple[Tensor, Tensor]]) -
     by default; reduction="sum" gives a sum instead of a mean.)
 
     Afterwards, the `.grad` of every parameter of the model must be the gradient of this loss and nothing else: whatever
-    an earlier step left in `.grad` must be gone. The parameters themselves stay as they are: no optimizer step.
+    an earlier step left in `.grad` must be gone. The parameters themselves stay as they are (no optimizer step), and so
+    does the mode of the model, training or evaluation.
 
     Args:
         model: maps ids (B, T) to logits (B, T, V).

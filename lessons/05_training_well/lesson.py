@@ -98,8 +98,10 @@ for rate in (0.01, 0.04, 0.07, 0.079, 0.081):
     print(f"{rate:6.3f} {valley(path[20]):19.4f} {valley(path[40]):12.4f} {valley(path[60]):12.4f}")
 
 # %% [markdown]
-# The best rate is just below the edge, and just beyond the edge the loss explodes. Remember this shape: *better and
-# better, then suddenly worse*. You will see it again with a real model (5.6).
+# From 0.01 to 0.07 the larger rate is the better one. At 0.079, close to the edge, it is not any more: the steep weight
+# is multiplied by -0.975 at each step, so it jumps from side to side and hardly shrinks. A hair beyond the edge, at
+# 0.081, the loss explodes. Remember this shape: *slowly better and better, then much worse within a small step*. You
+# will see it again with a real model (5.6).
 #
 # The valley also shows a dilemma. The steep direction rules out rates above 0.08, and at such a rate the flat direction
 # keeps 92 % of its error at every step. A model has as many directions as weights, and some are far steeper than
@@ -117,9 +119,9 @@ for rate in (0.01, 0.04, 0.07, 0.079, 0.081):
 # $u$ would approach $g (1 + \beta + \beta^2 + \dots) = g / (1 - \beta)$: with $\beta = 0.9$, steps ten times as long as
 # without momentum. This is why a learning rate that worked well without momentum is too large with it.
 #
-# Written as a **running mean**, $m_t = \beta m_{t-1} + (1 - \beta) g_t$, the same idea keeps its scale: the weights $1
-# - \beta$, $(1 - \beta)\beta$, $(1 - \beta)\beta^2$, … of the last gradient, the one before it, and so on, sum to 1. It
-# averages over roughly the last $1 / (1 - \beta)$ steps. torch's `SGD(momentum=…)` uses the sum, Adam uses the mean.
+# Written as a **running mean**, $m_t = \beta m_{t-1} + (1 - \beta) g_t$, the same idea keeps its scale: the weights
+# $1 - \beta$, $(1 - \beta)\beta$, $(1 - \beta)\beta^2$, … of the last gradient, the one before it, and so on, sum to 1.
+# It averages over roughly the last $1 / (1 - \beta)$ steps. torch's `SGD(momentum=…)` uses the sum, Adam uses the mean.
 
 # %%
 paths = {
@@ -257,7 +259,7 @@ for name, optimizer_class in (("L2 inside Adam's gradient", torch.optim.Adam), (
 # %% [markdown]
 # ## 5.5 A model to train, and four optimizers
 #
-# The model is the GPT of lesson 04, small enough that we can afford to train it about thirty times: two blocks, width
+# The model is the GPT of lesson 04, small enough that we can afford to train it 25 times: two blocks, width
 # 32, and a context of 32 characters. Two hundred steps take a second or two. It will not tell stories, but it will show
 # us the difference between two ways of training.
 #
@@ -407,7 +409,7 @@ curves({"AdamW, 200 steps": points}, "The learning rate", "log10 of the peak", "
 
 # %% [markdown]
 # **What to see.** A U with one steep side. Between 0.01 and 0.03 the rate hardly matters; to the left the loss grows
-# slowly, to the right suddenly, as in the valley of 5.1: a rate of 0.1 loses more than a rate of 0.001. Nothing
+# slowly, to the right quickly, as in the valley of 5.1: a rate of 0.1 loses more than a rate of 0.001. Nothing
 # crashed. A rate that is a little too low costs little and one that is a little too high costs a lot, so stay *left* of
 # the lowest point. And one more warning: this U belongs to this model, this batch size and this number of steps. Change
 # one of them and search again.
@@ -466,8 +468,8 @@ factors = {
 curves(factors, "Three schedules of 200 steps, 20 of them warmup", "step", "fraction of the peak", "05-schedules")
 
 # %% [markdown]
-# **What to see.** All three rise alike. "Constant" keeps the peak and decays only in the last fifth; such a run can be
-# extended later without having been planned that way.
+# **What to see.** All three rise alike. "wsd" (warmup, stable, decay) keeps the peak and decays only in the last fifth;
+# such a run can be extended later without having been planned that way.
 #
 # What are the two ends worth? We take the highest rate that was still good, 0.03, where mistakes are not forgiven.
 
@@ -721,8 +723,8 @@ result("two memorized rows, nats per character", loss.item(), 0.003, 0.02)
 # %% [markdown]
 # ## 5.12 Eight broken runs
 #
-# Now you are the doctor. Eight runs follow, each with exactly one thing wrong, and then a healthy one for comparison.
-# Everything else is as above. These are the faults, in no particular order:
+# Now you are the doctor. Nine runs follow: eight patients, each with exactly one thing wrong, and a healthy run for
+# comparison. Everything else is as above. These are the eight faults, in no particular order:
 #
 # - the learning rate is thirty times too high;
 # - the learning rate is a hundred times too low;
@@ -836,7 +838,7 @@ result("validated on the training text: fresh text worse by", leaked_run["fresh"
 result("healthy, nats per character", healthy["fresh"], 2.29, 0.1)
 
 # %% [markdown]
-# **What to see**, one by one.
+# **What to see**, fault by fault.
 #
 # - *Labels not shifted*: the loss falls below the **floor**, and no model can do that by learning. It copies its input;
 #   on the real task it is far worse than chance. Without a known floor, we might have been proud of it. (A mask that
