@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from llmasos.cli.cli import run
+from llmasos.signals import exit_at_once, handlers
 
 
 def main(arguments: Sequence[str] | None) -> int:
@@ -13,4 +13,7 @@ def main(arguments: Sequence[str] | None) -> int:
     return dispatch(sys.argv[1:])
 
 
-sys.exit(run(main))
+with handlers(exit_at_once):  # until `run`, which takes a moment to import, hears a signal itself
+    from llmasos.cli.cli import run
+
+    sys.exit(run(main))

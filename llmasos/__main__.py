@@ -9,8 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from llmasos import __version__
-from llmasos.cli.cli import run
-from llmasos.errors import UserError, nearest
+from llmasos.signals import exit_at_once, handlers
 
 COMMANDS = {  # name → (module, what it does)
     "train": ("llmasos.cli.train", "train or fine-tune a GPT, BERT or Transformer"),
@@ -35,7 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The command's exit status; 2 if there is no such command.
     """
-    return run(dispatch, arguments)
+    with handlers(exit_at_once):  # until `run`, which takes a moment to import, hears a signal itself
+        from llmasos.cli.cli import run
+
+        return run(dispatch, arguments)
 
 
 def dispatch(arguments: Sequence[str] | None) -> int:
@@ -53,6 +55,8 @@ def dispatch(arguments: Sequence[str] | None) -> int:
         print(f"llmasos {__version__}")
         return 0
     if name not in COMMANDS:
+        from llmasos.errors import UserError, nearest
+
         hint = nearest(name, COMMANDS) or "; python -m llmasos says what each does."
         raise UserError(f"there is no command {name!r} (there are: {', '.join(COMMANDS)}){hint}")
     return importlib.import_module(COMMANDS[name][0]).main(rest)

@@ -6,8 +6,6 @@ a lost terminal. So `say` and `progress_bar` drop what cannot be written. A comm
 """
 
 import os
-import shlex
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -180,4 +178,7 @@ def command(name: str, *arguments: object) -> str:
     script = Path(__file__).parents[1] / f"{name}.py"
     start = [script.name] if script.is_file() and Path.cwd() == script.parent else ["-m", "llmasos", name]
     words = ["python", *start, *map(str, arguments)]
+    import shlex  # here, because what stops a command is imported before everything else
+    import subprocess
+
     return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)

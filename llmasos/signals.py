@@ -46,8 +46,8 @@ def raise_stop(number: int) -> None:
     raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
 
 
-def exit_at_once(number: int) -> None:
-    """End the process without unwinding it, where other threads are inside of torch."""
+def exit_at_once(number: int, frame: object = None) -> None:
+    """End the process without unwinding it: other threads are inside of torch, or an import is half done."""
     os._exit(128 + number)
 
 

@@ -75,25 +75,26 @@ def test_nohup_is_respected():
         signal.signal(signal.SIGHUP, before)
 
 
-WHILE_TORCH_IS_IMPORTED = """
+WHILE_IT_STARTS = """
 import runpy, signal, sys
 
 class Bell:
-    def find_spec(self, name, path=None, target=None):
-        if name == "torch":
+    def find_spec(self, name, path=None, target=None, moment=sys.argv[1]):
+        if name == moment:
             signal.raise_signal(signal.SIGINT)
 
 sys.meta_path.insert(0, Bell())
-sys.argv = sys.argv[1:]
+sys.argv = sys.argv[2:]
 start = runpy.run_path if sys.argv[0].endswith(".py") else runpy.run_module
 start(sys.argv[0], run_name="__main__")
 """
 
 
+@pytest.mark.parametrize("moment, said", [("llmasos.cli.cli", ""), ("torch", "stopped.\n")])
 @pytest.mark.parametrize(
     "command", [["train.py"], ["sample.py", "storyworld-gpt"], ["llmasos", "models"], ["lessons", "check", "1"]]
 )
-def test_ctrl_c_is_heard_while_torch_is_imported(command):
-    arguments = [sys.executable, "-c", WHILE_TORCH_IS_IMPORTED, *command]
+def test_ctrl_c_is_heard_while_it_starts(command, moment, said):
+    arguments = [sys.executable, "-c", WHILE_IT_STARTS, moment, *command]
     done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped.\n")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", said)

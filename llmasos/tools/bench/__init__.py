@@ -5,7 +5,6 @@ So everything that matters is a ratio: fused over explicit, cached over uncached
 training step over the peak of the machine. `measurement.py` explains how it is measured.
 """
 
-import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 import torch
 
-from llmasos.cli.cli import check_json_target
+from llmasos.cli.cli import ArgumentParser, check_json_target
 from llmasos.errors import UserError
 from llmasos.storage import write_json
 from llmasos.tools.bench.bpe import bench_bpe
@@ -39,7 +38,7 @@ BENCHES = {  # name → (title, the function that measures it)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print a table, and write it as JSON if requested. Returns the exit status."""
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m llmasos bench",
         description="Measure how fast this machine is, as ratios (about a minute on two idle cores).",
     )

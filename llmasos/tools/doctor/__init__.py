@@ -4,11 +4,11 @@ Each check prints as soon as it is done. Where torch cannot be imported, the che
 line is the verdict.
 """
 
-import argparse
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from llmasos.cli.cli import ArgumentParser
 from llmasos.tools.doctor import software
 from llmasos.tools.doctor.check import PROBLEM, WARNING, Check
 
@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         1 if something keeps `python train.py` from working, else 0.
     """
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m llmasos doctor",
         description="Check what this machine can do and what is missing, and say how to fix problems.",
     )
