@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from random import Random
 
 import numpy as np
 import torch
@@ -90,6 +91,16 @@ def table_by_put(ids: Tensor, V: int, k: float) -> Tensor:
     return N.div(N.sum(-1, keepdim=True))
 
 
+def more_texts(seed: int) -> list[Case]:
+    """Three texts with vocabularies of other sizes."""
+    draw, cases = Random(seed), []
+    for V in draw.sample(range(4, 13), 3):
+        N, k = draw.randint(2, 60), draw.choice([0.02, 0.3, 1.5, 7])
+        text = ids(N, V=V, seed=draw.randrange(10**6))
+        cases.append(Case(f"{N} tokens, vocabulary of {V}", ids=text, V=V, k=k))
+    return cases
+
+
 bigram_table = Exercise(
     name="bigram_table",
     asks="Count neighboring pairs, add k to every count, and turn each row into a probability distribution.",
@@ -101,8 +112,14 @@ bigram_table = Exercise(
         Case("a token that never occurs", ids=torch.tensor([2, 0, 2, 2, 0, 0]), V=4, k=1),
         Case("one pair", ids=torch.tensor([1, 0]), V=2, k=2),
         Case("a small k", ids=torch.tensor([0, 1, 0, 2, 0, 1]), V=3, k=0.5),
+        Case("a vocabulary of one", ids=torch.tensor([0, 0, 0]), V=1, k=1),
+        Case("every second token of a tensor", ids=torch.tensor([0, 2, 1, 2, 0, 2, 1, 2])[::2], V=3, k=1),
+        Case("a very small k", ids=torch.tensor([0, 1, 1, 0, 1]), V=2, k=0.001),
         Case("200 random tokens", ids=ids(200, V=5, seed=1), V=5, k=0.1),
+        Case("one pair 300 times", ids=torch.tensor([0] * 301 + [1, 0]), V=2, k=1),
+        Case("one pair 33,000 times", ids=torch.tensor([0] * 33_001 + [1, 0]), V=2, k=1),
     ],
+    random_cases=more_texts,
     misconceptions=[
         Misconception(
             "columns normalized instead of rows",
@@ -142,6 +159,70 @@ bigram_table = Exercise(
             "and writes; for two equal pairs, the second write overwrites the first.",
             "A loop, torch.bincount, or index_put_ with accumulate=True counts repetitions.",
             "1.3",
+        ),
+        Misconception(
+            "counts overflow a small dtype",
+            lambda ids, V, k: rows_to_one(counted(ids[:-1], ids[1:], V).to(torch.uint8).double() + k),
+            "Your counts are kept in a type that is too small: uint8 begins again at 0 after 255, int8 and int16 turn "
+            "negative after 127 and 32,767, and a float16 stops at 2,048, where adding 1 changes nothing.",
+            "How large can a count get? Which dtype do your counts have?",
+            "1.3",
+            variants=(
+                lambda ids, V, k: rows_to_one(counted(ids[:-1], ids[1:], V).to(torch.int8).double() + k),
+                lambda ids, V, k: rows_to_one(counted(ids[:-1], ids[1:], V).to(torch.int16).double() + k),
+                lambda ids, V, k: rows_to_one(counted(ids[:-1], ids[1:], V).clamp(max=2048) + k),
+                lambda ids, V, k: rows_to_one(counted(ids[:-1], ids[1:], V).clamp(max=256) + k),
+            ),
+        ),
+        Misconception(
+            "counts not normalized",
+            lambda ids, V, k: counted(ids[:-1], ids[1:], V) + k,
+            "You returned the counts. Probabilities are counts divided by the sum of their row.",
+            "What does every row sum to?",
+            "1.3",
+        ),
+        Misconception(
+            "logarithms returned",
+            lambda ids, V, k: rows_to_one(counted(ids[:-1], ids[1:], V) + k).log(),
+            "You returned log-probabilities. The exercise asks for the probabilities themselves.",
+            "What does every row sum to?",
+            "1.3",
+        ),
+        Misconception(
+            "rounded down to whole numbers",
+            lambda ids, V, k: (N := counted(ids[:-1], ids[1:], V) + k) // N.sum(dim=1, keepdim=True),
+            "You divided with // or stored the result as whole numbers: a probability below 1 becomes 0.",
+            "Which operator divides without rounding? Which dtype has your result?",
+            "1.3",
+        ),
+        Misconception(
+            "context ignored",
+            lambda ids, V, k: rows_to_one((counted(ids[:-1], ids[1:], V).sum(0) + k).expand(V, V)),
+            "Every row is the same: you counted how often each token occurs, whatever came before it.",
+            "result[a, b] is about the places where b follows a.",
+            "1.3",
+            variants=(lambda ids, V, k: rows_to_one((torch.bincount(ids, minlength=V).double() + k).expand(V, V)),),
+        ),
+        Misconception(
+            "pairs counted in both directions",
+            lambda ids, V, k: rows_to_one((N := counted(ids[:-1], ids[1:], V)) + N.T + k),
+            "You counted each pair in both directions. Then it no longer matters which token came first.",
+            "In the text 0, 1, does 0 follow 1 anywhere?",
+            "1.3",
+        ),
+        Misconception(
+            "pairs of tokens two apart",
+            lambda ids, V, k: rows_to_one(counted(ids[:-2], ids[2:], V) + k),
+            "You paired each token with the one after the next.",
+            "5, 7, 9 has the pairs (5, 7) and (7, 9).",
+            "1.3",
+        ),
+        Misconception(
+            "V added to the denominator instead of k times V",
+            lambda ids, V, k: (N := counted(ids[:-1], ids[1:], V) + k) / ((N - k).sum(dim=1, keepdim=True) + V),
+            "You added V to the sums. That is right only for k = 1: each of the V counts of a row grows by k.",
+            "If every one of V counts grows by k, by how much does the sum of the row grow?",
+            "1.5",
         ),
         Misconception(
             "roll wraps around: last token paired with the first",
@@ -293,15 +374,15 @@ def zeros_clamped(P: Tensor, texts: list[list[int]], least: float = 1e-10) -> fl
 
 
 def perplexity_by_loops(P: Tensor, texts: list[list[int]]) -> float:
-    bits = n = 0
+    log2_sum = n = 0
     for text in texts:
         for a, b in zip(text, text[1:], strict=False):
             p = float(P[a, b])
             if p == 0:
                 return math.inf
-            bits -= math.log2(p)
+            log2_sum -= math.log2(p)
             n += 1
-    return 2 ** (bits / n)
+    return 2 ** (log2_sum / n)
 
 
 def perplexity_by_counts(P: Tensor, texts: list[list[int]]) -> Tensor:
@@ -333,6 +414,24 @@ def with_math_log(P: Tensor, texts: list[list[int]], of_all=None) -> float:
     return math.exp(-sum(math.log(x) for x in p) / len(p))
 
 
+def of_pairs(P: Tensor, pairs) -> float:
+    """e to the mean surprise of these pairs."""
+    a, b = zip(*pairs, strict=True)
+    return e_to(-P.double()[list(a), list(b)].log().mean().item())
+
+
+def more_tables(seed: int) -> list[Case]:
+    """Two tables and texts of other sizes, and one text with an impossible pair at its end."""
+    draw, cases = Random(seed), []
+    for V in draw.sample(range(4, 10), 2):
+        P = random(V, V, seed=draw.randrange(10**6)).softmax(dim=1)
+        lengths = [draw.randint(2, 30) for _ in range(draw.randint(2, 5))]
+        texts = [ids(n, V=V, seed=draw.randrange(10**6)).tolist() for n in lengths]
+        cases.append(Case(f"{len(texts)} texts, vocabulary of {V}", P=P, texts=texts))
+    text = [draw.randint(0, 1) for _ in range(draw.randint(5, 20))]
+    return [*cases, Case("the last pair has probability 0", P=THIRDS, texts=[text, [*text, 2, 1]])]
+
+
 mean_of_texts = lambda P, texts: [nats.mean().item() for nats in nats_of(P, texts)]  # noqa: E731
 
 HALVES = torch.tensor([[1 / 2, 1 / 2], [1 / 8, 7 / 8]])
@@ -357,7 +456,14 @@ perplexity = Exercise(
             P=random(5, 5, seed=2).softmax(dim=1),
             texts=[ids(n, V=5, seed=n).tolist() for n in (30, 2, 9)],
         ),
+        Case("nothing is ever a surprise", P=torch.tensor([[0.0, 1.0], [1.0, 0.0]]), texts=[[0, 1, 0, 1]]),
+        Case("a vocabulary of one", P=torch.tensor([[1.0]]), texts=[[0, 0, 0]]),
+        Case("a pair of probability 0 at the end of the second text", P=THIRDS, texts=[[0, 1], [1, 1, 2, 1]]),
+        Case("a probability that is tiny, but not 0", P=torch.tensor([[1.0, 1e-20], [1.0, 0.0]]), texts=[[0, 0, 1, 0]]),
+        Case("a transposed view of a table", P=HALVES.T.contiguous().T, texts=[[0, 1, 1]]),
+        Case("one text twice", P=HALVES, texts=[[1, 0], [0, 0], [1, 0]]),
     ],
+    random_cases=more_tables,
     misconceptions=[
         Misconception(
             "mean of the tokens' perplexities",
@@ -412,6 +518,96 @@ perplexity = Exercise(
             "You returned the mean surprise in nats. The perplexity is e to the power of it.",
             "One step is missing.",
             "1.4",
+        ),
+        Misconception(
+            "mean of text means, and e to the power of bits",
+            lambda P, texts: e_to(sum(mean_of_texts(P, texts)) / len(texts) / math.log(2)),
+            "Two things at once: you took the mean of each text and then the mean of those means, so tokens of a short "
+            "text count more; and you took logarithms to base 2 and then e to their power.",
+            "Add up all surprises of all texts and divide once. Either ln and e, or log2 and 2.",
+            "1.4",
+        ),
+        Misconception(
+            "mean of text means, and 2 to the power of nats",
+            lambda P, texts: 2 ** min(sum(mean_of_texts(P, texts)) / len(texts), math.inf),
+            "Two things at once: you took the mean of each text and then the mean of those means, so tokens of a short "
+            "text count more; and you took natural logarithms and then 2 to their power.",
+            "Add up all surprises of all texts and divide once. Either ln and e, or log2 and 2.",
+            "1.4",
+        ),
+        Misconception(
+            "e to the power of decimal logarithms",
+            lambda P, texts: e_to(torch.cat(nats_of(P, texts)).mean().item() / math.log(10)),
+            "You took logarithms to base 10 and then e to the power of their mean. The base must be the same both "
+            "times.",
+            "Which logarithm is the inverse of exp?",
+            "1.4",
+        ),
+        Misconception(
+            "only the first text",
+            lambda P, texts: perplexity_of(P, texts[:1]),
+            "You used only the first text. Perhaps a return stands inside the loop over the texts.",
+            "How far is your return indented?",
+            "1.4",
+        ),
+        Misconception(
+            "only the last text",
+            lambda P, texts: perplexity_of(P, texts[-1:]),
+            "You used only the last text. Perhaps the sum starts again at 0 for each text.",
+            "Where do you set the sum to 0?",
+            "1.4",
+        ),
+        Misconception(
+            "first token predicted from the last",
+            lambda P, texts: of_pairs(P, [(t[i - 1], t[i]) for t in texts for i in range(len(t))]),
+            "You predicted the first token of a text from its last: at i = 0, text[i - 1] is text[-1], which Python "
+            "takes from the end.",
+            "At which position is the first token that is predicted?",
+            "1.4",
+        ),
+        Misconception(
+            "last pair missing",
+            lambda P, texts: of_pairs(P, [p for t in texts for p in list(zip(t, t[1:], strict=False))[:-1]]),
+            "Your loop ends one pair too early in each text.",
+            "A text of n tokens has n - 1 predictions; range(n) ends before n.",
+            "1.4",
+            variants=(
+                lambda P, texts: (
+                    of_pairs(P, pairs)
+                    if (pairs := [p for t in texts for p in list(zip(t, t[1:], strict=False))[:-1]])
+                    else 1.0
+                ),
+            ),
+        ),
+        Misconception(
+            "each different pair counted once",
+            lambda P, texts: of_pairs(P, {p for t in texts for p in zip(t, t[1:], strict=False)}),
+            "You took each different pair once, however often it occurs.",
+            "Each predicted token counts the same.",
+            "1.4",
+            variants=(lambda P, texts: of_pairs(P, [p for t in texts for p in set(zip(t, t[1:], strict=False))]),),
+        ),
+        Misconception(
+            "a first token with probability 1 / V",
+            lambda P, texts: e_to(
+                (torch.cat(nats_of(P, texts)).sum().item() + len(texts) * math.log(len(P))) / sum(map(len, texts))
+            ),
+            "You gave the first token of each text the surprise ln V. Nothing predicts it: it adds no surprise and is "
+            "not counted.",
+            "A text of n tokens has n - 1 predictions.",
+            "1.4",
+        ),
+        Misconception(
+            "infinite because of a 0 that is not needed",
+            lambda P, texts: math.inf if bool((P == 0).any()) else perplexity_of(P, texts),
+            "Your result is infinite as soon as P contains a 0 anywhere. Only the pairs that occur in the texts "
+            "matter.",
+            "Look up the probabilities first; then look for a 0 among them.",
+            "1.5",
+            variants=(
+                lambda P, texts: math.nan if bool((P == 0).any()) else perplexity_of(P, texts),
+                lambda P, texts: 0.0 if bool((P == 0).any()) else perplexity_of(P, texts),
+            ),
         ),
         Misconception(
             "mean of text means",
@@ -535,6 +731,16 @@ def bits(nats_per_token: float, n_tokens: int, text: str) -> float:
 
 LN2 = math.log(2)
 
+
+def more_characters(seed: int) -> list[Case]:
+    """Texts with characters of one to four bytes."""
+    draw, cases = Random(seed), []
+    for n in draw.sample(range(3, 40), 3):
+        text = "".join(draw.choice("aeno  \nüß–€😀") for _ in range(draw.randint(5, 60)))
+        cases.append(Case(f"{n} tokens", nats_per_token=draw.uniform(0.1, 5), n_tokens=n, text=text))
+    return cases
+
+
 bits_per_byte = Exercise(
     name="bits_per_byte",
     asks="Compute the total bits of a text, divided by its bytes in UTF-8.",
@@ -547,7 +753,21 @@ bits_per_byte = Exercise(
         Case("German, with two bytes for ü", nats_per_token=2.5, n_tokens=6, text="Sie grüßte früh ihre Tür."),
         Case("a dash with three bytes", nats_per_token=1.75, n_tokens=9, text="“Nothing!” said Maya — quickly."),
         Case("less than one bit per token", nats_per_token=0.25, n_tokens=40, text="once there was a shy boy " * 8),
+        Case("one token, one byte", nats_per_token=math.log(256), n_tokens=1, text="a"),
+        Case("no surprise at all", nats_per_token=0.0, n_tokens=3, text="abc"),
+        Case("four bytes for a smile", nats_per_token=math.log(4), n_tokens=4, text="😀"),
+        Case("line breaks and blanks, at the ends too", nats_per_token=LN2, n_tokens=12, text="\n  a\r\n b \n\n"),
+        Case("é as e and an accent, three bytes", nats_per_token=LN2, n_tokens=6, text="e\u0301"),
+        Case(
+            "the last character of each length, and the first",
+            nats_per_token=1.5,
+            n_tokens=3,
+            text="\x7f\x80\u07ff\u0800\uffff\U00010000",
+        ),
+        Case("a byte order mark and a zero byte", nats_per_token=LN2, n_tokens=5, text="\ufeffa\0"),
+        Case("a million tokens", nats_per_token=2.5, n_tokens=10**6, text="ab" * 1000),
     ],
+    random_cases=more_characters,
     misconceptions=[
         Misconception(
             "nats instead of bits",
@@ -577,6 +797,60 @@ bits_per_byte = Exercise(
             "and a dash has three.",
             "text.encode() is the text as bytes.",
             "1.8",
+        ),
+        Misconception(
+            "bytes of UTF-16",
+            lambda nats, n, text: nats * n / LN2 / len(text.encode("utf-16")),
+            "You counted the bytes of another encoding: in UTF-16 most characters have two bytes, in UTF-32 all have "
+            "four.",
+            "text.encode() without an argument is UTF-8.",
+            "1.8",
+            variants=tuple(
+                lambda nats, n, text, code=code: nats * n / LN2 / len(text.encode(code))
+                for code in ("utf-16-le", "utf-32", "utf-32-le")
+            ),
+        ),
+        Misconception(
+            "characters outside ASCII lost",
+            lambda nats, n, text: nats * n / LN2 / max(1, len(text.encode("ascii", errors="ignore"))),
+            "You dropped the characters that are not ASCII. In UTF-8, ü and ß have two bytes each and a dash has "
+            "three.",
+            "text.encode() without an argument loses nothing.",
+            "1.8",
+            variants=(lambda nats, n, text: nats * n / LN2 / len(text.encode("ascii", errors="ignore")),),
+        ),
+        Misconception(
+            "whitespace not counted",
+            lambda nats, n, text: nats * n / LN2 / len("".join(text.split()).encode()),
+            "You removed whitespace before you counted. Blanks and line breaks have bytes too, and were predicted too.",
+            "All bytes of the text.",
+            "1.8",
+            variants=(
+                lambda nats, n, text: nats * n / LN2 / len(text.strip().encode()),
+                lambda nats, n, text: nats * n / LN2 / len(text.replace(" ", "").encode()),
+            ),
+        ),
+        Misconception(
+            "total bits, not per byte",
+            lambda nats, n, text: nats * n / LN2,
+            "You computed the bits of the whole text.",
+            "Per byte: divide by the number of bytes.",
+            "1.8",
+        ),
+        Misconception(
+            "divided by ln 10 instead of ln 2",
+            lambda nats, n, text: nats * n / math.log(10) / len(text.encode()),
+            "You divided by ln 10, which gives decimal digits. A bit is ln 2 nats.",
+            "Two equally probable answers cost one bit.",
+            "1.6",
+        ),
+        Misconception(
+            "rounded down to whole numbers",
+            lambda nats, n, text: nats * n / LN2 // len(text.encode()),
+            "You divided with //, which rounds down.",
+            "Which operator divides without rounding?",
+            "1.8",
+            variants=(lambda nats, n, text: int(nats * n / LN2 / len(text.encode())),),
         ),
         Misconception(
             "bits per token",
@@ -702,6 +976,22 @@ def gradient_by_index_add(Z: Tensor, before: Tensor, after: Tensor) -> Tensor:
     return G / before.numel()
 
 
+def more_logits(seed: int) -> list[Case]:
+    """Tables of other sizes, with rows that are far from each other."""
+    draw, cases = Random(seed), []
+    for V in draw.sample(range(3, 9), 3):
+        N = draw.randint(1, 30)
+        Z = random(V, V, seed=draw.randrange(10**6)) + torch.tensor([[draw.uniform(-200, 200)] for _ in range(V)])
+        before, after = (ids(N, V=V, seed=draw.randrange(10**6)) for _ in range(2))
+        cases.append(Case(f"{N} pairs, vocabulary of {V}", Z=Z, before=before, after=after))
+    return cases
+
+
+def softmax_of(Z: Tensor, largest: Tensor) -> Tensor:
+    """Rows of exp(Z - largest), divided by their sums."""
+    return rows_to_one((Z - largest).exp())
+
+
 ROW = torch.tensor([[0.0, math.log(3)], [math.log(4), 0.0]])
 
 table_gradient = Exercise(
@@ -727,8 +1017,28 @@ table_gradient = Exercise(
             after=torch.tensor([1, 0, 2, 1]),
         ),
         Case("large logits", Z=ROW * 10 + 90, before=torch.tensor([1, 0]), after=torch.tensor([1, 0])),
+        Case(
+            "one row of large logits, one of very negative ones",
+            Z=ROW + torch.tensor([[300.0], [-300.0]]),
+            before=torch.tensor([0, 1]),
+            after=torch.tensor([0, 0]),
+        ),
+        Case("a vocabulary of one", Z=torch.tensor([[3.0]]), before=torch.tensor([0, 0]), after=torch.tensor([0, 0])),
         Case("random", Z=random(5, 5, seed=3), before=ids(20, V=4, seed=4), after=ids(20, V=5, seed=5)),
+        Case(
+            "views of larger tensors",
+            Z=random(4, 4, seed=6).T,
+            before=ids(12, V=4, seed=7)[::2],
+            after=ids(12, V=4, seed=8)[1::2],
+        ),
+        Case(
+            "one pair 3,000 times",
+            Z=ROW,
+            before=torch.tensor([0] * 3000 + [1]),
+            after=torch.tensor([1] * 3000 + [0]),
+        ),
     ],
+    random_cases=more_logits,
     misconceptions=[
         Misconception(
             "wrong sign",
@@ -757,6 +1067,59 @@ table_gradient = Exercise(
             lambda Z, before, after: gradient_by_hand(Z, before, after, n=Z.numel()),
             "You took the mean over the entries of the table. The mean of the loss is over the pairs.",
             "How many terms does the loss have?",
+            "1.7",
+        ),
+        Misconception(
+            "divided by the size of the vocabulary",
+            lambda Z, before, after: gradient_by_hand(Z, before, after, n=len(Z)),
+            "You divided by V. The mean of the loss is over the pairs.",
+            "How many terms does the loss have?",
+            "1.7",
+            variants=(lambda Z, before, after: gradient_by_hand(Z, before, after, n=len(Z) * len(before)),),
+        ),
+        Misconception(
+            "derivative by the probabilities, not by the logits",
+            lambda Z, before, after: -(q := parts(Z, before, after))[1] / q[0] / len(before),
+            "You differentiated -ln p by p, which is -1 / p. But Z holds logits: p is the softmax of a row of them.",
+            "Differentiate ln Σ exp(z_i) - z_b with respect to z_j.",
+            "1.7",
+        ),
+        Misconception(
+            "softmax over the whole table",
+            lambda Z, before, after: gradient_by_hand(Z, before, after, p=Z.flatten().softmax(0).view_as(Z)),
+            "You took one softmax over all entries of the table. Each row is a distribution of its own.",
+            "Z[a] holds the logits of everything that may follow a. Along which dimension do they sum to 1?",
+            "1.7",
+            variants=(lambda Z, before, after: gradient_by_hand(Z, before, after, p=(e := Z.exp()) / e.sum()),),
+        ),
+        Misconception(
+            "maximum of the whole table subtracted",
+            lambda Z, before, after: gradient_by_hand(Z, before, after, p=softmax_of(Z, Z.max())),
+            "You subtracted the maximum of the whole table before the exponential. A row whose logits are all far "
+            "below it becomes 0, and 0 / 0 is not a number.",
+            "The softmax of a row does not change if *its own* maximum is subtracted.",
+            "1.7",
+            variants=(
+                lambda Z, before, after: torch.where(  # rows that are not used stay 0
+                    (q := parts(Z, before, after))[2] > 0, (softmax_of(Z, Z.max()) * q[2] - q[1]) / len(before), 0.0
+                ),
+                lambda Z, before, after: gradient_by_hand(
+                    Z, before, after, p=softmax_of(Z, Z.amax(dim=0, keepdim=True))
+                ),
+            ),
+        ),
+        Misconception(
+            "the table after a step, not the gradient",
+            lambda Z, before, after: Z - gradient_by_hand(Z, before, after),
+            "You returned Z minus the gradient: the table after one step. The exercise asks for the gradient itself.",
+            "Leave the step to whoever calls your function.",
+            "1.7",
+        ),
+        Misconception(
+            "1 subtracted at the wrong token",
+            lambda Z, before, after: (q := parts(Z, before, before))[0] * q[2] / len(before) - q[1] / len(before),
+            "You subtracted the 1 at (a, a), the token itself, and not at (a, b), the token that followed.",
+            "Which logit does the loss of the pair (a, b) contain with a minus sign?",
             "1.7",
         ),
         Misconception(
@@ -1008,14 +1371,52 @@ def in_the_end(f, count, lower) -> str:
     return "count / total, up to 0.01" if near else "not count / total"
 
 
-def together(f, contexts) -> list[float]:
-    """Call once with several contexts concatenated, one of them unseen, and return the sum of each."""
+def pairs_of(contexts) -> list[Tensor]:
+    """The four arguments for all pairs of several contexts."""
     pieces = []
     for count, lower in contexts:
         count = torch.tensor(count, dtype=torch.float64)
         pieces.append(tensors(count, count.sum(), (count > 0).sum(), torch.tensor(lower, dtype=torch.float64)))
-    p = torch.as_tensor(f(*map(torch.cat, zip(*pieces, strict=True)))).double()
+    return [torch.cat(parts) for parts in zip(*pieces, strict=True)]
+
+
+def together(f, contexts) -> list[float]:
+    """Call once with several contexts concatenated, one of them unseen, and return the sum of each."""
+    p = torch.as_tensor(f(*pairs_of(contexts))).double()
     return [float(part.sum()) for part in p.split([len(lower) for _, lower in contexts])]
+
+
+def one_at_a_time(f, contexts) -> str:
+    """Whether each pair gets the same result alone as together with others."""
+    arguments = pairs_of(contexts)
+    whole = torch.as_tensor(f(*(x.clone() for x in arguments))).double()
+    alone = [float(f(*(x[i : i + 1].clone() for x in arguments))) for i in range(len(whole))]
+    same = torch.allclose(whole, torch.tensor(alone, dtype=torch.float64), rtol=1e-4, atol=1e-7)
+    return "the same as together" if same else "not the same as together"
+
+
+def left_alone(f, contexts) -> str:
+    """Whether the inputs are left as they were."""
+    arguments = pairs_of(contexts)
+    before = [x.clone() for x in arguments]
+    f(*arguments)
+    same = all(torch.equal(a, b) for a, b in zip(before, arguments, strict=True))
+    return "the inputs are as before" if same else "the inputs were changed"
+
+
+def more_contexts(seed: int) -> list[Case]:
+    """Contexts with vocabularies of other sizes."""
+    draw, contexts = Random(seed), []
+    for V in draw.sample(range(3, 12), 3):
+        count = [draw.choice([0, 0, 1, 2, 5, 9]) for _ in range(V - 1)] + [1]
+        weights = [draw.uniform(0.2, 1) for _ in range(V)]
+        contexts.append((count, [w / sum(weights) for w in weights]))
+    return [
+        Case("the sum of the results", run=sums, context=contexts[0], another=contexts[1]),
+        Case("three contexts in one call: the sum of each", run=together, contexts=contexts),
+        Case("the pairs one at a time", run=one_at_a_time, contexts=contexts),
+        Case("is every token possible?", run=impossible_tokens, count=contexts[2][0], lower=contexts[2][1]),
+    ]
 
 
 def more_by_lower(count, total, n_types, lower):
@@ -1070,8 +1471,23 @@ mix = Exercise(
         Case("equal counts, lower 1/2, 1/3, 1/6", run=order, count=[2, 2, 2], lower=[1 / 2, 1 / 3, 1 / 6]),
         Case("counts 1, 3, 0, 0, doubled five times", run=growing_trust, count=[1, 3, 0, 0], lower=EVEN),
         Case("counts 300,000, 700,000, 0, 0", run=in_the_end, count=[3, 7, 0, 0], lower=EVEN),
+        Case(
+            "counts 1,000,000, 0, 0, 0",
+            run=in_the_end,
+            count=[10, 0, 0, 0],
+            lower=[0.01, 0.33, 0.33, 0.33],
+        ),
         Case("four contexts in one call: the sum of each", run=together, contexts=SEVERAL),
+        Case("equal lower, counts 2, 1, 0", run=order, count=[2, 1, 0], lower=[1 / 3] * 3),
+        Case("counts 1, 0, 0, lower 0.4, 0.4, 0.2", run=order, count=[1, 0, 0], lower=[0.4, 0.4, 0.2]),
+        Case("counts 0, 0, 0, 4, lower 0.4, 0.3, 0.2, 0.1", run=order, count=[0, 0, 0, 4], lower=[0.4, 0.3, 0.2, 0.1]),
+        Case("counts 1, 0, 0, 0, doubled five times", run=growing_trust, count=[1, 0, 0, 0], lower=UNEVEN),
+        Case("counts 90, 38, 0, 0: all possible?", run=impossible_tokens, count=[90, 38, 0, 0], lower=UNEVEN),
+        Case("a token whose lower is 0: the sum", run=sums, context=([1, 1, 0], [0.5, 0.0, 0.5])),
+        Case("four contexts: the pairs one at a time", run=one_at_a_time, contexts=SEVERAL),
+        Case("four contexts: what your function does to its inputs", run=left_alone, contexts=SEVERAL),
     ],
+    random_cases=more_contexts,
     misconceptions=[
         Misconception(
             "fixed weights",
@@ -1209,6 +1625,47 @@ mix = Exercise(
             "the results sum to less than 1.",
             "From how many distinct tokens did you subtract it?",
             "1.9",
+        ),
+        Misconception(
+            "a pair's result depends on the other pairs",
+            lambda count, total, n_types, lower: interpolate(count, total, lower, (t := total.mean()) / (t + 1)),
+            "The result for a pair changes with the other pairs of the call, for example because your weight comes "
+            "from a sum, mean or maximum over all M. The pairs belong to different contexts.",
+            "Use only the numbers of the pair itself.",
+            "1.9",
+            variants=(
+                lambda count, total, n_types, lower: interpolate(count, total, lower, total / (total.max() + 1)),
+                lambda count, total, n_types, lower: interpolate(count, total, lower, (t := total.max()) / (t + 1)),
+            ),
+        ),
+        Misconception(
+            "seen once is like never seen",
+            lambda count, total, n_types, lower: discounted(count, total, n_types, lower, d=1),
+            "You subtract a whole 1 from each count: a token seen once gets no more than one that was never seen.",
+            "What remains of a count of 1?",
+            "1.9",
+        ),
+        Misconception(
+            "logarithms are mixed",
+            lambda count, total, n_types, lower: torch.where(
+                total > 0, (count / total.clamp(min=1)) ** (t := total / (total + 1)) * lower ** (1 - t), lower
+            ),
+            "You multiplied powers of the two, which mixes their logarithms. The results do not sum to 1, and a token "
+            "whose count is 0 is impossible.",
+            "Take a weighted mean of the probabilities themselves.",
+            "1.9",
+        ),
+        Misconception(
+            "1 / V for an unseen context",
+            lambda count, total, n_types, lower: torch.where(
+                total > 0, (count + lower) / (total + 1), torch.full_like(lower, 0.25)
+            ),
+            "You gave the tokens of an unseen context the same probability. The shorter context knows better.",
+            "What is p(w | c) if c was never seen?",
+            "1.9",
+            variants=(
+                lambda count, total, n_types, lower: torch.where(total > 0, (count + lower) / (total + 1), 0.0),
+            ),
         ),
         Misconception(
             "product of the two",

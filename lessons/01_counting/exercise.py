@@ -19,8 +19,8 @@ def bigram_table(ids: Tensor, V: int, k: float) -> Tensor:
     """1 (easy). Count neighboring pairs, add k to every count, and turn each row into a probability distribution.
 
     Args:
-        ids: (N,) whole numbers from 0 to V - 1, N at least 2: one text. It has N - 1 overlapping neighboring pairs: 5,
-            7, 9 has the pairs (5, 7) and (7, 9). The text does not wrap around.
+        ids: (N,) int64 from 0 to V - 1, N at least 2: one text, perhaps a long one. It has N - 1 overlapping
+            neighboring pairs: 5, 7, 9 has the pairs (5, 7) and (7, 9). The text does not wrap around.
         V: size of the vocabulary; some of its tokens may not occur in ids.
         k: added to every count, including those that are 0. Greater than 0.
 
@@ -44,7 +44,7 @@ def perplexity(P: Tensor, texts: list[list[int]]) -> float:
 
     Args:
         P: (V, V), as returned by `bigram_table`: P[a, b] is the probability of b after a. Some may be 0.
-        texts: token ids, at least two per text. A text may have thousands of tokens.
+        texts: one text or more, each of at least two token ids. A text may have thousands of tokens.
 
     Returns:
         The perplexity, a number; infinity (math.inf) if a token has probability 0.
@@ -79,9 +79,9 @@ def table_gradient(Z: Tensor, before: Tensor, after: Tensor) -> Tensor:
     loss is L = mean over the pairs i of -ln softmax(Z[before[i]])[after[i]].
 
     Args:
-        Z: (V, V) floating-point logits. Some may be large: e to the power of 90 overflows float32, but `torch.softmax`
-        handles that.
-        before, after: (N,) whole numbers: pair i is the token before[i], followed by after[i]. Pairs may repeat.
+        Z: (V, V) logits, float32. Those of a row may all be large or very negative: e to the power of 90 overflows
+            float32, and to the power of -300 it is 0, but `torch.softmax` handles both.
+        before, after: (N,) int64, N at least 1: pair i is the token before[i], followed by after[i]. Pairs may repeat.
 
     Returns:
         (V, V): result[a, b] = ∂L / ∂Z[a, b]. Rows of tokens that do not occur in `before` are 0.
@@ -128,6 +128,7 @@ def mix(count: Tensor, total: Tensor, n_types: Tensor, lower: Tensor) -> Tensor:
     w, the numbers below, and needs p(w | c). The lesson's mix gives the two fixed weights. Do better.
     There are many right answers; the checks test what they all have in common:
 
+    - The result of a pair depends on the numbers of this pair alone, not on the other pairs of the call.
     - For one context, the results for all w of the vocabulary sum to 1, if those of `lower` do.
     - Every result is greater than 0, if `lower` is.
     - A context that was never seen (total 0; then count and n_types are also 0) gives `lower`.
