@@ -546,7 +546,7 @@ perplexity = Exercise(
         Misconception(
             "only the first text",
             lambda P, texts: perplexity_of(P, texts[:1]),
-            "You used only the first text. Perhaps a return stands inside the loop over the texts.",
+            "You used only the first text. Perhaps there is a return inside the loop over the texts.",
             "How far is your return indented?",
             "1.4",
         ),
