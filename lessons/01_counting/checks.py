@@ -1112,7 +1112,7 @@ table_gradient = Exercise(
             "the table after a step, not the gradient",
             lambda Z, before, after: Z - gradient_by_hand(Z, before, after),
             "You returned Z minus the gradient: the table after one step. The exercise asks for the gradient itself.",
-            "Leave the step to whoever calls your function.",
+            "Leave the step to the caller.",
             "1.7",
         ),
         Misconception(
