@@ -1263,7 +1263,7 @@ impossible = Exercise(
     asks="Find a training and a test text: one pair of the test text has probability 0, and no other pair does.",
     reference=lambda: ("the old mill and the old boat", "the old mill and the old ant"),
     section="1.5",
-    cases=[Case("your two texts", run=look)],
+    cases=[Case("your two texts", judge=look)],
     misconceptions=[
         Misconception(
             "character not in the training text",

@@ -1084,7 +1084,7 @@ not_the_shortest = Exercise(
     asks="Find merges and tokens such that encode writes the same word with more tokens than yours.",
     reference=two_spoiled_merges,
     section="2.4",
-    cases=[Case("your merges and your tokens", run=look)],
+    cases=[Case("your merges and your tokens", judge=look)],
     misconceptions=[
         Misconception(
             "the same tokens as encode",

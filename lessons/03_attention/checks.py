@@ -346,7 +346,7 @@ attention = Exercise(
         ),
         Case("batch and heads", **RANDOM),
         Case("batch and heads, one mask for each row of the batch", **RANDOM, mask=random(2, 1, 1, 7, seed=7) > -0.3),
-        Case("four queries, four keys, causal", **SQUARE, mask=library.causal_mask(4)),
+        Case("four queries, four keys, causal", **SQUARE, mask=torch.ones(4, 4, dtype=torch.bool).tril()),
         Case("large scores", q=SQUARE["q"] * 5, k=SQUARE["k"] * 3, v=SQUARE["v"]),
     ],
     misconceptions=[
@@ -748,7 +748,7 @@ same_to_attention = Exercise(
     asks="Find two sequences of the same vectors in another order, with the same last vector and the same last output.",
     reference=lambda: (FOUR, FOUR[[2, 1, 0, 3]]),
     section="3.7",
-    cases=[Case("your two sequences", run=look)],
+    cases=[Case("your two sequences", judge=look)],
     misconceptions=[
         Misconception(
             "the same sequence twice",

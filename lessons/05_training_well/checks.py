@@ -1580,7 +1580,7 @@ opposite_steps = Exercise(
     asks="Find two lists of numbers in [-1, 1] with an overall mean ≥ 0.1 but a mean of means ≤ -0.1.",
     reference=lambda: ([0.5] * 8, [-1.0]),
     section="5.9",
-    cases=[Case("your two micro-batches", run=verdict)],
+    cases=[Case("your two micro-batches", judge=verdict)],
     misconceptions=[
         Misconception(
             "lists of equal length", lambda: ([0.5, 0.5], [-1.0, -0.9]),

@@ -1446,7 +1446,7 @@ beams_lose = Exercise(
     asks="Find a tree where greedy loses to two beams, and two beams lose to the most likely text.",
     reference=lambda: GOOD,
     section="6.9",
-    cases=[Case("your tree", run=verdict)],
+    cases=[Case("your tree", judge=verdict)],
     misconceptions=[
         Misconception(
             "greedy decoding wins",

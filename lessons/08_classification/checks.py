@@ -1234,7 +1234,7 @@ shortcut = Exercise(
     asks="Write labeled texts in which one word gives the label away.",
     reference=make,
     section="8.9",
-    cases=[Case("your data set", run=look)],
+    cases=[Case("your data set", judge=look)],
     misconceptions=[
         Misconception(
             "training texts in the held-out set", lambda: make(val_names=("Anna", "Ben")),

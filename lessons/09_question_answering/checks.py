@@ -1049,7 +1049,7 @@ fool_f1 = Exercise(
     asks="Find a wrong prediction with an F1 of 0.8 or more, and a right one with an F1 of 0, for the same answer.",
     reference=lambda: ("not before noon on Monday", "before noon on Monday", "Monday's afternoon"),
     section="9.6",
-    cases=[Case("your three answers", run=judge)],
+    cases=[Case("your three answers", judge=judge)],
     misconceptions=[
         Misconception(
             "wrong prediction is an exact match", lambda: ("seven o'clock", "Seven o'clock!", "7"),

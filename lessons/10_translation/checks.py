@@ -1520,7 +1520,7 @@ fool_bleu = Exercise(
     asks="Write a parrot, a liar and a poet: three candidates that fool BLEU, or would without clipping.",
     reference=lambda: (PARROT, LIAR, POET),
     section="10.10",
-    cases=[Case("your three candidates", run=judge)],
+    cases=[Case("your three candidates", judge=judge)],
     misconceptions=[
         Misconception(
             "parrot not clipped enough",

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 
+from lessons.machinery.case_source import case_source
 from lessons.machinery.cells import Cell, read_cells
 from lessons.machinery.exercises import Exercise, WrittenAnswer
 from llmasos.errors import UserError
@@ -77,6 +78,12 @@ class Lesson:
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module
+
+    @cached_property
+    def case_sources(self) -> dict[str, str]:
+        """What a worker gets of `checks.py`: exercise → the source of its cases (see `case_source.py`)."""
+        text = self.require("checks.py").read_text(encoding="utf-8")
+        return {exercise.name: case_source(self.checks, text, exercise.name) for exercise in self.exercises}
 
     @cached_property
     def tasks(self) -> list[Exercise | WrittenAnswer]:

@@ -8,7 +8,7 @@ import copy
 import random
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lessons.machinery.comparison import Opaque, decode, difference, encode
 from lessons.machinery.exercises import Case
+from lessons.machinery.sandbox import refusal_in
 
 
 @dataclass
@@ -187,5 +188,23 @@ def seed_everything(seed: int) -> None:
 def describe(error: BaseException, file: str | None) -> Failure:
     """Describe an exception, with the last line of the student's file in its traceback."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    message = " ".join(str(error).split())[:1000]
-    return Failure(type(error).__name__, message, lines[-1] if lines else None)
+    line = lines[-1] if lines else None
+    if (refusal := refusal_in(error)) is not None:
+        return Failure("SandboxViolation", refusal[:1000], line)
+    return Failure(type(error).__name__, " ".join(str(error).split())[:1000], line)
+
+
+def judged(case: Case, observation: Observation) -> Observation:
+    """What a worker saw of a case with a judge, after the judge has looked at what the function returned."""
+    if case.judge is None or observation.failure is not None:
+        return observation
+
+    def verdict(value: Any) -> Any:
+        try:
+            return case.judge(lambda: value)
+        except Exception as error:
+            return f"it cannot be judged: {type(error).__name__}: {error}"
+
+    output = verdict(observation.output)
+    unstable = observation.unstable and verdict(observation.second) != output
+    return replace(observation, output=output, unstable=unstable)

@@ -19,19 +19,28 @@ class Case:
     Args:
         name: what is special about it, in a few words: "two keys, one of them masked".
         run: how the student's function is used, called as run(function, *inputs); None = function(*inputs). It must not
-            itself call what the exercise forbids.
+            itself call what the exercise forbids, nor use a reference: it runs beside the student's code.
+        judge: for a property instead of a value, called as judge(function); what it says is compared. It may use
+            references: a worker only calls function(), and the judge is called with what that returned.
         inputs: the arguments by name, in the order in which they are passed (they are passed by position).
 
     >>> Case("three numbers", x=[1, 2, 3])
     Case('three numbers', x)
     """
 
-    def __init__(self, name: str, run: Callable[..., Any] | None = None, **inputs: Any):
-        self.name, self.run, self.inputs = name, run, inputs
+    def __init__(
+        self,
+        name: str,
+        run: Callable[..., Any] | None = None,
+        judge: Callable[[Callable[[], Any]], Any] | None = None,
+        **inputs: Any,
+    ):
+        self.name, self.run, self.judge, self.inputs = name, run, judge, inputs
 
     def call(self, function: Callable[..., Any], inputs: dict[str, Any]) -> Any:
         """Use the function on these inputs (a fresh copy of `self.inputs`)."""
-        return function(*inputs.values()) if self.run is None else self.run(function, *inputs.values())
+        use = self.run or self.judge
+        return function(*inputs.values()) if use is None else use(function, *inputs.values())
 
     def __repr__(self) -> str:
         return f"Case({self.name!r}, {', '.join(self.inputs)})"

@@ -8,15 +8,19 @@ import ast
 import importlib
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import torch
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lessons.machinery.exercises import Exercise
 
 LIBRARY = "llmasos"
 LIBRARY_REASON = "it contains the solution; the exercise is to write it yourself"
+INTERNALS = ("torch.ops", "torch._ops", "torch._C", "torch._VF", "torch._refs", "torch._decomp", "torch._prims",
+             "torch.library", "torch.jit", "torch.compile", "torch._dynamo", "torch._inductor")  # fmt: skip
 COURSE = {"lessons": "a solution must not use the course's own code"}
 
 
@@ -25,9 +29,11 @@ class Forbidden(Exception):
 
 
 def forbidden_names(exercise: Exercise) -> dict[str, str]:
-    """Everything that the exercise forbids: full name → the reason."""
+    """Everything that the exercise forbids: full name → the reason. The names of torch's inside count as torch's."""
     library = {} if exercise.allow_library else {LIBRARY: LIBRARY_REASON}
-    return {**library, **COURSE, **exercise.forbidden}
+    reasons = [reason for name, reason in exercise.forbidden.items() if name.startswith("torch.")]
+    internals = {name: reasons[0] for name in INTERNALS} if reasons else {}
+    return {**library, **COURSE, **internals, **exercise.forbidden}
 
 
 # Reading the code
@@ -125,18 +131,35 @@ def names_in(node: ast.AST, full_names: dict[str, str]) -> Iterator[str]:
 
 # At run time
 
+# What torch's functions are called further inside, where other names reach them: name → operators.
+INNER_NAMES = {
+    "scaled_dot_product_attention": "_scaled_dot_product_attention_math _scaled_dot_product_flash_attention "
+    "_scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_efficient_attention "
+    "_scaled_dot_product_fused_attention_overrideable _flash_attention_forward _efficient_attention_forward",
+    "multi_head_attention_forward": "_native_multi_head_attention",
+    "layer_norm": "native_layer_norm",
+    "softmax": "_softmax",
+    "log_softmax": "_log_softmax",
+    "cross_entropy": "cross_entropy_loss",
+    "nll_loss": "nll_loss_nd nll_loss_forward nll_loss2d_forward nll_loss2d",
+    "group_norm": "native_group_norm",
+    "binary_cross_entropy": "binary_cross_entropy",
+    "AdamW": "_fused_adamw_",
+    "Adam": "_fused_adam_",
+}
+
 
 @contextmanager
-def forbidden_at_runtime(exercise: Exercise):
-    """Make every forbidden function raise `Forbidden`, whatever name it is reached by."""
-    rules = forbidden_names(exercise)
-    functions = {name: reason for name, reason in rules.items() if "." in name}
-    reference = exercise.reference
-    if not exercise.allow_library and getattr(reference, "__module__", "").startswith(LIBRARY + "."):
-        functions[f"{reference.__module__}.{reference.__qualname__}"] = LIBRARY_REASON
+def forbidden_at_runtime(rules: dict[str, str]):
+    """Make every forbidden function raise `Forbidden`, whatever name it is reached by.
+
+    Args:
+        rules: what is forbidden, as in `forbidden_names`.
+    """
+    functions = {name: reason for name, reason in rules.items() if "." in name and name not in INTERNALS}
     replaced: list[tuple[Any, str, Any]] = []
     for name, reason in functions.items():
-        original = resolve_name(name)
+        original = resolve_name(name) if name.split(".")[0] in sys.modules else None
         if original is None:
             continue
         substitute = make_refusal(name, reason)
@@ -147,13 +170,28 @@ def forbidden_at_runtime(exercise: Exercise):
                 if value is original:
                     replaced.append((module, key, value))
                     setattr(module, key, substitute)
-    torch_names = {name.rsplit(".", 1)[-1]: (name, why) for name, why in functions.items() if name.startswith("torch.")}
+    names: dict[str, tuple[str, str]] = {}
+    for name, reason in functions.items():
+        if name.startswith("torch."):
+            last = name.rsplit(".", 1)[-1]
+            names |= dict.fromkeys([last, *INNER_NAMES.get(last, "").split()], (name, reason))
+    finder = ForbiddenImports({name: reason for name, reason in rules.items() if "." not in name})
+    sys.meta_path.insert(0, finder)
+    switch = torch._C.DisableTorchFunction
+    torch._C.DisableTorchFunction = make_refusal("torch._C.DisableTorchFunction", "it switches the checks off")
     try:
-        with ForbiddenCallGuard(torch_names):
+        with ForbiddenCallGuard(names), ForbiddenOperatorGuard(names) if needs_operators(names) else nullcontext():
             yield
     finally:
+        torch._C.DisableTorchFunction = switch
+        sys.meta_path.remove(finder)
         for module, key, value in replaced:
             setattr(module, key, value)
+
+
+def needs_operators(names: dict[str, tuple[str, str]]) -> bool:
+    """Whether one of these functions has an operator of its own further inside."""
+    return any(name in inner.split() for inner in INNER_NAMES.values() for name in names)
 
 
 def resolve_name(name: str) -> Any:
@@ -182,19 +220,49 @@ class ForbiddenCallGuard(TorchFunctionMode):
         self.names = names
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
-        rule = self.names.get(getattr(function, "__name__", ""))
-        if rule is not None:
-            raise Forbidden(f"{rule[0]} is not allowed here: {rule[1]}")
+        refuse_if_forbidden(self.names, function)
         return function(*args, **(kwargs or {}))
 
 
-def guarded_import(original: Callable[..., Any], exercise_rules: dict[str, str]) -> Callable[..., Any]:
-    """Python's `__import__` for the student's file: without the library and the course."""
+class ForbiddenOperatorGuard(TorchDispatchMode):
+    """The same one level further inside, where every way to call an operator ends."""
 
-    def guarded(name, globals=None, locals=None, fromlist=(), level=0):
-        reason = exercise_rules.get(name.split(".")[0])
+    def __init__(self, names: dict[str, tuple[str, str]]):
+        super().__init__()
+        self.names = {
+            inner: names[inner] for inners in INNER_NAMES.values() for inner in inners.split() if inner in names
+        }
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        refuse_if_forbidden(self.names, function)
+        return function(*args, **(kwargs or {}))
+
+
+def refuse_if_forbidden(names: dict[str, tuple[str, str]], function: Any) -> None:
+    """Raise `Forbidden` if the function has one of the names; an operator is called "softmax.int"."""
+    rule = names.get(getattr(function, "__name__", "").split(".")[0])
+    if rule is not None:
+        raise Forbidden(f"{rule[0]} is not allowed here: {rule[1]}")
+
+
+class ForbiddenImports:
+    """Python asks this before any finder, whatever the import is called by."""
+
+    def __init__(self, rules: dict[str, str]):
+        self.rules = rules
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        """Raise `Forbidden` for a module that the rules name."""
+        reason = self.rules.get(name.split(".")[0])
         if reason is not None:
             raise Forbidden(f"importing {name} is not allowed here: {reason}")
+
+
+def guarded_import(original: Callable[..., Any], rules: dict[str, str]) -> Callable[..., Any]:
+    """Python's `__import__` for the student's file, which also refuses what is loaded already."""
+
+    def guarded(name, globals=None, locals=None, fromlist=(), level=0):
+        ForbiddenImports(rules).find_spec(name)
         return original(name, globals, locals, fromlist, level)
 
     return guarded

@@ -99,36 +99,47 @@ def grade(
     """
     submissions = find_submissions(folder, only)
     seeded = {lesson.name: Lesson(lesson.folder, seed) for _, lesson, _ in submissions}
-    submissions = [(student, seeded[lesson.name], path) for student, lesson, path in submissions]
+    read = [  # everything, before any of it runs
+        (student, seeded[lesson.name], path.name if path else "", read_submission(lesson, path))
+        for student, lesson, path in submissions
+    ]
     for lesson in seeded.values():
         for exercise in lesson.exercises:  # the reference results, computed once for all submissions
             reference_observations(exercise)
             grade_observations(exercise, [])
 
-    def grade_item(item: tuple[str, Lesson, Path | None]) -> GradedSubmission:
-        student, lesson, path = item
-        graded = grade_submission(student, lesson, path)
+    def grade_item(item: tuple[str, Lesson, str, str | UserError]) -> GradedSubmission:
+        student, lesson, name, source = item
+        graded = grade_submission(student, lesson, name, source)
         log(f"{student}, {lesson.name}: {graded.score:g} of {graded.max_score:g}")
         return graded
 
     with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
-        return list(pool.map(grade_item, submissions))
+        return list(pool.map(grade_item, read))
 
 
-def grade_submission(student: str, lesson: Lesson, path: Path | None) -> GradedSubmission:
-    """Grade one file. Every problem becomes a verdict; nothing is raised."""
-    source = ""
+def grade_submission(student: str, lesson: Lesson, name: str, source: str | UserError) -> GradedSubmission:
+    """Grade one file from its text. Every problem becomes a verdict; nothing is raised."""
     try:
-        if path is None:
-            raise UserError(f"{lesson.name}.py was not handed in.")
-        source = read_student_file(path)
-        verdicts = check_source(lesson, source, path.name)
+        if isinstance(source, UserError):
+            raise source
+        verdicts = check_source(lesson, source, name)
     except UserError as error:
         verdicts = [Verdict(task, WRONG, "not handed in", str(error)) for task in lesson.tasks]
     except Exception as error:  # a bug in the grader must not cost the other students their grades
         why = f"the grader itself failed ({type(error).__name__}: {error}); please grade this one by hand."
         verdicts = [Verdict(task, WRONG, "grader failed", why) for task in lesson.tasks]
-    return GradedSubmission(student, lesson, verdicts, source)
+    return GradedSubmission(student, lesson, verdicts, "" if isinstance(source, UserError) else source)
+
+
+def read_submission(lesson: Lesson, path: Path | None) -> str | UserError:
+    """The text of a submission, or why there is none."""
+    try:
+        if path is None:
+            raise UserError(f"{lesson.name}.py was not handed in.")
+        return read_student_file(path)
+    except UserError as error:
+        return error
 
 
 # The four formats

@@ -12,7 +12,7 @@ from functools import cache
 from lessons.machinery.comparison import difference
 from lessons.machinery.diagnosis import diagnose, diagnose_failure, format_example
 from lessons.machinery.discovery import Lesson
-from lessons.machinery.execution import Observation, observe
+from lessons.machinery.execution import Observation, judged, observe
 from lessons.machinery.exercises import Exercise, Misconception, WrittenAnswer
 from lessons.machinery.runner import RunResult
 from lessons.machinery.static_checks import string_constant
@@ -91,7 +91,8 @@ def grade_run(exercise: Exercise, run: RunResult, source: str, filename: str) ->
         fault = diagnose_failure(run.import_failure, source, filename)
         why = f"{filename} cannot be imported. {fault.why}"
         return Verdict(exercise, WRONG, fault.mistake, why, fault.hint, printed=run.printed)
-    observations = run.observations.get(exercise.name, [])
+    seen = run.observations.get(exercise.name, [])
+    observations = [judged(case, observation) for case, observation in zip(exercise.cases, seen, strict=False)]
     return grade_observations(exercise, observations, source, filename)
 
 

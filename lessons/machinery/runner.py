@@ -17,10 +17,12 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from lessons.machinery.discovery import ROOT, Lesson
 from lessons.machinery.execution import Failure, Observation
-from lessons.machinery.exercises import WALL_CLOCK_FACTOR
+from lessons.machinery.exercises import WALL_CLOCK_FACTOR, Exercise
+from lessons.machinery.forbidden import LIBRARY, LIBRARY_REASON, forbidden_names
 
 MEMORY_LIMIT = 2 * 2**30  # bytes, on top of what torch itself uses
 START_SECONDS = 90  # to import torch on a busy machine
@@ -45,7 +47,13 @@ class RunResult:
     printed: str = ""
 
 
-def run_file(source: str, lesson: Lesson, names: list[str], memory: int = MEMORY_LIMIT) -> RunResult:
+def run_file(
+    source: str,
+    lesson: Lesson,
+    names: list[str],
+    memory: int = MEMORY_LIMIT,
+    helpers: dict[str, str] | None = None,
+) -> RunResult:
     """Run the named exercises of a student's file on all their cases.
 
     Args:
@@ -53,6 +61,7 @@ def run_file(source: str, lesson: Lesson, names: list[str], memory: int = MEMORY
         lesson: the lesson.
         names: the exercises to run.
         memory: bytes it may use on top of what torch uses.
+        helpers: modules handed in beside it: path → text.
     """
     run, remaining, deadline = RunResult(), list(names), time.monotonic() + SUBMISSION_SECONDS
     while remaining:
@@ -62,23 +71,29 @@ def run_file(source: str, lesson: Lesson, names: list[str], memory: int = MEMORY
                     Observation(failure=Failure("TimeLimitExceeded", "the whole file took too long"))
                 ]
             break
-        remaining = run_worker(source, lesson, remaining, memory, deadline, run)
+        remaining = run_worker(source, lesson, remaining, memory, deadline, run, helpers)
         if run.import_failure:
             break
     return run
 
 
 def run_worker(
-    source: str, lesson: Lesson, names: list[str], memory: int, deadline: float, run: RunResult
+    source: str,
+    lesson: Lesson,
+    names: list[str],
+    memory: int,
+    deadline: float,
+    run: RunResult,
+    helpers: dict[str, str] | None = None,
 ) -> list[str]:
     """Start one worker, add what it observes to `run`, and return the exercises left for the next worker."""
     folder = Path(tempfile.mkdtemp(prefix="llmasos-check-")).resolve()
     try:
-        (folder / "exercise.py").write_text(source, encoding="utf-8")
+        exercises = [lesson.exercise(name) for name in names]
         job = {
-            "lesson": str(lesson.folder), "seed": lesson.seed, "exercises": names,
-            "source": str(folder / "exercise.py"), "memory": memory, "load_seconds": LOAD_SECONDS,
-            "processor_seconds": SUBMISSION_SECONDS,
+            "exercises": [pack(exercise, lesson) for exercise in exercises], "source": source, "helpers": helpers or {},
+            "allow_library": any(exercise.allow_library for exercise in exercises), "memory": memory,
+            "load_seconds": LOAD_SECONDS, "processor_seconds": SUBMISSION_SECONDS,
         }  # fmt: skip
         (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
         worker = subprocess.Popen(
@@ -94,13 +109,26 @@ def run_worker(
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def pack(exercise: Exercise, lesson: Lesson) -> dict[str, Any]:
+    """One exercise for a worker: its cases as source, what is forbidden, and its limits; nothing that is right."""
+    rules, module = forbidden_names(exercise), getattr(exercise.reference, "__module__", "")
+    if not exercise.allow_library and module.startswith(LIBRARY + "."):
+        rules[f"{module}.{exercise.reference.__qualname__}"] = LIBRARY_REASON
+    return {
+        "name": exercise.name, "cases": lesson.case_sources[exercise.name], "seed": lesson.seed, "forbidden": rules,
+        "gradients": exercise.gradients, "seconds": exercise.seconds,
+    }  # fmt: skip
+
+
 def clean_environment(folder: Path) -> dict[str, str]:
     """The worker's environment variables: program paths, but nothing personal."""
-    kept = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "VIRTUAL_ENV")
+    kept = (
+        "PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "VIRTUAL_ENV", "LLMASOS_LESSONS_LAYERS",
+    )  # fmt: skip
     return {
         **{name: os.environ[name] for name in kept if name in os.environ},
         "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1",
-        "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
         "HOME": str(folder), "TMPDIR": str(folder), "TEMP": str(folder), "TMP": str(folder),
     }  # fmt: skip
 

@@ -1,94 +1,123 @@
 """Limits for a process that runs a student's code.
 
-Three layers, each of which uses what the machine offers:
+Four layers, each of which uses what the machine offers:
 
-1. **Namespaces** (Linux, where ordinary users may create them): a network without connections, and a separate process
-   tree, which the kernel kills as a whole when its first process ends. No grandchild survives.
-2. **Resource limits** (Linux, macOS): memory, processor time, the size of files.
-3. **An audit hook** (everywhere): Python reports what it is about to do, and the hook rejects other processes, threads,
-   the network, loading C libraries, and files outside the process's own folder. It cannot be removed.
+1. **Namespaces** (Linux, where ordinary users may create them): a network without connections, a separate process
+   tree, which the kernel kills as a whole when its first process ends, and a folder of its own in memory, which holds
+   LARGEST_FOLDER bytes and MOST_FILES files.
+2. **Resource limits** (Linux, macOS): memory, processor time, the size and number of open files.
+3. **Landlock and seccomp** (Linux, see `confinement.py`): no file but Python's own and those in that folder, no other
+   program, process, thread, connection or signal, not even for machine code.
+4. **Python's own doors** (everywhere): an audit hook, to which Python reports what it is about to do, and a table of
+   functions that it does not report. It gives the sentence that the student reads, and is all there is on systems
+   without the other layers: machine code bypasses it.
 
-This is not a container. It stops accidents and an afternoon's worth of tricks. It does not stop machine code, which
-bypasses the hook and, without namespaces, everything except the resource limits. RLIMIT_NPROC would not help: it counts
-all of a user's processes together, and never applies to root. If you do not trust the submissions, run the grader in a
-container or as an unprivileged user. Results are always decided in another process (see `runner.py` and `grading.py`),
-so a submission can harm only its own result.
+Results are always decided in another process (see `runner.py` and `grading.py`), which alone knows the references.
+For tests, `LLMASOS_LESSONS_LAYERS` is kernel (without layer 4) or python (without layer 3).
 """
 
 import ctypes
+import functools
+import gc
+import importlib
+import itertools
 import os
 import signal
+import site
 import sys
+import sysconfig
+from collections.abc import Callable
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from lessons.machinery import confinement
 
 try:
     import resource
 except ImportError:  # Windows
     resource = None
 
-NEW_IPC, NEW_USER, NEW_PROCESSES, NEW_NETWORK = 0x08000000, 0x10000000, 0x20000000, 0x40000000
-PR_SET_PDEATHSIG = 1
-LARGEST_FILE = 16 * 2**20
+NEW_MOUNTS, NEW_IPC, NEW_USER, NEW_PROCESSES, NEW_NETWORK = 0x00020000, 0x08000000, 0x10000000, 0x20000000, 0x40000000
+PR_SET_PDEATHSIG, NO_PROGRAMS = 1, 2 | 4 | 8  # the latter for mount: nosuid, nodev, noexec
+LARGEST_FOLDER, MOST_FILES, MOST_OPEN = 16 * 2**20, 100, 128
+LARGEST_FILE = 2**20
+DEVICES = ["/dev/null", "/dev/urandom", "/dev/random", "/proc/meminfo", "/proc/cpuinfo"]
+REFUSALS = ("Permission denied", "Operation not permitted", "can't start new thread")
 
 
 class SandboxViolation(PermissionError):
     """The code tried to do something that no exercise needs."""
 
 
-FORBIDDEN_EVENTS = {  # Python's audit event → its description
-    "os.fork": "start another process",
-    "os.forkpty": "start another process",
-    "os.exec": "start another program",
-    "os.posix_spawn": "start another program",
-    "os.spawn": "start another program",
-    "os.system": "start another program",
-    "os.startfile": "start another program",
-    "subprocess.Popen": "start another program",
-    "pty.spawn": "start another program",
-    "_thread.start_new_thread": "start a thread",
-    "os.kill": "send a signal to a process",
-    "os.killpg": "send a signal to a process",
-    "signal.pthread_kill": "send a signal to a process",
-    "socket.__new__": "use the network",
-    "socket.connect": "use the network",
-    "socket.bind": "use the network",
-    "socket.getaddrinfo": "use the network",
-    "ctypes.dlopen": "load a C library",
-    "ctypes.dlsym": "call into a C library",
-    "gc.get_objects": "search the memory of the grader",
-    "gc.get_referrers": "search the memory of the grader",
-    "gc.get_referents": "search the memory of the grader",
-}
-WRITING_EVENTS = {
-    "os.mkdir", "os.rmdir", "os.remove", "os.rename", "os.link", "os.symlink", "os.chmod", "os.chown", "os.truncate",
-    "os.utime", "os.setxattr", "shutil.rmtree", "shutil.move", "shutil.chown",
+PROGRAM, THREAD, NETWORK = "start another program", "start a thread", "use the network"
+SIGNAL, SEARCH = "send a signal to a process", "search the memory of the grader"
+REFUSED_EVENTS = {  # Python's audit event → its description
+    "os.fork": "start another process", "os.forkpty": "start another process",
+    "os.exec": PROGRAM, "os.posix_spawn": PROGRAM, "os.spawn": PROGRAM, "os.system": PROGRAM, "os.startfile": PROGRAM,
+    "subprocess.Popen": PROGRAM, "pty.spawn": PROGRAM, "_winapi.CreateProcess": PROGRAM,
+    "_thread.start_new_thread": THREAD, "_thread.start_joinable_thread": THREAD,
+    "cpython.PyInterpreterState_New": "start an interpreter",
+    "os.kill": SIGNAL, "os.killpg": SIGNAL, "signal.pthread_kill": SIGNAL,
+    "socket.__new__": NETWORK, "socket.connect": NETWORK, "socket.bind": NETWORK, "socket.getaddrinfo": NETWORK,
+    "gc.get_objects": SEARCH, "gc.get_referrers": SEARCH, "gc.get_referents": SEARCH, "sys._current_frames": SEARCH,
+    "sqlite3.connect": "open a database", "mmap.__new__": "share memory",
+    "os.symlink": "make a link", "os.link": "make a link",
+    "resource.setrlimit": "change its limits", "resource.prlimit": "change its limits",
 }  # fmt: skip
-READING_EVENTS = {"os.listdir", "os.scandir", "os.chdir", "shutil.copyfile", "shutil.copytree"}
+WRITING_EVENTS = {
+    "os.mkdir", "os.rmdir", "os.remove", "os.rename", "os.chmod", "os.chown", "os.truncate", "os.utime", "os.setxattr",
+    "os.removexattr", "os.chflags", "shutil.rmtree", "shutil.move", "shutil.chown",
+}  # fmt: skip
+READING_EVENTS = {"os.listdir", "os.scandir", "os.chdir", "os.listxattr", "os.getxattr", "shutil.copyfile",
+                  "shutil.copytree"}  # fmt: skip
+# What Python does without reporting it: where it is → the names.
+UNREPORTED = {
+    "posix": "mkfifo mknod memfd_create eventfd chroot setuid setgid setgroups setsid setpgid pidfd_open nice openpty "
+    "sched_setaffinity setpriority unshare setns",
+    "_thread": "start_new_thread start_new start_joinable_thread", "_posixsubprocess": "fork_exec",
+    "_multiprocessing": "SemLock", "_posixshmem": "shm_open", "_socket": "socketpair", "faulthandler": "register",
+    "_interpreters": "create", "_xxsubinterpreters": "create",
+    "torch._C": "import_ir_module _import_ir_module_from_package _gds_load_storage _load_jit_module_from_file "
+    "_load_mobile_module_from_file _load_for_lite_interpreter _get_model_extra_files",
+    "torch._C.StorageBase": "from_file _new_shared_filename_cpu _new_shared_fd_cpu _new_using_filename_cpu "
+    "_new_using_fd_cpu _share_fd_cpu_ _share_filename_cpu_ _new_with_file _set_from_file _write_file",
+    "torch._C.ScriptModule": "save _save_for_mobile", "torch._C.ScriptFunction": "save",
+    "torch": "from_file", "torch._VF": "from_file", "torch._C._VariableFunctions": "from_file",
+    "torch.ops.aten": "from_file",
+}  # fmt: skip
+# The same for what opens the file it is given: the name of a file is checked, an object in memory is not.
+OPENERS = {"torch._C": "PyTorchFileReader PyTorchFileWriter"}
 
 
-def enter_namespaces() -> None:
+def enter_namespaces(folder: str | None = None) -> None:
     """Continue in a child process with its own process tree and no network, where the system allows it.
 
     The parent only waits and exits with the child's status. Call this before any thread starts.
+
+    Args:
+        folder: becomes a folder in memory that only this process sees.
     """
     if not sys.platform.startswith("linux"):
         return
     try:
         libc = ctypes.CDLL(None, use_errno=True)
         user, group = os.getuid(), os.getgid()
-        if libc.unshare(NEW_USER | NEW_PROCESSES | NEW_NETWORK | NEW_IPC) != 0:
+        most = NEW_USER | NEW_PROCESSES | NEW_NETWORK | NEW_IPC
+        if libc.unshare(most | NEW_MOUNTS) != 0 and libc.unshare(most) != 0:
             return
         for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
             Path(f"/proc/self/{name}").write_text(text)
+        if folder is not None:
+            options = f"size={LARGEST_FOLDER},nr_inodes={MOST_FILES},mode=700".encode()
+            libc.mount(b"tmpfs", os.fsencode(folder), b"tmpfs", NO_PROGRAMS, options)
     except (OSError, AttributeError):
         pass  # an unmapped user has even fewer rights, which is fine
     child = os.fork()
     if child:
         _, status = os.waitpid(child, 0)
         os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
-    libc.prctl(
-        PR_SET_PDEATHSIG, signal.SIGKILL
-    )  # if the waiting parent dies, so does this process, and with it the whole tree
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # if the waiting parent dies, so does this process, and its tree
 
 
 def limit_resources(memory: int, seconds: float) -> None:
@@ -103,6 +132,7 @@ def limit_resources(memory: int, seconds: float) -> None:
     limits = {
         "RLIMIT_CORE": 0,
         "RLIMIT_FSIZE": LARGEST_FILE,
+        "RLIMIT_NOFILE": MOST_OPEN,
         "RLIMIT_CPU": int(seconds + resource.getrusage(resource.RUSAGE_SELF).ru_utime) + 1,
     }
     used = data_in_use()
@@ -124,31 +154,71 @@ def data_in_use() -> int | None:
         return None
 
 
-def install_audit_hook(folder: Path, readable: list[Path], hidden: list[Path]) -> None:
-    """Permanently reject every operation that no exercise needs.
+def readable_places(allow_library: bool) -> tuple[list[Path], list[Path]]:
+    """What a worker may read: (Python, its packages and its shared libraries; folders whose names it may only list).
+
+    Args:
+        allow_library: whether llmasos is part of it. The course never is.
+    """
+    root = Path(__file__).resolve().parents[2]
+    places = {*sysconfig.get_paths().values(), *filter(None, sys.path), *site.getsitepackages()}
+    places = {Path(place).resolve() for place in places if "include" not in place}
+    places = {place for place in places if place.exists() and place not in (root, *root.parents)}
+    readable, listable = [], []
+    for place in places:
+        names = {"llmasos", "lessons"} & {path.name for path in place.iterdir()} if place.is_dir() else set()
+        readable += [path for path in place.iterdir() if path.name not in names] if names else [place]
+        listable += [place] if names else []
+    system = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo", "/etc/ld.so.cache"]
+    system += [*DEVICES, sys.base_prefix + "/lib", sys.prefix + "/lib"]
+    system = [Path(path) for path in system if root not in (Path(path), *Path(path).parents) or sys.prefix in path]
+    return readable + system + [root / "llmasos"] * allow_library, listable
+
+
+def confine(folder: Path, allow_library: bool) -> None:
+    """Give up, for good, every right that no exercise needs.
 
     Args:
         folder: where it may read and write.
-        readable: where it may read: Python, its packages.
-        hidden: exceptions inside `readable` that it may not read.
+        allow_library: whether the code may import llmasos.
     """
-    resolve, separator = os.path.realpath, os.sep
-    home = resolve(folder)
-    open_to_read = tuple({resolve(path) for path in [folder, *readable]})
-    closed = tuple(resolve(path) for path in hidden)
-    devices = ("/dev/null", "/dev/urandom", "/dev/random", "/proc/meminfo", "/proc/cpuinfo")
+    readable, listable = readable_places(allow_library)
+    layers = os.environ.get("LLMASOS_LESSONS_LAYERS", "kernel python")
+    if "kernel" in layers:
+        confinement.restrict_files(readable, listable, [folder])
+        confinement.refuse_system_calls()
+    if "python" in layers:
+        close_doors(folder, [*readable, *listable], hidden=[Path(__file__).resolve().parents[1]])
 
-    def within(path: str, places: tuple[str, ...]) -> bool:
-        return any(path == place or path.startswith(place + separator) for place in places)
 
-    def check(path, writing: bool) -> None:
-        if isinstance(path, int) or path is None:
+def close_doors(folder: Path, readable: list[Path], hidden: list[Path]) -> None:
+    """Make Python refuse every operation that no exercise needs, those it reports and those it does not.
+
+    Args:
+        folder: where it may read and write.
+        readable: where it may read.
+        hidden: exceptions inside `readable`.
+    """
+    home = os.path.realpath(folder)
+    both = {str(path) for path in readable} | {os.path.realpath(path) for path in readable}
+    places, closed = tuple({*both, home}), tuple(os.path.realpath(path) for path in hidden)
+    refused, writing_events, reading_events = (
+        MappingProxyType({**REFUSED_EVENTS}),
+        frozenset(WRITING_EVENTS),
+        frozenset(READING_EVENTS),
+    )
+    written = itertools.count(1)
+    to_change = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+    def check(path: Any, writing: bool) -> None:
+        if path is None or type(path) is int:
             return
-        asked = os.fsdecode(path)
-        real = resolve(asked)
-        if within(real, (home,)) or within(asked, devices):
-            return
-        if writing or not within(real, open_to_read) or within(real, closed):
+        asked = plain_text(path)
+        real = absolute(asked, home)
+        if within(real, (home,)):
+            if writing and next(written) > MOST_FILES:
+                raise SandboxViolation(f"the code tried to write more than {MOST_FILES} files")
+        elif writing and real != os.devnull or not within(real, places) or within(real, closed):
             raise SandboxViolation(
                 f"the code tried to {'write to' if writing else 'read'} {asked}, outside its own folder"
             )
@@ -156,14 +226,111 @@ def install_audit_hook(folder: Path, readable: list[Path], hidden: list[Path]) -
     def hook(event: str, args: tuple) -> None:
         if event == "open":
             mode, flags = args[1], args[2] or 0
-            writing = bool(flags & (os.O_WRONLY | os.O_RDWR)) or (mode is not None and mode.strip("rbtU") != "")
-            check(args[0], writing)
-        elif event in FORBIDDEN_EVENTS:
-            raise SandboxViolation(f"the code tried to {FORBIDDEN_EVENTS[event]}; an exercise should only compute")
-        elif event in WRITING_EVENTS:
-            for path in args[: 2 if event in ("os.rename", "os.link", "shutil.move") else 1]:
+            check(args[0], bool(flags & to_change) or (type(mode) is str and mode.strip("rbtU") != ""))
+        elif event in refused:
+            raise SandboxViolation(f"the code tried to {refused[event]}; an exercise should only compute")
+        elif event.startswith("ctypes."):
+            raise SandboxViolation("the code tried to call into a C library; an exercise should only compute")
+        elif event == "import" and args[1] is not None and within(absolute(plain_text(args[1]), home), (home,)):
+            raise SandboxViolation("the code tried to load a C library; an exercise should only compute")
+        elif event in writing_events:
+            for path in args[: 2 if event in ("os.rename", "shutil.move") else 1]:
                 check(path, writing=True)
-        elif event in READING_EVENTS:
+        elif event in reading_events:
             check(args[0], writing=False)
 
+    substitutes = {(owner, name): refusal_of(name) for owner, names in UNREPORTED.items() for name in names.split()}
+    for owner, names in OPENERS.items():
+        substitutes |= {(owner, name): checked_opener(owner, name, check) for name in names.split()}
+    replace_everywhere(substitutes)
     sys.addaudithook(hook)
+
+
+def plain_text(path: Any) -> str:
+    """A path as text, without calling any method that the code may have written."""
+    if isinstance(path, bytes):
+        path = bytes.decode(path, "utf-8", "surrogateescape")
+    elif type(path).__module__.startswith("pathlib"):
+        path = str(path)
+    if not isinstance(path, str):
+        raise SandboxViolation("the code tried to open a file without a name")
+    return str.encode(path, "utf-8", "surrogatepass").decode("utf-8", "surrogatepass")
+
+
+def absolute(path: str, home: str) -> str:
+    """The absolute path, by its text alone: nobody can make links here, nor change how this is computed."""
+    if os.name == "nt":
+        return os.path.realpath(path)
+    parts: list[str] = []
+    for part in (path if path[:1] == "/" else home + "/" + path).split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/" + "/".join(parts)
+
+
+def within(path: str, places: tuple[str, ...]) -> bool:
+    """Whether a path is one of the places, or inside one."""
+    return any(path == place or path.startswith(place.rstrip(os.sep) + os.sep) for place in places)
+
+
+def refusal_of(name: str) -> Callable[..., Any]:
+    """A function that only refuses."""
+
+    def refuse(*args: Any, **kwargs: Any):
+        raise SandboxViolation(f"the code tried to use {name}, which no exercise needs")
+
+    return refuse
+
+
+def checked_opener(owner: str, name: str, check: Callable[[Any, bool], None]) -> Callable[..., Any]:
+    """The function, after a look at the file that it is asked to open."""
+    original = getattr(find_owner(owner), name, None)
+
+    def opener(file: Any, *args: Any, **kwargs: Any):
+        if isinstance(file, str | bytes | os.PathLike):
+            check(file, name.endswith("Writer"))
+        return original(file, *args, **kwargs)
+
+    return opener
+
+
+def find_owner(owner: str) -> Any:
+    """The module, class or namespace with this name; None if this system has none."""
+    try:
+        return sys.modules.get(owner) or importlib.import_module(owner)
+    except ImportError:
+        first, *rest = owner.split(".")
+        return functools.reduce(lambda place, name: getattr(place, name, None), rest, sys.modules.get(first))
+
+
+def replace_everywhere(substitutes: dict[tuple[str, str], Callable[..., Any]]) -> None:
+    """Put each substitute in the place of a function, (owner, name), and wherever else a module knows that function."""
+    by_original: dict[int, Callable[..., Any]] = {}
+    for (owner, name), substitute in substitutes.items():
+        place = find_owner(owner)
+        original = getattr(place, name, None)
+        if original is None:
+            continue
+        by_original[id(original)] = substitute
+        try:
+            setattr(place, name, substitute)
+        except (TypeError, AttributeError):  # a class written in C, or an object of one
+            kind = place if isinstance(place, type) else type(place)
+            gc.get_referents(vars(kind))[0][name] = staticmethod(substitute)
+            ctypes.pythonapi.PyType_Modified(ctypes.py_object(kind))
+    for module in list(sys.modules.values()):
+        for name, value in list(getattr(module, "__dict__", {}).items()):
+            if callable(value) and id(value) in by_original:
+                setattr(module, name, by_original[id(value)])
+
+
+def refusal_in(error: BaseException) -> str | None:
+    """What an exception says about a refusal of the kernel or of this module, or None if it is about anything else."""
+    text = " ".join(str(error).split())
+    if isinstance(error, SandboxViolation):
+        return text
+    if isinstance(error, PermissionError) or any(words in text for words in REFUSALS):
+        return f"the system refused what the code tried to do ({text[:200]}); an exercise should only compute"
+    return None

@@ -1,9 +1,9 @@
 """The process that runs a student's file (started by `worker_main.py`).
 
-The job is a JSON file: lesson, exercises, the path of the student's file, and the limits of time and memory. The
+The job is JSON: the student's file, the exercises with the source of their cases, and limits of time and memory. The
 worker runs each exercise on its cases and writes what it observes as JSON lines to its original standard output. It
-does not grade: the process that reads these lines decides what is right, so nothing that a submission prints, patches
-or invents here can make it pass, short of the right numbers.
+does not grade, and knows neither references nor misconceptions: the process that reads these lines decides what is
+right, so nothing that a submission finds, prints, patches or invents here can make it pass, short of the right numbers.
 """
 
 import builtins
@@ -15,18 +15,19 @@ import sys
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lessons.machinery.discovery import Lesson
 from lessons.machinery.execution import Observation, describe, observe
-from lessons.machinery.exercises import WALL_CLOCK_FACTOR, Exercise
-from lessons.machinery.forbidden import forbidden_at_runtime, forbidden_names, guarded_import
-from lessons.machinery.sandbox import install_audit_hook, limit_resources
+from lessons.machinery.exercises import WALL_CLOCK_FACTOR, Case
+from lessons.machinery.forbidden import forbidden_at_runtime, guarded_import
+from lessons.machinery.sandbox import confine, limit_resources
 
+SDPA = "torch.nn.functional.scaled_dot_product_attention"
 MAX_PRINTED = 2_000  # characters of a case's output that are kept
 
 
@@ -76,31 +77,60 @@ def time_limit(seconds: float) -> Iterator[None]:
             signal.setitimer(timer, 0)
 
 
-def main(job_file: str) -> None:
-    """Run one job: first everything that needs privileges, then drop them, then run the student's code."""
+@dataclass
+class Assignment:
+    """One exercise as a worker knows it: its cases and rules, and nothing that is right or wrong."""
+
+    name: str
+    cases: list[Case]
+    forbidden: dict[str, str]
+    gradients: bool
+    seconds: float
+
+
+def main(text: str, folder: Path) -> None:
+    """Run one job: first everything that needs privileges, then drop them, then run the student's code.
+
+    Args:
+        text: the job as JSON (see `runner.py`).
+        folder: the worker's own folder.
+    """
     send = open_result_channel()
-    job = json.loads(Path(job_file).read_text(encoding="utf-8"))
-    folder = Path(job_file).resolve().parent
-    source, file = Path(job["source"]).read_text(encoding="utf-8"), str(folder / "exercise.py")
+    job = json.loads(text)
+    file = str(folder / "exercise.py")
+    for name, helper in {**job["helpers"], "exercise.py": job["source"]}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(helper, encoding="utf-8")
 
     torch.set_num_threads(1)
-    torch.ones(2, requires_grad=True).sum().backward()  # make torch load now what it loads lazily
-    lesson = Lesson(Path(job["lesson"]), job["seed"])
-    exercises = [lesson.exercise(name) for name in job["exercises"]]
+    with forbidden_at_runtime({SDPA: ""}):  # make torch load now what it loads lazily: it may not later
+        torch.ones(2, requires_grad=True).sum().backward()
+        torch.ones(2).to("meta").sum()
+    assignments = [unpack(exercise) for exercise in job["exercises"]]
 
     drop_privileges(folder, job)
     send(kind="ready")
     printed = CapturedOutput()
     try:
         with redirect_stdout(printed), redirect_stderr(printed), time_limit(job["load_seconds"]):
-            student = load(source, file, exercises)
+            student = load(job["source"], file, assignments)
     except BaseException as error:
         send(kind="import_failure", failure=vars(describe(error, file)), printed=printed.text)
     else:
-        for exercise in exercises:
-            run_exercise(exercise, getattr(student, exercise.name, None), file, send)
+        for assignment in assignments:
+            run_exercise(assignment, getattr(student, assignment.name, None), file, send)
         send(kind="done")
     os._exit(0)  # skip the student's exit handlers and threads
+
+
+def unpack(exercise: dict[str, Any]) -> Assignment:
+    """An exercise from the job; its cases are made here, from their source."""
+    module: dict[str, Any] = {"__name__": f"cases of {exercise['name']}"}
+    exec(compile(exercise["cases"], module["__name__"], "exec"), module)
+    cases, seed = module["CASES"], exercise["seed"]
+    if seed is not None and module["random_cases"] is not None:
+        cases = [*cases, *module["random_cases"](seed)]
+    return Assignment(exercise["name"], cases, exercise["forbidden"], exercise["gradients"], exercise["seconds"])
 
 
 def open_result_channel() -> Callable[..., None]:
@@ -119,43 +149,43 @@ def open_result_channel() -> Callable[..., None]:
 
 def drop_privileges(folder: Path, job: dict[str, Any]) -> None:
     """From here on, the process may only compute, read Python's own files, and write in its folder."""
-    root = Path(__file__).resolve().parents[2]
-    readable = [Path(path) for path in [sys.prefix, sys.base_prefix, sys.exec_prefix, *filter(None, sys.path)]]
-    readable = [path for path in readable if path.resolve() != root]
     os.chdir(folder)
+    root = str(Path(__file__).resolve().parents[2])
     sys.dont_write_bytecode, sys.argv = True, [str(folder / "exercise.py")]
+    if not job["allow_library"]:
+        sys.path[:] = [path for path in sys.path if os.path.realpath(path or root) != root]
+    sys.path.insert(0, str(folder))  # modules handed in beside the solution
     for name in [name for name in sys.modules if name.split(".")[0] == "lessons"]:
         del sys.modules[name]  # out of sight, so that it is not used by accident
     limit_resources(job["memory"], job["processor_seconds"])
-    install_audit_hook(folder, [*readable, root / "llmasos"], hidden=[root / "lessons"])
+    confine(folder, job["allow_library"])
 
 
-def load(source: str, file: str, exercises: list[Exercise]) -> types.ModuleType:
+def load(source: str, file: str, assignments: list[Assignment]) -> types.ModuleType:
     """Run the student's file as a module, which cannot import the library unless an exercise allows it."""
-    rules = {name: why for exercise in exercises for name, why in forbidden_names(exercise).items() if "." not in name}
-    rules = {
-        name: why for name, why in rules.items() if all(name in forbidden_names(exercise) for exercise in exercises)
-    }
+    first, *others = [assignment.forbidden for assignment in assignments]
+    rules = {name: why for name, why in first.items() if "." not in name and all(name in other for other in others)}
     student = types.ModuleType("exercise")
     student.__file__ = file
     student.__dict__["__builtins__"] = {**vars(builtins), "__import__": guarded_import(__import__, rules)}
-    exec(compile(source, file, "exec"), student.__dict__)
+    with forbidden_at_runtime(rules):
+        exec(compile(source, file, "exec"), student.__dict__)
     return student
 
 
-def run_exercise(exercise: Exercise, function: Any, file: str, send: Callable[..., None]) -> None:
+def run_exercise(assignment: Assignment, function: Any, file: str, send: Callable[..., None]) -> None:
     """Run one exercise on its cases, until one times out or turns out not to be done."""
-    for number, case in enumerate(exercise.cases):
-        send(kind="begin", exercise=exercise.name, case=number)
+    for number, case in enumerate(assignment.cases):
+        send(kind="begin", exercise=assignment.name, case=number)
         printed = CapturedOutput()
         try:
-            with redirect_stdout(printed), redirect_stderr(printed), forbidden_at_runtime(exercise):
-                with time_limit(exercise.seconds):
+            with redirect_stdout(printed), redirect_stderr(printed), forbidden_at_runtime(assignment.forbidden):
+                with time_limit(assignment.seconds):
                     observation = observe(
-                        function, case, exercise.gradients, file, True, partial(getattr, printed, "text")
+                        function, case, assignment.gradients, file, True, partial(getattr, printed, "text")
                     )
         except BaseException as error:  # the alarm fired between two lines of the grader
             observation = Observation(failure=describe(error, file), printed=printed.text)
-        send(kind="observation", exercise=exercise.name, case=number, observation=observation.to_json())
+        send(kind="observation", exercise=assignment.name, case=number, observation=observation.to_json())
         if observation.failure and observation.failure.kind in ("TimeLimitExceeded", "NotImplementedError"):
             break

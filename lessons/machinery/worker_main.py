@@ -4,11 +4,15 @@ The kernel grants one only to a single-threaded process, so this happens before 
 """
 
 import sys
+from pathlib import Path
 
 from lessons.machinery.sandbox import enter_namespaces
 
 if __name__ == "__main__":
-    enter_namespaces()
+    job = Path(sys.argv[1])
+    text = job.read_text(encoding="utf-8")
+    job.unlink()
+    enter_namespaces(str(job.parent))
     from lessons.machinery.worker import main
 
-    main(sys.argv[1])
+    main(text, job.parent)

@@ -52,19 +52,15 @@ TINY_CHECKS = """
 import torch
 from lessons.machinery.exercises import Case, Exercise, Misconception
 
-
-def double(name):
-    return Exercise(
-        name, "Twice x.", lambda x: 2 * x,
-        [Case("two numbers", x=torch.tensor([1.0, 2.0])), Case("four", x=torch.ones(2, 2))],
-        [Misconception("squared", lambda x: x**2, "You squared it.", "Add.", "1.1"),
-         Misconception("left alone", lambda x: x.clone(), "You did nothing.", "Add.", "1.1")],
-        ["Add it to itself.", "x + x"], "1.1", gradients=True, seconds=1.0,
-        forbidden={"torch.nn.functional.scaled_dot_product_attention": "too easy", "torch.roll": "too easy"},
-    )
-
-
-EXERCISES = [double(name) for name in NAMES]
+COMMON = dict(
+    asks="Twice x.", reference=lambda x: 2 * x,
+    misconceptions=[Misconception("squared", lambda x: x**2, "You squared it.", "Add.", "1.1"),
+                    Misconception("left alone", lambda x: x.clone(), "You did nothing.", "Add.", "1.1")],
+    hints=["Add it to itself.", "x + x"], section="1.1", gradients=True, seconds=1.0,
+    forbidden={"torch.nn.functional.scaled_dot_product_attention": "too easy", "torch.roll": "too easy"},
+)
+TWO, FOUR = Case("two numbers", x=torch.tensor([1.0, 2.0])), Case("four", x=torch.ones(2, 2))
+EXERCISES = [
 """
 TINY_LESSON = """# %% [markdown]
 # # 90 Tiny
@@ -92,7 +88,8 @@ def tiny_lesson(folder: Path, names=("double", "other")) -> Path:
     lesson = folder / "90_tiny"
     lesson.mkdir(parents=True)
     stub = "".join(f'def {name}(x):\n    """Twice x."""\n    raise NotImplementedError\n\n\n' for name in names)
-    checks = f"NAMES = {list(names)!r}\n{TINY_CHECKS}"
+    exercises = "".join(f"    Exercise(name={name!r}, cases=[TWO, FOUR], **COMMON),\n" for name in names)
+    checks = f"{TINY_CHECKS}{exercises}]\n"
     for name, text in (("exercise.py", stub), ("checks.py", checks), ("lesson.py", TINY_LESSON)):
         (lesson / name).write_text(text, encoding="utf-8")
     return lesson

@@ -39,7 +39,7 @@ def test_every_unusual_but_right_solution_is_accepted(lesson: Lesson, exercise: 
     assert len(exercise.accepted) >= 2
     assert grade_observations(exercise, observe_all(exercise, exercise.reference)).status == RIGHT
     for name, solution in exercise.accepted.items():
-        with forbidden_at_runtime(exercise):  # also proves that no case itself calls what is forbidden
+        with forbidden_at_runtime(exercise.forbidden):  # also proves that no case itself calls what is forbidden
             observations = observe_all(exercise, solution)
         verdict = grade_observations(exercise, observations)
         assert verdict.status == RIGHT, f"{name}: {verdict.mistake}: {verdict.why}\n{verdict.example}"

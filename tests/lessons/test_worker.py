@@ -54,7 +54,7 @@ BODIES = {
         "import os\nfor n in range(3, 30):\n    try: os.write(n, b'[[[\\n')\n    except OSError: pass\nreturn 2 * x",
         "it ends the process", "channel",
     ),
-    "segfault": ("import ctypes\nctypes.string_at(0)", "it ends the process", "crashed"),
+    "segfault": ("import faulthandler\nfaulthandler._read_null()", "it ends the process", "crashed"),
 }  # fmt: skip
 
 

@@ -1,0 +1,239 @@
+"""Hostile submissions: none reads, writes, starts or finds anything outside its own folder.
+
+Each attack is the body of an exercise; it raises "REACHED" after doing what it should not be able to do. All run in one
+worker, once with everything the system offers, and once with Python's own checks alone, as on Windows.
+"""
+
+import ast
+
+import pytest
+from lessons_helpers import tiny_lesson
+
+from lessons.machinery import confinement, runner
+from lessons.machinery.case_source import names_defined
+from lessons.machinery.discovery import Lesson, lessons
+from lessons.machinery.runner import pack, run_file
+from lessons.machinery.worker import unpack
+
+READS = {
+    "open": "open(SECRET).read()",
+    "a name that changes": "class P:\n    def __fspath__(self): return SECRET\nopen(P()).read()",
+    "a text with methods of its own": "class S(str):\n    def startswith(self, *a): return True\n"
+    "open(S(SECRET)).read()",
+    "dots": "open('../' * 9 + SECRET).read()",
+    "os.open": "import os\nos.read(os.open(SECRET, os.O_RDONLY), 9)",
+    "posix.open": "import posix\nposix.read(posix.open(SECRET, 0), 9)",
+    "io.FileIO": "import _io\n_io.FileIO(SECRET).read()",
+    "open_code": "import io\nio.open_code(SECRET).read()",
+    "torch.from_file": "torch.from_file(SECRET, shared=False, size=6, dtype=torch.uint8)",
+    "aten.from_file": "torch.ops.aten.from_file(SECRET, False, 6, dtype=torch.uint8)",
+    "a storage": "torch.UntypedStorage.from_file(SECRET, False, 6)",
+    "torch._C.StorageBase": "torch._C.StorageBase.from_file(SECRET, False, 6)",
+    "torch.load": "torch.load(SECRET_PT)",
+    "torch._C.PyTorchFileReader": "torch._C.PyTorchFileReader(SECRET_PT)",
+    "torch.jit.load": "torch.jit.load(SECRET_PT)",
+    "numpy.memmap": "import numpy\nnumpy.memmap(SECRET, mode='r')",
+    "numpy.fromfile": "import numpy\nnumpy.fromfile(SECRET, dtype='u1')",
+    "sqlite3": "import sqlite3\nsqlite3.connect(SECRET).execute('pragma user_version')",
+    "fileinput": "import fileinput\nlist(fileinput.input(SECRET))",
+    "linecache": "import linecache\nassert linecache.getlines(SECRET)",
+    "importlib": "import importlib.util\nm = importlib.util.spec_from_file_location('m', SECRET)\n"
+    "m.loader.exec_module(importlib.util.module_from_spec(m))",
+    "runpy": "import runpy\nrunpy.run_path(SECRET)",
+    "zipimport": "import zipimport\nzipimport.zipimporter(SECRET_ZIP)",
+    "os.listdir": "import os\nassert os.listdir(VICTIM)",
+    "os.scandir": "import os\nassert list(os.scandir(VICTIM))",
+    "a link": "import os\nos.symlink(SECRET, 'link')\nopen('link').read()",
+    "a hard link": "import os\nos.link(SECRET, 'hard')\nopen('hard').read()",
+    "/proc/self/mem": "open('/proc/self/mem', 'rb').seek(1)",
+    "/proc/self/environ": "assert open('/proc/self/environ').read()",
+    "/proc/1/root": "open('/proc/self/root' + SECRET).read()",
+    "the environment": "import os\nassert {'USER', 'EXTRA_SECRET'} & {*os.environ}",
+}  # fmt: skip
+WRITES = {
+    "open": "open(VICTIM + '/new', 'w')",
+    "to delete": "import os\nos.remove(SECRET)",
+    "os.open with O_TRUNC": "import os\nos.open(SECRET, os.O_RDONLY | os.O_TRUNC)",
+    "os.open with O_CREAT": "import os\nos.open(VICTIM + '/new', os.O_RDONLY | os.O_CREAT)",
+    "posix.open": "import posix, os\nposix.open(SECRET, os.O_WRONLY)",
+    "truncate": "import os\nos.truncate(SECRET, 0)",
+    "rename": "import os\nos.rename(SECRET, SECRET + '2')",
+    "mkdir": "import os\nos.mkdir(VICTIM + '/new')",
+    "chmod": "import os\nos.chmod(SECRET, 0)",
+    "utime": "import os\nos.utime(SECRET, (0, 0))",
+    "mkfifo": "import os\nos.mkfifo(VICTIM + '/new')",
+    "posix.mkfifo": "import posix\nposix.mkfifo(VICTIM + '/new')",
+    "mknod": "import os\nos.mknod(VICTIM + '/new')",
+    "torch.save": "torch.save(torch.ones(2), VICTIM + '/new')",
+    "torch._C.PyTorchFileWriter": "torch._C.PyTorchFileWriter(VICTIM + '/new')",
+    "torch.from_file": "torch.from_file(VICTIM + '/new', shared=True, size=6, dtype=torch.uint8).fill_(0)",
+    "torch.jit.save": "torch.jit.script(torch.nn.Linear(1, 1)).save(VICTIM + '/new')",
+    "numpy.save": "import numpy\nnumpy.save(VICTIM + '/new', numpy.ones(2))",
+    "numpy.tofile": "import numpy\nnumpy.ones(2).tofile(VICTIM + '/new')",
+    "numpy.memmap": "import numpy\nnumpy.memmap(VICTIM + '/new', mode='w+', shape=9)",
+    "sqlite3": "import sqlite3\nsqlite3.connect(VICTIM + '/new').execute('create table t(a)')",
+    "_sqlite3": "import _sqlite3\n_sqlite3.connect(VICTIM + '/new').execute('create table t(a)')",
+    "dbm": "import dbm\ndbm.open(VICTIM + '/new', 'c')",
+    "logging": "import logging\nlogging.FileHandler(VICTIM + '/new')",
+    "shutil": "import shutil\nshutil.rmtree(VICTIM)",
+    "/dev/shm": "open('/dev/shm/llmasos-was-here', 'w')",
+    "memory to share": "import mmap\nmmap.mmap(-1, 4096)",
+    "shared memory": "from multiprocessing import shared_memory\nshared_memory.SharedMemory(create=True, size=9)",
+    "memfd": "import os\nos.memfd_create('x')",
+    "share_memory_": "torch.ones(2).share_memory_()",
+}  # fmt: skip
+PROGRAMS = {
+    "os.system": "import os\nassert os.system('true') == 0",
+    "os.popen": "import os\nos.popen('true').read()",
+    "subprocess": "import subprocess\nsubprocess.run(['true'])",
+    "_posixsubprocess": "import _posixsubprocess as p, os\nr, w = os.pipe()\n"
+    "p.fork_exec([b'/bin/true'], [b'/bin/true'], True, (w,), None, None, -1, -1, -1, -1, -1, -1, r, w, False, False, "
+    "-1, None, None, None, -1, None, False)",
+    "multiprocessing": "import multiprocessing as m\nm.get_context('spawn').Process(target=print).start()",
+    "fork": "import os\nif os.fork() == 0: os._exit(0)",
+    "forkpty": "import pty\npty.fork()",
+    "posix_spawn": "import os\nos.posix_spawn('/bin/true', ['true'], {})",
+    "exec": "import os\nos.execv('/bin/true', ['true'])",
+    "posix.execv": "import posix\nposix.execv('/bin/true', ['true'])",
+    "a thread": "import threading\nthreading.Thread(target=lambda: None, daemon=True).start()",
+    "_thread": "import _thread\n_thread.start_new_thread(lambda: None, ())",
+    "a pool": "from concurrent.futures import ThreadPoolExecutor\nThreadPoolExecutor().submit(int).result()",
+    "torch.compile": "torch.compile(lambda x: x.sin().cos())(torch.ones(3))",
+    "load_inline": "from torch.utils import cpp_extension\ncpp_extension.load_inline('evil', 'int f() { return 1; }', "
+    "functions=['f'])",
+    "torch.ops.load_library": "import glob, torch\ntorch.ops.load_library('/lib/x86_64-linux-gnu/libm.so.6')",
+    "ctypes": "import ctypes\nctypes.CDLL(None).getpid()",
+    "_ctypes": "import _ctypes\n_ctypes.dlopen(None, 0)",
+    "ctypes.pythonapi": "import ctypes\nctypes.pythonapi.Py_IncRef",
+    "cffi": "import ctypes\n(ctypes.c_char * 8).from_address(id(None))[0]",
+    "a socket": "import socket\nsocket.socket()",
+    "a unix socket": "import socket\nsocket.socket(socket.AF_UNIX)",
+    "_socket": "import _socket\n_socket.socket(16, 3, 0)",
+    "socketpair": "import socket\nsocket.socketpair()",
+    "urllib": "import urllib.request\nurllib.request.urlopen('http://127.0.0.1:9')",
+    "asyncio": "import asyncio\nasyncio.new_event_loop()",
+    "a signal": "import os, signal\nos.kill(os.getppid(), 0)",
+    "killpg": "import os\nos.killpg(os.getpgrp(), 0)",
+    "its own limits": "import resource as r\nr.setrlimit(r.RLIMIT_CPU, r.getrlimit(r.RLIMIT_CPU))",
+    "setsid": "import os\nos.setsid()",
+    "nice": "import os\nos.nice(1)",
+}  # fmt: skip
+REFERENCES = {
+    "frames": "f = sys._getframe()\nwhile f:\n    for v in list(f.f_locals.values()) + list(f.f_globals.values()):\n"
+    "        assert not hasattr(v, 'reference') and not hasattr(v, 'misconceptions')\n    f = f.f_back\nMISSED",
+    "sys.modules": "assert any(n.split('.')[0] in ('llmasos', 'lessons') for n in sys.modules)",
+    "importlib": "import importlib\nimportlib.import_module('llma' + 'sos')",
+    "importlib, other names": "import importlib._bootstrap as b\nb._gcd_import('lessons.machinery')",
+    "a finder": "import importlib.machinery as m\nm.PathFinder.find_spec('llmasos', [ROOT]).loader.get_code('llmasos')",
+    "a loader": "import importlib.machinery as m\nm.SourceFileLoader('l', ROOT + '/llmasos/errors.py').load_module()",
+    "pkgutil": "import pkgutil\npkgutil.resolve_name('llmasos.nn')",
+    "runpy": "import runpy\nrunpy.run_module('llmasos')",
+    "the course's files": "open(ROOT + '/lessons/03_attention/checks.py').read()",
+    "the library's files": "open(ROOT + '/llmasos/nn/attention.py').read()",
+    "gc": "import gc\ngc.get_objects()",
+    "gc.get_referrers": "import gc\ngc.get_referrers(int)",
+    "the case": "f = sys._getframe()\nwhile 'case' not in f.f_locals: f = f.f_back\n"
+    "assert 'misconception' in repr(vars(f.f_locals['case'])) or f.f_locals['case'].judge",
+    "subclasses": "assert [c for c in object.__subclasses__() if c.__name__ in ('Misconception',"
+    " 'Verdict') and not c.__module__.endswith('exercises')]",
+    "a forbidden operator": "q = x.reshape(1, 1, -1, 1)\ntorch.ops.aten.scaled_dot_product_attention(q, q, q)",
+    "an overload": "q = x.reshape(1, 1, -1, 1)\ntorch.ops.aten.scaled_dot_product_attention.default(q, q, q)",
+    "inside torch": "q = x.reshape(1, 1, -1, 1)\ngetattr(torch._C, '_nn').scaled_dot_product_attention(q, q, q)",
+    "the math kernel": "q = x.reshape(1, 1, -1, 1)\ngetattr(torch, '_scaled_dot_product_attention_math')(q, q, q)",
+    "kept at import": "q = x.reshape(1, 1, -1, 1)\nKEPT(q, q, q)",
+    "kept, guards off": "q = x.reshape(1, 1, -1, 1)\nwith torch._C.DisableTorchFunction():\n    KEPT(q, q, q)",
+    "subclasses off": "q = x.reshape(1, 1, -1, 1)\nwith torch._C.DisableTorchFunctionSubclass():\n    KEPT(q, q, q)",
+}  # fmt: skip
+ATTACKS = {
+    f"{group}: {name}": body
+    for group, bodies in (("reads", READS), ("writes", WRITES), ("runs", PROGRAMS), ("finds", REFERENCES))
+    for name, body in bodies.items()
+}
+
+PYTHON_ONLY = {
+    "runs: torch.ops.load_library", "runs: ctypes", "runs: _ctypes", "runs: cffi", "runs: ctypes.pythonapi",
+    "finds: gc",
+    "finds: gc.get_referrers",
+}  # fmt: skip
+
+
+def submission(attacks: dict[str, str], folder) -> str:
+    """A file with one exercise for each attack, and right ones before and after them."""
+    (folder / "secret.py").write_text("SECRET = 1\n")
+    for ending in ("pt", "zip"):
+        (folder / f"secret.{ending}").write_bytes(ZIP)
+    text = "import sys, torch\nKEPT = torch.nn.functional.__dict__['scaled_dot' + '_product_attention']\n"
+    text += f"VICTIM, ROOT = {str(folder)!r}, {str(runner.ROOT)!r}\n"
+    text += "SECRET, SECRET_PT, SECRET_ZIP = VICTIM + '/secret.py', VICTIM + '/secret.pt', VICTIM + '/secret.zip'\n"
+    for number, body in enumerate(["", *attacks.values(), ""]):
+        body = body.replace("\nMISSED", "\nreturn 2 * x")
+        reached = "raise ValueError('REACHED')" if body else "return 2 * x"
+        lines = "".join(f"    {line}\n" for line in [*body.split("\n"), reached])
+        text += f"\ndef f{number}(x):\n{lines}"
+    return text
+
+
+ZIP = b"PK\x05\x06" + bytes(18)
+
+
+def state_of(folder) -> dict[str, object]:
+    """Every file in a folder: content, permissions and time."""
+    return {
+        str(path): (path.read_bytes() if path.is_file() else None, path.lstat().st_mode, path.lstat().st_mtime)
+        for path in [folder, *folder.rglob("*")]
+    }
+
+
+@pytest.fixture(scope="module", params=["kernel python", "kernel", "python"])
+def attacked(request, tmp_path_factory):
+    """What became of each attack, and the folder before and after."""
+    folder, names = tmp_path_factory.mktemp("victim"), [f"f{i}" for i in range(len(ATTACKS) + 2)]
+    text = submission(ATTACKS, folder)
+    before = state_of(folder)
+    lesson = Lesson(tiny_lesson(tmp_path_factory.mktemp("lesson"), names))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "SUBMISSION_SECONDS", 2400)
+        patch.setenv("EXTRA_SECRET", "1")
+        patch.setenv("LLMASOS_LESSONS_LAYERS", request.param)
+        if "kernel" in request.param and confinement.missing():
+            pytest.skip(f"this kernel lacks {confinement.missing()}")
+        run = run_file(text, lesson, names)
+    assert run.import_failure is None, run.import_failure
+    return request.param, run.observations, before, state_of(folder)
+
+
+@pytest.mark.parametrize("number, name", list(enumerate(ATTACKS, 1)), ids=list(ATTACKS))
+def test_an_attack_reaches_nothing(attacked, number, name):
+    layers, observations, _, _ = attacked
+    if layers == "kernel" and name in PYTHON_ONLY:
+        pytest.skip("nothing that a kernel could know")
+    failure = observations[f"f{number}"][0].failure
+    assert failure is None or "REACHED" not in failure.message, name
+    assert failure is None or failure.kind != "ProcessDied", f"{name}: {failure}"
+
+
+def test_the_folder_of_others_is_as_it_was(attacked):
+    _, observations, before, after = attacked
+    assert before == after
+    assert observations["f0"][0].failure is observations[f"f{len(ATTACKS) + 1}"][0].failure is None
+
+
+def test_a_worker_gets_no_answers():
+    """What a worker gets of `checks.py` names no right or wrong solution of its lesson, and not the library."""
+    for lesson in lessons():
+        secret = {
+            getattr(code, "__name__", "")
+            for exercise in lesson.exercises
+            for code in (
+                exercise.reference,
+                *exercise.accepted.values(),
+                *(code for m in exercise.misconceptions for code in (m.code, *m.variants)),
+            )
+        }
+        for name, source in lesson.case_sources.items():
+            tree = ast.parse(source)
+            names = set().union(*(names_defined(node) for node in tree.body))
+            assert not names & secret, f"{lesson.name}, {name}: move {names & secret} into a judge= (see AUTHORS.md)"
+            assert "llmasos" not in source, f"{lesson.name}, {name}: a case uses the library; compute it in judge="
+            cases = unpack(pack(lesson.exercise(name), lesson)).cases
+            assert [case.inputs.keys() for case in cases] == [c.inputs.keys() for c in lesson.exercise(name).cases]
