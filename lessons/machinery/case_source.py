@@ -36,6 +36,8 @@ def case_source(checks: ModuleType, text: str, name: str) -> str:
         ast.Assign([ast.Name("random_cases", ast.Store())], parts.get("random_cases", ast.Constant(None))),
     ]
     statements = [statement for node in tree.body for statement in one_import_each(node)]
+    uses = [names_used([statement]) for statement in statements]
+    from_library = library_names(statements, uses)
     kept: dict[int, ast.stmt] = {}
     pending, seen = names_used(wanted), set()
     while pending:
@@ -46,11 +48,11 @@ def case_source(checks: ModuleType, text: str, name: str) -> str:
         for number, statement in enumerate(statements):
             if current not in names_defined(statement):
                 continue
-            if isinstance(statement, ast.Assign) and comes_from_library(current, statements):
+            if isinstance(statement, ast.Assign) and current in from_library:
                 kept[number] = as_value(current, getattr(checks, current))
             else:
                 kept[number] = statement
-                pending |= names_used([statement])
+                pending |= uses[number]
     body = [kept[number] for number in sorted(kept)] + wanted
     return ast.unparse(ast.fix_missing_locations(ast.Module(body, []))) + "\n"
 
@@ -97,20 +99,18 @@ def names_defined(node: ast.stmt) -> set[str]:
     return names
 
 
-def comes_from_library(name: str, statements: list[ast.stmt], seen: frozenset[str] = frozenset()) -> bool:
-    """Whether a top-level name is computed by the library, directly or indirectly."""
-    for statement in statements:
-        if name not in names_defined(statement):
-            continue
-        if isinstance(statement, ast.Import | ast.ImportFrom):
-            module = getattr(statement, "module", None) or statement.names[0].name
-            if module.split(".")[0] == LIBRARY:
-                return True
-        elif any(
-            comes_from_library(used, statements, seen | {name}) for used in names_used([statement]) - seen - {name}
-        ):
-            return True
-    return False
+def library_names(statements: list[ast.stmt], uses: list[set[str]]) -> set[str]:
+    """The top-level names that come from the library or are computed by it, directly or indirectly."""
+    names: set[str] = set()
+    before = -1
+    while len(names) > before:
+        before = len(names)
+        for statement, used in zip(statements, uses, strict=True):
+            imported = isinstance(statement, ast.Import | ast.ImportFrom)
+            module = (getattr(statement, "module", None) or statement.names[0].name) if imported else ""
+            if module.split(".")[0] == LIBRARY or used & names:
+                names |= names_defined(statement)
+    return names
 
 
 def as_value(name: str, value: object) -> ast.stmt:
