@@ -127,6 +127,17 @@ def scores_by_loops(truths, predictions, n_labels):
     }
 
 
+def unseen_labels(seed):
+    N, K = 20 + seed % 31, 5 + seed % 3
+    return [
+        Case(f"{N} texts, {K} labels", truths=draws(N, K, seed), predictions=draws(N, K, seed + 1), n_labels=K),
+        Case(
+            "labels that never occur",
+            truths=draws(N, 2, seed + 2), predictions=2 * draws(N, 3, seed + 3), n_labels=K + 2,
+        ),
+    ]  # fmt: skip
+
+
 label_scores = Exercise(
     name="label_scores",
     asks="Compute the confusion matrix, the precision and recall of every label, and the macro-F1.",
@@ -144,9 +155,17 @@ label_scores = Exercise(
         ),
         Case("a label that is predicted but never true", truths=whole(0, 0, 2), predictions=whole(0, 1, 2), n_labels=3),
         Case("a label that occurs nowhere", truths=whole(0, 0, 2), predictions=whole(0, 2, 2), n_labels=4),
+        Case("every text wrong", truths=whole(0, 1), predictions=whole(1, 0), n_labels=2),
+        Case("one text, one label", truths=whole(0), predictions=whole(0), n_labels=1),
+        Case("one text, wrong", truths=whole(2), predictions=whole(1), n_labels=4),
+        Case("every other element of a tensor", truths=draws(24, 3, 5)[::2], predictions=draws(24, 3, 6)[::2],
+             n_labels=3),
+        Case("three thousand texts", truths=whole(*[0] * 2990, *[1] * 10), predictions=whole(*[0] * 2980, *[1] * 20),
+             n_labels=2),
         Case("forty texts, four labels", truths=draws(40, 4, 1) // 2 * 2, predictions=draws(40, 4, 2), n_labels=4),
         Case("forty texts, three labels", truths=draws(40, 3, 3), predictions=draws(40, 3, 4), n_labels=3),
     ],
+    random_cases=unseen_labels,
     misconceptions=[
         Misconception(
             "rows and columns swapped",
@@ -154,6 +173,7 @@ label_scores = Exercise(
             "The rows of your confusion matrix are the predictions; they should be the true labels.",
             "Row i, column j: true label i, predicted label j.",
             "8.3",
+            variants=(lambda t, p, n: scores(p, t, n),),
         ),
         Misconception(
             "precision and recall swapped",
@@ -279,6 +299,72 @@ label_scores = Exercise(
             "8.3",
         ),
         Misconception(
+            "factor 2 missing in F1",
+            lambda *a: scores(*a, f1_of=lambda p, r, m: harmonic(p, r) / 2),
+            "Your F1 is P R / (P + R), half of what it should be: with P = R = 1 it is 0.5.",
+            "The harmonic mean of two equal numbers is that number.",
+            "8.3",
+        ),
+        Misconception(
+            "geometric mean of precision and recall",
+            lambda *a: scores(*a, f1_of=lambda p, r, m: (p * r).sqrt()),
+            "You took the root of P R, the geometric mean. F1 is the harmonic mean, which is nearer to the smaller "
+            "one.",
+            "F1 = 2 P R / (P + R).",
+            "8.3",
+        ),
+        Misconception(
+            "smaller one of precision and recall",
+            lambda *a: scores(*a, f1_of=lambda p, r, m: torch.minimum(p, r)),
+            "You took the smaller of P and R. F1 is their harmonic mean, which is a little larger.",
+            "F1 = 2 P R / (P + R).",
+            "8.3",
+        ),
+        Misconception(
+            "sum of the labels' F1",
+            lambda *a: scores(*a, mean=lambda f1, m: f1.sum()),
+            "You added up the labels' F1 and did not divide, so your macro-F1 can be as large as K.",
+            "Over how many labels is the mean taken?",
+            "8.3",
+        ),
+        Misconception(
+            "F1 of the last label only",
+            lambda *a: scores(*a, mean=lambda f1, m: f1[-1]),
+            "You returned the F1 of one label, as one does with two labels of which one is 'positive'.",
+            "All labels count the same: take the mean of their F1.",
+            "8.3",
+            variants=(lambda *a: scores(*a, mean=lambda f1, m: f1[1] if len(f1) > 1 else f1[0]),),
+        ),
+        Misconception(
+            "percent instead of fractions",
+            lambda *a: scores(
+                *a,
+                precision_of=lambda m: 100 * ratio(m.diagonal(), m.sum(0)),
+                recall_of=lambda m: 100 * ratio(m.diagonal(), m.sum(1)),
+            ),
+            "Your numbers are between 0 and 100. Here, precision, recall and F1 are between 0 and 1.",
+            "What does the docstring's example show?",
+            "8.3",
+        ),
+        Misconception(
+            "absent labels counted as 1 in the macro-F1",
+            lambda *a: scores(*a, mean=lambda f1, m: torch.where(m.sum(0) + m.sum(1) > 0, f1, 1.0).mean()),
+            "You gave an F1 of 1 to a label that neither occurs nor is predicted. It has no F1 at all.",
+            "Over which labels is the mean taken?",
+            "8.3",
+        ),
+        Misconception(
+            "whole-number division",
+            lambda *a: scores(
+                *a,
+                precision_of=lambda m: m.diagonal() // m.sum(0).clamp(min=1) * 1.0,
+                recall_of=lambda m: m.diagonal() // m.sum(1).clamp(min=1) * 1.0,
+            ),
+            "You divided whole numbers with //, which rounds every ratio below 1 down to 0.",
+            "Use / for a ratio.",
+            "8.3",
+        ),
+        Misconception(
             "accuracy per label, with true negatives",
             lambda *a: scores(*a, precision_of=one_against_all, recall_of=one_against_all),
             "You divided TP + TN by N for each label. For a rare label that is near 1 whatever the classifier does, "
@@ -382,9 +468,28 @@ summary_cases = [
         ("padded on the left", SMALL, LEFT),
         ("padded on either side", random(3, 4, 2, seed=5), ODD),
         ("NaN and infinities in the padding", HOLES, MIXED),
+        ("one text of one token", torch.tensor([[[7.0]]]), torch.tensor([[True]])),
+        ("one text, padded on the left", SMALL[:1], LEFT[:1]),
+        ("no padding", random(3, 2, 4, seed=6), torch.ones(3, 2, dtype=torch.bool)),
+        ("hidden states that are not contiguous", random(5, 3, 2, seed=7).transpose(0, 1), MIXED),
+        ("three hundred positions", random(2, 300, 2, seed=8), torch.arange(300) < torch.tensor([[290], [300]])),
     )
     for which in ("first", "last", "mean")
 ]
+BROKEN = torch.tensor([[[math.inf, 1], [2, 3], [9, 9]], [[1, math.nan], [3, 5], [5, 3]]])
+
+
+def unseen_hidden_states(seed):
+    B, T, C = 4, 5 + seed % 4, 3 + seed % 3
+    begin, length = draws(B, 2, seed), 1 + draws(B, T - 1, seed + 1)  # padding on the left (1) or right (0)
+    where = torch.arange(T).expand(B, T)
+    mask = torch.where(begin[:, None] == 1, where >= T - length[:, None], where < length[:, None])
+    hidden_states = random(B, T, C, seed=seed + 2).masked_fill(~mask[..., None], math.nan)
+    return [
+        Case(f"{which}, {T} positions", hidden_states=hidden_states, attention_mask=mask, which=which)
+        for which in ("first", "last", "mean")
+    ]
+
 
 summaries = Exercise(
     name="summaries",
@@ -392,7 +497,11 @@ summaries = Exercise(
     reference=summaries_of_the_families,
     section="8.2",
     gradients=True,
-    cases=summary_cases,
+    cases=[
+        *summary_cases,
+        Case("mean, infinity and NaN at real tokens", hidden_states=BROKEN, attention_mask=RIGHT, which="mean"),
+    ],
+    random_cases=unseen_hidden_states,
     misconceptions=[
         Misconception(
             "padding included in the mean",
@@ -469,6 +578,68 @@ summaries = Exercise(
             "8.2",
         ),
         Misconception(
+            "last token off by one",
+            lambda *a: summary(
+                *a, last=lambda x, r: pick(x, (r.size(1) - 2 - r.long().flip(1).argmax(1)).clamp(min=0))
+            ),
+            "Your position of the last token is one too low: from the end, the first position is T - 1.",
+            "With T = 3 and no padding, at which position does the text end?",
+            "8.2",
+            variants=(
+                lambda *a: summary(*a, last=lambda x, r: pick(x, r.size(1) - 2 - r.long().flip(1).argmax(1))),
+                lambda *a: summary(*a, last=lambda x, r: pick(x, r.sum(1) - 2)),
+                lambda *a: summary(*a, last=lambda x, r: pick(x, r.size(1) - r.long().flip(1).argmax(1))),
+                lambda *a: summary(*a, last=lambda x, r: pick(x, r.sum(1))),
+            ),
+        ),
+        Misconception(
+            "first token after the number of padding positions, wrong for right padding",
+            lambda *a: summary(*a, first=lambda x, r: pick(x, (~r).sum(dim=1))),
+            "You took the position after as many as there are padding positions. That is right for padding on the "
+            "left; a text that is padded on the right begins at position 0.",
+            "Where is the first True of each row of `attention_mask`?",
+            "8.2",
+        ),
+        Misconception(
+            "first token left out of the mean",
+            lambda *a: summary(
+                *a, mean=lambda x, r: torch.stack([v[m][1:].mean(0) for v, m in zip(x, r, strict=True)])
+            ),
+            "You left the first token ([CLS]) out of the mean, which is over all real tokens.",
+            "Which positions have True in the mask?",
+            "8.2",
+        ),
+        Misconception(
+            "mean over the whole batch",
+            lambda *a: summary(*a, mean=lambda x, r: x[r].mean(0).expand(len(x), -1)),
+            "You took one mean over the real tokens of all texts; each text has its own.",
+            "x[attention_mask] forgets which text a token belongs to. Which dimension do you sum over?",
+            "8.2",
+        ),
+        Misconception(
+            "NaN or infinity of a real token hidden",
+            lambda *a: summary(*a, mean=lambda x, r: torch.where(r[..., None], x, math.nan).nanmean(dim=1)),
+            "You left NaN or infinity out wherever it appears (`nanmean`, `nan_to_num`, `isfinite`). At a real token "
+            "it "
+            "is the sign of a bug, which you hide.",
+            "Only the mask decides what counts.",
+            "8.2",
+            variants=(
+                lambda *a: summary(
+                    *a, mean=lambda x, r: (x.nan_to_num(0, 0, 0) * r[..., None]).sum(1) / r.sum(1, keepdim=True)
+                ),
+                lambda *a: summary(
+                    *a, mean=lambda x, r: (x.nan_to_num() * r[..., None]).sum(1) / r.sum(1, keepdim=True)
+                ),
+                lambda *a: summary(
+                    *a,
+                    mean=lambda x, r: (
+                        (x.masked_fill(~(r[..., None] & x.isfinite()), 0)).sum(1) / r.sum(1, keepdim=True)
+                    ),
+                ),
+            ),
+        ),
+        Misconception(
             "max pooling instead of the mean",
             lambda *a: summary(*a, mean=lambda x, r: x.masked_fill(~r[..., None], -math.inf).amax(dim=1)),
             "You took the largest value of each dimension (max pooling); the exercise asks for the mean.",
@@ -480,8 +651,8 @@ summaries = Exercise(
         "loops over texts": summaries_by_loops,
         "weights, einsum, float64": summaries_by_weights,
         "gather": summaries_by_gather,
-        "nanmean": lambda x, r, which: summary(
-            x, r, which, mean=lambda x, r: torch.where(r[..., None], x, torch.tensor(math.nan)).nanmean(dim=1)
+        "first plus the number of tokens": lambda x, r, which: summary(
+            x, r, which, last=lambda x, r: pick(x, r.long().argmax(1) + r.sum(1) - 1)
         ),
     },
     hints=[
@@ -541,6 +712,17 @@ LOSSES = {
 }
 THREE = math.log(3)
 
+
+def unseen_logits(seed):
+    N, K = 5 + seed % 8, 3 + seed % 4
+    return [
+        Case(f"{N} texts, {K} labels", logits=2 * random(N, K, seed=seed), labels=draws(N, K, seed + 1),
+             weights=random(K, seed=seed + 2).exp()),
+        Case(f"{N} texts, logits in the hundreds", logits=300 * random(N, K, seed=seed + 3),
+             labels=draws(N, K, seed + 4), weights=random(K, seed=seed + 5).exp()),
+    ]  # fmt: skip
+
+
 weighted_cross_entropy = Exercise(
     name="weighted_cross_entropy",
     asks="The weighted mean of -log p(label | text), where each text has the weight of its true label.",
@@ -557,6 +739,7 @@ weighted_cross_entropy = Exercise(
             logits=torch.tensor([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]]), labels=whole(0, 1, 1),
             weights=torch.tensor([0.5, 2.0]),
         ),
+        Case("one text", logits=torch.tensor([[0.0, THREE]]), labels=whole(0), weights=torch.tensor([5.0, 2.0])),
         Case("equal weights", logits=random(4, 3, seed=1), labels=whole(0, 2, 1, 1), weights=torch.tensor([2.0] * 3)),
         Case("a label that does not occur", logits=random(3, 3, seed=2), labels=whole(0, 2, 2),
              weights=torch.tensor([1.0, 100.0, 4.0])),
@@ -567,7 +750,15 @@ weighted_cross_entropy = Exercise(
             logits=torch.tensor([[1000.0, 0.0], [-1000.0, 0.0], [2.0, 1.0]]), labels=whole(0, 0, 1),
             weights=torch.tensor([1.0, 4.0]),
         ),
+        Case("all logits low", logits=torch.full((2, 2), -1000.0), labels=whole(0, 1),
+             weights=torch.tensor([1.0, 2.0])),
+        Case("tiny weights", logits=random(3, 2, seed=4), labels=whole(0, 1, 1), weights=torch.tensor([1e-6, 3e-6])),
+        Case("logits that are not contiguous", logits=random(3, 5, seed=5).T, labels=whole(0, 2, 1, 1, 0),
+             weights=torch.tensor([1.0, 4.0, 2.0])),
+        Case("three hundred texts", logits=random(300, 2, seed=6), labels=draws(300, 2, 8),
+             weights=torch.tensor([1.0, 4.0])),
     ],
+    random_cases=unseen_logits,
     misconceptions=[
         Misconception(
             "divided by N",
@@ -622,6 +813,46 @@ weighted_cross_entropy = Exercise(
             "You gave each text the weight of its predicted label. A text with a rare label that is misclassified, "
             "the one that matters most, then counts least.",
             "Which label does the docstring name?",
+            "8.4",
+        ),
+        Misconception(
+            "divided by the weights of the labels that occur",
+            lambda z, y, w: (w[y] * plain_losses(z, y)).sum() / w[y.unique()].sum(),
+            "You divided by the sum of the weights of the labels that occur, each counted once. In a weighted mean "
+            "every "
+            "*text* has a weight, and the divisor is the sum of these N weights.",
+            "Ten texts of one label count ten times its weight.",
+            "8.4",
+        ),
+        Misconception(
+            "weighted mean of the labels' means",
+            lambda z, y, w: weighted(
+                torch.stack([plain_losses(z, y)[y == k].mean() for k in y.unique()]), w[y.unique()]
+            ),
+            "You took the mean loss of each label first, and then the weighted mean over the labels. A label with a "
+            "hundred texts then counts as much as a label with one.",
+            "One sum over all texts, one division.",
+            "8.4",
+        ),
+        Misconception(
+            "weights applied twice",
+            lambda z, y, w: (w[y] ** 2 * plain_losses(z, y)).sum() / w[y].sum(),
+            "You multiplied by the weights twice, so a weight of 3 counts nine times.",
+            "The weight of a text appears once above and once below the fraction bar.",
+            "8.4",
+        ),
+        Misconception(
+            "wrong sign",
+            lambda z, y, w: -weighted(plain_losses(z, y), w[y]),
+            "Your loss is negative: log p is never above 0, and the loss is -log p.",
+            "Would you want to minimize a number that falls when p falls?",
+            "8.4",
+        ),
+        Misconception(
+            "bits instead of nats",
+            lambda z, y, w: weighted(plain_losses(z, y), w[y]) / math.log(2),
+            "You used the logarithm to base 2. The loss is in nats: the natural logarithm.",
+            "What is the loss of a probability of 1/2?",
             "8.4",
         ),
         Misconception(
@@ -790,6 +1021,15 @@ def two(*first: float) -> Tensor:
     return torch.tensor([[p, 1 - p] for p in first])
 
 
+def unseen_probabilities(seed):
+    N, K, M = 30 + seed % 20, 3 + seed % 3, 2 ** (2 + seed % 4)  # edges that every precision represents exactly
+    return [
+        Case(f"{N} texts, {K} labels, {m} bins", probabilities=(2 * random(N, K, seed=seed + m)).softmax(1),
+             labels=draws(N, K, seed + 1), n_bins=m)
+        for m in (M, 2 * M)
+    ]  # fmt: skip
+
+
 expected_calibration_error = Exercise(
     name="expected_calibration_error",
     asks="The mean gap between confidence and accuracy over bins of equal width, weighted by their sizes.",
@@ -808,11 +1048,19 @@ expected_calibration_error = Exercise(
         Case("three labels, low confidence",
              probabilities=torch.tensor([[0.375, 0.3125, 0.3125], [0.25, 0.3125, 0.4375]]),
              labels=whole(0, 1), n_bins=8),
+        Case("one text", probabilities=torch.tensor([[0.125, 0.25, 0.625]]), labels=whole(0), n_bins=4),
+        Case("one bin", probabilities=two(1.0, 0.75, 0.25), labels=whole(0, 0, 0), n_bins=1),
+        Case("just beside the edges of bins", probabilities=two(0.75 + 2**-18, 0.875, 0.75 - 2**-18, 0.625),
+             labels=whole(1, 0, 0, 0), n_bins=4),
+        Case("more bins than texts", probabilities=two(0.53, 0.531, 0.87), labels=whole(0, 1, 0), n_bins=50),
+        Case("four hundred texts, all wrong", probabilities=two(*[0.75 - i / 2048 for i in range(400)]),
+             labels=torch.ones(400, dtype=torch.int64), n_bins=4),
         Case("sixty texts, three labels", probabilities=(2 * random(60, 3, seed=1)).softmax(1), labels=draws(60, 3, 2),
              n_bins=10),
         Case("sixty texts, two labels", probabilities=(2 * random(60, 2, seed=3)).softmax(1), labels=draws(60, 2, 4),
              n_bins=15),
     ],
+    random_cases=unseen_probabilities,
     misconceptions=[
         Misconception(
             "unweighted mean over the bins",
@@ -897,6 +1145,53 @@ expected_calibration_error = Exercise(
             lambda *a: ece(*a, members=closed_on_the_left),
             "Your bins include the lower edge and not the upper one. Here a bin includes its upper edge.",
             "More than m / M, and at most (m + 1) / M.",
+            "8.7",
+            variants=(lambda p, y, M: ece(p, y, M + 1, members=lambda c, m, _: (c * M).long() == m),),
+        ),
+        Misconception(
+            "one bin too few",
+            lambda p, y, M: ece(p, y, M - 1),
+            "You have M - 1 bins: `linspace(0, 1, M)` has M edges, and M edges bound only M - 1 bins.",
+            "How many edges do two bins have?",
+            "8.7",
+        ),
+        Misconception(
+            "confidence rounded to the nearest bin",
+            lambda p, y, M: ece(p, y, M + 1, members=lambda c, m, _: (c * M).round() == m),
+            "You rounded M times the confidence to the nearest whole number, so your bins are shifted by half a width.",
+            "More than m / M, and at most (m + 1) / M: which rounding does that?",
+            "8.7",
+        ),
+        Misconception(
+            "root of the mean squared gap",
+            lambda *a: ece(*a, gap=lambda c, a: (c - a) ** 2) ** 0.5,
+            "You took the root of the mean squared gap; the expected calibration error is the mean of the absolute "
+            "gaps.",
+            "One large gap should count no more than two of half its size.",
+            "8.7",
+        ),
+        Misconception(
+            "sum of the gaps",
+            lambda *a: ece(*a, mean=lambda g, n: sum(g)),
+            "You added up the gaps of the bins without weights. With many bins the result can exceed 1.",
+            "Weight each gap by the fraction of the texts in its bin.",
+            "8.7",
+        ),
+        Misconception(
+            "percent instead of a fraction",
+            lambda *a: 100 * ece(*a),
+            "Your result is in percent. Here the error is between 0 and 1.",
+            "What is the largest possible gap?",
+            "8.7",
+        ),
+        Misconception(
+            "all labels' probabilities, not only the predicted one's",
+            lambda p, y, M: sum(
+                ece(p, y, M, believe=lambda p, y, k=k: (p[:, k], y == k)) for k in range(p.size(1))
+            ) / p.size(1),
+            "You computed the error of the probability of every label and took the mean (the classwise error). Here "
+            "only the predicted label of each text counts.",
+            "Each text is in exactly one bin.",
             "8.7",
         ),
         Misconception(
@@ -1038,7 +1333,29 @@ def four_zero(n: int, height: float) -> Tensor:
     return torch.tensor([[height, 0.0]] * n)
 
 
-Z3, Z2 = random(200, 3, seed=11), 1.5 * random(200, 2, seed=12)
+Z3, Z2, Z4 = random(200, 3, seed=11), 1.5 * random(200, 2, seed=12), random(300, 4, seed=13)
+
+
+def unseen_temperatures(seed):
+    N, K = 150 + seed % 100, 3 + seed % 3
+    scale, Z = 2.0 ** (seed % 5 - 1), random(N, K, seed=seed)
+    return [Case(f"{N} texts, logits times {scale}", logits=scale * Z, labels=drawn(Z, seed + 1))]
+
+
+def on_a_grid(taus):
+    """The best temperature of a grid that is too coarse."""
+
+    def best(logits, labels):
+        log_p = (logits.double() / taus.double()[:, None, None]).log_softmax(-1)  # (temperatures, N, K)
+        return float(taus[log_p[:, torch.arange(len(labels)), labels].mean(1).argmax()])
+
+    return best
+
+
+def capped(low, high):
+    """A search between other bounds."""
+    return lambda z, y: min(high, max(low, search(nll(z, y))))
+
 
 fit_temperature = Exercise(
     name="fit_temperature",
@@ -1055,7 +1372,21 @@ fit_temperature = Exercise(
         Case("two hundred texts, logits three times too large", logits=3 * Z3, labels=drawn(Z3, 1)),
         Case("two hundred texts, logits half as large as they should be", logits=Z2 / 2, labels=drawn(Z2, 2)),
         Case("logits eight times too large, and all far from 0", logits=8 * Z3 + 100, labels=drawn(Z3, 3)),
+        Case("logits in the thousands, close to each other", logits=Z2 + 2000, labels=drawn(Z2, 4)),
+        Case("three hundred texts, four labels, τ near 14", logits=14 * Z4, labels=drawn(Z4, 5)),
+        Case(
+            "one confident mistake",
+            logits=torch.cat([Z2, torch.tensor([[60.0, 0.0]])]),
+            labels=torch.cat([drawn(Z2, 8), whole(1)]),
+        ),
+        Case("τ near 0.1", logits=Z3 / 10, labels=drawn(Z3, 6)),
+        Case(
+            "logits that are not contiguous",
+            logits=random(2, 120, seed=14).T,
+            labels=drawn(random(2, 120, seed=14).T, 7),
+        ),
     ],
+    random_cases=unseen_temperatures,
     misconceptions=[
         Misconception(
             "1 / τ instead of τ",
@@ -1101,6 +1432,42 @@ fit_temperature = Exercise(
             "Your τ is never below 1. Most neural networks are overconfident, but not all.",
             "Search between 0.05 and 20.",
             "8.8",
+        ),
+        Misconception(
+            "grid with even steps",
+            on_a_grid(torch.linspace(0.05, 20, 200)),
+            "Your grid has even steps (`linspace`, `arange`). Near 20 they are finer than necessary, and near 0.05 "
+            "they "
+            "are far larger than one percent.",
+            "Each τ of the grid should be a fixed *factor* above the last.",
+            "8.8",
+            variants=tuple(
+                on_a_grid(taus)
+                for taus in (
+                    torch.linspace(0.05, 20, 100),
+                    torch.linspace(0.05, 20, 400),
+                    torch.linspace(0.05, 20, 500),
+                    torch.arange(0.05, 20, 0.05),
+                    torch.arange(0.05, 20, 0.1),
+                    torch.linspace(0.05, 20, 1000),
+                )
+            ),
+        ),
+        Misconception(
+            "grid too coarse",
+            on_a_grid(torch.logspace(math.log10(0.05), math.log10(20), 100)),
+            "Your grid is too coarse: neighboring temperatures differ by more than two percent.",
+            "How many steps of one percent are there from 0.05 to 20?",
+            "8.8",
+            variants=tuple(on_a_grid(torch.logspace(math.log10(0.05), math.log10(20), n)) for n in (20, 50, 101)),
+        ),
+        Misconception(
+            "search too narrow",
+            capped(0.05, 5.0),
+            "You do not search the whole range from 0.05 to 20.",
+            "Which is the largest τ that your search can return, and which the smallest?",
+            "8.8",
+            variants=(capped(0.1, 5.0), capped(0.5, 5.0), capped(0.5, 3.0), capped(0.05, 3.0), capped(0.25, 4.0)),
         ),
         Misconception(
             "mean confidence matched to the accuracy",
@@ -1206,6 +1573,12 @@ def look(find) -> str:
         return sum(p == label for p, label in zip(classifier.predict(texts), labels, strict=True))
 
     if right([text for text, _ in val]) < len(val):
+        marked = [[label for text, label in pairs if word.lower() in words(text)] for pairs in (train, val)]
+        pulls = [labels.count("happy") - labels.count("sad") for labels in marked]  # towards "happy" in train, in val
+        if pulls[0] * pulls[1] < 0:
+            return "the word occurs with one label in train and with the other in val"
+        if not pulls[0]:
+            return "in train the word occurs with both labels equally often, or never"
         return "naive Bayes does not get every held-out text right"
     without = [" ".join(w for w in words(text) if w != word.lower()) for text, _ in val]
     if 2 * right(without) > len(val):
@@ -1251,8 +1624,25 @@ shortcut = Exercise(
         ),
         Misconception(
             "the word occurs with both labels", lambda: make({"happy": "Luckily", "sad": "Luckily"}),
-            "Naive Bayes does not get all of val right: your word says nothing about the label.",
+            "Naive Bayes does not get all of val right: in train your word occurs as often with one label as with the "
+            "other (or never), so it says nothing about the label.",
             "The word must occur with one label only, or much more often with one.", "8.9",
+        ),
+        Misconception(
+            "the word changes sides in the held-out set",
+            lambda: make(val_marks={"happy": "", "sad": "Luckily"}),
+            "In val your word occurs with the other label than in train, so naive Bayes gets val wrong. Such a val "
+            "would "
+            "have been the warning; a shortcut is dangerous because held-out texts from the same source confirm it.",
+            "val must look perfect *with* the word. The deletion, not val, shows what the word was worth.", "8.9",
+        ),
+        Misconception(
+            "the word is outweighed",
+            lambda: ([*make()[0], *[("Tim slept.", "happy")] * 40], *make()[1:]),
+            "Your word occurs mostly with one label, but naive Bayes still does not get all of val right: the other "
+            "words "
+            "of a text, or many more texts of one label, outweigh it.",
+            "Use the same other words, and the same number of texts, for both labels.", "8.9",
         ),
         Misconception(
             "other words also reveal the label", lambda: make({"happy": "Luckily", "sad": "Sadly"}),

@@ -46,7 +46,8 @@ def summaries(hidden_states: Tensor, attention_mask: Tensor, which: str) -> Tens
 
     Every text has at least one real token. Its real tokens are contiguous: all padding is on the left, or all on the
     right, or there is none. The hidden states at padding are meaningless: they may contain any numbers, including
-    infinities and NaN, and must not affect the result.
+    infinities and NaN, and must not affect the result. At a real token an infinity or a NaN is the sign of a bug: it
+    must show in the mean, and not be hidden.
 
     Args:
         hidden_states: (B, T, C).
@@ -104,7 +105,7 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
 
     All logits are divided by one positive number τ before the softmax. Find the τ between 0.05 and 20 with the smallest
     mean cross-entropy -log p(label | text), to within one percent. (As a function of 1/τ this mean is convex, so there
-    is only one minimum. In all test cases it is well inside these bounds.)
+    is only one minimum. In all test cases it is well inside these bounds.) The logits may be in the thousands.
 
     You may use a fine grid, bisection, or gradient descent, as long as the result is accurate enough and takes less
     than five seconds. N is at most a few hundred.
