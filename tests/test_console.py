@@ -1,16 +1,20 @@
 """What is printed: in any encoding, on streams that nobody reads any more, with bars on terminals only."""
 
+import ast
 import errno
 import io
 import os
+import re
 import sys
 import types
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from llmasos import console
+from llmasos.__main__ import main
 from llmasos.cli.cli import run
 from llmasos.console import Output, OutputLost, command, progress_bar, quiet, say, track
 from llmasos.errors import UserError
@@ -187,3 +191,30 @@ def test_a_command_is_named_as_the_user_can_type_it(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "train.py").write_text("a program of the user's")
     assert command("train") == "python -m llmasos train"
+
+
+def texts(module: Path) -> list[str]:
+    """The strings in a module, without its docstrings."""
+    nodes = list(ast.walk(ast.parse(module.read_text(encoding="utf-8"))))
+    docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    constants = [node for node in nodes if isinstance(node, ast.Constant) and id(node) not in docstrings]
+    return [node.value for node in constants if isinstance(node.value, str)]
+
+
+def test_no_text_names_a_script_that_only_a_clone_has():
+    modules = sorted((ROOT / "llmasos").rglob("*.py"))
+    named = [
+        (module.name, text) for module in modules for text in texts(module) if re.search("(train|sample).py", text)
+    ]
+    assert len(modules) > 100 and not named, "`console.command` knows how the command is started here"
+
+
+@pytest.mark.parametrize("arguments", [["train", "--help"], ["sample", "--help"], ["models"], ["train", "no-such"]])
+def test_what_to_type_next_works_where_it_is_typed(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "500")
+    for folder, start in ((ROOT, r"python (train|sample)\.py "), (tmp_path, "python -m llmasos (train|sample) ")):
+        monkeypatch.chdir(folder)
+        with suppress(SystemExit):
+            main(arguments)
+        printed = capsys.readouterr()
+        assert re.search(start, printed.out + printed.err)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llmasos.cli.cli import ArgumentParser
+from llmasos.console import command
 from llmasos.errors import UserError
 from llmasos.hub import load_config
 from llmasos.hub.hub_cache import cache_folder, cached_models
@@ -42,8 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name not in local
     ]
     print(table([HEADING, *rows]))
+    sample, train = command("sample", "NAME"), command("train", "--init-from", "NAME")
     print(
-        f"\nUse any of these names for a model: python sample.py NAME, python train.py --init-from NAME, "
+        f"\nUse any of these names for a model: {sample}, {train}, "
         f'LLMTrainer.from_pretrained("NAME").\nOther models of these families work too: OWNER/NAME is downloaded once '
         f"into {cache_folder()}."
     )

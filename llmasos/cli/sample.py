@@ -15,6 +15,7 @@ from pathlib import Path
 from llmasos.cli.cli import ArgumentParser
 from llmasos.cli.option_flags import add_option_flags, options_of
 from llmasos.cli.terminal import Screen, note, typed_lines
+from llmasos.console import command
 from llmasos.datasets.text_io import read_blocks
 from llmasos.errors import UserError
 from llmasos.generation import BeamOptions, SamplingOptions, generate, stream
@@ -27,26 +28,27 @@ from llmasos.training.checkpoints import read_origin
 from llmasos.training.device import pick_device
 
 EXAMPLES = """examples:
-  python sample.py runs/storyworld --prompt "Once there was"
-  python sample.py storyworld-gpt --prompt "Once there was a shy girl"
-  python sample.py storyworld-chat --temperature 0 --prompt "Tell me a story about Emma and a lantern."
-  python sample.py runs/storyworld --prompt "Anna" --prompt "The old boat" --n 3 --temperature 1 --top-p 0.95
-  python sample.py runs/storyworld --interactive
-  echo "To be, or not" | python sample.py runs/shakespeare --prompt-file -
-  python sample.py runs/translate-storyworld --prompt "Der alte Fischer gab ihr einen Rat."
-  python sample.py runs/bert-storyworld --prompt "Once there was a [MASK] girl."
-  python sample.py runs/qa-storyworld --context story.txt --prompt "Where did Paul live?"
+  {sample} runs/storyworld --prompt "Once there was"
+  {sample} storyworld-gpt --prompt "Once there was a shy girl"
+  {sample} storyworld-chat --temperature 0 --prompt "Tell me a story about Emma and a lantern."
+  {sample} runs/storyworld --prompt "Anna" --prompt "The old boat" --n 3 --temperature 1 --top-p 0.95
+  {sample} runs/storyworld --interactive
+  echo "To be, or not" | {sample} runs/shakespeare --prompt-file -
+  {sample} runs/translate-storyworld --prompt "Der alte Fischer gab ihr einen Rat."
+  {sample} runs/bert-storyworld --prompt "Once there was a [MASK] girl."
+  {sample} runs/qa-storyworld --context story.txt --prompt "Where did Paul live?"
 """
 
 
 def make_parser() -> argparse.ArgumentParser:
     """All flags of the command, with their help."""
+    sample = command("sample")
     parser = ArgumentParser(
-        prog="sample.py",
+        prog=sample,
         description="Use a trained model: a GPT continues the prompt, a Transformer translates or summarizes it, a "
         "BERT fills in each [MASK], a classifier predicts a label, a question-answering model finds the answer in "
         "--context.",
-        epilog=EXAMPLES,
+        epilog=EXAMPLES.format(sample=sample),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from llmasos.cli.cli import ArgumentParser
-from llmasos.console import say
+from llmasos.console import command, say
 from llmasos.tasks.run import run_recipe
 from llmasos.training.named_recipes import RECIPES, named_recipe, or_from_shipped
 from llmasos.training.recipe import add_flags
@@ -32,12 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def make_parser() -> ArgumentParser:
     """All flags of the command, with their help."""
+    train = command("train")
     parser = ArgumentParser(
-        prog="train.py",
-        usage="train.py [RECIPE] [--data PATH|NAME] [--steps N] [--resume] … (every setting below is a flag)",
+        prog=train,
+        usage=f"{train} [RECIPE] [--data PATH|NAME] [--steps N] [--resume] … (every setting below is a flag)",
         description="Train a language model, a classifier, a translator, … "
         "Without arguments: a small GPT on built-in stories.",
-        epilog="Example: python train.py shakespeare --n-layers 6 --optimizer muon",
+        epilog=f"Example: {train} shakespeare --n-layers 6 --optimizer muon",
     )
     parser.add_argument("recipe", nargs="?", help=f"a recipe's name (default: {DEFAULT_RECIPE})")
     parser.add_argument("--list", action="store_true", help="show the recipes with expected results and time, and exit")

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from llmasos.console import command
 from llmasos.errors import UserError
 from llmasos.hub import find_model_folder, load_backbone, load_config, load_tokenizer
 from llmasos.models import Model, ModelConfig
@@ -40,6 +41,6 @@ def find_pretrained(init_from: str) -> Path:
         if path.parent.name == "runs" and path.name in RECIPES and not path.exists():
             raise UserError(
                 f"this recipe starts from the model in {init_from}, which is not there yet; make it first: "
-                f"python train.py {path.name}"
+                + command("train", path.name)
             ) from error
         raise

@@ -13,6 +13,7 @@ nobody else has left one (`lost_connection`): a process that was killed cannot.
 import hashlib
 import os
 import platform
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -24,10 +25,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from llmasos.console import command
 from llmasos.errors import UserError, shown
 
 TIMEOUT = timedelta(minutes=10)  # without a sign of the other processes
-USE_TORCHRUN = "start several processes with `torchrun --nproc-per-node N train.py …`, or unset WORLD_SIZE"
 DISCONNECTED = ("Connection closed", "Connection reset", "Broken pipe", "Timed out waiting", "Socket closed")  # of gloo
 REPORTS = "llmasos/reports"  # the number of error messages, in the table of keys that the processes share
 
@@ -75,7 +76,9 @@ class DistributedContext:
             return model
         device = next(model.parameters()).device
         devices = [device.index] if device.type == "cuda" else None
-        return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)  # buffers never change
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # new versions of torch have another name for the last one
+            return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)  # buffers never change
 
 
 def init_distributed(device_type: str) -> DistributedContext:
@@ -92,7 +95,7 @@ def init_distributed(device_type: str) -> DistributedContext:
     context = DistributedContext(rank, size, read_variable("LOCAL_RANK", at_least=0, at_most=rank))
     read_variable("MASTER_PORT", at_least=1, at_most=2**16 - 1)
     if not os.environ.get("MASTER_ADDR"):
-        raise UserError(f"WORLD_SIZE is {size}, but MASTER_ADDR is not set; {USE_TORCHRUN}.")
+        raise UserError(f"WORLD_SIZE is {size}, but MASTER_ADDR is not set; {use_torchrun()}.")
     if device_type == "cuda":
         processes = int(os.environ.get("LOCAL_WORLD_SIZE", size))
         if processes > torch.cuda.device_count():
@@ -112,21 +115,27 @@ def init_distributed(device_type: str) -> DistributedContext:
     except (RuntimeError, ValueError) as error:
         raise UserError(
             f"process {rank} of {size} did not find the others at {os.environ['MASTER_ADDR']}:"
-            f"{os.environ['MASTER_PORT']} ({str(error).splitlines()[0][:200]}); {USE_TORCHRUN}."
+            f"{os.environ['MASTER_PORT']} ({str(error).splitlines()[0][:200]}); {use_torchrun()}."
         ) from error
     return context
+
+
+def use_torchrun() -> str:
+    """What to do about an environment that is not torchrun's."""
+    train = command("train").removeprefix("python ")
+    return f"start several processes with `torchrun --nproc-per-node N {train} …`, or unset WORLD_SIZE"
 
 
 def read_variable(name: str, at_least: int, at_most: int, default: int | None = None) -> int:
     """A whole number from the environment. Raises UserError if it is missing, no number, or out of range."""
     text = os.environ.get(name, "" if default is None else str(default))
     if not text:
-        raise UserError(f"WORLD_SIZE is {os.environ.get('WORLD_SIZE')}, but {name} is not set; {USE_TORCHRUN}.")
+        raise UserError(f"WORLD_SIZE is {os.environ.get('WORLD_SIZE')}, but {name} is not set; {use_torchrun()}.")
     is_number = text.isascii() and text.isdigit() and len(text) < 10
     if not is_number or not at_least <= int(text) <= at_most:
         raise UserError(
             f"the environment variable {name} is {shown(text)}; it must be a whole number from {at_least} to "
-            f"{at_most}: {USE_TORCHRUN}."
+            f"{at_most}: {use_torchrun()}."
         )
     return int(text)
 

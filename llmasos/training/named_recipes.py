@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llmasos.console import command
 from llmasos.errors import UserError, nearest
 from llmasos.training.recipe import MODEL_SIZES, SET_BY_INIT, Recipe, make_recipe, refuse_set_by_init
 
@@ -244,7 +245,7 @@ def named_recipe(name: str, **changes: Any) -> Recipe:
         UserError: there is no recipe with that name, a setting is out of range, or it contradicts another one.
     """
     if name not in RECIPES:
-        hint = nearest(name, RECIPES) or "; python train.py --list describes them."
+        hint = nearest(name, RECIPES) or f"; {command('train', '--list')} describes them."
         raise UserError(f"there is no recipe {name!r} (there are: {', '.join(RECIPES)}){hint}")
     settings = RECIPES[name].settings
     if changes.get("init_from") is not None:
@@ -265,5 +266,5 @@ def or_from_shipped(recipe: Recipe, say: Callable[[str], None]) -> Recipe:
     if run not in SHIPPED or Path(run).exists():
         return recipe
     say(f"{run} is not there, so this run starts from {SHIPPED[run]}, which comes with llmasos; to start from a model "
-        f"of your own, first run: python train.py {Path(run).name}")  # fmt: skip
+        f"of your own, first run: {command('train', Path(run).name)}")  # fmt: skip
     return recipe.replace(init_from=SHIPPED[run])

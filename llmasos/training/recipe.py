@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmasos.capabilities import TASKS
+from llmasos.console import command
 from llmasos.errors import UserError, nearest
 from llmasos.models.config import LARGEST
 from llmasos.models.presets import PRESETS
@@ -229,7 +230,8 @@ def check_names(names: Collection[str], *others: str) -> None:
     known = [*(name for name, _, _ in settings()), *others]
     for name in names:
         if name not in known:
-            raise UserError(f"there is no setting {name!r}{nearest(name, known) or '; train.py --help lists them.'}")
+            hint = nearest(name, known) or f"; {command('train', '--help')} lists them."
+            raise UserError(f"there is no setting {name!r}{hint}")
 
 
 def make_recipe(**values: Any) -> Recipe:

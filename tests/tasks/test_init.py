@@ -207,7 +207,7 @@ def test_the_sizes_that_a_recipe_names_give_way_to_init_and_its_other_settings_s
 CLASSIFY = TASKS["classify"]
 WRONG = {
     "not made yet": (
-        (*CLASSIFY, "--init-from", "runs/bert-storyworld"), "make it first: python train.py bert-storyworld"),
+        (*CLASSIFY, "--init-from", "runs/bert-storyworld"), "make it first: python -m llmasos train bert-storyworld"),
     "no recipe's": ((*CLASSIFY, "--init-from", "runs/nothing"), "there is no folder runs/nothing"),
     "no model": ((*CLASSIFY, "--init-from", "cache"), "neither a run nor a model"),
     "sizes": ((*CLASSIFY, "--init-from", "runs/bert", "--d-model", "64"), "d_model cannot be changed"),

@@ -6,9 +6,9 @@ line is the verdict.
 
 import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from llmasos.cli.cli import ArgumentParser
+from llmasos.console import command
 from llmasos.tools.doctor import software
 from llmasos.tools.doctor.check import PROBLEM, WARNING, Check
 
@@ -76,5 +76,4 @@ def verdict(checks: list[Check]) -> str:
         return f"Not ready: fix {', '.join(problems)} (see → above), then run  python -m llmasos doctor  again."
     n_warnings = sum(check.status == WARNING for check in checks)
     warnings = f" ({n_warnings} warnings above do not prevent it)" if n_warnings else ""
-    train = "python train.py" if Path("train.py").is_file() else "python -m llmasos train"
-    return f"Ready to train{warnings}. Next: {train}"
+    return f"Ready to train{warnings}. Next: {command('train')}"

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+from llmasos.console import command
 from llmasos.tools.doctor.check import OK, PROBLEM, WARNING, Check, reason
 
 OLDEST_PYTHON = "3.10"
@@ -87,7 +88,7 @@ def compiler(device: str, try_it: bool) -> Iterator[Check]:
     """
     path = find_compiler()
     if path is None:
-        value = "no C++ compiler: train.py --compile would train without compiling"
+        value = f"no C++ compiler: {command('train', '--compile')} would train without compiling"
         yield Check("compiler", WARNING, value, COMPILER_ADVICE)
         return
     yield Check("compiler", OK, path)
