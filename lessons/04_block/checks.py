@@ -73,6 +73,17 @@ ONE = {"gain": torch.ones(4), "bias": torch.zeros(4)}
 STEEP = {"gain": tensor([1, 2, 3, 4]), "bias": tensor([10, 20, 30, 40])}
 WIDE = {"gain": random(6, seed=1), "bias": random(6, seed=2)}
 
+
+def random_features(seed: int) -> list[Case]:
+    """Features of random sizes, far from constant."""
+    generator = torch.Generator().manual_seed(seed)
+    B, T, C = torch.randint(1, 9, (3,), generator=generator).tolist()
+    C += 2
+    x = torch.randn(B, T, C, generator=generator) + torch.linspace(-3, 3, C)
+    learned = {"gain": torch.randn(C, generator=generator), "bias": torch.randn(C, generator=generator)}
+    return [Case("a batch", x=x, **learned, eps=1e-5), Case("one text", x=x[0] * 3, **learned, eps=0.1 + seed % 5)]
+
+
 layer_norm = Exercise(
     name="layer_norm",
     asks="Normalize each position's features to mean 0 and variance 1, then multiply by gain and add bias.",
@@ -87,7 +98,20 @@ layer_norm = Exercise(
         Case("a position whose features are all equal", x=tensor([[7, 7, 7, 7], [1, 5, 1, 5]]), **STEEP, eps=0.5),
         Case("a batch of two texts, three positions each", x=random(2, 3, 6, seed=3) * 2 + 1, **WIDE, eps=1e-5),
         Case("small features and an eps of 0.01", x=random(3, 1, 6, seed=4) * 0.1 + 2, **WIDE, eps=0.01),
+        Case("as many positions as features", x=random(6, 6, seed=5), **WIDE, eps=1e-5),
+        Case("tiny features and an eps of 1e-12", x=tensor([[1, 1, 5, 5]]) * 1e-4, **STEEP, eps=1e-12),
+        Case("a single position without further dimensions", x=tensor([1, 1, 5, 5]), **STEEP, eps=1e-6),
+        Case("four dimensions", x=random(2, 2, 3, 6, seed=6), **WIDE, eps=1e-5),
+        Case("a transposed x, not contiguous", x=random(6, 3, 2, seed=7).permute(2, 1, 0), **WIDE, eps=1e-5),
+        Case("a single feature", x=tensor([[3], [-2]]), gain=tensor([2]), bias=tensor([7]), eps=1e-5),
+        Case(
+            "positions of different variance, eps between them",
+            x=tensor([[0, 2, 0, 2], [0, 200, 0, 200]]),
+            **STEEP,
+            eps=3.0,
+        ),
     ],
+    random_cases=random_features,
     misconceptions=[
         Misconception(
             "variance divided by C - 1",
@@ -222,6 +246,55 @@ layer_norm = Exercise(
             "If all of x doubles, the output should not change. Does yours?",
             "4.4",
         ),
+        Misconception(
+            "gain and bias swapped",
+            lambda x, gain, bias, eps: norm(x, bias, gain, eps),
+            "You multiplied by the bias and added the gain.",
+            "Check the order of the arguments.",
+            "4.4",
+        ),
+        Misconception(
+            "only the mean divided: a missing bracket",
+            lambda x, gain, bias, eps: (
+                (x - x.mean(-1, True) / (x.var(-1, unbiased=False, keepdim=True) + eps).sqrt()) * gain + bias
+            ),
+            "You divided the mean by the standard deviation and subtracted the quotient: / comes before -.",
+            "Which brackets does the numerator need?",
+            "4.4",
+        ),
+        Misconception(
+            "centered, but divided by the root of the mean square of x",
+            lambda x, gain, bias, eps: (x - x.mean(-1, True)) / (x.square().mean(-1, True) + eps).sqrt() * gain + bias,
+            "You centered the numerator, but the squares in the denominator are those of x itself. Features far from 0 "
+            "then come out nearly 0.",
+            "The variance is the mean of the squared *deviations*.",
+            "4.4",
+        ),
+        Misconception(
+            "sum of squares instead of their mean",
+            lambda x, gain, bias, eps: (
+                (x - x.mean(-1, True)) / ((x - x.mean(-1, True)).square().sum(-1, True) + eps).sqrt() * gain + bias
+            ),
+            "You divided by the length of the centered vector: the root of the sum of squares, not of their mean. The "
+            "wider the model, the smaller your features.",
+            "What is the variance of your output, before gain and bias?",
+            "4.4",
+        ),
+        Misconception(
+            "mean absolute deviation instead of the standard deviation",
+            lambda x, gain, bias, eps: (
+                (x - x.mean(-1, True)) / ((x - x.mean(-1, True)).abs().mean(-1, True) ** 2 + eps).sqrt() * gain + bias
+            ),
+            "You took the mean of the absolute deviations. That is a measure of spread, too, but not the one of the "
+            "formula.",
+            "First square the deviations, then take their mean, then the root.",
+            "4.4",
+            variants=(
+                lambda x, gain, bias, eps: (
+                    (x - x.mean(-1, True)) / ((x - x.mean(-1, True)).abs().mean(-1, True) + eps) * gain + bias
+                ),
+            ),
+        ),
     ],
     accepted={
         "loops": norm_by_loops,
@@ -271,6 +344,15 @@ def by_shapes(V, T, C, L, H, tied):
     return int(sum(np.prod(shape) for shape in shapes))
 
 
+def random_sizes(seed: int) -> list[Case]:
+    """Two models of random sizes."""
+    H, width, L = 1 + seed % 4, 1 + seed % 13, 2 + seed % 9
+    return [
+        Case("tied", V=50 + seed % 101, T=9 + seed % 31, C=H * width, L=L, H=H, tied=True),
+        Case("untied", V=70 + seed % 103, T=5 + seed % 29, C=2 * H * width, L=L + 1, H=H, tied=False),
+    ]
+
+
 n_parameters = Exercise(
     name="n_parameters",
     asks="Count the parameters of a GPT: embeddings, positions, blocks with biases and norms, final norm, output.",
@@ -286,7 +368,10 @@ n_parameters = Exercise(
         Case("three blocks, tied", V=100, T=20, C=10, L=3, H=5, tied=True),
         Case("three blocks, untied", V=100, T=20, C=10, L=3, H=5, tied=False),
         Case("GPT-2", V=50257, T=1024, C=768, L=12, H=12, tied=True),
+        Case("more than 2³¹: GPT-3, untied", V=50257, T=2048, C=12288, L=96, H=96, tied=False),
+        Case("one token, one position, one head of width 7", V=1, T=1, C=7, L=2, H=1, tied=False),
     ],
+    random_cases=random_sizes,
     misconceptions=[
         Misconception(
             "no biases",
@@ -428,6 +513,29 @@ n_parameters = Exercise(
             "Read the last line of the docstring's list of what to count.",
             "4.8",
         ),
+        Misconception(
+            "only one head counted",
+            lambda V, T, C, L, H, tied: size(V, T, C, L, tied, attention=0, biases=5) + L * 4 * (C + 1) * (C // H),
+            "You counted the projections of one head, C → C / H. All H heads together need C → C.",
+            "How many heads are there, and how wide are they together?",
+            "4.8",
+        ),
+        Misconception(
+            "position embeddings in every block",
+            lambda V, T, C, L, H, tied: size(V, T, C, L, tied, positions=L),
+            "You counted the learned positions once for each block. They are added to the token embeddings once, "
+            "before the first block.",
+            "Which parts of the model exist L times, and which once?",
+            "4.7",
+        ),
+        Misconception(
+            "token embeddings not counted",
+            lambda V, T, C, L, H, tied: size(V, T, C, L, tied, embeddings=0 if tied else 1),
+            "You did not count the table of token embeddings, V rows of C.",
+            "Where does a token's vector come from, before the first block?",
+            "4.8",
+            variants=(lambda V, T, C, L, H, tied: size(V, T, C, L, tied, embeddings=0),),
+        ),
     ],
     accepted={
         "built from torch's layers": built,
@@ -505,6 +613,14 @@ def waves_by_rotation(T, C):
     return torch.stack(rows)
 
 
+def random_tables(seed: int) -> list[Case]:
+    """Two tables of random sizes."""
+    return [
+        Case("more positions", T=9 + seed % 30, C=2 + 2 * (seed % 7)),
+        Case("more features", T=4 + seed % 5, C=16 + 2 * (seed % 11)),
+    ]
+
+
 sinusoidal = Exercise(
     name="sinusoidal",
     asks="Compute sinusoidal position vectors: sin(p / 10000^(2i/C)) at feature 2i, the cosine of the same angle at "
@@ -518,7 +634,11 @@ sinusoidal = Exercise(
         Case("four positions, four features", T=4, C=4),
         Case("five positions, eight features", T=5, C=8),
         Case("forty positions, six features", T=40, C=6),
+        Case("one position, six features", T=1, C=6),
+        Case("a hundred positions, thirty features", T=100, C=30),
+        Case("six positions, GPT-2's width", T=6, C=768),
     ],
+    random_cases=random_tables,
     misconceptions=[
         Misconception(
             "sines and cosines in halves, not interleaved",
@@ -608,6 +728,47 @@ sinusoidal = Exercise(
             "The result is (T, C).",
             "4.7",
         ),
+        Misconception(
+            "the whole quotient raised to the power",
+            lambda T, C: woven(
+                *(
+                    f((torch.arange(T).double()[:, None] / 10000) ** (2 * torch.arange(C // 2) / C))
+                    for f in (torch.sin, torch.cos)
+                )
+            ),
+            "You raised p / 10000 to the power 2i / C. Only 10000 has the exponent; the position is divided by the "
+            "result.",
+            "Which brackets does your line need?",
+            "4.7",
+        ),
+        Misconception(
+            "10000 multiplied by the exponent",
+            lambda T, C: woven(
+                *(
+                    f(torch.arange(T).double()[:, None] / (10000 * (2 * torch.arange(C // 2) / C)).clamp(min=1))
+                    for f in (torch.sin, torch.cos)
+                )
+            ),
+            "You multiplied 10000 by 2i / C. It is a power: the wavelengths grow by the same *factor* from pair to "
+            "pair.",
+            "What is 10000 to the power of 0?",
+            "4.7",
+            variants=(
+                lambda T, C: woven(
+                    *(
+                        f(torch.arange(T).double()[:, None] / (10000 * (2 * torch.arange(C // 2) / C)))
+                        for f in (torch.sin, torch.cos)
+                    )
+                ),
+            ),
+        ),
+        Misconception(
+            "angles rounded down",
+            lambda T, C: woven(waves(T, C).floor().sin(), waves(T, C).floor().cos()),
+            "You divided with // , which rounds the angles down to whole numbers. Slow waves then stand still.",
+            "Angles are real numbers: / instead of //.",
+            "4.7",
+        ),
     ],
     accepted={
         "loops": waves_by_loops,
@@ -654,8 +815,8 @@ def two_streams(x, attention, feed_forward, norm_1, norm_2):
 
 
 def list_of_parts(x, attention, feed_forward, norm_1, norm_2):
-    for part, norm in ((attention, norm_1), (feed_forward, norm_2)):
-        x = part(norm(x)) + x
+    for part, before in ((attention, norm_1), (feed_forward, norm_2)):
+        x = part(before(x)) + x
     return x
 
 
@@ -670,16 +831,48 @@ def toy_with_past(f, x):
 
 def real_parts(f, x, w, up, down, gain):
     """Norms, causal attention with one head, and a feed-forward."""
-    T = x.size(1)
+    T, C = x.shape[1:]
 
     def attention(h):
         scores = (h @ h.mT).masked_fill(~torch.ones(T, T, dtype=torch.bool).tril(), -math.inf)
         return scores.softmax(dim=-1) @ h @ w
 
     def plain(h):
-        return norm(h, 1.0, 0.0, 1e-5)
+        return F.layer_norm(h, (C,))
 
     return f(x, attention, lambda h: (h @ up).relu() @ down, plain, lambda h: plain(h) * gain)
+
+
+def counted(f, x):
+    """Return the block's output, and a sentence about how often its parts were called."""
+    calls = dict.fromkeys(("attention", "feed_forward", "norm_1", "norm_2"), 0)
+
+    def part(name, function):
+        def call(h):
+            calls[name] += 1
+            return function(h)
+
+        return call
+
+    parts = (lambda h: h + 10, lambda h: h * h, lambda h: 2 * h, lambda h: 3 * h)
+    y = f(x, *(part(name, function) for name, function in zip(calls, parts, strict=True)))
+    if set(calls.values()) == {1}:
+        return [y, "each part is called once"]
+    return [y, "a part is not called" if 0 in calls.values() else "a part is called more than once"]
+
+
+def random_streams(seed: int) -> list[Case]:
+    """A stream and matrices of random sizes."""
+    generator = torch.Generator().manual_seed(seed)
+    B, T, C = torch.randint(1, 7, (3,), generator=generator).tolist()
+    C += 2
+    x = torch.randn(B, T, C, generator=generator) + torch.linspace(-2, 2, C)
+    w, up, down = (torch.randn(*size, generator=generator) / C for size in ((C, C), (C, 2 * C), (2 * C, C)))
+    gain = torch.randn(C, generator=generator)
+    return [
+        Case("real parts", run=real_parts, x=x, w=w, up=up, down=down, gain=gain),
+        Case("simple parts, counted", run=counted, x=x),
+    ]
 
 
 REAL = {
@@ -702,7 +895,10 @@ block = Exercise(
         ),
         Case("real attention, feed-forward and norms", run=real_parts, x=random(2, 3, 4, seed=1), **REAL),
         Case("the same with a larger stream", run=real_parts, x=random(1, 5, 4, seed=6) * 8, **REAL),
+        Case("how often the parts of the first case are called", run=counted, x=tensor([[[1, 2]]])),
+        Case("a transposed stream, not contiguous", run=real_parts, x=random(4, 3, 2, seed=7).permute(2, 1, 0), **REAL),
     ],
+    random_cases=random_streams,
     misconceptions=[
         Misconception(
             "no residual connections",
@@ -824,6 +1020,37 @@ block = Exercise(
             "Write down the sum that the block returns. It has three terms: x, and the outputs of the two parts.",
             "4.5",
         ),
+        Misconception(
+            "a part called more than once",
+            lambda x, a, f, n1, n2: x + a(n1(x)) + f(n2(x + a(n1(x)))),
+            "The numbers are right, but you computed a part twice: twice the work, and, with dropout in it, two "
+            "different results in one block.",
+            "Give the stream after attention its own variable.",
+            "4.5",
+        ),
+        Misconception(
+            "the incoming stream is missing from the result",
+            lambda x, a, f, n1, n2: (y := a(n1(x))) + f(n2(x + y)),
+            "You returned the outputs of the two parts without the stream that came in. The direct path through the "
+            "block is cut.",
+            "Write down the sum that the block returns. It has three terms.",
+            "4.3",
+        ),
+        Misconception(
+            "norm_2 applied to the output of norm_1",
+            lambda x, a, f, n1, n2: x + (y := a(h := n1(x))) + f(n2(h + y)),
+            "The second half reads the normalized copy that attention has read, instead of the stream.",
+            "Each half makes its own copy of the *stream*.",
+            "4.5",
+            variants=(lambda x, a, f, n1, n2: x + a(h := n1(x)) + f(n2(h)),),
+        ),
+        Misconception(
+            "stream and contribution averaged",
+            lambda x, a, f, n1, n2: ((y := (x + a(n1(x))) / 2) + f(n2(y))) / 2,
+            "You took the mean of the stream and each contribution. Every block leaves only a quarter of what came in.",
+            "The residual connection adds. What happens to the gradient if you halve at every step?",
+            "4.3",
+        ),
     ],
     accepted={
         "a loop over the halves": list_of_parts,
@@ -907,10 +1134,10 @@ def loss_by_moved_ids(logits, ids, attention_mask):
     return F.cross_entropy(logits.transpose(1, 2), targets)
 
 
-def softmax_then_log_chosen(logits, ids, attention_mask):
+def softmax_then_log_chosen(logits, ids, attention_mask, small=0.0):
     """The same with the padding left out by indexing, so that no infinity is multiplied by 0."""
     p = logits[:, :-1].softmax(-1).gather(-1, ids[:, 1:, None])[..., 0]
-    return -p.log()[attention_mask[:, 1:]].mean()
+    return -(p + small).log()[attention_mask[:, 1:]].mean()
 
 
 def exponentials_and_log(logits, ids, attention_mask):
@@ -928,6 +1155,21 @@ ALL = torch.ones(1, 3, dtype=torch.bool)
 SHORT = torch.tensor([[True, True, True, True, True], [True, True, False, False, False]])
 LONELY = torch.tensor([[True, True, True, False], [True, False, False, False], [True, True, True, True]])
 WORDS = torch.tensor([[2, 0, 1, 0, 2], [1, 2, 0, 0, 0]])
+
+
+def random_texts(seed: int) -> list[Case]:
+    """Rows of random lengths, padded with random ids."""
+    generator = torch.Generator().manual_seed(seed)
+    B, T, V = 2 + seed % 3, 3 + seed % 6, 2 + seed % 8
+    lengths = torch.randint(1, T + 1, (B,), generator=generator)
+    lengths[0] = T
+    ids = torch.randint(V, (B, T), generator=generator)
+    logits = torch.randn(B, T, V, generator=generator) * 2
+    return [
+        Case("rows of different lengths", logits=logits, ids=ids, attention_mask=torch.arange(T) < lengths[:, None]),
+        Case("no padding", logits=logits * 50, ids=ids, attention_mask=torch.ones(B, T, dtype=torch.bool)),
+    ]
+
 
 next_token_loss = Exercise(
     name="next_token_loss",
@@ -964,7 +1206,32 @@ next_token_loss = Exercise(
             ids=torch.tensor([[1, 2, 3, 4], [5, 4, 5, 0]]),
             attention_mask=torch.ones(2, 4, dtype=torch.bool),
         ),
+        Case(
+            "very large logits",
+            logits=random(1, 4, 6, seed=4) * 3000,
+            ids=torch.tensor([[1, 2, 3, 4]]),
+            attention_mask=torch.ones(1, 4, dtype=torch.bool),
+        ),
+        Case(
+            "padding with other ids than 0, and a row of padding only",
+            logits=random(3, 4, 5, seed=5),
+            ids=torch.tensor([[0, 0, 3, 4], [2, 4, 1, 0], [3, 3, 3, 3]]),
+            attention_mask=torch.tensor([[True, True, False, False], [True] * 4, [False] * 4]),
+        ),
+        Case(
+            "as many predictions as tokens in the vocabulary",
+            logits=random(2, 4, 3, seed=6),
+            ids=torch.tensor([[0, 2, 1, 1], [1, 0, 2, 0]]),
+            attention_mask=torch.tensor([[True] * 4, [True, True, True, False]]),
+        ),
+        Case(
+            "a vocabulary of one, and transposed logits, not contiguous",
+            logits=random(1, 3, 2, seed=7).permute(2, 1, 0),
+            ids=torch.zeros(2, 3, dtype=torch.long),
+            attention_mask=torch.tensor([[True, True, False], [True, True, True]]),
+        ),
     ],
+    random_cases=random_texts,
     misconceptions=[
         Misconception(
             "labels not shifted",
@@ -1155,6 +1422,51 @@ next_token_loss = Exercise(
             "`transpose(1, 2)` swaps the dimensions; or flatten batch and time together.",
             "4.9",
         ),
+        Misconception(
+            "a small number inside the logarithm",
+            lambda logits, ids, attention_mask: softmax_then_log_chosen(logits, ids, attention_mask, 1e-9),
+            "You added a small number to the probability so that the logarithm is never infinite. But then the loss "
+            "can never be larger than about 20 either, and a model that is very wrong gets no gradient.",
+            "`log_softmax` needs no such number.",
+            "4.9",
+            variants=tuple(
+                lambda logits, ids, attention_mask, small=small: softmax_then_log_chosen(
+                    logits, ids, attention_mask, small
+                )
+                for small in (1e-6, 1e-7, 1e-8, 1e-10, 1e-12, 1e-30)
+            ),
+        ),
+        Misconception(
+            "cross_entropy of (B, T, V) without flattening",
+            lambda logits, ids, attention_mask: mean_of(
+                F.cross_entropy(logits[:, :-1], ids[:, 1:], reduction="none"), attention_mask[:, 1:]
+            ),
+            "You passed logits (B, T, V) to cross_entropy. It takes dimension 1 for the classes, which is T here: an "
+            "error, or, if T and V happen to be equal, wrong numbers without one.",
+            "Flatten batch and time: one row for each prediction. Or move V to dimension 1.",
+            "4.9",
+        ),
+        Misconception(
+            "averaged over the vocabulary, too",
+            lambda logits, ids, attention_mask: mean_of(*shifted(logits, ids, attention_mask)) / logits.size(-1),
+            "You divided by the size of the vocabulary as well. (The mean of a product with a one-hot matrix counts "
+            "all its zeros.)",
+            "How many numbers does one prediction contribute to the sum?",
+            "4.9",
+        ),
+        Misconception(
+            "logits masked instead of losses",
+            lambda logits, ids, attention_mask: shifted(logits * attention_mask.roll(-1, 1)[..., None], ids, ids)[
+                0
+            ].mean(),
+            "You set the logits of padding to 0. These predictions are then uniform, but they still count, with ln V "
+            "each.",
+            "A prediction without a target must not be in the sum, nor in the count.",
+            "4.9",
+            variants=(
+                lambda logits, ids, attention_mask: shifted(logits * attention_mask[..., None], ids, ids)[0].mean(),
+            ),
+        ),
     ],
     accepted={
         "loops, logsumexp": loss_by_loops,
@@ -1186,7 +1498,8 @@ next_token_loss = Exercise(
 
 def look(find, ids, V) -> str:
     """Return a verdict on the student's logits."""
-    logits = find(ids.clone(), V)
+    text = ids.clone()
+    logits, ids = find(ids, V), text
     T = len(ids)
     if not torch.is_tensor(logits) or logits.dim() != 2 or not logits.is_floating_point():
         return "this is not a floating-point tensor (T, V)"
@@ -1200,8 +1513,7 @@ def look(find, ids, V) -> str:
         return "the logits contain NaN or an infinity"
     logits = logits.detach().double()
     same, next_, before = (
-        float(surprise(a[None], b[None]).mean())
-        for a, b in ((logits, ids), (logits[:-1], ids[1:]), (logits[1:], ids[:-1]))
+        float(F.cross_entropy(a, b)) for a, b in ((logits, ids), (logits[:-1], ids[1:]), (logits[1:], ids[:-1]))
     )
     if same < 0.01:
         return "fine" if next_ > math.log(V) else "the true next-token loss is not above ln V"
@@ -1234,6 +1546,17 @@ def cheating_by_loops(ids, V):
 TEXT = torch.tensor([0, 1, 2, 1])
 LONG = torch.tensor([3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7])
 
+
+def random_ids(seed: int) -> list[Case]:
+    """Texts in which no token occurs twice in a row."""
+    generator = torch.Generator().manual_seed(seed)
+    cases = []
+    for V in (3 + seed % 17, 2000 + seed):
+        steps = torch.randint(1, V, (4 + seed % 11,), generator=generator)
+        cases.append(Case(f"a vocabulary of {V}", run=look, ids=steps.cumsum(0) % V, V=V))
+    return cases
+
+
 too_good = Exercise(
     name="too_good",
     asks="Make logits for which the unshifted loss is below 0.01 and the true next-token loss is above ln V.",
@@ -1244,7 +1567,9 @@ too_good = Exercise(
         Case("vocabulary of two", run=look, ids=torch.tensor([0, 1, 0, 1, 0]), V=2),
         Case("fourteen tokens, vocabulary of ten", run=look, ids=LONG, V=10),
         Case("a large vocabulary", run=look, ids=LONG * 11, V=2000),
+        Case("GPT-2's vocabulary, two tokens", run=look, ids=torch.tensor([50256, 0]), V=50257),
     ],
+    random_cases=random_ids,
     misconceptions=[
         Misconception(
             "logits for the next token",
@@ -1262,7 +1587,11 @@ too_good = Exercise(
             "0.99. (Did you write probabilities? These are logits.)",
             "How much larger than V - 1 others must one logit be for a probability above 0.99?",
             "4.9",
-            variants=(lambda ids, V: hot(ids, V, 3.0), lambda ids, V: hot(ids, V, 0.9) + 0.1 / V),
+            variants=(
+                lambda ids, V: hot(ids, V, 3.0),
+                lambda ids, V: hot(ids, V, 10.0),
+                lambda ids, V: hot(ids, V, 0.9) + 0.1 / V,
+            ),
         ),
         Misconception(
             "log of zero",
@@ -1315,6 +1644,21 @@ too_good = Exercise(
             lambda ids, V: hot(ids, V).T.contiguous(),
             "You made one row per token of the vocabulary; it should be one row per position.",
             "The result is (T, V).",
+            "4.9",
+        ),
+        Misconception(
+            "confident in the same token everywhere",
+            lambda ids, V: hot(ids[:1].expand(len(ids)), V),
+            "Every row prefers the same token, whatever the text is.",
+            "Position t has to prefer ids[t]: another token in each row.",
+            "4.9",
+        ),
+        Misconception(
+            "current and next token equally likely",
+            lambda ids, V: hot(ids, V) + hot(ids.roll(-1), V),
+            "You made both the current and the next token likely, so each gets about a half. Your friend's loss is "
+            "then ln 2, and so is the true one.",
+            "Your friend's loss has to fall to 0, and the true one has to grow.",
             "4.9",
         ),
     ],
