@@ -26,7 +26,8 @@ def layer_norm(x: Tensor, gain: Tensor, bias: Tensor, eps: float) -> Tensor:
     feature c by gain[c]; add bias[c].
 
     Args:
-        x: (…, C): any number of dimensions, the features last; both (T, C) and (B, T, C) occur.
+        x: (…, C): any number of dimensions, the features last; (C,), (T, C) and (B, T, C) occur. Not necessarily
+            contiguous in memory (it may be a transposed tensor).
         gain: (C,).
         bias: (C,).
         eps: a small number that keeps the root away from zero. Use the one that is passed in.
@@ -115,7 +116,8 @@ def next_token_loss(logits: Tensor, ids: Tensor, attention_mask: Tensor) -> Tens
         logits: (B, T, V), any real numbers.
         ids: (B, T) integers, the tokens that the model has read.
         attention_mask: (B, T) booleans. False = padding, at the end of short rows. (Its id is an ordinary number,
-            usually 0, and means nothing.) At least one prediction has a real target.
+            usually 0, and means nothing.) A row may be padding only, but at least one prediction of the batch has a
+            real target.
 
     Returns:
         A tensor without dimensions, through which the gradient flows back to the logits.

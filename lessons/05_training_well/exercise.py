@@ -81,7 +81,7 @@ def adamw_step(
     is added after the bias correction and outside the root. The decay does not enter either running mean.
 
     Args:
-        w: the parameter, of any shape.
+        w: the parameter, of any shape, contiguous in memory or not (a transposed tensor).
         gradient: the gradient of the loss with respect to w, same shape.
         m, v: the running means of the gradient and of its square after step t - 1, same shape; zeros before step 1.
         t: the step, counted from 1.
