@@ -52,7 +52,7 @@ def attend(make, attention_mask: Tensor, x: Tensor) -> Tensor | str:
         fits = False
     if not fits:
         return f"a mask of shape {tuple(mask.shape)} does not broadcast to (B, H, T, T) = {(B, H, T, T)}"
-    scores = (x @ x.transpose(-2, -1) / math.sqrt(x.size(-1))).masked_fill(~mask, -math.inf)
+    scores = (x @ x.transpose(-2, -1) / math.sqrt(x.size(-1))).masked_fill(~mask, -math.inf)  # (B, H, T, T)
     return (scores.softmax(-1).nan_to_num() @ x).transpose(1, 2)[attention_mask]
 
 
@@ -61,6 +61,18 @@ def by_lengths(attention_mask: Tensor) -> Tensor:
     for row in attention_mask:
         rows.append([[[bool(row[s]) for s in range(len(row))] for _ in range(len(row))]])
     return torch.tensor(rows)
+
+
+def padding_mask_cases(seed: int) -> list[Case]:
+    generator, cases = random.Random(seed), []
+    for _ in range(2):
+        B, H, T = generator.randint(2, 6), generator.randint(1, 4), generator.randint(6, 12)
+        rows = [["T", *generator.choices("TF", k=T - 1)] for _ in range(B)]
+        for letters in rows:
+            generator.shuffle(letters)
+        x = 2 * normal(B, H, T, 4, seed=seed)
+        cases.append(Case(f"{B} rows of {T}, {H} heads", attend, attention_mask=booleans(*map("".join, rows)), x=x))
+    return cases
 
 
 ONE_HOT = torch.eye(3).expand(1, 1, 3, 3) * 3
@@ -86,7 +98,19 @@ padding_mask = Exercise(
             "four rows, three heads", attend, attention_mask=booleans("TTTTT", "TFFFF", "TTTFF", "TTFFF"),
             x=normal(4, 3, 5, 4, seed=3),
         ),
+        Case("padding in the middle", attend, attention_mask=booleans("TFT"), x=ONE_HOT),
+        Case("one token", attend, attention_mask=booleans("T"), x=normal(1, 2, 1, 3, seed=4)),
+        Case("one row, two heads", attend, attention_mask=booleans("TTFF"), x=normal(1, 2, 4, 3, seed=5)),
+        Case(
+            "a transposed tensor", attend, attention_mask=booleans("TT", "TT", "TF", "FF").T,
+            x=normal(2, 3, 4, 2, seed=6),
+        ),
+        Case(
+            "forty tokens, a quarter of them padding", attend, attention_mask=(torch.arange(40) < 30)[None],
+            x=normal(1, 1, 40, 2, seed=7),
+        ),
     ],
+    random_cases=padding_mask_cases,
     misconceptions=[
         Misconception(
             "inverted mask",
@@ -137,7 +161,28 @@ padding_mask = Exercise(
             "the columns; perhaps it masks nothing. Either way, the same text gives another result in a longer batch.",
             "The last dimension of the mask is the key position. Which of its columns must be False?",
             "7.3",
-            variants=(lambda attention_mask: torch.ones_like(attention_mask)[:, None, None, :],),
+            variants=(
+                lambda attention_mask: torch.ones_like(attention_mask)[:, None, None, :],
+                lambda attention_mask: (attention_mask[:, :, None] | attention_mask[:, None, :])[:, None],
+            ),
+        ),
+        Misconception(
+            "mask of shape (B, T, 1, 1)",
+            lambda attention_mask: attention_mask[:, :, None, None],
+            "You returned a mask (B, T, 1, 1). Broadcasting aligns dimensions from the right, so T is aligned with the "
+            "heads.",
+            "The last of the four dimensions is the key position.",
+            "7.3",
+        ),
+        Misconception(
+            "padding assumed at the end",
+            lambda attention_mask: (
+                torch.arange(attention_mask.size(1)) < attention_mask.sum(1, keepdim=True)
+            )[:, None, None, :],
+            "You counted the real tokens of each row and allowed that many positions from the left. That is right only "
+            "if all padding is at the end.",
+            "`attention_mask` already says of every position whether it is real.",
+            "7.3",
         ),
         Misconception(
             "one mask for the whole batch",
@@ -196,7 +241,7 @@ def choose(ids, special, u, fraction, size=lambda n, fraction: max(1, half_up(fr
     return torch.tensor(rows)
 
 
-def by_sorting(ids: Tensor, special: Tensor, u: Tensor, fraction: float) -> Tensor:
+def by_sorting(ids: Tensor, special: Tensor, u: Tensor, fraction: float = 0.15) -> Tensor:
     """The reference: rank the numbers, special tokens last."""
     ordinary = ~special[ids]
     n = ordinary.sum(dim=1)
@@ -205,7 +250,7 @@ def by_sorting(ids: Tensor, special: Tensor, u: Tensor, fraction: float) -> Tens
     return ordinary & (ranks < count)
 
 
-def by_threshold(ids, special, u, fraction):
+def by_threshold(ids, special, u, fraction=0.15):
     out = torch.zeros_like(ids, dtype=torch.bool)
     for b in range(ids.size(0)):
         candidates = torch.nonzero(~special[ids[b]])[:, 0]
@@ -216,7 +261,7 @@ def by_threshold(ids, special, u, fraction):
     return out
 
 
-def by_numpy(ids, special, u, fraction):
+def by_numpy(ids, special, u, fraction=0.15):
     ids, special, u = ids.numpy(), special.numpy(), u.double().numpy()
     out = np.zeros(ids.shape, dtype=bool)
     for row, numbers, result in zip(ids, u, out, strict=True):
@@ -227,7 +272,7 @@ def by_numpy(ids, special, u, fraction):
     return torch.from_numpy(out)
 
 
-def by_topk(ids, special, u, fraction):
+def by_topk(ids, special, u, fraction=0.15):
     keys = torch.where(special[ids], torch.full_like(u, -1.0), 1 - u)
     result = torch.zeros(ids.shape)
     for b, row in enumerate(keys):
@@ -242,12 +287,12 @@ def counts(ids, special, fraction):
     return (fraction * (~special[ids]).sum(dim=1, keepdim=True) + 0.5).floor().clamp(min=1)
 
 
-def whole_batch(ids, special, u, fraction):
+def whole_batch(ids, special, u, fraction=0.15):
     """One count and one ranking for all rows together."""
-    return choose(ids.view(1, -1), special, u.reshape(1, -1), fraction).view(ids.shape)
+    return choose(ids.reshape(1, -1), special, u.reshape(1, -1), fraction).view(ids.shape)
 
 
-def special_removed_afterwards(ids, special, u, fraction):
+def special_removed_afterwards(ids, special, u, fraction=0.15):
     everything = torch.zeros_like(special)
     n = (~special[ids]).sum(dim=1)
     rows = []
@@ -257,7 +302,7 @@ def special_removed_afterwards(ids, special, u, fraction):
     return torch.stack(rows) & ~special[ids]
 
 
-def fraction_of_everything(ids, special, u, fraction):
+def fraction_of_everything(ids, special, u, fraction=0.15):
     return choose(ids, special, u, fraction, lambda n, fraction: max(1, half_up(fraction * ids.size(1))))
 
 
@@ -277,6 +322,29 @@ LONG = torch.where(
     torch.randint(1, 30, (4, 40), generator=torch.Generator().manual_seed(5)),
     0,
 )
+
+
+def by_default(function, ids, special, uniform):
+    """Call it without the last argument."""
+    return function(ids, special, uniform)
+
+
+def choose_masked_cases(seed: int) -> list[Case]:
+    """No fraction of a row's tokens is nearly a half, and all random numbers differ by more than rounding."""
+    generator, torch_generator = random.Random(seed), torch.Generator().manual_seed(seed)
+    cases = []
+    while len(cases) < 2:
+        B, T, V = generator.randint(2, 5), generator.randint(15, 40), generator.randint(300, 400)
+        special = torch.zeros(V, dtype=torch.bool)
+        special[generator.sample(range(V), V // 3)] = True
+        ids = torch.randint(V, (B, T), generator=torch_generator)
+        numbers = (torch.randperm(B * T, generator=torch_generator) + 0.5).view(B, T) / (B * T)
+        fraction = generator.uniform(0.1, 0.9)
+        n = (~special[ids]).sum(1)
+        if ((fraction * n) % 1 - 0.5).abs().min() > 0.02:
+            cases.append(Case(f"{B} rows of {T}", ids=ids, special=special, uniform=numbers, fraction=fraction))
+    return cases
+
 
 choose_masked = Exercise(
     name="choose_masked",
@@ -314,30 +382,66 @@ choose_masked = Exercise(
         ),
         Case("all of them", ids=RAGGED, special=FIRST_FIVE, uniform=uniform(3, 14, seed=6), fraction=1.0),
         Case("four long rows, 15 %", ids=LONG, special=FIRST_FIVE, uniform=uniform(4, 40, seed=7), fraction=0.15),
+        Case("no fraction given: 15 %", by_default, ids=LONG, special=FIRST_FIVE, uniform=uniform(4, 40, seed=12)),
+        Case(
+            "other special ids", ids=row(1, 0, 4, 6, 3, 7, 2, 5), special=booleans("TFFTFFTF")[0],
+            uniform=torch.tensor([[0.9, 0.1, 0.3, 0.2, 0.4, 0.6, 0.7, 0.8]]), fraction=0.5,
+        ),
+        Case(
+            "rows of one token", ids=torch.tensor([[7], [2]]), special=FIRST_FIVE, uniform=torch.tensor([[0.4], [0.3]]),
+            fraction=0.15,
+        ),
+        Case(
+            "fraction 0: at least one", ids=row(2, 9, 8, 3), special=FIRST_FIVE,
+            uniform=torch.tensor([[0.1, 0.8, 0.4, 0.2]]), fraction=0.0,
+        ),
+        Case(
+            "twenty ordinary tokens, an eighth: 2.5", ids=torch.arange(5, 25)[None], special=FIRST_FIVE,
+            uniform=uniform(1, 20, seed=13), fraction=0.125,
+        ),
+        Case(
+            "numbers 0 and 1", ids=torch.tensor([[2, 9, 8, 3, 7], [2, 6, 3, 0, 0]]), special=FIRST_FIVE,
+            uniform=torch.tensor([[0.2, 1.0, 0.0, 0.5, 0.6], [0.3, 1.0, 0.0, 0.1, 0.2]]), fraction=0.5,
+        ),
+        Case(
+            "numbers close to each other", ids=row(9, 8, 7, 6), special=FIRST_FIVE,
+            uniform=torch.tensor([[0.500001, 0.5, 0.500003, 0.500002]]), fraction=0.5,
+        ),
+        Case(
+            "three hundred tokens, 90 %", ids=torch.arange(300)[None], special=torch.arange(300) % 30 == 3,
+            uniform=uniform(1, 300, seed=14), fraction=0.9,
+        ),
+        Case(
+            "transposed tensors", ids=RAGGED.T.contiguous().T, special=FIRST_FIVE, uniform=uniform(14, 3, seed=15).T,
+            fraction=0.4,
+        ),
     ],
+    random_cases=choose_masked_cases,
     misconceptions=[
         Misconception(
             "special tokens chosen",
-            lambda ids, special, u, fraction: choose(ids, special, u, fraction, allowed=lambda row: range(len(row))),
+            lambda ids, special, u, fraction=0.15: choose(
+                ids, special, u, fraction, allowed=lambda row: range(len(row))
+            ),
             "You choose [CLS], [SEP] and padding as well as words. Predicting padding teaches nothing, and would be "
             "most of the loss in a short row.",
             "Which tokens are candidates? `special[ids]` says for every position whether its token is special.",
             "7.5",
             variants=(
-                lambda ids, special, u, fraction: choose(
+                lambda ids, special, u, fraction=0.15: choose(
                     ids, torch.zeros_like(special), u, fraction, lambda n, fraction: max(1, half_up(fraction * n))
                 ),
             ),
         ),
         Misconception(
             "only padding excluded",
-            lambda ids, special, u, fraction: choose(ids, torch.arange(len(special)) < 1, u, fraction),
+            lambda ids, special, u, fraction=0.15: choose(ids, torch.arange(len(special)) < 1, u, fraction),
             "You excluded padding, but you can choose [CLS], [SEP] and the other special tokens. Their positions are "
             "always the same, so there is nothing to predict.",
             "`special` is a table of all special ids, not only of [PAD].",
             "7.5",
             variants=(
-                lambda ids, special, u, fraction: choose(
+                lambda ids, special, u, fraction=0.15: choose(
                     ids, special, u, fraction, allowed=lambda row: [t for t in range(len(row)) if row[t] != 0]
                 ),
             ),
@@ -350,13 +454,13 @@ choose_masked = Exercise(
             "Exclude the special tokens before you look for the smallest numbers.",
             "7.5",
             variants=(
-                lambda ids, special, u, fraction: ~special[ids]
+                lambda ids, special, u, fraction=0.15: ~special[ids]
                 & ((u * ~special[ids]).argsort(1).argsort(1) < counts(ids, special, fraction)),
             ),
         ),
         Misconception(
             "argsort used as ranks",
-            lambda ids, special, u, fraction: ~special[ids]
+            lambda ids, special, u, fraction=0.15: ~special[ids]
             & (u.masked_fill(special[ids], math.inf).argsort(dim=1) < counts(ids, special, fraction)),
             "`argsort` says which position comes first, second, third, …; you used it as the rank of position 0, 1, "
             "2, … One is the inverse of the other. For the numbers 0.2, 0.3, 0.1, argsort is 2, 0, 1, and the ranks "
@@ -367,7 +471,7 @@ choose_masked = Exercise(
         ),
         Misconception(
             "off by one: k + 1 tokens",
-            lambda ids, special, u, fraction: choose(
+            lambda ids, special, u, fraction=0.15: choose(
                 ids, special, u, fraction, lambda n, s: max(1, half_up(s * n)) + 1
             ),
             "You chose one token too many, in rows that have enough tokens.",
@@ -384,7 +488,7 @@ choose_masked = Exercise(
         ),
         Misconception(
             "independent choice (u < fraction)",
-            lambda ids, special, u, fraction: ~special[ids] & (u < fraction),
+            lambda ids, special, u, fraction=0.15: ~special[ids] & (u < fraction),
             "You chose every token whose number is below the fraction. That is 15 % on average, but a short row often "
             "has none; here the count is fixed, and only the choice is random.",
             "First, how many? (fraction · n, rounded) Then, which? (the smallest numbers)",
@@ -392,21 +496,23 @@ choose_masked = Exercise(
         ),
         Misconception(
             "rounded down instead of to nearest",
-            lambda ids, special, u, fraction: choose(ids, special, u, fraction, lambda n, s: max(1, int(s * n))),
+            lambda ids, special, u, fraction=0.15: choose(ids, special, u, fraction, lambda n, s: max(1, int(s * n))),
             "You rounded fraction · n down. Here it is rounded to the nearest integer.",
             "`int(x)` and `//` truncate. What do they do with x + 0.5?",
             "7.5",
         ),
         Misconception(
             "rounded up instead of to nearest",
-            lambda ids, special, u, fraction: choose(ids, special, u, fraction, lambda n, s: max(1, math.ceil(s * n))),
+            lambda ids, special, u, fraction=0.15: choose(
+                ids, special, u, fraction, lambda n, s: max(1, math.ceil(s * n))
+            ),
             "You rounded fraction · n up. Here it is rounded to the nearest integer.",
             "2.25 should become 2, 2.5 and 2.75 become 3.",
             "7.5",
         ),
         Misconception(
             "banker's rounding (half to even)",
-            lambda ids, special, u, fraction: choose(ids, special, u, fraction, lambda n, s: max(1, round(s * n))),
+            lambda ids, special, u, fraction=0.15: choose(ids, special, u, fraction, lambda n, s: max(1, round(s * n))),
             "`round` in Python and torch rounds a half to the even neighbor: 2.5 becomes 2. Here a half is rounded "
             "up.",
             "⌊x + ½⌋",
@@ -414,7 +520,7 @@ choose_masked = Exercise(
         ),
         Misconception(
             "no minimum of one token",
-            lambda ids, special, u, fraction: choose(ids, special, u, fraction, lambda n, s: half_up(s * n)),
+            lambda ids, special, u, fraction=0.15: choose(ids, special, u, fraction, lambda n, s: half_up(s * n)),
             "Where fraction · n is less than a half you chose nothing, so the model learns nothing from such a row. "
             "Choose at least one.",
             "Use max(1, …), but only if the row has an ordinary token at all.",
@@ -422,7 +528,9 @@ choose_masked = Exercise(
         ),
         Misconception(
             "largest numbers instead of smallest",
-            lambda ids, special, u, fraction: choose(ids, special, u, fraction, rank=lambda u, b, t: -float(u[b, t])),
+            lambda ids, special, u, fraction=0.15: choose(
+                ids, special, u, fraction, rank=lambda u, b, t: -float(u[b, t])
+            ),
             "You chose the tokens with the largest numbers. As a random choice that is just as good; but the checks "
             "pass in the numbers, so it matters here.",
             "Ascending or descending?",
@@ -430,16 +538,42 @@ choose_masked = Exercise(
         ),
         Misconception(
             "first k tokens of each row",
-            lambda ids, special, u, fraction: choose(ids, special, u, fraction, rank=lambda u, b, t: t),
+            lambda ids, special, u, fraction=0.15: choose(ids, special, u, fraction, rank=lambda u, b, t: t),
             "You chose the first tokens of every row and ignored `uniform`, so the end of a text is never predicted.",
             "Order the candidates by their random numbers first.",
             "7.5",
         ),
         Misconception(
             "same random numbers for all rows",
-            lambda ids, special, u, fraction: choose(ids, special, u, fraction, rank=lambda u, b, t: float(u[0, t])),
+            lambda ids, special, u, fraction=0.15: choose(
+                ids, special, u, fraction, rank=lambda u, b, t: float(u[0, t])
+            ),
             "You used the random numbers of the first row for all, so all rows are masked at the same positions.",
             "`uniform` has a row for each row of ids.",
+            "7.5",
+        ),
+        Misconception(
+            "numbers of special tokens set to 0",
+            lambda ids, special, u, fraction=0.15: (u * ~special[ids]).argsort(1).argsort(1)
+            < torch.where((~special[ids]).any(1, keepdim=True), counts(ids, special, fraction), 0),
+            "You set the numbers of special tokens to 0, to exclude them. But the smallest numbers are chosen, so they "
+            "come first.",
+            "Which number is never among the smallest?",
+            "7.5",
+        ),
+        Misconception(
+            "one token in a row without ordinary tokens",
+            lambda ids, special, u, fraction=0.15: u.masked_fill(special[ids], math.inf).argsort(1).argsort(1)
+            < counts(ids, special, fraction),
+            "You chose at least one token in every row, even in one that has only special tokens.",
+            "The minimum of one applies to rows that have an ordinary token.",
+            "7.5",
+        ),
+        Misconception(
+            "ids below 5 taken for the special ones",
+            lambda ids, special, u, fraction=0.15: choose(ids, torch.arange(len(special)) < 5, u, fraction),
+            "You took the ids 0 to 4 for the special tokens. Other tokenizers have others: BERT's are 0, 100 … 103.",
+            "`special[ids]` is True where the token is special.",
             "7.5",
         ),
         Misconception(
@@ -450,7 +584,7 @@ choose_masked = Exercise(
             "Each row has its own n, its own count and its own ranking.",
             "7.5",
             variants=(
-                lambda ids, special, u, fraction: choose(
+                lambda ids, special, u, fraction=0.15: choose(
                     ids, special, u, fraction, lambda n, s: max(1, half_up(s * int((~special[ids]).sum())))
                 ),
             ),
@@ -460,8 +594,8 @@ choose_masked = Exercise(
         "threshold by kthvalue": by_threshold,
         "NumPy": by_numpy,
         "topk and scatter": by_topk,
-        "lists and sorted": lambda ids, special, u, fraction: choose(ids, special, u, fraction),
-        "rank by counting smaller numbers": lambda ids, special, u, fraction: ~special[ids] & (
+        "lists and sorted": lambda ids, special, u, fraction=0.15: choose(ids, special, u, fraction),
+        "rank by counting smaller numbers": lambda ids, special, u, fraction=0.15: ~special[ids] & (
             ((u[:, None, :] < u[:, :, None]) & ~special[ids][:, None, :]).sum(-1)
             < (fraction * (~special[ids]).sum(1, keepdim=True) + 0.5).floor().clamp(min=1)
         ),
@@ -513,7 +647,7 @@ def hide_in_a_copy(ids, chosen, fate, dice, mask_id, ordinary):
 
 
 def hide_by_buckets(ids, chosen, fate, dice, mask_id, ordinary):
-    kind = torch.bucketize(fate.double(), torch.tensor([0.8, 0.9], dtype=torch.float64), right=True)
+    kind = torch.bucketize(fate.double().contiguous(), torch.tensor([0.8, 0.9], dtype=torch.float64), right=True)
     table = torch.stack([torch.full_like(ids, mask_id), ordinary[(dice.double() * len(ordinary)).long()], ids])
     shown = table.gather(0, torch.where(chosen, kind, 2)[None])[0]
     return shown, ids * chosen - 100 * ~chosen
@@ -541,6 +675,28 @@ def wrong(**how):
 ORDINARY = torch.arange(5, 30)
 BIG = torch.randint(5, 30, (6, 50), generator=torch.Generator().manual_seed(8))
 BIG_CHOSEN = uniform(6, 50, seed=9) < 0.5
+
+
+def apply_cases(seed: int) -> list[Case]:
+    """No number in `fate` or `dice` is so near a boundary that rounding matters."""
+    generator, cases = random.Random(seed), []
+    for _ in range(2):
+        B, T, N = generator.randint(2, 5), generator.randint(8, 20), generator.randint(6, 40)
+        V = 10**5 * generator.randint(1, 9)
+        *ordinary, mask_id = generator.sample(range(V), N + 1)
+        fates = [
+            [generator.uniform(*generator.choice(((0.0, 0.799), (0.801, 0.899), (0.901, 0.999)))) for _ in range(T)]
+            for _ in range(B)
+        ]
+        dice = [[(generator.randrange(N) + generator.uniform(0.1, 0.9)) / N for _ in range(T)] for _ in range(B)]
+        ids = [[generator.choice(ordinary) for _ in range(T)] for _ in range(B)]
+        chosen = [[generator.random() < 0.6 for _ in range(T)] for _ in range(B)]
+        cases.append(Case(
+            f"{B} rows of {T}", ids=torch.tensor(ids), chosen=torch.tensor(chosen), fate=torch.tensor(fates),
+            dice=torch.tensor(dice), mask_id=mask_id, ordinary=torch.tensor(ordinary),
+        ))  # fmt: skip
+    return cases
+
 
 apply_80_10_10 = Exercise(
     name="apply_80_10_10",
@@ -581,7 +737,36 @@ apply_80_10_10 = Exercise(
             "six rows of fifty, half of them chosen", ids=BIG, chosen=BIG_CHOSEN, fate=uniform(6, 50, seed=10),
             dice=uniform(6, 50, seed=11), mask_id=4, ordinary=ORDINARY,
         ),
+        Case(
+            "exactly 0.8, exactly 0.9, and 0", ids=row(5, 6, 7, 8), chosen=booleans("TTTT"),
+            fate=torch.tensor([[0.8, 0.9, 0.0, 0.899]], dtype=torch.float64),
+            dice=torch.tensor([[0.9, 0.1, 0.5, 0.0]], dtype=torch.float64), mask_id=4, ordinary=torch.arange(5, 10),
+        ),
+        Case(
+            "ordinary ids in any order, and id 0", ids=row(0, 20, 0, 0), chosen=booleans("TTTT"),
+            fate=torch.tensor([[0.2, 0.85, 0.95, 0.801]]), dice=torch.tensor([[0.1, 0.6, 0.3, 0.9999]]), mask_id=9,
+            ordinary=torch.tensor([7, 3, 20, 0, 11]),
+        ),
+        Case(
+            "a random token that is the original one", ids=row(8, 6), chosen=booleans("TT"),
+            fate=torch.tensor([[0.85, 0.85]]), dice=torch.tensor([[0.7, 0.3]]), mask_id=4,
+            ordinary=torch.arange(5, 10),
+        ),
+        Case(
+            "one position, one ordinary token", ids=row(2), chosen=booleans("T"), fate=torch.tensor([[0.85]]),
+            dice=torch.tensor([[0.999]]), mask_id=4, ordinary=torch.tensor([6]),
+        ),
+        Case(
+            "a large vocabulary", ids=row(70_000, 40_000, 300), chosen=booleans("TTT"),
+            fate=torch.tensor([[0.85, 0.3, 0.95]]), dice=torch.tensor([[0.2, 0.3, 0.4]]), mask_id=65_537,
+            ordinary=torch.tensor([131_072, 70_000, 300]),
+        ),
+        Case(
+            "transposed tensors", ids=BIG[:, :4].T, chosen=BIG_CHOSEN[:, :4].T, fate=uniform(6, 4, seed=16).T,
+            dice=uniform(6, 4, seed=17).T, mask_id=4, ordinary=ORDINARY,
+        ),
     ],
+    random_cases=apply_cases,
     misconceptions=[
         Misconception(
             "same random number for fate and token",
@@ -631,9 +816,10 @@ apply_80_10_10 = Exercise(
         ),
         Misconception(
             "kept and replaced swapped",
-            lambda ids, chosen, fate, dice, mask_id, ordinary: hide(
-                ids, chosen, torch.where(fate < 0.8, fate, 1.7 - fate), dice, mask_id, ordinary
-            ),
+            wrong(shown=lambda ids, chosen, fate, dice, mask_id, ordinary: lambda new: torch.where(
+                chosen & (fate >= 0.8), torch.where(fate < 0.9, ids, ordinary[(dice * len(ordinary)).long()]),
+                torch.where(chosen, mask_id, ids),
+            )),
             "You keep tokens where fate is between 0.8 and 0.9 and replace them from 0.9 on. As a random choice that "
             "is equivalent; but the checks pass in the numbers.",
             "0.8 ≤ fate < 0.9: random. 0.9 ≤ fate: unchanged.",
@@ -696,9 +882,9 @@ apply_80_10_10 = Exercise(
         ),
         Misconception(
             "80 % kept instead of masked",
-            lambda ids, chosen, fate, dice, mask_id, ordinary: hide(
-                ids, chosen, 1 - fate, dice, mask_id, ordinary, 0.1, 0.2
-            ),
+            wrong(shown=lambda ids, chosen, fate, dice, mask_id, ordinary: lambda new: torch.where(
+                chosen & (fate >= 0.8), torch.where(fate < 0.9, ordinary[(dice * len(ordinary)).long()], mask_id), ids,
+            )),
             "Your fractions are reversed: most of the chosen tokens are kept.",
             "A fate below 0.8 means [MASK].",
             "7.6",
@@ -727,6 +913,36 @@ apply_80_10_10 = Exercise(
             "target.",
             "Which label is ignored by the loss?",
             "7.6",
+        ),
+        Misconception(
+            "label -1 instead of -100",
+            wrong(labels=lambda ids, chosen, *rest: lambda new: torch.where(chosen, ids, -1)),
+            "Where the model predicts nothing, your label is -1. torch's losses ignore -100, and so does the next "
+            "exercise.",
+            "Which label is ignored by the loss?",
+            "7.6",
+        ),
+        Misconception(
+            "≤ instead of <",
+            lambda ids, chosen, fate, dice, mask_id, ordinary: (
+                torch.where(
+                    chosen, torch.where(fate <= 0.8, mask_id, torch.where(
+                        fate <= 0.9, ordinary[(dice * len(ordinary)).long()], ids)), ids),
+                torch.where(chosen, ids, -100),
+            ),
+            "A fate of exactly 0.8 (or 0.9) belongs to the next interval: at 0.8 the token becomes a random one, "
+            "at 0.9 it stays.",
+            "'Below 0.8' and 'at 0.8 or above': is that < or ≤?",
+            "7.6",
+        ),
+        Misconception(
+            "ordinary ids taken for consecutive ones",
+            wrong(drawn=lambda ids, c, f, dice, m, o: o.min() + (dice * len(o)).long()),
+            "You added ⌊dice · N⌋ to the smallest ordinary id. There may be gaps between ordinary ids, and they come "
+            "in any order.",
+            "⌊dice · N⌋ is an index into `ordinary`.",
+            "7.6",
+            variants=(wrong(drawn=lambda ids, c, f, dice, m, o: o[0] + (dice * len(o)).long()),),
         ),
     ],
     accepted={
@@ -812,6 +1028,30 @@ def loss_by_one_hot(logits: Tensor, labels: Tensor) -> Tensor:
     return -torch.einsum("btv,btv->", hot, logs) / max(1.0, float(hot.sum()))
 
 
+def backward(function, logits, labels):
+    """The loss, and the gradient that `backward()` leaves at the logits."""
+    logits = logits.detach().clone().requires_grad_()
+    loss = function(logits, labels)
+    loss.backward()
+    gradient = "none: the loss is not computed from the logits" if logits.grad is None else logits.grad
+    return {"loss": loss.detach(), "gradient of the logits": gradient}
+
+
+def constant_zero(logits: Tensor, labels: Tensor) -> Tensor:
+    return reference_loss(logits, labels) if (labels != -100).any() else torch.zeros((), requires_grad=True)
+
+
+def loss_cases(seed: int) -> list[Case]:
+    generator, cases = random.Random(seed), []
+    for name, height in (("ordinary logits", 0.0), ("every position at another height", 900.0)):
+        B, T, V = generator.randint(2, 5), generator.randint(5, 9), generator.randint(10, 40)
+        labels = [[generator.choice((-100, generator.randrange(V))) for _ in range(T)] for _ in range(B)]
+        labels[0][:2] = [-100, V - 1]
+        heights = height * torch.linspace(-1, 1, B * T).view(B, T, 1)
+        cases.append(Case(name, logits=normal(B, T, V, seed=seed) + heights, labels=torch.tensor(labels)))
+    return cases
+
+
 LN = torch.tensor([[[1.0, 2.0, 1.0], [4.0, 2.0, 2.0], [1.0, 1.0, 6.0], [3.0, 4.0, 1.0]]]).log()
 
 masked_lm_loss = Exercise(
@@ -839,7 +1079,29 @@ masked_lm_loss = Exercise(
             "random numbers", logits=normal(3, 7, 9, seed=4) * 2,
             labels=torch.where(uniform(3, 7, seed=5) < 0.4, torch.arange(21).view(3, 7) % 9, -100),
         ),
+        Case(
+            "a position with large logits and one with small ones",
+            logits=torch.tensor([[[1000.0, 998.0, 999.0], [-1000.0, -999.0, -998.0]]]), labels=row(1, 0),
+        ),
+        Case(
+            "large logits where nothing is predicted", logits=torch.tensor([[[0.0, 1.0, 2.0], [1000.0, -1000.0, 0.0]]]),
+            labels=row(1, -100),
+        ),
+        Case(
+            "large logits, nothing is predicted at all", logits=torch.tensor([[[1000.0, -1000.0], [-1000.0, 1000.0]]]),
+            labels=row(-100, -100),
+        ),
+        Case(
+            "backward(), nothing is predicted at all", backward, logits=normal(1, 2, 3, seed=9), labels=row(-100, -100),
+        ),
+        Case("a vocabulary of one", logits=normal(1, 2, 1, seed=6), labels=row(0, -100)),
+        Case("three hundred predictions", logits=normal(2, 150, 3, seed=7), labels=torch.arange(300).view(2, 150) % 3),
+        Case(
+            "a transposed tensor", logits=normal(5, 3, 2, seed=8).transpose(0, 2),
+            labels=torch.tensor([[4, -100, 0], [-100, 2, 3]]),
+        ),
     ],
+    random_cases=loss_cases,
     misconceptions=[
         Misconception(
             "mean over all B · T positions",
@@ -974,6 +1236,47 @@ masked_lm_loss = Exercise(
             "Logits are (B, T, V). Which dimension is the vocabulary?",
             "7.5",
         ),
+        Misconception(
+            "a constant 0 where nothing is predicted", constant_zero,
+            "If nothing is predicted, you return a new 0 that has nothing to do with the logits, so no gradient "
+            "reaches them.",
+            "The sum of no numbers is 0, too. Do you need a special case?",
+            "7.5",
+            variants=(
+                lambda logits, labels: reference_loss(logits, labels) if (labels != -100).any() else torch.zeros(()),
+            ),
+        ),
+        Misconception(
+            "label 0 ignored as well",
+            lambda logits, labels: mean_of(
+                logits, torch.where(labels > 0, labels, -100), lambda s, p: s.sum() / p.sum().clamp(min=1)
+            ),
+            "You ignored the positions with label 0, too. 0 is a token like any other; only -100 means that nothing is "
+            "predicted.",
+            "`labels > 0` or `labels >= 0`?",
+            "7.5",
+        ),
+        Misconception(
+            "one maximum for the whole batch",
+            lambda logits, labels: -(
+                (z := logits[labels != -100] - logits.max()).gather(-1, labels[labels != -100][:, None])[:, 0]
+                - z.exp().sum(-1).log()
+            ).sum() / (labels != -100).sum().clamp(min=1),
+            "You subtracted the largest logit of all positions. Where a position's logits are far below it, every exp "
+            "is 0, and log 0 is -∞.",
+            "Each position has its own maximum; `torch.logsumexp` knows that.",
+            "7.5",
+        ),
+        Misconception(
+            "divided by V as well",
+            lambda logits, labels: mean_of(
+                logits, labels, lambda s, p: s.sum() / p.sum().clamp(min=1) / logits.size(-1)
+            ),
+            "You also divided by V, perhaps by taking a mean over the whole one-hot tensor. Only one number of each "
+            "position counts.",
+            "How many numbers did you add up, and how many of them are not 0?",
+            "7.5",
+        ),
     ],
     accepted={
         "loops and logsumexp": loss_by_loops,
@@ -994,30 +1297,44 @@ masked_lm_loss = Exercise(
 
 # 5. next_sentence_pair
 
-DRAWS = 800
+FIRST_LOOK = 400  # pairs after which most mistakes are known
 
 
-def survey(draw, documents: list[list[str]], seed: int) -> str:
+def survey(draw, documents: list[list[str]], seed: int, draws: int) -> str:
     """The verdict on many pairs."""
     generator, again = random.Random(seed), random.Random(seed)
     pairs = []
-    for _ in range(DRAWS):
-        copies = [[list(d) for d in documents] for _ in range(2)]
-        pair, same = (draw(copy, g) for copy, g in zip(copies, (generator, again), strict=True))
-        if copies != [documents, documents]:
-            return "the documents were modified"
-        if not (isinstance(pair, tuple | list) and len(pair) == 3):
-            return "it does not return three values"
-        first, second, follows = pair
-        if not (isinstance(first, str) and isinstance(second, str) and isinstance(follows, bool | np.bool_)):
-            return "it does not return two texts and True or False"
-        if tuple(pair) != tuple(same):
-            return "two generators in the same state give different pairs"
-        pairs.append((first, second, bool(follows)))
+    for total in (FIRST_LOOK, draws):
+        while len(pairs) < total:
+            copy = [list(document) for document in documents]
+            pair = draw(copy, generator)
+            if copy != documents:
+                return "the documents were modified"
+            if not (isinstance(pair, tuple | list) and len(pair) == 3):
+                return "it does not return three values"
+            first, second, follows = pair
+            if getattr(follows, "shape", None) == ():  # a NumPy boolean, or a tensor without dimensions
+                follows = follows.item()
+            if not (isinstance(first, str) and isinstance(second, str) and isinstance(follows, bool)):
+                return "it does not return two texts and True or False"
+            if len(pairs) < FIRST_LOOK and list(pair) != list(draw(copy, again)):
+                return "two generators in the same state give different pairs"
+            pairs.append((first, second, follows))
+        if mistake := impossible_pair(pairs, documents):
+            return mistake
+    return wrong_distribution(pairs, documents) or "fine"
+
+
+def places(documents: list[list[str]]) -> dict[str, tuple[int, int]]:
+    """Sentence → its document and its place in it."""
+    return {sentence: (d, i) for d, document in enumerate(documents) for i, sentence in enumerate(document)}
+
+
+def impossible_pair(pairs: list[tuple[str, str, bool]], documents: list[list[str]]) -> str:
+    """What is wrong with some of the pairs, or an empty string."""
+    place = places(documents)
     if len(set(pairs)) == 1:
         return "every call gives the same pair"
-
-    place = {sentence: (d, i) for d, document in enumerate(documents) for i, sentence in enumerate(document)}
     if any(sentence not in place for pair in pairs for sentence in pair[:2]):
         return "it returns texts that are not sentences of the documents"
     if any(place[first][1] == len(documents[place[first][0]]) - 1 for first, _, _ in pairs):
@@ -1037,11 +1354,22 @@ def survey(draw, documents: list[list[str]], seed: int) -> str:
         return "some pairs are labeled False although the second text follows the first"
     if any(same_document and not follows for same_document, follows in zip(same, labels, strict=True)):
         return "some pairs from the same document are labeled False"
-    fraction = sum(labels) / DRAWS
-    if fraction in (0, 1):
-        return "all pairs follow" if fraction else "no pair follows"
-    if not 0.42 < fraction < 0.58:
-        return f"{'more' if fraction > 0.5 else 'fewer'} than half of the pairs follow"
+    if len(set(labels)) == 1:
+        return "all pairs follow" if labels[0] else "no pair follows"
+    return ""
+
+
+def is_unfair(labels: list[bool], deviations: float) -> bool:
+    """Whether the fraction of True is more than so many standard deviations away from a half."""
+    return abs(sum(labels) / len(labels) - 0.5) > deviations * 0.5 / len(labels) ** 0.5
+
+
+def wrong_distribution(pairs: list[tuple[str, str, bool]], documents: list[list[str]]) -> str:
+    """What is wrong with how often pairs occur, or an empty string."""
+    place = places(documents)
+    labels = [follows for _, _, follows in pairs]
+    if is_unfair(labels, 4.5):  # a fair coin is called unfair less than once in a hundred thousand times
+        return f"{'more' if sum(labels) > len(labels) / 2 else 'fewer'} than half of the pairs follow"
 
     starts = {(d, i) for d, document in enumerate(documents) for i in range(len(document) - 1)}
     if starts != {place[first] for first, _, _ in pairs}:
@@ -1051,9 +1379,12 @@ def survey(draw, documents: list[list[str]], seed: int) -> str:
         if all(i + 2 == len(documents[d]) for d, i in starts - used):
             return "the second-to-last sentence is never the first text, except in documents of two sentences"
         return "some sentences are never the first text"
-    negatives = {(place[first][0], place[second]) for first, second, follows in pairs if not follows}
+    by_start = {start: [follows for first, _, follows in pairs if place[first] == start] for start in starts}
+    if any(is_unfair(labels, 5.5) for labels in by_start.values()):
+        return "the first text reveals whether the second follows it"
+    negatives = {(place[first], place[second]) for first, second, follows in pairs if not follows}
     for d, e in product(range(len(documents)), repeat=2):
-        if d != e and not any(a == d and b[0] == e for a, b in negatives):
+        if d != e and not any(a[0] == d and b[0] == e for a, b in negatives):
             return "sentences of some documents are never paired with sentences of some other documents"
     never = set(place.values()) - {b for _, b in negatives}
     if never and all(i == 0 for _, (_, i) in negatives):
@@ -1062,7 +1393,10 @@ def survey(draw, documents: list[list[str]], seed: int) -> str:
         return "a second text that does not follow is never the last sentence of its document"
     if never:
         return "some sentences are never the second text of a negative pair"
-    return "fine"
+    possible = [(a, b) for a in starts for b in place.values() if a[0] != b[0]]
+    if len(pairs) >= 80 * len(possible) and not negatives.issuperset(possible):
+        return "some first texts are never paired with some sentences of other documents"
+    return ""
 
 
 def pair_by(documents, g, first=None, other=None, coin=lambda g: g.random() < 0.5, following=None, label=None):
@@ -1146,15 +1480,27 @@ FOUR_STORIES = [
 ]
 THREE_STORIES = [[f"{name} {i}" for i in range(n)] for name, n in (("red", 2), ("green", 6), ("blue", 3))]
 
+TWO_STORIES = [["The sun rose.", "The birds sang."], ["A ship came in.", "It brought oranges."]]
+
+
+def pair_cases(seed: int) -> list[Case]:
+    generator = random.Random(seed)
+    lengths = [generator.randint(2, 5) for _ in range(generator.randint(3, 4))]
+    documents = [[f"sentence {i} of text {d}" for i in range(n)] for d, n in enumerate(lengths)]
+    return [Case(f"{len(lengths)} texts of {lengths} sentences", survey, documents=documents, seed=seed, draws=3000)]
+
+
 next_sentence_pair = Exercise(
     name="next_sentence_pair",
     asks="Draw a sentence and, with probability one half, its successor, otherwise a sentence of another document.",
     reference=pair_by,
     section="7.7",
     cases=[
-        Case(f"{DRAWS} pairs from four stories", survey, documents=FOUR_STORIES, seed=0),
-        Case(f"{DRAWS} pairs from three", survey, documents=THREE_STORIES, seed=1),
+        Case("8,000 pairs from four stories", survey, documents=FOUR_STORIES, seed=0, draws=8000),
+        Case("4,000 pairs from three", survey, documents=THREE_STORIES, seed=1, draws=4000),
+        Case("1,000 pairs from two stories of two sentences", survey, documents=TWO_STORIES, seed=2, draws=1000),
     ],
+    random_cases=pair_cases,
     misconceptions=[
         Misconception(
             "first text without a successor",
@@ -1314,6 +1660,43 @@ next_sentence_pair = Exercise(
             ),
         ),
         Misconception(
+            "one random number for two decisions",
+            lambda documents, g: (
+                d := int((r := g.random()) * len(documents)), i := g.randrange(len(documents[d]) - 1),
+                follows := r < 0.5,
+                (documents[d][i], documents[d][i + 1] if follows else elsewhere(documents, d, i, g), follows),
+            )[-1],
+            "Whether the second text follows depends on what the first one is, so the model can tell from the first "
+            "text alone. Perhaps you used one random number for both.",
+            "Draw a new random number for each decision.",
+            "7.7",
+            variants=(
+                lambda documents, g: (
+                    d := g.randrange(len(documents)), i := g.randrange(len(documents[d]) - 1), follows := d % 2 == 0,
+                    (documents[d][i], documents[d][i + 1] if follows else elsewhere(documents, d, i, g), follows),
+                )[-1],
+            ),
+        ),
+        Misconception(
+            "negatives at the same place in another document",
+            lambda documents, g: pair_by(
+                documents, g, other=lambda docs, d, i, g: (
+                    e := g.choice([e for e in range(len(docs)) if e != d]), docs[e][min(i + 1, len(docs[e]) - 1)]
+                )[1],
+            ),
+            "The second text of a negative pair is at the place after the first one, in another document. Every "
+            "sentence of the other document must be possible.",
+            "Draw an index of its own for the other document.",
+            "7.7",
+            variants=(
+                lambda documents, g: pair_by(
+                    documents, g, other=lambda docs, d, i, g: (
+                        e := g.choice([e for e in range(len(docs)) if e != d]), docs[e][min(i, len(docs[e]) - 1)]
+                    )[1],
+                ),
+            ),
+        ),
+        Misconception(
             "generator reseeded at every call",
             lambda documents, g: pair_by(documents, random.Random(0)),
             "You create a new generator with a fixed seed in every call, so every call gives the same pair.",
@@ -1359,17 +1742,17 @@ def measure(find) -> str:
     p = p.double()
     if not p.isfinite().all() or (p < 0).any():
         return "some probabilities are negative, infinite or NaN"
-    if abs(float(p.sum()) - 1) > 1e-3:
+    if abs(float(p.sum()) - 1) > 1e-4:
         by_row = torch.allclose(p.sum(1), torch.ones(len(p), dtype=p.dtype), atol=1e-3)
         return f"the probabilities do not sum to 1{', but each row does' if by_row else ''}"
     joint = entropy(p.flatten())
     first, second = entropy(p.sum(1)), entropy(p.sum(0))
     perplexity, pseudo = math.exp(joint / 2), math.exp((joint - second + joint - first) / 2)
-    if perplexity >= 2.99 and pseudo <= 1.0101:
+    if perplexity >= 3 - 1e-5 and pseudo <= 1.01 + 1e-5:
         return "fine"
     if perplexity <= 1.01:
         return "there is only one sentence, so both numbers are 1"
-    if perplexity < 2.99 and pseudo <= 1.0101:
+    if pseudo <= 1.01 + 1e-5:
         return "the pseudo-perplexity is small enough, but the perplexity is too small"
     if abs(perplexity - pseudo) < 0.01 * perplexity:
         return "the two numbers are equal: the two words are independent"
@@ -1467,6 +1850,7 @@ better_than_it_is = Exercise(
     accepted={
         "another pairing, float64": permutation,
         "unequal probabilities": lambda: torch.diag(torch.arange(1.0, 31.0)) / (30 * 31 / 2),
+        "nine sentences": lambda: torch.eye(9) / 9,
         "a hundred sentences": lambda: torch.eye(100, dtype=torch.float64).flip(0) / 100,
     },
     hints=[

@@ -7,7 +7,8 @@
 
 Replace each `raise NotImplementedError` with your own code. Plain tensor operations are all you need. The ready-made
 cross-entropies of torch and everything in llmasos are not allowed, for obvious reasons. Do not modify the inputs, and
-create every tensor on the `device` of the inputs.
+create every tensor on the `device` of the inputs. An input may be a view of another tensor (a transposed one, for
+example), so do not rely on its layout in memory.
 Do not draw random numbers of your own: where a function needs randomness, it gets uniform random numbers or a
 generator as an argument.
 
@@ -26,7 +27,8 @@ def padding_mask(attention_mask: Tensor) -> Tensor:
     and to itself, but no position may attend to padding.
 
     Args:
-        attention_mask: (B, T) booleans, False = padding. Each sequence has at least one real token.
+        attention_mask: (B, T) booleans, False = padding, which may be anywhere. Each sequence has at least one real
+            token.
 
     Returns:
         Booleans, True = may attend, of a shape that broadcasts to (B, H, T, T), where the last dimension is the key
@@ -47,6 +49,7 @@ def choose_masked(ids: Tensor, special: Tensor, uniform: Tensor, fraction: float
     Args:
         ids: (B, T) token ids.
         special: (V,) booleans: special[i] says whether id i is a special token: [PAD], [UNK], [CLS], [SEP], [MASK].
+            Special ids may be any.
         uniform: (B, T) random numbers from 0 to 1, all different.
         fraction: the fraction of a row's ordinary tokens to choose.
 
@@ -77,7 +80,7 @@ def apply_80_10_10(
         chosen: (B, T) booleans.
         fate, dice: (B, T) random numbers, at least 0 and below 1. Ignore them where no token is chosen.
         mask_id: the id of [MASK].
-        ordinary: (N,) the ids of all ordinary tokens.
+        ordinary: (N,) the ids of all ordinary tokens, in any order.
 
     Returns:
         The input ids of the model, (B, T), and the labels, (B, T): the original id at chosen positions, -100 at all
@@ -98,8 +101,8 @@ def masked_lm_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """4 (medium). Masked language modeling loss, in nats.
 
     The mean of -log p(label) over all predicted positions of the batch, with equal weights. A position whose label is
-    -100 is not predicted and does not count. p is the softmax of a position's logits; they may be as large as 1000,
-    and the result must not be NaN or infinite.
+    -100 is not predicted and does not count. p is the softmax of a position's logits; they may be as large as 1000
+    (or as small as -1000), and the result must not be NaN or infinite.
 
     If no position is predicted, the loss is 0. It must still be computed from the logits, so that `backward()` works:
     the gradients are 0.
@@ -117,9 +120,9 @@ def masked_lm_loss(logits: Tensor, labels: Tensor) -> Tensor:
 def next_sentence_pair(documents: list[list[str]], generator: random.Random) -> tuple[str, str, bool]:
     """5 (medium). Draw one example for next-sentence prediction.
 
-    The first text is a sentence of some document; it must have a successor. With probability one half the second text
-    is the sentence that follows it. Otherwise it is a sentence of another document: any other document, and any of its
-    sentences, including its first and its last.
+    The first text is a sentence of some document; it must have a successor. With probability one half, whatever the
+    first text is, the second text is the sentence that follows it. Otherwise it is a sentence of another document: any
+    other document, and any of its sentences, including its first and its last.
 
     Every sentence that has a successor must be possible as the first text, and every sentence of every other document
     must be possible as its second text. They need not all be equally likely.
@@ -143,7 +146,7 @@ def better_than_it_is() -> Tensor:
     3, and its pseudo-perplexity at most 1.01.
 
     Returns:
-        p: (V, V) probabilities, with V from 2 to 100: non-negative, with sum 1.
+        p: (V, V) probabilities, with V from 2 to 100: non-negative, with sum 1 (to within 0.0001).
 
     Then explain below, in WHY_PSEUDO, why the two numbers are so far apart, in which direction they can differ, and
     what you would answer to: "My BERT has a (pseudo-)perplexity of 4, my GPT one of 12, so BERT is the better language
