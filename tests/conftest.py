@@ -6,7 +6,8 @@
   opposite (every CPU computes bf16 correctly, most of them slowly); CI runs part of the tests that way.
 - **Threads.** Tiny tensors gain nothing from a second thread and lose much when the cores are busy.
   `LLMASOS_TEST_THREADS` sets another number.
-- **Ctrl-C.** A shell that runs pytest in the background makes it ignore Ctrl-C, which some tests send.
+- **Signals.** A shell that runs pytest in the background makes it ignore Ctrl-C, and `nohup` makes it ignore SIGHUP;
+  some tests send them.
 - **Time limit.** pytest ends a test that hangs (`faulthandler_timeout` in pyproject.toml), except slow ones.
 - **Workers.** `pytest -n 2 --dist loadfile --no-loadscope-reorder` runs two files at a time, the longest first, so that
   no worker is idle at the end.
@@ -24,6 +25,8 @@ import torch  # noqa: E402
 
 torch.set_num_threads(int(os.environ.get("LLMASOS_TEST_THREADS", "1")))
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 PRECISION = os.environ.get("LLMASOS_TEST_PRECISION", "fp32")
 CAPABILITIES = {"avx512_bf16": PRECISION == "bf16", "amx_bf16": False}
