@@ -1,6 +1,8 @@
 """The checks of lesson 02, and the common mistakes."""
 
 from collections import Counter
+from numbers import Integral
+from random import Random
 
 from lessons.machinery.exercises import Case, Exercise, Misconception, WrittenAnswer
 from llmasos.tokenizers import bpe_trainer
@@ -83,6 +85,16 @@ def pairs_in_a_repeated_text(words):
     )
 
 
+def more_symbols(seed: int) -> list[Case]:
+    """Three lists of words of other lengths, with symbols below and above 256."""
+    draw, cases = Random(seed), []
+    for n in draw.sample(range(2, 9), 3):
+        symbols = [draw.randrange(256), *(draw.randrange(256, 100_000) for _ in range(2))]
+        words = [([draw.choice(symbols) for _ in range(draw.randint(0, 12))], draw.randint(1, 20)) for _ in range(n)]
+        cases.append(Case(f"{n} words", words=words))
+    return cases
+
+
 count_pairs = Exercise(
     name="count_pairs",
     asks="Count how often each pair of neighbors occurs in a text, given as words with their counts.",
@@ -95,8 +107,14 @@ count_pairs = Exercise(
         Case("a pair in both orders", words=[([4, 5], 2), ([5, 4, 6], 1)]),
         Case("words with one symbol, and with none", words=[([9], 4), ([], 2), ([9, 8], 1)]),
         Case("no words", words=[]),
+        Case(
+            "merged symbols", words=[([1, 300], 1), ([2, 44], 2), ([1, 1500, 2, 500], 3), ([70_000, 4464, 70_000], 1)]
+        ),
+        Case("zeros, which are bytes like others", words=[([0, 0, 5, 0], 2)]),
+        Case("a word that occurs 40,000 times", words=[([1, 2], 40_000), ([3, 1, 2], 1)]),
         Case("more words", words=[([1, 1, 1, 1, 2], 2), ([2, 1, 2, 3], 3), ([3, 1, 2], 1), ([1, 2, 3, 1, 2], 4)]),
     ],
+    random_cases=more_symbols,
     misconceptions=[
         Misconception(
             "words not weighted by their counts",
@@ -114,6 +132,40 @@ count_pairs = Exercise(
             "Look for pairs within each word separately.",
             "2.5",
             variants=(lambda words: across_words(words, repeated=False),),
+        ),
+        Misconception(
+            "words counted that contain the pair",
+            lambda words: counted(words, weight=lambda count: 1, pairs=lambda symbols: set(neighbors(symbols))),
+            "Two things at once: you counted two occurrences in the same word as one, and did not use how often the "
+            "word occurs. That is the number of distinct words that contain the pair.",
+            "How often does (1, 2) occur in a text of three times the word [1, 2, 1, 2]?",
+            "2.3",
+        ),
+        Misconception(
+            "symbols counted, not pairs",
+            lambda words: counted(words, pairs=lambda symbols: symbols),
+            "You counted single symbols. A merge joins two neighbors, so it is pairs that must be counted.",
+            "The keys of the dictionary are tuples (left, right).",
+            "2.3",
+            variants=(lambda words: counted(words, pairs=lambda s: list(zip(s, s, strict=True))),),
+        ),
+        Misconception(
+            "one symbol in between",
+            lambda words: counted(words, pairs=lambda s: list(zip(s, s[2:], strict=False))),
+            "You paired each symbol with the one after the next.",
+            "In [1, 2, 3], which symbol is the right neighbor of 1?",
+            "2.3",
+        ),
+        Misconception(
+            "rare pairs left out",
+            lambda words: {pair: n for pair, n in counted(words).items() if n > 1},
+            "You left out the pairs that occur once. Every pair that occurs belongs into the result.",
+            "Whether a pair is frequent enough is for training to decide.",
+            "2.3",
+            variants=(
+                lambda words: dict(Counter(counted(words)).most_common(1)),
+                lambda words: {pair: n for pair, n in counted(words).items() if n > 2},
+            ),
         ),
         Misconception(
             "pair counted once per word",
@@ -273,6 +325,25 @@ def in_a_copy(symbols, pair, new):
     return out
 
 
+def same_list(f, symbols, pair, new) -> str:
+    """Whether the result is the list that was passed in."""
+    return "the same list" if f(symbols, pair, new) is symbols else "a new list"
+
+
+def more_words(seed: int) -> list[Case]:
+    """Three words of other lengths, in which the pair occurs and overlaps."""
+    draw, cases = Random(seed), []
+    for n in draw.sample(range(9, 40), 3):
+        pair = draw.randrange(256), draw.choice([draw.randrange(256), draw.randrange(256, 150_000)])
+        pair = draw.choice([pair, pair, (pair[1], pair[1])])
+        other = 150_000 + draw.randrange(1000)
+        word = [draw.choice([*pair, *pair, other]) for _ in range(n)]
+        cases.append(Case(f"{n} symbols", symbols=word, pair=pair, new=160_000))
+    return cases
+
+
+BIG = [int(digits) for digits in "1000 70000 70000 1000 70000 1100".split()]
+
 merge_pair = Exercise(
     name="merge_pair",
     asks="Replace each occurrence of a pair with a new symbol, from left to right.",
@@ -291,7 +362,17 @@ merge_pair = Exercise(
         Case("a pair of merged symbols", symbols=[256, 257, 256, 256, 257], pair=(256, 257), new=258),
         Case("an empty word", symbols=[], pair=(1, 2), new=256),
         Case("one symbol", symbols=[1], pair=(1, 2), new=256),
+        Case("zeros, which are bytes like others", symbols=[0, 0, 0, 5, 0], pair=(0, 0), new=256),
+        Case("a new symbol below 256", symbols=[20, 30, 0, 20, 30], pair=(20, 30), new=9),
+        Case("large symbols", symbols=BIG, pair=(int("1000"), int("70000")), new=100_000),
+        Case("symbols of four digits", symbols=[1001, 200, 5, 1, 2001, 1, 200], pair=(1, 200), new=3000),
+        Case("the pair twice, and the left symbol alone", symbols=[1, 1, 2, 1, 2, 1], pair=(1, 2), new=256),
+        Case("500 symbols", symbols=[1, 2, 1, 1, 2] * 100, pair=(1, 2), new=256),
+        Case("a word without the pair: is the result a new list?", run=same_list, symbols=[1, 3], pair=(1, 2), new=256),
+        Case("an empty word: is the result a new list?", run=same_list, symbols=[], pair=(1, 2), new=256),
+        Case("one symbol: is the result a new list?", run=same_list, symbols=[1], pair=(1, 2), new=256),
     ],
+    random_cases=more_words,
     misconceptions=[
         Misconception(
             "overlapping occurrences both merged",
@@ -331,6 +412,40 @@ merge_pair = Exercise(
             '"on".',
             "A pair is an ordered tuple: left, right.",
             "2.3",
+        ),
+        Misconception(
+            "both symbols replaced wherever they occur",
+            lambda symbols, pair, new: [new if symbol in pair else symbol for symbol in symbols],
+            "You replaced every symbol that belongs to the pair, even where the other one is not next to it.",
+            "Only the left symbol with the right one directly after it is an occurrence.",
+            "2.3",
+        ),
+        Misconception(
+            "new symbol added, the pair kept",
+            lambda symbols, pair, new: [
+                x for i, s in enumerate(symbols) for x in ([new, s] if tuple(symbols[i : i + 2]) == pair else [s])
+            ],
+            "You wrote the new symbol but kept the pair: the word became longer.",
+            "What should a word of n symbols become if it contains the pair once?",
+            "2.3",
+        ),
+        Misconception(
+            "pair removed",
+            lambda symbols, pair, new: [symbol for symbol in merged(symbols, pair, new) if symbol != new],
+            "You removed the pair, but did not put the new symbol in its place.",
+            "What should decoding return?",
+            "2.3",
+        ),
+        Misconception(
+            "the list that was passed in returned",
+            lambda symbols, pair, new: symbols if len(symbols) < 2 else merged(symbols, pair, new),
+            "Where nothing is to be replaced, you returned the list itself. If the result is changed later, the word "
+            "changes too.",
+            "list(symbols) is a copy.",
+            "2.3",
+            variants=(
+                lambda symbols, pair, new: symbols if pair not in neighbors(symbols) else merged(symbols, pair, new),
+            ),
         ),
         Misconception(
             "last symbol lost",
@@ -434,9 +549,24 @@ def ties_by(key):
     return lambda pair_counts: min(pair_counts, key=lambda pair: (-pair_counts[pair], *key(pair)))
 
 
+def ties_by_text(word_counts, n_merges):
+    """Of equally frequent pairs, the one whose bytes come first."""
+    tokens = {i: bytes([i]) for i in range(256)}
+    words, merges = [(to_bytes(word), count) for word, count in word_counts.items()], []
+    while len(merges) < n_merges and (pair_counts := counted(words)):
+        pair = min(pair_counts, key=lambda p: (-pair_counts[p], tokens[p[0]], tokens[p[1]]))
+        if pair_counts[pair] < 2:
+            break
+        new = 256 + len(merges)
+        tokens[new] = tokens[pair[0]] + tokens[pair[1]]
+        merges.append(pair)
+        words = [(merged(symbols, pair, new), count) for symbols, count in words]
+    return merges
+
+
 def one_row(word_counts, n_merges):
     """Put the words in one row, each as often as it occurs: pairs may cross from one into the next."""
-    row = [byte for word, count in word_counts.items() for _ in range(count) for byte in word.encode()]
+    row = [b for word, count in word_counts.items() for _ in range(min(count, 100)) for b in word.encode()]
     words, merges = row, []
     while len(merges) < n_merges:
         pair_counts = Counter(neighbors(words))
@@ -495,6 +625,16 @@ def sorted_twice(word_counts, n_merges):
     return merges
 
 
+def more_stories(seed: int) -> list[Case]:
+    """Three small texts; few different characters make many ties."""
+    draw, cases = Random(seed), []
+    for n in draw.sample(range(3, 9), 3):
+        letters = draw.sample("abcxyzé€😀 ", 4)
+        words = ["".join(draw.choice(letters) for _ in range(draw.randint(1, 7))) for _ in range(n)]
+        cases.append(Case(f"{n} words", word_counts={word: draw.randint(1, 4) for word in words}, n_merges=3 * n))
+    return cases
+
+
 STORY = {
     "the": 4, " the": 9, " cat": 5, " mat": 3, " sat": 2, " on": 2, " bees": 3, " see": 2, " bananas": 1, " hé": 2,
     " héé": 1, " attic": 2, " that": 3, "that": 1,
@@ -520,8 +660,19 @@ train_bpe = Exercise(
         Case("words that would form pairs if joined", word_counts={"ab": 3, "ba": 1}, n_merges=4),
         Case("nothing to merge", word_counts={"a": 9}, n_merges=5),
         Case("zero merges", word_counts={"ab": 9}, n_merges=0),
+        Case("one word, in which a pair occurs twice", word_counts={"abab": 1}, n_merges=3),
+        Case("one word, in which a pair overlaps itself", word_counts={"aaa": 1}, n_merges=3),
+        Case("a tie between bytes and a merged symbol", word_counts={"abc": 2, "ab": 3, "xy": 2}, n_merges=3),
+        Case("a tie between two merged symbols", word_counts={"xya": 2, "xy": 2, "aby": 2, "ab": 1}, n_merges=4),
+        Case("words that begin and end with a space", word_counts={" a": 3, "a ": 2, " ": 5}, n_merges=3),
+        Case("line breaks and capital letters", word_counts={"\n\n": 2, "Ab": 2, "ab": 1}, n_merges=3),
+        Case("é as one character, and as e with an accent", word_counts={"é": 1, "e\u0301": 2}, n_merges=3),
+        Case("a four-byte character", word_counts={"😀": 2, "😀!": 1}, n_merges=5),
+        Case("a word that occurs a million times", word_counts={"ab": 10**6, "cd": 10**6 + 1}, n_merges=2),
+        Case("no words", word_counts={}, n_merges=3),
         Case("a small story", word_counts=STORY, n_merges=20),
     ],
+    random_cases=more_stories,
     misconceptions=[
         Misconception(
             "words not weighted by their counts",
@@ -616,6 +767,63 @@ train_bpe = Exercise(
             lambda word_counts, n: trained(word_counts, n, first=257),
             "Your first merge makes the symbol 257; it should be 256 + 0.",
             "How many merges come before the first one?",
+            "2.3",
+        ),
+        Misconception(
+            "three occurrences required",
+            lambda word_counts, n: trained(word_counts, n, least=3),
+            "You stopped too early: a pair that occurs exactly twice is still merged.",
+            "At least twice: is that > 2 or >= 2?",
+            "2.3",
+        ),
+        Misconception(
+            "spaces stripped",
+            lambda word_counts, n: trained(word_counts, n, spell=lambda word: to_bytes(word.strip())),
+            "You removed the whitespace around the words. It belongs to them: many tokens begin with a space.",
+            "Keep the words exactly as they are.",
+            "2.5",
+        ),
+        Misconception(
+            "each merge only at its first occurrence",
+            lambda word_counts, n: trained(word_counts, n, merge=first_only),
+            "You replaced the pair once in each word. A word may contain it several times.",
+            "Check `merge_pair` first, on [1, 2, 3, 1, 2].",
+            "2.3",
+        ),
+        Misconception(
+            "one merge too few",
+            lambda word_counts, n: trained(word_counts, n - 1),
+            "You learned one merge too few.",
+            "How many turns does your loop have for n_merges = 1?",
+            "2.3",
+        ),
+        Misconception(
+            "n_merges taken for the vocabulary's size",
+            lambda word_counts, n: trained(word_counts, n - 256),
+            "You stopped at n_merges symbols, including the 256 bytes. n_merges counts merges only.",
+            "How many merges are learned for n_merges = 1?",
+            "2.3",
+        ),
+        Misconception(
+            "ties broken by the larger left, then the smaller right symbol",
+            lambda word_counts, n: trained(word_counts, n, best=ties_by(lambda pair: (-pair[0], pair[1]))),
+            "Of equally frequent pairs you merged the one with the larger left symbol.",
+            "The highest frequency first, but the smallest pair first: these need opposite signs.",
+            "2.3",
+        ),
+        Misconception(
+            "ties broken by the smaller left, then the larger right symbol",
+            lambda word_counts, n: trained(word_counts, n, best=ties_by(lambda pair: (pair[0], -pair[1]))),
+            "Of equally frequent pairs with the same left symbol you merged the one with the larger right symbol.",
+            "Compare the tuples themselves: (97, 98) is smaller than (97, 99).",
+            "2.3",
+        ),
+        Misconception(
+            "ties broken by the bytes of the symbols",
+            ties_by_text,
+            "You broke ties by what the symbols stand for, in alphabetical order. The docstring compares the symbols, "
+            "which are numbers: a merged one is always larger than a byte.",
+            "Which is smaller: the byte 120, or the symbol 256 for the bytes 97, 98?",
             "2.3",
         ),
         Misconception(
@@ -747,6 +955,30 @@ CHAIN = [(A, B), (256, C), (257, D), (C, D)]  # ab, abc, abcd, cd
 LONG_LAST = [(A, B), (C, D), (B, C), (258, D), (A, 259)]  # ab, cd, bc, bcd, abcd
 STORY_MERGES = bpe_trainer.learn_merges_naive(STORY, 30, 2, str.encode)
 
+
+def random_merges(draw: Random, letters: str, n: int) -> list[Pair]:
+    """Up to n different merges of the bytes of these letters, each making other bytes."""
+    tokens = {symbol: bytes([symbol]) for symbol in letters.encode()}
+    merges: list[Pair] = []
+    for _ in range(n):
+        pair = draw.choice(list(tokens)), draw.choice(list(tokens))
+        piece = tokens[pair[0]] + tokens[pair[1]]
+        if pair not in merges and piece not in tokens.values() and len(piece) < 12:
+            tokens[256 + len(merges)] = piece
+            merges.append(pair)
+    return merges
+
+
+def more_merges(seed: int) -> list[Case]:
+    """Three tokenizers with words of other lengths."""
+    draw, cases = Random(seed), []
+    for n in draw.sample(range(5, 30), 3):
+        letters = draw.choice(["ab", "abc", "aé", "xyz"])
+        word = "".join(draw.choice(letters) for _ in range(n))
+        cases.append(Case(f"{n} characters", word=word, merges=random_merges(draw, letters, n)))
+    return cases
+
+
 encode = Exercise(
     name="encode",
     asks="Cut a word into tokens: repeatedly merge the pair that was learned first, wherever it occurs.",
@@ -765,9 +997,27 @@ encode = Exercise(
         Case("nothing to merge", word="dec", merges=AB_BC),
         Case("no merges at all", word="né", merges=[]),
         Case("an empty word", word="", merges=AB_BC),
+        Case("an odd run: from left to right", word="aaaaa", merges=[(A, A)]),
+        Case("a later merge occurs further left", word="bcab", merges=[(A, B), (B, C), (C, A)]),
+        Case("the whole word is one token", word="abc", merges=[(B, C), (A, 256), (A, B)]),
+        Case("a pair that only a merge makes", word="aabb", merges=[(A, B), (A, 256), (257, B)]),
+        Case("a word of one byte", word="a", merges=AB_BC),
+        Case("a space at the beginning", word=" aa", merges=[(32, A), (256, A)]),
+        Case("two line breaks", word="\n\n", merges=[(10, 10)]),
+        Case("capital letters", word="Ab", merges=[(A, B)]),
+        Case("é as e with an accent", word="e\u0301", merges=[(195, 169), (204, 129)]),
+        Case("zeros, which are bytes like others", word="\0\0", merges=[(0, 0)]),
+        Case("a four-byte character twice", word="😀😀", merges=[(240, 159), (152, 128), (256, 257), (258, 258)]),
+        Case(
+            "a chain of 25 merges",
+            word="abcdefghijklmnopqrstuvwxyz",
+            merges=[(A, B), *((256 + i, C + i) for i in range(24))],
+        ),
+        Case("300 letters", word="abc" * 100, merges=AB_BC),
         Case("a word of a small story", word=" bananas", merges=STORY_MERGES),
         Case("another", word=" chattée", merges=STORY_MERGES),
     ],
+    random_cases=more_merges,
     misconceptions=[
         Misconception(
             "longest match",
@@ -822,6 +1072,52 @@ encode = Exercise(
             lambda word, merges: by_choice(word, merges, min, rounds=1),
             "You merged once and stopped. After a merge there may be new pairs that can be merged.",
             "Repeat until no pair of the word is among the merges.",
+            "2.4",
+        ),
+        Misconception(
+            "overlapping occurrences both merged",
+            lambda word, merges: each_merge_once(word, merges, merge=overlapping),
+            "You used one symbol as half of two new ones: the tokens stand for more text than the word has.",
+            "Check `merge_pair` first, on [7, 7, 7].",
+            "2.3",
+        ),
+        Misconception(
+            "merged from right to left",
+            lambda word, merges: each_merge_once(
+                word, merges, merge=lambda symbols, pair, new: merged(symbols[::-1], pair[::-1], new)[::-1]
+            ),
+            "You replaced the occurrences of a pair from right to left.",
+            "Of two overlapping occurrences, the left one is replaced.",
+            "2.4",
+        ),
+        Misconception(
+            "merge i makes 257 + i",
+            lambda word, merges: [s + 1 if s >= 256 else s for s in each_merge_once(word, merges)],
+            "Your new symbols are too large by one: merge 0 makes 256.",
+            "Which is the first number that is not a byte?",
+            "2.4",
+            variants=(lambda word, merges: [s - 1 if s >= 256 else s for s in each_merge_once(word, merges)],),
+        ),
+        Misconception(
+            "spaces stripped",
+            lambda word, merges: each_merge_once(word.strip(), merges),
+            "You removed the whitespace around the word. It belongs to the text: decoding must return it.",
+            "Keep the word exactly as it is.",
+            "2.5",
+        ),
+        Misconception(
+            "first merge ignored",
+            lambda word, merges: by_choice(word, [None, *merges[1:]], min),
+            "Your first merge is never used. Its index is 0, and in Python 0 counts as false.",
+            "Compare with None: `rank.get(pair) is not None`, or ask `pair in rank`.",
+            "2.4",
+            variants=(lambda word, merges: by_choice(word, [*merges[:-1], None] if merges else merges, min),),
+        ),
+        Misconception(
+            "every merge, whether its pair is there or not",
+            lambda word, merges: [*to_bytes(word), *range(256, 256 + len(merges))],
+            "You added a symbol for every merge, even if its pair is not in the word.",
+            "A new symbol takes the place of a pair.",
             "2.4",
         ),
         Misconception(
@@ -904,6 +1200,15 @@ def one_level(ids, merges):
     return bytes(flat).decode("utf-8", errors="replace")
 
 
+def deep(ids, merges):
+    """One call for each half."""
+
+    def piece(id):
+        return bytes([id]) if id < 256 else piece(merges[id - 256][0]) + piece(merges[id - 256][1])
+
+    return b"".join(piece(id) for id in ids).decode(errors="replace")
+
+
 def halves_swapped(ids, merges):
     tokens = [bytes([value]) for value in range(256)]
     for left, right in merges:
@@ -942,6 +1247,18 @@ def by_an_incremental_decoder(ids, merges):
 SPLIT_LETTER = [(104, 195), (169, 33)]  # "h" with half an "é", and the other half with "!"
 EURO = list("€".encode())  # 226, 130, 172
 
+
+def more_tokens(seed: int) -> list[Case]:
+    """Three lists of tokens, not all of them valid UTF-8."""
+    draw, cases = Random(seed), []
+    for n in draw.sample(range(3, 30), 3):
+        letters = draw.choice(["ab ", "aé", "n€\n", "😀a"])
+        merges = random_merges(draw, letters, n)
+        choices = [*letters.encode(), *range(256, 256 + len(merges)), draw.randrange(128, 256)]
+        cases.append(Case(f"{n} tokens", ids=[draw.choice(choices) for _ in range(n)], merges=merges))
+    return cases
+
+
 decode = Exercise(
     name="decode",
     asks="Concatenate the bytes of all tokens and decode them as UTF-8; what cannot be decoded becomes U+FFFD.",
@@ -959,8 +1276,19 @@ decode = Exercise(
         Case("half a character in the middle", ids=[*EURO[:2], 97], merges=[]),
         Case("a byte that never occurs in UTF-8", ids=[97, 255, 98], merges=[]),
         Case("no tokens", ids=[], merges=[(A, B)]),
+        Case("two spaces, a line break and a tab at the ends", ids=[32, 32, 97, 13, 10, 9], merges=[]),
+        Case("zeros, which are bytes like others", ids=[0, 97, 0], merges=[]),
+        Case("a byte order mark", ids=[239, 187, 191, 97], merges=[]),
+        Case("a four-byte character in two tokens", ids=[256, 257], merges=[(240, 159), (152, 128)]),
+        Case("three bytes of four, then a letter", ids=[240, 159, 152, 97], merges=[]),
+        Case("half a surrogate pair, and an overlong zero", ids=[237, 160, 128, 192, 128], merges=[]),
+        Case("the same token twice", ids=[256, 256, 98], merges=[(A, B)]),
+        Case("e with an accent stays two characters", ids=[101, 204, 129], merges=[]),
+        Case("a token of 4,096 letters", ids=[267], merges=[(A, A), *((n, n) for n in range(256, 267))]),
+        Case("a chain of 1,200 merges", ids=[256 + 1199], merges=[(A, B), *((n, C) for n in range(256, 256 + 1199))]),
         Case("a word of a small story", ids=[261, 280, 97, 270, 265], merges=STORY_MERGES),
     ],
+    random_cases=more_tokens,
     misconceptions=[
         Misconception(
             "tokens decoded one by one",
@@ -1002,6 +1330,45 @@ decode = Exercise(
             variants=(
                 lambda ids, merges: " ".join(pieces_of(merges)[id].decode("utf-8", errors="replace") for id in ids),
             ),
+        ),
+        Misconception(
+            "merged tokens left out",
+            lambda ids, merges: bytes(id for id in ids if id < 256).decode(errors="replace"),
+            "You left out the tokens from 256 on. They stand for text too.",
+            "What are the bytes of token 256?",
+            "2.4",
+            variants=(lambda ids, merges: "".join(map(chr, ids)),),
+        ),
+        Misconception(
+            "wrong merge looked up",
+            lambda ids, merges: joined([id if id < 257 else id - 1 for id in ids], merges),
+            "You looked up the merge before the right one.",
+            "merges[0] makes 256: how do you get from a token to its merge?",
+            "2.4",
+            variants=(lambda ids, merges: joined([id + (256 <= id < 255 + len(merges)) for id in ids], merges),),
+        ),
+        Misconception(
+            "recursion too deep",
+            deep,
+            "Your function calls itself for each half. A token that was merged 1,200 times needs 1,200 nested calls, "
+            "and Python stops at 1,000.",
+            "Each merge uses only earlier symbols: build the bytes of all symbols in order.",
+            "2.4",
+        ),
+        Misconception(
+            "undecodable bytes written as something else",
+            lambda ids, merges: joined(ids, merges, errors="replace").replace("\ufffd", "?"),
+            "What cannot be decoded becomes U+FFFD, the replacement character. You wrote something else.",
+            'errors="replace"',
+            "2.4",
+            variants=(lambda ids, merges: joined(ids, merges, errors="backslashreplace"),),
+        ),
+        Misconception(
+            "tokens in reverse order",
+            lambda ids, merges: joined(ids[::-1], merges),
+            "Your text runs backward. On a stack, what is pushed last comes off first.",
+            "In which order must the tokens go onto the stack?",
+            "2.4",
         ),
         Misconception(
             "merges expanded only once",
@@ -1050,9 +1417,9 @@ def look(find) -> str:
         merges, ids = [tuple(pair) for pair in merges], list(ids)
     except (TypeError, ValueError):
         return "this is not (a list of pairs, a list of tokens)"
-    if not all(len(pair) == 2 and all(type(symbol) is int for symbol in pair) for pair in merges):
+    if not all(len(pair) == 2 and all(isinstance(symbol, Integral) for symbol in pair) for pair in merges):
         return "a merge is not a pair of integers"
-    if not all(type(id) is int for id in ids):
+    if not all(isinstance(id, Integral) for id in ids):
         return "the tokens are not integers"
     if len(merges) > 12 or len(ids) > 40:
         return "more than 12 merges, or more than 40 tokens"

@@ -42,7 +42,7 @@ def merge_pair(symbols: list[int], pair: tuple[int, int], new: int) -> list[int]
         new: the new symbol. It is not in the pair and not yet in the word.
 
     Returns:
-        A new list. merge_pair([1, 2, 3, 1, 2], (1, 2), 256) is [256, 3, 256].
+        A new list, even if nothing was replaced. merge_pair([1, 2, 3, 1, 2], (1, 2), 256) is [256, 3, 256].
     """
     raise NotImplementedError
 
@@ -95,7 +95,7 @@ def decode(ids: list[int], merges: list[tuple[int, int]]) -> str:
 
     Args:
         ids: tokens, each from 0 to 255 + len(merges); may be empty.
-        merges: as returned by train_bpe.
+        merges: as returned by train_bpe. A token may have been merged thousands of times.
 
     Returns:
         The text. decode([104, 195, 169], []) is "hé", and decode([104, 195], []) is "h\ufffd".
