@@ -124,6 +124,33 @@ def by_loops(prediction, answers):
     return best_exact, best_f1
 
 
+def unseen_answers(seed):
+    kinds = ["the", "The", "mill", "Mill,", "old", "old.", "red", "'red'", "an", "boat"]
+    order = torch.randint(len(kinds), (24,), generator=torch.Generator().manual_seed(seed)).tolist()
+    several = [[kinds[i] for i in order[a:b]] for a, b in ((0, 4), (4, 9), (9, 14), (14, 17), (17, 24))]
+    texts = [" ".join(["mill", *part]) for part in several]
+    return [
+        Case("two right answers", prediction=texts[0], answers=texts[1:3]),
+        Case("one right answer", prediction=texts[3], answers=texts[4:]),
+    ]
+
+
+def word_by_word(predicted, reference):
+    """Words shared at the same position."""
+    return sum(a == b for a, b in zip(predicted, reference, strict=False))
+
+
+def split_at_blanks(text):
+    """Normalized, but with other white space left in the words."""
+    kept = "".join(c for c in text.lower() if c not in string.punctuation)
+    return [word for word in kept.split(" ") if word not in ("a", "an", "the", "")]
+
+
+def compare_lists(prediction, answers, words):
+    pairs = [(words(prediction), words(answer)) for answer in answers or [""]]
+    return max(int(a == b) for a, b in pairs), max(f1_of(a, b) for a, b in pairs)
+
+
 exact_and_f1 = Exercise(
     name="exact_and_f1",
     asks="Compare a predicted answer with the right answers by exact match and F1, after SQuAD's normalization.",
@@ -149,7 +176,19 @@ exact_and_f1 = Exercise(
         Case("an answer where there is none", prediction="the mill", answers=[]),
         Case("only an article, where there is no answer", prediction="The", answers=[]),
         Case("no word in common", prediction="the mill", answers=["a boat"]),
+        Case("a line break and a tab", prediction="old\nred\t house", answers=["old red house"]),
+        Case("a space that does not break", prediction="red\u00a0house", answers=["red house"]),
+        Case("every character of string.punctuation", prediction=f"red{string.punctuation}house", answers=["redhouse"]),
+        Case("quotation marks that are not in string.punctuation", prediction="“red house”", answers=["red house"]),
+        Case("an article with periods", prediction="T.H.E house", answers=["house"]),
+        Case("two articles in a row", prediction="the the house", answers=["house"]),
+        Case("a capital letter with an accent", prediction="École", answers=["école"]),
+        Case("lower case changes nothing else", prediction="STRASSE", answers=["Straße"]),
+        Case("only articles on both sides", prediction="a", answers=["The"]),
+        Case("part of a word", prediction="house", answers=["houses"]),
+        Case("three right answers", prediction="red old mill", answers=["boat", "old red mill", "red mill"]),
     ],
+    random_cases=unseen_answers,
     misconceptions=[
         Misconception(
             "articles kept",
@@ -254,6 +293,75 @@ exact_and_f1 = Exercise(
             "9.6",
         ),
         Misconception(
+            "factor 2 missing in F1",
+            lambda p, a: compare(p, a, f1=lambda f, w: f1_of(f, w) / (2 if f and w else 1)),
+            "Your F1 is PR / (P + R), half of what it should be.",
+            "If P and R are both 1, F1 is 1.",
+            "9.6",
+        ),
+        Misconception(
+            "shared words divided by the union (Jaccard)",
+            lambda p, a: compare(
+                p, a, f1=lambda f, w: len({*f} & {*w}) / len({*f} | {*w}) if f and w else float(f == w)
+            ),
+            "You divided the number of shared words by the number of words in the union (the Jaccard index).",
+            "F1 is 2PR / (P + R).",
+            "9.6",
+            variants=(
+                lambda p, a: compare(
+                    p,
+                    a,
+                    f1=lambda f, w: overlap(f, w) / (Counter(f) | Counter(w)).total() if f and w else float(f == w),
+                ),
+            ),
+        ),
+        Misconception(
+            "characters instead of words",
+            lambda p, a: (
+                compare(p, a)[0],
+                compare(p, a, f1=lambda f, w: f1_of(list(" ".join(f)), list(" ".join(w))))[1],
+            ),
+            "You counted shared characters; F1 counts shared words.",
+            "Over what does a loop over a string run? Split it first.",
+            "9.6",
+        ),
+        Misconception(
+            "words compared position by position",
+            lambda p, a: compare(p, a, f1=lambda f, w: f1_of(f, w, word_by_word)),
+            "You compared the first word with the first, the second with the second. One extra word at the beginning "
+            "then costs everything; F1 ignores the order.",
+            "A word is shared wherever it is.",
+            "9.6",
+        ),
+        Misconception(
+            "exact match is containment",
+            lambda p, a: (
+                max(int(strip(x) in strip(p)) if strip(x) else int(not strip(p)) for x in a or [""]),
+                compare(p, a)[1],
+            ),
+            "You called it an exact match if the answer occurs anywhere in the prediction.",
+            "The two normalized texts must be *equal*.",
+            "9.6",
+        ),
+        Misconception(
+            "exact match ignores the order",
+            lambda p, a: (
+                max(int(sorted(strip(p).split()) == sorted(strip(x).split())) for x in a or [""]),
+                compare(p, a)[1],
+            ),
+            "You compared sorted words, counts or sets, so that the order of the words does not matter. It does for an "
+            "exact match.",
+            "Compare the normalized texts.",
+            "9.6",
+        ),
+        Misconception(
+            "split at blanks only",
+            lambda p, a: compare_lists(p, a, split_at_blanks),
+            "You split at single blanks, so line breaks and tabs stay inside the words.",
+            "What does `split` do without an argument?",
+            "9.6",
+        ),
+        Misconception(
             "only the first right answer used",
             lambda p, a: compare(p, a[:1]),
             "You compared only with the first right answer. A match with any of them is right.",
@@ -337,6 +445,12 @@ def cut_recursively(n, room, stride, begin=0):
     return [[begin, begin + room], *cut_recursively(n, room, stride, begin + room - stride)]
 
 
+def unseen_contexts(seed):
+    room = 6 + seed % 7
+    sizes = [(40 + seed % 23, room, 1 + seed % 5), (2 * room - 2, room, room - 2), (90, room, room - 1)]
+    return [Case(f"{n} tokens", n=n, room=room, stride=stride) for n, room, stride in sizes]
+
+
 windows = Exercise(
     name="windows",
     asks="Cut a context of n tokens into windows of `room` tokens; neighboring windows share `stride`.",
@@ -353,7 +467,11 @@ windows = Exercise(
         Case("an empty context", n=0, room=4, stride=1),
         Case("the last window ends with the context", n=8, room=5, stride=2),
         Case("a long context", n=170, room=50, stride=16),
+        Case("one token", n=1, room=2, stride=1),
+        Case("two tokens, the smallest windows", n=2, room=2, stride=1),
+        Case("a very long context", n=9000, room=384, stride=128),
     ],
+    random_cases=unseen_contexts,
     misconceptions=[
         Misconception(
             "windows moved by the stride",
@@ -420,6 +538,23 @@ windows = Exercise(
             "9.4",
         ),
         Misconception(
+            "lengths instead of ends",
+            lambda n, room, stride: [(b, e - b) for b, e in cut(n, room, stride)],
+            "You returned the length of each window; the second number is where it ends.",
+            "context[begin:end] must be the window.",
+            "9.4",
+        ),
+        Misconception(
+            "windows one token too far apart",
+            lambda n, room, stride: [
+                (b, min(b + room, n)) for b in range(0, max(1, n - stride + 1), room - stride + 1)
+            ],
+            "Your windows share one token too few.",
+            "If the first window is (0, 5) and two tokens are shared, the second one begins at 3.",
+            "9.4",
+            variants=(lambda n, room, stride: cut(n, room, stride - 1),),
+        ),
+        Misconception(
             "only one window",
             lambda n, room, stride: [(0, min(room, n))],
             "You returned one window and dropped the rest of the context.",
@@ -469,6 +604,24 @@ def last_of(condition, starts, default=None):
 MILL = {"starts": [0, 3, 7, 11], "ends": [2, 6, 10, 15]}  # at the old mill
 PIECES = {"starts": [0, 3, 4, 7, 11], "ends": [3, 4, 7, 10, 14]}  # Ann 's old ... with pieces side by side
 
+
+def unseen_tokens(seed):
+    generator = torch.Generator().manual_seed(seed)
+    n = 12 + seed % 9
+    gaps, sizes = (torch.randint(low, 4, (n,), generator=generator) for low in (0, 1))  # before each token, and of it
+    ends = (gaps + sizes).cumsum(0)
+    starts = ends - sizes
+    picked = torch.randint(n, (2,), generator=generator).sort().values  # the tokens of an answer
+    inside = int(sizes[picked[0]]) // 2
+    answers = [
+        (int(starts[picked[0]]), int(ends[picked[1]])),
+        (int(starts[picked[0]]) + inside, int(starts[picked[1]]) + int(sizes[picked[1]])),
+    ]
+    return [
+        Case(f"{n} tokens", starts=starts.tolist(), ends=ends.tolist(), begin=begin, end=end) for begin, end in answers
+    ]
+
+
 token_span = Exercise(
     name="token_span",
     asks="Find the first and the last token that share a character with the answer begin … end - 1.",
@@ -486,7 +639,13 @@ token_span = Exercise(
         Case("adjacent tokens", **PIECES, begin=3, end=7),
         Case("a token of one character", **PIECES, begin=3, end=4),
         Case("up to the boundary of a token", **PIECES, begin=0, end=3),
+        Case("the end of a long token", starts=[0, 2], ends=[1, 40], begin=35, end=38),
+        Case("a context of one token", starts=[2], ends=[5], begin=3, end=4),
+        Case("spaces before the first and after the last token", starts=[2, 6], ends=[5, 9], begin=0, end=12),
+        Case("from the middle of a token to the middle of the next but one", **MILL, begin=5, end=12),
+        Case("three hundred tokens", starts=list(range(0, 900, 3)), ends=list(range(2, 902, 3)), begin=600, end=890),
     ],
+    random_cases=unseen_tokens,
     misconceptions=[
         Misconception(
             "token after the answer included",
@@ -572,6 +731,38 @@ token_span = Exercise(
             "9.3",
         ),
         Misconception(
+            "only tokens that begin inside the answer",
+            lambda s, e, b, n: (first_of(lambda i: s[i] >= b, s, len(s) - 1), covering(s, e, b, n)[1]),
+            "You took the first token that *begins* in the answer. If the answer begins in the middle of a token, that "
+            "token is lost.",
+            "Which token contains the answer's first character?",
+            "9.3",
+            variants=(
+                lambda s, e, b, n: ((inside := [i for i in range(len(s)) if b <= s[i] < n])[0], inside[-1]),
+                lambda s, e, b, n: (inside := [i for i in range(len(s)) if b <= s[i] < n]) and (inside[0], inside[-1]),
+            ),
+        ),
+        Misconception(
+            "only tokens that end inside the answer",
+            lambda s, e, b, n: (covering(s, e, b, n)[0], last_of(lambda i: e[i] <= n, s, 0)),
+            "You took the last token that *ends* in the answer. If the answer ends in the middle of a token, that "
+            "token "
+            "is lost.",
+            "Which token contains the answer's last character?",
+            "9.3",
+            variants=(
+                lambda s, e, b, n: ((inside := [i for i in range(len(s)) if b < e[i] <= n])[0], inside[-1]),
+                lambda s, e, b, n: (inside := [i for i in range(len(s)) if b < e[i] <= n]) and (inside[0], inside[-1]),
+            ),
+        ),
+        Misconception(
+            "number of tokens instead of the last",
+            lambda s, e, b, n: (covering(s, e, b, n)[0], covering(s, e, b, n)[1] - covering(s, e, b, n)[0] + 1),
+            "Your second number says how many tokens the answer has; it should be the index of the last one.",
+            "In the example the tokens are (1, 2).",
+            "9.3",
+        ),
+        Misconception(
             "same token for start and end",
             lambda s, e, b, n: (covering(s, e, b, n)[0],) * 2,
             "You returned the first token twice: an answer of several words loses all but the first.",
@@ -651,6 +842,31 @@ def span_arguments(s, e, max_length):
     return {"start_logits": s, "end_logits": e, "max_length": max_length}
 
 
+def unseen_spans(seed):
+    T = 14 + seed % 20
+    return [
+        Case(f"{T} tokens", **span_arguments(3 * random(T, seed=seed), 3 * random(T, seed=seed + 1), 2 + seed % 6)),
+        Case("low logits", **span_arguments(*(random(2, T, seed=seed + 2) - 50).unbind(0), 3 + seed % 3)),
+    ]
+
+
+def of_the_best(k):
+    """Only the k best starts and ends, as in many scripts."""
+
+    def choose(s, e, n):
+        starts, ends = (x.topk(min(k, len(x))).indices.tolist() for x in (s, e))
+        pairs = [(i, j) for i in starts for j in ends if i <= j < i + n]
+        return max(pairs, key=lambda ij: (float(s[ij[0]] + e[ij[1]]), -ij[0], -ij[1])) if pairs else (0, 0)
+
+    return choose
+
+
+def in_order(s, e, n, cut=True):
+    """The best start and the best end, swapped if they are in the wrong order."""
+    i, j = sorted((int(s.argmax()), int(e.argmax())))
+    return i, min(j, i + n - 1) if cut else j
+
+
 best_span = Exercise(
     name="best_span",
     asks="Find i ≤ j, spanning at most max_length tokens, with the highest start_logits[i] + end_logits[j].",
@@ -670,7 +886,14 @@ best_span = Exercise(
         Case("equal scores", **span_arguments(*logits([1, 0, 1, 0], [0, 1, 0, 1]), 2)),
         Case("random numbers", **span_arguments(random(12, seed=1), random(12, seed=2), 4)),
         Case("more random numbers", **span_arguments(3 * random(20, seed=3), 3 * random(20, seed=4), 6)),
+        Case("equal ends", **span_arguments(*logits([2, 0, 0], [0, 3, 3]), 3)),
+        Case("forty equal scores", **span_arguments(torch.zeros(40), torch.zeros(40), 5)),
+        Case("nearly equal scores", **span_arguments(*logits([1, 1 + 2**-12, 0], [2, 2, 0]), 1)),
+        Case("very low logits", **span_arguments(*logits([-3e9, -2e9], [-2e9, -1e9]), 2)),
+        Case("rising starts, falling ends", **span_arguments(torch.arange(60.0), -0.99 * torch.arange(60.0), 8)),
+        Case("columns of a table", **span_arguments(*random(9, 2, seed=5).unbind(1), 3)),
     ],
+    random_cases=unseen_spans,
     misconceptions=[
         Misconception(
             "independent argmax of start and end",
@@ -678,6 +901,34 @@ best_span = Exercise(
             "You took the best start and the best end independently. The end may then come before the start.",
             "Which pairs (i, j) are valid? Take the best of those.",
             "9.5",
+        ),
+        Misconception(
+            "argmax of start and end, swapped into order",
+            in_order,
+            "You took the best start and the best end independently, and exchanged them if they were in the wrong "
+            "order. "
+            "Then a good end serves as a start, which the model never said.",
+            "Which pairs (i, j) are valid? Take the best of those.",
+            "9.5",
+            variants=(lambda s, e, n: in_order(s, e, n, cut=False),),
+        ),
+        Misconception(
+            "argmax of start and end, cut into shape",
+            lambda s, e, n: ((i := int(s.argmax())), min(max(i, int(e.argmax())), i + n - 1)),
+            "You took the best start and the best end independently, and moved the end until the span was valid. "
+            "Nobody "
+            "scored that span.",
+            "Compare the scores of all valid spans.",
+            "9.5",
+            variants=(lambda s, e, n: ((i := int(s.argmax())), max(i, int(e.argmax()))),),
+        ),
+        Misconception(
+            "only the best starts and ends combined",
+            of_the_best(20),
+            "You combined only the k best starts with the k best ends. The best valid span may have neither.",
+            "Try rising starts and falling ends.",
+            "9.5",
+            variants=(of_the_best(10), of_the_best(5), of_the_best(3), of_the_best(2)),
         ),
         Misconception(
             "greedy choice of the start",
@@ -864,6 +1115,15 @@ def random_windows(seed):
     return [2 * random(T, 2, seed=seed + T) for T in (6, 9, 5)]
 
 
+def unseen_windows(seed):
+    tables = [2 * random(4 + (seed + k) % 6, 2, seed=seed + k) for k in range(4)]
+    best = [float((table[1:, 0] + table[1:, 1]).max()) for table in tables]  # about the scores of the spans
+    return [
+        Case(f"{len(tables)} windows", **case_arguments(tables, max_length=2 + seed % 3, threshold=threshold))
+        for threshold in (0.0, round(min(best) - max(best), 2))
+    ]
+
+
 answer_over_windows = Exercise(
     name="answer_over_windows",
     asks='Return the best span over all windows, or None if even the lowest "not here" score beats it by more '
@@ -890,8 +1150,17 @@ answer_over_windows = Exercise(
             "the best span is too long", **case_arguments([table((0, 0), (5, 0), (0, 1), (1, 2), (0, 5))], max_length=2)
         ),
         Case("equal scores in two windows", **case_arguments([HERE, HERE])),
+        Case("scores below -100", **case_arguments([table((-900, -900), (-300, -300), (-400, -250))])),
+        Case("scores below -1,000,000", **case_arguments([table((-3e6, -3e6), (-3e6, -2e6), (-2e6, -1e6))])),
+        Case('a "not here" score of 40,000', **case_arguments([table((2e4, 2e4), (1e4, 0), (0, 1e4))])),
+        Case("unequal [CLS] logits", **case_arguments([table((7, 1), (3, 0), (0, 3))])),
+        Case("[CLS] logits of two windows", **case_arguments([table((9, 0), (3, 0), (0, 3)), table((0, 9), (0, 0))])),
+        Case("equal scores in one window", **case_arguments([table((0, 0), (1, 1), (1, 1))])),
+        Case("windows that are not contiguous", **case_arguments([random(2, 7, seed=9).T, random(2, 5, seed=8).T])),
+        Case("twelve windows", **case_arguments([*[UNSURE] * 10, HERE, NOT_HERE])),
         *(Case(f"random numbers, seed {seed}", **case_arguments(random_windows(seed))) for seed in (20, 40, 60)),
     ],
+    random_cases=unseen_windows,
     misconceptions=[
         Misconception(
             "always an answer",
@@ -984,6 +1253,23 @@ answer_over_windows = Exercise(
             lambda w, n, t: over_windows(w, n, -t),
             "With a higher threshold you answer less often; it should be the other way around.",
             'There is no answer if "not here" is better by more than the threshold.',
+            "9.5",
+        ),
+        Misconception(
+            "last of several equal windows",
+            lambda w, n, t: (len(w) - 1 - span[0], *span[1:]) if (span := over_windows(w[::-1], n, t)) else None,
+            "Of several windows with the same score, you returned the last one; the first one counts.",
+            "> or ≥?",
+            "9.5",
+        ),
+        Misconception(
+            "lowest start and lowest end of [CLS] taken apart",
+            lambda w, n, t: over_windows(
+                w, n, t, null=lambda v: min(float(x[0, 0]) for x in w) + min(float(x[0, 1]) for x in w)
+            ),
+            "You added the lowest start logit and the lowest end logit of [CLS], which may be of different windows. "
+            '"Not here" is said by one window, with both.',
+            "First add the two logits of a window, then take the minimum.",
             "9.5",
         ),
         Misconception(
