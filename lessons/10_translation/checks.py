@@ -90,6 +90,20 @@ def shift_by_index(targets: Tensor, start: int, pad: int) -> Tensor:
 
 BATCH = torch.tensor([[7, 8, 9, IGNORE_INDEX, IGNORE_INDEX], [5, 6, 7, 8, 9]])
 
+
+def unseen_targets(seed):
+    B, T = 3 + seed % 3, 6 + seed % 4
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(10, 60_000, (B, T), generator=generator)
+    lengths = torch.randint(1, T + 1, (B, 1), generator=generator)  # of each sentence, with its end token (9)
+    where = torch.arange(T)
+    ids = ids.masked_fill(where == lengths - 1, 9).masked_fill(where >= lengths, IGNORE_INDEX)
+    return [
+        Case(f"{B} rows of {T}", targets=ids, start=1, pad=0),
+        Case("start 0 and another padding token", targets=ids[:, :-1], start=0, pad=3 + seed % 5),
+    ]
+
+
 shift_right = Exercise(
     name="shift_right",
     asks="Make the decoder's input from its targets: shifted right by one position, with the start token in front.",
@@ -101,7 +115,13 @@ shift_right = Exercise(
         Case("start and end are the same token", targets=torch.tensor([[5, 6, 9, IGNORE_INDEX]]), start=9, pad=0),
         Case("only the end token", targets=torch.tensor([[9], [9]]), start=1, pad=0),
         Case("another padding token", targets=torch.tensor([[7, 9, IGNORE_INDEX], [3, 4, 9]]), start=2, pad=11),
+        Case("a token with the id 0", targets=torch.tensor([[0, 5, 9, IGNORE_INDEX], [5, 0, 0, 9]]), start=1, pad=2),
+        Case("start 0, padding 1", targets=BATCH, start=0, pad=1),
+        Case("large ids", targets=torch.tensor([[40_000, 70_001, 250_001, 9]]), start=50_256, pad=99_999),
+        Case("ids above 16,777,216", targets=torch.tensor([[2**24 + 1, 2**31 + 1, 9]]), start=1, pad=0),
+        Case("targets that are not contiguous", targets=BATCH.T.contiguous().T, start=1, pad=0),
     ],
+    random_cases=unseen_targets,
     misconceptions=[
         Misconception(
             "no shift",
@@ -172,6 +192,41 @@ shift_right = Exercise(
             "You removed the end token from the input of short rows. This does no harm, but it is not what the "
             "task asks for: the whole row is shifted by one position, and only the last column is dropped.",
             "You can treat all rows in the same way.",
+            "10.4",
+        ),
+        Misconception(
+            "0 instead of the padding token",
+            lambda targets, start, pad: shifted(targets, start, 0),
+            "You put 0 in place of -100. The padding token is `pad`; it is 0 in many vocabularies, but not in all.",
+            "Which of the three arguments did you not use?",
+            "10.4",
+        ),
+        Misconception(
+            "start token only in the first row",
+            lambda targets, start, pad: shifted(
+                targets, torch.cat([torch.full_like(targets[:1, :1], start), targets[1:, :1]]), pad
+            ),
+            "Only your first row begins with the start token; every sentence of the batch must.",
+            "Which index selects a whole column?",
+            "10.4",
+            variants=(
+                lambda targets, start, pad: shifted(
+                    targets, torch.cat([torch.full_like(targets[:1, :1], start), padded(targets[1:, -1:], pad)]), pad
+                ),
+                lambda targets, start, pad: shifted(
+                    targets,
+                    torch.cat([torch.full_like(targets[:1, :1], start), torch.zeros_like(targets[1:, :1])]),
+                    pad,
+                ),
+            ),
+        ),
+        Misconception(
+            "shifted by two positions",
+            lambda targets, start, pad: shifted(
+                targets.roll(1, 1).masked_fill(torch.arange(targets.size(1)) < 1, start), start, pad
+            ),
+            "You shifted by two positions: the decoder does not see the token right before the one it must predict.",
+            "How many start tokens does a row have?",
             "10.4",
         ),
         Misconception(
@@ -350,6 +405,17 @@ TWO = {
     "references": ["a b c d".split(), "b c a a e f g".split()],
 }
 
+
+def unseen_sentences(seed):
+    generator = torch.Generator().manual_seed(seed)
+    n_words = 9 + seed % 8
+    hypothesis, *references = (
+        ["abcd"[i] for i in torch.randint(4, (size,), generator=generator).tolist()]
+        for size in (n_words, n_words - 2, n_words + 3)
+    )
+    return [Case(f"{n_words} words, n = {n}", hypothesis=hypothesis, references=references, n=n) for n in (1, 2, 3)]
+
+
 clipped_matches = Exercise(
     name="clipped_matches",
     asks="Count the n-grams of a translation that match its references, clipped by the largest count in any "
@@ -374,7 +440,29 @@ clipped_matches = Exercise(
         Case("an empty hypothesis", hypothesis=[], references=["a b".split()], n=3),
         Case("four words in a row", hypothesis="a b c d e a b c d".split(), references=["x a b c d".split()], n=4),
         Case("the same characters, different words", hypothesis="a bc d".split(), references=["ab c d".split()], n=2),
+        Case("a capital letter", hypothesis=["The", "cat"], references=[["the", "cat"]], n=1),
+        Case("one word", hypothesis=["a"], references=[["a"]], n=1),
+        Case("exactly n words", hypothesis="a b c".split(), references=["a b c".split()], n=3),
+        Case(
+            "a reference of fewer than n words, and an empty one",
+            hypothesis="a b a b".split(),
+            references=[["a"], [], "b a b".split()],
+            n=2,
+        ),
+        Case("words with commas", hypothesis=["a,", "b"], references=[["a", ",b"]], n=2),
+        Case(
+            "words of other scripts", hypothesis="Käse und 北京 é".split(), references=["Kase und 東京 é".split()], n=1
+        ),
+        Case(
+            "three references",
+            hypothesis="a a a b b c".split(),
+            references=["a b".split(), "a a c".split(), "b b a".split()],
+            n=1,
+        ),
+        Case("seven words in a row", hypothesis=list("abcdefgh"), references=[list("abcdefgx")], n=7),
+        Case("three hundred words", hypothesis=["a", "b"] * 150, references=[["a", "b"] * 140], n=2),
     ],
+    random_cases=unseen_sentences,
     misconceptions=[
         Misconception(
             "no clipping",
@@ -481,6 +569,25 @@ clipped_matches = Exercise(
             lambda hypothesis, references, n: (matches_of(hypothesis, references, n)[0], len(hypothesis)),
             "Your total is the number of words. This is right only for n = 1.",
             "How many bigrams do three words have?",
+            "10.9",
+        ),
+        Misconception(
+            "case ignored",
+            lambda hypothesis, references, n: matches_of(
+                [word.lower() for word in hypothesis], [[word.lower() for word in r] for r in references], n
+            ),
+            "You converted the words to lower case. Here, words are compared as they are.",
+            "What does the docstring say about upper and lower case?",
+            "10.9",
+        ),
+        Misconception(
+            "matches of all references added up",
+            lambda hypothesis, references, n: (
+                sum(matches_of(hypothesis, [r], n)[0] for r in references),
+                grams(hypothesis, n).total(),
+            ),
+            "You counted the matches with each reference and added them up, so one word can match once per reference.",
+            "Take the largest count in any single reference first, then clip once.",
             "10.9",
         ),
         Misconception(
@@ -608,6 +715,19 @@ SENTENCES = {
     "targets": torch.tensor([[4, 0, 2], [3, IGNORE_INDEX, IGNORE_INDEX]]),
 }
 
+
+def unseen_batches(seed):
+    B, T, V = 2 + seed % 3, 4 + seed % 3, 9 + seed % 20
+    generator = torch.Generator().manual_seed(seed)
+    targets = torch.randint(V, (B, T), generator=generator)
+    kept = torch.arange(T) < torch.randint(1, T + 1, (B, 1), generator=generator)
+    return [
+        Case(f"{B} sentences, {V} tokens", logits=2 * random(B, T, V, seed=seed + 1),
+             targets=targets.masked_fill(~kept, IGNORE_INDEX), smoothing=smoothing)
+        for smoothing in (0.15, 0.0)
+    ]  # fmt: skip
+
+
 smoothed_cross_entropy = Exercise(
     name="smoothed_cross_entropy",
     asks="Compute the mean cross-entropy against targets that give ε / V to every token and an additional 1 - ε "
@@ -634,7 +754,37 @@ smoothed_cross_entropy = Exercise(
             targets=torch.tensor([[0, 0]]),
             smoothing=0.3,
         ),
+        Case(
+            "a whole sentence of padding",
+            logits=random(2, 2, 3, seed=4),
+            targets=torch.tensor([[2, 1], [IGNORE_INDEX, IGNORE_INDEX]]),
+            smoothing=0.2,
+        ),
+        Case(
+            "a vocabulary of one token", logits=tensor([[[3.0], [-2.0]]]), targets=torch.tensor([[0, 0]]), smoothing=0.1
+        ),
+        Case("almost only smoothing", logits=HALVES, targets=torch.tensor([[3]]), smoothing=0.99),
+        Case("forty tokens", logits=2 * random(1, 3, 40, seed=5), targets=torch.tensor([[39, 8, 20]]), smoothing=0.4),
+        Case(
+            "enormous logits",
+            logits=tensor([[[1000.0, -1000.0], [-1000.0, -1000.0]]]),
+            targets=torch.tensor([[1, 0]]),
+            smoothing=0.2,
+        ),
+        Case(
+            "logits that are not contiguous",
+            logits=random(4, 3, 2, seed=6).permute(2, 1, 0),
+            targets=torch.tensor([[3, 0, IGNORE_INDEX], [1, 2, 3]]),
+            smoothing=0.1,
+        ),
+        Case(
+            "three hundred positions",
+            logits=random(1, 300, 4, seed=7),
+            targets=(torch.arange(300) % 4)[None].masked_fill(torch.arange(300) >= 280, IGNORE_INDEX),
+            smoothing=0.1,
+        ),
     ],
+    random_cases=unseen_batches,
     misconceptions=[
         Misconception(
             "ε spread over the wrong tokens only",
@@ -745,6 +895,35 @@ smoothed_cross_entropy = Exercise(
             lambda logits, targets, e: smoothed(logits, targets, e) * (targets != IGNORE_INDEX).sum(),
             "You added up the losses without dividing: a larger batch has a larger loss and takes larger steps.",
             "By how many tokens must you divide the sum?",
+            "10.5",
+        ),
+        Misconception(
+            "divided by the number of sentences",
+            lambda logits, targets, e: smoothed(logits, targets, e) * (targets != IGNORE_INDEX).sum() / len(targets),
+            "You divided by the number of sentences, B. Then long sentences have large losses.",
+            "By how many tokens must you divide the sum?",
+            "10.5",
+        ),
+        Misconception(
+            "bits instead of nats",
+            lambda logits, targets, e: smoothed(logits, targets, e) / math.log(2),
+            "You used the logarithm to base 2. The loss is in nats: the natural logarithm.",
+            "What is the loss of a probability of 1/2?",
+            "10.5",
+        ),
+        Misconception(
+            "softmax twice",
+            lambda logits, targets, e: smoothed(logits.softmax(-1), targets, e),
+            "You took the softmax of the logits and then the log-softmax of that. The second one can never be "
+            "confident.",
+            "One softmax is enough.",
+            "10.5",
+        ),
+        Misconception(
+            "softmax over the positions",
+            lambda logits, targets, e: smoothed(logits, targets, e, logp=logits.log_softmax(1)),
+            "You took the softmax over the positions of a sentence. The probabilities of the V tokens must sum to 1.",
+            "Logits are (B, T, V). Which dimension is the vocabulary?",
             "10.5",
         ),
         Misconception(
@@ -897,6 +1076,17 @@ def booleans(*rows: str) -> Tensor:
     return torch.tensor([[c == "1" for c in row] for row in rows])
 
 
+def unseen_texts(seed):
+    B, T, S, H, D = 2 + seed % 2, 3 + seed % 4, 4 + seed % 5, 2 + seed % 3, 2 + seed % 2
+    weights = {name: random(H * D, H * D, seed=seed + i) / D for i, name in enumerate(("w_q", "w_k", "w_v", "w_o"))}
+    kept = torch.rand(B, S, generator=torch.Generator().manual_seed(seed)) < 0.6
+    kept[:, seed % S] = True
+    return [
+        Case(f"{H} heads of width {D}", x=random(B, T, H * D, seed=seed + 4), memory=random(B, S, H * D, seed=seed + 5),
+             **weights, n_heads=H, attention_mask=kept)
+    ]  # fmt: skip
+
+
 cross_attention = Exercise(
     name="cross_attention",
     asks="Compute multi-head attention: queries from the target, keys and values from the source, padding masked.",
@@ -927,7 +1117,27 @@ cross_attention = Exercise(
              n_heads=3, attention_mask=booleans("11111", "11000")),
         Case("more queries than source positions", x=random(2, 5, 6, seed=28), memory=random(2, 3, 6, seed=29),
              **WIDE, n_heads=2, attention_mask=booleans("110", "111")),
+        Case("one position each", x=random(1, 1, 4, seed=30), memory=random(1, 1, 4, seed=31), **SQUARE, n_heads=2,
+             attention_mask=booleans("1")),
+        Case("heads of width 1, padding in front", x=random(2, 2, 4, seed=32), memory=random(2, 3, 4, seed=33),
+             **SQUARE,
+             n_heads=4, attention_mask=booleans("011", "001")),
+        Case("one score far above the other", x=tensor([[[30, 0, 0, 0]]]),
+             memory=tensor([[[20, 0, 0, 0], [1, 2, 3, 4]]]),
+             **PLAIN, attention_mask=booleans("11")),
+        Case("low scores at the real position", x=tensor([[[30, 0, 30, 0]]]),
+             memory=tensor([[[-20, 1, -20, 2], [0, 3, 0, 4]]]), **PLAIN, attention_mask=booleans("10")),
+        Case("padding that is large", x=random(1, 2, 4, seed=34),
+             memory=torch.cat([random(1, 2, 4, seed=35), 1000 * random(1, 1, 4, seed=36)], 1), **SQUARE, n_heads=2,
+             attention_mask=booleans("110")),
+        Case("texts that are not contiguous", x=random(3, 2, 4, seed=37).transpose(0, 1),
+             memory=random(4, 3, 2, seed=38).permute(2, 1, 0), **SQUARE,
+             n_heads=2, attention_mask=booleans("110", "111")),
+        Case("forty source positions", x=random(1, 2, 4, seed=39), memory=random(1, 40, 4, seed=40), **SQUARE,
+             n_heads=2,
+             attention_mask=(torch.arange(40) < 37)[None]),
     ],
+    random_cases=unseen_texts,
     misconceptions=[
         Misconception(
             "keys and values from the target",
@@ -1250,6 +1460,22 @@ def single(*sentences: str) -> list[list[list[str]]]:
 
 MAT = "the cat sat on the mat ."
 
+
+def unseen_corpora(seed):
+    generator = torch.Generator().manual_seed(seed)
+    vocabulary = "the cat sat on a mat today .".split()
+    hypotheses, several = [], []
+    for size in (6 + seed % 4, 9, 5 + seed % 3):
+        sentence = [vocabulary[i] for i in torch.randint(8, (size,), generator=generator).tolist()]
+        at = int(torch.randint(size, (1,), generator=generator))
+        hypotheses.append([*sentence[:at], "dog", *sentence[at + 1 :]])
+        several.append([[*sentence, "again"], sentence[: size - seed % 2]])
+    return [
+        Case("two references each", hypotheses=hypotheses, references=several),
+        Case("one reference each", hypotheses=hypotheses, references=[alternatives[:1] for alternatives in several]),
+    ]
+
+
 bleu = Exercise(
     name="bleu",
     asks="Compute corpus BLEU: the geometric mean of the four clipped precisions, times the brevity penalty, "
@@ -1305,7 +1531,17 @@ bleu = Exercise(
         ),
         Case("no matching 4-gram", hypotheses=words("the cat sat mat"), references=single("the cat sat on the mat")),
         Case("empty hypotheses", hypotheses=[[], []], references=single("the cat", "the dog")),
+        Case("far too short", hypotheses=words("the cat sat on"), references=single(f"{MAT} so the dog lay down .")),
+        Case("three words, all right", hypotheses=words("the cat sat"), references=single("the cat sat")),
+        Case("one empty hypothesis of two", hypotheses=words("", MAT), references=single("the dog", MAT)),
+        Case("capital letters", hypotheses=words("The Cat sat on the mat . The dog ran ."),
+             references=single("the cat sat on the mat . The dog ran .")),
+        Case("three references, the middle one closest in length", hypotheses=words("the cat sat on the mat now"),
+             references=[words("on the mat", "a cat is on the mat now", "the cat sat on the big red mat right now")]),
+        Case("forty sentences", hypotheses=words(*[MAT] * 39, "a dog ran home"),
+             references=single(*[MAT] * 39, "one day the dog ran home")),
     ],
+    random_cases=unseen_corpora,
     misconceptions=[
         Misconception(
             "no brevity penalty",
@@ -1381,6 +1617,32 @@ bleu = Exercise(
             "You multiplied the four precisions, but did not take the fourth root.",
             "What is the mean of 1/2, 1/2, 1/2 and 1/2?",
             "10.9",
+        ),
+        Misconception(
+            "harmonic mean of the precisions",
+            bleu_with(mean=lambda p: len(p) / sum(1 / x for x in p) if all(p) else 0.0),
+            "You took the harmonic mean of the four precisions, as in F1. BLEU takes the geometric mean.",
+            "Use a product and a fourth root.",
+            "10.9",
+        ),
+        Misconception(
+            "only up to trigrams",
+            bleu_with(orders=(1, 2, 3)),
+            "You stopped at trigrams: `range(1, 4)` ends before 4.",
+            "How many precisions are there?",
+            "10.9",
+        ),
+        Misconception(
+            "smoothed precisions",
+            bleu_with(count=lambda h, r, n: tuple(x + 1 for x in matches_of(h, r, n))),
+            "You added something to the counts so that no precision is 0. That is a smoothed BLEU; here it is not.",
+            "What is BLEU if no four words in a row match?",
+            "10.9",
+            variants=(
+                bleu_with(mean=lambda p: geometric([max(x, 1e-9) for x in p])),
+                bleu_with(mean=lambda p: geometric([max(x, 1e-2) for x in p])),
+                bleu_with(mean=lambda p: geometric([max(x, 0.1) for x in p])),
+            ),
         ),
         Misconception(
             "only 4-grams",

@@ -43,8 +43,9 @@ def shift_right(targets: Tensor, start: int, pad: int) -> Tensor:
 def clipped_matches(hypothesis: list[str], references: list[list[str]], n: int) -> tuple[int, int]:
     """2 (easy). Count the n-grams of a translation, and how many of them match its references.
 
-    An n-gram is a run of n words, in order. If it occurs c times in the hypothesis, and at most m times in any *single*
-    reference, it gives min(c, m) matches. The total is the number of n-grams in the hypothesis, counting repetitions.
+    An n-gram is a run of n words, in order; words are compared as they are, with upper and lower case. If it occurs c
+    times in the hypothesis, and at most m times in any *single* reference, it gives min(c, m) matches. The total is the
+    number of n-grams in the hypothesis, counting repetitions.
 
     Args:
         hypothesis: the words of the translation.
