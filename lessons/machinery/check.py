@@ -2,7 +2,7 @@
 
 import ast
 import textwrap
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from lessons.machinery.discovery import Lesson
 from lessons.machinery.exercises import Exercise, WrittenAnswer
@@ -15,16 +15,21 @@ from lessons.machinery.grading import (
     grade_written,
     section_location,
 )
+from lessons.machinery.hand_in import File, read, text_of
 from lessons.machinery.runner import MEMORY_LIMIT, run_file
 from lessons.machinery.static_checks import find_static_problem, is_not_done, parse_source
 from llmasos.errors import UserError
 
-MAX_FILE_SIZE = 1_000_000  # characters in a student's file
 SIGNS = {RIGHT: "✓", WRONG: "✗", NOT_DONE: "·"}
 
 
 def check_source(
-    lesson: Lesson, source: str, filename: str, only: str | None = None, memory: int = MEMORY_LIMIT
+    lesson: Lesson,
+    source: str,
+    filename: str,
+    only: str | None = None,
+    memory: int = MEMORY_LIMIT,
+    helpers: dict[str, str] | None = None,
 ) -> list[Verdict]:
     """The verdict on every exercise of a lesson.
 
@@ -34,6 +39,7 @@ def check_source(
         filename: the file's name in messages.
         only: the only exercise to check; None checks all.
         memory: bytes of memory the code may use.
+        helpers: modules handed in beside the file: file name → text.
 
     Raises:
         UserError: the lesson has no exercise with that name.
@@ -53,26 +59,22 @@ def check_source(
             verdicts[task.name] = Verdict(task, WRONG, fault.mistake, fault.why, fault.hint, cases=len(task.cases))
     to_run = [task for task in tasks if task.name not in verdicts]
     if to_run:
-        run = run_file(source, lesson, [task.name for task in to_run], memory)
+        run = run_file(source, lesson, [task.name for task in to_run], memory, helpers)
         for task in to_run:
             verdicts[task.name] = grade_run(task, run, source, filename)
     return [verdicts[task.name] for task in tasks]
 
 
 def read_student_file(path: Path) -> str:
-    """Read a student's file.
+    """Read a student's file as Python would.
 
     Raises:
-        UserError: the file is missing, too large, or not UTF-8 text.
+        UserError: the file is missing, too large, or not text.
     """
-    try:
-        if path.stat().st_size > MAX_FILE_SIZE:
-            raise UserError(f"{path} has {path.stat().st_size:,} bytes; a solution has only a few thousand.")
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not text in UTF-8 (byte {error.start}); save it again as UTF-8.") from None
+    text = text_of(File(PurePosixPath(path.name), read(path)))
+    if isinstance(text, UserError):
+        raise text
+    return text
 
 
 def explain(lesson: Lesson, verdict: Verdict) -> str:

@@ -1,7 +1,7 @@
 """Grade many submissions, each in its own processes: none can stop the others, and the table is always the same.
 
 A submission is a folder (or a single file) with a student's files under their usual names, `03_attention.py`, at
-any depth. With `--lesson N` a file may also be called `exercise.py` or anything else.
+any depth (see `hand_in.py`). With `--lesson N` a file may also be called `exercise.py` or anything else.
 """
 
 import csv
@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lessons.machinery.check import check_source, explain, read_student_file
+from lessons.machinery import confinement
+from lessons.machinery.check import check_source, explain
 from lessons.machinery.discovery import Lesson, lessons
 from lessons.machinery.exercises import Exercise
 from lessons.machinery.grading import NOT_DONE, RIGHT, WRONG, Verdict, grade_observations, reference_observations
+from lessons.machinery.hand_in import ENDINGS, File, HandIn, by_student, files_of, find_hand_in
 from lessons.machinery.static_checks import parse_source, string_constant
 from llmasos.errors import UserError
 
@@ -41,8 +43,8 @@ class GradedSubmission:
         return sum(verdict.task.points for verdict in self.verdicts)
 
 
-def find_submissions(folder: Path, only: Lesson | None) -> list[tuple[str, Lesson, Path | None]]:
-    """The submissions to grade: (student, lesson, file), sorted. The file is None if a student handed in nothing.
+def find_submissions(folder: Path, only: Lesson | None) -> list[tuple[str, Lesson, HandIn]]:
+    """The submissions to grade: (student, lesson, what was handed in), sorted, and read into memory.
 
     Args:
         folder: one submission if it directly contains a lesson's file; otherwise every entry is a submission.
@@ -54,31 +56,31 @@ def find_submissions(folder: Path, only: Lesson | None) -> list[tuple[str, Lesso
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; pass the folder that holds the submissions.")
     wanted = [only] if only else lessons()
-    if any(find_file(folder, lesson, only is not None, deep=False) for lesson in wanted):
-        entries = [folder]
-    else:
-        entries = [path for path in sorted(folder.iterdir()) if not path.name.startswith((".", "_"))]
-        entries = [path for path in entries if path.is_dir() or path.suffix == ".py"]
-    files = {(entry, lesson): find_file(entry, lesson, only is not None) for entry in entries for lesson in wanted}
-    present = [lesson for lesson in wanted if only or any(files[entry, lesson] for entry in entries)]
-    submissions = [(entry.stem if entry.is_file() else entry.name, lesson, files[entry, lesson])
-             for entry in entries for lesson in present]  # fmt: skip
+    here = [path.name for path in folder.iterdir() if path.is_file()]
+    is_one = any(f"{lesson.name}{ending}" in here for lesson in wanted for ending in ENDINGS)
+    is_one = is_one or only is not None and "exercise.py" in here
+    entries = [folder] if is_one else [path for path in sorted(folder.iterdir()) if path.name[0] not in "._"]
+    entries = [path for path in entries if path.is_dir() or path.name.lower().endswith((*ENDINGS, ".zip"))]
+    students = by_student(entries, wanted)
+    files = {student: [file for path in paths for file in files_of(path)] for student, paths in students.items()}
+    found = {(student, lesson.name): find_hand_in(those, lesson, only is not None)
+             for student, those in files.items() for lesson in wanted}  # fmt: skip
+    present = [lesson for lesson in wanted if only or any(found[student, lesson.name] for student in files)]
+    submissions = [
+        (student, lesson, found[student, lesson.name] or HandIn("", not_handed_in(lesson, files[student])))
+        for student in files
+        for lesson in present
+    ]
     if not submissions:
         names = ", ".join(f"{lesson.name}.py" for lesson in wanted[:3])
         raise UserError(f"{folder} holds no submissions: expected files such as {names}, one folder for each student.")
     return submissions
 
 
-def find_file(entry: Path, lesson: Lesson, any_name: bool, deep: bool = True) -> Path | None:
-    """The file of a submission that belongs to a lesson, or None."""
-    if entry.is_file():
-        return entry if any_name or entry.name == f"{lesson.name}.py" else None
-    files = sorted(entry.rglob("*.py") if deep else entry.glob("*.py"), key=lambda path: (len(path.parts), path))
-    files = [path for path in files if "backup" not in path.relative_to(entry).parts and path.is_file()]
-    named = [path for path in files if path.name == f"{lesson.name}.py"]
-    usual = [path for path in files if path.name == "exercise.py"]
-    others = files if any_name and len(files) == 1 and deep else []
-    return next(iter([*named, *(usual if any_name else []), *others]), None)
+def not_handed_in(lesson: Lesson, files: list[File]) -> UserError:
+    """The sentence for a student without a file for a lesson, with what is there instead."""
+    names = ", ".join(str(file.path) for file in files[:5])
+    return UserError(f"{lesson.name}.py was not handed in" + (f"; there are: {names}." if names else "."))
 
 
 def grade(
@@ -97,49 +99,39 @@ def grade(
         log: called with a line for every graded submission.
         seed: of the random cases, the same ones for everybody; None = only the visible cases.
     """
-    submissions = find_submissions(folder, only)
+    if lacking := confinement.missing():
+        names = " and no ".join(lacking)
+        log(f"Warning: this system has no {names}: only Python holds submissions back. See lessons/README.md.")
+    submissions = find_submissions(folder, only)  # reads everything, before any of it runs
     seeded = {lesson.name: Lesson(lesson.folder, seed) for _, lesson, _ in submissions}
-    read = [  # everything, before any of it runs
-        (student, seeded[lesson.name], path.name if path else "", read_submission(lesson, path))
-        for student, lesson, path in submissions
-    ]
     for lesson in seeded.values():
         for exercise in lesson.exercises:  # the reference results, computed once for all submissions
             reference_observations(exercise)
             grade_observations(exercise, [])
 
-    def grade_item(item: tuple[str, Lesson, str, str | UserError]) -> GradedSubmission:
-        student, lesson, name, source = item
-        graded = grade_submission(student, lesson, name, source)
+    def grade_item(item: tuple[str, Lesson, HandIn]) -> GradedSubmission:
+        student, lesson, hand_in = item
+        graded = grade_submission(student, seeded[lesson.name], hand_in)
         log(f"{student}, {lesson.name}: {graded.score:g} of {graded.max_score:g}")
         return graded
 
     with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
-        return list(pool.map(grade_item, read))
+        return list(pool.map(grade_item, submissions))
 
 
-def grade_submission(student: str, lesson: Lesson, name: str, source: str | UserError) -> GradedSubmission:
-    """Grade one file from its text. Every problem becomes a verdict; nothing is raised."""
+def grade_submission(student: str, lesson: Lesson, hand_in: HandIn) -> GradedSubmission:
+    """Grade one hand-in. Every problem becomes a verdict; nothing is raised."""
+    source = "" if isinstance(hand_in.source, UserError) else hand_in.source
     try:
-        if isinstance(source, UserError):
-            raise source
-        verdicts = check_source(lesson, source, name)
+        if isinstance(hand_in.source, UserError):
+            raise hand_in.source
+        verdicts = check_source(lesson, source, hand_in.name, helpers=hand_in.helpers)
     except UserError as error:
         verdicts = [Verdict(task, WRONG, "not handed in", str(error)) for task in lesson.tasks]
     except Exception as error:  # a bug in the grader must not cost the other students their grades
         why = f"the grader itself failed ({type(error).__name__}: {error}); please grade this one by hand."
         verdicts = [Verdict(task, WRONG, "grader failed", why) for task in lesson.tasks]
-    return GradedSubmission(student, lesson, verdicts, "" if isinstance(source, UserError) else source)
-
-
-def read_submission(lesson: Lesson, path: Path | None) -> str | UserError:
-    """The text of a submission, or why there is none."""
-    try:
-        if path is None:
-            raise UserError(f"{lesson.name}.py was not handed in.")
-        return read_student_file(path)
-    except UserError as error:
-        return error
+    return GradedSubmission(student, lesson, verdicts, source)
 
 
 # The four formats

@@ -165,7 +165,7 @@ def test_files_that_are_gone_or_broken(tiny, capsys, home):
     (home / "mine").mkdir(parents=True)
     mine = home / "mine" / "90_tiny.py"
     mine.write_bytes(b"\xff")
-    assert "is not text in UTF-8" in said(capsys, "check", "90")[2]
+    assert "is not text that Python can read" in said(capsys, "check", "90")[2]
     mine.write_text("def double(x:\n    return x\n")
     status, out, err = said(capsys, "check", "90")
     assert status == 1 and "90_tiny.py, line 1" in out and "def double(x:" in out and not err
