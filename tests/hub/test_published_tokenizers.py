@@ -123,18 +123,18 @@ def test_ids_and_texts_equal_those_of_the_rust_package(pair):
 
 
 @pytest.mark.slow
-def test_ten_thousand_more_texts(pair):
+def test_three_thousand_more_texts(pair):
     """Texts that the two normalize differently are skipped: Python has marks that are newer than Rust's tables."""
     ours, theirs, _ = pair
     n_left_out = 0
-    for seed in range(N_FUZZED, N_FUZZED + 10_000):
+    for seed in range(N_FUZZED, N_FUZZED + 3_000):
         text = fuzzed_text(seed, 1 + seed % 40)
         if theirs.normalizer and theirs.normalizer.normalize_str(text) != unicodedata.normalize("NFC", text):
             n_left_out += 1
         else:
             same(ours, theirs, text)
         same(ours, theirs, long_runs(seed))
-    assert n_left_out < 100
+    assert n_left_out < 30
 
 
 def test_special_tokens_need_allow_special(pair):
