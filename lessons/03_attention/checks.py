@@ -1,6 +1,7 @@
 """The checks of lesson 03, and the known mistakes."""
 
 import math
+from random import Random
 
 import torch
 from torch import Tensor
@@ -24,6 +25,38 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 def tensor(rows: list) -> Tensor:
     """A small tensor (1, …) of floating-point numbers."""
     return torch.tensor(rows, dtype=torch.float32)
+
+
+def sizes(seed: int, n: int) -> list[tuple[int, int, int]]:
+    """n different triples of sizes, each with a seed of its own in the last place."""
+    draw = Random(seed)
+    return [(length, draw.randint(1, 4), draw.randrange(10**6)) for length in draw.sample(range(6, 16), n)]
+
+
+def more_pasts(seed: int) -> list[Case]:
+    return [Case(f"{T} positions", x=random(B, T, 3, seed=s)) for T, B, s in sizes(seed, 3)]
+
+
+def more_masks(seed: int) -> list[Case]:
+    return [Case(f"{T} queries, {T + n} keys", T=T, S=T + n) for T, n, _ in sizes(seed, 3)]
+
+
+def more_attentions(seed: int) -> list[Case]:
+    cases = []
+    for S, B, s in sizes(seed, 3):
+        q, k, v = random(B, 2, 4, 6, seed=s), random(B, 2, S, 6, seed=s + 1), random(B, 2, S, 6, seed=s + 2)
+        mask = random(B, 1, 4, S, seed=s + 3) > 0
+        mask[..., 0] = True
+        cases.append(Case(f"{S} keys", q=q, k=k, v=v, mask=mask))
+    return cases
+
+
+def more_heads(seed: int) -> list[Case]:
+    cases = []
+    for T, H, s in sizes(seed, 3):
+        weights = {n: random(2 * H, 2 * H, seed=s + i) for i, n in enumerate(("w_q", "w_k", "w_v", "w_o"))}
+        cases.append(Case(f"{T} positions, {H} heads", x=random(2, T, 2 * H, seed=s + 4), **weights, n_heads=H))
+    return cases
 
 
 # 1. average_past
@@ -70,7 +103,9 @@ average_past = Exercise(
         Case("four positions, two features", x=tensor([[[1, 8], [3, 0], [5, 1], [7, 3]]])),
         Case("two sequences", x=tensor([[[1, 0], [2, 6], [6, 3]], [[4, 4], [0, 2], [2, 0]]])),
         Case("random numbers", x=random(2, 7, 3)),
+        Case("twenty positions", x=random(1, 20, 2, seed=1)),
     ],
+    random_cases=more_pasts,
     misconceptions=[
         Misconception(
             "the future is averaged too",
@@ -186,7 +221,9 @@ causal_mask = Exercise(
         Case("one query at the end", T=1, S=4),
         Case("one query, one key", T=1, S=1),
         Case("three queries, five keys", T=3, S=5),
+        Case("ten queries, twelve keys", T=10, S=12),
     ],
+    random_cases=more_masks,
     misconceptions=[
         Misconception(
             "True means hidden",
@@ -348,7 +385,13 @@ attention = Exercise(
         Case("batch and heads, one mask for each row of the batch", **RANDOM, mask=random(2, 1, 1, 7, seed=7) > -0.3),
         Case("four queries, four keys, causal", **SQUARE, mask=torch.ones(4, 4, dtype=torch.bool).tril()),
         Case("large scores", q=SQUARE["q"] * 5, k=SQUARE["k"] * 3, v=SQUARE["v"]),
+        Case(
+            "the allowed key has a very negative score",
+            **{**ONE_QUERY, "k": ONE_QUERY["k"] * 25},
+            mask=torch.tensor([[False, True]]),
+        ),
     ],
+    random_cases=more_attentions,
     misconceptions=[
         Misconception(
             "scores are not scaled",
@@ -397,6 +440,15 @@ attention = Exercise(
             "Count the dimension from the end; then it is right for any batch size and number of heads.",
             "3.3",
             variants=(lambda q, k, v, mask=None: formula(q, k, v, mask, dim=1, scores_mask=hide_by_infinity),),
+        ),
+        Misconception(
+            "softmax over the batch",
+            lambda q, k, v, mask=None: formula(q, k, v, mask, dim=0, scores_mask=hide),
+            "You took the softmax along dimension 0, the batch: the weights of one query over all keys then do not sum "
+            "to 1, and with a single sequence every weight is 1.",
+            "Count the dimension from the end; then it is right for any batch size.",
+            "3.3",
+            variants=(lambda q, k, v, mask=None: formula(q, k, v, mask, dim=0, scores_mask=hide_by_infinity),),
         ),
         Misconception(
             "k.T reverses all four dimensions",
@@ -589,7 +641,9 @@ multi_head_attention = Exercise(
         Case("four positions, four heads", x=random(1, 4, 4, seed=21), **ROUND_TRIP, n_heads=4),
         Case("two sequences, three heads", x=random(2, 5, 6, seed=22), **WIDE, n_heads=3),
         Case("two heads of width three", x=random(2, 4, 6, seed=23), **WIDE, n_heads=2),
+        Case("seventeen positions", x=random(1, 17, 6, seed=24), **WIDE, n_heads=2),
     ],
+    random_cases=more_heads,
     misconceptions=[
         Misconception(
             "heads split by view alone",
