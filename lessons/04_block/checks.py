@@ -138,6 +138,7 @@ layer_norm = Exercise(
             "their mean over C; and eps belongs inside the root.",
             "Compute the variance first, as the mean of the squares; add eps; then take the root.",
             "4.4",
+            variants=(lambda x, gain, bias, eps: (x - x.mean(-1, True)) / x.std(-1, keepdim=True) * gain + bias,),
         ),
         Misconception(
             "eps argument ignored",
@@ -910,7 +911,7 @@ block = Exercise(
         ),
         Misconception(
             "no residual around attention",
-            lambda x, a, f, n1, n2: a(n1(x)) + f(n2(a(n1(x)))),
+            lambda x, a, f, n1, n2: (y := a(n1(x))) + f(n2(y)),
             "The first half returns only what attention gathered; the incoming stream is lost.",
             "Both halves of a block have the same structure.",
             "4.3",
@@ -956,7 +957,7 @@ block = Exercise(
         ),
         Misconception(
             "feed-forward reads only attention's output",
-            lambda x, a, f, n1, n2: x + a(n1(x)) + f(n2(a(n1(x)))),
+            lambda x, a, f, n1, n2: x + (y := a(n1(x))) + f(n2(y)),
             "Your feed-forward reads what attention has just gathered, but not the stream it was added to, so it "
             "cannot combine the two.",
             "What does norm_2 get? It is the stream *after* attention's result was added.",
@@ -965,49 +966,49 @@ block = Exercise(
         ),
         Misconception(
             "feed-forward before attention",
-            lambda x, a, f, n1, n2: (x + f(n2(x))) + a(n1(x + f(n2(x)))),
+            lambda x, a, f, n1, n2: (y := x + f(n2(x))) + a(n1(y)),
             "You applied the feed-forward first and attention second.",
             "Attention first, then feed-forward.",
             "4.5",
         ),
         Misconception(
             "norm_1 used twice",
-            lambda x, a, f, n1, n2: (x + a(n1(x))) + f(n1(x + a(n1(x)))),
+            lambda x, a, f, n1, n2: (y := x + a(n1(x))) + f(n1(y)),
             "You used norm_1 in both halves. The two have different gains and biases.",
             "Where does your code use norm_2?",
             "4.5",
         ),
         Misconception(
             "norm_1 and norm_2 swapped",
-            lambda x, a, f, n1, n2: (x + a(n2(x))) + f(n1(x + a(n2(x)))),
+            lambda x, a, f, n1, n2: (y := x + a(n2(x))) + f(n1(y)),
             "You used norm_2 before attention and norm_1 before the feed-forward.",
             "Check the order of the arguments.",
             "4.5",
         ),
         Misconception(
             "no norms",
-            lambda x, a, f, n1, n2: (x + a(x)) + f(x + a(x)),
+            lambda x, a, f, n1, n2: (y := x + a(x)) + f(y),
             "Attention and feed-forward read the stream as it is, however large it has become.",
             "Your code does not use two of the function's arguments.",
             "4.4",
         ),
         Misconception(
             "norm after the sublayer",
-            lambda x, a, f, n1, n2: (x + n1(a(x))) + n2(f(x + n1(a(x)))),
+            lambda x, a, f, n1, n2: (y := x + n1(a(x))) + n2(f(y)),
             "You normalized what attention and feed-forward returned. You should normalize what they *read*.",
             "norm_1 goes between the stream and attention. On which side?",
             "4.5",
         ),
         Misconception(
             "no norm before the feed-forward",
-            lambda x, a, f, n1, n2: (x + a(n1(x))) + f(x + a(n1(x))),
+            lambda x, a, f, n1, n2: (y := x + a(n1(x))) + f(y),
             "The feed-forward reads the stream as it is, without norm_2.",
             "Both halves of a block have the same structure.",
             "4.5",
         ),
         Misconception(
             "extra norm at the end of the block",
-            lambda x, a, f, n1, n2: n2((x + a(n1(x))) + f(n2(x + a(n1(x))))),
+            lambda x, a, f, n1, n2: n2((y := x + a(n1(x))) + f(n2(y))),
             "You normalized the output of the block. In a pre-norm model that happens only once, after the last "
             "block, and outside of it.",
             "The stream itself is never normalized.",
@@ -1015,7 +1016,7 @@ block = Exercise(
         ),
         Misconception(
             "stream added twice",
-            lambda x, a, f, n1, n2: x + a(n1(x)) + f(n2(x + a(n1(x)))) + (x + a(n1(x))),
+            lambda x, a, f, n1, n2: 2 * (y := x + a(n1(x))) + f(n2(y)),
             "You added the stream to itself: it is in your sum twice.",
             "Write down the sum that the block returns. It has three terms: x, and the outputs of the two parts.",
             "4.5",
@@ -1043,6 +1044,21 @@ block = Exercise(
             "Each half makes its own copy of the *stream*.",
             "4.5",
             variants=(lambda x, a, f, n1, n2: x + a(h := n1(x)) + f(n2(h)),),
+        ),
+        Misconception(
+            "no norm before attention",
+            lambda x, a, f, n1, n2: (y := x + a(x)) + f(n2(y)),
+            "Attention reads the stream as it is, without norm_1.",
+            "Both halves of a block have the same structure.",
+            "4.5",
+        ),
+        Misconception(
+            "multiplied instead of added",
+            lambda x, a, f, n1, n2: (y := x * a(n1(x))) * f(n2(y)),
+            "You multiplied the stream by what attention and feed-forward returned. A residual connection is a sum; "
+            "only then does the gradient reach x unchanged.",
+            "What is the derivative of x + f(x), and what of x · f(x)?",
+            "4.3",
         ),
         Misconception(
             "stream and contribution averaged",
@@ -1444,6 +1460,24 @@ next_token_loss = Exercise(
             "You passed logits (B, T, V) to cross_entropy. It takes dimension 1 for the classes, which is T here: an "
             "error, or, if T and V happen to be equal, wrong numbers without one.",
             "Flatten batch and time: one row for each prediction. Or move V to dimension 1.",
+            "4.9",
+        ),
+        Misconception(
+            "divided by all positions, the last ones included",
+            lambda logits, ids, attention_mask: torch.mul(*shifted(logits, ids, attention_mask)).sum() / ids.numel(),
+            "You divided by B · T. A row of T tokens has only T - 1 predictions with a next token, and padding is not "
+            "counted either.",
+            "How many predictions have a target?",
+            "4.9",
+        ),
+        Misconception(
+            "softmax over the positions",
+            lambda logits, ids, attention_mask: mean_of(
+                -logits.log_softmax(1)[:, :-1].gather(-1, ids[:, 1:, None])[..., 0], attention_mask[:, 1:]
+            ),
+            "You normalized over the positions (dim=1). The probabilities of one prediction, over the vocabulary, must "
+            "sum to 1.",
+            "Which dimension of the logits is the vocabulary?",
             "4.9",
         ),
         Misconception(

@@ -124,6 +124,7 @@ clip_gradients = Exercise(
         Case("one small and one large gradient", gradients=[tensor([0.1, 0.2]), tensor([2, 14, -5])], max_norm=3.0),
         Case("random numbers", gradients=[random(3, 4), random(5, seed=1), random(2, 2, 2, seed=2)], max_norm=2.0),
         Case("half precision, norm 640", gradients=[tensor([384]).half(), tensor([512]).half()], max_norm=10.0),
+        Case("a norm of 0.005", gradients=[tensor([0.003]), tensor([0.004])], max_norm=1.0),
         Case(
             "tensors without dimensions and without numbers",
             gradients=[tensor(3.0), torch.zeros(0, 2), random(2, 3, seed=3).T],
@@ -259,6 +260,31 @@ clip_gradients = Exercise(
             "The docstring promises new tensors: multiply by 1, or `clone`.",
             "5.8",
             variants=(lambda g, limit: (untouched(g, limit)[0][:], untouched(g, limit)[1]),),
+        ),
+        Misconception(
+            "division by a norm of zero",
+            lambda g, limit: clipped(g, limit, factor=lambda n, m: min(1.0, m / float(n))),
+            "You divide by the norm even if it is 0: when all gradients are zero, your code stops with an exception.",
+            "A gradient of norm 0 is not too long. Compare first, and divide only then.",
+            "5.8",
+        ),
+        Misconception(
+            "multiplied by max_norm only",
+            lambda g, limit: clipped(g, limit, factor=lambda n, m: m if n > m else 1.0),
+            "You multiplied long gradients by max_norm. With max_norm = 1 nothing happens at all.",
+            "After clipping, the norm should be exactly max_norm. What do you multiply a vector of norm n by?",
+            "5.8",
+        ),
+        Misconception(
+            "each tensor scaled by the norm so far",
+            lambda g, limit: (
+                [clipped(g[: i + 1], limit)[0][-1] for i in range(len(g))],
+                float(norm_of(g)),
+            ),
+            "You scaled each tensor while the sum of squares was still growing: the first tensors with too large a "
+            "factor, the last with the right one.",
+            "The factor needs the norm of all tensors: two loops, one after the other.",
+            "5.8",
         ),
         Misconception(
             "norm of the last tensor only",
@@ -520,6 +546,33 @@ warmup_cosine = Exercise(
             "With warmup = steps - 1 your factor is 1 for ever. The last step of the run has the factor 1, but every "
             "step after it has the factor `final`.",
             "To which steps does your special case apply? It is about one.",
+            "5.7",
+        ),
+        Misconception(
+            "division by zero if one step is left",
+            lambda s, n, w, f: (
+                (s + 1) / w if s < w else f + (1 - f) * 0.5 * (1 + math.cos(math.pi * min(1.0, (s - w) / (n - 1 - w))))
+            ),
+            "If only one step is left after the warmup, the wave has no length, and you divide by 0.",
+            "How large is steps - 1 - warmup then, and which factor does the exercise ask for?",
+            "5.7",
+        ),
+        Misconception(
+            "division by zero without a warmup",
+            lambda s, n, w, f: min(1.0, (s + 1) / w) if s <= w else schedule(s, n, w, f),
+            "You divide by warmup even if it is 0.",
+            "Which steps belong to a warmup of 0 steps?",
+            "5.7",
+            variants=(
+                lambda s, n, w, f: [(s + 1) / w, schedule(s, n, w, f)][1],
+                lambda s, n, w, f: [schedule(s, n, w, f), (s + 1) / w][0],
+            ),
+        ),
+        Misconception(
+            "final at the only step that is left",
+            lambda s, n, w, f: f if s >= max(w, n - 1) else schedule(s, n, w, f),
+            "If only one step is left after the warmup, it has the factor 1; you gave it the factor `final`.",
+            "The docstring has a sentence about warmup = steps - 1.",
             "5.7",
         ),
         Misconception(
@@ -1058,10 +1111,10 @@ class WithBias(nn.Module):
 
 
 class Noisy(Bigram):
-    """A model that behaves differently in training mode, like one with dropout."""
+    """A model with long gradients that behaves differently in training mode, like one with dropout."""
 
     def forward(self, ids: Tensor) -> Tensor:
-        return self.table[ids] * (0.5 if self.training else 1.0)
+        return self.table[ids] * (5.0 if self.training else 10.0)
 
 
 def one_step(f, table, parts, make=Bigram, left=None, training=True):
@@ -1075,6 +1128,8 @@ def one_step(f, table, parts, make=Bigram, left=None, training=True):
         loss = loss.detach()
     gradients = [parameter.grad for parameter in model.parameters()]
     moved = any(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    if not all(parameter.requires_grad for parameter in model.parameters()):
+        return [loss, *gradients, "the parameters cannot be trained any more"]
     if model.training != training:
         return [loss, *gradients, "the model is in another mode"]
     return [loss, *gradients, "the parameters moved" if moved else "the parameters did not move"]
@@ -1466,6 +1521,25 @@ accumulated_gradient = Exercise(
             "You passed logits (B, T, V) to cross_entropy. It takes dimension 1 for the classes, which is T here: an "
             "error, or, if T and V happen to be equal, wrong numbers without one.",
             "`logits.flatten(0, 1)` and `targets.flatten()`: one row for each prediction. Or move V to dimension 1.",
+            "5.9",
+        ),
+        Misconception(
+            "parts weighted by their positions",
+            lambda model, parts: accumulate(
+                model, parts, lambda i, p: p[i][1].numel() / n_positions(p), reduction="mean"
+            ),
+            "You weighted the mean of each part by the number of its positions. Positions with -100 have no loss, so "
+            "the weight must be the number of its targets.",
+            "Over how many losses did cross_entropy take its mean?",
+            "5.9",
+        ),
+        Misconception(
+            "0 · NaN for a part without targets",
+            lambda model, parts: accumulate(
+                model, parts, lambda i, p: n_targets(p[i : i + 1]) / n_targets(p), reduction="mean"
+            ),
+            "The mean loss of a part without targets is 0 / 0, NaN, and NaN times 0 is still NaN: it spoils the sum.",
+            'Use reduction="sum", or leave such a part out.',
             "5.9",
         ),
         Misconception(

@@ -178,8 +178,8 @@ for id, begin, end in zip(encoding.ids, encoding.starts, encoding.ends, strict=T
 #
 # Our BERT reads 64 tokens. A story has about 130, and the question needs some room as well, so a long context has to
 # be read in pieces. If we simply cut the text every 50 tokens, an answer across a cut is not complete in any piece.
-# So the pieces **overlap**: neighboring windows share a number of tokens, the *stride*, and an answer of up to stride
-# + 1 tokens is complete in at least one of them.
+# So the pieces **overlap**: neighboring windows share a number of tokens, the *stride*, and an answer of up to
+# stride + 1 tokens is complete in at least one of them.
 #
 #     context       a b c d e f g h i j         with room for 5 tokens, 2 of them shared:
 #     windows       a b c d e

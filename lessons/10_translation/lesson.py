@@ -286,7 +286,7 @@ for row in range(2):
 # the entropy of its target, so the smoothed loss has a **floor** that no model can go below:
 #
 # $$ H(q) = -\Big(1 - \varepsilon + \frac{\varepsilon}{V}\Big) \ln \Big(1 - \varepsilon + \frac{\varepsilon}{V}\Big)
-#    - (V - 1)\, \frac{\varepsilon}{V} \ln \frac{\varepsilon}{V} $$
+#    {} - (V - 1)\, \frac{\varepsilon}{V} \ln \frac{\varepsilon}{V} $$
 
 
 # %%

@@ -26,6 +26,12 @@ def clip_gradients(gradients, max_norm):
     norm = total ** 0.5
     return [g.clone() if norm <= max_norm else g / norm * max_norm for g in gradients], norm
 """,
+        "a small norm counts as zero": """
+def clip_gradients(gradients, max_norm):
+    norm = sum(float(g.float().square().sum()) for g in gradients) ** 0.5
+    factor = 0.0 if norm < 0.01 else min(1.0, max_norm / norm)
+    return [g * factor for g in gradients], norm
+""",
         "a floor under the norm that is not tiny": """
 import torch
 def clip_gradients(gradients, max_norm):
@@ -130,6 +136,26 @@ def accumulated_gradient(model, parts):
         loss.backward()
         total += loss.item()
     return total
+""",
+        "the gradient is clipped as well": """
+import torch
+def accumulated_gradient(model, parts):
+    model.zero_grad()
+    n = sum(int((t != -100).sum()) for _, t in parts)
+    losses = [torch.nn.functional.cross_entropy(model(x).mT, t, reduction="sum") / n for x, t in parts]
+    sum(losses).backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    return float(sum(losses))
+""",
+        "the parameters are frozen at the end": """
+import torch
+def accumulated_gradient(model, parts):
+    model.zero_grad()
+    n = sum(int((t != -100).sum()) for _, t in parts)
+    losses = [torch.nn.functional.cross_entropy(model(x).mT, t, reduction="sum") / n for x, t in parts]
+    sum(losses).backward()
+    model.requires_grad_(False)
+    return float(sum(losses))
 """,
         "targets of 0 are left out as well": """
 import torch.nn.functional as F
