@@ -218,3 +218,11 @@ def test_what_to_type_next_works_where_it_is_typed(arguments, tmp_path, monkeypa
             main(arguments)
         printed = capsys.readouterr()
         assert re.search(start, printed.out + printed.err)
+
+
+@pytest.mark.parametrize("write_through", [False, True])
+def test_help_that_cannot_be_written_is_an_error(write_through, monkeypatch, capsys):
+    out = broken(errno.ENOSPC)
+    out.reconfigure(write_through=write_through)
+    monkeypatch.setattr(sys, "stdout", out)
+    assert main(["export", "--help"]) == 2 and "the output cannot be written" in capsys.readouterr().err

@@ -19,6 +19,7 @@ from lessons.machinery.discovery import Lesson, lessons
 from lessons.machinery.exercises import Exercise
 from lessons.machinery.grading import NOT_DONE, RIGHT, WRONG, Verdict, grade_observations, reference_observations
 from lessons.machinery.hand_in import ENDINGS, File, HandIn, by_student, files_of, find_hand_in
+from lessons.machinery.runner import no_more_workers
 from lessons.machinery.static_checks import parse_source, string_constant
 from llmasos.errors import UserError
 
@@ -116,7 +117,12 @@ def grade(
         return graded
 
     with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
-        return list(pool.map(grade_item, submissions))
+        try:
+            return list(pool.map(grade_item, submissions))
+        except BaseException:  # Ctrl-C, which only the main thread hears
+            with no_more_workers():
+                pool.shutdown(cancel_futures=True)
+            raise
 
 
 def grade_submission(student: str, lesson: Lesson, hand_in: HandIn) -> GradedSubmission:

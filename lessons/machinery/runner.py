@@ -15,6 +15,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,9 @@ LOAD_SECONDS = 5  # to import the student's file
 GRACE_SECONDS = 3.0  # seconds between the alarm inside the worker and the kill from outside
 SUBMISSION_SECONDS = 240  # for all exercises of one file together
 MAX_OUTPUT = 32 * 2**20  # characters
+
+running: set[subprocess.Popen] = set()  # the workers of all threads
+stopping = threading.Event()
 
 
 @dataclass
@@ -101,10 +106,15 @@ def run_worker(
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT,
             env=clean_environment(folder), start_new_session=True, encoding="utf-8", errors="replace",
         )  # fmt: skip
+        running.add(worker)
         try:
-            return listen(worker, lesson, names, deadline, run)
+            left = [] if stopping.is_set() else listen(worker, lesson, names, deadline, run)
         finally:
             kill_worker(worker)
+            running.discard(worker)
+        if stopping.is_set():
+            raise KeyboardInterrupt
+        return left
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -118,6 +128,18 @@ def pack(exercise: Exercise, lesson: Lesson) -> dict[str, Any]:
         "name": exercise.name, "cases": lesson.case_sources[exercise.name], "seed": lesson.seed, "forbidden": rules,
         "gradients": exercise.gradients, "seconds": exercise.seconds,
     }  # fmt: skip
+
+
+@contextmanager
+def no_more_workers() -> Iterator[None]:
+    """While open, workers are killed, and the threads that wait for them end with KeyboardInterrupt."""
+    stopping.set()
+    for worker in list(running):
+        kill_worker(worker)
+    try:
+        yield
+    finally:
+        stopping.clear()
 
 
 def clean_environment(folder: Path) -> dict[str, str]:

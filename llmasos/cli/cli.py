@@ -114,6 +114,13 @@ class ArgumentParser(argparse.ArgumentParser):
         hint = nearest(flag, self._option_string_actions) if flag.startswith("-") else ""
         raise UserError(f"{message}{hint or '; see --help.'}")
 
+    def exit(self, status=0, message=None):  # type: ignore[override]
+        """End after --help or --version. Raises `OutputLost` if it cannot be written, which argparse ignores."""
+        sys.stdout.flush()
+        if lost := getattr(sys.stdout, "lost", None):
+            raise lost
+        super().exit(status, message)
+
     def parse_known_args(self, args=None, namespace=None):  # type: ignore[override]
         """Parse arguments, whose characters are right in every locale. The name of an existing file stays as it is."""
         words = sys.argv[1:] if args is None else args

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import os
+import signal
 import time
 
 import pytest
@@ -188,3 +190,23 @@ def test_commands_of_a_teacher(tmp_path, capsys, class_of_three, tiny, graded, m
     one = ["grade", str(class_of_three / "anna"), "--lesson", "90", "--format", "gradescope"]
     assert main([*one, "--out", str(tmp_path / "results.json")]) == 0
     assert json.loads((tmp_path / "results.json").read_text())["score"] == 2.0
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="signals are those of POSIX")
+def test_ctrl_c_ends_the_grading_and_its_workers(tmp_path, monkeypatch):
+    codes = []
+
+    def listen(worker, *arguments):
+        os.kill(os.getpid(), signal.SIGINT)
+        codes.append(worker.wait(60))
+        return []
+
+    monkeypatch.setattr(runner, "listen", listen)
+    lesson = find_lesson("1")
+    stub = (lesson.folder / "exercise.py").read_text(encoding="utf-8")
+    for name in ("anna", "ben", "clara"):
+        (tmp_path / f"{name}.py").write_text("while True:\n    pass\n" + stub.replace("raise NotImplementedError", "1"))
+    with pytest.raises(KeyboardInterrupt):
+        grade(tmp_path, lesson)
+    assert codes == [-signal.SIGKILL], "the first worker was killed, and no other one was started"
+    assert not runner.running and not runner.stopping.is_set()
