@@ -131,10 +131,3 @@ def _bind(function: Callable, args: tuple, kwargs: dict[str, Any]) -> inspect.Bo
             hint = nearest(unknown, names) or f"; it has {', '.join(names)}."
             raise UserError(f"{function.__name__} has no argument {unknown!r}{hint}") from error
         raise UserError(f"{function.__name__}({', '.join(names)}): {error}.") from error
-
-
-def at_least_one(name: str, value: int) -> int:
-    """Return a number of things that there must be at least one of. Raises UserError if there is none."""
-    if value < 1:
-        raise UserError(f"{name} is {value}; it must be at least 1.")
-    return value

@@ -86,7 +86,7 @@ def check_number(
         COMPARISONS[words](value, limit) for words, limit in given.items()
     ):
         expected = " and ".join(f"{words} {limit:,}" for words, limit in given.items())
-        of = " of " if whole and (at_least is not None or at_most is not None) else " "
+        of = " of " if expected.startswith("at ") else " "
         kind = ("a whole number" if whole else "a number") + (of + expected if expected else "")
         raise UserError(f"{name} is {shown(value)}; it must be {kind}{advice and ': ' + advice}.")
 

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 from llmasos import hub
-from llmasos.arguments import as_python, at_least_one, checked
+from llmasos.arguments import as_python, checked
 from llmasos.capabilities import TASKS, check_capability, describe_model, tasks_to_learn
 from llmasos.console import quiet, say
 from llmasos.datasets import QA
 from llmasos.datasets.in_memory import materialize, split_by_name
 from llmasos.datasets.infer import TEXT_PAIRS, DataSpec, infer_format
-from llmasos.errors import UserError
+from llmasos.errors import UserError, check_number
 from llmasos.evaluation.show_table import ShownAsTable
 from llmasos.generation import BeamOptions, SamplingOptions, beam_search, generate, options_for, stream
 from llmasos.models import Model, n_parameters
@@ -209,8 +209,8 @@ class LLMTrainer:
 
     def schedule(self, recipe: Recipe, epochs: float | None) -> dict[str, int]:
         """The number of steps for some epochs of a recipe's data, and the settings that follow from it."""
-        if epochs is not None and not epochs > 0:
-            raise UserError(f"epochs is {epochs}; it must be above 0.")
+        if epochs is not None:
+            check_number("epochs", epochs, above=0)
         per_epoch = task_class(recipe.task).setup(recipe).train.examples_per_epoch
         steps = round((epochs or DEFAULT_EPOCHS) * per_epoch / recipe.training.batch_size)
         steps = max(steps, 1 if epochs else MIN_STEPS)
@@ -304,7 +304,7 @@ class LLMTrainer:
                 as the model recommends.
         """
         self.check("completion")
-        at_least_one("n", n)
+        check_number("n", n, whole=True, at_least=1)
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         chosen = options_for(self.model, SamplingOptions, **options)
         texts = [g.text for g in generate(self.model, self.tokenizer, prompts, chosen, n)]
@@ -372,7 +372,7 @@ class LLMTrainer:
         ['careful', 'proud', 'shy']
         """
         self.check("fill-mask")
-        at_least_one("n", n)
+        check_number("n", n, whole=True, at_least=1)
         return fill_masks(self.model, self.tokenizer, text, n)
 
     @checked
@@ -425,8 +425,9 @@ class LLMTrainer:
         True
         """
         self.check("embedding")
+        check_number("batch_size", batch_size, whole=True, at_least=1)
         texts = [text] if isinstance(text, str) else list(text)
-        vectors = embed(self.model, self.tokenizer, texts, pooling, normalize, at_least_one("batch_size", batch_size))
+        vectors = embed(self.model, self.tokenizer, texts, pooling, normalize, batch_size)
         return vectors[0] if isinstance(text, str) else vectors
 
     @checked

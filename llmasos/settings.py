@@ -96,8 +96,8 @@ def check_setting(name: str, value: Any, type_: type, limits: typing.Mapping[str
         if value is not None and value == limits["or_value"]:
             return
         range_ = {limit: limits[limit] for limit in LIMITS}
-        if type_ is int and range_["at_most"] is None:
-            range_["at_most"] = LARGEST_COUNT
+        if type_ is int and range_["at_most"] is None and type(value) is int and value > LARGEST_COUNT:
+            range_["at_most"] = LARGEST_COUNT  # only a value above it needs to hear of it
         advice = [f"{value:g} is allowed, too" for value in (limits["or_value"],) if value is not None]
         advice += [f"{value:g} switches it off" for value in limits["off"][:1]]
         check_number(name, value, whole=type_ is int, advice="; ".join(advice), **range_)

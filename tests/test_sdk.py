@@ -176,7 +176,7 @@ def test_data_that_cannot_be_learned_from_gets_a_sentence(model, data, words):
 @pytest.mark.parametrize("settings, words", [
     ({"task": "sing"}, "task is 'sing'; it must be one of: language-modeling"),
     ({"task": "translation"}, "learns from pairs, and this data is of the format text"),
-    ({"epochs": 0}, "epochs is 0; it must be above 0"),
+    ({"epochs": 0}, "epochs is 0; it must be a number above 0"),
     ({"learning_rate": -1.0}, "learning_rate is -1.0"),
     ({"freeze_layers": 7, "max_steps": 1}, "the model has 1 layers"),
 ], ids=str)  # fmt: skip

@@ -19,7 +19,7 @@ from llmasos.cli.cli import ArgumentParser
 from llmasos.cli.option_flags import add_option_flags, options_of
 from llmasos.cli.terminal import Screen, note, typed_lines
 from llmasos.datasets import open_examples
-from llmasos.errors import UserError
+from llmasos.errors import UserError, check_number
 from llmasos.generation import SamplingOptions
 from llmasos.prompting import Conversation, Message, majority_vote
 from llmasos.serving.app import API_KEY_VARIABLE
@@ -100,8 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def check_vote(n_votes: int, options: SamplingOptions) -> None:
     """Raise UserError if there is nobody to vote, or if all votes would be the same."""
-    if n_votes < 1:
-        raise UserError(f"--vote is {n_votes}; it must be at least 1.")
+    check_number("--vote", n_votes, whole=True, at_least=1)
     if n_votes > 1 and options.greedy:
         raise UserError(f"--vote is {n_votes} with temperature 0; it needs a --temperature above 0, because otherwise "
                         "all answers are the same.")  # fmt: skip

@@ -17,7 +17,7 @@ from llmasos.cli.option_flags import add_option_flags, options_of
 from llmasos.cli.terminal import Screen, note, typed_lines
 from llmasos.console import command
 from llmasos.datasets.text_io import read_blocks
-from llmasos.errors import UserError
+from llmasos.errors import UserError, check_number
 from llmasos.generation import BeamOptions, SamplingOptions, generate, stream
 from llmasos.hub import find_model_folder, load_pretrained
 from llmasos.models import Model
@@ -86,8 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     args = make_parser().parse_args(arguments)
     parse_options(args)  # checks the ranges before anything is loaded
-    if args.n < 1:
-        raise UserError(f"n is {args.n}; it must be at least 1.")
+    check_number("n", args.n, whole=True, at_least=1)
     prompts = list(args.prompt or []) + ([read_prompt_file(args.prompt_file)] if args.prompt_file else [])
     n_texts = max(1, len(prompts)) * args.n
     if args.stream and n_texts > 1:

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from llmasos.errors import UserError
+from llmasos.errors import UserError, check_number
 from llmasos.evaluation.intervals import bootstrap, proportion
 from llmasos.evaluation.metric import Metric, check_pairs
 
@@ -158,8 +158,7 @@ def calibration_error(confidences: Sequence[float], correct: Sequence[bool], bin
     if not ((confidence >= 0) & (confidence <= 1)).all():
         wrong = confidence[~((confidence >= 0) & (confidence <= 1))][0]
         raise UserError(f"a confidence of {wrong:g} is no probability: give numbers between 0 and 1.")
-    if bins < 1:
-        raise UserError(f"bins is {bins}; it must be at least 1.")
+    check_number("bins", bins, whole=True, at_least=1)
     number = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)  # bin m holds (m/M, (m + 1)/M]
     statistics = np.zeros((len(confidence), bins + 1))
     statistics[np.arange(len(confidence)), number] = confidence - right

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from llmasos.datasets.batching import pad
-from llmasos.errors import UserError
+from llmasos.errors import UserError, check_number
 from llmasos.models.bert import BERTOutput
 from llmasos.objectives.objective import IGNORE_INDEX, Batch, MakeRng, collate_inputs
 from llmasos.tokenizers.pair_template import EncodedInput
@@ -51,8 +51,7 @@ class MaskedLM:
                 f"masked language modeling needs a special token {MASK}, and this {tokenizer.kind} tokenizer has only "
                 f"{', '.join(tokenizer.special_tokens)}: use a wordpiece tokenizer, or train one with {MASK}."
             )
-        if not 0.0 < mask_prob <= 1.0:
-            raise UserError(f"mask_prob is {mask_prob}; it must be above 0 and at most 1 (usually 0.15).")
+        check_number("mask_prob", mask_prob, above=0, at_most=1, advice="0.15 is usual")
         self.mask_prob, self.whole_word_masking = mask_prob, whole_word_masking
         self.mask_id, self.pad_id = tokenizer.special_tokens[MASK], tokenizer.pad_id
         self.special = tokenizer.special_mask  # (V,) bool

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 from llmasos.datasets.batching import pad
 from llmasos.datasets.examples import Pair
-from llmasos.errors import UserError
+from llmasos.errors import UserError, check_number
 from llmasos.objectives.objective import IGNORE_INDEX, Batch, MakeRng
 from llmasos.tokenizers.tokenizer import Tokenizer
 
@@ -66,8 +66,7 @@ class Seq2Seq:
     """
 
     def __init__(self, tokenizer: Tokenizer, label_smoothing: float = 0.0):
-        if not 0.0 <= label_smoothing < 1.0:
-            raise UserError(f"label_smoothing is {label_smoothing}; it must be at least 0 and less than 1.")
+        check_number("label_smoothing", label_smoothing, at_least=0, below=1)
         self.start, self.end_of_text = tokenizer.start_of_target, tokenizer.end_of_text
         self.pad_id = tokenizer.pad_id
         self.label_smoothing = label_smoothing

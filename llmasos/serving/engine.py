@@ -33,7 +33,7 @@ from typing import TypeVar, cast
 
 import torch
 
-from llmasos.errors import UserError
+from llmasos.errors import UserError, check_number
 from llmasos.generation import SamplingOptions
 from llmasos.generation.continuous_batching import ContinuousBatch
 from llmasos.generation.generate import context_shift_warning
@@ -88,8 +88,7 @@ class Engine:
             UserError: a number is out of range.
         """
         for name, value in (("max_batch", max_batch), ("max_waiting", max_waiting), ("prefill_budget", prefill_budget)):
-            if not isinstance(value, int) or value < 1:
-                raise UserError(f"{name} is {value!r}; it must be an integer of at least 1.")
+            check_number(name, value, whole=True, at_least=1)
         if not 0 < request_seconds < math.inf:
             raise UserError(f"request_seconds is {request_seconds!r}; it must be a number of seconds above 0.")
         self.model, self.tokenizer, self.metrics = model, tokenizer, metrics or Metrics()

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import tiktoken
 
-from llmasos.errors import UserError
+from llmasos.errors import UserError, check_number
 from llmasos.storage import read_json, read_small_lines, write_json, write_text
 from llmasos.tokenizers.bpe_trainer import SPLIT, SPLIT_PATTERN, count_words, learn_merges, merge_pair
 from llmasos.tokenizers.bytes_to_unicode import BYTES_BY_ID, ID_OF_BYTE, from_visible, to_visible
@@ -100,8 +100,7 @@ class BPETokenizer(TiktokenTokenizer):
             UserError: a vocabulary too small for the bytes and special tokens, documents without any text, or a
                 `min_frequency` below 1.
         """
-        if min_frequency < 1:
-            raise UserError(f"min_frequency {min_frequency} is too small: it must be at least 1.")
+        check_number("min_frequency", min_frequency, whole=True, at_least=1)
         special_tokens = list(special_tokens)
         smallest = 256 + len(special_tokens)
         if vocab_size < smallest:

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from llmasos.errors import UserError
+from llmasos.errors import UserError, check_number
 from llmasos.storage import read_small_lines, write_text
 from llmasos.tokenizers.bert_pretokenizer import CharacterTable
 from llmasos.tokenizers.tokenizer import CLS, MASK, PAD, SEP, Tokenizer, replace_surrogates
@@ -106,8 +106,7 @@ class WordPieceTokenizer(Tokenizer):
             UserError: a vocabulary too small for the characters of the text, documents without any text, or a
                 `min_frequency` below 1.
         """
-        if min_frequency < 1:
-            raise UserError(f"min_frequency {min_frequency} is too small: it must be at least 1.")
+        check_number("min_frequency", min_frequency, whole=True, at_least=1)
         table = CharacterTable(lowercase, lowercase if strip_accents is None else strip_accents)
         word_counts = count_bert_words(documents, table)
         if not word_counts:

@@ -16,7 +16,7 @@ import torch
 
 from llmasos.capabilities import TASKS
 from llmasos.cli.cli import ArgumentParser, check_json_target
-from llmasos.errors import UserError
+from llmasos.errors import check_number
 from llmasos.evaluation import Metric, evaluate_text
 from llmasos.generation import SamplingOptions, generate, generate_from
 from llmasos.hub import find_model_folder, load_pretrained
@@ -90,8 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     args = make_parser().parse_args(arguments)
     for name in ("tokens", "repetitions"):
-        if getattr(args, name) < 1:
-            raise UserError(f"--{name} is {getattr(args, name)}; it must be at least 1.")
+        check_number(f"--{name}", getattr(args, name), whole=True, at_least=1)
     names = {field.name for field in fields(Comparison)}
     check_json_target(args.json, lambda old: isinstance(old, list) and all({*row} == names for row in old))
     device = pick_device(args.device)

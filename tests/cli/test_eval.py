@@ -93,7 +93,7 @@ def test_the_search_can_be_changed(capsys):
     flags = ("--beams", "1", "--length-penalty", "0")
     assert evaluate("runs/translate", *flags) == 0
     assert evaluate("runs/translate", "--beams", "0") == 2
-    assert "beams is 0; it must be at least 1" in the_error(capsys)
+    assert "beams is 0; it must be a whole number of at least 1." in the_error(capsys)
 
 
 def test_another_measure_of_the_same_model(capsys):
@@ -223,7 +223,7 @@ WRONG = {
     "no folder": (("runs/nothing",), "there is no folder runs/nothing"),
     "no model": (("cache",), "neither a run nor a model"),
     "no file": (("runs/classify", "--data", "nowhere.csv"), "there is no file, folder or dataset 'nowhere.csv'"),
-    "no column": (("runs/classify", "--data", "reviews.csv"), "reviews.csv has no column 'text'"),
+    "no column": (("runs/classify", "--data", "reviews.csv"), "reviews.csv has no column 'label'"),
     "bad columns": (("runs/classify", "--data", "reviews.csv", "--columns", "text"), "columns is 'text'; write ROLE="),
     "unequal lines": (("runs/translate", "--data", "own.de,own.txt"), "own.de has 3 lines, but own.txt has 1"),
     "task of another family": (("runs/bert", "--task", "language-modeling"), "family gpt, and runs/bert is a bert"),

@@ -69,7 +69,7 @@ def test_export_reports_errors(place, capsys):
     (place / "full").mkdir()
     (place / "full" / "diary.txt").write_text("mine")
     assert llmasos(["export", "storyworld-bert", "full"]) != 0
-    assert "holds other files than a model's (diary.txt)" in capsys.readouterr().err
+    assert "holds other files than a model's (diary.txt: llmasos did not write it" in capsys.readouterr().err
 
 
 def test_training_starts_from_a_published_model(place, capsys):

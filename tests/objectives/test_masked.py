@@ -154,7 +154,7 @@ def test_a_few_rows_can_be_overfitted(tmp_path):
 
 @pytest.mark.parametrize("mask_prob", [0.0, -0.1, 1.5])
 def test_a_mask_prob_out_of_range_and_a_tokenizer_without_mask_are_refused(mask_prob):
-    with pytest.raises(UserError, match=f"mask_prob is {mask_prob}; it must be above 0 and at most 1"):
+    with pytest.raises(UserError, match=f"mask_prob is {mask_prob}; it must be a number above 0 and at most 1"):
         MaskedLM(tokenizer(), mask_prob=mask_prob)
     with pytest.raises(UserError, match=r"needs a special token \[MASK\], and this byte tokenizer has only <"):
         MaskedLM(train_tokenizer("byte", []))

@@ -105,5 +105,7 @@ def test_pairs_that_fit_are_encoded_and_longer_ones_are_named():
 
 @pytest.mark.parametrize("smoothing", [-0.1, 1.0])
 def test_smoothing_out_of_range_is_refused(smoothing):
-    with pytest.raises(UserError, match=f"label_smoothing is {smoothing}; it must be at least 0 and less than 1"):
+    with pytest.raises(
+        UserError, match=f"label_smoothing is {smoothing}; it must be a number of at least 0 and below 1"
+    ):
         Seq2Seq(tokenizer(), smoothing)

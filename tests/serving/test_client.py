@@ -478,7 +478,7 @@ def test_several_texts_give_several_answers(clients):
     assert len(clients["transformer"].translate(["abc", "ab"], max_tokens=4)) == 2
     vectors = clients["bert"].embed(["the cat", "a dog"])
     assert len(vectors) == 2 and sum(x * x for x in vectors[0]) == pytest.approx(1, abs=1e-3)
-    assert clients["bert"].embed("the cat") == vectors[0]
+    assert clients["bert"].embed("the cat") == pytest.approx(vectors[0], abs=1e-5)  # rounding differs with the batch
 
 
 def test_conversations_in_every_form(clients):

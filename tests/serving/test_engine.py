@@ -334,7 +334,7 @@ def test_wrong_token_ids_are_refused_at_the_door(started):
 
 @pytest.mark.parametrize("setting", ["max_batch", "max_waiting", "prefill_budget"])
 def test_settings_are_checked(setting):
-    with pytest.raises(UserError, match=f"{setting} is 0; it must be an integer of at least 1"):
+    with pytest.raises(UserError, match=f"{setting} is 0; it must be a whole number of at least 1"):
         Engine(byte_model(), TOKENIZER, **{setting: 0})
 
 

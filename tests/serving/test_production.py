@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import pytest
 from serving_http_helpers import FOR_EVER, JSON, app_of, connect, receive, request_bytes, wait_until
 
-from llmasos.generation import SamplingOptions, generate
+from llmasos.generation import SamplingOptions, generate, options_for
 from llmasos.hub import load_pretrained
 
 MODEL = "storyworld-gpt"
@@ -94,7 +94,8 @@ def running(port: int) -> int:
 
 def test_answers_are_those_of_the_model(port):
     model, tokenizer = load_pretrained(MODEL)
-    [expected] = generate(model, tokenizer, [BODY["prompt"]], SamplingOptions(25, seed=7))
+    options = options_for(model, SamplingOptions, max_new_tokens=25, seed=7)  # the others as the model recommends
+    [expected] = generate(model, tokenizer, [BODY["prompt"]], options)
     status, body = get(port, "/v1/completions", "POST", BODY)
     assert status == 200 and json.loads(body)["choices"][0]["text"] == expected.text
     status, body = get(port, "/v1/completions", "POST", BODY | {"stream": True})

@@ -13,7 +13,7 @@ from serving_http_helpers import OURS, app_of, tiny
 import llmasos
 from llmasos import LLMServing, LLMTrainer, hub
 from llmasos.errors import UserError
-from llmasos.generation import SamplingOptions, generate
+from llmasos.generation import SamplingOptions, generate, options_for
 from llmasos.serving.http.client import Client, ServerError
 from llmasos.serving.service import Service
 
@@ -57,7 +57,8 @@ def test_it_is_part_of_the_face():
 
 def test_what_it_says_is_what_the_model_says(story):
     model, tokenizer = hub.load_pretrained("storyworld-gpt")
-    expected = generate(model, tokenizer, ["One day"], SamplingOptions(max_new_tokens=12, seed=4))[0].text
+    options = options_for(model, SamplingOptions, max_new_tokens=12, seed=4)  # the others as the model recommends
+    expected = generate(model, tokenizer, ["One day"], options)[0].text
     assert story.predict(text="One day", max_tokens=12, seed=4).text == expected
     assert "".join(story.stream(text="One day", max_tokens=12, seed=4)) == expected
     assert Client(story.url).generate("One day", max_tokens=12, seed=4).text == expected  # as from anywhere else
