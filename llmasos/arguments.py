@@ -11,6 +11,7 @@ numbers to Python's, and arrays, tuples and generators to lists where several va
 import functools
 import inspect
 import os
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -39,9 +40,25 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
         for name, value in bound.arguments.items():
             if parameters[name].kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
                 bound.arguments[name] = convert(value, parameters[name].annotation, name)
-        return function(*bound.args, **bound.kwargs)
+        try:
+            return function(*bound.args, **bound.kwargs)
+        except UserError as error:
+            error.args = (with_argument_names(str(error)), *error.args[1:])
+            raise
 
     return call
+
+
+def with_argument_names(message: str) -> str:
+    """A message with the names of arguments in place of flags, unless it is about a command to type.
+
+    >>> with_argument_names("fix it, or skip such rows with --skip-bad; or choose --no-next-sentence.")
+    'fix it, or skip such rows with skip_bad; or choose next_sentence=False.'
+    """
+    if re.search(r"\bpython |--resume\b", message):
+        return message
+    flag = r"(?<![\w-])--(no-)?([a-z]+(?:-[a-z]+)*)"
+    return re.sub(flag, lambda match: match[2].replace("-", "_") + "=False" * bool(match[1]), message)
 
 
 def convert(value: Any, annotation: Any, name: str) -> Any:

@@ -59,7 +59,6 @@ def test_the_syllabus_is_complete():
     assert paths == sorted(str(path.relative_to(ROOT)) for path in (ROOT / "lessons").glob("[0-9][0-9]_*"))
 
 
-@pytest.mark.filterwarnings("ignore:the text is too small for a vocabulary")
 def test_every_python_block_runs_and_prints_what_it_says(tmp_path, monkeypatch, capsys):
     """With few steps, and with a model that ships with llmasos instead of gpt2, which would have to be downloaded."""
     monkeypatch.chdir(tmp_path)

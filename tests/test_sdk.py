@@ -18,7 +18,6 @@ from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions, generate
 from llmasos.models import weights_of
 
-pytestmark = pytest.mark.filterwarnings("ignore:the text is too small for a vocabulary")
 REVIEWS = [(f"a {mood} film number {i}", "good" if mood == "lovely" else "bad") for i in range(12)
            for mood in ("lovely", "dreadful")]  # fmt: skip
 FEW = {"max_steps": 2, "eval_interval": 2}
@@ -73,6 +72,28 @@ def test_the_objective_that_fits_is_found_and_said(model, data, task, capsys):
     recipe = json.loads((Path(trainer.name) / "recipe.json").read_text())
     assert (recipe["task"], recipe["max_steps"]) == (task, 2)
     assert recipe["init_from"].startswith(f"runs/{model}/checkpoints")
+
+
+@pytest.mark.parametrize("model, task, settings", [
+    ("text", "language-modeling", {}),
+    ("bert", "bert-pretraining", {"next_sentence": False}),
+])  # fmt: skip
+def test_a_text_shorter_than_the_context_shortens_the_windows_and_says_so(model, task, settings, capsys):
+    trainer = LLMTrainer.from_pretrained(f"runs/{model}")
+    context = trainer.model.config.context_length
+    result = trainer.train(["a b c", "d e", "f g h"], task=task, **settings, **FEW)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("windows")]
+    assert len(lines) == 1 and lines[0].endswith(f"because the text is shorter than the context of {context}")
+    assert result.steps == 2 and trainer.model.config.context_length == context
+
+
+def test_messages_name_arguments_and_not_flags():
+    with pytest.raises(UserError, match="next_sentence=False") as error:
+        LLMTrainer.from_pretrained("runs/bert").train(["One.", "Two."], task="bert-pretraining", **FEW)
+    assert "--" not in str(error.value)
+    with pytest.raises(UserError, match="skip such rows with skip_bad"):
+        rows = [{"text": "a", "label": "b"}, {"text": "", "label": "c"}] * 5
+        LLMTrainer.from_pretrained("runs/bert").train(rows, task="text-classification", **FEW)
 
 
 def test_training_goes_on_from_where_it_stopped_and_keeps_its_head():

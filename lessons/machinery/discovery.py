@@ -13,7 +13,7 @@ from types import ModuleType
 from lessons.machinery.case_source import case_source
 from lessons.machinery.cells import Cell, read_cells
 from lessons.machinery.exercises import Exercise, WrittenAnswer
-from llmasos.errors import UserError
+from llmasos.errors import UserError, nearest
 
 LESSONS = Path(__file__).resolve().parents[1]
 ROOT = LESSONS.parent
@@ -100,8 +100,9 @@ class Lesson:
         for task in self.tasks:
             if task.name == name:
                 return task
-        names = ", ".join(task.name for task in self.tasks)
-        raise UserError(f"lesson {self.number:02d} has no exercise {name!r}; it has: {names}.")
+        names = [task.name for task in self.tasks]
+        hint = nearest(name, names) or f"; it has: {', '.join(names)}."
+        raise UserError(f"lesson {self.number:02d} has no exercise {name!r}{hint}")
 
     def exercise(self, name: str) -> Exercise:
         """The code exercise with this name."""

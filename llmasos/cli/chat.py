@@ -119,10 +119,15 @@ def server_url(text: str) -> str | None:
 
 
 def greeting(backend: ChatBackend) -> str:
-    """The model's name, its context length, and the most important commands."""
+    """The model's name, its context length, the most important commands, and what to ask the model."""
     short = ", so older messages are soon dropped" if backend.context_length <= SMALL_CONTEXT else ""
     return (f"{backend.name}, a context of {backend.context_length} tokens{short}; /help shows the commands, /reset "
-            "starts over, Ctrl-D quits")  # fmt: skip
+            f"starts over, Ctrl-D quits{what_to_ask(backend)}")  # fmt: skip
+
+
+def what_to_ask(backend: ChatBackend) -> str:
+    """A further line with the examples of the model's card: what it can do; "" if there are none."""
+    return f"\nit can answer, for example: {'  '.join(backend.examples)}" if backend.examples else ""
 
 
 def read_examples(file: str) -> list[Sequence[Message]]:
@@ -172,7 +177,7 @@ class Chat:
         command, _, argument = line.partition(" ")
         argument = argument.strip()
         if command == "/help":
-            print(HELP, file=sys.stderr)
+            print(HELP + what_to_ask(self.backend), file=sys.stderr)
         elif command == "/reset":
             self.conversation.reset()
             note("started a new conversation")

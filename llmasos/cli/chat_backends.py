@@ -10,7 +10,7 @@ from llmasos.cli.terminal import note
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions, generate, stream
 from llmasos.generation.options import api_name
-from llmasos.hub import load_pretrained
+from llmasos.hub import card_examples, load_pretrained
 from llmasos.prompting import Message, own_template_note, template_of
 from llmasos.serving.app import API_KEY_VARIABLE
 from llmasos.serving.http.client import Client, ServerError, expected_shape
@@ -27,6 +27,7 @@ class ChatBackend(Protocol):
         recommended: options that the model recommends.
         context_length: of the model, in tokens.
         counts_exactly: whether `count` is exact, or an estimate.
+        examples: messages to try, from the model's card.
         warnings: sentences about the last answer.
     """
 
@@ -36,6 +37,7 @@ class ChatBackend(Protocol):
     recommended: Mapping[str, Any]
     context_length: int
     counts_exactly: bool
+    examples: Sequence[str]
     warnings: list[str]
 
     def count(self, messages: Sequence[Message]) -> int:
@@ -64,6 +66,7 @@ class LocalModel:
                             "`python -m llmasos sample`.")  # fmt: skip
         self.context_length, self._template = config.context_length, template_of(self.tokenizer)
         self.recommended = self.model.generation_config.recommended
+        self.examples: Sequence[str] = [texts[0] for texts in card_examples(name)]
         self.template_note = own_template_note(self.tokenizer)
         self.template, self._count = self._template.name, self._template.token_counter(self.tokenizer)
 
@@ -94,6 +97,7 @@ class ServerModel:
         self.client = client
         self.warnings: list[str] = []
         self.recommended: Mapping[str, Any]
+        self.examples: Sequence[str]
         try:
             capabilities = client.capabilities
         except ServerError as error:
@@ -109,6 +113,7 @@ class ServerModel:
             self.name = f"{served['id']} at {client.url}"
             self.template, self.context_length = str(served["chat_template"]), int(served["context_length"])
             self.template_note = str(served["chat_template_note"])
+            self.examples = [str(texts[0]) for texts in served["examples"]]
             recommended = {api: option for api, option in served["sampling"].items() if option["recommended"]}
             self.recommended = {
                 field.name: recommended[api_name(field)]["default"]

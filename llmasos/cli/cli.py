@@ -4,6 +4,7 @@ import argparse
 import errno
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,9 +12,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from llmasos import __version__
+from llmasos.arguments import WORDS
 from llmasos.cli.terminal import well_formed
 from llmasos.console import Output, OutputLost, say
 from llmasos.errors import UserError, nearest
+from llmasos.settings import check_choice
 from llmasos.signals import Terminated, raise_on_signals
 
 
@@ -110,6 +113,11 @@ class ArgumentParser(argparse.ArgumentParser):
         self.add_argument("--version", action="version", version=f"llmasos {__version__}", help="show the version")
 
     def error(self, message: str) -> NoReturn:
+        if match := re.fullmatch(r"argument (\S+): invalid (int|float) value: (.*)", message, re.DOTALL):
+            flag, kind, value = match.groups()
+            raise UserError(f"{flag} is {value}; it must be {WORDS[int if kind == 'int' else float]}.")
+        if match := re.fullmatch(r"argument (\S+): invalid choice: '(.*)' \(choose from (.*)\)", message, re.DOTALL):
+            check_choice(match[1], match[2], re.findall(r"[\w.-]+", match[3]))
         flag = message.removeprefix("unrecognized arguments: ").split(" ")[0].split("=")[0]
         hint = nearest(flag, self._option_string_actions) if flag.startswith("-") else ""
         raise UserError(f"{message}{hint or '; see --help.'}")

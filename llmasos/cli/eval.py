@@ -17,7 +17,7 @@ from llmasos.training.recipe import add_flags
 
 EXAMPLES = """examples:
   python -m llmasos eval runs/storyworld
-  python -m llmasos eval runs/classify-storyworld --data reviews.csv --columns text=review,label=stars
+  python -m llmasos eval runs/reviews --data reviews.csv --columns text=review,label=stars
   python -m llmasos eval runs/translate-multi30k --split test --beams 5
 """
 # Flags that change what to evaluate on, or how; each is also a setting of the recipe.

@@ -11,7 +11,7 @@ from llmasos.hub.hub_cache import cache_folder, cached_models
 from llmasos.hub.resolve import SHIPPED, shipped_models
 from llmasos.models import n_parameters_of
 from llmasos.training.checkpoints import all_checkpoints, model_folder
-from llmasos.training.run_folder import RUNS
+from llmasos.training.run_folder import RUNS, holds_run
 
 CARD = "README.md"
 ON_THE_HUB = {  # name → (type, parameters, license): a selection; the hub has more of each type
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.parse_args(arguments)
     rows = [row(name, SHIPPED / name, "comes with llmasos") for name in shipped_models()]
-    rows += [row(str(path), path, "your run") for path in sorted(RUNS.glob("*")) if path.is_dir()]
+    rows += [row(str(path), path, "your run") for path in sorted(RUNS.glob("*")) if holds_run(path)]
     rows += [row(repository.name, path, f"cache, {repository.revision}") for repository, path in cached_models()]
     local = {name for name, *_ in rows}
     rows += [

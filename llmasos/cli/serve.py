@@ -16,7 +16,6 @@ from llmasos.cli.cli import ArgumentParser
 from llmasos.cli.terminal import note
 from llmasos.console import say
 from llmasos.errors import UserError
-from llmasos.prompting.chat_template import PLAIN
 from llmasos.serving.app import API_KEY_VARIABLE, LOOPBACK, MAX_TOKENS, App, create_app
 from llmasos.serving.http.http_types import MAX_BODY
 from llmasos.serving.http.server import HTTPServer, is_loopback, listen
@@ -136,9 +135,7 @@ def allowed_hosts(args: argparse.Namespace) -> list[str] | None:
 def welcome(app: App, server: HTTPServer) -> str:
     """What the server offers, its URLs, and a request to try."""
     model = app.served.describe()
-    is_chat_model = model["chat_template"] not in (None, PLAIN)
-    # any GPT accepts a conversation, but only a chat model answers; for that one, chat is the first thing to try
-    names = [name for name in app.served.capabilities if name != "chat" or is_chat_model]
+    names = app.served.offered
     first = "chat" if "chat" in names else next(name for name in names if CAPABILITIES[name].example)
     key = f" -H 'Authorization: Bearer '${API_KEY_VARIABLE}" if app.api_key is not None else ""
     api = [f"{route.path}{'NAME' * route.is_prefix}" for route in app.routes if route.path.startswith("/v1/")]
@@ -146,7 +143,8 @@ def welcome(app: App, server: HTTPServer) -> str:
     request = f"{key} -H 'Content-Type: application/json' -d '{CAPABILITIES[first].example}'"
     return "\n".join(
         [
-            f"{model['id']} ({model['family']}, {model['parameters'] / 1e6:.2f}M parameters): {', '.join(names)}.",
+            f"{model['id']} ({model['family']}, {model['parameters'] / 1e6:.2f}M parameters) can "
+            f"{app.served.offered_in_words}.",
             "",
             f"  page     {server.url}/",
             f"  API      {', '.join(api)}",

@@ -94,7 +94,7 @@ class Splits(Generic[Example]):
 
 
 def split_off_validation(
-    examples: list[Example], key: Callable[[Example], str], name: str
+    examples: list[Example], key: Callable[[Example], str], name: str, label: Callable[[Example], str] | None = None
 ) -> tuple[list[Example], list[Example]]:
     """Split examples into training and validation, a tenth of them, by a hash of each example's key.
 
@@ -102,10 +102,14 @@ def split_off_validation(
     and examples with equal keys go to the same side. Below 1,000 different keys, where chance could leave nothing,
     they are taken in the order of their hashes until they hold a tenth of the examples.
 
+    With labels the rule is applied to each label by itself (a stratified split), so that every label that has two
+    different examples is held out, too.
+
     Args:
         examples: all of them.
         key: the text that decides an example's side, for instance its context.
         name: of the data, for the message.
+        label: the label of an example; None = there are none.
 
     Raises:
         UserError: all examples have the same key.
@@ -117,10 +121,23 @@ def split_off_validation(
             f"{name} has {len(examples):,} examples, {len(sizes)} of them different, so none can be held out for"
             " validation; add examples, or name a second file with --val-data."
         )
-    is_held_out = in_hashed_tenth if len(sizes) >= FEW_DOCUMENTS else measured_tenth(sizes).__contains__
-    train = [example for key, example in zip(keys, examples, strict=True) if not is_held_out(key)]
-    val = [example for key, example in zip(keys, examples, strict=True) if is_held_out(key)]
+    label_of = {} if label is None else dict(sorted(zip(keys, map(label, examples), strict=True), reverse=True))
+    strata: dict[
+        str | None, dict[int, int]
+    ] = {}  # label → key → size; equal texts with two labels have the first in the alphabet
+    for hashed, size in sizes.items():
+        strata.setdefault(label_of.get(hashed), {})[hashed] = size
+    held_out = set().union(*map(held_out_keys, strata.values()))
+    train = [example for hashed, example in zip(keys, examples, strict=True) if hashed not in held_out]
+    val = [example for hashed, example in zip(keys, examples, strict=True) if hashed in held_out]
     return train, val
+
+
+def held_out_keys(sizes: dict[int, int]) -> set[int]:
+    """A tenth of some keys (key → size), by their hashes; none of a single one."""
+    if len(sizes) >= FEW_DOCUMENTS:
+        return set(filter(in_hashed_tenth, sizes))
+    return measured_tenth(sizes) if len(sizes) > 1 else set()
 
 
 def fingerprint_of(settings: object, paths: list[Path]) -> str:

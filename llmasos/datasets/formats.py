@@ -170,6 +170,7 @@ class Format:
         rows: the ways in which a row of a table may be written.
         split_by: the role by whose text examples are split into training and validation.
         split_key: an example → that text.
+        label: an example → its label, each of which is split by itself; None = there are no labels.
         storyworld: number of training stories → its examples.
         paths: what the user typed and the name of the format → the files.
         reader: files → how to read them if they are not a table, else None.
@@ -179,6 +180,7 @@ class Format:
     split_by: str
     split_key: Callable[[Any], str]
     storyworld: Callable[..., Splits]
+    label: Callable[[Any], str] | None = None
     paths: Callable[[str, str], list[Path]] = _one_file
     reader: Callable[[list[Path]], Reader | None] = _no_table
 
@@ -189,6 +191,7 @@ FORMATS = {
         split_by="text",
         split_key=lambda example: f"{example.text}\0{example.second or ''}",
         storyworld=storyworld_labeled_texts,
+        label=lambda example: example.label,
     ),
     "pairs": Format(
         rows=(RowFormat(roles("source", "target"), make_pair),),
@@ -248,8 +251,8 @@ def open_examples(
             of a `.csv`, `.tsv`, `.jsonl` or `.json` file, or another type of file that the format allows.
         columns: role → name of its column, or its number in a table without names, if it is not one of `ROLES`:
             `{"text": "review", "label": "stars"}`.
-        val: a second file (or pair of files) that is held out; without it a tenth of the first is, by a hash of the
-            examples. A label that only held-out texts would have stays in training.
+        val: a second file (or pair of files) that is held out; without it a tenth of the first is (of each label), by a
+            hash of the examples. A label that only held-out texts would have stays in training.
         skip_bad: skip unusable rows, with a sentence each in `Splits.skipped`, instead of stopping at the first.
         eval_only: hold out all of the user's file, for evaluation; nothing is left to train on.
         languages: of a dataset with translations: "de-en" (the default) or "en-de".
@@ -270,7 +273,7 @@ def open_examples(
         return _file_splits(format, [], train, paths, None, columns, bad_rows)
     val_paths = None if val is None else spec.paths(str(val), format)
     if val_paths is None:
-        train, held_out = split_off_validation(train, spec.split_key, _joined(paths))
+        train, held_out = split_off_validation(train, spec.split_key, _joined(paths), spec.label)
     else:
         held_out = _read(spec, val_paths, columns, bad_rows)
     if format == "labeled_text":
@@ -355,7 +358,7 @@ def _file_splits(
     if not train:
         counts = f"{len(val):,} examples"
     elif val_paths is None:
-        split_by = FORMATS[format].split_by
+        split_by = FORMATS[format].split_by + (" within each label" if FORMATS[format].label else "")
         counts = f"{len(train) + len(val):,} examples; {len(val):,} of them held out, by a hash of the {split_by}"
     else:
         counts = f"{len(train):,} examples; the {len(val):,} of {_joined(val_paths)} are held out"

@@ -34,7 +34,7 @@ def chrf(
     """Corpus chrF (0–100), equal to sacrebleu 2; word_order 2 gives chrF++.
 
     >>> print(chrf(["The cat sat on the mat."], ["The cat sat on a mat."]))
-    chrF2 71.42 (no interval, n = 1; nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no)
+    chrF2 71.42 (too few for an interval, n = 1; nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no)
 
     Args:
         predictions: n sentences.

@@ -25,6 +25,7 @@ from llmasos.errors import UserError
 from llmasos.evaluation.metric import Metric
 
 OUTSIDE = 0.05  # the probability left outside an interval, half of it at each end
+FEW = 10  # examples; below this many, equal scores say little about other examples
 Combine = Callable[[np.ndarray], np.ndarray]  # sums of statistics (R, k) → scores (R,)
 
 
@@ -87,7 +88,8 @@ def bootstrap(statistics: np.ndarray, combine: Combine, n_resamples: int = 1000,
         seed: decides which examples are drawn.
 
     Returns:
-        The low and the high end; NaN for a single example, which has no spread.
+        The low and the high end; NaN for a single example, which has no spread, and for a few that all score the same:
+        their interval would have no width, as if the score were certain.
 
     Raises:
         UserError: there are no examples.
@@ -104,7 +106,10 @@ def bootstrap(statistics: np.ndarray, combine: Combine, n_resamples: int = 1000,
         drawn = bits.random_raw(n) % np.uint64(n)  # (n,) numbers of examples; 2⁶⁴ is so large that all are as likely
         times = np.bincount(drawn.astype(np.int64), minlength=n)  # (n,) how often each was drawn
         row[:] = times @ statistics
-    low, high = np.quantile(combine(sums), [OUTSIDE / 2, 1 - OUTSIDE / 2])
+    scores = combine(sums)
+    if n < FEW and np.isclose(scores.min(), scores.max()):
+        return math.nan, math.nan
+    low, high = np.quantile(scores, [OUTSIDE / 2, 1 - OUTSIDE / 2])
     return float(low), float(high)
 
 

@@ -24,7 +24,7 @@ class Metric:
     Attributes:
         name: of the metric.
         value: the number.
-        low, high: the ends of its 95 % interval; NaN for a single example, which gives none.
+        low, high: the ends of its 95 % interval; NaN if the examples are too few for one.
         n: the number of examples (or tokens) it is computed from.
         note: how it was measured, where there are several ways.
         digits: how many decimals are printed.
@@ -47,7 +47,7 @@ class Metric:
 
     def __str__(self) -> str:
         name, value, interval, n, note = self.cells
-        interval = f"95 % interval {interval}" if interval else "no interval"
+        interval = f"95 % interval {interval}" if interval else "too few for an interval"
         return f"{name} {value} ({interval}, n = {n}{f'; {note}' if note else ''})"
 
 

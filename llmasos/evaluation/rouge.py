@@ -52,7 +52,7 @@ def rouge(
     """ROUGE-1, ROUGE-2 and ROUGE-L: mean F1 (0–1) with bootstrap intervals, mean precision and recall in the note.
 
     >>> print(rouge(["the cat sat"], ["the cat lay down"])["ROUGE-1"])
-    ROUGE-1 0.571 (no interval, n = 1; precision 0.667, recall 0.500)
+    ROUGE-1 0.571 (too few for an interval, n = 1; precision 0.667, recall 0.500)
 
     Args:
         predictions: n summaries.

@@ -13,11 +13,15 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+from llmasos.console import command
 from llmasos.errors import UserError, nearest
 from llmasos.hub.hub_cache import MOVED, Repository, cache_folder, cached, endpoint, fetch, offline
 from llmasos.training.checkpoints import model_folder
+from llmasos.training.named_recipes import RECIPES
+from llmasos.training.run_folder import RUNS
 
 SHIPPED = Path(__file__).parent / "shipped"
+LIST = "python -m llmasos models"
 SIMILAR = 0.75  # from here on, a name that nobody knows is a misspelled one
 
 
@@ -48,7 +52,12 @@ def find_model_folder(name: str | Path, say: Callable[[str], None] = warnings.wa
     if is_word and (hint := nearest(text, shipped_models(), SIMILAR)):
         raise UserError(f"there is no model {text!r}{hint}")
     problem = f"there is no folder {text}" if text else "the name is empty"
-    if repository is None or text.startswith("runs/"):
+    path_name = Path(text)
+    if text and path_name.parent == RUNS:
+        is_recipe = path_name.name in RECIPES
+        remedy = f"train it first with {command('train', path_name.name)}" if is_recipe else f"list yours with {LIST}"
+        raise UserError(f"there is no run {text!r}: {problem}; {remedy}.")
+    if repository is None:
         raise UserError(
             f"there is no model {text!r}: {problem}, and it is not one of those that come with llmasos "
             f"({', '.join(shipped_models())})."
@@ -66,7 +75,7 @@ def find_model_folder(name: str | Path, say: Callable[[str], None] = warnings.wa
         f"there is no model {text!r}: {problem}; it is not one of those that come with llmasos "
         f"({', '.join(shipped_models())}); it is not complete in the cache {cache_folder()}; and "
         f"{reason}. To get it, run this once with network access, or copy the files of {endpoint()}/{repository.name} "
-        "into a folder and give that folder's name."
+        "into a folder and give that folder's name; a model of your own must first be written there by save_pretrained."
     )
 
 

@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from llmasos import __version__, hub
+from llmasos.capabilities import CAPABILITIES
 from llmasos.errors import UserError
 from llmasos.serving.api import ROUTES
 from llmasos.serving.api.docs import base_url_of, docs_page
@@ -212,10 +213,10 @@ class App:
     def explain_missing(self, path: str) -> str:
         """The message for a path without a route."""
         for route in ROUTES:
-            if route.path == path:
-                config = self.served.config
-                return (f"{self.served.name} (family {config.family}, head {config.head}) supports "
-                        f"{', '.join(self.served.capabilities)}; {path} needs {route.capability}.")  # fmt: skip
+            if route.path == path and route.capability is not None:
+                needed = CAPABILITIES[route.capability].summary
+                return (f"{self.served.name} can {self.served.offered_in_words}; {path} needs a model that can "
+                        f"{needed} ({route.capability}).")  # fmt: skip
         paths = [route.path + "NAME" * route.is_prefix for route in self.routes]
         near = difflib.get_close_matches(path[:100], paths, n=1)
         hint = f"did you mean {near[0]}?" if near else f"the paths are {', '.join(paths)}."

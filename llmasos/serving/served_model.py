@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llmasos.capabilities import capabilities_of
+from llmasos.capabilities import CAPABILITIES, capabilities_of
 from llmasos.generation import BeamOptions, SamplingOptions
 from llmasos.generation.options import api_name, options_for
 from llmasos.models import Model, ModelConfig, n_parameters_of
 from llmasos.nn import is_quantized
 from llmasos.prompting import ChatTemplate, own_template_note, template_of
+from llmasos.prompting.chat_template import PLAIN
 from llmasos.serving.engine import Engine
 from llmasos.serving.metrics import Metrics
 from llmasos.tokenizers import Tokenizer
@@ -56,6 +57,17 @@ class ServedModel:
         self.capabilities = capabilities_of(self.config.family, self.config.head)
         self.template: ChatTemplate | None = template_of(self.tokenizer) if "chat" in self.capabilities else None
         self.template_note = "" if self.template is None else own_template_note(self.tokenizer)
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """What to recommend the model for: any GPT accepts a conversation, but only a chat model answers."""
+        is_chat_model = self.template is not None and self.template.name != PLAIN
+        return tuple(name for name in self.capabilities if name != "chat" or is_chat_model)
+
+    @property
+    def offered_in_words(self) -> str:
+        """The same for a person: "continue a text (completion), embed texts (embedding)"."""
+        return ", ".join(f"{CAPABILITIES[name].summary} ({name})" for name in self.offered)
 
     @property
     def sampling(self) -> dict[str, dict[str, Any]]:

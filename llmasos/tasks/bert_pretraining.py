@@ -21,7 +21,7 @@ from llmasos.models import Model, ModelConfig
 from llmasos.nn import eval_mode
 from llmasos.objectives import IGNORE_INDEX, EncodedSentencePair, MaskedLM, MaskedLMAndNextSentence
 from llmasos.objectives.masked import MASK
-from llmasos.tasks.language_modeling import PlainTextTask, text_splits
+from llmasos.tasks.language_modeling import PlainTextTask, short_text_note, text_splits
 from llmasos.tasks.task import Report, batches
 from llmasos.tokenizers import EncodedInput, Tokenizer
 from llmasos.training.recipe import Recipe
@@ -49,7 +49,8 @@ class BertPretraining(PlainTextTask):
     def train(self) -> "EncodedPairs | EncodedWindows":
         if self.next_sentence:
             return self.pairs("train")
-        return EncodedWindows(Windows(self.tokens("train"), self.window_length), self.tokenizer)
+        tokens = self.tokens("train")
+        return EncodedWindows(Windows(tokens, self.fitting_length(self.window_length, len(tokens))), self.tokenizer)
 
     @cached_property
     def val(self) -> Sequence[EncodedSentencePair | EncodedInput]:
@@ -61,7 +62,10 @@ class BertPretraining(PlainTextTask):
             sizes = f"{len(self.train.pairs.documents):,} documents of sentences to train on, {n_val:,} pairs"
         else:
             sizes = f"{len(self.tokens('train')):,} tokens to train on, {len(self.tokens('val')):,}"
-        return [f"tokens   {self.tokenizer.kind}, vocabulary of {self.tokenizer.vocab_size:,}: {sizes} held out"]
+        lines = [f"tokens   {self.tokenizer.kind}, vocabulary of {self.tokenizer.vocab_size:,}: {sizes} held out"]
+        if isinstance(self.train, EncodedWindows) and self.train.windows.context_length < self.window_length:
+            lines.append(short_text_note(self.train.windows.context_length, self.config.context_length))
+        return lines
 
     def examples(self, split: str) -> Sequence[EncodedSentencePair | EncodedInput]:
         """Examples of one split that are the same every time: pairs, or windows of the text."""

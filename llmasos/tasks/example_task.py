@@ -120,7 +120,8 @@ class ExampleTask(Task):
                 raise UserError(f"{sentence} Or skip such examples with --skip-bad.")
             self.data.skipped.append(sentence)
         if not usable:
-            raise UserError(f"no example of the split {split} is usable; the last: {self.data.skipped[-1]}")
+            where = self.data.name if self.eval_only else f"the split {split} of {self.data.name}"
+            raise UserError(f"no example of {where} is usable; the last: {self.data.skipped[-1]}")
         return usable
 
 

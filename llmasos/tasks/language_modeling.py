@@ -48,6 +48,10 @@ class PlainTextTask(Task):
     def fingerprint(self) -> str:
         return self.data.fingerprint()
 
+    def fitting_length(self, length: int, n_tokens: int) -> int:
+        """The length of training windows. A pretrained model's context is given, so a short text shortens them."""
+        return length if self.recipe.model.init_from is None else max(1, min(length, n_tokens - 1))
+
 
 class LanguageModeling(PlainTextTask):
     """Continue a text."""
@@ -65,7 +69,12 @@ class LanguageModeling(PlainTextTask):
 
     @cached_property
     def train(self) -> Windows:
-        return Windows(self.tokens.train.tokens, self.config.context_length)
+        return Windows(self.tokens.train.tokens, self.window_length)
+
+    @property
+    def window_length(self) -> int:
+        """Tokens of a training window: the context, or less where a pretrained model meets a shorter text."""
+        return self.fitting_length(self.config.context_length, len(self.tokens.train.tokens))
 
     @cached_property
     def val(self) -> Sequence[np.ndarray]:
@@ -91,7 +100,7 @@ class LanguageModeling(PlainTextTask):
 
     @property
     def batch_unit(self) -> str:
-        return f"× {self.config.context_length} tokens"
+        return f"× {self.window_length} tokens"
 
     @property
     def flops_per_token(self) -> float:
@@ -103,6 +112,8 @@ class LanguageModeling(PlainTextTask):
             f"tokens   {self.tokenizer.kind}, vocabulary of {self.tokenizer.vocab_size:,}: {len(train.tokens):,} to "
             f"train on, {len(val.tokens):,} held out, {val.n_bytes / len(val.tokens):.2f} bytes each"
         ]
+        if self.window_length < self.config.context_length:
+            lines.append(short_text_note(self.window_length, self.config.context_length))
         if self.floor is not None:
             lines.append(f"floor    {self.floor:.4f} nats per token: the entropy of the held-out text itself")
         return lines
@@ -146,6 +157,11 @@ class LanguageModeling(PlainTextTask):
 
     def next_command(self, run: Path) -> str:
         return command("sample", run, "--interactive")
+
+
+def short_text_note(length: int, context_length: int) -> str:
+    """For the user: why training windows are shorter than the context."""
+    return f"windows  of {length:,} tokens, because the text is shorter than the context of {context_length:,}"
 
 
 def text_splits(split: str) -> tuple[str, ...]:

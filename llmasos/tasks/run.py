@@ -7,6 +7,7 @@ What depends on what the model is for is in the other files of this folder, and 
 """
 
 import hashlib
+import math
 import platform
 from contextlib import nullcontext
 from pathlib import Path
@@ -101,8 +102,9 @@ def run_once(recipe: Recipe, run: Path, context: DistributedContext, resume: boo
 
 
 def how_to_continue(run: Path, step: int) -> str:
-    """The line for the user of a run that was stopped."""
-    command = console.command("train", "--resume", "--out", run)
+    """The line for the user of a run that was stopped. A baseline continues with the comparison it belongs to."""
+    whole = run.parent if run.name == BASELINE and holds_run(run.parent) else run
+    command = console.command("train", "--resume", "--out", whole)
     return f"stopped at step {step:,}, everything is saved; to continue: {command}"
 
 
@@ -237,7 +239,8 @@ def compare(pretrained: dict[str, Any], baseline: dict[str, Any]) -> str:
     gain = paired_bootstrap(np.array(pretrained["outcomes"]), np.array(baseline["outcomes"]))
     digits = a["digits"]
     values = [f"{m['value']:.{digits}f} ({m['low']:.{digits}f}–{m['high']:.{digits}f})" for m in (a, b)]
-    difference = f"{gain.value:+.{digits}f} ({gain.low:+.{digits}f} to {gain.high:+.{digits}f})"
+    interval = f"{gain.low:+.{digits}f} to {gain.high:+.{digits}f}"
+    difference = f"{gain.value:+.{digits}f} ({'too few for an interval' if math.isnan(gain.low) else interval})"
     return (
         f"What pretraining gained: {a['name']} {values[0]} from pretrained weights, {values[1]} from random weights "
         f"at equal steps: {difference} on the same {a['n']:,} examples, with 95 % intervals."

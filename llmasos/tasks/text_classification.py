@@ -23,6 +23,7 @@ from llmasos.evaluation import (
     majority_baseline,
     show_mistakes,
 )
+from llmasos.evaluation.intervals import FEW
 from llmasos.models import Model, ModelConfig
 from llmasos.objectives import Classification, EncodedText
 from llmasos.tasks.example_task import ExampleTask
@@ -67,8 +68,20 @@ class TextClassification(ExampleTask):
 
     def summarize_data(self) -> list[str]:
         lines = [*super().summarize_data(), f"labels   {', '.join(self.config.labels)}"]
-        if n_cut := sum(example.n_cut > 0 for example in [*self.train.items, *self.val]):
-            lines.append(f"cut      {n_cut:,} texts are longer than the context and lose their middle")
+        examples = [*self.train.items, *self.val]
+        if n_cut := sum(example.n_cut > 0 for example in examples):
+            are, their = ("is", "its") if n_cut == 1 else ("are", "their")
+            lines.append(
+                f"cut      {n_cut:,} of {len(examples):,} texts {are} longer than the context of "
+                f"{self.config.context_length} tokens; {their} middle is left out"
+            )
+        held_out, labels = self.split("val"), {example.label for example in self.split("val")}
+        if len(held_out) < FEW or len(labels) < 2:
+            same = f", all with the label {min(labels)!r}" if len(labels) == 1 else ""
+            lines.append(
+                f"note     {len(held_out):,} held out{same}: the numbers below say little; give more examples, or a "
+                "second file to validate on"
+            )
         return lines
 
     def sample(self, model: Model) -> str:

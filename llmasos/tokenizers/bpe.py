@@ -12,12 +12,12 @@ alphabet (see `bytes_to_unicode`). `transformers` opens them and gives the same 
 (`transformers` has no lower-casing GPT-2: if the tokenizer has `lowercase=True`, lower-case the text first.)
 """
 
-import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import tiktoken
 
+from llmasos.console import say
 from llmasos.errors import UserError, check_number
 from llmasos.storage import read_json, read_small_lines, write_json, write_text
 from llmasos.tokenizers.bpe_trainer import SPLIT, SPLIT_PATTERN, count_words, learn_merges, merge_pair
@@ -113,10 +113,9 @@ class BPETokenizer(TiktokenTokenizer):
             raise UserError("BPE needs text to learn from, but the text is empty.")
         merges = learn_merges(word_counts, vocab_size - smallest, min_frequency)
         if len(merges) < vocab_size - smallest:
-            warnings.warn(
+            say(
                 f"the text is too small for a vocabulary of {vocab_size}: no pair of tokens occurs {min_frequency} "
                 f"times any more, so training stopped at {smallest + len(merges)}.",
-                stacklevel=2,
             )
         return cls(merges, special_tokens, lowercase)
 

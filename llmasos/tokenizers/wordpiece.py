@@ -17,13 +17,13 @@ here.
 """
 
 import re
-import warnings
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from llmasos.console import say
 from llmasos.errors import UserError, check_number
 from llmasos.storage import read_small_lines, write_text
 from llmasos.tokenizers.bert_pretokenizer import CharacterTable
@@ -114,10 +114,9 @@ class WordPieceTokenizer(Tokenizer):
         pieces = learn_pieces(word_counts, vocab_size - len(SPECIAL_TOKENS), min_frequency)
         vocabulary = [*SPECIAL_TOKENS, *pieces]
         if len(vocabulary) < vocab_size:
-            warnings.warn(
+            say(
                 f"the text is too small for a vocabulary of {vocab_size}: no pair of pieces occurs {min_frequency} "
                 f"times any more, so training stopped at {len(vocabulary)}.",
-                stacklevel=2,
             )
         return cls(vocabulary, lowercase, strip_accents)
 

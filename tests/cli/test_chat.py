@@ -74,6 +74,8 @@ def test_it_says_what_the_model_answers_to_the_whole_conversation(talk, model, s
     assert status == 0 and said == [first, expected(model, STORY, first, "And then?")]
     assert "a context of 256 tokens, so older messages are soon dropped; /help shows the commands" in notes
     assert "not learned" not in notes
+    if where == "here":
+        assert notes.count("it can answer, for example: Tell me a story about Emma and a lantern.") == 1
 
 
 @pytest.mark.parametrize("where", ["here", "there"])
@@ -265,6 +267,7 @@ def test_only_a_small_context_is_said_to_be_forgetful():
 def test_the_other_commands(talk, model):
     _, said, notes = talk("storyworld-chat", "/help", "/reset", "/dance", "/quit", STORY, flags=FEW)
     assert said == [] and "there is no command /dance; /help shows" in notes
+    assert notes.count("it can answer, for example: ") == 2, "in the greeting and in the help"
     for command in ("/reset", "/system TEXT", "/save FILE", "/help", "/quit", "/exit", "Ctrl-C"):
         assert command in notes
 
@@ -276,6 +279,7 @@ class Scripted:
     """Says what a script says; what is callable in it happens."""
 
     name, template, context_length, counts_exactly = "scripted", "chatml", 100, True
+    examples = ("Who are you?",)
 
     def __init__(self, *script):
         self.script, self.warnings, self.closed, self.seen = list(script), [], 0, []

@@ -14,8 +14,6 @@ from llmasos.storage import read_json
 from llmasos.tasks.evaluate import recipe_of
 from llmasos.training.checkpoints import model_folder
 
-pytestmark = pytest.mark.filterwarnings("ignore:the text is too small for a vocabulary")
-
 FIRST = {  # name of a run → its first score
     "text": "nats per token", "bert": "masked-LM accuracy", "bert-alone": "masked-LM accuracy", "classify": "accuracy",
     "answer": "exact match", "translate": "BLEU", "summarize": "ROUGE-L",
@@ -165,6 +163,9 @@ def test_a_label_that_the_model_does_not_know_is_named_or_left_out(capsys):
     out = capsys.readouterr().out
     assert "skipped  1 unusable examples; the first: surprise.csv, line 3: the label 'angry'" in out
     assert figures(out)["accuracy"][1] == 2
+    write_csv("angry.csv", ("text", "label"), [("a", "angry"), ("b", "angry")])
+    assert evaluate("runs/classify", "--data", "angry.csv", "--skip-bad") == 2
+    assert "no example of angry.csv is usable; the last: angry.csv, line 3: the label 'angry'" in the_error(capsys)
 
 
 def test_a_pair_longer_than_the_context_is_named_or_left_out(capsys):
@@ -235,7 +236,10 @@ WRONG = {
     "task of no head": (("runs/classify", "--task", "bert-pretraining"), "runs/classify has a classifier"),
     "no such task": (("runs/classify", "--task", "sing"), "task is 'sing'; it must be one of: language-modeling"),
     "no documents": (("runs/bert", "--data", "verse.txt"), "verse.txt, split all: there are 0 documents"),
-    "no such split": (("runs/classify", "--split", "dev"), "invalid choice: 'dev'"),
+    "no such split": (
+        ("runs/classify", "--split", "dev"),
+        "--split is 'dev'; it must be one of: train, val",
+    ),
 }
 
 

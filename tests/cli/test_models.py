@@ -13,8 +13,6 @@ from llmasos.cli.models import count, license_of
 from llmasos.hub.resolve import shipped_models
 from llmasos.tokenizers import train_tokenizer
 
-pytestmark = pytest.mark.filterwarnings("ignore:the text is too small for a vocabulary")
-
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
@@ -27,7 +25,9 @@ def place(tmp_path, monkeypatch):
 
 def test_models_lists_all_sources(place, capsys):
     assert train(*RUNS["text"], "--steps", "3", "--out", "runs/mine") == 0
-    (place / "runs" / "broken").mkdir()
+    (place / "runs" / "broken" / "checkpoints" / "step-00000003").mkdir(parents=True)
+    (place / "runs" / "broken" / "recipe.json").write_text("{}")
+    (place / "runs" / "lessons").mkdir()  # holds the tokens of lessons: no run
     snapshot = place / "hf" / "hub" / "models--someone--tiny" / "snapshots" / "0123456789abcdef"
     published("llama").save_pretrained(snapshot)
     (snapshot / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
@@ -41,7 +41,7 @@ def test_models_lists_all_sources(place, capsys):
     for name in shipped_models():
         assert "comes with llmasos" in lines[name] and " mit " in lines[name]
     assert "your run" in lines["runs/mine"] and "gpt" in lines["runs/mine"]
-    assert "cannot be used" in lines["runs/broken"]
+    assert "cannot be used" in lines["runs/broken"] and "runs/lessons" not in lines
     assert "cache, main" in lines["someone/tiny"] and "apache-2.0" in lines["someone/tiny"]
     assert "not downloaded" in lines["gpt2"] and "124M" in lines["gpt2"]
     assert "gpt, chat" in lines["storyworld-chat"] and "chat" not in lines["storyworld-gpt"]

@@ -70,7 +70,7 @@ WRONG = {
     "negative rate": (["--learning-rate", "-1"], "learning_rate is -1.0; it must be a number above 0."),
     "small vocabulary": (["--tokenizer", "bpe", "--vocab-size", "100"], "at least 257"),
     "device": (["--device", "tpu"], "device 'tpu' is not available here; this machine has: "),
-    "no number": (["--steps", "many"], "invalid int value: 'many'; see --help"),
+    "no number": (["--steps", "many"], "--max-steps/--steps is 'many'; it must be a whole number."),
     "no such flag": (["--stepz", "3"], "--stepz"),
     "accumulation": (["--gradient-accumulation-steps", "3"], "must divide it"),
     "half precision": (["--precision", "fp16"], "needs a GPU"),

@@ -226,3 +226,19 @@ def test_the_real_sst_has_its_published_counts_and_no_escapes():
     assert {e.label for e in two.val} == {"negative", "positive"}
     assert not any("\\" in e.text or e.text != e.text.strip() for e in five.train + five.val)
     assert five.train[2].text.startswith("Singer/composer Bryan Adams") and five.train[2].label == "positive"
+
+
+@pytest.mark.parametrize("counts", [(35, 35), (2, 2), (60, 3), (1, 30, 30), (1200, 2), (1500, 1500)])
+def test_each_label_is_held_out_by_itself_and_in_any_order(tmp_path, counts):
+    rows = [(f"text {label} {i}", f"label {label}") for label, n in enumerate(counts) for i in range(n)]
+    held_out = []
+    for order in (rows, rows[::-1]):
+        path = tmp_path / "reviews.csv"
+        path.write_text("".join(f"{text},{label}\n" for text, label in [("text", "label"), *order]), encoding="utf-8")
+        splits = open_examples("labeled_text", path)
+        assert {(e.text, e.label) for e in [*splits.train, *splits.val]} == set(rows)
+        held_out.append({(e.text, e.label) for e in splits.val})
+    assert held_out[0] == held_out[1]
+    for label, n in enumerate(counts):
+        n_held_out = sum(name == f"label {label}" for _, name in held_out[0])
+        assert n_held_out == -(-n // 10) * (n > 1) if n < 1000 else 0.07 * n < n_held_out < 0.13 * n

@@ -115,9 +115,18 @@ def test_systems_on_different_examples_are_not_compared():
 
 
 def test_one_example_gives_no_interval_and_none_is_an_error():
-    assert "no interval" in str(mean("F1", np.array([0.5])))
+    assert "too few for an interval" in str(mean("F1", np.array([0.5])))
     with pytest.raises(UserError, match="no examples"):
         bootstrap(np.ones((0, 2)), mean_of_column)
+
+
+@pytest.mark.parametrize("values, has_interval", [
+    ([0.1] * 9, False), ([0.1] * 10, True), ([0.1] * 8 + [0.2], True), ([1.0] * 2, False),
+])  # fmt: skip
+def test_a_few_equal_scores_give_no_interval(values, has_interval):
+    assert math.isnan(mean("F1", np.array(values)).low) != has_interval
+    assert math.isnan(paired_bootstrap(np.array(values), np.zeros(len(values))).low) != has_interval
+    assert ("too few for an interval" in str(mean("F1", np.array(values)))) != has_interval
 
 
 def test_scores_are_printed_with_interval_number_and_note():

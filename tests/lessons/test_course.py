@@ -160,8 +160,10 @@ def test_syllabus_check_and_hints(tiny, capsys, home):
     [
         (["run", "99"], "there is no lesson 99; the lessons are 90"),
         (["check", "nonsense"], "there is no lesson nonsense"),
-        (["check", "90", "--only", "doubel"], "has no exercise 'doubel'; it has: double, other"),
-        (["hint", "90", "x"], "has no exercise 'x'"),
+        (["check", "90", "--only", "doubel"], "has no exercise 'doubel'; did you mean 'double'?"),
+        (["hint", "90", "x"], "has no exercise 'x'; it has: double, other"),
+        (["chek", "90"], "command is 'chek'; it must be one of: "),
+        (["chek", "90"], "did you mean 'check'?"),
         (["chekc", "90"], "chekc"),
         (["check"], "N"),
         (["run", "90", "--seed", "x"], "--seed"),

@@ -181,7 +181,6 @@ def test_prompts_with_answers_in_a_table(tmp_path):
 # ── a run ──
 
 
-@pytest.mark.filterwarnings("ignore:the text is too small for a vocabulary")
 def test_a_small_model_learns_to_answer(tmp_path):
     """It must overfit: thirty prompts, each with its own answer, all of them seen."""
     with workplace(tmp_path):

@@ -31,7 +31,10 @@ def test_a_model_has_the_routes_that_it_can_do_and_no_others(apps):
 def test_a_route_for_other_models_says_what_this_one_can(apps):
     error = ask(apps["bert"], "POST", "/v1/completions", BODIES["/v1/completions"]).error
     assert error["type"] == "not_found_error"
-    assert "tiny-bert (family bert, head pretraining) supports fill-mask, inspect, embedding" in error["message"]
+    assert error["message"] == (
+        "tiny-bert can fill in masked tokens (fill-mask), show its attention (inspect), embed texts (embedding); "
+        "/v1/completions needs a model that can continue a text (completion)."
+    )
 
 
 def test_the_model_is_described(apps):

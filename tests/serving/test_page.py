@@ -31,7 +31,6 @@ from llmasos.serving.http.page import page_html
 from llmasos.serving.http.server import HTTPServer
 from llmasos.tasks import classify, fill_masks
 
-pytestmark = pytest.mark.filterwarnings("ignore:the text is too small for a vocabulary")
 slow = pytest.mark.slow
 EXTERNAL = "Failed to load resource"  # what Chromium itself writes to the console about an answer that is an error
 

@@ -28,7 +28,6 @@ from serving_http_helpers import wait_until
 from llmasos.serving.engine import Engine
 from llmasos.serving.http.server import HTTPServer
 
-pytestmark = pytest.mark.filterwarnings("ignore:the text is too small for a vocabulary")
 slow = pytest.mark.slow
 EXTERNAL = "Failed to load resource"  # what Chromium itself writes to the console about an answer that is an error
 

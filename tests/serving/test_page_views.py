@@ -28,7 +28,6 @@ from llmasos.interpret import attention_maps, forward_trace
 from llmasos.tasks import fill_masks
 from llmasos.tokenizers import ByteTokenizer
 
-pytestmark = pytest.mark.filterwarnings("ignore:the text is too small for a vocabulary")
 slow = pytest.mark.slow
 FIRST = {"storyworld-gpt": "/v1/completions", "storyworld-chat": "/v1/chat/completions",
          "storyworld-bert": "/v1/fill-mask", "storyworld-de-en": "/v1/translate", "classifier": "/v1/classify",

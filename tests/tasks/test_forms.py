@@ -10,7 +10,7 @@ from task_helpers import BERT, GPT, TRANSFORMER, the_error, train, workplace
 from llmasos import LLMTrainer
 from llmasos.cli.eval import main as eval_main
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:the text is too small for a vocabulary")]
+pytestmark = pytest.mark.slow
 
 N = 40
 STORIES = [f"Once there was a girl called Anna {i}. She sat on the mat." for i in range(N)]

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from task_helpers import RUNS, evaluate, train, workplace
 from torch import Tensor
 
@@ -12,8 +11,6 @@ from llmasos.capabilities import CAPABILITIES, TASKS
 from llmasos.storage import read_json
 from llmasos.tasks import Task, task_class
 from llmasos.tasks.text_classification import TextClassification
-
-pytestmark = pytest.mark.filterwarnings("ignore:the text is too small for a vocabulary")
 
 
 class LengthPrediction(TextClassification):

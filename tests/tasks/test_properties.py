@@ -22,8 +22,6 @@ from llmasos.tasks.example_task import columns_of
 from llmasos.tasks.task import batches
 from llmasos.training.recipe import make_recipe
 
-pytestmark = pytest.mark.filterwarnings("ignore:the text is too small for a vocabulary")
-
 TINY = {"n_layers": 2, "n_heads": 2, "d_model": 32, "context_length": 40, "dropout": 0.2, "vocab_size": 300}
 BERT = {**TINY, "model": "bert-laptop", "tokenizer": "wordpiece"}
 TRANSFORMER = {**TINY, "model": "transformer-laptop", "beams": 3, "n_layers": 1, "context_length": 20}

@@ -25,8 +25,6 @@ SAID = {  # name of a run → the family of its model, its head, its first score
     "summarize": ("transformer", "lm", "ROUGE-L", "ROUGE-2"),
 }
 
-pytestmark = pytest.mark.filterwarnings("ignore:the text is too small for a vocabulary")
-
 
 @pytest.fixture(scope="module", autouse=True)
 def place(tmp_path_factory):

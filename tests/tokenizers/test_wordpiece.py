@@ -200,9 +200,10 @@ def test_of_very_many_characters_the_most_frequent_are_kept():
     assert learn_pieces({"aab": 2, "cb": 1, "d": 1}, 6, max_characters=2) == ["a", "b", "##a", "##b", "aa", "aab"]
 
 
-def test_a_text_too_small_for_the_vocabulary_stops_early_and_says_so():
-    with pytest.warns(UserWarning, match="too small for a vocabulary of 5000: .* stopped at 10"):
-        assert train_tokenizer("wordpiece", ["ab ab"], 5000).vocab_size == 10
+def test_a_text_too_small_for_the_vocabulary_stops_early_and_says_so_in_one_line(capsys):
+    assert train_tokenizer("wordpiece", ["ab ab"], 5000).vocab_size == 10
+    [line] = capsys.readouterr().out.splitlines()
+    assert line.startswith("the text is too small for a vocabulary of 5000: ") and line.endswith("stopped at 10.")
 
 
 @pytest.mark.parametrize(

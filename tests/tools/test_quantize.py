@@ -19,7 +19,6 @@ from llmasos.tools.bench.measurement import Measurement
 from llmasos.tools.quantize import mean_loss
 from llmasos.training.recipe import read_recipe
 
-pytestmark = pytest.mark.filterwarnings("ignore:the text is too small for a vocabulary")
 LINES = {  # run → the lines of its table below memory and speed
     "text": ["nats per token", "perplexity", "bits per byte"],
     "bert": ["loss, nats per prediction", "masked-LM accuracy", "next-sentence accuracy"],

@@ -1,12 +1,12 @@
 """Byte-pair encoding: training and encoding, against the `tokenizers` package (written in Rust) if it is installed."""
 
-import warnings
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 
+from llmasos.console import quiet
 from llmasos.datasets import open_text
 from llmasos.datasets.paths import cache_folder, user_data_folder
 from llmasos.tokenizers import END_OF_TEXT, BPETokenizer
@@ -66,8 +66,7 @@ def find_text() -> tuple[str, list[str]]:
 
 def train_ours(documents: list[str], vocab_size: int) -> BPETokenizer:
     """Learn a vocabulary with our trainer."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a short text may not fill the vocabulary, which does not matter here
+    with quiet():  # a short text may not fill the vocabulary, which does not matter here
         return BPETokenizer.train(documents, vocab_size)
 
 

@@ -38,7 +38,8 @@ function showSettings() {
     input.setAttribute("aria-valuetext", value);
   }
   const shown = Object.entries(on).filter(([name]) => name !== "max_tokens");
-  $("sampling-now").textContent = shown.map(([name, value]) => `${settingTitle(name).toLowerCase()} ${value}`).join(", ");
+  const inWords = ([name, value]) => `${settingTitle(name).toLowerCase()} ${value}`.replaceAll(" ", "\u00a0");
+  $("sampling-now").textContent = shown.map(inWords).join(", ");  // a line may break between two settings only
 }
 
 /** The sampling fields of a request. One that is off is left out, unless the model recommends to switch it on. */
