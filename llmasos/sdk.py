@@ -143,7 +143,7 @@ class LLMTrainer:
         >>> model = LLMTrainer.from_pretrained("storyworld-bert")
         >>> reviews = [(f"a lovely {thing}", "good") for thing in things]
         >>> reviews += [(f"a broken {thing}", "bad") for thing in things]
-        >>> _ = model.train(reviews, max_steps=40, learning_rate=2e-3, verbose=False)
+        >>> _ = model.train(reviews, max_steps=25, learning_rate=2e-3, verbose=False)
         >>> [next(iter(model.classify(text))) for text in ("a lovely boat", "a broken chair")]
         ['good', 'bad']
 
@@ -382,7 +382,7 @@ class LLMTrainer:
         >>> model = LLMTrainer.from_pretrained("storyworld-bert")
         >>> things = ("story", "song", "house", "kite", "lamp", "drum")
         >>> reviews = [(f"a {word} {thing}", word) for word in ("good", "bad") for thing in things]
-        >>> _ = model.train(reviews, max_steps=40, learning_rate=2e-3, verbose=False)
+        >>> _ = model.train(reviews, max_steps=25, learning_rate=2e-3, verbose=False)
         >>> {label: round(probability) for label, probability in model.classify("a bad chair").items()}
         {'bad': 1, 'good': 0}
         """
@@ -405,7 +405,7 @@ class LLMTrainer:
         ...          "answer": place}
         ...         for name in ("Anna", "Paul", "Emma", "Leo") for place in places
         ...     ],
-        ...     max_steps=40, learning_rate=2e-3, verbose=False,
+        ...     max_steps=25, learning_rate=2e-3, verbose=False,
         ... )
         >>> model.answer("Where did Clara live?", "Clara lived under the old bridge and had a drum.").text
         'under the old bridge'

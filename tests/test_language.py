@@ -1,6 +1,7 @@
 """The project uses the words of the field: no private names, no outdated identifiers, error messages are sentences."""
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SUFFIXES = {".py", ".md", ".html", ".js", ".css", ".yml", ".cff", ".toml"}
 FOLDERS = ("llmasos", "lessons", "tests", "data", ".github", ".ci")
-STORIES = ROOT / "llmasos" / "datasets" / "storyworld"  # the texts of its stories are data, and must not change
+STORIES = "llmasos/datasets/storyworld/"  # the texts of its stories are data, and must not change
 QUOTED = {  # file → a word that it quotes from the stories, or uses in its ordinary sense
     "lessons/02_tokens/lesson.py": "mended",
     "lessons/07_bert/checks.py": "mend",
@@ -77,51 +78,66 @@ IDENTIFIERS = {  # outdated name → its replacement
     "llmasos.commands": "llmasos.cli",
     "serving/routes": "serving/api",
 }
-ANY_WORD = re.compile("|".join(rf"(?<![\w-]){word}(?!\w)" for word in WORDS), re.IGNORECASE)
-ANY_IDENTIFIER = re.compile("|".join(rf"(?<![\w-]){re.escape(name)}(?![\w-])" for name in IDENTIFIERS))
+ANY_WORD = re.compile(rf"\b(?<!-)(?:{'|'.join(WORDS)})(?!\w)", re.IGNORECASE)  # \b once: ten times as fast
+ANY_IDENTIFIER = re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, IDENTIFIERS))})(?![\w-])")
 
 
-def files() -> Iterator[Path]:
-    """All files in which people read or write words."""
-    yield from (path for path in ROOT.iterdir() if path.is_file() and path.suffix in SUFFIXES)
+@functools.cache
+def texts() -> dict[str, str]:
+    """All files in which people read or write words, read once for all tests: path from the root → text."""
+    paths = [path for path in ROOT.iterdir() if path.is_file()]
     for folder in FOLDERS:
-        for path in sorted((ROOT / folder).rglob("*")):
-            parts = path.relative_to(ROOT).parts
-            if path.suffix in SUFFIXES and not {"__pycache__", "cache", "mine"} & set(parts):
-                yield path
+        paths += sorted((ROOT / folder).rglob("*"))
+    names = {path.relative_to(ROOT): path for path in paths if path.suffix in SUFFIXES}
+    return {
+        name.as_posix(): path.read_text(encoding="utf-8")
+        for name, path in names.items()
+        if not {"__pycache__", "cache", "mine"} & set(name.parts)
+    }
 
 
-def matches(pattern: re.Pattern) -> list[str]:
-    """Every match, as FILE:LINE: word."""
-    results = []
-    for path in files():
-        name = path.relative_to(ROOT).as_posix()
-        if path == Path(__file__) or STORIES in path.parents:
-            continue
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            words = [match[0] for match in pattern.finditer(line)]
-            results += [f"{name}:{number}: {word}" for word in words if word != QUOTED.get(name)]
-    return results
+def matches(pattern: re.Pattern, name: str, text: str) -> list[str]:
+    """Every match in a file, as FILE:LINE: word."""
+    return [
+        f"{name}:{text.count(chr(10), 0, match.start()) + 1}: {match[0]}"
+        for match in pattern.finditer(text)
+        if match[0] != QUOTED.get(name)
+    ]
 
 
 @pytest.mark.parametrize("pattern", [ANY_WORD, ANY_IDENTIFIER], ids=["words", "names"])
 def test_no_word_that_the_field_does_not_use(pattern):
-    results = matches(pattern)
+    results: list[str] = []
+    for name, text in texts().items():
+        if name != "tests/test_language.py" and not name.startswith(STORIES):
+            results += matches(pattern, name, text)
     assert not results, f"{len(results)} matches; tests/test_language.py lists what to write:\n" + "\n".join(results)
 
 
-def python_files() -> list[Path]:
-    return [path for path in files() if path.suffix == ".py"]
+@pytest.mark.parametrize("pattern, text, found", [
+    (ANY_WORD, "# Anew\n\nself-mended, x_mends, or mends it", ["a.md:1: Anew", "a.md:3: mends"]),
+    (ANY_WORD, "arguments: Arguments:\ncolour", ["a.md:1: Arguments:", "a.md:2: colour"]),
+    (ANY_IDENTIFIER, "--whole-words x-notices\n/v1/look", ["a.md:1: --whole-words", "a.md:2: /v1/look"]),
+])  # fmt: skip
+def test_such_a_word_is_found(pattern, text, found):
+    assert matches(pattern, "a.md", text) == found
+
+
+def nodes(contain: str, but_not: str | tuple = ()) -> Iterator[tuple[str, ast.AST]]:
+    """The syntax trees' nodes of the Python files in which a regular expression matches: the others are not parsed."""
+    for name, text in texts().items():
+        if name.endswith(".py") and not name.startswith(but_not) and re.search(contain, text):
+            yield from ((name, node) for node in ast.walk(ast.parse(text)))
 
 
 def test_no_docstring_starts_with_its_arguments():
+    heading = "(Args|Arguments|Returns|Raises|Attributes):"
     results = []
-    for path in python_files():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                first = (ast.get_docstring(node) or "").split("\n")[0]
-                if re.match(r"(Args|Arguments|Returns|Raises|Attributes):", first):
-                    results.append(f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 1)}: {first}")
+    for name, node in nodes(rf"""["'][\s\\]*{heading}"""):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = (ast.get_docstring(node) or "").split("\n")[0]
+            if re.match(heading, first):
+                results.append(f"{name}:{getattr(node, 'lineno', 1)}: {first}")
     assert not results, "\n".join(results)
 
 
@@ -138,12 +154,9 @@ def last_text(node: ast.expr) -> str | None:
 
 def test_error_messages_end_with_a_period():
     results = []
-    for path in python_files():
-        if "tests" in path.relative_to(ROOT).parts[:1]:
-            continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "UserError" and node.args:
-                text = last_text(node.args[0])
-                if text is not None and not text.rstrip().endswith((".", "!", "?")):
-                    results.append(f"{path.relative_to(ROOT)}:{node.lineno}: …{text[-60:]}")
+    for name, node in nodes(r"\bUserError\(", but_not="tests/"):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "UserError" and node.args:
+            text = last_text(node.args[0])
+            if text is not None and not text.rstrip().endswith((".", "!", "?")):
+                results.append(f"{name}:{node.lineno}: …{text[-60:]}")
     assert not results, "\n".join(results)
