@@ -204,7 +204,7 @@ def test_a_checkpoint_named_from_inside_knows_its_run(capsys, monkeypatch):
     monkeypatch.chdir(model_folder("runs/classify"))
     Path("labeled.csv").write_text(data)
     assert evaluate(".") == 0
-    assert figures(capsys.readouterr().out)["accuracy"][1] == 3
+    assert figures(capsys.readouterr().out)["accuracy"][1] == 4  # two of each label
     Path("labeled.csv").unlink()
 
 
