@@ -157,7 +157,7 @@ def test_other_data_and_another_split(capsys):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["runs/none"], "there is no model 'runs/none'"),
+        (["runs/none"], "there is no run 'runs/none'"),
         (["runs/text", "--tokens", "0"], "--tokens is 0; it must be a whole number of at least 1"),
         (["runs/text", "--repetitions", "-1"], "--repetitions is -1"),
         (["runs/text", "--data", "none.txt"], "none.txt"),
