@@ -6,7 +6,7 @@ import json
 import pytest
 
 from lessons.machinery.commands import main
-from lessons.machinery.discovery import Lesson
+from lessons.machinery.discovery import Lesson, lessons
 from lessons.machinery.grade import as_json, as_table, grade
 from lessons.machinery.mutants import changed_sources, mutants, survivors
 
@@ -103,3 +103,10 @@ def test_random_cases_find_a_table_of_the_visible_ones_and_are_the_same_for_a_se
     assert "random, seed 7: more" in graded[1].verdicts[0].example
     assert "--seed 7" in as_table(graded) and json.loads(as_json(graded))[0]["seed"] == 7
     assert as_json(grade(folder, lesson, seed=7)) == as_json(graded)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lesson", lessons(), ids=lambda lesson: lesson.name)
+def test_every_mutant_that_breaks_a_promise_is_rejected(lesson: Lesson):
+    alive = {exercise.name: [m.change for m in survivors(lesson, exercise)] for exercise in lesson.exercises}
+    assert not any(alive.values()), alive

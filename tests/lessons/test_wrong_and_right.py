@@ -8,37 +8,56 @@ They are in `submissions_NN.py`, one file for each lesson, with up to three tabl
 """
 
 import runpy
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lessons.machinery.discovery import Lesson, find_lesson
 from lessons.machinery.exercises import Exercise
 from lessons.machinery.grading import RIGHT, WRONG, grade_observations, observe_all
+from lessons.machinery.mutants import survives
 
 SEED = 1  # of the random cases
 
 FILES = sorted(Path(__file__).parent.glob("submissions_*.py"))
-SUBMISSIONS = [
-    pytest.param(file.stem[-2:], table, exercise, name, source, id=f"{file.stem[-2:]}-{exercise}-{table}-{name}")
-    for file in FILES
-    for table, exercises in runpy.run_path(str(file)).items()
-    if table in ("WRONG", "RIGHT", "NAMED")
-    for exercise, sources in exercises.items()
-    for name, source in sources.items()
-]
 LESSONS = {file.stem[-2:]: Lesson(find_lesson(file.stem[-2:]).folder, SEED) for file in FILES}
 
 
-@pytest.mark.parametrize("number, table, exercise_name, name, source", SUBMISSIONS)
-def test_a_judged_solution_gets_its_verdict(number: str, table: str, exercise_name: str, name: str, source: str):
-    exercise: Exercise = LESSONS[number].exercise(exercise_name)
-    namespace: dict = {}
+def submissions(table: str) -> list:
+    """All solutions of one table: lesson, exercise, name, source text."""
+    return [
+        pytest.param(file.stem[-2:], exercise, name, source, id=f"{file.stem[-2:]}-{exercise}-{name}")
+        for file in FILES
+        for exercise, sources in runpy.run_path(str(file)).get(table, {}).items()
+        for name, source in sources.items()
+    ]
+
+
+def load(number: str, exercise_name: str, name: str, source: str) -> tuple[Exercise, Callable[..., Any]]:
+    """The exercise, and the function that a solution defines."""
+    namespace: dict[str, Any] = {}
     exec(compile(source, name, "exec"), namespace)
-    verdict = grade_observations(exercise, observe_all(exercise, namespace[exercise_name]))
-    if table == "RIGHT":
-        assert verdict.status == RIGHT, f"{verdict.mistake}: {verdict.why}\n{verdict.example}"
-    else:
-        assert verdict.status == WRONG, "accepted"
-    if table == "NAMED":
-        assert verdict.mistake == name, f"{verdict.why}\n{verdict.example}"
+    return LESSONS[number].exercise(exercise_name), namespace[exercise_name]
+
+
+@pytest.mark.parametrize("number, exercise_name, name, source", submissions("WRONG"))
+def test_a_wrong_solution_is_rejected(number: str, exercise_name: str, name: str, source: str):
+    exercise, function = load(number, exercise_name, name, source)
+    assert not survives(exercise, function), "accepted"
+
+
+@pytest.mark.parametrize("number, exercise_name, name, source", submissions("RIGHT"))
+def test_a_right_solution_is_accepted(number: str, exercise_name: str, name: str, source: str):
+    exercise, function = load(number, exercise_name, name, source)
+    verdict = grade_observations(exercise, observe_all(exercise, function))
+    assert verdict.status == RIGHT, f"{verdict.mistake}: {verdict.why}\n{verdict.example}"
+
+
+@pytest.mark.slow  # every misconception runs on every case
+@pytest.mark.parametrize("number, exercise_name, name, source", submissions("NAMED"))
+def test_a_typical_mistake_is_named(number: str, exercise_name: str, name: str, source: str):
+    exercise, function = load(number, exercise_name, name, source)
+    verdict = grade_observations(exercise, observe_all(exercise, function))
+    assert (verdict.status, verdict.mistake) == (WRONG, name), f"{verdict.why}\n{verdict.example}"
