@@ -42,7 +42,8 @@ def test_from_data_to_a_result_and_a_model_that_can_be_loaded(name, capsys):
     assert results["step"] == 6
     assert [one["name"] for one in results["metrics"]][:1] == ([] if score is None else [score])
     for one in results["metrics"]:
-        assert one["low"] <= one["value"] <= one["high"] and f"{one['name']} " in out
+        assert one["low"] is None or one["low"] <= one["value"] <= one["high"]  # None: a few that all score the same
+        assert f"{one['name']} " in out
     model = load_model(all_checkpoints(Path(name))[-1])
     assert (model.config.family, model.config.head) == (family, head)
     val_losses = [line["val_loss"] for line in read_metrics(Path(name)) if "val_loss" in line]
