@@ -32,7 +32,7 @@ from lessons.machinery.exercises import Exercise
 from lessons.machinery.grading import reference_observations, round_trip
 
 CONTEXT = 16  # characters of source text that tell a reader where a change is
-SECONDS = 1  # per case: a change may turn a loop into an endless one
+SECONDS = 1  # of processor time per case: a change may turn a loop into an endless one
 MEMORY = 8 * 2**30  # bytes of address space: a change may turn a size into an enormous one
 
 COMPARISONS = {
@@ -373,12 +373,12 @@ def limits() -> Iterator[None]:
         raise TooSlow
 
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    previous = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    previous = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, hard))
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, previous)
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
