@@ -116,6 +116,7 @@ class BPETokenizer(TiktokenTokenizer):
             say(
                 f"the text is too small for a vocabulary of {vocab_size}: no pair of tokens occurs {min_frequency} "
                 f"times any more, so training stopped at {smallest + len(merges)}.",
+                error=True,
             )
         return cls(merges, special_tokens, lowercase)
 

@@ -117,6 +117,7 @@ class WordPieceTokenizer(Tokenizer):
             say(
                 f"the text is too small for a vocabulary of {vocab_size}: no pair of pieces occurs {min_frequency} "
                 f"times any more, so training stopped at {len(vocabulary)}.",
+                error=True,
             )
         return cls(vocabulary, lowercase, strip_accents)
 

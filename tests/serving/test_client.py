@@ -505,7 +505,7 @@ def test_what_the_model_cannot_do_gets_a_sentence(clients, serve):
         clients["gpt"].predict("who ?", context="a text")
     with pytest.raises(UserError, match="supports translation, inspect, embedding, none of which streams"):
         next(clients["transformer"].stream("abc"))
-    with pytest.raises(ServerError, match="/v1/classify needs classification") as caught:
+    with pytest.raises(ServerError, match="/v1/classify needs a model that can classify texts") as caught:
         clients["gpt"].classify("a")
     assert caught.value.status == 404
     with pytest.raises(ServerError, match="temprature") as caught:

@@ -98,7 +98,7 @@ def test_overlapping_pairs_are_merged_from_the_left():
 
 def test_a_text_too_small_for_the_vocabulary_stops_early_and_says_so_in_one_line(capsys):
     tokenizer = BPETokenizer.train(["ab ab"], 5000)
-    [line] = capsys.readouterr().out.splitlines()
+    [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("the text is too small for a vocabulary of 5000: ") and line.endswith("stopped at 258.")
     assert tokenizer.vocab_size == 258 and tokenizer.encode("ab") == [256]
 

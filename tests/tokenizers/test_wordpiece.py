@@ -202,7 +202,7 @@ def test_of_very_many_characters_the_most_frequent_are_kept():
 
 def test_a_text_too_small_for_the_vocabulary_stops_early_and_says_so_in_one_line(capsys):
     assert train_tokenizer("wordpiece", ["ab ab"], 5000).vocab_size == 10
-    [line] = capsys.readouterr().out.splitlines()
+    [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("the text is too small for a vocabulary of 5000: ") and line.endswith("stopped at 10.")
 
 
