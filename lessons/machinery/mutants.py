@@ -298,8 +298,8 @@ def changes(node: ast.AST) -> list[Any]:
     elif isinstance(node, ast.comprehension):
         for i in range(len(node.ifs)):
             variant(ifs=[*node.ifs[:i], *node.ifs[i + 1 :]])
-    elif isinstance(node, ast.If | ast.While):
-        options += [node.body, node.orelse or [ast.Pass()]] if isinstance(node, ast.If) else []
+    elif isinstance(node, ast.If):
+        options += [node.body, node.orelse or [ast.Pass()]]
     if isinstance(node, ast.Assign | ast.AugAssign | ast.Expr | ast.Break | ast.Continue) and not is_docstring(node):
         options.append(ast.Pass())
     body = getattr(node, "body", None)
@@ -345,8 +345,8 @@ def other_constants(value: Any) -> list[Any]:
 
 def is_text(node: ast.BinOp) -> bool:
     """Whether an operator joins texts."""
-    return any(isinstance(n, ast.Constant | ast.JoinedStr) and isinstance(getattr(n, "value", ""), str)
-               for n in (node.left, node.right) if isinstance(n, ast.JoinedStr | ast.Constant))  # fmt: skip
+    sides = (node.left, node.right)
+    return any(isinstance(side, ast.JoinedStr) or isinstance(getattr(side, "value", None), str) for side in sides)
 
 
 def is_docstring(node: ast.AST) -> bool:
