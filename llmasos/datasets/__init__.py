@@ -3,8 +3,8 @@
 There are two paths through this room:
 
 - **Running text**: `open_text` (text.py) opens a name or a path as a `TextSource` (source.py). `build_tokens`
-  (tokens.py) turns it into memory-mapped ids, and `Windows` (windows.py) turns those into examples. Or the text is
-  split into sentences (sentences.py), which `SentencePairs` (sentence_pairs.py) pairs up.
+  (tokens.py) turns it into memory-mapped ids, and `Windows` (windows.py) or `DocumentRows` (documents.py) turn those
+  into examples. Or the text is split into sentences (sentences.py), which `SentencePairs` (sentence_pairs.py) pairs up.
 - **Examples**: `open_examples` (formats.py) opens a name or a path as `Splits` of examples (examples.py). `Examples`
   and `pad` (batching.py) group them by length and make a batch of them.
 
@@ -13,6 +13,7 @@ The names of all datasets are in catalog.py, which also says how to add one.
 
 from llmasos.datasets.batching import Examples, by_length, pad
 from llmasos.datasets.catalog import dataset_names, is_dataset
+from llmasos.datasets.documents import DocumentRows
 from llmasos.datasets.examples import QA, Answer, Conversation, LabeledText, Pair, Splits
 from llmasos.datasets.formats import open_examples
 from llmasos.datasets.sentence_pairs import SentencePair, SentencePairs
@@ -26,6 +27,7 @@ __all__ = [
     "QA",
     "Answer",
     "Conversation",
+    "DocumentRows",
     "Examples",
     "LabeledText",
     "Pair",

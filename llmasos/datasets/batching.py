@@ -44,7 +44,7 @@ class Examples:
         UserError: there are no items.
     """
 
-    def __init__(self, items: Sequence[Any], lengths: Sequence[int] | None = None, batch_size: int = 1):
+    def __init__(self, items: Sequence[Any], lengths: Sequence[int] | np.ndarray | None = None, batch_size: int = 1):
         if not len(items):
             raise UserError("there are no examples to train on; expected at least one: check the data.")
         if lengths is not None and len(lengths) != len(items):

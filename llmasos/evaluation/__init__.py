@@ -17,7 +17,7 @@ from llmasos.evaluation.classification_metrics import (
 from llmasos.evaluation.intervals import bootstrap, exact_interval, mean, paired_bootstrap, proportion
 from llmasos.evaluation.metric import Metric
 from llmasos.evaluation.mistakes import choose_mistakes, show_mistakes
-from llmasos.evaluation.perplexity import TextMetrics, evaluate_text, token_losses
+from llmasos.evaluation.perplexity import TextMetrics, evaluate_documents, evaluate_text, token_losses
 from llmasos.evaluation.rouge import rouge, rouge_table
 from llmasos.evaluation.squad import exact_match, squad, squad_values, token_f1
 from llmasos.evaluation.words import is_mostly_unspaced, rouge_words, unicode_words
@@ -41,6 +41,7 @@ __all__ = [
     "chrf_statistics",
     "confusion_matrix",
     "confusion_table",
+    "evaluate_documents",
     "evaluate_text",
     "exact_interval",
     "exact_match",

@@ -34,6 +34,7 @@ from llmasos.evaluation.metric import Metric
 from llmasos.models import Model
 from llmasos.nn import eval_mode
 from llmasos.objectives.causal import CausalLM
+from llmasos.objectives.objective import IGNORE_INDEX
 
 
 class TextMetrics(NamedTuple):
@@ -75,15 +76,49 @@ def evaluate_text(
     starts = np.arange(0, len(losses), T)
     sizes = np.diff(np.append(starts, len(losses)))
     blocks = np.stack([np.add.reduceat(losses, starts), sizes], axis=1)  # (blocks, 2)
-    value, (low, high) = float(losses.mean()), bootstrap(blocks, mean_of_column)
-    note = f"context {T}, stride {stride or T}"
-    nats = Metric("nats per token", value, low, high, len(losses), note, 4)
+    return text_metrics(blocks, n_bytes, f"context {T}, stride {stride or T}")
+
+
+def evaluate_documents(
+    model: Model, rows: Sequence[np.ndarray], batch_size: int = 32, n_bytes: int | None = None
+) -> TextMetrics:
+    """Nats per token, perplexity and bits per byte of whole documents, each predicted from its beginning.
+
+    Args:
+        model: as for `evaluate_text`.
+        rows: of the documents, 1 + T ids or fewer; all but the first of each are scored (see `DocumentRows`). The
+            interval is by bootstrap over them.
+        batch_size: how many rows are read at a time; rows of similar length should follow each other.
+        n_bytes: as for `evaluate_text`.
+
+    Raises:
+        UserError: a loss is not a number.
+    """
+    objective, device = CausalLM(), next(model.parameters()).device
+    blocks = np.empty((len(rows), 2))  # (rows, 2): the sum of each row's losses, and their number
+    with eval_mode(model), torch.inference_mode():
+        for first in track(range(0, len(rows), batch_size), "scoring"):
+            batch = objective.collate([rows[i] for i in range(first, min(first + batch_size, len(rows)))])
+            targets = batch["targets"].to(device)
+            logits = model(batch["ids"].to(device)).float().transpose(1, 2)  # (B, V, T)
+            nats = F.cross_entropy(logits, targets, reduction="none").double().sum(dim=1)
+            sizes = (targets != IGNORE_INDEX).sum(dim=1)
+            blocks[first : first + len(nats)] = torch.stack([nats, sizes.double()], dim=1).cpu().numpy()
+    check_finite(blocks)
+    return text_metrics(blocks, n_bytes, f"{len(rows):,} documents, each from its beginning")
+
+
+def text_metrics(blocks: np.ndarray, n_bytes: int | None, note: str) -> TextMetrics:
+    """The three metrics from the summed losses and the number of tokens of independent blocks: (blocks, 2)."""
+    total, n_tokens = blocks.sum(axis=0)
+    value, (low, high) = float(total / n_tokens), bootstrap(blocks, mean_of_column)
+    nats = Metric("nats per token", value, low, high, int(n_tokens), note, 4)
     # Perplexity and bits per byte grow with the nats, so so do the ends of the interval.
-    perplexity = Metric("perplexity", _exp(value), _exp(low), _exp(high), len(losses), note, 2)
+    perplexity = Metric("perplexity", _exp(value), _exp(low), _exp(high), int(n_tokens), note, 2)
     if n_bytes is None:
         return TextMetrics(nats, perplexity, None)
-    factor = len(losses) / n_bytes / math.log(2)
-    bits = Metric("bits per byte", factor * value, factor * low, factor * high, len(losses), note, 4)
+    factor = n_tokens / n_bytes / math.log(2)
+    bits = Metric("bits per byte", factor * value, factor * low, factor * high, int(n_tokens), note, 4)
     return TextMetrics(nats, perplexity, bits)
 
 
@@ -114,12 +149,17 @@ def token_losses(
                 new = slice(scored - start - 1, end - start - 1)  # the positions before the scored tokens
                 nats = F.cross_entropy(logits[row, new].float(), targets[row, new], reduction="none")
                 losses[scored - 1 : end - 1] = nats.double().cpu().numpy()
+    check_finite(losses)
+    return losses
+
+
+def check_finite(losses: np.ndarray) -> None:
+    """Raise UserError if one of a text's losses is not a number."""
     if np.isnan(losses).any():
         raise UserError(
             "the model's loss on this text is not a number: its weights are damaged or its training failed; use "
             "another checkpoint."
         )
-    return losses
 
 
 def scored_windows(n_tokens: int, context_length: int, stride: int) -> Iterator[tuple[int, int, int]]:

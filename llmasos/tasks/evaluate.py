@@ -66,4 +66,4 @@ def recipe_of(model: Path, config: ModelConfig, tokenizer: Tokenizer) -> Recipe:
     task = default_task(config.family, config.head, chats)
     if task is None:
         raise UserError(f"{model} is a {config.family} with the head {config.head!r}, which no task evaluates.")
-    return make_recipe(task=task)
+    return make_recipe(task=task, rows="windows" if tokenizer.begin_of_text is None else "documents")

@@ -1,23 +1,26 @@
 """Language modeling: predict each token of a text from those before it.
 
-    text → tokenizer → token ids on disk → windows → GPT → loss, perplexity, bits per byte
+    text → tokenizer → token ids on disk → windows or documents → GPT → loss, perplexity, bits per byte
 
-Where the text comes from a known distribution, as storyworld does, the loss comes with its floor: the entropy of the
-text itself.
+Where the text comes from a known distribution, as storyworld does, the loss comes with its floor: the information of
+the held-out documents, -log p under the generator, divided by their number of tokens, the end-of-text of each among
+them. With `--rows documents` the loss is over exactly these tokens, each predicted from all that precedes it in its
+document, so the two can be compared. In windows the model sees less of the document, and its loss is higher.
 """
 
 import math
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from llmasos.console import command
-from llmasos.datasets import TextSource, TokenData, Windows, build_tokens, open_text
+from llmasos.datasets import DocumentRows, Examples, TextSource, TokenData, TokenSplit, Windows, build_tokens, open_text
 from llmasos.datasets.source import SPLITS
 from llmasos.errors import UserError
-from llmasos.evaluation.perplexity import evaluate_text
+from llmasos.evaluation.perplexity import evaluate_documents, evaluate_text
 from llmasos.generation import SamplingOptions, generate
 from llmasos.models import Model, ModelConfig, flops_per_token
 from llmasos.objectives import CausalLM
@@ -62,14 +65,47 @@ class LanguageModeling(PlainTextTask):
     def make_objective(cls, recipe: Recipe, tokenizer: Tokenizer, config: ModelConfig) -> CausalLM:
         return CausalLM()
 
+    @classmethod
+    def setup(
+        cls,
+        recipe: Recipe,
+        data: Any = None,
+        tokenizer: Tokenizer | None = None,
+        config: ModelConfig | None = None,
+        eval_only: bool = False,
+    ) -> "LanguageModeling":
+        task = super().setup(recipe, data, tokenizer, config, eval_only)
+        if task.by_document and tokenizer is None and recipe.model.init_from is None:  # the tokenizer is a new one
+            task.tokenizer.begin_of_text = task.tokenizer.end_of_text  # from now on prompts begin like the rows
+        return task
+
     @cached_property
     def tokens(self) -> TokenData:
         """The token ids of both splits, on disk."""
         return build_tokens(self.data, self.tokenizer)
 
     @cached_property
-    def train(self) -> Windows:
-        return Windows(self.tokens.train.tokens, self.window_length)
+    def by_document(self) -> bool:
+        """Whether each row begins where a document begins.
+
+        Where most rows could not, because a text has no documents or longer ones than the context, there are windows.
+        """
+        train = self.tokens.train
+        fits = train.n_documents * self.config.context_length >= len(train.tokens)
+        return self.recipe.data.rows == "documents" and fits and len(self.tokens.val.tokens) > 0
+
+    def document_rows(self, split: TokenSplit) -> DocumentRows:
+        """The rows of a split that begin where a document begins."""
+        tokenizer = self.tokenizer
+        begin = tokenizer.end_of_text if tokenizer.begin_of_text is None else tokenizer.begin_of_text
+        return DocumentRows(split.tokens, tokenizer.end_of_text, begin, self.config.context_length)
+
+    @cached_property
+    def train(self) -> Windows | Examples:
+        if not self.by_document:
+            return Windows(self.tokens.train.tokens, self.window_length)
+        rows = self.document_rows(self.tokens.train)
+        return Examples(rows, rows.lengths, self.recipe.training.batch_size)
 
     @property
     def window_length(self) -> int:
@@ -78,6 +114,8 @@ class LanguageModeling(PlainTextTask):
 
     @cached_property
     def val(self) -> Sequence[np.ndarray]:
+        if self.by_document:
+            return self.document_rows(self.tokens.val).by_length()
         return Windows(self.tokens.val.tokens, self.config.context_length, split="val").validation_windows()
 
     @cached_property
@@ -100,11 +138,12 @@ class LanguageModeling(PlainTextTask):
 
     @property
     def batch_unit(self) -> str:
-        return f"× {self.window_length} tokens"
+        return "documents" if self.by_document else f"× {self.window_length} tokens"
 
     @property
     def flops_per_token(self) -> float:
-        return flops_per_token(self.config)
+        train = self.tokens.train
+        return flops_per_token(self.config, len(train.tokens) // train.n_documents if self.by_document else None)
 
     def summarize_data(self) -> list[str]:
         train, val = self.tokens.train, self.tokens.val
@@ -112,15 +151,28 @@ class LanguageModeling(PlainTextTask):
             f"tokens   {self.tokenizer.kind}, vocabulary of {self.tokenizer.vocab_size:,}: {len(train.tokens):,} to "
             f"train on, {len(val.tokens):,} held out, {val.n_bytes / len(val.tokens):.2f} bytes each"
         ]
+        if self.recipe.data.rows == "documents":
+            lines.append(f"rows     {self.describe_rows()}")
         if self.window_length < self.config.context_length:
             lines.append(short_text_note(self.window_length, self.config.context_length))
         if self.floor is not None:
             lines.append(f"floor    {self.floor:.4f} nats per token: the entropy of the held-out text itself")
         return lines
 
+    def describe_rows(self) -> str:
+        """What the rows are, where they were to begin with a document; if they do not, why."""
+        train, val = self.tokens.train, self.tokens.val
+        if not train.n_documents:
+            return "windows anywhere in the text, because it has no documents"
+        n_tokens = len(train.tokens) // train.n_documents
+        documents = f"{train.n_documents:,} documents of {n_tokens:,} tokens on average"
+        if self.by_document:
+            return f"{documents}, each from its beginning; {val.n_documents:,} are held out"
+        return f"windows anywhere in the text, because it has {documents}, more than the context"
+
     def metrics(self, val_loss: float) -> dict[str, float]:
         """Perplexity (e^loss), and bits per byte, which does not depend on the tokenizer."""
-        n_targets = len(self.tokens.val.tokens) - 1
+        n_targets = len(self.tokens.val.tokens) - (not self.by_document)  # a window does not predict the first token
         bits_per_byte = val_loss * n_targets / self.tokens.val.n_bytes / math.log(2.0)
         metrics = {"perplexity": math.exp(min(val_loss, 700.0)), "bits_per_byte": bits_per_byte}
         return metrics if self.floor is None else {**metrics, "floor": self.floor}
@@ -135,11 +187,18 @@ class LanguageModeling(PlainTextTask):
         return [g.text for g in generate(model, self.tokenizer, [self.prompt], options, n_samples=n)]
 
     def evaluate(self, model: Model, split: str = "val") -> Report:
-        """Perplexity and bits per byte, each token predicted from at least half a context of text before it."""
+        """Perplexity and bits per byte.
+
+        Documents are predicted whole, each from its beginning; in other texts each token is predicted from at least
+        half a context of text before it.
+        """
         parts = [getattr(self.tokens, name) for name in text_splits(split)]
         ids = np.concatenate([part.tokens for part in parts])
         stride = max(1, self.config.context_length // 2)
         n_bytes = sum(part.n_bytes for part in parts)
+        if self.by_document:
+            rows = [row for part in parts for row in self.document_rows(part).by_length()]
+            return Report(evaluate_documents(model, rows, n_bytes=n_bytes).metrics())
         return Report(evaluate_text(model, ids, stride, n_bytes=n_bytes).metrics())
 
     def report(self, model: Model) -> Report:

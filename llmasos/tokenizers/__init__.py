@@ -115,6 +115,8 @@ def load_tokenizer(folder: Path | str) -> Tokenizer:
         )
     tokenizer = OpenAITokenizer(kind) if kind in OPENAI_ENCODINGS else _load(kind, folder, config)
     check_fingerprint(tokenizer, folder, config)
+    if kind != "wordpiece" and _read_flag(config, "add_bos_token", False):
+        tokenizer.begin_of_text = tokenizer.end_of_text
     return tokenizer
 
 

@@ -297,6 +297,8 @@ class Tokenizer(ABC):
             "special_tokens": self.special_tokens,
             "fingerprint": self.fingerprint(),
         }
+        if self.begin_of_text is not None:  # of a tokenizer trained here it is always end_of_text
+            config["add_bos_token"] = True
         return config | {"lowercase": True} if self.lowercase else config
 
     def __repr__(self) -> str:

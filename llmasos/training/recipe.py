@@ -45,6 +45,11 @@ class DataSettings(Settings):
     )
     languages: str | None = setting(None, "source and target language of parallel data: de-en or en-de")
     skip_bad: bool = setting(False, "skip and count unusable examples instead of stopping")
+    rows: str = setting(
+        "windows",
+        "language modeling: train on windows anywhere in the text, or on rows that each begin with a document",
+        choices=("windows", "documents"),
+    )
     train_examples: int | None = setting(None, "train on a random subset of this many examples", at_least=1)
     negatives: str = setting(
         "other",

@@ -41,6 +41,7 @@ TRANSFORMER = ("--model", "transformer-laptop", "--tokenizer", "bpe", "--vocab-s
 
 RUNS = {  # what a user types for each task, with a file of `write_files`
     "text": ("--task", "language-modeling", "--data", "stories.txt", *GPT),
+    "documents": ("--task", "language-modeling", "--data", "stories.jsonl", "--rows", "documents", *GPT),
     "bert": ("--task", "bert-pretraining", "--data", "stories.txt", *BERT),
     "bert-alone": ("--task", "bert-pretraining", "--no-next-sentence", "--data", "stories.txt", *BERT),
     "classify": ("--task", "text-classification", "--data", "labeled.csv", *BERT),
@@ -59,6 +60,7 @@ def write_files() -> None:
         return [f"{rng.choice(NAMES)} saw the {rng.choice(COLORS)} {rng.choice(PLACES)}." for _ in range(n)]
 
     Path("stories.txt").write_text("\n\n".join(" ".join(sentences(5)) for _ in range(60)))
+    write_jsonl("stories.jsonl", [{"text": " ".join(sentences(rng.randint(1, 3)))} for _ in range(60)])
     labeled = [(f"{text} It was {mood}.", label) for text in sentences(30)
                 for mood, label in [rng.choice([("lovely", "glad"), ("awful", "sad")])]]  # fmt: skip
     write_csv("labeled.csv", ("text", "label"), labeled)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from llmasos.datasets import Windows
+from llmasos.datasets import DocumentRows, Examples, Windows
 from llmasos.models import GPT, ModelConfig
 from llmasos.objectives import CausalLM
 from llmasos.training.recipe import TrainingSettings
@@ -49,6 +49,12 @@ def tiny_trainer(run: Path, model: GPT | None = None, settings: TrainingSettings
     }
     arguments = {"objective": CausalLM(), "say": lambda text: None, **data, **more}
     return Trainer(model or tiny_model(), settings=settings or tiny_settings(), run=run, **arguments)
+
+
+def tiny_documents(batch_size: int) -> dict[str, object]:
+    """Training and validation data for `tiny_trainer`: rows that begin where a document begins, ended by token 0."""
+    train, val = (DocumentRows(tiny_tokens(n, seed), 0, 0, 8) for n, seed in ((400, 0), (61, 1)))
+    return {"train": Examples(train, train.lengths, batch_size), "val": val.by_length()}
 
 
 def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:

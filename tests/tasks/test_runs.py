@@ -17,6 +17,7 @@ from llmasos.training.log import read_metrics
 
 SAID = {  # name of a run → the family of its model, its head, its first score, what is printed besides
     "text": ("gpt", "lm", None, "Three texts by the model"),
+    "documents": ("gpt", "lm", None, "Three texts by the model"),
     "bert": ("bert", "pretraining", "masked-LM accuracy", "next-sentence accuracy"),
     "bert-alone": ("bert", "pretraining", "masked-LM accuracy", "unigram baseline"),
     "classify": ("bert", "classifier", "accuracy", "majority baseline"),

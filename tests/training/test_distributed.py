@@ -25,10 +25,12 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from llmasos.training.distributed import init_distributed, shutdown_distributed
-from training_helpers import tiny_model, tiny_settings, tiny_trainer
+from training_helpers import tiny_documents, tiny_model, tiny_settings, tiny_trainer
 context = init_distributed("cpu")
 settings = tiny_settings(batch_size=8, gradient_accumulation_steps=2, max_steps=8, eval_interval=4)
-tiny_trainer(Path(sys.argv[1]), tiny_model().double(), settings, context=context).train()
+run = Path(sys.argv[1])
+tiny_trainer(run / "windows", tiny_model().double(), settings, context=context).train()
+tiny_trainer(run / "documents", tiny_model().double(), settings, context=context, **tiny_documents(8)).train()
 shutdown_distributed()
 """
 
@@ -52,11 +54,17 @@ def start(run: Path, processes: int) -> None:
 
 def test_two_processes_take_the_same_steps_as_one(tmp_path):
     for processes in (1, 2):
+        (tmp_path / f"run{processes}").mkdir()
         start(tmp_path / f"run{processes}", processes)
-    one, two = (load_tensors(tmp_path / f"run{n}/checkpoints/step-00000008/model.safetensors") for n in (1, 2))
+    for rows in ("windows", "documents"):
+        assert_same_training(*(tmp_path / f"run{n}" / rows for n in (1, 2)))
+
+
+def assert_same_training(*runs: Path) -> None:
+    one, two = (load_tensors(run / "checkpoints/step-00000008/model.safetensors") for run in runs)
     for name in one:
         torch.testing.assert_close(one[name], two[name], rtol=1e-6, atol=1e-9)
-    logs = [read_metrics(tmp_path / f"run{n}") for n in (1, 2)]
+    logs = [read_metrics(run) for run in runs]
     assert [m["step"] for m in logs[0]] == [m["step"] for m in logs[1]], "only one process writes the log"
     for a, b in zip(*logs, strict=True):
         for key in {"loss", "val_loss"} & set(a):
