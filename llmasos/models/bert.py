@@ -60,7 +60,7 @@ class BERT(Backbone):
             self.next_sentence_head = nn.Linear(config.d_model, 2)
             if config.tie_embeddings:
                 self.masked_lm_head.decoder.weight = self.token_embedding.weight
-        initialize(self)
+        initialize(self, zero_init_residual=config.zero_init_residual)
 
     def forward(
         self,

@@ -19,7 +19,7 @@ CHOICES = {
     "positions": ("learned", "sinusoidal", "sinusoidal_halves", "rotary", "none"),
     "norm": ("layernorm", "rmsnorm"),
     "norm_position": ("pre", "post"),
-    "activation": ("relu", "gelu", "gelu_tanh", "silu", "swiglu"),
+    "activation": ("relu", "relu2", "gelu", "gelu_tanh", "silu", "swiglu"),
     "head": ("lm", "pretraining", "features", "classifier", "question_answering"),
 }
 
@@ -42,7 +42,16 @@ NUMBERS: dict[str, dict[str, Any]] = {  # the ranges of the fields that are not 
     "norm_eps": {"above": 0, "at_most": 1},
     "rope_theta": {"above": 1, "at_most": 1e15},
 }
-FLAGS = ("bias", "qkv_bias", "output_bias", "qk_norm", "tie_embeddings", "fused")
+FLAGS = (
+    "bias",
+    "qkv_bias",
+    "output_bias",
+    "qk_norm",
+    "value_embeddings",
+    "zero_init_residual",
+    "tie_embeddings",
+    "fused",
+)
 
 
 @dataclass(frozen=True)
@@ -67,14 +76,19 @@ class ModelConfig:
         rope_theta: the base of the rotary wavelengths.
         rope_scaling: how the rotary frequencies are scaled for long texts (None = not at all).
         qk_norm: whether each head's queries and keys are normalized (RMSNorm) before RoPE and the dot product (Qwen3).
+        value_embeddings: whether each layer of a gpt adds to its values a vector that depends on the token alone, from
+            a table (V, Hkv·D) of its own. A lookup costs no products (after Zhou et al. 2024, "Value residual
+            learning", in the form of Jordan et al. 2024, modded-nanogpt).
         norm: "layernorm" or "rmsnorm".
         norm_position: "pre" (before each sublayer) or "post" (after each residual connection).
         norm_eps: keeps the norm from dividing by zero.
-        activation: "relu", "gelu", "gelu_tanh", "silu", or "swiglu" (gated).
+        activation: "relu", "relu2" (squared), "gelu", "gelu_tanh", "silu", or "swiglu" (gated).
         n_segments: how many texts a bert can tell apart in one sequence.
         bias: whether linear layers and LayerNorms have biases.
         qkv_bias: whether the projections to queries, keys and values have one (None = bias); Qwen2 has no others.
         output_bias: whether the output layer of a gpt or a transformer has a bias, as Marian's has (a bert's always).
+        zero_init_residual: whether the matrices that write into the residual stream start at zero, so that each block
+            is the identity at first (Goyal et al. 2017, section 5.1; Zhang et al. 2019, "Fixup").
         tie_embeddings: whether the output layer is the token embedding, transposed (Press & Wolf 2017).
         dropout: probability of dropping attention weights, outputs of attention and feed-forward, and embeddings.
         head: what the model predicts (None = its family's own pretraining). "lm": the next token (gpt, transformer);
@@ -99,6 +113,7 @@ class ModelConfig:
     rope_theta: float = 10_000.0
     rope_scaling: RopeScaling | None = None
     qk_norm: bool = False
+    value_embeddings: bool = False
     norm: str = "layernorm"
     norm_position: str = "pre"
     norm_eps: float = 1e-5
@@ -107,6 +122,7 @@ class ModelConfig:
     bias: bool = True
     qkv_bias: bool = DERIVED
     output_bias: bool = False
+    zero_init_residual: bool = False
     tie_embeddings: bool = True
     dropout: float = 0.0
     head: str = DERIVED
@@ -174,6 +190,8 @@ class ModelConfig:
             raise UserError(
                 f"n_kv_heads {self.n_kv_heads} does not divide n_heads {self.n_heads}; choose a divisor of it."
             )
+        if self.value_embeddings and self.family != "gpt":
+            raise UserError(f"value_embeddings is for models of the family gpt; this one is a {self.family}.")
         if self.positions == "rotary" and self.head_size % 2:
             raise UserError(f"rotary positions need an even head size; here it is {self.head_size}.")
         if self.positions != "rotary" and self.rope_scaling is not None:

@@ -42,7 +42,8 @@ def quantized_layers(model: nn.Module) -> list[Int8Linear]:
 def n_parameters_of(config: ModelConfig) -> int:
     """The number of parameters by formula, without building the model.
 
-    Embeddings V·C (+ P·C learned positions, + segments and a norm in a BERT); in each layer attention 2·C·D·(H + Hkv),
+    Embeddings V·C (+ P·C learned positions, + segments and a norm in a BERT, + V·D·Hkv
+    value embeddings in each layer); in each layer attention 2·C·D·(H + Hkv),
     feed-forward 2·C·d_ff (3 for swiglu) and two norms; a final norm with pre-norm; the biases; and the head.
 
     >>> n_parameters_of(ModelConfig())  # GPT-2 small
@@ -50,6 +51,8 @@ def n_parameters_of(config: ModelConfig) -> int:
     """
     c = config
     embeddings = c.vocab_size * c.d_model
+    if c.value_embeddings:
+        embeddings += c.n_layers * c.vocab_size * c.n_kv_heads * c.head_size
     if c.positions == "learned":
         embeddings += c.context_length * c.d_model
     if c.family == "bert":

@@ -38,12 +38,15 @@ class GPT(Backbone):
         self.rotary = make_rotary(config)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(DecoderBlock(config) for _ in range(config.n_layers))
+        if config.value_embeddings:
+            n_values = config.n_kv_heads * config.head_size
+            self.value_embeddings = nn.ModuleList(Embedding(config.vocab_size, n_values) for _ in self.blocks)
         self.final_norm = make_final_norm(config)
         if config.generates:
             self.lm_head = Linear(config.d_model, config.vocab_size, bias=config.output_bias)
             if config.tie_embeddings:
                 self.lm_head.weight = self.token_embedding.weight
-        initialize(self)
+        initialize(self, zero_init_residual=config.zero_init_residual)
 
     def forward(self, ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Logits (B, T, V) for the token that follows each position.
@@ -78,7 +81,8 @@ class GPT(Backbone):
         x = self.dropout(x)
         rotary = None if self.rotary is None else self.rotary(positions)
         for i, block in enumerate(self.blocks):
-            x = block(x, mask, rotary, None if caches is None else caches[i])
+            token_values = self.value_embeddings[i](ids) if self.config.value_embeddings else None  # (B, T, Hkv·D)
+            x = block(x, mask, rotary, None if caches is None else caches[i], token_values=token_values)
         return self.final_norm(x)
 
     # ── Generation: each token is computed once, its keys and values are kept in a cache ──

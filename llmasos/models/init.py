@@ -3,7 +3,9 @@
 - Matrices and embeddings: normal with standard deviation 0.02 (GPT-2; Radford et al. 2018, section 4.1).
 - An embedding that its model multiplies by √C (`Transformer`): 1 / √C, so that the product has variance one.
 - Matrices that write into the residual stream (`out_proj`, `down_proj`): 0.02 / √R, where R is the number of such
-  writes, so that the stream's variance does not grow with depth (Radford et al. 2019, section 2.3).
+  writes, so that the stream's variance does not grow with depth (Radford et al. 2019, section 2.3). With
+  `zero_init_residual`: zero.
+- Value embeddings: zero, so that a new model is the one without them.
 - Biases: zero. Norms: weight one, bias zero.
 """
 
@@ -19,13 +21,19 @@ STD = 0.02
 RESIDUAL_WRITERS = ("out_proj.weight", "down_proj.weight")
 
 
-def initialize(model: nn.Module, embedding_std: float = STD, generator: torch.Generator | None = None) -> None:
+def initialize(
+    model: nn.Module,
+    embedding_std: float = STD,
+    generator: torch.Generator | None = None,
+    zero_init_residual: bool = False,
+) -> None:
     """Initialize all parameters of `model` in place. A parameter without a rule is an error.
 
     Args:
         model: the whole model; R is counted for each of its stacks (`blocks`, `encoder_blocks`, `decoder_blocks`).
         embedding_std: the standard deviation of embeddings.
         generator: of the random numbers (None = torch's global one).
+        zero_init_residual: whether the matrices that write into the residual stream start at zero.
     """
     if all(parameter.is_meta for parameter in model.parameters()):
         return  # a model on the meta device: its weights will be read from a file
@@ -35,14 +43,16 @@ def initialize(model: nn.Module, embedding_std: float = STD, generator: torch.Ge
         for name, parameter in module.named_parameters(prefix=path, recurse=False):
             if isinstance(module, LayerNorm | RMSNorm):
                 nn.init.ones_(parameter) if name.endswith("weight") else nn.init.zeros_(parameter)
-            elif name.endswith("bias"):
+            elif name.endswith("bias") or name.startswith("value_embeddings."):
                 nn.init.zeros_(parameter)
             elif isinstance(module, nn.Embedding):
                 nn.init.normal_(parameter, std=embedding_std, generator=generator)
             elif isinstance(module, nn.Linear):
                 if id(parameter) in done:  # an output layer tied to the token embedding
                     continue
-                scale = 1.0 / math.sqrt(n_writes[stack_of(name)]) if name.endswith(RESIDUAL_WRITERS) else 1.0
+                scale = 1.0
+                if name.endswith(RESIDUAL_WRITERS):
+                    scale = 0.0 if zero_init_residual else 1.0 / math.sqrt(n_writes[stack_of(name)])
                 nn.init.normal_(parameter, std=STD * scale, generator=generator)
             else:
                 continue

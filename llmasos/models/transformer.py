@@ -48,7 +48,8 @@ class Transformer(Backbone):
             self.lm_head = Linear(config.d_model, config.vocab_size, bias=config.output_bias)
             if config.tie_embeddings:
                 self.lm_head.weight = self.token_embedding.weight
-        initialize(self, embedding_std=1.0 / math.sqrt(config.d_model))
+        std = 1.0 / math.sqrt(config.d_model)
+        initialize(self, embedding_std=std, zero_init_residual=config.zero_init_residual)
 
     def forward(self, source: Tensor, target: Tensor, source_attention_mask: Tensor | None = None) -> Tensor:
         """Logits (B, T, V) for the token that follows each position of the target (teacher forcing).

@@ -139,6 +139,7 @@ class MultiHeadAttention(nn.Module):
         cache: LayerCache | None = None,
         memory: Tensor | None = None,
         memory_kv: tuple[Tensor, Tensor] | None = None,
+        token_values: Tensor | None = None,
     ) -> Tensor:
         """Let each position of `x` gather from the positions of `x` itself, or from those of an encoder's output.
 
@@ -149,6 +150,7 @@ class MultiHeadAttention(nn.Module):
             cache: keys and values of earlier positions; those of x are added to it (see `cache.LayerCache`).
             memory: the encoder's output (B, S, C), for cross-attention.
             memory_kv: its `keys_values`, computed once, in place of `memory`.
+            token_values: (B, S, Hkv·D), added to the values (see `ModelConfig.value_embeddings`).
 
         Returns:
             (B, T, C).
@@ -156,7 +158,7 @@ class MultiHeadAttention(nn.Module):
         q = self.q_norm(split_heads(self.q_proj(x), self.n_heads))  # (B, H, T, D)
         if rotary is not None:
             q = apply_rotary(q, *rotary)
-        k, v = memory_kv or self.keys_values(x if memory is None else memory, rotary)  # (B, Hkv, S, D)
+        k, v = memory_kv or self.keys_values(x if memory is None else memory, rotary, token_values)  # (B, Hkv, S, D)
         if cache is not None:
             k, v = cache.update(k, v)
 
@@ -166,8 +168,10 @@ class MultiHeadAttention(nn.Module):
             self.recorded_weights.append(weights.detach())
         return self.out_proj(out.transpose(1, 2).flatten(2))  # concatenate the heads: (B, T, H·D) → (B, T, C)
 
-    def keys_values(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+    def keys_values(
+        self, x: Tensor, rotary: tuple[Tensor, Tensor] | None = None, token_values: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Keys and values (B, Hkv, S, D) of x (B, S, C): all that attention needs to know of it."""
         k = self.k_norm(split_heads(self.k_proj(x), self.n_kv_heads))
-        v = split_heads(self.v_proj(x), self.n_kv_heads)
-        return (k if rotary is None else apply_rotary(k, *rotary)), v
+        v = self.v_proj(x) if token_values is None else self.v_proj(x) + token_values
+        return (k if rotary is None else apply_rotary(k, *rotary)), split_heads(v, self.n_kv_heads)

@@ -69,6 +69,7 @@ class DecoderBlock(nn.Module):
         memory: Tensor | None = None,
         memory_kv: tuple[Tensor, Tensor] | None = None,
         memory_mask: Tensor | None = None,
+        token_values: Tensor | None = None,
     ) -> Tensor:
         """(B, T, C) → (B, T, C).
 
@@ -82,9 +83,12 @@ class DecoderBlock(nn.Module):
             memory_kv: in place of `memory`, its keys and values in this layer (`cross_attention.keys_values(memory)`),
                 computed once and used at every step of decoding.
             memory_mask: (B, 1, 1, S), True where the source has a real token.
+            token_values: (B, T, Hkv·D), added to the values of the self-attention, or None.
         """
         causal = cache is None
-        x = self.attention_residual(x, lambda h: self.attention(h, mask, causal, rotary, cache))
+        x = self.attention_residual(
+            x, lambda h: self.attention(h, mask, causal, rotary, cache, token_values=token_values)
+        )
         if memory is not None or memory_kv is not None:
             x = self.cross_attention_residual(
                 x, lambda h: self.cross_attention(h, memory_mask, memory=memory, memory_kv=memory_kv)

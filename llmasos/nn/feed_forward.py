@@ -20,11 +20,17 @@ def gelu_tanh(x: Tensor) -> Tensor:
     return 0.5 * x * (1.0 + torch.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
 
 
+def relu2(x: Tensor) -> Tensor:
+    """max(x, 0)², which is smooth at zero and leaves most features exactly zero (So et al. 2021, "Primer")."""
+    return F.relu(x).square()
+
+
 # Name → (fused, formula). Both compute the same numbers; the fused one reads and writes memory only once.
 ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
     "relu": (F.relu, lambda x: x.clamp(min=0.0)),
     "gelu": (F.gelu, gelu),
     "silu": (F.silu, lambda x: x * torch.sigmoid(x)),
+    "relu2": (relu2, lambda x: x.clamp(min=0.0) ** 2),
     "gelu_tanh": (lambda x: F.gelu(x, approximate="tanh"), gelu_tanh),
 }
 

@@ -65,5 +65,8 @@ VARIANTS = {
     "gpt2": {},
     "llama": {"positions": "rotary", "norm": "rmsnorm", "activation": "swiglu", "bias": False, "n_kv_heads": 2},
     "original": {"positions": "sinusoidal", "norm_position": "post", "activation": "relu", "tie_embeddings": False},
+    "modern": {
+        "positions": "rotary", "activation": "relu2", "bias": False, "qk_norm": True, "value_embeddings": True,
+    },
     "bare": {"positions": "none", "activation": "gelu", "n_kv_heads": 1},
-}
+}  # fmt: skip

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from model_helpers import VARIANTS, assert_all_close, gradients, random_gpt, random_ids
+from model_helpers import VARIANTS, assert_all_close, gradients, random_gpt, random_ids, set_parameters
 from torch.nn import functional as F
 
 from llmasos.errors import UserError
@@ -251,3 +251,17 @@ def test_autocast_keeps_all_variants_within_its_precision(model):
         cached = model.lm_head(model.decode(ids, torch.arange(8)[None], model.make_cache(2))).float()
     scale = exact.abs().mean()
     assert (rough - exact).abs().mean() < 0.05 * scale and (cached - exact).abs().mean() < 0.05 * scale
+
+
+def test_value_embeddings_add_to_the_values_of_their_own_token_alone():
+    plain, model = random_gpt(), random_gpt(value_embeddings=True)
+    set_parameters(plain, {name: p for name, p in model.named_parameters() if "value_embeddings" not in name})
+    ids = torch.tensor([[3, 4, 5, 3]])
+    with torch.no_grad():
+        assert not torch.allclose(model(ids), plain(ids))
+        for table in model.value_embeddings:
+            table.weight[torch.tensor([3, 4, 5])] = 0.0  # the tokens that occur
+        assert torch.equal(model(ids), plain(ids))
+        model.value_embeddings[1].weight[4] = 1.0
+        same, changed = model(ids)[0].eq(plain(ids)[0]).all(dim=-1).tolist()[:1], model(ids)[0, 1:]
+    assert same == [True] and not changed.isclose(plain(ids)[0, 1:]).all(dim=-1).any(), "from its position on"

@@ -7,7 +7,7 @@ import torch
 from model_helpers import VARIANTS
 from torch import nn
 
-from llmasos.models import GPT, ModelConfig
+from llmasos.models import GPT, ModelConfig, build_model
 from llmasos.models.init import initialize
 
 WIDE = {"vocab_size": 200, "context_length": 64, "n_layers": 3, "n_heads": 4, "d_model": 128}
@@ -26,10 +26,24 @@ def test_every_parameter_has_the_spread_of_its_kind(variant):
             value = 1.0 if name.endswith("weight") else 0.0
             assert (parameter == value).all(), name
             continue
+        if name.startswith("value_embeddings."):
+            assert (parameter == 0.0).all(), name
+            continue
         writer = name.endswith(("out_proj.weight", "down_proj.weight"))
         expected = 0.02 / math.sqrt(2 * 3) if writer else 0.02  # two writes into the stream in each of three layers
         assert parameter.std().item() == pytest.approx(expected, rel=0.05), name
         assert abs(parameter.mean().item()) < 5 * expected / math.sqrt(parameter.numel()), name
+
+
+@pytest.mark.parametrize("family", ["gpt", "bert", "transformer"])
+def test_with_zero_init_residual_each_block_is_the_identity_at_first(family):
+    positions = "sinusoidal" if family == "transformer" else "learned"
+    model = build_model(ModelConfig(**{**WIDE, "family": family, "positions": positions, "zero_init_residual": True}))
+    writers = [p for name, p in model.named_parameters() if name.endswith(("out_proj.weight", "down_proj.weight"))]
+    assert len(writers) == {"gpt": 6, "bert": 6, "transformer": 15}[family] and not any(map(torch.any, writers))
+    x = torch.randn(2, 5, 128)
+    block = model.encoder_blocks[1] if family == "transformer" else model.blocks[1]
+    assert torch.equal(block(x), x)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
