@@ -19,6 +19,7 @@ from typing import Any
 
 from llmasos.arguments import as_python, shown
 from llmasos.datasets.tables import TABLE_ENDINGS
+from llmasos.datasets.text_io import ending_of
 from llmasos.datasets.values import BadRow, to_plain, to_text
 from llmasos.errors import UserError
 
@@ -119,7 +120,7 @@ def _read_file(file: Any) -> Path | list[Any]:
     """Return the rest of an open file as one text. A table, or a file of bytes, is its path."""
     name = getattr(file, "name", None)
     path = Path(name) if isinstance(name, str) and os.path.isfile(name) else None
-    if path and path.suffix.lower() in TABLE_ENDINGS:
+    if path and ending_of(path) in TABLE_ENDINGS:
         return path
     try:
         text = file.read()

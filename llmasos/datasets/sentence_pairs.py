@@ -57,11 +57,12 @@ class SentencePairs:
         needed = 2 if negatives == "other" else 3
         non_empty = ([np.asarray(sentence) for sentence in document if len(sentence)] for document in documents)
         self.documents = [document for document in non_empty if len(document) >= needed]
-        if len(self.documents) < (2 if negatives == "other" else 1):
-            remedy = ", or --negatives same to take them from the same document" if negatives == "other" else ""
+        n_expected = 2 if negatives == "other" else 1
+        if len(self.documents) < n_expected:
+            n = len(self.documents)
             raise UserError(
-                f"there are {len(self.documents)} documents with at least {needed} sentences, too few to find sentences"
-                f" that do not follow each other with negatives={negatives!r}: give more text{remedy}."
+                f"pairs that do not follow each other need {n_expected} document{'s' * (n_expected > 1)} of {needed} "
+                f"sentences or more, and there {'is 1' if n == 1 else f'are {n}'}; give more text."
             )
         self.n_truncated = sum(len(sentence) >= max_tokens for document in self.documents for sentence in document)
         sizes = np.array([sum(map(len, document)) for document in self.documents])

@@ -3,7 +3,8 @@
 - **`.csv`**: the first line names the columns. The separator is the most frequent one in that line: comma, semicolon or
   tab (a European Excel writes semicolons), or the one that Excel's line `sep=;` names. A cell in "quotes" may hold
   separators and line breaks.
-- **`.tsv`**: separated by tabs; a quote is an ordinary character, so a cell holds neither a tab nor a line break.
+- **`.tsv`**: separated by tabs. A quote is an ordinary character, unless the file can only be one that a spreadsheet
+  or pandas has written, with "quotes" around cells as in `.csv`: see `_tab_separated_rows`.
 - **`.jsonl`, `.json`**: one JSON object per line, or a list of them (`json_records.py`).
 
 A table without names is read with the columns' numbers: `--columns text=4,label=2`. Any of these may be compressed
@@ -138,9 +139,7 @@ def _numbered_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     if excel:
         first, n_skipped = next(lines, ""), 1
     if ending_of(path) == ".tsv":
-        for number, line in enumerate(chain([first], lines), start=1 + n_skipped):
-            if line:
-                yield number, line.split("\t")
+        yield from _tab_separated_rows(path, chain([first], lines), n_skipped)
         return
     unquoted = re.sub(r'"[^"]*"', "", first)
     separator = excel[1] if excel else max(SEPARATORS, key=unquoted.count)
@@ -150,6 +149,41 @@ def _numbered_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         with suppress(UserError):  # or it is part of the text
             rows = list(_csv_rows(path, lines, separator, n_skipped, skipinitialspace=True))
     yield from rows
+
+
+def _tab_separated_rows(path: Path, lines: Iterator[str], n_skipped: int) -> list[tuple[int, list[str]]]:
+    """Return the rows of a `.tsv` file. Its quotes are ordinary characters, unless a program wrote them around cells.
+
+    They were if that reading gives more rows as many cells as the first one has, or if they are where programs write
+    them (`_are_around_cells`).
+    """
+    kept = list(lines)
+    plain = [(number, line.split("\t")) for number, line in enumerate(kept, start=1 + n_skipped) if line]
+    if not any(cell.startswith('"') for _, row in plain for cell in row):
+        return plain
+    try:
+        quoted = list(_csv_rows(path, iter(kept), "\t", n_skipped, skipinitialspace=False))
+    except UserError:
+        return plain
+    n_bad = [sum(len(row) != len(rows[0][1]) for _, row in rows) for rows in (plain, quoted)]
+    if n_bad[0] != n_bad[1]:
+        return plain if n_bad[0] < n_bad[1] else quoted
+    return quoted if _are_around_cells([row for _, row in plain if len(row) == len(plain[0][1])]) else plain
+
+
+def _are_around_cells(rows: list[list[str]]) -> bool:
+    """Whether quotes are around all cells of a column, or else only around those with a quote inside, written twice.
+
+    >>> _are_around_cells([["text"], ['"a ""fine"" film"']]), _are_around_cells([["text"], ['"Who?"'], ["He ran."]])
+    (True, False)
+    """
+    start = all(cell.startswith('"') for cell in rows[0])  # the names, too, even those of numbers, which are without
+    columns = zip(*rows[start:], strict=True)
+    return all(
+        all(cell.startswith('"') for cell in column)
+        or all(cell == '""' or '""' in cell[1:-1] or "\r" in cell for cell in column if cell.startswith('"'))
+        for column in columns
+    )
 
 
 def _csv_rows(

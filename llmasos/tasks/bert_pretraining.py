@@ -9,12 +9,14 @@ The accuracies come with baselines that need no model: the most frequent token, 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 import torch
 
 from llmasos.capabilities import check_capability
 from llmasos.datasets import SentencePair, SentencePairs, Windows, build_tokens, documents_of_sentences
+from llmasos.datasets.source import SPLITS
 from llmasos.errors import UserError
 from llmasos.evaluation import proportion
 from llmasos.models import Model, ModelConfig
@@ -63,6 +65,8 @@ class BertPretraining(PlainTextTask):
         else:
             sizes = f"{len(self.tokens('train')):,} tokens to train on, {len(self.tokens('val')):,}"
         lines = [f"tokens   {self.tokenizer.kind}, vocabulary of {self.tokenizer.vocab_size:,}: {sizes} held out"]
+        if self.next_sentence and self.negatives != self.recipe.data.negatives:
+            lines.append("pairs    that do not follow each other come from one text, because there is no other")
         if isinstance(self.train, EncodedWindows) and self.train.windows.context_length < self.window_length:
             lines.append(short_text_note(self.train.windows.context_length, self.config.context_length))
         return lines
@@ -74,6 +78,12 @@ class BertPretraining(PlainTextTask):
         windows = Windows(self.tokens(split), self.window_length, split="val").validation_windows()
         return [self.tokenizer.build_inputs(window) for window in windows]
 
+    @cached_property
+    def negatives(self) -> str:
+        """Where segments that do not follow come from: the same document, too, if a split has only one of them."""
+        n_documents = [len(list(islice(documents_of_sentences(self.data, split), 2))) for split in SPLITS]
+        return self.recipe.data.negatives if min(n_documents) == 2 else "same"
+
     def pairs(self, split: str) -> "EncodedPairs":
         """The pairs of segments of one split."""
         documents = [
@@ -83,10 +93,11 @@ class BertPretraining(PlainTextTask):
         ]
         length = self.config.context_length - self.tokenizer.n_special_tokens(2)
         try:
-            return EncodedPairs(SentencePairs(documents, length, self.recipe.data.negatives), self.tokenizer)
+            return EncodedPairs(SentencePairs(documents, length, self.negatives), self.tokenizer)
         except UserError as error:
-            remedy = "Or train on masked tokens alone, with --no-next-sentence."
-            raise UserError(f"{self.data.name}, split {split}: {error} {remedy}") from error
+            problem = str(error).removesuffix(".")
+            remedy = "or train on masked tokens alone, with --no-next-sentence"
+            raise UserError(f"{self.data.name}, split {split}: {problem}, {remedy}.") from error
 
     def tokens(self, split: str) -> np.ndarray:
         """The token ids of one split."""

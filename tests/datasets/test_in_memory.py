@@ -1,5 +1,6 @@
 """Data in memory in every form that users have it: the same rows come out, or one sentence that says what is wrong."""
 
+import gzip
 import io
 import json
 from pathlib import Path
@@ -161,6 +162,10 @@ def test_an_open_file_is_the_rest_of_its_text_and_a_table_is_its_path(tmp_path):
     with open("book.txt", "rb") as file:
         assert materialize(file) == Path("book.txt")
     with open("reviews.csv") as file:
+        assert infer_format(file).formats == ("labeled_text",)
+    with gzip.open("reviews.csv.gz", "wt") as file:
+        file.write(Path("reviews.csv").read_text())
+    with gzip.open("reviews.csv.gz", "rt") as file:
         assert infer_format(file).formats == ("labeled_text",)
 
 

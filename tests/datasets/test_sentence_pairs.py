@@ -161,9 +161,9 @@ def test_sentences_without_tokens_are_skipped():
 @pytest.mark.parametrize(
     "documents, arguments, message",
     [
-        ([[[1], [2]]], {}, "there are 1 documents with at least 2 sentences.*: give more text, or --negatives same"),
-        ([[[1]], [[2]]], {}, "there are 0 documents with at least 2 sentences"),
-        ([[[1], [2]]] * 5, {"negatives": "same"}, "0 documents with at least 3 sentences.*give more text\\."),
+        ([[[1], [2]]], {}, "need 2 documents of 2 sentences or more, and there is 1; give more text\\."),
+        ([[[1]], [[2]]], {}, "need 2 documents of 2 sentences or more, and there are 0;"),
+        ([[[1], [2]]] * 5, {"negatives": "same"}, "need 1 document of 3 sentences or more, and there are 0;"),
         ([[[1], [2]]] * 5, {"max_tokens": 1}, "max_tokens is 1; two sentences need room for 2 or more"),
         ([[[1], [2]]] * 5, {"negatives": "none"}, "negatives is 'none'; it must be 'other' or 'same'"),
     ],

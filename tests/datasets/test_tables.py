@@ -1,6 +1,7 @@
 """The user's tables, mostly of labeled texts: what is read, refused and held out."""
 
 import csv
+import gzip
 import io
 import json
 import os
@@ -47,13 +48,26 @@ def test_every_file_format_gives_the_same_examples(tmp_path, form):
     assert str(path) in splits.description and "hash" in splits.description
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.text('ab\n",; \té\u2028x', max_size=8), st.text('ab,"', max_size=3)), min_size=1))
-def test_whatever_the_csv_module_writes_is_read_back(tmp_path_factory, rows):
+WRITERS = {"minimal": csv.QUOTE_MINIMAL, "all": csv.QUOTE_ALL, "nonnumeric": csv.QUOTE_NONNUMERIC}
+
+
+@pytest.mark.parametrize("quoting", WRITERS)
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.tsv.gz"])
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(st.text('ab\n",; \té\r\u2028x', max_size=8), st.integers(0, 1)), min_size=1), st.booleans())
+def test_whatever_the_csv_module_writes_is_read_back(tmp_path_factory, name, quoting, rows, for_excel):
+    """A lone carriage return stays; one before a newline is part of the line end."""
+    separator = "\t" if ".tsv" in name else ","
     buffer = io.StringIO()
-    csv.writer(buffer, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows([("text", "label"), *rows])
-    path = _write(tmp_path_factory.mktemp("t") / "a.csv", buffer.getvalue())
-    assert [tuple(row.cells.values()) for row in read_table(path).rows] == rows
+    writer = csv.writer(
+        buffer, quoting=WRITERS[quoting], lineterminator="\r\n" if for_excel else "\n", delimiter=separator
+    )
+    writer.writerows([("text", "label"), *rows])
+    content = ("\ufeffsep=" + separator + "\r\n") * for_excel + buffer.getvalue()
+    packed = gzip.compress(content.encode()) if name.endswith(".gz") else content.encode()
+    path = _write(tmp_path_factory.mktemp("t") / name, packed)
+    expected = [(text.replace("\r\n", "\n"), str(label)) for text, label in rows]
+    assert [tuple(row.cells.values()) for row in read_table(path).rows] == expected
 
 
 def test_a_row_is_located_by_its_first_line(tmp_path):
@@ -73,6 +87,23 @@ def test_columns_play_the_roles_they_are_given(tmp_path):
 def test_quotes_in_a_tsv_are_ordinary_characters(tmp_path):
     path = _write(tmp_path / "a.tsv", 'text\tlabel\n"so called\tx\n5" pipe\ty\n' * 1 + "more\tx\nless\ty\n" * 3)
     assert {row.cells["text"] for row in read_table(path).rows} >= {'"so called', '5" pipe'}
+
+
+@pytest.mark.parametrize(
+    "content, texts",
+    [
+        ('text\tlabel\n"Who?"\tx\nHe ran.\ty\n', ['"Who?"', "He ran."]),  # dialogue in one cell of two
+        ('text\tlabel\n"Hi," he said.\tx\n"a\ty\nb"\tz\n', ['"Hi," he said.', '"a', 'b"']),
+        ('text\tlabel\n"a ""fine"" film"\tx\n', ['a "fine" film']),
+        ('text\tlabel\n"one\ttab"\tx\nplain\ty\n', ["one\ttab", "plain"]),
+        ('text\tlabel\n"two\nlines"\tx\nplain\ty\n', ["two\nlines", "plain"]),
+        ('"text"\t"label"\n"Who?"\t1\n"He ran."\t0\n', ["Who?", "He ran."]),
+        ('text\tlabel\n"one\ttab"\tx\nno label\n', ["one\ttab"]),  # one bad row
+    ],
+)
+def test_quotes_in_a_tsv_are_around_cells_where_only_a_program_can_have_written_them(tmp_path, content, texts):
+    rows = read_table(_write(tmp_path / "a.tsv", content)).rows
+    assert [row.cells["text"] for row in rows if not row.problem] == texts
 
 
 def test_json_values_become_text_and_missing_ones_are_empty(tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from task_helpers import RUNS, pair, question, the_error, train, workplace, write_csv, write_jsonl
 
+from llmasos.datasets.infer import infer_format
 from llmasos.storage import read_json
 from llmasos.training.checkpoints import all_checkpoints
 
@@ -90,9 +91,8 @@ WRONG = {
                                                                           "only-long.tsv, line 3"]),
     "languages of one's own file": (given("translate", "--languages", "de-en"), ["languages is 'de-en'"]),
     # Text for BERT
-    "no documents": (
-        given("bert", data="one-text.txt"), ["one-text.txt, split train", "--negatives same", "--no-next-sentence"]),
-    "no sentences": (given("bert", "--negatives", "same", data="verse.txt"), ["verse.txt", "--no-next-sentence"]),
+    "no sentences": (
+        given("bert", data="verse.txt"), ["verse.txt, split train", "and there are 0", "--no-next-sentence"]),
     "no [MASK]": (given("bert", tokenizer="bpe"), ["[MASK]", "this bpe tokenizer", "use a wordpiece tokenizer"]),
     "no [MASK], words alone": (given("bert-alone", tokenizer="char"), ["[MASK]", "this char tokenizer"]),
     # Settings that do not go together
@@ -168,9 +168,13 @@ def test_nothing_is_said_about_skipping_where_nothing_was_skipped(capsys):
     assert "skipped" not in capsys.readouterr().out
 
 
-def test_text_without_documents_is_learned_from_in_the_ways_that_the_error_names():
-    for number, flags in enumerate((("--negatives", "same"), ("--no-next-sentence",))):
-        assert train(*given("bert", *flags, data="one-text.txt"), "--out", f"one-text-{number}") == 0
+@pytest.mark.parametrize("is_listed, flags", [(False, ()), (True, ()), (False, ("--no-next-sentence",))])
+def test_a_single_text_is_learned_from_with_pairs_from_within_it(is_listed, flags, capsys):
+    data = [Path("one-text.txt").read_text()]
+    name = "one-text.txt" if not is_listed else infer_format(data).data  # a file, or in memory
+    out = f"one-text-{is_listed}-{len(flags)}"
+    assert train(*given("bert", *flags, data=name), "--out", out) == 0
+    assert ("come from one text, because there is no other" in capsys.readouterr().out) is not bool(flags)
 
 
 def test_texts_longer_than_the_context_lose_their_middle_and_are_counted(capsys):
