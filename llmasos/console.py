@@ -182,3 +182,15 @@ def command(name: str, *arguments: object) -> str:
     import subprocess
 
     return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
+
+
+def text_table(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows of cells as lines with aligned columns.
+
+    >>> print(text_table([("metric", "value"), ("accuracy", "0.91")]))
+    metric    value
+    accuracy  0.91
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join(line.rstrip() for line in lines)

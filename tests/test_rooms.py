@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "llmasos"
 ROOMS = ["errors", "arguments", "settings", "capabilities", "console", "signals", "storage", "nn", "models",
          "tokenizers", "datasets", "objectives", "training", "generation", "evaluation", "prompting", "hub", "tasks",
-         "interpret", "serving", "cli", "tools", "sdk"]  # fmt: skip
+         "interpret", "planning", "serving", "cli", "tools", "sdk"]  # fmt: skip
 
 
 def imported_rooms(file: Path) -> set[str]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llmasos.cli.cli import ArgumentParser
-from llmasos.console import command
+from llmasos.console import command, text_table
 from llmasos.errors import UserError
 from llmasos.hub import load_config
 from llmasos.hub.hub_cache import cache_folder, cached_models
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, (type, size, license) in ON_THE_HUB.items()
         if name not in local
     ]
-    print(table([HEADING, *rows]))
+    print(text_table([HEADING, *rows]))
     sample, train = command("sample", "NAME"), command("train", "--init-from", "NAME")
     print(
         f"\nUse any of these names for a model: {sample}, {train}, "
@@ -84,11 +84,3 @@ def license_of(folder: Path) -> str:
     lines = card.read_text(encoding="utf-8", errors="replace").split("\n")[:30]
     licenses = (line.partition(":")[2].strip() for line in lines if line.startswith("license:"))
     return next(licenses, "–") or "–"
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Align rows in columns."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from html import escape
 
+from llmasos.console import text_table
+
 
 class ShownAsTable:
     """A result that `print` and a notebook show as a table. Subclasses define `table`, and perhaps `notes`."""
@@ -23,18 +25,6 @@ class ShownAsTable:
     def _repr_html_(self) -> str:  # the name that Jupyter looks for
         notes = "\n".join(self.notes())
         return html_table(self.table()) + (f"<pre>{escape(notes)}</pre>" if notes else "")
-
-
-def text_table(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows of cells as lines with aligned columns.
-
-    >>> print(text_table([("metric", "value"), ("accuracy", "0.91")]))
-    metric    value
-    accuracy  0.91
-    """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join(line.rstrip() for line in lines)
 
 
 def html_table(rows: Sequence[Sequence[str]]) -> str:

@@ -1,0 +1,23 @@
+"""What a training run or a server will need, by formula, before anything is paid for: `python -m llmasos plan`.
+
+Every formula has its source in its docstring, and `published.py` compares them with what others have published.
+"""
+
+from llmasos.planning.devices import DEVICES, Device
+from llmasos.planning.serving import ServingPlan, plan_serving
+from llmasos.planning.shapes import optimal_shape, shape_with
+from llmasos.planning.training import SHARDINGS, TrainingPlan, optimal_size, optimal_tokens, plan_training
+
+__all__ = [
+    "DEVICES",
+    "SHARDINGS",
+    "Device",
+    "ServingPlan",
+    "TrainingPlan",
+    "optimal_shape",
+    "optimal_size",
+    "optimal_tokens",
+    "plan_serving",
+    "plan_training",
+    "shape_with",
+]

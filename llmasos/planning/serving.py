@@ -1,0 +1,62 @@
+"""What serving a model needs: memory for weights and the KV cache, and the limits of its speed."""
+
+from dataclasses import dataclass
+
+from llmasos.errors import check_number
+from llmasos.models.config import ModelConfig
+from llmasos.models.flops import flops_per_token, n_parameters_of
+from llmasos.planning.devices import Device
+
+WEIGHT_BYTES = {"fp32": 4.0, "bf16": 2.0, "int8": 1.0, "int4": 0.5}  # the scales of int8 and int4 come on top
+
+
+@dataclass(frozen=True)
+class ServingPlan:
+    """A server in numbers.
+
+    Attributes:
+        weight_bytes: of all weights.
+        cache_bytes_per_token: of keys and values.
+        n_sequences: how many sequences of full length fit beside the weights, on all devices together.
+        tokens_per_second: of one sequence at most, by memory bandwidth.
+        prefill_seconds: to read a prompt of full length at least, by arithmetic.
+    """
+
+    weight_bytes: float
+    cache_bytes_per_token: float
+    n_sequences: int
+    tokens_per_second: float
+    prefill_seconds: float
+
+
+def plan_serving(config: ModelConfig, device: Device, n_devices: int = 1, weights: str = "bf16") -> ServingPlan:
+    """Plan a server whose devices share one model evenly.
+
+    A generated token reads every weight once, and the keys and values of its sequence: with one sequence, memory is
+    the limit, not arithmetic (Pope et al. 2022, section 2). The cache has 16 bits.
+
+    Args:
+        config: a model that generates.
+        device: all devices are alike.
+        n_devices: they hold the model together.
+        weights: their format, "fp32", "bf16", "int8" or "int4".
+    """
+    check_number("the number of devices", n_devices, whole=True, at_least=1, at_most=10**6)
+    n_bytes = WEIGHT_BYTES[weights] * n_parameters_of(config)
+    per_token = cache_bytes_per_token(config)
+    whole_cache = per_token * config.context_length
+    free = n_devices * device.memory - n_bytes
+    return ServingPlan(
+        weight_bytes=n_bytes,
+        cache_bytes_per_token=per_token,
+        n_sequences=max(0, int(free // whole_cache)),
+        tokens_per_second=n_devices * device.bandwidth / (n_bytes + whole_cache / 2),  # on average half full
+        prefill_seconds=config.context_length * flops_per_token(config) / 3 / (n_devices * device.flops),
+    )
+
+
+def cache_bytes_per_token(config: ModelConfig, value_bytes: int = 2) -> int:
+    """Bytes of the keys and values of one token: 2·L·Hkv·D values (of a decoder that attends to a source, twice)."""
+    c = config
+    per_layer = 2 * c.n_kv_heads * c.head_size * value_bytes
+    return per_layer * (2 * c.n_decoder_layers if c.family == "transformer" else c.n_layers)
