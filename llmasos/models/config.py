@@ -36,6 +36,8 @@ LARGEST = {
     "d_model": 2**20,
     "d_ff": 2**24,
     "n_segments": 2**16,
+    "max_ngram": 8,
+    "ngram_buckets": 2**24,
 }
 NUMBERS: dict[str, dict[str, Any]] = {  # the ranges of the fields that are not whole numbers
     "dropout": {"at_least": 0, "below": 1},
@@ -71,6 +73,9 @@ class ModelConfig:
         head_size: D, the width of one head (None = d_model / n_heads, as in nearly all models).
         d_model: C, the width of the residual stream.
         d_ff: the width inside the feed-forward (None = 4·C, or 8/3·C rounded up to a multiple of 32 for swiglu).
+        max_ngram: N; a gpt with N = 3 also embeds each token together with the one before it, and with the two before
+            it (1 = tokens only, as in nearly all models; see `nn/embedding.py`).
+        ngram_buckets: the rows of each table of n-grams, which are looked up by a hash.
         positions: "learned" and "sinusoidal" are added to the embeddings ("sinusoidal_halves": the same waves, first
             all sines, then all cosines, as in Marian's translators), "rotary" rotates queries and keys.
         rope_theta: the base of the rotary wavelengths.
@@ -109,6 +114,8 @@ class ModelConfig:
     head_size: int = DERIVED
     d_model: int = 768
     d_ff: int = DERIVED
+    max_ngram: int = 1
+    ngram_buckets: int = 8192
     positions: str = "learned"
     rope_theta: float = 10_000.0
     rope_scaling: RopeScaling | None = None
@@ -190,8 +197,9 @@ class ModelConfig:
             raise UserError(
                 f"n_kv_heads {self.n_kv_heads} does not divide n_heads {self.n_heads}; choose a divisor of it."
             )
-        if self.value_embeddings and self.family != "gpt":
-            raise UserError(f"value_embeddings is for models of the family gpt; this one is a {self.family}.")
+        if self.family != "gpt" and (self.value_embeddings or self.max_ngram > 1):
+            name = "value_embeddings" if self.value_embeddings else "max_ngram"
+            raise UserError(f"{name} is for models of the family gpt, and this one is a {self.family}; leave it out.")
         if self.positions == "rotary" and self.head_size % 2:
             raise UserError(f"rotary positions need an even head size; here it is {self.head_size}.")
         if self.positions != "rotary" and self.rope_scaling is not None:

@@ -42,15 +42,15 @@ def quantized_layers(model: nn.Module) -> list[Int8Linear]:
 def n_parameters_of(config: ModelConfig) -> int:
     """The number of parameters by formula, without building the model.
 
-    Embeddings V·C (+ P·C learned positions, + segments and a norm in a BERT, + V·D·Hkv
-    value embeddings in each layer); in each layer attention 2·C·D·(H + Hkv),
+    Embeddings V·C (+ P·C learned positions, + segments and a norm in a BERT, + tables of
+    n-grams, + V·D·Hkv value embeddings in each layer); in each layer attention 2·C·D·(H + Hkv),
     feed-forward 2·C·d_ff (3 for swiglu) and two norms; a final norm with pre-norm; the biases; and the head.
 
     >>> n_parameters_of(ModelConfig())  # GPT-2 small
     124439808
     """
     c = config
-    embeddings = c.vocab_size * c.d_model
+    embeddings = (c.vocab_size + (c.max_ngram - 1) * c.ngram_buckets) * c.d_model
     if c.value_embeddings:
         embeddings += c.n_layers * c.vocab_size * c.n_kv_heads * c.head_size
     if c.positions == "learned":

@@ -6,10 +6,11 @@ The same class is GPT-2 (learned positions, LayerNorm, GELU) and Llama (rotary p
 attention): only the config differs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from llmasos.models.base import Backbone, cached_mask, check_length
 from llmasos.models.config import ModelConfig
@@ -20,6 +21,7 @@ from llmasos.nn import (
     KVCache,
     LayerCache,
     Linear,
+    NgramEmbedding,
     make_final_norm,
     make_position_embedding,
     make_rotary,
@@ -34,6 +36,8 @@ class GPT(Backbone):
     def __init__(self, config: ModelConfig):
         super().__init__(config)
         self.token_embedding = Embedding(config.vocab_size, config.d_model)
+        if config.max_ngram > 1:
+            self.ngram_embedding = NgramEmbedding(config.max_ngram, config.ngram_buckets, config.d_model)
         self.position_embedding = make_position_embedding(config)
         self.rotary = make_rotary(config)
         self.dropout = nn.Dropout(config.dropout)
@@ -72,10 +76,20 @@ class GPT(Backbone):
         return self.run_blocks(ids, positions, mask)
 
     def run_blocks(
-        self, ids: Tensor, positions: Tensor, mask: Tensor | None, caches: Sequence[LayerCache] | None = None
+        self,
+        ids: Tensor,
+        positions: Tensor,
+        mask: Tensor | None,
+        caches: Sequence[LayerCache] | None = None,
+        history: Tensor | None = None,
     ) -> Tensor:
-        """Embeddings, blocks, final norm: token ids and their positions (B, T) → (B, T, C)."""
+        """Embeddings, blocks, final norm: token ids and their positions (B, T) → (B, T, C).
+
+        `history` (B, P) are the cached tokens, these among them; None = these are all there are.
+        """
         x = self.token_embedding(ids)  # (B, T, C)
+        if self.config.max_ngram > 1:
+            x = x + self.ngram_embedding(ids, self.earlier_ids(ids, positions, history))
         if self.position_embedding is not None:
             x = x + self.position_embedding(positions)
         x = self.dropout(x)
@@ -85,13 +99,26 @@ class GPT(Backbone):
             x = block(x, mask, rotary, None if caches is None else caches[i], token_values=token_values)
         return self.final_norm(x)
 
+    def earlier_ids(self, ids: Tensor, positions: Tensor, history: Tensor | None) -> Iterator[Tensor]:
+        """Yield the tokens 1, 2, … N - 1 places before these, (B, T) each; V where there is none."""
+        positions = positions.expand_as(ids)
+        for n in range(1, self.config.max_ngram):
+            if history is None:
+                earlier = functional.pad(ids, (n, 0))[:, :-n]
+            else:
+                earlier = history.gather(1, (positions - n).clamp(min=0))
+            yield earlier.where(positions >= n, self.config.vocab_size)
+
     # ── Generation: each token is computed once, its keys and values are kept in a cache ──
 
     def make_cache(self, batch_size: int, length: int | None = None) -> KVCache:
         """An empty cache for `batch_size` sequences of up to `length` tokens (None = the whole context)."""
         c, weight = self.config, next(self.parameters())  # any float parameter: a quantized model still has some
         length = length or c.context_length
-        return KVCache.empty(c.n_layers, batch_size, c.n_kv_heads, length, c.head_size, weight.dtype, weight.device)
+        cache = KVCache.empty(c.n_layers, batch_size, c.n_kv_heads, length, c.head_size, weight.dtype, weight.device)
+        if c.max_ngram > 1:
+            cache.ids = torch.zeros(batch_size, length, dtype=torch.long, device=weight.device)
+        return cache
 
     def decode(self, ids: Tensor, positions: Tensor, cache: KVCache, bounds: tuple[int, int] | None = None) -> Tensor:
         """Compute the hidden states (B, T, C) of new tokens; their keys and values are written to the cache.
@@ -109,7 +136,9 @@ class GPT(Backbone):
         """
         end, mask = cached_mask(positions, cache, self.config, bounds)
         caches = [cache.layer(i, positions, end) for i in range(self.config.n_layers)]
-        return self.run_blocks(ids, positions, mask, caches)
+        if cache.ids is not None:
+            cache.ids.scatter_(1, positions.expand_as(ids), ids)
+        return self.run_blocks(ids, positions, mask, caches, cache.ids)
 
     def pooled(self, hidden_states: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """The vector of the last real position, the only one that has seen the whole text: (B, T, C) → (B, C)."""

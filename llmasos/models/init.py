@@ -5,7 +5,7 @@
 - Matrices that write into the residual stream (`out_proj`, `down_proj`): 0.02 / √R, where R is the number of such
   writes, so that the stream's variance does not grow with depth (Radford et al. 2019, section 2.3). With
   `zero_init_residual`: zero.
-- Value embeddings: zero, so that a new model is the one without them.
+- Value embeddings and embeddings of n-grams: zero, so that a new model is the one without them.
 - Biases: zero. Norms: weight one, bias zero.
 """
 
@@ -18,6 +18,7 @@ from torch import nn
 from llmasos.nn import LayerNorm, RMSNorm
 
 STD = 0.02
+ADDED_TABLES = ("value_embeddings.", "ngram_embedding.")
 RESIDUAL_WRITERS = ("out_proj.weight", "down_proj.weight")
 
 
@@ -43,7 +44,7 @@ def initialize(
         for name, parameter in module.named_parameters(prefix=path, recurse=False):
             if isinstance(module, LayerNorm | RMSNorm):
                 nn.init.ones_(parameter) if name.endswith("weight") else nn.init.zeros_(parameter)
-            elif name.endswith("bias") or name.startswith("value_embeddings."):
+            elif name.endswith("bias") or name.startswith(ADDED_TABLES):
                 nn.init.zeros_(parameter)
             elif isinstance(module, nn.Embedding):
                 nn.init.normal_(parameter, std=embedding_std, generator=generator)

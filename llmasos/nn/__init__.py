@@ -4,7 +4,7 @@ from llmasos.nn.attention import MultiHeadAttention, fused_attention, naive_atte
 from llmasos.nn.blocks import DecoderBlock, EncoderBlock, Residual, make_final_norm, make_norm
 from llmasos.nn.cache import KVCache, LayerCache
 from llmasos.nn.cpu import Linear
-from llmasos.nn.embedding import Embedding
+from llmasos.nn.embedding import Embedding, NgramEmbedding
 from llmasos.nn.feed_forward import FeedForward, SwiGLU, gelu, gelu_tanh
 from llmasos.nn.int8 import Int8Embedding, Int8Linear, is_quantized, quantize
 from llmasos.nn.masks import cached_causal_mask, causal_mask, padding_mask
@@ -31,6 +31,7 @@ __all__ = [
     "LayerCache",
     "LayerNorm",
     "LearnedPositions",
+    "NgramEmbedding",
     "Linear",
     "MultiHeadAttention",
     "RMSNorm",

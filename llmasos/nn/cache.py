@@ -28,11 +28,13 @@ class KVCache:
         memory_kv: for an encoder–decoder, the keys and values (B, Hkv, S, D) of the encoder's output in each layer of
             the decoder; they are computed once and never change.
         memory_mask: (B, 1, 1, S), True where the source has a real token; None = everywhere.
+        ids: (B, P) int64, the tokens themselves, for a model that embeds n-grams of them; None = they are not needed.
     """
 
     layers: list[KeysValues]
     memory_kv: list[KeysValues] = field(default_factory=list)
     memory_mask: Tensor | None = None
+    ids: Tensor | None = None
 
     @classmethod
     def empty(
@@ -76,19 +78,23 @@ class KVCache:
             return [(k.index_select(0, rows), v.index_select(0, rows)) for k, v in pairs]
 
         mask = None if self.memory_mask is None else self.memory_mask[rows]
-        return KVCache(copies(self.layers), copies(self.memory_kv), mask)
+        ids = None if self.ids is None else self.ids[rows]
+        return KVCache(copies(self.layers), copies(self.memory_kv), mask, ids)
 
     # The methods below are for decoder-only models: sources differ in length, so they cannot be exchanged.
 
     def rows(self, start: int, stop: int) -> KVCache:
         """A view of the sequences start … stop - 1: writing to it writes to this cache."""
-        return KVCache([(k[start:stop], v[start:stop]) for k, v in self.layers])
+        ids = None if self.ids is None else self.ids[start:stop]
+        return KVCache([(k[start:stop], v[start:stop]) for k, v in self.layers], ids=ids)
 
     def copy_row(self, source: int, target: int, length: int | None = None) -> None:
         """Copy the first `length` slots (None = all) of one sequence over those of another."""
         for pair in self.layers:
             for x in pair:
                 x[target, :, :length] = x[source, :, :length]
+        if self.ids is not None:
+            self.ids[target, :length] = self.ids[source, :length]
 
     def write_rows(self, rows: Tensor, other: KVCache) -> None:
         """Overwrite the sequences `rows` (N,) with the N sequences of another cache."""
@@ -96,6 +102,8 @@ class KVCache:
             raise ValueError("sequences of an encoder–decoder cannot be overwritten: each source has its own length")
         for (k, v), (new_k, new_v) in zip(self.layers, other.layers, strict=True):
             k[rows], v[rows] = new_k, new_v
+        if self.ids is not None and other.ids is not None:
+            self.ids[rows] = other.ids
 
     def resized(self, batch_size: int) -> KVCache:
         """A copy with room for more sequences: these, then empty ones, `batch_size` in all."""
@@ -103,7 +111,7 @@ class KVCache:
         def grow(x: Tensor) -> Tensor:
             return torch.cat([x, x.new_zeros(batch_size - len(x), *x.shape[1:])])
 
-        return KVCache([(grow(k), grow(v)) for k, v in self.layers])
+        return KVCache([(grow(k), grow(v)) for k, v in self.layers], ids=None if self.ids is None else grow(self.ids))
 
 
 @dataclass

@@ -67,6 +67,7 @@ VARIANTS = {
     "original": {"positions": "sinusoidal", "norm_position": "post", "activation": "relu", "tie_embeddings": False},
     "modern": {
         "positions": "rotary", "activation": "relu2", "bias": False, "qk_norm": True, "value_embeddings": True,
+        "max_ngram": 3, "ngram_buckets": 50,
     },
     "bare": {"positions": "none", "activation": "gelu", "n_kv_heads": 1},
 }  # fmt: skip

@@ -70,8 +70,8 @@ class LlamaFormat(HFFormat):
 
     def write_config(self, config: ModelConfig) -> dict[str, Any] | None:
         c = config
-        options = (c.family, c.positions, c.norm, c.norm_position, c.activation, c.output_bias, c.value_embeddings)
-        if options != ("gpt", "rotary", "rmsnorm", "pre", "swiglu", False, False):
+        options = (c.family, c.positions, c.norm, c.norm_position, c.activation, c.output_bias)
+        if options != ("gpt", "rotary", "rmsnorm", "pre", "swiglu", False) or c.value_embeddings or c.max_ngram > 1:
             return None
         if c.qkv_bias and not c.bias and not c.qk_norm:
             model_type = "qwen2"
