@@ -19,7 +19,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from llmasos.errors import UserError, in_words, nearest
+from llmasos.errors import UserError, explain_out_of_memory, in_words, nearest
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,7 +31,7 @@ NOT_LISTS = (str, bytes, Mapping, set, frozenset)  # whose items are no list of 
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
-    """Check the arguments of every call of a function against its signature."""
+    """Check the arguments of every call of a function against its signature; what it raises is one sentence, too."""
     parameters = inspect.signature(function).parameters
 
     @functools.wraps(function)
@@ -41,7 +41,8 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
             if parameters[name].kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
                 bound.arguments[name] = convert(value, parameters[name].annotation, name)
         try:
-            return function(*bound.args, **bound.kwargs)
+            with explain_out_of_memory():
+                return function(*bound.args, **bound.kwargs)
         except UserError as error:
             error.args = (with_argument_names(str(error)), *error.args[1:])
             raise

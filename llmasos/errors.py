@@ -4,23 +4,58 @@ Where a user can do something wrong (a file that does not exist, a flag out of r
 raises `UserError` with one sentence: what was wrong (with the value), what was expected, and what to do. The commands
 print that sentence and exit with status 2. Any other exception is a bug in this library and keeps its traceback.
 
-Here are also the phrases that such sentences share: what a value is, and which name the user probably meant. And
+Here are also the phrases that such sentences share: what a value is, and which name the user probably meant; and what
+an error means that an allocator raises, anywhere (`explain_out_of_memory`). And
 `check_number` is the one place that decides what counts as a number: every size, rate and count that a user can give,
 in a flag, a file or an argument, passes through it.
 """
 
 import difflib
+import errno
 import math
 import operator
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+MEMORY_ERRORS = (
+    "allocate memory",
+    "out of memory",
+    "not enough memory",
+    "invalid buffer size",
+    "bad_alloc",
+    "can't start new thread",
+)  # parts of the messages; a thread needs memory for its stack
+MEMORY_ADVICE = "ask for less at once (fewer or shorter texts, smaller sizes), or close other programs"
 COMPARISONS = {"at least": operator.ge, "above": operator.gt, "at most": operator.le, "below": operator.lt}
 
 
 class UserError(ValueError):
     """A problem that the user can fix. The message says what was wrong, what was expected, and what to do."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is short. Python, the system, and torch on each device have their own.
+
+    >>> is_out_of_memory(RuntimeError("MPS backend out of memory")), is_out_of_memory(RuntimeError("size mismatch"))
+    (True, False)
+    """
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    is_other = isinstance(error, RuntimeError | ImportError)  # libraries are loaded into memory, too
+    return is_other and any(words in str(error) for words in MEMORY_ERRORS)
+
+
+@contextmanager
+def explain_out_of_memory(advice: Callable[[], str] = lambda: MEMORY_ADVICE) -> Iterator[None]:
+    """Turn an allocator's error in this block into a UserError with advice."""
+    try:
+        yield
+    except (MemoryError, OSError, RuntimeError, ImportError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(f"there is not enough memory: {advice()}.") from error
 
 
 def in_words(value: object) -> str:

@@ -19,7 +19,7 @@ from llmasos.cli.cli import ArgumentParser
 from llmasos.cli.option_flags import add_option_flags, options_of
 from llmasos.cli.terminal import Screen, note, typed_lines
 from llmasos.datasets import open_examples
-from llmasos.errors import UserError, check_number
+from llmasos.errors import UserError, check_number, explain_out_of_memory
 from llmasos.generation import SamplingOptions
 from llmasos.prompting import Conversation, Message, majority_vote
 from llmasos.serving.app import API_KEY_VARIABLE
@@ -163,10 +163,11 @@ class Chat:
                 if line in ("/quit", "/exit"):
                     return
                 try:
-                    if line.startswith("/"):
-                        self.run_command(line)
-                    elif line:
-                        self.respond(line)
+                    with explain_out_of_memory():
+                        if line.startswith("/"):
+                            self.run_command(line)
+                        elif line:
+                            self.respond(line)
                 except UserError as error:  # about this line only
                     note(str(error))
         except KeyboardInterrupt:

@@ -15,7 +15,7 @@ from llmasos import __version__
 from llmasos.arguments import WORDS
 from llmasos.cli.terminal import well_formed
 from llmasos.console import Output, OutputLost, say
-from llmasos.errors import UserError, nearest
+from llmasos.errors import MEMORY_ADVICE, UserError, is_out_of_memory, nearest
 from llmasos.settings import check_choice
 from llmasos.signals import Terminated, raise_on_signals
 
@@ -42,7 +42,9 @@ def run(command: Callable[[Sequence[str] | None], int | None], arguments: Sequen
             return fail(f"error: the output cannot be written ({error.strerror or error}); check where it goes.", 2)
         except (KeyboardInterrupt, Terminated) as error:
             return fail("stopped.", error.status if isinstance(error, Terminated) else 130)
-        except Exception:
+        except Exception as error:
+            if is_out_of_memory(error):
+                return fail(f"error: there is not enough memory: {MEMORY_ADVICE}.", 2)
             if not stop_request.is_set():
                 raise
             return fail("stopped.", stop_request.status)  # half-imported packages turn Ctrl-C into errors of their own

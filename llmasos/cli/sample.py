@@ -17,7 +17,7 @@ from llmasos.cli.option_flags import add_option_flags, options_of
 from llmasos.cli.terminal import Screen, note, typed_lines
 from llmasos.console import command
 from llmasos.datasets.text_io import read_blocks
-from llmasos.errors import UserError, check_number
+from llmasos.errors import UserError, check_number, explain_out_of_memory
 from llmasos.generation import BeamOptions, SamplingOptions, generate, stream
 from llmasos.hub import find_model_folder, load_pretrained
 from llmasos.models import Model
@@ -245,11 +245,12 @@ def read_prompts(writer: Writer | Responder, options: SamplingOptions | BeamOpti
     for number, line in enumerate(typed_lines()):
         if line.strip() == "/quit":
             return
-        try:  # a repeated prompt gets another text, but a repeated session gets the same texts
-            if isinstance(options, BeamOptions):
-                writer.write([line], options)
-            else:
-                writer.write([line], dataclasses.replace(options, seed=options.seed + number))
+        own = options  # a repeated prompt gets another text, but a repeated session gets the same texts
+        if isinstance(options, SamplingOptions):
+            own = dataclasses.replace(options, seed=options.seed + number)
+        try:
+            with explain_out_of_memory():
+                writer.write([line], own)
         except UserError as error:  # concerns this prompt only
             note(str(error))
         except KeyboardInterrupt:

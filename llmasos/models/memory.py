@@ -2,12 +2,11 @@
 
 A machine that runs out of memory swaps for an hour, or its system kills the process without a word. Both are avoided by
 a lower bound of what is needed, from the sizes alone. What passes this check may still fail (activations, other
-programs); then the error of the allocator becomes a sentence, too (`explain_out_of_memory`).
+programs); then the error of the allocator becomes a sentence, too (`errors.explain_out_of_memory`).
 """
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -17,7 +16,6 @@ from llmasos.models.config import ModelConfig
 from llmasos.models.flops import n_parameters_of, n_position_values
 
 BYTES = 4  # of a float32
-FULL = ("can't allocate memory", "out of memory", "not enough memory", "invalid buffer size")  # of RuntimeErrors
 
 
 def memory_limit(device: torch.device | str = "cpu") -> float:
@@ -76,18 +74,6 @@ def check_model_fits(config: ModelConfig, n_stored: int | None = None) -> None:
             f"a model with {sizes} has {n_values:,} weights, and its file holds {n_stored:,}: the config does not "
             "belong to these weights, or is damaged; fetch the folder again."
         )
-
-
-@contextmanager
-def explain_out_of_memory(advice: Callable[[], str]) -> Iterator[None]:
-    """Turn an allocator's error in this block into a UserError with advice. CPU, CUDA and MPS each have their own."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
-        is_full = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-        if not is_full and not any(words in str(error) for words in FULL):
-            raise
-        raise UserError(f"there is not enough memory: {advice()}.") from error
 
 
 def gibibytes(n_bytes: float) -> str:

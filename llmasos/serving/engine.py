@@ -42,7 +42,7 @@ from llmasos.generation.stop_strings import SequenceStream
 from llmasos.models import Model
 from llmasos.nn import eval_mode
 from llmasos.serving.metrics import Metrics
-from llmasos.serving.requests import GeneratedToken, GenerationRequest, QueueFull, RequestFailed, ShuttingDown
+from llmasos.serving.requests import GeneratedToken, GenerationRequest, QueueFull, ShuttingDown, failure
 from llmasos.tokenizers.tokenizer import Tokenizer
 
 Result = TypeVar("Result")
@@ -295,7 +295,7 @@ class Engine:
         if not isinstance(error, UserError):
             logging.getLogger(__name__).error("a step of the batch failed", exc_info=error)
         for request in self._running():
-            request.fail(RequestFailed(f"the forward pass failed: {error}."))
+            request.fail(failure(error))
         self._new_batch()
 
     def _run_job(self) -> None:
@@ -354,7 +354,7 @@ class Engine:
             try:
                 self._batch.add(request)
             except Exception as error:  # there is no memory for another slot
-                request.fail(RequestFailed(f"the forward pass failed: {error}."))
+                request.fail(failure(error))
                 raise
             self.metrics.queue_seconds.observe(now - request.submitted)
             self.metrics.prompt_tokens.add(request.n_prompt_tokens)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from llmasos.errors import UserError
+from llmasos.errors import UserError, is_out_of_memory
 from llmasos.generation import SequenceState
 from llmasos.generation.stop_strings import SequenceStream
 
@@ -29,6 +29,11 @@ class ShuttingDown(UserError):
 
 class RequestFailed(RuntimeError):
     """The forward pass failed; the message says why."""
+
+
+def failure(error: Exception) -> Exception:
+    """What ends the requests of a batch whose step has raised an error."""
+    return error if is_out_of_memory(error) else RequestFailed(f"the forward pass failed: {error}.")
 
 
 class GeneratedToken(NamedTuple):

@@ -24,9 +24,9 @@ import torch
 from torch import nn
 
 from llmasos.console import Say, say, track
-from llmasos.errors import UserError
+from llmasos.errors import UserError, explain_out_of_memory
 from llmasos.models import Model
-from llmasos.models.memory import check_fits, explain_out_of_memory
+from llmasos.models.memory import check_fits
 from llmasos.objectives import Batch, Objective
 from llmasos.signals import stop_requests
 from llmasos.training.checkpoints import (

@@ -467,7 +467,7 @@ def test_a_failure_in_mid_stream_is_an_event_and_the_end(gpt, monkeypatch):
     def sample(self):
         if len(self.sequences[0].ids) == 3:
             on_its_way.wait(60)
-            raise RuntimeError("out of memory")
+            raise RuntimeError("a kernel failed")
         return original(self)
 
     on_its_way, original = threading.Event(), type(gpt.engine._batch).sample

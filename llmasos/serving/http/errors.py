@@ -11,7 +11,7 @@ import uuid
 from http import HTTPStatus
 from typing import Any
 
-from llmasos.errors import UserError
+from llmasos.errors import MEMORY_ADVICE, UserError, is_out_of_memory
 from llmasos.serving.requests import QueueFull, RequestFailed, ShuttingDown
 
 TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
@@ -68,6 +68,8 @@ def as_request_error(error: Exception) -> RequestError:
         return RequestError(str(error), None, 429, "queue_full", retry_after(error.retry_after))
     if isinstance(error, ShuttingDown):
         return RequestError(str(error), None, 503, "shutting_down", retry_after(RESTART_SECONDS))
+    if is_out_of_memory(error):
+        return RequestError(f"there is not enough memory: {MEMORY_ADVICE}.", None, 503, "out_of_memory")
     if isinstance(error, UserError):
         return RequestError(str(error))
     if isinstance(error, RequestFailed):

@@ -171,7 +171,7 @@ class HTTPServer(ThreadingMixIn, WSGIServer):
             if has_room:
                 super().process_request(connection, client_address)
                 return
-        except RuntimeError:  # the system has no more threads
+        except (RuntimeError, MemoryError):  # the system has no more threads, or no memory for one
             self._forget(connection)
         self._reject(connection)
 
