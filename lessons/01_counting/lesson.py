@@ -722,8 +722,8 @@ else:
 # %%
 story = val_stories[0]
 derivations = readings(story.text)
-choices, nats = derivations[0]
-print(len(derivations), "way to tell it, with", len(choices), "decisions, probability e to the power of", -nats)
+way = derivations[0]
+print(len(derivations), "way to tell it, with", len(way.script), "decisions, probability e to the power of", -way.nats)
 print(f"story.information: {story.information:.3f} nats; story.nats: {story.nats:.3f}, since we know it is from val")
 
 words_of = [len(words(story.text)) + 1 for story in val_stories]  # with the line break at its end

@@ -5,19 +5,22 @@ import random
 from types import SimpleNamespace
 
 import pytest
+from storyworld_naive import search_naive
 
 from llmasos.datasets.storyworld import generate, splits, stories
 from llmasos.datasets.storyworld.chooser import Chooser, ForcedChooser
 from llmasos.datasets.storyworld.entropy import entropy, per_unit
-from llmasos.datasets.storyworld.proof import information, possible, readings
+from llmasos.datasets.storyworld.lines import parse_start
+from llmasos.datasets.storyworld.proof import information, readings, valid_prefix_length
 from llmasos.datasets.storyworld.story import tell
+from llmasos.datasets.storyworld.teller import Teller
 
 
 def test_each_story_has_exactly_one_reading_and_its_nats_are_that_readings():
     for story in [generate(11, index) for index in range(60)] + list(stories("val", 20)):
         results = readings(story.text)
         assert len(results) == 1, f"{len(results)} readings of: {story.text}"
-        assert results[0][1] == pytest.approx(story.information, abs=1e-9)
+        assert results[0].nats == pytest.approx(story.information, abs=1e-9)
 
 
 @pytest.mark.slow
@@ -34,24 +37,92 @@ def test_a_text_that_the_generator_cannot_produce_has_no_reading():
 
 
 def test_how_far_a_text_is_possible():
-    for story in [generate(11, index) for index in range(10)]:
-        assert possible(story.text) == len(story.text)
+    for story in [generate(11, index) for index in range(3)]:
+        assert valid_prefix_length(story.text) == len(story.text)
+        for n in range(0, len(story.text), 41):
+            assert valid_prefix_length(story.text[:n]) == n
         beginning = " ".join(story.sentences[:3])
-        assert possible(beginning) == len(beginning)
-        assert possible(beginning + " And then they slept.") in (len(beginning), len(beginning) + 1)  # with the space
-        assert possible(beginning.replace(story.combination[0], "Zoltan")) < len(story.sentences[0])
-        assert possible(story.text + " The end.") == len(story.text)
-    assert possible("") == 0
+        assert valid_prefix_length(beginning + " Zoltan slept.") == len(beginning) + 1  # with the space
+        assert valid_prefix_length(beginning + "\nThen") == len(beginning)
+        assert valid_prefix_length(beginning.replace(story.combination[0], "Zoltan")) < len(story.sentences[0])
+        assert valid_prefix_length(story.text + " The end.") == len(story.text)
+    assert valid_prefix_length("") == 0
+    assert valid_prefix_length("Oscar lives") == len("Oscar live")  # as in "Oscar lived"
+
+
+def damaged(text: str, rng: random.Random) -> str:
+    """Return a text with a word replaced, two words swapped, the end cut off, or another text's words at its end."""
+    words = text.split()
+    i, j = rng.randrange(len(words)), rng.randrange(len(words))
+    fate = rng.randrange(4)
+    if fate == 0:
+        words[i] = words[j]
+    elif fate == 1:
+        words[i], words[j] = words[j], words[i]
+    elif fate == 2:
+        return text[: rng.randrange(len(text))]
+    else:
+        words[i:] = generate(5, rng.randrange(99)).text.split()[i:]
+    return " ".join(words)
+
+
+def check_against_naive(n: int, seed: int) -> None:
+    rng = random.Random(seed)
+    for story in (generate(seed, index) for index in range(n)):
+        for text in (story.text, damaged(story.text, rng)):
+            expected_readings, expected_length = search_naive(text)
+            assert sorted((way.script, way.nats) for way in readings(text)) == sorted(expected_readings), text
+            assert valid_prefix_length(text) == expected_length, text
+
+
+def test_the_search_finds_what_the_naive_search_finds():
+    check_against_naive(4, seed=20)
+
+
+@pytest.mark.slow
+def test_the_search_finds_what_the_naive_search_finds_in_many_texts():
+    check_against_naive(200, seed=21)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_sentence_begins_as_its_plot_states(seed, monkeypatch):
+    """`Teller.begins` is a promise of the plot that the search relies on."""
+    checked = []
+
+    def begins(teller, *starts):
+        teller.promised = starts
+
+    def add(teller, line, pronoun, sentence, original=Teller.add):
+        if starts := vars(teller).pop("promised", ()):
+            checked.append(sentence)
+            assert any(sentence.startswith(parse_start(start).english(teller.roles)) for start in starts), sentence
+        original(teller, line, pronoun, sentence)
+
+    monkeypatch.setattr(Teller, "begins", begins)
+    monkeypatch.setattr(Teller, "add", add)
+    for index in range(300):
+        generate(seed, index)
+    assert len(checked) > 30
 
 
 def test_the_proof_notices_a_second_reading_and_adds_the_probabilities():
-    def ambiguous(chooser, target):  # "ab" comes about as a+b and as ab+nothing
-        first = chooser.pick(["a", "ab", "c"], [1, 2, 1])
-        return SimpleNamespace(text=first + chooser.pick(["b", ""]))
+    def ambiguous(teller):  # "ab" comes about as a+b and as ab+nothing
+        first = teller.chooser.pick(["a", "ab", "c"], [1, 2, 1])
+        return SimpleNamespace(text=first + teller.chooser.pick(["b", ""]))
 
     assert len(readings("ab", ambiguous)) == 2
     assert information("ab", ambiguous) == pytest.approx(-math.log(1 / 4 * 1 / 2 + 1 / 2 * 1 / 2))
     assert information("c", ambiguous) == pytest.approx(-math.log(1 / 8))
+
+
+def test_lines_with_the_same_words_are_several_readings():
+    def rainy(teller):
+        for _ in range(2):
+            teller.say("Rain fell.\n Es regnete.\n Rain fell.\n Regen fiel.\n It snowed.\n Es schneite.\n")
+        return SimpleNamespace(text=" ".join(teller.sentences))
+
+    assert sorted(way.script for way in readings("Rain fell. Rain fell.", rainy)) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert information("Rain fell. It snowed.", rainy) == pytest.approx(-math.log(2 / 9))
 
 
 def test_a_chooser_draws_with_the_stated_probabilities():
@@ -67,7 +138,7 @@ def test_a_chooser_draws_with_the_stated_probabilities():
 def test_the_probabilities_of_all_stories_with_a_prefix_add_up_to_that_of_the_prefix():
     """Follow a story's decisions except the last three, then every branch: the probabilities must sum to one."""
     for index in range(8):
-        reading, _ = readings(generate(12, index).text)[0]
+        reading = readings(generate(12, index).text)[0].script
         beginning = reading[:-3]
         prefix = ForcedChooser(beginning)
         prefix_nats = []
@@ -79,11 +150,11 @@ def test_the_probabilities_of_all_stories_with_a_prefix_add_up_to_that_of_the_pr
             return original(n, weights)
 
         prefix._pick = counted
-        tell(prefix)
+        tell(Teller(prefix))
         total, unexplored = 0.0, [beginning]
         while unexplored:
             chooser = ForcedChooser(unexplored.pop())
-            tell(chooser)
+            tell(Teller(chooser))
             total += math.exp(prefix_nats[0] - chooser.nats)
             unexplored += chooser.open
         assert total == pytest.approx(1.0)

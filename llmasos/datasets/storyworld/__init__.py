@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from llmasos.datasets.storyworld.chooser import Chooser
 from llmasos.datasets.storyworld.splits import SPLITS
 from llmasos.datasets.storyworld.story import Question, Story, tell
+from llmasos.datasets.storyworld.teller import Teller
 from llmasos.errors import UserError
 
 __all__ = ["DEFAULT_SIZES", "Question", "Story", "generate", "stories"]
@@ -25,7 +26,7 @@ DEFAULT_SIZES = {"train": 12_000, "val": 500}
 
 def generate(seed: int, index: int) -> Story:
     """Return story number `index` of the corpus `seed`, whatever its split."""
-    story = tell(Chooser(seed, index))
+    story = tell(Teller(Chooser(seed, index)))
     assert story is not None  # only a split can rule out a story
     return story
 
@@ -47,7 +48,7 @@ def stories(split: str, n: int, seed: int = 0) -> Iterator[Story]:
         raise UserError(f"The number of stories is {n}, but it must be 0 or more; pass a larger n.")
     index = 0
     while n > 0:
-        story = tell(Chooser(seed, index), split=split)
+        story = tell(Teller(Chooser(seed, index)), split)
         if story is not None:
             yield story
             n -= 1

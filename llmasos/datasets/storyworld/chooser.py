@@ -63,3 +63,7 @@ class ForcedChooser(Chooser):
         self.taken.append(i)
         self.nats += math.log(n) if weights is None else math.log(sum(weights) / weights[i])
         return i
+
+    def skip_to(self, taken: Sequence[int], nats: float) -> None:
+        """Take the decisions that are already known, all at once; `nats` is the information up to there."""
+        self.taken, self.nats = list(taken), nats

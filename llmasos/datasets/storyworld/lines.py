@@ -49,10 +49,8 @@ class Slot:
         self.role, _, self.tag = words[-1].partition(".")  # "{hero.child}" is the entity in the hero's tag "child"
         self.determiner = words[0] if len(words) > 1 else ""
         self.adjective = words[1] if len(words) > 2 else ""
-
-    def roles(self) -> tuple[str, ...]:
-        """Return the roles whose words the slot shows, in the order of the text (an adjective need not be a role)."""
-        return (self.adjective, self.role) if self.adjective else (self.role,)
+        # whose words the slot shows, in the order of the text (an adjective need not be a role)
+        self.roles = (self.adjective, self.role) if self.adjective else (self.role,)
 
     def _entity(self, cast: Cast) -> Entity:
         return cast[self.role].tags[self.tag] if self.tag else cast[self.role]
@@ -172,3 +170,9 @@ def parse_block(block: str) -> tuple[tuple[Line, ...], ...]:
 def parse_blocks(blocks: tuple[str, ...]) -> tuple[tuple[Line, ...], ...]:
     """Return the rows of several blocks together."""
     return tuple(row for block in blocks for row in parse_block(block))
+
+
+@cache
+def parse_start(english_source: str) -> Line:
+    """Return the beginning of a sentence in English as a line."""
+    return Line(english_source, "")

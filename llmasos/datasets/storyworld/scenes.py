@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+
+from llmasos.datasets.storyworld.entities import Word
 from llmasos.datasets.storyworld.people import CHILDREN, OTHERS, TRAITS
 from llmasos.datasets.storyworld.places import DAYS, HOMES, TIMES, WEATHER
 from llmasos.datasets.storyworld.teller import Teller
@@ -38,7 +41,12 @@ def opening(t: Teller) -> None:
 
 def plan_day(t: Teller, weather: str = " ".join(WEATHER), time: str = " ".join(TIMES)) -> None:
     """Let `{day}` be drawn from these types of weather and times of day."""
-    t.plan("day", [DAYS[w, hour] for w in weather.split() for hour in time.split()])
+    t.plan("day", _days(weather, time))
+
+
+@cache
+def _days(weather: str, time: str) -> list[Word]:
+    return [DAYS[w, hour] for w in weather.split() for hour in time.split()]
 
 
 def plan_friend(t: Teller) -> None:

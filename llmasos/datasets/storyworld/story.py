@@ -1,6 +1,6 @@
 """A story as an object: its text, its information, and everything that is derived from it.
 
-`tell(chooser)` is the generator. `Story` keeps the lines and the cast, so that the German version, the questions and
+`tell(teller)` is the generator. `Story` keeps the lines and the cast, so that the German version, the questions and
 the other derived data are made from the same story when they are needed.
 """
 
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from llmasos.datasets.storyworld import scenes, splits
-from llmasos.datasets.storyworld.chooser import Chooser
 from llmasos.datasets.storyworld.lines import Cast, Line
 from llmasos.datasets.storyworld.plots import PLOTS
 from llmasos.datasets.storyworld.plots.plot import Plot
@@ -120,17 +119,15 @@ def combination(teller: Teller, plot: Plot) -> tuple[str, str, str]:
     return teller.roles["hero"].en, plot.name, teller.roles["thing"].en
 
 
-def tell(chooser: Chooser, target: str | None = None, split: str | None = None) -> Story | None:
-    """Tell one story with the decisions of `chooser`.
+def tell(teller: Teller, split: str | None = None) -> Story | None:
+    """Tell one story.
 
     Args:
-        chooser: decides.
-        target: stop with `Mismatch` when the text differs from it (for the proof).
+        teller: with a chooser that makes the decisions.
         split: return None as soon as it is clear that the story belongs to another split.
     """
-    teller = Teller(chooser, target)
     scenes.opening(teller)
-    plot = chooser.pick(PLOTS)
+    plot = teller.chooser.pick(PLOTS)
     teller.plan("thing", plot.things)
 
     def check_split() -> None:

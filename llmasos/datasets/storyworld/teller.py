@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from llmasos.datasets.storyworld.chooser import Chooser
 from llmasos.datasets.storyworld.entities import Entity, Noun, Place
-from llmasos.datasets.storyworld.lines import Cast, Line, parse_blocks
+from llmasos.datasets.storyworld.lines import Cast, Line, Slot, parse_blocks
 from llmasos.datasets.storyworld.places import PLACES
 
 
@@ -20,28 +20,20 @@ class Impossible(Exception):
     """A plot tried something that the world does not allow. This is always a bug in the plot."""
 
 
-class Mismatch(Exception):
-    """The story is no longer a prefix of the text that the proof searches for.
-
-    Its argument is the number of matching characters, counted in whole pieces of a sentence.
-    """
-
-
 class Teller:
     """The state of one story while it is told."""
 
-    def __init__(self, chooser: Chooser, target: str | None = None):
-        """Start a story; with a target, stop with `Mismatch` as soon as the text differs from it (for the proof)."""
+    def __init__(self, chooser: Chooser):
+        """Start a story."""
         self.chooser = chooser
         self.roles: Cast = {}
         self.planned: dict[str, Sequence[Entity]] = {}  # roles not drawn yet, with their options
         self.lines: list[tuple[Line, bool]] = []  # each with whether it has "he" or "she" for the hero's name
         self.sentences: list[str] = []
-        self._hero_is_topic, self._since_name = False, 0
+        self.hero_is_topic, self._since_name = False, 0
         self.days_passed = False  # whether the story has left its first day
         self.where: dict[str, str] = {"hero": "home"}  # role → key of its place, or the role of its holder
         self._watchers: dict[str, Callable[[], None]] = {}
-        self._target, self._length = target, 0
 
     # ---- decisions -------------------------------------------------------------------------------------------------
     def plan(self, role: str, options: Sequence[Entity]) -> None:
@@ -82,28 +74,37 @@ class Teller:
         return self.roles["day"].tags["weather"] if "day" in self.roles else ""
 
     # ---- sentences -------------------------------------------------------------------------------------------------
+    def begins(self, *starts: str) -> None:
+        """State how the next sentence may begin, in English.
+
+        This changes no story. It belongs before decisions that are taken earlier than the text reaches them: the search
+        for the ways to tell a text (`matching.py`) then gives up at once instead of trying all their options.
+        """
+
     def say(self, *blocks: str) -> None:
         """Add one row of all `blocks`, drawn uniformly, with one of its alternatives."""
         rows = parse_blocks(blocks)
         row = rows[0] if len(rows) == 1 else self.chooser.pick(rows)
         line = row[0] if len(row) == 1 else self.chooser.pick(row)
-        pronoun = line.topical and self._hero_is_topic
+        pronoun = line.topical and self.hero_is_topic
         pieces = []
         for part in line.flat:
             if part.__class__ is not str:
-                if self.planned:
-                    for role in part.roles():
-                        if role in self.planned:
-                            self.resolve(role)
+                for role in self.undrawn(part):
+                    self.resolve(role)
                 part = part.english(self.roles, pronoun)
             pieces.append(part)
-            if self._target is not None:
-                self._compare(part)
+        self.add(line, pronoun, "".join(pieces))
+
+    def undrawn(self, slot: Slot) -> list[str]:
+        """Return the roles that have to be drawn before the slot has words, in this order."""
+        return [role for role in slot.roles if role in self.planned] if self.planned else []
+
+    def add(self, line: Line, pronoun: bool, sentence: str) -> None:
+        """Add a sentence: the English of a line, with or without a pronoun for the hero's name."""
         self.lines.append((line, pronoun))
         self._update_topic(line, pronoun)
-        self.sentences.append("".join(pieces))
-        if self._target is not None and self._length < len(self._target):
-            self._compare(" ")
+        self.sentences.append(sentence)
 
     def _update_topic(self, line: Line, pronoun: bool) -> None:
         """Decide whether the next sentence may call the hero "he" or "she".
@@ -111,19 +112,14 @@ class Teller:
         It may if this one mentions the hero, names nobody else to whom the pronoun could refer, and the name is near.
         """
         if "hero" not in line.roles:
-            self._hero_is_topic = False
+            self.hero_is_topic = False
             return
         named = line.names_hero or (line.topical and not pronoun)
         self._since_name = 0 if named else self._since_name + 1
         hero = self.roles["hero"]
         rivals = (self.roles.get(role) for role in line.roles if role != "hero")
         unique = not any(isinstance(other, Noun) and other.pronoun == hero.pronoun for other in rivals)
-        self._hero_is_topic = unique and self._since_name < 3
-
-    def _compare(self, text: str) -> None:
-        if not self._target.startswith(text, self._length):
-            raise Mismatch(self._length)
-        self._length += len(text)
+        self.hero_is_topic = unique and self._since_name < 3
 
     def maybe(self, block: str, probability: float = 0.5) -> bool:
         """Add one of the lines of `block` with this probability; return whether it was added."""
@@ -145,7 +141,7 @@ class Teller:
 
     def pass_time(self) -> None:
         """Let days pass: the story is no longer about a single day."""
-        self._hero_is_topic, self._since_name = False, 0
+        self.hero_is_topic, self._since_name = False, 0
         self.days_passed = True
 
     def move(self, role: str, place: str | Place) -> None:

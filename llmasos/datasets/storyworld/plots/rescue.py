@@ -27,6 +27,7 @@ NAMES = [Word(name, name) for name in "Pip Button Snow Captain Pepper Major Clou
 def tell(t: Teller) -> str:
     scenes.plan_day(t)
     t.plan("place", [PLACES[key] for key in ("forest", "meadow", "bridge", "hill", "garden", "lake")])
+    t.begins("{Day} {he}", "{Day} {a thing}")
     wings = t.resolve("thing").tags["wings"]
     t.say(
         """

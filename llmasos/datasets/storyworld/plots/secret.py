@@ -8,6 +8,7 @@ from llmasos.datasets.storyworld.teller import Teller
 
 def tell(t: Teller) -> str:
     scenes.plan_day(t, "sunny warm foggy rainy", "morning afternoon")
+    t.begins("{Day} {he}")
     t.plan("place", [PLACES[key] for key in t.resolve("thing").tags["places"].split()])
     t.say(
         """

@@ -10,6 +10,7 @@ from llmasos.datasets.storyworld.teller import Teller
 def tell(t: Teller) -> str:
     t.plan("giver", FAMILY)
     t.plan("look", phrases.LOOKS)
+    t.begins("{He} wanted nothing", "In the", "{Giver} had")
     rides = t.resolve("thing").tags["how"] == "ride"
     t.say(
         """

@@ -1,0 +1,229 @@
+"""The search for every way to tell a text: the generator's decisions, restricted to those that fit the text.
+
+The generator is a program with choices, and a text is told by some sequence of them. The search visits all sequences
+whose words are those of the text, by two means that make it fast and lose nothing:
+
+- **A sentence is matched as a whole.** `MatchingTeller.say` compares every row and alternative with the text, draws
+  only entities whose words fit, and keeps the complete matches: nearly always one or none.
+- **A branch does not start over.** A plot is a function, so each option of a decision calls it again from its start.
+  But the sentences up to that decision are known, and are repeated without a comparison.
+
+With a `goal`, the text is only the beginning of a story. Each way to tell it continues until the words beyond it reach
+the goal, and ends there; whatever is decided later is thereby summed over.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from os.path import commonprefix
+from typing import Any, NamedTuple
+
+from llmasos.datasets.storyworld.chooser import ForcedChooser
+from llmasos.datasets.storyworld.entities import Entity
+from llmasos.datasets.storyworld.lines import Cast, Line, Slot, parse_blocks, parse_start
+from llmasos.datasets.storyworld.teller import Teller
+
+Goal = Callable[
+    [str, bool], bool
+]  # (what is told beyond the target, whether a sentence ends with it) → whether to stop
+Picks = tuple[tuple[int, int], ...]  # decisions within a sentence, each (number of the option, how many there are)
+
+
+class Mismatch(Exception):
+    """No sentence continues the story as the text does, or every one that does has reached the goal."""
+
+
+class Way(NamedTuple):
+    """One way to tell a text.
+
+    Attributes:
+        script: the decisions, as numbers of options.
+        nats: -log of its probability.
+        story: what was told; None if it ended at the goal.
+        beyond: the text after the target, with which the goal was reached.
+    """
+
+    script: tuple[int, ...]
+    nats: float
+    story: Any
+    beyond: str = ""
+
+
+class Sentence(NamedTuple):
+    """A sentence that fits the text.
+
+    Attributes:
+        line, pronoun, text: what is told, whether with "he" or "she" for the hero's name, and its English.
+        drawn: the roles first named in it, with their entities.
+        script, nats: all decisions of the story up to its end, and their information.
+        end: how many characters of the story are then told.
+    """
+
+    line: Line
+    pronoun: bool
+    text: str
+    drawn: Cast
+    script: tuple[int, ...]
+    nats: float
+    end: int
+
+
+class MatchingTeller(Teller):
+    """Tells the sentences of a text.
+
+    Args:
+        chooser: decides what is not said: which plot, which branch.
+        target: the text.
+        known: the first sentences, matched in an earlier branch.
+        goal: where to stop beyond the target; None = the story must end with it.
+
+    Attributes:
+        alternatives: (script, known) of the branches that `say` has not taken.
+        ways: those that ended at the goal.
+        furthest: the number of characters of the target that could be told.
+    """
+
+    chooser: ForcedChooser
+
+    def __init__(self, chooser: ForcedChooser, target: str, known: Sequence[Sentence] = (), goal: Goal | None = None):
+        super().__init__(chooser)
+        self.target, self.goal = target, goal
+        self.known = list(known)
+        self.alternatives: list[tuple[tuple[int, ...], list[Sentence]]] = []
+        self.ways: list[Way] = []
+        self.furthest = min(known[-1].end, len(target)) if known else 0
+        self._first: dict[str, list[Entity]] = {}  # role → who can play it, where the next sentence begins with it
+
+    def say(self, *blocks: str) -> None:
+        """Add the first sentence that fits the text. Raises Mismatch if there is none."""
+        number = len(self.sentences)
+        if number == len(self.known):
+            fitting = list(self._fitting(parse_blocks(blocks)))
+            if not fitting:
+                raise Mismatch
+            self.alternatives += ((other.script, [*self.known, other]) for other in fitting[1:])
+            self.known.append(fitting[0])
+        sentence = self.known[number]
+        self.chooser.skip_to(sentence.script, sentence.nats)
+        for role, entity in sentence.drawn.items():
+            del self.planned[role]
+            self.roles[role] = entity
+        self.add(sentence.line, sentence.pronoun, sentence.text)
+
+    def known_before(self, script: tuple[int, ...]) -> list[Sentence]:
+        """Return the sentences that were told before the last decision of a script."""
+        return [sentence for sentence in self.known if len(sentence.script) < len(script)]
+
+    def begins(self, *starts: str) -> None:
+        """Raise Mismatch unless the text continues with one of these beginnings of a sentence."""
+        if len(self.sentences) == len(self.known):
+            fitting = list(self._fitting([(parse_start(start),) for start in starts], whole=False))
+            if not fitting:
+                raise Mismatch
+            for role in set.intersection(*({*sentence.drawn} for sentence in fitting)):
+                self._first[role] = [sentence.drawn[role] for sentence in fitting]
+
+    def resolve(self, role: str) -> Entity:
+        """Return the entity that plays `role`; of one with which the next sentence begins, only those that fit."""
+        options, first_branch = self.planned.get(role), len(self.chooser.open)
+        entity = super().resolve(role)
+        if options and role in self._first:
+            branches = self.chooser.open[first_branch:]
+            self.chooser.open[first_branch:] = [s for s in branches if options[s[-1]] in self._first[role]]
+            if entity not in self._first[role]:
+                raise Mismatch
+        return entity
+
+    def _fitting(self, rows: Sequence[Sequence[Line]], whole: bool = True) -> Iterator[Sentence]:
+        """Yield each way to tell one of these lines at this point of the text; not `whole`: only their beginnings."""
+        length = self.known[-1].end if self.known else 0
+        space = " " if self.sentences else ""
+        if not self._fits(space, length) or (space and whole and self._at_goal(length + 1, space, ())):
+            return
+        length += len(space)
+        for i, row in enumerate(rows):
+            for j, line in enumerate(row):
+                first = line.flat[0]
+                if first.__class__ is not str or self._fits(first, length):
+                    picks: Picks = ((i, len(rows)),) if len(rows) > 1 else ()
+                    picks += ((j, len(row)),) if len(row) > 1 else ()
+                    pronoun = line.topical and self.hero_is_topic
+                    yield from self._match(line, pronoun, whole, length, space, picks)
+
+    def _match(
+        self,
+        line: Line,
+        pronoun: bool,
+        whole: bool,
+        length: int,
+        text: str,
+        picks: Picks,
+        first: int = 0,
+        drawn: Cast | None = None,
+    ) -> Iterator[Sentence]:
+        """Yield each way to tell a line after `text`, from part number `first` on; the roles in `drawn` are new."""
+        drawn = drawn or {}
+        cast = {**self.roles, **drawn} if drawn else self.roles
+        for number in range(first, len(line.flat)):
+            part = line.flat[number]
+            if part.__class__ is not str:
+                undrawn = [role for role in part.roles if role in self.planned and role not in drawn]
+                if undrawn:
+                    role, options = undrawn[0], self.planned[undrawn[0]]
+                    words = None  # of the slot for each option; unknown as long as another role has to be drawn, too
+                    if len(undrawn) == 1:
+                        words = words_of(part, role, tuple(options), *(cast[r] for r in part.roles if r in cast))
+                    for i, entity in enumerate(options):
+                        if words is None or self._fits(words[i], length):
+                            now_drawn = {**drawn, role: entity}
+                            now_picked = (*picks, (i, len(options)))
+                            yield from self._match(line, pronoun, whole, length, text, now_picked, number, now_drawn)
+                    return
+                part = part.english(cast, pronoun)
+            if not self._fits(part, length):
+                return
+            length, text = length + len(part), text + part
+            if length >= len(self.target) and whole and self._at_goal(length, text, picks):
+                return
+        if not (whole and self._at_goal(length, text, picks, True)):
+            yield Sentence(line, pronoun, text.removeprefix(" "), drawn, *self._decided(picks), length)
+
+    def _fits(self, piece: str, length: int) -> bool:
+        """Whether the next piece of the story can be this one, after `length` characters; notes how far it agrees."""
+        target = self.target
+        if target.startswith(piece, length):
+            self.furthest = max(self.furthest, length + len(piece))
+            return True
+        if length >= len(target):
+            return self.goal is not None
+        seen = self.furthest - length + 1  # only a piece that agrees for longer than any before is news
+        if target.startswith(piece[:seen], length):
+            self.furthest = length + len(commonprefix((piece, target[length:])))
+        return self.goal is not None and piece.startswith(target[length:])
+
+    def _at_goal(self, length: int, text: str, picks: Picks, sentence_ends: bool = False) -> bool:
+        """Whether the goal is reached after `length` characters, of which `text` are the last; if so, note the way."""
+        if self.goal is None or length < len(self.target):
+            return False
+        n_beyond = length - len(self.target)
+        told = text if n_beyond <= len(text) else " ".join(self.sentences) + text
+        beyond = told[len(told) - n_beyond :]
+        if not self.goal(beyond, sentence_ends):
+            return False
+        self.ways.append(Way(*self._decided(picks), None, beyond))
+        return True
+
+    def _decided(self, picks: Picks) -> tuple[tuple[int, ...], float]:
+        """Return the script and the nats of the story so far with these decisions after them."""
+        nats = self.chooser.nats
+        for _, n in picks:
+            nats += math.log(n)
+        return (*self.chooser.taken, *(number for number, _ in picks)), nats
+
+
+@cache
+def words_of(slot: Slot, role: str, options: tuple[Entity, ...], other: Entity = None) -> list[str]:
+    """Return the English of a slot for each entity that may play a role of it, where `other` plays the other role."""
+    return [slot.english({**dict.fromkeys(slot.roles, other), role: entity}) for entity in options]
