@@ -19,6 +19,7 @@ COMMANDS = {  # name → (module, what it does)
     "serve": ("llmasos.cli.serve", "serve models over HTTP, OpenAI-compatible, with a web page"),
     "models": ("llmasos.cli.models", "list the models you can use, here and for download"),
     "export": ("llmasos.cli.export", "export a trained model in the Hugging Face format"),
+    "clean": ("llmasos.cli.clean", "clean a corpus: duplicates, boilerplate, languages, personal data"),
     "plan": ("llmasos.cli.plan", "plan a training run or a server: FLOPs, time, memory, cost"),
     "quantize": ("llmasos.tools.quantize", "compare int8 with float weights: memory, speed, quality"),
     "doctor": ("llmasos.tools.doctor", "check this machine and explain how to fix problems"),

@@ -1,0 +1,42 @@
+"""`python -m llmasos clean IN OUT`: remove duplicates, boilerplate, personal data and foreign text from a corpus."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from llmasos.cli.cli import ArgumentParser
+from llmasos.console import command, say
+from llmasos.datasets.cleaning import CleaningSettings, clean
+from llmasos.datasets.cleaning.pipeline import write_report
+from llmasos.errors import UserError
+from llmasos.settings import add_flag
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Clean a corpus and print what was dropped. Returns the exit status."""
+    parser = ArgumentParser(
+        prog="python -m llmasos clean",
+        description="Clean a corpus: drop duplicates, boilerplate, short and foreign documents, mask personal data; "
+        "report what was dropped and why. The input is not changed.",
+    )
+    parser.add_argument(
+        "source", metavar="IN", help="a dataset's name, a file (.txt, .jsonl, .csv, also .gz) or a folder"
+    )
+    parser.add_argument("output", metavar="OUT", help="a new file, .jsonl or .txt")
+    for field in dataclasses.fields(CleaningSettings):
+        add_flag(parser, field, None if field.default == "" else field.default)
+    parser.add_argument("--processes", type=int, metavar="N", help="that share the work (default: one per core)")
+    parser.add_argument("--report", metavar="FILE", help="also write the report to this new file, as JSON")
+    args = parser.parse_args(arguments)
+    names = {field.name for field in dataclasses.fields(CleaningSettings)}
+    settings = CleaningSettings(**{name: value for name, value in vars(args).items() if name in names})
+    if args.processes is not None and not 1 <= args.processes <= 1024:
+        raise UserError(f"--processes is {args.processes}; it must be between 1 and 1,024.")
+    if args.report and Path(args.report).exists():
+        raise UserError(f"--report {args.report} exists already; choose another name, so that it is not lost.")
+    report = clean(args.source, args.output, settings, args.processes)
+    if args.report:
+        write_report(report, Path(args.report))
+    say(str(report))
+    say(f"Next: {command('train', '--data', args.output)}")
+    return 0

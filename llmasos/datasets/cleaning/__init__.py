@@ -1,0 +1,21 @@
+"""Cleaning text before training: duplicates, boilerplate, foreign languages, noise, personal data.
+
+    from llmasos.datasets.cleaning import CleaningSettings, clean
+
+    report = clean("crawl.jsonl", "clean.jsonl", CleaningSettings(languages="en,de"))
+    print(report)
+
+| rule | drops or changes |
+|---|---|
+| `boilerplate.py` | lines that stand in many documents ("Subscribe to our newsletter") |
+| `pii.py` | mail addresses, phone, card and account numbers, street addresses: masked, or the document dropped |
+| `trigrams.py` | documents in another language, and with a reference text those that are unlike it |
+| `duplicates.py` | documents that occur before, exactly or nearly (MinHash) |
+
+`pipeline.py` puts them together: a corpus may be larger than the memory, several processes share the work, and the
+result does not depend on how many.
+"""
+
+from llmasos.datasets.cleaning.pipeline import CleaningSettings, Report, clean
+
+__all__ = ["CleaningSettings", "Report", "clean"]

@@ -1,0 +1,113 @@
+"""Duplicates, exact and near: MinHash signatures, and bands of them to find similar ones without comparing all pairs.
+
+The similarity of two texts is that of their sets of shingles A and B, every five successive words (Broder 1997):
+
+    J = |A ∩ B| / |A ∪ B|
+
+A random order of all shingles has the same first element in both sets with probability J. So of k = 64 such orders, a
+text's k first elements are its *signature*, and the share of equal ones in two signatures is an estimate of J with a
+standard deviation of √(J·(1 − J)/k), at most 0.06. An order is a random hash function, its first element the minimum.
+
+Comparing all pairs takes too long. A signature is cut into b = 16 bands of r = 4; only texts with an equal band are
+compared (Indyk & Motwani 1998). They have one with the probability 1 − (1 − Jʳ)ᵇ: 0.9998 for J = 0.8, and 0.03 for 0.2.
+"""
+
+import re
+import zlib
+from collections.abc import Sequence
+from functools import lru_cache
+from hashlib import blake2b
+
+import numpy as np
+
+SHINGLE = 5  # words
+BANDS, ROWS = 16, 4
+SIGNATURE = BANDS * ROWS
+SLICE = 1 << 20  # characters of a long text that are looked at together
+
+_rng = np.random.default_rng(20)  # any seed; a fixed one, so that a corpus is always cleaned in the same way
+FACTORS = _rng.integers(0, 2**63, SIGNATURE, dtype=np.uint64) * np.uint64(2) + np.uint64(1)  # odd
+OFFSETS = _rng.integers(0, 2**63, SIGNATURE, dtype=np.uint64)
+MIXERS = _rng.integers(0, 2**63, SHINGLE, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+
+_words = re.compile(r"\w+")
+
+
+def exact_key(text: str) -> int:
+    """64 bits that two texts share if they differ in nothing but case and white space."""
+    normal = " ".join(text.casefold().split())
+    return int.from_bytes(blake2b(normal.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+
+
+@lru_cache(maxsize=1 << 17)
+def word_hash(word: str) -> int:
+    """32 bits of a word; most words of a text are frequent, so they are remembered."""
+    return zlib.crc32(word.encode("utf-8", "surrogatepass"))
+
+
+def shingle_hashes(words: Sequence[str]) -> np.ndarray:
+    """One 64-bit number for every five successive words, (S,) uint64; a shorter text is one shingle."""
+    hashes = np.fromiter(map(word_hash, words), np.uint64, len(words))
+    n = max(1, len(words) - SHINGLE + 1)
+    mixed = np.zeros(n, np.uint64)
+    for i in range(min(SHINGLE, len(words))):
+        mixed += (hashes[i : i + n] + np.uint64(i)) * MIXERS[i]  # modulo 2⁶⁴
+    return mixed
+
+
+def signature(text: str) -> np.ndarray:
+    """The MinHash signature of a text, (64,) uint32: for each hash function, the smallest hash of its shingles.
+
+    The functions are x ↦ the upper half of a·x + b modulo 2⁶⁴ with a odd (Dietzfelbinger et al. 1997).
+    """
+    smallest = np.full(SIGNATURE, 2**32 - 1, np.uint64)
+    for start in range(0, max(1, len(text)), SLICE):
+        words = _words.findall(text[start : start + SLICE].casefold())
+        for first in range(0, len(words) or 1, 4096):  # in parts that stay in the processor's cache
+            shingles = shingle_hashes(words[first : first + 4096 + SHINGLE - 1])
+            hashes = (FACTORS[:, None] * shingles + OFFSETS[:, None]) >> np.uint64(32)  # (64, S)
+            np.minimum(smallest, hashes.min(axis=1), out=smallest)
+    return smallest.astype(np.uint32)
+
+
+def similarity(first: np.ndarray, second: np.ndarray) -> float:
+    """The estimate of J of two signatures: the share of equal values."""
+    return float((first == second).mean())
+
+
+def chance_to_be_compared(jaccard: float) -> float:
+    """The probability that two texts of this similarity have an equal band."""
+    return 1 - (1 - jaccard**ROWS) ** BANDS
+
+
+def find_exact(keys: np.ndarray) -> np.ndarray:
+    """Which of N texts have the key of an earlier one, (N,) bool."""
+    _, first = np.unique(keys, return_index=True)
+    is_duplicate = np.ones(len(keys), bool)
+    is_duplicate[first] = False
+    return is_duplicate
+
+
+def find_near(signatures: np.ndarray, threshold: float) -> np.ndarray:
+    """For each of N texts, the number of the earlier text that it is nearly equal to; -1 = none.
+
+    Texts are taken in their order, and each is compared with the first one of every bucket that it shares a band with.
+    So one text of a group of copies stays, and memory is that of one band at a time.
+
+    Args:
+        signatures: (N, 64) uint32; may be a memory map.
+        threshold: the similarity from which on two texts count as equal.
+    """
+    original = np.full(len(signatures), -1, np.int64)
+    for band in range(BANDS):
+        rows = np.ascontiguousarray(signatures[:, band * ROWS : (band + 1) * ROWS])
+        buckets = rows.view(np.dtype((np.void, rows.dtype.itemsize * ROWS))).ravel()
+        _, first, inverse = np.unique(buckets, return_index=True, return_inverse=True)
+        earliest = first[inverse.ravel()]
+        candidates = np.flatnonzero(earliest < np.arange(len(signatures)))
+        for start in range(0, len(candidates), 1 << 14):
+            some = candidates[start : start + (1 << 14)]
+            equal = (signatures[some] == signatures[earliest[some]]).mean(axis=1) >= threshold
+            found = some[equal & (original[some] < 0)]
+            original[found] = earliest[found]
+    return original

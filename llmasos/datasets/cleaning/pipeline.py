@@ -1,0 +1,413 @@
+"""The rules one after another, over a corpus of any size, with several processes.
+
+    pass 1    count lines                                            (only where boilerplate is looked for)
+    pass 2    boilerplate, personal data, language, likeness         what remains is written to a temporary file,
+              and of the rest, the key and the signature             with 256 bytes per document for its signature
+    pass 3    find the duplicates, and copy what is none to the output
+
+Each pass reads the documents in their order, in portions of about a megabyte, which the processes share; what they
+return is used in that order, too. So the output is the same for any number of processes. It gets its name when it is
+complete.
+"""
+
+import json
+import multiprocessing
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from llmasos.console import progress_bar, text_table
+from llmasos.datasets.cleaning.boilerplate import LineCounter, line_keys, without_boilerplate
+from llmasos.datasets.cleaning.duplicates import SIGNATURE, exact_key, find_exact, find_near, signature
+from llmasos.datasets.cleaning.pii import mask_pii
+from llmasos.datasets.cleaning.trigrams import LANGUAGES, TrigramModel, language_of
+from llmasos.datasets.source import END_OF_TEXT, PlainText, TextSource
+from llmasos.datasets.text import open_text
+from llmasos.datasets.text_io import read_blocks
+from llmasos.errors import UserError, nearest
+from llmasos.settings import Settings, setting
+from llmasos.storage.atomic import write_error, write_file, write_json
+
+PORTION = 1 << 20  # characters of text that a process works on at a time
+SMALL = 4 << 20  # bytes; starting processes takes longer than cleaning a smaller corpus
+SHOWN = 60  # characters of an example
+N_EXAMPLES = 3
+ENDINGS = (".jsonl", ".txt")
+PII_CHOICES = ("mask", "drop", "keep")
+
+Portion = list[str]
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class CleaningSettings(Settings):
+    """What is cleaned away."""
+
+    min_words: int = setting(5, "drop documents with fewer words", at_least=0)
+    boilerplate: float = setting(
+        0.01,
+        "drop lines that stand in this fraction of all documents, and in ten; 0 = keep",
+        at_least=0,
+        at_most=1,
+    )
+    pii: str = setting("mask", "what to do with personal data", choices=PII_CHOICES)
+    languages: str = setting("", "keep documents in these languages, such as en,de; without it, in all")
+    reference: str = setting("", "a text known to be good: drop documents that are very unlike it")
+    reference_margin: float = setting(
+        4.0, "how unlike: this many standard deviations above the reference's own bits per character", above=0
+    )
+    exact_duplicates: bool = setting(True, "drop documents that occur before, up to case and white space")
+    near_duplicates: float = setting(
+        0.8, "drop documents that share this fraction of their shingles with an earlier one; 1 = keep them",
+        above=0, at_most=1,
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for language in filter(None, map(str.strip, self.languages.split(","))):
+            if language not in LANGUAGES:
+                hint = nearest(language, LANGUAGES)
+                raise UserError(f"--languages has {language!r}; known are: {', '.join(LANGUAGES)}{hint or '.'}")
+
+
+@dataclass
+class Report:
+    """What was dropped and why.
+
+    Attributes:
+        n_documents, n_characters: read.
+        n_kept, n_kept_characters: written.
+        rules: reason → how many documents were dropped or changed for it.
+        examples: reason → the beginnings of the first few.
+    """
+
+    n_documents: int = 0
+    n_characters: int = 0
+    n_kept: int = 0
+    n_kept_characters: int = 0
+    rules: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+    def count(self, reason: str, example: str, times: int = 1) -> None:
+        """Record that a document was dropped or changed."""
+        self.rules[reason] = self.rules.get(reason, 0) + times
+        examples = self.examples.setdefault(reason, [])
+        if len(examples) < N_EXAMPLES:
+            line = " ".join(example[: 2 * SHOWN].split())
+            examples.append(line if len(line) <= SHOWN else f"{line[: SHOWN - 1]}…")
+
+    def __str__(self) -> str:
+        rows = [("rule", "documents", "for example")]
+        for reason, n in self.rules.items():
+            first, *others = self.examples[reason]
+            rows += [(reason, f"{n:,}", first), *(("", "", example) for example in others)]
+        kept = f"{self.n_kept:,} of {self.n_documents:,} documents kept, {self.n_kept_characters:,} of "
+        return "\n".join([*([text_table(rows)] if self.rules else []), f"{kept}{self.n_characters:,} characters"])
+
+
+@dataclass
+class Judgment:
+    """What pass 2 finds out about one document: its text after the changes, or the reason why it is dropped."""
+
+    text: str = ""
+    dropped: str = ""
+    changed: list[str] = field(default_factory=list)
+    key: int = 0
+    signature: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The rules that look at one document alone; sent to every process."""
+
+    settings: CleaningSettings
+    boilerplate: frozenset[bytes] = frozenset()
+    reference: TrigramModel | None = None
+    limit: float = 0.0  # bits per character
+
+    def __call__(self, portion: Portion) -> list[Judgment]:
+        return [self.judge(text) for text in portion]
+
+    def judge(self, text: str) -> Judgment:
+        """Apply the rules in their order; the first that drops the document ends it."""
+        settings, changed = self.settings, []
+        shorter = without_boilerplate(text, self.boilerplate)
+        if shorter != text:
+            text = shorter
+            changed.append("boilerplate removed")
+        if len(text.split(None, settings.min_words)) < settings.min_words:
+            return Judgment(dropped="too short")
+        if settings.pii != "keep":
+            found: list[tuple[str, str]] = []
+            masked = mask_pii(text, found)
+            if found and settings.pii == "drop":
+                return Judgment(dropped="personal data")
+            if found:
+                text = masked
+                changed.append("personal data masked")
+        if settings.languages and (language := language_of(text)):
+            if language not in settings.languages:
+                return Judgment(dropped=f"language: {language}")
+        if self.reference is not None and self.reference.bits_per_character(text) > self.limit:
+            return Judgment(dropped="unlike the reference")
+        judgment = Judgment(text, changed=changed)
+        if settings.exact_duplicates:
+            judgment.key = exact_key(text)
+        if settings.near_duplicates < 1:
+            judgment.signature = signature(text)
+        return judgment
+
+
+def clean(
+    source: Path | str | TextSource,
+    output: Path | str,
+    settings: CleaningSettings | None = None,
+    processes: int | None = None,
+    progress: bool = True,
+) -> Report:
+    """Clean a corpus.
+
+    Args:
+        source: a file, a folder or a dataset (see `open_text`). The documents of a plain text file are its paragraphs,
+            with blank lines between them.
+        output: a new file, `.jsonl` ({"text": …} on each line) or `.txt` (a line `<|endoftext|>` after each document).
+        settings: the rules.
+        processes: how many share the work (None = as many as there are cores, one for a small corpus).
+        progress: show a bar.
+
+    Raises:
+        UserError: the output exists or has another ending, or the source cannot be read. Nothing is written then.
+    """
+    settings, output = settings or CleaningSettings(), Path(output)
+    check_output(output)
+    corpus = source if isinstance(source, TextSource) else open_text(source)
+    size = corpus.size()
+    if processes is None:
+        processes = 1 if size is not None and size < SMALL else os.cpu_count() or 1
+    report = Report()
+    with workers(processes) as in_parallel:
+        run = partial(each_portion, corpus, in_parallel, size if progress else None)
+        counter = LineCounter()
+        if settings.boilerplate:
+            n_documents = 0
+            for _, keys in run(count_lines, "counting lines"):
+                n_documents += len(keys)
+                for lines in keys:
+                    counter.add(lines)
+            frequent = counter.frequent(n_documents, settings.boilerplate)
+        else:
+            frequent = frozenset()
+        judge = Judge(settings, frequent, *fit_reference(settings))
+        with write_file(output) as temporary, Candidates(output.parent) as candidates:
+            for texts, judgments in run(judge, "judging documents"):
+                for text, judgment in zip(texts, judgments, strict=True):
+                    report.n_documents += 1
+                    report.n_characters += len(text)
+                    for reason in (*judgment.changed, *filter(None, [judgment.dropped])):
+                        report.count(reason, text)
+                    if not judgment.dropped:
+                        candidates.add(judgment)
+            write_unique(candidates, temporary, output.suffix, settings, report)
+            if not report.n_kept:
+                raise UserError(f"nothing is left of {corpus.name}, so {output} is not written:\n{report}")
+    return report
+
+
+def check_output(output: Path) -> None:
+    """Raise UserError if the output cannot be a new file."""
+    if output.suffix not in ENDINGS:
+        raise UserError(f"{output} has no known ending; name the output {' or '.join('NAME' + e for e in ENDINGS)}.")
+    if os.path.lexists(output):
+        raise UserError(f"{output} exists already; choose another name, so that it is not lost.")
+    if not output.parent.is_dir():
+        raise UserError(f"there is no folder {output.parent} for the output; make it, or choose another.")
+
+
+def documents(corpus: TextSource) -> Iterator[str]:
+    """The documents of a corpus in their order."""
+    if isinstance(corpus, PlainText):
+        yield from paragraphs(read_blocks(corpus.path))
+        return
+    parts: list[str] = []
+    for piece in corpus.all_pieces():
+        parts.append(piece.text)
+        if piece.ends_document:
+            yield "".join(parts)
+            parts = []
+    if parts:
+        yield "".join(parts)
+
+
+def paragraphs(blocks: Iterable[str]) -> Iterator[str]:
+    """The paragraphs of a text, which blank lines separate.
+
+    >>> list(paragraphs(["One.\\n", "\\nTwo", ".\\n\\n\\n"]))
+    ['One.', 'Two.']
+    """
+    pending: list[str] = []
+    tail = ""
+    for block in blocks:
+        *ended, rest = (tail + block).split("\n\n")
+        for text in ended:
+            if paragraph := "".join([*pending, text]).strip("\n"):
+                yield paragraph
+            pending = []
+        tail = rest[-1:] if rest.endswith("\n") else ""  # may be the first half of a separator
+        pending.append(rest[: len(rest) - len(tail)])
+    if paragraph := "".join([*pending, tail]).strip("\n"):
+        yield paragraph
+
+
+def portions(texts: Iterable[str]) -> Iterator[Portion]:
+    """The documents in portions of about a megabyte."""
+    portion: Portion = []
+    n = 0
+    for text in texts:
+        portion.append(text)
+        n += len(text)
+        if n >= PORTION:
+            yield portion
+            portion, n = [], 0
+    if portion:
+        yield portion
+
+
+def each_portion(
+    corpus: TextSource,
+    in_parallel: Callable[[Callable[[Portion], Result], Iterator[Portion]], Iterator[tuple[Portion, Result]]],
+    size: int | None,
+    work: Callable[[Portion], Result],
+    title: str,
+) -> Iterator[tuple[Portion, Result]]:
+    """Yield each portion of a corpus with what a function makes of it, in order, with a progress bar."""
+    with progress_bar(total=size, desc=title, unit="B", unit_scale=True, leave=False, delay=1.0) as bar:
+        for portion, result in in_parallel(work, portions(documents(corpus))):
+            yield portion, result
+            bar.update(sum(map(len, portion)))
+
+
+@contextmanager
+def workers(n: int) -> Iterator[Callable[..., Iterator[tuple[Portion, Any]]]]:
+    """A function that maps over portions with n processes, keeping their order and a few portions in flight."""
+    if n <= 1:
+        yield lambda work, items: ((item, work(item)) for item in items)
+        return
+    with ProcessPoolExecutor(n, mp_context=multiprocessing.get_context("spawn")) as pool:
+
+        def in_parallel(
+            work: Callable[[Portion], Result], items: Iterator[Portion]
+        ) -> Iterator[tuple[Portion, Result]]:
+            pending = [(item, pool.submit(work, item)) for item in islice(items, 2 * n)]
+            for item in chain(items, [None] * len(pending)):
+                if not pending:
+                    return
+                portion, future = pending.pop(0)
+                if item is not None:
+                    pending.append((item, pool.submit(work, item)))
+                yield portion, future.result()
+
+        try:
+            yield in_parallel
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def count_lines(portion: Portion) -> list[set[bytes]]:
+    """The keys of the lines of each document."""
+    return [line_keys(text) for text in portion]
+
+
+def fit_reference(settings: CleaningSettings) -> tuple[TrigramModel | None, float]:
+    """A model of the reference text, and the limit in bits per character.
+
+    Nine of ten documents train the model; mean and standard deviation are those of the others, which it has not seen.
+    """
+    if not settings.reference:
+        return None, 0.0
+    texts = [text for text in documents(open_text(settings.reference)) if len(text) > 20]
+    if len(texts) < 20:
+        raise UserError(f"--reference {settings.reference} has {len(texts)} documents; give a text with at least 20.")
+    model = TrigramModel("\n".join(text for i, text in enumerate(texts) if i % 10))
+    bits = [model.bits_per_character(text) for text in texts[::10]]
+    return model, float(np.mean(bits) + settings.reference_margin * max(float(np.std(bits)), 0.02))
+
+
+class Candidates:
+    """The documents that pass 2 keeps, in temporary files that vanish when this is closed.
+
+    Args:
+        folder: where the files are; there is room for the output, so there is for them.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.keys: list[int] = []
+        self.has_signatures = False
+
+    def __enter__(self) -> "Candidates":
+        try:
+            self.texts = tempfile.TemporaryFile("w+", encoding="utf-8", dir=self.folder)
+            self.signatures = tempfile.TemporaryFile(dir=self.folder)
+        except OSError as error:
+            raise write_error(self.folder, error) from error
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.texts.close()
+        self.signatures.close()
+
+    def add(self, judgment: Judgment) -> None:
+        """Keep a document for pass 3."""
+        self.keys.append(judgment.key)
+        self.texts.write(json.dumps(judgment.text) + "\n")
+        if judgment.signature is not None:
+            self.has_signatures = True
+            self.signatures.write(judgment.signature.tobytes())
+
+    def read(self) -> Iterator[str]:
+        """The documents in their order."""
+        self.texts.seek(0)
+        return (json.loads(line) for line in self.texts)
+
+    def duplicates(self, settings: CleaningSettings) -> tuple[np.ndarray, np.ndarray]:
+        """Which documents are exact copies of an earlier one, and which nearly equal one; (N,) bool each."""
+        n = len(self.keys)
+        exact, near = np.zeros(n, bool), np.zeros(n, bool)
+        if settings.exact_duplicates:
+            exact = find_exact(np.array(self.keys, np.uint64))
+        if self.has_signatures:
+            self.signatures.flush()
+            signatures = np.memmap(self.signatures, np.uint32, "r", shape=(n, SIGNATURE))
+            near = find_near(signatures, settings.near_duplicates) >= 0
+            del signatures
+        return exact, near & ~exact
+
+
+def write_unique(candidates: Candidates, file: Path, ending: str, settings: CleaningSettings, report: Report) -> None:
+    """Pass 3: write the documents that are no duplicates, and count the others."""
+    exact, near = candidates.duplicates(settings)
+    with open(file, "w", encoding="utf-8", newline="\n") as out:
+        for i, text in enumerate(candidates.read()):
+            if exact[i] or near[i]:
+                report.count("exact duplicate" if exact[i] else "near duplicate", text)
+                continue
+            if ending == ".jsonl":
+                out.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
+            else:
+                out.write(text.rstrip("\n") + f"\n{END_OF_TEXT}\n")
+            report.n_kept += 1
+            report.n_kept_characters += len(text)
+
+
+def write_report(report: Report, file: Path) -> None:
+    """Write a report as JSON."""
+    write_json(file, vars(report))
