@@ -6,18 +6,22 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "llmasos"
-ROOMS = ["errors", "arguments", "settings", "capabilities", "console", "signals", "storage", "nn", "models",
+ROOMS = ["lazy", "errors", "arguments", "settings", "capabilities", "console", "signals", "storage", "nn", "models",
          "tokenizers", "datasets", "objectives", "training", "generation", "evaluation", "prompting", "hub", "tasks",
          "interpret", "planning", "serving", "cli", "tools", "sdk"]  # fmt: skip
 
 
 def imported_rooms(file: Path) -> set[str]:
-    """The rooms that a file imports from, anywhere in it, except what it imports for a type checker alone."""
+    """The rooms that a file imports from, anywhere in it, except what it imports for a type checker alone.
+
+    The names of a package are imported on first use (`llmasos/lazy.py`), so they count.
+    """
     rooms: set[str] = set()
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    tree.body = [
-        node for node in tree.body if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
-    ]
+    if file.name != "__init__.py":
+        tree.body = [
+            node for node in tree.body if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+        ]
     for node in ast.walk(tree):
         names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

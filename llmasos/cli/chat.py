@@ -4,6 +4,8 @@ The assistant's answers go to standard output, everything else to standard error
 conversation within the model's context and reports what it had to drop.
 """
 
+from __future__ import annotations
+
 import argparse
 import dataclasses
 import json
@@ -13,18 +15,20 @@ import sys
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from llmasos.cli.chat_backends import ChatBackend, LocalModel, ServerModel, as_dicts
+from llmasos import datasets, prompting
 from llmasos.cli.cli import ArgumentParser
 from llmasos.cli.option_flags import add_option_flags, options_of
 from llmasos.cli.terminal import Screen, note, typed_lines
-from llmasos.datasets import open_examples
 from llmasos.errors import UserError, check_number, explain_out_of_memory
 from llmasos.generation import SamplingOptions
-from llmasos.prompting import Conversation, Message, majority_vote
-from llmasos.serving.app import API_KEY_VARIABLE
-from llmasos.serving.http.client import Client
-from llmasos.storage.atomic import write_text
+from llmasos.serving.defaults import API_KEY_VARIABLE
+from llmasos.storage import write_text
+
+if TYPE_CHECKING:
+    from llmasos.cli.chat_backends import ChatBackend
+    from llmasos.prompting import Conversation, Message
 
 EXAMPLES = """examples:
   python -m llmasos chat storyworld-chat --temperature 0
@@ -80,9 +84,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = make_parser().parse_args(arguments)
     check_vote(args.vote, options_of(args, SamplingOptions))  # also checks the ranges, before anything is loaded
     examples = read_examples(args.few_shot) if args.few_shot else []
+    from llmasos.cli.chat_backends import LocalModel, ServerModel  # here, because --help needs no model
+
     backend: ChatBackend
     if url := server_url(args.model):
-        backend = ServerModel(Client(url, args.api_key or os.environ.get(API_KEY_VARIABLE) or None))
+        backend = ServerModel(url, args.api_key or os.environ.get(API_KEY_VARIABLE) or None)
     else:
         backend = LocalModel(args.model, args.device, args.quantize)
     options = options_of(args, SamplingOptions, backend.recommended)
@@ -93,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         note(f"{backend.name} was not trained to chat: it sees the conversation as a text with the lines User: and "
              "Assistant:, and continues it as well as it can")  # fmt: skip
     note(greeting(backend))
-    chat = Chat(backend, Conversation(args.system.strip(), examples), options, args.vote, Screen(sys.stdout))
+    chat = Chat(backend, prompting.Conversation(args.system.strip(), examples), options, args.vote, Screen(sys.stdout))
     chat.run(typed_lines())
     return 0
 
@@ -132,8 +138,8 @@ def what_to_ask(backend: ChatBackend) -> str:
 
 def read_examples(file: str) -> list[Sequence[Message]]:
     """The conversations in a file. Raises UserError if the file is not in one of their formats."""
-    chats = open_examples("conversations", file, eval_only=True).val
-    return [[Message(*message) for message in chat.messages] for chat in chats]
+    chats = datasets.open_examples("conversations", file, eval_only=True).val
+    return [[prompting.Message(*message) for message in chat.messages] for chat in chats]
 
 
 class Chat:
@@ -200,8 +206,8 @@ class Chat:
         file = Path(name).expanduser()
         if file.exists():
             raise UserError(f"{file} already exists; choose another name.")
-        system = [Message("system", conversation.system)] if conversation.system else []
-        messages = as_dicts([*system, *conversation.history])
+        system = [prompting.Message("system", conversation.system)] if conversation.system else []
+        messages = [message._asdict() for message in [*system, *conversation.history]]
         write_text(file, json.dumps({"messages": messages}, ensure_ascii=False) + "\n")
         note(f"saved {len(conversation.history)} messages to {file}")
 
@@ -262,7 +268,7 @@ class Chat:
         answers = [answer.strip() for answer in answers if answer.strip()]
         if not answers:
             return ""
-        result = majority_vote(answers)
+        result = prompting.majority_vote(answers)
         self.screen.text(result.answer)
         self.screen.end()
         note(f"{round(result.fraction * len(answers))} of {len(answers)} answers agree")

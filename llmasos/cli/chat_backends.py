@@ -12,7 +12,7 @@ from llmasos.generation import SamplingOptions, generate, stream
 from llmasos.generation.options import api_name
 from llmasos.hub import card_examples, load_pretrained
 from llmasos.prompting import Message, own_template_note, template_of
-from llmasos.serving.app import API_KEY_VARIABLE
+from llmasos.serving.defaults import API_KEY_VARIABLE
 from llmasos.serving.http.client import Client, ServerError, expected_shape
 from llmasos.training.device import pick_device
 
@@ -93,8 +93,8 @@ class ServerModel:
 
     counts_exactly = False
 
-    def __init__(self, client: Client):
-        self.client = client
+    def __init__(self, url: str, api_key: str | None):
+        self.client = client = Client(url, api_key)
         self.warnings: list[str] = []
         self.recommended: Mapping[str, Any]
         self.examples: Sequence[str]

@@ -73,7 +73,8 @@ def check_json_target(file: Path | str | None, is_ours: Callable[[Any], bool]) -
 def fail(message: str, status: int) -> int:
     """Print why a command ends, and return its exit status. Of several processes, one prints what all would say."""
     if os.environ.get("WORLD_SIZE", "1") != "1":
-        from llmasos.training.distributed import is_first_report, rank_in_words
+        from llmasos.training.distributed import is_first_report  # imports torch, as all that several processes do
+        from llmasos.training.torchrun import rank_in_words
 
         if not is_first_report(message):
             return status

@@ -7,12 +7,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from llmasos import hub, tasks, training
 from llmasos.cli.cli import ArgumentParser, check_json_target
-from llmasos.hub import find_model_folder, load_config, load_pretrained, load_tokenizer
 from llmasos.hub.resolve import name_of
 from llmasos.storage import write_json
-from llmasos.tasks.evaluate import evaluation_recipe, setup_evaluation
-from llmasos.training.device import pick_device
 from llmasos.training.recipe import add_flags
 
 EXAMPLES = """examples:
@@ -32,15 +30,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     args = make_parser().parse_args(arguments)
     check_json_target(args.json, lambda old: {*old} == {"metrics", "outcomes"})
-    folder = find_model_folder(args.model, say=print)
-    config, tokenizer = load_config(folder), load_tokenizer(folder)
+    folder = hub.find_model_folder(args.model, say=print)
+    config, tokenizer = hub.load_config(folder), hub.load_tokenizer(folder)
     changes = {name: getattr(args, name) for name in CHANGES if hasattr(args, name)}
-    recipe, eval_only = evaluation_recipe(folder, config, tokenizer, changes)
-    task = setup_evaluation(recipe, config, tokenizer, args.model, eval_only)
+    recipe, eval_only = tasks.evaluation_recipe(folder, config, tokenizer, changes)
+    task = tasks.setup_evaluation(recipe, config, tokenizer, args.model, eval_only)
     split = args.split or task.eval_split
     print(f"data     {task.data.name}: {task.data.description}")
     print(f"model    {name_of(folder)}, on the split {split}\n")
-    model, _ = load_pretrained(folder, pick_device(args.device), say=print)
+    model, _ = hub.load_pretrained(folder, training.pick_device(args.device), say=print)
     report = task.evaluate(model, split)
     print("\n".join([*task.skipped, *report.lines()]))
     if args.json:

@@ -3,10 +3,10 @@
 import os
 from collections.abc import Sequence
 
+from llmasos import hub, training
 from llmasos.cli.cli import ArgumentParser
 from llmasos.errors import UserError
-from llmasos.hub import load_pretrained, save_pretrained
-from llmasos.training.device import PRECISIONS
+from llmasos.training.recipe import PRECISIONS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     if os.path.exists(os.path.join(args.folder, "config.json")) and not args.overwrite:
         raise UserError(f"{args.folder} already holds a model: choose another folder, or replace it with --overwrite.")
-    model, tokenizer = load_pretrained(args.model, say=print)
-    architecture = save_pretrained(args.folder, model, tokenizer, PRECISIONS[args.precision])
+    model, tokenizer = hub.load_pretrained(args.model, say=print)
+    architecture = hub.save_pretrained(args.folder, model, tokenizer, training.DTYPES[args.precision])
     format = f"transformers opens it as {architecture}" if architecture else "in llmasos's own format"
     print(f"The model is saved in {args.folder}: {format}.")
     return 0

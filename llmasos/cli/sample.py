@@ -5,27 +5,30 @@ standard output. Everything else (notes, speed, errors) goes to standard error, 
 `sample.py … > story.txt` the file contains only the story.
 """
 
+from __future__ import annotations
+
 import argparse
 import dataclasses
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from llmasos import generation, hub, prompting, tasks, training
 from llmasos.cli.cli import ArgumentParser
 from llmasos.cli.option_flags import add_option_flags, options_of
 from llmasos.cli.terminal import Screen, note, typed_lines
 from llmasos.console import command
 from llmasos.datasets.text_io import read_blocks
 from llmasos.errors import UserError, check_number, explain_out_of_memory
-from llmasos.generation import BeamOptions, SamplingOptions, generate, stream
-from llmasos.hub import find_model_folder, load_pretrained
-from llmasos.models import Model
-from llmasos.prompting import TEMPLATES, ChatTemplate, Message, template_of
-from llmasos.tasks import respond
-from llmasos.tokenizers import Tokenizer
+from llmasos.generation import BeamOptions, SamplingOptions
 from llmasos.training.checkpoints import read_origin
-from llmasos.training.device import pick_device
+
+if TYPE_CHECKING:
+    from llmasos.models import Model
+    from llmasos.prompting import ChatTemplate
+    from llmasos.tokenizers import Tokenizer
 
 EXAMPLES = """examples:
   {sample} runs/storyworld --prompt "Once there was"
@@ -92,12 +95,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if args.stream and n_texts > 1:
         raise UserError(f"--stream prints a single text while it is generated, not {n_texts}; leave it out.")
 
-    device = pick_device(args.device)
-    folder = find_model_folder(args.folder, say=note)
-    model, tokenizer = load_pretrained(folder, device, say=note)
+    device = training.pick_device(args.device)
+    folder = hub.find_model_folder(args.folder, say=note)
+    model, tokenizer = hub.load_pretrained(folder, device, say=note)
     options = parse_options(args, model)
     is_lm = model.config.family == "gpt" and model.config.is_pretraining
-    template = template_of(tokenizer) if is_lm else TEMPLATES["plain"]
+    template = prompting.template_of(tokenizer) if is_lm else prompting.TEMPLATES["plain"]
     is_chat = template.name != "plain"  # a chat model answers the prompt instead of continuing it
     if not prompts and not args.interactive:
         if not is_lm or is_chat:
@@ -185,7 +188,7 @@ class Writer:
 
     def _write_one(self, prompt: str, options: SamplingOptions) -> tuple[int, list[str]]:
         """Print one text while it is generated."""
-        events = stream(self.model, self.tokenizer, [self._encode(prompt)], options)
+        events = generation.stream(self.model, self.tokenizer, [self._encode(prompt)], options)
         n_tokens = 0
         warnings: list[str] = []
         self._print_prompt(prompt)
@@ -201,21 +204,21 @@ class Writer:
 
     def _write_all(self, prompts: list[str], options: SamplingOptions) -> tuple[int, list[str]]:
         """Print several texts when all are complete."""
-        generations = generate(self.model, self.tokenizer, list(map(self._encode, prompts)), options, self.n)
-        for i, generation in enumerate(generations):
+        generations = generation.generate(self.model, self.tokenizer, list(map(self._encode, prompts)), options, self.n)
+        for i, result in enumerate(generations):
             if len(generations) > 1:
                 self.screen.heading(f"{i + 1} of {len(generations)}")
             self._print_prompt(prompts[i // self.n])
-            self.screen.text(generation.text)
+            self.screen.text(result.text)
             self.screen.end()
-        warnings = [warning for generation in generations for warning in generation.warnings]
-        return sum(len(generation.ids) for generation in generations), warnings
+        warnings = [warning for result in generations for warning in result.warnings]
+        return sum(len(result.ids) for result in generations), warnings
 
     def _encode(self, prompt: str) -> str | list[int]:
         """The model's input: the prompt, or its ids within the chat template."""
         if self.template is None:
             return prompt
-        return self.template.encode(self.tokenizer, [Message("user", prompt)]).ids
+        return self.template.encode(self.tokenizer, [prompting.Message("user", prompt)]).ids
 
     def _print_prompt(self, prompt: str) -> None:
         """Print the prompt before its continuation; a chat model's answer starts a new paragraph."""
@@ -236,7 +239,7 @@ class Responder:
     def write(self, prompts: list[str], options: SamplingOptions | BeamOptions) -> None:
         """Print the response to each prompt on a new line."""
         for prompt in prompts:
-            print(respond(self.model, self.tokenizer, prompt, options, self.context))
+            print(tasks.respond(self.model, self.tokenizer, prompt, options, self.context))
 
 
 def read_prompts(writer: Writer | Responder, options: SamplingOptions | BeamOptions) -> None:

@@ -1,5 +1,7 @@
 """`python -m llmasos serve`: serve a model over HTTP, for browsers, curl, and clients of OpenAI's API."""
 
+from __future__ import annotations
+
 import argparse
 import contextlib
 import functools
@@ -8,18 +10,19 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import torch
-
+from llmasos import serving
 from llmasos.capabilities import CAPABILITIES
 from llmasos.cli.cli import ArgumentParser
 from llmasos.cli.terminal import note
 from llmasos.console import say
 from llmasos.errors import UserError
-from llmasos.serving.app import API_KEY_VARIABLE, LOOPBACK, MAX_TOKENS, App, create_app
-from llmasos.serving.http.http_types import MAX_BODY
-from llmasos.serving.http.server import HTTPServer, is_loopback, listen
+from llmasos.serving.defaults import API_KEY_VARIABLE, LOOPBACK, MAX_BODY, MAX_TOKENS
 from llmasos.signals import exit_at_once, stop_requests
+
+if TYPE_CHECKING:
+    from llmasos.serving import App, HTTPServer
 
 EXAMPLES = """examples:
   python -m llmasos serve storyworld-chat
@@ -89,9 +92,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         max_threads = THREADS_PER_CORE * (os.cpu_count() or 1)
         if not 1 <= args.threads <= max_threads:
             raise UserError(f"--threads is {args.threads}; it must be from 1 to {max_threads} on this machine.")
+        import torch  # here, because --help needs none of it
+
         torch.set_num_threads(args.threads)
-    with contextlib.closing(listen(args.host, args.port)) as listener:  # report a taken port before loading the model
-        app = create_app(
+    with contextlib.closing(
+        serving.listen(args.host, args.port)
+    ) as listener:  # report a taken port before loading the model
+        app = serving.create_app(
             args.model,
             name=args.name,
             quantize=args.quantize,
@@ -105,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             max_body=args.max_body,
             request_seconds=args.request_seconds,
         )
-        server = HTTPServer(
+        server = serving.HTTPServer(
             app,
             args.host,
             listener=listener,
@@ -115,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with stop_requests(STOPPING, exit_at_once) as stop:
             server.start()
             say(welcome(app, server))
-            if not is_loopback(server.host) and app.api_key is None:
+            if not serving.is_loopback(server.host) and app.api_key is None:
                 note(f"anyone who can reach this machine can use the server; set {API_KEY_VARIABLE} to require a key.")
             while not stop.is_set():
                 time.sleep(0.1)  # Python handles a signal only between two instructions

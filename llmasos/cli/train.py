@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from llmasos import tasks
 from llmasos.cli.cli import ArgumentParser
 from llmasos.console import command, say
-from llmasos.tasks.run import run_recipe
 from llmasos.training.named_recipes import RECIPES, named_recipe, or_from_shipped
 from llmasos.training.recipe import add_flags
 from llmasos.training.run_folder import choose_run_folder, resumed_recipe, run_name, run_of_this_launch
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not resume and "init_from" not in flags:
         new = or_from_shipped(new, say)
     recipe = resumed_recipe(run, flags) if resume else new
-    return run_recipe(recipe, run, resume).stop_status
+    return tasks.run_recipe(recipe, run, resume).stop_status
 
 
 def make_parser() -> ArgumentParser:

@@ -11,17 +11,22 @@ There are two paths through this room:
 The names of all datasets are in catalog.py, which also says how to add one.
 """
 
-from llmasos.datasets.batching import Examples, by_length, pad
-from llmasos.datasets.catalog import dataset_names, is_dataset
-from llmasos.datasets.documents import DocumentRows
-from llmasos.datasets.examples import QA, Answer, Conversation, LabeledText, Pair, Splits
-from llmasos.datasets.formats import open_examples
-from llmasos.datasets.sentence_pairs import SentencePair, SentencePairs
-from llmasos.datasets.sentences import documents_of_sentences, split_sentences
-from llmasos.datasets.source import TextSource
-from llmasos.datasets.text import open_text
-from llmasos.datasets.tokens import TokenData, TokenSplit, build_tokens
-from llmasos.datasets.windows import Windows
+from typing import TYPE_CHECKING
+
+from llmasos.lazy import lazy_exports
+
+if TYPE_CHECKING:  # each on first use
+    from llmasos.datasets.batching import Examples, by_length, pad
+    from llmasos.datasets.catalog import dataset_names, is_dataset
+    from llmasos.datasets.documents import DocumentRows
+    from llmasos.datasets.examples import QA, Answer, Conversation, LabeledText, Pair, Splits
+    from llmasos.datasets.formats import open_examples
+    from llmasos.datasets.sentence_pairs import SentencePair, SentencePairs
+    from llmasos.datasets.sentences import documents_of_sentences, split_sentences
+    from llmasos.datasets.source import TextSource
+    from llmasos.datasets.text import open_text
+    from llmasos.datasets.tokens import TokenData, TokenSplit, build_tokens
+    from llmasos.datasets.windows import Windows
 
 __all__ = [
     "QA",
@@ -48,3 +53,4 @@ __all__ = [
     "pad",
     "split_sentences",
 ]
+lazy_exports(__name__)

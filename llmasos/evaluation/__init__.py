@@ -1,26 +1,31 @@
 """How good: metrics over predictions and references, each with a 95 % interval, and a handful of real mistakes."""
 
-from llmasos.evaluation.bag_of_words import NaiveBayes, bag_of_words_baseline
-from llmasos.evaluation.bleu import BLEU, bleu, bleu_from_sums, bleu_statistics
-from llmasos.evaluation.chrf import chrf, chrf_from_sums, chrf_statistics
-from llmasos.evaluation.classification_metrics import (
-    ClassMetrics,
-    accuracy,
-    calibration_error,
-    confusion_matrix,
-    confusion_table,
-    fit_temperature,
-    macro_f1,
-    majority_baseline,
-    per_class,
-)
-from llmasos.evaluation.intervals import bootstrap, exact_interval, mean, paired_bootstrap, proportion
-from llmasos.evaluation.metric import Metric
-from llmasos.evaluation.mistakes import choose_mistakes, show_mistakes
-from llmasos.evaluation.perplexity import TextMetrics, evaluate_documents, evaluate_text, token_losses
-from llmasos.evaluation.rouge import rouge, rouge_table
-from llmasos.evaluation.squad import exact_match, squad, squad_values, token_f1
-from llmasos.evaluation.words import is_mostly_unspaced, rouge_words, unicode_words
+from typing import TYPE_CHECKING
+
+from llmasos.lazy import lazy_exports
+
+if TYPE_CHECKING:  # each on first use
+    from llmasos.evaluation.bag_of_words import NaiveBayes, bag_of_words_baseline
+    from llmasos.evaluation.bleu import BLEU, bleu, bleu_from_sums, bleu_statistics
+    from llmasos.evaluation.chrf import chrf, chrf_from_sums, chrf_statistics
+    from llmasos.evaluation.classification_metrics import (
+        ClassMetrics,
+        accuracy,
+        calibration_error,
+        confusion_matrix,
+        confusion_table,
+        fit_temperature,
+        macro_f1,
+        majority_baseline,
+        per_class,
+    )
+    from llmasos.evaluation.intervals import bootstrap, exact_interval, mean, paired_bootstrap, proportion
+    from llmasos.evaluation.metric import Metric
+    from llmasos.evaluation.mistakes import choose_mistakes, show_mistakes
+    from llmasos.evaluation.perplexity import TextMetrics, evaluate_documents, evaluate_text, token_losses
+    from llmasos.evaluation.rouge import rouge, rouge_table
+    from llmasos.evaluation.squad import exact_match, squad, squad_values, token_f1
+    from llmasos.evaluation.words import is_mostly_unspaced, rouge_words, unicode_words
 
 __all__ = [
     "BLEU",
@@ -63,3 +68,4 @@ __all__ = [
     "token_losses",
     "unicode_words",
 ]
+lazy_exports(__name__)

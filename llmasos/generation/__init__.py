@@ -1,11 +1,16 @@
 """Text generation: sampling, beam search, the cached batched decoder, continuous batching and streaming."""
 
-from llmasos.generation.beam import Hypothesis, beam_search
-from llmasos.generation.decoder import Decoder
-from llmasos.generation.generate import Generation, TokenEvent, generate, generate_from, stream, stream_from
-from llmasos.generation.naive import beam_search_naive, generate_naive
-from llmasos.generation.options import BeamOptions, SamplingOptions, options_for
-from llmasos.generation.sequence import SequenceState
+from typing import TYPE_CHECKING
+
+from llmasos.lazy import lazy_exports
+
+if TYPE_CHECKING:  # each on first use
+    from llmasos.generation.beam import Hypothesis, beam_search
+    from llmasos.generation.decoder import Decoder
+    from llmasos.generation.generate import Generation, TokenEvent, generate, generate_from, stream, stream_from
+    from llmasos.generation.naive import beam_search_naive, generate_naive
+    from llmasos.generation.options import BeamOptions, SamplingOptions, options_for
+    from llmasos.generation.sequence import SequenceState
 
 __all__ = [
     "BeamOptions",
@@ -24,3 +29,4 @@ __all__ = [
     "stream",
     "stream_from",
 ]
+lazy_exports(__name__)

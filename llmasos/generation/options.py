@@ -6,12 +6,14 @@ and the sliders of its page are made from them.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import Field, dataclass, fields
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from llmasos.arguments import convert
 from llmasos.errors import UserError, nearest
-from llmasos.models import Model
 from llmasos.settings import Settings, setting
+
+if TYPE_CHECKING:
+    from llmasos.models import Model
 
 NOT_ABOUT_LOGITS = ("max_new_tokens", "stop", "stop_token_ids", "stop_at_end_of_text", "seed")  # of `SamplingOptions`
 
@@ -155,7 +157,7 @@ def api_name(field: Field) -> str:
 Options = TypeVar("Options", SamplingOptions, BeamOptions)
 
 
-def options_for(model: Model, kind: type[Options], **values: Any) -> Options:
+def options_for(model: "Model", kind: type[Options], **values: Any) -> Options:
     """Options with these values; the others are those that the model recommends, or else the defaults.
 
     Args:

@@ -4,133 +4,20 @@
     save_pretrained("my_llm", model, tokenizer)
 
 Read `formats/hf_format` and any of the formats (other names for the same tensors), `weights` (the files),
-`pretrained_folder` (reading and writing a model), then `resolve` and `hub_cache` (from a name to a folder).
+`config_files` and `pretrained_folder` (a model's folder), then `resolve` and `hub_cache` (from a name to a folder), and
+`pretrained`, which joins them.
 """
 
-import shutil
-import warnings
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+from llmasos.lazy import lazy_exports
 
-from llmasos.errors import UserError
-from llmasos.hub import model_card
-from llmasos.hub.model_card import CARD
-from llmasos.hub.pretrained_folder import Say, copy_weights, read_config, read_model, read_tokenizer, write_model
-from llmasos.hub.resolve import find_model_folder
-from llmasos.hub.weights import MAX_SHARD_BYTES
-from llmasos.models import Model, ModelConfig
-from llmasos.nn import int8
-from llmasos.storage import read_json, write_folder
-from llmasos.storage.atomic import write_error
-from llmasos.storage.checksums import seal, strangers
-from llmasos.tokenizers import Tokenizer
+if TYPE_CHECKING:  # each on first use
+    from llmasos.hub.config_files import load_config
+    from llmasos.hub.model_card import card_examples
+    from llmasos.hub.pretrained import load_backbone, load_pretrained, load_tokenizer, save_pretrained
+    from llmasos.hub.resolve import find_model_folder
 
-CONFIG = "config.json"
 __all__ = ["card_examples", "find_model_folder", "load_backbone", "load_config", "load_pretrained", "load_tokenizer",
            "save_pretrained"]  # fmt: skip
-
-
-def load_pretrained(
-    name: str | Path,
-    device: torch.device | str = "cpu",
-    say: Say = warnings.warn,
-    quantize: str | None = None,
-) -> tuple[Model, Tokenizer]:
-    """Load the model of this name, in evaluation mode, and its tokenizer.
-
-    Args:
-        name: a folder with a model or a run in it, a shipped model's name, or a name on the Hugging Face hub, such as
-            "gpt2" or "HuggingFaceTB/SmolLM2-135M" (from its cache, or downloaded).
-        device: the model's device.
-        say: called with messages for the user, for example about weights that are missing from the files.
-        quantize: "int8" rounds the large matrices to one byte per weight (see `nn/int8.py`), a quarter of the memory,
-            for inference only. None = full precision.
-
-    Raises:
-        UserError: there is no such model, it cannot be fetched, it is damaged or not supported, or `quantize` is
-            unknown.
-    """
-    int8.check_quantize(quantize)
-    folder = find_model_folder(name, say)
-    model = read_model(folder, "cpu" if quantize else device, say)
-    if quantize:  # before the model moves to its device, which may have no room for its float32 weights
-        int8.quantize(model)
-        model = model.to(device)
-    return model, read_tokenizer(folder, model.config)
-
-
-def card_examples(name: str | Path) -> list[list[str]]:
-    """Load the examples in the card of the model of this name (see `model_card.card_examples`); none if it has none."""
-    try:
-        return model_card.card_examples(find_model_folder(name, say=lambda message: None))
-    except UserError:
-        return []
-
-
-def load_config(name: str | Path) -> ModelConfig:
-    """Load the config of the model of this name; see `load_pretrained`."""
-    return read_config(find_model_folder(name))
-
-
-def load_tokenizer(name: str | Path) -> Tokenizer:
-    """Load the tokenizer of the model of this name; see `load_pretrained`."""
-    folder = find_model_folder(name)
-    return read_tokenizer(folder, read_config(folder))
-
-
-def load_backbone(model: Model, name: str | Path, with_head: bool = False) -> None:
-    """Copy pretrained weights into the backbone of a model, where fine-tuning starts.
-
-        config = dataclasses.replace(load_config("storyworld-bert"), head="classifier", labels=("happy", "sad"))
-        model = build_model(config)
-        load_backbone(model, "storyworld-bert")
-
-    Args:
-        model: freshly built.
-        name: of the pretrained model; see `load_pretrained`.
-        with_head: whether the head's weights are copied too; the two models must then have the same head.
-
-    Raises:
-        UserError: the sizes of the two backbones differ, or `load_pretrained` would raise.
-    """
-    copy_weights(model, find_model_folder(name), with_head)
-
-
-def save_pretrained(
-    folder: str | Path,
-    model: Model,
-    tokenizer: Tokenizer,
-    dtype: torch.dtype | None = None,
-    max_shard_bytes: int = MAX_SHARD_BYTES,
-) -> str | None:
-    """Write model and tokenizer into a folder atomically. See `pretrained_folder.write_model` for the arguments.
-
-    Returns:
-        The name of the published architecture that transformers opens, or None for our own format.
-
-    Raises:
-        UserError: the folder holds other files than those of a model that we saved there (and its card), or it cannot
-            be written.
-    """
-    folder = Path(folder).expanduser()
-    check_replaceable(folder)
-    with write_folder(folder) as temporary:
-        architecture = write_model(temporary, model, tokenizer, dtype, max_shard_bytes)
-        seal(temporary / CONFIG, read_json(temporary / CONFIG))
-        if (folder / CARD).is_file():
-            shutil.copy(folder / CARD, temporary)
-    return architecture
-
-
-def check_replaceable(folder: Path) -> None:
-    """Raise UserError if a folder holds anything but a model that we saved there, as we saved it, and its card."""
-    try:
-        others = [path for path in strangers(folder / CONFIG) if path != folder / CARD] if folder.is_dir() else []
-    except OSError as error:
-        raise write_error(folder, error) from error
-    if others:
-        raise UserError(
-            f"{folder} holds other files than a model's ({others[0].name}: llmasos did not write it, or it was changed "
-            "later); choose another folder, so that nothing there is lost."
-        )
+lazy_exports(__name__)

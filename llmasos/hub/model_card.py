@@ -14,12 +14,23 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from llmasos.errors import UserError
+from llmasos.hub.resolve import find_model_folder
+
 CARD = "README.md"
 FIELDS = ("text", "question", "context")  # of an item, in this order
 _ITEM = re.compile(r"(?P<dash>-)? +(?P<name>\w+): *(?P<value>.+)")
 
 
-def card_examples(folder: Path) -> list[list[str]]:
+def card_examples(name: str | Path) -> list[list[str]]:
+    """Load the examples in the card of the model of this name (see `read_examples`); none if there is no such model."""
+    try:
+        return read_examples(find_model_folder(name, say=lambda message: None))
+    except UserError:
+        return []
+
+
+def read_examples(folder: Path) -> list[list[str]]:
     """The examples of the card in a model's folder: for each, its text, or its question and context.
 
     Without a card, or in a form that is not understood, there are none.

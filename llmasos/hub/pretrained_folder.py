@@ -1,13 +1,12 @@
 """Reading and writing the folder of a model, ours or a published one.
 
-    read_config(folder)                  the model's config
     read_model(folder)                   the model
     read_tokenizer(folder, config)       its tokenizer
     copy_weights(model, folder)          its weights, or those of its backbone, into an existing model
     write_model(folder, model, …)        a folder that transformers opens too, if it supports such a model
 
-A published `config.json` has a `model_type`, our own has a `family`. A model that one of the `formats` can represent is
-written in the published format; any other (a pre-norm BERT, a GPT without positions, …) in our own.
+A model that one of the `formats` can represent is written in the published format; any other (a pre-norm BERT, a GPT
+without positions, …) in our own. `config_files` reads the config, and says which of the two it is.
 """
 
 import warnings
@@ -18,8 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from llmasos.errors import UserError, shown
-from llmasos.hub.formats import FORMATS, HFConfig, HFFormat
+from llmasos.errors import UserError
+from llmasos.hub.config_files import is_published, read_config, read_published_config
+from llmasos.hub.formats import FORMATS, HFFormat
 from llmasos.hub.generation_config import (
     TEMPLATE_FILE,
     read_chat_template,
@@ -30,28 +30,18 @@ from llmasos.hub.resolve import name_of
 from llmasos.hub.tokenizers import load_any_tokenizer
 from llmasos.hub.weights import MAX_SHARD_BYTES, read_weights, write_weights
 from llmasos.models import Model, ModelConfig, build_model, load_model, weights_of
+from llmasos.models.config import TOKENIZER
 from llmasos.models.heads import HEADS
 from llmasos.models.serialization import (
-    TOKENIZER,
     assign_weights,
     build_on_meta,
     check_same_backbone,
-    read_own_config,
 )
 from llmasos.prompting import TEMPLATES
 from llmasos.storage import load_tensors, read_json, write_json, write_text
 from llmasos.tokenizers import Tokenizer
 
 Say = Callable[[str], None]
-
-
-def read_config(folder: Path) -> ModelConfig:
-    """Read the config of the model in a folder.
-
-    Raises:
-        UserError: there is no `config.json`, or its architecture or one of its options is not supported.
-    """
-    return read_published_config(folder)[0] if is_published(folder) else read_own_config(folder)
 
 
 def read_model(folder: Path, device: torch.device | str = "cpu", say: Say = warnings.warn) -> Model:
@@ -225,62 +215,6 @@ def special_ids(fields: dict[str, Any], tokenizer: Tokenizer | None) -> dict[str
     if fields["model_type"] == "bert":
         return {"pad_token_id": tokenizer.pad_id}
     return {"bos_token_id": end, "eos_token_id": end}
-
-
-def is_published(folder: Path) -> bool:
-    """Whether the folder's config.json has a published format. Raises UserError if there is none."""
-    file = Path(folder) / "config.json"
-    if not file.is_file():
-        raise UserError(
-            f"{folder} holds no model: no config.json in it. Give the folder of a run or of a model, or a model's name "
-            "(python -m llmasos models lists them)."
-        )
-    fields = read_json(file)
-    if not isinstance(fields, dict):
-        raise UserError(f"{file} is damaged: expected a JSON object; fetch it again.")
-    return "family" not in fields
-
-
-def read_published_config(folder: Path) -> tuple[ModelConfig, HFFormat]:
-    """Read a published config.json; return our config for it, and its format."""
-    file = Path(folder) / "config.json"
-    fields = HFConfig(read_json(file), str(file))
-    model_type = fields.get("model_type")
-    format = next((format for format in FORMATS if model_type in format.model_types), None)
-    if format is None or not isinstance(model_type, str):
-        known = ", ".join(name for format in FORMATS for name in format.model_types)
-        raise UserError(
-            f"{file} is of the model_type {shown(model_type)}, which llmasos does not support; it supports: {known}."
-        )
-    names = fields.get("architectures") or list(format.architectures)[:1]
-    name = names[0] if isinstance(names, list) else names
-    if not isinstance(name, str) or name not in format.architectures:
-        raise UserError(
-            f"{file} is of the architecture {shown(name)}, which llmasos does not support; of {model_type} it "
-            f"supports: {', '.join(format.architectures)}."
-        )
-    head = format.architectures[name]
-    try:
-        return ModelConfig(**format.read_config(fields), head=head, labels=read_labels(fields, head)), format
-    except UserError as error:
-        if str(error).startswith(str(file)):
-            raise
-        raise UserError(f"{file} describes an impossible model: {error}") from error
-
-
-def read_labels(fields: HFConfig, head: str) -> tuple[str, ...]:
-    """Return a classifier's labels in the order of their ids."""
-    if head != "classifier":
-        return ()
-    fields.require("problem_type", "single_label_classification")
-    names = fields.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
-    if not isinstance(names, dict) or not all(
-        id.isdecimal() and len(id) < 10 and isinstance(label, str) for id, label in names.items()
-    ):
-        raise UserError(
-            f"{fields.file} has the id2label {shown(names)}; expected an object that maps numbers to names."
-        )
-    return tuple(names[id] for id in sorted(names, key=int))
 
 
 def convert_tensors(

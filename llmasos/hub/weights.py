@@ -8,15 +8,19 @@ Safetensors are memory-mapped: a tensor is read from the disk when it is first u
 restricted reader (`weights_only`) does not run it, and raises an error if the file asks for more than tensors.
 """
 
+from __future__ import annotations
+
 import pickle
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
+from llmasos import storage
 from llmasos.errors import UserError
-from llmasos.storage import load_tensors, read_json, save_tensors, write_json
+from llmasos.storage import read_json, write_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SAFETENSORS, PICKLE = "model.safetensors", "pytorch_model.bin"
 MAX_SHARD_BYTES = 5_000_000_000  # of one file; larger models are split into several
@@ -31,7 +35,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     """
     tensors: dict[str, Tensor] = {}
     for file, expected in weight_files(folder).items():
-        in_file = load_tensors(file) if file.suffix == ".safetensors" else load_pickle(file)
+        in_file = storage.load_tensors(file) if file.suffix == ".safetensors" else load_pickle(file)
         if missing := [name for name in expected if name not in in_file]:
             raise UserError(
                 f"{file} does not hold {missing[0]}, which the index next to it lists ({len(missing)} such tensors): "
@@ -95,6 +99,8 @@ def load_pickle(file: Path) -> dict[str, Tensor]:
     Raises:
         UserError: the file is damaged, or holds anything but named tensors.
     """
+    import torch  # here, because finding the files needs none of it
+
     try:
         tensors = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
@@ -106,7 +112,7 @@ def load_pickle(file: Path) -> dict[str, Tensor]:
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise UserError(f"{file} cannot be read ({reason}): it is damaged or incomplete; fetch it again.") from error
-    if not isinstance(tensors, dict) or not all(isinstance(t, Tensor) for t in tensors.values()):
+    if not isinstance(tensors, dict) or not all(isinstance(t, torch.Tensor) for t in tensors.values()):
         raise UserError(f"{file} does not hold named tensors alone; use the model's safetensors files.")
     return dict(tensors)
 
@@ -123,12 +129,12 @@ def write_weights(folder: Path, tensors: Mapping[str, Tensor], max_shard_bytes: 
         shards[-1][name] = tensor
         size += n_bytes
     if len(shards) == 1:
-        save_tensors(folder / SAFETENSORS, tensors, {"format": "pt"})
+        storage.save_tensors(folder / SAFETENSORS, tensors, {"format": "pt"})
         return
     weight_map: dict[str, str] = {}
     for number, shard in enumerate(shards, start=1):
         name = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        save_tensors(folder / name, shard, {"format": "pt"})
+        storage.save_tensors(folder / name, shard, {"format": "pt"})
         weight_map |= dict.fromkeys(shard, name)
     total = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     write_json(folder / f"{SAFETENSORS}.index.json", {"metadata": {"total_size": total}, "weight_map": weight_map})

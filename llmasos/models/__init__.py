@@ -1,21 +1,26 @@
 """The parts assembled into models: one config, the families, their sizes."""
 
-from llmasos.models.base import Backbone, Model
-from llmasos.models.bert import BERT
-from llmasos.models.config import ModelConfig
-from llmasos.models.flops import flops_per_token, n_parameters, n_parameters_of, weight_bytes
-from llmasos.models.generation_config import GenerationConfig
-from llmasos.models.gpt import GPT
-from llmasos.models.heads import FeatureExtractor, SequenceClassifier, SpanExtractor
-from llmasos.models.presets import PRESETS, preset
-from llmasos.models.serialization import (
-    build_model,
-    load_model,
-    load_weights,
-    save_model,
-    weights_of,
-)
-from llmasos.models.transformer import Transformer
+from typing import TYPE_CHECKING
+
+from llmasos.lazy import lazy_exports
+
+if TYPE_CHECKING:  # each on first use
+    from llmasos.models.base import Backbone, Model, n_parameters, weight_bytes
+    from llmasos.models.bert import BERT
+    from llmasos.models.config import ModelConfig
+    from llmasos.models.flops import flops_per_token, n_parameters_of
+    from llmasos.models.generation_config import GenerationConfig
+    from llmasos.models.gpt import GPT
+    from llmasos.models.heads import FeatureExtractor, SequenceClassifier, SpanExtractor
+    from llmasos.models.presets import PRESETS, preset
+    from llmasos.models.serialization import (
+        build_model,
+        load_model,
+        load_weights,
+        save_model,
+        weights_of,
+    )
+    from llmasos.models.transformer import Transformer
 
 __all__ = [
     "BERT",
@@ -40,3 +45,4 @@ __all__ = [
     "weight_bytes",
     "weights_of",
 ]
+lazy_exports(__name__)

@@ -10,6 +10,7 @@ from llmasos.errors import UserError
 from llmasos.models.config import ModelConfig
 from llmasos.models.generation_config import GenerationConfig
 from llmasos.nn import KVCache, cached_causal_mask
+from llmasos.nn.int8 import quantized_layers
 
 
 class Model(nn.Module):
@@ -50,6 +51,18 @@ class Backbone(Model):
     @abstractmethod
     def pooled(self, hidden_states: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """One vector for the whole sequence: (B, T, C) → (B, C)."""
+
+
+def n_parameters(model: nn.Module) -> int:
+    """The number of trained values, also of those quantized to int8; tied ones are counted once."""
+    quantized = sum(layer.weight.numel() for layer in quantized_layers(model))
+    return sum(parameter.numel() for parameter in model.parameters()) + quantized
+
+
+def weight_bytes(model: nn.Module) -> int:
+    """The memory that these values take, in bytes, with the scales of quantized ones."""
+    tensors = [*model.parameters(), *(buffer for layer in quantized_layers(model) for buffer in layer.buffers())]
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def check_length(length: int, config: ModelConfig) -> None:

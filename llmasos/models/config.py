@@ -7,10 +7,16 @@ that can be described can be built. It is saved as `config.json` next to the wei
 import dataclasses
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from llmasos.errors import UserError, check_number, shown
-from llmasos.nn.positions import RopeScaling
+from llmasos.nn.rope_scaling import RopeScaling
+from llmasos.storage import read_json
+from llmasos.storage.checksums import CHECKSUMS
+
+TOKENIZER = "tokenizer_sha256"  # the field of config.json with the fingerprint of the tokenizer
+NOT_CONFIG = (TOKENIZER, CHECKSUMS)  # fields of config.json that are not about the model
 
 DERIVED: Any = None  # the default of fields that `__post_init__` derives from the others
 
@@ -237,3 +243,14 @@ class ModelConfig:
         if unknown:
             raise UserError(f"unknown field {', '.join(sorted(unknown))[:200]} in the model's config.")
         return cls(**fields)
+
+
+def read_own_config(folder: Path) -> ModelConfig:
+    """Read a `config.json` in our own format. Raises UserError if there is none or it is damaged."""
+    file = Path(folder) / "config.json"
+    if not file.is_file():
+        raise UserError(f"{folder} holds no model: no config.json in it. Give the folder of a run or of a model.")
+    fields = read_json(file)
+    if not isinstance(fields, dict):
+        raise UserError(f"{file} is damaged: expected a JSON object; copy it again.")
+    return ModelConfig.from_dict({name: value for name, value in fields.items() if name not in NOT_CONFIG})

@@ -16,27 +16,7 @@ for a whole text (BERT's pooler, a label) is not counted.
 through the encoder and one through the decoder. Under a head there is no decoder, and a token is one of the input.
 """
 
-from torch import nn
-
 from llmasos.models.config import ModelConfig
-from llmasos.nn import Int8Linear
-
-
-def n_parameters(model: nn.Module) -> int:
-    """The number of trained values, also of those quantized to int8; tied ones are counted once."""
-    quantized = sum(layer.weight.numel() for layer in quantized_layers(model))
-    return sum(parameter.numel() for parameter in model.parameters()) + quantized
-
-
-def weight_bytes(model: nn.Module) -> int:
-    """The memory that these values take, in bytes, with the scales of quantized ones."""
-    tensors = [*model.parameters(), *(buffer for layer in quantized_layers(model) for buffer in layer.buffers())]
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-
-
-def quantized_layers(model: nn.Module) -> list[Int8Linear]:
-    """The layers quantized to int8, each once, even if it is tied to another."""
-    return [module for module in model.modules() if isinstance(module, Int8Linear)]
 
 
 def n_parameters_of(config: ModelConfig) -> int:

@@ -17,16 +17,12 @@ from torch import Tensor, nn
 
 from llmasos.errors import UserError
 from llmasos.models.base import Model
-from llmasos.models.config import ModelConfig
+from llmasos.models.config import ModelConfig, read_own_config
 from llmasos.models.generation_config import write_generation_config
 from llmasos.models.heads import FAMILIES, HEADS
 from llmasos.models.memory import check_model_fits
 from llmasos.nn import is_quantized
-from llmasos.storage import load_tensors, read_json, save_tensors, write_json
-from llmasos.storage.checksums import CHECKSUMS
-
-TOKENIZER = "tokenizer_sha256"  # the field of config.json with the fingerprint of the tokenizer
-NOT_CONFIG = (TOKENIZER, CHECKSUMS)  # fields of config.json that are not about the model
+from llmasos.storage import load_tensors, save_tensors, write_json
 
 # Fields that may differ when a backbone's weights are copied: they do not change the meaning of its tensors.
 NOT_BACKBONE = ("head", "labels", "dropout", "fused", "tie_embeddings", "n_decoder_layers")
@@ -58,17 +54,6 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> Model:
     check_weights(model, tensors, file)
     assign_weights(model, tensors)
     return model.to(device).eval()
-
-
-def read_own_config(folder: Path) -> ModelConfig:
-    """Read a `config.json` in our own format. Raises UserError if there is none or it is damaged."""
-    file = Path(folder) / "config.json"
-    if not file.is_file():
-        raise UserError(f"{folder} holds no model: no config.json in it. Give the folder of a run or of a model.")
-    fields = read_json(file)
-    if not isinstance(fields, dict):
-        raise UserError(f"{file} is damaged: expected a JSON object; copy it again.")
-    return ModelConfig.from_dict({name: value for name, value in fields.items() if name not in NOT_CONFIG})
 
 
 def check_same_backbone(config: ModelConfig, saved: ModelConfig, folder: Path) -> None:

@@ -1,24 +1,29 @@
 """The parts of every Transformer: attention, masks, positions, norms, feed-forward, cache, blocks."""
 
-from llmasos.nn.attention import MultiHeadAttention, fused_attention, naive_attention
-from llmasos.nn.blocks import DecoderBlock, EncoderBlock, Residual, make_final_norm, make_norm
-from llmasos.nn.cache import KVCache, LayerCache
-from llmasos.nn.cpu import Linear
-from llmasos.nn.embedding import Embedding, NgramEmbedding
-from llmasos.nn.feed_forward import FeedForward, SwiGLU, gelu, gelu_tanh
-from llmasos.nn.int8 import Int8Embedding, Int8Linear, is_quantized, quantize
-from llmasos.nn.masks import cached_causal_mask, causal_mask, padding_mask
-from llmasos.nn.modes import eval_mode
-from llmasos.nn.norms import LayerNorm, RMSNorm, layer_norm, rms_norm
-from llmasos.nn.positions import (
-    LearnedPositions,
-    RotaryEmbedding,
-    SinusoidalPositions,
-    apply_rotary,
-    make_position_embedding,
-    make_rotary,
-    position_ids,
-)
+from typing import TYPE_CHECKING
+
+from llmasos.lazy import lazy_exports
+
+if TYPE_CHECKING:  # each on first use
+    from llmasos.nn.attention import MultiHeadAttention, fused_attention, naive_attention
+    from llmasos.nn.blocks import DecoderBlock, EncoderBlock, Residual, make_final_norm, make_norm
+    from llmasos.nn.cache import KVCache, LayerCache
+    from llmasos.nn.cpu import Linear
+    from llmasos.nn.embedding import Embedding, NgramEmbedding
+    from llmasos.nn.feed_forward import FeedForward, SwiGLU, gelu, gelu_tanh
+    from llmasos.nn.int8 import Int8Embedding, Int8Linear, is_quantized, quantize, quantized_layers
+    from llmasos.nn.masks import cached_causal_mask, causal_mask, padding_mask
+    from llmasos.nn.modes import eval_mode
+    from llmasos.nn.norms import LayerNorm, RMSNorm, layer_norm, rms_norm
+    from llmasos.nn.positions import (
+        LearnedPositions,
+        RotaryEmbedding,
+        SinusoidalPositions,
+        apply_rotary,
+        make_position_embedding,
+        make_rotary,
+        position_ids,
+    )
 
 __all__ = [
     "DecoderBlock",
@@ -56,5 +61,7 @@ __all__ = [
     "position_ids",
     "cached_causal_mask",
     "quantize",
+    "quantized_layers",
     "rms_norm",
 ]
+lazy_exports(__name__)

@@ -162,3 +162,8 @@ class Int8Embedding(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         scale = self.table.scale[ids][..., None]  # (…, 1)
         return self.table.weight[ids].to(scale.dtype) * scale
+
+
+def quantized_layers(model: nn.Module) -> list[Int8Linear]:
+    """The layers quantized to int8, each once, even if it is tied to another."""
+    return [module for module in model.modules() if isinstance(module, Int8Linear)]

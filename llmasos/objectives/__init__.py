@@ -1,20 +1,25 @@
 """Training objectives: each turns examples into a batch, and a model's outputs into a loss."""
 
-from llmasos.objectives.causal import CausalLM
-from llmasos.objectives.classification import Classification, EncodedText
-from llmasos.objectives.masked import MaskedLM
-from llmasos.objectives.objective import IGNORE_INDEX, Batch, Objective, collate_inputs
-from llmasos.objectives.pretraining import EncodedSentencePair, MaskedLMAndNextSentence, NextSentence
-from llmasos.objectives.question_answering import (
-    BestAnswer,
-    ContextWindow,
-    SpanExtraction,
-    best_answer,
-    make_windows,
-    predict_spans,
-)
-from llmasos.objectives.seq2seq import EncodedPair, Seq2Seq, encode_pair
-from llmasos.objectives.supervised_fine_tuning import Dialogue, SupervisedFineTuning
+from typing import TYPE_CHECKING
+
+from llmasos.lazy import lazy_exports
+
+if TYPE_CHECKING:  # each on first use
+    from llmasos.objectives.causal import CausalLM
+    from llmasos.objectives.classification import Classification, EncodedText
+    from llmasos.objectives.masked import MaskedLM
+    from llmasos.objectives.objective import IGNORE_INDEX, Batch, Objective, collate_inputs
+    from llmasos.objectives.pretraining import EncodedSentencePair, MaskedLMAndNextSentence, NextSentence
+    from llmasos.objectives.question_answering import (
+        BestAnswer,
+        ContextWindow,
+        SpanExtraction,
+        best_answer,
+        make_windows,
+        predict_spans,
+    )
+    from llmasos.objectives.seq2seq import EncodedPair, Seq2Seq, encode_pair
+    from llmasos.objectives.supervised_fine_tuning import Dialogue, SupervisedFineTuning
 
 __all__ = [
     "IGNORE_INDEX", "Batch", "BestAnswer", "CausalLM", "Classification", "ContextWindow", "Dialogue", "EncodedPair",
@@ -22,3 +27,4 @@ __all__ = [
     "SpanExtraction", "SupervisedFineTuning", "best_answer", "collate_inputs", "encode_pair", "make_windows",
     "predict_spans",
 ]  # fmt: skip
+lazy_exports(__name__)

@@ -1,18 +1,24 @@
 """How to prompt a model: chat templates, few-shot prompts, and several answers to choose from."""
 
-from llmasos.prompting.chat_template import (
-    TEMPLATES,
-    ChatTemplate,
-    EncodedChat,
-    Message,
-    own_template_note,
-    template_of,
-)
-from llmasos.prompting.conversation import Conversation, Dropped
-from llmasos.prompting.few_shot import FewShot, FewShotPrompt
-from llmasos.prompting.self_consistency import MajorityVote, majority_vote
+from typing import TYPE_CHECKING
+
+from llmasos.lazy import lazy_exports
+
+if TYPE_CHECKING:  # each on first use
+    from llmasos.prompting.chat_template import (
+        TEMPLATES,
+        ChatTemplate,
+        EncodedChat,
+        Message,
+        own_template_note,
+        template_of,
+    )
+    from llmasos.prompting.conversation import Conversation, Dropped
+    from llmasos.prompting.few_shot import FewShot, FewShotPrompt
+    from llmasos.prompting.self_consistency import MajorityVote, majority_vote
 
 __all__ = [
     "TEMPLATES", "ChatTemplate", "Conversation", "Dropped", "EncodedChat", "FewShot", "FewShotPrompt", "MajorityVote",
     "Message", "majority_vote", "own_template_note", "template_of",
 ]  # fmt: skip
+lazy_exports(__name__)

@@ -12,3 +12,15 @@ Imports go one way: `requests`, `metrics`, `engine`, `served_model` know nothing
 JSON, the client, the page) knows no routes; `api` builds on both; `app` joins them, and `service` comes last.
 `tests/serving/test_layers.py` checks this order.
 """
+
+from typing import TYPE_CHECKING
+
+from llmasos.lazy import lazy_exports
+
+if TYPE_CHECKING:  # each on first use
+    from llmasos.serving.app import App, create_app
+    from llmasos.serving.http.client import Client
+    from llmasos.serving.http.server import HTTPServer, is_loopback, listen
+
+__all__ = ["App", "Client", "HTTPServer", "create_app", "is_loopback", "listen"]
+lazy_exports(__name__)

@@ -38,17 +38,15 @@ from llmasos.serving.api import ROUTES
 from llmasos.serving.api.docs import base_url_of, docs_page
 from llmasos.serving.api.openapi import openapi_document
 from llmasos.serving.api.status import HTML, html_response
+from llmasos.serving.defaults import API_KEY_VARIABLE, LOOPBACK, MAX_BODY, MAX_TOKENS
 from llmasos.serving.engine import Engine
 from llmasos.serving.http.cors import AllowedOrigins, is_preflight
 from llmasos.serving.http.errors import Headers, RequestError, as_request_error, error_object, show, status_line
-from llmasos.serving.http.http_types import MAX_BODY, Environ, Request, Response, Route, json_response, parse_body
+from llmasos.serving.http.http_types import Environ, Request, Response, Route, json_response, parse_body
 from llmasos.serving.metrics import Metrics
 from llmasos.serving.served_model import ServedModel, default_name
 from llmasos.training.device import pick_device
 
-LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
-API_KEY_VARIABLE = "LLMASOS_API_KEY"
-MAX_TOKENS = 4096
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 

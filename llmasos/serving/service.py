@@ -23,10 +23,10 @@ from llmasos.arguments import checked
 from llmasos.console import quiet, say
 from llmasos.errors import UserError
 from llmasos.models import Model
-from llmasos.serving.app import MAX_TOKENS, App, create_app
+from llmasos.serving.app import App, create_app
+from llmasos.serving.defaults import MAX_BODY, MAX_TOKENS
 from llmasos.serving.engine import Engine
 from llmasos.serving.http.client import Client
-from llmasos.serving.http.http_types import MAX_BODY
 from llmasos.serving.http.server import HTTPServer, listen
 from llmasos.serving.http.transport import Transport
 from llmasos.serving.served_model import default_name

@@ -6,18 +6,23 @@ version or the new one, never half of either. `checksums` finds damaged files, a
 fetches files with checksums, and `lock` lets one process at a time do so.
 """
 
-from llmasos.storage.atomic import (
-    clean_up,
-    read_json,
-    read_small_lines,
-    sha256_file,
-    write_bytes,
-    write_file,
-    write_folder,
-    write_json,
-    write_text,
-)
-from llmasos.storage.safetensors import load_tensors, read_header, save_tensors
+from typing import TYPE_CHECKING
+
+from llmasos.lazy import lazy_exports
+
+if TYPE_CHECKING:  # each on first use
+    from llmasos.storage.atomic import (
+        clean_up,
+        read_json,
+        read_small_lines,
+        sha256_file,
+        write_bytes,
+        write_file,
+        write_folder,
+        write_json,
+        write_text,
+    )
+    from llmasos.storage.safetensors import load_tensors, read_header, save_tensors
 
 __all__ = [
     "clean_up",
@@ -33,3 +38,4 @@ __all__ = [
     "write_json",
     "write_text",
 ]
+lazy_exports(__name__)

@@ -4,22 +4,21 @@
 task only.
 """
 
-import importlib
+from typing import TYPE_CHECKING
 
-from llmasos.tasks.task import Report, Task, check_model, task_class
+from llmasos.lazy import lazy_exports
 
-EXPORTS = {  # name → the module that defines it
-    "answer_questions": "question_answering",
-    "classify": "text_classification",
-    "embed": "embedding",
-    "fill_masks": "bert_pretraining",
-    "reply": "instruction_tuning",
-    "respond": "responses",
-}
-__all__ = ["Report", "Task", "check_model", "task_class", *EXPORTS]
+if TYPE_CHECKING:  # each on first use
+    from llmasos.tasks.bert_pretraining import fill_masks
+    from llmasos.tasks.embedding import embed
+    from llmasos.tasks.evaluate import evaluation_recipe, setup_evaluation
+    from llmasos.tasks.instruction_tuning import reply
+    from llmasos.tasks.question_answering import answer_questions
+    from llmasos.tasks.responses import respond
+    from llmasos.tasks.run import run_recipe
+    from llmasos.tasks.task import Report, Task, check_model, task_class
+    from llmasos.tasks.text_classification import classify
 
-
-def __getattr__(name: str):
-    if name not in EXPORTS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{EXPORTS[name]}"), name)
+__all__ = ["Report", "Task", "answer_questions", "check_model", "classify", "embed", "evaluation_recipe", "fill_masks",
+           "reply", "respond", "run_recipe", "setup_evaluation", "task_class"]  # fmt: skip
+lazy_exports(__name__)

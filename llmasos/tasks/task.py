@@ -15,7 +15,6 @@ Each task is one file of this folder, from its data to its result, and one row o
 """
 
 import dataclasses
-import importlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,6 +31,7 @@ from llmasos.console import command, track
 from llmasos.errors import UserError
 from llmasos.evaluation.metric import Metric
 from llmasos.evaluation.show_table import ShownAsTable
+from llmasos.lazy import imported
 from llmasos.models import Model, ModelConfig, build_model, preset
 from llmasos.nn import eval_mode
 from llmasos.objectives import Batch, Objective
@@ -341,5 +341,4 @@ def batches(
 def task_class(name: str) -> type[Task]:
     """The class of a task. Raises UserError if there is no task of this name."""
     check_choice("task", name, TASKS)
-    module, attribute = TASKS[name].implementation.split(":")
-    return getattr(importlib.import_module(module), attribute)
+    return imported(TASKS[name].implementation)

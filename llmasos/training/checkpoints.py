@@ -16,23 +16,26 @@ folder. The newest two and the best are kept; older ones are removed if they are
 order and dropout are functions of (seed, step), so of those the step number is all that must be saved.
 """
 
+from __future__ import annotations
+
 import re
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from llmasos.console import command
 from llmasos.errors import UserError
-from llmasos.models import Model, load_weights, save_model
-from llmasos.storage import load_tensors, read_json, save_tensors, write_folder
+from llmasos.storage import read_json, write_folder
 from llmasos.storage.checksums import find_corruption as find_corruption_of
 from llmasos.storage.checksums import read_sealed, remove_own, seal
-from llmasos.training.optimizers import load_optimizer_tensors, optimizer_tensors
+
+if TYPE_CHECKING:
+    import torch
+
+    from llmasos.models import Model
 
 MAX_CHECKPOINTS = 2  # the newest, besides the best
 CHECKPOINTS, STATE, ORIGIN = "checkpoints", "state.json", "origin.json"
@@ -62,6 +65,10 @@ def save_checkpoint(
     Raises:
         UserError: it cannot be written, for example because the disk is full. All earlier checkpoints are still there.
     """
+    from llmasos.models import save_model  # here, because finding a checkpoint needs no torch
+    from llmasos.storage import save_tensors
+    from llmasos.training.optimizers import optimizer_tensors
+
     folder = run / CHECKPOINTS / checkpoint_name(state.step)
     with write_folder(folder, keep_others=True) as temporary:
         save_model(temporary, model)
@@ -84,6 +91,10 @@ def is_own(checkpoint: Path, origin: Mapping[str, Any]) -> bool:
 
 def load_checkpoint(folder: Path, model: Model, optimizers: list[torch.optim.Optimizer]) -> TrainingState:
     """Load a checkpoint's weights and optimizer state, and return its `TrainingState`."""
+    from llmasos.models import load_weights  # here, because finding a checkpoint needs no torch
+    from llmasos.storage import load_tensors
+    from llmasos.training.optimizers import load_optimizer_tensors
+
     load_weights(model, folder / "model.safetensors")
     load_optimizer_tensors(model, optimizers, load_tensors(folder / "optimizer.safetensors"))
     return read_state(folder)

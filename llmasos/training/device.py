@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from llmasos.errors import UserError
+from llmasos.training.recipe import PRECISIONS
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES = dict(zip(PRECISIONS, (torch.float32, torch.bfloat16, torch.float16), strict=True))
 
 
 def pick_device(name: str | torch.device = "auto", local_rank: int = 0) -> torch.device:
@@ -57,7 +58,7 @@ def autocast(device: torch.device, precision: str):
     """A context in which a forward pass computes its matrix products in `precision`. Weights stay in fp32."""
     if precision == "fp32":
         return nullcontext()
-    return torch.autocast(device.type, dtype=PRECISIONS[precision])
+    return torch.autocast(device.type, dtype=DTYPES[precision])
 
 
 def compile_model(model: nn.Module, say=print) -> None:
@@ -85,7 +86,7 @@ def matmul_peak(device: torch.device, precision: str = "fp32", size: int = 1024,
     """
     if device.type == "cuda":
         size = 8192
-    a = torch.randn(size, size, device=device, dtype=PRECISIONS[precision])
+    a = torch.randn(size, size, device=device, dtype=DTYPES[precision])
     best, end = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < end or best == float("inf"):
         synchronize(device)

@@ -21,8 +21,8 @@ from llmasos.errors import UserError, nearest
 from llmasos.models.config import LARGEST
 from llmasos.models.presets import PRESETS
 from llmasos.settings import Settings, add_flag, flag_name, flag_of, setting
-from llmasos.training.device import PRECISIONS
 
+PRECISIONS = ("fp32", "bf16", "fp16")
 SCHEDULES = ("cosine", "linear", "wsd")
 EXAMPLE_SETTINGS = ("languages", "skip_bad", "train_examples")  # which plain text does not have
 MODEL_SIZES = ("context_length", "n_layers", "n_heads", "n_kv_heads", "d_model", "d_ff")

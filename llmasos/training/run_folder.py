@@ -10,27 +10,29 @@
 Everything outside `checkpoints/` can be lost or damaged: the newest checkpoint has all that is needed to continue.
 """
 
+from __future__ import annotations
+
 import os
 import re
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from llmasos.errors import UserError
-from llmasos.models import ModelConfig
 from llmasos.storage import read_json, write_folder, write_json
 from llmasos.storage.atomic import clean_up_folder, make_folder, set_aside, write_error
 from llmasos.storage.checksums import find_corruption, is_plain_file, own_files, read_sealed, seal, strangers
 from llmasos.storage.lock import lock
-from llmasos.tokenizers import Tokenizer
 from llmasos.training.checkpoints import CHECKPOINTS, ORIGIN, all_checkpoints, latest_checkpoint, read_origin
-from llmasos.training.distributed import is_restart, launch_id
 from llmasos.training.log import METRICS, read_metrics
 from llmasos.training.recipe import RESUMABLE, Recipe, read_recipe
+from llmasos.training.torchrun import is_restart, launch_id
+
+if TYPE_CHECKING:
+    from llmasos.models import ModelConfig
+    from llmasos.tokenizers import Tokenizer
 
 RUNS = Path("runs")
 RECIPE, TOKENIZER = "recipe.json", "tokenizer"
@@ -178,6 +180,8 @@ def new_origin(recipe: Recipe, config: ModelConfig, data_fingerprint: str, initi
         data_fingerprint: changes with the data.
         initial_weights: a checksum of the weights of `--init-from`; None = random weights.
     """
+    import torch  # here, because finding a run needs none of it
+
     return {
         "run": uuid.uuid4().hex,  # tells its checkpoints from those of other runs
         "recipe": recipe.flat(),

@@ -6,7 +6,7 @@ import pytest
 from serving_http_helpers import app_of, ask
 
 from llmasos import LLMServing, hub
-from llmasos.hub.model_card import card_examples
+from llmasos.hub.model_card import read_examples
 
 CARDS = {
     "---\nwidget:\n- text: \"a \\\"b\\\"\"\n- text: 'it''s'\n- text: plain: text\nlicense: mit\n---\n# x":
@@ -24,13 +24,13 @@ CARDS = {
 @pytest.mark.parametrize("card", CARDS)
 def test_the_examples_of_a_card_are_read(tmp_path, card):
     (tmp_path / "README.md").write_bytes(card.encode())
-    assert card_examples(tmp_path) == CARDS[card]
+    assert read_examples(tmp_path) == CARDS[card]
 
 
 def test_a_card_that_cannot_be_read_has_no_examples(tmp_path):
-    assert card_examples(tmp_path) == []
+    assert read_examples(tmp_path) == []
     (tmp_path / "README.md").write_bytes(b"---\nwidget:\n- text: \xff\n---\n")
-    assert card_examples(tmp_path) == []
+    assert read_examples(tmp_path) == []
 
 
 def test_the_server_gives_them_to_the_page(tmp_path):

@@ -18,6 +18,7 @@ from llmasos.objectives import CausalLM
 from llmasos.tools import bench, doctor
 from llmasos.tools.bench import bpe, measurement, serving
 from llmasos.tools.bench.measurement import Settings
+from llmasos.tools.bench.report import run_benches
 from llmasos.tools.bench.training import BaselineGPT, baseline_step, saved_for_backward
 from llmasos.tools.training_step import make_step, random_tokens
 
@@ -97,7 +98,7 @@ def test_a_json_file_that_cannot_be_written_is_an_error_before_anything_is_measu
 
 def test_a_busy_machine_is_reported(monkeypatch, capsys):
     monkeypatch.setattr(doctor.hardware.os, "getloadavg", lambda: (99.0, 0.0, 0.0))
-    bench.run_benches([], Settings(CPU, quick=True))
+    run_benches([], "cpu", quick=True)
     assert "Warning: 99.0 of" in capsys.readouterr().out
 
 

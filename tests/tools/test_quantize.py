@@ -16,7 +16,8 @@ from llmasos.storage import read_json
 from llmasos.tasks.evaluate import setup_evaluation
 from llmasos.tools import quantize
 from llmasos.tools.bench.measurement import Measurement
-from llmasos.tools.quantize import mean_loss
+from llmasos.tools.quantize import comparison
+from llmasos.tools.quantize.comparison import mean_loss
 from llmasos.training.recipe import read_recipe
 
 LINES = {  # run → the lines of its table below memory and speed
@@ -108,14 +109,14 @@ def test_each_section_is_announced_and_the_last_line_sums_up(capsys):
 
 def test_a_speedup_and_a_loss_in_words():
     def describe(low, median, high):
-        return quantize.describe_speedup(Measurement("", "", "", "×", median, median, low, high))
+        return comparison.describe_speedup(Measurement("", "", "", "×", median, median, low, high))
 
     assert describe(1.1, 1.2, 1.3) == "1.20 times as fast"
     assert describe(0.7, 0.8, 0.9) == "more slowly (× 0.80)"
     assert describe(0.9, 1.0, 1.1) == "at about the same speed (× 0.90 … 1.10)"
-    assert quantize.describe_loss("loss", 2.0, 2.1) == "and predicts worse (loss +5.00%)"
-    assert quantize.describe_loss("loss", 2.0, 1.9) == "and predicts better (loss -5.00%)"
-    assert quantize.describe_loss("loss", 2.0, 2.001) == "and predicts as well as before (loss +0.05%)"
+    assert comparison.describe_loss("loss", 2.0, 2.1) == "and predicts worse (loss +5.00%)"
+    assert comparison.describe_loss("loss", 2.0, 1.9) == "and predicts better (loss -5.00%)"
+    assert comparison.describe_loss("loss", 2.0, 2.001) == "and predicts as well as before (loss +0.05%)"
 
 
 def test_a_subset_of_the_data_is_measured_by_default(monkeypatch, capsys):
@@ -140,7 +141,7 @@ def test_the_first_tokens_are_those_on_disk(n, split):
     data = build_tokens(task.data, tokenizer, progress=False)
     parts = [data.train, data.val] if split == "all" else [getattr(data, split)]
     ids = [id for part in parts for id in part.tokens.tolist()]
-    first = quantize.first_tokens(task, split, n)
+    first = comparison.first_tokens(task, split, n)
     assert first.ids.tolist() == ids[:n] and first.truncated == (n < len(ids))
     if not first.truncated:
         assert first.n_bytes == sum(part.n_bytes for part in parts)

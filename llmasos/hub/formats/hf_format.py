@@ -12,16 +12,18 @@ Most entries are one tensor under two names. Three layouts differ in more: GPT-2
 the row of a matrix (`as_row`).
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from llmasos.errors import UserError, shown
 from llmasos.models import ModelConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class TensorMapping:
 
     def save(self, tensors: list[Tensor]) -> Tensor:
         """Convert our tensors to the published one."""
+        import torch  # here, because reading a config needs none of it
+
         tensor = torch.cat(tensors) if len(tensors) > 1 else tensors[0]
         return tensor.T if self.transposed else tensor[None] if self.as_row else tensor
 
@@ -81,7 +85,7 @@ class HFFormat(ABC):
     optional: tuple[str, ...] = ()
 
     @abstractmethod
-    def read_config(self, published: "HFConfig") -> dict[str, Any]:
+    def read_config(self, published: HFConfig) -> dict[str, Any]:
         """Return the fields of a `ModelConfig`, without head and labels. Raises UserError for unsupported options."""
 
     @abstractmethod

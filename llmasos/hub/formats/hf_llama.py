@@ -11,7 +11,7 @@ from typing import Any
 from llmasos.errors import UserError
 from llmasos.hub.formats.hf_format import HFConfig, HFFormat, TensorMapping, linear, tensor
 from llmasos.models import ModelConfig
-from llmasos.nn.positions import RopeScaling
+from llmasos.nn.rope_scaling import RopeScaling
 
 CLASSES = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3"}
 

@@ -16,7 +16,6 @@ from llmasos.serving.http.errors import MAX_SHOWN, ClientDisconnected, DeadlineE
 from llmasos.serving.served_model import ServedModel
 
 JSON = "application/json"
-MAX_BODY = 1_000_000  # bytes
 MAX_DIGITS = 25  # of an integer in a body; converting a million digits would take minutes
 TEXTS_PER_JOB = 4  # how many texts the model reads before others get a turn
 Environ = dict[str, Any]

@@ -33,9 +33,9 @@ from typing import Any
 from wsgiref.simple_server import WSGIServer
 
 from llmasos.errors import UserError
+from llmasos.serving.defaults import MAX_BODY
 from llmasos.serving.http.connection import LINGER, Connection, error_response
 from llmasos.serving.http.errors import Headers, RequestError, retry_after
-from llmasos.serving.http.http_types import MAX_BODY
 
 BACKLOG = 1024  # connections that the system keeps until we accept them
 MAX_REJECTED = 256  # rejected connections that are kept open until their response has arrived

@@ -13,7 +13,8 @@ from llmasos.models import ModelConfig, flops_per_token
 from llmasos.nn.attention import fused_attention, naive_attention
 from llmasos.tools.bench.measurement import Measurement, Settings, interleave, ratio, summarize, timed
 from llmasos.tools.training_step import make_step, random_tokens
-from llmasos.training.device import PRECISIONS, matmul_peak, pick_precision
+from llmasos.training.device import matmul_peak, pick_precision
+from llmasos.training.recipe import PRECISIONS
 
 MIB = 2.0**20
 TINY = ModelConfig(vocab_size=65, n_layers=1, n_heads=2, d_model=32, context_length=16)

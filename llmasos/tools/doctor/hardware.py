@@ -14,7 +14,8 @@ from llmasos.models import preset
 from llmasos.nn.attention import fused_attention, naive_attention
 from llmasos.tools.doctor.check import OK, PROBLEM, WARNING, Check, reason
 from llmasos.tools.training_step import make_step
-from llmasos.training.device import PRECISIONS, matmul_peak, pick_precision
+from llmasos.training.device import matmul_peak, pick_precision
+from llmasos.training.recipe import PRECISIONS
 
 BUSY = 0.25  # load per core caused by other programs above which timings are not reliable
 GIB = 2.0**30

@@ -1,46 +1,25 @@
-"""`python -m llmasos quantize`: what rounding a model's weights to int8 costs and gains on this machine.
+"""The lines of `llmasos quantize`: the size, speed and quality of a model with float weights and with int8 weights.
 
-Compares the size, speed and quality of a model with float weights and of the same model with int8 weights
-(`nn/int8.py`). Timings are interleaved (`tools/bench/measurement.py`). Both are evaluated on the same held-out data, by
-default on a part of it, because the same examples twice show a small difference well. Nothing is written: weights are
-rounded whenever a model is loaded with `quantize="int8"`.
+Timings are interleaved (`tools/bench/measurement.py`). Both models are evaluated on the same held-out data, by default
+on a part of it, because the same examples twice show a small difference well.
 """
 
-import argparse
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from llmasos.capabilities import TASKS
-from llmasos.cli.cli import ArgumentParser, check_json_target
-from llmasos.errors import check_number
 from llmasos.evaluation import Metric, evaluate_text
 from llmasos.generation import SamplingOptions, generate, generate_from
-from llmasos.hub import find_model_folder, load_pretrained
-from llmasos.hub.weights import weight_files
-from llmasos.models import Model, n_parameters, weight_bytes
-from llmasos.models.flops import quantized_layers
-from llmasos.storage import write_json
+from llmasos.models import Model, weight_bytes
 from llmasos.tasks import Task
-from llmasos.tasks.evaluate import evaluation_recipe, setup_evaluation
 from llmasos.tasks.example_task import ExampleTask
 from llmasos.tasks.language_modeling import LanguageModeling, text_splits
 from llmasos.tasks.task import batches
 from llmasos.tokenizers import Tokenizer
 from llmasos.tools.bench.measurement import Measurement, format_number, interleave, ratio, timed
-from llmasos.training.device import pick_device
-from llmasos.training.recipe import add_flags
 
-EXAMPLES = """examples:
-  python -m llmasos quantize storyworld-gpt
-  python -m llmasos quantize gpt2 --data my_book.txt
-  python -m llmasos quantize runs/classify-storyworld
-"""
-SETTINGS = ("data", "columns", "languages", "skip_bad")  # of a recipe: the data to measure quality on
-MAX_TOKENS, MAX_EXAMPLES = 20_000, 100  # of the held-out data, unless --all is set
 BATCH_SIZE = 16  # texts at once in the second measurement of speed
 SIMILAR = 0.005  # relative change of a loss below which it counts as unchanged
 Models = dict[str, Model]  # "float" and "int8" → the model
@@ -82,85 +61,7 @@ class Tokens:
     truncated: bool
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Load the model twice, measure, and print a table. Returns the exit status.
-
-    Raises:
-        UserError: there is no such model, the data is invalid, or a flag is out of range.
-    """
-    args = make_parser().parse_args(arguments)
-    for name in ("tokens", "repetitions"):
-        check_number(f"--{name}", getattr(args, name), whole=True, at_least=1)
-    names = {field.name for field in fields(Comparison)}
-    check_json_target(args.json, lambda old: isinstance(old, list) and all({*row} == names for row in old))
-    device = pick_device(args.device)
-    print(f"opening {args.model} and the data …", flush=True)
-    folder = find_model_folder(args.model, say=print)
-    model, tokenizer = load_pretrained(folder, device, say=print)
-    models = {"float": model, "int8": load_pretrained(folder, device, lambda text: None, quantize="int8")[0]}
-    task, split = open_held_out(args, folder, model, tokenizer)
-    tokens, subset = (None, "") if args.all else take_subset(task, split)
-
-    n_rounded = sum(matrix.weight.numel() for matrix in quantized_layers(models["int8"]))
-    megabytes = sum(file.stat().st_size for file in weight_files(folder)) / 1e6
-    print(
-        f"model    {args.model} ({model.config.family}), {n_parameters(model):,} parameters, {megabytes:,.2f} MB on "
-        f"disk; int8 rounds {n_rounded / n_parameters(model):.1%} of them"
-    )
-    print(f"data     {task.data.name}, split {split}{subset}: {task.data.description}\n")
-    print(Comparison("", "float", "int8", "change"))
-    lines = []
-    for title, section in (
-        ("size", compare_sizes(models)),
-        (f"speed, best of {args.repetitions}", compare_speeds(models, tokenizer, args.tokens, args.repetitions)),
-        (f"quality{subset}", compare_quality(models, task, split, tokens)),
-    ):
-        print(f"{title} …", flush=True)
-        for line in section:  # each printed as soon as it is known
-            print(line, flush=True)
-            lines.append(line)
-    print(f"\nIn short: with int8 the model {', '.join(line.verdict for line in lines if line.verdict)}.")
-    if args.json:
-        write_json(Path(args.json), [asdict(line) for line in lines])
-    return 0
-
-
-def make_parser() -> ArgumentParser:
-    """All flags of the command, with their help."""
-    parser = ArgumentParser(
-        prog="python -m llmasos quantize",
-        description="Compare a model with float weights and with int8 weights: memory, speed and quality, measured in "
-        'one run. To use int8 weights, load a model with quantize="int8", or pass --quantize int8 to a command that '
-        "has this flag.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    flag = parser.add_argument
-    flag("model", metavar="MODEL", help="a run's or a model's folder, or a name (see python -m llmasos models)")
-    flag("--task", choices=list(TASKS), help="the task to measure quality with (default: the model's own)")
-    splits = ("train", "val", "test", "all")
-    flag("--split", choices=splits, help="which part of the data (default: all of a file of your own, else val)")
-    subset = f"the first {MAX_TOKENS:,} tokens of running text, or {MAX_EXAMPLES} examples"
-    flag("--all", action="store_true", help=f"measure quality on the whole split instead of {subset}")
-    flag("--tokens", type=int, default=60, metavar="N", help="tokens per text when timing (default: 60)")
-    flag("--repetitions", type=int, default=3, metavar="N", help="of each timing (default: 3)")
-    flag("--json", metavar="FILE", help="also write the table to this file")
-    flag("--device", default="auto", metavar="DEVICE", help="where to compute: auto, cpu, cuda, cuda:1, mps")
-    add_flags(parser.add_argument_group("the data to measure quality on (default: as in the run)"), SETTINGS)
-    return parser
-
-
-def open_held_out(args: argparse.Namespace, folder: Path, model: Model, tokenizer: Tokenizer) -> tuple[Task, str]:
-    """Open the task to evaluate with, and its split. Translation decodes greedily, because that is faster."""
-    changes = {name: getattr(args, name) for name in SETTINGS if hasattr(args, name)} | {"beams": 1}
-    if args.task:
-        changes["task"] = args.task
-    recipe, eval_only = evaluation_recipe(folder, model.config, tokenizer, changes)
-    task = setup_evaluation(recipe, model.config, tokenizer, args.model, eval_only)
-    return task, args.split or ("all" if eval_only else "val")
-
-
-def take_subset(task: Task, split: str) -> tuple[Tokens | None, str]:
+def take_subset(task: Task, split: str, max_tokens: int, max_examples: int) -> tuple[Tokens | None, str]:
     """Restrict a task to a part of a split.
 
     Returns:
@@ -170,14 +71,14 @@ def take_subset(task: Task, split: str) -> tuple[Tokens | None, str]:
         UserError: the data has no such split.
     """
     if isinstance(task, LanguageModeling):
-        tokens = first_tokens(task, split, MAX_TOKENS)
+        tokens = first_tokens(task, split, max_tokens)
         return tokens, f", {'its first ' if tokens.truncated else ''}{len(tokens.ids):,} tokens"
     if not isinstance(task, ExampleTask):
         return None, ""
     n_before = 0
     for name in ("train", "val", "test") if split == "all" else (split,):
         if examples := getattr(task.data, name):
-            step = -(-len(examples) // MAX_EXAMPLES)  # evenly spaced, because some data is sorted
+            step = -(-len(examples) // max_examples)  # evenly spaced, because some data is sorted
             setattr(task.data, name, examples[::step])
             n_before += len(examples)
     n = len(task.split(split))  # only usable examples

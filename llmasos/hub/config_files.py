@@ -1,0 +1,79 @@
+"""Reading the `config.json` of a model's folder: a published one has a `model_type`, our own has a `family`."""
+
+from pathlib import Path
+
+from llmasos.errors import UserError, shown
+from llmasos.hub.formats import FORMATS, HFConfig, HFFormat
+from llmasos.hub.resolve import find_model_folder
+from llmasos.models.config import ModelConfig, read_own_config
+from llmasos.storage import read_json
+
+
+def load_config(name: str | Path) -> ModelConfig:
+    """Load the config of the model of this name; see `load_pretrained`."""
+    return read_config(find_model_folder(name))
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """Read the config of the model in a folder.
+
+    Raises:
+        UserError: there is no `config.json`, or its architecture or one of its options is not supported.
+    """
+    return read_published_config(folder)[0] if is_published(folder) else read_own_config(folder)
+
+
+def is_published(folder: Path) -> bool:
+    """Whether the folder's config.json has a published format. Raises UserError if there is none."""
+    file = Path(folder) / "config.json"
+    if not file.is_file():
+        raise UserError(
+            f"{folder} holds no model: no config.json in it. Give the folder of a run or of a model, or a model's name "
+            "(python -m llmasos models lists them)."
+        )
+    fields = read_json(file)
+    if not isinstance(fields, dict):
+        raise UserError(f"{file} is damaged: expected a JSON object; fetch it again.")
+    return "family" not in fields
+
+
+def read_published_config(folder: Path) -> tuple[ModelConfig, HFFormat]:
+    """Read a published config.json; return our config for it, and its format."""
+    file = Path(folder) / "config.json"
+    fields = HFConfig(read_json(file), str(file))
+    model_type = fields.get("model_type")
+    format = next((format for format in FORMATS if model_type in format.model_types), None)
+    if format is None or not isinstance(model_type, str):
+        known = ", ".join(name for format in FORMATS for name in format.model_types)
+        raise UserError(
+            f"{file} is of the model_type {shown(model_type)}, which llmasos does not support; it supports: {known}."
+        )
+    names = fields.get("architectures") or list(format.architectures)[:1]
+    name = names[0] if isinstance(names, list) else names
+    if not isinstance(name, str) or name not in format.architectures:
+        raise UserError(
+            f"{file} is of the architecture {shown(name)}, which llmasos does not support; of {model_type} it "
+            f"supports: {', '.join(format.architectures)}."
+        )
+    head = format.architectures[name]
+    try:
+        return ModelConfig(**format.read_config(fields), head=head, labels=read_labels(fields, head)), format
+    except UserError as error:
+        if str(error).startswith(str(file)):
+            raise
+        raise UserError(f"{file} describes an impossible model: {error}") from error
+
+
+def read_labels(fields: HFConfig, head: str) -> tuple[str, ...]:
+    """Return a classifier's labels in the order of their ids."""
+    if head != "classifier":
+        return ()
+    fields.require("problem_type", "single_label_classification")
+    names = fields.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
+    if not isinstance(names, dict) or not all(
+        id.isdecimal() and len(id) < 10 and isinstance(label, str) for id, label in names.items()
+    ):
+        raise UserError(
+            f"{fields.file} has the id2label {shown(names)}; expected an object that maps numbers to names."
+        )
+    return tuple(names[id] for id in sorted(names, key=int))

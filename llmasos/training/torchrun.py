@@ -1,0 +1,47 @@
+"""What torchrun says about this process, in environment variables: its place among the others, and its launch."""
+
+import os
+import platform
+
+from llmasos.console import command
+from llmasos.errors import UserError, shown
+
+
+def use_torchrun() -> str:
+    """What to do about an environment that is not torchrun's."""
+    train = command("train").removeprefix("python ")
+    return f"start several processes with `torchrun --nproc-per-node N {train} …`, or unset WORLD_SIZE"
+
+
+def read_variable(name: str, at_least: int, at_most: int, default: int | None = None) -> int:
+    """A whole number from the environment. Raises UserError if it is missing, no number, or out of range."""
+    text = os.environ.get(name, "" if default is None else str(default))
+    if not text:
+        raise UserError(f"WORLD_SIZE is {os.environ.get('WORLD_SIZE')}, but {name} is not set; {use_torchrun()}.")
+    is_number = text.isascii() and text.isdigit() and len(text) < 10
+    if not is_number or not at_least <= int(text) <= at_most:
+        raise UserError(
+            f"the environment variable {name} is {shown(text)}; it must be a whole number from {at_least} to "
+            f"{at_most}: {use_torchrun()}."
+        )
+    return int(text)
+
+
+def launch_id() -> str | None:
+    """What tells this call of torchrun from all others, also after a restart of its processes; None without torchrun.
+
+    It is the `--rdzv-id`, which several machines need. Without one, torchrun's own process stands for it.
+    """
+    name = os.environ.get("TORCHELASTIC_RUN_ID")
+    return f"{platform.node()}-{os.getppid()}" if name == "none" else name
+
+
+def is_restart() -> bool:
+    """Whether torchrun has started these processes again, after one of them had failed."""
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+
+
+def rank_in_words() -> str:
+    """Which process this is, for a message; "" if it is the only one or the main one."""
+    rank, size = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+    return "" if rank == "0" or size == "1" else f" (in process {rank} of {size})"
