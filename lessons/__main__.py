@@ -10,10 +10,11 @@ def main(arguments: Sequence[str] | None) -> int:
     """Import the commands inside `run`, which hears Ctrl-C while torch is being imported, and carry one out."""
     from lessons.machinery.commands import dispatch
 
-    return dispatch(sys.argv[1:])
+    return dispatch(sys.argv[1:] if arguments is None else arguments)
 
 
-with handlers(exit_at_once):  # until `run`, which takes a moment to import, hears a signal itself
-    from llmasos.cli.cli import run
+if __name__ == "__main__":
+    with handlers(exit_at_once):  # until `run`, which takes a moment to import, hears a signal itself
+        from llmasos.cli.cli import run
 
-    sys.exit(run(main))
+        sys.exit(run(main))

@@ -92,7 +92,7 @@ start(sys.argv[0], run_name="__main__")
 
 @pytest.mark.parametrize("moment, said", [("llmasos.cli.cli", ""), ("torch", "stopped.\n")])
 @pytest.mark.parametrize(
-    "command", [["train.py"], ["sample.py", "storyworld-gpt"], ["llmasos", "models"], ["lessons", "check", "1"]]
+    "command", [["train.py"], ["sample.py", "storyworld-gpt"], ["llmasos", "bench"], ["lessons", "check", "1"]]
 )
 def test_ctrl_c_is_heard_while_it_starts(command, moment, said):
     arguments = [sys.executable, "-c", WHILE_IT_STARTS, moment, *command]

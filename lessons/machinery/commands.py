@@ -74,7 +74,7 @@ def syllabus() -> int:
     print("The course: from counting words to models that write, understand and translate.\n")
     for lesson in lessons():
         passed = len(progress.get(lesson.name, {"passed": []})["passed"])
-        print(f"  {lesson.number:02d}  {lesson.title}   [{passed}/{len(lesson.tasks)} exercises]")
+        print(f"  {lesson.number:02d}  {lesson.title}   [{passed}/{lesson.n_tasks} exercises]")
         for fact in ("Question", "Teaches", "Minutes"):
             if fact in lesson.facts:
                 print(textwrap.indent(textwrap.fill(f"{fact}: {lesson.facts[fact]}", 104), " " * 6))
@@ -87,9 +87,9 @@ def syllabus() -> int:
 
 def run_command(options) -> int:
     """Run a lesson."""
-    from lessons.machinery.lesson_api import run_lesson
-
     lesson = find_lesson(options.lesson)
+    from lessons.machinery.lesson_api import run_lesson  # here, because a wrong number should not wait for torch
+
     if options.mine:
         create_student_file(Workspace.default(), lesson)
     run_lesson(lesson, options.mine, options.seed)
@@ -98,10 +98,10 @@ def run_command(options) -> int:
 
 def check_command(options) -> int:
     """Check the student's file. Returns 1 if any exercise is wrong, otherwise 0."""
-    from lessons.machinery.check import check_source, explain, read_student_file
+    lesson, workspace = find_lesson(options.lesson), Workspace.default()
+    from lessons.machinery.check import check_source, explain, read_student_file  # here, as in `run_command`
     from lessons.machinery.grading import NOT_DONE, RIGHT, WRONG
 
-    lesson, workspace = find_lesson(options.lesson), Workspace.default()
     if options.only is not None:
         lesson.task(options.only)
     lesson.require("exercise.py")
@@ -165,9 +165,9 @@ def grade_command(options) -> int:
 
 def mutants_command(options) -> int:
     """Change right solutions mechanically and show the mutants that all cases accept. Returns 1 if there are any."""
-    from lessons.machinery.mutants import mutants, survivors
-
     lesson = find_lesson(options.lesson)
+    from lessons.machinery.mutants import mutants, survivors  # here, as in `run_command`
+
     exercises = lesson.exercises if options.only is None else [lesson.exercise(lesson.task(options.only).name)]
     n_survivors = 0
     for exercise in exercises:

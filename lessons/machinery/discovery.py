@@ -3,6 +3,7 @@
 A lesson is a folder `lessons/NN_name/` with `lesson.py`, `exercise.py` and `checks.py` (see AUTHORS.md).
 """
 
+import ast
 import importlib.util
 import re
 from dataclasses import replace
@@ -89,6 +90,14 @@ class Lesson:
     def tasks(self) -> list[Exercise | WrittenAnswer]:
         """What `checks.py` lists as EXERCISES, in the order of `exercise.py`."""
         return [task if self.seed is None else add_random_cases(task, self.seed) for task in self.checks.EXERCISES]
+
+    @cached_property
+    def n_tasks(self) -> int:
+        """The number of tasks. The list is only read, because running `checks.py` would import torch."""
+        text = self.require("checks.py").read_text(encoding="utf-8")
+        listed = ast.parse(text[text.index("\nEXERCISES = [") :]).body[0]
+        assert isinstance(listed, ast.Assign) and isinstance(listed.value, ast.List)
+        return len(listed.value.elts)
 
     @property
     def exercises(self) -> list[Exercise]:
