@@ -19,9 +19,13 @@ How it works: `llmasos/generation/naive.py` is the whole idea in fifteen lines, 
 token is chosen, `decoder.py` the fast way. The command itself is `llmasos/cli/sample.py`.
 """
 
+import signal
 import sys
 
-from llmasos.__main__ import main
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until `main` listens, Ctrl-C ends the process without a traceback
+
+from llmasos.__main__ import main  # noqa: E402
 
 if __name__ == "__main__":
     sys.exit(main(["sample", *sys.argv[1:]]))

@@ -4,12 +4,17 @@ Each command is a module of `llmasos/cli` or `llmasos/tools` with a function `ma
 it is called, so that `doctor` works even where torch cannot be imported, and the list of commands appears at once.
 """
 
-import importlib
-import sys
-from collections.abc import Sequence
+import signal
 
-from llmasos import __version__
-from llmasos.signals import exit_at_once, handlers
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until `main` listens, Ctrl-C ends the process without a traceback
+
+import importlib  # noqa: E402
+import sys  # noqa: E402
+from collections.abc import Sequence  # noqa: E402
+
+from llmasos import __version__  # noqa: E402
+from llmasos.signals import exit_at_once, handlers  # noqa: E402
 
 COMMANDS = {  # name → (module, what it does)
     "train": ("llmasos.cli.train", "train or fine-tune a GPT, BERT or Transformer"),

@@ -58,7 +58,12 @@ def run_recipe(recipe: Recipe, run: Path, resume: bool = False) -> Result:
     context = init_distributed(pick_device(recipe.training.device).type)
     try:
         with lost_connection(run, context), run_lock(run) if context.is_main else nullcontext():
-            return (run_and_compare if recipe.compare else run_once)(recipe, run, context, resume)
+            if recipe.compare:
+                return run_and_compare(recipe, run, context, resume)
+            result = run_once(recipe, run, context, resume)
+            if context.is_main and run.name == BASELINE and holds_run(run.parent):
+                say_comparison(run, result)
+            return result
     except (KeyboardInterrupt, Terminated):
         if context.is_main and (checkpoints := all_checkpoints(run)):
             console.say(how_to_continue(run, checkpoint_step(checkpoints[-1])))
@@ -223,6 +228,19 @@ def run_and_compare(recipe: Recipe, run: Path, context: DistributedContext, resu
     if context.is_main:
         console.say(compare(read_json(run / RESULTS), read_json(baseline / RESULTS)))
     return result
+
+
+def say_comparison(baseline: Path, result: Result) -> None:
+    """At the end of a baseline that was continued by itself: the comparison it belongs to, or how to get it."""
+    run = baseline.parent
+    pretrained = read_json(run / RESULTS) if (run / RESULTS).is_file() else {"step": None}
+    if result.interrupted:
+        return  # its last line names the comparison
+    if pretrained["step"] == result.state.step:
+        console.say(compare(pretrained, read_json(baseline / RESULTS)))
+    else:
+        remedy = console.command("train", "--resume", "--out", run, "--steps", result.state.step)
+        console.say(f"{run}, to compare it with, has not taken {result.state.step:,} steps; to continue it: {remedy}")
 
 
 def compare(pretrained: dict[str, Any], baseline: dict[str, Any]) -> str:

@@ -126,3 +126,22 @@ def test_a_begin_of_text_token_is_read_but_not_repeated(gpt, monkeypatch):
     expected = [float(rows[place, id]) for place, id in enumerate([97, 98, 99])]
     assert logprobs["tokens"] == ["a", "b", "c"] and logprobs["text_offset"] == [0, 1, 2]
     assert logprobs["token_logprobs"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_special_token_before_a_scored_text_is_that_token_and_its_name_elsewhere_is_text(gpt):
+    """As evaluation harnesses send a text whose first token is to be scored, if they send no token ids."""
+    end = BYTES.end_of_text
+
+    def scores(prompt, **more):
+        body = {"prompt": prompt, "echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0, **more}
+        [choice] = ask(gpt, "POST", PATH, body).json["choices"]
+        return choice
+
+    as_text, as_ids = scores("<|endoftext|>aé"), scores([end, *BYTES.encode("aé")])
+    for field in ("token_ids", "token_logprobs", "tokens"):
+        assert as_text["logprobs"][field] == as_ids["logprobs"][field]
+    assert as_text["text"].startswith("<|endoftext|>aé") and as_text["logprobs"]["text_offset"] == [0, 13, 14, 14, 15]
+    inside = scores("a<|endoftext|>")["logprobs"]["token_ids"]
+    assert end not in inside[:-1] and inside[:-1] == BYTES.encode("a<|endoftext|>")
+    plain = ask(gpt, "POST", PATH, {"prompt": "<|endoftext|>a", "echo": True, "max_tokens": 0}).json
+    assert plain["usage"]["prompt_tokens"] == len(BYTES.encode("<|endoftext|>a"))  # nothing is scored

@@ -171,6 +171,15 @@ def test_a_comparison_that_was_interrupted_anywhere_comes_to_the_same(where, cap
         assert_same_weights(out + part, "compared" + part)
 
 
+def test_the_second_half_continued_by_itself_prints_the_comparison_or_how_to_get_it(capsys, compared):
+    with stopping("half/without-init", 4, ctrl_c):
+        assert train(*COMPARE, "--out", "half") == 130
+    for steps, last in ((8, "has not taken 8 steps; to continue it:"), (6, compared)):
+        shutil.copytree("half", f"half-{steps}")
+        assert resume(f"half-{steps}/without-init", "--steps", str(steps)) == 0
+        assert last in capsys.readouterr().out.splitlines()[-1]
+
+
 def test_a_finished_comparison_says_so_and_goes_on_with_both_if_asked(capsys):
     assert train(*COMPARE, "--out", "more") == 0
     assert resume("more") == 2

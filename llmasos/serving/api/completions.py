@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from llmasos.serving.api import openai_fields
-from llmasos.serving.api.echo import Echo, OffsetCounter, read_prompts
+from llmasos.serving.api.echo import Echo, OffsetCounter, read_prompts, with_special_start
 from llmasos.serving.api.generation import (
     DEFAULT_TOKENS,
     MAX_ALTERNATIVES,
@@ -63,6 +63,8 @@ def complete(request: Request) -> Response:
     values, prompts, served = request.values, as_list(request.values["prompt"]), request.served
     n = values["n"]
     echoes = read_prompts(request, prompts, values["logprobs"]) if values["echo"] else [Echo()] * len(prompts)
+    if values["echo"] and values["logprobs"] is not None:
+        prompts = [with_special_start(served.tokenizer, prompt) for prompt in prompts]
     counters = [OffsetCounter(served.tokenizer, len(echo.text)) for echo in echoes for _ in range(n)]
     head = {"id": f"cmpl-{uuid.uuid4().hex}", "object": "text_completion"}
 

@@ -5,6 +5,8 @@ This is how a program scores a text instead of generating one:
     {"prompt": "Paul lived by the river.", "echo": true, "logprobs": 1, "max_tokens": 0}
 
 The sum of the log probabilities of an answer's tokens is what evaluation harnesses compare between several answers.
+They write `<|endoftext|>` before a text whose first token is to be scored, too. So a special token that such a prompt
+begins with is that token; everywhere else in a text its name is ordinary text, which nobody can use to break out of it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -52,21 +54,39 @@ def read_prompts(request: Request, prompts: Sequence[str | list[int]], alternati
     served = request.served
     if alternatives is None:
         return [Echo(text_and_offsets(served, prompt)[0]) for prompt in prompts]
-    lengths = [len(served.tokenizer.encode_prompt(p) if isinstance(p, str) else p) for p in prompts]
+    as_ids = [with_special_start(served.tokenizer, prompt) for prompt in prompts]
+    lengths = [len(served.tokenizer.encode_prompt(p) if isinstance(p, str) else p) for p in as_ids]
     for index, length in enumerate(lengths):
         check_length(served, length, "prompt" if len(prompts) == 1 else f"prompt[{index}]")
     values = request.values
     check_amount(served, len(prompts), values["n"], max(lengths) + values["max_tokens"], alternatives)
     echoes = []
-    for prompt in prompts:
+    for prompt, scored in zip(prompts, as_ids, strict=True):
         text, offsets = text_and_offsets(served, prompt)
-        score = partial(score_tokens, served.model, served.tokenizer, prompt, alternatives)
+        score = partial(score_tokens, served.model, served.tokenizer, scored, alternatives)
         tokens = [
             GeneratedToken(score.id, score.text, score.logprob, tuple(score.alternatives))
-            for score in (request.run(score) if prompt else [])
+            for score in (request.run(score) if scored else [])
         ]
         echoes.append(Echo(text, tuple(tokens), offsets))
     return echoes
+
+
+def special_start(tokenizer: Tokenizer, prompt: str) -> str:
+    """The name of the special token that a text begins with, or "".
+
+    >>> from llmasos.tokenizers import ByteTokenizer
+    >>> special_start(ByteTokenizer(), "<|endoftext|>Anna"), special_start(ByteTokenizer(), "Anna <|endoftext|>")
+    ('<|endoftext|>', '')
+    """
+    return next((name for name in tokenizer.special_tokens if prompt.startswith(name)), "")
+
+
+def with_special_start(tokenizer: Tokenizer, prompt: str | list[int]) -> str | list[int]:
+    """A prompt to score: as token ids, if it is a text that begins with a special token."""
+    if not isinstance(prompt, str) or not (name := special_start(tokenizer, prompt)):
+        return prompt
+    return [tokenizer.special_tokens[name], *tokenizer.encode(prompt[len(name) :])]
 
 
 def check_length(served: ServedModel, n_tokens: int, where: str) -> None:
@@ -82,7 +102,9 @@ def check_length(served: ServedModel, n_tokens: int, where: str) -> None:
 def text_and_offsets(served: ServedModel, prompt: str | list[int]) -> tuple[str, tuple[int, ...]]:
     """The text of a prompt, and where each of its tokens begins. Special tokens have no text."""
     if isinstance(prompt, str):
-        return prompt, tuple(served.tokenizer.encode_with_offsets(prompt).starts)
+        n = len(special_start(served.tokenizer, prompt))
+        starts = [n + start for start in served.tokenizer.encode_with_offsets(prompt[n:]).starts]
+        return prompt, tuple([0, *starts] if n else starts)
     offsets = OffsetCounter(served.tokenizer).offsets_of(prompt)
     return served.tokenizer.decode(prompt, skip_special=True), tuple(offsets)
 
