@@ -29,7 +29,7 @@ from lessons.machinery.diagnosis import diagnose
 from lessons.machinery.discovery import Lesson
 from lessons.machinery.execution import observe
 from lessons.machinery.exercises import Exercise
-from lessons.machinery.grading import reference_observations, round_trip
+from lessons.machinery.grading import observe_all, reference_observations, round_trip
 
 CONTEXT = 16  # characters of source text that tell a reader where a change is
 SECONDS = 1  # of processor time per case: a change may turn a loop into an endless one
@@ -71,6 +71,8 @@ class Mutant:
 def survivors(lesson: Lesson, exercise: Exercise) -> list[Mutant]:
     """The mutants of an exercise that all its cases accept and that are not listed as equivalent."""
     known = equivalent_changes(lesson).get(exercise.name, set())
+    for solution in (exercise.reference, *exercise.accepted.values()):  # what is loaded on first use is loaded now:
+        observe_all(exercise, solution)  # it must not count as time that a mutant took
     return [m for m in mutants(lesson, exercise) if m.change not in known and survives(exercise, m.function)]
 
 

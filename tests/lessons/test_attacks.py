@@ -98,9 +98,6 @@ PROGRAMS = {
     "a thread": "import threading\nthreading.Thread(target=lambda: None, daemon=True).start()",
     "_thread": "import _thread\n_thread.start_new_thread(lambda: None, ())",
     "a pool": "from concurrent.futures import ThreadPoolExecutor\nThreadPoolExecutor().submit(int).result()",
-    "torch.compile": "torch.compile(lambda x: x.sin().cos())(torch.ones(3))",
-    "load_inline": "from torch.utils import cpp_extension\ncpp_extension.load_inline('evil', 'int f() { return 1; }', "
-    "functions=['f'])",
     "torch.ops.load_library": "import glob, torch\ntorch.ops.load_library('/lib/x86_64-linux-gnu/libm.so.6')",
     "ctypes": "import ctypes\nctypes.CDLL(None).getpid()",
     "_ctypes": "import _ctypes\n_ctypes.dlopen(None, 0)",
@@ -144,6 +141,16 @@ REFERENCES = {
     "kept, guards off": "q = x.reshape(1, 1, -1, 1)\nwith torch._C.DisableTorchFunction():\n    KEPT(q, q, q)",
     "subclasses off": "q = x.reshape(1, 1, -1, 1)\nwith torch._C.DisableTorchFunctionSubclass():\n    KEPT(q, q, q)",
 }  # fmt: skip
+# A compiler is a program. torch.compile falls back to Python where it cannot compile: that it returns proves nothing.
+A_PROGRAM_RAN = "import resource\nassert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss"
+COMPILERS = {
+    "torch.compile": f"torch.compile(lambda x: x.sin().cos())(torch.ones(3))\n{A_PROGRAM_RAN}",
+    "torch's C++ cache": "import contextlib\nfrom torch._inductor.codecache import CppCodeCache\n"
+    "with contextlib.suppress(Exception):\n"
+    f"    CppCodeCache.load('extern \"C\" int f() {{ return 1; }}')\n{A_PROGRAM_RAN}",
+    "load_inline": "import contextlib\nfrom torch.utils import cpp_extension\nwith contextlib.suppress(Exception):\n"
+    f"    cpp_extension.load_inline('evil', 'int f() {{ return 1; }}', functions=['f'])\n{A_PROGRAM_RAN}",
+}  # fmt: skip
 ATTACKS = {
     f"{group}: {name}": body
     for group, bodies in (("reads", READS), ("writes", WRITES), ("runs", PROGRAMS), ("finds", REFERENCES))
@@ -159,9 +166,6 @@ PYTHON_ONLY = {
 
 def submission(attacks: dict[str, str], folder) -> str:
     """A file with one exercise for each attack, and right ones before and after them."""
-    (folder / "secret.py").write_text("SECRET = 1\n")
-    for ending in ("pt", "zip"):
-        (folder / f"secret.{ending}").write_bytes(ZIP)
     text = "import sys, torch\nKEPT = torch.nn.functional.__dict__['scaled_dot' + '_product_attention']\n"
     text += f"VICTIM, ROOT = {str(folder)!r}, {str(runner.ROOT)!r}\n"
     text += "SECRET, SECRET_PT, SECRET_ZIP = VICTIM + '/secret.py', VICTIM + '/secret.pt', VICTIM + '/secret.zip'\n"
@@ -173,7 +177,12 @@ def submission(attacks: dict[str, str], folder) -> str:
     return text
 
 
-ZIP = b"PK\x05\x06" + bytes(18)
+def folder_of_a_victim(folder):
+    """Fill a folder with what the attacks are after."""
+    (folder / "secret.py").write_text("SECRET = 1\n")
+    for ending in ("pt", "zip"):
+        (folder / f"secret.{ending}").write_bytes(b"PK\x05\x06" + bytes(18))
+    return folder
 
 
 def state_of(folder) -> dict[str, object]:
@@ -184,38 +193,61 @@ def state_of(folder) -> dict[str, object]:
     }
 
 
-@pytest.fixture(scope="module", params=["kernel python", "kernel", "python"])
-def attacked(request, tmp_path_factory):
-    """What became of each attack, and the folder before and after."""
-    folder, names = tmp_path_factory.mktemp("victim"), [f"f{i}" for i in range(len(ATTACKS) + 2)]
-    text = submission(ATTACKS, folder)
-    before = state_of(folder)
-    lesson = Lesson(tiny_lesson(tmp_path_factory.mktemp("lesson"), names))
+LAYERS = ["kernel", "python", pytest.param("kernel python", marks=pytest.mark.slow)]  # each holds on its own
+
+
+def what_becomes_of(attacks: dict[str, str], layers: str, folder, lesson_folder):
+    """What was observed of a right exercise, of each attack, and of another right one."""
+    names = [f"f{i}" for i in range(len(attacks) + 2)]
+    text = submission(attacks, folder)
+    path = tiny_lesson(lesson_folder, names)
+    checks = path / "checks.py"  # an attack that is stopped for its time proves nothing
+    checks.write_text(checks.read_text().replace("seconds=1.0", "seconds=120.0"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner, "SUBMISSION_SECONDS", 2400)
         patch.setenv("EXTRA_SECRET", "1")
-        patch.setenv("LLMASOS_LESSONS_LAYERS", request.param)
-        if "kernel" in request.param and confinement.missing():
+        patch.setenv("LLMASOS_LESSONS_LAYERS", layers)
+        if "kernel" in layers and confinement.missing():
             pytest.skip(f"this kernel lacks {confinement.missing()}")
-        run = run_file(text, lesson, names)
+        run = run_file(text, Lesson(path), names)
     assert run.import_failure is None, run.import_failure
-    return request.param, run.observations, before, state_of(folder)
+    return [run.observations[name][0].failure for name in names]
+
+
+def assert_nothing_reached(failure, name: str):
+    assert failure is None or "REACHED" not in failure.message, name
+    assert failure is None or failure.kind not in ("ProcessDied", "TimeLimitExceeded"), f"{name}: {failure}"
+
+
+@pytest.fixture(scope="module", params=LAYERS)
+def attacked(request, tmp_path_factory):
+    """What became of each attack, and the folder before and after."""
+    folder = folder_of_a_victim(tmp_path_factory.mktemp("victim"))
+    before = state_of(folder)
+    failures = what_becomes_of(ATTACKS, request.param, folder, tmp_path_factory.mktemp("lesson"))
+    return request.param, failures, before, state_of(folder)
 
 
 @pytest.mark.parametrize("number, name", list(enumerate(ATTACKS, 1)), ids=list(ATTACKS))
 def test_an_attack_reaches_nothing(attacked, number, name):
-    layers, observations, _, _ = attacked
+    layers, failures, _, _ = attacked
     if layers == "kernel" and name in PYTHON_ONLY:
         pytest.skip("nothing that a kernel could know")
-    failure = observations[f"f{number}"][0].failure
-    assert failure is None or "REACHED" not in failure.message, name
-    assert failure is None or failure.kind != "ProcessDied", f"{name}: {failure}"
+    assert_nothing_reached(failures[number], name)
 
 
 def test_the_folder_of_others_is_as_it_was(attacked):
-    _, observations, before, after = attacked
+    _, failures, before, after = attacked
     assert before == after
-    assert observations["f0"][0].failure is observations[f"f{len(ATTACKS) + 1}"][0].failure is None
+    assert failures[0] is failures[-1] is None
+
+
+@pytest.mark.slow  # importing torch's compiler takes seconds
+@pytest.mark.parametrize("layers", ["kernel", "python"])
+def test_no_compiler_runs(layers, tmp_path):
+    failures = what_becomes_of(COMPILERS, layers, tmp_path, tmp_path)
+    for failure, name in zip(failures[1:-1], COMPILERS, strict=True):
+        assert_nothing_reached(failure, name)
 
 
 def test_a_worker_gets_no_answers():

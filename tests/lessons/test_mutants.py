@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from lessons.machinery import mutants as machinery
 from lessons.machinery.commands import main
 from lessons.machinery.discovery import Lesson, lessons
 from lessons.machinery.grade import as_json, as_table, grade
@@ -90,6 +91,18 @@ def test_a_missing_case_is_a_survivor_until_it_is_there_or_explained(tmp_path, m
     assert survivors(fuller, fuller.exercises[0]) == []
     monkeypatch.setattr("lessons.machinery.commands.find_lesson", lambda number: fuller)
     assert main(["mutants", "91"]) == 0 and "0 unexplained survivors" in capsys.readouterr().out
+
+
+def test_what_is_loaded_on_first_use_does_not_count_as_time_of_a_mutant(tmp_path, monkeypatch):
+    lesson = lesson_in(tmp_path)
+    [exercise] = lesson.exercises
+    before = len(survivors(lesson, exercise))
+    slow = "def last(x, n):\n    while not loaded and time.process_time() < END: pass\n    loaded.append(1)"
+    checks = CHECKS.replace("CASES", "").replace("def last(x, n):", slow)
+    (lesson.folder / "checks.py").write_text(f"import time\nloaded, END = [], time.process_time() + 0.1\n{checks}")
+    monkeypatch.setattr(machinery, "SECONDS", 0.05)
+    lesson = Lesson(lesson.folder)
+    assert len(survivors(lesson, lesson.exercises[0])) >= before
 
 
 def test_random_cases_find_a_table_of_the_visible_ones_and_are_the_same_for_a_seed(tmp_path):
