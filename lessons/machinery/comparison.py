@@ -6,6 +6,7 @@ number, string, list, dictionary, array or tensor arrives as an `Opaque` descrip
 
 import base64
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -231,78 +232,147 @@ def describe_type(value: Any) -> str:
 
 # Formatting
 
+SIDE = 8  # rows and columns of a matrix that are shown
+ITEMS = 12  # of a list or dictionary
+CHARACTERS = 300  # of a text
+MORE_DIGITS = range(13)
+
+
+def format_pair(expected: Any, got: Any, indent: str = "") -> tuple[str, str]:
+    """Format two values that differ so that one sees where: never as the same text."""
+    wanted, actual = format_value(expected, got, indent), format_value(got, expected, indent)
+    same = re.sub(r"[\W_]+", "", wanted) == re.sub(r"[\W_]+", "", actual)
+    if same and nature(expected) != nature(got):
+        return f"{wanted}   ({nature(expected)})", f"{actual}   ({nature(got)})"
+    return wanted, actual
+
+
+def nature(value: Any) -> str:
+    """What a value is, apart from its numbers."""
+    if isinstance(value, Tensor) and value.dim():
+        return f"{dtype_class(value)}, shape {tuple(value.shape)}"
+    return type(as_number(value)).__name__ if is_number(value) else describe_type(value)
+
 
 def format_value(value: Any, other: Any = None, indent: str = "") -> str:
-    """Format a value for people: whole numbers or two decimals, and the relevant part of a large tensor.
+    """Format a value for people: whole numbers or two decimals, and the relevant part of a large value.
 
     Args:
         value: what to show.
-        other: the value it differs from, which selects the matrix shown of a tensor with more than two dimensions.
+        other: the value it differs from, which selects the part that is shown, and the number of digits.
         indent: the prefix of every line after the first.
     """
     if isinstance(value, Opaque):
         return value.description
     if isinstance(value, np.ndarray):
         value = torch.from_numpy(value)
-        other = torch.from_numpy(other) if isinstance(other, np.ndarray) else None
+        other = torch.from_numpy(other) if isinstance(other, np.ndarray) else other
     if isinstance(value, Tensor):
         return format_tensor(value, other, indent)
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return format_float(value, other)
     if isinstance(value, list | tuple):
-        others = other if isinstance(other, list | tuple) and len(other) == len(value) else [None] * len(value)
-        shown = [format_value(a, b, indent + "  ") for a, b in zip(value[:12], others, strict=False)]
-        more = [f"… {len(value)} items"] if len(value) > 12 else []
+        others = other if isinstance(other, list | tuple) else []
+        chosen = window(len(value), first_unequal(value, others), ITEMS)
+        pairs = [(value[i], others[i] if i < len(others) else None) for i in chosen]
+        shown = [format_value(a, b, indent + "  ") for a, b in pairs]
+        before = [f"… {chosen.start} items"] if chosen.start else []
+        after = [f"… {len(value)} items"] if chosen.stop < len(value) else []
         if any("\n" in item for item in shown):
-            return f"\n{indent}".join("- " + item for item in shown + more)
-        return "[" + ", ".join(shown + more) + "]"
+            return f"\n{indent}".join("- " + item for item in before + shown + after)
+        return "[" + ", ".join(before + shown + after) + "]"
     if isinstance(value, dict):
         others = other if isinstance(other, dict) else {}
-        shown = {key: format_value(item, others.get(key), indent + "  ") for key, item in list(value.items())[:12]}
+        differ = [key for key in value if others and (key not in others or differs(value[key], others[key]))]
+        keys = list(dict.fromkeys([*differ, *value]))[:ITEMS] if len(value) > ITEMS else list(value)
+        shown = {key: format_value(value[key], others.get(key), indent + "  ") for key in keys}
+        more = f"… {len(value)} keys" if len(keys) < len(value) else ""
         if any("\n" in item for item in shown.values()):
-            return f"\n{indent}".join(f"{key}:\n{indent}  {item}" for key, item in shown.items())
-        return "{" + ", ".join(f"{key!r}: {item}" for key, item in shown.items()) + "}"
+            return f"\n{indent}".join(
+                [f"{key}:\n{indent}  {item}" for key, item in shown.items()] + [more] * bool(more)
+            )
+        return "{" + ", ".join([f"{key!r}: {item}" for key, item in shown.items()] + [more] * bool(more)) + "}"
+    if isinstance(value, str | bytes) and len(value) > CHARACTERS:
+        chosen = window(len(value), first_unequal(value, other if type(other) is type(value) else value), CHARACTERS)
+        return "…" * (chosen.start > 0) + repr(value[chosen.start : chosen.stop]) + "…" * (chosen.stop < len(value))
     text = repr(value)
-    return text if len(text) <= 300 else text[:300] + "…"
+    return text if len(text) <= 2 * CHARACTERS else text[: 2 * CHARACTERS] + "…"
+
+
+def window(n: int, place: int, size: int) -> range:
+    """Which of n things to show, at most `size`: the first ones, unless the place that matters is later."""
+    start = 0 if place < size else min(place - size // 2, n - size)
+    return range(start, min(n, start + size))
+
+
+def first_unequal(value: Any, other: Any) -> int:
+    """The index at which two sequences begin to differ; 0 if they do not."""
+    unequal = (i for i, (a, b) in enumerate(zip(value, other, strict=False)) if differs(a, b))
+    return next(unequal, 0 if len(value) == len(other) or not other else max(0, min(len(value), len(other)) - 1))
+
+
+def differs(a: Any, b: Any) -> bool:
+    """Whether two parts of values are unequal, with the tolerance that most exercises have."""
+    return difference(a, b, 1e-3, 1e-4) is not None
 
 
 def format_tensor(x: Tensor, other: Any, indent: str) -> str:
     """Format a tensor, one row per line: one matrix if it has more dimensions, and at most 8 rows and columns."""
-    place = ""
-    if x.dim() > 2:
-        at = first_difference(x, other)[:-2]
-        place = f"[{', '.join(map(str, at))}] of shape {tuple(x.shape)}:\n{indent}"
-        x = x[tuple(at)]
     if x.dim() == 0:
-        return format_number(x)
-    if x.dim() == 1:
-        return place + format_row(x)
+        return format_number(x, digits_needed(x, as_tensor(other)))
     if 0 in x.shape:
         return f"an empty tensor of shape {tuple(x.shape)}"
-    width = max(len(format_number(value)) for value in x[:8, :8].flatten())
-    lines = [format_row(values, width) for values in x[:8]]
-    if x.size(0) > 8:
+    prefix, at = "", first_difference(x, other)
+    digits = digits_needed(x[tuple(at)], other[tuple(at)]) if same_shape(x, other) else 0
+    if x.dim() > 2:
+        matrix, at = at[:-2], at[-2:]
+        prefix = f"[{', '.join(map(str, matrix))}] of shape {tuple(x.shape)}:\n{indent}"
+        x = x[tuple(matrix)]
+    columns = window(x.size(-1), at[-1], SIDE)
+    rows = window(x.size(0), at[0], SIDE) if x.dim() == 2 else range(1)
+    texts = [[format_number(value, digits) for value in row[columns.start : columns.stop]]
+             for row in x.reshape(-1, x.size(-1))[rows.start : rows.stop]]  # fmt: skip
+    width = max(len(text) for row in texts for text in row) if x.dim() == 2 else 0
+    left = "… " if columns.start else ""
+    right = f" … {x.size(-1)} columns" if columns.stop < x.size(-1) else ""
+    lines = [f"[{left}{' '.join(text.rjust(width) for text in row)}{right}]" for row in texts]
+    if x.dim() == 2 and rows.start:
+        lines.insert(0, f"… from row {rows.start}")
+    if x.dim() == 2 and rows.stop < x.size(0):
         lines.append(f"… {x.size(0)} rows")
-    return place + f"\n{indent}".join(lines)
+    return prefix + f"\n{indent}".join(lines)
+
+
+def same_shape(x: Tensor, other: Any) -> bool:
+    """Whether the other value is a tensor of the same shape."""
+    return isinstance(other, Tensor) and other.shape == x.shape
+
+
+def as_tensor(value: Any) -> Tensor | None:
+    """A number as a tensor without dimensions; None for anything else."""
+    return torch.as_tensor(as_number(value)) if is_number(value) else None
 
 
 def first_difference(x: Tensor, other: Any) -> list[int]:
-    """Where two tensors first differ; the first place of all if they cannot be compared."""
-    if isinstance(other, Tensor) and other.shape == x.shape:
-        places = (~torch.isclose(x.double(), other.double(), rtol=1e-3, atol=1e-4, equal_nan=True)).nonzero()
-        if len(places):
-            return places[0].tolist()
-    return [0] * x.dim()
+    """Where two tensors first differ (if all is within tolerance: where they differ most); else the first place."""
+    if not same_shape(x, other) or not x.numel():
+        return [0] * x.dim()
+    a, b = x.double(), other.double()
+    places = (~torch.isclose(a, b, rtol=1e-3, atol=1e-4, equal_nan=True)).nonzero()
+    if len(places):
+        return places[0].tolist()
+    return [int(i) for i in torch.unravel_index((a - b).nan_to_num(0.0).abs().argmax(), x.shape)]
 
 
-def format_row(values: Tensor, width: int = 0) -> str:
-    """One row of numbers."""
-    more = f" … {len(values)} columns" if len(values) > 8 else ""
-    return "[" + " ".join(format_number(value).rjust(width) for value in values[:8]) + more + "]"
+def digits_needed(a: Tensor, b: Tensor | None) -> int:
+    """How many digits more than usual tell two numbers apart; 0 if nothing does."""
+    if b is None or a.dtype == torch.bool or b.dtype == torch.bool or float(a) == float(b):
+        return 0
+    return next((n for n in MORE_DIGITS if float(format_number(a, n)) != float(format_number(b, n))), 0)
 
 
-def format_number(value: Tensor) -> str:
-    """A number in its shortest form: T or F, a whole number, or two decimals."""
+def format_number(value: Tensor, digits: int = 0) -> str:
+    """A number in its shortest form: T or F, a whole number, or two decimals and `digits` more."""
     if value.dtype == torch.bool:
         return "T" if value else "F"
     if not value.is_floating_point():
@@ -311,5 +381,13 @@ def format_number(value: Tensor) -> str:
     if not math.isfinite(x):
         return str(x)
     if x == round(x):
-        return str(int(x)) if abs(x) < 1e6 else f"{x:.1e}"
-    return f"{x:.2f}" if 0.005 <= abs(x) < 1e5 else f"{x:.1e}"
+        return str(int(x)) if abs(x) < 1e6 else f"{x:.{1 + digits}e}"
+    return f"{x:.{2 + digits}f}" if 0.005 <= abs(x) < 1e5 else f"{x:.{1 + digits}e}"
+
+
+def format_float(x: float, other: Any) -> str:
+    """A Python number with four digits, or as many as tell it from the other."""
+    if not isinstance(other, float | int) or isinstance(other, bool) or x == other:
+        return f"{x:.4g}"
+    digits = (4 + n for n in MORE_DIGITS)
+    return next((f"{x:.{n}g}" for n in digits if float(f"{x:.{n}g}") != float(f"{other:.{n}g}")), f"{x:.4g}")

@@ -4,11 +4,38 @@ An exception, a wrong shape, dtype or value, an input changed in place, a gradie
 `Diagnosis` with a name, an explanation and a hint.
 """
 
+import re
 from dataclasses import dataclass
+from typing import Any
 
-from lessons.machinery.comparison import Opaque, decode, difference, encode, format_value
+import torch
+from torch import Tensor
+
+from lessons.machinery.comparison import (
+    Opaque,
+    decode,
+    difference,
+    encode,
+    format_number,
+    format_pair,
+    format_value,
+)
 from lessons.machinery.execution import Failure, Observation, is_float
 from lessons.machinery.exercises import Case, Exercise
+
+# What students use without importing it: the name → the line that is missing.
+IMPORTS = {
+    **{name: f"import {name}" for name in "bisect collections copy functools heapq itertools math operator random re "
+       "statistics string torch unicodedata".split()},
+    **{name: f"from collections import {name}" for name in ("Counter", "OrderedDict", "defaultdict", "deque")},
+    **{name: f"from itertools import {name}" for name in ("accumulate", "chain", "islice", "pairwise", "product")},
+    **{name: f"from math import {name}" for name in ("ceil", "cos", "exp", "floor", "inf", "log", "pi", "sin", "sqrt")},
+    "F": "import torch.nn.functional as F", "nn": "from torch import nn", "np": "import numpy as np",
+    "numpy": "import numpy", "Tensor": "from torch import Tensor", "Callable": "from collections.abc import Callable",
+    "partial": "from functools import partial", "reduce": "from functools import reduce",
+    "dataclass": "from dataclasses import dataclass",
+    "Any": "from typing import Any", "Optional": "from typing import Optional",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -78,17 +105,10 @@ def diagnose_gradients(
     if not observation.flows:
         why = "The numbers are right, but no gradient flows back from the result: a model that uses it cannot learn."
         return Diagnosis("gradient does not flow", why, hint)
-    names = [name for name, value in case.inputs.items() if is_float(value)]
-    for name, expected, actual in zip(
-        names, reference.gradients, observation.gradients or [None] * len(names), strict=False
-    ):
-        if expected is None:
-            continue
-        is_missing = actual is None
-        if is_missing and bool((expected.abs() > exercise.atol).any()):
+    for name, _, actual in differing_gradients(exercise, case, reference, observation):
+        if actual is None:
             return Diagnosis("gradient does not flow", f"The numbers are right, but no gradient reaches {name}.", hint)
-        if not is_missing and difference(expected, actual, 10 * exercise.rtol, 10 * exercise.atol) is not None:
-            return Diagnosis("wrong gradient", f"The numbers are right, but the gradient of {name} is not.", hint)
+        return Diagnosis("wrong gradient", f"The numbers are right, but the gradient of {name} is not.", hint)
     return None
 
 
@@ -111,27 +131,81 @@ def diagnose_failure(failure: Failure, source: str, filename: str) -> Diagnosis:
         return Diagnosis("too much memory", f"It asked for more memory than an exercise gets.{at}")
     if failure.kind == "NotImplementedError" and not at:
         return Diagnosis("exception", f"PyTorch reports: {message}.")
+    hint = import_hint(message) if failure.kind == "NameError" else ""
     if not at:
-        return Diagnosis(f"exception ({failure.kind})", f"Its return value cannot be used: {failure.kind}: {message}.")
-    return Diagnosis(f"exception ({failure.kind})", f"It raises {failure.kind}: {message}.{at}")
+        why = f"Its return value cannot be used: {failure.kind}: {message}."
+        return Diagnosis(f"exception ({failure.kind})", why, hint)
+    return Diagnosis(f"exception ({failure.kind})", f"It raises {failure.kind}: {message}.{at}", hint)
 
 
-def format_example(case: Case, reference: Observation, observation: Observation) -> str:
-    """Format a case: its inputs, the expected output, and the student's output."""
-    wanted, got = reference.output, observation.output
+def import_hint(message: str) -> str:
+    """What to do about a name that is not defined."""
+    match = re.search(r"name '(\w+)' is not defined", message)
+    if match is None:
+        return ""
+    name = match[1]
+    if line := IMPORTS.get(name):
+        return f"`{name}` is not imported in your file; add `{line}` at its top."
+    return f"Your file defines no `{name}`: is it misspelled, or is an import missing at its top?"
+
+
+def format_example(exercise: Exercise, case: Case, reference: Observation, observation: Observation) -> str:
+    """Format a case: its inputs, the expected output, and the student's output; where only gradients differ, those."""
     lines = [f"case: {case.name}"]
     width = max([8, *map(len, case.inputs)])
     pad = " " * (width + 3)
+
+    def show(name: str, sign: str, text: str) -> None:
+        lines.append(f"{name:>{width}} {sign} {text}")
+
     for name, value in case.inputs.items():
-        lines.append(f"{name:>{width}} = {format_input(value, pad)}")
-    expectation = f"an exception, {reference.failure.kind}" if reference.failure else format_value(wanted, got, pad)
-    lines.append(f"{'expected':>{width}} : {expectation}")
-    if observation.failure is None:
-        lines.append(f"{'yours':>{width}} : {format_value(got, wanted, pad)}")
+        show(name, "=", format_input(value, pad))
+    if reference.failure:
+        show("expected", ":", f"an exception, {reference.failure.kind}")
+        if observation.failure is None:
+            show("yours", ":", format_value(observation.output, None, pad))
+        return "\n".join(lines)
+    if observation.failure is not None:
+        show("expected", ":", format_value(reference.output, None, pad))
+        return "\n".join(lines)
+    if difference(reference.output, observation.output, exercise.rtol, exercise.atol) is not None:
+        wanted, got = format_pair(reference.output, observation.output, pad)
+        show("expected", ":", wanted)
+        show("yours", ":", got)
+    else:
+        show("yours", ":", format_value(observation.output, None, pad) + "   (as expected)")
+    if observation.unstable:
+        show("again", ":", format_pair(observation.second, observation.output, pad)[0])
+    for name, wanted, got in differing_gradients(exercise, case, reference, observation):
+        texts = format_pair(wanted, got, pad)
+        lines.append(f"the gradient of {name}:")
+        show("expected", ":", texts[0])
+        show("yours", ":", texts[1] if got is not None else "none")
     return "\n".join(lines)
 
 
-def format_input(value, pad: str) -> str:
-    """Format an input for people."""
+def differing_gradients(exercise: Exercise, case: Case, reference: Observation, observation: Observation) -> list:
+    """The gradients that are not as the reference's: (input, expected, the student's or None)."""
+    names = [name for name, value in case.inputs.items() if is_float(value)]
+    actual = observation.gradients or [None] * len(names)
+    return [
+        (name, a, b)
+        for name, a, b in zip(names, reference.gradients or [], actual, strict=False)
+        if a is not None and (bool((a.abs() > exercise.atol).any()) if b is None else gradient_differs(exercise, a, b))
+    ]
+
+
+def gradient_differs(exercise: Exercise, expected: Any, actual: Any) -> bool:
+    """Whether two gradients are unequal, with ten times the tolerance of values."""
+    return difference(expected, actual, 10 * exercise.rtol, 10 * exercise.atol) is not None
+
+
+def format_input(value: Any, pad: str) -> str:
+    """Format an input for people; a matrix that is all the same, or the identity, in words."""
     value = decode(encode(value))
+    if isinstance(value, Tensor) and value.dim() == 2 and value.size(0) == value.size(1) >= 3:
+        if torch.equal(value, torch.eye(len(value), dtype=value.dtype)):
+            return f"the identity matrix, {len(value)} × {len(value)}"
+    if isinstance(value, Tensor) and value.numel() > 16 and bool((value == value.flatten()[0]).all()):
+        return f"{format_number(value.flatten()[0])} everywhere, of shape {tuple(value.shape)}"
     return format_value(value, None, pad) if not isinstance(value, Opaque) else value.description

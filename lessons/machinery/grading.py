@@ -9,6 +9,8 @@ import ast
 from dataclasses import dataclass, field
 from functools import cache
 
+from torch import Tensor
+
 from lessons.machinery.comparison import difference
 from lessons.machinery.diagnosis import diagnose, diagnose_failure, format_example
 from lessons.machinery.discovery import Lesson
@@ -126,8 +128,7 @@ def grade_observations(
     )
     verdict = Verdict(
         exercise, WRONG, fault.mistake, fault.why, fault.hint, exercise.section,
-        "" if limits else format_example(exercise.cases[first], reference_observations(exercise)[first], observation),
-        len(failing) + n_cases - len(observations), n_cases, printed=observation.printed,
+        failing=len(failing) + n_cases - len(observations), cases=n_cases,
     )  # fmt: skip
     misconception = match_misconception(exercise, observations, failing)
     if misconception is not None:
@@ -136,6 +137,15 @@ def grade_observations(
             misconception.why,
             misconception.hint,
             misconception.section,
+        )
+    elif observation.failure is None:
+        wrong = [i for i in failing if faults[i].mistake not in NUMBERS_ARE_RIGHT]
+        shown = name_in_part(verdict, exercise, observations, wrong)
+        first = first if shown is None else shown
+    verdict.printed = observations[first].printed
+    if not limits:
+        verdict.example = format_example(
+            exercise, exercise.cases[first], reference_observations(exercise)[first], observations[first]
         )
     return verdict
 
@@ -147,8 +157,7 @@ def match_misconception(
 
     Among several, prefer the one that also agrees where the student is right; then the first.
     """
-    stopped_by_grader = ("TimeLimitExceeded", "ProcessDied", "Forbidden", "SandboxViolation", "MemoryError")
-    if any(observations[i].failure and observations[i].failure.kind in stopped_by_grader for i in failing):
+    if any(was_stopped(observations[i]) for i in failing):
         return None
     candidates = []
     for misconception in exercise.misconceptions:
@@ -157,6 +166,79 @@ def match_misconception(
             if all(same[i] for i in failing) and any(is_distinctive(expected[i], observations[i]) for i in failing):
                 candidates.append((-sum(same), len(candidates), misconception))
     return min(candidates)[2] if candidates else None
+
+
+def was_stopped(observation: Observation) -> bool:
+    """Whether the grader ended the call, so that there is nothing to compare."""
+    stopped = ("TimeLimitExceeded", "ProcessDied", "Forbidden", "SandboxViolation", "MemoryError")
+    return observation.failure is not None and observation.failure.kind in stopped
+
+
+def name_in_part(
+    verdict: Verdict, exercise: Exercise, observations: list[Observation], failing: list[int]
+) -> int | None:
+    """Name the known mistake that explains only some of the failing cases: often there are two mistakes.
+
+    Args:
+        verdict: gets the name, with "perhaps", an explanation and a hint.
+        exercise: the exercise.
+        observations: what the student's function did.
+        failing: the failing cases, whose values are wrong.
+
+    Returns:
+        The first case that the mistake explains, to be shown; None if nothing known explains any.
+    """
+    found: list[tuple[Misconception, list[int]]] = []
+    remaining = [i for i in failing if not was_stopped(observations[i])]
+    while remaining and len(found) < 2:
+        misconception, explained = explains_most(exercise, observations, remaining)
+        if misconception is None or not (len(explained) > 1 or n_numbers(observations[explained[0]].output) > 2):
+            break
+        found.append((misconception, explained))
+        remaining = [i for i in remaining if i not in explained]
+    if not found:
+        return None
+    (first, explained), *others = found
+    verdict.mistake = "perhaps " + " and ".join(f"“{misconception.name}”" for misconception, _ in found)
+    verdict.why = f"In this example your result is exactly that of a known mistake: {first.why}"
+    if others:
+        verdict.why += f" In another case it is that of a second one: {others[0][0].why}"
+    if remaining:
+        n = len(failing) - len(remaining)
+        verdict.why += (
+            f" That explains {n} of the {len(failing)} cases with wrong values, so something else is wrong, too."
+        )
+    verdict.hint, verdict.section = first.hint, first.section
+    return explained[0]
+
+
+def explains_most(
+    exercise: Exercise, observations: list[Observation], failing: list[int]
+) -> tuple[Misconception | None, list[int]]:
+    """The misconception that matches the student's output on most of the failing cases, and these cases.
+
+    Among several, prefer the one that agrees with the student on most of the other cases too; then the first.
+    """
+    best: tuple[int, int] = (0, 0)
+    result: tuple[Misconception | None, list[int]] = None, []
+    for misconception in exercise.misconceptions:
+        for expected in misconception_observations(exercise, misconception):
+            same = [same_outcome(exercise, a, b) for a, b in zip(expected, observations, strict=False)]
+            explained = [i for i in failing if same[i] and is_distinctive(expected[i], observations[i])]
+            if (len(explained), sum(same)) > best and explained:
+                best, result = (len(explained), sum(same)), (misconception, explained)
+    return result
+
+
+def n_numbers(value: object) -> int:
+    """How many numbers or texts a value consists of: a few may agree by chance."""
+    if isinstance(value, list | tuple | set):
+        return sum(map(n_numbers, value))
+    if isinstance(value, dict):
+        return sum(map(n_numbers, value.values())) + len(value)
+    if isinstance(value, str | bytes):
+        return len(value)
+    return value.numel() if isinstance(value, Tensor) else getattr(value, "size", 1)
 
 
 def is_distinctive(a: Observation, b: Observation) -> bool:

@@ -47,11 +47,12 @@ def test_every_unusual_but_right_solution_is_accepted(lesson: Lesson, exercise: 
 
 @pytest.mark.parametrize("lesson, exercise", EXERCISES, ids=NAMES)
 def test_a_mistake_that_nobody_knows_is_rejected_without_a_name(lesson: Lesson, exercise: Exercise):
-    def unheard_of(*arguments):
-        raise ZeroDivisionError
+    def imports_nothing(*arguments):
+        return math.pi  # noqa: F821
 
-    verdict = grade_observations(exercise, observe_all(exercise, unheard_of))
-    assert (verdict.status, verdict.mistake) == (WRONG, "exception (ZeroDivisionError)")
+    verdict = grade_observations(exercise, observe_all(exercise, imports_nothing))
+    assert (verdict.status, verdict.mistake) == (WRONG, "exception (NameError)")
+    assert verdict.hint == "`math` is not imported in your file; add `import math` at its top."
 
 
 @pytest.mark.parametrize("lesson", lessons(), ids=lambda lesson: lesson.name)
