@@ -118,6 +118,7 @@ bigram_table = Exercise(
         Case("200 random tokens", ids=ids(200, V=5, seed=1), V=5, k=0.1),
         Case("one pair 300 times", ids=torch.tensor([0] * 301 + [1, 0]), V=2, k=1),
         Case("one pair 33,000 times", ids=torch.tensor([0] * 33_001 + [1, 0]), V=2, k=1),
+        Case("a vocabulary of 300", ids=torch.tensor([299, 256, 299, 256, 0]), V=300, k=1),
     ],
     random_cases=more_texts,
     misconceptions=[

@@ -344,6 +344,22 @@ def more_words(seed: int) -> list[Case]:
 
 BIG = [int(digits) for digits in "1000 70000 70000 1000 70000 1100".split()]
 
+
+def in_digits(n):
+    """Symbols as text of n digits each, which larger ones do not fit."""
+
+    def merge(symbols, pair, new):
+        text, out, i = "".join(f"{x:0{n}d}" for x in symbols), [], 0
+        wanted = "".join(f"{x:0{n}d}" for x in pair)
+        while i < len(text):
+            found = text[i : i + 2 * n] == wanted
+            out.append(int(f"{new:0{n}d}" if found else text[i : i + n]))
+            i += 2 * n if found else n
+        return out
+
+    return merge
+
+
 merge_pair = Exercise(
     name="merge_pair",
     asks="Replace each occurrence of a pair with a new symbol, from left to right.",
@@ -476,6 +492,15 @@ merge_pair = Exercise(
             "list, the pair is a tuple, and in Python [1, 2] == (1, 2) is False.",
             "Print both sides of your comparison, with their types.",
             "2.3",
+        ),
+        Misconception(
+            "symbols written with a fixed number of digits",
+            in_digits(3),
+            "You wrote every symbol with the same number of digits and searched the text. A larger symbol has more "
+            "digits, and from there on your text is cut in the wrong places.",
+            "A symbol may be any whole number. Compare symbols, not their digits.",
+            "2.3",
+            variants=(in_digits(2), in_digits(4)),
         ),
     ],
     accepted={

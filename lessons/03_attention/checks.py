@@ -104,6 +104,8 @@ average_past = Exercise(
         Case("two sequences", x=tensor([[[1, 0], [2, 6], [6, 3]], [[4, 4], [0, 2], [2, 0]]])),
         Case("random numbers", x=random(2, 7, 3)),
         Case("twenty positions", x=random(1, 20, 2, seed=1)),
+        Case("a transposed tensor", x=random(3, 5, 2, seed=2).transpose(0, 1)),
+        Case("large numbers, three sequences of one feature", x=1000 * random(3, 9, 1, seed=3)),
     ],
     random_cases=more_pasts,
     misconceptions=[
@@ -222,6 +224,7 @@ causal_mask = Exercise(
         Case("one query, one key", T=1, S=1),
         Case("three queries, five keys", T=3, S=5),
         Case("ten queries, twelve keys", T=10, S=12),
+        Case("sixty queries, ninety keys", T=60, S=90),
     ],
     random_cases=more_masks,
     misconceptions=[
@@ -282,6 +285,20 @@ causal_mask = Exercise(
             "Your mask has a row for each key; it should have a row for each query.",
             "The scores q kᵀ have shape (T, S), and the mask has the same shape.",
             "3.5",
+        ),
+        Misconception(
+            "a table of fixed size",
+            lambda T, S: lower(16, 16, 0)[S - T : S, :S],
+            "You cut the mask out of a table that was made once, for a certain length: for longer texts it is too "
+            "small.",
+            "Make the mask for the T and S that you are given.",
+            "3.5",
+            variants=(
+                lambda T, S: lower(8, 8, 0)[S - T : S, :S],
+                lambda T, S: lower(32, 32, 0)[S - T : S, :S],
+                lambda T, S: lower(64, 64, 0)[S - T : S, :S],
+                lambda T, S: lower(64, 64, S - T)[:T, :S],
+            ),
         ),
     ],
     accepted={
@@ -366,6 +383,19 @@ TWO_QUERIES = {
 RANDOM = {"q": random(2, 3, 5, 4, seed=1), "k": random(2, 3, 7, 4, seed=2), "v": random(2, 3, 7, 4, seed=3)}
 SQUARE = {"q": random(1, 2, 4, 4, seed=4), "k": random(1, 2, 4, 4, seed=5), "v": random(1, 2, 4, 4, seed=6)}
 
+
+def one_allowed(*shape: int) -> Tensor:
+    """A random mask in which every query may attend to at least one key."""
+    mask = random(*shape, seed=sum(shape)) > 0
+    mask[..., -1] = True
+    return mask
+
+
+def hidden_by(low: float):
+    """Attention whose hidden scores are a finite number."""
+    return lambda q, k, v, mask=None: formula(q, k, v, mask, scores_mask=lambda s, m: s.masked_fill(~m, low))
+
+
 attention = Exercise(
     name="attention",
     asks="Compute softmax(q kᵀ / √D) v; keys whose mask is False get weight 0.",
@@ -389,6 +419,21 @@ attention = Exercise(
             "the allowed key has a very negative score",
             **{**ONE_QUERY, "k": ONE_QUERY["k"] * 25},
             mask=torch.tensor([[False, True]]),
+        ),
+        Case(
+            "the allowed key has a score of -80",
+            **{**ONE_QUERY, "k": ONE_QUERY["k"] * 80},
+            mask=torch.tensor([[False, True]]),
+        ),
+        Case("one query, one key, one feature", q=tensor([[[[3]]]]), k=tensor([[[[-2]]]]), v=tensor([[[[7]]]])),
+        Case("one mask for all: (S,)", **RANDOM, mask=torch.tensor([True, False, True, True, False, True, False])),
+        Case("a mask of its own for each head: (H, 1, S)", **RANDOM, mask=one_allowed(3, 1, 7)),
+        Case("a mask of its own for each query: (B, H, T, S)", **RANDOM, mask=one_allowed(2, 3, 5, 7)),
+        Case("a mask (1, 1) that allows everything", **RANDOM, mask=torch.tensor([[True]])),
+        Case("each query may attend to one key only", **SQUARE, mask=torch.eye(4, dtype=torch.bool).flip(0)),
+        Case(
+            "transposed tensors",
+            **{name: random(2, 4, 3, 5, seed=8 + i).transpose(1, 2) for i, name in enumerate("qkv")},
         ),
     ],
     random_cases=more_attentions,
@@ -530,6 +575,15 @@ attention = Exercise(
             "Where is v in your code?",
             "3.3",
         ),
+        Misconception(
+            "hidden keys keep a little weight",
+            hidden_by(-15.0),
+            "You gave the hidden scores a number that is not low enough. Where the allowed scores are lower still, the "
+            "hidden keys get nearly all of the weight.",
+            "Which score makes the weight 0, whatever the other scores are?",
+            "3.5",
+            variants=tuple(hidden_by(low) for low in (-1.0, -5.0, -10.0, -20.0, -50.0)),
+        ),
     ],
     accepted={
         "loops": by_loops,
@@ -628,6 +682,19 @@ SMALL = {"x": tensor([[[2, 0, 1, 0], [0, 2, 0, 3]]]), "w_q": EYE, "w_k": EYE, "w
 WIDE = {n: random(6, 6, seed=i) for i, n in enumerate(("w_q", "w_k", "w_v", "w_o"))}
 ROUND_TRIP = {n: random(4, 4, seed=10 + i) for i, n in enumerate(("w_q", "w_k", "w_v", "w_o"))}
 
+
+def with_mask_of(size: int):
+    """Multi-head attention whose mask is cut out of a square that is too small for longer texts."""
+    square = torch.ones(size, size, dtype=torch.bool).tril()
+
+    def attend(x, w_q, w_k, w_v, w_o, n):
+        q, k, v = (heads(x @ w.T, n) for w in (w_q, w_k, w_v))
+        mask = square[: x.size(1), : x.size(1)]
+        return merged(formula(q, k, v, mask, scores_mask=hide_by_infinity)) @ w_o.T
+
+    return attend
+
+
 multi_head_attention = Exercise(
     name="multi_head_attention",
     asks="Project, split into heads, let each head attend causally, concatenate the heads, project.",
@@ -642,6 +709,15 @@ multi_head_attention = Exercise(
         Case("two sequences, three heads", x=random(2, 5, 6, seed=22), **WIDE, n_heads=3),
         Case("two heads of width three", x=random(2, 4, 6, seed=23), **WIDE, n_heads=2),
         Case("seventeen positions", x=random(1, 17, 6, seed=24), **WIDE, n_heads=2),
+        Case("one position", x=random(2, 1, 4, seed=25), **ROUND_TRIP, n_heads=2),
+        Case("one feature", x=random(1, 3, 1, seed=26), **dict.fromkeys(ROUND_TRIP, tensor([[2]])), n_heads=1),
+        Case(
+            "transposed tensors",
+            x=random(4, 3, 2, seed=27).transpose(0, 2),
+            **{name: w.T for name, w in ROUND_TRIP.items()},
+            n_heads=2,
+        ),
+        Case("140 positions", x=random(1, 140, 4, seed=28), **ROUND_TRIP, n_heads=2),
     ],
     random_cases=more_heads,
     misconceptions=[
@@ -748,6 +824,14 @@ multi_head_attention = Exercise(
             "You let all C features attend together: one head, whatever n_heads says.",
             "Where is n_heads used in your code?",
             "3.6",
+        ),
+        Misconception(
+            "a mask of fixed size",
+            with_mask_of(16),
+            "You made the causal mask once, for a certain length. A longer text does not fit it.",
+            "Make the mask for the T that x has.",
+            "3.5",
+            variants=(with_mask_of(4), with_mask_of(8), with_mask_of(32), with_mask_of(64), with_mask_of(128)),
         ),
     ],
     accepted={

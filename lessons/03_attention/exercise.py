@@ -8,7 +8,8 @@
 Replace each `raise NotImplementedError` with your own code. Plain tensor operations are all you need: `@`, `softmax`,
 `exp`, `view`, `transpose`, `masked_fill`, `torch.ones`, `tril`. The ready-made attentions of torch and of llmasos are
 not allowed, for obvious reasons. Import what you need at the top. Do not modify the inputs, and create every tensor
-on the `device` of the input tensors.
+on the `device` of the input tensors. An input may be a view of another tensor (a transposed one, for example), so do
+not rely on its layout in memory.
 
 Dimension letters: B batch, T number of queries, S number of keys, C width of the model, H heads, D = C / H head size.
 """

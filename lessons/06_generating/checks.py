@@ -480,6 +480,13 @@ def top_p_cases(seed: int) -> list[Case]:
     return [*cases, Case(f"{V} equal tokens", logits=torch.full((2, V), generator.uniform(-5, 5)), p=p)]
 
 
+def unstable_nucleus(q: Tensor, p: float) -> Tensor:
+    """Right but for the order of equally likely tokens."""
+    sorted_, order = q.sort(descending=True)
+    sorted_ = sorted_ * (sorted_.cumsum(-1) - sorted_ < p)
+    return torch.zeros_like(q).scatter(-1, order, sorted_ / sorted_.sum(-1, keepdim=True))
+
+
 top_p = Exercise(
     name="top_p",
     asks="Keep the smallest set of most likely tokens that together have at least probability p, and renormalize.",
@@ -679,6 +686,15 @@ top_p = Exercise(
             "You divided by the sum over all texts, so all rows together sum to 1. Each row is a distribution.",
             "`sum()` without a dimension adds up everything.",
             "6.5",
+        ),
+        Misconception(
+            "an unstable sort",
+            lambda logits, p: unstable_nucleus(logits.softmax(-1), p),
+            "Your sort does not keep the order of equal numbers: in a large vocabulary, the equally likely tokens that "
+            "you keep are not those with the lowest ids.",
+            "torch.sort has an argument for that.",
+            "6.5",
+            variants=(lambda logits, p: unstable_nucleus(logits.double().softmax(-1), p),),
         ),
     ],
     accepted={

@@ -138,6 +138,14 @@ def unseen_labels(seed):
     ]  # fmt: skip
 
 
+def scores_by_sums(matrix):
+    """The results from a confusion matrix, in the shortest way."""
+    p, r = matrix.diagonal() / matrix.sum(0), matrix.diagonal() / matrix.sum(1)
+    p, r = p.nan_to_num(0), r.nan_to_num(0)
+    f1 = (2 * p * r / (p + r)).nan_to_num(0)[(matrix.sum(0) + matrix.sum(1)) > 0]
+    return {"confusion": matrix, "precision": p, "recall": r, "macro_f1": f1.mean()}
+
+
 label_scores = Exercise(
     name="label_scores",
     asks="Compute the confusion matrix, the precision and recall of every label, and the macro-F1.",
@@ -371,6 +379,20 @@ label_scores = Exercise(
             "since most texts are correctly predicted *not* to have it.",
             "Neither precision nor recall uses the true negatives.",
             "8.3",
+        ),
+        Misconception(
+            "counts overflow a small dtype",
+            lambda *a: scores(*a, counted=lambda *b: count(*b).to(torch.int8).long()),
+            "Your counts are kept in a type that is too small: int8 turns negative after 127, uint8 begins again at 0 "
+            "after 255.",
+            "How large can a count get? Which dtype do your counts have?",
+            "8.3",
+            variants=(
+                lambda *a: scores(*a, counted=lambda *b: count(*b).to(torch.uint8).long()),
+                lambda t, p, n: scores_by_sums(count(t, p, n).to(torch.int8)),
+                lambda t, p, n: scores_by_sums(count(t, p, n).to(torch.int8).long()),
+                lambda t, p, n: scores_by_sums(count(t, p, n).to(torch.uint8).long()),
+            ),
         ),
     ],
     accepted={

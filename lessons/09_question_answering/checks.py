@@ -1124,6 +1124,21 @@ def unseen_windows(seed):
     ]
 
 
+def searched_from(low, span):
+    """The search for the best span, if it begins with a certain score."""
+
+    def search(logits, max_length, threshold):
+        best, at = low, span
+        for n, window in enumerate(logits):
+            i, j = by_matrix(window[1:, 0], window[1:, 1], max_length)
+            score = float(window[1 + i, 0] + window[1 + j, 1])
+            if score > best:
+                best, at = score, (n, 1 + i, 1 + j)
+        return None if min(float(window[0].sum()) for window in logits) - best > threshold else at
+
+    return search
+
+
 answer_over_windows = Exercise(
     name="answer_over_windows",
     asks='Return the best span over all windows, or None if even the lowest "not here" score beats it by more '
@@ -1293,6 +1308,17 @@ answer_over_windows = Exercise(
             "sum of two.",
             'The "not here" score is the start logit plus the end logit of [CLS].',
             "9.5",
+        ),
+        Misconception(
+            "the search begins with a score that is not low enough",
+            searched_from(-100.0, (0, 1, 1)),
+            "Your search for the best span begins with a certain score. If all spans are below it, you find none of "
+            "them.",
+            "What is below every number?",
+            "9.5",
+            variants=tuple(
+                searched_from(low, span) for low in (0.0, -1.0, -100.0, -1e3, -1e4, -1e6) for span in ((0, 1, 1), None)
+            ),
         ),
     ],
     accepted={

@@ -104,6 +104,17 @@ def unseen_targets(seed):
     ]
 
 
+def shifted_in(dtype):
+    """Shifted right in another dtype, and then converted back."""
+
+    def shift(targets, start, pad):
+        moved = torch.full(targets.shape, start, dtype=dtype)
+        moved[:, 1:] = targets[:, :-1].to(dtype)
+        return torch.where(moved == IGNORE_INDEX, pad, moved.long())
+
+    return shift
+
+
 shift_right = Exercise(
     name="shift_right",
     asks="Make the decoder's input from its targets: shifted right by one position, with the start token in front.",
@@ -236,6 +247,15 @@ shift_right = Exercise(
             "must see it there in training.",
             "What is `start` for?",
             "10.4",
+        ),
+        Misconception(
+            "ids in a small dtype",
+            shifted_in(torch.int16),
+            "You keep the ids in a type that is too small for them: int16 ends at 32,767, int32 at 2,147,483,647, and "
+            "float32 is exact up to 16,777,216.",
+            "Which dtype do the targets have?",
+            "10.4",
+            variants=tuple(shifted_in(dtype) for dtype in (torch.uint8, torch.int8, torch.int32, torch.float32)),
         ),
     ],
     accepted={
@@ -728,6 +748,17 @@ def unseen_batches(seed):
     ]  # fmt: skip
 
 
+def smoothed_over(n):
+    """The loss with ε for the first n tokens, however many there are."""
+
+    def loss(logits, targets, smoothing):
+        logp, kept = logits.log_softmax(-1), targets != IGNORE_INDEX
+        right = logp.gather(-1, targets.clamp(min=0)[..., None])[..., 0]
+        return (-(1 - smoothing) * right - smoothing * logp[..., :n].mean(-1))[kept].mean()
+
+    return loss
+
+
 smoothed_cross_entropy = Exercise(
     name="smoothed_cross_entropy",
     asks="Compute the mean cross-entropy against targets that give ε / V to every token and an additional 1 - ε "
@@ -940,6 +971,14 @@ smoothed_cross_entropy = Exercise(
             "Your loss is negative. Log-probabilities are negative; the loss is minus their mean.",
             "Would you want to minimize a loss that falls to -∞?",
             "10.5",
+        ),
+        Misconception(
+            "smoothed over a fixed number of tokens",
+            smoothed_over(8),
+            "You gave ε to the first tokens of the vocabulary only; it belongs to all V of them.",
+            "The last dimension of the logits is V.",
+            "10.5",
+            variants=(smoothed_over(3), smoothed_over(4), smoothed_over(5), smoothed_over(10), smoothed_over(16)),
         ),
     ],
     accepted={

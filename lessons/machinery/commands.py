@@ -11,6 +11,7 @@ from lessons.machinery.discovery import Lesson, find_lesson, lessons
 from lessons.machinery.workspace import Workspace
 from llmasos.cli.cli import ArgumentParser, run
 from llmasos.errors import UserError
+from llmasos.storage.atomic import set_aside, write_text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,9 +61,15 @@ def make_parser() -> ArgumentParser:
     subparser.add_argument(
         "--seed", type=int, help="seed of the random cases that are added to the visible ones (default: a new one)"
     )
-    subparser.add_argument("--out", type=Path, help="output file; a folder for gradescope with several students")
+    subparser.add_argument(
+        "--out",
+        type=Path,
+        help="output file; a folder for gradescope with several students; an existing file is renamed",
+    )
     subparser = command("mutants", mutants_command, "for authors: which small changes of right solutions are accepted?")
     subparser.add_argument("--only", metavar="NAME", help="only this exercise")
+    subparser = command("new", new_command, "for authors: begin a lesson with this number from the template")
+    subparser.add_argument("name", metavar="NAME", help="the name of its folder, such as summaries")
     command("reset", reset_command, "start over; your solutions are kept in a backup", lesson=False)
     return parser
 
@@ -147,6 +154,8 @@ def grade_command(options) -> int:
 
     if options.jobs < 1:
         raise UserError(f"--jobs is {options.jobs}; it must be at least 1.")
+    if options.out is not None and options.out.is_dir() and options.format != "gradescope":
+        raise UserError(f"--out is {options.out}, a folder; it must be a file.")
     only = find_lesson(options.lesson) if options.lesson else None
     seed = secrets.randbelow(10**6) if options.seed is None else options.seed
     graded = grade(options.folder, only, options.jobs, lambda line: print(line, file=sys.stderr), seed)
@@ -158,9 +167,17 @@ def grade_command(options) -> int:
             print(text, end="")
             continue
         path = options.out / f"{student}.json" if len(texts) > 1 else options.out
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        if (old := keep_old(path, text)) is not None:
+            print(f"{path} existed; it is now {old}.", file=sys.stderr)
+        write_text(path, text)
     return 0
+
+
+def keep_old(path: Path, text: str) -> Path | None:
+    """Rename a file that is in the way, unless it has this text already. Returns its new path, or None."""
+    if not path.exists() or path.is_file() and path.read_bytes() == text.encode():
+        return None
+    return set_aside(path)
 
 
 def mutants_command(options) -> int:
@@ -179,6 +196,15 @@ def mutants_command(options) -> int:
         for mutant in alive:
             print(f"    {mutant.solution}:  {mutant.change}")
     return 1 if n_survivors else 0
+
+
+def new_command(options) -> int:
+    """Write a small lesson that has every part and protection, for an author to replace piece by piece."""
+    from lessons.machinery.template import write_template
+
+    folder = write_template(options.lesson, options.name)
+    print(f"Wrote {folder}. Replace its example, as lessons/AUTHORS.md describes; then  python -m lessons mutants.")
+    return 0
 
 
 def reset_command(options) -> int:

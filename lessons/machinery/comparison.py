@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 MAX_NUMBERS = 100_000  # numbers in a tensor; no expected output of any exercise is larger
+MAX_CHARACTERS = 1_000_000  # in a text
 MAX_DEPTH = 6  # lists within lists
 DTYPES = {
     str(dtype)[6:]: dtype
@@ -52,6 +53,8 @@ def encode(value: Any, depth: int = 0) -> Any:
     """The value as JSON: numbers and strings as they are, everything else as a list that begins with its type."""
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, str) and len(value) > MAX_CHARACTERS:
+        return ["foreign", f"a text of {len(value):,} characters"]
     if value is None or isinstance(value, bool | float | str):
         return value
     if isinstance(value, int):
@@ -84,7 +87,9 @@ def encode_tensor(x: Tensor) -> Any:
         return ["foreign", f"a tensor of shape {tuple(shape)}"]
     if dtype not in DTYPES or x.layout != torch.strided or x.device.type == "meta":
         return ["foreign", f"a tensor of dtype {dtype} on {x.device}"]
-    data = x.detach().cpu().contiguous().flatten().view(torch.uint8) if x.numel() else torch.zeros(0, dtype=torch.uint8)
+    if not x.numel():
+        return ["tensor", dtype, shape, ""]
+    data = x.detach().cpu().clone(memory_format=torch.contiguous_format).flatten().view(torch.uint8)
     return ["tensor", dtype, shape, base64.b64encode(data.numpy().tobytes()).decode()]
 
 

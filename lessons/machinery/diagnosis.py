@@ -168,14 +168,17 @@ def format_example(exercise: Exercise, case: Case, reference: Observation, obser
     if observation.failure is not None:
         show("expected", ":", format_value(reference.output, None, pad))
         return "\n".join(lines)
-    if difference(reference.output, observation.output, exercise.rtol, exercise.atol) is not None:
+    right = difference(reference.output, observation.output, exercise.rtol, exercise.atol) is None
+    if right:
+        show("yours", ":", format_value(observation.output, None, pad) + "   (as expected)")
+    else:
         wanted, got = format_pair(reference.output, observation.output, pad)
         show("expected", ":", wanted)
         show("yours", ":", got)
-    else:
-        show("yours", ":", format_value(observation.output, None, pad) + "   (as expected)")
     if observation.unstable:
         show("again", ":", format_pair(observation.second, observation.output, pad)[0])
+    if not right:
+        return "\n".join(lines)
     for name, wanted, got in differing_gradients(exercise, case, reference, observation):
         texts = format_pair(wanted, got, pad)
         lines.append(f"the gradient of {name}:")

@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lessons.machinery.workspace import Workspace
+from llmasos.storage.atomic import set_aside, write_file
+
+MADE_BY = "llmasos lessons"  # stands in every picture that a lesson saves
 
 SHADES = " ░▒▓█"
 MARKS = "●○×+◆△□"
@@ -156,13 +159,15 @@ def pyplot():
 
 
 def save(plot, figure, file: str, title: str) -> None:
-    """Save the PNG and print its path; in a notebook, also show it."""
+    """Save the PNG and print its path; in a notebook, also show it. Another program's file is renamed, not lost."""
     path: Path = Workspace.default().runs / f"{file}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    if path.exists() and MADE_BY.encode() not in path.read_bytes():
+        print(f"{path} was not written by a lesson; it is now {set_aside(path)}.")
+    with write_file(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png", metadata={"Software": MADE_BY})
     if "ipykernel" in sys.modules:
-        plot.format_value()
+        plot.show()
     plot.close(figure)
     print(f"picture: {title} → {path}")
 

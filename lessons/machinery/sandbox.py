@@ -17,6 +17,7 @@ For tests, `LLMASOS_LESSONS_LAYERS` is kernel (without layer 4) or python (witho
 """
 
 import ctypes
+import errno
 import functools
 import gc
 import importlib
@@ -43,6 +44,10 @@ PR_SET_PDEATHSIG, NO_PROGRAMS = 1, 2 | 4 | 8  # the latter for mount: nosuid, no
 LARGEST_FOLDER, MOST_FILES, MOST_OPEN = 16 * 2**20, 100, 128
 LARGEST_FILE = 2**20
 DEVICES = ["/dev/null", "/dev/urandom", "/dev/random", "/proc/meminfo", "/proc/cpuinfo"]
+USED_UP = {  # an error of the system → what the code did
+    errno.EMFILE: "opened too many files", errno.ENFILE: "opened too many files", errno.ENOSPC: "filled its folder",
+    errno.EDQUOT: "filled its folder", errno.EFBIG: "wrote too large a file",
+}  # fmt: skip
 REFUSALS = ("Permission denied", "Operation not permitted", "can't start new thread")
 
 
@@ -331,6 +336,8 @@ def refusal_in(error: BaseException) -> str | None:
     text = " ".join(str(error).split())
     if isinstance(error, SandboxViolation):
         return text
+    if isinstance(error, OSError) and error.errno in USED_UP:
+        return f"it {USED_UP[error.errno]}; an exercise should only compute"
     if isinstance(error, PermissionError) or any(words in text for words in REFUSALS):
         return f"the system refused what the code tried to do ({text[:200]}); an exercise should only compute"
     return None

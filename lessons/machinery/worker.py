@@ -186,6 +186,10 @@ def run_exercise(assignment: Assignment, function: Any, file: str, send: Callabl
                     )
         except BaseException as error:  # the alarm fired between two lines of the grader
             observation = Observation(failure=describe(error, file), printed=printed.text)
-        send(kind="observation", exercise=assignment.name, case=number, observation=observation.to_json())
+        try:
+            message = observation.to_json()
+        except Exception as error:  # what it returned cannot even be looked at
+            message = Observation(failure=describe(error, file), printed=printed.text).to_json()
+        send(kind="observation", exercise=assignment.name, case=number, observation=message)
         if observation.failure and observation.failure.kind in ("TimeLimitExceeded", "NotImplementedError"):
             break

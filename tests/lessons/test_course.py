@@ -231,6 +231,12 @@ def test_pictures_as_text_and_as_png(home, capsys, monkeypatch):
     assert not home.exists()
     monkeypatch.delenv("LLMASOS_TEXT_PICTURES")
     pytest.importorskip("matplotlib")
+    (home / "runs").mkdir(parents=True)
+    (home / "runs" / "map.png").write_bytes(b"a picture of another program")
+    pictures.heatmap([[1.0, 0.0], [0.5, 0.5]], "ab", "ab", "Two by two", "map")
+    old = home / "runs" / "map.png.old"
+    assert old.read_bytes() == b"a picture of another program" and "map.png.old" in capsys.readouterr().out
+    old.unlink()
     pictures.heatmap([[1.0, 0.0], [0.5, 0.5]], "ab", "ab", "Two by two", "map")
     pictures.curves({"up": [(0, 1), (10, 3)]}, "A line", "x", "y", "lines")
     pictures.choices(["cat", "dog"], [0.75, 0.25], {"one": [True, False]}, "Kept", "choices")

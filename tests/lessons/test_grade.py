@@ -190,6 +190,14 @@ def test_commands_of_a_teacher(tmp_path, capsys, class_of_three, tiny, graded, m
     one = ["grade", str(class_of_three / "anna"), "--lesson", "90", "--format", "gradescope"]
     assert main([*one, "--out", str(tmp_path / "results.json")]) == 0
     assert json.loads((tmp_path / "results.json").read_text())["score"] == 2.0
+    (tmp_path / "results.json").write_text("my notes")
+    assert main([*one, "--out", str(tmp_path / "results.json")]) == 0
+    assert (tmp_path / "results.json.old").read_text() == "my notes"
+    assert "results.json.old" in capsys.readouterr().err
+    assert main([*one, "--out", str(tmp_path / "results.json")]) == 0, "the same again"
+    assert not (tmp_path / "results.json.old-2").exists()
+    arguments = ["grade", str(class_of_three), "--out", str(tmp_path)]
+    assert main(arguments) == 2 and "a folder; it must be a file" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="signals are those of POSIX")

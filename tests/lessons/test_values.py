@@ -24,7 +24,7 @@ def sent(value):
         [1, 2.5, "a", None, True],
         {"a": torch.ones(2), "b": [torch.zeros(1)]}, (1, (2, 3)), np.float64(2.5), {(1, (2, 3)): b"\xff"}, {1, 2},
         np.array([[1.5], [2.0]]),
-        torch.tensor(1.0, requires_grad=True),
+        torch.tensor(1.0, requires_grad=True), torch.tensor(7.0).expand(1), torch.tensor([7.0]).expand(3, 1),
     ],
     ids=lambda value: type(value).__name__,
 )  # fmt: skip
