@@ -244,6 +244,7 @@ def test_pictures_as_text_and_as_png(home, capsys, monkeypatch):
     assert {path.name for path in (home / "runs").iterdir()} == {"map.png", "lines.png", "cut.png", "choices.png"}
 
 
+@pytest.mark.slow
 def test_pytest_on_a_lesson_gives_the_feedback(home):
     (home / "mine").mkdir(parents=True)
     wrong = SOLUTION_03.replace("/ math.sqrt(q.size(-1))", "")

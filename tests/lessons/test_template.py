@@ -8,7 +8,6 @@ from lessons.machinery import discovery
 from lessons.machinery.cells import read_cells
 from lessons.machinery.commands import main
 from lessons.machinery.discovery import Lesson
-from lessons.machinery.exercises import Exercise
 from lessons.machinery.grade import grade
 from lessons.machinery.grading import RIGHT, WRONG, grade_observations, observe_all
 from lessons.machinery.lesson_api import run_lesson
@@ -51,26 +50,43 @@ def test_every_mistake_is_named_every_right_solution_accepted_and_no_mutant_surv
     assert [(m.solution, m.change) for m in survivors(lesson, exercise)] == []
 
 
-def test_what_a_hostile_or_lazy_submission_gets(lesson, tmp_path):
-    exercise: Exercise = lesson.exercises[0]
-    table = {tuple(case.inputs["x"].tolist()): exercise.reference(case.inputs["x"]).tolist() for case in exercise.cases}
-    bodies = {
-        "right": "return x.cummax(0).values",
-        "table": f"return torch.tensor({table!r}.get(tuple(x.tolist()), [0.0]))",
-        "frames": "f = sys._getframe()\n    while f:\n        for v in [*f.f_locals.values(), *f.f_globals.values()]:\n"
-        "            if hasattr(v, 'reference'): return v.reference(x)\n        f = f.f_back\n    return x",
-        "reads": f"return open({str(lesson.folder / 'checks.py')!r}).read()",
-        "runs": "import os\n    os.system('true')",
-        "one slip and another": "x = x.clone()\n    x[x < 0] = 0\n    return x.cummax(0).values + (len(x) > 5)",
-        "imports nothing": "return np.maximum.accumulate(x)",
+def test_a_hostile_submission_reaches_nothing(lesson, tmp_path):
+    text = f"""
+import sys, torch
+reached = []
+def largest_so_far(x):
+    f = sys._getframe()
+    while f:
+        reached.extend(v for v in [*f.f_locals.values(), *f.f_globals.values()] if hasattr(v, "reference"))
+        f = f.f_back
+    for attempt in (
+        lambda: open({str(lesson.folder / "checks.py")!r}), lambda: open({str(tmp_path / "new")!r}, "w"),
+        lambda: __import__("os").system("true"), lambda: __import__("lessons"), lambda: __import__("llmasos"),
+        lambda: __import__("socket").socket(),
+    ):
+        try:
+            reached.append(attempt())
+        except Exception:
+            pass
+    return x if reached else x.cummax(0).values
+WHY_LARGEST = {"word " * 20!r}
+"""
+    (tmp_path / "99_made_up.py").write_text(text)
+    [graded] = grade(tmp_path, lesson, seed=3)
+    assert [verdict.status for verdict in graded.verdicts] == [RIGHT, RIGHT]
+
+
+def test_a_table_two_slips_and_a_missing_import(lesson):
+    [exercise] = Lesson(lesson.folder, seed=3).exercises
+    table = {
+        tuple(case.inputs["x"].tolist()): exercise.reference(case.inputs["x"]) for case in lesson.exercises[0].cases
     }
-    for student, body in bodies.items():
-        (tmp_path / student).mkdir()
-        text = f"import sys, torch\n\n\ndef largest_so_far(x):\n    {body}\n"
-        (tmp_path / student / "99_made_up.py").write_text(text)
-    verdicts = {item.student: item.verdicts[0] for item in grade(tmp_path, lesson, jobs=2, seed=3)}
-    assert [student for student, verdict in verdicts.items() if verdict.score] == ["right"]
-    assert "random, seed 3" in verdicts["table"].example
-    assert verdicts["reads"].mistake == verdicts["runs"].mistake == "outside an exercise's limits"
-    assert verdicts["one slip and another"].mistake == "perhaps “the search begins with 0”"
-    assert "import numpy as np" in verdicts["imports nothing"].hint
+    found = {
+        "table": lambda x: table.get(tuple(x.tolist()), x),
+        "two slips": lambda x: x.cummax(0).values.clamp(min=0) + (len(x) > 5),
+        "no import": lambda x: np.maximum.accumulate(x),  # noqa: F821
+    }
+    found = {name: grade_observations(exercise, observe_all(exercise, code)) for name, code in found.items()}
+    assert "random, seed 3" in found["table"].example
+    assert found["two slips"].mistake == "perhaps “the search begins with 0”"
+    assert "import numpy as np" in found["no import"].hint

@@ -20,10 +20,6 @@ BODIES = {
     "exception": ("return x.nonsense()", "exception (AttributeError)", "mine.py:  return x.nonsense()"),
     "wrong type returned": ("pass", "wrong type", "return"),
     "endless loop": ("while True:\n    pass", "it does not terminate", "while True:"),
-    "endless, deaf": (
-        "while True:\n    try:\n        while True: pass\n    except BaseException: pass",
-        "it does not terminate", "",
-    ),
     "in place": ("x.mul_(2)\nreturn x", "inputs changed in place", "modified its input x"),
     "detached": ("return 2 * x.detach()", "gradient does not flow", "no gradient flows back"),
     "data": ("return 2 * x.data", "gradient does not flow", ""),
@@ -54,24 +50,34 @@ BODIES = {
         "import os\nfor n in range(3, 30):\n    try: os.write(n, b'[[[\\n')\n    except OSError: pass\nreturn 2 * x",
         "it ends the process", "channel",
     ),
+}  # fmt: skip
+SLOW_BODIES = {  # each of them costs a worker
+    "endless, deaf": (
+        "while True:\n    try:\n        while True: pass\n    except BaseException: pass",
+        "it does not terminate", "",
+    ),
     "segfault": ("import faulthandler\nfaulthandler._read_null()", "it ends the process", "crashed"),
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def checked(tmp_path_factory):
-    """One file with a function for each kind of misbehaviour, and two right ones, checked once."""
-    names = ["squared", *(f"f{i}" for i in range(len(BODIES))), "prints", "last"]
-    misbehaving = [body for body, _, _ in BODIES.values()]
-    bodies = ["return x * x", *misbehaving, "print('{}' * 100000)\nreturn x + x", "return x + x"]
+def check_bodies(bodies, folder):
+    """One file with a function for each kind of misbehaviour, and right ones around them: lesson, name → verdict."""
+    names = ["squared", *(f"f{i}" for i in range(len(bodies))), "prints", "last"]
+    misbehaving = [body for body, _, _ in bodies.values()]
+    code = ["return x * x", *misbehaving, "print('{}' * 100000)\nreturn x + x", "return x + x"]
     source = "import torch\nfrom torch.nn import functional as F\n\n"
-    for name, body in zip(names, bodies, strict=True):
+    for name, body in zip(names, code, strict=True):
         source += f"def {name}(x):\n" + "".join(f"    {line}\n" for line in body.split("\n")) + "\n"
-    lesson = Lesson(tiny_lesson(tmp_path_factory.mktemp("lesson"), names))
+    lesson = Lesson(tiny_lesson(folder, names))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner, "GRACE_SECONDS", 1.0)
         patch.setattr(runner, "SUBMISSION_SECONDS", 2400)  # here are thirty exercises, and perhaps a busy machine
         return lesson, {verdict.task.name: verdict for verdict in check_source(lesson, source, "mine.py")}
+
+
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory):
+    return check_bodies(BODIES, tmp_path_factory.mktemp("lesson"))
 
 
 def test_right_is_right_whatever_came_before_and_whatever_is_printed(checked):
@@ -89,8 +95,18 @@ def test_a_known_mistake_is_named_with_the_smallest_example(checked):
 
 @pytest.mark.parametrize("number, name", list(enumerate(BODIES)), ids=list(BODIES))
 def test_misbehaviour_is_recognised(checked, number, name):
-    lesson, verdicts = checked
-    _, mistake, words = BODIES[name]
+    assert_recognized(*checked, number, *BODIES[name][1:])
+
+
+@pytest.mark.slow
+def test_misbehaviour_that_ends_a_worker_is_recognised(tmp_path):
+    lesson, verdicts = check_bodies(SLOW_BODIES, tmp_path)
+    for number, (_, mistake, words) in enumerate(SLOW_BODIES.values()):
+        assert_recognized(lesson, verdicts, number, mistake, words)
+    assert verdicts["last"].status == RIGHT
+
+
+def assert_recognized(lesson, verdicts, number, mistake, words):
     verdict = verdicts[f"f{number}"]
     text = explain(lesson, verdict)
     assert verdict.status == WRONG and verdict.mistake == mistake, text
@@ -110,10 +126,15 @@ def test_what_the_text_alone_tells(tmp_path):
     assert verdict("def double(x):\n    raise NotImplementedError").status == NOT_DONE
 
 
-def test_a_file_that_cannot_be_imported(tmp_path, monkeypatch):
+def test_a_file_that_cannot_be_imported(tmp_path):
     lesson = Lesson(tiny_lesson(tmp_path))
     broken = check_source(lesson, "import nonsense_module\ndef double(x): return 2 * x", "mine.py")[0]
     assert "cannot be imported" in broken.why and "line 1" in broken.why
+
+
+@pytest.mark.slow
+def test_a_file_whose_import_does_not_end(tmp_path, monkeypatch):
+    lesson = Lesson(tiny_lesson(tmp_path))
     monkeypatch.setattr(runner, "LOAD_SECONDS", 1)
     endless = check_source(lesson, "while True: pass\ndef double(x): return 2 * x", "mine.py")[0]
     assert endless.mistake == "it does not terminate"
