@@ -61,7 +61,7 @@ def largest_so_far(x):
         f = f.f_back
     for attempt in (
         lambda: open({str(lesson.folder / "checks.py")!r}), lambda: open({str(tmp_path / "new")!r}, "w"),
-        lambda: __import__("os").system("true"), lambda: __import__("lessons"), lambda: __import__("llmasos"),
+        lambda: __import__("os").system("true"), lambda: __import__("les" + "sons"), lambda: __import__("llma" + "sos"),
         lambda: __import__("socket").socket(),
     ):
         try:
@@ -73,7 +73,7 @@ WHY_LARGEST = {"word " * 20!r}
 """
     (tmp_path / "99_made_up.py").write_text(text)
     [graded] = grade(tmp_path, lesson, seed=3)
-    assert [verdict.status for verdict in graded.verdicts] == [RIGHT, RIGHT]
+    assert [verdict.status for verdict in graded.verdicts] == [RIGHT, RIGHT], graded.verdicts[0].why
 
 
 def test_a_table_two_slips_and_a_missing_import(lesson):
