@@ -1,5 +1,5 @@
-"""Looking inside a model: attention maps, each layer's prediction, token probabilities, the influence of each word, and
-one prediction step by step."""
+"""Looking inside a model: attention maps, each layer's prediction, token probabilities, the influence of each word, one
+prediction step by step; and changing it: patching, ablation, attribution, probes, induction."""
 
 from typing import TYPE_CHECKING
 
@@ -8,12 +8,25 @@ from llmasos.lazy import lazy_exports
 if TYPE_CHECKING:  # each on first use
     from llmasos.interpret.attention import attention_maps, telling_head, trivial_keys
     from llmasos.interpret.forward_trace import TraceStep, forward_trace
+    from llmasos.interpret.induction import InductionScores, induction_scores
+    from llmasos.interpret.interventions import Site, intervened, recorded, replaced, shifted
     from llmasos.interpret.logit_lens import LensRow, lens_rows, logit_lens
     from llmasos.interpret.occlusion import Influence, label_evidence, occlusion
+    from llmasos.interpret.patching import (
+        Patching,
+        ablation,
+        activation_patching,
+        logit_attribution,
+        logit_difference,
+        sites_of,
+    )
+    from llmasos.interpret.probes import Probe, train_probe
     from llmasos.interpret.sampling_trace import SamplingTrace, sampling_trace
     from llmasos.interpret.tokens import TokenScore, score_masked_tokens, score_target, score_tokens
 
-__all__ = ["Influence", "LensRow", "SamplingTrace", "TokenScore", "TraceStep", "attention_maps", "forward_trace",
-           "label_evidence", "lens_rows", "logit_lens", "occlusion", "sampling_trace", "score_masked_tokens",
-           "score_target", "score_tokens", "telling_head", "trivial_keys"]  # fmt: skip
+__all__ = ["InductionScores", "Influence", "LensRow", "Patching", "Probe", "SamplingTrace", "Site", "TokenScore",
+           "TraceStep", "ablation", "activation_patching", "attention_maps", "forward_trace", "induction_scores",
+           "intervened", "label_evidence", "lens_rows", "logit_attribution", "logit_difference", "logit_lens",
+           "occlusion", "recorded", "replaced", "sampling_trace", "score_masked_tokens", "score_target",
+           "score_tokens", "shifted", "sites_of", "telling_head", "train_probe", "trivial_keys"]  # fmt: skip
 lazy_exports(__name__)
