@@ -3,11 +3,11 @@
 The command itself is `llmasos/cli/train.py`.
 """
 
-import signal
+import _signal  # the part of `signal` that is built in: there at once
 import sys
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until `main` listens, Ctrl-C ends the process without a traceback
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # until `main` listens, Ctrl-C ends the process without a traceback
 
 from llmasos.__main__ import main  # noqa: E402
 

@@ -4,10 +4,10 @@ Each command is a module of `llmasos/cli` or `llmasos/tools` with a function `ma
 it is called, so that `doctor` works even where torch cannot be imported, and the list of commands appears at once.
 """
 
-import signal
+import _signal  # the part of `signal` that is built in: there at once
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until `main` listens, Ctrl-C ends the process without a traceback
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # until `main` listens, Ctrl-C ends the process without a traceback
 
 import importlib  # noqa: E402
 import sys  # noqa: E402

@@ -4,8 +4,8 @@ Most work may be interrupted anywhere; for it, `raise_on_signals` turns a signal
 finish what they have begun; for them, `stop_requests` only notes the signal. Python runs a signal's handler between two
 instructions of the main thread, so everywhere else these functions do nothing.
 
-Before the first line of a command runs, Python is starting (about 20 ms on an idle machine). A Ctrl-C then ends it with
-a traceback of Python's own; no library can change that, and nothing has begun that could be lost.
+Before the first line of a command runs, Python itself is starting; with `-m` it first imports a dozen modules. A Ctrl-C
+then ends it with a traceback of Python's own. No library can change that, and nothing has begun that could be lost.
 """
 
 import os
