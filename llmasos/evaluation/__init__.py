@@ -6,6 +6,7 @@ from llmasos.lazy import lazy_exports
 
 if TYPE_CHECKING:  # each on first use
     from llmasos.evaluation.bag_of_words import NaiveBayes, bag_of_words_baseline
+    from llmasos.evaluation.bias import BiasReport, CounterfactualPair, amplified, measure_bias, read_templates
     from llmasos.evaluation.bleu import BLEU, bleu, bleu_from_sums, bleu_statistics
     from llmasos.evaluation.chrf import chrf, chrf_from_sums, chrf_statistics
     from llmasos.evaluation.classification_metrics import (
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # each on first use
         per_class,
     )
     from llmasos.evaluation.intervals import bootstrap, exact_interval, mean, paired_bootstrap, proportion
+    from llmasos.evaluation.memorization import MembershipInference, exposure, exposure_of, membership_inference
     from llmasos.evaluation.metric import Metric
     from llmasos.evaluation.mistakes import choose_mistakes, show_mistakes
     from llmasos.evaluation.perplexity import TextMetrics, evaluate_documents, evaluate_text, token_losses
@@ -29,11 +31,15 @@ if TYPE_CHECKING:  # each on first use
 
 __all__ = [
     "BLEU",
+    "BiasReport",
     "ClassMetrics",
-    "NaiveBayes",
+    "CounterfactualPair",
+    "MembershipInference",
     "Metric",
+    "NaiveBayes",
     "TextMetrics",
     "accuracy",
+    "amplified",
     "bag_of_words_baseline",
     "bleu",
     "bleu_from_sums",
@@ -50,17 +56,22 @@ __all__ = [
     "evaluate_text",
     "exact_interval",
     "exact_match",
+    "exposure",
+    "exposure_of",
     "fit_temperature",
+    "is_mostly_unspaced",
     "macro_f1",
     "majority_baseline",
     "mean",
+    "measure_bias",
+    "membership_inference",
     "paired_bootstrap",
     "per_class",
+    "proportion",
+    "read_templates",
     "rouge",
     "rouge_table",
     "rouge_words",
-    "is_mostly_unspaced",
-    "proportion",
     "show_mistakes",
     "squad",
     "squad_values",

@@ -1,0 +1,147 @@
+"""What a model remembers of single texts that it was trained on: exposure of canaries, membership inference.
+
+A *canary* is an invented secret in the training data ("The code of Ida's door is 4071."). If the model has learned it,
+it gives it a higher probability than all the other codes that could stand there. Its **exposure** (Carlini et al. 2019,
+definition 2.1) among R candidates is
+
+    log₂ R - log₂ rank
+
+0.. for the least probable candidate, log₂ R bits if it is the most probable one. A canary that was never seen has a
+rank that is uniform among all, so an expected exposure of about log₂ e = 1.44 bits.
+
+**Membership inference** asks whether a given text was in the training data, from its loss alone (Yeom et al. 2018). The
+measure is the area under the ROC curve: the probability that a text that was in it has a lower loss than one that was
+not; ½ is guessing. Easy texts have low losses anyway; so the attack is stronger if the loss under a reference model is
+subtracted first (Carlini et al. 2022), best of all the text's true information, where it is known.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from llmasos.errors import UserError
+from llmasos.evaluation.metric import Metric
+
+LogProb = Callable[[str], float]  # of a text, in nats
+
+
+def exposure(canary: float, candidates: Sequence[float] | np.ndarray) -> float:
+    """The exposure of a canary in bits.
+
+    >>> exposure(-1.0, [-5.0, -6.0, -7.0])
+    2.0
+
+    Args:
+        canary: its log-probability.
+        candidates: those of all other texts that could stand in its place. Of equal ones, half count as more probable.
+
+    Raises:
+        UserError: there are no candidates, or a number is NaN.
+    """
+    others = checked("candidates", candidates)
+    if math.isnan(canary):
+        raise UserError("the log-probability of the canary is NaN, so it has no rank.")
+    rank = 1 + (others > canary).sum() + (others == canary).sum() / 2
+    return math.log2(len(others) + 1) - math.log2(rank)
+
+
+def expected_exposure(n_candidates: int) -> float:
+    """The mean exposure of a canary that was never seen, among n candidates and itself: every rank is as probable.
+
+        log₂ R - (1/R) · log₂ R!  →  log₂ e
+
+    >>> round(expected_exposure(10**6), 3)
+    1.443
+    """
+    size = n_candidates + 1
+    return math.log2(size) - math.lgamma(size + 1) / math.log(2) / size
+
+
+def exposure_of(log_prob: LogProb, template: str, secret: str, candidates: Sequence[str]) -> float:
+    """The exposure of a secret in a sentence.
+
+    Args:
+        log_prob: the log-probability of a text under the model, in nats.
+        template: the sentence, with {} where the secret stands.
+        secret: the one that was in the training data.
+        candidates: all that could have been; the secret may be among them.
+
+    Raises:
+        UserError: the template has no place for the secret.
+    """
+    if template.count("{}") != 1:
+        raise UserError(f"the template {template!r} must have {{}} once, where the secret stands.")
+    others = [candidate for candidate in dict.fromkeys(candidates) if candidate != secret]
+    return exposure(
+        log_prob(template.replace("{}", secret)), [log_prob(template.replace("{}", other)) for other in others]
+    )
+
+
+@dataclass(frozen=True)
+class MembershipInference:
+    """How well members can be told from non-members.
+
+    Attributes:
+        auc: the area under the ROC curve, with its interval; ½ is guessing.
+        found: the fraction of members above the score that only `false_alarms` of the non-members exceed.
+        false_alarms: that fraction of non-members.
+    """
+
+    auc: Metric
+    found: float
+    false_alarms: float
+
+
+def membership_inference(
+    members: Sequence[float] | np.ndarray,
+    others: Sequence[float] | np.ndarray,
+    member_references: Sequence[float] | np.ndarray | None = None,
+    other_references: Sequence[float] | np.ndarray | None = None,
+    false_alarms: float = 0.01,
+) -> MembershipInference:
+    """Attack a model by the losses of texts.
+
+    The area is the Mann–Whitney statistic (1947); its interval is that of DeLong et al. 1988, from the variance of each
+    text's share in it.
+
+    Args:
+        members: losses of texts that were in the training data, in nats.
+        others: losses of texts like them that were not.
+        member_references, other_references: the losses of the same texts under a reference, which are subtracted.
+        false_alarms: see `MembershipInference`.
+
+    Raises:
+        UserError: fewer than two losses on a side, one that is NaN, or references that do not fit.
+    """
+    inside, outside = checked("members", members, 2), checked("others", others, 2)
+    if (member_references is None) != (other_references is None):
+        raise UserError("there are references for one side only; give them for both, or for none.")
+    if member_references is not None and other_references is not None:
+        references = checked("member_references", member_references), checked("other_references", other_references)
+        if len(references[0]) != len(inside) or len(references[1]) != len(outside):
+            raise UserError("there must be one reference for each loss.")
+        inside, outside = inside - references[0], outside - references[1]
+    ordered_in, ordered_out = np.sort(inside), np.sort(outside)
+
+    def share_above(values: np.ndarray, ordered: np.ndarray) -> np.ndarray:
+        """For each value, the fraction of the others above it; equal ones count half."""
+        above = len(ordered) - np.searchsorted(ordered, values, "right")
+        equal = np.searchsorted(ordered, values, "right") - np.searchsorted(ordered, values, "left")
+        return (above + equal / 2) / len(ordered)
+
+    wins, losses = share_above(inside, ordered_out), 1 - share_above(outside, ordered_in)
+    auc = float(wins.mean())
+    spread = 1.96 * math.sqrt(wins.var(ddof=1) / len(inside) + losses.var(ddof=1) / len(outside))
+    threshold = ordered_out[int(false_alarms * len(outside))]
+    metric = Metric("AUC", auc, max(0.0, auc - spread), min(1.0, auc + spread), len(inside) + len(outside))
+    return MembershipInference(metric, float((inside < threshold).mean()), false_alarms)
+
+
+def checked(name: str, values: Sequence[float] | np.ndarray, at_least: int = 1) -> np.ndarray:
+    """The values (n,) as an array. Raises UserError if they are too few, or one is NaN."""
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or len(array) < at_least or np.isnan(array).any():
+        raise UserError(f"{name} must be a list of {at_least} or more numbers, none of them NaN.")
+    return array
