@@ -26,6 +26,7 @@ from llmasos.errors import UserError, check_number
 from llmasos.evaluation.show_table import ShownAsTable
 from llmasos.generation import BeamOptions, SamplingOptions, beam_search, generate, options_for, stream
 from llmasos.models import Model, n_parameters
+from llmasos.models.adapter import merge_adapter
 from llmasos.nn import is_quantized
 from llmasos.objectives import BestAnswer
 from llmasos.prompting import Message, own_template_note
@@ -101,6 +102,7 @@ class LLMTrainer:
         name: str | Path,
         device: str | torch.device = "auto",
         quantize: str | None = None,
+        adapter: str | Path | None = None,
         verbose: bool = True,
     ) -> "LLMTrainer":
         """Open a model.
@@ -109,10 +111,11 @@ class LLMTrainer:
         LLMTrainer(storyworld-gpt (gpt), 0.87M parameters, bpe, cpu)
 
         Args:
-            name: a folder (a model's or a run's), a shipped model (`python -m llmasos models`), or a model of the
-                Hugging Face hub such as "gpt2": from its cache, or downloaded.
+            name: a folder (a model's, a run's or an adapter's), a shipped model (`python -m llmasos models`), or a
+                model of the Hugging Face hub such as "gpt2": from its cache, or downloaded.
             device: "auto", "cpu", "cuda", "cuda:1", "mps", or a `torch.device`.
             quantize: "int8" for a quarter of the memory; such a model can be used, but not trained or saved.
+            adapter: the folder or the run of a LoRA adapter of the model, ours or one of `peft`.
             verbose: False prints nothing, not even the progress of a download.
 
         Raises:
@@ -120,8 +123,9 @@ class LLMTrainer:
                 or there is no such quantization.
         """
         with quiet(not verbose):
-            model, tokenizer = hub.load_pretrained(name, pick_device(device), say=say, quantize=quantize)
-        return cls(model, tokenizer, str(name))
+            device = pick_device(device)
+            model, tokenizer = hub.load_pretrained(name, device, say, quantize, adapter, merge=False)
+        return cls(model, tokenizer, str(name if adapter is None else adapter))
 
     @checked
     def train(
@@ -138,6 +142,7 @@ class LLMTrainer:
             model.train("my_book.txt")
             model.train(zip(texts, labels), epochs=5)
             model.train("storyworld", max_steps=100, freeze_layers=2, learning_rate=1e-4)
+            model.train("storyworld", lora_rank=4)
 
         >>> things = ("story", "song", "house", "kite", "lamp", "drum")
         >>> model = LLMTrainer.from_pretrained("storyworld-bert")
@@ -179,7 +184,8 @@ class LLMTrainer:
         task = task or self.task_for(infer_format(train_data, roles=roles))
         data, val_data = (None if d is None else self.spec(d, task, roles).data for d in (train_data, eval_data))
         fixed = {"task": task, "data": data, "val_data": val_data, "init_from": self.folder()}
-        recipe = make_recipe(**{"max_steps": 1, **self.defaults(), **settings, **fixed})
+        is_adapted = settings.get("lora_rank") is not None
+        recipe = make_recipe(**{"max_steps": 1, **self.defaults(is_adapted), **settings, **fixed})
         refuse_set_by_init(recipe, settings)
         name = Path(self.name).name.removesuffix(f"-{task}")
         run = choose_run_folder(run_name(None, f"{name}-{task}", "run"), settings.get("out_dir"), resume=False)
@@ -189,7 +195,7 @@ class LLMTrainer:
             if chosen:
                 say(f"task {task}: it fits {self.describe()} and this data; task=… chooses another")
             result = run_recipe(recipe, run)
-            self.model, self.tokenizer = hub.load_pretrained(run, self.device, say=say)
+            self.model, self.tokenizer = hub.load_pretrained(run, self.device, say=say, merge=False)
         self.name = str(run)
         return TrainResult(run, result.state.best_loss, result.state.step, result.interrupted)
 
@@ -197,10 +203,14 @@ class LLMTrainer:
         """The folder that holds this model's weights."""
         return str(hub.find_model_folder(self.name))
 
-    def defaults(self) -> dict[str, Any]:
-        """Settings of a gentle fine-tuning: small steps from pretrained weights, and smaller ones for wide models."""
+    def defaults(self, is_adapted: bool = False) -> dict[str, Any]:
+        """Settings of a gentle fine-tuning: small steps from pretrained weights, and smaller ones for wide models.
+
+        An adapter takes steps ten times as large (Schulman et al. 2025, "LoRA Without Regret").
+        """
+        rate = 0.04 / self.model.config.d_model  # 5e-5 at 768, as in Devlin et al. 2019, appendix A.3
         return {
-            "learning_rate": 0.04 / self.model.config.d_model,  # 5e-5 at 768, as in Devlin et al. 2019, appendix A.3
+            "learning_rate": 10 * rate if is_adapted else rate,
             "weight_decay": 0.01,
             "beta2": 0.999,
             "batch_size": 16,
@@ -430,9 +440,15 @@ class LLMTrainer:
         vectors = embed(self.model, self.tokenizer, texts, pooling, normalize, batch_size)
         return vectors[0] if isinstance(text, str) else vectors
 
+    def merge_adapter(self) -> None:
+        """Merge the adapter into the model's weights, so that `save_pretrained` writes the whole model."""
+        merge_adapter(self.model)
+
     @checked
     def save_pretrained(self, folder: str | Path, half: bool = False) -> None:
         """Write model and tokenizer to a folder, completely or not at all. Where it can, transformers opens it too.
+
+        After `train(…, lora_rank=…)` that is the adapter alone, which `peft` opens; after `merge_adapter()`, the model.
 
         >>> LLMTrainer.from_pretrained("storyworld-gpt").save_pretrained("my_llm")
         >>> LLMTrainer.from_pretrained("my_llm").generate("One cold morning", temperature=0, stop=".")

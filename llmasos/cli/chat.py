@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmasos import datasets, prompting
-from llmasos.cli.cli import ArgumentParser
+from llmasos.cli.cli import ArgumentParser, add_adapter_flag
 from llmasos.cli.option_flags import add_option_flags, options_of
 from llmasos.cli.terminal import Screen, note, typed_lines
 from llmasos.errors import UserError, check_number, explain_out_of_memory
@@ -69,6 +69,7 @@ def make_parser() -> argparse.ArgumentParser:
     flag("--vote", type=int, default=1, metavar="N", help="self-consistency: sample N answers and show the most common "
          "one (default: 1)")  # fmt: skip
     flag("--device", default="auto", metavar="DEVICE", help="device to run on: cpu, cuda, cuda:1, mps (default: auto)")
+    add_adapter_flag(parser)
     flag("--quantize", choices=("int8",), help="store the weights in a quarter of the memory")
     flag("--api-key", metavar="KEY", help=f"API key of a server (better: set {API_KEY_VARIABLE})")
     add_option_flags(parser, SamplingOptions)
@@ -90,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if url := server_url(args.model):
         backend = ServerModel(url, args.api_key or os.environ.get(API_KEY_VARIABLE) or None)
     else:
-        backend = LocalModel(args.model, args.device, args.quantize)
+        backend = LocalModel(args.model, args.device, args.quantize, args.adapter)
     options = options_of(args, SamplingOptions, backend.recommended)
     check_vote(args.vote, options)
     if backend.template_note:

@@ -55,10 +55,10 @@ class LocalModel:
 
     counts_exactly = True
 
-    def __init__(self, name: str, device: str, quantize: str | None):
+    def __init__(self, name: str, device: str, quantize: str | None, adapter: str | None = None):
         self.name = name
         self.warnings: list[str] = []
-        self.model, self.tokenizer = load_pretrained(name, pick_device(device), say=note, quantize=quantize)
+        self.model, self.tokenizer = load_pretrained(name, pick_device(device), note, quantize, adapter)
         config = self.model.config
         if config.family != "gpt" or not config.is_pretraining:
             head = "" if config.is_pretraining else f" with the head {config.head!r}"

@@ -108,6 +108,15 @@ def checked_output() -> Iterator[Output]:
         error.finish()
 
 
+def add_adapter_flag(parser: argparse._ActionsContainer) -> None:
+    """Add `--adapter`, of every command that opens a model to use it."""
+    parser.add_argument(
+        "--adapter",
+        metavar="FOLDER",
+        help="a LoRA adapter of the model: the folder of an adapter, ours or one of peft, or of a run with --lora-rank",
+    )
+
+
 class ArgumentParser(argparse.ArgumentParser):
     """An `argparse.ArgumentParser` with --version, which raises a `UserError` for a wrong flag."""
 

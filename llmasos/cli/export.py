@@ -17,7 +17,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = ArgumentParser(
         prog="python -m llmasos export",
-        description="Save a model (config, weights, tokenizer) in a separate folder.",
+        description="Save a model (config, weights, tokenizer) in a separate folder; of a run with --lora-rank, its "
+        "adapter, which peft opens too.",
         epilog="Example: python -m llmasos export runs/storyworld my_llm --precision fp16",
     )
     parser.add_argument(
@@ -29,12 +30,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="fp32", help="data type of the weights (default: fp32)"
     )
+    parser.add_argument("--merge", action="store_true", help="of an adapter: save the whole model, with it merged")
     parser.add_argument("--overwrite", action="store_true", help="replace a model that llmasos saved in FOLDER")
     args = parser.parse_args(arguments)
     if os.path.exists(os.path.join(args.folder, "config.json")) and not args.overwrite:
         raise UserError(f"{args.folder} already holds a model: choose another folder, or replace it with --overwrite.")
-    model, tokenizer = hub.load_pretrained(args.model, say=print)
+    model, tokenizer = hub.load_pretrained(args.model, say=print, merge=args.merge)
+    what = "model" if model.adapter is None else f"adapter of {model.adapter.base}"
     architecture = hub.save_pretrained(args.folder, model, tokenizer, training.DTYPES[args.precision])
-    format = f"transformers opens it as {architecture}" if architecture else "in llmasos's own format"
-    print(f"The model is saved in {args.folder}: {format}.")
+    opens = "transformers opens it as" if model.adapter is None else "peft opens it on a"
+    format = f"{opens} {architecture}" if architecture else "in llmasos's own format"
+    print(f"The {what} is saved in {args.folder}: {format}.")
     return 0

@@ -10,6 +10,7 @@ from llmasos.hub import load_config
 from llmasos.hub.hub_cache import cache_folder, cached_models
 from llmasos.hub.resolve import SHIPPED, shipped_models
 from llmasos.models import n_parameters_of
+from llmasos.models.config import is_adapter
 from llmasos.training.checkpoints import all_checkpoints, model_folder
 from llmasos.training.run_folder import RUNS, holds_run
 
@@ -62,7 +63,8 @@ def row(name: str, folder: Path, source: str) -> tuple[str, ...]:
         return name, "–", "–", "–", "–", f"cannot be used: {str(reason)[:60]}"
     size = sum(file.stat().st_size for file in folder.glob("*") if file.name != "optimizer.safetensors")
     chat = ["chat"] if (folder / "chat_template.jinja").is_file() else []
-    type = ", ".join([config.family, *([] if config.is_pretraining else [config.head]), *chat])
+    adapter = ["adapter"] if is_adapter(folder) else []
+    type = ", ".join([config.family, *([] if config.is_pretraining else [config.head]), *chat, *adapter])
     return name, type, count(n_parameters_of(config)), f"{size / 1e6:,.1f} MB", license_of(folder), source
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmasos import generation, hub, prompting, tasks, training
-from llmasos.cli.cli import ArgumentParser
+from llmasos.cli.cli import ArgumentParser, add_adapter_flag
 from llmasos.cli.option_flags import add_option_flags, options_of
 from llmasos.cli.terminal import Screen, note, typed_lines
 from llmasos.console import command
@@ -71,6 +71,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     add_option_flags(parser, SamplingOptions, BeamOptions)
 
+    add_adapter_flag(parser)
     flag = parser.add_argument_group("device and output").add_argument
     flag("--device", default="auto", metavar="DEVICE", help="where to compute: cpu, cuda, cuda:1, mps (default: auto)")
     flag(
@@ -97,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     device = training.pick_device(args.device)
     folder = hub.find_model_folder(args.folder, say=note)
-    model, tokenizer = hub.load_pretrained(folder, device, say=note)
+    model, tokenizer = hub.load_pretrained(folder, device, say=note, adapter=args.adapter)
     options = parse_options(args, model)
     is_lm = model.config.family == "gpt" and model.config.is_pretraining
     template = prompting.template_of(tokenizer) if is_lm else prompting.TEMPLATES["plain"]

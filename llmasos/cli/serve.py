@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from llmasos import serving
 from llmasos.capabilities import CAPABILITIES
-from llmasos.cli.cli import ArgumentParser
+from llmasos.cli.cli import ArgumentParser, add_adapter_flag
 from llmasos.cli.terminal import note
 from llmasos.console import say
 from llmasos.errors import UserError
@@ -45,6 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "model", metavar="MODEL", help="a model's or run's folder, or a name (see python -m llmasos models)"
     )
+    add_adapter_flag(parser)
     parser.add_argument("--name", help="the model's name in requests (default: its own)")
     parser.add_argument(
         "--device", default="auto", metavar="DEVICE", help="device to run on: auto, cpu, cuda, cuda:1, mps"
@@ -102,6 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             args.model,
             name=args.name,
             quantize=args.quantize,
+            adapter=args.adapter,
             device=args.device,
             api_key=args.api_key,
             hosts=allowed_hosts(args),

@@ -4,8 +4,8 @@
     save_pretrained("my_llm", model, tokenizer)
 
 Read `formats/hf_format` and any of the formats (other names for the same tensors), `weights` (the files),
-`config_files` and `pretrained_folder` (a model's folder), then `resolve` and `hub_cache` (from a name to a folder), and
-`pretrained`, which joins them.
+`config_files` and `pretrained_folder` (a model's folder), `adapters` (a base model with a LoRA adapter), then `resolve`
+and `hub_cache` (from a name to a folder), and `pretrained`, which joins them.
 """
 
 from typing import TYPE_CHECKING

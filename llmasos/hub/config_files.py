@@ -5,13 +5,18 @@ from pathlib import Path
 from llmasos.errors import UserError, shown
 from llmasos.hub.formats import FORMATS, HFConfig, HFFormat
 from llmasos.hub.resolve import find_model_folder
-from llmasos.models.config import ModelConfig, read_own_config
+from llmasos.models.config import ModelConfig, is_adapter, read_own_config
 from llmasos.storage import read_json
 
 
 def load_config(name: str | Path) -> ModelConfig:
     """Load the config of the model of this name; see `load_pretrained`."""
-    return read_config(find_model_folder(name))
+    folder = find_model_folder(name)
+    if is_adapter(folder) and not (folder / "config.json").is_file():
+        from llmasos.hub.adapters import adapted_config  # here, because it reads tensors
+
+        return adapted_config(folder)
+    return read_config(folder)
 
 
 def read_config(folder: Path) -> ModelConfig:

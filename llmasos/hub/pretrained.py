@@ -7,12 +7,15 @@ from pathlib import Path
 import torch
 
 from llmasos.errors import UserError
+from llmasos.hub.adapters import base_folder, copy_merged, find_adapter, read_adapted
 from llmasos.hub.config_files import read_config
 from llmasos.hub.model_card import CARD
 from llmasos.hub.pretrained_folder import Say, copy_weights, read_model, read_tokenizer, write_model
 from llmasos.hub.resolve import find_model_folder
 from llmasos.hub.weights import MAX_SHARD_BYTES
 from llmasos.models import Model
+from llmasos.models.adapter import merge_adapter
+from llmasos.models.config import is_adapter
 from llmasos.nn import int8
 from llmasos.storage import read_json, write_folder
 from llmasos.storage.atomic import write_error
@@ -27,37 +30,56 @@ def load_pretrained(
     device: torch.device | str = "cpu",
     say: Say = warnings.warn,
     quantize: str | None = None,
+    adapter: str | Path | None = None,
+    merge: bool = True,
 ) -> tuple[Model, Tokenizer]:
     """Load the model of this name, in evaluation mode, and its tokenizer.
 
     Args:
-        name: a folder with a model or a run in it, a shipped model's name, or a name on the Hugging Face hub, such as
-            "gpt2" or "HuggingFaceTB/SmolLM2-135M" (from its cache, or downloaded).
+        name: a folder with a model, a run or an adapter in it, a shipped model's name, or a name on the Hugging Face
+            hub, such as "gpt2" or "HuggingFaceTB/SmolLM2-135M" (from its cache, or downloaded).
         device: the model's device.
         say: called with messages for the user, for example about weights that are missing from the files.
         quantize: "int8" rounds the large matrices to one byte per weight (see `nn/int8.py`), a quarter of the memory,
             for inference only. None = full precision.
+        adapter: a folder or a run with an adapter of the model; None = none, unless `name` is itself an adapter.
+        merge: whether an adapter is merged into the weights, as for every use but saving it again.
 
     Raises:
-        UserError: there is no such model, it cannot be fetched, it is damaged or not supported, or `quantize` is
-            unknown.
+        UserError: there is no such model, it cannot be fetched, it is damaged or not supported, the adapter is of
+            another model, or `quantize` is unknown.
     """
     int8.check_quantize(quantize)
     folder = find_model_folder(name, say)
-    model = read_model(folder, "cpu" if quantize else device, say)
+    if adapter is not None or is_adapter(folder):
+        base, folder = (None, folder) if adapter is None else (whole_model(folder), find_adapter(adapter, say))
+        model = read_adapted(folder, base, say)
+        model = merge_adapter(model) if merge or quantize else model
+        own_tokenizer = (folder / CONFIG).is_file()
+        tokenizer_folder = folder if own_tokenizer else base or base_folder(folder, say)
+    else:
+        model, tokenizer_folder = read_model(folder, "cpu" if quantize else device, say), folder
     if quantize:  # before the model moves to its device, which may have no room for its float32 weights
         int8.quantize(model)
-        model = model.to(device)
-    return model, read_tokenizer(folder, model.config)
+    return model.to(device), read_tokenizer(tokenizer_folder, model.config)
+
+
+def whole_model(folder: Path) -> Path:
+    """The folder itself. Raises UserError if it holds an adapter, which cannot have one of its own."""
+    if is_adapter(folder):
+        raise UserError(f"{folder} is itself an adapter: name its base model, or leave the other adapter out.")
+    return folder
 
 
 def load_tokenizer(name: str | Path) -> Tokenizer:
     """Load the tokenizer of the model of this name; see `load_pretrained`."""
     folder = find_model_folder(name)
+    if is_adapter(folder) and not (folder / CONFIG).is_file():
+        folder = base_folder(folder)
     return read_tokenizer(folder, read_config(folder))
 
 
-def load_backbone(model: Model, name: str | Path, with_head: bool = False) -> None:
+def load_backbone(model: Model, name: str | Path, with_head: bool = False) -> list[str]:
     """Copy pretrained weights into the backbone of a model, where fine-tuning starts.
 
         config = dataclasses.replace(load_config("storyworld-bert"), head="classifier", labels=("happy", "sad"))
@@ -69,10 +91,14 @@ def load_backbone(model: Model, name: str | Path, with_head: bool = False) -> No
         name: of the pretrained model; see `load_pretrained`.
         with_head: whether the head's weights are copied too; the two models must then have the same head.
 
+    Returns:
+        The names of the weights that are new: those of another head, and what the pretrained model does not have.
+
     Raises:
         UserError: the sizes of the two backbones differ, or `load_pretrained` would raise.
     """
-    copy_weights(model, find_model_folder(name), with_head)
+    folder = find_model_folder(name)
+    return (copy_merged if is_adapter(folder) else copy_weights)(model, folder, with_head)
 
 
 def save_pretrained(
@@ -83,6 +109,8 @@ def save_pretrained(
     max_shard_bytes: int = MAX_SHARD_BYTES,
 ) -> str | None:
     """Write model and tokenizer into a folder atomically. See `pretrained_folder.write_model` for the arguments.
+
+    Of a model with an adapter only the adapter is written; `merge_adapter` first to save the whole model.
 
     Returns:
         The name of the published architecture that transformers opens, or None for our own format.

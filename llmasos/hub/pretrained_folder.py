@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from llmasos.errors import UserError
+from llmasos.hub.adapter_names import to_published
 from llmasos.hub.config_files import is_published, read_config, read_published_config
-from llmasos.hub.formats import FORMATS, HFFormat
+from llmasos.hub.formats import FORMATS, GPT2Format, HFFormat
 from llmasos.hub.generation_config import (
     TEMPLATE_FILE,
     read_chat_template,
@@ -30,7 +31,8 @@ from llmasos.hub.resolve import name_of
 from llmasos.hub.tokenizers import load_any_tokenizer
 from llmasos.hub.weights import MAX_SHARD_BYTES, read_weights, write_weights
 from llmasos.models import Model, ModelConfig, build_model, load_model, weights_of
-from llmasos.models.config import TOKENIZER
+from llmasos.models.adapter_files import adapter_of, write_adapter
+from llmasos.models.config import BASE_SHA256, TOKENIZER
 from llmasos.models.heads import HEADS
 from llmasos.models.serialization import (
     assign_weights,
@@ -75,7 +77,7 @@ def read_model(folder: Path, device: torch.device | str = "cpu", say: Say = warn
     return model.to(device).eval()
 
 
-def copy_weights(model: Model, folder: Path, with_head: bool) -> None:
+def copy_weights(model: Model, folder: Path, with_head: bool) -> list[str]:
     """Copy the weights of the model in a folder into `model`, a freshly built one with the same backbone.
 
     Args:
@@ -84,29 +86,32 @@ def copy_weights(model: Model, folder: Path, with_head: bool) -> None:
         with_head: whether the head's weights are copied too; the heads must then be equal. Otherwise the head keeps its
             own weights.
 
+    Returns:
+        The names of the weights that the folder does not have: those of the head, and what published files leave out.
+
     Raises:
         UserError: the sizes or parts differ, or the folder is damaged.
     """
     folder = Path(folder)
     config = read_config(folder)
     check_same_backbone(model.config, config, folder)
-    if with_head:
-        target: nn.Module = model
+    target: nn.Module = model if with_head else model.get_submodule("backbone")
+    if is_published(folder):
+        _, format = read_published_config(folder)
+        # Weights of another head are ignored; parts that the file leaves out keep their initial weights.
+        tensors = convert_tensors(
+            target, model.config, format, read_weights(folder), name_of(folder), lambda text: None
+        )
+    elif with_head:
         tensors = weights_of(read_model(folder))
     else:
-        target = model.get_submodule("backbone")
-        if is_published(folder):
-            _, format = read_published_config(folder)
-            # Weights of another head are ignored; parts that the file leaves out keep their initial weights.
-            tensors = convert_tensors(
-                target, model.config, format, read_weights(folder), name_of(folder), lambda text: None
-            )
-        else:
-            tensors = read_own_backbone(target, model.config.head, config, folder)
+        tensors = read_own_backbone(target, model.config.head, config, folder)
     model.generation_config = read_generation_config(folder, model.config, lambda text: None)
     weights = weights_of(target)
     for name, tensor in tensors.items():
         weights[name].copy_(tensor)
+    copied = {name if with_head else f"backbone.{name}" for name in tensors}
+    return [name for name in weights_of(model) if name not in copied]
 
 
 def read_own_backbone(backbone: nn.Module, head: str | None, config: ModelConfig, folder: Path) -> dict[str, Tensor]:
@@ -154,7 +159,7 @@ def write_model(
     dtype: torch.dtype | None = None,
     max_shard_bytes: int = MAX_SHARD_BYTES,
 ) -> str | None:
-    """Write config, weights and tokenizer into a folder that exists.
+    """Write config, weights and tokenizer into a folder that exists; of an adapted model, the adapter only.
 
     Args:
         folder: where to write.
@@ -172,12 +177,10 @@ def write_model(
     special: dict[str, int] = {}
     if format is None:
         fields = config.to_dict()
-        tensors: Mapping[str, Tensor] = weights
     else:
         special = special_ids(fields, tokenizer)
         fields |= {"architectures": [format.architecture(config)], **special}
-        tensors = {m.published: m.save([weights[name] for name in m.ours]) for m in format.mappings(config)}
-        dtype_name = str(next(iter(tensors.values())).dtype).removeprefix("torch.")
+        dtype_name = str(next(iter(weights.values())).dtype).removeprefix("torch.")
         fields |= {"dtype": dtype_name, "torch_dtype": dtype_name}  # the first is for transformers 5, the second before
     if tokenizer is not None:
         tokenizer.save(folder)
@@ -188,9 +191,19 @@ def write_model(
         for program in [tokenizer.chat_template] if tokenizer.chat_template else ours:
             write_text(folder / TEMPLATE_FILE, program)
         fields[TOKENIZER] = tokenizer.fingerprint()
+    if model.adapter is not None:
+        adapter = adapter_of(model)
+        if format is not None:
+            adapter = to_published(adapter, format, model, config)
+        write_adapter(folder, adapter, isinstance(format, GPT2Format), dtype)
+        fields[BASE_SHA256] = adapter.base_sha256
+    elif format is None:
+        write_weights(folder, weights, max_shard_bytes)
+    else:
+        tensors = {m.published: m.save([weights[name] for name in m.ours]) for m in format.mappings(config)}
+        write_weights(folder, tensors, max_shard_bytes)
     write_json(folder / "config.json", fields)
     write_generation_config(folder, model, special, tokenizer)
-    write_weights(folder, tensors, max_shard_bytes)
     return None if format is None else format.architecture(config)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
@@ -12,6 +13,9 @@ from llmasos.models.generation_config import GenerationConfig
 from llmasos.nn import KVCache, cached_causal_mask
 from llmasos.nn.int8 import quantized_layers
 
+if TYPE_CHECKING:
+    from llmasos.models.adapter import Adapter
+
 
 class Model(nn.Module):
     """A model that a `ModelConfig` describes.
@@ -19,10 +23,12 @@ class Model(nn.Module):
     Attributes:
         config: the architecture.
         generation_config: how its makers recommend to generate with it.
+        adapter: what its `LoRALinear` layers belong to (see `models/adapter.py`); None = it has none.
     """
 
     config: ModelConfig
     generation_config: GenerationConfig = GenerationConfig()
+    adapter: Adapter | None = None
 
     def __init__(self, config: ModelConfig):
         super().__init__()

@@ -16,7 +16,9 @@ from llmasos.storage import read_json
 from llmasos.storage.checksums import CHECKSUMS
 
 TOKENIZER = "tokenizer_sha256"  # the field of config.json with the fingerprint of the tokenizer
-NOT_CONFIG = (TOKENIZER, CHECKSUMS)  # fields of config.json that are not about the model
+BASE_SHA256 = "base_model_sha256"  # in an adapter's folder: the checksum of the base model's weights
+ADAPTER_CONFIG = "adapter_config.json"
+NOT_CONFIG = (TOKENIZER, CHECKSUMS, BASE_SHA256)  # fields of config.json that are not about the model
 
 DERIVED: Any = None  # the default of fields that `__post_init__` derives from the others
 
@@ -243,6 +245,11 @@ class ModelConfig:
         if unknown:
             raise UserError(f"unknown field {', '.join(sorted(unknown))[:200]} in the model's config.")
         return cls(**fields)
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds an adapter and no whole model (see `models/adapter_files.py`)."""
+    return (Path(folder) / ADAPTER_CONFIG).is_file()
 
 
 def read_own_config(folder: Path) -> ModelConfig:

@@ -2,7 +2,7 @@
 
     build_model(config)          a new model, with random weights
     save_model, load_model       write it to a folder and read it back
-    load_weights(model, file)    copy saved weights into an existing model
+    load_weights(model, folder)  copy saved weights into an existing model
 
 These two files determine everything the model computes, and both can be read without this library. The model's
 tokenizer is in the same folder (see `llmasos/tokenizers`). `llmasos.hub` also opens published models and copies a
@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from llmasos.errors import UserError
+from llmasos.models.adapter_files import load_adapter, save_adapter
 from llmasos.models.base import Model
-from llmasos.models.config import ModelConfig, read_own_config
+from llmasos.models.config import BASE_SHA256, ModelConfig, read_own_config
 from llmasos.models.generation_config import write_generation_config
 from llmasos.models.heads import FAMILIES, HEADS
 from llmasos.models.memory import check_model_fits
@@ -36,9 +37,16 @@ def build_model(config: ModelConfig) -> Model:
 
 
 def save_model(folder: Path, model: Model) -> None:
-    """Write config, recommendations and weights into an existing folder. Tied weights are written once."""
-    write_json(Path(folder) / "config.json", model.config.to_dict())
+    """Write config, recommendations and weights into an existing folder. Tied weights are written once.
+
+    Of a model with an adapter, only the adapter is written, with the name and the checksum of its base.
+    """
+    adapter = model.adapter
+    fields = model.config.to_dict() | ({} if adapter is None else {BASE_SHA256: adapter.base_sha256})
+    write_json(Path(folder) / "config.json", fields)
     write_generation_config(folder, model.generation_config, {})
+    if adapter is not None:
+        return save_adapter(Path(folder), model)
     save_tensors(Path(folder) / "model.safetensors", weights_of(model), metadata={"format": "pt"})
 
 
@@ -112,8 +120,11 @@ def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: parameter.detach() for name, parameter in model.named_parameters()}
 
 
-def load_weights(model: nn.Module, file: Path) -> None:
-    """Copy the tensors of a safetensors file into an existing model; every name and shape must match."""
+def load_weights(model: Model, folder: Path) -> None:
+    """Copy the weights that `save_model` wrote into an existing model; every name and shape must match."""
+    if model.adapter is not None:
+        return load_adapter(model, folder)
+    file = Path(folder) / "model.safetensors"
     tensors = load_tensors(file)
     check_weights(model, tensors, file)
     for name, weight in weights_of(model).items():

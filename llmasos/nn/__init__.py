@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.nn.embedding import Embedding, NgramEmbedding
     from llmasos.nn.feed_forward import FeedForward, SwiGLU, gelu, gelu_tanh
     from llmasos.nn.int8 import Int8Embedding, Int8Linear, is_quantized, quantize, quantized_layers
+    from llmasos.nn.lora import LoRALinear
     from llmasos.nn.masks import cached_causal_mask, causal_mask, padding_mask
     from llmasos.nn.modes import eval_mode
     from llmasos.nn.norms import LayerNorm, RMSNorm, layer_norm, rms_norm
@@ -38,6 +39,7 @@ __all__ = [
     "LearnedPositions",
     "NgramEmbedding",
     "Linear",
+    "LoRALinear",
     "MultiHeadAttention",
     "RMSNorm",
     "Residual",

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from llmasos.errors import UserError
+from llmasos.nn.lora import LoRALinear
 
 Q_MAX = 127  # of a signed byte; -128 is not used, so that the range is symmetric
 BLOCK = 2**20  # weights converted to floats at a time: 4 MB, the fastest of 2^17 … 2^21 for one row and for sixteen
@@ -47,6 +48,8 @@ def quantize(model: nn.Module) -> nn.Module:
     Returns:
         The same model.
     """
+    if any(isinstance(layer, LoRALinear) for layer in model.modules()):
+        raise UserError("the model has an adapter, which int8 weights have no room for: merge the adapter first.")
     quantized: dict[int, Int8Linear] = {}  # id of a float matrix → the layer that has replaced it
     for owner, name, layer in children(model):
         if isinstance(layer, nn.Linear) and name not in SKIPPED:

@@ -47,6 +47,9 @@ class CausalLM:
 
     def loss_sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The summed cross-entropy of all targets; the trainer divides it by their number."""
-        logits = model(batch["ids"])  # (B, T, V)
-        loss = F.cross_entropy(logits.flatten(0, 1).float(), batch["targets"].flatten(), reduction="sum")
-        return {"causal": loss}
+        logits, targets = self.predictions(model, batch)
+        return {"causal": F.cross_entropy(logits.float(), targets, reduction="sum")}
+
+    def predictions(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The logits (B·T, V) of all positions, and their targets (B·T,), of which some are IGNORE_INDEX."""
+        return model(batch["ids"]).flatten(0, 1), batch["targets"].flatten()

@@ -78,8 +78,12 @@ class Classification:
 
     def loss_sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The summed cross-entropy of these texts. `model` is a `SequenceClassifier` with as many labels."""
-        logits = model(batch["ids"], batch["attention_mask"], batch["segments"])  # (B, n_labels)
-        return {"label": F.cross_entropy(logits.float(), batch["labels"], reduction="sum")}
+        logits, labels = self.predictions(model, batch)
+        return {"label": F.cross_entropy(logits.float(), labels, reduction="sum")}
+
+    def predictions(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The logits (B, n_labels) and the labels (B,), of which some may be IGNORE_INDEX."""
+        return model(batch["ids"], batch["attention_mask"], batch["segments"]), batch["labels"]
 
     @torch.inference_mode()
     def n_correct(self, model: nn.Module, batch: Batch) -> dict[str, int]:

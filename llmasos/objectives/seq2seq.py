@@ -90,22 +90,21 @@ class Seq2Seq:
 
     def loss_sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The summed cross-entropy of these tokens, smoothed if the model is in training mode."""
-        logits, targets = target_logits(model, batch)
+        logits, targets = self.predictions(model, batch)
         smoothing = self.label_smoothing if model.training else 0.0
         return {"target": smoothed_cross_entropy(logits.float(), targets, smoothing)}
+
+    def predictions(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The logits (N, V) for the N target tokens of the batch, and these tokens (N,)."""
+        logits = model(batch["source"], batch["target"], batch["source_attention_mask"])  # (B, T, V)
+        is_target = batch["targets"] != IGNORE_INDEX  # (B, T)
+        return logits[is_target], batch["targets"][is_target]
 
     @torch.inference_mode()
     def n_correct(self, model: nn.Module, batch: Batch) -> dict[str, int]:
         """The number of these tokens to which the model gives the highest logit, given the true tokens before."""
-        logits, targets = target_logits(model, batch)
+        logits, targets = self.predictions(model, batch)
         return {"target": int((logits.argmax(-1) == targets).sum())}
-
-
-def target_logits(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-    """The logits (N, V) for the N target tokens of the batch, and these tokens (N,)."""
-    logits = model(batch["source"], batch["target"], batch["source_attention_mask"])  # (B, T, V)
-    is_target = batch["targets"] != IGNORE_INDEX  # (B, T)
-    return logits[is_target], batch["targets"][is_target]
 
 
 def smoothed_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:

@@ -56,6 +56,7 @@ def create_app(
     *,
     name: str | None = None,
     quantize: str | None = None,
+    adapter: str | Path | None = None,
     device: str = "auto",
     api_key: str | None = None,
     hosts: Sequence[str] | None = None,
@@ -73,6 +74,7 @@ def create_app(
         model: a folder, the name of a shipped model or of one on the Hugging Face hub; or an engine.
         name: of the model in requests (None = its own name, or the last part of its folder's).
         quantize: "int8" stores the weights in a quarter of the memory.
+        adapter: the folder or the run of a LoRA adapter of the model, which is merged into it.
         device: "auto", "cpu", "cuda" or "mps".
         api_key: required of requests as `Authorization: Bearer …` (None = the environment variable LLMASOS_API_KEY,
             or no key if it is not set).
@@ -101,9 +103,9 @@ def create_app(
         if not isinstance(value, int) or value < 1:
             raise UserError(f"{setting} is {value!r}; it must be an integer of at least 1.")
     if isinstance(model, str | Path):
-        network, tokenizer = hub.load_pretrained(model, pick_device(device), quantize=quantize)
+        network, tokenizer = hub.load_pretrained(model, pick_device(device), quantize=quantize, adapter=adapter)
         engine = Engine(network, tokenizer, max_batch, max_waiting, request_seconds=request_seconds, metrics=Metrics())
-        name = name or default_name(model)
+        name = name or default_name(model if adapter is None else adapter)
         examples = hub.card_examples(model) if examples is None else examples
     else:
         engine = model

@@ -52,7 +52,12 @@ class LLMServing:
     @classmethod
     @checked
     def from_pretrained(
-        cls, name: str | Path, device: str | torch.device = "auto", quantize: str | None = None, verbose: bool = True
+        cls,
+        name: str | Path,
+        device: str | torch.device = "auto",
+        quantize: str | None = None,
+        adapter: str | Path | None = None,
+        verbose: bool = True,
     ) -> "LLMServing":
         """Load a model.
 
@@ -61,6 +66,7 @@ class LLMServing:
                 Hugging Face hub, which is downloaded if it is not in the cache.
             device: "auto", "cpu", "cuda", "cuda:1", "mps", or a `torch.device`.
             quantize: "int8" for a quarter of the memory.
+            adapter: the folder or the run of a LoRA adapter of the model, which is merged into it.
             verbose: False prints nothing.
 
         Raises:
@@ -68,8 +74,8 @@ class LLMServing:
                 `quantize` is unknown.
         """
         with quiet(not verbose):
-            model, tokenizer = hub.load_pretrained(name, pick_device(device), say=say, quantize=quantize)
-        return cls(model, tokenizer, str(name), hub.card_examples(name))
+            model, tokenizer = hub.load_pretrained(name, pick_device(device), say, quantize, adapter)
+        return cls(model, tokenizer, str(name if adapter is None else adapter), hub.card_examples(name))
 
     @checked
     def create_service(

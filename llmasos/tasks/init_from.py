@@ -1,13 +1,19 @@
-"""What `--init-from` brings: the tokenizer, the config and the weights of a pretrained model."""
+"""What `--init-from` brings: the tokenizer, the config and the weights of a pretrained model, and its adapter."""
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from llmasos.console import command
 from llmasos.errors import UserError
 from llmasos.hub import find_model_folder, load_backbone, load_config, load_tokenizer
+from llmasos.hub.resolve import name_of
 from llmasos.models import Model, ModelConfig
+from llmasos.models.adapter import add_adapter
+from llmasos.models.config import is_adapter
 from llmasos.tokenizers import Tokenizer
 from llmasos.training.named_recipes import RECIPES
+from llmasos.training.recipe import TrainingSettings
 
 
 def pretrained_tokenizer(init_from: str) -> Tokenizer:
@@ -20,12 +26,43 @@ def pretrained_config(init_from: str) -> ModelConfig:
     return load_config(find_pretrained(init_from))
 
 
-def load_pretrained_weights(model: Model, init_from: str) -> None:
-    """Load the weights of the model that `--init-from` names: all of them, or the backbone's if the head is another."""
+def load_pretrained_weights(model: Model, init_from: str) -> list[str]:
+    """Load the weights of the model that `--init-from` names: all of them, or the backbone's if the head is another.
+
+    Returns:
+        The names of the weights that are new.
+    """
     folder = find_pretrained(init_from)
     pretrained = load_config(folder)
     same_head = (pretrained.head, pretrained.labels) == (model.config.head, model.config.labels)
-    load_backbone(model, folder, with_head=same_head)
+    return load_backbone(model, folder, with_head=same_head)
+
+
+def adapt(model: Model, init_from: str, settings: TrainingSettings, new: Iterable[str]) -> None:
+    """Add an adapter to a model with the weights of `--init-from`; a head, and what else is new, is trained completely.
+
+    Args:
+        model: with these weights.
+        init_from: names their model.
+        settings: rank, α and layers.
+        new: names of the weights that the pretrained model does not have.
+
+    Raises:
+        UserError: the rank or the layers do not fit the model, or that model has an adapter already.
+    """
+    folder = find_pretrained(init_from)
+    if is_adapter(folder):
+        raise UserError(
+            f"{init_from} is an adapter, and --lora-rank would put another one on top: merge it first with "
+            f"{command('export', init_from, 'FOLDER', '--merge')}, or continue its run with --resume."
+        )
+    base = name_of(folder)
+    base = os.path.abspath(base) if os.path.isdir(base) else base
+    parts = dict.fromkeys(name.rpartition(".")[0] for name in new)
+    if hasattr(model, "head"):
+        parts["head"] = None
+    assert settings.lora_rank is not None
+    add_adapter(model, base, settings.lora_rank, settings.lora_alpha, settings.lora_targets, tuple(parts))
 
 
 def find_pretrained(init_from: str) -> Path:

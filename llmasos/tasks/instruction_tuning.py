@@ -41,7 +41,7 @@ class InstructionTuning(ExampleTask):
     def make_tokenizer(cls, recipe: Recipe, data: Any) -> Tokenizer:
         """A new tokenizer gets the special tokens of a chat template."""
         settings = recipe.data
-        if recipe.model.init_from is not None or settings.tokenizer not in ("bpe", "byte", "char"):
+        if recipe.model.init_from or recipe.training.teacher or settings.tokenizer not in ("bpe", "byte", "char"):
             return super().make_tokenizer(recipe, data)
         special = special_tokens_for(NEW_TEMPLATE)
         return train_tokenizer(settings.tokenizer, cls.texts(data), settings.vocab_size, special, settings.lowercase)

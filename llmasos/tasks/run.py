@@ -20,6 +20,8 @@ from llmasos import console
 from llmasos.console import Say
 from llmasos.errors import UserError
 from llmasos.models import Model, ModelConfig, load_weights, n_parameters, weights_of
+from llmasos.models.adapter import weights_sha256
+from llmasos.objectives import Distillation, ModelTeacher
 from llmasos.signals import Terminated
 from llmasos.storage import read_json
 from llmasos.tasks import Task, task_class
@@ -139,10 +141,12 @@ def setup_task(
         origin, tokenizer_folder = find_origin(run, say)
         task = cls.setup(recipe, data, load_any_tokenizer(tokenizer_folder), ModelConfig.from_dict(origin["config"]))
         check_same_start(run, "the data has", origin["data_fingerprint"], task.fingerprint)
+        check_same_start(run, "the weights of --teacher have", origin.get("teacher"), teacher_weights(task))
     for line in task.summary:
         say(line)
     if is_new:
-        origin = new_origin(task.saved_recipe, task.config, task.fingerprint, initial_weights(task))
+        teacher = teacher_weights(task)
+        origin = new_origin(task.saved_recipe, task.config, task.fingerprint, initial_weights(task), teacher)
         make_run_folder(run, origin, task.tokenizer)
     elif context.is_main:
         origin = update_origin(run, origin, task.saved_recipe, task.tokenizer, say)
@@ -163,6 +167,11 @@ def initial_weights(task: Task) -> str | None:
     return digest.hexdigest()
 
 
+def teacher_weights(task: Task) -> str | None:
+    """A checksum of the teacher's weights; None without one. Raises UserError if it cannot teach the model."""
+    return None if task.teacher is None else weights_sha256(task.teacher)
+
+
 def make_trainer(
     task: Task, model: Model, run: Path, origin: dict[str, Any], context: DistributedContext, say: Say
 ) -> Trainer:
@@ -172,17 +181,22 @@ def make_trainer(
         say("         " + in_one_line(task.sample(model)) + "\n")
         return task.metrics(val_loss)
 
+    settings = task.recipe.training
+    objective: Any = task.objective  # one with `predictions`, if there is a teacher
+    if task.teacher is not None:
+        teacher = ModelTeacher(task.teacher.to(next(model.parameters()).device), objective)
+        objective = Distillation(objective, teacher, settings.distillation_temperature, settings.distillation_weight)
     return Trainer(
         model,
-        task.objective,
+        objective,
         task.train,
         task.val,
-        task.recipe.training,
+        settings,
         run,
         save_tokenizer=task.tokenizer.save,
         origin=origin,
         context=context,
-        flops_per_token=task.flops_per_token,
+        flops_per_token=task.flops_per_token if model.adapter is None else None,  # the formula counts all gradients
         unit=task.unit,
         after_validation=after_validation,
         say=say,
@@ -203,7 +217,7 @@ def resume_trainer(trainer: Trainer) -> None:
 def finish(task: Task, model: Model, run: Path, result: Result, say: Say) -> None:
     """Load the best weights, report how good they are, and write the results."""
     best = best_checkpoint(run, say)
-    load_weights(model, best / "model.safetensors")
+    load_weights(model, best)
     report = task.report(model)
     say("\n" + "\n".join(report.lines()) + "\n")
     write_results(run, {"step": result.state.step, **report.to_dict()}, say)
@@ -216,7 +230,7 @@ def finish(task: Task, model: Model, run: Path, result: Result, say: Say) -> Non
 def run_and_compare(recipe: Recipe, run: Path, context: DistributedContext, resume: bool) -> Result:
     """Train with the weights of `--init-from`, then the same without them, and print what they gain."""
     baseline, steps = run / BASELINE, recipe.training.max_steps
-    runs = {run: recipe, baseline: recipe.replace(init_weights=False, compare=False, out_dir=None)}
+    runs = {run: recipe, baseline: recipe.replace(init_weights=False, compare=False, out_dir=None, lora_rank=None)}
     if resume and has_finished(run, steps) and not has_finished(baseline, steps):
         del runs[run]
     for folder, settings in runs.items():

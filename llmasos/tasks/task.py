@@ -238,11 +238,11 @@ class Task(ABC):
 
     @classmethod
     def make_tokenizer(cls, recipe: Recipe, data: Any) -> Tokenizer:
-        """The tokenizer of `--init-from`, or one that is trained on the task's training texts."""
-        if recipe.model.init_from is not None:
+        """The tokenizer of `--init-from` or of the teacher, or one that is trained on the task's training texts."""
+        if (name := recipe.model.init_from or recipe.training.teacher) is not None:
             from llmasos.tasks.init_from import pretrained_tokenizer  # loads the hub, which few runs need
 
-            return pretrained_tokenizer(recipe.model.init_from)
+            return pretrained_tokenizer(name)
         settings = recipe.data
         return train_tokenizer(settings.tokenizer, cls.texts(data), settings.vocab_size, lowercase=settings.lowercase)
 
@@ -284,18 +284,30 @@ class Task(ABC):
         """The split to evaluate on by default."""
         return "all" if self.eval_only else "test" if self.has_test else "val"
 
+    @cached_property
+    def teacher(self) -> Model | None:
+        """The model of `--teacher`. Raises UserError if it cannot teach this task's model."""
+        if self.recipe.training.teacher is None:
+            return None
+        from llmasos.tasks.teacher import load_teacher
+
+        return load_teacher(self)
+
     def build_model(self, with_weights: bool = True) -> Model:
-        """A new model of the task's config, with the weights of `--init-from` if the recipe says so.
+        """A new model of the task's config, with the weights of `--init-from`, and an adapter, if the recipe says so.
 
         Args:
             with_weights: False leaves them out, for a run whose weights come from a checkpoint.
         """
         model = build_model(self.config)
-        settings = self.recipe.model
-        if settings.init_from is not None and settings.init_weights and with_weights:
-            from llmasos.tasks.init_from import load_pretrained_weights
+        settings, training = self.recipe.model, self.recipe.training
+        is_adapted = training.lora_rank is not None  # the checkpoint then holds the adapter alone
+        if settings.init_from is not None and settings.init_weights and (with_weights or is_adapted):
+            from llmasos.tasks.init_from import adapt, load_pretrained_weights
 
-            load_pretrained_weights(model, settings.init_from)
+            new = load_pretrained_weights(model, settings.init_from)
+            if is_adapted:
+                adapt(model, settings.init_from, training, new)
         return model
 
 

@@ -12,8 +12,9 @@
 
 A checkpoint is written into a temporary folder and renamed when it is complete, so one that has its name is complete.
 If the disk corrupts it later, the checksums reveal it, and the one before it is used. It needs nothing outside its own
-folder. The newest two and the best are kept; older ones are removed if they are exactly as this run wrote them. Data
-order and dropout are functions of (seed, step), so of those the step number is all that must be saved.
+folder; only an adapter (`adapter_model.safetensors`, in place of the model) needs its base, whose name and checksum
+are saved with it. The newest two and the best are kept; older ones are removed if they are exactly as this run wrote
+them. Data order and dropout are functions of (seed, step), so of those the step number is all that must be saved.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmasos.console import command
 from llmasos.errors import UserError
+from llmasos.models.config import is_adapter
 from llmasos.storage import read_json, write_folder
 from llmasos.storage.checksums import find_corruption as find_corruption_of
 from llmasos.storage.checksums import read_sealed, remove_own, seal
@@ -95,7 +97,7 @@ def load_checkpoint(folder: Path, model: Model, optimizers: list[torch.optim.Opt
     from llmasos.storage import load_tensors
     from llmasos.training.optimizers import load_optimizer_tensors
 
-    load_weights(model, folder / "model.safetensors")
+    load_weights(model, folder)
     load_optimizer_tensors(model, optimizers, load_tensors(folder / "optimizer.safetensors"))
     return read_state(folder)
 
@@ -180,7 +182,7 @@ def model_folder(path: str | Path, say: Callable[[str], None] = warnings.warn) -
     path = Path(path)
     if not path.is_dir():
         raise UserError(f"there is no folder {path}; name a run's folder such as runs/storyworld, or train one first.")
-    if (path / "config.json").is_file():
+    if (path / "config.json").is_file() or is_adapter(path):
         if (path / STATE).is_file() and (reason := find_corruption(path)):
             raise UserError(
                 f"checkpoint {path} is corrupt: {reason}. Name the run's folder to use its latest valid one."

@@ -101,6 +101,21 @@ RECIPES: dict[str, NamedRecipe] = {
             "eval_interval": 30,
         },
     ),
+    "classify-lora": NamedRecipe(
+        "the same by an adapter of rank 4 and a head (LoRA): 3.5 % of the weights are trained",
+        "accuracy 0.94, as with all weights; val_loss 0.32 after 60 steps, in 10 seconds",
+        {
+            "task": "text-classification",
+            "init_from": "runs/bert-storyworld",
+            "lora_rank": 4,
+            "train_examples": 100,
+            "batch_size": 16,
+            "max_steps": 60,
+            "learning_rate": 4e-3,
+            "warmup_steps": 10,
+            "eval_interval": 30,
+        },
+    ),
     "qa-storyworld": NamedRecipe(
         "that BERT learns to answer questions about a story; with a baseline from scratch",
         "exact match 74 from pretrained weights; 20 from random ones, as much as never answering; val_loss 0.31 after "

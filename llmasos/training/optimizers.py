@@ -7,6 +7,9 @@ update is scaled to the size of AdamW's, so one learning rate serves both.
 
 Weight decay applies to matrices and embeddings only: pulling a bias or a norm's weight towards zero makes no sense.
 
+Muon is for whole matrices: the two factors of a LoRA adapter are thin, and their product is what has directions. They
+are left to AdamW.
+
 **Depth.** Fine-tuning may leave the lower layers alone, which hold what is common to all texts: `freeze` keeps the
 embeddings and the first blocks as they are, and with `layerwise_lr_decay` each layer learns more slowly than the one
 above it (Howard & Ruder 2018, section 3.2).
@@ -73,7 +76,7 @@ def split_parameters(model: Model, optimizer: str) -> tuple[list[Parameter], lis
             continue
         if parameter.ndim < 2:
             plain.append(parameter)
-        elif optimizer == "muon" and HIDDEN.search(name):
+        elif optimizer == "muon" and HIDDEN.search(name) and ".lora_" not in name:
             matrices.append(parameter)
         else:
             decayed.append(parameter)

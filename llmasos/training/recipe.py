@@ -27,6 +27,7 @@ SCHEDULES = ("cosine", "linear", "wsd")
 EXAMPLE_SETTINGS = ("languages", "skip_bad", "train_examples")  # which plain text does not have
 MODEL_SIZES = ("context_length", "n_layers", "n_heads", "n_kv_heads", "d_model", "d_ff")
 SET_BY_INIT = ("model", "tokenizer", "vocab_size", "lowercase")  # --init-from brings its own
+SET_BY_TEACHER = ("tokenizer", "vocab_size", "lowercase")  # a student reads with the tokenizer of its --teacher
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,16 @@ class TrainingSettings(Settings):
         0.0, "label smoothing ε: probability mass spread over the whole vocabulary", at_least=0, below=1
     )
 
+    teacher: str | None = setting(
+        None, "distillation: a run, model folder or named model of the same task, whose probabilities are learned"
+    )
+    distillation_temperature: float = setting(
+        1.0, "distillation: temperature T that divides the logits of both", above=0, at_most=1000
+    )
+    distillation_weight: float = setting(
+        0.9, "distillation: weight of the teacher's probabilities; the rest is that of the text", at_least=0, at_most=1
+    )
+
     # The optimizer
     optimizer: str = setting(
         "adamw", "adamw, or muon for the matrices inside the blocks and adamw for the rest", choices=("adamw", "muon")
@@ -126,6 +137,17 @@ class TrainingSettings(Settings):
     )
     layerwise_lr_decay: float = setting(
         1.0, "each layer's learning rate as a fraction of that of the layer above it", above=0, at_most=1
+    )
+
+    # LoRA
+    lora_rank: int | None = setting(
+        None,
+        "with --init-from: train only a low-rank adapter (LoRA) of this rank (default: train the weights themselves)",
+        at_least=1,
+    )
+    lora_alpha: float = setting(32.0, "LoRA α: the adapter's output is multiplied by α / rank", above=0)
+    lora_targets: str = setting(
+        "all", "layers that get an adapter: all, attention, feed-forward, or names: q_proj,v_proj"
     )
 
     # The schedule
@@ -190,6 +212,11 @@ class Recipe(Settings):
         if init_from is None and (self.compare or not self.model.init_weights):
             flag = "--compare" if self.compare else "--no-init-weights"
             raise UserError(f"{flag} is about the weights of --init-from, and there is no --init-from.")
+        if flat["teacher"] is not None and flat["label_smoothing"]:
+            raise UserError("a teacher's probabilities take the place of smoothed labels: add --label-smoothing 0, or "
+                            "leave out --teacher.")  # fmt: skip
+        if flat["lora_rank"] is not None:
+            self._check_lora()
         if self.compare and not TASKS[self.task].per_example:
             able = " and ".join(name for name, task in TASKS.items() if task.per_example)
             raise UserError(f"--compare counts right answers, for {able}; it cannot compare {self.task}.")
@@ -203,6 +230,15 @@ class Recipe(Settings):
                 f"{resized[0]} cannot be changed, because --init-from {init_from} brings the sizes of its model: leave "
                 f"{flag_of(resized[0])} out, or leave out --init-from."
             )
+
+    def _check_lora(self) -> None:
+        """Raise UserError if there is nothing for an adapter to adapt."""
+        if self.model.init_from is None or not self.model.init_weights:
+            raise UserError("--lora-rank adapts the weights of --init-from, and there are none: add --init-from, or "
+                            "leave out --lora-rank.")  # fmt: skip
+        if self.training.freeze_layers is not None:
+            raise UserError("--lora-rank freezes all layers of the model itself: leave out --freeze-layers; "
+                            "--lora-targets chooses the layers that get an adapter.")  # fmt: skip
 
     def flat(self) -> dict[str, Any]:
         """All settings by their flat names, for `recipe.json`."""
@@ -262,7 +298,16 @@ def read_recipe(contents: Any) -> Recipe:
 
 
 def refuse_set_by_init(recipe: Recipe, names: Collection[str]) -> None:
-    """Raise UserError if one of these settings asks for a model or a tokenizer where `--init-from` brings both."""
+    """Raise UserError if one of these settings asks for a model or a tokenizer where `--init-from` brings both.
+
+    `--teacher` brings the tokenizer.
+    """
+    for name in SET_BY_TEACHER:
+        if recipe.training.teacher is not None and name in names:
+            raise UserError(
+                f"a student reads with the tokenizer of its teacher {recipe.training.teacher}: leave {flag_of(name)} "
+                "out, or leave out --teacher."
+            )
     for name in SET_BY_INIT:
         if recipe.model.init_from is not None and name in names:
             raise UserError(
@@ -284,6 +329,7 @@ SECTIONS = {  # the first setting of each section of the help text
     "model": "model",
     "next_sentence": "objective",
     "optimizer": "optimizer",
+    "lora_rank": "low-rank adaptation",
     "max_steps": "learning-rate schedule",
     "batch_size": "training loop",
     "device": "machine",

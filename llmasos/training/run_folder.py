@@ -171,7 +171,13 @@ def write_results(run: Path, results: dict[str, Any], say: Say) -> None:
     write_json(run / RESULTS, results)
 
 
-def new_origin(recipe: Recipe, config: ModelConfig, data_fingerprint: str, initial_weights: str | None) -> dict:
+def new_origin(
+    recipe: Recipe,
+    config: ModelConfig,
+    data_fingerprint: str,
+    initial_weights: str | None,
+    teacher: str | None = None,
+) -> dict:
     """What a new run is started with.
 
     Args:
@@ -179,6 +185,7 @@ def new_origin(recipe: Recipe, config: ModelConfig, data_fingerprint: str, initi
         config: of the model.
         data_fingerprint: changes with the data.
         initial_weights: a checksum of the weights of `--init-from`; None = random weights.
+        teacher: a checksum of the weights of `--teacher`; None = there is none.
     """
     import torch  # here, because finding a run needs none of it
 
@@ -188,6 +195,7 @@ def new_origin(recipe: Recipe, config: ModelConfig, data_fingerprint: str, initi
         "config": config.to_dict(),
         "data_fingerprint": data_fingerprint,
         "initial_weights": initial_weights,
+        "teacher": teacher,
         "launch": launch_id(),
         "torch": torch.__version__,
     }

@@ -34,6 +34,8 @@ RATIOS = [
     "training.small.fp32_speedup",
     "training.large.mfu",
     "training.large.speedup",
+    "lora.speedup",
+    "lora.optimizer_bytes",
     "generation.speedup",
     "generation.shared_prefix",
     "serving.speedup",

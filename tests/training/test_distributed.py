@@ -24,6 +24,7 @@ from llmasos.training.run_folder import run_of_this_launch
 PROGRAM = """
 import sys
 from pathlib import Path
+from llmasos.models.adapter import add_adapter
 from llmasos.training.distributed import init_distributed, shutdown_distributed
 from training_helpers import tiny_documents, tiny_model, tiny_settings, tiny_trainer
 context = init_distributed("cpu")
@@ -31,6 +32,8 @@ settings = tiny_settings(batch_size=8, gradient_accumulation_steps=2, max_steps=
 run = Path(sys.argv[1])
 tiny_trainer(run / "windows", tiny_model().double(), settings, context=context).train()
 tiny_trainer(run / "documents", tiny_model().double(), settings, context=context, **tiny_documents(8)).train()
+adapted = add_adapter(tiny_model().double(), "base", rank=2)
+tiny_trainer(run / "adapter", adapted, settings, context=context).train()
 shutdown_distributed()
 """
 
@@ -56,12 +59,13 @@ def test_two_processes_take_the_same_steps_as_one(tmp_path):
     for processes in (1, 2):
         (tmp_path / f"run{processes}").mkdir()
         start(tmp_path / f"run{processes}", processes)
-    for rows in ("windows", "documents"):
-        assert_same_training(*(tmp_path / f"run{n}" / rows for n in (1, 2)))
+    for name in ("windows", "documents", "adapter"):
+        assert_same_training(*(tmp_path / f"run{n}" / name for n in (1, 2)))
 
 
 def assert_same_training(*runs: Path) -> None:
-    one, two = (load_tensors(run / "checkpoints/step-00000008/model.safetensors") for run in runs)
+    file = "adapter_model.safetensors" if runs[0].name == "adapter" else "model.safetensors"
+    one, two = (load_tensors(run / "checkpoints/step-00000008" / file) for run in runs)
     for name in one:
         torch.testing.assert_close(one[name], two[name], rtol=1e-6, atol=1e-9)
     logs = [read_metrics(run) for run in runs]

@@ -6,6 +6,6 @@ from llmasos.hub.formats.hf_gpt2 import GPT2Format
 from llmasos.hub.formats.hf_llama import LlamaFormat
 from llmasos.hub.formats.hf_marian import MarianFormat
 
-__all__ = ["FORMATS", "HFConfig", "HFFormat", "TensorMapping"]
+__all__ = ["FORMATS", "GPT2Format", "HFConfig", "HFFormat", "TensorMapping"]
 
 FORMATS: tuple[HFFormat, ...] = (GPT2Format(), BertFormat(), LlamaFormat(), MarianFormat())

@@ -16,6 +16,7 @@ BENCHES: dict[str, tuple[str, str]] = {  # name → (title, the file here whose 
     "matmul": ("matmul: the machine's peak", "training"),
     "attention": ("attention, forward and backward: fused kernel against explicit formula", "training"),
     "training": ("training step: against the matmul peak and a plain eager loop", "training"),
+    "lora": ("LoRA: an adapter against all weights", "training"),
     "generation": ("generation: with and without the cache", "generation"),
     "serving": ("serving: concurrent clients against one after another", "serving"),
     "loading": ("loading: a model from its file", "loading"),

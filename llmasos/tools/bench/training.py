@@ -12,9 +12,11 @@ from llmasos.errors import UserError
 from llmasos.models import ModelConfig, flops_per_token
 from llmasos.nn.attention import fused_attention, naive_attention
 from llmasos.tools.bench.measurement import Measurement, Settings, interleave, ratio, summarize, timed
-from llmasos.tools.training_step import make_step, random_tokens
+from llmasos.tools.training_step import make_step, make_trainer, random_tokens, step_of
 from llmasos.training.device import matmul_peak, pick_precision
+from llmasos.training.optimizers import optimizer_tensors
 from llmasos.training.recipe import PRECISIONS
+from llmasos.training.trainer import Trainer
 
 MIB = 2.0**20
 TINY = ModelConfig(vocab_size=65, n_layers=1, n_heads=2, d_model=32, context_length=16)
@@ -22,6 +24,7 @@ SIZES = {  # name → (model, batch size); in the small one the overhead of each
     "small": (ModelConfig(vocab_size=65, n_layers=4, n_heads=4, d_model=128, context_length=64, activation="gelu"), 12),
     "large": (ModelConfig(vocab_size=65, n_layers=6, n_heads=6, d_model=384, context_length=256, activation="gelu"), 8),
 }
+LORA_RANK = 8
 SHAPES = [(12, 4, 64, 32), (8, 6, 256, 64)]  # B, H, T, D of the two models above
 
 
@@ -117,6 +120,34 @@ def bench_training(settings: Settings) -> Iterator[Measurement]:
         yield ratio(f"{key}.speedup", setup, "ours over the plain loop", ours, baseline)
         yield ratio(f"{key}.fp32_speedup", setup, "ours in fp32 over the plain loop", fp32, baseline)
         yield ratio(f"{key}.mfu", setup, "ours in fp32 over the matmul peak (MFU)", used, values["peak"], unit="%")
+
+
+def bench_lora(settings: Settings) -> Iterator[Measurement]:
+    """A step that trains an adapter against one that trains all weights, and the bytes of both optimizers' state."""
+    config, batch_size = (TINY, 2) if settings.quick else SIZES["large"]
+    trainers = {
+        "lora": make_trainer(config, batch_size, settings.device, lora_rank=LORA_RANK),
+        "full": make_trainer(config, batch_size, settings.device),
+    }
+    measures = {
+        name: timed(step_of(trainer), settings.device, settings.seconds(0.3)) for name, trainer in trainers.items()
+    }
+    rates = {name: [1 / s for s in values] for name, values in interleave(measures, settings.repetitions(6)).items()}
+    setup = f"{config.n_layers} layers, width {config.d_model}, context {config.context_length}, batch {batch_size}"
+    for name, values in rates.items():
+        what = f"adapter of rank {LORA_RANK}" if name == "lora" else "all weights"
+        yield summarize(f"lora.{name}_steps_per_second", setup, what, "steps/s", values)
+    yield ratio("lora.speedup", setup, "steps/s, adapter over all weights", rates["lora"], rates["full"])
+    size = {name: [float(optimizer_bytes(trainer))] for name, trainer in trainers.items()}
+    percent = {name: [100 * values[0]] for name, values in size.items()}
+    key, what = "lora.optimizer_bytes", "optimizer's state, adapter over all weights"
+    yield ratio(key, setup, what, percent["lora"], size["full"], unit="%")
+
+
+def optimizer_bytes(trainer: Trainer) -> int:
+    """The bytes of the state that the optimizers keep after a step."""
+    tensors = optimizer_tensors(trainer.model, trainer.optimizers).values()
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 class BaselineBlock(nn.Module):
