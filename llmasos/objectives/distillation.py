@@ -13,7 +13,8 @@ are then close to each other: T² keeps the two terms in proportion (section 2.1
 q − p, where the hard targets have q − 1 for the token that came and q for all others.
 
 A **teacher** is any function from a batch to logits: another model with the same vocabulary (`ModelTeacher`), or known
-probabilities, whose logarithms are logits (`ProbabilityTeacher`). In evaluation mode the loss is the hard one alone,
+probabilities, whose logarithms are logits (`ProbabilityTeacher`). (Distillation by sequences, Kim & Rush 2016, needs no
+loss of its own: train on texts that the teacher has written.) In evaluation mode the loss is the hard one alone,
 so that losses remain comparable with those of other runs.
 """
 
