@@ -33,8 +33,9 @@ from lessons.machinery.lesson_api import part, predict, result, seed
 from lessons.machinery.pictures import curves, pieces
 from llmasos.datasets.storyworld import stories
 from llmasos.tokenizers import BPETokenizer
-from llmasos.tokenizers.bpe_trainer import SPLIT, count_words, learn_merges
+from llmasos.tokenizers.bpe_trainer import learn_merges
 from llmasos.tokenizers.bytes_to_unicode import BYTES_BY_ID, ID_OF_BYTE
+from llmasos.tokenizers.word_counts import SPLIT, count_words
 
 torch.set_num_threads(min(2, torch.get_num_threads()))
 
@@ -327,7 +328,7 @@ for pattern in (
     print(f"{len(matches):>3} pieces, {verdict}:", "|".join(shown(piece.encode()) for piece in matches))
 
 # %% [markdown]
-# The last one is GPT-2's. (`llmasos/tokenizers/bpe_trainer.py` has it with two changes for speed that change no match.)
+# The last one is GPT-2's. (`llmasos/tokenizers/word_counts.py` has it with two changes for speed that change no match.)
 # As a consequence, "Once" at the beginning of a text and " once" in the middle are different tokens with different
 # vectors, and "the" + " mill" is not cut like "the " + "mill". **A prompt that ends with a space looks different to the
 # model than it does to you**: in training, the space before a word was part of the word's token.

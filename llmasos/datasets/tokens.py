@@ -15,6 +15,7 @@ not kill the process (a write to a mapped page without room on the disk is a bus
 """
 
 import hashlib
+import itertools
 import re
 from dataclasses import dataclass
 from functools import partial
@@ -25,12 +26,14 @@ import numpy as np
 
 from llmasos.console import progress_bar, say
 from llmasos.datasets.paths import cache_folder as default_cache_folder
-from llmasos.datasets.source import SPLITS, TextSource
+from llmasos.datasets.source import SPLITS, Piece, TextSource
+from llmasos.parallel import in_batches, map_in_threads, usable_cores
 from llmasos.storage import read_json, write_folder
 from llmasos.storage.checksums import find_corruption, seal
 from llmasos.storage.lock import lock
 
 COUNTS = "counts.json"
+BATCH = 100_000  # characters that a thread encodes at a time
 FORMAT = 3  # raise it when the layout, the splits or the cutting into pieces change: older folders are then left alone
 
 
@@ -121,11 +124,16 @@ def _build_split(
     source: TextSource, tokenizer: Encoder, split: str, path: Path, dtype: np.dtype, bar: Any
 ) -> dict[str, int]:
     """Write the array of one split and return its counts."""
+
+    def encode(pieces: list[Piece]) -> list[tuple[Piece, np.ndarray]]:
+        return [(piece, tokenizer.encode_array(piece.text)) for piece in pieces]
+
     end_of_text = np.array([tokenizer.end_of_text], dtype).tobytes()
     n_tokens = n_bytes = n_characters = n_documents = 0
     with open(path, "wb") as file:
-        for text, ends_document in source.pieces(split):
-            ids = tokenizer.encode_array(text)
+        batches = in_batches(source.pieces(split), lambda piece: len(piece.text), BATCH)
+        threads = max(1, int(usable_cores()))  # tiktoken encodes outside of Python
+        for (text, ends_document), ids in itertools.chain.from_iterable(map_in_threads(encode, batches, threads)):
             if len(ids) and int(ids.max()) >= tokenizer.vocab_size:
                 raise ValueError(f"the tokenizer gave id {ids.max()}, but its vocabulary has {tokenizer.vocab_size}.")
             file.write(ids.astype(dtype).tobytes())

@@ -1,10 +1,10 @@
 """Text to ids and back.
 
-Read `tokenizer` (the base class), then `char` and `byte` (the two simple tokenizers), `bytes_to_unicode`, `bpe_trainer`
-and `bpe` (byte-pair encoding, trained here), `openai` (OpenAI's encodings), `bert_pretokenizer`, `wordpiece_trainer`
-and `wordpiece` (BERT's tokenizer), `pair_template` and `offsets` (inputs of encoders and extractive tasks), and
-`incremental_detokenizer` (text while it is generated). The tokenizers that come with published models are in
-`llmasos.hub.tokenizers`.
+Read `tokenizer` (the base class), then `char` and `byte` (the two simple tokenizers), `bytes_to_unicode`,
+`word_counts`, `bpe_trainer` and `bpe` (byte-pair encoding, trained here), `openai` (OpenAI's encodings),
+`bert_pretokenizer`, `wordpiece_trainer` and `wordpiece` (BERT's tokenizer), `pair_template` and `offsets` (inputs of
+encoders and extractive tasks), and `incremental_detokenizer` (text while it is generated). The tokenizers that come
+with published models are in `llmasos.hub.tokenizers`.
 """
 
 from collections.abc import Iterable

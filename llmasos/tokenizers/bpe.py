@@ -20,10 +20,11 @@ import tiktoken
 from llmasos.console import say
 from llmasos.errors import UserError, check_number
 from llmasos.storage import read_json, read_small_lines, write_json, write_text
-from llmasos.tokenizers.bpe_trainer import SPLIT, SPLIT_PATTERN, count_words, learn_merges, merge_pair
+from llmasos.tokenizers.bpe_trainer import learn_merges, merge_pair
 from llmasos.tokenizers.bytes_to_unicode import BYTES_BY_ID, ID_OF_BYTE, from_visible, to_visible
 from llmasos.tokenizers.tiktoken_backed import TiktokenTokenizer
 from llmasos.tokenizers.tokenizer import END_OF_TEXT, number_special_tokens, prepare
+from llmasos.tokenizers.word_counts import SPLIT, SPLIT_PATTERN, count_words
 
 VOCAB_FILE = "vocab.json"
 MERGES_FILE = "merges.txt"
@@ -85,6 +86,7 @@ class BPETokenizer(TiktokenTokenizer):
         special_tokens: Iterable[str] = (END_OF_TEXT,),
         min_frequency: int = 2,
         lowercase: bool = False,
+        processes: int | None = None,
     ) -> "BPETokenizer":
         """Learn a vocabulary from `documents`.
 
@@ -95,6 +97,7 @@ class BPETokenizer(TiktokenTokenizer):
             special_tokens: their names, in the order of their ids.
             min_frequency: pairs rarer than this are not merged.
             lowercase: whether to lower-case the training texts and all texts that are encoded later.
+            processes: how many count the words; None = one per core. The result does not depend on it.
 
         Raises:
             UserError: a vocabulary too small for the bytes and special tokens, documents without any text, or a
@@ -108,7 +111,7 @@ class BPETokenizer(TiktokenTokenizer):
                 f"vocab_size {vocab_size} is too small for BPE: 256 bytes and {len(special_tokens)} special tokens "
                 f"need at least {smallest}."
             )
-        word_counts = count_words(prepare(document, lowercase) for document in documents)
+        word_counts = count_words((prepare(document, lowercase) for document in documents), processes)
         if not word_counts:
             raise UserError("BPE needs text to learn from, but the text is empty.")
         merges = learn_merges(word_counts, vocab_size - smallest, min_frequency)

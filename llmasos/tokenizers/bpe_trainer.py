@@ -5,9 +5,9 @@ BPE (Gage 1994; for translation, Sennrich et al. 2016, arXiv:1508.07909; on byte
 replace every occurrence. The list of merges, in this order, *is* the tokenizer.
 
 Two rules keep it well-behaved. First, the text is split into words by GPT-2's pattern, and no merge crosses a word
-boundary, so only the distinct words and their counts matter. Second, ties are broken: of equally frequent pairs the
-one with the smaller left id is merged first, then the one with the smaller right id. The result does not depend on the
-order of the documents, and equals that of the `tokenizers` package.
+boundary, so only the distinct words and their counts matter (`word_counts.py`). Second, ties are broken: of equally
+frequent pairs the one with the smaller left id is merged first, then the one with the smaller right id. The result
+does not depend on the order of the documents, and equals that of the `tokenizers` package.
 
 `learn_merges_naive` is the definition: it recounts all pairs for each merge. `learn_merges` learns the same merges but
 only updates the places that change. Symbol ids: 0 ... 255 are the bytes in GPT-2's order (see `bytes_to_unicode`),
@@ -16,33 +16,12 @@ only updates the places that change. Symbol ids: 0 ... 255 are the bytes in GPT-
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
-
-import regex  # the standard library's `re` lacks \p{L}; tiktoken depends on this package
+from collections.abc import Callable, Sequence
 
 from llmasos.tokenizers.bytes_to_unicode import ID_OF_BYTE
-from llmasos.tokenizers.tokenizer import replace_surrogates
-
-# GPT-2's words: an English contraction | letters | digits | other symbols, each with the space before it | white space.
-# Of several spaces before a word, the last belongs to the word: `\s+(?!\S)` stops one short of it. The possessive `++`
-# and `\s++$` do not change what matches; they save the engine from backtracking.
-SPLIT_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
-SPLIT = regex.compile(SPLIT_PATTERN)
 
 BOUNDARY = -1  # between words, so that a word's first and last symbol have neighbors too
 MERGED = -2  # the right half of a merged pair
-
-
-def count_words(documents: Iterable[str]) -> Counter[str]:
-    """Return how often each word (a match of GPT-2's pattern, including its leading space) occurs in `documents`.
-
-    >>> count_words(["to be or not to be"])
-    Counter({' be': 2, 'to': 1, ' or': 1, ' not': 1, ' to': 1})
-    """
-    counts: Counter[str] = Counter()
-    for document in documents:
-        counts.update(SPLIT.findall(replace_surrogates(document)))
-    return counts
 
 
 def merge_pair(symbols: Sequence[int], pair: tuple[int, int], new: int) -> list[int]:

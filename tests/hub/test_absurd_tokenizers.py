@@ -9,8 +9,8 @@ from llmasos.hub.tokenizers import load_any_tokenizer
 from llmasos.hub.tokenizers.pattern_limits import check_pattern
 from llmasos.hub.tokenizers.published_bpe import DIGITS_PATTERN, QWEN_PATTERN
 from llmasos.tokenizers import BPETokenizer
-from llmasos.tokenizers.bpe_trainer import SPLIT_PATTERN
 from llmasos.tokenizers.bytes_to_unicode import BYTE_TO_CHARACTER
+from llmasos.tokenizers.word_counts import SPLIT_PATTERN
 
 O200K = "|".join([
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",

@@ -15,9 +15,10 @@ from tokenizers import models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, GPT2TokenizerFast
 
 from llmasos.tokenizers import END_OF_TEXT, BPETokenizer
-from llmasos.tokenizers.bpe_trainer import SPLIT, count_words, learn_merges, learn_merges_naive, merge_pair
+from llmasos.tokenizers.bpe_trainer import learn_merges, learn_merges_naive, merge_pair
 from llmasos.tokenizers.bytes_to_unicode import BYTES_BY_ID, bytes_to_unicode, from_visible, to_visible
 from llmasos.tokenizers.tiktoken_backed import TiktokenTokenizer
+from llmasos.tokenizers.word_counts import SPLIT, count_words
 
 SHAKESPEARE = Path(os.environ.get("LLMASOS_DATA", "")) / "shakespeare" / "input.txt"
 

@@ -21,11 +21,11 @@ import tiktoken
 from llmasos.errors import UserError
 from llmasos.hub.tokenizers.pattern_limits import check_pattern
 from llmasos.storage import read_json, read_small_lines, write_json
-from llmasos.tokenizers.bpe_trainer import SPLIT_PATTERN
 from llmasos.tokenizers.bytes_to_unicode import BYTE_TO_CHARACTER, BYTES_BY_ID, from_visible
 from llmasos.tokenizers.offsets import CLUSTER, origins
 from llmasos.tokenizers.tiktoken_backed import TiktokenTokenizer
 from llmasos.tokenizers.tokenizer import CONFIG_FILE, END_OF_TEXT, prepare, token_table
+from llmasos.tokenizers.word_counts import SPLIT_PATTERN
 
 JSON_FILE = "tokenizer.json"
 # Qwen's words: GPT-4's, but each digit on its own.

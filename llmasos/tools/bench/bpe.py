@@ -9,46 +9,85 @@ import torch
 from llmasos.console import quiet
 from llmasos.datasets import open_text
 from llmasos.datasets.paths import cache_folder, user_data_folder
+from llmasos.parallel import in_batches, map_in_threads, usable_cores
 from llmasos.tokenizers import END_OF_TEXT, BPETokenizer
 from llmasos.tools.bench.measurement import Measurement, Settings, format_number, interleave, ratio, summarize, timed
 from llmasos.tools.doctor.files import datasets_in
 
 
 def bench_bpe(settings: Settings) -> Iterator[Measurement | str]:
-    """Learn a vocabulary from about a megabyte of text, then encode the text with it."""
+    """Learn a vocabulary from one and from ten megabytes of text; encode the first with it."""
+    if not find_spec("tokenizers"):
+        yield "the tokenizers package is not installed (pip install tokenizers): no baseline"
     name, documents = find_text()
     vocab_size = 8192
     if settings.quick:
         documents, vocab_size = [documents[0][:20_000]], 300
-    megabytes = sum(len(document.encode()) for document in documents) / 1e6
-    setup = f"{name}, {format_number(megabytes)} MB, vocabulary of {vocab_size:,}"
+    setup = describe(name, documents, vocab_size)
+    yield from training(settings, "bpe", setup, documents, vocab_size)
+    yield from encoding(settings, setup, documents, train_ours(documents, vocab_size), vocab_size)
+    if not settings.quick:
+        source = [piece.text for piece in open_text("python-source").all_pieces()]
+        documents = next(in_batches(source, len, 10_000_000))
+        setup = describe("python-source", documents, vocab_size)
+        yield from training(settings, "bpe.10MB", setup, documents, vocab_size)
 
+
+def describe(name: str, documents: list[str], vocab_size: int) -> str:
+    """What is measured, as a heading."""
+    return f"{name}, {format_number(n_megabytes(documents))} MB, vocabulary of {vocab_size:,}"
+
+
+def n_megabytes(documents: list[str]) -> float:
+    """The size of texts in UTF-8."""
+    return sum(len(document.encode()) for document in documents) / 1e6
+
+
+def training(
+    settings: Settings, key: str, setup: str, documents: list[str], vocab_size: int
+) -> Iterator[Measurement | str]:
+    """The time of both trainers, each on all cores."""
     trainers: dict[str, Callable[[], Any]] = {"ours": lambda: train_ours(documents, vocab_size)}
     if find_spec("tokenizers"):
         trainers["rust"] = lambda: train_rust(documents, vocab_size)
-    else:
-        yield "the tokenizers package is not installed (pip install tokenizers): no baseline"
     seconds = interleave(time_all(trainers), settings.repetitions(3))
-    yield summarize("bpe.train_seconds", setup, "training: ours", "s", seconds["ours"], best=min)
+    yield summarize(f"{key}.train_seconds", setup, "training: ours", "s", seconds["ours"], best=min)
     if "rust" in trainers:
-        yield summarize("bpe.rust_train_seconds", setup, "training: tokenizers", "s", seconds["rust"], best=min)
+        yield summarize(f"{key}.rust_train_seconds", setup, "training: tokenizers", "s", seconds["rust"], best=min)
         what = "training: time of tokenizers over ours"
-        yield ratio("bpe.train_speedup", setup, what, seconds["rust"], seconds["ours"], best=min)
+        yield ratio(f"{key}.train_speedup", setup, what, seconds["rust"], seconds["ours"], best=min)
 
-    ours = trainers["ours"]()
-    encoders: dict[str, Callable[[], Any]] = {"ours": lambda: [ours.encode_array(text) for text in documents]}
-    if "rust" in trainers:
-        rust = trainers["rust"]()
-        # by paragraphs, because it encodes the members of a batch in parallel
-        paragraphs = [paragraph for document in documents for paragraph in document.split("\n\n")]
+
+def encoding(
+    settings: Settings, setup: str, documents: list[str], ours: BPETokenizer, vocab_size: int
+) -> Iterator[Measurement | str]:
+    """The rate of both encoders: ours on one core and, as a corpus is encoded, on all; theirs on all."""
+    megabytes, threads = n_megabytes(documents), max(1, int(usable_cores()))
+    # by paragraphs, because `tokenizers` encodes the members of a batch in parallel
+    paragraphs = [paragraph for document in documents for paragraph in document.split("\n\n")]
+    batches = list(in_batches(paragraphs, len, 100_000))
+
+    def encode(batch: list[str]) -> list[Any]:
+        return [ours.encode_array(text) for text in batch]
+
+    encoders: dict[str, Callable[[], Any]] = {
+        "ours": lambda: encode(documents),
+        "threads": lambda: list(map_in_threads(encode, batches, threads)),
+    }
+    if find_spec("tokenizers"):
+        rust = train_rust(documents, vocab_size)
         encoders["rust"] = lambda: rust.encode_batch_fast(paragraphs)
     seconds = interleave(time_all(encoders), settings.repetitions(5))
     rates = {name: [megabytes / x for x in values] for name, values in seconds.items()}
-    yield summarize("bpe.encode_mb_per_second", setup, "encoding: ours", "MB/s", rates["ours"])
-    if "rust" in trainers:
+    yield summarize("bpe.encode_mb_per_second", setup, "encoding: ours, on one core", "MB/s", rates["ours"])
+    yield summarize("bpe.parallel_mb_per_second", setup, "encoding: ours, in parallel", "MB/s", rates["threads"])
+    if "rust" in encoders:
         what = "encoding: tokenizers, in parallel"
         yield summarize("bpe.rust_encode_mb_per_second", setup, what, "MB/s", rates["rust"])
-        yield ratio("bpe.encode_speedup", setup, "encoding: our rate over theirs", rates["ours"], rates["rust"])
+        what = "encoding: our rate on one core over theirs"
+        yield ratio("bpe.encode_speedup", setup, what, rates["ours"], rates["rust"])
+        what = "encoding: our rate in parallel over theirs"
+        yield ratio("bpe.parallel_speedup", setup, what, rates["threads"], rates["rust"])
 
 
 def time_all(functions: dict[str, Callable[[], Any]]) -> dict[str, Callable[[], float]]:

@@ -12,6 +12,7 @@ import torch
 
 from llmasos.models import preset
 from llmasos.nn.attention import fused_attention, naive_attention
+from llmasos.parallel import usable_cores
 from llmasos.tools.doctor.check import OK, PROBLEM, WARNING, Check, reason
 from llmasos.tools.training_step import make_step
 from llmasos.training.device import matmul_peak, pick_precision
@@ -118,16 +119,6 @@ def training_step(device: torch.device) -> str:
     if not math.isfinite(loss):
         raise ArithmeticError(f"the loss is {loss}")
     return f"one step of the default model works on {device}"
-
-
-def usable_cores() -> float:
-    """How many cores this process may use: its affinity, limited by the quota of its container."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return cores if quota == "max" else min(cores, round(int(quota) / int(period), 1))
-    except (OSError, ValueError):  # not Linux, or no container
-        return cores
 
 
 def memory() -> str:
