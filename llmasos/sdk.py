@@ -32,7 +32,7 @@ from llmasos.objectives import BestAnswer
 from llmasos.prompting import Message, own_template_note
 from llmasos.settings import check_choice
 from llmasos.tasks import Report, answer_questions, classify, embed, fill_masks, reply, task_class
-from llmasos.tasks.evaluate import setup_evaluation
+from llmasos.tasks.evaluate import rows_for, setup_evaluation
 from llmasos.tasks.example_task import columns_of
 from llmasos.tasks.run import run_recipe
 from llmasos.tokenizers import Tokenizer
@@ -294,7 +294,7 @@ class LLMTrainer:
         task_name = task or self.task_for(infer_format(data, roles=roles))
         source = self.spec(data, task_name, roles).data
         is_file = Path(source.split(",")[0]).exists()
-        recipe = make_recipe(task=task_name, data=source, columns=named)
+        recipe = make_recipe(task=task_name, data=source, columns=named, rows=rows_for(self.tokenizer))
         with quiet(not verbose):
             prepared = setup_evaluation(recipe, self.model.config, self.tokenizer, self.name, eval_only=is_file)
             return prepared.evaluate(self.model, split or prepared.eval_split)

@@ -766,8 +766,8 @@ for text in generate(model, tokenizer, ["Once there was a"], options, n_samples=
 # beginning is a foal in the middle and a goat at the end. The form of a sentence can be learned from nearby words; who
 # it is about was said far back, perhaps outside the window of 64 tokens.
 #
-# There is still a good deal of room between the loss and the floor. `python train.py` trains a larger model of the same
-# design (4 blocks, C = 128, 128 tokens) for about two minutes, on all types of stories.
+# There is still a good deal of room between the loss and the floor. `python train.py gpt-storyworld` trains a larger
+# model of the same design (4 blocks, C = 128, 128 tokens) for about two minutes, on all types of stories.
 #
 # ## 4.12 What was left out
 #

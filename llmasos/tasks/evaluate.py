@@ -66,4 +66,9 @@ def recipe_of(model: Path, config: ModelConfig, tokenizer: Tokenizer) -> Recipe:
     task = default_task(config.family, config.head, chats)
     if task is None:
         raise UserError(f"{model} is a {config.family} with the head {config.head!r}, which no task evaluates.")
-    return make_recipe(task=task, rows="windows" if tokenizer.begin_of_text is None else "documents")
+    return make_recipe(task=task, rows=rows_for(tokenizer))
+
+
+def rows_for(tokenizer: Tokenizer) -> str:
+    """The rows on which to evaluate a model that belongs to no run: documents if it expects a text to be begun."""
+    return "windows" if tokenizer.begin_of_text is None else "documents"

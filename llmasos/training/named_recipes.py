@@ -28,8 +28,24 @@ class NamedRecipe:
 RECIPES: dict[str, NamedRecipe] = {
     "storyworld": NamedRecipe(
         "a small GPT learns to tell stories (the default)",
+        "val_loss 0.26 (floor 0.207) after 1,200 steps, in 2 minutes",
+        {
+            "model": "modern-laptop",
+            "rows": "documents",
+            "batch_size": 8,
+            "optimizer": "muon",
+            "learning_rate": 1.5e-2,
+            "schedule": "linear",
+            "min_lr_ratio": 0.0,
+            "warmup_steps": 20,
+            "max_steps": 1800,
+            "eval_interval": 450,
+        },
+    ),
+    "gpt-storyworld": NamedRecipe(
+        "the same with a plain GPT-2, on windows anywhere in the text",
         "val_loss 0.46 (floor 0.207) after 800 steps, in 2 minutes",
-        {"optimizer": "muon", "learning_rate": 6e-3},
+        {"model": "gpt-laptop", "optimizer": "muon", "learning_rate": 6e-3},
     ),
     "llama-storyworld": NamedRecipe(
         "the same with a modern block: RMSNorm, rotary positions, SwiGLU, grouped-query attention",

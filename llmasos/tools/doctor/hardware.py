@@ -115,7 +115,7 @@ def compare_attention(device: torch.device) -> str:
 
 def training_step(device: torch.device) -> str:
     """Take one training step with the default model."""
-    loss = make_step(preset("gpt-laptop", vocab_size=1024), batch_size=2, device=device)()
+    loss = make_step(preset("modern-laptop", vocab_size=1024), batch_size=2, device=device)()
     if not math.isfinite(loss):
         raise ArithmeticError(f"the loss is {loss}")
     return f"one step of the default model works on {device}"
