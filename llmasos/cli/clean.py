@@ -6,8 +6,8 @@ from pathlib import Path
 
 from llmasos.cli.cli import ArgumentParser
 from llmasos.console import command, say
-from llmasos.datasets.cleaning import CleaningSettings, clean
-from llmasos.datasets.cleaning.pipeline import write_report
+from llmasos.datasets import cleaning
+from llmasos.datasets.cleaning import CleaningSettings
 from llmasos.errors import UserError
 from llmasos.settings import add_flag
 
@@ -34,9 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise UserError(f"--processes is {args.processes}; it must be between 1 and 1,024.")
     if args.report and Path(args.report).exists():
         raise UserError(f"--report {args.report} exists already; choose another name, so that it is not lost.")
-    report = clean(args.source, args.output, settings, args.processes)
+    report = cleaning.clean(args.source, args.output, settings, args.processes)
     if args.report:
-        write_report(report, Path(args.report))
+        cleaning.write_report(report, Path(args.report))
     say(str(report))
     say(f"Next: {command('train', '--data', args.output)}")
     return 0

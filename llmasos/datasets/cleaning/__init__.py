@@ -16,6 +16,13 @@
 result does not depend on how many.
 """
 
-from llmasos.datasets.cleaning.pipeline import CleaningSettings, Report, clean
+from typing import TYPE_CHECKING
 
-__all__ = ["CleaningSettings", "Report", "clean"]
+from llmasos.lazy import lazy_exports
+
+if TYPE_CHECKING:  # each on first use
+    from llmasos.datasets.cleaning.pipeline import Report, clean, write_report
+    from llmasos.datasets.cleaning.settings import CleaningSettings
+
+__all__ = ["CleaningSettings", "Report", "clean", "write_report"]
+lazy_exports(__name__)

@@ -29,12 +29,12 @@ from llmasos.console import progress_bar, text_table
 from llmasos.datasets.cleaning.boilerplate import LineCounter, line_keys, without_boilerplate
 from llmasos.datasets.cleaning.duplicates import SIGNATURE, exact_key, find_exact, find_near, signature
 from llmasos.datasets.cleaning.pii import mask_pii
-from llmasos.datasets.cleaning.trigrams import LANGUAGES, TrigramModel, language_of
+from llmasos.datasets.cleaning.settings import CleaningSettings
+from llmasos.datasets.cleaning.trigrams import TrigramModel, language_of
 from llmasos.datasets.source import END_OF_TEXT, PlainText, TextSource
 from llmasos.datasets.text import open_text
 from llmasos.datasets.text_io import read_blocks
-from llmasos.errors import UserError, nearest
-from llmasos.settings import Settings, setting
+from llmasos.errors import UserError
 from llmasos.storage.atomic import write_error, write_file, write_json
 
 PORTION = 1 << 20  # characters of text that a process works on at a time
@@ -42,41 +42,9 @@ SMALL = 4 << 20  # bytes; starting processes takes longer than cleaning a smalle
 SHOWN = 60  # characters of an example
 N_EXAMPLES = 3
 ENDINGS = (".jsonl", ".txt")
-PII_CHOICES = ("mask", "drop", "keep")
 
 Portion = list[str]
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class CleaningSettings(Settings):
-    """What is cleaned away."""
-
-    min_words: int = setting(5, "drop documents with fewer words", at_least=0)
-    boilerplate: float = setting(
-        0.01,
-        "drop lines that stand in this fraction of all documents, and in ten; 0 = keep",
-        at_least=0,
-        at_most=1,
-    )
-    pii: str = setting("mask", "what to do with personal data", choices=PII_CHOICES)
-    languages: str = setting("", "keep documents in these languages, such as en,de; without it, in all")
-    reference: str = setting("", "a text known to be good: drop documents that are very unlike it")
-    reference_margin: float = setting(
-        4.0, "how unlike: this many standard deviations above the reference's own bits per character", above=0
-    )
-    exact_duplicates: bool = setting(True, "drop documents that occur before, up to case and white space")
-    near_duplicates: float = setting(
-        0.8, "drop documents that share this fraction of their shingles with an earlier one; 1 = keep them",
-        above=0, at_most=1,
-    )  # fmt: skip
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for language in filter(None, map(str.strip, self.languages.split(","))):
-            if language not in LANGUAGES:
-                hint = nearest(language, LANGUAGES)
-                raise UserError(f"--languages has {language!r}; known are: {', '.join(LANGUAGES)}{hint or '.'}")
 
 
 @dataclass
