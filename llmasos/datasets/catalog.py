@@ -11,6 +11,8 @@ more. For examples of another format, add the function that reads its files to `
 from dataclasses import dataclass
 
 from llmasos.datasets.storyworld import DEFAULT_SIZES
+from llmasos.datasets.storyworld.text_source import StoryworldText
+from llmasos.datasets.storyworld.world import parse_dials
 from llmasos.errors import UserError, nearest
 
 FORMATS = ("text", "labeled_text", "pairs", "summaries", "questions", "conversations")
@@ -194,27 +196,29 @@ def is_dataset(name: str) -> bool:
     """Whether a name is that of a dataset of any format, and not a file of the user's own.
 
     Raises:
-        UserError: as `story_count`.
+        UserError: as `open_storyworld`.
     """
-    return story_count(name) is not None or any(name in dataset_names(format) for format in FORMATS)
+    return open_storyworld(name) is not None or any(name in dataset_names(format) for format in FORMATS)
 
 
-def story_count(name: str) -> int | None:
-    """Return the number of training stories in "storyworld" or "storyworld:N"; None for any other name.
+def open_storyworld(name: str) -> StoryworldText | None:
+    """Return the source that "storyworld", "storyworld:N" or "storyworld:N:DIAL=VALUE" names; None for other names.
 
     Raises:
-        UserError: N is not a valid number.
+        UserError: N is not a valid number, there is no such dial, or it is out of range.
     """
-    if name == STORYWORLD:
-        return DEFAULT_SIZES["train"]
-    if not name.startswith(f"{STORYWORLD}:"):
+    if name != STORYWORLD and not name.startswith(f"{STORYWORLD}:"):
         return None
-    digits = name.partition(":")[2].replace("_", "")
-    if not digits.isascii() or not digits.isdigit() or not 1 <= int(digits) <= MAX_STORIES:
-        raise UserError(
-            f"{name!r} has no valid number of stories; write storyworld:N with N from 1 to {MAX_STORIES:,}."
-        )
-    return int(digits)
+    dials = name.split(":")[1:]
+    n_train = DEFAULT_SIZES["train"]
+    if dials and "=" not in dials[0]:
+        digits = dials.pop(0).replace("_", "")
+        if not digits.isascii() or not digits.isdigit() or not 1 <= int(digits) <= MAX_STORIES:
+            raise UserError(
+                f"{name!r} has no valid number of stories; write storyworld:N with N from 1 to {MAX_STORIES:,}."
+            )
+        n_train = int(digits)
+    return StoryworldText(n_train, *parse_dials(dials, name))
 
 
 def unknown_name(name: str, format: str = "text") -> UserError:

@@ -171,7 +171,7 @@ class Format:
         split_by: the role by whose text examples are split into training and validation.
         split_key: an example → that text.
         label: an example → its label, each of which is split by itself; None = there are no labels.
-        storyworld: number of training stories → its examples.
+        storyworld: source of stories → its examples.
         paths: what the user typed and the name of the format → the files.
         reader: files → how to read them if they are not a table, else None.
     """
@@ -262,7 +262,7 @@ def open_examples(
             unusable; labels are missing or unknown. Names the file and line.
     """
     spec, name = FORMATS[format], str(name_or_path)
-    if name in catalog.dataset_names(format) or catalog.story_count(name):
+    if name in catalog.dataset_names(format) or catalog.open_storyworld(name):
         return _open_dataset(format, name, columns, val, languages)
     if languages is not None:
         raise UserError(f"languages is {languages!r}, but {name} has only one direction; leave languages out.")
@@ -295,8 +295,8 @@ def _open_dataset(
             raise UserError(f"{name} has no translation {languages!r}; choose one of {', '.join(LANGUAGES)}.")
     elif languages is not None:
         raise UserError(f"languages is {languages!r}, but {name} is not translated here; leave languages out.")
-    if n_stories := catalog.story_count(name):
-        return FORMATS[format].storyworld(n_stories, **options)
+    if stories := catalog.open_storyworld(name):
+        return FORMATS[format].storyworld(stories, **options)
     return PUBLISHED[name](**options)
 
 

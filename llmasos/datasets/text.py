@@ -24,7 +24,6 @@ from llmasos.datasets.json_records import JSON_ENDINGS, holds_lines
 from llmasos.datasets.paths import title_of
 from llmasos.datasets.python_docs import PythonReference, python_source
 from llmasos.datasets.source import END_OF_TEXT, FileDocuments, PlainText, SplitText, TextSource, has_marks
-from llmasos.datasets.storyworld.text_source import StoryworldText
 from llmasos.datasets.table_texts import has_column
 from llmasos.datasets.tables import TABLE_ENDINGS
 from llmasos.datasets.text_io import ending_of, find_text_files
@@ -37,8 +36,8 @@ def open_text(name_or_path: str | Path, field: str = "text", val: str | Path | N
     """Open a dataset, a file or a folder as a source of text.
 
     Args:
-        name_or_path: a dataset's name (`dataset_names`), `storyworld:N` for N training stories, or the path of a text
-            file, a table (also `file.jsonl:FIELD`) or a folder.
+        name_or_path: a dataset's name (`dataset_names`), `storyworld:N` for N training stories (and dials,
+            `storyworld/world.py`), or the path of a text file, a table (also `file.jsonl:FIELD`) or a folder.
         field: the column of a table that holds the text.
         val: a second file or folder, all of which is held out; without it, a part of the first is.
 
@@ -48,8 +47,8 @@ def open_text(name_or_path: str | Path, field: str = "text", val: str | Path | N
     name = str(name_or_path)
     if val is not None:
         return open_both(name, str(val), field)
-    if n_stories := catalog.story_count(name):
-        return StoryworldText(n_stories)
+    if storyworld := catalog.open_storyworld(name):
+        return storyworld
     if name == catalog.PYTHON_REFERENCE:
         return PythonReference()
     if name == catalog.PYTHON_SOURCE:

@@ -43,6 +43,11 @@ class Chooser:
         return i
 
 
+def information_of(i: int, n: int, weights: Sequence[float] | None) -> float:
+    """Return -log of the probability that option `i` of `n` is drawn, in nats."""
+    return math.log(n) if weights is None else math.log(sum(weights) / weights[i])
+
+
 class ForcedChooser(Chooser):
     """Follows `script` (option numbers), then takes the first possible option and records the others."""
 
@@ -61,7 +66,7 @@ class ForcedChooser(Chooser):
             i = possible[0]
             self.open.extend((*self.taken, j) for j in possible[1:])
         self.taken.append(i)
-        self.nats += math.log(n) if weights is None else math.log(sum(weights) / weights[i])
+        self.nats += information_of(i, n, weights)
         return i
 
     def skip_to(self, taken: Sequence[int], nats: float) -> None:

@@ -20,15 +20,16 @@ from functools import cache
 from os.path import commonprefix
 from typing import Any, NamedTuple
 
-from llmasos.datasets.storyworld.chooser import ForcedChooser
+from llmasos.datasets.storyworld.chooser import ForcedChooser, information_of
 from llmasos.datasets.storyworld.entities import Entity
 from llmasos.datasets.storyworld.lines import Cast, Line, Slot, parse_blocks, parse_start
 from llmasos.datasets.storyworld.teller import Teller
+from llmasos.datasets.storyworld.world import DEFAULT_WORLD, World
 
 Goal = Callable[
     [str, bool], bool
 ]  # (what is told beyond the target, whether a sentence ends with it) → whether to stop
-Picks = tuple[tuple[int, int], ...]  # decisions within a sentence, each (number of the option, how many there are)
+Picks = tuple[tuple[int, float], ...]  # decisions within a sentence: (number of the option, its information in nats)
 
 
 class Mismatch(Exception):
@@ -78,6 +79,7 @@ class MatchingTeller(Teller):
         target: the text.
         known: the first sentences, matched in an earlier branch.
         goal: where to stop beyond the target; None = the story must end with it.
+        world: whose stories may be told.
 
     Attributes:
         alternatives: (script, known) of the branches that `say` has not taken.
@@ -87,8 +89,15 @@ class MatchingTeller(Teller):
 
     chooser: ForcedChooser
 
-    def __init__(self, chooser: ForcedChooser, target: str, known: Sequence[Sentence] = (), goal: Goal | None = None):
-        super().__init__(chooser)
+    def __init__(
+        self,
+        chooser: ForcedChooser,
+        target: str,
+        known: Sequence[Sentence] = (),
+        goal: Goal | None = None,
+        world: World = DEFAULT_WORLD,
+    ):
+        super().__init__(chooser, world)
         self.target, self.goal = target, goal
         self.known = list(known)
         self.alternatives: list[tuple[tuple[int, ...], list[Sentence]]] = []
@@ -147,8 +156,8 @@ class MatchingTeller(Teller):
             for j, line in enumerate(row):
                 first = line.flat[0]
                 if first.__class__ is not str or self._fits(first, length):
-                    picks: Picks = ((i, len(rows)),) if len(rows) > 1 else ()
-                    picks += ((j, len(row)),) if len(row) > 1 else ()
+                    picks: Picks = ((i, math.log(len(rows))),) if len(rows) > 1 else ()
+                    picks += ((j, math.log(len(row))),) if len(row) > 1 else ()
                     pronoun = line.topical and self.hero_is_topic
                     yield from self._match(line, pronoun, whole, length, space, picks)
 
@@ -169,16 +178,17 @@ class MatchingTeller(Teller):
         for number in range(first, len(line.flat)):
             part = line.flat[number]
             if part.__class__ is not str:
-                undrawn = [role for role in part.roles if role in self.planned and role not in drawn]
-                if undrawn:
+                if self.planned and (undrawn := self.undrawn(part, cast)):
                     role, options = undrawn[0], self.planned[undrawn[0]]
+                    weights = self.weights(role, cast)
                     words = None  # of the slot for each option; unknown as long as another role has to be drawn, too
-                    if len(undrawn) == 1:
+                    if undrawn == [role] and role in part.roles:
                         words = words_of(part, role, tuple(options), *(cast[r] for r in part.roles if r in cast))
                     for i, entity in enumerate(options):
-                        if words is None or self._fits(words[i], length):
+                        possible = weights is None or weights[i] > 0
+                        if possible and (words is None or self._fits(words[i], length)):
                             now_drawn = {**drawn, role: entity}
-                            now_picked = (*picks, (i, len(options)))
+                            now_picked = (*picks, (i, information_of(i, len(options), weights)))
                             yield from self._match(line, pronoun, whole, length, text, now_picked, number, now_drawn)
                     return
                 part = part.english(cast, pronoun)
@@ -218,8 +228,8 @@ class MatchingTeller(Teller):
     def _decided(self, picks: Picks) -> tuple[tuple[int, ...], float]:
         """Return the script and the nats of the story so far with these decisions after them."""
         nats = self.chooser.nats
-        for _, n in picks:
-            nats += math.log(n)
+        for _, information in picks:
+            nats += information
         return (*self.chooser.taken, *(number for number, _ in picks)), nats
 
 

@@ -1,25 +1,29 @@
 """The people and animals of the valley, and the traits that influence a hero's decisions."""
 
+from functools import cache
+
 from llmasos.datasets.storyworld.entities import Noun, Word
 
 GIRLS = "Mia Anna Lily Emma Nora Clara Ida Ella Rosa Lena Greta Maya".split()
 BOYS = "Ben Tom Max Leo Finn Paul Oscar Hugo Noah Sam Jonas Felix".split()
+MORE_GIRLS = "Alma Julia Sophie Marie Paula Frieda Luisa Marta Helen Vera Tina Judith".split()  # of larger worlds
+MORE_BOYS = "David Peter Simon Jakob Anton Erik Lukas Karl Theo Robert Martin Victor".split()
 
 GIRL = Noun("girl", "Mädchen", "n", "she")
 BOY = Noun("boy", "Junge", "m", "he", oblique="Jungen")
 
 
-def _child(name: str) -> Noun:
+@cache
+def child(name: str) -> Noun:
     """Make a child; `{hero.child}` is "girl" or "boy", `{friend.friend}` "Freundin" or "Freund"…"""
-    girl = name in GIRLS
+    girl = name in GIRLS or name in MORE_GIRLS
     friend = Noun("friend", "Freundin", "f", "she") if girl else Noun("friend", "Freund", "m", "he")
     rival = Noun("rival", "Rivalin", "f", "she") if girl else Noun("rival", "Rivale", "m", "he", oblique="Rivalen")
     tags = {"child": GIRL if girl else BOY, "friend": friend, "rival": rival}
     return Noun(name, name, "f" if girl else "m", "she" if girl else "he", proper=True, tags=tags)
 
 
-CHILDREN = [_child(name) for name in GIRLS + BOYS]
-OTHERS = {child: [other for other in CHILDREN if other is not child] for child in CHILDREN}
+CHILDREN = [child(name) for name in GIRLS + BOYS]
 
 # A trait influences later decisions: courage, patience, kindness and care range from -1 to 1.
 TRAITS = [

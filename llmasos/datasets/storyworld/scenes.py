@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from llmasos.datasets.storyworld.entities import Word
-from llmasos.datasets.storyworld.people import CHILDREN, OTHERS, TRAITS
+from llmasos.datasets.storyworld.people import TRAITS
 from llmasos.datasets.storyworld.places import DAYS, HOMES, TIMES, WEATHER
 from llmasos.datasets.storyworld.teller import Teller
 
@@ -18,8 +18,11 @@ QUESTIONS = {
 
 def opening(t: Teller) -> None:
     """Introduce the hero: name, character and perhaps home."""
-    t.plan("hero", CHILDREN)
-    t.plan("trait", TRAITS)
+    t.plan("hero", t.world.children)
+    if t.world.bias:
+        t.plan("trait", TRAITS, given="hero", weights=t.world.trait_weights)
+    else:
+        t.plan("trait", TRAITS)
     t.plan("home", HOMES)
     t.say("""
         {Hero~} was <trait:{a trait hero.child}> who lived <home:{home}>.
@@ -51,7 +54,7 @@ def _days(weather: str, time: str) -> list[Word]:
 
 def plan_friend(t: Teller) -> None:
     """Let `{friend}` be any child but the hero."""
-    t.plan("friend", OTHERS[t.resolve("hero")])
+    t.plan("friend", t.world.others[t.resolve("hero")])
     t.put("friend", "home")
 
 

@@ -14,8 +14,8 @@ import math
 from functools import cache
 from hashlib import sha256
 
-from llmasos.datasets.storyworld.people import CHILDREN
 from llmasos.datasets.storyworld.plots import PLOTS
+from llmasos.datasets.storyworld.world import DEFAULT_WORLD, World
 
 SPLITS = ("train", "val")
 HELD_OUT_ONE_IN = 10
@@ -29,18 +29,18 @@ def split_of(hero: str, plot: str, thing: str) -> str:
 
 
 @cache
-def probability(split: str) -> float:
+def probability(split: str, world: World = DEFAULT_WORLD) -> float:
     """Return P(split): the probability that a story belongs to `split`, summed over all combinations."""
     return math.fsum(
-        1 / (len(CHILDREN) * len(PLOTS) * len(plot.things))
-        for hero in CHILDREN
-        for plot in PLOTS
-        for thing in plot.things
+        1 / (world.names * world.plots * len(plot.things[: world.things]))
+        for hero in world.children
+        for plot in PLOTS[: world.plots]
+        for thing in plot.things[: world.things]
         if split_of(hero.en, plot.name, thing.en) == split
     )
 
 
 @cache
-def log_probability(split: str) -> float:
+def log_probability(split: str, world: World = DEFAULT_WORLD) -> float:
     """Return log P(split) in nats."""
-    return math.log(probability(split))
+    return math.log(probability(split, world))

@@ -37,6 +37,7 @@ class Story:
         text: the English story, one paragraph.
         sentences, german_sentences: its units, aligned one to one.
         ending: "happy" or "sad".
+        world: that it is from.
         combination: (hero, plot, thing), which decides the split.
         information: -log p(text) in nats under the whole generator.
         nats: the same given that the story belongs to its split: the floor for a language model.
@@ -53,8 +54,8 @@ class Story:
         self.combination = combination(teller, plot)
         self.split = splits.split_of(*self.combination)
         self.information = teller.chooser.nats
-        self.nats = self.information + splits.log_probability(self.split)
-        self._plot = plot
+        self.nats = self.information + splits.log_probability(self.split, teller.world)
+        self.world, self._plot = teller.world, plot
 
     @property
     def title(self) -> str:
@@ -127,8 +128,8 @@ def tell(teller: Teller, split: str | None = None) -> Story | None:
         split: return None as soon as it is clear that the story belongs to another split.
     """
     scenes.opening(teller)
-    plot = teller.chooser.pick(PLOTS)
-    teller.plan("thing", plot.things)
+    plot = teller.chooser.pick(PLOTS[: teller.world.plots])
+    teller.plan("thing", plot.things[: teller.world.things])
 
     def check_split() -> None:
         if split is not None and splits.split_of(*combination(teller, plot)) != split:

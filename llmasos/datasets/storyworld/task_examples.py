@@ -21,9 +21,9 @@ from collections.abc import Callable, Iterable, Iterator
 from llmasos.datasets.examples import QA, Answer, Conversation, LabeledText, Pair, Splits
 from llmasos.datasets.storyworld import Story, stories
 from llmasos.datasets.storyworld.lines import Line
-from llmasos.datasets.storyworld.people import CHILDREN
 from llmasos.datasets.storyworld.plots import PLOTS
 from llmasos.datasets.storyworld.text_source import StoryworldText
+from llmasos.errors import UserError
 
 LANGUAGES = ("de-en", "en-de")
 UNANSWERABLE = 1 / 5  # fraction of the questions
@@ -55,45 +55,45 @@ _EVENTS = (
 _WORDING = {plot.name: plot.questions for plot in PLOTS}
 
 
-def storyworld_labeled_texts(n_train: int) -> Splits[LabeledText]:
+def storyworld_labeled_texts(source: int | StoryworldText) -> Splits[LabeledText]:
     """Return stories with their endings, "happy" (three in four) or "sad", as labels."""
-    source = StoryworldText(n_train)
+    source = _source(source)
     train, val = (
         [LabeledText(story.text, story.ending) for story in _stories(source, split)] for split in source.counts
     )
     return _splits(source, "endings", f"happy and sad endings of {source.description}", train, val)
 
 
-def storyworld_pairs(n_train: int, languages: str = LANGUAGES[0]) -> Splits[Pair]:
+def storyworld_pairs(source: int | StoryworldText, languages: str = LANGUAGES[0]) -> Splits[Pair]:
     """Return aligned German and English sentences: all of the training stories, and the new ones of held-out stories.
 
     Args:
-        n_train: the number of stories that the training sentences are taken from.
+        source: of the stories, or their number in the default world.
         languages: "de-en" from German to English, "en-de" the other way.
     """
-    source = StoryworldText(n_train)
+    source = _source(source)
     train = _sentence_pairs(_stories(source, "train"), languages)
     known = {pair.source for pair in train}
     all_val = list(dict.fromkeys(_sentence_pairs(_stories(source, "val"), languages)))
     val = [pair for pair in all_val if pair.source not in known]
     description = (
-        f"{len(train):,} {languages} sentence pairs of {n_train:,} generated stories to train on;"
+        f"{len(train):,} {languages} sentence pairs of {source.counts['train']:,} generated stories to train on;"
         f" held out are those {len(val):,} of {len(all_val):,} in {source.counts['val']:,} stories of other"
         " combinations whose source sentence is never trained on"
     )
     return _splits(source, languages, description, train, val)
 
 
-def storyworld_summaries(n_train: int) -> Splits[Pair]:
+def storyworld_summaries(source: int | StoryworldText) -> Splits[Pair]:
     """Return stories with their one-sentence summaries."""
-    source = StoryworldText(n_train)
+    source = _source(source)
     train, val = ([Pair(story.text, story.summary) for story in _stories(source, split)] for split in source.counts)
     return _splits(source, "summaries", f"one-sentence summaries of {source.description}", train, val)
 
 
-def storyworld_questions(n_train: int) -> Splits[QA]:
+def storyworld_questions(source: int | StoryworldText) -> Splits[QA]:
     """Return all questions that the stories answer, and one unanswerable question for every four of them."""
-    source = StoryworldText(n_train)
+    source = _source(source)
     train, val = (
         [
             question
@@ -129,9 +129,9 @@ def story_questions(story: Story, name: str) -> list[QA]:
     ]
 
 
-def storyworld_conversations(n_train: int) -> Splits[Conversation]:
+def storyworld_conversations(source: int | StoryworldText) -> Splits[Conversation]:
     """Return instructions about the stories with their answers: a few for each story."""
-    source = StoryworldText(n_train)
+    source = _source(source)
     train, val = (
         [conversation for story in _stories(source, split) for conversation in story_conversations(story)]
         for split in source.counts
@@ -162,7 +162,7 @@ def _event_questions(story: Story) -> list[str]:
 
 def _child_questions(story: Story) -> list[str]:
     """Return questions about children who do not occur in this story."""
-    absent = [child.en for child in CHILDREN if child.en not in story.text]
+    absent = [child.en for child in story.world.children if child.en not in story.text]
     return [question for name in absent for question in (f"Where did {name} live?", f"What was {name} like?")]
 
 
@@ -175,8 +175,16 @@ def _sentence_pairs(corpus: Iterable[Story], languages: str) -> list[Pair]:
     return pairs
 
 
+def _source(source: int | StoryworldText) -> StoryworldText:
+    """Return the source of stories for examples. Raises UserError if it is dirty."""
+    source = StoryworldText(source) if isinstance(source, int) else source
+    if source.dirt:
+        raise UserError(f"{source.name} has dirt, which is for running text; leave dirt out.")
+    return source
+
+
 def _stories(source: StoryworldText, split: str) -> Iterator[Story]:
-    return stories(split, source.counts[split])
+    return stories(split, source.counts[split], world=source.world)
 
 
 def _splits(source: StoryworldText, task: str, description: str, train: list, val: list) -> Splits:

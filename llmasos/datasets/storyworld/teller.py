@@ -14,6 +14,7 @@ from llmasos.datasets.storyworld.chooser import Chooser
 from llmasos.datasets.storyworld.entities import Entity, Noun, Place
 from llmasos.datasets.storyworld.lines import Cast, Line, Slot, parse_blocks
 from llmasos.datasets.storyworld.places import PLACES
+from llmasos.datasets.storyworld.world import DEFAULT_WORLD, World
 
 
 class Impossible(Exception):
@@ -23,9 +24,9 @@ class Impossible(Exception):
 class Teller:
     """The state of one story while it is told."""
 
-    def __init__(self, chooser: Chooser):
-        """Start a story."""
-        self.chooser = chooser
+    def __init__(self, chooser: Chooser, world: World = DEFAULT_WORLD):
+        """Start a story of a world."""
+        self.chooser, self.world = chooser, world
         self.roles: Cast = {}
         self.planned: dict[str, Sequence[Entity]] = {}  # roles not drawn yet, with their options
         self.lines: list[tuple[Line, bool]] = []  # each with whether it has "he" or "she" for the hero's name
@@ -34,11 +35,27 @@ class Teller:
         self.days_passed = False  # whether the story has left its first day
         self.where: dict[str, str] = {"hero": "home"}  # role → key of its place, or the role of its holder
         self._watchers: dict[str, Callable[[], None]] = {}
+        self._given: dict[str, tuple[str, Callable[[Entity], Sequence[float]]]] = {}
 
     # ---- decisions -------------------------------------------------------------------------------------------------
-    def plan(self, role: str, options: Sequence[Entity]) -> None:
-        """Let `role` be drawn from `options`, all equally likely, when the text first names it."""
+    def plan(
+        self,
+        role: str,
+        options: Sequence[Entity],
+        given: str = "",
+        weights: Callable[[Entity], Sequence[float]] | None = None,
+    ) -> None:
+        """Let `role` be drawn from `options` when the text first names it.
+
+        Args:
+            role: is played by one of the options.
+            options: all equally likely, or as `weights` says.
+            given: the role that this one depends on, which is drawn before it.
+            weights: from who plays that role to the probability of each option.
+        """
         self.planned[role] = options
+        if weights:
+            self._given[role] = given, weights
 
     def watch(self, role: str, action: Callable[[], None]) -> None:
         """Call `action` as soon as `role` has been drawn."""
@@ -47,10 +64,18 @@ class Teller:
     def resolve(self, role: str) -> Entity:
         """Return the entity that plays `role`; draw it now if it is only planned."""
         if role in self.planned:
-            self.roles[role] = self.chooser.pick(self.planned.pop(role))
+            weights = self.weights(role, self.roles)
+            self.roles[role] = self.chooser.pick(self.planned.pop(role), weights)
             if role in self._watchers:
                 self._watchers[role]()
         return self.roles[role]
+
+    def weights(self, role: str, cast: Cast) -> Sequence[float] | None:
+        """Return the weights of a planned role's options; None if they are equally likely."""
+        if role not in self._given:
+            return None
+        given, weights = self._given[role]
+        return weights(cast[given])
 
     def set(self, role: str, entity: Entity) -> None:
         """Give `role` to `entity` without a decision."""
@@ -90,15 +115,20 @@ class Teller:
         pieces = []
         for part in line.flat:
             if part.__class__ is not str:
-                for role in self.undrawn(part):
-                    self.resolve(role)
+                if self.planned:
+                    for role in self.undrawn(part, self.roles):
+                        self.resolve(role)
                 part = part.english(self.roles, pronoun)
             pieces.append(part)
         self.add(line, pronoun, "".join(pieces))
 
-    def undrawn(self, slot: Slot) -> list[str]:
+    def undrawn(self, slot: Slot, cast: Cast) -> list[str]:
         """Return the roles that have to be drawn before the slot has words, in this order."""
-        return [role for role in slot.roles if role in self.planned] if self.planned else []
+        roles = [role for role in slot.roles if role in self.planned and role not in cast]
+        if self._given:
+            before = [self._given[role][0] for role in roles if role in self._given]
+            roles = [role for role in before if role not in cast] + [role for role in roles if role not in before]
+        return roles
 
     def add(self, line: Line, pronoun: bool, sentence: str) -> None:
         """Add a sentence: the English of a line, with or without a pronoun for the hero's name."""

@@ -1,0 +1,198 @@
+"""The world as an environment for experiments: what the generator knows about any text, exactly.
+
+    log_prob(text)              log p(text) in nats, summed over all ways to tell it; -inf if there is none
+    valid_prefix(text)          whether a story can begin so; valid_prefix_length: how much of the text can
+    next_word_probs(prefix)     p(word | prefix) of every word that can follow; next_char_probs the same for characters
+    facts(text)                 who, what and how it ends, read off by the generator; summary_facts for a summary
+
+The chain rule connects them: the product of the next words' probabilities is e^log_prob. A text is one story in
+English, as `Story.text` has it. There is no search in German: `Story.german` follows from the English, with which it is
+aligned sentence by sentence. The answers of conversations (`Story.instructions`) follow from the story, too.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+
+from llmasos.datasets.storyworld.lines import parse_start
+from llmasos.datasets.storyworld.matching import Goal, Way
+from llmasos.datasets.storyworld.plots import PLOTS
+from llmasos.datasets.storyworld.proof import branches, information, readings, valid_prefix_length
+from llmasos.datasets.storyworld.splits import log_probability
+from llmasos.datasets.storyworld.world import DEFAULT_WORLD, World
+from llmasos.errors import UserError
+
+
+def log_prob(text: str, split: str | None = None, world: World = DEFAULT_WORLD) -> float:
+    """Return log p(text) in nats, -inf for a text that is no story.
+
+    >>> from llmasos.datasets.storyworld import generate
+    >>> story = generate(seed=0, index=7)
+    >>> round(log_prob(story.text) + story.information, 9)
+    0.0
+
+    Args:
+        text: a whole story.
+        split: "train" or "val" for the distribution of that split alone: -inf for the stories of the other one.
+        world: that the story is from.
+
+    Raises:
+        UserError: there is no such split.
+    """
+    if split is None:
+        return -information(text, world=world)
+    check_split(split)
+    own = [math.exp(-way.nats) for way in readings(text, world=world) if way.story.split == split]
+    return math.log(math.fsum(own)) - log_probability(split, world) if own else -math.inf
+
+
+def valid_prefix(text: str, world: World = DEFAULT_WORLD) -> bool:
+    """Whether a story of the world begins with this text.
+
+    >>> valid_prefix("Once there was a bra"), valid_prefix("Once there was a king")
+    (True, False)
+    """
+    return valid_prefix_length(text, world) == len(text)
+
+
+def next_word_probs(prefix: str, world: World = DEFAULT_WORLD) -> dict[str, float]:
+    """Return p(word | prefix) of each word that can follow, the most likely first; "" stands for the story's end.
+
+    Words are what is between spaces, with their punctuation.
+
+    >>> probabilities = next_word_probs("Once there was")
+    >>> f"{probabilities['a']:.2f} {probabilities['an']:.2f}"
+    '0.90 0.10'
+
+    Args:
+        prefix: the first words of a story, "" for none. Space at its ends does not matter.
+        world: that the story is from.
+
+    Raises:
+        UserError: no story begins with these words.
+    """
+    prefix = prefix.strip(" ")
+    ways = _beyond(f"{prefix} " if prefix else "", lambda beyond, sentence_ends: sentence_ends or " " in beyond, world)
+    ends = readings(prefix, world=world) if prefix else []
+    words = [(way.beyond.split(" ")[0], way.nats) for way in ways]
+    return _distribution([*words, *(("", end.nats) for end in ends)], prefix)
+
+
+def next_char_probs(prefix: str, world: World = DEFAULT_WORLD) -> dict[str, float]:
+    """Return p(character | prefix) of each character that can follow, the most likely first; "" stands for the end.
+
+    >>> next_char_probs("Once there was a b")
+    {'r': 1.0}
+
+    Raises:
+        UserError: no story begins with this text.
+    """
+    ways = _beyond(prefix, lambda beyond, sentence_ends: beyond != "", world)
+    return _distribution([(way.beyond[:1], way.nats) for way in ways], prefix)
+
+
+def _beyond(target: str, goal: Goal, world: World) -> Iterable[Way]:
+    """Yield the ways to tell a text and what follows it up to the goal, or up to the end of the story."""
+    for teller, whole in branches(target, goal, world=world):
+        yield from teller.ways
+        if whole:
+            yield whole
+
+
+def _distribution(outcomes: list[tuple[str, float]], prefix: str) -> dict[str, float]:
+    """Return the probability of each outcome from those of the ways to it, each (outcome, nats)."""
+    if not outcomes:
+        raise UserError(
+            f"no story begins with {prefix[-60:]!r}; valid_prefix_length says how much of a text is possible."
+        )
+    by_outcome: dict[str, list[float]] = defaultdict(list)
+    for outcome, nats in outcomes:
+        by_outcome[outcome].append(math.exp(-nats))
+    sums = {outcome: math.fsum(summands) for outcome, summands in by_outcome.items()}
+    total = math.fsum(sums.values())
+    return {outcome: sums[outcome] / total for outcome in sorted(sums, key=lambda o: (-sums[o], o))}
+
+
+def check_split(split: str) -> None:
+    """Raise UserError unless there is such a split."""
+    if split not in ("train", "val"):
+        raise UserError(f"Storyworld has no split {split!r}; it has train and val.")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a story tells.
+
+    Attributes:
+        hero, trait, home: who it is about. The home is "" in stories that do not mention it.
+        plot, thing: what happens, and with what.
+        outcome, ending: how it ends: one of the plot's outcomes, and "happy" or "sad".
+        answers: label → answer of each question that the story answers ("friend", "where", …).
+    """
+
+    hero: str
+    trait: str
+    home: str
+    plot: str
+    thing: str
+    outcome: str
+    ending: str
+    answers: dict[str, str]
+
+
+def facts(text: str, world: World = DEFAULT_WORLD) -> Facts | None:
+    """Return what a story tells, read off by the generator; None for a text that is no story of this world.
+
+    >>> from llmasos.datasets.storyworld import generate
+    >>> read = facts(generate(seed=0, index=7).text)
+    >>> (read.hero, read.plot, read.thing, read.ending) == (*generate(seed=0, index=7).combination, read.ending)
+    True
+    """
+    ways = readings(text, world=world)
+    if not ways:
+        return None
+    story = min(ways, key=lambda way: way.nats).story  # the most likely one; no story has been found to have several
+    hero, plot, thing = story.combination
+    home = story.cast["home"].en if "home" in story.cast else ""
+    answers = {question.label: question.answer for question in story.questions}
+    return Facts(hero, story.cast["trait"].en, home, plot, thing, story.outcome, story.ending, answers)
+
+
+def summary_facts(summary: str) -> dict[str, str] | None:
+    """Return who, what and the outcome of a one-sentence summary, by role; None if it has not the form of one.
+
+    The people and things may be any: a summary about a hero who is not in the story can be told from a right one.
+
+    >>> summary_facts("Mia loses a scarf and never finds it again.")
+    {'plot': 'lost', 'outcome': 'never', 'hero': 'Mia', 'thing': 'scarf'}
+    """
+    matches = [
+        (plot, outcome, match)
+        for plot in PLOTS
+        for outcome, (_, template) in plot.outcomes.items()
+        if (match := _pattern(template).fullmatch(summary.strip()))
+    ]
+    for plot, outcome, match in matches:
+        roles = {role: re.sub("^(a|an|the) ", "", words) for role, words in match.groupdict().items()}
+        # "Mia makes … for …, but it is ruined." is about a dish or about a present: the thing decides
+        if len(matches) == 1 or roles.get("thing") in {thing.en for thing in plot.things}:
+            return {"plot": plot.name, "outcome": outcome, **roles}
+    return None
+
+
+@cache
+def _pattern(template: str) -> re.Pattern:
+    """Return the form of a summary, with a group for each role."""
+    pattern, seen = "", set()
+    for part in parse_start(template).flat:
+        if isinstance(part, str):
+            pattern += re.escape(part)
+        else:
+            pattern += f"(?P={part.role})" if part.role in seen else f"(?P<{part.role}>[^.,;]+?)"
+            seen.add(part.role)
+    return re.compile(pattern)
