@@ -26,7 +26,7 @@ from llmasos.models import Model, ModelConfig, flops_per_token
 from llmasos.objectives import CausalLM
 from llmasos.tasks.example_task import columns_of
 from llmasos.tasks.task import Report, Task
-from llmasos.tokenizers import Tokenizer
+from llmasos.tokenizers import TOKENIZERS, Tokenizer
 from llmasos.training.recipe import Recipe
 
 
@@ -75,7 +75,8 @@ class LanguageModeling(PlainTextTask):
         eval_only: bool = False,
     ) -> "LanguageModeling":
         task = super().setup(recipe, data, tokenizer, config, eval_only)
-        if task.by_document and tokenizer is None and recipe.model.init_from is None:  # the tokenizer is a new one
+        is_new = tokenizer is None and recipe.model.init_from is None and task.tokenizer.kind in TOKENIZERS
+        if is_new and task.by_document:
             task.tokenizer.begin_of_text = task.tokenizer.end_of_text  # from now on prompts begin like the rows
         return task
 
