@@ -6,8 +6,11 @@ failing case in general terms.
 """
 
 import ast
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 from torch import Tensor
 
@@ -20,6 +23,8 @@ from lessons.machinery.runner import RunResult
 from lessons.machinery.static_checks import string_constant
 
 RIGHT, WRONG, NOT_DONE = "right", "wrong", "not done"
+one_at_a_time = threading.Lock()  # references and misconceptions set the global random generators
+CASES_COMPARED = 8  # the smallest failing ones, in search of a mistake that explains some of them
 NUMBERS_ARE_RIGHT = ("inputs changed in place", "gradient does not flow", "wrong gradient")
 
 
@@ -65,9 +70,9 @@ def reference_observations(exercise: Exercise) -> list[Observation]:
 
 
 @cache
-def misconception_observations(exercise: Exercise, misconception: Misconception) -> list[list[Observation]]:
-    """What each variant of the misconception does on every case."""
-    return [observe_all(exercise, code) for code in (misconception.code, *misconception.variants)]
+def misconception_observation(exercise: Exercise, code: Callable[..., Any], number: int) -> Observation:
+    """What one variant of a misconception does on one case. Most are told apart by a single case."""
+    return round_trip(observe(code, exercise.cases[number], exercise.gradients))
 
 
 def observe_all(exercise: Exercise, function) -> list[Observation]:
@@ -94,8 +99,9 @@ def grade_run(exercise: Exercise, run: RunResult, source: str, filename: str) ->
         why = f"{filename} cannot be imported. {fault.why}"
         return Verdict(exercise, WRONG, fault.mistake, why, fault.hint, printed=run.printed)
     seen = run.observations.get(exercise.name, [])
-    observations = [judged(case, observation) for case, observation in zip(exercise.cases, seen, strict=False)]
-    return grade_observations(exercise, observations, source, filename)
+    with one_at_a_time:
+        observations = [judged(case, observation) for case, observation in zip(exercise.cases, seen, strict=False)]
+        return grade_observations(exercise, observations, source, filename)
 
 
 def grade_observations(
@@ -161,11 +167,23 @@ def match_misconception(
         return None
     candidates = []
     for misconception in exercise.misconceptions:
-        for expected in misconception_observations(exercise, misconception):
-            same = [same_outcome(exercise, a, b) for a, b in zip(expected, observations, strict=False)]
-            if all(same[i] for i in failing) and any(is_distinctive(expected[i], observations[i]) for i in failing):
-                candidates.append((-sum(same), len(candidates), misconception))
+        for code in (misconception.code, *misconception.variants):
+            if matches(exercise, code, observations, failing):
+                agreeing = sum(same_case(exercise, code, observations, i) for i in range(len(observations)))
+                candidates.append((-agreeing, len(candidates), misconception))
     return min(candidates)[2] if candidates else None
+
+
+def matches(exercise: Exercise, code: Callable[..., Any], observations: list[Observation], failing: list[int]) -> bool:
+    """Whether a wrong implementation does what the student's function does on every failing case."""
+    if not all(same_case(exercise, code, observations, i) for i in failing):
+        return False
+    return any(is_distinctive(misconception_observation(exercise, code, i), observations[i]) for i in failing)
+
+
+def same_case(exercise: Exercise, code: Callable[..., Any], observations: list[Observation], number: int) -> bool:
+    """Whether a wrong implementation does what the student's function does on one case."""
+    return same_outcome(exercise, misconception_observation(exercise, code, number), observations[number])
 
 
 def was_stopped(observation: Observation) -> bool:
@@ -215,19 +233,23 @@ def name_in_part(
 def explains_most(
     exercise: Exercise, observations: list[Observation], failing: list[int]
 ) -> tuple[Misconception | None, list[int]]:
-    """The misconception that matches the student's output on most of the failing cases, and these cases.
-
-    Among several, prefer the one that agrees with the student on most of the other cases too; then the first.
-    """
-    best: tuple[int, int] = (0, 0)
-    result: tuple[Misconception | None, list[int]] = None, []
+    """The first of the misconceptions that match the student's output on most of the failing cases, and these cases."""
+    best: list[int] = []
+    result: tuple[Misconception | None, Callable[..., Any] | None] = None, None
     for misconception in exercise.misconceptions:
-        for expected in misconception_observations(exercise, misconception):
-            same = [same_outcome(exercise, a, b) for a, b in zip(expected, observations, strict=False)]
-            explained = [i for i in failing if same[i] and is_distinctive(expected[i], observations[i])]
-            if (len(explained), sum(same)) > best and explained:
-                best, result = (len(explained), sum(same)), (misconception, explained)
-    return result
+        for code in (misconception.code, *misconception.variants):
+            explained = [i for i in failing[:CASES_COMPARED] if explains(exercise, code, observations, i)]
+            if len(explained) > len(best):
+                best, result = explained, (misconception, code)
+    misconception, code = result
+    return misconception, [i for i in failing if misconception and explains(exercise, code, observations, i)]
+
+
+def explains(exercise: Exercise, code: Callable[..., Any], observations: list[Observation], number: int) -> bool:
+    """Whether a wrong implementation gives the student's wrong output on one case, and not just some exception."""
+    if not same_case(exercise, code, observations, number):
+        return False
+    return is_distinctive(misconception_observation(exercise, code, number), observations[number])
 
 
 def n_numbers(value: object) -> int:

@@ -25,10 +25,20 @@ FILES = sorted(Path(__file__).parent.glob("submissions_*.py"))
 LESSONS = {file.stem[-2:]: Lesson(find_lesson(file.stem[-2:]).folder, SEED) for file in FILES}
 
 
+HEAVY = {"fit_temperature"}  # exercises whose solutions search for something: slow tests
+
+
 def submissions(table: str) -> list:
     """All solutions of one table: lesson, exercise, name, source text."""
     return [
-        pytest.param(file.stem[-2:], exercise, name, source, id=f"{file.stem[-2:]}-{exercise}-{name}")
+        pytest.param(
+            file.stem[-2:],
+            exercise,
+            name,
+            source,
+            id=f"{file.stem[-2:]}-{exercise}-{name}",
+            marks=pytest.mark.slow if exercise in HEAVY else (),
+        )  # fmt: skip
         for file in FILES
         for exercise, sources in runpy.run_path(str(file)).get(table, {}).items()
         for name, source in sources.items()
