@@ -227,7 +227,9 @@ def test_dropout_falls_on_the_embeddings_too():
     assert abs((inputs[0] == 0).double().mean() - 0.3) < 0.03  # 8,192 draws: σ is 0.005
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", [
+    pytest.param(variant, marks=[] if variant in ("original", "llama") else pytest.mark.slow) for variant in VARIANTS
+])  # fmt: skip
 def test_a_model_can_learn_one_batch_by_heart(variant):
     """Four random sequences, each with its own first token: the loss can fall from log 29 = 3.37 to nothing."""
     torch.manual_seed(0)

@@ -32,7 +32,10 @@ def roomy(kind: str):
     return engine
 
 
-@pytest.fixture(scope="module", params=KINDS)
+SOME = [KINDS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[1:])]
+
+
+@pytest.fixture(scope="module", params=SOME)
 def document(request):
     """The document of a running server with a small model of each kind, some of which ask for a key."""
     key = "open-sesame" if request.param in ("gpt", "qa") else None
