@@ -147,6 +147,14 @@ def test_dropping_and_replacing_sequences_in_a_cache_keeps_the_others_right(mode
     )
 
 
+def test_a_copied_prefix_is_continued_like_the_original(model):
+    ids, cache = random_ids(2, 6, seed=1), model.make_cache(2)
+    model.decode(ids[:, :5], torch.arange(5)[None], cache)
+    cache.copy_row(0, 1, length=5)
+    continued = model.decode(ids[[0, 0], 5:], torch.tensor([[5]]), cache)[:, 0]
+    torch.testing.assert_close(continued, model.hidden_states(ids[[0, 0]])[:, -1], **CLOSE)
+
+
 def test_a_new_cache_has_the_models_dtype_and_the_stated_length():
     model = random_gpt(n_kv_heads=2).to(torch.bfloat16)
     cache = model.make_cache(5, length=7)
@@ -267,3 +275,17 @@ def test_value_embeddings_add_to_the_values_of_their_own_token_alone():
         model.value_embeddings[1].weight[4] = 1.0
         same, changed = model(ids)[0].eq(plain(ids)[0]).all(dim=-1).tolist()[:1], model(ids)[0, 1:]
     assert same == [True] and not changed.isclose(plain(ids)[0, 1:]).all(dim=-1).any(), "from its position on"
+
+
+def test_n_gram_embeddings_see_a_token_and_those_before_it_and_nothing_else():
+    model = random_gpt(max_ngram=3, ngram_buckets=997)
+    ids = torch.tensor([[1, 2, 3, 4, 5], [9, 9, 3, 4, 5], [1, 2, 9, 4, 5], [1, 2, 3, 9, 5]])
+    positions = torch.arange(5)[None]
+    vectors = model.ngram_embedding(ids, model.earlier_ids(ids, positions, None))  # (4, 5, C)
+    assert torch.equal(vectors[0, 4], vectors[1, 4]), "the same trigram"
+    for other in (2, 3):
+        assert not vectors[0, 4].isclose(vectors[other, 4]).any()
+    padded = torch.tensor([[7, 7, 3, 4, 5]])  # two tokens of padding on the left have position 0, too
+    after_padding = model.ngram_embedding(padded, model.earlier_ids(padded, torch.tensor([[0, 0, 0, 1, 2]]), None))
+    alone = model.ngram_embedding(ids[:1, 2:], model.earlier_ids(ids[:1, 2:], positions[:, :3], None))
+    assert torch.equal(after_padding[:, 2:], alone)

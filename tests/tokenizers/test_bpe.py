@@ -145,6 +145,14 @@ def test_transformers_opens_the_saved_folder_with_the_same_ids(tmp_path):
         assert len(opened) == tokenizer.vocab_size and opened.eos_token_id == tokenizer.end_of_text
 
 
+def test_transformers_begins_a_text_like_a_tokenizer_that_does(tmp_path):
+    tokenizer = BPETokenizer.train(PIECES, 300)
+    tokenizer.begin_of_text = tokenizer.end_of_text
+    tokenizer.save(tmp_path)
+    for opened in (GPT2TokenizerFast.from_pretrained(tmp_path), AutoTokenizer.from_pretrained(tmp_path)):
+        assert opened.encode("the cat") == tokenizer.encode_prompt("the cat") != tokenizer.encode("the cat")
+
+
 def test_every_byte_has_its_own_visible_character():
     alphabet = bytes_to_unicode()
     assert sorted(alphabet) == list(range(256)) and len(set(alphabet.values())) == 256
