@@ -38,14 +38,14 @@ def with_versions(monkeypatch, **versions: str | None) -> None:
 
 
 def test_a_machine_that_can_train_is_ready(capsys):
-    assert doctor.main(["--quick"]) == 0
+    assert doctor.main([]) == 0
     lines = capsys.readouterr().out.strip().splitlines()
     assert lines[-1].startswith("Ready to train") and "train" in lines[-1].partition("Next:")[2]
     assert not any(line.split()[:1] == [PROBLEM] for line in lines)
 
 
 def test_the_json_holds_every_section(capsys):
-    assert doctor.main(["--quick", "--json"]) == 0
+    assert doctor.main(["--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["ready"] is True
     names = {check["name"] for section in report["checks"].values() for check in section}
@@ -57,10 +57,10 @@ def test_the_json_holds_every_section(capsys):
     )
 
 
-def test_the_peaks_are_measured_and_the_compiler_is_tried_unless_quick(monkeypatch, capsys):
-    monkeypatch.setattr(hardware, "matmul_peak", lambda device, precision: 5e9)
+def test_the_peaks_are_measured_and_the_compiler_is_tried_if_asked(monkeypatch, capsys):
+    monkeypatch.setattr(hardware, "matmul_peak", lambda device, precision, seconds: 5e9)
     monkeypatch.setattr(software, "compile_failure", lambda device: None)
-    assert doctor.main(["--json"]) == 0
+    assert doctor.main(["--full", "--json"]) == 0
     checks = json.loads(capsys.readouterr().out)["checks"]["computing"]
     by_name = {check["name"]: check for check in checks}
     assert by_name["fp32 on cpu"]["status"] == OK and by_name["fp32 on cpu"]["value"].startswith("5 GFLOP/s")
@@ -69,7 +69,7 @@ def test_the_peaks_are_measured_and_the_compiler_is_tried_unless_quick(monkeypat
 
 def test_a_problem_makes_the_exit_status_1_and_is_named_in_the_verdict(monkeypatch, capsys):
     with_versions(monkeypatch, torch="2.8.1")
-    assert doctor.main(["--quick"]) == 1
+    assert doctor.main([]) == 1
     out = capsys.readouterr().out
     assert "2.8.1; at least 2.9 is required" in out and 'pip install "torch>=2.9"' in out
     assert out.strip().splitlines()[-1].startswith("Not ready: fix torch")
@@ -84,7 +84,7 @@ def test_without_torch_the_checks_that_need_it_are_skipped(monkeypatch, capsys):
 
 def test_warnings_alone_do_not_prevent_training(monkeypatch, capsys):
     monkeypatch.setattr(software, "find_compiler", lambda: None)
-    assert doctor.main(["--quick"]) == 0
+    assert doctor.main([]) == 0
     out = capsys.readouterr().out
     assert "no C++ compiler" in out and "warnings above do not prevent it" in out
 
@@ -227,11 +227,11 @@ def test_a_gpu_that_this_torch_cannot_use_is_a_warning(monkeypatch):
 
 
 def test_a_number_format_that_does_not_work_is_a_warning_except_fp32(monkeypatch):
-    def matmul_peak(device, precision):
+    def matmul_peak(device, precision, seconds):
         raise RuntimeError('"addmm" not implemented\nC++ stack')
 
     monkeypatch.setattr(hardware, "matmul_peak", matmul_peak)
-    checks = {check.name: check for check in hardware.computing(CPU, measure=True)}
+    checks = {check.name: check for check in hardware.computing(CPU)}
     assert checks["bf16 on cpu"].value == 'fails on cpu: "addmm" not implemented'
     assert checks["bf16 on cpu"].status == WARNING
     assert checks["fp32 on cpu"].status == PROBLEM and checks["fp32 on cpu"].advice
@@ -240,7 +240,7 @@ def test_a_number_format_that_does_not_work_is_a_warning_except_fp32(monkeypatch
 
 def test_a_kernel_that_computes_something_else_is_a_problem(monkeypatch):
     def attention_check() -> Check:
-        return find(hardware.computing(CPU, measure=False), "fused attention")
+        return find(hardware.computing(CPU), "fused attention")
 
     assert attention_check().status == OK
     monkeypatch.setattr(hardware, "fused_attention", lambda q, k, v, causal: hardware.naive_attention(q, k, v))
@@ -252,7 +252,7 @@ def test_a_kernel_that_fails_is_a_problem(monkeypatch):
         raise RuntimeError("no kernel")
 
     monkeypatch.setattr(hardware, "fused_attention", fused_attention)
-    check = find(hardware.computing(CPU, measure=False), "fused attention")
+    check = find(hardware.computing(CPU), "fused attention")
     assert check.status == PROBLEM and "no kernel" in check.value
 
 
@@ -264,7 +264,7 @@ def test_a_training_step_that_fails_is_a_problem(monkeypatch, failure, capsys):
         return float("nan")
 
     monkeypatch.setattr(hardware, "make_step", lambda config, batch_size, device: step)
-    assert doctor.main(["--quick", "--json"]) == 1
+    assert doctor.main(["--json"]) == 1
     check = find(
         (Check(**check) for check in json.loads(capsys.readouterr().out)["checks"]["computing"]), "training step"
     )

@@ -24,11 +24,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Check what this machine can do and what is missing, and say how to fix problems.",
     )
     parser.add_argument("--json", action="store_true", help="print the checks as JSON")
-    parser.add_argument("--quick", action="store_true", help="skip the slow checks: matmul speed and torch.compile")
+    parser.add_argument(
+        "--full", action="store_true", help="also try torch.compile on a small model, which takes up to a minute"
+    )
     args = parser.parse_args(arguments)
 
     sections: dict[str, list[Check]] = {}
-    for section, check in run_checks(args.quick):
+    for section, check in run_checks(args.full):
         if not args.json:
             if section not in sections:
                 print(f"\n{section}" if sections else section)
@@ -44,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if ready else 1
 
 
-def run_checks(quick: bool) -> Iterator[tuple[str, Check]]:
+def run_checks(full: bool) -> Iterator[tuple[str, Check]]:
     """Run the checks one by one and yield each with the name of its section."""
     usable = True
     for check in software.required():
@@ -58,10 +60,10 @@ def run_checks(quick: bool) -> Iterator[tuple[str, Check]]:
         for check in hardware.machine():
             yield "machine", check
         for each in sorted({device, pick_device("cpu")}, key=str):
-            for check in hardware.computing(each, measure=not quick):
+            for check in hardware.computing(each):
                 yield "computing", check
         yield "computing", hardware.attempt("training step", device, lambda: hardware.training_step(device))
-        for check in software.compiler(device.type, try_it=not quick):
+        for check in software.compiler(device.type, try_it=full):
             yield "computing", check
         for check in files.files():
             yield "files", check

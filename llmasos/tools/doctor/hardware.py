@@ -74,9 +74,9 @@ def gpus() -> Iterator[Check]:
             yield Check("gpu", WARNING, "there is an NVIDIA driver, but torch cannot use it", advice)
 
 
-def computing(device: torch.device, measure: bool) -> Iterator[Check]:
+def computing(device: torch.device) -> Iterator[Check]:
     """The number formats a device multiplies in, and their speed; whether its fused attention is correct."""
-    for precision in PRECISIONS if measure else ():
+    for precision in PRECISIONS:
         severity = PROBLEM if precision == "fp32" else WARNING
         yield attempt(f"{precision} on {device.type}", device, partial(peak_of, device, precision), severity)
     yield attempt("fused attention", device, partial(compare_attention, device))
@@ -94,7 +94,7 @@ def attempt(name: str, device: torch.device, check: Callable[[], str], severity:
 def peak_of(device: torch.device, precision: str) -> str:
     """How fast a device multiplies matrices in a number format."""
     pick_precision(precision, device)  # raises for a combination that makes no sense
-    return f"{matmul_peak(device, precision) / 1e9:,.0f} GFLOP/s peak (multiplying two square matrices)"
+    return f"{matmul_peak(device, precision, seconds=0.1) / 1e9:,.0f} GFLOP/s peak (multiplying two square matrices)"
 
 
 def compare_attention(device: torch.device) -> str:

@@ -91,7 +91,8 @@ def compiler(device: str, try_it: bool) -> Iterator[Check]:
         value = f"no C++ compiler: {command('train', '--compile')} would train without compiling"
         yield Check("compiler", WARNING, value, COMPILER_ADVICE)
         return
-    yield Check("compiler", OK, path)
+    untried = "" if try_it else "; python -m llmasos doctor --full tries torch.compile with it"
+    yield Check("compiler", OK, path + untried)
     if try_it:
         print(f"  … trying torch.compile on {device} (at most {COMPILE_SECONDS} s)", file=sys.stderr, flush=True)
         failure = compile_failure(device)
