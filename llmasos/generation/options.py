@@ -163,7 +163,8 @@ def options_for(model: "Model", kind: type[Options], **values: Any) -> Options:
     Args:
         model: its `generation_config` holds the recommendations.
         kind: `SamplingOptions` or `BeamOptions`.
-        values: fields of `kind`; None switches off what is recommended.
+        values: fields of `kind`; None means the default instead of what is recommended. Of `seed` the default is 0, so
+            the same call gives the same text; pass random numbers as seeds for different ones.
 
     Raises:
         UserError: there is no such option, or a value is out of range.
