@@ -118,8 +118,8 @@ def test_the_most_frequent_of_several_answers_is_said(talk, served, where, monke
     flags = ("--vote", 3, "--max-new-tokens", 10)
     _, [said], notes = talk(name, STORY, flags=flags)
     assert re.search(r"\([123] of 3 answers agree\)", notes) and said
-    monkeypatch.setattr(chat.LocalModel, "sample", lambda *a: ["Rome", " Paris\n", "paris", ""])
-    monkeypatch.setattr(chat.ServerModel, "sample", lambda *a: ["Rome", " Paris\n", "paris", ""])
+    monkeypatch.setattr(chat_backends.LocalModel, "sample", lambda *a: ["Rome", " Paris\n", "paris", ""])
+    monkeypatch.setattr(chat_backends.ServerModel, "sample", lambda *a: ["Rome", " Paris\n", "paris", ""])
     _, said, notes = talk(name, "Where?", flags=flags)
     assert said == ["Paris"] and "(2 of 3 answers agree)" in notes
 
@@ -200,7 +200,7 @@ def test_what_the_model_cannot_see_any_more_of_its_own_answer_is_said(talk, serv
 
 
 def test_a_remote_speaker_learns_how_long_its_tokens_are(model, served):
-    speaker, local = chat.ServerModel(chat.Client(served)), chat.LocalModel("storyworld-chat", "cpu", None)
+    speaker, local = chat_backends.ServerModel(served, None), chat_backends.LocalModel("storyworld-chat", "cpu", None)
     for text in (STORY, "x" * 70, "It is windy. " * 10):
         messages = [Message("user", text)]
         list(speaker.stream(messages, SamplingOptions(2)))

@@ -122,7 +122,7 @@ def test_ctrl_c_while_generating_returns_to_the_prompt(command, monkeypatch):
         raise KeyboardInterrupt
         yield
 
-    monkeypatch.setattr(sample, "stream", interrupted)
+    monkeypatch.setattr("llmasos.generation.stream", interrupted)
     status, out, err = command("--interactive")
     assert status == 0 and out == "abc\n" and "stopped" in err
 

@@ -143,7 +143,7 @@ def test_the_command_and_the_service_pass_the_origins_on(monkeypatch):
     def create(model, **settings):
         raise Created(settings["allow_origins"])
 
-    monkeypatch.setattr("llmasos.cli.serve.create_app", create)
+    monkeypatch.setattr("llmasos.serving.create_app", create)
     for flags, expected in (([], []), (["--allow-origin", OWN, "--allow-origin", OTHER], [OWN, OTHER])):
         with pytest.raises(Created) as caught:
             serve(["a-model", "--port", "0", *flags])

@@ -93,7 +93,7 @@ def test_only_runs_the_named_benchmark_and_prints_a_table(capsys):
 
 
 def test_a_json_file_that_cannot_be_written_is_an_error_before_anything_is_measured(tmp_path, monkeypatch):
-    monkeypatch.setattr(bench, "run_benches", lambda names, settings: pytest.fail("measured"))
+    monkeypatch.setattr("llmasos.tools.bench.report.run_benches", lambda *args: pytest.fail("measured"))
     with pytest.raises(UserError, match="there is no folder"):
         bench.main(["--json", str(tmp_path / "nowhere" / "report.json")])
 

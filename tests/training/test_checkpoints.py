@@ -90,8 +90,6 @@ def test_the_weights_of_another_config_are_refused_by_name(run):
 
 
 def test_a_full_disk_leaves_the_earlier_checkpoints_and_says_so(run, monkeypatch):
-    from llmasos.training import checkpoints
-
     def full(path, tensors, metadata=None):
         raise OSError(28, "No space left on device", str(path))
 
@@ -99,7 +97,7 @@ def test_a_full_disk_leaves_the_earlier_checkpoints_and_says_so(run, monkeypatch
     trainer.resume()
     before = {path: sorted(p.name for p in path.iterdir()) for path in all_checkpoints(run)}
     trainer.state.step = 99
-    monkeypatch.setattr(checkpoints, "save_tensors", full)
+    monkeypatch.setattr("llmasos.storage.save_tensors", full)
     with pytest.raises(UserError, match="disk is full"):
         trainer.save()
     assert {path: sorted(p.name for p in path.iterdir()) for path in all_checkpoints(run)} == before
