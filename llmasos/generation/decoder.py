@@ -7,6 +7,7 @@ and values at earlier positions never change, so the decoder keeps them (`nn/cac
     sample   one token for each sequence                   (the caller decides which sequences are finished)
     keep     the unfinished sequences, drop the others
     step     run the sampled tokens through the model, one per sequence      → logits of the next token; back to sample
+             (`fast_step.py`)
 
 Sequences are independent: prompts may have different lengths (slot p of the cache holds position p, so every sequence
 is at its own position), each sequence has its own options and random numbers, and each gets the same text as it would
@@ -33,6 +34,7 @@ from torch import Tensor
 
 from llmasos.datasets.batching import pad
 from llmasos.errors import UserError
+from llmasos.generation.fast_step import fast_step
 from llmasos.generation.sampling import constrain
 from llmasos.generation.sequence import SequenceState, next_tokens
 from llmasos.models import GenerationConfig, Model
@@ -61,11 +63,12 @@ class BatchDecoder:
         self.sequences: list[SequenceState] = []
         self.cache: KVCache
         self.logits: Tensor
+        self._step = fast_step(model)
 
     def logprobs(self) -> Tensor:
         """The natural logarithm of the model's probability (B, V) of every token as the next one."""
         logprobs = self.logits.log_softmax(dim=-1)
-        if logprobs[:, 0].isnan().any():  # a single NaN among the logits makes the whole row NaN
+        if any(x != x for x in logprobs[:, 0].tolist()):  # a single NaN among the logits makes the whole row NaN
             raise UserError(
                 "the model's output is not a number (NaN), so no token can be sampled: its weights are damaged or its "
                 "training diverged; use an earlier checkpoint."
@@ -87,10 +90,10 @@ class BatchDecoder:
     def _decode_last_tokens(self) -> None:
         """Run the newest token of each sequence through the model; `logits` then predict the next one."""
         places = [sequence.n_computed for sequence in self.sequences]
-        ids = torch.tensor([[sequence.ids[-1]] for sequence in self.sequences], device=self.device)  # (B, 1)
-        positions = torch.tensor(places, device=self.device)[:, None]  # (B, 1)
-        hidden_states = self.model.decode(ids, positions, self.cache, (min(places), max(places) + 1))  # (B, 1, C)
-        self.logits = self._to_logits(hidden_states[:, 0], self.sequences)
+        last_tokens = [sequence.ids[-1] for sequence in self.sequences]
+        ids, positions = torch.tensor([last_tokens, places], device=self.device)  # (B,)
+        hidden_states = self._step(ids, positions, self.cache, (min(places), max(places) + 1))  # (B, C)
+        self.logits = self._to_logits(hidden_states, self.sequences)
         for sequence in self.sequences:
             sequence.n_computed += 1
 

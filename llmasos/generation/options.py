@@ -6,6 +6,7 @@ and the sliders of its page are made from them.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import Field, dataclass, fields
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from llmasos.arguments import convert
@@ -104,7 +105,7 @@ class SamplingOptions(Settings):
         if not isinstance(self.seed, int) or isinstance(self.seed, bool):
             raise UserError(f"seed is {self.seed!r}; it must be a whole number.")
 
-    @property
+    @cached_property
     def sampling_key(self) -> tuple:
         """The fields that decide how logits are processed: where they are equal, sequences can be sampled together."""
         return tuple(getattr(self, field.name) for field in sampler_fields())

@@ -130,7 +130,8 @@ def process_logits(
         logits = count_penalties(logits, counts, options.presence_penalty, options.frequency_penalty)
     if options.greedy:
         return logits
-    logits = temperature(logits, options.temperature)
+    if options.temperature != 1.0:
+        logits = temperature(logits, options.temperature)
     if options.top_k is not None:
         logits = top_k(logits, options.top_k)
     if options.top_p is not None:
@@ -165,9 +166,13 @@ def sample(logits: Tensor, uniforms: Tensor) -> Tensor:
     Returns:
         Token ids (B,), never one with probability zero.
     """
-    probabilities = logits.softmax(dim=-1)
-    sums = probabilities.cumsum(dim=-1) * (probabilities > 0)  # 0 where p = 0, even if a GPU's sums are inexact
-    target = uniforms.to(logits)[:, None] * sums.amax(dim=-1, keepdim=True)  # the total: 1 but for rounding
+    probabilities, uniforms = logits.softmax(dim=-1), uniforms.to(logits)
+    sums = probabilities.cumsum(dim=-1)
+    if logits.is_cpu:  # adds one after the other, so that the sums never fall and only rise where p > 0
+        target = uniforms[:, None] * sums[:, -1:]  # times the total, which is 1 but for rounding
+        return torch.searchsorted(sums, target, right=True)[:, 0]
+    sums = sums * (probabilities > 0)  # 0 where p = 0, even if a GPU's sums are inexact
+    target = uniforms[:, None] * sums.amax(dim=-1, keepdim=True)
     return (sums > target).int().argmax(dim=-1)  # argmax of zeros and ones is the index of the first one
 
 

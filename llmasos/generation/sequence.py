@@ -54,6 +54,8 @@ def next_tokens(logits: Tensor, sequences: Sequence[SequenceState]) -> Tensor:
 
     Sequences whose options process logits in the same way are sampled together, each with its own random number.
     """
+    if all(sequence.options is sequences[0].options for sequence in sequences):  # as in one call of `generate`
+        return _sample_group(logits, sequences)
     groups: dict[tuple, list[int]] = {}
     for i, sequence in enumerate(sequences):
         assert isinstance(sequence.options, SamplingOptions)  # beam search does not sample
@@ -70,7 +72,8 @@ def _sample_group(logits: Tensor, sequences: Sequence[SequenceState]) -> Tensor:
     """`next_tokens` for sequences whose options process logits in the same way."""
     options = sequences[0].options
     assert isinstance(options, SamplingOptions)
-    logits = process_logits(logits, options, [s.penalized_ids for s in sequences], [s.ids for s in sequences])
+    penalized = [s.penalized_ids for s in sequences] if options.repetition_penalty != 1.0 else ()
+    logits = process_logits(logits, options, penalized, [s.ids for s in sequences])
     if options.greedy:
         return greedy(logits)
     uniforms = [uniform(s.options.seed, s.sample, len(s.ids)) for s in sequences]

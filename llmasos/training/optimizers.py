@@ -36,6 +36,7 @@ HIDDEN = re.compile(r"blocks\.|\bpooler\.|\bdense\.")
 def make_optimizers(model: Model, settings: TrainingSettings) -> list[torch.optim.Optimizer]:
     """The optimizers that together hold every trainable parameter exactly once."""
     device = next(model.parameters()).device
+    lay_out_in_rows(model)
     factors = learning_rate_factors(model, settings.layerwise_lr_decay)
 
     def groups(parameters: list[Parameter], **options) -> list[dict]:
@@ -64,6 +65,17 @@ def make_optimizers(model: Model, settings: TrainingSettings) -> list[torch.opti
             )
         )
     return optimizers
+
+
+def lay_out_in_rows(model: Model) -> None:
+    """Give every parameter memory of its own, row after row.
+
+    torch's fused AdamW on a CPU takes numbers in the order of memory. It changes the wrong ones, without a word, if a
+    parameter is part of a larger tensor with other numbers in between, as GPT-2's published queries, keys and values.
+    """
+    for parameter in model.parameters():
+        if not parameter.is_contiguous():
+            parameter.data = parameter.data.contiguous()
 
 
 def split_parameters(model: Model, optimizer: str) -> tuple[list[Parameter], list[Parameter], list[Parameter]]:

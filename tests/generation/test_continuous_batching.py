@@ -91,9 +91,9 @@ def test_a_shorter_context_works_as_in_a_model_with_that_context():
 
 def test_a_long_prompt_is_prefilled_in_chunks_while_others_decode():
     model = lively_model()
-    batch, shapes = ContinuousBatch(model, 4), []
-    decode = model.decode
+    decode, shapes = model.decode, []
     model.decode = lambda ids, *args: (shapes.append(tuple(ids.shape)), decode(ids, *args))[1]
+    batch = ContinuousBatch(model, 4)
     short, long = SequenceState((1, 2), SamplingOptions()), SequenceState(tuple(range(16)), SamplingOptions())
     batch.add(short)
     batch.step(5)

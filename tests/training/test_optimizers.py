@@ -114,3 +114,23 @@ def test_what_is_frozen_is_owned_by_nobody_and_stays(kind):
 def test_more_layers_than_there_are_cannot_be_frozen():
     with pytest.raises(UserError, match="freeze_layers is 9, and the model has 2 layers"):
         freeze(tiny_model(), 9)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_parts_of_a_larger_tensor_are_trained_like_tensors_of_their_own(optimizer):
+    """GPT-2's published queries, keys and values are one matrix (in, out)."""
+    model, twin = tiny_model(), tiny_model()
+    attention = model.blocks[0].attention
+    projections = [attention.q_proj, attention.k_proj, attention.v_proj]
+    published = torch.cat([layer.weight.detach() for layer in projections]).T.contiguous()
+    for layer, part in zip(projections, published.T.split([len(layer.weight) for layer in projections]), strict=True):
+        layer.weight = torch.nn.Parameter(part)
+    for m in (model, twin):
+        optimizers = make_optimizers(m, tiny_settings(optimizer=optimizer, learning_rate=1e-2))
+        for _ in range(2):
+            for p in m.parameters():
+                p.grad = torch.arange(p.numel(), dtype=p.dtype).sin().view(p.shape)
+            for o in optimizers:
+                o.step()
+    for (name, p), q in zip(model.named_parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(p, q, msg=name)

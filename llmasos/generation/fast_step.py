@@ -1,0 +1,263 @@
+"""One token of each sequence through a model, without its modules: what generation spends nearly all its time on.
+
+Before a module computes anything, torch looks for hooks, and each weight is found by its name. For one token of a small
+model this takes longer than the arithmetic. So `fast_step` looks everything up once and returns a function of nested
+closures that does what `GPT.decode` and `Transformer.decode` do (its definition), for one new token per sequence:
+
+- every layer is one call of torch, on (B, C) instead of (B, 1, C);
+- queries, keys and values are one matrix product: the three matrices lie one below the other in memory;
+- the query heads that share keys and values are queries of one head, so keys and values are not repeated for each;
+- what is the same in all layers is computed once: rotary waves, the mask, the places in the cache.
+
+Layers that are not known here (quantized or adapted ones) are called as they are, and a model with anything else that
+is not known here is left to its `decode`.
+
+Dimensions: B sequences, C d_model, H heads, Hkv key/value heads, D head size, P slots of the cache, S of them in use.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from llmasos.models import GPT, Model, ModelConfig, Transformer
+from llmasos.models.base import cached_mask
+from llmasos.nn import (
+    DecoderBlock,
+    Embedding,
+    FeedForward,
+    KVCache,
+    LayerNorm,
+    LearnedPositions,
+    Linear,
+    MultiHeadAttention,
+    Residual,
+    RMSNorm,
+    RotaryEmbedding,
+    SwiGLU,
+)
+from llmasos.nn.cpu import linear, sdpa
+
+Layer = Callable[[Tensor], Tensor]  # (B, in) → (B, out)
+StepFunction = Callable[[Tensor, Tensor, KVCache, tuple[int, int]], Tensor]  # see `fast_step`
+
+# The fields of a config that this file takes into account. Any other must have its default: a new one is safe.
+KNOWN_FIELDS = frozenset(
+    "family vocab_size context_length n_layers n_decoder_layers n_heads n_kv_heads head_size d_model d_ff positions "
+    "rope_theta rope_scaling qk_norm value_embeddings norm norm_position norm_eps activation n_segments bias qkv_bias "
+    "output_bias zero_init_residual tie_embeddings dropout head labels".split()
+)
+
+
+class Place(NamedTuple):
+    """Where the new tokens are, the same for all layers.
+
+    Attributes:
+        end: the number of slots to read, S.
+        slots: (B, 1, 1, 1), the slot of each token; None = the last of the S slots for all of them.
+        mask: (B, 1, 1, S), which slots each token sees; None = all of them.
+        rotary: cos and sin (B, 1, 1, D) that rotate queries and keys; None = they are not rotated.
+    """
+
+    end: int
+    slots: Tensor | None
+    mask: Tensor | None
+    rotary: tuple[Tensor, Tensor] | None
+
+
+def fast_step(model: Model) -> StepFunction:
+    """Return a function that computes one new token of each sequence.
+
+    It is valid as long as the model's modules and parameters are not exchanged for others. Their values may change.
+
+    Returns:
+        The function (ids (B,), positions (B,), cache, bounds) → hidden states (B, C); see `GPT.decode`.
+    """
+    if not is_known(model):
+        return lambda ids, positions, cache, bounds: model.decode(  # type: ignore[operator]
+            ids[:, None], positions[:, None], cache, bounds
+        )[:, 0]
+    is_gpt, config = type(model) is GPT, model.config
+    m: Any = model
+    embed, final_norm = bind(m.token_embedding), bind(m.final_norm)
+    scale = None if is_gpt else config.d_model**0.5
+    add_positions = None if m.position_embedding is None else bind(m.position_embedding)
+    waves = rotary_waves(m.rotary) if is_gpt and m.rotary is not None else None
+    blocks = [bind_block(block) for block in (m.blocks if is_gpt else m.decoder_blocks)]
+    token_values = [bind(table) for table in m.value_embeddings] if config.value_embeddings else None
+
+    def step(ids: Tensor, positions: Tensor, cache: KVCache, bounds: tuple[int, int]) -> Tensor:
+        end, mask = cached_mask(positions[:, None], cache, config, bounds)
+        slots = None if mask is None else positions[:, None, None, None]
+        rotary = None if waves is None else (waves[0][positions][:, None, None], waves[1][positions][:, None, None])
+        place = Place(end, slots, mask, rotary)
+        x = embed(ids) if scale is None else embed(ids) * scale  # (B, C)
+        if add_positions is not None:
+            x = x + add_positions(positions)
+        for i, block in enumerate(blocks):
+            memory_kv = cache.memory_kv[i] if cache.memory_kv else None
+            x = block(x, place, cache.layers[i], token_values and token_values[i](ids), memory_kv, cache.memory_mask)
+        return final_norm(x)
+
+    return step
+
+
+def is_known(model: Model) -> bool:
+    """Whether this file knows all that the model computes, and nobody observes what is in between."""
+    if type(model) not in (GPT, Transformer) or "decode" in vars(model):  # it has been replaced
+        return False
+    if any(getattr(model.config, f.name) != f.default for f in fields(ModelConfig) if f.name not in KNOWN_FIELDS):
+        return False
+    for module in model.modules():
+        if module._forward_hooks or module._forward_pre_hooks or getattr(module, "recorded_weights", None) is not None:
+            return False
+        if isinstance(module, DecoderBlock) and not has_known_parts(module):
+            return False
+    return True
+
+
+def has_known_parts(block: DecoderBlock) -> bool:
+    """Whether a block has the library's own attention and residual connections, not those of a lesson or an adapter."""
+    parts: dict[str, nn.Module] = dict(block.named_children())
+    attention = [part for name, part in parts.items() if name.endswith("attention")]
+    residuals = [part for name, part in parts.items() if name.endswith("residual")]
+    if type(block) is not DecoderBlock or len(attention) + len(residuals) + 1 != len(parts):  # and the feed-forward
+        return False
+    return {*map(type, attention)} == {MultiHeadAttention} and {*map(type, residuals)} == {Residual}
+
+
+# Layers
+
+
+def bind(layer: nn.Module) -> Layer:
+    """A function that computes what a layer does; the layer itself if its type is not known."""
+    weight: Any = getattr(layer, "weight", None)
+    bias: Any = getattr(layer, "bias", None)
+    if type(layer) is Linear:
+        return lambda x: linear(x, weight, bias)
+    if type(layer) in (Embedding, LearnedPositions):
+        return lambda ids: F.embedding(ids, weight)
+    if type(layer) is LayerNorm:
+        return lambda x: torch.layer_norm(x, weight.shape, weight, bias, layer.eps)
+    if type(layer) is RMSNorm:
+        return lambda x: torch.rms_norm(x, weight.shape, weight, layer.eps)
+    if type(layer) is FeedForward:
+        up, activation, down = bind(layer.up_proj), layer.activation, bind(layer.down_proj)
+        return lambda x: down(activation(up(x)))
+    if type(layer) is SwiGLU:
+        up, gate, down = bind(layer.up_proj), bind(layer.gate_proj), bind(layer.down_proj)
+        return lambda x: down(F.silu(gate(x)) * up(x))
+    if type(layer) is nn.Identity:
+        return lambda x: x
+    return layer
+
+
+def bind_block(block: DecoderBlock) -> Callable[..., Tensor]:
+    """A function that computes what a decoder block does."""
+    attention = bind_residual(block.attention_residual, bind_attention(block.attention))
+    cross_attention = None
+    if hasattr(block, "cross_attention"):
+        cross_attention = bind_residual(block.cross_attention_residual, bind_cross_attention(block.cross_attention))
+    feed_forward = bind_residual(block.feed_forward_residual, bind(block.feed_forward))
+
+    def run(x, place, layer, token_values, memory_kv, memory_mask) -> Tensor:
+        x = attention(x, place, layer, token_values)
+        if cross_attention is not None:
+            x = cross_attention(x, memory_kv, memory_mask)
+        return feed_forward(x)
+
+    return run
+
+
+def bind_residual(residual: Residual, f: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A function that computes what a residual connection around `f` does."""
+    norm = bind(residual.norm)
+    if residual.pre_norm:
+        return lambda x, *args: x + f(norm(x), *args)
+    return lambda x, *args: norm(x + f(x, *args))
+
+
+def bind_attention(attention: MultiHeadAttention) -> Callable[..., Tensor]:
+    """A function that computes what self-attention does with a cache."""
+    H, Hkv, D = attention.n_heads, attention.n_kv_heads, attention.head_size
+    qkv_proj = bind_together([attention.q_proj, attention.k_proj, attention.v_proj])
+    q_norm, k_norm, out_proj = bind(attention.q_norm), bind(attention.k_norm), bind(attention.out_proj)
+    has_norms = type(attention.q_norm) is not nn.Identity
+
+    def run(x: Tensor, place: Place, layer: tuple[Tensor, Tensor], token_values: Tensor | None) -> Tensor:
+        B, end, (keys, values) = x.size(0), place.end, layer
+        qk, v = qkv_proj(x).view(B, H + 2 * Hkv, 1, D).split((H + Hkv, Hkv), dim=1)
+        if has_norms:
+            qk = torch.cat((q_norm(qk[:, :H]), k_norm(qk[:, H:])), dim=1)
+        if place.rotary is not None:  # `apply_rotary` to queries and keys at once
+            cos, sin = place.rotary
+            qk = qk * cos + qk.roll(D // 2, dims=-1) * sin
+        q, k = qk.split((H, Hkv), dim=1)
+        if token_values is not None:
+            v = v + token_values.view(B, Hkv, 1, D)
+        if place.slots is None:
+            keys[:, :, end - 1 : end], values[:, :, end - 1 : end] = k, v
+        else:
+            index = place.slots.expand(B, Hkv, 1, D)
+            keys.scatter_(2, index, k)
+            values.scatter_(2, index, v)
+        q = q.reshape(B, Hkv, H // Hkv, D)
+        out = sdpa(q, keys[:, :, :end], values[:, :, :end], attn_mask=place.mask)  # (B, Hkv, H / Hkv, D)
+        return out_proj(out.reshape(B, H * D))
+
+    return run
+
+
+def bind_cross_attention(attention: MultiHeadAttention) -> Callable[..., Tensor]:
+    """A function that computes what attention to an encoder's output does, given its keys and values."""
+    H, Hkv, D = attention.n_heads, attention.n_kv_heads, attention.head_size
+    q_proj, q_norm, out_proj = bind(attention.q_proj), bind(attention.q_norm), bind(attention.out_proj)
+
+    def run(x: Tensor, memory_kv: tuple[Tensor, Tensor], memory_mask: Tensor | None) -> Tensor:
+        q = q_norm(q_proj(x).view(len(x), Hkv, H // Hkv, D))
+        out = sdpa(q, *memory_kv, attn_mask=memory_mask)  # (B, Hkv, H / Hkv, D)
+        return out_proj(out.reshape(len(x), H * D))
+
+    return run
+
+
+def bind_together(layers: Sequence[nn.Module]) -> Layer:
+    """A function that computes all the layers of one input: (B, in) → their outputs side by side."""
+    linears = [layer for layer in layers if type(layer) is Linear]
+    if len(linears) < len(layers):
+        functions = [bind(layer) for layer in layers]
+        return lambda x: torch.cat([f(x) for f in functions], dim=-1)
+    weight = stack([layer.weight for layer in linears])
+    bias = None if linears[0].bias is None else stack([layer.bias for layer in linears])
+    return lambda x: linear(x, weight, bias)
+
+
+def stack(parameters: Sequence[Tensor]) -> Tensor:
+    """One tensor of the rows of all parameters, which become parts of it, with the same values as before.
+
+    So nothing is stored twice, and training may change them in place. (torch does the same with the weights of its
+    recurrent layers, in `flatten_parameters`.) Those that lie one below the other already are left as they are, as
+    GPT-2's published weights do.
+    """
+    first, end = parameters[0], parameters[0].storage_offset()
+    for p in parameters:
+        same_memory = p.untyped_storage().data_ptr() == first.untyped_storage().data_ptr()
+        if not same_memory or p.storage_offset() != end or p.stride() != first.stride():
+            break
+        end += len(p) * p.stride(0)
+    else:
+        shape = (sum(map(len, parameters)), *first.shape[1:])
+        return first.detach().as_strided(shape, first.stride(), first.storage_offset())
+    with torch.inference_mode(False), torch.no_grad():
+        rows = torch.cat(list(parameters))
+        for p, part in zip(parameters, rows.split([len(p) for p in parameters]), strict=True):
+            p.data = part
+    return rows
+
+
+def rotary_waves(rotary: RotaryEmbedding) -> tuple[Tensor, Tensor]:
+    """cos and sin (P, D) with which `x · cos + roll(x, D/2) · sin` is `apply_rotary`: a·cos - b·sin, b·cos + a·sin."""
+    return torch.cat((rotary.cos, rotary.cos), dim=-1), torch.cat((-rotary.sin, rotary.sin), dim=-1)
