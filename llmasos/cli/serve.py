@@ -66,7 +66,12 @@ def make_parser() -> argparse.ArgumentParser:
     flag = parser.add_argument_group("limits").add_argument
     flag("--threads", type=int, metavar="N", help="CPU threads for computation (default: torch's choice; 1 is fastest "
          "for a small model)")  # fmt: skip
-    flag("--max-batch", type=int, default=16, metavar="N", help="requests decoded at once (default: 16)")
+    flag(
+        "--max-batch",
+        type=int,
+        metavar="N",
+        help="requests decoded at once (default: 16 to 64, as many as 1 GB of cache has room for)",
+    )
     flag("--max-waiting", type=int, default=64, metavar="N", help="length of the queue (default: 64)")
     flag("--max-tokens", type=int, default=MAX_TOKENS, metavar="N", help="maximum tokens per text (default: "
          "%(default)s)")  # fmt: skip

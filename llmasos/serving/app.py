@@ -61,7 +61,7 @@ def create_app(
     api_key: str | None = None,
     hosts: Sequence[str] | None = None,
     allow_origins: Sequence[str] = (),
-    max_batch: int = 16,
+    max_batch: int | None = None,
     max_waiting: int = 64,
     max_tokens: int = MAX_TOKENS,
     max_body: int = MAX_BODY,
@@ -83,7 +83,8 @@ def create_app(
             this machine's address and read what the model writes ("DNS rebinding").
         allow_origins: whose pages may use the server from a browser, for example ["http://localhost:3000"], or ["*"]
             for any page of the web, which without an API key means anyone whose page you visit.
-        max_batch, max_waiting: how many requests are decoded at once, and how many more may wait.
+        max_batch, max_waiting: how many requests are decoded at once (None: see `default_batch`), and how many more may
+            wait.
         max_tokens: how many tokens a request may ask for.
         max_body: how many bytes a body may have.
         request_seconds: how long a request may take.

@@ -39,7 +39,7 @@ from llmasos.generation.continuous_batching import ContinuousBatch
 from llmasos.generation.generate import context_shift_warning
 from llmasos.generation.prompts import prepare
 from llmasos.generation.stop_strings import SequenceStream
-from llmasos.models import Model
+from llmasos.models import Model, ModelConfig
 from llmasos.nn import eval_mode
 from llmasos.serving.metrics import Metrics
 from llmasos.serving.requests import GeneratedToken, GenerationRequest, QueueFull, ShuttingDown, failure
@@ -48,6 +48,7 @@ from llmasos.tokenizers.tokenizer import Tokenizer
 Result = TypeVar("Result")
 JOB_SECONDS = 5.0  # how long `stop` waits for a running job after everything else has been aborted
 MAX_CONTEXT = 4096  # tokens per slot, unless `context_length` says otherwise
+MIN_BATCH, MAX_BATCH, CACHE_BYTES = 16, 64, 2**30  # see `default_batch`
 
 
 class Engine:
@@ -65,7 +66,7 @@ class Engine:
         self,
         model: Model,
         tokenizer: Tokenizer,
-        max_batch: int = 16,
+        max_batch: int | None = None,
         max_waiting: int = 64,
         prefill_budget: int = 256,
         request_seconds: float = 120.0,
@@ -77,7 +78,7 @@ class Engine:
         Args:
             model: of any family; `submit` needs a GPT.
             tokenizer: the one that the model was trained with.
-            max_batch: how many requests are decoded at once.
+            max_batch: how many requests are decoded at once (None = as many as `default_batch` says).
             max_waiting: how many requests, and how many jobs, may wait in the queue.
             prefill_budget: how many prompt tokens one step reads at most.
             request_seconds: how long a request may take, from its arrival.
@@ -87,6 +88,8 @@ class Engine:
         Raises:
             UserError: a number is out of range.
         """
+        self.context_length = min(context_length or MAX_CONTEXT, model.config.context_length)
+        max_batch = default_batch(model.config, self.context_length) if max_batch is None else max_batch
         for name, value in (("max_batch", max_batch), ("max_waiting", max_waiting), ("prefill_budget", prefill_budget)):
             check_number(name, value, whole=True, at_least=1)
         if not 0 < request_seconds < math.inf:
@@ -94,7 +97,6 @@ class Engine:
         self.model, self.tokenizer, self.metrics = model, tokenizer, metrics or Metrics()
         self.max_batch, self.max_waiting, self.prefill_budget = max_batch, max_waiting, prefill_budget
         self.request_seconds = request_seconds
-        self.context_length = min(context_length or MAX_CONTEXT, model.config.context_length)
         self._generates = model.config.family == "gpt" and model.config.generates
         self._token_text = functools.cache(tokenizer.token_text)  # one string object per token, however often it occurs
         self._batch: ContinuousBatch | None = None
@@ -389,3 +391,12 @@ class Engine:
         seconds = time.monotonic() - request.submitted
         self.metrics.request_seconds.observe(seconds)
         self._durations.append(seconds)
+
+
+def default_batch(config: ModelConfig, context_length: int) -> int:
+    """How many requests to decode at once: as many as a gigabyte of keys and values has room for, 16 to 64.
+
+    A request that finds no slot waits until another has ended, which takes far longer than its own first token.
+    """
+    bytes_per_slot = 2 * 4 * config.n_layers * config.n_kv_heads * config.head_size * context_length
+    return min(MAX_BATCH, max(MIN_BATCH, CACHE_BYTES // bytes_per_slot))

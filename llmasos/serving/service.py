@@ -87,7 +87,7 @@ class LLMServing:
         name: str | None = None,
         hosts: Sequence[str] | None = None,
         allow_origins: Sequence[str] = (),
-        max_batch: int = 16,
+        max_batch: int | None = None,
         max_waiting: int = 64,
         max_tokens: int = MAX_TOKENS,
         max_body: int = MAX_BODY,

@@ -16,7 +16,8 @@ from serving_http_helpers import wait_until
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions, generate
 from llmasos.generation.continuous_batching import ContinuousBatch
-from llmasos.serving.engine import Engine
+from llmasos.models import ModelConfig, preset
+from llmasos.serving.engine import Engine, default_batch
 from llmasos.serving.metrics import Metrics
 from llmasos.serving.requests import QueueFull, RequestFailed, ShuttingDown
 from llmasos.tokenizers import ByteTokenizer
@@ -419,3 +420,11 @@ def test_metrics_count_what_happened(started):
     assert metrics.prompt_tokens.value() == 12 and metrics.generated_tokens.value() == 24
     for histogram in (metrics.time_to_first_token, metrics.request_seconds, metrics.queue_seconds):
         assert histogram.count == 3
+
+
+def test_small_models_decode_more_requests_at_once_and_a_gigabyte_of_cache_is_the_limit():
+    assert default_batch(preset("gpt-small", vocab_size=65), 256) == 64
+    assert default_batch(preset("gpt2"), 1024) == 16  # 75 MB per slot: 14 would fit
+    assert default_batch(preset("gpt2"), 512) == 28
+    config = ModelConfig(vocab_size=9, n_layers=2, n_heads=4, n_kv_heads=1, d_model=256, context_length=32768)
+    assert default_batch(config, 32768) == 2**30 // (2 * 4 * 2 * 64 * 32768) == 32

@@ -22,20 +22,23 @@ from llmasos.errors import UserError
 from llmasos.tools.bench.measurement import Measurement, Settings, interleave, ratio, summarize
 
 MODEL = "storyworld-gpt"
-CLIENTS = 16
+CLIENTS = {"sequential": 1, "concurrent": 16, "crowd": 64}
 BODY = {"prompt": "One cold morning", "stream": True, "stream_options": {"include_usage": True}}
 
 
 def bench_serving(settings: Settings) -> Iterator[Measurement]:
     """Throughput, time to the first token, and the server's memory."""
     n_tokens, rounds = (8, 1) if settings.quick else (100, 2)
-    latencies: dict[str, list[float]] = {"sequential": [], "concurrent": []}
-    with server(settings) as (url, process), ThreadPoolExecutor(CLIENTS) as pool:
+    latencies: dict[str, list[float]] = {name: [] for name in CLIENTS}
+    with server(settings) as (url, process):
+
+        def send(name: str, n_requests: int, n_tokens: int) -> list[tuple[int, float]]:
+            with ThreadPoolExecutor(CLIENTS[name]) as pool:
+                return list(pool.map(lambda seed: request(url, n_tokens, seed), range(n_requests)))
 
         def tokens_per_second(name: str, n_requests: int) -> float:
             start = time.perf_counter()
-            send = map if name == "sequential" else pool.map
-            answers = list(send(lambda seed: request(url, n_tokens, seed), range(n_requests)))
+            answers = send(name, n_requests, n_tokens)
             latencies[name] += [1e3 * first for _, first in answers]
             return sum(n for n, _ in answers) / (time.perf_counter() - start)
 
@@ -44,12 +47,14 @@ def bench_serving(settings: Settings) -> Iterator[Measurement]:
         rates = interleave(
             {
                 "sequential": lambda: tokens_per_second("sequential", 3 * rounds),
-                "concurrent": lambda: tokens_per_second("concurrent", CLIENTS * rounds),
+                "concurrent": lambda: tokens_per_second("concurrent", CLIENTS["concurrent"] * rounds),
+                "crowd": lambda: tokens_per_second("crowd", CLIENTS["crowd"]),
             },
             settings.repetitions(5),
         )
         setup = f"{MODEL}, {n_tokens} tokens per answer, streamed"
-        titles = {"sequential": "one client after another", "concurrent": f"{CLIENTS} concurrent clients"}
+        titles = {name: f"{n} concurrent clients" for name, n in CLIENTS.items()}
+        titles["sequential"] = "one client after another"
         for name, what in titles.items():
             yield summarize(f"serving.{name}", setup, what, "tokens/s", rates[name])
         yield ratio("serving.speedup", setup, "concurrent over sequential", rates["concurrent"], rates["sequential"])
@@ -62,7 +67,7 @@ def bench_serving(settings: Settings) -> Iterator[Measurement]:
             first, total = (40, 80) if settings.quick else (200, 2000)
             sizes = []
             for n in (first, total - first):
-                list(pool.map(lambda seed: request(url, 4, seed), range(n)))
+                send("concurrent", n, 4)
                 sizes.append(int(re.findall(r"VmRSS:\s+(\d+)", status.read_text())[0]) / 1024)
             setup = f"memory of the server after {total} requests"
             yield summarize("serving.memory", setup, f"after {first} requests", "MB", sizes[:1])

@@ -187,11 +187,23 @@ class BaselineGPT(nn.Module):
 
     def forward(self, ids: Tensor, targets: Tensor) -> Tensor:
         """The mean loss of a batch of ids (B, T)."""
+        logits = self.head(self.hidden_states(ids))  # (B, T, V)
+        return F.cross_entropy(logits.view(-1, logits.size(-1)), targets.view(-1))
+
+    def hidden_states(self, ids: Tensor) -> Tensor:
+        """(B, T) → (B, T, C)."""
         x = self.tokens(ids) + self.positions(torch.arange(ids.size(1), device=ids.device))
         for block in self.blocks:
             x = block(x)
-        logits = self.head(self.norm(x))  # (B, T, V)
-        return F.cross_entropy(logits.view(-1, logits.size(-1)), targets.view(-1))
+        return self.norm(x)
+
+    def generate(self, ids: Tensor, n_tokens: int) -> Tensor:
+        """Continue ids (B, T) as small scripts do: the whole window is computed again for every token."""
+        for _ in range(n_tokens):
+            window = ids[:, -self.positions.num_embeddings :]
+            logits = self.head(self.hidden_states(window)[:, -1])  # (B, V)
+            ids = torch.cat((ids, torch.multinomial(logits.softmax(dim=-1), 1)), dim=1)
+        return ids
 
 
 def baseline_step(
