@@ -47,8 +47,8 @@ StepFunction = Callable[[Tensor, Tensor, KVCache, tuple[int, int]], Tensor]  # s
 # The fields of a config that this file takes into account. Any other must have its default: a new one is safe.
 KNOWN_FIELDS = frozenset(
     "family vocab_size context_length n_layers n_decoder_layers n_heads n_kv_heads head_size d_model d_ff positions "
-    "rope_theta rope_scaling qk_norm value_embeddings norm norm_position norm_eps activation n_segments bias qkv_bias "
-    "output_bias zero_init_residual tie_embeddings dropout head labels".split()
+    "rope_theta rope_scaling qk_norm value_embeddings max_ngram ngram_buckets norm norm_position norm_eps activation "
+    "n_segments bias qkv_bias output_bias zero_init_residual tie_embeddings dropout head labels".split()
 )
 
 
@@ -95,6 +95,10 @@ def fast_step(model: Model) -> StepFunction:
         rotary = None if waves is None else (waves[0][positions][:, None, None], waves[1][positions][:, None, None])
         place = Place(end, slots, mask, rotary)
         x = embed(ids) if scale is None else embed(ids) * scale  # (B, C)
+        if cache.ids is not None:
+            cache.ids.scatter_(1, positions[:, None], ids[:, None])
+            earlier = m.earlier_ids(ids[:, None], positions[:, None], cache.ids)
+            x = x + m.ngram_embedding(ids[:, None], earlier)[:, 0]
         if add_positions is not None:
             x = x + add_positions(positions)
         for i, block in enumerate(blocks):

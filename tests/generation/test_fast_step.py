@@ -16,6 +16,7 @@ from llmasos.nn import quantize
 EXTRA = {
     "half_width": {"positions": "rotary", "head_size": 2, "norm": "rmsnorm"},
     "post_norm_swiglu": {"norm_position": "post", "activation": "swiglu", "qk_norm": True, "n_kv_heads": 2},
+    "ngrams": {"max_ngram": 3, "ngram_buckets": 50, "positions": "rotary"},
     "only_qkv_bias": {"bias": False, "qkv_bias": True, "output_bias": True},
 }
 CASES = {**VARIANTS, **EXTRA}
@@ -29,6 +30,8 @@ def compare(model, ids, places, bounds, tolerance: float = 1e-10) -> None:
         cache = model.prefill(random_ids(3, 4), length=8) if hasattr(model, "prefill") else model.make_cache(3, 8)
         for k, v in cache.layers:
             k.normal_(), v.normal_()
+        if cache.ids is not None:
+            cache.ids.copy_(random_ids(3, 8, seed=1))
         other = cache.select(torch.arange(3))  # a copy
         expected = model.decode(ids[:, None], positions[:, None], cache, bounds)[:, 0]
         actual = fast_step(model)(ids, positions, other, bounds)
