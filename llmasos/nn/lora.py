@@ -63,7 +63,7 @@ class LoRALinear(Linear):
         return self.lora_A.weight.size(0)
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) + self.alpha / self.rank * self.lora_B(self.lora_A(x))
+        return super().forward(x) + self.lora_B(self.alpha / self.rank * self.lora_A(x))  # scaled where it is thin
 
     @torch.no_grad()
     def delta(self) -> Tensor:
