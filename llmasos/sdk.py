@@ -305,7 +305,7 @@ class LLMTrainer:
 
         >>> model = LLMTrainer.from_pretrained("storyworld-gpt")
         >>> model.generate("One cold morning", temperature=0, stop=".")
-        ' she started to make a blue shawl for Uncle Otto'
+        ' he decided to make a soup for Grandmother, who had a birthday'
 
         Args:
             prompt: one or several.
@@ -326,7 +326,7 @@ class LLMTrainer:
 
         >>> model = LLMTrainer.from_pretrained("storyworld-gpt")
         >>> list(model.stream("One cold morning", temperature=0, max_new_tokens=6))
-        [' she', ' start', 'ed', ' to', ' make', ' a']
+        [' he', ' de', 'c', 'id', 'ed', ' to']
         """
         self.check("completion")
         events = stream(self.model, self.tokenizer, [prompt], options_for(self.model, SamplingOptions, **options))
@@ -452,7 +452,7 @@ class LLMTrainer:
 
         >>> LLMTrainer.from_pretrained("storyworld-gpt").save_pretrained("my_llm")
         >>> LLMTrainer.from_pretrained("my_llm").generate("One cold morning", temperature=0, stop=".")
-        ' she started to make a blue shawl for Uncle Otto'
+        ' he decided to make a soup for Grandmother, who had a birthday'
 
         Args:
             folder: created if needed. A folder with other files in it is rejected.
