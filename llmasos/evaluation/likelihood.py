@@ -1,0 +1,55 @@
+"""What a causal model thinks of a text: the log-probability of each token of a continuation, given its context."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from llmasos.console import track
+from llmasos.errors import UserError
+from llmasos.evaluation.perplexity import token_losses
+from llmasos.models import Model
+from llmasos.nn import eval_mode
+from llmasos.objectives.causal import CausalLM
+
+
+def log_likelihoods(
+    model: Model, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], batch_size: int = 16
+) -> list[np.ndarray]:
+    """log p(token | the tokens before it) of each token of a continuation.
+
+    Args:
+        model: a causal model, (B, T) ids → (B, T, V) logits, with `config.context_length`.
+        pairs: (context, continuation), each a sequence of ids; the context has at least one. What together is longer
+            than the model's context is read in overlapping windows, as `evaluate_text` does.
+        batch_size: how many are read at a time; those of similar length together.
+
+    Returns:
+        For each pair the (n,) log-probabilities of its continuation in nats.
+
+    Raises:
+        UserError: a context is empty, or a log-probability is not a number.
+    """
+    if any(not len(context) for context, _ in pairs):
+        raise UserError("a continuation needs a context of at least one token, such as the end of the text before it.")
+    T, device, collate = model.config.context_length, next(model.parameters()).device, CausalLM().collate
+    results: list[np.ndarray] = [np.empty(0)] * len(pairs)
+    sizes = [len(context) + len(continuation) for context, continuation in pairs]
+    short = sorted((i for i, size in enumerate(sizes) if size <= T + 1), key=lambda i: sizes[i])
+    with eval_mode(model), torch.inference_mode():
+        for first in track(range(0, len(short), batch_size), "scoring"):
+            chunk = short[first : first + batch_size]
+            batch = collate([np.array([*pairs[i][0], *pairs[i][1]], dtype=np.int64) for i in chunk])
+            logits = model(batch["ids"].to(device))  # (B, T, V)
+            for row, i in enumerate(chunk):
+                new = slice(len(pairs[i][0]) - 1, sizes[i] - 1)  # the positions before the continuation's tokens
+                targets = batch["targets"][row, new].to(device)
+                nats = F.cross_entropy(logits[row, new].float(), targets, reduction="none")
+                results[i] = -nats.double().cpu().numpy()
+    for i in set(range(len(pairs))) - {*short}:
+        losses = token_losses(model, [*pairs[i][0], *pairs[i][1]], max(1, T // 2))
+        results[i] = -losses[len(pairs[i][0]) - 1 :]
+    if any(np.isnan(values).any() for values in results):
+        raise UserError("the model's probabilities are not numbers: its weights are damaged; use another checkpoint.")
+    return results

@@ -1,0 +1,205 @@
+"""Suites: sets of tests for any causal model, whatever it was trained for, reported as one table with intervals.
+
+    storyworld      how well a model knows the world (`storyworld_suite.py`)
+    FILE.jsonl      questions of your own, one per line:
+                    {"question": "The sky is", "choices": [" blue", " green"], "answer": " blue"}
+                    {"question": "What is 3 + 4?", "answer": 7, "tolerance": 0}
+                    {"question": "Capital of France?", "answer": "Paris", "group": "geography"}
+
+With choices, the most likely one is chosen (`multiple_choice.py`); without, the model writes an answer, which is judged
+by rule (`written_answers.py`), several times if there are to be samples (`pass_at_k.py`).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from llmasos.datasets.json_records import Record, read_records
+from llmasos.errors import UserError, check_number
+from llmasos.evaluation.contamination import contamination
+from llmasos.evaluation.intervals import paired_bootstrap, proportion
+from llmasos.evaluation.metric import Metric
+from llmasos.evaluation.multiple_choice import Choice, choice_scores, multiple_choice
+from llmasos.evaluation.paired_test import sign_flip_test
+from llmasos.evaluation.pass_at_k import pass_at_k_metric
+from llmasos.evaluation.show_table import ShownAsTable
+from llmasos.evaluation.written_answers import is_right
+from llmasos.generation import SamplingOptions, generate
+from llmasos.models import Model
+from llmasos.tokenizers import Tokenizer
+
+STORYWORLD = "storyworld"
+FIELDS = ("question", "choices", "answer", "tolerance", "group")
+
+
+@dataclass(repr=False)
+class SuiteResult(ShownAsTable):
+    """What a suite found.
+
+    Attributes:
+        metrics: each with its interval.
+        outcomes: the values that a metric is the mean of, by its name, to compare two models example by example.
+        texts: the test texts, for a check of contamination.
+    """
+
+    metrics: list[Metric]
+    outcomes: dict[str, np.ndarray] = field(default_factory=dict)
+    texts: list[str] = field(default_factory=list)
+
+    def add(self, metric: Metric, outcomes: np.ndarray) -> None:
+        """Add a metric with the values that it is the mean of."""
+        self.metrics.append(metric)
+        self.outcomes[metric.name] = np.asarray(outcomes, dtype=np.float64)
+
+    def add_choices(self, model: Model, tokenizer: Tokenizer, questions: Sequence[Choice]) -> None:
+        """Ask questions of multiple choice."""
+        metrics, outcomes = multiple_choice(questions, choice_scores(model, tokenizer, questions))
+        for metric in metrics:
+            self.add(metric, outcomes[metric.name])
+
+    def check_contamination(self, training_texts: Iterable[str]) -> None:
+        """Add how many of the test texts share a run of words with the training data."""
+        metric, fractions = contamination(self.texts, training_texts)
+        self.add(metric, fractions > 0)
+
+    def table(self) -> list[Sequence[str]]:
+        return [("metric", "value", "95 % interval", "n", ""), *(metric.cells for metric in self.metrics)]
+
+
+@dataclass(frozen=True)
+class Written:
+    """A question whose answer the model writes."""
+
+    question: str
+    answer: str | float
+    tolerance: float
+    group: str
+
+
+def run_suite(
+    suite: str | Path, model: Model, tokenizer: Tokenizer, examples: int | None = None, samples: int = 1, seed: int = 0
+) -> SuiteResult:
+    """Test a model.
+
+    Args:
+        suite: "storyworld", or a `.jsonl` or `.json` file.
+        model: a causal model.
+        tokenizer: that it was trained with.
+        examples: how many of the suite's examples at most; None = 100 of storyworld, all of a file.
+        samples: how many answers to write to each question of a file; 1 is the most likely one, more are sampled.
+        seed: of the samples.
+
+    Raises:
+        UserError: there is no such suite, or a line of the file is no question.
+    """
+    check_number("samples", samples, whole=True, at_least=1)
+    if examples is not None:
+        check_number("examples", examples, whole=True, at_least=1)
+    if str(suite) == STORYWORLD:
+        from llmasos.evaluation.storyworld_suite import storyworld_suite
+
+        return storyworld_suite(model, tokenizer, examples or 100, seed)
+    if not Path(suite).is_file():
+        raise UserError(f"there is no suite or file {str(suite)!r}; write {STORYWORLD}, or the name of a .jsonl file.")
+    questions = [read_question(record) for record in read_records(Path(suite))][:examples]
+    if not questions:
+        raise UserError(f"{suite} has no questions; write at least one line.")
+    result = SuiteResult([], texts=[question.question for question in questions])
+    if choices := [question for question in questions if isinstance(question, Choice)]:
+        result.add_choices(model, tokenizer, choices)
+    written = [question for question in questions if isinstance(question, Written)]
+    right = answer(model, tokenizer, written, samples, seed)
+    for group in dict.fromkeys(question.group for question in written):
+        members = [r for question, r in zip(written, right, strict=True) if question.group == group]
+        name = group or "right answers"
+        if samples == 1:
+            result.add(proportion(name, sum(r[0] for r in members), len(members)), np.array([r[0] for r in members]))
+        for k in sorted({1, samples}) if samples > 1 else ():
+            metric, values = pass_at_k_metric(members, k)
+            metric = Metric(f"{name}, {metric.name}", *list(vars(metric).values())[1:])
+            result.add(metric, values)
+    return result
+
+
+def answer(
+    model: Model, tokenizer: Tokenizer, questions: Sequence[Written], samples: int, seed: int
+) -> list[list[bool]]:
+    """Whether each of the answers that the model writes to each question is right. An answer ends with its line."""
+    options = SamplingOptions(64, temperature=0.0 if samples == 1 else 1.0, stop=("\n",), seed=seed)
+    generations = generate(model, tokenizer, [q.question for q in questions], options, samples) if questions else []
+    texts = [generation.text for generation in generations]
+    return [
+        [is_right(text, question.answer, question.tolerance) for text in texts[i * samples : (i + 1) * samples]]
+        for i, question in enumerate(questions)
+    ]
+
+
+def read_question(record: Record) -> Choice | Written:
+    """The question in a line of a file.
+
+    Raises:
+        UserError: it has not the form of one.
+    """
+
+    def refuse(problem: str) -> UserError:
+        return UserError(f"{record.where}: {problem}")
+
+    row: Any = record.value
+    if record.problem:
+        raise refuse(record.problem)
+    if not isinstance(row, dict) or not isinstance(row.get("question"), str) or "answer" not in row:
+        raise refuse('a question is {"question": "…", "choices": ["…", "…"], "answer": "…"}, with or without choices.')
+    if unknown := [name for name in row if name not in FIELDS]:
+        raise refuse(f"there is no field {unknown[0]!r}; a question has {', '.join(FIELDS)}.")
+    group, right, choices = str(row.get("group", "")), row["answer"], row.get("choices")
+    if choices is None:
+        tolerance = row.get("tolerance", 0.0)
+        if isinstance(right, bool) or not isinstance(right, str | int | float):
+            raise refuse(f"the answer is {right!r}; it must be a text or a number.")
+        if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not tolerance >= 0:
+            raise refuse(f"the tolerance is {tolerance!r}; it must be a number from 0.")
+        return Written(row["question"], right, float(tolerance), group)
+    if not isinstance(choices, list) or len(choices) < 2 or not all(isinstance(c, str) and c for c in choices):
+        raise refuse("choices must be a list of two texts or more.")
+    if len(set(choices)) < len(choices):
+        raise refuse("two of the choices are the same; only one answer can be right.")
+    if right in choices:
+        right = choices.index(right)
+    if isinstance(right, bool) or not isinstance(right, int) or not 0 <= right < len(choices):
+        raise refuse(f"the answer {right!r} is neither one of the choices nor its number, counted from 0.")
+    if row["question"] and not row["question"][-1].isspace():  # a choice is the next word
+        choices = [choice if choice[0].isspace() else f" {choice}" for choice in choices]
+    return Choice(row["question"], tuple(choices), right, group)
+
+
+def compare_suites(a: Sequence[SuiteResult], b: Sequence[SuiteResult]) -> list[tuple[str, ...]]:
+    """By how much model A is better than model B, as rows of a table.
+
+    With one result of each, the same examples are compared, by `paired_bootstrap` and `sign_flip_test`. With several,
+    one for each seed, the values of equal seeds are paired; the interval is then that from the lowest to the highest
+    difference, because a few seeds are too few for another one.
+
+    Raises:
+        UserError: there are not as many results of A as of B.
+    """
+    if len(a) != len(b):
+        raise UserError(f"A has {len(a)} models and B {len(b)}; give as many of each, in the order of their seeds.")
+    interval = "95 % interval" if len(a) == 1 else "lowest to highest"
+    rows: list[tuple[str, ...]] = [("metric", "A", "B", "difference", interval, "p")]
+    for number, metric in enumerate(a[0].metrics):
+        values = [np.array([result.metrics[number].value for result in side]) for side in (a, b)]
+        differences = values[0] - values[1]
+        low, high = differences.min(), differences.max()
+        if len(a) == 1:
+            values = [side[0].outcomes[metric.name] for side in (a, b)]
+            interval_of = paired_bootstrap(values[0], values[1])
+            low, high = interval_of.low, interval_of.high
+        cells = (f"{x:+.{metric.digits}f}" for x in (differences.mean(), low, high))
+        means = (f"{np.mean([r.metrics[number].value for r in side]):.{metric.digits}f}" for side in (a, b))
+        difference, low_cell, high_cell = cells
+        p = sign_flip_test(values[0], values[1])
+        rows.append((metric.name, *means, difference, f"{low_cell} to {high_cell}", f"{p:.3g}"))
+    return rows
