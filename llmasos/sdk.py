@@ -19,11 +19,12 @@ from llmasos import hub
 from llmasos.arguments import as_python, checked
 from llmasos.capabilities import TASKS, check_capability, describe_model, tasks_to_learn
 from llmasos.console import quiet, say
-from llmasos.datasets import QA
+from llmasos.datasets import QA, open_text
 from llmasos.datasets.in_memory import materialize, split_by_name
 from llmasos.datasets.infer import TEXT_PAIRS, DataSpec, infer_format
 from llmasos.errors import UserError, check_number
 from llmasos.evaluation.show_table import ShownAsTable
+from llmasos.evaluation.suite import SuiteResult, run_suite
 from llmasos.generation import BeamOptions, SamplingOptions, beam_search, generate, options_for, stream
 from llmasos.models import Model, n_parameters
 from llmasos.models.adapter import merge_adapter
@@ -298,6 +299,36 @@ class LLMTrainer:
         with quiet(not verbose):
             prepared = setup_evaluation(recipe, self.model.config, self.tokenizer, self.name, eval_only=is_file)
             return prepared.evaluate(self.model, split or prepared.eval_split)
+
+    @checked
+    def evaluate_suite(
+        self,
+        suite: str | Path = "storyworld",
+        examples: int | None = None,
+        samples: int = 1,
+        contamination: str | Path | None = None,
+        verbose: bool = True,
+    ) -> SuiteResult:
+        """How good a GPT is at a suite of tests, whatever it was trained for: metrics with their 95 % intervals.
+
+        >>> from llmasos.evaluation import compare_suites
+        >>> a = LLMTrainer.from_pretrained("storyworld-gpt").evaluate_suite(examples=5, verbose=False)
+        >>> [row[0] for row in a.table()][1:3], compare_suites([a], [a])[1][-1]
+        (['bits per byte', 'nats above the floor'], '1')
+
+        Args:
+            suite: "storyworld", or a `.jsonl` file of your own questions (`evaluation/suite.py` shows its lines).
+            examples: at most this many; None = 100 of storyworld, all of a file.
+            samples: answers to each question of a file, for pass@k.
+            contamination: training data, a dataset or a file, to look for the test texts in.
+            verbose: False prints nothing.
+        """
+        self.check("completion")
+        with quiet(not verbose):
+            result = run_suite(suite, self.model, self.tokenizer, examples, samples)
+            if contamination is not None:
+                result.check_contamination(open_text(contamination).documents("train"))
+        return result
 
     @checked
     def generate(self, prompt: str | Iterable[str], n: int = 1, **options: Any) -> Any:

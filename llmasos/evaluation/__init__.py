@@ -20,23 +20,33 @@ if TYPE_CHECKING:  # each on first use
         majority_baseline,
         per_class,
     )
+    from llmasos.evaluation.contamination import contamination, ngrams
     from llmasos.evaluation.intervals import bootstrap, exact_interval, mean, paired_bootstrap, proportion
+    from llmasos.evaluation.likelihood import log_likelihoods
     from llmasos.evaluation.memorization import MembershipInference, exposure, exposure_of, membership_inference
     from llmasos.evaluation.metric import Metric
     from llmasos.evaluation.mistakes import choose_mistakes, show_mistakes
+    from llmasos.evaluation.multiple_choice import Choice, choice_scores, multiple_choice
+    from llmasos.evaluation.paired_test import sign_flip_test
+    from llmasos.evaluation.pass_at_k import pass_at_k, pass_at_k_metric
     from llmasos.evaluation.perplexity import TextMetrics, evaluate_documents, evaluate_text, token_losses
     from llmasos.evaluation.rouge import rouge, rouge_table
+    from llmasos.evaluation.show_table import text_table
     from llmasos.evaluation.squad import exact_match, squad, squad_values, token_f1
+    from llmasos.evaluation.suite import SuiteResult, compare_suites, run_suite
     from llmasos.evaluation.words import is_mostly_unspaced, rouge_words, unicode_words
+    from llmasos.evaluation.written_answers import is_right, last_number
 
 __all__ = [
     "BLEU",
     "BiasReport",
+    "Choice",
     "ClassMetrics",
     "CounterfactualPair",
     "MembershipInference",
     "Metric",
     "NaiveBayes",
+    "SuiteResult",
     "TextMetrics",
     "accuracy",
     "amplified",
@@ -46,12 +56,15 @@ __all__ = [
     "bleu_statistics",
     "bootstrap",
     "calibration_error",
+    "choice_scores",
     "choose_mistakes",
     "chrf",
     "chrf_from_sums",
     "chrf_statistics",
+    "compare_suites",
     "confusion_matrix",
     "confusion_table",
+    "contamination",
     "evaluate_documents",
     "evaluate_text",
     "exact_interval",
@@ -60,21 +73,31 @@ __all__ = [
     "exposure_of",
     "fit_temperature",
     "is_mostly_unspaced",
+    "is_right",
+    "last_number",
+    "log_likelihoods",
     "macro_f1",
     "majority_baseline",
     "mean",
     "measure_bias",
     "membership_inference",
+    "multiple_choice",
+    "ngrams",
     "paired_bootstrap",
+    "pass_at_k",
+    "pass_at_k_metric",
     "per_class",
     "proportion",
     "read_templates",
     "rouge",
     "rouge_table",
     "rouge_words",
+    "run_suite",
     "show_mistakes",
+    "sign_flip_test",
     "squad",
     "squad_values",
+    "text_table",
     "token_f1",
     "token_losses",
     "unicode_words",

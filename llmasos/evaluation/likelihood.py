@@ -21,8 +21,9 @@ def log_likelihoods(
 
     Args:
         model: a causal model, (B, T) ids → (B, T, V) logits, with `config.context_length`.
-        pairs: (context, continuation), each a sequence of ids; the context has at least one. What together is longer
-            than the model's context is read in overlapping windows, as `evaluate_text` does.
+        pairs: (context, continuation), each a sequence of ids; the context has at least one. If both together are too
+            long for the model, the beginning of the context is left out; a continuation of more than half of the
+            model's context is read in overlapping windows, as `evaluate_text` does.
         batch_size: how many are read at a time; those of similar length together.
 
     Returns:
@@ -34,6 +35,12 @@ def log_likelihoods(
     if any(not len(context) for context, _ in pairs):
         raise UserError("a continuation needs a context of at least one token, such as the end of the text before it.")
     T, device, collate = model.config.context_length, next(model.parameters()).device, CausalLM().collate
+    pairs = [
+        (context[len(context) + len(continuation) - T - 1 :], continuation)
+        if T + 1 < len(context) + len(continuation) and len(continuation) <= T // 2
+        else (context, continuation)
+        for context, continuation in pairs
+    ]
     results: list[np.ndarray] = [np.empty(0)] * len(pairs)
     sizes = [len(context) + len(continuation) for context, continuation in pairs]
     short = sorted((i for i, size in enumerate(sizes) if size <= T + 1), key=lambda i: sizes[i])

@@ -9,7 +9,8 @@ to 1.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from llmasos.errors import UserError
 
@@ -44,6 +45,10 @@ class Metric:
         value, low, high = (f"{number:.{self.digits}f}" for number in (self.value, self.low, self.high))
         dash = " to " if self.low < 0 else "–"  # a dash before a minus sign is hard to read
         return self.name, value, "" if math.isnan(self.low) else f"{low}{dash}{high}", f"{self.n:,}", self.note
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, for a JSON file; the ends of an interval that is not known are null."""
+        return asdict(self) | {end: None for end in ("low", "high") if math.isnan(getattr(self, end))}
 
     def __str__(self) -> str:
         name, value, interval, n, note = self.cells

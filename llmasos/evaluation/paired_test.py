@@ -1,9 +1,10 @@
 """Is A better than B, or was it luck? A sign-flip permutation test of paired differences (Fisher 1935, section 21).
 
 If the two were equally good, each pair (one seed, one example) could as well have come out the other way round, with
-A's and B's values exchanged: the sign of its difference is a fair coin. So the p-value is the fraction of all 2ⁿ choices
-of signs whose mean is at least as far from 0 as the observed one. It needs no normal distribution, and for a few seeds
-it is computed over all choices, exactly. n seeds cannot give a p-value below 2 / 2ⁿ: five or fewer never reach 0.05.
+A's and B's values exchanged: the sign of its difference is a fair coin. So the p-value is the fraction of all 2ⁿ
+choices of signs whose mean is at least as far from 0 as the observed one. It needs no normal distribution, and for a
+few seeds it is computed over all choices, exactly. n seeds cannot give a p-value below 2 / 2ⁿ: five or fewer never
+reach 0.05.
 """
 
 from collections.abc import Sequence

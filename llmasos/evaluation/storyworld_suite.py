@@ -30,6 +30,7 @@ from llmasos.tokenizers import Tokenizer
 
 N_CHOICES = 4
 N_ATTEMPTS = 5  # of pass@k
+N_ENDS = 60  # stories whose last sentences are offered
 LONGEST = 400  # tokens of a sampled story
 THINGS = {plot.name: [thing.en for thing in plot.things] for plot in PLOTS}
 
@@ -77,11 +78,11 @@ def _predict(result: SuiteResult, model: Model, tokenizer: Tokenizer, held_out: 
 
 def questions(held_out: list[Story]) -> Iterator[Choice]:
     """Yield the questions of multiple choice about some stories: those whose answer the world decides."""
+    ends = [other.sentences[-1] for other in stories("val", N_ENDS) if not names_anybody(other)]
     for story in held_out:
         rng = random.Random(f"suite {story.text}")
         hero, plot, thing = story.combination
         names = [child.en for child in story.world.children if child.en != hero]
-        ends = [other.sentences[-1] for other in held_out if not names_anybody(other)]
         yield from _choose("who", story, hero, rng.sample(names, len(names)), rng)
         things = [other for other in THINGS[plot] if other != thing]
         yield from _choose("what", story, thing, rng.sample(things, len(things)), rng)

@@ -65,6 +65,11 @@ class SuiteResult(ShownAsTable):
         metric, fractions = contamination(self.texts, training_texts)
         self.add(metric, fractions > 0)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Metrics and outcomes, for a JSON file."""
+        outcomes = {name: values.tolist() for name, values in self.outcomes.items()}
+        return {"metrics": [metric.to_dict() for metric in self.metrics], "outcomes": outcomes}
+
     def table(self) -> list[Sequence[str]]:
         return [("metric", "value", "95 % interval", "n", ""), *(metric.cells for metric in self.metrics)]
 
@@ -197,9 +202,9 @@ def compare_suites(a: Sequence[SuiteResult], b: Sequence[SuiteResult]) -> list[t
             values = [side[0].outcomes[metric.name] for side in (a, b)]
             interval_of = paired_bootstrap(values[0], values[1])
             low, high = interval_of.low, interval_of.high
-        cells = (f"{x:+.{metric.digits}f}" for x in (differences.mean(), low, high))
-        means = (f"{np.mean([r.metrics[number].value for r in side]):.{metric.digits}f}" for side in (a, b))
-        difference, low_cell, high_cell = cells
+        digits = metric.digits
+        means = (f"{np.mean([result.metrics[number].value for result in side]):.{digits}f}" for side in (a, b))
+        ends = "" if np.isnan(low) else f"{low:+.{digits}f} to {high:+.{digits}f}"
         p = sign_flip_test(values[0], values[1])
-        rows.append((metric.name, *means, difference, f"{low_cell} to {high_cell}", f"{p:.3g}"))
+        rows.append((metric.name, *means, f"{differences.mean():+.{digits}f}", ends, f"{p:.3g}"))
     return rows

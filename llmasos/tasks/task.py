@@ -14,8 +14,6 @@ afterwards how good the result is:
 Each task is one file of this folder, from its data to its result, and one row of `llmasos/capabilities.py`.
 """
 
-import dataclasses
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -77,9 +75,8 @@ class Report(ShownAsTable):
         return [*(f"\n{table}" for table in self.tables), *mistakes, *self.samples]
 
     def to_dict(self) -> dict[str, Any]:
-        """Metrics and outcomes, for `results.json`; an interval that is not known has null ends."""
-        metrics = [dataclasses.asdict(metric) for metric in self.metrics]
-        metrics = [metric | {end: None for end in ("low", "high") if math.isnan(metric[end])} for metric in metrics]
+        """Metrics and outcomes, for `results.json`."""
+        metrics = [metric.to_dict() for metric in self.metrics]
         outcomes = None if self.outcomes is None else np.asarray(self.outcomes, dtype=float).tolist()
         return {"metrics": metrics, "outcomes": outcomes}
 
