@@ -73,6 +73,16 @@ TASKS: dict[str, TaskInfo] = {
         "llmasos.tasks.instruction_tuning:InstructionTuning",
         ("gpt",), "lm", "conversations", "exact answers", "chat",
     ),
+    "preference-optimization": TaskInfo(
+        "prefer one answer to another, from pairs of them (DPO)",
+        "llmasos.tasks.preference_optimization:PreferenceOptimization",
+        ("gpt",), "lm", "preferences", "chosen is more probable", "completion", per_example=True,
+    ),
+    "reinforcement-learning": TaskInfo(
+        "earn a high reward for its own texts (policy gradient)",
+        "llmasos.tasks.reinforcement_learning:ReinforcementLearning",
+        ("gpt",), "lm", "prompts", "reward", "completion", per_example=True,
+    ),
     "bert-pretraining": TaskInfo(
         "fill in masked tokens, and predict whether one text follows the other",
         "llmasos.tasks.bert_pretraining:BertPretraining",
@@ -92,6 +102,11 @@ TASKS: dict[str, TaskInfo] = {
         "give each text one of a fixed list of labels",
         "llmasos.tasks.text_classification:TextClassification",
         FAMILIES, "classifier", "labeled_text", "accuracy", "classification", per_example=True,
+    ),
+    "reward-modeling": TaskInfo(
+        "score answers, from pairs of which one was preferred (Bradley–Terry)",
+        "llmasos.tasks.reward_modeling:RewardModelTraining",
+        FAMILIES, "reward", "preferences", "pairs ranked right", "scoring", per_example=True,
     ),
     "question-answering": TaskInfo(
         "find the answer to a question in a text",
@@ -121,6 +136,7 @@ CAPABILITIES: dict[str, Capability] = {
         "classify texts", "/v1/classify", "classify", FAMILIES, ("classifier",),
         '{"input": "Everybody was happy again."}',
     ),
+    "scoring": Capability("score answers", "", "score", FAMILIES, ("reward",), ""),
     "question-answering": Capability(
         "answer questions about a text", "/v1/question-answering", "answer", FAMILIES, ("question_answering",),
         '{"question": "Where did Paul live?", "context": "Paul lived by the river."}',
@@ -128,7 +144,7 @@ CAPABILITIES: dict[str, Capability] = {
     "inspect": Capability("show its attention", "/v1/inspect", "", FAMILIES, ("lm", "pretraining"), ""),
     "embedding": Capability(
         "embed texts", "/v1/embeddings", "embed", FAMILIES,
-        ("lm", "pretraining", "features", "classifier", "question_answering"),
+        ("lm", "pretraining", "features", "classifier", "reward", "question_answering"),
         '{"input": "Once there was a shy girl"}',
     ),
 }  # fmt: skip

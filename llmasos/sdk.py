@@ -32,9 +32,10 @@ from llmasos.nn import is_quantized
 from llmasos.objectives import BestAnswer
 from llmasos.prompting import Message, own_template_note
 from llmasos.settings import check_choice
-from llmasos.tasks import Report, answer_questions, classify, embed, fill_masks, reply, task_class
+from llmasos.tasks import Report, answer_questions, classify, embed, fill_masks, reply, score, task_class
 from llmasos.tasks.evaluate import rows_for, setup_evaluation
 from llmasos.tasks.example_task import columns_of
+from llmasos.tasks.reinforcement_learning import register_reward
 from llmasos.tasks.run import run_recipe
 from llmasos.tokenizers import Tokenizer
 from llmasos.training.device import pick_device
@@ -80,6 +81,16 @@ def as_setting(value: Any) -> Any:
     if isinstance(value, Mapping):
         return ",".join(f"{role}={name}" for role, name in value.items())
     return as_python(value)
+
+
+def as_prompts(data: Any) -> Any:
+    """A list of texts as rows with a prompt each; anything else as it is.
+
+    >>> as_prompts(["17+25="]), as_prompts("sums")
+    ([{'prompt': '17+25='}], 'sums')
+    """
+    is_texts = isinstance(data, list) and data and all(isinstance(item, str) for item in data)
+    return [{"prompt": text} for text in data] if is_texts else data
 
 
 class LLMTrainer:
@@ -162,7 +173,9 @@ class LLMTrainer:
                 the model and the data, which is printed.
             epochs: how often each example is seen, unless `max_steps` is set (default: 3, but at least 100 steps).
             verbose: False prints nothing.
-            settings: any setting of `training/recipe.py`: batch_size, learning_rate, freeze_layers, out_dir, …
+            settings: any setting of `training/recipe.py`: batch_size, learning_rate, freeze_layers, out_dir, … With
+                `reward`, a function of a prompt and a text, the data are prompts and the model learns from its own
+                answers.
 
         Raises:
             UserError: the data does not fit the model or the task, a setting is out of range, or the model is
@@ -175,11 +188,17 @@ class LLMTrainer:
             )
         settings = {name: as_setting(value) for name, value in without_aliases(settings).items()}
         check_names(settings, "eval_data", "epochs", "verbose")
+        if callable(settings.get("reward")):
+            settings["reward"] = register_reward(settings["reward"])
+        if settings.get("reward") is not None:
+            task = task or "reinforcement-learning"
         train_data, held_out = split_by_name(train_data)
         if held_out is not None and eval_data is not None:
             raise UserError("the data has a part to validate on, and there is eval_data, too; leave one of them out.")
         eval_data = held_out if eval_data is None else eval_data
         train_data, eval_data = materialize(train_data), None if eval_data is None else materialize(eval_data)
+        if task == "reinforcement-learning":
+            train_data, eval_data = as_prompts(train_data), as_prompts(eval_data)
         chosen = task is None
         roles = tuple(columns_of(settings.get("columns")) or ())
         task = task or self.task_for(infer_format(train_data, roles=roles))
@@ -433,6 +452,22 @@ class LLMTrainer:
         rows = classify(self.model, self.tokenizer, texts).tolist()
         results = [dict(sorted(zip(labels, row, strict=True), key=lambda pair: -pair[1])) for row in rows]
         return results[0] if isinstance(text, str) else results
+
+    @checked
+    def score(self, text: str | Iterable[str], prompt: str = "") -> Any:
+        """How good an answer to a prompt is, a number (a reward model); a list of them for several answers.
+
+        >>> model = LLMTrainer.from_pretrained("storyworld-bert")
+        >>> things = ("story", "song", "house", "kite", "lamp", "drum", "tree", "bell", "cake", "boat", "coat", "shop")
+        >>> rows = [{"prompt": "", "chosen": f"a good {thing}", "rejected": f"a bad {thing}"} for thing in things]
+        >>> _ = model.train(rows, task="reward-modeling", max_steps=15, learning_rate=2e-3, verbose=False)
+        >>> model.score("a good chair") > model.score("a bad chair")
+        True
+        """
+        self.check("scoring")
+        texts = [text] if isinstance(text, str) else list(text)
+        scores = score(self.model, self.tokenizer, [prompt] * len(texts), texts)
+        return scores[0] if isinstance(text, str) else scores
 
     @checked
     def answer(self, question: str, context: str) -> BestAnswer:

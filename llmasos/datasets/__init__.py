@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.datasets.batching import Examples, by_length, pad
     from llmasos.datasets.catalog import dataset_names, is_dataset
     from llmasos.datasets.documents import DocumentRows
-    from llmasos.datasets.examples import QA, Answer, Conversation, LabeledText, Pair, Splits
+    from llmasos.datasets.examples import QA, Answer, Conversation, LabeledText, Pair, Preference, Prompt, Splits
     from llmasos.datasets.formats import open_examples
     from llmasos.datasets.sentence_pairs import SentencePair, SentencePairs
     from llmasos.datasets.sentences import documents_of_sentences, split_sentences
@@ -36,6 +36,8 @@ __all__ = [
     "Examples",
     "LabeledText",
     "Pair",
+    "Preference",
+    "Prompt",
     "SentencePair",
     "SentencePairs",
     "Splits",

@@ -15,11 +15,17 @@ from llmasos.datasets.storyworld.text_source import StoryworldText
 from llmasos.datasets.storyworld.world import parse_dials
 from llmasos.errors import UserError, nearest
 
-FORMATS = ("text", "labeled_text", "pairs", "summaries", "questions", "conversations")
+FORMATS = ("text", "labeled_text", "pairs", "summaries", "questions", "conversations", "preferences", "prompts")
 STORYWORLD = "storyworld"
+SUMS = "sums"
 PYTHON_REFERENCE = "python-reference"
 PYTHON_SOURCE = "python-source"
-EMBEDDED = {STORYWORLD: FORMATS, PYTHON_REFERENCE: ("text",), PYTHON_SOURCE: ("text",)}  # name → its formats
+EMBEDDED = {  # name → its formats
+    STORYWORLD: FORMATS,
+    PYTHON_REFERENCE: ("text",),
+    PYTHON_SOURCE: ("text",),
+    SUMS: ("text", "prompts"),
+}
 MAX_STORIES = 100_000_000
 
 

@@ -70,6 +70,24 @@ class Conversation:
         return "\n".join(content for _, content in self.messages[:-1])
 
 
+@dataclass(frozen=True)
+class Preference:
+    """Two answers to a prompt, which may be empty, and which of them was preferred."""
+
+    prompt: str
+    chosen: str
+    rejected: str
+    where: str = field(default="", compare=False, repr=False)  # as in LabeledText
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A text to be continued or answered; empty = begin a new one."""
+
+    text: str
+    where: str = field(default="", compare=False, repr=False)  # as in LabeledText
+
+
 @dataclass
 class Splits(Generic[Example]):
     """The examples of a dataset, split into training, validation and test examples.

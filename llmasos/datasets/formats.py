@@ -7,6 +7,8 @@
 | `summaries` | source, target | the same | storyworld |
 | `questions` | context, question, answer, perhaps answer_start | SQuAD's `.json` | storyworld, squad, squad2 |
 | `conversations` | messages; or prompt, answer, perhaps input and system | | storyworld |
+| `preferences` | chosen, rejected, perhaps prompt | | storyworld |
+| `prompts` | prompt | a text file with a prompt in each line | storyworld, sums |
 
 The columns may also have the names that published files give them (`ROLES`): sentence and gold_label; instruction,
 input and output; conversations with "from" and "value". Each format is one entry of `FORMATS`; everything else is
@@ -25,7 +27,17 @@ from pathlib import Path
 from typing import Any
 
 from llmasos.datasets import catalog
-from llmasos.datasets.examples import QA, Conversation, LabeledText, Pair, Splits, fingerprint_of, split_off_validation
+from llmasos.datasets.examples import (
+    QA,
+    Conversation,
+    LabeledText,
+    Pair,
+    Preference,
+    Prompt,
+    Splits,
+    fingerprint_of,
+    split_off_validation,
+)
 from llmasos.datasets.paths import title_of
 from llmasos.datasets.readers import (
     PUBLISHED,
@@ -34,6 +46,7 @@ from llmasos.datasets.readers import (
     is_squad,
     make_conversation,
     read_parallel,
+    read_prompts,
     read_squad,
 )
 from llmasos.datasets.storyworld.task_examples import (
@@ -41,13 +54,15 @@ from llmasos.datasets.storyworld.task_examples import (
     storyworld_conversations,
     storyworld_labeled_texts,
     storyworld_pairs,
+    storyworld_preferences,
+    storyworld_prompts,
     storyworld_questions,
     storyworld_summaries,
 )
 from llmasos.datasets.tables import TABLE_ENDINGS, Columns, Role, RowFormat, read_examples
 from llmasos.datasets.text_io import ending_of
 from llmasos.datasets.values import BadRow, BadRows, filled_text, is_missing, to_text, to_whole_number
-from llmasos.errors import UserError
+from llmasos.errors import UserError, shown
 
 Reader = Callable[[BadRows], list[Any]]  # reads the files it was made for
 
@@ -69,6 +84,8 @@ ROLES = {  # role → the names of its column in files that are often met, the r
     "prompt": ("prompt", "instruction", "question", "input"),
     "input": ("input", "context"),
     "system": ("system",),
+    "chosen": ("chosen",),
+    "rejected": ("rejected",),
 }
 
 
@@ -124,6 +141,20 @@ def make_instruction(cells: dict[str, Any]) -> Conversation:
     return Conversation((*opening, ("user", prompt), ("assistant", filled_text(cells["answer"], "answer"))))
 
 
+def make_preference(cells: dict[str, Any]) -> Preference:
+    """Make a preference of the cells of a row."""
+    prompt = to_text(cells["prompt"], "prompt")
+    chosen, rejected = (filled_text(cells[role], role) for role in ("chosen", "rejected"))
+    if chosen == rejected:
+        raise BadRow(f"chosen and rejected are the same text ({shown(chosen[:60])}), so there is nothing to prefer.")
+    return Preference(prompt, chosen, rejected)
+
+
+def make_prompt(cells: dict[str, Any]) -> Prompt:
+    """Make a prompt of the cell of a row."""
+    return Prompt(filled_text(cells["prompt"], "prompt"))
+
+
 # ---- Files that are not tables ---------------------------------------------------------------------------------------
 
 
@@ -157,6 +188,10 @@ def _parallel_reader(paths: list[Path]) -> Reader | None:
 
 def _squad_reader(paths: list[Path]) -> Reader | None:
     return partial(read_squad, paths[0]) if is_squad(paths[0]) else None
+
+
+def _line_reader(paths: list[Path]) -> Reader | None:
+    return None if ending_of(paths[0]) in TABLE_ENDINGS else partial(read_prompts, paths[0])
 
 
 # ---- The table of formats --------------------------------------------------------------------------------------------
@@ -227,6 +262,19 @@ FORMATS = {
         split_by="prompt",
         split_key=lambda conversation: conversation.prompt,
         storyworld=storyworld_conversations,
+    ),
+    "preferences": Format(
+        rows=(RowFormat(roles("chosen", "rejected", "prompt", optional=("prompt",)), make_preference),),
+        split_by="prompt",
+        split_key=lambda preference: preference.prompt or preference.chosen,
+        storyworld=storyworld_preferences,
+    ),
+    "prompts": Format(
+        rows=(RowFormat(roles("prompt"), make_prompt),),
+        split_by="prompt",
+        split_key=lambda prompt: prompt.text,
+        storyworld=storyworld_prompts,
+        reader=_line_reader,
     ),
 }
 

@@ -105,7 +105,7 @@ def infer_path(path: Path, roles: Iterable[str] = ()) -> DataSpec:
     if not path.exists() and not split_field(path)[0].exists():
         raise unknown_name(str(path))
     if path.is_dir() or ending_of(path) not in TABLE_ENDINGS:  # also books.jsonl:body
-        return DataSpec(str(path), ("text",))
+        return DataSpec(str(path), ("text", "prompts") if path.is_file() else ("text",))
     if is_squad(path):
         return DataSpec(str(path), ("questions",))
     if ending_of(path) in JSON_ENDINGS:
@@ -122,15 +122,15 @@ def formats_of(columns: list[str], roles: Iterable[str], where: str) -> tuple[st
         UserError: the columns have other names.
     """
     known = [*columns, *roles]
-    for format in ("questions", "labeled_text", "pairs", "conversations"):
+    for format in ("questions", "labeled_text", "pairs", "preferences", "conversations", "prompts"):
         if any(not find_columns(row, known, {})[1] for row in EXAMPLE_FORMATS[format].rows):
             return (format, "summaries") if format == "pairs" else (format,)
     if "text" in known:
         return ("text",)
     raise UserError(
         f"{where} has the columns {', '.join(columns)}; expected text; text and label; source and target; context, "
-        "question and answer; messages; or prompt and answer. Rename them, or pass "
-        'columns="text=…,label=…", with names or, in a table without names, with numbers.'
+        "question and answer; messages; prompt and answer; prompt, chosen and rejected; or prompt. Rename them, or "
+        'pass columns="text=…,label=…", with names or, in a table without names, with numbers.'
     )
 
 

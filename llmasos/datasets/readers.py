@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from llmasos.datasets.catalog import DATASETS, Dataset
-from llmasos.datasets.examples import QA, Answer, Conversation, LabeledText, Pair, Splits, fingerprint_of
+from llmasos.datasets.examples import QA, Answer, Conversation, LabeledText, Pair, Prompt, Splits, fingerprint_of
 from llmasos.datasets.fetch import find_files
 from llmasos.datasets.json_records import holds_lines
+from llmasos.datasets.paths import title_of
+from llmasos.datasets.sums import sum_prompts
 from llmasos.datasets.tables import Role, RowFormat, read_examples
 from llmasos.datasets.text_io import ending_of, read_blocks, read_lines
 from llmasos.datasets.values import BadRow, BadRows, filled_text, to_bool, to_text, to_whole_number
@@ -45,6 +47,15 @@ def read_parallel(source: Path, target: Path, bad_rows: BadRows) -> list[Pair]:
     if not pairs:
         raise UserError(f"{source} and {target} hold no pair of lines; give files with text in them.")
     return pairs
+
+
+def read_prompts(path: Path, bad_rows: BadRows) -> list[Prompt]:
+    """Return each line of a text file as a prompt; blank ones are none. Raises UserError if there is none."""
+    lines = enumerate(read_lines(path), start=1)
+    prompts = [Prompt(line.strip(), f"{title_of(path)}, line {number:,}") for number, line in lines if line.strip()]
+    if not prompts:
+        raise UserError(f"{path} has no line with text in it; write one prompt in each line.")
+    return prompts
 
 
 def find_answer(context: str, text: str, start: int | None) -> Answer:
@@ -232,6 +243,7 @@ PUBLISHED: dict[str, Callable[..., Splits[Any]]] = {
     "sst5": partial(open_sst, "sst5", SST5_LABELS),
     "sst2": partial(open_sst, "sst2", SST2_LABELS),
     "multi30k": open_multi30k,
+    "sums": sum_prompts,
     "squad": partial(open_squad, "squad"),
     "squad2": partial(open_squad, "squad2"),
 }

@@ -28,7 +28,7 @@ CHOICES = {
     "norm": ("layernorm", "rmsnorm"),
     "norm_position": ("pre", "post"),
     "activation": ("relu", "relu2", "gelu", "gelu_tanh", "silu", "swiglu"),
-    "head": ("lm", "pretraining", "features", "classifier", "question_answering"),
+    "head": ("lm", "pretraining", "features", "classifier", "reward", "question_answering"),
 }
 
 # Far above every model that was ever published, and far below a typing error: no hour of swapping, but a sentence.
@@ -106,7 +106,8 @@ class ModelConfig:
         dropout: probability of dropping attention weights, outputs of attention and feed-forward, and embeddings.
         head: what the model predicts (None = its family's own pretraining). "lm": the next token (gpt, transformer);
             "pretraining": masked tokens and the next sentence (bert); "features": nothing, its output is a vector for
-            each position; "classifier": a label for the whole text; "question_answering": where in the text the answer
+            each position; "classifier": a label for the whole text; "reward": how good it is, a
+            number; "question_answering": where in the text the answer
             starts and ends. See `models/heads.py`.
         labels: the names of a classifier's classes, in the order of its outputs.
         fused: use torch's fused kernels for attention, norms and activations; False computes the formulas of `nn`.

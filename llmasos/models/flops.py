@@ -55,8 +55,8 @@ def head_parameters(config: ModelConfig) -> int:
         return pooler
     if c.head == "question_answering":
         return 2 * (c.d_model + 1)
-    if c.head == "classifier":
-        return pooler + len(c.labels) * (c.d_model + 1)
+    if c.head in ("classifier", "reward"):
+        return pooler + max(1, len(c.labels)) * (c.d_model + 1)
     output = 0 if c.tie_embeddings else c.vocab_size * c.d_model
     output += c.vocab_size if c.output_bias and c.family != "bert" else 0
     if c.family == "bert":

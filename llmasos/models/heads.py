@@ -1,6 +1,7 @@
 """Heads for other tasks than pretraining: a small layer on top of any family, trained together with it (fine-tuning).
 
     ids (B, T) → backbone → hidden states (B, T, C) ┬→ pooled (B, C) → SequenceClassifier → logits (B, n_labels)
+                                                    ├→ pooled (B, C) → RewardModel        → rewards (B,)
                                                     ├→                 SpanExtractor      → logits (B, T, 2)
                                                     └→                 FeatureExtractor   → the hidden states themselves
 
@@ -38,6 +39,21 @@ class SequenceClassifier(Model):
         return self.head(self.dropout(self.backbone.pooled(hidden_states, attention_mask)))
 
 
+class RewardModel(Model):
+    """How good is a text? One number, learned from comparisons (Ouyang et al. 2022, section 3.5)."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__(config)
+        self.backbone = FAMILIES[config.family](config)
+        self.head = nn.Linear(config.d_model, 1)
+        initialize(self.head)
+
+    def forward(self, ids: Tensor, attention_mask: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
+        """The reward of each text (B,); see `Backbone.hidden_states`."""
+        hidden_states = self.backbone.hidden_states(ids, attention_mask, segments)
+        return self.head(self.backbone.pooled(hidden_states, attention_mask))[:, 0]
+
+
 class SpanExtractor(Model):
     """Where does the answer start and end? Extractive question answering (Devlin et al. 2019, section 4.2)."""
 
@@ -70,5 +86,6 @@ class FeatureExtractor(Model):
 HEADS: dict[str, type[Model]] = {
     "features": FeatureExtractor,
     "classifier": SequenceClassifier,
+    "reward": RewardModel,
     "question_answering": SpanExtractor,
 }

@@ -14,8 +14,16 @@ if TYPE_CHECKING:  # each on first use
         ProbabilityTeacher,
         distillation_loss,
     )
+    from llmasos.objectives.dpo import DPO, dpo_loss, optimal_policy
     from llmasos.objectives.masked import MaskedLM
     from llmasos.objectives.objective import IGNORE_INDEX, Batch, Objective, collate_inputs
+    from llmasos.objectives.policy_gradient import (
+        PolicyGradient,
+        Rollout,
+        leave_one_out_advantages,
+        policy_gradient_loss,
+    )
+    from llmasos.objectives.preferences import EncodedPreference, collate_answers, frozen, token_log_probs
     from llmasos.objectives.pretraining import EncodedSentencePair, MaskedLMAndNextSentence, NextSentence
     from llmasos.objectives.question_answering import (
         BestAnswer,
@@ -25,14 +33,17 @@ if TYPE_CHECKING:  # each on first use
         make_windows,
         predict_spans,
     )
+    from llmasos.objectives.reward_modeling import EncodedComparison, RewardModeling, bradley_terry_loss
     from llmasos.objectives.seq2seq import EncodedPair, Seq2Seq, encode_pair
     from llmasos.objectives.supervised_fine_tuning import Dialogue, SupervisedFineTuning
 
 __all__ = [
-    "Batch", "BestAnswer", "CausalLM", "Classification", "ContextWindow", "Dialogue", "Distillable", "Distillation",
-    "EncodedPair", "EncodedSentencePair", "EncodedText", "IGNORE_INDEX", "MaskedLM", "MaskedLMAndNextSentence",
-    "ModelTeacher", "NextSentence", "Objective", "ProbabilityTeacher", "Seq2Seq", "SpanExtraction",
-    "SupervisedFineTuning", "best_answer", "collate_inputs", "distillation_loss", "encode_pair", "make_windows",
-    "predict_spans",
+    "Batch", "BestAnswer", "CausalLM", "Classification", "ContextWindow", "DPO", "Dialogue", "Distillable",
+    "Distillation", "EncodedComparison", "EncodedPair", "EncodedPreference", "EncodedSentencePair", "EncodedText",
+    "IGNORE_INDEX", "MaskedLM", "MaskedLMAndNextSentence", "ModelTeacher", "NextSentence", "Objective",
+    "PolicyGradient", "ProbabilityTeacher", "RewardModeling", "Rollout", "Seq2Seq", "SpanExtraction",
+    "SupervisedFineTuning", "best_answer", "bradley_terry_loss", "collate_answers", "collate_inputs",
+    "distillation_loss", "dpo_loss", "encode_pair", "frozen", "leave_one_out_advantages", "make_windows",
+    "optimal_policy", "policy_gradient_loss", "predict_spans", "token_log_probs",
 ]  # fmt: skip
 lazy_exports(__name__)

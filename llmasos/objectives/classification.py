@@ -57,15 +57,8 @@ class Classification:
                 f"the label {label!r} did not occur in training; the known ones are {', '.join(self.labels)}: "
                 "correct the label, or train on examples that have it."
             )
-        texts = [self.tokenizer.encode(part) for part in (text, second) if part is not None]
-        room = context_length - self.tokenizer.n_special_tokens(len(texts))
-        if room < 1:
-            raise UserError(f"a context of {context_length} tokens has no room for a text; use a longer one.")
-        lengths = divide_room([len(ids) for ids in texts], room)
-        kept = [truncate_middle(ids, n) for ids, n in zip(texts, lengths, strict=True)]
-        n_cut = sum(map(len, texts)) - sum(map(len, kept))
-        index = IGNORE_INDEX if label is None else self._index[label]
-        return EncodedText(self.tokenizer.build_inputs(*kept), index, n_cut)
+        inputs, n_cut = encode_texts(self.tokenizer, [t for t in (text, second) if t is not None], context_length)
+        return EncodedText(inputs, IGNORE_INDEX if label is None else self._index[label], n_cut)
 
     def collate(self, examples: Sequence[EncodedText], rngs: Sequence[MakeRng] = ()) -> Batch:
         """Stack examples to `ids`, `attention_mask`, `segments` (B, T), padded on the right, and `labels` (B,)."""
@@ -90,6 +83,24 @@ class Classification:
         """The number of texts that the model classifies correctly."""
         predicted = model(batch["ids"], batch["attention_mask"], batch["segments"]).argmax(dim=1)  # (B,)
         return {"label": int((predicted == batch["labels"]).sum())}
+
+
+def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], context_length: int) -> tuple[EncodedInput, int]:
+    """Encode one or two texts as the input of a head, of at most `context_length` tokens.
+
+    Returns:
+        The input, and the number of tokens that were cut off.
+
+    Raises:
+        UserError: the context has no room for a single token.
+    """
+    encoded = [tokenizer.encode(text) for text in texts]
+    room = context_length - tokenizer.n_special_tokens(len(encoded))
+    if room < 1:
+        raise UserError(f"a context of {context_length} tokens has no room for a text; use a longer one.")
+    lengths = divide_room([len(ids) for ids in encoded], room)
+    kept = [truncate_middle(ids, n) for ids, n in zip(encoded, lengths, strict=True)]
+    return tokenizer.build_inputs(*kept), sum(map(len, encoded)) - sum(map(len, kept))
 
 
 def divide_room(lengths: Sequence[int], room: int) -> list[int]:

@@ -6,6 +6,10 @@ The training loop knows no model family and no task. It asks the objective to
     n_targets   count the targets in the batch: the tokens or labels to predict
     loss_sums   sum the losses of these predictions
 
+An objective may measure more than it minimizes, and weigh its terms: `weights` gives the factor of each term in the
+loss (without it, all are 1), and `val_weights` that in the validation loss, if it is another. A term with the weight 0
+is logged and nothing else, such as the mean reward of a step.
+
 The loop itself divides the sums by the counts, over the whole global batch: all accumulation steps and all processes.
 If each micro-batch were averaged by itself, one with few targets would weigh as much as one with many.
 

@@ -14,11 +14,14 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.tasks.evaluate import evaluation_recipe, setup_evaluation
     from llmasos.tasks.instruction_tuning import reply
     from llmasos.tasks.question_answering import answer_questions
+    from llmasos.tasks.reinforcement_learning import register_reward
     from llmasos.tasks.responses import respond
+    from llmasos.tasks.reward_modeling import score
     from llmasos.tasks.run import run_recipe
     from llmasos.tasks.task import Report, Task, check_model, task_class
     from llmasos.tasks.text_classification import classify
 
 __all__ = ["Report", "Task", "answer_questions", "check_model", "classify", "embed", "evaluation_recipe", "fill_masks",
-           "reply", "respond", "run_recipe", "setup_evaluation", "task_class"]  # fmt: skip
+           "register_reward", "reply", "respond", "run_recipe", "score", "setup_evaluation",
+           "task_class"]  # fmt: skip
 lazy_exports(__name__)

@@ -86,13 +86,14 @@ def run_once(recipe: Recipe, run: Path, context: DistributedContext, resume: boo
     torch.manual_seed(recipe.training.seed)
     resumed = resume and bool(all_checkpoints(run))  # else weights come from --init-from, in a resumed run too
     model = task.build_model(with_weights=not resumed)
-    if resume and not resumed:
+    if resume and (not resumed or task.needs_reference):
         check_same_start(run, "the weights of --init-from have", origin["initial_weights"], initial_weights(task))
     model = model.to(device)
     if recipe.training.freeze_layers is not None:
         freeze(model, recipe.training.freeze_layers)
     say(f"model    {describe_model(recipe, task.config)}: {describe_size(model)}, on {device.type}")
 
+    task.start_training(model, say)
     trainer = make_trainer(task, model, run, origin, context, say)
     if resume:
         resume_trainer(trainer)

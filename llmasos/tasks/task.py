@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from llmasos.capabilities import TASKS
-from llmasos.console import command, track
+from llmasos.console import Say, command, track
 from llmasos.errors import UserError
 from llmasos.evaluation.metric import Metric
 from llmasos.evaluation.show_table import ShownAsTable
@@ -40,7 +40,11 @@ from llmasos.training.recipe import Recipe
 from llmasos.training.trainer import TrainingData
 
 AnyTask = TypeVar("AnyTask", bound="Task")
-HEADS = {"classifier": "a classifier", "question_answering": "a question-answering head"}  # others: no head
+HEADS = {
+    "classifier": "a classifier",
+    "reward": "a reward",
+    "question_answering": "a question-answering head",
+}  # others: no head
 
 
 @dataclass(repr=False)
@@ -187,6 +191,16 @@ class Task(ABC):
         """
 
     # What a task may define
+
+    needs_reference: ClassVar[bool] = False  # whether training compares the model with that of `--init-from`
+
+    def start_training(self, model: Model, say: Say) -> None:  # noqa: B027
+        """Prepare what depends on the model, which is on its device: nothing, for most tasks.
+
+        Args:
+            model: the one that is trained.
+            say: prints one line for the user.
+        """
 
     def examples(self, split: str) -> Sequence[Any]:
         """The examples of one split as the objective takes them; none if `evaluate` already measures the loss."""

@@ -125,12 +125,14 @@ class RunLog:
         rate = result.n_targets / self.seconds
         mfu = None if self.mfu_per_rate is None else rate * self.mfu_per_rate
         of_peak = "" if mfu is None else f", {mfu:.0%} of peak"
-        self.bar.set_postfix_str(f"loss {result.loss:.3f}, {rate:,.0f} {self.unit}/s{of_peak}", refresh=False)
+        reward = f"reward {result.terms['reward']:.3f}, " if "reward" in result.terms else ""
+        self.bar.set_postfix_str(f"{reward}loss {result.loss:.3f}, {rate:,.0f} {self.unit}/s{of_peak}", refresh=False)
         self.bar.update()
         if write:
             throughput = {f"{self.unit}_per_second": round(rate)}
             numbers = {"loss": result.loss, "learning_rate": learning_rate, "grad_norm": result.grad_norm, "mfu": mfu}
-            self.write(step, **numbers, **throughput)
+            terms = result.terms if len(result.terms) > 1 else {}  # a single one is the loss itself
+            self.write(step, **numbers, **throughput, **terms)
 
     def write(self, step: int, **values: Any) -> None:
         """Add a line to metrics.jsonl."""

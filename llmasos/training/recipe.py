@@ -122,6 +122,21 @@ class TrainingSettings(Settings):
     distillation_weight: float = setting(
         0.9, "distillation: weight of the teacher's probabilities; the rest is that of the text", at_least=0, at_most=1
     )
+    beta: float = setting(
+        0.1, "preferences and rewards: β, the strength of the KL penalty towards --init-from", at_least=0
+    )
+    reward: str | None = setting(
+        None,
+        "rewards: a Python file with a function reward(prompt, text), or the verifier storyworld or sums (default: "
+        "that of the dataset)",
+    )
+    reward_seconds: float = setting(10.0, "rewards: the longest that the function may take for a text", above=0)
+    max_new_tokens: int = setting(200, "rewards: the largest number of tokens of an answer", at_least=1)
+    group_size: int = setting(8, "rewards: how many answers are written to each prompt", at_least=2)
+    clip_range: float = setting(
+        0.2, "rewards: ε, the change of a token's probability beyond which PPO's ratio is clipped", above=0, below=1
+    )
+    updates_per_batch: int = setting(1, "rewards: optimizer updates from the same answers", at_least=1)
 
     # The optimizer
     optimizer: str = setting(
@@ -319,7 +334,7 @@ def refuse_set_by_init(recipe: Recipe, names: Collection[str]) -> None:
 # What may change when a run is resumed: its length, and what is shown. Any other change would make it another run.
 RESUMABLE = {
     "max_steps", "eval_interval", "log_interval", "out_dir", "prompt", "beams", "length_penalty", "device", "precision",
-    "compile",
+    "compile", "reward_seconds",
 }  # fmt: skip
 
 SECTIONS = {  # the first setting of each section of the help text

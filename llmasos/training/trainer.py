@@ -47,7 +47,11 @@ STOPPED_ELSEWHERE = 143  # the exit status where another process was asked to st
 
 
 class TrainingData(Protocol):
-    """An endless stream of training examples, in an order that depends on the seed alone."""
+    """An endless stream of training examples, in an order that depends on the seed alone.
+
+    Where it is faster to make many at once, as for texts that the model itself writes, it also has a method
+    `examples(seed, indices)`, and so may the validation examples.
+    """
 
     examples_per_epoch: int  # after this many examples, all data has been seen about once
 
@@ -64,12 +68,14 @@ class StepResult:
         n_targets: the number of targets, of all terms.
         grad_norm: the norm of the gradient before clipping.
         stop_requested: whether any process has been asked to stop.
+        terms: the mean of each term of the objective.
     """
 
     loss: float
     n_targets: float
     grad_norm: float
     stop_requested: bool
+    terms: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -140,6 +146,9 @@ class Trainer:
                 "gradient_accumulation_steps."
             )
         self.device = next(model.parameters()).device
+        self.weights: Mapping[str, float] | None = getattr(objective, "weights", None)
+        self.val_weights: Mapping[str, float] | None = getattr(objective, "val_weights", self.weights)
+        self.val_terms: dict[str, float] = {}  # the mean of each term in the last validation
         self.check_batch_fits()
         self.precision = pick_precision(settings.precision, self.device)
         self.optimizers = make_optimizers(model, settings)
@@ -190,29 +199,53 @@ class Trainer:
         return is_due and step > 0 and step != self.state.validated_step
 
     def step(self, ddp_model: nn.Module, stop_requested: Callable[[], bool] = lambda: False) -> StepResult:
-        """One optimizer step.
+        """One step: an optimizer update on one batch, or several on the same one (`updates_per_batch`).
 
         Args:
             ddp_model: the model, wrapped for data-parallel training if there are several processes.
             stop_requested: whether this process has been asked to stop.
         """
+        batches = list(self.micro_batches(self.state.step))
+        n_targets = self.total_targets(batches)
+        first, *_ = [
+            self.update(ddp_model, batches, n_targets, update, stop_requested)
+            for update in range(self.settings.updates_per_batch)
+        ]
+        return first
+
+    def update(
+        self,
+        ddp_model: nn.Module,
+        batches: Sequence[Batch],
+        n_targets: dict[str, float],
+        update: int,
+        stop_requested: Callable[[], bool],
+    ) -> StepResult:
+        """One optimizer update on the batches of a step.
+
+        Args:
+            ddp_model, stop_requested: as in `step`.
+            batches: the micro-batches of this process.
+            n_targets: of the whole global batch.
+            update: the number of the update in its step.
+        """
         step, seed = self.state.step, self.settings.seed
         ddp_model.train()
-        batches = list(self.micro_batches(step))
-        n_targets = self.total_targets(batches)
-
-        local_loss = torch.zeros((), device=self.device)  # the part of the step's loss that this process computes
+        local = torch.zeros(len(n_targets), device=self.device)  # the part of each term that this process computes
         for i, batch in enumerate(batches):
-            torch.manual_seed(derive_seed(seed, step, self.context.rank, i))  # for dropout
+            torch.manual_seed(derive_seed(seed, step, self.context.rank, i + update * len(batches)))  # for dropout
             with maybe_no_sync(ddp_model, last=i == len(batches) - 1):
                 with autocast(self.device, self.precision):
                     loss_sums = self.objective.loss_sums(ddp_model, batch)
-                    batch_loss: torch.Tensor = sum(loss_sums[t] / n_targets[t] for t in loss_sums)  # type: ignore
+                    means = {term: loss_sums[term] / n_targets[term] for term in n_targets}
+                    batch_loss = weighted_sum(means, self.weights)
                 # DDP averages gradients over the processes, but this loss is already divided by the targets of all
                 # of them. Multiplying by the number of processes turns the average into the sum.
                 self.scaler.scale(batch_loss * self.context.size).backward()
-            local_loss += batch_loss.detach()
-        loss, stopping = self.context.all_reduce_sum([local_loss.item(), float(stop_requested())], self.device)
+            local += torch.stack([mean.detach() for mean in means.values()])
+        *means_of_all, stopping = self.context.all_reduce_sum([*local.tolist(), float(stop_requested())], self.device)
+        terms = dict(zip(n_targets, means_of_all, strict=True))
+        loss = weighted_sum(terms, self.weights)
         if not math.isfinite(loss):
             raise UserError(self.explain_divergence("loss", loss))
 
@@ -229,14 +262,15 @@ class Trainer:
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         self.scaler.update()
-        return StepResult(loss, sum(n_targets.values()), grad_norm, stopping > 0.0)
+        return StepResult(loss, sum(learned(n_targets, self.weights).values()), grad_norm, stopping > 0.0, terms)
 
     def micro_batches(self, step: int) -> Iterator[Batch]:
         """This process's rows of a step's global batch, as `gradient_accumulation_steps` batches on the device."""
         seed, n = self.settings.seed, len(self.rows) // self.settings.gradient_accumulation_steps
         for first in range(self.rows.start, self.rows.stop, n):
             rows = range(first, first + n)
-            examples = [self.train_data.example(seed, step * self.settings.batch_size + row) for row in rows]
+            indices = range(step * self.settings.batch_size + first, step * self.settings.batch_size + first + n)
+            examples = examples_of(self.train_data, seed, indices)
             rngs = [lambda row=row: np.random.default_rng([seed, step, row]) for row in rows]  # binds each row now
             yield to_device(self.objective.collate(examples, rngs), self.device)
 
@@ -272,12 +306,14 @@ class Trainer:
         stopping, *totals = self.context.all_reduce_sum(numbers, self.device)
         if stopping:
             return None
-        return sum(s / c for s, c in zip(totals[: len(terms)], totals[len(terms) :], strict=True))
+        means = [s / c for s, c in zip(totals[: len(terms)], totals[len(terms) :], strict=True)]
+        self.val_terms = dict(zip(terms, means, strict=True))
+        return weighted_sum(self.val_terms, self.val_weights)
 
     def val_batch(self, rows: range) -> Batch:
         """Some of the validation examples as a batch on the device, the same in every validation."""
         rngs = [lambda row=row: np.random.default_rng([self.settings.seed, row]) for row in rows]
-        return to_device(self.objective.collate([self.val[row] for row in rows], rngs), self.device)
+        return to_device(self.objective.collate(examples_of(self.val, self.settings.seed, rows), rngs), self.device)
 
     def record_validation(self, train_loss: float | None, val_loss: float, log: RunLog) -> None:
         """Keep the best validation loss, and report this one. Raises UserError if it is not a number."""
@@ -288,9 +324,12 @@ class Trainer:
             state.best_loss, state.best_step = val_loss, state.step
         state.validated_step = state.step
         last = "" if train_loss is None else f"  train loss {train_loss:.4f}"
-        self.say(f"step {state.step:>6,}{last}  val loss {val_loss:.4f}")
+        measured = {t: mean for t, mean in self.val_terms.items() if self.weights and not self.weights[t]}
+        besides = "".join(f"  {term} {mean:.4g}" for term, mean in measured.items())
+        self.say(f"step {state.step:>6,}{last}  val loss {val_loss:.4f}{besides}")
         if self.context.is_main:
-            log.write(state.step, val_loss=val_loss, **self.after_validation(state.step, val_loss))
+            numbers = {f"val_{term}": mean for term, mean in measured.items()}
+            log.write(state.step, val_loss=val_loss, **numbers, **self.after_validation(state.step, val_loss))
 
     def open_log(self) -> RunLog:
         """The run's log. For the MFU, the machine's best rate is measured first."""
@@ -355,6 +394,25 @@ class Trainer:
             f"warmup steps; (2) gradients explode: {clipping}; "
             f"(3) {overflow if self.precision == 'fp16' else other}."
         )
+
+
+def examples_of(source: Any, seed: int, indices: range) -> list[Any]:
+    """Some training examples (see `TrainingData`) or validation examples (a sequence) by their numbers."""
+    if hasattr(source, "examples"):
+        return source.examples(seed, indices)
+    if hasattr(source, "example"):
+        return [source.example(seed, index) for index in indices]
+    return [source[index] for index in indices]
+
+
+def learned(terms: Mapping[str, Any], weights: Mapping[str, float] | None) -> dict[str, Any]:
+    """The terms that are part of the loss: all, or those whose weight is not 0."""
+    return {term: value for term, value in terms.items() if weights is None or weights[term]}
+
+
+def weighted_sum(terms: Mapping[str, Any], weights: Mapping[str, float] | None) -> Any:
+    """The loss that terms add up to: numbers or tensors, each times its weight if there are weights."""
+    return sum(value if weights is None else weights[term] * value for term, value in learned(terms, weights).items())
 
 
 def derive_seed(*numbers: int) -> int:

@@ -15,10 +15,11 @@ in training. Two tasks need extra care:
 """
 
 import hashlib
+import math
 import random
 from collections.abc import Callable, Iterable, Iterator
 
-from llmasos.datasets.examples import QA, Answer, Conversation, LabeledText, Pair, Splits
+from llmasos.datasets.examples import QA, Answer, Conversation, LabeledText, Pair, Preference, Prompt, Splits
 from llmasos.datasets.storyworld import Story, stories
 from llmasos.datasets.storyworld.lines import Line
 from llmasos.datasets.storyworld.plots import PLOTS
@@ -147,6 +148,37 @@ def story_conversations(story: Story) -> list[Conversation]:
     rng = random.Random(f"conversations {story.text}")
     chosen = rng.sample(story.instructions, INSTRUCTIONS_PER_STORY)
     return [Conversation((("user", prompt), ("assistant", answer))) for prompt, answer in chosen]
+
+
+def storyworld_preferences(source: int | StoryworldText) -> Splits[Preference]:
+    """Return pairs of stories, one of which was preferred by a reader who likes happy endings.
+
+    The reader follows Bradley and Terry (1952) with the reward 1 for a happy ending and 0 for a sad one: a happy story
+    is preferred to a sad one with the probability σ(1) = 0.73, and of two with the same ending either one. So the
+    reward that a model should learn, and the best policy for it, are known.
+    """
+    source = _source(source)
+    train, val = (_preferences(list(_stories(source, split)), split) for split in source.counts)
+    description = f"{len(train):,} and {len(val):,} pairs of stories, compared by a reader who likes happy endings"
+    return _splits(source, "preferences", description, train, val)
+
+
+def _preferences(corpus: list[Story], split: str) -> list[Preference]:
+    """Pairs of neighboring stories with the preferences of the reader, which follow from their number alone."""
+    pairs = []
+    for number, (first, second) in enumerate(zip(corpus[::2], corpus[1::2], strict=False)):
+        if first.text != second.text:
+            advantage = (first.ending == "happy") - (second.ending == "happy")
+            prefers_first = random.Random(f"preference {split} {number}").random() < 1 / (1 + math.exp(-advantage))
+            chosen, rejected = (first, second) if prefers_first else (second, first)
+            pairs.append(Preference("", chosen.text, rejected.text))
+    return pairs
+
+
+def storyworld_prompts(source: int | StoryworldText) -> Splits[Prompt]:
+    """Return the empty prompt, after which a new story begins."""
+    source = _source(source)
+    return _splits(source, "prompts", "the empty prompt, after which a new story begins", [Prompt("")], [Prompt("")])
 
 
 def _draw(questions: list[str], n: int, uniform: Callable[[], float]) -> list[str]:

@@ -1,0 +1,10 @@
+"""Print a summary of the sums:  python data/sums/prepare.py"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that it also runs from a clone that is not installed
+
+from llmasos.datasets.summary import prepare
+
+prepare("sums")
