@@ -98,15 +98,15 @@ TASKS: dict[str, TaskInfo] = {
         "llmasos.tasks.sequence_to_sequence:Summarization",
         ("transformer",), "lm", "summaries", "ROUGE-L", "translation",
     ),
-    "text-classification": TaskInfo(
-        "give each text one of a fixed list of labels",
-        "llmasos.tasks.text_classification:TextClassification",
-        FAMILIES, "classifier", "labeled_text", "accuracy", "classification", per_example=True,
-    ),
     "reward-modeling": TaskInfo(
         "score answers, from pairs of which one was preferred (Bradley–Terry)",
         "llmasos.tasks.reward_modeling:RewardModelTraining",
         FAMILIES, "reward", "preferences", "pairs ranked right", "scoring", per_example=True,
+    ),
+    "text-classification": TaskInfo(
+        "give each text one of a fixed list of labels",
+        "llmasos.tasks.text_classification:TextClassification",
+        FAMILIES, "classifier", "labeled_text", "accuracy", "classification", per_example=True,
     ),
     "question-answering": TaskInfo(
         "find the answer to a question in a text",
@@ -196,7 +196,7 @@ def tasks_to_learn(family: str, head: str) -> list[str]:
     """The tasks that a model can be fine-tuned for. A model with the head of one task can only learn that task.
 
     >>> tasks_to_learn("bert", "pretraining")
-    ['bert-pretraining', 'text-classification', 'question-answering']
+    ['bert-pretraining', 'reward-modeling', 'text-classification', 'question-answering']
     """
     same_head = [name for name, row in TASKS.items() if family in row.families and row.head == head]
     if head not in ("lm", "pretraining"):

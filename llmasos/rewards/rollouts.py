@@ -115,7 +115,7 @@ class TrainingRollouts(RolloutSource):
 
     Attributes:
         policy, reference: set before the first example.
-        say: is told once if a step has no group with different rewards.
+        say: prints a note, once, if a step has no group with different rewards.
     """
 
     def __init__(self, *others: Any, group_size: int):

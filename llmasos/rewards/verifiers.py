@@ -15,8 +15,10 @@ def storyworld(prompt: str, text: str) -> float:
 
     A story that stops before its end earns nothing; otherwise the best story would be a single sentence.
 
-    >>> storyworld("", "Once there was a shy girl called Anna. The end.")
-    0.0
+    >>> from llmasos.datasets.storyworld import generate
+    >>> story = generate(seed=0, index=7)
+    >>> storyworld("", story.text), storyworld("", story.sentences[0])
+    (1.0, 0.0)
     """
     story = prompt + text
     n_allowed = valid_prefix_length(story)

@@ -99,7 +99,9 @@ def test_the_run_of_a_function_needs_its_program(capsys, monkeypatch):
 
 WRONG = {  # flags → words of the sentence
     ("--task", "preference-optimization", "--data", "preferences.jsonl"): "name that model with --init-from",
-    ("--task", "reinforcement-learning", "--data", "prompts.txt", "--reward", "my_reward.py"): "with --init-from",
+    ("--task", "reinforcement-learning", "--data", "prompts.txt", "--reward", "my_reward.py", "--group-size", "2"): (
+        "name that model with --init-from"
+    ),
     (*PG, "--batch-size", "3"): "batch_size 3 is no whole number of groups of 2 answers",
     (*PG, "--reward", "storyword"): "there is no reward 'storyword'; did you mean 'storyworld'?",
     (*PG, "--reward", "none.py"): "there is no file none.py",
