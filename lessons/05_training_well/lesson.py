@@ -947,9 +947,9 @@ result("300 steps, nats per character", measure(model), 1.99, 0.1)
 # - **Averaging the weights** of the last steps, early stopping, the gradient noise scale, how batch size and learning
 #   rate depend on each other (Goyal et al. 2017): a rate that is right for one batch size is not right for another.
 # - **How to spend a given amount of compute**: on a larger model or on more text, lesson 21.
-# - **What the default recipe does besides.** `python train.py` ends 0.05 above the floor. What each of its parts gains is
-#   measured by leaving it out of the whole, for the same processor time (`python -m llmasos.tools.ablation`; here 30
-#   seconds and one seed each, on a busy machine, so differences below 0.01 mean nothing):
+# - **What the default recipe does besides.** `python train.py` ends 0.05 above the floor. What each of its parts gains
+#   is measured by leaving it out of the whole, for the same processor time (`python -m llmasos.tools.ablation`; here
+#   30 seconds and one seed each, on a busy machine, so differences below 0.01 mean nothing):
 #
 #   | left out | loss | steps in 30 s |
 #   |---|---|---|
@@ -964,7 +964,7 @@ result("300 steps, nats per character", measure(model), 1.99, 0.1)
 #   | blocks start as the identity | 0.496 | 298 |
 #   | value embeddings | 0.495 | 309 |
 #
-#   Four layers are better at each step, and worse in the same time. The last two parts gain nothing in so short a run.
+#   A step of four layers takes nearly twice the time. The last two parts gain nothing in so short a run.
 # - **Several machines**: lesson 16. **Saving and resuming**: `llmasos/training/checkpoints.py`.
 #
 # **Further reading.** Kingma & Ba 2015, *Adam: A Method for Stochastic Optimization*, sections 2 and 3. Loshchilov &
