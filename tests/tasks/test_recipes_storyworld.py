@@ -46,6 +46,12 @@ def test_pre_training_is_worth_more_than_chance_could_be(bert, recipe, name):
     assert pre_trained["low"] > random["high"], "the intervals do not touch"
 
 
+def test_an_adapter_of_rank_4_classifies_far_better_than_the_most_frequent_label(bert):
+    train("classify-lora")
+    found = scores("classify-lora")
+    assert found["accuracy"]["value"] > 0.9 and found["accuracy"]["low"] > found["majority baseline"]["high"]
+
+
 def test_translation_of_sentences_never_seen():
     train("translate-storyworld")
     assert scores("translate-storyworld")["BLEU"]["low"] > 93.0
