@@ -221,7 +221,7 @@ def test_without_the_rust_package_bpe_is_measured_alone(monkeypatch):
     monkeypatch.setattr(bpe, "find_text", lambda: ("a text", ["to be or not to be " * 50]))
     lines = list(bpe.bench_bpe(Settings(CPU, quick=True)))
     keys = [line.key for line in lines if isinstance(line, measurement.Measurement)]
-    assert keys == ["bpe.train_seconds", "bpe.encode_mb_per_second"]
+    assert keys == ["bpe.train_seconds", "bpe.encode_mb_per_second", "bpe.parallel_mb_per_second"]
     assert any("not installed" in line for line in lines if isinstance(line, str))
 
 
