@@ -211,7 +211,8 @@ RECIPES: dict[str, NamedRecipe] = {
     ),
     "rl-storyworld": NamedRecipe(
         "storyworld-gpt learns from a verifier which stories the world allows, from nothing but its own attempts",
-        "not measured yet",
+        "fraction of a story that the world allows: 0.89 in the last ten of 80 steps (0.55 in the first ten), all texts "
+        "different, KL 13 nats per story; val_loss about -0.8, in 2 minutes on one core; one seed",
         {
             "task": "reinforcement-learning",
             "init_from": "storyworld-gpt",
