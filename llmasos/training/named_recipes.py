@@ -211,8 +211,8 @@ RECIPES: dict[str, NamedRecipe] = {
     ),
     "rl-storyworld": NamedRecipe(
         "storyworld-gpt learns from a verifier which stories the world allows, from nothing but its own attempts",
-        "fraction of a story that the world allows: 0.89 in the last ten of 80 steps (0.55 in the first ten), all texts "
-        "different, KL 13 nats per story; val_loss about -0.8, in 2 minutes on one core; one seed",
+        "0.91 of a story is allowed (0.86–0.95, n = 64; before 0.57), all texts different, KL 11 nats per story; "
+        "val_loss -0.82 after 80 steps, in 2 minutes on one core (one seed)",
         {
             "task": "reinforcement-learning",
             "init_from": "storyworld-gpt",
