@@ -236,7 +236,7 @@ WRONG = {
     ),
     "task of no head": (("runs/classify", "--task", "bert-pretraining"), "runs/classify has a classifier"),
     "no such task": (("runs/classify", "--task", "sing"), "task is 'sing'; it must be one of: language-modeling"),
-    "no documents": (("runs/bert", "--data", "verse.txt"), "verse.txt, split all: there are 0 documents"),
+    "no documents": (("runs/bert", "--data", "verse.txt"), "verse.txt, split all: pairs that do not follow"),
     "no such split": (
         ("runs/classify", "--split", "dev"),
         "--split is 'dev'; it must be one of: train, val",

@@ -60,12 +60,12 @@ def write_files() -> None:
         return [f"{rng.choice(NAMES)} saw the {rng.choice(COLORS)} {rng.choice(PLACES)}." for _ in range(n)]
 
     Path("stories.txt").write_text("\n\n".join(" ".join(sentences(5)) for _ in range(60)))
-    write_jsonl("stories.jsonl", [{"text": " ".join(sentences(rng.randint(1, 3)))} for _ in range(60)])
     labeled = [(f"{text} It was {mood}.", label) for text in sentences(30)
                 for mood, label in [rng.choice([("lovely", "glad"), ("awful", "sad")])]]  # fmt: skip
     write_csv("labeled.csv", ("text", "label"), labeled)
     write_jsonl("questions.jsonl", [question(rng) for _ in range(30)])
     write_csv("pairs.tsv", ("source", "target"), [pair(rng) for _ in range(40)], "\t")
+    write_jsonl("stories.jsonl", [{"text": " ".join(sentences(rng.randint(1, 3)))} for _ in range(60)])
 
 
 def question(rng: random.Random) -> dict[str, str]:
