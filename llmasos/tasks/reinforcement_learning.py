@@ -3,13 +3,13 @@
     prompts → groups of answers by the model itself → rewards → advantages → policy gradient
 
 The reward is a function of a prompt and a text: one that comes with the library (`rewards/verifiers.py`), a Python file
-of one's own, or in Python any function. `objectives/policy_gradient.py` has the mathematics.
+of one's own, a trained reward model, or in Python any function. `objectives/policy_gradient.py` has the mathematics.
 
 The metrics are those of fresh answers to held-out prompts: the mean reward, how many of the texts are different ones,
 and how far the model has moved from the one that it started as.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from llmasos import hub
+from llmasos.capabilities import check_capability
 from llmasos.console import Say
 from llmasos.datasets import Prompt, Splits
 from llmasos.errors import UserError, nearest
@@ -37,6 +39,7 @@ from llmasos.rewards import (
 from llmasos.tasks.answers import encode_prompt, length_problem
 from llmasos.tasks.example_task import ExampleTask
 from llmasos.tasks.preference_optimization import check_reference, make_reference
+from llmasos.tasks.reward_modeling import score
 from llmasos.tasks.task import Report
 from llmasos.tokenizers import Tokenizer
 from llmasos.training.recipe import Recipe
@@ -184,12 +187,25 @@ def make_reward(recipe: Recipe) -> Reward:
                 "program can continue it. Or name a Python file with --reward."
             )
         return reward_of(FUNCTIONS[name], None, settings.reward_seconds)
+    if Path(name).is_dir():
+        return model_reward(name, settings.reward_seconds)
     if not Path(name).suffix and not Path(name).exists():
         raise UserError(
             f"there is no reward {name!r}{nearest(name, VERIFIERS) or ';'} (there are: {', '.join(VERIFIERS)}), and no "
-            "Python file of this name."
+            "Python file or reward model of this name."
         )
     return load_reward(name, settings.reward_seconds)
+
+
+def model_reward(folder: str, seconds: float) -> Reward:
+    """The rewards that a trained reward model gives. Raises UserError if the folder holds another model."""
+    model, tokenizer = hub.load_pretrained(folder)
+    check_capability("scoring", model.config.family, model.config.head)
+
+    def reward(prompts: Sequence[str], texts: Sequence[str]) -> list[float]:
+        return score(model, tokenizer, prompts, texts)
+
+    return reward_of(reward, f"the reward model {folder}", seconds)
 
 
 def register_reward(function: Callable) -> str:

@@ -127,8 +127,8 @@ class TrainingSettings(Settings):
     )
     reward: str | None = setting(
         None,
-        "rewards: a Python file with a function reward(prompt, text), or the verifier storyworld or sums (default: "
-        "that of the dataset)",
+        "rewards: a Python file with a function reward(prompt, text), the folder of a reward model, or the verifier "
+        "storyworld or sums (default: that of the dataset)",
     )
     reward_seconds: float = setting(10.0, "rewards: the longest that the function may take for a text", above=0)
     max_new_tokens: int = setting(200, "rewards: the largest number of tokens of an answer", at_least=1)

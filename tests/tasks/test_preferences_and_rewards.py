@@ -105,6 +105,7 @@ WRONG = {  # flags → words of the sentence
     (*PG, "--batch-size", "3"): "batch_size 3 is no whole number of groups of 2 answers",
     (*PG, "--reward", "storyword"): "there is no reward 'storyword'; did you mean 'storyworld'?",
     (*PG, "--reward", "none.py"): "there is no file none.py",
+    (*PG, "--reward", "start"): "it cannot score answers",
     (*TASKS["dpo"], "--beta", "0"): "beta is 0, with which preferences change nothing",
     ("--task", "reinforcement-learning", "--data", "prompts.txt", "--init-from", "start"): "comes without a reward",
 }
@@ -181,6 +182,8 @@ def test_a_reward_model_of_each_family_scores(capsys):
     assert isinstance(model.score("aa", prompt="ae"), float) and len(model.score(["aa", "bb"])) == 2
     with pytest.raises(UserError, match="it cannot score answers"):
         LLMTrainer.from_pretrained("storyworld-gpt", device="cpu").score("aa")
+    assert train(*PG, "--reward", "bert-reward", "--steps", "1", "--out", "by-model") == 0, the_error(capsys)
+    assert "the reward model bert-reward" in capsys.readouterr().out
 
 
 @pytest.mark.slow
