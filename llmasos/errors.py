@@ -5,7 +5,7 @@ raises `UserError` with one sentence: what was wrong (with the value), what was 
 print that sentence and exit with status 2. Any other exception is a bug in this library and keeps its traceback.
 
 Here are also the phrases that such sentences share: what a value is, and which name the user probably meant; and what
-an error means that an allocator raises, anywhere (`explain_out_of_memory`). And
+an allocator's error means (`explain_out_of_memory`). And
 `check_number` is the one place that decides what counts as a number: every size, rate and count that a user can give,
 in a flag, a file or an argument, passes through it.
 """

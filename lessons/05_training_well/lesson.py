@@ -947,24 +947,24 @@ result("300 steps, nats per character", measure(model), 1.99, 0.1)
 # - **Averaging the weights** of the last steps, early stopping, the gradient noise scale, how batch size and learning
 #   rate depend on each other (Goyal et al. 2017): a rate that is right for one batch size is not right for another.
 # - **How to spend a given amount of compute**: on a larger model or on more text, lesson 21.
-# - **What the default recipe does besides.** `python train.py` ends 0.05 above the floor. What each of its parts gains
-#   is measured by leaving it out of the whole, for the same processor time (`python -m llmasos.tools.ablation`; here
+# - **What else the default recipe does.** `python train.py` ends 0.05 above the floor. What each of its parts gains is
+#   measured by leaving it out and training for the same processor time (`python -m llmasos.tools.ablation`; here
 #   30 seconds and one seed each, on a busy machine, so differences below 0.01 mean nothing):
 #
-#   | left out | loss | steps in 30 s |
+#   | part left out | loss | steps in 30 s |
 #   |---|---|---|
 #   | nothing | 0.498 | 291 |
 #   | two layers instead of four | 0.732 | 160 |
 #   | embeddings of 2- and 3-grams | 0.597 | 330 |
-#   | rows begin with a document | 0.583 | 190 |
+#   | rows that begin where a document begins | 0.583 | 190 |
 #   | rotary positions, no biases | 0.568 | 293 |
 #   | squared ReLU | 0.511 | 272 |
-#   | the rate falls in a line from 0.015 to 0 | 0.509 | 307 |
+#   | a learning rate that falls linearly from 0.015 to 0 | 0.509 | 307 |
 #   | two heads, q and k normalized | 0.502 | 295 |
-#   | blocks start as the identity | 0.496 | 298 |
+#   | blocks that start as the identity | 0.496 | 298 |
 #   | value embeddings | 0.495 | 309 |
 #
-#   A step of four layers takes nearly twice the time. The last two parts gain nothing in so short a run.
+#   With four layers a step takes nearly twice the time. The last two parts gain nothing in so short a run.
 # - **Several machines**: lesson 16. **Saving and resuming**: `llmasos/training/checkpoints.py`.
 #
 # **Further reading.** Kingma & Ba 2015, *Adam: A Method for Stochastic Optimization*, sections 2 and 3. Loshchilov &

@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = ArgumentParser(
         prog="python -m llmasos clean",
         description="Clean a corpus: drop duplicates, boilerplate, short and foreign documents, mask personal data; "
-        "report what was dropped and why. The input is not changed.",
+        "and report what was dropped and why. The input is not changed.",
     )
     parser.add_argument(
         "source", metavar="IN", help="a dataset's name, a file (.txt, .jsonl, .csv, also .gz) or a folder"
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("output", metavar="OUT", help="a new file, .jsonl or .txt")
     for field in dataclasses.fields(CleaningSettings):
         add_flag(parser, field, None if field.default == "" else field.default)
-    parser.add_argument("--processes", type=int, metavar="N", help="that share the work (default: one per core)")
+    parser.add_argument("--processes", type=int, metavar="N", help="number of processes (default: one per core)")
     parser.add_argument("--report", metavar="FILE", help="also write the report to this new file, as JSON")
     args = parser.parse_args(arguments)
     names = {field.name for field in dataclasses.fields(CleaningSettings)}

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.suite:
         return run_suites(args)
     if others := [flag for flag in ("against", "contamination", "examples", "samples") if getattr(args, flag)]:
-        raise UserError(f"--{others[0]} is about a suite; add --suite storyworld or --suite FILE.jsonl.")
+        raise UserError(f"--{others[0]} needs a suite; add --suite storyworld or --suite FILE.jsonl.")
     if len(args.model) > 1:
         raise UserError("several models are compared on a suite; add --suite and --against, or give one model.")
     (args.model,) = args.model
@@ -111,17 +111,17 @@ def make_parser() -> ArgumentParser:
     parser.add_argument(
         "--device", default="auto", metavar="DEVICE", help="where to compute: auto, cpu, cuda, cuda:1, mps"
     )
-    suite = parser.add_argument_group("a suite of tests for any GPT, whatever it was trained for")
+    suite = parser.add_argument_group("a suite of tests for any GPT, whatever it was trained on")
     suite.add_argument(
         "--suite",
         metavar="SUITE",
-        help="storyworld, or a .jsonl file: each line a question, an answer, and perhaps choices",
+        help="storyworld, or a .jsonl file with a question, an answer and perhaps choices on each line",
     )
     suite.add_argument("--examples", type=int, metavar="N", help="at most this many (default: 100, or all of a file)")
     suite.add_argument("--samples", type=int, metavar="K", help="answers per written question, for pass@K (default: 1)")
-    suite.add_argument("--contamination", metavar="DATA", help="training data to look for the test texts in")
+    suite.add_argument("--contamination", metavar="DATA", help="training data in which to look for the test texts")
     suite.add_argument(
-        "--against", nargs="+", metavar="MODEL", help="compare with this model, or with one for each seed of MODEL"
+        "--against", nargs="+", metavar="MODEL", help="compare with this model, or with as many as MODEL, one per seed"
     )
     add_flags(parser.add_argument_group("what to evaluate on (default: as in the run)"), CHANGES)
     return parser

@@ -47,34 +47,60 @@ def make_parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="python -m llmasos plan",
         description="Compute what a model needs: parameters, tokens, FLOPs, time, memory of each device, traffic "
-        "between devices, checkpoints, serving, cost. Numbers can end in k, M, B or T.",
+        "between devices, checkpoints, serving and cost. Numbers can end in k, M, B or T.",
         epilog="Examples: plan gpt2 --device a100; plan --parameters 1T --devices 8192 --price 2; plan --compute 1e21. "
         f"Published shapes: {', '.join(MODELS)}.",
     )
-    model = parser.add_argument_group("the model, given in one of three ways")
+    model = parser.add_argument_group("the model, specified in one of three ways")
     model.add_argument("model", nargs="?", help="a preset, a published shape, a folder, or a name on the hub")
-    model.add_argument("--parameters", type=number, metavar="N", help="a modern decoder of this size")
-    model.add_argument("--compute", type=number, metavar="FLOPS", help="the compute-optimal size for this budget")
-    model.add_argument("--context-length", type=int, metavar="N", help="another context length, in tokens")
+    model.add_argument("--parameters", type=number, metavar="N", help="plan a modern decoder with this many parameters")
+    model.add_argument(
+        "--compute",
+        type=number,
+        metavar="FLOPS",
+        help="plan a modern decoder of the compute-optimal size for this budget",
+    )
+    model.add_argument("--context-length", type=int, metavar="N", help="change the context length, in tokens")
     run = parser.add_argument_group("the run")
-    run.add_argument("--tokens", type=number, metavar="N", help="to train on (default: 20 per parameter)")
-    run.add_argument("--batch-tokens", type=number, metavar="N", help="of a step (default: what the devices take)")
-    run.add_argument("--rows-per-device", type=int, default=1, metavar="N", help="sequences at a time (default: 1)")
-    run.add_argument("--tensor-parallel", type=int, default=1, metavar="N", help="devices that share each layer")
-    run.add_argument("--mfu", type=float, default=0.4, metavar="X", help="fraction of the peak (default: 0.4)")
-    run.add_argument("--precision", choices=("bf16", "fp32"), default="bf16", help="of training (default: bf16)")
-    run.add_argument("--optimizer", choices=("adamw", "muon"), default="adamw", help="its state counts")
-    run.add_argument("--weights", choices=tuple(WEIGHT_BYTES), default="bf16", help="of serving (default: bf16)")
+    run.add_argument("--tokens", type=number, metavar="N", help="training tokens (default: 20 per parameter)")
+    run.add_argument(
+        "--batch-tokens", type=number, metavar="N", help="tokens in a step (default: one micro-batch per device)"
+    )
+    run.add_argument(
+        "--rows-per-device", type=int, default=1, metavar="N", help="sequences in a micro-batch (default: 1)"
+    )
+    run.add_argument(
+        "--tensor-parallel", type=int, default=1, metavar="N", help="devices that each layer is split over (default: 1)"
+    )
+    run.add_argument(
+        "--mfu", type=float, default=0.4, metavar="X", help="fraction of the peak FLOPs that is reached (default: 0.4)"
+    )
+    run.add_argument("--precision", choices=("bf16", "fp32"), default="bf16", help="training precision (default: bf16)")
+    run.add_argument(
+        "--optimizer",
+        choices=("adamw", "muon"),
+        default="adamw",
+        help="determines the size of its state (default: adamw)",
+    )
+    run.add_argument(
+        "--weights", choices=tuple(WEIGHT_BYTES), default="bf16", help="weight format for serving (default: bf16)"
+    )
     machine = parser.add_argument_group("the machines")
-    machine.add_argument("--device", default="h100", metavar="NAME", help=f"one of: {', '.join(DEVICES)}")
-    machine.add_argument("--devices", type=int, default=1, metavar="N", help="how many (default: 1)")
-    machine.add_argument("--memory", type=number, metavar="BYTES", help="of another device")
-    machine.add_argument("--peak-flops", type=number, metavar="X", help="of another device, per second")
-    machine.add_argument("--memory-bandwidth", type=number, metavar="X", help="of another device, bytes per second")
-    machine.add_argument("--link-bandwidth", type=number, metavar="X", help="between devices, bytes per second")
-    machine.add_argument("--price", type=float, metavar="X", help="of one device for an hour, in your currency")
+    machine.add_argument(
+        "--device", default="h100", metavar="NAME", help=f"one of: {', '.join(DEVICES)} (default: h100)"
+    )
+    machine.add_argument("--devices", type=int, default=1, metavar="N", help="number of devices (default: 1)")
+    machine.add_argument("--memory", type=number, metavar="BYTES", help="memory of another device")
+    machine.add_argument("--peak-flops", type=number, metavar="X", help="peak FLOPs of another device, per second")
+    machine.add_argument(
+        "--memory-bandwidth", type=number, metavar="X", help="memory bandwidth of another device, bytes per second"
+    )
+    machine.add_argument(
+        "--link-bandwidth", type=number, metavar="X", help="bandwidth between devices, bytes per second"
+    )
+    machine.add_argument("--price", type=float, metavar="X", help="price of one device for an hour, in your currency")
     parser.add_argument(
-        "--published", action="store_true", help="compare the formulas with published figures, and stop"
+        "--published", action="store_true", help="compare the formulas with published numbers, and stop"
     )
     return parser
 
@@ -196,7 +222,7 @@ def serving_lines(config: ModelConfig, device: Device, args: argparse.Namespace)
 
 
 def published_table() -> str:
-    """The formulas beside published figures."""
+    """The formulas compared with published numbers."""
     rows = [("quantity", "published", "formula", "error", "source")]
     rows += [(p.what, f"{p.published:.4g}", f"{p.predict():.4g}", f"{p.error:+.1%}", p.source) for p in PUBLISHED]
     return text_table(rows)

@@ -1,19 +1,20 @@
 """Rows that begin where a document begins: examples of a causal language model that never miss a beginning.
 
-A window anywhere in a text (windows.py) mostly starts in the middle of a document, so that a name may be out of sight,
-and it wastes a part of its context on the end of another document. Here each row is one document, between the token
-that begins every text and the end-of-text, which is its last target. With T = 4 and the documents "a b c" and "d e f g
-h" (. is the beginning, | the end-of-text):
+A window anywhere in a text (windows.py) mostly starts in the middle of a document, so a name may be out of sight, and
+part of its context is wasted on the end of another document. Here each row is one document, between the token that
+begins every text and the end-of-text, which is its last target. With T = 4 and the documents "a b c" and "d e f g h"
+(. is the beginning, | the end-of-text):
 
     . a b c |
     . d e f g     g h |        (longer than T: cut after every T targets, as windows are)
 
 So each token of the array, end-of-texts included, is the target of exactly one row. If the array was drawn from a known
 distribution over documents, the mean loss over these targets has the entropy of a document, divided by its mean number
-of tokens, as its floor: what predicts a document sees all of it that came before, and nothing else.
+of tokens, as its floor. A model can reach it if every document fits into one row: the prediction of a token then sees
+all of its document that came before, and nothing else.
 
-Rows differ in length. In training `Examples` puts those of similar length into one batch (batching.py), so that little
-of it is padding (0.5 % on storyworld).
+Rows differ in length. In training, `Examples` puts those of similar length into one batch (batching.py), so that
+little of it is padding (0.5 % on storyworld).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-CHUNK = 2**24  # tokens that are searched for end-of-texts at a time
+CHUNK = 2**24  # tokens that are searched for the end-of-text at a time
 
 
 class DocumentRows(Sequence[np.ndarray]):
@@ -34,7 +35,7 @@ class DocumentRows(Sequence[np.ndarray]):
 
     Args:
         tokens: (N,) integers, usually a memory map; never copied.
-        end_of_text: the token that ends each document. Tokens after the last one are a document that is cut off.
+        end_of_text: the token that ends each document. Tokens after the last one are an incomplete document.
         begin_of_text: the token that each document is predicted from, often the same.
         context_length: T, how many tokens the model sees.
     """
@@ -53,7 +54,7 @@ class DocumentRows(Sequence[np.ndarray]):
 
     @property
     def lengths(self) -> np.ndarray:
-        """The number of targets of each row: (rows,), 1 … T."""
+        """The number of targets of each row, 1 … T: (rows,)."""
         return self.stops - self.starts
 
     def by_length(self) -> DocumentRows:

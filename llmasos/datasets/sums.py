@@ -1,7 +1,8 @@
 """Sums of two numbers below 100, such as "17+25=42": a task whose answers a program can check.
 
 There are 10,000 of them; one in ten is held out, by a hash. As text they teach a model to add (`--task
-language-modeling`), as prompts such as "17+25=" they let it find out by itself (`--task reinforcement-learning`).
+language-modeling`), as prompts such as "17+25=" they let it learn from its own attempts (`--task
+reinforcement-learning`).
 """
 
 import hashlib
@@ -15,7 +16,7 @@ DESCRIPTION = "the 10,000 sums of two numbers below 100; about a tenth of them i
 
 
 def sums() -> list[tuple[str, str]]:
-    """All sums, as ("17+25=", "42"), in the order of their hashes: one says nothing about the next."""
+    """All sums, as ("17+25=", "42"), in the order of their hashes, so that neighbors are unrelated."""
     pairs = [(f"{a}+{b}=", str(a + b)) for a in range(LARGEST + 1) for b in range(LARGEST + 1)]
     return sorted(pairs, key=lambda pair: text_key(pair[0]))
 

@@ -1,14 +1,14 @@
 """What a model associates: counterfactual pairs, and how sampling amplifies a preference.
 
-A *counterfactual pair* are two prompts that differ in one word, such as "boy" and "girl". A model that treats both
-alike continues them with the same probabilities. The measure is the difference of the log odds of one continuation
+A *counterfactual pair* is two prompts that differ in one word, such as "boy" and "girl". A model that treats both alike
+gives their continuations the same probabilities. The measure is the difference of the log odds of one continuation
 against another ("brave" against "shy"), averaged over pairs (Rudinger et al. 2018 and Zhao et al. 2018 do it with
 coreference):
 
     ln [p(brave | boy) / p(shy | boy)] - ln [p(brave | girl) / p(shy | girl)]        0 = no difference
 
 **Amplification.** Sampling at temperature τ raises every probability to the power 1/τ. A preference of 0.8 to 0.2 in
-the data, learned perfectly, becomes 0.94 to 0.06 at τ = ½, and a certainty with greedy decoding (`amplified`).
+the data, learned perfectly, becomes 0.94 to 0.06 at τ = ½, and certainty with greedy decoding (`amplified`).
 """
 
 import itertools
@@ -70,7 +70,7 @@ class BiasReport:
 def expand_template(
     template: str, continuation: str, alternative: str, **fillers: Sequence[str]
 ) -> list[CounterfactualPair]:
-    """The pairs of a template: {boy|girl} differs within a pair, other names in braces between pairs.
+    """The pairs of a template: {boy|girl} differs within a pair, other names in braces differ between pairs.
 
     >>> pairs = expand_template("The {boy|girl} at the {place} was", " brave", " shy", place=["mill", "lake"])
     >>> [(pair.first, pair.second) for pair in pairs]
@@ -132,7 +132,7 @@ def measure_bias(log_prob: LogProbAfter, pairs: Iterable[CounterfactualPair]) ->
     """Measure a model on counterfactual pairs.
 
     Args:
-        log_prob: log_prob(prompt, continuation), in nats.
+        log_prob: a function (prompt, continuation) → log-probability in nats.
         pairs: at least one; the interval is over pairs.
 
     Raises:
@@ -161,7 +161,7 @@ def measure_bias(log_prob: LogProbAfter, pairs: Iterable[CounterfactualPair]) ->
 
 
 def amplified(probability: float, temperature: float) -> float:
-    """What sampling makes of a preference between two continuations: p^(1/τ) / (p^(1/τ) + (1 - p)^(1/τ)).
+    """A preference between two continuations after sampling at temperature τ: p^(1/τ) / (p^(1/τ) + (1 - p)^(1/τ)).
 
     >>> round(amplified(0.8, 0.5), 3), amplified(0.8, 1.0), round(amplified(0.8, 2.0), 3)
     (0.941, 0.8, 0.667)

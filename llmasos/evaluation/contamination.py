@@ -1,7 +1,7 @@
 """Contamination: how much of a test is in the training data, word for word.
 
 A run of n words (an n-gram; 13 in Brown et al. 2020, appendix C) that a test text shares with the training data is
-unlikely to be chance. A text with such a run may have been learned by heart, so its score says little. Words are
+unlikely to be a coincidence. A text with such a run may have been learned by heart, so its score says little. Words are
 compared in lower case without punctuation. The training data is read once and not kept.
 """
 
@@ -35,9 +35,9 @@ def contamination(texts: Sequence[str], training_texts: Iterable[str], n: int = 
     contaminated 0.500 (95 % interval 0.013–0.987, n = 2; a run of 3 words is in the training data)
 
     Args:
-        texts: of the test.
-        training_texts: in any number; a run of words must not be cut between two of them.
-        n: the number of words. A shorter text counts only if all of it is in the training data.
+        texts: the test texts.
+        training_texts: any number of texts; runs of words across two of them are not found.
+        n: the number of words in a run. A shorter text counts only if all of it is in the training data.
 
     Returns:
         The metric, and for each text the fraction of its runs that are in the training data (N,).

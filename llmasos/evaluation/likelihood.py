@@ -1,4 +1,4 @@
-"""What a causal model thinks of a text: the log-probability of each token of a continuation, given its context."""
+"""The log-probability that a causal model gives to each token of a continuation, given its context."""
 
 from collections.abc import Sequence
 
@@ -17,17 +17,17 @@ from llmasos.objectives.causal import CausalLM
 def log_likelihoods(
     model: Model, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], batch_size: int = 16
 ) -> list[np.ndarray]:
-    """log p(token | the tokens before it) of each token of a continuation.
+    """Return log p(token | all tokens before it) for each token of each continuation.
 
     Args:
         model: a causal model, (B, T) ids → (B, T, V) logits, with `config.context_length`.
         pairs: (context, continuation), each a sequence of ids; the context has at least one. If both together are too
             long for the model, the beginning of the context is left out; a continuation of more than half of the
             model's context is read in overlapping windows, as `evaluate_text` does.
-        batch_size: how many are read at a time; those of similar length together.
+        batch_size: how many pairs are computed at a time; pairs of similar length are batched together.
 
     Returns:
-        For each pair the (n,) log-probabilities of its continuation in nats.
+        For each pair the log-probabilities of its continuation in nats, (n,).
 
     Raises:
         UserError: a context is empty, or a log-probability is not a number.

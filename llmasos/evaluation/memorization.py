@@ -1,18 +1,18 @@
-"""What a model remembers of single texts that it was trained on: exposure of canaries, membership inference.
+"""What a model remembers of individual training texts: exposure of canaries, membership inference.
 
 A *canary* is an invented secret in the training data ("The code of Ida's door is 4071."). If the model has learned it,
-it gives it a higher probability than all the other codes that could stand there. Its **exposure** (Carlini et al. 2019,
+it gives the secret a higher probability than all other codes in the same place. Its **exposure** (Carlini et al. 2019,
 definition 2.1) among R candidates is
 
     log₂ R - log₂ rank
 
-0.. for the least probable candidate, log₂ R bits if it is the most probable one. A canary that was never seen has a
-rank that is uniform among all, so an expected exposure of about log₂ e = 1.44 bits.
+It is 0 bits for the least probable candidate and log₂ R bits for the most probable one. The rank of a canary that was
+never seen is uniform, so its expected exposure is about log₂ e = 1.44 bits.
 
 **Membership inference** asks whether a given text was in the training data, from its loss alone (Yeom et al. 2018). The
-measure is the area under the ROC curve: the probability that a text that was in it has a lower loss than one that was
-not; ½ is guessing. Easy texts have low losses anyway; so the attack is stronger if the loss under a reference model is
-subtracted first (Carlini et al. 2022), best of all the text's true information, where it is known.
+measure is the area under the ROC curve: the probability that a member has a lower loss than a non-member; ½ is
+guessing. Easy texts have low losses anyway, so the attack is stronger if the loss under a reference model is subtracted
+first (Carlini et al. 2022), or best of all the text's true information, where it is known.
 """
 
 import math
@@ -34,8 +34,9 @@ def exposure(canary: float, candidates: Sequence[float] | np.ndarray) -> float:
     2.0
 
     Args:
-        canary: its log-probability.
-        candidates: those of all other texts that could stand in its place. Of equal ones, half count as more probable.
+        canary: its log-probability, in nats.
+        candidates: the log-probabilities of all other texts that could be in its place, (R - 1,). Of equal ones, half
+            count as more probable.
 
     Raises:
         UserError: there are no candidates, or a number is NaN.
@@ -48,7 +49,7 @@ def exposure(canary: float, candidates: Sequence[float] | np.ndarray) -> float:
 
 
 def expected_exposure(n_candidates: int) -> float:
-    """The mean exposure of a canary that was never seen, among n candidates and itself: every rank is as probable.
+    """The mean exposure in bits of a canary that was never seen, among n others: every rank is equally likely.
 
         log₂ R - (1/R) · log₂ R!  →  log₂ e
 
@@ -60,13 +61,13 @@ def expected_exposure(n_candidates: int) -> float:
 
 
 def exposure_of(log_prob: LogProb, template: str, secret: str, candidates: Sequence[str]) -> float:
-    """The exposure of a secret in a sentence.
+    """The exposure of a secret in a sentence, in bits.
 
     Args:
         log_prob: the log-probability of a text under the model, in nats.
-        template: the sentence, with {} where the secret stands.
+        template: the sentence, with {} in place of the secret.
         secret: the one that was in the training data.
-        candidates: all that could have been; the secret may be among them.
+        candidates: all possible secrets; the true one may be among them.
 
     Raises:
         UserError: the template has no place for the secret.
@@ -85,8 +86,8 @@ class MembershipInference:
 
     Attributes:
         auc: the area under the ROC curve, with its interval; ½ is guessing.
-        found: the fraction of members above the score that only `false_alarms` of the non-members exceed.
-        false_alarms: that fraction of non-members.
+        found: the true positive rate, the fraction of members that are found at this rate of false alarms.
+        false_alarms: the false positive rate, the fraction of non-members that are taken for members.
     """
 
     auc: Metric
@@ -104,16 +105,16 @@ def membership_inference(
     """Attack a model by the losses of texts.
 
     The area is the Mann–Whitney statistic (1947); its interval is that of DeLong et al. 1988, from the variance of each
-    text's share in it.
+    text's contribution.
 
     Args:
         members: losses of texts that were in the training data, in nats.
-        others: losses of texts like them that were not.
-        member_references, other_references: the losses of the same texts under a reference, which are subtracted.
+        others: losses of similar texts that were not, in nats.
+        member_references, other_references: the losses of the same texts under a reference model, which are subtracted.
         false_alarms: see `MembershipInference`.
 
     Raises:
-        UserError: fewer than two losses on a side, one that is NaN, or references that do not fit.
+        UserError: fewer than two losses on a side, one that is NaN, or not one reference for each loss.
     """
     inside, outside = checked("members", members, 2), checked("others", others, 2)
     if (member_references is None) != (other_references is None):

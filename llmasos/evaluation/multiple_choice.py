@@ -1,10 +1,10 @@
 """Multiple choice by likelihood: the model chooses the continuation that it finds most probable.
 
     score       log p(choice | question), the sum over its tokens
-    normalized  the same per byte of the choice, so that a long choice is not worse for its length alone
+    normalized  the same per byte of the choice, so that a long choice is not penalized for its length
 
-(Brown et al. 2020, section 2.4, normalize; both are reported, because neither is right for every question.) Nothing is
-generated, so a model that has never seen a question with letters A to D can be asked.
+(Brown et al. 2020, section 2.4, normalize by the number of tokens; both are reported, because neither is right for
+every question.) Nothing is generated, so it also works for a model that has never seen a question with letters A to D.
 """
 
 from collections.abc import Sequence
@@ -25,8 +25,8 @@ class Choice:
     """A question with several answers to choose from.
 
     Attributes:
-        question: the text before the answer; "" is the beginning of a document.
-        choices: the answers, two or more, as they continue the question (a space between them included).
+        question: the text before the answer; "" = the beginning of a document.
+        choices: the answers, two or more, as continuations of the question (including a space between them).
         answer: the index of the right one.
         group: questions of one group are reported together.
     """
@@ -38,7 +38,7 @@ class Choice:
 
 
 def choice_scores(model: Model, tokenizer: Tokenizer, questions: Sequence[Choice]) -> list[np.ndarray]:
-    """The scores of each question's choices: (choices, 2), the log-likelihood as a sum and per byte.
+    """The scores of each question's choices: (choices, 2), the log-likelihood in nats, as a sum and per byte.
 
     Raises:
         UserError: there are no questions, or as `log_likelihoods`.
@@ -62,7 +62,7 @@ def choice_scores(model: Model, tokenizer: Tokenizer, questions: Sequence[Choice
 def multiple_choice(
     questions: Sequence[Choice], scores: Sequence[np.ndarray]
 ) -> tuple[list[Metric], dict[str, np.ndarray]]:
-    """The accuracy in each group of questions, without and with normalization; the note states that of chance.
+    """The accuracy in each group of questions, without and with normalization; the note states the accuracy of chance.
 
     >>> questions = [Choice("2 + 2 =", (" 4", " five"), 0), Choice("1 + 1 =", (" two", " 3"), 0)]
     >>> metrics, _ = multiple_choice(questions, [np.array([[-1, -0.5], [-2, -0.4]]), np.array([[-1, -0.3], [-2, -1]])])
@@ -72,7 +72,7 @@ def multiple_choice(
     0.5
 
     Returns:
-        The metrics, and by the name of each metric 1 for every right answer and 0 for every wrong one (n,).
+        The metrics, and for each metric's name 1 for every right answer and 0 for every wrong one, (n,).
     """
     metrics, outcomes = [], {}
     for group in dict.fromkeys(question.group for question in questions):

@@ -2,9 +2,9 @@
 
 If the two were equally good, each pair (one seed, one example) could as well have come out the other way round, with
 A's and B's values exchanged: the sign of its difference is a fair coin. So the p-value is the fraction of all 2ⁿ
-choices of signs whose mean is at least as far from 0 as the observed one. It needs no normal distribution, and for a
-few seeds it is computed over all choices, exactly. n seeds cannot give a p-value below 2 / 2ⁿ: five or fewer never
-reach 0.05.
+choices of signs whose mean is at least as far from 0 as the observed one. It does not assume a normal distribution, and
+for a few seeds it is computed over all choices, exactly. n seeds cannot give a p-value below 2 / 2ⁿ: five or fewer
+never reach 0.05.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def sign_flip_test(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndar
     0.0625
 
     Args:
-        a, b: (n,) a value of each system for the same seeds or examples, in the same order.
+        a, b: (n,), one value of each system per seed or example, in the same order.
         seed: decides the random choices of signs, of which there are 10,000 for more than 16 pairs.
 
     Raises:

@@ -1,7 +1,7 @@
 """pass@k: the probability that at least one of k answers is right (Chen et al. 2021, section 2.1).
 
-From n ≥ k answers to a problem, of which c are right, the unbiased estimate is the fraction of all choices of k of them
-with a right one among them:
+Given n ≥ k answers to a problem, c of them right, the unbiased estimate is the fraction of all subsets of k answers
+that contain a right one:
 
     pass@k = 1 - C(n - c, k) / C(n, k)
 
@@ -19,7 +19,7 @@ from llmasos.evaluation.metric import Metric
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
-    """The unbiased estimate for one problem.
+    """The unbiased estimate of pass@k for one problem.
 
     >>> pass_at_k(n=4, c=1, k=2)  # of the 6 pairs, 3 hold the right answer
     0.5

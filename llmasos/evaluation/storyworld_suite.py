@@ -1,10 +1,10 @@
 """The suite "storyworld": how well a model knows the small world, judged by the generator, which knows everything.
 
 bits per byte          of held-out stories, each predicted whole from its beginning
-nats above the floor   per story: what the model's prediction costs more than that of the generator itself
+nats above the floor   per story: information under the model minus the true information, known from the generator
 who, what, outcome     multiple choice in held-out stories: the hero's name, the thing, the last sentence. The
-                       generator confirms that the right choice is possible and that no other one is.
-allowed                the fraction of a sampled text up to which a story of the world can begin so
+                       generator confirms that no other choice is possible.
+allowed                the fraction of a sampled text, from its start, that a story of the world can begin with
 whole stories          the fraction of sampled texts that are stories of the world
 pass@k                 the same for continuations of the first sentence of held-out stories, in k attempts
 """
@@ -29,7 +29,7 @@ from llmasos.models import Model
 from llmasos.tokenizers import Tokenizer
 
 N_CHOICES = 4
-N_ATTEMPTS = 5  # of pass@k
+N_ATTEMPTS = 5  # per prompt, for pass@k
 N_ENDS = 60  # stories whose last sentences are offered
 LONGEST = 400  # tokens of a sampled story
 THINGS = {plot.name: [thing.en for thing in plot.things] for plot in PLOTS}
@@ -64,7 +64,7 @@ def is_story(text: str) -> bool:
 
 
 def _predict(result: SuiteResult, model: Model, tokenizer: Tokenizer, held_out: list[Story]) -> None:
-    """Add how well whole stories are predicted, with the end of the text after each."""
+    """Add how well whole stories are predicted, including the end-of-text after each."""
     beginning, end = [tokenizer.end_of_text], [tokenizer.end_of_text]
     pairs = [(beginning, [*tokenizer.encode(story.text), *end]) for story in held_out]
     nats = np.array([-values.sum() for values in log_likelihoods(model, pairs)])
@@ -77,7 +77,7 @@ def _predict(result: SuiteResult, model: Model, tokenizer: Tokenizer, held_out: 
 
 
 def questions(held_out: list[Story]) -> Iterator[Choice]:
-    """Yield the questions of multiple choice about some stories: those whose answer the world decides."""
+    """Yield multiple-choice questions about some stories: those that have only one possible answer in the world."""
     ends = [other.sentences[-1] for other in stories("val", N_ENDS) if not names_anybody(other)]
     for story in held_out:
         rng = random.Random(f"suite {story.text}")
@@ -91,7 +91,7 @@ def questions(held_out: list[Story]) -> Iterator[Choice]:
 
 
 def names_anybody(story: Story) -> bool:
-    """Whether the last sentence has the hero's name or that of the thing, which would give its story away."""
+    """Whether the last sentence contains the hero's name or the thing, which would give away its story."""
     hero, _, thing = story.combination
     return hero in story.sentences[-1] or thing in story.sentences[-1]
 

@@ -1,4 +1,4 @@
-"""Suites: sets of tests for any causal model, whatever it was trained for, reported as one table with intervals.
+"""Suites: sets of tests for any causal model, whatever it was trained on, reported as one table with intervals.
 
     storyworld      how well a model knows the world (`storyworld_suite.py`)
     FILE.jsonl      questions of your own, one per line:
@@ -7,7 +7,7 @@
                     {"question": "Capital of France?", "answer": "Paris", "group": "geography"}
 
 With choices, the most likely one is chosen (`multiple_choice.py`); without, the model writes an answer, which is judged
-by rule (`written_answers.py`), several times if there are to be samples (`pass_at_k.py`).
+by rule (`written_answers.py`), or several answers, for pass@k (`pass_at_k.py`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -37,11 +37,12 @@ FIELDS = ("question", "choices", "answer", "tolerance", "group")
 
 @dataclass(repr=False)
 class SuiteResult(ShownAsTable):
-    """What a suite found.
+    """The result of a suite.
 
     Attributes:
-        metrics: each with its interval.
-        outcomes: the values that a metric is the mean of, by its name, to compare two models example by example.
+        metrics: the metrics, each with its interval.
+        outcomes: for each metric's name the values that it is the mean of, one per example, to compare two models
+            example by example.
         texts: the test texts, for a check of contamination.
     """
 
@@ -55,7 +56,7 @@ class SuiteResult(ShownAsTable):
         self.outcomes[metric.name] = np.asarray(outcomes, dtype=np.float64)
 
     def add_choices(self, model: Model, tokenizer: Tokenizer, questions: Sequence[Choice]) -> None:
-        """Ask questions of multiple choice."""
+        """Ask multiple-choice questions, and add their metrics."""
         metrics, outcomes = multiple_choice(questions, choice_scores(model, tokenizer, questions))
         for metric in metrics:
             self.add(metric, outcomes[metric.name])
@@ -92,13 +93,13 @@ def run_suite(
     Args:
         suite: "storyworld", or a `.jsonl` or `.json` file.
         model: a causal model.
-        tokenizer: that it was trained with.
-        examples: how many of the suite's examples at most; None = 100 of storyworld, all of a file.
-        samples: how many answers to write to each question of a file; 1 is the most likely one, more are sampled.
-        seed: of the samples.
+        tokenizer: the one it was trained with.
+        examples: how many of the suite's examples to use at most; None = 100 of storyworld, all of a file.
+        samples: how many answers to write to each question of a file: 1 = one by greedy decoding; more are sampled.
+        seed: seed of the samples.
 
     Raises:
-        UserError: there is no such suite, or a line of the file is no question.
+        UserError: there is no such suite, or a line of the file is not a question.
     """
     check_number("samples", samples, whole=True, at_least=1)
     if examples is not None:
@@ -132,7 +133,7 @@ def run_suite(
 def answer(
     model: Model, tokenizer: Tokenizer, questions: Sequence[Written], samples: int, seed: int
 ) -> list[list[bool]]:
-    """Whether each of the answers that the model writes to each question is right. An answer ends with its line."""
+    """For each question, whether each of the model's answers is right. An answer ends at the end of its line."""
     options = SamplingOptions(64, temperature=0.0 if samples == 1 else 1.0, stop=("\n",), seed=seed)
     generations = generate(model, tokenizer, [q.question for q in questions], options, samples) if questions else []
     texts = [generation.text for generation in generations]
@@ -146,7 +147,7 @@ def read_question(record: Record) -> Choice | Written:
     """The question in a line of a file.
 
     Raises:
-        UserError: it has not the form of one.
+        UserError: the line is not a question; says why.
     """
 
     def refuse(problem: str) -> UserError:
@@ -165,7 +166,7 @@ def read_question(record: Record) -> Choice | Written:
         if isinstance(right, bool) or not isinstance(right, str | int | float):
             raise refuse(f"the answer is {right!r}; it must be a text or a number.")
         if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not tolerance >= 0:
-            raise refuse(f"the tolerance is {tolerance!r}; it must be a number from 0.")
+            raise refuse(f"the tolerance is {tolerance!r}; it must be a number of at least 0.")
         return Written(row["question"], right, float(tolerance), group)
     if not isinstance(choices, list) or len(choices) < 2 or not all(isinstance(c, str) and c for c in choices):
         raise refuse("choices must be a list of two texts or more.")
@@ -181,14 +182,14 @@ def read_question(record: Record) -> Choice | Written:
 
 
 def compare_suites(a: Sequence[SuiteResult], b: Sequence[SuiteResult]) -> list[tuple[str, ...]]:
-    """By how much model A is better than model B, as rows of a table.
+    """The differences between models A and B, as rows of a table.
 
     With one result of each, the same examples are compared, by `paired_bootstrap` and `sign_flip_test`. With several,
-    one for each seed, the values of equal seeds are paired; the interval is then that from the lowest to the highest
-    difference, because a few seeds are too few for another one.
+    one for each seed, the values of equal seeds are paired; the interval then runs from the lowest to the highest
+    difference, because a few seeds are too few for a confidence interval.
 
     Raises:
-        UserError: there are not as many results of A as of B.
+        UserError: the numbers of results of A and B differ.
     """
     if len(a) != len(b):
         raise UserError(f"A has {len(a)} models and B {len(b)}; give as many of each, in the order of their seeds.")

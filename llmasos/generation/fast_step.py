@@ -1,13 +1,13 @@
-"""One token of each sequence through a model, without its modules: what generation spends nearly all its time on.
+"""One token per sequence through a model, without its modules: the step that generation spends nearly all its time on.
 
-Before a module computes anything, torch looks for hooks, and each weight is found by its name. For one token of a small
+Before a module computes anything, torch looks for hooks and finds each weight by its name. For one token of a small
 model this takes longer than the arithmetic. So `fast_step` looks everything up once and returns a function of nested
-closures that does what `GPT.decode` and `Transformer.decode` do (its definition), for one new token per sequence:
+closures that does what `GPT.decode` and `Transformer.decode` do (they define it), for one new token per sequence:
 
 - every layer is one call of torch, on (B, C) instead of (B, 1, C);
-- queries, keys and values are one matrix product: the three matrices lie one below the other in memory;
-- the query heads that share keys and values are queries of one head, so keys and values are not repeated for each;
-- what is the same in all layers is computed once: rotary waves, the mask, the places in the cache.
+- queries, keys and values are one matrix product: the three matrices are contiguous in memory;
+- query heads that share keys and values become several queries of one head, so keys and values are not repeated;
+- what is the same in all layers is computed once: rotary cos and sin, the mask, the slots of the cache.
 
 Layers that are not known here (quantized or adapted ones) are called as they are, and a model with anything else that
 is not known here is left to its `decode`.
@@ -44,7 +44,7 @@ from llmasos.nn.cpu import linear, sdpa
 Layer = Callable[[Tensor], Tensor]  # (B, in) → (B, out)
 StepFunction = Callable[[Tensor, Tensor, KVCache, tuple[int, int]], Tensor]  # see `fast_step`
 
-# The fields of a config that this file takes into account. Any other must have its default: a new one is safe.
+# The fields of a config that this file takes into account. Every other must have its default, so a new one is safe.
 KNOWN_FIELDS = frozenset(
     "family vocab_size context_length n_layers n_decoder_layers n_heads n_kv_heads head_size d_model d_ff positions "
     "rope_theta rope_scaling qk_norm value_embeddings max_ngram ngram_buckets norm norm_position norm_eps activation "
@@ -71,7 +71,7 @@ class Place(NamedTuple):
 def fast_step(model: Model) -> StepFunction:
     """Return a function that computes one new token of each sequence.
 
-    It is valid as long as the model's modules and parameters are not exchanged for others. Their values may change.
+    It is valid as long as the model's modules and parameters are not replaced by others. Their values may change.
 
     Returns:
         The function (ids (B,), positions (B,), cache, bounds) → hidden states (B, C); see `GPT.decode`.
@@ -110,7 +110,7 @@ def fast_step(model: Model) -> StepFunction:
 
 
 def is_known(model: Model) -> bool:
-    """Whether this file knows all that the model computes, and nobody observes what is in between."""
+    """Whether this file knows everything that the model computes, and no hook needs the values in between."""
     if type(model) not in (GPT, Transformer) or "decode" in vars(model):  # it has been replaced
         return False
     if any(getattr(model.config, f.name) != f.default for f in fields(ModelConfig) if f.name not in KNOWN_FIELDS):
@@ -137,7 +137,7 @@ def has_known_parts(block: DecoderBlock) -> bool:
 
 
 def bind(layer: nn.Module) -> Layer:
-    """A function that computes what a layer does; the layer itself if its type is not known."""
+    """A function (B, in) → (B, out) that does what a layer does; the layer itself if its type is not known."""
     weight: Any = getattr(layer, "weight", None)
     bias: Any = getattr(layer, "bias", None)
     if type(layer) is Linear:
@@ -232,7 +232,7 @@ def bind_cross_attention(attention: MultiHeadAttention) -> Callable[..., Tensor]
 
 
 def bind_together(layers: Sequence[nn.Module]) -> Layer:
-    """A function that computes all the layers of one input: (B, in) → their outputs side by side."""
+    """A function that applies several layers to one input: (B, in) → their outputs, concatenated."""
     linears = [layer for layer in layers if type(layer) is Linear]
     if len(linears) < len(layers):
         functions = [bind(layer) for layer in layers]
@@ -243,11 +243,11 @@ def bind_together(layers: Sequence[nn.Module]) -> Layer:
 
 
 def stack(parameters: Sequence[Tensor]) -> Tensor:
-    """One tensor of the rows of all parameters, which become parts of it, with the same values as before.
+    """One tensor with the rows of all parameters, which become views of it, with the same values as before.
 
     So nothing is stored twice, and training may change them in place. (torch does the same with the weights of its
-    recurrent layers, in `flatten_parameters`.) Those that lie one below the other already are left as they are, as
-    GPT-2's published weights do.
+    recurrent layers, in `flatten_parameters`.) Parameters that are contiguous already, such as GPT-2's published
+    weights, are left as they are.
     """
     first, end = parameters[0], parameters[0].storage_offset()
     for p in parameters:

@@ -36,7 +36,7 @@ def find_adapter(name: str | Path, say: Say = warnings.warn) -> Path:
     """The folder of the adapter that a user names: its own, or that of a run. Raises UserError if it is none."""
     folder = find_model_folder(name, say)
     if not is_adapter(folder):
-        raise UserError(f"{name} is a whole model and no adapter ({ADAPTER_CONFIG} is missing): open it by itself.")
+        raise UserError(f"{name} is a whole model, not an adapter ({ADAPTER_CONFIG} is missing): open it by itself.")
     return folder
 
 

@@ -3,8 +3,8 @@
     … A B … A → B          look for the last A, and predict what followed it
 
 It takes two layers: a head that looks at the previous token, so that B's position knows it came after A; and a later
-head that looks for positions which came after the current token. Both are measured on random tokens, repeated once:
-nothing but the repetition helps there.
+head that looks for the position after an earlier occurrence of the current token. Both are measured on random tokens,
+repeated once: there, nothing but the repetition helps.
 
     r₁ r₂ r₃ … r_n r₁ r₂ r₃ … r_n        at position n + i, an induction head looks at position i + 1
 """
@@ -22,12 +22,12 @@ from llmasos.nn import eval_mode
 
 @dataclass(frozen=True)
 class InductionScores:
-    """How much each head attends to what it would need to, between 0 and 1, and what comes of it.
+    """How much each head attends to the position that induction needs, from 0 to 1, and the resulting losses.
 
     Attributes:
-        previous_token: (L, H), the mean weight on the token before.
+        previous_token: (L, H), the mean weight on the previous token.
         induction: (L, H), the mean weight, in the second half, on the token after the earlier occurrence.
-        uniform: what a head with equal weights would have in `induction`.
+        uniform: the value of `induction` for a head with equal weights.
         first_loss, second_loss: nats per token in the first half (at best log V) and in the second.
     """
 
@@ -46,13 +46,13 @@ def induction_scores(
 
     Args:
         model: a GPT.
-        length: n, of the half that is repeated (None = as long as the context allows, at most 50).
-        n_sequences: how many are averaged.
-        seed: of the random tokens.
-        tokens: the ids that are drawn from (None = all).
+        length: n, the length of the half that is repeated (None = as long as the context allows, at most 50).
+        n_sequences: how many sequences are averaged.
+        seed: seed of the random tokens.
+        tokens: the ids to draw from (None = the whole vocabulary).
 
     Raises:
-        UserError: the model is no GPT, or its context is shorter than two halves.
+        UserError: the model is not a GPT, or its context is shorter than two halves.
     """
     if not isinstance(model, GPT) or not model.config.generates:
         raise UserError("induction is measured in a gpt with its own output layer.")

@@ -6,7 +6,7 @@
     with intervened(model, {site: torch.zeros_like}):    # the model without this head
         logits = model(ids)
 
-Everything else is built of these two: ablation, activation patching (`patching.py`), probes and edits (`probes.py`).
+Everything else is built from these two: ablation, activation patching (`patching.py`), probes and edits (`probes.py`).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,11 +29,11 @@ class Site:
 
     Attributes:
         kind: "residual", the stream (B, T, C) before block `layer` (the number of blocks: after the last);
-            "attention", "cross_attention" or "feed_forward", what a block adds to it (B, T, C), before a post-norm;
-            "head", what one head has gathered (B, T, D), before the output projection.
+            "attention", "cross_attention" or "feed_forward", what a sublayer adds to it (B, T, C), before a post-norm;
+            "head", the output of one attention head (B, T, D), before the output projection.
         layer: the number of the block, from 0.
-        head: the number of the head, from 0; only of the kind "head".
-        side: of a Transformer, "encoder" or "decoder".
+        head: the number of the head, from 0; only for the kind "head".
+        side: "encoder" or "decoder"; only for a Transformer.
     """
 
     kind: str
@@ -44,7 +44,14 @@ class Site:
 
 @contextmanager
 def recorded(model: Model, sites: Iterable[Site]) -> Iterator[dict[Site, Tensor]]:
-    """Keep the tensors at some sites, as copies, from the forward passes inside the `with`; the last pass counts.
+    """Record copies of the tensors at some sites during the forward passes inside the `with`; the last pass counts.
+
+    Args:
+        model: of any family, in any mode.
+        sites: where to record.
+
+    Yields:
+        A dictionary with one tensor per site, of the shapes given in `Site`; empty until the first pass.
 
     Raises:
         UserError: the model has no such site.
@@ -68,7 +75,7 @@ def intervened(model: Model, changes: Mapping[Site, Change]) -> Iterator[None]:
 
     Args:
         model: of any family, in any mode.
-        changes: for each site, a function that returns a tensor of the same shape. It may keep gradients.
+        changes: for each site, a function that returns a tensor of the same shape. Gradients may flow through it.
 
     Raises:
         UserError: the model has no such site.
@@ -127,7 +134,7 @@ def module_at(model: Model, site: Site) -> tuple[nn.Module, bool]:
 
 
 def blocks_of(model: Model, side: str = "decoder") -> nn.ModuleList:
-    """The blocks of a model: of a Transformer, those of one side. A model with a head has those of its backbone."""
+    """The blocks of a model, or of its backbone if it has a head; of a Transformer, those of one side."""
     backbone = getattr(model, "backbone", model)
     if not isinstance(backbone, Transformer):
         return backbone.blocks  # type: ignore[return-value]
@@ -143,7 +150,7 @@ def head_slice(model: Model, site: Site) -> slice:
 
 
 def replaced(values: Tensor, positions: slice | Tensor | int = slice(None)) -> Change:
-    """A change that puts other values in place of those at some positions.
+    """A change that replaces the values at some positions by others.
 
     Args:
         values: (B, T, …) or broadcastable to it, for example recorded in another pass.
@@ -159,7 +166,7 @@ def replaced(values: Tensor, positions: slice | Tensor | int = slice(None)) -> C
 
 
 def shifted(direction: Tensor, positions: slice | Tensor | int = slice(None)) -> Change:
-    """A change that adds a vector (C,) at some positions."""
+    """A change that adds a vector (C,) at some positions of a tensor (B, T, C)."""
 
     def change(x: Tensor) -> Tensor:
         x = x.clone()

@@ -1,11 +1,12 @@
 """Which part of a model does it? Three measures, from the most to the least reliable.
 
 - **Activation patching** (Vig et al. 2020; Meng et al. 2022): run a clean text ("Anna had a kite. One day, she") and a
-  corrupted one ("Paul …"); put a single activation of the clean run into the corrupted one. If the answer is back,
-  that activation carries what decides it.
-- **Ablation**: remove a part, and see what is lost. A part may be missed little because another one takes over.
+  corrupted one ("Paul …"); put a single activation of the clean run into the corrupted one. If this restores the
+  answer, that activation carries what decides it.
+- **Ablation**: remove a part, and see what is lost. Little may be lost because another part takes over.
 - **Direct logit attribution** (Elhage et al. 2021): apart from the last norm, a logit is linear in the residual stream,
-  which is a sum. So each block's and each head's share can be read off. What a part does to later ones is not seen.
+  which is a sum. So the contribution of each block and each head can be read off. Its effect on later parts is not
+  seen.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,10 +29,10 @@ class Patching:
     """The result of activation patching.
 
     Attributes:
-        clean, corrupted: the metric of the two texts.
+        clean, corrupted: the metric on each of the two texts.
         restored: (sites, T), for each site and position the fraction of their difference that the clean activation
-            brings back: 0 = nothing, 1 = all of it.
-        sites: of the rows.
+            restores: 0 = nothing, 1 = all of it.
+        sites: the site of each row.
     """
 
     clean: float
@@ -41,7 +42,7 @@ class Patching:
 
 
 def sites_of(model: Model, kind: str) -> list[Site]:
-    """All sites of a kind, in the order of the model."""
+    """All sites of a kind, from the first block to the last. Raises UserError if there is no such kind."""
     if kind not in KINDS:
         raise UserError(f"there is no kind of site {kind!r}; choose one of: {', '.join(KINDS)}.")
     n_layers = len(blocks_of(model))
@@ -51,7 +52,7 @@ def sites_of(model: Model, kind: str) -> list[Site]:
 
 
 def logit_difference(right: int, wrong: int, position: int = -1) -> Metric:
-    """The metric that patching is mostly done with: the logit of the right token minus that of the wrong one."""
+    """The usual metric for patching: the logit of the right token minus that of the wrong one, at one position."""
     return lambda logits: float(logits[0, position, right] - logits[0, position, wrong])
 
 
@@ -63,9 +64,9 @@ def activation_patching(
 
     Args:
         model: a GPT or a BERT with the output layer of its pretraining.
-        clean, corrupted: (T,) token ids of equal length, that differ where it matters.
-        metric: of the logits (1, T, V), such as `logit_difference`.
-        kind: of site, see `Site`.
+        clean, corrupted: (T,) token ids of equal length, which differ only where it matters.
+        metric: a function of the logits (1, T, V), such as `logit_difference`.
+        kind: the kind of site, see `Site`.
 
     Raises:
         UserError: the texts differ in length, or the metric does not tell them apart.
@@ -98,9 +99,9 @@ def ablation(model: Model, ids: Tensor, metric: Metric, sites: Sequence[Site], m
     Args:
         model: a GPT or a BERT with the output layer of its pretraining.
         ids: (T,) token ids.
-        metric: of the logits (1, T, V).
-        sites: to be removed.
-        mean: put the mean over all positions in place of each, so that what is constant stays; else zero.
+        metric: a function of the logits (1, T, V).
+        sites: the sites to remove.
+        mean: replace each activation by its mean over all positions, so that what is constant stays; otherwise by 0.
     """
     with eval_mode(model):
         results = []
@@ -113,21 +114,21 @@ def ablation(model: Model, ids: Tensor, metric: Metric, sites: Sequence[Site], m
 
 @torch.inference_mode()
 def logit_attribution(model: Model, ids: Tensor, token: int, position: int = -1) -> dict[str, float]:
-    """The share of the embedding, of every head and every feed-forward in the logit of a token.
+    """The contributions of the embedding, of every head and every feed-forward to the logit of a token.
 
         shares = logit_attribution(model, ids, token)      # {"embedding": 0.3, "0.head.0": -0.1, …, "bias": 0.0}
         sum(shares.values())                               # = model(ids)[0, -1, token]
 
-    The mean and the scale of the last norm are those of this text.
+    The mean and the scale of the last norm are those of this text, taken as constants.
 
     Args:
         model: a GPT with norms before its sublayers.
         ids: (T,) token ids.
-        token: whose logit is explained.
+        token: the id of the token whose logit is explained.
         position: the position that predicts it.
 
     Raises:
-        UserError: the model is another one.
+        UserError: the model is of another kind.
     """
     if not isinstance(model, GPT) or model.config.norm_position != "pre" or not model.config.generates:
         raise UserError("a logit is a sum of the blocks' outputs only in a gpt with norms before its sublayers.")

@@ -1,12 +1,12 @@
 """Linear probes: what can be read off a layer by a linear function (Alain & Bengio 2016).
 
-A probe is a logistic regression from activations to labels. That it succeeds shows that the information is there, not
-that the model uses it; two checks help:
+A probe is a logistic regression from activations to labels. Its success shows that the information is there, not that
+the model uses it; two checks help:
 
 - **A control** (Hewitt & Liang 2019): the same probe for labels that were assigned at random, or for a model with
-  random weights. What it learns there, it learned by itself.
-- **An edit**: move the activation along the probe's direction and see whether the model now acts as if the label were
-  another one (`steering`).
+  random weights. What it achieves there is due to the probe, not to the model.
+- **An edit**: move the activation along the probe's direction, and see whether the model now behaves as if it had
+  another label (`steering`).
 """
 
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ class Probe:
     """A linear classifier of activations.
 
     Attributes:
-        weight: (K, C), one direction for each label.
-        bias: (K,).
-        mean, scale: (C,), by which activations are standardized first.
+        weight: (K, C), one direction for each of the K labels.
+        bias: (K,), one for each label.
+        mean, scale: (C,), with which activations are standardized first.
         accuracy: on examples that it was not trained on.
         interval: of the accuracy, 95 % (Clopper & Pearson 1934).
         majority: the accuracy of always naming the most frequent label.
@@ -59,11 +59,11 @@ def train_probe(
     """Fit a probe by L-BFGS; the loss is convex, so there is one best probe.
 
     Args:
-        activations: (N, C).
-        labels: (N,) from 0 to K - 1.
+        activations: (N, C), one per example.
+        labels: (N,) integers from 0 to K - 1.
         held_out: (N,) booleans, the examples to test on (None = every fourth).
-        l2: weight of the squared norm, against memorizing.
-        steps: of L-BFGS at most.
+        l2: weight of the squared norm of the weights, against overfitting.
+        steps: the maximum number of L-BFGS iterations.
 
     Raises:
         UserError: there are fewer than two labels among the examples to train on, or nothing to test on.

@@ -58,12 +58,12 @@ def add_adapter(
 
     Args:
         model: with its pretrained weights.
-        base: where these came from.
+        base: the name or folder that these came from.
         rank: r, of every adapter.
         alpha: α; the adapter's output is multiplied by α / r.
-        targets: which layers: "all", "attention", "feed-forward", or names with commas between them, each of one layer
-            ("blocks.0.attention.q_proj") or of the end of several ("q_proj").
-        new: parts of the model that are not pretrained ("head").
+        targets: which layers: "all", "attention", "feed-forward", or comma-separated names, each of one layer
+            ("blocks.0.attention.q_proj") or the last part of several ("q_proj").
+        new: parts of the model that are not pretrained ("head") and are trained completely.
 
     Raises:
         UserError: the rank is too large for a layer, no layer has such a name, or the model has an adapter or is
@@ -101,7 +101,7 @@ def check_unadapted(model: Model) -> None:
 
 
 def adaptable_layers(model: nn.Module, new: Collection[str] = ()) -> dict[str, nn.Linear]:
-    """The linear layers that may get an adapter, by name: all but those that predict, and new ones."""
+    """The linear layers that may get an adapter, by name: all but new ones and those that predict."""
     return {
         name: module
         for name, module in model.named_modules()
@@ -136,7 +136,7 @@ def choose_layers(model: nn.Module, targets: str, new: Collection[str] = ()) -> 
 
 
 def is_part_of(name: str, parts: Collection[str]) -> bool:
-    """Whether a name is one of these parts of a model or lies in one of them."""
+    """Whether a name is one of these parts of a model or inside one of them."""
     return any(f"{name}.".startswith(f"{part}.") for part in parts)
 
 
@@ -179,8 +179,11 @@ def weights_sha256(model: Model, without: Collection[str] = ()) -> str:
     """A checksum of a model's weights, to recognize the base of an adapter.
 
     Args:
-        model: without an adapter.
-        without: parts to leave out.
+        model: a model without an adapter.
+        without: names of parts to leave out.
+
+    Returns:
+        64 hexadecimal digits.
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(model.named_parameters(), key=lambda item: item[0]):

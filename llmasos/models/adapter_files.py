@@ -4,10 +4,10 @@
     adapter_model.safetensors       base_model.model.LAYER.lora_A.weight (r, in), ….lora_B.weight (out, r),
                                     and base_model.model.NAME for every weight of a new part
 
-Beside them is the `config.json` of the whole model, as in every folder of ours, with the checksum of the base's
+Next to them is the `config.json` of the whole model, as in every folder of ours, with the checksum of the base's
 weights. Layers have our names in checkpoints; `llmasos.hub` gives them their published names where there are any.
 
-Each layer may have a rank and an α of its own. `Factors` holds what is known of one layer.
+Each layer may have a rank and an α of its own. `Factors` holds the adapter of one layer.
 """
 
 import math
@@ -217,7 +217,7 @@ def load_adapter(model: Model, folder: Path) -> None:
     """Copy the adapter in a folder of ours into a model that has the same layers adapted.
 
     Raises:
-        UserError: it belongs to another base model, or other layers are adapted there.
+        UserError: it belongs to another base model, or adapts other layers.
     """
     saved, own = read_adapter(folder), adapter_of(model)
     check_base(saved, own.base_sha256, str(folder))

@@ -32,8 +32,8 @@ class LoRALinear(Linear):
 
     Args:
         layer: the pretrained layer.
-        rank: r.
-        alpha: α.
+        rank: r, from 1 to min(in, out).
+        alpha: α; the adapter's output is multiplied by α / r.
 
     Raises:
         UserError: the rank is larger than the layer is wide.

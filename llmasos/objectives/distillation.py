@@ -1,16 +1,17 @@
 """Distillation: a student learns the probabilities of a teacher (Hinton et al. 2015, "Distilling the Knowledge …").
 
-A text says which token came next. A teacher says how likely each token was, and that is more: of a thousand texts one
-would learn as much only on average. At a temperature T both distributions are flattened, so that unlikely tokens count:
+A text says which token came next. A teacher says how likely every token was, which is more information: it would take
+many texts to estimate these probabilities. A temperature T > 1 flattens both distributions, so that unlikely tokens
+count:
 
     p = softmax(teacher's logits / T)        q = softmax(student's logits / T)
 
     loss = (1 − w) · (− log q₁(target))  +  w · T² · KL(p ‖ q)            KL(p ‖ q) = Σ p · log (p / q)
 
 The first term is that of the objective itself, at T = 1 (*hard* targets), the second that of *soft* targets. The
-gradient of KL by a logit of the student is (q − p) / T, and smaller by another 1 / T where T is large, because p and q
-are then close to each other: T² keeps the two terms in proportion (section 2.1). At T = 1 and w = 1 the gradient is
-q − p, where the hard targets have q − 1 for the token that came and q for all others.
+gradient of the KL with respect to a logit of the student is (q − p) / T. If T is large, p and q are close to each
+other, which makes it smaller by another factor 1 / T: T² keeps the two terms in proportion (section 2.1). At T = 1 and
+w = 1 the gradient is q − p, where the hard targets have q − 1 for the token that came and q for all others.
 
 A **teacher** is any function from a batch to logits: another model with the same vocabulary (`ModelTeacher`), or known
 probabilities, whose logarithms are logits (`ProbabilityTeacher`). (Distillation by sequences, Kim & Rush 2016, needs no
@@ -47,8 +48,8 @@ class Distillation:
     Args:
         objective: `CausalLM`, `SupervisedFineTuning`, `Seq2Seq` or `Classification`.
         teacher: gives the logits of each batch.
-        temperature: T.
-        weight: w, of the soft targets: 1 = the teacher alone, 0 = the objective as it is.
+        temperature: T, above 0.
+        weight: w, the weight of the soft targets: 1 = the teacher alone, 0 = the objective as it is.
 
     Raises:
         UserError: temperature or weight is out of range.
@@ -94,9 +95,9 @@ def distillation_loss(logits: Tensor, teacher_logits: Tensor, temperature: float
     0.4055
 
     Args:
-        logits: of the student (N, V).
-        teacher_logits: (N, V); −inf is a probability of zero.
-        temperature: T.
+        logits: the student's logits (N, V).
+        teacher_logits: the teacher's logits (N, V); −inf is a probability of zero.
+        temperature: T, above 0.
     """
     p = (teacher_logits.float() / temperature).softmax(dim=-1)
     log_q = (logits.float() / temperature).log_softmax(dim=-1)
@@ -123,7 +124,8 @@ class ProbabilityTeacher:
     """Known probabilities of the next token as a teacher, for causal objectives.
 
     Args:
-        next_token_probs: the ids of a text so far → the probability of each token (V,), a list, array or tensor.
+        next_token_probs: a function from the ids of a text so far to the probability of each next token (V,), as a
+            list, array or tensor.
     """
 
     def __init__(self, next_token_probs: Callable[[list[int]], Any]):
@@ -141,11 +143,11 @@ class ProbabilityTeacher:
         return logits.flatten(0, 1).to(ids.device)
 
     def probabilities(self, ids: list[int]) -> Tensor:
-        """The probabilities after these ids. Raises UserError if they are none."""
+        """The probabilities after these ids (V,). Raises UserError if they are not a distribution."""
         p = torch.as_tensor(np.asarray(self.next_token_probs(ids), dtype=np.float32))
         if p.dim() != 1 or not bool((p >= 0).all()) or abs(p.sum().item() - 1.0) > 1e-3:
             raise UserError(
-                f"the teacher's probabilities after {len(ids)} tokens are none (shape {tuple(p.shape)}, sum "
-                f"{p.sum().item():.4g}): they must be one number of at least 0 for each token, with the sum 1."
+                f"the teacher's probabilities after {len(ids)} tokens are not a distribution (shape {tuple(p.shape)}, "
+                f"sum {p.sum().item():.4g}): give one number of at least 0 for each token, with sum 1."
             )
         return p

@@ -1,4 +1,4 @@
-"""Direct preference optimization: learn from pairs of answers which one people prefer (Rafailov et al. 2023).
+"""Direct preference optimization: learn from pairs of answers, one of which was preferred (Rafailov et al. 2023).
 
 The aim is a model π whose answers y to a prompt x earn a high reward r(x, y), without moving far from a reference π₀:
 
@@ -9,14 +9,15 @@ The best π is known in closed form (equation 4), the reference with each answer
     π*(y | x)  =  π₀(y | x) · e^(r(x, y) / β) / Z(x)
 
 Solved for the reward, r = β · log π*/π₀ + β · log Z(x): every model is the best one for some reward, its *implicit
-reward* β · log π/π₀. Let people prefer y₁ to y₂ with the probability σ(r(x, y₁) - r(x, y₂)) of Bradley & Terry (1952).
-In this difference Z(x) cancels out, and what is left is a classifier's cross-entropy in the model itself (equation 7):
+reward* β · log π/π₀. Suppose people prefer y₁ to y₂ with the probability σ(r(x, y₁) - r(x, y₂)) of Bradley & Terry
+(1952). In this difference Z(x) cancels out, and what is left is a classifier's cross-entropy in the model itself
+(equation 7):
 
     loss = -log σ( β · log π(chosen)/π₀(chosen)  -  β · log π(rejected)/π₀(rejected) )
 
-No reward model, and no text has to be generated while training. The gradient moves both answers apart, most in pairs
-that the implicit reward ranks wrong; it does not say that the chosen one becomes more probable, and often both become
-less so, the rejected one faster.
+It needs no reward model, and no text is generated during training. The gradient moves both answers apart, most in pairs
+that the implicit reward ranks wrong. The chosen answer need not become more probable: often both become less probable,
+the rejected one faster.
 """
 
 from collections.abc import Sequence
@@ -36,7 +37,7 @@ def dpo_loss(chosen: Tensor, rejected: Tensor, beta: float) -> Tensor:
     tensor([0.6931, 0.2014])
 
     Args:
-        chosen, rejected: log π(answer) - log π₀(answer), (B,), of the whole answers.
+        chosen, rejected: log π(answer) - log π₀(answer), (B,), of whole answers, in nats.
         beta: β, the strength of the KL penalty; small values let the model move further.
     """
     return -F.logsigmoid(beta * (chosen - rejected))
@@ -49,11 +50,11 @@ class DPO:
     average ("margin"), and log π/π₀ of both answers.
 
     Args:
-        beta: β.
+        beta: β, the strength of the KL penalty, above 0.
 
     Attributes:
         reference: π₀, frozen; set before the first batch.
-        weights: of the terms in the loss.
+        weights: the weight of each term in the loss; a term with weight 0 is only logged.
     """
 
     weights = {"dpo": 1.0, "accuracy": 0.0, "margin": 0.0, "chosen": 0.0, "rejected": 0.0}
@@ -74,7 +75,7 @@ class DPO:
         return dict.fromkeys(self.weights, len(batch["ids"]) // 2)
 
     def loss_sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """The summed loss of the pairs, and what is measured besides."""
+        """The summed loss of the pairs, and the sums of the measured terms."""
         ids, targets = batch["ids"], batch["targets"]
         before = reference_log_probs(self.reference, ids, targets).sum(1)  # (2B,), of whole answers
         log_ratios = token_log_probs(model, ids, targets).sum(1) - before
@@ -91,7 +92,7 @@ class DPO:
 
 
 def optimal_policy(reference: Tensor, rewards: Tensor, beta: float) -> Tensor:
-    """π* = π₀ · e^(r/β) / Z of all answers to one prompt (N,): what DPO and policy gradients converge to (equation 4).
+    """π* = π₀ · e^(r/β) / Z of all answers to one prompt, (N,): the optimum of DPO and policy gradients (equation 4).
 
     >>> import torch
     >>> optimal_policy(torch.tensor([0.737, 0.263]), torch.tensor([1.0, 0.0]), beta=0.5)

@@ -1,11 +1,11 @@
-"""Policy gradients: the model writes several answers to each prompt, and learns from how good each one was.
+"""Policy gradients: the model writes several answers to each prompt, and learns from their rewards.
 
-A reward r(x, y) scores an answer y to a prompt x. The model, here the *policy* π, is to maximize (Ziegler et al. 2019,
-"Fine-tuning language models from human preferences", equation 2)
+A reward r(x, y) scores an answer y to a prompt x. The model, here called the *policy* π, maximizes (Ziegler et al.
+2019, "Fine-tuning language models from human preferences", equation 2)
 
     J = E[ r(x, y) - β · log π(y | x)/π₀(y | x) ]  =  E[ r ] - β · KL(π ‖ π₀)                y ~ π
 
-which keeps it near π₀, the model that it started as. J has the same maximum as DPO's loss, π* ∝ π₀ · e^(r/β).
+which keeps it near π₀, the model that it started from. J has the same optimum as DPO's loss, π* ∝ π₀ · e^(r/β).
 
 **The gradient** (Williams 1992, REINFORCE): with R = r - β · log π/π₀, ∇J = E[ (R - b) · ∇ log π(y | x) ] for every b
 that does not depend on y. Such a *baseline* leaves the expectation as it is, and makes the gradient far less noisy.
@@ -15,18 +15,18 @@ that does not depend on y. Such a *baseline* leaves the expectation as it is, an
 
     A_i = R_i - 1/(G - 1) · Σ_{j ≠ i} R_j  =  G/(G - 1) · (R_i - mean R)
 
-GRPO (Shao et al. 2024, "DeepSeekMath", section 4.1) subtracts the group's mean, which differs by the constant factor
-alone. Three of its other choices are *not* made here, since each of them biases the gradient of J:
+GRPO (Shao et al. 2024, "DeepSeekMath", section 4.1) subtracts the group's mean, which differs only by the constant
+factor. Three of its other choices are *not* made here, since each of them biases the gradient of J:
 
 - It divides A by the group's standard deviation. That gives prompts that are nearly always, or hardly ever, answered
   well more weight than others (Liu et al. 2025, "Dr. GRPO", section 3.1).
-- It divides the loss of an answer by its length. Of bad answers, long ones are then punished less (likewise).
+- It divides the loss of an answer by its length, so long bad answers are penalized less (same section).
 - It adds an estimate of the KL to the loss. Its gradient, taken token by token, is not that of KL(π ‖ π₀), whereas a
   penalty inside the reward gives it exactly.
 
-**Several updates** from one set of answers: after the first, they are no longer those of the current policy. Each token
-is then weighted by the ratio ρ = π/π_old, where π_old wrote it, and clipped, so that no token is pushed further once
-its probability has changed by the fraction ε (Schulman et al. 2017, "PPO", equation 7):
+**Several updates** from one set of answers: after the first, these no longer come from the current policy. Each token
+is then weighted by the ratio ρ = π/π_old, where π_old is the policy that wrote it, and ρ is clipped, so that no token
+is pushed further once its probability has changed by the fraction ε (Schulman et al. 2017, "PPO", equation 7):
 
     loss = - Σ_t min(ρ_t · A, clip(ρ_t, 1 - ε, 1 + ε) · A)              averaged over the answers
 
@@ -44,13 +44,13 @@ from llmasos.objectives.preferences import collate_answers, token_log_probs
 
 
 class Rollout(NamedTuple):
-    """An answer that the policy wrote, and what is known about it.
+    """An answer that the policy wrote, with its reward and statistics.
 
     Attributes:
         prompt: its token ids, at least one.
         ids: the answer's T token ids, with its end if it has one.
-        log_probs: (T,) of these tokens, by the policy that wrote them.
-        reward: of the answer, in the user's own unit.
+        log_probs: (T,), the log-probability of each of these tokens under the policy that wrote them, in nats.
+        reward: the reward of the answer, in the unit of the reward function.
         kl: log π_old(y)/π₀(y) in nats: its mean over answers estimates KL(π_old ‖ π₀).
         advantage: how much better it is than the other answers to its prompt.
         is_new: whether no earlier answer of its group has the same text.
@@ -81,13 +81,13 @@ def leave_one_out_advantages(rewards: Tensor) -> Tensor:
 
 
 def policy_gradient_loss(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip: float) -> Tensor:
-    """The loss of each token (B, T), of which those without a target are to be left out.
+    """The loss of each token (B, T); the caller leaves out those without a target.
 
     Args:
-        log_probs: by the policy (B, T).
-        old_log_probs: by the policy that wrote the tokens (B, T); constants.
-        advantages: of the answers (B,); constants.
-        clip: ε, by which fraction a token's probability may change before it is left alone.
+        log_probs: log-probabilities under the policy (B, T), in nats.
+        old_log_probs: the same under the policy that wrote the tokens (B, T); constants.
+        advantages: advantages of the answers (B,); constants.
+        clip: ε, the fraction by which a token's probability may change before its gradient is cut off.
     """
     ratios = (log_probs - old_log_probs).exp()
     clipped = ratios.clamp(1 - clip, 1 + clip)
@@ -106,7 +106,8 @@ class PolicyGradient:
         beta: β, for the validation loss, which is -J; in training it is part of the advantages.
 
     Attributes:
-        weights, val_weights: of the terms in the loss of a training step, and in that of a validation.
+        weights, val_weights: the weight of each term in the loss of a training step and of a validation; a term with
+            weight 0 is only logged.
     """
 
     weights = {
@@ -119,7 +120,7 @@ class PolicyGradient:
         self.val_weights = {**dict.fromkeys(self.weights, 0.0), "reward": -1.0, "kl": beta}
 
     def collate(self, examples: Sequence[Rollout], rngs: Sequence[MakeRng] = ()) -> Batch:
-        """Stack rollouts to `ids`, `targets` and `old_log_probs` (B, T), and their numbers, each (B,)."""
+        """Stack rollouts to `ids`, `targets` and `old_log_probs` (B, T), and the answers' other numbers (B,)."""
         ids, targets = collate_answers([item.prompt for item in examples], [item.ids for item in examples])
         old_log_probs = torch.zeros(targets.shape)
         old_log_probs[targets != IGNORE_INDEX] = torch.tensor([p for item in examples for p in item.log_probs])
@@ -141,7 +142,7 @@ class PolicyGradient:
         return {**dict.fromkeys(self.weights, len(batch["ids"])), "entropy": n_tokens}
 
     def loss_sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """The summed loss of the answers, and what is measured besides."""
+        """The summed loss of the answers, and the sums of the measured terms."""
         targets, old_log_probs = batch["targets"], batch["old_log_probs"]
         log_probs = token_log_probs(model, batch["ids"], targets)  # (B, T)
         losses = policy_gradient_loss(log_probs, old_log_probs, batch["advantage"], self.clip)

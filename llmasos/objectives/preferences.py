@@ -1,9 +1,9 @@
-"""What the objectives about whole answers share: an answer's log-probabilities, and pairs of answers to one prompt.
+"""Shared by the objectives on whole answers: an answer's log-probabilities, and pairs of answers to one prompt.
 
     tokens    Once   upon   a   |  time   there   was   <|endoftext|>
     targets     -      -    -   |    ✓      ✓      ✓         ✓
 
-A model is given the prompt; only the tokens of the answer, its end included, have a probability that counts.
+The model is given the prompt; only the tokens of the answer are targets, its end included.
 """
 
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ def collate_answers(prompts: Sequence[Sequence[int]], answers: Sequence[Sequence
 
 
 def token_log_probs(model: nn.Module, ids: Tensor, targets: Tensor) -> Tensor:
-    """log p(target at t | ids at 0 … t) in nats (B, T), and 0 where there is no target.
+    """log p(target at t | ids at 0 … t) in nats (B, T); 0 where there is no target.
 
     Args:
         model: a GPT.
@@ -54,7 +54,7 @@ def token_log_probs(model: nn.Module, ids: Tensor, targets: Tensor) -> Tensor:
 
 
 def frozen(model: nn.Module) -> nn.Module:
-    """A model in evaluation mode that is never trained: a reference."""
+    """Put a model into evaluation mode and freeze its weights, in place, as a reference."""
     return model.eval().requires_grad_(False)
 
 

@@ -1,7 +1,7 @@
 """Reward modeling: learn a score of answers from pairs of them, one of which was preferred (Christiano et al. 2017).
 
 People find it hard to say how good an answer is, and easy to say which of two is better. The model of Bradley & Terry
-(1952) gives every answer a number r, and says how often it wins:
+(1952) gives every answer a number r, from which follows how often it wins:
 
     P(a is preferred to b)  =  σ(r_a - r_b)  =  e^(r_a) / (e^(r_a) + e^(r_b))
 
@@ -31,7 +31,7 @@ class EncodedComparison(NamedTuple):
 
 
 def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
-    """-log σ(r_chosen - r_rejected) of each pair: (B,), (B,) → (B,) in nats.
+    """-log σ(r_chosen - r_rejected) of each pair, in nats: (B,), (B,) → (B,).
 
     >>> import torch
     >>> bradley_terry_loss(torch.tensor([0.0, 3.0]), torch.tensor([0.0, 1.0]))
@@ -44,10 +44,10 @@ class RewardModeling:
     """An example is an `EncodedComparison`; the loss is Bradley and Terry's, per pair.
 
     Args:
-        tokenizer: pads the inputs.
+        tokenizer: its padding token fills the shorter inputs.
 
     Attributes:
-        weights: of the terms in the loss; the accuracy is only measured.
+        weights: the weight of each term in the loss; the accuracy is only logged.
     """
 
     weights = {"bradley_terry": 1.0, "accuracy": 0.0}

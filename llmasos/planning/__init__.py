@@ -1,6 +1,6 @@
 """What a training run or a server will need, by formula, before anything is paid for: `python -m llmasos plan`.
 
-Every formula has its source in its docstring, and `published.py` compares them with what others have published.
+Every formula has its source in its docstring, and `published.py` compares them with published numbers.
 """
 
 from llmasos.planning.devices import DEVICES, Device

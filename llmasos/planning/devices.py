@@ -1,4 +1,4 @@
-"""What accelerators can do at best, by their makers' data sheets."""
+"""What accelerators can do at best, according to their vendors' data sheets."""
 
 from dataclasses import dataclass
 
@@ -12,10 +12,10 @@ class Device:
     """One accelerator.
 
     Attributes:
-        memory: in bytes.
-        flops: 16-bit matrix products with 32-bit sums, dense (no sparsity), in FLOP per second.
+        memory: size of its memory, in bytes.
+        flops: peak of 16-bit matrix products with 32-bit accumulation, dense (no sparsity), in FLOP per second.
         bandwidth: between its memory and its cores, in bytes per second.
-        link: to the other devices of a machine, in bytes per second and direction.
+        link: to the other devices of a machine, in bytes per second in each direction.
     """
 
     memory: float
@@ -36,7 +36,7 @@ DEVICES = {
 
 
 def find_device(name: str) -> Device:
-    """The device with this name. Raises UserError if there is none."""
+    """Return the device with this name. Raises UserError if there is none."""
     if name.lower() not in DEVICES:
         raise UserError(
             f"there is no device {name!r} (there are: {', '.join(DEVICES)})"

@@ -1,4 +1,4 @@
-"""The formulas beside what others have published of their own runs: `python -m llmasos plan --published`."""
+"""The formulas compared with what others have published about their runs: `python -m llmasos plan --published`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,13 +38,13 @@ MODELS = {  # published shapes that have no preset, because nobody trains them w
 
 @dataclass(frozen=True)
 class Published:
-    """A figure that somebody published, and the formula for it.
+    """A published number, and the formula for it.
 
     Attributes:
         what: the model and the quantity, with its unit.
-        published: the figure.
+        published: the number.
         predict: computes it.
-        source: where it stands.
+        source: where it was published.
     """
 
     what: str
@@ -54,22 +54,22 @@ class Published:
 
     @property
     def error(self) -> float:
-        """How far the prediction is off, as a fraction of the published figure."""
+        """The relative error of the prediction, as a fraction of the published number."""
         return self.predict() / self.published - 1
 
 
 def training_flops(name: str, n_tokens: float) -> float:
-    """Of a whole run of a published model."""
+    """FLOPs of a whole run of a published model on this many tokens."""
     return flops_per_token(MODELS[name]) * n_tokens
 
 
 def palm_mfu() -> float:
-    """The utilization at 238.3 thousand tokens per second on 6,144 chips."""
+    """Model FLOPs utilization at 238.3 thousand tokens per second on 6,144 chips."""
     return 238.3e3 * flops_per_token(MODELS["palm-540b"]) / (6144 * DEVICES["tpu-v4"].flops)
 
 
 def zero_gigabytes(sharding: str) -> float:
-    """Model states per device: 7.5B parameters on 64 devices, 16-bit training with Adam."""
+    """Model states per device, in GB: 7.5B parameters on 64 devices, 16-bit training with Adam."""
     return state_bytes(sharding, 7.5e9, 64, STATES["bf16", "adamw"]) / 1e9
 
 

@@ -7,7 +7,12 @@ from llmasos.models.config import ModelConfig
 from llmasos.models.flops import flops_per_token, n_parameters_of
 from llmasos.planning.devices import Device
 
-WEIGHT_BYTES = {"fp32": 4.0, "bf16": 2.0, "int8": 1.0, "int4": 0.5}  # the scales of int8 and int4 come on top
+WEIGHT_BYTES = {
+    "fp32": 4.0,
+    "bf16": 2.0,
+    "int8": 1.0,
+    "int4": 0.5,
+}  # bytes per weight, without the scales of int8 and int4
 
 
 @dataclass(frozen=True)
@@ -15,11 +20,11 @@ class ServingPlan:
     """A server in numbers.
 
     Attributes:
-        weight_bytes: of all weights.
-        cache_bytes_per_token: of keys and values.
-        n_sequences: how many sequences of full length fit beside the weights, on all devices together.
-        tokens_per_second: of one sequence at most, by memory bandwidth.
-        prefill_seconds: to read a prompt of full length at least, by arithmetic.
+        weight_bytes: size of all weights.
+        cache_bytes_per_token: size of the keys and values of one token.
+        n_sequences: how many sequences of full length fit next to the weights, on all devices together.
+        tokens_per_second: upper limit for one sequence, set by memory bandwidth.
+        prefill_seconds: lower limit for reading a prompt of full length, set by arithmetic.
     """
 
     weight_bytes: float
@@ -33,13 +38,13 @@ def plan_serving(config: ModelConfig, device: Device, n_devices: int = 1, weight
     """Plan a server whose devices share one model evenly.
 
     A generated token reads every weight once, and the keys and values of its sequence: with one sequence, memory is
-    the limit, not arithmetic (Pope et al. 2022, section 2). The cache has 16 bits.
+    the limit, not arithmetic (Pope et al. 2022, section 2). Cached values have 16 bits.
 
     Args:
         config: a model that generates.
-        device: all devices are alike.
-        n_devices: they hold the model together.
-        weights: their format, "fp32", "bf16", "int8" or "int4".
+        device: the type of all devices.
+        n_devices: how many devices the model is split over.
+        weights: format of the weights, "fp32", "bf16", "int8" or "int4".
     """
     check_number("the number of devices", n_devices, whole=True, at_least=1, at_most=10**6)
     n_bytes = WEIGHT_BYTES[weights] * n_parameters_of(config)

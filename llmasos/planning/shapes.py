@@ -7,19 +7,19 @@ from llmasos.models.config import ModelConfig
 from llmasos.models.flops import flops_per_token, n_parameters_of
 from llmasos.planning.training import optimal_size, optimal_tokens
 
-WIDTH_PER_LAYER = 128  # GPT-3, Llama and their like lie between 64 and 170; the loss hardly depends on it (Kaplan 2020)
+WIDTH_PER_LAYER = 128  # 64 to 170 in GPT-3, Llama and similar models; the loss hardly depends on it (Kaplan 2020)
 HEAD_SIZE = 128
 
 
 def shape_with(n_parameters: float, vocab_size: int = 128_256, context_length: int = 8192) -> ModelConfig:
     """A modern decoder with about this many parameters: Llama's block, width and depth in proportion.
 
-    The number of layers is searched: a layer more or less is the finest step, so a small model can miss the number by
-    some per cent; a large one is within 1 %.
+    The smallest possible change is one layer, so a small model can miss the number by a few percent; a large one is
+    within 1 %.
 
     Args:
         n_parameters: from 10⁵ to 10¹⁴.
-        vocab_size: V; a small model gets a smaller one, so that at most a quarter of it is embeddings.
+        vocab_size: V; a small model gets a smaller one, so that at most a quarter of its parameters are embeddings.
         context_length: in tokens.
     """
     check_number("the number of parameters", n_parameters, at_least=1e5, at_most=1e14)

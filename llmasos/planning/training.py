@@ -1,8 +1,8 @@
 """What a training run needs: operations, tokens, time, memory per device, traffic between devices.
 
-The three ways to share a model's state among n devices (Rajbhandari et al. 2020, "ZeRO", section 5), in bytes per
-parameter with 16-bit training and AdamW (2 for the weight, 2 for its gradient, 12 for the optimizer: a 32-bit copy of
-the weight and two moments):
+Plain data parallelism (DDP) and the three ways to shard a model's state over n devices (Rajbhandari et al. 2020,
+"ZeRO", section 5), in bytes per parameter with 16-bit training and AdamW (2 for the weight, 2 for its gradient, 12 for
+the optimizer: a 32-bit copy of the weight and two moments):
 
     ddp                 2 + 2 + 12           every device has everything
     zero1               2 + 2 + 12/n         the optimizer's state is sharded
@@ -39,17 +39,17 @@ class TrainingPlan:
 
     Attributes:
         n_parameters: N.
-        n_tokens: D, trained on.
-        flops: of the whole run.
-        seconds: of the whole run.
-        steps: optimizer steps.
-        state_bytes: per device, weights, gradients and optimizer, for each way of sharding.
-        activation_bytes: per device, what the backward pass needs, with every activation kept.
+        n_tokens: D, the number of training tokens.
+        flops: FLOPs of the whole run.
+        seconds: computing time of the whole run.
+        steps: number of optimizer steps.
+        state_bytes: weights, gradients and optimizer state per device, for each way of sharding.
+        activation_bytes: what the backward pass needs per device, if every activation is kept.
         checkpointed_bytes: the same with activation checkpointing.
-        checkpoint_bytes: of a checkpoint that training can resume from.
-        traffic_bytes: sent by each device in a step, for each way of sharding.
+        checkpoint_bytes: size of a checkpoint that training can resume from.
+        traffic_bytes: bytes that each device sends in a step, for each way of sharding.
         step_seconds: computing time of a step.
-        traffic_seconds: the time the traffic of a step takes, if nothing else is done meanwhile.
+        traffic_seconds: time for the traffic of a step, if it does not overlap with computing.
     """
 
     n_parameters: int
@@ -78,19 +78,19 @@ def plan_training(
     precision: str = "bf16",
     optimizer: str = "adamw",
 ) -> TrainingPlan:
-    """Plan a run.
+    """Plan a training run.
 
     Args:
         config: the model.
-        device: all devices are alike.
-        n_devices: n; the batch is split among them.
+        device: the type of all devices.
+        n_devices: the number of devices; the batch is split among them.
         n_tokens: D (None = compute-optimal).
-        batch_tokens: of a step, on all devices (None = one micro-batch on each).
-        rows_per_device: sequences in a micro-batch, each of `context_length` tokens: of one device, or of those that
-            share the layers.
-        tensor_parallel: how many devices share each layer (Shoeybi et al. 2019), and its activations (Korthikanti et
-            al. 2022); divides n_devices. The others repeat them with other rows.
-        mfu: model FLOPs utilization, the fraction of the device's peak that a run gets; 0.3 to 0.5 is usual.
+        batch_tokens: tokens in a step, on all devices (None = one micro-batch on each).
+        rows_per_device: sequences of `context_length` tokens in a micro-batch, on one device or on each group of
+            `tensor_parallel` devices.
+        tensor_parallel: how many devices each layer is split over (Shoeybi et al. 2019), with its activations
+            (Korthikanti et al. 2022); it must divide n_devices. Each group of these devices computes other rows.
+        mfu: model FLOPs utilization, the fraction of the device's peak that a run reaches; 0.3 to 0.5 is usual.
         precision: "bf16" (mixed) or "fp32".
         optimizer: "adamw" or "muon".
 
@@ -140,7 +140,7 @@ def plan_training(
 
 
 def optimal_tokens(n_parameters: float) -> float:
-    """The number of tokens for which N parameters are the best use of the compute: 20·N (Hoffmann et al. 2022)."""
+    """The compute-optimal number of training tokens for N parameters: 20·N (Hoffmann et al. 2022)."""
     return TOKENS_PER_PARAMETER * n_parameters
 
 
@@ -151,7 +151,7 @@ def optimal_size(flops: float) -> float:
 
 
 def state_bytes(sharding: str, n_parameters: float, n_devices: int, per_parameter: tuple[float, float, float]) -> float:
-    """Bytes per device of weights, gradients and optimizer: the table at the top of this file."""
+    """Bytes per device of weights, gradients and optimizer state: the table at the top of this file."""
     return sum(
         n_parameters * n_bytes / (n_devices if is_sharded else 1)
         for n_bytes, is_sharded in zip(per_parameter, SHARDINGS[sharding], strict=True)
@@ -159,10 +159,10 @@ def state_bytes(sharding: str, n_parameters: float, n_devices: int, per_paramete
 
 
 def activation_values(config: ModelConfig) -> float:
-    """The values per token that the backward pass needs, of all layers.
+    """The number of values per token that the backward pass needs, summed over all layers.
 
     Korthikanti et al. 2022 (equation 1) count 34·C + 5·H·T bytes a layer for GPT-3's block in 16 bits, with the
-    masks of dropout. This is their count, summand by summand, for any of our blocks: the input of each norm (C), of the
+    masks of dropout. This is their count, term by term, for any of our blocks: the input of each norm (C), of the
     projections to q, k and v (C), q, k and v themselves, the input of the output projection, the input of the
     feed-forward (C), and inside it what the activation and the last matrix read. The T × T weights of attention count
     only where the formula is computed: the fused kernel does not keep them (Dao et al. 2022).
@@ -173,7 +173,7 @@ def activation_values(config: ModelConfig) -> float:
 
 
 def layer_values(config: ModelConfig, n_attentions: int = 1) -> float:
-    """The same of one layer."""
+    """`activation_values` for one layer."""
     c = config
     queries, keys = c.n_heads * c.head_size, c.n_kv_heads * c.head_size
     attention: float = 2 * c.d_model + 2 * queries + 2 * keys  # with the norm before it
@@ -189,9 +189,9 @@ def activation_bytes(config: ModelConfig, n_tokens: int, value_bytes: int) -> fl
 
 
 def checkpointed_bytes(config: ModelConfig, n_tokens: int, value_bytes: int) -> float:
-    """The same if only each layer's input is kept and the rest is computed again, a layer at a time (Chen et al. 2016).
+    """`activation_bytes` if only each layer's input is kept and the rest is recomputed, by layer (Chen et al. 2016).
 
-    The price is a second forward pass: a third more operations.
+    The cost is a second forward pass: a third more operations.
     """
     n_layers = config.n_layers + (config.n_decoder_layers if config.family == "transformer" else 0)
     widest = layer_values(config, n_attentions=2 if config.family == "transformer" else 1)
@@ -201,20 +201,20 @@ def checkpointed_bytes(config: ModelConfig, n_tokens: int, value_bytes: int) -> 
 def traffic_bytes(sharding: str, n_parameters: float, n_devices: int, weight: float, gradient: float) -> float:
     """Bytes that each device sends in a step.
 
-    A ring passes a tensor's n shards around: n − 1 steps to sum them (reduce-scatter), n − 1 to spread the sums
+    A ring passes a tensor's n shards around: n − 1 steps to sum them (reduce-scatter), n − 1 to distribute the sums
     (all-gather), each of 1/n of the tensor (Patarasuk & Yuan 2009). DDP does both with the gradients; ZeRO-1 and -2
-    sum gradients and spread weights, which is as much; ZeRO-3 spreads the weights twice, for the forward and the
-    backward pass, and sums gradients: half as much again (Rajbhandari et al. 2020, section 7).
+    reduce-scatter gradients and all-gather weights, which is the same amount; ZeRO-3 gathers the weights twice, for the
+    forward and the backward pass: half as much again (Rajbhandari et al. 2020, section 7).
     """
     share = (n_devices - 1) / n_devices * n_parameters
     return share * {"ddp": 2 * gradient, "zero3": gradient + 2 * weight}.get(sharding, gradient + weight)
 
 
 def tensor_parallel_bytes(config: ModelConfig, n_tokens: int, value_bytes: int, n_devices: int) -> float:
-    """Bytes that each of the devices that share the layers sends for a micro-batch.
+    """Bytes that each device sends for a micro-batch if every layer is split over n devices.
 
-    Each attention and each feed-forward sums its output over the devices, forward and backward: four all-reduces of
-    T × C values a layer (Shoeybi et al. 2019, section 3), each of which sends 2·(n − 1)/n of them.
+    The output of each attention and each feed-forward is summed over the devices, forward and backward: four
+    all-reduces of T × C values per layer (Shoeybi et al. 2019, section 3), each of which sends 2·(n − 1)/n of them.
     """
     n_layers = config.n_layers + (config.n_decoder_layers if config.family == "transformer" else 0)
     return 4 * n_layers * n_tokens * config.d_model * value_bytes * 2 * (n_devices - 1) / n_devices

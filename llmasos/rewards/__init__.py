@@ -1,4 +1,4 @@
-"""Rewards as plain functions of texts, and what is done with them: groups of rollouts to learn from, and best-of-n."""
+"""Rewards as plain functions of a prompt and a text, and their uses: groups of rollouts to learn from, best-of-n."""
 
 from typing import TYPE_CHECKING
 

@@ -5,9 +5,9 @@ two have the same, the best of n answers has the density n · F^(n-1) times the 
 
     KL(best of n ‖ model)  =  ln n - (n - 1)/n
 
-With equal rewards, which are chosen among at random, the KL is smaller, and the formula is an upper bound (Beirami et
-al. 2024, "Theoretical guarantees on the best-of-n alignment policy", theorem 1). It grows slowly: 4 answers are 0.64
-nats, 16 are 1.84, 256 are 4.55.
+With equal rewards, where ties are broken at random, the KL is smaller, and the formula is an upper bound (Beirami et
+al. 2024, "Theoretical guarantees on the best-of-n alignment policy", theorem 1). It grows slowly: 0.64 nats
+for 4 answers, 1.84 for 16, 4.55 for 256.
 """
 
 import math
@@ -31,12 +31,12 @@ def best_of_n(
     n: int,
     options: SamplingOptions | None = None,
 ) -> list[Generation]:
-    """For each prompt the best of n continuations; of equally good ones the first.
+    """For each prompt, the best of n continuations; of equally good ones, the first.
 
     Args:
         model, tokenizer, prompts, options: as for `generate`.
         reward: a function of a prompt and a text.
-        n: how many are written for each prompt.
+        n: how many continuations are written for each prompt.
 
     Raises:
         UserError: as `generate` and `Reward`.
@@ -59,7 +59,7 @@ def best_of_n_kl(n: int) -> float:
 
 
 def best_of_n_probabilities(reference: Tensor, rewards: Tensor, n: int) -> Tensor:
-    """The exact distribution of the best of n draws, equal rewards being chosen among at random: (N,) → (N,).
+    """The exact distribution of the best of n draws, with ties broken at random: (N,) → (N,).
 
     The best reward is at most r with the probability P(reward ≤ r)ⁿ; answers that share a reward share its probability
     in proportion to their own.
@@ -68,8 +68,8 @@ def best_of_n_probabilities(reference: Tensor, rewards: Tensor, n: int) -> Tenso
     tensor([0.2500, 0.3750, 0.3750])
 
     Args:
-        reference: the model's probabilities of all N answers.
-        rewards: of these answers.
+        reference: the model's probabilities of all N answers, (N,).
+        rewards: the rewards of these answers, (N,).
         n: the number of draws.
     """
     _, group = rewards.unique(return_inverse=True)  # (N,) the rank of each answer's reward, equal rewards together

@@ -1,4 +1,4 @@
-"""A reward function: any Python function that gives a text a number.
+"""A reward function: any Python function that scores a text with a number.
 
     def reward(prompt, text):              # one answer at a time …
         return float(text.count("kite"))
@@ -6,8 +6,8 @@
     def reward(prompts, texts):            # … or all at once, by the names of its parameters
         return [len(text) for text in texts]
 
-It is somebody else's code in the middle of a training run. So whatever it does wrong ends the run with one sentence,
-before the model is changed: it raises an exception, returns something that is no finite number, or never returns.
+It is a user's code in the middle of a training run. Whatever it does wrong ends the run with one sentence, before the
+model is changed: it raises an exception, returns something that is not a finite number, or never returns.
 """
 
 import importlib.util
@@ -33,10 +33,10 @@ class Reward:
     """A reward function, called with checks.
 
     Attributes:
-        name: what it is called in messages.
+        name: its name in messages.
         function: takes a prompt and a text, or lists of both.
         takes_lists: whether it takes lists.
-        seconds: how long it may take for a text (in the form with lists, for all).
+        seconds: how long it may take for one text (if it takes lists, for all of them).
     """
 
     name: str
@@ -51,7 +51,8 @@ class Reward:
             prompts, texts: N prompts with an answer to each.
 
         Raises:
-            UserError: the function raised an exception, returned something that is no finite number, or took too long.
+            UserError: the function raised an exception, returned something that is not a finite number, or took too
+                long.
         """
         results: list[Any] = []
         errors: list[BaseException] = []
@@ -81,11 +82,11 @@ class Reward:
         return self.numbers(as_list(results[0]) if self.takes_lists and results else results, texts)
 
     def numbers(self, values: Any, texts: Sequence[str]) -> list[float]:
-        """The values that a function returned, as floats. Raises UserError if one is no finite number."""
+        """The values that a function returned, as floats. Raises UserError if one is not a finite number."""
         if not isinstance(values, list) or len(values) != len(texts):
             what = f"{len(values)} values" if isinstance(values, list) else shown(values)
             raise UserError(
-                f"{self.name} returned {what} for {len(texts)} texts; it must return a list of as many numbers."
+                f"{self.name} returned {what} for {len(texts)} texts; it must return a list with one number for each."
             )
         numbers = []
         for text, value in zip(texts, values, strict=True):
@@ -106,12 +107,12 @@ def reward_of(function: Callable[..., Any], name: str | None = None, seconds: fl
     """A function as a `Reward`.
 
     Args:
-        function: takes (prompt, text), or lists where its parameters are called (prompts, texts).
-        name: for messages; None = "the reward function" and its name.
+        function: takes (prompt, text), or lists if its parameters are called (prompts, texts).
+        name: its name in messages; None = "the reward function" and its name.
         seconds: see `Reward`.
 
     Raises:
-        UserError: it is no function, or does not take two arguments.
+        UserError: it is not a function, or does not take two arguments.
     """
     name = name or f"the reward function {getattr(function, '__name__', type(function).__name__)}"
     if not callable(function):

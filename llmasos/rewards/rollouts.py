@@ -1,13 +1,13 @@
-"""Rollouts: answers that the policy itself writes, as the examples of a training step.
+"""Rollouts: answers written by the policy itself, as the examples of a training step.
 
     prompts of this step → G answers to each, by the cached decoder → rewards → advantages within the group of G
 
-The training loop asks for examples by their numbers, and these are answered by the model as it is at that moment. Rows
-k·G … k·G + G - 1 are the answers to prompt number k. Each token is drawn with a random number that is a function of
-(seed, row number, position), so a step can be repeated, and two processes write what one would.
+The training loop asks for examples by their index, and the model as it is at that moment writes them. Rows k·G … k·G +
+G - 1 are the answers to prompt number k. Each token is drawn with a random number that is a function of (seed, row
+number, position), so a step can be repeated, and two processes write what one would.
 
-All answers are sampled from the policy's own distribution, at temperature 1 and without filters: the gradient is that
-of this distribution.
+All answers are sampled from the policy's own distribution, at temperature 1 and without filters, because the gradient
+is an expectation over this distribution.
 
 Dimensions: N answers, G answers to one prompt, T length.
 """
@@ -45,7 +45,7 @@ class RolloutSource:
         prompts: at least one.
         tokenizer: the policy's.
         reward: scores the answers.
-        max_new_tokens: of an answer; one that reaches the end of the context is shorter.
+        max_new_tokens: maximum length of an answer; one that reaches the end of the context is shorter.
         beta: β, the weight of log π/π₀ in the advantages.
     """
 
@@ -65,7 +65,7 @@ class RolloutSource:
 
         Args:
             prompts: N prompts, in groups of `group_size` equal ones.
-            samples: N numbers, from which and from the seed the random numbers follow.
+            samples: N numbers, which together with the seed determine the random numbers.
             seed: of the run.
             group_size: G.
         """
@@ -131,12 +131,12 @@ class TrainingRollouts(RolloutSource):
         return self.examples(seed, range(first, first + self.group_size))[index - first]
 
     def examples(self, seed: int, indices: range) -> list[Rollout]:
-        """Some answers, in whole groups. Raises UserError if they are none."""
+        """The answers with these indices. Raises UserError if they are not whole groups."""
         G = self.group_size
         if indices.start % G or len(indices) % G:
             raise UserError(
-                f"a micro-batch of a process has {len(indices)} rows, which are no whole groups of {G} answers; make "
-                "--batch-size a multiple of --group-size times the number of processes and micro-batches."
+                f"a micro-batch of a process has {len(indices)} rows, which do not form whole groups of {G} answers; "
+                "make --batch-size a multiple of --group-size times the number of processes and micro-batches."
             )
         prompts = [self.order.example(seed, index // G) for index in indices]
         rollouts = self.write(prompts, indices, seed, G)
@@ -151,10 +151,10 @@ class TrainingRollouts(RolloutSource):
 
 
 class ValidationRollouts(RolloutSource, Sequence[Rollout]):
-    """Answers to fixed prompts with fixed random numbers, other ones than in training.
+    """Answers to fixed prompts with fixed random numbers, different from those in training.
 
     Args:
-        n: how many; the prompts are used one after the other, again from the first where there are fewer.
+        n: the number of answers; the prompts are used in turn, from the first again if there are fewer.
         others: as for `RolloutSource`.
     """
 
@@ -188,9 +188,9 @@ def write_rollouts(
 
     Args:
         policy, tokenizer: a GPT, in any mode, and its tokenizer.
-        prompts, samples: N prompts, each with the number that decides its random numbers.
-        seed: the rest of what decides them.
-        max_new_tokens: of each answer.
+        prompts, samples: N prompts, each with a number that together with the seed determines its random numbers.
+        seed: the seed of the run.
+        max_new_tokens: maximum length of each answer.
 
     Returns:
         N sequences with their tokens and log-probabilities; the last token of one that has ended is a stop token.

@@ -1,6 +1,6 @@
 """The rewards that come with the library: programs that can tell a right answer from a wrong one.
 
-Where there is such a *verifier*, a model can learn from its own attempts without any example of a good one
+With such a *verifier*, a model can learn from its own attempts, without examples of good answers
 (reinforcement learning with verifiable rewards; Lambert et al. 2024, "Tülu 3", section 6).
 """
 
@@ -11,9 +11,9 @@ from llmasos.datasets.storyworld.proof import readings, valid_prefix_length
 
 
 def storyworld(prompt: str, text: str) -> float:
-    """The fraction of a story, in characters, before the first thing that the world of storyworld does not allow.
+    """The fraction of a story, in characters, before the first point that is impossible in storyworld.
 
-    A story that stops before its end earns nothing; otherwise the best story would be a single sentence.
+    A valid beginning without an end earns 0; otherwise the best story would be a single sentence.
 
     >>> from llmasos.datasets.storyworld import generate
     >>> story = generate(seed=0, index=7)

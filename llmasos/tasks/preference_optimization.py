@@ -2,9 +2,9 @@
 
     prompts, each with a chosen and a rejected answer → token ids → the model and its frozen reference → DPO's loss
 
-The metric is the fraction of held-out pairs in which the chosen answer is the more probable one; without training it is
-a property of the model that training starts from. The log also has what DPO itself optimizes: the accuracy and the
-margin of the implicit reward β · log π/π₀, and how much more probable either answer has become.
+The metric is the fraction of held-out pairs in which the chosen answer is the more probable one under the model. The
+log also has what DPO itself optimizes: the accuracy and the margin of the implicit reward β · log π/π₀, and how much
+more probable either answer has become.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,7 +28,7 @@ SAMPLE_TOKENS = 60
 
 
 class PreferenceOptimization(ExampleTask):
-    """Prefer one answer to another."""
+    """Learn to prefer one answer to another."""
 
     unit = example_name = "pairs"
     needs_reference = True
@@ -47,7 +47,7 @@ class PreferenceOptimization(ExampleTask):
     @classmethod
     def make_objective(cls, recipe: Recipe, tokenizer: Tokenizer, config: ModelConfig) -> DPO:
         if recipe.training.beta == 0:
-            raise UserError("beta is 0, with which preferences change nothing; it must be above 0, for example 0.1.")
+            raise UserError("beta is 0, so preferences change nothing; it must be above 0, for example 0.1.")
         return DPO(recipe.training.beta)
 
     def start_training(self, model: Model, say: Say) -> None:
@@ -97,7 +97,7 @@ def log_ratios(model: Model, examples: Sequence[EncodedPreference]) -> np.ndarra
 
 
 def check_reference(recipe: Recipe) -> None:
-    """Raise UserError if a recipe names no model to start from, which is also the reference."""
+    """Raise UserError if a recipe names no model to start from; that model is also the reference."""
     if recipe.model.init_from is None or not recipe.model.init_weights:
         raise UserError(
             f"the task {recipe.task} improves a model that can already write, and stays near it: name that model with "
@@ -106,6 +106,6 @@ def check_reference(recipe: Recipe) -> None:
 
 
 def make_reference(task: ExampleTask, model: Model) -> Model:
-    """A frozen copy of the model that training started from: that of `--init-from`, on the device of `model`."""
+    """A frozen copy of the model that training starts from (`--init-from`), on the device of `model`."""
     device = next(model.parameters()).device
     return frozen(task.build_model().to(device))  # type: ignore[return-value]  # a Model stays a Model

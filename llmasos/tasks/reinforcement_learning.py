@@ -2,11 +2,12 @@
 
     prompts → groups of answers by the model itself → rewards → advantages → policy gradient
 
-The reward is a function of a prompt and a text: one that comes with the library (`rewards/verifiers.py`), a Python file
-of one's own, a trained reward model, or in Python any function. `objectives/policy_gradient.py` has the mathematics.
+The reward is a function of a prompt and a text: one that comes with the library (`rewards/verifiers.py`), a Python
+file of your own, a trained reward model, or, from Python, any function. `objectives/policy_gradient.py` has the
+mathematics.
 
-The metrics are those of fresh answers to held-out prompts: the mean reward, how many of the texts are different ones,
-and how far the model has moved from the one that it started as.
+The metrics are measured on new answers to held-out prompts: the mean reward, and the fraction of different texts, both
+also before training. The log also has the KL, how far the model has moved from the one that it started from.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -51,7 +52,7 @@ FUNCTIONS: dict[str, Callable] = {}  # those functions, which no recipe can hold
 
 
 class ReinforcementLearning(ExampleTask):
-    """Earn a high reward."""
+    """Learn to earn a high reward."""
 
     unit = "texts"
     example_name = "prompts"
@@ -65,7 +66,7 @@ class ReinforcementLearning(ExampleTask):
         group = settings.group_size * settings.gradient_accumulation_steps
         if settings.batch_size % group:
             raise UserError(
-                f"batch_size {settings.batch_size} is no whole number of groups of {settings.group_size} answers in "
+                f"batch_size {settings.batch_size} is not a whole number of groups of {settings.group_size} answers in "
                 f"each of {settings.gradient_accumulation_steps} micro-batches; make it a multiple of {group}."
             )
         return super().open_data(recipe, eval_only)
@@ -104,7 +105,7 @@ class ReinforcementLearning(ExampleTask):
         return length_problem(self.encode(example).ids, (), self.config.context_length - 1)
 
     def rollout_arguments(self, split: str) -> tuple:
-        """What both kinds of rollouts are made of."""
+        """The arguments that training and validation rollouts share."""
         settings = self.recipe.training
         return self.examples(split), self.tokenizer, self.reward, settings.max_new_tokens, settings.beta
 
@@ -135,7 +136,7 @@ class ReinforcementLearning(ExampleTask):
         return prompt.text + generate(model, self.tokenizer, [prompt.ids], options)[0].text
 
     def evaluate(self, model: Model, split: str = "val") -> Report:
-        """The reward of fresh answers, and how many different ones there are."""
+        """The mean reward of new answers, and the fraction of different ones."""
         prompts, answers, rewards = self.answers(model, split)
         worst = [f"{rewards[i]:.3g}: {prompts[i]}{answers[i]}"[:MAX_SHOWN] for i in np.argsort(rewards, kind="stable")]
         n_different = len(set(zip(prompts, answers, strict=True)))
@@ -143,7 +144,7 @@ class ReinforcementLearning(ExampleTask):
         return Report(metrics, mistakes=worst[:3], outcomes=rewards)
 
     def report(self, model: Model) -> Report:
-        """The evaluation, with the same numbers of the model that training started from."""
+        """The evaluation, with the same metrics for the model that training started from."""
         report, before = self.evaluate(model), self.evaluate(self.build_model().to(next(model.parameters()).device))
         pairs = zip(report.metrics, before.metrics, strict=True)
         metrics = [m for after, start in pairs for m in (after, replace(start, name=f"{start.name} before"))]
@@ -175,7 +176,7 @@ def make_reward(recipe: Recipe) -> Reward:
         name = recipe.data.source.partition(":")[0]
         if name not in VERIFIERS:
             raise UserError(
-                f"{recipe.data.source} comes without a reward; write a function reward(prompt, text) into a Python "
+                f"{recipe.data.source} comes without a reward; write a function reward(prompt, text) in a Python "
                 "file and name the file with --reward."
             )
     if name in VERIFIERS:
@@ -191,8 +192,8 @@ def make_reward(recipe: Recipe) -> Reward:
         return model_reward(name, settings.reward_seconds)
     if not Path(name).suffix and not Path(name).exists():
         raise UserError(
-            f"there is no reward {name!r}{nearest(name, VERIFIERS) or ';'} (there are: {', '.join(VERIFIERS)}), and no "
-            "Python file or reward model of this name."
+            f"there is no reward, Python file or reward model {name!r} (rewards that come with llmasos: "
+            f"{', '.join(VERIFIERS)}){nearest(name, VERIFIERS) or '.'}"
         )
     return load_reward(name, settings.reward_seconds)
 

@@ -25,7 +25,7 @@ from llmasos.training.recipe import Recipe
 
 
 class RewardModelTraining(ExampleTask):
-    """Score answers."""
+    """Learn to score answers."""
 
     unit = example_name = "pairs"
     objective: RewardModeling
@@ -78,8 +78,8 @@ def score(
     Args:
         model: a `RewardModel`, on any device, in any mode.
         tokenizer: the one it was trained with.
-        prompts, texts: N prompts with an answer to each. Those longer than the context lose their middle.
-        batch_size: how many are computed at once; changes speed and memory only.
+        prompts, texts: N prompts with an answer to each. The middle of those longer than the context is left out.
+        batch_size: how many are computed at a time; affects only speed and memory.
 
     Raises:
         UserError: the model is not a reward model.

@@ -118,7 +118,7 @@ RECIPES: dict[str, NamedRecipe] = {
         },
     ),
     "classify-lora": NamedRecipe(
-        "the same by an adapter of rank 4 and a head (LoRA): 3.5 % of the weights are trained",
+        "the same with LoRA, an adapter of rank 4 and a head: 3.5 % of the weights are trained",
         "accuracy 0.94, as with all weights; val_loss 0.32 after 60 steps, in 15 seconds on one core",
         {
             "task": "text-classification",
@@ -210,7 +210,7 @@ RECIPES: dict[str, NamedRecipe] = {
         },
     ),
     "rl-storyworld": NamedRecipe(
-        "storyworld-gpt learns from a verifier which stories the world allows, from nothing but its own attempts",
+        "storyworld-gpt learns which stories the world allows, from its own attempts and a verifier",
         "0.91 of a story is allowed (0.86–0.95, n = 64; before 0.57), all texts different, KL 11 nats per story; "
         "val_loss -0.82 after 80 steps, in 2 minutes on one core (one seed)",
         {

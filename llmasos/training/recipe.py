@@ -117,7 +117,7 @@ class TrainingSettings(Settings):
         None, "distillation: a run, model folder or named model of the same task, whose probabilities are learned"
     )
     distillation_temperature: float = setting(
-        1.0, "distillation: temperature T that divides the logits of both", above=0, at_most=1000
+        1.0, "distillation: temperature T that divides the logits of teacher and student", above=0, at_most=1000
     )
     distillation_weight: float = setting(
         0.9, "distillation: weight of the teacher's probabilities; the rest is that of the text", at_least=0, at_most=1
@@ -130,9 +130,9 @@ class TrainingSettings(Settings):
         "rewards: a Python file with a function reward(prompt, text), the folder of a reward model, or the verifier "
         "storyworld or sums (default: that of the dataset)",
     )
-    reward_seconds: float = setting(10.0, "rewards: the longest that the function may take for a text", above=0)
-    max_new_tokens: int = setting(200, "rewards: the largest number of tokens of an answer", at_least=1)
-    group_size: int = setting(8, "rewards: how many answers are written to each prompt", at_least=2)
+    reward_seconds: float = setting(10.0, "rewards: maximum time the function may take for a text, in seconds", above=0)
+    max_new_tokens: int = setting(200, "rewards: maximum number of tokens in an answer", at_least=1)
+    group_size: int = setting(8, "rewards: how many answers to each prompt form a group", at_least=2)
     clip_range: float = setting(
         0.2, "rewards: ε, the change of a token's probability beyond which PPO's ratio is clipped", above=0, below=1
     )

@@ -231,7 +231,7 @@ def test_a_line_that_is_no_question_is_a_sentence(storyteller, tmp_path, row, me
     [
         (["storyworld-bert", "--suite", "storyworld"], "cannot continue a text"),
         (["storyworld-gpt", "--suite", "nothing"], "there is no suite or file 'nothing'"),
-        (["storyworld-gpt", "--examples", "3"], "--examples is about a suite"),
+        (["storyworld-gpt", "--examples", "3"], "--examples needs a suite"),
         (["storyworld-gpt", "storyworld-chat"], "several models are compared"),
         (["a", "b", "--against", "c", "--suite", "storyworld"], "2 and 1 models"),
         (["storyworld-gpt", "--suite", "storyworld", "--data", "x.txt"], "leave --data out"),

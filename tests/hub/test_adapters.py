@@ -195,7 +195,7 @@ def test_an_adapter_finds_its_base_and_can_be_given_it(place):
 def test_an_adapter_of_other_weights_names_or_shapes_is_refused(place, tmp_path):
     with pytest.raises(UserError, match="not the weights that it was trained on"):
         load_pretrained(place / "other", adapter=place / "adapter")
-    with pytest.raises(UserError, match="is a whole model and no adapter"):
+    with pytest.raises(UserError, match="is a whole model, not an adapter"):
         load_pretrained(place / "base", adapter=place / "other")
     with pytest.raises(UserError, match="is itself an adapter"):
         load_pretrained(place / "adapter", adapter=place / "adapter")

@@ -95,7 +95,7 @@ def test_known_probabilities_teach_and_one_hot_ones_are_the_text_itself():
 
 @pytest.mark.parametrize("probabilities", [[0.5, 0.6], [[0.5, 0.5]], [1.5, -0.5], [math.nan, 1.0]])
 def test_what_is_no_distribution_is_refused(probabilities):
-    with pytest.raises(UserError, match="the teacher's probabilities after 1 tokens are none"):
+    with pytest.raises(UserError, match="the teacher's probabilities after 1 tokens are not a distribution"):
         ProbabilityTeacher(lambda ids: probabilities)(BATCH)
 
 

@@ -75,7 +75,7 @@ def test_equal_rewards_teach_nothing_and_are_mentioned_once():
 
 
 def test_groups_that_a_process_would_have_to_share_are_refused():
-    with pytest.raises(UserError, match="has 3 rows, which are no whole groups of 2 answers; make --batch-size"):
+    with pytest.raises(UserError, match="has 3 rows, which do not form whole groups of 2 answers; make --batch-size"):
         rollouts().examples(0, range(3))
 
 

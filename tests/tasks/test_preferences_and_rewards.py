@@ -102,11 +102,11 @@ WRONG = {  # flags → words of the sentence
     ("--task", "reinforcement-learning", "--data", "prompts.txt", "--reward", "my_reward.py", "--group-size", "2"): (
         "name that model with --init-from"
     ),
-    (*PG, "--batch-size", "3"): "batch_size 3 is no whole number of groups of 2 answers",
-    (*PG, "--reward", "storyword"): "there is no reward 'storyword'; did you mean 'storyworld'?",
+    (*PG, "--batch-size", "3"): "batch_size 3 is not a whole number of groups of 2 answers",
+    (*PG, "--reward", "storyword"): "sums); did you mean 'storyworld'?",
     (*PG, "--reward", "none.py"): "there is no file none.py",
     (*PG, "--reward", "start"): "it cannot score answers",
-    (*TASKS["dpo"], "--beta", "0"): "beta is 0, with which preferences change nothing",
+    (*TASKS["dpo"], "--beta", "0"): "beta is 0, so preferences change nothing",
     ("--task", "reinforcement-learning", "--data", "prompts.txt", "--init-from", "start"): "comes without a reward",
 }
 

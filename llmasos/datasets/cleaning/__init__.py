@@ -7,13 +7,13 @@
 
 | rule | drops or changes |
 |---|---|
-| `boilerplate.py` | lines that stand in many documents ("Subscribe to our newsletter") |
-| `pii.py` | mail addresses, phone, card and account numbers, street addresses: masked, or the document dropped |
+| `boilerplate.py` | lines that occur in many documents ("Subscribe to our newsletter") |
+| `pii.py` | email addresses, phone, card and account numbers, street addresses: masked, or the document dropped |
 | `trigrams.py` | documents in another language, and with a reference text those that are unlike it |
-| `duplicates.py` | documents that occur before, exactly or nearly (MinHash) |
+| `duplicates.py` | copies of an earlier document, exact or near (MinHash) |
 
-`pipeline.py` puts them together: a corpus may be larger than the memory, several processes share the work, and the
-result does not depend on how many.
+`pipeline.py` puts them together: a corpus may be larger than memory, several processes share the work, and the result
+does not depend on their number.
 """
 
 from typing import TYPE_CHECKING

@@ -1,10 +1,10 @@
-"""Boilerplate: lines that stand in many documents of a corpus, such as menus, cookie notes and copyright lines."""
+"""Boilerplate: lines that occur in many documents of a corpus, such as menus, cookie banners and copyright lines."""
 
 from collections import Counter
 from collections.abc import Iterable
 from hashlib import blake2b
 
-AT_LEAST = 10  # documents, however small the corpus is
+AT_LEAST = 10  # a line in fewer documents is never boilerplate
 
 
 def line_keys(text: str) -> set[bytes]:
@@ -17,15 +17,15 @@ def line_keys(text: str) -> set[bytes]:
 
 
 def line_key(line: str) -> bytes:
-    """8 bytes that stand for a line."""
+    """An 8-byte hash of a line."""
     return blake2b(line.strip().encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
 class LineCounter:
-    """Counts in how many documents each line stands, in bounded memory (Misra & Gries 1982).
+    """Counts the documents in which each line occurs, in bounded memory (Misra & Gries 1982).
 
-    Whenever the table is full, one is taken off every count, and lines at zero are forgotten: nearly all of them, since
-    most lines stand in one document. A count is then too low by at most `taken_off`.
+    Whenever the table is full, every count is reduced by one, and lines at zero are forgotten: nearly all of them,
+    since most lines occur in one document. A count is then too low by at most `taken_off`.
     """
 
     def __init__(self, max_lines: int = 500_000):
@@ -41,13 +41,13 @@ class LineCounter:
             self.counts = Counter({key: n - 1 for key, n in self.counts.items() if n > 1})
 
     def frequent(self, n_documents: int, fraction: float) -> frozenset[bytes]:
-        """The lines that stand in at least this fraction of the documents, and in ten."""
+        """The keys of the lines that occur in at least this fraction of the documents, and in at least ten."""
         least = max(AT_LEAST, fraction * n_documents) - self.taken_off
         return frozenset(key for key, n in self.counts.items() if n >= max(2, least))
 
 
 def without_boilerplate(text: str, boilerplate: frozenset[bytes]) -> str:
-    """The text without the lines of boilerplate, and without the blank lines that this leaves at its ends."""
+    """The text without its boilerplate lines, and without the blank lines that this leaves at its ends."""
     if not boilerplate or "\n" not in text:
         return text
     lines = text.split("\n")

@@ -1,15 +1,16 @@
-"""Duplicates, exact and near: MinHash signatures, and bands of them to find similar ones without comparing all pairs.
+"""Duplicates, exact and near: MinHash signatures, cut into bands so that not all pairs have to be compared.
 
-The similarity of two texts is that of their sets of shingles A and B, every five successive words (Broder 1997):
+The similarity of two texts is that of their sets A and B of shingles, runs of five successive words (Broder 1997):
 
     J = |A ∩ B| / |A ∪ B|
 
-A random order of all shingles has the same first element in both sets with probability J. So of k = 64 such orders, a
-text's k first elements are its *signature*, and the share of equal ones in two signatures is an estimate of J with a
+In a random order of all shingles, both sets have the same first element with probability J. A text's first elements in
+k = 64 such orders are its *signature*, and the fraction of equal ones in two signatures is an estimate of J with a
 standard deviation of √(J·(1 − J)/k), at most 0.06. An order is a random hash function, its first element the minimum.
 
 Comparing all pairs takes too long. A signature is cut into b = 16 bands of r = 4; only texts with an equal band are
-compared (Indyk & Motwani 1998). They have one with the probability 1 − (1 − Jʳ)ᵇ: 0.9998 for J = 0.8, and 0.03 for 0.2.
+compared (Indyk & Motwani 1998). Two texts have one with probability 1 − (1 − Jʳ)ᵇ: 0.9998 for J = 0.8, and 0.03 for
+0.2.
 """
 
 import re
@@ -23,7 +24,7 @@ import numpy as np
 SHINGLE = 5  # words
 BANDS, ROWS = 16, 4
 SIGNATURE = BANDS * ROWS
-SLICE = 1 << 20  # characters of a long text that are looked at together
+SLICE = 1 << 20  # characters of a long text that are processed at a time
 
 _rng = np.random.default_rng(20)  # any seed; a fixed one, so that a corpus is always cleaned in the same way
 FACTORS = _rng.integers(0, 2**63, SIGNATURE, dtype=np.uint64) * np.uint64(2) + np.uint64(1)  # odd
@@ -34,19 +35,19 @@ _words = re.compile(r"\w+")
 
 
 def exact_key(text: str) -> int:
-    """64 bits that two texts share if they differ in nothing but case and white space."""
+    """A 64-bit hash that is equal for two texts that differ only in case and white space."""
     normal = " ".join(text.casefold().split())
     return int.from_bytes(blake2b(normal.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
 @lru_cache(maxsize=1 << 17)
 def word_hash(word: str) -> int:
-    """32 bits of a word; most words of a text are frequent, so they are remembered."""
+    """A 32-bit hash of a word, cached, since most words of a text are frequent."""
     return zlib.crc32(word.encode("utf-8", "surrogatepass"))
 
 
 def shingle_hashes(words: Sequence[str]) -> np.ndarray:
-    """One 64-bit number for every five successive words, (S,) uint64; a shorter text is one shingle."""
+    """One 64-bit hash for every five successive words, (S,) uint64; a shorter text is one shingle."""
     hashes = np.fromiter(map(word_hash, words), np.uint64, len(words))
     n = max(1, len(words) - SHINGLE + 1)
     mixed = np.zeros(n, np.uint64)
@@ -71,17 +72,17 @@ def signature(text: str) -> np.ndarray:
 
 
 def similarity(first: np.ndarray, second: np.ndarray) -> float:
-    """The estimate of J of two signatures: the share of equal values."""
+    """The estimate of J from two signatures (64,): the fraction of equal values."""
     return float((first == second).mean())
 
 
 def chance_to_be_compared(jaccard: float) -> float:
-    """The probability that two texts of this similarity have an equal band."""
+    """The probability that two texts of this Jaccard similarity have an equal band."""
     return 1 - (1 - jaccard**ROWS) ** BANDS
 
 
 def find_exact(keys: np.ndarray) -> np.ndarray:
-    """Which of N texts have the key of an earlier one, (N,) bool."""
+    """Which of N texts have the key of an earlier one: (N,) uint64 → (N,) bool."""
     _, first = np.unique(keys, return_index=True)
     is_duplicate = np.ones(len(keys), bool)
     is_duplicate[first] = False
@@ -89,14 +90,14 @@ def find_exact(keys: np.ndarray) -> np.ndarray:
 
 
 def find_near(signatures: np.ndarray, threshold: float) -> np.ndarray:
-    """For each of N texts, the number of the earlier text that it is nearly equal to; -1 = none.
+    """For each of N texts, the index of an earlier text that it nearly equals, (N,) int64; -1 = none.
 
-    Texts are taken in their order, and each is compared with the first one of every bucket that it shares a band with.
-    So one text of a group of copies stays, and memory is that of one band at a time.
+    In each band, a text is compared with the first text of its bucket. So one text of a group of copies stays, and only
+    one band is in memory at a time.
 
     Args:
         signatures: (N, 64) uint32; may be a memory map.
-        threshold: the similarity from which on two texts count as equal.
+        threshold: the smallest similarity at which two texts count as equal.
     """
     original = np.full(len(signatures), -1, np.int64)
     for band in range(BANDS):

@@ -2,8 +2,8 @@
 
 Each kind is a pattern, and where the kind has check digits, the check: 16 digits are a card number only if the last one
 is right. A pattern cannot know a name, and a number without separators may be a phone number or not; so this removes
-the most part of what identifies people, and not all of it. `tests/datasets/test_cleaning.py` states precision and
-recall for each kind on texts where the truth is known.
+most of what identifies people, but not all of it. `tests/datasets/test_cleaning.py` states precision and recall for
+each kind on texts where the truth is known.
 """
 
 import re
@@ -47,7 +47,7 @@ class Kind:
     Attributes:
         pattern: what it looks like.
         check: whether a match is one, by its check digits.
-        hint: a text without any of these characters has none, which is quicker to find out.
+        hint: every match has one of these characters; a text without them is skipped, which is faster.
     """
 
     pattern: re.Pattern[str]
@@ -55,7 +55,7 @@ class Kind:
     hint: str = "0123456789"
 
 
-KINDS: Mapping[str, Kind] = {  # in this order: an account number is not to be taken for a phone number
+KINDS: Mapping[str, Kind] = {  # in this order: an account number must not be taken for a phone number
     "EMAIL": Kind(re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}(?!\w)"), hint="@"),
     "IBAN": Kind(re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b"), iban),
     "CARD": Kind(re.compile(r"(?<![\d-])\d(?:[ -]?\d){12,18}(?![\d-])"), luhn),
@@ -93,7 +93,7 @@ def mask_pii(text: str, found: list[tuple[str, str]] | None = None) -> str:
 
     Args:
         text: any text.
-        found: gets (kind, match) of all that was replaced.
+        found: receives (kind, match) for each replacement.
 
     >>> mask_pii("Ann: ann@example.org or +44 20 7946 0018.")
     'Ann: <EMAIL> or <PHONE>.'

@@ -1,12 +1,12 @@
 """The rules one after another, over a corpus of any size, with several processes.
 
-    pass 1    count lines                                            (only where boilerplate is looked for)
-    pass 2    boilerplate, personal data, language, likeness         what remains is written to a temporary file,
-              and of the rest, the key and the signature             with 256 bytes per document for its signature
-    pass 3    find the duplicates, and copy what is none to the output
+    pass 1    count lines                                            (only if boilerplate is to be removed)
+    pass 2    boilerplate, personal data, language, reference        what remains is written to a temporary file,
+              then the key and the signature                         with 256 bytes per document for its signature
+    pass 3    find the duplicates, and copy everything else to the output
 
-Each pass reads the documents in their order, in portions of about a megabyte, which the processes share; what they
-return is used in that order, too. So the output is the same for any number of processes. It gets its name when it is
+Each pass reads the documents in order, in portions of about a megabyte that are divided among the processes, and uses
+the results in the same order. So the output is the same for any number of processes. It gets its name when it is
 complete.
 """
 
@@ -52,8 +52,8 @@ class Report:
     """What was dropped and why.
 
     Attributes:
-        n_documents, n_characters: read.
-        n_kept, n_kept_characters: written.
+        n_documents, n_characters: how many were read.
+        n_kept, n_kept_characters: how many were written.
         rules: reason → how many documents were dropped or changed for it.
         examples: reason → the beginnings of the first few.
     """
@@ -84,7 +84,7 @@ class Report:
 
 @dataclass
 class Judgment:
-    """What pass 2 finds out about one document: its text after the changes, or the reason why it is dropped."""
+    """The result of pass 2 for one document: its text after the changes, or the reason why it is dropped."""
 
     text: str = ""
     dropped: str = ""
@@ -106,7 +106,7 @@ class Judge:
         return [self.judge(text) for text in portion]
 
     def judge(self, text: str) -> Judgment:
-        """Apply the rules in their order; the first that drops the document ends it."""
+        """Apply the rules in order, until one of them drops the document."""
         settings, changed = self.settings, []
         shorter = without_boilerplate(text, self.boilerplate)
         if shorter != text:
@@ -142,15 +142,15 @@ def clean(
     processes: int | None = None,
     progress: bool = True,
 ) -> Report:
-    """Clean a corpus.
+    """Clean a corpus, and return a report of what was dropped and changed.
 
     Args:
         source: a file, a folder or a dataset (see `open_text`). The documents of a plain text file are its paragraphs,
             with blank lines between them.
         output: a new file, `.jsonl` ({"text": …} on each line) or `.txt` (a line `<|endoftext|>` after each document).
         settings: the rules.
-        processes: how many share the work (None = as many as there are cores, one for a small corpus).
-        progress: show a bar.
+        processes: the number of processes (None = one per core; one for a small corpus).
+        progress: show a progress bar.
 
     Raises:
         UserError: the output exists or has another ending, or the source cannot be read. Nothing is written then.
@@ -201,7 +201,7 @@ def check_output(output: Path) -> None:
 
 
 def documents(corpus: TextSource) -> Iterator[str]:
-    """The documents of a corpus in their order."""
+    """The documents of a corpus, in order."""
     if isinstance(corpus, PlainText):
         yield from paragraphs(read_blocks(corpus.path))
         return
@@ -216,7 +216,7 @@ def documents(corpus: TextSource) -> Iterator[str]:
 
 
 def paragraphs(blocks: Iterable[str]) -> Iterator[str]:
-    """The paragraphs of a text, which blank lines separate.
+    """The paragraphs of a text, separated by blank lines.
 
     >>> list(paragraphs(["One.\\n", "\\nTwo", ".\\n\\n\\n"]))
     ['One.', 'Two.']
@@ -256,7 +256,7 @@ def each_portion(
     work: Callable[[Portion], Result],
     title: str,
 ) -> Iterator[tuple[Portion, Result]]:
-    """Yield each portion of a corpus with what a function makes of it, in order, with a progress bar."""
+    """Yield each portion of a corpus with a function's result for it, in order, with a progress bar."""
     with progress_bar(total=size, desc=title, unit="B", unit_scale=True, leave=False, delay=1.0) as bar:
         for portion, result in in_parallel(work, portions(documents(corpus))):
             yield portion, result
@@ -295,9 +295,9 @@ def count_lines(portion: Portion) -> list[set[bytes]]:
 
 
 def fit_reference(settings: CleaningSettings) -> tuple[TrigramModel | None, float]:
-    """A model of the reference text, and the limit in bits per character.
+    """A model of the reference text, and the limit in bits per character above which a document is unlike it.
 
-    Nine of ten documents train the model; mean and standard deviation are those of the others, which it has not seen.
+    Nine of ten documents train the model; the mean and standard deviation are those of the others, which are held out.
     """
     if not settings.reference:
         return None, 0.0
@@ -313,7 +313,7 @@ class Candidates:
     """The documents that pass 2 keeps, in temporary files that vanish when this is closed.
 
     Args:
-        folder: where the files are; there is room for the output, so there is for them.
+        folder: where the files are: that of the output, which needs about as much space.
     """
 
     def __init__(self, folder: Path):
@@ -342,12 +342,12 @@ class Candidates:
             self.signatures.write(judgment.signature.tobytes())
 
     def read(self) -> Iterator[str]:
-        """The documents in their order."""
+        """The documents, in order."""
         self.texts.seek(0)
         return (json.loads(line) for line in self.texts)
 
     def duplicates(self, settings: CleaningSettings) -> tuple[np.ndarray, np.ndarray]:
-        """Which documents are exact copies of an earlier one, and which nearly equal one; (N,) bool each."""
+        """Which documents are exact copies of an earlier one, and which are near copies; (N,) bool each."""
         n = len(self.keys)
         exact, near = np.zeros(n, bool), np.zeros(n, bool)
         if settings.exact_duplicates:
@@ -361,7 +361,7 @@ class Candidates:
 
 
 def write_unique(candidates: Candidates, file: Path, ending: str, settings: CleaningSettings, report: Report) -> None:
-    """Pass 3: write the documents that are no duplicates, and count the others."""
+    """Pass 3: write the documents that are not duplicates, and count the others."""
     exact, near = candidates.duplicates(settings)
     with open(file, "w", encoding="utf-8", newline="\n") as out:
         for i, text in enumerate(candidates.read()):

@@ -1,4 +1,4 @@
-"""What is cleaned away: the flags of `python -m llmasos clean`."""
+"""What is removed: the flags of `python -m llmasos clean`."""
 
 from dataclasses import dataclass
 
@@ -10,22 +10,22 @@ PII_CHOICES = ("mask", "drop", "keep")
 
 @dataclass(frozen=True)
 class CleaningSettings(Settings):
-    """What is cleaned away."""
+    """What is removed from a corpus."""
 
     min_words: int = setting(5, "drop documents with fewer words", at_least=0)
     boilerplate: float = setting(
         0.01,
-        "drop lines that stand in this fraction of all documents, and in ten; 0 = keep",
+        "drop lines that occur in this fraction of all documents, and in at least ten; 0 = keep",
         at_least=0,
         at_most=1,
     )
     pii: str = setting("mask", "what to do with personal data", choices=PII_CHOICES)
-    languages: str = setting("", "keep documents in these languages, such as en,de; without it, in all")
+    languages: str = setting("", "keep only documents in these languages, such as en,de (default: all languages)")
     reference: str = setting("", "a text known to be good: drop documents that are very unlike it")
     reference_margin: float = setting(
-        4.0, "how unlike: this many standard deviations above the reference's own bits per character", above=0
+        4.0, "how unlike: this many standard deviations above the mean bits per character of the reference", above=0
     )
-    exact_duplicates: bool = setting(True, "drop documents that occur before, up to case and white space")
+    exact_duplicates: bool = setting(True, "drop exact copies of an earlier document, ignoring case and white space")
     near_duplicates: float = setting(
         0.8, "drop documents that share this fraction of their shingles with an earlier one; 1 = keep them",
         above=0, at_most=1,

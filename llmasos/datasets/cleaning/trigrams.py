@@ -1,12 +1,13 @@
 """Letter trigrams: which language a text is in, and how unlike a reference it is.
 
-A model of the third letter given two is the oldest language model there is (Shannon 1948). Trained on a paragraph of
-each language, the most probable one names the language of a sentence (Cavnar & Trenkle 1994 had the idea with ranks).
-Trained on text that is known to be good, its bits per character say how unlike that a document is, as the perplexity
-filter of Wenzek et al. 2020 ("CCNet") does with a larger model.
+A model that predicts a letter from the two before it is among the oldest language models (Shannon 1948). With one such
+model per language, each trained on a paragraph, the one that gives a sentence the highest probability names its
+language (Cavnar & Trenkle 1994 did this with ranks). Trained on text that is known to be good, a model's bits per
+character say how unlike that text a document is; the perplexity filter of Wenzek et al. 2020 ("CCNet") does this with a
+larger model.
 
-Letters are those of the alphabets below, lower case; digits, white space and punctuation are one letter each. Languages
-with a script of their own are told by their characters alone.
+Letters are those of the alphabets below, lower case; digits, white space and everything else are one letter each.
+Languages with a script of their own are recognized by their characters alone.
 """
 
 from collections.abc import Mapping
@@ -17,8 +18,8 @@ import numpy as np
 ALPHABET = "abcdefghijklmnopqrstuvwxyzàáâãäåæçèéêëìíîïðñòóôõöøùúûüýþßąćęłńśźżčďěňřšťůžğışőűœățș"
 DIGIT, SPACE, OTHER = len(ALPHABET), len(ALPHABET) + 1, len(ALPHABET) + 2
 SIZE = len(ALPHABET) + 3  # of the alphabet
-LONG = 20_000  # characters; the beginning of a longer text tells its language
-SHORT = 12  # letters; a shorter text does not
+LONG = 20_000  # characters; the beginning of a longer text is enough
+SHORT = 12  # letters; the language of a shorter text is not decided
 
 SCRIPTS = {  # first and last character → language
     ("\u0370", "\u03ff"): "el",
@@ -33,7 +34,7 @@ SCRIPTS = {  # first and last character → language
 }
 UKRAINIAN = "іїєґІЇЄҐ"
 
-SAMPLES: Mapping[str, str] = {  # a paragraph of each language, our own
+SAMPLES: Mapping[str, str] = {  # a paragraph in each language, written for this project
     "en": """
 When the summer was over, the two children walked back to the village with their grandmother. They had found a small
 boat near the bridge, and nobody knew whose it was. "We should ask the baker," said the girl, "he knows everything
@@ -145,7 +146,7 @@ def characters(text: str) -> np.ndarray:
 
 
 def trigrams(codes: np.ndarray) -> np.ndarray:
-    """The number of each three successive letters of a text, (T - 2,), in 0 … SIZE³ - 1."""
+    """The index of each trigram of a text, (T - 2,) int32, in 0 … SIZE³ - 1."""
     letters = LETTERS[np.minimum(codes, len(LETTERS) - 1)].astype(np.int32)
     return (letters[:-2] * SIZE + letters[1:-1]) * SIZE + letters[2:]
 
@@ -196,7 +197,7 @@ def language_of(text: str) -> str | None:
         script = max(by_script, key=by_script.__getitem__)
         if by_script["ja"] * 10 > by_script["zh"] > 0:
             script, by_script["ja"] = "ja", by_script["ja"] + by_script["zh"]
-        dense = 3 if script in ("zh", "ja", "ko") else 1  # one of these characters says as much as several letters
+        dense = 3 if script in ("zh", "ja", "ko") else 1  # one of these characters counts as several letters
         if by_script[script] * dense > latin.sum():
             if by_script[script] * dense < SHORT:
                 return None

@@ -1,4 +1,4 @@
-"""Dirt with known truth: what a corpus from the web is full of, put into the stories on purpose.
+"""Dirt with a known truth: what web corpora are full of, put into the stories on purpose.
 
     typos           one word in twelve is misspelled
     duplicate       the document is an exact copy of an earlier one
@@ -8,8 +8,8 @@
     private         a sentence with a name, an e-mail address and a telephone number
 
 Each document says what was done to it, where, and what a perfect cleaner would leave of it, so precision, recall and
-the loss that cleaning wins back are exact. All of it is a function of the seed. (The e-mail addresses and telephone
-numbers are of the ranges that are reserved for fiction.)
+the loss that cleaning recovers are known exactly. All of it is a function of the seed. (The e-mail addresses and
+telephone numbers are from ranges that are reserved for fiction.)
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from llmasos.errors import UserError
 DIRT = ("typos", "duplicate", "near duplicate", "boilerplate", "german", "private")
 TYPOS = 1 / 12  # fraction of the words
 REPLACED = 3  # words of a near duplicate
-REMEMBERED = 1_000  # documents from which copies are made
+REMEMBERED = 1_000  # the last documents, from which copies are made
 SURNAMES = "Miller Baker Fisher Weaver Cooper Fletcher Mason Turner".split()
 BOILERPLATE = (
     ("Home | Stories | About us | Contact", "Accept all cookies to continue reading."),
@@ -58,10 +58,10 @@ def dirty_documents(stories: Iterable[Story], dirt: float, seed: int = 0) -> Ite
     Args:
         stories: clean ones.
         dirt: the probability that a document is dirty; the types of dirt are equally likely.
-        seed: decides which are, and how.
+        seed: decides which documents are dirty, and how.
 
     Raises:
-        UserError: dirt is no fraction.
+        UserError: dirt is not a fraction.
     """
     if not 0 <= dirt <= 1:
         raise UserError(f"dirt is {dirt!r}; it must be a fraction from 0 to 1.")

@@ -1,8 +1,8 @@
 """The world as an environment for experiments: what the generator knows about any text, exactly.
 
-    log_prob(text)              log p(text) in nats, summed over all ways to tell it; -inf if there is none
-    valid_prefix(text)          whether a story can begin so; valid_prefix_length: how much of the text can
-    next_word_probs(prefix)     p(word | prefix) of every word that can follow; next_char_probs the same for characters
+    log_prob(text)              log p(text) in nats, summed over all ways to generate it; -inf if there is none
+    valid_prefix(text)          whether a story can begin like this; valid_prefix_length: how many characters can
+    next_word_probs(prefix)     p(word | prefix) of every word that can follow; next_char_probs: the same for characters
     facts(text)                 who, what and how it ends, read off by the generator; summary_facts for a summary
 
 The chain rule connects them: the product of the next words' probabilities is e^log_prob. A text is one story in
@@ -39,7 +39,7 @@ def log_prob(text: str, split: str | None = None, world: World = DEFAULT_WORLD) 
     Args:
         text: a whole story.
         split: "train" or "val" for the distribution of that split alone: -inf for the stories of the other one.
-        world: that the story is from.
+        world: the world that the story is from.
 
     Raises:
         UserError: there is no such split.
@@ -63,7 +63,7 @@ def valid_prefix(text: str, world: World = DEFAULT_WORLD) -> bool:
 def next_word_probs(prefix: str, world: World = DEFAULT_WORLD) -> dict[str, float]:
     """Return p(word | prefix) of each word that can follow, the most likely first; "" stands for the story's end.
 
-    Words are what is between spaces, with their punctuation.
+    Words are separated by spaces and include their punctuation.
 
     >>> probabilities = next_word_probs("Once there was")
     >>> f"{probabilities['a']:.2f} {probabilities['an']:.2f}"
@@ -71,7 +71,7 @@ def next_word_probs(prefix: str, world: World = DEFAULT_WORLD) -> dict[str, floa
 
     Args:
         prefix: the first words of a story, "" for none. Space at its ends does not matter.
-        world: that the story is from.
+        world: the world that the story is from.
 
     Raises:
         UserError: no story begins with these words.
@@ -97,7 +97,7 @@ def next_char_probs(prefix: str, world: World = DEFAULT_WORLD) -> dict[str, floa
 
 
 def _beyond(target: str, goal: Goal, world: World) -> Iterable[Way]:
-    """Yield the ways to tell a text and what follows it up to the goal, or up to the end of the story."""
+    """Yield the ways to generate a text and its continuation up to the goal, or up to the end of the story."""
     for teller, whole in branches(target, goal, world=world):
         yield from teller.ways
         if whole:
@@ -105,7 +105,7 @@ def _beyond(target: str, goal: Goal, world: World) -> Iterable[Way]:
 
 
 def _distribution(outcomes: list[tuple[str, float]], prefix: str) -> dict[str, float]:
-    """Return the probability of each outcome from those of the ways to it, each (outcome, nats)."""
+    """Return the normalized probability of each outcome, given the ways that lead to one, each (outcome, nats)."""
     if not outcomes:
         raise UserError(
             f"no story begins with {prefix[-60:]!r}; valid_prefix_length says how much of a text is possible."
@@ -146,7 +146,7 @@ class Facts:
 
 
 def facts(text: str, world: World = DEFAULT_WORLD) -> Facts | None:
-    """Return what a story tells, read off by the generator; None for a text that is no story of this world.
+    """Return what a story tells, as the generator knows it; None for a text that is not a story of this world.
 
     >>> from llmasos.datasets.storyworld import generate
     >>> read = facts(generate(seed=0, index=7).text)
@@ -164,9 +164,9 @@ def facts(text: str, world: World = DEFAULT_WORLD) -> Facts | None:
 
 
 def summary_facts(summary: str) -> dict[str, str] | None:
-    """Return who, what and the outcome of a one-sentence summary, by role; None if it has not the form of one.
+    """Return who, what and the outcome of a one-sentence summary, by role; None if it does not have the form of one.
 
-    The people and things may be any: a summary about a hero who is not in the story can be told from a right one.
+    People and things can be any words, so a summary about a hero who is not in the story can be recognized as wrong.
 
     >>> summary_facts("Mia loses a scarf and never finds it again.")
     {'plot': 'lost', 'outcome': 'never', 'hero': 'Mia', 'thing': 'scarf'}
@@ -187,7 +187,7 @@ def summary_facts(summary: str) -> dict[str, str] | None:
 
 @cache
 def _pattern(template: str) -> re.Pattern:
-    """Return the form of a summary, with a group for each role."""
+    """Return a regular expression for a summary, with a group for each role."""
     pattern, seen = "", set()
     for part in parse_start(template).flat:
         if isinstance(part, str):

@@ -1,7 +1,7 @@
-"""The search for every way to tell a text: the generator's decisions, restricted to those that fit the text.
+"""The search for every way to generate a text: the generator's decisions, restricted to those that fit the text.
 
-The generator is a program with choices, and a text is told by some sequence of them. The search visits all sequences
-whose words are those of the text, by two means that make it fast and lose nothing:
+The generator is a program with choices, and a text is the result of some sequence of them. The search visits every
+sequence that results in the text. Two ideas make it fast and lose nothing:
 
 - **A sentence is matched as a whole.** `MatchingTeller.say` compares every row and alternative with the text, draws
   only entities whose words fit, and keeps the complete matches: nearly always one or none.
@@ -9,7 +9,7 @@ whose words are those of the text, by two means that make it fast and lose nothi
   But the sentences up to that decision are known, and are repeated without a comparison.
 
 With a `goal`, the text is only the beginning of a story. Each way to tell it continues until the words beyond it reach
-the goal, and ends there; whatever is decided later is thereby summed over.
+the goal, and ends there, which sums over all later decisions.
 """
 
 from __future__ import annotations
@@ -72,18 +72,18 @@ class Sentence(NamedTuple):
 
 
 class MatchingTeller(Teller):
-    """Tells the sentences of a text.
+    """A teller that may only tell the sentences of a given text.
 
     Args:
-        chooser: decides what is not said: which plot, which branch.
+        chooser: makes the decisions that are not words: which plot, which branch.
         target: the text.
         known: the first sentences, matched in an earlier branch.
         goal: where to stop beyond the target; None = the story must end with it.
-        world: whose stories may be told.
+        world: the world whose stories may be told.
 
     Attributes:
         alternatives: (script, known) of the branches that `say` has not taken.
-        ways: those that ended at the goal.
+        ways: the ways that ended at the goal.
         furthest: the number of characters of the target that could be told.
     """
 
@@ -135,7 +135,7 @@ class MatchingTeller(Teller):
                 self._first[role] = [sentence.drawn[role] for sentence in fitting]
 
     def resolve(self, role: str) -> Entity:
-        """Return the entity that plays `role`; of one with which the next sentence begins, only those that fit."""
+        """Return the entity that plays `role`; if the next sentence begins with it, only one that fits the text."""
         options, first_branch = self.planned.get(role), len(self.chooser.open)
         entity = super().resolve(role)
         if options and role in self._first:
@@ -201,20 +201,20 @@ class MatchingTeller(Teller):
             yield Sentence(line, pronoun, text.removeprefix(" "), drawn, *self._decided(picks), length)
 
     def _fits(self, piece: str, length: int) -> bool:
-        """Whether the next piece of the story can be this one, after `length` characters; notes how far it agrees."""
+        """Whether the story can continue with this piece after `length` characters; records how far it agrees."""
         target = self.target
         if target.startswith(piece, length):
             self.furthest = max(self.furthest, length + len(piece))
             return True
         if length >= len(target):
             return self.goal is not None
-        seen = self.furthest - length + 1  # only a piece that agrees for longer than any before is news
+        seen = self.furthest - length + 1  # only a piece that agrees further than any before changes anything
         if target.startswith(piece[:seen], length):
             self.furthest = length + len(commonprefix((piece, target[length:])))
         return self.goal is not None and piece.startswith(target[length:])
 
     def _at_goal(self, length: int, text: str, picks: Picks, sentence_ends: bool = False) -> bool:
-        """Whether the goal is reached after `length` characters, of which `text` are the last; if so, note the way."""
+        """Whether the goal is reached after `length` characters that end with `text`; if so, record the way."""
         if self.goal is None or length < len(self.target):
             return False
         n_beyond = length - len(self.target)

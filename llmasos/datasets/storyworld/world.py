@@ -29,10 +29,10 @@ class World:
     """The dials.
 
     Attributes:
-        names: how many children there are, 2 to 48, half of them girls.
+        names: how many children there are, 2 to 48, half of them girls (rounded up).
         things: how many things each plot can be about, 1 to 8.
         plots: how many types of story there are, 1 to 14.
-        bias: (trait, "girls" or "boys", probability) of heroes' traits; what is left is shared equally.
+        bias: (trait, "girls" or "boys", probability) of heroes' traits; the other traits share the rest equally.
     """
 
     names: int = 24
@@ -58,7 +58,7 @@ class World:
                 total += probability if who == group else 0.0
             if total > 1 + 1e-9:
                 raise UserError(
-                    f"the probabilities of the {group}' traits add up to {total:g}; they may reach 1 at most."
+                    f"the probabilities of the {group}' traits add up to {total:g}; their sum must be at most 1."
                 )
         if len({(trait, who) for trait, who, _ in self.bias}) < len(self.bias):
             raise UserError("a bias is stated twice; state each trait of girls and of boys once.")
@@ -84,7 +84,7 @@ class World:
         return [stated.get(trait.en, rest / n_rest) for trait in TRAITS]
 
     def __str__(self) -> str:
-        """The dials that are not at their default, as in a dataset's name."""
+        """The dials that differ from their defaults, as in a dataset's name."""
         changed = [f"{f.name}={getattr(self, f.name)}" for f in fields(self) if f.name != "bias"]
         default = [f"{f.name}={f.default}" for f in fields(self) if f.name != "bias"]
         dials = [dial for dial in changed if dial not in default]
@@ -101,8 +101,8 @@ def parse_dials(dials: list[str], name: str) -> tuple[World, float]:
     (World(names=8, things=8, plots=14, bias=(('brave', 'boys', 0.8),)), 0.5)
 
     Args:
-        dials: each NAME=VALUE.
-        name: of the dataset, for the message.
+        dials: the dials, each NAME=VALUE.
+        name: the dataset's name, for the message.
 
     Raises:
         UserError: there is no such dial, or it is out of range.
