@@ -36,7 +36,7 @@ def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item], n:
 
 
 def in_batches(items: Iterable[Item], size: Callable[[Item], int], at_least: int) -> Iterator[list[Item]]:
-    """Group items into lists of at least this size together (the last one may be smaller), which are worth sending.
+    """Group items into lists with at least this total size (the last one may be smaller), worth sending to a process.
 
     >>> list(in_batches(["a", "bcd", "e"], len, 3))
     [['a', 'bcd'], ['e']]

@@ -84,7 +84,7 @@ def as_setting(value: Any) -> Any:
 
 
 def as_prompts(data: Any) -> Any:
-    """A list of texts as rows with a prompt each; anything else as it is.
+    """Turn a list of texts into rows with one prompt each; return anything else unchanged.
 
     >>> as_prompts(["17+25="]), as_prompts("sums")
     ([{'prompt': '17+25='}], 'sums')
@@ -328,7 +328,7 @@ class LLMTrainer:
         contamination: str | Path | None = None,
         verbose: bool = True,
     ) -> SuiteResult:
-        """How good a GPT is at a suite of tests, whatever it was trained for: metrics with their 95 % intervals.
+        """Run a suite of tests on a GPT, whatever it was trained on: metrics with their 95 % intervals.
 
         >>> from llmasos.evaluation import compare_suites
         >>> a = LLMTrainer.from_pretrained("storyworld-gpt").evaluate_suite(examples=5, verbose=False)
@@ -339,8 +339,11 @@ class LLMTrainer:
             suite: "storyworld", or a `.jsonl` file of your own questions (`evaluation/suite.py` shows its lines).
             examples: at most this many; None = 100 of storyworld, all of a file.
             samples: answers to each question of a file, for pass@k.
-            contamination: training data, a dataset or a file, to look for the test texts in.
+            contamination: training data, a dataset or a file, in which to look for the test texts.
             verbose: False prints nothing.
+
+        Raises:
+            UserError: the model cannot continue a text, or there is no such suite.
         """
         self.check("completion")
         with quiet(not verbose):
@@ -455,7 +458,7 @@ class LLMTrainer:
 
     @checked
     def score(self, text: str | Iterable[str], prompt: str = "") -> Any:
-        """How good an answer to a prompt is, a number (a reward model); a list of them for several answers.
+        """The score of an answer to a prompt by a reward model: a number; for several answers, a list of numbers.
 
         >>> model = LLMTrainer.from_pretrained("storyworld-bert")
         >>> things = ("story", "song", "house", "kite", "lamp", "drum", "tree", "bell", "cake", "boat", "coat", "shop")

@@ -109,11 +109,11 @@ def checked_output() -> Iterator[Output]:
 
 
 def add_adapter_flag(parser: argparse._ActionsContainer) -> None:
-    """Add `--adapter`, of every command that opens a model to use it."""
+    """Add `--adapter`, a flag of every command that uses a model."""
     parser.add_argument(
         "--adapter",
         metavar="FOLDER",
-        help="a LoRA adapter of the model: the folder of an adapter, ours or one of peft, or of a run with --lora-rank",
+        help="a LoRA adapter of the model: the folder of an adapter (of llmasos or peft) or of a run with --lora-rank",
     )
 
 

@@ -17,8 +17,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = ArgumentParser(
         prog="python -m llmasos export",
-        description="Save a model (config, weights, tokenizer) in a separate folder; of a run with --lora-rank, its "
-        "adapter, which peft opens too.",
+        description="Save a model (config, weights, tokenizer) in a separate folder; for a run with --lora-rank, "
+        "save its adapter, which peft opens too.",
         epilog="Example: python -m llmasos export runs/storyworld my_llm --precision fp16",
     )
     parser.add_argument(
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="fp32", help="data type of the weights (default: fp32)"
     )
-    parser.add_argument("--merge", action="store_true", help="of an adapter: save the whole model, with it merged")
+    parser.add_argument("--merge", action="store_true", help="save an adapter merged into its whole model")
     parser.add_argument("--overwrite", action="store_true", help="replace a model that llmasos saved in FOLDER")
     args = parser.parse_args(arguments)
     if os.path.exists(os.path.join(args.folder, "config.json")) and not args.overwrite:

@@ -50,7 +50,7 @@ def read_parallel(source: Path, target: Path, bad_rows: BadRows) -> list[Pair]:
 
 
 def read_prompts(path: Path, bad_rows: BadRows) -> list[Prompt]:
-    """Return each line of a text file as a prompt; blank ones are none. Raises UserError if there is none."""
+    """Return each line of a text file as a prompt, without blank lines. Raises UserError if no line is left."""
     lines = enumerate(read_lines(path), start=1)
     prompts = [Prompt(line.strip(), f"{title_of(path)}, line {number:,}") for number, line in lines if line.strip()]
     if not prompts:

@@ -86,9 +86,9 @@ def evaluate_documents(
 
     Args:
         model: as for `evaluate_text`.
-        rows: of the documents, 1 + T ids or fewer; all but the first of each are scored (see `DocumentRows`). The
-            interval is by bootstrap over them.
-        batch_size: how many rows are read at a time; rows of similar length should follow each other.
+        rows: the rows of the documents, each of at most 1 + T ids, of which all but the first are scored (see
+            `DocumentRows`). The interval is by bootstrap over rows.
+        batch_size: how many rows are computed at a time; rows of similar length should follow each other.
         n_bytes: as for `evaluate_text`.
 
     Raises:

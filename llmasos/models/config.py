@@ -90,7 +90,7 @@ class ModelConfig:
         rope_scaling: how the rotary frequencies are scaled for long texts (None = not at all).
         qk_norm: whether each head's queries and keys are normalized (RMSNorm) before RoPE and the dot product (Qwen3).
         value_embeddings: whether each layer of a gpt adds to its values a vector that depends on the token alone, from
-            a table (V, Hkv·D) of its own. A lookup costs no products (after Zhou et al. 2024, "Value residual
+            a table (V, Hkv·D) of its own. A lookup needs no multiplications (after Zhou et al. 2024, "Value residual
             learning", in the form of Jordan et al. 2024, modded-nanogpt).
         norm: "layernorm" or "rmsnorm".
         norm_position: "pre" (before each sublayer) or "post" (after each residual connection).
@@ -100,13 +100,13 @@ class ModelConfig:
         bias: whether linear layers and LayerNorms have biases.
         qkv_bias: whether the projections to queries, keys and values have one (None = bias); Qwen2 has no others.
         output_bias: whether the output layer of a gpt or a transformer has a bias, as Marian's has (a bert's always).
-        zero_init_residual: whether the matrices that write into the residual stream start at zero, so that each block
-            is the identity at first (Goyal et al. 2017, section 5.1; Zhang et al. 2019, "Fixup").
+        zero_init_residual: whether the matrices that write into the residual stream start at zero, so that each
+            block is at first the identity (Goyal et al. 2017, section 5.1; Zhang et al. 2019, "Fixup").
         tie_embeddings: whether the output layer is the token embedding, transposed (Press & Wolf 2017).
         dropout: probability of dropping attention weights, outputs of attention and feed-forward, and embeddings.
         head: what the model predicts (None = its family's own pretraining). "lm": the next token (gpt, transformer);
             "pretraining": masked tokens and the next sentence (bert); "features": nothing, its output is a vector for
-            each position; "classifier": a label for the whole text; "reward": how good it is, a
+            each position; "classifier": a label for the whole text; "reward": a score for it, one
             number; "question_answering": where in the text the answer
             starts and ends. See `models/heads.py`.
         labels: the names of a classifier's classes, in the order of its outputs.
@@ -249,7 +249,7 @@ class ModelConfig:
 
 
 def is_adapter(folder: Path) -> bool:
-    """Whether a folder holds an adapter and no whole model (see `models/adapter_files.py`)."""
+    """Whether a folder holds an adapter instead of a whole model (see `models/adapter_files.py`)."""
     return (Path(folder) / ADAPTER_CONFIG).is_file()
 
 

@@ -28,7 +28,7 @@ class KVCache:
         memory_kv: for an encoder–decoder, the keys and values (B, Hkv, S, D) of the encoder's output in each layer of
             the decoder; they are computed once and never change.
         memory_mask: (B, 1, 1, S), True where the source has a real token; None = everywhere.
-        ids: (B, P) int64, the tokens themselves, for a model that embeds n-grams of them; None = they are not needed.
+        ids: (B, P) int64, the tokens themselves, for a model that embeds n-grams of them; None = not needed.
     """
 
     layers: list[KeysValues]

@@ -1,4 +1,4 @@
-"""The tables of vectors at the bottom of a model: one vector for each id, and others for n-grams of ids."""
+"""The embedding tables of a model: one vector for each id, and others for n-grams of ids."""
 
 from collections.abc import Iterable
 
@@ -21,9 +21,15 @@ class Embedding(nn.Embedding):
 class NgramEmbedding(nn.Module):
     """A table (buckets, C) for each n = 2 … N, looked up by a hash of a token and the n - 1 before it.
 
-    So the model knows from the first layer on what attention would otherwise have to learn to fetch, at the cost of a
-    few lookups (Pagnoni et al. 2024, BLT, section 3.2.1; Huang et al. 2025, "Over-Tokenized Transformer"). There are Vⁿ
-    n-grams, far too many for a row each: those with the same hash share one, and the tokens tell them apart.
+    So the first layer already knows what attention would otherwise have to learn to fetch, at the cost of a few
+    lookups (Pagnoni et al. 2024, BLT, section 3.2.1; Huang et al. 2025, "Over-Tokenized Transformer"). There are
+    Vⁿ n-grams, far too many for a row each: n-grams with the same hash share a row, and the token embedding tells most
+    of them apart.
+
+    Args:
+        max_ngram: N.
+        buckets: the number of rows of each table.
+        d_model: C.
     """
 
     MULTIPLIER = 1_000_003  # a prime

@@ -74,7 +74,7 @@ def create_app(
         model: a folder, the name of a shipped model or of one on the Hugging Face hub; or an engine.
         name: of the model in requests (None = its own name, or the last part of its folder's).
         quantize: "int8" stores the weights in a quarter of the memory.
-        adapter: the folder or the run of a LoRA adapter of the model, which is merged into it.
+        adapter: a LoRA adapter of the model, by its folder or its run; it is merged into the model.
         device: "auto", "cpu", "cuda" or "mps".
         api_key: required of requests as `Authorization: Bearer …` (None = the environment variable LLMASOS_API_KEY,
             or no key if it is not set).

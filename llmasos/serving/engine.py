@@ -78,7 +78,7 @@ class Engine:
         Args:
             model: of any family; `submit` needs a GPT.
             tokenizer: the one that the model was trained with.
-            max_batch: how many requests are decoded at once (None = as many as `default_batch` says).
+            max_batch: how many requests are decoded at once (None: see `default_batch`).
             max_waiting: how many requests, and how many jobs, may wait in the queue.
             prefill_budget: how many prompt tokens one step reads at most.
             request_seconds: how long a request may take, from its arrival.

@@ -32,7 +32,7 @@ class RequestFailed(RuntimeError):
 
 
 def failure(error: Exception) -> Exception:
-    """What ends the requests of a batch whose step has raised an error."""
+    """The exception that ends the requests of a batch whose step raised an error."""
     return error if is_out_of_memory(error) else RequestFailed(f"the forward pass failed: {error}.")
 
 

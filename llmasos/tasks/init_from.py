@@ -39,12 +39,12 @@ def load_pretrained_weights(model: Model, init_from: str) -> list[str]:
 
 
 def adapt(model: Model, init_from: str, settings: TrainingSettings, new: Iterable[str]) -> None:
-    """Add an adapter to a model with the weights of `--init-from`; a head, and what else is new, is trained completely.
+    """Add an adapter to a model with the weights of `--init-from`; its head and other new parts are trained completely.
 
     Args:
-        model: with these weights.
-        init_from: names their model.
-        settings: rank, α and layers.
+        model: the model with these weights.
+        init_from: the name of the model that they come from.
+        settings: rank, α and target layers.
         new: names of the weights that the pretrained model does not have.
 
     Raises:

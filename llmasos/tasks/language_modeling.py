@@ -3,8 +3,8 @@
     text → tokenizer → token ids on disk → windows or documents → GPT → loss, perplexity, bits per byte
 
 Where the text comes from a known distribution, as storyworld does, the loss comes with its floor: the information of
-the held-out documents, -log p under the generator, divided by their number of tokens, the end-of-text of each among
-them. With `--rows documents` the loss is over exactly these tokens, each predicted from all that precedes it in its
+the held-out documents, -log p under the generator, divided by their number of tokens, including the end-of-text
+of each. With `--rows documents` the loss is over exactly these tokens, each predicted from all that precedes it in its
 document, so the two can be compared. In windows the model sees less of the document, and its loss is higher.
 """
 
@@ -89,7 +89,7 @@ class LanguageModeling(PlainTextTask):
     def by_document(self) -> bool:
         """Whether each row begins where a document begins.
 
-        Where most rows could not, because a text has no documents or longer ones than the context, there are windows.
+        Windows are used instead if most rows could not: the text has no documents, or they are longer than the context.
         """
         train = self.tokens.train
         fits = train.n_documents * self.config.context_length >= len(train.tokens)
@@ -161,7 +161,7 @@ class LanguageModeling(PlainTextTask):
         return lines
 
     def describe_rows(self) -> str:
-        """What the rows are, where they were to begin with a document; if they do not, why."""
+        """What the rows are if `--rows documents` was asked for; if they are windows, why."""
         train, val = self.tokens.train, self.tokens.val
         if not train.n_documents:
             return "windows anywhere in the text, because it has no documents"

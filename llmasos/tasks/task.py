@@ -195,10 +195,10 @@ class Task(ABC):
     needs_reference: ClassVar[bool] = False  # whether training compares the model with that of `--init-from`
 
     def start_training(self, model: Model, say: Say) -> None:  # noqa: B027
-        """Prepare what depends on the model, which is on its device: nothing, for most tasks.
+        """Prepare what depends on the model (nothing, for most tasks).
 
         Args:
-            model: the one that is trained.
+            model: the model to be trained, on its device.
             say: prints one line for the user.
         """
 

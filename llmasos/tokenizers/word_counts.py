@@ -1,11 +1,11 @@
-"""Counting the words of a text, on all cores: what byte-pair encoding is trained on.
+"""Count the words of a text on all cores: byte-pair encoding is trained on these counts.
 
     "to be or not to be"  --->  "to": 1, " be": 2, " or": 1, " not": 1, " to": 1
 
-No merge crosses a word boundary, so the trainer needs the distinct words and their counts only. They take little
-memory however long the text is, and the counts of its parts can be added: a long text is dealt out to several
-processes in batches. Each is a fresh Python that reads batches from a pipe (`multiprocessing` would run the user's
-script once more in each of them). The counts do not depend on the number of processes.
+No merge crosses a word boundary, so the trainer needs only the distinct words and their counts. These take little
+memory however long the text is, and the counts of its parts can be added, so a long text is distributed over several
+processes in batches. Each process is a new Python that reads batches from a pipe (`multiprocessing` would run the
+user's script once more in each of them). The counts do not depend on the number of processes.
 """
 
 import itertools
@@ -50,7 +50,7 @@ def count_words(documents: Iterable[str], processes: int | None = None) -> Count
 
     Args:
         documents: the texts, each read once.
-        processes: how many count; None = one per core, where the text is long enough.
+        processes: how many processes count; None = one per core if the text is long enough.
     """
     n = int(usable_cores()) if processes is None and sys.executable else processes or 1
     batches = in_batches(divided(documents), len, BATCH)
@@ -64,7 +64,7 @@ def count_words(documents: Iterable[str], processes: int | None = None) -> Count
 
 
 def count_elsewhere(batches: Iterable[list[str]], n: int) -> Iterator[dict[str, int]]:
-    """Deal batches out to n processes and yield the counts of each. Raises UserError if one of them fails."""
+    """Distribute batches over n processes and yield the counts of each. Raises UserError if one of them fails."""
     with workers(n) as processes:
         try:
             for (stdin, _), batch in zip(itertools.cycle(processes), batches, strict=False):
@@ -78,7 +78,7 @@ def count_elsewhere(batches: Iterable[list[str]], n: int) -> Iterator[dict[str, 
 
 
 def divided(documents: Iterable[str]) -> Iterator[str]:
-    """Divide documents that are much longer than a batch between two words."""
+    """Split documents that are longer than a batch, each time between two words."""
     for document in map(replace_surrogates, documents):
         start = 0
         while start < len(document):

@@ -1,4 +1,4 @@
-"""What torchrun says about this process, in environment variables: its place among the others, and its launch."""
+"""What torchrun tells this process in environment variables: its rank, the number of processes, and the launch."""
 
 import os
 import platform
@@ -30,7 +30,7 @@ def read_variable(name: str, at_least: int, at_most: int, default: int | None = 
 def launch_id() -> str | None:
     """What tells this call of torchrun from all others, also after a restart of its processes; None without torchrun.
 
-    It is the `--rdzv-id`, which several machines need. Without one, torchrun's own process stands for it.
+    It is the `--rdzv-id`, which several machines need. Without one, the id of torchrun's own process is used.
     """
     name = os.environ.get("TORCHELASTIC_RUN_ID")
     return f"{platform.node()}-{os.getppid()}" if name == "none" else name

@@ -49,8 +49,8 @@ STOPPED_ELSEWHERE = 143  # the exit status where another process was asked to st
 class TrainingData(Protocol):
     """An endless stream of training examples, in an order that depends on the seed alone.
 
-    Where it is faster to make many at once, as for texts that the model itself writes, it also has a method
-    `examples(seed, indices)`, and so may the validation examples.
+    If it is faster to make many at once, as for texts that the model itself writes, it also has a method
+    `examples(seed, indices)`; the validation examples may have one, too.
     """
 
     examples_per_epoch: int  # after this many examples, all data has been seen about once
@@ -397,7 +397,7 @@ class Trainer:
 
 
 def examples_of(source: Any, seed: int, indices: range) -> list[Any]:
-    """Some training examples (see `TrainingData`) or validation examples (a sequence) by their numbers."""
+    """The training examples (see `TrainingData`) or validation examples (a sequence) with these indices."""
     if hasattr(source, "examples"):
         return source.examples(seed, indices)
     if hasattr(source, "example"):
@@ -411,7 +411,7 @@ def learned(terms: Mapping[str, Any], weights: Mapping[str, float] | None) -> di
 
 
 def weighted_sum(terms: Mapping[str, Any], weights: Mapping[str, float] | None) -> Any:
-    """The loss that terms add up to: numbers or tensors, each times its weight if there are weights."""
+    """The sum of the terms in the loss, numbers or tensors, each times its weight if there are weights."""
     return sum(value if weights is None else weights[term] * value for term, value in learned(terms, weights).items())
 
 

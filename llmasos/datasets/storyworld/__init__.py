@@ -12,12 +12,12 @@
 reinforcement learning, the teacher of distillation, and the truth behind every score:
 
     log_prob(story.text)                    # exact, in nats
-    valid_prefix("Once there was a bra")    # True: some story begins so
-    valid_prefix_length(text) / len(text)   # the fraction of a text that the world allows, in a millisecond
+    valid_prefix("Once there was a bra")    # True: some story begins like this
+    valid_prefix_length(text) / len(text)   # the fraction of a text that the world allows, in milliseconds
     next_word_probs("Once there was")       # the exact distribution of the next word
     facts(story.text).hero                  # who, what, and how it ends
 
-**Dials** (`world.py`, `dirt.py`) make it easier, harder, biased or dirty; all of the above takes a `world`:
+**Dials** (`world.py`, `dirt.py`) make the world easier, harder, biased or dirty; all of the above takes a `world`:
 
     World(names=8, things=4, plots=3)                   # difficulty
     World(bias=(("brave", "boys", 0.8),))               # P(brave | boy) = 0.8
@@ -71,7 +71,7 @@ def stories(split: str, n: int, seed: int = 0, world: World = DEFAULT_WORLD) -> 
         split: "train" or "val".
         n: the number of stories.
         seed: another seed gives another corpus.
-        world: that the stories are from.
+        world: the world that the stories are from.
 
     Raises:
         UserError: the split is unknown or n is negative, or so small a world has no story in this split.

@@ -52,7 +52,7 @@ class StoryworldText(TextSource):
 
     def information(self, split: str) -> float | None:
         if split == "train" and self.dirt:
-            return None  # that of typos and copies is not known
+            return None  # the information of typos and copies is not known
         if split not in self._information:
             self._information[split] = sum(story.nats for story in self._stories(split))
         return self._information[split]

@@ -5,8 +5,8 @@ This is how a program scores a text instead of generating one:
     {"prompt": "Paul lived by the river.", "echo": true, "logprobs": 1, "max_tokens": 0}
 
 The sum of the log probabilities of an answer's tokens is what evaluation harnesses compare between several answers.
-They write `<|endoftext|>` before a text whose first token is to be scored, too. So a special token that such a prompt
-begins with is that token; everywhere else in a text its name is ordinary text, which nobody can use to break out of it.
+They also write `<|endoftext|>` before a text whose first token is to be scored. So a special token at the start of such
+a prompt is read as that token; everywhere else in a text its name is ordinary text, so that nobody can inject one.
 """
 
 from collections.abc import Iterable, Sequence
@@ -83,7 +83,7 @@ def special_start(tokenizer: Tokenizer, prompt: str) -> str:
 
 
 def with_special_start(tokenizer: Tokenizer, prompt: str | list[int]) -> str | list[int]:
-    """A prompt to score: as token ids, if it is a text that begins with a special token."""
+    """Turn a prompt that begins with the name of a special token into token ids; return any other unchanged."""
     if not isinstance(prompt, str) or not (name := special_start(tokenizer, prompt)):
         return prompt
     return [tokenizer.special_tokens[name], *tokenizer.encode(prompt[len(name) :])]
