@@ -14,7 +14,7 @@ from llmasos.models import build_model
 from llmasos.training.device import pick_device
 
 SHIPPED = ("storyworld-gpt", "storyworld-chat", "storyworld-bert", "storyworld-de-en")
-HEADS = {"classifier": ("happy", "sad"), "question_answering": ()}
+HEADS = {"classifier": ("happy", "sad"), "question_answering": (), "reward": ()}
 USES = {  # method → its smallest use
     "generate": lambda model: model.generate("Anna", max_new_tokens=2),
     "stream": lambda model: list(model.stream("Anna", max_new_tokens=2)),
@@ -25,6 +25,7 @@ USES = {  # method → its smallest use
     "classify": lambda model: model.classify("Anna was happy."),
     "answer": lambda model: model.answer("Where is Anna?", "Anna is at home."),
     "embed": lambda model: model.embed("Anna"),
+    "score": lambda model: model.score("Anna"),
 }
 CAPABILITY = {row.method: name for name, row in CAPABILITIES.items()} | {
     "stream": "completion",

@@ -81,6 +81,7 @@ UNREPORTED = {
     "posix": "mkfifo mknod memfd_create eventfd chroot setuid setgid setgroups setsid setpgid pidfd_open nice openpty "
     "sched_setaffinity setpriority unshare setns",
     "_thread": "start_new_thread start_new start_joinable_thread", "_posixsubprocess": "fork_exec",
+    "_dbm": "open", "_gdbm": "open",  # which open files without a word
     "_multiprocessing": "SemLock", "_posixshmem": "shm_open", "_socket": "socketpair", "faulthandler": "register",
     "_interpreters": "create", "_xxsubinterpreters": "create",
     "torch._C": "import_ir_module _import_ir_module_from_package _gds_load_storage _load_jit_module_from_file "

@@ -168,6 +168,8 @@ def _tab_separated_rows(path: Path, lines: Iterator[str], n_skipped: int) -> lis
     n_bad = [sum(len(row) != len(rows[0][1]) for _, row in rows) for rows in (plain, quoted)]
     if n_bad[0] != n_bad[1]:
         return plain if n_bad[0] < n_bad[1] else quoted
+    if not n_bad[1] and all(len(name) > 1 and name[0] == name[-1] == '"' for name in plain[0][1]):
+        return quoted  # a program that quotes the names quotes the texts
     return quoted if _are_around_cells([row for _, row in plain if len(row) == len(plain[0][1])]) else plain
 
 

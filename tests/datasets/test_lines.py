@@ -71,7 +71,7 @@ def test_a_text_is_the_same_however_it_is_packed_or_encoded(tmp_path, form):
     expected = text.replace("\r\n", "\n")
     assert "".join(source.documents("train")) + "".join(source.documents("val")) == expected
     assert list(read_lines(path)) == expected.split("\n")
-    assert infer_format(path).formats == ("text",)
+    assert infer_format(path).formats == ("text", "prompts")
 
 
 @pytest.mark.parametrize("form", ["", *PACKED, *ENCODINGS, "utf-16-be"])

@@ -7,7 +7,7 @@ import json
 import os
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from llmasos.datasets import LabeledText, dataset_names, open_examples, open_text
@@ -58,6 +58,8 @@ WRITERS = {"minimal": csv.QUOTE_MINIMAL, "all": csv.QUOTE_ALL, "nonnumeric": csv
 def test_whatever_the_csv_module_writes_is_read_back(tmp_path_factory, name, quoting, rows, for_excel):
     """A lone carriage return stays; one before a newline is part of the line end."""
     separator = "\t" if ".tsv" in name else ","
+    # A tab and a newline in one cell can look like the end of a row of two cells, each with half of a pair of quotes.
+    assume(separator == "," or quoting != "minimal" or not any({"\t", "\n"} <= set(text) for text, _ in rows))
     buffer = io.StringIO()
     writer = csv.writer(
         buffer, quoting=WRITERS[quoting], lineterminator="\r\n" if for_excel else "\n", delimiter=separator

@@ -36,7 +36,7 @@ PATIENT = {"read_seconds": 600.0, "write_seconds": 600.0}
 def tiny(kind: str) -> Engine:
     """A small model with random weights, and its engine: gpt, bert, transformer, classifier or qa."""
     if kind == "gpt":
-        return Engine(lively_model("llama-laptop", vocab_size=257, context_length=64), BYTES)
+        return Engine(lively_model("llama-laptop", vocab_size=257, context_length=64), BYTES, max_batch=16)
     if kind == "transformer":
         return Engine(lively_transformer(context_length=48), BYTES)
     tokenizer = train_tokenizer("wordpiece", SENTENCES, 120)

@@ -80,7 +80,7 @@ def test_a_config_cannot_be_changed_behind_its_models_back():
         ({"norm_eps": 0.0}, "norm_eps is 0.0.*above 0"),
         ({"norm_eps": None}, "norm_eps is None"),
         ({"rope_theta": 1.0}, "rope_theta is 1.0.*above 1"),
-        ({"head": "generator"}, "head is 'generator'.*classifier, question_answering"),
+        ({"head": "generator"}, "head is 'generator'.*classifier, reward, question_answering"),
         ({"head": "pretraining"}, "head is .pretraining., but a gpt is pretrained with the head .lm."),
         ({"labels": "happy"}, "labels is 'happy'.*list of names"),
         ({"head": "classifier", "labels": ("happy", "")}, "labels is .*none of them empty"),
@@ -133,8 +133,8 @@ def test_every_preset_can_be_described_and_changed(name):
 @pytest.mark.parametrize("name", [name for name in PRESETS if name.endswith(("-laptop", "-small"))])
 def test_small_presets_can_be_built(name):
     model = build_model(preset(name, vocab_size=65))
-    family = name.split("-")[0]
-    assert model.config.family == ("gpt" if family == "llama" else family)
+    family = model.config.family
+    assert family == PRESETS[name].get("family", "gpt")
     blocks = model.encoder_blocks if family == "transformer" else model.blocks
     assert len(blocks) == model.config.n_layers
-    assert (getattr(model, "rotary", None) is not None) == (family == "llama")
+    assert (getattr(model, "rotary", None) is not None) == (PRESETS[name].get("positions") == "rotary")

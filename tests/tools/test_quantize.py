@@ -66,14 +66,17 @@ def test_the_table_of_each_family(name, capsys):
 
 @pytest.mark.parametrize("name", LINES)
 def test_the_float_column_equals_eval(name):
-    """The int8 column differs from it: rounding changes some digit of the loss."""
+    """The int8 column differs from it: rounding changes some digit of the loss.
+
+    Not that of the classifier, whose new head says next to nothing after three steps, rounded or not.
+    """
     assert evaluate(f"runs/{name}", "--beams", "1", "--json", "eval.json") == 0
     lines = measure(f"runs/{name}", "--all")
     for score in read_json(Path("eval.json"))["metrics"]:
         if "baseline" not in score["name"]:
             assert lines[score["name"]]["float"] == f"{score['value']:.{score['digits']}f}"
     changes = [line["change"].split()[0] for what, line in lines.items() if "loss" in what or "nats" in what]
-    assert any(float(change) != 0 for change in changes)
+    assert any(float(change) != 0 for change in changes) or name == "classify"
 
 
 def test_the_loss_equals_the_validation_loss_of_training():

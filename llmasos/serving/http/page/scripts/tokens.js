@@ -18,6 +18,9 @@ function makeLegend(list) {
 /** Whether a token is not text, such as the one that ends a text. */
 const isSpecial = ({text}) => text === "" || /^(<\|.*\|>|\[(CLS|SEP|PAD|MASK|UNK)\]|<\/?s>)$/.test(text.trim());
 
+/** Whether a text starts with the token that the model expects there. It is part of the input, but not of the text. */
+const startsWithMark = ([first]) => first !== undefined && first.given && first.logprob === null && isSpecial(first);
+
 /** A character, mostly a single token, as nodes of the page. The space before a word is not colored. */
 function characterNodes(character) {
   const {start, tokens} = character, [first] = tokens, special = isSpecial(first), text = characterText(character);
@@ -28,7 +31,7 @@ function characterNodes(character) {
   const [, space, rest] = /^( ?)(.*)$/s.exec(text);
   const shown = special ? (rest || "⟨end⟩") : (rest.replaceAll("\n", "↵\n") || "␣");
   return [document.createTextNode(space), make("span", {
-    class: classes.join(" "), role: "button", tabindex: start === 0 ? 0 : -1, "data-i": start,
+    class: classes.join(" "), role: "button", tabindex: character.isFirst ? 0 : -1, "data-i": start,
     "aria-label": `${visibleText(text)}, ${likely}`,
   }, shown)];
 }
@@ -64,8 +67,9 @@ function showTokens(box, tokens, choose = null) {
   Object.assign(box, {choose, characters: []});
   const add = i => {
     for (const replaced of addToCharacters(box.characters, tokens[i], i)) replaced.nodes.forEach(node => node.remove());
-    const character = box.characters.at(-1);
-    character.nodes = characterNodes(character);
+    const character = box.characters.at(-1), hidden = startsWithMark(tokens);
+    character.isFirst = character.start === (hidden ? 1 : 0);
+    character.nodes = hidden && character.start === 0 ? [] : characterNodes(character);
     box.append(...character.nodes);
   };
   tokens.forEach((_, i) => add(i));
