@@ -207,7 +207,7 @@ def test_whole_characters_everywhere(visit, engines):
     assert texts(page)[0] == "語" and family not in texts(page)
     page.get_by_role("button", name="Inspect this text").click()
     done(page)
-    assert page.locator("#queries li").nth(2).inner_text() == "語 3/3"
+    assert page.locator("#queries li").nth(3).inner_text() == "語 3/3"
     names = """() => tokenNames([{text: "\\ufffd", bytes: [0xF0, 0x9F]}, {text: "\\ufffd", bytes: [0x90, 0x95]},
       {text: "\\ufffd", bytes: [0x90]}, {text: " a", bytes: [32, 97]}, {text: "\\ufffd", bytes: [0xE8]}])"""
     assert page.evaluate(names) == ["🐕 1/2", "🐕 2/2", "⟨90⟩", "␣a", "⟨E8⟩"]
@@ -270,7 +270,7 @@ def test_how_one_token_is_made_has_the_models_numbers(visit, engines):
     page.locator("#trace-head").select_option(index=2)
     done(page)
     sent = body(page, "/v1/inspect")
-    ids = engine.tokenizer.encode("Paul was happy because the")
+    ids = engine.tokenizer.encode_prompt("Paul was happy because the")
     [expected] = generate(engine.model, engine.tokenizer, [ids], options_of(sent["sampling"] | {"max_tokens": 1}))
     new = engine.tokenizer.token_text(expected.ids[0])
     assert f"comes “{new.replace(' ', '␣')}”" in page.locator("#trace-result").inner_text()
