@@ -8,6 +8,8 @@ from llmasos.hub.resolve import find_model_folder
 from llmasos.models.config import ModelConfig, is_adapter, read_own_config
 from llmasos.storage import read_json
 
+MAX_LABELS = 100_000  # of a classifier without names for them
+
 
 def load_config(name: str | Path) -> ModelConfig:
     """Load the config of the model of this name; see `load_pretrained`."""
@@ -61,12 +63,27 @@ def read_published_config(folder: Path) -> tuple[ModelConfig, HFFormat]:
             f"supports: {', '.join(format.architectures)}."
         )
     head = format.architectures[name]
+    check_unquantized(fields)
     try:
-        return ModelConfig(**format.read_config(fields), head=head, labels=read_labels(fields, head)), format
+        config = ModelConfig(**format.read_config(fields), head=head, labels=read_labels(fields, head))
+        if config.is_pretraining and config.tie_embeddings:
+            fields.require("tie_word_embeddings", True)
+        return config, format
     except UserError as error:
         if str(error).startswith(str(file)):
             raise
         raise UserError(f"{file} describes an impossible model: {error}") from error
+
+
+def check_unquantized(fields: HFConfig) -> None:
+    """Raise UserError if a config.json says that the weights are quantized, by whichever method."""
+    for name in ("quantization_config", "compression_config"):
+        if quantization := fields.get(name):
+            method = quantization.get("quant_method") if isinstance(quantization, dict) else quantization
+            raise UserError(
+                f"{fields.file} has a {name} ({shown(method)}): its weights are quantized in a format that llmasos "
+                "does not read. Choose the version of this model that is not quantized; --quantize int8 makes it small."
+            )
 
 
 def read_labels(fields: HFConfig, head: str) -> tuple[str, ...]:
@@ -74,7 +91,15 @@ def read_labels(fields: HFConfig, head: str) -> tuple[str, ...]:
     if head != "classifier":
         return ()
     fields.require("problem_type", "single_label_classification")
-    names = fields.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
+    names = fields.get("id2label")
+    if not names:  # as transformers names them
+        n_labels = fields.get("num_labels", 2)
+        if not 2 <= n_labels <= MAX_LABELS:
+            raise UserError(
+                f"{fields.file} has num_labels = {shown(n_labels)}; llmasos classifies with 2 to {MAX_LABELS:,} labels "
+                "(one label is a regression, which it does not have). Choose another model."
+            )
+        names = {str(id): f"LABEL_{id}" for id in range(n_labels)}
     if not isinstance(names, dict) or not all(
         id.isdecimal() and len(id) < 10 and isinstance(label, str) for id, label in names.items()
     ):

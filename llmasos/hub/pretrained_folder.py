@@ -44,6 +44,7 @@ from llmasos.storage import load_tensors, read_json, write_json, write_text
 from llmasos.tokenizers import Tokenizer
 
 Say = Callable[[str], None]
+WRAPPERS = ("module.", "_orig_mod.")
 
 
 def read_model(folder: Path, device: torch.device | str = "cpu", say: Say = warnings.warn) -> Model:
@@ -250,7 +251,7 @@ def convert_tensors(
         UserError: a tensor is missing or has the wrong shape, or the file's backbone has tensors that the model lacks.
     """
     is_backbone = not isinstance(model, HEADS.get(config.head, nn.Module))
-    published = {format.current_name(name): tensor for name, tensor in published.items()}
+    published = {format.current_name(name): tensor for name, tensor in unwrapped(published).items()}
     prefix = format.prefix if any(name.startswith(format.prefix) for name in published) else ""
     needed = weights_of(model)
     tensors: dict[str, Tensor] = {}
@@ -261,6 +262,11 @@ def convert_tensors(
             continue
         used.add(mapping.published)
         tensor = published[mapping.published]
+        if not tensor.is_floating_point():
+            raise UserError(
+                f"{folder} holds {mapping.published} as {str(tensor.dtype).removeprefix('torch.')}: its weights are "
+                "quantized in a format that llmasos does not read. Choose the version that is not quantized."
+            )
         shapes = [tuple(needed[name].shape) for name in ours]
         expected = mapping.save([torch.empty(shape, device="meta") for shape in shapes]).shape
         if tensor.shape != expected:
@@ -270,12 +276,27 @@ def convert_tensors(
             )
         tensors |= zip(ours, mapping.load(tensor, [shape[0] for shape in shapes]), strict=True)
     missing = [name for name in needed if name not in tensors and not name.startswith(format.optional)]
+    unused = [name for name in published if name not in used]
     if missing:
+        unknown = [name for name in unused if not name.endswith(format.ignored)]
+        cause = "the download may be incomplete, or the config belongs to another model; fetch it again."
+        if unknown:
+            cause = (
+                f"it holds {unknown[0]} instead ({len(unknown)} tensors without a place in this model), so its weights "
+                "are quantized, renamed, or those of another model. Choose another version of it."
+            )
         raise UserError(
             f"{folder} does not hold {missing[0]}, which the model of its config.json has ({len(missing)} tensors are "
-            "missing): the download may be incomplete, or the config belongs to another model; fetch it again."
+            f"missing): {cause}"
         )
-    check_unused([name for name in published if name not in used], config, format, prefix, folder, say)
+    check_unused(unused, config, format, prefix, folder, say)
+    return tensors
+
+
+def unwrapped(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Take off the prefixes that all names have if the saved model was wrapped, by DDP or by `torch.compile`."""
+    while wrapper := next((w for w in WRAPPERS if tensors and all(name.startswith(w) for name in tensors)), None):
+        tensors = {name.removeprefix(wrapper): tensor for name, tensor in tensors.items()}
     return tensors
 
 

@@ -5,12 +5,15 @@
     pytorch_model.bin               the same as a pickle, of old models; pytorch_model.bin.index.json for several
 
 Safetensors are memory-mapped: a tensor is read from the disk when it is first used. A pickle is a program; torch's
-restricted reader (`weights_only`) does not run it, and raises an error if the file asks for more than tensors.
+restricted reader (`weights_only`) does not run it, and raises an error if the file asks for more than tensors. Since
+torch 1.6 (2020) the pickle is in a ZIP archive, next to the tensors, which is memory-mapped too; before, the tensors
+followed the pickle, and such a file is read into memory.
 """
 
 from __future__ import annotations
 
 import pickle
+import struct
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SAFETENSORS, PICKLE = "model.safetensors", "pytorch_model.bin"
+ARCHIVE, BEFORE_TORCH_1_6 = b"PK\x03\x04", pickle.dumps(0x1950A86A20F9469CFC6C, 2)  # how a file of torch.save starts
 MAX_SHARD_BYTES = 5_000_000_000  # of one file; larger models are split into several
 
 
@@ -102,14 +106,19 @@ def load_pickle(file: Path) -> dict[str, Tensor]:
     import torch  # here, because finding the files needs none of it
 
     try:
-        tensors = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        with file.open("rb") as stream:
+            start = stream.read(len(BEFORE_TORCH_1_6))
+        is_archive = start.startswith(ARCHIVE)
+        if not is_archive and start != BEFORE_TORCH_1_6:
+            raise ValueError("torch.save did not write it")
+        tensors = torch.load(file, map_location="cpu", weights_only=True, mmap=is_archive)
     except pickle.UnpicklingError as error:
         reason = str(error).splitlines()[0][:200]
         raise UserError(
             f"{file} is refused: it is a pickle that asks for more than tensors, and might run malicious code "
             f"({reason}). Use the model's safetensors files."
         ) from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise UserError(f"{file} cannot be read ({reason}): it is damaged or incomplete; fetch it again.") from error
     if not isinstance(tensors, dict) or not all(isinstance(t, torch.Tensor) for t in tensors.values()):

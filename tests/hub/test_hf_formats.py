@@ -145,6 +145,51 @@ def test_a_pickle_of_tensors_is_read(tmp_path):
     torch.testing.assert_close(our_outputs(ours, IDS, REAL), outputs(theirs, IDS, REAL), **CLOSE)
 
 
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
+@pytest.mark.parametrize("name", ["gpt2", "bert body"])
+def test_the_prefixes_of_a_wrapped_model_are_taken_off(name, prefix, tmp_path):
+    from llmasos.storage import load_tensors, save_tensors
+
+    theirs = published(name)
+    theirs.save_pretrained(tmp_path)
+    wrapped = {prefix + key: tensor.clone() for key, tensor in load_tensors(tmp_path / "model.safetensors").items()}
+    save_tensors(tmp_path / "model.safetensors", wrapped)
+    ours = read_model(tmp_path, say=silent)
+    torch.testing.assert_close(our_outputs(ours, IDS, REAL), outputs(theirs, IDS, REAL), **CLOSE)
+
+
+@pytest.mark.parametrize("rename, dtype, words", [
+    ({"c_attn.weight": "c_attn.qweight"}, None, r"holds transformer\.h\.0\.attn\.c_attn\.qweight instead \(2 tensors"),
+    ({"transformer.": "decoder."}, None, r"holds decoder\.h\.0.* instead .*those of another model"),
+    ({}, torch.int8, r"holds transformer\.wte\.weight as int8: its weights are quantized"),
+], ids=["quantized", "renamed", "integers"])  # fmt: skip
+def test_tensors_that_are_missing_because_others_are_there_are_not_called_a_download(rename, dtype, words, tmp_path):
+    from llmasos.storage import load_tensors, save_tensors
+
+    published("gpt2").save_pretrained(tmp_path)
+    tensors = load_tensors(tmp_path / "model.safetensors")
+    for old, new in rename.items():
+        tensors = {name.replace(old, new): tensor.clone() for name, tensor in tensors.items()}
+    save_tensors(
+        tmp_path / "model.safetensors", {name: t if dtype is None else t.to(dtype) for name, t in tensors.items()}
+    )
+    with pytest.raises(UserError, match=words) as error:
+        read_model(tmp_path)
+    assert "download" not in str(error.value) and "fetch" not in str(error.value)
+
+
+@pytest.mark.parametrize("fields", [{"num_labels": 3}, {"num_labels": 7, "id2label": {"0": "a", "1": "b", "2": "c"}}])
+def test_labels_are_those_of_transformers(fields, tmp_path):
+    """Without names there are `num_labels`; names come first."""
+    theirs = published("bert classifier")
+    theirs.save_pretrained(tmp_path)
+    spoil(tmp_path, **{"id2label": None, "label2id": None, **fields})
+    ours = read_model(tmp_path, say=silent)
+    theirs = type(theirs).from_pretrained(tmp_path).eval()
+    assert dict(enumerate(ours.config.labels)) == theirs.config.id2label
+    torch.testing.assert_close(our_outputs(ours, IDS, REAL), outputs(theirs, IDS, REAL), **CLOSE)
+
+
 def test_half_precision_files_are_read_as_float32(tmp_path):
     published("llama").to(torch.bfloat16).save_pretrained(tmp_path)
     model = read_model(tmp_path, say=silent)
@@ -198,6 +243,12 @@ def spoil(folder, **fields):
     ("gpt2", {"n_positions": 40}, r"wpe\.weight has the shape \(48, 32\).*\(40, 32\)"),
     ("bert body", {"position_embedding_type": "relative_key"}, "position_embedding_type = 'relative_key'"),
     ("bert classifier", {"problem_type": "multi_label_classification"}, "problem_type"),
+    ("bert classifier", {"id2label": None, "num_labels": 1}, "num_labels = 1; .* 2 to 100,000 labels"),
+    ("bert classifier", {"id2label": None, "num_labels": 10**9}, "num_labels = 1000000000; .* 2 to 100,000 labels"),
+    ("bert classifier", {"id2label": None, "num_labels": "3"}, "num_labels = '3'; it must be a whole number"),
+    ("bert pretraining", {"tie_word_embeddings": False}, "tie_word_embeddings = False"),
+    ("gpt2", {"quantization_config": {"quant_method": "gptq", "bits": 4}}, r"quantization_config \('gptq'\)"),
+    ("llama", {"compression_config": {"format": "pack-quantized"}}, "compression_config .*quantized"),
     ("llama", {"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "'yarn'"),
     ("llama", {"attention_bias": True}, "attention_bias = True and mlp_bias = False"),
     ("llama", {"hidden_act": "relu"}, "hidden_act = 'relu'"),

@@ -50,6 +50,27 @@ def test_a_pickle_with_code_is_an_error_and_the_code_is_not_run(folder, tmp_path
     assert not (tmp_path / "witness").exists()
 
 
+LEGACY = {"_use_new_zipfile_serialization": False}  # the format before torch 1.6
+
+
+def test_a_pickle_from_before_torch_1_6_is_read_and_its_code_is_not_run(folder, tmp_path):
+    tensors = read_weights(folder)
+    (folder / WEIGHTS).rename(tmp_path / WEIGHTS)
+    file = folder / "pytorch_model.bin"
+    torch.save({name: tensor.clone() for name, tensor in tensors.items()}, file, **LEGACY)
+    old = read_weights(folder)
+    assert old.keys() == tensors.keys() and all(torch.equal(old[name], tensors[name]) for name in old)
+    content = file.read_bytes()
+    for size in (1, 5, 14, 20, 100, 400, 1000, len(content) // 2, len(content) - 1):
+        file.write_bytes(content[:size])
+        with pytest.raises(UserError, match="cannot be read .*: it is damaged"):
+            read_weights(folder)
+    torch.save({"wte.weight": Evil(tmp_path / "witness")}, file, **LEGACY)
+    with pytest.raises(UserError, match="pytorch_model.bin is refused: it is a pickle that asks for more than tensors"):
+        read_weights(folder)
+    assert not (tmp_path / "witness").exists()
+
+
 @pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 half a zip"], ids=str)
 def test_a_damaged_pickle_has_a_clear_error(folder, content):
     (folder / WEIGHTS).unlink()
