@@ -104,6 +104,8 @@ def test_every_command_runs(tmp_path):
     for name in ("train.py", "sample.py", "pyproject.toml"):
         shutil.copy(ROOT / name, checkout / name)
     (checkout / "my_book.txt").write_text("Once there was a book. " * 2000)
+    (checkout / "prompts.txt").write_text("Once there was\nOne cold morning\nPaul had a\n" * 4)
+    (checkout / "my_reward.py").write_text("def reward(prompt, text):\n    return text.count('.') / 10\n")
     rows = [f"{'good' if i % 2 else 'bad'} film number {i},{i % 2}" for i in range(60)]
     (checkout / "reviews.csv").write_text("review,stars\n" + "\n".join(rows) + "\n")
     for command in commands():

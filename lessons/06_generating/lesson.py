@@ -29,8 +29,7 @@ from torch.nn import functional as F
 
 from lessons.machinery.lesson_api import part, predict, result, seed
 from lessons.machinery.pictures import choices, curves
-from llmasos.datasets.storyworld import stories
-from llmasos.datasets.storyworld.proof import possible
+from llmasos.datasets.storyworld import stories, valid_prefix_length
 from llmasos.generation import BeamOptions, SamplingOptions, beam_search, generate, sampling
 from llmasos.models import GPT, ModelConfig
 from llmasos.objectives import CausalLM
@@ -395,9 +394,9 @@ for text, file in ((UNCERTAIN, "06-uncertain"), (CERTAIN, "06-certain")):
 # we can measure both.
 #
 # - **Possible.** We know the grammar that generates the stories, so we can test how far a text agrees with *some* story
-#   that the grammar allows. `possible(text)` searches all derivations and returns the number of characters before the
-#   first impossible word. This number as a fraction of the text, averaged over texts, is our measure of sense. It is
-#   strict: the first *he* about a girl ends it.
+#   that the grammar allows. `valid_prefix_length(text)` searches all derivations and returns the number of characters
+#   before the first impossible one. This number as a fraction of the text, averaged over texts, is our measure of
+#   sense. It is strict: the first *he* about a girl ends it.
 # - **Variety.** The fraction of distinct 4-grams of words among all 4-grams of all texts, *distinct-4* (after Li et al.
 #   2016, who used it for unigrams and bigrams). It depends on the number of texts: here always thirty-two.
 #
@@ -416,7 +415,7 @@ def distinct(texts, n=4):
 
 @functools.cache
 def possible_fraction(text):
-    return possible(text) / max(1, len(text))
+    return valid_prefix_length(text) / max(1, len(text))
 
 
 def sense(texts):
