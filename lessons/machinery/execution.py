@@ -190,8 +190,8 @@ def describe(error: BaseException, file: str | None) -> Failure:
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     line = lines[-1] if lines else None
     if (refusal := refusal_in(error)) is not None:
-        return Failure("SandboxViolation", refusal[:1000], line)
-    return Failure(type(error).__name__, " ".join(str(error).split())[:1000], line)
+        return Failure("SandboxViolation", refusal[:500], line)
+    return Failure(type(error).__name__, " ".join(str(error).split())[:500], line)
 
 
 def judged(case: Case, observation: Observation) -> Observation:

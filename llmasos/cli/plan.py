@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import llmasos
 from llmasos.cli.cli import ArgumentParser
 from llmasos.console import say, text_table
 from llmasos.errors import UserError, nearest
+from llmasos.hub.resolve import SHIPPED
 from llmasos.models.config import ModelConfig
 from llmasos.models.presets import PRESETS, preset
 from llmasos.planning import SHARDINGS, Device, optimal_shape, plan_serving, plan_training, shape_with
@@ -22,7 +22,6 @@ SUFFIXES = {"k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
 LABELS = {"ddp": "DDP", "zero1": "ZeRO-1", "zero2": "ZeRO-2", "zero3": "ZeRO-3 (FSDP)"}
 UNITS = ("", "k", "M", "B", "T")
 DAY = 86_400
-SHIPPED = Path(llmasos.__file__).parent / "hub" / "shipped"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

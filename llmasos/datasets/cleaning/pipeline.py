@@ -35,6 +35,7 @@ from llmasos.datasets.source import END_OF_TEXT, PlainText, TextSource
 from llmasos.datasets.text import open_text
 from llmasos.datasets.text_io import read_blocks
 from llmasos.errors import UserError
+from llmasos.parallel import in_batches, usable_cores
 from llmasos.storage.atomic import write_error, write_file, write_json
 
 PORTION = 1 << 20  # characters of text that a process works on at a time
@@ -160,7 +161,7 @@ def clean(
     corpus = source if isinstance(source, TextSource) else open_text(source)
     size = corpus.size()
     if processes is None:
-        processes = 1 if size is not None and size < SMALL else os.cpu_count() or 1
+        processes = 1 if size is not None and size < SMALL else max(1, int(usable_cores()))
     report = Report()
     with workers(processes) as in_parallel:
         run = partial(each_portion, corpus, in_parallel, size if progress else None)
@@ -235,20 +236,6 @@ def paragraphs(blocks: Iterable[str]) -> Iterator[str]:
         yield paragraph
 
 
-def portions(texts: Iterable[str]) -> Iterator[Portion]:
-    """The documents in portions of about a megabyte."""
-    portion: Portion = []
-    n = 0
-    for text in texts:
-        portion.append(text)
-        n += len(text)
-        if n >= PORTION:
-            yield portion
-            portion, n = [], 0
-    if portion:
-        yield portion
-
-
 def each_portion(
     corpus: TextSource,
     in_parallel: Callable[[Callable[[Portion], Result], Iterator[Portion]], Iterator[tuple[Portion, Result]]],
@@ -258,7 +245,7 @@ def each_portion(
 ) -> Iterator[tuple[Portion, Result]]:
     """Yield each portion of a corpus with a function's result for it, in order, with a progress bar."""
     with progress_bar(total=size, desc=title, unit="B", unit_scale=True, leave=False, delay=1.0) as bar:
-        for portion, result in in_parallel(work, portions(documents(corpus))):
+        for portion, result in in_parallel(work, in_batches(documents(corpus), len, PORTION)):
             yield portion, result
             bar.update(sum(map(len, portion)))
 
