@@ -9,8 +9,9 @@
 - **Signals.** A shell that runs pytest in the background makes it ignore Ctrl-C, and `nohup` makes it ignore SIGHUP;
   some tests send them.
 - **Time limit.** pytest ends a test that hangs (`faulthandler_timeout` in pyproject.toml), except slow ones.
-- **Workers.** `pytest -n 2 --dist loadfile --no-loadscope-reorder` runs two files at a time, the longest first, so that
-  no worker is idle at the end.
+- **Workers.** `pytest` without a path or `-k` runs two files at a time, on two workers. What is named runs in one
+  process, where a debugger works (`-n 0` does so for all). `--no-loadscope-reorder` starts with the longest files, so
+  that no worker is idle at the end.
 """
 
 import faulthandler
@@ -38,6 +39,15 @@ LONGEST = (
     "test_mutation.py",
     "test_shipped.py",
 )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Use two workers for the whole suite, unless `-n` or a debugger says otherwise."""
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.keyword
+    worker = "PYTEST_XDIST_WORKER" in os.environ
+    if whole and not worker and getattr(config.option, "numprocesses", 0) is None and not config.option.usepdb:
+        config.option.numprocesses, config.option.dist, config.option.loadscopereorder = 2, "loadfile", False
 
 
 def pytest_configure() -> None:

@@ -47,5 +47,6 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.fused:
-            return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+            weight = self.weight.to(x.dtype)  # under autocast q and k are bf16; two types would miss the fused kernel
+            return F.rms_norm(x, weight.shape, weight, self.eps)
         return rms_norm(x, self.weight, self.eps)

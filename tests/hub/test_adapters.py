@@ -116,9 +116,9 @@ def test_peft_opens_ours_with_equal_outputs_gradients_and_merged_weights(name, t
     assert len(ours.layers) * 2 + len(ours.new) == len(gradients)
     for layer, factors in ours.layers.items():
         A, B = (gradients[f"base_model.model.{layer}.lora_{key}.default.weight"] for key in "AB")
-        torch.testing.assert_close(factors.A, A, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(factors.A, A, rtol=1e-4, atol=1e-5 * max(1.0, float(A.abs().max())))
         B = B.where(factors.B != 0, 0.0)  # gpt2's three B have zeros between them, which peft would train
-        torch.testing.assert_close(factors.B, B, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(factors.B, B, rtol=1e-4, atol=1e-5 * max(1.0, float(B.abs().max())))
 
     merged = theirs.merge_and_unload()
     (tmp_path / "whole").mkdir()

@@ -1,5 +1,7 @@
 """Norms, activations and feed-forward parts against torch's own, in values and gradients."""
 
+import warnings
+
 import pytest
 import torch
 from model_helpers import assert_all_close, gradients, randomize
@@ -51,6 +53,23 @@ def test_the_fused_norm_equals_the_formula(norm, options):
     torch.testing.assert_close(fused(x), plain(x))
     assert_all_close(gradients(fused(x), [x, *fused.parameters()]), gradients(plain(x), [x, *plain.parameters()]))
     assert len(list(plain.parameters())) == (2 if norm is LayerNorm and not options else 1)
+
+
+@pytest.mark.parametrize(
+    "norm, formula",
+    [(LayerNorm, lambda x, w: layer_norm(x, w, None, 1e-5)), (RMSNorm, lambda x, w: rms_norm(x, w, 1e-5))],
+)
+def test_autocast_gives_a_norm_bf16_inputs_beside_fp32_weights_without_a_warning(norm, formula):
+    x, fused = sample(3, 4, 64).bfloat16(), norm(64)
+    torch.set_warn_always(True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            y = fused(x)
+    finally:
+        torch.set_warn_always(False)
+    assert y.dtype == torch.bfloat16 and fused.weight.dtype == torch.float32
+    torch.testing.assert_close(y.float(), formula(x.float(), fused.weight.float()).detach(), rtol=2**-7, atol=2**-7)
 
 
 @pytest.mark.parametrize("ours, oracle", [(gelu, F.gelu), (gelu_tanh, lambda x: F.gelu(x, approximate="tanh"))])
