@@ -190,6 +190,6 @@ def _is_over(finished: list[SequenceState], beam: list[_Candidate], options: Bea
 
 
 def _hypothesis(sequence: SequenceState, tokenizer: Tokenizer, options: BeamOptions) -> Hypothesis:
-    ids, text = sequence.ids, tokenizer.decode(sequence.ids, skip_special=True)
+    ids, text = sequence.ids, tokenizer.decode(sequence.ids, skip_special=True, previous=sequence.prompt[-1])
     finished = ids[-1] in options.stop_token_ids
     return Hypothesis(text, ids, sum(sequence.logprobs), score(sequence, options), finished)

@@ -189,7 +189,7 @@ def _run(
 ) -> Generator[TokenEvent, None, None]:
     sequences = [SequenceState(p.ids, options, sample, source=p.source) for p in prompts for sample in range(n_samples)]
     warnings = [prompt.warnings for prompt in prompts for _ in range(n_samples)]
-    streams = [SequenceStream(tokenizer, options) for _ in sequences]
+    streams = [SequenceStream(tokenizer, options, sequence.prompt) for sequence in sequences]
     if not sequences:
         return
     with eval_mode(model):

@@ -5,6 +5,8 @@ text that may be the beginning of a stop string. If the stop string is "\\n\\n",
 next character is there and is not a newline. So a stop string is never shown, however it is split into tokens.
 """
 
+from collections.abc import Sequence
+
 from llmasos.generation.options import SamplingOptions
 from llmasos.tokenizers.incremental_detokenizer import IncrementalDetokenizer
 from llmasos.tokenizers.tokenizer import Tokenizer
@@ -16,10 +18,11 @@ class SequenceStream:
     Args:
         tokenizer: decodes the ids.
         options: decide where to stop; see `prepare`, which adds the tokens that end the model's texts.
+        prompt: the tokens before the sequence.
     """
 
-    def __init__(self, tokenizer: Tokenizer, options: SamplingOptions):
-        self._text = TextStream(tokenizer, options.stop)
+    def __init__(self, tokenizer: Tokenizer, options: SamplingOptions, prompt: Sequence[int] = ()):
+        self._text = TextStream(tokenizer, options.stop, prompt[-1] if prompt else None)
         self._stop_ids = frozenset(options.stop_token_ids)
         self._n_left = options.max_new_tokens
 
@@ -56,14 +59,15 @@ class TextStream:
     Args:
         tokenizer: decodes the ids. Special tokens have no text.
         stop: the stop strings, none of them empty.
+        previous: the last token of the text that the sequence continues; None = it begins a text.
 
     Attributes:
         stopped: whether a stop string is complete.
     """
 
-    def __init__(self, tokenizer: Tokenizer, stop: tuple[str, ...] = ()):
+    def __init__(self, tokenizer: Tokenizer, stop: tuple[str, ...] = (), previous: int | None = None):
         self.stopped = False
-        self._detokenizer = IncrementalDetokenizer(tokenizer, skip_special=True)
+        self._detokenizer = IncrementalDetokenizer(tokenizer, skip_special=True, previous=previous)
         self._stop = stop
         self._held = ""
 

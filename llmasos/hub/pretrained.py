@@ -61,7 +61,7 @@ def load_pretrained(
         model, tokenizer_folder = read_model(folder, "cpu" if quantize else device, say), folder
     if quantize:  # before the model moves to its device, which may have no room for its float32 weights
         int8.quantize(model)
-    return model.to(device), read_tokenizer(tokenizer_folder, model.config)
+    return model.to(device), read_tokenizer(tokenizer_folder, model.config, say)
 
 
 def whole_model(folder: Path) -> Path:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from llmasos.errors import UserError
+from llmasos.errors import UserError, shown
 from llmasos.hub.adapter_names import to_published
 from llmasos.hub.config_files import is_published, read_config, read_published_config
 from llmasos.hub.formats import FORMATS, GPT2Format, HFFormat
@@ -135,15 +135,33 @@ def read_own_backbone(backbone: nn.Module, head: str | None, config: ModelConfig
     return {name: tensors[name] for name in needed}
 
 
-def read_tokenizer(folder: Path, config: ModelConfig) -> Tokenizer:
+def read_tokenizer(folder: Path, config: ModelConfig, say: Say = warnings.warn) -> Tokenizer:
     """Read the tokenizer in a model's folder.
+
+    Tokens that were added to the tokenizer but not to the model (a [PAD], mostly, for training in batches) have no row
+    in the token embedding. They are left out, and text that names them is ordinary text.
+
+    Args:
+        folder: of the model.
+        config: of the model.
+        say: called with a message about tokens that are left out.
 
     Raises:
         UserError: there is none, it is damaged, or it does not belong to the model.
     """
     tokenizer = load_any_tokenizer(folder)
-    expected = read_json(Path(folder) / "config.json").get(TOKENIZER, tokenizer.fingerprint())
-    if tokenizer.vocab_size > config.vocab_size or tokenizer.fingerprint() != expected:
+    expected = read_json(Path(folder) / "config.json").get(TOKENIZER)
+    belongs = expected in (None, tokenizer.fingerprint())
+    if belongs and tokenizer.vocab_size > config.vocab_size:
+        left_out = [token.content for token in tokenizer.added_tokens if token.id >= config.vocab_size]
+        tokenizer = tokenizer.without_ids_from(config.vocab_size)
+        if left_out and tokenizer.vocab_size <= config.vocab_size:
+            say(
+                f"the tokenizer in {folder} has {', '.join(map(shown, left_out))}, which the model has no embedding "
+                f"for (its ids end at {config.vocab_size - 1:,}): left out, so the model neither reads nor writes "
+                f"{'it' if len(left_out) == 1 else 'them'}."
+            )
+    if not belongs or tokenizer.vocab_size > config.vocab_size:
         raise UserError(
             f"the tokenizer in {folder} ({tokenizer.vocab_size:,} ids) does not belong to the model there, which was "
             f"trained with another one (of at most {config.vocab_size:,} ids): its predictions would be meaningless. "

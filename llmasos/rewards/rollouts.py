@@ -73,7 +73,8 @@ class RolloutSource:
         stops = sequences[0].options.stop_token_ids
         finished = [sequence.ids[-1] in stops for sequence in sequences]
         texts = [
-            self.tokenizer.decode(s.ids[:-1] if ended else s.ids) for s, ended in zip(sequences, finished, strict=True)
+            self.tokenizer.decode(s.ids[:-1] if ended else s.ids, previous=s.prompt[-1])
+            for s, ended in zip(sequences, finished, strict=True)
         ]
         rewards = self.reward([prompt.text for prompt in prompts], texts)
         kls = self.log_ratios(sequences)

@@ -202,7 +202,7 @@ class Engine:
                 prompt.ids,
                 options,
                 sample,
-                stream=SequenceStream(self.tokenizer, options),
+                stream=SequenceStream(self.tokenizer, options, prompt.ids),
                 n_alternatives=alternatives,
                 deadline=deadline,
                 warnings=list(prompt.warnings),

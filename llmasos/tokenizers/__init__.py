@@ -1,16 +1,17 @@
 """Text to ids and back.
 
-Read `tokenizer` (the base class), then `char` and `byte` (the two simple tokenizers), `bytes_to_unicode`,
-`word_counts`, `bpe_trainer` and `bpe` (byte-pair encoding, trained here), `openai` (OpenAI's encodings),
-`bert_pretokenizer`, `wordpiece_trainer` and `wordpiece` (BERT's tokenizer), `pair_template` and `offsets` (inputs of
-encoders and extractive tasks), and `incremental_detokenizer` (text while it is generated). The tokenizers that come
-with published models are in `llmasos.hub.tokenizers`.
+Read `tokenizer` (the base class) and `added_tokens`, then `char` and `byte` (the two simple tokenizers),
+`bytes_to_unicode`, `word_counts`, `bpe_trainer` and `bpe` (byte-pair encoding, trained here), `openai` (OpenAI's
+encodings), `bert_pretokenizer`, `wordpiece_trainer` and `wordpiece` (BERT's tokenizer), `pair_template` and `offsets`
+(inputs of encoders and extractive tasks), and `incremental_detokenizer` (text while it is generated). The tokenizers
+that come with published models are in `llmasos.hub.tokenizers`.
 """
 
 from collections.abc import Iterable
 from pathlib import Path
 
 from llmasos.errors import UserError
+from llmasos.tokenizers.added_tokens import added_tokens_of
 from llmasos.tokenizers.bpe import MERGES_FILE, VOCAB_FILE, BPETokenizer
 from llmasos.tokenizers.byte import ByteTokenizer
 from llmasos.tokenizers.char import CharTokenizer
@@ -138,7 +139,8 @@ def _load(kind: str, folder: Path, config: dict) -> Tokenizer:
             if not _read_flag(config, "tokenize_chinese_chars", True):
                 raise UserError(f"{CONFIG_FILE} asks to leave Chinese text in one piece, which is not supported here.")
             strip_accents = None if config.get("strip_accents") is None else _read_flag(config, "strip_accents", False)
-            return WordPieceTokenizer.load(folder, _read_flag(config, "do_lower_case", True), strip_accents)
+            added = added_tokens_of(config)
+            return WordPieceTokenizer.load(folder, _read_flag(config, "do_lower_case", True), strip_accents, added)
         lowercase = _read_flag(config, "lowercase", False)
         if kind == "bpe":
             return BPETokenizer.load(folder, lowercase)

@@ -36,14 +36,15 @@ class CharacterTable(dict):
     ['l', "'", 'ete', '東', '京']
     """
 
-    def __init__(self, lowercase: bool, strip_accents: bool):
+    def __init__(self, lowercase: bool, strip_accents: bool, split_punctuation: bool = True):
         """Create an empty table.
 
         Args:
             lowercase, strip_accents: whether rule 3 lower-cases and strips accents.
+            split_punctuation: whether rule 4 is applied.
         """
         super().__init__()
-        self.lowercase, self.strip_accents = lowercase, strip_accents
+        self.lowercase, self.strip_accents, self.split_punctuation = lowercase, strip_accents, split_punctuation
 
     def __missing__(self, code_point: int) -> str:
         replacement = _clean(chr(code_point))
@@ -52,7 +53,9 @@ class CharacterTable(dict):
             replacement = "".join([c for c in decomposed if unicodedata.category(c) != "Mn"])
         if self.lowercase:
             replacement = "".join([c.lower() for c in replacement])
-        self[code_point] = "".join([f" {c} " if is_punctuation(c) else c for c in replacement])
+        if self.split_punctuation:
+            replacement = "".join([f" {c} " if is_punctuation(c) else c for c in replacement])
+        self[code_point] = replacement
         return self[code_point]
 
 

@@ -19,16 +19,18 @@ class IncrementalDetokenizer:
     ['h', '', 'é', '']
     """
 
-    def __init__(self, tokenizer: Tokenizer, skip_special: bool = False):
+    def __init__(self, tokenizer: Tokenizer, skip_special: bool = False, previous: int | None = None):
         """Start with an empty buffer.
 
         Args:
             tokenizer: the tokenizer of the ids.
             skip_special: omit special tokens instead of writing their names.
+            previous: the last token of the text that they continue; None = they begin a text.
         """
         self._tokenizer = tokenizer
         self._skipped = set(tokenizer.special_tokens.values()) if skip_special else set()
-        self._previous: int | None = None  # the last token that was not skipped
+        is_special = previous is not None and tokenizer.special_mask[previous]
+        self._previous = None if is_special else previous  # the last token that was not skipped
         self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def push(self, id: int) -> str:

@@ -14,11 +14,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import regex
 
 # Two surrogates in a row encode one character.
 CHARACTER = re.compile("[\ud800-\udbff][\udc00-\udfff]|.", re.DOTALL)
-CLUSTER = regex.compile(r"\X")  # a grapheme cluster: a character with its combining marks
 
 
 class Encoding(NamedTuple):
@@ -47,7 +45,7 @@ def characters_of_bytes(text: str) -> np.ndarray:
     return np.cumsum(is_first) - 1
 
 
-def origins(text: str, prepare: Callable[[str], str], pieces: re.Pattern = CHARACTER) -> tuple[np.ndarray, np.ndarray]:
+def origins(text: str, prepare: Callable[[str], str]) -> tuple[np.ndarray, np.ndarray]:
     """Return the original position in `text` of each character of `prepare(text)`: two 1-D arrays, starts and ends.
 
     >>> starts, ends = origins("aİb", str.lower)             # "a", "i", a dot above, "b"
@@ -56,14 +54,13 @@ def origins(text: str, prepare: Callable[[str], str], pieces: re.Pattern = CHARA
 
     Args:
         text: any string.
-        prepare: joins surrogates, changes case, or composes. The result for each piece must have the same length alone
-            and in context.
-        pieces: matches the pieces for which this is true.
+        prepare: joins surrogates, changes case, or removes characters. The result for each character must have the same
+            length alone and in context.
     """
-    if text.isascii():  # the common case
+    if text.isascii() and len(prepare(text)) == len(text):  # the common case
         position = np.arange(len(text))
         return position, position + 1
-    matches = [match for match in pieces.finditer(text) for _ in prepare(match[0])]
+    matches = [match for match in CHARACTER.finditer(text) for _ in prepare(match[0])]
     return np.array([match.start() for match in matches]), np.array([match.end() for match in matches])
 
 

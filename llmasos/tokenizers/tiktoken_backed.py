@@ -7,12 +7,14 @@ ids stay the same.
 """
 
 import itertools
+from collections.abc import Iterable
 
 import numpy as np
 import regex
 import tiktoken
 
 from llmasos.errors import UserError
+from llmasos.tokenizers.added_tokens import AddedToken
 from llmasos.tokenizers.tokenizer import Tokenizer
 
 LONG_RUN = 100_000  # characters; the engine can handle more than 600,000
@@ -34,14 +36,15 @@ class TiktokenTokenizer(Tokenizer):
         tokens: list[bytes],
         special_tokens: dict[str, int],
         lowercase: bool = False,
+        added_tokens: Iterable[AddedToken] = (),
     ):
         """Store the encoding and the token table.
 
         Args:
             encoding: splits a text into words and merges their bytes.
-            tokens, special_tokens, lowercase: as for `Tokenizer`.
+            tokens, special_tokens, lowercase, added_tokens: as for `Tokenizer`.
         """
-        super().__init__(tokens, special_tokens, lowercase)
+        super().__init__(tokens, special_tokens, lowercase, added_tokens)
         self.encoding = encoding
 
     def _encode_ordinary(self, text: str) -> np.ndarray:

@@ -10,6 +10,10 @@ rule, in `_encode_ordinary`, and how it is saved.
 user types `<|endoftext|>`, it is encoded as those thirteen characters: otherwise anybody who can write a prompt could
 end a document, or impersonate the system, in the middle of it. Pass `allow_special=True` only for text you trust.
 
+A tokenizer can also have **added tokens** that every text may contain (`added_tokens`): words that a published model
+got after its vocabulary was trained. Both are found first, and the parts of the text between them are encoded one by
+one.
+
 **Text that is not Unicode.** A Python `str` can hold a lone surrogate (from a damaged file name, say), which has no
 UTF-8 encoding. Each becomes U+FFFD, the replacement character, and a high one followed by a low one becomes the
 character that they encode; tiktoken does the same.
@@ -21,7 +25,6 @@ but capitals are lost. The offsets of `encode_with_offsets` still refer to the o
 import hashlib
 import json
 import operator
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -31,6 +34,7 @@ import numpy as np
 
 from llmasos.errors import UserError, check_number, shown
 from llmasos.storage import read_json, write_json
+from llmasos.tokenizers.added_tokens import AddedToken, AddedTokenMatcher
 from llmasos.tokenizers.offsets import Encoding, characters_of_bytes, continues_word, origins
 from llmasos.tokenizers.pair_template import EncodedInput, build_inputs
 
@@ -56,6 +60,7 @@ class Tokenizer(ABC):
         vocab_size: ids are 0 ... vocab_size - 1, special tokens included.
         special_tokens: name to id; always includes `<|endoftext|>` (WordPiece: BERT's five instead).
         lowercase: whether texts are lower-cased before they are encoded.
+        added_tokens: the special tokens and all others that are looked for in a text first (see `added_tokens`).
     """
 
     kind: str
@@ -63,20 +68,28 @@ class Tokenizer(ABC):
     chat_template: str | None = None  # the Jinja program that a published model brings, which is not run here
     split_pattern: str | None = None  # the regular expression that splits a text into words, if any
 
-    def __init__(self, tokens: Sequence[bytes], special_tokens: dict[str, int], lowercase: bool = False):
+    def __init__(
+        self,
+        tokens: Sequence[bytes],
+        special_tokens: dict[str, int],
+        lowercase: bool = False,
+        added_tokens: Iterable[AddedToken] = (),
+    ):
         """Store the token table.
 
         Args:
-            tokens: the bytes of every id, special tokens included (for these, the UTF-8 of their name).
+            tokens: the bytes of every id, special and added tokens included (for these, the UTF-8 of their name).
             special_tokens: name to id.
             lowercase: whether to lower-case texts before they are encoded.
+            added_tokens: further names that are looked for in texts, and special tokens with further properties.
         """
         self._tokens = list(tokens)
         self.special_tokens = dict(special_tokens)
         self.lowercase = lowercase
         self.vocab_size = len(self._tokens)
-        longest_first = sorted(self.special_tokens, key=len, reverse=True)
-        self._special_pattern = re.compile("(" + "|".join(map(re.escape, longest_first)) + ")")
+        named = {name: AddedToken(name, id) for name, id in self.special_tokens.items()}
+        named |= {token.content: token for token in added_tokens}
+        self.added_tokens = list(named.values())
 
     @property
     def end_of_text(self) -> int:
@@ -127,9 +140,35 @@ class Tokenizer(ABC):
         """Return `text` without surrogates and, if `lowercase` is set, in lower case."""
         return prepare(text, self.lowercase)
 
-    def encode_array(self, text: str) -> np.ndarray:
+    @cached_property
+    def _matcher(self) -> AddedTokenMatcher:
+        """Finds the added tokens that are looked for in the text as it is."""
+        return AddedTokenMatcher(token for token in self.added_tokens if not token.normalized)
+
+    @cached_property
+    def _normalized_matcher(self) -> AddedTokenMatcher:
+        """Finds the others, in the prepared text."""
+        return AddedTokenMatcher((token for token in self.added_tokens if token.normalized), self._prepare)
+
+    def encode_array(self, text: str, allow_special: bool = False) -> np.ndarray:
         """Return the same ids as `encode` as an array, 1-D uint32, which suits whole documents."""
-        return self._encode_ordinary(self._prepare(text))
+        parts: list[np.ndarray] = [np.zeros(0, dtype=np.uint32)]
+        for start, end, id in self._matcher.split(text, allow_special):
+            if id is not None:
+                parts.append(np.array([id], dtype=np.uint32))
+                continue
+            prepared = self._prepare(text[start:end])
+            for first, last, id in self._normalized_matcher.split(prepared, allow_special):
+                if id is not None:
+                    parts.append(np.array([id], dtype=np.uint32))
+                else:
+                    space = self._space_before(prepared[first:last], start == first == 0)
+                    parts.append(self._encode_ordinary(space + prepared[first:last]))
+        return np.concatenate(parts)
+
+    def _space_before(self, part: str, is_first: bool) -> str:
+        """Return what is put before an ordinary part of a prepared text: nothing, or the space of its first word."""
+        return ""
 
     def encode(self, text: str, allow_special: bool = False) -> list[int]:
         """Return the ids of `text`.
@@ -139,12 +178,7 @@ class Tokenizer(ABC):
             allow_special: whether names of special tokens in the text become those tokens. False, the safe choice for
                 a user's text, encodes them like any other characters.
         """
-        if not allow_special:
-            return self.encode_array(text).tolist()
-        ids = []
-        for part in self._special_pattern.split(text):  # ordinary, special, ordinary, ..., special, ordinary
-            ids += [self.special_tokens[part]] if part in self.special_tokens else self.encode(part)
-        return ids
+        return self.encode_array(text, allow_special).tolist()
 
     def encode_prompt(self, text: str) -> list[int]:
         """Return the ids of a prompt that a model continues: at least one.
@@ -163,29 +197,36 @@ class Tokenizer(ABC):
         >>> tokenizer.encode_with_offsets("the mat")
         Encoding(ids=[258, 220, 76, 256], starts=[0, 3, 4, 5], ends=[3, 4, 5, 7], words=[0, 1, 1, 1])
         """
-        if allow_special:
-            return self._encode_parts_with_offsets(text)
-        ids, first, last = self._locate(self._prepare(text))
-        starts, ends = self._origins(text)
-        new_word = ~self.continues[ids]
-        new_word[:1] = False  # the first word has index 0, whatever its first token
-        return Encoding(ids.tolist(), starts[first].tolist(), ends[last].tolist(), np.cumsum(new_word).tolist())
-
-    def _encode_parts_with_offsets(self, text: str) -> Encoding:
-        """Return the encoding of a text whose names of special tokens are those tokens, each a word of its own."""
         whole = Encoding([], [], [], [])
-        start = n_words = 0
-        for part in self._special_pattern.split(text):
-            encoding = self.encode_with_offsets(part)
-            if part in self.special_tokens:
-                encoding = Encoding([self.special_tokens[part]], [0], [len(part)], [0])
-            whole.ids.extend(encoding.ids)
-            whole.starts.extend(start + offset for offset in encoding.starts)
-            whole.ends.extend(start + offset for offset in encoding.ends)
-            whole.words.extend(n_words + word for word in encoding.words)
-            start += len(part)
-            n_words = whole.words[-1] + 1 if whole.words else 0
+        for start, end, id in self._matcher.split(text, allow_special):
+            if id is not None:
+                self._append_word(whole, [id], [start], [end], [0])
+                continue
+            segment = text[start:end]
+            prepared, (starts, ends) = self._prepare(segment), self._origins(segment)
+            starts, ends = starts + start, ends + start
+            for first, last, id in self._normalized_matcher.split(prepared, allow_special):
+                if id is not None:
+                    self._append_word(whole, [id], [int(starts[first])], [int(ends[last - 1])], [0])
+                    continue
+                space = self._space_before(prepared[first:last], start == first == 0)
+                ids, left, right = self._locate(space + prepared[first:last])
+                # A space that the text does not have belongs to the character after it.
+                left, right = (np.maximum(index - len(space), 0) + first for index in (left, right))
+                new_word = ~self.continues[ids]
+                new_word[:1] = False  # the first word of a part has index 0, whatever its first token
+                words = np.cumsum(new_word).tolist()
+                self._append_word(whole, ids.tolist(), starts[left].tolist(), ends[right].tolist(), words)
         return whole
+
+    @staticmethod
+    def _append_word(whole: Encoding, ids: list[int], starts: list[int], ends: list[int], words: list[int]) -> None:
+        """Append the tokens of a part of the text, which begins a new word."""
+        n_words = whole.words[-1] + 1 if whole.words else 0
+        whole.ids.extend(ids)
+        whole.starts.extend(starts)
+        whole.ends.extend(ends)
+        whole.words.extend(n_words + word for word in words)
 
     def _origins(self, text: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the original position in `text` of each character of the prepared text (`offsets.origins`)."""
@@ -198,6 +239,13 @@ class Tokenizer(ABC):
         ends = np.cumsum(sizes)  # the end of each token, in bytes
         character = characters_of_bytes(prepared)
         return ids, character[ends - sizes], character[ends - 1]
+
+    def without_ids_from(self, n: int) -> "Tokenizer":
+        """Return the same tokenizer without its added tokens with ids from n on; other tokens stay.
+
+        Published tokenizers override it: the others have no tokens that were added after training.
+        """
+        return self
 
     def build_inputs(
         self, first: Sequence[int] | np.ndarray, second: Sequence[int] | np.ndarray | None = None
@@ -223,12 +271,14 @@ class Tokenizer(ABC):
             return [self.special_tokens[CLS]], self.special_tokens[SEP]
         return [], self.end_of_text
 
-    def decode(self, ids: Iterable[int], skip_special: bool = False) -> str:
+    def decode(self, ids: Iterable[int], skip_special: bool = False, previous: int | None = None) -> str:
         """Return the text of `ids`. Invalid UTF-8 (a model may sample half a character) becomes U+FFFD.
 
         Args:
             ids: a list, a 1-D array or a 1-D tensor of integers.
             skip_special: omit special tokens instead of writing their names.
+            previous: the last token of the text that they continue; None = they are the whole text. It matters where
+                the first token of a text loses its space (see `added_bytes`).
 
         Raises:
             UserError: an id outside 0 ... vocab_size - 1.
@@ -237,23 +287,25 @@ class Tokenizer(ABC):
         if skip_special:
             special_ids = set(self.special_tokens.values())
             ids = [id for id in ids if id not in special_ids]
-        return self.decode_bytes(ids).decode("utf-8", errors="replace")
+        return self.decode_bytes(ids, previous).decode("utf-8", errors="replace")
 
-    def decode_bytes(self, ids: Iterable[int]) -> bytes:
-        """Return the bytes of the text of `ids`. Raises `UserError` for an id outside the vocabulary."""
+    def decode_bytes(self, ids: Iterable[int], previous: int | None = None) -> bytes:
+        """Return the bytes of the text of `ids`; see `decode`. Raises `UserError` for an id outside the vocabulary."""
         ids = _to_list(ids)
         if ids:
             self._check_id(min(ids))
             self._check_id(max(ids))
-        return self._join(ids)
+        return self._join(ids, None if previous is None or self.special_mask[previous] else previous)
 
-    def _join(self, ids: list[int]) -> bytes:
+    def _join(self, ids: list[int], previous: int | None) -> bytes:
+        """Return the bytes of ids after an ordinary token (None: at the start of a text)."""
         return b"".join([self._tokens[id] for id in ids])
 
     def added_bytes(self, id: int, previous: int | None) -> bytes:
         """Return the bytes that token `id` adds to a text whose last token is `previous` (None: the text is empty).
 
-        They are the token's own bytes; only WordPiece, whose tokens hold no spaces, depends on the previous token.
+        They are the token's own bytes. Two exceptions depend on the previous token: WordPiece, whose tokens hold no
+        spaces, and SentencePiece, which puts a space before a text (see `hub/tokenizers`).
 
         Raises:
             UserError: an id outside the vocabulary.
@@ -288,7 +340,8 @@ class Tokenizer(ABC):
     def _rules(self) -> list[object]:
         """Return everything that determines the ids apart from the token table."""
         rules: list[object] = [self.kind, self.split_pattern, sorted(self.special_tokens.items())]
-        return [*rules, "lowercase"] if self.lowercase else rules
+        rules += ["lowercase"] if self.lowercase else []
+        return rules + sorted([*token] for token in self.added_tokens if not token.is_plain)
 
     def _config(self) -> dict[str, object]:
         """Return the content of `tokenizer_config.json`."""

@@ -17,7 +17,7 @@ here.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -26,6 +26,7 @@ import numpy as np
 from llmasos.console import say
 from llmasos.errors import UserError, check_number
 from llmasos.storage import read_small_lines, write_text
+from llmasos.tokenizers.added_tokens import AddedToken
 from llmasos.tokenizers.bert_pretokenizer import CharacterTable
 from llmasos.tokenizers.tokenizer import CLS, MASK, PAD, SEP, Tokenizer, replace_surrogates
 from llmasos.tokenizers.wordpiece_trainer import CONTINUES, MAX_WORD, count_bert_words, learn_pieces
@@ -55,17 +56,27 @@ class WordPieceTokenizer(Tokenizer):
 
     kind = "wordpiece"
 
-    def __init__(self, vocabulary: Sequence[str], lowercase: bool = False, strip_accents: bool | None = None):
+    def __init__(
+        self,
+        vocabulary: Sequence[str],
+        lowercase: bool = False,
+        strip_accents: bool | None = None,
+        added_tokens: Iterable[AddedToken] = (),
+    ):
         """Build the lookup tables from a vocabulary.
 
         Args:
             vocabulary: every token in the order of the ids, including BERT's five special tokens.
             lowercase: whether to lower-case texts before they are encoded.
             strip_accents: whether to drop accents; None: the same as `lowercase`, as in BERT.
+            added_tokens: further tokens, in the vocabulary or with ids from its end on.
 
         Raises:
-            UserError: a special token is missing, or two tokens are the same.
+            UserError: a special token is missing, two tokens are the same, or the ids of added tokens leave a gap.
         """
+        added = {token.content: token for token in added_tokens}
+        self._n_ordinary = len(vocabulary)
+        vocabulary = extended(vocabulary, added)
         id_of = {token: id for id, token in enumerate(vocabulary)}
         if missing := [name for name in SPECIAL_TOKENS if name not in id_of]:
             raise UserError(f"the vocabulary has no {missing[0]}: BERT needs {' '.join(SPECIAL_TOKENS)}.")
@@ -74,14 +85,17 @@ class WordPieceTokenizer(Tokenizer):
             raise UserError(
                 f"the vocabulary has {duplicate!r} twice, so ids would be ambiguous: each token needs one line."
             )
-        special = {name: id_of[name] for name in sorted(SPECIAL_TOKENS, key=id_of.__getitem__)}
-        super().__init__([token.encode() for token in vocabulary], special, lowercase)
+        names = {*SPECIAL_TOKENS, *(name for name, token in added.items() if token.special)}
+        special = {name: id_of[name] for name in sorted(names, key=id_of.__getitem__)}
+        super().__init__([token.encode() for token in vocabulary], special, lowercase, added.values())
         self.strip_accents = lowercase if strip_accents is None else strip_accents
         self._pieces = list(vocabulary)
-        self._id_of = {token: id for token, id in id_of.items() if token not in special}
+        self._id_of = {token: id for token, id in id_of.items() if token not in special and id < self._n_ordinary}
         self._n_characters = [len(token.removeprefix(CONTINUES)) for token in vocabulary]
         self._longest = max(self._n_characters)
         self._table = CharacterTable(lowercase, self.strip_accents)
+        self._normalizer = CharacterTable(lowercase, self.strip_accents, split_punctuation=False)
+        self._is_normalized_first = any(token.normalized for token in self.added_tokens)
         self._ids_of_word: dict[str, list[int]] = {}
 
     @classmethod
@@ -152,18 +166,22 @@ class WordPieceTokenizer(Tokenizer):
 
     def save(self, folder: Path | str) -> None:
         """Write `vocab.txt` and `tokenizer_config.json` into `folder`, in the format of Hugging Face."""
-        write_text(Path(folder) / VOCAB_FILE, "\n".join(self._pieces) + "\n")
+        write_text(Path(folder) / VOCAB_FILE, "\n".join(self._pieces[: self._n_ordinary]) + "\n")
         super().save(folder)
 
     @classmethod
     def load(
-        cls, folder: Path | str, lowercase: bool = True, strip_accents: bool | None = None
+        cls,
+        folder: Path | str,
+        lowercase: bool = True,
+        strip_accents: bool | None = None,
+        added_tokens: Iterable[AddedToken] = (),
     ) -> "WordPieceTokenizer":
         """Read `vocab.txt`, ours or a published BERT's.
 
         Args:
             folder: the folder that holds it.
-            lowercase, strip_accents: as for `WordPieceTokenizer`.
+            lowercase, strip_accents, added_tokens: as for `WordPieceTokenizer`.
 
         Raises:
             UserError: the file is missing or damaged.
@@ -180,14 +198,20 @@ class WordPieceTokenizer(Tokenizer):
                 f"{path} is damaged: it is not UTF-8; copy it again or train the tokenizer again."
             ) from error
         try:
-            return cls(lines[:-1] if lines[-1] == "" else lines, lowercase, strip_accents)
+            return cls(lines[:-1] if lines[-1] == "" else lines, lowercase, strip_accents, added_tokens)
         except UserError as error:
             raise UserError(
                 f"{path} is damaged: {str(error).rstrip('.')}; copy it again or train the tokenizer again."
             ) from error
 
+    def without_ids_from(self, n: int) -> "WordPieceTokenizer":
+        """Return the same tokenizer without its added tokens with ids from n on."""
+        kept = [token for token in self.added_tokens if token.id < n]
+        return WordPieceTokenizer(self._pieces[: self._n_ordinary], self.lowercase, self.strip_accents, kept)
+
     def _prepare(self, text: str) -> str:
-        return replace_surrogates(text)  # the `CharacterTable` does the rest
+        text = replace_surrogates(text)  # the `CharacterTable` does the rest, but for added tokens, which come first
+        return text.translate(self._normalizer) if self._is_normalized_first else text
 
     def _encode_ordinary(self, text: str) -> np.ndarray:
         ids: list[int] = []
@@ -228,8 +252,8 @@ class WordPieceTokenizer(Tokenizer):
                 start = end
         return np.array(ids, np.uint32), np.array(first, np.int64), np.array(last, np.int64)
 
-    def _join(self, ids: list[int]) -> bytes:
-        return b"".join([self.added_bytes(id, previous) for previous, id in zip([None, *ids], ids, strict=False)])
+    def _join(self, ids: list[int], previous: int | None) -> bytes:
+        return b"".join([self.added_bytes(id, before) for before, id in zip([previous, *ids], ids, strict=False)])
 
     def _rules(self) -> list[object]:
         return [*super()._rules(), self.strip_accents]
@@ -243,4 +267,24 @@ class WordPieceTokenizer(Tokenizer):
         }
         config |= {f"{name[1:-1].lower()}_token": name for name in SPECIAL_TOKENS}  # "pad_token": "[PAD]", ...
         config.pop("lowercase", None)  # the same as do_lower_case
+        if not all(token.is_plain and token.content in SPECIAL_TOKENS for token in self.added_tokens):
+            config["added_tokens_decoder"] = {str(token.id): token.to_dict() for token in self.added_tokens}
         return config
+
+
+def extended(vocabulary: Sequence[str], added: Mapping[str, AddedToken]) -> list[str]:
+    """Return the vocabulary with the added tokens at their ids.
+
+    Raises:
+        UserError: an id is that of another token, or between it and the vocabulary there are ids without a token.
+    """
+    tokens = list(vocabulary)
+    for token in sorted(added.values(), key=lambda token: token.id):
+        if token.id == len(tokens):
+            tokens.append(token.content)
+        elif not 0 <= token.id < len(tokens) or tokens[token.id] != token.content:
+            raise UserError(
+                f"the added token {token.content!r} has the id {token.id}, but the vocabulary has "
+                f"{len(tokens)} tokens and not this one there."
+            )
+    return tokens

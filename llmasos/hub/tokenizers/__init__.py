@@ -1,6 +1,8 @@
-"""Tokenizers that come with published models: byte-level BPE in `tokenizer.json`, and Marian's SentencePiece.
+"""Tokenizers that come with published models, told apart by what their files say.
 
-Read `published_bpe` (GPT-2, Llama 3, Qwen, SmolLM2), then `sentencepiece_file`, `unigram` and `marian_tokenizer`.
+Read `tokenizer_json` (what all of them share), `published_bpe` (byte-level BPE: GPT-2, Llama 3, Qwen, SmolLM2),
+`sentencepiece_bpe` (BPE on characters: Llama 2, Mistral, Gemma), `published_wordpiece` (BERT), then
+`sentencepiece_file`, `unigram` and `marian_tokenizer`.
 """
 
 from pathlib import Path
@@ -8,15 +10,21 @@ from pathlib import Path
 from llmasos import tokenizers
 from llmasos.errors import UserError
 from llmasos.hub.tokenizers.marian_tokenizer import SOURCE_FILE, MarianTokenizer
-from llmasos.hub.tokenizers.published_bpe import JSON_FILE, PublishedBPETokenizer
+from llmasos.hub.tokenizers.published_bpe import PublishedBPETokenizer
+from llmasos.hub.tokenizers.published_wordpiece import is_wordpiece, load_wordpiece
+from llmasos.hub.tokenizers.sentencepiece_bpe import SentencePieceBPETokenizer, is_sentencepiece_bpe
+from llmasos.hub.tokenizers.tokenizer_json import JSON_FILE
+from llmasos.storage import read_json
 from llmasos.tokenizers import Tokenizer
 from llmasos.tokenizers.bpe import MERGES_FILE, VOCAB_FILE
 from llmasos.tokenizers.tokenizer import check_fingerprint, read_tokenizer_config
 from llmasos.tokenizers.wordpiece import VOCAB_FILE as WORDPIECE_FILE
 
-PUBLISHED_TOKENIZERS: dict[str, type[PublishedBPETokenizer] | type[MarianTokenizer]] = {
-    "published-bpe": PublishedBPETokenizer,
-    "marian": MarianTokenizer,
+PUBLISHED_TOKENIZERS = {
+    "published-bpe": PublishedBPETokenizer.load,
+    "sentencepiece-bpe": SentencePieceBPETokenizer.load,
+    "published-wordpiece": load_wordpiece,
+    "marian": MarianTokenizer.load,
 }
 
 
@@ -28,24 +36,29 @@ def load_any_tokenizer(folder: Path | str) -> Tokenizer:
     """
     folder = Path(folder)
     config = read_tokenizer_config(folder)
-    kind = config.get("kind", _detect_published_kind(folder, config))
-    if kind not in PUBLISHED_TOKENIZERS:
+    kind = config["kind"] if "kind" in config else _detect_published_kind(folder)
+    if not isinstance(kind, str) or kind not in PUBLISHED_TOKENIZERS:
         return tokenizers.load_tokenizer(folder)
     try:
-        tokenizer = PUBLISHED_TOKENIZERS[kind].load(folder)
+        tokenizer = PUBLISHED_TOKENIZERS[kind](folder)
     except UserError as error:
         raise UserError(f"could not open the tokenizer in {folder}: {error}") from error
     check_fingerprint(tokenizer, folder, config)
     return tokenizer
 
 
-def _detect_published_kind(folder: Path, config: dict) -> str | None:
-    """Return the type of a published tokenizer, judging by its files; None for the types of `llmasos.tokenizers`."""
+def _detect_published_kind(folder: Path) -> str | None:
+    """Return the type of a published tokenizer, judging by its files; None if there is none."""
     if (folder / SOURCE_FILE).is_file():
         return "marian"
-    if (folder / WORDPIECE_FILE).is_file():
-        return None
     if (folder / JSON_FILE).is_file():
+        content = read_json(folder / JSON_FILE)
+        if isinstance(content, dict):
+            if is_wordpiece(content):
+                return "published-wordpiece"
+            if is_sentencepiece_bpe(content):
+                return "sentencepiece-bpe"
         return "published-bpe"
-    is_bpe = (folder / VOCAB_FILE).is_file() and (folder / MERGES_FILE).is_file()
-    return "published-bpe" if is_bpe and not config.get("tokenizer_class", "GPT2Tokenizer").startswith("GPT2") else None
+    if (folder / WORDPIECE_FILE).is_file():
+        return "published-wordpiece"
+    return "published-bpe" if (folder / VOCAB_FILE).is_file() and (folder / MERGES_FILE).is_file() else None

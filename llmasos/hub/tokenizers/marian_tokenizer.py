@@ -85,8 +85,8 @@ class MarianTokenizer(Tokenizer):
         token = self.token_bytes(id)
         return token.removeprefix(b" ") if previous is None else token
 
-    def _join(self, ids: list[int]) -> bytes:
-        return b"".join([self.added_bytes(id, previous) for previous, id in zip([None, *ids], ids, strict=False)])
+    def _join(self, ids: list[int], previous: int | None) -> bytes:
+        return b"".join([self.added_bytes(id, before) for before, id in zip([previous, *ids], ids, strict=False)])
 
     def save(self, folder: Path | str) -> None:
         """Write the files from which the tokenizer was loaded."""

@@ -1,17 +1,17 @@
-"""The byte-level BPE tokenizers of published models: GPT-2, Llama 3, Qwen, SmolLM2 and similar ones.
+"""The byte-level BPE tokenizers of published models: GPT-2, Llama 3, Qwen, SmolLM2, RoBERTa and similar ones.
 
-It is the same algorithm as in `bpe`, but four things vary: the id of each token (in `bpe` it is the rank of its merge;
-here it can be anything), how a text is split into words, whether it is normalized first, and which tokens are special.
-All of this is in a folder's `tokenizer.json` or, without that file, in `vocab.json` and `merges.txt`.
+It is the same algorithm as in `bpe`, but five things vary: the id of each token (in `bpe` it is the rank of its merge;
+here it can be anything), how a text is split into words, whether it is normalized first, whether a space is put before
+it, and which tokens are added. All of this is in a folder's `tokenizer.json` or, without that file, in `vocab.json` and
+`merges.txt`.
 
     text --NFC?--> text --split pattern--> words --tiktoken, by rank--> ranks --table--> ids
 
-If such a file asks for anything else (models other than byte-level BPE, other normalizers, words that lose characters),
-an error names it.
+If such a file asks for anything else (other normalizers, words that lose characters), an error names it.
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,25 @@ import numpy as np
 import tiktoken
 
 from llmasos.errors import UserError
+from llmasos.hub.tokenizers.nfc import nfc_origins
 from llmasos.hub.tokenizers.pattern_limits import check_pattern
+from llmasos.hub.tokenizers.tokenizer_json import (
+    JSON_FILE,
+    begin_token,
+    end_token,
+    read_added_tokens,
+    read_names,
+    token_name,
+    without_ids_from,
+)
 from llmasos.storage import read_json, read_small_lines, write_json
-from llmasos.tokenizers.bytes_to_unicode import BYTE_TO_CHARACTER, BYTES_BY_ID, from_visible
-from llmasos.tokenizers.offsets import CLUSTER, origins
+from llmasos.tokenizers.added_tokens import AddedToken
+from llmasos.tokenizers.bytes_to_unicode import BYTE_TO_CHARACTER, BYTES_BY_ID, CHARACTER_TO_BYTE, from_visible
+from llmasos.tokenizers.offsets import Encoding
 from llmasos.tokenizers.tiktoken_backed import TiktokenTokenizer
 from llmasos.tokenizers.tokenizer import CONFIG_FILE, END_OF_TEXT, prepare, token_table
 from llmasos.tokenizers.word_counts import SPLIT_PATTERN
 
-JSON_FILE = "tokenizer.json"
 # Qwen's words: GPT-4's, but each digit on its own.
 QWEN_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -38,33 +48,37 @@ DIGITS_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++|\p{N}| ?[^\s\p{L}\p{N}]++|\s++
 
 
 class PublishedBPETokenizer(TiktokenTokenizer):
-    """Byte-level BPE with any ids, split pattern and special tokens."""
+    """Byte-level BPE with any ids, split pattern and added tokens."""
 
     kind = "published-bpe"
 
     def __init__(
         self,
-        vocabulary: dict[str, int],
+        vocabulary: Mapping[str, int],
         merges: Sequence[tuple[str, str]],
-        special_tokens: dict[str, int],
+        added_tokens: Iterable[AddedToken],
         pattern: str = SPLIT_PATTERN,
         nfc: bool = False,
         whole_words: bool = False,
+        prefix_space: bool = False,
         end: str = END_OF_TEXT,
         begin: str | None = None,
+        trim_offsets: bool = False,
         files: dict[str, Any] | None = None,
     ):
         """Build the token table and the `tiktoken.Encoding`.
 
         Args:
-            vocabulary: every token in GPT-2's visible alphabet (special ones may be among them) → its id.
+            vocabulary: every token in GPT-2's visible alphabet (added ones may be among them) → its id.
             merges: pairs of tokens in that alphabet, in the order in which they were learned.
-            special_tokens: their names → ids.
+            added_tokens: special tokens, and others that are looked for in a text first.
             pattern: the regular expression that splits a text into words.
             nfc: whether texts are composed first (Unicode's form C: é is one character, not two).
             whole_words: whether a word that is itself a token becomes that token, even if no merges lead to it.
+            prefix_space: whether a text without a space at its start gets one, as other words have.
             end: the special token that ends a text.
             begin: the special token at the start of a text; None = none.
+            trim_offsets: whether the offsets of a token leave out its spaces.
             files: name → content of the original JSON files, to be saved again.
 
         Raises:
@@ -72,30 +86,30 @@ class PublishedBPETokenizer(TiktokenTokenizer):
                 for ever, or `end` or `begin` is not a special token.
         """
         check_pattern(pattern)
+        added = {token.content: token for token in added_tokens}
+        special = {name: token.id for name, token in added.items() if token.special}
         for name in (end, *([begin] if begin else [])):
-            if name not in special_tokens:
+            if name not in special:
                 raise UserError(f"the tokenizer's special token {name!r} is not in its vocabulary; fetch it again.")
-        self.split_pattern, self.nfc, self.whole_words = pattern, nfc, whole_words
-        self._end, self.begin_of_text = special_tokens[end], special_tokens[begin] if begin else None
+        self.split_pattern, self.nfc, self.whole_words, self.prefix_space = pattern, nfc, whole_words, prefix_space
+        self._end, self.begin_of_text, self.trim_offsets = special[end], special[begin] if begin else None, trim_offsets
         self._files = files or {}
-        ordinary = {token: id for token, id in vocabulary.items() if token not in special_tokens}
         ranked = list(dict.fromkeys([*SINGLE_BYTES, *(left + right for left, right in merges)]))
-        if missing := [token for token in ranked if token not in ordinary]:
+        if missing := [token for token in ranked if token not in vocabulary]:
             raise UserError(f"the tokenizer's vocabulary has no {missing[0]!r}, which its merges make; fetch it again.")
         if whole_words:  # tokens that no merge creates come last
-            merged = set(ranked)
-            ranked += [token for token in ordinary if token not in merged]
+            known = {*ranked, *added}
+            ranked += [token for token in vocabulary if token not in known and CHARACTER_TO_BYTE.keys() >= {*token}]
         as_bytes = [from_visible(token) for token in ranked]
-        tokens = token_table(
-            [(from_visible(token), id) for token, id in ordinary.items()]
-            + [(name.encode(), id) for name, id in special_tokens.items()]
-        )
-        self._id_of_rank = np.array([ordinary[token] for token in ranked], dtype=np.uint32)
+        ordinary = [(bytes_of(token), id) for token, id in vocabulary.items() if token not in added]
+        tokens = token_table(ordinary + [(name.encode(), token.id) for name, token in added.items()])
+        self._id_of_rank = np.array([vocabulary[token] for token in ranked], dtype=np.uint32)
         encoding = tiktoken.Encoding(
             "published", pat_str=pattern, mergeable_ranks={token: rank for rank, token in enumerate(as_bytes)},
             special_tokens={},
         )  # fmt: skip
-        super().__init__(encoding, tokens, dict(sorted(special_tokens.items(), key=lambda item: item[1])))
+        by_id = dict(sorted(special.items(), key=lambda item: item[1]))
+        super().__init__(encoding, tokens, by_id, added_tokens=added.values())
         self.newlines_end_words = r"[\r\n]" in pattern
 
     @property
@@ -110,11 +124,37 @@ class PublishedBPETokenizer(TiktokenTokenizer):
         text = prepare(text, lowercase=False)
         return unicodedata.normalize("NFC", text) if self.nfc else text
 
+    def _space_before(self, part: str, is_first: bool) -> str:
+        return " " if self.prefix_space and not part.startswith(" ") else ""
+
     def _origins(self, text: str) -> tuple[np.ndarray, np.ndarray]:
-        return origins(text, self._prepare, CLUSTER) if self.nfc else super()._origins(text)
+        return nfc_origins(text) if self.nfc else super()._origins(text)
+
+    def encode_with_offsets(self, text: str, allow_special: bool = False) -> Encoding:
+        """See `Tokenizer.encode_with_offsets`; spaces may be left out."""
+        encoding = super().encode_with_offsets(text, allow_special)
+        return self._trimmed(encoding, text) if self.trim_offsets else encoding
+
+    def _trimmed(self, encoding: Encoding, text: str) -> Encoding:
+        """Return an encoding whose offsets leave out the spaces of the tokens."""
+        added = {token.id for token in self.added_tokens}
+        starts, ends = [], []
+        for id, start, end in zip(encoding.ids, encoding.starts, encoding.ends, strict=True):
+            # An added token may have taken any white space; of other tokens only spaces are left out, not line ends.
+            token = text[start:end] if id in added else self._tokens[id].decode("latin-1")
+            spaces = None if id in added else " "
+            n_before = len(token) - len(token.lstrip(spaces))
+            n_after = len(token) - len(token.rstrip(spaces))
+            if n_before == 1 and start == 0 and self.prefix_space:  # it was put there: the text has none
+                n_before = 0
+            start = min(start + n_before, end)
+            starts.append(start)
+            ends.append(max(end - n_after, start))
+        return encoding._replace(starts=starts, ends=ends)
 
     def _rules(self) -> list[object]:
-        return [*super()._rules(), self.nfc, self.whole_words, self._end, self.begin_of_text]
+        rules = [*super()._rules(), self.nfc, self.whole_words, self._end, self.begin_of_text]
+        return [*rules, "prefix_space"] if self.prefix_space else rules
 
     def save(self, folder: Path | str) -> None:
         """Write the files from which the tokenizer was loaded, unchanged."""
@@ -126,6 +166,10 @@ class PublishedBPETokenizer(TiktokenTokenizer):
     def _config(self) -> dict[str, object]:
         return {**self._files.get(CONFIG_FILE, {}), "kind": self.kind, "fingerprint": self.fingerprint()}
 
+    def without_ids_from(self, n: int) -> "PublishedBPETokenizer":
+        """Return the same tokenizer without its added tokens with ids from n on."""
+        return from_tokenizer_json(*without_ids_from(n, self._files[JSON_FILE], self._files[CONFIG_FILE]))
+
     @classmethod
     def load(cls, folder: Path | str) -> "PublishedBPETokenizer":
         """Read the tokenizer of a published model's folder.
@@ -134,8 +178,7 @@ class PublishedBPETokenizer(TiktokenTokenizer):
             UserError: a file is missing or damaged, or asks for something that is not supported here.
         """
         folder = Path(folder)
-        config = read_json(folder / CONFIG_FILE) if (folder / CONFIG_FILE).is_file() else {}
-        file = folder / JSON_FILE
+        config, file = read_names(folder), folder / JSON_FILE
         try:
             if file.is_file():
                 content = read_json(file)
@@ -156,32 +199,43 @@ def from_tokenizer_json(content: dict[str, Any], config: dict[str, Any]) -> Publ
         UserError: it asks for something that is not supported here.
     """
     model = content["model"]
-    options = ("unk_token", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "fuse_unk")
-    unsupported = [name for name in options if model.get(name)]
-    if model.get("type", "BPE") != "BPE" or unsupported:
-        raise UserError(
-            f"its model is {model.get('type')!r}{f' with {unsupported[0]}' if unsupported else ''}; llmasos supports "
-            "byte-level BPE only. Choose a model with another tokenizer."
-        )
-    special = {token["content"]: token["id"] for token in content.get("added_tokens", [])}
-    pairs = (pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"])
-    merges = [(left, right) for left, right in pairs]
-    end = token_name(config.get("eos_token")) or (END_OF_TEXT if END_OF_TEXT in special else None)
-    if end is None:
-        raise UserError(
-            f"the {CONFIG_FILE} next to it names no eos_token, so a text would have no end; fetch it again."
-        )
+    check_options(model, ("unk_token", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "fuse_unk"))
+    added = read_added_tokens(content, config, model["vocab"])
+    pre_tokenizer, processor = content.get("pre_tokenizer"), content.get("post_processor")
     return PublishedBPETokenizer(
         model["vocab"],
-        merges,
-        special,
-        split_pattern(content.get("pre_tokenizer")),
+        read_pairs(model["merges"]),
+        added,
+        split_pattern(pre_tokenizer),
         uses_nfc(content.get("normalizer")),
         bool(model.get("ignore_merges")),
-        end,
-        first_token(content.get("post_processor")),
+        puts_space_before(pre_tokenizer, config),
+        end_token(config, added),
+        begin_token(content, config),
+        trims_offsets(processor),
         {JSON_FILE: content, CONFIG_FILE: config},
     )
+
+
+def check_options(model: Mapping[str, Any], unsupported: Sequence[str]) -> None:
+    """Raise UserError if a model of a `tokenizer.json` is no BPE, or has one of these options."""
+    options = [name for name in unsupported if model.get(name)]
+    if model.get("type", "BPE") != "BPE" or options:
+        raise UserError(
+            f"its model is {model.get('type')!r}{f' with {options[0]}' if options else ''}; llmasos supports "
+            "byte-level BPE, BPE with byte fallback, and WordPiece. Choose a model with another tokenizer."
+        )
+
+
+def read_pairs(merges: Iterable[str | Sequence[str]]) -> list[tuple[str, str]]:
+    """Return merges as pairs; older files hold each as one text with a space."""
+    pairs = (pair.split(" ") if isinstance(pair, str) else pair for pair in merges)
+    return [(left, right) for left, right in pairs]
+
+
+def bytes_of(token: str) -> bytes:
+    """Return the bytes of a token: read in the visible alphabet, or its UTF-8 if a character is not in it."""
+    return from_visible(token) if CHARACTER_TO_BYTE.keys() >= {*token} else token.encode()
 
 
 def to_tokenizer_json(vocabulary: dict[str, int], merges: list[str], config: dict[str, Any]) -> dict[str, Any]:
@@ -190,12 +244,16 @@ def to_tokenizer_json(vocabulary: dict[str, int], merges: list[str], config: dic
     Raises:
         UserError: the split pattern of this tokenizer class is unknown here.
     """
-    tokenizer_class = config.get("tokenizer_class", "GPT2Tokenizer").removesuffix("Fast")
-    added = {int(id): token["content"] for id, token in config.get("added_tokens_decoder", {}).items()}
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": tokenizer_class == "GPT2Tokenizer"}
+    tokenizer_class = (config.get("tokenizer_class") or "GPT2Tokenizer").removesuffix("Fast")
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": tokenizer_class != "Qwen2Tokenizer"}
+    pre_tokenizer: dict[str, Any] = byte_level
+    normalizer = processor = None
+    added = []
     if tokenizer_class == "GPT2Tokenizer":
-        pre_tokenizer, normalizer = byte_level, None
-        added = added or {vocabulary[END_OF_TEXT]: END_OF_TEXT}
+        added = [END_OF_TEXT] if END_OF_TEXT in vocabulary else []
+        if config.get("add_bos_token"):
+            begin = {"SpecialToken": {"id": token_name(config.get("bos_token", END_OF_TEXT)), "type_id": 0}}
+            processor = {"type": "TemplateProcessing", "single": [begin, {"Sequence": {"id": "A", "type_id": 0}}]}
     elif tokenizer_class == "Qwen2Tokenizer":
         split = {"type": "Split", "pattern": {"Regex": QWEN_PATTERN}, "behavior": "Isolated", "invert": False}
         pre_tokenizer = {"type": "Sequence", "pretokenizers": [split, byte_level]}
@@ -205,10 +263,10 @@ def to_tokenizer_json(vocabulary: dict[str, int], merges: list[str], config: dic
             f"the tokenizer is a {tokenizer_class}; without {JSON_FILE} llmasos knows GPT2Tokenizer, Qwen2Tokenizer."
         )
     return {
-        "added_tokens": [{"id": id, "content": name, "special": True} for id, name in sorted(added.items())],
+        "added_tokens": [{"id": vocabulary[name], "content": name, "special": True} for name in added],
         "normalizer": normalizer,
         "pre_tokenizer": pre_tokenizer,
-        "post_processor": None,
+        "post_processor": processor,
         "decoder": {"type": "ByteLevel"},
         "model": {"type": "BPE", "vocab": vocabulary, "merges": merges},
     }
@@ -234,10 +292,10 @@ def split_pattern(pre_tokenizer: dict[str, Any] | None) -> str:
         parts = pre_tokenizer["pretokenizers"]
     types = [part and part["type"] for part in parts]
     last = parts[-1]
+    use_regex = types[-1] == "ByteLevel" and last.get("use_regex", True)
+    if types == ["ByteLevel"] and use_regex:
+        return SPLIT_PATTERN
     if types[-1] == "ByteLevel" and not last.get("add_prefix_space", True):
-        use_regex = last.get("use_regex", True)
-        if types == ["ByteLevel"] and use_regex:
-            return SPLIT_PATTERN
         if types == ["Digits", "ByteLevel"] and parts[0]["individual_digits"] and use_regex:
             return DIGITS_PATTERN
         if types == ["Split", "ByteLevel"] and not use_regex:
@@ -250,6 +308,17 @@ def split_pattern(pre_tokenizer: dict[str, Any] | None) -> str:
     )
 
 
+def puts_space_before(pre_tokenizer: dict[str, Any] | None, config: Mapping[str, Any]) -> bool:
+    """Whether a text without a space at its start gets one; `tokenizer_config.json` has the last word, which is no."""
+    return pre_tokenizer is not None and pre_tokenizer["type"] == "ByteLevel" and bool(config.get("add_prefix_space"))
+
+
+def trims_offsets(processor: dict[str, Any] | None) -> bool:
+    """Whether the offsets of a token leave out its spaces."""
+    parts = processor.get("processors", [processor]) if processor else []
+    return any(part.get("trim_offsets", True) for part in parts if part["type"] in ("ByteLevel", "RobertaProcessing"))
+
+
 def uses_nfc(normalizer: dict[str, Any] | None) -> bool:
     """Whether texts are composed (NFC). Raises `UserError` for any other normalizer."""
     if normalizer is None or (normalizer["type"] == "Sequence" and not normalizer["normalizers"]):
@@ -257,21 +326,6 @@ def uses_nfc(normalizer: dict[str, Any] | None) -> bool:
     if normalizer["type"] != "NFC":
         raise UserError(f"its normalizer is {normalizer['type']!r}; llmasos supports NFC and none.")
     return True
-
-
-def first_token(processor: dict[str, Any] | None) -> str | None:
-    """Return the special token that a `post_processor` puts before a text, if any."""
-    if processor is None:
-        return None
-    for part in processor.get("processors", [processor]):
-        if part["type"] == "TemplateProcessing" and "SpecialToken" in part["single"][0]:
-            return part["single"][0]["SpecialToken"]["id"]
-    return None
-
-
-def token_name(token: str | dict[str, Any] | None) -> str | None:
-    """Return a special token's name, which `tokenizer_config.json` writes in two ways."""
-    return token["content"] if isinstance(token, dict) else token
 
 
 SINGLE_BYTES = tuple(map(BYTE_TO_CHARACTER.__getitem__, BYTES_BY_ID))

@@ -65,7 +65,11 @@ def complete(request: Request) -> Response:
     echoes = read_prompts(request, prompts, values["logprobs"]) if values["echo"] else [Echo()] * len(prompts)
     if values["echo"] and values["logprobs"] is not None:
         prompts = [with_special_start(served.tokenizer, prompt) for prompt in prompts]
-    counters = [OffsetCounter(served.tokenizer, len(echo.text)) for echo in echoes for _ in range(n)]
+    counters = [
+        OffsetCounter(served.tokenizer, len(echo.text), prompt)
+        for prompt, echo in zip(prompts, echoes, strict=True)
+        for _ in range(n if values["logprobs"] is not None else 0)
+    ]
     head = {"id": f"cmpl-{uuid.uuid4().hex}", "object": "text_completion"}
 
     def render(index: int, result: GenerationRequest | Event, first: bool) -> dict[str, Any]:

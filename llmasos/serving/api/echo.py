@@ -115,10 +115,19 @@ class OffsetCounter:
     >>> from llmasos.tokenizers import ByteTokenizer
     >>> OffsetCounter(ByteTokenizer()).offsets_of("aéb".encode())
     [0, 1, 1, 2]
+
+    Args:
+        tokenizer: of the ids.
+        start: the offset of the first one.
+        prompt: the text or the ids that they continue.
     """
 
-    def __init__(self, tokenizer: Tokenizer, start: int = 0):
-        self._detokenizer, self._n_characters = IncrementalDetokenizer(tokenizer, skip_special=True), start
+    def __init__(self, tokenizer: Tokenizer, start: int = 0, prompt: str | Sequence[int] = ""):
+        before = tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
+        self._detokenizer = IncrementalDetokenizer(
+            tokenizer, skip_special=True, previous=before[-1] if before else None
+        )
+        self._n_characters = start
 
     def offsets_of(self, ids: Iterable[int]) -> list[int]:
         """The offsets of the next tokens of the text."""
