@@ -42,6 +42,9 @@ RATIOS = [
     "generation.large.batch16.bandwidth",
     "generation.shared_prefix",
     "serving.speedup",
+    "startup.help",
+    "startup.import",
+    "startup.sample",
     "loading.tensors",
     "loading.model",
     "loading.memory",
@@ -149,6 +152,58 @@ def test_what_is_saved_for_the_backward_pass_is_counted_once_per_storage():
     assert saved_for_backward(lambda: x.exp()) == 4000  # exp saves its result
     assert saved_for_backward(lambda: x * x) == 4000  # the same tensor twice
     assert saved_for_backward(lambda: x[:10] * x[10:20]) == 4000  # two views of it
+
+
+# Comparing
+
+
+def report_of(tmp_path, name, cpu="a CPU", quick=False, **ranges):
+    """Write a report with measurements {key: (unit, low, median, high)}, and return its path."""
+    lines = {key: {"setup": "", "what": key, "unit": unit, "best": high, "median": median, "low": low, "high": high}
+             for key, (unit, low, median, high) in ranges.items()}  # fmt: skip
+    machine = {"device": "cpu", "cpu": cpu, "threads": 1, "torch": "2.13.0", "load": name}
+    file = tmp_path / f"{name}.json"
+    file.write_text(json.dumps({"machine": machine, "quick": quick, "seconds": 1.0, "measurements": lines}))
+    return str(file)
+
+
+OLD = {
+    "faster": ("×", 1.0, 1.1, 1.2),
+    "noisy": ("×", 1.0, 2.0, 3.0),
+    "slower": ("ms", 1.0, 1.0, 2.0),
+    "size": ("MB", 5, 5, 5),
+}
+NEW = {
+    "faster": ("×", 1.3, 1.4, 1.5),
+    "noisy": ("×", 2.9, 4.0, 5.0),
+    "slower": ("ms", 2.5, 3.0, 4.0),
+    "size": ("MB", 6, 6, 6),
+}
+
+
+def test_only_what_lies_outside_the_other_reports_range_has_changed(tmp_path, capsys):
+    assert bench.main(["--compare", report_of(tmp_path, "old", **OLD), report_of(tmp_path, "new", **NEW)]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in out[:3]] == [["higher", "faster"], ["higher", "slower"], ["once", "size"]]
+    assert "1.10 (1.00 … 1.20) → 1.40 (1.30 … 1.50) ×" in out[0]
+    assert out[3] == "2 of 4 measurements changed beyond the range of their repetitions."
+
+
+def test_reports_of_two_machines_compare_ratios_only(tmp_path, capsys):
+    files = report_of(tmp_path, "old", **OLD), report_of(tmp_path, "new", cpu="another CPU", quick=True, **NEW)
+    assert bench.main(["--compare", *files]) == 0
+    out = capsys.readouterr().out
+    assert "cpu: a CPU → another CPU" in out and "slower" not in out and "1 of 2 measurements" in out
+    assert "says nothing about speed" in out
+
+
+@pytest.mark.parametrize("content", [None, "not JSON", "{}", '{"machine": 1}', "[1]"])
+def test_what_is_no_report_is_named(tmp_path, content):
+    file = tmp_path / "other.json"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(UserError, match=r"--compare .*other.json: (there is no such file|not a report)"):
+        bench.main(["--compare", str(file), str(file)])
 
 
 # Baselines

@@ -2,7 +2,8 @@
 
 A bare number of tokens per second says as much about the machine, and what else it was doing, as about the code.
 So everything that matters is a ratio: fused over explicit, cached over uncached, ours over a plain eager loop, a
-training step over the peak of the machine. `measurement.py` explains how it is measured.
+training step over the peak of the machine. `measurement.py` explains how it is measured, `compare.py` how two reports
+are compared.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ BENCHES: dict[str, tuple[str, str]] = {  # name → (title, the file here whose 
     "generation": ("generation: with and without the cache", "generation"),
     "rollouts": ("rollouts: beside plain generation of the same texts", "rollouts"),
     "serving": ("serving: concurrent clients against one after another", "serving"),
+    "startup": ("start-up: commands beside the import of torch", "startup"),
     "loading": ("loading: a model from its file", "loading"),
     "bpe": ("byte-pair encoding: training and encoding", "bpe"),
 }
@@ -37,7 +39,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--device", default="auto", metavar="DEVICE", help="where to compute: auto, cpu, cuda, cuda:1, mps"
     )
+    parser.add_argument(
+        "--compare",
+        nargs=2,
+        metavar=("A", "B"),
+        type=Path,
+        help="measure nothing: say how two reports of --json differ",
+    )
     args = parser.parse_args(arguments)
+    if args.compare:
+        if args.json or args.only or args.quick:
+            raise UserError("--compare measures nothing, so --json, --only and --quick do not go with it.")
+        from llmasos.tools.bench.compare import compare, read_report
+
+        for line in compare(*map(read_report, args.compare)):
+            print(line)
+        return 0
     if args.json and not args.json.absolute().parent.is_dir():
         raise UserError(f"--json {args.json}: there is no folder {args.json.parent}; create it or choose another.")
     check_json_target(args.json, lambda old: {*old} == {"machine", "quick", "seconds", "measurements"})
