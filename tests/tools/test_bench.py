@@ -36,6 +36,7 @@ RATIOS = [
     "training.large.speedup",
     "lora.speedup",
     "lora.optimizer_bytes",
+    "encoder.speedup",
     "generation.speedup",
     "generation.small.batch1.speedup",
     "generation.small.batch16.speedup",

@@ -18,6 +18,7 @@ BENCHES: dict[str, tuple[str, str]] = {  # name → (title, the file here whose 
     "attention": ("attention, forward and backward: fused kernel against explicit formula", "training"),
     "training": ("training step: against the matmul peak and a plain eager loop", "training"),
     "lora": ("LoRA: an adapter against all weights", "training"),
+    "encoder": ("encoders: batches of similar lengths against random batches", "encoder"),
     "generation": ("generation: with and without the cache", "generation"),
     "rollouts": ("rollouts: beside plain generation of the same texts", "rollouts"),
     "serving": ("serving: concurrent clients against one after another", "serving"),
