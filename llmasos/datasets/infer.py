@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llmasos.console import say
 from llmasos.datasets.catalog import FORMATS, dataset_names, is_dataset, unknown_name
 from llmasos.datasets.formats import FORMATS as EXAMPLE_FORMATS
 from llmasos.datasets.in_memory import examples_of, materialize
@@ -35,6 +36,8 @@ from llmasos.datasets.text import split_field
 from llmasos.datasets.text_io import COMPRESSED_ENDINGS, ending_of
 from llmasos.errors import UserError
 from llmasos.storage import write_text
+from llmasos.storage.atomic import set_aside
+from llmasos.storage.checksums import is_plain_file
 
 MAX_PATH = 260  # characters; on Windows a path has no more
 TEXT_PAIRS = "text_pairs"  # two texts in each example, whose roles the task decides
@@ -153,8 +156,14 @@ def write_rows(rows: list[dict[str, Any]]) -> str:
 
 
 def write_to_cache(text: str, ending: str) -> str:
-    """Write a text to a file in the cache that is named by its content, and return its path."""
+    """Write a text to a file in the cache that is named by its content, and return its path.
+
+    A file of that name with other content is damaged; it is kept beside the new one.
+    """
     path = cache_folder() / IN_MEMORY / f"{hashlib.sha256(text.encode()).hexdigest()[:20]}{ending}"
-    if not path.is_file():
-        write_text(path, text)
+    if os.path.lexists(path):
+        if is_plain_file(path) and path.read_bytes() == text.encode():
+            return str(path)
+        say(f"{path} is damaged and written again; what was there is now {set_aside(path).name}.", error=True)
+    write_text(path, text)
     return str(path)

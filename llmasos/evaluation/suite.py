@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from llmasos.datasets.json_records import Record, read_records
-from llmasos.errors import UserError, check_number
+from llmasos.datasets.values import BadRow, is_missing, to_text
+from llmasos.errors import UserError, check_number, shown
 from llmasos.evaluation.contamination import contamination
 from llmasos.evaluation.intervals import paired_bootstrap, proportion
 from llmasos.evaluation.metric import Metric
@@ -160,13 +161,21 @@ def read_question(record: Record) -> Choice | Written:
         raise refuse('a question is {"question": "…", "choices": ["…", "…"], "answer": "…"}, with or without choices.')
     if unknown := [name for name in row if name not in FIELDS]:
         raise refuse(f"there is no field {unknown[0]!r}; a question has {', '.join(FIELDS)}.")
-    group, right, choices = str(row.get("group", "")), row["answer"], row.get("choices")
+    try:
+        group = to_text(row.get("group"), "group")
+    except BadRow as problem:
+        raise refuse(str(problem)) from problem
+    right, choices = row["answer"], row.get("choices")
     if choices is None:
         tolerance = row.get("tolerance", 0.0)
-        if isinstance(right, bool) or not isinstance(right, str | int | float):
-            raise refuse(f"the answer is {right!r}; it must be a text or a number.")
-        if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not tolerance >= 0:
-            raise refuse(f"the tolerance is {tolerance!r}; it must be a number of at least 0.")
+        if isinstance(right, bool) or not isinstance(right, str | int | float) or is_missing(right):
+            raise refuse(f"the answer is {shown(right)}; it must be a text or a number.")
+        try:
+            check_number("the tolerance", tolerance, at_least=0)
+            if not isinstance(right, str):
+                check_number("the answer", right)
+        except UserError as error:
+            raise refuse(str(error)) from error
         return Written(row["question"], right, float(tolerance), group)
     if not isinstance(choices, list) or len(choices) < 2 or not all(isinstance(c, str) and c for c in choices):
         raise refuse("choices must be a list of two texts or more.")

@@ -22,6 +22,7 @@ from typing import Any
 
 from llmasos.arguments import as_python
 from llmasos.errors import UserError, shown
+from llmasos.signals import Terminated
 
 FUNCTION = "reward"  # its name in a file
 LISTS = ("prompts", "texts")  # the parameters of a function that takes all texts at once
@@ -145,7 +146,9 @@ def load_reward(path: str | Path, seconds: float = SECONDS) -> Reward:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except BaseException as error:
+    except (KeyboardInterrupt, Terminated):
+        raise
+    except BaseException as error:  # also a SystemExit
         raise UserError(f"{path} cannot be run: {described(error)}; correct it.") from error
     if not hasattr(module, FUNCTION):
         raise UserError(f"{path} has no function {FUNCTION}; define one: def {FUNCTION}(prompt, text).")

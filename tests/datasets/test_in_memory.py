@@ -259,3 +259,16 @@ def test_parts_by_name():
         assert split_by_name(other) == (other, None)
     with pytest.raises(UserError, match="no part 'test'; it has train"):
         split_by_name({"train": [1]}, "test")
+
+
+@pytest.mark.parametrize("damage", [b"", b'{"text": "another"}\n', None])
+def test_data_in_memory_is_never_read_from_a_damaged_cache(damage, capsys):
+    path = Path(infer_format(ROWS).data)
+    good = path.read_bytes()
+    assert infer_format(ROWS).data == str(path) and capsys.readouterr().err == ""
+    path.unlink()
+    path.mkdir() if damage is None else path.write_bytes(damage)
+    assert infer_format(ROWS).data == str(path) and path.read_bytes() == good
+    assert "is damaged and written again" in capsys.readouterr().err
+    kept = path.with_name(f"{path.name}.old")
+    assert kept.is_dir() if damage is None else kept.read_bytes() == damage

@@ -191,7 +191,7 @@ def test_a_file_of_questions(storyteller, tmp_path):
     file = tmp_path / "q.jsonl"
     rows = [
         {"question": "Once there was a brave", "choices": ["boy called", "king called"], "answer": 0, "group": "x"},
-        {"question": "Once there was a brave boy", "answer": 5, "tolerance": 1},
+        {"question": "Once there was a brave boy", "answer": 5, "tolerance": 1, "group": None},
         {"question": "Once there was a brave boy", "answer": "nothing"},
     ]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -210,6 +210,11 @@ def test_a_file_of_questions(storyteller, tmp_path):
         ('{"question": "a"}', "a question is"),
         ('{"question": "a", "answer": true}', "it must be a text or a number"),
         ('{"question": "a", "answer": 1, "tolerance": -1}', "the tolerance is -1"),
+        ('{"question": "a", "answer": 1, "tolerance": NaN}', "the tolerance is nan"),
+        ('{"question": "a", "answer": NaN}', "the answer is nan"),
+        ('{"question": "a", "answer": Infinity}', "the answer is inf"),
+        ('{"question": "a", "answer": " "}', "it must be a text or a number"),
+        ('{"question": "a", "answer": 1, "group": ["b"]}', "the group is a list, expected a text"),
         ('{"question": "a", "answer": "b", "choices": ["b"]}', "two texts or more"),
         ('{"question": "a", "answer": "b", "choices": ["b", "b"]}', "two of the choices are the same"),
         ('{"question": "a", "answer": "d", "choices": ["b", "c"]}', "neither one of the choices"),

@@ -1,5 +1,6 @@
 """Somebody else's function in the middle of a run: whatever it does wrong is one sentence."""
 
+import signal
 import sys
 import time
 
@@ -10,6 +11,7 @@ import torch
 from llmasos.errors import UserError
 from llmasos.rewards import Reward, load_reward, reward_of
 from llmasos.rewards.verifiers import storyworld, sums
+from llmasos.signals import Terminated, raise_on_signals
 
 
 def raises(prompt, text):
@@ -82,6 +84,16 @@ def test_a_file_with_a_function(tmp_path):
             load_reward(path)
     with pytest.raises(UserError, match="there is no file .*missing.py; name a Python file"):
         load_reward(tmp_path / "missing.py")
+
+
+@pytest.mark.parametrize("number, raised", [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)])
+def test_a_signal_while_the_file_runs_is_no_mistake_of_the_file(number, raised, tmp_path):
+    (tmp_path / "slow.py").write_text(f"import signal\nsignal.raise_signal({int(number)})\n")
+    with pytest.raises(raised), raise_on_signals():
+        load_reward(tmp_path / "slow.py")
+    (tmp_path / "slow.py").write_text("raise SystemExit(3)")
+    with pytest.raises(UserError, match="cannot be run: SystemExit: 3"):
+        load_reward(tmp_path / "slow.py")
 
 
 def test_the_verifier_of_stories_pays_for_what_the_world_allows():
