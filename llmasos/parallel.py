@@ -1,12 +1,28 @@
-"""Work on several processor cores at once."""
+"""Work on several processor cores at once: in threads, or in processes where the work is done by Python itself.
+
+A process here is a new Python that reads from a pipe. `multiprocessing` would run the user's script once more in each
+of them, and each would answer Ctrl-C with a traceback of its own.
+"""
 
 import itertools
 import os
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, Any, TypeVar
+
+from llmasos.errors import UserError
+
+WORKER = "from llmasos.parallel import work; work()"
+Pipes = tuple[IO[bytes], IO[bytes]]  # the standard input and output of a process
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -33,6 +49,91 @@ def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item], n:
         while waiting:
             yield waiting.popleft().result()
             waiting.extend(pool.submit(function, item) for item in itertools.islice(items, 1))
+
+
+def map_in_processes(function: Callable[[Item], Result], items: Iterable[Item], n: int) -> Iterator[Result]:
+    """Like `map`, in n processes. Function, items and results are pickled.
+
+    The results come in the order of the items, of which at most 2n are read ahead.
+
+    Raises:
+        UserError: a process has ended, for example because the system ran out of memory.
+    """
+    items = iter(items)
+    with python_processes(WORKER, n) as processes:
+        for stdin, _ in processes:
+            send(function, stdin)
+        waiting: deque[IO[bytes]] = deque()
+        turns = itertools.cycle(processes)
+        for item in itertools.islice(items, 2 * n):
+            stdin, stdout = next(turns)
+            send(item, stdin)
+            waiting.append(stdout)
+        while waiting:
+            yield pickle.load(waiting.popleft())
+            for item in itertools.islice(items, 1):
+                stdin, stdout = next(turns)
+                send(item, stdin)
+                waiting.append(stdout)
+
+
+@contextmanager
+def python_processes(program: str, n: int) -> Iterator[list[Pipes]]:
+    """While open, n processes that run a Python program; afterwards, none of them does.
+
+    Ctrl-C in the terminal does not reach them: it is for the process that reads their results, and ends this one.
+
+    Args:
+        program: reads from standard input and writes to standard output.
+        n: how many.
+
+    Raises:
+        UserError: one of them has ended while something was read from it or written to it.
+    """
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", program]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    processes: list[subprocess.Popen] = []
+    try:
+        for _ in range(n):
+            processes.append(subprocess.Popen(command, env=environment, start_new_session=True, **pipes))
+        yield [(process.stdin, process.stdout) for process in processes]  # type: ignore[misc]
+    except (EOFError, BrokenPipeError) as error:
+        raise UserError("a process that helps this one has ended too early; is there enough memory?") from error
+    finally:
+        for process in processes:
+            process.kill()  # after Ctrl-C, for example, they are not done
+            with suppress(OSError), process:  # closes the pipes and waits
+                pass
+
+
+def send(value: Any, pipe: IO[bytes]) -> None:
+    """Pickle a value into a pipe."""
+    pickle.dump(value, pipe)
+    pipe.flush()
+
+
+def work() -> None:
+    """In a process of `map_in_processes`: read a function and its arguments, and write its results.
+
+    A thread reads ahead. Else this process could wait until its result is read, and the other one until its next item
+    is.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Windows sends Ctrl-C to it all the same
+    function = pickle.load(sys.stdin.buffer)
+    items: queue.SimpleQueue = queue.SimpleQueue()
+
+    def read() -> None:
+        with suppress(EOFError):
+            while True:
+                items.put([pickle.load(sys.stdin.buffer)])
+        items.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    with suppress(BrokenPipeError):  # nobody reads the results any more
+        while (arguments := items.get()) is not None:
+            send(function(*arguments), sys.stdout.buffer)
+    os._exit(0)
 
 
 def in_batches(items: Iterable[Item], size: Callable[[Item], int], at_least: int) -> Iterator[list[Item]]:

@@ -4,8 +4,7 @@
 
 No merge crosses a word boundary, so the trainer needs only the distinct words and their counts. These take little
 memory however long the text is, and the counts of its parts can be added, so a long text is distributed over several
-processes in batches. Each process is a new Python that reads batches from a pipe (`multiprocessing` would run the
-user's script once more in each of them). The counts do not depend on the number of processes.
+processes in batches. The counts do not depend on the number of processes.
 """
 
 import itertools
@@ -13,18 +12,14 @@ import os
 import pickle
 import re
 import signal
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from subprocess import PIPE
-from typing import IO
+from contextlib import suppress
 
 import regex  # the standard library's `re` lacks \p{L}; tiktoken depends on this package
 
-from llmasos.errors import UserError
-from llmasos.parallel import in_batches, usable_cores
+from llmasos.parallel import in_batches, python_processes, usable_cores
 from llmasos.tokenizers.tokenizer import replace_surrogates
 
 # GPT-2's words: an English contraction | letters | digits | other symbols, each with the space before it | white space.
@@ -65,16 +60,13 @@ def count_words(documents: Iterable[str], processes: int | None = None) -> Count
 
 def count_elsewhere(batches: Iterable[list[str]], n: int) -> Iterator[dict[str, int]]:
     """Distribute batches over n processes and yield the counts of each. Raises UserError if one of them fails."""
-    with workers(n) as processes:
-        try:
-            for (stdin, _), batch in zip(itertools.cycle(processes), batches, strict=False):
-                pickle.dump(batch, stdin)  # waits while this process is busy
-            for stdin, _ in processes:
-                stdin.close()
-            for _, stdout in processes:
-                yield pickle.load(stdout)
-        except (EOFError, BrokenPipeError) as error:
-            raise UserError("a process that counts words has ended too early; is there enough memory?") from error
+    with python_processes(WORKER, n) as processes:
+        for (stdin, _), batch in zip(itertools.cycle(processes), batches, strict=False):
+            pickle.dump(batch, stdin)  # waits while this process is busy
+        for stdin, _ in processes:
+            stdin.close()
+        for _, stdout in processes:
+            yield pickle.load(stdout)
 
 
 def divided(documents: Iterable[str]) -> Iterator[str]:
@@ -94,26 +86,9 @@ def add_words(counts: Counter[str], batch: Iterable[str]) -> None:
         counts.update((ASCII_SPLIT if text.isascii() else SPLIT).findall(text))
 
 
-@contextmanager
-def workers(n: int) -> Iterator[list[tuple[IO[bytes], IO[bytes]]]]:
-    """While open, n processes that run `count_batches`: the standard input and output of each."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-c", WORKER]
-    processes: list[subprocess.Popen] = []
-    try:
-        for _ in range(n):
-            processes.append(subprocess.Popen(command, env=environment, stdin=PIPE, stdout=PIPE))
-        yield [(process.stdin, process.stdout) for process in processes]  # type: ignore[misc]
-    finally:
-        for process in processes:
-            process.kill()  # after Ctrl-C, for example, they are not done
-            with suppress(OSError), process:  # closes the pipes and waits
-                pass
-
-
 def count_batches() -> None:
     """Count the words of the batches on standard input until it ends, and write the counts to standard output."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that reads the result, and ends this one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # see `python_processes`
     counts: Counter[str] = Counter()
     try:
         while True:

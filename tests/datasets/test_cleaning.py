@@ -2,11 +2,13 @@
 """Cleaning a corpus: each rule against texts whose truth is known, formulas against counts, and the command."""
 
 import json
+import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -337,6 +339,41 @@ def test_the_output_does_not_depend_on_the_number_of_processes(dirty, tmp_path, 
     reports = [clean(dirty[0], tmp_path / f"{n}.jsonl", processes=n) for n in (1, 2, 3)]
     assert reports[0] == reports[1] == reports[2]
     assert len({(tmp_path / f"{n}.jsonl").read_bytes() for n in (1, 2, 3)}) == 1
+
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = """
+import sys
+from llmasos.cli.cli import run
+from llmasos.datasets.cleaning import clean, pipeline
+print("once", flush=True)
+pipeline.PORTION = 10_000
+sys.exit(run(lambda arguments: print(clean("in.jsonl", "out.jsonl", processes=2).n_documents, flush=True)))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no process groups")
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_several_processes_do_not_run_the_users_script_again_and_stop_quietly(is_stopped, dirty, tmp_path):
+    (tmp_path / "in.jsonl").write_bytes(dirty[0].read_bytes() * (100 if is_stopped else 1))
+    (tmp_path / "script.py").write_text(SCRIPT)
+    settings = {
+        "cwd": tmp_path,
+        "env": {**os.environ, "PYTHONPATH": str(ROOT)},
+        "text": True,
+        "start_new_session": True,
+    }
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "script.py"], **settings, **pipes) as process:
+        assert process.stdout.readline() == "once\n"
+        if is_stopped:
+            time.sleep(2)
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal sends it
+        out, error = process.communicate(timeout=120)
+    expected = ("", "stopped.\n", 130) if is_stopped else (f"{len(dirty[1])}\n", "", 0)
+    assert (out, error, process.returncode) == expected
+    assert (tmp_path / "out.jsonl").exists() is not is_stopped
 
 
 def test_text_that_is_unlike_the_reference_is_dropped(tmp_path):

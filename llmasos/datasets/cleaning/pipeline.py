@@ -11,17 +11,14 @@ complete.
 """
 
 import json
-import multiprocessing
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain, islice
+from itertools import tee
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -35,7 +32,7 @@ from llmasos.datasets.source import END_OF_TEXT, PlainText, TextSource
 from llmasos.datasets.text import open_text
 from llmasos.datasets.text_io import read_blocks
 from llmasos.errors import UserError
-from llmasos.parallel import in_batches, usable_cores
+from llmasos.parallel import in_batches, map_in_processes, usable_cores
 from llmasos.storage.atomic import write_error, write_file, write_json
 
 PORTION = 1 << 20  # characters of text that a process works on at a time
@@ -163,31 +160,30 @@ def clean(
     if processes is None:
         processes = 1 if size is not None and size < SMALL else max(1, int(usable_cores()))
     report = Report()
-    with workers(processes) as in_parallel:
-        run = partial(each_portion, corpus, in_parallel, size if progress else None)
-        counter = LineCounter()
-        if settings.boilerplate:
-            n_documents = 0
-            for _, keys in run(count_lines, "counting lines"):
-                n_documents += len(keys)
-                for lines in keys:
-                    counter.add(lines)
-            frequent = counter.frequent(n_documents, settings.boilerplate)
-        else:
-            frequent = frozenset()
-        judge = Judge(settings, frequent, *fit_reference(settings))
-        with write_file(output) as temporary, Candidates(output.parent) as candidates:
-            for texts, judgments in run(judge, "judging documents"):
-                for text, judgment in zip(texts, judgments, strict=True):
-                    report.n_documents += 1
-                    report.n_characters += len(text)
-                    for reason in (*judgment.changed, *filter(None, [judgment.dropped])):
-                        report.count(reason, text)
-                    if not judgment.dropped:
-                        candidates.add(judgment)
-            write_unique(candidates, temporary, output.suffix, settings, report)
-            if not report.n_kept:
-                raise UserError(f"nothing is left of {corpus.name}, so {output} is not written:\n{report}")
+    run = partial(each_portion, corpus, processes, progress)
+    counter = LineCounter()
+    if settings.boilerplate:
+        n_documents = 0
+        for _, keys in run(count_lines, "counting lines"):
+            n_documents += len(keys)
+            for lines in keys:
+                counter.add(lines)
+        frequent = counter.frequent(n_documents, settings.boilerplate)
+    else:
+        frequent = frozenset()
+    judge = Judge(settings, frequent, *fit_reference(settings))
+    with write_file(output) as temporary, Candidates(output.parent) as candidates:
+        for texts, judgments in run(judge, "judging documents"):
+            for text, judgment in zip(texts, judgments, strict=True):
+                report.n_documents += 1
+                report.n_characters += len(text)
+                for reason in (*judgment.changed, *filter(None, [judgment.dropped])):
+                    report.count(reason, text)
+                if not judgment.dropped:
+                    candidates.add(judgment)
+        write_unique(candidates, temporary, output.suffix, settings, report)
+        if not report.n_kept:
+            raise UserError(f"nothing is left of {corpus.name}, so {output} is not written:\n{report}")
     return report
 
 
@@ -237,43 +233,16 @@ def paragraphs(blocks: Iterable[str]) -> Iterator[str]:
 
 
 def each_portion(
-    corpus: TextSource,
-    in_parallel: Callable[[Callable[[Portion], Result], Iterator[Portion]], Iterator[tuple[Portion, Result]]],
-    size: int | None,
-    work: Callable[[Portion], Result],
-    title: str,
+    corpus: TextSource, processes: int, progress: bool, work: Callable[[Portion], Result], title: str
 ) -> Iterator[tuple[Portion, Result]]:
     """Yield each portion of a corpus with a function's result for it, in order, with a progress bar."""
-    with progress_bar(total=size, desc=title, unit="B", unit_scale=True, leave=False, delay=1.0) as bar:
-        for portion, result in in_parallel(work, in_batches(documents(corpus), len, PORTION)):
+    portions, to_do = tee(in_batches(documents(corpus), len, PORTION))
+    results = map(work, to_do) if processes <= 1 else map_in_processes(work, to_do, processes)
+    settings = {"total": corpus.size(), "unit": "B", "unit_scale": True, "leave": False, "delay": 1.0}
+    with progress_bar(desc=title, disable=None if progress else True, **settings) as bar:
+        for result, portion in zip(results, portions, strict=False):
             yield portion, result
             bar.update(sum(map(len, portion)))
-
-
-@contextmanager
-def workers(n: int) -> Iterator[Callable[..., Iterator[tuple[Portion, Any]]]]:
-    """A function that maps over portions with n processes, keeping their order and a few portions in flight."""
-    if n <= 1:
-        yield lambda work, items: ((item, work(item)) for item in items)
-        return
-    with ProcessPoolExecutor(n, mp_context=multiprocessing.get_context("spawn")) as pool:
-
-        def in_parallel(
-            work: Callable[[Portion], Result], items: Iterator[Portion]
-        ) -> Iterator[tuple[Portion, Result]]:
-            pending = [(item, pool.submit(work, item)) for item in islice(items, 2 * n)]
-            for item in chain(items, [None] * len(pending)):
-                if not pending:
-                    return
-                portion, future = pending.pop(0)
-                if item is not None:
-                    pending.append((item, pool.submit(work, item)))
-                yield portion, future.result()
-
-        try:
-            yield in_parallel
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def count_lines(portion: Portion) -> list[set[bytes]]:
