@@ -27,7 +27,7 @@ from pathlib import Path
 from llmasos.errors import UserError
 from llmasos.hub.weights import PICKLE, SAFETENSORS, check_plain_name, weight_files
 from llmasos.storage import sha256_file
-from llmasos.storage.atomic import set_aside, write_error, write_text
+from llmasos.storage.atomic import read_error, set_aside, write_error, write_text
 from llmasos.storage.download import download, make_request, open_address
 
 TIMEOUT = 10.0  # seconds without a response
@@ -108,7 +108,19 @@ def token() -> str | None:
         if os.environ.get(variable):
             return os.environ[variable].strip()
     file = Path(os.environ.get("HF_TOKEN_PATH") or home() / "token").expanduser()
-    return (file.read_text().strip() or None) if file.is_file() else None
+    return (read_word(file) or None) if file.is_file() else None
+
+
+def read_word(file: Path) -> str:
+    """The content of a file with one word. What is no ASCII in it becomes U+FFFD, which is no part of one.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        return file.read_bytes().decode("ascii", "replace").strip()
+    except OSError as error:
+        raise read_error(file, error) from error
 
 
 def folder_of(name: str) -> Path:
@@ -120,7 +132,7 @@ def cached(repository: Repository) -> Path | None:
     """Return the model's snapshot in the cache, if it is complete."""
     for name in repository.names:
         ref = folder_of(name) / "refs" / repository.revision
-        commit = ref.read_text().strip() if ref.is_file() else repository.revision
+        commit = read_word(ref) if ref.is_file() else repository.revision
         snapshot = folder_of(name) / "snapshots" / commit
         if re.fullmatch(r"[0-9a-f]{5,64}", commit) and is_complete(snapshot):
             return snapshot

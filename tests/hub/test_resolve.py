@@ -130,6 +130,14 @@ def test_an_incomplete_model_is_completed(server, tmp_path):
     assert [path.rpartition("/")[2] for path, _ in server.requests if "resolve" in path] == [shard.name]
 
 
+@pytest.mark.parametrize("damage", [b"\xff\xfe\0", b"", b"../../elsewhere"])
+def test_a_damaged_name_of_a_revision_is_asked_for_again(server, damage):
+    folder = find_model_folder("gpt2")
+    ref = folder.parents[1] / "refs" / "main"
+    ref.write_bytes(damage)
+    assert hub_cache.cached_models() == [] and find_model_folder("gpt2") == folder and ref.read_text() == COMMIT
+
+
 @pytest.mark.slow
 def test_a_killed_download_resumes(server, tmp_path):
     server.failures = {"model.safetensors": ["stall"]}
