@@ -8,7 +8,7 @@ from pathlib import Path
 
 from llmasos.cli.cli import ArgumentParser
 from llmasos.console import say, text_table
-from llmasos.errors import UserError, nearest
+from llmasos.errors import UserError, check_number, nearest
 from llmasos.hub.resolve import SHIPPED
 from llmasos.models.config import ModelConfig
 from llmasos.models.presets import PRESETS, preset
@@ -30,10 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.published:
         say(published_table())
         return 0
+    if args.price is not None:
+        check_number("--price", args.price, at_least=0)
     config, description = choose_model(args)
     device = choose_device(args)
     plan = plan_training(
-        config, device, args.devices, args.tokens, args.batch_tokens and int(args.batch_tokens), args.rows_per_device,
+        config, device, args.devices, args.tokens, args.batch_tokens, args.rows_per_device,
         args.tensor_parallel, args.mfu, args.precision, args.optimizer,
     )  # fmt: skip
     lines = [*training_lines(plan, config, description, args), "", *sharding_lines(plan, device, args.devices), ""]

@@ -71,7 +71,7 @@ def plan_training(
     device: Device,
     n_devices: int = 1,
     n_tokens: float | None = None,
-    batch_tokens: int | None = None,
+    batch_tokens: float | None = None,
     rows_per_device: int = 1,
     tensor_parallel: int = 1,
     mfu: float = 0.4,
@@ -108,7 +108,9 @@ def plan_training(
     check_number("the number of tokens", D, at_least=1, at_most=1e18)
     n_replicas = n_devices // tensor_parallel
     smallest = n_replicas * rows_per_device * config.context_length
-    batch = smallest if batch_tokens is None else batch_tokens
+    if batch_tokens is not None:
+        check_number("the number of tokens in a step", batch_tokens, at_least=1, at_most=1e18)
+    batch = smallest if batch_tokens is None else int(batch_tokens)
     if batch < smallest:
         raise UserError(
             f"a step of {batch:,} tokens leaves some of {n_replicas:,} copies of the model without work: each takes "

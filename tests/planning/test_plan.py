@@ -145,6 +145,8 @@ def test_the_command(arguments, expected, capsys):
         (["gpt2", "--tokens", "many"], "write for example 124M"),
         (["gpt2", "--memory", "-1"], "positive"),
         (["gpt2", "--devices", "8", "--batch-tokens", "100"], "choose at least 8,192 tokens"),
+        (["gpt2", "--batch-tokens", "inf"], "the number of tokens in a step is inf"),
+        (["gpt2", "--price", "nan"], "--price is nan"),
         (["--parameters", "1e30"], "the number of parameters"),
         (["--parameters", "nan"], "the number of parameters"),
         (["--compute", "inf"], "the budget"),
