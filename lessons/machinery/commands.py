@@ -10,7 +10,7 @@ from pathlib import Path
 from lessons.machinery.discovery import Lesson, find_lesson, lessons
 from lessons.machinery.workspace import Workspace
 from llmasos.cli.cli import ArgumentParser, run
-from llmasos.errors import UserError
+from llmasos.errors import UserError, check_number
 from llmasos.storage.atomic import set_aside, write_text
 
 
@@ -22,6 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def dispatch(arguments: Sequence[str]) -> int:
     """Read the arguments and call one of the functions below."""
     options = make_parser().parse_args(arguments)
+    if getattr(options, "seed", None) is not None:
+        check_number("--seed", options.seed, whole=True, at_least=0, at_most=2**63 - 1)
     return options.function(options) if options.command else syllabus()
 
 

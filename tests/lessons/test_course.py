@@ -167,6 +167,8 @@ def test_syllabus_check_and_hints(tiny, capsys, home):
         (["chekc", "90"], "chekc"),
         (["check"], "N"),
         (["run", "90", "--seed", "x"], "--seed"),
+        (["run", "90", "--seed", "-1"], "--seed is -1; it must be a whole number"),
+        (["grade", ".", "--seed", "9" * 30], "--seed is 9"),
     ],
 )
 def test_bad_input_is_one_sentence(tiny, capsys, arguments, words):
