@@ -37,7 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check_json_target(args.json, lambda old: {*old} == {"metrics", "outcomes"})
     if args.suite:
         return run_suites(args)
-    if others := [flag for flag in ("against", "contamination", "examples", "samples") if getattr(args, flag)]:
+    if others := [
+        flag for flag in ("against", "contamination", "examples", "samples") if getattr(args, flag) is not None
+    ]:
         raise UserError(f"--{others[0]} needs a suite; add --suite storyworld or --suite FILE.jsonl.")
     if len(args.model) > 1:
         raise UserError("several models are compared on a suite; add --suite and --against, or give one model.")
@@ -76,7 +78,9 @@ def run_suites(args: argparse.Namespace) -> int:
     for name in (*args.model, *against):
         model, tokenizer = hub.load_pretrained(name, training.pick_device(args.device), say=print)
         check_capability("completion", model.config.family, model.config.head, name)
-        result = evaluation.run_suite(args.suite, model, tokenizer, args.examples, args.samples or 1)
+        result = evaluation.run_suite(
+            args.suite, model, tokenizer, args.examples, 1 if args.samples is None else args.samples
+        )
         if args.contamination:
             result.check_contamination(datasets.open_text(args.contamination).documents("train"))
         print(f"model    {name}, on the suite {args.suite}\n\n{result}\n")

@@ -108,6 +108,8 @@ def run_suite(
     if str(suite) == STORYWORLD:
         from llmasos.evaluation.storyworld_suite import storyworld_suite
 
+        if samples != 1:
+            raise UserError(f"samples is {samples}, but the suite storyworld has its own number: leave it out.")
         return storyworld_suite(model, tokenizer, examples or 100, seed)
     if not Path(suite).is_file():
         raise UserError(f"there is no suite or file {str(suite)!r}; write {STORYWORLD}, or the name of a .jsonl file.")

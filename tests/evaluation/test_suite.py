@@ -241,6 +241,9 @@ def test_a_line_that_is_no_question_is_a_sentence(storyteller, tmp_path, row, me
         (["a", "b", "--against", "c", "--suite", "storyworld"], "2 and 1 models"),
         (["storyworld-gpt", "--suite", "storyworld", "--data", "x.txt"], "leave --data out"),
         (["storyworld-gpt", "--suite", "storyworld", "--examples", "0"], "examples"),
+        (["storyworld-gpt", "--suite", "storyworld", "--samples", "0"], "samples is 0"),
+        (["storyworld-gpt", "--suite", "storyworld", "--samples", "3"], "has its own number: leave it out"),
+        (["storyworld-gpt", "--samples", "0"], "--samples needs a suite"),
     ],
 )
 def test_flags_of_suites_that_do_not_fit_are_a_sentence(flags, message):
