@@ -41,13 +41,13 @@ from llmasos.datasets.examples import (
 from llmasos.datasets.paths import title_of
 from llmasos.datasets.readers import (
     PUBLISHED,
-    check_question,
     find_answer,
     is_squad,
     make_conversation,
     read_parallel,
     read_prompts,
     read_squad,
+    to_context,
 )
 from llmasos.datasets.storyworld.task_examples import (
     LANGUAGES,
@@ -106,17 +106,17 @@ def make_pair(cells: dict[str, Any]) -> Pair:
 
 
 def make_question(cells: dict[str, Any]) -> QA:
-    """Make a question of the cells of a row. The context is not stripped: answers are positions in it."""
-    context, text = to_text(cells["context"], "context"), to_text(cells["answer"], "answer")
+    """Make a question of the cells of a row."""
+    context, text = to_context(cells["context"]), to_text(cells["answer"], "answer")
     start = None if is_missing(cells["answer_start"]) else to_whole_number(cells["answer_start"], "answer_start")
     has_none = not text and start in (None, -1)
     answers = () if has_none else (find_answer(context, text if start is not None else text.strip(), start),)
-    return check_question(QA(context, to_text(cells["question"], "question").strip(), answers))
+    return QA(context, filled_text(cells["question"], "question"), answers)
 
 
 def make_question_with_answers(cells: dict[str, Any]) -> QA:
     """Make a question of a row as `datasets` has those of SQuAD: answers is {"text": […], "answer_start": […]}."""
-    context, answers = to_text(cells["context"], "context"), cells["answers"]
+    context, answers = to_context(cells["context"]), cells["answers"]
     if not isinstance(answers, dict) or not all(isinstance(answers.get(key), list) for key in ("text", "answer_start")):
         raise BadRow('answers is not an object with two lists, "text" and "answer_start".')
     if len(answers["text"]) != len(answers["answer_start"]):
@@ -125,7 +125,7 @@ def make_question_with_answers(cells: dict[str, Any]) -> QA:
         find_answer(context, to_text(text, "answer"), to_whole_number(start, "answer_start"))
         for text, start in zip(answers["text"], answers["answer_start"], strict=True)
     ]
-    return check_question(QA(context, to_text(cells["question"], "question").strip(), tuple(dict.fromkeys(spans))))
+    return QA(context, filled_text(cells["question"], "question"), tuple(dict.fromkeys(spans)))
 
 
 def make_instruction(cells: dict[str, Any]) -> Conversation:

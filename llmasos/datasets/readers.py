@@ -77,13 +77,12 @@ def find_answer(context: str, text: str, start: int | None) -> Answer:
     return Answer(text, start)
 
 
-def check_question(question: QA) -> QA:
-    """Return the question if neither it nor its context is empty, else raise `BadRow`."""
-    if not question.context.strip():
+def to_context(value: object) -> str:
+    """Return a context as a text, or raise `BadRow` if it is empty. It is not stripped: answers are positions in it."""
+    context = to_text(value, "context")
+    if not context.strip():
         raise BadRow("the context is empty.")
-    if not question.question:
-        raise BadRow("the question is empty.")
-    return question
+    return context
 
 
 def read_squad(path: Path, bad_rows: BadRows) -> list[QA]:
@@ -116,7 +115,7 @@ def read_squad(path: Path, bad_rows: BadRows) -> list[QA]:
 
 
 def _squad_question(context: object, name: str, entry: dict) -> QA:
-    text = to_text(context, "context")
+    text = to_context(context)
     is_impossible = to_bool(entry.get("is_impossible", False), "is_impossible")
     records = [] if is_impossible else entry.get("answers")
     if not isinstance(records, list) or not all(
@@ -129,8 +128,7 @@ def _squad_question(context: object, name: str, entry: dict) -> QA:
     ]
     if not answers and not is_impossible:
         raise BadRow("it has no answer and is not marked as impossible.")
-    question = to_text(entry.get("question"), "question").strip()
-    return check_question(QA(text, question, tuple(dict.fromkeys(answers)), name))
+    return QA(text, filled_text(entry.get("question"), "question"), tuple(dict.fromkeys(answers)), name)
 
 
 def is_squad(path: Path) -> bool:

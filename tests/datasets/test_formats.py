@@ -114,6 +114,7 @@ def test_answers_are_cut_from_the_context_to_the_character(tmp_path):
         ({"answer_start": "x"}, "answer_start is 'x', expected a whole number"),
         ({"answer_start": 1e400}, "answer_start is inf"),
         ({"context": " ", "answer": ""}, "the context is empty"),
+        ({"context": None}, "the context is empty"),
         ({"question": ""}, "the question is empty"),
     ],
 )
