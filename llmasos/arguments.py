@@ -62,6 +62,18 @@ def with_argument_names(message: str) -> str:
     return re.sub(flag, lambda match: match[2].replace("-", "_") + "=False" * bool(match[1]), message)
 
 
+def refuse_name_as_model(cls: str, model: Any, tokenizer: Any) -> None:
+    """Raise UserError where a class was called with a model's name, or nothing, instead of a model and its tokenizer.
+
+    >>> refuse_name_as_model("LLMTrainer", "gpt2", None)
+    Traceback (most recent call last):
+    llmasos.errors.UserError: LLMTrainer takes a model and its tokenizer; LLMTrainer.from_pretrained('gpt2') opens both.
+    """
+    if model is None or tokenizer is None or isinstance(model, str | os.PathLike):
+        name = repr(str(model)) if isinstance(model, str | os.PathLike) else "NAME"
+        raise UserError(f"{cls} takes a model and its tokenizer; {cls}.from_pretrained({name}) opens both.")
+
+
 def convert(value: Any, annotation: Any, name: str) -> Any:
     """Return a value as the type of an annotation.
 

@@ -28,6 +28,18 @@ MEMORY_ERRORS = (
     "can't start new thread",
 )  # parts of the messages; a thread needs memory for its stack
 MEMORY_ADVICE = "ask for less at once (fewer or shorter texts, smaller sizes), or close other programs"
+OTHER_NAMES = {  # of settings in other libraries → ours
+    "lr": "learning_rate",
+    "num_epochs": "epochs",
+    "num_train_epochs": "epochs",
+    "per_device_train_batch_size": "batch_size",
+    "output_dir": "out_dir",
+    "do_sample": "temperature",
+    "max_length": "max_new_tokens",
+    "max_tokens": "max_new_tokens",
+    "num_beams": "beams",
+    "num_return_sequences": "n",
+}
 COMPARISONS = {"at least": operator.ge, "above": operator.gt, "at most": operator.le, "below": operator.lt}
 
 
@@ -82,10 +94,14 @@ def in_words(value: object) -> str:
 def nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
     """Return "; did you mean 'NAME'?" with the most similar of the names, or "" if none is similar.
 
-    >>> nearest("Storyword", ["shakespeare", "storyworld"])
-    "; did you mean 'storyworld'?"
+    >>> nearest("Storyword", ["shakespeare", "storyworld"]), nearest("--lr", ["--learning-rate"])
+    ("; did you mean 'storyworld'?", "; did you mean '--learning-rate'?")
     """
     known = {known.lower(): known for known in names}
+    dashes = "--" * name.startswith("--")
+    ours = OTHER_NAMES.get(name[len(dashes) :].replace("-", "_"), "")
+    if (other := dashes + (ours.replace("_", "-") if dashes else ours)) in known:
+        return f"; did you mean {other!r}?"
     matches = difflib.get_close_matches(name[:100].lower(), known, n=1, cutoff=cutoff)
     return f"; did you mean {known[matches[0]]!r}?" if matches else ""
 

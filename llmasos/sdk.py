@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from llmasos import hub
-from llmasos.arguments import as_python, checked
+from llmasos.arguments import as_python, checked, refuse_name_as_model
 from llmasos.capabilities import TASKS, check_capability, describe_model, tasks_to_learn
 from llmasos.console import quiet, say
 from llmasos.datasets import QA, open_text
@@ -102,7 +102,8 @@ class LLMTrainer:
         name: the name or folder it was loaded from.
     """
 
-    def __init__(self, model: Model, tokenizer: Tokenizer, name: str):
+    def __init__(self, model: Model = None, tokenizer: Tokenizer = None, name: str = ""):  # type: ignore[assignment]
+        refuse_name_as_model("LLMTrainer", model, tokenizer)
         self.model, self.tokenizer, self.name = model, tokenizer, name
         self.device = next(model.parameters()).device
         self._template_noted = False  # whether `chat` has said in which form it asks

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -110,6 +111,8 @@ WRONG = [  # (model, call, words of the sentence)
     (None, lambda m: LLMTrainer.from_pretrained("storyworld-gpt", device=3), "device is 3; it must be a text"),
     (None, lambda m: LLMTrainer.from_pretrained("storyworld-gpt", devise="cpu"), "did you mean 'device'"),
     (None, lambda m: LLMTrainer.from_pretrained("storyworld-gbt"), "did you mean 'storyworld-gpt'"),
+    ("storyworld-gpt", lambda m: m.train("storyworld", lr=1e-3), "did you mean 'learning_rate'"),
+    ("storyworld-gpt", lambda m: m.generate("a", do_sample=False), "did you mean 'temperature'"),
 ]
 
 
@@ -149,3 +152,10 @@ def test_a_device_that_is_not_there_is_one_sentence(device):
 def test_what_a_value_is_in_words():
     values = [None, 1, 2.5, True, "a", b"a", [], (), {}, set(), object()]
     assert not [value for value in values if "Type" in in_words(value) or in_words(value).startswith("a int")]
+
+
+@pytest.mark.parametrize("cls", [LLMTrainer, LLMServing])
+def test_a_name_where_a_model_belongs_is_one_sentence(cls):
+    for arguments, name in (((), "NAME"), (("gpt2",), "'gpt2'"), ((Path("runs/a"), "auto"), "'runs/a'")):
+        with pytest.raises(UserError, match=re.escape(f"{cls.__name__}.from_pretrained({name}) opens both.")):
+            cls(*arguments)

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from llmasos import hub
-from llmasos.arguments import checked
+from llmasos.arguments import checked, refuse_name_as_model
 from llmasos.console import quiet, say
 from llmasos.errors import UserError
 from llmasos.models import Model
@@ -44,7 +44,14 @@ class LLMServing:
         examples: inputs to try on the page.
     """
 
-    def __init__(self, model: Model, tokenizer: Tokenizer, name: str, examples: Sequence[Sequence[str]] = ()):
+    def __init__(
+        self,
+        model: Model = None,  # type: ignore[assignment]
+        tokenizer: Tokenizer = None,  # type: ignore[assignment]
+        name: str = "",
+        examples: Sequence[Sequence[str]] = (),
+    ):
+        refuse_name_as_model("LLMServing", model, tokenizer)
         self.model, self.tokenizer, self.name, self.examples = model, tokenizer, name, examples
         self._service: Service | None = None  # only one engine at a time may use the model
         self._lock = threading.RLock()
