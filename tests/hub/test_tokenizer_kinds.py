@@ -57,8 +57,8 @@ def qwen():
 
 
 def roberta():
-    ends = {"sep": ("</s>", 2), "cls": ("<s>", 0)}
-    processor = processors.RobertaProcessing(**ends, trim_offsets=True, add_prefix_space=True)
+    ends = ("</s>", 2), ("<s>", 0)
+    processor = processors.RobertaProcessing(*ends, trim_offsets=True, add_prefix_space=True)
     tokenizer, config = byte_level(
         prefix_space=True, processor=processor, special=("<s>", "<pad>", "</s>", "<unk>", "<mask>")
     )
@@ -349,3 +349,18 @@ def test_a_continuation_keeps_its_first_space(tmp_path):
     assert tokenizer.decode([*prompt, *result.ids], skip_special=True) == "the" + result.text
     [[hypothesis]] = beam_search(model, tokenizer, ["the"], BeamOptions(1, max_new_tokens=5))
     assert tokenizer.decode([*prompt, *hypothesis.ids], skip_special=True) == "the" + hypothesis.text
+
+
+@pytest.mark.parametrize("config, has_begin", [
+    ({}, False), ({"tokenizer_class": "LlamaTokenizer"}, False), ({"add_bos_token": True}, False),
+    ({"tokenizer_class": "LlamaTokenizer", "add_bos_token": True}, True),
+    ({"tokenizer_class": "LlamaTokenizerFast", "add_bos_token": False}, False),
+], ids=str)  # fmt: skip
+def test_llamas_class_says_whether_a_text_begins_with_a_token(config, has_begin, tmp_path):
+    spoiled(tmp_path, "llama 2")
+    file = tmp_path / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | config))
+    tokenizer = load_any_tokenizer(tmp_path)
+    assert tokenizer.encode_prompt("the") == [1] * has_begin + tokenizer.encode("the")
+    if "add_bos_token" in config and "tokenizer_class" in config:
+        assert transformers.AutoTokenizer.from_pretrained(tmp_path)("the").input_ids == tokenizer.encode_prompt("the")

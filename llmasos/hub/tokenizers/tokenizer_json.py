@@ -108,9 +108,9 @@ def first_token(processor: dict[str, Any] | None) -> str | None:
 
 
 def begin_token(content: Mapping[str, Any], config: Mapping[str, Any]) -> str | None:
-    """Return the name of the token before a text: the post-processor's, but for Llama's class what its config says."""
-    if config.get("tokenizer_class", "").startswith("LlamaTokenizer"):
-        return token_name(config.get("bos_token", "<s>")) if config.get("add_bos_token", True) else None
+    """Return the name of the token before a text: the post-processor's, unless Llama's class and its config say more."""
+    if (config.get("tokenizer_class") or "").startswith("LlamaTokenizer") and "add_bos_token" in config:
+        return token_name(config.get("bos_token", "<s>")) if config["add_bos_token"] else None
     return first_token(content.get("post_processor"))
 
 
