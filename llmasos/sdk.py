@@ -495,7 +495,7 @@ class LLMTrainer:
 
     @checked
     def embed(
-        self, text: str | Iterable[str], pooling: str = "mean", normalize: bool = True, batch_size: int = 64
+        self, text: str | Iterable[str], pooling: str | None = None, normalize: bool = True, batch_size: int = 64
     ) -> Tensor:
         """A vector (C,) of unit length for a text; (N, C) for several. `tasks/embedding.py` explains the options.
 

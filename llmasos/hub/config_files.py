@@ -65,7 +65,10 @@ def read_published_config(folder: Path) -> tuple[ModelConfig, HFFormat]:
     head = format.architectures[name]
     check_unquantized(fields)
     try:
-        config = ModelConfig(**format.read_config(fields), head=head, labels=read_labels(fields, head))
+        labels = read_labels(fields) if head == "classifier" else ()
+        if len(labels) == 1:  # a number, learned by regression; cross-encoders and reward models have such a head
+            head, labels = "reward", ()
+        config = ModelConfig(**format.read_config(fields), head=head, labels=labels)
         if config.is_pretraining and config.tie_embeddings:
             fields.require("tie_word_embeddings", True)
         return config, format
@@ -86,18 +89,15 @@ def check_unquantized(fields: HFConfig) -> None:
             )
 
 
-def read_labels(fields: HFConfig, head: str) -> tuple[str, ...]:
-    """Return a classifier's labels in the order of their ids."""
-    if head != "classifier":
-        return ()
-    fields.require("problem_type", "single_label_classification")
+def read_labels(fields: HFConfig) -> tuple[str, ...]:
+    """Return a classifier's labels in the order of their ids; a regression has one."""
     names = fields.get("id2label")
     if not names:  # as transformers names them
         n_labels = fields.get("num_labels", 2)
-        if not 2 <= n_labels <= MAX_LABELS:
+        if not 1 <= n_labels <= MAX_LABELS:
             raise UserError(
-                f"{fields.file} has num_labels = {shown(n_labels)}; llmasos classifies with 2 to {MAX_LABELS:,} labels "
-                "(one label is a regression, which it does not have). Choose another model."
+                f"{fields.file} has num_labels = {shown(n_labels)}; llmasos reads 1 to {MAX_LABELS:,}. Choose another "
+                "model."
             )
         names = {str(id): f"LABEL_{id}" for id in range(n_labels)}
     if not isinstance(names, dict) or not all(
@@ -106,4 +106,5 @@ def read_labels(fields: HFConfig, head: str) -> tuple[str, ...]:
         raise UserError(
             f"{fields.file} has the id2label {shown(names)}; expected an object that maps numbers to names."
         )
+    fields.require("problem_type", "regression" if len(names) == 1 else "single_label_classification")
     return tuple(names[id] for id in sorted(names, key=int))

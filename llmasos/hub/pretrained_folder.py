@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from llmasos.errors import UserError, shown
 from llmasos.hub.adapter_names import to_published
 from llmasos.hub.config_files import is_published, read_config, read_published_config
+from llmasos.hub.embedding_config import read_embedding_config, write_embedding_config
 from llmasos.hub.formats import FORMATS, GPT2Format, HFFormat
 from llmasos.hub.generation_config import (
     TEMPLATE_FILE,
@@ -63,6 +64,7 @@ def read_model(folder: Path, device: torch.device | str = "cpu", say: Say = warn
     if not is_published(folder):
         model = load_model(folder, device)
         model.generation_config = read_generation_config(folder, model.config, say)
+        model.embedding_config = read_embedding_config(folder, model.config)
         return model
     config, format = read_published_config(folder)
     published = read_weights(folder)
@@ -75,6 +77,7 @@ def read_model(folder: Path, device: torch.device | str = "cpu", say: Say = warn
         tensors |= {name: initial[name] for name in missing}
     assign_weights(model, tensors)
     model.generation_config = read_generation_config(folder, config, say)
+    model.embedding_config = read_embedding_config(folder, config)
     return model.to(device).eval()
 
 
@@ -223,6 +226,7 @@ def write_model(
         write_weights(folder, tensors, max_shard_bytes)
     write_json(folder / "config.json", fields)
     write_generation_config(folder, model, special, tokenizer)
+    write_embedding_config(folder, model.embedding_config, config)
     return None if format is None else format.architecture(config)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from llmasos.errors import UserError
 from llmasos.models.config import ModelConfig
+from llmasos.models.embedding_config import EmbeddingConfig
 from llmasos.models.generation_config import GenerationConfig
 from llmasos.nn import KVCache, cached_causal_mask
 from llmasos.nn.int8 import quantized_layers
@@ -23,11 +24,13 @@ class Model(nn.Module):
     Attributes:
         config: the architecture.
         generation_config: how its makers recommend to generate with it.
+        embedding_config: how its makers recommend to embed texts with it.
         adapter: what its `LoRALinear` layers belong to (see `models/adapter.py`); None = it has none.
     """
 
     config: ModelConfig
     generation_config: GenerationConfig = GenerationConfig()
+    embedding_config: EmbeddingConfig = EmbeddingConfig()
     adapter: Adapter | None = None
 
     def __init__(self, config: ModelConfig):

@@ -103,14 +103,22 @@ class ServedModel:
         ids = self.tokenizer.encode(text) if isinstance(text, str) else text
         return len(ids) + self.tokenizer.n_special_tokens(1)
 
-    def truncation_warnings(self, n_tokens: int, what_is_read: str) -> dict[str, list[str]]:
-        """The field `warnings` of a response to a text of n tokens; empty if the model reads all of it."""
+    def truncation_warnings(self, n_tokens: int, what_is_read: str, longest: int | None = None) -> dict[str, list[str]]:
+        """The field `warnings` of a response to a text of n tokens; empty if the model reads all of it.
+
+        Args:
+            n_tokens: of the text.
+            what_is_read: of a text that is too long.
+            longest: the most tokens that are read; None = the model's context.
+        """
         context_length = self.config.context_length
-        if n_tokens <= context_length:
+        if n_tokens <= min(longest or context_length, context_length):
             return {}
         length = (
             f"the text has {n_tokens} tokens, special tokens included, and the model's context has {context_length}"
         )
+        if longest is not None and longest < context_length:
+            length = f"the text has {n_tokens} tokens, special tokens included, and the model embeds {longest}"
         return {"warnings": [f"{length}: only {what_is_read} read."]}
 
     def describe(self) -> dict[str, Any]:

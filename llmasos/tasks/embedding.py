@@ -1,4 +1,4 @@
-"""Text embeddings: a model's hidden states, averaged over the tokens of a text (Reimers & Gurevych 2019, section 3)."""
+"""Text embeddings: a model's hidden states, pooled over the tokens of a text (Reimers & Gurevych 2019, section 3)."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -14,14 +14,14 @@ from llmasos.nn import eval_mode
 from llmasos.objectives.objective import collate_inputs
 from llmasos.tokenizers import Tokenizer
 
-POOLING = ("mean", "pooled")
+POOLING = ("mean", "max", "first", "last", "pooled")
 
 
 def embed(
     model: Model,
     tokenizer: Tokenizer,
     texts: Sequence[str | Sequence[int]],
-    pooling: str = "mean",
+    pooling: str | None = None,
     normalize: bool = True,
     batch_size: int = 64,
 ) -> Tensor:
@@ -31,19 +31,21 @@ def embed(
         model: of any family, with any head.
         tokenizer: the one it was trained with.
         texts: N texts, as strings or token ids; those longer than the context are truncated.
-        pooling: "mean" over the text's tokens, or "pooled": the token that represents the whole text in the family.
+        pooling: "mean" or "max" over the text's tokens, the "first" or the "last" of them, or "pooled": what represents
+            the whole text in the family (see `Backbone.pooled`); None = what the model's makers recommend, or "mean".
         normalize: scale every vector to unit length, so that the dot product of two is their cosine similarity.
         batch_size: how many are computed at once; changes speed and memory only.
 
     Raises:
         UserError: there is no such pooling, or the texts are a single string.
     """
+    pooling = model.embedding_config.pooling if pooling is None else pooling
     if pooling not in POOLING:
         raise UserError(f"pooling is {pooling!r}; it must be {' or '.join(POOLING)}.")
     if isinstance(texts, str):
         raise UserError("the texts are one string; they must be a list of strings, for example [text].")
     backbone = cast(Backbone, getattr(model, "backbone", model))
-    max_length = model.config.context_length - tokenizer.n_special_tokens(1)
+    max_length = longest_text(model) - tokenizer.n_special_tokens(1)
     ids = [tokenizer.encode(text) if isinstance(text, str) else list(text) for text in texts]
     encoded = [tokenizer.build_inputs(text_ids[:max_length]) for text_ids in ids]
     order = sorted(range(len(encoded)), key=lambda i: len(encoded[i].ids))  # similar lengths together: little padding
@@ -55,9 +57,21 @@ def embed(
             batch = {k: v.to(device) for k, v in collate_inputs([encoded[i] for i in rows], tokenizer.pad_id).items()}
             mask = batch["attention_mask"]  # (B, T)
             hidden_states = backbone.hidden_states(batch["ids"], mask, batch["segments"])  # (B, T, C)
-            if pooling == "mean":
-                pooled = hidden_states.masked_fill(~mask[..., None], 0.0).sum(dim=1) / mask.sum(dim=1)[:, None]
-            else:
-                pooled = backbone.pooled(hidden_states, mask)
+            pooled = backbone.pooled(hidden_states, mask) if pooling == "pooled" else pool(hidden_states, mask, pooling)
             vectors[rows] = pooled.float().cpu()
     return F.normalize(vectors, dim=-1) if normalize else vectors
+
+
+def longest_text(model: Model) -> int:
+    """The most tokens that are read of a text, special ones included."""
+    return min(model.embedding_config.max_length or model.config.context_length, model.config.context_length)
+
+
+def pool(hidden_states: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    """One vector for each text: (B, T, C) and the attention mask (B, T), with padding at the end → (B, C)."""
+    if pooling == "mean":
+        return hidden_states.masked_fill(~mask[..., None], 0.0).sum(dim=1) / mask.sum(dim=1)[:, None]
+    if pooling == "max":
+        return hidden_states.masked_fill(~mask[..., None], float("-inf")).amax(dim=1)
+    index = mask.sum(dim=1) - 1 if pooling == "last" else torch.zeros_like(mask.sum(dim=1))
+    return hidden_states[torch.arange(len(index), device=index.device), index]

@@ -91,6 +91,7 @@ PUBLISHED = {
     "bert classifier": lambda: BertForSequenceClassification(
         BertConfig(**BERT, id2label={0: "bad", 1: "fair", 2: "good"}, label2id={"bad": 0, "fair": 1, "good": 2})
     ),
+    "bert one label": lambda: BertForSequenceClassification(BertConfig(**BERT, num_labels=1)),
     "bert questions": lambda: BertForQuestionAnswering(BertConfig(**BERT)),
     "llama": lambda: LlamaForCausalLM(LlamaConfig(**LLAMA)),
     "llama tied, biases, wide heads": lambda: LlamaForCausalLM(
@@ -144,4 +145,5 @@ def our_outputs(model, ids: torch.Tensor, attention_mask: torch.Tensor) -> torch
         if model.config.family == "bert" and model.config.is_pretraining:
             out = model(ids, attention_mask)
             return torch.cat([out.masked.flatten(1), out.next_sentence], dim=1)
-        return model(ids, attention_mask)
+        out = model(ids, attention_mask)
+        return out[:, None] if model.config.head == "reward" else out

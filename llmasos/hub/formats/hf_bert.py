@@ -9,6 +9,7 @@ from llmasos.hub.formats.hf_format import (
     HFConfig,
     HFFormat,
     TensorMapping,
+    label_fields,
     linear,
     tensor,
 )
@@ -73,10 +74,10 @@ class BertFormat(HFFormat):
             "hidden_dropout_prob": c.dropout,
             "attention_probs_dropout_prob": c.dropout,
         }
-        if c.labels:
-            fields["id2label"] = {str(id): label for id, label in enumerate(c.labels)}
-            fields["label2id"] = {label: id for id, label in enumerate(c.labels)}
-        return fields
+        return fields | label_fields(c)
+
+    def architecture(self, config: ModelConfig) -> str | None:
+        return "BertForSequenceClassification" if config.head == "reward" else super().architecture(config)
 
     def backbone(self, config: ModelConfig) -> Iterator[TensorMapping]:
         for published, ours in (("word", "token"), ("position", "position"), ("token_type", "segment")):
@@ -103,7 +104,7 @@ class BertFormat(HFFormat):
             yield from linear("cls.predictions.transform.LayerNorm", "masked_lm_head.norm")
             yield tensor("cls.predictions.bias", "masked_lm_head.decoder.bias")
             yield from linear("cls.seq_relationship", "next_sentence_head")
-        elif config.head == "classifier":
+        elif config.head in ("classifier", "reward"):
             yield from linear("classifier", "head")
         elif config.head == "question_answering":
             yield from linear("qa_outputs", "head")

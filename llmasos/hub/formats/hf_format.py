@@ -67,6 +67,17 @@ def linear(published: str, ours: str, bias: bool = True) -> Iterator[TensorMappi
         yield tensor(f"{published}.bias", f"{ours}.bias")
 
 
+def label_fields(config: ModelConfig) -> dict[str, Any]:
+    """The fields of a config.json with the names of a classifier's labels; that of a reward model has one."""
+    labels = ("LABEL_0",) if config.head == "reward" else config.labels
+    if not labels:
+        return {}
+    return {
+        "id2label": {str(id): label for id, label in enumerate(labels)},
+        "label2id": {label: id for id, label in enumerate(labels)},
+    }
+
+
 class HFFormat(ABC):
     """One family of published models.
 

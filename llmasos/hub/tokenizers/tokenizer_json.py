@@ -108,7 +108,7 @@ def first_token(processor: dict[str, Any] | None) -> str | None:
 
 
 def begin_token(content: Mapping[str, Any], config: Mapping[str, Any]) -> str | None:
-    """Return the name of the token before a text: the post-processor's, unless Llama's class and its config say more."""
+    """Return the name of the token before a text: that of the post-processor, or of the config of Llama's class."""
     if (config.get("tokenizer_class") or "").startswith("LlamaTokenizer") and "add_bos_token" in config:
         return token_name(config.get("bos_token", "<s>")) if config["add_bos_token"] else None
     return first_token(content.get("post_processor"))

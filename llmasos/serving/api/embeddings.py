@@ -10,7 +10,7 @@ from llmasos.serving.api.openapi import INTEGER, NUMBER, STRING, array_of, enum,
 from llmasos.serving.api.validators import AnyOf, Choice, Field, ListOf, Object, Text, as_list, model_field, token_ids
 from llmasos.serving.http.http_types import Request, Response, Route, json_response
 from llmasos.serving.served_model import ServedModel
-from llmasos.tasks.embedding import embed
+from llmasos.tasks.embedding import embed, longest_text
 
 MAX_INPUTS = 256
 MAX_INPUT = 100_000  # characters; tokenization takes time, too
@@ -37,13 +37,14 @@ def embed_texts(request: Request) -> Response:
     vectors = request.run_in_chunks(partial(embed, served.model, served.tokenizer), texts)
     encode = to_base64 if request.values["encoding_format"] == "base64" else Tensor.tolist
     lengths = [served.n_tokens(text) for text in texts]
-    n_read = sum(min(length, served.config.context_length) for length in lengths)
+    longest = longest_text(served.model)
+    n_read = sum(min(length, longest) for length in lengths)
     response = {
         "object": "list",
         "model": served.name,
         "data": [
             {"object": "embedding", "index": index, "embedding": encode(vector),
-             **served.truncation_warnings(length, "its beginning is")}
+             **served.truncation_warnings(length, "its beginning is", longest)}
             for index, (vector, length) in enumerate(zip(vectors, lengths, strict=True))
         ],
         "usage": {"prompt_tokens": n_read, "total_tokens": n_read},
