@@ -124,6 +124,16 @@ def test_a_command_whose_output_is_lost_ends(number, status, message, monkeypatc
     assert run(lambda arguments: print("short")) == status, "what is still in the buffer counts, too"
 
 
+def test_a_run_that_a_closed_terminal_has_stopped_ends_with_the_status_of_its_signal(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", broken(errno.EIO))
+
+    def stopped(arguments):
+        say("everything is saved")
+        return 129
+
+    assert run(stopped) == 129
+
+
 def test_lost_notes_do_not_end_a_command(monkeypatch, capsys):
     monkeypatch.setattr(sys, "stderr", broken(errno.ENOSPC))
 

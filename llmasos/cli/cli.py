@@ -29,11 +29,12 @@ def run(command: Callable[[Sequence[str] | None], int | None], arguments: Sequen
     """
     with checked_output() as out, raise_on_signals() as stop_request:
         try:
-            status = command(arguments) or 0
+            if status := command(arguments):
+                return status  # of a signal, for example: it says more than that its output was lost
             out.flush()
             if out.lost:  # training drops what it cannot print, and says so at its end
                 raise out.lost
-            return status
+            return 0
         except UserError as error:
             return fail(f"error: {error}", 2)
         except OutputLost as error:
