@@ -33,7 +33,7 @@ from typing import Any
 
 from llmasos import __version__, hub
 from llmasos.capabilities import CAPABILITIES
-from llmasos.errors import UserError
+from llmasos.errors import UserError, check_number
 from llmasos.serving.api import ROUTES
 from llmasos.serving.api.docs import base_url_of, docs_page
 from llmasos.serving.api.openapi import openapi_document
@@ -45,6 +45,7 @@ from llmasos.serving.http.errors import Headers, RequestError, as_request_error,
 from llmasos.serving.http.http_types import Environ, Request, Response, Route, json_response, parse_body
 from llmasos.serving.metrics import Metrics
 from llmasos.serving.served_model import ServedModel, default_name
+from llmasos.settings import LARGEST_COUNT
 from llmasos.training.device import pick_device
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
@@ -101,8 +102,7 @@ def create_app(
             raise UserError(f"{setting} is {names!r}; it must be a list of names, for example [{names!r}].")
     origins = AllowedOrigins(allow_origins)
     for setting, value in (("max_tokens", max_tokens), ("max_body", max_body)):
-        if not isinstance(value, int) or value < 1:
-            raise UserError(f"{setting} is {value!r}; it must be an integer of at least 1.")
+        check_number(setting, value, whole=True, at_least=1, at_most=LARGEST_COUNT)
     if isinstance(model, str | Path):
         network, tokenizer = hub.load_pretrained(model, pick_device(device), quantize=quantize, adapter=adapter)
         engine = Engine(network, tokenizer, max_batch, max_waiting, request_seconds=request_seconds, metrics=Metrics())

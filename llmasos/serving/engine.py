@@ -40,9 +40,11 @@ from llmasos.generation.generate import context_shift_warning
 from llmasos.generation.prompts import prepare
 from llmasos.generation.stop_strings import SequenceStream
 from llmasos.models import Model, ModelConfig
+from llmasos.models.memory import BYTES, check_fits
 from llmasos.nn import eval_mode
 from llmasos.serving.metrics import Metrics
 from llmasos.serving.requests import GeneratedToken, GenerationRequest, QueueFull, ShuttingDown, failure
+from llmasos.settings import LARGEST_COUNT
 from llmasos.tokenizers.tokenizer import Tokenizer
 
 Result = TypeVar("Result")
@@ -91,13 +93,17 @@ class Engine:
         self.context_length = min(context_length or MAX_CONTEXT, model.config.context_length)
         max_batch = default_batch(model.config, self.context_length) if max_batch is None else max_batch
         for name, value in (("max_batch", max_batch), ("max_waiting", max_waiting), ("prefill_budget", prefill_budget)):
-            check_number(name, value, whole=True, at_least=1)
+            check_number(name, value, whole=True, at_least=1, at_most=LARGEST_COUNT)
         if not 0 < request_seconds < math.inf:
             raise UserError(f"request_seconds is {request_seconds!r}; it must be a number of seconds above 0.")
         self.model, self.tokenizer, self.metrics = model, tokenizer, metrics or Metrics()
         self.max_batch, self.max_waiting, self.prefill_budget = max_batch, max_waiting, prefill_budget
         self.request_seconds = request_seconds
         self._generates = model.config.family == "gpt" and model.config.generates
+        if self._generates:
+            n_bytes = max_batch * bytes_per_slot(model.config, self.context_length)
+            advice = "choose a smaller max_batch"
+            check_fits(f"the KV cache for max_batch {max_batch:,}", n_bytes, advice, next(model.parameters()).device)
         self._token_text = functools.cache(tokenizer.token_text)  # one string object per token, however often it occurs
         self._batch: ContinuousBatch | None = None
         self._queue: deque[GenerationRequest] = deque()
@@ -398,5 +404,9 @@ def default_batch(config: ModelConfig, context_length: int) -> int:
 
     A request that finds no slot waits until another has ended, which takes far longer than its own first token.
     """
-    bytes_per_slot = 2 * 4 * config.n_layers * config.n_kv_heads * config.head_size * context_length
-    return min(MAX_BATCH, max(MIN_BATCH, CACHE_BYTES // bytes_per_slot))
+    return min(MAX_BATCH, max(MIN_BATCH, CACHE_BYTES // bytes_per_slot(config, context_length)))
+
+
+def bytes_per_slot(config: ModelConfig, context_length: int) -> int:
+    """How many bytes the keys and values of one request take."""
+    return 2 * BYTES * config.n_layers * config.n_kv_heads * config.head_size * context_length

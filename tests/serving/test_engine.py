@@ -339,6 +339,11 @@ def test_settings_are_checked(setting):
         Engine(byte_model(), TOKENIZER, **{setting: 0})
 
 
+def test_a_batch_whose_cache_cannot_fit_is_refused_before_it_is_needed():
+    with pytest.raises(UserError, match="the KV cache for max_batch 1,000,000,000 needs at least .* smaller max_batch"):
+        Engine(byte_model(), TOKENIZER, max_batch=10**9)
+
+
 @pytest.mark.parametrize("seconds", [0, -1.0, float("nan"), float("inf")])
 def test_a_time_limit_must_be_one(seconds):
     with pytest.raises(UserError, match="it must be a number of seconds above 0"):

@@ -632,6 +632,8 @@ def test_a_taken_port_is_a_sentence(server, capsys):
     (["--host", "203.0.113.7"], "cannot be used"),
     (["--max-batch", "0"], "max_batch is 0"),
     (["--max-tokens", "0"], "max_tokens is 0"),
+    (["--max-tokens", "9" * 30], "max_tokens is 9"),
+    (["--max-connections", "9" * 30], "max_connections is 9"),
     (["--threads", "0"], "--threads is 0"),
     (["--threads", "100000"], "--threads is 100000; it must be from 1 to"),
     (["--max-connections", "0"], "max_connections is 0"),

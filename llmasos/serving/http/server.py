@@ -32,10 +32,11 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIServer
 
-from llmasos.errors import UserError
+from llmasos.errors import UserError, check_number
 from llmasos.serving.defaults import MAX_BODY
 from llmasos.serving.http.connection import LINGER, Connection, error_response
 from llmasos.serving.http.errors import Headers, RequestError, retry_after
+from llmasos.settings import LARGEST_COUNT
 
 BACKLOG = 1024  # connections that the system keeps until we accept them
 MAX_REJECTED = 256  # rejected connections that are kept open until their response has arrived
@@ -95,8 +96,7 @@ class HTTPServer(ThreadingMixIn, WSGIServer):
         Raises:
             UserError: the port is taken or not allowed, there is no such host, or max_connections is below 1.
         """
-        if not isinstance(max_connections, int) or max_connections < 1:
-            raise UserError(f"max_connections is {max_connections!r}; it must be an integer of at least 1.")
+        check_number("max_connections", max_connections, whole=True, at_least=1, at_most=LARGEST_COUNT)
         listener = listener or listen(host, port)
         self.requested_host, (self.host, self.port) = host, listener.getsockname()[:2]
         super().__init__((self.host, self.port), Connection, bind_and_activate=False)
