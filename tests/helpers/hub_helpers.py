@@ -110,12 +110,17 @@ def published(name: str):
     """The named model with every parameter (and Marian's last bias) random."""
     torch.manual_seed(0)
     model = PUBLISHED[name]().eval()
+    randomize(model)
+    return model
+
+
+def randomize(model) -> None:
+    """Make every parameter random, and Marian's last bias."""
     with torch.no_grad():
         for parameter in filter(lambda p: p.requires_grad, model.parameters()):  # not Marian's position table
             parameter.copy_(torch.randn_like(parameter) * 0.1 + (parameter.dim() == 1))
         if hasattr(model, "final_logits_bias"):
             model.final_logits_bias.normal_()
-    return model
 
 
 def published_masked_lm():

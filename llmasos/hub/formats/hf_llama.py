@@ -149,7 +149,7 @@ def rope_scaling(rope: dict[str, Any], file: str) -> RopeScaling | None:
     names = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
     if rope_type != "llama3" or any(name not in rope for name in names):
         raise UserError(
-            f"{file} scales rotary positions by {rope_type!r} with {sorted(rope)}; llmasos supports no scaling and "
+            f"{file} has the rope_scaling {rope_type!r} with {sorted(rope)}; llmasos supports no scaling and "
             f"'llama3' (with {', '.join(names)}). Choose another model."
         )
     return RopeScaling(*(rope[name] for name in names))

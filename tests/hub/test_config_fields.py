@@ -1,0 +1,164 @@
+"""Every config field that transformers reads is decided: computed, refused by name, or without effect on the outputs.
+
+The tables say for each family which values are tried. The fuzz changes a few fields at once, lets transformers build
+and save the model, and opens it here: the logits are equal, or an error names one of the changed fields. No model may
+be silently different.
+"""
+
+import importlib
+import inspect
+import random
+import re
+
+import pytest
+import torch
+import transformers
+from hub_helpers import BERT, GPT2, LLAMA, LLAMA3_ROPE, MARIAN, V, our_outputs, outputs, randomize
+from model_helpers import random_ids
+
+from llmasos.errors import UserError
+from llmasos.hub.pretrained_folder import read_model
+
+IDS = random_ids(3, 7, vocab_size=V)
+RAGGED = torch.arange(7) < torch.tensor([[7], [5], [2]])
+ACTIVATIONS = ["gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "quick_gelu", "relu", "relu2", "silu", "swish",
+               "tanh", "mish", "gelu_10", "sigmoid", "leaky_relu", "linear"]  # fmt: skip
+DROPOUT = [0.0, 0.1, 0.4]
+# Fields of every config that say how to call the model, how to train it, or how to write text with it.
+EVERYWHERE = {
+    "initializer_range": [0.02, 0.5], "use_cache": [True, False], "bos_token_id": [1, None], "eos_token_id": [0, 5],
+    "pad_token_id": [0, 2], "output_attentions": [False], "output_hidden_states": [False, True], "return_dict": [True],
+    "chunk_size_feed_forward": [0, 1], "is_encoder_decoder": [False], "problem_type": [None], "num_labels": [2, 3],
+    "tokenizer_class": ["AnyTokenizer"], "prefix": ["x"], "cross_attention_hidden_size": [None], "torch_dtype": [None],
+}  # fmt: skip
+NOT_FIELDS = {  # attributes of a config object that come from others, or from the machine
+    "_attn_implementation", "use_return_dict", "get_text_config", "hidden_size", "num_hidden_layers",
+    "num_attention_heads", "max_position_embeddings", "to_dict", "model_type", "vocab_size", "rope_parameters",
+    "from_pretrained", "keys_to_ignore_at_inference", "__class__", "id2label", "label2id",
+}  # fmt: skip
+GPT2_FIELDS = {
+    "vocab_size": [V, 70], "n_positions": [48, 12], "n_embd": [32, 16], "n_layer": [1, 3], "n_head": [2, 8],
+    "n_inner": [None, 40], "activation_function": ACTIVATIONS, "resid_pdrop": DROPOUT, "embd_pdrop": DROPOUT,
+    "attn_pdrop": DROPOUT, "layer_norm_epsilon": [1e-5, 1e-2], "scale_attn_weights": [True, False],
+    "scale_attn_by_inverse_layer_idx": [False, True], "reorder_and_upcast_attn": [False, True],
+    "tie_word_embeddings": [True, False], "add_cross_attention": [False, True], "summary_type": ["mean"],
+    "summary_use_proj": [True, False], "summary_activation": ["tanh"], "summary_proj_to_labels": [False],
+    "summary_first_dropout": DROPOUT, "summary_last_dropout": DROPOUT, "classifier_dropout": DROPOUT,
+    "hidden_dropout": DROPOUT,
+}  # fmt: skip
+BERT_FIELDS = {
+    "vocab_size": [V, 70], "hidden_size": [32, 16], "num_hidden_layers": [1, 3], "num_attention_heads": [2, 8],
+    "intermediate_size": [56, 40], "hidden_act": ACTIVATIONS, "hidden_dropout_prob": DROPOUT,
+    "is_decoder": [False, True],
+    "attention_probs_dropout_prob": DROPOUT, "max_position_embeddings": [40, 12], "type_vocab_size": [2, 1, 3],
+    "layer_norm_eps": [1e-12, 1e-2], "classifier_dropout": [None, 0.3], "add_cross_attention": [False],
+    "position_embedding_type": ["absolute", "relative_key", "relative_key_query"], "tie_word_embeddings": [True, False],
+}  # fmt: skip
+LLAMA_FIELDS = {
+    "vocab_size": [V, 70], "hidden_size": [32, 16], "intermediate_size": [56, 40], "num_hidden_layers": [1, 3],
+    "num_attention_heads": [4, 8], "num_key_value_heads": [2, 4, 1], "hidden_act": ["silu", "gelu", "relu"],
+    "max_position_embeddings": [64, 12], "rms_norm_eps": [1e-6, 1e-2], "pretraining_tp": [1, 2],
+    "tie_word_embeddings": [False, True], "rope_theta": [10_000.0, 50.0], "attention_bias": [False, True],
+    "rope_scaling": [None, LLAMA3_ROPE, {"rope_type": "linear", "factor": 2.0}, {"rope_type": "dynamic", "factor": 2.0},
+                     {"rope_type": "yarn", "factor": 2.0}, {"type": "linear", "factor": 4.0}],
+    "attention_dropout": DROPOUT, "mlp_bias": [False, True], "head_dim": [None, 12, 16],
+    "partial_rotary_factor": [1.0, 0.5],
+}  # fmt: skip
+WINDOW = {"sliding_window": [None, 4, 4096]}
+QWEN_WINDOW = WINDOW | {
+    "use_sliding_window": [False, True], "max_window_layers": [28, 0, 1],
+    "layer_types": [None, ["full_attention", "full_attention"], ["sliding_attention", "full_attention"]],
+}  # fmt: skip
+QWEN2 = {
+    name: values for name, values in LLAMA_FIELDS.items() if name not in ("attention_bias", "mlp_bias", "head_dim")
+}
+MARIAN_FIELDS = {
+    "vocab_size": [V], "decoder_vocab_size": [None, V, 70], "d_model": [32, 16], "encoder_layers": [1, 3],
+    "decoder_layers": [1, 3], "encoder_attention_heads": [4, 8], "decoder_attention_heads": [4, 8],
+    "encoder_ffn_dim": [56, 40], "decoder_ffn_dim": [56, 40], "activation_function": ACTIVATIONS, "dropout": DROPOUT,
+    "attention_dropout": DROPOUT, "activation_dropout": DROPOUT, "max_position_embeddings": [512, 12],
+    "scale_embedding": [True, False], "share_encoder_decoder_embeddings": [True, False],
+    "tie_word_embeddings": [True, False], "encoder_layerdrop": DROPOUT, "decoder_layerdrop": DROPOUT, "init_std": [0.1],
+    "decoder_start_token_id": [V - 1, 3], "forced_eos_token_id": [0, 5], "is_decoder": [False],
+    "static_position_embeddings": [True, False], "normalize_before": [False, True], "add_final_layer_norm": [False],
+}  # fmt: skip
+ALIASES = {"pad_token_id": "decoder_start_token_id"}  # one must be the other, and the error names the second
+FAMILIES = {
+    "GPT2LMHeadModel": (GPT2, GPT2_FIELDS),
+    "GPT2Model": (GPT2, GPT2_FIELDS),
+    "BertForPreTraining": (BERT, BERT_FIELDS),
+    "BertModel": (BERT, BERT_FIELDS),
+    "BertForSequenceClassification": (BERT, BERT_FIELDS),
+    "BertForQuestionAnswering": (BERT, BERT_FIELDS),
+    "LlamaForCausalLM": (LLAMA, LLAMA_FIELDS),
+    "MistralForCausalLM": (LLAMA, {name: v for name, v in LLAMA_FIELDS.items() if "bias" not in name} | WINDOW),
+    "Qwen2ForCausalLM": (LLAMA, QWEN2 | QWEN_WINDOW),
+    "Qwen3ForCausalLM": (LLAMA, {name: v for name, v in LLAMA_FIELDS.items() if name != "mlp_bias"} | QWEN_WINDOW),
+    "MarianMTModel": (MARIAN, MARIAN_FIELDS),
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_field_that_transformers_reads_is_decided(name):
+    kind = getattr(transformers, name)
+    module = importlib.import_module(kind.__module__)
+    read = set(re.findall(r"config\.(\w+)", inspect.getsource(module)))
+    read |= set(inspect.signature(kind.config_class.__init__).parameters) - {"self", "kwargs"}
+    assert not read - FAMILIES[name][1].keys() - EVERYWHERE.keys() - NOT_FIELDS
+
+
+def outcome(name, changes, folder):
+    """What becomes of a model with changed fields: "impossible" for transformers, "refused", "equal", "different"."""
+    base, _ = FAMILIES[name]
+    torch.manual_seed(0)
+    try:
+        kind = getattr(transformers, name)
+        theirs = kind(kind.config_class(**base | changes)).eval()
+        randomize(theirs)
+        expected = outputs(theirs, IDS, RAGGED)
+    except (ValueError, KeyError, RuntimeError, TypeError, AttributeError, IndexError, ZeroDivisionError):
+        return "impossible"
+    theirs.save_pretrained(folder)
+    try:
+        ours = read_model(folder, say=lambda text: None)
+        if ours.config.context_length < IDS.size(1):  # a window: up to its length there is none
+            short = IDS[:1, : ours.config.context_length]
+            whole = torch.ones_like(short, dtype=torch.bool)
+            ours, expected = our_outputs(ours, short, whole), outputs(theirs, short, whole)
+        else:
+            ours = our_outputs(ours, IDS, RAGGED)
+    except UserError as error:
+        names = [ALIASES.get(field, field).removeprefix("encoder_").removeprefix("decoder_") for field in changes]
+        assert any(name in str(error) for name in [*names, "impossible model"]), (changes, error)
+        return "refused"
+    if ours.shape[:2] == RAGGED.shape and name != "MarianMTModel":  # outputs at padded positions are meaningless
+        ours, expected = ours[RAGGED], expected[RAGGED]
+    elif name == "BertForPreTraining":
+        ours, expected = ours[0], expected[0]
+    return "equal" if torch.allclose(ours, expected, rtol=1e-4, atol=1e-5) else "different"
+
+
+def choose(name, rng):
+    """A few fields with a value for each."""
+    fields = FAMILIES[name][1] | EVERYWHERE
+    return {field: rng.choice(fields[field]) for field in rng.sample(sorted(fields), rng.randrange(1, 5))}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_no_config_is_silently_different(name, tmp_path):
+    outcomes = [outcome(name, choose(name, random.Random(seed)), tmp_path / str(seed)) for seed in range(4)]
+    assert "different" not in outcomes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_each_field_alone_and_two_hundred_configs(name, tmp_path, record_property):
+    fields = FAMILIES[name][1] | EVERYWHERE
+    tried = [{field: value} for field, values in fields.items() for value in values]
+    tried += [choose(name, random.Random(seed)) for seed in range(4, 204)]
+    outcomes = [outcome(name, changes, tmp_path / str(i)) for i, changes in enumerate(tried)]
+    for result in ("equal", "refused", "impossible", "different"):
+        record_property(result, outcomes.count(result))
+    print(name, {result: outcomes.count(result) for result in ("equal", "refused", "impossible", "different")})
+    assert not [changes for changes, result in zip(tried, outcomes, strict=True) if result == "different"]
+    assert outcomes.count("equal") > 100
