@@ -6,8 +6,8 @@
     print(model.generate("One cold morning"))
 
 The packages, in reading order: `storage`, `nn` (the parts), `models`, `tokenizers`, `datasets`, `objectives`,
-`training`, `generation`, `evaluation`, `prompting`, `hub`, `tasks`, `interpret`, `planning`, `serving`, `cli`, `tools`,
-`sdk`. Each imports only from those before it.
+`training`, `generation`, `rewards`, `evaluation`, `retrieval`, `prompting`, `hub`, `tasks`, `interpret`, `planning`,
+`serving`, `cli`, `tools`, `sdk`. Each imports only from those before it.
 """
 
 import importlib

@@ -21,6 +21,7 @@ COMMANDS = {  # name → (module, what it does)
     "sample": ("llmasos.cli.sample", "generate text with a trained model; translate, classify, answer"),
     "eval": ("llmasos.cli.eval", "evaluate a trained model: metrics, intervals, baselines, mistakes"),
     "chat": ("llmasos.cli.chat", "chat with a model in the terminal"),
+    "faq": ("llmasos.cli.faq", "answer customers from your own frequently asked questions"),
     "serve": ("llmasos.cli.serve", "serve models over HTTP, OpenAI-compatible, with a web page"),
     "models": ("llmasos.cli.models", "list the models you can use, here and for download"),
     "export": ("llmasos.cli.export", "export a trained model in the Hugging Face format"),

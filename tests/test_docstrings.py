@@ -10,7 +10,8 @@ import llmasos
 from llmasos.datasets import infer
 
 MODULES = sorted(module.name for module in pkgutil.walk_packages(llmasos.__path__, "llmasos."))
-WITH_EXAMPLES = ["nn", "models", "tokenizers", "datasets", "objectives", "training", "evaluation"]
+WITH_EXAMPLES = ["nn", "models", "tokenizers", "datasets", "objectives", "training", "evaluation",
+                 "retrieval"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -8,7 +8,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "llmasos"
 ROOMS = ["lazy", "errors", "arguments", "settings", "capabilities", "console", "signals", "parallel", "storage", "nn",
          "models", "tokenizers", "datasets", "objectives", "training", "generation", "rewards", "evaluation",
-         "prompting", "hub", "tasks", "interpret", "planning", "serving", "cli", "tools", "sdk"]  # fmt: skip
+         "retrieval", "prompting", "hub", "tasks", "interpret", "planning", "serving", "cli", "tools",
+         "sdk"]  # fmt: skip
 
 
 def imported_rooms(file: Path) -> set[str]:

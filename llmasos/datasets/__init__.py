@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.datasets.catalog import dataset_names, is_dataset
     from llmasos.datasets.documents import DocumentRows
     from llmasos.datasets.examples import QA, Answer, Conversation, LabeledText, Pair, Preference, Prompt, Splits
+    from llmasos.datasets.faq import FAQEntry, read_faq
     from llmasos.datasets.formats import open_examples
     from llmasos.datasets.sentence_pairs import SentencePair, SentencePairs
     from llmasos.datasets.sentences import documents_of_sentences, split_sentences
@@ -34,6 +35,7 @@ __all__ = [
     "Conversation",
     "DocumentRows",
     "Examples",
+    "FAQEntry",
     "LabeledText",
     "Pair",
     "Preference",
@@ -53,6 +55,7 @@ __all__ = [
     "open_examples",
     "open_text",
     "pad",
+    "read_faq",
     "split_sentences",
 ]
 lazy_exports(__name__)

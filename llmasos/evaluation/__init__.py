@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.evaluation.paired_test import sign_flip_test
     from llmasos.evaluation.pass_at_k import pass_at_k, pass_at_k_metric
     from llmasos.evaluation.perplexity import TextMetrics, evaluate_documents, evaluate_text, token_losses
+    from llmasos.evaluation.retrieval_metrics import mean_reciprocal_rank, recall_at_k, retrieval_ranks
     from llmasos.evaluation.rouge import rouge, rouge_table
     from llmasos.evaluation.show_table import text_table
     from llmasos.evaluation.squad import exact_match, squad, squad_values, token_f1
@@ -79,6 +80,7 @@ __all__ = [
     "macro_f1",
     "majority_baseline",
     "mean",
+    "mean_reciprocal_rank",
     "measure_bias",
     "membership_inference",
     "multiple_choice",
@@ -89,6 +91,8 @@ __all__ = [
     "per_class",
     "proportion",
     "read_templates",
+    "recall_at_k",
+    "retrieval_ranks",
     "rouge",
     "rouge_table",
     "rouge_words",

@@ -1,0 +1,13 @@
+"""Retrieval: which of many texts answer a question, by their words (BM25) or by the vectors of a model."""
+
+from typing import TYPE_CHECKING
+
+from llmasos.lazy import lazy_exports
+
+if TYPE_CHECKING:  # each on first use
+    from llmasos.retrieval.bm25 import BM25
+    from llmasos.retrieval.faq import FAQ, FAQAnswer
+    from llmasos.retrieval.vector_index import VectorIndex, VectorMatches
+
+__all__ = ["BM25", "FAQ", "FAQAnswer", "VectorIndex", "VectorMatches"]
+lazy_exports(__name__)

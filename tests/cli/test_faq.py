@@ -1,0 +1,66 @@
+"""`python -m llmasos faq`: answers with their source, and what happens to a question that has none."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llmasos.__main__ import main
+
+FILE = str(Path(__file__).resolve().parents[2] / "data" / "faq" / "faq.md")
+
+
+def test_an_answer_is_the_text_of_the_file_with_its_place(capsys):
+    assert main(["faq", FILE, "--question", "Can I pay by credit card?"]) == 0
+    out = capsys.readouterr().out
+    answer, source = out.splitlines()
+    assert answer in Path(FILE).read_text(encoding="utf-8") and "[How can I pay? " in source
+    number = int(source.rstrip("]").split("line ")[1])
+    assert Path(FILE).read_text(encoding="utf-8").splitlines()[number - 1] == "### How can I pay?"
+
+
+def test_an_unknown_question_is_handed_over(tmp_path, capsys):
+    file = tmp_path / "questions.jsonl"
+    flags = ["--handover", str(file), "--contact", "a@example.org"]
+    assert main(["faq", FILE, "--question", "Are dogs allowed?", "--question", "Who are you?", *flags]) == 0
+    assert (
+        "I do not know the answer to that. A person will answer it. Contact: a@example.org" in capsys.readouterr().out
+    )
+    lines = [json.loads(line)["question"] for line in file.read_text(encoding="utf-8").splitlines()]
+    assert lines == ["Are dogs allowed?", "Who are you?"]
+    assert main(["faq", FILE, "--question", "Ça va ?", *flags]) == 0  # is appended
+    assert "Ça va ?" in file.read_text(encoding="utf-8") and file.read_text(encoding="utf-8").count("\n") == 3
+
+
+def test_typed_questions_and_json(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("Is there a minimum age?\n\nhow tall is mount everest\n"))
+    assert main(["faq", FILE, "--json"]) == 0
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first["entry"] == "Is there a minimum age?" and first["confidence"] == 1
+    assert second["answer"] is None
+
+
+@pytest.mark.parametrize("flags, message", [
+    (["--question", " "], "--question is empty"),
+    (["--threshold", "2"], "--threshold is 2.0"),
+    (["--handover", FILE], "there is another file of that name"),
+    (["--handover", "no/such/folder/x.jsonl"], "cannot be written"),
+    (["--model", "storyworld-brt", "--question", "Hi"], "did you mean 'storyworld-bert'?"),
+])  # fmt: skip
+def test_wrong_flags_are_one_sentence(flags, message, capsys):
+    before = Path(FILE).read_bytes()
+    assert main(["faq", FILE, *flags]) == 2
+    error = capsys.readouterr().err
+    assert message in error.splitlines()[-1] and Path(FILE).read_bytes() == before
+
+
+def test_it_answers_without_torch():
+    code = (
+        f"import sys\nfrom llmasos.__main__ import main\nmain(['faq', {FILE!r}, '--question', 'When are you open?'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code + "sys.exit('torch' in sys.modules)"], capture_output=True,
+                          text=True, timeout=60)  # fmt: skip
+    assert done.returncode == 0 and "From Tuesday to Saturday" in done.stdout, done.stderr
