@@ -1,5 +1,6 @@
 """What the tests of training share: a tiny text, a tiny recipe, a tiny run."""
 
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,13 @@ TINY_FLAGS = [
     "--batch-size", "4", "--steps", "20", "--warmup-steps", "2", "--eval-interval", "10", "--log-interval", "5",
     "--device", "cpu",
 ]  # fmt: skip
+
+
+def free_port() -> int:
+    """A port on which processes can find each other."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def tiny_settings(**changes) -> TrainingSettings:

@@ -5,7 +5,6 @@ In float64, because AdamW divides a gradient by its own size: rounding in a tiny
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from training_helpers import free_port
 
 from llmasos.errors import UserError
 from llmasos.storage import load_tensors
@@ -141,12 +141,6 @@ def text(tmp_path) -> str:
     """A small text, so that validation takes no time."""
     (tmp_path / "small.txt").write_text("The cat sat on the mat. The dog lay in the fog.\n" * 60)
     return str(tmp_path / "small.txt")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def errors_of(process: subprocess.Popen) -> list[str]:
