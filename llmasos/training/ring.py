@@ -89,7 +89,7 @@ def reduce_scatter(chunks: Tensor, ring: Ring) -> Tensor:
         ring: this process's place.
 
     Returns:
-        (k,). Chunk c is added up in the order c + 1, c + 2, …, c, whoever is fast or slow.
+        (k,). Chunk c is added up in the order c + 1, c + 2, …, c, whichever process is fast or slow.
     """
     n, rank = ring.size, ring.rank
     chunk = chunks[(rank - 1) % n]
@@ -133,5 +133,5 @@ def join(chunks: Tensor, like: Tensor) -> Tensor:
 
 
 def all_reduce_bytes(n_bytes: int, n: int) -> float:
-    """What each of n processes sends to add up a tensor of so many bytes: 2 (n - 1) / n times as much."""
+    """What each of n processes sends to add up a tensor of this many bytes: 2 (n - 1) / n times as much."""
     return 2 * (n - 1) / n * n_bytes
