@@ -3,7 +3,7 @@
     from llmasos import LLMTrainer
 
     model = LLMTrainer.from_pretrained("storyworld-gpt")
-    print(model.generate("One cold morning"))
+    print(model.generate("Once there was"))
 
 The packages, in reading order: `storage`, `nn` (the parts), `models`, `tokenizers`, `datasets`, `objectives`,
 `training`, `generation`, `rewards`, `evaluation`, `retrieval`, `prompting`, `hub`, `tasks`, `interpret`, `planning`,

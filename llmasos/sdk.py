@@ -358,8 +358,8 @@ class LLMTrainer:
         """Continue a text (a GPT). Returns the new text; a list of texts for a list of prompts or n > 1.
 
         >>> model = LLMTrainer.from_pretrained("storyworld-gpt")
-        >>> model.generate("One cold morning", temperature=0, stop=".")
-        ' he decided to make a soup for Grandmother, who had a birthday'
+        >>> model.generate("Once there was", temperature=0, stop=".")
+        ' a brave girl called Lily, who lived in a narrow street behind the market'
 
         Args:
             prompt: one or several.
@@ -379,8 +379,8 @@ class LLMTrainer:
         """The same piece by piece, while it is generated.
 
         >>> model = LLMTrainer.from_pretrained("storyworld-gpt")
-        >>> list(model.stream("One cold morning", temperature=0, max_new_tokens=6))
-        [' he', ' de', 'c', 'id', 'ed', ' to']
+        >>> list(model.stream("Once there was", temperature=0, max_new_tokens=6))
+        [' a', ' brave', ' girl', ' called', ' Lily', ',']
         """
         self.check("completion")
         events = stream(self.model, self.tokenizer, [prompt], options_for(self.model, SamplingOptions, **options))
@@ -521,8 +521,8 @@ class LLMTrainer:
         After `train(…, lora_rank=…)` that is the adapter alone, which `peft` opens; after `merge_adapter()`, the model.
 
         >>> LLMTrainer.from_pretrained("storyworld-gpt").save_pretrained("my_llm")
-        >>> LLMTrainer.from_pretrained("my_llm").generate("One cold morning", temperature=0, stop=".")
-        ' he decided to make a soup for Grandmother, who had a birthday'
+        >>> LLMTrainer.from_pretrained("my_llm").generate("Once there was", temperature=0, stop=".")
+        ' a brave girl called Lily, who lived in a narrow street behind the market'
 
         Args:
             folder: created if needed. A folder with other files in it is rejected.

@@ -12,6 +12,8 @@ import pytest
 from lessons.machinery.discovery import find_lesson
 from llmasos import sdk
 from llmasos.datasets import infer
+from llmasos.datasets.storyworld import valid_prefix
+from llmasos.hub import card_examples
 from llmasos.training.named_recipes import RECIPES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -52,6 +54,14 @@ def test_the_two_commands_are_those_of_ci():
 def test_every_recipe_exists():
     names = re.findall(r"^\| `python train.py ?([\w-]*)`", README, re.MULTILINE)
     assert len(names) >= 8 and set(names) - {""} <= set(RECIPES)
+
+
+def test_the_storyteller_is_given_beginnings_that_it_knows():
+    """Text that no story begins with makes it write nonsense, which is a poor first impression."""
+    prompts = re.findall(r'sample.py storyworld-gpt --prompt "([^"]+)"', README)
+    for text in [*prompts, *(text for (text,) in card_examples("storyworld-gpt"))]:
+        assert valid_prefix(text), text
+    assert len(prompts) == 1
 
 
 def test_the_syllabus_is_complete():

@@ -58,7 +58,7 @@ class Engine:
 
     engine = Engine(model, tokenizer)
     engine.start()
-    [request] = engine.submit("One cold morning", SamplingOptions(max_new_tokens=50))
+    [request] = engine.submit("Once there was", SamplingOptions(max_new_tokens=50))
     for event in request.events():
         print(event.text, end="")
     engine.stop()
