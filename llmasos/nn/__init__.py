@@ -8,6 +8,7 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.nn.attention import MultiHeadAttention, fused_attention, naive_attention
     from llmasos.nn.blocks import DecoderBlock, EncoderBlock, Residual, make_final_norm, make_norm
     from llmasos.nn.cache import KVCache, LayerCache
+    from llmasos.nn.copying import CopyHead, copy_distribution
     from llmasos.nn.cpu import Linear
     from llmasos.nn.embedding import Embedding, NgramEmbedding
     from llmasos.nn.feed_forward import FeedForward, SwiGLU, gelu, gelu_tanh
@@ -27,6 +28,7 @@ if TYPE_CHECKING:  # each on first use
     )
 
 __all__ = [
+    "CopyHead",
     "DecoderBlock",
     "Embedding",
     "EncoderBlock",
@@ -48,6 +50,7 @@ __all__ = [
     "SwiGLU",
     "apply_rotary",
     "causal_mask",
+    "copy_distribution",
     "eval_mode",
     "naive_attention",
     "fused_attention",
