@@ -126,7 +126,7 @@ def rouge_by_numpy(summary, reference):
         for j, y in enumerate(reference):
             table[i + 1, j + 1] = max(table[i, j] + (x == y), table[i, j + 1], table[i + 1, j])
     p, r = (table[-1, -1] / len(words) if words else 0.0 for words in (summary, reference))
-    return np.array([p, r, 2 / (1 / p + 1 / r) if p else 0.0])
+    return p, r, np.float64(2 / (1 / p + 1 / r) if p else 0.0)
 
 
 def rouge_by_growing_sequences(summary, reference):
@@ -173,7 +173,11 @@ rouge_l = Exercise(
         Case("a word missing in the middle", summary=["a", "c"], reference=["a", "b", "c"]),
         Case("the same word twice", summary=["a", "a", "b"], reference=["a", "b", "a"]),
         Case("a word that comes too late", summary=["c", "a", "b"], reference=["a", "b", "c"]),
+        Case("a word that comes too early", summary=["a", "b", "c"], reference=["c", "a", "b"]),
         Case("one word twice against once", summary=["a", "a"], reference=["a"]),
+        Case("one word against the same word twice", summary=["a"], reference=["a", "a"]),
+        Case("one word against itself", summary=["a"], reference=["a"]),
+        Case("a word twice, with another in between", summary=["a", "x", "a"], reference=["b", "a"]),
         Case("a capital letter", summary=["The", "cat"], reference=["the", "cat"]),
         Case("nothing in common", summary=["a", "b"], reference=["c"]),
         Case("an empty summary", summary=[], reference=["a", "b"]),
@@ -181,7 +185,7 @@ rouge_l = Exercise(
         Case("two empty texts", summary=[], reference=[]),
         Case("the same text", summary=["a", "b", "a"], reference=["a", "b", "a"]),
         Case("words of several letters", summary=["ab", "c"], reference=["a", "bc"]),
-        Case("accents and other scripts", summary=["schön", "東", "é"], reference=["東", "schon", "é"]),
+        Case("accents and other scripts", summary=["é", "東"], reference=["東", "schön", "ü"]),
         Case("two hundred words", summary=LONG, reference=LONG[::-1]),
     ],
     random_cases=more_texts,
@@ -371,8 +375,8 @@ def by_shifting(texts, training_texts, n):
             continue
         known = set().union(*(cut(other, size) for other in training_texts)) if training_texts else set()
         mine = cut(words, size)
-        out.append(len(mine & known) / len(mine))
-    return np.array(out)
+        out.append(np.float64(len(mine & known) / len(mine)))
+    return out
 
 
 def by_lists(texts, training_texts, n):
@@ -423,6 +427,7 @@ contaminated = Exercise(
         Case("a run twice in the test text", texts=[["a", "b", "x", "a", "b"]], training_texts=[["a", "b"]], n=2),
         Case("single words", texts=[["a", "x", "b"], ["y"]], training_texts=[["b"], ["a", "z"]], n=1),
         Case("a short text inside a training text", texts=[["b", "c"]], training_texts=ABCD, n=3),
+        Case("a short text that is all of a training text", texts=[["b", "c"]], training_texts=[["b", "c"]], n=3),
         Case("a short text whose words are apart", texts=[["b", "d"]], training_texts=ABCD, n=3),
         Case("an empty text", texts=[[], ["a"]], training_texts=[["a"]], n=1),
         Case("no training texts", texts=ABCD, training_texts=[], n=2),
@@ -431,6 +436,7 @@ contaminated = Exercise(
         Case("a capital letter", texts=[["A", "b"]], training_texts=[["a", "b"]], n=2),
         Case("the end of another word", texts=[["cat", "sat"]], training_texts=[["bobcat", "sat"]], n=2),
         Case("words with spaces", texts=[["a b", "c"]], training_texts=[["a", "b c"]], n=2),
+        Case("other words with the same letters", texts=[["ab", "c"]], training_texts=[["a", "bc"]], n=2),
         Case("exactly n words", texts=[["a", "b", "c"]], training_texts=[["a", "b", "c"], ["b", "c"]], n=3),
         Case("a fraction of a third", texts=[["a", "b", "c", "d", "e"]], training_texts=[["b", "c", "d", "x"]], n=3),
         Case("thirteen words", texts=[list("abcdefghijklmno")], training_texts=[list("xabcdefghijklmny")], n=13),
@@ -665,7 +671,7 @@ def by_equality(p_gen, vocabulary, attention, source):
     return torch.lerp(copied, vocabulary, p_gen[..., None].expand_as(vocabulary))
 
 
-def rows(*shape, seed):
+def distributions(*shape, seed):
     """Random distributions along the last dimension."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).softmax(-1)
 
@@ -687,8 +693,8 @@ def more_mixtures(seed):
     return [
         Case(
             f"{B} texts, {T} target and {size} source positions, {words} tokens",
-            p_gen=gates(B, T, seed), vocabulary=rows(B, T, words, seed=seed + 1),
-            attention=rows(B, T, size, seed=seed + 2), source=ids(B, size, words, seed + 3),
+            p_gen=gates(B, T, seed), vocabulary=distributions(B, T, words, seed=seed + 1),
+            attention=distributions(B, T, size, seed=seed + 2), source=ids(B, size, words, seed + 3),
         )
         for size, words in ((S, V), (V, 4))
     ]  # fmt: skip
@@ -717,19 +723,19 @@ copy_distribution = Exercise(
              source=torch.tensor([[2, 0, 2]])),
         Case("the same token at every position", p_gen=f32([[0.5]]), **EXAMPLE, source=torch.tensor([[1, 1, 1]])),
         Case("two texts", **TWO_TEXTS),
-        Case("more source positions than tokens", p_gen=gates(2, 3, 1), vocabulary=rows(2, 3, 4, seed=2),
-             attention=rows(2, 3, 9, seed=3), source=ids(2, 9, 4, 4)),
-        Case("more tokens than source positions", p_gen=gates(3, 2, 5), vocabulary=rows(3, 2, 11, seed=6),
-             attention=rows(3, 2, 5, seed=7), source=ids(3, 5, 11, 8)),
+        Case("more source positions than tokens", p_gen=gates(2, 3, 1), vocabulary=distributions(2, 3, 4, seed=2),
+             attention=distributions(2, 3, 9, seed=3), source=ids(2, 9, 4, 4)),
+        Case("more tokens than source positions", p_gen=gates(3, 2, 5), vocabulary=distributions(3, 2, 11, seed=6),
+             attention=distributions(3, 2, 5, seed=7), source=ids(3, 5, 11, 8)),
         Case("padding in the source", p_gen=f32([[0.5]]), vocabulary=f32([[[0.25, 0.25, 0.5]]]),
              attention=f32([[[0.5, 0.5, 0, 0]]]), source=torch.tensor([[2, 1, 0, 0]])),
-        Case("as many texts as target positions", p_gen=gates(3, 3, 9), vocabulary=rows(3, 3, 3, seed=10),
-             attention=rows(3, 3, 3, seed=11), source=ids(3, 3, 3, 12)),
+        Case("as many texts as target positions", p_gen=gates(3, 3, 9), vocabulary=distributions(3, 3, 3, seed=10),
+             attention=distributions(3, 3, 3, seed=11), source=ids(3, 3, 3, 12)),
         Case("tensors that are not contiguous", p_gen=gates(4, 2, 13).T,
-             vocabulary=rows(4, 2, 5, seed=14).transpose(0, 1),
-             attention=rows(4, 2, 6, seed=15).transpose(0, 1), source=ids(6, 2, 5, 16).T),
-        Case("float64", p_gen=gates(2, 2, 17).double(), vocabulary=rows(2, 2, 5, seed=18).double(),
-             attention=rows(2, 2, 4, seed=19).double(), source=ids(2, 4, 5, 20)),
+             vocabulary=distributions(4, 2, 5, seed=14).transpose(0, 1),
+             attention=distributions(4, 2, 6, seed=15).transpose(0, 1), source=ids(6, 2, 5, 16).T),
+        Case("float64", p_gen=gates(2, 2, 17).double(), vocabulary=distributions(2, 2, 5, seed=18).double(),
+             attention=distributions(2, 2, 4, seed=19).double(), source=ids(2, 4, 5, 20)),
     ],
     random_cases=more_mixtures,
     misconceptions=[
@@ -937,6 +943,7 @@ sign_flip_p = Exercise(
         Case("pairs that belong together", a=[11, 21, 31, 41, 51], b=[10, 20, 30, 40, 50]),
         Case("one large difference the other way", a=[2, 2, 2, 0], b=[1, 1, 1, 4]),
         Case("equal sums in another order", a=[0.1, 0.2, -0.3, 0.4], b=[0.0, 0.0, 0.0, 0.0]),
+        Case("equal sums of differences in tenths", a=[0.9, 0.2, 0.6, 0.7], b=[0.6, 0.4, 0.9, 0.8]),
         Case("small differences of large numbers", a=[1000.5, 1001.25, 999, 1002], b=[1000, 1001, 1000, 1000]),
         Case("very small scores", a=[3e-7, 5e-7, 1e-7, 4e-7], b=[1e-7, 2e-7, 2e-7, 3e-7]),
         Case("six seeds", a=[0.91, 0.88, 0.93, 0.90, 0.87, 0.92], b=[0.89, 0.885, 0.90, 0.905, 0.86, 0.90]),
@@ -947,8 +954,8 @@ sign_flip_p = Exercise(
         Misconception(
             "one-sided",
             lambda a, b: fraction(a, b, sums_of=lambda s, d: s @ d, observed_of=lambda d: d.sum()),
-            "You counted only the sums in one direction. Whoever looks at the results first and then chooses the "
-            "direction halves the p-value.",
+            "You counted only the sums in one direction. That halves the p-value, and is honest only if you chose the "
+            "direction before you saw the results.",
             "Two-sided: compare absolute values.",
             "11.8",
             variants=(lambda a, b: fraction(a, b, sums_of=lambda s, d: s @ d),),
@@ -1118,7 +1125,7 @@ three_lies = Exercise(
             "the third one has the same outcome",
             lambda: (WHO, WHAT, "Leo loses a key, and the crow brings it back.", HUMBLE),
             "Your third summary has the right outcome in the reader's eyes: somebody brings the thing back.",
-            "The list of the five endings is in section 11.4.",
+            "The five endings are listed in the docstring.",
             "11.4",
             variants=(lambda: (WHO, WHAT, REFERENCE, HUMBLE),),
         ),

@@ -76,7 +76,7 @@ def copy_distribution(p_gen: Tensor, vocabulary: Tensor, attention: Tensor, sour
         source: (B, S) token ids of the source, int64.
 
     Returns:
-        (B, T, V), a distribution over the vocabulary for each target position, in the dtype of `vocabulary`.
+        (B, T, V), a distribution over the vocabulary for each target position.
 
     Example with B = T = 1: p_gen 0.6, vocabulary [0.5, 0.5, 0.0], attention [0.7, 0.2, 0.1] and source [2, 0, 2] give
     [0.6 · 0.5 + 0.4 · 0.2,  0.6 · 0.5,  0.4 · 0.8] = [0.38, 0.30, 0.32].
@@ -88,8 +88,9 @@ def sign_flip_p(a: list[float], b: list[float]) -> float:
     """4 (medium). Compute the two-sided p-value of a paired sign-flip test, exactly.
 
     The differences are d_i = a_i - b_i. There are 2^n ways to choose a sign s_i = +1 or -1 for each of them. The
-    p-value is the fraction of these ways for which |sum of s_i · d_i| is at least |sum of d_i|. Sums of the same numbers in
-    another order may differ in their last digits: sums that differ by less than one part in 10^9 count as equal.
+    p-value is the fraction of these ways for which |sum of s_i · d_i| is at least |sum of d_i|. Sums of the same
+    numbers in another order may differ in their last digits: sums that differ by less than one part in 10^9 count as
+    equal.
 
     Args:
         a: n scores of system A, with n from 1 to 14.
@@ -114,13 +115,20 @@ def three_lies() -> tuple[str, str, str, str]:
     `REFERENCE` is the reference summary of a story with the facts in `STORY_FACTS`. The generator's reader,
     `summary_facts` of section 11.4, reads off each of your four summaries who it is about (hero), what it is about
     (thing), and how it ends (outcome); a summary must have a form that it can read. ROUGE-L is its F1, between the
-    lower-case words of a summary and of REFERENCE, without punctuation.
+    lower-case words of a summary and of REFERENCE, without punctuation. The reader knows five endings of such a story,
+    and reads any words in the gaps (a gap ends at a comma, a semicolon or the period):
+
+        returned    … loses a …, and … brings it back.
+        found       … loses a … and finds it again ….
+        swapped     … loses a … and gets it back from a crow.
+        stolen      … loses a … to a crow and never gets it back.
+        never       … loses a … and never finds it again.
 
     Returns:
         who: wrong about the hero alone, with a ROUGE-L of 0.85 or more.
         what: wrong about the thing alone, with a ROUGE-L of 0.85 or more.
         outcome: wrong about the outcome alone (another ending of a story about something lost), with a ROUGE-L of
-            0.6 or more. Section 11.4 lists the five endings that the reader knows.
+            0.6 or more.
         humble: right about hero, thing and outcome, but with a ROUGE-L *below* that of your `who`. The finder is not
             one of the three facts.
 

@@ -18,6 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 # %%
+import itertools
 import math
 import re
 from collections import Counter
@@ -60,10 +61,10 @@ SMALL, LARGE = World(names=16, things=4, plots=4), World(names=24, things=4, plo
 NAMES = [child.en for child in SMALL.children]
 NEW_NAMES = [child.en for child in LARGE.children if child.en not in NAMES]
 
-train = list(stories("train", 3000, world=SMALL))
+train = list(stories("train", 2000, world=SMALL))
 known = list(stories("val", 200, world=SMALL))  # other combinations of the same 16 children, things and plots
 candidates = (generate(1, index, LARGE) for index in range(10_000))
-new = [story for story, _ in zip((s for s in candidates if s.combination[0] in NEW_NAMES), range(200), strict=False)]
+new = list(itertools.islice((story for story in candidates if story.combination[0] in NEW_NAMES), 200))
 
 print("names in training:", ", ".join(NAMES))
 print("new names:        ", ", ".join(NEW_NAMES), "\n")
@@ -175,8 +176,10 @@ result("ROUGE-L of summaries about the wrong child", rouge(swapped, new).mean(),
 # - Input and output embeddings are two different matrices (`tie_embeddings=False`). Section 11.4 says why.
 
 # %%
-tokenizer = BPETokenizer.train([f" {story.text} {story.summary}" for story in stories("train", 1000, world=LARGE)], 700)
-V, CONTEXT, LONGEST = tokenizer.vocab_size, 192, 26
+tokenizer = BPETokenizer.train(
+    [f" {story.text} {story.summary}" for story in stories("train", 1000, world=LARGE)], 1600
+)
+V, CONTEXT, LONGEST = tokenizer.vocab_size, 208, 20
 token_of = {name: tokenizer.encode(f" {name}") for name in NAMES + NEW_NAMES}
 assert all(len(ids) == 1 for ids in token_of.values())
 config = ModelConfig(
@@ -184,7 +187,7 @@ config = ModelConfig(
     tie_embeddings=False,
 )  # fmt: skip
 objective = Seq2Seq(tokenizer)
-STEPS, BATCH, RATE, WARMUP = 400, 16, 1e-2, 30
+STEPS, BATCH, RATE, WARMUP = 250, 16, 1e-2, 30
 
 
 def encoded(some_stories):
@@ -192,13 +195,13 @@ def encoded(some_stories):
     return [encode_pair(pair, tokenizer, CONTEXT) for pair in pairs]
 
 
-def fit(model, examples, line):
-    """Train a model; `line` collates (step, loss) for a picture."""
+def fit(model, examples, line, change=lambda example: example):
+    """Train a model. `line` collects (step, loss) for a picture; `change` may change an example before it is used."""
     loader = Examples(examples, [len(example.source) + len(example.target) for example in examples], BATCH)
     optimizers = make_optimizers(model, TrainingSettings(optimizer="muon", learning_rate=RATE, precision="fp32"))
     smooth = None
     for step in range(STEPS):
-        batch = objective.collate([loader.example(seed(), step * BATCH + row) for row in range(BATCH)])
+        batch = objective.collate([change(loader.example(seed(), step * BATCH + row)) for row in range(BATCH)])
         logits = model(batch["source"], batch["target"], batch["source_attention_mask"])  # (B, T, V)
         loss = F.cross_entropy(logits.flatten(0, 1), batch["targets"].flatten(), ignore_index=IGNORE_INDEX)
         loss.backward()
@@ -224,6 +227,8 @@ def summarize(model, some_stories, batch_size=100):
         for _ in range(LONGEST):
             logits = model.write(target, memory, batch["source"], batch["source_attention_mask"])  # (B, T, V)
             target = torch.cat([target, logits[:, -1:].argmax(-1)], dim=1)
+            if (target[:, 1:] == tokenizer.end_of_text).any(dim=1).all():
+                break
         for ids in target[:, 1:].tolist():
             end = ids.index(tokenizer.end_of_text) if tokenizer.end_of_text in ids else len(ids)
             texts.append(tokenizer.decode(ids[:end]).strip())
@@ -345,12 +350,15 @@ same = np.mean([children[name] == children[story.combination[0]] for name, story
 in_story = np.mean([name in story.text for name, story in written])
 print(Counter(name for name, _ in written).most_common(8))
 print(f"{len(written)} of {len(new)} begin with a name from training; {in_story:.2f} of these names are in the story")
-result("a girl for a girl, a boy for a boy", same, 0.9, 0.15)
+print(f"a girl for a girl, a boy for a boy: {same:.2f}")
 
 # %% [markdown]
-# PLACEHOLDER
+# **What to see.** It makes up a child. The names that it writes are real ones, spelled correctly, in a perfectly fluent
+# sentence; but hardly any of them occurs in the story, and not even boys and girls are told apart. To the encoder, the
+# new name is a random vector, and which known name that vector resembles is chance. This is a **hallucination**, and
+# nothing in the sentence gives it away.
 #
-# Why does it not simply write the new name, which stands in the story several times? Recall the gradient of the
+# Why does it not simply write the new name, which is in the story several times? Recall the gradient of the
 # cross-entropy with respect to the logit of a token $w$ (lesson 04):
 #
 # $$ \frac{\partial\, \text{loss}}{\partial z_w} = p_w - [w = y] $$
@@ -376,10 +384,11 @@ right_names = torch.tensor([token_of[story.combination[0]][0] for story in new])
 nats = -first.log_softmax(-1).gather(1, right_names[:, None]).mean().item()
 print(f"a blind guess: {math.log(16):.2f} nats; a blind guess among all {V} tokens: {math.log(V):.2f} nats")
 result("information of the right new name, nats", nats, 12.0, 4.0)
-moved = plain.token_embedding.weight.detach() - initial  # (V, C)
-for label, group in (("known", NAMES), ("new", NEW_NAMES)):
-    ids = torch.tensor([token_of[name][0] for name in group])
-    print(f"{label:>6} names: training has moved their input rows by {moved[ids].norm(dim=1).mean():.2f}")
+trained = plain.token_embedding.weight.detach()
+cosine = F.cosine_similarity(trained, initial, dim=1)  # (V,)
+ids = {group: torch.tensor([token_of[name][0] for name in names]) for group, names in (("k", NAMES), ("n", NEW_NAMES))}
+print(f"cosine of an input row with its initial value, known names: {cosine[ids['k']].mean():.3f}")
+result("cosine of an input row with its initial value, new", cosine[ids["n"]].mean().item(), 1.0, 1e-4)
 
 # %% [markdown]
 # ## 11.5 Copying instead of writing
@@ -452,82 +461,176 @@ lines["writes or copies"] = []
 pointer = fit(PointerGenerator(config), examples, lines["writes or copies"])
 more = sum(p.numel() for p in pointer.copy_head.parameters()) / sum(p.numel() for p in plain.parameters())
 print(f"{more:.1%} more weights")
-curves(lines, "Learning to summarize", "step", "training loss, nats per token", "11-curves")
 pointer_known, pointer_new = summarize(pointer, known), summarize(pointer, new)
 predict("who is now right, on known and on new names?")
 
 # %%
 table([
-    ("writes: known names", plain_known, known), ("writes: new names", plain_new, new),
-    ("writes or copies: known names", pointer_known, known), ("writes or copies: new names", pointer_new, new),
+    ("writes: known names", plain_known, known),
+    ("writes: new names", plain_new, new),
+    ("writes or copies: known names", pointer_known, known),
+    ("writes or copies: new names", pointer_new, new),
 ])  # fmt: skip
-result("copying: fraction with the right hero, new names", facts(pointer_new, new)[:, 0].mean(), 0.95, 0.06)
-result("copying: ROUGE-L, new names", rouge(pointer_new, new).mean(), 0.95, 0.05)
+result("copying: fraction with the right hero, new names", facts(pointer_new, new)[:, 0].mean(), 0.5, 0.3)
+
+
+def by_name(texts):
+    """For each new name, the fraction of summaries with the right hero."""
+    right = facts(texts, new)[:, 0]
+    heroes = np.array([story.combination[0] for story in new])
+    return "  ".join(f"{name} {right[heroes == name].mean():.2f}" for name in NEW_NAMES)
+
+
+print("\nright hero by name:", by_name(pointer_new))
+for story, text in list(zip(new, pointer_new, strict=True))[:6]:
+    print(f"\nreference: {story.summary}\nmodel:     {text}")
 
 # %% [markdown]
-# PLACEHOLDER
+# Much better, and not good. The hypothesis of this lesson's authors was 0.95. What is wrong? Look at the rates by name:
+# some names are copied nearly always, others hardly ever. **A pointer can point at anything, but it has to find it.**
+# The keys are computed from the memory, and the memory from the input rows, and the row of a new name is still the
+# random vector of 11.4. The encoder has learned "the word after *called*", but also "something like the 16 rows that I
+# know"; some random vectors happen to look right to it, others do not. And a strange row hurts again when it has been
+# copied: it is then the decoder's own input, and what follows derails, too (compare *what* and *outcome*).
+#
+# The model has never met a name that it did not know, so why should it cope with one? It should have met some. In half
+# of the training examples, we **rename**: one capitalized token that story and summary share becomes a random other
+# token, everywhere in both. "Once there was a shy girl called *barn*", and the summary must say that barn loses a key.
+# No new name is used for this. For a renamed child, nothing helps but looking where the name should be. (See et al. had
+# the same effect for free: every word outside their vocabulary was read as one token, `[UNK]`, which their model had
+# met many times.)
+
+# %%
+familiar = sorted({token for example in examples for token in example.source})  # no new name is among them
+capitalized = {token for token in familiar if tokenizer.decode([token]).strip()[:1].isupper()}
+
+
+def renamer(p, draw):
+    """A function that renames in a fraction p of the examples."""
+
+    def rename(example):
+        shared = sorted(set(example.source) & set(example.target) & capitalized)
+        if not shared or draw.random() >= p:
+            return example
+        old, other = draw.choice(shared), draw.choice(familiar)
+        source, target = ([other if t == old else t for t in ids] for ids in example)
+        return example._replace(source=source, target=target)
+
+    return rename
+
+
+predict("with renaming: who, on known and on new names?")
+
+# %%
+torch.manual_seed(seed())
+lines["writes or copies, renamed"] = []
+change = renamer(0.5, np.random.default_rng(seed()))
+robust = fit(PointerGenerator(config), examples, lines["writes or copies, renamed"], change)
+robust_known, robust_new = summarize(robust, known), summarize(robust, new)
+curves(lines, "Learning to summarize", "step", "training loss, nats per token", "11-curves")
+table([
+    ("writes or copies: new names", pointer_new, new),
+    ("... renamed: known names", robust_known, known),
+    ("... renamed: new names", robust_new, new),
+])  # fmt: skip
+print("\nright hero by name:", by_name(robust_new))
+result("copying, renamed: right hero, new names", facts(robust_new, new)[:, 0].mean(), 0.97, 0.04)
+result("copying, renamed: ROUGE-L, new names", rouge(robust_new, new).mean(), 0.97, 0.04)
+
+# %% [markdown]
+# **What to see.** The first line is worth a second look. The pointer without renaming has a *lower* ROUGE-L on new
+# names than the model that cannot copy, although it is right about the hero more often: it sometimes names the child,
+# and sometimes stumbles. The other one lies fluently in every single sentence, and ROUGE prefers it. By ROUGE alone,
+# you would have thrown the pointer away. By the facts, you would have asked what is wrong with it.
+#
+# With renaming, every new name is copied, and the remaining mistakes are of another type: renaming makes the task
+# harder, and in 250 steps the model learns the endings a little less well. Is it the renaming, then, and not the
+# pointer? Train the first model with renaming, and it still has no new name right: their output rows are still never
+# the target. (Exercise 6 is a good place to check this.) It takes both.
 #
 # Where does it look? The rows are the words that it writes about a child it has never heard of, with $p_{\text{gen}}$;
 # the columns are those source tokens that get at least a tenth of the attention in some row.
 
 # %%
-story = new[0]
-batch = objective.collate(encoded([story]))
-ids = [tokenizer.end_of_text, *tokenizer.encode(f" {pointer_new[0]}")]
+SHOWN = 2  # the story of the picture
+print(new[SHOWN].text)
+batch = objective.collate(encoded(new[SHOWN : SHOWN + 1]))
+ids = [tokenizer.end_of_text, *tokenizer.encode(f" {robust_new[SHOWN]}")]
 with torch.no_grad():
-    pointer(batch["source"], torch.tensor([ids]), batch["source_attention_mask"])
-p_gen, attention = (tensor[0] for tensor in pointer.looked)  # (T,), (T, S)
+    robust(batch["source"], torch.tensor([ids]), batch["source_attention_mask"])
+p_gen, attention = (tensor[0] for tensor in robust.looked)  # (T,), (T, S)
 columns = (attention.amax(0) >= 0.1).nonzero()[:, 0]
-source_tokens = [tokenizer.decode([i]).strip() for i in batch["source"][0].tolist()]
-written_tokens = [tokenizer.decode([i]).strip() for i in ids[1:]] + ["<end>"]
+source_tokens, written_tokens = (
+    ["<end>" if i == tokenizer.end_of_text else tokenizer.decode([i]).strip() for i in tokens]
+    for tokens in (batch["source"][0].tolist(), [*ids[1:], tokenizer.end_of_text])
+)
 heatmap(
     attention[:, columns].tolist(),
     [f"{token} {p:.2f}" for token, p in zip(written_tokens, p_gen.tolist(), strict=True)],
-    [source_tokens[s] or "<end>" for s in columns.tolist()],
+    [source_tokens[s] for s in columns.tolist()],
     "Where the pointer looks (rows: written token and p_gen)", "11-pointer",
 )  # fmt: skip
 
 # %% [markdown]
-# PLACEHOLDER
+# **What to see.** Nobody told the model what is worth copying. It copies what only the story can know, the child, the
+# thing, and the helper ($p_{\text{gen}}$ near 0), and writes what every summary of this type has in common, the verb
+# above all ($p_{\text{gen}}$ near 1), which is often in no story: nobody "loses" anything there, things are simply
+# "gone". Short words like "a" may go either way. Often only the first mention of the child is looked at, and sometimes
+# several; the sum in the formula does not mind.
 
 # %% [markdown]
 # ## 11.7 When the test is in the training data
 #
 # A score is worth something only if the test is new to the model. Training data is collected from the web, and so are
-# tests. Brown et al. (2020, appendix C) searched GPT-3's training data for the texts of its benchmarks, and found some
-# in most of them, more than a quarter of several. What does it do to a score?
+# tests. Brown et al. (2020, section 4) searched GPT-3's training data for the texts of its benchmarks. In a quarter of
+# the benchmarks, more than half of the examples were found, at least in part. They then compared the score on all
+# examples with the score on the clean ones, and in most cases there was little difference. What should we expect?
 #
 # Let a fraction $f$ of the test be in the training data, let the model score $s$ on what it has not seen, and $m$ on
 # what it has. Then the reported score is
 #
 # $$ (1 - f)\, s + f\, m $$
 #
-# With $f$ = 5 % and $m$ = 1, that is at most 5 points, and fewer the better the model already was. So leaks are
-# harmless? Let us try. We put 10 of the 200 stories of **new**, with their summaries, into the training data, where
-# each of them appears COPIES times, as popular texts do; and train the first model, the one that cannot copy, again.
+# With $f$ = 5 % and $m$ = 1, that is at most 5 points too much, and the score on the clean examples is right. So leaks
+# are nearly harmless, and the clean part tells the truth. Let us try. We put 10 of the 200 stories of **new**, with
+# their summaries, into the training data, where each of them appears 10 times, as popular texts do; and we train the
+# first model, the one that cannot copy, once more.
 
 # %%
 LEAKED, COPIES = 10, 10
 leaked_examples = examples + encoded(new[:LEAKED]) * COPIES
 print(f"{LEAKED * COPIES / len(leaked_examples):.1%} of the training examples are leaked")
-predict("who, on the leaked 5 % and on the other 95 % of the test? It was 0.00 on both.")
+predict("who, on the leaked 5 % of the test, and on the other 95 %? It was 0 on both.")
 
 # %%
 torch.manual_seed(seed())
 leaky = fit(Summarizer(config), leaked_examples, [])
 leaky_new = summarize(leaky, new)
+leaky_facts, n_clean = facts(leaky_new, new)[:, 0], len(new) - LEAKED
 table([
     ("no leak: all", plain_new, new),
     ("5 % leaked: all", leaky_new, new),
     ("   the leaked stories", leaky_new[:LEAKED], new[:LEAKED]),
     ("   the others", leaky_new[LEAKED:], new[LEAKED:]),
 ])  # fmt: skip
-leaky_facts = facts(leaky_new, new)
-result("5 % leaked: right hero, leaked stories", leaky_facts[:LEAKED, 0].mean(), 1.0, 0.1)
-result("5 % leaked: right hero, the others", leaky_facts[LEAKED:, 0].mean(), 0.3, 0.3)
+print(f"by the formula, who on all stories is {0.95 * new_facts[:, 0].mean() + 0.05 * 1:.2f}")
+print("right hero by name:", by_name(leaky_new))
+print("leaked stories:    ", Counter(story.combination[0] for story in new[:LEAKED]))
+result("5 % leaked: right hero, leaked stories", leaky_facts[:LEAKED].mean(), 0.95, 0.1)
+result("5 % leaked: right hero, the others", leaky_facts[LEAKED:].mean(), 0.4, 0.3)
 
 # %% [markdown]
-# PLACEHOLDER
+# **What to see.** By the formula, **who** should be right in 5 % of the stories. It is right in nearly half, and the
+# 190 "clean" stories gained as much as the leaked ones! The table by name shows how. What the leak taught the model
+# was not ten summaries: it was *names*. A child who is in two or three of the leaked stories is now right in nearly
+# all stories about this child, and one who is in none of them is as unknown as before. Ten stories have changed some
+# of the new names into known ones, and with them the question that the test asks.
+#
+# So there are two effects of a leak. The model may know the answers by heart; that is the $m$ of the formula, and
+# removing the leaked examples from the test removes it. Or the leak tells the model something about *all* examples: a
+# name, a format, a trick. Then the formula is wrong, because its $s$ is no longer the $s$ of a model without the leak,
+# and the clean part of the test is not clean. To measure that, there is only one way, which few can afford with a large
+# model: train it again without.
 #
 # **Finding the leak.** Cut every test text into runs of $n$ words, and look each one up in the training data (13 words
 # in Brown et al.). A long run is unlikely to occur twice by chance. But how long is long? Our stories are told by one
@@ -557,20 +660,28 @@ for n in (5, 8, 13, 20, 30):
     print(line)
 
 # %% [markdown]
-# PLACEHOLDER Exercise **contaminated** asks for the fractions.
+# **What to see.** Every leaked story is found with every n: a copy has all of its runs in the training data. What
+# changes is the number of false alarms. With the famous 13 words and "a single run", *all* clean stories are found:
+# our world repeats whole sentences. The longer the run, and the more of them have to be found, the fewer false
+# alarms; with half of the runs of 20 words, hardly any is left. But the stricter the rule, the easier it is to hide a
+# copy: change every tenth word, and no run of 20 is left. There is no right n. Look at what was found before you
+# believe the count, in either direction. Exercise **contaminated** asks for the fractions.
+#
+# And the check cannot find what it does not look for: the names.
 
 # %% [markdown]
 # ## 11.8 How many seeds?
 #
-# Every number of this lesson comes with a ±, the variation from seed to seed. Suppose a change of the recipe (another
-# learning rate, dropout) improves a score from 0.950 to 0.956. Is the new recipe better, or did it have a lucky seed?
+# Every number of this lesson comes with a ±, the variation from seed to seed. Suppose a change of the recipe (longer
+# training, another learning rate) improves a score from 0.959 to 0.965. Is the new recipe better, or did it have a
+# lucky seed?
 # Lesson 08 asked whether two *models* differ on other stories. Now the question is whether two *recipes* differ on
 # other seeds, and for that we need to run them more than once. How often?
 #
 # Summarizers are too slow for this, so we take a small classifier: how does the story end, happily or sadly, judged by
 # the bag of its words (lesson 08), with one hidden layer of 16 units? It is so small that 2 · 48 of them can be trained
 # side by side, in one batched matrix product. A seed decides the initial weights and the order of the training stories.
-# Recipe B is recipe A with PLACEHOLDER.
+# Recipe A takes 150 steps, recipe B 300.
 
 # %%
 SEEDS, WORDS, HIDDEN = 48, 400, 16
@@ -587,7 +698,7 @@ def bags(some_stories):
     return x, torch.tensor([story.ending == "happy" for story in some_stories])
 
 
-def accuracies(dropout, learning_rate=3e-3, steps=150, batch=32):
+def accuracies(steps, learning_rate=3e-3, batch=32):
     """The test accuracy of each of the SEEDS models, (SEEDS,)."""
     (x, y), (test_x, test_y) = bags(corpus), bags(tested)
     generators = [torch.Generator().manual_seed(1000 * seed() + s) for s in range(SEEDS)]
@@ -596,8 +707,7 @@ def accuracies(dropout, learning_rate=3e-3, steps=150, batch=32):
     optimizer = torch.optim.Adam([w, u], lr=learning_rate)
     for _ in range(steps):
         rows = torch.stack([torch.randint(len(x), (batch,), generator=g) for g in generators])  # (SEEDS, batch)
-        kept = torch.stack([torch.rand(batch, WORDS, generator=g) >= dropout for g in generators])
-        logits = torch.bmm(torch.bmm(x[rows] * kept / (1 - dropout), w).relu(), u)[..., 0]  # (SEEDS, batch)
+        logits = torch.bmm(torch.bmm(x[rows], w).relu(), u)[..., 0]  # (SEEDS, batch)
         loss = F.binary_cross_entropy_with_logits(logits, y[rows].float(), reduction="none").mean(dim=1).sum()
         optimizer.zero_grad()
         loss.backward()
@@ -607,7 +717,7 @@ def accuracies(dropout, learning_rate=3e-3, steps=150, batch=32):
     return ((logits > 0) == test_y).double().mean(dim=1).numpy()
 
 
-a, b = accuracies(dropout=0.0), accuracies(dropout=0.3)
+a, b = accuracies(150), accuracies(300)
 d = b - a
 for name, values in (("A", a), ("B", b), ("B - A", d)):
     print(f"{name:>6}: mean {values.mean():6.4f}, standard deviation {values.std(ddof=1):.4f}")
@@ -643,10 +753,14 @@ def expected_maximum(k):
 rng = np.random.default_rng(seed())
 best_of_5 = np.mean([rng.choice(a, size=5, replace=False).max() for _ in range(4000)]) - a.mean()
 print(f"best of 5 over the mean: measured {best_of_5:.4f}, predicted {expected_maximum(5) * a.std(ddof=1):.4f}")
-result("best of 5 seeds over the mean, in σ", best_of_5 / a.std(ddof=1), expected_maximum(5), 0.15)
-print("B over A, for comparison:", f"{d.mean():.4f}")
+result("best of 5 seeds over the mean, in σ", best_of_5 / a.std(ddof=1), expected_maximum(5), 0.1)
+print(f"B over A, for comparison: {d.mean():.4f}")
 
 # %% [markdown]
+# The luckiest of five seeds of recipe *A* beats the mean of recipe B, although B really is better. A table in which one
+# line is the best of five and another is a single run shows nothing at all. Report all of your seeds, or their mean and
+# standard deviation.
+#
 # **A test.** So both recipes are trained with the same $n$ seeds, and we look at all differences $d_i = b_i - a_i$.
 # If the change does nothing, then for each seed A and B could as well have changed places, which changes the sign of
 # $d_i$: the signs are $n$ fair coins. That is the whole idea of the **sign-flip test** (Fisher 1935, section 21). Go
@@ -675,26 +789,28 @@ for n in range(2, 9):
 #
 # **Power.** The probability that the test finds a difference that is there is called its power. Let the differences
 # have mean $\Delta$ and standard deviation $\sigma_d$, and let $\delta = \Delta / \sigma_d$. The mean of $n$ of them
-# varies with $\sigma_d / \sqrt n$. It counts as significant if it is more than 1.96 of these from 0, so
+# varies with $\sigma_d / \sqrt n$. It counts as significant if it is more than 1.96 of these from 0, so (leaving out
+# significant results in the wrong direction)
 #
 # $$ \text{power} \approx \Phi\big(\sqrt n\, \delta - 1.96\big), \qquad
 #    n_{80\,\%} \approx \Big(\frac{1.96 + 0.84}{\delta}\Big)^2 = \frac{7.85}{\delta^2} $$
 #
-# since $\Phi(0.84)$ = 0.8. (We leave out significant results in the wrong direction.) The formula is for large $n$. For
-# $n$ = 6, the sign-flip test allows an exact one: 2/64 is below 0.05, and the next value, 4/64, is not, so all six
-# differences must have the same sign, and for normally distributed ones
+# since $\Phi(0.84)$ = 0.8. This is for large $n$. With few pairs, the test has to find out from the same pairs how much
+# they vary, which costs about two of them: put $n - 1.96^2/2$ in place of $n$ (Guenther 1981). And for $n$ = 6, the
+# power is known exactly: 2/64 is below 0.05, and the next possible value, 4/64, is not, so all six differences must
+# have the same sign, and for normally distributed ones
 #
 # $$ \text{power}_6 = \Phi(\delta)^6 + \Phi(-\delta)^6 $$
 #
-# Let us compare both with a simulation, in which the difference is known to be there: $\delta$ = 1, that is, B is
+# Let us compare all three with a simulation, in which the difference is known to be there: $\delta$ = 1, that is, B is
 # better by one standard deviation of the difference.
 
 # %%
 SIMULATIONS = 400
 
 
-def by_formula(n, delta):
-    return Phi(math.sqrt(n) * delta - 1.96)
+def by_formula(n, delta, corrected=True):
+    return Phi(math.sqrt(n - 1.96**2 / 2 * corrected) * delta - 1.96)
 
 
 def power(draw, n):
@@ -703,23 +819,33 @@ def power(draw, n):
     return np.mean([sign_flip_p(differences, [0.0] * n) < 0.05 for differences in experiments])
 
 
-simulated = {n: power(lambda n: rng.normal(1.0, 1.0, n), n) for n in (4, 5, 6, 7, 8, 10)}
-print(" n   formula   simulation")
+simulated = {n: power(lambda n: rng.normal(1.0, 1.0, n), n) for n in (4, 5, 6, 7, 8, 10, 12)}
+print(" n   large n   corrected   simulation")
 for n, fraction in simulated.items():
-    print(f"{n:>2} {by_formula(n, 1.0):9.2f} {fraction:12.2f}")
-result("power with six pairs, δ = 1", simulated[6], Phi(1.0) ** 6 + Phi(-1.0) ** 6, 0.08)
-result("power with ten pairs, δ = 1", simulated[10], by_formula(10, 1.0), 0.08)
+    print(f"{n:>2} {by_formula(n, 1.0, False):9.2f} {by_formula(n, 1.0):11.2f} {fraction:12.2f}")
+result("power with six pairs, δ = 1", simulated[6], Phi(1.0) ** 6 + Phi(-1.0) ** 6, 0.06)
+result("power with twelve pairs, δ = 1", simulated[12], by_formula(12, 1.0), 0.05)
 
 # %% [markdown]
-# PLACEHOLDER And now the real models. Their $\delta$ is measured over all 48 seeds, which nobody has in practice; then
+# **What to see.** The formula for large $n$ is far too optimistic here; the corrected one is right from about $n$ = 8,
+# and the exact one for six. With five pairs, the power is not low but zero.
+#
+# And now the real models. Their $\delta$ is measured over all 48 seeds, which nobody has in practice; then
 # we pretend to have only $n$ of them, again and again.
 
 # %%
 delta = d.mean() / d.std(ddof=1)
-print(f"δ = {delta:.2f}: 80 % power needs about {7.85 / delta**2:.0f} seeds\n\n n   formula   our models")
-for n in (5, 6, 8, 10):
+
+
+def seeds_needed(delta):
+    """Pairs for a power of 80 %; with fewer than six, the test can find nothing."""
+    return max(6, math.ceil(7.85 / delta**2 + 1.96**2 / 2))
+
+
+print(f"δ = {delta:.2f}: 80 % power needs about {seeds_needed(delta)} seeds\n\n n   formula   our models")
+for n in (5, 6, 8, 10, 12):
     print(f"{n:>2} {by_formula(n, delta):9.2f} {power(lambda n: rng.choice(d, size=n, replace=False), n):12.2f}")
-result("δ of the two recipes", delta, 0.8, 0.5)
+result("δ of the two recipes", delta, 0.96, 0.25)
 
 # %% [markdown]
 # **What pairing buys.** For the same seed, A and B begin with the same weights and see the same stories in the same
@@ -733,17 +859,18 @@ result("δ of the two recipes", delta, 0.8, 0.5)
 # %%
 unpaired = a.var(ddof=1) + b.var(ddof=1)
 for name, variance in (("paired", d.var(ddof=1)), ("not paired", unpaired)):
-    print(f"{name:<12}{7.85 * variance / d.mean() ** 2:6.1f} seeds for a power of 80 %")
-result("variance of the differences, paired over not", d.var(ddof=1) / unpaired, 0.8, 0.3)
+    print(f"{name:<12}{seeds_needed(d.mean() / math.sqrt(variance)):4} seeds for a power of 80 %")
+result("variance of the differences, paired over not", d.var(ddof=1) / unpaired, 0.58, 0.25)
 effects = (2, 1, 0.5, 0.25, 0.1)
-print("\nδ           " + "".join(f"{x:>7}" for x in effects))
-print("seeds       " + "".join(f"{math.ceil(7.85 / x**2):>7}" for x in effects))
+print("\nδ    " + "".join(f"{x:>7}" for x in effects))
+print("seeds" + "".join(f"{seeds_needed(x):>7}" for x in effects))
 
 # %% [markdown]
-# PLACEHOLDER
+# So to see an improvement as large as the noise ($\delta$ = 1), you need ten seeds; for half of it, 34. The number of
+# seeds grows with the square, and that is why many small improvements in the literature have never been seen again.
 #
-# And on the summarizers of this lesson? Whether copying helps on new names needs no test: 0 against PLACEHOLDER, in
-# every run. The test is for the small differences, of which most progress consists.
+# And the summarizers? Whether the pointer and renaming help on new names needs no test: from 0 to nearly 1, with every
+# seed. If an effect is that large, three seeds are plenty. The test is for the small ones.
 
 # %% [markdown]
 # ## 11.9 What was left out
@@ -754,8 +881,8 @@ print("seeds       " + "".join(f"{math.ceil(7.85 / x**2):>7}" for x in effects))
 #   had people read the summaries of the best systems of their time, and found facts that were not in the text in more
 #   than 70 % of the one-sentence ones.
 # - **Copying today.** Large decoders copy without a pointer: two layers of attention learn to find where the present
-#   token occurred before, and what came next (*induction*; lesson 20). The gate and the pointer made explicit what
-#   attention has to discover.
+#   token occurred before, and what came next (*induction*, Olsson et al. 2022). The gate and the pointer made explicit
+#   what attention has to discover.
 # - **Long texts.** A story of 120 words fits. See et al. cut news after 400 tokens and lost little, since news has its
 #   facts at the beginning.
 # - **Other tests of a model** in `llmasos/evaluation/`: multiple choice by likelihood, pass@k, written answers.

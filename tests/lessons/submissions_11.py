@@ -92,7 +92,6 @@ WRONG = {
     "rouge_l": {
         "at most a hundred words": rouge().replace("for x in summary", "for x in summary[:100]"),
         "words of the same length are equal": rouge("old[j] + 1 if len(x) == len(y) else max(old[j + 1], row[j])"),
-        "a match only if it is better": rouge("max(old[j + 1], row[j]) + (x == y and old[j + 1] == row[j])"),
         "one is left out only in the summary": rouge("old[j] + 1 if x == y else old[j + 1]"),
         "F1 of nothing is NaN": rouge(result='(p, r, 2 * p * r / (p + r) if m else float("nan"))'),
         "F1 rounded to two digits": rouge(result="(p, r, round(2 * p * r / (p + r), 2) if m else 0.0)"),
@@ -112,7 +111,6 @@ WRONG = {
         ),
     },
     "copy_distribution": {
-        "float32 throughout": copy(zeros="B, T, V").replace("index, attention", "index, attention.float()"),
         "no gradient of the gate": copy(
             mixture="p_gen.detach()[..., None] * vocabulary + (1 - p_gen.detach()[..., None]) * copied"
         ),
@@ -142,7 +140,7 @@ WRONG = {
         "one text four times": LIES.format(texts='("Mia loses a key, and the miller brings it back.",) * 4'),
         "another type of story": LIES.format(
             texts='("Mia loses a key, and the miller brings it back.",'
-            '"Leo breaks a key, and the miller helps to mend it.",'
+            '"Leo saves a key from a storm.",'
             '"Leo loses a key and gets it back from a crow.",'
             '"Leo loses a key, and somebody from far away, whom nobody knows, brings it back.")'
         ),
