@@ -317,7 +317,7 @@ def table(rows):
         print(f"{name:<34}{score:7.3f}{who:7.2f}{what:7.2f}{outcome:9.2f}{right.all(axis=1).mean():12.2f}")
 
 
-predict("for the summaries with a ROUGE-L of about 0.86: which of the three facts are right, and how often?")
+predict("in the summaries of stories with new names: which of the three facts are right, and how often?")
 
 # %%
 table([("known names", plain_known, known), ("new names", plain_new, new), ("wrong child", swapped, new)])
@@ -359,18 +359,21 @@ print(f"a girl for a girl, a boy for a boy: {same:.2f}")
 # nothing in the sentence gives it away.
 #
 # Why does it not simply write the new name, which is in the story several times? Recall the gradient of the
-# cross-entropy with respect to the logit of a token $w$ (lesson 04):
+# cross-entropy with respect to the logit of a token $w$ (lesson 10):
 #
 # $$ \frac{\partial\, \text{loss}}{\partial z_w} = p_w - [w = y] $$
 #
 # For a name that is never the target $y$, the bracket is 0 at every position of every training step. What is left is
 # $p_w > 0$, and gradient descent subtracts it: **a token that is never right is only ever pushed down.** Its row in the
 # output matrix learns one thing, not to be written. Its row in the *input* matrix learns nothing, since it is never
-# read: it stays as it was initialized. (If the two matrices are tied, pushing the one down pushes the other around, and
-# all unseen tokens end up looking alike.) Land and Bartolo (2024) searched published models for such *under-trained
-# tokens*, by exactly these traces in the two matrices, and found them in every one. The famous " SolidGoldMagikarp" of
-# GPT-2's vocabulary, a user name that was frequent in the tokenizer's data and absent from the model's, made the model
-# talk nonsense (Rumbelow and Watkins 2023).
+# read: it points where it pointed when it was initialized (weight decay makes it a little shorter). If the two matrices
+# are tied, pushing the one down pushes the other around, and all unseen tokens end up long and alike. We tried: the
+# rows of the new names were 1.5 long, those of the known ones 0.6, and the model of 11.6 could then use none of them.
+#
+# Land and Bartolo (2024) searched published models for such *under-trained tokens*, by these traces in the two
+# matrices, and found them in one family of models after the other. The famous " SolidGoldMagikarp" of GPT-2's
+# vocabulary, a user name that was frequent in the tokenizer's data and absent from the model's, made models talk
+# nonsense (Rumbelow and Watkins 2023).
 
 # %%
 predict("the probability of the right new name as the first word, compared with 1/16, a blind guess among known names?")
@@ -426,7 +429,7 @@ result("cosine of an input row with its initial value, new", cosine[ids["n"]].me
 copy_distribution = part("copy_distribution", library_copy_distribution)
 P_vocab, attention = torch.tensor([[[0.7, 0.3, 0.0]]]), torch.tensor([[[0.1, 0.5, 0.1, 0.3]]])  # (B, T, V), (B, T, S)
 tokens = torch.tensor([[0, 2, 1, 2]])  # (B, S)
-for p_gen in (1.0, 0.5, 0.1):
+for p_gen in (1.0, 0.7, 0.1):
     print(f"p_gen {p_gen}:", copy_distribution(torch.tensor([[p_gen]]), P_vocab, attention, tokens)[0, 0])
 predict("the vocabulary gives token 2 a probability of 0. From which p_gen on is it nevertheless the most probable?")
 
