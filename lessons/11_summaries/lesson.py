@@ -575,11 +575,11 @@ heatmap(
 )  # fmt: skip
 
 # %% [markdown]
-# **What to see.** Nobody told the model what is worth copying. It copies what only the story can know, the child, the
-# thing, and the helper ($p_{\text{gen}}$ near 0), and writes what every summary of this type has in common, the verb
-# above all ($p_{\text{gen}}$ near 1), which is often in no story: nobody "loses" anything there, things are simply
-# "gone". Short words like "a" may go either way. Often only the first mention of the child is looked at, and sometimes
-# several; the sum in the formula does not mind.
+# **What to see.** Nobody told the model what is worth copying. It copies what only the story can know: the child, the
+# thing, the helper ($p_{\text{gen}}$ near 0). It writes what all summaries of this type have in common, the verb
+# above all ($p_{\text{gen}}$ near 1). It could not copy that one: no story says that its hero "loses" something,
+# things are simply "gone". Short words like "a" may go either way. Where several mentions of a word share the
+# attention, the sum in the formula adds them up.
 
 # %% [markdown]
 # ## 11.7 When the test is in the training data
@@ -609,14 +609,15 @@ predict("who, on the leaked 5 % of the test, and on the other 95 %? It was 0 on 
 torch.manual_seed(seed())
 leaky = fit(Summarizer(config), leaked_examples, [])
 leaky_new = summarize(leaky, new)
-leaky_facts, n_clean = facts(leaky_new, new)[:, 0], len(new) - LEAKED
+leaky_facts = facts(leaky_new, new)[:, 0]
 table([
     ("no leak: all", plain_new, new),
     ("5 % leaked: all", leaky_new, new),
     ("   the leaked stories", leaky_new[:LEAKED], new[:LEAKED]),
     ("   the others", leaky_new[LEAKED:], new[LEAKED:]),
 ])  # fmt: skip
-print(f"by the formula, who on all stories is {0.95 * new_facts[:, 0].mean() + 0.05 * 1:.2f}")
+by_the_formula = 0.95 * new_facts[:, 0].mean() + 0.05 * leaky_facts[:LEAKED].mean()
+print(f"who on all stories: {leaky_facts.mean():.2f}, by the formula {by_the_formula:.2f}")
 print("right hero by name:", by_name(leaky_new))
 print("leaked stories:    ", Counter(story.combination[0] for story in new[:LEAKED]))
 result("5 % leaked: right hero, leaked stories", leaky_facts[:LEAKED].mean(), 0.95, 0.1)
@@ -677,9 +678,8 @@ for n in (5, 8, 13, 20, 30):
 #
 # Every number of this lesson comes with a ±, the variation from seed to seed. Suppose a change of the recipe (longer
 # training, another learning rate) improves a score from 0.959 to 0.965. Is the new recipe better, or did it have a
-# lucky seed?
-# Lesson 08 asked whether two *models* differ on other stories. Now the question is whether two *recipes* differ on
-# other seeds, and for that we need to run them more than once. How often?
+# lucky seed? Lesson 08 asked whether two *models* differ on other stories. Now the question is whether two *recipes*
+# differ on other seeds, and for that we need to run them more than once. How often?
 #
 # Summarizers are too slow for this, so we take a small classifier: how does the story end, happily or sadly, judged by
 # the bag of its words (lesson 08), with one hidden layer of 16 units? It is so small that 2 · 48 of them can be trained
@@ -896,11 +896,13 @@ print("seeds" + "".join(f"{seeds_needed(x):>7}" for x in effects))
 # 2015, *Pointer Networks*. Gu et al. 2016, *Incorporating Copying Mechanism in Sequence-to-Sequence Learning*. See,
 # Liu & Manning 2017, *Get To The Point: Summarization with Pointer-Generator Networks*. Maynez et al. 2020, *On
 # Faithfulness and Factuality in Abstractive Summarization*. Kryściński et al. 2020, *Evaluating the Factual
-# Consistency of Abstractive Text Summarization*. Land & Bartolo 2024, *Fishing for Magikarp: Automatically Detecting
-# Under-trained Tokens in Large Language Models*. Brown et al. 2020, *Language Models are Few-Shot Learners*, appendix
-# C. Fisher 1935, *The Design of Experiments*, section 21. Reimers & Gurevych 2017, *Reporting Score Distributions
-# Makes a Difference*. Colas, Sigaud & Oudeyer 2018, *How Many Random Seeds?* Card et al. 2020, *With Little Power
-# Comes Great Responsibility*.
+# Consistency of Abstractive Text Summarization*. Rumbelow & Watkins 2023, *SolidGoldMagikarp*. Land & Bartolo 2024,
+# *Fishing for Magikarp: Automatically Detecting Under-trained Tokens in Large Language Models*. Olsson et al. 2022,
+# *In-context Learning and Induction Heads*. Brown et al. 2020, *Language Models are Few-Shot Learners*, section 4 and
+# appendix C. Jiang et al. 2024, *Investigating Data Contamination for Pre-training Language Models*. Fisher 1935,
+# *The Design of Experiments*, section 21. Guenther 1981, *Sample Size Formulas for Normal Theory T Tests*. Reimers &
+# Gurevych 2017, *Reporting Score Distributions Makes a Difference*. Colas, Sigaud & Oudeyer 2018, *How Many Random
+# Seeds?* Card et al. 2020, *With Little Power Comes Great Responsibility*.
 #
 # **Now you.** `python -m lessons check 11` creates your file, `lessons/mine/11_summaries.py`, with six exercises. When
 # the checks pass, `python -m lessons run 11 --mine` runs the experiments above with your functions.
