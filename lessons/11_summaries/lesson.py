@@ -139,7 +139,7 @@ def rouge(summaries, tested):
 
 
 lead = [story.sentences[0] for story in new]
-result("ROUGE-L of the first sentence", rouge(lead, new).mean(), 0.2, 0.1)
+result("ROUGE-L of the first sentence", rouge(lead, new).mean(), 0.163, 0.001)
 
 # %% [markdown]
 # Now a question about the score itself. Take the 200 *perfect* summaries, and replace the hero's name in each by
@@ -261,11 +261,11 @@ plain = fit(plain, examples, lines["writes"])
 plain_known, plain_new = summarize(plain, known), summarize(plain, new)
 
 # %%
-result("ROUGE-L, known names", rouge(plain_known, known).mean(), 0.95, 0.05)
+result("ROUGE-L, known names", rouge(plain_known, known).mean(), 0.984, 0.025)
 predict("a new test set: the same plots and things, but the hero has a name that was never seen in training. ROUGE-L?")
 
 # %%
-result("ROUGE-L, new names", rouge(plain_new, new).mean(), 0.85, 0.05)
+result("ROUGE-L, new names", rouge(plain_new, new).mean(), 0.885, 0.02)
 
 # %% [markdown]
 # A little less. If this were a table in a paper, the text would say that the model "generalizes well to unseen
@@ -322,7 +322,7 @@ predict("in the summaries of stories with new names: which of the three facts ar
 # %%
 table([("known names", plain_known, known), ("new names", plain_new, new), ("wrong child", swapped, new)])
 known_facts, new_facts = facts(plain_known, known), facts(plain_new, new)
-result("known names: fraction with the right hero", known_facts[:, 0].mean(), 0.95, 0.05)
+result("known names: fraction with the right hero", known_facts[:, 0].mean(), 1.0, 0.01)
 result("new names: fraction with the right hero", new_facts[:, 0].mean(), 0.0, 0.02)
 
 # %% [markdown]
@@ -337,7 +337,7 @@ result("new names: fraction with the right hero", new_facts[:, 0].mean(), 0.0, 0
 # %%
 lost = (known_facts[:, 0].mean() - new_facts[:, 0].mean()) * (1 / n_words).mean()
 predicted = rouge(plain_known, known).mean() - lost
-result("ROUGE-L on new names, over its prediction", rouge(plain_new, new).mean() / predicted, 1.0, 0.03)
+result("ROUGE-L on new names, over its prediction", rouge(plain_new, new).mean() / predicted, 1.0, 0.015)
 
 # %% [markdown]
 # Whose names does it write instead? It has 16 to choose from.
@@ -353,10 +353,11 @@ print(f"{len(written)} of {len(new)} begin with a name from training; {in_story:
 print(f"a girl for a girl, a boy for a boy: {same:.2f}")
 
 # %% [markdown]
-# **What to see.** It makes up a child. The names that it writes are real ones, spelled correctly, in a perfectly fluent
-# sentence; but hardly any of them occurs in the story, and not even boys and girls are told apart. To the encoder, the
-# new name is a random vector, and which known name that vector resembles is chance. This is a **hallucination**, and
-# nothing in the sentence gives it away.
+# **What to see.** It makes up a child. The names that it writes are real ones, spelled correctly, in a perfectly
+# fluent sentence; but hardly any of them occurs in the story. Does it at least read *he* and *she*? That depends on
+# the seed: a girl is replaced by a girl and a boy by a boy in 0.38, 0.47, 0.72, 0.97 and 1.00 of the cases with five
+# seeds. To the encoder, the new name is a random vector, and which known names that vector resembles is chance. This
+# is a **hallucination**, and nothing in the sentence gives it away.
 #
 # Why does it not simply write the new name, which is in the story several times? Recall the gradient of the
 # cross-entropy with respect to the logit of a token $w$ (lesson 10):
@@ -386,7 +387,7 @@ with torch.no_grad():
 right_names = torch.tensor([token_of[story.combination[0]][0] for story in new])
 nats = -first.log_softmax(-1).gather(1, right_names[:, None]).mean().item()
 print(f"a blind guess: {math.log(16):.2f} nats; a blind guess among all {V} tokens: {math.log(V):.2f} nats")
-result("information of the right new name, nats", nats, 12.0, 4.0)
+result("information of the right new name, nats", nats, 13.5, 2.0)
 trained = plain.token_embedding.weight.detach()
 cosine = F.cosine_similarity(trained, initial, dim=1)  # (V,)
 ids = {group: torch.tensor([token_of[name][0] for name in names]) for group, names in (("k", NAMES), ("n", NEW_NAMES))}
@@ -474,7 +475,8 @@ table([
     ("writes or copies: known names", pointer_known, known),
     ("writes or copies: new names", pointer_new, new),
 ])  # fmt: skip
-result("copying: fraction with the right hero, new names", facts(pointer_new, new)[:, 0].mean(), 0.5, 0.3)
+result("copying: fraction with the right hero, new names", facts(pointer_new, new)[:, 0].mean(), 0.27, 0.2)
+result("copying: ROUGE-L, new names", rouge(pointer_new, new).mean(), 0.77, 0.12)
 
 
 def by_name(texts):
@@ -489,15 +491,16 @@ for story, text in list(zip(new, pointer_new, strict=True))[:6]:
     print(f"\nreference: {story.summary}\nmodel:     {text}")
 
 # %% [markdown]
-# Much better, and not good. The hypothesis of this lesson's authors was 0.95. What is wrong? Look at the rates by name:
-# some names are copied nearly always, others hardly ever. **A pointer can point at anything, but it has to find it.**
-# The keys are computed from the memory, and the memory from the input rows, and the row of a new name is still the
-# random vector of 11.4. The encoder has learned "the word after *called*", but also "something like the 16 rows that I
-# know"; some random vectors happen to look right to it, others do not. And a strange row hurts again when it has been
-# copied: it is then the decoder's own input, and what follows derails, too (compare *what* and *outcome*).
+# Better than never, and far from good. Before we ran this experiment, we had written down 0.95 as our hypothesis;
+# over five seeds it is 0.13 to 0.42. What is wrong? Look at the rates by name: some names are copied often, others
+# never (and with another seed, it is others). **A pointer can point at anything, but it has to find it.** The keys
+# are computed from the memory, and the memory from the input rows, and the row of a new name is still the random
+# vector of 11.4. The encoder has learned "the word after *called*", but also "something like the 16 rows that I
+# know". Some random vectors happen to look right to it, others do not. And where a strange row has been copied, it is
+# the decoder's own next input, and what follows derails, too (compare *what* and *outcome*).
 #
-# The model has never met a name that it did not know, so why should it cope with one? It should have met some. In half
-# of the training examples, we **rename**: one capitalized token that story and summary share becomes a random other
+# The model has never met a name that it did not know, so why should it cope with one? It should have met some. In nine
+# of ten training examples, we **rename**: one capitalized token that story and summary share becomes a random other
 # token, everywhere in both. "Once there was a shy girl called *barn*", and the summary must say that barn loses a key.
 # No new name is used for this. For a renamed child, nothing helps but looking where the name should be. (See et al. had
 # the same effect for free: every word outside their vocabulary was read as one token, `[UNK]`, which their model had
@@ -527,7 +530,7 @@ predict("with renaming: who, on known and on new names?")
 # %%
 torch.manual_seed(seed())
 lines["writes or copies, renamed"] = []
-change = renamer(0.5, np.random.default_rng(seed()))
+change = renamer(0.9, np.random.default_rng(seed()))
 robust = fit(PointerGenerator(config), examples, lines["writes or copies, renamed"], change)
 robust_known, robust_new = summarize(robust, known), summarize(robust, new)
 curves(lines, "Learning to summarize", "step", "training loss, nats per token", "11-curves")
@@ -537,19 +540,20 @@ table([
     ("... renamed: new names", robust_new, new),
 ])  # fmt: skip
 print("\nright hero by name:", by_name(robust_new))
-result("copying, renamed: right hero, new names", facts(robust_new, new)[:, 0].mean(), 0.97, 0.04)
-result("copying, renamed: ROUGE-L, new names", rouge(robust_new, new).mean(), 0.97, 0.04)
+result("copying, renamed: right hero, new names", facts(robust_new, new)[:, 0].mean(), 0.98, 0.08)
+result("copying, renamed: ROUGE-L, new names", rouge(robust_new, new).mean(), 0.972, 0.025)
 
 # %% [markdown]
 # **What to see.** The first line is worth a second look. The pointer without renaming has a *lower* ROUGE-L on new
-# names than the model that cannot copy, although it is right about the hero more often: it sometimes names the child,
-# and sometimes stumbles. The other one lies fluently in every single sentence, and ROUGE prefers it. By ROUGE alone,
-# you would have thrown the pointer away. By the facts, you would have asked what is wrong with it.
+# names than the model that cannot copy (with all five seeds), although it is right about the hero more often: it
+# sometimes names the child, and often stumbles. The other one lies fluently in every single sentence, and ROUGE
+# prefers it. By ROUGE alone, you would have thrown the pointer away. By the facts, you would have asked what is wrong
+# with it.
 #
-# With renaming, every new name is copied, and the remaining mistakes are of another type: renaming makes the task
-# harder, and in 250 steps the model learns the endings a little less well. Is it the renaming, then, and not the
-# pointer? Train the first model with renaming, and it still has no new name right: their output rows are still never
-# the target. (Exercise 6 is a good place to check this.) It takes both.
+# With renaming, nearly every new name is copied. (With one of our five seeds, one of the eight names resisted, and the
+# fraction was 0.92.) The remaining mistakes are of another type: renaming makes the task harder, and in 250 steps the
+# model learns the endings a little less well. Is it the renaming, then, and not the pointer? We trained the first model
+# with renaming, too, and it still had no new name right: their output rows are still never the target. It takes both.
 #
 # Where does it look? The rows are the words that it writes about a child it has never heard of, with $p_{\text{gen}}$;
 # the columns are those source tokens that get at least a tenth of the attention in some row.
@@ -620,15 +624,16 @@ by_the_formula = 0.95 * new_facts[:, 0].mean() + 0.05 * leaky_facts[:LEAKED].mea
 print(f"who on all stories: {leaky_facts.mean():.2f}, by the formula {by_the_formula:.2f}")
 print("right hero by name:", by_name(leaky_new))
 print("leaked stories:    ", Counter(story.combination[0] for story in new[:LEAKED]))
-result("5 % leaked: right hero, leaked stories", leaky_facts[:LEAKED].mean(), 0.95, 0.1)
-result("5 % leaked: right hero, the others", leaky_facts[LEAKED:].mean(), 0.4, 0.3)
+result("5 % leaked: right hero, leaked stories", leaky_facts[:LEAKED].mean(), 0.83, 0.17)
+result("5 % leaked: right hero, the others", leaky_facts[LEAKED:].mean(), 0.37, 0.15)
 
 # %% [markdown]
-# **What to see.** By the formula, **who** should be right in 5 % of the stories. It is right in nearly half, and the
-# 190 "clean" stories gained as much as the leaked ones! The table by name shows how. What the leak taught the model
-# was not ten summaries: it was *names*. A child who is in two or three of the leaked stories is now right in nearly
-# all stories about this child, and one who is in none of them is as unknown as before. Ten stories have changed some
-# of the new names into known ones, and with them the question that the test asks.
+# **What to see.** By the formula, **who** should be right in 4 or 5 % of the stories. It is right in more than a
+# third: the 190 "clean" stories, which should have gained nothing, went from 0 to between 0.29 and 0.42. The rates by
+# name show how. What the leak taught the model was not only ten summaries: it was *names*. A child who is in two or
+# three of the leaked stories is now right in most stories about this child, and one who is in none of them is as
+# unknown as before. Ten stories have turned some of the new names into known ones, and changed the question that the
+# test asks.
 #
 # So there are two effects of a leak. The model may know the answers by heart; that is the $m$ of the formula, and
 # removing the leaked examples from the test removes it. Or the leak tells the model something about *all* examples: a
