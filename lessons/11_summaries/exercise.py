@@ -47,6 +47,9 @@ def contaminated(texts: list[list[str]], training_texts: list[list[str]], n: int
     as found if these words occur next to each other anywhere in a training text. A run that a text contains twice
     counts once. Runs do not cross from one training text into the next. Words are compared as they are.
 
+    With `run 11 --mine` there are 200 test texts and 2,010 training texts, so collect the runs of the training texts
+    once, not once for each test text.
+
     Args:
         texts: the test texts, each a list of words; a text without any words has the fraction 0.
         training_texts: the texts the model was trained on, each a list of words.

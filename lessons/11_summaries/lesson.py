@@ -824,7 +824,7 @@ def by_formula(n, delta, corrected=True):
 def power(draw, n):
     """The fraction of experiments with n pairs in which the test finds a difference; draw(n) draws the differences."""
     experiments = [draw(n).tolist() for _ in range(SIMULATIONS)]
-    return np.mean([sign_flip_p(differences, [0.0] * n) < 0.05 for differences in experiments])
+    return np.mean([evaluation.sign_flip_test(differences, [0.0] * n) < 0.05 for differences in experiments])
 
 
 simulated = {n: power(lambda n: rng.normal(1.0, 1.0, n), n) for n in (4, 5, 6, 7, 8, 10, 12)}
@@ -835,8 +835,8 @@ result("power with six pairs, δ = 1", simulated[6], Phi(1.0) ** 6 + Phi(-1.0) *
 result("power with twelve pairs, δ = 1", simulated[12], by_formula(12, 1.0), 0.05)
 
 # %% [markdown]
-# **What to see.** The formula for large $n$ is far too optimistic here; the corrected one is right from about $n$ = 8,
-# and the exact one for six. With five pairs, the power is not low but zero.
+# **What to see.** The formula for large $n$ is far too optimistic here; the corrected one is within a few hundredths
+# from about $n$ = 8 on, and the exact one is right for six. With five pairs, the power is not low but zero.
 #
 # And now the real models. Their $\delta$ is measured over all 48 seeds, which nobody has in practice; then
 # we pretend to have only $n$ of them, again and again.
@@ -891,11 +891,11 @@ print("seeds" + "".join(f"{seeds_needed(x):>7}" for x in effects))
 # - **Copying today.** Large decoders copy without a pointer: two layers of attention learn to find where the present
 #   token occurred before, and what came next (*induction*, Olsson et al. 2022). The gate and the pointer made explicit
 #   what attention has to discover.
-# - **Long texts.** A story of 120 words fits. See et al. cut news after 400 tokens and lost little, since news has its
-#   facts at the beginning.
+# - **Long texts.** A story of 120 words fits. See et al. cut news after 400 tokens, which even helped, since news has
+#   its facts at the beginning.
 # - **Other tests of a model** in `llmasos/evaluation/`: multiple choice by likelihood, pass@k, written answers.
 #   `python -m llmasos eval MODEL --suite storyworld --against OTHER` runs them with paired tests.
-# - **Testing many things.** Of twenty comparisons without any difference, one has p < 0.05.
+# - **Testing many things.** Of twenty comparisons without any difference, one has p < 0.05, on average.
 #
 # **Further reading.** Lin 2004, *ROUGE: A Package for Automatic Evaluation of Summaries*. Vinyals, Fortunato & Jaitly
 # 2015, *Pointer Networks*. Gu et al. 2016, *Incorporating Copying Mechanism in Sequence-to-Sequence Learning*. See,
