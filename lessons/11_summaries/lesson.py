@@ -624,16 +624,16 @@ by_the_formula = 0.95 * new_facts[:, 0].mean() + 0.05 * leaky_facts[:LEAKED].mea
 print(f"who on all stories: {leaky_facts.mean():.2f}, by the formula {by_the_formula:.2f}")
 print("right hero by name:", by_name(leaky_new))
 print("leaked stories:    ", Counter(story.combination[0] for story in new[:LEAKED]))
-result("5 % leaked: right hero, leaked stories", leaky_facts[:LEAKED].mean(), 0.83, 0.17)
-result("5 % leaked: right hero, the others", leaky_facts[LEAKED:].mean(), 0.37, 0.15)
+result("5 % leaked: right hero, leaked stories", leaky_facts[:LEAKED].mean(), 0.86, 0.2)
+result("5 % leaked: right hero, the others", leaky_facts[LEAKED:].mean(), 0.42, 0.25)
 
 # %% [markdown]
-# **What to see.** By the formula, **who** should be right in 4 or 5 % of the stories. It is right in more than a
-# third: the 190 "clean" stories, which should have gained nothing, went from 0 to between 0.29 and 0.42. The rates by
-# name show how. What the leak taught the model was not only ten summaries: it was *names*. A child who is in two or
-# three of the leaked stories is now right in most stories about this child, and one who is in none of them is as
-# unknown as before. Ten stories have turned some of the new names into known ones, and changed the question that the
-# test asks.
+# **What to see.** By the formula, **who** should be right in 4 or 5 % of the stories. It is right in a third to two
+# thirds of them: the 190 "clean" stories, which should have gained nothing, went from 0 to 0.29 … 0.64 (five seeds).
+# The rates by name show how. What the leak taught the model was not only ten summaries: it was *names*. A child who
+# is in two or three of the leaked stories is now right in most stories about this child, and one who is in none of
+# them is as unknown as before. Ten stories have turned some of the new names into known ones, and changed the
+# question that the test asks.
 #
 # So there are two effects of a leak. The model may know the answers by heart; that is the $m$ of the formula, and
 # removing the leaked examples from the test removes it. Or the leak tells the model something about *all* examples: a
@@ -761,7 +761,7 @@ def expected_maximum(k):
 rng = np.random.default_rng(seed())
 best_of_5 = np.mean([rng.choice(a, size=5, replace=False).max() for _ in range(4000)]) - a.mean()
 print(f"best of 5 over the mean: measured {best_of_5:.4f}, predicted {expected_maximum(5) * a.std(ddof=1):.4f}")
-result("best of 5 seeds over the mean, in σ", best_of_5 / a.std(ddof=1), expected_maximum(5), 0.1)
+result("best of 5 seeds over the mean, in σ", best_of_5 / a.std(ddof=1), expected_maximum(5), 0.15)
 print(f"B over A, for comparison: {d.mean():.4f}")
 
 # %% [markdown]
