@@ -8,6 +8,9 @@ from serving_http_helpers import ask
 
 COMPLETIONS, CHAT, EMBEDDINGS = "/v1/completions", "/v1/chat/completions", "/v1/embeddings"
 USER = {"role": "user", "content": "abc"}
+VLLM = {"min_p": 0.0, "repetition_penalty": 1.0, "ignore_eos": False, "min_tokens": 0, "stop_token_ids": [],
+        "include_stop_str_in_output": False, "skip_special_tokens": True, "spaces_between_special_tokens": True,
+        "length_penalty": 1.0, "use_beam_search": False}  # fmt: skip
 HARMLESS = {
     CHAT: [
         {"parallel_tool_calls": False}, {"parallel_tool_calls": True}, {"metadata": {}}, {"metadata": {"app": "x"}},
@@ -19,11 +22,12 @@ HARMLESS = {
         {"functions": []}, {"function_call": "none"}, {"response_format": {"type": "text"}}, {"moderation": None},
         {"web_search_options": None}, {"max_tokens": None, "max_completion_tokens": 6}, {"stream_options": None},
         {"stop": ""}, {"stop": []}, {"stop": None}, {"stop": [""]}, {"top_k": -1}, {"top_k": 0}, {"top_p": 1},
-        {"stream_options": {"include_usage": False, "include_obfuscation": False}},
+        {"stream_options": {"include_usage": False, "include_obfuscation": False}}, {"best_of": 1},
+        {"add_generation_prompt": True, "continue_final_message": False, "chat_template_kwargs": {}}, VLLM,
     ],
     COMPLETIONS: [
         {"best_of": 1}, {"suffix": None}, {"suffix": ""}, {"echo": False}, {"user": "me"}, {"logit_bias": {}},
-        {"logprobs": None}, {"stop": ""}, {"stop": ["", ""]}, {"top_k": -1}, {"n": 1}, {"stream": None},
+        {"logprobs": None}, {"stop": ""}, {"stop": ["", ""]}, {"top_k": -1}, {"n": 1}, {"stream": None}, VLLM,
     ],
     EMBEDDINGS: [{"dimensions": None}, {"user": "me"}, {"encoding_format": "float"}],
 }  # fmt: skip

@@ -1,7 +1,8 @@
 """Fields of OpenAI's API that nothing here implements, and the values with which they are accepted all the same.
 
-Programs written for OpenAI's API send such fields out of habit. What cannot change the answer is accepted; any other
-value is refused by name: a program that asks for a tool and gets prose instead would be harder to fix.
+Programs written for OpenAI's API, or for vLLM's version of it, send such fields out of habit. What cannot change the
+answer is accepted; any other value is refused by name: a program that asks for a tool and gets prose instead would be
+harder to fix.
 """
 
 from typing import Any
@@ -34,6 +35,15 @@ USER = ("user", "string", "users are not told apart")
 EVERY_TEXT = inert_fields(
     USER,
     ("logit_bias", ({},), "biases of single tokens are not supported"),
+    # vLLM's
+    ("ignore_eos", (False,), "a text ends where the model ends it"),
+    ("include_stop_str_in_output", (False,), "a text ends before the stop string"),
+    ("length_penalty", (1,), "texts are sampled, not searched for"),
+    ("min_tokens", (0,), "a text ends where the model ends it"),
+    ("skip_special_tokens", (True,), "special tokens are no part of a text here"),
+    ("spaces_between_special_tokens", "boolean", "special tokens are no part of a text here"),
+    ("stop_token_ids", ([],), "write the texts at which to stop into stop"),
+    ("use_beam_search", (False,), "texts are sampled, not searched for"),
 )
 STREAM_OPTIONS = inert_fields(("include_obfuscation", (False,), "events are not padded here"))
 COMPLETIONS = inert_fields(
@@ -41,7 +51,11 @@ COMPLETIONS = inert_fields(
     ("suffix", (None, ""), "the models here only continue a text"),
 )
 CHAT_COMPLETIONS = inert_fields(
+    ("add_generation_prompt", (True,), "the reply is always the assistant's"),
     ("audio", (None,), ONLY_TEXT),
+    ("best_of", (1,), "ask for n texts with logprobs and choose one"),
+    ("chat_template_kwargs", ({},), "a chat template is a program, and is not run here"),
+    ("continue_final_message", (False,), "write the beginning of the reply into prefix"),
     ("function_call", ("none", "auto"), NO_TOOLS),
     ("functions", ([],), NO_TOOLS),
     ("metadata", "object", "replies are not stored here, so they have no labels"),
@@ -67,6 +81,8 @@ MESSAGE = inert_fields(
     ("audio", (None,), ONLY_TEXT),
     ("function_call", (None,), NO_TOOLS),
     ("name", (None, ""), "the model only sees roles; put the name into the content"),
+    ("reasoning", (None, ""), "the models here do not reason before they reply"),
+    ("reasoning_content", (None, ""), "the models here do not reason before they reply"),
     ("refusal", (None, ""), "put a refusal into the content, as the reply that it was"),
     ("tool_call_id", (None,), NO_TOOLS),
     ("tool_calls", ([],), NO_TOOLS),
