@@ -12,6 +12,7 @@ from lessons.machinery.workspace import Workspace
 from llmasos.cli.cli import ArgumentParser, run
 from llmasos.errors import UserError, check_number
 from llmasos.storage.atomic import set_aside, write_text
+from llmasos.storage.user_path import user_path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,10 +49,10 @@ def make_parser() -> ArgumentParser:
     subparser = command("hint", hint_command, "show a hint for an exercise; one more each time")
     subparser.add_argument("name", metavar="NAME", help="the exercise")
     subparser = command("notebook", notebook_command, "write a lesson as a Jupyter notebook")
-    subparser.add_argument("--out", type=Path, help="output file (default: lessons/mine/NN_name.ipynb)")
+    subparser.add_argument("--out", type=user_path, help="output file (default: lessons/mine/NN_name.ipynb)")
     subparser = command("grade", grade_command, "grade a folder of submissions", lesson=False)
     subparser.add_argument(
-        "folder", type=Path, metavar="DIR", help="a folder with one folder (or .py file) per student"
+        "folder", type=user_path, metavar="DIR", help="a folder with one folder (or .py file) per student"
     )
     subparser.add_argument("--lesson", metavar="N", help="grade only this lesson; files may then have any name")
     subparser.add_argument(
@@ -65,7 +66,7 @@ def make_parser() -> ArgumentParser:
     )
     subparser.add_argument(
         "--out",
-        type=Path,
+        type=user_path,
         help="output file; a folder for gradescope with several students; an existing file is renamed",
     )
     subparser = command("mutants", mutants_command, "for authors: which small changes of right solutions are accepted?")

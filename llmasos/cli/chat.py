@@ -25,6 +25,7 @@ from llmasos.errors import UserError, check_number, explain_out_of_memory
 from llmasos.generation import SamplingOptions
 from llmasos.serving.defaults import API_KEY_VARIABLE
 from llmasos.storage import write_text
+from llmasos.storage.user_path import user_path
 
 if TYPE_CHECKING:
     from llmasos.cli.chat_backends import ChatBackend
@@ -204,7 +205,7 @@ class Chat:
             raise UserError("/save needs the name of a file: /save FILE.")
         if not conversation.history:
             raise UserError("the conversation is empty, so there is nothing to save.")
-        file = Path(name).expanduser()
+        file = user_path(name)
         if file.exists():
             raise UserError(f"{file} already exists; choose another name.")
         system = [prompting.Message("system", conversation.system)] if conversation.system else []

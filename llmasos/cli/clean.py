@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 
 from llmasos.cli.cli import ArgumentParser
 from llmasos.console import command, say
@@ -10,6 +9,7 @@ from llmasos.datasets import cleaning
 from llmasos.datasets.cleaning import CleaningSettings
 from llmasos.errors import UserError
 from llmasos.settings import add_flag
+from llmasos.storage.user_path import user_path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,17 +26,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for field in dataclasses.fields(CleaningSettings):
         add_flag(parser, field, None if field.default == "" else field.default)
     parser.add_argument("--processes", type=int, metavar="N", help="number of processes (default: one per core)")
-    parser.add_argument("--report", metavar="FILE", help="also write the report to this new file, as JSON")
+    parser.add_argument(
+        "--report", type=user_path, metavar="FILE", help="also write the report to this new file, as JSON"
+    )
     args = parser.parse_args(arguments)
     names = {field.name for field in dataclasses.fields(CleaningSettings)}
     settings = CleaningSettings(**{name: value for name, value in vars(args).items() if name in names})
     if args.processes is not None and not 1 <= args.processes <= 1024:
         raise UserError(f"--processes is {args.processes}; it must be between 1 and 1,024.")
-    if args.report and Path(args.report).exists():
+    if args.report and args.report.exists():
         raise UserError(f"--report {args.report} exists already; choose another name, so that it is not lost.")
     report = cleaning.clean(args.source, args.output, settings, args.processes)
     if args.report:
-        cleaning.write_report(report, Path(args.report))
+        cleaning.write_report(report, args.report)
     say(str(report))
     say(f"Next: {command('train', '--data', args.output)}")
     return 0

@@ -5,7 +5,6 @@ The recipe of its run says what the model is for; without one, its config does (
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from llmasos import datasets, evaluation, hub, tasks, training
 from llmasos.capabilities import check_capability
@@ -13,6 +12,7 @@ from llmasos.cli.cli import ArgumentParser, check_json_target
 from llmasos.errors import UserError
 from llmasos.hub.resolve import name_of
 from llmasos.storage import write_json
+from llmasos.storage.user_path import user_path
 from llmasos.training.recipe import add_flags
 
 EXAMPLES = """examples:
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report = task.evaluate(model, split)
     print("\n".join([*task.skipped, *report.lines()]))
     if args.json:
-        write_json(Path(args.json), report.to_dict())
+        write_json(args.json, report.to_dict())
     return 0
 
 
@@ -89,7 +89,7 @@ def run_suites(args: argparse.Namespace) -> int:
         rows = evaluation.compare_suites(results[: len(args.model)], results[len(args.model) :])
         print(f"A: {', '.join(args.model)}; B: {', '.join(against)}\n\n{evaluation.text_table(rows)}")
     if args.json:
-        write_json(Path(args.json), results[0].to_dict())
+        write_json(args.json, results[0].to_dict())
     return 0
 
 
@@ -111,7 +111,7 @@ def make_parser() -> ArgumentParser:
         "--split", choices=("train", "val", "test", "all"),
         help="the part of the data (default: all of a file of your own; else test if there is one, else val)",
     )  # fmt: skip
-    parser.add_argument("--json", metavar="FILE", help="also write the metrics to this file")
+    parser.add_argument("--json", type=user_path, metavar="FILE", help="also write the metrics to this file")
     parser.add_argument(
         "--device", default="auto", metavar="DEVICE", help="where to compute: auto, cpu, cuda, cuda:1, mps"
     )

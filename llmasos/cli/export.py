@@ -1,11 +1,11 @@
 """`python -m llmasos export`: save a run's best model as a separate folder, which transformers opens if it can."""
 
-import os
 from collections.abc import Sequence
 
 from llmasos import hub, training
 from llmasos.cli.cli import ArgumentParser
 from llmasos.errors import UserError
+from llmasos.storage.user_path import user_path
 from llmasos.training.recipe import PRECISIONS
 
 
@@ -25,7 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "model", metavar="MODEL", help="folder of a run or a model, or a model's name (see python -m llmasos models)"
     )
     parser.add_argument(
-        "folder", metavar="FOLDER", help="where to save it; created if needed, never overwrites other files"
+        "folder",
+        type=user_path,
+        metavar="FOLDER",
+        help="where to save it; created if needed, never overwrites other files",
     )
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="fp32", help="data type of the weights (default: fp32)"
@@ -33,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--merge", action="store_true", help="save an adapter merged into its whole model")
     parser.add_argument("--overwrite", action="store_true", help="replace a model that llmasos saved in FOLDER")
     args = parser.parse_args(arguments)
-    if os.path.exists(os.path.join(args.folder, "config.json")) and not args.overwrite:
+    if (args.folder / "config.json").exists() and not args.overwrite:
         raise UserError(f"{args.folder} already holds a model: choose another folder, or replace it with --overwrite.")
     model, tokenizer = hub.load_pretrained(args.model, say=print, merge=args.merge)
     what = "model" if model.adapter is None else f"adapter of {model.adapter.base}"

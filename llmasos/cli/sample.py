@@ -23,6 +23,7 @@ from llmasos.console import command
 from llmasos.datasets.text_io import read_blocks
 from llmasos.errors import UserError, check_number, explain_out_of_memory
 from llmasos.generation import BeamOptions, SamplingOptions
+from llmasos.storage.user_path import user_path
 from llmasos.training.checkpoints import read_origin
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def default_prompt(folder: Path) -> str:
 def read_prompt_file(name: str) -> str:
     """The text of a prompt file, without the newline at its end; "-" is standard input."""
     if name != "-":
-        return "".join(read_blocks(Path(name))).removesuffix("\n")
+        return "".join(read_blocks(user_path(name))).removesuffix("\n")
     try:
         return sys.stdin.buffer.read().decode("utf-8-sig").replace("\r\n", "\n").removesuffix("\n")
     except UnicodeDecodeError as error:

@@ -63,6 +63,7 @@ from llmasos.datasets.tables import TABLE_ENDINGS, Columns, Role, RowFormat, rea
 from llmasos.datasets.text_io import ending_of
 from llmasos.datasets.values import BadRow, BadRows, filled_text, is_missing, to_text, to_whole_number
 from llmasos.errors import UserError, shown
+from llmasos.storage.user_path import user_path
 
 Reader = Callable[[BadRows], list[Any]]  # reads the files it was made for
 
@@ -160,7 +161,7 @@ def make_prompt(cells: dict[str, Any]) -> Prompt:
 
 def _one_file(name: str, format: str) -> list[Path]:
     """Return the path of a file, or raise the `UserError` that suggests what the name may have meant."""
-    path = Path(name).expanduser()
+    path = user_path(name)
     if not path.exists():
         raise catalog.unknown_name(name, format)
     return [path]
@@ -169,7 +170,7 @@ def _one_file(name: str, format: str) -> list[Path]:
 def _table_or_parallel_files(name: str, format: str) -> list[Path]:
     """Return the path of a table or those of two parallel files. If a path with a comma exists, it is one file."""
     source, comma, target = name.partition(",")
-    if comma and not Path(name).expanduser().exists():
+    if comma and not user_path(name).exists():
         return [path for part in (source, target) for path in _one_file(part.strip(), format)]
     [path] = _one_file(name, format)
     if path.is_file() and ending_of(path) not in TABLE_ENDINGS:

@@ -38,6 +38,7 @@ from llmasos.errors import UserError
 from llmasos.storage import write_text
 from llmasos.storage.atomic import set_aside
 from llmasos.storage.checksums import is_plain_file
+from llmasos.storage.user_path import user_path
 
 MAX_PATH = 260  # characters; on Windows a path has no more
 TEXT_PAIRS = "text_pairs"  # two texts in each example, whose roles the task decides
@@ -102,7 +103,7 @@ def looks_like_path(text: str) -> bool:
 
 def infer_path(path: Path, roles: Iterable[str] = ()) -> DataSpec:
     """Infer the format of a file or folder from its ending and, for a table, its columns."""
-    path = Path(os.path.expanduser(path))
+    path = user_path(path)
     if "," in str(path) and not path.exists():
         return DataSpec(str(path), ("pairs", "summaries"))  # two parallel files
     if not path.exists() and not split_field(path)[0].exists():

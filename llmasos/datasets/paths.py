@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from llmasos.errors import UserError
+from llmasos.storage.user_path import user_path
 
 VARIABLE = "LLMASOS_DATA"
 IN_MEMORY = "in-memory"
@@ -24,7 +25,7 @@ def user_data_folder() -> Path | None:
     value = os.environ.get(VARIABLE)
     if not value:
         return None
-    folder = Path(value).expanduser()
+    folder = user_path(value)
     if not folder.is_dir():
         raise UserError(
             f"{VARIABLE} is {value!r}, which is not a folder; set it to the folder with your data or unset it."
@@ -37,7 +38,7 @@ def cache_folder() -> Path:
     clone = Path(__file__).resolve().parents[2]
     if (clone / "pyproject.toml").is_file() and (clone / "data").is_dir() and os.access(clone / "data", os.W_OK):
         return clone / "data" / "cache"
-    return Path("~/.cache/llmasos").expanduser()
+    return user_path("~/.cache/llmasos")
 
 
 def title_of(path: Path) -> str:

@@ -29,6 +29,7 @@ from llmasos.datasets.table_texts import has_column
 from llmasos.datasets.tables import TABLE_ENDINGS
 from llmasos.datasets.text_io import ending_of, find_text_files
 from llmasos.errors import UserError
+from llmasos.storage.user_path import user_path
 
 TEXT_ENDINGS = (".txt", ".md", ".py")
 
@@ -59,7 +60,7 @@ def open_text(name_or_path: str | Path, field: str = "text", val: str | Path | N
     if name in catalog.dataset_names("text"):
         return open_published(DATASETS[name])
 
-    path, last = split_field(Path(name).expanduser())
+    path, last = split_field(user_path(name))
     field = last or field
     if path.is_dir():
         return open_folder(path, field)

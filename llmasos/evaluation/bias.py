@@ -24,6 +24,7 @@ from llmasos.datasets.json_records import read_records
 from llmasos.errors import UserError, check_number
 from llmasos.evaluation.intervals import mean
 from llmasos.evaluation.metric import Metric
+from llmasos.storage.user_path import user_path
 
 LogProbAfter = Callable[[str, str], float]  # of a continuation after a prompt, in nats
 _choice = re.compile(r"\{([^{}|]*)\|([^{}|]*)\}")
@@ -102,7 +103,7 @@ def read_templates(path: Path | str) -> list[CounterfactualPair]:
         UserError: the file cannot be read, or a line is not such an object; names the line.
     """
     pairs: list[CounterfactualPair] = []
-    for record in read_records(Path(path)):
+    for record in read_records(user_path(path)):
         fields = record.value
         if record.problem or not is_template(fields):
             raise UserError(

@@ -30,6 +30,7 @@ from llmasos.evaluation.show_table import ShownAsTable
 from llmasos.evaluation.written_answers import is_right
 from llmasos.generation import SamplingOptions, generate
 from llmasos.models import Model
+from llmasos.storage.user_path import user_path
 from llmasos.tokenizers import Tokenizer
 
 STORYWORLD = "storyworld"
@@ -111,9 +112,10 @@ def run_suite(
         if samples != 1:
             raise UserError(f"samples is {samples}, but the suite storyworld has its own number: leave it out.")
         return storyworld_suite(model, tokenizer, examples or 100, seed)
-    if not Path(suite).is_file():
+    file = user_path(suite)
+    if not file.is_file():
         raise UserError(f"there is no suite or file {str(suite)!r}; write {STORYWORLD}, or the name of a .jsonl file.")
-    questions = [read_question(record) for record in read_records(Path(suite))][:examples]
+    questions = [read_question(record) for record in read_records(file)][:examples]
     if not questions:
         raise UserError(f"{suite} has no questions; write at least one line.")
     result = SuiteResult([], texts=[question.question for question in questions])

@@ -29,6 +29,7 @@ from llmasos.hub.weights import PICKLE, SAFETENSORS, check_plain_name, weight_fi
 from llmasos.storage import sha256_file
 from llmasos.storage.atomic import read_error, set_aside, write_error, write_text
 from llmasos.storage.download import download, make_request, open_address
+from llmasos.storage.user_path import user_path
 
 TIMEOUT = 10.0  # seconds without a response
 MAX_LISTING_BYTES = 50_000_000
@@ -81,15 +82,15 @@ def cache_folder() -> Path:
     """Return the cache's folder, by the rules of huggingface_hub."""
     for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if os.environ.get(variable):
-            return Path(os.environ[variable]).expanduser()
+            return user_path(os.environ[variable])
     return home() / "hub"
 
 
 def home() -> Path:
     """Return the folder of the Hugging Face libraries."""
     if os.environ.get("HF_HOME"):
-        return Path(os.environ["HF_HOME"]).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "huggingface"
+        return user_path(os.environ["HF_HOME"])
+    return user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
 
 
 def offline() -> bool:
@@ -107,7 +108,7 @@ def token() -> str | None:
     for variable in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         if os.environ.get(variable):
             return os.environ[variable].strip()
-    file = Path(os.environ.get("HF_TOKEN_PATH") or home() / "token").expanduser()
+    file = user_path(os.environ.get("HF_TOKEN_PATH") or home() / "token")
     return (read_word(file) or None) if file.is_file() else None
 
 

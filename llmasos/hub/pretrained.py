@@ -20,6 +20,7 @@ from llmasos.nn import int8
 from llmasos.storage import read_json, write_folder
 from llmasos.storage.atomic import write_error
 from llmasos.storage.checksums import seal, strangers
+from llmasos.storage.user_path import user_path
 from llmasos.tokenizers import Tokenizer
 
 CONFIG = "config.json"
@@ -119,7 +120,7 @@ def save_pretrained(
         UserError: the folder holds other files than those of a model that we saved there (and its card), or it cannot
             be written.
     """
-    folder = Path(folder).expanduser()
+    folder = user_path(folder)
     check_replaceable(folder)
     with write_folder(folder) as temporary:
         architecture = write_model(temporary, model, tokenizer, dtype, max_shard_bytes)

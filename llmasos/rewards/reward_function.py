@@ -23,6 +23,7 @@ from typing import Any
 from llmasos.arguments import as_python
 from llmasos.errors import UserError, shown
 from llmasos.signals import Terminated
+from llmasos.storage.user_path import user_path
 
 FUNCTION = "reward"  # its name in a file
 LISTS = ("prompts", "texts")  # the parameters of a function that takes all texts at once
@@ -137,7 +138,7 @@ def load_reward(path: str | Path, seconds: float = SECONDS) -> Reward:
     Raises:
         UserError: there is no such file, it cannot be run, or it has no such function.
     """
-    path = Path(path).expanduser()
+    path = user_path(path)
     if not path.is_file():
         raise UserError(f"there is no file {path}; name a Python file with a function {FUNCTION}(prompt, text).")
     spec = importlib.util.spec_from_file_location(f"llmasos_reward_{path.stem}", path)

@@ -25,6 +25,7 @@ from llmasos.storage import read_json, write_folder, write_json
 from llmasos.storage.atomic import clean_up_folder, make_folder, set_aside, write_error
 from llmasos.storage.checksums import find_corruption, is_plain_file, own_files, read_sealed, seal, strangers
 from llmasos.storage.lock import lock
+from llmasos.storage.user_path import user_path
 from llmasos.training.checkpoints import CHECKPOINTS, ORIGIN, all_checkpoints, latest_checkpoint, read_origin
 from llmasos.training.log import METRICS, read_metrics
 from llmasos.training.recipe import RESUMABLE, Recipe, read_recipe
@@ -53,7 +54,7 @@ def choose_run_folder(name: str, out_dir: str | None, resume: bool) -> Path:
     Raises:
         UserError: a new run would overwrite another one or other files, or there is no run to resume.
     """
-    run = RUNS / name if out_dir is None else Path(out_dir).expanduser()
+    run = RUNS / name if out_dir is None else user_path(out_dir)
     try:
         if out_dir is None:
             candidates = [run, *(RUNS / f"{name}-{number}" for number in range(2, 10_000))]
@@ -78,7 +79,7 @@ def run_of_this_launch(name: str, out_dir: str | None) -> Path | None:
     """
     if not is_restart():
         return None
-    numbered = [RUNS / name, *RUNS.glob(f"{name}-*")] if out_dir is None else [Path(out_dir).expanduser()]
+    numbered = [RUNS / name, *RUNS.glob(f"{name}-*")] if out_dir is None else [user_path(out_dir)]
     for run in filter(holds_run, numbered):
         with suppress(UserError):  # a damaged one, or that of somebody else
             if find_origin(run, lambda text: None)[0].get("launch") == launch_id():

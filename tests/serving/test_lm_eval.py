@@ -32,7 +32,7 @@ metric_list: [{metric: acc}]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("settings", ["tokenized_requests=True", "tokenized_requests=False"])
+@pytest.mark.parametrize("settings", ["tokenized_requests=True,add_bos_token=True", "tokenized_requests=False"])
 def test_the_harness_gets_the_models_own_scores(tmp_path, settings):
     docs = [{"question": question, "choices": choices, "gold": 0} for question, choices in QUESTIONS]
     (tmp_path / "docs.jsonl").write_text("\n".join(map(json.dumps, docs)))

@@ -34,6 +34,7 @@ from llmasos.datasets.text_io import read_blocks
 from llmasos.errors import UserError
 from llmasos.parallel import in_batches, map_in_processes, usable_cores
 from llmasos.storage.atomic import write_error, write_file, write_json
+from llmasos.storage.user_path import user_path
 
 PORTION = 1 << 20  # characters of text that a process works on at a time
 SMALL = 4 << 20  # bytes; starting processes takes longer than cleaning a smaller corpus
@@ -153,7 +154,7 @@ def clean(
     Raises:
         UserError: the output exists or has another ending, or the source cannot be read. Nothing is written then.
     """
-    settings, output = settings or CleaningSettings(), Path(output)
+    settings, output = settings or CleaningSettings(), user_path(output)
     check_output(output)
     corpus = source if isinstance(source, TextSource) else open_text(source)
     size = corpus.size()

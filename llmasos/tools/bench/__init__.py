@@ -7,11 +7,11 @@ are compared.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from llmasos.cli.cli import ArgumentParser, check_json_target
 from llmasos.errors import UserError
 from llmasos.storage import write_json
+from llmasos.storage.user_path import user_path
 
 BENCHES: dict[str, tuple[str, str]] = {  # name → (title, the file here whose function bench_NAME measures it)
     "matmul": ("matmul: the machine's peak", "training"),
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--only", action="append", choices=list(BENCHES), help="run only this benchmark; repeatable")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it runs, says nothing about speed")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="also write the results to this file")
+    parser.add_argument("--json", metavar="FILE", type=user_path, help="also write the results to this file")
     parser.add_argument(
         "--device", default="auto", metavar="DEVICE", help="where to compute: auto, cpu, cuda, cuda:1, mps"
     )
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--compare",
         nargs=2,
         metavar=("A", "B"),
-        type=Path,
+        type=user_path,
         help="measure nothing: say how two reports of --json differ",
     )
     args = parser.parse_args(arguments)

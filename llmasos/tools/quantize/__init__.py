@@ -17,6 +17,7 @@ from llmasos.capabilities import TASKS
 from llmasos.cli.cli import ArgumentParser, check_json_target
 from llmasos.errors import check_number
 from llmasos.hub.weights import weight_files
+from llmasos.storage.user_path import user_path
 from llmasos.training.recipe import add_flags
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             lines.append(line)
     print(f"\nIn short: with int8 the model {', '.join(line.verdict for line in lines if line.verdict)}.")
     if args.json:
-        storage.write_json(Path(args.json), [asdict(line) for line in lines])
+        storage.write_json(args.json, [asdict(line) for line in lines])
     return 0
 
 
@@ -104,7 +105,7 @@ def make_parser() -> ArgumentParser:
     flag("--all", action="store_true", help=f"measure quality on the whole split instead of {subset}")
     flag("--tokens", type=int, default=60, metavar="N", help="tokens per text when timing (default: 60)")
     flag("--repetitions", type=int, default=3, metavar="N", help="of each timing (default: 3)")
-    flag("--json", metavar="FILE", help="also write the table to this file")
+    flag("--json", type=user_path, metavar="FILE", help="also write the table to this file")
     flag("--device", default="auto", metavar="DEVICE", help="where to compute: auto, cpu, cuda, cuda:1, mps")
     add_flags(parser.add_argument_group("the data to measure quality on (default: as in the run)"), SETTINGS)
     return parser
