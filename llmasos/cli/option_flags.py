@@ -3,11 +3,15 @@
 import argparse
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from llmasos.generation import BeamOptions, SamplingOptions
+from llmasos.errors import UserError
+from llmasos.generation import BeamOptions, SamplingOptions, json_schema, regular_expression
+from llmasos.generation.grammar import Grammar
 from llmasos.generation.options import Options
 from llmasos.settings import add_flag
+from llmasos.storage import read_json
 
 DEFAULTS = {"temperature": 0.8}  # of a model that recommends nothing: a small one says more sense below 1
 
@@ -21,6 +25,8 @@ def add_option_flags(parser: argparse.ArgumentParser, *kinds: type[SamplingOptio
     group.add_argument(
         "--stop", action="append", metavar="TEXT", help=r"stop before this text; repeatable; \n works", default=[]
     )
+    group.add_argument("--regex", metavar="PATTERN", help="the new text must match this regular expression as a whole")
+    group.add_argument("--json-schema", metavar="FILE", type=Path, help="it must be JSON that this schema describes")
     group.add_argument(
         "--seed", type=int, default=0, metavar="N", help="random seed; the same seed gives the same text (default: 0)"
     )
@@ -34,5 +40,18 @@ def options_of(args: argparse.Namespace, kind: type[Options], recommended: Mappi
     """
     names = {field.name for field in dataclasses.fields(kind)}
     chosen = vars(args) | {"stop": tuple(stop.replace("\\n", "\n").replace("\\t", "\t") for stop in args.stop)}
-    values = {**DEFAULTS, **(recommended or {}), **chosen}
+    values = {**DEFAULTS, **(recommended or {}), **chosen, "grammar": grammar_of(args)}
     return kind(**{name: value for name, value in values.items() if name in names})
+
+
+def grammar_of(args: argparse.Namespace) -> Grammar | None:
+    """The grammar of `--regex` or `--json-schema`.
+
+    Raises:
+        UserError: it is damaged, there is no such file, or both flags are given.
+    """
+    if args.regex is not None and args.json_schema is not None:
+        raise UserError("--regex and --json-schema: a text can have one form; use one of them.")
+    if args.regex is not None:
+        return regular_expression(args.regex)
+    return None if args.json_schema is None else json_schema(read_json(args.json_schema))

@@ -8,8 +8,10 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.generation.beam import Hypothesis, beam_search
     from llmasos.generation.decoder import Decoder
     from llmasos.generation.generate import Generation, TokenEvent, generate, generate_from, stream, stream_from
+    from llmasos.generation.json_schema import json_schema
     from llmasos.generation.naive import beam_search_naive, generate_naive
     from llmasos.generation.options import BeamOptions, SamplingOptions, options_for
+    from llmasos.generation.regular_expression import regular_expression
     from llmasos.generation.sequence import SequenceState
 
 __all__ = [
@@ -25,7 +27,9 @@ __all__ = [
     "generate",
     "generate_from",
     "generate_naive",
+    "json_schema",
     "options_for",
+    "regular_expression",
     "stream",
     "stream_from",
 ]

@@ -37,6 +37,7 @@ from llmasos.errors import UserError
 from llmasos.generation.fast_step import fast_step
 from llmasos.generation.sampling import constrain
 from llmasos.generation.sequence import SequenceState, next_tokens
+from llmasos.generation.token_grammar import constrain_to_grammars
 from llmasos.models import GenerationConfig, Model
 from llmasos.nn import KVCache
 
@@ -102,9 +103,9 @@ class BatchDecoder:
         logits = self.model.lm_head(hidden_states)[:, : self.vocab_size]
         logits = logits if logits.dtype == torch.float64 else logits.float()
         config: GenerationConfig = self.model.generation_config
-        if not config.constrains:
-            return logits
-        return constrain(logits, config, [(*s.prompt, *s.ids) for s in sequences], [s.ids for s in sequences])
+        if config.constrains:
+            logits = constrain(logits, config, [(*s.prompt, *s.ids) for s in sequences], [s.ids for s in sequences])
+        return constrain_to_grammars(logits, sequences)
 
 
 class Decoder(BatchDecoder):

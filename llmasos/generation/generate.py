@@ -13,6 +13,7 @@ from llmasos.generation.options import SamplingOptions, options_for
 from llmasos.generation.prompts import Prompt, batches_by_length, check_sequences_fit, prepare
 from llmasos.generation.sequence import SequenceState
 from llmasos.generation.stop_strings import SequenceStream
+from llmasos.generation.token_grammar import grammar_of
 from llmasos.models import Model
 from llmasos.nn import eval_mode
 from llmasos.tokenizers.tokenizer import Tokenizer
@@ -187,7 +188,12 @@ def _gather(events: Iterable[TokenEvent], prompts: list[Prompt], n_samples: int)
 def _run(
     model: Model, tokenizer: Tokenizer, prompts: list[Prompt], options: SamplingOptions, n_samples: int
 ) -> Generator[TokenEvent, None, None]:
-    sequences = [SequenceState(p.ids, options, sample, source=p.source) for p in prompts for sample in range(n_samples)]
+    grammar = grammar_of(options, tokenizer)
+    sequences = [
+        SequenceState(p.ids, options, sample, source=p.source, grammar=grammar)
+        for p in prompts
+        for sample in range(n_samples)
+    ]
     warnings = [prompt.warnings for prompt in prompts for _ in range(n_samples)]
     streams = [SequenceStream(tokenizer, options, sequence.prompt) for sequence in sequences]
     if not sequences:
@@ -198,6 +204,8 @@ def _run(
         while active:
             unfinished = []
             for place, (index, id) in enumerate(zip(active, decoder.sample(), strict=True)):
+                if (error := sequences[index].error) is not None:
+                    raise error
                 text, reason = streams[index].push(id)
                 if reason is None:
                     unfinished.append(place)

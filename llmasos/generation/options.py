@@ -11,12 +11,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from llmasos.arguments import convert
 from llmasos.errors import UserError, nearest
+from llmasos.generation.grammar import Grammar
 from llmasos.settings import Settings, setting
 
 if TYPE_CHECKING:
     from llmasos.models import Model
 
-NOT_ABOUT_LOGITS = ("max_new_tokens", "stop", "stop_token_ids", "stop_at_end_of_text", "seed")  # of `SamplingOptions`
+NOT_ABOUT_LOGITS = (  # of `SamplingOptions`
+    "max_new_tokens",
+    "stop",
+    "stop_token_ids",
+    "stop_at_end_of_text",
+    "seed",
+    "grammar",
+)
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,8 @@ class SamplingOptions(Settings):
         stop_token_ids: stop at any of these tokens, too; special tokens have no text that `stop` could find.
         stop_at_end_of_text: stop at the tokens that end the model's texts. False is for measuring speed.
         seed: of the random numbers; the same seed gives the same text.
+        grammar: what the new text must be, for example `json_schema({…})` or `regular_expression("yes|no")`; it is
+            complete within max_new_tokens.
     """
 
     max_new_tokens: int = setting(
@@ -94,9 +104,14 @@ class SamplingOptions(Settings):
         off=(0,),
         slider=(-2, 2, 0.1),
     )
+    grammar: Grammar | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not isinstance(self.grammar, Grammar | None):
+            raise UserError(
+                f"grammar is {self.grammar!r:.60}; it must be made by json_schema(…) or regular_expression(…)."
+            )
         stop = convert(self.stop, str | Iterable[str], "stop")
         stop = (stop,) if isinstance(stop, str) else tuple(stop)
         object.__setattr__(self, "stop", stop)

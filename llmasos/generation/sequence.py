@@ -2,12 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from llmasos.errors import UserError
 from llmasos.generation.options import BeamOptions, SamplingOptions
 from llmasos.generation.sampling import greedy, process_logits, sample, uniform
+
+if TYPE_CHECKING:
+    from llmasos.generation.token_grammar import TokenGrammar
 
 
 @dataclass(eq=False)
@@ -27,6 +32,9 @@ class SequenceState:
         source: the ids that the encoder reads; None for a model without an encoder.
         pending: in continuous batching, the tokens to prefill before it can decode: its prompt or, after a context
             shift, the end of its text.
+        grammar: what its new text must be; None = anything.
+        grammar_state, n_read: the state of the grammar's automaton, and how many ids it has read.
+        error: why its grammar could not be kept; raised or reported by what runs the batch.
     """
 
     prompt: tuple[int, ...]
@@ -38,6 +46,10 @@ class SequenceState:
     n_context_shifts: int = 0
     source: tuple[int, ...] | None = None
     pending: tuple[int, ...] = ()
+    grammar: "TokenGrammar | None" = None
+    grammar_state: int = 0
+    n_read: int = 0
+    error: UserError | None = None
 
     @property
     def penalized_ids(self) -> list[int]:

@@ -39,6 +39,7 @@ from llmasos.generation.continuous_batching import ContinuousBatch
 from llmasos.generation.generate import context_shift_warning
 from llmasos.generation.prompts import prepare
 from llmasos.generation.stop_strings import SequenceStream
+from llmasos.generation.token_grammar import grammar_of
 from llmasos.models import Model, ModelConfig
 from llmasos.models.memory import BYTES, check_fits
 from llmasos.nn import eval_mode
@@ -202,12 +203,13 @@ class Engine:
         if not self._generates:
             raise UserError("this model cannot continue a text; that takes a GPT with a language-model head.")
         prepared, options = prepare(self.model, self.tokenizer, prompts, options, self.context_length)
-        deadline = time.monotonic() + self.request_seconds
+        deadline, grammar = time.monotonic() + self.request_seconds, grammar_of(options, self.tokenizer)
         return [
             GenerationRequest(
                 prompt.ids,
                 options,
                 sample,
+                grammar=grammar,
                 stream=SequenceStream(self.tokenizer, options, prompt.ids),
                 n_alternatives=alternatives,
                 deadline=deadline,
@@ -381,6 +383,9 @@ class Engine:
 
     def _add_token(self, request: GenerationRequest, id: int, alternatives: tuple[tuple[int, str, float], ...]) -> bool:
         """Give a request its next token. Returns whether that was its last one."""
+        if request.error is not None:
+            request.fail(request.error)
+            return True
         text, finish_reason = request.stream.push(id)
         warnings: tuple[str, ...] = ()
         if request.n_context_shifts and not request.context_shift_reported:

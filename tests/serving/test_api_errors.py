@@ -170,7 +170,19 @@ def test_what_is_wrong_with_a_conversation_is_said(gpt, messages, words):
 @pytest.mark.parametrize(
     "field, words",
     [
-        ({"response_format": {"type": "json_object"}}, 'response_format.type is "json_object"; it must be "text"'),
+        ({"response_format": {"type": "xml"}}, 'response_format.type is "xml"; it must be "text" or "json_object"'),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema is missing"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "integer", "minimum": 3}}}},
+            "the JSON schema has 'minimum', which cannot be kept",
+        ),
+        (
+            {
+                "response_format": {"type": "json_schema", "json_schema": {"schema": {"enum": ["x" * 500]}}},
+                "max_tokens": 5,
+            },
+            "max_new_tokens is 5, and the JSON schema may need 502; allow more",
+        ),
         ({"response_format": {"type": "text", "json_schema": {}}}, 'no field "json_schema" in response_format'),
         ({"tools": [{"type": "function"}]}, "tools is a list of 1; it must be an empty list: the models"),
         ({"functions": [{"name": "f"}]}, "functions is a list of 1; it must be an empty list: the models"),

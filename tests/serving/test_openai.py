@@ -1,5 +1,6 @@
 """The official client of OpenAI's API, unmodified, against this server."""
 
+import json
 import math
 from contextlib import contextmanager
 
@@ -159,6 +160,21 @@ def test_what_programs_send_although_it_changes_nothing(chat):
     assert client.chat.completions.create(**asked | {"top_p": 0}).choices[0].message == greedy
     [said] = client.completions.create(model=served.name, prompt="a", max_tokens=2, logit_bias={}, suffix=None).choices
     assert said.text
+
+
+def test_a_reply_is_json_of_the_schema_that_is_asked_for(chat):
+    served, client = chat
+    schema = {"type": "object", "properties": {"name": {"enum": ["Anna", "Paul"]}, "brave": {"type": "boolean"}},
+              "required": ["name", "brave"], "additionalProperties": False}  # fmt: skip
+    asked = {"model": served.name, "max_tokens": 60, "messages": [{"role": "user", "content": "Who?"}], "n": 4}
+    named = {"type": "json_schema", "json_schema": {"name": "person", "strict": True, "schema": schema}}
+    for choice in client.chat.completions.create(**asked, response_format=named).choices:
+        person = json.loads(choice.message.content)
+        assert person.keys() == {"name", "brave"} and person["name"] in ("Anna", "Paul")
+    for choice in client.chat.completions.create(**asked, response_format={"type": "json_object"}).choices:
+        assert isinstance(json.loads(choice.message.content), dict)
+    stream = client.chat.completions.create(**asked | {"n": 1}, response_format=named, stream=True)
+    assert {"name", "brave"} == json.loads("".join(chunk.choices[0].delta.content for chunk in stream)).keys()
 
 
 def test_the_developer_is_the_system(chat):

@@ -2,7 +2,8 @@
 
 All its checks: no 5xx, valid requests are accepted, invalid ones rejected, and every response matches the document.
 One is left out for what JSON Schema cannot say: that a text has too many tokens for a model, that a number anywhere in
-an object that is ignored has too many digits, and how many texts can be taken apart word by word.
+an object that is ignored has too many digits, how many texts can be taken apart word by word, and which schemas of
+replies can be kept in how many tokens.
 """
 
 import re
@@ -20,7 +21,7 @@ from schemathesis.checks import CHECKS, load_all_checks  # noqa: E402
 load_all_checks()
 KINDS = ["gpt", "bert", "transformer", "classifier", "qa"]
 CONFIG = {"checks": {"negative_data_rejection": {"expected-statuses": ["4xx"]}}}  # 413, too, says that it is too much
-TOO_LONG = "at most 8 at once", "shorter text", "shorten", "longer than", "digits; the limit"
+TOO_LONG = "at most 8 at once", "shorter text", "shorten", "longer than", "digits; the limit", "JSON schema"
 HEALTH = list(HealthCheck)
 COUNTS: dict[str, int] = {}
 

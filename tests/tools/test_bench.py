@@ -42,6 +42,7 @@ RATIOS = [
     "generation.small.batch16.speedup",
     "generation.large.batch16.bandwidth",
     "generation.shared_prefix",
+    "generation.constrained",
     "serving.speedup",
     "startup.help",
     "startup.import",

@@ -9,6 +9,7 @@ beginning or the last message; a warning says how many. If a `prefix` is too lon
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from llmasos.prompting import Conversation, Message
@@ -26,6 +27,7 @@ from llmasos.serving.api.generation import (
     token_object,
 )
 from llmasos.serving.api.openapi import STRING, array_of, enum, nullable, object_of
+from llmasos.serving.api.response_format import ResponseFormat
 from llmasos.serving.api.validators import (
     AnyOf,
     Boolean,
@@ -117,7 +119,6 @@ class MessagesValidator(ListOf):
 def make_body(served: ServedModel) -> Object:
     """The schema of a request."""
     prefix = AnyOf((Text(min_length=1), token_ids(served)), "a string or token ids, at least one")
-    response_format = Object(Field("type", Choice(("text",)), "the only one supported", required=True))
     return Object(
         model_field(served),
         Field("messages", MessagesValidator(), "the conversation so far", required=True),
@@ -129,7 +130,7 @@ def make_body(served: ServedModel) -> Object:
         *sampling_fields(served),
         Field("logprobs", Boolean(), "return each token's log probability", False),
         Field("top_logprobs", Integer(0, MAX_ALTERNATIVES), "return this many alternatives, too (implies logprobs)"),
-        Field("response_format", response_format, "the format of the reply"),
+        Field("response_format", ResponseFormat(), "text, a JSON object, or JSON of a schema"),
         *openai_fields.CHAT_COMPLETIONS,
     )
 
@@ -145,7 +146,7 @@ def reply(request: Request) -> Response:
     prompt = [*served.template.encode(tokenizer, messages).ids, *prefix_ids]
     room = max(DEFAULT_TOKENS, served.engine.context_length - len(prompt))
     options = sampling_options(values, min(limits, default=min(room, served.default_tokens(MAX_DEFAULT_TOKENS))))
-    options = served.template.with_stops(options)
+    options = replace(served.template.with_stops(options), grammar=values["response_format"])
     with_logprobs = values["logprobs"] or values["top_logprobs"] is not None
     object, part = ("chat.completion.chunk", "delta") if values["stream"] else ("chat.completion", "message")
     head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": object}

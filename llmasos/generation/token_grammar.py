@@ -1,0 +1,156 @@
+"""Constrained decoding: only tokens after which the text can still become one of a grammar (Willard & Louf 2023).
+
+A token may span several parts of a grammar, and a part several tokens, so a grammar says nothing about tokens by
+itself. For each state of its automaton, the tokens are read byte by byte, those with a common beginning together (a
+trie), and the ones that survive are allowed. This takes time once for each state; texts visit few of them again and
+again.
+
+**The text is complete when its tokens run out.** For each token it is known how many bytes must come at least after
+it, and only bytes are used that are tokens by themselves. So a token is allowed only if as many tokens are left.
+"""
+
+import functools
+import weakref
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from llmasos.errors import UserError
+from llmasos.generation.grammar import DEAD, Grammar
+from llmasos.generation.options import SamplingOptions
+from llmasos.tokenizers.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from llmasos.generation.sequence import SequenceState
+
+NEVER = 2**30  # tokens that would have to follow a token that is not allowed
+
+
+class TrieNode:
+    """The tokens that begin with the same bytes: those that end here, and by the next byte the longer ones."""
+
+    __slots__ = ("following", "ids")
+
+    def __init__(self) -> None:
+        self.following: dict[int, TrieNode] = {}
+        self.ids: list[int] = []
+
+
+class TokenGrammar:
+    """A grammar in the tokens of a tokenizer.
+
+    Args:
+        grammar: what the text must be.
+        tokenizer: of the model.
+        stop_ids: the tokens that end a text; allowed where the text is complete.
+
+    Raises:
+        UserError: the tokenizer lacks characters without which there is no text.
+    """
+
+    def __init__(self, grammar: Grammar, tokenizer: Tokenizer, stop_ids: Sequence[int]):
+        self.tokenizer, self.stop_ids = tokenizer, tuple(stop_ids)
+        single = [byte for byte, node in trie(tokenizer).following.items() if node.ids]
+        self.grammar = replace(grammar, alphabet=sum(1 << byte for byte in single))
+        if self.grammar.first_state == DEAD:
+            raise UserError(f"the tokenizer lacks characters that {grammar.description} needs.")
+        self._needed: dict[int, Tensor] = {}
+
+    def needed(self, state: int) -> Tensor:
+        """How many tokens at most must follow each token in a state for the text to be complete: (V,) int32.
+
+        NEVER for a token that is not allowed, and -1 for one that ends the text.
+        """
+        if state not in self._needed:
+            needed = torch.full((self.tokenizer.vocab_size,), NEVER, dtype=torch.int32)
+            ids, counts = [], []
+            grammar, open_nodes = self.grammar, [(trie(self.tokenizer), state)]
+            while open_nodes:
+                node, at = open_nodes.pop()
+                if node.ids:
+                    ids += node.ids
+                    counts += [int(grammar.bytes_to_end(at))] * len(node.ids)
+                for byte, following in node.following.items():
+                    after = grammar.read(at, bytes([byte]))
+                    if after != DEAD:
+                        open_nodes.append((following, after))
+            needed[ids] = torch.tensor(counts, dtype=torch.int32)
+            if grammar.accepts(state):
+                needed[list(self.stop_ids)] = -1
+            self._needed[state] = needed
+        return self._needed[state]
+
+    def allowed(self, sequence: "SequenceState") -> Tensor:
+        """Whether each token may come next: (V,) bool, at least one of them."""
+        left = sequence.options.max_new_tokens - len(sequence.ids) - 1
+        return self.needed(self.state_of(sequence)) <= left
+
+    def state_of(self, sequence: "SequenceState") -> int:
+        """The state after the sequence's new text. Only what is new since the last call is read."""
+        if not sequence.n_read:
+            sequence.grammar_state = self.grammar.first_state
+        for id in sequence.ids[sequence.n_read :]:
+            if id not in self.stop_ids:
+                data = self.tokenizer.token_bytes(id)
+                sequence.grammar_state = self.grammar.read(sequence.grammar_state, data)
+        sequence.n_read = len(sequence.ids)
+        return sequence.grammar_state
+
+
+def constrain_to_grammars(logits: Tensor, sequences: Sequence["SequenceState"]) -> Tensor:
+    """Make tokens impossible after which a sequence could not become a text of its grammar: logits (B, V)."""
+    if all(sequence.grammar is None for sequence in sequences):
+        return logits
+    allowed = torch.ones_like(logits, dtype=torch.bool)
+    for row, sequence in zip(allowed, sequences, strict=True):
+        if sequence.grammar is not None:
+            try:
+                row[:] = sequence.grammar.allowed(sequence)[: len(row)]
+            except UserError as error:  # too complex: this sequence fails, and not the others of its batch
+                sequence.error = error
+    return logits.masked_fill(~allowed, -torch.inf)
+
+
+def grammar_of(options: SamplingOptions, tokenizer: Tokenizer) -> TokenGrammar | None:
+    """The grammar of the options in the tokens of a tokenizer; what was computed for one text is used for the next.
+
+    Args:
+        options: as `prepare` returns them.
+        tokenizer: of the model.
+
+    Raises:
+        UserError: the tokenizer lacks characters, or no text of the grammar is short enough.
+    """
+    grammar = options.grammar
+    if grammar is None:
+        return None
+    known, key = _known.setdefault(grammar, {}), (id(tokenizer), options.stop_token_ids)
+    if key not in known or known[key].grammar.is_large:
+        known[key] = TokenGrammar(grammar, tokenizer, options.stop_token_ids)
+    least = known[key].grammar.bytes_to_end(known[key].grammar.first_state)
+    if options.max_new_tokens < least:
+        raise UserError(
+            f"max_new_tokens is {options.max_new_tokens}, and {grammar.description} may need {least:.0f}; allow more."
+        )
+    return known[key]
+
+
+_known: weakref.WeakKeyDictionary[Grammar, dict[tuple, TokenGrammar]] = weakref.WeakKeyDictionary()
+
+
+@functools.lru_cache(maxsize=8)
+def trie(tokenizer: Tokenizer) -> TrieNode:
+    """The tokens of a tokenizer by their bytes, without the special ones, which have no text."""
+    root = TrieNode()
+    special = tokenizer.special_mask
+    for id in range(tokenizer.vocab_size):
+        if not special[id]:
+            node = root
+            for byte in tokenizer.token_bytes(id):
+                node = node.following.setdefault(byte, TrieNode())
+            if node is not root:
+                node.ids.append(id)
+    return root

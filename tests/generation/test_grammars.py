@@ -1,0 +1,241 @@
+"""Constrained decoding: every text is one of its grammar, within its tokens; what no grammar can express is refused."""
+
+import json
+import random
+import re
+
+import pytest
+import torch
+from model_helpers import random_gpt
+
+from llmasos.errors import UserError
+from llmasos.generation import SamplingOptions, generate, json_schema, regular_expression
+from llmasos.generation import grammar as automaton
+from llmasos.generation.grammar import DEAD, Choice, Grammar, Rule, Sequence, literal
+from llmasos.generation.token_grammar import NEVER, grammar_of
+from llmasos.tokenizers import train_tokenizer
+
+PERSON = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "minLength": 1, "maxLength": 8},
+        "age": {"type": "integer"},
+        "pets": {"type": "array", "items": {"enum": ["cat", "dög", 3, None]}, "maxItems": 2},
+        "size": {"type": ["number", "null"]},
+        "friend": {"$ref": "#"},
+    },
+    "required": ["name", "pets"],
+}
+PIECES = ["a", "b", "ä", "€", "😀", ".", r"\d", r"\w", r"\S", "[a-c]", "[^a€]", "[ä-ü]", r"[\d_-]", r"\.", r"\x61",
+          "(?:a|bä)", "(ab)", "a?", "b*", "(a|€)+", "[ab]{2}", "a{1,3}", "(b{2,}|😀)?", "", "()",
+          r"\u20ac{0,2}"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(
+        "bpe", ['{"name": "Anna", "age": 7, "pets": ["cat"]} and "more" text, ' * 20], vocab_size=300
+    )
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer):
+    return random_gpt(vocab_size=tokenizer.vocab_size, context_length=64)
+
+
+def random_texts(draw: random.Random, n: int) -> list[str]:
+    return ["".join(draw.choices("aabbcäü€😀.1_ \n", k=draw.randint(0, 6))) for _ in range(n)]
+
+
+# Regular expressions
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_an_expression_describes_the_texts_that_re_matches_as_a_whole(seed):
+    draw = random.Random(seed)
+    pattern = "|".join("".join(draw.choices(PIECES, k=draw.randint(1, 4))) for _ in range(draw.randint(1, 2)))
+    grammar, oracle = regular_expression(pattern), re.compile(pattern)
+    for text in random_texts(draw, 60):
+        assert grammar.matches(text) == bool(oracle.fullmatch(text)), (pattern, text)
+
+
+@pytest.mark.parametrize("pattern", [".", r"\w", r"\W", "[߰-ࠟ]", "[^\x00-\uffff]", "[\x7f-\x80]", "[\ud7ff-\ue000]"])
+def test_classes_have_the_characters_that_they_have_in_re(pattern):
+    grammar, oracle = regular_expression(pattern), re.compile(pattern)
+    edges = {code + d for code in (0, 0x7F, 0x7F0, 0x7FF, 0x81F, 0xFFFF, 0x10000, 0x10FFFF) for d in (-1, 0, 1)}
+    codes = {*edges, 10, 48, 95, 0xE4, 0x4E2D, 0x1F600, 0xD7FF, 0xE000} & {*range(0xD800), *range(0xE000, 0x110000)}
+    for code in codes:
+        assert grammar.matches(chr(code)) == bool(oracle.fullmatch(chr(code))), hex(code)
+
+
+@pytest.mark.parametrize(
+    "pattern, words",
+    [
+        ("(a", "a '(' that nothing closes"), ("a)", "a ')' that closes nothing"), ("[a", "a '[' that nothing closes"),
+        ("*a", "a '*' that repeats nothing"), ("a{3,2}", "bounds 3 and 2 are in the wrong order"),
+        ("a{5000}", "more than 1,000 times"), ("(?=a)", "a group with (?…)"), (r"(a)\1", r"\1, which no grammar"),
+        (r"\ba", r"\b, which no grammar"), ("a^b", "a '^' in its middle"), ("a\\", "a single backslash"),
+        (r"\xg1", "2 hex"),
+        ("[z-a]", "ends are not in order"), ("(" * 200 + ")" * 200, "nested more than 100 deep"), ("a*+", "possessive"),
+        ("a" * 20_000, "20,000 characters; at most 10,000"), (7, "it must be text"),
+    ],
+)  # fmt: skip
+def test_what_is_no_expression_is_said(pattern, words):
+    with pytest.raises(UserError, match=re.escape(words)):
+        regular_expression(pattern)
+
+
+def test_a_hostile_expression_is_refused_in_bounded_time(monkeypatch):
+    monkeypatch.setattr(automaton, "MAX_STATES", 200)
+    monkeypatch.setattr(automaton, "MAX_POSITIONS", 2_000)
+    grammar = regular_expression("(a|b)*a(a|b){30}")  # 2^30 states, if they were built in advance
+    with pytest.raises(UserError, match="is too complex; use fewer or smaller"):
+        draw = random.Random(0)
+        for _ in range(500):
+            grammar.matches("".join(draw.choices("ab", k=40)))
+    with pytest.raises(UserError, match="is too complex"):
+        Grammar(Rule("x"), {"x": Choice((Sequence((Rule("x"), literal("a"))), literal("a")))}).matches(
+            "a"
+        )  # left-recursive
+
+
+# JSON
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [PERSON, {}, True, {"type": "object"}, {"type": "array", "items": {"type": "number"}},
+     {"anyOf": [{"const": {"a": [1]}}, {"type": "boolean"}]}],
+)  # fmt: skip
+def test_every_text_of_a_schema_is_json_that_the_schema_accepts(schema):
+    jsonschema = pytest.importorskip("jsonschema_rs")
+    grammar, draw = json_schema(schema), random.Random(0)
+    for _ in range(40):
+        state, text = grammar.first_state, b""
+        while not (grammar.accepts(state) and draw.random() < 0.3):
+            steps = {b: grammar.read(state, bytes([b])) for b in range(256)}
+            steps = {b: after for b, after in steps.items() if after != DEAD}
+            if not steps:
+                break
+            if len(text) > 60:  # now the shortest way to the end
+                least = min(grammar.bytes_to_end(after) for after in steps.values())
+                steps = {b: after for b, after in steps.items() if grammar.bytes_to_end(after) == least}
+            byte = draw.choice(list(steps))
+            state, text = steps[byte], text + bytes([byte])
+        assert jsonschema.is_valid(schema, json.loads(text)), text
+
+
+@pytest.mark.parametrize(
+    "schema, yes, no",
+    [
+        (PERSON, '{"name": "A", "pets": []}', '{"pets": [], "name": "A"}'),
+        (PERSON, '{"name":"A","age":-7,"pets":["dög",null],"friend":{"name":"B","pets":[3]}}', '{"name": "A"}'),
+        ({"type": "object", "properties": {"a": {"const": 1}}}, "{}", '{"b": 1}'),
+        ({"type": "object", "additionalProperties": {"type": "null"}}, '{"x": null, "y": null}', '{"x": 1}'),
+        ({"type": "object", "properties": {"a": {"const": 1}}, "additionalProperties": True}, '{"a": 1}', '{"a": 2}'),
+        ({"type": "object", "additionalProperties": False}, "{}", '{"x": 1}'),
+        ({"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 3}, "[1, 2,3]", "[1]"),
+        ({"type": "string", "pattern": "[a-z]+"}, '"abc"', '"ABC"'),
+        ({"type": "string", "maxLength": 2}, '"\\u00e4\\n"', '"abc"'),
+        ({"type": "number"}, "-0.5e+10", "01"),
+        ({"type": "integer"}, "0", "1.5"),
+        ({"enum": ["a", {"b": 1}]}, '{"b": 1}', '"b"'),
+        ({"$defs": {"n/x": {"type": "null"}}, "$ref": "#/$defs/n~1x"}, "null", "1"),
+    ],
+)  # fmt: skip
+def test_a_schema_accepts_and_rejects(schema, yes, no):
+    grammar = json_schema(schema)
+    assert grammar.matches(yes) and not grammar.matches(no)
+
+
+@pytest.mark.parametrize(
+    "schema, words",
+    [
+        ({"type": "integer", "minimum": 3}, "'minimum', which cannot be kept"),
+        ({"type": "text"}, "the type 'text'"), ({"type": "object", "required": ["a"]}, "requires 'a'"),
+        ({"$ref": "https://example.org/x"}, "only parts of itself"), ({"$ref": "#/$defs/x"}, "which it does not have"),
+        ({"title": "x", "minimum": 1}, "has no type"), ("string", "it must be an object"),
+        ({"enum": "ab"}, "must be a list"),
+        ({"type": "array", "minItems": 3, "maxItems": 2}, "below minItems"),
+        ({"type": "string", "maxLength": 10**9}, "a whole number up to 1,000"),
+        ({"type": "object", "properties": {"x": {"$ref": "#"}}, "required": ["x"]}, "no text that ever ends"),
+        ({"$ref": "#"}, "no text that ever ends"),
+        ({"anyOf": [True], "minLength": 2}, "'anyOf' together with 'minLength'"),
+    ],
+)  # fmt: skip
+def test_a_schema_that_cannot_be_kept_is_refused_by_name(schema, words):
+    with pytest.raises(UserError, match=re.escape(words)):
+        json_schema(schema)
+
+
+def test_a_schema_that_is_nested_without_end_is_refused():
+    schema = {"type": "null"}
+    for _ in range(200):
+        schema = {"type": "array", "items": schema}
+    with pytest.raises(UserError, match="nested more than 50 deep"):
+        json_schema(schema)
+
+
+# Decoding
+
+
+@pytest.mark.parametrize("max_new_tokens", [24, 25, 40, 90])
+def test_every_sampled_text_is_complete_whatever_room_it_has(model, tokenizer, max_new_tokens):
+    """The shortest person takes 23 bytes; a random model would go on in its first string until the end."""
+    options = SamplingOptions(max_new_tokens=max_new_tokens, temperature=1.5, grammar=json_schema(PERSON))
+    results = generate(model, tokenizer, ["Anna", ""], options, n_samples=12)
+    for result in results:
+        assert {"name", "pets"} <= json.loads(result.text).keys()
+    assert len({result.text for result in results}) > 6
+
+
+def test_greedy_and_a_grammar_of_one_text(model, tokenizer):
+    options = SamplingOptions(temperature=0, grammar=regular_expression("yes, of course"))
+    (result,) = generate(model, tokenizer, ["?"], options)
+    assert (result.text, result.finish_reason) == ("yes, of course", "stop")
+
+
+def test_a_token_is_allowed_if_enough_tokens_are_left_for_the_rest(tokenizer):
+    options = SamplingOptions(max_new_tokens=9, grammar=regular_expression('"[a-z]{0,4}"|[0-9]+'), stop_token_ids=(0,))
+    tokens = grammar_of(options, tokenizer)
+    for text in (b"", b'"', b'"an', b"12", b'"anna', b'"a"'):
+        state = tokens.grammar.read(tokens.grammar.first_state, text)
+        needed = tokens.needed(state)
+        for id in range(1, tokenizer.vocab_size):
+            data = b"" if tokenizer.special_mask[id] else tokenizer.token_bytes(id)
+            after = tokens.grammar.read(state, data) if data else DEAD
+            assert needed[id] == (NEVER if after == DEAD else tokens.grammar.bytes_to_end(after)), data
+        assert needed[0] == (-1 if tokens.grammar.accepts(state) else NEVER)
+
+
+def test_other_sequences_of_the_batch_are_left_alone(tokenizer):
+    from llmasos.generation import SequenceState
+    from llmasos.generation.token_grammar import constrain_to_grammars
+
+    logits = torch.randn(2, tokenizer.vocab_size)
+    options = SamplingOptions(grammar=regular_expression("[0-9]+"))
+    free = SequenceState((1,), SamplingOptions())
+    assert constrain_to_grammars(logits, [free, free]) is logits
+    bound = SequenceState((1,), options, grammar=grammar_of(options, tokenizer))
+    after = constrain_to_grammars(logits, [free, bound])
+    assert torch.equal(after[0], logits[0])
+    digits = {id for id in range(tokenizer.vocab_size) if tokenizer.token_bytes(id).isdigit()}
+    assert {i for i, x in enumerate(after[1].tolist()) if x > -torch.inf} == digits
+    assert torch.equal(after[1][list(digits)], logits[1][list(digits)])
+
+
+def test_a_tokenizer_without_the_characters_and_too_few_tokens_are_named(model, tokenizer):
+    letters = train_tokenizer("char", ["abc"])
+    with pytest.raises(UserError, match="the tokenizer lacks characters that the JSON schema needs"):
+        grammar_of(SamplingOptions(grammar=json_schema({"type": "object"})), letters)
+    with pytest.raises(UserError, match="max_new_tokens is 5, and the JSON schema may need 22; allow more"):
+        generate(model, tokenizer, ["x"], SamplingOptions(max_new_tokens=5, grammar=json_schema(PERSON)))
+    with pytest.raises(UserError, match="it must be made by json_schema"):
+        SamplingOptions(grammar="[0-9]")
+
+
+def test_a_grammar_that_becomes_too_complex_fails_its_own_text_only(model, tokenizer, monkeypatch):
+    grammar = regular_expression("(.|a)*a.{12}")
+    monkeypatch.setattr(automaton, "MAX_STEPS", 3_000)
+    with pytest.raises(UserError, match="is too complex"):
+        generate(model, tokenizer, ["x"], SamplingOptions(max_new_tokens=60, grammar=grammar))
