@@ -177,10 +177,17 @@ def _cut(text: str) -> int:
     return newline + 1 if newline > 0 else PIECE_CHARACTERS
 
 
+def check_readable_twice(path: Path) -> None:
+    """Raise UserError for a pipe or a device: reading it again gives nothing, other text, or no end."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise UserError(f"{path} is a pipe or a device, which can be read only once; save its content as a file first.")
+
+
 @contextmanager
 def _open_unpacked(path: Path) -> Iterator[IO[bytes]]:
     """Open a file for reading, unpacked if it is compressed. Its first bytes decide: names are wrong too often."""
     unpacker = ""
+    check_readable_twice(path)
     try:
         with open(path, "rb") as file:
             start = file.read(10)

@@ -5,11 +5,13 @@ import codecs
 import gzip
 import json
 import lzma
+import os
 import shutil
 import subprocess
 
 import pytest
 
+from llmasos.cli.sample import read_prompt_file
 from llmasos.datasets import open_examples, open_text, text_io
 from llmasos.datasets.infer import infer_format
 from llmasos.datasets.tables import read_table
@@ -116,6 +118,24 @@ def test_the_command_in_a_message_makes_a_file_that_is_read(tmp_path, content):
     command = str(caught.value).partition("convert it: ")[2].partition(", if")[0].removesuffix(".")
     subprocess.run(command, shell=True, check=True, cwd=tmp_path)
     assert read_table(tmp_path / "new.csv").rows[0].cells["label"] == "a"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.tsv", "a.jsonl", "a.json"])
+def test_a_pipe_is_refused_at_once_by_every_reader(tmp_path, name):
+    """Its first reader would wait, or take what the second one needs."""
+    path = tmp_path / name
+    os.mkfifo(path)
+    readers = [
+        lambda: open_text(path),
+        lambda: open_examples("pairs", f"{path},{path}"),
+        lambda: read_prompt_file(path),
+    ]
+    if name != "a.txt":
+        readers += [lambda: open_examples("labeled_text", path), lambda: infer_format(path)]
+    for read in readers:
+        with pytest.raises(UserError, match=f"{name} is a pipe or a device, which can be read only once; save"):
+            read()
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.tsv", "a.jsonl", "a.json"])

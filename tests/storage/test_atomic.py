@@ -72,6 +72,12 @@ def test_text_keeps_its_newlines_and_characters(tmp_path):
     assert (tmp_path / "a.txt").read_bytes() == text.encode("utf-8")
 
 
+def test_json_keeps_the_name_of_a_file_that_is_no_utf_8(tmp_path):
+    value = {"data": "n\udcff.txt", "prompt": "人"}
+    write_json(tmp_path / "recipe.json", value)
+    assert read_json(tmp_path / "recipe.json") == value and "人".encode() in (tmp_path / "recipe.json").read_bytes()
+
+
 def test_a_killed_writer_leaves_the_old_folder_and_the_next_writer_cleans_up(tmp_path):
     with write_folder(tmp_path / "c") as folder:
         write_text(folder / "a.txt", "good")
