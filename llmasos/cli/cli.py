@@ -29,6 +29,7 @@ def run(command: Callable[[Sequence[str] | None], int | None], arguments: Sequen
     """
     with checked_output() as out, raise_on_signals() as stop_request:
         try:
+            check_working_folder()
             if status := command(arguments):
                 return status  # of a signal, for example: it says more than that its output was lost
             out.flush()
@@ -49,6 +50,14 @@ def run(command: Callable[[Sequence[str] | None], int | None], arguments: Sequen
             if not stop_request.is_set():
                 raise
             return fail("stopped.", stop_request.status)  # half-imported packages turn Ctrl-C into errors of their own
+
+
+def check_working_folder() -> None:
+    """Raise UserError if the current folder was removed: Python, and the libraries of torch, would fail anywhere."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UserError("the current folder does not exist any more; change to another one (cd).") from error
 
 
 def check_json_target(file: Path | str | None, is_ours: Callable[[Any], bool]) -> None:

@@ -130,6 +130,19 @@ def test_it_runs_as_a_module_and_its_main_is_the_console_script():
     assert 'llmasos = "llmasos.__main__:main"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not remove a folder that is in use")
+def test_a_folder_that_was_removed_is_one_sentence(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    try:
+        assert llmasos_main.main(["models"]) == 2
+    finally:
+        monkeypatch.chdir(tmp_path)
+    assert capsys.readouterr().err == "error: the current folder does not exist any more; change to another one (cd).\n"
+
+
 @pytest.mark.parametrize("command", [("quantize", "storyworld-gpt"), ("eval", "storyworld-gpt"), ("bench", "--quick")])
 @pytest.mark.parametrize("content", ["my thesis", '{"mine": 1}', "[1]", None])
 def test_json_never_replaces_another_file(command, content, tmp_path, capsys):
