@@ -136,8 +136,8 @@ def split_off_validation(
     sizes = Counter(keys)
     if len(sizes) < 2:
         raise UserError(
-            f"{name} has {len(examples):,} examples, {len(sizes)} of them different, so none can be held out for"
-            " validation; add examples, or name a second file with --val-data."
+            f"{name} has {len(examples):,} example{'s' * (len(examples) != 1)}, {len(sizes)} of them different, so "
+            "none can be held out for validation; add examples, or name a second file with --val-data."
         )
     label_of = {} if label is None else dict(sorted(zip(keys, map(label, examples), strict=True), reverse=True))
     strata: dict[

@@ -30,7 +30,7 @@ from llmasos.datasets.values import BadRow, BadRows
 from llmasos.errors import UserError, nearest
 
 TABLE_ENDINGS = (".csv", ".tsv", *JSON_ENDINGS)
-SEPARATORS = ",;\t"
+SEPARATORS = ",;\t|"
 MAX_CELL = 1 << 30  # characters; the csv module's limit of 131,072 is less than a long document
 EXCEL_SEPARATOR = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 _RETURN = "\udc0d"  # stands for a lone "\r" in the csv module, which would take it for a line end; in no text is it
@@ -144,7 +144,8 @@ def _numbered_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     unquoted = re.sub(r'"[^"]*"', "", first)
     separator = excel[1] if excel else max(SEPARATORS, key=unquoted.count)
     rows = list(_csv_rows(path, chain([first], lines), separator, n_skipped, skipinitialspace=False))
-    if any(cell[:1] == " " and cell.lstrip(" ").startswith('"') for _, cells in rows for cell in cells):
+    after_blank = {cell for _, row in rows for cell in row if cell[:1] == " " and cell.lstrip(" ").startswith('"')}
+    if after_blank and any(not after_blank.isdisjoint(line.split(separator)) for line in read_lines(path)):
         lines = islice(read_lines(path), n_skipped, None)  # "text", "label": perhaps the second quote opens a cell, too
         with suppress(UserError):  # or it is part of the text
             rows = list(_csv_rows(path, lines, separator, n_skipped, skipinitialspace=True))
@@ -272,6 +273,8 @@ def read_examples(path: Path, formats: tuple[RowFormat, ...], columns: Columns |
 def find_columns(format: RowFormat, names: list[str], columns: Columns) -> tuple[Columns, str]:
     """Return role → column for all roles ("" for an optional one that is missing), and the first role without one.
 
+    The names of columns are found in upper and lower case.
+
     Args:
         format: of the rows.
         names: of the table's columns.
@@ -279,8 +282,11 @@ def find_columns(format: RowFormat, names: list[str], columns: Columns) -> tuple
     """
     column_of = {role: columns[role] for role in format.roles if role in columns}
     for role, usual in format.roles.items():
-        free = [name for name in usual.names if name in names and name not in column_of.values()]
-        column_of.setdefault(role, free[0] if free else "")
+        free = [name for name in names if name not in column_of.values()]
+        by_name = {name.lower(): name for name in free} | {
+            name: name for name in free
+        }  # "Text", unless there is "text"
+        column_of.setdefault(role, next((by_name[name] for name in usual.names if name in by_name), ""))
     missing = (role for role, usual in format.roles.items() if column_of[role] not in names)
     return column_of, next((role for role in missing if format.roles[role].required or role in columns), "")
 

@@ -208,6 +208,23 @@ def test_a_first_line_of_data_gets_one_sentence_whose_remedy_works(tmp_path, nam
         read_all("labeled_text", path, columns={"text": "9", "label": "1"})
 
 
+@pytest.mark.parametrize(
+    ("header", "separator"), [("Text,LABEL", ","), ("TEXT|Label", "|"), ("id;Sentence;Gold_Label", ";")]
+)
+def test_names_of_columns_may_be_upper_case_and_separators_bars(tmp_path, header, separator):
+    n_first = header.count(separator) - 1
+    rows = [
+        separator.join([*["7"] * n_first, f"text, {i}" if separator != "," else f"text {i}", "ab"[i % 2]])
+        for i in range(20)
+    ]
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join([header, *rows]))
+    examples = read_all("labeled_text", path)
+    assert {example.label for example in examples} == {"a", "b"} and infer_format(path).formats == ("labeled_text",)
+    path.write_text("Text,text,label\n" + "no,yes,a\n" * 5)
+    assert read_all("labeled_text", path)[0].text == "yes"
+
+
 def test_names_that_are_numbers_are_names(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("2,1\n" + "".join(f"text {i},{'ab'[i % 2]}\n" for i in range(9)))

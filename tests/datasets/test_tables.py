@@ -72,6 +72,11 @@ def test_whatever_the_csv_module_writes_is_read_back(tmp_path_factory, name, quo
     assert [tuple(row.cells.values()) for row in read_table(path).rows] == expected
 
 
+def test_a_quoted_cell_that_begins_with_a_blank_and_a_quote_keeps_both_and_so_do_all_others(tmp_path):
+    path = _write(tmp_path / "a.csv", 'text,label\n ,0\n" """,0\n"x, ""y""",0\n')
+    assert [row.cells["text"] for row in read_table(path).rows] == [" ", ' "', 'x, "y"']
+
+
 def test_a_row_is_located_by_its_first_line(tmp_path):
     path = _write(tmp_path / "a.csv", 'text,label\n"one\ntwo\nthree",x\n\n,y\n')
     assert [row.where for row in read_table(path).rows] == [f"{path}, line 2", f"{path}, line 6"]
