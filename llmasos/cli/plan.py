@@ -158,12 +158,14 @@ def choose_device(args: argparse.Namespace) -> Device:
 def training_lines(plan: TrainingPlan, config: ModelConfig, description: str, args: argparse.Namespace) -> list[str]:
     """Model, tokens, time and cost."""
     hours = plan.seconds * args.devices / 3600
+    active = f" ({count(plan.n_active)} active)" if plan.n_active < plan.n_parameters else ""
     cost = f", {count(hours * args.price)} at {args.price:g} an hour" if args.price else ""
     return [
-        f"model       {description}: {count(plan.n_parameters)} parameters, {config.n_layers} layers of width "
+        f"model       {description}: {count(plan.n_parameters)} parameters{active}, {config.n_layers} layers of width "
         f"{config.d_model:,}, {config.n_heads} heads, context {config.context_length:,}",
-        f"training    {count(plan.n_tokens)} tokens, {plan.n_tokens / plan.n_parameters:.3g} per parameter "
-        f"(compute-optimal: {TOKENS_PER_PARAMETER}); {plan.flops:.3g} FLOPs, {plan.steps:,} steps",
+        f"training    {count(plan.n_tokens)} tokens, {plan.n_tokens / plan.n_active:.3g} per"
+        f"{' active' if active else ''} parameter (compute-optimal: {TOKENS_PER_PARAMETER}); {plan.flops:.3g} FLOPs, "
+        f"{plan.steps:,} steps",
         f"time        {duration(plan.seconds)} on {args.devices:,} × {args.device} at {args.mfu:.0%} of the peak; "
         f"{duration(plan.step_seconds)} a step",
         f"cost        {count(hours)} device hours{cost}",

@@ -9,8 +9,8 @@ closures that does what `GPT.decode` and `Transformer.decode` do (they define it
 - query heads that share keys and values become several queries of one head, so keys and values are not repeated;
 - what is the same in all layers is computed once: rotary cos and sin, the mask, the slots of the cache.
 
-Layers that are not known here (quantized or adapted ones) are called as they are, and a model with anything else that
-is not known here is left to its `decode`.
+Layers that are not known here (quantized or adapted ones, mixtures of experts) are called as they are, and a model with
+anything else that is not known here is left to its `decode`.
 
 Dimensions: B sequences, C d_model, H heads, Hkv key/value heads, D head size, P slots of the cache, S of them in use.
 """
@@ -46,7 +46,8 @@ StepFunction = Callable[[Tensor, Tensor, KVCache, tuple[int, int]], Tensor]  # s
 
 # The fields of a config that this file takes into account. Every other must have its default, so a new one is safe.
 KNOWN_FIELDS = frozenset(
-    "family vocab_size context_length n_layers n_decoder_layers n_heads n_kv_heads head_size d_model d_ff positions "
+    "family vocab_size context_length n_layers n_decoder_layers n_heads n_kv_heads head_size d_model d_ff n_experts "
+    "n_active_experts capacity_factor router_aux_loss_coef positions "
     "rope_theta rope_scaling qk_norm value_embeddings max_ngram ngram_buckets norm norm_position norm_eps activation "
     "n_segments bias qkv_bias output_bias zero_init_residual tie_embeddings dropout head labels".split()
 )

@@ -19,7 +19,17 @@ from torch import Tensor, nn
 from llmasos.errors import UserError
 from llmasos.interpret.attention import record_weights
 from llmasos.models import BERT, GPT, Model
-from llmasos.nn import DecoderBlock, EncoderBlock, Residual, RMSNorm, SwiGLU, apply_rotary, eval_mode, position_ids
+from llmasos.nn import (
+    DecoderBlock,
+    EncoderBlock,
+    MixtureOfExperts,
+    Residual,
+    RMSNorm,
+    SwiGLU,
+    apply_rotary,
+    eval_mode,
+    position_ids,
+)
 
 Block = EncoderBlock | DecoderBlock
 Kept = dict[nn.Module, Tensor]  # what was kept of each module's output
@@ -119,8 +129,11 @@ def recorded_rows(model: GPT | BERT, position: int, head: int) -> Iterator[Kept]
             keep(module, output_row)
         for module in (attention.q_norm, attention.k_norm):
             keep(module, of_head)
-        for module in (attention.out_proj, block.feed_forward.down_proj):
-            keep(module, input_row)
+        keep(attention.out_proj, input_row)
+        if isinstance(block.feed_forward, MixtureOfExperts):
+            keep(block.feed_forward.router, output_row)
+        else:
+            keep(block.feed_forward.down_proj, input_row)
     try:
         yield kept
     finally:
@@ -204,6 +217,15 @@ def attention_steps(
 def feed_forward_steps(block: Block, kept: Kept) -> list[TraceStep]:
     """The two steps of a block's feed-forward."""
     inputs = "h" if block.feed_forward_residual.pre_norm else "x"
+    if isinstance(block.feed_forward, MixtureOfExperts):
+        k = block.feed_forward.n_active
+        return [
+            TraceStep("router", f"p = softmax(W_r {inputs})", "The router gives each expert a probability, for this "
+                      "position alone.", kept[block.feed_forward.router].softmax(dim=-1)),
+            TraceStep("feed_forward", f"f = Σ g E({inputs})", "The output of the most probable expert, weighted by p."
+                      if k == 1 else f"The outputs of the {k} most probable experts are added, weighted by p.",
+                      kept[block.feed_forward]),
+        ]  # fmt: skip
     gated = isinstance(block.feed_forward, SwiGLU)
     formula = f"u = silu(W_gate {inputs}) ⊙ W_up {inputs}" if gated else f"u = activation(W_up {inputs})"
     return [

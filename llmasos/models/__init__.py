@@ -8,7 +8,7 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.models.base import Backbone, Model, n_parameters, weight_bytes
     from llmasos.models.bert import BERT
     from llmasos.models.config import ModelConfig
-    from llmasos.models.flops import flops_per_token, n_parameters_of
+    from llmasos.models.flops import flops_per_token, n_active_parameters_of, n_parameters_of
     from llmasos.models.generation_config import GenerationConfig
     from llmasos.models.gpt import GPT
     from llmasos.models.heads import FeatureExtractor, SequenceClassifier, SpanExtractor
@@ -38,6 +38,7 @@ __all__ = [
     "flops_per_token",
     "load_model",
     "load_weights",
+    "n_active_parameters_of",
     "n_parameters",
     "n_parameters_of",
     "preset",

@@ -27,7 +27,7 @@ from llmasos.nn.int8 import children, is_quantized
 
 AnyModel = TypeVar("AnyModel", bound=Model)
 DEFAULT_ALPHA = 32.0
-OUTPUTS = ("lm_head", "decoder", "head", "next_sentence_head")  # layers that predict, which get no adapter
+OUTPUTS = ("lm_head", "decoder", "head", "next_sentence_head", "router")  # layers that predict, which get no adapter
 GROUPS = {"attention": ("attention", "cross_attention"), "feed-forward": ("feed_forward",)}  # names of --lora-targets
 
 

@@ -43,6 +43,8 @@ LARGEST = {
     "head_size": 2**16,
     "d_model": 2**20,
     "d_ff": 2**24,
+    "n_experts": 2**12,
+    "n_active_experts": 2**12,
     "n_segments": 2**16,
     "max_ngram": 8,
     "ngram_buckets": 2**24,
@@ -50,6 +52,8 @@ LARGEST = {
 NUMBERS: dict[str, dict[str, Any]] = {  # the ranges of the fields that are not whole numbers
     "dropout": {"at_least": 0, "below": 1},
     "norm_eps": {"above": 0, "at_most": 1},
+    "capacity_factor": {"at_least": 0, "at_most": 1e6},
+    "router_aux_loss_coef": {"at_least": 0, "at_most": 1e6},
     "rope_theta": {"above": 1, "at_most": 1e15},
 }
 FLAGS = (
@@ -81,6 +85,13 @@ class ModelConfig:
         head_size: D, the width of one head (None = d_model / n_heads, as in nearly all models).
         d_model: C, the width of the residual stream.
         d_ff: the width inside the feed-forward (None = 4·C, or 8/3·C rounded up to a multiple of 32 for swiglu).
+        n_experts: E, the number of feed-forwards in each block, of which a token uses a few; each has the width d_ff
+            (1 = an ordinary block; see `nn/experts.py`).
+        n_active_experts: k, the number of experts that a token uses (None = 2, or 1 if there is only one).
+        capacity_factor: in training, an expert takes at most this times its even share of a row's tokens; the others
+            do without it (0 = all).
+        router_aux_loss_coef: the weight of the load-balancing loss, which makes the router use all experts (0.01 in
+            Fedus et al. 2021; see `objectives/load_balancing.py`).
         max_ngram: N; a gpt with N = 3 also embeds each token together with the one before it, and with the two before
             it (1 = tokens only, as in nearly all models; see `nn/embedding.py`).
         ngram_buckets: the rows of each table of n-grams, which are looked up by a hash.
@@ -123,6 +134,10 @@ class ModelConfig:
     head_size: int = DERIVED
     d_model: int = 768
     d_ff: int = DERIVED
+    n_experts: int = 1
+    n_active_experts: int = DERIVED
+    capacity_factor: float = 0.0
+    router_aux_loss_coef: float = 0.01
     max_ngram: int = 1
     ngram_buckets: int = 8192
     positions: str = "learned"
@@ -166,13 +181,14 @@ class ModelConfig:
             "n_kv_heads": self.n_heads,
             "head_size": self.d_model // self.n_heads,
             "d_ff": math.ceil(8 * self.d_model / 3 / 32) * 32 if gated else 4 * self.d_model,
+            "n_active_experts": min(2, self.n_experts),
             "qkv_bias": self.bias,
             "head": "pretraining" if self.family == "bert" else "lm",
         }
 
     def _check_each_field(self) -> None:
         """Type and range of every field by itself. A config may come from a file that a person has edited."""
-        derived = ("n_decoder_layers", "n_kv_heads", "head_size", "d_ff", "qkv_bias", "head")
+        derived = ("n_decoder_layers", "n_kv_heads", "head_size", "d_ff", "n_active_experts", "qkv_bias", "head")
         for field in dataclasses.fields(self):
             name, value = field.name, getattr(self, field.name)
             if value is None and name in derived:
@@ -205,6 +221,11 @@ class ModelConfig:
         if self.n_heads % self.n_kv_heads:
             raise UserError(
                 f"n_kv_heads {self.n_kv_heads} does not divide n_heads {self.n_heads}; choose a divisor of it."
+            )
+        if self.n_active_experts > self.n_experts:
+            raise UserError(
+                f"n_active_experts is {self.n_active_experts}, and n_experts is {self.n_experts}: a token can use at "
+                "most as many experts as there are."
             )
         if self.family != "gpt" and (self.value_embeddings or self.max_ngram > 1):
             name = "value_embeddings" if self.value_embeddings else "max_ngram"

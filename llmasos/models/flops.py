@@ -8,9 +8,10 @@ C in nearly all models. Together (Kaplan et al. 2020, section 2.1; Chowdhery et 
     FLOPs per trained token = 6·N + 12·A·H·D·T
 
 N counts the weights that are multiplied: all matrices including the output layer, but not the embeddings, which are
-looked up. A is the number of attentions: one per layer, two per layer of a Transformer's decoder. Attention is counted
-over all T positions although a causal kernel may skip half of them: the papers' convention. What a model computes once
-for a whole text (BERT's pooler, a label) is not counted.
+looked up; of a mixture of experts, the router and the k experts of a token. A is the number of attentions: one per
+layer, two per layer of a Transformer's decoder. Attention is counted over all T positions although a causal kernel may
+skip half of them: the papers' convention. What a model computes once for a whole text (BERT's pooler, a label) is not
+counted.
 
 **A token** of a Transformer is one of the target together with one of the source, assumed to be equally long: one pass
 through the encoder and one through the decoder. Under a head there is no decoder, and a token is one of the input.
@@ -24,7 +25,8 @@ def n_parameters_of(config: ModelConfig) -> int:
 
     Embeddings V·C (+ P·C learned positions, + segments and a norm in a BERT, + tables of
     n-grams, + V·D·Hkv value embeddings in each layer); in each layer attention 2·C·D·(H + Hkv),
-    feed-forward 2·C·d_ff (3 for swiglu) and two norms; a final norm with pre-norm; the biases; and the head.
+    feed-forward 2·C·d_ff (3 for swiglu) and two norms; a final norm with pre-norm; the biases; and the head. A
+    mixture of experts has its feed-forwards E times, and in each layer a router E·C.
 
     >>> n_parameters_of(ModelConfig())  # GPT-2 small
     124439808
@@ -38,6 +40,14 @@ def n_parameters_of(config: ModelConfig) -> int:
     if c.family == "bert":
         embeddings += c.n_segments * c.d_model + norm_parameters(c)
     return embeddings + stack_parameters(c, c.n_layers) + head_parameters(c)
+
+
+def n_active_parameters_of(config: ModelConfig) -> int:
+    """The number of parameters that take part in computing one token: without the experts that it does not use."""
+    has_decoder = config.family == "transformer" and config.generates
+    n_layers = config.n_layers + (config.n_decoder_layers if has_decoder else 0)
+    idle = (config.n_experts - config.n_active_experts) * expert_parameters(config)
+    return n_parameters_of(config) - n_layers * idle
 
 
 def n_position_values(config: ModelConfig) -> int:
@@ -73,9 +83,8 @@ def stack_parameters(config: ModelConfig, n_layers: int, cross_attention: bool =
     attention = attention_weights(c)
     attention += (c.n_heads + 2 * c.n_kv_heads) * c.head_size if c.qkv_bias else 0
     attention += 2 * c.head_size if c.qk_norm else 0
-    feed_forward_biases = (2 if c.activation == "swiglu" else 1) * c.d_ff + c.d_model
-    biases = n_attentions * c.d_model + feed_forward_biases if c.bias else 0
-    layer = n_attentions * attention + feed_forward_weights(c) + biases
+    layer = n_attentions * (attention + (c.d_model if c.bias else 0))
+    layer += c.n_experts * expert_parameters(c) + router_weights(c)
     layer += (n_attentions + 1) * norm_parameters(c)
     return n_layers * layer + (norm_parameters(c) if c.norm_position == "pre" else 0)
 
@@ -90,9 +99,25 @@ def attention_weights(config: ModelConfig) -> int:
     return 2 * config.d_model * config.head_size * (config.n_heads + config.n_kv_heads)
 
 
-def feed_forward_weights(config: ModelConfig) -> int:
-    """Weights in the matrices of one feed-forward."""
+def expert_weights(config: ModelConfig) -> int:
+    """Weights in the matrices of one feed-forward, or of one expert."""
     return (3 if config.activation == "swiglu" else 2) * config.d_model * config.d_ff
+
+
+def expert_parameters(config: ModelConfig) -> int:
+    """`expert_weights` and biases."""
+    biases = (2 if config.activation == "swiglu" else 1) * config.d_ff + config.d_model
+    return expert_weights(config) + (biases if config.bias else 0)
+
+
+def router_weights(config: ModelConfig) -> int:
+    """Weights in the router of one mixture of experts; an ordinary block has none."""
+    return config.n_experts * config.d_model if config.n_experts > 1 else 0
+
+
+def feed_forward_weights(config: ModelConfig) -> int:
+    """Weights of one feed-forward that a token is multiplied by: those of its experts, and of the router."""
+    return config.n_active_experts * expert_weights(config) + router_weights(config)
 
 
 def flops_per_token(config: ModelConfig, sequence_length: int | None = None, predicted_fraction: float = 1.0) -> int:

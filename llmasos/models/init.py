@@ -10,6 +10,7 @@
 """
 
 import math
+import re
 from collections import Counter
 
 import torch
@@ -20,6 +21,7 @@ from llmasos.nn import LayerNorm, RMSNorm
 STD = 0.02
 ADDED_TABLES = ("value_embeddings.", "ngram_embedding.")
 RESIDUAL_WRITERS = ("out_proj.weight", "down_proj.weight")
+EXPERT = re.compile(r"\.experts\.\d+\.")  # in a name; all experts of a block together write as one feed-forward
 
 
 def initialize(
@@ -38,7 +40,8 @@ def initialize(
     """
     if all(parameter.is_meta for parameter in model.parameters()):
         return  # a model on the meta device: its weights will be read from a file
-    n_writes = Counter(stack_of(name) for name, _ in model.named_parameters() if name.endswith(RESIDUAL_WRITERS))
+    writers = {EXPERT.sub(".", name) for name, _ in model.named_parameters() if name.endswith(RESIDUAL_WRITERS)}
+    n_writes = Counter(map(stack_of, writers))
     done: set[int] = set()
     for path, module in model.named_modules():
         for name, parameter in module.named_parameters(prefix=path, recurse=False):

@@ -63,7 +63,9 @@ def check_model_fits(config: ModelConfig, n_stored: int | None = None) -> None:
     """
     n_values, n_table = n_parameters_of(config), n_position_values(config)
     sizes = ", ".join(
-        f"{name} {getattr(config, name):,}" for name in ("n_layers", "d_model", "d_ff", "vocab_size", "context_length")
+        f"{name} {getattr(config, name):,}"
+        for name in ("n_layers", "d_model", "d_ff", "n_experts", "vocab_size", "context_length")
+        if name != "n_experts" or config.n_experts > 1
     )
     if n_stored is None:
         check_fits(f"a model with {sizes}", BYTES * (n_values + n_table), "choose smaller sizes")

@@ -26,7 +26,10 @@ from llmasos.nn import is_quantized
 from llmasos.storage import load_tensors, save_tensors, write_json
 
 # Fields that may differ when a backbone's weights are copied: they do not change the meaning of its tensors.
-NOT_BACKBONE = ("head", "labels", "dropout", "fused", "tie_embeddings", "n_decoder_layers")
+NOT_BACKBONE = (
+    "head", "labels", "dropout", "fused", "tie_embeddings", "n_decoder_layers", "capacity_factor",
+    "router_aux_loss_coef",
+)  # fmt: skip
 
 
 def build_model(config: ModelConfig) -> Model:

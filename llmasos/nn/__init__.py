@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.nn.copying import CopyHead, copy_distribution
     from llmasos.nn.cpu import Linear
     from llmasos.nn.embedding import Embedding, NgramEmbedding
+    from llmasos.nn.experts import MixtureOfExperts, Routing, route
     from llmasos.nn.feed_forward import FeedForward, SwiGLU, gelu, gelu_tanh
     from llmasos.nn.int8 import Int8Embedding, Int8Linear, is_quantized, quantize, quantized_layers
     from llmasos.nn.lora import LoRALinear
@@ -42,10 +43,12 @@ __all__ = [
     "NgramEmbedding",
     "Linear",
     "LoRALinear",
+    "MixtureOfExperts",
     "MultiHeadAttention",
     "RMSNorm",
     "Residual",
     "RotaryEmbedding",
+    "Routing",
     "SinusoidalPositions",
     "SwiGLU",
     "apply_rotary",
@@ -68,5 +71,6 @@ __all__ = [
     "quantize",
     "quantized_layers",
     "rms_norm",
+    "route",
 ]
 lazy_exports(__name__)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from llmasos.nn.attention import MultiHeadAttention
 from llmasos.nn.cache import LayerCache
+from llmasos.nn.experts import MixtureOfExperts
 from llmasos.nn.feed_forward import FeedForward, SwiGLU
 from llmasos.nn.norms import LayerNorm, RMSNorm
 
@@ -111,8 +112,16 @@ def make_attention(config: ModelConfig) -> MultiHeadAttention:
     )
 
 
-def make_feed_forward(config: ModelConfig) -> FeedForward | SwiGLU:
-    """The feed-forward that a config describes."""
+def make_feed_forward(config: ModelConfig) -> FeedForward | SwiGLU | MixtureOfExperts:
+    """The feed-forward that a config describes, or as many of them as it has experts."""
+    if config.n_experts == 1:
+        return make_expert(config)
+    experts = (make_expert(config) for _ in range(config.n_experts))
+    return MixtureOfExperts(experts, config.d_model, config.n_active_experts, config.capacity_factor)
+
+
+def make_expert(config: ModelConfig) -> FeedForward | SwiGLU:
+    """One feed-forward."""
     if config.activation == "swiglu":
         return SwiGLU(config.d_model, config.d_ff, config.bias)
     return FeedForward(config.d_model, config.d_ff, config.activation, config.bias, config.fused)

@@ -13,7 +13,8 @@ with the row's sum. Only weights are quantized. Activations are not (their outli
 paper shows), and neither are
 
 - norms, biases and the embeddings of positions and segments: together they are a hundredth of a model;
-- the small output layers of heads (`SKIPPED`): they have a few rows, too few for rounding errors to average out.
+- the small output layers of heads, and the routers of a mixture of experts (`SKIPPED`): they have a few rows, too few
+  for rounding errors to average out, and a router that errs asks another expert.
 
 A token embedding that is tied to the output layer remains one table: its rows are the output channels of that layer, so
 one table and one scale per row serve both.
@@ -35,15 +36,16 @@ from llmasos.nn.lora import LoRALinear
 
 Q_MAX = 127  # of a signed byte; -128 is not used, so that the range is symmetric
 BLOCK = 2**20  # weights converted to floats at a time: 4 MB, the fastest of 2^17 … 2^21 for one row and for sixteen
-SKIPPED = ("head", "next_sentence_head")  # small output layers: a classifier's, a span extractor's, BERT's second one
+SKIPPED = ("head", "next_sentence_head", "router")  # a classifier, a span extractor, BERT's second output layer
 QUANTIZE = ("int8",)  # the values of `quantize=`, besides None
 
 
 def quantize(model: nn.Module) -> nn.Module:
     """Quantize the matrices of a model to int8, in place.
 
-    Every `nn.Linear` except small heads becomes an `Int8Linear`, and the token embedding an `Int8Embedding`. From then
-    on the model is for inference only: it is in evaluation mode and cannot be trained or saved.
+    Every `nn.Linear` except small heads and routers becomes an `Int8Linear`, and the token embedding an
+    `Int8Embedding`. From then on the model is for inference only: it is in evaluation mode and cannot be trained or
+    saved.
 
     Returns:
         The same model.

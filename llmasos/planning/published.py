@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from llmasos.models.config import ModelConfig
-from llmasos.models.flops import flops_per_token, n_parameters_of
+from llmasos.models.flops import flops_per_token, n_active_parameters_of, n_parameters_of
 from llmasos.models.presets import preset
 from llmasos.planning.devices import DEVICES
 from llmasos.planning.serving import cache_bytes_per_token
@@ -28,6 +28,10 @@ MODELS = {  # published shapes that have no preset, because nobody trains them w
     "llama3-405b": llama(  # Dubey et al. 2024, table 3
         vocab_size=128_256, n_layers=126, n_heads=128, n_kv_heads=8, d_model=16_384, d_ff=53_248, context_length=8192,
         tie_embeddings=False,
+    ),
+    "mixtral-8x7b": llama(  # Jiang et al. 2024, table 1
+        vocab_size=32_000, n_layers=32, n_heads=32, n_kv_heads=8, d_model=4096, d_ff=14_336, context_length=32_768,
+        n_experts=8, n_active_experts=2, tie_embeddings=False,
     ),
     "nanochat-d20": ModelConfig(  # norms and q/k norms without weights, which count for nothing here
         vocab_size=65_536, n_layers=20, n_heads=10, d_model=1280, context_length=2048, positions="rotary",
@@ -75,7 +79,7 @@ def zero_gigabytes(sharding: str) -> float:
 
 GPT3, CHINCHILLA, PALM = "Brown et al. 2020, appendix D", "Hoffmann et al. 2022", "Chowdhery et al. 2022, table 3"
 LLAMA, ZERO, NANOCHAT = "Dubey et al. 2024, section 3.2", "Rajbhandari et al. 2020, figure 1", "its report, 2025"
-VLLM = "Kwon et al. 2023, section 3"
+VLLM, MIXTRAL = "Kwon et al. 2023, section 3", "Jiang et al. 2024, section 1"
 
 PUBLISHED = [
     Published("GPT-2 small: parameters", 124_439_808, lambda: n_parameters_of(preset("gpt2")), "its weights"),
@@ -87,6 +91,8 @@ PUBLISHED = [
     Published("PaLM 540B: MFU", 0.462, palm_mfu, PALM),
     Published("Llama 3 405B: parameters", 405e9, lambda: n_parameters_of(MODELS["llama3-405b"]), LLAMA),
     Published("Llama 3 405B: training FLOPs", 3.8e25, lambda: training_flops("llama3-405b", 15.6e12), LLAMA),
+    Published("Mixtral 8x7B: parameters", 47e9, lambda: n_parameters_of(MODELS["mixtral-8x7b"]), MIXTRAL),
+    Published("Mixtral 8x7B: active", 13e9, lambda: n_active_parameters_of(MODELS["mixtral-8x7b"]), MIXTRAL),
     Published("nanochat d20: parameters", 560_988_160, lambda: n_parameters_of(MODELS["nanochat-d20"]), NANOCHAT),
     Published("nanochat d20: FLOPs", 3.91767e19, lambda: training_flops("nanochat-d20", 11_219_763_200), NANOCHAT),
     Published("7.5B on 64 devices, GB on each: DDP", 120, lambda: zero_gigabytes("ddp"), ZERO),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from llmasos.errors import check_number
 from llmasos.models.config import ModelConfig
-from llmasos.models.flops import flops_per_token, n_parameters_of
+from llmasos.models.flops import flops_per_token, n_active_parameters_of, n_parameters_of
 from llmasos.planning.devices import Device
 
 WEIGHT_BYTES = {
@@ -37,8 +37,8 @@ class ServingPlan:
 def plan_serving(config: ModelConfig, device: Device, n_devices: int = 1, weights: str = "bf16") -> ServingPlan:
     """Plan a server whose devices share one model evenly.
 
-    A generated token reads every weight once, and the keys and values of its sequence: with one sequence, memory is
-    the limit, not arithmetic (Pope et al. 2022, section 2). Cached values have 16 bits.
+    A generated token reads every weight that it uses once, and the keys and values of its sequence: with one sequence,
+    memory is the limit, not arithmetic (Pope et al. 2022, section 2). Cached values have 16 bits.
 
     Args:
         config: a model that generates.
@@ -48,6 +48,7 @@ def plan_serving(config: ModelConfig, device: Device, n_devices: int = 1, weight
     """
     check_number("the number of devices", n_devices, whole=True, at_least=1, at_most=10**6)
     n_bytes = WEIGHT_BYTES[weights] * n_parameters_of(config)
+    n_read = WEIGHT_BYTES[weights] * n_active_parameters_of(config)
     per_token = cache_bytes_per_token(config)
     whole_cache = per_token * config.context_length
     free = n_devices * device.memory - n_bytes
@@ -55,7 +56,7 @@ def plan_serving(config: ModelConfig, device: Device, n_devices: int = 1, weight
         weight_bytes=n_bytes,
         cache_bytes_per_token=per_token,
         n_sequences=max(0, int(free // whole_cache)),
-        tokens_per_second=n_devices * device.bandwidth / (n_bytes + whole_cache / 2),  # on average half full
+        tokens_per_second=n_devices * device.bandwidth / (n_read + whole_cache / 2),  # on average half full
         prefill_seconds=config.context_length * flops_per_token(config) / 3 / (n_devices * device.flops),
     )
 

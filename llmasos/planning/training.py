@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from llmasos.errors import UserError, check_number
 from llmasos.models.config import ModelConfig
-from llmasos.models.flops import flops_per_token, n_parameters_of
+from llmasos.models.flops import flops_per_token, n_active_parameters_of, n_parameters_of
 from llmasos.planning.devices import Device
 
 TOKENS_PER_PARAMETER = 20  # Hoffmann et al. 2022: 70B parameters with 1.4T tokens
@@ -39,6 +39,7 @@ class TrainingPlan:
 
     Attributes:
         n_parameters: N.
+        n_active: those that a token uses; fewer than N in a mixture of experts.
         n_tokens: D, the number of training tokens.
         flops: FLOPs of the whole run.
         seconds: computing time of the whole run.
@@ -53,6 +54,7 @@ class TrainingPlan:
     """
 
     n_parameters: int
+    n_active: int
     n_tokens: float
     flops: float
     seconds: float
@@ -84,7 +86,7 @@ def plan_training(
         config: the model.
         device: the type of all devices.
         n_devices: the number of devices; the batch is split among them.
-        n_tokens: D (None = compute-optimal).
+        n_tokens: D (None = compute-optimal for the parameters that a token uses).
         batch_tokens: tokens in a step, on all devices (None = one micro-batch on each).
         rows_per_device: sequences of `context_length` tokens in a micro-batch, on one device or on each group of
             `tensor_parallel` devices.
@@ -103,8 +105,8 @@ def plan_training(
     check_number("tensor_parallel", tensor_parallel, whole=True, at_least=1, at_most=n_devices)
     if n_devices % tensor_parallel:
         raise UserError(f"{n_devices} devices cannot be split into groups of {tensor_parallel}; choose a divisor.")
-    N = n_parameters_of(config)
-    D = optimal_tokens(N) if n_tokens is None else n_tokens
+    N, n_active = n_parameters_of(config), n_active_parameters_of(config)
+    D = optimal_tokens(n_active) if n_tokens is None else n_tokens
     check_number("the number of tokens", D, at_least=1, at_most=1e18)
     n_replicas = n_devices // tensor_parallel
     smallest = n_replicas * rows_per_device * config.context_length
@@ -127,6 +129,7 @@ def plan_training(
     traffic = {name: traffic_bytes(name, own, n_replicas, weight, gradient) + shared for name in SHARDINGS}
     return TrainingPlan(
         n_parameters=N,
+        n_active=n_active,
         n_tokens=D,
         flops=flops,
         seconds=flops / rate,
@@ -180,7 +183,10 @@ def layer_values(config: ModelConfig, n_attentions: int = 1) -> float:
     queries, keys = c.n_heads * c.head_size, c.n_kv_heads * c.head_size
     attention: float = 2 * c.d_model + 2 * queries + 2 * keys  # with the norm before it
     attention += 0 if c.fused else c.n_heads * c.context_length * (2.5 if c.dropout else 1)
-    feed_forward = 2 * c.d_model + {"swiglu": 4, "relu": 1}.get(c.activation, 2) * c.d_ff  # relu needs its output alone
+    hidden = {"swiglu": 4, "relu": 1}.get(c.activation, 2) * c.d_ff  # relu needs its output alone
+    feed_forward: float = 2 * c.d_model + c.n_active_experts * hidden
+    if c.n_experts > 1:  # each expert's input, its output and that times its weight; the router's probabilities
+        feed_forward += 3 * c.n_active_experts * c.d_model + c.n_experts
     masks = (n_attentions + 1) * c.d_model / 2 if c.dropout else 0  # of dropout, one byte each
     return n_attentions * attention + feed_forward + masks
 

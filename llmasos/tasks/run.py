@@ -19,7 +19,7 @@ import torch
 from llmasos import console
 from llmasos.console import Say
 from llmasos.errors import UserError
-from llmasos.models import Model, ModelConfig, load_weights, n_parameters, weights_of
+from llmasos.models import Model, ModelConfig, load_weights, n_active_parameters_of, n_parameters, weights_of
 from llmasos.models.adapter import weights_sha256
 from llmasos.objectives import Distillation, ModelTeacher
 from llmasos.signals import Terminated
@@ -294,8 +294,10 @@ def describe_model(recipe: Recipe, config: ModelConfig) -> str:
 
 
 def describe_size(model: Model) -> str:
-    """The number of parameters, and how many of them are trained if some are frozen."""
+    """The number of parameters, how many a token uses if there are experts, and how many are trained if not all."""
     size = f"{n_parameters(model) / 1e6:.2f}M parameters"
+    if model.config.n_experts > 1:
+        size += f", {n_active_parameters_of(model.config) / 1e6:.2f}M of them active for each token"
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     frozen = any(not p.requires_grad for p in model.parameters())
     return f"{size}, {trained / 1e6:.2f}M of them trained" if frozen else size

@@ -31,6 +31,7 @@ from llmasos.training.recipe import TrainingSettings
 DECAY_FRACTION = 0.2  # of the steps: the last part of a run, in which the "wsd" schedule decays
 # Matrices from features to features: those inside the blocks, BERT's pooler, and the first layer of its masked-LM head.
 HIDDEN = re.compile(r"blocks\.|\bpooler\.|\bdense\.")
+NOT_HIDDEN = re.compile(r"\.lora_|\.router\.")  # thin factors; a matrix from features to a choice
 
 
 def make_optimizers(model: Model, settings: TrainingSettings) -> list[torch.optim.Optimizer]:
@@ -88,7 +89,7 @@ def split_parameters(model: Model, optimizer: str) -> tuple[list[Parameter], lis
             continue
         if parameter.ndim < 2:
             plain.append(parameter)
-        elif optimizer == "muon" and HIDDEN.search(name) and ".lora_" not in name:
+        elif optimizer == "muon" and HIDDEN.search(name) and not NOT_HIDDEN.search(name):
             matrices.append(parameter)
         else:
             decayed.append(parameter)

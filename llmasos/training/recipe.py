@@ -25,7 +25,9 @@ from llmasos.settings import Settings, add_flag, flag_name, flag_of, setting
 PRECISIONS = ("fp32", "bf16", "fp16")
 SCHEDULES = ("cosine", "linear", "wsd")
 EXAMPLE_SETTINGS = ("languages", "skip_bad", "train_examples")  # which plain text does not have
-MODEL_SIZES = ("context_length", "n_layers", "n_heads", "n_kv_heads", "d_model", "d_ff")
+MODEL_SIZES = (
+    "context_length", "n_layers", "n_heads", "n_kv_heads", "d_model", "d_ff", "n_experts", "n_active_experts",
+)  # fmt: skip
 SET_BY_INIT = ("model", "tokenizer", "vocab_size", "lowercase")  # --init-from brings its own
 SET_BY_TEACHER = ("tokenizer", "vocab_size", "lowercase")  # a student reads with the tokenizer of its --teacher
 
@@ -88,6 +90,23 @@ class ModelSettings(Settings):
     )
     d_model: int | None = setting(None, "width of the residual stream", at_least=1, at_most=LARGEST["d_model"])
     d_ff: int | None = setting(None, "hidden width of the feed-forward layers", at_least=1, at_most=LARGEST["d_ff"])
+    n_experts: int | None = setting(
+        None,
+        "number of experts: feed-forwards in each block, of which a token uses a few; 1 is an ordinary block",
+        at_least=1,
+        at_most=LARGEST["n_experts"],
+    )
+    n_active_experts: int | None = setting(
+        None, "number of experts that each token uses (default: 2)", at_least=1, at_most=LARGEST["n_active_experts"]
+    )
+    capacity_factor: float | None = setting(
+        None,
+        "experts: in training, each takes at most this times its even share of a row's tokens; 0 drops none",
+        at_least=0,
+    )
+    router_aux_loss_coef: float | None = setting(
+        None, "experts: weight of the load-balancing loss (default: 0.01)", at_least=0
+    )
     dropout: float | None = setting(None, "dropout probability", at_least=0, below=1)
     init_from: str | None = setting(
         None, "start from the weights, sizes and tokenizer of this run, model folder or named model"
@@ -97,7 +116,7 @@ class ModelSettings(Settings):
     @property
     def overrides(self) -> dict[str, Any]:
         """The fields of the model's config that differ from the preset."""
-        names = (*MODEL_SIZES, "dropout")
+        names = (*MODEL_SIZES, "dropout", "capacity_factor", "router_aux_loss_coef")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 

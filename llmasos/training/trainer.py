@@ -27,7 +27,7 @@ from llmasos.console import Say, say, track
 from llmasos.errors import UserError, explain_out_of_memory
 from llmasos.models import Model
 from llmasos.models.memory import check_fits
-from llmasos.objectives import Batch, Objective
+from llmasos.objectives import LOAD_BALANCING, Batch, LoadBalancing, Objective
 from llmasos.signals import stop_requests
 from llmasos.training.checkpoints import (
     TrainingState,
@@ -133,6 +133,8 @@ class Trainer:
         after_validation: Callable[[int, float], dict[str, float]] = lambda step, val_loss: {},
         say: Say = say,
     ):
+        if model.config.n_experts > 1 and model.config.router_aux_loss_coef:
+            objective = LoadBalancing(objective, model.config)
         self.model, self.objective, self.train_data, self.val = model, objective, train, val
         self.settings, self.run, self.save_tokenizer = settings, Path(run), save_tokenizer
         self.origin = origin or {}
@@ -229,11 +231,12 @@ class Trainer:
             n_targets: of the whole global batch.
             update: the number of the update in its step.
         """
-        step, seed = self.state.step, self.settings.seed
         ddp_model.train()
+        if isinstance(self.objective, LoadBalancing):
+            self.objective.n_chosen = self.count_choices(self.objective, batches, update)
         local = torch.zeros(len(n_targets), device=self.device)  # the part of each term that this process computes
         for i, batch in enumerate(batches):
-            torch.manual_seed(derive_seed(seed, step, self.context.rank, i + update * len(batches)))  # for dropout
+            self.seed_dropout(update * len(batches) + i)
             with maybe_no_sync(ddp_model, last=i == len(batches) - 1):
                 with autocast(self.device, self.precision):
                     loss_sums = self.objective.loss_sums(ddp_model, batch)
@@ -253,7 +256,7 @@ class Trainer:
             self.scaler.unscale_(optimizer)
         grad_norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.grad_clip or math.inf).item()
         if math.isfinite(grad_norm):
-            set_learning_rate(self.optimizers, self.learning_rate(step))
+            set_learning_rate(self.optimizers, self.learning_rate(self.state.step))
             for optimizer in self.optimizers:
                 self.scaler.step(optimizer)
         elif not self.scaler.is_enabled():
@@ -262,7 +265,25 @@ class Trainer:
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         self.scaler.update()
-        return StepResult(loss, sum(learned(n_targets, self.weights).values()), grad_norm, stopping > 0.0, terms)
+        counted = [n for term, n in learned(n_targets, self.weights).items() if term != LOAD_BALANCING]
+        return StepResult(loss, sum(counted), grad_norm, stopping > 0.0, terms)
+
+    def count_choices(self, objective: LoadBalancing, batches: Sequence[Batch], update: int) -> torch.Tensor | None:
+        """How often each expert is chosen in the whole global batch; None if this process has all of it in one part."""
+        if len(batches) == 1 and self.context.size == 1:
+            return None
+        counts = []
+        for i, batch in enumerate(batches):
+            self.seed_dropout(update * len(batches) + i)
+            with autocast(self.device, self.precision):
+                counts.append(objective.count_choices(self.model, batch))
+        local = torch.stack(counts).sum(dim=0)  # (layers, E)
+        total = self.context.all_reduce_sum(local.flatten().tolist(), self.device)
+        return local.new_tensor(total).view_as(local)
+
+    def seed_dropout(self, micro_batch: int) -> None:
+        """Set torch's random generator for a micro-batch of this step, counted over the updates of the step."""
+        torch.manual_seed(derive_seed(self.settings.seed, self.state.step, self.context.rank, micro_batch))
 
     def micro_batches(self, step: int) -> Iterator[Batch]:
         """This process's rows of a step's global batch, as `gradient_accumulation_steps` batches on the device."""

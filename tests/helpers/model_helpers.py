@@ -69,5 +69,6 @@ VARIANTS = {
         "positions": "rotary", "activation": "relu2", "bias": False, "qk_norm": True, "value_embeddings": True,
         "max_ngram": 3, "ngram_buckets": 50,
     },
+    "mixture": {"positions": "sinusoidal", "norm": "rmsnorm", "activation": "swiglu", "n_experts": 4},
     "bare": {"positions": "none", "activation": "gelu", "n_kv_heads": 1},
 }  # fmt: skip

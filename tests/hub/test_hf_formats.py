@@ -89,7 +89,10 @@ def test_transformers_opens_our_models(style, tmp_path):
     {"positions": "none"}, {"positions": "sinusoidal"}, {"norm": "rmsnorm"}, {"norm_position": "post"}, {"bias": False},
     {"family": "bert"}, {"family": "transformer", "positions": "sinusoidal"}, {"activation": "swiglu"},
     {"positions": "rotary", "norm": "rmsnorm", "activation": "swiglu", "bias": True, "qk_norm": True},
-    {"head": "classifier", "labels": ("a", "b")},
+    {"head": "classifier", "labels": ("a", "b")}, {"n_experts": 3},
+    {"family": "bert", "norm_position": "post", "n_experts": 3},
+    {"positions": "rotary", "norm": "rmsnorm", "activation": "swiglu", "bias": False, "n_experts": 3,
+     "n_active_experts": 1},
 ], ids=str)  # fmt: skip
 def test_a_model_without_a_published_format_is_saved_in_our_own(fields, tmp_path):
     model = build_model(ModelConfig(**{"vocab_size": V, "n_layers": 2, "n_heads": 4, "d_model": 16} | fields)).eval()

@@ -21,6 +21,7 @@ MODELS = {
     "llama": {"family": "gpt", "positions": "rotary", "norm": "rmsnorm", "activation": "swiglu", "n_kv_heads": 2,
               "qk_norm": True, "bias": False},
     "post-norm": {"family": "gpt", "norm_position": "post", "positions": "sinusoidal"},
+    "mixture": {"family": "gpt", "n_experts": 3, "positions": "none"},
     "bert": {"family": "bert", "norm_position": "post", "head": "pretraining"},
     "pre-norm bert": {"family": "bert", "norm_position": "pre", "head": "pretraining"},
 }  # fmt: skip
@@ -61,7 +62,11 @@ def test_a_trace_has_the_numbers_of_the_forward_pass(name, position):
                  if (step.block, step.name) == (block, "gathered")) for h in range(4)
         ]  # fmt: skip
         close(attention.out_proj(torch.cat(outputs)), named["attention"])  # all heads together are the attention
-        close(model.blocks[block].feed_forward.down_proj(named["hidden"]), named["feed_forward"])
+        feed_forward = model.blocks[block].feed_forward
+        if "router" in named:
+            assert named["router"].shape == (3,) and named["router"].sum() == pytest.approx(1.0)
+        else:
+            close(feed_forward.down_proj(named["hidden"]), named["feed_forward"])
 
 
 def test_a_quantized_model_can_be_traced():

@@ -70,6 +70,15 @@ def test_every_family_is_adapted_but_for_what_predicts():
     assert classifier.head.weight.requires_grad and not classifier.backbone.token_embedding.weight.requires_grad
 
 
+def test_every_expert_is_adapted_and_no_router():
+    model = add_adapter(gpt(n_experts=3, d_ff=12), "base", 2, targets="feed-forward")
+    assert len(lora_layers(model)) == 2 * 3 * 2 and not any("router" in name for name in adapter_weights(model))
+    before = model(IDS)
+    adapted = randomize(model)(IDS)
+    assert (adapted - before).abs().max() > 0.01
+    torch.testing.assert_close(merge_adapter(model)(IDS), adapted, rtol=1e-4, atol=1e-5)
+
+
 def test_merged_it_computes_the_same_and_unloaded_it_is_the_base():
     model = gpt()
     before, n, digest = model(IDS), n_parameters(model), weights_sha256(model)

@@ -8,7 +8,15 @@ from model_helpers import VARIANTS, random_gpt, random_ids
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig, BertForPreTraining
 
-from llmasos.models import ModelConfig, build_model, flops_per_token, n_parameters, n_parameters_of, preset
+from llmasos.models import (
+    ModelConfig,
+    build_model,
+    flops_per_token,
+    n_active_parameters_of,
+    n_parameters,
+    n_parameters_of,
+    preset,
+)
 
 
 def random_config(rng: random.Random) -> ModelConfig:
@@ -33,6 +41,7 @@ def random_config(rng: random.Random) -> ModelConfig:
         n_kv_heads=n_kv_heads,
         d_model=2 * half * n_heads,
         d_ff=rng.choice([None, rng.randint(1, 40)]),
+        n_experts=rng.choice([1, 1, 3]),
         positions=rng.choice(positions[family]),
         norm=rng.choice(["layernorm", "rmsnorm"]),
         norm_position=rng.choice(["pre", "post"]),
@@ -75,6 +84,21 @@ def test_flops_per_token_equal_those_counted_in_a_training_step(variant, T):
     with FlopCounterMode(display=False) as counter:
         model(ids).square().mean().backward()
     assert counter.get_total_flops() == flops_per_token(model.config, T) * ids.numel()
+
+
+@pytest.mark.parametrize("fields", [{}, {"family": "bert"}, {"family": "transformer", "n_decoder_layers": 1}])
+def test_active_parameters_are_those_that_get_a_gradient_from_one_token(fields):
+    family = fields.get("family", "gpt")
+    c = ModelConfig(**{**EXPLICIT, **fields, "n_experts": 5, "positions": "learned", "n_active_experts": 2})
+    model, one = build_model(c), torch.zeros(1, 1, dtype=torch.long)
+    out = model(one, one) if family == "transformer" else model(one)
+    sum(part.square().sum() for part in (out if isinstance(out, tuple) else (out,))).backward()
+    experts = [p for name, p in model.named_parameters() if ".experts." in name]
+    n_idle = sum(p.numel() for p in experts) * 3 // 5
+    assert n_active_parameters_of(c) == n_parameters(model) - n_idle == n_parameters_of(c) - n_idle
+    used = {name.rpartition(".experts.")[0] + name.split(".")[-3] for name, p in model.named_parameters()
+            if ".experts." in name and p.grad.any()}  # fmt: skip
+    assert len(used) == 2 * (4 if family == "transformer" else 3)
 
 
 @pytest.mark.parametrize("name", ["bert-base", "bert-large"])

@@ -77,8 +77,8 @@ def test_what_stands_in_the_padding_changes_nothing_and_gets_no_gradient(model):
     ids[attention_mask], ids[~attention_mask] = ids[attention_mask] % 28, 28  # token 28 is only in the padding
     other = ids.masked_fill(~attention_mask, 3)
     torch.testing.assert_close(
-        model(ids, attention_mask)[attention_mask], model(other, attention_mask)[attention_mask], rtol=0, atol=0
-    )
+        model(ids, attention_mask)[attention_mask], model(other, attention_mask)[attention_mask], rtol=0, atol=1e-12
+    )  # not to the last bit: padding, too, is in the groups of tokens that experts multiply
     hidden = model.hidden_states(ids, attention_mask)
     (gradient,) = gradients(hidden[attention_mask], [model.token_embedding.weight])
     assert not gradient[28].any() and gradient[:28].any()

@@ -25,7 +25,7 @@ from llmasos.generation import (
 from llmasos.interpret import attention_maps, logit_lens, score_tokens
 from llmasos.models import ModelConfig, build_model, n_parameters, weight_bytes
 from llmasos.nn import Int8Embedding, Int8Linear, is_quantized, quantize
-from llmasos.nn.int8 import quantize_rows
+from llmasos.nn.int8 import SKIPPED, quantize_rows
 from llmasos.tasks import fill_masks
 from llmasos.tasks.embedding import embed
 
@@ -52,7 +52,7 @@ def dequantized(model: nn.Module) -> nn.Module:
     model = copy.deepcopy(model)
     done = set()
     for name, module in model.named_modules():
-        matrix = isinstance(module, nn.Linear) and name.rpartition(".")[2] not in ("head", "next_sentence_head")
+        matrix = isinstance(module, nn.Linear) and name.rpartition(".")[2] not in SKIPPED
         if (matrix or name.endswith("token_embedding")) and id(module.weight) not in done:
             done.add(id(module.weight))
             w = module.weight.data
@@ -159,7 +159,8 @@ def test_what_is_rounded_and_what_is_not(name):
     left = {type(m) for m in model.modules() if list(m.parameters(recurse=False))} - {Int8Linear}
     linear = [path for path, m in model.named_modules() if isinstance(m, nn.Linear)]
     assert linear == {"bert": ["next_sentence_head"], "bert untied": ["next_sentence_head"],
-                      "gpt classifier": ["head"], "bert span": ["head"]}.get(name, [])  # fmt: skip
+                      "gpt classifier": ["head"], "bert span": ["head"],
+                      "gpt mixture": [f"blocks.{i}.feed_forward.router" for i in range(2)]}.get(name, [])  # fmt: skip
     assert {kind.__name__ for kind in left} <= {"LayerNorm", "RMSNorm", "LearnedPositions", "Embedding", "Linear"}
     assert isinstance(getattr(model, "backbone", model).token_embedding, Int8Embedding)
     assert n_parameters(model) == before

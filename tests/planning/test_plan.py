@@ -24,9 +24,9 @@ def test_a_formula_is_within_a_tenth_of_the_published_figure(figure):
     assert abs(figure.error) < 0.1, f"{figure.predict():.4g}, published: {figure.published:.4g}"
 
 
-@pytest.mark.parametrize("name", ["gpt-laptop", "gpt-small"])
-def test_the_backward_pass_keeps_the_activations_that_the_formula_counts(name):
-    config = preset(name, vocab_size=64, context_length=64, n_layers=2)
+@pytest.mark.parametrize("name, changes", [("gpt-laptop", {}), ("gpt-small", {}), ("gpt-laptop", {"n_experts": 4})])
+def test_the_backward_pass_keeps_the_activations_that_the_formula_counts(name, changes):
+    config = preset(name, vocab_size=64, context_length=64, n_layers=2, **changes)
     model = build_model(config)
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept: dict[int, int] = {}
@@ -122,6 +122,7 @@ def test_serving_is_limited_by_memory():
         (["llama3-405b"], r"ZeRO-3 with activation checkpointing needs 177 or more.*at least 11 of these devices"),
         (["storyworld-gpt", "--tokens", "3M", "--price", "2"], r"870k parameters.*at 2 an hour"),
         (["bert-base"], r"110M parameters"),
+        (["mixtral-8x7b"], r"46.7B parameters \(12.9B active\).*258B tokens, 20 per active parameter"),
         (["--published"], r"GPT-3: parameters +1.746e\+11 +1.746e\+11 +[+-]0.0%"),
     ],
 )

@@ -33,6 +33,8 @@ settings = tiny_settings(batch_size=8, gradient_accumulation_steps=2, max_steps=
 run = Path(sys.argv[1])
 tiny_trainer(run / "windows", tiny_model().double(), settings, context=context).train()
 tiny_trainer(run / "documents", tiny_model().double(), settings, context=context, **tiny_documents(8)).train()
+mixture = tiny_model(n_experts=4, d_ff=12, router_aux_loss_coef=1.0).double()
+tiny_trainer(run / "mixture", mixture, settings, context=context, **tiny_documents(8)).train()
 adapted = add_adapter(tiny_model().double(), "base", rank=2)
 tiny_trainer(run / "adapter", adapted, settings, context=context).train()
 shutdown_distributed()
@@ -58,7 +60,7 @@ def test_two_processes_take_the_same_steps_as_one(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(sys, "argv", ["program", str(tmp_path / "run1")])
         exec(PROGRAM, {})  # in this process alone
-    for name in ("windows", "documents", "adapter"):
+    for name in ("windows", "documents", "mixture", "adapter"):
         assert_same_training(*(tmp_path / f"run{n}" / name for n in (1, 2)))
 
 
@@ -70,7 +72,7 @@ def assert_same_training(*runs: Path) -> None:
     logs = [read_metrics(run) for run in runs]
     assert [m["step"] for m in logs[0]] == [m["step"] for m in logs[1]], "only one process writes the log"
     for a, b in zip(*logs, strict=True):
-        for key in {"loss", "val_loss"} & set(a):
+        for key in {"loss", "val_loss", "load_balancing"} & set(a):
             assert a[key] == pytest.approx(b[key], rel=1e-5)
 
 

@@ -36,6 +36,12 @@ def test_muon_gets_the_matrices_of_the_blocks_and_adamw_decays_no_vector():
     assert all(name.endswith("bias") or "norm" in name for name in plain)
 
 
+def test_muon_gets_the_matrices_of_each_expert_and_not_the_router():
+    matrices, decayed, _ = split_parameters(model := tiny_model(n_experts=3), "muon")
+    assert len(matrices) == 2 * (4 + 3 * 2)
+    assert {id(block.feed_forward.router.weight) for block in model.blocks} <= set(map(id, decayed))
+
+
 def test_muon_finds_the_stacks_of_an_encoder_decoder():
     c = ModelConfig(family="transformer", vocab_size=11, n_layers=1, d_model=16, n_heads=2, positions="sinusoidal")
     matrices, _, _ = split_parameters(build_model(c), "muon")

@@ -58,7 +58,7 @@ class BertFormat(HFFormat):
         same_heads = c.n_kv_heads == c.n_heads and c.head_size * c.n_heads == c.d_model
         if options != ("bert", "learned", "layernorm", "post", True, True, True, False) or not same_heads:
             return None
-        if c.activation not in TO_PUBLISHED_ACTIVATION:
+        if c.activation not in TO_PUBLISHED_ACTIVATION or c.n_experts > 1:
             return None
         fields = {
             "model_type": "bert",

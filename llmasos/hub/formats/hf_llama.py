@@ -1,8 +1,9 @@
-"""Llama (Touvron et al. 2023) and related models: TinyLlama, SmolLM2, Mistral, Qwen2, Qwen3.
+"""Llama (Touvron et al. 2023) and related models: TinyLlama, SmolLM2, Mistral, Mixtral, Qwen2, Qwen3.
 
-They share one architecture, `GPT` with rotary positions, RMSNorm and SwiGLU, and differ in three details: Qwen2 has
-biases on queries, keys and values only, Qwen3 normalizes each head's queries and keys, and a head may be wider or
-narrower than d_model / n_heads. Mistral has no details of its own: when saved again, it becomes a Llama.
+They share one architecture, `GPT` with rotary positions, RMSNorm and SwiGLU, and differ in four details: Mixtral has
+experts, Qwen2 has biases on queries, keys and values only, Qwen3 normalizes each head's queries and keys, and a head
+may be wider or narrower than d_model / n_heads. Mistral has no details of its own: when saved again, it becomes a
+Llama.
 """
 
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from llmasos.hub.formats.hf_format import HFConfig, HFFormat, TensorMapping, lin
 from llmasos.models import ModelConfig
 from llmasos.nn.rope_scaling import RopeScaling
 
-CLASSES = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3"}
+CLASSES = {"llama": "Llama", "mistral": "Mistral", "mixtral": "Mixtral", "qwen2": "Qwen2", "qwen3": "Qwen3"}
 
 
 class LlamaFormat(HFFormat):
@@ -33,7 +34,7 @@ class LlamaFormat(HFFormat):
         if model_type in ("qwen2", "qwen3"):
             published.require("use_sliding_window", False)
         context = published.required("max_position_embeddings")
-        if model_type == "mistral":  # up to the window length, sliding-window attention is full attention
+        if model_type in ("mistral", "mixtral"):  # up to the window length, sliding-window attention is full attention
             context = min(context, published.get("sliding_window", context))
         attention_bias = published.get("attention_bias", False)
         bias = published.get("mlp_bias", False)
@@ -55,6 +56,7 @@ class LlamaFormat(HFFormat):
             "head_size": published.get("head_dim"),
             "d_model": published.required("hidden_size"),
             "d_ff": published.required("intermediate_size"),
+            **(read_experts(published) if model_type == "mixtral" else {}),
             "positions": "rotary",
             "rope_theta": rope.get("rope_theta", published.get("rope_theta", 10_000.0)),
             "rope_scaling": scaling,
@@ -73,7 +75,11 @@ class LlamaFormat(HFFormat):
         options = (c.family, c.positions, c.norm, c.norm_position, c.activation, c.output_bias)
         if options != ("gpt", "rotary", "rmsnorm", "pre", "swiglu", False) or c.value_embeddings or c.max_ngram > 1:
             return None
-        if c.qkv_bias and not c.bias and not c.qk_norm:
+        if c.n_experts > 1:
+            if c.bias or c.qkv_bias or c.qk_norm or c.n_active_experts == 1 or c.capacity_factor:
+                return None
+            model_type = "mixtral"
+        elif c.qkv_bias and not c.bias and not c.qk_norm:
             model_type = "qwen2"
         elif c.qkv_bias == c.bias and not (c.bias and c.qk_norm):
             model_type = "qwen3" if c.qk_norm else "llama"
@@ -109,6 +115,14 @@ class LlamaFormat(HFFormat):
             fields |= {"attention_bias": c.bias, "mlp_bias": c.bias}
         elif model_type == "qwen3":
             fields |= {"attention_bias": False}
+        elif model_type == "mixtral":
+            fields |= {
+                "num_local_experts": c.n_experts,
+                "num_experts_per_tok": c.n_active_experts,
+                "router_aux_loss_coef": c.router_aux_loss_coef,
+                "router_jitter_noise": 0.0,
+                "sliding_window": None,
+            }
         return fields
 
     def architecture(self, config: ModelConfig) -> str | None:
@@ -132,13 +146,37 @@ class LlamaFormat(HFFormat):
                 yield tensor(f"{published}.self_attn.k_norm.weight", f"{ours}.attention.k_norm.weight")
             yield from linear(f"{published}.self_attn.o_proj", f"{ours}.attention.out_proj", config.bias)
             yield tensor(f"{published}.post_attention_layernorm.weight", f"{ours}.feed_forward_residual.norm.weight")
-            for name in ("gate_proj", "up_proj", "down_proj"):
-                yield from linear(f"{published}.mlp.{name}", f"{ours}.feed_forward.{name}", config.bias)
+            if config.n_experts == 1:
+                for name in ("gate_proj", "up_proj", "down_proj"):
+                    yield from linear(f"{published}.mlp.{name}", f"{ours}.feed_forward.{name}", config.bias)
+                continue
+            yield tensor(f"{published}.block_sparse_moe.gate.weight", f"{ours}.feed_forward.router.weight")
+            for e in range(config.n_experts):
+                for theirs, name in (("w1", "gate_proj"), ("w3", "up_proj"), ("w2", "down_proj")):
+                    yield tensor(
+                        f"{published}.block_sparse_moe.experts.{e}.{theirs}.weight",
+                        f"{ours}.feed_forward.experts.{e}.{name}.weight",
+                    )
         yield tensor("norm.weight", "final_norm.weight")
 
     def head(self, config: ModelConfig) -> Iterator[TensorMapping]:
         if config.is_pretraining and not config.tie_embeddings:
             yield tensor("lm_head.weight", "lm_head.weight")
+
+
+def read_experts(published: HFConfig) -> dict[str, Any]:
+    """The fields of a mixture of experts. Mixtral's noise is for training only."""
+    n_active = published.get("num_experts_per_tok", 2)
+    if n_active == 1:
+        raise UserError(
+            f"{published.file} has num_experts_per_tok = 1; Mixtral gives a single expert the weight 1, and llmasos "
+            "its probability: its outputs would be wrong. Choose another model."
+        )
+    return {
+        "n_experts": published.get("num_local_experts", 8),
+        "n_active_experts": n_active,
+        "router_aux_loss_coef": published.get("router_aux_loss_coef", 0.001),
+    }
 
 
 def rope_scaling(rope: dict[str, Any], file: str) -> RopeScaling | None:

@@ -53,7 +53,10 @@ class MarianFormat(HFFormat):
     def write_config(self, config: ModelConfig) -> dict[str, Any] | None:
         c = config
         options = (c.family, c.positions, c.norm, c.norm_position, c.norm_eps, c.bias, c.qkv_bias, c.tie_embeddings)
-        if options != ("transformer", "sinusoidal_halves", "layernorm", "post", 1e-5, True, True, True):
+        if (
+            options != ("transformer", "sinusoidal_halves", "layernorm", "post", 1e-5, True, True, True)
+            or c.n_experts > 1
+        ):
             return None
         same_heads = c.n_kv_heads == c.n_heads and c.head_size * c.n_heads == c.d_model
         if not same_heads or not c.output_bias or c.qk_norm or c.activation not in TO_PUBLISHED_ACTIVATION:

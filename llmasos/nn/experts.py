@@ -1,0 +1,108 @@
+"""A mixture of experts: many feed-forwards, of which each token uses only a few (Shazeer et al. 2017).
+
+    x (…, C) ─┬→ router → p = softmax(W_r x) (…, E) → the k experts with the highest p
+              └→ these k experts → Σ g_i · expert_i(x) (…, C)
+
+The model has the weights of all E experts and computes as much as with k of them: its size and its cost are two
+choices. The weights g of the chosen experts are
+
+- k > 1: p, divided by its sum over the chosen ones (Jiang et al. 2024, "Mixtral of Experts", section 2.1). This is the
+  softmax over their logits alone.
+- k = 1: p itself (Fedus et al. 2021, "Switch Transformers", equation 2). Divided by its sum it would always be 1, and
+  the loss would have no gradient for the router.
+
+Nothing makes the router use all experts: one that is chosen often learns fast and is chosen more often. The cure is a
+term of the loss, which `objectives/load_balancing.py` computes from what each layer records here.
+
+**Capacity.** On many devices, each expert needs room for a fixed number of tokens. With a capacity factor f > 0 an
+expert takes at most ⌈f · k · T / E⌉ of the T tokens of a row in training, in their order; where an expert is full, a
+token does without it, and the residual connection carries it on (Fedus et al. 2021, section 2.2). A row is a group of
+its own, as in GShard (Lepikhin et al. 2020, section 2.2), so what happens to a token does not depend on the other rows
+of the batch, nor on the later tokens of its own. In evaluation mode no token is dropped.
+
+Dimensions: E experts, k of them chosen for each token, B batch, T length, C d_model.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from llmasos.nn.cpu import Linear
+
+
+class Routing(NamedTuple):
+    """What a router has decided about some tokens, before any of them is dropped."""
+
+    probs: Tensor  # (…, E): the probability of each expert
+    chosen: Tensor  # (…, k) int64: the numbers of the chosen experts, the most probable one first
+    weights: Tensor  # (…, k): with which their outputs are added
+
+
+def route(logits: Tensor, k: int) -> Routing:
+    """Choose k experts for each token by the router's logits (…, E).
+
+    The softmax is computed in float32 at least, because rounded logits would change choices (Fedus et al. 2021, section
+    2.4).
+
+    >>> _, chosen, weights = route(torch.tensor([3.0, 1.0, 1.0, 0.0]).log(), k=2)
+    >>> chosen[0].item(), [round(weight, 2) for weight in weights.tolist()]
+    (0, [0.75, 0.25])
+    """
+    probs = (logits if logits.dtype == torch.float64 else logits.float()).softmax(dim=-1)
+    weights, chosen = probs.topk(k, dim=-1)
+    if k > 1:
+        weights = weights / weights.sum(dim=-1, keepdim=True)
+    return Routing(probs, chosen, weights)
+
+
+def within_capacity(chosen: Tensor, n_experts: int, capacity: int) -> Tensor:
+    """Which choices (B, T, k) find room if each expert takes at most `capacity` tokens of a row: (B, T, k) booleans.
+
+    >>> within_capacity(torch.tensor([[[0], [0], [1], [0]]]), n_experts=2, capacity=2).flatten().tolist()
+    [True, True, True, False]
+    """
+    choices = F.one_hot(chosen.flatten(-2), n_experts)  # (B, T·k, E)
+    taken = choices.cumsum(dim=-2)  # by this token and those before it
+    return ((taken * choices).sum(dim=-1) <= capacity).view_as(chosen)
+
+
+class MixtureOfExperts(nn.Module):
+    """A feed-forward in E versions, with a router that chooses k of them for each token: (…, C) → (…, C).
+
+    Args:
+        experts: E modules (…, C) → (…, C).
+        d_model: C.
+        n_active: k.
+        capacity_factor: f; 0 = no token is dropped.
+    """
+
+    def __init__(self, experts: Iterable[nn.Module], d_model: int, n_active: int, capacity_factor: float = 0.0):
+        super().__init__()
+        self.experts = nn.ModuleList(experts)
+        self.router = Linear(d_model, len(self.experts), bias=False)
+        self.n_active, self.capacity_factor = n_active, capacity_factor
+        self.recorded_routing: list[Routing] | None = None  # a list here collects the routing of every call
+
+    def forward(self, x: Tensor) -> Tensor:
+        routing = route(self.router(x), self.n_active)
+        if self.recorded_routing is not None:
+            self.recorded_routing.append(routing)
+        uses = routing.chosen[..., None] == torch.arange(len(self.experts), device=x.device)  # (…, k, E)
+        if self.training and self.capacity_factor:
+            capacity = math.ceil(self.capacity_factor * self.n_active * x.size(-2) / len(self.experts))
+            uses = uses & within_capacity(routing.chosen, len(self.experts), capacity)[..., None]
+
+        tokens, weights = x.flatten(0, -2), routing.weights.flatten(0, -2)  # (N, C), (N, k)
+        uses = uses.flatten(0, -3)  # (N, k, E)
+        y = torch.zeros_like(tokens)
+        for i, expert in enumerate(self.experts):
+            rows, choices = uses[..., i].nonzero(as_tuple=True)  # its tokens, and which of their k choices it is
+            if len(rows) == 0 and not torch.is_grad_enabled():
+                continue  # in training it runs also on no token: its gradient is then zero, and DDP waits for it
+            out = expert(tokens[rows]) * weights[rows, choices, None]
+            y = y.index_add(0, rows, out.to(y.dtype))
+        return y.view_as(x)
