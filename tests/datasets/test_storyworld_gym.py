@@ -16,6 +16,7 @@ from llmasos.datasets.storyworld import (
     log_prob,
     next_char_probs,
     next_word_probs,
+    prefix_log_prob,
     stories,
     summary_facts,
     valid_prefix,
@@ -51,6 +52,16 @@ def test_the_product_of_the_next_words_probabilities_is_that_of_the_story(world)
         assert math.fsum(probabilities.values()) == pytest.approx(1)
         total += math.log(probabilities[word])
     assert total == pytest.approx(log_prob(story.text, world=world), abs=1e-9)
+
+
+@pytest.mark.parametrize("world", [BIASED, HARDER], ids=str)
+def test_the_probability_of_a_beginning_is_the_product_of_its_words(world):
+    story = min((generate(35, index, world) for index in range(20)), key=lambda story: len(story.sentences[0]))
+    words = story.sentences[0].split(" ")
+    product = sum(math.log(next_word_probs(" ".join(words[:i]), world)[words[i]]) for i in range(len(words)))
+    assert prefix_log_prob(f"{story.sentences[0]} ", world) == pytest.approx(product, abs=1e-9)
+    assert prefix_log_prob(story.text, world) == pytest.approx(log_prob(story.text, world=world), abs=1e-9)
+    assert (prefix_log_prob("", world), prefix_log_prob("Zoltan", world)) == (0.0, -math.inf)
 
 
 def test_the_product_of_the_next_characters_probabilities_is_that_of_the_story():

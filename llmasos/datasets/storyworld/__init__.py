@@ -15,6 +15,7 @@ reinforcement learning, the teacher of distillation, and the truth behind every 
     valid_prefix("Once there was a bra")    # True: some story begins like this
     valid_prefix_length(text) / len(text)   # the fraction of a text that the world allows, in milliseconds
     next_word_probs("Once there was")       # the exact distribution of the next word
+    prefix_log_prob("Once there was a")     # the log-probability that a story begins like this
     facts(story.text).hero                  # who, what, and how it ends
 
 **Dials** (`world.py`, `dirt.py`) make the world easier, harder, biased or dirty; all of the above takes a `world`:
@@ -39,6 +40,7 @@ from llmasos.datasets.storyworld.gym import (
     log_prob,
     next_char_probs,
     next_word_probs,
+    prefix_log_prob,
     summary_facts,
     valid_prefix,
 )
@@ -51,7 +53,8 @@ from llmasos.errors import UserError
 
 __all__ = [
     "DEFAULT_SIZES", "DirtyDocument", "Facts", "Question", "Story", "World", "dirty_documents", "facts", "generate",
-    "log_prob", "next_char_probs", "next_word_probs", "stories", "summary_facts", "valid_prefix", "valid_prefix_length",
+    "log_prob", "next_char_probs", "next_word_probs", "prefix_log_prob", "stories", "summary_facts", "valid_prefix",
+    "valid_prefix_length",
 ]  # fmt: skip
 
 DEFAULT_SIZES = {"train": 12_000, "val": 500}

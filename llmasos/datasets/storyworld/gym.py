@@ -1,6 +1,7 @@
 """The world as an environment for experiments: what the generator knows about any text, exactly.
 
     log_prob(text)              log p(text) in nats, summed over all ways to generate it; -inf if there is none
+    prefix_log_prob(text)       log of the probability that a story begins with these words
     valid_prefix(text)          whether a story can begin like this; valid_prefix_length: how many characters can
     next_word_probs(prefix)     p(word | prefix) of every word that can follow; next_char_probs: the same for characters
     facts(text)                 who, what and how it ends, read off by the generator; summary_facts for a summary
@@ -49,6 +50,26 @@ def log_prob(text: str, split: str | None = None, world: World = DEFAULT_WORLD) 
     check_split(split)
     own = [math.exp(-way.nats) for way in readings(text, world=world) if way.story.split == split]
     return math.log(math.fsum(own)) - log_probability(split, world) if own else -math.inf
+
+
+def prefix_log_prob(prefix: str, world: World = DEFAULT_WORLD) -> float:
+    """Return the log of the probability that a story begins with these words, in nats; -inf if none does.
+
+    It is the sum of the logs of the next words' probabilities, in one search.
+
+    >>> round(math.exp(prefix_log_prob("Once there was a")), 4)  # one of seven first sentences; "a" has 9/10
+    0.1286
+
+    Args:
+        prefix: the first words of a story, the last one whole. Space at its ends does not matter.
+        world: the world that the story is from.
+    """
+    prefix = prefix.strip(" ")
+    if not prefix:
+        return 0.0
+    nats = [way.nats for way in _beyond(f"{prefix} ", lambda beyond, sentence_ends: True, world)]
+    nats += [way.nats for way in readings(prefix, world=world)]  # the stories that end here
+    return math.log(math.fsum(math.exp(-n) for n in nats)) if nats else -math.inf
 
 
 def valid_prefix(text: str, world: World = DEFAULT_WORLD) -> bool:
