@@ -990,7 +990,7 @@ distillation_loss = Exercise(
             "15.9",
         ),
     ],
-    accepted={"one by one": one_by_one, "kl_div with batchmean": by_kl_div, "the parts": distilled},
+    accepted={"one by one": one_by_one, "kl_div with batchmean": by_kl_div},
     hints=[
         "Write the two terms separately, each as a mean over the predictions that count. The first is an old friend.",
         "Select the rows that count first: `logits[targets != -100]`. Then p from the teacher and log q from the "
