@@ -394,8 +394,8 @@ predict("full fine-tuning is best at about 0.003 here. Where is the best rate of
 # %%
 tried = {"full": {}, "rank 4": {}}
 for name, rank, rate, expected, spread in (
-    ("full", None, 0.001, 0.595, 0.02), ("full", None, 0.003, 0.562, 0.02), ("full", None, 0.01, 0.582, 0.03),
-    ("rank 4", 4, 0.003, 0.646, 0.02), ("rank 4", 4, 0.01, 0.608, 0.02), ("rank 4", 4, 0.02, 0.64, 0.05),
+    ("full", None, 0.001, 0.596, 0.02), ("full", None, 0.003, 0.562, 0.02), ("full", None, 0.01, 0.577, 0.03),
+    ("rank 4", 4, 0.003, 0.65, 0.025), ("rank 4", 4, 0.01, 0.61, 0.02), ("rank 4", 4, 0.02, 0.641, 0.05),
 ):  # fmt: skip
     model = copy.deepcopy(base) if rank is None else adapted(rank)
     loss, points = fine_tune(model, names_train, names_val, 16, rate)
@@ -408,23 +408,23 @@ for name, rank, rate, expected, spread in (
 sweeps = {name: [(math.log10(rate), loss) for rate, loss in each.items()] for name, each in tried.items()}
 curves(sweeps, "100 steps on the new names", "log10 of the peak rate", "validation loss", "15-rates")
 ratio = best_rate(tried["rank 4"]) / best_rate(tried["full"])
-result("best rate of rank 4 / best rate of full", ratio, 2.3, 1.0)
+result("best rate of rank 4 / best rate of full", ratio, 2.1, 1.0)
 
 # %% [markdown]
-# **What to see.** Two valleys of the same form. Rank 4 learns best at a rate two to three times that of full
-# fine-tuning: more, as our formula says, but neither eight nor ten times. What stops it is the steep side on the right:
-# at 0.02 the adapter is already worse, and at 0.03, which is not in the picture, it ended above 1 nat in our trials.
-# The scale α / r multiplies the adapter's jitter as it multiplies its steps, and our model is narrow and trained for a
-# hundred steps only; the factor of ten was found in models ten to a hundred times as wide, trained for longer. What you
-# can take home is the direction: *try a larger rate than for full fine-tuning, and tune it on its own.* A comparison of
-# the two at the same rate compares rates.
+# **What to see.** Two valleys of the same form. Rank 4 learns best at a rate about twice that of full fine-tuning:
+# more, as our formula says, but neither eight nor ten times. What stops it is the steep side on the right: at 0.02 the
+# adapter is already worse, and at 0.03, which is not in the picture, it ended above 1 nat in our trials. The scale α /
+# r multiplies the adapter's jitter as it multiplies its steps, and our model is narrow and trained for a hundred steps
+# only; the factor of ten was found in models ten to a hundred times as wide, trained for longer. What you can take home
+# is the direction: *try a larger rate than for full fine-tuning, and tune it on its own.* A comparison of the two at
+# the same rate compares rates.
 
 # %% [markdown]
 # ## 15.6 Little to learn: twenty-four names
 #
-# Each name is a chain of three or four tokens: after *Fr* comes *ie*, then *da*. Twenty-four such chains are all there
-# is to learn. The hypothesis: this is so little that rank 1, with one per cent of the weights, is as good as training
-# them all.
+# Each name is a chain of three or four tokens: *Frieda* is *F*, then *ried*, then *a*. Twenty-four such chains are all
+# there is to learn. The hypothesis: this is so little that rank 1, with one per cent of the weights, is as good as
+# training them all.
 
 # %%
 predict(f"full fine-tuning ends at {full_loss:.2f}, and the floor is {floor:.2f}. Rank 1, after the same 100 steps?")
@@ -442,7 +442,7 @@ result("rank 1 worse than full by", rank_1_loss - full_loss, 0.073, 0.025)
 
 # %%
 rank_16_loss, _ = fine_tune(adapted(16), names_train, names_val, 16, RATE)
-result("rank 16, nats per token", rank_16_loss, 0.603, 0.02)
+result("rank 16, nats per token", rank_16_loss, 0.605, 0.02)
 
 # %% [markdown]
 # A little. Sixteen times as many weights close less than half of the gap. So the rank is not what is missing most. What
@@ -458,16 +458,18 @@ predict("all weights of the blocks trained, the embeddings frozen: nearer to ful
 no_embeddings = copy.deepcopy(base)
 no_embeddings.token_embedding.requires_grad_(False)  # and with it the output layer, which is the same tensor
 frozen_loss, _ = fine_tune(no_embeddings, names_train, names_val, 16, FULL_RATE)
-result("full, embeddings frozen, nats per token", frozen_loss, 0.612, 0.025)
+result("full, embeddings frozen, nats per token", frozen_loss, 0.616, 0.025)
 with_embeddings = adapted(1, new=("token_embedding",))
 with_loss, _ = fine_tune(with_embeddings, names_train, names_val, 16, RATE)
 result("rank 1 and the embeddings, nats per token", with_loss, 0.582, 0.025)
 result("rank 1 and the embeddings worse than full by", with_loss - full_loss, 0.02, 0.025)
+result("rank 4 worse than full, both without embeddings", rank_4_loss - frozen_loss, -0.006, 0.02)
 
 # %% [markdown]
 # There is the answer. With frozen embeddings, all the weights of the blocks, 85 % of the model, are no better than an
-# adapter of rank 16. And rank 1 with trained embeddings beats them: most of the gap to full fine-tuning is gone. The
-# new names are made of tokens that hardly ever occur in the old valley:
+# adapter of rank 4 on the same matrices: in this fair form, the hypothesis holds to about 0.01 nats (at rank 1 some
+# 0.03 are missing). And rank 1 *with* trained embeddings beats all of them: most of the gap to full fine-tuning is
+# gone. The new names are made of tokens that hardly ever occur in the old valley:
 
 # %%
 old_text = " ".join(generate(3, index).sentences[0] for index in range(2000))
@@ -503,8 +505,8 @@ for generation, prompt in zip(
     print(f"  {prompt}{generation.text}")
 old_rows = encode([generate(2, index).sentences[0] for index in range(200)])
 print(f"\nthe old children's stories, nats per token, before: {measure(base, old_rows):.3f}")
-result("after full fine-tuning", measure(full_model, old_rows), 1.48, 0.3)
-result("after rank 1 without embeddings", measure(rank_1, old_rows), 1.21, 0.3)
+result("after full fine-tuning", measure(full_model, old_rows), 1.51, 0.3)
+result("after rank 1 without embeddings", measure(rank_1, old_rows), 1.25, 0.3)
 
 # %% [markdown]
 # **What to see.** The merged model has no adapters left and computes the same. It tells of the new children, and only
@@ -536,10 +538,10 @@ if plan_adapter is not None:
 print(f"rank {attention_rank} on attention: {attention_rank * sum(map(sum, attention_shapes)):,} of {budget:,} weights")
 german = {}
 for name, rank, targets, expected, spread in (
-    ("rank 1", 1, "all", 1.76, 0.2),
+    ("rank 1", 1, "all", 1.7, 0.25),
     ("rank 4", 4, "all", 0.89, 0.06),
     ("rank 16", 16, "all", 0.796, 0.05),
-    (f"rank {attention_rank}, attention only", attention_rank, "attention", 1.51, 0.2),
+    (f"rank {attention_rank}, attention only", attention_rank, "attention", 1.65, 0.35),
     ("full, embeddings frozen", None, "", 0.73, 0.06),
     ("full", None, "", 0.256, 0.03),
 ):
@@ -555,10 +557,10 @@ curves(
 
 # %% [markdown]
 # **What to see.** All curves begin at 12 nats, twice as bad as knowing nothing: a model of English is *sure* that no
-# German follows. Then they part, and now the rank counts. Rank 1 stays far behind. Rank 4 is close to the line of the
-# frozen embeddings, which is what rank 128, if you like, would reach, and rank 16 is closer still: with the rank, the
-# gap to full training *of the same matrices* closes. The gap to full fine-tuning of everything does not close at any
-# rank. It is the one from 15.6, only larger: hardly any German token was ever read before.
+# German follows. Then they part, and now the rank counts. Rank 1 stays far behind. The fair control is again the line
+# of the frozen embeddings, full training of the same matrices. Rank 4 comes near it and rank 16 nearer: with the rank,
+# this gap closes. The gap to full fine-tuning of everything does not close at any rank. It is the one from 15.6, only
+# larger: hardly any German token was ever read before.
 #
 # And the attention alone, with as many weights as rank 4 on all layers? It ends not far from rank 1, which has a
 # quarter of them. The feed-forward has nearly three quarters of the weights in a block, and much of what a model knows
@@ -594,15 +596,15 @@ def bits(points, final):
 
 names_bits, german_bits = bits(full_points, full_loss), bits(german["full"][1], german["full"][0])
 print(f"rank 1 has {per_rank:,} weights: at two bits each, {2 * per_rank:,} bits")
-result("bits in the names, thousands", names_bits / 1000, 9.2, 1.5)
-result("bits in the German sentences, thousands", german_bits / 1000, 39.6, 4)
+result("bits in the names, thousands", names_bits / 1000, 9.0, 1.5)
+result("bits in the German sentences, thousands", german_bits / 1000, 39.8, 4)
 
 # %% [markdown]
-# The names need at most half of what rank 1 can hold. The German sentences need at least twice as much as that, if the
-# two bits per weight are right: 20,000 weights, rank 2. That is where we saw the change, between rank 1 and rank 4. It
-# is a rough calculation, with an upper bound on one side and a rule of thumb on the other, and a run of a hundred steps
-# is not the long training for which the rule was found. But it asks the right question first: not "which rank is
-# usual?" but "how much is there to learn?"
+# If the two bits per weight are right, the names need at most half of what rank 1 can hold. For German our estimate is
+# twice as much as rank 1 holds: 20,000 weights, rank 2. And that is where we saw the change, between rank 1, far from
+# the control, and rank 4, near it. It is a rough calculation, with an upper bound on one side and a rule of thumb on
+# the other, and a run of a hundred steps is not the long training for which the rule was found. But it asks the right
+# question first: not "which rank is usual?" but "how much is there to learn?"
 
 # %% [markdown]
 # ## 15.9 Distillation: learning from probabilities
@@ -635,8 +637,8 @@ result("bits in the German sentences, thousands", german_bits / 1000, 39.6, 4)
 # %%
 SMALL = World(names=8, things=4, plots=3)
 corpus, held_out = (
-    [" ".join(generate(seed, index, SMALL).sentences[:2]) for index in range(n)]
-    for seed, n in ((2000 + SEED, 3000), (1, 300))
+    [" ".join(generate(corpus_number, index, SMALL).sentences[:2]) for index in range(n)]
+    for corpus_number, n in ((2000 + SEED, 3000), (1, 300))
 )
 words = sorted({word for text in corpus + held_out for word in text.split()})
 number = {word: i + 1 for i, word in enumerate(words)}  # 0 begins every text
