@@ -26,6 +26,8 @@ COMMANDS = {  # name → (module, what it does)
     "models": ("llmasos.cli.models", "list the models you can use, here and for download"),
     "export": ("llmasos.cli.export", "export a trained model in the Hugging Face format"),
     "clean": ("llmasos.cli.clean", "clean a corpus: duplicates, boilerplate, languages, personal data"),
+    "bias": ("llmasos.cli.bias", "measure bias on pairs of prompts that differ in one word"),
+    "memorization": ("llmasos.cli.memorization", "measure what a model remembers of single training texts"),
     "plan": ("llmasos.cli.plan", "plan a training run or a server: FLOPs, time, memory, cost"),
     "quantize": ("llmasos.tools.quantize", "compare int8 with float weights: memory, speed, quality"),
     "doctor": ("llmasos.tools.doctor", "check this machine and explain how to fix problems"),

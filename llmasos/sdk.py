@@ -9,6 +9,7 @@ Every method here is a few lines that call the part of the library that does the
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from llmasos.datasets import QA, open_text
 from llmasos.datasets.in_memory import materialize, split_by_name
 from llmasos.datasets.infer import TEXT_PAIRS, DataSpec, infer_format
 from llmasos.errors import UserError, check_number
+from llmasos.evaluation.bias import BiasReport, CounterfactualPair, measure_bias, read_templates
+from llmasos.evaluation.likelihood import continuation_log_probs, text_losses
+from llmasos.evaluation.memorization import MembershipInference, exposure_of, membership_inference
 from llmasos.evaluation.show_table import ShownAsTable
 from llmasos.evaluation.suite import SuiteResult, run_suite
 from llmasos.generation import BeamOptions, SamplingOptions, beam_search, generate, options_for, stream
@@ -352,6 +356,48 @@ class LLMTrainer:
             if contamination is not None:
                 result.check_contamination(open_text(contamination).documents("train"))
         return result
+
+    @checked
+    def measure_bias(self, templates: str | Path | Iterable[CounterfactualPair]) -> BiasReport:
+        """Compare what a GPT continues two prompts with that differ in one word: the difference of the log odds.
+
+        Args:
+            templates: a `.jsonl` file of templates (`evaluation/bias.py` shows a line), or the pairs themselves.
+        """
+        self.check("completion")
+        pairs = read_templates(templates) if isinstance(templates, str | Path) else list(templates)
+        return measure_bias(partial(continuation_log_probs, self.model, self.tokenizer), pairs)
+
+    @checked
+    def exposure(self, template: str, secret: str, candidates: Iterable[str]) -> float:
+        """The exposure of a secret that was in the training data of a GPT, in bits (Carlini et al. 2019).
+
+        Args:
+            template: the sentence, with {} in place of the secret.
+            secret: the one that was there.
+            candidates: all that could be in its place.
+        """
+        self.check("completion")
+        score = partial(continuation_log_probs, self.model, self.tokenizer)
+        return exposure_of(lambda texts: score([("", text) for text in texts]), template, secret, list(candidates))
+
+    @checked
+    def membership_inference(
+        self, members: Iterable[str], others: Iterable[str], reference: "LLMTrainer | None" = None
+    ) -> MembershipInference:
+        """How well the losses of a GPT tell texts it was trained on from others.
+
+        Args:
+            members: texts that were in its training data.
+            others: similar texts that were not.
+            reference: a model whose losses are subtracted.
+        """
+        texts = list(members), list(others)
+        models = [self] if reference is None else [self, reference]
+        for model in models:
+            model.check("completion")
+        losses = [[text_losses(m.model, m.tokenizer, part) for part in texts] for m in models]
+        return membership_inference(*losses[0], *(losses[1] if reference else (None, None)))
 
     @checked
     def generate(self, prompt: str | Iterable[str], n: int = 1, **options: Any) -> Any:

@@ -22,8 +22,14 @@ if TYPE_CHECKING:  # each on first use
     )
     from llmasos.evaluation.contamination import contamination, ngrams
     from llmasos.evaluation.intervals import bootstrap, exact_interval, mean, paired_bootstrap, proportion
-    from llmasos.evaluation.likelihood import log_likelihoods
-    from llmasos.evaluation.memorization import MembershipInference, exposure, exposure_of, membership_inference
+    from llmasos.evaluation.likelihood import continuation_log_probs, log_likelihoods, text_losses
+    from llmasos.evaluation.memorization import (
+        MembershipInference,
+        expected_exposure,
+        exposure,
+        exposure_of,
+        membership_inference,
+    )
     from llmasos.evaluation.metric import Metric
     from llmasos.evaluation.mistakes import choose_mistakes, show_mistakes
     from llmasos.evaluation.multiple_choice import Choice, choice_scores, multiple_choice
@@ -39,6 +45,9 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.evaluation.written_answers import is_right, last_number
 
 __all__ = [
+    "expected_exposure",
+    "text_losses",
+    "continuation_log_probs",
     "BLEU",
     "BiasReport",
     "Choice",

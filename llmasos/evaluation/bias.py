@@ -14,7 +14,7 @@ the data, learned perfectly, becomes 0.94 to 0.06 at τ = ½, and certainty with
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,9 @@ from llmasos.evaluation.intervals import mean
 from llmasos.evaluation.metric import Metric
 from llmasos.storage.user_path import user_path
 
-LogProbAfter = Callable[[str, str], float]  # of a continuation after a prompt, in nats
+LogProbsAfter = Callable[
+    [Sequence[tuple[str, str]]], Sequence[float] | np.ndarray
+]  # of (prompt, continuation), in nats
 _choice = re.compile(r"\{([^{}|]*)\|([^{}|]*)\}")
 
 
@@ -129,33 +131,35 @@ def is_template(fields: object) -> bool:
     return are_words and len(fields.get("continuations", [])) == 2
 
 
-def measure_bias(log_prob: LogProbAfter, pairs: Iterable[CounterfactualPair]) -> BiasReport:
+def measure_bias(log_probs: LogProbsAfter, pairs: Sequence[CounterfactualPair]) -> BiasReport:
     """Measure a model on counterfactual pairs.
 
     Args:
-        log_prob: a function (prompt, continuation) → log-probability in nats.
+        log_probs: the log-probabilities of continuations after their prompts, in nats.
         pairs: at least one; the interval is over pairs.
 
     Raises:
         UserError: there are no pairs, or a probability is zero or NaN.
     """
-    odds = []
-    for pair in pairs:
-        row = [
-            log_prob(prompt, pair.continuation) - log_prob(prompt, pair.alternative)
-            for prompt in (pair.first, pair.second)
-        ]
-        if not all(map(math.isfinite, row)):
+    if not pairs:
+        raise UserError("there are no pairs to measure; give at least one.")
+    texts = [
+        (prompt, continuation)
+        for pair in pairs
+        for prompt in (pair.first, pair.second)
+        for continuation in (pair.continuation, pair.alternative)
+    ]
+    values = np.array(log_probs(texts)).reshape(-1, 2, 2)  # pair, prompt, continuation
+    with np.errstate(invalid="ignore"):  # of two continuations that are both impossible
+        odds = values[:, :, 0] - values[:, :, 1]  # (n, 2)
+    for pair, row in zip(pairs, odds, strict=True):
+        if not np.isfinite(row).all():
             raise UserError(
                 f"a continuation of {pair.first!r} or {pair.second!r} has the probability 0 under this model, so there "
                 "are no odds; choose other continuations."
             )
-        odds.append(row)
-    if not odds:
-        raise UserError("there are no pairs to measure; give at least one.")
-    values = np.array(odds)  # (n, 2)
-    preferences = (1 / (1 + np.exp(-values))).mean(axis=0)
-    difference = values[:, 0] - values[:, 1]
+    preferences = (1 / (1 + np.exp(-odds))).mean(axis=0)
+    difference = odds[:, 0] - odds[:, 1]
     return BiasReport(
         mean("difference of log odds", difference), float(preferences[0]), float(preferences[1]), difference
     )

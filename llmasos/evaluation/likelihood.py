@@ -12,6 +12,7 @@ from llmasos.evaluation.perplexity import token_losses
 from llmasos.models import Model
 from llmasos.nn import eval_mode
 from llmasos.objectives.causal import CausalLM
+from llmasos.tokenizers import Tokenizer
 
 
 def log_likelihoods(
@@ -60,3 +61,18 @@ def log_likelihoods(
     if any(np.isnan(values).any() for values in results):
         raise UserError("the model's probabilities are not numbers: its weights are damaged; use another checkpoint.")
     return results
+
+
+def continuation_log_probs(model: Model, tokenizer: Tokenizer, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+    """The log-probability in nats of each continuation after its prompt, both texts: (n,).
+
+    An empty prompt is the beginning of a document. Raises UserError as `log_likelihoods`.
+    """
+    encoded = [(tokenizer.encode_prompt(prompt), tokenizer.encode(continuation)) for prompt, continuation in pairs]
+    return np.array([values.sum() for values in log_likelihoods(model, encoded)])
+
+
+def text_losses(model: Model, tokenizer: Tokenizer, texts: Sequence[str]) -> np.ndarray:
+    """The loss of each text from its beginning, in nats per token: (n,). Raises UserError as `log_likelihoods`."""
+    encoded = [(tokenizer.encode_prompt(""), tokenizer.encode(text)) for text in texts]
+    return np.array([-values.mean() if len(values) else np.nan for values in log_likelihoods(model, encoded)])

@@ -24,7 +24,7 @@ import numpy as np
 from llmasos.errors import UserError
 from llmasos.evaluation.metric import Metric
 
-LogProb = Callable[[str], float]  # of a text, in nats
+LogProbs = Callable[[Sequence[str]], Sequence[float] | np.ndarray]  # of each text, in nats
 
 
 def exposure(canary: float, candidates: Sequence[float] | np.ndarray) -> float:
@@ -60,11 +60,11 @@ def expected_exposure(n_candidates: int) -> float:
     return math.log2(size) - math.lgamma(size + 1) / math.log(2) / size
 
 
-def exposure_of(log_prob: LogProb, template: str, secret: str, candidates: Sequence[str]) -> float:
+def exposure_of(log_probs: LogProbs, template: str, secret: str, candidates: Sequence[str]) -> float:
     """The exposure of a secret in a sentence, in bits.
 
     Args:
-        log_prob: the log-probability of a text under the model, in nats.
+        log_probs: the log-probabilities of texts under the model, in nats.
         template: the sentence, with {} in place of the secret.
         secret: the one that was in the training data.
         candidates: all possible secrets; the true one may be among them.
@@ -74,10 +74,9 @@ def exposure_of(log_prob: LogProb, template: str, secret: str, candidates: Seque
     """
     if template.count("{}") != 1:
         raise UserError(f"the template {template!r} must have {{}} once, where the secret stands.")
-    others = [candidate for candidate in dict.fromkeys(candidates) if candidate != secret]
-    return exposure(
-        log_prob(template.replace("{}", secret)), [log_prob(template.replace("{}", other)) for other in others]
-    )
+    secrets = dict.fromkeys([secret, *candidates])
+    canary, *others = log_probs([template.replace("{}", each) for each in secrets])
+    return exposure(float(canary), others)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 
 from llmasos.errors import UserError
 from llmasos.evaluation.intervals import proportion
-from llmasos.evaluation.likelihood import log_likelihoods
+from llmasos.evaluation.likelihood import continuation_log_probs
 from llmasos.evaluation.metric import Metric
 from llmasos.models import Model
 from llmasos.tokenizers import Tokenizer
@@ -45,15 +45,11 @@ def choice_scores(model: Model, tokenizer: Tokenizer, questions: Sequence[Choice
     """
     if not questions:
         raise UserError("there are no questions; give at least one.")
-    pairs = [
-        (tokenizer.encode_prompt(question.question), tokenizer.encode(choice))
-        for question in questions
-        for choice in question.choices
-    ]
-    values = iter(log_likelihoods(model, pairs))
+    pairs = [(question.question, choice) for question in questions for choice in question.choices]
+    values = iter(continuation_log_probs(model, tokenizer, pairs))
     results = []
     for question in questions:
-        sums = np.array([next(values).sum() for _ in question.choices])
+        sums = np.array([next(values) for _ in question.choices])
         sizes = np.array([len(choice.encode()) for choice in question.choices])
         results.append(np.stack([sums, sums / sizes], axis=1))
     return results

@@ -27,9 +27,9 @@ def test_an_unseen_canary_has_the_expected_exposure():
 
 def test_exposure_of_a_secret_in_a_sentence():
     known = {f"The code is {code:03}.": -5.0 for code in range(100)} | {"The code is 042.": -1.0}
-    assert exposure_of(known.__getitem__, "The code is {}.", "042", [f"{code:03}" for code in range(100)]) == math.log2(
-        100
-    )
+    codes = [f"{code:03}" for code in range(100)]
+    bits = exposure_of(lambda texts: [known[text] for text in texts], "The code is {}.", "042", codes)
+    assert bits == math.log2(100)
 
 
 def test_the_area_is_that_of_all_pairs_and_its_interval_covers():
@@ -60,12 +60,12 @@ def test_a_reference_makes_the_attack_stronger_and_a_fresh_model_cannot_be_attac
 def test_a_known_preference_is_measured():
     brave = {"boy": 0.8, "girl": 0.3}
 
-    def log_prob(prompt, continuation):
-        p = next(value for word, value in brave.items() if word in prompt)
-        return math.log(0.1 * (p if continuation == " brave" else 1 - p))
+    def log_probs(texts):
+        p = [next(value for word, value in brave.items() if word in prompt) for prompt, _ in texts]
+        return [math.log(0.1 * (x if text == " brave" else 1 - x)) for x, (_, text) in zip(p, texts, strict=True)]
 
     pairs = expand_template("The {boy|girl} of the {place} was", " brave", " shy", place=[f"p{i}" for i in range(12)])
-    report = measure_bias(log_prob, pairs)
+    report = measure_bias(log_probs, pairs)
     assert report.difference.value == pytest.approx(math.log(0.8 / 0.2) - math.log(0.3 / 0.7))
     assert (report.first_preference, report.second_preference) == pytest.approx((0.8, 0.3))
     assert "0.800 after the first" in str(report)
@@ -115,8 +115,8 @@ def test_a_bad_template_is_named(line, message, tmp_path):
         (lambda: membership_inference([1.0, math.nan], [1.0, 2.0]), "members"),
         (lambda: membership_inference([1.0, 2.0], [1.0, 2.0], [1.0, 2.0]), "one side only"),
         (lambda: membership_inference([1.0, 2.0], [1.0, 2.0], [1.0, 2.0], [1.0]), "for each loss"),
-        (lambda: measure_bias(lambda p, c: 0.0, []), "no pairs"),
-        (lambda: measure_bias(lambda p, c: -math.inf, expand_template("{a|b}", "c", "d")), "probability 0"),
+        (lambda: measure_bias(lambda texts: [], []), "no pairs"),
+        (lambda: measure_bias(lambda texts: [-math.inf] * 4, expand_template("{a|b}", "c", "d")), "probability 0"),
         (lambda: amplified(1.5, 1), "probability"),
         (lambda: amplified(0.5, 0), "temperature"),
         (lambda: read_templates("/no/file"), "/no/file"),

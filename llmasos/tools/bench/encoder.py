@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +27,7 @@ def bench_encoder(settings: Settings) -> Iterator[Measurement]:
     config = preset("bert-laptop", head="classifier", labels=("no", "yes"))
     batch_size, n_texts, steps = BATCH_SIZE, N_TEXTS, STEPS
     if settings.quick:
-        sizes = {"n_layers": 1, "d_model": 32, "d_ff": 64, "context_length": 64}
+        sizes: dict[str, Any] = {"n_layers": 1, "d_model": 32, "d_ff": 64, "context_length": 64}
         config, batch_size, n_texts, steps = replace(config, **sizes), 4, 100, 2
     texts = random_texts(config, n_texts)
     lengths = [len(text.inputs.ids) for text in texts]
@@ -37,7 +39,7 @@ def bench_encoder(settings: Settings) -> Iterator[Measurement]:
         for _ in range(steps):
             step()
 
-    measures = {name: timed(lambda name=name: take(name), settings.device, 0.0) for name in trainers}
+    measures = {name: timed(partial(take, name), settings.device, 0.0) for name in trainers}
     seconds = interleave(measures, settings.repetitions(5))
     rates = {name: [batch_size * steps / s for s in values] for name, values in seconds.items()}
     setup = f"{config.n_layers} layers, width {config.d_model}, batch {batch_size}, median length {MEDIAN_LENGTH}"

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from llmasos.tools.bench.measurement import Measurement, Settings, interleave, ratio, summarize, timed
@@ -25,9 +26,7 @@ def bench_startup(settings: Settings) -> Iterator[Measurement]:
     def start(command: list[str]) -> None:
         subprocess.run([sys.executable, *command], check=True, capture_output=True, cwd=ROOT)
 
-    measures = {
-        name: timed(lambda command=command: start(command), settings.device, 0.0) for name, command in COMMANDS.items()
-    }
+    measures = {name: timed(partial(start, command), settings.device, 0.0) for name, command in COMMANDS.items()}
     seconds = interleave(measures, settings.repetitions(7))
     for name, command in COMMANDS.items():
         what = " ".join(["python", *command[: 4 if name == "sample" else None]])
