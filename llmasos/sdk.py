@@ -396,8 +396,10 @@ class LLMTrainer:
         models = [self] if reference is None else [self, reference]
         for model in models:
             model.check("completion")
-        losses = [[text_losses(m.model, m.tokenizer, part) for part in texts] for m in models]
-        return membership_inference(*losses[0], *(losses[1] if reference else (None, None)))
+        inside, outside = ([text_losses(m.model, m.tokenizer, part) for m in models] for part in texts)
+        if reference is None:
+            return membership_inference(inside[0], outside[0])
+        return membership_inference(inside[0], outside[0], inside[1], outside[1])
 
     @checked
     def generate(self, prompt: str | Iterable[str], n: int = 1, **options: Any) -> Any:

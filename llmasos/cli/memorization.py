@@ -63,8 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     texts = [[piece.text for piece in open_text(data).all_pieces()] for data in attack]
     models = [load(name) for name in (args.model, args.reference) if name]
-    losses = [[evaluation.text_losses(*model, part) for part in texts] for model in models]
-    result = evaluation.membership_inference(*losses[0], *(losses[1] if args.reference else (None, None)))
+    inside, outside = ([evaluation.text_losses(*model, part) for model in models] for part in texts)
+    references = (inside[1], outside[1]) if args.reference else (None, None)
+    result = evaluation.membership_inference(inside[0], outside[0], *references)
     say(f"{result.auc}; 0.5 is guessing")
     say(f"found    {result.found:.1%} of the members, with {result.false_alarms:.0%} false alarms")
     return 0

@@ -60,11 +60,11 @@ def test_texts_of_its_world_are_told_from_others(tmp_path, capsys, model):
         (["memorization", "x", "--canary", "{}", "--secret", "1"], "give --canary"),
         (["bias", "x", "/no/such.jsonl"], "/no/such.jsonl"),
         (["bias", "x", "t", "--temperature", "0"], "--temperature"),
-        (["bias", "storyworld-bert", "TEMPLATES"], "a bert with the head"),
+        (["bias", "storyworld-bert", "TEMPLATES"], "cannot continue a text"),
     ],
 )
 def test_what_is_wrong_is_said(flags, words, tmp_path, capsys):
     (tmp_path / "t.jsonl").write_text(json.dumps(TEMPLATE))
-    assert main([str(tmp_path / "t.jsonl") if flag == "TEMPLATES" else flag for flag in flags]) == 1
+    assert main([str(tmp_path / "t.jsonl") if flag == "TEMPLATES" else flag for flag in flags]) == 2
     (error,) = capsys.readouterr().err.splitlines()
     assert error.startswith("error: ") and words in error
