@@ -509,11 +509,12 @@ result("after full fine-tuning", measure(full_model, old_rows), 1.52, 0.3)
 result("after rank 1 without embeddings", measure(rank_1, old_rows), 1.22, 0.3)
 
 # %% [markdown]
-# **What to see.** The merged model has no adapters left and computes the same. It tells of the new children, and only
-# of them: nobody has told it that the old ones still live here. Their stories cost more than before with both kinds of
-# training, because every probability for a new name is taken from an old one. (Biderman et al. 2024 found in larger
-# models that LoRA "learns less and forgets less".) But there is a difference that no loss shows: from an adapter you
-# can go back. Take it out, and the pretrained model is there, bit for bit.
+# **What to see.** The merged model has no adapters left and computes the same. It tells of the new children, if not yet
+# well: whether Peter is a girl takes more than a hundred steps to learn. And it tells of nobody else, since no text
+# said that the old ones still live here. Their stories cost more than before with both kinds of training, because every
+# probability for a new name is taken from an old one. (Biderman et al. 2024 found in larger models that LoRA "learns
+# less and forgets less".) But there is a difference that no loss shows: from an adapter you can go back. Take it out,
+# and the pretrained model is there, bit for bit.
 
 # %% [markdown]
 # ## 15.7 Much to learn: German
@@ -650,7 +651,7 @@ def word_rows(texts):
 
 
 corpus_rows, held_out_rows = word_rows(corpus), word_rows(held_out)
-few, few_rows = corpus[:200], corpus_rows[:200]
+few_rows = corpus_rows[:200]
 truths = {}  # ids so far → the probabilities of the next word (V,)
 
 
@@ -770,11 +771,12 @@ for name, task, expected, spread in (
 # beginnings as often, and there is nothing in them to learn by heart, because no target says that *this* boy was called
 # Ben: it says that each of the names was equally likely. So the truth as a teacher comes close to the floor after 200
 # texts. The larger model is nearly as good a teacher, and what it lacks is mostly its own error, which the student
-# learns along with the rest. The student of the truth may even beat the model that read fifteen times as many texts.
+# learns along with the rest. The student of the truth even beats the model that read fifteen times as many texts.
 #
-# This is the hypothesis we began with, truth < teacher < text, and this time it holds. Its practical form: if you have
-# few texts and a good model, let the model say how likely everything was. And one caveat: with unlimited text, the
-# text's noise averages out, and all three go to the same place.
+# The truth, then the larger model, then the text: that is the order one would guess, and this time the guess holds, for
+# every seed that we tried. Its practical form: if you have few texts and a good model, let the model say how likely
+# everything was. And one caveat: with unlimited text, the text's noise averages out. Its student then catches up, and
+# passes the one that has learned the larger model's errors.
 
 # %% [markdown]
 # ## 15.11 What was left out
@@ -787,8 +789,9 @@ for name, task, expected, spread in (
 # - **Other knowledge to distill**: hidden states and attention maps (Sanh et al. 2019; Jiao et al. 2019), whole texts
 #   that the teacher writes (Kim & Rush 2016), and what the *student* writes, judged by the teacher (Agarwal et al.
 #   2023).
-# - **The commands.** `python train.py storyworld --init-from storyworld-gpt --lora-rank 4` trains an adapter of your
-#   own data, `--adapter` opens it, in the format that peft reads and writes; `--teacher` distills.
+# - **The commands.** `python train.py --init-from storyworld-gpt --data my_book.txt --lora-rank 4` trains an adapter on
+#   your own text. It is stored in the format that peft reads and writes, and `--adapter` opens it. `--teacher`
+#   distills.
 #
 # **Further reading.** Hu et al. 2021, *LoRA: Low-Rank Adaptation of Large Language Models*. Aghajanyan, Zettlemoyer &
 # Gupta 2020, *Intrinsic Dimensionality Explains the Effectiveness of Language Model Fine-Tuning*. Biderman et al. 2024,
