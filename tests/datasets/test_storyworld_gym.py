@@ -15,6 +15,7 @@ from llmasos.datasets.storyworld import (
     generate,
     log_prob,
     next_char_probs,
+    next_sentence_probs,
     next_word_probs,
     prefix_log_prob,
     stories,
@@ -62,6 +63,19 @@ def test_the_probability_of_a_beginning_is_the_product_of_its_words(world):
     assert prefix_log_prob(f"{story.sentences[0]} ", world) == pytest.approx(product, abs=1e-9)
     assert prefix_log_prob(story.text, world) == pytest.approx(log_prob(story.text, world=world), abs=1e-9)
     assert (prefix_log_prob("", world), prefix_log_prob("Zoltan", world)) == (0.0, -math.inf)
+
+
+@pytest.mark.parametrize("world", [World(names=4), BIASED], ids=str)
+def test_the_product_of_the_next_sentences_probabilities_is_that_of_the_story(world):
+    story = min((generate(32, index, world) for index in range(60)), key=lambda story: len(story.text))
+    total = 0.0
+    for i, sentence in enumerate([*story.sentences, ""]):
+        probabilities = next_sentence_probs(" ".join(story.sentences[:i]), world)
+        assert math.fsum(probabilities.values()) == pytest.approx(1)
+        total += math.log(probabilities[sentence])
+    assert total == pytest.approx(log_prob(story.text, world=world), abs=1e-9)
+    start, last_word = story.sentences[0].rsplit(" ", 1)
+    assert last_word in next_sentence_probs(start, world)  # within a sentence, the rest of it
 
 
 def test_the_product_of_the_next_characters_probabilities_is_that_of_the_story():

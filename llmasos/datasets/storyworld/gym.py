@@ -3,7 +3,8 @@
     log_prob(text)              log p(text) in nats, summed over all ways to generate it; -inf if there is none
     prefix_log_prob(text)       log of the probability that a story begins with these words
     valid_prefix(text)          whether a story can begin like this; valid_prefix_length: how many characters can
-    next_word_probs(prefix)     p(word | prefix) of every word that can follow; next_char_probs: the same for characters
+    next_word_probs(prefix)     p(word | prefix) of every word that can follow; next_char_probs, next_sentence_probs: the
+                                same for characters and sentences
     facts(text)                 who, what and how it ends, read off by the generator; summary_facts for a summary
 
 The chain rule connects them: the product of the next words' probabilities is e^log_prob. A text is one story in
@@ -97,11 +98,29 @@ def next_word_probs(prefix: str, world: World = DEFAULT_WORLD) -> dict[str, floa
     Raises:
         UserError: no story begins with these words.
     """
-    prefix = prefix.strip(" ")
-    ways = _beyond(f"{prefix} " if prefix else "", lambda beyond, sentence_ends: sentence_ends or " " in beyond, world)
-    ends = readings(prefix, world=world) if prefix else []
+    ways, ends = _after(prefix.strip(" "), lambda beyond, sentence_ends: sentence_ends or " " in beyond, world)
     words = [(way.beyond.split(" ")[0], way.nats) for way in ways]
-    return _distribution([*words, *(("", end.nats) for end in ends)], prefix)
+    return _distribution([*words, *ends], prefix)
+
+
+def next_sentence_probs(prefix: str, world: World = DEFAULT_WORLD) -> dict[str, float]:
+    """Return p(sentence | prefix) of each sentence that can follow, the most likely first; "" stands for the end.
+
+    A sentence is what the generator adds in one go: a line of direct speech may have several full stops. Within a
+    sentence, what follows is the rest of it.
+
+    >>> sentences = next_sentence_probs("")  # all first sentences
+    >>> len(sentences), f"{sum(sentences.values()):.3f}"
+    (14640, '1.000')
+
+    Args:
+        prefix, world: as for `next_word_probs`.
+
+    Raises:
+        UserError: no story begins with these words.
+    """
+    ways, ends = _after(prefix.strip(" "), lambda beyond, sentence_ends: sentence_ends, world)
+    return _distribution([*((way.beyond, way.nats) for way in ways), *ends], prefix)
 
 
 def next_char_probs(prefix: str, world: World = DEFAULT_WORLD) -> dict[str, float]:
@@ -115,6 +134,12 @@ def next_char_probs(prefix: str, world: World = DEFAULT_WORLD) -> dict[str, floa
     """
     ways = _beyond(prefix, lambda beyond, sentence_ends: beyond != "", world)
     return _distribution([(way.beyond[:1], way.nats) for way in ways], prefix)
+
+
+def _after(prefix: str, goal: Goal, world: World) -> tuple[Iterable[Way], list[tuple[str, float]]]:
+    """Return the ways to continue whole words up to the goal, and ("", nats) of each way to end the story there."""
+    ends = readings(prefix, world=world) if prefix else []
+    return _beyond(f"{prefix} " if prefix else "", goal, world), [("", end.nats) for end in ends]
 
 
 def _beyond(target: str, goal: Goal, world: World) -> Iterable[Way]:
