@@ -65,8 +65,8 @@ def test_the_probability_of_a_beginning_is_the_product_of_its_words(world):
     assert (prefix_log_prob("", world), prefix_log_prob("Zoltan", world)) == (0.0, -math.inf)
 
 
-@pytest.mark.parametrize("world", [World(names=4), BIASED], ids=str)
-def test_the_product_of_the_next_sentences_probabilities_is_that_of_the_story(world):
+def test_the_product_of_the_next_sentences_probabilities_is_that_of_the_story():
+    world = BIASED
     story = min((generate(32, index, world) for index in range(60)), key=lambda story: len(story.text))
     total = 0.0
     for i, sentence in enumerate([*story.sentences, ""]):
