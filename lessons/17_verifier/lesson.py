@@ -591,8 +591,8 @@ predict(
 # by rambling on, or by hiding a mistake in a long text.
 #
 # Holes are hard to see. When this lesson was written, the counter of full stops counted those within direct speech,
-# too. In the end, nearly every text of the policy ended in *"What if it is a giant?" Ella whispered.* That is one
-# sentence with two marks. The policy had noticed before the author did.
+# too. One of the policies taught with it soon ended nearly all of its texts with *"What if it is a giant?" Ella
+# whispered.* That is one sentence with two marks. The policy had noticed before the author did.
 
 
 # %%
@@ -759,9 +759,9 @@ def first_sentence_probs(policy):
     return probs
 
 
-predict(
-    "the policy with penalty is right three quarters of the time. How much of the world does it cover: 0.7, 0.4, 0.1?"
-)
+predict("three quarters of its texts are possible now. How much of the world does it cover: 0.7, 0.4 or 0.1?")
+
+# %%
 print("first sentences   possible    in use   covered  in place")
 exactly = {}
 for name, probs in {"the world": world_probs, **{n: first_sentence_probs(p) for n, p in POLICIES.items()}}.items():
@@ -808,8 +808,8 @@ for name in ("with penalty", "without penalty"):
 # gradient is noisy itself. The remedies are larger batches, smaller steps, a larger β, and fewer steps. All of them
 # cost time; that is the subject of the open exercise.
 #
-# One thing is *not* a remedy: best-of-n. To draw several texts and keep the best changes no weights, loses nothing
-# that the next draw could not bring back, and needs a verifier at every use.
+# Or do not train at all: draw $n$ texts whenever you need one, and keep the best. *Best-of-n* changes no weights, so it
+# loses nothing; but it costs $n$ texts and a verifier at every use. Training moves this cost to the beginning.
 
 # %% [markdown]
 # ## 17.10 Sums, and what k attempts are worth
@@ -899,6 +899,7 @@ pass_at_k = part(
 predict("two columns, q² = 0.08 for one attempt. How often is at least one of 16 attempts right?")
 
 
+# %%
 def attempts(policy, m, n_problems=60, n=64):
     """Return which of n drawn answers to each problem are right, (n_problems, n) booleans."""
     prompts, answers = sums(n_problems, m, np.random.default_rng(1))
@@ -931,6 +932,7 @@ result("pass@16, two columns", pass_at_k(right_answers, 16), (1 - (1 - p) ** 16)
 predict("40 steps with sums of 8 columns. Or 70 steps in which two sums of every 16 have one. What happens?")
 
 
+# %%
 def exercise_sheet(n_easy):
     """A function from the number of a step to its 16 prompts, n_easy of which have one column without a 0."""
 
@@ -959,8 +961,12 @@ result("8 columns, two of 16 are easy", chance(pupils["two of 16 are easy"], 8).
 # %% [markdown]
 # **What to see.** With hard sums only, nothing has changed, not one digit: 10,000 attempts, and (with most seeds) none
 # of them right. With two easy sums in every sixteen, the pupil learns to do *all eight columns*, of which the easy ones
-# never showed more than one. It was never shown a right answer either. Its teachers copied half of the time; it does
-# not copy any more. **A verifier can make a model better than its texts.**
+# never showed more than one. Nobody told it what the right answers are. Those whom it had imitated copied half of the
+# time; it does not copy any more. **A verifier can make a model better than its texts.**
+#
+# (Luck is enough if it is not too rare. With six columns instead of eight, one answer in four thousand was right at the
+# start; after a few lucky ones, the hard sums alone took off, too. But nobody asked for columns with a 0 any more, and
+# the pupil forgot how to do them: from 0.99 down to 0.29, for a sum with nothing else. We tried this with one seed.)
 #
 # Both halves are general. If the reward is always zero, the choice of problems is all there is: easier ones, partial
 # credit (our stories earned a third for each sentence), hints, longer training before. And where difficult answers
