@@ -748,7 +748,7 @@ if your_search is not None:
 # - **Speculative decoding** (Leviathan et al. 2023): a small model drafts several tokens; the large one processes them
 #   in one pass through its cache and accepts them with a rule that leaves its distribution unchanged.
 # - **When the cache is full**, and how rows of different lengths share one: `llmasos/generation/decoder.py` and
-#   `llmasos/nn/cache.py`. Serving is lesson 17.
+#   `llmasos/nn/cache.py`. A server for many readers: `llmasos/serving/README.md`.
 # - **Beam search for translation**, and how to choose α there: lesson 10.
 # - **Better models.** Decoding only chooses among what the model offers. A boy who becomes *she* is the model's
 #   mistake, and no decoding rule can reliably fix it.

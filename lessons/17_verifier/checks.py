@@ -510,10 +510,10 @@ def best_of_the_others(R: Tensor) -> Tensor:
 # 3. policy_gradient_loss
 
 
-def loss_and_gradient(f, log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip: float):
+def loss_and_gradient(f, log_probs: Tensor, old_log_probs: Tensor, A: Tensor, clip: float):
     """The loss, and the gradient of its sum."""
     log_probs.requires_grad_()
-    loss = f(log_probs, old_log_probs, advantages, clip)
+    loss = f(log_probs, old_log_probs, A, clip)
     if not (torch.is_tensor(loss) and loss.requires_grad):
         return loss, "the loss has no gradient with respect to log_probs"
     gradient = torch.autograd.grad(loss.sum(), log_probs, allow_unused=True)[0]
@@ -633,8 +633,8 @@ policy_gradient_loss = Exercise(
         ),
         Case(
             "transposed tensors",
-            run=lambda f, log_probs, old_log_probs, advantages, clip: loss_and_gradient(
-                f, log_probs.T.detach(), old_log_probs.T, advantages, clip
+            run=lambda f, log_probs, old_log_probs, A, clip: loss_and_gradient(
+                f, log_probs.T.detach(), old_log_probs.T, A, clip
             ),
             log_probs=random(5, 3, seed=1) / 4,
             old_log_probs=random(5, 3, seed=2) / 4,

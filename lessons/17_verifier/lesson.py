@@ -964,9 +964,10 @@ result("8 columns, two of 16 are easy", chance(pupils["two of 16 are easy"], 8).
 # never showed more than one. Nobody told it what the right answers are. Those whom it had imitated copied half of the
 # time; it does not copy any more. **A verifier can make a model better than its texts.**
 #
-# (Luck is enough if it is not too rare. With six columns instead of eight, one answer in four thousand was right at the
-# start; after a few lucky ones, the hard sums alone took off, too. But nobody asked for columns with a 0 any more, and
-# the pupil forgot how to do them: from 0.99 down to 0.29, for a sum with nothing else. We tried this with one seed.)
+# (Luck is enough if it is not too rare. In a first version of this lesson, with six columns and pupils who made other
+# mistakes, one answer in four thousand was right at the start. After a few lucky ones, the hard sums alone took off,
+# too, with the one seed we tried. But nobody asked for columns with a 0 any more, and the pupil forgot how to do them:
+# from 0.99 down to 0.29, for a sum with nothing else.)
 #
 # Both halves are general. If the reward is always zero, the choice of problems is all there is: easier ones, partial
 # credit (our stories earned a third for each sentence), hints, longer training before. And where difficult answers
