@@ -175,9 +175,9 @@ result("gradient of the best answer, 100,000 answers", estimate[3].item(), exact
 # good rewards, and lower what goes along with bad ones. The variance of a sample covariance is classical (it is
 # a *U-statistic*, Hoeffding 1948): with $J = \mathrm{E}[r]$,
 #
-# $$ \mathrm{Var}[\hat g] = \frac{1}{G} \Big( \mathrm{E}\big[(r - J)^2 \lVert s \rVert^2\big]
-#    - \frac{G - 2}{G - 1} \lVert \nabla J \rVert^2
-#    + \frac{1}{G - 1} \mathrm{Var}(r)\, \mathrm{E}\lVert s \rVert^2 \Big). $$
+# $$ \mathrm{Var}[\hat g] = \frac{1}{G} \Big( \mathrm{E}\big[(r - J)^2 \lVert s \rVert^2\big] -
+#    \frac{G - 2}{G - 1} \lVert \nabla J \rVert^2 +
+#    \frac{1}{G - 1} \mathrm{Var}(r)\, \mathrm{E}\lVert s \rVert^2 \Big). $$
 #
 # The last term is the price of an estimated baseline, and it disappears in large groups. So we can predict the noise
 # before we draw a single answer.
@@ -344,8 +344,8 @@ for name, clip in (("ε = 0.2", 0.2), ("no clip (ε = 1000)", 1000.0)):
 #
 # **How to follow the penalty's gradient.** Write the KL as a sum and differentiate; the product rule gives two terms:
 #
-# $$ \nabla\, \mathrm{KL}(\pi \,\|\, \pi_0) = \sum_y \nabla \pi(y) \log \frac{\pi(y)}{\pi_0(y)}
-#    + \sum_y \pi(y)\, \nabla \log \pi(y)
+# $$ \nabla\, \mathrm{KL}(\pi \,\|\, \pi_0) = \sum_y \nabla \pi(y) \log \frac{\pi(y)}{\pi_0(y)} +
+#    \sum_y \pi(y)\, \nabla \log \pi(y)
 #    = \mathrm{E}_\pi\Big[\log \frac{\pi}{\pi_0}\, \nabla \log \pi\Big] + 0. $$
 #
 # That has the form of REINFORCE with the "reward" $\log \pi / \pi_0$. So put the penalty *into the reward*: use the
