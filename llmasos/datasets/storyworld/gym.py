@@ -3,8 +3,8 @@
     log_prob(text)              log p(text) in nats, summed over all ways to generate it; -inf if there is none
     prefix_log_prob(text)       log of the probability that a story begins with these words
     valid_prefix(text)          whether a story can begin like this; valid_prefix_length: how many characters can
-    next_word_probs(prefix)     p(word | prefix) of every word that can follow; next_char_probs, next_sentence_probs: the
-                                same for characters and sentences
+    next_word_probs(prefix)     p(word | prefix) of every word that can follow; the same for characters and sentences:
+                                next_char_probs, next_sentence_probs
     facts(text)                 who, what and how it ends, read off by the generator; summary_facts for a summary
 
 The chain rule connects them: the product of the next words' probabilities is e^log_prob. A text is one story in
