@@ -28,11 +28,12 @@ def lock(path: Path | str, on_wait: Callable[[], None] | None = None) -> Iterato
         UserError: the file cannot be created.
     """
     path = Path(path)
+    locked = path.with_name(path.name.removeprefix(".").removesuffix(".lock"))  # what the user knows
     make_folder(path.parent)
     try:
         file = open(path, "a+b")
     except OSError as error:
-        raise write_error(path, error, whatever=True) from error
+        raise write_error(locked, error, whatever=True) from error
     with file:
         try:
             if not _try_to_lock(file.fileno()):
@@ -40,7 +41,7 @@ def lock(path: Path | str, on_wait: Callable[[], None] | None = None) -> Iterato
                     on_wait()
                 _wait_for_lock(file.fileno())
         except OSError as error:
-            raise write_error(path, error, whatever=True) from error
+            raise write_error(locked, error, whatever=True) from error
         yield  # closing the file releases the lock
 
 
