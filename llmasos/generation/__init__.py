@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.generation.options import BeamOptions, SamplingOptions, options_for
     from llmasos.generation.regular_expression import regular_expression
     from llmasos.generation.sequence import SequenceState
+    from llmasos.generation.speculative import generate_speculative
 
 __all__ = [
     "BeamOptions",
@@ -27,6 +28,7 @@ __all__ = [
     "generate",
     "generate_from",
     "generate_naive",
+    "generate_speculative",
     "json_schema",
     "options_for",
     "regular_expression",
