@@ -291,7 +291,7 @@ def convert_tensors(
             )
         shapes = [tuple(needed[name].shape) for name in ours]
         expected = mapping.save([torch.empty(shape, device="meta") for shape in shapes]).shape
-        if tensor.shape != expected:
+        if tensor.shape != expected and not (mapping.may_be_longer and tensor[: expected[0]].shape == expected):
             raise UserError(
                 f"{folder} does not match its config.json: {mapping.published} has the shape {tuple(tensor.shape)}, "
                 f"but the config asks for {tuple(expected)}. Fetch the model again."

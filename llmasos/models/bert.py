@@ -86,7 +86,8 @@ class BERT(Backbone):
         """The residual stream after the last block: (B, T) → (B, T, C); see `Backbone.hidden_states`."""
         check_length(ids.size(1), self.config)
         positions = position_ids(ids, attention_mask)
-        segments = torch.zeros_like(ids) if segments is None else segments
+        if segments is None or self.config.n_segments == 1:  # a model with one cannot tell two texts apart
+            segments = torch.zeros_like(ids)
         x = self.token_embedding(ids) + self.position_embedding(positions) + self.segment_embedding(segments)
         x = self.dropout(self.embedding_norm(x))  # (B, T, C)
         mask = padding_mask(attention_mask)

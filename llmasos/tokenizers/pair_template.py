@@ -6,6 +6,8 @@
     other tokenizers     how are you ? <|endoftext|> i am fine . <|endoftext|>
     segments              0   0   0  0       0       1  1   1  1       1
 
+    RoBERTa              <s> how are you? </s> </s> i am fine. </s>        two separators between the texts
+
 One token represents the whole input: a classifier reads its hidden state. In BERT, where every token attends to every
 other, it is the first, [CLS] (Devlin et al. 2019, section 3.1). A GPT only sees earlier tokens, so there it is the last
 `<|endoftext|>` (Radford et al. 2018, figure 1, where it is called Extract).
@@ -34,7 +36,11 @@ class EncodedInput(NamedTuple):
 
 
 def build_inputs(
-    first: Sequence[int] | np.ndarray, second: Sequence[int] | np.ndarray | None, prefix: Sequence[int], separator: int
+    first: Sequence[int] | np.ndarray,
+    second: Sequence[int] | np.ndarray | None,
+    prefix: Sequence[int],
+    separator: int,
+    n_between: int = 1,
 ) -> EncodedInput:
     """Put special tokens around one or two encoded texts.
 
@@ -48,8 +54,9 @@ def build_inputs(
         prefix: the [CLS] token before the first text, or nothing. It represents the input; without it the last token
             does.
         separator: the token after each text.
+        n_between: how many separators there are between two texts.
     """
-    segment_0 = [*prefix, *first, separator]
+    segment_0 = [*prefix, *first, *[separator] * (1 if second is None else n_between)]
     segment_1 = [] if second is None else [*second, separator]
     ids = segment_0 + segment_1
     segments = [0] * len(segment_0) + [1] * len(segment_1)

@@ -262,14 +262,14 @@ class Tokenizer(ABC):
 
     def n_special_tokens(self, n_texts: int) -> int:
         """Return how many special tokens `build_inputs` adds to `n_texts` texts (1 or 2)."""
-        prefix, _ = self._template()
-        return len(prefix) + n_texts
+        prefix, _, n_between = self._template()
+        return len(prefix) + n_texts + (n_texts - 1) * (n_between - 1)
 
-    def _template(self) -> tuple[list[int], int]:
-        """Return the ids before the first text (one or none), and the id after each text."""
+    def _template(self) -> tuple[list[int], int, int]:
+        """Return the ids before the first text (one or none), the id after each, and how often it is between two."""
         if CLS in self.special_tokens and SEP in self.special_tokens:
-            return [self.special_tokens[CLS]], self.special_tokens[SEP]
-        return [], self.end_of_text
+            return [self.special_tokens[CLS]], self.special_tokens[SEP], 1
+        return [], self.end_of_text, 1
 
     def decode(self, ids: Iterable[int], skip_special: bool = False, previous: int | None = None) -> str:
         """Return the text of `ids`. Invalid UTF-8 (a model may sample half a character) becomes U+FFFD.

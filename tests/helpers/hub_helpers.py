@@ -11,6 +11,9 @@ from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
     GPT2Model,
+    GPTNeoConfig,
+    GPTNeoForCausalLM,
+    GPTNeoModel,
     LlamaConfig,
     LlamaForCausalLM,
     LlamaModel,
@@ -20,10 +23,18 @@ from transformers import (
     MistralForCausalLM,
     MixtralConfig,
     MixtralForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
+    OPTModel,
     Qwen2Config,
     Qwen2ForCausalLM,
     Qwen3Config,
     Qwen3ForCausalLM,
+    RobertaConfig,
+    RobertaForMaskedLM,
+    RobertaForQuestionAnswering,
+    RobertaForSequenceClassification,
+    RobertaModel,
 )
 
 V = 61  # an odd vocabulary
@@ -82,6 +93,16 @@ MARIAN = {
     "forced_eos_token_id": 0,
 }
 
+GPT_NEO = {
+    "vocab_size": V, "hidden_size": 32, "num_layers": 2, "num_heads": 2, "max_position_embeddings": 48,
+    "attention_types": [[["global", "local"], 1]], "window_size": 12, "bos_token_id": 0, "eos_token_id": 0,
+}  # fmt: skip
+OPT = {
+    "vocab_size": V, "hidden_size": 32, "word_embed_proj_dim": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "ffn_dim": 56, "max_position_embeddings": 48, "bos_token_id": 0, "eos_token_id": 0,
+}  # fmt: skip
+ROBERTA = BERT | {"type_vocab_size": 1, "max_position_embeddings": 42, "layer_norm_eps": 1e-5}
+
 PUBLISHED = {
     "gpt2": lambda: GPT2LMHeadModel(GPT2Config(**GPT2)),
     "gpt2 untied, exact gelu, narrow": lambda: GPT2LMHeadModel(
@@ -105,6 +126,14 @@ PUBLISHED = {
     "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**LLAMA)),
     "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**LLAMA, head_dim=16)),
     "mixtral": lambda: MixtralForCausalLM(MixtralConfig(**LLAMA, num_local_experts=5, num_experts_per_tok=3)),
+    "gpt-neo": lambda: GPTNeoForCausalLM(GPTNeoConfig(**GPT_NEO)),
+    "gpt-neo body, untied": lambda: GPTNeoModel(GPTNeoConfig(**GPT_NEO, intermediate_size=40)),
+    "opt": lambda: OPTForCausalLM(OPTConfig(**OPT)),
+    "opt body": lambda: OPTModel(OPTConfig(**OPT)),
+    "roberta body": lambda: RobertaModel(RobertaConfig(**ROBERTA)),
+    "roberta classifier": lambda: RobertaForSequenceClassification(RobertaConfig(**ROBERTA, num_labels=3)),
+    "roberta one label": lambda: RobertaForSequenceClassification(RobertaConfig(**ROBERTA, num_labels=1)),
+    "roberta questions": lambda: RobertaForQuestionAnswering(RobertaConfig(**ROBERTA)),
     "marian": lambda: MarianMTModel(MarianConfig(**MARIAN, activation_function="swish")),
 }
 
@@ -126,9 +155,11 @@ def randomize(model) -> None:
             model.final_logits_bias.normal_()
 
 
-def published_masked_lm():
+def published_masked_lm(name="bert"):
     """A BERT that was trained without next sentences, so that pooler and next-sentence head are missing."""
-    return BertForMaskedLM(BertConfig(**BERT)).eval()
+    model = {"bert": BertForMaskedLM(BertConfig(**BERT)), "roberta": RobertaForMaskedLM(RobertaConfig(**ROBERTA))}[name]
+    randomize(model)
+    return model.eval()
 
 
 def outputs(model, ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:

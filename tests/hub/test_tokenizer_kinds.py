@@ -62,7 +62,8 @@ def roberta():
     tokenizer, config = byte_level(
         prefix_space=True, processor=processor, special=("<s>", "<pad>", "</s>", "<unk>", "<mask>")
     )
-    return tokenizer, config | {"eos_token": "</s>", "bos_token": "<s>"}
+    roles = {"cls_token": "<s>", "sep_token": "</s>", "pad_token": "<pad>", "mask_token": "<mask>"}
+    return tokenizer, config | roles | {"eos_token": "</s>", "bos_token": "<s>"}
 
 
 def character_bpe(normalizer, words, decoder, crossing=False, with_bytes=True, **options):
@@ -165,7 +166,9 @@ def odd_text(seed, n_pieces=12):
 
 
 def is_known_to_both(text, theirs):
-    """Whether the Unicode tables of Python and of the Rust package are the same for a text."""
+    """Whether the Unicode tables of Python and of the Rust package are the same for a text, and the special tokens."""
+    if theirs.token_to_id("<mask>") and ("[MASK]" in text or "[SEP]" in text):  # other names for a RoBERTa's, here only
+        return False
     old = unicodedata.ucd_3_2_0
     return all(c.isascii() or unicodedata.category(c) == old.category(c) != "Cn" for c in text) or not theirs.normalizer
 
@@ -364,3 +367,26 @@ def test_llamas_class_says_whether_a_text_begins_with_a_token(config, has_begin,
     assert tokenizer.encode_prompt("the") == [1] * has_begin + tokenizer.encode("the")
     if "add_bos_token" in config and "tokenizer_class" in config:
         assert transformers.AutoTokenizer.from_pretrained(tmp_path)("the").input_ids == tokenizer.encode_prompt("the")
+
+
+def test_a_roberta_has_two_separators_between_texts_and_berts_names_for_its_tokens(tmp_path):
+    tokenizer, config = roberta()
+    theirs = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **config)
+    theirs.save_pretrained(tmp_path)
+    ours = load_any_tokenizer(tmp_path)
+    first, second = ours.encode("How are you?"), ours.encode("Fine.")
+    for texts, ids in ((("How are you?",), (first,)), (("How are you?", "Fine."), (first, second))):
+        inputs = ours.build_inputs(*ids)
+        assert inputs.ids == theirs(*texts).input_ids and inputs.cls_index == 0
+        assert len(inputs.ids) == sum(map(len, ids)) + ours.n_special_tokens(len(ids))
+    assert inputs.ids[inputs.second_start :] == [*second, theirs.sep_token_id]
+    masked = theirs.encode("a <mask> b", add_special_tokens=False)
+    assert ours.encode("a [MASK] b", allow_special=True) == ours.encode("a <mask> b", allow_special=True) == masked
+    assert ours.pad_id == theirs.pad_token_id and ours.decode([theirs.mask_token_id]) == "<mask>"
+    assert ours.special_tokens["[MASK]"] == theirs.mask_token_id
+
+
+def test_two_files_of_a_roberta_are_read_as_transformers_does(tmp_path):
+    write_two_files(tmp_path, roberta()[0], tokenizer_class="RobertaTokenizer")
+    ours, theirs = load_any_tokenizer(tmp_path), transformers.RobertaTokenizerFast.from_pretrained(tmp_path)
+    assert ours.build_inputs(ours.encode("the cat"), ours.encode("é")).ids == theirs("the cat", "é").input_ids

@@ -3,9 +3,14 @@
 from llmasos.hub.formats.hf_bert import BertFormat
 from llmasos.hub.formats.hf_format import HFConfig, HFFormat, TensorMapping
 from llmasos.hub.formats.hf_gpt2 import GPT2Format
+from llmasos.hub.formats.hf_gpt_neo import GPTNeoFormat
 from llmasos.hub.formats.hf_llama import LlamaFormat
 from llmasos.hub.formats.hf_marian import MarianFormat
+from llmasos.hub.formats.hf_opt import OPTFormat
+from llmasos.hub.formats.hf_roberta import RobertaFormat
 
 __all__ = ["FORMATS", "GPT2Format", "HFConfig", "HFFormat", "TensorMapping"]
 
-FORMATS: tuple[HFFormat, ...] = (GPT2Format(), BertFormat(), LlamaFormat(), MarianFormat())
+FORMATS: tuple[HFFormat, ...] = (
+    GPT2Format(), BertFormat(), LlamaFormat(), MarianFormat(), GPTNeoFormat(), OPTFormat(), RobertaFormat(),
+)  # fmt: skip

@@ -7,16 +7,16 @@ A format has three parts:
     mappings         a table of pairs (published name ↔ our name), read from left to right to load a model and from
                      right to left to save it, so that the two directions cannot disagree
 
-Most entries are one tensor under two names. Three layouts differ in more: GPT-2 stores its matrices as (in, out)
+Most entries are one tensor under two names. Some layouts differ in more: GPT-2 stores its matrices as (in, out)
 (`transposed`), and queries, keys and values as one matrix (several of our names, concatenated); Marian stores a bias as
-the row of a matrix (`as_row`).
+the row of a matrix (`as_row`); OPT and RoBERTa have unused rows (`skipped_rows`); GPT-Neo other units (`scale`).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from llmasos.errors import UserError, shown
@@ -35,16 +35,25 @@ class TensorMapping:
         ours: our name; if it concatenates several of our tensors, their names in order.
         transposed: whether the published tensor is (in, out) where ours is (out, in).
         as_row: whether the published tensor is (1, n) where ours is (n,).
+        skipped_rows: how many rows the published tensor has before the first of ours.
+        may_be_longer: whether it may have further rows after ours.
+        scale: what the published tensor is multiplied by.
     """
 
     published: str
     ours: tuple[str, ...]
     transposed: bool = False
     as_row: bool = False
+    skipped_rows: int = 0
+    may_be_longer: bool = False
+    scale: float = 1.0
 
     def load(self, tensor: Tensor, sizes: list[int]) -> list[Tensor]:
-        """Convert a published tensor to ours without copying; `sizes` are the first dimensions of ours."""
+        """Convert a published tensor to ours, mostly without copying; `sizes` are the first dimensions of ours."""
         tensor = tensor.T if self.transposed else tensor[0] if self.as_row else tensor
+        if self.skipped_rows or self.may_be_longer:
+            tensor = tensor[self.skipped_rows :][: sizes[0]]
+        tensor = tensor if self.scale == 1.0 else tensor.float() * self.scale
         return list(tensor.split(sizes)) if len(self.ours) > 1 else [tensor]
 
     def save(self, tensors: list[Tensor]) -> Tensor:
@@ -52,12 +61,15 @@ class TensorMapping:
         import torch  # here, because reading a config needs none of it
 
         tensor = torch.cat(tensors) if len(tensors) > 1 else tensors[0]
+        tensor = tensor if self.scale == 1.0 else tensor / self.scale
+        if self.skipped_rows:
+            tensor = torch.cat([tensor.new_zeros(self.skipped_rows, *tensor.shape[1:]), tensor])
         return tensor.T if self.transposed else tensor[None] if self.as_row else tensor
 
 
-def tensor(published: str, *ours: str, transposed: bool = False, as_row: bool = False) -> TensorMapping:
-    """A table entry for one tensor."""
-    return TensorMapping(published, ours, transposed, as_row)
+def tensor(published: str, *ours: str, **options: Any) -> TensorMapping:
+    """A table entry for one tensor; `options` are the further fields of a `TensorMapping`."""
+    return TensorMapping(published, ours, **options)
 
 
 def linear(published: str, ours: str, bias: bool = True) -> Iterator[TensorMapping]:
@@ -129,7 +141,7 @@ class HFFormat(ABC):
         prefix = self.prefix if prefix is None else prefix
         our_prefix = "" if config.is_pretraining else "backbone."  # our heads hold the model under them as `backbone`
         backbone = [
-            TensorMapping(prefix + m.published, tuple(our_prefix + name for name in m.ours), m.transposed, m.as_row)
+            replace(m, published=prefix + m.published, ours=tuple(our_prefix + name for name in m.ours))
             for m in self.backbone(config)
         ]
         return [*backbone, *self.head(config)]

@@ -35,7 +35,7 @@ from llmasos.tokenizers.added_tokens import AddedToken
 from llmasos.tokenizers.bytes_to_unicode import BYTE_TO_CHARACTER, BYTES_BY_ID, CHARACTER_TO_BYTE, from_visible
 from llmasos.tokenizers.offsets import Encoding
 from llmasos.tokenizers.tiktoken_backed import TiktokenTokenizer
-from llmasos.tokenizers.tokenizer import CONFIG_FILE, END_OF_TEXT, prepare, token_table
+from llmasos.tokenizers.tokenizer import CLS, CONFIG_FILE, END_OF_TEXT, MASK, PAD, SEP, prepare, token_table
 from llmasos.tokenizers.word_counts import SPLIT_PATTERN
 
 # Qwen's words: GPT-4's, but each digit on its own.
@@ -64,6 +64,7 @@ class PublishedBPETokenizer(TiktokenTokenizer):
         end: str = END_OF_TEXT,
         begin: str | None = None,
         trim_offsets: bool = False,
+        aliases: Mapping[str, str] | None = None,
         files: dict[str, Any] | None = None,
     ):
         """Build the token table and the `tiktoken.Encoding`.
@@ -79,6 +80,8 @@ class PublishedBPETokenizer(TiktokenTokenizer):
             end: the special token that ends a text.
             begin: the special token at the start of a text; None = none.
             trim_offsets: whether the offsets of a token leave out its spaces.
+            aliases: for an encoder, BERT's names ([CLS], [MASK], …) of some special tokens → their names here. A text
+                can contain both, and two texts have two separators between them, as RoBERTa's have.
             files: name → content of the original JSON files, to be saved again.
 
         Raises:
@@ -108,6 +111,10 @@ class PublishedBPETokenizer(TiktokenTokenizer):
             "published", pat_str=pattern, mergeable_ranks={token: rank for rank, token in enumerate(as_bytes)},
             special_tokens={},
         )  # fmt: skip
+        self._is_encoder = bool(aliases)
+        for alias, name in (aliases or {}).items():
+            if name in special and alias not in added:
+                added[alias], special[alias] = added[name]._replace(content=alias), special[name]
         by_id = dict(sorted(special.items(), key=lambda item: item[1]))
         super().__init__(encoding, tokens, by_id, added_tokens=added.values())
         self.newlines_end_words = r"[\r\n]" in pattern
@@ -116,6 +123,10 @@ class PublishedBPETokenizer(TiktokenTokenizer):
     def end_of_text(self) -> int:
         """The id of the special token that ends a text."""
         return self._end
+
+    def _template(self) -> tuple[list[int], int, int]:
+        prefix, separator, n_between = super()._template()
+        return prefix, separator, 2 if self._is_encoder else n_between
 
     def _encode_ordinary(self, text: str) -> np.ndarray:
         return self._id_of_rank[super()._encode_ordinary(text)]
@@ -213,8 +224,18 @@ def from_tokenizer_json(content: dict[str, Any], config: dict[str, Any]) -> Publ
         end_token(config, added),
         begin_token(content, config),
         trims_offsets(processor),
+        encoder_names(processor, config),
         {JSON_FILE: content, CONFIG_FILE: config},
     )
+
+
+def encoder_names(processor: dict[str, Any] | None, config: Mapping[str, Any]) -> dict[str, str]:
+    """Return BERT's names of an encoder's special tokens → its own names; {} if it is not RoBERTa's kind."""
+    if processor is None or processor["type"] != "RobertaProcessing":
+        return {}
+    roles = {PAD: token_name(config.get("pad_token")), MASK: token_name(config.get("mask_token"))}
+    names = {CLS: processor["cls"][0], SEP: processor["sep"][0], **roles}
+    return {alias: name for alias, name in names.items() if name}
 
 
 def check_options(model: Mapping[str, Any], unsupported: Sequence[str]) -> None:
@@ -248,8 +269,12 @@ def to_tokenizer_json(vocabulary: dict[str, int], merges: list[str], config: dic
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": tokenizer_class != "Qwen2Tokenizer"}
     pre_tokenizer: dict[str, Any] = byte_level
     normalizer = processor = None
-    added = []
-    if tokenizer_class == "GPT2Tokenizer":
+    added: list[str] = []
+    if tokenizer_class == "RobertaTokenizer":
+        added = [name for name in ("<s>", "<pad>", "</s>", "<unk>", "<mask>") if name in vocabulary]
+        ends = {role: [name, vocabulary[name]] for role, name in (("cls", "<s>"), ("sep", "</s>"))}
+        processor = {"type": "RobertaProcessing", **ends, "trim_offsets": True, "add_prefix_space": True}
+    elif tokenizer_class == "GPT2Tokenizer":
         added = [END_OF_TEXT] if END_OF_TEXT in vocabulary else []
         if config.get("add_bos_token"):
             begin = {"SpecialToken": {"id": token_name(config.get("bos_token", END_OF_TEXT)), "type_id": 0}}
@@ -260,7 +285,8 @@ def to_tokenizer_json(vocabulary: dict[str, int], merges: list[str], config: dic
         normalizer = {"type": "NFC"}
     else:
         raise UserError(
-            f"the tokenizer is a {tokenizer_class}; without {JSON_FILE} llmasos knows GPT2Tokenizer, Qwen2Tokenizer."
+            f"the tokenizer is a {tokenizer_class}; without {JSON_FILE} llmasos knows GPT2Tokenizer, "
+            "RobertaTokenizer, Qwen2Tokenizer."
         )
     return {
         "added_tokens": [{"id": vocabulary[name], "content": name, "special": True} for name in added],

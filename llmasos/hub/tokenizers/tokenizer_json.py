@@ -19,6 +19,7 @@ from llmasos.tokenizers.tokenizer import CONFIG_FILE, END_OF_TEXT, read_tokenize
 JSON_FILE = "tokenizer.json"
 ADDED_FILE, NAMES_FILE = "added_tokens.json", "special_tokens_map.json"  # of older folders
 ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+ROBERTA = dict(zip(ROLES, ("<s>", "</s>", "<unk>", "</s>", "<pad>", "<s>", "<mask>"), strict=True))  # by default
 FURTHER = ("additional_special_tokens", "extra_special_tokens")  # lists; the second is the name in transformers 5
 
 
@@ -34,7 +35,9 @@ def read_names(folder: Path) -> dict[str, Any]:
         if not isinstance(content, dict):
             raise UserError(f"{folder / name} is damaged: expected a JSON object; fetch it again.")
         if name == NAMES_FILE:
-            config = {key: value for key, value in content.items() if key in (*ROLES, *FURTHER)} | config
+            known = {key: value for key, value in content.items() if key in (*ROLES, *FURTHER)}
+            is_roberta = (config.get("tokenizer_class") or "").startswith("RobertaTokenizer")
+            config = (ROBERTA if is_roberta else {}) | known | config
         elif "added_tokens_decoder" not in config and content:
             special = special_names(config)
             config["added_tokens_decoder"] = {
