@@ -408,7 +408,7 @@ for name, rank, rate, expected, spread in (
 sweeps = {name: [(math.log10(rate), loss) for rate, loss in each.items()] for name, each in tried.items()}
 curves(sweeps, "100 steps on the new names", "log10 of the peak rate", "validation loss", "15-rates")
 ratio = best_rate(tried["rank 4"]) / best_rate(tried["full"])
-result("best rate of rank 4 / best rate of full", ratio, 2.1, 1.0)
+result("best rate of rank 4 / best rate of full", ratio, 2.2, 1.0)
 
 # %% [markdown]
 # **What to see.** Two valleys of the same form. Rank 4 learns best at a rate about twice that of full fine-tuning:
@@ -417,7 +417,7 @@ result("best rate of rank 4 / best rate of full", ratio, 2.1, 1.0)
 # r multiplies the adapter's jitter as it multiplies its steps, and our model is narrow and trained for a hundred steps
 # only; the factor of ten was found in models ten to a hundred times as wide, trained for longer. What you can take home
 # is the direction: *try a larger rate than for full fine-tuning, and tune it on its own.* A comparison of the two at
-# the same rate compares rates. (All numbers of this lesson that come from training are means over three seeds.)
+# the same rate compares rates. (All numbers of this lesson that come from training are means over four seeds.)
 
 # %% [markdown]
 # ## 15.6 Little to learn: twenty-four names
@@ -432,8 +432,8 @@ predict(f"full fine-tuning ends at {full_loss:.2f}, and the floor is {floor:.2f}
 # %%
 rank_1 = adapted(1)
 rank_1_loss, _ = fine_tune(rank_1, names_train, names_val, 16, RATE)
-result("rank 1, nats per token", rank_1_loss, 0.642, 0.035)
-result("rank 1 worse than full by", rank_1_loss - full_loss, 0.083, 0.035)
+result("rank 1, nats per token", rank_1_loss, 0.645, 0.035)
+result("rank 1 worse than full by", rank_1_loss - full_loss, 0.085, 0.035)
 
 # %% [markdown]
 # The hypothesis is wrong. Of the three nats above the floor, rank 1 has removed more than 95 %, but full fine-tuning
@@ -442,7 +442,7 @@ result("rank 1 worse than full by", rank_1_loss - full_loss, 0.083, 0.035)
 
 # %%
 rank_16_loss, _ = fine_tune(adapted(16), names_train, names_val, 16, RATE)
-result("rank 16, nats per token", rank_16_loss, 0.602, 0.02)
+result("rank 16, nats per token", rank_16_loss, 0.605, 0.02)
 
 # %% [markdown]
 # A little. Sixteen times as many weights close less than half of the gap. So the rank is not what is missing most. What
@@ -463,7 +463,7 @@ with_embeddings = adapted(1, new=("token_embedding",))
 with_loss, _ = fine_tune(with_embeddings, names_train, names_val, 16, RATE)
 result("rank 1 and the embeddings, nats per token", with_loss, 0.583, 0.025)
 result("rank 1 and the embeddings worse than full by", with_loss - full_loss, 0.024, 0.025)
-result("rank 4 worse than full, both without embeddings", rank_4_loss - frozen_loss, -0.003, 0.02)
+result("rank 4 worse than full, both without embeddings", rank_4_loss - frozen_loss, -0.001, 0.02)
 
 # %% [markdown]
 # There is the answer. With frozen embeddings, all the weights of the blocks, 85 % of the model, are no better than an
@@ -505,7 +505,7 @@ for generation, prompt in zip(
     print(f"  {prompt}{generation.text}")
 old_rows = encode([generate(2, index).sentences[0] for index in range(200)])
 print(f"\nthe old children's stories, nats per token, before: {measure(base, old_rows):.3f}")
-result("after full fine-tuning", measure(full_model, old_rows), 1.52, 0.3)
+result("after full fine-tuning", measure(full_model, old_rows), 1.53, 0.3)
 result("after rank 1 without embeddings", measure(rank_1, old_rows), 1.22, 0.3)
 
 # %% [markdown]
@@ -539,10 +539,10 @@ if plan_adapter is not None:
 print(f"rank {attention_rank} on attention: {attention_rank * sum(map(sum, attention_shapes)):,} of {budget:,} weights")
 german = {}
 for name, rank, targets, expected, spread in (
-    ("rank 1", 1, "all", 1.69, 0.25),
+    ("rank 1", 1, "all", 1.78, 0.45),
     ("rank 4", 4, "all", 0.875, 0.06),
     ("rank 16", 16, "all", 0.786, 0.05),
-    (f"rank {attention_rank}, attention only", attention_rank, "attention", 1.59, 0.4),
+    (f"rank {attention_rank}, attention only", attention_rank, "attention", 1.61, 0.4),
     ("full, embeddings frozen", None, "", 0.729, 0.05),
     ("full", None, "", 0.253, 0.025),
 ):
@@ -598,7 +598,7 @@ def bits(points, final):
 names_bits, german_bits = bits(full_points, full_loss), bits(german["full"][1], german["full"][0])
 print(f"rank 1 has {per_rank:,} weights: at two bits each, {2 * per_rank:,} bits")
 result("bits in the names, thousands", names_bits / 1000, 9.0, 1.3)
-result("bits in the German sentences, thousands", german_bits / 1000, 39.6, 3)
+result("bits in the German sentences, thousands", german_bits / 1000, 40.1, 3)
 
 # %% [markdown]
 # If the two bits per weight are right, the names need at most half of what rank 1 can hold. For German our estimate is
@@ -755,8 +755,8 @@ predict("order the three students by their validation loss. Which of them gets b
 # %%
 students = {}
 for name, task, expected, spread in (
-    ("the text", objective, 0.8, 0.06),
-    ("a larger model", distilled_from(objective, ModelTeacher(teacher, objective)), 0.625, 0.05),
+    ("the text", objective, 0.81, 0.06),
+    ("a larger model", distilled_from(objective, ModelTeacher(teacher, objective)), 0.63, 0.05),
     ("the truth", distilled_from(objective, ProbabilityTeacher(truth)), 0.595, 0.02),
 ):
     student = new_gpt(2, 64)
