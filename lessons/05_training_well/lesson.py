@@ -615,7 +615,7 @@ for name, vector in (
 # Exercise **accumulated_gradient** asks you to write this; exercise **opposite_steps** asks for a case in which the
 # mean of means even has the wrong sign.
 #
-# The same arithmetic returns when a batch is split over several machines (lesson 16).
+# The same arithmetic returns when a batch is split over several machines (lesson 22).
 
 # %% [markdown]
 # ## 5.10 Sixteen bits
@@ -965,7 +965,7 @@ result("300 steps, nats per character", measure(model), 1.99, 0.1)
 #   | value embeddings | 0.495 | 309 |
 #
 #   With four layers a step takes nearly twice the time. The last two parts gain nothing in so short a run.
-# - **Several machines**: lesson 16. **Saving and resuming**: `llmasos/training/checkpoints.py`.
+# - **Several machines**: lesson 22. **Saving and resuming**: `llmasos/training/checkpoints.py`.
 #
 # **Further reading.** Kingma & Ba 2015, *Adam: A Method for Stochastic Optimization*, sections 2 and 3. Loshchilov &
 # Hutter 2019, *Decoupled Weight Decay Regularization*; and their *SGDR*, 2017, for the cosine. Pascanu, Mikolov &

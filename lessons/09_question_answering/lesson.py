@@ -466,7 +466,7 @@ for i in wrong[:6]:
 # - **Answers that are not spans**: yes and no, numbers that must be counted, lists (Dua et al. 2019).
 # - **Retrieval**: finding the text that may contain the answer, among millions (Chen et al. 2017, Karpukhin et al.
 #   2020).
-# - **Free-form answers**: this is what instruction-tuned GPTs do (lesson 13), and they can be wrong in ways that a
+# - **Free-form answers**: this is what instruction-tuned GPTs do (lesson 14), and they can be wrong in ways that a
 #   pointer cannot.
 # - **One probability over all windows** in training: here each window has its own softmax (Clark & Gardner 2018 train
 #   with one over all of them).
