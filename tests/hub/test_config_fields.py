@@ -86,6 +86,11 @@ QWEN_WINDOW = WINDOW | {
 QWEN2 = {
     name: values for name, values in LLAMA_FIELDS.items() if name not in ("attention_bias", "mlp_bias", "head_dim")
 }
+MIXTRAL_FIELDS = {name: values for name, values in LLAMA_FIELDS.items() if "bias" not in name} | WINDOW
+MIXTRAL_FIELDS |= {
+    "num_local_experts": [4, 3], "num_experts_per_tok": [2, 3, 1], "output_router_logits": [False, True],
+    "router_aux_loss_coef": [0.001, 0.5], "router_jitter_noise": [0.0, 0.1],
+}  # fmt: skip
 MARIAN_FIELDS = {
     "vocab_size": [V], "decoder_vocab_size": [None, V, 70], "d_model": [32, 16], "encoder_layers": [1, 3],
     "decoder_layers": [1, 3], "encoder_attention_heads": [4, 8], "decoder_attention_heads": [4, 8],
@@ -124,6 +129,7 @@ FAMILIES = {
     "BertForQuestionAnswering": (BERT, BERT_FIELDS),
     "LlamaForCausalLM": (LLAMA, LLAMA_FIELDS),
     "MistralForCausalLM": (LLAMA, {name: v for name, v in LLAMA_FIELDS.items() if "bias" not in name} | WINDOW),
+    "MixtralForCausalLM": (LLAMA | {"num_local_experts": 4}, MIXTRAL_FIELDS),
     "Qwen2ForCausalLM": (LLAMA, QWEN2 | QWEN_WINDOW),
     "Qwen3ForCausalLM": (LLAMA, {name: v for name, v in LLAMA_FIELDS.items() if name != "mlp_bias"} | QWEN_WINDOW),
     "MarianMTModel": (MARIAN, MARIAN_FIELDS),
