@@ -113,6 +113,11 @@ TASKS: dict[str, TaskInfo] = {
         "llmasos.tasks.question_answering:QuestionAnswering",
         FAMILIES, "question_answering", "questions", "exact match", "question-answering", per_example=True,
     ),
+    "text-embedding": TaskInfo(
+        "embed texts, so that a query lies near the passage that answers it (InfoNCE)",
+        "llmasos.tasks.text_embedding:TextEmbedding",
+        FAMILIES, "features", "queries", "recall@1", "embedding", per_example=True,
+    ),
 }  # fmt: skip
 
 CAPABILITIES: dict[str, Capability] = {
@@ -196,7 +201,7 @@ def tasks_to_learn(family: str, head: str) -> list[str]:
     """The tasks that a model can be fine-tuned for. A model with the head of one task can only learn that task.
 
     >>> tasks_to_learn("bert", "pretraining")
-    ['bert-pretraining', 'reward-modeling', 'text-classification', 'question-answering']
+    ['bert-pretraining', 'reward-modeling', 'text-classification', 'question-answering', 'text-embedding']
     """
     same_head = [name for name, row in TASKS.items() if family in row.families and row.head == head]
     if head not in ("lm", "pretraining"):

@@ -7,7 +7,7 @@
 Every method here is a few lines that call the part of the library that does the work.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,9 +34,19 @@ from llmasos.models import Model, n_parameters
 from llmasos.models.adapter import merge_adapter
 from llmasos.nn import is_quantized
 from llmasos.objectives import BestAnswer
-from llmasos.prompting import Message, own_template_note
+from llmasos.prompting import Message, Tool, own_template_note
 from llmasos.settings import check_choice
-from llmasos.tasks import Report, answer_questions, classify, embed, fill_masks, reply, score, task_class
+from llmasos.tasks import (
+    Report,
+    answer_questions,
+    classify,
+    embed,
+    fill_masks,
+    reply,
+    reply_with_tools,
+    score,
+    task_class,
+)
 from llmasos.tasks.evaluate import rows_for, setup_evaluation
 from llmasos.tasks.example_task import columns_of
 from llmasos.tasks.reinforcement_learning import register_reward
@@ -47,7 +57,8 @@ from llmasos.training.recipe import Recipe, check_names, make_recipe, refuse_set
 from llmasos.training.run_folder import choose_run_folder, run_name
 
 ROLES_OF = {"labeled_text": ("text", "label"), "pairs": ("source", "target"), "summaries": ("source", "target"),
-            "conversations": ("prompt", "answer"), "questions": ("context", "question", "answer")}  # fmt: skip
+            "conversations": ("prompt", "answer"), "questions": ("context", "question", "answer"),
+            "queries": ("query", "passage")}  # fmt: skip
 PAIR_NAMES = {format: roles for format, roles in ROLES_OF.items() if len(roles) == 2}  # of the parts of a pair
 DEFAULT_EPOCHS, MIN_STEPS = 3, 100  # of fine-tuning, if neither epochs nor steps are given
 
@@ -435,7 +446,12 @@ class LLMTrainer:
         return (event.text for event in events)
 
     @checked
-    def chat(self, messages: str | Mapping | Iterable[Mapping | Message], **options: Any) -> str:
+    def chat(
+        self,
+        messages: str | Mapping | Iterable[Mapping | Message],
+        tools: Iterable[Callable[..., Any] | Tool] = (),
+        **options: Any,
+    ) -> str:
         """The assistant's next message (an instruction-tuned GPT).
 
         >>> model = LLMTrainer.from_pretrained("storyworld-chat")
@@ -444,6 +460,8 @@ class LLMTrainer:
 
         Args:
             messages: the user's message, or the conversation so far: {"role": …, "content": …}, in order.
+            tools: functions that a model which was trained for it may call before it answers, such as
+                `prompting.calculator`; `tasks.reply_with_tools` also returns the calls and their results.
             options: as for `generate`.
         """
         self.check("chat")
@@ -454,7 +472,10 @@ class LLMTrainer:
         if (note := own_template_note(self.tokenizer)) and not self._template_noted:
             say(note)
             self._template_noted = True
-        return reply(self.model, self.tokenizer, [conversation], options_for(self.model, SamplingOptions, **options))[0]
+        settings = options_for(self.model, SamplingOptions, **options)
+        if tools := list(tools):
+            return reply_with_tools(self.model, self.tokenizer, [conversation], tools, settings)[0].text
+        return reply(self.model, self.tokenizer, [conversation], settings)[0]
 
     @checked
     def translate(self, text: str | Iterable[str], **options: Any) -> Any:

@@ -182,7 +182,7 @@ def test_half_precision_is_half_the_file():
 
 
 @pytest.mark.parametrize("model, data, words", [
-    ("translate", ["a text"], "can learn translation, .*, question-answering, and the data is of the format text"),
+    ("translate", ["a text"], "can learn translation, .*, text-embedding, and the data is of the format text"),
     ("bert", "nothing.csv", "no file, folder or dataset 'nothing.csv'"),
     ("text", "", "the data is empty or holds only empty texts"),
     ("text", 17, "the data is 17; expected"),

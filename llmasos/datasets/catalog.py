@@ -15,7 +15,17 @@ from llmasos.datasets.storyworld.text_source import StoryworldText
 from llmasos.datasets.storyworld.world import parse_dials
 from llmasos.errors import UserError, nearest
 
-FORMATS = ("text", "labeled_text", "pairs", "summaries", "questions", "conversations", "preferences", "prompts")
+FORMATS = (
+    "text",
+    "labeled_text",
+    "pairs",
+    "summaries",
+    "questions",
+    "conversations",
+    "preferences",
+    "prompts",
+    "queries",
+)
 STORYWORLD = "storyworld"
 SUMS = "sums"
 PYTHON_REFERENCE = "python-reference"

@@ -59,7 +59,7 @@ class QA:
 
 @dataclass(frozen=True)
 class Conversation:
-    """Messages in order, each as (role, content); a role is "system", "user" or "assistant"."""
+    """Messages in order, each as (role, content); a role is "system", "user", "assistant" or "tool"."""
 
     messages: tuple[tuple[str, str], ...]
     where: str = field(default="", compare=False, repr=False)  # as in LabeledText
@@ -77,6 +77,15 @@ class Preference:
     prompt: str
     chosen: str
     rejected: str
+    where: str = field(default="", compare=False, repr=False)  # as in LabeledText
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query and the passage that answers it."""
+
+    query: str
+    passage: str
     where: str = field(default="", compare=False, repr=False)  # as in LabeledText
 
 

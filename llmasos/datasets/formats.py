@@ -9,6 +9,7 @@
 | `conversations` | messages; or prompt, answer, perhaps input and system | | storyworld |
 | `preferences` | chosen, rejected, perhaps prompt | | storyworld |
 | `prompts` | prompt | a text file with a prompt in each line | storyworld, sums |
+| `queries` | query, passage | | storyworld |
 
 The columns may also have the names that published files give them (`ROLES`): sentence and gold_label; instruction,
 input and output; conversations with "from" and "value". Each format is one entry of `FORMATS`; everything else is
@@ -34,6 +35,7 @@ from llmasos.datasets.examples import (
     Pair,
     Preference,
     Prompt,
+    Query,
     Splits,
     fingerprint_of,
     split_off_validation,
@@ -56,6 +58,7 @@ from llmasos.datasets.storyworld.task_examples import (
     storyworld_pairs,
     storyworld_preferences,
     storyworld_prompts,
+    storyworld_queries,
     storyworld_questions,
     storyworld_summaries,
 )
@@ -87,6 +90,8 @@ ROLES = {  # role → the names of its column in files that are often met, the r
     "system": ("system",),
     "chosen": ("chosen",),
     "rejected": ("rejected",),
+    "query": ("query", "anchor", "question"),
+    "passage": ("passage", "positive", "context", "answer"),
 }
 
 
@@ -149,6 +154,11 @@ def make_preference(cells: dict[str, Any]) -> Preference:
     if chosen == rejected:
         raise BadRow(f"chosen and rejected are the same text ({shown(chosen[:60])}), so there is nothing to prefer.")
     return Preference(prompt, chosen, rejected)
+
+
+def make_query(cells: dict[str, Any]) -> Query:
+    """Make a query of the cells of a row."""
+    return Query(filled_text(cells["query"], "query"), filled_text(cells["passage"], "passage"))
 
 
 def make_prompt(cells: dict[str, Any]) -> Prompt:
@@ -276,6 +286,12 @@ FORMATS = {
         split_key=lambda prompt: prompt.text,
         storyworld=storyworld_prompts,
         reader=_line_reader,
+    ),
+    "queries": Format(
+        rows=(RowFormat(roles("query", "passage"), make_query),),
+        split_by="passage",
+        split_key=lambda query: query.passage,
+        storyworld=storyworld_queries,
     ),
 }
 

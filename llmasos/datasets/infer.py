@@ -126,15 +126,15 @@ def formats_of(columns: list[str], roles: Iterable[str], where: str) -> tuple[st
         UserError: the columns have other names.
     """
     known = [*columns, *roles]
-    for format in ("questions", "labeled_text", "pairs", "preferences", "conversations", "prompts"):
+    for format in ("questions", "labeled_text", "pairs", "preferences", "conversations", "queries", "prompts"):
         if any(not find_columns(row, known, {})[1] for row in EXAMPLE_FORMATS[format].rows):
             return (format, "summaries") if format == "pairs" else (format,)
     if "text" in known:
         return ("text",)
     raise UserError(
         f"{where} has the columns {', '.join(columns)}; expected text; text and label; source and target; context, "
-        "question and answer; messages; prompt and answer; prompt, chosen and rejected; or prompt. Rename them, or "
-        'pass columns="text=…,label=…", with names or, in a table without names, with numbers.'
+        "question and answer; query and passage; messages; prompt and answer; prompt, chosen and rejected; or prompt. "
+        'Rename them, or pass columns="text=…,label=…", with names or, in a table without names, with numbers.'
     )
 
 

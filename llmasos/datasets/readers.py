@@ -20,6 +20,7 @@ from llmasos.datasets.paths import title_of
 from llmasos.datasets.sums import sum_prompts
 from llmasos.datasets.tables import Role, RowFormat, read_examples
 from llmasos.datasets.text_io import ending_of, read_blocks, read_lines
+from llmasos.datasets.tool_calls import calls_as_text
 from llmasos.datasets.values import BadRow, BadRows, filled_text, to_bool, to_text, to_whole_number
 from llmasos.errors import UserError
 
@@ -145,6 +146,7 @@ SPEAKERS = {  # as files name them → the role
     "human": "user",
     "gpt": "assistant",
     "developer": "system",
+    **dict.fromkeys(("tool", "function", "observation", "ipython"), "tool"),
     **{role: role for role in ("system", "user", "assistant")},
 }
 
@@ -170,15 +172,22 @@ def make_conversation(cells: dict[str, Any]) -> Conversation:
 def _message(message: dict) -> tuple[str, str]:
     """Return the role and the content of a message."""
     speaker, content = ("role", "content") if "role" in message else ("from", "value")
+    if message.get("tool_calls"):
+        message = message | {content: message.get(content)}  # may be left out then
     if not {speaker, content} <= set(message):
         raise BadRow('a message has not both "role" and "content" (or "from" and "value").')
     role = to_text(message[speaker], speaker)
     if role not in SPEAKERS:
-        tools = "; calls of tools cannot be learned here" if role in ("tool", "function", "observation") else ""
-        raise BadRow(f"the role {role!r} is unknown; expected system, user or assistant{tools}.")
-    if message.get("tool_calls") or message.get("function_call"):
-        raise BadRow("the assistant calls a tool, which cannot be learned here.")
-    return SPEAKERS[role], to_text(message[content], "content")
+        raise BadRow(f"the role {role!r} is unknown; expected system, user, assistant or tool.")
+    if message.get("function_call"):
+        raise BadRow("function_call is the old form of a tool call; write tool_calls.")
+    text = to_text(message[content], "content")
+    if not message.get("tool_calls"):
+        return SPEAKERS[role], text
+    try:
+        return SPEAKERS[role], calls_as_text(text, message["tool_calls"])
+    except UserError as error:
+        raise BadRow(str(error)) from error
 
 
 # ---- Published datasets ---------------------------------------------------------------------------------------------

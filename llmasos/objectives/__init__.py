@@ -7,6 +7,7 @@ from llmasos.lazy import lazy_exports
 if TYPE_CHECKING:  # each on first use
     from llmasos.objectives.causal import CausalLM
     from llmasos.objectives.classification import Classification, EncodedText
+    from llmasos.objectives.contrastive import Contrastive, EncodedQuery, info_nce
     from llmasos.objectives.distillation import (
         Distillable,
         Distillation,
@@ -39,12 +40,13 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.objectives.supervised_fine_tuning import Dialogue, SupervisedFineTuning
 
 __all__ = [
-    "Batch", "BestAnswer", "CausalLM", "Classification", "ContextWindow", "DPO", "Dialogue", "Distillable",
-    "Distillation", "EncodedComparison", "EncodedPair", "EncodedPreference", "EncodedSentencePair", "EncodedText",
-    "IGNORE_INDEX", "LOAD_BALANCING", "LoadBalancing", "MaskedLM", "MaskedLMAndNextSentence", "ModelTeacher",
-    "NextSentence", "Objective", "PolicyGradient", "ProbabilityTeacher", "RewardModeling", "Rollout", "Seq2Seq",
-    "SpanExtraction", "SupervisedFineTuning", "best_answer", "bradley_terry_loss", "collate_answers", "collate_inputs",
-    "distillation_loss", "dpo_loss", "encode_pair", "frozen", "leave_one_out_advantages", "make_windows",
-    "optimal_policy", "policy_gradient_loss", "predict_spans", "token_log_probs",
+    "Batch", "BestAnswer", "CausalLM", "Classification", "ContextWindow", "Contrastive", "DPO", "Dialogue",
+    "Distillable", "Distillation", "EncodedComparison", "EncodedPair", "EncodedPreference", "EncodedQuery",
+    "EncodedSentencePair", "EncodedText", "IGNORE_INDEX", "LOAD_BALANCING", "LoadBalancing", "MaskedLM",
+    "MaskedLMAndNextSentence", "ModelTeacher", "NextSentence", "Objective", "PolicyGradient", "ProbabilityTeacher",
+    "RewardModeling", "Rollout", "Seq2Seq", "SpanExtraction", "SupervisedFineTuning", "best_answer",
+    "bradley_terry_loss", "collate_answers", "collate_inputs", "distillation_loss", "dpo_loss", "encode_pair", "frozen",
+    "info_nce", "leave_one_out_advantages", "make_windows", "optimal_policy", "policy_gradient_loss", "predict_spans",
+    "token_log_probs",
 ]  # fmt: skip
 lazy_exports(__name__)

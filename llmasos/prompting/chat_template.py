@@ -22,17 +22,18 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import NamedTuple
 
+from llmasos.datasets.tool_calls import calls_as_text
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions
 from llmasos.tokenizers.tokenizer import CLS, END_OF_TEXT, Tokenizer
 
-ROLES = ("system", "user", "assistant")
-ASSISTANT = "assistant"
+ROLES = ("system", "user", "assistant", "tool")
+ASSISTANT, TOOL = "assistant", "tool"
 PLAIN = "plain"  # the template of models that were trained on no other
 
 
 class Message(NamedTuple):
-    """A message: its role ("system", "user" or "assistant") and its text."""
+    """A message: its role ("system", "user", "assistant" or "tool") and its text, which holds an assistant's calls."""
 
     role: str
     content: str
@@ -70,7 +71,7 @@ class ChatTemplate:
     end: str
     after: str
     opening: str = ""
-    roles: tuple[str, str, str] = ROLES
+    roles: tuple[str, str, str, str] = ROLES
     needs: tuple[str, ...] = ()
     jinja: str = ""
 
@@ -81,7 +82,8 @@ class ChatTemplate:
 
         Args:
             tokenizer: has the special tokens that the template needs.
-            messages: in order; dictionaries with "role" and "content" are fine, too.
+            messages: in order; dictionaries with "role" and "content" are fine, too, and for the assistant with
+                "tool_calls" as OpenAI's API has them.
             add_generation_prompt: end with the beginning of the assistant's next message, for the model to continue.
                 False for a conversation to train on.
 
@@ -105,12 +107,21 @@ class ChatTemplate:
             ids, loss_mask = [*ids, *header], [*loss_mask, *[False] * len(header)]
         return EncodedChat(ids, loss_mask)
 
+    def encode_result(self, tokenizer: Tokenizer, result: str) -> list[int]:
+        """What follows an assistant's call of a tool: its end, the result, and the beginning of the next message.
+
+        So the call, and these tokens after it, are the tokens of the same conversation as `encode` encodes it.
+        """
+        end, after = tokenizer.special_tokens[self.end], tokenizer.encode(self.after)
+        message = [*self._header(tokenizer, TOOL), *tokenizer.encode(result.strip()), end, *after]
+        return [end, *after, *message, *self._header(tokenizer, ASSISTANT)]
+
     @property
     def stop_strings(self) -> tuple[str, ...]:
         """The beginnings of further messages, where no special token marks them: an answer ends there, too.
 
         >>> TEMPLATES["plain"].stop_strings
-        ('\\nInstruction:', '\\nUser:', '\\nAssistant:')
+        ('\\nInstruction:', '\\nUser:', '\\nAssistant:', '\\nTool:')
         """
         if self.needs:
             return ()
@@ -146,9 +157,10 @@ TEMPLATES = {  # in the order in which they are tried
         ),
         ChatTemplate(
             "llama3", "<|start_header_id|>{role}<|end_header_id|>\n\n", "<|eot_id|>", "", opening="<|begin_of_text|>",
+            roles=("system", "user", "assistant", "ipython"),
             needs=("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
         ),
-        ChatTemplate(PLAIN, "{role}: ", END_OF_TEXT, "\n", roles=("Instruction", "User", "Assistant")),
+        ChatTemplate(PLAIN, "{role}: ", END_OF_TEXT, "\n", roles=("Instruction", "User", "Assistant", "Tool")),
     )
 }  # fmt: skip
 
@@ -176,7 +188,7 @@ def own_template_note(tokenizer: Tokenizer) -> str:
     if program is None or program.strip() in [template.jinja.strip() for template in TEMPLATES.values()]:
         return ""
     template = template_of(tokenizer)
-    user, assistant = (template.before.format(role=role) for role in template.roles[1:])
+    user, assistant = (template.before.format(role=role) for role in template.roles[1:3])
     form = f"{user}…{template.end}{template.after}{assistant}"
     return (
         f"the model brings a chat template of its own, a program that is not run here; it is asked in the form "
@@ -199,6 +211,11 @@ def validated(messages: Iterable[Message | Mapping[str, str]]) -> list[Message]:
     for number, message in enumerate(messages, start=1):
         is_dict = isinstance(message, Mapping)
         role, content = (message.get("role"), message.get("content")) if is_dict else message
+        if isinstance(message, Mapping) and role == ASSISTANT and message.get("tool_calls"):
+            try:
+                content = calls_as_text(content, message["tool_calls"])
+            except UserError as error:
+                raise UserError(f"message {number} ({role}): {error}") from error
         if role not in ROLES:
             raise UserError(f"message {number} has the role {role!r}; it must be one of {', '.join(ROLES)}.")
         if not isinstance(content, str) or not content.strip():

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from llmasos.errors import UserError
-from llmasos.prompting.chat_template import ASSISTANT, Message
+from llmasos.prompting.chat_template import ASSISTANT, TOOL, Message
 
 
 class Dropped(NamedTuple):
@@ -93,7 +93,7 @@ class Conversation:
         while (n_tokens := count(self._from(start, example))) > room:
             if start < len(self.history) - 1:
                 start += 1
-                while start < len(self.history) - 1 and self.history[start].role == ASSISTANT:
+                while start < len(self.history) - 1 and self.history[start].role in (ASSISTANT, TOOL):
                     start += 1
             elif example < len(self.examples):
                 example += 1

@@ -10,9 +10,10 @@ from torch.nn import functional as F
 from llmasos.errors import UserError
 from llmasos.models import Model
 from llmasos.models.base import Backbone
+from llmasos.models.pooling import pool
 from llmasos.nn import eval_mode
 from llmasos.objectives.objective import collate_inputs
-from llmasos.tokenizers import Tokenizer
+from llmasos.tokenizers import EncodedInput, Tokenizer
 
 POOLING = ("mean", "max", "first", "last", "pooled")
 
@@ -45,9 +46,7 @@ def embed(
     if isinstance(texts, str):
         raise UserError("the texts are one string; they must be a list of strings, for example [text].")
     backbone = cast(Backbone, getattr(model, "backbone", model))
-    max_length = longest_text(model) - tokenizer.n_special_tokens(1)
-    ids = [tokenizer.encode(text) if isinstance(text, str) else list(text) for text in texts]
-    encoded = [tokenizer.build_inputs(text_ids[:max_length]) for text_ids in ids]
+    encoded = [encode_text(tokenizer, text, longest_text(model)) for text in texts]
     order = sorted(range(len(encoded)), key=lambda i: len(encoded[i].ids))  # similar lengths together: little padding
     vectors = torch.zeros(len(encoded), model.config.d_model)
     device = next(model.parameters()).device
@@ -62,16 +61,12 @@ def embed(
     return F.normalize(vectors, dim=-1) if normalize else vectors
 
 
+def encode_text(tokenizer: Tokenizer, text: str | Sequence[int], max_length: int) -> EncodedInput:
+    """The first tokens of a text, at most `max_length` with the special ones, as the input of a model."""
+    ids = tokenizer.encode(text) if isinstance(text, str) else list(text)
+    return tokenizer.build_inputs(ids[: max_length - tokenizer.n_special_tokens(1)])
+
+
 def longest_text(model: Model) -> int:
     """The most tokens that are read of a text, special ones included."""
     return min(model.embedding_config.max_length or model.config.context_length, model.config.context_length)
-
-
-def pool(hidden_states: Tensor, mask: Tensor, pooling: str) -> Tensor:
-    """One vector for each text: (B, T, C) and the attention mask (B, T), with padding at the end → (B, C)."""
-    if pooling == "mean":
-        return hidden_states.masked_fill(~mask[..., None], 0.0).sum(dim=1) / mask.sum(dim=1)[:, None]
-    if pooling == "max":
-        return hidden_states.masked_fill(~mask[..., None], float("-inf")).amax(dim=1)
-    index = mask.sum(dim=1) - 1 if pooling == "last" else torch.zeros_like(mask.sum(dim=1))
-    return hidden_states[torch.arange(len(index), device=index.device), index]

@@ -8,6 +8,7 @@ from llmasos.tasks.bert_pretraining import MASK, fill_masks
 from llmasos.tasks.question_answering import answer_questions
 from llmasos.tasks.reward_modeling import score
 from llmasos.tasks.text_classification import classify
+from llmasos.tasks.text_embedding import cosine
 from llmasos.tokenizers import Tokenizer
 
 
@@ -21,14 +22,15 @@ def respond(
     """A model's response to a text, as a line for a person.
 
     A GPT continues the text, a Transformer translates or summarizes it, a BERT fills in each [MASK], a classifier
-    predicts its labels with their probabilities, a reward model scores the text as an answer to the context, and a
-    question-answering model answers the question from the context.
+    predicts its labels with their probabilities, a reward model scores the text as an answer to the context, a
+    question-answering model answers the question from the context, and a text embedder compares text and context.
 
     Args:
         model, tokenizer: the model and its tokenizer.
         text: the prompt, the source, the text to classify, or the question.
         options: for models that generate text: sampling or beam search.
-        context: the text that holds the answer, for models that answer questions; the prompt, for reward models.
+        context: the text that holds the answer, for models that answer questions; the prompt, for reward models; the
+            other text, for text embedders.
 
     Raises:
         UserError: the model needs a context, or a [MASK] in the text, and there is none.
@@ -40,6 +42,10 @@ def respond(
         return ", ".join(f"{config.labels[i]} {probabilities[i]:.1%}" for i in order)
     if config.head == "reward":
         return f"{score(model, tokenizer, [context or ''], [text])[0]:.3f}"
+    if config.head == "features":
+        if context is None:
+            raise UserError("this model compares texts; pass the other one with --context.")
+        return f"cosine {cosine(model, tokenizer, text, context):.3f}"
     if config.head == "question_answering":
         if context is None:
             raise UserError("this model answers questions about a text; pass the text with --context.")

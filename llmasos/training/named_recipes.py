@@ -194,6 +194,22 @@ RECIPES: dict[str, NamedRecipe] = {
             "eval_interval": 400,
         },
     ),
+    "retrieve-storyworld": NamedRecipe(
+        "that BERT learns vectors by which a question finds the story that answers it",
+        "recall@1 0.98 of 222 held-out stories (before 0.03; BM25, without a model: 0.93); val_loss 0.018 after 200 "
+        "steps, in 3 minutes on one core (one seed)",
+        {
+            "task": "text-embedding",
+            "init_from": "runs/bert-storyworld",
+            "batch_size": 64,
+            "n_passages": 64,
+            "optimizer": "muon",
+            "learning_rate": 3e-3,
+            "max_steps": 200,
+            "warmup_steps": 20,
+            "eval_interval": 100,
+        },
+    ),
     "dpo-storyworld": NamedRecipe(
         "storyworld-gpt learns from pairs of stories, one of which was preferred by a reader who likes happy endings",
         "not measured yet",

@@ -141,6 +141,12 @@ class TrainingSettings(Settings):
     distillation_weight: float = setting(
         0.9, "distillation: weight of the teacher's probabilities; the rest is that of the text", at_least=0, at_most=1
     )
+    n_passages: int = setting(
+        16, "text embedding: how many passages each query is compared with, its own included", at_least=2
+    )
+    contrastive_temperature: float = setting(
+        0.05, "text embedding: temperature τ that divides the cosines", above=0, at_most=100
+    )
     beta: float = setting(
         0.1, "preferences and rewards: β, the strength of the KL penalty towards --init-from", at_least=0
     )

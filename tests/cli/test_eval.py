@@ -17,7 +17,7 @@ from llmasos.training.checkpoints import model_folder
 FIRST = {  # name of a run → its first score
     "text": "nats per token", "documents": "nats per token", "bert": "masked-LM accuracy",
     "bert-alone": "masked-LM accuracy", "classify": "accuracy", "answer": "exact match", "translate": "BLEU",
-    "summarize": "ROUGE-L",
+    "embed": "recall@1", "summarize": "ROUGE-L",
 }  # fmt: skip
 
 

@@ -46,6 +46,7 @@ RUNS = {  # what a user types for each task, with a file of `write_files`
     "bert-alone": ("--task", "bert-pretraining", "--no-next-sentence", "--data", "stories.txt", *BERT),
     "classify": ("--task", "text-classification", "--data", "labeled.csv", *BERT),
     "answer": ("--task", "question-answering", "--data", "questions.jsonl", *BERT),
+    "embed": ("--task", "text-embedding", "--n-passages", "2", "--data", "queries.csv", *BERT),
     "translate": ("--task", "translation", "--data", "pairs.tsv", *TRANSFORMER),
     "summarize": ("--task", "summarization", "--data", "pairs.tsv", *TRANSFORMER),
 }
@@ -65,6 +66,7 @@ def write_files() -> None:
     write_csv("labeled.csv", ("text", "label"), labeled)
     write_jsonl("questions.jsonl", [question(rng) for _ in range(30)])
     write_csv("pairs.tsv", ("source", "target"), [pair(rng) for _ in range(40)], "\t")
+    write_csv("queries.csv", ("query", "passage"), [query(rng) for _ in range(40)])
     write_jsonl("stories.jsonl", [{"text": " ".join(sentences(rng.randint(1, 3)))} for _ in range(60)])
 
 
@@ -81,6 +83,12 @@ def pair(rng: random.Random) -> tuple[str, str]:
     """A few numbers in German and in English."""
     words = rng.choices(list(NUMBERS), k=rng.randint(1, 4))
     return " ".join(NUMBERS[word] for word in words), " ".join(words)
+
+
+def query(rng: random.Random) -> tuple[str, str]:
+    """A question about a place, and a text about it."""
+    name, place = rng.choice(NAMES), f"{rng.choice(COLORS)} {rng.choice(PLACES)}"
+    return f"Who lives in the {place}?", f"{name} lives in the {place}."
 
 
 def write_csv(name: str, columns: tuple[str, ...], rows: list[tuple[str, ...]], separator: str = ",") -> None:

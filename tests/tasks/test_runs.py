@@ -22,6 +22,7 @@ SAID = {  # name of a run → the family of its model, its head, its first score
     "bert-alone": ("bert", "pretraining", "masked-LM accuracy", "unigram baseline"),
     "classify": ("bert", "classifier", "accuracy", "majority baseline"),
     "answer": ("bert", "question_answering", "exact match", "never answers"),
+    "embed": ("bert", "features", "recall@1", "BM25 recall@1"),
     "translate": ("transformer", "lm", "BLEU", "chrF"),
     "summarize": ("transformer", "lm", "ROUGE-L", "ROUGE-2"),
 }

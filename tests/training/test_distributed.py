@@ -27,7 +27,7 @@ import sys
 from pathlib import Path
 from llmasos.models.adapter import add_adapter
 from llmasos.training.distributed import init_distributed, shutdown_distributed
-from training_helpers import tiny_documents, tiny_model, tiny_settings, tiny_trainer
+from training_helpers import tiny_documents, tiny_model, tiny_queries, tiny_settings, tiny_trainer
 context = init_distributed("cpu")
 settings = tiny_settings(batch_size=8, gradient_accumulation_steps=2, max_steps=8, eval_interval=4)
 run = Path(sys.argv[1])
@@ -37,6 +37,7 @@ mixture = tiny_model(n_experts=4, d_ff=12, router_aux_loss_coef=1.0).double()
 tiny_trainer(run / "mixture", mixture, settings, context=context, **tiny_documents(8)).train()
 adapted = add_adapter(tiny_model().double(), "base", rank=2)
 tiny_trainer(run / "adapter", adapted, settings, context=context).train()
+tiny_trainer(run / "contrastive", settings=settings, context=context, **tiny_queries()).train()
 shutdown_distributed()
 """
 
@@ -60,7 +61,7 @@ def test_two_processes_take_the_same_steps_as_one(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(sys, "argv", ["program", str(tmp_path / "run1")])
         exec(PROGRAM, {})  # in this process alone
-    for name in ("windows", "documents", "mixture", "adapter"):
+    for name in ("windows", "documents", "mixture", "adapter", "contrastive"):
         assert_same_training(*(tmp_path / f"run{n}" / name for n in (1, 2)))
 
 

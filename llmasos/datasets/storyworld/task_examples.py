@@ -19,7 +19,7 @@ import math
 import random
 from collections.abc import Callable, Iterable, Iterator
 
-from llmasos.datasets.examples import QA, Answer, Conversation, LabeledText, Pair, Preference, Prompt, Splits
+from llmasos.datasets.examples import QA, Answer, Conversation, LabeledText, Pair, Preference, Prompt, Query, Splits
 from llmasos.datasets.storyworld import Story, stories
 from llmasos.datasets.storyworld.lines import Line
 from llmasos.datasets.storyworld.plots import PLOTS
@@ -179,6 +179,29 @@ def storyworld_prompts(source: int | StoryworldText) -> Splits[Prompt]:
     """Return the empty prompt, after which a new story begins."""
     source = _source(source)
     return _splits(source, "prompts", "the empty prompt, after which a new story begins", [Prompt("")], [Prompt("")])
+
+
+def storyworld_queries(source: int | StoryworldText) -> Splits[Query]:
+    """Return questions with the stories that answer them, one for each story.
+
+    A question alone ("Where did Maya live?") fits many stories, so it comes with the title of its story, "Maya and the
+    skipping rope", which is not in the text. Of held-out stories with the same title only the first is there.
+    """
+    source = _source(source)
+    train, val = (_queries(_stories(source, split)) for split in source.counts)
+    val = list({query.query.partition(":")[0]: query for query in reversed(val)}.values())[::-1]
+    description = f"{len(train):,} and {len(val):,} questions with the stories that answer them"
+    return _splits(source, "queries", description, train, val)
+
+
+def _queries(corpus: Iterable[Story]) -> list[Query]:
+    """One question about each story, chosen by the story alone."""
+    queries = []
+    for story in corpus:
+        if story.questions:
+            question = random.Random(f"query {story.text}").choice(story.questions).question
+            queries.append(Query(f"{story.title}: {question}", story.text))
+    return queries
 
 
 def _draw(questions: list[str], n: int, uniform: Callable[[], float]) -> list[str]:

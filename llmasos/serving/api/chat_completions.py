@@ -8,13 +8,16 @@ beginning or the last message; a warning says how many. If a `prefix` is too lon
 """
 
 import uuid
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from llmasos.prompting import Conversation, Message
-from llmasos.prompting.chat_template import ASSISTANT, PLAIN, ROLES
-from llmasos.serving.api import openai_fields
+from llmasos.datasets.tool_calls import CALL_END, calls_as_text
+from llmasos.errors import UserError
+from llmasos.prompting import Conversation, Message, with_tools
+from llmasos.prompting.chat_template import ASSISTANT, PLAIN, ROLES, TOOL
+from llmasos.serving.api import openai_fields, tools
 from llmasos.serving.api.generation import (
     DEFAULT_TOKENS,
     MAX_ALTERNATIVES,
@@ -51,10 +54,11 @@ NOT_A_CHAT_MODEL = "this model was not trained to chat: it continues the convers
 MAX_DEFAULT_TOKENS = 1024  # of a reply, if the request has no limit and the context has room; most end much sooner
 
 MAX_MESSAGES = 1000
+NO_RESULT = "(nothing)"  # what the model reads of a tool that has returned nothing
 DEVELOPER = "developer"  # OpenAI's newer name for the system role
-MAY_BE_EMPTY = ("system", DEVELOPER, "assistant")
+MAY_BE_EMPTY = ("system", DEVELOPER, ASSISTANT, TOOL)
 """Roles whose messages may be empty or null: many programs send an empty system message, and a reply may have been
-empty, which is null in OpenAI's API."""
+empty, which is null in OpenAI's API. A tool may have nothing to say."""
 
 PART = Object(
     Field("type", Choice(("text",)), "the type of the part; only text is supported", required=True),
@@ -84,6 +88,7 @@ class MessageValidator(Object):
             Field("role", Choice((*ROLES, DEVELOPER)), f"whose message it is; {DEVELOPER} means system", required=True),
             Field("content", content, "the message, as a string or in parts; an empty one is left out, unless it is "
                   "the user's"),
+            *tools.MESSAGE_FIELDS,
             *openai_fields.MESSAGE,
         )  # fmt: skip
 
@@ -94,7 +99,22 @@ class MessageValidator(Object):
         if not text.strip() and role not in MAY_BE_EMPTY:
             problem = f"is {show(value['content'])}" if "content" in value else "is missing"
             raise RequestError(f"{where}.content {problem}; it must be a text that is not blank.", f"{where}.content")
+        if message["tool_calls"]:
+            text = self._with_calls(role, text, message["tool_calls"], f"{where}.tool_calls")
+        if role == TOOL and not text.strip():
+            text = NO_RESULT
         return {"role": "system" if role == DEVELOPER else role, "content": text}
+
+    def _with_calls(self, role: str, text: str, calls: list[dict[str, Any]], where: str) -> str:
+        """The assistant's text with its calls, as it wrote them. Raises RequestError if they are not calls."""
+        if role != ASSISTANT:
+            raise RequestError(
+                f"{where} belongs to a message of the assistant, not of the {role}; leave it out.", where
+            )
+        try:
+            return calls_as_text(text, calls)
+        except UserError as error:
+            raise RequestError(f"{where} cannot be read: {error}", where) from error
 
     def schema(self) -> dict[str, Any]:
         return super().schema() | {"if": {"properties": {"role": {"enum": list(MAY_BE_EMPTY)}}}, "else": NOT_BLANK}
@@ -131,6 +151,7 @@ def make_body(served: ServedModel) -> Object:
         Field("logprobs", Boolean(), "return each token's log probability", False),
         Field("top_logprobs", Integer(0, MAX_ALTERNATIVES), "return this many alternatives, too (implies logprobs)"),
         Field("response_format", ResponseFormat(), "text, a JSON object, or JSON of a schema"),
+        *tools.REQUEST_FIELDS,
         *openai_fields.CHAT_COMPLETIONS,
     )
 
@@ -138,23 +159,39 @@ def make_body(served: ServedModel) -> Object:
 def reply(request: Request) -> Response:
     """Generate the assistant's reply, n times."""
     values, served = request.values, request.served
-    tokenizer, prefix = served.tokenizer, values["prefix"] or []
+    descriptions = tools.descriptions_of(values)
+    beginning = tools.forced_beginning(values["tool_choice"])
+    if beginning and values["prefix"]:
+        raise RequestError("tool_choice and prefix both say how the reply begins; leave one of them out.", "prefix")
+    tokenizer, prefix = served.tokenizer, values["prefix"] or beginning or []
     prefix_ids = tokenizer.encode(prefix) if isinstance(prefix, str) else prefix
     limits = [values[name] for name in ("max_tokens", "max_completion_tokens") if values[name] is not None]
     conversation = [Message(**message) for message in values["messages"]]
+    if descriptions:
+        conversation = with_tools(conversation, descriptions)
     messages, warnings = fit_context(served, conversation, len(prefix_ids), min(limits, default=served.max_tokens))
     prompt = [*served.template.encode(tokenizer, messages).ids, *prefix_ids]
     room = max(DEFAULT_TOKENS, served.engine.context_length - len(prompt))
     options = sampling_options(values, min(limits, default=min(room, served.default_tokens(MAX_DEFAULT_TOKENS))))
     options = replace(served.template.with_stops(options), grammar=values["response_format"])
+    if descriptions:
+        if options.grammar is not None:
+            raise RequestError("tools and response_format both say what the reply looks like; leave one of them out.",
+                               "response_format")  # fmt: skip
+        options = replace(options, stop=(*options.stop, CALL_END))
+    readers: defaultdict[int, tools.CallReader] = defaultdict(lambda: tools.CallReader(beginning))  # of each text
     with_logprobs = values["logprobs"] or values["top_logprobs"] is not None
     object, part = ("chat.completion.chunk", "delta") if values["stream"] else ("chat.completion", "message")
     head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": object}
 
     def render(index: int, result: GenerationRequest | Event, first: bool) -> dict[str, Any]:
-        message = {"role": ASSISTANT, "content": result.text} if first else {"content": result.text}
+        text, calls = readers[index].push(result.text, result.finish_reason) if descriptions else (result.text, [])
+        message: dict[str, Any] = {"role": ASSISTANT, "content": text} if first else {"content": text}
         logprobs = {"content": logprobs_list(tokenizer, result.tokens)} if with_logprobs else None
-        return {part: message, "logprobs": logprobs}
+        if not calls:
+            return {part: message, "logprobs": logprobs}
+        message |= {"content": text.strip() or None, "tool_calls": tools.calls_as_json(calls, values["stream"])}
+        return {part: message, "logprobs": logprobs, "finish_reason": "tool_calls"}
 
     note = served.template_note or (NOT_A_CHAT_MODEL if served.template.name == PLAIN else "")
     warnings += [note] if note else []
@@ -213,7 +250,10 @@ def logprobs_list(tokenizer: Tokenizer, tokens: Sequence[GeneratedToken]) -> lis
 
 RESPONSE = response_schema(
     "chat.completion",
-    message=object_of(role=enum(ASSISTANT), content=STRING),
+    ("stop", "length", "tool_calls"),
+    message=object_of(
+        "tool_calls", role=enum(ASSISTANT), content=nullable(STRING), tool_calls=array_of(tools.CALL_SCHEMA)
+    ),
     logprobs=nullable(object_of(content=array_of(object_of(**TOKEN, top_logprobs=array_of(object_of(**TOKEN)))))),
 )
 ROUTES = [

@@ -55,8 +55,9 @@ def sampling_options(values: dict[str, Any], max_tokens: int) -> SamplingOptions
 
 
 Render = Callable[[int, GenerationRequest | Event, bool], dict[str, Any]]
-"""Makes the route's own fields of a choice: of a finished text, or of what is new in a stream. Its arguments are the
-number of the text, the text or the event, and whether this is the first event of the text."""
+"""Makes the route's own fields of a choice: of a finished text, or of what is new in a stream; perhaps also another
+`finish_reason` than the engine's. Its arguments are the number of the text, the text or the event, and whether this is
+the first event of the text."""
 
 
 def generate(
@@ -94,7 +95,8 @@ def generate(
     head = head | {"created": int(time.time()), "model": served.name, "seed": options.seed}
 
     def choice(index: int, result: GenerationRequest | Event, first: bool = True) -> dict[str, Any]:
-        fields = {"index": index, **render(index, result, first), "finish_reason": result.finish_reason}
+        rendered = render(index, result, first)
+        fields = {"index": index, **rendered, "finish_reason": rendered.get("finish_reason", result.finish_reason)}
         all_warnings = [*(warnings if first else ()), *result.warnings]
         return fields | ({"warnings": all_warnings} if all_warnings else {})
 
@@ -184,9 +186,9 @@ def alternatives_of(tokenizer: Tokenizer, token: GeneratedToken) -> list[dict[st
 TOKEN = {"id": INTEGER, "token": STRING, "logprob": NUMBER, "bytes": array_of(INTEGER)}
 
 
-def response_schema(object: str, **fields: Schema) -> Schema:
+def response_schema(object: str, finish_reasons: tuple[str, ...] = ("stop", "length"), **fields: Schema) -> Schema:
     """The schema of a response, for the OpenAPI document; `fields` is what `render` makes of each text."""
-    choice = {"index": INTEGER, **fields, "finish_reason": enum("stop", "length"), "warnings": array_of(STRING)}
+    choice = {"index": INTEGER, **fields, "finish_reason": enum(*finish_reasons), "warnings": array_of(STRING)}
     return object_of(
         id=STRING,
         object=enum(object),

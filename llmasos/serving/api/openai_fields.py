@@ -1,7 +1,7 @@
 """Fields of OpenAI's API that nothing here implements, and the values with which they are accepted all the same.
 
 Programs written for OpenAI's API, or for vLLM's version of it, send such fields out of habit. What cannot change the
-answer is accepted; any other value is refused by name: a program that asks for a tool and gets prose instead would be
+answer is accepted; any other value is refused by name: a program that asks for a sound and gets prose instead would be
 harder to fix.
 """
 
@@ -13,7 +13,7 @@ Harmless = tuple[Any, ...] | str
 """The values that change nothing; or a JSON type, if none of its values does. (Null, which all fields may be, is not
 listed; (None,) = only null.)"""
 
-NO_TOOLS = "the models here do not call tools"
+OLD_FORM = "this is the old form of tools; send tools and tool_calls"
 ONLY_TEXT = "the models here read and write text only"
 
 
@@ -56,12 +56,11 @@ CHAT_COMPLETIONS = inert_fields(
     ("best_of", (1,), "ask for n texts with logprobs and choose one"),
     ("chat_template_kwargs", ({},), "a chat template is a program, and is not run here"),
     ("continue_final_message", (False,), "write the beginning of the reply into prefix"),
-    ("function_call", ("none", "auto"), NO_TOOLS),
-    ("functions", ([],), NO_TOOLS),
+    ("function_call", ("none", "auto"), OLD_FORM),
+    ("functions", ([],), OLD_FORM),
     ("metadata", "object", "replies are not stored here, so they have no labels"),
     ("modalities", (["text"],), ONLY_TEXT),
     ("moderation", (None,), "texts are not moderated here"),
-    ("parallel_tool_calls", "boolean", NO_TOOLS),
     ("prediction", "object", "a predicted reply would only save time"),
     ("prompt_cache_key", "string", "a prompt's beginning is shared without a key"),
     ("prompt_cache_options", "object", "a prompt's beginning is shared without options"),
@@ -71,21 +70,17 @@ CHAT_COMPLETIONS = inert_fields(
     ("safety_identifier", "string", "users are not told apart"),
     ("service_tier", ("auto", "default", "flex", "scale", "priority", "fast"), "all requests wait in one queue"),
     ("store", (False,), "replies are not stored here"),
-    ("tool_choice", ("none", "auto"), NO_TOOLS),
-    ("tools", ([],), NO_TOOLS),
     ("verbosity", ("medium",), "the models here have one style; limit the length with max_tokens"),
     ("web_search_options", (None,), "the models here do not search the web"),
 )  # fmt: skip
 MESSAGE = inert_fields(
     ("annotations", "array", "the model reads the text, not the notes on it"),
     ("audio", (None,), ONLY_TEXT),
-    ("function_call", (None,), NO_TOOLS),
+    ("function_call", (None,), OLD_FORM),
     ("name", (None, ""), "the model only sees roles; put the name into the content"),
     ("reasoning", (None, ""), "the models here do not reason before they reply"),
     ("reasoning_content", (None, ""), "the models here do not reason before they reply"),
     ("refusal", (None, ""), "put a refusal into the content, as the reply that it was"),
-    ("tool_call_id", (None,), NO_TOOLS),
-    ("tool_calls", ([],), NO_TOOLS),
 )
 PART = inert_fields(
     ("file", (None,), ONLY_TEXT),

@@ -1,0 +1,91 @@
+"""Tools that run while the model writes: generation stops at a call, the result is inserted, and generation continues.
+
+    prompt → "… <tool_call>{…}</tool_call>"   stop
+           + what the caller of `generate_with_tools` inserts, such as the result   → "so the answer is 425."
+
+All texts are generated together: in each round those that have called a tool continue, the others are finished.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from llmasos.errors import check_number
+from llmasos.generation.generate import generate
+from llmasos.generation.options import SamplingOptions
+from llmasos.models import Model
+from llmasos.tokenizers.tokenizer import Tokenizer
+
+
+@dataclass
+class ToolGeneration:
+    """One finished continuation.
+
+    Attributes:
+        texts: what the model wrote, in pieces: all but the last end with a call. Nothing that was inserted is in them.
+        calls: what was between the marks of each call that was answered; one less than there are texts.
+        finish_reason: of the last piece: "stop", "length" (also that of a call that never ends), or "calls" (the model
+            wanted to call more often than it may).
+        warnings: sentences for the user.
+    """
+
+    texts: list[str] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+    finish_reason: str = ""
+    warnings: list[str] = field(default_factory=list)
+
+
+def generate_with_tools(
+    model: Model,
+    tokenizer: Tokenizer,
+    prompts: Sequence[Sequence[int]],
+    options: SamplingOptions,
+    respond: Callable[[int, str], Sequence[int]],
+    marks: tuple[str, str],
+    max_calls: int = 8,
+) -> list[ToolGeneration]:
+    """Continue each prompt; whenever the model has written a call, insert what `respond` says and continue.
+
+    Args:
+        model: a causal language model.
+        tokenizer: the one it was trained with.
+        prompts: token ids.
+        options: how to sample; `max_new_tokens` limits each piece between two calls.
+        respond: the number of a prompt, and what is between the marks of a call → the token ids that follow the call.
+        marks: the texts before and after a call.
+        max_calls: how many calls each text may make.
+
+    Returns:
+        A continuation of each prompt. Without a call it is that of `generate`.
+
+    Raises:
+        UserError: as `generate`, or max_calls is negative.
+    """
+    check_number("max_calls", max_calls, whole=True, at_least=0)
+    start, end = marks
+    contexts, results = [list(prompt) for prompt in prompts], [ToolGeneration() for _ in prompts]
+    active, round = list(range(len(prompts))), 0
+    while active:
+        settings = replace(options, stop=(*options.stop, end), seed=options.seed + round)
+        generations = generate(model, tokenizer, [contexts[i] for i in active], settings)
+        calling = []
+        for i, generation in zip(active, generations, strict=True):
+            result, text = results[i], generation.text
+            result.warnings += generation.warnings
+            result.finish_reason = generation.finish_reason
+            if start not in text or not stopped_at(tokenizer, generation.ids, end):
+                result.texts.append(text)
+                continue
+            result.texts.append(text + end)
+            if len(result.calls) == max_calls:
+                result.finish_reason = "calls"
+                continue
+            result.calls.append(text.rpartition(start)[2])
+            contexts[i] += [*tokenizer.encode(text + end), *respond(i, result.calls[-1])]
+            calling.append(i)
+        active, round = calling, round + 1
+    return results
+
+
+def stopped_at(tokenizer: Tokenizer, ids: Sequence[int], stop: str) -> bool:
+    """Whether a text of these ids ended because it contains this string."""
+    return stop in tokenizer.decode(list(ids))

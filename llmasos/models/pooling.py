@@ -1,0 +1,23 @@
+"""From the hidden states of a text's tokens to one vector for the text (Reimers & Gurevych 2019, section 3)."""
+
+import torch
+from torch import Tensor
+
+
+def pool(hidden_states: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    """One vector for each text.
+
+    Args:
+        hidden_states: (B, T, C).
+        mask: (B, T), True = a real token; padding is at the end.
+        pooling: "mean" or "max" over the text's tokens, or the "first" or the "last" of them.
+
+    Returns:
+        (B, C).
+    """
+    if pooling == "mean":
+        return hidden_states.masked_fill(~mask[..., None], 0.0).sum(dim=1) / mask.sum(dim=1)[:, None]
+    if pooling == "max":
+        return hidden_states.masked_fill(~mask[..., None], float("-inf")).amax(dim=1)
+    index = mask.sum(dim=1) - 1 if pooling == "last" else torch.zeros_like(mask.sum(dim=1))
+    return hidden_states[torch.arange(len(index), device=index.device), index]

@@ -1,0 +1,135 @@
+"""Tools in the chat API, in OpenAI's format: what a request says about them, and the calls in a reply.
+
+The client runs its own functions. The model reads in the system message which there are. Where it writes a call, the
+reply ends, and the call is sent as `tool_calls` with the finish reason "tool_calls". The client appends that message
+and one of the role "tool" with the result, and asks again. A call that never ends, or is not JSON, is sent as text.
+"""
+
+import json
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from llmasos.datasets.tool_calls import CALL_END, CALL_START, ToolCall
+from llmasos.prompting import split_calls
+from llmasos.serving.api.openapi import STRING, Schema, enum, object_of
+from llmasos.serving.api.validators import AnyOf, Boolean, Choice, Field, Ignored, Integer, ListOf, Object, Text
+from llmasos.serving.http.errors import RequestError, show
+
+MAX_TOOLS, MAX_NAME, MAX_CALLS = 128, 64, 128
+FUNCTION = Choice(("function",))
+NAME = Field("name", Text(1, MAX_NAME), "the name of the function", required=True)
+TOOL = Object(
+    Field("type", FUNCTION, "the only type of tool", required=True),
+    Field("function", Object(
+        NAME,
+        Field("description", Text(), "what it does, for the model"),
+        Field("parameters", Ignored("object"), "its arguments, as a JSON Schema, which the model reads"),
+        Field("strict", Boolean(), "ignored: the model may write other arguments, so check them"),
+    ), "the function", required=True),
+)  # fmt: skip
+NAMED = Object(
+    Field("type", FUNCTION, "the only type of tool", required=True),
+    Field("function", Object(NAME), "which function", required=True),
+)
+CALL = Object(
+    Field("id", Text(), "ties the result to the call"),
+    Field("type", FUNCTION, "the only type of tool"),
+    Field("function", Object(
+        Field("name", Text(), "the name of the function", required=True),
+        Field("arguments", Text(), "its arguments, as a JSON object in a string", required=True),
+    ), "the function that was called", required=True),
+    Field("index", Integer(0, MAX_CALLS), "ignored: the number of the call, in a stream"),
+)  # fmt: skip
+REQUEST_FIELDS = (
+    Field("tools", ListOf(TOOL, 0, MAX_TOOLS), "functions of yours that the model may ask you to call"),
+    Field("tool_choice", AnyOf((Choice(("none", "auto", "required")), NAMED)), "whether the model may call one (auto), "
+          "must not (none), must (required), or must call this one"),
+    Field("parallel_tool_calls", Boolean(), "ignored: a reply has at most one call"),
+)  # fmt: skip
+MESSAGE_FIELDS = (
+    Field("tool_calls", ListOf(CALL, 0, MAX_CALLS), "of an assistant's message: the calls in it"),
+    Field("tool_call_id", Text(), "of a tool's message: which call it is the result of"),
+)
+
+
+def descriptions_of(values: dict[str, Any]) -> list[dict[str, Any]]:
+    """The tools that the model may call, as the client describes them; none if it must not call any.
+
+    Raises:
+        RequestError: `tool_choice` asks for a tool that is not there.
+    """
+    tools = [
+        {"type": tool["type"], "function": {k: v for k, v in tool["function"].items() if v is not None}}
+        for tool in values["tools"] or []
+    ]
+    choice, names = values["tool_choice"], [tool["function"]["name"] for tool in tools]
+    if choice == "required" and not tools:
+        raise RequestError(
+            'tool_choice is "required", and there are no tools; send some, or leave it out.', "tool_choice"
+        )
+    if isinstance(choice, dict) and choice["function"]["name"] not in names:
+        name = show(choice["function"]["name"])
+        raise RequestError(f"tool_choice is the function {name}, which is not among the tools.", "tool_choice")
+    return [] if choice == "none" else tools
+
+
+def forced_beginning(choice: Any) -> str:
+    """What the reply has to begin with, so that it is the call that `tool_choice` asks for.
+
+    >>> forced_beginning("auto"), forced_beginning({"type": "function", "function": {"name": "now"}})
+    ('', '<tool_call>{"name": "now", "arguments": ')
+    """
+    if isinstance(choice, dict):
+        return f'{CALL_START}{{"name": {json.dumps(choice["function"]["name"])}, "arguments": '
+    return CALL_START if choice == "required" else ""
+
+
+class CallReader:
+    """Separates a reply into its text and the call at its end, while it is generated.
+
+    Args:
+        beginning: what the reply was made to begin with.
+    """
+
+    def __init__(self, beginning: str = ""):
+        self.text, self.n_sent = beginning, 0
+
+    def push(self, piece: str, finish_reason: str | None) -> tuple[str, list[ToolCall]]:
+        """Take the next piece of the reply.
+
+        Returns:
+            The text that is now known to be no call, and, at the end, the calls.
+        """
+        self.text += piece
+        before, start, call = self.text.partition(CALL_START)
+        if finish_reason is None:
+            n_held = 0 if start else max(n for n in range(len(CALL_START)) if before.endswith(CALL_START[:n]))
+            return self._send(len(before) - n_held), []
+        if start and finish_reason == "stop":  # at the end mark, which is not part of the text
+            calls = split_calls(f"{start}{call}{CALL_END}")[1]
+            if calls:
+                return self._send(len(before)), calls
+        return self._send(len(self.text)), []
+
+    def _send(self, end: int) -> str:
+        text, self.n_sent = self.text[self.n_sent : end], max(end, self.n_sent)
+        return text
+
+
+def calls_as_json(calls: Sequence[ToolCall], streamed: bool) -> list[dict[str, Any]]:
+    """Calls in OpenAI's format."""
+    return [
+        {
+            **({"index": number} if streamed else {}),
+            "id": f"call_{uuid.uuid4().hex[:24]}",
+            "type": "function",
+            "function": {"name": call.name, "arguments": json.dumps(call.arguments, ensure_ascii=False)},
+        }
+        for number, call in enumerate(calls)
+    ]
+
+
+CALL_SCHEMA: Schema = object_of(
+    id=STRING, type=enum("function"), function=object_of(name=STRING, arguments=STRING)
+)  # of a reply

@@ -1,0 +1,112 @@
+"""Text embedding: a model of any family learns vectors by which a query finds its passage (Reimers & Gurevych 2019).
+
+    queries, each with its passage → token ids → any family → mean over tokens → InfoNCE within groups of pairs
+
+The metrics are recall@k and MRR: each held-out query is compared with all held-out passages, exactly. Next to them is
+what BM25 finds in the same passages, which needs no model.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from llmasos.datasets import Splits
+from llmasos.datasets.examples import Query
+from llmasos.errors import UserError
+from llmasos.evaluation import choose_mistakes, mean_reciprocal_rank, recall_at_k, retrieval_ranks, show_mistakes
+from llmasos.models import Model, ModelConfig
+from llmasos.objectives.contrastive import Contrastive, EncodedQuery
+from llmasos.retrieval import BM25
+from llmasos.tasks.embedding import embed, encode_text
+from llmasos.tasks.example_task import ExampleTask
+from llmasos.tasks.task import Report
+from llmasos.tokenizers import Tokenizer
+from llmasos.training.recipe import Recipe
+
+
+class TextEmbedding(ExampleTask):
+    """Learn to embed texts."""
+
+    unit = example_name = "queries"
+    objective: Contrastive
+
+    @classmethod
+    def open_data(cls, recipe: Recipe, eval_only: bool = False) -> Splits:
+        settings = recipe.training
+        n_processes = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+        n_parts = settings.gradient_accumulation_steps * n_processes
+        if not eval_only and settings.batch_size % (settings.n_passages * n_parts):
+            raise UserError(
+                f"batch_size {settings.batch_size} in {n_parts} equal part{'s' * (n_parts > 1)} (processes times "
+                f"micro-batches) is not made of whole groups of n_passages {settings.n_passages}; make it a multiple "
+                f"of {settings.n_passages * n_parts}."
+            )
+        return super().open_data(recipe, eval_only)
+
+    @classmethod
+    def texts(cls, data: Splits) -> Iterable[str]:
+        for example in data.train:
+            yield from (example.query, example.passage)
+
+    @classmethod
+    def make_objective(cls, recipe: Recipe, tokenizer: Tokenizer, config: ModelConfig) -> Contrastive:
+        return Contrastive(tokenizer, recipe.training.contrastive_temperature, recipe.training.n_passages)
+
+    def encode(self, example: Query) -> EncodedQuery:
+        n = self.config.context_length
+        return EncodedQuery(*(encode_text(self.tokenizer, text, n) for text in (example.query, example.passage)))
+
+    def length(self, encoded: EncodedQuery) -> int:
+        return max(len(inputs.ids) for inputs in encoded)
+
+    def sample(self, model: Model) -> str:
+        query, scores, passages = self.search("val", model, n_queries=1)
+        return f"{query[0]} → {passages[int(scores[0].argmax())]}"
+
+    def search(
+        self, split: str, model: Model | None, n_queries: int | None = None
+    ) -> tuple[list[str], np.ndarray, list[str]]:
+        """Compare the queries of a split with its passages.
+
+        Args:
+            split: of the data.
+            model: embeds the texts; None = BM25.
+            n_queries: the first so many; None = all.
+
+        Returns:
+            The queries (Q), their scores (Q, N), and the different passages (N).
+        """
+        examples = self.split(split)
+        passages = list(dict.fromkeys(example.passage for example in examples))
+        queries = [example.query for example in examples[:n_queries]]
+        if model is None:
+            index = BM25(passages)
+            return queries, np.stack([index.scores(query) for query in queries]), passages
+        vectors = embed(model, self.tokenizer, [*queries, *passages], pooling="mean")
+        return queries, (vectors[: len(queries)] @ vectors[len(queries) :].T).numpy(), passages
+
+    def evaluate(self, model: Model, split: str = "val") -> Report:
+        queries, scores, passages = self.search(split, model)
+        places = {passage: i for i, passage in enumerate(passages)}
+        right = [places[example.passage] for example in self.split(split)]
+        ranks = retrieval_ranks(scores, right)
+        baseline = recall_at_k(retrieval_ranks(self.search(split, None)[1], right), 1)
+        baseline = replace(baseline, name="BM25 recall@1", note=f"without a model; {len(passages):,} passages")
+        metrics = [recall_at_k(ranks, 1), recall_at_k(ranks, 10), mean_reciprocal_rank(ranks), baseline]
+        wrong = ranks > 1
+        mistakes = show_mistakes(
+            choose_mistakes(wrong.tolist(), ranks.tolist(), n=3),
+            queries,
+            [passages[i] for i in right],
+            [passages[i] for i in scores.argmax(axis=1)],
+            width=300,
+        )
+        return Report(metrics, mistakes=mistakes, outcomes=~wrong)
+
+
+def cosine(model: Model, tokenizer: Tokenizer, text: str, other: str) -> float:
+    """The cosine of the vectors of two texts."""
+    first, second = embed(model, tokenizer, [text, other])
+    return float(first @ second)

@@ -1,0 +1,76 @@
+"""Answers with tools: the model calls functions until it has what it needs, and then answers."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llmasos.datasets.tool_calls import CALL_END, CALL_START
+from llmasos.errors import UserError
+from llmasos.generation import SamplingOptions
+from llmasos.generation.tool_calls import generate_with_tools
+from llmasos.models import Model
+from llmasos.prompting import Message, Tool, run_call, template_of, with_tools
+from llmasos.tokenizers import Tokenizer
+
+MAX_CALLS = 8
+
+
+@dataclass(frozen=True)
+class ToolReply:
+    """The assistant's answer, and how it came about.
+
+    Attributes:
+        text: the answer; what the model wrote, if it wrote a call that never ends, or called too often.
+        messages: those that the answer added to the conversation: calls, results, and the answer itself.
+    """
+
+    text: str
+    messages: list[Message]
+
+
+def reply_with_tools(
+    model: Model,
+    tokenizer: Tokenizer,
+    chats: Sequence[Sequence[Message | Mapping]],
+    tools: Sequence[Tool | Callable[..., Any]],
+    options: SamplingOptions,
+    max_calls: int = MAX_CALLS,
+    describe: bool = True,
+) -> list[ToolReply]:
+    """The assistant's next message in each conversation, with tools that it may call on the way.
+
+    Args:
+        model: a GPT that was trained to call tools.
+        tokenizer: the one it was trained with; its special tokens determine the template.
+        chats: the messages so far of each conversation.
+        tools: functions with names, or `Tool`s.
+        options: of sampling; `max_new_tokens` limits each message.
+        max_calls: how many calls each answer may make.
+        describe: whether the system message says which tools there are; False for a model that knows them by heart.
+
+    Raises:
+        UserError: two tools have the same name, or one is no function.
+    """
+    known = [Tool.of(tool) for tool in tools]
+    names = [tool.name for tool in known]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UserError(f"two tools are called {twice!r}; rename one of them.")
+    template = template_of(tokenizer)
+    if describe and known:
+        chats = [with_tools(messages, [tool.describe() for tool in known]) for messages in chats]
+    prompts = [template.encode(tokenizer, messages).ids for messages in chats]
+    outcomes: list[list[str]] = [[] for _ in prompts]
+
+    def respond(i: int, call: str) -> list[int]:
+        outcomes[i].append(run_call(call, known))
+        return template.encode_result(tokenizer, outcomes[i][-1])
+
+    marks = (CALL_START, CALL_END)
+    results = generate_with_tools(model, tokenizer, prompts, template.with_stops(options), respond, marks, max_calls)
+    replies = []
+    for result, answers in zip(results, outcomes, strict=True):
+        messages = [Message("assistant", text.strip()) for text in result.texts]
+        for n, answer in enumerate(answers):
+            messages.insert(2 * n + 1, Message("tool", answer))
+        replies.append(ToolReply(messages[-1].content, messages))
+    return replies
