@@ -139,7 +139,7 @@ def run_call(text: str, tools: Sequence[Tool]) -> str:
 
     Args:
         text: what is between the marks of the call.
-        tools: those that there are.
+        tools: the existing ones.
     """
     try:
         call = read_call(text)
