@@ -165,6 +165,14 @@ def test_what_is_inserted_is_what_training_would_show(template):
     assert LLMTrainer(model, tokenizer, "scripted").chat([QUESTION], temperature=0).endswith(CALL)
 
 
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_the_result_is_inserted_as_the_template_encodes_it(name):
+    template, tokenizer = TEMPLATES[name], train_tokenizer("byte", [], 300, special_tokens_for(name))
+    before = template.encode(tokenizer, [QUESTION]).ids
+    whole = template.encode(tokenizer, [QUESTION, Message("assistant", CALL), Message("tool", "425")]).ids
+    assert [*before, *tokenizer.encode(CALL), *template.encode_result(tokenizer, "425")] == whole
+
+
 def test_a_call_that_never_ends_and_one_too_many_are_returned_as_text():
     tokenizer = train_tokenizer("byte", [], 300, special_tokens_for("chatml"))
     endless = script_of(tokenizer, QUESTION, Message("assistant", CALL_START + "9" * 300))

@@ -111,3 +111,4 @@ def test_a_stream_never_shows_a_part_of_a_call():
             new, calls = reader.push(piece, "stop" if start + cut >= len(text) else None)
             shown += new
         assert shown == "Let me <b>see</b> <tool. " and calls == [ToolCall("calculator", {"expression": "17 * 25"})]
+    assert CallReader().push(text, "length") == (text, [])  # a call that never ends is no call
