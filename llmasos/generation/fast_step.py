@@ -47,9 +47,9 @@ StepFunction = Callable[[Tensor, Tensor, KVCache, tuple[int, int]], Tensor]  # s
 # The fields of a config that this file takes into account. Every other must have its default, so a new one is safe.
 KNOWN_FIELDS = frozenset(
     "family vocab_size context_length n_layers n_decoder_layers n_heads n_kv_heads head_size d_model d_ff n_experts "
-    "n_active_experts capacity_factor router_aux_loss_coef positions "
-    "rope_theta rope_scaling qk_norm value_embeddings max_ngram ngram_buckets norm norm_position norm_eps activation "
-    "n_segments bias qkv_bias output_bias zero_init_residual tie_embeddings dropout head labels".split()
+    "n_active_experts capacity_factor router_aux_loss_coef positions rope_theta "
+    "rope_scaling sliding_window qk_norm value_embeddings max_ngram ngram_buckets norm norm_position norm_eps "
+    "activation n_segments bias qkv_bias output_bias zero_init_residual tie_embeddings dropout head labels".split()
 )
 
 
@@ -115,6 +115,8 @@ def is_known(model: Model) -> bool:
     if type(model) not in (GPT, Transformer) or "decode" in vars(model):  # it has been replaced
         return False
     if any(getattr(model.config, f.name) != f.default for f in fields(ModelConfig) if f.name not in KNOWN_FIELDS):
+        return False
+    if model.config.positions == "alibi":
         return False
     for module in model.modules():
         if module._forward_hooks or module._forward_pre_hooks or getattr(module, "recorded_weights", None) is not None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.models.generation_config import GenerationConfig
     from llmasos.models.gpt import GPT
     from llmasos.models.heads import FeatureExtractor, SequenceClassifier, SpanExtractor
+    from llmasos.models.longer_context import extend_context
     from llmasos.models.presets import PRESETS, preset
     from llmasos.models.serialization import (
         build_model,
@@ -35,6 +36,7 @@ __all__ = [
     "SpanExtractor",
     "Transformer",
     "build_model",
+    "extend_context",
     "flops_per_token",
     "load_model",
     "load_weights",

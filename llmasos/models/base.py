@@ -11,7 +11,7 @@ from llmasos.errors import UserError
 from llmasos.models.config import ModelConfig
 from llmasos.models.embedding_config import EmbeddingConfig
 from llmasos.models.generation_config import GenerationConfig
-from llmasos.nn import KVCache, cached_causal_mask
+from llmasos.nn import KVCache, cached_causal_mask, sliding_window_mask
 from llmasos.nn.int8 import quantized_layers
 
 if TYPE_CHECKING:
@@ -105,4 +105,8 @@ def cached_mask(
     if end > cache.length:
         raise UserError(f"position {end - 1} is beyond the cache of {cache.length} tokens: make a longer cache.")
     attends_to_all = positions.size(1) == 1 and start == end - 1  # each new token comes after everything cached
-    return end, None if attends_to_all else cached_causal_mask(positions, end)
+    mask = None if attends_to_all else cached_causal_mask(positions, end)
+    if config.sliding_window is not None and end > config.sliding_window:  # the cache keeps what the window has left
+        window = sliding_window_mask(positions, end, config.sliding_window)
+        mask = window if mask is None else mask & window
+    return end, mask

@@ -24,7 +24,7 @@ DERIVED: Any = None  # the default of fields that `__post_init__` derives from t
 
 CHOICES = {
     "family": ("gpt", "bert", "transformer"),
-    "positions": ("learned", "sinusoidal", "sinusoidal_halves", "rotary", "none"),
+    "positions": ("learned", "sinusoidal", "sinusoidal_halves", "rotary", "alibi", "none"),
     "norm": ("layernorm", "rmsnorm"),
     "norm_position": ("pre", "post"),
     "activation": ("relu", "relu2", "gelu", "gelu_tanh", "silu", "swiglu"),
@@ -45,6 +45,7 @@ LARGEST = {
     "d_ff": 2**24,
     "n_experts": 2**12,
     "n_active_experts": 2**12,
+    "sliding_window": 2**27,
     "n_segments": 2**16,
     "max_ngram": 8,
     "ngram_buckets": 2**24,
@@ -96,9 +97,12 @@ class ModelConfig:
             it (1 = tokens only, as in nearly all models; see `nn/embedding.py`).
         ngram_buckets: the rows of each table of n-grams, which are looked up by a hash.
         positions: "learned" and "sinusoidal" are added to the embeddings ("sinusoidal_halves": the same waves, first
-            all sines, then all cosines, as in Marian's translators), "rotary" rotates queries and keys.
+            all sines, then all cosines, as in Marian's translators), "rotary" rotates queries and keys,
+            "alibi" lowers a gpt's scores with the distance, "none" leaves it to the causal mask.
         rope_theta: the base of the rotary wavelengths.
         rope_scaling: how the rotary frequencies are scaled for long texts (None = not at all).
+        sliding_window: a token of a gpt attends to this many tokens, the last of which is itself (None = all before
+            it). The KV cache keeps the others and masks them.
         qk_norm: whether each head's queries and keys are normalized (RMSNorm) before RoPE and the dot product (Qwen3).
         value_embeddings: whether each layer of a gpt adds to its values a vector that depends on the token alone, from
             a table (V, Hkv·D) of its own. A lookup needs no multiplications (after Zhou et al. 2024, "Value residual
@@ -143,6 +147,7 @@ class ModelConfig:
     positions: str = "learned"
     rope_theta: float = 10_000.0
     rope_scaling: RopeScaling | None = None
+    sliding_window: int | None = None
     qk_norm: bool = False
     value_embeddings: bool = False
     norm: str = "layernorm"
@@ -191,7 +196,7 @@ class ModelConfig:
         derived = ("n_decoder_layers", "n_kv_heads", "head_size", "d_ff", "n_active_experts", "qkv_bias", "head")
         for field in dataclasses.fields(self):
             name, value = field.name, getattr(self, field.name)
-            if value is None and name in derived:
+            if value is None and name in (*derived, "sliding_window"):
                 continue
             if name in LARGEST:
                 check_number(name, value, whole=True, at_least=1, at_most=LARGEST[name])
@@ -205,7 +210,7 @@ class ModelConfig:
                     raise UserError(f"{name} is {shown(value)}; it must be true or false.")
             elif name == "rope_scaling":
                 if value is not None and not isinstance(value, RopeScaling):
-                    raise UserError(f"rope_scaling is {shown(value)}; it must be null or an object of four numbers.")
+                    raise UserError(f"rope_scaling is {shown(value)}; it must be null or an object with a type.")
             elif not (isinstance(value, tuple) and all(isinstance(label, str) and label for label in value)):
                 raise UserError(f"labels is {shown(value)}; it must be a list of names, none of them empty.")
 
@@ -229,6 +234,9 @@ class ModelConfig:
             )
         if self.family != "gpt" and (self.value_embeddings or self.max_ngram > 1):
             name = "value_embeddings" if self.value_embeddings else "max_ngram"
+            raise UserError(f"{name} is for models of the family gpt, and this one is a {self.family}; leave it out.")
+        if self.family != "gpt" and (self.sliding_window is not None or self.positions == "alibi"):
+            name = "sliding_window" if self.positions != "alibi" else "positions 'alibi'"
             raise UserError(f"{name} is for models of the family gpt, and this one is a {self.family}; leave it out.")
         if self.positions == "rotary" and self.head_size % 2:
             raise UserError(f"rotary positions need an even head size; here it is {self.head_size}.")

@@ -10,8 +10,8 @@ C in nearly all models. Together (Kaplan et al. 2020, section 2.1; Chowdhery et 
 N counts the weights that are multiplied: all matrices including the output layer, but not the embeddings, which are
 looked up; of a mixture of experts, the router and the k experts of a token. A is the number of attentions: one per
 layer, two per layer of a Transformer's decoder. Attention is counted over all T positions although a causal kernel may
-skip half of them: the papers' convention. What a model computes once for a whole text (BERT's pooler, a label) is not
-counted.
+skip half of them: the papers' convention. With a sliding window, T is at most its length. What a model computes once
+for a whole text (BERT's pooler, a label) is not counted.
 
 **A token** of a Transformer is one of the target together with one of the source, assumed to be equally long: one pass
 through the encoder and one through the decoder. Under a head there is no decoder, and a token is one of the input.
@@ -140,4 +140,5 @@ def flops_per_token(config: ModelConfig, sequence_length: int | None = None, pre
         if c.family == "transformer":
             N += c.n_decoder_layers * (2 * attention_weights(c) + feed_forward_weights(c))
             n_attentions += 2 * c.n_decoder_layers
+    T = min(T, c.sliding_window or T)
     return round(6 * N + 12 * n_attentions * c.n_heads * c.head_size * T)

@@ -27,6 +27,7 @@ from llmasos.nn import (
     make_rotary,
     padding_mask,
     position_ids,
+    sliding_window_mask,
 )
 
 
@@ -72,7 +73,10 @@ class GPT(Backbone):
         """
         check_length(ids.size(1), self.config)
         positions = position_ids(ids, attention_mask)
-        mask = padding_mask(attention_mask)  # the blocks are causal by themselves
+        mask, window = padding_mask(attention_mask), self.config.sliding_window  # the blocks are causal by themselves
+        if window is not None and ids.size(1) > window:
+            in_window = sliding_window_mask(position_ids(ids), ids.size(1), window)
+            mask = in_window if mask is None else mask & in_window
         return self.run_blocks(ids, positions, mask)
 
     def run_blocks(

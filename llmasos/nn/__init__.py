@@ -15,13 +15,15 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.nn.feed_forward import FeedForward, SwiGLU, gelu, gelu_tanh
     from llmasos.nn.int8 import Int8Embedding, Int8Linear, is_quantized, quantize, quantized_layers
     from llmasos.nn.lora import LoRALinear
-    from llmasos.nn.masks import cached_causal_mask, causal_mask, padding_mask
+    from llmasos.nn.masks import cached_causal_mask, causal_mask, padding_mask, sliding_window_mask
     from llmasos.nn.modes import eval_mode
     from llmasos.nn.norms import LayerNorm, RMSNorm, layer_norm, rms_norm
     from llmasos.nn.positions import (
         LearnedPositions,
         RotaryEmbedding,
         SinusoidalPositions,
+        alibi_bias,
+        alibi_slopes,
         apply_rotary,
         make_position_embedding,
         make_rotary,
@@ -51,6 +53,8 @@ __all__ = [
     "Routing",
     "SinusoidalPositions",
     "SwiGLU",
+    "alibi_bias",
+    "alibi_slopes",
     "apply_rotary",
     "causal_mask",
     "copy_distribution",
@@ -71,6 +75,7 @@ __all__ = [
     "quantize",
     "quantized_layers",
     "rms_norm",
+    "sliding_window_mask",
     "route",
 ]
 lazy_exports(__name__)

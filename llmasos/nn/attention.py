@@ -23,11 +23,17 @@ from llmasos.nn.cache import LayerCache
 from llmasos.nn.cpu import Linear, sdpa
 from llmasos.nn.masks import causal_mask
 from llmasos.nn.norms import RMSNorm
-from llmasos.nn.positions import apply_rotary
+from llmasos.nn.positions import alibi_bias, alibi_slopes, apply_rotary
 
 
 def naive_attention(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, causal: bool = False, dropout: float = 0.0
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None = None,
+    causal: bool = False,
+    dropout: float = 0.0,
+    bias: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Attention by its formula.
 
@@ -37,6 +43,7 @@ def naive_attention(
         mask: boolean, True = may attend, broadcastable to (B, H, T, S); None = everything may be attended to.
         causal: query t sees only keys 0 … t + S - T, in addition to `mask`.
         dropout: probability of dropping a weight.
+        bias: added to the scores before the softmax, broadcastable to (B, H, T, S) (ALiBi).
 
     Returns:
         The output (B, H, T, D) and the weights before dropout (B, H, T, S). A query that may attend to nothing gets
@@ -44,6 +51,8 @@ def naive_attention(
     """
     k, v = repeat_kv(k, q.size(1)), repeat_kv(v, q.size(1))
     scores = q @ k.transpose(-2, -1) / math.sqrt(q.size(-1))  # (B, H, T, S)
+    if bias is not None:
+        scores = scores + bias.to(scores.dtype)
     if causal:
         causal_keys = causal_mask(q.size(2), k.size(2), q.device)
         mask = causal_keys if mask is None else mask & causal_keys
@@ -56,19 +65,30 @@ def naive_attention(
 
 
 def fused_attention(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, causal: bool = False, dropout: float = 0.0
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None = None,
+    causal: bool = False,
+    dropout: float = 0.0,
+    bias: Tensor | None = None,
 ) -> tuple[Tensor, None]:
     """`naive_attention` by torch's fused kernel, which never stores the weights: they are returned as None."""
     k, v = repeat_kv(k, q.size(1)), repeat_kv(v, q.size(1))
-    if causal and (mask is not None or q.size(2) != k.size(2)):  # the kernel's own flag is only for a bare square
+    if causal and (
+        mask is not None or bias is not None or q.size(2) != k.size(2)
+    ):  # the kernel's own flag is only for a bare square
         causal_keys = causal_mask(q.size(2), k.size(2), q.device)
         mask, causal = (causal_keys if mask is None else mask & causal_keys), False
     if mask is None:
-        return sdpa(q, k, v, dropout_p=dropout, is_causal=causal), None
+        return sdpa(q, k, v, attn_mask=bias, dropout_p=dropout, is_causal=causal), None
     # Kernels disagree on a query that may attend to nothing (zero, average or NaN, also in gradients).
     # So let such a query attend to every key, then zero its output.
     fully_masked = ~mask.any(dim=-1, keepdim=True)
-    return sdpa(q, k, v, attn_mask=mask | fully_masked, dropout_p=dropout).masked_fill(fully_masked, 0.0), None
+    allowed = mask | fully_masked
+    if bias is not None:  # the kernel takes one or the other: what must not be attended to gets the bias -inf
+        allowed = bias.masked_fill(~allowed, -math.inf)
+    return sdpa(q, k, v, attn_mask=allowed, dropout_p=dropout).masked_fill(fully_masked, 0.0), None
 
 
 def repeat_kv(x: Tensor, n_heads: int) -> Tensor:
@@ -98,7 +118,10 @@ class MultiHeadAttention(nn.Module):
         qkv_bias: whether the projections to queries, keys and values have a bias (None = bias).
         qk_norm_eps: if given, each head's queries and keys are normalized before RoPE and the dot product (Dehghani et
             al. 2023, section 2; Qwen3): no score can then exceed what the norm's weights allow.
+        alibi: whether scores of self-attention fall with the distance (see `positions.alibi_slopes`).
     """
+
+    slopes: Tensor | None  # (H,), of ALiBi
 
     def __init__(
         self,
@@ -111,6 +134,7 @@ class MultiHeadAttention(nn.Module):
         head_size: int | None = None,
         qkv_bias: bool | None = None,
         qk_norm_eps: float | None = None,
+        alibi: bool = False,
     ):
         super().__init__()
         if head_size is None and d_model % n_heads:
@@ -128,6 +152,7 @@ class MultiHeadAttention(nn.Module):
         self.q_norm = nn.Identity() if qk_norm_eps is None else RMSNorm(self.head_size, qk_norm_eps, fused)
         self.k_norm = nn.Identity() if qk_norm_eps is None else RMSNorm(self.head_size, qk_norm_eps, fused)
         self.out_proj = Linear(self.n_heads * self.head_size, d_model, bias=bias)
+        self.register_buffer("slopes", alibi_slopes(n_heads) if alibi else None, persistent=False)
         self.recorded_weights: list[Tensor] | None = None  # a list here collects the weights (B, H, T, S) of every call
 
     def forward(
@@ -162,8 +187,13 @@ class MultiHeadAttention(nn.Module):
         if cache is not None:
             k, v = cache.update(k, v)
 
+        bias = None
+        if self.slopes is not None:
+            positions = torch.arange(x.size(1), device=x.device)[None] if cache is None else cache.positions
+            bias = alibi_bias(self.slopes, positions, k.size(2))
+
         attend = fused_attention if self.fused and self.recorded_weights is None else naive_attention
-        out, weights = attend(q, k, v, mask, causal, self.dropout if self.training else 0.0)  # (B, H, T, D)
+        out, weights = attend(q, k, v, mask, causal, self.dropout if self.training else 0.0, bias)  # (B, H, T, D)
         if self.recorded_weights is not None:
             self.recorded_weights.append(weights.detach())
         return self.out_proj(out.transpose(1, 2).flatten(2))  # concatenate the heads: (B, T, H·D) → (B, T, C)

@@ -109,6 +109,7 @@ def make_attention(config: ModelConfig) -> MultiHeadAttention:
         head_size=config.head_size,
         qkv_bias=config.qkv_bias,
         qk_norm_eps=config.norm_eps if config.qk_norm else None,
+        alibi=config.positions == "alibi",
     )
 
 

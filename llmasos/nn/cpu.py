@@ -67,8 +67,14 @@ def sdpa(
     dropout_p: float = 0.0,
     is_causal: bool = False,
 ) -> Tensor:
-    """`F.scaled_dot_product_attention`, in float32 where a CPU would compute it in bfloat16."""
-    if q.device.type != "cpu" or q.dtype != torch.bfloat16:
+    """`F.scaled_dot_product_attention`, in float32 where a CPU would compute it in bfloat16.
+
+    A mask of floats is added to the scores, and gets their type.
+    """
+    is_slow = q.device.type == "cpu" and q.dtype == torch.bfloat16
+    if attn_mask is not None and attn_mask.is_floating_point():
+        attn_mask = attn_mask.to(torch.float32 if is_slow else q.dtype)
+    if not is_slow:
         return F.scaled_dot_product_attention(q, k, v, attn_mask, dropout_p, is_causal)
     with torch.autocast("cpu", enabled=False):
         out = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), attn_mask, dropout_p, is_causal)

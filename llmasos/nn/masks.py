@@ -39,3 +39,18 @@ def cached_causal_mask(positions: Tensor, S: int) -> Tensor:
             [1, 1, 1, 1]], dtype=torch.int32)
     """
     return torch.arange(S, device=positions.device) <= positions[:, None, :, None]
+
+
+def sliding_window_mask(positions: Tensor, S: int, window: int) -> Tensor:
+    """(B, 1, T, S): which keys are among the last `window` for queries at positions (B, T), their own included.
+
+    Combined with a causal mask, it is sliding-window attention (Beltagy et al. 2020; Jiang et al. 2023, "Mistral 7B"):
+    a token sees `window` tokens, but through L layers the L times as many before it.
+
+    >>> (sliding_window_mask(torch.tensor([[0, 1, 2, 3]]), 4, 2)[0, 0] & causal_mask(4)).int()
+    tensor([[1, 0, 0, 0],
+            [1, 1, 0, 0],
+            [0, 1, 1, 0],
+            [0, 0, 1, 1]], dtype=torch.int32)
+    """
+    return torch.arange(S, device=positions.device) > positions[:, None, :, None] - window

@@ -1,7 +1,9 @@
-"""Positions: three ways to tell a model, which by itself sees a set and not a sequence, where each token is.
+"""Positions: four ways to tell a model, which by itself sees a set and not a sequence, where each token is.
 
 Learned and sinusoidal positions are vectors added to the token embeddings at the bottom. Rotary positions rotate the
-queries and keys inside every attention, so that their dot product depends only on the distance.
+queries and keys inside every attention, so that their dot product depends only on the distance. ALiBi lowers each
+score in proportion to the distance. A decoder with none of them (NoPE) still knows something of the order, because each
+token sees only those before it (Kazemnejad et al. 2023).
 
 Dimensions: B batch, T length, C d_model, H heads, D head size, P the number of positions (context_length).
 """
@@ -65,8 +67,9 @@ class RotaryEmbedding(nn.Module):
     def __init__(self, context_length: int, head_size: int, base: float = 10_000.0, scaling: RopeScaling | None = None):
         super().__init__()
         angles = wave_angles(context_length, head_size, base, scaling)  # (P, D/2)
-        self.register_buffer("cos", angles.cos(), persistent=False)
-        self.register_buffer("sin", angles.sin(), persistent=False)
+        magnitude = 1.0 if scaling is None else scaling.magnitude
+        self.register_buffer("cos", angles.cos() * magnitude, persistent=False)
+        self.register_buffer("sin", angles.sin() * magnitude, persistent=False)
 
     def forward(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T) positions → cos and sin, each (B, 1, T, D/2), the same for every head."""
@@ -82,6 +85,32 @@ def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     a, b = x.chunk(2, dim=-1)  # each (B, H, T, D/2)
     cos, sin = cos.to(x.dtype), sin.to(x.dtype)
     return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
+
+
+def alibi_slopes(n_heads: int) -> Tensor:
+    """How much each head lowers a score per position of distance, (H,): 2^(-8/H), 2^(-16/H), …, 2^-8.
+
+    Press et al. 2022, "Train short, test long", section 3. If H is no power of 2, the slopes of the next smaller one
+    come first, then every other one of the next larger (their code).
+
+    >>> alibi_slopes(4).tolist(), len(alibi_slopes(6))
+    ([0.25, 0.0625, 0.015625, 0.00390625], 6)
+    """
+    on_cpu = torch.device("cpu")  # real values also while a model is built on the "meta" device
+    n = 2 ** (n_heads.bit_length() - 1)
+    slopes = 2.0 ** (-8.0 / n * torch.arange(1, n + 1, device=on_cpu))
+    between = 2.0 ** (-4.0 / n * (2 * torch.arange(n_heads - n, device=on_cpu) + 1))
+    return torch.cat((slopes, between))
+
+
+def alibi_bias(slopes: Tensor, positions: Tensor, S: int) -> Tensor:
+    """What ALiBi adds to the scores: - slope · distance, (B, H, T, S), for queries at `positions` (B, T).
+
+    >>> alibi_bias(torch.tensor([0.5]), torch.tensor([[2]]), 3)
+    tensor([[[[-1.0000, -0.5000,  0.0000]]]])
+    """
+    ahead = torch.arange(S, device=positions.device) - positions[:, None, :, None]  # (B, 1, T, S), minus the distance
+    return slopes[:, None, None] * ahead
 
 
 def position_ids(ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
@@ -130,5 +159,5 @@ def wave_angles(
     on_cpu = torch.device("cpu")  # real values also while a model is built on the "meta" device
     frequencies = 1.0 / base ** (torch.arange(0, width, 2, dtype=dtype, device=on_cpu) / width)  # (width/2,)
     if scaling is not None:
-        frequencies = scaling.scale(frequencies)
+        frequencies = scaling.scale(frequencies, base)
     return torch.arange(n_positions, dtype=dtype, device=on_cpu)[:, None] * frequencies

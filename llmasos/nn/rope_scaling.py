@@ -6,51 +6,99 @@ import math
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from llmasos.errors import UserError, check_number
+from llmasos.errors import UserError, check_number, shown
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
+TYPES = ("llama3", "linear", "ntk", "yarn")
+
+
 @dataclass(frozen=True)
 class RopeScaling:
-    """Llama 3's way to read texts longer than those of its pretraining (Llama 3.1; `rope_type` "llama3").
+    """One of four ways to read texts that are `factor` times as long as those of pretraining.
 
-    A plane that rotates many times within the original context distinguishes near positions, and is left as it is. One
-    that does not complete a single rotation distinguishes far ones: its frequency is divided by `factor`, so that it
-    covers the longer context as it covered the original one. Between the two, the scaling sets in gradually.
+    A plane that rotates many times within the original context distinguishes near positions. One that does not complete
+    a single rotation there distinguishes far ones, and at later positions reaches angles it has never seen.
+
+    - "linear": every frequency is divided by `factor`, so that no angle is new (position interpolation, Chen et al.
+      2023). Near positions become harder to tell apart.
+    - "ntk": the base grows, so that the slowest plane is slowed down by `factor` and the fastest not at all
+      ("NTK-aware" scaling, bloc97 2023; Peng et al. 2023, "YaRN", section 3.1). transformers' "dynamic" takes the
+      factor from the length of the text so far; then a longer text would need other keys than those in the cache.
+    - "yarn": slow planes are scaled as in "linear", fast ones are left as they are, with a ramp over the planes
+      between; and all scores grow a little (Peng et al. 2023, sections 3.2 to 3.4).
+    - "llama3": the same idea with a ramp over the frequencies and without the last step (Llama 3.1).
 
     Attributes:
         factor: by how much low frequencies are divided, at least 1.
-        low_freq_factor: planes that rotate less often than this within the original context have low frequencies.
-        high_freq_factor: planes that rotate more often than this have high frequencies; above `low_freq_factor`.
-        original_context_length: the context of pretraining, in tokens.
+        low_freq_factor: llama3: planes that rotate less often than this within the original context are slow.
+        high_freq_factor: llama3: planes that rotate more often than this are fast; above `low_freq_factor`.
+        original_context_length: llama3 and yarn: the context of pretraining, in tokens.
+        type: one of TYPES.
+        beta_fast, beta_slow: yarn: what the two above are there; α and β in the paper.
+        attention_factor: yarn: by which rotated queries and keys are multiplied (None = 0.1 · ln(factor) + 1).
     """
 
     factor: float
-    low_freq_factor: float
-    high_freq_factor: float
-    original_context_length: int
+    low_freq_factor: float = 1.0
+    high_freq_factor: float = 4.0
+    original_context_length: int = 8192
+    type: str = "llama3"
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+    attention_factor: float | None = None
 
     def __post_init__(self):
         for field in fields(self):
-            check_number(f"rope_scaling: {field.name}", getattr(self, field.name), above=0, at_most=1e15)
-        if self.factor < 1 or self.high_freq_factor <= self.low_freq_factor:
+            if field.name not in ("type", "attention_factor"):
+                check_number(f"rope_scaling: {field.name}", getattr(self, field.name), above=0, at_most=1e15)
+        if self.type not in TYPES:
+            raise UserError(f"rope_scaling: type is {shown(self.type)}; it must be one of: {', '.join(TYPES)}.")
+        if self.attention_factor is not None:
+            check_number("rope_scaling: attention_factor", self.attention_factor, above=0, at_most=1e15)
+        if self.factor < 1 or self.high_freq_factor <= self.low_freq_factor or self.beta_fast <= self.beta_slow:
             raise UserError(
-                f"rope_scaling is {self}; factor must be at least 1 and high_freq_factor above low_freq_factor."
+                f"rope_scaling is {self}; factor must be at least 1, high_freq_factor above low_freq_factor, and "
+                "beta_fast above beta_slow."
             )
 
     @classmethod
     def from_dict(cls, values: dict) -> RopeScaling:
         """From the object in a `config.json`. Raises UserError if its fields are others."""
         names = {field.name for field in fields(cls)}
-        if set(values) != names:
+        if not {"factor"} <= set(values) <= names:
             raise UserError(f"rope_scaling has the fields {sorted(values)}; expected {sorted(names)}.")
         return cls(**values)
 
-    def scale(self, frequencies: Tensor) -> Tensor:
-        """The scaled frequencies of the planes (D/2,), in radians per position."""
+    def scale(self, frequencies: Tensor, base: float) -> Tensor:
+        """The scaled frequencies of the planes (D/2,), in radians per position; plane i had base^(-2i/D)."""
+        import torch  # here, because a config needs none of it
+
+        if self.type == "linear":
+            return frequencies / self.factor
+        n_planes = len(frequencies)
+        planes = torch.arange(n_planes, dtype=frequencies.dtype, device=frequencies.device)
+        if self.type == "ntk":  # the new base is base · factor^(D / (D - 2))
+            return frequencies * self.factor ** (-planes / max(1, n_planes - 1))
+        if self.type == "yarn":
+            fast, slow = (self.plane_that_rotates(beta, n_planes, base) for beta in (self.beta_fast, self.beta_slow))
+            first, last = max(math.floor(fast), 0), min(math.ceil(slow), 2 * n_planes - 1)
+            scaled = ((planes - first) / max(last - first, 0.001)).clamp(0.0, 1.0)  # 0 = unscaled, 1 = fully scaled
+            return scaled * frequencies / self.factor + (1.0 - scaled) * frequencies
         rotations = self.original_context_length * frequencies / (2.0 * math.pi)  # within the original context
         low, high = self.low_freq_factor, self.high_freq_factor
         kept = ((rotations - low) / (high - low)).clamp(0.0, 1.0)  # 1 = unscaled, 0 = fully scaled
         return kept * frequencies + (1.0 - kept) * frequencies / self.factor
+
+    def plane_that_rotates(self, times: float, n_planes: int, base: float) -> float:
+        """The number of the plane, not a whole one, that rotates this many times within the original context."""
+        return n_planes * math.log(self.original_context_length / (times * 2.0 * math.pi)) / math.log(base)
+
+    @property
+    def magnitude(self) -> float:
+        """By which rotated queries and keys are multiplied: scores grow by its square."""
+        if self.type != "yarn":
+            return 1.0
+        return 0.1 * math.log(self.factor) + 1.0 if self.attention_factor is None else self.attention_factor

@@ -45,7 +45,7 @@ def compare(model, ids, places, bounds, tolerance: float = 1e-10) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_a_step_is_a_decode_of_one_token(case, where):
     model = random_gpt(**CASES[case])
-    assert is_known(model)
+    assert is_known(model) == ("alibi" not in case)
     compare(model, random_ids(3), *PLACES[where])
 
 

@@ -123,6 +123,23 @@ PUBLISHED = {
     "llama 3 positions": lambda: LlamaForCausalLM(LlamaConfig(**LLAMA, rope_scaling=LLAMA3_ROPE, rope_theta=500.0)),
     "llama body": lambda: LlamaModel(LlamaConfig(**LLAMA)),
     "mistral": lambda: MistralForCausalLM(MistralConfig(**LLAMA, sliding_window=None)),
+    "mistral, window": lambda: MistralForCausalLM(MistralConfig(**LLAMA, sliding_window=4)),
+    "linear positions": lambda: LlamaForCausalLM(
+        LlamaConfig(**LLAMA, rope_scaling={"rope_type": "linear", "factor": 2.0})
+    ),
+    "yarn positions": lambda: LlamaForCausalLM(
+        LlamaConfig(
+            **LLAMA,
+            rope_scaling={
+                "rope_type": "yarn",
+                "factor": 4.0,
+                "original_max_position_embeddings": 16,
+                "beta_fast": 16.0,
+                "beta_slow": 1.0,
+                "attention_factor": 1.25,
+            },
+        )
+    ),
     "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**LLAMA)),
     "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**LLAMA, head_dim=16)),
     "mixtral": lambda: MixtralForCausalLM(MixtralConfig(**LLAMA, num_local_experts=5, num_experts_per_tok=3)),

@@ -70,5 +70,7 @@ VARIANTS = {
         "max_ngram": 3, "ngram_buckets": 50,
     },
     "mixture": {"positions": "sinusoidal", "norm": "rmsnorm", "activation": "swiglu", "n_experts": 4},
+    "alibi, window": {"positions": "alibi", "sliding_window": 5, "n_kv_heads": 2},
+    "window": {"positions": "rotary", "sliding_window": 3, "bias": False},
     "bare": {"positions": "none", "activation": "gelu", "n_kv_heads": 1},
 }  # fmt: skip

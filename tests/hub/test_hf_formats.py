@@ -27,7 +27,9 @@ def silent(text: str) -> None:
 
 def saved_as(model):
     """The class of a model's folder after we have saved it: those without details of their own become another."""
-    name = type(model).__name__.replace("Roberta", "Bert").replace("Mistral", "Llama")
+    name = type(model).__name__.replace("Roberta", "Bert")
+    if not getattr(model.config, "sliding_window", None):
+        name = name.replace("Mistral", "Llama")
     return name.replace("OPTForCausalLM", "GPT2LMHeadModel").replace("OPTModel", "GPT2Model")
 
 
@@ -263,7 +265,8 @@ def spoil(folder, **fields):
     ("bert pretraining", {"tie_word_embeddings": False}, "tie_word_embeddings = False"),
     ("gpt2", {"quantization_config": {"quant_method": "gptq", "bits": 4}}, r"quantization_config \('gptq'\)"),
     ("llama", {"compression_config": {"format": "pack-quantized"}}, "compression_config .*quantized"),
-    ("llama", {"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "'yarn'"),
+    ("llama", {"rope_scaling": {"rope_type": "dynamic", "factor": 4.0}}, "'dynamic'"),
+    ("llama", {"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "truncate": False}}, "'yarn'.*truncate"),
     ("llama", {"attention_bias": True}, "attention_bias = True and mlp_bias = False"),
     ("llama", {"hidden_act": "relu"}, "hidden_act = 'relu'"),
     ("qwen2", {"use_sliding_window": True}, "use_sliding_window = True"),

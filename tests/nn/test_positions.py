@@ -5,9 +5,12 @@ import math
 import pytest
 import torch
 from transformers import LlamaConfig
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+from transformers.models.bloom.modeling_bloom import build_alibi_tensor
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding, apply_rotary_pos_emb
 
-from llmasos.nn import LearnedPositions, RotaryEmbedding, SinusoidalPositions, apply_rotary
+from llmasos.nn import LearnedPositions, RotaryEmbedding, SinusoidalPositions, alibi_slopes, apply_rotary
+from llmasos.nn.rope_scaling import RopeScaling
 
 
 def test_sinusoids_follow_the_papers_formula():
@@ -86,3 +89,36 @@ def test_rotary_equals_llamas_up_to_long_contexts(base):
     ours = RotaryEmbedding(T, D, base)(positions)
     torch.testing.assert_close(apply_rotary(q, *ours), expected[0], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(apply_rotary(k, *ours), expected[1], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("scaling, reference, seq_len", [
+    ({"type": "linear", "factor": 4.0}, {"rope_type": "linear", "factor": 4.0}, None),
+    ({"type": "ntk", "factor": 4.0}, {"rope_type": "dynamic", "factor": 1.0}, 4 * 256),
+    ({"type": "yarn", "factor": 4.0, "original_context_length": 256}, {"rope_type": "yarn", "factor": 4.0}, None),
+    ({"type": "yarn", "factor": 8.0, "original_context_length": 64, "beta_fast": 8.0, "beta_slow": 2.0,
+      "attention_factor": 1.5},
+     {"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 64, "beta_fast": 8.0, "beta_slow": 2.0,
+      "attention_factor": 1.5}, None),
+    ({"type": "llama3", "factor": 8.0, "original_context_length": 64},
+     {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+      "original_max_position_embeddings": 64}, None),
+], ids=lambda value: value.get("type") if isinstance(value, dict) else None)  # fmt: skip
+def test_scaled_frequencies_are_transformers(scaling, reference, seq_len):
+    D, base = 32, 500.0
+    config = LlamaConfig(hidden_size=2 * D, num_attention_heads=2, max_position_embeddings=256, rope_theta=base,
+                         rope_scaling=reference)  # fmt: skip
+    expected, magnitude = ROPE_INIT_FUNCTIONS[reference["rope_type"]](config, torch.device("cpu"), seq_len)
+    ours = RopeScaling.from_dict(scaling)
+    unscaled = 1.0 / base ** (torch.arange(0, D, 2) / D)
+    torch.testing.assert_close(ours.scale(unscaled, base), expected, rtol=1e-6, atol=0)
+    assert (unscaled / expected).max() > 3 and ours.magnitude == pytest.approx(magnitude)
+    cos, _ = RotaryEmbedding(9, D, base, ours)(torch.tensor([[0, 5]]))
+    torch.testing.assert_close(cos[0, 0], magnitude * torch.stack((expected * 0, expected * 5)).cos())
+
+
+@pytest.mark.parametrize("n_heads", [1, 2, 3, 4, 6, 8, 12, 20])
+def test_alibi_has_the_slopes_of_its_authors(n_heads):
+    theirs = build_alibi_tensor(torch.ones(1, 2, dtype=torch.long), n_heads, torch.float32)[:, 0, 1]
+    torch.testing.assert_close(alibi_slopes(n_heads), theirs)
+    if n_heads == 8:
+        assert alibi_slopes(8).tolist() == [2.0**-i for i in range(1, 9)]

@@ -47,7 +47,13 @@ class GPT2Format(HFFormat):
         same_heads = c.n_kv_heads == c.n_heads and c.head_size * c.n_heads == c.d_model
         if options != ("gpt", "learned", "layernorm", "pre", True, True, False, False) or not same_heads:
             return None
-        if c.activation not in TO_PUBLISHED_ACTIVATION or c.value_embeddings or c.max_ngram > 1 or c.n_experts > 1:
+        if (
+            c.activation not in TO_PUBLISHED_ACTIVATION
+            or c.value_embeddings
+            or c.max_ngram > 1
+            or c.n_experts > 1
+            or c.sliding_window
+        ):
             return None
         return {
             "model_type": "gpt2",

@@ -2,8 +2,8 @@
 
 They share one architecture, `GPT` with rotary positions, RMSNorm and SwiGLU, and differ in four details: Mixtral has
 experts, Qwen2 has biases on queries, keys and values only, Qwen3 normalizes each head's queries and keys, and a head
-may be wider or narrower than d_model / n_heads. Mistral has no details of its own: when saved again, it becomes a
-Llama.
+may be wider or narrower than d_model / n_heads. Mistral may have a sliding window; without
+one, it becomes a Llama when saved again.
 """
 
 from collections.abc import Iterator
@@ -15,6 +15,19 @@ from llmasos.models import ModelConfig
 from llmasos.nn.rope_scaling import RopeScaling
 
 CLASSES = {"llama": "Llama", "mistral": "Mistral", "mixtral": "Mixtral", "qwen2": "Qwen2", "qwen3": "Qwen3"}
+
+ROPE_FIELDS = {  # type of scaling → published name → ours
+    "llama3": {
+        "factor": "factor", "low_freq_factor": "low_freq_factor", "high_freq_factor": "high_freq_factor",
+        "original_max_position_embeddings": "original_context_length",
+    },
+    "linear": {"factor": "factor"},
+    "yarn": {
+        "factor": "factor", "original_max_position_embeddings": "original_context_length", "beta_fast": "beta_fast",
+        "beta_slow": "beta_slow", "attention_factor": "attention_factor",
+    },
+}  # fmt: skip
+WHOLE = ("original_max_position_embeddings",)
 
 
 class LlamaFormat(HFFormat):
@@ -34,8 +47,7 @@ class LlamaFormat(HFFormat):
         if model_type in ("qwen2", "qwen3"):
             published.require("use_sliding_window", False)
         context = published.required("max_position_embeddings")
-        if model_type in ("mistral", "mixtral"):  # up to the window length, sliding-window attention is full attention
-            context = min(context, published.get("sliding_window", context))
+        window = published.get("sliding_window", context) if model_type in ("mistral", "mixtral") else context
         attention_bias = published.get("attention_bias", False)
         bias = published.get("mlp_bias", False)
         if model_type in ("llama", "qwen3") and attention_bias != bias:
@@ -44,7 +56,7 @@ class LlamaFormat(HFFormat):
                 "biases everywhere, nowhere, or on queries, keys and values only (qwen2). Choose another model."
             )
         rope = HFConfig(published.get("rope_parameters", {}), published.file)  # newer files keep both RoPE fields here
-        scaling = rope_scaling(published.get("rope_scaling", {}) or rope.values, published.file)
+        scaling = rope_scaling(published.get("rope_scaling", {}) or rope.values, context, published.file)
         n_heads = published.required("num_attention_heads")
         return {
             "family": "gpt",
@@ -60,6 +72,7 @@ class LlamaFormat(HFFormat):
             "positions": "rotary",
             "rope_theta": rope.get("rope_theta", published.get("rope_theta", 10_000.0)),
             "rope_scaling": scaling,
+            "sliding_window": window if window < context else None,
             "qk_norm": model_type == "qwen3",
             "norm": "rmsnorm",
             "norm_eps": published.get("rms_norm_eps", 1e-6),
@@ -79,6 +92,10 @@ class LlamaFormat(HFFormat):
             if c.bias or c.qkv_bias or c.qk_norm or c.n_active_experts == 1 or c.capacity_factor:
                 return None
             model_type = "mixtral"
+        elif c.sliding_window is not None:
+            if c.bias or c.qkv_bias or c.qk_norm:
+                return None
+            model_type = "mistral"
         elif c.qkv_bias and not c.bias and not c.qk_norm:
             model_type = "qwen2"
         elif c.qkv_bias == c.bias and not (c.bias and c.qk_norm):
@@ -103,13 +120,12 @@ class LlamaFormat(HFFormat):
             "attention_dropout": c.dropout,
         }
         if c.rope_scaling is not None:
-            s = c.rope_scaling
-            fields["rope_scaling"] = {
-                "rope_type": "llama3",
-                "factor": float(s.factor),
-                "low_freq_factor": float(s.low_freq_factor),
-                "high_freq_factor": float(s.high_freq_factor),
-                "original_max_position_embeddings": s.original_context_length,
+            if c.rope_scaling.type not in ROPE_FIELDS:
+                return None
+            names = ROPE_FIELDS[c.rope_scaling.type]
+            values = {name: getattr(c.rope_scaling, ours) for name, ours in names.items()}
+            fields["rope_scaling"] = {"rope_type": c.rope_scaling.type} | {
+                name: value if name in WHOLE else float(value) for name, value in values.items() if value is not None
             }
         if model_type == "llama":
             fields |= {"attention_bias": c.bias, "mlp_bias": c.bias}
@@ -121,8 +137,9 @@ class LlamaFormat(HFFormat):
                 "num_experts_per_tok": c.n_active_experts,
                 "router_aux_loss_coef": c.router_aux_loss_coef,
                 "router_jitter_noise": 0.0,
-                "sliding_window": None,
             }
+        if model_type in ("mistral", "mixtral"):
+            fields |= {"sliding_window": c.sliding_window}
         return fields
 
     def architecture(self, config: ModelConfig) -> str | None:
@@ -179,15 +196,27 @@ def read_experts(published: HFConfig) -> dict[str, Any]:
     }
 
 
-def rope_scaling(rope: dict[str, Any], file: str) -> RopeScaling | None:
-    """Return Llama 3's scaling of the rotary frequencies, None for no scaling. Raises UserError for any other."""
+def rope_scaling(rope: dict[str, Any], context: int, file: str) -> RopeScaling | None:
+    """Return the scaling of the rotary frequencies, None for no scaling. Raises UserError for one not supported.
+
+    Args:
+        rope: the fields of the scaling.
+        context: the model's context_length, which is the original one if the fields do not say otherwise.
+        file: its config.json.
+    """
     rope_type = rope.get("rope_type", rope.get("type", "default"))
     if rope_type == "default":
         return None
-    names = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
-    if rope_type != "llama3" or any(name not in rope for name in names):
+    names = ROPE_FIELDS.get(rope_type, {}) if isinstance(rope_type, str) else {}
+    values = {ours: rope[theirs] for theirs, ours in names.items() if rope.get(theirs) is not None}
+    if rope_type == "yarn":
+        values = {"original_context_length": context, **values}
+    unsupported = rope.get("mscale") or rope.get("mscale_all_dim") or rope.get("truncate") is False
+    missing = [ours for ours in names.values() if ours not in values and (rope_type != "yarn" or ours == "factor")]
+    if not names or missing or unsupported:
+        known = "; ".join(f"{name!r} (with {', '.join(fields)})" for name, fields in ROPE_FIELDS.items())
         raise UserError(
-            f"{file} has the rope_scaling {rope_type!r} with {sorted(rope)}; llmasos supports no scaling and "
-            f"'llama3' (with {', '.join(names)}). Choose another model."
+            f"{file} scales rotary positions by rope_scaling {rope_type!r} with {sorted(rope)}; llmasos supports no "
+            f"scaling, {known}. Choose another model."
         )
-    return RopeScaling(*(rope[name] for name in names))
+    return RopeScaling(type=rope_type, **values)
