@@ -26,6 +26,7 @@ from llmasos.nn import (
     Residual,
     RMSNorm,
     SwiGLU,
+    alibi_bias,
     apply_rotary,
     eval_mode,
     position_ids,
@@ -200,11 +201,17 @@ def attention_steps(
         formula, rotated = f"q = R_t W_q {inputs}", " RoPE rotates it by angles that depend on the position t."
     query, keys = q[0, 0, position], k[0, 0, : len(weights)]  # (D,), (S, D)
     size = attention.head_size
+    scores, compared = keys @ query / math.sqrt(size), "s = q·k / √D"  # (S,)
+    if attention.slopes is not None:
+        place = torch.tensor([[position]], device=scores.device)
+        scores = scores + alibi_bias(attention.slopes[head : head + 1], place, len(scores))[0, 0, 0]
+        compared = "s = q·k / √D - slope · distance"
+    scores = scores.masked_fill(weights == 0.0, torch.finfo(scores.dtype).min)  # outside of a sliding window
     gathered = kept[attention.out_proj][head * size : (head + 1) * size]  # (D,)
     return [
         TraceStep("query", formula, f"The query says what this head looks for at this position.{rotated}", query),
-        TraceStep("scores", "s = q·k / √D", "The query is compared with the key of each visible token: the better they "
-                  "match, the higher the score.", keys @ query / math.sqrt(size)),
+        TraceStep("scores", compared, "The query is compared with the key of each visible token: the better they "
+                  "match, the higher the score.", scores),
         TraceStep("weights", "w = softmax(s)", "Softmax turns the scores into positive weights with the sum 1.",
                   weights),
         TraceStep("gathered", "o = Σ w v", "The values of these tokens are averaged with the weights: this is what the "

@@ -21,6 +21,7 @@ MODELS = {
     "llama": {"family": "gpt", "positions": "rotary", "norm": "rmsnorm", "activation": "swiglu", "n_kv_heads": 2,
               "qk_norm": True, "bias": False},
     "post-norm": {"family": "gpt", "norm_position": "post", "positions": "sinusoidal"},
+    "alibi, window": {"family": "gpt", "positions": "alibi", "sliding_window": 3},
     "mixture": {"family": "gpt", "n_experts": 3, "positions": "none"},
     "bert": {"family": "bert", "norm_position": "post", "head": "pretraining"},
     "pre-norm bert": {"family": "bert", "norm_position": "pre", "head": "pretraining"},
