@@ -22,6 +22,7 @@ from llmasos.generation import (
     generate,
     generate_naive,
 )
+from llmasos.hub.resolve import shipped_models
 from llmasos.interpret import attention_maps, logit_lens, score_tokens
 from llmasos.models import ModelConfig, build_model, n_parameters, weight_bytes
 from llmasos.nn import Int8Embedding, Int8Linear, is_quantized, quantize
@@ -228,7 +229,7 @@ def test_looking_inside_works():
 def shipped():
     """Each shipped model as it is, and rounded."""
     return {name: [hub.load_pretrained(name, quantize=way) for way in (None, "int8")]
-            for name in hub.resolve.shipped_models()}  # fmt: skip
+            for name in shipped_models()}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["storyworld-gpt", "storyworld-bert", "storyworld-de-en", "storyworld-chat"])
