@@ -377,6 +377,14 @@ new_adapter = Exercise(
             "Each number is drawn independently.",
             "15.3",
         ),
+        Misconception(
+            "the generator is not used",
+            lambda n_in, n_out, rank, generator: uniform(n_in, n_out, rank, None),
+            "You drew from torch's global generator. The same generator must give the same A: only then can a run be "
+            "repeated.",
+            "`torch.rand` has an argument for it.",
+            "15.3",
+        ),
     ],
     accepted={
         "kaiming_uniform_, as peft does": as_peft_does,
@@ -1062,10 +1070,11 @@ two_in_name_only = Exercise(
             variants=(lambda: (torch.zeros(2, 4), torch.zeros(5, 2)),),
         ),
         Misconception(
-            "the usual start",
+            "it reaches rank 2",
             lambda: (tensor([ROW, [0, 1, 1]]), torch.zeros(3, 2)),
-            "This adapter reaches rank 2: its two rows differ, so they read different things from x.",
-            "What if both rows read the same?",
+            "This adapter reaches rank 2: its two rows read different things from x, or its two columns write "
+            "different things, so they do not stay in step.",
+            "What if both rows read the same, and both columns start equal?",
             "15.3",
             variants=(
                 lambda: (random(2, 5, seed=1), torch.zeros(4, 2)),

@@ -9,8 +9,8 @@ Replace each `raise NotImplementedError` with your own code. Plain torch is all 
 `log_softmax`, `torch.linalg.svd`, `torch.rand`. Import what you need at the top. Do not modify the inputs. An input may
 be a view of another tensor (a transposed one, for example), so do not rely on its layout in memory.
 
-Letters: r rank, α ("alpha") the adapter's strength, N number of predictions, V size of the vocabulary, T temperature;
-n_in and n_out are the numbers of features that a linear layer reads and writes.
+Letters: r is the rank, α ("alpha") the adapter's strength, N the number of predictions, V the size of the vocabulary,
+T the temperature; n_in and n_out are the numbers of features that a linear layer reads and writes.
 """
 
 from torch import Generator, Tensor
@@ -41,9 +41,9 @@ def new_adapter(n_in: int, n_out: int, rank: int, generator: Generator) -> tuple
     """2 (easy). Make the two matrices of an adapter as they are before training.
 
     Args:
-        n_in, n_out: the features that the layer reads and writes.
+        n_in, n_out: the numbers of features that the layer reads and writes.
         rank: r.
-        generator: of the random numbers; use it for every draw.
+        generator: the source of the random numbers; pass it to every draw.
 
     Returns:
         A, B: both float32. A is (r, n_in): each number is drawn independently and uniformly between -1/√n_in and
@@ -140,8 +140,9 @@ WHY_ONE = """
 
 
 # 7 (open). Change one thing about the adapters of the lesson — the scale α / r, which layers get one, which of A and B
-# is trained, how A starts — and run it again: python -m lessons run 15 --mine, with your lora_forward changed as you
-# like (keep the right one as a comment). Predict the losses first. Write down what you changed, what you predicted and
-# why, what came out, and what you make of it.
+# is trained, how A starts — and run it again. For the scale and for what is trained, change your lora_forward (keep the
+# right one as a comment) and use python -m lessons run 15 --mine. For the rest, change the lesson's notebook
+# (python -m lessons notebook 15) or a copy of lesson.py. Predict the losses first. Write down what you changed, what
+# you predicted and why, what came out, and what you make of it.
 EXPERIMENT = """
 """

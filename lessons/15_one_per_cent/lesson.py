@@ -10,8 +10,9 @@
 # (lesson 01). Formulas are from *LoRA: Low-Rank Adaptation of Large Language Models* (Hu et al. 2021), section 4.1,
 # unless stated otherwise.
 #
-# Letters, here and in the exercises: n_in and n_out the features that a linear layer reads and writes, r the rank, η
-# the learning rate, N number of predictions, V size of the vocabulary.
+# Letters, here and in the exercises: n_in and n_out are the numbers of features that a linear layer reads and writes, r
+# is the rank and α the strength of an adapter, η the learning rate, N the number of predictions, V the size of the
+# vocabulary.
 
 # %% [setup]
 import sys
@@ -50,8 +51,8 @@ torch.set_printoptions(precision=2, sci_mode=False)
 # twenty-four children. Now twenty-four other children move in: Frieda, Theo, Judith, … The model has never read these
 # names. Everything else about their stories is as before.
 #
-# We need stories about them to train on, and others to validate on. To save time we take only their first sentence, in
-# which the name is. And as always in this course we know the floor, the randomness of the stories that no model can
+# We need stories about them to train on, and others to validate on. To save time we take only their first sentence,
+# where the name is. And as always in this course we know the floor, the randomness of the stories that no model can
 # predict: `prefix_log_prob` adds up the probabilities of all ways in which a story can begin with these words. (The
 # world with both groups has 48 children, and we keep the stories of half of them. Given that the hero is one of these,
 # every story is twice as likely: that is the ln 2.)
@@ -102,8 +103,8 @@ print(val_texts[0])
 print(f"\nbefore: {measure(base, names_val):.3f} nats per token; the floor is {floor:.3f}")
 
 # %% [markdown]
-# The names are all that is new, and yet they cost three nats for *every* token of the sentence, for the names
-# themselves and for the confusion after them.
+# The names are all that is new, and yet they cost three nats per token, averaged over *all* tokens of the sentence: for
+# the names themselves, and for the confusion after them.
 #
 # The obvious remedy is **full fine-tuning**: continue the training of lesson 05 on the new stories, with all weights.
 # It works. What does it cost? AdamW in fp32 keeps four numbers of 4 bytes for each weight: the weight itself, its
@@ -134,13 +135,14 @@ print(f"\nbefore: {measure(base, names_val):.3f} nats per token; the floor is {f
 # $$ \min_{\operatorname{rank}(BA) \le r} \lVert \Delta - BA \rVert^2 = \sum_{i > r} \sigma_i^2,
 #    \qquad \lVert M \rVert^2 = \sum_{o,i} M_{oi}^2. $$
 #
-# So a change is cheap if its singular values fall quickly. But the theorem only says that a good A and B *exist*.
-# Does gradient descent find them? The loss is a polynomial of degree four in the numbers of A and B, with many saddle
-# points. Baldi and Hornik (1989) proved that it has no other local minima than the global one. Let us see.
+# ($\lVert M \rVert$ is called the Frobenius norm.) So a change is cheap if its singular values fall quickly. But the
+# theorem only says that a good A and B *exist*. Does gradient descent find them? The loss is a polynomial of degree
+# four in the numbers of A and B, with many saddle points. Baldi and Hornik (1989) proved that it has no local minima
+# other than the global one. Let us see.
 
 # %%
 predict("a change of 48 × 64 numbers with the singular values 1, 0.9, 0.81, 0.729, … What fraction of its squared "
-        "length is lost at rank 16, a third of the full rank?")  # fmt: skip
+        "norm is lost at rank 16, a third of the full rank?")  # fmt: skip
 
 # %%
 generator = torch.Generator().manual_seed(SEED)
@@ -180,9 +182,9 @@ for rank in (1, 4, 16):
 #
 # $$ y = W x + b + \frac{\alpha}{r}\, B A x. $$
 #
-# W and b are **frozen**: they get no gradient, and the optimizer does not know them. $\alpha$ is a constant, 32 in this
-# library as in many others; 15.6 shows what the division by r is for. Compute $A x$ first, which is only r numbers, and
-# the adapter costs r · (n_in + n_out) multiplications. Exercise **lora_forward**.
+# W and b are **frozen**: they get no gradient, and the optimizer does not know them. $\alpha$ is a constant, by default
+# 32 in this library; 15.5 shows what the division by r is for. Compute $A x$ first, which is only r numbers, and the
+# adapter costs r · (n_in + n_out) multiplications per token. Exercise **lora_forward**.
 #
 # **How do A and B start?** At first the model should be what it was, so $BA = 0$. There are several ways to achieve
 # that, and most of them are bad. Let $g = \partial L / \partial y$ be the gradient that arrives at the layer's output.
@@ -192,8 +194,8 @@ for rank in (1, 4, 16):
 # $$ \frac{\partial L}{\partial B} = \frac{\alpha}{r}\, g\, (A x)^\top = \frac{\alpha}{r}\, G A^\top, \qquad
 #    \frac{\partial L}{\partial A} = \frac{\alpha}{r}\, B^\top g\, x^\top = \frac{\alpha}{r}\, B^\top G. $$
 #
-# Each gradient contains the *other* matrix. If both are zero, both gradients are zero, today and for ever. So one of
-# them has to be different from zero, and then the other one must be zero, for the sake of $BA = 0$. The convention:
+# Each gradient contains the *other* matrix. If both are zero, both gradients are zero, now and after every step. So one
+# of them has to be different from zero, and then the other one must be zero, for the sake of $BA = 0$. The convention:
 #
 # - **B is zero.** In the first step, A does not move, and B gets $\frac{\alpha}{r} G A^\top$: what the full gradient
 #   says about the r directions that A happens to read.
@@ -245,8 +247,8 @@ for start in ("as it should be", "both zero", "both random"):
 # queries, keys, values and output of the attention, and the three matrices of the feed-forward. It gives none to
 # embeddings and norms. (If a new *output* is needed, such as a classifier's head, that is trained in full.)
 #
-# AdamW's two averages and the gradient exist for trained weights only: 12 bytes for each of them, besides the 4 of the
-# weight itself.
+# AdamW's two averages and the gradient exist for trained weights only: 12 bytes for each trained weight, on top of the
+# 4 of the weight itself.
 
 # %%
 shapes = [tuple(layer.weight.shape) for layer in adaptable_layers(base).values()]  # (n_out, n_in) of each
@@ -288,11 +290,11 @@ for rank in (None, 1, 4, 16):
 # Before we compare an adapter with full fine-tuning, each needs its own learning rate (lesson 05). What should we
 # expect of an adapter's? Its first step can be calculated.
 #
-# Adam's first step moves every number by η, in the direction of its sign (5.3). With full fine-tuning, the change of W
-# is $-\eta \operatorname{sign}(G)$, and the loss falls, to first order, by $\eta \sum_{o,i} |G_{oi}|$. If the entries
-# of row o of G look like draws from a normal distribution, the mean of $|G_{oi}|$ is $\sqrt{2/\pi}$ times their root
-# mean square $\lVert G_o \rVert / \sqrt{\text{n\_in}}$, and the sum over the row is $\sqrt{2\,\text{n\_in}/\pi}\,\lVert
-# G_o \rVert$.
+# Adam's first step moves every number by η, against the sign of its gradient (5.3). With full fine-tuning, the change
+# of W is $-\eta \operatorname{sign}(G)$, and the loss falls, to first order, by $\eta \sum_{o,i} |G_{oi}|$. If the
+# entries of row o of G look like draws from a normal distribution, the mean of $|G_{oi}|$ is $\sqrt{2/\pi}$ times their
+# root mean square $\lVert G_o \rVert / \sqrt{\text{n\_in}}$, and the sum over the row is
+# $\sqrt{2\,\text{n\_in}/\pi}\,\lVert G_o \rVert$.
 #
 # In an adapter, only B moves: by $-\eta \operatorname{sign}(G A^\top)$. That changes the layer by $\frac{\alpha}{r}$
 # times this times A, and the loss falls by
@@ -338,12 +340,12 @@ full_step = first_step(None)
 print(f"full: the loss falls by {full_step:.1f} η, {full_step / formula:.1f} times as much")
 
 # %% [markdown]
-# The formula holds to a few per cent, with the same number for rank 1 and rank 64 (the fewer rows A has, the more the
-# draw matters). At the same rate, full fine-tuning goes about eight times as far. After the first step, everything is
-# more complicated: A moves too, the gradients change, and an adapter's speed depends on how large A and B have become.
-# Schulman et al. (2025) measured fourteen language models and found the adapter's best rate at about *ten times* that
-# of full fine-tuning, nearly independent of the rank. Our formula would grow with the width. So it explains the
-# beginning, not the whole.
+# The formula holds, with the same number for rank 1 and rank 64. (The fewer rows A has, the more the draw matters: at
+# rank 1, expect the largest deviation.) At the same rate, full fine-tuning goes about eight times as far. After the
+# first step, everything is more complicated: A moves too, the gradients change, and an adapter's speed depends on how
+# large A and B have become. Schulman et al. (2025) measured fourteen language models and found the adapter's best rate
+# at about *ten times* that of full fine-tuning, nearly independent of the rank. Our formula would grow with the width.
+# So it explains the beginning, not the whole.
 #
 # Now the whole. This is the training loop of lesson 05, in one function.
 
@@ -411,20 +413,20 @@ ratio = best_rate(tried["rank 4"]) / best_rate(tried["full"])
 result("best rate of rank 4 / best rate of full", ratio, 2.2, 1.0)
 
 # %% [markdown]
-# **What to see.** Two valleys of the same form. Rank 4 learns best at a rate about twice that of full fine-tuning:
+# **What to see.** Two valleys of the same shape. Rank 4 learns best at a rate about twice that of full fine-tuning:
 # more, as our formula says, but neither eight nor ten times. What stops it is the steep side on the right: at 0.02 the
 # adapter is already worse, and at 0.03, which is not in the picture, it ended above 1 nat in our trials. The scale α /
 # r multiplies the adapter's jitter as it multiplies its steps, and our model is narrow and trained for a hundred steps
 # only; the factor of ten was found in models ten to a hundred times as wide, trained for longer. What you can take home
 # is the direction: *try a larger rate than for full fine-tuning, and tune it on its own.* A comparison of the two at
-# the same rate compares rates. (All numbers of this lesson that come from training are means over four seeds.)
+# the same rate compares rates. (What this lesson tells you to expect of a training run is a mean over four seeds.)
 
 # %% [markdown]
 # ## 15.6 Little to learn: twenty-four names
 #
-# Each name is a chain of three or four tokens: *Frieda* is *F*, then *ried*, then *a*. Twenty-four such chains are all
-# there is to learn. The hypothesis: this is so little that rank 1, with one per cent of the weights, is as good as
-# training them all.
+# Each name is a chain of two to six tokens, most often three or four: *Frieda* is *F*, then *ried*, then *a*.
+# Twenty-four such chains are all there is to learn. The hypothesis: this is so little that rank 1, with one per cent of
+# the weights, is as good as training them all.
 
 # %%
 predict(f"full fine-tuning ends at {full_loss:.2f}, and the floor is {floor:.2f}. Rank 1, after the same 100 steps?")
@@ -557,11 +559,11 @@ curves(
 )  # fmt: skip
 
 # %% [markdown]
-# **What to see.** All curves begin at 12 nats, twice as bad as knowing nothing: a model of English is *sure* that no
-# German follows. Then they part, and now the rank counts. Rank 1 stays far behind. The fair control is again the line
-# of the frozen embeddings, full training of the same matrices. Rank 4 comes near it and rank 16 nearer: with the rank,
-# this gap closes. The gap to full fine-tuning of everything does not close at any rank. It is the one from 15.6, only
-# larger: hardly any German token was ever read before.
+# **What to see.** All curves begin at 12 nats, nearly twice as bad as knowing nothing: a model of English is *sure*
+# that no German follows. Then they part, and now the rank counts. Rank 1 stays far behind. The fair control is again
+# the line of the frozen embeddings, full training of the same matrices. Rank 4 comes near it and rank 16 nearer: with
+# the rank, this gap closes. The gap to full fine-tuning of everything does not close at any rank. It is the one from
+# 15.6, only larger: hardly any German token was ever read before.
 #
 # And the attention alone, with as many weights as rank 4 on all layers? It ends not far from rank 1, which has a
 # quarter of them. The feed-forward has nearly three quarters of the weights in a block, and much of what a model knows
@@ -584,8 +586,8 @@ curves(
 # information (Blier & Ollivier 2018).
 #
 # How much does an adapter hold? Allen-Zhu & Li (2024) found about **two bits per weight**, for many models and after
-# much training. Schulman et al. (2025) compare the two, and expect an adapter to fall behind when the data hold more
-# than fits in.
+# much training. Schulman et al. (2025) compare this capacity with the information in the training data, and expect an
+# adapter to fall behind when the data hold more than it can store.
 
 
 # %%
@@ -630,10 +632,10 @@ result("bits in the German sentences, thousands", german_bits / 1000, 40.1, 3)
 # $$ \mathrm{E}\,\lVert (q - e_y) - (q - p) \rVert^2 = \mathrm{E}\,\lVert e_y - p \rVert^2
 #    = \mathrm{E}\,\lVert e_y \rVert^2 - \lVert p \rVert^2 = 1 - \sum_i p_i^2. $$
 #
-# Where the next word is certain, the noise is 0; where it is one of ten, 0.9. With probabilities, this noise is gone.
-# No ordinary corpus can show you that, because nobody knows its p. Ours can: `next_word_probs` *is* the truth. For this
-# section we take a smaller valley, with 8 children, 3 plots and 4 things for each, and make every word a token, so that
-# the student and the truth speak of the same things.
+# Where the next word is certain, the noise is 0; where it is one of ten equally likely ones, 0.9. With probabilities,
+# this noise is gone. No ordinary corpus can show you that, because nobody knows its p. Ours can: `next_word_probs` *is*
+# the truth. For this section we take a smaller valley, with 8 children, 3 plots and 4 things for each, and make every
+# word a token, so that the student and the truth speak of the same things.
 
 # %%
 SMALL = World(names=8, things=4, plots=3)
@@ -690,8 +692,8 @@ result("noise of a token, measured / by the formula", np.mean(noise) / np.mean(p
 #    \approx \frac{1}{T^2 V} \big( (z_i - \bar z) - (v_i - \bar v) \big), $$
 #
 # with the means $\bar z$, $\bar v$ (their equation 4, which assumes means of zero). Two things follow. The loss is
-# multiplied by **T²**, so that the size of its gradient does not depend on T. And at high temperature the student
-# simply matches logits.
+# multiplied by **T²**, so that the size of its gradient stays roughly the same for every T. And at high temperature the
+# student simply matches logits.
 
 # %%
 z, v = (torch.randn(20, generator=generator) for _ in range(2))  # logits of a student and a teacher, V = 20
@@ -707,7 +709,8 @@ result("T = 100: T² × gradient / the limit", (T * T * leaf.grad.norm() / limit
 # Often both terms are used: the text with its tokens, at T = 1 because that is how the model will be used, and the
 # teacher with the weight w:
 #
-# $$ L = (1 - w) \left(-\log q_y\right) + w\, T^2 \operatorname{KL}(p \,\Vert\, q). $$
+# $$ L = (1 - w) \left(-\log q_1(y)\right) + w\, T^2 \operatorname{KL}(p \,\Vert\, q), \qquad
+#    q_1 = \operatorname{softmax}(z). $$
 #
 # Exercise **distillation_loss**. One trap: a probability of exactly 0, which our truth has in plenty. $p \log p \to 0$
 # as $p \to 0$, but `0 * log(0)` is NaN.
@@ -719,7 +722,8 @@ result("T = 100: T² × gradient / the limit", (T * T * leaf.grad.norm() / limit
 # beginnings, twelve times over. They differ only in who teaches them:
 #
 # - **the text** itself, the usual loss;
-# - **a larger model** (three layers, width 96), which was trained on 3,000 beginnings and gives its probabilities;
+# - **a larger model** (three layers, width 96), which has read 2,400 beginnings, once each, and gives its
+#   probabilities;
 # - **the truth**: the generator's own probabilities of the next word.
 #
 # Validation is on other beginnings, by the usual loss.
@@ -771,19 +775,19 @@ for name, task, expected, spread in (
 # beginnings as often, and there is nothing in them to learn by heart, because no target says that *this* boy was called
 # Ben: it says that each of the names was equally likely. So the truth as a teacher comes close to the floor after 200
 # texts. The larger model is nearly as good a teacher, and what it lacks is mostly its own error, which the student
-# learns along with the rest. The student of the truth even beats the model that read fifteen times as many texts.
+# learns along with the rest. The student of the truth even beats the model that read twelve times as many texts.
 #
 # The truth, then the larger model, then the text: that is the order one would guess, and this time the guess holds, for
-# every seed that we tried. Its practical form: if you have few texts and a good model, let the model say how likely
-# everything was. And one caveat: with unlimited text, the text's noise averages out. Its student then catches up, and
-# passes the one that has learned the larger model's errors.
+# every seed that we tried. In practice: if you have few texts and a good model, let the model say how likely everything
+# was. And one caveat: with unlimited text, the text's noise averages out. Its student then catches up, and passes the
+# one that has learned the larger model's errors.
 
 # %% [markdown]
 # ## 15.11 What was left out
 #
 # - **Variants.** rsLoRA divides by √r (Kalajdzievski 2023); LoRA+ gives B a larger rate than A (Hayou et al. 2024);
 #   DoRA separates the length of a change from its direction (Liu et al. 2024); QLoRA keeps the frozen weights in four
-#   bits, so that they need an eighth of the memory (Dettmers et al. 2023).
+#   bits, an eighth of what fp32 takes (Dettmers et al. 2023).
 # - **Other small changes**: adapters as extra layers (Houlsby et al. 2019), vectors in front of the text (Li & Liang
 #   2021), biases alone (Ben Zaken et al. 2021).
 # - **Other knowledge to distill**: hidden states and attention maps (Sanh et al. 2019; Jiao et al. 2019), whole texts

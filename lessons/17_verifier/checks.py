@@ -383,8 +383,8 @@ advantages = Exercise(
             lambda rewards, log_ratios, beta: (
                 less_mean(R := returns(rewards, log_ratios, beta)) / (R.std(1, keepdim=True) + 1e-6)
             ),
-            "You divided by the standard deviation of the group, as GRPO does. That gives prompts that are nearly "
-            "always or hardly ever answered well more weight.",
+            "You divided by the standard deviation of the group, as GRPO does. That gives more weight to prompts that "
+            "are nearly always or hardly ever answered well.",
             "The task asks for differences of returns, nothing more.",
             "17.3",
             variants=(
@@ -1295,11 +1295,11 @@ opposite_directions = Exercise(
     cases=[Case("your prompts", judge=look)],
     misconceptions=[
         Misconception(
-            "equal probabilities",
+            "the division changes too little",
             lambda: ([0.5, 0.5], [0.6, -0.4]),
-            "Your prompts have equal (or nearly equal) deviations, so the division changes only the length of the "
-            "gradient, not its direction.",
-            "For which p is √(p(1 - p)) small?",
+            "With the division, the mean is still above -0.05. Either your prompts have nearly equal deviations, so "
+            "that all of them get the same weight, or no slope with a large weight is negative enough.",
+            "For which p is √(p(1 - p)) small? That prompt needs the negative slope.",
             "17.3",
         ),
         Misconception(
@@ -1310,9 +1310,9 @@ opposite_directions = Exercise(
             "17.3",
         ),
         Misconception(
-            "both directions negative",
+            "the mean of the slopes is too small",
             lambda: ([0.5, 0.01], [0.1, -0.5]),
-            "The mean of your slopes is negative (or too small): the gradient points the other way from the start.",
+            "The mean of your slopes is below 0.05. Without the division, the mean reward has to rise with w.",
             "Make the slope at the prompt with the large deviation larger.",
             "17.3",
         ),

@@ -43,7 +43,7 @@ def reinforce_gradient(logits: Tensor, answers: Tensor, rewards: Tensor, baselin
 
 
 def advantages(rewards: Tensor, log_ratios: Tensor, beta: float) -> Tensor:
-    """2 (easy). How much better is each answer than the *other* answers to the same prompt?
+    """2 (easy). Compare each answer with the *other* answers to the same prompt.
 
     First the KL penalty: the return of an answer is R = reward - beta · log_ratio. Then the baseline: the advantage of
     an answer is its return minus the mean of the returns of the other G - 1 answers of its group.
@@ -158,9 +158,10 @@ WHY_OPPOSITE = """
 
 
 # 7 (open). Change one thing about the teaching of section 17.8 and teach again: the reward (a bonus for something that
-# you would like to read, say a rare word or a short sentence), the size of the group, β, the number of updates from the
-# same answers, or the advantages (python -m lessons run 17 --mine, with your own `advantages` changed as you like; keep
-# the right ones as a comment). Predict first: the reward, the entropy, and what the texts will look like. Then write
+# you would like to read, say a rare word or a short sentence), the size of the group, β, or the number of updates from
+# the same answers, in the lesson's notebook (python -m lessons notebook 17) or in a copy of lesson.py; or the
+# advantages (python -m lessons run 17 --mine, with your own `advantages` changed as you like; keep the right version as
+# a comment). Predict first: the reward, the entropy, and what the texts will look like. Then write
 # down what you changed, what you predicted and why, what happened with three seeds, and whether the model found a way
 # to earn your reward that you had not thought of.
 EXPERIMENT = """

@@ -53,10 +53,11 @@ torch.set_printoptions(precision=3, sci_mode=False)
 # becomes as good as its texts, mistakes included. And somebody has to write them.
 #
 # There is another way to teach. Let the model write, look at the result, and say how good it is. A teacher who does
-# this need not be able to write. To check a proof, to run a program against its tests, to see whether a sum is right,
-# is much easier than to find it. If a *program* can check, the teacher never gets tired: it is called a **verifier**,
-# and learning from it *reinforcement learning with verifiable rewards* (Lambert et al. 2024, section 6). The models
-# that think for a long time before they answer a question in mathematics were trained like this (DeepSeek-AI 2025).
+# this need not be able to write. It is much easier to check a proof than to find one, to run a program against its
+# tests than to write it, to see that a sum is right than to work it out. If a *program* can check, the teacher never
+# gets tired: it is called a **verifier**, and learning from it *reinforcement learning with verifiable rewards*
+# (Lambert et al. 2024, section 6). The models that think for a long time before they answer a question in mathematics
+# were trained like this (DeepSeek-AI 2025).
 #
 # In this course, there is a verifier for *stories*. We know the grammar of our small world, so
 # `valid_prefix_length(text)` tells us how far a text agrees with some story that is possible in it (lesson 06 used it
@@ -135,7 +136,8 @@ result("gradient of the best answer, 100,000 answers", estimate[3].item(), exact
 
 # %% [markdown]
 # The estimate is right on average, whatever the number of answers: it is *unbiased*. But it is noisy. With ten answers
-# the error is larger than the gradient itself. Exercise **reinforce_gradient** asks for this estimate.
+# the error is typically nearly as large as the gradient itself, whose length is 0.14. Exercise **reinforce_gradient**
+# asks for this estimate.
 
 # %% [markdown]
 # ## 17.3 The baseline
@@ -313,8 +315,8 @@ for name, clip in (("ε = 0.2", 0.2), ("no clip (ε = 1000)", 1000.0)):
 # Without the clip, the policy ends up with the best answer *of the batch*, and nearly loses the best answer of all: it
 # was not there to speak for itself. With the clip, it makes up its mind a little, and then waits for new answers.
 #
-# Exercise **policy_gradient_loss** asks for this loss, with its gradient. (A clip of 1000 is for this picture only; in
-# the exercise ε is below 1.)
+# Exercise **policy_gradient_loss** asks for this loss, with its gradient. (A clip of 1000 is for this experiment only;
+# in the exercise ε is below 1.)
 
 # %% [markdown]
 # ## 17.5 Staying near: the KL penalty
@@ -325,7 +327,7 @@ for name, clip in (("ε = 0.2", 0.2), ("no clip (ε = 1000)", 1000.0)):
 # $$ J_\beta(\pi) = \mathrm{E}_{y \sim \pi}[r(y)] - \beta\, \mathrm{KL}(\pi \,\|\, \pi_0), \qquad
 #    \mathrm{KL}(\pi \,\|\, \pi_0) = \mathrm{E}_{y \sim \pi}\Big[\log \frac{\pi(y)}{\pi_0(y)}\Big]. $$
 #
-# KL is the **Kullback–Leibler divergence**: how many nats more an answer of $\pi$ has under $\pi_0$ than under $\pi$
+# KL is the **Kullback–Leibler divergence**: how many more nats an answer of $\pi$ costs under $\pi_0$ than under $\pi$
 # itself, on average. It is 0 if the two are equal, and otherwise positive.
 #
 # **What is the best policy?** Define $\pi^*(y) = \pi_0(y)\, e^{r(y)/\beta} / Z$, with $Z = \sum_y \pi_0(y)
@@ -360,8 +362,8 @@ for name, clip in (("ε = 0.2", 0.2), ("no clip (ε = 1000)", 1000.0)):
 #
 # $k_1$ is the definition: unbiased, but a single one may be negative. $k_2$ is never negative, but biased. $k_3$ is
 # both unbiased and never negative: $e^d$ has the mean $\sum_y \pi \cdot \pi_0/\pi = 1$, so $e^d - 1$ adds nothing on
-# average; and it adds exactly what is needed to make each term positive, because the line $1 + d$ touches the curve
-# $e^d$ from below.
+# average; and it adds exactly what is needed to keep each term from being negative, because the line $1 + d$ touches
+# the curve $e^d$ from below.
 
 # %%
 N_ANSWERS, N_RIGHT, BETA = 50, 18, 0.5
@@ -394,7 +396,8 @@ result("mean of k3, policy 1.0 away", k3.mean().item(), kl, 0.01)
 
 # %% [markdown]
 # **What to see.** All three agree for policies that are close. Farther away, $k_2$ is off. $k_3$ has the right mean
-# and, near the reference, a far smaller deviation than $k_1$. Exercise **kl_estimate** asks for it, token by token.
+# and, near the reference, a far smaller deviation than $k_1$. Exercise **kl_estimate** asks for it: one $k_3$ for each
+# token, added up over the answer.
 #
 # ### A KL that is wrong
 #
@@ -663,7 +666,7 @@ def teach(policy, tokenizer, prompts_of_step, reward, steps, G, beta, longest, u
 
 
 # %% [markdown]
-# We teach twice, from the same model: with a penalty of β = 0.05, and without any.
+# We teach twice, from the same model: 45 steps with a penalty of β = 0.05, and 35 steps without any.
 
 
 # %%
@@ -727,9 +730,9 @@ result("possible, without penalty", numbers["without penalty"]["possible"], 0.78
 # Then look at the third column. The **entropy** of the texts, estimated as the mean of $-\log \pi(y)$ over the policy's
 # own texts, falls from about fifty nats to between 10 and 21 with the penalty (five seeds). Read the texts: they are
 # nearly the same one, again and again, with another name or another weather. This is the collapse of section 17.5, now
-# in a real model, and a penalty of 0.05 only slows it down. Without any, the policy goes astray: its KL ends between 21
-# and 52 nats. With some seeds it has contracted to little more than one faultless text by then, with others its third
-# sentences still ramble. The reward curve is beautiful, and says nothing about all this.
+# in a real model, and a penalty of 0.05 only slows it down. Without any, the policy goes astray, and in 35 steps only:
+# its KL ends between 21 and 52 nats. With some seeds it has contracted to little more than one faultless text by then,
+# with others its third sentences still ramble. The reward curve is beautiful, and says nothing about all this.
 #
 # The last column is what *imitation* measures: the nats of held-out beginnings. It becomes worse all the time. The
 # policy has stopped telling most of the stories that the world tells.
@@ -785,8 +788,8 @@ result("covered, with penalty", exactly["with penalty"]["covered"], 0.12, 0.06)
 result("covered, without penalty", exactly["without penalty"]["covered"], 0.015, 0.015)
 
 # %% [markdown]
-# **What to see.** Before, the model had all of the world in it, mixed with as many mistakes. Afterwards the mistakes
-# are gone, and so is most of the world. Was that necessary?
+# **What to see.** Before, the model had nearly all of the world in it, mixed with as many mistakes. Afterwards the
+# mistakes are gone, and so is most of the world. Was that necessary?
 #
 # No. What is the smallest KL that changes the rewards as much? Let the reward be $r$ with probability $p_r$ before, and
 # $a_r$ afterwards. The reward is a function of the text, and the KL between texts is at least the KL between their
@@ -830,9 +833,10 @@ for name in ("with penalty", "without penalty"):
 #
 # The model imitates lazy pupils. In a column with a 0 they make no mistakes. In any other column they give the right
 # digit with probability 0.27, copy the digit of the first number with probability 0.5, and otherwise write any digit at
-# random. What should a model learn from such texts? To be right in a column with probability $0.27 + 0.023$, neither
-# more nor less: imitation reproduces mistakes as faithfully as knowledge. A sum with $m$ columns without a 0 is then
-# right with probability $q^m$.
+# random. What would a perfect imitator learn from such texts? To be right in a column with probability $q = 0.293$
+# ($0.27 + 0.023$), neither more nor less: imitation reproduces mistakes as faithfully as knowledge. A sum with $m$
+# columns without a 0 is then right with probability $q^m$. Our model is trained only briefly; let us see how near it
+# comes.
 
 # %%
 COLUMNS = 8
@@ -901,7 +905,7 @@ result("right in two columns", chance(pupil, 2).mean().item(), q**2, 0.01)
 #
 # $$ \text{pass@}k = 1 - \binom{n - c}{k} \Big/ \binom{n}{k} $$
 #
-# (section 2.1, equation 1 there). Exercise **pass_at_k** asks for it.
+# (Chen et al. 2021, equation 1). Exercise **pass_at_k** asks for it.
 
 # %%
 pass_at_k = part(
@@ -927,9 +931,10 @@ result("pass@16, two columns", pass_at_k(right_answers, 16), (1 - (1 - p) ** 16)
 # %% [markdown]
 # ## 17.11 Nothing comes from nothing
 #
-# Now teach the pupil sums with all eight columns. It is right with probability $q^8$, once in twenty thousand answers.
-# In a step of 256 answers there is nearly never a right one. Then all rewards are 0, all advantages are 0, and the
-# policy stays as it is. *The verifier can only strengthen what the model already does now and then.*
+# Now teach the pupil sums with all eight columns. It is right with probability $q^8$: for the $q = 0.293$ of the pupils
+# whom it imitates, that is once in 18,000 answers. In a step of 256 answers there is hardly ever a right one. Then all
+# rewards are 0, all advantages are 0, and the policy stays as it is. *The verifier can only strengthen what the model
+# already does now and then.*
 #
 # How does one get from there to anywhere? With easier problems. Suppose one column is right with probability $q$ and
 # all depend on the same skill. The expected reward of $m$ columns is $J_m = q^m$, and
@@ -998,11 +1003,11 @@ for name in ("before", "two of 16 are easy"):
     print(line)
 
 # %% [markdown]
-# **What to see.** For two columns, those who say so are right: 64 attempts of the old pupil are as good as one of the
-# new one. For eight columns they are not, because there the number of attempts needed grows exponentially with the
-# number of columns. What was possible, but hopeless, has become likely. And in the stories it was the other way round:
-# if you ask 64 texts for as many different stories as possible, the model before wins by far (17.9). pass@1 and pass@k
-# measure different things; report both.
+# **What to see.** For two columns, Yue et al. are right: 64 attempts of the old pupil are as good as one of the new
+# one. For eight columns they are not, because there the number of attempts needed grows exponentially with the number
+# of columns. What was possible, but hopeless, has become likely. And in the stories it was the other way round: if you
+# ask 64 texts for as many different stories as possible, the model before wins by far (17.9). pass@1 and pass@k measure
+# different things; report both.
 
 # %% [markdown]
 # ## 17.12 What was left out
@@ -1012,7 +1017,7 @@ for name in ("before", "two of 16 are easy"):
 # - **Credit.** All tokens of a text share one advantage here. But a token after the first mistake cannot change what
 #   our verifier says, so its gradient is nothing but noise. Rewards for each step (Lightman et al. 2024) tell more.
 # - **Learned rewards.** Where no program can check, people compare two answers, and a model learns to predict their
-#   choices. Such a reward has more holes than a verifier.
+#   choices (lesson 16). Such a reward has more holes than a verifier.
 # - **Thinking.** Our pupil answers at once. A model that may write intermediate steps before its answer can learn from
 #   the reward of the answer alone which steps are useful. That is the interesting part of DeepSeek-AI (2025).
 # - **At scale**, writing takes most of the time, on machines of its own; then the policy that writes is always a little
