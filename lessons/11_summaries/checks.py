@@ -279,7 +279,7 @@ rouge_l = Exercise(
         Misconception(
             "letters instead of words",
             lambda s, r: scores("".join(s), "".join(r)),
-            "You joined the words and compared letters.",
+            "You joined the words and compared characters.",
             "Both texts are lists; their elements are the words.",
             "11.2",
             variants=(lambda s, r: scores(" ".join(s), " ".join(r)),),
@@ -537,7 +537,7 @@ contaminated = Exercise(
             "parts of words match",
             by_substring,
             "You searched for the run as a string. \"cat sat\" is then found in \"bobcat sat\".",
-            "Compare words, not letters.",
+            "Compare words, not characters.",
             "11.7",
         ),
         Misconception(
@@ -963,7 +963,7 @@ sign_flip_p = Exercise(
         Misconception(
             "the observed sum without its absolute value",
             lambda a, b: fraction(a, b, observed_of=lambda d: d.sum(), at_least=lambda s, o: s >= o - 1e-9 * abs(o)),
-            "You compared absolute sums with a sum that may be negative: then every choice of signs counts: p is 1.",
+            "You compared absolute sums with a sum that may be negative. Then all choices of signs count, and p is 1.",
             "Both sides of the comparison need the absolute value.",
             "11.8",
         ),
@@ -1141,7 +1141,7 @@ three_lies = Exercise(
             lambda: (WHO, WHAT, "Leo loses a key, and nobody ever brings it home.", HUMBLE),
             "One of your summaries cannot be read: it has none of the five forms of a story about something lost. A "
             "verifier knows only what it was built for.",
-            "Keep the form, with its comma and period, and change what is in the slots.",
+            "Keep the form, with its comma and period, and change what is in the gaps. No gap may be empty.",
             "11.4",
             variants=(lambda: (WHO[:-1], WHAT, OUTCOME, HUMBLE), lambda: (WHO, WHAT, OUTCOME, "Leo's key came back.")),
         ),

@@ -24,8 +24,8 @@ def rouge_l(summary: list[str], reference: list[str]) -> tuple[float, float, flo
         precision = matches / words of the summary          recall = matches / words of the reference
         F1        = 2 · precision · recall / (precision + recall)
 
-    Wherever a text has no words, or nothing matches, so that a denominator would be 0, the value is 0. Texts may have
-    200 words each, so trying every subsequence is too slow; a table of len(summary) · len(reference) numbers is not.
+    Where a denominator is 0 (a text has no words, or nothing matches), the value is 0. Texts may have 200 words each,
+    so trying every subsequence is too slow; filling a table of len(summary) · len(reference) numbers is not.
 
     Args:
         summary: its words.
@@ -94,9 +94,9 @@ def sign_flip_p(a: list[float], b: list[float]) -> float:
     """4 (medium). Compute the two-sided p-value of a paired sign-flip test, exactly.
 
     The differences are d_i = a_i - b_i. There are 2^n ways to choose a sign s_i = +1 or -1 for each of them. The
-    p-value is the fraction of these ways for which |sum of s_i · d_i| is at least |sum of d_i|. Sums of the same
-    numbers in another order may differ in their last digits: sums that differ by less than one part in 10^9 count as
-    equal.
+    p-value is the fraction of these ways for which |sum of s_i · d_i| is at least |sum of d_i|, the observed sum. Sums
+    of the same numbers in another order may differ in their last digits: a sum that misses the observed one by less
+    than one part in 10^9 of it counts as equal.
 
     Args:
         a: n scores of system A, with n from 1 to 14.
@@ -121,11 +121,11 @@ def three_lies() -> tuple[str, str, str, str]:
     `REFERENCE` is the reference summary of a story with the facts in `STORY_FACTS`. The generator's reader,
     `summary_facts` of section 11.4, reads off each of your four summaries who it is about (hero), what it is about
     (thing), and how it ends (outcome); a summary must have a form that it can read. ROUGE-L is its F1, between the
-    lower-case words of a summary and of REFERENCE, without punctuation. The reader knows five endings of such a story,
-    and reads any words in the gaps (a gap ends at a comma, a semicolon or the period):
+    lower-case words of a summary and of REFERENCE, without punctuation. The reader knows five endings of such a story.
+    Each … is a gap, which holds one or more words of any sort, without a comma, semicolon or period:
 
         returned    … loses a …, and … brings it back.
-        found       … loses a … and finds it again ….
+        found       … loses a … and finds it again ….        (the last gap is a place, such as "in the garden")
         swapped     … loses a … and gets it back from a crow.
         stolen      … loses a … to a crow and never gets it back.
         never       … loses a … and never finds it again.
@@ -138,8 +138,9 @@ def three_lies() -> tuple[str, str, str, str]:
         humble: right about hero, thing and outcome, but with a ROUGE-L *below* that of your `who`. The finder is not
             one of the three facts.
 
-    Explain below, in WHY_LIES, what the four scores have to do with the truth, why ROUGE was useful all the same when
-    it was invented, and how you would notice such lies in summaries of real news, where no generator knows the facts.
+    Explain below, in WHY_LIES (at least 60 words), what the four scores have to do with the truth, why ROUGE was useful
+    all the same when it was invented, and how you would notice such lies in summaries of real news, where no generator
+    knows the facts.
     """
     raise NotImplementedError
 
@@ -152,6 +153,7 @@ WHY_LIES = """
 # own `copy_distribution` you can forbid copying (p_gen = 1 for every token) or allow nothing else (p_gen = 0); or let
 # only the single most attended position count; or copy from a shuffled source. Keep the right version as a comment.
 # Predict ROUGE-L and the three facts first, on known and on new names. Then write down what you changed, what you
-# predicted and why, what the result was (with several seeds: --seed 1), and how many seeds you would need to be sure.
+# predicted and why, what the result was (with several seeds: --seed 1), and how many seeds you would need to be sure
+# (at least 60 words).
 EXPERIMENT = """
 """

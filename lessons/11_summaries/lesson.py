@@ -6,8 +6,8 @@
 #   data; how many seeds it takes to tell two recipes apart
 # - **Minutes:** 120 to read and solve, 1 to run
 #
-# You need the encoder-decoder (lesson 10), the gradient of the softmax (lesson 04), subword tokens (lesson 02), and
-# intervals for one model on one test set (lesson 08).
+# You need the encoder-decoder (lesson 10), the gradient of the cross-entropy (lesson 01), subword tokens (lesson 02),
+# and intervals for one model on one test set (lesson 08).
 #
 # Dimension letters: B batch, S source positions, T target positions, C width of the model, V size of the vocabulary.
 
@@ -52,7 +52,7 @@ torch.set_num_threads(min(2, torch.get_num_threads()))
 # ## 11.1 A story in one sentence
 #
 # A summary says in few words what a text says in many. The storyworld has one for each of its stories, written by the
-# generator, which knows what it has told. To make this lesson's world small enough for a minute of training, we turn
+# generator, which knows all the facts. To make this lesson's world small enough for a minute of training, we turn
 # its dials: four types of story (something is lost, something breaks, a meal, a storm), with four things each. And one
 # more dial, which will turn out to matter most: we train on stories about **16 children**. The world has 24.
 
@@ -119,8 +119,8 @@ print("precision {:.3f}, recall {:.3f}, F1 {:.3f}".format(*library_rouge_l(summa
 # %% [markdown]
 # Exercise **rouge_l** asks for this function. A word on what ROUGE was made for: to compare systems that *chose
 # sentences* from the text. Their summaries are true by construction; the question was whether they had chosen the
-# important sentences, and then common words are a good sign. In its field, the simplest such system is famous for being
-# hard to beat: the **lead**, the first sentence. How does it do here?
+# important sentences, and then common words are a good sign. On news, the simplest such system is famous for being hard
+# to beat: the **lead**, the first sentence or sentences. How does it do here?
 
 
 # %%
@@ -143,7 +143,7 @@ result("ROUGE-L of the first sentence", rouge(lead, new).mean(), 0.163, 0.001)
 
 # %% [markdown]
 # Now a question about the score itself. Take the 200 *perfect* summaries, and replace the hero's name in each by
-# another child's. All 200 are now false: they tell of a child who is not in the story. What does ROUGE-L say?
+# another child's. All 200 are now false: they are about the wrong child. What does ROUGE-L say?
 #
 # A summary of $n$ words, one of which is replaced by a word that does not occur in the reference, has $n - 1$ matches,
 # and precision and recall are both $(n - 1)/n$. So
@@ -327,9 +327,9 @@ result("new names: fraction with the right hero", new_facts[:, 0].mean(), 0.0, 0
 
 # %% [markdown]
 # **What to see.** The model reads very well what happens: what the story is about, and how it ends. And it is *never*
-# right about whom. The table's last line is the perfect summary of 11.2 with the wrong child, and the model is close to
-# it in every column. So we can predict its ROUGE-L on new names, without running ROUGE: take the score on known names,
-# and subtract a word for each hero that is now wrong,
+# right about *who*. The table's last line is the perfect summary of 11.2 with the wrong child, and the model is close
+# to it in every column. So we can predict its ROUGE-L on new names, without running ROUGE: take the score on known
+# names, and subtract a word for each hero that is now wrong,
 #
 # $$ \mathrm{ROUGE\text{-}L}_{\text{new}} \approx \mathrm{ROUGE\text{-}L}_{\text{known}} -
 #    (\mathrm{who}_{\text{known}} - \mathrm{who}_{\text{new}}) \cdot \operatorname{E}\!\left[\frac1n\right] $$
@@ -360,7 +360,7 @@ print(f"a girl for a girl, a boy for a boy: {same:.2f}")
 # is a **hallucination**, and nothing in the sentence gives it away.
 #
 # Why does it not simply write the new name, which is in the story several times? Recall the gradient of the
-# cross-entropy with respect to the logit of a token $w$ (lesson 10):
+# cross-entropy with respect to the logit of a token $w$ (lesson 01, softmax minus one-hot):
 #
 # $$ \frac{\partial\, \text{loss}}{\partial z_w} = p_w - [w = y] $$
 #
@@ -419,9 +419,9 @@ result("cosine of an input row with its initial value, new", cosine[ids["n"]].me
 #
 # Compare this with the gradient of 11.4. It does not contain a row of the output matrix. It says: "look more at the
 # places that *hold the answer*", and what distinguishes these places is what the encoder knows about them: *the word
-# after "a shy boy called"*. That is true of every name. And it is the ratio that decides which way is trained: the
-# gradient with respect to $p_{\text{gen}}$ is $(\text{copied}(y) - P_{\text{vocab}}(y)) / P_t(y)$, so the gate moves
-# towards whichever of the two gives the right word the higher probability.
+# after "a shy boy called"*. That is true of every name. And what trains the gate? Write $\text{copied}(y)$ for the sum
+# in the mixture. The gradient with respect to $p_{\text{gen}}$ is $(\text{copied}(y) - P_{\text{vocab}}(y)) / P_t(y)$,
+# so a step against it moves the gate toward whichever of the two gives the right word the higher probability.
 #
 # Here is the mixture for one position, three tokens in the vocabulary, and a source of four tokens. The hero, token 2,
 # is mentioned twice:
@@ -432,10 +432,10 @@ P_vocab, attention = torch.tensor([[[0.7, 0.3, 0.0]]]), torch.tensor([[[0.1, 0.5
 tokens = torch.tensor([[0, 2, 1, 2]])  # (B, S)
 for p_gen in (1.0, 0.7, 0.1):
     print(f"p_gen {p_gen}:", copy_distribution(torch.tensor([[p_gen]]), P_vocab, attention, tokens)[0, 0])
-predict("the vocabulary gives token 2 a probability of 0. From which p_gen on is it nevertheless the most probable?")
+predict("the vocabulary gives token 2 a probability of 0. Below which p_gen is it nevertheless the most probable?")
 
 # %% [markdown]
-# It has $0.8\,(1 - p)$, and token 0 has $0.7\,p + 0.1\,(1 - p)$: they are equal at $p = 0.5$. Exercise
+# It has $0.8\,(1 - p)$, and token 0 has $0.7\,p + 0.1\,(1 - p)$: they are equal at $p = 0.5$, so below that. Exercise
 # **copy_distribution** asks for the function. The attention and the gate are in `llmasos/nn/copying.py` (`CopyHead`),
 # and the model around them is small enough to read here. It returns the *logarithm* of the mixture in place of logits:
 # the softmax of ln P is P again, so the loss and the decoding need no change.
@@ -639,12 +639,13 @@ result("5 % leaked: right hero, the others", leaky_facts[LEAKED:].mean(), 0.42, 
 # removing the leaked examples from the test removes it. Or the leak tells the model something about *all* examples: a
 # name, a format, a trick. Then the formula is wrong, because its $s$ is no longer the $s$ of a model without the leak,
 # and the clean part of the test is not clean. To measure that, there is only one way, which few can afford with a large
-# model: train it again without.
+# model: train it again without the leak.
 #
 # **Finding the leak.** Cut every test text into runs of $n$ words, and look each one up in the training data (13 words
 # in Brown et al.). A long run is unlikely to occur twice by chance. But how long is long? Our stories are told by one
-# generator with a limited number of phrases; news agencies, contracts and web pages also repeat themselves. We count a
-# text as found if at least half of its runs are in the training data, or if a single one is:
+# generator with a limited number of phrases; news agencies, contracts and web pages also repeat themselves. We try two
+# rules: a text counts as found if a single one of its runs is in the training data, or only if at least half of them
+# are:
 
 
 # %%
@@ -771,9 +772,9 @@ print(f"B over A, for comparison: {d.mean():.4f}")
 #
 # **A test.** So both recipes are trained with the same $n$ seeds, and we look at all differences $d_i = b_i - a_i$.
 # If the change does nothing, then for each seed A and B could as well have changed places, which changes the sign of
-# $d_i$: the signs are $n$ fair coins. That is the whole idea of the **sign-flip test** (Fisher 1935, section 21). Go
-# through all $2^n$ choices of signs $s_i$. The p-value is the fraction of them that is at least as far from zero as
-# what was observed:
+# $d_i$: the signs are $n$ fair coins. That is the whole idea of the **sign-flip test** (Fisher 1935, section 21). Its
+# **p-value** is the probability that the coins alone give a sum at least as far from zero as the observed one. Go
+# through all $2^n$ choices of signs $s_i$, and count:
 #
 # $$ p = 2^{-n}\, \#\Big\{ s \in \{-1, 1\}^n : \Big|\sum_i s_i d_i\Big| \ge \Big|\sum_i d_i\Big| \Big\} $$
 #
@@ -786,13 +787,12 @@ predict("you reject luck if p < 0.05. With how many seeds is that possible at al
 # %%
 sign_flip_p = part("sign_flip_p", lambda a, b: evaluation.sign_flip_test(a, b))
 for n in range(2, 9):
-    print(
-        f"n = {n}: smallest p {2 / 2**n:.4f};   B against A with seeds 0 … {n - 1}: p = {sign_flip_p(b[:n], a[:n]):.4f}"
-    )
+    p = sign_flip_p(b[:n].tolist(), a[:n].tolist())
+    print(f"n = {n}: smallest p {2 / 2**n:.4f};   B against A with seeds 0 … {n - 1}: p = {p:.4f}")
 
 # %% [markdown]
 # With five seeds, the number in so many papers, the answer is known in advance: *not significant*, even if B is better
-# with all five. (A t-test can do it with fewer, because it believes in the normal distribution.) Exercise
+# with all five. (A t-test can do it with fewer, because it assumes a normal distribution.) Exercise
 # **sign_flip_p** asks for the test.
 #
 # **Power.** The probability that the test finds a difference that is there is called its power. Let the differences
@@ -875,7 +875,7 @@ print("seeds" + "".join(f"{seeds_needed(x):>7}" for x in effects))
 
 # %% [markdown]
 # So to see an improvement as large as the noise ($\delta$ = 1), you need ten seeds; for half of it, 34. The number of
-# seeds grows with the square, and that is why many small improvements in the literature have never been seen again.
+# seeds grows like $1/\delta^2$: a result from a few seeds can hardly show a small improvement, even a true one.
 #
 # And the summarizers? Whether the pointer and renaming help on new names needs no test: from 0 to nearly 1, with every
 # seed. If an effect is that large, three seeds are plenty. The test is for the small ones.

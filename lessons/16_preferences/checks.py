@@ -98,7 +98,8 @@ bradley_terry_loss = Exercise(
         Misconception(
             "overflow",
             lambda c, r: torch.log(1 + torch.exp(r - c)),
-            "Your formula is right, but e^(10,000) is infinite in floating point, and so is your loss.",
+            "Your formula is right, but where the rewards are far apart, an exponential is infinite, or σ is 0, in "
+            "floating point, and your loss is infinite or NaN.",
             "F.logsigmoid and F.softplus compute this logarithm without the large number. By hand: which of the two "
             "exponentials can you factor out?",
             "16.2",
@@ -428,8 +429,9 @@ optimal_policy = Exercise(
             "rewards as probabilities",
             lambda p, r, beta: (p * r / beta) / (p * r / beta).sum(dim=-1, keepdim=True),
             "You multiplied by r/β instead of e^(r/β). Rewards may be negative or 0; their exponentials are not.",
-            "Look at the formula again.",
+            "The weight is π₀ · e^(r/β), so its logarithm is log π₀ + r/β.",
             "16.3",
+            variants=(lambda p, r, beta: (p * r / beta).softmax(dim=-1),),
         ),
         Misconception(
             "wrong sign",
@@ -996,8 +998,8 @@ chosen_falls = Exercise(
         Misconception(
             "the chosen answer rises",
             lambda: (torch.eye(3), torch.zeros(3)),
-            "In your model the chosen answer becomes more probable. With a feature of its own for each answer, as "
-            "here, nothing else can be dragged along.",
+            "In your model the chosen answer becomes more probable. That is always so if each answer has a feature of "
+            "its own, since then nothing else can be dragged along.",
             "The third answer should gain more than the chosen one. Which features must it have?",
             "16.6",
             variants=(lambda: (tensor([[3], [0], [1]]), torch.zeros(1)),),

@@ -6,9 +6,10 @@
     python -m lessons run 16 --mine                # the lesson, with your functions
 
 Replace each `raise NotImplementedError` with your own code. torch's elementary operations are all you need: `exp`,
-`log`, `logsigmoid`, `log_softmax`, `gather`, `where`, `cumsum`. Import what you need at the top. Do not modify the
-inputs, and create every tensor on the `device` of the input tensors. An input may be a view of another tensor, so do
-not rely on its layout in memory. All logarithms are natural: everything is in nats.
+`log`, `logsigmoid`, `log_softmax`, `gather`, `where`, `cumsum`. Ready-made divergences such as `kl_div` are not
+allowed. Import what you need at the top. Do not modify the inputs, and create every tensor on the `device` of the input
+tensors. An input may be a view of another tensor, so do not rely on its layout in memory. All logarithms are natural:
+everything is in nats.
 
 Dimension letters: B pairs, T tokens of the longest text, V size of the vocabulary, N possible answers, D features.
 """
@@ -67,7 +68,8 @@ def optimal_policy(reference: Tensor, rewards: Tensor, beta: float) -> Tensor:
 def best_of_n_probabilities(reference: Tensor, rewards: Tensor, n: int) -> Tensor:
     """4 (medium). The distribution of the best of n answers, drawn independently from a model.
 
-    Of several answers with the highest reward, one of the draws is kept at random.
+    If several draws have the highest reward, one of these draws is kept at random. Compute the probabilities exactly,
+    from the formula of section 16.4; a simulation is not exact enough.
 
     Args:
         reference: the model's probabilities of all N answers, (N,), each above 0, with the sum 1.
@@ -89,13 +91,17 @@ def dpo_loss(logits: Tensor, reference_logits: Tensor, targets: Tensor, beta: fl
 
     Args:
         logits: of the model that is trained, (2B, T, V): at position t those of the token that follows.
-        reference_logits: of the model that it started from, (2B, T, V); constants.
+        reference_logits: of the model that it started from, (2B, T, V). They are constants: the loss is differentiable
+            in `logits` alone.
         targets: (2B, T) whole numbers: at position t the token that does follow, or -100 where no token of the answer
             follows: in the prompt, and beyond the end of the answer. Every row has at least one target.
         beta: β, above 0.
 
     Returns:
         (B,), in nats: the loss of each pair. The log-probability of an answer is that of all its tokens together.
+
+    Example with B = T = 1, V = 2 and β = 1: the logits [[[1, 0]], [[1, 0]]], reference logits of 0 and the targets
+    [[0], [1]] give 0.3133: log π/π₀ of the chosen answer is greater by 1, and -log σ(1) = 0.3133.
     """
     raise NotImplementedError
 
@@ -114,7 +120,8 @@ def chosen_falls() -> tuple[Tensor, Tensor]:
         X (3, D) and w (D,), with D at least 1; no number above 10 or below -10. Before the step, each of the three
         answers has a probability of at least 0.05.
 
-    Then explain in WHY_FALLS below why the loss allows this, where the probability goes, and what could be done.
+    Then explain in WHY_FALLS below (at least 50 words) why the loss allows this, where the probability goes, and what
+    could be done.
     """
     raise NotImplementedError
 
@@ -126,6 +133,6 @@ WHY_FALLS = """
 # 7 (open). Change one thing about the lesson's training: β, the number of pairs, how often each is repeated, how
 # decided the reader is, the reward. Change it in a copy of lesson.py, or in your dpo_loss with `run 16 --mine`. Where
 # the lesson has a formula, compute its prediction first. Write down what you changed, what you predicted and why, what
-# came out, and what you make of it.
+# came out, and what you make of it (at least 60 words).
 EXPERIMENT = """
 """

@@ -168,8 +168,8 @@ result("probability of a happy ending", P, 0.756, 0.03)
 # 73 times in a hundred; with 3, 95 times. It is the model behind chess ratings. Two things follow at once:
 #
 # - **Only differences count.** Add 5 to all rewards, and no probability changes. A reward of 2 means nothing by itself.
-# - **Inconsistent people are no problem, they are the measure.** If everybody agreed that *a* is better than *b*, the
-#   difference would have to be infinite. How often they disagree tells by *how much* one is better.
+# - **Inconsistent judgments are not a problem; they are the measure.** If everybody agreed that *a* is better than *b*,
+#   the difference would have to be infinite. How often people disagree shows *how much* better one is.
 #
 # Rewards are fitted by maximum likelihood. Of a pair, $y_c$ was **chosen** and $y_r$ **rejected**; the loss is -log of
 # the probability of that outcome:
@@ -185,13 +185,13 @@ result("probability of a happy ending", P, 0.756, 0.03)
 #
 # Our **reader** is simulated, so that we know the truth: the true reward is 1 for a happy ending and 0 for anything
 # else (a sad ending, or nonsense), and the reader compares as Bradley and Terry say. Of a happy and a sad story, the
-# happy one is chosen with probability $\sigma(1) = 0.731$, and of two with the same ending either one.
+# happy one is chosen with probability $\sigma(1) = 0.731$, and of two with the same ending each with probability ½.
 #
 # That is a lot of noise, and we can say in advance how much is left when everything has been learned. With $p_0$ =
 # 0.737 for a happy ending (we use this number in all examples; the model of your run has its own), two stories have
 # different endings with probability $2 p_0 (1 - p_0) = 0.388$. In these pairs the best possible loss is the entropy of
 # a coin with 0.731, which is 0.582 nats; in all others it is $\log 2 = 0.693$. Together, 0.650: hardly less than the
-# 0.693 of knowing nothing. And the best possible accuracy is $0.388 · 0.731 + 0.612 · 0.5 = 0.590$.
+# 0.693 of knowing nothing. And the best possible accuracy? Compute it before you read on.
 
 # %%
 predict("how many of these pairs will a perfect reward model rank right: 59 %, 73 % or 100 %?")
@@ -246,9 +246,9 @@ result("pairs ranked right", (pairs_weight * right).sum().item(), 0.585, 0.01)
 # **What to see.** The reward model knows that a happy ending is worth about 1 more than a sad one, although nobody ever
 # gave it a number: the 1 is in *how often* the reader chose the happy story. (After 12,800 comparisons it is not
 # exactly 1, but between 0.88 and 1.09 with five seeds.) It ranks 58 or 59 % of the pairs right. That sounds like a
-# failure and is as good as possible; the rest is the reader's coin. Before you judge a reward model by its accuracy,
-# ask how often two people agree. (The labelers of Ouyang et al. 2022 agreed with each other in 73 % of the comparisons,
-# section 3.4.)
+# failure and is as good as possible, $0.388 \cdot 0.731 + 0.612 \cdot 0.5 = 0.590$; the rest is the reader's coin.
+# Before you judge a reward model by its accuracy, ask how often two people agree. (The labelers of Ouyang et al. 2022
+# agreed with each other in 73 % of the comparisons, section 3.4.)
 
 # %% [markdown]
 # ## 16.3 The best policy, and its price
@@ -296,11 +296,11 @@ result("pairs ranked right", (pairs_weight * right).sum().item(), 0.585, 0.01)
 predict("p₀ = 0.737 and β = 1: what will be the probability of a happy ending? And for β = 0.5?")
 
 # %%
-two_kinds = torch.tensor([0.737, 0.263])  # happy, sad
+happy_or_sad = torch.tensor([0.737, 0.263])  # happy, sad
 print("   β     P(happy)   KL in nats")
 for beta in (4.0, 2.0, 1.0, 0.5, 0.25):
-    star = optimal_policy(two_kinds, torch.tensor([1.0, 0.0]), beta)
-    print(f"{beta:5.2f} {star[0]:10.3f} {kl_divergence(star, two_kinds):10.3f}")
+    star = optimal_policy(happy_or_sad, torch.tensor([1.0, 0.0]), beta)
+    print(f"{beta:5.2f} {star[0]:10.3f} {kl_divergence(star, happy_or_sad):10.3f}")
 
 # %% [markdown]
 # The odds of a happy ending, 2.8 to 1 at first, are multiplied by $e^{1/\beta}$: by $e$ = 2.72 for β = 1, by 7.4 for β
@@ -323,10 +323,10 @@ for beta in (4.0, 2.0, 1.0, 0.5, 0.25):
 #
 # $$ F(r)^n - F(r^-)^n. $$
 #
-# If several answers have the reward $r$, they share this probability in proportion to $\pi_0$: which of them is drawn
-# has nothing to do with the others. An example: three answers with $\pi_0$ = (0.5, 0.25, 0.25) and the rewards (0, 1,
-# 1), $n = 2$. Reward 0 wins only if both draws have it: 0.25. The other 0.75 are shared by two equals: 0.375 each.
-# Exercise **best_of_n_probabilities** asks for this.
+# If several answers have the reward $r$, they share this probability in proportion to $\pi_0$: given that a draw has
+# the reward $r$, which of these answers it is does not depend on the other draws. An example: three answers with
+# $\pi_0$ = (0.5, 0.25, 0.25) and the rewards (0, 1, 1), $n = 2$. Reward 0 wins only if both draws have it: 0.25. The
+# other 0.75 are shared by two equals: 0.375 each. Exercise **best_of_n_probabilities** asks for this.
 #
 # For our reader: at least one of $n$ stories is happy with probability $1 - (1 - p_0)^n$.
 #
@@ -370,7 +370,7 @@ result("KL of best of 16 by the reward model, nats", kl_divergence(by_score, p0)
 #
 # For two values there is one more surprise. Best-of-n and π* both leave the proportions among happy stories as they
 # are, and among the others too; they differ from the reference only in P(happy). So best-of-n *is* the best policy, for
-# some β. For $n$ = 2 it is β = 0.64: work it out.
+# some β. For $n$ = 2 and $p_0$ = 0.737 it is β = 0.64: work it out.
 
 # %% [markdown]
 # ## 16.5 DPO: the model is its own reward model
@@ -466,16 +466,17 @@ curves(
 
 # %% [markdown]
 # **What to see.** A few thousand comparisons by an unreliable reader, and P(happy) is where a formula said it would be,
-# to within one or two hundredths. That is the theory at work: nobody told the model about a probability of 0.885, or of
-# 0.954; it follows from β and from how often the reader chose what.
+# to within one or two hundredths. That is the theory at work: nobody told the model a probability of happy endings (for
+# $p_0$ = 0.737, it is 0.884 with β = 1 and 0.954 with β = 0.5); it follows from β and from how often the reader chose
+# what.
 #
 # In the picture, height is what we want and the horizontal axis what it costs. Nothing can be above the curve of π*.
 # Best-of-n is on it. DPO is to the right of it: it pays 0.02 to 0.06 nats more than it has to. Where do they go? The
 # reader does not care for Anna more than for Tom, but in a few thousand comparisons Anna wins a few more by chance, and
 # the policy learns that too. More pairs, or a lower learning rate, bring it closer to the curve.
 #
-# (The results of 16.1 to 16.6 are means over five seeds, the tolerance a little wider than they differ. Those of 16.7
-# are from one seed, because the runs differ a lot in how the proxy is fooled.)
+# (The results of 16.1 to 16.6 are means over five seeds, with tolerances a little wider than their spread. Those of
+# 16.7 are from one seed, because the runs differ a lot in how the proxy is fooled.)
 
 # %% [markdown]
 # ## 16.6 The chosen answer becomes less probable
@@ -564,7 +565,7 @@ result("128 pairs: KL from the reference, nats", kl_divergence(after_few.softmax
 # **What to see.** Nearly all pairs are ranked as the reader did, including those where only a coin decided: the model
 # knows the 128 pairs by heart. Meanwhile the chosen texts have become ten to sixty times less probable (with five
 # seeds), the rejected ones a thousand to a million times, and the KL is fifteen times what the best policy needs. The
-# loss is delighted: the difference is large.
+# loss is very small all the same: the difference is large.
 #
 # Where has the probability gone? To texts that nobody compared: to sentences of the table that were in no pair, and to
 # sentences that are in no table. How can raising a text lower it? Because a model has no separate dial for each text.
@@ -579,7 +580,7 @@ result("128 pairs: KL from the reference, nats", kl_divergence(after_few.softmax
 #
 # $$ \Delta \log \pi(y_c) = \tfrac{1}{2} \eta \beta \, (x_c - x_r) \cdot (x_c - \bar x). $$
 #
-# If every answer has a feature of its own, this is positive: nobody else is moved up. But chosen and rejected answers
+# If every answer has a feature of its own, this is positive: no other logit rises. But chosen and rejected answers
 # are usually *similar*. The step goes in the direction in which they differ, and if there are answers farther in this
 # direction than the chosen one, it is they who gain; a softmax has only one unit of probability to give (Razin et al.
 # 2024). Exercise **chosen_falls** asks you to build such a case, with three answers.
