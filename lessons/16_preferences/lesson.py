@@ -475,8 +475,7 @@ curves(
 # reader does not care for Anna more than for Tom, but in a few thousand comparisons Anna wins a few more by chance, and
 # the policy learns that too. More pairs, or a lower learning rate, bring it closer to the curve.
 #
-# (The results of 16.1 to 16.6 are means over five seeds, with tolerances a little wider than their spread. Those of
-# 16.7 are from one seed, because the runs differ a lot in how the proxy is fooled.)
+# (Each result is the mean over five seeds, the tolerance a little wider than they differ.)
 
 # %% [markdown]
 # ## 16.6 The chosen answer becomes less probable
@@ -627,7 +626,7 @@ for name, tokens in (("highest", order[:-7:-1]), ("lowest", order[:6])):
 by_proxy = (table @ weights).double()  # (N,)
 unequal = pairs_weight * (happy[:, None] > happy)  # the pairs of a happy and a sad story
 ranked = (unequal * (by_proxy[:, None] > by_proxy)).sum() / unequal.sum()
-result("happy stories that the proxy ranks above sad ones", ranked.item(), 0.85, 0.1)
+result("happy stories that the proxy ranks above sad ones", ranked.item(), 0.87, 0.1)
 predict("a good judge. A policy is trained to please it. What will its stories look like in the end?")
 
 # %% [markdown]
@@ -677,14 +676,14 @@ curves(
 )  # fmt: skip
 result("true reward, at the start", golds[0][1], 0.74, 0.1)
 result("true reward, at its best", max(gold for _, gold in golds), 0.92, 0.1)
-result("true reward, at the end", golds[-1][1], 0.02, 0.1)
+result("true reward, at the end", golds[-1][1], 0.0, 0.05)
 
 # %% [markdown]
-# **What to see.** At first all goes well: both rewards rise, and after twenty or thirty steps nearly every story ends
-# happily. Then the policy finds out what the proxy really is, a sum over words. Usually it repeats a few good words to
-# the last token; in one trial, with another proxy, a single wrong word that the proxy likes was enough. Either way the
-# proxy has never been so pleased, and the true reward is close to 0. Gao, Schulman & Hilton (2022) measured this for
-# reward models of many sizes: **the proxy rises to the end, the true reward peaks early and falls**.
+# **What to see.** At first all goes well: both rewards rise, and after about twenty steps nearly every story ends
+# happily. Then the policy finds out what the proxy really is, a sum over words. It repeats a few good words to the last
+# token, other words with every seed. The proxy has never been so pleased, and the true reward is 0. Gao, Schulman &
+# Hilton (2022) measured this for reward models of many sizes: **the proxy rises to the end, the true reward peaks early
+# and falls**.
 #
 # Was the proxy bad? Of a happy and a sad story of the reference, it ranks the happy one higher in more than eight cases
 # of ten. Testing it on more such stories would not have found the fault, because none of them repeats one word twenty
@@ -692,7 +691,7 @@ result("true reward, at the end", golds[-1][1], 0.02, 0.1)
 # of them it can reach. ("When a measure becomes a target, it ceases to be a good measure": Goodhart's law.)
 #
 # The last column is the one that can be watched in reality. At the peak the policy is a few nats away from the
-# reference; at the end it is 15, or more than a hundred. Did β not limit that? By the formula of 16.3, a text with the
+# reference; at the end it is 140 to 180. Did β not limit that? By the formula of 16.3, a text with the
 # proxy 9 and β = 0.1 is raised by $e^{90}$; but the reference gives it less than $e^{-150}$, so π* would
 # never write it. DPO aims at that π* only if the comparisons are Bradley and Terry's, decided by a coin where the
 # rewards are close. Our proxy chooses the better one *always*. To DPO, always means: infinitely better. With such a
@@ -706,7 +705,7 @@ stories_now, proxies, golds, kls = please_the_proxy(1.0, 73)
 print(f"proxy {proxies[0][1]:.2f} → {proxies[-1][1]:.2f}, KL {kls[-1]:.1f} nats")
 for text in stories_now[:3]:
     print(f"… {text}")
-result("β = 1: true reward, mean of the last five looks", sum(gold for _, gold in golds[-5:]) / 5, 0.93, 0.1)
+result("β = 1: true reward, mean of the last five looks", sum(gold for _, gold in golds[-5:]) / 5, 0.95, 0.1)
 
 # %% [markdown]
 # **What to see.** Ten times the brake, and in the same number of steps the policy stays within a few nats of the

@@ -212,7 +212,8 @@ RECIPES: dict[str, NamedRecipe] = {
     ),
     "dpo-storyworld": NamedRecipe(
         "storyworld-gpt learns from pairs of stories, one of which was preferred by a reader who likes happy endings",
-        "not measured yet",
+        "no better than chance: chosen is more probable in 0.46 of the pairs (0.39–0.52, n = 250); val_loss 1.02, "
+        "where 0.69 is chance and 0.65 the best possible, after 50 steps (one seed); see lesson 16",
         {
             "task": "preference-optimization",
             "init_from": "storyworld-gpt",
