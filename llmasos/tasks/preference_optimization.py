@@ -2,9 +2,10 @@
 
     prompts, each with a chosen and a rejected answer → token ids → the model and its frozen reference → DPO's loss
 
-The metric is the fraction of held-out pairs in which the chosen answer is the more probable one under the model. The
-log also has what DPO itself optimizes: the accuracy and the margin of the implicit reward β · log π/π₀, and how much
-more probable either answer has become.
+The metric is the fraction of held-out pairs in which the chosen answer is the more probable one under the model. Two
+answers differ in much else that makes one of them more probable, so after training there is a second one: in how many
+pairs the chosen answer has the higher implicit reward β · log π/π₀, which is what DPO optimizes. The log has its
+margin, too, and how much more probable either answer has become.
 """
 
 from collections.abc import Iterable, Sequence
@@ -73,7 +74,8 @@ class PreferenceOptimization(ExampleTask):
     def evaluate(self, model: Model, split: str = "val") -> Report:
         """How often the chosen answer is more probable than the rejected one."""
         examples = self.split(split)
-        margins = log_ratios(model, [self.encode(example) for example in examples])  # (N,)
+        encoded = [self.encode(example) for example in examples]
+        margins = log_ratios(model, encoded)  # (N,)
         correct = margins > 0
         mistakes = choose_mistakes((~correct).tolist(), np.abs(margins), n=3)
         shown = show_mistakes(
@@ -83,8 +85,11 @@ class PreferenceOptimization(ExampleTask):
             [example.rejected for example in examples],
             width=300,
         )
-        accuracy = proportion("chosen is more probable", int(correct.sum()), len(correct))
-        return Report([accuracy], mistakes=shown, outcomes=correct)
+        metrics = [proportion("chosen is more probable", int(correct.sum()), len(correct))]
+        if (reference := getattr(self.objective, "reference", None)) is not None:  # after training
+            rewards = margins - log_ratios(reference, encoded)
+            metrics.append(proportion("chosen has the higher reward", int((rewards > 0).sum()), len(rewards)))
+        return Report(metrics, mistakes=shown, outcomes=correct)
 
 
 def log_ratios(model: Model, examples: Sequence[EncodedPreference]) -> np.ndarray:

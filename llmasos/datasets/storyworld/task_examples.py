@@ -29,6 +29,7 @@ from llmasos.errors import UserError
 LANGUAGES = ("de-en", "en-de")
 UNANSWERABLE = 1 / 5  # fraction of the questions
 INSTRUCTIONS_PER_STORY = 2
+HAPPY_REWARD = 3.0  # of a happy ending over a sad one, in nats of the odds that it is preferred
 
 # (plot, label of its question, a word that every story with the answer contains)
 _EVENTS = (
@@ -153,25 +154,27 @@ def story_conversations(story: Story) -> list[Conversation]:
 def storyworld_preferences(source: int | StoryworldText) -> Splits[Preference]:
     """Return pairs of stories, one of which was preferred by a reader who likes happy endings.
 
-    The reader follows Bradley and Terry (1952) with the reward 1 for a happy ending and 0 for a sad one: a happy story
-    is preferred to a sad one with the probability σ(1) = 0.73, and of two with the same ending either one. So the
+    Each pair has a happy and a sad story. The reader follows Bradley and Terry (1952) with the reward `HAPPY_REWARD`
+    for a happy ending and 0 for a sad one, so the happy story is preferred with the probability σ(3) = 0.953. The
     reward that a model should learn, and the best policy for it, are known.
     """
     source = _source(source)
-    train, val = (_preferences(list(_stories(source, split)), split) for split in source.counts)
+    train, val = (_preferences(_stories(source, split), split) for split in source.counts)
     description = f"{len(train):,} and {len(val):,} pairs of stories, compared by a reader who likes happy endings"
     return _splits(source, "preferences", description, train, val)
 
 
-def _preferences(corpus: list[Story], split: str) -> list[Preference]:
-    """Pairs of neighboring stories with the preferences of the reader, which follow from their number alone."""
+def _preferences(corpus: Iterable[Story], split: str) -> list[Preference]:
+    """Pairs of a happy and a sad story with the preferences of the reader, which follow from their number alone."""
+    happy: list[Story] = []
+    sad: list[Story] = []
+    for story in corpus:
+        (happy if story.ending == "happy" else sad).append(story)
     pairs = []
-    for number, (first, second) in enumerate(zip(corpus[::2], corpus[1::2], strict=False)):
-        if first.text != second.text:
-            advantage = (first.ending == "happy") - (second.ending == "happy")
-            prefers_first = random.Random(f"preference {split} {number}").random() < 1 / (1 + math.exp(-advantage))
-            chosen, rejected = (first, second) if prefers_first else (second, first)
-            pairs.append(Preference("", chosen.text, rejected.text))
+    for number, (liked, other) in enumerate(zip(happy, sad, strict=False)):  # three stories in four are happy
+        prefers_happy = random.Random(f"preference {split} {number}").random() < 1 / (1 + math.exp(-HAPPY_REWARD))
+        chosen, rejected = (liked, other) if prefers_happy else (other, liked)
+        pairs.append(Preference("", chosen.text, rejected.text))
     return pairs
 
 
