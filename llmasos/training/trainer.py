@@ -133,9 +133,10 @@ class Trainer:
         after_validation: Callable[[int, float], dict[str, float]] = lambda step, val_loss: {},
         say: Say = say,
     ):
-        if model.config.n_experts > 1 and model.config.router_aux_loss_coef:
-            objective = LoadBalancing(objective, model.config)
-        self.model, self.objective, self.train_data, self.val = model, objective, train, val
+        uses_experts = model.config.n_experts > 1 and model.config.router_aux_loss_coef
+        self.load_balancing = LoadBalancing(objective, model.config) if uses_experts else None
+        self.objective: Objective = self.load_balancing or objective
+        self.model, self.train_data, self.val = model, train, val
         self.settings, self.run, self.save_tokenizer = settings, Path(run), save_tokenizer
         self.origin = origin or {}
         self.context, self.say = context or DistributedContext(), say
@@ -232,8 +233,8 @@ class Trainer:
             update: the number of the update in its step.
         """
         ddp_model.train()
-        if isinstance(self.objective, LoadBalancing):
-            self.objective.n_chosen = self.count_choices(self.objective, batches, update)
+        if self.load_balancing is not None:
+            self.load_balancing.n_chosen = self.count_choices(self.load_balancing, batches, update)
         local = torch.zeros(len(n_targets), device=self.device)  # the part of each term that this process computes
         for i, batch in enumerate(batches):
             self.seed_dropout(update * len(batches) + i)
