@@ -149,8 +149,8 @@ class Trainer:
                 "gradient_accumulation_steps."
             )
         self.device = next(model.parameters()).device
-        self.weights: Mapping[str, float] | None = getattr(objective, "weights", None)
-        self.val_weights: Mapping[str, float] | None = getattr(objective, "val_weights", self.weights)
+        self.weights: Mapping[str, float] | None = getattr(self.objective, "weights", None)
+        self.val_weights: Mapping[str, float] | None = getattr(self.objective, "val_weights", self.weights)
         self.val_terms: dict[str, float] = {}  # the mean of each term in the last validation
         self.check_batch_fits()
         self.precision = pick_precision(settings.precision, self.device)
