@@ -25,21 +25,22 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "True or False", Path: "a path",
-         Mapping: "a dictionary", type(None): "None"}  # fmt: skip
+         Mapping: "a dictionary", Callable: "a function", type(None): "None"}  # fmt: skip
 LISTS = (Iterable, Sequence)  # annotations that take any iterable, as a list
 NOT_LISTS = (str, bytes, Mapping, set, frozenset)  # whose items are no list of values, or have no order
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
     """Check the arguments of every call of a function against its signature; what it raises is one sentence, too."""
-    parameters = inspect.signature(function).parameters
+    parameters, hints = inspect.signature(function).parameters, functools.cache(typing.get_type_hints)
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         bound = _bind(function, args, kwargs)
         for name, value in bound.arguments.items():
             if parameters[name].kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
-                bound.arguments[name] = convert(value, parameters[name].annotation, name)
+                annotation = hints(function).get(name, Any)  # not earlier: it may be the class that is being defined
+                bound.arguments[name] = convert(value, annotation, name)
         try:
             with explain_out_of_memory():
                 return function(*bound.args, **bound.kwargs)
@@ -82,7 +83,7 @@ def convert(value: Any, annotation: Any, name: str) -> Any:
 
     Args:
         value: what was passed.
-        annotation: a class, `Iterable[…]` or `Sequence[…]`, `Any`, or a union of them.
+        annotation: a class, `Iterable[…]` or `Sequence[…]`, `Callable[…]`, `Any`, or a union of them.
         name: of the argument, for the message.
 
     Raises:
@@ -136,8 +137,12 @@ def expected(options: Iterable[Any]) -> str:
             one = expected(typing.get_args(item) if _is_union(item) else (item,))
             words.append("a list of texts" if one == "a text" else f"a list, each item {one}")
         else:
-            words.append(WORDS.get(option) or f"a {option.__name__}")
+            words.append(WORDS.get(typing.get_origin(option) or option) or _with_article(option.__name__))
     return " or ".join(words)
+
+
+def _with_article(name: str) -> str:
+    return f"{'an' if name.startswith(('A', 'E', 'I', 'O', 'LLM')) else 'a'} {name}"
 
 
 def _is_union(annotation: Any) -> bool:
@@ -147,7 +152,7 @@ def _is_union(annotation: Any) -> bool:
 def _accepts(option: Any, value: Any) -> bool:
     if option in (int, float):
         return isinstance(value, Integral if option is int else Real) and not isinstance(value, bool)
-    return isinstance(value, os.PathLike if option is Path else option)
+    return isinstance(value, os.PathLike if option is Path else typing.get_origin(option) or option)
 
 
 def _bind(function: Callable, args: tuple, kwargs: dict[str, Any]) -> inspect.BoundArguments:

@@ -449,7 +449,7 @@ class LLMTrainer:
     def chat(
         self,
         messages: str | Mapping | Iterable[Mapping | Message],
-        tools: Iterable[Callable[..., Any] | Tool] = (),
+        tools: Callable[..., Any] | Tool | Iterable[Callable[..., Any] | Tool] = (),
         **options: Any,
     ) -> str:
         """The assistant's next message (an instruction-tuned GPT).
@@ -460,7 +460,7 @@ class LLMTrainer:
 
         Args:
             messages: the user's message, or the conversation so far: {"role": …, "content": …}, in order.
-            tools: functions that a model which was trained for it may call before it answers, such as
+            tools: functions, or one, that a model which was trained for it may call before it answers, such as
                 `prompting.calculator`; `tasks.reply_with_tools` also returns the calls and their results.
             options: as for `generate`.
         """
@@ -473,8 +473,8 @@ class LLMTrainer:
             say(note)
             self._template_noted = True
         settings = options_for(self.model, SamplingOptions, **options)
-        if tools := list(tools):
-            return reply_with_tools(self.model, self.tokenizer, [conversation], tools, settings)[0].text
+        if functions := list(tools) if isinstance(tools, Iterable) else [tools]:
+            return reply_with_tools(self.model, self.tokenizer, [conversation], functions, settings)[0].text
         return reply(self.model, self.tokenizer, [conversation], settings)[0]
 
     @checked

@@ -1,7 +1,9 @@
 """What is passed to the SDK: a model that cannot do it, or an argument of another type, is one sentence."""
 
 import dataclasses
+import inspect
 import re
+import typing
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +11,11 @@ import pytest
 import torch
 
 from llmasos import LLMServing, LLMTrainer
+from llmasos.arguments import convert
 from llmasos.capabilities import CAPABILITIES, capabilities_of
 from llmasos.errors import UserError, in_words
 from llmasos.models import build_model
+from llmasos.prompting import Tool, calculator
 from llmasos.training.device import pick_device
 
 SHIPPED = ("storyworld-gpt", "storyworld-chat", "storyworld-bert", "storyworld-de-en")
@@ -83,6 +87,9 @@ WRONG = [  # (model, call, words of the sentence)
     ("storyworld-gpt", lambda m: m.chat(["Hello"]), "messages 1 is 'Hello'; it must be a dictionary or a Message"),
     ("storyworld-gpt", lambda m: m.chat([{"role": "user", "content": 3}]), r"message 1 \(user\) has no text"),
     ("storyworld-gpt", lambda m: m.chat([]), "at least one message"),
+    ("storyworld-gpt", lambda m: m.chat("Hi", tools=[3]), "tools 1 is 3; it must be a function or a Tool"),
+    ("storyworld-gpt", lambda m: m.chat("Hi", tools=3), "tools is 3; it must be a function or a Tool or a list, each"),
+    ("storyworld-gpt", lambda m: m.membership_inference(["a"], ["b"], "gpt2"), "must be an LLMTrainer or None"),
     ("storyworld-gpt", lambda m: m.embed("Anna", pool="mean"), "embed has no argument 'pool'; did you mean 'pooling'"),
     ("storyworld-gpt", lambda m: m.embed("Anna", batch_size=0), "batch_size is 0; it must be a whole number of at"),
     ("storyworld-gpt", lambda m: m.embed("Anna", normalize="yes"), "normalize is 'yes'; it must be True or False"),
@@ -135,6 +142,34 @@ def test_the_same_thing_in_the_type_of_another_library_is_taken(models):
     assert len(bert.fill_mask("Anna [MASK] home.", np.int32(2))[0]) == 2
     assert len(bert.fill_mask("Anna [MASK] home.", 10**6)[0]) == bert.model.config.vocab_size
     assert len(translator.translate(np.array(["Anna", "Paul"]), max_new_tokens=2)) == 2
+
+
+def test_tools_are_one_or_several(models):
+    gpt, tool = models["storyworld-gpt"], Tool.of(calculator)
+    expected = gpt.chat("Hi", tools=[calculator], temperature=0, max_new_tokens=3)
+    for tools in (calculator, tool, [tool], (calculator,), iter([tool]), {"a": tool}.values()):
+        assert gpt.chat("Hi", tools=tools, temperature=0, max_new_tokens=3) == expected
+
+
+def test_a_model_may_be_the_reference_of_another(models):
+    gpt = models["storyworld-gpt"]
+    result = gpt.membership_inference(["A boy ran.", "A girl ran."], ["A cat.", "A dog."], reference=gpt)
+    assert result.auc.value == 0.5  # the losses cancel
+
+
+@pytest.mark.parametrize("cls", [LLMTrainer, LLMServing])
+def test_every_annotation_can_be_checked(cls):
+    methods = [m for name in dir(cls) if not name.startswith("_") and callable(m := getattr(cls, name))]
+    checked = [method for method in methods if hasattr(method, "__wrapped__")]
+    for method in checked:
+        hints = typing.get_type_hints(method)
+        for name in inspect.signature(method).parameters:
+            for value in (object(), [object()]):
+                try:
+                    assert convert(value, hints.get(name, typing.Any), name) == value
+                except UserError as error:
+                    assert " it must be " in str(error)
+    assert len(checked) >= 2
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "cpu:0", torch.device("cpu"), torch.device("cpu", 0)], ids=repr)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from llmasos.cli.cli import ArgumentParser
 from llmasos.cli.terminal import Screen, note, typed_lines
 from llmasos.console import say
 from llmasos.errors import UserError, check_number
+from llmasos.storage.user_path import user_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,14 +50,17 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     flag = parser.add_argument
-    flag("file", metavar="FILE", help="the questions and answers: .md, .txt, .csv, .tsv, .jsonl or .json")
+    flag(
+        "file", metavar="FILE", type=user_path, help="the questions and answers: .md, .txt, .csv, .tsv, .jsonl or .json"
+    )
     flag("--question", action="append", metavar="TEXT", help="a question; repeatable (default: one per typed line)")
     flag("--model", metavar="MODEL", help="also compare the vectors of a model, such as a sentence embedder")
     flag("--threshold", type=float, default=None, metavar="P", help="lowest confidence, from 0 to 1, for an answer "
          "(default: 0.35)")  # fmt: skip
     flag("--contact", default="", metavar="TEXT", help="whom to ask what the file does not answer, for instance an "
          "address")  # fmt: skip
-    flag("--handover", metavar="FILE", help="append questions without an answer to this .jsonl file, for a person")
+    flag("--handover", metavar="FILE", type=user_path, help="append questions without an answer to this .jsonl file, "
+         "for a person")  # fmt: skip
     flag("--json", action="store_true", help="print each answer as a line of JSON")
     flag("--device", default="auto", metavar="DEVICE", help="where the model runs: auto, cpu, cuda, cuda:1, mps")
     return parser
@@ -72,10 +77,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         check_number("--threshold", args.threshold, at_least=0, at_most=1)
     if any(not question.strip() for question in args.question or []):
         raise UserError("--question is empty; write it in a sentence or in a few words.")
-    if args.handover:
-        check_handover(Path(args.handover))
     threshold = {} if args.threshold is None else {"threshold": args.threshold}
     faq = retrieval.FAQ.open(args.file, embedder(args.model, args.device) if args.model else None, **threshold)
+    if args.handover:
+        check_handover(args.handover, args.file)
     if not args.question:
         note(f"{len(faq.entries)} questions and answers; type a question, Ctrl-D ends")
     screen = Screen(sys.stdout)
@@ -94,8 +99,11 @@ def embedder(name: str, device: str) -> Callable[[list[str]], Tensor]:
     return lambda texts: tasks.embed(model, tokenizer, texts)
 
 
-def check_handover(file: Path) -> None:
-    """Raise UserError unless questions can be appended to the file: it is new, or has lines of that form."""
+def check_handover(file: Path, faq: Path) -> None:
+    """Raise UserError unless questions can be appended to the file: it is new, or has lines of that form, but not the
+    FAQ's."""
+    if file.exists() and file.samefile(faq):
+        raise UserError(f"--handover {file} is the FAQ itself; choose another file, so that the FAQ stays as it is.")
     try:
         with file.open("a+", encoding="utf-8") as out:
             out.seek(0)
@@ -113,11 +121,19 @@ def respond(faq: FAQ, question: str, args: argparse.Namespace, screen: Screen) -
     """Answer a question on the screen, or hand it over."""
     result = faq.answer(question)
     if result.entry is None and args.handover:
-        line = {"question": question, "confidence": round(result.confidence, 3)}
-        with open(args.handover, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        append_line(args.handover, {"question": question, "confidence": round(result.confidence, 3)})
     screen.text(as_json(question, result) if args.json else in_words(result, args.contact, bool(args.handover)))
     screen.end()
+
+
+def append_line(file: Path, fields: dict[str, object]) -> None:
+    """Append a line of JSON to a file, whose last line may have no end yet."""
+    with file.open("ab+") as out:
+        if out.seek(0, os.SEEK_END):
+            out.seek(-1, os.SEEK_END)
+            if out.read(1) != b"\n":
+                out.write(b"\n")
+        out.write(json.dumps(fields, ensure_ascii=False).encode() + b"\n")
 
 
 def in_words(result: FAQAnswer, contact: str, is_noted: bool) -> str:

@@ -45,6 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if (None in exposure) == (None in attack) or any(exposure) and any(attack):
         raise UserError("give --canary, --secret and --candidates, or --members and --others.")
 
+    if args.reference and args.canary is not None:
+        raise UserError("--reference goes with --members and --others; leave it out, because an exposure has none.")
+
     def load(name: str) -> tuple[Any, Any]:
         folder = hub.find_model_folder(name, say=print)
         config = hub.load_config(folder)

@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from llmasos.errors import UserError
@@ -12,6 +11,7 @@ from llmasos.generation.grammar import Grammar
 from llmasos.generation.options import Options
 from llmasos.settings import add_flag
 from llmasos.storage import read_json
+from llmasos.storage.user_path import user_path
 
 DEFAULTS = {"temperature": 0.8}  # of a model that recommends nothing: a small one says more sense below 1
 
@@ -26,7 +26,9 @@ def add_option_flags(parser: argparse.ArgumentParser, *kinds: type[SamplingOptio
         "--stop", action="append", metavar="TEXT", help=r"stop before this text; repeatable; \n works", default=[]
     )
     group.add_argument("--regex", metavar="PATTERN", help="the new text must match this regular expression as a whole")
-    group.add_argument("--json-schema", metavar="FILE", type=Path, help="it must be JSON that this schema describes")
+    group.add_argument(
+        "--json-schema", metavar="FILE", type=user_path, help="it must be JSON that this schema describes"
+    )
     group.add_argument(
         "--seed", type=int, default=0, metavar="N", help="random seed; the same seed gives the same text (default: 0)"
     )

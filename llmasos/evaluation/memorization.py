@@ -70,11 +70,13 @@ def exposure_of(log_probs: LogProbs, template: str, secret: str, candidates: Seq
         candidates: all possible secrets; the true one may be among them.
 
     Raises:
-        UserError: the template has no place for the secret.
+        UserError: the template has no place for the secret, or there is no other candidate.
     """
     if template.count("{}") != 1:
         raise UserError(f"the template {template!r} must have {{}} once, where the secret stands.")
     secrets = dict.fromkeys([secret, *candidates])
+    if len(secrets) == 1:
+        raise UserError(f"the only candidate is the secret {secret!r} itself; add the others that could be there.")
     canary, *others = log_probs([template.replace("{}", each) for each in secrets])
     return exposure(float(canary), others)
 

@@ -1,9 +1,10 @@
 """A calculator for models: arithmetic is parsed by hand, and nothing is ever evaluated as code.
 
     sum     = product, then any number of  + product  or  - product
-    product = power, then any number of  * power,  / power,  // power  or  % power      ("×", "·", "÷" are fine, too)
-    power   = sign, perhaps followed by  ** power  or  ^ power               (from the right: 2**3**2 is 2**9)
-    sign    = any number of  +  and  -, then a number or ( sum );  -2**2 is -(2**2), as in mathematics
+    product = sign, then any number of  * sign,  / sign,  // sign  or  % sign         ("×", "·", "÷" are fine, too)
+    sign    = any number of  +  and  -, then power                (-2**2 is -(2**2), as in mathematics)
+    power   = number, perhaps followed by  ** sign  or  ^ sign    (from the right: 2**3**2 is 2**9; 2**-1 is fine)
+    number  = digits such as  12,  1,000  or  .5,  or  ( sum )
 
 Each rule is one method below (recursive descent). Numbers are fractions, so nothing is rounded on the way: 0.1 + 0.2 is
 0.3. Length, depth and size are limited, so a model cannot make the calculator hang: 9**9**9 is refused at once.

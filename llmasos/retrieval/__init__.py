@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 from llmasos.lazy import lazy_exports
 
 if TYPE_CHECKING:  # each on first use
+    from llmasos.datasets.faq import FAQEntry
     from llmasos.retrieval.bm25 import BM25
     from llmasos.retrieval.faq import FAQ, FAQAnswer
     from llmasos.retrieval.vector_index import VectorIndex, VectorMatches
 
-__all__ = ["BM25", "FAQ", "FAQAnswer", "VectorIndex", "VectorMatches"]
+__all__ = ["BM25", "FAQ", "FAQAnswer", "FAQEntry", "VectorIndex", "VectorMatches"]
 lazy_exports(__name__)

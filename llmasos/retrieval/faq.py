@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llmasos.datasets.faq import FAQEntry, read_faq
-from llmasos.errors import UserError, check_number
+from llmasos.errors import UserError, check_number, in_words
 from llmasos.retrieval.bm25 import BM25
+from llmasos.storage.user_path import user_path
 
 if TYPE_CHECKING:  # without a model, no answer waits for torch
     from torch import Tensor
@@ -63,7 +64,7 @@ class FAQ:
         threshold: the lowest confidence, from 0 to 1, with which an entry is given as the answer.
 
     Raises:
-        UserError: there is no entry, or the threshold is out of range.
+        UserError: there is no entry, one is not an `FAQEntry`, or the threshold is out of range.
     """
 
     def __init__(
@@ -75,6 +76,11 @@ class FAQ:
         check_number("threshold", threshold, at_least=0, at_most=1)
         if not entries:
             raise UserError("the FAQ is empty; give at least one question with its answer.")
+        for number, entry in enumerate(entries, start=1):
+            if not isinstance(entry, FAQEntry):
+                raise UserError(
+                    f"entry {number} of the FAQ is {in_words(entry)}; it must be FAQEntry(question, answer)."
+                )
         self.entries, self.threshold, self.embed = list(entries), threshold, embed
         texts = [f"{entry.question}\n{entry.answer}" for entry in entries]
         self.bm25 = BM25(texts)
@@ -85,7 +91,7 @@ class FAQ:
         cls, file: str | Path, embed: Callable[[list[str]], Tensor] | None = None, threshold: float = THRESHOLD
     ) -> FAQ:
         """Read a file (`datasets/faq.py` shows the formats). Raises UserError if it is not an FAQ."""
-        return cls(read_faq(Path(file)), embed, threshold)
+        return cls(read_faq(user_path(file)), embed, threshold)
 
     def answer(self, question: str, k: int = 3) -> FAQAnswer:
         """Find the entry that answers a question.
@@ -95,9 +101,11 @@ class FAQ:
             k: how many candidates to list.
 
         Raises:
-            UserError: the question is empty, or k is not positive.
+            UserError: the question is empty or no text, or k is not positive.
         """
         check_number("k", k, whole=True, at_least=1)
+        if not isinstance(question, str):
+            raise UserError(f"the question is {in_words(question)}; it must be a text.")
         if not question.strip():
             raise UserError("the question is empty; write it in a sentence or in a few words.")
         scores, confidence = self.bm25.scores(question), self.bm25.coverage(question)  # (N,) each

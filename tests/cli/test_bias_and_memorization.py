@@ -58,6 +58,14 @@ def test_texts_of_its_world_are_told_from_others(tmp_path, capsys, model):
         (["memorization", "x"], "give --canary, --secret and --candidates, or --members and --others"),
         (["memorization", "x", "--canary", "{}", "--members", "a", "--others", "b"], "give --canary"),
         (["memorization", "x", "--canary", "{}", "--secret", "1"], "give --canary"),
+        (
+            ["memorization", "x", "--canary", "{}", "--secret", "1", "--candidates", "c", "--reference", "y"],
+            "--reference goes with --members and --others",
+        ),
+        (
+            ["memorization", "storyworld-gpt", "--canary", "{}", "--secret", "1", "--candidates", "ONE"],
+            "the only candidate is the secret '1' itself",
+        ),
         (["bias", "x", "/no/such.jsonl"], "/no/such.jsonl"),
         (["bias", "x", "t", "--temperature", "0"], "--temperature"),
         (["bias", "storyworld-bert", "TEMPLATES"], "cannot continue a text"),
@@ -65,6 +73,8 @@ def test_texts_of_its_world_are_told_from_others(tmp_path, capsys, model):
 )
 def test_what_is_wrong_is_said(flags, words, tmp_path, capsys):
     (tmp_path / "t.jsonl").write_text(json.dumps(TEMPLATE))
-    assert main([str(tmp_path / "t.jsonl") if flag == "TEMPLATES" else flag for flag in flags]) == 2
+    (tmp_path / "one.txt").write_text("1\n1\n")
+    files = {"TEMPLATES": str(tmp_path / "t.jsonl"), "ONE": str(tmp_path / "one.txt")}
+    assert main([files.get(flag, flag) for flag in flags]) == 2
     (error,) = capsys.readouterr().err.splitlines()
     assert error.startswith("error: ") and words in error

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from llmasos.__main__ import main
+from llmasos.retrieval import FAQ
 
 FILE = str(Path(__file__).resolve().parents[2] / "data" / "faq" / "faq.md")
 
@@ -35,6 +36,38 @@ def test_an_unknown_question_is_handed_over(tmp_path, capsys):
     assert "Ça va ?" in file.read_text(encoding="utf-8") and file.read_text(encoding="utf-8").count("\n") == 3
 
 
+def test_the_faq_itself_is_no_handover_file(tmp_path, capsys):
+    faq = tmp_path / "faq.jsonl"
+    faq.write_text('{"question": "When?", "answer": "Now."}')
+    (tmp_path / "link.jsonl").hardlink_to(faq)
+    for name in ("faq.jsonl", "link.jsonl"):
+        assert main(["faq", str(faq), "--question", "Who?", "--handover", str(tmp_path / name)]) == 2
+        assert "is the FAQ itself; choose another file" in capsys.readouterr().err
+    assert faq.read_text() == '{"question": "When?", "answer": "Now."}'
+
+
+def test_a_handover_file_without_a_newline_at_its_end_is_continued_on_a_new_line(tmp_path):
+    file = tmp_path / "questions.jsonl"
+    file.write_text('{"question": "é"}', encoding="utf-8")
+    assert main(["faq", FILE, "--question", "Are dogs allowed?", "--handover", str(file)]) == 0
+    first, second = file.read_text(encoding="utf-8").splitlines()
+    assert first == '{"question": "é"}' and json.loads(second)["question"] == "Are dogs allowed?"
+
+
+def test_without_an_faq_there_is_no_handover_file(tmp_path):
+    assert main(["faq", str(tmp_path / "no.md"), "--handover", str(tmp_path / "questions.jsonl")]) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_home_folder_may_be_a_tilde(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "faq.md").write_text("## When?\nNow.\n")
+    assert main(["faq", "~/faq.md", "--question", "When?", "--question", "Who?", "--handover", "~/new.jsonl"]) == 0
+    assert "Now." in capsys.readouterr().out and "Who?" in (tmp_path / "new.jsonl").read_text()
+    assert FAQ.open("~/faq.md").answer("When?").entry.answer == "Now."
+
+
 def test_typed_questions_and_json(monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", io.StringIO("Is there a minimum age?\n\nhow tall is mount everest\n"))
     assert main(["faq", FILE, "--json"]) == 0
@@ -46,7 +79,7 @@ def test_typed_questions_and_json(monkeypatch, capsys):
 @pytest.mark.parametrize("flags, message", [
     (["--question", " "], "--question is empty"),
     (["--threshold", "2"], "--threshold is 2.0"),
-    (["--handover", FILE], "there is another file of that name"),
+    (["--handover", str(Path(FILE).with_name("README.md"))], "there is another file of that name"),
     (["--handover", "no/such/folder/x.jsonl"], "cannot be written"),
     (["--model", "storyworld-brt", "--question", "Hi"], "did you mean 'storyworld-bert'?"),
 ])  # fmt: skip

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from llmasos.datasets import FAQEntry, read_faq
+from llmasos.datasets import read_faq
 from llmasos.errors import UserError
 from llmasos.evaluation import mean_reciprocal_rank, recall_at_k, retrieval_ranks
-from llmasos.retrieval import BM25, FAQ, VectorIndex
+from llmasos.retrieval import BM25, FAQ, FAQEntry, VectorIndex
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "faq"
 
@@ -109,6 +109,11 @@ def test_a_question_must_hold_something_and_a_threshold_of_0_answers_no_empty_ma
         faq.answer("  ")
     with pytest.raises(UserError, match="the FAQ is empty"):
         FAQ([])
+    for entries in (["abc"], [("When?", "Now.")], "abc"):
+        with pytest.raises(UserError, match=r"entry 1 of the FAQ is a (text|list); it must be FAQEntry"):
+            FAQ(entries)
+    with pytest.raises(UserError, match="the question is null; it must be a text"):
+        faq.answer(None)
 
 
 MARKDOWN = "# Shop\nIntro.\n## Pay\n### How?\nBy card.\n\n```\n# no heading\n```\n### Where?\nHere.\n"
