@@ -80,7 +80,7 @@ class BatchDecoder:
     def sample(self) -> list[int]:
         """Sample the next token of every sequence by its options, and append it. Returns the ids, one per sequence."""
         logprobs = self.logprobs()
-        tokens = next_tokens(self.logits, self.sequences)
+        tokens = next_tokens(constrain_to_grammars(self.logits, self.sequences), self.sequences)
         values = logprobs.gather(1, tokens[:, None])[:, 0].tolist()
         ids = tokens.tolist()
         for sequence, id, value in zip(self.sequences, ids, values, strict=True):
@@ -103,9 +103,9 @@ class BatchDecoder:
         logits = self.model.lm_head(hidden_states)[:, : self.vocab_size]
         logits = logits if logits.dtype == torch.float64 else logits.float()
         config: GenerationConfig = self.model.generation_config
-        if config.constrains:
-            logits = constrain(logits, config, [(*s.prompt, *s.ids) for s in sequences], [s.ids for s in sequences])
-        return constrain_to_grammars(logits, sequences)
+        if not config.constrains:
+            return logits
+        return constrain(logits, config, [(*s.prompt, *s.ids) for s in sequences], [s.ids for s in sequences])
 
 
 class Decoder(BatchDecoder):

@@ -103,6 +103,7 @@ class Grammar:
         self._states: list[frozenset[int]] = []
         self._state_numbers: dict[frozenset[int], int] = {}
         self._steps: dict[tuple[int, int], int] = {}
+        self._lengths: dict[Node, float] = {}
         self._shortest = self._shortest_of_rules()
         self._to_end: list[float] = [0.0]
         self.first_state = self._state({self._position(self.start, END)})
@@ -123,6 +124,20 @@ class Grammar:
     def bytes_to_end(self, state: int) -> float:
         """The least number of bytes that must still come; infinite in the state DEAD."""
         return math.inf if state == DEAD else min(self._to_end[position] for position in self._states[state])
+
+    def in_short(self, state: int, n_bytes: int) -> int:
+        """A state that reads the next n bytes like this one, and that many others share.
+
+        Of a part that may still come more than n times, it does not matter how often. So in a long string of limited
+        length, the state is the same nearly everywhere.
+        """
+        positions = set()
+        for position in self._states[state]:
+            node, rest = self._positions[position] or (None, END)
+            if isinstance(node, Repeat) and node.most is not None and node.most > n_bytes and not node.least:
+                position = self._position(self._repeat(node.part, 0, n_bytes), rest)
+            positions.add(position)
+        return self._state(positions)
 
     def matches(self, text: str) -> bool:
         """Whether the text belongs to the grammar."""
@@ -211,13 +226,22 @@ class Grammar:
         """The length of the shortest text of each rule, by improving on infinity until nothing changes."""
         lengths = dict.fromkeys(self.rules, math.inf)
         while True:
+            self._lengths.clear()
             better = {name: self._length(node, lengths) for name, node in self.rules.items()}
             if better == lengths:
                 return lengths
             lengths = better
 
     def _length(self, node: Node, rules: Mapping[str, float]) -> float:
-        """The number of bytes in the shortest text of a node, given that of each rule; infinite if there is none."""
+        """The number of bytes in the shortest text of a node, given that of each rule; infinite if there is none.
+
+        It is remembered, because a node may be part of many others.
+        """
+        if node not in self._lengths:
+            self._lengths[node] = self._length_of_parts(node, rules)
+        return self._lengths[node]
+
+    def _length_of_parts(self, node: Node, rules: Mapping[str, float]) -> float:
         if isinstance(node, OneByte):
             return 1 if node.allowed & self.alphabet else math.inf
         if isinstance(node, Sequence):

@@ -3,18 +3,21 @@
 The texts are compact JSON, with an optional space after each comma and colon. Two rules are stricter than the
 standard's, because a model should write what is wanted and not whatever is allowed: an object of which some properties
 are named has no others, and has them in their order; and a number has at most 15 digits on either side of its point. A
-keyword that cannot be kept (`minimum`, `uniqueItems`, …) is refused by its name.
+keyword that cannot be kept (`minimum`, `uniqueItems`, …) is refused by its name; so is one beside another that could
+not be kept together with it (`maxLength` beside `pattern`).
 """
 
 import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from llmasos.errors import UserError
-from llmasos.generation.grammar import Choice, Grammar, Node, Repeat, Rule, Sequence, literal, optional
+from llmasos.generation.grammar import Choice, Grammar, Node, OneByte, Repeat, Rule, Sequence, literal, optional
 from llmasos.generation.regular_expression import parse
 
-MAX_DEPTH, MAX_ITEMS, MAX_CHARACTERS = 50, 1_000, 1_000
+MAX_DEPTH, MAX_ITEMS, MAX_CHARACTERS = 100, 1_000, 1_000
+SPECIAL = (0x22, 0x5C, *range(0x20))  # the bytes that JSON escapes in a string: ", \\ and control characters
 COMMA, COLON = parse(", ?"), parse(": ?")
 NUMBER = r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?([eE][+-]?[0-9]{1,2})?"
 CHARACTER = r'([^"\\\x00-\x1f\x7f]|\\(["\\/bfnrt]|u[0-9a-fA-F]{4}))'
@@ -76,17 +79,18 @@ class Builder:
             if key in keywords:
                 options = as_list(alone(keywords, key), key)
                 return Choice(tuple(self.value(option, depth + 1) for option in options))
-        if "const" in keywords:
-            return exactly(keywords["const"])
-        if "enum" in keywords:
-            return Choice(tuple(map(exactly, as_list(keywords["enum"], "enum"))))
         types = keywords.pop("type", None)
+        for key in ("const", "enum"):
+            if key in keywords:
+                value = alone(keywords, key)
+                return one_of(as_list(value, key) if key == "enum" else [value], types)
         if types is None:
             types = [name for name, known in KEYWORDS.items() if known & {*keywords}]
             if len(types) != 1:
                 raise UserError(f"a part of the JSON schema has no type: {json.dumps(keywords)[:80]}.")
         if isinstance(types, list):
-            return Choice(tuple(self.of_type(name, keywords, depth) for name in types))
+            names = dict.fromkeys(map(str, types))  # each once
+            return Choice(tuple(self.of_type(name, keywords, depth) for name in names))
         return self.of_type(types, keywords, depth)
 
     def reference(self, path: Any, depth: int) -> Node:
@@ -95,11 +99,14 @@ class Builder:
             raise UserError(f"the JSON schema refers to {path!r}; only parts of itself, '#/…', can be found.")
         if path not in self.rules:
             part = self.root
-            for key in filter(None, path[1:].split("/")):
+            for key in filter(None, unquote(path[1:]).split("/")):
                 key = key.replace("~1", "/").replace("~0", "~")
-                if not isinstance(part, Mapping) or key not in part:
+                if isinstance(part, list) and key.isdecimal() and int(key) < len(part):
+                    part = part[int(key)]
+                elif isinstance(part, Mapping) and key in part:
+                    part = part[key]
+                else:
                     raise UserError(f"the JSON schema refers to {path!r}, which it does not have.")
-                part = part[key]
             self.rules[path] = Sequence()  # replaced below; until then, it may refer to itself
             self.rules[path] = self.value(part, depth + 1)
         return Rule(path)
@@ -120,7 +127,7 @@ class Builder:
             return self.listed("[", self.value(keywords.get("items", True), depth + 1), "]", least, most)
         if name == "string":
             if "pattern" in keywords:
-                return self.quoted(parse(keywords["pattern"]))
+                return self.quoted(escaped(parse(alone(keywords, "pattern"))))
             return self.quoted(Repeat(parse(CHARACTER), *bounds(keywords, "Length", MAX_CHARACTERS)))
         if name == "boolean":
             return Choice((literal("true"), literal("false")))
@@ -130,6 +137,8 @@ class Builder:
         """An object with some properties, in their order; those that are not required may be left out."""
         properties, more = keywords.get("properties", {}), keywords.get("additionalProperties", not keywords)
         required = as_list(keywords.get("required", []), "required")
+        if not all(isinstance(key, str) for key in required):
+            raise UserError("required in the JSON schema must be a list of names.")
         if not isinstance(properties, Mapping):
             raise UserError(f"properties in the JSON schema is {properties!r:.60}; it must be an object.")
         for missing in (key for key in required if key not in properties):
@@ -169,12 +178,57 @@ class Builder:
 
 def exactly(value: Any) -> Node:
     """The node of one value."""
-    return literal(json.dumps(value, ensure_ascii=False))
+    try:
+        return literal(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    except ValueError:
+        raise UserError(f"the JSON schema has the value {value!r:.60}, which JSON does not have.") from None
+
+
+def one_of(values: list[Any], types: Any) -> Node:
+    """The node of a few values, of these types only (None = any)."""
+    names = types if isinstance(types, list) else [types]
+    allowed = [value for value in values if types is None or any(is_of_type(value, name) for name in names)]
+    if not allowed:
+        raise UserError(f"none of the values {json.dumps(values)[:60]} in the JSON schema has its type {types!r}.")
+    return Choice(tuple(map(exactly, allowed)))
+
+
+def is_of_type(value: Any, name: Any) -> bool:
+    """Whether a value has the type of this name in JSON."""
+    if isinstance(value, bool) or value is None:
+        return name == ("null" if value is None else "boolean")
+    if name == "integer":
+        return isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    types: dict[Any, Any] = {"object": dict, "array": list, "string": str, "number": int | float}
+    return name in types and isinstance(value, types[name])
+
+
+def escaped(node: Node, known: dict[Node, Node] | None = None) -> Node:
+    """The node of the same texts inside a JSON string, where quotation marks and some others are written otherwise.
+
+    >>> grammar = Grammar(escaped(parse('.|"')))
+    >>> grammar.matches('a'), grammar.matches('"'), grammar.matches('\\\\"')
+    (True, False, True)
+    """
+    known = {} if known is None else known
+    if node not in known:
+        if isinstance(node, OneByte):
+            special = [literal(json.dumps(chr(b))[1:-1]) for b in SPECIAL if node.allowed >> b & 1]
+            plain = OneByte(node.allowed & ~sum(1 << b for b in SPECIAL))
+            known[node] = Choice((plain, *special)) if special else node
+        elif isinstance(node, Sequence):
+            known[node] = Sequence(tuple(escaped(part, known) for part in node.parts))
+        elif isinstance(node, Choice):
+            known[node] = Choice(tuple(escaped(option, known) for option in node.options))
+        else:
+            assert isinstance(node, Repeat)  # a regular expression has no rules
+            known[node] = Repeat(escaped(node.part, known), node.least, node.most)
+    return known[node]
 
 
 def alone(keywords: dict[str, Any], key: str) -> Any:
     """The value of a keyword that cannot be combined with others."""
-    if others := sorted({*keywords} - {key, "type"}):
+    if others := sorted({*keywords} - {key}):
         raise UserError(f"the JSON schema has {key!r} together with {others[0]!r}; only one of them can be kept.")
     return keywords[key]
 

@@ -17,7 +17,10 @@ MAX_LENGTH, MAX_DEPTH, MAX_REPEAT = 10_000, 100, 1_000
 LAST = 0x10FFFF
 SURROGATES = (0xD800, 0xDFFF)  # are no characters
 Ranges = list[tuple[int, int]]  # of code points, both ends included
+ByteRanges = tuple[tuple[int, int], ...]  # of the first byte, the second, …
 CLASSES = {"d": r"\d", "w": r"\w", "s": r"\s"}
+MAX_DIGITS = len(str(MAX_REPEAT))
+REPETITION = re.compile(r"([*+?]|\{(\d*)(,?)(\d*)(?<!\{)\})[?+]?")  # {} is two ordinary characters
 CONTROL = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v", "0": "\0", "a": "\a"}
 UTF8_LENGTHS = (0x7F, 0x7FF, 0xFFFF, LAST)  # the last characters of one, two, three and four bytes
 
@@ -52,7 +55,6 @@ class Parser:
 
     def whole(self) -> Node:
         """The whole expression."""
-        self.take("^")
         node = self.choice()
         if self.at < len(self.pattern):
             raise self.error("a ')' that closes nothing")
@@ -68,8 +70,10 @@ class Parser:
     def sequence(self) -> Node:
         """abc, up to the end, a '|' or a ')'."""
         parts = []
+        if not self.depth:
+            self.take("^")
         while self.at < len(self.pattern) and self.pattern[self.at] not in "|)":
-            if self.pattern[self.at] == "$" and self.at == len(self.pattern) - 1:
+            if not self.depth and self.pattern[self.at] == "$" and self.pattern[self.at + 1 : self.at + 2] in ("", "|"):
                 self.at += 1
                 break
             parts.append(self.repeated(self.atom()))
@@ -77,12 +81,16 @@ class Parser:
 
     def repeated(self, node: Node) -> Node:
         """A node with the repetition that follows it, if any."""
-        found = re.compile(r"([*+?]|\{(\d*)(,?)(\d*)\})[?+]?").match(self.pattern, self.at)
-        if not found or found[1] in ("{}", "{,}"):
+        found = REPETITION.match(self.pattern, self.at)
+        if not found:
             return node
         if found[0] != found[1] and found[0].endswith("+"):
             raise self.error("a possessive repetition, which no grammar can express")
         self.at = found.end()
+        if REPETITION.match(self.pattern, self.at):
+            raise self.error("a repetition of a repetition; put the first one in (…)")
+        if any(len(digits or "") > MAX_DIGITS for digits in found.groups()[1:]):
+            raise self.error(f"a repetition of more than {MAX_REPEAT:,} times")
         if found[1] in "*+?":
             least, most = {"*": (0, None), "+": (1, None), "?": (0, 1)}[found[1]]
         else:
@@ -101,11 +109,11 @@ class Parser:
         if char == "(":
             return self.group()
         if char == "[":
-            return characters(self.char_class())
+            return characters(tuple(self.char_class()))
         if char == ".":
-            return characters(complement([(10, 10)]))
+            return characters(tuple(complement([(10, 10)])))
         if char == "\\":
-            return characters(self.escape())
+            return characters(tuple(self.escape()))
         if char in "*+?":
             raise self.error(f"a {char!r} that repeats nothing")
         if char in "^$":
@@ -115,7 +123,10 @@ class Parser:
     def group(self) -> Node:
         """(…) or (?:…), after its first character."""
         if self.take("?") and not self.take(":"):
-            raise self.error("a group with (?…) other than (?:…), which no grammar can express")
+            name = re.compile(r"P<\w+>").match(self.pattern, self.at)
+            if not name:
+                raise self.error("a group with (?…) other than (?:…) and (?P<name>…), which no grammar can express")
+            self.at = name.end()
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise self.error(f"groups nested more than {MAX_DEPTH} deep")
@@ -139,7 +150,7 @@ class Parser:
                     raise self.error("a range in [] whose ends are not in order")
                 start = [(start[0][0], end[0][0])]
             ranges += start
-        return complement(ranges) if negated else ranges
+        return complement(ranges) if negated else merged(ranges)
 
     def class_item(self) -> Ranges:
         """One character or escape inside []."""
@@ -166,6 +177,8 @@ class Parser:
             ranges = class_ranges(CLASSES[char.lower()])
             return complement(ranges) if char.isupper() else list(ranges)
         if char in CONTROL:
+            if char == "0" and self.pattern[self.at : self.at + 1].isdecimal():
+                raise self.error("an octal number; write \\x and two hexadecimal digits")
             char = CONTROL[char]
         elif char.isalnum():
             raise self.error(f"\\{char}, which no grammar can express")
@@ -210,25 +223,38 @@ def complement(ranges: Iterable[tuple[int, int]]) -> Ranges:
     return [*result, (start, LAST)] if start <= LAST else result
 
 
-def characters(ranges: Iterable[tuple[int, int]]) -> Node:
-    """One character out of ranges of code points, as its bytes in UTF-8.
+def merged(ranges: Iterable[tuple[int, int]]) -> Ranges:
+    """The same characters in as few ranges as possible.
+
+    >>> merged([(5, 9), (1, 3), (4, 7)])
+    [(1, 9)]
+    """
+    result: Ranges = []
+    for first, last in sorted(ranges):
+        if result and first <= result[-1][1] + 1:
+            result[-1] = (result[-1][0], max(last, result[-1][1]))
+        else:
+            result.append((first, last))
+    return result
+
+
+@functools.lru_cache(maxsize=1_000)
+def characters(ranges: tuple[tuple[int, int], ...]) -> Node:
+    """One character out of ranges of code points that do not overlap, as its bytes in UTF-8.
 
     A range is cut where the number of bytes changes, and then so that every byte runs through its own range
     independently of the others: [U+07F0, U+081F] is DF B0–BF, or E0 A0 80–9F.
     """
-    single, options = 0, []
+    sequences: list[ByteRanges] = []
     for first, last in ranges:
         for start, end in without_surrogates(first, last):
-            if start <= 0x7F:
-                single |= (1 << min(end, 0x7F) + 1) - (1 << start)
             previous = -1
             for limit in UTF8_LENGTHS:
-                low, high = max(start, previous + 1, 0x80), min(end, limit)
+                low, high = max(start, previous + 1), min(end, limit)
                 if low <= high:
-                    options += utf8_sequences(chr(low).encode(), chr(high).encode())
+                    sequences += utf8_sequences(chr(low).encode(), chr(high).encode())
                 previous = limit
-    nodes: list[Node] = [OneByte(single)] if single or not options else []
-    return nodes[0] if not options else Choice((*nodes, *options))
+    return byte_tree(tuple(sequences)) if sequences else OneByte(0)
 
 
 def without_surrogates(first: int, last: int) -> Ranges:
@@ -237,21 +263,45 @@ def without_surrogates(first: int, last: int) -> Ranges:
     return [(a, b) for a, b in parts if a <= b]
 
 
-def utf8_sequences(first: bytes, last: bytes) -> list[Node]:
-    """The nodes of all byte strings between two of equal length (continuation bytes run from 80 to BF)."""
+def utf8_sequences(first: bytes, last: bytes) -> list[ByteRanges]:
+    """All byte strings between two of equal length, as ranges of each byte (continuation bytes run from 80 to BF).
+
+    >>> utf8_sequences(b"\\xc4\\xb0", b"\\xc6\\xbf") == [((0xC4, 0xC4), (0xB0, 0xBF)), ((0xC5, 0xC6), (0x80, 0xBF))]
+    True
+    """
     if len(first) == 1:
-        return [OneByte((1 << last[0] + 1) - (1 << first[0]))]
+        return [((first[0], last[0]),)]
+    lead = (first[0], first[0])
     if first[0] == last[0]:
-        return [Sequence((OneByte(1 << first[0]), rest)) for rest in utf8_sequences(first[1:], last[1:])]
+        return [(lead, *rest) for rest in utf8_sequences(first[1:], last[1:])]
     low, high = b"\x80" * (len(first) - 1), b"\xbf" * (len(first) - 1)
-    nodes, start, end = [], first[0], last[0]
+    sequences, start, end = [], first[0], last[0]
     if first[1:] != low:
-        nodes += utf8_sequences(first, first[:1] + high)
+        sequences += utf8_sequences(first, first[:1] + high)
         start += 1
     if last[1:] != high:
-        nodes += utf8_sequences(last[:1] + low, last)
         end -= 1
     if start <= end:
-        rest = [OneByte((1 << 0xC0) - (1 << 0x80))] * (len(first) - 1)
-        nodes.append(Sequence((OneByte((1 << end + 1) - (1 << start)), *rest)))
-    return nodes
+        sequences.append(((start, end), *[(0x80, 0xBF)] * (len(first) - 1)))
+    if last[1:] != high:
+        sequences += utf8_sequences(last[:1] + low, last)
+    return sequences
+
+
+@functools.lru_cache(maxsize=10_000)
+def byte_tree(sequences: tuple[ByteRanges, ...]) -> Node:
+    """The node of byte strings that share their beginnings, and the nodes of equal ends.
+
+    The classes of Unicode have hundreds of ranges, so without it the automaton would have hundreds of positions.
+    """
+    ends: dict[tuple[int, int], list[ByteRanges]] = {}
+    for first, *rest in sequences:
+        ends.setdefault(first, []).append(tuple(rest))
+    leads: dict[tuple[ByteRanges, ...], int] = {}
+    for (low, high), rests in ends.items():
+        leads[tuple(rests)] = leads.get(tuple(rests), 0) | (1 << high + 1) - (1 << low)
+    options: list[Node] = [
+        Sequence((OneByte(mask), byte_tree(rests))) if rests != ((),) else OneByte(mask)
+        for rests, mask in leads.items()
+    ]
+    return options[0] if len(options) == 1 else Choice(tuple(options))

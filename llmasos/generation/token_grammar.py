@@ -22,11 +22,13 @@ from llmasos.errors import UserError
 from llmasos.generation.grammar import DEAD, Grammar
 from llmasos.generation.options import SamplingOptions
 from llmasos.tokenizers.tokenizer import Tokenizer
+from llmasos.tokenizers.wordpiece import WordPieceTokenizer
 
 if TYPE_CHECKING:
     from llmasos.generation.sequence import SequenceState
 
 NEVER = 2**30  # tokens that would have to follow a token that is not allowed
+MAX_KEPT = 2**24  # numbers in the masks of a grammar, which are kept for its next text
 
 
 class TrieNode:
@@ -45,34 +47,52 @@ class TokenGrammar:
     Args:
         grammar: what the text must be.
         tokenizer: of the model.
-        stop_ids: the tokens that end a text; allowed where the text is complete.
+        stop_ids: the tokens that end a text, at least one of them below the tokenizer's vocab_size; allowed where the
+            text is complete.
 
     Raises:
-        UserError: the tokenizer lacks characters without which there is no text.
+        UserError: the tokenizer lacks characters without which there is no text, or its tokens have no text by
+            themselves; or nothing ends a text.
     """
 
     def __init__(self, grammar: Grammar, tokenizer: Tokenizer, stop_ids: Sequence[int]):
-        self.tokenizer, self.stop_ids = tokenizer, tuple(stop_ids)
-        single = [byte for byte, node in trie(tokenizer).following.items() if node.ids]
+        if isinstance(tokenizer, WordPieceTokenizer):
+            raise UserError("a WordPiece tokenizer puts spaces between words by rules that no grammar can follow.")
+        self.tokenizer = tokenizer
+        self.stop_ids = tuple(id for id in stop_ids if 0 <= id < tokenizer.vocab_size)
+        if not self.stop_ids:
+            raise UserError("a text with a grammar needs a token that ends it; leave stop_at_end_of_text on.")
+        single = [byte for byte, node in trie(tokenizer, False).following.items() if node.ids]
         self.grammar = replace(grammar, alphabet=sum(1 << byte for byte in single))
         if self.grammar.first_state == DEAD:
             raise UserError(f"the tokenizer lacks characters that {grammar.description} needs.")
-        self._needed: dict[int, Tensor] = {}
+        self.longest = max(len(tokenizer.token_bytes(id)) for id in range(tokenizer.vocab_size))
+        self._needed: dict[tuple[int, bool], Tensor] = {}
 
-    def needed(self, state: int) -> Tensor:
+    @property
+    def is_large(self) -> bool:
+        """Whether so much has been computed that the next text had better begin with a new automaton."""
+        return self.grammar.is_large or len(self._needed) * self.tokenizer.vocab_size > MAX_KEPT
+
+    def needed(self, state: int, at_start: bool = False) -> Tensor:
         """How many tokens at most must follow each token in a state for the text to be complete: (V,) int32.
 
         NEVER for a token that is not allowed, and -1 for one that ends the text.
+
+        Args:
+            state: of the grammar.
+            at_start: whether the text begins here; some tokenizers leave out the first token's space.
         """
-        if state not in self._needed:
+        key = self.grammar.in_short(state, self.longest), at_start
+        if key not in self._needed:
             needed = torch.full((self.tokenizer.vocab_size,), NEVER, dtype=torch.int32)
             ids, counts = [], []
-            grammar, open_nodes = self.grammar, [(trie(self.tokenizer), state)]
+            grammar, open_nodes = self.grammar, [(trie(self.tokenizer, at_start), key[0])]
             while open_nodes:
                 node, at = open_nodes.pop()
                 if node.ids:
                     ids += node.ids
-                    counts += [int(grammar.bytes_to_end(at))] * len(node.ids)
+                    counts += [int(min(grammar.bytes_to_end(at), NEVER))] * len(node.ids)
                 for byte, following in node.following.items():
                     after = grammar.read(at, bytes([byte]))
                     if after != DEAD:
@@ -80,21 +100,27 @@ class TokenGrammar:
             needed[ids] = torch.tensor(counts, dtype=torch.int32)
             if grammar.accepts(state):
                 needed[list(self.stop_ids)] = -1
-            self._needed[state] = needed
-        return self._needed[state]
+            self._needed[key] = needed
+        return self._needed[key]
 
     def allowed(self, sequence: "SequenceState") -> Tensor:
-        """Whether each token may come next: (V,) bool, at least one of them."""
-        left = sequence.options.max_new_tokens - len(sequence.ids) - 1
-        return self.needed(self.state_of(sequence)) <= left
+        """Whether each token may come next: (V,) bool, at least one of them. The last token is kept for the end."""
+        left = sequence.options.max_new_tokens - len(sequence.ids) - 2
+        return self.needed(self.state_of(sequence), not sequence.ids and self.begins(sequence)) <= left
+
+    def begins(self, sequence: "SequenceState") -> bool:
+        """Whether the new text is the beginning of a text, because what it continues is a special token."""
+        return bool(self.tokenizer.special_mask[sequence.prompt[-1]])
 
     def state_of(self, sequence: "SequenceState") -> int:
         """The state after the sequence's new text. Only what is new since the last call is read."""
         if not sequence.n_read:
             sequence.grammar_state = self.grammar.first_state
-        for id in sequence.ids[sequence.n_read :]:
+        for place in range(sequence.n_read, len(sequence.ids)):
+            id = sequence.ids[place]
             if id not in self.stop_ids:
-                data = self.tokenizer.token_bytes(id)
+                first = place == 0 and self.begins(sequence)
+                data = self.tokenizer.added_bytes(id, None) if first else self.tokenizer.token_bytes(id)
                 sequence.grammar_state = self.grammar.read(sequence.grammar_state, data)
         sequence.n_read = len(sequence.ids)
         return sequence.grammar_state
@@ -128,12 +154,13 @@ def grammar_of(options: SamplingOptions, tokenizer: Tokenizer) -> TokenGrammar |
     if grammar is None:
         return None
     known, key = _known.setdefault(grammar, {}), (id(tokenizer), options.stop_token_ids)
-    if key not in known or known[key].grammar.is_large:
+    if key not in known or known[key].is_large:
         known[key] = TokenGrammar(grammar, tokenizer, options.stop_token_ids)
-    least = known[key].grammar.bytes_to_end(known[key].grammar.first_state)
+    least = known[key].grammar.bytes_to_end(known[key].grammar.first_state) + 1  # and the end
     if options.max_new_tokens < least:
         raise UserError(
-            f"max_new_tokens is {options.max_new_tokens}, and {grammar.description} may need {least:.0f}; allow more."
+            f"the text may have {options.max_new_tokens} tokens, and {grammar.description} may need {least:,.0f}; "
+            "allow more."
         )
     return known[key]
 
@@ -142,14 +169,14 @@ _known: weakref.WeakKeyDictionary[Grammar, dict[tuple, TokenGrammar]] = weakref.
 
 
 @functools.lru_cache(maxsize=8)
-def trie(tokenizer: Tokenizer) -> TrieNode:
-    """The tokens of a tokenizer by their bytes, without the special ones, which have no text."""
+def trie(tokenizer: Tokenizer, at_start: bool) -> TrieNode:
+    """The tokens of a tokenizer by their bytes, at the start of a text or later; without the special ones."""
     root = TrieNode()
     special = tokenizer.special_mask
     for id in range(tokenizer.vocab_size):
         if not special[id]:
             node = root
-            for byte in tokenizer.token_bytes(id):
+            for byte in tokenizer.added_bytes(id, None) if at_start else tokenizer.token_bytes(id):
                 node = node.following.setdefault(byte, TrieNode())
             if node is not root:
                 node.ids.append(id)

@@ -170,6 +170,8 @@ def test_what_is_wrong_with_a_conversation_is_said(gpt, messages, words):
     "field, words",
     [
         ({"response_format": {"type": "xml"}}, 'response_format.type is "xml"; it must be "text" or "json_object"'),
+        ({"response_format": {"type": "json_object"}, "prefix": "{"}, "response_format and prefix"),
+        ({"response_format": {"type": "json_object"}, "stop": ["}"]}, "response_format and stop"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema is missing"),
         (
             {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "integer", "minimum": 3}}}},
@@ -180,7 +182,7 @@ def test_what_is_wrong_with_a_conversation_is_said(gpt, messages, words):
                 "response_format": {"type": "json_schema", "json_schema": {"schema": {"enum": ["x" * 500]}}},
                 "max_tokens": 5,
             },
-            "max_new_tokens is 5, and the JSON schema may need 502; allow more",
+            "the text may have 5 tokens, and the JSON schema may need 503; allow more",
         ),
         ({"response_format": {"type": "text", "json_schema": {}}}, 'no field "json_schema" in response_format'),
         ({"functions": [{"name": "f"}]}, "functions is a list of 1; it must be an empty list: this is the old form"),

@@ -163,6 +163,9 @@ def reply(request: Request) -> Response:
     beginning = tools.forced_beginning(values["tool_choice"])
     if beginning and values["prefix"]:
         raise RequestError("tool_choice and prefix both say how the reply begins; leave one of them out.", "prefix")
+    for field in ("prefix", "stop"):
+        if values["response_format"] is not None and values[field]:
+            raise RequestError(f"response_format and {field} would break the JSON together; leave one out.", field)
     tokenizer, prefix = served.tokenizer, values["prefix"] or beginning or []
     prefix_ids = tokenizer.encode(prefix) if isinstance(prefix, str) else prefix
     limits = [values[name] for name in ("max_tokens", "max_completion_tokens") if values[name] is not None]

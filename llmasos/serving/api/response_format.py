@@ -1,5 +1,7 @@
 """The field `response_format` of a chat: what the reply must be, as a grammar that the model cannot leave."""
 
+import functools
+import json
 from typing import Any
 
 from llmasos.errors import UserError
@@ -51,10 +53,17 @@ class ResponseFormat(Validator):
         values = FORMATS[kind].convert(value, where)
         if kind == "text":
             return None
+        schema = {"type": "object"} if kind == "json_object" else values["json_schema"]["schema"]
         try:
-            return json_schema({"type": "object"} if kind == "json_object" else values["json_schema"]["schema"])
+            return grammar_of_text(json.dumps(schema))
         except UserError as error:
             raise RequestError(str(error), f"{where}.json_schema.schema") from error
 
     def schema(self) -> dict[str, Any]:
         return {"oneOf": [one.schema() for one in FORMATS.values()]}
+
+
+@functools.lru_cache(maxsize=32)
+def grammar_of_text(schema: str) -> Grammar:
+    """The grammar of a schema as text: requests with the same schema share what has been computed for it."""
+    return json_schema(json.loads(schema))
