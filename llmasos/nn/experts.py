@@ -17,8 +17,9 @@ term of the loss, which `objectives/load_balancing.py` computes from what each l
 **Capacity.** On many devices, each expert needs room for a fixed number of tokens. With a capacity factor f > 0 an
 expert takes at most ⌈f · k · T / E⌉ of the T tokens of a row in training, in their order; where an expert is full, a
 token does without it, and the residual connection carries it on (Fedus et al. 2021, section 2.2). A row is a group of
-its own, as in GShard (Lepikhin et al. 2020, section 2.2), so what happens to a token does not depend on the other rows
-of the batch, nor on the later tokens of its own. In evaluation mode no token is dropped.
+its own, as in GShard (Lepikhin et al. 2020, section 2.2), so the tokens of other rows and the later ones of its own
+take no room from a token. They matter in one way only, by their number: T is the length of the padded batch, and grows
+with its longest row. In evaluation mode no token is dropped.
 
 Dimensions: E experts, k of them chosen for each token, B batch, T length, C d_model.
 """

@@ -38,7 +38,7 @@ class BM25:
 
     Args:
         documents: N texts.
-        k1: how soon further occurrences of a word stop to count.
+        k1: how soon further occurrences of a word stop counting: a smaller k1, sooner.
         b: how much the length of a document counts, from 0 to 1.
         words: turns a text into its words.
 

@@ -73,7 +73,7 @@ class TextEmbedding(ExampleTask):
         Args:
             split: of the data.
             model: embeds the texts; None = BM25.
-            n_queries: the first so many; None = all.
+            n_queries: search with the first n_queries only; None = with all.
 
         Returns:
             The queries (Q), their scores (Q, N), and the different passages (N).

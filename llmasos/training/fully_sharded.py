@@ -9,8 +9,12 @@ vector. A unit gathers its whole weights when it computes, and lets go of them r
 
 So for each weight, 16 / n bytes are left of the 16 (weight, gradient and AdamW's two moments in fp32), plus one unit in
 full while it computes; and each process sends 3 (n - 1) / n times the weights' bytes in a step, half as much again as
-plain data-parallel training (Rajbhandari et al. 2020, sections 5.3 and 7.3). The optimizer sees ordinary parameters,
-the shards, and needs to know nothing. torch's own is `torch.distributed.fsdp.fully_shard`.
+plain data-parallel training (Rajbhandari et al. 2020, sections 5.3 and 7.3).
+
+An optimizer gets the shards as its parameters. It must treat each weight by itself and all weights of a unit alike: a
+flat vector no longer says which of its numbers are a matrix, for Muon, and which are biases or norms, to have no weight
+decay. Nor does a process know the norm of the whole gradient, to clip it: for that the squares are added up over all
+processes, as in `zero.py`. torch's own is `torch.distributed.fsdp.fully_shard`, which keeps the parameters apart.
 """
 
 from collections.abc import Callable
@@ -21,18 +25,23 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call
 
+from llmasos.errors import UserError
 from llmasos.training.ring import Ring, all_gather, reduce_scatter, split
 from llmasos.training.zero import flatten
 
 
 class FullySharded(nn.Module):
-    """A module of whose weights this process keeps an n-th, in `shard`, its only parameter of its own.
+    """A module of whose weights this process keeps an n-th, in `shard`, the only parameter that the unit itself adds.
 
-    Units may lie within units: the outer one takes care of the weights that are in no inner one.
+    Units may lie within units: the outer one takes care of the weights that are in no inner one. The inner ones are
+    made first. All processes must run the same units in the same order, or they wait for each other forever.
 
     Args:
         module: it has the same weights in all processes. It loses them to `shard`.
         ring: this process's place.
+
+    Raises:
+        UserError: no weights are left for this unit, or some are frozen.
     """
 
     def __init__(self, module: nn.Module, ring: Ring):
@@ -40,10 +49,20 @@ class FullySharded(nn.Module):
         self.ring = ring
         inner = tuple(f"{name}." for name, part in module.named_modules() if isinstance(part, FullySharded))
         named = [(name, p) for name, p in module.named_parameters(remove_duplicate=False) if not name.startswith(inner)]
-        own = {p: name for name, p in reversed(named)}  # a weight with two names, such as a tied head's, by its first
-        self.names = {name: own[p] for name, p in named}
-        self.shapes = {name: p.shape for p, name in own.items()}
-        self.shard = nn.Parameter(split(flatten(list(own)), ring.size)[ring.rank].clone())
+        first = {p: name for name, p in reversed(named)}  # a weight with two names, such as a tied head's, by its first
+        if not first:
+            raise UserError(
+                f"a {type(module).__name__} has no weights that are in no unit yet, and a unit needs some; make inner "
+                "units before outer ones, and none of a module without weights."
+            )
+        if frozen := [name for name, p in named if not p.requires_grad]:
+            raise UserError(
+                f"{len(frozen):,} parameters of a {type(module).__name__} are frozen ({frozen[0]}, …), and a shard is "
+                "trained as a whole; unfreeze them, or train the model without sharding."
+            )
+        self.names = {name: first[p] for name, p in named}
+        self.shapes = {name: p.shape for p, name in first.items()}
+        self.shard = nn.Parameter(split(flatten(list(first)), ring.size)[ring.rank].clone())
         for name, _ in named:
             parent, _, leaf = name.rpartition(".")
             module.get_submodule(parent).register_parameter(leaf, None)
@@ -106,11 +125,17 @@ class Gather(torch.autograd.Function):
 
 
 def fully_shard(model: nn.Module, ring: Ring) -> FullySharded:
-    """Make a unit of each block in the model's lists of blocks (`nn.ModuleList`), and one of all that is left."""
-    for part in list(model.modules()):
-        if isinstance(part, nn.ModuleList):
+    """Make a unit of each block in the model's lists of blocks (`nn.ModuleList`), and one of all that is left.
+
+    A list within a block makes no units: which experts of a mixture run can differ from process to process.
+    """
+    names: tuple[str, ...] = ()  # of the outermost lists; a module comes before what is in it
+    for name, part in list(model.named_modules()):
+        if isinstance(part, nn.ModuleList) and not name.startswith(names):
+            names += (f"{name}.",)
             for index, block in enumerate(part):
-                part[index] = FullySharded(block, ring)
+                if any(True for _ in block.parameters()):
+                    part[index] = FullySharded(block, ring)
     return FullySharded(model, ring)
 
 

@@ -14,7 +14,7 @@ Each process sends 2 (n - 1) / n times the tensor's bytes (`all_reduce_bytes`): 
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from queue import Queue
 from typing import TypeVar
 
@@ -23,7 +23,6 @@ import torch.distributed as dist
 from torch import Tensor
 
 Result = TypeVar("Result")
-PATIENCE = 600.0  # seconds without a sign of the neighbor
 
 
 class Ring(ABC):
@@ -51,10 +50,12 @@ class ProcessRing(Ring):
         incoming = torch.empty_like(outgoing)
         if self.size == 1:
             return incoming.copy_(outgoing)
-        sending = dist.isend(outgoing, (self.rank + 1) % self.size)  # does not wait: all of them send at once
-        dist.recv(incoming, (self.rank - 1) % self.size)
-        if sending is not None:
-            sending.wait()
+        transfers = [
+            dist.P2POp(dist.isend, outgoing, (self.rank + 1) % self.size),
+            dist.P2POp(dist.irecv, incoming, (self.rank - 1) % self.size),
+        ]
+        for transfer in dist.batch_isend_irecv(transfers):  # as one: NCCL may wait in a send until somebody receives
+            transfer.wait()
         return incoming
 
 
@@ -67,7 +68,14 @@ class ThreadRing(Ring):
 
     def _exchange(self, outgoing: Tensor) -> Tensor:
         self._queues[(self.rank + 1) % self.size].put(outgoing.clone())
-        return self._queues[self.rank].get(timeout=PATIENCE)
+        incoming = self._queues[self.rank].get()
+        if incoming is None:
+            raise RuntimeError(f"thread {(self.rank - 1) % self.size} has ended, and thread {self.rank} waits for it.")
+        return incoming
+
+    def close(self) -> None:
+        """Tell the right-hand neighbor that nothing more will come."""
+        self._queues[(self.rank + 1) % self.size].put(None)
 
 
 def in_threads(size: int, work: Callable[[Ring], Result]) -> list[Result]:
@@ -75,10 +83,27 @@ def in_threads(size: int, work: Callable[[Ring], Result]) -> list[Result]:
 
     >>> in_threads(3, lambda ring: all_reduce(torch.tensor([1.0 + ring.rank]), ring).item())
     [6.0, 6.0, 6.0]
+
+    An error in one thread ends all of them, each as soon as it waits for a neighbor that has ended; it is then raised.
     """
     queues: list[Queue] = [Queue() for _ in range(size)]
+    errors: list[BaseException] = []  # the first one is the cause of the others
+
+    def work_in(ring: ThreadRing) -> Result:
+        try:
+            return work(ring)
+        except BaseException as error:
+            errors.append(error)
+            raise
+        finally:
+            ring.close()
+
     with ThreadPoolExecutor(size) as pool:
-        return list(pool.map(lambda rank: work(ThreadRing(rank, queues)), range(size)))
+        futures = [pool.submit(work_in, ThreadRing(rank, queues)) for rank in range(size)]
+        wait(futures)
+    if errors:
+        raise errors[0]
+    return [future.result() for future in futures]
 
 
 def reduce_scatter(chunks: Tensor, ring: Ring) -> Tensor:

@@ -41,8 +41,8 @@ class ZeroOptimizer:
         self.ring = ring
         self.parameters: list[list[nn.Parameter]] = [list(group["params"]) for group in groups]
         self.shards = [nn.Parameter(split(flatten(params), ring.size)[ring.rank].clone()) for params in self.parameters]
-        own = [{**group, "params": [shard]} for group, shard in zip(groups, self.shards, strict=True)]
-        self.optimizer = make_optimizer(own)
+        sharded = [{**group, "params": [shard]} for group, shard in zip(groups, self.shards, strict=True)]
+        self.optimizer = make_optimizer(sharded)
 
     def step(self, max_grad_norm: float = 0.0) -> float:
         """Update the weights with the mean gradient over all processes. Returns its norm, before clipping.

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
@@ -12,6 +13,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn import functional as F
 from training_helpers import free_port
 
+from llmasos.errors import UserError
 from llmasos.models import GPT, ModelConfig
 from llmasos.training.fully_sharded import FullySharded, fully_shard, sharded_bytes, whole_weights
 from llmasos.training.ring import all_gather, all_reduce, all_reduce_bytes, in_threads, join, reduce_scatter, split
@@ -27,10 +29,10 @@ def ids(n: int = 6) -> torch.Tensor:
     return torch.randint(11, (n, 9), generator=torch.Generator().manual_seed(1))
 
 
-def model() -> GPT:
+def model(config: ModelConfig = TINY) -> GPT:
     with SEEDING:  # the threads share torch's generator
         torch.manual_seed(0)
-        return GPT(TINY).double()
+        return GPT(config).double()
 
 
 def loss_of(model, rows):
@@ -92,8 +94,8 @@ def test_the_bytes_sent_are_those_of_the_formula(n):
 
 def test_a_chunk_belongs_to_the_process_of_its_number():
     numbers = torch.arange(6.0).view(3, 2)
-    own = in_threads(3, lambda ring: reduce_scatter(numbers * 10**ring.rank, ring))
-    assert torch.equal(torch.stack(own), numbers * 111)
+    sums = in_threads(3, lambda ring: reduce_scatter(numbers * 10**ring.rank, ring))
+    assert torch.equal(torch.stack(sums), numbers * 111)
     assert all(torch.equal(x, numbers) for x in in_threads(3, lambda ring: all_gather(numbers[ring.rank], ring)))
 
 
@@ -101,6 +103,18 @@ def test_a_chunk_belongs_to_the_process_of_its_number():
 def test_join_inverts_split(shape):
     x = torch.randn(shape)
     assert torch.equal(join(split(x, 4), x), x)
+
+
+def test_the_first_error_ends_all_threads_and_is_the_one_raised():
+    def work(ring):
+        if ring.rank == 2:
+            raise ZeroDivisionError("in the third")
+        return all_reduce(torch.ones(7), ring)
+
+    with pytest.raises(ZeroDivisionError, match="in the third"):
+        in_threads(4, work)
+    with pytest.raises(RuntimeError, match="thread 0 has ended, and thread 1 waits for it"):
+        in_threads(2, lambda ring: ring.rank and all_reduce(torch.ones(7), ring))
 
 
 # ZeRO-1
@@ -166,6 +180,54 @@ def test_fully_sharded_takes_the_steps_of_one_process(n):
             torch.testing.assert_close(weight, expected[name], rtol=1e-9, atol=1e-12)
         assert count / n <= kept <= count / n + 3  # one shard for each of three units, filled up to a multiple of n
         assert sharded_bytes(count, n) == 16 * count / n
+
+
+@pytest.mark.parametrize("expert_units", [False, True])
+def test_a_mixture_of_experts_is_sharded_by_blocks_or_from_the_inside_out_by_hand(expert_units):
+    config = replace(TINY, n_experts=3)
+
+    def work(ring):
+        copy = model(config)
+        for block in copy.blocks if expert_units else ():
+            experts = block.feed_forward.experts
+            for index, expert in enumerate(experts):
+                experts[index] = FullySharded(expert, ring)
+        sharded = fully_shard(copy, ring)
+        optimizer = torch.optim.AdamW(sharded.parameters(), lr=0.01)
+        for _ in range(2):
+            optimizer.zero_grad()
+            loss_of(sharded, rows_of(ring)).backward()
+            optimizer.step()
+        return whole_weights(sharded), len(list(sharded.parameters()))
+
+    alone = model(config)
+    optimizer = torch.optim.AdamW(alone.parameters(), lr=0.01)
+    for _ in range(2):
+        optimizer.zero_grad()
+        loss_of(alone, ids()).backward()
+        optimizer.step()
+    expected = alone.state_dict()
+    for weights, n_units in in_threads(2, work):
+        assert n_units == 3 + 2 * 3 * expert_units and weights.keys() == expected.keys()
+        for name, weight in weights.items():
+            torch.testing.assert_close(weight, expected[name], rtol=1e-9, atol=1e-12)
+
+
+def test_what_a_unit_cannot_shard_is_refused():
+    def outer_first(ring):
+        copy = model()
+        FullySharded(copy, ring)
+        FullySharded(copy.blocks[0], ring)
+
+    def frozen(ring):
+        copy = model()
+        copy.blocks[1].attention.requires_grad_(False)
+        fully_shard(copy, ring)
+
+    with pytest.raises(UserError, match="a DecoderBlock has no weights that are in no unit.*inner units before"):
+        in_threads(1, outer_first)
+    with pytest.raises(UserError, match=r"8 parameters of a DecoderBlock are frozen \(attention.q_proj.weight, …\)"):
+        in_threads(1, frozen)
 
 
 def test_a_step_sends_three_times_what_is_gathered_once():

@@ -46,8 +46,8 @@ def bench_encoder(settings: Settings) -> Iterator[Measurement]:
     for name, order in orders.items():
         what = f"{name} batches"
         yield summarize(f"encoder.{name}_texts_per_second", setup, what, "texts/s", rates[name])
-        share = [100 * share_of_padding(order)]
-        yield summarize(f"encoder.{name}_padding", setup, f"{what}: padding among positions", "%", share, best=min)
+        percent = [100 * padding_fraction(order)]
+        yield summarize(f"encoder.{name}_padding", setup, f"{what}: padding among positions", "%", percent, best=min)
     yield ratio("encoder.speedup", setup, "bucketed over random batches", rates["bucketed"], rates["random"])
 
 
@@ -72,8 +72,8 @@ def make_trainer(config: ModelConfig, texts: Examples, batch_size: int, settings
     return Trainer(model, Classification(tokenizer, config.labels), texts, [], training, Path("unused"))
 
 
-def share_of_padding(texts: Examples) -> float:
-    """The share of an epoch's positions that are padding."""
+def padding_fraction(texts: Examples) -> float:
+    """The fraction of an epoch's positions that are padding."""
     ids = [len(texts.example(0, i).inputs.ids) for i in range(len(texts) // texts.batch_size * texts.batch_size)]
     lengths = np.array(ids).reshape(-1, texts.batch_size)
     return 1 - float(lengths.sum() / (lengths.max(axis=1) * texts.batch_size).sum())
