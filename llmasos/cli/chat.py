@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from llmasos import datasets, prompting
 from llmasos.cli.cli import ArgumentParser, add_adapter_flag
-from llmasos.cli.option_flags import add_option_flags, options_of
+from llmasos.cli.option_flags import add_option_flags, has_grammar, options_of
 from llmasos.cli.terminal import Screen, note, typed_lines
 from llmasos.errors import UserError, check_number, explain_out_of_memory
 from llmasos.generation import SamplingOptions
@@ -90,6 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     backend: ChatBackend
     if url := server_url(args.model):
+        if has_grammar(args):
+            raise UserError("--regex and --json-schema work with a model in this process; to a server, send the field "
+                            "response_format of /v1/chat/completions.")  # fmt: skip
         backend = ServerModel(url, args.api_key or os.environ.get(API_KEY_VARIABLE) or None)
     else:
         backend = LocalModel(args.model, args.device, args.quantize, args.adapter)

@@ -38,12 +38,20 @@ def options_of(args: argparse.Namespace, kind: type[Options], recommended: Mappi
     """The options that the flags set; the others are those that the model recommends, or else the defaults.
 
     Raises:
-        UserError: one is out of range.
+        UserError: one is out of range, or a grammar is asked for and beam search cannot keep one.
     """
     names = {field.name for field in dataclasses.fields(kind)}
+    if "grammar" not in names and has_grammar(args):
+        raise UserError("--regex and --json-schema need sampling, and this would be a beam search; set --temperature, "
+                        "without --beams.")  # fmt: skip
     chosen = vars(args) | {"stop": tuple(stop.replace("\\n", "\n").replace("\\t", "\t") for stop in args.stop)}
     values = {**DEFAULTS, **(recommended or {}), **chosen, "grammar": grammar_of(args)}
     return kind(**{name: value for name, value in values.items() if name in names})
+
+
+def has_grammar(args: argparse.Namespace) -> bool:
+    """Whether the flags ask for a text of a certain form."""
+    return args.regex is not None or args.json_schema is not None
 
 
 def grammar_of(args: argparse.Namespace) -> Grammar | None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from llmasos import generation, hub, prompting, tasks, training
 from llmasos.cli.cli import ArgumentParser, add_adapter_flag
-from llmasos.cli.option_flags import add_option_flags, options_of
+from llmasos.cli.option_flags import add_option_flags, has_grammar, options_of
 from llmasos.cli.terminal import Screen, note, typed_lines
 from llmasos.console import command
 from llmasos.datasets.text_io import read_blocks
@@ -100,6 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = training.pick_device(args.device)
     folder = hub.find_model_folder(args.folder, say=note)
     model, tokenizer = hub.load_pretrained(folder, device, say=note, adapter=args.adapter)
+    if has_grammar(args) and not model.config.generates:
+        raise UserError(f"{args.folder} writes no text of its own, so it cannot keep --regex or --json-schema; leave "
+                        "them out.")  # fmt: skip
     options = parse_options(args, model)
     is_lm = model.config.family == "gpt" and model.config.is_pretraining
     template = prompting.template_of(tokenizer) if is_lm else prompting.TEMPLATES["plain"]

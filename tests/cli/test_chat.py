@@ -369,6 +369,7 @@ def test_it_runs_with_a_pipe_and_says_nothing_but_the_answer(tmp_path):
         (["storyworld-chat", "--top-p", "2"], "top_p is 2"),
         (["storyworld-chat", "--max-new-tokens", "0"], "max_new_tokens is 0"),
         (["storyworld-chat", "--few-shot", "none.jsonl"], "none.jsonl"),
+        (["http://127.0.0.1:9", "--regex", "a|b"], "--regex and --json-schema work with a model in this process"),
         (["http://"], "it must be http://HOST:PORT"),
     ],
 )

@@ -151,6 +151,31 @@ def test_a_bad_flag_is_one_sentence_on_stderr(command, flags, sentence):
     assert sentence in err and err.count("\n") == 1
 
 
+@pytest.mark.parametrize("name, flags, sentence", [
+    ("storyworld-de-en", (), "this would be a beam search; set --temperature"),
+    ("storyworld-gpt", ("--beams", "2"), "this would be a beam search; set --temperature"),
+    ("storyworld-bert", (), "storyworld-bert writes no text of its own"),
+])  # fmt: skip
+def test_a_form_that_cannot_be_kept_is_one_sentence(command, name, flags, sentence):
+    status, out, err = command("--prompt", "ein [MASK]", "--regex", "a|b", *flags, out_dir=name)
+    assert (status, out) == (2, "") and sentence in err and err.count("\n") == 1
+
+
+def test_a_sampled_translation_keeps_a_form(command):
+    flags = ("--prompt", "ein Hund", "--regex", "a|b", "--temperature", "1")
+    assert command(*flags, out_dir="storyworld-de-en")[1] in ("a\n", "b\n")
+
+
+def test_the_schema_may_be_in_the_home_folder(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "schema.json").write_text('{"const": 7}')
+    status, out, _ = command(
+        "--prompt", "7", "--json-schema", "~/schema.json", "--temperature", "1", out_dir="storyworld-gpt"
+    )
+    assert (status, out) == (0, "77\n")
+
+
 def test_a_prompt_file_that_is_not_utf8_is_an_error(command, tmp_path):
     (tmp_path / "binary").write_bytes(b"ab\xff\xfe")
     status, _, err = command("--prompt-file", str(tmp_path / "binary"))
