@@ -40,7 +40,7 @@ def read_call(text: str) -> ToolCall:
     try:
         value = json.loads(text)
         if isinstance(value, dict) and isinstance(value.get("arguments"), str):
-            value["arguments"] = json.loads(value["arguments"])  # OpenAI's form: JSON within JSON
+            value["arguments"] = json.loads(value["arguments"].strip() or "{}")  # OpenAI's form: JSON within JSON
     except (ValueError, RecursionError) as error:
         form = '{"name": …, "arguments": {…}}'
         raise UserError(f"the call {text.strip()[:60]!r} is not JSON; write {form}.") from error

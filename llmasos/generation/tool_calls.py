@@ -72,7 +72,7 @@ def generate_with_tools(
             result, text = results[i], generation.text
             result.warnings += generation.warnings
             result.finish_reason = generation.finish_reason
-            if start not in text or not stopped_at(tokenizer, generation.ids, end):
+            if start not in text or ending_stop(tokenizer, generation.ids, settings.stop) != end:
                 result.texts.append(text)
                 continue
             result.texts.append(text + end)
@@ -86,6 +86,16 @@ def generate_with_tools(
     return results
 
 
-def stopped_at(tokenizer: Tokenizer, ids: Sequence[int], stop: str) -> bool:
-    """Whether a text of these ids ended because it contains this string."""
-    return stop in tokenizer.decode(list(ids))
+def ending_stop(tokenizer: Tokenizer, ids: Sequence[int], stops: Sequence[str]) -> str:
+    """The stop string that ended a text of these ids, as `TextStream` decides: the one that is complete first.
+
+    >>> from llmasos.tokenizers import ByteTokenizer
+    >>> ending_stop(ByteTokenizer(), list(b"a} END"), ("END", "}")), ending_stop(ByteTokenizer(), list(b"a"), ("END",))
+    ('}', '')
+
+    Returns:
+        One of the stop strings; "" if the text has another end.
+    """
+    text = tokenizer.decode(list(ids), skip_special=True)
+    places = [(start + len(stop), start, stop) for stop in stops if (start := text.find(stop)) >= 0]
+    return min(places)[2] if places else ""

@@ -60,13 +60,17 @@ class Tool:
         (['city'], {'type': 'integer'})
 
         Raises:
-            UserError: it is no function, or has arguments without a name of their own (`*args`).
+            UserError: it is no function, does not say which arguments it has, or has one that cannot be given by name.
         """
         if isinstance(function, Tool):
             return function
         if not callable(function) or not hasattr(function, "__name__"):
             raise UserError(f"a tool is {in_words(function)}; it must be a function with a name, or a Tool.")
-        hints, parameters = get_type_hints(function), inspect.signature(function).parameters
+        try:
+            hints, parameters = get_type_hints(function), inspect.signature(function).parameters
+        except Exception as error:  # evaluating annotations may raise anything
+            problem = f"the arguments of the tool {function.__name__} cannot be read ({error})"
+            raise UserError(f"{problem}; wrap it in a function whose arguments have simple types.") from error
         if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD, p.POSITIONAL_ONLY) for p in parameters.values()):
             raise UserError(f"the tool {function.__name__} has arguments that cannot be given by name; name each one.")
         properties = {

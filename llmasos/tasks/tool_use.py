@@ -1,7 +1,7 @@
 """Answers with tools: the model calls functions until it has what it needs, and then answers."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from llmasos.datasets.tool_calls import CALL_END, CALL_START
@@ -22,10 +22,12 @@ class ToolReply:
     Attributes:
         text: the answer; what the model wrote, if it wrote a call that never ends, or called too often.
         messages: those that the answer added to the conversation: calls, results, and the answer itself.
+        warnings: sentences for the user, such as that the conversation has outgrown the model's context.
     """
 
     text: str
     messages: list[Message]
+    warnings: list[str] = field(default_factory=list)
 
 
 def reply_with_tools(
@@ -72,5 +74,5 @@ def reply_with_tools(
         messages = [Message("assistant", text.strip()) for text in result.texts]
         for n, answer in enumerate(answers):
             messages.insert(2 * n + 1, Message("tool", answer))
-        replies.append(ToolReply(messages[-1].content, messages))
+        replies.append(ToolReply(messages[-1].content, messages, list(dict.fromkeys(result.warnings))))
     return replies

@@ -82,6 +82,7 @@ def test_anything_else_is_one_sentence_at_once(expression):
     ('{"name": 3}', "the call has no name"), ('{"name": "calculator", "arguments": [1]}', "must be an object"),
     ('{"name": "calculator", "arguments": "{"}', "is not JSON"),
     ('{"name": "os.system", "arguments": {}}', "there is no tool 'os.system'; there are calculator"),
+    ('{"name": "calculator", "arguments": ""}', "calculator needs the argument 'expression'"),
     ('{"name": "calculator"}', "calculator needs the argument 'expression'"),
     ('{"name": "calculator", "arguments": {"expression": 3}}', "is a number; it must be of type string"),
     ('{"name": "calculator", "arguments": {"expression": "1", "x": 1}}', "has no argument 'x'"),
@@ -109,6 +110,13 @@ def test_a_tool_that_raises_or_says_too_much_does_not_end_the_answer():
     assert "must be of type integer" in run_call('{"name": "table", "arguments": {"n": true}}', tools)
     for bad in (3, lambda *n: n):
         with pytest.raises(UserError):
+            Tool.of(bad)
+
+    def unresolved(city: "City"):  # noqa: F821
+        return city
+
+    for bad, reason in ((max, "no signature"), (unresolved, "name 'City' is not defined")):
+        with pytest.raises(UserError, match=f"the arguments of the tool {bad.__name__} cannot be read .*{reason}"):
             Tool.of(bad)
 
 
@@ -181,6 +189,41 @@ def test_a_call_that_never_ends_and_one_too_many_are_returned_as_text():
     calling = script_of(tokenizer, QUESTION, Message("assistant", CALL))
     [result] = reply_with_tools(calling, tokenizer, [[QUESTION]], [calculator], GREEDY, max_calls=0, describe=False)
     assert result.text == CALL and result.messages == [Message("assistant", CALL)]
+
+
+class OneTokenEnd(ByteTokenizer):
+    """Bytes, and one token that holds the end of a call and the character before it."""
+
+    def __init__(self):
+        super().__init__()
+        self.last = ord("~")
+        self._tokens[self.last] = f"}}{CALL_END}".encode()
+
+
+def test_a_stop_string_in_the_token_that_ends_a_call_comes_first():
+    tokenizer = OneTokenEnd()
+    ids = [*tokenizer.encode(f"Q{CALL_START}{{"), tokenizer.last, *[tokenizer.end_of_text] * 300]
+    model, marks, asked = ScriptedModel(ids, tokenizer.vocab_size), (CALL_START, CALL_END), []
+
+    def respond(i: int, call: str) -> list[int]:
+        asked.append(call)
+        return []
+
+    for stop, n_calls in ((), 1), (("}",), 0), (("/tool_call>",), 1):
+        asked.clear()
+        options = SamplingOptions(50, temperature=0, stop=stop)
+        [result] = generate_with_tools(model, tokenizer, [ids[:1]], options, respond, marks, max_calls=1)
+        assert len(asked) == len(result.calls) == n_calls, stop
+
+
+def test_a_conversation_that_outgrows_the_context_is_a_warning_of_the_reply():
+    tokenizer = train_tokenizer("byte", [], 300, special_tokens_for("chatml"))
+    ids = [*TEMPLATES["chatml"].encode(tokenizer, [QUESTION]).ids, *tokenizer.encode("x" * 100)]
+    model = ScriptedModel(ids, tokenizer.vocab_size, context_length=64)
+    options = SamplingOptions(60, temperature=0)
+    [plain] = generate(model, tokenizer, [template_of(tokenizer).encode(tokenizer, [QUESTION]).ids], options)
+    [result] = reply_with_tools(model, tokenizer, [[QUESTION]], [calculator], options, describe=False)
+    assert result.warnings == plain.warnings != []
 
 
 def test_without_a_call_it_is_plain_generation():

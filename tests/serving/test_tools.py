@@ -76,6 +76,32 @@ def test_a_call_that_is_asked_for_is_begun_for_the_model(choice, beginning):
         assert json.loads(call["function"]["arguments"]) == {"expression": "17 * 25"}
 
 
+def test_a_call_of_a_function_that_is_not_allowed_is_sent_as_text():
+    now = {"type": "function", "function": {"name": "now"}}
+    body = {"messages": [QUESTION], "temperature": 0}
+    tricky = f'{CALL_START}{{"name": "now", "arguments": {{}}, "name": "calculator"}}'  # JSON takes the last name
+    for text, tools, choice in ((tricky, [*TOOLS, now], now), (CALL, [now], "auto"), (CALL, [now], "required")):
+        with served(Message("assistant", text + "</tool_call>"), tools=tools) as app:
+            [reply] = ask(app, "POST", CHAT, body | {"tools": tools, "tool_choice": choice}).json["choices"]
+            assert reply["message"] == {"role": "assistant", "content": text.removesuffix("</tool_call>")}
+            assert reply["finish_reason"] == "stop"
+
+
+def test_the_message_of_a_tool_may_have_its_name_and_a_call_without_arguments_may_be_empty():
+    call = {"id": "1", "type": "function", "function": {"name": "now", "arguments": "{}"}}
+    asked, answered = {"role": "assistant", "tool_calls": [call]}, {"role": "tool", "content": "12"}
+    with served(*DIALOGUE) as app:
+        expected, *others = (
+            ask(app, "POST", CHAT, {"messages": [QUESTION, *messages], "max_tokens": 3}).json["usage"]["prompt_tokens"]
+            for messages in (
+                [asked, answered],
+                [asked, answered | {"name": "now", "tool_call_id": "1"}],
+                [asked | {"tool_calls": [call | {"function": {"name": "now", "arguments": ""}}]}, answered],
+            )
+        )
+    assert others == [expected, expected]
+
+
 def test_without_tools_a_call_is_text_and_the_prompt_is_what_it_was():
     with served(Message("assistant", CALL), tools=[]) as app:
         for fields in ({}, {"tools": []}, {"tools": TOOLS, "tool_choice": "none"}):

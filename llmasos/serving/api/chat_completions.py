@@ -65,6 +65,7 @@ PART = Object(
     Field("text", Text(), "the text", required=True),
     *openai_fields.PART,
 )
+UNNAMED = {"properties": {"name": openai_fields.AUTHOR.schema()}}  # in JSON Schema: a message without an author's name
 NOT_BLANK = {
     "required": ["content"],
     "properties": {
@@ -88,6 +89,8 @@ class MessageValidator(Object):
             Field("role", Choice((*ROLES, DEVELOPER)), f"whose message it is; {DEVELOPER} means system", required=True),
             Field("content", content, "the message, as a string or in parts; an empty one is left out, unless it is "
                   "the user's"),
+            Field("name", Text(), f"of a tool's message: ignored, its function; of others, not supported: "
+                  f"{openai_fields.AUTHOR.reason}"),
             *tools.MESSAGE_FIELDS,
             *openai_fields.MESSAGE,
         )  # fmt: skip
@@ -95,6 +98,8 @@ class MessageValidator(Object):
     def convert(self, value: Any, where: str) -> dict[str, str]:
         message = super().convert(value, where)
         role, content = message["role"], message["content"] or ""
+        if role != TOOL and message["name"]:
+            raise openai_fields.AUTHOR.error(message["name"], f"{where}.name")
         text = content if isinstance(content, str) else "".join(part["text"] for part in content)
         if not text.strip() and role not in MAY_BE_EMPTY:
             problem = f"is {show(value['content'])}" if "content" in value else "is missing"
@@ -117,7 +122,9 @@ class MessageValidator(Object):
             raise RequestError(f"{where} cannot be read: {error}", where) from error
 
     def schema(self) -> dict[str, Any]:
-        return super().schema() | {"if": {"properties": {"role": {"enum": list(MAY_BE_EMPTY)}}}, "else": NOT_BLANK}
+        not_blank = {"if": {"properties": {"role": {"enum": list(MAY_BE_EMPTY)}}}, "else": NOT_BLANK}
+        unnamed = {"if": {"properties": {"role": {"const": TOOL}}}, "else": UNNAMED}
+        return super().schema() | {"allOf": [not_blank, unnamed]}
 
 
 class MessagesValidator(ListOf):
@@ -160,7 +167,7 @@ def reply(request: Request) -> Response:
     """Generate the assistant's reply, n times."""
     values, served = request.values, request.served
     descriptions = tools.descriptions_of(values)
-    beginning = tools.forced_beginning(values["tool_choice"])
+    beginning, callable_names = tools.forced_beginning(values["tool_choice"]), tools.callable_names(values)
     if beginning and values["prefix"]:
         raise RequestError("tool_choice and prefix both say how the reply begins; leave one of them out.", "prefix")
     for field in ("prefix", "stop"):
@@ -182,7 +189,9 @@ def reply(request: Request) -> Response:
             raise RequestError("tools and response_format both say what the reply looks like; leave one of them out.",
                                "response_format")  # fmt: skip
         options = replace(options, stop=(*options.stop, CALL_END))
-    readers: defaultdict[int, tools.CallReader] = defaultdict(lambda: tools.CallReader(beginning))  # of each text
+    readers: defaultdict[int, tools.CallReader] = defaultdict(
+        lambda: tools.CallReader(beginning, callable_names)
+    )  # of each text
     with_logprobs = values["logprobs"] or values["top_logprobs"] is not None
     object, part = ("chat.completion.chunk", "delta") if values["stream"] else ("chat.completion", "message")
     head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": object}

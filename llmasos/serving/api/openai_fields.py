@@ -77,11 +77,13 @@ MESSAGE = inert_fields(
     ("annotations", "array", "the model reads the text, not the notes on it"),
     ("audio", (None,), ONLY_TEXT),
     ("function_call", (None,), OLD_FORM),
-    ("name", (None, ""), "the model only sees roles; put the name into the content"),
     ("reasoning", (None, ""), "the models here do not reason before they reply"),
     ("reasoning_content", (None, ""), "the models here do not reason before they reply"),
     ("refusal", (None, ""), "put a refusal into the content, as the reply that it was"),
 )
+AUTHOR = Unsupported((None, ""), "the model only sees roles; put the name into the content")
+"""The name of a message's author, unless it is a tool's: that is in the call, which the model has read."""
+
 PART = inert_fields(
     ("file", (None,), ONLY_TEXT),
     ("image_url", (None,), ONLY_TEXT),

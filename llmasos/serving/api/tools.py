@@ -2,7 +2,8 @@
 
 The client runs its own functions. The model reads in the system message which there are. Where it writes a call, the
 reply ends, and the call is sent as `tool_calls` with the finish reason "tool_calls". The client appends that message
-and one of the role "tool" with the result, and asks again. A call that never ends, or is not JSON, is sent as text.
+and one of the role "tool" with the result, and asks again. A call that never ends, is not JSON, or is of a function
+that the request does not allow is sent as text.
 """
 
 import json
@@ -43,8 +44,9 @@ CALL = Object(
 )  # fmt: skip
 REQUEST_FIELDS = (
     Field("tools", ListOf(TOOL, 0, MAX_TOOLS), "functions of yours that the model may ask you to call"),
-    Field("tool_choice", AnyOf((Choice(("none", "auto", "required")), NAMED)), "whether the model may call one (auto), "
-          "must not (none), must (required), or must call this one"),
+    Field("tool_choice", AnyOf((Choice(("none", "auto", "required")), NAMED)), "none: no calls; auto: the model "
+          "may call one; required, or a function: asks for a call, or for one of it, whose beginning is given to the "
+          "model; if it continues with something else, that is sent as text"),
     Field("parallel_tool_calls", Boolean(), "ignored: a reply has at most one call"),
 )  # fmt: skip
 MESSAGE_FIELDS = (
@@ -74,6 +76,12 @@ def descriptions_of(values: dict[str, Any]) -> list[dict[str, Any]]:
     return [] if choice == "none" else tools
 
 
+def callable_names(values: dict[str, Any]) -> list[str]:
+    """The names of the functions that a reply may call: all that there are, or the one that `tool_choice` names."""
+    choice = values["tool_choice"]
+    return [tool["function"]["name"] for tool in ([choice] if isinstance(choice, dict) else values["tools"] or [])]
+
+
 def forced_beginning(choice: Any) -> str:
     """What the reply has to begin with, so that it is the call that `tool_choice` asks for.
 
@@ -90,10 +98,11 @@ class CallReader:
 
     Args:
         beginning: what the reply was made to begin with.
+        names: of the functions that it may call; None = any.
     """
 
-    def __init__(self, beginning: str = ""):
-        self.text, self.n_sent = beginning, 0
+    def __init__(self, beginning: str = "", names: Sequence[str] | None = None):
+        self.text, self.n_sent, self.names = beginning, 0, names
 
     def push(self, piece: str, finish_reason: str | None) -> tuple[str, list[ToolCall]]:
         """Take the next piece of the reply.
@@ -108,7 +117,7 @@ class CallReader:
             return self._send(len(before) - n_held), []
         if start and finish_reason == "stop":  # at the end mark, which is not part of the text
             calls = split_calls(f"{start}{call}{CALL_END}")[1]
-            if calls:
+            if calls and all(self.names is None or call.name in self.names for call in calls):
                 return self._send(len(before)), calls
         return self._send(len(self.text)), []
 
