@@ -29,7 +29,15 @@ from llmasos.evaluation.likelihood import continuation_log_probs, text_losses
 from llmasos.evaluation.memorization import MembershipInference, exposure_of, membership_inference
 from llmasos.evaluation.show_table import ShownAsTable
 from llmasos.evaluation.suite import SuiteResult, run_suite
-from llmasos.generation import BeamOptions, SamplingOptions, beam_search, generate, options_for, stream
+from llmasos.generation import (
+    BeamOptions,
+    SamplingOptions,
+    beam_search,
+    generate,
+    generate_with_draft,
+    options_for,
+    stream,
+)
 from llmasos.models import Model, n_parameters
 from llmasos.models.adapter import merge_adapter
 from llmasos.nn import is_quantized
@@ -413,7 +421,7 @@ class LLMTrainer:
         return membership_inference(inside[0], outside[0], inside[1], outside[1])
 
     @checked
-    def generate(self, prompt: str | Iterable[str], n: int = 1, **options: Any) -> Any:
+    def generate(self, prompt: str | Iterable[str], n: int = 1, draft: Any = None, **options: Any) -> Any:
         """Continue a text (a GPT). Returns the new text; a list of texts for a list of prompts or n > 1.
 
         >>> model = LLMTrainer.from_pretrained("storyworld-gpt")
@@ -423,15 +431,34 @@ class LLMTrainer:
         Args:
             prompt: one or several.
             n: how many continuations of each.
+            draft: a small GPT with the same tokenizer, which proposes tokens for this model to check, several at a
+                time (`generation/speculative.py`): a name or folder, or an `LLMTrainer`. The texts have this model's
+                own distribution, whatever the draft proposes; a good draft of a large model saves time.
             options: fields of `SamplingOptions`: max_new_tokens, temperature, top_p, stop, seed, …; the others are
-                as the model recommends.
+                as the model recommends. With a draft, there is no stop and no grammar, and prompt and text must fit
+                the context.
         """
         self.check("completion")
         check_number("n", n, whole=True, at_least=1)
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         chosen = options_for(self.model, SamplingOptions, **options)
-        texts = [g.text for g in generate(self.model, self.tokenizer, prompts, chosen, n)]
+        if draft is None:
+            texts = [g.text for g in generate(self.model, self.tokenizer, prompts, chosen, n)]
+        else:
+            other = self.opened_draft(draft)
+            texts = generate_with_draft(self.model, other.model, self.tokenizer, prompts, chosen, n)
         return texts[0] if isinstance(prompt, str) and n == 1 else texts
+
+    def opened_draft(self, draft: Any) -> "LLMTrainer":
+        """The model that drafts, on this model's device. Raises UserError if it is no GPT or has other tokens."""
+        if not isinstance(draft, LLMTrainer):
+            draft = LLMTrainer.from_pretrained(draft, self.device, verbose=False)
+        draft.check("completion")
+        if draft.tokenizer.fingerprint() != self.tokenizer.fingerprint():
+            raise UserError(
+                f"{draft.name} has another tokenizer than {self.name}; a draft must be trained with the model's own."
+            )
+        return draft
 
     @checked
     def stream(self, prompt: str, **options: Any) -> Iterator[str]:

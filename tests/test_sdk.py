@@ -144,6 +144,9 @@ def test_uses_are_those_of_the_rooms():
     assert "".join(gpt.stream("Anna", **options)) == expected[0]
     assert len(gpt.generate("Anna", n=3, max_new_tokens=2)) == 3
     assert isinstance(gpt.chat("Hello", max_new_tokens=3), str)
+    for draft in (gpt, "runs/text"):
+        assert gpt.generate("Anna", draft=draft, **options) == expected[0]
+        assert gpt.generate(["Anna", "Ben"], draft=draft, **options) == expected
 
     bert = LLMTrainer.from_pretrained("runs/bert")
     assert len(bert.fill_mask("Anna saw the [MASK] house.", n=3)[0]) == 3
@@ -211,6 +214,12 @@ def test_what_a_model_cannot_do_gets_a_sentence():
     bert, gpt = LLMTrainer.from_pretrained("runs/bert"), LLMTrainer.from_pretrained("runs/text")
     for use, words in (
         (lambda: bert.generate("Anna"), "runs/bert is a bert: it cannot continue a text. It can fill in masked tokens"),
+        (lambda: gpt.generate("Anna", draft="runs/bert"), "runs/bert is a bert: it cannot continue a text"),
+        (
+            lambda: gpt.generate("Anna", draft=LLMTrainer.from_pretrained("storyworld-gpt")),
+            "has another tokenizer than",
+        ),
+        (lambda: gpt.generate("Anna", draft=gpt, stop=".", max_new_tokens=2), "stop is not supported by speculative"),
         (lambda: bert.fill_mask("no mask here"), "MASK"),
         (lambda: gpt.embed(["a"], pooling="median"), "pooling is 'median'"),
         (lambda: gpt.chat([{"role": "robot", "content": "a"}]), "message 1 has the role 'robot'"),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.generation.options import BeamOptions, SamplingOptions, options_for
     from llmasos.generation.regular_expression import regular_expression
     from llmasos.generation.sequence import SequenceState
-    from llmasos.generation.speculative import generate_speculative
+    from llmasos.generation.speculative import generate_speculative, generate_with_draft
 
 __all__ = [
     "BeamOptions",
@@ -29,6 +29,7 @@ __all__ = [
     "generate_from",
     "generate_naive",
     "generate_speculative",
+    "generate_with_draft",
     "json_schema",
     "options_for",
     "regular_expression",

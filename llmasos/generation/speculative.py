@@ -17,8 +17,9 @@ a rejection samples from. A bad draft costs time only: a proposal is accepted wi
 """
 
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,9 +27,12 @@ from torch.nn import functional as F
 
 from llmasos.errors import UserError, check_number
 from llmasos.generation import sampling
-from llmasos.generation.options import SamplingOptions
-from llmasos.models import GPT
+from llmasos.generation.options import SamplingOptions, options_for
+from llmasos.generation.prompts import prepare
+from llmasos.generation.stop_strings import TextStream
+from llmasos.models import Model
 from llmasos.nn import eval_mode
+from llmasos.tokenizers.tokenizer import Tokenizer
 
 
 @dataclass
@@ -49,37 +53,35 @@ class SpeculativeText:
 
 @torch.inference_mode()
 def generate_speculative(
-    model: GPT,
-    draft: GPT,
+    model: Model,
+    draft: Model,
     prompt: Sequence[int],
     options: SamplingOptions,
     n_drafted: int = 4,
-    stop_ids: Collection[int] = (),
+    sample: int = 0,
+    vocab_size: int | None = None,
 ) -> SpeculativeText:
     """Continue one sequence of token ids with a model and its draft.
 
     Args:
-        model: the large model, which decides.
+        model: the large GPT, which decides.
         draft: the small one, with the same vocabulary.
         prompt: at least one id.
-        options: how to sample; both models' logits are processed by it. Stop strings and grammars are not used here.
+        options: how to sample, and the ids after which to stop; both models' logits are processed by it.
         n_drafted: k, the number of tokens proposed at a time.
-        stop_ids: the ids after which to stop.
+        sample: the index of this sample of the prompt; together with the seed it decides the random numbers.
+        vocab_size: only ids below it are sampled (None = all).
 
     Raises:
-        UserError: the vocabularies differ, or the text does not fit one of the contexts.
+        UserError: one of the models is no GPT, they do not fit each other, the prompt is empty or has an unknown id,
+            the text does not fit one of the contexts, or there is an option that needs the text as it is written.
     """
     check_number("n_drafted", n_drafted, whole=True, at_least=1)
-    if model.config.vocab_size != draft.config.vocab_size:
-        raise UserError(
-            f"the draft has {draft.config.vocab_size:,} tokens and the model {model.config.vocab_size:,}; a draft "
-            "needs the same tokenizer."
-        )
-    length, room = len(prompt) + options.max_new_tokens, min(model.config.context_length, draft.config.context_length)
-    if length > room:
-        raise UserError(f"prompt and text have up to {length:,} tokens, and a context only {room:,}; shorten one.")
-    result, numbers = SpeculativeText(), random.Random(options.seed)
-    target, drafter = Reader(model, prompt, options), Reader(draft, prompt, options)
+    check_pair(model, draft)
+    check_input(model, draft, prompt, options)
+    result, numbers = SpeculativeText(), random.Random(f"{options.seed} {sample}")
+    target, drafter = (Reader(part, prompt, options, vocab_size) for part in (model, draft))
+    stop_ids = options.stop_token_ids
     with eval_mode(model), eval_mode(draft):
         while len(result.ids) < options.max_new_tokens and not (result.ids and result.ids[-1] in stop_ids):
             proposed: list[int] = []
@@ -97,6 +99,68 @@ def generate_speculative(
                 if token in stop_ids:
                     break
     return result
+
+
+def generate_with_draft(
+    model: Model,
+    draft: Model,
+    tokenizer: Tokenizer,
+    prompts: Sequence[str | Sequence[int]],
+    options: SamplingOptions | None = None,
+    n_samples: int = 1,
+    n_drafted: int = 4,
+) -> list[str]:
+    """Continue each prompt `n_samples` times, one text after another: the new texts, in the order of `generate`.
+
+    Arguments and errors are those of `generate` and of `generate_speculative`.
+    """
+    check_number("n", n_samples, whole=True, at_least=1)
+    check_pair(model, draft)
+    prepared, options = prepare(model, tokenizer, prompts, options or options_for(model, SamplingOptions))
+    for prompt in prepared:  # before the first text
+        check_input(model, draft, prompt.ids, options)
+    texts = []
+    for prompt in prepared:
+        for sample in range(n_samples):
+            args = (prompt.ids, options, n_drafted, sample, tokenizer.vocab_size)
+            result = generate_speculative(model, draft, *args)
+            stream = TextStream(tokenizer, previous=prompt.ids[-1])
+            texts.append("".join([*map(stream.push, result.ids), stream.close()]))
+    return texts
+
+
+def check_pair(model: Model, draft: Model) -> None:
+    """Raise UserError unless both are GPTs with the same vocabulary on the same device."""
+    for name, part in (("model", model), ("draft", draft)):
+        if part.config.family != "gpt" or not part.config.generates:
+            kind = part.config.family if part.config.family != "gpt" else f"gpt with the head {part.config.head!r}"
+            raise UserError(f"the {name} is a {kind}; speculative decoding needs a gpt that continues texts.")
+    if model.config.vocab_size != draft.config.vocab_size:
+        raise UserError(
+            f"the draft has {draft.config.vocab_size:,} tokens and the model {model.config.vocab_size:,}; a draft "
+            "needs the same tokenizer."
+        )
+    devices = [next(part.parameters()).device for part in (draft, model)]
+    if devices[0] != devices[1]:
+        raise UserError(f"the draft is on {devices[0]} and the model on {devices[1]}; move both to one device.")
+
+
+def check_input(model: Model, draft: Model, prompt: Sequence[int], options: SamplingOptions) -> None:
+    """Raise UserError if these models cannot continue this prompt with these options."""
+    for name in ("stop", "grammar"):
+        if getattr(options, name):
+            raise UserError(f"{name} is not supported by speculative decoding; leave out {name}, or the draft.")
+    if not prompt:
+        raise UserError("the prompt is empty; it must have at least one token id, such as end_of_text.")
+    last = model.config.vocab_size - 1
+    if unknown := [id for id in prompt if not 0 <= id <= last]:
+        raise UserError(f"the prompt has the token id {unknown[0]}; the model's ids are 0 to {last:,}.")
+    length, room = len(prompt) + options.max_new_tokens, min(model.config.context_length, draft.config.context_length)
+    if length > room:
+        raise UserError(
+            f"prompt and text have up to {length:,} tokens, and a context only {room:,}; shorten the prompt, or choose "
+            "a smaller max_new_tokens."
+        )
 
 
 def verify(p: Tensor, q: Sequence[Tensor], proposed: Sequence[int], numbers: random.Random) -> list[int]:
@@ -141,8 +205,9 @@ class Reader:
     be removed: it is written over. Only the last token of the text can differ from what was read there.
     """
 
-    def __init__(self, model: GPT, prompt: Sequence[int], options: SamplingOptions):
+    def __init__(self, model: Any, prompt: Sequence[int], options: SamplingOptions, vocab_size: int | None = None):
         self.model, self.prompt, self.options, self.n_read = model, list(prompt), options, 0
+        self.vocab_size = vocab_size
         self.cache = model.make_cache(1, len(prompt) + options.max_new_tokens)
         self.device = next(model.parameters()).device
 
@@ -154,7 +219,7 @@ class Reader:
         positions = torch.arange(self.n_read, len(text), device=self.device)[None]
         hidden_states = self.model.decode(new, positions, self.cache, (self.n_read, len(text)))  # (1, T, C)
         self.n_read = len(text)
-        logits = self.model.lm_head(hidden_states[0, -n:])
+        logits = self.model.lm_head(hidden_states[0, -n:])[:, : self.vocab_size]
         logits = logits if logits.dtype == torch.float64 else logits.float()
         written = [ids[: len(ids) - n + i] for i in range(1, n + 1)]  # what is new before each of the n tokens
         texts = [[*self.prompt, *part] for part in written]

@@ -1,23 +1,26 @@
 """Speculative decoding: the large model's text and distribution, whatever the draft; acceptance as by formula."""
 
+import copy
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
-from generation_helpers import PRESETS, lively_model
+from generation_helpers import PRESETS, lively_model, lively_transformer
 
 from llmasos.errors import UserError
-from llmasos.generation import SamplingOptions, generate_naive
+from llmasos.generation import SamplingOptions, generate, generate_naive, generate_with_draft, regular_expression
 from llmasos.generation.speculative import acceptance, draw, generate_speculative, tokens_per_pass, verify
+from llmasos.models import BERT, ModelConfig
+from llmasos.tokenizers import ByteTokenizer
 
 OPTIONS = SamplingOptions(max_new_tokens=12, temperature=0.0)
 
 
 def of(model, noise: float):
     """A draft that is the model with noise on its weights."""
-    draft = lively_model("gpt-laptop")
-    draft.load_state_dict(model.state_dict())
+    draft = copy.deepcopy(model)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for p in draft.parameters():
@@ -47,7 +50,7 @@ def test_penalties_see_the_text_before_each_token(changes):
 def test_it_stops_where_the_large_model_stops():
     model = lively_model()
     ids = generate_naive(model, [3], OPTIONS)
-    result = generate_speculative(model, model, [3], OPTIONS, 5, stop_ids=[ids[3]])
+    result = generate_speculative(model, model, [3], replace(OPTIONS, stop_token_ids=(ids[3],)), 5)
     assert result.ids == ids[: ids.index(ids[3]) + 1]
 
 
@@ -99,3 +102,35 @@ def test_bad_input_is_one_sentence():
         generate_speculative(model, model, [1] * 5, OPTIONS)
     with pytest.raises(UserError, match="n_drafted"):
         generate_speculative(model, model, [1], OPTIONS, n_drafted=0)
+    bert = BERT(ModelConfig(family="bert", vocab_size=40, n_layers=1, n_heads=2, d_model=8))
+    for name, pair in {"model": (bert, model), "draft": (model, bert)}.items():
+        with pytest.raises(UserError, match=rf"the {name} is a bert; speculative decoding needs a gpt"):
+            generate_speculative(*pair, [1], OPTIONS)
+    with pytest.raises(UserError, match="the draft is a transformer"):
+        generate_speculative(model, lively_transformer(vocab_size=40), [1], OPTIONS)
+    with pytest.raises(UserError, match="the draft is on meta and the model on cpu; move both to one device"):
+        generate_speculative(model, lively_model().to("meta"), [1], OPTIONS)
+    with pytest.raises(UserError, match="the prompt is empty; it must have at least one token id"):
+        generate_speculative(model, model, [], OPTIONS)
+    for id in (-1, 40):
+        with pytest.raises(UserError, match=f"the prompt has the token id {id}; the model's ids are 0 to 39"):
+            generate_speculative(model, model, [1, id], OPTIONS)
+    for name, value in {"stop": ".", "grammar": regular_expression("a|b")}.items():
+        with pytest.raises(UserError, match=f"{name} is not supported by speculative decoding; leave out {name}, or"):
+            generate_speculative(model, model, [1], replace(OPTIONS, **{name: value}))
+
+
+def test_texts_with_a_draft_are_those_of_generate_and_samples_are_numbered():
+    model, tokenizer = lively_model(vocab_size=300, context_length=32), ByteTokenizer()  # more rows than tokens
+    prompts, draft = ["Anna", ""], of(model, 0.3)
+    expected = [g.text for g in generate(model, tokenizer, prompts, OPTIONS, 2)]
+    assert generate_with_draft(model, draft, tokenizer, prompts, OPTIONS, 2) == expected
+    sampling = SamplingOptions(max_new_tokens=8, seed=5)
+    a, b, c = generate_with_draft(model, draft, tokenizer, ["Anna"], sampling, 3)
+    assert len({a, b, c}) == 3
+    assert generate_with_draft(model, draft, tokenizer, ["Anna", "Anna"], sampling, 2) == [a, b, a, b]
+    assert generate_with_draft(model, draft, tokenizer, ["Anna"], replace(sampling, seed=6)) != [a]
+    first = generate_naive(model, tokenizer.encode("Anna"), replace(OPTIONS, max_new_tokens=1))
+    assert generate_with_draft(model, draft, tokenizer, ["Anna"], replace(OPTIONS, stop_token_ids=tuple(first))) == [
+        tokenizer.decode(first)
+    ]
