@@ -20,6 +20,7 @@ that the implicit reward ranks wrong. The chosen answer need not become more pro
 the rejected one faster.
 """
 
+import math
 from collections.abc import Sequence
 
 from torch import Tensor, nn
@@ -92,10 +93,12 @@ class DPO:
 
 
 def optimal_policy(reference: Tensor, rewards: Tensor, beta: float) -> Tensor:
-    """π* = π₀ · e^(r/β) / Z of all answers to one prompt, (N,): the optimum of DPO and policy gradients (equation 4).
+    """π* = π₀ · e^(r/β) / Z of all answers to a prompt, (…, N): the optimum of DPO and policy gradients (equation 4).
 
     >>> import torch
     >>> optimal_policy(torch.tensor([0.737, 0.263]), torch.tensor([1.0, 0.0]), beta=0.5)
     tensor([0.9539, 0.0461])
     """
-    return (reference.log() + rewards / beta).softmax(dim=-1)
+    best = rewards.where(reference > 0, -math.inf).amax(dim=-1, keepdim=True)  # of the possible answers
+    # without `best`, which Z cancels, log π₀ would be lost to rounding next to a large r/β
+    return (reference.log() + (rewards - best).clamp(max=0) / beta).softmax(dim=-1)

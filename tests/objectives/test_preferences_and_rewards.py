@@ -119,6 +119,13 @@ def test_dpo_finds_the_best_policy_of_its_closed_form(beta, expected, kl):
     assert policy.probability() == pytest.approx(expected, abs=0.03)
 
 
+def test_the_best_policy_keeps_its_reference_for_any_size_of_the_rewards():
+    reference = torch.tensor([[0.7, 0.3, 0.0], [0.2, 0.5, 0.3]])
+    best = optimal_policy(reference, torch.tensor([[1000.0, 1000.0, 1e38], [-3.0, 1e6, 1e6]]), 0.001)
+    torch.testing.assert_close(best, torch.tensor([[0.7, 0.3, 0.0], [0.0, 0.625, 0.375]]))
+    torch.testing.assert_close(optimal_policy(reference, torch.tensor([1, 1, 1]), 2.0), reference)  # whole numbers
+
+
 # ── Bradley–Terry ──
 
 

@@ -5,6 +5,7 @@ Nothing here depends on how fast anything is.
 
 import json
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -199,7 +200,24 @@ def test_reports_of_two_machines_compare_ratios_only(tmp_path, capsys):
     assert "says nothing about speed" in out
 
 
-@pytest.mark.parametrize("content", [None, "not JSON", "{}", '{"machine": 1}', "[1]"])
+def test_a_fact_in_one_report_only_and_another_setup_are_named(tmp_path, capsys):
+    files = [report_of(tmp_path, "old", **OLD), report_of(tmp_path, "new", **NEW)]
+    report = json.loads(Path(files[1]).read_text())
+    report["machine"]["cores"] = 8
+    report["measurements"]["faster"]["setup"] = "2 layers"
+    Path(files[1]).write_text(json.dumps(report))
+    for order, line in ((files, "cores: unknown → 8"), (files[::-1], "cores: 8 → unknown")):
+        assert bench.main(["--compare", *order]) == 0
+        out = capsys.readouterr().out
+        assert line in out and "The machines differ" in out and "faster" not in out and "0 of 1 measurements" in out
+        assert "1 were measured with another setup and are not compared." in out
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, "not JSON", "{}", '{"machine": 1}', "[1]",
+     '{"machine": ["a"], "quick": false, "seconds": 1, "measurements": {}}'],
+)  # fmt: skip
 def test_what_is_no_report_is_named(tmp_path, content):
     file = tmp_path / "other.json"
     if content is not None:

@@ -25,7 +25,7 @@ def read_report(file: Path) -> dict[str, Any]:
     """
     try:
         report = json.loads(file.read_bytes())
-        if {*report} != REPORT:
+        if {*report} != REPORT or not isinstance(report["machine"], dict):
             raise ValueError
         lines = {key: Measurement(key=key, **line) for key, line in report["measurements"].items()}
     except FileNotFoundError:
@@ -37,13 +37,18 @@ def read_report(file: Path) -> dict[str, Any]:
 
 def compare(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
     """Yield the lines that say how the report `new` differs from `old`, both from `read_report`."""
-    facts = [key for key in old["machine"] if key != "load" and old["machine"][key] != new["machine"].get(key)]
-    for key in facts:
-        yield f"{key}: {old['machine'][key]} → {new['machine'].get(key)}"
+    machines = old["machine"], new["machine"]
+    keys = dict.fromkeys(key for machine in machines for key in machine if key != "load")
+    facts = {key: [machine.get(key, "unknown") for machine in machines] for key in keys}
+    facts = {key: values for key, values in facts.items() if values[0] != values[1]}
+    for key, values in facts.items():
+        yield f"{key}: {values[0]} → {values[1]}"
     if old["quick"] or new["quick"]:
         yield "Warning: a report of --quick says nothing about speed."
     before, after = old["measurements"], new["measurements"]
-    both = [key for key in before if key in after and before[key].setup == after[key].setup]
+    shared = [key for key in before if key in after]
+    both = [key for key in shared if before[key].setup == after[key].setup]
+    n_other_setups = len(shared) - len(both)
     if facts:
         yield "The machines differ, so only ratios are compared."
         both = [key for key in both if before[key].unit in RATIOS]
@@ -60,6 +65,8 @@ def compare(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
         yield f"{len(single)} marked 'once' were measured once, so how far they scatter is not known."
     if missing := {*before} ^ {*after}:
         yield f"{len(missing)} are in one report only."
+    if n_other_setups:
+        yield f"{n_other_setups} were measured with another setup and are not compared."
 
 
 def differs(a: Measurement, b: Measurement) -> bool:
