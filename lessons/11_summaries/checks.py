@@ -845,13 +845,13 @@ copy_distribution = Exercise(
 # 4. sign_flip_p
 
 
-def fraction(a, b, sums_of=None, observed_of=None, count=None, at_least=lambda s, o: s >= o * (1 - 1e-9) - 1e-300):
+def fraction(a, b, sums_of=None, observed_of=None, count=None, at_least=lambda s, o, tolerance: s >= o - tolerance):
     """The p-value with replaceable (possibly wrong) steps."""
     d = np.array(a, dtype=float) - np.array(b, dtype=float)
     signs = np.array(list(itertools.product((1, -1), repeat=len(d))))
     sums = abs(signs @ d) if sums_of is None else sums_of(signs, d)
     observed = abs(d.sum()) if observed_of is None else observed_of(d)
-    hits = int(at_least(sums, observed).sum())
+    hits = int(at_least(sums, observed, 1e-9 * abs(d).sum()).sum())
     return hits / len(sums) if count is None else count(hits, len(sums))
 
 
@@ -894,7 +894,7 @@ def by_bits(a, b):
     observed, hits = abs(math.fsum(d)), 0
     for code in range(2 ** len(d)):
         total = math.fsum(x if code >> i & 1 else -x for i, x in enumerate(d))
-        hits += abs(total) > observed or math.isclose(abs(total), observed, rel_tol=1e-9)
+        hits += abs(total) >= observed - 1e-9 * math.fsum(map(abs, d))
     return hits / 2 ** len(d)
 
 
@@ -902,7 +902,8 @@ def by_growing_sums(a, b):
     sums = [0.0]
     for x, y in zip(a, b, strict=True):
         sums = [s + sign * (x - y) for s in sums for sign in (1, -1)]
-    return sum(abs(s) >= abs(sums[0]) * (1 - 1e-10) for s in sums) / len(sums)
+    observed = abs(sums[0]) - 1e-10 * max(sums)  # the largest of them is the sum of all |d|
+    return sum(abs(s) >= observed for s in sums) / len(sums)
 
 
 def by_half_of_the_signs(a, b):
@@ -911,7 +912,7 @@ def by_half_of_the_signs(a, b):
     sums = d[:1]
     for x in d[1:]:
         sums = torch.cat([sums + x, sums - x])
-    return (sums.abs() >= d.sum().abs() * (1 - 1e-9)).double().mean().item()
+    return (sums.abs() >= d.sum().abs() - 1e-9 * d.abs().sum()).double().mean().item()
 
 
 def more_pairs(seed):
@@ -943,9 +944,10 @@ sign_flip_p = Exercise(
         Case("pairs that belong together", a=[11, 21, 31, 41, 51], b=[10, 20, 30, 40, 50]),
         Case("one large difference the other way", a=[2, 2, 2, 0], b=[1, 1, 1, 4]),
         Case("equal sums in another order", a=[0.1, 0.2, -0.3, 0.4], b=[0.0, 0.0, 0.0, 0.0]),
+        Case("differences that cancel, in tenths", a=[0.1, 0.2, -0.3, 0.4, -0.4], b=[0.0, 0.0, 0.0, 0.0, 0.0]),
         Case("equal sums of differences in tenths", a=[0.9, 0.2, 0.6, 0.7], b=[0.6, 0.4, 0.9, 0.8]),
         Case("small differences of large numbers", a=[1000.5, 1001.25, 999, 1002], b=[1000, 1001, 1000, 1000]),
-        Case("very small scores", a=[3e-7, 5e-7, 1e-7, 4e-7], b=[1e-7, 2e-7, 2e-7, 3e-7]),
+        Case("very small scores", a=[3e-11, 5e-11, 1e-11, 4e-11], b=[1e-11, 2e-11, 2e-11, 3e-11]),
         Case("six seeds", a=[0.91, 0.88, 0.93, 0.90, 0.87, 0.92], b=[0.89, 0.885, 0.90, 0.905, 0.86, 0.90]),
         Case("fourteen pairs", a=FOURTEEN, b=[0.0] * 14),
     ],
@@ -962,14 +964,14 @@ sign_flip_p = Exercise(
         ),
         Misconception(
             "the observed sum without its absolute value",
-            lambda a, b: fraction(a, b, observed_of=lambda d: d.sum(), at_least=lambda s, o: s >= o - 1e-9 * abs(o)),
+            lambda a, b: fraction(a, b, observed_of=lambda d: d.sum()),
             "You compared absolute sums with a sum that may be negative. Then all choices of signs count, and p is 1.",
             "Both sides of the comparison need the absolute value.",
             "11.8",
         ),
         Misconception(
             "more, not at least as much",
-            lambda a, b: fraction(a, b, at_least=lambda s, o: s > o * (1 + 1e-9)),
+            lambda a, b: fraction(a, b, at_least=lambda s, o, tolerance: s > o + tolerance),
             "You counted only the sums beyond the observed one. The observed signs are one of the choices, so p is "
             "never 0.",
             "≥ or >?",
@@ -1046,13 +1048,21 @@ sign_flip_p = Exercise(
             "Compare with a little less than the observed sum.",
             "11.8",
         ),
+        Misconception(
+            "a tolerance relative to the observed sum",
+            lambda a, b: fraction(a, b, at_least=lambda s, o, tolerance: s >= o * (1 - 1e-9)),
+            "Your tolerance is a part of the observed sum. Where the differences cancel on paper, rounding leaves a "
+            "sum of about 10⁻¹⁷, and a part of that is no tolerance: p should be 1.",
+            "Which sum do rounding errors grow with?",
+            "11.8",
+        ),
     ],
     accepted={"bits, fsum": by_bits, "growing list": by_growing_sums, "half of the signs": by_half_of_the_signs},
     forbidden=READY_TESTS,
     hints=[
         "Three pairs have eight choices of signs. Write down the eight sums of the example.",
         "`itertools.product((1, -1), repeat=n)` goes through all choices.",
-        "Count the choices with abs(sum) >= observed · (1 - 1e-9), and divide by 2ⁿ.",
+        "Count the choices with abs(sum) >= observed - 1e-9 · (the sum of all |d|), and divide by 2ⁿ.",
     ],
 )  # fmt: skip
 

@@ -96,7 +96,7 @@ def sign_flip_p(a: list[float], b: list[float]) -> float:
     The differences are d_i = a_i - b_i. There are 2^n ways to choose a sign s_i = +1 or -1 for each of them. The
     p-value is the fraction of these ways for which |sum of s_i · d_i| is at least |sum of d_i|, the observed sum. Sums
     of the same numbers in another order may differ in their last digits: a sum that misses the observed one by less
-    than one part in 10^9 of it counts as equal.
+    than one part in 10^9 of the sum of all |d_i| counts as equal.
 
     Args:
         a: n scores of system A, with n from 1 to 14.

@@ -137,6 +137,9 @@ def test_the_sign_flip_test_is_the_fraction_of_all_signs_that_are_as_far_from_ze
         expected = np.mean([value >= abs((a - b).sum()) - 1e-9 for value in sums])
         assert sign_flip_test(a, b) == pytest.approx(expected)
     assert sign_flip_test([1, 2], [1, 2]) == 1
+    assert sign_flip_test([0.1, 0.2, -0.3, 0.4, -0.4], [0] * 5) == 1, "the sum is 0 on paper"
+    cancelling = [0.1, 0.2, -0.3] * 8
+    assert sum(cancelling) != 0 and sign_flip_test(cancelling, [0] * 24) == 1
     assert sign_flip_test(range(1, 6), [0] * 5) == 2 / 2**5
     with pytest.raises(UserError, match="as many values of A as of B"):
         sign_flip_test([1, 2], [1])

@@ -76,7 +76,7 @@ def sign_flip_p(a, b):
 
 def flip(
     difference="x - y",
-    observed="abs(sum(d)) * (1 - 1e-9)",
+    observed="abs(sum(d)) - 1e-9 * sum(map(abs, d))",
     sum="abs(sum(s * x for s, x in zip(signs, d)))",
     p="sum(s >= observed for s in sums) / len(sums)",
 ):
@@ -166,7 +166,7 @@ def copy_distribution(p_gen, vocabulary, attention, source):
     },
     "sign_flip_p": {
         "means instead of sums": flip(
-            observed="abs(sum(d) / len(d)) * (1 - 1e-9)",
+            observed="(abs(sum(d)) - 1e-9 * sum(map(abs, d))) / len(d)",
             sum="abs(sum(s * x for s, x in zip(signs, d)) / len(d))",
         ),
     },
@@ -183,6 +183,7 @@ NAMED = {
     },
     "sign_flip_p": {
         "equal sums differ in their last digits": flip(observed="abs(sum(d))"),
-        "one-sided": flip(observed="sum(d) * (1 - 1e-9)", sum="sum(s * x for s, x in zip(signs, d))"),
+        "a tolerance relative to the observed sum": flip(observed="abs(sum(d)) * (1 - 1e-9)"),
+        "one-sided": flip(observed="sum(d) - 1e-9 * sum(map(abs, d))", sum="sum(s * x for s, x in zip(signs, d))"),
     },
 }  # fmt: skip
