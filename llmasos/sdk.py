@@ -421,7 +421,9 @@ class LLMTrainer:
         return membership_inference(inside[0], outside[0], inside[1], outside[1])
 
     @checked
-    def generate(self, prompt: str | Iterable[str], n: int = 1, draft: Any = None, **options: Any) -> Any:
+    def generate(
+        self, prompt: str | Iterable[str], n: int = 1, draft: "str | Path | LLMTrainer | None" = None, **options: Any
+    ) -> Any:
         """Continue a text (a GPT). Returns the new text; a list of texts for a list of prompts or n > 1.
 
         >>> model = LLMTrainer.from_pretrained("storyworld-gpt")
@@ -449,7 +451,7 @@ class LLMTrainer:
             texts = generate_with_draft(self.model, other.model, self.tokenizer, prompts, chosen, n)
         return texts[0] if isinstance(prompt, str) and n == 1 else texts
 
-    def opened_draft(self, draft: Any) -> "LLMTrainer":
+    def opened_draft(self, draft: "str | Path | LLMTrainer") -> "LLMTrainer":
         """The model that drafts, on this model's device. Raises UserError if it is no GPT or has other tokens."""
         if not isinstance(draft, LLMTrainer):
             draft = LLMTrainer.from_pretrained(draft, self.device, verbose=False)

@@ -77,6 +77,11 @@ WRONG = [  # (model, call, words of the sentence)
     ("storyworld-gpt", lambda m: m.generate(b"Anna"), "prompt is bytes; it must be a text"),
     ("storyworld-gpt", lambda m: m.generate(["Anna", None]), "prompt 2 is None; it must be a text"),
     ("storyworld-gpt", lambda m: m.generate({"Anna", "Ben"}), "prompt is a set; it must be a text or a list"),
+    (
+        "storyworld-gpt",
+        lambda m: m.generate("Anna", draft=7),
+        "draft is 7; it must be a text or a path or an LLMTrainer",
+    ),
     ("storyworld-gpt", lambda m: m.generate("Anna", n="two"), "n is 'two'; it must be a whole number"),
     ("storyworld-gpt", lambda m: m.generate("Anna", n=True), "n is True; it must be a whole number"),
     ("storyworld-gpt", lambda m: m.generate("Anna", n=0), "n is 0; it must be a whole number of at least 1"),

@@ -33,9 +33,8 @@ import torch
 from torch import Tensor
 
 from llmasos.datasets.batching import pad
-from llmasos.errors import UserError
+from llmasos.generation import sampling
 from llmasos.generation.fast_step import fast_step
-from llmasos.generation.sampling import constrain
 from llmasos.generation.sequence import SequenceState, next_tokens
 from llmasos.generation.token_grammar import constrain_to_grammars
 from llmasos.models import GenerationConfig, Model
@@ -69,11 +68,7 @@ class BatchDecoder:
     def logprobs(self) -> Tensor:
         """The natural logarithm of the model's probability (B, V) of every token as the next one."""
         logprobs = self.logits.log_softmax(dim=-1)
-        if any(x != x for x in logprobs[:, 0].tolist()):  # a single NaN among the logits makes the whole row NaN
-            raise UserError(
-                "the model's output is not a number (NaN), so no token can be sampled: its weights are damaged or its "
-                "training diverged; use an earlier checkpoint."
-            )
+        sampling.check_numbers(logprobs)
         return logprobs
 
     @torch.inference_mode()
@@ -105,7 +100,7 @@ class BatchDecoder:
         config: GenerationConfig = self.model.generation_config
         if not config.constrains:
             return logits
-        return constrain(logits, config, [(*s.prompt, *s.ids) for s in sequences], [s.ids for s in sequences])
+        return sampling.constrain(logits, config, [(*s.prompt, *s.ids) for s in sequences], [s.ids for s in sequences])
 
 
 class Decoder(BatchDecoder):

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from llmasos.errors import UserError
 from llmasos.generation.options import SamplingOptions
 from llmasos.models import GenerationConfig
 
@@ -145,6 +146,15 @@ def token_counts(texts: Sequence[Sequence[int]], logits: Tensor) -> Tensor:
     """How often each token of the vocabulary occurs in each of B texts: (B, V), on the device of the logits (B, V)."""
     rows = [torch.tensor(ids, dtype=torch.long).bincount(minlength=logits.size(1)) for ids in texts]
     return torch.stack(rows).to(logits.device)
+
+
+def check_numbers(probabilities: Tensor) -> None:
+    """Raise UserError if a model's probabilities, or their logarithms (B, V), are not numbers."""
+    if any(x != x for x in probabilities[:, 0].tolist()):  # a single NaN among the logits makes the whole row NaN
+        raise UserError(
+            "the model's output is not a number (NaN), so no token can be sampled: its weights are damaged or its "
+            "training diverged; use an earlier checkpoint."
+        )
 
 
 def greedy(logits: Tensor) -> Tensor:

@@ -221,6 +221,7 @@ class Reader:
         self.n_read = len(text)
         logits = self.model.lm_head(hidden_states[0, -n:])[:, : self.vocab_size]
         logits = logits if logits.dtype == torch.float64 else logits.float()
+        sampling.check_numbers(logits.log_softmax(dim=-1))
         written = [ids[: len(ids) - n + i] for i in range(1, n + 1)]  # what is new before each of the n tokens
         texts = [[*self.prompt, *part] for part in written]
         logits = sampling.constrain(logits, self.model.generation_config, texts, written)

@@ -1,6 +1,7 @@
 """Speculative decoding: the large model's text and distribution, whatever the draft; acceptance as by formula."""
 
 import copy
+import math
 import random
 from collections import Counter
 from dataclasses import replace
@@ -110,6 +111,11 @@ def test_bad_input_is_one_sentence():
         generate_speculative(model, lively_transformer(vocab_size=40), [1], OPTIONS)
     with pytest.raises(UserError, match="the draft is on meta and the model on cpu; move both to one device"):
         generate_speculative(model, lively_model().to("meta"), [1], OPTIONS)
+    damaged = lively_model()
+    damaged.lm_head.weight.data[7] = math.nan
+    for pair in ((damaged, model), (model, damaged)):
+        with pytest.raises(UserError, match="output is not a number"):
+            generate_speculative(*pair, [1], OPTIONS)
     with pytest.raises(UserError, match="the prompt is empty; it must have at least one token id"):
         generate_speculative(model, model, [], OPTIONS)
     for id in (-1, 40):
