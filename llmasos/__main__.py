@@ -74,7 +74,8 @@ def dispatch(arguments: Sequence[str] | None) -> int:
 
 def overview() -> str:
     """The list of commands, for a user who has typed none."""
-    lines = [f"  python -m llmasos {name:<8}  {what}" for name, (_, what) in COMMANDS.items()]
+    width = max(map(len, COMMANDS))
+    lines = [f"  python -m llmasos {name:<{width}}  {what}" for name, (_, what) in COMMANDS.items()]
     return "\n".join(
         [
             "llmasos: build, train and use Transformer language models, from scratch.",
