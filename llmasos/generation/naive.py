@@ -37,7 +37,7 @@ def generate_naive(
     Args:
         model: a GPT, or a Transformer if there is a source.
         prompt: at least one id, at most context_length; for a Transformer, its start token.
-        options: how to sample; its stop strings are about text and not used here.
+        options: how to sample; its stop strings and its grammar are about text and not used here.
         sample: the index of this sample of the prompt; with `options.seed` it decides the random numbers.
         stop_ids: the ids after which to stop.
         vocab_size: only ids below it are sampled (None = all).
