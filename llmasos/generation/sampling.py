@@ -7,11 +7,10 @@ this order (`process_logits`):
     constraints → penalties → temperature → top-k → top-p → min-p → sample
 
 The constraints are the model's own (`constrain`: what it must not write) and those of a grammar, if a text has one
-(`token_grammar.py`). The penalties are defined on the model's own
-logits, so they come before the rest. Temperature comes before top-p and min-p because these depend on probabilities,
-which temperature changes: a flatter distribution then also lets more tokens through (top-k depends on the order only,
-which temperature keeps). Each filter applies to what the one before it has left, renormalized: top-p 0.9 after top-k 50
-means 90 % of the probability of those fifty.
+(`token_grammar.py`). The penalties are defined on the model's own logits, so they come before the rest. Temperature
+comes before top-p and min-p because these depend on probabilities, which temperature changes: a flatter distribution
+then also lets more tokens through (top-k depends on the order only, which temperature keeps). Each filter applies to
+what the one before it has left, renormalized: top-p 0.9 after top-k 50 means 90 % of the probability of those fifty.
 
 Random numbers are a function of (seed, sample, step) alone, see `uniform`: a sequence gets the same numbers in any
 batch and on any device.
