@@ -944,7 +944,7 @@ sign_flip_p = Exercise(
         Case("pairs that belong together", a=[11, 21, 31, 41, 51], b=[10, 20, 30, 40, 50]),
         Case("one large difference the other way", a=[2, 2, 2, 0], b=[1, 1, 1, 4]),
         Case("equal sums in another order", a=[0.1, 0.2, -0.3, 0.4], b=[0.0, 0.0, 0.0, 0.0]),
-        Case("differences that cancel, in tenths", a=[0.1, 0.2, -0.3, 0.4, -0.4], b=[0.0, 0.0, 0.0, 0.0, 0.0]),
+        Case("differences that cancel, in tenths", a=[0.8, 0.4, -1.2, -0.5, -0.6, 1.1], b=[0.0] * 6),
         Case("equal sums of differences in tenths", a=[0.9, 0.2, 0.6, 0.7], b=[0.6, 0.4, 0.9, 0.8]),
         Case("small differences of large numbers", a=[1000.5, 1001.25, 999, 1002], b=[1000, 1001, 1000, 1000]),
         Case("very small scores", a=[3e-11, 5e-11, 1e-11, 4e-11], b=[1e-11, 2e-11, 2e-11, 3e-11]),
