@@ -49,7 +49,8 @@ KNOWN_FIELDS = frozenset(
     "family vocab_size context_length n_layers n_decoder_layers n_heads n_kv_heads head_size d_model d_ff n_experts "
     "n_active_experts capacity_factor router_aux_loss_coef positions rope_theta "
     "rope_scaling sliding_window qk_norm value_embeddings max_ngram ngram_buckets norm norm_position norm_eps "
-    "activation n_segments bias qkv_bias output_bias zero_init_residual tie_embeddings dropout head labels".split()
+    "activation n_segments bias qkv_bias output_bias zero_init_residual mup_base_width "
+    "tie_embeddings dropout head labels".split()
 )
 
 

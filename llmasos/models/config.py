@@ -49,6 +49,7 @@ LARGEST = {
     "n_segments": 2**16,
     "max_ngram": 8,
     "ngram_buckets": 2**24,
+    "mup_base_width": 2**20,
 }
 NUMBERS: dict[str, dict[str, Any]] = {  # the ranges of the fields that are not whole numbers
     "dropout": {"at_least": 0, "below": 1},
@@ -117,6 +118,8 @@ class ModelConfig:
         output_bias: whether the output layer of a gpt or a transformer has a bias, as Marian's has (a bert's always).
         zero_init_residual: whether the matrices that write into the residual stream start at zero, so that each
             block is at first the identity (Goyal et al. 2017, section 5.1; Zhang et al. 2019, "Fixup").
+        mup_base_width: the width at which the learning rate was chosen; initial weights and rates are scaled from it to
+            d_model by the rules of muP (None = not scaled; see `models/mup.py`).
         tie_embeddings: whether the output layer is the token embedding, transposed (Press & Wolf 2017).
         dropout: probability of dropping attention weights, outputs of attention and feed-forward, and embeddings.
         head: what the model predicts (None = its family's own pretraining). "lm": the next token (gpt, transformer);
@@ -159,6 +162,7 @@ class ModelConfig:
     qkv_bias: bool = DERIVED
     output_bias: bool = False
     zero_init_residual: bool = False
+    mup_base_width: int | None = None
     tie_embeddings: bool = True
     dropout: float = 0.0
     head: str = DERIVED
@@ -196,7 +200,7 @@ class ModelConfig:
         derived = ("n_decoder_layers", "n_kv_heads", "head_size", "d_ff", "n_active_experts", "qkv_bias", "head")
         for field in dataclasses.fields(self):
             name, value = field.name, getattr(self, field.name)
-            if value is None and name in (*derived, "sliding_window"):
+            if value is None and name in (*derived, "sliding_window", "mup_base_width"):
                 continue
             if name in LARGEST:
                 check_number(name, value, whole=True, at_least=1, at_most=LARGEST[name])
@@ -238,6 +242,11 @@ class ModelConfig:
         if self.family != "gpt" and (self.sliding_window is not None or self.positions == "alibi"):
             name = "sliding_window" if self.positions != "alibi" else "positions 'alibi'"
             raise UserError(f"{name} is for models of the family gpt, and this one is a {self.family}; leave it out.")
+        if self.mup_base_width is not None and (self.family != "gpt" or self.tie_embeddings):
+            raise UserError(
+                "mup_base_width is for models of the family gpt whose output layer has a matrix, and so a rate, of its "
+                f"own; this one is a {self.family} with tie_embeddings {str(self.tie_embeddings).lower()}."
+            )
         if self.positions == "rotary" and self.head_size % 2:
             raise UserError(f"rotary positions need an even head size; here it is {self.head_size}.")
         if self.positions != "rotary" and self.rope_scaling is not None:

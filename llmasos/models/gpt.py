@@ -15,6 +15,7 @@ from torch.nn import functional
 from llmasos.models.base import Backbone, cached_mask, check_length
 from llmasos.models.config import ModelConfig
 from llmasos.models.init import initialize
+from llmasos.models.mup import width_ratio
 from llmasos.nn import (
     DecoderBlock,
     Embedding,
@@ -51,7 +52,7 @@ class GPT(Backbone):
             self.lm_head = Linear(config.d_model, config.vocab_size, bias=config.output_bias)
             if config.tie_embeddings:
                 self.lm_head.weight = self.token_embedding.weight
-        initialize(self, zero_init_residual=config.zero_init_residual)
+        initialize(self, zero_init_residual=config.zero_init_residual, m=width_ratio(config))
 
     def forward(self, ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Logits (B, T, V) for the token that follows each position.

@@ -5,6 +5,7 @@
 - Matrices that write into the residual stream (`out_proj`, `down_proj`): 0.02 / √R, where R is the number of such
   writes, so that the stream's variance does not grow with depth (Radford et al. 2019, section 2.3). With
   `zero_init_residual`: zero.
+- With muP all of these are smaller in a wider model (`models/mup.py`).
 - Value embeddings and embeddings of n-grams: zero, so that a new model is the one without them.
 - Biases: zero. Norms: weight one, bias zero.
 """
@@ -16,6 +17,7 @@ from collections import Counter
 import torch
 from torch import nn
 
+from llmasos.models.mup import init_factor
 from llmasos.nn import LayerNorm, RMSNorm
 
 STD = 0.02
@@ -29,6 +31,7 @@ def initialize(
     embedding_std: float = STD,
     generator: torch.Generator | None = None,
     zero_init_residual: bool = False,
+    m: float = 1.0,
 ) -> None:
     """Initialize all parameters of `model` in place. A parameter without a rule is an error.
 
@@ -37,6 +40,7 @@ def initialize(
         embedding_std: the standard deviation of embeddings.
         generator: of the random numbers (None = torch's global one).
         zero_init_residual: whether the matrices that write into the residual stream start at zero.
+        m: the width over the base width of muP (see `models/mup.py`); 1 = without muP.
     """
     if all(parameter.is_meta for parameter in model.parameters()):
         return  # a model on the meta device: its weights will be read from a file
@@ -57,7 +61,8 @@ def initialize(
                 scale = 1.0
                 if name.endswith(RESIDUAL_WRITERS):
                     scale = 0.0 if zero_init_residual else 1.0 / math.sqrt(n_writes[stack_of(name)])
-                nn.init.normal_(parameter, std=STD * scale, generator=generator)
+                std = STD * scale * init_factor(name, parameter.ndim, m)
+                nn.init.normal_(parameter, std=std, generator=generator)
             else:
                 continue
             done.add(id(parameter))

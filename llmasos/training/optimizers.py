@@ -13,6 +13,9 @@ are left to AdamW.
 **Depth.** Fine-tuning may leave the lower layers alone, which hold what is common to all texts: `freeze` keeps the
 embeddings and the first blocks as they are, and with `layerwise_lr_decay` each layer learns more slowly than the one
 above it (Howard & Ruder 2018, section 3.2).
+
+**Width.** With `mup_base_width` in the model's config, the rates of matrices fall as the model becomes wider
+(`models/mup.py`).
 """
 
 import math
@@ -24,6 +27,7 @@ from torch.nn import Parameter
 
 from llmasos.errors import UserError
 from llmasos.models import Model, ModelConfig
+from llmasos.models.mup import rate_factor, width_ratio
 from llmasos.training.device import pick_precision
 from llmasos.training.muon import Muon
 from llmasos.training.recipe import TrainingSettings
@@ -38,13 +42,16 @@ def make_optimizers(model: Model, settings: TrainingSettings) -> list[torch.opti
     """The optimizers that together hold every trainable parameter exactly once."""
     device = next(model.parameters()).device
     lay_out_in_rows(model)
-    factors = learning_rate_factors(model, settings.layerwise_lr_decay)
+    by_depth = learning_rate_factors(model, settings.layerwise_lr_decay)
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    m = width_ratio(model.config)
 
-    def groups(parameters: list[Parameter], **options) -> list[dict]:
+    def groups(parameters: list[Parameter], optimizer: str = "adamw", **options) -> list[dict]:
         """Parameter groups, one for each learning-rate factor."""
         by_factor: dict[float, list[Parameter]] = {}
         for parameter in parameters:
-            by_factor.setdefault(factors[parameter], []).append(parameter)
+            factor = by_depth[parameter] * rate_factor(names[parameter], parameter.ndim, m, optimizer)
+            by_factor.setdefault(factor, []).append(parameter)
         return [{"params": params, "factor": factor, **options} for factor, params in by_factor.items()]
 
     matrices, decayed, plain = split_parameters(model, settings.optimizer)
@@ -59,7 +66,7 @@ def make_optimizers(model: Model, settings: TrainingSettings) -> list[torch.opti
     if matrices:
         optimizers.append(
             Muon(
-                groups(matrices),
+                groups(matrices, "muon"),
                 lr=settings.learning_rate,
                 weight_decay=settings.weight_decay,
                 dtype=torch.bfloat16 if pick_precision(settings.precision, device) == "bf16" else torch.float32,

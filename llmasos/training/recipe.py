@@ -107,6 +107,12 @@ class ModelSettings(Settings):
     router_aux_loss_coef: float | None = setting(
         None, "experts: weight of the load-balancing loss (default: 0.01)", at_least=0
     )
+    mup_base_width: int | None = setting(
+        None,
+        "muP: the d_model at which the learning rate was chosen, and from which it is scaled to this one's",
+        at_least=1,
+        at_most=LARGEST["mup_base_width"],
+    )
     dropout: float | None = setting(None, "dropout probability", at_least=0, below=1)
     init_from: str | None = setting(
         None, "start from the weights, sizes and tokenizer of this run, model folder or named model"
@@ -116,8 +122,9 @@ class ModelSettings(Settings):
     @property
     def overrides(self) -> dict[str, Any]:
         """The fields of the model's config that differ from the preset."""
-        names = (*MODEL_SIZES, "dropout", "capacity_factor", "router_aux_loss_coef")
-        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        names = (*MODEL_SIZES, "dropout", "capacity_factor", "router_aux_loss_coef", "mup_base_width")
+        overrides = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return {**overrides, "tie_embeddings": False} if self.mup_base_width else overrides  # muP requires it
 
 
 @dataclass(frozen=True)
