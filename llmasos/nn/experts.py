@@ -18,8 +18,8 @@ term of the loss, which `objectives/load_balancing.py` computes from what each l
 expert takes at most ⌈f · k · T / E⌉ of the T tokens of a row in training, in their order; where an expert is full, a
 token does without it, and the residual connection carries it on (Fedus et al. 2021, section 2.2). A row is a group of
 its own, as in GShard (Lepikhin et al. 2020, section 2.2), so the tokens of other rows and the later ones of its own
-take no room from a token. They matter in one way only, by their number: T is the length of the padded batch, and grows
-with its longest row. In evaluation mode no token is dropped.
+take no room from a token. Padding takes none either and does not count in T, if the layer knows it (`is_real`). In
+evaluation mode no token is dropped.
 
 Dimensions: E experts, k of them chosen for each token, B batch, T length, C d_model.
 """
@@ -60,15 +60,34 @@ def route(logits: Tensor, k: int) -> Routing:
     return Routing(probs, chosen, weights)
 
 
-def within_capacity(chosen: Tensor, n_experts: int, capacity: int) -> Tensor:
-    """Which choices (B, T, k) find room if each expert takes at most `capacity` tokens of a row: (B, T, k) booleans.
+def capacity_of(factor: float, k: int, T: int, n_experts: int) -> int:
+    """How many of T tokens an expert takes: ⌈f · k · T / E⌉.
+
+    The product is rounded first, because 0.1 · 3 is 0.30000000000000004 in floating point.
+
+    >>> capacity_of(1.25, k=1, T=10, n_experts=4), capacity_of(0.1, k=3, T=10, n_experts=3)
+    (4, 1)
+    """
+    return math.ceil(round(factor * k * T / n_experts, 9))
+
+
+def within_capacity(chosen: Tensor, n_experts: int, capacity: int | Tensor, is_real: Tensor | None = None) -> Tensor:
+    """Which choices find room if each expert takes at most `capacity` tokens of a row: (…, T, k) booleans.
+
+    Args:
+        chosen: (…, T, k), the numbers of the experts.
+        n_experts: E.
+        capacity: of each expert, for all rows or for each one (…, 1, 1).
+        is_real: (…, T) booleans, False = padding, which finds no room and takes none (None = no padding).
 
     >>> within_capacity(torch.tensor([[[0], [0], [1], [0]]]), n_experts=2, capacity=2).flatten().tolist()
     [True, True, True, False]
     """
-    choices = F.one_hot(chosen.flatten(-2), n_experts)  # (B, T·k, E)
-    taken = choices.cumsum(dim=-2)  # by this token and those before it
-    return ((taken * choices).sum(dim=-1) <= capacity).view_as(chosen)
+    choices = F.one_hot(chosen, n_experts)  # (…, T, k, E)
+    if is_real is not None:
+        choices = choices * is_real[..., None, None]
+    taken = choices.flatten(-3, -2).cumsum(dim=-2).view_as(choices)  # by this choice and those before it
+    return (choices.bool() & (taken <= torch.as_tensor(capacity, device=chosen.device)[..., None])).any(dim=-1)
 
 
 class MixtureOfExperts(nn.Module):
@@ -87,15 +106,17 @@ class MixtureOfExperts(nn.Module):
         self.router = Linear(d_model, len(self.experts), bias=False)
         self.n_active, self.capacity_factor = n_active, capacity_factor
         self.recorded_routing: list[Routing] | None = None  # a list here collects the routing of every call
+        self.is_real: Tensor | None = None  # (B, T), which tokens of a call are no padding; None = all of them
 
     def forward(self, x: Tensor) -> Tensor:
         routing = route(self.router(x), self.n_active)
         if self.recorded_routing is not None:
             self.recorded_routing.append(routing)
         uses = routing.chosen[..., None] == torch.arange(len(self.experts), device=x.device)  # (…, k, E)
+        if self.is_real is not None:
+            uses = uses & self.is_real[..., None, None]  # no expert computes padding
         if self.training and self.capacity_factor:
-            capacity = math.ceil(self.capacity_factor * self.n_active * x.size(-2) / len(self.experts))
-            uses = uses & within_capacity(routing.chosen, len(self.experts), capacity)[..., None]
+            uses = uses & self.find_room(routing.chosen)[..., None]
 
         tokens, weights = x.flatten(0, -2), routing.weights.flatten(0, -2)  # (N, C), (N, k)
         uses = uses.flatten(0, -3)  # (N, k, E)
@@ -107,3 +128,13 @@ class MixtureOfExperts(nn.Module):
             out = expert(tokens[rows]) * weights[rows, choices, None]
             y = y.index_add(0, rows, out.to(y.dtype))
         return y.view_as(x)
+
+    def find_room(self, chosen: Tensor) -> Tensor:
+        """Which choices (…, T, k) are within the capacity of their row: (…, T, k) booleans."""
+        E, T = len(self.experts), chosen.size(-2)
+        if self.is_real is None:
+            return within_capacity(chosen, E, capacity_of(self.capacity_factor, self.n_active, T, E))
+        lengths = self.is_real.sum(dim=-1)  # (…)
+        rooms = [capacity_of(self.capacity_factor, self.n_active, n, E) for n in lengths.flatten().tolist()]
+        capacity = torch.tensor(rooms, device=chosen.device).view(*lengths.shape, 1, 1)
+        return within_capacity(chosen, E, capacity, self.is_real)

@@ -17,6 +17,9 @@ Detail"). If a batch is computed in several parts, the training loop therefore f
 in a forward pass without gradients. With f known, what remains is a sum over tokens, and neither gradient accumulation
 nor the number of processes changes it.
 
+A batch also tells where its padding is, which a GPT does not need to know, but its experts do: padding is sent to none
+of them and takes no room from a token.
+
 `Trainer` puts this around any objective if the model has experts. Nothing else in the library adds to a loss.
 """
 
@@ -71,7 +74,7 @@ class LoadBalancing:
 
     def loss_sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The sums of the objective, and E · Σ f_i · P_i times the number of tokens, summed over all layers."""
-        with recorded_routing(model) as routings:
+        with recorded_routing(model, batch) as routings:
             sums = self.objective.loss_sums(model, batch)
         probs, n_chosen = self.totals(routings, batch)
         if model.training and self.n_chosen is not None:
@@ -82,7 +85,7 @@ class LoadBalancing:
     @torch.no_grad()
     def count_choices(self, model: nn.Module, batch: Batch) -> Tensor:
         """How often each expert is chosen for the tokens of a batch: (layers, E)."""
-        with recorded_routing(model) as routings:
+        with recorded_routing(model, batch) as routings:
             self.objective.loss_sums(model, batch)
         return self.totals(routings, batch)[1]
 
@@ -90,7 +93,7 @@ class LoadBalancing:
         """For each layer and expert, summed over real tokens: the probability, and the choices. Both (layers, E)."""
         probs, choices = [], []
         for name, calls in routings.items():
-            is_real = real_tokens(batch, "encoder_blocks." in name)
+            is_real = real_tokens(batch, in_source=is_in_encoder(name))
             probs.append(torch.stack([call.probs[is_real].sum(dim=0) for call in calls]).sum(dim=0))
             chosen = torch.cat([call.chosen[is_real].flatten() for call in calls])
             choices.append(torch.bincount(chosen, minlength=self.config.n_experts))
@@ -113,15 +116,26 @@ def real_tokens(batch: Batch, in_source: bool = False) -> Tensor:
     return (batch["targets"] != IGNORE_INDEX).flip(1).cumsum(dim=1).flip(1) > 0
 
 
+def is_in_encoder(name: str) -> bool:
+    """Whether a layer of this name reads the source of an encoder–decoder."""
+    return "encoder_blocks." in name
+
+
 @contextmanager
-def recorded_routing(model: nn.Module) -> Iterator[dict[str, list[Routing]]]:
-    """Collect the routing of each mixture of experts during the `with`, by the layer's name."""
+def recorded_routing(model: nn.Module, batch: Batch | None = None) -> Iterator[dict[str, list[Routing]]]:
+    """Collect the routing of each mixture of experts during the `with`, by the layer's name.
+
+    Args:
+        model: with experts.
+        batch: what the model reads during the `with`; its padding is then sent to no expert. None = all is real.
+    """
     layers = {name: module for name, module in model.named_modules() if isinstance(module, MixtureOfExperts)}
     routings: dict[str, list[Routing]] = {name: [] for name in layers}
     for name, layer in layers.items():
         layer.recorded_routing = routings[name]
+        layer.is_real = None if batch is None else real_tokens(batch, in_source=is_in_encoder(name))
     try:
         yield routings
     finally:
         for layer in layers.values():
-            layer.recorded_routing = None
+            layer.recorded_routing = layer.is_real = None

@@ -133,7 +133,8 @@ class Trainer:
         after_validation: Callable[[int, float], dict[str, float]] = lambda step, val_loss: {},
         say: Say = say,
     ):
-        uses_experts = model.config.n_experts > 1 and model.config.router_aux_loss_coef
+        c = model.config
+        uses_experts = c.n_experts > 1 and (c.router_aux_loss_coef or c.capacity_factor)
         self.load_balancing = LoadBalancing(objective, model.config) if uses_experts else None
         self.objective: Objective = self.load_balancing or objective
         self.model, self.train_data, self.val = model, train, val

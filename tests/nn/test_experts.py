@@ -7,7 +7,7 @@ from transformers import MixtralConfig
 from transformers.models.mixtral.modeling_mixtral import MixtralSparseMoeBlock
 
 from llmasos.nn import FeedForward, MixtureOfExperts, SwiGLU, route
-from llmasos.nn.experts import within_capacity
+from llmasos.nn.experts import capacity_of, within_capacity
 
 E, C = 5, 6
 
@@ -98,6 +98,31 @@ def test_what_happens_to_a_token_depends_on_no_later_token_and_on_no_other_row()
     torch.testing.assert_close(layer(torch.stack((x[0], other[1])))[0], y[0])
     choices = torch.tensor([[[1], [1], [0]], [[0], [1], [1]]])
     assert within_capacity(choices, 2, 1).flatten().tolist() == [True, False, True, True, True, False]
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("factor", [0.0, 0.75])
+def test_padding_on_either_side_is_sent_to_no_expert_and_takes_no_room(factor, training):
+    layer = mixture(2, factor).train(training)
+    rows, rng = [sample(T, C, seed=T) for T in (14, 5, 1)], torch.Generator().manual_seed(0)
+    alone = [layer(row[None])[0] for row in rows]
+    for side in ("right", "left"):
+        x = torch.randn(3, 20, C, generator=rng, dtype=torch.float64)
+        is_real = torch.zeros(3, 20, dtype=torch.bool)
+        for b, row in enumerate(rows):
+            place = slice(len(row)) if side == "right" else slice(20 - len(row), None)
+            x[b, place], is_real[b, place] = row.detach(), True
+        layer.is_real = is_real
+        y = layer(x)
+        layer.is_real = None
+        torch.testing.assert_close(y[is_real], torch.cat(alone))
+        assert not y[~is_real].any()
+
+
+def test_the_capacity_is_rounded_up_from_the_exact_product():
+    for n in range(1, 400):
+        assert capacity_of(0.1, 3, 10 * n, 3) == n and capacity_of(1.1, 1, 30 * n, 3) == 11 * n
+    assert capacity_of(1.0, 1, 7, 3) == 3 and capacity_of(0.01, 1, 7, 3) == 1
 
 
 def test_every_expert_has_a_gradient_also_without_a_token():

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from model_helpers import assert_all_close, random_ids
+from model_helpers import assert_all_close, random_ids, randomize
 from training_helpers import tiny_model, tiny_settings, tiny_tokens, tiny_trainer, weights
 from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 
@@ -105,6 +105,20 @@ def test_it_is_logged_apart_weighted_by_the_config_and_no_part_of_the_validation
     for line in steps:
         assert line["loss"] == pytest.approx(line["causal"] + 0.25 * line[LOAD_BALANCING], rel=1e-5)
         assert 1.0 <= line[LOAD_BALANCING] < 4.0
+
+
+@pytest.mark.parametrize("coef", [0.0, 0.01])
+def test_in_training_a_longer_row_of_the_batch_changes_nothing_for_a_shorter_one(tmp_path, coef):
+    """Capacity counts real tokens only, in the objective that the trainer uses."""
+    model = randomize(tiny_model(**EXPERTS, capacity_factor=0.6, router_aux_loss_coef=coef)).double().train()
+    objective = tiny_trainer(tmp_path, model).objective
+    windows = [tiny_tokens(60)[:n].astype("int64") for n in (4, 9, 6)]
+    single = [objective.loss_sums(model, CausalLM().collate([window]))["causal"].item() for window in windows]
+    together = objective.loss_sums(model, CausalLM().collate(windows))["causal"].item()
+    assert together == pytest.approx(sum(single), rel=1e-6)
+    kept = CausalLM().loss_sums(model.eval(), CausalLM().collate(windows))["causal"].item()
+    assert kept != pytest.approx(together, rel=1e-3), "no token was dropped"
+    assert all(layer.is_real is None for layer in model.modules() if isinstance(layer, MixtureOfExperts))
 
 
 def without_term(model):
