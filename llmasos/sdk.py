@@ -479,6 +479,7 @@ class LLMTrainer:
         self,
         messages: str | Mapping | Iterable[Mapping | Message],
         tools: Callable[..., Any] | Tool | Iterable[Callable[..., Any] | Tool] = (),
+        tool_choice: str | Callable[..., Any] | Tool = "auto",
         **options: Any,
     ) -> str:
         """The assistant's next message (an instruction-tuned GPT).
@@ -491,6 +492,7 @@ class LLMTrainer:
             messages: the user's message, or the conversation so far: {"role": …, "content": …}, in order.
             tools: functions, or one, that a model which was trained for it may call before it answers, such as
                 `prompting.calculator`; `tasks.reply_with_tools` also returns the calls and their results.
+            tool_choice: "required": the model must call a tool first; a tool or its name: it must call that one.
             options: as for `generate`.
         """
         self.check("chat")
@@ -502,8 +504,11 @@ class LLMTrainer:
             say(note)
             self._template_noted = True
         settings = options_for(self.model, SamplingOptions, **options)
-        if functions := list(tools) if isinstance(tools, Iterable) else [tools]:
-            return reply_with_tools(self.model, self.tokenizer, [conversation], functions, settings)[0].text
+        functions = list(tools) if isinstance(tools, Iterable) else [tools]
+        if functions or tool_choice != "auto":
+            return reply_with_tools(
+                self.model, self.tokenizer, [conversation], functions, settings, tool_choice=tool_choice
+            )[0].text
         return reply(self.model, self.tokenizer, [conversation], settings)[0]
 
     @checked

@@ -54,15 +54,22 @@ def json_schema(schema: Mapping[str, Any] | bool = True) -> Grammar:
 
 
 class Builder:
-    """Turns schemas into nodes, and remembers what `$ref` names as rules."""
+    """Turns schemas into nodes, and remembers what `$ref` names as rules.
 
-    def __init__(self, root: Any):
-        self.root = root
+    Args:
+        root: the schema that `"$ref": "#/…"` is a path in.
+        rules: where to add its rules, if it is one of several schemas in one grammar.
+        prefix: of the names of its rules, different for each of those schemas.
+    """
+
+    def __init__(self, root: Any, rules: dict[str, Node] | None = None, prefix: str = ""):
+        self.root, self.prefix = root, prefix
+        self.rules: dict[str, Node] = {} if rules is None else rules
         string = self.quoted(Repeat(parse(CHARACTER)))
         any_list = self.listed("[", Rule(ANY), "]", 0, None)
         any_object = self.listed("{", Sequence((string, COLON, Rule(ANY))), "}", 0, None)
         words = Choice(tuple(map(literal, ("true", "false", "null"))))
-        self.rules: dict[str, Node] = {ANY: Choice((string, parse(NUMBER), words, any_list, any_object))}
+        self.rules[ANY] = Choice((string, parse(NUMBER), words, any_list, any_object))
 
     def value(self, schema: Any, depth: int) -> Node:
         """The node of the values that a schema describes."""
@@ -97,7 +104,8 @@ class Builder:
         """The rule of `"$ref": "#/…"`."""
         if not isinstance(path, str) or not path.startswith("#"):
             raise UserError(f"the JSON schema refers to {path!r}; only parts of itself, '#/…', can be found.")
-        if path not in self.rules:
+        name = self.prefix + path
+        if name not in self.rules:
             part = self.root
             for key in filter(None, unquote(path[1:]).split("/")):
                 key = key.replace("~1", "/").replace("~0", "~")
@@ -107,9 +115,9 @@ class Builder:
                     part = part[key]
                 else:
                     raise UserError(f"the JSON schema refers to {path!r}, which it does not have.")
-            self.rules[path] = Sequence()  # replaced below; until then, it may refer to itself
-            self.rules[path] = self.value(part, depth + 1)
-        return Rule(path)
+            self.rules[name] = Sequence()  # replaced below; until then, it may refer to itself
+            self.rules[name] = self.value(part, depth + 1)
+        return Rule(name)
 
     def of_type(self, name: Any, keywords: dict[str, Any], depth: int) -> Node:
         """The node of the values of one type."""

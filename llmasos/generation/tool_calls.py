@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from llmasos.errors import check_number
 from llmasos.generation.generate import generate
+from llmasos.generation.grammar import Grammar
 from llmasos.generation.options import SamplingOptions
 from llmasos.models import Model
 from llmasos.tokenizers.tokenizer import Tokenizer
@@ -42,6 +43,7 @@ def generate_with_tools(
     respond: Callable[[int, str], Sequence[int]],
     marks: tuple[str, str],
     max_calls: int = 8,
+    forced: Grammar | None = None,
 ) -> list[ToolGeneration]:
     """Continue each prompt; whenever the model has written a call, insert what `respond` says and continue.
 
@@ -53,6 +55,7 @@ def generate_with_tools(
         respond: the number of a prompt, and what is between the marks of a call → the token ids that follow the call.
         marks: the texts before and after a call.
         max_calls: how many calls each text may make.
+        forced: the grammar of the call that each text must begin with (`call_grammar`); None = it may write anything.
 
     Returns:
         A continuation of each prompt. Without a call it is that of `generate`.
@@ -66,20 +69,24 @@ def generate_with_tools(
     active, round = list(range(len(prompts))), 0
     while active:
         settings = replace(options, stop=(*options.stop, end), seed=options.seed + round)
+        is_forced = forced is not None and round == 0
+        if is_forced:
+            settings = replace(settings, stop=(), grammar=forced)  # an argument may contain any text
         generations = generate(model, tokenizer, [contexts[i] for i in active], settings)
         calling = []
         for i, generation in zip(active, generations, strict=True):
             result, text = results[i], generation.text
             result.warnings += generation.warnings
             result.finish_reason = generation.finish_reason
-            if start not in text or ending_stop(tokenizer, generation.ids, settings.stop) != end:
+            is_call = is_forced or ending_stop(tokenizer, generation.ids, settings.stop) == end
+            if start not in text or not is_call:
                 result.texts.append(text)
                 continue
             result.texts.append(text + end)
             if len(result.calls) == max_calls:
                 result.finish_reason = "calls"
                 continue
-            result.calls.append(text.rpartition(start)[2])
+            result.calls.append(text.partition(start)[2] if is_forced else text.rpartition(start)[2])
             contexts[i] += [*tokenizer.encode(text + end), *respond(i, result.calls[-1])]
             calling.append(i)
         active, round = calling, round + 1

@@ -7,12 +7,15 @@ from typing import Any
 from llmasos.datasets.tool_calls import CALL_END, CALL_START
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions
+from llmasos.generation.call_grammar import call_grammar
+from llmasos.generation.grammar import Grammar
 from llmasos.generation.tool_calls import generate_with_tools
 from llmasos.models import Model
 from llmasos.prompting import Message, Tool, run_call, template_of, with_tools
 from llmasos.tokenizers import Tokenizer
 
 MAX_CALLS = 8
+AUTO, REQUIRED = "auto", "required"  # values of `tool_choice`
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ def reply_with_tools(
     options: SamplingOptions,
     max_calls: int = MAX_CALLS,
     describe: bool = True,
+    tool_choice: str | Tool | Callable[..., Any] = AUTO,
 ) -> list[ToolReply]:
     """The assistant's next message in each conversation, with tools that it may call on the way.
 
@@ -49,14 +53,23 @@ def reply_with_tools(
         options: of sampling; `max_new_tokens` limits each message.
         max_calls: how many calls each answer may make.
         describe: whether the system message says which tools there are; False for a model that knows them by heart.
+        tool_choice: "auto": the model may call tools; "required": the first thing it writes is a call of one of them,
+            with arguments that its JSON schema allows; a tool or its name: a call of that one. After the result it may
+            write anything.
 
     Raises:
-        UserError: two tools have the same name, or one is no function.
+        UserError: two tools have the same name, or one is no function; tool_choice is none of the tools, or a call of
+            it cannot be forced.
     """
     known = [Tool.of(tool) for tool in tools]
     names = [tool.name for tool in known]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UserError(f"two tools are called {twice!r}; rename one of them.")
+    forced = forced_call(known, tool_choice)
+    if forced and (options.grammar or options.stop):
+        raise UserError(
+            f"a forced call and {'grammar' if options.grammar else 'stop'} contradict each other; leave one out."
+        )
     template = template_of(tokenizer)
     if describe and known:
         chats = [with_tools(messages, [tool.describe() for tool in known]) for messages in chats]
@@ -67,8 +80,9 @@ def reply_with_tools(
         outcomes[i].append(run_call(call, known))
         return template.encode_result(tokenizer, outcomes[i][-1])
 
-    marks = (CALL_START, CALL_END)
-    results = generate_with_tools(model, tokenizer, prompts, template.with_stops(options), respond, marks, max_calls)
+    results = generate_with_tools(
+        model, tokenizer, prompts, template.with_stops(options), respond, (CALL_START, CALL_END), max_calls, forced
+    )
     replies = []
     for result, answers in zip(results, outcomes, strict=True):
         messages = [Message("assistant", text.strip()) for text in result.texts]
@@ -76,3 +90,15 @@ def reply_with_tools(
             messages.insert(2 * n + 1, Message("tool", answer))
         replies.append(ToolReply(messages[-1].content, messages, list(dict.fromkeys(result.warnings))))
     return replies
+
+
+def forced_call(tools: Sequence[Tool], tool_choice: str | Tool | Callable[..., Any]) -> Grammar | None:
+    """The grammar of the call that `tool_choice` asks for; None if it forces none. Raises UserError as above."""
+    if tool_choice == AUTO:
+        return None
+    name = tool_choice if isinstance(tool_choice, str) else Tool.of(tool_choice).name
+    names = [tool.name for tool in tools]
+    if not names or name not in (REQUIRED, *names):
+        there_are = f"the tools are {', '.join(names)}" if names else "there are no tools"
+        raise UserError(f"tool_choice is {name!r}, and {there_are}; it must be {AUTO!r}, {REQUIRED!r} or one of them.")
+    return call_grammar({tool.name: tool.parameters for tool in tools if name in (REQUIRED, tool.name)})

@@ -11,6 +11,7 @@ from model_helpers import random_gpt
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions, SequenceState, generate, json_schema, regular_expression
 from llmasos.generation import grammar as automaton
+from llmasos.generation.call_grammar import call_grammar
 from llmasos.generation.grammar import DEAD, Choice, Grammar, Rule, Sequence, literal
 from llmasos.generation.token_grammar import NEVER, constrain_to_grammars, grammar_of
 from llmasos.tokenizers import train_tokenizer
@@ -129,6 +130,54 @@ def test_every_text_of_a_schema_is_json_that_the_schema_accepts(schema):
             byte = draw.choice(list(steps))
             state, text = steps[byte], text + bytes([byte])
         assert jsonschema.is_valid(schema, json.loads(text)), text
+
+
+CALLS = {  # two functions with rules of the same name
+    "find": {"$defs": {"x": {"type": "integer"}}, "properties": {"n": {"$ref": "#/$defs/x"}}, "required": ["n"]},
+    'tell "ä"': {"$defs": {"x": {"type": "null"}}, "properties": {"who": {"$ref": "#/$defs/x"}, "to": PERSON | {
+        "properties": {"name": {"type": "string"}}, "required": []}}},
+    "now": None,
+    "any": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "call, is_one",
+    [
+        ('{"name": "find", "arguments": {"n": 3}}', True),
+        ('{"name":"find","arguments":{"n":3}}', True),
+        ('{"name": "find", "arguments": {"n": null}}', False),
+        ('{"name": "find", "arguments": {}}', False),
+        ('{"name": "tell \\"ä\\"", "arguments": {"who": null, "to": {"name": "</tool_call>"}}}', True),
+        ('{"name": "tell \\"ä\\"", "arguments": {"who": 3}}', False),
+        ('{"name": "now", "arguments": {}}', True),
+        ('{"name": "now", "arguments": {"n": 3}}', False),
+        ('{"name": "now"}', False),
+        ('{"name": "any", "arguments": {"n": [3]}}', True),
+        ('{"name": "any", "arguments": [3]}', False),
+        ('{"arguments": {}, "name": "now"}', False),
+        ('{"name": "no", "arguments": {}}', False),
+    ],
+)
+def test_a_call_is_one_function_and_its_own_arguments(call, is_one):
+    grammar = call_grammar(CALLS)
+    assert grammar.matches(f"<tool_call>{call}") == is_one
+    assert not grammar.matches(call) and not grammar.matches(f"<tool_call>{call}</tool_call>")
+
+
+@pytest.mark.parametrize(
+    "schema, words",
+    [
+        ({"type": "array"}, "the arguments of f are an object by name; its JSON schema describes other values, too"),
+        ({"anyOf": [{"type": "object"}, {"type": "null"}]}, "describes other values, too"),
+        ({"properties": {"n": {"minimum": 3}}}, "a call of f cannot be forced: a part of the JSON schema has no type"),
+        ({"properties": {"n": {"$ref": "#"}}, "required": ["n"]}, "describes no arguments that ever end"),
+        ({"$ref": "#/no"}, "a call of f cannot be forced: the JSON schema refers to '#/no'"),
+    ],
+)
+def test_arguments_that_cannot_be_forced_are_said(schema, words):
+    with pytest.raises(UserError, match=re.escape(words)):
+        call_grammar({"g": None, "f": schema})
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,12 @@
 
 import json
 import random
+import re
 import time
 
 import pytest
 from generation_helpers import ScriptedModel, lively_model
+from model_helpers import random_gpt
 
 from llmasos import LLMTrainer
 from llmasos.datasets.tool_calls import CALL_END, CALL_START, ToolCall, read_call, write_call
@@ -233,6 +235,51 @@ def test_without_a_call_it_is_plain_generation():
     results = generate_with_tools(model, tokenizer, prompts, options, lambda i, call: [], (CALL_START, CALL_END))
     assert [result.texts for result in results] == [[g.text] for g in plain]
     assert [result.finish_reason for result in results] == [g.finish_reason for g in plain]
+
+
+def now(zone: str, exact: bool = False) -> str:
+    """The time in a zone."""
+    return f"{zone}, {exact}"
+
+
+@pytest.mark.parametrize(
+    "choice, names", [("required", {"now", "calculator"}), ("now", {"now"}), (calculator, {"calculator"})]
+)
+def test_a_forced_call_comes_first_whatever_the_model_would_write(choice, names):
+    tokenizer = train_tokenizer("byte", [], 300, special_tokens_for("chatml"))
+    model = LLMTrainer(random_gpt(vocab_size=tokenizer.vocab_size, context_length=600), tokenizer, "random")
+    options = SamplingOptions(70, temperature=3)
+    [result] = reply_with_tools(model.model, tokenizer, [[QUESTION]], [calculator, now], options, tool_choice=choice)
+    call = read_call(result.messages[0].content.removeprefix(CALL_START).removesuffix(CALL_END))
+    assert call.name in names and result.messages[0].content.startswith(CALL_START)
+    assert result.messages[1].role == "tool" and "error: now" not in result.messages[1].content
+    tools, settings = [calculator, now], {"max_new_tokens": 70, "temperature": 3}
+    if choice == "now":
+        assert model.chat([QUESTION], tools, choice, **settings) == result.text, "and then it writes what it wants"
+
+
+def test_the_mark_that_ends_a_call_may_be_in_an_argument_of_a_forced_one():
+    tokenizer = train_tokenizer("byte", [], 300, special_tokens_for("chatml"))
+    call = ToolCall("now", {"zone": f"{CALL_END} {CALL_START}"})
+    chat = [QUESTION, Message("assistant", write_call(call)), Message("tool", f"{call.arguments['zone']}, False"),
+            Message("assistant", "Late.")]  # fmt: skip
+    model = script_of(tokenizer, *chat)
+    [result] = reply_with_tools(model, tokenizer, [[QUESTION]], [now], GREEDY, describe=False, tool_choice=now)
+    assert result.messages == chat[1:]
+
+
+@pytest.mark.parametrize("tools, changes, words", [
+    ([], {"tool_choice": "required"}, "tool_choice is 'required', and there are no tools"),
+    ([now], {"tool_choice": "later"}, "tool_choice is 'later', and the tools are now; it must be 'auto'"),
+    ([now], {"tool_choice": "now", "stop": "a"}, "a forced call and stop contradict each other"),
+    ([now], {"tool_choice": "now", "max_new_tokens": 3}, "may have 3 tokens, and the call may need"),
+    ([Tool("f", "", {"properties": {"n": {"minimum": 1, "type": "integer"}}}, now)], {"tool_choice": "f"}, "'minimum'"),
+])  # fmt: skip
+def test_what_cannot_be_forced_is_one_sentence(tools, changes, words):
+    tokenizer = train_tokenizer("byte", [], 300, special_tokens_for("chatml"))
+    model = LLMTrainer(script_of(tokenizer, QUESTION), tokenizer, "scripted")
+    with pytest.raises(UserError, match=re.escape(words)):
+        model.chat([QUESTION], tools=tools, **changes)
 
 
 def test_two_tools_of_one_name_are_refused():

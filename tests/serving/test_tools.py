@@ -4,6 +4,7 @@ import json
 
 import pytest
 from generation_helpers import ScriptedModel
+from model_helpers import random_gpt
 from serving_http_helpers import app_of, ask, server_of
 
 from llmasos.datasets.tool_calls import CALL_START, ToolCall, write_call
@@ -62,27 +63,73 @@ def test_what_is_no_call_is_sent_as_text(text):
         assert "".join(delta["delta"]["content"] for delta in deltas) == choice["message"]["content"]
 
 
-@pytest.mark.parametrize("choice, beginning", [
-    ("required", CALL_START),
-    ({"type": "function", "function": {"name": "calculator"}}, CALL_START + '{"name": "calculator", "arguments": '),
-])  # fmt: skip
-def test_a_call_that_is_asked_for_is_begun_for_the_model(choice, beginning):
-    assert CALL.startswith(beginning)
-    with served(Message("assistant", CALL)) as app:
-        body = {"messages": [QUESTION], "tools": TOOLS, "tool_choice": choice, "temperature": 0}
-        [reply] = ask(app, "POST", CHAT, body).json["choices"]
-        [call] = reply["message"]["tool_calls"]
-        assert reply["message"]["content"] is None and call["function"]["name"] == "calculator"
-        assert json.loads(call["function"]["arguments"]) == {"expression": "17 * 25"}
+WEATHER = {
+    "type": "object",
+    "properties": {
+        "city": {"type": "string", "minLength": 1, "maxLength": 12},
+        "days": {"type": "integer"},
+        "unit": {"enum": ["C", "F"]},
+    },
+    "required": ["city", "unit"],
+}
+FUNCTIONS = {"weather": WEATHER, "now": None, 'say "ä"': {"type": "object", "properties": {}}}
+OTHERS = [{"type": "function", "function": {"name": n, "parameters": p}} for n, p in FUNCTIONS.items()]
+
+
+@pytest.mark.parametrize("choice", ["required", *({"type": "function", "function": {"name": n}} for n in FUNCTIONS)])
+def test_a_call_is_forced_whatever_the_model_would_write(choice):
+    jsonschema = pytest.importorskip("jsonschema_rs")
+    body = {"messages": [QUESTION], "tools": OTHERS, "tool_choice": choice, "n": 2, "max_tokens": 80}
+    model = random_gpt(vocab_size=TOKENIZER.vocab_size, context_length=2000)
+    with app_of(Engine(model, TOKENIZER)) as app:
+        for more in ({"temperature": 0}, {"temperature": 5, "seed": 1}):
+            whole = ask(app, "POST", CHAT, body | more).json["choices"]
+            events = ask(app, "POST", CHAT, body | more | {"stream": True}).events
+            chunks = [c for event in events for c in event["choices"]]
+            assert not any(chunk["delta"]["content"] for chunk in chunks), "no part of a call is shown as text"
+            streamed = sorted((c for c in chunks if c["delta"].get("tool_calls")), key=lambda c: c["index"])
+            for reply, chunk in zip(whole, streamed, strict=True):
+                [call], [again] = reply["message"]["tool_calls"], chunk["delta"]["tool_calls"]
+                name, arguments = call["function"]["name"], json.loads(call["function"]["arguments"])
+                assert reply["message"]["content"] is None and again["function"] == call["function"]
+                assert reply["finish_reason"] == chunk["finish_reason"] == "tool_calls"
+                assert choice == "required" or name == choice["function"]["name"]
+                assert jsonschema.is_valid(FUNCTIONS[name] or {"maxProperties": 0}, arguments)
+
+
+def test_a_forced_call_is_the_model_s_own_where_it_is_one():
+    tricky = ToolCall(
+        "calculator", {"expression": "</tool_call> \\ \nUser: <tool_call>{}"}
+    )  # the marks inside an argument
+    for call in (ToolCall("calculator", {"expression": "17 * 25"}), tricky):
+        with served(Message("assistant", write_call(call))) as app:
+            for choice in ("required", {"type": "function", "function": {"name": "calculator"}}):
+                body = {"messages": [QUESTION], "tools": TOOLS, "tool_choice": choice, "temperature": 0}
+                [reply] = ask(app, "POST", CHAT, body).json["choices"]
+                [written] = reply["message"]["tool_calls"]
+                assert json.loads(written["function"]["arguments"]) == call.arguments
+
+
+def test_the_unmodified_client_gets_the_call_that_it_forces():
+    openai = pytest.importorskip("openai")
+    with served(Message("assistant", "I would rather not.")) as app, server_of(app) as server:
+        with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0, timeout=60) as client:
+            asked = {"model": app.served.name, "messages": [QUESTION], "tools": TOOLS, "temperature": 0}
+            assert client.chat.completions.create(**asked).choices[0].message.content == "I would rather not."
+            for choice in ("required", {"type": "function", "function": {"name": "calculator"}}):
+                reply = client.chat.completions.create(**asked, tool_choice=choice, max_tokens=99).choices[0]
+                [call] = reply.message.tool_calls
+                assert call.function.name == "calculator" and reply.finish_reason == "tool_calls"
+                assert [*json.loads(call.function.arguments)] == ["expression"]
 
 
 def test_a_call_of_a_function_that_is_not_allowed_is_sent_as_text():
     now = {"type": "function", "function": {"name": "now"}}
     body = {"messages": [QUESTION], "temperature": 0}
-    tricky = f'{CALL_START}{{"name": "now", "arguments": {{}}, "name": "calculator"}}'  # JSON takes the last name
-    for text, tools, choice in ((tricky, [*TOOLS, now], now), (CALL, [now], "auto"), (CALL, [now], "required")):
-        with served(Message("assistant", text + "</tool_call>"), tools=tools) as app:
-            [reply] = ask(app, "POST", CHAT, body | {"tools": tools, "tool_choice": choice}).json["choices"]
+    tricky = f'{CALL_START}{{"name": "now", "arguments": {{}}, "name": "calculator"}}</tool_call>'  # the last name
+    for text in (tricky, CALL):
+        with served(Message("assistant", text), tools=[now]) as app:
+            [reply] = ask(app, "POST", CHAT, body | {"tools": [now]}).json["choices"]
             assert reply["message"] == {"role": "assistant", "content": text.removesuffix("</tool_call>")}
             assert reply["finish_reason"] == "stop"
 
@@ -109,6 +156,10 @@ def test_without_tools_a_call_is_text_and_the_prompt_is_what_it_was():
             assert reply["message"] == {"role": "assistant", "content": CALL}
 
 
+def with_parameters(schema):
+    return {"type": "function", "function": {"name": "f", "parameters": schema}}
+
+
 @pytest.mark.parametrize("fields, message", [
     ({"tools": [{"type": "function"}]}, "tools[0].function is missing"),
     ({"tools": [{"type": "retrieval", "function": {"name": "x"}}]}, 'tools[0].type is "retrieval"'),
@@ -116,7 +167,13 @@ def test_without_tools_a_call_is_text_and_the_prompt_is_what_it_was():
     ({"tool_choice": "required"}, "there are no tools"),
     ({"tool_choice": "maybe"}, 'tool_choice is "maybe"'),
     ({"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "x"}}}, "not among the tools"),
-    ({"tools": TOOLS, "tool_choice": "required", "prefix": "a"}, "both say how the reply begins"),
+    ({"tools": TOOLS, "tool_choice": "required", "prefix": "a"}, "prefix and a tool_choice that forces a call"),
+    ({"tools": TOOLS, "tool_choice": "required", "stop": "a"}, "stop and a tool_choice that forces a call"),
+    ({"tools": TOOLS, "tool_choice": "required", "response_format": {"type": "json_object"}}, "response_format and"),
+    ({"tools": TOOLS, "tool_choice": "required", "max_tokens": 9}, "the text may have 9 tokens, and the call may need"),
+    ({"tools": [with_parameters({"type": "integer"})], "tool_choice": "required"}, "describes other values, too"),
+    ({"tools": [with_parameters({"properties": {"n": {"type": "integer", "minimum": 1}}})], "tool_choice": "required"},
+     "a call of f cannot be forced: the JSON schema has 'minimum'"),
     ({"messages": [QUESTION | {"tool_calls": [{"function": {"name": "x", "arguments": "{}"}}]}]}, "not of the user"),
     ({"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "x", "arguments": "{"}}]}]}, "not JSON"),
     ({"functions": [{"name": "x"}]}, "the old form of tools"),

@@ -166,14 +166,12 @@ def make_body(served: ServedModel) -> Object:
 def reply(request: Request) -> Response:
     """Generate the assistant's reply, n times."""
     values, served = request.values, request.served
-    descriptions = tools.descriptions_of(values)
-    beginning, callable_names = tools.forced_beginning(values["tool_choice"]), tools.callable_names(values)
-    if beginning and values["prefix"]:
-        raise RequestError("tool_choice and prefix both say how the reply begins; leave one of them out.", "prefix")
+    descriptions, callable_names = tools.descriptions_of(values), tools.callable_names(values)
+    forced = tools.forced_call(values)
     for field in ("prefix", "stop"):
         if values["response_format"] is not None and values[field]:
             raise RequestError(f"response_format and {field} would break the JSON together; leave one out.", field)
-    tokenizer, prefix = served.tokenizer, values["prefix"] or beginning or []
+    tokenizer, prefix = served.tokenizer, values["prefix"] or []
     prefix_ids = tokenizer.encode(prefix) if isinstance(prefix, str) else prefix
     limits = [values[name] for name in ("max_tokens", "max_completion_tokens") if values[name] is not None]
     conversation = [Message(**message) for message in values["messages"]]
@@ -188,10 +186,11 @@ def reply(request: Request) -> Response:
         if options.grammar is not None:
             raise RequestError("tools and response_format both say what the reply looks like; leave one of them out.",
                                "response_format")  # fmt: skip
-        options = replace(options, stop=(*options.stop, CALL_END))
-    readers: defaultdict[int, tools.CallReader] = defaultdict(
-        lambda: tools.CallReader(beginning, callable_names)
-    )  # of each text
+        if forced:  # it ends with its JSON, whose texts may contain any stop string
+            options = replace(options, grammar=forced, stop=())
+        else:
+            options = replace(options, stop=(*options.stop, CALL_END))
+    readers: defaultdict[int, tools.CallReader] = defaultdict(lambda: tools.CallReader(callable_names))  # of each text
     with_logprobs = values["logprobs"] or values["top_logprobs"] is not None
     object, part = ("chat.completion.chunk", "delta") if values["stream"] else ("chat.completion", "message")
     head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": object}

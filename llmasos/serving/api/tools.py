@@ -4,15 +4,21 @@ The client runs its own functions. The model reads in the system message which t
 reply ends, and the call is sent as `tool_calls` with the finish reason "tool_calls". The client appends that message
 and one of the role "tool" with the result, and asks again. A call that never ends, is not JSON, or is of a function
 that the request does not allow is sent as text.
+
+If `tool_choice` is "required" or a function, the reply is a call, whatever the model would have written: tokens that
+would make it anything else, or its arguments something that the function's JSON schema does not allow, are impossible.
 """
 
+import functools
 import json
 import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from llmasos.datasets.tool_calls import CALL_END, CALL_START, ToolCall
-from llmasos.prompting import split_calls
+from llmasos.datasets.tool_calls import CALL_START, ToolCall, read_call
+from llmasos.errors import UserError
+from llmasos.generation.call_grammar import call_grammar
+from llmasos.generation.grammar import Grammar
 from llmasos.serving.api.openapi import STRING, Schema, enum, object_of
 from llmasos.serving.api.validators import AnyOf, Boolean, Choice, Field, Ignored, Integer, ListOf, Object, Text
 from llmasos.serving.http.errors import RequestError, show
@@ -26,7 +32,7 @@ TOOL = Object(
         NAME,
         Field("description", Text(), "what it does, for the model"),
         Field("parameters", Ignored("object"), "its arguments, as a JSON Schema, which the model reads"),
-        Field("strict", Boolean(), "ignored: the model may write other arguments, so check them"),
+        Field("strict", Boolean(), "ignored: the arguments of a forced call always fit, those of another may not"),
     ), "the function", required=True),
 )  # fmt: skip
 NAMED = Object(
@@ -45,8 +51,8 @@ CALL = Object(
 REQUEST_FIELDS = (
     Field("tools", ListOf(TOOL, 0, MAX_TOOLS), "functions of yours that the model may ask you to call"),
     Field("tool_choice", AnyOf((Choice(("none", "auto", "required")), NAMED)), "none: no calls; auto: the model "
-          "may call one; required, or a function: asks for a call, or for one of it, whose beginning is given to the "
-          "model; if it continues with something else, that is sent as text"),
+          "may call one; required, or a function: the reply is a call of one of the functions, or of that one, with "
+          "arguments that its parameters allow"),
     Field("parallel_tool_calls", Boolean(), "ignored: a reply has at most one call"),
 )  # fmt: skip
 MESSAGE_FIELDS = (
@@ -82,27 +88,42 @@ def callable_names(values: dict[str, Any]) -> list[str]:
     return [tool["function"]["name"] for tool in ([choice] if isinstance(choice, dict) else values["tools"] or [])]
 
 
-def forced_beginning(choice: Any) -> str:
-    """What the reply has to begin with, so that it is the call that `tool_choice` asks for.
+def forced_call(values: dict[str, Any]) -> Grammar | None:
+    """The grammar of the call that `tool_choice` asks for; None if it forces none.
 
-    >>> forced_beginning("auto"), forced_beginning({"type": "function", "function": {"name": "now"}})
-    ('', '<tool_call>{"name": "now", "arguments": ')
+    Raises:
+        RequestError: there is something else that the reply must be, or the parameters of a function cannot be kept.
     """
-    if isinstance(choice, dict):
-        return f'{CALL_START}{{"name": {json.dumps(choice["function"]["name"])}, "arguments": '
-    return CALL_START if choice == "required" else ""
+    choice = values["tool_choice"]
+    if choice != "required" and not isinstance(choice, dict):
+        return None
+    for field in ("prefix", "stop", "response_format"):
+        if values[field]:
+            raise RequestError(f"{field} and a tool_choice that forces a call contradict each other; leave one of "
+                               "them out.", field)  # fmt: skip
+    names = callable_names(values)
+    functions = {f["name"]: f["parameters"] for tool in values["tools"] if (f := tool["function"])["name"] in names}
+    try:
+        return grammar_of_calls(json.dumps(functions))
+    except UserError as error:
+        raise RequestError(f"{error} Leave out what cannot be kept, or tool_choice.", "tools") from error
+
+
+@functools.lru_cache(maxsize=32)
+def grammar_of_calls(functions: str) -> Grammar:
+    """The grammar of functions as JSON: requests with the same ones share what has been computed for them."""
+    return call_grammar(json.loads(functions))
 
 
 class CallReader:
     """Separates a reply into its text and the call at its end, while it is generated.
 
     Args:
-        beginning: what the reply was made to begin with.
         names: of the functions that it may call; None = any.
     """
 
-    def __init__(self, beginning: str = "", names: Sequence[str] | None = None):
-        self.text, self.n_sent, self.names = beginning, 0, names
+    def __init__(self, names: Sequence[str] | None = None):
+        self.text, self.n_sent, self.names = "", 0, names
 
     def push(self, piece: str, finish_reason: str | None) -> tuple[str, list[ToolCall]]:
         """Take the next piece of the reply.
@@ -116,9 +137,12 @@ class CallReader:
             n_held = 0 if start else max(n for n in range(len(CALL_START)) if before.endswith(CALL_START[:n]))
             return self._send(len(before) - n_held), []
         if start and finish_reason == "stop":  # at the end mark, which is not part of the text
-            calls = split_calls(f"{start}{call}{CALL_END}")[1]
-            if calls and all(self.names is None or call.name in self.names for call in calls):
-                return self._send(len(before)), calls
+            try:
+                result = read_call(call)
+            except UserError:
+                return self._send(len(self.text)), []
+            if self.names is None or result.name in self.names:
+                return self._send(len(before)), [result]
         return self._send(len(self.text)), []
 
     def _send(self, end: int) -> str:
