@@ -31,12 +31,13 @@ import torch
 from lessons.machinery.lesson_api import part, predict, result, seed
 from lessons.machinery.pictures import curves
 from llmasos.datasets.storyworld import next_sentence_probs, stories, valid_prefix_length
+from llmasos.datasets.sums import CHARACTERS, COLUMNS, as_text, draw_sums, text_sums
 from llmasos.evaluation import pass_at_k as pass_at_k_of_one
 from llmasos.models import GPT, ModelConfig
 from llmasos.objectives import collate_answers, frozen, leave_one_out_advantages, token_log_probs
 from llmasos.objectives import policy_gradient_loss as clipped_loss
 from llmasos.objectives.objective import IGNORE_INDEX
-from llmasos.rewards import PromptToAnswer, write_rollouts
+from llmasos.rewards import VERIFIERS, PromptToAnswer, write_rollouts
 from llmasos.tokenizers import BPETokenizer, CharTokenizer
 from llmasos.training.optimizers import learning_rate_factor, make_optimizers, set_learning_rate
 from llmasos.training.recipe import TrainingSettings
@@ -839,47 +840,32 @@ for name in ("with penalty", "without penalty"):
 # comes.
 
 # %%
-COLUMNS = 8
-digits = CharTokenizer("0123456789+=")
+digits = CharTokenizer(CHARACTERS)
 
 
-def sums(n, m, random):
-    """Draw n sums with m columns without a 0. Return prompts, and the right answers (n, COLUMNS)."""
-    a, b = random.integers(1, 10, (2, n, COLUMNS))
-    hard = np.argsort(random.random((n, COLUMNS)), axis=1) < np.reshape(m, (-1, 1))  # m columns of each sum
-    b = np.where(hard, b, 0)
-    texts = ["".join(map(str, x)) + "+" + "".join(map(str, y)) + "=" for x, y in zip(a, b, strict=True)]
-    return [PromptToAnswer(text, tuple(digits.encode(text))) for text in texts], (a + b) % 10
-
-
-def lazy_pupils(prompts, answers, random):
-    """Return the answers (n, COLUMNS) that the pupils give."""
-    first = np.array([list(map(int, p.text[:COLUMNS])) for p in prompts])
-    u = random.random(answers.shape)
-    written = np.where(u < 0.27, answers, np.where(u < 0.77, first, random.integers(0, 10, answers.shape)))
-    return np.where(answers == first, answers, written)  # adding 0 is easy
+def as_prompts(texts):
+    return [PromptToAnswer(text, tuple(digits.encode(text))) for text in texts]
 
 
 def as_ids(answers):
-    return [digits.encode("".join(map(str, answer))) for answer in answers]
+    return [digits.encode(as_text(answer)) for answer in answers]
 
 
-random = np.random.default_rng(SEED)
-m = np.where(random.random(8000) < 0.5, COLUMNS, random.integers(0, COLUMNS + 1, 8000))
-prompts, answers = sums(8000, m, random)
-written = lazy_pupils(prompts, answers, random)
+texts, answers, written = text_sums(SEED)  # the answers are right, what the pupils have written often is not
 config = ModelConfig(
     vocab_size=digits.vocab_size, context_length=3 * COLUMNS + 2, n_layers=2, n_heads=4, d_model=64, activation="gelu"
 )
-pupil = imitate(GPT(config), [(p.ids, ids) for p, ids in zip(prompts, as_ids(written), strict=True)], 250, batch=64)
-print(f"{prompts[0].text}{''.join(map(str, written[0]))}   right: {''.join(map(str, answers[0]))}")
+pupil = imitate(
+    GPT(config), [(p.ids, ids) for p, ids in zip(as_prompts(texts), as_ids(written), strict=True)], 250, batch=64
+)
+print(f"{texts[0]}{as_text(written[0])}   right: {as_text(answers[0])}")
 
 
 @torch.no_grad()
 def chance(policy, m, n=400):
     """The exact probabilities (n,) with which a policy answers n sums right that have m columns without a 0."""
-    prompts, answers = sums(n, m, np.random.default_rng(1))
-    ids, targets = collate_answers([p.ids for p in prompts], as_ids(answers))
+    texts, answers = draw_sums(n, m, np.random.default_rng(1))
+    ids, targets = collate_answers([p.ids for p in as_prompts(texts)], as_ids(answers))
     return token_log_probs(policy, ids, targets).sum(dim=1).exp()
 
 
@@ -917,10 +903,10 @@ predict("two columns, q² = 0.08 for one attempt. How often is at least one of 1
 # %%
 def attempts(policy, m, n_problems=60, n=64):
     """Return which of n drawn answers to each problem are right, (n_problems, n) booleans."""
-    prompts, answers = sums(n_problems, m, np.random.default_rng(1))
-    texts = write(policy, digits, [p for p in prompts for _ in range(n)], 5, COLUMNS)[1]
-    wanted = ["".join(map(str, answer)) for answer in answers for _ in range(n)]
-    return torch.tensor([text == right for text, right in zip(texts, wanted, strict=True)]).view(n_problems, n)
+    texts, answers = draw_sums(n_problems, m, np.random.default_rng(1))
+    written = write(policy, digits, [p for p in as_prompts(texts) for _ in range(n)], 5, COLUMNS)[1]
+    wanted = [as_text(answer) for answer in answers for _ in range(n)]
+    return torch.tensor([text == right for text, right in zip(written, wanted, strict=True)]).view(n_problems, n)
 
 
 right_answers, p = attempts(pupil, 2), chance(pupil, 2, 60)
@@ -954,17 +940,12 @@ def exercise_sheet(n_easy):
 
     def prompts_of_step(step):
         random = np.random.default_rng((SEED, step))
-        return sums(16, np.where(np.arange(16) < n_easy, 1, COLUMNS), random)[0]
+        return as_prompts(draw_sums(16, np.where(np.arange(16) < n_easy, 1, COLUMNS), random)[0])
 
     return prompts_of_step
 
 
-def is_right(prompt, text):
-    """The verifier: 1 for the right answer to a sum, 0 for any other."""
-    a, b = prompt[:-1].split("+")
-    return float(text == "".join(str((int(x) + int(y)) % 10) for x, y in zip(a, b, strict=True)))
-
-
+is_right = VERIFIERS["sums"]  # 1 for the right answer to a sum, 0 for any other
 pupils = {"before": pupil}
 for name, n_easy, steps in (("hard ones only", 0, 40), ("two of 16 are easy", 2, 70)):
     pupils[name], log = teach(pupil, digits, exercise_sheet(n_easy), is_right, steps, 16, 0.0, COLUMNS)
@@ -1023,8 +1004,9 @@ for name in ("before", "two of 16 are easy"):
 # - **At scale**, writing takes most of the time, on machines of its own; then the policy that writes is always a little
 #   older than the one that learns, and the ratio of section 17.4 is needed even for the first update.
 #
-# In the library: `llmasos/objectives/policy_gradient.py`, `llmasos/rewards/`, and `python train.py rl-storyworld`,
-# which teaches a larger model whole stories. A reward of your own is a Python file: `--reward my_reward.py`.
+# In the library: `llmasos/objectives/policy_gradient.py`, `llmasos/rewards/`, `python train.py rl-storyworld`, which
+# teaches a larger model whole stories, and `python train.py sums`, then `rl-sums`, for the last two sections. A reward
+# of your own is a Python file: `--reward my_reward.py`.
 #
 # **Further reading.** Williams 1992, *Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement
 # Learning*. Schulman et al. 2017, *Proximal Policy Optimization Algorithms*. Kool, van Hoof & Welling 2019, *Buy 4

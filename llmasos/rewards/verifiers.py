@@ -28,13 +28,13 @@ def storyworld(prompt: str, text: str) -> float:
 
 
 def sums(prompt: str, text: str) -> float:
-    """1 for the right result of a sum, 0 for anything else.
+    """1 for the right answer to a sum without carrying, 0 for anything else.
 
-    >>> sums("17+25=", "42"), sums("17+25=", "32"), sums("17+25=", "42 or so")
+    >>> sums("47+85=", "22"), sums("47+85=", "132"), sums("47+85=", "22 or so")
     (1.0, 0.0, 0.0)
     """
-    numbers = re.findall(r"\d+", prompt)
-    return float(text.strip() == str(sum(map(int, numbers))))
+    columns = zip(*re.findall(r"\d+", prompt), strict=True)
+    return float(text.strip() == "".join(str(sum(map(int, column)) % 10) for column in columns))
 
 
 VERIFIERS: dict[str, Callable[[str, str], float]] = {"storyworld": storyworld, "sums": sums}

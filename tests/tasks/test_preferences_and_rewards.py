@@ -23,6 +23,8 @@ from task_helpers import (
 )
 
 from llmasos import LLMTrainer
+from llmasos.cli.cli import run
+from llmasos.cli.train import main
 from llmasos.errors import UserError
 from llmasos.training.checkpoints import all_checkpoints
 from llmasos.training.log import read_metrics
@@ -75,6 +77,16 @@ def test_the_reward_rises():
                  "--eval-interval", "40", "--beta", "0.001", "--group-size", "8") == 0  # fmt: skip
     rewards = [m["reward"] for m in read_metrics(Path("rises")) if "loss" in m]
     assert sum(rewards[-5:]) / 5 > 0.3 > 0.15 > sum(rewards[:3]) / 3, "of at most 0.5, five letters a"
+
+
+def test_rl_sums_starts_from_the_recipe_sums(capsys):
+    assert run(main, ["rl-sums", "--max-steps", "1"]) == 2 and "train sums" in the_error(capsys)
+    assert run(main, ["sums", "--max-steps", "2", "--batch-size", "8"]) == 0
+    small = ["--max-steps", "2", "--batch-size", "32", "--eval-interval", "2"]
+    assert run(main, ["rl-sums", *small]) == 0
+    printed = capsys.readouterr().out
+    assert "4,000 to train on, 500 held out; in each step, 2 of them are answered 16 times" in printed
+    assert "reward before 0.000" in printed and "the verifier of sums" in printed
 
 
 def test_from_python_with_a_function(tmp_path):
