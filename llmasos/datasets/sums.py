@@ -82,7 +82,7 @@ class SumsText(ManyDocuments):
             yield text_key(text), [text + as_text(answer)]
 
     def fingerprint(self) -> str:
-        return fingerprint_of_texts(parts[0] for _, parts in self.entries())
+        return fingerprint_of_texts("".join(parts) for _, parts in self.entries())
 
 
 def sum_prompts() -> Splits[Prompt]:
