@@ -26,7 +26,6 @@ from llmasos.nn import (
     Residual,
     RMSNorm,
     SwiGLU,
-    alibi_bias,
     apply_rotary,
     eval_mode,
     position_ids,
@@ -202,9 +201,9 @@ def attention_steps(
     query, keys = q[0, 0, position], k[0, 0, : len(weights)]  # (D,), (S, D)
     size = attention.head_size
     scores, compared = keys @ query / math.sqrt(size), "s = q·k / √D"  # (S,)
-    if attention.slopes is not None:
+    if attention.alibi is not None:
         place = torch.tensor([[position]], device=scores.device)
-        scores = scores + alibi_bias(attention.slopes[head : head + 1], place, len(scores))[0, 0, 0]
+        scores = scores + attention.alibi(place, len(scores))[0, head, 0]
         compared = "s = q·k / √D - slope · distance"
     scores = scores.masked_fill(weights == 0.0, torch.finfo(scores.dtype).min)  # outside of a sliding window
     gathered = kept[attention.out_proj][head * size : (head + 1) * size]  # (D,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -36,10 +37,36 @@ class Model(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
+        self.register_load_state_dict_post_hook(tie_again)
+
+    def tie_weights(self) -> None:
+        """Make the weights that this model shares one parameter, which torch forgets where it replaces parameters.
+
+        It does so in `to_empty` and in `load_state_dict(assign=True)`, after which this is called again.
+        """
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Model:
+        super()._apply(fn, recurse)
+        self.tie_weights()
+        return self
+
+
+def tie_again(model: Model, _: object) -> None:
+    """Tie the weights of a model after `load_state_dict`; a function with a name, so that a model can be pickled."""
+    model.tie_weights()
+
+
+def tie(output: nn.Module, embedding: nn.Module) -> None:
+    """Let an output layer have the weight of an embedding (Press & Wolf 2017), unless one of them is quantized."""
+    if isinstance(output, nn.Linear) and isinstance(embedding, nn.Embedding):
+        output.weight = embedding.weight
 
 
 class Backbone(Model):
-    """A family: GPT, BERT or Transformer. Heads for other tasks (`models/heads.py`) read it by these two methods."""
+    """A family: GPT, BERT or Transformer. Heads for other tasks (`models/heads.py`) read it by these two methods.
+
+    Under a head, calling a backbone gives its `hidden_states`.
+    """
 
     @abstractmethod
     def hidden_states(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from llmasos.errors import UserError
-from llmasos.models.base import Backbone, check_length
+from llmasos.models.base import Backbone, check_length, tie
 from llmasos.models.config import ModelConfig
 from llmasos.models.init import initialize
 from llmasos.nn import (
@@ -58,9 +58,13 @@ class BERT(Backbone):
         if config.is_pretraining:
             self.masked_lm_head = MaskedLMHead(config)
             self.next_sentence_head = nn.Linear(config.d_model, 2)
-            if config.tie_embeddings:
-                self.masked_lm_head.decoder.weight = self.token_embedding.weight
+            self.tie_weights()
         initialize(self, zero_init_residual=config.zero_init_residual)
+
+    def tie_weights(self) -> None:
+        """Let the output layer have the weight of the token embedding, if the config says so."""
+        if self.config.is_pretraining and self.config.tie_embeddings:
+            tie(self.masked_lm_head.decoder, self.token_embedding)
 
     def forward(
         self,
@@ -100,7 +104,7 @@ class BERT(Backbone):
         if attention_mask is None:
             return torch.tanh(self.pooler(hidden_states[:, 0]))
         first = attention_mask.long().argmax(dim=1)  # (B,): argmax gives the first True
-        return torch.tanh(self.pooler(hidden_states[torch.arange(len(first), device=first.device), first]))
+        return torch.tanh(self.pooler(hidden_states[torch.arange(first.size(0), device=first.device), first]))
 
 
 class MaskedLMHead(nn.Module):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from llmasos.models.base import Backbone, cached_mask, check_length
+from llmasos.models.base import Backbone, cached_mask, check_length, tie
 from llmasos.models.config import ModelConfig
 from llmasos.models.init import initialize
 from llmasos.models.mup import width_ratio
@@ -50,9 +50,13 @@ class GPT(Backbone):
         self.final_norm = make_final_norm(config)
         if config.generates:
             self.lm_head = Linear(config.d_model, config.vocab_size, bias=config.output_bias)
-            if config.tie_embeddings:
-                self.lm_head.weight = self.token_embedding.weight
+            self.tie_weights()
         initialize(self, zero_init_residual=config.zero_init_residual, m=width_ratio(config))
+
+    def tie_weights(self) -> None:
+        """Let the output layer have the weight of the token embedding, if the config says so."""
+        if self.config.generates and self.config.tie_embeddings:
+            tie(self.lm_head, self.token_embedding)
 
     def forward(self, ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Logits (B, T, V) for the token that follows each position.
@@ -75,7 +79,7 @@ class GPT(Backbone):
         check_length(ids.size(1), self.config)
         positions = position_ids(ids, attention_mask)
         mask, window = padding_mask(attention_mask), self.config.sliding_window  # the blocks are causal by themselves
-        if window is not None and ids.size(1) > window:
+        if window is not None and (torch.compiler.is_exporting() or ids.size(1) > window):  # exported for all lengths
             in_window = sliding_window_mask(position_ids(ids), ids.size(1), window)
             mask = in_window if mask is None else mask & in_window
         return self.run_blocks(ids, positions, mask)
@@ -150,4 +154,4 @@ class GPT(Backbone):
         if attention_mask is None:
             return hidden_states[:, -1]
         last = attention_mask.size(1) - 1 - attention_mask.long().flip(1).argmax(dim=1)  # (B,): the last True
-        return hidden_states[torch.arange(len(last), device=last.device), last]
+        return hidden_states[torch.arange(last.size(0), device=last.device), last]

@@ -23,19 +23,40 @@ from llmasos.models.transformer import Transformer
 FAMILIES: dict[str, type[Backbone]] = {"gpt": GPT, "bert": BERT, "transformer": Transformer}
 
 
+class GPTBackbone(GPT):
+    """A GPT under a head. As for all three: to call it is to compute its hidden states, so hooks see every call."""
+
+    forward = GPT.hidden_states
+
+
+class BERTBackbone(BERT):
+    """A BERT under a head."""
+
+    forward = BERT.hidden_states  # type: ignore[assignment]
+
+
+class TransformerBackbone(Transformer):
+    """The encoder of a Transformer under a head."""
+
+    forward = Transformer.hidden_states  # type: ignore[assignment]
+
+
+BACKBONES: dict[str, type[Backbone]] = {"gpt": GPTBackbone, "bert": BERTBackbone, "transformer": TransformerBackbone}
+
+
 class SequenceClassifier(Model):
     """Which of the config's labels does the whole text have? (Devlin et al. 2019, section 4.1)"""
 
     def __init__(self, config: ModelConfig):
         super().__init__(config)
-        self.backbone = FAMILIES[config.family](config)
+        self.backbone = BACKBONES[config.family](config)
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(config.d_model, len(config.labels))
         initialize(self.head)
 
     def forward(self, ids: Tensor, attention_mask: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
         """Logits of the labels (B, n_labels), in the order of `config.labels`; see `Backbone.hidden_states`."""
-        hidden_states = self.backbone.hidden_states(ids, attention_mask, segments)
+        hidden_states = self.backbone(ids, attention_mask, segments)
         return self.head(self.dropout(self.backbone.pooled(hidden_states, attention_mask)))
 
 
@@ -44,13 +65,13 @@ class RewardModel(Model):
 
     def __init__(self, config: ModelConfig):
         super().__init__(config)
-        self.backbone = FAMILIES[config.family](config)
+        self.backbone = BACKBONES[config.family](config)
         self.head = nn.Linear(config.d_model, 1)
         initialize(self.head)
 
     def forward(self, ids: Tensor, attention_mask: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
         """The reward of each text (B,); see `Backbone.hidden_states`."""
-        hidden_states = self.backbone.hidden_states(ids, attention_mask, segments)
+        hidden_states = self.backbone(ids, attention_mask, segments)
         return self.head(self.backbone.pooled(hidden_states, attention_mask))[:, 0]
 
 
@@ -59,13 +80,13 @@ class SpanExtractor(Model):
 
     def __init__(self, config: ModelConfig):
         super().__init__(config)
-        self.backbone = FAMILIES[config.family](config)
+        self.backbone = BACKBONES[config.family](config)
         self.head = nn.Linear(config.d_model, 2)
         initialize(self.head)
 
     def forward(self, ids: Tensor, attention_mask: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
         """For each position the logits (B, T, 2) of [the answer starts here, it ends with this token]."""
-        return self.head(self.backbone.hidden_states(ids, attention_mask, segments))
+        return self.head(self.backbone(ids, attention_mask, segments))
 
 
 class FeatureExtractor(Model):
@@ -76,11 +97,11 @@ class FeatureExtractor(Model):
 
     def __init__(self, config: ModelConfig):
         super().__init__(config)
-        self.backbone = FAMILIES[config.family](config)
+        self.backbone = BACKBONES[config.family](config)
 
     def forward(self, ids: Tensor, attention_mask: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
         """Hidden states (B, T, C); see `Backbone.hidden_states`."""
-        return self.backbone.hidden_states(ids, attention_mask, segments)
+        return self.backbone(ids, attention_mask, segments)
 
 
 HEADS: dict[str, type[Model]] = {

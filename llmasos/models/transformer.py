@@ -12,7 +12,7 @@ import math
 from torch import Tensor, nn
 
 from llmasos.errors import UserError
-from llmasos.models.base import Backbone, cached_mask, check_length
+from llmasos.models.base import Backbone, cached_mask, check_length, tie
 from llmasos.models.config import ModelConfig
 from llmasos.models.init import initialize
 from llmasos.nn import (
@@ -46,10 +46,14 @@ class Transformer(Backbone):
             )
             self.final_norm = make_final_norm(config)
             self.lm_head = Linear(config.d_model, config.vocab_size, bias=config.output_bias)
-            if config.tie_embeddings:
-                self.lm_head.weight = self.token_embedding.weight
+            self.tie_weights()
         std = 1.0 / math.sqrt(config.d_model)
         initialize(self, embedding_std=std, zero_init_residual=config.zero_init_residual)
+
+    def tie_weights(self) -> None:
+        """Let the output layer have the weight of the token embedding, if the config says so."""
+        if self.config.generates and self.config.tie_embeddings:
+            tie(self.lm_head, self.token_embedding)
 
     def forward(self, source: Tensor, target: Tensor, source_attention_mask: Tensor | None = None) -> Tensor:
         """Logits (B, T, V) for the token that follows each position of the target (teacher forcing).

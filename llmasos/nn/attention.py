@@ -23,7 +23,7 @@ from llmasos.nn.cache import LayerCache
 from llmasos.nn.cpu import Linear, sdpa
 from llmasos.nn.masks import causal_mask
 from llmasos.nn.norms import RMSNorm
-from llmasos.nn.positions import alibi_bias, alibi_slopes, apply_rotary
+from llmasos.nn.positions import ALiBi, apply_rotary
 
 
 def naive_attention(
@@ -118,10 +118,8 @@ class MultiHeadAttention(nn.Module):
         qkv_bias: whether the projections to queries, keys and values have a bias (None = bias).
         qk_norm_eps: if given, each head's queries and keys are normalized before RoPE and the dot product (Dehghani et
             al. 2023, section 2; Qwen3): no score can then exceed what the norm's weights allow.
-        alibi: whether scores of self-attention fall with the distance (see `positions.alibi_slopes`).
+        alibi: whether scores of self-attention fall with the distance (see `positions.ALiBi`).
     """
-
-    slopes: Tensor | None  # (H,), of ALiBi
 
     def __init__(
         self,
@@ -152,7 +150,7 @@ class MultiHeadAttention(nn.Module):
         self.q_norm = nn.Identity() if qk_norm_eps is None else RMSNorm(self.head_size, qk_norm_eps, fused)
         self.k_norm = nn.Identity() if qk_norm_eps is None else RMSNorm(self.head_size, qk_norm_eps, fused)
         self.out_proj = Linear(self.n_heads * self.head_size, d_model, bias=bias)
-        self.register_buffer("slopes", alibi_slopes(n_heads) if alibi else None, persistent=False)
+        self.alibi = ALiBi(n_heads) if alibi else None
         self.recorded_weights: list[Tensor] | None = None  # a list here collects the weights (B, H, T, S) of every call
 
     def forward(
@@ -188,9 +186,9 @@ class MultiHeadAttention(nn.Module):
             k, v = cache.update(k, v)
 
         bias = None
-        if self.slopes is not None:
+        if self.alibi is not None:
             positions = torch.arange(x.size(1), device=x.device)[None] if cache is None else cache.positions
-            bias = alibi_bias(self.slopes, positions, k.size(2))
+            bias = self.alibi(positions, k.size(2))
 
         attend = fused_attention if self.fused and self.recorded_weights is None else naive_attention
         out, weights = attend(q, k, v, mask, causal, self.dropout if self.training else 0.0, bias)  # (B, H, T, D)

@@ -45,8 +45,8 @@ class Linear(nn.Linear):
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """`F.linear`; a single row is multiplied by `matvec` where that is faster."""
-    if SLOW_VECTOR_KERNEL and x.numel() == weight.size(1) and x.is_cpu and not torch.is_grad_enabled():
-        if weight.size(0) % 2 == 0:
+    if SLOW_VECTOR_KERNEL and x.is_cpu and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        if x.numel() == weight.size(1) and weight.size(0) % 2 == 0:
             return matvec(x, weight, bias)
     return F.linear(x, weight, bias)
 

@@ -123,7 +123,7 @@ class MixtureOfExperts(nn.Module):
         y = torch.zeros_like(tokens)
         for i, expert in enumerate(self.experts):
             rows, choices = uses[..., i].nonzero(as_tuple=True)  # its tokens, and which of their k choices it is
-            if len(rows) == 0 and not torch.is_grad_enabled():
+            if not torch.compiler.is_compiling() and len(rows) == 0 and not torch.is_grad_enabled():
                 continue  # in training it runs also on no token: its gradient is then zero, and DDP waits for it
             out = expert(tokens[rows]) * weights[rows, choices, None]
             y = y.index_add(0, rows, out.to(y.dtype))

@@ -20,18 +20,39 @@ def gelu_tanh(x: Tensor) -> Tensor:
     return 0.5 * x * (1.0 + torch.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
 
 
+def relu(x: Tensor) -> Tensor:
+    """max(x, 0) (Nair & Hinton 2010)."""
+    return x.clamp(min=0.0)
+
+
 def relu2(x: Tensor) -> Tensor:
     """max(x, 0)², which is smooth at zero and leaves most features exactly zero (So et al. 2021, "Primer")."""
+    return relu(x) ** 2
+
+
+def silu(x: Tensor) -> Tensor:
+    """x · sigmoid(x) (Hendrycks & Gimpel 2016; Ramachandran et al. 2017, "Swish")."""
+    return x * torch.sigmoid(x)
+
+
+def fused_gelu_tanh(x: Tensor) -> Tensor:
+    """`gelu_tanh` by torch's kernel."""
+    return F.gelu(x, approximate="tanh")
+
+
+def fused_relu2(x: Tensor) -> Tensor:
+    """`relu2` by torch's kernels."""
     return F.relu(x).square()
 
 
-# Name → (fused, formula). Both compute the same numbers; the fused one reads and writes memory only once.
+# Name → (fused, formula). Both compute the same numbers; the fused one reads and writes memory only once. All have a
+# name, by which a pickled model finds them.
 ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
-    "relu": (F.relu, lambda x: x.clamp(min=0.0)),
+    "relu": (F.relu, relu),
     "gelu": (F.gelu, gelu),
-    "silu": (F.silu, lambda x: x * torch.sigmoid(x)),
-    "relu2": (relu2, lambda x: x.clamp(min=0.0) ** 2),
-    "gelu_tanh": (lambda x: F.gelu(x, approximate="tanh"), gelu_tanh),
+    "silu": (F.silu, silu),
+    "relu2": (fused_relu2, relu2),
+    "gelu_tanh": (fused_gelu_tanh, gelu_tanh),
 }
 
 

@@ -10,6 +10,7 @@ Dimensions: B batch, T length, C d_model, H heads, D head size, P the number of 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -29,7 +30,33 @@ class LearnedPositions(Embedding):
         super().__init__(context_length, d_model)
 
 
-class SinusoidalPositions(nn.Module):
+class ComputedTables(nn.Module):
+    """A module with tables that are computed, not trained, and are therefore in no file of weights.
+
+    They are buffers, so they follow the model to its device and its dtype, and after each move they are filled again:
+    `to_empty`, which gives a model from the "meta" device memory without values, would otherwise leave them undefined
+    whatever weights are loaded, and a model that was once converted to bfloat16 and back would keep rounded ones.
+    """
+
+    def tables(self) -> dict[str, Tensor]:
+        """Compute the tables: attribute → values."""
+        raise NotImplementedError
+
+    def add_tables(self) -> None:
+        """Register the tables as buffers."""
+        for name, table in self.tables().items():
+            self.register_buffer(name, table, persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ComputedTables:
+        before = list(self.buffers(recurse=False))
+        super()._apply(fn, recurse)
+        if any(new is not old for new, old in zip(self.buffers(recurse=False), before, strict=True)):
+            for name, table in self.tables().items():
+                getattr(self, name).copy_(table)
+        return self
+
+
+class SinusoidalPositions(ComputedTables):
     """Fixed waves of geometrically growing length: (B, T) positions → (B, T, C).
 
     PE(p, 2i) = sin(p / 10000^(2i/C)), PE(p, 2i+1) = cos(p / 10000^(2i/C)); "Attention Is All You Need", section 3.5.
@@ -40,17 +67,21 @@ class SinusoidalPositions(nn.Module):
 
     def __init__(self, context_length: int, d_model: int, halves: bool = False):
         super().__init__()
-        angles = wave_angles(context_length, d_model, base=10_000.0, dtype=torch.float64)  # (P, C/2)
+        self.context_length, self.d_model, self.halves = context_length, d_model, halves
+        self.add_tables()
+
+    def tables(self) -> dict[str, Tensor]:
+        """The waves of all positions."""
+        angles = wave_angles(self.context_length, self.d_model, base=10_000.0, dtype=torch.float64)  # (P, C/2)
         waves = angles.sin().float(), angles.cos().float()
         # sin, cos, sin, cos, …  or  sin, sin, …, cos, cos, …
-        table = torch.cat(waves, dim=-1) if halves else torch.stack(waves, dim=-1).flatten(1)
-        self.register_buffer("table", table, persistent=False)
+        return {"table": torch.cat(waves, dim=-1) if self.halves else torch.stack(waves, dim=-1).flatten(1)}
 
     def forward(self, positions: Tensor) -> Tensor:
         return self.table[positions]
 
 
-class RotaryEmbedding(nn.Module):
+class RotaryEmbedding(ComputedTables):
     """Rotary position embedding (Su et al. 2021, RoFormer): the cos and sin with which `apply_rotary` rotates q and k.
 
     Args:
@@ -66,10 +97,14 @@ class RotaryEmbedding(nn.Module):
 
     def __init__(self, context_length: int, head_size: int, base: float = 10_000.0, scaling: RopeScaling | None = None):
         super().__init__()
-        angles = wave_angles(context_length, head_size, base, scaling)  # (P, D/2)
-        magnitude = 1.0 if scaling is None else scaling.magnitude
-        self.register_buffer("cos", angles.cos() * magnitude, persistent=False)
-        self.register_buffer("sin", angles.sin() * magnitude, persistent=False)
+        self.context_length, self.head_size, self.base, self.scaling = context_length, head_size, base, scaling
+        self.add_tables()
+
+    def tables(self) -> dict[str, Tensor]:
+        """The cos and sin of all positions."""
+        angles = wave_angles(self.context_length, self.head_size, self.base, self.scaling)  # (P, D/2)
+        magnitude = 1.0 if self.scaling is None else self.scaling.magnitude
+        return {"cos": angles.cos() * magnitude, "sin": angles.sin() * magnitude}
 
     def forward(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T) positions → cos and sin, each (B, 1, T, D/2), the same for every head."""
@@ -85,6 +120,29 @@ def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     a, b = x.chunk(2, dim=-1)  # each (B, H, T, D/2)
     cos, sin = cos.to(x.dtype), sin.to(x.dtype)
     return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
+
+
+class ALiBi(ComputedTables):
+    """What scores are lowered by, from the distance of a query and a key (Press et al. 2022, "Train short, test long").
+
+    Args:
+        n_heads: H.
+    """
+
+    slopes: Tensor  # (H,)
+
+    def __init__(self, n_heads: int):
+        super().__init__()
+        self.n_heads = n_heads
+        self.add_tables()
+
+    def tables(self) -> dict[str, Tensor]:
+        """The slopes."""
+        return {"slopes": alibi_slopes(self.n_heads)}
+
+    def forward(self, positions: Tensor, S: int) -> Tensor:
+        """The bias (B, H, T, S) of queries at `positions` (B, T) and S keys; see `alibi_bias`."""
+        return alibi_bias(self.slopes, positions, S)
 
 
 def alibi_slopes(n_heads: int) -> Tensor:

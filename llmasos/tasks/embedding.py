@@ -46,6 +46,7 @@ def embed(
     if isinstance(texts, str):
         raise UserError("the texts are one string; they must be a list of strings, for example [text].")
     backbone = cast(Backbone, getattr(model, "backbone", model))
+    run = backbone.hidden_states if backbone is model else backbone
     encoded = [encode_text(tokenizer, text, longest_text(model)) for text in texts]
     order = sorted(range(len(encoded)), key=lambda i: len(encoded[i].ids))  # similar lengths together: little padding
     vectors = torch.zeros(len(encoded), model.config.d_model)
@@ -55,7 +56,7 @@ def embed(
             rows = order[start : start + batch_size]
             batch = {k: v.to(device) for k, v in collate_inputs([encoded[i] for i in rows], tokenizer.pad_id).items()}
             mask = batch["attention_mask"]  # (B, T)
-            hidden_states = backbone.hidden_states(batch["ids"], mask, batch["segments"])  # (B, T, C)
+            hidden_states = run(batch["ids"], mask, batch["segments"])  # (B, T, C)
             pooled = backbone.pooled(hidden_states, mask) if pooling == "pooled" else pool(hidden_states, mask, pooling)
             vectors[rows] = pooled.float().cpu()
     return F.normalize(vectors, dim=-1) if normalize else vectors

@@ -15,7 +15,7 @@ def by_definition(attention, x, window=None):
     """One query and one head at a time: softmax(q·k/√D - slope · distance) over the tokens in the window."""
     H, D = attention.n_heads, attention.head_size
     q, k, v = (p(x).unflatten(-1, (H, D)) for p in (attention.q_proj, attention.k_proj, attention.v_proj))
-    slopes = [0.0] * H if attention.slopes is None else alibi_slopes(H).tolist()
+    slopes = [0.0] * H if attention.alibi is None else alibi_slopes(H).tolist()
     rows = []
     for t in range(x.size(1)):
         first = 0 if window is None else max(0, t - window + 1)
