@@ -26,14 +26,13 @@ import numpy as np
 
 from llmasos.console import progress_bar, say
 from llmasos.datasets.paths import cache_folder as default_cache_folder
-from llmasos.datasets.source import SPLITS, Piece, TextSource
-from llmasos.parallel import in_batches, map_in_threads, usable_cores
+from llmasos.datasets.source import SPLITS, TextSource
 from llmasos.storage import read_json, write_folder
 from llmasos.storage.checksums import find_corruption, seal
 from llmasos.storage.lock import lock
+from llmasos.tokenizers.encode_iterable import encode_iterable
 
 COUNTS = "counts.json"
-BATCH = 100_000  # characters that a thread encodes at a time
 FORMAT = 3  # raise it when the layout, the splits or the cutting into pieces change: older folders are then left alone
 
 
@@ -125,15 +124,12 @@ def _build_split(
 ) -> dict[str, int]:
     """Write the array of one split and return its counts."""
 
-    def encode(pieces: list[Piece]) -> list[tuple[Piece, np.ndarray]]:
-        return [(piece, tokenizer.encode_array(piece.text)) for piece in pieces]
-
     end_of_text = np.array([tokenizer.end_of_text], dtype).tobytes()
     n_tokens = n_bytes = n_characters = n_documents = 0
     with open(path, "wb") as file:
-        batches = in_batches(source.pieces(split), lambda piece: len(piece.text), BATCH)
-        threads = max(1, int(usable_cores()))  # tiktoken encodes outside of Python
-        for (text, ends_document), ids in itertools.chain.from_iterable(map_in_threads(encode, batches, threads)):
+        pieces, copies = itertools.tee(source.pieces(split))  # few are held: only those that are being encoded
+        arrays = encode_iterable(tokenizer, (piece.text for piece in copies))
+        for (text, ends_document), ids in zip(pieces, arrays, strict=True):
             if len(ids) and int(ids.max()) >= tokenizer.vocab_size:
                 raise ValueError(f"the tokenizer gave id {ids.max()}, but its vocabulary has {tokenizer.vocab_size}.")
             file.write(ids.astype(dtype).tobytes())

@@ -3,7 +3,8 @@
 Read `tokenizer` (the base class) and `added_tokens`, then `char` and `byte` (the two simple tokenizers),
 `bytes_to_unicode`, `word_counts`, `bpe_trainer` and `bpe` (byte-pair encoding, trained here), `openai` (OpenAI's
 encodings), `bert_pretokenizer`, `wordpiece_trainer` and `wordpiece` (BERT's tokenizer), `pair_template` and `offsets`
-(inputs of encoders and extractive tasks), and `incremental_detokenizer` (text while it is generated). The tokenizers
+(inputs of encoders and extractive tasks), `encode_iterable` (a corpus, on all cores), and `incremental_detokenizer`
+(text while it is generated). The tokenizers
 that come with published models are in `llmasos.hub.tokenizers`.
 """
 

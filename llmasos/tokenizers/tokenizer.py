@@ -26,7 +26,7 @@ import hashlib
 import json
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -35,6 +35,7 @@ import numpy as np
 from llmasos.errors import UserError, check_number, shown
 from llmasos.storage import read_json, write_json
 from llmasos.tokenizers.added_tokens import AddedToken, AddedTokenMatcher
+from llmasos.tokenizers.encode_iterable import encode_iterable
 from llmasos.tokenizers.offsets import Encoding, characters_of_bytes, continues_word, origins
 from llmasos.tokenizers.pair_template import EncodedInput, build_inputs
 
@@ -64,6 +65,7 @@ class Tokenizer(ABC):
     """
 
     kind: str
+    encodes_in_python = False  # and not in a library or by numpy: then more processes help, and threads do not
     begin_of_text: int | None = None  # the id that the model expects before a text, if any
     chat_template: str | None = None  # the Jinja program that a published model brings, which is not run here
     split_pattern: str | None = None  # the regular expression that splits a text into words, if any
@@ -179,6 +181,32 @@ class Tokenizer(ABC):
                 a user's text, encodes them like any other characters.
         """
         return self.encode_array(text, allow_special).tolist()
+
+    def encode_iterable(
+        self, texts: Iterable[str], allow_special: bool = False, workers: int | None = None
+    ) -> Iterator[np.ndarray]:
+        """Yield the ids of each text in turn, on several cores: for more texts than fit into memory.
+
+        >>> from llmasos.tokenizers import train_tokenizer
+        >>> tokenizer = train_tokenizer("byte", [])
+        >>> [ids.tolist() for ids in tokenizer.encode_iterable(["ab", "", "c"])]
+        [[97, 98], [], [99]]
+
+        Each text is encoded for itself, so the lines of an open file are separate texts: where a token of the whole
+        file would reach over a line's end, such as two line breaks in one, their ids are others.
+
+        Args:
+            texts: any iterable, read as far as needed: only a few hundred thousand characters ahead.
+            allow_special: see `encode`.
+            workers: how many threads or processes encode; None = one for each core. The ids do not depend on it.
+
+        Returns:
+            An iterator over arrays (T,) uint32, one for each text, the same ids as those of `encode`.
+
+        Raises:
+            UserError: `texts` is a single string, or `workers` is below 1.
+        """
+        return encode_iterable(self, texts, allow_special, workers)
 
     def encode_prompt(self, text: str) -> list[int]:
         """Return the ids of a prompt that a model continues: at least one.

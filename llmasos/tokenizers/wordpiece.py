@@ -55,6 +55,7 @@ class WordPieceTokenizer(Tokenizer):
     """
 
     kind = "wordpiece"
+    encodes_in_python = True
 
     def __init__(
         self,

@@ -26,6 +26,7 @@ class MarianTokenizer(Tokenizer):
     """A published Marian tokenizer; create it with `load`, since it cannot be trained here."""
 
     kind = "marian"
+    encodes_in_python = True
 
     def __init__(self, vocabulary: dict[str, int], source: Path, target: Path):
         """Store the vocabulary and read the two SentencePiece models.

@@ -66,6 +66,7 @@ class SentencePieceBPETokenizer(Tokenizer):
     """BPE on characters, with bytes for those that are not in the vocabulary."""
 
     kind = "sentencepiece-bpe"
+    encodes_in_python = True
 
     def __init__(
         self,
