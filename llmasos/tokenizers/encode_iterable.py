@@ -34,7 +34,7 @@ def encode_iterable(
         raise UserError(f"texts is one text ({texts[:20]!r}...) and not several: pass [text], or an open file.")
     if workers is not None:
         check_number("workers", workers, whole=True, at_least=1)
-    encode: Callable[[str], np.ndarray] = tokenizer.encode_array
+    encode: Callable[..., np.ndarray] = tokenizer.encode_array
     encode_batch = partial(encode_all, partial(encode, allow_special=True) if allow_special else encode)
     batches = in_batches(texts, lambda text: len(text) + 1, BATCH)  # an empty text takes room, too
     n = max(1, int(usable_cores())) if workers is None else workers
