@@ -37,6 +37,7 @@ from llmasos.generation import (
     generate_with_draft,
     options_for,
     stream,
+    unmask,
 )
 from llmasos.models import Model, n_parameters
 from llmasos.models.adapter import merge_adapter
@@ -541,6 +542,28 @@ class LLMTrainer:
         self.check("fill-mask")
         check_number("n", n, whole=True, at_least=1)
         return fill_masks(self.model, self.tokenizer, text, n)
+
+    @checked
+    def unmask(
+        self, text: str | Iterable[str], steps: int | None = None, temperature: float = 1.0, order: str = "random",
+        seed: int = 0,
+    ) -> Any:  # fmt: skip
+        """Write a token for every [MASK] (a BERT, best one trained by the task masked-diffusion).
+
+        Args:
+            text: one text or several, such as `"Once there was " + "[MASK]" * 20`.
+            steps: in how many steps; None = one token at a time, which is the model's own distribution.
+            temperature: divides the logits; 0 takes the most likely token.
+            order: "random", or "confident": the tokens that the model is most certain of come first.
+            seed: of the random numbers.
+
+        Returns:
+            The text without masks; for several texts, a list.
+        """
+        self.check("fill-mask")
+        texts = [text] if isinstance(text, str) else list(text)
+        results = unmask(self.model, self.tokenizer, texts, steps, temperature, order, seed)
+        return results[0] if isinstance(text, str) else results
 
     @checked
     def classify(self, text: str | Iterable[str]) -> Any:

@@ -25,6 +25,7 @@ USES = {  # method → its smallest use
     "stream": lambda model: list(model.stream("Anna", max_new_tokens=2)),
     "chat": lambda model: model.chat("Hello", max_new_tokens=2),
     "fill_mask": lambda model: model.fill_mask("Anna [MASK] home."),
+    "unmask": lambda model: model.unmask("Anna [MASK] home."),
     "translate": lambda model: model.translate("Anna ging.", max_new_tokens=2),
     "summarize": lambda model: model.summarize("Anna ging.", max_new_tokens=2),
     "classify": lambda model: model.classify("Anna was happy."),
@@ -35,6 +36,7 @@ USES = {  # method → its smallest use
 CAPABILITY = {row.method: name for name, row in CAPABILITIES.items()} | {
     "stream": "completion",
     "summarize": "translation",
+    "unmask": "fill-mask",
 }
 
 
@@ -110,6 +112,8 @@ WRONG = [  # (model, call, words of the sentence)
     ("storyworld-bert", lambda m: m.fill_mask(None), "text is None; it must be a text"),
     ("storyworld-bert", lambda m: m.fill_mask("A [MASK].", n=0), "n is 0; it must be a whole number of at least 1"),
     ("storyworld-bert", lambda m: m.fill_mask("A [MASK].", 2.5), "n is 2.5; it must be a whole number"),
+    ("storyworld-bert", lambda m: m.unmask("Anna."), r"has no \[MASK\]"),
+    ("storyworld-bert", lambda m: m.unmask("A [MASK].", steps=0), "steps is 0"),
     ("storyworld-de-en", lambda m: m.translate(["Anna", 3]), "text 2 is 3; it must be a text"),
     ("storyworld-bert with classifier", lambda m: m.classify({"text": "a"}), "text is an object; it must be a text"),
     ("storyworld-bert with question_answering", lambda m: m.answer("Who?", None), "context is None"),

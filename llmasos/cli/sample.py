@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmasos import generation, hub, prompting, tasks, training
+from llmasos.capabilities import check_capability
 from llmasos.cli.cli import ArgumentParser, add_adapter_flag
 from llmasos.cli.option_flags import add_option_flags, has_grammar, options_of
 from llmasos.cli.terminal import Screen, note, typed_lines
@@ -70,6 +71,14 @@ def make_parser() -> argparse.ArgumentParser:
     )
     flag("--n", type=int, default=1, metavar="N", help="samples per prompt (default: 1)")
 
+    flag(
+        "--unmask-steps",
+        type=int,
+        metavar="N",
+        help="write a text for every [MASK] of the prompt in N steps, instead of listing likely tokens for each; "
+        "for a model trained by masked-diffusion",
+    )
+
     add_option_flags(parser, SamplingOptions, BeamOptions)
 
     add_adapter_flag(parser)
@@ -92,6 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = make_parser().parse_args(arguments)
     parse_options(args)  # checks the ranges before anything is loaded
     check_number("n", args.n, whole=True, at_least=1)
+    if args.unmask_steps is not None:
+        check_number("unmask_steps", args.unmask_steps, whole=True, at_least=1)
     prompts = list(args.prompt or []) + ([read_prompt_file(args.prompt_file)] if args.prompt_file else [])
     n_texts = max(1, len(prompts)) * args.n
     if args.stream and n_texts > 1:
@@ -103,6 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if has_grammar(args) and not model.config.generates:
         raise UserError(f"{args.folder} writes no text of its own, so it cannot keep --regex or --json-schema; leave "
                         "them out.")  # fmt: skip
+    if args.unmask_steps is not None:
+        check_capability("fill-mask", model.config.family, model.config.head, args.folder)
     options = parse_options(args, model)
     is_lm = model.config.family == "gpt" and model.config.is_pretraining
     template = prompting.template_of(tokenizer) if is_lm else prompting.TEMPLATES["plain"]
@@ -115,7 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if is_lm and isinstance(options, SamplingOptions):
         writer = Writer(model, tokenizer, args.n, args.stream, Screen(sys.stdout), template if is_chat else None)
     else:
-        writer = Responder(model, tokenizer, None if args.context is None else read_prompt_file(args.context))
+        context = None if args.context is None else read_prompt_file(args.context)
+        writer = Responder(model, tokenizer, context, args.unmask_steps)
     if prompts:
         writer.write(prompts, options)
     if args.interactive:
@@ -236,13 +250,18 @@ class Responder:
     Args:
         model, tokenizer: the model and its tokenizer.
         context: for a question-answering model, the text that contains the answers.
+        unmask_steps: in how many steps the masks of a prompt are filled in; None = likely tokens are listed for each.
     """
 
-    def __init__(self, model: Model, tokenizer: Tokenizer, context: str | None):
-        self.model, self.tokenizer, self.context = model, tokenizer, context
+    def __init__(self, model: Model, tokenizer: Tokenizer, context: str | None = None, unmask_steps: int | None = None):
+        self.model, self.tokenizer, self.context, self.unmask_steps = model, tokenizer, context, unmask_steps
 
     def write(self, prompts: list[str], options: SamplingOptions | BeamOptions) -> None:
         """Print the response to each prompt on a new line."""
+        if self.unmask_steps is not None and isinstance(options, SamplingOptions):
+            steps, temperature, seed = self.unmask_steps, options.temperature, options.seed
+            print(*generation.unmask(self.model, self.tokenizer, prompts, steps, temperature, seed=seed), sep="\n")
+            return
         for prompt in prompts:
             print(tasks.respond(self.model, self.tokenizer, prompt, options, self.context))
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.generation.regular_expression import regular_expression
     from llmasos.generation.sequence import SequenceState
     from llmasos.generation.speculative import generate_speculative, generate_with_draft
+    from llmasos.generation.unmasking import unmask, unmask_ids
 
 __all__ = [
     "BeamOptions",
@@ -35,5 +36,7 @@ __all__ = [
     "regular_expression",
     "stream",
     "stream_from",
+    "unmask",
+    "unmask_ids",
 ]
 lazy_exports(__name__)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.objectives.dpo import DPO, dpo_loss, optimal_policy
     from llmasos.objectives.load_balancing import LOAD_BALANCING, LoadBalancing
     from llmasos.objectives.masked import MaskedLM
+    from llmasos.objectives.masked_diffusion import MaskedDiffusion, NoisedText
     from llmasos.objectives.objective import IGNORE_INDEX, Batch, Objective, collate_inputs
     from llmasos.objectives.policy_gradient import (
         PolicyGradient,
@@ -42,11 +43,11 @@ if TYPE_CHECKING:  # each on first use
 __all__ = [
     "Batch", "BestAnswer", "CausalLM", "Classification", "ContextWindow", "Contrastive", "DPO", "Dialogue",
     "Distillable", "Distillation", "EncodedComparison", "EncodedPair", "EncodedPreference", "EncodedQuery",
-    "EncodedSentencePair", "EncodedText", "IGNORE_INDEX", "LOAD_BALANCING", "LoadBalancing", "MaskedLM",
-    "MaskedLMAndNextSentence", "ModelTeacher", "NextSentence", "Objective", "PolicyGradient", "ProbabilityTeacher",
-    "RewardModeling", "Rollout", "Seq2Seq", "SpanExtraction", "SupervisedFineTuning", "best_answer",
-    "bradley_terry_loss", "collate_answers", "collate_inputs", "distillation_loss", "dpo_loss", "encode_pair", "frozen",
-    "info_nce", "leave_one_out_advantages", "make_windows", "optimal_policy", "policy_gradient_loss", "predict_spans",
-    "token_log_probs",
+    "EncodedSentencePair", "EncodedText", "IGNORE_INDEX", "LOAD_BALANCING", "LoadBalancing", "MaskedDiffusion",
+    "MaskedLM", "MaskedLMAndNextSentence", "ModelTeacher", "NextSentence", "NoisedText", "Objective", "PolicyGradient",
+    "ProbabilityTeacher", "RewardModeling", "Rollout", "Seq2Seq", "SpanExtraction", "SupervisedFineTuning",
+    "best_answer", "bradley_terry_loss", "collate_answers", "collate_inputs", "distillation_loss", "dpo_loss",
+    "encode_pair", "frozen", "info_nce", "leave_one_out_advantages", "make_windows", "optimal_policy",
+    "policy_gradient_loss", "predict_spans", "token_log_probs",
 ]  # fmt: skip
 lazy_exports(__name__)

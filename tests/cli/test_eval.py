@@ -16,6 +16,7 @@ from llmasos.training.checkpoints import model_folder
 
 FIRST = {  # name of a run → its first score
     "text": "nats per token", "documents": "nats per token", "bert": "masked-LM accuracy",
+    "diffuse": "nats per token",
     "bert-alone": "masked-LM accuracy", "classify": "accuracy", "answer": "exact match", "translate": "BLEU",
     "embed": "recall@1", "summarize": "ROUGE-L",
 }  # fmt: skip

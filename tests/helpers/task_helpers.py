@@ -44,6 +44,7 @@ RUNS = {  # what a user types for each task, with a file of `write_files`
     "documents": ("--task", "language-modeling", "--data", "stories.jsonl", "--rows", "documents", *GPT),
     "bert": ("--task", "bert-pretraining", "--data", "stories.txt", *BERT),
     "bert-alone": ("--task", "bert-pretraining", "--no-next-sentence", "--data", "stories.txt", *BERT),
+    "diffuse": ("--task", "masked-diffusion", "--data", "stories.jsonl", *BERT),
     "classify": ("--task", "text-classification", "--data", "labeled.csv", *BERT),
     "answer": ("--task", "question-answering", "--data", "questions.jsonl", *BERT),
     "embed": ("--task", "text-embedding", "--n-passages", "2", "--data", "queries.csv", *BERT),

@@ -20,6 +20,7 @@ SAID = {  # name of a run → the family of its model, its head, its first score
     "documents": ("gpt", "lm", None, "Three texts by the model"),
     "bert": ("bert", "pretraining", "masked-LM accuracy", "next-sentence accuracy"),
     "bert-alone": ("bert", "pretraining", "masked-LM accuracy", "unigram baseline"),
+    "diffuse": ("bert", "pretraining", "nats per token", "Three texts by the model"),
     "classify": ("bert", "classifier", "accuracy", "majority baseline"),
     "answer": ("bert", "question_answering", "exact match", "never answers"),
     "embed": ("bert", "features", "recall@1", "BM25 recall@1"),
