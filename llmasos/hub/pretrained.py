@@ -113,6 +113,10 @@ def save_pretrained(
 
     Of a model with an adapter only the adapter is written; `merge_adapter` first to save the whole model.
 
+    transformers 5 splits the texts of every `qwen2` model as Qwen does, whatever its tokenizer's files say. A tokenizer
+    that was trained here with such a model is opened there with `GPT2Tokenizer.from_pretrained(folder)`;
+    `AutoTokenizer` of transformers 4 reads the files.
+
     Returns:
         The name of the published architecture that transformers opens, or None for our own format.
 

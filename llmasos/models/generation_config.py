@@ -24,6 +24,8 @@ NOT_SUPPORTED = {  # with the value that means nothing
     "min_new_tokens": 0, "typical_p": 1, "epsilon_cutoff": 0, "eta_cutoff": 0, "penalty_alpha": 0, "num_beam_groups": 1,
     "diversity_penalty": 0, "length_penalty": 1, "guidance_scale": 1, "sequence_bias": {}, "force_words_ids": [],
     "forced_decoder_ids": [], "exponential_decay_length_penalty": [], "constraints": [], "watermarking_config": {},
+    "early_stopping": False, "renormalize_logits": False, "stop_strings": [], "max_time": 0, "token_healing": False,
+    "dola_layers": [], "top_h": 1,
 }  # fmt: skip
 
 
@@ -36,7 +38,8 @@ class GenerationConfig:
         stop_token_ids: the tokens that end a text, besides those that the tokenizer knows.
         suppress_tokens: tokens that are never written.
         begin_suppress_tokens: tokens with which new text does not begin.
-        bad_words_ids: sequences of tokens that are never written.
+        bad_words_ids: sequences of tokens that are never written. A token that ends a text is none of them, whatever
+            the file says: as in transformers, a text can always end.
         forced_bos_token_id: the token with which new text begins; None = any.
     """
 
@@ -74,13 +77,14 @@ class GenerationConfig:
         bad_words = fields.get("bad_words_ids") or ()
         if not isinstance(bad_words, Sequence) or isinstance(bad_words, str):
             raise UserError(f"bad_words_ids is {bad_words!r}; it must be a list of lists of token ids.")
-        forced = token_ids(fields, "forced_bos_token_id")
+        forced, ends = token_ids(fields, "forced_bos_token_id"), token_ids(fields, "eos_token_id")
+        words = [token_ids({"bad_words_ids": ids}, "bad_words_ids") for ids in bad_words]
         return cls(
             {RENAMED.get(name, name): value for name, value in recommended.items()},
-            token_ids(fields, "eos_token_id"),
+            ends,
             token_ids(fields, "suppress_tokens"),
             token_ids(fields, "begin_suppress_tokens"),
-            tuple(ids for words in bad_words if (ids := token_ids({"bad_words_ids": words}, "bad_words_ids"))),
+            tuple(ids for ids in words if ids and not (len(ids) == 1 and ids[0] in ends)),
             forced[0] if forced else None,
         )
 

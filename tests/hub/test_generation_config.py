@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from generation_helpers import lively_model, lively_transformer
+from transformers import GenerationConfig as TheirGenerationConfig
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from llmasos import LLMTrainer, hub
@@ -22,6 +23,7 @@ from llmasos.generation import (
 )
 from llmasos.hub.generation_config import read_generation_config
 from llmasos.models import GenerationConfig
+from llmasos.models.generation_config import NOT_SUPPORTED, RECOMMENDED
 from llmasos.models.serialization import save_model
 from llmasos.serving.engine import Engine
 from llmasos.tokenizers import ByteTokenizer, train_tokenizer
@@ -89,6 +91,7 @@ def test_the_settings_of_transformers_mean_the_same_here(published, fields, expe
         {"begin_suppress_tokens": list(range(128))},
         {"bad_words_ids": [[ord("e")], [ord("x"), ord("y")], *([first, 200] for first in range(0, 256, 2))]},
         {"suppress_tokens": list(range(100, 257))},
+        {"eos_token_id": [BYTES.end_of_text, *NEVER], "bad_words_ids": [[id] for id in (*NEVER, ord("t"))]},
     ],
 )  # fmt: skip
 def test_greedy_text_is_that_of_transformers_everywhere(published, fields):
@@ -181,8 +184,28 @@ def test_an_impossible_recommendation_is_one_sentence_with_the_file(published, f
 
 
 def test_what_is_not_supported_is_named_once(published):
-    _, _, said = with_fields(published[0], no_repeat_ngram_size=3, typical_p=0.9, epsilon_cutoff=0.0, min_length=0)
-    assert len(said) == 1 and "no_repeat_ngram_size, typical_p" in said[0] and "cutoff" not in said[0]
+    off = {"epsilon_cutoff": 0.0, "min_length": 0, "early_stopping": False, "renormalize_logits": False, "top_h": None}
+    _, _, said = with_fields(published[0], no_repeat_ngram_size=3, typical_p=0.9, stop_strings=["."], **off)
+    assert len(said) == 1 and "recommends no_repeat_ngram_size, typical_p, stop_strings for" in said[0]
+
+
+def test_every_field_that_transformers_reads_is_decided():
+    """Read, named as not supported, or one that changes the speed, the memory or the form of a result, not the text."""
+    read = {"do_sample", "eos_token_id", "suppress_tokens", "begin_suppress_tokens", "bad_words_ids"}
+    read |= {"forced_bos_token_id", "max_length", "pad_token_id", "decoder_start_token_id", "bos_token_id"}
+    same_text = {
+        "use_cache", "cache_implementation", "cache_config", "return_legacy_cache", "prefill_chunk_size", "low_memory",
+        "compile_config", "disable_compile", "num_return_sequences", "return_dict_in_generate", "max_cache_len",
+        "use_mtp", "continuous_batching_config", "speculation_type", "prompt_lookup_num_tokens",
+        "max_matching_ngram_size",
+        "remove_invalid_values",  # numbers that are not, which are an error here
+        "forced_eos_token_id",  # the last token of a text that is cut off
+        "transformers_version",
+    }  # fmt: skip
+    prefixes = ("_", "output_", "is_assistant", "num_assistant_", "assistant_", "target_lookbehind")
+    decided = read | same_text | {*RECOMMENDED} | {*NOT_SUPPORTED}
+    fields = [name for name in vars(TheirGenerationConfig()) if not name.startswith(prefixes)]
+    assert not set(fields) - decided
 
 
 def test_recommendations_are_saved_with_the_model_and_its_checkpoints(published, tmp_path):
