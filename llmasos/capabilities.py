@@ -113,6 +113,16 @@ TASKS: dict[str, TaskInfo] = {
         "llmasos.tasks.text_classification:TextClassification",
         FAMILIES, "classifier", "labeled_text", "accuracy", "classification", per_example=True,
     ),
+    "token-classification": TaskInfo(
+        "find the names in a text, and of what they are (NER)",
+        "llmasos.tasks.token_classification:TokenClassificationTask",
+        FAMILIES, "token_classifier", "tagged_text", "entity F1", "token-classification",
+    ),
+    "text-regression": TaskInfo(
+        "give each text, or pair of texts, a number (least squares)",
+        "llmasos.tasks.text_regression:TextRegression",
+        FAMILIES, "reward", "scored_text", "mean squared error", "scoring", per_example=True,
+    ),
     "question-answering": TaskInfo(
         "find the answer to a question in a text",
         "llmasos.tasks.question_answering:QuestionAnswering",
@@ -146,7 +156,11 @@ CAPABILITIES: dict[str, Capability] = {
         "classify texts", "/v1/classify", "classify", FAMILIES, ("classifier",),
         '{"input": "Everybody was happy again."}',
     ),
-    "scoring": Capability("score answers", "", "score", FAMILIES, ("reward",), ""),
+    "token-classification": Capability(
+        "find names", "/v1/token-classification", "find_entities", FAMILIES, ("token_classifier",),
+        '{"input": "Anna saw the old mill."}',
+    ),
+    "scoring": Capability("score texts", "", "score", FAMILIES, ("reward",), ""),
     "question-answering": Capability(
         "answer questions about a text", "/v1/question-answering", "answer", FAMILIES, ("question_answering",),
         '{"question": "Where did Paul live?", "context": "Paul lived by the river."}',
@@ -154,7 +168,7 @@ CAPABILITIES: dict[str, Capability] = {
     "inspect": Capability("show its attention", "/v1/inspect", "", FAMILIES, ("lm", "pretraining"), ""),
     "embedding": Capability(
         "embed texts", "/v1/embeddings", "embed", FAMILIES,
-        ("lm", "pretraining", "features", "classifier", "reward", "question_answering"),
+        ("lm", "pretraining", "features", "classifier", "reward", "question_answering", "token_classifier"),
         '{"input": "Once there was a shy girl"}',
     ),
 }  # fmt: skip

@@ -46,11 +46,13 @@ from llmasos.objectives import BestAnswer
 from llmasos.prompting import Message, Tool, own_template_note
 from llmasos.settings import check_choice
 from llmasos.tasks import (
+    Entity,
     Report,
     answer_questions,
     classify,
     embed,
     fill_masks,
+    find_entities,
     reply,
     reply_with_tools,
     score,
@@ -67,7 +69,7 @@ from llmasos.training.run_folder import choose_run_folder, run_name
 
 ROLES_OF = {"labeled_text": ("text", "label"), "pairs": ("source", "target"), "summaries": ("source", "target"),
             "conversations": ("prompt", "answer"), "questions": ("context", "question", "answer"),
-            "queries": ("query", "passage")}  # fmt: skip
+            "queries": ("query", "passage"), "scored_text": ("text", "score")}  # fmt: skip
 PAIR_NAMES = {format: roles for format, roles in ROLES_OF.items() if len(roles) == 2}  # of the parts of a pair
 DEFAULT_EPOCHS, MIN_STEPS = 3, 100  # of fine-tuning, if neither epochs nor steps are given
 
@@ -584,8 +586,27 @@ class LLMTrainer:
         return results[0] if isinstance(text, str) else results
 
     @checked
+    def find_entities(self, text: str | Iterable[str]) -> Any:
+        """The names in a text, as `Entity(text, label, start, end, score)` (a token classifier); lists for several.
+
+        >>> names, places = ("Anna", "Paul", "Emma", "Leo"), ("mill", "lake", "barn")
+        >>> model = LLMTrainer.from_pretrained("storyworld-bert")
+        >>> sentences = [
+        ...     {"tokens": [name, "saw", "the", place, "."], "tags": ["B-PERSON", "O", "O", "B-PLACE", "O"]}
+        ...     for name in names for place in places
+        ... ]
+        >>> _ = model.train(sentences, max_steps=25, learning_rate=2e-3, verbose=False)
+        >>> [entity[:4] for entity in model.find_entities("Clara saw the forest.")]
+        [('Clara', 'PERSON', 0, 5), ('forest', 'PLACE', 14, 20)]
+        """
+        self.check("token-classification")
+        texts = [text] if isinstance(text, str) else list(text)
+        results: list[list[Entity]] = find_entities(self.model, self.tokenizer, texts)
+        return results[0] if isinstance(text, str) else results
+
+    @checked
     def score(self, text: str | Iterable[str], prompt: str = "") -> Any:
-        """The score of an answer to a prompt by a reward model: a number; for several answers, a list of numbers.
+        """The number that a model gives a text (a reward model or a regression); for several, a list of numbers.
 
         >>> model = LLMTrainer.from_pretrained("storyworld-bert")
         >>> things = ("story", "song", "house", "kite", "lamp", "drum", "tree", "bell", "cake", "boat", "coat", "shop")

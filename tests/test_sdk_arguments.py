@@ -31,6 +31,7 @@ USES = {  # method → its smallest use
     "classify": lambda model: model.classify("Anna was happy."),
     "answer": lambda model: model.answer("Where is Anna?", "Anna is at home."),
     "embed": lambda model: model.embed("Anna"),
+    "find_entities": lambda model: model.find_entities("Anna was happy."),
     "score": lambda model: model.score("Anna"),
 }
 CAPABILITY = {row.method: name for name, row in CAPABILITIES.items()} | {

@@ -19,7 +19,19 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.datasets.batching import Examples, by_length, pad
     from llmasos.datasets.catalog import dataset_names, is_dataset
     from llmasos.datasets.documents import DocumentRows
-    from llmasos.datasets.examples import QA, Answer, Conversation, LabeledText, Pair, Preference, Prompt, Query, Splits
+    from llmasos.datasets.examples import (
+        QA,
+        Answer,
+        Conversation,
+        LabeledText,
+        Pair,
+        Preference,
+        Prompt,
+        Query,
+        ScoredText,
+        Splits,
+        TaggedText,
+    )
     from llmasos.datasets.faq import FAQEntry, read_faq
     from llmasos.datasets.formats import open_examples
     from llmasos.datasets.sentence_pairs import SentencePair, SentencePairs
@@ -41,9 +53,11 @@ __all__ = [
     "Preference",
     "Prompt",
     "Query",
+    "ScoredText",
     "SentencePair",
     "SentencePairs",
     "Splits",
+    "TaggedText",
     "TextSource",
     "TokenData",
     "TokenSplit",

@@ -18,6 +18,8 @@ from llmasos.errors import UserError, nearest
 FORMATS = (
     "text",
     "labeled_text",
+    "scored_text",
+    "tagged_text",
     "pairs",
     "summaries",
     "questions",

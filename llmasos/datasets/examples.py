@@ -30,6 +30,32 @@ class LabeledText:
 
 
 @dataclass(frozen=True)
+class TaggedText:
+    """A text whose words have labels that say which of them are names (see `tagging.py`).
+
+    Attributes:
+        text: of the words, and what is between them.
+        words: (start, end) of each word, in characters of the text.
+        labels: of each word: O, or B- or I- and a type.
+    """
+
+    text: str
+    words: tuple[tuple[int, int], ...]
+    labels: tuple[str, ...]
+    where: str = field(default="", compare=False, repr=False)  # "FILE, sentence N, line M"; else as in LabeledText
+
+
+@dataclass(frozen=True)
+class ScoredText:
+    """A text, or two texts together, and a number that belongs to it."""
+
+    text: str
+    score: float
+    second: str | None = None
+    where: str = field(default="", compare=False, repr=False)  # as in LabeledText
+
+
+@dataclass(frozen=True)
 class Pair:
     """A text and its target: its translation or its summary."""
 

@@ -3,6 +3,8 @@
 | format | a row of a table has the columns | or another type of file | built-in datasets |
 |---|---|---|---|
 | `labeled_text` | text, label, perhaps second (a second text) | | storyworld, sst5, sst2 |
+| `scored_text` | text, score (a number), perhaps second | | storyworld |
+| `tagged_text` | tokens, tags: lists of words and labels | CoNLL: a word and its label in each line | storyworld |
 | `pairs` | source, target | two parallel text files, "SOURCE,TARGET" | storyworld, multi30k |
 | `summaries` | source, target | the same | storyworld |
 | `questions` | context, question, answer, perhaps answer_start | SQuAD's `.json` | storyworld, squad, squad2 |
@@ -28,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from llmasos.datasets import catalog
+from llmasos.datasets.conll import is_conll, read_conll
 from llmasos.datasets.examples import (
     QA,
     Conversation,
@@ -36,7 +39,9 @@ from llmasos.datasets.examples import (
     Preference,
     Prompt,
     Query,
+    ScoredText,
     Splits,
+    TaggedText,
     fingerprint_of,
     split_off_validation,
 )
@@ -60,11 +65,23 @@ from llmasos.datasets.storyworld.task_examples import (
     storyworld_prompts,
     storyworld_queries,
     storyworld_questions,
+    storyworld_scored_texts,
     storyworld_summaries,
+    storyworld_tagged_texts,
 )
 from llmasos.datasets.tables import TABLE_ENDINGS, Columns, Role, RowFormat, read_examples
+from llmasos.datasets.tagging import tagged_words, types_of
 from llmasos.datasets.text_io import ending_of
-from llmasos.datasets.values import BadRow, BadRows, filled_text, is_missing, to_text, to_whole_number
+from llmasos.datasets.values import (
+    BadRow,
+    BadRows,
+    filled_text,
+    is_missing,
+    to_number,
+    to_plain,
+    to_text,
+    to_whole_number,
+)
 from llmasos.errors import UserError, shown
 from llmasos.storage.user_path import user_path
 
@@ -77,6 +94,9 @@ ROLES = {  # role → the names of its column in files that are often met, the r
     "text": ("text", "sentence", "sentence1", "premise", "review"),
     "second": ("second", "sentence2", "hypothesis"),
     "label": ("label", "gold_label", "class", "sentiment"),
+    "score": ("score", "similarity", "similarity_score", "rating"),
+    "tokens": ("tokens", "words"),
+    "tags": ("tags", "ner_tags", "labels"),
     "source": ("source", "article", "document", "dialogue"),
     "target": ("target", "highlights", "summary"),
     "context": ("context",),
@@ -104,6 +124,22 @@ def make_labeled_text(cells: dict[str, Any]) -> LabeledText:
     """Make a labeled text of the cells of a row."""
     second = to_text(cells["second"], "second").strip()
     return LabeledText(filled_text(cells["text"], "text"), filled_text(cells["label"], "label"), second or None)
+
+
+def make_scored_text(cells: dict[str, Any]) -> ScoredText:
+    """Make a text with its score of the cells of a row."""
+    second = to_text(cells["second"], "second").strip()
+    return ScoredText(filled_text(cells["text"], "text"), to_number(cells["score"], "score"), second or None)
+
+
+def make_tagged_text(cells: dict[str, Any]) -> TaggedText:
+    """Make a text of the words of a row, with their labels."""
+    words, labels = cells["tokens"], cells["tags"]
+    if not isinstance(words, list) or not isinstance(labels, list):
+        raise BadRow('tokens and tags are not two lists, such as ["Anna", "ran"] and ["B-PER", "O"].')
+    if any(not isinstance(to_plain(label), str) for label in labels):
+        raise BadRow("the tags are not all text; write the names of the labels, such as B-PER, instead of numbers.")
+    return tagged_words([to_text(word, "word") for word in words], [to_text(label, "label") for label in labels])
 
 
 def make_pair(cells: dict[str, Any]) -> Pair:
@@ -189,6 +225,10 @@ def _table_or_parallel_files(name: str, format: str) -> list[Path]:
     return [path]
 
 
+def _conll_reader(paths: list[Path]) -> Reader | None:
+    return None if ending_of(paths[0]) in TABLE_ENDINGS and not is_conll(paths[0]) else partial(read_conll, paths[0])
+
+
 def _no_table(paths: list[Path]) -> None:
     return None
 
@@ -238,6 +278,19 @@ FORMATS = {
         split_key=lambda example: f"{example.text}\0{example.second or ''}",
         storyworld=storyworld_labeled_texts,
         label=lambda example: example.label,
+    ),
+    "scored_text": Format(
+        rows=(RowFormat(roles("text", "score", optional=("second",)), make_scored_text),),
+        split_by="text",
+        split_key=lambda example: f"{example.text}\0{example.second or ''}",
+        storyworld=storyworld_scored_texts,
+    ),
+    "tagged_text": Format(
+        rows=(RowFormat(roles("tokens", "tags"), make_tagged_text),),
+        split_by="text",
+        split_key=lambda example: example.text,
+        storyworld=storyworld_tagged_texts,
+        reader=_conll_reader,
     ),
     "pairs": Format(
         rows=(RowFormat(roles("source", "target"), make_pair),),
@@ -343,6 +396,8 @@ def open_examples(
         held_out = _read(spec, val_paths, columns, bad_rows)
     if format == "labeled_text":
         train, held_out = _check_labels(train, held_out, paths[0], val_paths, bad_rows)
+    if format == "tagged_text" and val_paths is None:
+        train, held_out = _keep_types(train, held_out, paths[0])
     return _file_splits(format, train, held_out, paths, val_paths, columns, bad_rows)
 
 
@@ -406,6 +461,18 @@ def _check_labels(
             f"all texts of {title_of(path)} have the label {train[0].label!r}; a classifier needs at least two labels."
         )
     return train, known
+
+
+def _keep_types(
+    train: list[TaggedText], val: list[TaggedText], path: Path
+) -> tuple[list[TaggedText], list[TaggedText]]:
+    """Return both splits, where validation texts with names of a type that training lacks are back in training."""
+    types = {type for example in train for type in types_of(example.labels)}
+    known = [example for example in val if types_of(example.labels) <= types]
+    back = [example for example in val if not types_of(example.labels) <= types]
+    if not known:
+        raise UserError(f"{title_of(path)} has too few names of each type; add examples, or give a second file.")
+    return train + back, known
 
 
 def _file_splits(

@@ -26,6 +26,7 @@ from typing import Any
 
 from llmasos.console import say
 from llmasos.datasets.catalog import FORMATS, dataset_names, is_dataset, unknown_name
+from llmasos.datasets.conll import CONLL_ENDINGS, is_conll
 from llmasos.datasets.formats import FORMATS as EXAMPLE_FORMATS
 from llmasos.datasets.in_memory import examples_of, materialize
 from llmasos.datasets.json_records import JSON_ENDINGS, read_records
@@ -42,7 +43,7 @@ from llmasos.storage.user_path import user_path
 
 MAX_PATH = 260  # characters; on Windows a path has no more
 TEXT_PAIRS = "text_pairs"  # two texts in each example, whose roles the task decides
-TEXT_FILES = (".txt", ".md", ".py", *COMPRESSED_ENDINGS, *TABLE_ENDINGS)
+TEXT_FILES = (".txt", ".md", ".py", *COMPRESSED_ENDINGS, *TABLE_ENDINGS, *CONLL_ENDINGS)
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,8 @@ def infer_path(path: Path, roles: Iterable[str] = ()) -> DataSpec:
         return DataSpec(str(path), ("pairs", "summaries"))  # two parallel files
     if not path.exists() and not split_field(path)[0].exists():
         raise unknown_name(str(path))
+    if path.is_file() and ending_of(path) not in (*JSON_ENDINGS, ".csv") and is_conll(path):
+        return DataSpec(str(path), ("tagged_text",))
     if path.is_dir() or ending_of(path) not in TABLE_ENDINGS:  # also books.jsonl:body
         return DataSpec(str(path), ("text", "prompts") if path.is_file() else ("text",))
     if is_squad(path):
@@ -126,14 +129,18 @@ def formats_of(columns: list[str], roles: Iterable[str], where: str) -> tuple[st
         UserError: the columns have other names.
     """
     known = [*columns, *roles]
-    for format in ("questions", "labeled_text", "pairs", "preferences", "conversations", "queries", "prompts"):
+    order = ["scored_text"] if "score" in roles else []  # a label that is named as the score
+    order += ["questions", "labeled_text", "scored_text", "tagged_text", "pairs", "preferences", "conversations",
+              "queries", "prompts"]  # fmt: skip
+    for format in order:
         if any(not find_columns(row, known, {})[1] for row in EXAMPLE_FORMATS[format].rows):
             return (format, "summaries") if format == "pairs" else (format,)
     if "text" in known:
         return ("text",)
     raise UserError(
-        f"{where} has the columns {', '.join(columns)}; expected text; text and label; source and target; context, "
-        "question and answer; query and passage; messages; prompt and answer; prompt, chosen and rejected; or prompt. "
+        f"{where} has the columns {', '.join(columns)}; expected text; text and label; text and score; tokens and "
+        "tags; source and target; context, question and answer; query and passage; messages; prompt and answer; "
+        "prompt, chosen and rejected; or prompt. "
         'Rename them, or pass columns="text=…,label=…", with names or, in a table without names, with numbers.'
     )
 

@@ -120,6 +120,22 @@ def to_whole_number(value: Any, name: str) -> int:
         raise BadRow(f"{name} is {shown:.60}, expected a whole number.") from error
 
 
+def to_number(value: Any, name: str) -> float:
+    """Return a finite number, also one written as a text; raise `BadRow` for anything else.
+
+    >>> [to_number(value, "score") for value in (3, 0.5, " -2.5 ", "1e3")]
+    [3.0, 0.5, -2.5, 1000.0]
+    """
+    value = to_plain(value)
+    try:
+        if isinstance(value, bool) or not isinstance(value, str | numbers.Real) or not math.isfinite(float(value)):
+            raise ValueError
+        return float(value)
+    except (ValueError, OverflowError) as error:
+        shown = repr(value) if isinstance(value, str | int | float) else in_words(value)
+        raise BadRow(f"the {name} is {shown:.60}, expected a number.") from error
+
+
 def to_bool(value: Any, name: str) -> bool:
     """Return true or false, also written as a text; raise `BadRow` for anything else.
 

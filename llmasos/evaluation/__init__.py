@@ -21,6 +21,13 @@ if TYPE_CHECKING:  # each on first use
         per_class,
     )
     from llmasos.evaluation.contamination import contamination, ngrams
+    from llmasos.evaluation.entity_metrics import (
+        entity_counts,
+        entity_metrics,
+        entity_table,
+        most_frequent_labels,
+        per_entity_type,
+    )
     from llmasos.evaluation.intervals import bootstrap, exact_interval, mean, paired_bootstrap, proportion
     from llmasos.evaluation.likelihood import continuation_log_probs, log_likelihoods, text_losses
     from llmasos.evaluation.memorization import (
@@ -75,6 +82,9 @@ __all__ = [
     "confusion_matrix",
     "confusion_table",
     "contamination",
+    "entity_counts",
+    "entity_metrics",
+    "entity_table",
     "evaluate_documents",
     "evaluate_text",
     "exact_interval",
@@ -92,12 +102,14 @@ __all__ = [
     "mean_reciprocal_rank",
     "measure_bias",
     "membership_inference",
+    "most_frequent_labels",
     "multiple_choice",
     "ngrams",
     "paired_bootstrap",
     "pass_at_k",
     "pass_at_k_metric",
     "per_class",
+    "per_entity_type",
     "proportion",
     "read_templates",
     "recall_at_k",

@@ -26,7 +26,7 @@ from llmasos.models.adapter_files import (
     check_base,
     read_adapter,
 )
-from llmasos.models.config import ADAPTER_CONFIG, is_adapter
+from llmasos.models.config import ADAPTER_CONFIG, LABELED_HEADS, is_adapter
 from llmasos.models.serialization import check_same_backbone, weights_of
 
 HEAD_OF = {task_type: head for head, task_type in TASK_TYPES.items()}
@@ -62,8 +62,10 @@ def adapted_config(folder: Path, base: Path | None = None) -> ModelConfig:
     config, adapter = read_config(base or base_folder(folder)), read_adapter(folder)
     head = HEAD_OF.get(adapter.task_type or "", config.head)
     weight = next((tensor for name, tensor in adapter.new.items() if name.endswith("classifier.weight")), None)
-    if head != "classifier" or weight is None or len(config.labels) == weight.size(0):
-        return config if head == "classifier" else dataclasses.replace(config, head=head, labels=())
+    if head not in LABELED_HEADS:
+        return dataclasses.replace(config, head=head, labels=())
+    if weight is None or len(config.labels) == weight.size(0):
+        return dataclasses.replace(config, head=head)
     labels = tuple(f"LABEL_{number}" for number in range(weight.size(0)))
     return dataclasses.replace(config, head=head, labels=labels)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from llmasos.errors import UserError, shown
 from llmasos.hub.formats import FORMATS, HFConfig, HFFormat
 from llmasos.hub.resolve import find_model_folder
-from llmasos.models.config import ModelConfig, is_adapter, read_own_config
+from llmasos.models.config import LABELED_HEADS, ModelConfig, is_adapter, read_own_config
 from llmasos.storage import read_json
 
 MAX_LABELS = 100_000  # of a classifier without names for them
@@ -65,8 +65,8 @@ def read_published_config(folder: Path) -> tuple[ModelConfig, HFFormat]:
     head = format.architectures[name]
     check_unquantized(fields)
     try:
-        labels = read_labels(fields) if head == "classifier" else ()
-        if len(labels) == 1:  # a number, learned by regression; cross-encoders and reward models have such a head
+        labels = read_labels(fields) if head in LABELED_HEADS else ()
+        if len(labels) == 1 and head == "classifier":  # a number: a regression, a cross-encoder or a reward model
             head, labels = "reward", ()
         config = ModelConfig(**format.read_config(fields), head=head, labels=labels)
         if config.is_pretraining and config.tie_embeddings:

@@ -30,7 +30,10 @@ from llmasos.storage import load_tensors, read_json, save_tensors, write_json
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 PREFIX = "base_model.model."
-TASK_TYPES = {"classifier": "SEQ_CLS", "question_answering": "QUESTION_ANS", "features": "FEATURE_EXTRACTION"}
+TASK_TYPES = {
+    "classifier": "SEQ_CLS", "question_answering": "QUESTION_ANS", "token_classifier": "TOKEN_CLS",
+    "features": "FEATURE_EXTRACTION",
+}  # fmt: skip
 # Fields of adapter_config.json that change what an adapter computes, with the values that mean what we do.
 REQUIRED: dict[str, tuple[Any, ...]] = {
     "peft_type": ("LORA",),

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from llmasos.errors import UserError
 from llmasos.models.base import Backbone, check_length, tie
-from llmasos.models.config import ModelConfig
+from llmasos.models.config import WITHOUT_POOLER, ModelConfig
 from llmasos.models.init import initialize
 from llmasos.nn import (
     Embedding,
@@ -38,8 +38,8 @@ class BERTOutput(NamedTuple):
 class BERT(Backbone):
     """An encoder with the two heads of its pretraining, described by a `ModelConfig`.
 
-    Under the head of another task (`models/heads.py`) those two are not built; question answering also does without
-    the pooler, which only predictions about the whole text need.
+    Under the head of another task (`models/heads.py`) those two are not built; question answering and token
+    classification also do without the pooler, which only predictions about the whole text need.
     """
 
     def __init__(self, config: ModelConfig):
@@ -53,7 +53,7 @@ class BERT(Backbone):
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(EncoderBlock(config) for _ in range(config.n_layers))
         self.final_norm = make_final_norm(config)
-        if config.head != "question_answering":
+        if config.head not in WITHOUT_POOLER:
             self.pooler = nn.Linear(config.d_model, config.d_model)
         if config.is_pretraining:
             self.masked_lm_head = MaskedLMHead(config)

@@ -28,8 +28,10 @@ CHOICES = {
     "norm": ("layernorm", "rmsnorm"),
     "norm_position": ("pre", "post"),
     "activation": ("relu", "relu2", "gelu", "gelu_tanh", "silu", "swiglu"),
-    "head": ("lm", "pretraining", "features", "classifier", "reward", "question_answering"),
+    "head": ("lm", "pretraining", "features", "classifier", "reward", "question_answering", "token_classifier"),
 }
+LABELED_HEADS = ("classifier", "token_classifier")  # those that predict one of the config's labels
+WITHOUT_POOLER = ("question_answering", "token_classifier")  # those that predict nothing about the whole text
 
 # Far above every model that was ever published, and far below a typing error: no hour of swapping, but a sentence.
 # Whether a model within these limits fits into this machine is checked when it is built (`models/memory.py`).
@@ -124,9 +126,9 @@ class ModelConfig:
         dropout: probability of dropping attention weights, outputs of attention and feed-forward, and embeddings.
         head: what the model predicts (None = its family's own pretraining). "lm": the next token (gpt, transformer);
             "pretraining": masked tokens and the next sentence (bert); "features": nothing, its output is a vector for
-            each position; "classifier": a label for the whole text; "reward": a score for it, one
-            number; "question_answering": where in the text the answer
-            starts and ends. See `models/heads.py`.
+            each position; "classifier": a label for the whole text; "reward": a score for it, one number;
+            "question_answering": where in the text the answer starts and ends; "token_classifier": a label for each
+            token. See `models/heads.py`.
         labels: the names of a classifier's classes, in the order of its outputs.
         fused: use torch's fused kernels for attention, norms and activations; False computes the formulas of `nn`.
     """
@@ -258,9 +260,9 @@ class ModelConfig:
         if self.is_pretraining and (self.head == "pretraining") != (self.family == "bert"):
             right = "pretraining" if self.family == "bert" else "lm"
             raise UserError(f"head is {self.head!r}, but a {self.family} is pretrained with the head {right!r}.")
-        if self.head == "classifier" and (len(self.labels) < 2 or len(set(self.labels)) < len(self.labels)):
+        if self.head in LABELED_HEADS and (len(self.labels) < 2 or len(set(self.labels)) < len(self.labels)):
             raise UserError(f"labels is {list(self.labels)}; a classifier needs at least two, all different.")
-        if self.head != "classifier" and self.labels:
+        if self.head not in LABELED_HEADS and self.labels:
             raise UserError(f"labels is {list(self.labels)}, but head is {self.head!r}: only a classifier has labels.")
 
     @property

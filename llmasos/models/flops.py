@@ -65,6 +65,8 @@ def head_parameters(config: ModelConfig) -> int:
         return pooler
     if c.head == "question_answering":
         return 2 * (c.d_model + 1)
+    if c.head == "token_classifier":
+        return len(c.labels) * (c.d_model + 1)
     if c.head in ("classifier", "reward"):
         return pooler + max(1, len(c.labels)) * (c.d_model + 1)
     output = 0 if c.tie_embeddings else c.vocab_size * c.d_model
@@ -133,6 +135,8 @@ def flops_per_token(config: ModelConfig, sequence_length: int | None = None, pre
     n_attentions = c.n_layers
     if c.head == "question_answering":
         N += 2 * c.d_model
+    elif c.head == "token_classifier":
+        N += len(c.labels) * c.d_model
     elif c.is_pretraining and c.family == "bert":
         N += predicted_fraction * (c.d_model**2 + c.vocab_size * c.d_model)
     elif c.is_pretraining:

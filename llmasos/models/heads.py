@@ -3,6 +3,7 @@
     ids (B, T) → backbone → hidden states (B, T, C) ┬→ pooled (B, C) → SequenceClassifier → logits (B, n_labels)
                                                     ├→ pooled (B, C) → RewardModel        → rewards (B,)
                                                     ├→                 SpanExtractor      → logits (B, T, 2)
+                                                    ├→                 TokenClassifier    → logits (B, T, n_labels)
                                                     └→                 FeatureExtractor   → the hidden states themselves
 
 The backbone is a BERT, a GPT or a Transformer without the layers that only its own pretraining needs. Each family
@@ -89,6 +90,21 @@ class SpanExtractor(Model):
         return self.head(self.backbone(ids, attention_mask, segments))
 
 
+class TokenClassifier(Model):
+    """Which of the config's labels does each token have? (Devlin et al. 2019, section 5.3)"""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__(config)
+        self.backbone = FAMILIES[config.family](config)
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = nn.Linear(config.d_model, len(config.labels))
+        initialize(self.head)
+
+    def forward(self, ids: Tensor, attention_mask: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
+        """For each position the logits (B, T, n_labels) of the labels, in the order of `config.labels`."""
+        return self.head(self.dropout(self.backbone.hidden_states(ids, attention_mask, segments)))
+
+
 class FeatureExtractor(Model):
     """The backbone's hidden states with nothing on top: to compare texts, or to look inside.
 
@@ -109,4 +125,5 @@ HEADS: dict[str, type[Model]] = {
     "classifier": SequenceClassifier,
     "reward": RewardModel,
     "question_answering": SpanExtractor,
+    "token_classifier": TokenClassifier,
 }

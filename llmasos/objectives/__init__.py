@@ -36,18 +36,21 @@ if TYPE_CHECKING:  # each on first use
         make_windows,
         predict_spans,
     )
+    from llmasos.objectives.regression import EncodedScore, Regression
     from llmasos.objectives.reward_modeling import EncodedComparison, RewardModeling, bradley_terry_loss
     from llmasos.objectives.seq2seq import EncodedPair, Seq2Seq, encode_pair
     from llmasos.objectives.supervised_fine_tuning import Dialogue, SupervisedFineTuning
+    from llmasos.objectives.token_classification import TextWindow, TokenClassification
 
 __all__ = [
     "Batch", "BestAnswer", "CausalLM", "Classification", "ContextWindow", "Contrastive", "DPO", "Dialogue",
     "Distillable", "Distillation", "EncodedComparison", "EncodedPair", "EncodedPreference", "EncodedQuery",
-    "EncodedSentencePair", "EncodedText", "IGNORE_INDEX", "LOAD_BALANCING", "LoadBalancing", "MaskedDiffusion",
-    "MaskedLM", "MaskedLMAndNextSentence", "ModelTeacher", "NextSentence", "NoisedText", "Objective", "PolicyGradient",
-    "ProbabilityTeacher", "RewardModeling", "Rollout", "Seq2Seq", "SpanExtraction", "SupervisedFineTuning",
-    "best_answer", "bradley_terry_loss", "collate_answers", "collate_inputs", "distillation_loss", "dpo_loss",
-    "encode_pair", "frozen", "info_nce", "leave_one_out_advantages", "make_windows", "optimal_policy",
-    "policy_gradient_loss", "predict_spans", "token_log_probs",
+    "EncodedScore", "EncodedSentencePair", "EncodedText", "IGNORE_INDEX", "LOAD_BALANCING", "LoadBalancing",
+    "MaskedDiffusion", "MaskedLM", "MaskedLMAndNextSentence", "ModelTeacher", "NextSentence", "NoisedText", "Objective",
+    "PolicyGradient", "ProbabilityTeacher", "Regression", "RewardModeling", "Rollout", "Seq2Seq", "SpanExtraction",
+    "SupervisedFineTuning", "TextWindow", "TokenClassification", "best_answer", "bradley_terry_loss",
+    "collate_answers", "collate_inputs", "distillation_loss", "dpo_loss", "encode_pair", "frozen", "info_nce",
+    "leave_one_out_advantages", "make_windows", "optimal_policy", "policy_gradient_loss", "predict_spans",
+    "token_log_probs",
 ]  # fmt: skip
 lazy_exports(__name__)

@@ -20,11 +20,12 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.tasks.run import run_recipe
     from llmasos.tasks.task import Report, Task, check_model, task_class
     from llmasos.tasks.text_classification import classify
+    from llmasos.tasks.token_classification import Entity, find_entities
     from llmasos.tasks.tool_use import ToolReply, reply_with_tools
 
 __all__ = [
-    "Report", "Task", "ToolReply", "answer_questions", "check_model", "classify", "embed", "evaluation_recipe",
-    "fill_masks", "register_reward", "reply", "reply_with_tools", "respond", "run_recipe", "score",
-    "setup_evaluation", "task_class",
+    "Entity", "Report", "Task", "ToolReply", "answer_questions", "check_model", "classify", "embed",
+    "evaluation_recipe", "fill_masks", "find_entities", "register_reward", "reply", "reply_with_tools", "respond",
+    "run_recipe", "score", "setup_evaluation", "task_class",
 ]  # fmt: skip
 lazy_exports(__name__)

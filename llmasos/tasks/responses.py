@@ -9,6 +9,7 @@ from llmasos.tasks.question_answering import answer_questions
 from llmasos.tasks.reward_modeling import score
 from llmasos.tasks.text_classification import classify
 from llmasos.tasks.text_embedding import cosine
+from llmasos.tasks.token_classification import find_entities
 from llmasos.tokenizers import Tokenizer
 
 
@@ -22,8 +23,9 @@ def respond(
     """A model's response to a text, as a line for a person.
 
     A GPT continues the text, a Transformer translates or summarizes it, a BERT fills in each [MASK], a classifier
-    predicts its labels with their probabilities, a reward model scores the text as an answer to the context, a
-    question-answering model answers the question from the context, and a text embedder compares text and context.
+    predicts its labels with their probabilities, a token classifier finds names, a reward model scores the text as an
+    answer to the context, a question-answering model answers the question from the context, and a text embedder
+    compares text and context.
 
     Args:
         model, tokenizer: the model and its tokenizer.
@@ -40,6 +42,9 @@ def respond(
         probabilities = classify(model, tokenizer, [text])[0]
         order = probabilities.argsort()[::-1]
         return ", ".join(f"{config.labels[i]} {probabilities[i]:.1%}" for i in order)
+    if config.head == "token_classifier":
+        [entities] = find_entities(model, tokenizer, [text])
+        return ", ".join(f"{entity.text} {entity.label} {entity.score:.1%}" for entity in entities) or "(no name)"
     if config.head == "reward":
         return f"{score(model, tokenizer, [context or ''], [text])[0]:.3f}"
     if config.head == "features":

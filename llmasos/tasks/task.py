@@ -42,7 +42,8 @@ from llmasos.training.trainer import TrainingData
 AnyTask = TypeVar("AnyTask", bound="Task")
 HEADS = {
     "classifier": "a classifier",
-    "reward": "a reward",
+    "reward": "one number",
+    "token_classifier": "a classifier of tokens",
     "question_answering": "a question-answering head",
 }  # others: no head
 

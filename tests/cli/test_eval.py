@@ -18,7 +18,7 @@ FIRST = {  # name of a run → its first score
     "text": "nats per token", "documents": "nats per token", "bert": "masked-LM accuracy",
     "diffuse": "nats per token",
     "bert-alone": "masked-LM accuracy", "classify": "accuracy", "answer": "exact match", "translate": "BLEU",
-    "embed": "recall@1", "summarize": "ROUGE-L",
+    "embed": "recall@1", "summarize": "ROUGE-L", "names": "entity F1", "score": "mean squared error",
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from transformers import (
     BertForPreTraining,
     BertForQuestionAnswering,
     BertForSequenceClassification,
+    BertForTokenClassification,
     BertModel,
     GPT2Config,
     GPT2LMHeadModel,
@@ -34,6 +35,7 @@ from transformers import (
     RobertaForMaskedLM,
     RobertaForQuestionAnswering,
     RobertaForSequenceClassification,
+    RobertaForTokenClassification,
     RobertaModel,
 )
 
@@ -102,6 +104,7 @@ OPT = {
     "ffn_dim": 56, "max_position_embeddings": 48, "bos_token_id": 0, "eos_token_id": 0,
 }  # fmt: skip
 ROBERTA = BERT | {"type_vocab_size": 1, "max_position_embeddings": 42, "layer_norm_eps": 1e-5}
+TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
 
 PUBLISHED = {
     "gpt2": lambda: GPT2LMHeadModel(GPT2Config(**GPT2)),
@@ -116,6 +119,9 @@ PUBLISHED = {
     ),
     "bert one label": lambda: BertForSequenceClassification(BertConfig(**BERT, num_labels=1)),
     "bert questions": lambda: BertForQuestionAnswering(BertConfig(**BERT)),
+    "bert names": lambda: BertForTokenClassification(
+        BertConfig(**BERT, id2label=dict(enumerate(TAGS)), label2id={tag: id for id, tag in enumerate(TAGS)})
+    ),
     "llama": lambda: LlamaForCausalLM(LlamaConfig(**LLAMA)),
     "llama tied, biases, wide heads": lambda: LlamaForCausalLM(
         LlamaConfig(**LLAMA, tie_word_embeddings=True, attention_bias=True, mlp_bias=True, head_dim=12)
@@ -151,6 +157,7 @@ PUBLISHED = {
     "roberta classifier": lambda: RobertaForSequenceClassification(RobertaConfig(**ROBERTA, num_labels=3)),
     "roberta one label": lambda: RobertaForSequenceClassification(RobertaConfig(**ROBERTA, num_labels=1)),
     "roberta questions": lambda: RobertaForQuestionAnswering(RobertaConfig(**ROBERTA)),
+    "roberta names": lambda: RobertaForTokenClassification(RobertaConfig(**ROBERTA, num_labels=5)),
     "marian": lambda: MarianMTModel(MarianConfig(**MARIAN, activation_function="swish")),
 }
 

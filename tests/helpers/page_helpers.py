@@ -98,6 +98,9 @@ def fill_tab(page, title):
     elif title == "Classify":
         page.locator("#classified-text").fill("the cat sat on the mat . Anna was sad .")
         page.locator("#classify").click()
+    elif title == "Find names":
+        page.locator("#names-text").fill("the cat sat on the mat . Anna was sad .")
+        page.locator("#find-names").click()
     elif title == "Answer questions":
         page.locator("#question").fill("who ?")
         page.locator("#context").fill("the cat sat on the mat . Anna was sad .")

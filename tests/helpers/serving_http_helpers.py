@@ -34,14 +34,14 @@ PATIENT = {"read_seconds": 600.0, "write_seconds": 600.0}
 
 
 def tiny(kind: str) -> Engine:
-    """A small model with random weights, and its engine: gpt, bert, transformer, classifier or qa."""
+    """A small model with random weights, and its engine: gpt, bert, transformer, classifier, ner or qa."""
     if kind == "gpt":
         return Engine(lively_model("llama-laptop", vocab_size=257, context_length=64), BYTES, max_batch=16)
     if kind == "transformer":
         return Engine(lively_transformer(context_length=48), BYTES)
     tokenizer = train_tokenizer("wordpiece", SENTENCES, 120)
-    head = {"bert": "pretraining", "qa": "question_answering"}.get(kind, kind)
-    labels = ("happy", "sad", "neither") if head == "classifier" else ()
+    head = {"bert": "pretraining", "ner": "token_classifier", "qa": "question_answering"}.get(kind, kind)
+    labels = {"classifier": ("happy", "sad", "neither"), "token_classifier": ("O", "B-PER", "I-PER")}.get(head, ())
     config = ModelConfig(family="bert", vocab_size=tokenizer.vocab_size, context_length=64, n_layers=2, n_heads=2,
                          d_model=32, norm_position="post", head=head, labels=labels)  # fmt: skip
     return Engine(randomize(build_model(config), scale=0.3).eval(), tokenizer)

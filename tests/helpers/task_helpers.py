@@ -46,6 +46,8 @@ RUNS = {  # what a user types for each task, with a file of `write_files`
     "bert-alone": ("--task", "bert-pretraining", "--no-next-sentence", "--data", "stories.txt", *BERT),
     "diffuse": ("--task", "masked-diffusion", "--data", "stories.jsonl", *BERT),
     "classify": ("--task", "text-classification", "--data", "labeled.csv", *BERT),
+    "names": ("--task", "token-classification", "--data", "names.conll", *BERT),
+    "score": ("--task", "text-regression", "--data", "scores.csv", *BERT),
     "answer": ("--task", "question-answering", "--data", "questions.jsonl", *BERT),
     "embed": ("--task", "text-embedding", "--n-passages", "2", "--data", "queries.csv", *BERT),
     "translate": ("--task", "translation", "--data", "pairs.tsv", *TRANSFORMER),
@@ -66,6 +68,10 @@ def write_files() -> None:
                 for mood, label in [rng.choice([("lovely", "glad"), ("awful", "sad")])]]  # fmt: skip
     write_csv("labeled.csv", ("text", "label"), labeled)
     write_jsonl("questions.jsonl", [question(rng) for _ in range(30)])
+    tagged = [f"{rng.choice(NAMES)} B-PER\nsaw O\nthe O\n{rng.choice(PLACES)} B-LOC\n. O\n" for _ in range(30)]
+    Path("names.conll").write_text("\n".join(tagged))
+    scored = [(f"{rng.choice(NAMES)} saw {n} houses.", n / 10) for n in rng.choices(range(10), k=30)]
+    write_csv("scores.csv", ("text", "score"), scored)
     write_csv("pairs.tsv", ("source", "target"), [pair(rng) for _ in range(40)], "\t")
     write_csv("queries.csv", ("query", "passage"), [query(rng) for _ in range(40)])
     write_jsonl("stories.jsonl", [{"text": " ".join(sentences(rng.randint(1, 3)))} for _ in range(60)])

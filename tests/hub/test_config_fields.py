@@ -127,6 +127,7 @@ FAMILIES = {
     "BertModel": (BERT, BERT_FIELDS),
     "BertForSequenceClassification": (BERT, BERT_FIELDS),
     "BertForQuestionAnswering": (BERT, BERT_FIELDS),
+    "BertForTokenClassification": (BERT, BERT_FIELDS),
     "LlamaForCausalLM": (LLAMA, LLAMA_FIELDS),
     "MistralForCausalLM": (LLAMA, {name: v for name, v in LLAMA_FIELDS.items() if "bias" not in name} | WINDOW),
     "MixtralForCausalLM": (LLAMA | {"num_local_experts": 4}, MIXTRAL_FIELDS),
@@ -138,6 +139,7 @@ FAMILIES = {
     "RobertaModel": (ROBERTA, ROBERTA_FIELDS),
     "RobertaForMaskedLM": (ROBERTA, ROBERTA_FIELDS),
     "RobertaForSequenceClassification": (ROBERTA, ROBERTA_FIELDS),
+    "RobertaForTokenClassification": (ROBERTA, ROBERTA_FIELDS),
     "RobertaForQuestionAnswering": (ROBERTA, ROBERTA_FIELDS),
 }
 

@@ -123,13 +123,13 @@ def test_a_bert_without_next_sentence_prediction_reports_its_randomly_initialize
     torch.testing.assert_close(model(IDS, REAL).masked, theirs(IDS, REAL.long()).logits, **CLOSE)
 
 
-@pytest.mark.parametrize("head", ["classifier", "question_answering", "features"])
+@pytest.mark.parametrize("head", ["classifier", "token_classifier", "question_answering", "features"])
 @pytest.mark.parametrize("source", ["bert pretraining", "bert body", "bert classifier"])
 def test_the_backbone_of_any_bert_can_be_loaded(source, head, tmp_path):
     theirs = published(source)
     theirs.save_pretrained(tmp_path)
     config = read_config(tmp_path)
-    labels = ("no", "yes") if head == "classifier" else ()
+    labels = ("no", "yes") if head.endswith("classifier") else ()
     model = build_model(ModelConfig.from_dict({**config.to_dict(), "head": head, "labels": labels})).eval()
     before = {name: tensor.clone() for name, tensor in weights_of(model).items() if not name.startswith("backbone.")}
     load_backbone(model, tmp_path)

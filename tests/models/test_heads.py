@@ -12,6 +12,7 @@ from transformers import (
     BertConfig,
     BertForQuestionAnswering,
     BertForSequenceClassification,
+    BertForTokenClassification,
     GPT2Config,
     GPT2ForSequenceClassification,
 )
@@ -26,6 +27,7 @@ from llmasos.models import (
     load_model,
     save_model,
 )
+from llmasos.models.heads import TokenClassifier
 
 SMALL = {"vocab_size": 29, "context_length": 16, "n_layers": 3, "n_heads": 4, "d_model": 16}
 POST = {"norm_position": "post", "activation": "gelu"}
@@ -48,8 +50,10 @@ FAMILIES = {
 HEADS = {
     "classifier": {"head": "classifier", "labels": ("bad", "good", "odd")},
     "question_answering": {"head": "question_answering"},
+    "token_classifier": {"head": "token_classifier", "labels": ("O", "B-PER", "I-PER")},
 }
-DEFAULT = {"classifier": "gpt", "question_answering": "bert"}  # the family whose head the default tests train
+# The family whose head the default tests train.
+DEFAULT = {"classifier": "gpt", "question_answering": "bert", "token_classifier": "bert"}
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
 IDS = random_ids(3, 11, vocab_size=28)  # token 28 is the oracles' padding token
 SEGMENTS = (torch.arange(11) >= torch.tensor([[4], [3], [11]])).long()
@@ -78,6 +82,10 @@ def bert_span_weights(model):
     return bert_weights(model.backbone) | {f"qa_outputs.{part}": p for part, p in model.head.named_parameters()}
 
 
+def bert_token_weights(model):
+    return bert_weights(model.backbone) | {f"classifier.{part}": p for part, p in model.head.named_parameters()}
+
+
 def gpt2_classifier_weights(model):
     """Their head has no bias; the tests below give ours none either."""
     return gpt2_weights(model.backbone) | {"score.weight": model.head.weight}
@@ -96,7 +104,7 @@ def bert_pair(theirs, head, weights):
                 max_position_embeddings=16,
                 layer_norm_eps=1e-12,
                 pad_token_id=28,
-                num_labels=3 if head == "classifier" else 2,
+                num_labels=len(HEADS[head].get("labels", (0, 1))),
                 attn_implementation="eager",
             )
         )
@@ -136,6 +144,7 @@ def gpt2_pair():
 PAIRS = {
     "bert classifier": lambda: bert_pair(BertForSequenceClassification, "classifier", bert_classifier_weights),
     "bert span": lambda: bert_pair(BertForQuestionAnswering, "question_answering", bert_span_weights),
+    "bert tokens": lambda: bert_pair(BertForTokenClassification, "token_classifier", bert_token_weights),
     "gpt classifier": gpt2_pair,
 }
 
@@ -154,6 +163,8 @@ def both_logits(ours, oracle, side="right"):
     theirs = oracle(ids, attention_mask=attention_mask.long(), position_ids=positions, **more)
     if isinstance(ours, SequenceClassifier):
         return ours(ids, attention_mask, segments), theirs.logits
+    if isinstance(ours, TokenClassifier):
+        return ours(ids, attention_mask, segments)[attention_mask], theirs.logits[attention_mask]
     return ours(ids, attention_mask, segments)[attention_mask], torch.stack(
         [theirs.start_logits, theirs.end_logits], dim=-1
     )[attention_mask]
@@ -163,8 +174,9 @@ def test_logits_equal_those_of_transformers(pair):
     torch.testing.assert_close(*both_logits(*pair[:2]), **EXACT)
 
 
-@pytest.mark.parametrize("name", ["bert span", "gpt classifier"])  # their BERT takes padding on the left for [CLS]
+@pytest.mark.parametrize("name", ["bert span", "bert tokens", "gpt classifier"])
 def test_logits_equal_with_padding_on_the_left(name):
+    """Not of a BERT classifier: theirs takes padding on the left for [CLS]."""
     torch.testing.assert_close(*both_logits(*PAIRS[name]()[:2], "left"), **EXACT)
 
 
@@ -208,8 +220,8 @@ def test_every_parameter_gets_a_gradient(model):
 
 def test_shapes_and_what_is_under_the_head(model):
     classifies = isinstance(model, SequenceClassifier)
-    assert isinstance(model, SequenceClassifier if model.config.head == "classifier" else SpanExtractor)
-    assert model(IDS).shape == ((3, 3) if classifies else (3, 11, 2))
+    shapes = {SequenceClassifier: (3, 3), SpanExtractor: (3, 11, 2), TokenClassifier: (3, 11, 3)}
+    assert model(IDS).shape == shapes[type(model)] and type(model).__name__ in repr(model)
     features = model.backbone.hidden_states(IDS, REAL, SEGMENTS)
     assert features.shape == (3, 11, 16)
     if classifies:
@@ -269,6 +281,8 @@ def test_it_can_learn_one_batch_by_heart(family, head):
         logits = model(IDS, REAL, SEGMENTS)
         if head == "classifier":
             loss = F.cross_entropy(logits, targets[:, 0])
+        elif head == "token_classifier":
+            loss = F.cross_entropy(logits[REAL], IDS[REAL] % 3)
         else:
             loss = F.cross_entropy(logits.masked_fill(~REAL[..., None], -1e9), targets.clamp(max=1))
         optimizer.zero_grad()

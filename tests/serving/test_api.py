@@ -17,7 +17,7 @@ from llmasos.prompting import Message
 from llmasos.serving.api.sse import POLL_SECONDS, merged_events
 from llmasos.serving.app import App
 from llmasos.serving.requests import Event, GenerationRequest
-from llmasos.tasks import answer_questions, classify, fill_masks, reply
+from llmasos.tasks import answer_questions, classify, fill_masks, find_entities, reply
 from llmasos.tasks.embedding import embed
 
 # Routes
@@ -497,6 +497,17 @@ def test_classify(apps):
     expected = label_evidence(served.model, served.tokenizer, "the cat sat")
     assert [(word["start"], word["end"], word["text"]) for word in one["evidence"]] == [e[:3] for e in expected]
     assert [word["influence"] for word in one["evidence"]] == pytest.approx([e.influence for e in expected], abs=1e-5)
+
+
+def test_names(apps):
+    served, texts = apps["ner"].served, ["the cat sat", "Anna was sad .", "", "the cat " * 60]
+    answer = ask(apps["ner"], "POST", "/v1/token-classification", {"input": texts}).json
+    expected = find_entities(served.model, served.tokenizer, texts)
+    assert any(expected) and [one["index"] for one in answer["data"]] == [0, 1, 2, 3]
+    for text, one, entities in zip(texts, answer["data"], expected, strict=True):
+        assert [tuple(entity.values())[:4] for entity in one["entities"]] == [entity[:4] for entity in entities]
+        assert [e["score"] for e in one["entities"]] == pytest.approx([e.score for e in entities], abs=1e-4)
+        assert all(text[entity["start"] : entity["end"]] == entity["text"] for entity in one["entities"])
 
 
 def test_answer(apps):

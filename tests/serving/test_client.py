@@ -447,7 +447,7 @@ def clients():
     """A client for a small model of each kind."""
     with contextlib.ExitStack() as stack:
         found = {}
-        for kind in ("gpt", "bert", "transformer", "classifier", "qa"):
+        for kind in ("gpt", "bert", "transformer", "classifier", "ner", "qa"):
             app = stack.enter_context(app_of(tiny(kind), name=kind, api_key="key"))
             found[kind] = Client(stack.enter_context(server_of(app)).url, api_key="key", timeout=200)
         yield found
@@ -463,6 +463,10 @@ def test_predict_takes_the_route_that_fits(clients):
     assert said.text in ("happy", "sad", "neither") and str(said).startswith(f"{said.text} ") and "%" in str(said)
     assert sum(said.raw["scores"].values()) == pytest.approx(1, abs=1e-4)
 
+    said = clients["ner"].predict("the cat sat on the mat")
+    names = said.raw["entities"]
+    assert said.text == ", ".join(f"{name['text']} ({name['label']})" for name in names) and str(said)
+
     said = clients["bert"].predict("the [MASK] sat on [MASK] mat", n=3)
     assert "[MASK]" not in said.text and said.text.startswith("the ") and said.text.endswith(" mat")
     assert re.fullmatch(r"(\[MASK\] (\S+ \d+\.\d%(, )?){3}\n?){2}", str(said))
@@ -475,6 +479,7 @@ def test_predict_takes_the_route_that_fits(clients):
 
 def test_several_texts_give_several_answers(clients):
     assert [type(one) for one in clients["classifier"].classify(["a", "b"])] == [Prediction, Prediction]
+    assert [one.raw["index"] for one in clients["ner"].find_entities(["a", "b"])] == [0, 1]
     assert len(clients["transformer"].translate(["abc", "ab"], max_tokens=4)) == 2
     vectors = clients["bert"].embed(["the cat", "a dog"])
     assert len(vectors) == 2 and sum(x * x for x in vectors[0]) == pytest.approx(1, abs=1e-3)

@@ -172,7 +172,8 @@ def test_a_model_that_has_learned_to_answer_begins_with_the_chat(visit):
 
 FIELDS = [("gpt", "Generate", "generate", "#prompt"), ("gpt", "Chat", "send", "#message"),
           ("gpt", "Attention", "inspect", "#inspected-text"), ("bert", "Fill mask", "fill", "#masked-text"),
-          ("classifier", "Classify", "classify", "#classified-text"), ("qa", "Answer questions", "answer", "#question"),
+          ("classifier", "Classify", "classify", "#classified-text"),
+          ("ner", "Find names", "find-names", "#names-text"), ("qa", "Answer questions", "answer", "#question"),
           ("transformer", "Translate", "translate", "#source")]  # fmt: skip
 
 
@@ -199,7 +200,8 @@ def test_of_nothing_the_server_is_not_asked(visit, model, title, button, field):
 def test_there_is_an_example_to_begin_with(visit):
     for name, button, answer in (("storyworld-bert", "#fill", "#masks .name"),
                                  ("storyworld-gpt", "#generate", "#written"),
-                                 ("classifier", "#classify", "#labels .name"), ("qa", "#answer", "#answer-scores"),
+                                 ("classifier", "#classify", "#labels .name"), ("ner", "#find-names", "#names-title"),
+                                 ("qa", "#answer", "#answer-scores"),
                                  ("storyworld-de-en", "#translate", "#translation .token")):  # fmt: skip
         page = visit(name)
         page.locator(button).click()
@@ -325,7 +327,7 @@ def test_the_request_shown_as_curl_and_python_does_the_same(visit, path):
 TABS = [("storyworld-chat", "Generate"), ("storyworld-chat", "Chat"), ("storyworld-chat", "Attention"),
         ("storyworld-chat", "Logit lens"), ("storyworld-chat", "How one token is made"),
         ("storyworld-chat", "Tokenizer"), ("storyworld-bert", "How one token is made"),
-        ("storyworld-bert", "Fill mask"), ("classifier", "Classify"),
+        ("storyworld-bert", "Fill mask"), ("classifier", "Classify"), ("ner", "Find names"),
         ("qa", "Answer questions"), ("storyworld-de-en", "Translate")]  # fmt: skip
 
 

@@ -31,7 +31,7 @@ from llmasos.tokenizers import ByteTokenizer
 slow = pytest.mark.slow
 FIRST = {"storyworld-gpt": "/v1/completions", "storyworld-chat": "/v1/chat/completions",
          "storyworld-bert": "/v1/fill-mask", "storyworld-de-en": "/v1/translate", "classifier": "/v1/classify",
-         "qa": "/v1/question-answering"}  # fmt: skip
+         "ner": "/v1/token-classification", "qa": "/v1/question-answering"}  # fmt: skip
 
 
 IN_SIGHT = "Object.defineProperty(document, 'visibilityState', {get: () => 'visible', configurable: true})"

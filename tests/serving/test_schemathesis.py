@@ -19,7 +19,7 @@ from schemathesis import GenerationMode  # noqa: E402
 from schemathesis.checks import CHECKS, load_all_checks  # noqa: E402
 
 load_all_checks()
-KINDS = ["gpt", "bert", "transformer", "classifier", "qa"]
+KINDS = ["gpt", "bert", "transformer", "classifier", "ner", "qa"]
 CONFIG = {"checks": {"negative_data_rejection": {"expected-statuses": ["4xx"]}}}  # 413, too, says that it is too much
 BEYOND_SCHEMA = (
     "at most 8 at once", "shorter text", "shorten", "longer than", "digits; the limit", "JSON schema",

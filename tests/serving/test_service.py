@@ -86,6 +86,7 @@ def test_every_call_of_the_client_is_there(story):
         story.classify("a")
     for kind, ask in {
         "classifier": lambda service: service.classify("the cat").text in ("happy", "sad", "neither"),
+        "ner": lambda service: service.find_entities("the cat").raw["index"] == 0,
         "qa": lambda service: service.answer("who ?", "the cat sat").raw["object"] == "answer",
         "bert": lambda service: "[MASK]" not in service.fill_mask("the [MASK] sat").text,
         "transformer": lambda service: service.translate(["abc"], max_tokens=4)[0].raw["index"] == 0,

@@ -22,6 +22,8 @@ SAID = {  # name of a run → the family of its model, its head, its first score
     "bert-alone": ("bert", "pretraining", "masked-LM accuracy", "unigram baseline"),
     "diffuse": ("bert", "pretraining", "nats per token", "Three texts by the model"),
     "classify": ("bert", "classifier", "accuracy", "majority baseline"),
+    "names": ("bert", "token_classifier", "entity F1", "each word's most frequent label"),
+    "score": ("bert", "reward", "mean squared error", "always the mean"),
     "answer": ("bert", "question_answering", "exact match", "never answers"),
     "embed": ("bert", "features", "recall@1", "BM25 recall@1"),
     "translate": ("transformer", "lm", "BLEU", "chrF"),

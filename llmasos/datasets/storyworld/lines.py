@@ -112,6 +112,40 @@ class Line:
                 length += len(part if kind == "text" else part.english(cast, pronoun))
         return spans
 
+    def mentions(self, cast: Cast, pronoun: bool, types: dict[str, str]) -> list[tuple[str, int, int]]:
+        """Return (type, start, end) of each mention by name of an entity, in characters of the English sentence.
+
+        A mention is the noun, without its article: in a slot of the entity, or written out after "the" in the line.
+
+        Args:
+            cast: of the story.
+            pronoun: as in `english`.
+            types: role → type of the entities to find.
+        """
+        nouns = {cast[role].en: type for role, type in types.items() if role in cast}
+        written = _written_out(tuple(nouns))
+        mentions, length = [], 0
+        for part in self.flat:
+            is_text = part.__class__ is str
+            text = part if is_text else part.english(cast, pronoun)
+            if is_text:
+                found = [(nouns[match[0]], *match.span()) for match in written.finditer(text)]
+            elif not is_text and part.role in types and not part.tag:
+                noun = cast[part.role].en
+                start = text.find(noun) if noun in text else text.find(noun[0].upper() + noun[1:])
+                found = [(types[part.role], start, start + len(noun))] if start >= 0 else []
+            else:
+                found = []
+            mentions += [(type, length + start, length + end) for type, start, end in found]
+            length += len(text)
+        return mentions
+
+
+@cache
+def _written_out(nouns: tuple[str, ...]) -> re.Pattern:
+    """A pattern that finds these nouns after "the"."""
+    return re.compile(rf"(?<=\b[Tt]he )(?:{'|'.join(map(re.escape, nouns))})\b")
+
 
 def _parse(source: str) -> list[tuple[str, Any]]:
     """Cut a source line into ("text", str), ("slot", Slot), ("open", label) and ("close", "") parts."""

@@ -15,6 +15,13 @@ from llmasos.datasets.storyworld.plots import PLOTS
 from llmasos.datasets.storyworld.plots.plot import Plot
 from llmasos.datasets.storyworld.teller import Teller
 
+MENTIONED = {  # role → type of the mentions of who or what plays it
+    "hero": "HERO",
+    **dict.fromkeys(("friend", "elder", "elder2", "giver", "passer", "stranger"), "PERSON"),
+    "thing": "THING",
+    **dict.fromkeys(("place", "place2"), "PLACE"),
+}
+
 
 class OtherSplit(Exception):
     """The story belongs to another split than the requested one."""
@@ -91,6 +98,19 @@ class Story:
                         questions[label] = Question(label, question, sentence[start:end], offset + start)
             offset += len(sentence) + 1
         return sorted(questions.values(), key=lambda q: q.start)
+
+    @cached_property
+    def mentions(self) -> list[tuple[str, int, int]]:
+        """Every mention by name of the hero, another person, the thing or a place: (type, start, end), in order.
+
+        Pronouns are no mentions, and neither are persons, things and places that are only scenery.
+        """
+        mentions, offset = [], 0
+        for (line, pronoun), sentence in zip(self.lines, self.sentences, strict=True):
+            found = line.mentions(self.cast, pronoun, MENTIONED)
+            mentions += [(type, offset + start, offset + end) for type, start, end in found]
+            offset += len(sentence) + 1
+        return mentions
 
     @property
     def sentence_pairs(self) -> list[tuple[str, str]]:

@@ -19,11 +19,24 @@ import math
 import random
 from collections.abc import Callable, Iterable, Iterator
 
-from llmasos.datasets.examples import QA, Answer, Conversation, LabeledText, Pair, Preference, Prompt, Query, Splits
+from llmasos.datasets.examples import (
+    QA,
+    Answer,
+    Conversation,
+    LabeledText,
+    Pair,
+    Preference,
+    Prompt,
+    Query,
+    ScoredText,
+    Splits,
+    TaggedText,
+)
 from llmasos.datasets.storyworld import Story, stories
 from llmasos.datasets.storyworld.lines import Line
 from llmasos.datasets.storyworld.plots import PLOTS
 from llmasos.datasets.storyworld.text_source import StoryworldText
+from llmasos.datasets.tagging import tagged_spans
 from llmasos.errors import UserError
 
 LANGUAGES = ("de-en", "en-de")
@@ -64,6 +77,24 @@ def storyworld_labeled_texts(source: int | StoryworldText) -> Splits[LabeledText
         [LabeledText(story.text, story.ending) for story in _stories(source, split)] for split in source.counts
     )
     return _splits(source, "endings", f"happy and sad endings of {source.description}", train, val)
+
+
+def storyworld_scored_texts(source: int | StoryworldText) -> Splits[ScoredText]:
+    """Return stories with the information in them, -log p(story) in nats under the generator, as scores."""
+    source = _source(source)
+    train, val = (
+        [ScoredText(story.text, story.information) for story in _stories(source, split)] for split in source.counts
+    )
+    return _splits(source, "information", f"the information (nats) in {source.description}", train, val)
+
+
+def storyworld_tagged_texts(source: int | StoryworldText) -> Splits[TaggedText]:
+    """Return stories with every mention of the hero, of other persons, of the thing and of places, by the generator."""
+    source = _source(source)
+    train, val = (
+        [tagged_spans(story.text, story.mentions) for story in _stories(source, split)] for split in source.counts
+    )
+    return _splits(source, "mentions", f"HERO, PERSON, THING and PLACE in {source.description}", train, val)
 
 
 def storyworld_pairs(source: int | StoryworldText, languages: str = LANGUAGES[0]) -> Splits[Pair]:

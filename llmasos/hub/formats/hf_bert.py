@@ -1,4 +1,4 @@
-"""BERT (Devlin et al. 2019), MiniLM and all other encoders with the `model_type` "bert", with five types of head."""
+"""BERT (Devlin et al. 2019), MiniLM and all other encoders with the `model_type` "bert", with six types of head."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +14,7 @@ from llmasos.hub.formats.hf_format import (
     tensor,
 )
 from llmasos.models import ModelConfig
+from llmasos.models.config import WITHOUT_POOLER
 
 OLD_NAMES = {".gamma": ".weight", ".beta": ".bias"}  # LayerNorms in the files of the first BERTs
 
@@ -28,6 +29,7 @@ class BertFormat(HFFormat):
         "BertModel": "features",
         "BertForSequenceClassification": "classifier",
         "BertForQuestionAnswering": "question_answering",
+        "BertForTokenClassification": "token_classifier",
     }
     prefix = "bert."
     ignored = (".position_ids", "predictions.decoder.weight", "predictions.decoder.bias")
@@ -95,7 +97,7 @@ class BertFormat(HFFormat):
                 ("output.LayerNorm", "feed_forward_residual.norm"),
             ):
                 yield from linear(f"encoder.layer.{i}.{published}", f"blocks.{i}.{ours}")
-        if config.head != "question_answering":
+        if config.head not in WITHOUT_POOLER:
             yield from linear("pooler.dense", "pooler")
 
     def head(self, config: ModelConfig) -> Iterator[TensorMapping]:
@@ -104,7 +106,7 @@ class BertFormat(HFFormat):
             yield from linear("cls.predictions.transform.LayerNorm", "masked_lm_head.norm")
             yield tensor("cls.predictions.bias", "masked_lm_head.decoder.bias")
             yield from linear("cls.seq_relationship", "next_sentence_head")
-        elif config.head in ("classifier", "reward"):
+        elif config.head in ("classifier", "reward", "token_classifier"):
             yield from linear("classifier", "head")
         elif config.head == "question_answering":
             yield from linear("qa_outputs", "head")

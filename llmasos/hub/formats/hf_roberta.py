@@ -23,6 +23,7 @@ class RobertaFormat(BertFormat):
         "RobertaModel": "features",
         "RobertaForSequenceClassification": "classifier",
         "RobertaForQuestionAnswering": "question_answering",
+        "RobertaForTokenClassification": "token_classifier",
     }
     prefix = "roberta."
     ignored = (".position_ids", "lm_head.decoder.weight", "lm_head.decoder.bias")
@@ -55,5 +56,7 @@ class RobertaFormat(BertFormat):
         elif config.head in ("classifier", "reward"):  # its head has a layer more, which is BERT's pooler
             yield from linear("classifier.dense", "backbone.pooler")
             yield from linear("classifier.out_proj", "head")
+        elif config.head == "token_classifier":
+            yield from linear("classifier", "head")
         elif config.head == "question_answering":
             yield from linear("qa_outputs", "head")

@@ -1,4 +1,4 @@
-"""`/v1/classify`, `/v1/question-answering`, `/v1/fill-mask`: what a model predicts about a text."""
+"""`/v1/classify`, `/v1/token-classification`, `/v1/question-answering`, `/v1/fill-mask`: what a model predicts."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from llmasos.serving.api.validators import Boolean, Field, Integer, Object, Text
 from llmasos.serving.http.errors import RequestError
 from llmasos.serving.http.http_types import Request, Response, Route, json_response
 from llmasos.serving.served_model import ServedModel
-from llmasos.tasks import answer_questions, classify
+from llmasos.tasks import answer_questions, classify, find_entities
 from llmasos.tasks.bert_pretraining import MASK, fill_mask_ids
 from llmasos.tasks.question_answering import stride_of
 
@@ -68,6 +68,28 @@ def evidence(request: Request, text: str, label: int) -> list[dict[str, Any]]:
 
     words = occlusion(request.served.tokenizer, text, score)
     return [word._asdict() | {"influence": round(word.influence, DIGITS)} for word in words]
+
+
+# Token classification
+
+
+def entities_body(served: ServedModel) -> Object:
+    """The schema of a request to find names."""
+    return Object(model_field(served), input_field(Text(max_length=MAX_INPUT), MAX_INPUTS))
+
+
+def entities_of_texts(request: Request) -> Response:
+    """The names in each text, with their places in characters."""
+    served, texts = request.served, as_list(request.values["input"])
+    results = request.run_in_chunks(lambda chunk: find_entities(served.model, served.tokenizer, chunk), texts)
+    data = [
+        {
+            "index": index,
+            "entities": [entity._asdict() | {"score": round(entity.score, DIGITS)} for entity in entities],
+        }
+        for index, entities in enumerate(results)
+    ]
+    return json_response({"object": "list", "model": served.name, "data": data})
 
 
 # Question answering
@@ -157,6 +179,10 @@ CLASSIFICATION = object_of(
         )
     ),
 )
+ENTITY = object_of(text=STRING, label=STRING, start=INTEGER, end=INTEGER, score=NUMBER)
+ENTITIES = object_of(
+    object=enum("list"), model=STRING, data=array_of(object_of(index=INTEGER, entities=array_of(ENTITY)))
+)
 ANSWER = object_of(
     "warnings",
     object=enum("answer"),
@@ -174,6 +200,8 @@ FILLED_MASKS = object_of(object=enum("fill_mask"), model=STRING, masks=array_of(
 ROUTES = [
     Route("POST", "/v1/classify", classify_texts, "Predict the label of a text.", "classification", classify_body,
           CLASSIFICATION),
+    Route("POST", "/v1/token-classification", entities_of_texts, "Find the names in a text.", "token-classification",
+          entities_body, ENTITIES),
     Route("POST", "/v1/question-answering", answer_question, "Find the answer to a question in a text.",
           "question-answering", question_body, ANSWER),
     Route("POST", "/v1/fill-mask", fill_mask, f"Predict the word at each {MASK}.", "fill-mask", fill_mask_body,

@@ -22,7 +22,7 @@ from llmasos.prompting.chat_template import PLAIN
 from llmasos.serving.http.transport import ServerError, Transport
 from llmasos.tokenizers.tokenizer import MASK
 
-PREDICTS = ("question-answering", "classification", "fill-mask", "translation", "completion")
+PREDICTS = ("question-answering", "classification", "token-classification", "fill-mask", "translation", "completion")
 """What `predict` uses: the first of these capabilities that the model has."""
 
 __all__ = ["Client", "Prediction", "ServerError"]
@@ -97,7 +97,8 @@ class Client:
         """Use the model for what it was trained for.
 
         A GPT continues the text, a chat model replies to it, a BERT fills in each [MASK], a classifier predicts a
-        label, a question-answering model finds the answer in the context, and a translator translates.
+        label, a token classifier finds names, a question-answering model finds the answer in the context, and a
+        translator translates.
 
         Args:
             text: the prompt, the user's message, the question, …
@@ -170,6 +171,20 @@ class Client:
                 scores = sorted(entry["scores"].items(), key=lambda pair: -pair[1])
                 line = ", ".join(f"{label} {score:.1%}" for label, score in scores)
                 predictions.append(Prediction(entry["label"], entry, line))
+            return predictions[0] if isinstance(texts, str) else predictions
+
+    def find_entities(self, texts: str | Sequence[str], **options: Any) -> Any:
+        """The names in a text, as one line; a list for several texts.
+
+        `raw["entities"]` has for each name its text, label, start and end in characters, and score.
+        """
+        raw = self._post("token-classification", {"input": as_list(texts)}, options)
+        with expected_shape():
+            predictions = []
+            for entry in raw["data"]:
+                names = [f"{entity['text']} ({entity['label']})" for entity in entry["entities"]]
+                scores = [f"{entity['text']} {entity['label']} {entity['score']:.1%}" for entity in entry["entities"]]
+                predictions.append(Prediction(", ".join(names), entry, ", ".join(scores) or "(no name)"))
             return predictions[0] if isinstance(texts, str) else predictions
 
     def answer(self, question: str, context: str, **options: Any) -> Prediction:

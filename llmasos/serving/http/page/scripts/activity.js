@@ -76,7 +76,7 @@ const REQUIRED_FIELDS = {
   generate: ["prompt"], score: ["prompt"], send: ["message"], inspect: ["inspected-text"], fill: ["masked-text"],
   trace: ["traced-text"], "trace-on": ["traced-text"], tokenize: ["tokenized-text"],
   "score-words": ["masked-text"],
-  classify: ["classified-text"], answer: ["question", "context"], translate: ["source"],
+  classify: ["classified-text"], "find-names": ["names-text"], answer: ["question", "context"], translate: ["source"],
 };
 
 /** Whether all of these fields are filled in. If not, show a message below the first empty one. */

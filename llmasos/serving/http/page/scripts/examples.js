@@ -8,6 +8,7 @@ const EXAMPLES = {
   trace: [["The old man lived by the"], ["One day, she lost her"], ["Once there was a"]],
   fill: [["Once there was a [MASK] girl called Anna."], ["The old man lived by the [MASK]."],
            ["Anna lost her [MASK] in the [MASK]."]],
+  "find-names": [["Anna saw the kite by the lake. \"It is mine,\" said Aunt Berta."]],
   classify: [["Anna lost her kite in the storm. She was sad all day."], ["Everybody was happy again."]],
   answer: [["Where did Anna live?", "Anna lived by the river. One day she lost her kite in a storm."],
            ["What did she lose?", "Anna lived by the river. One day she lost her kite in a storm."],

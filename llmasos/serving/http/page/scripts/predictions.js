@@ -1,4 +1,4 @@
-// ==== Fill mask, classify, answer questions, translate ===============================================================
+// ==== Fill mask, classify, find names, answer, translate =============================================================
 
 const fill = () => runAction("fill-mask", async signal => {
   const input = $("masked-text").value;
@@ -100,6 +100,19 @@ function splitAt(text, places) {
   });
   return [...pieces, {text: slice(done)}];
 }
+
+const findNames = () => runAction("names", async signal => {
+  const input = $("names-text").value;
+  const {data: [{entities}]} = await fetchJson("names", "v1/token-classification", {input}, signal);
+  $("names-title").textContent = entities.length === 1 ? "1 name" : `${entities.length || "No"} names`;
+  $("marked-names").replaceChildren(...splitAt(input, entities).map(({text, i}) =>
+    i === undefined ? text : make("mark", {}, text, make("small", {}, ` ${entities[i].label}`))));
+  $("names-list").replaceChildren(...entities.map(({text, label, score}) =>
+    bar({name: `${text} · ${label}`, value: percent(score), share: score})));
+  $("names-list").parentElement.hidden = !entities.length;
+  $("names-box").hidden = false;
+  announce(entities.map(({text, label}) => `${text}, ${label}.`).join(" ") || "There is no name in this text.");
+});
 
 const answer = () => runAction("answer", async signal => {
   const context = $("context").value;

@@ -23,7 +23,8 @@ function addListeners() {
   const clicks = {
     generate, score: scorePrompt, copy: copyText, "inspect-text": inspectText,
     send, another: () => reply(lastMessage().parent), "inspect-chat": inspectChat, "new-chat": newConversation,
-    inspect, trace, "trace-on": traceOn, tokenize, fill, hide: maskWord, "score-words": scoreWords, classify, answer, translate, dismiss,
+    inspect, trace, "trace-on": traceOn, tokenize, fill, hide: maskWord, "score-words": scoreWords, classify,
+    "find-names": findNames, answer, translate, dismiss,
     theme: () => setTheme(THEMES[(THEMES.indexOf(document.documentElement.dataset.theme) + 1) % 3]),
   };
   for (const [id, action] of Object.entries(clicks)) {

@@ -6,6 +6,8 @@ const TABS = [
   {name: "chat", title: "Chat", capability: "chat", start: "send", example: () => send({max_tokens: EXAMPLE_TOKENS})},
   {name: "fill-mask", title: "Fill mask", capability: "fill-mask", start: "fill", example: () => fill()},
   {name: "classify", title: "Classify", capability: "classification", start: "classify", example: () => classify()},
+  {name: "names", title: "Find names", capability: "token-classification", start: "find-names",
+   example: () => findNames()},
   {name: "answer", title: "Answer questions", capability: "question-answering", start: "answer", example: () => answer()},
   {name: "translate", title: "Translate", capability: "translation", start: "translate", example: () => translate()},
   {name: "attention", title: "Attention", capability: "inspect", start: "inspect", example: null},
