@@ -7,7 +7,7 @@ With such a *verifier*, a model can learn from its own attempts, without example
 import re
 from collections.abc import Callable
 
-from llmasos.datasets.storyworld.proof import readings, valid_prefix_length
+from llmasos.datasets.storyworld.proof import branches
 
 
 def storyworld(prompt: str, text: str) -> float:
@@ -21,10 +21,12 @@ def storyworld(prompt: str, text: str) -> float:
     (1.0, 0.0)
     """
     story = prompt + text
-    n_allowed = valid_prefix_length(story)
-    if n_allowed < len(story):
-        return n_allowed / len(story)
-    return 1.0 if readings(story) else 0.0
+    n_allowed = 0
+    for teller, reading in branches(story):
+        if reading:
+            return 1.0
+        n_allowed = max(n_allowed, teller.furthest)
+    return n_allowed / len(story) if n_allowed < len(story) else 0.0
 
 
 def sums(prompt: str, text: str) -> float:
