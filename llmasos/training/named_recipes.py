@@ -212,8 +212,8 @@ RECIPES: dict[str, NamedRecipe] = {
     ),
     "dpo-storyworld": NamedRecipe(
         "storyworld-gpt learns from pairs of stories, one of which was preferred by a reader who likes happy endings",
-        "chosen has the higher reward in 0.98 of 126 held-out pairs, and is more probable in 0.67 of them (0.58–0.75); "
-        "val_loss 0.07 after 150 steps (one seed)",
+        "chosen has the higher reward in 0.94 to 0.98 of 126 held-out pairs, and is more probable in 0.62 to 0.67 of "
+        "them; val_loss 0.07 to 0.15 after 150 steps (two seeds), in 5 minutes on one core",
         {
             "task": "preference-optimization",
             "init_from": "storyworld-gpt",
@@ -246,7 +246,8 @@ RECIPES: dict[str, NamedRecipe] = {
     ),
     "sums": NamedRecipe(
         "a tiny GPT imitates pupils who are too lazy to add: what rl-sums starts from",
-        "not measured yet",
+        "right in one column with probability 0.28 to 0.29 (its pupils: 0.29), in all eight with 0.00005 to 0.00006 "
+        "(three seeds); val_loss 1.55 after 600 steps, in 1 minute on one core",
         {
             "data": "sums",
             "tokenizer": "char",
@@ -268,7 +269,8 @@ RECIPES: dict[str, NamedRecipe] = {
     ),
     "rl-sums": NamedRecipe(
         "that GPT learns to add from a verifier of its own attempts, a few easy sums among them",
-        "not measured yet",
+        "0.95 to 1.00 of 256 held-out sums are right (before 0.00; three seeds, each with its own start); val_loss -0.98 "
+        "to -1.00 after 100 steps, in 1 minute on one core",
         {
             "task": "reinforcement-learning",
             "data": "sums",
