@@ -269,7 +269,7 @@ RECIPES: dict[str, NamedRecipe] = {
     ),
     "rl-sums": NamedRecipe(
         "that GPT learns to add from a verifier of its own attempts, a few easy sums among them",
-        "0.95 to 1.00 of 256 held-out sums are right (before 0.00; three seeds, each with its own start); val_loss -0.98 "
+        "0.95 to 1.00 of 256 held-out sums are right (before 0.00; three seeds, each with its start); val_loss -0.98 "
         "to -1.00 after 100 steps, in 1 minute on one core",
         {
             "task": "reinforcement-learning",
