@@ -29,7 +29,7 @@ COMMANDS = {  # name → (module, what it does)
     "bias": ("llmasos.cli.bias", "measure bias on pairs of prompts that differ in one word"),
     "memorization": ("llmasos.cli.memorization", "measure what a model remembers of single training texts"),
     "plan": ("llmasos.cli.plan", "plan a training run or a server: FLOPs, time, memory, cost"),
-    "quantize": ("llmasos.tools.quantize", "compare int8 with float weights: memory, speed, quality"),
+    "quantize": ("llmasos.tools.quantize", "compare int8 or int4 with float weights: memory, speed, quality"),
     "doctor": ("llmasos.tools.doctor", "check this machine and explain how to fix problems"),
     "bench": ("llmasos.tools.bench", "benchmark training, generation, serving on this machine"),
 }

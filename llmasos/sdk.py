@@ -153,7 +153,8 @@ class LLMTrainer:
             name: a folder (a model's, a run's or an adapter's), a shipped model (`python -m llmasos models`), or a
                 model of the Hugging Face hub such as "gpt2": from its cache, or downloaded.
             device: "auto", "cpu", "cuda", "cuda:1", "mps", or a `torch.device`.
-            quantize: "int8" for a quarter of the memory; such a model can be used, but not trained or saved.
+            quantize: "int8" for a quarter of the memory, "int4" for about a sixth; such a model can be used, but not
+                trained or saved.
             adapter: the folder or the run of a LoRA adapter of the model, ours or one of `peft`.
             verbose: False prints nothing, not even the progress of a download.
 
@@ -210,7 +211,7 @@ class LLMTrainer:
         """
         if is_quantized(self.model):
             raise UserError(
-                f"{self.name} is quantized to int8, and rounded weights cannot be trained: open it without quantize, "
+                f"{self.name} is quantized, and rounded weights cannot be trained: open it without quantize, "
                 "train that, save it, and open the saved model with quantize."
             )
         settings = {name: as_setting(value) for name, value in without_aliases(settings).items()}

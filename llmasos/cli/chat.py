@@ -71,7 +71,7 @@ def make_parser() -> argparse.ArgumentParser:
          "one (default: 1)")  # fmt: skip
     flag("--device", default="auto", metavar="DEVICE", help="device to run on: cpu, cuda, cuda:1, mps (default: auto)")
     add_adapter_flag(parser)
-    flag("--quantize", choices=("int8",), help="store the weights in a quarter of the memory")
+    flag("--quantize", choices=("int8", "int4"), help="store the weights in a quarter or a sixth of the memory")
     flag("--api-key", metavar="KEY", help=f"API key of a server (better: set {API_KEY_VARIABLE})")
     add_option_flags(parser, SamplingOptions)
     return parser

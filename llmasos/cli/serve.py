@@ -50,7 +50,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--device", default="auto", metavar="DEVICE", help="device to run on: auto, cpu, cuda, cuda:1, mps"
     )
-    parser.add_argument("--quantize", choices=("int8",), help="store the weights in a quarter of the memory")
+    parser.add_argument(
+        "--quantize", choices=("int8", "int4"), help="store the weights in a quarter or a sixth of the memory"
+    )
 
     flag = parser.add_argument_group("access").add_argument
     flag("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine only)")

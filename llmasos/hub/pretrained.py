@@ -16,7 +16,7 @@ from llmasos.hub.weights import MAX_SHARD_BYTES
 from llmasos.models import Model
 from llmasos.models.adapter import merge_adapter
 from llmasos.models.config import is_adapter
-from llmasos.nn import int8
+from llmasos.nn import quantization
 from llmasos.storage import read_json, write_folder
 from llmasos.storage.atomic import write_error
 from llmasos.storage.checksums import seal, strangers
@@ -41,8 +41,8 @@ def load_pretrained(
             hub, such as "gpt2" or "HuggingFaceTB/SmolLM2-135M" (from its cache, or downloaded).
         device: the model's device.
         say: called with messages for the user, for example about weights that are missing from the files.
-        quantize: "int8" rounds the large matrices to one byte per weight (see `nn/int8.py`), a quarter of the memory,
-            for inference only. None = full precision.
+        quantize: "int8" rounds the large matrices to one byte per weight, a quarter of the memory, "int4" to about
+            five bits, for inference only (see `nn/quantization.py`). None = full precision.
         adapter: a folder or a run with an adapter of the model; None = none, unless `name` is itself an adapter.
         merge: whether an adapter is merged into the weights, as for every use but saving it again.
 
@@ -50,7 +50,7 @@ def load_pretrained(
         UserError: there is no such model, it cannot be fetched, it is damaged or not supported, the adapter is of
             another model, or `quantize` is unknown.
     """
-    int8.check_quantize(quantize)
+    quantization.check_quantize(quantize)
     folder = find_model_folder(name, say)
     if adapter is not None or is_adapter(folder):
         base, folder = (None, folder) if adapter is None else (whole_model(folder), find_adapter(adapter, say))
@@ -61,7 +61,7 @@ def load_pretrained(
     else:
         model, tokenizer_folder = read_model(folder, "cpu" if quantize else device, say), folder
     if quantize:  # before the model moves to its device, which may have no room for its float32 weights
-        int8.quantize(model)
+        quantization.quantize(model, quantize)
     return model.to(device), read_tokenizer(tokenizer_folder, model.config, say)
 
 

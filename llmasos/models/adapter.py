@@ -23,7 +23,7 @@ from torch import nn
 from llmasos.errors import UserError, check_number, nearest
 from llmasos.models.base import Model
 from llmasos.nn import LoRALinear
-from llmasos.nn.int8 import children, is_quantized
+from llmasos.nn.quantization import children, is_quantized
 
 AnyModel = TypeVar("AnyModel", bound=Model)
 DEFAULT_ALPHA = 32.0
@@ -93,7 +93,7 @@ def check_unadapted(model: Model) -> None:
     """Raise UserError if a model is quantized or has an adapter already."""
     if is_quantized(model):
         raise UserError(
-            "the model is quantized to int8, and its layers cannot get an adapter: open it without quantize; a "
+            "the model is quantized, and its layers cannot get an adapter: open it without quantize; a "
             "finished adapter can be opened with quantize, and is merged first."
         )
     if model.adapter is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from llmasos.models.config import ModelConfig
 from llmasos.models.embedding_config import EmbeddingConfig
 from llmasos.models.generation_config import GenerationConfig
 from llmasos.nn import KVCache, cached_causal_mask, sliding_window_mask
-from llmasos.nn.int8 import quantized_layers
+from llmasos.nn.quantization import quantized_layers
 
 if TYPE_CHECKING:
     from llmasos.models.adapter import Adapter
@@ -90,8 +91,8 @@ class Backbone(Model):
 
 
 def n_parameters(model: nn.Module) -> int:
-    """The number of trained values, also of those quantized to int8; tied ones are counted once."""
-    quantized = sum(layer.weight.numel() for layer in quantized_layers(model))
+    """The number of trained values, also of those that are quantized; tied ones are counted once."""
+    quantized = sum(math.prod(layer.shape) for layer in quantized_layers(model))
     return sum(parameter.numel() for parameter in model.parameters()) + quantized
 
 

@@ -24,7 +24,7 @@ def extend_context(model: AnyModel, context_length: int, rope_scaling: RopeScali
         rope_scaling: how its rotary frequencies are scaled (None = not at all).
 
     Raises:
-        UserError: the model has learned positions, an adapter, or int8 weights.
+        UserError: the model has learned positions, an adapter, or quantized weights.
     """
     check_unadapted(model)
     if model.config.positions == "learned":

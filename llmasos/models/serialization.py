@@ -117,7 +117,7 @@ def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:
     """
     if is_quantized(model):
         raise UserError(
-            "the model is quantized to int8, and rounded weights are not saved: load the model without quantize and "
+            "the model is quantized, and rounded weights are not saved: load the model without quantize and "
             "save that; quantizing takes seconds and can be repeated whenever it is loaded."
         )
     return {name: parameter.detach() for name, parameter in model.named_parameters()}

@@ -13,7 +13,8 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.nn.embedding import Embedding, NgramEmbedding
     from llmasos.nn.experts import MixtureOfExperts, Routing, route
     from llmasos.nn.feed_forward import FeedForward, SwiGLU, gelu, gelu_tanh
-    from llmasos.nn.int8 import Int8Embedding, Int8Linear, is_quantized, quantize, quantized_layers
+    from llmasos.nn.int4 import Int4Linear
+    from llmasos.nn.int8 import Int8Embedding, Int8Linear, QuantizedLinear
     from llmasos.nn.lora import LoRALinear
     from llmasos.nn.masks import cached_causal_mask, causal_mask, padding_mask, sliding_window_mask
     from llmasos.nn.modes import eval_mode
@@ -29,6 +30,7 @@ if TYPE_CHECKING:  # each on first use
         make_rotary,
         position_ids,
     )
+    from llmasos.nn.quantization import QUANTIZE, is_quantized, quantization_of, quantize, quantized_layers
 
 __all__ = [
     "CopyHead",
@@ -36,6 +38,7 @@ __all__ = [
     "Embedding",
     "EncoderBlock",
     "FeedForward",
+    "Int4Linear",
     "Int8Embedding",
     "Int8Linear",
     "KVCache",
@@ -47,6 +50,8 @@ __all__ = [
     "LoRALinear",
     "MixtureOfExperts",
     "MultiHeadAttention",
+    "QUANTIZE",
+    "QuantizedLinear",
     "RMSNorm",
     "Residual",
     "RotaryEmbedding",
@@ -72,6 +77,7 @@ __all__ = [
     "padding_mask",
     "position_ids",
     "cached_causal_mask",
+    "quantization_of",
     "quantize",
     "quantized_layers",
     "rms_norm",

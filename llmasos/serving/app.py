@@ -74,7 +74,7 @@ def create_app(
     Args:
         model: a folder, the name of a shipped model or of one on the Hugging Face hub; or an engine.
         name: of the model in requests (None = its own name, or the last part of its folder's).
-        quantize: "int8" stores the weights in a quarter of the memory.
+        quantize: "int8" stores the weights in a quarter of the memory, "int4" in about a sixth.
         adapter: a LoRA adapter of the model, by its folder or its run; it is merged into the model.
         device: "auto", "cpu", "cuda" or "mps".
         api_key: required of requests as `Authorization: Bearer …` (None = the environment variable LLMASOS_API_KEY,

@@ -12,7 +12,7 @@ from llmasos.capabilities import CAPABILITIES, capabilities_of
 from llmasos.generation import BeamOptions, SamplingOptions
 from llmasos.generation.options import api_name, options_for
 from llmasos.models import Model, ModelConfig, n_parameters_of
-from llmasos.nn import is_quantized
+from llmasos.nn import quantization_of
 from llmasos.prompting import ChatTemplate, own_template_note, template_of
 from llmasos.prompting.chat_template import PLAIN
 from llmasos.serving.engine import Engine
@@ -137,7 +137,7 @@ class ServedModel:
             "parameters": n_parameters_of(config),
             "vocab_size": self.vocab_size,
             "labels": list(config.labels),
-            "quantization": "int8" if is_quantized(self.model) else None,
+            "quantization": quantization_of(self.model),
             "chat_template": None if self.template is None else self.template.name,
             "chat_template_note": self.template_note,
             "max_tokens": self.max_tokens,

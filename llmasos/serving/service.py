@@ -72,7 +72,7 @@ class LLMServing:
             name: a folder (a model's or a run's), a shipped model (`python -m llmasos models`), or a model of the
                 Hugging Face hub, which is downloaded if it is not in the cache.
             device: "auto", "cpu", "cuda", "cuda:1", "mps", or a `torch.device`.
-            quantize: "int8" for a quarter of the memory.
+            quantize: "int8" for a quarter of the memory, "int4" for about a sixth.
             adapter: the folder or the run of a LoRA adapter of the model, which is merged into it.
             verbose: False prints nothing.
 

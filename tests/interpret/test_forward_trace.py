@@ -12,7 +12,7 @@ from llmasos.hub import load_pretrained
 from llmasos.interpret import attention_maps, forward_trace, sampling_trace, telling_head, trivial_keys
 from llmasos.interpret.logit_lens import residual_stream
 from llmasos.models import ModelConfig, build_model
-from llmasos.nn.int8 import quantize
+from llmasos.nn import quantize
 from llmasos.serving.api.inspect import inspect_model
 
 SMALL = {"vocab_size": 29, "n_layers": 3, "n_heads": 4, "d_model": 16, "context_length": 16}

@@ -26,7 +26,8 @@ from llmasos.hub.resolve import shipped_models
 from llmasos.interpret import attention_maps, logit_lens, score_tokens
 from llmasos.models import ModelConfig, build_model, n_parameters, weight_bytes
 from llmasos.nn import Int8Embedding, Int8Linear, is_quantized, quantize
-from llmasos.nn.int8 import SKIPPED, quantize_rows
+from llmasos.nn.int8 import quantize_rows
+from llmasos.nn.quantization import SKIPPED
 from llmasos.tasks import fill_masks
 from llmasos.tasks.embedding import embed
 
@@ -259,14 +260,14 @@ def test_shipped_models_barely_change(name, shipped):
 
 def test_another_way_to_quantise_is_named():
     for load in (hub.load_pretrained, LLMTrainer.from_pretrained):
-        with pytest.raises(UserError, match="quantize is 'int4'; it must be 'int8', or None"):
-            load("storyworld-gpt", quantize="int4")
+        with pytest.raises(UserError, match="quantize is 'int2'; it must be 'int8' or 'int4', or None"):
+            load("storyworld-gpt", quantize="int2")
 
 
 def test_a_quantized_model_cannot_be_trained_or_saved(tmp_path):
     model = LLMTrainer.from_pretrained("storyworld-gpt", "cpu", quantize="int8")
     assert model.generate("Once", max_new_tokens=3) and "0.87M parameters" in repr(model)
-    with pytest.raises(UserError, match="storyworld-gpt is quantized to int8, and rounded weights cannot be trained"):
+    with pytest.raises(UserError, match="storyworld-gpt is quantized, and rounded weights cannot be trained"):
         model.train("a text")
     with pytest.raises(UserError, match="rounded weights are not saved"):
         model.save_pretrained(tmp_path / "out")

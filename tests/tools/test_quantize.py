@@ -56,12 +56,14 @@ def test_the_table_of_each_family(name, capsys):
 
     floats, rounded = (hub.load_pretrained(f"runs/{name}", quantize=quantize)[0] for quantize in (None, "int8"))
     memory = lines["weights in memory"]
-    assert (memory["float"], memory["int8"]) == tuple(f"{weight_bytes(m) / 1e6:,.2f} MB" for m in (floats, rounded))
+    assert (memory["float"], memory["quantized"]) == tuple(
+        f"{weight_bytes(m) / 1e6:,.2f} MB" for m in (floats, rounded)
+    )
     assert memory["change"] == f"× {weight_bytes(rounded) / weight_bytes(floats):.2f}"
     for line in speeds:
         assert re.fullmatch(r"× \d+\.\d+ \(median .* … .*\)", lines[line]["change"])
     for line in lines.values():
-        assert str(line["float"]) in out and line["int8"] in out and line["change"] in out
+        assert str(line["float"]) in out and line["quantized"] in out and line["change"] in out
 
 
 @pytest.mark.parametrize("name", LINES)

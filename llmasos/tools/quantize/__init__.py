@@ -1,12 +1,13 @@
-"""`python -m llmasos quantize`: what rounding a model's weights to int8 costs and gains on this machine.
+"""`python -m llmasos quantize`: what rounding a model's weights to int8 or int4 costs and gains on this machine.
 
-Compares a model with float weights and the same model with int8 weights (`nn/int8.py`). Nothing is written: weights are
-rounded whenever a model is loaded with `quantize="int8"`.
+Compares a model with float weights and the same model with rounded weights (`nn/quantization.py`). Nothing is written:
+weights are rounded whenever a model is loaded with `quantize="int8"` or `"int4"`.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """examples:
   python -m llmasos quantize storyworld-gpt
+  python -m llmasos quantize storyworld-gpt --kind int4
   python -m llmasos quantize gpt2 --data my_book.txt
   python -m llmasos quantize runs/classify-storyworld
 """
@@ -57,19 +59,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"opening {args.model} and the data …", flush=True)
     folder = hub.find_model_folder(args.model, say=print)
     model, tokenizer = hub.load_pretrained(folder, device, say=print)
-    pair = {"float": model, "int8": hub.load_pretrained(folder, device, lambda text: None, quantize="int8")[0]}
+    pair = {"float": model, "quantized": hub.load_pretrained(folder, device, lambda text: None, quantize=args.kind)[0]}
     task, split = open_held_out(args, folder, model, tokenizer)
     tokens, subset = (None, "") if args.all else take_subset(task, split, MAX_TOKENS, MAX_EXAMPLES)
 
     n_parameters = models.n_parameters(model)
-    n_rounded = sum(matrix.weight.numel() for matrix in nn.quantized_layers(pair["int8"]))
+    n_rounded = sum(math.prod(layer.shape) for layer in nn.quantized_layers(pair["quantized"]))
     megabytes = sum(file.stat().st_size for file in weight_files(folder)) / 1e6
     print(
         f"model    {args.model} ({model.config.family}), {n_parameters:,} parameters, {megabytes:,.2f} MB on "
-        f"disk; int8 rounds {n_rounded / n_parameters:.1%} of them"
+        f"disk; {args.kind} rounds {n_rounded / n_parameters:.1%} of them"
     )
     print(f"data     {task.data.name}, split {split}{subset}: {task.data.description}\n")
-    print(Comparison("", "float", "int8", "change"))
+    print(Comparison("", "float", args.kind, "change"))
     lines = []
     for title, section in (
         ("size", compare_sizes(pair)),
@@ -80,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in section:  # each printed as soon as it is known
             print(line, flush=True)
             lines.append(line)
-    print(f"\nIn short: with int8 the model {', '.join(line.verdict for line in lines if line.verdict)}.")
+    print(f"\nIn short: with {args.kind} the model {', '.join(line.verdict for line in lines if line.verdict)}.")
     if args.json:
         storage.write_json(args.json, [asdict(line) for line in lines])
     return 0
@@ -90,14 +92,15 @@ def make_parser() -> ArgumentParser:
     """All flags of the command, with their help."""
     parser = ArgumentParser(
         prog="python -m llmasos quantize",
-        description="Compare a model with float weights and with int8 weights: memory, speed and quality, measured in "
-        'one run. To use int8 weights, load a model with quantize="int8", or pass --quantize int8 to a command that '
-        "has this flag.",
+        description="Compare a model with float weights and with rounded weights: memory, speed and quality, measured "
+        'in one run. To use rounded weights, load a model with quantize="int8" or "int4", or pass --quantize to a '
+        "command that has this flag.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     flag = parser.add_argument
     flag("model", metavar="MODEL", help="a run's or a model's folder, or a name (see python -m llmasos models)")
+    flag("--kind", choices=("int8", "int4"), default="int8", help="one byte or half a byte a weight (default: int8)")
     flag("--task", choices=list(TASKS), help="the task to measure quality with (default: the model's own)")
     splits = ("train", "val", "test", "all")
     flag("--split", choices=splits, help="which part of the data (default: all of a file of your own, else val)")

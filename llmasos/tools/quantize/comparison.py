@@ -1,4 +1,4 @@
-"""The lines of `llmasos quantize`: the size, speed and quality of a model with float weights and with int8 weights.
+"""The lines of `llmasos quantize`: the size, speed and quality of a model with float weights and with rounded weights.
 
 Timings are interleaved (`tools/bench/measurement.py`). Both models are evaluated on the same held-out data, by default
 on a part of it, because the same examples twice show a small difference well.
@@ -22,7 +22,7 @@ from llmasos.tools.bench.measurement import Measurement, format_number, interlea
 
 BATCH_SIZE = 16  # texts at once in the second measurement of speed
 SIMILAR = 0.005  # relative change of a loss below which it counts as unchanged
-Models = dict[str, Model]  # "float" and "int8" → the model
+Models = dict[str, Model]  # "float" and "quantized" → the model
 
 
 @dataclass(frozen=True)
@@ -31,19 +31,19 @@ class Comparison:
 
     Attributes:
         what: what was measured.
-        float, int8: the values of the two models.
-        change: from float to int8.
+        float, quantized: the values of the two models.
+        change: from float to quantized.
         verdict: the same in words, for the closing sentence; "" if it is not mentioned there.
     """
 
     what: str
     float: str
-    int8: str
+    quantized: str
     change: str
     verdict: str = ""
 
     def __str__(self) -> str:
-        return f"{self.what:<36}{self.float:>12}{self.int8:>12}   {self.change}".rstrip()
+        return f"{self.what:<36}{self.float:>12}{self.quantized:>12}   {self.change}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def compare_speeds(models: Models, tokenizer: Tokenizer, n_tokens: int, repetiti
         }
         measures = {name: timed(function, device, 0.2) for name, function in work.items()}
         seconds = interleave(measures, repetitions)
-        a, b = ([n * n_tokens / s for s in values] for values in (seconds["float"], seconds["int8"]))
+        a, b = ([n * n_tokens / s for s in values] for values in (seconds["float"], seconds["quantized"]))
         speedup = ratio("", "", "", b, a)
         change = f"× {speedup.best:.2f} (median {speedup.median:.2f}, {speedup.low:.2f} … {speedup.high:.2f})"
         texts = f"{n} text{'s' * (n > 1)}"
