@@ -236,6 +236,11 @@ def ablated_by_loops(x: Tensor, mask: Tensor) -> Tensor:
     return result
 
 
+def ablated_by_sum(x: Tensor, mask: Tensor) -> Tensor:
+    real = torch.where(mask[..., None], x, 0.0)
+    return torch.where(mask[..., None], real.sum(dim=(0, 1)) / mask.sum(), x)
+
+
 def with_padding(lengths: list[int], D: int, seed: int = 0, padding: float = 100.0) -> dict[str, Tensor]:
     """Random activations of texts of these lengths, with a number at the padding."""
     T = max(lengths)
@@ -378,7 +383,7 @@ mean_ablation = Exercise(
             "20.3",
         ),
     ],
-    accepted={"loops": ablated_by_loops},
+    accepted={"loops": ablated_by_loops, "a sum without padding": ablated_by_sum},
     hints=[
         "Which activations are averaged? x[attention_mask] selects them.",
         "x[attention_mask].mean(dim=0) is the vector (D,). Where must it go?",
@@ -403,6 +408,12 @@ def effect_by_loops(clean: Tensor, corrupted: Tensor, patched: Tensor, right: in
     rows = patched.reshape(-1, patched.size(-1)).tolist()
     effects = [(row[right] - row[wrong] - worst) / (best - worst) for row in rows]
     return torch.tensor(effects, dtype=patched.dtype).reshape(patched.shape[:-1])
+
+
+def effect_by_dot_product(clean: Tensor, corrupted: Tensor, patched: Tensor, right: int, wrong: int) -> Tensor:
+    reader = torch.zeros_like(clean)
+    reader[right], reader[wrong] = 1.0, -1.0
+    return (patched - corrupted) @ reader / ((clean - corrupted) @ reader)
 
 
 def probabilities(x: Tensor) -> Tensor:
@@ -582,7 +593,7 @@ patching_effect = Exercise(
             "20.5",
         ),
     ],
-    accepted={"loops": effect_by_loops},
+    accepted={"loops": effect_by_loops, "a dot product": effect_by_dot_product},
     hints=[
         "Work out the example: the three differences are 2, -2 and 0. Where is 0, on the way from -2 to 2?",
         "(patched - corrupted) / (clean - corrupted), each of them a difference of two logits.",

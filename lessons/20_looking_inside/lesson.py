@@ -267,7 +267,7 @@ result("layer 1: weight on what followed, first of each pair", at_followers, 0.6
 rows = list(range(N, N + 16, 2))
 heatmap(
     maps[1][0, rows, :N].tolist(), [f"query {ids[0, t]}" for t in rows], [str(token) for token in ids[0, :N].tolist()],
-    "Layer 1: the first tokens of eight pairs look at the beginning of the text", "20-induction",
+    "Layer 1: where eight pairs look", "20-induction",
 )  # fmt: skip
 
 # %% [markdown]
@@ -374,7 +374,7 @@ patching = activation_patching(stories, clean, corrupted, logit_difference(SHE, 
 tokens = [tokenizer.token_text(id) for id in corrupted.tolist()]
 heatmap(
     patching.restored.clamp(0, 1).tolist(), [f"before block {n}" for n in range(4)] + ["after the last"],
-    tokens, "Effect of patching the stream: the name is Paul, the patch is Anna's", "20-patching",
+    tokens, "The stream of Anna in the text of Paul", "20-patching",
 )  # fmt: skip
 print("row by row:  at the name   at the end   elsewhere, largest")
 for n, effects in enumerate(patching.restored):
