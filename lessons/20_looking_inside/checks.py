@@ -766,7 +766,7 @@ logit_shares = Exercise(
         Misconception(
             "norm_weight forgotten",
             lambda parts, w, b, r, eps: shares(parts, torch.ones_like(w), b, r, eps),
-            "You left out norm_weight.",
+            "You left out norm_weight, with which the norm multiplies each of the C numbers.",
             "y = normalized * norm_weight + norm_bias",
             "20.6",
         ),
@@ -800,7 +800,7 @@ logit_shares = Exercise(
         Misconception(
             "eps forgotten",
             lambda parts, w, b, r, eps: shares(parts, w, b, r, 0.0),
-            "You left out eps.",
+            "You left out eps, so your square root is not that of the model.",
             "√(variance + eps)",
             "20.6",
         ),

@@ -205,7 +205,7 @@ lines, models = {}, {}
 for name, n_layers, previous, steps in (
     ("two layers", 2, False, 250),
     ("one layer", 1, False, 250),
-    ("one layer, told the previous token", 1, True, 150),
+    ("one layer with the previous token", 1, True, 150),
 ):
     models[name] = attention_only(n_layers, previous)
     points = lines[name] = []
@@ -223,7 +223,7 @@ print(f"two layers: below {SEEN:.2f} nats for the first time at step {falls[0]}"
 print(f"formula for one layer: at least {SEEN:.3f}")
 result("one layer, nats", lines["one layer"][-1][1], 2.83, 0.12)
 result("two layers, nats", two[-1][1], 0.04, 0.06)
-result("one layer with the previous token, nats", lines["one layer, told the previous token"][-1][1], 0.06, 0.25)
+result("one layer with the previous token, nats", lines["one layer with the previous token"][-1][1], 0.06, 0.25)
 steepest = max(a[1] - b[1] for a, b in zip(two, two[4:], strict=False))
 result("two layers: the largest fall within 40 steps, nats", steepest, 2.3, 0.4)
 
@@ -307,7 +307,7 @@ for layer, expected, spread in ((0, 3.45, 0.4), (1, 3.45, 0.4)):
 
 # %% [markdown]
 # **What to see.** Without either one, induction is gone, as the theory says. The loss is not just above 2.64; it is
-# about 3.45 nats (3.39 to 3.51 with three seeds), nearly the 3.47 of knowing nothing: what is left was trained together
+# about 3.45 nats (3.39 to 3.51 with four seeds), nearly the 3.47 of knowing nothing: what is left was trained together
 # with the other head, and has learned nothing that would help without it.
 #
 # Note what ablation does *not* say. Both heads are necessary, but it does not tell which of them does what. And in a
@@ -524,11 +524,11 @@ for name, each, layer in (
             print(f"{'with your ridge_probe':>31}: {mine:.3f}")
 result("before block 0 (1 in 31 by chance)", right["trained, before block 0"], 1 / 31, 0.025)
 result("previous place, trained", right["trained, before block 1"], 0.97, 0.04)
-result("previous place, random weights", right["random weights, before block 1"], 0.145, 0.08)
+result("previous place, random weights", right["random weights, before block 1"], 0.15, 0.08)
 
 # %% [markdown]
-# **What to see.** The model has never been asked for the previous place, and it knows it in 96 to 97 cases of 100
-# (three seeds). With random weights the same probe is right in 14 to 16 of 100: a random average over the tour holds a
+# **What to see.** The model has never been asked for the previous place, and it knows it in 96 to 98 cases of 100
+# (four seeds). With random weights the same probe is right in 14 to 16 of 100: a random average over the tour holds a
 # trace of everything. That is why the control is needed; and it is how we know that the 96 were learned. Compare this
 # with the map of the first head in 20.2: it gives the previous token only about 0.3 of its weight. Looking at the
 # weights alone, you might have thought that the model knows what came before only vaguely.
@@ -619,7 +619,7 @@ result("Y is named after a random change", (after_noise == Y).float().mean().ite
 result("X is named before", (before_edit == X).float().mean().item(), 1.0, 0.05)
 
 # %% [markdown]
-# **What to see.** Not one token has changed, and the model names $Y$ instead of $X$ in 96 to 99 cases of 100 (three
+# **What to see.** Not one token has changed, and the model names $Y$ instead of $X$ in 96 to 99 cases of 100 (four
 # seeds). Each of the two changes is about half as long as the stream itself, in one direction of 64. Random changes of
 # the same length, also at both stops, leave the answer alone in nine cases of ten, and practically never produce $Y$.
 # So the direction that the probe has found is one that the second layer *reads*. If the edit had failed, the probe
