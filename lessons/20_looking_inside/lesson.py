@@ -238,8 +238,8 @@ result("two layers: the largest fall within 40 steps, nats", steepest, 2.3, 0.4)
 # formula draws. And one layer that knows the previous token does it, even sooner than two layers: it need not find the
 # first head. That was indeed all that was missing.
 #
-# (With four seeds: one layer 2.83 to 2.84, two layers 0.036 to 0.041, one layer with the previous token 0.04 to 0.14
-# after 150 steps. With five, two layers cross the line at step 120 or 130 and lose 2.1 to 2.4 nats within 40 steps.)
+# (With five seeds: one layer 2.83 to 2.84, two layers 0.026 to 0.043, one layer with the previous token 0.04 to 0.14
+# after 150 steps. Two layers cross the line at step 120 or 130 and lose 2.1 to 2.4 nats within 40 steps.)
 #
 # ### Where do the heads look?
 #
@@ -307,7 +307,7 @@ for layer, expected, spread in ((0, 3.45, 0.4), (1, 3.45, 0.4)):
 
 # %% [markdown]
 # **What to see.** Without either one, induction is gone, as the theory says. The loss is not just above 2.64; it is
-# about 3.45 nats (3.39 to 3.51 with four seeds), nearly the 3.47 of knowing nothing: what is left was trained together
+# about 3.45 nats (3.39 to 3.51 with five seeds), nearly the 3.47 of knowing nothing: what is left was trained together
 # with the other head, and has learned nothing that would help without it.
 #
 # Note what ablation does *not* say. Both heads are necessary, but it does not tell which of them does what. And in a
@@ -528,7 +528,7 @@ result("previous place, random weights", right["random weights, before block 1"]
 
 # %% [markdown]
 # **What to see.** The model has never been asked for the previous place, and it knows it in 96 to 98 cases of 100
-# (four seeds). With random weights the same probe is right in 14 to 16 of 100: a random average over the tour holds a
+# (five seeds). With random weights the same probe is right in 14 to 16 of 100: a random average over the tour holds a
 # trace of everything. That is why the control is needed; and it is how we know that the 96 were learned. Compare this
 # with the map of the first head in 20.2: it gives the previous token only about 0.3 of its weight. Looking at the
 # weights alone, you might have thought that the model knows what came before only vaguely.
@@ -619,7 +619,7 @@ result("Y is named after a random change", (after_noise == Y).float().mean().ite
 result("X is named before", (before_edit == X).float().mean().item(), 1.0, 0.05)
 
 # %% [markdown]
-# **What to see.** Not one token has changed, and the model names $Y$ instead of $X$ in 96 to 99 cases of 100 (four
+# **What to see.** Not one token has changed, and the model names $Y$ instead of $X$ in 96 to 99 cases of 100 (five
 # seeds). Each of the two changes is about half as long as the stream itself, in one direction of 64. Random changes of
 # the same length, also at both stops, leave the answer alone in nine cases of ten, and practically never produce $Y$.
 # So the direction that the probe has found is one that the second layer *reads*. If the edit had failed, the probe
