@@ -28,7 +28,7 @@ from llmasos.storage import load_tensors, save_tensors, write_json
 # Fields that may differ when a backbone's weights are copied: they do not change the meaning of its tensors.
 NOT_BACKBONE = (
     "head", "labels", "dropout", "fused", "tie_embeddings", "n_decoder_layers", "capacity_factor",
-    "router_aux_loss_coef",
+    "router_aux_loss_coef", "rope_scaling", "sliding_window",
 )  # fmt: skip
 
 
@@ -71,6 +71,8 @@ def check_same_backbone(config: ModelConfig, saved: ModelConfig, folder: Path) -
     """Raise UserError unless a model of `config` has the backbone of the model in `folder`, whose config is `saved`."""
     new, old = config.to_dict(), saved.to_dict()
     different = [name for name in new if new[name] != old[name] and name not in NOT_BACKBONE]
+    if "learned" not in (config.positions, saved.positions):  # computed positions exist for any length
+        different = [name for name in different if name != "context_length"]
     if different:
         name = different[0]
         raise UserError(

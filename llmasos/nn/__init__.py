@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.nn.feed_forward import FeedForward, SwiGLU, gelu, gelu_tanh
     from llmasos.nn.int4 import Int4Linear
     from llmasos.nn.int8 import Int8Embedding, Int8Linear, QuantizedLinear
+    from llmasos.nn.latent_attention import LatentAttention
     from llmasos.nn.lora import LoRALinear
     from llmasos.nn.masks import cached_causal_mask, causal_mask, padding_mask, sliding_window_mask
     from llmasos.nn.modes import eval_mode
@@ -31,6 +32,7 @@ if TYPE_CHECKING:  # each on first use
         position_ids,
     )
     from llmasos.nn.quantization import QUANTIZE, is_quantized, quantization_of, quantize, quantized_layers
+    from llmasos.nn.rope_scaling import RopeScaling, dynamic_ntk
 
 __all__ = [
     "CopyHead",
@@ -44,6 +46,7 @@ __all__ = [
     "KVCache",
     "LayerCache",
     "LayerNorm",
+    "LatentAttention",
     "LearnedPositions",
     "NgramEmbedding",
     "Linear",
@@ -54,6 +57,7 @@ __all__ = [
     "QuantizedLinear",
     "RMSNorm",
     "Residual",
+    "RopeScaling",
     "RotaryEmbedding",
     "Routing",
     "SinusoidalPositions",
@@ -63,6 +67,7 @@ __all__ = [
     "apply_rotary",
     "causal_mask",
     "copy_distribution",
+    "dynamic_ntk",
     "eval_mode",
     "naive_attention",
     "fused_attention",

@@ -68,6 +68,16 @@ class KVCache:
         """Layer i, for new tokens at `positions` (B, T), all of them before `end`."""
         return LayerCache(*self.layers[i], positions, end)
 
+    def rolling_layer(self, i: int, positions: Tensor) -> LayerCache:
+        """Layer i of a cache whose P slots are a ring: position p is in slot p mod P, where it replaces p - P.
+
+        All that a `sliding_window` of P tokens needs (Jiang et al. 2023, "Mistral 7B", section 2): every token in the
+        ring is then in the window of the newest one, and the order of keys means nothing to attention. For one new
+        token at a time, at `positions` (B, 1); those of a longer prompt would overwrite each other. Here models do not
+        generate with it, because they keep the rule that slot p holds position p; lesson 12 does.
+        """
+        return LayerCache(*self.layers[i], positions % self.length, min(int(positions.max()) + 1, self.length))
+
     def select(self, rows: Tensor) -> KVCache:
         """A copy of the sequences `rows` (N,), in that order: to drop finished ones or to reorder beams.
 

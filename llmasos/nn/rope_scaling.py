@@ -25,8 +25,8 @@ class RopeScaling:
     - "linear": every frequency is divided by `factor`, so that no angle is new (position interpolation, Chen et al.
       2023). Near positions become harder to tell apart.
     - "ntk": the base grows, so that the slowest plane is slowed down by `factor` and the fastest not at all
-      ("NTK-aware" scaling, bloc97 2023; Peng et al. 2023, "YaRN", section 3.1). transformers' "dynamic" takes the
-      factor from the length of the text so far; then a longer text would need other keys than those in the cache.
+      ("NTK-aware" scaling, bloc97 2023; Peng et al. 2023, "YaRN", section 3.1). `dynamic_ntk` chooses its factor for
+      the length of a text.
     - "yarn": slow planes are scaled as in "linear", fast ones are left as they are, with a ramp over the planes
       between; and all scores grow a little (Peng et al. 2023, sections 3.2 to 3.4).
     - "llama3": the same idea with a ramp over the frequencies and without the last step (Llama 3.1).
@@ -102,3 +102,33 @@ class RopeScaling:
         if self.type != "yarn":
             return 1.0
         return 0.1 * math.log(self.factor) + 1.0 if self.attention_factor is None else self.attention_factor
+
+
+def dynamic_ntk(length: int, original_context_length: int, factor: float = 1.0) -> RopeScaling:
+    """The "ntk" scaling for a text of this length: none within the original context, then more and more.
+
+    Dynamic NTK scaling (emozilla 2023; Peng et al. 2023, "YaRN", section 3.3), as in transformers: the base is that of
+    "ntk" with the factor · length / original_context_length - (factor - 1). With the factor 1 it is just as strong as
+    the text is long.
+
+    It is a function and no type of `RopeScaling`, because a model whose frequencies depend on the length computes other
+    keys for *all* tokens whenever one more arrives. None of those in a KV cache would then be right, and a token would
+    change what was computed before it. So choose the length first: `extend_context(model, n, dynamic_ntk(n, 48))` reads
+    texts of up to n tokens.
+
+    >>> dynamic_ntk(192, 48).factor, dynamic_ntk(30, 48).factor
+    (4.0, 1.0)
+
+    Args:
+        length: of the text, in tokens.
+        original_context_length: the context of pretraining, in tokens.
+        factor: how fast the scaling grows with the length, at least 1.
+
+    Raises:
+        UserError: an argument is out of range.
+    """
+    check_number("length", length, whole=True, at_least=1, at_most=10**9)
+    check_number("original_context_length", original_context_length, whole=True, at_least=1, at_most=10**9)
+    check_number("factor", factor, at_least=1, at_most=1e9)
+    stretch = max(length, original_context_length) / original_context_length
+    return RopeScaling(factor * stretch - (factor - 1.0), original_context_length=original_context_length, type="ntk")

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from llmasos.console import command
 from llmasos.errors import UserError
@@ -11,9 +12,10 @@ from llmasos.hub.resolve import name_of
 from llmasos.models import Model, ModelConfig
 from llmasos.models.adapter import add_adapter
 from llmasos.models.config import is_adapter
+from llmasos.nn.rope_scaling import RopeScaling
 from llmasos.tokenizers import Tokenizer
 from llmasos.training.named_recipes import RECIPES
-from llmasos.training.recipe import TrainingSettings
+from llmasos.training.recipe import ModelSettings, TrainingSettings
 
 
 def pretrained_tokenizer(init_from: str) -> Tokenizer:
@@ -24,6 +26,31 @@ def pretrained_tokenizer(init_from: str) -> Tokenizer:
 def pretrained_config(init_from: str) -> ModelConfig:
     """The config of the model that `--init-from` names."""
     return load_config(find_pretrained(init_from))
+
+
+def longer_context(settings: ModelSettings, pretrained: ModelConfig) -> dict[str, Any]:
+    """The changes to a pretrained config with which it reads texts of another length (see `models.extend_context`).
+
+    Raises:
+        UserError: the model has learned its positions, or `--rope-scaling` has nothing to scale.
+    """
+    old, name = pretrained.context_length, settings.init_from
+    new = settings.context_length or old
+    if new != old and pretrained.positions == "learned":
+        raise UserError(
+            f"{name} has learned its {old} positions, and there are no others: leave --context-length out, or start "
+            "from a model with other positions."
+        )
+    if settings.rope_scaling is None:
+        return {}
+    if pretrained.positions != "rotary" or pretrained.rope_scaling is not None:
+        has = "are scaled already" if pretrained.rope_scaling else f"are {pretrained.positions!r}"
+        raise UserError(f"--rope-scaling is for rotary positions, and those of {name} {has}: leave it out.")
+    factor = settings.rope_factor or new / old
+    if factor <= 1:
+        raise UserError(f"--rope-scaling is for texts that are longer than the {old} tokens of {name}: add "
+                        f"--context-length, above {old}, or leave it out.")  # fmt: skip
+    return {"rope_scaling": RopeScaling(factor, original_context_length=old, type=settings.rope_scaling)}
 
 
 def load_pretrained_weights(model: Model, init_from: str) -> list[str]:

@@ -273,9 +273,10 @@ class Task(ABC):
             config = preset(recipe.model.preset, vocab_size=tokenizer.vocab_size, **changes)
             check_model(recipe.task, config, recipe.model.preset)
             return config
-        from llmasos.tasks.init_from import pretrained_config
+        from llmasos.tasks.init_from import longer_context, pretrained_config
 
         pretrained = pretrained_config(recipe.model.init_from)
+        changes |= longer_context(recipe.model, pretrained)
         if head in ("lm", "pretraining"):
             check_model(recipe.task, pretrained, recipe.model.init_from)  # its own head is needed
         labels = changes.get("labels", ())

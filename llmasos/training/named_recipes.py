@@ -11,7 +11,7 @@ from typing import Any
 
 from llmasos.console import command
 from llmasos.errors import UserError, nearest
-from llmasos.training.recipe import MODEL_SIZES, SET_BY_INIT, Recipe, make_recipe, refuse_set_by_init
+from llmasos.training.recipe import MODEL_PARTS, MODEL_SIZES, SET_BY_INIT, Recipe, make_recipe, refuse_set_by_init
 
 SHIPPED = {"runs/bert-storyworld": "storyworld-bert"}  # runs that recipes start from, and the same as a shipped model
 
@@ -373,7 +373,9 @@ def named_recipe(name: str, **changes: Any) -> Recipe:
         raise UserError(f"there is no recipe {name!r} (there are: {', '.join(RECIPES)}){hint}")
     settings = RECIPES[name].settings
     if changes.get("init_from") is not None:
-        settings = {key: value for key, value in settings.items() if key not in (*MODEL_SIZES, *SET_BY_INIT)}
+        settings = {
+            key: value for key, value in settings.items() if key not in (*MODEL_SIZES, *MODEL_PARTS, *SET_BY_INIT)
+        }
     recipe = make_recipe(**{**settings, **changes})
     refuse_set_by_init(recipe, changes)
     return recipe

@@ -18,8 +18,9 @@ from typing import Any
 from llmasos.capabilities import TASKS
 from llmasos.console import command
 from llmasos.errors import UserError, nearest
-from llmasos.models.config import LARGEST
+from llmasos.models.config import CHOICES, LARGEST
 from llmasos.models.presets import PRESETS
+from llmasos.nn.rope_scaling import TYPES
 from llmasos.settings import Settings, add_flag, flag_name, flag_of, setting
 
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -28,6 +29,10 @@ EXAMPLE_SETTINGS = ("languages", "skip_bad", "train_examples")  # which plain te
 MODEL_SIZES = (
     "context_length", "n_layers", "n_heads", "n_kv_heads", "d_model", "d_ff", "n_experts", "n_active_experts",
 )  # fmt: skip
+MODEL_PARTS = ("positions", "norm", "activation")  # of which the blocks are made
+FIXED_BY_WEIGHTS = tuple(
+    name for name in (*MODEL_SIZES, *MODEL_PARTS) if name != "context_length"
+)  # what weights depend on
 SET_BY_INIT = ("model", "tokenizer", "vocab_size", "lowercase")  # --init-from brings its own
 SET_BY_TEACHER = ("tokenizer", "vocab_size", "lowercase")  # a student reads with the tokenizer of its --teacher
 
@@ -113,6 +118,23 @@ class ModelSettings(Settings):
         at_least=1,
         at_most=LARGEST["mup_base_width"],
     )
+    positions: str | None = setting(None, "how the model knows the order of tokens", choices=CHOICES["positions"])
+    norm: str | None = setting(None, "the normalization", choices=CHOICES["norm"])
+    activation: str | None = setting(
+        None, "the nonlinearity of the feed-forward layers; swiglu has a gate", choices=CHOICES["activation"]
+    )
+    sliding_window: int | None = setting(
+        None, "each token of a GPT attends to this many tokens, the last of which is itself", at_least=1,
+        at_most=LARGEST["sliding_window"],
+    )  # fmt: skip
+    rope_scaling: str | None = setting(
+        None,
+        "with --init-from and a longer --context-length: how rotary frequencies are scaled for it",
+        choices=TYPES,
+    )
+    rope_factor: float | None = setting(
+        None, "the factor of --rope-scaling (default: the new context length over the old one)", above=1
+    )
     dropout: float | None = setting(None, "dropout probability", at_least=0, below=1)
     init_from: str | None = setting(
         None, "start from the weights, sizes and tokenizer of this run, model folder or named model"
@@ -121,8 +143,12 @@ class ModelSettings(Settings):
 
     @property
     def overrides(self) -> dict[str, Any]:
-        """The fields of the model's config that differ from the preset."""
-        names = (*MODEL_SIZES, "dropout", "capacity_factor", "router_aux_loss_coef", "mup_base_width")
+        """The fields of the model's config that differ from the preset, except for `rope_scaling`, which is made of
+        settings and of the pretrained config (`tasks/init_from.py`)."""
+        names = (
+            *MODEL_SIZES, *MODEL_PARTS, "sliding_window", "dropout", "capacity_factor", "router_aux_loss_coef",
+            "mup_base_width",
+        )  # fmt: skip
         overrides = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         return {**overrides, "tie_embeddings": False} if self.mup_base_width else overrides  # muP requires it
 
@@ -271,12 +297,17 @@ class Recipe(Settings):
         if unused and TASKS[self.task].data_format == "text":
             flag = flag_of(unused[0])
             raise UserError(f"the task {self.task} learns from plain text, where {flag} means nothing: leave it out.")
-        resized = [name for name in MODEL_SIZES if flat[name] is not None]
-        if init_from is not None and resized:
+        changed = [name for name in FIXED_BY_WEIGHTS if flat[name] is not None]
+        if init_from is not None and changed:
             raise UserError(
-                f"{resized[0]} cannot be changed, because --init-from {init_from} brings the sizes of its model: leave "
-                f"{flag_of(resized[0])} out, or leave out --init-from."
+                f"{changed[0]} cannot be changed, because --init-from {init_from} brings weights that depend on it: "
+                f"leave {flag_of(changed[0])} out, or leave out --init-from."
             )
+        if flat["rope_scaling"] is not None and init_from is None:
+            raise UserError("--rope-scaling scales the positions that a trained model knows: add --init-from, or leave "
+                            "it out.")  # fmt: skip
+        if flat["rope_factor"] is not None and flat["rope_scaling"] is None:
+            raise UserError("--rope-factor is the factor of --rope-scaling: add that, or leave it out.")
 
     def _check_lora(self) -> None:
         """Raise UserError if there is nothing for an adapter to adapt."""

@@ -9,8 +9,9 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.models.bloom.modeling_bloom import build_alibi_tensor
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding, apply_rotary_pos_emb
 
+from llmasos.errors import UserError
 from llmasos.nn import LearnedPositions, RotaryEmbedding, SinusoidalPositions, alibi_slopes, apply_rotary
-from llmasos.nn.rope_scaling import RopeScaling
+from llmasos.nn.rope_scaling import RopeScaling, dynamic_ntk
 
 
 def test_sinusoids_follow_the_papers_formula():
@@ -114,6 +115,27 @@ def test_scaled_frequencies_are_transformers(scaling, reference, seq_len):
     assert (unscaled / expected).max() > 3 and ours.magnitude == pytest.approx(magnitude)
     cos, _ = RotaryEmbedding(9, D, base, ours)(torch.tensor([[0, 5]]))
     torch.testing.assert_close(cos[0, 0], magnitude * torch.stack((expected * 0, expected * 5)).cos())
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.5])
+@pytest.mark.parametrize("length", [1, 64, 65, 100, 1000])
+def test_dynamic_scaling_is_transformers(length, factor):
+    D, base, original = 32, 500.0, 64
+    config = LlamaConfig(hidden_size=2 * D, num_attention_heads=2, max_position_embeddings=original, rope_theta=base,
+                         rope_scaling={"rope_type": "dynamic", "factor": factor})  # fmt: skip
+    expected, magnitude = ROPE_INIT_FUNCTIONS["dynamic"](config, torch.device("cpu"), length)
+    ours, unscaled = dynamic_ntk(length, original, factor), 1.0 / base ** (torch.arange(0, D, 2) / D)
+    torch.testing.assert_close(ours.scale(unscaled, base), expected, rtol=1e-6, atol=0)
+    assert ours.magnitude == magnitude == 1.0
+    assert torch.equal(ours.scale(unscaled, base), unscaled) == (length <= original)
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ((0, 48), "length is 0"), ((48, 0), "original_context_length is 0"), ((48, 48, 0.5), "factor is 0.5"),
+])  # fmt: skip
+def test_dynamic_scaling_refuses_what_it_cannot_use(arguments, message):
+    with pytest.raises(UserError, match=message):
+        dynamic_ntk(*arguments)
 
 
 @pytest.mark.parametrize("n_heads", [1, 2, 3, 4, 6, 8, 12, 20])

@@ -57,6 +57,45 @@ def task_from(run: str, task: str, **changes):
 # What arrives
 
 
+def test_a_modern_block_and_then_longer_texts(capsys):
+    """Flags for every part of the block; then the same weights, fine-tuned on texts of twice the length."""
+    block = ("--positions", "rotary", "--norm", "rmsnorm", "--activation", "swiglu", "--n-kv-heads", "1")
+    block = (*block, "--sliding-window", "20")
+    assert train(*RUNS["text"], *block, "--steps", "1", "--out", "runs/modern") == 0
+    short = load_config(model_folder("runs/modern"))
+    assert (short.positions, short.norm, short.activation) == ("rotary", "rmsnorm", "swiglu")
+    assert (short.n_kv_heads, short.sliding_window, short.rope_scaling) == (1, 20, None)
+    flags = ("--data", "stories.txt", "--init-from", "runs/modern", "--steps", "1", "--context-length", "96")
+    for scaling, factor, expected in (("yarn", (), 2.0), ("linear", ("--rope-factor", "2.5"), 2.5)):
+        out = f"runs/longer-{scaling}"
+        assert train(*flags, "--rope-scaling", scaling, *factor, "--sliding-window", "30", "--out", out) == 0
+        longer = load_config(model_folder(out))
+        assert (longer.context_length, longer.sliding_window, longer.n_kv_heads) == (96, 30, 1)
+        assert (longer.rope_scaling.type, longer.rope_scaling.factor) == (scaling, expected)
+        assert longer.rope_scaling.original_context_length == 48
+        assert resume(out, "--steps", "2") == 0
+    assert "runs/modern (its weights)" in capsys.readouterr().out
+
+
+TOO_LONG = {
+    "learned positions": (("--init-from", "runs/text", "--context-length", "96"), "has learned its 48 positions"),
+    "not rotary": (("--init-from", "runs/text", "--rope-scaling", "ntk"), "those of runs/text are 'learned'"),
+    "scaled already": (("--init-from", "runs/longer-yarn", "--rope-scaling", "ntk"), "are scaled already"),
+    "not longer": (("--init-from", "runs/modern", "--rope-scaling", "ntk"), "longer than the 48 tokens of runs/modern"),
+    "no weights": (("--rope-scaling", "ntk"), "add --init-from"),
+    "a factor of nothing": (("--init-from", "runs/modern", "--rope-factor", "2"), "--rope-factor is the factor of"),
+    "another block": (("--init-from", "runs/modern", "--norm", "layernorm"), "norm cannot be changed"),
+}
+
+
+@pytest.mark.parametrize("case", TOO_LONG)
+def test_a_context_that_cannot_be_extended_is_refused(case, capsys):
+    flags, says = TOO_LONG[case]
+    assert train("--data", "stories.txt", "--steps", "1", *flags, "--out", "refused") == 2
+    assert says in the_error(capsys)
+    assert not Path("refused").exists()
+
+
 @pytest.mark.parametrize("pretrained", FAMILIES)
 @pytest.mark.parametrize("task", TASKS)
 def test_weights_sizes_and_tokenizer_come_from_the_run_named_by_init(task, pretrained, capsys):
