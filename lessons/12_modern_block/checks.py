@@ -832,6 +832,7 @@ cache_bytes_exercise = Exercise(
         Case("no tokens yet", L=2, Hkv=3, D=4, S=0),
         Case("a window of three", L=2, Hkv=3, D=4, S=5, window=3),
         Case("a window of one", L=2, Hkv=3, D=4, S=5, window=1),
+        Case("a token more than the window", L=2, Hkv=3, D=4, S=5, window=4),
         Case("exactly as long as the window", L=2, Hkv=3, D=4, S=5, window=5),
         Case("a window longer than the text", L=2, Hkv=3, D=4, S=5, window=7),
         Case("latent", L=2, Hkv=3, D=4, S=5, window=None, latent=(6, 2)),
@@ -962,9 +963,10 @@ cache_bytes_exercise = Exercise(
     accepted={
         "tensors on the meta device": bytes_of_tensors,
         "added up by layer": lambda L, Hkv, D, S, window=None, latent=None, size=2: sum(
-            size * (latent[0] + latent[1] if latent is not None else Hkv * D + Hkv * D)
-            for _ in range(L) for token in range(S if S < 9000 else 0) if window is None or token >= S - window
-        ) if S < 9000 else bytes_by_formula(L, Hkv, D, S, window, latent, size),
+            (S if window is None or S < window else window)
+            * size * (latent[0] + latent[1] if latent is not None else Hkv * D + Hkv * D)
+            for _ in range(L)
+        ),
     },
     hints=[
         "How many tokens are kept? Then: how many numbers are kept of each, in each layer?",
