@@ -389,7 +389,7 @@ for name, frequencies in table.items():
 # occurred in training. The queries and keys have learned what the first quarter of the circle means, and nothing about
 # the rest.
 #
-# Six ways out of this have been proposed, and all of them are in use.
+# Seven ways out of this have been proposed.
 #
 # **Position interpolation** (Chen et al. 2023, equation 4): divide every position by the factor, here 192/48 = 4. Then
 # no angle is new. But neighbors, which used to be one radian apart in plane 0, are now a quarter of a radian apart, a
