@@ -9,7 +9,7 @@ from c without positions and r with them: if keys from c were rotated, they woul
 that makes them could not be moved to the queries (`absorbed`). Grouped-query attention saves by sharing heads; this
 saves by rank, with as many different heads as before.
 
-It stands beside the library's models, which do not use it: their cache holds keys and values.
+The library's models do not use it: their cache holds keys and values.
 
 Dimensions: B batch, T new tokens, S tokens in the cache, C d_model, H heads, D head size, N latent size, R rotary size.
 """
