@@ -680,7 +680,7 @@ mixture = Exercise(
         Misconception(
             "dropped choices computed all the same",
             lambda x, c, w, kept, experts: mixed(x, c, w, torch.ones_like(kept), experts),
-            "You ignored `kept`.",
+            "You ignored `kept`, so dropped choices are computed and added as if there were room for them.",
             "A dropped choice adds nothing, and its expert does not see the token.",
             "13.3",
         ),
@@ -964,6 +964,13 @@ def size_by_lists(d_model: int, d_ff: int, n_experts: int, k: int, gated: bool) 
     return sum(matrices * n_experts + routers), used, 2 * used + 4 * used
 
 
+def size_by_difference(d_model: int, d_ff: int, n_experts: int, k: int, gated: bool) -> tuple[int, int, int]:
+    expert = d_model * d_ff * (3 if gated else 2)
+    total = n_experts * expert + (n_experts * d_model if n_experts != 1 else 0)
+    used = total - (n_experts - k) * expert
+    return total, used, 6 * used
+
+
 def more_sizes(seed: int) -> list[Case]:
     draw = Random(seed)
     cases = []
@@ -1077,7 +1084,10 @@ mixture_size = Exercise(
             "13.9",
         ),
     ],
-    accepted={"lists": size_by_lists},
+    accepted={
+        "lists": size_by_lists,
+        "what a token does not use is taken away": size_by_difference,
+    },
     hints=[
         "Count one expert first, then the router.",
         "The weights of a token: k experts and the whole router. FLOPs: 2 per weight forward, 4 backward.",
