@@ -124,11 +124,10 @@ class MaskedDiffusionTask(PlainTextTask):
         n_bytes, (total, n_tokens) = sum(part.n_bytes for part in parts), nats.sum(axis=0)
         low, high = bootstrap(nats, mean_of_column)
         note = f"an upper bound; each text masked {STRATA} times"
-        factor = n_tokens / n_bytes / np.log(2.0)
-        bits = (factor * x for x in (total / n_tokens, low, high))
+        value, factor = total / n_tokens, n_tokens / n_bytes / np.log(2.0)
         return Report([
-            Metric("nats per token", total / n_tokens, low, high, int(n_tokens), note, 4),
-            Metric("bits per byte", *bits, int(n_tokens), note, 4),
+            Metric("nats per token", value, low, high, int(n_tokens), note, 4),
+            Metric("bits per byte", factor * value, factor * low, factor * high, int(n_tokens), note, 4),
         ])  # fmt: skip
 
     def nats(self, model: Model, split: TokenSplit) -> np.ndarray:
