@@ -30,6 +30,7 @@ FORMATS = (
 )
 STORYWORLD = "storyworld"
 SUMS = "sums"
+ARITHMETIC, CALCULATOR = "arithmetic", "calculator"
 PYTHON_REFERENCE = "python-reference"
 PYTHON_SOURCE = "python-source"
 EMBEDDED = {  # name → its formats
@@ -37,6 +38,8 @@ EMBEDDED = {  # name → its formats
     PYTHON_REFERENCE: ("text",),
     PYTHON_SOURCE: ("text",),
     SUMS: ("text", "prompts"),
+    ARITHMETIC: ("conversations",),
+    CALCULATOR: ("conversations",),
 }
 MAX_STORIES = 100_000_000
 

@@ -8,7 +8,7 @@
 | `pairs` | source, target | two parallel text files, "SOURCE,TARGET" | storyworld, multi30k |
 | `summaries` | source, target | the same | storyworld |
 | `questions` | context, question, answer, perhaps answer_start | SQuAD's `.json` | storyworld, squad, squad2 |
-| `conversations` | messages; or prompt, answer, perhaps input and system | | storyworld |
+| `conversations` | messages; or prompt, answer, perhaps input and system | | storyworld, arithmetic, calculator |
 | `preferences` | chosen, rejected, perhaps prompt | | storyworld |
 | `prompts` | prompt | a text file with a prompt in each line | storyworld, sums |
 | `queries` | query, passage | | storyworld |

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from llmasos.datasets.arithmetic import open_arithmetic
 from llmasos.datasets.catalog import DATASETS, Dataset
 from llmasos.datasets.examples import QA, Answer, Conversation, LabeledText, Pair, Prompt, Splits, fingerprint_of
 from llmasos.datasets.fetch import find_files
@@ -251,6 +252,8 @@ PUBLISHED: dict[str, Callable[..., Splits[Any]]] = {
     "sst2": partial(open_sst, "sst2", SST2_LABELS),
     "multi30k": open_multi30k,
     "sums": sum_prompts,
+    "arithmetic": partial(open_arithmetic, "arithmetic"),
+    "calculator": partial(open_arithmetic, "calculator"),
     "squad": partial(open_squad, "squad"),
     "squad2": partial(open_squad, "squad2"),
 }

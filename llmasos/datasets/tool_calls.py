@@ -4,12 +4,17 @@
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from llmasos.errors import UserError, in_words
 
 CALL_START, CALL_END = "<tool_call>", "</tool_call>"
+INTRODUCTION = (
+    f"You may call functions. To call one, write only {CALL_START}"
+    '{"name": NAME, "arguments": {…}}'
+    f"{CALL_END}; then you get its result. The functions, as JSON:"
+)
 
 
 class ToolCall(NamedTuple):
@@ -50,6 +55,11 @@ def read_call(text: str) -> ToolCall:
     if not isinstance(arguments, dict):
         raise UserError(f"the arguments of {value['name']} are {in_words(arguments)}; they must be an object.")
     return ToolCall(value["name"], arguments)
+
+
+def describe_tools(descriptions: Sequence[Mapping[str, Any]]) -> str:
+    """The text that tells a model which tools there are, for its system message."""
+    return "\n".join([INTRODUCTION, *(json.dumps(tool, ensure_ascii=False) for tool in descriptions)])
 
 
 def calls_as_text(content: Any, calls: Any) -> str:

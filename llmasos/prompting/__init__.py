@@ -17,11 +17,11 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.prompting.conversation import Conversation, Dropped
     from llmasos.prompting.few_shot import FewShot, FewShotPrompt
     from llmasos.prompting.self_consistency import MajorityVote, majority_vote
-    from llmasos.prompting.tools import Tool, calculator, run_call, split_calls, with_tools
+    from llmasos.prompting.tools import BUILT_IN, Tool, calculator, run_call, split_calls, with_tools
 
 __all__ = [
-    "TEMPLATES", "ChatTemplate", "Conversation", "Dropped", "EncodedChat", "FewShot", "FewShotPrompt", "MajorityVote",
-    "Message", "Tool", "calculate", "calculator", "majority_vote", "own_template_note", "run_call",
+    "BUILT_IN", "TEMPLATES", "ChatTemplate", "Conversation", "Dropped", "EncodedChat", "FewShot", "FewShotPrompt",
+    "MajorityVote", "Message", "Tool", "calculate", "calculator", "majority_vote", "own_template_note", "run_call",
     "split_calls", "template_of", "with_tools",
 ]  # fmt: skip
 lazy_exports(__name__)

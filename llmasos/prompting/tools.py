@@ -20,18 +20,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
-from llmasos.datasets.tool_calls import CALL_END, CALL_START, ToolCall, read_call
+from llmasos.datasets.tool_calls import CALL_END, CALL_START, ToolCall, describe_tools, read_call
 from llmasos.errors import UserError, in_words
 from llmasos.prompting.calculator import calculate
 from llmasos.prompting.chat_template import Message
 
 JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", list: "array", dict: "object"}
 MAX_RESULT = 2000  # characters of a result that the model reads
-INTRODUCTION = (
-    f"You may call functions. To call one, write only {CALL_START}"
-    '{"name": NAME, "arguments": {…}}'
-    f"{CALL_END}; then you get its result. The functions, as JSON:"
-)
 
 
 @dataclass(frozen=True)
@@ -91,9 +86,7 @@ def calculator(expression: str) -> str:
     return calculate(expression)
 
 
-def describe_tools(descriptions: Sequence[Mapping[str, Any]]) -> str:
-    """The text that tells a model which tools there are, for its system message."""
-    return "\n".join([INTRODUCTION, *(json.dumps(tool, ensure_ascii=False) for tool in descriptions)])
+BUILT_IN = {"calculator": calculator}  # the tools that come with the library, by name
 
 
 def with_tools(messages: Sequence[Message | Mapping[str, Any]], descriptions: Sequence[Mapping[str, Any]]) -> list[Any]:

@@ -3,7 +3,8 @@
     conversations → chat template → token ids, with a loss on the assistant's → GPT → answers
 
 The metrics are the fraction of answers that equal the reference word for word, and ROUGE-L, which also gives partial
-credit.
+credit. If the conversations call tools that come with the library, the model has to call them, too: it gets everything
+up to the user's last message, and its calls are run while it writes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,14 +12,16 @@ from functools import cached_property
 from typing import Any
 
 from llmasos.datasets import Conversation, Splits
+from llmasos.datasets.tool_calls import CALL_START
 from llmasos.evaluation import choose_mistakes, proportion, rouge, show_mistakes
 from llmasos.generation import SamplingOptions, generate
 from llmasos.models import Model, ModelConfig, flops_per_token
 from llmasos.objectives import Dialogue, SupervisedFineTuning
-from llmasos.prompting import ChatTemplate, Message, template_of
-from llmasos.prompting.chat_template import ASSISTANT, special_tokens_for
+from llmasos.prompting import BUILT_IN, ChatTemplate, Message, Tool, split_calls, template_of
+from llmasos.prompting.chat_template import ASSISTANT, TOOL, special_tokens_for
 from llmasos.tasks.example_task import ExampleTask
 from llmasos.tasks.task import Report
+from llmasos.tasks.tool_use import reply_with_tools
 from llmasos.tokenizers import Tokenizer, train_tokenizer
 from llmasos.training.recipe import Recipe
 
@@ -76,20 +79,39 @@ class InstructionTuning(ExampleTask):
     def summarize_data(self) -> list[str]:
         return [*super().summarize_data(), f"template {self.template.name}"]
 
+    @cached_property
+    def tools(self) -> list[Tool]:
+        """The library's tools, if every call in the data is of one of them; else none."""
+        chats = [*self.data.train, *self.data.val]
+        texts = {content for chat in chats for role, content in chat.messages if role == ASSISTANT}
+        names = {call.name for text in texts if CALL_START in text for call in split_calls(text)[1]}
+        return [Tool.of(BUILT_IN[name]) for name in sorted(names)] if names <= set(BUILT_IN) else []
+
+    def prompt(self, chat: Conversation) -> list[Message]:
+        """What the model sees of a conversation when it is evaluated: all before the last answer, calls included."""
+        messages = messages_of(chat)[:-1]
+        while self.tools and messages[-1].role in (ASSISTANT, TOOL):
+            messages.pop()  # the model has to make this call itself
+        return messages
+
     def answers(self, model: Model, chats: Sequence[Conversation]) -> list[str]:
         """The model's answers in place of each conversation's last message."""
-        return reply(model, self.tokenizer, [messages_of(chat)[:-1] for chat in chats], SamplingOptions(temperature=0))
+        prompts, options = [self.prompt(chat) for chat in chats], SamplingOptions(temperature=0)
+        if not self.tools:
+            return reply(model, self.tokenizer, prompts, options)
+        replies = reply_with_tools(model, self.tokenizer, prompts, self.tools, options, describe=False)
+        return [reply.text for reply in replies]
 
     def sample(self, model: Model) -> str:
         chat = self.split("val")[0]
-        return f"{chat.messages[-2][1]}  →  {self.answers(model, [chat])[0]}"
+        return f"{self.prompt(chat)[-1].content}  →  {self.answers(model, [chat])[0]}"
 
     def evaluate(self, model: Model, split: str = "val") -> Report:
         chats = [chat for chat in self.split(split) if chat.messages[-1][0] == ASSISTANT][:MAX_EVALUATED]
         references = [chat.messages[-1][1].strip() for chat in chats]
         answers = self.answers(model, chats)
         wrong = [answer != reference for answer, reference in zip(answers, references, strict=True)]
-        questions = [chat.messages[-2][1] for chat in chats]
+        questions = [self.prompt(chat)[-1].content for chat in chats]
         mistakes = show_mistakes(choose_mistakes(wrong, n=4), questions, references, answers, width=300)
         exact = proportion("exact answers", len(wrong) - sum(wrong), len(wrong))
         return Report([exact, rouge(answers, references)["ROUGE-L"]], mistakes=mistakes)

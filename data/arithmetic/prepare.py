@@ -1,0 +1,11 @@
+"""Print a summary of the questions with numbers:  python data/arithmetic/prepare.py"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that it also runs from a clone that is not installed
+
+from llmasos.datasets.summary import prepare
+
+prepare("arithmetic", "conversations")
+prepare("calculator", "conversations")
