@@ -1,8 +1,7 @@
-"""What a model's folder says about generating with it, and about chatting: settings, end tokens, its chat template.
+"""What a model's folder says about generating with it: settings and end tokens.
 
 read_generation_config(folder, config)     generation_config.json, or the same fields in an older config.json
 write_generation_config(folder, model, …)  the same, for transformers too
-read_chat_template(folder)                 the template's program, which is not run
 """
 
 import dataclasses
@@ -16,9 +15,6 @@ from llmasos.models import GenerationConfig, Model, ModelConfig
 from llmasos.models.generation_config import FILE
 from llmasos.storage import read_json, write_json
 from llmasos.tokenizers import Tokenizer
-from llmasos.tokenizers.tokenizer import read_tokenizer_config
-
-TEMPLATE_FILE = "chat_template.jinja"
 
 
 def read_generation_config(folder: Path, config: ModelConfig, say: Callable[[str], None]) -> GenerationConfig:
@@ -80,17 +76,3 @@ def write_generation_config(
     if ends:
         fields["eos_token_id"] = list(ends) if len(ends) > 1 else next(iter(ends))
     write_json(folder / FILE, fields)
-
-
-def read_chat_template(folder: Path) -> str | None:
-    """Read the Jinja program of a model's chat template, wherever it is kept; None if there is none."""
-    if (folder / TEMPLATE_FILE).is_file():
-        return (folder / TEMPLATE_FILE).read_text(encoding="utf-8", errors="replace")
-    template = read_tokenizer_config(folder).get("chat_template")
-    if template is None and (folder / "chat_template.json").is_file():
-        content = read_json(folder / "chat_template.json")
-        template = content.get("chat_template") if isinstance(content, dict) else None
-    if isinstance(template, list):  # several, by their names
-        programs = {item.get("name"): item.get("template") for item in template if isinstance(item, dict)}
-        template = programs.get("default", next(iter(programs.values()), None))
-    return template if isinstance(template, str) else None

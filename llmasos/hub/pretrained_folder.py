@@ -23,8 +23,6 @@ from llmasos.hub.config_files import is_published, read_config, read_published_c
 from llmasos.hub.embedding_config import read_embedding_config, write_embedding_config
 from llmasos.hub.formats import FORMATS, GPT2Format, HFFormat
 from llmasos.hub.generation_config import (
-    TEMPLATE_FILE,
-    read_chat_template,
     read_generation_config,
     write_generation_config,
 )
@@ -43,6 +41,7 @@ from llmasos.models.serialization import (
 from llmasos.prompting import TEMPLATES
 from llmasos.storage import load_tensors, read_json, write_json, write_text
 from llmasos.tokenizers import Tokenizer
+from llmasos.tokenizers.tokenizer import TEMPLATE_FILE
 
 Say = Callable[[str], None]
 WRAPPERS = ("module.", "_orig_mod.")
@@ -154,6 +153,7 @@ def read_tokenizer(folder: Path, config: ModelConfig, say: Say = warnings.warn) 
     """
     tokenizer = load_any_tokenizer(folder)
     expected = read_json(Path(folder) / "config.json").get(TOKENIZER)
+    template, roles = tokenizer.chat_template, tokenizer.roles
     belongs = expected in (None, tokenizer.fingerprint())
     if belongs and tokenizer.vocab_size > config.vocab_size:
         left_out = [token.content for token in tokenizer.added_tokens if token.id >= config.vocab_size]
@@ -170,7 +170,7 @@ def read_tokenizer(folder: Path, config: ModelConfig, say: Say = warnings.warn) 
             f"trained with another one (of at most {config.vocab_size:,} ids): its predictions would be meaningless. "
             "Fetch the folder again, or save model and tokenizer together."
         )
-    tokenizer.chat_template = read_chat_template(Path(folder))
+    tokenizer.chat_template, tokenizer.roles = template, roles  # also of a copy without some tokens
     return tokenizer
 
 
@@ -210,8 +210,9 @@ def write_model(
         ours = [
             template.jinja for template in TEMPLATES.values() if template.jinja and names.issuperset(template.needs)
         ]
-        for program in [tokenizer.chat_template] if tokenizer.chat_template else ours:
-            write_text(folder / TEMPLATE_FILE, program)
+        if tokenizer.chat_template is None:  # its own is saved with it
+            for program in ours:
+                write_text(folder / TEMPLATE_FILE, program)
         fields[TOKENIZER] = tokenizer.fingerprint()
     if model.adapter is not None:
         adapter = adapter_of(model)

@@ -11,11 +11,10 @@ if TYPE_CHECKING:  # each on first use
         ChatTemplate,
         EncodedChat,
         Message,
-        own_template_note,
-        template_of,
     )
     from llmasos.prompting.conversation import Conversation, Dropped
     from llmasos.prompting.few_shot import FewShot, FewShotPrompt
+    from llmasos.prompting.own_template import own_template_note, template_of
     from llmasos.prompting.self_consistency import MajorityVote, majority_vote
     from llmasos.prompting.tools import BUILT_IN, Tool, calculator, run_call, split_calls, with_tools
 

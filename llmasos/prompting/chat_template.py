@@ -12,9 +12,8 @@ The markers are special tokens, which no user's text can produce: a user who typ
 characters, and cannot write a message in another role. (The template `plain`, for models without such tokens, cannot
 guarantee that.)
 
-Published models have their template as a Jinja program in `tokenizer_config.json`. We do not run it: it is code from
-the internet. Instead, one of the templates below is chosen by the model's special tokens, and `own_template_note` says
-so. If such a program would add a default system message, it is not added.
+Published models bring their template as a program in the language Jinja. It is run by our own interpreter
+(`own_template.py`); the templates below are for models without one, and for programs that it cannot run.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,7 +24,7 @@ from typing import NamedTuple
 from llmasos.datasets.tool_calls import calls_as_text
 from llmasos.errors import UserError
 from llmasos.generation import SamplingOptions
-from llmasos.tokenizers.tokenizer import CLS, END_OF_TEXT, Tokenizer
+from llmasos.tokenizers.tokenizer import END_OF_TEXT, Tokenizer
 
 ROLES = ("system", "user", "assistant", "tool")
 ASSISTANT, TOOL = "assistant", "tool"
@@ -163,37 +162,6 @@ TEMPLATES = {  # in the order in which they are tried
         ChatTemplate(PLAIN, "{role}: ", END_OF_TEXT, "\n", roles=("Instruction", "User", "Assistant", "Tool")),
     )
 }  # fmt: skip
-
-
-def template_of(tokenizer: Tokenizer) -> ChatTemplate:
-    """The first template for which the tokenizer has the special tokens.
-
-    The plain template ends a message with the token that ends a text, whatever its name is.
-
-    Raises:
-        UserError: the tokenizer has no end-of-text token, so it cannot even use the plain template.
-    """
-    for template in TEMPLATES.values():
-        if all(name in tokenizer.special_tokens for name in (*template.needs, template.end)):
-            return template
-    if CLS not in tokenizer.special_tokens:  # which a BERT's tokenizer has
-        return replace(TEMPLATES[PLAIN], end=tokenizer.token_text(tokenizer.end_of_text))
-    raise UserError(f"a {tokenizer.kind} tokenizer has no {END_OF_TEXT} token, so it cannot encode conversations; use "
-                    "one that has.")  # fmt: skip
-
-
-def own_template_note(tokenizer: Tokenizer) -> str:
-    """A sentence for who chats with a model that brings a template of its own; "" if it brings none, or one of ours."""
-    program = tokenizer.chat_template
-    if program is None or program.strip() in [template.jinja.strip() for template in TEMPLATES.values()]:
-        return ""
-    template = template_of(tokenizer)
-    user, assistant = (template.before.format(role=role) for role in template.roles[1:3])
-    form = f"{user}…{template.end}{template.after}{assistant}"
-    return (
-        f"the model brings a chat template of its own, a program that is not run here; it is asked in the form "
-        f"{form!r} ({template.name}) instead, so it may answer worse than it can."
-    )
 
 
 def special_tokens_for(template: str) -> tuple[str, ...]:

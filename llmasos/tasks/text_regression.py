@@ -72,7 +72,7 @@ class TextRegression(ExampleTask):
         metrics = [
             mean("mean squared error", errors),
             replace(mean("baseline", (references - center) ** 2), note="always the mean"),
-            *correlations(predictions, references),
+            *correlations(predictions.tolist(), references.tolist()),
         ]
         mistakes = show_mistakes(
             choose_mistakes([True] * len(examples), errors, n=3),

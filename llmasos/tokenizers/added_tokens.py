@@ -114,17 +114,22 @@ class AddedTokenMatcher:
         self._pattern = regex.compile("|".join(map(regex.escape, longest_first)) or "(?!)")
         self.in_every_text = any(not token.special for token in self._tokens.values())
 
-    def split(self, text: str, allow_special: bool) -> Iterator[tuple[int, int, int | None]]:
+    def split(
+        self, text: str, allow_special: bool, ordinary: Collection[int] = ()
+    ) -> Iterator[tuple[int, int, int | None]]:
         """Yield the parts of a text, none of them empty: start, end, and the id of an added token or None.
 
         Args:
             text: any text; if the matcher normalizes names, a normalized one.
             allow_special: whether special tokens are found, too.
+            ordinary: indices of characters that belong to no special token.
         """
         done = 0
         if allow_special or self.in_every_text:
             for match in self._pattern.finditer(text):
                 token, (start, end) = self._tokens[match[0]], match.span()
+                if token.special and any(start <= place < end for place in ordinary):
+                    continue
                 if (token.special and not allow_special) or (token.single_word and not is_word(text, start, end)):
                     continue
                 while token.lstrip and start > done and SPACE.match(text, start - 1):

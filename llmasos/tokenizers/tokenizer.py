@@ -26,14 +26,15 @@ import hashlib
 import json
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 from llmasos.errors import UserError, check_number, shown
-from llmasos.storage import read_json, write_json
+from llmasos.storage import read_json, write_json, write_text
 from llmasos.tokenizers.added_tokens import AddedToken, AddedTokenMatcher
 from llmasos.tokenizers.encode_iterable import encode_iterable
 from llmasos.tokenizers.offsets import Encoding, characters_of_bytes, continues_word, origins
@@ -43,6 +44,7 @@ END_OF_TEXT = "<|endoftext|>"
 END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>")  # in the chat formats of published models
 PAD, CLS, SEP, MASK = "[PAD]", "[CLS]", "[SEP]", "[MASK]"  # BERT's; other tokenizers may have them too
 CONFIG_FILE = "tokenizer_config.json"
+TEMPLATE_FILE = "chat_template.jinja"
 
 
 class Tokenizer(ABC):
@@ -67,7 +69,8 @@ class Tokenizer(ABC):
     kind: str
     encodes_in_python = False  # and not in a library or by numpy: then more processes help, and threads do not
     begin_of_text: int | None = None  # the id that the model expects before a text, if any
-    chat_template: str | None = None  # the Jinja program that a published model brings, which is not run here
+    chat_template: str | None = None  # the Jinja program that a published model brings
+    roles: Mapping[str, str] = MappingProxyType({})  # names of special tokens by their roles: bos_token, eos_token, …
     split_pattern: str | None = None  # the regular expression that splits a text into words, if any
 
     def __init__(
@@ -152,15 +155,16 @@ class Tokenizer(ABC):
         """Finds the others, in the prepared text."""
         return AddedTokenMatcher((token for token in self.added_tokens if token.normalized), self._prepare)
 
-    def encode_array(self, text: str, allow_special: bool = False) -> np.ndarray:
+    def encode_array(self, text: str, allow_special: bool = False, ordinary: Sequence[int] = ()) -> np.ndarray:
         """Return the same ids as `encode` as an array, 1-D uint32, which suits whole documents."""
         parts: list[np.ndarray] = [np.zeros(0, dtype=np.uint32)]
-        for start, end, id in self._matcher.split(text, allow_special):
+        for start, end, id in self._matcher.split(text, allow_special, ordinary):
             if id is not None:
                 parts.append(np.array([id], dtype=np.uint32))
                 continue
             prepared = self._prepare(text[start:end])
-            for first, last, id in self._normalized_matcher.split(prepared, allow_special):
+            allowed = allow_special and not any(start <= place < end for place in ordinary)
+            for first, last, id in self._normalized_matcher.split(prepared, allowed):
                 if id is not None:
                     parts.append(np.array([id], dtype=np.uint32))
                 else:
@@ -172,15 +176,16 @@ class Tokenizer(ABC):
         """Return what is put before an ordinary part of a prepared text: nothing, or the space of its first word."""
         return ""
 
-    def encode(self, text: str, allow_special: bool = False) -> list[int]:
+    def encode(self, text: str, allow_special: bool = False, ordinary: Sequence[int] = ()) -> list[int]:
         """Return the ids of `text`.
 
         Args:
             text: any string. Lone surrogates become U+FFFD.
             allow_special: whether names of special tokens in the text become those tokens. False, the safe choice for
                 a user's text, encodes them like any other characters.
+            ordinary: indices of characters that belong to no special token even so.
         """
-        return self.encode_array(text, allow_special).tolist()
+        return self.encode_array(text, allow_special, ordinary).tolist()
 
     def encode_iterable(
         self, texts: Iterable[str], allow_special: bool = False, workers: int | None = None
@@ -217,7 +222,7 @@ class Tokenizer(ABC):
         prefix = [] if self.begin_of_text is None else [self.begin_of_text]
         return [*prefix, *self.encode(text)] or [self.end_of_text]
 
-    def encode_with_offsets(self, text: str, allow_special: bool = False) -> Encoding:
+    def encode_with_offsets(self, text: str, allow_special: bool = False, ordinary: Sequence[int] = ()) -> Encoding:
         """Return the ids of `encode(text, allow_special)`, each with its offsets in `text` and the index of its word.
 
         >>> from llmasos.tokenizers import train_tokenizer
@@ -226,14 +231,15 @@ class Tokenizer(ABC):
         Encoding(ids=[258, 220, 76, 256], starts=[0, 3, 4, 5], ends=[3, 4, 5, 7], words=[0, 1, 1, 1])
         """
         whole = Encoding([], [], [], [])
-        for start, end, id in self._matcher.split(text, allow_special):
+        for start, end, id in self._matcher.split(text, allow_special, ordinary):
             if id is not None:
                 self._append_word(whole, [id], [start], [end], [0])
                 continue
             segment = text[start:end]
             prepared, (starts, ends) = self._prepare(segment), self._origins(segment)
             starts, ends = starts + start, ends + start
-            for first, last, id in self._normalized_matcher.split(prepared, allow_special):
+            allowed = allow_special and not any(start <= place < end for place in ordinary)
+            for first, last, id in self._normalized_matcher.split(prepared, allowed):
                 if id is not None:
                     self._append_word(whole, [id], [int(starts[first])], [int(ends[last - 1])], [0])
                     continue
@@ -357,6 +363,8 @@ class Tokenizer(ABC):
     def save(self, folder: Path | str) -> None:
         """Write the tokenizer into `folder` (created if needed) as JSON and text; `load_tokenizer` reads it back."""
         write_json(Path(folder) / CONFIG_FILE, self._config())
+        if self.chat_template is not None:
+            write_text(Path(folder) / TEMPLATE_FILE, self.chat_template)
 
     def fingerprint(self) -> str:
         """Return the SHA-256 (64 hex digits) of everything that determines the ids: the same for equal tokenizers."""

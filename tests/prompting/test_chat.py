@@ -194,7 +194,7 @@ def test_a_small_model_learns_to_answer(tmp_path):
         assert (score["name"], score["value"]) == ("exact answers", 1.0)
 
 
-THEIRS = "{% for m in messages %}{{ ('Q: ' if m['role'] == 'user' else 'A: ') + m['content'] }}{% endfor %}"
+THEIRS = "{% for m in messages %}{% include 'message' %}{{ m['content'] }}{% endfor %}"
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_a_template_of_the_models_own_is_named_with_the_form_that_is_used_instea
     tokenizer = tokenizer_for(template)
     tokenizer.chat_template = program
     note = own_template_note(tokenizer)
-    assert form in note and "not run" in note if form else note == ""
+    assert form in note and "cannot be run here (line 1: the statement {% include %}" in note if form else note == ""
 
 
 @pytest.mark.parametrize("place", ["chat_template.jinja", "tokenizer_config.json", "list", "chat_template.json"])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from llmasos import tokenizers
 from llmasos.errors import UserError
+from llmasos.hub.tokenizers.chat_template_file import read_chat_template, read_roles
 from llmasos.hub.tokenizers.marian_tokenizer import SOURCE_FILE, MarianTokenizer
 from llmasos.hub.tokenizers.published_bpe import PublishedBPETokenizer
 from llmasos.hub.tokenizers.published_wordpiece import is_wordpiece, load_wordpiece
@@ -38,12 +39,14 @@ def load_any_tokenizer(folder: Path | str) -> Tokenizer:
     config = read_tokenizer_config(folder)
     kind = config["kind"] if "kind" in config else _detect_published_kind(folder)
     if not isinstance(kind, str) or kind not in PUBLISHED_TOKENIZERS:
-        return tokenizers.load_tokenizer(folder)
-    try:
-        tokenizer = PUBLISHED_TOKENIZERS[kind](folder)
-    except UserError as error:
-        raise UserError(f"could not open the tokenizer in {folder}: {error}") from error
-    check_fingerprint(tokenizer, folder, config)
+        tokenizer = tokenizers.load_tokenizer(folder)
+    else:
+        try:
+            tokenizer = PUBLISHED_TOKENIZERS[kind](folder)
+        except UserError as error:
+            raise UserError(f"could not open the tokenizer in {folder}: {error}") from error
+        check_fingerprint(tokenizer, folder, config)
+    tokenizer.chat_template, tokenizer.roles = read_chat_template(folder), read_roles(folder)
     return tokenizer
 
 

@@ -6,6 +6,7 @@ The input of a model with several target languages starts with the language: ">>
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +78,7 @@ class MarianTokenizer(Tokenizer):
         pieces = [language[0], *pieces] if language else pieces
         return np.array([self._id_of.get(piece, self.unknown_id) for piece in pieces], dtype=np.uint32)
 
-    def encode_with_offsets(self, text: str, allow_special: bool = False) -> Encoding:
+    def encode_with_offsets(self, text: str, allow_special: bool = False, ordinary: Sequence[int] = ()) -> Encoding:
         """Raise `UserError`: normalization does not keep track of where a character came from."""
         raise UserError("a Marian tokenizer has no offsets; use another model.")
 

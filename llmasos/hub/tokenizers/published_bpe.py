@@ -141,9 +141,9 @@ class PublishedBPETokenizer(TiktokenTokenizer):
     def _origins(self, text: str) -> tuple[np.ndarray, np.ndarray]:
         return nfc_origins(text) if self.nfc else super()._origins(text)
 
-    def encode_with_offsets(self, text: str, allow_special: bool = False) -> Encoding:
+    def encode_with_offsets(self, text: str, allow_special: bool = False, ordinary: Sequence[int] = ()) -> Encoding:
         """See `Tokenizer.encode_with_offsets`; spaces may be left out."""
-        encoding = super().encode_with_offsets(text, allow_special)
+        encoding = super().encode_with_offsets(text, allow_special, ordinary)
         return self._trimmed(encoding, text) if self.trim_offsets else encoding
 
     def _trimmed(self, encoding: Encoding, text: str) -> Encoding:

@@ -54,7 +54,7 @@ CHAT_COMPLETIONS = inert_fields(
     ("add_generation_prompt", (True,), "the reply is always the assistant's"),
     ("audio", (None,), ONLY_TEXT),
     ("best_of", (1,), "ask for n texts with logprobs and choose one"),
-    ("chat_template_kwargs", ({},), "a chat template is a program, and is not run here"),
+    ("chat_template_kwargs", ({},), "what a chat template may be told besides the conversation is not passed on"),
     ("continue_final_message", (False,), "write the beginning of the reply into prefix"),
     ("function_call", ("none", "auto"), OLD_FORM),
     ("functions", ([],), OLD_FORM),

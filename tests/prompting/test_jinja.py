@@ -1,0 +1,210 @@
+# ruff: noqa: E501 — programs are easier to read in their own lines
+"""The interpreter of chat templates equals jinja2, on the constructions of published templates and on random programs."""
+
+import random
+import time
+
+import pytest
+from jinja_helpers import MESSAGES, VARIABLES, RandomTemplate, by_jinja2, by_us
+from template_families import FAMILIES
+
+from llmasos.prompting.jinja import Refusal, Template, TemplateError, UnsupportedTemplate
+
+TOOLS = [
+    {"type": "function", "function": {"name": "f", "description": 'Say "é"', "parameters": {"type": "object",
+     "properties": {"a": {"type": "integer"}}, "required": ["a"]}}},
+    {"type": "function", "function": {"name": "g", "description": "<g>", "parameters": {}}},
+]  # fmt: skip
+SYSTEM, USER, CALL, RESULT = MESSAGES[:4]
+ASSISTANT = {"role": "assistant", "content": "<think>\nWell.\n</think>\n\n Yes. "}
+CHATS = {
+    "question": [USER],
+    "system": [SYSTEM, USER],
+    "turns": [USER, ASSISTANT, USER, {"role": "assistant", "content": "No."}, USER],
+    "system and turns": [SYSTEM, USER, ASSISTANT, USER],
+    "call": [SYSTEM, USER, CALL, RESULT, RESULT, ASSISTANT, USER],
+    "two of one": [USER, USER],
+    "parts": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}],
+    "odd": [{"role": "user", "content": "\n {{ x }} {% if %} \"'\\ \u2028 é 🎉 \t"}],
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_writes_what_jinja2_writes_or_both_refuse(family):
+    written = 0
+    for messages in CHATS.values():
+        for more in ({"add_generation_prompt": True}, {}, {"tools": TOOLS}, {"enable_thinking": False, "tools": None}):
+            variables = {"messages": messages, "bos_token": "<s>", "eos_token": "</s>", **more}
+            expected = by_jinja2(FAMILIES[family], variables)
+            assert by_us(FAMILIES[family], variables) == expected, (family, messages, more)
+            written += expected is not None
+    assert written >= 8
+
+
+def differences(seeds) -> tuple[int, list[str]]:
+    """How many random programs both write, and those that they do not write alike."""
+    n, different = 0, []
+    for seed in seeds:
+        source = RandomTemplate(random.Random(seed)).body(3)
+        expected, ours = by_jinja2(source, VARIABLES), by_us(source, VARIABLES)
+        n += expected is not None
+        if ours != expected:
+            different.append(f"{seed}: {source!r}\n{expected!r}\n{ours!r}")
+    return n, different
+
+
+def test_a_few_random_programs_write_the_same():
+    n, different = differences(range(30))
+    assert n > 15 and not different, different[0]
+
+
+@pytest.mark.slow
+def test_a_thousand_random_programs_write_the_same():
+    n, different = differences(range(1_000, 2_000))
+    assert n > 600 and not different, different[0]
+
+
+WHITE_SPACE = ["", " ", "\n", "  \n", "\n  ", "\n\n ", "x", " x ", "\nx\n"]
+
+
+def test_white_space_around_every_tag_is_that_of_jinja2():
+    rng = random.Random(0)
+    for _ in range(60):
+        tags = []
+        for inside in rng.choices(["if true", "set a = 1", "#", "=", "raw"], k=3):
+            left, right = rng.choice(["", "-", "+"]), rng.choice(["", "-", "+"])
+            sign = lambda s: s.replace("+", "")  # noqa: E731
+            if inside == "#":
+                tags.append("{#" + left + " c " + right + "#}")
+            elif inside == "=":
+                tags.append("{{" + sign(left) + " 1 " + sign(right) + "}}")
+            elif inside == "raw":
+                tags.append("{%" + left + " raw " + sign(right) + "%}" + rng.choice(WHITE_SPACE) + "{% endraw %}")
+            else:
+                tags.append("{%" + left + f" {inside} " + right + "%}")
+        source = rng.choice(WHITE_SPACE)
+        for tag in tags:
+            source += tag + rng.choice(WHITE_SPACE)
+            if "if" in tag:
+                source += "{% endif %}" + rng.choice(WHITE_SPACE)
+        source = source.replace("\n", rng.choice(["\n", "\n", "\r\n", "\r"]))
+        assert by_us(source, {}) == by_jinja2(source, {}) is not None, repr(source)
+
+
+def test_what_is_generated_is_where_the_program_says():
+    source = (
+        "{% for m in messages %}[{{ m.role }}]{% generation %}{{ m.content | trim }}{% endgeneration %};{% endfor %}"
+    )
+    text, generated = Template(source).render({"messages": MESSAGES[:2]})
+    assert [text[start:end] for start, end in generated] == ["Be nice.", "Hi\n<there>"]
+
+
+UNSUPPORTED = {
+    "\n\n{% include 'x' %}": r"line 3: the statement {% include %}",
+    "{% import 'os' as os %}": "line 1: the statement {% import %}",
+    "{% extends 'x' %}": "the statement {% extends %}",
+    "x\n{{ 1 | attr('x') }}": "line 2: the filter 'attr'",
+    "{% if false %}{{ 1 is strange }}{% endif %}": "the test 'strange'",
+    "{{ f(*x) }}": r"\* before an argument",
+    "{% for x in y recursive %}{% endfor %}": "a recursive loop",
+    "{{ x": "the program ends inside a tag",
+    "{% if x %}": "endif %} is missing",
+    "{% else %}": "the statement {% else %}",
+    "{{ (1] }}": "']' closes nothing",
+    "{{ '\\x' }}": "an escape that is none",
+    "{{ 1 2 }}": "2 is unexpected",
+    "{# x": "a comment never ends",
+    "{% break %}": "is not in a loop",
+    "{{ 'a' | safe ~ 'b' }}": "the filter 'safe'",
+}
+
+
+@pytest.mark.parametrize("source", UNSUPPORTED)
+def test_what_is_not_supported_is_named_with_its_line_before_anything_runs(source):
+    with pytest.raises(UnsupportedTemplate, match=UNSUPPORTED[source]):
+        Template(source)
+
+
+def test_a_program_that_refuses_a_conversation_says_why():
+    with pytest.raises(Refusal) as caught:
+        Template("{% if messages %}\n{{ raise_exception('No ' ~ messages[0].role) }}{% endif %}").render(VARIABLES)
+    assert str(caught.value) == "line 2: No system"
+
+
+REACHING = ["''.__class__", "().__class__.__bases__", "range.__globals__", "f.__globals__", "raise_exception.call.x",
+            "self.__init__", "lipsum.__globals__", "''.format.x", "'{0.__class__}'.format(1)", "'%999999999d' % 1",
+            "messages.append(1)", "d.pop('a')", "d.update({})", "x | attr('__class__')", "namespace.x.y", "d.items.x.y",
+            "'' | map(attribute='__class__') | first", "(''|list).__class__", "'x'.center(999999999)", "d.__dict__",
+            "messages[0].__class__", "cycler.__init__", "''.encode()", "'x'.zfill(10**9)", "''.translate({})"]  # fmt: skip
+
+
+@pytest.mark.parametrize("expression", REACHING)
+def test_nothing_of_python_can_be_reached(expression):
+    source = "{% macro f() %}{% endmacro %}{{ " + expression + " }}"
+    try:
+        assert Template(source).render(VARIABLES).text == ""
+    except (TemplateError, UnsupportedTemplate) as error:
+        assert str(error).startswith("line 1: ")
+
+
+def test_no_string_of_a_program_names_an_attribute_of_a_value():
+    names = random.Random(0).sample(sorted({*dir(str), *dir(list), *dir(dict)}), 25)
+    for name in [*names, "values", "call", "value", "function", "__dict__"]:
+        for value in ("''", "d", "raise_exception", "''.upper"):
+            for source in ("{% for i in [1] %}{{ " + f"{value}.{name}" + " }}{% endfor %}",
+                           "{% for i in [1] %}{{ " + f"{value}['{name}']" + " }}{% endfor %}"):  # fmt: skip
+                text = by_us(source, VARIABLES)
+                assert text is None or not text.startswith("<"), (source, text)
+
+
+GROWTH = "{% set ns = namespace(s=START, t=START) %}{% for i in range(100000) %}{% set ns.s = STEP %}{% endfor %}{{ ns.s | length }}"
+HOSTILE = {
+    "brackets": "{{ " + "(" * 500 + "1" + ")" * 500 + " }}",
+    "signs": "{{ " + "-" * 5000 + "1 }}",
+    "statements": "{% if 1 %}" * 500 + "{% endif %}" * 500,
+    "conditions": "{{ " + "1 if 0 else " * 3000 + "1 }}",
+    "operators": "{{ " + "1 + " * 3000 + "1 }}",
+    "attributes": "{{ x" + ".a" * 3000 + " }}",
+    "doubled text": GROWTH.replace("START", "'x'").replace("STEP", "ns.s ~ ns.s"),
+    "doubled list": GROWTH.replace("START", "[1]").replace("STEP", "ns.s + ns.s"),
+    "lists in lists": GROWTH.replace("START", "[1]").replace("STEP", "[ns.s, ns.s]"),
+    "deep list": GROWTH.replace("START", "[1]").replace("STEP", "[ns.s]"),
+    "loops": "{% for a in range(100000) %}{% for b in range(100000) %}x{% endfor %}{% endfor %}",
+    "recursion": "{% macro f() %}{{ f() ~ f() }}{% endmacro %}{{ f() }}",
+    "powers": "{% set ns = namespace(x=9) %}{% for i in range(1000) %}{% set ns.x = ns.x * ns.x %}{% endfor %}{{ ns.x }}",
+    "power": "{{ 2 ** 10 ** 10 }}{{ 9 ** 99999 }}",
+    "repetition": "{{ 'x' * 10 ** 12 }}",
+    "range": "{{ range(10 ** 12) | list }}",
+    "replacement": "{% set x = 'a' * 1000 %}{{ x | replace('a', x) | replace('a', x) }}",
+    "map": "{{ range(100000) | map('replace', '1', 'a' * 900000) | list | length }}",
+    "join": "{{ range(1000) | join('a' * 900000) }}",
+    "indent": "{{ ('a\n' * 400000) | indent(900) }}",
+    "read again and again": "{% set x = 'a' * 900000 %}{% for i in range(100000) %}{% set y = x is upper %}{% endfor %}",
+    "methods": "{% set x = 'a ' * 400000 %}{% for i in range(100000) %}{% set y = x.split() %}{% endfor %}",
+    "sorted again": "{% for i in range(1000) %}{% set y = range(100000) | sort %}{% endfor %}",
+    "written": "{% set x = 'a' * 900000 %}{{ x }}{{ x }}{{ x }}",
+    "date": "{{ strftime_now('%9999999999d') }}",
+    "rounded": "{{ 123456 | round(-10 ** 9) }}",
+    "long": "x" * 1_000_000,
+}
+
+
+SLOW = ("deep list", "loops", "read again and again", "methods", "sorted again", "doubled list", "map")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in HOSTILE])
+def test_a_hostile_program_ends_soon_with_a_sentence(name):
+    start = time.process_time()
+    with pytest.raises((TemplateError, UnsupportedTemplate)) as caught:
+        Template(HOSTILE[name]).render(VARIABLES)
+    assert str(caught.value).startswith(("line 1: ", "line 2: ")) and len(str(caught.value)) < 200
+    assert time.process_time() - start < 60  # far above what it takes, 0.1 to 2 seconds
+
+
+def test_data_that_is_no_data_or_too_deep_is_refused():
+    deep: list = []
+    for _ in range(100):
+        deep = [deep]
+    for value in (deep, {"x": object()}, [lambda: 0]):
+        with pytest.raises(TemplateError, match="the data h"):
+            Template("{{ x }}").render({"x": value})
