@@ -15,6 +15,7 @@ anything else that is not known here is left to its `decode`.
 Dimensions: B sequences, C d_model, H heads, Hkv key/value heads, D head size, P slots of the cache, S of them in use.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from llmasos.models import GPT, Model, ModelConfig, Transformer
-from llmasos.models.base import cached_mask
+from llmasos.models.base import cached_masks
 from llmasos.nn import (
     DecoderBlock,
     Embedding,
@@ -50,18 +51,22 @@ KNOWN_FIELDS = frozenset(
     "n_active_experts capacity_factor router_aux_loss_coef positions rope_theta "
     "rope_scaling sliding_window qk_norm value_embeddings max_ngram ngram_buckets norm norm_position norm_eps "
     "activation n_segments bias qkv_bias output_bias zero_init_residual mup_base_width "
-    "tie_embeddings dropout head labels".split()
+    "tie_embeddings dropout head labels "
+    "next_sentence pooler relative_attention_num_buckets relative_attention_max_distance local_rope_theta "
+    "partial_rotary_factor layer_types attention_scale parallel_residual scale_embeddings".split()
 )
 
 
 class Place(NamedTuple):
-    """Where the new tokens are, the same for all layers.
+    """Where the new tokens are, the same for all layers with full attention, and for all with a sliding window.
 
     Attributes:
         end: the number of slots to read, S.
         slots: (B, 1, 1, 1), the slot of each token; None = the last of the S slots for all of them.
-        mask: (B, 1, 1, S), which slots each token sees; None = all of them.
-        rotary: cos and sin (B, 1, 1, D) that rotate queries and keys; None = they are not rotated.
+        mask: (B, 1, 1, S), which slots each token sees, or (B, Hkv, H / Hkv, S), what is added to its scores; None =
+            all of them.
+        rotary: cos and sin (B, 1, 1, D) that rotate the first D features of queries and keys; None = they are not
+            rotated.
     """
 
     end: int
@@ -85,17 +90,24 @@ def fast_step(model: Model) -> StepFunction:
     is_gpt, config = type(model) is GPT, model.config
     m: Any = model
     embed, final_norm = bind(m.token_embedding), bind(m.final_norm)
-    scale = None if is_gpt else config.d_model**0.5
+    scale = config.d_model**0.5 if config.scale_embeddings else None
     add_positions = None if m.position_embedding is None else bind(m.position_embedding)
-    waves = rotary_waves(m.rotary) if is_gpt and m.rotary is not None else None
+    waves = rotary_waves(m.rotary) if is_gpt else None
+    local_waves = rotary_waves(m.local_rotary) if is_gpt and m.local_rotary is not None else waves
+    relative_bias = None if is_gpt else m.decoder_bias
     blocks = [bind_block(block) for block in (m.blocks if is_gpt else m.decoder_blocks)]
     token_values = [bind(table) for table in m.value_embeddings] if config.value_embeddings else None
 
     def step(ids: Tensor, positions: Tensor, cache: KVCache, bounds: tuple[int, int]) -> Tensor:
-        end, mask = cached_mask(positions[:, None], cache, config, bounds)
-        slots = None if mask is None else positions[:, None, None, None]
-        rotary = None if waves is None else (waves[0][positions][:, None, None], waves[1][positions][:, None, None])
-        place = Place(end, slots, mask, rotary)
+        end, masks = cached_masks(positions[:, None], cache, config, bounds)
+        slots = None if masks.full is None else positions[:, None, None, None]
+        mask = masks.full
+        if relative_bias is not None:
+            mask = added_mask(relative_bias(positions[:, None], end), mask, config)
+        place = Place(end, slots, mask, turns(waves, positions))
+        local_place = place
+        if config.sliding_window is not None:
+            local_place = Place(end, slots, masks.sliding, turns(local_waves, positions))
         x = embed(ids) if scale is None else embed(ids) * scale  # (B, C)
         if cache.ids is not None:
             cache.ids.scatter_(1, positions[:, None], ids[:, None])
@@ -105,7 +117,8 @@ def fast_step(model: Model) -> StepFunction:
             x = x + add_positions(positions)
         for i, block in enumerate(blocks):
             memory_kv = cache.memory_kv[i] if cache.memory_kv else None
-            x = block(x, place, cache.layers[i], token_values and token_values[i](ids), memory_kv, cache.memory_mask)
+            where = local_place if config.is_sliding(i) else place
+            x = block(x, where, cache.layers[i], token_values and token_values[i](ids), memory_kv, cache.memory_mask)
         return final_norm(x)
 
     return step
@@ -157,7 +170,7 @@ def bind(layer: nn.Module) -> Layer:
         return lambda x: down(activation(up(x)))
     if type(layer) is SwiGLU:
         up, gate, down = bind(layer.up_proj), bind(layer.gate_proj), bind(layer.down_proj)
-        return lambda x: down(F.silu(gate(x)) * up(x))
+        return lambda x: down(layer.activation(gate(x)) * up(x))
     if type(layer) is nn.Identity:
         return lambda x: x
     return layer
@@ -165,11 +178,18 @@ def bind(layer: nn.Module) -> Layer:
 
 def bind_block(block: DecoderBlock) -> Callable[..., Tensor]:
     """A function that computes what a decoder block does."""
-    attention = bind_residual(block.attention_residual, bind_attention(block.attention))
+    attend, apply = bind_attention(block.attention), bind(block.feed_forward)
+    attention = bind_residual(block.attention_residual, attend)
     cross_attention = None
     if hasattr(block, "cross_attention"):
         cross_attention = bind_residual(block.cross_attention_residual, bind_cross_attention(block.cross_attention))
-    feed_forward = bind_residual(block.feed_forward_residual, bind(block.feed_forward))
+    feed_forward = bind_residual(block.feed_forward_residual, apply)
+    if block.parallel_residual:
+        add_attention = bind_update(block.attention_residual, attend)
+        add_feed_forward = bind_update(block.feed_forward_residual, apply)
+        return lambda x, place, layer, token_values, *_: (
+            x + add_attention(x, place, layer, token_values) + add_feed_forward(x)
+        )
 
     def run(x, place, layer, token_values, memory_kv, memory_mask) -> Tensor:
         x = attention(x, place, layer, token_values)
@@ -182,10 +202,20 @@ def bind_block(block: DecoderBlock) -> Callable[..., Tensor]:
 
 def bind_residual(residual: Residual, f: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """A function that computes what a residual connection around `f` does."""
-    norm = bind(residual.norm)
     if residual.pre_norm:
-        return lambda x, *args: x + f(norm(x), *args)
+        update = bind_update(residual, f)
+        return lambda x, *args: x + update(x, *args)
+    norm = bind(residual.norm)
     return lambda x, *args: norm(x + f(x, *args))
+
+
+def bind_update(residual: Residual, f: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A function that computes what a residual connection with pre-norm adds to the stream."""
+    norm = bind(residual.norm)
+    if residual.output_norm is None:
+        return lambda x, *args: f(norm(x), *args)
+    output_norm = bind(residual.output_norm)
+    return lambda x, *args: output_norm(f(norm(x), *args))
 
 
 def bind_attention(attention: MultiHeadAttention) -> Callable[..., Tensor]:
@@ -193,7 +223,7 @@ def bind_attention(attention: MultiHeadAttention) -> Callable[..., Tensor]:
     H, Hkv, D = attention.n_heads, attention.n_kv_heads, attention.head_size
     qkv_proj = bind_together([attention.q_proj, attention.k_proj, attention.v_proj])
     q_norm, k_norm, out_proj = bind(attention.q_norm), bind(attention.k_norm), bind(attention.out_proj)
-    has_norms = type(attention.q_norm) is not nn.Identity
+    has_norms, scale = type(attention.q_norm) is not nn.Identity, attention.scale
 
     def run(x: Tensor, place: Place, layer: tuple[Tensor, Tensor], token_values: Tensor | None) -> Tensor:
         B, end, (keys, values) = x.size(0), place.end, layer
@@ -201,10 +231,8 @@ def bind_attention(attention: MultiHeadAttention) -> Callable[..., Tensor]:
         qk, v = heads, heads.narrow(1, H + Hkv, Hkv)
         if has_norms:
             qk = torch.cat((q_norm(qk.narrow(1, 0, H)), k_norm(qk.narrow(1, H, Hkv))), dim=1)
-        if place.rotary is not None:  # `apply_rotary` to queries and keys at once
-            cos, sin = place.rotary
-            qk = qk.narrow(1, 0, H + Hkv)
-            qk = qk * cos + qk.roll(D // 2, dims=-1) * sin
+        if place.rotary is not None:  # queries and keys at once
+            qk = rotate(qk.narrow(1, 0, H + Hkv), *place.rotary)
         q, k = qk.narrow(1, 0, H), qk.narrow(1, H, Hkv)
         if token_values is not None:
             v = v + token_values.view(B, Hkv, 1, D)
@@ -216,7 +244,8 @@ def bind_attention(attention: MultiHeadAttention) -> Callable[..., Tensor]:
             keys.scatter_(2, index, k)
             values.scatter_(2, index, v)
         q = q if H == Hkv else q.reshape(B, Hkv, H // Hkv, D)
-        out = sdpa(q, keys.narrow(2, 0, end), values.narrow(2, 0, end), attn_mask=place.mask)  # (B, Hkv, H / Hkv, D)
+        k, v = keys.narrow(2, 0, end), values.narrow(2, 0, end)
+        out = sdpa(q, k, v, attn_mask=place.mask, scale=scale)  # (B, Hkv, H / Hkv, D)
         return out_proj(out.reshape(B, H * D))
 
     return run
@@ -229,7 +258,7 @@ def bind_cross_attention(attention: MultiHeadAttention) -> Callable[..., Tensor]
 
     def run(x: Tensor, memory_kv: tuple[Tensor, Tensor], memory_mask: Tensor | None) -> Tensor:
         q = q_norm(q_proj(x).view(len(x), Hkv, H // Hkv, D))
-        out = sdpa(q, *memory_kv, attn_mask=memory_mask)  # (B, Hkv, H / Hkv, D)
+        out = sdpa(q, *memory_kv, attn_mask=memory_mask, scale=attention.scale)  # (B, Hkv, H / Hkv, D)
         return out_proj(out.reshape(len(x), H * D))
 
     return run
@@ -269,6 +298,27 @@ def stack(parameters: Sequence[Tensor]) -> Tensor:
     return rows
 
 
-def rotary_waves(rotary: RotaryEmbedding) -> tuple[Tensor, Tensor]:
+def added_mask(bias: Tensor, mask: Tensor | None, config: ModelConfig) -> Tensor:
+    """A mask as numbers that are added to the scores, a bias (B, H, 1, S) included: (B, Hkv, H / Hkv, S)."""
+    grouped = bias.reshape(len(bias), config.n_kv_heads, -1, bias.size(-1))
+    return grouped if mask is None else grouped.masked_fill(~mask, -math.inf)
+
+
+def turns(waves: tuple[Tensor, Tensor] | None, positions: Tensor) -> tuple[Tensor, Tensor] | None:
+    """cos and sin (B, 1, 1, D) at some positions (B,)."""
+    return None if waves is None else (waves[0][positions][:, None, None], waves[1][positions][:, None, None])
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """`apply_rotary` with the cos and sin of `rotary_waves`, which may be of fewer features than a head has."""
+    n = cos.size(-1)
+    if n == x.size(-1):
+        return x * cos + x.roll(n // 2, dims=-1) * sin
+    return torch.cat((rotate(x.narrow(-1, 0, n), cos, sin), x.narrow(-1, n, x.size(-1) - n)), dim=-1)
+
+
+def rotary_waves(rotary: RotaryEmbedding | None) -> tuple[Tensor, Tensor] | None:
     """cos and sin (P, D) with which `x · cos + roll(x, D/2) · sin` is `apply_rotary`: a·cos - b·sin, b·cos + a·sin."""
+    if rotary is None:
+        return None
     return torch.cat((rotary.cos, rotary.cos), dim=-1), torch.cat((-rotary.sin, rotary.sin), dim=-1)

@@ -162,25 +162,9 @@ def prepare_sources(tokenizer: Tokenizer, texts: Sequence[str | Sequence[int]], 
 
 
 def _unknown_warnings(tokenizer: Tokenizer, text: str) -> list[str]:
-    pieces = unknown_pieces(tokenizer, text)
+    pieces = tokenizer.unknown_pieces(text)
     if not pieces or tokenizer.unknown_id is None:
         return []
     shown = [repr(piece if len(piece) <= 30 else piece[:29] + "…") for piece in pieces[:8]] + ["…"] * (len(pieces) > 8)
     unknown_token = tokenizer.token_bytes(tokenizer.unknown_id).decode()
     return [f"the vocabulary does not contain {', '.join(shown)}: the model reads {unknown_token} instead."]
-
-
-def unknown_pieces(tokenizer: Tokenizer, text: str) -> list[str]:
-    """The distinct pieces of `text` that are not in the tokenizer's vocabulary, in order of appearance.
-
-    They are characters for a character tokenizer and words for WordPiece; the others can encode everything.
-
-    >>> from llmasos.tokenizers import CharTokenizer
-    >>> unknown_pieces(CharTokenizer("abc"), "a cab, Bob?")
-    [' ', ',', 'B', 'o', '?']
-    """
-    if tokenizer.unknown_id is None:
-        return []
-    encoding = tokenizer.encode_with_offsets(text)
-    tokens = zip(encoding.ids, encoding.starts, encoding.ends, strict=True)
-    return list(dict.fromkeys(text[start:end] for id, start, end in tokens if id == tokenizer.unknown_id))

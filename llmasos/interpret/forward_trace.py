@@ -25,7 +25,6 @@ from llmasos.nn import (
     MixtureOfExperts,
     Residual,
     RMSNorm,
-    SwiGLU,
     apply_rotary,
     eval_mode,
     position_ids,
@@ -71,6 +70,9 @@ def forward_trace(model: Model, ids: Tensor, position: int = -1, head: int = 0) 
         UserError: the model is of another family or has another head, or there is no such position or attention head.
     """
     config = model.config
+    if config.parallel_residual or config.relative_attention_num_buckets:
+        name = "parallel_residual" if config.parallel_residual else "relative_attention_num_buckets"
+        raise UserError(f"a forward trace does not know models with {name}; choose another model.")
     if not (isinstance(model, GPT | BERT) and config.is_pretraining):
         raise UserError("a forward trace needs a gpt or a bert with its own output layer; this model is a "
                         f"{config.family} with the head {config.head!r}.")  # fmt: skip
@@ -83,15 +85,17 @@ def forward_trace(model: Model, ids: Tensor, position: int = -1, head: int = 0) 
     with eval_mode(model), record_weights(model) as weights, recorded_rows(model, position, head) as kept:
         hidden = model.hidden_states(ids)[:, position]  # (1, C)
         logits = (model.lm_head if isinstance(model, GPT) else model.masked_lm_head)(hidden)[0]  # (V,)
-    rotary = model.rotary(position_ids(ids)) if isinstance(model, GPT) and model.rotary is not None else None
+    tables = (model.rotary, model.local_rotary or model.rotary) if isinstance(model, GPT) else (None, None)
+    rotary, local_rotary = (None if table is None else table(position_ids(ids)) for table in tables)
     steps = embedding_steps(model, kept)
     for number, block in enumerate(cast(list[Block], model.blocks)):
         [recorded] = weights[f"blocks.{number}.attention"]  # (1, H, T, S)
         n_visible = position + 1 if isinstance(model, GPT) else ids.size(1)  # a GPT's query sees no later token
-        attention = attention_steps(block, kept, rotary, recorded[0, head, position, :n_visible], position, head)
+        turns = local_rotary if config.is_sliding(number) else rotary
+        attention = attention_steps(block, kept, turns, recorded[0, head, position, :n_visible], position, head)
         in_block = residual_steps(block.attention_residual, attention, steps[-1].values, kept)
         in_block += residual_steps(
-            block.feed_forward_residual, feed_forward_steps(block, kept), in_block[-1].values, kept
+            block.feed_forward_residual, feed_forward_steps(block, kept, config.gate), in_block[-1].values, kept
         )
         steps += [replace(step, block=number) for step in in_block]
     return steps + output_steps(model, kept, logits)
@@ -125,6 +129,7 @@ def recorded_rows(model: GPT | BERT, position: int, head: int) -> Iterator[Kept]
     for block in cast(list[Block], model.blocks):
         attention, residuals = block.attention, (block.attention_residual, block.feed_forward_residual)
         rows: list[nn.Module] = [attention, block.feed_forward, *residuals, *(residual.norm for residual in residuals)]
+        rows += [residual.output_norm for residual in residuals if residual.output_norm is not None]
         for module in rows:
             keep(module, output_row)
         for module in (attention.q_norm, attention.k_norm):
@@ -146,14 +151,19 @@ def embedding_steps(model: GPT | BERT, kept: Kept) -> list[TraceStep]:
     x = kept[model.token_embedding]
     sentence = "Each token of the vocabulary has a learned vector: row id of the matrix E."
     steps = [TraceStep("token_embedding", "x = E[id]", sentence, x)]
+    if model.config.scale_embeddings:
+        x = x * math.sqrt(model.config.d_model)
+        sentence = "It is scaled by √C, so that its features are about as large as those that the blocks write."
+        steps.append(TraceStep("scaled_embedding", "x ← √C x", sentence, x))
     if model.position_embedding is not None:
         x = x + kept[model.position_embedding]
         sentence = "The vector of the position is added: without it the model could not tell the order of the tokens."
         steps.append(TraceStep("position_embedding", "x ← x + P[position]", sentence, x))
     if isinstance(model, BERT):
-        x = x + kept[model.segment_embedding]
-        sentence = "The vector of the segment is added: it tells the first text of a pair from the second."
-        steps.append(TraceStep("segment_embedding", "x ← x + S[segment]", sentence, x))
+        if model.config.n_segments:
+            x = x + kept[model.segment_embedding]
+            sentence = "The vector of the segment is added: it tells the first text of a pair from the second."
+            steps.append(TraceStep("segment_embedding", "x ← x + S[segment]", sentence, x))
         x = kept[model.embedding_norm]
         formula, sentence = norm_formula("x", model.embedding_norm, "x"), "A norm brings the sum to a fixed scale."
         steps.append(TraceStep("embedding_norm", formula, sentence, x))
@@ -168,6 +178,9 @@ def residual_steps(residual: Residual, inner: list[TraceStep], x: Tensor, kept: 
     if residual.pre_norm:
         sentence = "A norm brings a copy of the stream to a fixed scale."
         norm = TraceStep("norm", norm_formula("h", residual.norm, "x"), sentence, kept[residual.norm])
+        if residual.output_norm is not None:
+            formula, why = norm_formula(letter, residual.output_norm, letter), "A norm brings the result to that scale."
+            inner = [*inner, TraceStep("output_norm", formula, why, kept[residual.output_norm])]
         return [norm, *inner, TraceStep(f"{name}_residual", add, added, kept[residual])]
     sentence = "A norm brings the stream to a fixed scale."
     norm = TraceStep("norm", norm_formula("x", residual.norm, "x"), sentence, kept[residual])
@@ -201,6 +214,8 @@ def attention_steps(
     query, keys = q[0, 0, position], k[0, 0, : len(weights)]  # (D,), (S, D)
     size = attention.head_size
     scores, compared = keys @ query / math.sqrt(size), "s = q·k / √D"  # (S,)
+    if attention.scale is not None:
+        scores, compared = keys @ query * attention.scale, f"s = {attention.scale:g} q·k"
     if attention.alibi is not None:
         place = torch.tensor([[position]], device=scores.device)
         scores = scores + attention.alibi(place, len(scores))[0, head, 0]
@@ -220,8 +235,8 @@ def attention_steps(
     ]  # fmt: skip
 
 
-def feed_forward_steps(block: Block, kept: Kept) -> list[TraceStep]:
-    """The two steps of a block's feed-forward."""
+def feed_forward_steps(block: Block, kept: Kept, gate: str | None) -> list[TraceStep]:
+    """The two steps of a block's feed-forward; `gate` is the activation of its gate, or None."""
     inputs = "h" if block.feed_forward_residual.pre_norm else "x"
     if isinstance(block.feed_forward, MixtureOfExperts):
         k = block.feed_forward.n_active
@@ -232,8 +247,7 @@ def feed_forward_steps(block: Block, kept: Kept) -> list[TraceStep]:
                       if k == 1 else f"The outputs of the {k} most probable experts are added, weighted by p.",
                       kept[block.feed_forward]),
         ]  # fmt: skip
-    gated = isinstance(block.feed_forward, SwiGLU)
-    formula = f"u = silu(W_gate {inputs}) ⊙ W_up {inputs}" if gated else f"u = activation(W_up {inputs})"
+    formula = f"u = {gate}(W_gate {inputs}) ⊙ W_up {inputs}" if gate else f"u = activation(W_up {inputs})"
     return [
         TraceStep("hidden", formula, "The feed-forward works on this position alone: it expands the vector and applies "
                   "a nonlinearity.", kept[block.feed_forward.down_proj]),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from llmasos.errors import UserError
@@ -111,9 +112,27 @@ def check_length(length: int, config: ModelConfig) -> None:
         )
 
 
-def cached_mask(
+class Masks(NamedTuple):
+    """What the tokens see in layers with full attention, and in those with a sliding window.
+
+    Both are booleans that broadcast to (B, H, T, S), as in `nn/masks.py`; None = everything.
+    """
+
+    full: Tensor | None
+    sliding: Tensor | None
+
+
+def with_window(mask: Tensor | None, positions: Tensor, S: int, config: ModelConfig) -> Masks:
+    """Add to a mask that of the config's sliding window, for queries at `positions` (B, T) and S keys."""
+    if config.sliding_window is None or (config.sliding_window >= S and not torch.compiler.is_exporting()):
+        return Masks(mask, mask)
+    window = sliding_window_mask(positions, S, config.sliding_window)
+    return Masks(mask, window if mask is None else mask & window)
+
+
+def cached_masks(
     positions: Tensor, cache: KVCache, config: ModelConfig, bounds: tuple[int, int] | None
-) -> tuple[int, Tensor | None]:
+) -> tuple[int, Masks]:
     """The part of the cache that new tokens at `positions` (B, T) may attend to.
 
     Args:
@@ -123,7 +142,7 @@ def cached_mask(
         bounds: see `GPT.decode`.
 
     Returns:
-        The number of slots to read, `end`, and which of them each token sees (B, 1, T, end); None = all of them.
+        The number of slots to read, `end`, and which of them each token sees (B, 1, T, end).
 
     Raises:
         UserError: a position is beyond the model's context or the cache.
@@ -134,7 +153,4 @@ def cached_mask(
         raise UserError(f"position {end - 1} is beyond the cache of {cache.length} tokens: make a longer cache.")
     attends_to_all = positions.size(1) == 1 and start == end - 1  # each new token comes after everything cached
     mask = None if attends_to_all else cached_causal_mask(positions, end)
-    if config.sliding_window is not None and end > config.sliding_window:  # the cache keeps what the window has left
-        window = sliding_window_mask(positions, end, config.sliding_window)
-        mask = window if mask is None else mask & window
-    return end, mask
+    return end, with_window(mask, positions, end, config)  # the cache keeps what the window has left

@@ -4,7 +4,8 @@
                                                            → the first, [CLS]: do the two texts follow?    (B, 2)
 
 The embedding of a position is the sum of three: its token, its position, and its segment (first or second text). The
-original has post-norm blocks, the exact GELU, and norm_eps 1e-12.
+original has post-norm blocks, the exact GELU, and norm_eps 1e-12. DistilBERT (Sanh et al. 2019) has neither segments
+nor next sentences; MPNet (Song et al. 2020) adds relative positions to the scores.
 """
 
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from llmasos.errors import UserError
 from llmasos.models.base import Backbone, check_length, tie
-from llmasos.models.config import WITHOUT_POOLER, ModelConfig
+from llmasos.models.config import ModelConfig
 from llmasos.models.init import initialize
 from llmasos.nn import (
     Embedding,
@@ -22,6 +23,7 @@ from llmasos.nn import (
     LearnedPositions,
     make_final_norm,
     make_norm,
+    make_relative_bias,
     padding_mask,
     position_ids,
 )
@@ -32,7 +34,7 @@ class BERTOutput(NamedTuple):
     """The two predictions of pretraining."""
 
     masked: Tensor  # (B, T, V), or (N, V) for N chosen positions: logits of the token that was there
-    next_sentence: Tensor  # (B, 2): logits of [the second text follows the first, it does not]
+    next_sentence: Tensor | None  # (B, 2): logits of [the second text follows the first, it does not]
 
 
 class BERT(Backbone):
@@ -48,16 +50,19 @@ class BERT(Backbone):
         super().__init__(config)
         self.token_embedding = Embedding(config.vocab_size, config.d_model)
         self.position_embedding = LearnedPositions(config.context_length, config.d_model)
-        self.segment_embedding = Embedding(config.n_segments, config.d_model)
+        if config.n_segments:
+            self.segment_embedding = Embedding(config.n_segments, config.d_model)
         self.embedding_norm = make_norm(config)
         self.dropout = nn.Dropout(config.dropout)
+        self.relative_bias = make_relative_bias(config, causal=False)
         self.blocks = nn.ModuleList(EncoderBlock(config) for _ in range(config.n_layers))
         self.final_norm = make_final_norm(config)
-        if config.head not in WITHOUT_POOLER:
+        if config.has_pooler:
             self.pooler = nn.Linear(config.d_model, config.d_model)
         if config.is_pretraining:
             self.masked_lm_head = MaskedLMHead(config)
-            self.next_sentence_head = nn.Linear(config.d_model, 2)
+            if config.next_sentence:
+                self.next_sentence_head = nn.Linear(config.d_model, 2)
             self.tie_weights()
         initialize(self, zero_init_residual=config.zero_init_residual)
 
@@ -73,7 +78,7 @@ class BERT(Backbone):
         segments: Tensor | None = None,
         predict: Tensor | None = None,
     ) -> BERTOutput:
-        """Both predictions of pretraining.
+        """The predictions of pretraining: of tokens, and of the next sentence if the config has it.
 
         Args:
             ids, attention_mask, segments: see `Backbone.hidden_states`.
@@ -82,6 +87,8 @@ class BERT(Backbone):
         """
         hidden_states = self.hidden_states(ids, attention_mask, segments)
         masked = self.masked_lm_head(hidden_states if predict is None else hidden_states[predict])
+        if not self.config.next_sentence:
+            return BERTOutput(masked, None)
         return BERTOutput(masked, self.next_sentence_head(self.pooled(hidden_states, attention_mask)))
 
     def hidden_states(
@@ -90,21 +97,28 @@ class BERT(Backbone):
         """The residual stream after the last block: (B, T) → (B, T, C); see `Backbone.hidden_states`."""
         check_length(ids.size(1), self.config)
         positions = position_ids(ids, attention_mask)
-        if segments is None or self.config.n_segments == 1:  # a model with one cannot tell two texts apart
-            segments = torch.zeros_like(ids)
-        x = self.token_embedding(ids) + self.position_embedding(positions) + self.segment_embedding(segments)
+        x = self.token_embedding(ids) + self.position_embedding(positions)
+        if self.config.n_segments:
+            if segments is None or self.config.n_segments == 1:  # a model with one cannot tell two texts apart
+                segments = torch.zeros_like(ids)
+            x = x + self.segment_embedding(segments)
         x = self.dropout(self.embedding_norm(x))  # (B, T, C)
         mask = padding_mask(attention_mask)
+        bias = None if self.relative_bias is None else self.relative_bias(position_ids(ids), ids.size(1))
         for block in self.blocks:
-            x = block(x, mask)
+            x = block(x, mask, bias)
         return self.final_norm(x)
 
     def pooled(self, hidden_states: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """The vector of the first real position, [CLS], through the pooler: (B, T, C) → (B, C)."""
+        """The vector of the first real position, [CLS], through the pooler if there is one: (B, T, C) → (B, C)."""
         if attention_mask is None:
-            return torch.tanh(self.pooler(hidden_states[:, 0]))
-        first = attention_mask.long().argmax(dim=1)  # (B,): argmax gives the first True
-        return torch.tanh(self.pooler(hidden_states[torch.arange(first.size(0), device=first.device), first]))
+            cls = hidden_states[:, 0]
+        else:
+            first = attention_mask.long().argmax(dim=1)  # (B,): argmax gives the first True
+            cls = hidden_states[torch.arange(first.size(0), device=first.device), first]
+        if not self.config.has_pooler:
+            return cls
+        return torch.tanh(self.pooler(cls)) if self.config.pooler == "tanh" else torch.relu(self.pooler(cls))
 
 
 class MaskedLMHead(nn.Module):
@@ -113,7 +127,7 @@ class MaskedLMHead(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.dense = nn.Linear(config.d_model, config.d_model)
-        self.activation = ACTIVATIONS["gelu" if config.activation == "swiglu" else config.activation][not config.fused]
+        self.activation = ACTIVATIONS["gelu" if config.gate else config.activation][not config.fused]
         self.norm = make_norm(config)
         self.decoder = nn.Linear(config.d_model, config.vocab_size)
 

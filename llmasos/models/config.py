@@ -26,12 +26,20 @@ CHOICES = {
     "family": ("gpt", "bert", "transformer"),
     "positions": ("learned", "sinusoidal", "sinusoidal_halves", "rotary", "alibi", "none"),
     "norm": ("layernorm", "rmsnorm"),
-    "norm_position": ("pre", "post"),
-    "activation": ("relu", "relu2", "gelu", "gelu_tanh", "silu", "swiglu"),
+    "norm_position": ("pre", "post", "sandwich"),
+    "activation": ("relu", "relu2", "gelu", "gelu_tanh", "silu", "swiglu", "geglu", "geglu_tanh", "reglu"),
+    "pooler": ("tanh", "relu"),
     "head": ("lm", "pretraining", "features", "classifier", "reward", "question_answering", "token_classifier"),
 }
 LABELED_HEADS = ("classifier", "token_classifier")  # those that predict one of the config's labels
-WITHOUT_POOLER = ("question_answering", "token_classifier")  # those that predict nothing about the whole text
+
+GATES = {
+    "swiglu": "silu",
+    "geglu": "gelu",
+    "geglu_tanh": "gelu_tanh",
+    "reglu": "relu",
+}  # gated → activation of the gate
+LAYER_TYPES = ("full_attention", "sliding_attention")
 
 # Far above every model that was ever published, and far below a typing error: no hour of swapping, but a sentence.
 # Whether a model within these limits fits into this machine is checked when it is built (`models/memory.py`).
@@ -49,6 +57,8 @@ LARGEST = {
     "n_active_experts": 2**12,
     "sliding_window": 2**27,
     "n_segments": 2**16,
+    "relative_attention_num_buckets": 2**16,
+    "relative_attention_max_distance": 2**27,
     "max_ngram": 8,
     "ngram_buckets": 2**24,
     "mup_base_width": 2**20,
@@ -59,13 +69,20 @@ NUMBERS: dict[str, dict[str, Any]] = {  # the ranges of the fields that are not 
     "capacity_factor": {"at_least": 0, "at_most": 1e6},
     "router_aux_loss_coef": {"at_least": 0, "at_most": 1e6},
     "rope_theta": {"above": 1, "at_most": 1e15},
+    "local_rope_theta": {"above": 1, "at_most": 1e15},
+    "partial_rotary_factor": {"above": 0, "at_most": 1},
+    "attention_scale": {"above": 0, "at_most": 1e6},
 }
+SMALLEST = {"n_segments": 0, "relative_attention_num_buckets": 0}  # of the whole numbers; the others are at least 1
 FLAGS = (
     "bias",
     "qkv_bias",
     "output_bias",
     "qk_norm",
     "value_embeddings",
+    "parallel_residual",
+    "scale_embeddings",
+    "next_sentence",
     "zero_init_residual",
     "tie_embeddings",
     "fused",
@@ -101,20 +118,35 @@ class ModelConfig:
         ngram_buckets: the rows of each table of n-grams, which are looked up by a hash.
         positions: "learned" and "sinusoidal" are added to the embeddings ("sinusoidal_halves": the same waves, first
             all sines, then all cosines, as in Marian's translators), "rotary" rotates queries and keys,
-            "alibi" lowers a gpt's scores with the distance, "none" leaves it to the causal mask.
+            "alibi" lowers a gpt's scores with the distance, "none" leaves it to the causal mask, or to the
+            relative positions below.
+        relative_attention_num_buckets: how many ranges of distances have a trained number that is added to the scores
+            of a bert or a transformer (0 = none; T5, MPNet; see `nn/positions.py`).
+        relative_attention_max_distance: all distances from here on are in one range.
         rope_theta: the base of the rotary wavelengths.
+        local_rope_theta: that of layers with a sliding window (None = the same, as in nearly all models; Gemma 3).
+        partial_rotary_factor: the fraction of each head's features that is rotated (GPT-NeoX: a quarter).
         rope_scaling: how the rotary frequencies are scaled for long texts (None = not at all).
         sliding_window: a token of a gpt attends to this many tokens, the last of which is itself (None = all before
             it). The KV cache keeps the others and masks them.
+        layer_types: for each layer "sliding_attention" or "full_attention", which ignores the window (() = all alike).
         qk_norm: whether each head's queries and keys are normalized (RMSNorm) before RoPE and the dot product (Qwen3).
+        attention_scale: by which the dot products of queries and keys are multiplied (None = 1/√D; T5: 1).
+        parallel_residual: whether attention and feed-forward of a gpt's block read the same stream, and their outputs
+            are added to it together, instead of one after the other (GPT-NeoX).
+        scale_embeddings: whether token embeddings are multiplied by √C (None = in a transformer; also in Gemma).
         value_embeddings: whether each layer of a gpt adds to its values a vector that depends on the token alone, from
             a table (V, Hkv·D) of its own. A lookup needs no multiplications (after Zhou et al. 2024, "Value residual
             learning", in the form of Jordan et al. 2024, modded-nanogpt).
         norm: "layernorm" or "rmsnorm".
-        norm_position: "pre" (before each sublayer) or "post" (after each residual connection).
+        norm_position: "pre" (before each sublayer), "post" (after each residual connection), or "sandwich" (before and
+            after each sublayer, Gemma 3).
         norm_eps: keeps the norm from dividing by zero.
-        activation: "relu", "relu2" (squared), "gelu", "gelu_tanh", "silu", or "swiglu" (gated).
-        n_segments: how many texts a bert can tell apart in one sequence.
+        activation: "relu", "relu2" (squared), "gelu", "gelu_tanh", "silu", or gated: "swiglu" (by silu), "geglu",
+            "geglu_tanh", "reglu".
+        n_segments: how many texts a bert can tell apart in one sequence (0 = it has no embeddings of segments).
+        next_sentence: whether a bert is pretrained to tell if the second text follows the first (DistilBERT is not).
+        pooler: the activation of a bert's pooler: "tanh", or "relu", which only a classifier has (DistilBERT).
         bias: whether linear layers and LayerNorms have biases.
         qkv_bias: whether the projections to queries, keys and values have one (None = bias); Qwen2 has no others.
         output_bias: whether the output layer of a gpt or a transformer has a bias, as Marian's has (a bert's always).
@@ -150,16 +182,26 @@ class ModelConfig:
     max_ngram: int = 1
     ngram_buckets: int = 8192
     positions: str = "learned"
+    relative_attention_num_buckets: int = 0
+    relative_attention_max_distance: int = 128
     rope_theta: float = 10_000.0
+    local_rope_theta: float | None = None
+    partial_rotary_factor: float = 1.0
     rope_scaling: RopeScaling | None = None
     sliding_window: int | None = None
+    layer_types: tuple[str, ...] = ()
     qk_norm: bool = False
+    attention_scale: float | None = None
+    parallel_residual: bool = False
+    scale_embeddings: bool = DERIVED
     value_embeddings: bool = False
     norm: str = "layernorm"
     norm_position: str = "pre"
     norm_eps: float = 1e-5
     activation: str = "gelu_tanh"
     n_segments: int = 2
+    next_sentence: bool = True
+    pooler: str = "tanh"
     bias: bool = True
     qkv_bias: bool = DERIVED
     output_bias: bool = False
@@ -172,8 +214,9 @@ class ModelConfig:
     fused: bool = True
 
     def __post_init__(self):
-        if isinstance(self.labels, list):  # JSON has no tuples
-            object.__setattr__(self, "labels", tuple(self.labels))
+        for name in ("labels", "layer_types"):
+            if isinstance(getattr(self, name), list):  # JSON has no tuples
+                object.__setattr__(self, name, tuple(getattr(self, name)))
         if isinstance(self.rope_scaling, dict):
             object.__setattr__(self, "rope_scaling", RopeScaling.from_dict(self.rope_scaling))
         self._check_each_field()
@@ -186,26 +229,28 @@ class ModelConfig:
 
     def _derived(self) -> dict[str, Any]:
         """The values of the fields that are left at None."""
-        gated = self.activation == "swiglu"
         return {
             "n_decoder_layers": self.n_layers,
             "n_kv_heads": self.n_heads,
             "head_size": self.d_model // self.n_heads,
-            "d_ff": math.ceil(8 * self.d_model / 3 / 32) * 32 if gated else 4 * self.d_model,
+            "d_ff": math.ceil(8 * self.d_model / 3 / 32) * 32 if self.gate else 4 * self.d_model,
             "n_active_experts": min(2, self.n_experts),
             "qkv_bias": self.bias,
+            "scale_embeddings": self.family == "transformer",
             "head": "pretraining" if self.family == "bert" else "lm",
         }
 
     def _check_each_field(self) -> None:
         """Type and range of every field by itself. A config may come from a file that a person has edited."""
-        derived = ("n_decoder_layers", "n_kv_heads", "head_size", "d_ff", "n_active_experts", "qkv_bias", "head")
+        derived = ("n_decoder_layers", "n_kv_heads", "head_size", "d_ff", "n_active_experts", "qkv_bias", "head",
+                   "scale_embeddings")  # fmt: skip
         for field in dataclasses.fields(self):
             name, value = field.name, getattr(self, field.name)
-            if value is None and name in (*derived, "sliding_window", "mup_base_width"):
+            optional = ("sliding_window", "local_rope_theta", "attention_scale", "mup_base_width")
+            if value is None and name in (*derived, *optional):
                 continue
             if name in LARGEST:
-                check_number(name, value, whole=True, at_least=1, at_most=LARGEST[name])
+                check_number(name, value, whole=True, at_least=SMALLEST.get(name, 1), at_most=LARGEST[name])
             elif name in NUMBERS:
                 check_number(name, value, **NUMBERS[name])
             elif name in CHOICES:
@@ -217,6 +262,9 @@ class ModelConfig:
             elif name == "rope_scaling":
                 if value is not None and not isinstance(value, RopeScaling):
                     raise UserError(f"rope_scaling is {shown(value)}; it must be null or an object with a type.")
+            elif name == "layer_types":
+                if not (isinstance(value, tuple) and all(layer in LAYER_TYPES for layer in value)):
+                    raise UserError(f"layer_types is {shown(value)}; it must be a list of: {', '.join(LAYER_TYPES)}.")
             elif not (isinstance(value, tuple) and all(isinstance(label, str) and label for label in value)):
                 raise UserError(f"labels is {shown(value)}; it must be a list of names, none of them empty.")
 
@@ -249,12 +297,35 @@ class ModelConfig:
                 "mup_base_width is for models of the family gpt whose output layer has a matrix, and so a rate, of its "
                 f"own; this one is a {self.family} with tie_embeddings {str(self.tie_embeddings).lower()}."
             )
-        if self.positions == "rotary" and self.head_size % 2:
-            raise UserError(f"rotary positions need an even head size; here it is {self.head_size}.")
-        if self.positions != "rotary" and self.rope_scaling is not None:
+        self._check_relative_positions()
+        if self.parallel_residual and (self.family != "gpt" or self.norm_position == "post"):
             raise UserError(
-                f"rope_scaling is only for rotary positions, and positions is {self.positions!r}; leave it out."
+                f"parallel_residual is for models of the family gpt with norms before attention and feed-forward; this "
+                f"one is a {self.family} with norm_position {self.norm_position!r}. Leave it out."
             )
+        if self.layer_types and (len(self.layer_types) != self.n_layers or self.sliding_window is None):
+            raise UserError(
+                f"layer_types has {len(self.layer_types)} entries, n_layers is {self.n_layers}, and sliding_window is "
+                f"{self.sliding_window}: it needs one for each layer, and a window."
+            )
+        if self.positions == "rotary" and self.n_rotated % 2:
+            whole = self.partial_rotary_factor == 1.0
+            what = "head size" if whole else "number of rotated features (partial_rotary_factor · head_size)"
+            raise UserError(f"rotary positions need an even {what}; here it is {self.n_rotated}.")
+        if self.positions == "rotary" and self.n_rotated < 2:
+            raise UserError("rotary positions with this partial_rotary_factor would rotate nothing; make it larger.")
+        rotary_only = {
+            "rope_scaling": self.rope_scaling is not None,
+            "local_rope_theta": self.local_rope_theta is not None,
+            "partial_rotary_factor": self.partial_rotary_factor != 1.0,
+        }
+        for name, is_set in rotary_only.items():
+            if is_set and self.positions != "rotary":
+                raise UserError(
+                    f"{name} is only for rotary positions, and positions is {self.positions!r}; leave it out."
+                )
+        if self.local_rope_theta is not None and self.sliding_window is None:
+            raise UserError("local_rope_theta is for layers with a sliding_window, and there is none; leave it out.")
         if self.positions.startswith("sinusoidal") and self.d_model % 2:
             raise UserError(f"sinusoidal positions need an even d_model; it is {self.d_model}.")
         if self.is_pretraining and (self.head == "pretraining") != (self.family == "bert"):
@@ -264,6 +335,46 @@ class ModelConfig:
             raise UserError(f"labels is {list(self.labels)}; a classifier needs at least two, all different.")
         if self.head not in LABELED_HEADS and self.labels:
             raise UserError(f"labels is {list(self.labels)}, but head is {self.head!r}: only a classifier has labels.")
+
+    def _check_relative_positions(self) -> None:
+        n_buckets, distance = self.relative_attention_num_buckets, self.relative_attention_max_distance
+        if n_buckets == 0:
+            return
+        if self.family == "gpt":
+            raise UserError(
+                "relative_attention_num_buckets is for models of the families bert and transformer, and this one is a "
+                "gpt; leave it out."
+            )
+        if n_buckets < 4 or n_buckets % 2 or distance <= n_buckets:
+            raise UserError(
+                f"relative_attention_num_buckets is {n_buckets} and relative_attention_max_distance {distance}; the "
+                "first must be even and at least 4, and the second larger than it."
+            )
+
+    @property
+    def gate(self) -> str | None:
+        """The activation of the gate in a gated feed-forward; None = it is not gated."""
+        return GATES.get(self.activation)
+
+    @property
+    def n_rotated(self) -> int:
+        """How many features of a head rotary positions rotate."""
+        return int(self.head_size * self.partial_rotary_factor)
+
+    @property
+    def has_pooler(self) -> bool:
+        """Whether a bert has a layer between the vector of its first token and a prediction about the whole text.
+
+        BERT's is trained with its backbone, so models of features come with it, too.
+        """
+        if self.is_pretraining:
+            return self.family == "bert" and self.next_sentence
+        owners = ("classifier", "reward", *(["features"] if self.pooler == "tanh" else []))
+        return self.family == "bert" and self.head in owners
+
+    def is_sliding(self, layer: int) -> bool:
+        """Whether the tokens of a layer attend to a window only."""
+        return self.sliding_window is not None and self.layer_types[layer : layer + 1] != ("full_attention",)
 
     @property
     def is_pretraining(self) -> bool:

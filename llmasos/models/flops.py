@@ -25,7 +25,7 @@ def n_parameters_of(config: ModelConfig) -> int:
 
     Embeddings V·C (+ P·C learned positions, + segments and a norm in a BERT, + tables of
     n-grams, + V·D·Hkv value embeddings in each layer); in each layer attention 2·C·D·(H + Hkv),
-    feed-forward 2·C·d_ff (3 for swiglu) and two norms; a final norm with pre-norm; the biases; and the head. A
+    feed-forward 2·C·d_ff (3 if it is gated) and two norms; a final norm with pre-norm; the biases; and the head. A
     mixture of experts has its feed-forwards E times, and in each layer a router E·C.
 
     >>> n_parameters_of(ModelConfig())  # GPT-2 small
@@ -39,6 +39,7 @@ def n_parameters_of(config: ModelConfig) -> int:
         embeddings += c.context_length * c.d_model
     if c.family == "bert":
         embeddings += c.n_segments * c.d_model + norm_parameters(c)
+    embeddings += c.relative_attention_num_buckets * c.n_heads
     return embeddings + stack_parameters(c, c.n_layers) + head_parameters(c)
 
 
@@ -54,13 +55,14 @@ def n_position_values(config: ModelConfig) -> int:
     """The number of values in the tables of sinusoidal (P, C) or rotary positions (twice P, D/2): not trained."""
     if config.positions.startswith("sinusoidal"):
         return config.context_length * config.d_model
-    return config.context_length * config.head_size if config.positions == "rotary" else 0
+    n_tables = 1 if config.local_rope_theta is None else 2
+    return n_tables * config.context_length * config.n_rotated if config.positions == "rotary" else 0
 
 
 def head_parameters(config: ModelConfig) -> int:
     """Parameters after the first stack of blocks: of the head, or what the family's own pretraining needs."""
     c = config
-    pooler = c.d_model**2 + c.d_model if c.family == "bert" else 0
+    pooler = c.d_model**2 + c.d_model if c.has_pooler else 0
     if c.head == "features":
         return pooler
     if c.head == "question_answering":
@@ -73,8 +75,9 @@ def head_parameters(config: ModelConfig) -> int:
     output += c.vocab_size if c.output_bias and c.family != "bert" else 0
     if c.family == "bert":
         masked_lm = c.d_model**2 + c.d_model + norm_parameters(c) + output + c.vocab_size  # dense, norm, decoder
-        return pooler + masked_lm + 2 * (c.d_model + 1)
+        return pooler + masked_lm + (2 * (c.d_model + 1) if c.next_sentence else 0)
     if c.family == "transformer":
+        output += c.relative_attention_num_buckets * c.n_heads
         return stack_parameters(c, c.n_decoder_layers, cross_attention=True) + output
     return output
 
@@ -87,8 +90,8 @@ def stack_parameters(config: ModelConfig, n_layers: int, cross_attention: bool =
     attention += 2 * c.head_size if c.qk_norm else 0
     layer = n_attentions * (attention + (c.d_model if c.bias else 0))
     layer += c.n_experts * expert_parameters(c) + router_weights(c)
-    layer += (n_attentions + 1) * norm_parameters(c)
-    return n_layers * layer + (norm_parameters(c) if c.norm_position == "pre" else 0)
+    layer += (n_attentions + 1) * norm_parameters(c) * (2 if c.norm_position == "sandwich" else 1)
+    return n_layers * layer + (0 if c.norm_position == "post" else norm_parameters(c))
 
 
 def norm_parameters(config: ModelConfig) -> int:
@@ -103,12 +106,12 @@ def attention_weights(config: ModelConfig) -> int:
 
 def expert_weights(config: ModelConfig) -> int:
     """Weights in the matrices of one feed-forward, or of one expert."""
-    return (3 if config.activation == "swiglu" else 2) * config.d_model * config.d_ff
+    return (3 if config.gate else 2) * config.d_model * config.d_ff
 
 
 def expert_parameters(config: ModelConfig) -> int:
     """`expert_weights` and biases."""
-    biases = (2 if config.activation == "swiglu" else 1) * config.d_ff + config.d_model
+    biases = (2 if config.gate else 1) * config.d_ff + config.d_model
     return expert_weights(config) + (biases if config.bias else 0)
 
 
@@ -144,5 +147,7 @@ def flops_per_token(config: ModelConfig, sequence_length: int | None = None, pre
         if c.family == "transformer":
             N += c.n_decoder_layers * (2 * attention_weights(c) + feed_forward_weights(c))
             n_attentions += 2 * c.n_decoder_layers
-    T = min(T, c.sliding_window or T)
-    return round(6 * N + 12 * n_attentions * c.n_heads * c.head_size * T)
+    n_keys = n_attentions * T  # in all attentions together
+    if c.sliding_window is not None:
+        n_keys = sum(min(T, c.sliding_window) if c.is_sliding(layer) else T for layer in range(c.n_layers))
+    return round(6 * N + 12 * n_keys * c.n_heads * c.head_size)

@@ -2,19 +2,20 @@
 
     ids (B, T) → embeddings (B, T, C) → L blocks (B, T, C) → norm → logits (B, T, V)
 
-The same class is GPT-2 (learned positions, LayerNorm, GELU) and Llama (rotary positions, RMSNorm, SwiGLU, grouped-query
-attention): only the config differs.
+The same class is GPT-2 (learned positions, LayerNorm, GELU), Llama (rotary positions, RMSNorm, SwiGLU, grouped-query
+attention), GPT-NeoX and Gemma 3: only the config differs.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from llmasos.models.base import Backbone, cached_mask, check_length, tie
+from llmasos.models.base import Backbone, Masks, cached_masks, check_length, tie, with_window
 from llmasos.models.config import ModelConfig
-from llmasos.models.init import initialize
+from llmasos.models.init import embedding_std, initialize
 from llmasos.models.mup import width_ratio
 from llmasos.nn import (
     DecoderBlock,
@@ -24,11 +25,11 @@ from llmasos.nn import (
     Linear,
     NgramEmbedding,
     make_final_norm,
+    make_local_rotary,
     make_position_embedding,
     make_rotary,
     padding_mask,
     position_ids,
-    sliding_window_mask,
 )
 
 
@@ -41,7 +42,7 @@ class GPT(Backbone):
         if config.max_ngram > 1:
             self.ngram_embedding = NgramEmbedding(config.max_ngram, config.ngram_buckets, config.d_model)
         self.position_embedding = make_position_embedding(config)
-        self.rotary = make_rotary(config)
+        self.rotary, self.local_rotary = make_rotary(config), make_local_rotary(config)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(DecoderBlock(config) for _ in range(config.n_layers))
         if config.value_embeddings:
@@ -51,7 +52,8 @@ class GPT(Backbone):
         if config.generates:
             self.lm_head = Linear(config.d_model, config.vocab_size, bias=config.output_bias)
             self.tie_weights()
-        initialize(self, zero_init_residual=config.zero_init_residual, m=width_ratio(config))
+        std, m = embedding_std(config), width_ratio(config)
+        initialize(self, std, zero_init_residual=config.zero_init_residual, m=m)
 
     def tie_weights(self) -> None:
         """Let the output layer have the weight of the token embedding, if the config says so."""
@@ -78,17 +80,15 @@ class GPT(Backbone):
         """
         check_length(ids.size(1), self.config)
         positions = position_ids(ids, attention_mask)
-        mask, window = padding_mask(attention_mask), self.config.sliding_window  # the blocks are causal by themselves
-        if window is not None and (torch.compiler.is_exporting() or ids.size(1) > window):  # exported for all lengths
-            in_window = sliding_window_mask(position_ids(ids), ids.size(1), window)
-            mask = in_window if mask is None else mask & in_window
-        return self.run_blocks(ids, positions, mask)
+        mask = padding_mask(attention_mask)  # the blocks are causal by themselves
+        masks = with_window(mask, position_ids(ids), ids.size(1), self.config)
+        return self.run_blocks(ids, positions, masks)
 
     def run_blocks(
         self,
         ids: Tensor,
         positions: Tensor,
-        mask: Tensor | None,
+        masks: Masks,
         caches: Sequence[LayerCache] | None = None,
         history: Tensor | None = None,
     ) -> Tensor:
@@ -97,15 +97,19 @@ class GPT(Backbone):
         `history` (B, P) are the cached tokens, these among them; None = these are all there are.
         """
         x = self.token_embedding(ids)  # (B, T, C)
+        if self.config.scale_embeddings:
+            x = x * math.sqrt(self.config.d_model)
         if self.config.max_ngram > 1:
             x = x + self.ngram_embedding(ids, self.earlier_ids(ids, positions, history))
         if self.position_embedding is not None:
             x = x + self.position_embedding(positions)
         x = self.dropout(x)
         rotary = None if self.rotary is None else self.rotary(positions)
+        local_rotary = rotary if self.local_rotary is None else self.local_rotary(positions)
         for i, block in enumerate(self.blocks):
             token_values = self.value_embeddings[i](ids) if self.config.value_embeddings else None  # (B, T, Hkv·D)
-            x = block(x, mask, rotary, None if caches is None else caches[i], token_values=token_values)
+            mask, turns = (masks.sliding, local_rotary) if self.config.is_sliding(i) else (masks.full, rotary)
+            x = block(x, mask, turns, None if caches is None else caches[i], token_values=token_values)
         return self.final_norm(x)
 
     def earlier_ids(self, ids: Tensor, positions: Tensor, history: Tensor | None) -> Iterator[Tensor]:
@@ -143,11 +147,11 @@ class GPT(Backbone):
         Raises:
             UserError: a position is beyond context_length or beyond the cache.
         """
-        end, mask = cached_mask(positions, cache, self.config, bounds)
+        end, masks = cached_masks(positions, cache, self.config, bounds)
         caches = [cache.layer(i, positions, end) for i in range(self.config.n_layers)]
         if cache.ids is not None:
             cache.ids.scatter_(1, positions.expand_as(ids), ids)
-        return self.run_blocks(ids, positions, mask, caches, cache.ids)
+        return self.run_blocks(ids, positions, masks, caches, cache.ids)
 
     def pooled(self, hidden_states: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """The vector of the last real position, the only one that has seen the whole text: (B, T, C) → (B, C)."""

@@ -1,7 +1,7 @@
 """The initial weights of every model, all set in one place.
 
 - Matrices and embeddings: normal with standard deviation 0.02 (GPT-2; Radford et al. 2018, section 4.1).
-- An embedding that its model multiplies by √C (`Transformer`): 1 / √C, so that the product has variance one.
+- An embedding that its model multiplies by √C (`scale_embeddings`): 1 / √C, so that the product has variance one.
 - Matrices that write into the residual stream (`out_proj`, `down_proj`): 0.02 / √R, where R is the number of such
   writes, so that the stream's variance does not grow with depth (Radford et al. 2019, section 2.3). With
   `zero_init_residual`: zero.
@@ -17,6 +17,7 @@ from collections import Counter
 import torch
 from torch import nn
 
+from llmasos.models.config import ModelConfig
 from llmasos.models.mup import init_factor
 from llmasos.nn import LayerNorm, RMSNorm
 
@@ -69,6 +70,11 @@ def initialize(
     missing = [name for name, parameter in model.named_parameters() if id(parameter) not in done]
     if missing:
         raise TypeError(f"there is no initialization rule for {', '.join(missing)}")
+
+
+def embedding_std(config: ModelConfig) -> float:
+    """The standard deviation of a model's embeddings."""
+    return 1.0 / math.sqrt(config.d_model) if config.scale_embeddings else STD
 
 
 def stack_of(name: str) -> str:

@@ -4,7 +4,8 @@
     target (B, T) → decoder blocks, each also attending to the memory → logits (B, T, V)
 
 As in section 3.4 of the paper, source, target and output layer share one embedding, which is scaled by √C on the way
-in. The paper's blocks are post-norm; pre-norm is an option of the config.
+in. The paper's blocks are post-norm; pre-norm is an option of the config, and so is what T5 changed: relative
+positions, which one table for each stack adds to the scores of all its layers (Raffel et al. 2020, section 2.1).
 """
 
 import math
@@ -12,9 +13,9 @@ import math
 from torch import Tensor, nn
 
 from llmasos.errors import UserError
-from llmasos.models.base import Backbone, cached_mask, check_length, tie
+from llmasos.models.base import Backbone, cached_masks, check_length, tie
 from llmasos.models.config import ModelConfig
-from llmasos.models.init import initialize
+from llmasos.models.init import embedding_std, initialize
 from llmasos.nn import (
     DecoderBlock,
     Embedding,
@@ -23,6 +24,7 @@ from llmasos.nn import (
     Linear,
     make_final_norm,
     make_position_embedding,
+    make_relative_bias,
     padding_mask,
     position_ids,
 )
@@ -32,11 +34,15 @@ class Transformer(Backbone):
     """An encoder–decoder, described by a `ModelConfig`; under a head (`models/heads.py`) only its encoder."""
 
     def __init__(self, config: ModelConfig):
-        if config.positions not in ("sinusoidal", "sinusoidal_halves", "learned"):
-            raise UserError(f"the Transformer has sinusoidal or learned positions; positions is {config.positions!r}.")
+        is_relative = config.positions == "none" and config.relative_attention_num_buckets
+        if config.positions not in ("sinusoidal", "sinusoidal_halves", "learned") and not is_relative:
+            raise UserError(
+                f"the Transformer has sinusoidal, learned or relative positions; positions is {config.positions!r}."
+            )
         super().__init__(config)
         self.token_embedding = Embedding(config.vocab_size, config.d_model)
-        self.position_embedding: nn.Module = make_position_embedding(config)  # type: ignore[assignment]  # never None
+        self.position_embedding = make_position_embedding(config)
+        self.encoder_bias = make_relative_bias(config, causal=False)
         self.dropout = nn.Dropout(config.dropout)
         self.encoder_blocks = nn.ModuleList(EncoderBlock(config) for _ in range(config.n_layers))
         self.encoder_norm = make_final_norm(config)
@@ -44,11 +50,11 @@ class Transformer(Backbone):
             self.decoder_blocks = nn.ModuleList(
                 DecoderBlock(config, cross_attention=True) for _ in range(config.n_decoder_layers)
             )
+            self.decoder_bias = make_relative_bias(config, causal=True)
             self.final_norm = make_final_norm(config)
             self.lm_head = Linear(config.d_model, config.vocab_size, bias=config.output_bias)
             self.tie_weights()
-        std = 1.0 / math.sqrt(config.d_model)
-        initialize(self, embedding_std=std, zero_init_residual=config.zero_init_residual)
+        initialize(self, embedding_std(config), zero_init_residual=config.zero_init_residual)
 
     def tie_weights(self) -> None:
         """Let the output layer have the weight of the token embedding, if the config says so."""
@@ -67,22 +73,28 @@ class Transformer(Backbone):
         memory = self.encode(source, source_attention_mask)
         memory_mask = padding_mask(source_attention_mask)
         x = self.embed(target, position_ids(target))
+        bias = None if self.decoder_bias is None else self.decoder_bias(position_ids(target), target.size(1))
         for block in self.decoder_blocks:
-            x = block(x, memory=memory, memory_mask=memory_mask)
+            x = block(x, memory=memory, memory_mask=memory_mask, position_bias=bias)
         return self.lm_head(self.final_norm(x))
 
     def encode(self, source: Tensor, source_attention_mask: Tensor | None = None) -> Tensor:
         """The encoder's output, the memory: (B, S) → (B, S, C)."""
         x = self.embed(source, position_ids(source, source_attention_mask))
         mask = padding_mask(source_attention_mask)
+        bias = None if self.encoder_bias is None else self.encoder_bias(position_ids(source), source.size(1))
         for block in self.encoder_blocks:
-            x = block(x, mask)
+            x = block(x, mask, bias)
         return self.encoder_norm(x)
 
     def embed(self, ids: Tensor, positions: Tensor) -> Tensor:
-        """Token embeddings times √C, plus positions: (B, T) → (B, T, C)."""
+        """Token embeddings (mostly times √C), plus positions unless they are relative: (B, T) → (B, T, C)."""
         check_length(ids.size(1), self.config)
-        x = self.token_embedding(ids) * math.sqrt(self.config.d_model) + self.position_embedding(positions)
+        x = self.token_embedding(ids)
+        if self.config.scale_embeddings:
+            x = x * math.sqrt(self.config.d_model)
+        if self.position_embedding is not None:
+            x = x + self.position_embedding(positions)
         return self.dropout(x)
 
     # ── Generation: the source is encoded once, each token of the target is computed once ──
@@ -105,11 +117,13 @@ class Transformer(Backbone):
 
     def decode(self, ids: Tensor, positions: Tensor, cache: KVCache, bounds: tuple[int, int] | None = None) -> Tensor:
         """The hidden states (B, T, C) of new target tokens, given a cache made by `prefill`; see `GPT.decode`."""
-        end, mask = cached_mask(positions, cache, self.config, bounds)
+        end, masks = cached_masks(positions, cache, self.config, bounds)
         x = self.embed(ids, positions)
+        bias = None if self.decoder_bias is None else self.decoder_bias(positions, end)  # (B, H, T, end)
         for i, block in enumerate(self.decoder_blocks):
             layer, memory_kv = cache.layer(i, positions, end), cache.memory_kv[i]
-            x = block(x, mask, cache=layer, memory_kv=memory_kv, memory_mask=cache.memory_mask)
+            memory_mask = cache.memory_mask
+            x = block(x, masks.full, cache=layer, memory_kv=memory_kv, memory_mask=memory_mask, position_bias=bias)
         return self.final_norm(x)
 
     # ── Under a head: the encoder alone ──

@@ -22,14 +22,18 @@ if TYPE_CHECKING:  # each on first use
     from llmasos.nn.norms import LayerNorm, RMSNorm, layer_norm, rms_norm
     from llmasos.nn.positions import (
         LearnedPositions,
+        RelativePositionBias,
         RotaryEmbedding,
         SinusoidalPositions,
         alibi_bias,
         alibi_slopes,
         apply_rotary,
+        make_local_rotary,
         make_position_embedding,
+        make_relative_bias,
         make_rotary,
         position_ids,
+        relative_buckets,
     )
     from llmasos.nn.quantization import QUANTIZE, is_quantized, quantization_of, quantize, quantized_layers
     from llmasos.nn.rope_scaling import RopeScaling, dynamic_ntk
@@ -56,6 +60,7 @@ __all__ = [
     "QUANTIZE",
     "QuantizedLinear",
     "RMSNorm",
+    "RelativePositionBias",
     "Residual",
     "RopeScaling",
     "RotaryEmbedding",
@@ -76,8 +81,10 @@ __all__ = [
     "is_quantized",
     "layer_norm",
     "make_final_norm",
+    "make_local_rotary",
     "make_norm",
     "make_position_embedding",
+    "make_relative_bias",
     "make_rotary",
     "padding_mask",
     "position_ids",
@@ -85,6 +92,7 @@ __all__ = [
     "quantization_of",
     "quantize",
     "quantized_layers",
+    "relative_buckets",
     "rms_norm",
     "sliding_window_mask",
     "route",

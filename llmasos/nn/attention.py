@@ -34,6 +34,7 @@ def naive_attention(
     causal: bool = False,
     dropout: float = 0.0,
     bias: Tensor | None = None,
+    scale: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Attention by its formula.
 
@@ -43,14 +44,16 @@ def naive_attention(
         mask: boolean, True = may attend, broadcastable to (B, H, T, S); None = everything may be attended to.
         causal: query t sees only keys 0 … t + S - T, in addition to `mask`.
         dropout: probability of dropping a weight.
-        bias: added to the scores before the softmax, broadcastable to (B, H, T, S) (ALiBi).
+        bias: added to the scores before the softmax, broadcastable to (B, H, T, S) (ALiBi, T5's relative positions).
+        scale: by which q kᵀ is multiplied (None = 1 / √D).
 
     Returns:
         The output (B, H, T, D) and the weights before dropout (B, H, T, S). A query that may attend to nothing gets
         weights and output zero, not NaN.
     """
     k, v = repeat_kv(k, q.size(1)), repeat_kv(v, q.size(1))
-    scores = q @ k.transpose(-2, -1) / math.sqrt(q.size(-1))  # (B, H, T, S)
+    scores = q @ k.transpose(-2, -1)  # (B, H, T, S)
+    scores = scores / math.sqrt(q.size(-1)) if scale is None else scores * scale
     if bias is not None:
         scores = scores + bias.to(scores.dtype)
     if causal:
@@ -72,6 +75,7 @@ def fused_attention(
     causal: bool = False,
     dropout: float = 0.0,
     bias: Tensor | None = None,
+    scale: float | None = None,
 ) -> tuple[Tensor, None]:
     """`naive_attention` by torch's fused kernel, which never stores the weights: they are returned as None."""
     k, v = repeat_kv(k, q.size(1)), repeat_kv(v, q.size(1))
@@ -81,14 +85,14 @@ def fused_attention(
         causal_keys = causal_mask(q.size(2), k.size(2), q.device)
         mask, causal = (causal_keys if mask is None else mask & causal_keys), False
     if mask is None:
-        return sdpa(q, k, v, attn_mask=bias, dropout_p=dropout, is_causal=causal), None
+        return sdpa(q, k, v, attn_mask=bias, dropout_p=dropout, is_causal=causal, scale=scale), None
     # Kernels disagree on a query that may attend to nothing (zero, average or NaN, also in gradients).
     # So let such a query attend to every key, then zero its output.
     fully_masked = ~mask.any(dim=-1, keepdim=True)
     allowed = mask | fully_masked
     if bias is not None:  # the kernel takes one or the other: what must not be attended to gets the bias -inf
         allowed = bias.masked_fill(~allowed, -math.inf)
-    return sdpa(q, k, v, attn_mask=allowed, dropout_p=dropout).masked_fill(fully_masked, 0.0), None
+    return sdpa(q, k, v, attn_mask=allowed, dropout_p=dropout, scale=scale).masked_fill(fully_masked, 0.0), None
 
 
 def repeat_kv(x: Tensor, n_heads: int) -> Tensor:
@@ -119,6 +123,7 @@ class MultiHeadAttention(nn.Module):
         qk_norm_eps: if given, each head's queries and keys are normalized before RoPE and the dot product (Dehghani et
             al. 2023, section 2; Qwen3): no score can then exceed what the norm's weights allow.
         alibi: whether scores of self-attention fall with the distance (see `positions.ALiBi`).
+        scale: by which q kᵀ is multiplied (None = 1 / √D).
     """
 
     def __init__(
@@ -133,6 +138,7 @@ class MultiHeadAttention(nn.Module):
         qkv_bias: bool | None = None,
         qk_norm_eps: float | None = None,
         alibi: bool = False,
+        scale: float | None = None,
     ):
         super().__init__()
         if head_size is None and d_model % n_heads:
@@ -142,7 +148,7 @@ class MultiHeadAttention(nn.Module):
                 f"{n_heads} query heads cannot share {n_kv_heads} kv heads: n_kv_heads must divide n_heads."
             )
         self.n_heads, self.n_kv_heads, self.head_size = n_heads, n_kv_heads or n_heads, head_size or d_model // n_heads
-        self.dropout, self.fused = dropout, fused
+        self.dropout, self.fused, self.scale = dropout, fused, scale
         qkv_bias = bias if qkv_bias is None else qkv_bias
         self.q_proj = Linear(d_model, self.n_heads * self.head_size, bias=qkv_bias)
         self.k_proj = Linear(d_model, self.n_kv_heads * self.head_size, bias=qkv_bias)
@@ -163,6 +169,7 @@ class MultiHeadAttention(nn.Module):
         memory: Tensor | None = None,
         memory_kv: tuple[Tensor, Tensor] | None = None,
         token_values: Tensor | None = None,
+        position_bias: Tensor | None = None,
     ) -> Tensor:
         """Let each position of `x` gather from the positions of `x` itself, or from those of an encoder's output.
 
@@ -174,6 +181,7 @@ class MultiHeadAttention(nn.Module):
             memory: the encoder's output (B, S, C), for cross-attention.
             memory_kv: its `keys_values`, computed once, in place of `memory`.
             token_values: (B, S, Hkv·D), added to the values (see `ModelConfig.value_embeddings`).
+            position_bias: added to the scores, broadcastable to (B, H, T, S) (see `positions.RelativePositionBias`).
 
         Returns:
             (B, T, C).
@@ -185,13 +193,13 @@ class MultiHeadAttention(nn.Module):
         if cache is not None:
             k, v = cache.update(k, v)
 
-        bias = None
+        bias = position_bias
         if self.alibi is not None:
             positions = torch.arange(x.size(1), device=x.device)[None] if cache is None else cache.positions
             bias = self.alibi(positions, k.size(2))
 
         attend = fused_attention if self.fused and self.recorded_weights is None else naive_attention
-        out, weights = attend(q, k, v, mask, causal, self.dropout if self.training else 0.0, bias)  # (B, H, T, D)
+        out, weights = attend(q, k, v, mask, causal, self.dropout if self.training else 0.0, bias, self.scale)
         if self.recorded_weights is not None:
             self.recorded_weights.append(weights.detach())
         return self.out_proj(out.transpose(1, 2).flatten(2))  # concatenate the heads: (B, T, H·D) → (B, T, C)

@@ -26,16 +26,24 @@ class Residual(nn.Module):
 
     Pre-norm:  x + dropout(f(norm(x)))   — the stream itself is never normalized, so deep stacks train easily (GPT-2).
     Post-norm: norm(x + dropout(f(x)))   — the original order ("Attention Is All You Need", section 5.4; BERT).
+    Sandwich:  x + dropout(norm₂(f(norm(x))))   — pre-norm whose writes are normalized too (Ding et al. 2021; Gemma 3).
     """
 
-    def __init__(self, norm: nn.Module, dropout: float = 0.0, pre_norm: bool = True):
+    def __init__(
+        self, norm: nn.Module, dropout: float = 0.0, pre_norm: bool = True, output_norm: nn.Module | None = None
+    ):
         super().__init__()
-        self.norm, self.dropout, self.pre_norm = norm, nn.Dropout(dropout), pre_norm
+        self.norm, self.dropout, self.pre_norm, self.output_norm = norm, nn.Dropout(dropout), pre_norm, output_norm
 
     def forward(self, x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
         if self.pre_norm:
-            return x + self.dropout(f(self.norm(x)))
+            return x + self.update(x, f)
         return self.norm(x + self.dropout(f(x)))
+
+    def update(self, x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
+        """What pre-norm adds to the stream."""
+        y = f(self.norm(x))
+        return self.dropout(y if self.output_norm is None else self.output_norm(y))
 
 
 class EncoderBlock(nn.Module):
@@ -46,8 +54,8 @@ class EncoderBlock(nn.Module):
         self.attention, self.attention_residual = make_attention(config), make_residual(config)
         self.feed_forward, self.feed_forward_residual = make_feed_forward(config), make_residual(config)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        x = self.attention_residual(x, lambda h: self.attention(h, mask))
+    def forward(self, x: Tensor, mask: Tensor | None = None, position_bias: Tensor | None = None) -> Tensor:
+        x = self.attention_residual(x, lambda h: self.attention(h, mask, position_bias=position_bias))
         return self.feed_forward_residual(x, self.feed_forward)
 
 
@@ -56,6 +64,7 @@ class DecoderBlock(nn.Module):
 
     def __init__(self, config: ModelConfig, cross_attention: bool = False):
         super().__init__()
+        self.parallel_residual = config.parallel_residual
         self.attention, self.attention_residual = make_attention(config), make_residual(config)
         if cross_attention:
             self.cross_attention, self.cross_attention_residual = make_attention(config), make_residual(config)
@@ -71,6 +80,7 @@ class DecoderBlock(nn.Module):
         memory_kv: tuple[Tensor, Tensor] | None = None,
         memory_mask: Tensor | None = None,
         token_values: Tensor | None = None,
+        position_bias: Tensor | None = None,
     ) -> Tensor:
         """(B, T, C) → (B, T, C).
 
@@ -85,11 +95,19 @@ class DecoderBlock(nn.Module):
                 computed once and used at every step of decoding.
             memory_mask: (B, 1, 1, S), True where the source has a real token.
             token_values: (B, T, Hkv·D), added to the values of the self-attention, or None.
+            position_bias: added to the scores of the self-attention, broadcastable to (B, H, T, S), or None.
         """
-        causal = cache is None
-        x = self.attention_residual(
-            x, lambda h: self.attention(h, mask, causal, rotary, cache, token_values=token_values)
-        )
+
+        def attend(h: Tensor) -> Tensor:
+            return self.attention(
+                h, mask, cache is None, rotary, cache, token_values=token_values, position_bias=position_bias
+            )
+
+        if self.parallel_residual:  # both read the same stream (Wang & Komatsuzaki 2021, GPT-J; GPT-NeoX)
+            return (
+                x + self.attention_residual.update(x, attend) + self.feed_forward_residual.update(x, self.feed_forward)
+            )
+        x = self.attention_residual(x, attend)
         if memory is not None or memory_kv is not None:
             x = self.cross_attention_residual(
                 x, lambda h: self.cross_attention(h, memory_mask, memory=memory, memory_kv=memory_kv)
@@ -110,6 +128,7 @@ def make_attention(config: ModelConfig) -> MultiHeadAttention:
         qkv_bias=config.qkv_bias,
         qk_norm_eps=config.norm_eps if config.qk_norm else None,
         alibi=config.positions == "alibi",
+        scale=config.attention_scale,
     )
 
 
@@ -123,8 +142,8 @@ def make_feed_forward(config: ModelConfig) -> FeedForward | SwiGLU | MixtureOfEx
 
 def make_expert(config: ModelConfig) -> FeedForward | SwiGLU:
     """One feed-forward."""
-    if config.activation == "swiglu":
-        return SwiGLU(config.d_model, config.d_ff, config.bias)
+    if config.gate is not None:
+        return SwiGLU(config.d_model, config.d_ff, config.bias, config.gate, config.fused)
     return FeedForward(config.d_model, config.d_ff, config.activation, config.bias, config.fused)
 
 
@@ -136,10 +155,11 @@ def make_norm(config: ModelConfig) -> LayerNorm | RMSNorm:
 
 
 def make_final_norm(config: ModelConfig) -> nn.Module:
-    """The norm after a stack of blocks: only pre-norm needs one, post-norm blocks end with theirs."""
-    return make_norm(config) if config.norm_position == "pre" else nn.Identity()
+    """The norm after a stack of blocks: pre-norm needs one, post-norm blocks end with theirs."""
+    return nn.Identity() if config.norm_position == "post" else make_norm(config)
 
 
 def make_residual(config: ModelConfig) -> Residual:
-    """The residual connection that a config describes, with its own norm."""
-    return Residual(make_norm(config), config.dropout, config.norm_position == "pre")
+    """The residual connection that a config describes, with its own norm or norms."""
+    output_norm = make_norm(config) if config.norm_position == "sandwich" else None
+    return Residual(make_norm(config), config.dropout, config.norm_position != "post", output_norm)

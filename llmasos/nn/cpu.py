@@ -66,6 +66,7 @@ def sdpa(
     attn_mask: Tensor | None = None,
     dropout_p: float = 0.0,
     is_causal: bool = False,
+    scale: float | None = None,
 ) -> Tensor:
     """`F.scaled_dot_product_attention`, in float32 where a CPU would compute it in bfloat16.
 
@@ -75,7 +76,8 @@ def sdpa(
     if attn_mask is not None and attn_mask.is_floating_point():
         attn_mask = attn_mask.to(torch.float32 if is_slow else q.dtype)
     if not is_slow:
-        return F.scaled_dot_product_attention(q, k, v, attn_mask, dropout_p, is_causal)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask, dropout_p, is_causal, scale=scale)
     with torch.autocast("cpu", enabled=False):
-        out = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), attn_mask, dropout_p, is_causal)
+        q32, k32, v32 = q.float(), k.float(), v.float()
+        out = F.scaled_dot_product_attention(q32, k32, v32, attn_mask, dropout_p, is_causal, scale=scale)
     return out.to(q.dtype)

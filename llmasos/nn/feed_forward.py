@@ -76,14 +76,16 @@ class SwiGLU(nn.Module):
     """A feed-forward with a gate: (silu(x W_gate) ⊙ x W_up) W_down, where silu(x) = x · sigmoid(x).
 
     Shazeer 2020, "GLU Variants Improve Transformer". It has three matrices where FeedForward has two; with
-    d_ff = 8/3 C instead of 4 C both have equally many weights.
+    d_ff = 8/3 C instead of 4 C both have equally many weights. The paper's other variants have another `activation`
+    than silu: GEGLU has gelu, ReGLU has relu.
     """
 
-    def __init__(self, d_model: int, d_ff: int, bias: bool = False):
+    def __init__(self, d_model: int, d_ff: int, bias: bool = False, activation: str = "silu", fused: bool = True):
         super().__init__()
+        self.activation = ACTIVATIONS[activation][0 if fused else 1]
         self.gate_proj = Linear(d_model, d_ff, bias=bias)
         self.up_proj = Linear(d_model, d_ff, bias=bias)
         self.down_proj = Linear(d_ff, d_model, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        return self.down_proj(self.activation(self.gate_proj(x)) * self.up_proj(x))

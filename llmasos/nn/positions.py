@@ -1,15 +1,16 @@
-"""Positions: four ways to tell a model, which by itself sees a set and not a sequence, where each token is.
+"""Positions: five ways to tell a model, which by itself sees a set and not a sequence, where each token is.
 
 Learned and sinusoidal positions are vectors added to the token embeddings at the bottom. Rotary positions rotate the
 queries and keys inside every attention, so that their dot product depends only on the distance. ALiBi lowers each
-score in proportion to the distance. A decoder with none of them (NoPE) still knows something of the order, because each
-token sees only those before it (Kazemnejad et al. 2023).
+score in proportion to the distance; T5 adds to it a trained number for each range of distances. A decoder with none of
+them (NoPE) still knows something of the order, because each token sees only those before it (Kazemnejad et al. 2023).
 
 Dimensions: B batch, T length, C d_model, H heads, D head size, P the number of positions (context_length).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -90,6 +91,8 @@ class RotaryEmbedding(ComputedTables):
         base: the slowest plane completes a rotation in about 2π·base positions (10,000 in the paper, 500,000 in Llama
             3).
         scaling: how the frequencies are scaled for texts longer than those of pretraining; None = not at all.
+
+    With a `head_size` below that of the attention only so many features of each head are rotated (GPT-NeoX).
     """
 
     cos: Tensor  # (P, D/2)
@@ -115,11 +118,13 @@ def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate the planes of queries or keys: x (B, H, T, D); cos, sin (B, 1, T, D/2); returns (B, H, T, D).
 
     Plane i consists of dimensions i and i + D/2, the layout of Llama's published weights. (The RoFormer paper pairs 2i
-    with 2i+1: the same with the dimensions in another order.)
+    with 2i+1: the same with the dimensions in another order.) If there are fewer than D/2 planes, they are made of the
+    first dimensions, and the others keep their values.
     """
-    a, b = x.chunk(2, dim=-1)  # each (B, H, T, D/2)
+    n_planes = cos.size(-1)
+    a, b, rest = x.split((n_planes, n_planes, x.size(-1) - 2 * n_planes), dim=-1)  # (B, H, T, D/2) twice, and nothing
     cos, sin = cos.to(x.dtype), sin.to(x.dtype)
-    return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
+    return torch.cat((a * cos - b * sin, a * sin + b * cos, rest), dim=-1)
 
 
 class ALiBi(ComputedTables):
@@ -171,6 +176,51 @@ def alibi_bias(slopes: Tensor, positions: Tensor, S: int) -> Tensor:
     return slopes[:, None, None] * ahead
 
 
+class RelativePositionBias(nn.Module):
+    """What T5 adds to the scores: a trained number for each head and each range of distances between key and query.
+
+    Raffel et al. 2020, section 2.1. One table serves all layers, and positions are nowhere else.
+
+    Args:
+        n_heads: H.
+        n_buckets: the number of ranges, each with a row of the table.
+        max_distance: all distances from here on are in one range.
+        causal: whether no key is after its query; otherwise half of the ranges are for those.
+    """
+
+    def __init__(self, n_heads: int, n_buckets: int, max_distance: int, causal: bool):
+        super().__init__()
+        self.n_buckets, self.max_distance, self.causal = n_buckets, max_distance, causal
+        self.embedding = Embedding(n_buckets, n_heads)
+
+    def forward(self, positions: Tensor, S: int) -> Tensor:
+        """(B, H, T, S), for queries at `positions` (B, T) and keys at 0 … S - 1."""
+        ahead = torch.arange(S, device=positions.device) - positions[:, :, None]  # (B, T, S)
+        buckets = relative_buckets(ahead, self.n_buckets, self.max_distance, self.causal)
+        return self.embedding(buckets).permute(0, 3, 1, 2)
+
+
+def relative_buckets(ahead: Tensor, n_buckets: int, max_distance: int, causal: bool) -> Tensor:
+    """The range of each distance: half of the ranges are one distance each, the others grow geometrically.
+
+    Args:
+        ahead: how far a key is after its query (negative = before it), of any shape.
+        n_buckets, max_distance, causal: see `RelativePositionBias`.
+
+    >>> relative_buckets(-torch.tensor([0, 1, 2, 3, 4, 5, 8, 12, 16, 100]), 8, 16, causal=True).tolist()
+    [0, 1, 2, 3, 4, 4, 6, 7, 7, 7]
+    """
+    first = torch.zeros_like(ahead)
+    if not causal:
+        n_buckets //= 2
+        first = (ahead > 0) * n_buckets
+    distance = (-ahead).clamp(min=0) if causal else ahead.abs()
+    n_exact = n_buckets // 2
+    octaves = torch.log(distance.clamp(min=1).float() / n_exact) / math.log(max_distance / n_exact)
+    far = n_exact + (octaves * (n_buckets - n_exact)).long()
+    return first + torch.where(distance < n_exact, distance, far.clamp(max=n_buckets - 1))
+
+
 def position_ids(ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
     """The position of each token, counting real tokens only: (B, T), or (1, T) for all sequences without padding.
 
@@ -199,7 +249,22 @@ def make_rotary(config: ModelConfig) -> RotaryEmbedding | None:
     """The rotary positions that a config describes, or None if it has others."""
     if config.positions != "rotary":
         return None
-    return RotaryEmbedding(config.context_length, config.head_size, config.rope_theta, config.rope_scaling)
+    return RotaryEmbedding(config.context_length, config.n_rotated, config.rope_theta, config.rope_scaling)
+
+
+def make_local_rotary(config: ModelConfig) -> RotaryEmbedding | None:
+    """Those of layers with a sliding window, or None if they have the same as all others."""
+    if config.local_rope_theta is None:
+        return None
+    return RotaryEmbedding(config.context_length, config.n_rotated, config.local_rope_theta)
+
+
+def make_relative_bias(config: ModelConfig, causal: bool) -> RelativePositionBias | None:
+    """The relative positions that a config adds to the scores, or None."""
+    if not config.relative_attention_num_buckets:
+        return None
+    buckets, distance = config.relative_attention_num_buckets, config.relative_attention_max_distance
+    return RelativePositionBias(config.n_heads, buckets, distance, causal)
 
 
 def wave_angles(

@@ -96,7 +96,8 @@ class MaskedLM:
         """The summed cross-entropy of these tokens."""
         output = forward(model, batch)
         # Every parameter takes part in the loss, also those of the other head: data-parallel training requires it.
-        return {"masked": self.loss_from(output, batch) + 0.0 * output.next_sentence.sum()}
+        other = 0.0 if output.next_sentence is None else 0.0 * output.next_sentence.sum()
+        return {"masked": self.loss_from(output, batch) + other}
 
     @torch.inference_mode()
     def n_correct(self, model: nn.Module, batch: Batch) -> dict[str, int]:

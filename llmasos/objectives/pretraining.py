@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from llmasos.errors import UserError
 from llmasos.models.bert import BERTOutput
 from llmasos.objectives import masked
 from llmasos.objectives.masked import MaskedLM
@@ -63,11 +64,11 @@ class NextSentence:
 
     def loss_from(self, output: BERTOutput, batch: Batch) -> Tensor:
         """The summed loss, given the model's output."""
-        return F.cross_entropy(output.next_sentence.float(), class_ids(batch), reduction="sum")
+        return F.cross_entropy(next_sentence_logits(output).float(), class_ids(batch), reduction="sum")
 
     def n_correct_from(self, output: BERTOutput, batch: Batch) -> int:
         """The number of correct predictions, given the model's output."""
-        return int((output.next_sentence.argmax(-1) == class_ids(batch)).sum())
+        return int((next_sentence_logits(output).argmax(-1) == class_ids(batch)).sum())
 
 
 class MaskedLMAndNextSentence:
@@ -98,6 +99,16 @@ class MaskedLMAndNextSentence:
         output = masked.forward(model, batch)
         next_sentence = self.next_sentence.n_correct_from(output, batch)
         return {"masked": self.masked.n_correct_from(output, batch), "next_sentence": next_sentence}
+
+
+def next_sentence_logits(output: BERTOutput) -> Tensor:
+    """The logits (B, 2). Raises UserError if the model has no such output."""
+    if output.next_sentence is None:
+        raise UserError(
+            "the model does not predict next sentences (next_sentence is false in its config, as in DistilBERT); train "
+            "on masked tokens alone: --no-next-sentence, or next_sentence=False in Python."
+        )
+    return output.next_sentence
 
 
 def follows_tensor(examples: Sequence[EncodedSentencePair]) -> Tensor:

@@ -183,7 +183,7 @@ def layer_values(config: ModelConfig, n_attentions: int = 1) -> float:
     queries, keys = c.n_heads * c.head_size, c.n_kv_heads * c.head_size
     attention: float = 2 * c.d_model + 2 * queries + 2 * keys  # with the norm before it
     attention += 0 if c.fused else c.n_heads * c.context_length * (2.5 if c.dropout else 1)
-    hidden = {"swiglu": 4, "relu": 1}.get(c.activation, 2) * c.d_ff  # relu needs its output alone
+    hidden = (4 if c.gate else 1 if c.activation == "relu" else 2) * c.d_ff  # relu needs its output alone
     feed_forward: float = 2 * c.d_model + c.n_active_experts * hidden
     if c.n_experts > 1:  # each expert's input, its output and that times its weight; the router's probabilities
         feed_forward += 3 * c.n_active_experts * c.d_model + c.n_experts

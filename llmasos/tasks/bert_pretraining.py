@@ -148,11 +148,12 @@ class BertPretraining(PlainTextTask):
             masked = batch["targets"] != IGNORE_INDEX  # (B, T), N of them True
             output = model(batch["ids"], batch["attention_mask"], batch["segments"], predict=masked)
             tokens = output.masked.argmax(-1).split(masked.sum(dim=1).tolist())  # for each row (n,)
-            predicts_next = output.next_sentence.argmax(-1) == 0
+            follows = None if output.next_sentence is None else output.next_sentence.argmax(-1) == 0
             for i, example in enumerate(chunk):
                 positions = masked[i].nonzero()[:, 0].cpu().numpy()
                 inputs, is_next = example if self.next_sentence else (example, True)
-                prediction = Prediction(inputs, positions, tokens[i].cpu().numpy(), is_next, bool(predicts_next[i]))
+                predicts_next = follows is None or bool(follows[i])
+                prediction = Prediction(inputs, positions, tokens[i].cpu().numpy(), is_next, predicts_next)
                 predictions.append(prediction)
         return predictions
 

@@ -19,6 +19,9 @@ EXTRA = {
     "ngrams": {"max_ngram": 3, "ngram_buckets": 50, "positions": "rotary"},
     "only_qkv_bias": {"bias": False, "qkv_bias": True, "output_bias": True},
 }
+T5 = {"positions": "none", "relative_attention_num_buckets": 8, "relative_attention_max_distance": 12, "bias": False,
+      "n_kv_heads": 2, "norm": "rmsnorm", "activation": "geglu_tanh", "attention_scale": 1.0,
+      "scale_embeddings": False}  # fmt: skip
 CASES = {**VARIANTS, **EXTRA}
 PLACES = {"together": ([5, 5, 5], (5, 6)), "apart": ([5, 0, 3], (0, 6))}
 
@@ -50,7 +53,7 @@ def test_a_step_is_a_decode_of_one_token(case, where):
 
 
 @pytest.mark.parametrize("where", PLACES)
-@pytest.mark.parametrize("changes", [{}, {"n_kv_heads": 2, "norm_position": "pre", "activation": "swiglu"}])
+@pytest.mark.parametrize("changes", [{}, {"n_kv_heads": 2, "norm_position": "pre", "activation": "swiglu"}, T5])
 def test_a_step_of_an_encoder_decoder_too(changes, where):
     model = lively_transformer(**changes)
     assert is_known(model)

@@ -72,5 +72,13 @@ VARIANTS = {
     "mixture": {"positions": "sinusoidal", "norm": "rmsnorm", "activation": "swiglu", "n_experts": 4},
     "alibi, window": {"positions": "alibi", "sliding_window": 5, "n_kv_heads": 2},
     "window": {"positions": "rotary", "sliding_window": 3, "bias": False},
+    "gpt-neox": {"positions": "rotary", "partial_rotary_factor": 0.5, "parallel_residual": True, "activation": "gelu",
+                 "tie_embeddings": False},
+    "gemma": {
+        "positions": "rotary", "norm": "rmsnorm", "norm_position": "sandwich", "activation": "geglu_tanh",
+        "bias": False, "n_kv_heads": 2, "qk_norm": True, "attention_scale": 0.3, "scale_embeddings": True,
+        "sliding_window": 3, "layer_types": ("sliding_attention", "full_attention"), "rope_theta": 500.0,
+        "local_rope_theta": 20.0,
+    },
     "bare": {"positions": "none", "activation": "gelu", "n_kv_heads": 1},
 }  # fmt: skip

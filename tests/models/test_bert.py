@@ -232,3 +232,43 @@ def test_it_can_learn_one_batch_by_heart():
         loss.backward()
         optimizer.step()
     assert loss.item() < 0.02
+
+
+DISTILLED = {**ORIGINAL, "n_segments": 0, "next_sentence": False, "pooler": "relu"}
+
+
+def test_a_bert_without_segments_and_next_sentences_has_no_weights_for_them():
+    model = random_bert(**DISTILLED)
+    assert not any(word in name for name, _ in model.named_parameters() for word in ("segment", "pooler", "next"))
+    output = model(IDS, REAL, SEGMENTS)
+    assert output.next_sentence is None
+    torch.testing.assert_close(model(IDS, REAL).masked, output.masked, **EXACT)  # it cannot tell segments apart
+    hidden = model.hidden_states(IDS)
+    assert torch.equal(model.pooled(hidden), hidden[:, 0])
+
+
+@pytest.mark.parametrize("head, pooler, expected", [
+    ("classifier", "relu", True), ("reward", "relu", True), ("features", "relu", False), ("features", "tanh", True),
+    ("question_answering", "relu", False), ("pretraining", "tanh", False),
+])  # fmt: skip
+def test_which_heads_have_a_pooler(head, pooler, expected):
+    labels = ("a", "b") if head == "classifier" else ()
+    config = ModelConfig(**{**DISTILLED, "family": "bert", "head": head, "labels": labels, "pooler": pooler})
+    assert config.has_pooler == expected
+
+
+def test_the_pooler_of_distilbert_has_a_relu():
+    fields = {"family": "bert", "n_layers": 1, "n_heads": 4, "d_model": 16, "head": "classifier", "labels": ("a", "b")}
+    model = BERT(ModelConfig(**{**DISTILLED, **fields}))
+    hidden = torch.randn(3, 5, 16)
+    torch.testing.assert_close(model.pooled(hidden), model.pooler(hidden[:, 0]).clamp(min=0))
+
+
+def test_relative_positions_tell_apart_what_learned_ones_do_not():
+    model = random_bert(**ORIGINAL, relative_attention_num_buckets=8, relative_attention_max_distance=12)
+    with torch.no_grad():
+        model.position_embedding.weight.zero_()
+    ids = random_ids(1, 9)
+    assert not torch.allclose(model(ids).masked, model(ids.flip(1)).masked.flip(1))
+    model.relative_bias.embedding.weight.data.zero_()
+    torch.testing.assert_close(model(ids).masked, model(ids.flip(1)).masked.flip(1), **EXACT)

@@ -84,7 +84,8 @@ def test_flops_per_token_equal_those_counted_in_a_training_step(variant, T):
     ids = random_ids(3, T)
     with FlopCounterMode(display=False) as counter:
         model(ids).square().mean().backward()
-    config = dataclasses.replace(model.config, sliding_window=None)  # the explicit path computes what a window hides
+    everywhere = {"sliding_window": None, "layer_types": (), "local_rope_theta": None}
+    config = dataclasses.replace(model.config, **everywhere)  # the explicit path computes what a window hides
     assert counter.get_total_flops() == flops_per_token(config, T) * ids.numel()
 
 

@@ -38,7 +38,7 @@ def test_every_earlier_token_matters(variant):
     model = random_gpt(**VARIANTS[variant])
     ids = random_ids(1, 12)
     last = model(ids)[:, -1]
-    reach = 2 * ((model.config.sliding_window or 12) - 1)  # two layers
+    reach = sum((model.config.sliding_window if model.config.is_sliding(layer) else 12) - 1 for layer in range(2))
     for t in range(12):
         changed = ids.clone()
         changed[:, t] = (ids[:, t] + 1) % 29

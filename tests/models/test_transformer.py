@@ -36,7 +36,11 @@ VARIANTS = {
         "n_kv_heads": 2,
         "tie_embeddings": False,
     },
-}
+    "t5": {
+        "positions": "none", "relative_attention_num_buckets": 8, "relative_attention_max_distance": 12,
+        "norm": "rmsnorm", "bias": False, "attention_scale": 1.0, "scale_embeddings": False, "activation": "reglu",
+    },
+}  # fmt: skip
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
 SOURCE, TARGET = random_ids(3, 9, vocab_size=28), random_ids(3, 7, vocab_size=28, seed=1)  # 28 is the padding token
 REAL = torch.arange(9) < torch.tensor([[9], [5], [1]])

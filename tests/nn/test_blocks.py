@@ -229,3 +229,19 @@ def test_the_config_chooses_the_norm(fields, kind, has_bias):
 def test_without_bias_no_part_of_a_block_has_one(activation, bias):
     block = DecoderBlock(config(activation=activation, bias=bias), cross_attention=True)
     assert any(name.endswith("bias") for name, _ in block.named_parameters()) == bias
+
+
+def test_a_parallel_block_adds_what_both_sublayers_make_of_the_same_stream():
+    block = randomize(DecoderBlock(config(parallel_residual=True)).double())
+    x = stream(T, seed=1)
+    attention = block.attention(block.attention_residual.norm(x), causal=True)
+    expected = x + attention + block.feed_forward(block.feed_forward_residual.norm(x))
+    torch.testing.assert_close(block(x), expected)
+
+
+def test_a_sandwich_normalizes_what_a_sublayer_writes():
+    block = randomize(DecoderBlock(config(norm_position="sandwich")).double())
+    x = stream(T, seed=1)
+    first, second = block.attention_residual, block.feed_forward_residual
+    middle = x + first.output_norm(block.attention(first.norm(x), causal=True))
+    torch.testing.assert_close(block(x), middle + second.output_norm(block.feed_forward(second.norm(middle))))

@@ -105,6 +105,13 @@ def test_feed_forward_is_two_layers_with_an_activation_between(activation, oracl
     assert_all_close(gradients(part(x), inputs), gradients(expected, inputs))
 
 
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("name, activation", [("gelu", gelu), ("gelu_tanh", gelu_tanh), ("relu", torch.relu)])
+def test_the_gate_may_have_another_activation(name, activation, fused):
+    part, x = randomize(SwiGLU(6, 10, activation=name, fused=fused).double()), sample(3, 6)
+    torch.testing.assert_close(part(x), part.down_proj(activation(part.gate_proj(x)) * part.up_proj(x)))
+
+
 @pytest.mark.parametrize("bias", [False, True])
 def test_swiglu_gates_one_projection_by_another(bias):
     part = randomize(SwiGLU(6, 10, bias).double())

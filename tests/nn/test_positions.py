@@ -8,9 +8,18 @@ from transformers import LlamaConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.models.bloom.modeling_bloom import build_alibi_tensor
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding, apply_rotary_pos_emb
+from transformers.models.t5.modeling_t5 import T5Attention
 
 from llmasos.errors import UserError
-from llmasos.nn import LearnedPositions, RotaryEmbedding, SinusoidalPositions, alibi_slopes, apply_rotary
+from llmasos.nn import (
+    LearnedPositions,
+    RelativePositionBias,
+    RotaryEmbedding,
+    SinusoidalPositions,
+    alibi_slopes,
+    apply_rotary,
+    relative_buckets,
+)
 from llmasos.nn.rope_scaling import RopeScaling, dynamic_ntk
 
 
@@ -144,3 +153,29 @@ def test_alibi_has_the_slopes_of_its_authors(n_heads):
     torch.testing.assert_close(alibi_slopes(n_heads), theirs)
     if n_heads == 8:
         assert alibi_slopes(8).tolist() == [2.0**-i for i in range(1, 9)]
+
+
+def test_only_as_many_features_are_rotated_as_there_are_planes():
+    rotary, x = RotaryEmbedding(9, 4), torch.randn(2, 3, 5, 10)
+    cos, sin = rotary(torch.arange(5)[None])
+    rotated = apply_rotary(x, cos, sin)
+    torch.testing.assert_close(rotated[..., :4], apply_rotary(x[..., :4], cos, sin))
+    assert torch.equal(rotated[..., 4:], x[..., 4:]) and not torch.allclose(rotated[..., 1:, :4], x[..., 1:, :4])
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("n_buckets, max_distance", [(32, 128), (8, 12), (6, 20), (4, 5)])
+def test_ranges_of_distances_are_those_of_t5(n_buckets, max_distance, causal):
+    ahead = torch.arange(-300, 301)
+    expected = T5Attention._relative_position_bucket(ahead, not causal, n_buckets, max_distance)
+    assert torch.equal(relative_buckets(ahead, n_buckets, max_distance, causal), expected)
+
+
+def test_a_relative_bias_depends_on_the_distance_alone():
+    bias = RelativePositionBias(3, 8, 12, causal=False)
+    whole = bias(torch.arange(9)[None], 9)  # (1, H, T, S)
+    assert whole.shape == (1, 3, 9, 9)
+    assert torch.equal(whole[:, :, 1:, 1:], whole[:, :, :-1, :-1])
+    assert not torch.equal(whole[:, :, 2, 4], whole[:, :, 4, 2])  # before and after are different
+    some = bias(torch.tensor([[3, 8], [5, 0]]), 9)
+    assert torch.equal(some[1, :, 0], whole[0, :, 5]) and torch.equal(some[0, :, 1], whole[0, :, 8])

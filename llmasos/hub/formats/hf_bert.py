@@ -14,7 +14,6 @@ from llmasos.hub.formats.hf_format import (
     tensor,
 )
 from llmasos.models import ModelConfig
-from llmasos.models.config import WITHOUT_POOLER
 
 OLD_NAMES = {".gamma": ".weight", ".beta": ".bias"}  # LayerNorms in the files of the first BERTs
 
@@ -97,7 +96,7 @@ class BertFormat(HFFormat):
                 ("output.LayerNorm", "feed_forward_residual.norm"),
             ):
                 yield from linear(f"encoder.layer.{i}.{published}", f"blocks.{i}.{ours}")
-        if config.head not in WITHOUT_POOLER:
+        if config.has_pooler:
             yield from linear("pooler.dense", "pooler")
 
     def head(self, config: ModelConfig) -> Iterator[TensorMapping]:
