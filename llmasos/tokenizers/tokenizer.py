@@ -253,6 +253,21 @@ class Tokenizer(ABC):
                 self._append_word(whole, ids.tolist(), starts[left].tolist(), ends[right].tolist(), words)
         return whole
 
+    def unknown_pieces(self, text: str) -> list[str]:
+        """Return the distinct pieces of a text that are not in the vocabulary, in order of appearance.
+
+        They are characters for a character tokenizer and words for WordPiece; most others can encode everything.
+
+        >>> from llmasos.tokenizers import CharTokenizer
+        >>> CharTokenizer("abc").unknown_pieces("a cab, Bob?")
+        [' ', ',', 'B', 'o', '?']
+        """
+        if self.unknown_id is None:
+            return []
+        encoding = self.encode_with_offsets(text)
+        tokens = zip(encoding.ids, encoding.starts, encoding.ends, strict=True)
+        return list(dict.fromkeys(text[start:end] for id, start, end in tokens if id == self.unknown_id))
+
     @staticmethod
     def _append_word(whole: Encoding, ids: list[int], starts: list[int], ends: list[int], words: list[int]) -> None:
         """Append the tokens of a part of the text, which begins a new word."""

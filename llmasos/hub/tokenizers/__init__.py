@@ -2,7 +2,7 @@
 
 Read `tokenizer_json` (what all of them share), `published_bpe` (byte-level BPE: GPT-2, Llama 3, Qwen, SmolLM2),
 `sentencepiece_bpe` (BPE on characters: Llama 2, Mistral, Gemma), `published_wordpiece` (BERT), then
-`sentencepiece_file`, `unigram` and `marian_tokenizer`.
+`sentencepiece_file`, `unigram`, `marian_tokenizer` and `published_unigram` (T5).
 """
 
 from pathlib import Path
@@ -12,6 +12,7 @@ from llmasos.errors import UserError
 from llmasos.hub.tokenizers.chat_template_file import read_chat_template, read_roles
 from llmasos.hub.tokenizers.marian_tokenizer import SOURCE_FILE, MarianTokenizer
 from llmasos.hub.tokenizers.published_bpe import PublishedBPETokenizer
+from llmasos.hub.tokenizers.published_unigram import PublishedUnigramTokenizer, is_unigram
 from llmasos.hub.tokenizers.published_wordpiece import is_wordpiece, load_wordpiece
 from llmasos.hub.tokenizers.sentencepiece_bpe import SentencePieceBPETokenizer, is_sentencepiece_bpe
 from llmasos.hub.tokenizers.tokenizer_json import JSON_FILE
@@ -25,6 +26,7 @@ PUBLISHED_TOKENIZERS = {
     "published-bpe": PublishedBPETokenizer.load,
     "sentencepiece-bpe": SentencePieceBPETokenizer.load,
     "published-wordpiece": load_wordpiece,
+    "published-unigram": PublishedUnigramTokenizer.load,
     "marian": MarianTokenizer.load,
 }
 
@@ -59,6 +61,8 @@ def _detect_published_kind(folder: Path) -> str | None:
         if isinstance(content, dict):
             if is_wordpiece(content):
                 return "published-wordpiece"
+            if is_unigram(content):
+                return "published-unigram"
             if is_sentencepiece_bpe(content):
                 return "sentencepiece-bpe"
         return "published-bpe"

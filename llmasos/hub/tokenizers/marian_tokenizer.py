@@ -82,6 +82,10 @@ class MarianTokenizer(Tokenizer):
         """Raise `UserError`: normalization does not keep track of where a character came from."""
         raise UserError("a Marian tokenizer has no offsets; use another model.")
 
+    def unknown_pieces(self, text: str) -> list[str]:
+        """Return the distinct pieces of a source text that are not in the vocabulary, in order of appearance."""
+        return list(dict.fromkeys(piece for piece in self.pieces(text) if piece not in self._id_of))
+
     def added_bytes(self, id: int, previous: int | None) -> bytes:
         """Return the bytes that token `id` adds to a text; the first word loses its leading space."""
         token = self.token_bytes(id)

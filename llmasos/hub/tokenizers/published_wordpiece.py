@@ -1,9 +1,10 @@
-"""WordPiece tokenizers of published models: BERT, DistilBERT, MiniLM and similar ones.
+"""WordPiece tokenizers of published models: BERT, DistilBERT, MiniLM, MPNet and similar ones.
 
     vocab.txt             the pieces, in the order of their ids; tokenizer_config.json says how texts are normalized
     tokenizer.json        the same and more in one file; newer versions of `transformers` write nothing else
 
-Both become a `WordPieceTokenizer`, which is saved with a `vocab.txt`.
+Both become a `WordPieceTokenizer`, which is saved with a `vocab.txt`. MPNet's has RoBERTa's special tokens besides
+those of BERT: <s> a </s></s> b </s>.
 """
 
 from collections.abc import Mapping
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from llmasos.errors import UserError
-from llmasos.hub.tokenizers.tokenizer_json import JSON_FILE, read_added_tokens, read_names
+from llmasos.hub.tokenizers.tokenizer_json import JSON_FILE, read_added_tokens, read_names, token_name
 from llmasos.storage import read_json
+from llmasos.tokenizers.added_tokens import AddedToken
+from llmasos.tokenizers.tokenizer import CLS, CONFIG_FILE, MASK, PAD, SEP
 from llmasos.tokenizers.wordpiece import UNK, VOCAB_FILE, WordPieceTokenizer
 from llmasos.tokenizers.wordpiece_trainer import CONTINUES, MAX_WORD
 
@@ -21,6 +24,58 @@ OPTIONS: dict[str, dict[str, Any]] = {  # what is done here: section of tokenize
     "normalizer": {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True},
     "pre_tokenizer": {"type": "BertPreTokenizer"},
 }
+
+
+class MPNetTokenizer(WordPieceTokenizer):
+    """A WordPiece tokenizer some of whose special tokens are others than BERT's.
+
+    They are known by both names: here `[MASK]` is `<mask>`.
+    """
+
+    kind = "published-wordpiece"
+
+    def use(self, names: Mapping[str, str]) -> "MPNetTokenizer":
+        """Let BERT's names (`[CLS]`, …) stand for these of the vocabulary's tokens; returns the tokenizer itself.
+
+        Raises:
+            UserError: one of them is not in the vocabulary.
+        """
+        ids = {piece: id for id, piece in enumerate(self._pieces)}
+        if missing := [name for name in names.values() if name not in ids]:
+            raise UserError(f"the vocabulary has no {missing[0]!r}, which {CONFIG_FILE} names; fetch it again.")
+        self._names = dict(names)
+        self.special_tokens |= {alias: ids[name] for alias, name in names.items()}
+        self.special_tokens |= {name: ids[name] for name in names.values()}
+        added = {token.content: token for token in self.added_tokens}
+        added |= {name: added.get(name) or AddedToken(name, ids[name]) for name in names.values()}
+        added |= {alias: added[name]._replace(content=alias) for alias, name in names.items()}
+        self.added_tokens = list(added.values())
+        return self
+
+    def _template(self) -> tuple[list[int], int, int]:
+        prefix, separator, _ = super()._template()
+        return prefix, separator, 2
+
+    def _config(self) -> dict[str, object]:
+        config = super()._config() | {"tokenizer_class": "MPNetTokenizer"}
+        roles = {alias: f"{alias[1:-1].lower()}_token" for alias in self._names}
+        config |= {roles[alias]: name for alias, name in self._names.items()}
+        own = [token for token in self.added_tokens if token.content not in self._names]
+        config["added_tokens_decoder"] = {str(token.id): token.to_dict() for token in own}
+        return config | {"bos_token": self._names[CLS], "eos_token": self._names[SEP]}
+
+    def without_ids_from(self, n: int) -> "MPNetTokenizer":
+        """Return the same tokenizer without its added tokens with ids from n on."""
+        kept = [token for token in self.added_tokens if token.id < n and token.content not in self._names]
+        pieces = self._pieces[: self._n_ordinary]
+        return MPNetTokenizer(pieces, self.lowercase, self.strip_accents, kept).use(self._names)
+
+
+def other_names(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return BERT's names of special tokens → those of a `tokenizer_config.json`; {} if its [CLS] is BERT's."""
+    roles = {CLS: "cls_token", SEP: "sep_token", PAD: "pad_token", MASK: "mask_token"}
+    names = {alias: name for alias, role in roles.items() if (name := token_name(config.get(role)))}
+    return names if names.get(CLS, CLS) != CLS else {}
 
 
 def load_wordpiece(folder: Path) -> WordPieceTokenizer:
@@ -40,10 +95,13 @@ def load_wordpiece(folder: Path) -> WordPieceTokenizer:
         else:
             ids = content["model"]["vocab"]
             check_numbers(ids)
-        added = read_added_tokens(content, config, ids)
+        added, names = read_added_tokens(content, config, ids), other_names(config)
+        kind = MPNetTokenizer if names else WordPieceTokenizer
         if (folder / VOCAB_FILE).is_file():
-            return WordPieceTokenizer.load(folder, lowercase, strip_accents, added)
-        return WordPieceTokenizer(sorted(ids, key=ids.__getitem__), lowercase, strip_accents, added)
+            tokenizer = kind.load(folder, lowercase, strip_accents, added)
+        else:
+            tokenizer = kind(sorted(ids, key=ids.__getitem__), lowercase, strip_accents, added)
+        return tokenizer.use(names) if isinstance(tokenizer, MPNetTokenizer) else tokenizer
     except UserError as error:
         raise error if str(folder) in str(error) else UserError(f"{file}: {error}") from error
     except (KeyError, TypeError, AttributeError, ValueError) as error:

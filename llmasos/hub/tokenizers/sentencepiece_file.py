@@ -88,6 +88,14 @@ class CharacterMap:
             position += size
         return b"".join(out).decode("utf-8", errors="replace")
 
+    def shortest_match(self, data: bytes) -> str | None:
+        """Return the replacement of the shortest known string with which the data begins; None if there is none."""
+        for size in range(1, len(data) + 1):
+            match = self.longest_match(data[:size], 0) if self.units else None
+            if match is not None:
+                return self.replacements[match[1] : self.replacements.index(0, match[1])].decode()
+        return None
+
     def longest_match(self, data: bytes, position: int) -> tuple[int, int] | None:
         """Return the length in bytes of the longest known string at `position`, and the start of its replacement."""
         match, node = None, child_offset(self.units[0])

@@ -15,8 +15,6 @@ import numpy as np
 
 from llmasos.hub.tokenizers.sentencepiece_file import NORMAL, USER_DEFINED
 
-UNKNOWN_PENALTY = 10.0  # of an unknown character's ln p, below that of the least likely piece
-
 
 class Unigram:
     """A unigram model, defined by its pieces.
@@ -27,20 +25,24 @@ class Unigram:
 
     Args:
         pieces: each with its score, ln p, and its type (see `sentencepiece_file`); unused types are ignored.
+        bits: of the sums, 32 as in SentencePiece or 64 as in the `tokenizers` package.
     """
 
-    def __init__(self, pieces: Sequence[tuple[str, float, int]]):
+    UNKNOWN_PENALTY = 10.0  # of an unknown character's ln p, below that of the least likely piece
+
+    def __init__(self, pieces: Sequence[tuple[str, float, int]], bits: int = 32):
+        self.rounded: type[float] = np.float32 if bits == 32 else float  # type: ignore[assignment]
         normal = {piece: score for piece, score, type in pieces if type == NORMAL}
         highest = max(normal.values(), default=0.0)
         user_defined = {piece: len(piece.encode()) * highest - 0.1 for piece, _, type in pieces if type == USER_DEFINED}
         self.scores = normal | user_defined
-        self.unknown_score = float(np.float32(min(normal.values(), default=0.0) - UNKNOWN_PENALTY))
+        self.unknown_score = float(self.rounded(min(normal.values(), default=0.0) - self.UNKNOWN_PENALTY))
         self.longest = max(map(len, self.scores), default=1)
 
     def segment(self, text: str) -> list[str]:
         """Return the most likely pieces of a text; consecutive unknown characters form one piece.
 
-        Sums are rounded to 32 bits, as in the reference implementation: between two equally likely segmentations (II I
+        Sums are rounded as in the reference implementation: between two equally likely segmentations (II I
         and I II), the last digit decides. (After a user-defined piece the reference may round differently, and choose
         the other one of such a pair.)
         """
@@ -53,7 +55,7 @@ class Unigram:
                     if end > start + 1 or text[start] in self.scores:
                         continue
                     score = self.unknown_score
-                total = float(np.float32(best[start] + score))
+                total = float(self.rounded(best[start] + score))
                 if total > best[end]:
                     best[end], back[end] = total, start
         pieces, end = [], len(text)
